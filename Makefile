@@ -1,0 +1,44 @@
+# `make demo` and `make test` build their own environment in .venv; PYTHON chooses the
+# interpreter (3.11 to 3.13), VENV the folder.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help env demo test test-all lint format clean
+
+help:
+	@echo "make demo      encode, fit, publish and recommend on a generated catalogue"
+	@echo "make test      run the tests (under 10 minutes on 2 cores)"
+	@echo "make test-all  run the slow tests too"
+	@echo "make lint      ruff and mypy"
+	@echo "make clean     remove the environment and the outputs"
+
+env: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/python examples/quickstart.py
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) out build dist *.egg-info

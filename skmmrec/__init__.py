@@ -1,0 +1,19 @@
+"""Multimodal recommenders as scikit-learn estimators, served from Feast.
+
+Names are resolved when first used: importing this package loads neither torch nor
+any of the encoder or feature-store libraries.
+"""
+
+from skmmrec._lazy import lazy_names
+
+__version__ = "0.1.0"
+
+_NAMES = {
+    "AudioEncoder": ".encoders",
+    "ImageEncoder": ".encoders",
+    "ItemCatalog": ".catalog",
+    "MultimodalFusionRecommender": ".recommender",
+    "TextEncoder": ".encoders",
+}
+__all__ = [*sorted(_NAMES), "__version__"]  # noqa: PLE0604
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -1,0 +1,30 @@
+"""What a fitted recommender hands to a store that serves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class ServingVectors:
+    """User and item vectors whose inner product is the recommender's score.
+
+    Attributes
+    ----------
+    users : DataFrame of shape (n_users, dim)
+        float32, indexed by user id.
+    items : DataFrame of shape (n_items, dim)
+        float32, indexed by item id. ``users.loc[u] @ items.loc[i]`` is the score that
+        `predict` gives for the pair.
+    seen : Series of length n_users
+        User id to the list of item ids met in training, oldest first.
+    version : str
+        Hash of the fitted model: the same fit gives the same version.
+    """
+
+    users: pd.DataFrame
+    items: pd.DataFrame
+    seen: pd.Series
+    version: str
