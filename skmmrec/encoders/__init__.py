@@ -1,0 +1,16 @@
+"""Encoders: one column of raw content in, a float32 matrix out.
+
+Each encoder is a scikit-learn transformer around a pretrained model. Names are
+resolved when first used: importing this package loads no model library.
+"""
+
+from skmmrec._lazy import lazy_names
+
+_NAMES = {
+    "AudioEncoder": "._audio",
+    "BaseEncoder": "._base",
+    "ImageEncoder": "._image",
+    "TextEncoder": "._text",
+}
+__all__ = [*sorted(_NAMES)]
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -1,0 +1,322 @@
+"""What the encoders share: columns, missing values, duplicates, batches."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from abc import ABCMeta, abstractmethod
+from collections.abc import Hashable, Iterable, Iterator
+from numbers import Integral
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skmmrec.encoders._columns import as_items, is_missing
+from skmmrec.encoders._devices import autocast, resolve_device
+from skmmrec.encoders._errors import ContentError
+from skmmrec.encoders._runtime import batches, map_ahead, shared_model
+
+
+class Model(Protocol):
+    """A loaded model: batches of prepared contents to vectors."""
+
+    dim: int
+
+    def prepare(self, item: Any) -> Any:
+        """Turn one item into the model's input; called in threads."""
+
+    def encode(self, contents: list[Any]) -> np.ndarray:
+        """Encode a batch into shape (len(contents), dim)."""
+
+
+class Distinct(NamedTuple):
+    """One distinct item, and the rows that hold it."""
+
+    item: Any
+    rows: list[int]
+
+
+class BaseEncoder(
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
+):
+    """Encode one column of raw content with a pretrained model.
+
+    A subclass stores its arguments, which include the common ones below, and says how
+    its model is loaded (`_load_model`). Everything else happens here: missing values
+    are found, each distinct item is encoded once, and rows come back in order.
+
+    Parameters
+    ----------
+    device : str or torch.device, default="auto"
+        Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
+    precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
+        The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
+        The output is float32 in any case.
+    batch_size : int
+        Items per forward pass.
+    missing : {"zero", "nan"}, default="zero"
+        What a row without content becomes.
+    normalize : bool, default=True
+        Scale each vector to unit Euclidean length.
+    on_error : {"raise", "missing"}, default="raise"
+        What happens to an item that cannot be read: an error that names its row, or a
+        missing row and one warning that counts them.
+    verbose : bool, default=False
+        Show a progress bar.
+
+    Attributes
+    ----------
+    embedding_dim_ : int
+        The number of output columns.
+    n_features_in_ : int
+        Always 1.
+    feature_names_in_ : ndarray of shape (1,)
+        The column's name, if `fit` got a DataFrame.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "device": "no_validation",
+        "precision": [StrOptions({"auto", "fp32", "bf16", "fp16"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "missing": [StrOptions({"zero", "nan"})],
+        "normalize": ["boolean"],
+        "on_error": [StrOptions({"raise", "missing"})],
+        "verbose": ["verbose"],
+    }
+    _n_threads: ClassVar[int] = 0
+    _items_are_paths: ClassVar[bool] = True
+    _model: Model | None = None
+
+    @abstractmethod
+    def _load_model(self, device: Any) -> Model:
+        """Load the weights on a device."""
+
+    @abstractmethod
+    def _model_key(self) -> Hashable:
+        """Return what tells two loaded models apart, apart from the device."""
+
+    @abstractmethod
+    def _content_key(self, item: Any) -> Hashable:
+        """Return what two equal items have in common.
+
+        Raises
+        ------
+        ContentError
+            If the item is of no type that this encoder reads.
+        """
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Load the model; the items themselves are not read.
+
+        Parameters
+        ----------
+        X : Series, one-column DataFrame, sequence or array of shape (n,) or (n, 1)
+            One column of items.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If `X` does not have exactly one column, or a parameter is invalid.
+        """
+        self._validate_params()
+        self._items(X, reset=True)
+        self._model = None
+        self._prepare_fit()
+        self.embedding_dim_ = self._loaded_model().dim
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Encode one column.
+
+        Parameters
+        ----------
+        X : Series, one-column DataFrame, sequence or array of shape (n,) or (n, 1)
+            One column of items.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n, embedding_dim_), float32
+            A row without content is all zeros, or NaN under ``missing="nan"``; no other
+            row is.
+
+        Raises
+        ------
+        ValueError
+            If an item cannot be read and ``on_error="raise"``. The message names the
+            row and, where there is one, the file.
+        """
+        check_is_fitted(self)
+        items = self._items(X, reset=False)
+        fill = np.nan if self.missing == "nan" else 0.0
+        out = np.full((len(items), self.embedding_dim_), fill, dtype=np.float32)
+        failures: list[tuple[Distinct, ContentError]] = []
+        for distinct, vector in self._encode(self._distinct(items, failures), failures):
+            out[distinct.rows] = vector
+        self._report(failures, len(items))
+        return out
+
+    def missing_mask(self, X: Any) -> np.ndarray:
+        """Tell which rows hold no content: None, NaN, NA or a blank string.
+
+        Parameters
+        ----------
+        X : Series, one-column DataFrame, sequence or array of shape (n,) or (n, 1)
+            One column of items.
+
+        Returns
+        -------
+        mask : ndarray of shape (n,), bool
+            True where the row is missing. Files that turn out to be unreadable are
+            only found by `transform`.
+        """
+        return np.array([is_missing(item) for item in as_items(X, self._name)])
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.embedding_dim_
+
+    def _prepare_fit(self) -> None:
+        """Learn what the model needs besides its weights; nothing by default."""
+
+    def _items(self, X: Any, reset: bool) -> list[Any]:
+        items = as_items(X, self._name)
+        if hasattr(X, "columns"):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+        elif reset:
+            self.__dict__.pop("feature_names_in_", None)
+            self.n_features_in_ = 1
+        return items
+
+    def _loaded_model(self) -> Model:
+        if self._model is None:
+            device = resolve_device(self.device)
+            key = (type(self), self._model_key(), str(device))
+            self._model = shared_model(key, lambda: self._load_model(device))
+        return self._model
+
+    def _distinct(self, items: list[Any], failures: list) -> list[Distinct]:
+        """Group rows by content, in the order in which contents first appear."""
+        groups: dict[Hashable, Distinct] = {}
+        for row, item in enumerate(items):
+            if is_missing(item):
+                continue
+            try:
+                key = self._content_key(item)
+            except ContentError as error:
+                self._fail(Distinct(item, [row]), error, failures)
+            else:
+                groups.setdefault(key, Distinct(item, [])).rows.append(row)
+        return self._order(list(groups.values()))
+
+    def _order(self, groups: list[Distinct]) -> list[Distinct]:
+        """Order the distinct items so that batches are cheap; any order is right."""
+        return groups
+
+    def _encode(
+        self, groups: list[Distinct], failures: list
+    ) -> Iterator[tuple[Distinct, np.ndarray]]:
+        model = self._loaded_model()
+        prepared = self._prepared(model, self._progress(groups), failures)
+        context = autocast(resolve_device(self.device), self.precision)
+        for batch in batches(prepared, self.batch_size):
+            with context:
+                vectors = model.encode([content for _, content in batch])
+            for (distinct, _), vector in zip(batch, vectors, strict=True):
+                try:
+                    yield distinct, self._finish(vector)
+                except ContentError as error:
+                    self._fail(distinct, error, failures)
+
+    def _prepared(
+        self, model: Model, groups: Iterable[Distinct], failures: list
+    ) -> Iterator[tuple[Distinct, Any]]:
+        """Yield each readable item with its content, decoded ahead of the model."""
+
+        def prepare(distinct: Distinct) -> tuple[Distinct, Any]:
+            try:
+                return distinct, model.prepare(distinct.item)
+            except ContentError as error:
+                return distinct, error
+
+        stream: Iterable[tuple[Distinct, Any]] = map(prepare, groups)
+        if self._n_threads:
+            stream = map_ahead(prepare, groups, self._n_threads, 2 * self.batch_size)
+        for distinct, content in stream:
+            if isinstance(content, ContentError):
+                self._fail(distinct, content, failures)
+            else:
+                yield distinct, content
+
+    def _finish(self, vector: np.ndarray) -> np.ndarray:
+        """Scale a vector; refuse one that would read as a missing row."""
+        norm = np.linalg.norm(vector)
+        if not np.isfinite(norm) or norm == 0:
+            kind = "zero" if norm == 0 else "non-finite"
+            raise ContentError(f"the model gave a {kind} vector")
+        return vector / norm if self.normalize else vector
+
+    def _fail(self, distinct: Distinct, error: ContentError, failures: list) -> None:
+        if self.on_error == "raise":
+            raise ContentError(self._describe(distinct, error)) from error
+        failures.append((distinct, error))
+
+    def _describe(self, distinct: Distinct, error: ContentError) -> str:
+        is_named = isinstance(distinct.item, os.PathLike) or (
+            isinstance(distinct.item, str) and self._items_are_paths
+        )
+        source = f" ({os.fspath(distinct.item)!r})" if is_named else ""
+        return f"{self._name}: row {distinct.rows[0]}{source}: {error}"
+
+    def _report(self, failures: list, n_rows: int) -> None:
+        if failures:
+            n_failed = sum(len(distinct.rows) for distinct, _ in failures)
+            first = min(failures, key=lambda failure: failure[0].rows[0])
+            warnings.warn(
+                f"{n_failed} of {n_rows} rows could not be read and are treated as "
+                f"missing; the first: {self._describe(*first)}",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _progress(self, groups: list[Distinct]) -> Iterable[Distinct]:
+        if not self.verbose:
+            return groups
+        from tqdm.auto import tqdm
+
+        return tqdm(groups, desc=self._name, unit="item")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the weights out: they are loaded again on first use."""
+        state = super().__getstate__()
+        state.pop("_model", None)
+        return state
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags

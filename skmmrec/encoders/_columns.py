@@ -1,0 +1,86 @@
+"""One column of raw content, from whatever table or sequence holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def as_items(X: Any, owner: str) -> list[Any]:
+    """Return the items of a single column as a list.
+
+    Parameters
+    ----------
+    X : Series, one-column DataFrame, sequence or array
+        pandas, polars and pyarrow objects are understood. An array has shape
+        (n,) or (n, 1), or holds one item, such as a picture, per first-axis entry.
+    owner : str
+        The name that errors begin with.
+
+    Returns
+    -------
+    items : list
+        One entry per row.
+
+    Raises
+    ------
+    ValueError
+        If `X` has more than one column, or no row.
+    TypeError
+        If `X` is not a column at all.
+    """
+    if isinstance(X, str | bytes) or not hasattr(X, "__len__"):
+        raise TypeError(
+            f"{owner} expects one column of items, got a single "
+            f"{type(X).__name__}: wrap it in a list."
+        )
+    items = _from_table(X, owner) if hasattr(X, "columns") else _from_sequence(X, owner)
+    if not items:
+        raise ValueError(f"{owner} found 0 rows, while at least 1 is required.")
+    return items
+
+
+def is_missing(item: Any) -> bool:
+    """Tell whether an item is None, NaN, NaT, pd.NA or a blank string."""
+    if isinstance(item, str):
+        return not item.strip()
+    if item is None or item is pd.NA or item is pd.NaT:
+        return True
+    return isinstance(item, float | np.floating) and bool(np.isnan(item))
+
+
+def _from_table(table: Any, owner: str) -> list[Any]:
+    _require_one_column(table.shape[1], owner)
+    column = table.iloc[:, 0] if hasattr(table, "iloc") else table[:, 0]
+    return _from_sequence(column, owner)
+
+
+def _from_sequence(column: Any, owner: str) -> list[Any]:
+    if isinstance(column, np.ndarray):
+        return _from_array(column, owner)
+    for method in ("to_list", "to_pylist"):
+        if hasattr(column, method):
+            return list(getattr(column, method)())
+    if not isinstance(column, Iterable):
+        raise TypeError(f"{owner} cannot read a column from {type(column).__name__}.")
+    items = list(column)
+    nested = bool(items) and all(isinstance(i, list) and len(i) == 1 for i in items)
+    return [item[0] for item in items] if nested else items
+
+
+def _from_array(array: np.ndarray, owner: str) -> list[Any]:
+    if array.ndim == 2:
+        _require_one_column(array.shape[1], owner)
+        array = array[:, 0]
+    return array.tolist() if array.ndim == 1 else list(array)
+
+
+def _require_one_column(n_columns: int, owner: str) -> None:
+    if n_columns != 1:
+        raise ValueError(
+            f"{owner} encodes one column, got {n_columns}. Use "
+            "sklearn.compose.make_column_transformer with one encoder per column."
+        )

@@ -1,0 +1,147 @@
+"""Load open_clip models, and timm towers as open_clip models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+
+from skmmrec.encoders import _weights
+
+_SCHEMES = ("hf-hub:", "local-dir:")
+
+# timm towers that open_clip has no configuration of. The values of `preprocess` are
+# those that the ImageNet weights were trained with (timm's default_cfg of this model;
+# the batch statistics of real pictures agree with the weights' own only under these).
+_TIMM_TOWERS: dict[str, dict[str, Any]] = {
+    "tf_efficientnet_lite0": {
+        "embed_dim": 1280,
+        "image_size": 224,
+        "preprocess": {"mean": (0.5,) * 3, "std": (0.5,) * 3},
+    },
+}
+# CLIP has a text tower; a vision-only model gets the smallest that can be built.
+_NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "layers": 1}
+
+Transform = Callable[[Any], torch.Tensor]
+
+
+def load_open_clip(
+    model: str | os.PathLike, pretrained: str | os.PathLike, device: torch.device
+) -> tuple[torch.nn.Module, Transform]:
+    """Return a model in evaluation mode and the transform its pictures need.
+
+    Raises
+    ------
+    ValueError
+        If the names are unknown or the weights do not fit.
+    FileNotFoundError
+        If a path does not exist.
+    """
+    name = scheme_name(model)
+    if name in _TIMM_TOWERS:
+        network = _timm_clip(name)
+        _load_timm_weights(network, pretrained)
+    else:
+        network = _create(name, pretrained)
+    preprocess = PreprocessCfg(**open_clip.get_model_preprocess_cfg(network))
+    return network.eval().to(device), image_transform_v2(preprocess, is_train=False)
+
+
+def scheme_name(model: str | os.PathLike) -> str:
+    """Return a model argument as open_clip names it: a folder gets its scheme."""
+    if str(model).startswith(_SCHEMES):
+        return str(model)
+    path = _weights.existing_path(model, "model")
+    return f"local-dir:{path}" if path is not None and path.is_dir() else str(model)
+
+
+def weight_paths(model: str | os.PathLike, pretrained: str | os.PathLike) -> list[Path]:
+    """Return the local files that the weights come from, if any."""
+    name = scheme_name(model)
+    if name.startswith("local-dir:"):
+        return [Path(name.removeprefix("local-dir:"))]
+    if name.startswith("hf-hub:"):
+        return []
+    path = _checkpoint(pretrained)
+    return [] if path is None else [path]
+
+
+def _checkpoint(pretrained: str | os.PathLike) -> Path | None:
+    if _weights.is_packaged(pretrained):
+        return _weights.packaged_file(str(pretrained))
+    return _weights.existing_path(pretrained, "pretrained")
+
+
+def _create(name: str, pretrained: str | os.PathLike) -> torch.nn.Module:
+    if name.startswith(_SCHEMES):
+        weights = None
+    else:
+        _require_known(name)
+        weights = str(_checkpoint(pretrained) or pretrained)
+    try:
+        return open_clip.create_model(name, weights, require_pretrained=True)
+    except Exception as error:
+        raise ValueError(
+            f"ImageEncoder(model={name!r}, pretrained={str(pretrained)!r}) could not "
+            f"be loaded: {error}"
+        ) from error
+
+
+def _require_known(name: str) -> None:
+    known = [*open_clip.list_models(), *_TIMM_TOWERS]
+    if name.replace("/", "-") not in known:
+        near = get_close_matches(name, known, n=3)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(
+            f"model={name!r} is neither an open_clip model nor a folder.{hint}"
+        )
+
+
+def _timm_clip(name: str) -> open_clip.CLIP:
+    tower = _TIMM_TOWERS[name]
+    vision = {
+        "timm_model_name": name,
+        "timm_pool": "avg",
+        "timm_proj": "none",
+        "image_size": tower["image_size"],
+    }
+    network = open_clip.CLIP(tower["embed_dim"], vision, dict(_NO_TEXT))
+    open_clip.set_model_preprocess_cfg(
+        network, {"size": tower["image_size"], **tower["preprocess"]}
+    )
+    return network
+
+
+def _load_timm_weights(network: Any, pretrained: str | os.PathLike) -> None:
+    path = _checkpoint(pretrained)
+    if path is None:
+        raise ValueError(
+            f"pretrained={pretrained!r} is no checkpoint file; this model's weights "
+            'are "package:efficientnet-lite0" or a file.'
+        )
+    trunk = network.visual.trunk
+    state = _weights.load_state_dict(path, "pretrained")
+    trunk.load_state_dict(_match_by_order(state, trunk.state_dict(), path))
+
+
+def _match_by_order(
+    state: dict[str, Any], target: dict[str, Any], path: Path
+) -> dict[str, Any]:
+    """Rename tensors of the same network in other words: same order, same shapes.
+
+    What follows the trunk in the file, the classifier, is left out.
+    """
+    pairs = list(zip(target.items(), state.values(), strict=False))
+    fits = all(ours.shape == theirs.shape for (_, ours), theirs in pairs)
+    if len(pairs) < len(target) or not fits:
+        raise ValueError(
+            f"pretrained: the tensors of {path.name} do not fit the model's."
+        )
+    return {key: theirs for (key, _), theirs in pairs}

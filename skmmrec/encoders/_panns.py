@@ -1,0 +1,161 @@
+"""Load the PANNs network definitions and weights, and nothing else of the package.
+
+Importing ``panns_inference`` starts a shell download into the home directory. Its
+``models`` module is therefore imported alone, under a name of our own, from the
+installed package's folder.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib.util
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from skmmrec.encoders import _weights
+
+SAMPLE_RATE = 32_000
+"""Hz; what the network was trained at."""
+N_TAGS = 527
+
+_ALIAS = "_skmmrec_panns"
+_SPECTROGRAM = {
+    "sample_rate": SAMPLE_RATE,
+    "window_size": 1024,
+    "hop_size": 320,
+    "mel_bins": 64,
+    "fmin": 50,
+    "fmax": 14_000,
+}
+_URL = "https://zenodo.org/records/3987831/files/Cnn14_mAP%3D0.431.pth?download=1"
+_FILE = "Cnn14_mAP=0.431.pth"
+_MD5 = "541141fa2ee191a88f24a3219fff024e"  # as Zenodo publishes it; 327,428,481 bytes
+
+_import_lock = Lock()
+
+
+def load_cnn14(pretrained: bool | str | os.PathLike, seed: int) -> torch.nn.Module:
+    """Build Cnn14 in evaluation mode.
+
+    Parameters
+    ----------
+    pretrained : bool, str or path
+        True fetches the published weights into the cache folder, once; a path names a
+        checkpoint; False leaves the network untrained.
+    seed : int
+        Draws the weights of an untrained network.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _definitions().Cnn14(classes_num=N_TAGS, **_SPECTROGRAM)
+    path = checkpoint(pretrained)
+    if path is not None:
+        _load(network, path)
+    return network.eval()
+
+
+def checkpoint(pretrained: bool | str | os.PathLike) -> Path | None:
+    """Return the file that the weights come from; None for an untrained network.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a path does not exist.
+    ConnectionError
+        If the published weights are not at hand and cannot be fetched.
+    """
+    if isinstance(pretrained, str | os.PathLike):
+        path = Path(pretrained).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(f"pretrained={os.fspath(pretrained)!r} is no file.")
+        return path
+    return fetch_cnn14() if pretrained else None
+
+
+def cache_folder() -> Path:
+    """Return where fetched weights are kept: ``SKMMREC_CACHE``, or the platform's."""
+    import pooch
+
+    return Path(os.environ.get("SKMMREC_CACHE") or pooch.os_cache("skmmrec"))
+
+
+def fetch_cnn14() -> Path:
+    """Return the published Cnn14 weights, fetched unless a checked file is there.
+
+    The file appears under its name only when it is complete and its hash is right.
+    """
+    import pooch
+    import requests
+
+    try:
+        path = pooch.retrieve(
+            _URL,
+            known_hash=f"md5:{_MD5}",
+            fname=_FILE,
+            path=cache_folder(),
+            progressbar=True,
+        )
+    except requests.RequestException as error:
+        raise ConnectionError(
+            f"AudioEncoder(pretrained=True) could not fetch {_URL}: {error}. Give a "
+            f"local copy as pretrained=path, or put it at {cache_folder() / _FILE}."
+        ) from error
+    return Path(path)
+
+
+def _load(network: torch.nn.Module, path: Path) -> None:
+    state = _weights.load_state_dict(path, "pretrained")
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(
+            f"pretrained: the tensors of {path.name} are not those of Cnn14."
+        ) from error
+
+
+@cache
+def _definitions() -> ModuleType:
+    """Import ``panns_inference/models.py`` without its package."""
+    with _import_lock:
+        package = ModuleType(_ALIAS)
+        package.__path__ = [str(_panns_folder())]
+        sys.modules[_ALIAS] = package
+        spec = importlib.util.find_spec(f"{_ALIAS}.models")
+        if spec is None or spec.loader is None:
+            raise ImportError("panns_inference holds no module 'models'.")
+        module = importlib.util.module_from_spec(spec)
+        vars(module)["__builtins__"] = {
+            **vars(builtins),
+            "__import__": _import_without_pyplot,
+        }
+        spec.loader.exec_module(module)
+        return module
+
+
+def _panns_folder() -> Path:
+    spec = importlib.util.find_spec("panns_inference")
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError(
+            "AudioEncoder needs the package panns-inference: "
+            "pip install panns-inference"
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def _import_without_pyplot(name: str, *args: Any, **kwargs: Any) -> Any:
+    """Import as usual, but give an empty module for the pyplot that is never used.
+
+    The real one would choose a backend and write a font cache.
+    """
+    if name == "matplotlib.pyplot":
+        matplotlib = ModuleType("matplotlib")
+        vars(matplotlib)["pyplot"] = ModuleType(name)
+        return matplotlib
+    return builtins.__import__(name, *args, **kwargs)

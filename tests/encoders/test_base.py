@@ -1,0 +1,278 @@
+"""What every encoder owes: columns, missing values, duplicates, pickles, pipelines."""
+
+import pickle
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skmmrec.encoders import ImageEncoder, TextEncoder
+
+from .conftest import noise_picture
+
+TEXTS = ["a dog barks", "puppy", "stock market", "a dog barks"]
+
+
+def count_encoded(encoder, monkeypatch):
+    """Return a list that grows with each content that reaches the model."""
+    seen = []
+    encode = encoder._model.encode
+
+    def counting(contents):
+        seen.extend(contents)
+        return encode(contents)
+
+    monkeypatch.setattr(encoder._model, "encode", counting)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        TEXTS,
+        tuple(TEXTS),
+        [[text] for text in TEXTS],
+        np.array(TEXTS),
+        np.array(TEXTS, dtype=object)[:, None],
+        pd.Series(TEXTS, index=[7, 7, 1, 0]),
+        pd.Series(TEXTS, dtype="string"),
+        pd.Series(TEXTS, dtype="category"),
+        pd.DataFrame({"title": TEXTS}),
+        pl.Series(TEXTS),
+        pl.DataFrame({"title": TEXTS}),
+        pl.DataFrame({"title": TEXTS}).to_arrow()["title"],
+    ],
+    ids=lambda column: f"{type(column).__module__}.{type(column).__name__}",
+)
+def test_any_column_gives_the_same_float32_matrix(text_encoder, column):
+    vectors = clone(text_encoder).fit_transform(column)
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (4, text_encoder.embedding_dim_)
+    np.testing.assert_array_equal(vectors, text_encoder.transform(TEXTS))
+
+
+def test_each_distinct_item_is_encoded_once(text_encoder, monkeypatch):
+    seen = count_encoded(text_encoder, monkeypatch)
+    vectors = text_encoder.transform(TEXTS * 50 + [None])
+    assert sorted(seen) == sorted(set(TEXTS))
+    np.testing.assert_array_equal(vectors[0], vectors[3])
+    np.testing.assert_array_equal(vectors[:4], vectors[4:8])
+
+
+def test_equal_pictures_are_encoded_once_whatever_holds_them(
+    image_encoder, monkeypatch
+):
+    picture = noise_picture(1)
+    seen = count_encoded(image_encoder, monkeypatch)
+    image_encoder.transform([picture, picture.copy(), noise_picture(2)])
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("missing", ["zero", "nan"])
+def test_missing_rows_and_only_those_are_empty(text_model, missing):
+    column = ["a", None, np.nan, pd.NA, pd.NaT, "", " \n", float("nan"), "b"]
+    encoder = TextEncoder(text_model, missing=missing)
+    vectors = encoder.fit_transform(column)
+    empty = np.isnan(vectors) if missing == "nan" else vectors == 0
+    expected = [False, *[True] * 7, False]
+    np.testing.assert_array_equal(empty.all(axis=1), expected)
+    np.testing.assert_array_equal(empty.any(axis=1), expected)
+    np.testing.assert_array_equal(encoder.missing_mask(column), expected)
+
+
+def test_a_column_without_any_content_gives_only_missing_rows(text_encoder):
+    assert not text_encoder.transform([None, None]).any()
+
+
+def test_vectors_have_unit_length_unless_asked_otherwise(text_model):
+    unit = TextEncoder(text_model).fit_transform(TEXTS)
+    raw = TextEncoder(text_model, normalize=False).fit_transform(TEXTS)
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=1e-6)
+    assert np.ptp(np.linalg.norm(raw, axis=1)) > 0.1
+    np.testing.assert_allclose(
+        raw / np.linalg.norm(raw, axis=1, keepdims=True), unit, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_vectors_do_not_depend_on_their_batch(text_model, batch_size):
+    texts = [f"text number {i} " + "x" * i for i in range(20)]
+    encoder = TextEncoder(text_model, batch_size=batch_size).fit(texts)
+    whole = encoder.transform(texts)
+    single = np.vstack([encoder.transform([text]) for text in reversed(texts)])[::-1]
+    np.testing.assert_allclose(whole, single, atol=1e-6)
+
+
+def test_two_columns_are_refused(text_encoder):
+    table = pd.DataFrame({"title": ["a"], "plot": ["b"]})
+    for two in (table, pl.from_pandas(table), table.to_numpy()):
+        with pytest.raises(ValueError, match="encodes one column, got 2"):
+            text_encoder.transform(two)
+        with pytest.raises(ValueError, match="encodes one column, got 2"):
+            clone(text_encoder).fit(two)
+
+
+@pytest.mark.parametrize("column", ["a text", b"bytes", 3, None])
+def test_a_single_item_is_not_a_column(text_encoder, column):
+    with pytest.raises(TypeError, match="TextEncoder expects one column of items"):
+        text_encoder.transform(column)
+
+
+def test_an_empty_column_is_refused(text_encoder):
+    with pytest.raises(ValueError, match="0 rows"):
+        text_encoder.fit([])
+    with pytest.raises(ValueError, match="0 rows"):
+        text_encoder.transform(pd.Series([], dtype=object))
+
+
+def test_an_item_of_the_wrong_type_names_its_row(text_model):
+    with pytest.raises(ValueError, match="TextEncoder: row 2: expected a text, got in"):
+        TextEncoder(text_model).fit_transform(["a", "b", 3])
+    with pytest.warns(UserWarning, match=r"2 of 4 rows .* the first: .* row 2"):
+        vectors = TextEncoder(text_model, on_error="missing").fit_transform(
+            ["a", "b", 3, {"b": 1}]
+        )
+    np.testing.assert_array_equal(vectors.any(axis=1), [True, True, False, False])
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_a_useless_vector_is_an_error_not_a_missing_row(
+    text_encoder, monkeypatch, value
+):
+    def useless(contents):
+        return np.full((len(contents), text_encoder.embedding_dim_), value)
+
+    monkeypatch.setattr(text_encoder._model, "encode", useless)
+    with pytest.raises(ValueError, match="row 1: the model gave a"):
+        text_encoder.transform([None, "a"])
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("batch_size", 0),
+        ("missing", "drop"),
+        ("on_error", "ignore"),
+        ("precision", "fp8"),
+        ("normalize", "yes"),
+        ("model", 3),
+        ("device", "abacus"),
+    ],
+)
+def test_invalid_parameters_are_named(text_model, parameter, value):
+    encoder = TextEncoder(text_model).set_params(**{parameter: value})
+    with pytest.raises(ValueError, match=parameter):
+        encoder.fit(["a"])
+
+
+def test_an_absent_device_is_named(text_model):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(ValueError, match="device='cuda' is not available"):
+        TextEncoder(text_model, device="cuda").fit(["a"])
+
+
+def test_transform_needs_fit(text_model):
+    with pytest.raises(NotFittedError):
+        TextEncoder(text_model).transform(["a"])
+
+
+def test_fit_learns_the_columns_name(text_model):
+    encoder = TextEncoder(text_model).fit(pd.DataFrame({"title": TEXTS}))
+    assert encoder.feature_names_in_.tolist() == ["title"]
+    assert encoder.n_features_in_ == 1
+    with pytest.raises(ValueError, match="feature names should match"):
+        encoder.transform(pd.DataFrame({"plot": TEXTS}))
+    assert not hasattr(encoder.fit(TEXTS), "feature_names_in_")
+
+
+def test_output_names_and_containers(text_encoder):
+    names = text_encoder.get_feature_names_out()
+    assert names.tolist() == [f"textencoder{i}" for i in range(8)]
+    series = pd.Series(TEXTS, index=list("wxyz"))
+    vectors = text_encoder.transform(TEXTS)
+    as_pandas = clone(text_encoder).set_output(transform="pandas").fit_transform(series)
+    assert as_pandas.index.tolist() == list("wxyz")
+    assert as_pandas.columns.tolist() == names.tolist()
+    assert set(as_pandas.dtypes) == {np.dtype("float32")}
+    np.testing.assert_array_equal(as_pandas, vectors)
+    as_polars = clone(text_encoder).set_output(transform="polars").fit_transform(series)
+    assert as_polars.columns == names.tolist()
+    np.testing.assert_array_equal(as_polars, vectors)
+
+
+def test_a_pickle_carries_neither_weights_nor_resolved_paths(minilm):
+    data = pickle.dumps(minilm)
+    assert len(data) < 2_000
+    assert b"site-packages" not in data
+    copy = pickle.loads(data)
+    assert copy._model is None
+    np.testing.assert_array_equal(copy.transform(TEXTS), minilm.transform(TEXTS))
+
+
+def test_a_dumped_encoder_works_in_another_process(text_encoder, tmp_path):
+    path = tmp_path / "encoder.joblib"
+    joblib.dump(text_encoder, path)
+    code = (
+        "import sys, joblib, numpy;"
+        "encoder = joblib.load(sys.argv[1]);"
+        "numpy.save(sys.argv[2], encoder.transform(['a dog barks']))"
+    )
+    out = tmp_path / "vectors.npy"
+    subprocess.run([sys.executable, "-c", code, str(path), str(out)], check=True)
+    np.testing.assert_array_equal(np.load(out), text_encoder.transform(["a dog barks"]))
+
+
+def test_clones_share_one_model_and_let_it_go(text_encoder, text_model):
+    first = clone(text_encoder).fit(["a"])
+    assert first._model is text_encoder._model
+    assert TextEncoder(text_model, batch_size=2).fit(["a"])._model is first._model
+
+
+def test_encoders_work_in_column_transformer_and_pipeline(
+    text_model, image_model, picture_file
+):
+    table = pd.DataFrame(
+        {
+            "title": ["a", None, "c"],
+            "poster": [str(picture_file), None, str(picture_file)],
+        },
+        index=[5, 6, 7],
+    )
+    encode = make_column_transformer(
+        (TextEncoder(text_model), "title"),
+        (ImageEncoder(image_model), ["poster"]),
+    )
+    vectors = make_pipeline(encode, StandardScaler()).fit_transform(table)
+    assert vectors.shape == (3, 8 + 12)
+    assert encode.get_feature_names_out()[8] == "imageencoder__imageencoder0"
+    assert not encode.transform(table)[1].any()
+    framed = clone(encode).set_output(transform="pandas").fit_transform(table)
+    assert framed.index.tolist() == [5, 6, 7]
+
+
+def test_a_progress_bar_only_when_asked(text_model, capfd):
+    TextEncoder(text_model).fit_transform(TEXTS)
+    assert "TextEncoder" not in capfd.readouterr().err
+    TextEncoder(text_model, verbose=True).fit_transform(TEXTS)
+    assert "TextEncoder: 100%" in capfd.readouterr().err
+
+
+def test_importing_the_encoders_loads_no_model_library():
+    code = (
+        "import sys, skmmrec.encoders;"
+        "heavy = {'torch', 'open_clip', 'sentence_transformers', 'librosa', 'sklearn'};"
+        "sys.exit(bool(heavy & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
