@@ -1,0 +1,274 @@
+"""A user's history and recommendations as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from skmmrec._ids import ITEM, TIME, USER
+from skmmrec.inspection._gallery_layout import GalleryLayout
+from skmmrec.inspection._pictures import is_missing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+class RecommendationGalleryDisplay:
+    """What a user met and what is recommended, as rows of thumbnails.
+
+    It is recommended to use :meth:`from_recommendations` to create the display.
+
+    Parameters
+    ----------
+    recommendations : DataFrame of shape (n_recommendations, n_columns)
+        Best first. Columns item_id, title and picture, and optionally score.
+    history : DataFrame of shape (n_history, n_columns), default=None
+        Latest first. Columns item_id, title and picture, and optionally rating.
+    shares : DataFrame of shape (n_recommendations, n_modalities), default=None
+        Share of each modality in the score, one row per recommendation, each summing
+        to 1.
+    user : object, default=None
+        Id of the user, for the headings.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the gallery.
+    figure_ : matplotlib Figure
+        Figure containing the gallery.
+
+    See Also
+    --------
+    skmmrec.MultimodalFusionRecommender.recommend : Makes the recommendations.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.datasets import make_multimodal_interactions
+    >>> from skmmrec.inspection import RecommendationGalleryDisplay
+    >>> data = make_multimodal_interactions(10, 20, random_state=0)
+    >>> recommendations = pd.DataFrame(
+    ...     {
+    ...         "user_id": "user-0001",
+    ...         "item_id": ["item-0003", "item-0007"],
+    ...         "score": [2.1, 1.4],
+    ...     }
+    ... )
+    >>> display = RecommendationGalleryDisplay.from_recommendations(
+    ...     recommendations, data.item_table, history=data.interactions
+    ... )
+    >>> display.plot().figure_.savefig("gallery.png")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        *,
+        recommendations: pd.DataFrame,
+        history: pd.DataFrame | None = None,
+        shares: pd.DataFrame | None = None,
+        user: Any = None,
+    ) -> None:
+        self.recommendations = recommendations
+        self.history = history
+        self.shares = shares
+        self.user = user
+
+    @classmethod
+    def from_recommendations(
+        cls,
+        recommendations: pd.DataFrame | Sequence[Any],
+        items: pd.DataFrame,
+        *,
+        user: Any = None,
+        history: pd.DataFrame | Sequence[Any] | None = None,
+        shares: pd.DataFrame | ArrayLike | None = None,
+        key: str = ITEM,
+        title: str = "title",
+        picture: str = "image",
+        n_history: int = 6,
+    ) -> RecommendationGalleryDisplay:
+        """Look up the titles and pictures of recommended and met items.
+
+        Parameters
+        ----------
+        recommendations : DataFrame or sequence of item ids
+            As `recommend` gives it: user_id, item_id, rank, score; all but item_id
+            optional. Rows are ordered by rank where there is one.
+        items : DataFrame
+            Item table with the columns `key`, `title` and `picture`.
+        user : object, default=None
+            User to show; needed where `recommendations` hold several.
+        history : DataFrame or sequence of item ids, default=None
+            What users met: user_id, item_id, timestamp, rating; all but item_id
+            optional. Without timestamp, later rows are later.
+        shares : DataFrame or array-like of shape (n_recommendations, n_modalities), \
+                default=None
+            Share of each modality in the score, row by row of `recommendations`; not
+            negative, made to sum to 1. The columns name the modalities.
+        key, title, picture : str
+            Columns of `items`. A picture is a path, an encoded file, a PIL image or an
+            array; a missing one is drawn as a grey box.
+        n_history : int, default=6
+            How many of the latest items of the history to show.
+
+        Returns
+        -------
+        display : RecommendationGalleryDisplay
+
+        Raises
+        ------
+        ValueError
+            If a column or an item is missing, or the user is ambiguous or unknown.
+        """
+        _require(items, (key, title, picture), "items")
+        table = items.drop_duplicates(key).set_index(key)[[title, picture]]
+        table.columns = pd.Index(["title", "picture"])
+        rows = _as_rows(recommendations, "recommendations")
+        user = _one_user(rows, user)
+        order = _best_first(rows, user)
+        return cls(
+            recommendations=_with_content(rows.iloc[order], table, "recommendations"),
+            history=_latest(history, user, table, n_history),
+            shares=_check_shares(shares, rows[ITEM].to_numpy(), order),
+            user=user,
+        )
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        n_columns: int = 6,
+        colors: Iterable[str] | None = None,
+    ) -> RecommendationGalleryDisplay:
+        """Draw the gallery.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; its ticks and frame are removed, and everything is scaled
+            to its width. None makes a figure of the size that the gallery needs.
+        n_columns : int, default=6
+            Most thumbnails in a row.
+        colors : iterable of str, default=None
+            Colours of the modalities in the bars.
+
+        Returns
+        -------
+        display : RecommendationGalleryDisplay
+            With the attributes ``ax_`` and ``figure_``.
+
+        Raises
+        ------
+        ValueError
+            If a picture cannot be read.
+        """
+        if n_columns < 1:
+            raise ValueError(f"n_columns must be at least 1, got {n_columns}")
+        layout = GalleryLayout(
+            self, n_columns, None if colors is None else list(colors)
+        )
+        self.ax_ = _new_axes(layout.size) if ax is None else ax
+        self.figure_: Figure = self.ax_.figure  # type: ignore[assignment]
+        layout.draw(self.ax_)
+        return self
+
+
+def _new_axes(size: tuple[float, float]) -> Axes:
+    import matplotlib.pyplot as plt
+
+    figure = plt.figure(figsize=size)
+    return figure.add_axes((0, 0, 1, 1))
+
+
+def _as_rows(rows: pd.DataFrame | Sequence[Any], name: str) -> pd.DataFrame:
+    table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame({ITEM: list(rows)})
+    _require(table, (ITEM,), name)
+    return table
+
+
+def _require(table: pd.DataFrame, columns: Iterable[str], name: str) -> None:
+    for column in columns:
+        if column not in table:
+            raise ValueError(
+                f"{name} has no column {column!r}; it has {list(table.columns)}"
+            )
+
+
+def _one_user(rows: pd.DataFrame, user: Any) -> Any:
+    if user is not None or USER not in rows:
+        return user
+    users = rows[USER].unique()
+    if len(users) != 1:
+        raise ValueError(
+            f"recommendations are of {len(users)} users: name one as `user`"
+        )
+    return users[0]
+
+
+def _rows_of(rows: pd.DataFrame, user: Any) -> np.ndarray:
+    if user is None or USER not in rows:
+        return np.ones(len(rows), dtype=bool)
+    return (rows[USER] == user).to_numpy()
+
+
+def _best_first(rows: pd.DataFrame, user: Any) -> np.ndarray:
+    positions = np.flatnonzero(_rows_of(rows, user))
+    if not len(positions):
+        raise ValueError(f"recommendations have no row of user {user!r}")
+    if "rank" not in rows:
+        return positions
+    return positions[np.argsort(rows["rank"].to_numpy()[positions], kind="stable")]
+
+
+def _latest(
+    history: pd.DataFrame | Sequence[Any] | None, user: Any, table: pd.DataFrame, n: int
+) -> pd.DataFrame | None:
+    if history is None:
+        return None
+    rows = _as_rows(history, "history")
+    met = rows[_rows_of(rows, user)]
+    if TIME in met:
+        met = met.sort_values(TIME, kind="stable")
+    return _with_content(met.iloc[::-1].head(n), table, "history")
+
+
+def _with_content(rows: pd.DataFrame, table: pd.DataFrame, name: str) -> pd.DataFrame:
+    unknown = rows[ITEM][~rows[ITEM].isin(table.index)]
+    if len(unknown):
+        raise ValueError(f"{name}: items has no row for {unknown.iloc[0]!r}")
+    kept = rows[[c for c in (ITEM, "score", "rating") if c in rows]].reset_index(
+        drop=True
+    )
+    found = table.loc[kept[ITEM]].reset_index(drop=True)
+    named = [
+        str(item) if is_missing(text) else str(text)
+        for item, text in zip(kept[ITEM], found.title, strict=True)
+    ]
+    return kept.assign(title=named, picture=found.picture)
+
+
+def _check_shares(
+    shares: pd.DataFrame | ArrayLike | None, items: np.ndarray, order: np.ndarray
+) -> pd.DataFrame | None:
+    if shares is None:
+        return None
+    table = pd.DataFrame(shares).astype(float)
+    if len(table) != len(items):
+        raise ValueError(
+            f"shares has {len(table)} rows, recommendations have {len(items)}"
+        )
+    table = table.iloc[order].reset_index(drop=True)
+    values = table.to_numpy()
+    bad = ~(np.isfinite(values) & (values >= 0)).all(axis=1) | (values.sum(axis=1) <= 0)
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"shares of item {items[order[row]]!r} must be finite, not negative and "
+            f"not all 0, got {values[row].tolist()}"
+        )
+    return table.div(table.sum(axis=1), axis=0)

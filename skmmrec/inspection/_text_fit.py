@@ -1,0 +1,84 @@
+"""Text that stays inside its box."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+_ELLIPSIS = "…"
+
+
+def fit_text(text: str, size: float, width: float, n_lines: int) -> list[str]:
+    """Break a text into lines, cutting with an ellipsis what does not fit.
+
+    Parameters
+    ----------
+    text : str
+        What to write.
+    size : float
+        Font size in points.
+    width : float
+        Width of the box in points.
+    n_lines : int
+        Most lines to use.
+
+    Returns
+    -------
+    list of str
+        At most `n_lines`, each no wider than `width` in matplotlib's default font.
+    """
+    lines: list[str] = []
+    words = text.split()
+    while words and len(lines) < n_lines:
+        taken = _words_that_fit(words, size, width)
+        if taken < len(words) and len(lines) == n_lines - 1:
+            return [*lines, _shorten(" ".join(words), size, width)]
+        if taken == 0:
+            return [*lines, _shorten(words[0], size, width)]
+        lines.append(" ".join(words[:taken]))
+        words = words[taken:]
+    return lines
+
+
+def _words_that_fit(words: list[str], size: float, width: float) -> int:
+    taken = 0
+    while (
+        taken < len(words) and text_width(" ".join(words[: taken + 1]), size) <= width
+    ):
+        taken += 1
+    return taken
+
+
+def _shorten(text: str, size: float, width: float) -> str:
+    while text and text_width(text.rstrip(" ,;:-") + _ELLIPSIS, size) > width:
+        text = text[:-1]
+    return text.rstrip(" ,;:-") + _ELLIPSIS
+
+
+@lru_cache(maxsize=4096)
+def text_width(text: str, size: float) -> float:
+    """Measure a line in matplotlib's default font.
+
+    Parameters
+    ----------
+    text : str
+        One line.
+    size : float
+        Font size in points.
+
+    Returns
+    -------
+    float
+        Width in points.
+    """
+    path, properties = _font()
+    width, _, _ = path.get_text_width_height_descent(text, properties, ismath=False)
+    return width * size / properties.get_size_in_points()
+
+
+@lru_cache(maxsize=1)
+def _font() -> tuple[Any, Any]:
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    return text_to_path, FontProperties()

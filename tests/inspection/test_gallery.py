@@ -1,0 +1,201 @@
+"""The gallery shows the right items, pictures and bars."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skmmrec.datasets import make_multimodal_interactions
+from skmmrec.inspection import RecommendationGalleryDisplay
+from skmmrec.inspection._text_fit import fit_text, text_width
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("agg")
+plt = pytest.importorskip("matplotlib.pyplot")
+
+FROM = RecommendationGalleryDisplay.from_recommendations
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_multimodal_interactions(
+        6, 12, modalities=["text", "image"], image_size=32, random_state=0
+    )
+
+
+@pytest.fixture(scope="module")
+def recommendations():
+    return pd.DataFrame(
+        {
+            "user_id": ["user-0002"] * 3 + ["user-0001"],
+            "item_id": ["item-0003", "item-0001", "item-0002", "item-0004"],
+            "rank": [2, 1, 3, 1],
+            "score": [1.5, 2.25, 0.5, 9.0],
+        }
+    )
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+def drawn_text(display):
+    return [text.get_text() for text in display.ax_.texts]
+
+
+def test_shows_one_user_best_first_and_latest_first(data, recommendations):
+    display = FROM(
+        recommendations,
+        data.item_table,
+        user="user-0002",
+        history=data.interactions,
+        n_history=4,
+    )
+    assert display.recommendations.item_id.tolist() == [
+        "item-0001",
+        "item-0003",
+        "item-0002",
+    ]
+    met = data.interactions[data.interactions.user_id == "user-0002"]
+    expected = met.sort_values("timestamp").item_id[::-1][:4].tolist()
+    assert display.history.item_id.tolist() == expected
+    text = drawn_text(display.plot())
+    assert "What user-0002 met last" in text
+    assert "Recommended to user-0002" in text
+    assert "1.   score 2.25" in text
+    assert len(display.ax_.images) == 7
+
+
+def test_shares_follow_the_items_and_sum_to_one(data, recommendations):
+    shares = pd.DataFrame({"text": [1, 3, 0, 5], "image": [1, 1, 2, 5]})
+    display = FROM(recommendations, data.item_table, user="user-0002", shares=shares)
+    np.testing.assert_allclose(display.shares.text, [0.75, 0.5, 0.0])
+    np.testing.assert_allclose(display.shares.sum(axis=1), 1)
+    display.plot(colors=["red", "blue"])
+    assert {"text", "image"} <= set(drawn_text(display))
+    bars = [p for p in display.ax_.patches if isinstance(p, plt.Rectangle)]
+    widths = np.array([bar.get_width() for bar in bars]).reshape(3, 2)
+    np.testing.assert_allclose(
+        widths / widths.sum(axis=1, keepdims=True), display.shares
+    )
+
+
+def test_a_missing_picture_becomes_a_box_with_the_title(data, recommendations):
+    items = data.item_table.copy()
+    items.loc[0, "image"] = None
+    items.loc[1, "title"] = None
+    display = FROM(recommendations, items, user="user-0002").plot()
+    assert len(display.ax_.images) == 2
+    assert "item-0002" in drawn_text(display)
+    words = " ".join(drawn_text(display))
+    assert items.title[0].split()[0] in words
+
+
+def test_pictures_come_in_any_form(data, recommendations, tmp_path):
+    from PIL import Image
+
+    path = tmp_path / "red.png"
+    Image.new("RGB", (8, 12), "red").save(path)
+    forms = [
+        str(path),
+        path,
+        path.read_bytes(),
+        Image.new("L", (4, 4)),
+        Image.new("RGBA", (4, 4), (0, 0, 0, 0)),
+        np.zeros((5, 5), dtype=np.uint8),
+        np.ones((5, 5, 3)),
+        float("nan"),
+    ]
+    items = pd.DataFrame({"item_id": range(8), "title": "t"})
+    items["image"] = pd.Series(forms, dtype=object)
+    display = FROM(range(8), items).plot(n_columns=3)
+    assert len(display.ax_.images) == 7
+    transparent = display.ax_.images[4].get_array()
+    assert (np.asarray(transparent) == 255).all()
+
+
+def test_draws_on_given_axes_at_their_scale(data, recommendations):
+    figure, (_, ax) = plt.subplots(1, 2, figsize=(4, 2))
+    display = FROM(recommendations, data.item_table, user="user-0002").plot(ax=ax)
+    assert display.ax_ is ax
+    assert display.figure_ is figure
+    own = FROM(recommendations, data.item_table, user="user-0002").plot()
+    assert ax.texts[0].get_fontsize() < own.ax_.texts[0].get_fontsize()
+
+
+@pytest.mark.parametrize("title", ["A" * 80, "word " * 30, "Ünïcode $x^2$ title_", ""])
+def test_no_text_leaves_its_cell(title):
+    items = pd.DataFrame({"item_id": [0, 1], "title": title})
+    items["image"] = pd.Series([None, np.ones((4, 4))], dtype=object)
+    display = FROM([0, 1], items).plot()
+    renderer = display.figure_.canvas.get_renderer()
+    boxes = [t.get_window_extent(renderer) for t in display.ax_.texts if t.get_text()]
+    dots = display.figure_.dpi
+    assert all(box.x0 >= 0 and box.x1 <= display.ax_.bbox.x1 for box in boxes)
+    assert all(box.width < 1.4 * dots for box in boxes[1:])
+    for one, box in enumerate(boxes):
+        for other in boxes[one + 1 :]:
+            assert not _overlap(box, other)
+
+
+def _overlap(a, b):
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    return width > 1 and height > 3
+
+
+def test_text_is_cut_with_an_ellipsis_only_where_needed():
+    assert fit_text("short", 10, 100, 2) == ["short"]
+    lines = fit_text("one two three four five six seven", 10, 60, 2)
+    assert len(lines) == 2
+    assert lines[-1].endswith("…")
+    assert all(text_width(line, 10) <= 60 for line in lines)
+    assert fit_text("exactly two", 10, text_width("exactly", 10), 2) == [
+        "exactly",
+        "two",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "recommendations are of 2 users: name one"),
+        ({"user": "nobody"}, "no row of user 'nobody'"),
+        ({"user": "user-0001", "title": "name"}, "items has no column 'name'"),
+        ({"user": "user-0001", "history": ["item-0099"]}, "no row for 'item-0099'"),
+        ({"user": "user-0001", "shares": [[1.0]]}, "shares has 1 rows"),
+        (
+            {"user": "user-0001", "shares": [[1.0], [1.0], [1.0], [-1.0]]},
+            "shares of item 'item-0004' must be finite",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(data, recommendations, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        FROM(recommendations, data.item_table, **arguments)
+
+
+def test_a_picture_that_cannot_be_read_names_the_item(tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_text("not a picture")
+    items = pd.DataFrame({"item_id": ["a"], "title": "t", "image": [str(broken)]})
+    with pytest.raises(ValueError, match=r"item 'a': cannot read .*broken.png"):
+        FROM(["a"], items).plot()
+    items["image"] = str(tmp_path / "absent.png")
+    with pytest.raises(FileNotFoundError, match=r"item 'a': no file .*absent.png"):
+        FROM(["a"], items).plot()
+    items["image"] = pd.Series([np.full((2, 2), 7.0)], dtype=object)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        FROM(["a"], items).plot()
+
+
+def test_importing_the_display_does_not_import_matplotlib():
+    code = (
+        "import sys; from skmmrec.inspection import RecommendationGalleryDisplay;"
+        "sys.exit('matplotlib' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
