@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from hashlib import blake2b
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -49,23 +49,23 @@ def read_picture(item: Any) -> Image.Image:
     """
     if isinstance(item, np.ndarray):
         return _to_rgb(Image.fromarray(_checked_array(item)))
-    return _to_rgb(ImageOps.exif_transpose(_loaded(_open(item))))
-
-
-def _open(item: Any) -> Image.Image:
     if isinstance(item, Image.Image):
-        return item
-    if isinstance(item, str | os.PathLike):
-        source: Any = readable_file(item)
-    else:
-        source = io.BytesIO(item)
+        return _upright(item)
+    if isinstance(item, bytes):
+        return _decode(io.BytesIO(item))
+    with readable_file(item).open("rb") as file:
+        return _decode(file)
+
+
+def _decode(file: BinaryIO) -> Image.Image:
     try:
-        return Image.open(source)
+        image = Image.open(file)
     except Exception as error:
         raise ContentError(f"is no readable picture: {error}") from error
+    return _upright(image)
 
 
-def _loaded(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
     n_pixels = image.width * image.height
     if n_pixels > MAX_PIXELS:
         raise ContentError(
@@ -74,9 +74,9 @@ def _loaded(image: Image.Image) -> Image.Image:
         )
     try:
         image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
     except Exception as error:
         raise ContentError(f"is a damaged picture: {error}") from error
-    return image
 
 
 def _checked_array(array: np.ndarray) -> np.ndarray:

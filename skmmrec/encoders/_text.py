@@ -123,7 +123,7 @@ class TextEncoder(BaseEncoder):
         source = self.model if folder is None else folder
         try:
             return SentenceModel(str(source), device)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise ValueError(
                 f"TextEncoder(model={str(self.model)!r}) could not be loaded. It is "
                 "neither a usable folder nor a model that the Hugging Face hub gave: "

@@ -1,0 +1,250 @@
+"""Sounds: every holder, broken files, PANNs without its side effects."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from skmmrec.encoders import AudioEncoder, _panns
+from skmmrec.encoders._sounds import read_sound
+
+from .conftest import tone
+
+
+def encoded(samples, rate, file_format):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format=file_format)
+    return buffer.getvalue()
+
+
+def test_one_sound_in_any_holder_gives_one_vector(cnn14, sound_file):
+    samples, rate = soundfile.read(sound_file, dtype="int16")
+    vectors = cnn14.transform(
+        [
+            str(sound_file),
+            sound_file,
+            sound_file.read_bytes(),
+            (samples, rate),
+            (samples / 2**15, rate),
+            (np.column_stack([samples, samples]), rate),
+        ]
+    )
+    np.testing.assert_allclose(vectors, vectors[[0] * 6], atol=1e-5)
+    assert vectors.shape == (6, 2048)
+
+
+@pytest.mark.parametrize("file_format", ["WAV", "FLAC", "OGG", "MP3"])
+def test_formats_and_rates_give_the_same_sound(file_format):
+    samples, rate = tone(440, seconds=0.5, rate=44_100)
+    stereo = np.column_stack([samples, samples])
+    waveform = read_sound(encoded(stereo, rate, file_format), 32_000, 10)
+    assert waveform.dtype == np.float32
+    assert len(waveform) == pytest.approx(16_000, rel=0.2)
+    spectrum = np.abs(np.fft.rfft(waveform[:16_000]))
+    assert spectrum.argmax() * 2 == pytest.approx(440, abs=4)
+    assert np.abs(waveform[4000:12_000]).max() == pytest.approx(0.5, abs=0.05)
+
+
+def test_only_the_first_seconds_are_read():
+    samples, rate = tone(440, seconds=3)
+    assert len(read_sound((samples, rate), rate, 2)) == 2 * rate
+    assert len(read_sound(encoded(samples, rate, "WAV"), rate, 2)) == 2 * rate
+
+
+def test_unsigned_samples_are_centred():
+    silence = np.full(100, 128, np.uint8)
+    assert np.abs(read_sound((silence, 8000), 8000, 1)).max() < 0.01
+
+
+def test_silence_and_single_samples_are_content(cnn14):
+    vectors = cnn14.transform(
+        [(np.zeros(8000, np.float32), 8000), (np.zeros(1), 8000), tone(440, 0.05)]
+    )
+    assert vectors.any(axis=1).all()
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+
+
+def test_vectors_do_not_depend_on_their_batch(cnn14):
+    sounds = [tone(300, 0.4), tone(500, 1.7), tone(700, 2.0), tone(900, 1.2)]
+    alone = np.vstack([cnn14.transform([sound]) for sound in sounds])
+    np.testing.assert_allclose(cnn14.transform(sounds), alone, atol=1e-5)
+
+
+def test_a_long_sound_is_the_mean_of_its_windows(cnn14):
+    raw = AudioEncoder(pretrained=False, normalize=False).fit(["any"])
+    first, second = tone(300, 10, 32_000), tone(2000, 5, 32_000)
+    joined = (np.concatenate([first[0], second[0]]), 32_000)
+    vectors = raw.transform([first, second, joined])
+    expected = (10 * vectors[0] + 5 * vectors[1]) / 15
+    np.testing.assert_allclose(vectors[2], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_untrained_weights_follow_the_seed(cnn14):
+    sound = [tone(440, 0.2)]
+    again = AudioEncoder(pretrained=False, random_state=0).fit_transform(sound)
+    other = AudioEncoder(pretrained=False, random_state=1).fit_transform(sound)
+    np.testing.assert_array_equal(again, cnn14.transform(sound))
+    assert not np.allclose(again, other, atol=1e-3)
+
+
+def test_loading_leaves_the_global_generator_alone():
+    import torch
+
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    AudioEncoder(pretrained=False, random_state=7).fit(["any"])
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_an_untrained_network_still_tells_sounds_apart(cnn14):
+    generator = np.random.default_rng(0)
+    tones = [tone(f, 0.5) for f in (400, 420, 440)]
+    noises = [(generator.normal(0, 0.2, 8000), 16_000) for _ in range(3)]
+    vectors = cnn14.transform(tones + noises)
+    vectors -= vectors.mean(axis=0)
+    near = (vectors @ vectors.T)[:3]
+    assert near[:, :3].min() > near[:, 3:].max()
+
+
+def broken_items(folder):
+    """Return every broken item with the reason that its error gives."""
+    good = encoded(*tone(440, 0.1), "FLAC")
+    (folder / "text.wav").write_text("this is a text file")
+    (folder / "empty.wav").touch()
+    (folder / "header.flac").write_bytes(good[:30])
+    silence = np.zeros(100)
+    return [
+        (folder / "text.wav", "no readable sound"),
+        (str(folder / "empty.wav"), "empty file"),
+        (folder / "header.flac", "no readable sound"),
+        (folder / "absent.ogg", "no such file"),
+        (folder, "not a file"),
+        ("https://example.org/a.ogg", "is a URL"),
+        (b"", "no readable sound"),
+        (encoded(np.zeros(0), 8000, "WAV"), "no sample"),
+        ((silence, 0), "at least 1 Hz"),
+        ((silence, np.nan), "at least 1 Hz"),
+        ((silence, "fast"), "at least 1 Hz"),
+        ((np.zeros(0), 8000), "expected samples"),
+        ((np.array([0, np.nan]), 8000), "NaN"),
+        ((np.zeros((2, 2, 2)), 8000), "expected samples"),
+        (([[1.0], [1.0, 2.0]], 8000), "samples are no array"),
+        ((np.array(["a"]), 8000), "expected samples"),
+        (silence, "expected a path"),
+    ]
+
+
+@pytest.mark.parametrize("index", range(17))
+def test_a_broken_sound_names_its_row(cnn14, tmp_path, index):
+    item, reason = broken_items(tmp_path)[index]
+    with pytest.raises(ValueError, match=reason) as caught:
+        cnn14.transform([None, item])
+    assert str(caught.value).startswith("AudioEncoder: row 1")
+
+
+def test_broken_sounds_can_be_missing_and_the_rest_is_kept(cnn14, tmp_path):
+    lenient = AudioEncoder(pretrained=False, on_error="missing").fit(["any"])
+    broken = [item for item, _ in broken_items(tmp_path)]
+    with pytest.warns(UserWarning, match="17 of 18 rows could not be read"):
+        vectors = lenient.transform([*broken, tone(440, 0.1)])
+    assert not vectors[:-1].any()
+    assert vectors[-1].any()
+
+
+def test_a_checkpoint_file_is_loaded(cnn14, tmp_path):
+    import torch
+
+    network = cnn14._model._network
+    torch.save({"iteration": 1, "model": network.state_dict()}, tmp_path / "w.pth")
+    loaded = AudioEncoder(pretrained=tmp_path / "w.pth", random_state=9)
+    sound = [tone(440, 0.1)]
+    np.testing.assert_array_equal(loaded.fit_transform(sound), cnn14.transform(sound))
+
+
+def test_a_checkpoint_that_does_not_fit_or_is_absent_is_named(tmp_path):
+    import torch
+
+    torch.save({"model": {"fc1.weight": torch.zeros(2)}}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"other\.pth are not those of Cnn14"):
+        AudioEncoder(pretrained=str(tmp_path / "other.pth")).fit(["any"])
+    with pytest.raises(FileNotFoundError, match=r"pretrained='absent\.pth'"):
+        AudioEncoder(pretrained="absent.pth").fit(["any"])
+
+
+def test_a_download_that_fails_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("SKMMREC_CACHE", str(tmp_path))
+    monkeypatch.setattr(_panns, "_URL", "http://127.0.0.1:9/weights.pth")
+    with pytest.raises(ConnectionError, match="pretrained=path"):
+        AudioEncoder().fit(["any"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def web_folder(tmp_path):
+    """Serve a folder over HTTP on this machine."""
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+    from threading import Thread
+
+    class Silent(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    folder = tmp_path / "web"
+    folder.mkdir()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=folder))
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield folder, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_download_is_checked_and_kept(monkeypatch, tmp_path, web_folder):
+    from hashlib import md5
+
+    folder, url = web_folder
+    (folder / "weights.pth").write_bytes(b"weights")
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("SKMMREC_CACHE", str(cache))
+    monkeypatch.setattr(_panns, "_URL", f"{url}/weights.pth")
+    with pytest.raises(ValueError, match="hash"):
+        _panns.fetch_cnn14()
+    assert not list(cache.iterdir())
+    monkeypatch.setattr(_panns, "_MD5", md5(b"weights").hexdigest())
+    path = _panns.fetch_cnn14()
+    assert path.read_bytes() == b"weights"
+    (folder / "weights.pth").unlink()
+    assert _panns.fetch_cnn14() == path
+
+
+def test_panns_is_loaded_without_its_side_effects(tmp_path):
+    """Its package downloads into the home directory through a shell; ours must not."""
+    code = """
+import os, subprocess, sys
+import torch, torchlibrosa  # these may ask the platform for its name
+def refuse(*args, **kwargs): raise AssertionError("a process was started")
+os.system = subprocess.Popen = refuse
+from skmmrec.encoders._panns import load_cnn14
+load_cnn14(False, 0)
+assert "panns_inference" not in sys.modules
+assert "matplotlib.pyplot" not in sys.modules
+"""
+    environment = {"HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pyplot_stays_as_it_was():
+    pytest.importorskip("matplotlib")
+    import matplotlib
+
+    before = matplotlib.get_backend(auto_select=False)
+    _panns._definitions.cache_clear()
+    _panns._definitions()
+    assert matplotlib.get_backend(auto_select=False) == before

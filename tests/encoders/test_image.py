@@ -1,0 +1,223 @@
+"""Pictures: every mode and holder, broken files, and what the vectors mean."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skmmrec.encoders import ImageEncoder
+from skmmrec.encoders import _pictures as pictures
+from skmmrec.encoders._weights import packaged_file
+
+from .conftest import noise_picture
+
+
+def encoded(image, file_format="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def test_one_picture_in_any_holder_gives_one_vector(image_encoder, picture_file):
+    image = Image.open(picture_file)
+    vectors = image_encoder.transform(
+        [
+            str(picture_file),
+            picture_file,
+            picture_file.read_bytes(),
+            image,
+            np.asarray(image),
+            image.convert("RGBA"),
+        ]
+    )
+    np.testing.assert_allclose(vectors, vectors[[0] * 6], atol=1e-6)
+
+
+def test_a_stack_of_arrays_is_a_column(image_encoder):
+    stack = np.stack([np.asarray(noise_picture(i)) for i in range(3)])
+    assert image_encoder.transform(stack).shape == (3, 12)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "I;16"])
+def test_every_mode_becomes_rgb(image_encoder, mode):
+    grey = noise_picture(0).convert("L")
+    if mode == "I;16":
+        pixels = np.asarray(grey).astype(np.uint16) * 257
+        image = Image.fromarray(pixels)
+        np.testing.assert_array_equal(pictures.read_picture(image).convert("L"), grey)
+    else:
+        image = noise_picture(0).convert(mode)
+    rgb = pictures.read_picture(image)
+    assert rgb.mode == "RGB"
+    assert rgb.size == image.size
+    assert image_encoder.transform([image]).any()
+
+
+def test_transparent_parts_are_laid_on_white():
+    hidden_red = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert pictures.read_picture(hidden_red).getpixel((0, 0)) == (255, 255, 255)
+    palette = encoded(hidden_red.convert("P"), transparency=0)
+    assert pictures.read_picture(palette).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_exif_orientation_is_applied(image_encoder):
+    upright = noise_picture(3)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the file holds the picture turned by a quarter to the left
+    turned = encoded(upright.transpose(Image.Transpose.ROTATE_90), exif=exif)
+    np.testing.assert_array_equal(pictures.read_picture(turned), upright)
+    vectors = image_encoder.transform([turned, upright])
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
+
+
+def bomb():
+    """A PNG header that declares 20,000 x 20,000 pixels, in 60 bytes."""
+    import struct
+    import zlib
+
+    def chunk(kind, data):
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"\x78\x9c")
+
+
+def broken_items(folder):
+    """Return every broken item by the reason that its error gives."""
+    good = encoded(noise_picture(0))
+    (folder / "truncated.png").write_bytes(good[: len(good) // 2])
+    (folder / "empty.jpg").touch()
+    (folder / "text.jpg").write_text("no picture at all")
+    return [
+        (folder / "truncated.png", "damaged"),
+        (str(folder / "empty.jpg"), "empty file"),
+        (folder / "text.jpg", "no readable picture"),
+        (folder / "absent.jpg", "no such file"),
+        (folder, "not a file"),
+        ("https://example.org/a.jpg", "is a URL"),
+        ("nul\0byte.jpg", "no such file"),
+        (b"", "no readable picture"),
+        (good[:40], "picture"),
+        (bomb(), "pixels"),
+        (np.zeros((4, 4, 3)), "uint8"),
+        (np.zeros((4, 4, 2), np.uint8), "uint8"),
+        (np.zeros((0, 4, 3), np.uint8), "uint8"),
+        (np.array([None, "a"], dtype=object), "uint8"),
+        (3.5, "expected a path"),
+        ({"url": "a"}, "expected a path"),
+    ]
+
+
+@pytest.mark.parametrize("index", range(16))
+def test_a_broken_picture_names_its_row_and_file(image_encoder, tmp_path, index):
+    item, reason = broken_items(tmp_path)[index]
+    column = [noise_picture(1), None, item]
+    with pytest.raises(ValueError, match=reason) as caught:
+        image_encoder.transform(column)
+    assert str(caught.value).startswith("ImageEncoder: row 2")
+    if isinstance(item, str | Path):
+        assert repr(str(item)) in str(caught.value)
+
+
+def test_broken_pictures_can_be_missing_and_the_rest_is_kept(image_model, tmp_path):
+    good = [noise_picture(i) for i in range(3)]
+    broken = [item for item, _ in broken_items(tmp_path)]
+    encoder = ImageEncoder(image_model, on_error="missing", batch_size=2).fit(good)
+    with pytest.warns(UserWarning, match="16 of 19 rows could not be read") as caught:
+        vectors = encoder.transform([good[0], *broken, *good[1:]])
+    assert len([w for w in caught if w.category is UserWarning]) == 1
+    assert not vectors[1:-2].any()
+    np.testing.assert_allclose(vectors[[0, -2, -1]], encoder.transform(good), atol=1e-6)
+
+
+def test_a_picture_cut_at_any_byte_is_an_error_or_a_picture(image_model):
+    data = encoded(noise_picture(0, size=(6, 5)), "JPEG")
+    encoder = ImageEncoder(image_model, on_error="missing").fit(["any"])
+    cuts = [data[:end] for end in range(len(data))]
+    with pytest.warns(UserWarning, match="could not be read"):
+        vectors = encoder.transform(cuts)
+    assert np.isfinite(vectors).all()
+    assert not vectors[: len(data) // 2].any()
+
+
+def test_one_pixel_is_a_picture(image_encoder):
+    assert image_encoder.transform([Image.new("RGB", (1, 1), "red")]).any()
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 32])
+def test_vectors_do_not_depend_on_their_batch(image_model, batch_size):
+    column = [noise_picture(i, size=(20 + i, 30)) for i in range(7)]
+    reference = ImageEncoder(image_model).fit_transform(column[::-1])[::-1]
+    vectors = ImageEncoder(image_model, batch_size=batch_size).fit_transform(column)
+    np.testing.assert_allclose(vectors, reference, atol=1e-6)
+
+
+def test_a_folders_own_preprocessing_is_used(image_encoder):
+    from torchvision.transforms import Normalize
+
+    steps = image_encoder._model._transform.transforms
+    normalize = next(step for step in steps if isinstance(step, Normalize))
+    assert tuple(normalize.mean) == (0.4, 0.5, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (("./no/such/folder",), FileNotFoundError, "model='./no/such/folder'"),
+        ((Path("absent"),), FileNotFoundError, "model='absent'"),
+        (("ViT-B-33",), ValueError, "Did you mean ViT-B-32"),
+        (("ViT-B-32", "no-such-tag"), ValueError, "no-such-tag"),
+        (("ViT-B-32", "/absent.pt"), FileNotFoundError, "pretrained='/absent.pt'"),
+        (("tf_efficientnet_lite0", "imagenet"), ValueError, "no checkpoint file"),
+        (("tf_efficientnet_lite0", "package:vit"), ValueError, "no packaged weights"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:QuickGELU")
+def test_a_model_that_is_not_there_names_the_argument(arguments, error, message):
+    with pytest.raises(error, match=message):
+        ImageEncoder(*arguments).fit(["any"])
+
+
+def test_a_folder_without_weights_is_refused(image_model, tmp_path):
+    config = Path(image_model) / "open_clip_config.json"
+    (tmp_path / config.name).write_bytes(config.read_bytes())
+    with pytest.raises(ValueError, match="could not be loaded"):
+        ImageEncoder(tmp_path).fit(["any"])
+
+
+def test_packaged_weights_give_what_timm_gives(efficientnet):
+    """The same file in timm's own classifier, fed as its `default_cfg` says."""
+    import timm
+    import torch
+    from timm.data import create_transform
+
+    state = torch.load(packaged_file("package:efficientnet-lite0"), weights_only=True)
+    network = timm.create_model("tf_efficientnet_lite0")
+    assert len(state) == len(network.state_dict()) == 294 + 2
+    names = network.state_dict()
+    network.load_state_dict(dict(zip(names, state.values(), strict=True)))
+    config = network.default_cfg
+    transform = create_transform(
+        224, mean=config["mean"], std=config["std"], crop_pct=1, interpolation="bicubic"
+    )
+    picture = noise_picture(0, size=(150, 224))
+    with torch.inference_mode():
+        features = network.eval().forward_features(transform(picture)[None])
+        expected = features.mean((2, 3)).numpy()
+    expected /= np.linalg.norm(expected)
+    np.testing.assert_allclose(efficientnet.transform([picture]), expected, atol=1e-5)
+
+
+def test_like_pictures_are_near(efficientnet):
+    def stripes(color, width):
+        image = Image.new("RGB", (90, 120), color)
+        image.paste("white", (0, 0, width, 120))
+        return image
+
+    red, other_red, blue = efficientnet.transform(
+        [stripes("red", 20), stripes((230, 10, 10), 25), stripes("blue", 60)]
+    )
+    assert red @ other_red > red @ blue + 0.1
