@@ -1,0 +1,160 @@
+"""What all splitters of interactions share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import BaseCrossValidator
+from sklearn.utils._param_validation import Interval, validate_parameter_constraints
+
+from skmmrec.model_selection._columns import item_codes, user_codes
+
+Indices = NDArray[np.int64]
+
+COLUMN = [str, Integral, None]
+COUNT = [Interval(Integral, 1, None, closed="left")]
+SHARE = [
+    Interval(Real, 0, 1, closed="neither"),
+    Interval(Integral, 1, None, closed="left"),
+]
+
+
+class InteractionSplitter(BaseCrossValidator):
+    """Base of the splitters: checks, columns, and dropping of cold rows.
+
+    Subclasses implement `_folds`, which yields pairs of boolean masks over the rows.
+    """
+
+    n_splits: int
+    user: str | int | None
+    item: str | int | None
+    drop_cold_users = False
+    drop_cold_items = False
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_splits": COUNT,
+        "user": COLUMN,
+        "item": COLUMN,
+        "drop_cold_users": ["boolean"],
+        "drop_cold_items": ["boolean"],
+    }
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None
+    ) -> Iterator[tuple[Indices, Indices]]:
+        """Generate the rows to train and to test on.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_columns)
+            Interactions, one per row.
+        y : object, default=None
+            Ignored.
+        groups : array-like of shape (n_rows,), default=None
+            Times of the rows, in place of a time column, for splitters by time;
+            ignored by the others.
+
+        Yields
+        ------
+        train, test : ndarray of int64
+            Positions of rows, ascending.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing or holds NaN, or a fold would be empty.
+        """
+        name = type(self).__name__
+        validate_parameter_constraints(self._parameter_constraints, vars(self), name)
+        for fold, (train, test) in enumerate(self._folds(X, groups)):
+            test = test & self._warm(X, train)
+            for kind, mask in (("train", train), ("test", test)):
+                if not mask.any():
+                    raise ValueError(
+                        f"{name}: no row to {kind} on in fold {fold} of X with "
+                        f"{len(X)} rows"
+                    )
+            yield np.flatnonzero(train), np.flatnonzero(test)
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Count the folds.
+
+        Parameters
+        ----------
+        X, y, groups : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        int
+        """
+        return self.n_splits
+
+    @abstractmethod
+    def _folds(
+        self, X: Any, groups: Any
+    ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+        """Yield masks of the rows to train and to test on."""
+
+    def _warm(self, X: Any, train: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Mark the rows that need not be dropped as cold."""
+        warm = np.ones(len(train), dtype=bool)
+        if self.drop_cold_users:
+            warm &= _occurs(user_codes(X, self.user), train)
+        if self.drop_cold_items:
+            warm &= _occurs(item_codes(X, self.item), train)
+        return warm
+
+
+def _occurs(codes: NDArray[np.int64], train: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.isin(codes, codes[train])
+
+
+def how_many(size: float, n: Any) -> Any:
+    """Turn a share or a count into counts out of `n`.
+
+    Parameters
+    ----------
+    size : float or int
+        Share (float) or count (int).
+    n : int or ndarray of int
+        How many there are.
+
+    Returns
+    -------
+    int or ndarray of int
+        Shares are rounded to the nearest count, halves up.
+    """
+    if isinstance(size, Integral):
+        return np.full_like(n, size)
+    return np.floor(np.multiply(n, size) + 0.5).astype(np.int64)
+
+
+def ranks_within(
+    codes: NDArray[np.int64], *keys: NDArray
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rank the rows of each code, from the last, which has rank 0.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_rows,)
+        What to rank within.
+    *keys : ndarray of shape (n_rows,)
+        What to rank by, the most important last; ties fall in order of the rows.
+
+    Returns
+    -------
+    from_end, counts : ndarray of shape (n_rows,)
+        Rank of each row, and how many rows its code has.
+    """
+    order = np.lexsort((*keys, codes))
+    counts = np.bincount(codes)
+    ends = counts.cumsum()[codes[order]]
+    from_end = np.empty(len(codes), dtype=np.int64)
+    from_end[order] = ends - 1 - np.arange(len(codes))
+    return from_end, counts[codes]

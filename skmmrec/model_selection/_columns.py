@@ -1,0 +1,141 @@
+"""Users, items and times of the rows of X."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from skmmrec._ids import ITEM, TIME, USER, check_ids
+
+Column = str | int | None
+
+
+def id_codes(
+    X: Any, column: Column, default: str, position: int, argument: str
+) -> NDArray[np.int64]:
+    """Enumerate the distinct ids of a column, in sorted order.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like of shape (n_rows, n_columns)
+        Interactions.
+    column : str, int or None
+        Name or position. None for the column named `default` or, where there is none,
+        the one at `position`.
+    default : str
+        Usual name of the column.
+    position : int
+        Usual position of the column.
+    argument : str
+        What errors call the column's argument.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+        0 for the smallest id.
+    """
+    if column is None:
+        names = column_names(X)
+        column = default if names is not None and default in names else position
+    ids = check_ids(read_column(X, column, argument), str(column))
+    return pd.factorize(ids, sort=True)[0]
+
+
+def user_codes(X: Any, column: Column) -> NDArray[np.int64]:
+    """Enumerate the users; the first column holds them unless told otherwise."""
+    return id_codes(X, column, USER, 0, "user")
+
+
+def item_codes(X: Any, column: Column) -> NDArray[np.int64]:
+    """Enumerate the items; the second column holds them unless told otherwise."""
+    return id_codes(X, column, ITEM, 1, "item")
+
+
+def time_codes(X: Any, column: Column, times: Any) -> NDArray[np.int64]:
+    """Enumerate the distinct times in their order; row order stands in for none.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like of shape (n_rows, n_columns)
+        Interactions.
+    column : str, int or None
+        Name or position. None for the column named timestamp, if there is one.
+    times : array-like of shape (n_rows,) or None
+        Used instead of a column where given.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+    """
+    n_rows = len(X)
+    if times is not None:
+        return _ordered(times, "groups", n_rows)
+    if column is None and TIME not in (column_names(X) or ()):
+        return np.arange(n_rows)
+    column = TIME if column is None else column
+    return _ordered(read_column(X, column, "time"), f"time column {column!r}", n_rows)
+
+
+def column_names(X: Any) -> list[Any] | None:
+    """List the names of the columns; None for what has no names."""
+    return list(X.columns) if hasattr(X, "columns") else None
+
+
+def read_column(X: Any, column: str | int, argument: str) -> Any:
+    """Pick one column by name or position.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like of shape (n_rows, n_columns)
+        Interactions.
+    column : str or int
+        Name or position.
+    argument : str
+        What errors call the column's argument.
+
+    Returns
+    -------
+    array-like of shape (n_rows,)
+
+    Raises
+    ------
+    ValueError
+        If there is no such column.
+    """
+    names = column_names(X)
+    if names is not None:
+        values = X[_name_of(names, column, argument)]
+        return values if isinstance(values, pd.Series) else np.asarray(values)
+    table = np.asarray(X, dtype=getattr(X, "dtype", object))
+    if isinstance(column, str):
+        raise ValueError(f"{argument}={column!r} is a name, but X has no column names")
+    if table.ndim != 2 or not -table.shape[1] <= column < table.shape[1]:
+        raise ValueError(
+            f"{argument}={column} is out of range for X of shape {table.shape}"
+        )
+    return pd.Series(table[:, column]).infer_objects()
+
+
+def _name_of(names: list[Any], column: str | int, argument: str) -> Any:
+    if column in names:
+        return column
+    if isinstance(column, str):
+        raise ValueError(f"{argument}={column!r} is not a column of X: {names}")
+    if not -len(names) <= column < len(names):
+        raise ValueError(
+            f"{argument}={column} is out of range for {len(names)} columns"
+        )
+    return names[column]
+
+
+def _ordered(times: Any, name: str, n_rows: int) -> NDArray[np.int64]:
+    values = pd.Series(times) if not isinstance(times, pd.Series) else times
+    if len(values) != n_rows:
+        raise ValueError(f"{name} has {len(values)} entries, X has {n_rows} rows")
+    missing = np.flatnonzero(values.isna())
+    if len(missing):
+        raise ValueError(f"{name} is missing (NaN or None) in row {missing[0]}")
+    return pd.factorize(values, sort=True)[0]

@@ -1,0 +1,204 @@
+"""Splitters that test on what happened later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skmmrec.model_selection._base import (
+    COLUMN,
+    COUNT,
+    SHARE,
+    InteractionSplitter,
+    how_many,
+    ranks_within,
+)
+from skmmrec.model_selection._columns import time_codes, user_codes
+
+
+class _TimedSplitter(InteractionSplitter):
+    """Takes times as groups, also where metadata is routed."""
+
+    __metadata_request__split: ClassVar[dict[str, bool]] = {"groups": True}
+
+
+class LeaveLastOut(_TimedSplitter):
+    """Test on the last interactions of every user, train on all before them.
+
+    Parameters
+    ----------
+    n_last : int, default=1
+        Interactions of each user to test on.
+    n_splits : int, default=1
+        Number of folds. The last fold tests on the last `n_last` interactions, the fold
+        before it on the `n_last` before those, and so on. What a user does after the
+        tested interactions is in neither part.
+    min_train : int, default=1
+        Interactions that must remain to train on. In a fold where a user has fewer, all
+        that they have up to there is trained on, and the user is not tested.
+    user, item, time : str or int, default=None
+        Names or positions of columns. None for the columns named user_id, item_id and
+        timestamp. Without these names, users and items are in the first two columns,
+        and row order stands in for time.
+    drop_cold_users, drop_cold_items : bool, default=False
+        Whether to leave out of the test rows users or items that the training rows of
+        the fold lack.
+
+    See Also
+    --------
+    TimeSplit : Cuts all users at the same time, so that no training row is later than
+        a test row.
+
+    Notes
+    -----
+    Rows of one user with the same time are taken in the order of the rows.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.model_selection import LeaveLastOut
+    >>> X = pd.DataFrame(
+    ...     {
+    ...         "user_id": ["ann", "bob", "ann", "bob", "ann", "cem"],
+    ...         "item_id": [1, 1, 2, 3, 3, 2],
+    ...         "timestamp": [10, 20, 30, 15, 40, 50],
+    ...     }
+    ... )
+    >>> for train, test in LeaveLastOut().split(X):
+    ...     print(train, test)
+    [0 2 3 5] [1 4]
+    >>> for train, test in LeaveLastOut(n_splits=2).split(X):
+    ...     print(train, test)
+    [0 3] [2]
+    [0 2 3 5] [1 4]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **InteractionSplitter._parameter_constraints,
+        "n_last": COUNT,
+        "min_train": COUNT,
+        "time": COLUMN,
+    }
+
+    def __init__(
+        self,
+        n_last: int = 1,
+        n_splits: int = 1,
+        *,
+        min_train: int = 1,
+        user: str | int | None = None,
+        item: str | int | None = None,
+        time: str | int | None = None,
+        drop_cold_users: bool = False,
+        drop_cold_items: bool = False,
+    ) -> None:
+        self.n_last = n_last
+        self.n_splits = n_splits
+        self.min_train = min_train
+        self.user = user
+        self.item = item
+        self.time = time
+        self.drop_cold_users = drop_cold_users
+        self.drop_cold_items = drop_cold_items
+
+    def _folds(
+        self, X: Any, groups: Any
+    ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+        times = time_codes(X, self.time, groups)
+        from_end, counts = ranks_within(user_codes(X, self.user), times)
+        for later in reversed(range(0, self.n_splits * self.n_last, self.n_last)):
+            known = from_end >= later
+            last = known & (from_end < later + self.n_last)
+            tested = counts - later - self.n_last >= self.min_train
+            yield known & ~(last & tested), last & tested
+
+
+class TimeSplit(_TimedSplitter):
+    """Train on what happened before a point in time, test on what came after.
+
+    Parameters
+    ----------
+    test_size : float or int, default=0.2
+        Share (float) or number (int) of the rows to test on in each fold.
+    n_splits : int, default=1
+        Number of folds. The last fold tests on the last rows, the fold before it on
+        those before, and so on; each trains on everything before its test rows.
+    user, item, time : str or int, default=None
+        Names or positions of columns. None for the columns named user_id, item_id and
+        timestamp. Without these names, users and items are in the first two columns,
+        and row order stands in for time.
+    drop_cold_users, drop_cold_items : bool, default=False
+        Whether to leave out of the test rows users or items that the training rows of
+        the fold lack.
+
+    See Also
+    --------
+    LeaveLastOut : Cuts every user at their own last interactions.
+    sklearn.model_selection.TimeSeriesSplit : The same for rows that are in order.
+
+    Notes
+    -----
+    Rows with the same time are taken in the order of the rows. Splitting all users at
+    one time is the only one of these splits in which nothing about the future leaks
+    into training: Y. Ji, A. Sun, J. Zhang and C. Li, "A Critical Study on Data Leakage
+    in Recommender System Offline Evaluation", ACM TOIS 41(3), 2023.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.model_selection import TimeSplit
+    >>> X = pd.DataFrame(
+    ...     {
+    ...         "user_id": ["ann", "bob", "ann", "bob", "ann", "cem"],
+    ...         "item_id": [1, 1, 2, 3, 3, 2],
+    ...         "timestamp": [10, 20, 30, 15, 40, 50],
+    ...     }
+    ... )
+    >>> for train, test in TimeSplit(test_size=2, n_splits=2).split(X):
+    ...     print(train, test)
+    [0 3] [1 2]
+    [0 1 2 3] [4 5]
+    >>> for train, test in TimeSplit(test_size=2, drop_cold_users=True).split(X):
+    ...     print(train, test)
+    [0 1 2 3] [4]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **InteractionSplitter._parameter_constraints,
+        "test_size": SHARE,
+        "time": COLUMN,
+    }
+
+    def __init__(
+        self,
+        test_size: float | int = 0.2,
+        n_splits: int = 1,
+        *,
+        user: str | int | None = None,
+        item: str | int | None = None,
+        time: str | int | None = None,
+        drop_cold_users: bool = False,
+        drop_cold_items: bool = False,
+    ) -> None:
+        self.test_size = test_size
+        self.n_splits = n_splits
+        self.user = user
+        self.item = item
+        self.time = time
+        self.drop_cold_users = drop_cold_users
+        self.drop_cold_items = drop_cold_items
+
+    def _folds(
+        self, X: Any, groups: Any
+    ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+        times = time_codes(X, self.time, groups)
+        from_end, _ = ranks_within(np.zeros(len(times), dtype=np.int64), times)
+        size = max(1, int(how_many(self.test_size, len(times))))
+        for later in reversed(range(0, self.n_splits * size, size)):
+            yield (
+                from_end >= later + size,
+                (from_end >= later) & (from_end < later + size),
+            )
