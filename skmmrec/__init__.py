@@ -15,5 +15,5 @@ _NAMES = {
     "MultimodalFusionRecommender": ".recommender",
     "TextEncoder": ".encoders",
 }
-__all__ = [*sorted(_NAMES), "__version__"]  # noqa: PLE0604
+__all__ = [*sorted(_NAMES), "__version__"]
 __getattr__, __dir__ = lazy_names(__name__, _NAMES)

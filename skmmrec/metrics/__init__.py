@@ -1,10 +1,20 @@
-"""Ranking metrics over ranked lists of relevance."""
+"""Metrics of ranked lists, per user and beyond accuracy."""
 
 from skmmrec._lazy import lazy_names
 
 _NAMES = {
+    "auc_at_k": "._ranking",
+    "average_precision_at_k": "._ranking",
+    "compare": "._evaluation",
+    "evaluate_ranking": "._evaluation",
+    "f1_at_k": "._ranking",
+    "hit_rate_at_k": "._ranking",
     "ndcg_at_k": "._ranking",
+    "precision_at_k": "._ranking",
+    "ranked_relevance": "._relevance",
     "recall_at_k": "._ranking",
+    "reciprocal_rank_at_k": "._ranking",
+    "relevance_from_scores": "._relevance",
 }
-__all__ = sorted(_NAMES)  # noqa: PLE0605
+__all__ = sorted(_NAMES)
 __getattr__, __dir__ = lazy_names(__name__, _NAMES)

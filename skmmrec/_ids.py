@@ -1,0 +1,86 @@
+"""User and item ids: one type per column, never missing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+USER = "user_id"
+ITEM = "item_id"
+TIME = "timestamp"
+
+
+def check_ids(ids: Any, name: str) -> np.ndarray:
+    """Validate a column of ids.
+
+    Parameters
+    ----------
+    ids : array-like of shape (n,)
+        Integers, floats or strings.
+    name : str
+        What errors call the column.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        int64, float64 or object (of str).
+
+    Raises
+    ------
+    ValueError
+        For a missing id, or numbers and strings in one column.
+    TypeError
+        For an id that is neither a number nor a string.
+    """
+    column = np.asarray(ids, dtype=object) if not hasattr(ids, "dtype") else ids
+    missing = np.flatnonzero(pd.isna(column))
+    if len(missing):
+        raise ValueError(
+            f"{name} is missing (NaN or None) in row {missing[0]} "
+            f"({len(missing)} such rows)"
+        )
+    kind = pd.api.types.infer_dtype(column, skipna=False)
+    if kind in ("integer", "boolean"):
+        return np.asarray(column, dtype=np.int64)
+    if kind in ("floating", "mixed-integer-float", "decimal"):
+        return _check_finite(np.asarray(column, dtype=np.float64), name)
+    if kind in ("string", "categorical", "empty"):
+        return _check_strings(np.asarray(column, dtype=object), name)
+    raise _bad_type(column, name)
+
+
+def _check_finite(ids: np.ndarray, name: str) -> np.ndarray:
+    infinite = np.flatnonzero(~np.isfinite(ids))
+    if len(infinite):
+        raise ValueError(f"{name} contains infinity in row {infinite[0]}")
+    return ids
+
+
+def _check_strings(ids: np.ndarray, name: str) -> np.ndarray:
+    """Categories may hide numbers; a plain list of them is looked at again."""
+    if all(isinstance(value, str) for value in ids):
+        return ids
+    return check_ids(pd.Series(ids.tolist()), name)
+
+
+def _bad_type(column: Any, name: str) -> Exception:
+    first: dict[str, int] = {}
+    for row, value in enumerate(column):
+        first.setdefault("str" if isinstance(value, str) else type(value).__name__, row)
+    odd = next((k for k in first if k not in ("str", "int", "float", "bool")), None)
+    if odd is not None:
+        return TypeError(
+            f"{name} argument must be a string or a number, "
+            f"got {odd} in row {first[odd]}"
+        )
+    rows = ", ".join(f"{kind} in row {row}" for kind, row in first.items())
+    return ValueError(f"{name} mixes types ({rows}); give all ids one type")
+
+
+def sorted_index(ids: np.ndarray) -> pd.Index:
+    """Index of the distinct ids, sorted, so that no row order shows in a model."""
+    return (
+        pd.Index(np.unique(ids)) if ids.dtype != object else pd.Index(sorted(set(ids)))
+    )

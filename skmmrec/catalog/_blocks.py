@@ -1,0 +1,166 @@
+"""Content as one matrix per modality and a mask of what is present."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ColumnGroups = dict[str, NDArray[np.intp]]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Vectors of n items, modality by modality.
+
+    Attributes
+    ----------
+    values : dict of str to ndarray of shape (n, d_m), float32
+        One block per modality; zero where the modality is missing.
+    mask : ndarray of shape (n, m), bool
+        True where the modality is present; columns in the order of `values`.
+    """
+
+    values: dict[str, NDArray[np.float32]]
+    mask: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.mask)
+
+    @property
+    def modalities(self) -> list[str]:
+        """Names of the modalities, in order."""
+        return list(self.values)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Width of each modality's block."""
+        return {name: block.shape[1] for name, block in self.values.items()}
+
+    def take(self, rows: Any) -> Blocks:
+        """Select items by position or by boolean mask."""
+        return Blocks({k: v[rows] for k, v in self.values.items()}, self.mask[rows])
+
+    @classmethod
+    def from_matrix(cls, matrix: Any, groups: Mapping[str, Any]) -> Blocks:
+        """Split a matrix into blocks; rows of zeros or NaN are missing.
+
+        Parameters
+        ----------
+        matrix : array-like of shape (n, d)
+            Numbers.
+        groups : mapping of str to index
+            The columns of each modality.
+
+        Returns
+        -------
+        Blocks
+
+        Raises
+        ------
+        ValueError
+            Where a row has an infinite value, or is NaN in some columns of a modality
+            and not in others.
+        """
+        matrix = np.asarray(matrix, dtype=np.float32)
+        values, masks = {}, []
+        for name, columns in groups.items():
+            block = np.ascontiguousarray(matrix[:, columns])
+            present = _present(block, name)
+            block[~present] = 0.0
+            values[name] = block
+            masks.append(present)
+        mask = np.column_stack(masks) if masks else np.empty((len(matrix), 0), bool)
+        return cls(values, mask)
+
+
+def _present(block: NDArray[np.float32], name: str) -> NDArray[np.bool_]:
+    finite = np.isfinite(block)
+    missing = np.isnan(block).all(axis=1) | ~block.any(axis=1)
+    bad = np.flatnonzero(~finite.all(axis=1) & ~missing)
+    if len(bad):
+        what = "infinity" if np.isinf(block[bad[0]]).any() else "NaN"
+        raise ValueError(
+            f"Input contains {what}: modality {name!r} of row {bad[0]} is neither a "
+            f"finite vector nor wholly missing ({len(bad)} such rows)."
+        )
+    return ~missing
+
+
+def group_columns(
+    names: Sequence[str] | None, n_columns: int, modalities: Mapping[str, Any] | None
+) -> ColumnGroups:
+    """Assign columns to modalities.
+
+    Parameters
+    ----------
+    names : sequence of str or None
+        Column names; what stands before ``__`` names the modality.
+    n_columns : int
+        Number of columns.
+    modalities : mapping of str to slice, positions or column names, or None
+        Given assignment; overrides the prefixes.
+
+    Returns
+    -------
+    dict of str to ndarray of int
+        Positions of each modality's columns. Without `modalities` and without any
+        prefix, all columns form one modality, ``"content"``.
+    """
+    if modalities is not None:
+        return {
+            str(name): _positions(name, columns, names, n_columns)
+            for name, columns in modalities.items()
+        }
+    groups: dict[str, list[int]] = {}
+    for position in range(n_columns):
+        prefix, separator, _ = ("" if names is None else names[position]).partition(
+            "__"
+        )
+        name = modality_name(prefix) if separator else "content"
+        groups.setdefault(name, []).append(position)
+    return {name: np.asarray(columns) for name, columns in groups.items()}
+
+
+def modality_name(prefix: str) -> str:
+    """Shorten the name that `make_column_transformer` gives.
+
+    Examples
+    --------
+    >>> from skmmrec.catalog._blocks import modality_name
+    >>> modality_name("textencoder"), modality_name("imageencoder-2")
+    ('text', 'image-2')
+    """
+    return re.sub(r"(?<=.)encoder(-\d+)?$", r"\1", prefix)
+
+
+def _positions(
+    name: str, columns: Any, names: Sequence[str] | None, n_columns: int
+) -> NDArray[np.intp]:
+    if isinstance(columns, slice):
+        found = np.arange(n_columns)[columns]
+    else:
+        found = np.asarray([_position(name, c, names, n_columns) for c in columns])
+    if len(found) == 0:
+        raise ValueError(f"modalities[{name!r}] selects no column")
+    return found
+
+
+def _position(
+    name: str, column: Any, names: Sequence[str] | None, n_columns: int
+) -> int:
+    if isinstance(column, str):
+        if names is None or column not in names:
+            raise ValueError(
+                f"modalities[{name!r}] names an unknown column: {column!r}"
+            )
+        return list(names).index(column)
+    if not -n_columns <= column < n_columns:
+        raise ValueError(
+            f"modalities[{name!r}] selects column {column}, but there are {n_columns}"
+        )
+    return int(column) % n_columns

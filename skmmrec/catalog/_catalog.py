@@ -1,0 +1,210 @@
+"""The item catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from skmmrec._ids import check_ids
+from skmmrec.catalog._blocks import Blocks, ColumnGroups, group_columns
+
+
+class ItemCatalog:
+    """An item table together with the encoder that turns its content into vectors.
+
+    Every item is encoded once, when the vectors are first asked for, however many
+    recommenders, folds or candidates mention it: `sklearn.base.clone` shares a
+    catalogue instead of copying it.
+
+    Parameters
+    ----------
+    items : DataFrame (pandas or polars)
+        One row per item: the key column and the raw content.
+    encoder : transformer or None, default=None
+        Turns the table into numbers, typically a `ColumnTransformer` of encoders, one
+        for each modality. None: the columns named ``<modality>__<anything>`` are
+        vectors already, and those without such a prefix are left out.
+    key : str, default="item_id"
+        Column of the item ids: unique, never missing.
+    modalities : mapping of str to slice, positions or column names, or None
+        Which columns of the encoder's output (without an encoder: of `items`) form
+        which modality. By default the prefix before ``__`` tells; ``textencoder`` is
+        shortened to ``text``.
+    on_empty : {"raise", "ignore"}, default="raise"
+        What to do about items without any modality. Ignored, they live by their
+        interactions alone.
+
+    Attributes
+    ----------
+    ids : Index of length n_items
+        Item ids, in the order of the table.
+    blocks : Blocks
+        float32 vectors and mask, in the order of `ids`.
+
+    Raises
+    ------
+    ValueError
+        For an empty table, an unknown column, or ids that are missing or repeated.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec import ItemCatalog
+    >>> items = pd.DataFrame(
+    ...     {"item_id": ["a", "b"], "image__0": [1.0, 0.5], "image__1": [0.0, 0.5],
+    ...      "text__0": [0.3, float("nan")]}
+    ... )
+    >>> catalog = ItemCatalog(items)
+    >>> catalog.blocks.widths
+    {'image': 2, 'text': 1}
+    >>> catalog.blocks.mask
+    array([[ True,  True],
+           [ True, False]])
+    """
+
+    def __init__(
+        self,
+        items: pd.DataFrame,
+        encoder: Any = None,
+        *,
+        key: str = "item_id",
+        modalities: Mapping[str, Any] | None = None,
+        on_empty: Literal["raise", "ignore"] = "raise",
+    ) -> None:
+        self.items = _as_table(items, key)
+        self.encoder = encoder
+        self.key = key
+        self.modalities = modalities
+        self.on_empty = on_empty
+        self.ids = _unique_ids(self.items, key)
+        if on_empty not in ("raise", "ignore"):
+            raise ValueError(f"on_empty must be 'raise' or 'ignore', got {on_empty!r}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"ItemCatalog({len(self)} items, key={self.key!r})"
+
+    def __sklearn_clone__(self) -> ItemCatalog:
+        return self
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """Vectors of all items, encoded on first use."""
+        self._groups, blocks = self._fit_encode()
+        if self.on_empty == "raise":
+            self._check_not_empty(blocks)
+        return blocks
+
+    def encode(self, content: pd.DataFrame) -> Blocks:
+        """Encode rows of raw content that need not be in the catalogue.
+
+        Parameters
+        ----------
+        content : DataFrame of n rows
+            Some or all of the content columns of `items`; absent columns count as
+            missing.
+
+        Returns
+        -------
+        Blocks
+            n rows.
+
+        Raises
+        ------
+        ValueError
+            If `content` has none of the catalogue's columns, or is empty.
+        """
+        content = _as_frame(content, "content")
+        known = [column for column in self.content_columns if column in content.columns]
+        if len(content) == 0:
+            raise ValueError("content is empty: it has 0 rows")
+        if not known:
+            raise ValueError(
+                f"content has none of the catalogue's columns "
+                f"{self.content_columns}; got {list(content.columns)}"
+            )
+        fitted_on = self.blocks
+        table = content.reindex(columns=self.items.columns)
+        if self.encoder is None:
+            return Blocks.from_matrix(table[self.content_columns], self._groups)
+        blocks = Blocks.from_matrix(
+            _dense(self.encoder_.transform(table)), self._groups
+        )
+        assert blocks.widths == fitted_on.widths
+        return blocks
+
+    @property
+    def content_columns(self) -> list[str]:
+        """Columns of the table that hold content."""
+        columns = [column for column in self.items.columns if column != self.key]
+        if self.encoder is None and self.modalities is None:
+            columns = [column for column in columns if "__" in str(column)]
+        return columns
+
+    def _fit_encode(self) -> tuple[ColumnGroups, Blocks]:
+        if self.encoder is None:
+            matrix: Any = self.items[self.content_columns]
+            names = [str(column) for column in self.content_columns]
+        else:
+            self.encoder_ = clone(self.encoder)
+            matrix = _dense(self.encoder_.fit_transform(self.items))
+            names = [str(name) for name in self.encoder_.get_feature_names_out()]
+        groups = group_columns(names, len(names), self.modalities)
+        if not groups:
+            raise ValueError(
+                "items has no content: without an encoder, columns named like "
+                f"'image__0' are expected; got {list(self.items.columns)}"
+            )
+        return groups, Blocks.from_matrix(matrix, groups)
+
+    def _check_not_empty(self, blocks: Blocks) -> None:
+        empty = np.flatnonzero(~blocks.mask.any(axis=1))
+        if len(empty):
+            raise ValueError(
+                f"item {self.ids[empty[0]]!r} (row {empty[0]}) has no modality at all "
+                f"({len(empty)} such items). Leave such items out, or give "
+                "on_empty='ignore' to rank them by their interactions alone."
+            )
+
+
+def _as_frame(table: Any, name: str) -> pd.DataFrame:
+    if isinstance(table, pd.DataFrame):
+        return table
+    if hasattr(table, "to_pandas"):
+        return table.to_pandas()
+    raise TypeError(f"{name} must be a DataFrame, got {type(table).__name__}")
+
+
+def _as_table(items: Any, key: str) -> pd.DataFrame:
+    table = _as_frame(items, "items")
+    if key not in table.columns:
+        raise ValueError(
+            f"items has no column {key!r} (the key); its columns are "
+            f"{list(table.columns)}"
+        )
+    if len(table) == 0:
+        raise ValueError("items is empty: it has 0 rows")
+    return table
+
+
+def _unique_ids(table: pd.DataFrame, key: str) -> pd.Index:
+    ids = pd.Index(check_ids(table[key], key))
+    repeated = np.flatnonzero(ids.duplicated())
+    if len(repeated):
+        first = repeated[0]
+        raise ValueError(
+            f"{key} {ids[first]!r} in row {first} stands in an earlier row already "
+            f"({len(repeated)} duplicated rows)"
+        )
+    return ids
+
+
+def _dense(matrix: Any) -> Any:
+    return matrix.toarray() if hasattr(matrix, "toarray") else matrix

@@ -1,0 +1,96 @@
+"""The contract that every kind of fusion keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Fusion(nn.Module):
+    """Base class of fusion modules: ``(blocks, mask) -> (n, dim)``.
+
+    Each modality's block is projected to `dim` by a linear map of its own; what a
+    subclass adds is how the projections are combined, in `weigh`. A modality that is
+    missing has no influence on the result, whatever its block holds.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Width of each modality's block.
+    dim : int
+        Width of the fused vector.
+    """
+
+    def __init__(self, widths: Sequence[int], dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.projections = nn.ModuleList(
+            nn.Linear(width, dim, bias=False) for width in widths
+        )
+
+    def project(self, blocks: Sequence[Tensor], mask: Tensor) -> Tensor:
+        """Project every block to the common width.
+
+        Parameters
+        ----------
+        blocks : sequence of m tensors of shape (n, d_m)
+            One block per modality.
+        mask : tensor of shape (n, m), bool
+            True where the modality is present.
+
+        Returns
+        -------
+        tensor of shape (n, m, dim)
+            Zero where the modality is missing.
+        """
+        tokens = [
+            project(x) for project, x in zip(self.projections, blocks, strict=True)
+        ]
+        return torch.stack(tokens, dim=1) * mask.unsqueeze(-1)
+
+    def weigh(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Weight of each modality in the fused vector, by item.
+
+        Parameters
+        ----------
+        tokens : tensor of shape (n, m, dim)
+            Projected blocks, zero where missing.
+        mask : tensor of shape (n, m), bool
+            True where the modality is present.
+
+        Returns
+        -------
+        tensor of shape (n, m)
+            The fused vector is the sum of the tokens times these weights.
+        """
+        raise NotImplementedError
+
+    def forward(self, blocks: Sequence[Tensor], mask: Tensor) -> Tensor:
+        """Fuse the blocks; see `project` for the shapes.
+
+        Returns
+        -------
+        tensor of shape (n, dim)
+            Zero for an item without any modality.
+        """
+        tokens = self.project(blocks, mask)
+        return torch.einsum("nm,nmd->nd", self.weigh(tokens, mask), tokens)
+
+    def weights(self, blocks: Sequence[Tensor], mask: Tensor) -> Tensor:
+        """Weights that the modalities get, per item; see `project` for the shapes.
+
+        Returns
+        -------
+        tensor of shape (n, m)
+            Zero where the modality is missing.
+        """
+        return self.weigh(self.project(blocks, mask), mask) * mask
+
+
+def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the last axis among the entries present; zero where none is."""
+    filled = logits.masked_fill(~mask, float("-inf"))
+    empty = ~mask.any(dim=-1, keepdim=True)
+    return torch.softmax(filled.masked_fill(empty, 0.0), dim=-1) * mask

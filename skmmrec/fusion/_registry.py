@@ -1,0 +1,76 @@
+"""Fusion kinds by name."""
+
+from __future__ import annotations
+
+from skmmrec.fusion._attention import AttentionFusion
+from skmmrec.fusion._base import Fusion
+from skmmrec.fusion._concat import ConcatFusion
+from skmmrec.fusion._gated import GatedFusion
+
+_REGISTRY: dict[str, type[Fusion]] = {
+    "attention": AttentionFusion,
+    "concat": ConcatFusion,
+    "gated": GatedFusion,
+}
+
+
+def get_fusion_names() -> list[str]:
+    """List the names that `get_fusion` knows.
+
+    Returns
+    -------
+    list of str
+        In alphabetical order.
+
+    Examples
+    --------
+    >>> from skmmrec.fusion import get_fusion_names
+    >>> get_fusion_names()
+    ['attention', 'concat', 'gated']
+    """
+    return sorted(_REGISTRY)
+
+
+def get_fusion(fusion: str | type[Fusion]) -> type[Fusion]:
+    """Find a fusion class.
+
+    Parameters
+    ----------
+    fusion : str or type
+        A registered name, or a `Fusion` subclass, which is returned as it is.
+
+    Returns
+    -------
+    type
+        Subclass of `Fusion`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    """
+    if isinstance(fusion, type) and issubclass(fusion, Fusion):
+        return fusion
+    if fusion not in _REGISTRY:
+        raise ValueError(f"fusion must be one of {get_fusion_names()}, got {fusion!r}")
+    return _REGISTRY[fusion]
+
+
+def register_fusion(name: str, cls: type[Fusion]) -> None:
+    """Make a fusion class of your own available by name.
+
+    Parameters
+    ----------
+    name : str
+        The value of the recommender's ``fusion`` parameter.
+    cls : type
+        Subclass of `Fusion`, constructed as ``cls(widths, dim)``.
+
+    Raises
+    ------
+    TypeError
+        If `cls` is not a subclass of `Fusion`.
+    """
+    if not (isinstance(cls, type) and issubclass(cls, Fusion)):
+        raise TypeError(f"cls must be a subclass of Fusion, got {cls!r}")
+    _REGISTRY[name] = cls

@@ -1,0 +1,170 @@
+"""What every recommender here can do once it can score users against all items."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from skmmrec._ids import USER, check_ids, sorted_index
+from skmmrec.metrics import ndcg_at_k
+from skmmrec.recommender._history import History
+from skmmrec.recommender._interactions import (
+    Interactions,
+    read_interactions,
+    read_strengths,
+)
+from skmmrec.recommender._retrieval import chunks, ranked_frame, top_k
+
+
+class BaseRanker(BaseEstimator, ABC):
+    """Top-k and ranking score on top of `_score_users`.
+
+    A subclass fits `user_index_` and `item_index_` (ids), `seen_` (a `History` of every
+    pair met) and `history_` (the pairs that count as liked) by `_fit_histories`.
+    """
+
+    user_index_: pd.Index
+    item_index_: pd.Index
+    seen_: History
+    history_: History
+
+    @abstractmethod
+    def _score_users(self, users: NDArray) -> NDArray[np.float32]:
+        """Scores of all items for users at these positions; -1 is an unknown user."""
+
+    def recommend(
+        self, users: Any = None, k: int = 10, *, exclude_seen: bool = True
+    ) -> pd.DataFrame:
+        """Recommend the best items to each user.
+
+        Parameters
+        ----------
+        users : array-like of shape (n,) or None
+            User ids; one who was not there in `fit` is served as a new user. None:
+            every user of `fit`.
+        k : int, default=10
+            Items per user. Fewer are given where fewer are left.
+        exclude_seen : bool, default=True
+            Leave out what the user met in `fit`.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``user_id``, ``item_id``, ``rank`` (from 1) and ``score`` (float32),
+            best first, users in the order given.
+
+        Raises
+        ------
+        ValueError
+            For `k` below 1 or a missing user id.
+        """
+        check_is_fitted(self)
+        _check_k(k)
+        ids = self.user_index_ if users is None else check_ids(_as_list(users), "users")
+        rows = self.user_index_.get_indexer(ids)
+        frames = [
+            self._recommend_chunk(ids[part], rows[part], k, exclude_seen)
+            for part in chunks(len(rows), len(self.item_index_))
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """NDCG@10 of ranking all items, those seen in `fit` left out.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, n_columns)
+            Held-out interactions, as in `fit`. Items unknown in `fit` cannot be found
+            and count as missed.
+        y : array-like of shape (n,) or None
+            Rows with a strength above 0 are relevant; None: all are.
+
+        Returns
+        -------
+        float
+            Mean over the users with at least one relevant item; 0.0 if there is none.
+        """
+        check_is_fitted(self)
+        held_out = self._read(X)
+        y = read_strengths(y, held_out)
+        pairs = pd.DataFrame({"user": held_out.users, "item": held_out.items})
+        pairs = pairs if y is None else pairs[y > 0]
+        values = [
+            ndcg_at_k(*part) for part in self._relevance(pairs.drop_duplicates(), 10)
+        ]
+        return float(np.concatenate(values).mean()) if values else 0.0
+
+    def _read(self, X: Any) -> Interactions:
+        return read_interactions(X, flat=False)
+
+    def _relevance(
+        self, pairs: pd.DataFrame, k: int
+    ) -> Iterator[tuple[NDArray, NDArray]]:
+        """Relevance of each user's `k` best items, and how many are relevant at all."""
+        ids, users = np.unique(pairs["user"].to_numpy(), return_inverse=True)
+        items = self.item_index_.get_indexer(pairs["item"])
+        relevant = History.from_pairs(users, items, len(ids), len(self.item_index_))
+        rows = self.user_index_.get_indexer(ids)
+        for part in chunks(len(ids), len(self.item_index_)):
+            best, scores = self._rank(rows[part], k, exclude_seen=True)
+            hits = np.zeros(best.shape, bool)
+            for row, user in enumerate(range(part.start, part.stop)):
+                hits[row] = np.isin(best[row], relevant.of(user))
+            yield hits & np.isfinite(scores), relevant.lengths[part]
+
+    def _rank(
+        self, rows: NDArray, k: int, *, exclude_seen: bool
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        scores = self._score_users(rows)
+        if exclude_seen:
+            seen = self.seen_.take(rows)
+            scores[seen.users, seen.items] = -np.inf
+        best = top_k(scores, k)
+        return best, np.take_along_axis(scores, best, axis=1)
+
+    def _recommend_chunk(
+        self, ids: Any, rows: NDArray, k: int, exclude_seen: bool
+    ) -> pd.DataFrame:
+        best, scores = self._rank(rows, k, exclude_seen=exclude_seen)
+        return ranked_frame(USER, ids, self.item_index_, best, scores)
+
+    def _fit_histories(
+        self, data: Interactions, y: NDArray | None, items: pd.Index
+    ) -> None:
+        """Index the ids and group the pairs; the last word on a pair counts."""
+        self.user_index_ = sorted_index(data.users)
+        self.item_index_ = items
+        shape = len(self.user_index_), len(items)
+        pairs = pd.DataFrame(
+            {
+                "user": self.user_index_.get_indexer(data.users),
+                "item": items.get_indexer(data.items),
+                "liked": True if y is None else y > 0,
+            }
+        )
+        if data.times is not None:
+            pairs = pairs.iloc[np.argsort(data.times, kind="stable")]
+        pairs = pairs.drop_duplicates(["user", "item"], keep="last")
+        liked = pairs[pairs["liked"]]
+        self.seen_ = History.from_pairs(*_columns(pairs), *shape)
+        self.history_ = History.from_pairs(*_columns(liked), *shape)
+
+
+def _columns(pairs: pd.DataFrame) -> tuple[NDArray, NDArray]:
+    return pairs["user"].to_numpy(), pairs["item"].to_numpy()
+
+
+def _as_list(users: Any) -> Any:
+    return [users] if isinstance(users, str) or np.ndim(users) == 0 else users
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")

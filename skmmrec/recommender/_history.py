@@ -1,0 +1,74 @@
+"""Who met what, as compressed rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+
+@dataclass(frozen=True)
+class History:
+    """Items of each user, oldest first, in compressed rows.
+
+    Attributes
+    ----------
+    offsets : ndarray of shape (n_users + 1,), int64
+        ``items[offsets[u]:offsets[u + 1]]`` belong to user ``u``.
+    items : ndarray of shape (n_pairs,), int64
+        Item positions.
+    n_items : int
+        Size of the catalogue.
+    """
+
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int64]
+    n_items: int
+
+    @classmethod
+    def from_pairs(
+        cls, users: NDArray, items: NDArray, n_users: int, n_items: int
+    ) -> History:
+        """Group (user, item) pairs by user, keeping their order within a user."""
+        order = np.argsort(users, kind="stable")
+        counts = np.bincount(users, minlength=n_users)
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return cls(offsets, items[order].astype(np.int64), n_items)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of items of each user."""
+        return np.diff(self.offsets)
+
+    @property
+    def users(self) -> NDArray[np.int64]:
+        """User of each entry of `items`."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    @property
+    def popularity(self) -> NDArray[np.int64]:
+        """Number of users of each item."""
+        return np.bincount(self.items, minlength=self.n_items)
+
+    def of(self, user: int) -> NDArray[np.int64]:
+        """Items of one user."""
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    def take(self, users: NDArray) -> History:
+        """History of some users, in the order given; -1 is a user without any."""
+        lengths = np.where(users >= 0, self.lengths[users], 0)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        starts = np.where(users >= 0, self.offsets[users], 0)
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        return History(
+            offsets, self.items[np.repeat(starts, lengths) + within], self.n_items
+        )
+
+    def to_csr(self, dtype: type = np.float32) -> csr_array:
+        """Matrix of shape (n_users, n_items) with a 1 for each pair."""
+        data: NDArray = np.ones(len(self.items), dtype=dtype)
+        return csr_array(
+            (data, self.items, self.offsets), shape=(len(self.lengths), self.n_items)
+        )

@@ -1,0 +1,173 @@
+"""From the caller's X and y to ids, strengths and content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_array, check_consistent_length
+
+from skmmrec._ids import ITEM, TIME, USER, check_ids
+from skmmrec.catalog._blocks import Blocks, group_columns
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Rows of (user, item) with what came along.
+
+    Attributes
+    ----------
+    users, items : ndarray of shape (n,)
+        Ids.
+    times : ndarray of shape (n,) or None
+        When each row happened.
+    content : Blocks or None
+        Content of each row's item, in the flat form.
+    """
+
+    users: NDArray
+    items: NDArray
+    times: NDArray | None = None
+    content: Blocks | None = None
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+def read_interactions(
+    X: Any, *, flat: bool, modalities: Mapping[str, Any] | None = None
+) -> Interactions:
+    """Read X: the columns ``user_id`` and ``item_id``, or else the first two, are ids.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like of shape (n, n_columns)
+        A ``timestamp`` column may follow the ids and, in the flat form, content.
+    flat : bool
+        Whether the columns that are left are the items' content, or an error.
+    modalities : mapping or None
+        Columns of X, by name or position, that form each modality.
+
+    Returns
+    -------
+    Interactions
+
+    Raises
+    ------
+    ValueError
+        For missing ids, an unknown column, or content that is not numeric.
+    """
+    table, names = _as_table(X)
+    positions = _locate(names, table.shape[1])
+    users, items = (
+        check_ids(_column(table, positions[name]), name) for name in (USER, ITEM)
+    )
+    times = _column(table, positions[TIME]) if TIME in positions else None
+    rest = [c for c in range(table.shape[1]) if c not in positions.values()]
+    content = None
+    if flat:
+        content = _read_content(table, names, rest, modalities)
+    elif rest:
+        unknown = rest if names is None else [names[c] for c in rest]
+        raise ValueError(
+            f"X has unknown columns {unknown}: with a catalog, X holds {USER!r}, "
+            f"{ITEM!r} and at most {TIME!r}"
+        )
+    return Interactions(
+        users, items, None if times is None else np.asarray(times), content
+    )
+
+
+def read_strengths(y: Any, X: Any) -> NDArray[np.float64] | None:
+    """Validate y: one finite number per row, or None."""
+    if y is None:
+        return None
+    y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise ValueError(f"y must have 1 column, got shape {y.shape}")
+    check_consistent_length(X, y)
+    return y
+
+
+def _as_table(X: Any) -> tuple[Any, list[str] | None]:
+    if not isinstance(X, pd.DataFrame) and hasattr(X, "to_pandas"):
+        X = X.to_pandas()
+    if isinstance(X, pd.DataFrame):
+        _check_shape(X)
+        return X, [str(column) for column in X.columns]
+    X = check_array(X, dtype=None, ensure_all_finite=False, ensure_min_features=2)
+    return X, None
+
+
+def _check_shape(X: pd.DataFrame) -> None:
+    n, d = X.shape
+    if n == 0:
+        raise ValueError(f"X is empty: 0 sample(s) (shape={X.shape}), 1 is needed.")
+    if d < 2:
+        raise ValueError(
+            f"{d} feature(s) (shape={X.shape}) while a minimum of 2 is required."
+        )
+
+
+def _locate(names: list[str] | None, n_columns: int) -> dict[str, int]:
+    """Positions of the ids and the time; a prefix such as ``ids__`` is overlooked."""
+    if names is None:
+        return {USER: 0, ITEM: 1}
+    bare = [name.rpartition("__")[2] for name in names]
+    found = {name: bare.index(name) for name in (USER, ITEM, TIME) if name in bare}
+    named = [name for name in (USER, ITEM) if name in found]
+    if len(named) == 1:
+        raise ValueError(f"X has a column {named[0]!r} but lacks the other id: {names}")
+    return found if named else {**found, USER: 0, ITEM: 1}
+
+
+def _column(table: Any, position: int) -> Any:
+    if isinstance(table, pd.DataFrame):
+        return table.iloc[:, position]
+    return table[:, position]
+
+
+def _read_content(
+    table: Any,
+    names: list[str] | None,
+    rest: list[int],
+    modalities: Mapping[str, Any] | None,
+) -> Blocks:
+    if modalities is None:
+        kept = None if names is None else [names[c] for c in rest]
+        groups = group_columns(kept, len(rest), None)
+        return Blocks.from_matrix(_numeric(table, names, rest), groups)
+    groups = group_columns(names, table.shape[1], modalities)
+    chosen = np.unique(np.concatenate([*groups.values(), []])).astype(int)
+    local = {name: np.searchsorted(chosen, columns) for name, columns in groups.items()}
+    return Blocks.from_matrix(_numeric(table, names, chosen), local)
+
+
+def _numeric(table: Any, names: list[str] | None, columns: Any) -> NDArray[np.float32]:
+    if isinstance(table, pd.DataFrame):
+        part = table.iloc[:, list(columns)]
+    else:
+        part = table[:, list(columns)]
+    try:
+        return np.asarray(part, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        for c in columns:
+            _check_numeric(_column(table, c), c if names is None else names[c])
+        raise ValueError(f"content of X is not numeric: {error}") from error
+
+
+def _check_numeric(column: Any, name: Any) -> None:
+    for row, value in enumerate(column):
+        try:
+            float(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"content column {name!r} of X is not numeric in row {row}: {value!r}. "
+                "Encode raw content first, for example by a ColumnTransformer."
+            ) from error

@@ -1,0 +1,71 @@
+"""Exact top-k retrieval, in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from skmmrec._ids import ITEM
+
+CHUNK_SCORES = 16_000_000
+
+
+def score_pairs(left: NDArray, right: NDArray) -> NDArray[np.float32]:
+    """Inner product row by row: the same for a pair in whatever batch it comes."""
+    return np.einsum("nd,nd->n", left, right, dtype=np.float64).astype(np.float32)
+
+
+def chunks(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Slices of rows whose scores against `n_columns` items fit in bounded memory."""
+    step = max(1, CHUNK_SCORES // max(1, n_columns))
+    for start in range(0, n_rows, step):
+        yield slice(start, min(n_rows, start + step))
+
+
+def top_k(scores: NDArray, k: int) -> NDArray[np.intp]:
+    """Columns of the `k` greatest scores of each row, best first; ties by position."""
+    k = min(k, scores.shape[1])
+    if k < scores.shape[1]:
+        part = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        part.sort(axis=1)
+    else:
+        part = np.broadcast_to(np.arange(k), scores.shape)
+    order = np.argsort(-np.take_along_axis(scores, part, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(part, order, axis=1)
+
+
+def ranked_frame(
+    query: str, keys: Any, ids: pd.Index, columns: NDArray, scores: NDArray
+) -> pd.DataFrame:
+    """Table of ranked items, one row per query and rank; minus infinity is left out.
+
+    Parameters
+    ----------
+    query : str
+        Name of the first column.
+    keys : sequence of length n
+        What each row of `columns` answers.
+    ids : Index
+        Item ids.
+    columns, scores : ndarrays of shape (n, k)
+        Item positions, best first, and their scores.
+
+    Returns
+    -------
+    DataFrame
+        Columns `query`, ``item_id``, ``rank`` (from 1) and ``score`` (float32).
+    """
+    kept = np.isfinite(scores)
+    rows, ranks = np.nonzero(kept)
+    return pd.DataFrame(
+        {
+            query: pd.Index(keys).take(rows),
+            ITEM: ids.take(columns[kept]),
+            "rank": ranks + 1,
+            "score": scores[kept].astype(np.float32),
+        }
+    )
