@@ -9,6 +9,7 @@ from skmmrec._lazy import lazy_names
 _NAMES = {
     "AudioEncoder": "._audio",
     "BaseEncoder": "._base",
+    "EmbeddingCache": "._cache",
     "ImageEncoder": "._image",
     "TextEncoder": "._text",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable
+from functools import cached_property
 from itertools import groupby
 from numbers import Real
 from typing import Any, ClassVar
@@ -14,6 +15,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skmmrec.encoders import _weights
 from skmmrec.encoders._base import BaseEncoder
+from skmmrec.encoders._cache import EmbeddingCache
+from skmmrec.encoders._devices import weights_hash
+from skmmrec.encoders._files import digest
 from skmmrec.encoders._sounds import read_sound, sound_key
 
 WINDOW_SECONDS = 10
@@ -65,6 +69,12 @@ class SoundModel:
             batch = torch.from_numpy(waveforms).to(self._device)
             return self._network(batch)["embedding"].float().cpu().numpy()
 
+    @cached_property
+    def identity(self) -> bytes:
+        """Return a hash of the weights and of how sounds are cut."""
+        settings = f"{self._network}{WINDOW_SECONDS}{self._max_duration}".encode()
+        return weights_hash(self._network) + digest(settings)
+
 
 class AudioEncoder(BaseEncoder):
     """Encode sounds with a PANNs network.
@@ -89,8 +99,11 @@ class AudioEncoder(BaseEncoder):
         Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
         The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
-    batch_size : int, default=8
-        Sounds per batch.
+    batch_size : int or "auto", default="auto"
+        Sounds per forward pass, halved if memory runs out; ``"auto"`` starts at 8,
+        and higher on an accelerator.
+    cache : EmbeddingCache, path or None, default=None
+        Where vectors are kept between calls and processes.
     missing : {"zero", "nan"}, default="zero"
         What a row without content becomes. Silence is content.
     normalize : bool, default=True
@@ -140,6 +153,7 @@ class AudioEncoder(BaseEncoder):
         "random_state": ["random_state"],
     }
     _n_threads: ClassVar[int] = 2
+    _cpu_batch: ClassVar[int] = 8
 
     def __init__(
         self,
@@ -149,7 +163,8 @@ class AudioEncoder(BaseEncoder):
         max_duration: float = 300.0,
         device: str = "auto",
         precision: str = "auto",
-        batch_size: int = 8,
+        batch_size: int | str = "auto",
+        cache: EmbeddingCache | str | os.PathLike | None = None,
         missing: str = "zero",
         normalize: bool = True,
         on_error: str = "raise",
@@ -162,6 +177,7 @@ class AudioEncoder(BaseEncoder):
         self.device = device
         self.precision = precision
         self.batch_size = batch_size
+        self.cache = cache
         self.missing = missing
         self.normalize = normalize
         self.on_error = on_error

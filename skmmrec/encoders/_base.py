@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable
 from numbers import Integral
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import (
@@ -19,29 +19,14 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+import skmmrec
+from skmmrec.encoders._cache import EmbeddingCache, as_cache
 from skmmrec.encoders._columns import as_items, is_missing
-from skmmrec.encoders._devices import autocast, resolve_device
+from skmmrec.encoders._devices import autocast, resolve_device, resolve_precision
+from skmmrec.encoders._engine import CacheAccess, Distinct, Engine, Model
 from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._runtime import batches, map_ahead, shared_model
-
-
-class Model(Protocol):
-    """A loaded model: batches of prepared contents to vectors."""
-
-    dim: int
-
-    def prepare(self, item: Any) -> Any:
-        """Turn one item into the model's input; called in threads."""
-
-    def encode(self, contents: list[Any]) -> np.ndarray:
-        """Encode a batch into shape (len(contents), dim)."""
-
-
-class Distinct(NamedTuple):
-    """One distinct item, and the rows that hold it."""
-
-    item: Any
-    rows: list[int]
+from skmmrec.encoders._files import digest, file_digest
+from skmmrec.encoders._runtime import shared_model
 
 
 class BaseEncoder(
@@ -63,8 +48,11 @@ class BaseEncoder(
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
         The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
         The output is float32 in any case.
-    batch_size : int
-        Items per forward pass.
+    batch_size : int or "auto", default="auto"
+        Items per forward pass, halved where memory runs out. ``"auto"`` starts at what
+        keeps a CPU busy, or high on an accelerator.
+    cache : EmbeddingCache, path or None, default=None
+        Where vectors are kept between calls and processes.
     missing : {"zero", "nan"}, default="zero"
         What a row without content becomes.
     normalize : bool, default=True
@@ -88,13 +76,18 @@ class BaseEncoder(
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "device": "no_validation",
         "precision": [StrOptions({"auto", "fp32", "bf16", "fp16"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "cache": [None, str, os.PathLike, EmbeddingCache],
         "missing": [StrOptions({"zero", "nan"})],
         "normalize": ["boolean"],
         "on_error": [StrOptions({"raise", "missing"})],
         "verbose": ["verbose"],
     }
     _n_threads: ClassVar[int] = 0
+    _cpu_batch: ClassVar[int] = 32
     _items_are_paths: ClassVar[bool] = True
     _model: Model | None = None
 
@@ -167,8 +160,12 @@ class BaseEncoder(
         fill = np.nan if self.missing == "nan" else 0.0
         out = np.full((len(items), self.embedding_dim_), fill, dtype=np.float32)
         failures: list[tuple[Distinct, ContentError]] = []
-        for distinct, vector in self._encode(self._distinct(items, failures), failures):
-            out[distinct.rows] = vector
+        groups = self._progress(self._distinct(items, failures))
+        for distinct, vector in self._engine(failures).run(groups):
+            try:
+                out[distinct.rows] = self._finish(vector)
+            except ContentError as error:
+                self._fail(distinct, error, failures)
         self._report(failures, len(items))
         return out
 
@@ -233,40 +230,38 @@ class BaseEncoder(
         """Order the distinct items so that batches are cheap; any order is right."""
         return groups
 
-    def _encode(
-        self, groups: list[Distinct], failures: list
-    ) -> Iterator[tuple[Distinct, np.ndarray]]:
-        model = self._loaded_model()
-        prepared = self._prepared(model, self._progress(groups), failures)
-        context = autocast(resolve_device(self.device), self.precision)
-        for batch in batches(prepared, self.batch_size):
-            with context:
-                vectors = model.encode([content for _, content in batch])
-            for (distinct, _), vector in zip(batch, vectors, strict=True):
-                try:
-                    yield distinct, self._finish(vector)
-                except ContentError as error:
-                    self._fail(distinct, error, failures)
+    def _engine(self, failures: list) -> Engine:
+        device = resolve_device(self.device)
+        precision = resolve_precision(self.precision, device)
+        size = self.batch_size
+        return Engine(
+            model=self._loaded_model(),
+            batch_size=self._auto_batch(device) if size == "auto" else size,
+            n_threads=self._n_threads,
+            fail=lambda distinct, error: self._fail(distinct, error, failures),
+            context=lambda: autocast(device, precision),
+            access=self._cache_access(precision),
+        )
 
-    def _prepared(
-        self, model: Model, groups: Iterable[Distinct], failures: list
-    ) -> Iterator[tuple[Distinct, Any]]:
-        """Yield each readable item with its content, decoded ahead of the model."""
+    def _auto_batch(self, device: Any) -> int:
+        """Start high on an accelerator; what does not fit is halved."""
+        return self._cpu_batch * (1 if device.type == "cpu" else 16)
 
-        def prepare(distinct: Distinct) -> tuple[Distinct, Any]:
-            try:
-                return distinct, model.prepare(distinct.item)
-            except ContentError as error:
-                return distinct, error
+    def _cache_access(self, precision: str) -> CacheAccess | None:
+        cache = as_cache(self.cache)
+        if cache is None:
+            return None
+        version = skmmrec.__version__.partition(".")[0]
+        parts = (type(self).__name__, precision, version)
+        identity = "|".join(parts).encode() + self._loaded_model().identity
+        return CacheAccess(cache, identity, self._content_hash)
 
-        stream: Iterable[tuple[Distinct, Any]] = map(prepare, groups)
-        if self._n_threads:
-            stream = map_ahead(prepare, groups, self._n_threads, 2 * self.batch_size)
-        for distinct, content in stream:
-            if isinstance(content, ContentError):
-                self._fail(distinct, content, failures)
-            else:
-                yield distinct, content
+    def _content_hash(self, item: Any) -> bytes:
+        """Return a hash of the content itself: of a file's bytes, not of its name."""
+        if self._items_are_paths and isinstance(item, str | os.PathLike):
+            return file_digest(item)
+        key = self._content_key(item)
+        return key if isinstance(key, bytes) else digest(repr(key).encode())
 
     def _finish(self, vector: np.ndarray) -> np.ndarray:
         """Scale a vector; refuse one that would read as a missing row."""

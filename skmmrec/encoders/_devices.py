@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -34,16 +35,22 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return resolved
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """Return the context in which a model runs at `precision` on `device`."""
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Choose half precision on CUDA and float32 elsewhere for ``"auto"``."""
     import torch
 
-    dtype = {
-        "auto": _best_dtype(device),
-        "fp32": None,
-        "bf16": torch.bfloat16,
-        "fp16": torch.float16,
-    }[precision]
+    if precision != "auto":
+        return precision
+    if device.type != "cuda":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """Return the context in which a model runs at a resolved precision."""
+    import torch
+
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     return torch.autocast(device.type, dtype=dtype) if dtype else nullcontext()
 
 
@@ -55,9 +62,13 @@ def _best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _best_dtype(device: torch.device) -> torch.dtype | None:
+def weights_hash(module: torch.nn.Module) -> bytes:
+    """Return a hash of a module's parameters and buffers, wherever they lie."""
     import torch
 
-    if device.type != "cuda":
-        return None
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    hasher = hashlib.blake2b(digest_size=32)
+    for name, tensor in module.state_dict().items():
+        data = tensor.detach().cpu().contiguous()
+        hasher.update(f"{name}|{data.dtype}|{tuple(data.shape)}".encode())
+        hasher.update(data.reshape(-1).view(torch.uint8).numpy())
+    return hasher.digest()

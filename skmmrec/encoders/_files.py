@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 from skmmrec.encoders._errors import ContentError
 
@@ -29,3 +32,39 @@ def readable_file(item: str | os.PathLike) -> Path:
     if size == 0:
         raise ContentError("is an empty file")
     return path
+
+
+def open_file(item: str | os.PathLike) -> BufferedReader:
+    """Open a file with content for reading.
+
+    Raises
+    ------
+    ContentError
+        If it cannot be opened.
+    """
+    path = readable_file(item)
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ContentError(f"cannot be opened: {error}") from error
+
+
+def digest(data: Any) -> bytes:
+    """Return a hash of bytes, or of any object that lends its memory."""
+    return hashlib.blake2b(data, digest_size=32).digest()
+
+
+def file_digest(item: str | os.PathLike) -> bytes:
+    """Return the hash of a file's bytes.
+
+    Raises
+    ------
+    ContentError
+        If the file cannot be read.
+    """
+    with open_file(item) as file:
+        return hashlib.file_digest(file, _new_hash).digest()
+
+
+def _new_hash() -> Any:
+    return hashlib.blake2b(digest_size=32)

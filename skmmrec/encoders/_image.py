@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
 from skmmrec.encoders import _weights
 from skmmrec.encoders._base import BaseEncoder
+from skmmrec.encoders._cache import EmbeddingCache
+from skmmrec.encoders._devices import weights_hash
+from skmmrec.encoders._files import digest
 from skmmrec.encoders._pictures import picture_key, read_picture
 
 
@@ -35,6 +39,12 @@ class VisionModel:
             batch = torch.stack(contents).to(self._device)
             return self._network.encode_image(batch).float().cpu().numpy()
 
+    @cached_property
+    def identity(self) -> bytes:
+        """Return a hash of the weights, the architecture and the transform."""
+        settings = f"{self._network}{self._transform}".encode()
+        return weights_hash(self._network) + digest(settings)
+
 
 class ImageEncoder(BaseEncoder):
     """Encode pictures with the vision tower of an open_clip model.
@@ -56,8 +66,11 @@ class ImageEncoder(BaseEncoder):
         Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
         The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
-    batch_size : int, default=32
-        Pictures per forward pass.
+    batch_size : int or "auto", default="auto"
+        Pictures per forward pass, halved if memory runs out; ``"auto"`` starts at 32,
+        and higher on an accelerator.
+    cache : EmbeddingCache, path or None, default=None
+        Where vectors are kept between calls and processes.
     missing : {"zero", "nan"}, default="zero"
         What a row without content becomes.
     normalize : bool, default=True
@@ -111,7 +124,8 @@ class ImageEncoder(BaseEncoder):
         *,
         device: str = "auto",
         precision: str = "auto",
-        batch_size: int = 32,
+        batch_size: int | str = "auto",
+        cache: EmbeddingCache | str | os.PathLike | None = None,
         missing: str = "zero",
         normalize: bool = True,
         on_error: str = "raise",
@@ -122,6 +136,7 @@ class ImageEncoder(BaseEncoder):
         self.device = device
         self.precision = precision
         self.batch_size = batch_size
+        self.cache = cache
         self.missing = missing
         self.normalize = normalize
         self.on_error = on_error

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-from hashlib import blake2b
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import readable_file
+from skmmrec.encoders._files import digest, open_file
 
 MAX_PIXELS = 2**27
 """Pictures that declare more pixels are refused before they are decoded."""
@@ -53,7 +52,7 @@ def read_picture(item: Any) -> Image.Image:
         return _upright(item)
     if isinstance(item, bytes):
         return _decode(io.BytesIO(item))
-    with readable_file(item).open("rb") as file:
+    with open_file(item) as file:
         return _decode(file)
 
 
@@ -106,8 +105,3 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _eight_bits(image: Image.Image) -> np.ndarray:
     """Scale 16-bit grey, which Pillow would clip instead."""
     return (np.asarray(image).clip(0, 65535) // 256).astype(np.uint8)
-
-
-def digest(data: Any) -> bytes:
-    """Return a short hash that tells contents apart."""
-    return blake2b(data, digest_size=16).digest()

@@ -10,6 +10,8 @@ from threading import RLock
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
+import numpy as np
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -52,3 +54,47 @@ def map_ahead(
                 yield pending.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+class HalvingBatches:
+    """Encode in pieces that fit into memory.
+
+    Parameters
+    ----------
+    encode : callable
+        A list of contents to an array with a row for each.
+    size : int
+        The largest piece to try. It is halved whenever memory runs out, and stays so.
+    """
+
+    def __init__(self, encode: Callable[[list[Any]], np.ndarray], size: int) -> None:
+        self.encode = encode
+        self.size = size
+
+    def __call__(self, contents: list[Any]) -> np.ndarray:
+        """Encode a list of any length."""
+        done: list[np.ndarray] = []
+        start = 0
+        while start < len(contents):
+            piece = contents[start : start + self.size]
+            vectors = self._attempt(piece)
+            if vectors is not None:
+                done.append(vectors)
+                start += len(piece)
+        return done[0] if len(done) == 1 else np.concatenate(done)
+
+    def _attempt(self, piece: list[Any]) -> np.ndarray | None:
+        try:
+            return self.encode(piece)
+        except RuntimeError as error:
+            if len(piece) == 1 or not _is_out_of_memory(error):
+                raise
+        self.size = len(piece) // 2
+        return None
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    import torch
+
+    is_accelerator = isinstance(error, torch.OutOfMemoryError)
+    return is_accelerator or "DefaultCPUAllocator: can't allocate" in str(error)

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import readable_file
-from skmmrec.encoders._pictures import digest
+from skmmrec.encoders._files import digest, readable_file
 
 
 def sound_key(item: Any) -> Hashable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
@@ -11,8 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skmmrec.encoders import _weights
-from skmmrec.encoders._base import BaseEncoder, Distinct
+from skmmrec.encoders._base import BaseEncoder
+from skmmrec.encoders._cache import EmbeddingCache
+from skmmrec.encoders._devices import weights_hash
+from skmmrec.encoders._engine import Distinct
 from skmmrec.encoders._errors import ContentError
+from skmmrec.encoders._files import digest
 
 
 class SentenceModel:
@@ -40,6 +45,15 @@ class SentenceModel:
             )
         return vectors.float().cpu().numpy()
 
+    @cached_property
+    def identity(self) -> bytes:
+        """Return a hash of the weights, the modules' settings and the tokenizer."""
+        tokenizer = self._transformer.tokenizer
+        backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+        settings = f"{self._transformer}{self._transformer.max_seq_length}"
+        words = backend.to_str() if hasattr(backend, "to_str") else repr(backend)
+        return weights_hash(self._transformer) + digest((settings + words).encode())
+
 
 class TextEncoder(BaseEncoder):
     """Encode texts with a sentence-transformers model.
@@ -53,8 +67,11 @@ class TextEncoder(BaseEncoder):
         Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
         The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
-    batch_size : int, default=32
-        Texts per forward pass.
+    batch_size : int or "auto", default="auto"
+        Texts per forward pass, halved if memory runs out; ``"auto"`` starts at 32,
+        and higher on an accelerator.
+    cache : EmbeddingCache, path or None, default=None
+        Where vectors are kept between calls and processes.
     missing : {"zero", "nan"}, default="zero"
         What a row without content becomes.
     normalize : bool, default=True
@@ -103,7 +120,8 @@ class TextEncoder(BaseEncoder):
         *,
         device: str = "auto",
         precision: str = "auto",
-        batch_size: int = 32,
+        batch_size: int | str = "auto",
+        cache: EmbeddingCache | str | os.PathLike | None = None,
         missing: str = "zero",
         normalize: bool = True,
         on_error: str = "raise",
@@ -113,6 +131,7 @@ class TextEncoder(BaseEncoder):
         self.device = device
         self.precision = precision
         self.batch_size = batch_size
+        self.cache = cache
         self.missing = missing
         self.normalize = normalize
         self.on_error = on_error

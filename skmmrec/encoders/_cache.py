@@ -1,0 +1,269 @@
+"""EmbeddingCache: vectors on disk, found by the content they were made from."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+_FORMAT = 1
+_SCHEMA = f"""
+PRAGMA journal_mode = WAL;
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS vectors (
+    key BLOB PRIMARY KEY, vector BLOB NOT NULL, checksum INTEGER NOT NULL,
+    used REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS vectors_by_use ON vectors (used);
+CREATE TABLE IF NOT EXISTS size (n_vectors INTEGER NOT NULL, n_bytes INTEGER NOT NULL);
+INSERT INTO size SELECT 0, 0 WHERE NOT EXISTS (SELECT * FROM size);
+CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON vectors BEGIN
+    UPDATE size SET n_vectors = n_vectors + 1,
+        n_bytes = n_bytes + length(new.key) + length(new.vector);
+END;
+CREATE TRIGGER IF NOT EXISTS dropped AFTER DELETE ON vectors BEGIN
+    UPDATE size SET n_vectors = n_vectors - 1,
+        n_bytes = n_bytes - length(old.key) - length(old.vector);
+END;
+PRAGMA user_version = {_FORMAT};
+COMMIT;
+"""
+_BUSY_SECONDS = 60
+_KEYS_PER_QUERY = 500
+_USE_RESOLUTION = 3600.0
+"""Seconds by which a recorded time of use may lag, so that reads rarely write."""
+
+
+class CacheInfo(NamedTuple):
+    """What a cache holds, and what this process did with it."""
+
+    path: str
+    n_vectors: int
+    n_bytes: int
+    max_bytes: int | None
+    hits: int
+    misses: int
+    damaged: int
+
+
+class EmbeddingCache:
+    """Keep vectors on disk, so that no content is encoded twice.
+
+    An entry is found by a hash of the content's bytes, the model, its weights, its
+    preprocessing and its precision: renamed files are found, changed files are not.
+    Several processes and threads may share one file, and a process may be killed at
+    any moment: what was stored before stays, and what was not is encoded again.
+
+    Parameters
+    ----------
+    path : str or path
+        A folder, made on first use; the entries are in ``embeddings.sqlite`` there.
+        It must be on a local disk.
+    max_bytes : int or None, default=None
+        Where the vectors take more, the ones that were unused for longest are dropped.
+    max_age : float or None, default=None
+        Seconds without use after which an entry is dropped.
+
+    Notes
+    -----
+    The store is SQLite in write-ahead mode, through Python's own `sqlite3`: its
+    transactions make it safe against kills and parallel writers. The better known
+    ``diskcache`` has had no release since 2023 and unpickles what it reads. A checksum
+    guards each entry; a damaged one counts as absent.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from skmmrec.encoders import EmbeddingCache
+    >>> cache = EmbeddingCache(tempfile.mkdtemp())
+    >>> cache.put({b"key": np.ones(3, dtype=np.float32)})
+    >>> cache.get([b"key", b"other"])
+    {b'key': array([1., 1., 1.], dtype=float32)}
+    >>> cache.info().n_vectors
+    1
+    """
+
+    _counts: tuple[int, int, int]
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        *,
+        max_bytes: int | None = None,
+        max_age: float | None = None,
+    ) -> None:
+        for name, value in (("max_bytes", max_bytes), ("max_age", max_age)):
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be positive or None, got {value!r}.")
+        self.path = path
+        self.max_bytes = max_bytes
+        self.max_age = max_age
+        self._reset()
+
+    def get(self, keys: Iterable[bytes]) -> dict[bytes, np.ndarray]:
+        """Return the vectors of those keys that are stored and undamaged.
+
+        Parameters
+        ----------
+        keys : iterable of bytes
+            Hashes of contents.
+
+        Returns
+        -------
+        vectors : dict of bytes to ndarray of shape (dim,), float32
+            A key that is not stored is left out.
+        """
+        wanted = list(keys)
+        found: dict[bytes, np.ndarray] = {}
+        damaged: list[tuple] = []
+        for key, data, checksum in self._select(wanted):
+            if crc32(data, crc32(key)) == checksum:
+                found[key] = np.frombuffer(data, dtype="<f4").astype(np.float32)
+            else:
+                damaged.append((key,))
+        self._write_each("DELETE FROM vectors WHERE key = ?", damaged)
+        self._count(len(found), len(wanted) - len(found), len(damaged))
+        return found
+
+    def put(self, vectors: Mapping[bytes, np.ndarray]) -> None:
+        """Store vectors, all or none, then drop what is too old or too much.
+
+        Parameters
+        ----------
+        vectors : mapping of bytes to ndarray of shape (dim,)
+            Stored as float32.
+        """
+        now = time.time()
+        rows = []
+        for key, vector in vectors.items():
+            data = np.ascontiguousarray(vector, dtype="<f4").tobytes()
+            rows.append((key, data, crc32(data, crc32(key)), now))
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?, ?)", rows
+            )
+            self._evict(connection, now)
+
+    def info(self) -> CacheInfo:
+        """Return the number of entries, the size, and this process's hits."""
+        with self._connection() as connection:
+            n_vectors, n_bytes = connection.execute("SELECT * FROM size").fetchone()
+        path = str(self.path)
+        return CacheInfo(path, n_vectors, n_bytes, self.max_bytes, *self._counts)
+
+    def clear(self) -> None:
+        """Drop every entry."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM vectors")
+
+    @property
+    def _file(self) -> Path:
+        return Path(self.path).expanduser() / "embeddings.sqlite"
+
+    def _select(self, keys: list[bytes]) -> list[tuple[bytes, bytes, int]]:
+        """Return the entries of these keys that are not too old."""
+        now = time.time()
+        oldest = now - (self.max_age or np.inf)
+        rows = []
+        with self._connection() as connection:
+            for start in range(0, len(keys), _KEYS_PER_QUERY):
+                part = keys[start : start + _KEYS_PER_QUERY]
+                marks = ",".join("?" * len(part))
+                query = f"SELECT * FROM vectors WHERE used >= ? AND key IN ({marks})"
+                rows += connection.execute(query, (oldest, *part)).fetchall()
+        stale = [(now, row[0]) for row in rows if row[3] < now - self._resolution]
+        self._write_each("UPDATE vectors SET used = ? WHERE key = ?", stale)
+        return [row[:3] for row in rows]
+
+    def _write_each(self, statement: str, rows: list[tuple]) -> None:
+        if rows:
+            with self._transaction() as connection:
+                connection.executemany(statement, rows)
+
+    @property
+    def _resolution(self) -> float:
+        return min(_USE_RESOLUTION, (self.max_age or np.inf) / 10)
+
+    def _evict(self, connection: sqlite3.Connection, now: float) -> None:
+        if self.max_age is not None:
+            oldest = now - self.max_age
+            connection.execute("DELETE FROM vectors WHERE used < ?", (oldest,))
+        if self.max_bytes is None:
+            return
+        (n_bytes,) = connection.execute("SELECT n_bytes FROM size").fetchone()
+        by_use = connection.execute(
+            "SELECT key, length(key) + length(vector) FROM vectors ORDER BY used"
+        )
+        unused = []
+        while n_bytes > self.max_bytes:
+            key, length = by_use.fetchone()
+            unused.append((key,))
+            n_bytes -= length
+        connection.executemany("DELETE FROM vectors WHERE key = ?", unused)
+
+    def _count(self, hits: int, misses: int, damaged: int) -> None:
+        with self._lock:
+            old_hits, old_misses, old_damaged = self._counts
+            self._counts = (
+                old_hits + hits,
+                old_misses + misses,
+                old_damaged + damaged,
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection that holds the write lock; all is stored, or nothing."""
+        with self._connection() as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection of this call alone: threads and forks cannot share one."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with closing(sqlite3.connect(self._file, timeout=_BUSY_SECONDS)) as opened:
+                opened.isolation_level = None
+                opened.execute("PRAGMA synchronous = NORMAL")
+                if opened.execute("PRAGMA user_version").fetchone() != (_FORMAT,):
+                    opened.executescript(_SCHEMA)
+                yield opened
+        except sqlite3.OperationalError as error:
+            raise OSError(f"EmbeddingCache at {self._file}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise OSError(
+                f"EmbeddingCache at {self._file} is damaged beyond its entries "
+                f"({error}). Delete the file; its vectors will be encoded again."
+            ) from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the lock out; the counts are of one process."""
+        return {name: vars(self)[name] for name in ("path", "max_bytes", "max_age")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lock = Lock()
+        self._counts = (0, 0, 0)
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self.__getstate__().items())
+        return f"EmbeddingCache({arguments})"
+
+
+def as_cache(cache: EmbeddingCache | str | os.PathLike | None) -> EmbeddingCache | None:
+    """Return a cache argument as a cache: a path gets one without limits."""
+    if cache is None or isinstance(cache, EmbeddingCache):
+        return cache
+    return EmbeddingCache(cache)

@@ -1,0 +1,145 @@
+"""Run distinct items through a model: cache, decoding ahead, batches that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from skmmrec.encoders._cache import EmbeddingCache
+from skmmrec.encoders._errors import ContentError
+from skmmrec.encoders._runtime import HalvingBatches, batches, map_ahead
+
+_LOOKUP = 1000
+"""Items that are looked up in the cache at a time."""
+
+
+class Model(Protocol):
+    """A loaded model: batches of prepared contents to vectors."""
+
+    dim: int
+
+    @property
+    def identity(self) -> bytes:
+        """A hash of weights and preprocessing."""
+
+    def prepare(self, item: Any) -> Any:
+        """Turn one item into the model's input; called in threads."""
+
+    def encode(self, contents: list[Any]) -> np.ndarray:
+        """Encode a batch into shape (len(contents), dim)."""
+
+
+class Distinct(NamedTuple):
+    """One distinct item, the rows that hold it, and its key in the cache."""
+
+    item: Any
+    rows: list[int]
+    key: bytes = b""
+
+
+@dataclass
+class CacheAccess:
+    """Where vectors are kept, and how an item finds its own.
+
+    Parameters
+    ----------
+    cache : EmbeddingCache
+        The store.
+    identity : bytes
+        A hash of all that a vector depends on besides the content.
+    content_hash : callable
+        An item to the hash of its content.
+    """
+
+    cache: EmbeddingCache
+    identity: bytes
+    content_hash: Callable[[Any], bytes]
+
+    def key(self, item: Any) -> bytes:
+        """Return the key of an item's vector."""
+        content = self.content_hash(item)
+        return blake2b(self.identity + content, digest_size=32).digest()
+
+
+@dataclass
+class Engine:
+    """Encode distinct items.
+
+    Parameters
+    ----------
+    model : Model
+        What encodes.
+    batch_size : int
+        Items per forward pass; halved where memory does not suffice.
+    n_threads : int
+        Threads that decode ahead of the model; 0 decodes in line.
+    fail : callable
+        Gets a distinct item and the error that it caused, which it may raise.
+    context : callable
+        Makes the context that the model runs in.
+    access : CacheAccess or None
+        How vectors are found in a cache.
+    """
+
+    model: Model
+    batch_size: int
+    n_threads: int
+    fail: Callable[[Distinct, ContentError], None]
+    context: Callable[[], AbstractContextManager] = nullcontext
+    access: CacheAccess | None = None
+
+    def run(self, groups: Iterable[Distinct]) -> Iterator[tuple[Distinct, np.ndarray]]:
+        """Yield each distinct item that can be read with its vector, in any order."""
+        if self.access is None:
+            yield from self._encode(groups)
+        else:
+            for part in batches(groups, _LOOKUP):
+                yield from self._look_up(part, self.access)
+
+    def _look_up(
+        self, groups: list[Distinct], access: CacheAccess
+    ) -> Iterator[tuple[Distinct, np.ndarray]]:
+        keys = self._ahead(lambda group: access.key(group.item), groups)
+        keyed = [group._replace(key=key) for group, key in keys]
+        known = access.cache.get(group.key for group in keyed)
+        yield from ((group, known[group.key]) for group in keyed if group.key in known)
+        yield from self._encode(group for group in keyed if group.key not in known)
+
+    def _encode(
+        self, groups: Iterable[Distinct]
+    ) -> Iterator[tuple[Distinct, np.ndarray]]:
+        encode = HalvingBatches(self.model.encode, self.batch_size)
+        prepared = self._ahead(lambda group: self.model.prepare(group.item), groups)
+        for batch in batches(prepared, self.batch_size):
+            with self.context():
+                vectors = encode([content for _, content in batch])
+            encoded = [group for group, _ in batch]
+            if self.access is not None:
+                keys = (group.key for group in encoded)
+                self.access.cache.put(dict(zip(keys, vectors, strict=True)))
+            yield from zip(encoded, vectors, strict=True)
+
+    def _ahead(
+        self, function: Callable[[Distinct], Any], groups: Iterable[Distinct]
+    ) -> Iterator[tuple[Distinct, Any]]:
+        """Yield each group that `function` succeeds on, ahead of the consumer."""
+
+        def attempt(group: Distinct) -> tuple[Distinct, Any]:
+            try:
+                return group, function(group)
+            except ContentError as error:
+                return group, error
+
+        results: Iterable[tuple[Distinct, Any]] = map(attempt, groups)
+        if self.n_threads:
+            results = map_ahead(attempt, groups, self.n_threads, 2 * self.batch_size)
+        for group, result in results:
+            if isinstance(result, ContentError):
+                self.fail(group, result)
+            else:
+                yield group, result
