@@ -12,6 +12,7 @@ _NAMES = {
     "EmbeddingCache": "._cache",
     "ImageEncoder": "._image",
     "TextEncoder": "._text",
+    "cnn14_is_cached": "._panns",
 }
 __all__ = [*sorted(_NAMES)]
 __getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -86,6 +86,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SKMMREC_CACHE") or pooch.os_cache("skmmrec"))
 
 
+def cnn14_is_cached() -> bool:
+    """Tell whether ``AudioEncoder(pretrained=True)`` finds its weights without network.
+
+    Returns
+    -------
+    bool
+        True where the file is in the cache folder; its hash is checked when it is used.
+    """
+    return (cache_folder() / _FILE).is_file()
+
+
 def fetch_cnn14() -> Path:
     """Return the published Cnn14 weights, fetched unless a checked file is there.
 

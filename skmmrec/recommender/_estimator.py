@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -24,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmmrec._ids import check_ids, sorted_index
 from skmmrec.catalog import Blocks, ItemCatalog
+from skmmrec.encoders._devices import resolve_device
 from skmmrec.fusion import Fusion, get_fusion
 from skmmrec.recommender import _persistence
 from skmmrec.recommender._base import BaseRanker
@@ -38,7 +40,7 @@ from skmmrec.recommender._retrieval import ranked_frame, score_pairs, top_k
 from skmmrec.recommender._serving import ServingVectors
 from skmmrec.recommender._training import Content, Trainer, TrainingOptions
 
-DENSE_INTERACTIONS_PER_ITEM = 15
+DENSE_INTERACTIONS_PER_ITEM = 12
 N_BATCHES = 30
 ROWS_PER_CHUNK = 8192
 
@@ -90,7 +92,7 @@ class MultimodalFusionRecommender(
         Number of users that an item without any is credited with: more shows new items
         oftener, at the cost of those known to be liked.
     device : str, default="auto"
-        Torch device of the training; "auto" is a CUDA GPU if there is one.
+        Torch device of the training; "auto" takes CUDA, then MPS, then the CPU.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial weights and of all sampling.
     verbose : bool, default=False
@@ -252,7 +254,7 @@ class MultimodalFusionRecommender(
 
     def _read(self, X: Any, *, reset: bool = False) -> Interactions:
         X = X.to_pandas() if hasattr(X, "to_pandas") else X
-        if (reset or self.flat_) and np.ndim(X) == 2:
+        if (reset or self.flat_) and _is_table(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
         return read_interactions(X, flat=self.flat_, modalities=self.modalities)
 
@@ -572,14 +574,8 @@ class MultimodalFusionRecommender(
         return tags
 
 
-def resolve_device(device: str) -> torch.device:
-    """Torch device of a name; "auto" is a CUDA GPU if there is one, else the CPU."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device {device!r} is not a torch device: {error}") from error
+def _is_table(X: Any) -> bool:
+    return isinstance(X, pd.DataFrame) or issparse(X) or np.asarray(X).ndim == 2
 
 
 def _cuda_devices(device: torch.device) -> list[int]:

@@ -1,0 +1,131 @@
+"""What each modality adds to a score."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from math import factorial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from skmmrec._ids import ITEM, USER, check_ids
+from skmmrec.catalog import Blocks
+
+if TYPE_CHECKING:
+    from skmmrec.recommender import MultimodalFusionRecommender
+
+BASE = "interactions"
+
+
+def modality_contributions(
+    recommender: MultimodalFusionRecommender, users: Any, items: Any
+) -> pd.DataFrame:
+    """Shapley values of an item's modalities in the scores of (user, item) pairs.
+
+    Every coalition of modalities is scored, with the others taken away from the item;
+    a modality's value is its average marginal contribution. They are exact: at most
+    2^m coalitions of m modalities.
+
+    Parameters
+    ----------
+    recommender : MultimodalFusionRecommender
+        Fitted.
+    users, items : array-like of shape (n,)
+        The pairs; an unknown user counts as new.
+
+    Returns
+    -------
+    DataFrame of shape (n, 3 + m)
+        Columns ``user_id``, ``item_id``, ``interactions`` (what the score would be
+        without any content: id embedding and popularity) and one per modality. All but
+        the ids add up to the score, in float64. A missing modality has 0.
+
+    Raises
+    ------
+    ValueError
+        For an unknown item, or `users` and `items` of different lengths.
+
+    References
+    ----------
+    L. S. Shapley, "A value for n-person games", Contributions to the Theory of Games
+    II, 1953.
+    """
+    check_is_fitted(recommender)
+    users, items = check_ids(users, USER), check_ids(items, ITEM)
+    if len(users) != len(items):
+        raise ValueError(f"users has {len(users)} entries, items {len(items)}")
+    worth = _Worth(recommender, users, items)
+    names = recommender.content_.modalities
+    values = {name: worth.shapley(m, len(names)) for m, name in enumerate(names)}
+    return pd.DataFrame({USER: users, ITEM: items, BASE: worth.of(()), **values})
+
+
+def modality_shares(contributions: pd.DataFrame) -> pd.DataFrame:
+    """Share of each modality in what the content adds to a score.
+
+    Parameters
+    ----------
+    contributions : DataFrame
+        As from `modality_contributions`.
+
+    Returns
+    -------
+    DataFrame of shape (n, m)
+        The size of each contribution, whatever its sign, over the sum of the sizes; 0
+        where no modality contributes.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.inspection import modality_shares
+    >>> modality_shares(pd.DataFrame({"user_id": [1], "item_id": [2],
+    ...     "interactions": [0.5], "text": [0.3], "image": [-0.1]}))
+       text  image
+    0  0.75   0.25
+    """
+    sizes = contributions.drop(columns=[USER, ITEM, BASE]).abs()
+    return sizes.div(sizes.sum(axis=1), axis=0).fillna(0.0)
+
+
+class _Worth:
+    """Scores of pairs when their items keep only some modalities."""
+
+    def __init__(
+        self, recommender: MultimodalFusionRecommender, users: NDArray, items: NDArray
+    ) -> None:
+        recommender._check_known(items, recommender.item_index_)
+        rows = recommender.item_index_.get_indexer(items)
+        self.recommender = recommender
+        self.rows, self.back = np.unique(rows, return_inverse=True)
+        self.content = recommender.content_.take(self.rows)
+        self.users = recommender._vectors_of_users(
+            recommender.user_index_.get_indexer(users)
+        ).astype(np.float64)
+        self.biases = recommender.item_biases_.to_numpy()[rows].astype(np.float64)
+        self._known: dict[tuple[int, ...], NDArray[np.float64]] = {}
+
+    def of(self, coalition: tuple[int, ...]) -> NDArray[np.float64]:
+        """Score of each pair when only these modalities are there."""
+        if coalition not in self._known:
+            self._known[coalition] = self._score(coalition)
+        return self._known[coalition]
+
+    def shapley(self, player: int, n_players: int) -> NDArray[np.float64]:
+        """Average marginal contribution of one modality."""
+        others = [m for m in range(n_players) if m != player]
+        total = np.zeros(len(self.back))
+        for size in range(n_players):
+            weight = factorial(size) * factorial(n_players - size - 1)
+            for coalition in combinations(others, size):
+                joined = tuple(sorted((*coalition, player)))
+                total += weight * (self.of(joined) - self.of(coalition))
+        return total / factorial(n_players)
+
+    def _score(self, coalition: tuple[int, ...]) -> NDArray[np.float64]:
+        kept = np.isin(np.arange(self.content.mask.shape[1]), coalition)
+        content = Blocks(self.content.values, self.content.mask & kept)
+        vectors = self.recommender._item_vectors(self.rows, content)[self.back]
+        return np.einsum("nd,nd->n", self.users, vectors) + self.biases
