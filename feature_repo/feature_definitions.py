@@ -1,0 +1,19 @@
+"""Users, items and their vectors, as `feast apply` registers them."""
+
+from pathlib import Path
+
+from skmmrec.feature_store import embedding_definitions, repo_settings
+
+# The arguments hold until `publish` has written those of the recommender to
+# data/embeddings.json. 65 is the recommender's default n_factors and the item's bias.
+definitions = embedding_definitions(
+    **repo_settings(
+        Path(__file__).parent, dim=65, user_id_type="int64", item_id_type="int64"
+    )
+)
+user = definitions.user
+item = definitions.item
+user_embeddings = definitions.user_embeddings
+item_embeddings = definitions.item_embeddings
+recommendation = definitions.recommendation
+embeddings = definitions.embeddings

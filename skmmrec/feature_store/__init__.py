@@ -1,0 +1,22 @@
+"""Publish fused vectors to a Feast store and recommend from that store alone.
+
+Feast is imported when one of these names is first used, not before.
+"""
+
+from skmmrec._lazy import lazy_names
+
+_NAMES = {
+    "EmbeddingDefinitions": "._definitions",
+    "ExactSqliteOnlineStore": "._sqlite",
+    "ExactSqliteOnlineStoreConfig": "._sqlite",
+    "FeastFeatures": "._transformer",
+    "OnlineRecommender": "._online",
+    "Publication": "._publish",
+    "embedding_definitions": "._definitions",
+    "open_store": "._repo",
+    "publish": "._publish",
+    "read_vectors": "._reader",
+    "repo_settings": "._repo",
+}
+__all__ = sorted(_NAMES)
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -1,0 +1,145 @@
+"""Bytes that Feast stores: entity keys and packed float vectors.
+
+Turning Python floats into protobuf is most of the time of a write, and turning them
+back most of a read. A packed `Value` is a short header followed by the little-endian
+float32 numbers, so both ways are a copy of bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import (
+    FloatList,
+    Int64List,
+    StringList,
+    Value,
+)
+from feast.value_type import ValueType
+
+_FLOAT = np.dtype("<f4")
+
+
+def _key_prefix(join_key: str) -> bytes:
+    name = join_key.encode()
+    return struct.pack("<III", 1, ValueType.STRING.value, len(name)) + name
+
+
+def entity_keys(join_key: str, ids: Iterable[Any]) -> list[bytes]:
+    """Serialize ids as Feast (version 3) does for entities of one join key.
+
+    Parameters
+    ----------
+    join_key : str
+        Name of the join key, such as "user_id".
+    ids : iterable of int or str
+
+    Returns
+    -------
+    list of bytes
+    """
+    prefix = _key_prefix(join_key)
+    return [prefix + _key_value(value) for value in ids]
+
+
+def _key_value(value: Any) -> bytes:
+    if isinstance(value, str):
+        text = value.encode()
+        return struct.pack("<II", ValueType.STRING.value, len(text)) + text
+    return struct.pack("<IIq", ValueType.INT64.value, 8, value)
+
+
+def key_ids(join_key: str, keys: Sequence[bytes]) -> np.ndarray:
+    """Undo `entity_keys`: int64, or object holding str."""
+    start = len(_key_prefix(join_key))
+    if not keys:
+        return np.empty(0, dtype=object)
+    if struct.unpack_from("<I", keys[0], start)[0] == ValueType.INT64.value:
+        return np.frombuffer(b"".join(key[-8:] for key in keys), dtype="<i8")
+    return np.array([key[start + 8 :].decode() for key in keys], dtype=object)
+
+
+def entity_key_proto(join_key: str, value: Any) -> EntityKey:
+    """Feast's message for one entity of one join key."""
+    proto = Value(string_val=value) if isinstance(value, str) else None
+    return EntityKey(
+        join_keys=[join_key],
+        entity_values=[proto or Value(int64_val=int(value))],
+    )
+
+
+@lru_cache(maxsize=64)
+def _vector_header(dim: int) -> bytes:
+    zeros = Value(float_list_val=FloatList(val=[0.0] * dim))
+    return zeros.SerializeToString()[: -_FLOAT.itemsize * dim or None]
+
+
+def pack_vectors(matrix: np.ndarray) -> list[bytes]:
+    """Serialize each row as a Feast `Value` holding a list of floats.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n, dim)
+
+    Returns
+    -------
+    list of bytes, of length n
+    """
+    header = _vector_header(matrix.shape[1])
+    rows = np.ascontiguousarray(matrix, dtype=_FLOAT)
+    return [header + row.tobytes() for row in rows]
+
+
+def unpack_vectors(values: Sequence[bytes]) -> np.ndarray:
+    """Undo `pack_vectors`: bit for bit the same float32 numbers.
+
+    Raises
+    ------
+    ValueError
+        When the vectors differ in length.
+    """
+    if not values:
+        return np.empty((0, 0), dtype=np.float32)
+    dim = vector_length(values[0])
+    header = _vector_header(dim)
+    size = len(header) + _FLOAT.itemsize * dim
+    for value in values:
+        if len(value) != size or not value.startswith(header):
+            raise ValueError(
+                f"the stored vectors differ in length: "
+                f"{dim} and {vector_length(value)} numbers"
+            )
+    body = b"".join(value[len(header) :] for value in values)
+    return np.frombuffer(body, dtype=_FLOAT).reshape(len(values), dim)
+
+
+def vector_length(value: bytes) -> int:
+    """How many numbers a packed vector holds."""
+    return len(Value.FromString(value).float_list_val.val)
+
+
+def pack_text(text: str) -> bytes:
+    """Serialize a string feature."""
+    return Value(string_val=text).SerializeToString()
+
+
+def pack_ids(ids: Sequence[Any], kind: str) -> bytes:
+    """Serialize a list of ids; `kind` is "int64" or "string"."""
+    if kind == "string":
+        return Value(string_list_val=StringList(val=ids)).SerializeToString()
+    return Value(int64_list_val=Int64List(val=ids)).SerializeToString()
+
+
+def unpack(value: bytes) -> Any:
+    """Python value of a serialized scalar or list feature (None when unset)."""
+    proto = Value.FromString(value)
+    kind = proto.WhichOneof("val")
+    if kind is None:
+        return None
+    content = getattr(proto, kind)
+    return list(content.val) if hasattr(content, "val") else content

@@ -1,0 +1,263 @@
+"""From a fitted recommender to the offline and the online store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from feast import FeatureStore
+from feast.errors import FeatureViewNotFoundException
+from tqdm.auto import tqdm
+
+from ._batch import Batch, serving_batches
+from ._definitions import ITEM_VIEW, USER_VIEW, embedding_definitions
+from ._encoding import entity_key_proto
+from ._offline import append_parquet
+from ._repo import DATA, exact_store, open_store, parquet_path, write_settings
+from ._snapshot import (
+    Snapshot,
+    begin_staging,
+    read_state,
+    serve_staged,
+    sole_publisher,
+    stage_rows,
+)
+from ._sqlite import ExactSqliteOnlineStore
+from ._tables import chunks, to_us
+
+_LOCK_TIMEOUT = 600.0
+
+
+class Publication(NamedTuple):
+    """What `publish` wrote.
+
+    Attributes
+    ----------
+    version : str
+        Model version.
+    timestamp : datetime
+        Event time of all rows, UTC.
+    n_users, n_items, dim : int
+    """
+
+    version: str
+    timestamp: datetime
+    n_users: int
+    n_items: int
+    dim: int
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """Arguments of `embedding_definitions` that follow from the recommender."""
+
+    dim: int
+    user_id_type: str
+    item_id_type: str
+
+
+def publish(
+    recommender: Any,
+    store: FeatureStore | str | Path,
+    *,
+    timestamp: datetime | None = None,
+    chunk_size: int = 5000,
+    progress: bool = False,
+) -> Publication:
+    """Write a recommender's vectors to the offline and the online store.
+
+    Parameters
+    ----------
+    recommender : object
+        Fitted; its ``serving_vectors()`` gives users, items, seen items and version.
+    store : feast.FeatureStore, str or path
+        The store or the folder of its repository. Definitions that are not registered
+        yet, or were registered for other dimensions while nothing is stored, are
+        applied for this recommender.
+    timestamp : datetime, optional
+        Event time of the rows (UTC when it has no zone), by default now.
+    chunk_size : int, default=5000
+        Users or items written at a time.
+    progress : bool, default=False
+        Show progress bars.
+
+    Returns
+    -------
+    Publication
+
+    Raises
+    ------
+    ValueError
+        For vectors that are not finite, ids that repeat, a dimension or id type other
+        than what is stored, or a timestamp older than what is served. Nothing is
+        changed then.
+    TimeoutError
+        When another publisher holds the store for ten minutes.
+
+    Notes
+    -----
+    With `ExactSqliteOnlineStore` readers see the old model or the new one, never a
+    mixture, and what the new model lacks is gone. A killed run leaves the old model in
+    service; the next run of the same model goes on where it stopped. Any other online
+    store is written through its ``online_write_batch``, row by row.
+    """
+    store = open_store(store)
+    batches = serving_batches(recommender.serving_vectors())
+    users, items = batches
+    settings = _Settings(users.matrix.shape[1], users.id_type, items.id_type)
+    _ensure_definitions(store, settings)
+    writer = _write_exact if _is_exact(store) else _write_any
+    when = writer(store, batches, timestamp, chunk_size, progress)
+    return Publication(
+        users.version, when, len(users.ids), len(items.ids), settings.dim
+    )
+
+
+def _is_exact(store: FeatureStore) -> bool:
+    return isinstance(store.provider.online_store, ExactSqliteOnlineStore)
+
+
+def _write_exact(
+    store: FeatureStore,
+    batches: tuple[Batch, Batch],
+    timestamp: datetime | None,
+    chunk_size: int,
+    progress: bool,
+) -> datetime:
+    config, online = store.config, exact_store(store)
+    names = [online.table_name(config, store.get_feature_view(b.view)) for b in batches]
+    conn = online.connect(config)
+    with sole_publisher(online.db_path(config), _LOCK_TIMEOUT):
+        snapshot = _begin(conn, store.project, names, batches, timestamp)
+        when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
+            microseconds=snapshot.event_us
+        )
+        for name, batch in zip(names, batches, strict=True):
+            encode = batch.encoder(when)
+            with _bar(batch, progress) as advance:
+                stage_rows(conn, name, len(batch.ids), encode, chunk_size, advance)
+        _append_offline(store, batches, when, chunk_size)
+        serve_staged(conn, store.project, names, snapshot)
+    return when
+
+
+def _begin(
+    conn: Any,
+    project: str,
+    names: list[str],
+    batches: tuple[Batch, Batch],
+    timestamp: datetime | None,
+) -> Snapshot:
+    """Take up a staged snapshot of the same rows, or begin a new one."""
+    served = read_state(conn, project, "served")
+    event_us = to_us(timestamp or datetime.now(UTC))
+    if served and timestamp and event_us < served.event_us:
+        raise ValueError(
+            f"timestamp {timestamp} is older than version {served.version!r}, "
+            "which is served; an older model never replaces a newer one"
+        )
+    if served and not timestamp:
+        event_us = max(event_us, served.event_us + 1)
+    fingerprint = b"".join(batch.fingerprint() for batch in batches)
+    staged = read_state(conn, project, "staged")
+    if staged and staged.fingerprint == fingerprint:
+        newer = not served or staged.event_us > served.event_us
+        if newer and (not timestamp or event_us == staged.event_us):
+            return staged
+    snapshot = Snapshot(batches[0].version, fingerprint, event_us)
+    begin_staging(conn, project, names, snapshot)
+    return snapshot
+
+
+def _write_any(
+    store: FeatureStore,
+    batches: tuple[Batch, Batch],
+    timestamp: datetime | None,
+    chunk_size: int,
+    progress: bool,
+) -> datetime:
+    when = timestamp or datetime.now(UTC)
+    for batch in batches:
+        view = store.get_feature_view(batch.view)
+        with _bar(batch, progress) as advance:
+            for rows in chunks(range(len(batch.ids)), chunk_size):
+                keys = [entity_key_proto(batch.join_key, batch.ids[r]) for r in rows]
+                values = batch.protos(rows[0], rows[-1] + 1)
+                data: list[Any] = [
+                    (key, row, when, None)
+                    for key, row in zip(keys, values, strict=True)
+                ]
+                store.provider.online_write_batch(store.config, view, data, None)
+                advance(len(rows))
+    _append_offline(store, batches, when, chunk_size)
+    return when
+
+
+def _append_offline(
+    store: FeatureStore,
+    batches: tuple[Batch, Batch],
+    when: datetime,
+    chunk_size: int,
+) -> None:
+    for batch in batches:
+        path = parquet_path(store, store.get_feature_view(batch.view))
+        parts = (
+            batch.arrow(rows[0], rows[-1] + 1, when)
+            for rows in chunks(range(len(batch.ids)), chunk_size)
+        )
+        append_parquet(path, batch.schema, parts, when)
+
+
+@contextmanager
+def _bar(batch: Batch, progress: bool) -> Iterator[Any]:
+    with tqdm(total=len(batch.ids), desc=batch.view, disable=not progress) as bar:
+        yield bar.update
+
+
+def _ensure_definitions(store: FeatureStore, settings: _Settings) -> None:
+    """Register what is missing; refuse what contradicts stored vectors."""
+    registered = _registered(store)
+    if registered != settings:
+        if registered and _holds_rows(store):
+            raise ValueError(_mismatch(store, registered, settings))
+        _apply(store, settings)
+    write_settings(store.repo_path, asdict(settings))
+
+
+def _registered(store: FeatureStore) -> _Settings | None:
+    try:
+        views = [store.get_feature_view(name) for name in (USER_VIEW, ITEM_VIEW)]
+    except FeatureViewNotFoundException:
+        return None
+    types = [
+        view.entity_columns[0].dtype.to_value_type().name.lower() for view in views
+    ]
+    lengths = {f.vector_length for view in views for f in view.features}
+    return _Settings(max(lengths), *types)
+
+
+def _apply(store: FeatureStore, settings: _Settings) -> None:
+    data = Path(store.repo_path).resolve() / DATA
+    store.apply(list(embedding_definitions(**asdict(settings), data=data)))
+
+
+def _holds_rows(store: FeatureStore) -> bool:
+    return any(
+        parquet_path(store, store.get_feature_view(name)).exists()
+        for name in (USER_VIEW, ITEM_VIEW)
+    )
+
+
+def _mismatch(store: FeatureStore, stored: _Settings, given: _Settings) -> str:
+    pairs = zip(asdict(stored).items(), asdict(given).values(), strict=True)
+    odd = ", ".join(
+        f"{name}={new!r} (stored: {old!r})" for (name, old), new in pairs if old != new
+    )
+    return (
+        f"the recommender's vectors do not fit those in {store.repo_path}: {odd}; "
+        "publish to another repository or fit the recommender to match"
+    )

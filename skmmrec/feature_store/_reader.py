@@ -1,0 +1,96 @@
+"""Read published features by id, in request order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from feast import FeatureStore, FeatureView
+
+from skmmrec._ids import check_ids
+
+from ._batch import id_type_of
+from ._definitions import ITEM_VECTOR, ITEM_VIEW, USER_VECTOR, USER_VIEW
+from ._encoding import entity_key_proto, entity_keys, unpack_vectors
+from ._repo import open_store
+from ._sqlite import ExactSqliteOnlineStore
+
+_VECTORS = {"user": (USER_VIEW, USER_VECTOR), "item": (ITEM_VIEW, ITEM_VECTOR)}
+
+
+def read_vectors(
+    store: FeatureStore | str | Path, entity: str, ids: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read published vectors from the online store.
+
+    Parameters
+    ----------
+    store : feast.FeatureStore, str or path
+        The store or the folder of its repository.
+    entity : {"user", "item"}
+    ids : array-like of shape (n,)
+
+    Returns
+    -------
+    vectors : float32 ndarray of shape (n, dim)
+        In the order of `ids`, bit for bit as published; NaN where an id is unknown.
+    found : bool ndarray of shape (n,)
+        Which ids are known.
+
+    Raises
+    ------
+    ValueError
+        For another `entity` or missing ids.
+    TypeError
+        For ids of another type than the stored ones.
+    """
+    if entity not in _VECTORS:
+        raise ValueError(f"entity must be 'user' or 'item', got {entity!r}")
+    store = open_store(store)
+    view_name, feature = _VECTORS[entity]
+    view = store.get_feature_view(view_name)
+    rows = read_features(store, view, checked_ids(view, ids), [feature])
+    found = np.array([feature in row for row in rows], dtype=bool)
+    stored = unpack_vectors([row[feature] for row in rows if feature in row])
+    dim = stored.shape[1] or vector_length(view, feature)
+    vectors = np.full((len(rows), dim), np.nan, dtype=np.float32)
+    vectors[found] = stored
+    return vectors, found
+
+
+def checked_ids(view: FeatureView, ids: Any) -> list[Any]:
+    """Validate ids against the type of the view's join key."""
+    name = view.join_keys[0]
+    wanted = view.entity_columns[0].dtype.to_value_type().name.lower()
+    checked = check_ids(ids, name)
+    if len(checked) and id_type_of(checked, name) != wanted:
+        raise TypeError(
+            f"{name} is of type {wanted} in this store, "
+            f"got {id_type_of(checked, name)}: {checked[0]!r:.100}"
+        )
+    return checked.tolist()
+
+
+def vector_length(view: FeatureView, feature: str) -> int:
+    """Length that a vector feature is defined with."""
+    return next(f.vector_length for f in view.features if f.name == feature)
+
+
+def read_features(
+    store: FeatureStore, view: FeatureView, ids: Sequence[Any], features: Sequence[str]
+) -> list[dict[str, bytes]]:
+    """Read serialized values by feature: one dict an id, empty for unknown ids."""
+    online, join_key = store.provider.online_store, view.join_keys[0]
+    if isinstance(online, ExactSqliteOnlineStore):
+        keys = entity_keys(join_key, ids)
+        stored = online.read_values(store.config, view, keys, features)
+        cells = [stored.get(key, {}) for key in keys]
+        return [{name: cell[0] for name, cell in row.items()} for row in cells]
+    protos = [entity_key_proto(join_key, value) for value in ids]
+    rows = store.provider.online_read(store.config, view, protos, list(features))
+    return [
+        {name: value.SerializeToString() for name, value in (values or {}).items()}
+        for _, values in rows
+    ]

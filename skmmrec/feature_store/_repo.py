@@ -1,0 +1,94 @@
+"""Feature repositories: opening one, and the settings that `publish` leaves in it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from feast import FeatureStore, FeatureView
+
+from ._sqlite import TYPE, ExactSqliteOnlineStore
+
+DATA = "data"
+SETTINGS = "embeddings.json"
+
+
+def open_store(repo: FeatureStore | str | Path) -> FeatureStore:
+    """Open the Feast repository in a folder.
+
+    Parameters
+    ----------
+    repo : FeatureStore, str or path
+        A store, returned as it is, or the folder of a ``feature_store.yaml``.
+
+    Returns
+    -------
+    feast.FeatureStore
+
+    Raises
+    ------
+    FileNotFoundError
+        When the folder holds no ``feature_store.yaml``.
+    """
+    if isinstance(repo, FeatureStore):
+        return repo
+    path = Path(repo).resolve()
+    if not (path / "feature_store.yaml").is_file():
+        raise FileNotFoundError(f"no feature_store.yaml in {path}")
+    return FeatureStore(repo_path=str(path))
+
+
+def exact_store(store: FeatureStore) -> ExactSqliteOnlineStore:
+    """Return the repository's online store, which must be ours.
+
+    Raises
+    ------
+    TypeError
+        For another kind of online store.
+    """
+    online = store.provider.online_store
+    if not isinstance(online, ExactSqliteOnlineStore):
+        kind = store.config.online_store.type
+        raise TypeError(f"this needs an online_store of type {TYPE}, got {kind}")
+    return online
+
+
+def parquet_path(store: FeatureStore, view: FeatureView) -> Path:
+    """Return the file that a view's historical rows are read from."""
+    source: Any = view.batch_source
+    return Path(store.repo_path) / source.path
+
+
+def repo_settings(repo_path: str | Path, **defaults: Any) -> dict[str, Any]:
+    """Arguments of `embedding_definitions` for one repository.
+
+    Parameters
+    ----------
+    repo_path : str or path
+        Folder of the repository; its ``data`` folder holds the parquet files.
+    **defaults
+        Arguments for as long as nothing is published. `publish` writes what it found
+        in the recommender to ``data/embeddings.json``, which replaces them.
+
+    Returns
+    -------
+    dict
+    """
+    data = Path(repo_path).resolve() / DATA
+    settings = {**defaults, "data": str(data)}
+    if (data / SETTINGS).is_file():
+        settings.update(json.loads((data / SETTINGS).read_text()))
+    return settings
+
+
+def write_settings(repo_path: str | Path, settings: dict[str, Any]) -> None:
+    """Write ``data/embeddings.json`` unless it already says so."""
+    path = Path(repo_path) / DATA / SETTINGS
+    text = json.dumps(settings, indent=2) + "\n"
+    if not path.is_file() or path.read_text() != text:
+        path.parent.mkdir(exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(text)
+        os.replace(partial, path)

@@ -1,0 +1,161 @@
+"""Exact nearest neighbours among rows of a matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+METRICS = ("cosine", "inner_product", "l2")
+_ALIASES = {
+    "cosine": "cosine",
+    "ip": "inner_product",
+    "inner_product": "inner_product",
+    "dot": "inner_product",
+    "l2": "l2",
+    "euclidean": "l2",
+}
+
+
+def metric_name(metric: str | None) -> str:
+    """Canonical name of a distance (Feast's own default is L2).
+
+    Raises
+    ------
+    ValueError
+        For a distance that is none of cosine, inner_product and l2.
+    """
+    name = _ALIASES.get((metric or "l2").lower())
+    if name is None:
+        raise ValueError(f"distance_metric must be one of {METRICS}, got {metric!r}")
+    return name
+
+
+@dataclass(frozen=True)
+class VectorTable:
+    """Vectors of one feature, sorted by id.
+
+    Attributes
+    ----------
+    keys : list of bytes, of length n
+    ids : ndarray of shape (n,)
+    matrix : float32 ndarray of shape (n, dim)
+    event_us : int64 ndarray of shape (n,)
+        Event times, microseconds since the epoch.
+    version : str or None
+        Model version that all rows share.
+    """
+
+    keys: list[bytes]
+    ids: np.ndarray
+    matrix: np.ndarray
+    event_us: np.ndarray
+    version: str | None = None
+
+    @cached_property
+    def norms(self) -> np.ndarray:
+        """Euclidean norm of each row, float64."""
+        squares = np.einsum("ij,ij->i", self.matrix, self.matrix, dtype=np.float64)
+        return np.sqrt(squares)
+
+    @cached_property
+    def max_norm(self) -> float:
+        """Largest norm of a row."""
+        return float(self.norms.max(initial=0.0))
+
+    def take(self, rows: np.ndarray) -> VectorTable:
+        """Choose rows, in the order given."""
+        return VectorTable(
+            [self.keys[row] for row in rows],
+            self.ids[rows],
+            self.matrix[rows],
+            self.event_us[rows],
+            self.version,
+        )
+
+
+def nearest(
+    table: VectorTable,
+    query: np.ndarray,
+    k: int,
+    metric: str,
+    allowed: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the table that are nearest to a query, nearest first.
+
+    Parameters
+    ----------
+    table : VectorTable
+    query : ndarray of shape (dim,)
+    k : int
+    metric : {"cosine", "inner_product", "l2"}
+    allowed : bool ndarray of shape (n,), optional
+        Rows that may be returned.
+
+    Returns
+    -------
+    rows : int64 ndarray of shape (at most k,)
+    distances : float64 ndarray of the same shape
+        ``1 - cosine``, minus the inner product, or the Euclidean distance: smaller is
+        nearer.
+
+    Notes
+    -----
+    The whole matrix is scored in float32. Rows whose float32 distance is within the
+    rounding error of the k-th are scored again in float64, so order and recall are
+    those of an exact search; equal distances keep the order of the table.
+    """
+    if len(query) != table.matrix.shape[1]:
+        raise ValueError(
+            f"the query has {len(query)} numbers, "
+            f"the stored vectors {table.matrix.shape[1]}"
+        )
+    rough, error = _rough(table, query.astype(np.float32), metric)
+    rows = _candidates(rough, k, error, allowed)
+    exact = _exact(table, rows, query.astype(np.float64), metric)
+    order = np.argsort(exact, kind="stable")[:k]
+    return rows[order], exact[order]
+
+
+def _rough(
+    table: VectorTable, query: np.ndarray, metric: str
+) -> tuple[np.ndarray, float]:
+    """Order-preserving float32 distances and a bound on their error."""
+    dots = table.matrix @ query
+    norm = float(np.linalg.norm(query))
+    relative = (len(query) + 4) * float(np.finfo(np.float32).eps)
+    if metric == "cosine":
+        scale = np.maximum(table.norms * norm, np.finfo(np.float64).tiny)
+        return (-dots / scale).astype(np.float32), relative
+    if metric == "l2":
+        squares = np.square(table.norms)
+        error = relative * (table.max_norm + norm) ** 2
+        return (squares - 2.0 * dots).astype(np.float32), error
+    return -dots, relative * table.max_norm * norm
+
+
+def _candidates(
+    rough: np.ndarray, k: int, error: float, allowed: np.ndarray | None
+) -> np.ndarray:
+    """Choose the allowed rows that may be nearest, not-a-number ones among them."""
+    if allowed is not None:
+        rows = np.flatnonzero(allowed)
+        return rows[_candidates(rough[rows], k, error, None)]
+    if k >= len(rough):
+        return np.arange(len(rough))
+    threshold = np.partition(rough, k - 1)[k - 1] + 2 * error
+    return np.flatnonzero(~(rough > threshold))
+
+
+def _exact(
+    table: VectorTable, rows: np.ndarray, query: np.ndarray, metric: str
+) -> np.ndarray:
+    vectors = table.matrix[rows].astype(np.float64)
+    if metric == "l2":
+        return np.linalg.norm(vectors - query, axis=1)
+    dots = np.einsum("ij,j->i", vectors, query)
+    if metric == "inner_product":
+        return -dots
+    scale = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
+    return 1.0 - np.divide(dots, scale, out=np.zeros_like(dots), where=scale > 0)

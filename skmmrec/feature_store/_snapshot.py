@@ -1,0 +1,146 @@
+"""Replace the contents of several tables at once: readers see all old or all new.
+
+Rows are written to staging tables in chunks, each committed, so that a killed run can
+be taken up where it stopped. One transaction then puts the staging tables in the place
+of the old ones.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ._tables import prepare_table, quote, transaction
+
+_STATE = """
+CREATE TABLE IF NOT EXISTS skmmrec_publication (
+    project TEXT, state TEXT, version TEXT, fingerprint BLOB, event_us INTEGER,
+    PRIMARY KEY (project, state)
+)
+"""
+_INSERT = (
+    "INSERT INTO {table} (entity_key, feature_name, value, value_text, event_ts, "
+    "created_ts, event_us) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is served, or being staged.
+
+    Attributes
+    ----------
+    version : str
+        Model version.
+    fingerprint : bytes
+        Hash of the rows.
+    event_us : int
+        Event time of all rows, microseconds since the epoch.
+    """
+
+    version: str
+    fingerprint: bytes
+    event_us: int
+
+
+@contextmanager
+def sole_publisher(db_path: str, timeout: float) -> Iterator[None]:
+    """Hold the lock of publishers; the system frees it when the process dies."""
+    lock = sqlite3.connect(db_path + ".publish", timeout=timeout, isolation_level=None)
+    try:
+        _acquire(lock, db_path, timeout)
+        yield
+    finally:
+        lock.close()
+
+
+def _acquire(lock: sqlite3.Connection, db_path: str, timeout: float) -> None:
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        raise TimeoutError(
+            f"another process has been publishing to {db_path} for {timeout} s"
+        ) from error
+
+
+def read_state(conn: sqlite3.Connection, project: str, state: str) -> Snapshot | None:
+    """Return the snapshot in state "served" or "staged"."""
+    conn.execute(_STATE)
+    row = conn.execute(
+        "SELECT version, fingerprint, event_us FROM skmmrec_publication "
+        "WHERE project = ? AND state = ?",
+        (project, state),
+    ).fetchone()
+    return row and Snapshot(*row)
+
+
+def begin_staging(
+    conn: sqlite3.Connection, project: str, names: Sequence[str], snapshot: Snapshot
+) -> None:
+    """Make empty staging tables."""
+    for name in names:
+        prepare_table(conn, name)
+    with transaction(conn):
+        for name in names:
+            conn.execute(f"DROP TABLE IF EXISTS {_staging(name)}")
+            conn.execute(_create(conn, name))
+        _write_state(conn, project, "staged", snapshot)
+
+
+def _create(conn: sqlite3.Connection, name: str) -> str:
+    info = conn.execute(f"PRAGMA table_info({quote(name)})")
+    columns = ", ".join(f"{quote(row[1])} {row[2]}" for row in info)
+    return (
+        f"CREATE TABLE {_staging(name)} "
+        f"({columns}, PRIMARY KEY (entity_key, feature_name))"
+    )
+
+
+def stage_rows(
+    conn: sqlite3.Connection,
+    name: str,
+    n_entities: int,
+    encode: Callable[[int, int], list[tuple[Any, ...]]],
+    chunk_size: int,
+    progress: Callable[[int], Any],
+) -> None:
+    """Write what is not staged yet; ``encode(start, stop)`` gives the rows."""
+    count = f"SELECT count(DISTINCT entity_key) FROM {_staging(name)}"
+    done = conn.execute(count).fetchone()[0]
+    progress(done)
+    for start in range(done, n_entities, chunk_size):
+        stop = min(start + chunk_size, n_entities)
+        with transaction(conn):
+            conn.executemany(_INSERT.format(table=_staging(name)), encode(start, stop))
+        progress(stop - start)
+
+
+def serve_staged(
+    conn: sqlite3.Connection, project: str, names: Sequence[str], snapshot: Snapshot
+) -> None:
+    """Put the staging tables in place, in one transaction."""
+    with transaction(conn):
+        for name in names:
+            conn.execute(f"DROP TABLE {quote(name)}")
+            conn.execute(f"ALTER TABLE {_staging(name)} RENAME TO {quote(name)}")
+        conn.execute(
+            "DELETE FROM skmmrec_publication WHERE project = ? AND state = 'staged'",
+            (project,),
+        )
+        _write_state(conn, project, "served", snapshot)
+
+
+def _write_state(
+    conn: sqlite3.Connection, project: str, state: str, snapshot: Snapshot
+) -> None:
+    conn.execute(
+        "INSERT OR REPLACE INTO skmmrec_publication VALUES (?, ?, ?, ?, ?)",
+        (project, state, snapshot.version, snapshot.fingerprint, snapshot.event_us),
+    )
+
+
+def _staging(name: str) -> str:
+    return quote(name + "__staged")

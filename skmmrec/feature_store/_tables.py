@@ -1,0 +1,234 @@
+"""Reading Feast's sqlite tables: values by key, and whole vector columns."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ._encoding import key_ids, unpack, unpack_vectors
+from ._search import VectorTable
+
+_KEYS_PER_QUERY = 10_000
+_ROWS_PER_FETCH = 10_000
+
+T = TypeVar("T")
+
+
+def quote(identifier: str) -> str:
+    """Quote a table name for SQL."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Cut a sequence into slices of at most `size`."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def to_us(when: datetime) -> int:
+    """Microseconds since the epoch; a time without zone is UTC."""
+    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+    since = aware - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def feast_seconds(when: datetime) -> int:
+    """Feast's own ``event_ts``: naive UTC read as local time, in whole seconds."""
+    naive = when.astimezone(UTC).replace(tzinfo=None) if when.tzinfo else when
+    return int(naive.timestamp())
+
+
+def open_database(path: str, timeout: float) -> sqlite3.Connection:
+    """Open (or create) the database in write-ahead and autocommit mode."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    conn = sqlite3.connect(
+        path, timeout=timeout, isolation_level=None, check_same_thread=False
+    )
+    conn.execute("PRAGMA journal_mode = WAL")
+    conn.execute("PRAGMA synchronous = NORMAL")
+    return conn
+
+
+@contextmanager
+def transaction(conn: sqlite3.Connection) -> Iterator[None]:
+    """Write all or nothing."""
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        conn.execute("COMMIT")
+    except BaseException:
+        conn.rollback()
+        raise
+
+
+def prepare_table(conn: sqlite3.Connection, name: str) -> None:
+    """Add the column of event times in microseconds to a table of Feast's.
+
+    Raises
+    ------
+    LookupError
+        When there is no such table.
+    """
+    columns = {row[1] for row in conn.execute(f"PRAGMA table_info({quote(name)})")}
+    if not columns:
+        raise LookupError(
+            f"the online store has no table {name!r}; run `feast apply` first"
+        )
+    if "event_us" not in columns:
+        _add_event_us(conn, name)
+
+
+def _add_event_us(conn: sqlite3.Connection, name: str) -> None:
+    conn.create_function("feast_us", 1, _feast_us, deterministic=True)
+    table = quote(name)
+    try:
+        with transaction(conn):
+            conn.execute(f"ALTER TABLE {table} ADD COLUMN event_us INTEGER")
+            conn.execute(f"UPDATE {table} SET event_us = feast_us(event_ts)")
+    except sqlite3.OperationalError as error:
+        if "duplicate column" not in str(error):
+            raise
+
+
+def _feast_us(event_ts: int | None) -> int | None:
+    """Undo Feast's way of storing times: naive UTC read as local time."""
+    return None if event_ts is None else to_us(datetime.fromtimestamp(event_ts))
+
+
+def select_values(
+    conn: sqlite3.Connection,
+    name: str,
+    keys: Sequence[bytes],
+    features: Sequence[str] | None,
+    oldest_us: int | None,
+) -> dict[bytes, dict[str, tuple[bytes, int]]]:
+    """Return serialized values and event times, by key and feature."""
+    where, arguments = _conditions(features, oldest_us)
+    found: dict[bytes, dict[str, tuple[bytes, int]]] = {}
+    for chunk in chunks(list(dict.fromkeys(keys)), _KEYS_PER_QUERY):
+        marks = ",".join("?" * len(chunk))
+        rows = conn.execute(
+            "SELECT entity_key, feature_name, value, event_us "
+            f"FROM {quote(name)} WHERE entity_key IN ({marks}) {where}",
+            (*chunk, *arguments),
+        )
+        for key, feature, value, event_us in rows:
+            found.setdefault(key, {})[feature] = (value, event_us or 0)
+    return found
+
+
+def _conditions(
+    features: Sequence[str] | None, oldest_us: int | None
+) -> tuple[str, list[Any]]:
+    where, arguments = "", list[Any]()
+    if features:
+        where += f" AND feature_name IN ({','.join('?' * len(features))})"
+        arguments += features
+    if oldest_us is not None:
+        where += " AND event_us >= ?"
+        arguments.append(oldest_us)
+    return where, arguments
+
+
+def load_vectors(
+    conn: sqlite3.Connection, name: str, join_key: str, feature: str, version: str
+) -> VectorTable:
+    """Read all vectors of a feature, sorted by id.
+
+    With `version`, the name of a feature, only those of its most frequent value.
+    """
+    conn.execute("BEGIN")
+    try:
+        common = _common_version(conn, name, version) if version else None
+        return _read_table(conn, name, join_key, feature, version, common)
+    finally:
+        conn.rollback()
+
+
+def _common_version(conn: sqlite3.Connection, name: str, version: str) -> bytes | None:
+    row = conn.execute(
+        f"SELECT value FROM {quote(name)} WHERE feature_name = ? "
+        "GROUP BY value ORDER BY count(*) DESC, max(event_us) DESC LIMIT 1",
+        (version,),
+    ).fetchone()
+    return row and row[0]
+
+
+def _read_table(
+    conn: sqlite3.Connection,
+    name: str,
+    join_key: str,
+    feature: str,
+    version: str,
+    common: bytes | None,
+) -> VectorTable:
+    keys: list[bytes] = []
+    times: list[int] = []
+    blocks: list[np.ndarray] = []
+    query = f"SELECT entity_key, value, event_us FROM {quote(name)} AS row"
+    query += " WHERE feature_name = ?"
+    arguments: list[Any] = [feature]
+    if common is not None:
+        query += (
+            f" AND EXISTS (SELECT 1 FROM {quote(name)} AS tag WHERE tag.entity_key = "
+            "row.entity_key AND tag.feature_name = ? AND tag.value = ?)"
+        )
+        arguments += [version, common]
+    cursor = conn.execute(query, arguments)
+    while rows := cursor.fetchmany(_ROWS_PER_FETCH):
+        keys += [row[0] for row in rows]
+        times += [row[2] or 0 for row in rows]
+        blocks.append(unpack_vectors([row[1] for row in rows]))
+    tag = None if common is None else unpack(common)
+    ids, matrix = key_ids(join_key, keys), _stack(blocks, name)
+    return _by_id(VectorTable(keys, ids, matrix, np.array(times, np.int64), tag))
+
+
+def _by_id(table: VectorTable) -> VectorTable:
+    """Sort by id; published rows are sorted already and are not copied."""
+    if len(table.ids) < 2 or np.all(table.ids[:-1] < table.ids[1:]):
+        return table
+    return table.take(np.argsort(table.ids, kind="stable"))
+
+
+def _stack(blocks: list[np.ndarray], name: str) -> np.ndarray:
+    widths = sorted({block.shape[1] for block in blocks})
+    if len(widths) > 1:
+        raise ValueError(f"table {name!r} holds vectors of different lengths: {widths}")
+    return np.concatenate(blocks) if blocks else np.empty((0, 0), dtype=np.float32)
+
+
+class VectorCache:
+    """Vector tables in memory, as fresh as the database.
+
+    A connection of its own, which never writes, asks `PRAGMA data_version` whether
+    anything was committed by any other.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._conn: sqlite3.Connection | None = None
+        self._pid = -1
+        self._tables: dict[tuple[str, ...], tuple[int, VectorTable]] = {}
+
+    def get(
+        self, connect: Callable[[], sqlite3.Connection], *source: str
+    ) -> VectorTable:
+        """Return the table of ``(name, join_key, feature, version)``."""
+        with self._lock:
+            if self._conn is None or self._pid != os.getpid():
+                self._conn, self._pid = connect(), os.getpid()
+                self._tables.clear()
+            stamp = self._conn.execute("PRAGMA data_version").fetchone()[0]
+            if self._tables.get(source, (None,))[0] != stamp:
+                prepare_table(self._conn, source[0])
+                self._tables[source] = stamp, load_vectors(self._conn, *source)
+            return self._tables[source][1]
