@@ -1,9 +1,44 @@
-"""Metrics of ranked lists, one row per user."""
+"""Metrics of ranked lists, one value per user."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from skmmrec.metrics._formulas import judge
+from skmmrec.metrics._hits import find_hits
+
+
+def precision_at_k(
+    relevance: ArrayLike, n_relevant: ArrayLike, k: int = 10
+) -> NDArray[np.float64]:
+    """Share of the first `k` recommended items that are relevant.
+
+    Parameters
+    ----------
+    relevance : array-like of shape (n_users, n_ranked)
+        1 where the item at that rank (best first) is relevant, else 0.
+    n_relevant : array-like of shape (n_users,)
+        How many relevant items each user has, ranked or not.
+    k : int, default=10
+        Length of the list that is judged.
+
+    Returns
+    -------
+    ndarray of shape (n_users,)
+        Precision per user; NaN for a user without any relevant item.
+
+    Notes
+    -----
+    A list shorter than `k` is still divided by `k`, as trec_eval does.
+
+    Examples
+    --------
+    >>> from skmmrec.metrics import precision_at_k
+    >>> precision_at_k([[1, 0, 1, 0], [0, 0, 0, 0]], n_relevant=[4, 1], k=4)
+    array([0.5, 0. ])
+    """
+    return judge("precision", find_hits(relevance, n_relevant, k))
 
 
 def recall_at_k(
@@ -25,23 +60,80 @@ def recall_at_k(
     ndarray of shape (n_users,)
         Recall per user; NaN for a user without any relevant item.
 
+    Notes
+    -----
+    The hits are divided by all relevant items, so a user with more than `k` of them
+    cannot reach 1.
+
     Examples
     --------
     >>> from skmmrec.metrics import recall_at_k
     >>> recall_at_k([[1, 0, 1], [0, 0, 0]], n_relevant=[4, 1], k=3)
     array([0.5, 0. ])
     """
-    hits, totals = _ranked(relevance, n_relevant, k)
-    return _ratio(hits.sum(axis=1), totals)
+    return judge("recall", find_hits(relevance, n_relevant, k))
+
+
+def f1_at_k(
+    relevance: ArrayLike, n_relevant: ArrayLike, k: int = 10
+) -> NDArray[np.float64]:
+    """Harmonic mean of precision and recall among the first `k` recommended.
+
+    Parameters
+    ----------
+    relevance : array-like of shape (n_users, n_ranked)
+        1 where the item at that rank (best first) is relevant, else 0.
+    n_relevant : array-like of shape (n_users,)
+        How many relevant items each user has, ranked or not.
+    k : int, default=10
+        Length of the list that is judged.
+
+    Returns
+    -------
+    ndarray of shape (n_users,)
+        F1 per user, 0 without a hit; NaN for a user without any relevant item.
+
+    Examples
+    --------
+    >>> from skmmrec.metrics import f1_at_k
+    >>> f1_at_k([[1, 0, 1, 0], [0, 0, 0, 0]], n_relevant=[4, 1], k=4)
+    array([0.5, 0. ])
+    """
+    return judge("f1", find_hits(relevance, n_relevant, k))
+
+
+def hit_rate_at_k(
+    relevance: ArrayLike, n_relevant: ArrayLike, k: int = 10
+) -> NDArray[np.float64]:
+    """Whether any of the first `k` recommended items is relevant.
+
+    Parameters
+    ----------
+    relevance : array-like of shape (n_users, n_ranked)
+        1 where the item at that rank (best first) is relevant, else 0.
+    n_relevant : array-like of shape (n_users,)
+        How many relevant items each user has, ranked or not.
+    k : int, default=10
+        Length of the list that is judged.
+
+    Returns
+    -------
+    ndarray of shape (n_users,)
+        1 or 0 per user; NaN for a user without any relevant item.
+
+    Examples
+    --------
+    >>> from skmmrec.metrics import hit_rate_at_k
+    >>> hit_rate_at_k([[0, 0, 1], [0, 0, 0]], n_relevant=[4, 1], k=3)
+    array([1., 0.])
+    """
+    return judge("hit_rate", find_hits(relevance, n_relevant, k))
 
 
 def ndcg_at_k(
     relevance: ArrayLike, n_relevant: ArrayLike, k: int = 10
 ) -> NDArray[np.float64]:
     """Normalised discounted cumulative gain of each user's first `k` items.
-
-    The gain of a hit at rank r is 1 / log2(r + 1); the ideal list has the user's
-    min(k, `n_relevant`) relevant items first.
 
     Parameters
     ----------
@@ -57,10 +149,15 @@ def ndcg_at_k(
     ndarray of shape (n_users,)
         NDCG per user, from 0 to 1; NaN for a user without any relevant item.
 
+    Notes
+    -----
+    The gain of a hit at rank r is 1 / log2(r + 1); the ideal list has the user's
+    min(k, `n_relevant`) relevant items first [1]_.
+
     References
     ----------
-    K. Järvelin and J. Kekäläinen, "Cumulated gain-based evaluation of IR techniques",
-    ACM Transactions on Information Systems 20(4), 2002.
+    .. [1] K. Järvelin and J. Kekäläinen, "Cumulated gain-based evaluation of IR
+       techniques", ACM Transactions on Information Systems 20(4), 2002.
 
     Examples
     --------
@@ -68,30 +165,108 @@ def ndcg_at_k(
     >>> ndcg_at_k([[1, 0, 0], [0, 1, 0]], n_relevant=[1, 1], k=3).round(4)
     array([1.    , 0.6309])
     """
-    hits, totals = _ranked(relevance, n_relevant, k)
-    discounts = 1.0 / np.log2(np.arange(2, k + 2))
-    ideal = np.concatenate([[0.0], discounts.cumsum()])[np.minimum(totals, k)]
-    return _ratio(hits @ discounts[: hits.shape[1]], ideal)
+    return judge("ndcg", find_hits(relevance, n_relevant, k))
 
 
-def _ranked(
-    relevance: ArrayLike, n_relevant: ArrayLike, k: int
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    hits = np.asarray(relevance, dtype=np.float64)
-    totals = np.asarray(n_relevant, dtype=np.int64)
-    if hits.ndim != 2:
-        raise ValueError(f"relevance must have 2 dimensions, got {hits.ndim}")
-    if totals.shape != hits.shape[:1]:
-        raise ValueError(
-            f"n_relevant must have one entry per row of relevance ({len(hits)}), "
-            f"got shape {totals.shape}"
-        )
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    return hits[:, :k], totals
+def average_precision_at_k(
+    relevance: ArrayLike, n_relevant: ArrayLike, k: int = 10
+) -> NDArray[np.float64]:
+    """Precision at the ranks of the hits, averaged over the relevant items.
+
+    Parameters
+    ----------
+    relevance : array-like of shape (n_users, n_ranked)
+        1 where the item at that rank (best first) is relevant, else 0.
+    n_relevant : array-like of shape (n_users,)
+        How many relevant items each user has, ranked or not.
+    k : int, default=10
+        Length of the list that is judged.
+
+    Returns
+    -------
+    ndarray of shape (n_users,)
+        Average precision per user, whose mean is MAP; NaN for a user without any
+        relevant item.
+
+    Notes
+    -----
+    The sum is divided by all relevant items, as in trec_eval's ``map_cut`` and ranx;
+    some libraries divide by min(k, `n_relevant`) instead, which lets a user with more
+    than `k` relevant items reach 1.
+
+    Examples
+    --------
+    >>> from skmmrec.metrics import average_precision_at_k
+    >>> average_precision_at_k([[1, 0, 1], [0, 0, 0]], n_relevant=[2, 1], k=3).round(4)
+    array([0.8333, 0.    ])
+    """
+    return judge("map", find_hits(relevance, n_relevant, k))
 
 
-def _ratio(part: NDArray, whole: NDArray) -> NDArray[np.float64]:
-    return np.divide(
-        part, whole, out=np.full(len(part), np.nan), where=np.asarray(whole) > 0
-    )
+def reciprocal_rank_at_k(
+    relevance: ArrayLike, n_relevant: ArrayLike, k: int = 10
+) -> NDArray[np.float64]:
+    """One over the rank of the first relevant item among the first `k`.
+
+    Parameters
+    ----------
+    relevance : array-like of shape (n_users, n_ranked)
+        1 where the item at that rank (best first) is relevant, else 0.
+    n_relevant : array-like of shape (n_users,)
+        How many relevant items each user has, ranked or not.
+    k : int, default=10
+        Length of the list that is judged.
+
+    Returns
+    -------
+    ndarray of shape (n_users,)
+        Reciprocal rank per user, 0 without a hit, whose mean is MRR; NaN for a user
+        without any relevant item.
+
+    Examples
+    --------
+    >>> from skmmrec.metrics import reciprocal_rank_at_k
+    >>> reciprocal_rank_at_k([[0, 1, 1], [0, 0, 0]], n_relevant=[2, 1], k=3)
+    array([0.5, 0. ])
+    """
+    return judge("mrr", find_hits(relevance, n_relevant, k))
+
+
+def auc_at_k(
+    relevance: ArrayLike,
+    n_relevant: ArrayLike,
+    k: int = 10,
+    n_ranked: ArrayLike | None = None,
+) -> NDArray[np.float64]:
+    """Chance that a relevant item ranks above an irrelevant one of the first `k`.
+
+    Parameters
+    ----------
+    relevance : array-like of shape (n_users, n_ranked)
+        1 where the item at that rank (best first) is relevant, else 0.
+    n_relevant : array-like of shape (n_users,)
+        How many relevant items each user has, ranked or not.
+    k : int, default=10
+        Length of the list that is judged.
+    n_ranked : array-like of shape (n_users,), default=None
+        Length of each user's list, where it is shorter than the row of `relevance`.
+
+    Returns
+    -------
+    ndarray of shape (n_users,)
+        AUC per user, from 0 to 1; NaN for a user without any relevant item.
+
+    Notes
+    -----
+    Irrelevant items are those of the list; a relevant item that the list lacks counts
+    as ranked below them all. Over a ranking of the whole catalogue this is the area
+    under the ROC curve. A list of relevant items only has the share of the relevant
+    items that it holds.
+
+    Examples
+    --------
+    >>> from skmmrec.metrics import auc_at_k
+    >>> auc_at_k([[1, 0, 1, 0], [0, 1, 0, 0]], n_relevant=[2, 2], k=4)
+    array([0.75      , 0.33333333])
+    """
+    return judge("auc", find_hits(relevance, n_relevant, k, n_ranked))

@@ -1,0 +1,89 @@
+"""Time ranking metrics over many long lists, side by side with ranx.
+
+One process, one input, 100,000 users x top-100 by default. ranx (numba, compiled before
+the clock starts) is the fastest of the libraries we know; to run this, install it:
+``pip install ranx``. ``Run`` and ``Qrels`` are its own input format: making them from
+the same tables is timed apart, and so is our own reading of the tables.
+
+    python benchmarks/ranking_metrics.py [n_users]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+
+from skmmrec.metrics import evaluate_ranking
+
+METRICS = [
+    f"{name}@100"
+    for name in ("precision", "recall", "f1", "hit_rate", "ndcg", "map", "mrr")
+]
+
+
+def make_tables(n_users: int, n_items: int = 50_000, n_ranked: int = 100):
+    rng = np.random.default_rng(0)
+    first = rng.integers(n_items, size=(n_users, 1))
+    items = (first + rng.integers(1, 400, (n_users, n_ranked)).cumsum(axis=1)) % n_items
+    users = np.repeat(np.arange(n_users), n_ranked)
+    recommendations = pd.DataFrame(
+        {
+            "user_id": users,
+            "item_id": items.ravel(),
+            "rank": np.tile(np.arange(1, n_ranked + 1), n_users),
+        }
+    )
+    relevant = pd.concat(
+        [
+            recommendations.sample(4 * n_users, random_state=0)[["user_id", "item_id"]],
+            pd.DataFrame(
+                rng.integers(n_items, size=(6 * n_users, 2)), columns=["u", "i"]
+            )
+            .assign(user_id=lambda t: t.u % n_users, item_id=lambda t: t.i)
+            .drop(columns=["u", "i"]),
+        ]
+    ).drop_duplicates()
+    return recommendations, relevant
+
+
+def time_ours(recommendations: pd.DataFrame, relevant: pd.DataFrame):
+    begin = time.perf_counter()
+    mean = evaluate_ranking(recommendations, relevant, METRICS).mean()
+    return mean, time.perf_counter() - begin
+
+
+def time_ranx(recommendations: pd.DataFrame, relevant: pd.DataFrame):
+    from ranx import Qrels, Run, evaluate
+
+    columns = {"q_id_col": "user_id", "doc_id_col": "item_id", "score_col": "score"}
+    begin = time.perf_counter()
+    scored = recommendations.astype({"user_id": str, "item_id": str}).assign(
+        score=1.0 / recommendations["rank"]
+    )
+    truth = relevant.astype({"user_id": str, "item_id": str}).assign(score=1)
+    qrels, run = Qrels.from_df(truth, **columns), Run.from_df(scored, **columns)
+    read = time.perf_counter() - begin
+    small = dict(list(run.to_dict().items())[:2])
+    evaluate(Qrels({q: {"x": 1} for q in small}), Run(small), METRICS)
+    begin = time.perf_counter()
+    mean = evaluate(qrels, run, METRICS, make_comparable=True)
+    return pd.Series(mean), read, time.perf_counter() - begin
+
+
+def main() -> None:
+    n_users = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    tables = make_tables(n_users)
+    ours, seconds = min((time_ours(*tables) for _ in range(3)), key=lambda run: run[1])
+    print(f"skmmrec, tables to {len(METRICS)} metrics: {seconds:.2f} s")
+    theirs, read, judge = time_ranx(*tables)
+    print(f"ranx, tables to its input: {read:.2f} s; metrics: {judge:.2f} s")
+    print(f"ratio, metrics only / all of ours: {judge / seconds:.1f}")
+    print(f"ratio, all / all: {(read + judge) / seconds:.1f}")
+    print(f"largest difference of a mean: {(ours - theirs).abs().max():.1e}")
+
+
+if __name__ == "__main__":
+    main()

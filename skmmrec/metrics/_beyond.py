@@ -1,0 +1,290 @@
+"""What recommendations are like, whether or not they hit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from skmmrec._ids import ITEM, USER, check_ids
+
+
+def catalog_coverage(recommendations: pd.DataFrame, items: ArrayLike) -> float:
+    """Share of the catalogue that is recommended to anybody.
+
+    Parameters
+    ----------
+    recommendations : DataFrame
+        As `recommend` gives it, with the column item_id.
+    items : array-like of shape (n_items,)
+        Ids of the whole catalogue.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If an id is missing, occurs twice in `items`, or is recommended without being
+        in the catalogue.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.metrics import catalog_coverage
+    >>> recommendations = pd.DataFrame({"user_id": [1, 1, 2], "item_id": [7, 8, 7]})
+    >>> catalog_coverage(recommendations, [7, 8, 9, 10])
+    0.5
+    """
+    return float((_exposure(recommendations, items) > 0).mean())
+
+
+def gini_exposure(recommendations: pd.DataFrame, items: ArrayLike) -> float:
+    """How unequally the catalogue's items are recommended: their Gini coefficient.
+
+    Parameters
+    ----------
+    recommendations : DataFrame
+        As `recommend` gives it, with the column item_id.
+    items : array-like of shape (n_items,)
+        Ids of the whole catalogue.
+
+    Returns
+    -------
+    float
+        0 where every item is recommended equally often, up to 1 - 1 / n_items where
+        one item gets everything.
+
+    Raises
+    ------
+    ValueError
+        If an id is missing, occurs twice in `items`, or is recommended without being
+        in the catalogue, or if nothing is recommended.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.metrics import gini_exposure
+    >>> recommendations = pd.DataFrame({"user_id": [1, 1, 2], "item_id": [7, 8, 7]})
+    >>> gini_exposure(recommendations, [7, 8, 9, 10])
+    0.5833333333333334
+    """
+    exposure = np.sort(_exposure(recommendations, items))
+    n, total = len(exposure), exposure.sum()
+    if total == 0:
+        raise ValueError("recommendations are empty")
+    weights = 2 * np.arange(1, n + 1) - n - 1
+    return float((weights * exposure).sum() / (n * total))
+
+
+def novelty(recommendations: pd.DataFrame, interactions: pd.DataFrame) -> pd.Series:
+    """Mean self-information of each user's recommended items.
+
+    Parameters
+    ----------
+    recommendations : DataFrame
+        As `recommend` gives it, with the columns user_id and item_id.
+    interactions : DataFrame
+        Who met what in training: columns user_id and item_id.
+
+    Returns
+    -------
+    Series of length n_users
+        Bits, indexed by user id: the mean of -log2 of the share of users who met the
+        item. An item that nobody met counts as met by one user.
+
+    Raises
+    ------
+    ValueError
+        If a column or id is missing, or there are no interactions.
+
+    References
+    ----------
+    T. Zhou et al., "Solving the apparent diversity-accuracy dilemma of recommender
+    systems", PNAS 107(10), 2010.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.metrics import novelty
+    >>> met = pd.DataFrame({"user_id": [1, 2, 3, 4], "item_id": [7, 7, 8, 8]})
+    >>> novelty(pd.DataFrame({"user_id": [1, 1], "item_id": [8, 9]}), met)
+    user_id
+    1    1.5
+    Name: novelty, dtype: float64
+    """
+    popularity, n_users = _popularity(interactions)
+    met_by = popularity.reindex(_ids(recommendations, ITEM)).fillna(1).to_numpy()
+    return _mean_by_user(recommendations, -np.log2(met_by / n_users), "novelty")
+
+
+def popularity_bias(
+    recommendations: pd.DataFrame, interactions: pd.DataFrame
+) -> pd.Series:
+    """How much more popular than their own taste users' recommendations are.
+
+    Parameters
+    ----------
+    recommendations : DataFrame
+        As `recommend` gives it, with the columns user_id and item_id.
+    interactions : DataFrame
+        Who met what in training: columns user_id and item_id.
+
+    Returns
+    -------
+    Series of length n_users
+        Indexed by user id: mean popularity of the recommended items over that of the
+        items that the user met, minus 1. 0 is unbiased, 1 is twice as popular; NaN for
+        a user without interactions.
+
+    Raises
+    ------
+    ValueError
+        If a column or id is missing, or there are no interactions.
+
+    References
+    ----------
+    H. Abdollahpouri, M. Mansoury, R. Burke and B. Mobasher, "The unfairness of
+    popularity bias in recommendation", RMSE workshop at RecSys 2019.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.metrics import popularity_bias
+    >>> met = pd.DataFrame({"user_id": [1, 2, 3, 4], "item_id": [7, 8, 8, 8]})
+    >>> popularity_bias(pd.DataFrame({"user_id": [1], "item_id": [8]}), met)
+    user_id
+    1    2.0
+    Name: popularity_bias, dtype: float64
+    """
+    popularity, _ = _popularity(interactions)
+    offered = popularity.reindex(_ids(recommendations, ITEM)).fillna(0).to_numpy()
+    met = popularity[_ids(interactions, ITEM)].to_numpy()
+    own = _mean_by_user(interactions, met, "popularity_bias")
+    shown = _mean_by_user(recommendations, offered, "popularity_bias")
+    return shown / own.reindex(shown.index) - 1
+
+
+def intra_list_diversity(
+    recommendations: pd.DataFrame, vectors: pd.DataFrame
+) -> pd.Series:
+    """Mean cosine distance between the items of each user's list.
+
+    Parameters
+    ----------
+    recommendations : DataFrame
+        As `recommend` gives it, with the columns user_id and item_id.
+    vectors : DataFrame of shape (n_items, dim)
+        Vectors indexed by item id, for instance of one modality. An item with NaN,
+        which lacks the modality, is left out of the pairs.
+
+    Returns
+    -------
+    Series of length n_users
+        Indexed by user id, from 0 (all alike) to 2; NaN for a list with fewer than two
+        vectors. A zero vector is at distance 1 from all others.
+
+    Raises
+    ------
+    ValueError
+        If a column or id is missing or `vectors` lacks a recommended item.
+
+    Notes
+    -----
+    Computed from the sum of the unit vectors of a list, so that time and memory are
+    linear in the length of the lists.
+
+    References
+    ----------
+    C.-N. Ziegler, S. M. McNee, J. A. Konstan and G. Lausen, "Improving recommendation
+    lists through topic diversification", WWW 2005.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.metrics import intra_list_diversity
+    >>> vectors = pd.DataFrame([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]], index=[7, 8, 9])
+    >>> recommendations = pd.DataFrame(
+    ...     {"user_id": [1, 1, 2, 2], "item_id": [7, 8, 7, 9]}
+    ... )
+    >>> intra_list_diversity(recommendations, vectors)
+    user_id
+    1    1.0
+    2    0.0
+    Name: intra_list_diversity, dtype: float64
+    """
+    rows = _find(_ids(recommendations, ITEM), vectors.index, "vectors")
+    units, known = _unit_rows(vectors.to_numpy(dtype=np.float64))
+    codes, users = pd.factorize(_ids(recommendations, USER), sort=True)
+    codes, rows = codes[known[rows]], rows[known[rows]]
+    sums = _sum_rows(units, rows, codes, len(users))
+    own = np.bincount(codes, (units**2).sum(axis=1)[rows], minlength=len(users))
+    n = np.bincount(codes, minlength=len(users))
+    pairs = n * (n - 1)
+    similarity = np.divide(
+        (sums**2).sum(axis=1) - own, pairs, out=np.full(len(n), np.nan), where=pairs > 0
+    )
+    return pd.Series(
+        np.maximum(1 - similarity, 0.0),
+        pd.Index(users, name=USER),
+        name="intra_list_diversity",
+    )
+
+
+def _sum_rows(units: NDArray, rows: NDArray, codes: NDArray, n: int) -> NDArray:
+    """Add up the units of each code, as a product with a sparse table of ones."""
+    from scipy.sparse import csr_matrix
+
+    ones = csr_matrix((np.ones(len(rows)), (codes, rows)), shape=(n, len(units)))
+    return ones @ units
+
+
+def _unit_rows(vectors: NDArray) -> tuple[NDArray, NDArray[np.bool_]]:
+    known = ~np.isnan(vectors).any(axis=1)
+    lengths = np.linalg.norm(np.where(known[:, None], vectors, 0.0), axis=1)
+    scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    return np.where(known[:, None], vectors, 0.0) * scale[:, None], known
+
+
+def _exposure(recommendations: pd.DataFrame, items: ArrayLike) -> NDArray[np.int64]:
+    catalog = pd.Index(check_ids(items, "items"))
+    if catalog.has_duplicates:
+        raise ValueError(
+            f"items has {catalog[catalog.duplicated()].tolist()[0]!r} twice"
+        )
+    rows = _find(_ids(recommendations, ITEM), catalog, "items")
+    return np.bincount(rows, minlength=len(catalog))
+
+
+def _popularity(interactions: pd.DataFrame) -> tuple[pd.Series, int]:
+    """Count the distinct users of each item, and all users."""
+    pairs = pd.DataFrame(
+        {name: _ids(interactions, name, "interactions") for name in (USER, ITEM)}
+    ).drop_duplicates()
+    if not len(pairs):
+        raise ValueError("interactions has no rows: popularity is unknown")
+    return pairs[ITEM].value_counts(), pairs[USER].nunique()
+
+
+def _mean_by_user(table: pd.DataFrame, values: NDArray, name: str) -> pd.Series:
+    users = pd.Index(_ids(table, USER), name=USER)
+    return pd.Series(values, users, name=name, dtype=float).groupby(level=0).mean()
+
+
+def _ids(table: pd.DataFrame, column: str, name: str = "recommendations") -> Any:
+    if column not in table:
+        raise ValueError(f"{name} has no column {column!r}: {list(table.columns)}")
+    return check_ids(table[column], f"{name}[{column!r}]")
+
+
+def _find(ids: NDArray, index: pd.Index, name: str) -> NDArray[np.int64]:
+    rows = index.get_indexer(ids)
+    if (rows < 0).any():
+        raise ValueError(
+            f"{name} lacks the recommended item {ids[rows < 0].tolist()[0]!r}"
+        )
+    return rows

@@ -1,0 +1,310 @@
+"""Metrics of recommendations against what users turned out to like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from skmmrec._ids import ITEM, USER
+from skmmrec.metrics._formulas import judge
+from skmmrec.metrics._hits import find_hits
+from skmmrec.metrics._names import parse_metric
+from skmmrec.metrics._relevance import RankedRelevance, ranked_relevance
+from skmmrec.metrics._statistics import bootstrap_interval, paired_p_value
+
+_DEFAULT = ("ndcg@10", "recall@10", "hit_rate@10", "map@10", "mrr@10")
+
+
+class GroupScores(NamedTuple):
+    """Metrics per group.
+
+    Attributes
+    ----------
+    scores : DataFrame of shape (n_groups, 1 + n_metrics)
+        Number of users and mean of each metric, indexed by group.
+    gaps : Series of length n_metrics
+        Largest minus smallest mean of each metric.
+    """
+
+    scores: pd.DataFrame
+    gaps: pd.Series
+
+
+class RankingEvaluation:
+    """Metrics of every user, with what can be said about their means.
+
+    Made by :func:`evaluate_ranking`.
+
+    Parameters
+    ----------
+    lists : RankedRelevance
+        Ranked lists that are judged.
+    metrics : sequence of str
+        Names such as "ndcg@10".
+
+    Attributes
+    ----------
+    per_user : DataFrame of shape (n_users, n_metrics)
+        Indexed by user id.
+    n_users : int
+        Number of users with a relevant item.
+    n_skipped : int
+        Number of recommended users without one, who are left out.
+    """
+
+    def __init__(self, lists: RankedRelevance, metrics: Sequence[str]) -> None:
+        self._lists = lists
+        self._metrics = metrics
+        self.per_user = _judge(lists, metrics)
+        self.n_users = len(self.per_user)
+        self.n_skipped = lists.n_skipped
+
+    def mean(self) -> pd.Series:
+        """Average each metric over the users.
+
+        Returns
+        -------
+        Series of length n_metrics
+        """
+        return self.per_user.mean()
+
+    def intervals(
+        self,
+        level: float = 0.95,
+        n_resamples: int = 1000,
+        random_state: int | None = None,
+    ) -> pd.DataFrame:
+        """Bound the means by the percentile bootstrap over users.
+
+        Parameters
+        ----------
+        level : float, default=0.95
+            Confidence.
+        n_resamples : int, default=1000
+            How many samples of users to draw.
+        random_state : int or None, default=None
+            Seed.
+
+        Returns
+        -------
+        DataFrame of shape (n_metrics, 3)
+            Columns mean, low and high.
+        """
+        low, high = bootstrap_interval(
+            self.per_user.to_numpy(),
+            level,
+            n_resamples,
+            np.random.default_rng(random_state),
+        )
+        return self.mean().to_frame("mean").assign(low=low, high=high)
+
+    def by(self, groups: pd.Series) -> GroupScores:
+        """Average each metric within groups of users or of items.
+
+        Parameters
+        ----------
+        groups : Series
+            Group of each id; the name of its index, user_id or item_id, says of what.
+            With groups of items, only the items of the group are relevant, while the
+            lists stay as they are.
+
+        Returns
+        -------
+        GroupScores
+            The table ``scores`` and the Series ``gaps``.
+
+        Raises
+        ------
+        ValueError
+            If the index has another name, an id occurs twice, or an id that matters has
+            no group.
+        """
+        if groups.index.name not in (USER, ITEM):
+            raise ValueError(
+                f"the index of groups must be named {USER!r} or {ITEM!r}, got "
+                f"{groups.index.name!r}"
+            )
+        by_user = groups.index.name == USER
+        tables = self._by_user(groups) if by_user else self._by_item(groups)
+        scores = pd.DataFrame(
+            {group: {"n_users": len(t), **t.mean()} for group, t in tables.items()}
+        ).T.astype({"n_users": int})
+        means = scores.drop(columns="n_users")
+        return GroupScores(scores, means.max() - means.min())
+
+    def _by_user(self, groups: pd.Series) -> dict[object, pd.DataFrame]:
+        names = _groups_of(self._lists.users, groups)
+        return dict(iter(self.per_user.groupby(names.to_numpy(), observed=True)))
+
+    def _by_item(self, groups: pd.Series) -> dict[object, pd.DataFrame]:
+        relevant = np.unique(self._lists.relevant[1])
+        names = _groups_of(self._lists.items[relevant], groups)
+        tables = {}
+        for name in pd.unique(names.sort_values()):
+            chosen = np.zeros(len(self._lists.items), dtype=bool)
+            chosen[relevant[(names == name).to_numpy()]] = True
+            tables[name] = _judge(self._lists.of_items(chosen), self._metrics)
+        return tables
+
+
+def evaluate_ranking(
+    recommendations: pd.DataFrame,
+    relevant: pd.DataFrame,
+    metrics: Sequence[str] = _DEFAULT,
+) -> RankingEvaluation:
+    """Judge ranked recommendations by what users turned out to like.
+
+    Parameters
+    ----------
+    recommendations : DataFrame
+        As `recommend` gives it: user_id, item_id and, optionally, rank. Without rank,
+        the rows of a user are taken best first.
+    relevant : DataFrame
+        What is relevant: one row with user_id and item_id per pair.
+    metrics : sequence of str
+        Names with the length of the list: auc, f1, hit_rate, map, mrr, ndcg, precision
+        and recall, as in "ndcg@10".
+
+    Returns
+    -------
+    RankingEvaluation
+        Per-user values and their means, intervals and groups.
+
+    Raises
+    ------
+    ValueError
+        If a metric is unknown, a column or id is missing, or nothing is relevant.
+
+    See Also
+    --------
+    compare : Paired test between two evaluations.
+
+    Notes
+    -----
+    Users without a relevant item are skipped and counted. Users with a relevant item
+    but without recommendations count as 0.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.metrics import evaluate_ranking
+    >>> recommendations = pd.DataFrame(
+    ...     {"user_id": ["ann", "ann", "bob", "bob"], "item_id": [3, 1, 2, 3]}
+    ... )
+    >>> relevant = pd.DataFrame({"user_id": ["ann", "bob"], "item_id": [1, 2]})
+    >>> evaluation = evaluate_ranking(recommendations, relevant, ["ndcg@2", "mrr@2"])
+    >>> evaluation.per_user.round(2)
+             ndcg@2  mrr@2
+    user_id
+    ann        0.63    0.5
+    bob        1.00    1.0
+    >>> evaluation.mean().round(2).to_dict()
+    {'ndcg@2': 0.82, 'mrr@2': 0.75}
+    """
+    for name in metrics:
+        parse_metric(name)
+    return RankingEvaluation(ranked_relevance(recommendations, relevant), list(metrics))
+
+
+def compare(
+    a: RankingEvaluation,
+    b: RankingEvaluation,
+    *,
+    test: str = "t",
+    level: float = 0.95,
+    n_resamples: int = 1000,
+    random_state: int | None = None,
+) -> pd.DataFrame:
+    """Test whether one recommender is better than another on the same users.
+
+    Parameters
+    ----------
+    a, b : RankingEvaluation
+        Evaluations against the same relevant items, with the same metrics.
+    test : {"t", "wilcoxon", "permutation"}, default="t"
+        Paired test of the per-user differences: Student's, Wilcoxon's signed-rank, or
+        random flips of their signs.
+    level : float, default=0.95
+        Confidence of the interval of the difference.
+    n_resamples : int, default=1000
+        How many samples of users, and for "permutation" of signs, to draw.
+    random_state : int or None, default=None
+        Seed.
+
+    Returns
+    -------
+    DataFrame of shape (n_metrics, 6)
+        Columns a and b (means), difference (b minus a) with low and high, and p_value
+        (two-sided), indexed by metric. No correction for several metrics is made.
+
+    Raises
+    ------
+    ValueError
+        If users or metrics differ, or the test is unknown.
+
+    Notes
+    -----
+    Student's test and the permutation test agree closely on such data, even though the
+    differences are not normal; Wilcoxon's asks another question and is less exact: M.
+    D. Smucker, J. Allan and B. Carterette, "A comparison of statistical significance
+    tests for information retrieval evaluation", CIKM 2007.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.metrics import compare, evaluate_ranking
+    >>> relevant = pd.DataFrame({"user_id": range(20), "item_id": [1, 2] * 10})
+    >>> good = relevant.assign(item_id=[1, 2] * 9 + [3, 3])
+    >>> poor = relevant.assign(item_id=1)
+    >>> a, b = (evaluate_ranking(r, relevant, ["hit_rate@1"]) for r in (poor, good))
+    >>> compare(a, b, random_state=0).round(3)[["a", "b", "difference", "p_value"]]
+                  a    b  difference  p_value
+    hit_rate@1  0.5  0.9         0.4    0.008
+    """
+    if not a.per_user.index.equals(b.per_user.index):
+        raise ValueError(
+            "a and b evaluate different users; compare needs the same ones"
+        )
+    if list(a.per_user) != list(b.per_user):
+        raise ValueError(
+            f"a and b have different metrics: {list(a.per_user)}, {list(b.per_user)}"
+        )
+    rng = np.random.default_rng(random_state)
+    differences = (b.per_user - a.per_user).to_numpy()
+    low, high = bootstrap_interval(differences, level, n_resamples, rng)
+    p_values = [
+        paired_p_value(column, test, n_resamples, rng) for column in differences.T
+    ]
+    return pd.DataFrame(
+        {
+            "a": a.mean(),
+            "b": b.mean(),
+            "difference": differences.mean(axis=0),
+            "low": low,
+            "high": high,
+            "p_value": p_values,
+        }
+    )
+
+
+def _judge(lists: RankedRelevance, metrics: Sequence[str]) -> pd.DataFrame:
+    parsed = {name: parse_metric(name) for name in metrics}
+    found = {
+        k: find_hits(lists.relevance, lists.n_relevant, k, lists.n_ranked)
+        for k in {k for _, k in parsed.values()}
+    }
+    columns = {name: judge(metric, found[k]) for name, (metric, k) in parsed.items()}
+    return pd.DataFrame(columns, index=lists.users.rename(USER))
+
+
+def _groups_of(ids: pd.Index, groups: pd.Series) -> pd.Series:
+    if groups.index.has_duplicates:
+        twice = groups.index[groups.index.duplicated()][0]
+        raise ValueError(f"groups has {twice!r} more than once")
+    found = groups.reindex(ids)
+    if found.isna().any():
+        raise ValueError(f"groups has no group for {ids[found.isna()][0]!r}")
+    return found

@@ -1,0 +1,80 @@
+"""Ranking metrics as functions of the hits; one value per user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skmmrec.metrics._hits import Hits
+
+Values = NDArray[np.float64]
+
+
+def judge(metric: str, hits: Hits) -> Values:
+    """Compute a metric.
+
+    Parameters
+    ----------
+    metric : str
+        Key of `FORMULAS`.
+    hits : Hits
+        Where the relevant items are.
+
+    Returns
+    -------
+    ndarray of shape (n_users,)
+        NaN for a user without any relevant item.
+    """
+    return np.where(hits.n_relevant > 0, FORMULAS[metric](hits), np.nan)
+
+
+def _precision(hits: Hits) -> Values:
+    return hits.count / hits.k
+
+
+def _recall(hits: Hits) -> Values:
+    return hits.per_relevant(hits.count)
+
+
+def _f1(hits: Hits) -> Values:
+    return 2 * hits.count / (hits.k + hits.n_relevant)
+
+
+def _hit_rate(hits: Hits) -> Values:
+    return (hits.count > 0).astype(np.float64)
+
+
+def _ndcg(hits: Hits) -> Values:
+    discounts = 1.0 / np.log2(np.arange(2, hits.k + 2))
+    best = np.concatenate([[1.0], discounts.cumsum()])
+    ideal = best[np.minimum(hits.n_relevant, hits.k)]
+    return hits.per_user(discounts[hits.rank]) / ideal
+
+
+def _average_precision(hits: Hits) -> Values:
+    return hits.per_relevant(hits.per_user((hits.ordinal + 1) / (hits.rank + 1)))
+
+
+def _reciprocal_rank(hits: Hits) -> Values:
+    return hits.per_user((hits.ordinal == 0) / (hits.rank + 1))
+
+
+def _auc(hits: Hits) -> Values:
+    irrelevant = (hits.n_ranked - hits.count)[hits.user]
+    above = hits.rank - hits.ordinal
+    below = np.where(irrelevant > 0, irrelevant - above, 1)
+    return hits.per_relevant(hits.per_user(below / np.maximum(irrelevant, 1)))
+
+
+FORMULAS: dict[str, Callable[[Hits], Values]] = {
+    "auc": _auc,
+    "f1": _f1,
+    "hit_rate": _hit_rate,
+    "map": _average_precision,
+    "mrr": _reciprocal_rank,
+    "ndcg": _ndcg,
+    "precision": _precision,
+    "recall": _recall,
+}

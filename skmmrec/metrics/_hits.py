@@ -1,0 +1,136 @@
+"""Where in ranked lists the relevant items are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Integral
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Relevant items among the first k of each user's list.
+
+    Attributes
+    ----------
+    user : ndarray of shape (n_hits,)
+        Row of the user, ascending.
+    rank : ndarray of shape (n_hits,)
+        Rank from 0, ascending within a user.
+    n_relevant : ndarray of shape (n_users,)
+        How many relevant items each user has.
+    n_ranked : ndarray of shape (n_users,)
+        How many items each list has, at most k.
+    k : int
+        Length of the lists that is judged.
+    """
+
+    user: NDArray[np.int64]
+    rank: NDArray[np.int64]
+    n_relevant: NDArray[np.int64]
+    n_ranked: NDArray[np.int64]
+    k: int
+
+    def per_user(self, weights: NDArray | None = None) -> NDArray[np.float64]:
+        """Sum weights, or count, over the hits of each user."""
+        sums = np.bincount(self.user, weights, minlength=len(self.n_relevant))
+        return sums.astype(np.float64)
+
+    @cached_property
+    def count(self) -> NDArray[np.float64]:
+        """Number of hits of each user."""
+        return self.per_user()
+
+    @cached_property
+    def ordinal(self) -> NDArray[np.int64]:
+        """Number of hits of the same user before each hit."""
+        first = np.cumsum(self.count).astype(np.int64) - self.count.astype(np.int64)
+        return np.arange(len(self.user)) - first[self.user]
+
+    def per_relevant(self, values: NDArray) -> NDArray[np.float64]:
+        """Divide by the number of relevant items."""
+        return values / np.maximum(self.n_relevant, 1)
+
+
+def find_hits(
+    relevance: ArrayLike,
+    n_relevant: ArrayLike,
+    k: int,
+    n_ranked: ArrayLike | None = None,
+) -> Hits:
+    """Check ranked lists and find their hits.
+
+    Parameters
+    ----------
+    relevance : array-like of shape (n_users, n_ranked)
+        1 where the item at that rank (best first) is relevant, else 0.
+    n_relevant : array-like of shape (n_users,)
+        How many relevant items each user has, ranked or not.
+    k : int
+        Length of the list that is judged.
+    n_ranked : array-like of shape (n_users,), default=None
+        Length of each list, where it is shorter than the row of `relevance`.
+
+    Returns
+    -------
+    Hits
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, `k` is below 1, an entry is neither 0 nor 1, or a list has
+        more hits than there are relevant items.
+    """
+    check_k(k)
+    table, totals = np.asarray(relevance), np.asarray(n_relevant)
+    if table.ndim != 2:
+        raise ValueError(f"relevance must have 2 dimensions, got {table.ndim}")
+    if totals.shape != table.shape[:1]:
+        raise ValueError(
+            f"n_relevant must have one entry per row of relevance ({len(table)}), "
+            f"got shape {totals.shape}"
+        )
+    user, rank = np.nonzero(_as_booleans(table[:, :k]))
+    length = np.full(len(table), table.shape[1]) if n_ranked is None else n_ranked
+    hits = Hits(user, rank, _as_counts(totals), np.minimum(length, k), int(k))
+    impossible = np.flatnonzero(hits.count > hits.n_relevant)
+    if len(impossible):
+        row = impossible[0]
+        raise ValueError(
+            f"row {row} of relevance has {hits.count[row]:.0f} hits, but n_relevant is "
+            f"{hits.n_relevant[row]}"
+        )
+    return hits
+
+
+def check_k(k: int) -> None:
+    """Raise unless `k` is an integer of at least 1."""
+    if not isinstance(k, Integral) or isinstance(k, bool):
+        raise TypeError(f"k must be an integer, got {k!r}")
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+
+
+def _as_booleans(table: NDArray) -> NDArray[np.bool_]:
+    if table.dtype == bool:
+        return table
+    odd = np.argwhere((table != 0) & (table != 1))
+    if len(odd):
+        row, rank = odd[0]
+        raise ValueError(
+            f"relevance must be 0 or 1, got {table[row, rank]!r} in row {row}"
+        )
+    return table.astype(bool)
+
+
+def _as_counts(totals: NDArray) -> NDArray[np.int64]:
+    counts = totals.astype(np.int64)
+    odd = np.flatnonzero((counts != totals) | (counts < 0))
+    if len(odd):
+        raise ValueError(
+            f"n_relevant must be counts, got {totals[odd[0]]!r} in row {odd[0]}"
+        )
+    return counts

@@ -1,0 +1,287 @@
+"""From tables of recommendations to ranked lists of relevance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from skmmrec._ids import ITEM, USER, check_ids
+from skmmrec.metrics._hits import check_k
+
+_RANK = "rank"
+_TABLE_BYTES = 2**24
+
+
+@dataclass(frozen=True)
+class RankedRelevance:
+    """Ranked lists of users who have at least one relevant item.
+
+    Attributes
+    ----------
+    users : Index of length n_users
+        User ids, sorted.
+    items : Index of length n_items
+        Ids of all items that are recommended or relevant.
+    relevance : ndarray of shape (n_users, n_ranked)
+        Whether the item at each rank is relevant, bool; False past the end of a list.
+    n_relevant : ndarray of shape (n_users,)
+        How many relevant items each user has, ranked or not.
+    n_ranked : ndarray of shape (n_users,)
+        Length of each list.
+    recommended : ndarray of shape (n_users, n_ranked)
+        Position in `items` of the item at each rank; -1 past the end of a list.
+    relevant : ndarray of shape (2, n_pairs)
+        Positions in `users` and `items` of the distinct relevant pairs.
+    n_skipped : int
+        Recommended users without any relevant item, who are left out.
+    """
+
+    users: pd.Index
+    items: pd.Index
+    relevance: NDArray[np.bool_]
+    n_relevant: NDArray[np.int64]
+    n_ranked: NDArray[np.int64]
+    recommended: NDArray[np.int32]
+    relevant: NDArray[np.int64]
+    n_skipped: int
+
+    def of_items(self, chosen: NDArray[np.bool_]) -> RankedRelevance:
+        """Keep only some items relevant, and only the users who have one.
+
+        Parameters
+        ----------
+        chosen : ndarray of shape (n_items,)
+            Which of `items` stay relevant; the others still take up ranks.
+
+        Returns
+        -------
+        RankedRelevance
+        """
+        relevant = self.relevant[:, chosen[self.relevant[1]]]
+        n_relevant = np.bincount(relevant[0], minlength=len(self.users))
+        kept = n_relevant > 0
+        new_row = np.cumsum(kept) - 1
+        return RankedRelevance(
+            users=self.users[kept],
+            items=self.items,
+            relevance=(self.relevance & chosen[self.recommended])[kept],
+            n_relevant=n_relevant[kept],
+            n_ranked=self.n_ranked[kept],
+            recommended=self.recommended[kept],
+            relevant=np.stack([new_row[relevant[0]], relevant[1]]),
+            n_skipped=self.n_skipped + int((~kept).sum()),
+        )
+
+
+def ranked_relevance(
+    recommendations: pd.DataFrame, relevant: pd.DataFrame
+) -> RankedRelevance:
+    """Mark which recommended items are relevant.
+
+    Parameters
+    ----------
+    recommendations : DataFrame
+        As `recommend` gives it: user_id, item_id and, optionally, rank. Without rank,
+        the rows of a user are taken best first.
+    relevant : DataFrame
+        What is relevant: one row with user_id and item_id per pair. Repeated pairs
+        count once.
+
+    Returns
+    -------
+    RankedRelevance
+        Of every user with a relevant item; who got no recommendations has an empty
+        list. A relevant item that is recommended twice counts at its first rank only.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, an id is NaN or None, the two tables have ids of
+        different types, or nothing is relevant.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.metrics import ranked_relevance
+    >>> recommendations = pd.DataFrame(
+    ...     {"user_id": ["ann", "ann", "bob"], "item_id": [3, 1, 2]}
+    ... )
+    >>> relevant = pd.DataFrame({"user_id": ["ann", "cem"], "item_id": [1, 2]})
+    >>> lists = ranked_relevance(recommendations, relevant)
+    >>> lists.users.tolist(), lists.relevance.tolist(), lists.n_skipped
+    (['ann', 'cem'], [[False, True], [False, False]], 1)
+    """
+    if not len(relevant):
+        raise ValueError("relevant has no rows: there is nothing to rank for")
+    users, (who, truth_who) = _shared_codes(USER, recommendations, relevant)
+    items, (what, truth_what) = _shared_codes(ITEM, recommendations, relevant)
+    pairs = _distinct(truth_who * len(items) + truth_what)
+    truth_who, truth_what = np.divmod(pairs, len(items))
+    n_relevant = np.bincount(truth_who, minlength=len(users))
+    recommended, n_ranked = _lists(recommendations, who, what, len(users))
+    relevance = _is_relevant(recommended, truth_who, truth_what, len(items))
+    _drop_repeated(relevance, recommended, len(items))
+    return RankedRelevance(
+        users,
+        items,
+        relevance,
+        n_relevant,
+        n_ranked,
+        recommended,
+        np.stack([truth_who, truth_what]),
+        0,
+    ).of_items(np.ones(len(items), dtype=bool))
+
+
+def _distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sort and drop repetitions: several times as fast as hashing a million numbers."""
+    numbers = np.sort(numbers)
+    return numbers[np.diff(numbers, prepend=-1) > 0]
+
+
+def _shared_codes(
+    name: str, *tables: pd.DataFrame
+) -> tuple[pd.Index, list[NDArray[np.int64]]]:
+    """Enumerate the ids of a column over all tables, in sorted order."""
+    columns = []
+    for argument, table in zip(("recommendations", "relevant"), tables, strict=True):
+        if name not in table:
+            columns_held = list(table.columns)
+            raise ValueError(
+                f"{argument} has no column {name!r}; it has {columns_held}"
+            )
+        columns.append(check_ids(table[name], f"{argument}[{name!r}]"))
+    if len(columns[0]) and columns[0].dtype.kind != columns[1].dtype.kind:
+        raise ValueError(
+            f"{name} is {columns[0].dtype} in recommendations but "
+            f"{columns[1].dtype} in relevant; give both one type"
+        )
+    return _number(columns)
+
+
+def _number(columns: list[NDArray]) -> tuple[pd.Index, list[NDArray[np.int64]]]:
+    """Small non-negative integers are looked up in a table, the rest are hashed."""
+    parts = [column for column in columns if len(column)]
+    joined = np.concatenate(parts)
+    bounds = np.cumsum([len(column) for column in columns])[:-1]
+    if joined.dtype.kind == "i" and joined.min() >= 0 and joined.max() < len(joined):
+        present = np.zeros(joined.max() + 1, dtype=bool)
+        present[joined] = True
+        codes = (np.cumsum(present) - 1)[joined]
+        return pd.Index(np.flatnonzero(present)), np.split(codes, bounds)
+    codes, ids = pd.factorize(joined, sort=True)
+    return pd.Index(ids), np.split(codes, bounds)
+
+
+def _lists(
+    table: pd.DataFrame, who: NDArray[np.int64], what: NDArray[np.int64], n_users: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Put each user's items in a row, best first."""
+    keys = (who,) if _RANK not in table else (table[_RANK].to_numpy(), who)
+    if not _is_sorted(*keys):
+        order = np.lexsort(keys)
+        who, what = who[order], what[order]
+    n_ranked = np.bincount(who, minlength=n_users)
+    lists = np.full((n_users, n_ranked.max(initial=1)), -1, dtype=np.int32)
+    first = np.cumsum(n_ranked) - n_ranked
+    lists[who, np.arange(len(who)) - first[who]] = what
+    return lists, n_ranked
+
+
+def _is_sorted(*keys: NDArray) -> bool:
+    """Whether rows are ordered by the last key and, within it, by the one before."""
+    steps = np.diff(keys[-1])
+    if len(keys) == 1:
+        return bool((steps >= 0).all())
+    return bool(((steps > 0) | ((steps == 0) & (np.diff(keys[0]) >= 0))).all())
+
+
+def _is_relevant(
+    recommended: NDArray[np.int32],
+    truth_who: NDArray[np.int64],
+    truth_what: NDArray[np.int64],
+    n_items: int,
+) -> NDArray[np.bool_]:
+    """Look recommendations up in a table of some users times all items at a time."""
+    relevance = np.zeros(recommended.shape, dtype=bool)
+    at_once = max(1, _TABLE_BYTES // (n_items + 1))
+    # The last column, which stays False, is where -1 leads at the end of a short list.
+    table = np.zeros((at_once, n_items + 1), dtype=bool)
+    for start in range(0, len(recommended), at_once):
+        chunk = recommended[start : start + at_once]
+        low, high = np.searchsorted(truth_who, (start, start + len(chunk)))
+        cells = truth_who[low:high] - start, truth_what[low:high]
+        table[cells] = True
+        relevance[start : start + at_once] = np.take_along_axis(
+            table[: len(chunk)], chunk, axis=1
+        )
+        table[cells] = False
+    return relevance
+
+
+def _drop_repeated(
+    relevance: NDArray[np.bool_], recommended: NDArray[np.int32], n_items: int
+) -> None:
+    """Clear the hits, after the first, of an item that a list holds repeatedly."""
+    user, rank = np.nonzero(relevance)
+    pairs = user * n_items + recommended[user, rank]
+    repeated = pd.Series(pairs).duplicated().to_numpy()
+    relevance[user[repeated], rank[repeated]] = False
+
+
+def relevance_from_scores(
+    scores: ArrayLike,
+    relevant: ArrayLike,
+    k: int = 10,
+    *,
+    seen: ArrayLike | None = None,
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Rank all items of each user by score and mark the relevant ones of the first k.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n_users, n_items)
+        Higher is better. Equal scores rank in the order of the items.
+    relevant : array-like of shape (n_users, n_items)
+        Which items are relevant, bool.
+    k : int, default=10
+        How many ranks to return.
+    seen : array-like of shape (n_users, n_items), default=None
+        Items to leave out of the lists, bool; they do not count as relevant either.
+
+    Returns
+    -------
+    relevance : ndarray of shape (n_users, min(k, n_items))
+        Whether the item at each rank is relevant.
+    n_relevant : ndarray of shape (n_users,)
+        How many relevant items each user has.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, a score is NaN, or `k` is below 1.
+
+    Examples
+    --------
+    >>> from skmmrec.metrics import ndcg_at_k, relevance_from_scores
+    >>> scores, relevant = [[0.1, 0.9, 0.5]], [[True, False, True]]
+    >>> ndcg_at_k(*relevance_from_scores(scores, relevant), k=2).round(4)
+    array([0.3869])
+    """
+    check_k(k)
+    table, wanted = np.asarray(scores, dtype=float), np.asarray(relevant, dtype=bool)
+    hidden = np.zeros(table.shape, bool) if seen is None else np.asarray(seen, bool)
+    for name, other in (("relevant", wanted), ("seen", hidden)):
+        if other.shape != table.shape:
+            raise ValueError(
+                f"{name} has shape {other.shape}, scores have shape {table.shape}"
+            )
+    missing = np.argwhere(np.isnan(table))
+    if len(missing):
+        raise ValueError(f"scores contain NaN in row {missing[0][0]}")
+    wanted = wanted & ~hidden
+    order = np.argsort(np.where(hidden, np.inf, -table), axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(wanted, order, axis=1), wanted.sum(axis=1)

@@ -1,0 +1,95 @@
+"""How sure a mean over users is."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_CELLS_AT_ONCE = 4_000_000
+
+
+def bootstrap_interval(
+    values: NDArray, level: float, n_resamples: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Bound the means of columns by the percentile bootstrap over rows.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, n_columns)
+        One row per user.
+    level : float
+        Confidence, between 0 and 1.
+    n_resamples : int
+        How often to draw n rows with replacement.
+    rng : numpy Generator
+        Source of chance.
+
+    Returns
+    -------
+    ndarray of shape (2, n_columns)
+        Lower and upper bounds.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    means = np.concatenate(
+        [_resampled(values, size, rng) for size in _batches(n_resamples, len(values))]
+    )
+    tail = (1 - level) / 2
+    return np.quantile(means, [tail, 1 - tail], axis=0)
+
+
+def _resampled(values: NDArray, size: int, rng: np.random.Generator) -> NDArray:
+    drawn = rng.integers(len(values), size=(size, len(values)))
+    return np.stack([column[drawn].mean(axis=1) for column in values.T], axis=1)
+
+
+def _batches(n_resamples: int, n: int) -> list[int]:
+    at_once = max(1, _CELLS_AT_ONCE // n)
+    return [min(at_once, n_resamples - done) for done in range(0, n_resamples, at_once)]
+
+
+def paired_p_value(
+    differences: NDArray, test: str, n_resamples: int, rng: np.random.Generator
+) -> float:
+    """Test whether paired differences are 0 on average, two-sided.
+
+    Parameters
+    ----------
+    differences : ndarray of shape (n,)
+        One per user.
+    test : {"t", "wilcoxon", "permutation"}
+        Which test.
+    n_resamples : int
+        How many flips of signs to draw for "permutation".
+    rng : numpy Generator
+        Source of chance.
+
+    Returns
+    -------
+    float
+        1 where all differences are 0.
+    """
+    if test not in ("t", "wilcoxon", "permutation"):
+        raise ValueError(f"test must be 't', 'wilcoxon' or 'permutation', got {test!r}")
+    if len(differences) < 2:
+        raise ValueError("a paired test needs at least 2 users")
+    if not differences.any():
+        return 1.0
+    if test == "permutation":
+        return _sign_flips(differences, n_resamples, rng)
+    from scipy import stats
+
+    run = stats.ttest_1samp if test == "t" else stats.wilcoxon
+    arguments = (differences, 0.0) if test == "t" else (differences,)
+    return float(run(*arguments).pvalue)
+
+
+def _sign_flips(
+    differences: NDArray, n_resamples: int, rng: np.random.Generator
+) -> float:
+    observed = abs(differences.sum()) * (1 - 1e-12)
+    extreme = 1
+    for size in _batches(n_resamples, len(differences)):
+        signs = 2 * rng.integers(2, size=(size, len(differences)), dtype=np.int8) - 1
+        extreme += int((np.abs(signs @ differences) >= observed).sum())
+    return extreme / (n_resamples + 1)

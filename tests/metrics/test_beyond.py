@@ -1,0 +1,91 @@
+"""Metrics beyond accuracy against their definitions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics.pairwise import cosine_distances
+
+from skmmrec.metrics import (
+    catalog_coverage,
+    gini_exposure,
+    intra_list_diversity,
+    novelty,
+    popularity_bias,
+)
+
+
+@pytest.fixture
+def recommendations():
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        [(user, item) for user in range(8) for item in rng.permutation(20)[:5]],
+        columns=["user_id", "item_id"],
+    )
+
+
+@pytest.fixture
+def interactions():
+    rng = np.random.default_rng(1)
+    return pd.DataFrame(
+        {"user_id": rng.integers(10, size=60), "item_id": rng.integers(15, size=60)}
+    )
+
+
+def test_coverage_and_gini(recommendations):
+    counts = recommendations.item_id.value_counts().reindex(range(20), fill_value=0)
+    assert catalog_coverage(recommendations, range(20)) == (counts > 0).mean()
+    x = counts.to_numpy()
+    by_pairs = np.abs(x[:, None] - x).mean() / (2 * x.mean())
+    assert gini_exposure(recommendations, range(20)) == pytest.approx(by_pairs)
+    even = pd.DataFrame({"item_id": range(20)})
+    assert gini_exposure(even, range(20)) == pytest.approx(0)
+
+
+def test_diversity_equals_mean_pairwise_distance(recommendations):
+    vectors = pd.DataFrame(np.random.default_rng(2).normal(size=(20, 6)))
+    vectors.iloc[3] = 0.0
+    vectors.iloc[4, 2] = np.nan
+    values = intra_list_diversity(recommendations, vectors)
+    for user, rows in recommendations.groupby("user_id"):
+        items = [item for item in rows.item_id if item != 4]
+        distances = cosine_distances(vectors.loc[items])
+        expected = distances[np.triu_indices(len(items), 1)].mean()
+        assert values[user] == pytest.approx(expected)
+
+
+def test_diversity_of_short_lists_is_undefined():
+    vectors = pd.DataFrame(np.eye(2))
+    lists = pd.DataFrame({"user_id": [1, 2, 2], "item_id": [0, 0, 1]})
+    assert intra_list_diversity(lists, vectors).isna().tolist() == [True, False]
+
+
+def test_novelty_and_popularity_bias(recommendations, interactions):
+    n_users = interactions.user_id.nunique()
+    popularity = interactions.drop_duplicates().item_id.value_counts()
+    new = novelty(recommendations, interactions)
+    bias = popularity_bias(recommendations, interactions)
+    for user, rows in recommendations.groupby("user_id"):
+        seen_by = popularity.reindex(rows.item_id)
+        assert new[user] == pytest.approx(-np.log2(seen_by.fillna(1) / n_users).mean())
+        own = popularity[interactions.item_id[interactions.user_id == user]].mean()
+        assert bias[user] == pytest.approx(seen_by.fillna(0).mean() / own - 1)
+
+
+def test_bias_of_a_user_without_history_is_undefined(recommendations, interactions):
+    others = interactions[interactions.user_id != 2]
+    assert popularity_bias(recommendations, others).isna().sum() == 1
+
+
+def test_bad_input_is_named(recommendations, interactions):
+    with pytest.raises(ValueError, match="items lacks the recommended item"):
+        catalog_coverage(recommendations, [1, 2])
+    with pytest.raises(ValueError, match="items has 1 twice"):
+        gini_exposure(recommendations, [1, 1])
+    with pytest.raises(ValueError, match="recommendations are empty"):
+        gini_exposure(recommendations.head(0), [1, 2])
+    with pytest.raises(ValueError, match="interactions has no rows"):
+        novelty(recommendations, interactions.head(0))
+    with pytest.raises(ValueError, match="interactions has no column 'user_id'"):
+        popularity_bias(recommendations, interactions[["item_id"]])
+    with pytest.raises(ValueError, match="vectors lacks the recommended item"):
+        intra_list_diversity(recommendations, pd.DataFrame(np.eye(3)))

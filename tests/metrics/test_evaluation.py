@@ -1,0 +1,213 @@
+"""Tables of recommendations are judged user by user."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from skmmrec.metrics import compare, evaluate_ranking, ndcg_at_k, ranked_relevance
+
+
+@pytest.fixture
+def tables():
+    rng = np.random.default_rng(0)
+    recommendations = pd.DataFrame(
+        [
+            (f"u{user:02d}", item, rank)
+            for user in range(30)
+            for rank, item in enumerate(rng.permutation(25)[: rng.integers(1, 12)], 1)
+        ],
+        columns=["user_id", "item_id", "rank"],
+    )
+    relevant = pd.DataFrame(
+        [
+            (f"u{user:02d}", item)
+            for user in range(3, 33)
+            for item in rng.permutation(25)[: rng.integers(1, 6)]
+        ],
+        columns=["user_id", "item_id"],
+    )
+    return recommendations, relevant
+
+
+def test_lists_match_a_plain_loop(tables):
+    recommendations, relevant = tables
+    shuffled = recommendations.sample(frac=1, random_state=1)
+    twice = pd.concat([relevant, relevant.head(9)])
+    for lists in (ranked_relevance(*tables), ranked_relevance(shuffled, twice)):
+        assert lists.users.tolist() == sorted(relevant.user_id.unique())
+        assert lists.n_skipped == 3
+        for row, user in enumerate(lists.users):
+            mine = recommendations[recommendations.user_id == user]
+            wanted = set(relevant.item_id[relevant.user_id == user])
+            expected = [item in wanted for item in mine.item_id]
+            assert lists.relevance[row, : len(mine)].tolist() == expected
+            assert not lists.relevance[row, len(mine) :].any()
+            assert lists.n_ranked[row] == len(mine)
+            assert lists.n_relevant[row] == len(wanted)
+            found = lists.items[lists.recommended[row, : len(mine)]]
+            assert found.tolist() == mine.item_id.tolist()
+
+
+def test_integers_and_strings_give_the_same(tables):
+    recommendations, relevant = tables
+    text = [t.assign(item_id=t.item_id.map("i{:02d}".format)) for t in tables]
+    large = [t.assign(item_id=t.item_id.astype(np.int64) - 10**12) for t in tables]
+    expected = evaluate_ranking(recommendations, relevant).per_user
+    for variant in (text, large):
+        pd.testing.assert_frame_equal(evaluate_ranking(*variant).per_user, expected)
+
+
+def test_an_item_recommended_twice_counts_once():
+    recommendations = pd.DataFrame({"user_id": 1, "item_id": [5, 5, 6]})
+    relevant = pd.DataFrame({"user_id": [1, 1], "item_id": [5, 6]})
+    lists = ranked_relevance(recommendations, relevant)
+    assert lists.relevance.tolist() == [[True, False, True]]
+
+
+def test_many_users_are_looked_up_in_parts(monkeypatch, tables):
+    whole = ranked_relevance(*tables)
+    monkeypatch.setattr("skmmrec.metrics._relevance._TABLE_BYTES", 60)
+    parts = ranked_relevance(*tables)
+    np.testing.assert_array_equal(whole.relevance, parts.relevance)
+
+
+def test_evaluation_averages_over_users_with_something_relevant(tables):
+    evaluation = evaluate_ranking(*tables, ["ndcg@5", "auc@5"])
+    lists = ranked_relevance(*tables)
+    values = ndcg_at_k(lists.relevance, lists.n_relevant, 5)
+    np.testing.assert_allclose(evaluation.per_user["ndcg@5"], values)
+    assert evaluation.mean()["ndcg@5"] == pytest.approx(values.mean())
+    assert (evaluation.n_users, evaluation.n_skipped) == (30, 3)
+    assert evaluation.per_user.loc[["u30", "u31", "u32"]].eq(0).all(axis=None)
+
+
+def test_nobody_recommended_anything_scores_zero(tables):
+    evaluation = evaluate_ranking(tables[0].head(0), tables[1])
+    assert evaluation.mean().eq(0).all()
+
+
+def test_intervals_cover_the_mean_at_the_right_width():
+    rng = np.random.default_rng(0)
+    n = 400
+    relevant = pd.DataFrame({"user_id": np.arange(n), "item_id": 1})
+    hit = rng.random(n) < 0.3
+    recommendations = relevant.assign(item_id=np.where(hit, 1, 2))
+    evaluation = evaluate_ranking(recommendations, relevant, ["hit_rate@1"])
+    row = evaluation.intervals(random_state=0).loc["hit_rate@1"]
+    error = 1.96 * np.sqrt(hit.mean() * (1 - hit.mean()) / n)
+    assert row["mean"] == pytest.approx(hit.mean())
+    assert row["low"] == pytest.approx(hit.mean() - error, abs=0.01)
+    assert row["high"] == pytest.approx(hit.mean() + error, abs=0.01)
+    pd.testing.assert_frame_equal(
+        evaluation.intervals(random_state=0), evaluation.intervals(random_state=0)
+    )
+
+
+def test_groups_of_users(tables):
+    evaluation = evaluate_ranking(*tables, ["recall@5"])
+    users = evaluation.per_user.index
+    groups = pd.Series(np.where(users < "u10", "early", "late"), index=users)
+    scores, gaps = evaluation.by(groups)
+    early = evaluation.per_user["recall@5"][users < "u10"].mean()
+    late = evaluation.per_user["recall@5"][users >= "u10"].mean()
+    assert scores.loc["early"].to_dict() == {"n_users": 7, "recall@5": early}
+    assert gaps["recall@5"] == pytest.approx(abs(early - late))
+
+
+def test_groups_of_items_restrict_what_is_relevant(tables):
+    recommendations, relevant = tables
+    evaluation = evaluate_ranking(recommendations, relevant, ["recall@5", "ndcg@5"])
+    ids = pd.RangeIndex(25, name="item_id")
+    groups = pd.Series(np.where(ids < 5, "head", "tail"), index=ids)
+    scores, gaps = evaluation.by(groups)
+    for name, chosen in (
+        ("head", relevant.item_id < 5),
+        ("tail", relevant.item_id >= 5),
+    ):
+        alone = evaluate_ranking(
+            recommendations, relevant[chosen], ["recall@5", "ndcg@5"]
+        )
+        assert scores.loc[name, "n_users"] == alone.n_users
+        for metric, value in alone.mean().items():
+            assert scores.loc[name, metric] == pytest.approx(value)
+    assert gaps.index.tolist() == ["recall@5", "ndcg@5"]
+
+
+def test_groups_must_say_what_they_group(tables):
+    evaluation = evaluate_ranking(*tables, ["recall@5"])
+    with pytest.raises(ValueError, match="must be named 'user_id' or 'item_id'"):
+        evaluation.by(pd.Series(["a"], index=[1]))
+    few = pd.Series(["a"], index=pd.Index(["u03"], name="user_id"))
+    with pytest.raises(ValueError, match="no group for 'u04'"):
+        evaluation.by(few)
+    with pytest.raises(ValueError, match="'u03' more than once"):
+        evaluation.by(pd.concat([few, few]))
+
+
+@pytest.mark.parametrize("test", ["t", "wilcoxon", "permutation"])
+def test_compare_finds_a_real_difference_and_no_other(test):
+    rng = np.random.default_rng(0)
+    n = 300
+    relevant = pd.DataFrame({"user_id": np.arange(n), "item_id": 1})
+
+    def ranked(rate):
+        hit = rng.random(n) < rate
+        table = relevant.assign(item_id=np.where(hit, 1, 2))
+        return evaluate_ranking(table, relevant, ["hit_rate@1", "mrr@1"])
+
+    weak, same, strong = ranked(0.3), ranked(0.3), ranked(0.5)
+    row = compare(weak, strong, test=test, random_state=0).loc["hit_rate@1"]
+    assert row["difference"] == pytest.approx(row["b"] - row["a"])
+    assert row["low"] < row["difference"] < row["high"]
+    assert row["low"] > 0
+    assert row["p_value"] < 0.01
+    assert compare(weak, same, test=test, random_state=0).p_value.min() > 0.01
+    assert compare(weak, weak, test=test).p_value.eq(1).all()
+
+
+def test_compare_uses_the_paired_t_test(tables):
+    recommendations, relevant = tables
+    a = evaluate_ranking(recommendations, relevant, ["ndcg@10"])
+    flipped = recommendations.assign(rank=-recommendations["rank"])
+    b = evaluate_ranking(flipped, relevant, ["ndcg@10"])
+    expected = stats.ttest_rel(a.per_user["ndcg@10"], b.per_user["ndcg@10"]).pvalue
+    assert compare(a, b).p_value.iloc[0] == pytest.approx(expected)
+
+
+def test_compare_needs_the_same_users_and_metrics(tables):
+    recommendations, relevant = tables
+    a = evaluate_ranking(recommendations, relevant, ["ndcg@10"])
+    b = evaluate_ranking(
+        recommendations, relevant[relevant.user_id > "u10"], ["ndcg@10"]
+    )
+    with pytest.raises(ValueError, match="different users"):
+        compare(a, b)
+    with pytest.raises(ValueError, match="different metrics"):
+        compare(a, evaluate_ranking(recommendations, relevant, ["mrr@10"]))
+    with pytest.raises(ValueError, match="test must be"):
+        compare(
+            a,
+            evaluate_ranking(recommendations.head(5), relevant, ["ndcg@10"]),
+            test="z",
+        )
+
+
+@pytest.mark.parametrize("name", ["ndcg", "ndcg@0", "ndcg@-1", "speed@10", "ndcg@x", 7])
+def test_unknown_metrics_are_named(tables, name):
+    with pytest.raises(ValueError, match=f"unknown metric {name!r}.*ndcg@10"):
+        evaluate_ranking(*tables, [name])
+
+
+def test_bad_tables_are_named(tables):
+    recommendations, relevant = tables
+    with pytest.raises(ValueError, match="relevant has no rows"):
+        ranked_relevance(recommendations, relevant.head(0))
+    with pytest.raises(ValueError, match="recommendations has no column 'item_id'"):
+        ranked_relevance(recommendations[["user_id"]], relevant)
+    with pytest.raises(ValueError, match=r"relevant\['user_id'\] is missing"):
+        ranked_relevance(recommendations, relevant.assign(user_id=None))
+    with pytest.raises(
+        ValueError, match="item_id is int64 in recommendations but object"
+    ):
+        ranked_relevance(recommendations, relevant.assign(item_id="i1"))
