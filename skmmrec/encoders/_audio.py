@@ -18,6 +18,7 @@ from skmmrec.encoders._base import BaseEncoder
 from skmmrec.encoders._cache import EmbeddingCache
 from skmmrec.encoders._devices import weights_hash
 from skmmrec.encoders._files import digest
+from skmmrec.encoders._pooling import encode_parts
 from skmmrec.encoders._sounds import read_sound, sound_key
 
 WINDOW_SECONDS = 10
@@ -45,13 +46,8 @@ class SoundModel:
 
     def encode(self, contents: list[list[np.ndarray]]) -> np.ndarray:
         """Encode clips: the mean of a clip's windows, weighted by their length."""
-        windows = [window for clip in contents for window in clip]
-        clips = np.repeat(np.arange(len(contents)), [len(clip) for clip in contents])
-        vectors = self._encode_windows(windows)
-        seconds = np.array([len(window) for window in windows], dtype=np.float64)
-        total = np.zeros((len(contents), self.dim))
-        np.add.at(total, clips, vectors * seconds[:, None])
-        return total / np.bincount(clips, seconds)[:, None]
+        seconds = [[len(window) / self._rate for window in clip] for clip in contents]
+        return encode_parts(contents, seconds, self._encode_windows)
 
     def _encode_windows(self, windows: list[np.ndarray]) -> np.ndarray:
         """Run windows of one length together: padding would change their mean."""
@@ -147,6 +143,7 @@ class AudioEncoder(BaseEncoder):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseEncoder._parameter_constraints,
+        "precision": [StrOptions({"auto", "fp32", "bf16", "fp16"})],
         "model": [StrOptions({"Cnn14"})],
         "pretrained": ["boolean", str, os.PathLike],
         "max_duration": [Interval(Real, 0, None, closed="neither")],

@@ -45,9 +45,10 @@ class BaseEncoder(
     ----------
     device : str or torch.device, default="auto"
         Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
-    precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
+    precision : {"auto", "fp32", "bf16", "fp16", "int8"}, default="auto"
         The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
-        The output is float32 in any case.
+        ``"int8"`` quantises linear layers, on the CPU. The output is float32 in any
+        case.
     batch_size : int or "auto", default="auto"
         Items per forward pass, halved where memory runs out. ``"auto"`` starts at what
         keeps a CPU busy, or high on an accelerator.
@@ -75,7 +76,7 @@ class BaseEncoder(
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "device": "no_validation",
-        "precision": [StrOptions({"auto", "fp32", "bf16", "fp16"})],
+        "precision": [StrOptions({"auto", "fp32", "bf16", "fp16", "int8"})],
         "batch_size": [
             Interval(Integral, 1, None, closed="left"),
             StrOptions({"auto"}),
@@ -183,7 +184,7 @@ class BaseEncoder(
             True where the row is missing. Files that turn out to be unreadable are
             only found by `transform`.
         """
-        return np.array([is_missing(item) for item in as_items(X, self._name)])
+        return np.array([is_missing(item) for item in self._rows(X)])
 
     @property
     def _name(self) -> str:
@@ -196,8 +197,12 @@ class BaseEncoder(
     def _prepare_fit(self) -> None:
         """Learn what the model needs besides its weights; nothing by default."""
 
+    def _rows(self, X: Any) -> list[Any]:
+        """Return the items of a column."""
+        return as_items(X, self._name)
+
     def _items(self, X: Any, reset: bool) -> list[Any]:
-        items = as_items(X, self._name)
+        items = self._rows(X)
         if hasattr(X, "columns"):
             validate_data(self, X, reset=reset, skip_check_array=True)
         elif reset:
@@ -208,7 +213,8 @@ class BaseEncoder(
     def _loaded_model(self) -> Model:
         if self._model is None:
             device = resolve_device(self.device)
-            key = (type(self), self._model_key(), str(device))
+            is_int8 = self.precision == "int8"
+            key = (type(self), self._model_key(), str(device), is_int8)
             self._model = shared_model(key, lambda: self._load_model(device))
         return self._model
 

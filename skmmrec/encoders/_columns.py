@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from string import Formatter
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,28 @@ def as_items(X: Any, owner: str) -> list[Any]:
     return items
 
 
+def fill_template(template: str, table: Any, owner: str) -> list[str | None]:
+    """Join the columns that a format string names into one text per row.
+
+    A missing value is left empty; a row in which all are missing is None.
+
+    Raises
+    ------
+    ValueError
+        If `table` has no columns, or not one that the template names.
+    """
+    names = [name for _, name, _, _ in Formatter().parse(template) if name]
+    known = list(getattr(table, "columns", []))
+    absent = [name for name in names if name not in known]
+    if absent or not names:
+        raise ValueError(
+            f"{owner}(template={template!r}) names the columns {names}, got {known}."
+        )
+    columns = {name: as_items(table[[name]], owner) for name in names}
+    rows = zip(*columns.values(), strict=True)
+    return [_fill(template, dict(zip(columns, row, strict=True))) for row in rows]
+
+
 def is_missing(item: Any) -> bool:
     """Tell whether an item is None, NaN, NaT, pd.NA or a blank string."""
     if isinstance(item, str):
@@ -50,6 +73,11 @@ def is_missing(item: Any) -> bool:
     if item is None or item is pd.NA or item is pd.NaT:
         return True
     return isinstance(item, float | np.floating) and bool(np.isnan(item))
+
+
+def _fill(template: str, row: dict[str, Any]) -> str | None:
+    known = {name: value for name, value in row.items() if not is_missing(value)}
+    return template.format(**{**dict.fromkeys(row, ""), **known}) if known else None
 
 
 def _from_table(table: Any, owner: str) -> list[Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -62,13 +63,47 @@ def _best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def quantize(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    """Return a module whose linear layers compute in int8 (dynamic, per channel).
+
+    Raises
+    ------
+    ValueError
+        If the device is not the CPU, or there is no linear layer.
+    """
+    import torch
+    from torch.ao import quantization
+
+    if device.type != "cpu":
+        raise ValueError(f"precision='int8' runs on the CPU, not on {device}.")
+    if not any(type(layer) is torch.nn.Linear for layer in module.modules()):
+        raise ValueError("precision='int8' needs linear layers; this model has none.")
+    config = {torch.nn.Linear: quantization.per_channel_dynamic_qconfig}
+    with warnings.catch_warnings():
+        # torch points to torchao instead, whose eager int8 kernels are slower on a CPU
+        # than float32 (see benchmarks/encoders.py).
+        warnings.filterwarnings("ignore", "torch.ao.quantization is deprecated")
+        warnings.filterwarnings("ignore", "torch.quantize_per_tensor")
+        return quantization.quantize_dynamic(module, config, dtype=torch.qint8)
+
+
 def weights_hash(module: torch.nn.Module) -> bytes:
     """Return a hash of a module's parameters and buffers, wherever they lie."""
+    hasher = hashlib.blake2b(digest_size=32)
+    for name, value in module.state_dict().items():
+        hasher.update(name.encode())
+        for part in value if isinstance(value, tuple) else (value,):
+            _update(hasher, part)
+    return hasher.digest()
+
+
+def _update(hasher: Any, value: Any) -> None:
     import torch
 
-    hasher = hashlib.blake2b(digest_size=32)
-    for name, tensor in module.state_dict().items():
-        data = tensor.detach().cpu().contiguous()
-        hasher.update(f"{name}|{data.dtype}|{tuple(data.shape)}".encode())
-        hasher.update(data.reshape(-1).view(torch.uint8).numpy())
-    return hasher.digest()
+    if not isinstance(value, torch.Tensor):
+        hasher.update(repr(value).encode())
+        return
+    dense = value.dequantize() if value.is_quantized else value
+    data = dense.detach().cpu().contiguous()
+    hasher.update(f"{data.dtype}{tuple(data.shape)}".encode())
+    hasher.update(data.reshape(-1).view(torch.uint8).numpy())

@@ -5,52 +5,90 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from skmmrec.encoders import _weights
 from skmmrec.encoders._base import BaseEncoder
 from skmmrec.encoders._cache import EmbeddingCache
-from skmmrec.encoders._devices import weights_hash
+from skmmrec.encoders._chunks import chunk_text
+from skmmrec.encoders._columns import fill_template
+from skmmrec.encoders._devices import quantize, weights_hash
 from skmmrec.encoders._engine import Distinct
 from skmmrec.encoders._errors import ContentError
 from skmmrec.encoders._files import digest
+from skmmrec.encoders._pooling import encode_parts
 
 
 class SentenceModel:
-    """A sentence-transformers model on a device."""
+    """A sentence-transformers model on a device.
 
-    def __init__(self, source: str, device: Any) -> None:
-        from sentence_transformers import SentenceTransformer
+    Parameters
+    ----------
+    transformer : SentenceTransformer
+        The model, in evaluation mode.
+    chunk : bool
+        Cut texts that are too long for the model instead of dropping their end.
+    **options
+        Given to the model's `encode`.
+    """
 
-        self._transformer = SentenceTransformer(source, device=str(device)).eval()
+    def __init__(self, transformer: Any, chunk: bool, **options: Any) -> None:
+        self._transformer = transformer
+        self._options = options
         self._lock = Lock()
-        self.dim = self.encode(["dimension"]).shape[1]
+        self._max_tokens = self._chunk_size() if chunk else None
+        self.dim = self._encode(["dimension"]).shape[1]
 
-    def prepare(self, item: str) -> str:
-        """Return the text as it is."""
-        return item
-
-    def encode(self, contents: list[str]) -> np.ndarray:
-        """Encode a batch; tokenizers are not safe to share between threads."""
+    def prepare(self, item: str) -> list[tuple[str, int]]:
+        """Return the pieces of a text that are encoded, with their lengths."""
+        if self._max_tokens is None or len(item) <= self._max_tokens:
+            return [(item, 1)]
         with self._lock:
+            return chunk_text(item, self._transformer.tokenizer, self._max_tokens)
+
+    def encode(self, contents: list[list[tuple[str, int]]]) -> np.ndarray:
+        """Encode a batch: the mean of a text's pieces, weighted by their length."""
+        texts = [[text for text, _ in pieces] for pieces in contents]
+        lengths = [[float(length) for _, length in pieces] for pieces in contents]
+        return encode_parts(texts, lengths, self._encode)
+
+    def _encode(self, texts: list[str]) -> np.ndarray:
+        with self._lock:  # a tokenizer serves one thread at a time
             vectors = self._transformer.encode(
-                contents,
-                batch_size=len(contents),
+                texts,
+                batch_size=len(texts),
                 show_progress_bar=False,
                 convert_to_tensor=True,
+                **self._options,
             )
         return vectors.float().cpu().numpy()
+
+    def _chunk_size(self) -> int | None:
+        """Return how many tokens of a text the model sees; None if it sees all."""
+        limit = self._transformer.max_seq_length
+        tokenizer = self._transformer.tokenizer
+        if limit is None or not getattr(tokenizer, "is_fast", False):
+            return None
+        prompt = self._options.get("prompt") or self._transformer.prompts.get(
+            self._options.get("prompt_name") or "", ""
+        )
+        return limit - len(tokenizer(prompt)["input_ids"])
 
     @cached_property
     def identity(self) -> bytes:
         """Return a hash of the weights, the modules' settings and the tokenizer."""
         tokenizer = self._transformer.tokenizer
         backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
-        settings = f"{self._transformer}{self._transformer.max_seq_length}"
+        settings = (
+            f"{self._transformer}{self._transformer.max_seq_length}"
+            f"{self._options}{self._transformer.prompts}{self._max_tokens}"
+        )
         words = backend.to_str() if hasattr(backend, "to_str") else repr(backend)
         return weights_hash(self._transformer) + digest((settings + words).encode())
 
@@ -63,10 +101,23 @@ class TextEncoder(BaseEncoder):
     model : str or path, default="sentence-transformers/all-MiniLM-L6-v2"
         A model on the Hugging Face hub, a local folder, or
         ``"package:all-MiniLM-L6-v2"``: the weights that the extra ``demo`` installs.
+    template : str or None, default=None
+        Joins several columns of a DataFrame, as ``"{title}: {plot}"``; a missing value
+        is left empty. None takes a single column.
+    long_texts : {"chunk", "truncate"}, default="chunk"
+        A text that is too long for the model is cut into pieces whose vectors are
+        averaged, or loses its end.
+    prompt : str or None, default=None
+        Put before each text, for models that were trained with instructions.
+    prompt_name : str or None, default=None
+        The name of a prompt that the model brings, such as ``"query"``.
+    truncate_dim : int or None, default=None
+        Keep this many leading dimensions, for models trained for it (Matryoshka).
     device : str or torch.device, default="auto"
         Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
-    precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
+    precision : {"auto", "fp32", "bf16", "fp16", "int8"}, default="auto"
         The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
+        ``"int8"`` quantises linear layers, on the CPU: faster, and less exact.
     batch_size : int or "auto", default="auto"
         Texts per forward pass, halved if memory runs out; ``"auto"`` starts at 32,
         and higher on an accelerator.
@@ -92,13 +143,14 @@ class TextEncoder(BaseEncoder):
 
     Notes
     -----
-    The models are those of sentence-transformers [1]_. A text longer than the model's
-    maximum is cut by the model.
+    The models are those of sentence-transformers [1]_; dimensions can be cut off those
+    that were trained as in [2]_.
 
     References
     ----------
     .. [1] N. Reimers and I. Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese
        BERT-Networks", EMNLP 2019.
+    .. [2] A. Kusupati et al., "Matryoshka Representation Learning", NeurIPS 2022.
 
     Examples
     --------
@@ -111,6 +163,11 @@ class TextEncoder(BaseEncoder):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseEncoder._parameter_constraints,
         "model": [str, os.PathLike],
+        "template": [str, None],
+        "long_texts": [StrOptions({"chunk", "truncate"})],
+        "prompt": [str, None],
+        "prompt_name": [str, None],
+        "truncate_dim": [Interval(Integral, 1, None, closed="left"), None],
     }
     _items_are_paths: ClassVar[bool] = False
 
@@ -118,6 +175,11 @@ class TextEncoder(BaseEncoder):
         self,
         model: str | os.PathLike = "sentence-transformers/all-MiniLM-L6-v2",
         *,
+        template: str | None = None,
+        long_texts: str = "chunk",
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        truncate_dim: int | None = None,
         device: str = "auto",
         precision: str = "auto",
         batch_size: int | str = "auto",
@@ -128,6 +190,11 @@ class TextEncoder(BaseEncoder):
         verbose: bool = False,
     ) -> None:
         self.model = model
+        self.template = template
+        self.long_texts = long_texts
+        self.prompt = prompt
+        self.prompt_name = prompt_name
+        self.truncate_dim = truncate_dim
         self.device = device
         self.precision = precision
         self.batch_size = batch_size
@@ -138,10 +205,23 @@ class TextEncoder(BaseEncoder):
         self.verbose = verbose
 
     def _load_model(self, device: Any) -> SentenceModel:
-        folder = self._folder()
-        source = self.model if folder is None else folder
+        transformer = self._load_transformer(device).eval()
+        if self.precision == "int8":
+            transformer = quantize(transformer, device)
+        return SentenceModel(
+            transformer,
+            chunk=self.long_texts == "chunk",
+            prompt=self.prompt,
+            prompt_name=self.prompt_name,
+            truncate_dim=self.truncate_dim,
+        )
+
+    def _load_transformer(self, device: Any) -> Any:
+        from sentence_transformers import SentenceTransformer
+
+        source = str(self._folder() or self.model)
         try:
-            return SentenceModel(str(source), device)
+            return SentenceTransformer(source, device=str(device))
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"TextEncoder(model={str(self.model)!r}) could not be loaded. It is "
@@ -156,7 +236,14 @@ class TextEncoder(BaseEncoder):
 
     def _model_key(self) -> Hashable:
         folder = self._folder()
-        return str(self.model) if folder is None else _weights.fingerprint(folder)
+        source = str(self.model) if folder is None else _weights.fingerprint(folder)
+        options = (self.long_texts, self.prompt, self.prompt_name, self.truncate_dim)
+        return (source, *options)
+
+    def _rows(self, X: Any) -> list[Any]:
+        if self.template is None:
+            return super()._rows(X)
+        return fill_template(self.template, X, self._name)
 
     def _content_key(self, item: Any) -> str:
         if not isinstance(item, str):

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 
 from skmmrec.encoders import TextEncoder
@@ -59,3 +61,77 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match=r"TextEncoder\(model=.*could not be loaded"):
         TextEncoder(tmp_path).fit(["a"])
+
+
+def test_int8_is_close_and_named_where_it_cannot_be(minilm, text_model):
+    texts = ["a dog barks", "puppy", "stock market", "a film about the sea"]
+    exact = minilm.transform(texts)
+    vectors = TextEncoder(
+        "package:all-MiniLM-L6-v2", device="cpu", precision="int8"
+    ).fit_transform(texts)
+    cosine = (vectors * exact).sum(axis=1)
+    assert 0.95 < cosine.min() < 0.99999
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
+    with pytest.raises(ValueError, match="needs linear layers"):
+        TextEncoder(text_model, precision="int8").fit(["a"])
+
+
+def test_a_long_text_is_read_to_its_end(minilm):
+    start = "The committee met and discussed the budget of the town. " * 40
+    story = start + "Then a dog barked at a puppy. " * 40
+    cut = TextEncoder("package:all-MiniLM-L6-v2", long_texts="truncate").fit(["a"])
+    dog = minilm.transform(["dogs barking"])[0]
+    assert minilm.transform([story])[0] @ dog > cut.transform([story])[0] @ dog + 0.1
+    np.testing.assert_allclose(
+        cut.transform([story]), cut.transform([start]), atol=0.05
+    )
+
+
+def test_chunks_cover_the_text_and_fit_the_model(minilm):
+    from skmmrec.encoders._chunks import chunk_text
+
+    tokenizer = minilm._model._transformer.tokenizer
+    words = " ".join(f"word{i}" for i in range(300))
+    for text in (words, "漢字" * 200, "x" * 3000, "short"):
+        pieces = chunk_text(text, tokenizer, 100)
+        assert "".join(p for p, _ in pieces).replace(" ", "") == text.replace(" ", "")
+        assert all(0 < n_tokens <= 100 for _, n_tokens in pieces)
+    assert all(p.startswith("word") for p, _ in chunk_text(words, tokenizer, 100))
+
+
+def test_a_prompt_is_part_of_the_text(minilm, text_model):
+    prompted = TextEncoder("package:all-MiniLM-L6-v2", prompt="query: ").fit(["a"])
+    np.testing.assert_allclose(
+        prompted.transform(["dog"]), minilm.transform(["query: dog"]), atol=1e-6
+    )
+    with pytest.raises(ValueError, match="passage"):
+        TextEncoder(text_model, prompt_name="passage").fit(["a"])
+
+
+def test_leading_dimensions_can_be_kept(minilm):
+    short = TextEncoder("package:all-MiniLM-L6-v2", truncate_dim=64)
+    vectors = short.fit_transform(["dog", "cat"])
+    expected = minilm.transform(["dog", "cat"])[:, :64]
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_a_template_joins_columns(text_model, text_encoder, frame):
+    films = frame(
+        {
+            "title": ["Up", None, None, "It"],
+            "plot": ["balloons", "a whale", None, None],
+            "year": [2009, 1956, 1999, 2017],
+        }
+    )
+    encoder = TextEncoder(text_model, template="{title}: {plot}").fit(films)
+    vectors = encoder.transform(films)
+    expected = text_encoder.transform(["Up: balloons", ": a whale", None, "It: "])
+    np.testing.assert_array_equal(vectors, expected)
+    assert encoder.missing_mask(films).tolist() == [False, False, True, False]
+    assert encoder.n_features_in_ == 3
+    with pytest.raises(ValueError, match=r"names the columns \['name'\]"):
+        TextEncoder(text_model, template="{name}").fit(films)
+    with pytest.raises(ValueError, match="names the columns"):
+        TextEncoder(text_model, template="{title}").fit(["a"])
