@@ -183,14 +183,17 @@ def _check(frame: pd.DataFrame, name: str) -> tuple[list[Any], str, np.ndarray]:
     id_type = id_type_of(ids, name)
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
+    listed = ids.tolist()
     repeated = np.flatnonzero(ids[1:] == ids[:-1])
     if len(repeated):
-        raise ValueError(f"{name} {ids[repeated[0]]!r} has more than one vector")
+        raise ValueError(
+            f"{name} {listed[repeated[0]]!r:.100} has more than one vector"
+        )
     matrix = np.ascontiguousarray(frame.to_numpy(np.float32)[order])
     odd = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(odd):
-        raise ValueError(f"the vector of {name} {ids[odd[0]]!r} is not finite")
-    return ids.tolist(), id_type, matrix
+        raise ValueError(f"the vector of {name} {listed[odd[0]]!r:.100} is not finite")
+    return listed, id_type, matrix
 
 
 def id_type_of(ids: np.ndarray, name: str) -> str:

@@ -1,0 +1,53 @@
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # feast imports much that is deprecated
+    import feast  # noqa: F401
+
+from skmmrec.recommender._serving import ServingVectors
+
+REPO = Path(__file__).parents[2] / "feature_repo"
+
+
+class FakeRecommender:
+    """Anything with `serving_vectors` can be published."""
+
+    def __init__(self, users, items, seen, version="v1"):
+        self.vectors = ServingVectors(users, items, seen, version)
+
+    def serving_vectors(self):
+        return self.vectors
+
+
+def make_recommender(
+    n_users=12, n_items=30, dim=5, seed=0, version="v1", user_id=str, item_id=int
+):
+    rng = np.random.default_rng(seed)
+    user_ids = [user_id(i) for i in range(100, 100 + n_users)]
+    item_ids = [item_id(i) for i in range(n_items)]
+    matrix = rng.normal(size=(n_users + n_items, dim)).astype(np.float32)
+    seen = [[item_id(j) for j in rng.permutation(n_items)[:3]] for _ in user_ids]
+    return FakeRecommender(
+        pd.DataFrame(matrix[:n_users], index=user_ids),
+        pd.DataFrame(matrix[n_users:], index=item_ids),
+        pd.Series(seen, index=user_ids),
+        version,
+    )
+
+
+@pytest.fixture
+def repo(tmp_path):
+    return shutil.copytree(
+        REPO, tmp_path / "repo", ignore=shutil.ignore_patterns("data", "__pycache__")
+    )
+
+
+@pytest.fixture
+def recommender():
+    return make_recommender()

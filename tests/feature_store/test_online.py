@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from skmmrec.feature_store import OnlineRecommender, publish
+
+from .conftest import make_recommender
+
+
+def expected(recommender, user, k, exclude_seen=True):
+    """Top k by brute force: pairs of item and score."""
+    vectors = recommender.vectors
+    scores = vectors.items.astype(float) @ vectors.users.loc[user].astype(float)
+    if exclude_seen:
+        scores = scores.drop(vectors.seen[user])
+    return scores.sort_values(ascending=False, kind="stable")[:k]
+
+
+@pytest.mark.parametrize("item_id", [int, str])
+@pytest.mark.parametrize("user_id", [int, str])
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_recommendations_are_the_exact_top_k(repo, user_id, item_id, exclude_seen):
+    recommender = make_recommender(user_id=user_id, item_id=item_id)
+    publish(recommender, repo)
+    users = [user_id(n) for n in (105, 100, 111)]
+    table = OnlineRecommender(repo).recommend(users, k=6, exclude_seen=exclude_seen)
+    assert table.columns.tolist() == ["user_id", "item_id", "rank", "score"]
+    assert table["user_id"].tolist() == [u for u in users for _ in range(6)]
+    assert table["rank"].tolist() == [1, 2, 3, 4, 5, 6] * 3
+    assert table["score"].dtype == np.float32
+    for user, rows in table.groupby("user_id"):
+        best = expected(recommender, user, 6, exclude_seen)
+        assert rows["item_id"].tolist() == best.index.tolist()
+        np.testing.assert_allclose(rows["score"], best, rtol=1e-6)
+
+
+def test_ids_keep_their_type(repo):
+    publish(make_recommender(user_id=int), repo)
+    table = OnlineRecommender(repo).recommend([100])
+    assert table["user_id"].dtype == table["item_id"].dtype == np.int64
+
+
+def test_k_beyond_the_catalogue_gives_all_unseen_items(repo, recommender):
+    publish(recommender, repo)
+    assert len(OnlineRecommender(repo).recommend(["100"], k=1000)) == 27
+    with pytest.raises(ValueError, match="k must be at least 1"):
+        OnlineRecommender(repo).recommend(["100"], k=0)
+
+
+def test_unknown_users(repo, recommender):
+    publish(recommender, repo)
+    with pytest.raises(KeyError, match="for 1 of 2 users, such as 'nobody'"):
+        OnlineRecommender(repo).recommend(["100", "nobody"])
+    skipped = OnlineRecommender(repo, unknown="skip").recommend(["nobody", "100"])
+    assert set(skipped["user_id"]) == {"100"}
+    nothing = OnlineRecommender(repo, unknown="skip").recommend(["nobody"])
+    assert nothing.empty
+    assert nothing.columns.tolist() == ["user_id", "item_id", "rank", "score"]
+    popular = OnlineRecommender(repo, unknown="popular").recommend(["nobody"], k=4)
+    bias = recommender.vectors.items.iloc[:, -1].sort_values(ascending=False)[:4]
+    assert popular["item_id"].tolist() == bias.index.tolist()
+    with pytest.raises(ValueError, match="unknown must be one of"):
+        OnlineRecommender(repo, unknown="guess")
+
+
+def test_a_running_recommender_follows_a_new_model(repo, recommender):
+    publish(recommender, repo)
+    online = OnlineRecommender(repo)
+    assert online.model_version == "v1"
+    online.recommend(["100"])
+    newer = make_recommender(seed=5, version="v2")
+    publish(newer, repo)
+    assert online.model_version == "v2"
+    best = expected(newer, "100", 5)
+    assert online.recommend(["100"], k=5)["item_id"].tolist() == best.index.tolist()
+
+
+def test_nothing_published_yet(repo):
+    from feast.errors import FeatureViewNotFoundException
+
+    with pytest.raises(FeatureViewNotFoundException):
+        OnlineRecommender(repo).recommend(["100"])
+
+
+def test_another_online_store_is_refused(repo, recommender):
+    settings = repo / "feature_store.yaml"
+    text = settings.read_text()
+    settings.write_text(
+        text.replace("skmmrec.feature_store.ExactSqliteOnlineStore", "sqlite")
+    )
+    with pytest.raises(TypeError, match="ExactSqliteOnlineStore, got sqlite"):
+        OnlineRecommender(repo)

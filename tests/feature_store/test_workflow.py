@@ -1,0 +1,101 @@
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skmmrec.feature_store import publish
+
+from .conftest import make_recommender
+
+FEAST = Path(sys.executable).with_name("feast")
+
+
+def run(*command, cwd):
+    return subprocess.run(
+        [*map(str, command)], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+def test_feast_commands_run_on_a_copy(repo, tmp_path):
+    """`test_workflow.py` runs apply, publish, materialize, reads and recommends."""
+    done = run(sys.executable, repo / "test_workflow.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Deploying infrastructure for user_embeddings" in done.stdout
+    assert "n_users=100, n_items=500, dim=65" in done.stdout
+
+
+@pytest.mark.slow
+def test_apply_then_publish_then_apply_keeps_everything(repo, tmp_path):
+    """`feast apply` after `publish` registers what was published, from any folder."""
+    from skmmrec.feature_store import OnlineRecommender, open_store
+
+    assert run(FEAST, "-c", repo, "apply", cwd=tmp_path).returncode == 0
+    publish(make_recommender(user_id=str, dim=7), repo)
+    before = OnlineRecommender(repo).recommend(["100"])
+    done = run(FEAST, "-c", repo, "apply", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    view = open_store(repo).get_feature_view("user_embeddings")
+    assert {f.name: f.vector_length for f in view.features}["user_vector"] == 7
+    assert OnlineRecommender(repo).recommend(["100"]).equals(before)
+
+
+@pytest.fixture
+def server(repo, unused_port):
+    process = subprocess.Popen(
+        [FEAST, "-c", repo, "serve", "--port", str(unused_port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield f"http://127.0.0.1:{unused_port}"
+    process.terminate()
+    process.wait(timeout=30)
+
+
+@pytest.fixture
+def unused_port():
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _wait(url, seconds=60):
+    for _ in range(int(seconds * 5)):
+        try:
+            return urllib.request.urlopen(url + "/health", timeout=5).status
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.2)
+    raise TimeoutError(url)
+
+
+def _post(url, body):
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.loads(response.read())
+
+
+@pytest.mark.slow
+def test_feast_serve_answers_with_published_vectors(repo, recommender, request):
+    publish(recommender, repo)
+    url = request.getfixturevalue("server")
+    assert _wait(url) == 200
+    body = {
+        "feature_service": "embeddings",
+        "entities": {"user_id": ["101", "104"], "item_id": [7, 2]},
+    }
+    answer = _post(url + "/get-online-features", body)
+    names = answer["metadata"]["feature_names"]
+    values = answer["results"][names.index("item_vector")]["values"]
+    np.testing.assert_array_equal(
+        np.array(values, np.float32), recommender.vectors.items.loc[[7, 2]]
+    )
