@@ -67,7 +67,9 @@ def fill_template(template: str, table: Any, owner: str) -> list[str | None]:
 
 
 def is_missing(item: Any) -> bool:
-    """Tell whether an item is None, NaN, NaT, pd.NA or a blank string."""
+    """Tell whether an item is None, NaN, NaT, pd.NA, a blank string, or only such."""
+    if isinstance(item, list):
+        return all(is_missing(part) for part in item)
     if isinstance(item, str):
         return not item.strip()
     if item is None or item is pd.NA or item is pd.NaT:

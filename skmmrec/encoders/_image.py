@@ -5,38 +5,72 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.encoders import _weights
 from skmmrec.encoders._base import BaseEncoder
 from skmmrec.encoders._cache import EmbeddingCache
-from skmmrec.encoders._devices import weights_hash
+from skmmrec.encoders._columns import as_items
+from skmmrec.encoders._devices import quantize, weights_hash
+from skmmrec.encoders._errors import ContentError
 from skmmrec.encoders._files import digest
-from skmmrec.encoders._pictures import picture_key, read_picture
+from skmmrec.encoders._pictures import picture_key, present, read_picture
+from skmmrec.encoders._pooling import encode_parts
 
 
 class VisionModel:
-    """The vision tower of an open_clip model on a device."""
+    """An open_clip model on a device."""
 
     def __init__(self, network: Any, transform: Any, device: Any) -> None:
         self._network = network
         self._transform = transform
         self._device = device
-        blank = self._transform(read_picture(np.zeros((8, 8, 3), np.uint8)))
-        self.dim = self.encode([blank]).shape[1]
+        self.dim = self.encode([self.prepare(np.zeros((8, 8, 3), np.uint8))]).shape[1]
 
-    def prepare(self, item: Any) -> Any:
-        """Decode a picture into the tower's input."""
-        return self._transform(read_picture(item))
+    def prepare(self, item: Any) -> list[Any]:
+        """Decode an item's pictures into the tower's input."""
+        pictures = present(item)
+        return [self._prepare_one(i, picture) for i, picture in enumerate(pictures)]
 
-    def encode(self, contents: list[Any]) -> np.ndarray:
-        """Encode a batch of prepared pictures."""
+    def encode(self, contents: list[list[Any]]) -> np.ndarray:
+        """Encode a batch: the mean of an item's pictures."""
+        weights = [[1.0] * len(pictures) for pictures in contents]
+        return encode_parts(contents, weights, self._encode_pictures)
+
+    def encode_text(self, tokens: Any) -> np.ndarray:
+        """Encode tokens with the text tower, into vectors of unit length."""
         import torch
 
         with torch.inference_mode():
-            batch = torch.stack(contents).to(self._device)
+            vectors = self._network.encode_text(tokens.to(self._device), normalize=True)
+        return vectors.float().cpu().numpy()
+
+    def tag_scores(self, cosines: np.ndarray) -> np.ndarray:
+        """Turn cosines to labels into probabilities, as the model was trained to."""
+        import torch
+
+        scale = self._network.logit_scale.detach().exp().float().cpu()
+        logits = torch.from_numpy(cosines) * scale
+        if self._network.logit_bias is None:
+            return logits.softmax(dim=1).numpy()
+        return (logits + self._network.logit_bias.detach().cpu()).sigmoid().numpy()
+
+    def _prepare_one(self, index: int, picture: Any) -> Any:
+        try:
+            return self._transform(read_picture(picture))
+        except ContentError as error:
+            if index:
+                raise ContentError(f"picture {index} of the item {error}") from error
+            raise
+
+    def _encode_pictures(self, pictures: list[Any]) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            batch = torch.stack(pictures).to(self._device)
             return self._network.encode_image(batch).float().cpu().numpy()
 
     @cached_property
@@ -51,7 +85,8 @@ class ImageEncoder(BaseEncoder):
 
     A picture is a path, the bytes of a file, a PIL image, or a uint8 array of shape
     (H, W, 3). It is turned upright by its EXIF data and brought to RGB; transparent
-    parts are laid on white.
+    parts are laid on white. An item may be a list of pictures: their vectors are
+    averaged.
 
     Parameters
     ----------
@@ -62,6 +97,10 @@ class ImageEncoder(BaseEncoder):
         An open_clip weight tag, a checkpoint file, or ``"package:efficientnet-lite0"``:
         the weights for ``model="tf_efficientnet_lite0"`` that the extra ``demo``
         installs. Ignored where `model` brings its own weights.
+    preprocess : dict or None, default=None
+        Overrides ``mean``, ``std``, ``size``, ``interpolation`` or ``resize_mode`` of
+        what the weights say of themselves. A checkpoint file that says nothing, of a
+        model whose published weights differ in this, needs it.
     device : str or torch.device, default="auto"
         Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
     precision : {"auto", "fp32", "bf16", "fp16", "int8"}, default="auto"
@@ -115,6 +154,7 @@ class ImageEncoder(BaseEncoder):
         **BaseEncoder._parameter_constraints,
         "model": [str, os.PathLike],
         "pretrained": [str, os.PathLike],
+        "preprocess": [dict, None],
     }
     _n_threads: ClassVar[int] = 2
 
@@ -123,6 +163,7 @@ class ImageEncoder(BaseEncoder):
         model: str | os.PathLike = "ViT-B-32",
         pretrained: str | os.PathLike = "laion2b_s34b_b79k",
         *,
+        preprocess: dict[str, Any] | None = None,
         device: str = "auto",
         precision: str = "auto",
         batch_size: int | str = "auto",
@@ -134,6 +175,7 @@ class ImageEncoder(BaseEncoder):
     ) -> None:
         self.model = model
         self.pretrained = pretrained
+        self.preprocess = preprocess
         self.device = device
         self.precision = precision
         self.batch_size = batch_size
@@ -143,18 +185,76 @@ class ImageEncoder(BaseEncoder):
         self.on_error = on_error
         self.verbose = verbose
 
+    def encode_text(self, texts: Any) -> np.ndarray:
+        """Encode texts into the space of the pictures, so that words find pictures.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            One text per row.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n, embedding_dim_), float32
+            Of unit length.
+
+        Raises
+        ------
+        ValueError
+            If the model has no text tower.
+        """
+        check_is_fitted(self)
+        from skmmrec.encoders._open_clip import load_tokenizer
+
+        tokens = load_tokenizer(self.model)(as_items(texts, "encode_text"))
+        return self._loaded_model().encode_text(tokens)
+
+    def zero_shot(
+        self, X: Any, labels: list[str], template: str = "a photo of a {}"
+    ) -> np.ndarray:
+        """Score pictures against labels that the model was never trained on.
+
+        Parameters
+        ----------
+        X : Series, one-column DataFrame, sequence or array of shape (n,) or (n, 1)
+            One column of pictures.
+        labels : list of str
+            The candidate tags.
+        template : str, default="a photo of a {}"
+            The text that a label is put into.
+
+        Returns
+        -------
+        scores : ndarray of shape (n, len(labels)), float32
+            Probabilities; they sum to 1 over the labels, except for models trained with
+            a sigmoid loss. NaN where the picture is missing.
+        """
+        pictures = self.transform(X)
+        norms = np.linalg.norm(pictures, axis=1, keepdims=True)
+        texts = self.encode_text([template.format(label) for label in labels])
+        cosines = pictures / np.where(norms > 0, norms, 1) @ texts.T
+        scores = self._loaded_model().tag_scores(cosines)
+        return np.where(norms > 0, scores, np.float32(np.nan))
+
+    def _loaded_model(self) -> VisionModel:
+        return cast(VisionModel, super()._loaded_model())
+
     def _load_model(self, device: Any) -> VisionModel:
         from skmmrec.encoders._open_clip import load_open_clip
 
-        network, transform = load_open_clip(self.model, self.pretrained, device)
-        return VisionModel(network, transform, device)
+        network, transform = load_open_clip(
+            self.model, self.pretrained, self.preprocess
+        )
+        if self.precision == "int8":
+            network = quantize(network, device)
+        return VisionModel(network.to(device), transform, device)
 
     def _model_key(self) -> Hashable:
         from skmmrec.encoders._open_clip import weight_paths
 
         paths = weight_paths(self.model, self.pretrained)
         files = tuple(_weights.fingerprint(path) for path in paths)
-        return (str(self.model), str(self.pretrained), files)
+        return (str(self.model), str(self.pretrained), repr(self.preprocess), files)
 
     def _content_key(self, item: Any) -> Hashable:
         return picture_key(item)

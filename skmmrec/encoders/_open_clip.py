@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
-from open_clip.transform import PreprocessCfg, image_transform_v2
+from open_clip.transform import (
+    PreprocessCfg,
+    image_transform_v2,
+    merge_preprocess_dict,
+)
 
 from skmmrec.encoders import _weights
 
@@ -33,9 +39,18 @@ Transform = Callable[[Any], torch.Tensor]
 
 
 def load_open_clip(
-    model: str | os.PathLike, pretrained: str | os.PathLike, device: torch.device
-) -> tuple[torch.nn.Module, Transform]:
+    model: str | os.PathLike,
+    pretrained: str | os.PathLike,
+    preprocess: Mapping[str, Any] | None = None,
+) -> tuple[Any, Transform]:
     """Return a model in evaluation mode and the transform its pictures need.
+
+    Parameters
+    ----------
+    model, pretrained : str or path
+        As `ImageEncoder` has them.
+    preprocess : mapping or None
+        Overrides what the weights say of themselves.
 
     Raises
     ------
@@ -49,9 +64,25 @@ def load_open_clip(
         network = _timm_clip(name)
         _load_timm_weights(network, pretrained)
     else:
-        network = _create(name, pretrained)
-    preprocess = PreprocessCfg(**open_clip.get_model_preprocess_cfg(network))
-    return network.eval().to(device), image_transform_v2(preprocess, is_train=False)
+        checkpoint_preprocess = _checkpoint_preprocess(name, pretrained, preprocess)
+        network = _create(name, pretrained, checkpoint_preprocess)
+    own = open_clip.get_model_preprocess_cfg(network)
+    config = PreprocessCfg(**merge_preprocess_dict(own, dict(preprocess or {})))
+    return network.eval(), image_transform_v2(config, is_train=False)
+
+
+def load_tokenizer(model: str | os.PathLike) -> Callable[[list[str]], torch.Tensor]:
+    """Return the tokenizer of a model's text tower.
+
+    Raises
+    ------
+    ValueError
+        If the model has none.
+    """
+    name = scheme_name(model)
+    if name in _TIMM_TOWERS:
+        raise ValueError(f"model={name!r} sees pictures only; it cannot read text.")
+    return open_clip.get_tokenizer(name)
 
 
 def scheme_name(model: str | os.PathLike) -> str:
@@ -79,19 +110,56 @@ def _checkpoint(pretrained: str | os.PathLike) -> Path | None:
     return _weights.existing_path(pretrained, "pretrained")
 
 
-def _create(name: str, pretrained: str | os.PathLike) -> torch.nn.Module:
-    if name.startswith(_SCHEMES):
-        weights = None
-    else:
+def _create(
+    name: str, pretrained: str | os.PathLike, preprocess: dict[str, Any] | None
+) -> Any:
+    weights = None
+    if not name.startswith(_SCHEMES):
         _require_known(name)
         weights = str(_checkpoint(pretrained) or pretrained)
     try:
-        return open_clip.create_model(name, weights, require_pretrained=True)
+        return open_clip.create_model(
+            name, weights, require_pretrained=True, force_preprocess_cfg=preprocess
+        )
     except Exception as error:
         raise ValueError(
             f"ImageEncoder(model={name!r}, pretrained={str(pretrained)!r}) could not "
             f"be loaded: {error}"
         ) from error
+
+
+def _checkpoint_preprocess(
+    name: str, pretrained: str | os.PathLike, given: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """Return how a checkpoint file's pictures are prepared; None if open_clip knows.
+
+    A file does not say it. The configuration beside it does; or all published weights
+    of the model are prepared alike; or the caller must say.
+    """
+    path = None if name.startswith(_SCHEMES) else _checkpoint(pretrained)
+    if path is None:
+        return None
+    config = path.with_name("open_clip_config.json")
+    if config.is_file():
+        return json.loads(config.read_text()).get("preprocess_cfg", {})
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    known = {_statistics(open_clip.get_pretrained_cfg(name, tag)) for tag in tags}
+    if len(known) == 1:
+        return dict(known.pop())
+    if given is None or not {"mean", "std"} <= set(given):
+        raise ValueError(
+            f"pretrained={path.name!r} does not say how its pictures are prepared, and "
+            f"published weights of {name} differ. Put its open_clip_config.json beside "
+            'it, or give preprocess={"mean": (r, g, b), "std": (r, g, b)}.'
+        )
+    return dict(given)
+
+
+def _statistics(config: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    default = asdict(PreprocessCfg())
+    names = ("mean", "std", "interpolation", "resize_mode")
+    values = ((name, config.get(name) or default[name]) for name in names)
+    return tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in values)
 
 
 def _require_known(name: str) -> None:

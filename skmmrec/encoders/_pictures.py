@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
+from skmmrec.encoders._columns import is_missing
 from skmmrec.encoders._errors import ContentError
 from skmmrec.encoders._files import digest, open_file
 
@@ -18,6 +19,8 @@ MAX_PIXELS = 2**27
 
 def picture_key(item: Any) -> Any:
     """Return what equal pictures have in common; paths are compared as names."""
+    if isinstance(item, list):
+        return tuple(picture_key(picture) for picture in present(item))
     if isinstance(item, str | os.PathLike):
         return os.fspath(item)
     if isinstance(item, bytes):
@@ -31,6 +34,13 @@ def picture_key(item: Any) -> Any:
     raise ContentError(
         f"expected a path, bytes, a PIL image or an array, got {type(item).__name__}"
     )
+
+
+def present(item: Any) -> list[Any]:
+    """Return an item's pictures: those of a list that are there, or the item itself."""
+    if not isinstance(item, list):
+        return [item]
+    return [picture for picture in item if not is_missing(picture)]
 
 
 def read_picture(item: Any) -> Image.Image:

@@ -31,7 +31,8 @@ def encode_parts(
 
     Returns
     -------
-    vectors : ndarray of shape (len(items), dim), or 2 * dim columns for "mean+max"
+    vectors : ndarray of shape (len(items), dim), float32
+        Of 2 * dim columns for ``"mean+max"``.
     """
     parts = list(chain.from_iterable(items))
     size = len(items)
@@ -40,9 +41,9 @@ def encode_parts(
     first = np.cumsum([0, *(len(item) for item in items[:-1])])
     pooled = []
     if "mean" in pooling:
-        flat = np.array(list(chain.from_iterable(weights)))[:, None]
+        flat = np.fromiter(chain.from_iterable(weights), float)[:, None]
         total = np.add.reduceat(vectors * flat, first)
         pooled.append(total / np.add.reduceat(flat, first))
     if "max" in pooling:
         pooled.append(np.maximum.reduceat(vectors, first))
-    return np.hstack(pooled)
+    return np.hstack(pooled, dtype=np.float32)

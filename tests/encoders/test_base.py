@@ -23,15 +23,15 @@ TEXTS = ["a dog barks", "puppy", "stock market", "a dog barks"]
 
 
 def count_encoded(encoder, monkeypatch):
-    """Return a list that grows with each content that reaches the model."""
+    """Return a list that grows with each item that is prepared for the model."""
     seen = []
-    encode = encoder._model.encode
+    prepare = encoder._model.prepare
 
-    def counting(contents):
-        seen.extend(contents)
-        return encode(contents)
+    def counting(item):
+        seen.append(item)
+        return prepare(item)
 
-    monkeypatch.setattr(encoder._model, "encode", counting)
+    monkeypatch.setattr(encoder._model, "prepare", counting)
     return seen
 
 

@@ -221,3 +221,82 @@ def test_like_pictures_are_near(efficientnet):
         [stripes("red", 20), stripes((230, 10, 10), 25), stripes("blue", 60)]
     )
     assert red @ other_red > red @ blue + 0.1
+
+
+def test_the_pictures_of_one_item_are_averaged(image_model):
+    a, b = noise_picture(0), noise_picture(1)
+    encoder = ImageEncoder(image_model, normalize=False).fit(["any"])
+    vectors = encoder.transform([a, b, [a, b], [a, None], [None, None], [b, a, a]])
+    np.testing.assert_allclose(vectors[2], (vectors[0] + vectors[1]) / 2, atol=1e-6)
+    np.testing.assert_allclose(vectors[3], vectors[0], atol=1e-6)
+    assert not vectors[4].any()
+    expected = (2 * vectors[0] + vectors[1]) / 3
+    np.testing.assert_allclose(vectors[5], expected, atol=1e-6)
+    with pytest.raises(ValueError, match="row 0: picture 1 of the item is no readable"):
+        encoder.transform([[a, b"broken"]])
+
+
+def test_words_and_pictures_share_a_space(image_encoder):
+    vectors = image_encoder.encode_text(["a dog", "a cat", "a dog"])
+    assert vectors.shape == (3, image_encoder.embedding_dim_)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(vectors[0], vectors[2])
+
+
+def test_zero_shot_scores_are_those_of_the_model(image_encoder):
+    column = [noise_picture(0), None, noise_picture(1)]
+    scores = image_encoder.zero_shot(column, ["dog", "cat", "car"], "{}")
+    assert scores.shape == (3, 3)
+    assert np.isnan(scores[1]).all()
+    np.testing.assert_allclose(scores[[0, 2]].sum(axis=1), 1, rtol=1e-5)
+    cosines = (
+        image_encoder.transform(column)
+        @ image_encoder.encode_text(["dog", "cat", "car"]).T
+    )
+    logits = np.exp(cosines[0] / 0.07)
+    np.testing.assert_allclose(scores[0], logits / logits.sum(), rtol=1e-4)
+
+
+def test_a_model_without_text_says_so(efficientnet):
+    with pytest.raises(ValueError, match="sees pictures only"):
+        efficientnet.encode_text(["a dog"])
+
+
+def test_preprocess_overrides_the_weights_own(image_model, image_encoder):
+    other = ImageEncoder(image_model, preprocess={"mean": (0.1, 0.1, 0.1)})
+    vectors = other.fit_transform([noise_picture(0)])
+    assert not np.allclose(vectors, image_encoder.transform([noise_picture(0)]))
+
+
+class TestCheckpointFile:
+    """A checkpoint of a model that open_clip knows by name."""
+
+    @pytest.fixture
+    def named(self, image_model, monkeypatch):
+        import json
+
+        from open_clip import factory
+
+        text = (Path(image_model) / "open_clip_config.json").read_text()
+        config = json.loads(text)["model_cfg"]
+        monkeypatch.setitem(factory._MODEL_CONFIGS, "tiny", config)
+        return Path(image_model) / "open_clip_model.safetensors"
+
+    def test_its_preprocessing_is_read_from_beside_it(self, named, image_encoder):
+        vectors = ImageEncoder("tiny", named).fit_transform([noise_picture(0)])
+        np.testing.assert_array_equal(
+            vectors, image_encoder.transform([noise_picture(0)])
+        )
+
+    def test_it_is_never_guessed(self, named, tmp_path, image_encoder):
+        lone = tmp_path / "lone.safetensors"
+        lone.write_bytes(named.read_bytes())
+        with pytest.raises(ValueError, match="does not say how its pictures are"):
+            ImageEncoder("tiny", lone).fit(["any"])
+        told = {"mean": (0.4, 0.5, 0.6), "std": (0.3, 0.3, 0.3)}
+        vectors = ImageEncoder("tiny", lone, preprocess=told).fit_transform(
+            [noise_picture(0)]
+        )
+        np.testing.assert_array_equal(
+            vectors, image_encoder.transform([noise_picture(0)])
+        )
