@@ -12,7 +12,8 @@ from skmmrec._ids import ITEM, USER, check_ids
 from skmmrec.metrics._hits import check_k
 
 _RANK = "rank"
-_TABLE_BYTES = 2**24
+# Small enough to stay in a processor's second-level cache.
+_TABLE_BYTES = 2**21
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ _NAMES = {
     "RandomHoldoutPerUser": "._random",
     "TimeSplit": "._time",
     "UserKFold": "._random",
+    "recommend": "._recommend",
 }
 __all__ = sorted(_NAMES)
 __getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
+from skmmrec._columns import item_codes, user_codes
 from skmmrec.model_selection._base import (
     COUNT,
     SHARE,
@@ -19,7 +20,6 @@ from skmmrec.model_selection._base import (
     how_many,
     ranks_within,
 )
-from skmmrec.model_selection._columns import item_codes, user_codes
 
 Masks = Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from skmmrec._columns import time_codes, user_codes
 from skmmrec.model_selection._base import (
     COLUMN,
     COUNT,
@@ -16,7 +17,6 @@ from skmmrec.model_selection._base import (
     how_many,
     ranks_within,
 )
-from skmmrec.model_selection._columns import time_codes, user_codes
 
 
 class _TimedSplitter(InteractionSplitter):

@@ -13,45 +13,55 @@ from skmmrec._ids import ITEM, TIME, USER, check_ids
 Column = str | int | None
 
 
-def id_codes(
-    X: Any, column: Column, default: str, position: int, argument: str
-) -> NDArray[np.int64]:
-    """Enumerate the distinct ids of a column, in sorted order.
+def read_ids(X: Any, column: Column, default: str, position: int) -> NDArray:
+    """Read a column of ids.
 
     Parameters
     ----------
     X : DataFrame or array-like of shape (n_rows, n_columns)
         Interactions.
     column : str, int or None
-        Name or position. None for the column named `default` or, where there is none,
-        the one at `position`.
+        Name or position. None for the column named `default`, with or without a prefix
+        such as ``ids__`` or, where there is none, the one at `position`.
     default : str
         Usual name of the column.
     position : int
         Usual position of the column.
-    argument : str
-        What errors call the column's argument.
 
     Returns
     -------
     ndarray of shape (n_rows,)
-        0 for the smallest id.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column or an id is missing.
     """
     if column is None:
-        names = column_names(X)
-        column = default if names is not None and default in names else position
-    ids = check_ids(read_column(X, column, argument), str(column))
-    return pd.factorize(ids, sort=True)[0]
+        column = _named(X, default)
+    column = position if column is None else column
+    argument = default.removesuffix("_id")
+    return check_ids(read_column(X, column, argument), str(column))
+
+
+def user_ids(X: Any, column: Column = None) -> NDArray:
+    """Read the users; the first column holds them unless it is told otherwise."""
+    return read_ids(X, column, USER, 0)
+
+
+def item_ids(X: Any, column: Column = None) -> NDArray:
+    """Read the items; the second column holds them unless it is told otherwise."""
+    return read_ids(X, column, ITEM, 1)
 
 
 def user_codes(X: Any, column: Column) -> NDArray[np.int64]:
-    """Enumerate the users; the first column holds them unless told otherwise."""
-    return id_codes(X, column, USER, 0, "user")
+    """Enumerate the users, from 0 for the smallest id."""
+    return pd.factorize(user_ids(X, column), sort=True)[0]
 
 
 def item_codes(X: Any, column: Column) -> NDArray[np.int64]:
-    """Enumerate the items; the second column holds them unless told otherwise."""
-    return id_codes(X, column, ITEM, 1, "item")
+    """Enumerate the items, from 0 for the smallest id."""
+    return pd.factorize(item_ids(X, column), sort=True)[0]
 
 
 def time_codes(X: Any, column: Column, times: Any) -> NDArray[np.int64]:
@@ -73,10 +83,18 @@ def time_codes(X: Any, column: Column, times: Any) -> NDArray[np.int64]:
     n_rows = len(X)
     if times is not None:
         return _ordered(times, "groups", n_rows)
-    if column is None and TIME not in (column_names(X) or ()):
+    if column is None:
+        column = _named(X, TIME)
+    if column is None:
         return np.arange(n_rows)
-    column = TIME if column is None else column
     return _ordered(read_column(X, column, "time"), f"time column {column!r}", n_rows)
+
+
+def _named(X: Any, name: str) -> Any:
+    """Find the column with a name, whatever its prefix."""
+    names = column_names(X) or []
+    found = [n for n in names if str(n).rpartition("__")[2] == name]
+    return found[0] if found else None
 
 
 def column_names(X: Any) -> list[Any] | None:

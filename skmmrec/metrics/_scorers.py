@@ -1,0 +1,277 @@
+"""Ranking metrics as scikit-learn scorers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
+
+from skmmrec._columns import item_ids, user_ids
+from skmmrec._ids import ITEM, USER
+from skmmrec.metrics._evaluation import evaluate_ranking
+from skmmrec.metrics._formulas import FORMULAS
+from skmmrec.metrics._names import parse_metric
+
+_LENGTHS = (1, 5, 10, 20, 50, 100)
+
+
+class RankingScorer(BaseEstimator):
+    """A callable ``scorer(estimator, X, y)`` as scikit-learn's tools take it.
+
+    Made by :func:`make_ranking_scorer`, which describes the parameters.
+    """
+
+    def __init__(
+        self,
+        metric: str | Sequence[str] = "ndcg@10",
+        *,
+        candidates: str = "catalog",
+        relevant_above: float = 0.0,
+        user: str | int | None = None,
+        item: str | int | None = None,
+    ) -> None:
+        self.metric = metric
+        self.candidates = candidates
+        self.relevant_above = relevant_above
+        self.user = user
+        self.item = item
+
+    def __call__(
+        self, estimator: Any, X: Any, y: Any = None
+    ) -> float | dict[str, float]:
+        """Judge a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A recommender, or a Pipeline or a search that ends in one.
+        X : DataFrame or array-like of shape (n_rows, n_columns)
+            Held-out interactions, as the estimator takes them.
+        y : array-like of shape (n_rows,), default=None
+            Strength of each interaction; None where every row is relevant.
+
+        Returns
+        -------
+        float or dict of str to float
+            Mean over the users with a relevant row; a dict for several metrics.
+        """
+        pairs = pd.DataFrame(
+            {USER: user_ids(X, self.user), ITEM: item_ids(X, self.item)}
+        )
+        relevant = pairs[self._is_relevant(y, len(pairs))]
+        if not len(relevant):
+            raise ValueError(
+                f"no row of X is relevant: no y is above {self.relevant_above}"
+            )
+        if self.candidates == "rows":
+            ranked = _rank_rows(pairs, estimator.predict(X))
+        else:
+            ranked = self._recommend(estimator, relevant)
+        names = [self.metric] if isinstance(self.metric, str) else list(self.metric)
+        means = evaluate_ranking(ranked, relevant, names).mean()
+        return float(means.iloc[0]) if isinstance(self.metric, str) else means.to_dict()
+
+    def _is_relevant(self, y: Any, n_rows: int) -> NDArray[np.bool_]:
+        if y is None:
+            return np.ones(n_rows, dtype=bool)
+        strengths = np.asarray(y, dtype=float)
+        if strengths.shape != (n_rows,):
+            raise ValueError(
+                f"y must have shape ({n_rows},) like the rows of X, got "
+                f"{strengths.shape}"
+            )
+        return strengths > self.relevant_above
+
+    def _recommend(self, estimator: Any, relevant: pd.DataFrame) -> pd.DataFrame:
+        names = [self.metric] if isinstance(self.metric, str) else self.metric
+        k = max(parse_metric(name)[1] for name in names)
+        return find_recommender(estimator).recommend(relevant[USER].unique(), k=k)
+
+
+def make_ranking_scorer(
+    metric: str | Sequence[str] = "ndcg@10",
+    *,
+    candidates: str = "catalog",
+    relevant_above: float = 0.0,
+    user: str | int | None = None,
+    item: str | int | None = None,
+) -> RankingScorer:
+    """Make a scorer from ranking metrics.
+
+    Parameters
+    ----------
+    metric : str or sequence of str, default="ndcg@10"
+        Metric and length of the list: auc, f1, hit_rate, map, mrr, ndcg, precision or
+        recall. Several make a scorer that returns a dict, with the recommendations made
+        once; ``GridSearchCV`` then needs the name of one as ``refit``.
+    candidates : {"catalog", "rows"}, default="catalog"
+        What is ranked: the whole catalogue that the estimator was fitted with, without
+        what the user met in training, by ``recommend``; or only the user's rows of X,
+        by ``predict``, which needs irrelevant rows to tell models apart.
+    relevant_above : float, default=0.0
+        Rows with y above it are relevant; without y, all are.
+    user, item : str or int, default=None
+        Names or positions of columns. None for the columns named user_id and item_id
+        or, without these names, the first two.
+
+    Returns
+    -------
+    scorer : callable
+        ``scorer(estimator, X, y=None)``, greater is better. It takes the raw X of a
+        Pipeline, can be pickled and cloned, and asks for no metadata.
+
+    Raises
+    ------
+    ValueError
+        If a metric is unknown or a parameter is out of range.
+
+    See Also
+    --------
+    get_scorer : A scorer by its name.
+
+    Notes
+    -----
+    Users without a relevant row are skipped. Equal predictions for rows rank in order
+    of the item ids, so that no model gains from the order of the rows. A relevant item
+    that the catalogue lacks is missed.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.model_selection import cross_validate
+    >>> from skmmrec.metrics import make_ranking_scorer
+    >>> from skmmrec.model_selection import LeaveLastOut
+    >>> from skmmrec.recommender import PopularityRecommender
+    >>> X = pd.DataFrame({"user_id": [1, 1, 2, 2, 3, 3], "item_id": list("abacab")})
+    >>> scorer = make_ranking_scorer(["ndcg@2", "recall@2"])
+    >>> result = cross_validate(
+    ...     PopularityRecommender(), X, cv=LeaveLastOut(), scoring=scorer
+    ... )
+    >>> sorted(result)
+    ['fit_time', 'score_time', 'test_ndcg@2', 'test_recall@2']
+    """
+    names = [metric] if isinstance(metric, str) else list(metric)
+    if not names:
+        raise ValueError("metric must name at least one metric")
+    for name in names:
+        parse_metric(name)
+    validate_parameter_constraints(
+        {"candidates": [StrOptions({"catalog", "rows"})]},
+        {"candidates": candidates},
+        "make_ranking_scorer",
+    )
+    return RankingScorer(
+        metric,
+        candidates=candidates,
+        relevant_above=relevant_above,
+        user=user,
+        item=item,
+    )
+
+
+def get_scorer(scoring: str) -> Any:
+    """Look a scorer up by name: a ranking metric, or any of scikit-learn's.
+
+    Parameters
+    ----------
+    scoring : str
+        Such as "ndcg@10" with any length, which ranks the whole catalogue; or a name
+        that scikit-learn knows, such as "neg_root_mean_squared_error" for predicted
+        ratings or "neg_log_loss" for clicks.
+
+    Returns
+    -------
+    scorer : callable
+        ``scorer(estimator, X, y)``, greater is better.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+
+    Notes
+    -----
+    scikit-learn resolves names itself in ``scoring=`` and knows none of ours, so give
+    it the scorer: ``GridSearchCV(..., scoring=get_scorer("ndcg@10"))``.
+
+    Examples
+    --------
+    >>> from skmmrec.metrics import get_scorer
+    >>> get_scorer("ndcg@10")
+    RankingScorer()
+    >>> get_scorer("recall@20")
+    RankingScorer(metric='recall@20')
+    """
+    from sklearn.metrics import get_scorer, get_scorer_names
+
+    if scoring in get_scorer_names():
+        return get_scorer(scoring)
+    return make_ranking_scorer(scoring)
+
+
+def get_scorer_names() -> list[str]:
+    """List names for `get_scorer`.
+
+    Returns
+    -------
+    list of str
+        Ranking metrics at usual lengths (others work too), and scikit-learn's scorers.
+
+    Examples
+    --------
+    >>> from skmmrec.metrics import get_scorer_names
+    >>> "ndcg@10" in get_scorer_names(), "r2" in get_scorer_names()
+    (True, True)
+    """
+    from sklearn.metrics import get_scorer_names
+
+    return [
+        f"{metric}@{k}" for metric in FORMULAS for k in _LENGTHS
+    ] + get_scorer_names()
+
+
+def find_recommender(estimator: Any) -> Any:
+    """Find the recommender inside fitted searches and pipelines.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With ``recommend``, or a search (``best_estimator_``) or Pipeline (last step)
+        around such a one.
+
+    Returns
+    -------
+    estimator
+        The one with ``recommend``.
+
+    Raises
+    ------
+    TypeError
+        If there is none.
+    """
+    inner = estimator
+    while not hasattr(inner, "recommend"):
+        if hasattr(inner, "best_estimator_"):
+            inner = inner.best_estimator_
+        elif hasattr(inner, "steps"):
+            inner = inner.steps[-1][1]
+        else:
+            raise TypeError(
+                f"{type(estimator).__name__} neither has nor contains a fitted "
+                "recommender: `recommend` is missing"
+            )
+    return inner
+
+
+def _rank_rows(pairs: pd.DataFrame, predictions: Any) -> pd.DataFrame:
+    scores = np.asarray(predictions, dtype=float).ravel()
+    missing = np.flatnonzero(np.isnan(scores))
+    if len(missing):
+        raise ValueError(f"the estimator predicts NaN in row {missing[0]}")
+    table = pairs.assign(score=-scores)
+    return table.sort_values([USER, "score", ITEM], kind="stable")[[USER, ITEM]]
