@@ -111,8 +111,9 @@ def nearest(
             f"the query has {len(query)} numbers, "
             f"the stored vectors {table.matrix.shape[1]}"
         )
-    rough, error = _rough(table, query.astype(np.float32), metric)
-    rows = _candidates(rough, k, error, allowed)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rough, error = _rough(table, query.astype(np.float32), metric)
+        rows = _candidates(rough, k, error, allowed)
     exact = _exact(table, rows, query.astype(np.float64), metric)
     order = np.argsort(exact, kind="stable")[:k]
     return rows[order], exact[order]

@@ -298,8 +298,10 @@ def _check_length(
 ) -> None:
     length = len(value.float_list_val.val)
     if feature in lengths and length not in (0, lengths[feature]):
+        entity = entity_key.entity_values[0]
+        value_of = getattr(entity, entity.WhichOneof("val"))
         raise ValueError(
-            f"{feature} of {entity_key.entity_values[0]!s:.100} has {length} numbers; "
+            f"{feature} of {value_of!r:.100} has {length} numbers; "
             f"the feature view is defined for {lengths[feature]}"
         )
 
