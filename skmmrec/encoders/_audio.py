@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Hashable
 from functools import cached_property
 from itertools import groupby
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
+import pandas as pd
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.encoders import _weights
 from skmmrec.encoders._base import BaseEncoder
@@ -21,54 +24,80 @@ from skmmrec.encoders._files import digest
 from skmmrec.encoders._pooling import encode_parts
 from skmmrec.encoders._sounds import read_sound, sound_key
 
-WINDOW_SECONDS = 10
-"""The length of the clips that PANNs were trained on."""
+MIN_SECONDS = 1
+"""Shorter windows are padded with silence: the network pools time by 32."""
+
+
+class Windowing(NamedTuple):
+    """How sounds are cut, in seconds, and how their windows become one vector."""
+
+    window: float
+    hop: float
+    pooling: str
+    max_duration: float
+
+    def cut(self, waveform: np.ndarray, rate: int) -> list[np.ndarray]:
+        """Cut a waveform into windows; the last one ends with it."""
+        waveform = np.pad(waveform, (0, -len(waveform) % rate))
+        size, step = int(self.window * rate), int(self.hop * rate)
+        n_windows = 1 + math.ceil(max(len(waveform) - size, 0) / step)
+        windows = (waveform[i * step : i * step + size] for i in range(n_windows))
+        shortest = MIN_SECONDS * rate
+        return [np.pad(w, (0, max(shortest - len(w), 0))) for w in windows]
 
 
 class SoundModel:
-    """A PANNs network on a device."""
+    """A PANNs network on a device, of which one output is read."""
 
-    def __init__(self, network: Any, device: Any, max_duration: float) -> None:
+    def __init__(
+        self, network: Any, device: Any, windowing: Windowing, output: str = "embedding"
+    ) -> None:
         from skmmrec.encoders._panns import SAMPLE_RATE
 
-        self._network = network.to(device)
+        self._network = network
         self._device = device
+        self._windowing = windowing
+        self._output = output
         self._rate = SAMPLE_RATE
-        self._max_duration = max_duration
-        self.dim: int = network.fc1.out_features
+        layer = network.fc1 if output == "embedding" else network.fc_audioset
+        n_poolings = 1 + windowing.pooling.count("+")
+        self.dim: int = layer.out_features * n_poolings
+
+    def tagger(self) -> SoundModel:
+        """Return the same network, read at its tags; the mean over windows."""
+        windowing = self._windowing._replace(pooling="mean")
+        return SoundModel(self._network, self._device, windowing, "clipwise_output")
 
     def prepare(self, item: Any) -> list[np.ndarray]:
-        """Decode a sound into windows of whole seconds."""
-        waveform = read_sound(item, self._rate, self._max_duration)
-        padded = np.pad(waveform, (0, -len(waveform) % self._rate))
-        size = WINDOW_SECONDS * self._rate
-        return [padded[start : start + size] for start in range(0, len(padded), size)]
+        """Decode a sound and cut it into windows."""
+        waveform = read_sound(item, self._rate, self._windowing.max_duration)
+        return self._windowing.cut(waveform, self._rate)
 
     def encode(self, contents: list[list[np.ndarray]]) -> np.ndarray:
-        """Encode clips: the mean of a clip's windows, weighted by their length."""
+        """Encode a batch; in the mean, a window counts by its length."""
         seconds = [[len(window) / self._rate for window in clip] for clip in contents]
-        return encode_parts(contents, seconds, self._encode_windows)
+        pooling = self._windowing.pooling
+        return encode_parts(contents, seconds, self._encode_windows, pooling)
 
     def _encode_windows(self, windows: list[np.ndarray]) -> np.ndarray:
         """Run windows of one length together: padding would change their mean."""
-        out = np.empty((len(windows), self.dim))
         order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
-        for _, group in groupby(order, key=lambda i: len(windows[i])):
-            rows = list(group)
-            out[rows] = self._forward(np.stack([windows[i] for i in rows]))
-        return out
+        groups = groupby(order, key=lambda i: len(windows[i]))
+        rows = [list(group) for _, group in groups]
+        vectors = [self._forward(np.stack([windows[i] for i in row])) for row in rows]
+        return np.concatenate(vectors)[np.argsort(np.concatenate(rows))]
 
     def _forward(self, waveforms: np.ndarray) -> np.ndarray:
         import torch
 
         with torch.inference_mode():
             batch = torch.from_numpy(waveforms).to(self._device)
-            return self._network(batch)["embedding"].float().cpu().numpy()
+            return self._network(batch)[self._output].float().cpu().numpy()
 
     @cached_property
     def identity(self) -> bytes:
         """Return a hash of the weights and of how sounds are cut."""
-        settings = f"{self._network}{WINDOW_SECONDS}{self._max_duration}".encode()
+        settings = f"{self._network}{self._windowing}{self._output}".encode()
         return weights_hash(self._network) + digest(settings)
 
 
@@ -77,8 +106,7 @@ class AudioEncoder(BaseEncoder):
 
     A sound is a path, the bytes of a file (wav, flac, ogg, mp3), or a tuple
     ``(samples, rate)``. It is mixed to one channel, resampled to 32 kHz and padded with
-    silence to whole seconds. Longer clips are cut into windows of 10 s, whose vectors
-    are averaged.
+    silence to whole seconds. Long clips are cut into windows, whose vectors are pooled.
 
     Parameters
     ----------
@@ -89,6 +117,13 @@ class AudioEncoder(BaseEncoder):
         the environment variable ``SKMMREC_CACHE`` names, or the platform's cache
         folder. A path names a checkpoint. False leaves the network untrained: it still
         tells sounds apart, though far less well.
+    window : float, default=10.0
+        Seconds per window, at least 1. PANNs were trained on clips of 10 s.
+    hop : float or None, default=None
+        Seconds from one window to the next; None takes `window`, without overlap.
+    pooling : {"mean", "max", "mean+max"}, default="mean"
+        What the windows of a sound become: the mean, in which a window counts by its
+        length, the elementwise maximum, or both side by side.
     max_duration : float, default=300.0
         Seconds of each sound that are read.
     device : str or torch.device, default="auto"
@@ -146,6 +181,9 @@ class AudioEncoder(BaseEncoder):
         "precision": [StrOptions({"auto", "fp32", "bf16", "fp16"})],
         "model": [StrOptions({"Cnn14"})],
         "pretrained": ["boolean", str, os.PathLike],
+        "window": [Interval(Real, MIN_SECONDS, None, closed="left")],
+        "hop": [Interval(Real, 0.1, None, closed="left"), None],
+        "pooling": [StrOptions({"mean", "max", "mean+max"})],
         "max_duration": [Interval(Real, 0, None, closed="neither")],
         "random_state": ["random_state"],
     }
@@ -157,6 +195,9 @@ class AudioEncoder(BaseEncoder):
         model: str = "Cnn14",
         pretrained: bool | str | os.PathLike = True,
         *,
+        window: float = 10.0,
+        hop: float | None = None,
+        pooling: str = "mean",
         max_duration: float = 300.0,
         device: str = "auto",
         precision: str = "auto",
@@ -170,6 +211,9 @@ class AudioEncoder(BaseEncoder):
     ) -> None:
         self.model = model
         self.pretrained = pretrained
+        self.window = window
+        self.hop = hop
+        self.pooling = pooling
         self.max_duration = max_duration
         self.device = device
         self.precision = precision
@@ -181,18 +225,61 @@ class AudioEncoder(BaseEncoder):
         self.random_state = random_state
         self.verbose = verbose
 
+    def tag(self, X: Any) -> pd.DataFrame:
+        """Score sounds on the 527 classes of AudioSet.
+
+        The class names (15 kB) are fetched once into the cache folder.
+
+        Parameters
+        ----------
+        X : Series, one-column DataFrame, sequence or array of shape (n,) or (n, 1)
+            One column of sounds.
+
+        Returns
+        -------
+        scores : DataFrame of shape (n, 527), float32
+            Independent probabilities, the mean over windows; one column per class. NaN
+            where the sound is missing. Rows are indexed as `X` is.
+
+        Raises
+        ------
+        ValueError
+            If the network is untrained.
+        """
+        check_is_fitted(self)
+        if self.pretrained is False:
+            raise ValueError("tag needs trained weights, but pretrained=False.")
+        from skmmrec.encoders._panns import audioset_classes
+
+        items = self._items(X, reset=False)
+        scores = self._vectors(items, self._loaded_model().tagger(), finish=np.asarray)
+        scores[~scores.any(axis=1)] = np.nan
+        index = getattr(X, "index", None)
+        return pd.DataFrame(scores, columns=audioset_classes(), index=index)
+
     def _prepare_fit(self) -> None:
         generator = check_random_state(self.random_state)
         self.seed_ = int(generator.randint(np.iinfo(np.int32).max))
 
+    def _windowing(self) -> Windowing:
+        hop = self.window if self.hop is None else self.hop
+        if hop > self.window:
+            raise ValueError(
+                f"hop={hop} is longer than window={self.window}: sound would be lost."
+            )
+        return Windowing(self.window, hop, self.pooling, self.max_duration)
+
+    def _loaded_model(self) -> SoundModel:
+        return cast(SoundModel, super()._loaded_model())
+
     def _load_model(self, device: Any) -> SoundModel:
         from skmmrec.encoders._panns import load_cnn14
 
-        network = load_cnn14(self.pretrained, self.seed_)
-        return SoundModel(network, device, self.max_duration)
+        network = load_cnn14(self.pretrained, self.seed_).to(device)
+        return SoundModel(network, device, self._windowing())
 
     def _model_key(self) -> Hashable:
-        key = (self.model, self.pretrained, self.seed_, self.max_duration)
+        key = (self.model, self.pretrained, self.seed_, self._windowing())
         if isinstance(self.pretrained, bool):
             return key
         from skmmrec.encoders._panns import checkpoint

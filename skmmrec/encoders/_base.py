@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -158,17 +158,7 @@ class BaseEncoder(
         """
         check_is_fitted(self)
         items = self._items(X, reset=False)
-        fill = np.nan if self.missing == "nan" else 0.0
-        out = np.full((len(items), self.embedding_dim_), fill, dtype=np.float32)
-        failures: list[tuple[Distinct, ContentError]] = []
-        groups = self._progress(self._distinct(items, failures))
-        for distinct, vector in self._engine(failures).run(groups):
-            try:
-                out[distinct.rows] = self._finish(vector)
-            except ContentError as error:
-                self._fail(distinct, error, failures)
-        self._report(failures, len(items))
-        return out
+        return self._vectors(items, self._loaded_model(), self._finish)
 
     def missing_mask(self, X: Any) -> np.ndarray:
         """Tell which rows hold no content: None, NaN, NA or a blank string.
@@ -236,30 +226,49 @@ class BaseEncoder(
         """Order the distinct items so that batches are cheap; any order is right."""
         return groups
 
-    def _engine(self, failures: list) -> Engine:
+    def _vectors(
+        self,
+        items: list[Any],
+        model: Model,
+        finish: Callable[[np.ndarray], np.ndarray],
+    ) -> np.ndarray:
+        """Encode items with a model, each distinct one once; rows keep their order."""
+        fill = np.nan if self.missing == "nan" else 0.0
+        out = np.full((len(items), model.dim), fill, dtype=np.float32)
+        failures: list[tuple[Distinct, ContentError]] = []
+        groups = self._progress(self._distinct(items, failures))
+        for distinct, vector in self._engine(model, failures).run(groups):
+            try:
+                out[distinct.rows] = finish(vector)
+            except ContentError as error:
+                self._fail(distinct, error, failures)
+        self._report(failures, len(items))
+        return out
+
+    def _engine(self, model: Model, failures: list) -> Engine:
         device = resolve_device(self.device)
         precision = resolve_precision(self.precision, device)
         size = self.batch_size
         return Engine(
-            model=self._loaded_model(),
+            model=model,
             batch_size=self._auto_batch(device) if size == "auto" else size,
             n_threads=self._n_threads,
             fail=lambda distinct, error: self._fail(distinct, error, failures),
             context=lambda: autocast(device, precision),
-            access=self._cache_access(precision),
+            access=self._cache_access(model, precision),
         )
 
     def _auto_batch(self, device: Any) -> int:
         """Start high on an accelerator; what does not fit is halved."""
         return self._cpu_batch * (1 if device.type == "cpu" else 16)
 
-    def _cache_access(self, precision: str) -> CacheAccess | None:
+    def _cache_access(self, model: Model, precision: str) -> CacheAccess | None:
         cache = as_cache(self.cache)
         if cache is None:
             return None
         version = skmmrec.__version__.partition(".")[0]
         parts = (type(self).__name__, precision, version)
-        identity = "|".join(parts).encode() + self._loaded_model().identity
+        identity = "|".join(parts).encode() + model.identity
         return CacheAccess(cache, identity, self._content_hash)
 
     def _content_hash(self, item: Any) -> bytes:
@@ -297,7 +306,7 @@ class BaseEncoder(
                 f"{n_failed} of {n_rows} rows could not be read and are treated as "
                 f"missing; the first: {self._describe(*first)}",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _progress(self, groups: list[Distinct]) -> Iterable[Distinct]:

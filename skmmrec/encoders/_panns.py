@@ -17,6 +17,7 @@ from threading import Lock
 from types import ModuleType
 from typing import Any
 
+import pandas as pd
 import torch
 
 from skmmrec.encoders import _weights
@@ -37,6 +38,12 @@ _SPECTROGRAM = {
 _URL = "https://zenodo.org/records/3987831/files/Cnn14_mAP%3D0.431.pth?download=1"
 _FILE = "Cnn14_mAP=0.431.pth"
 _MD5 = "541141fa2ee191a88f24a3219fff024e"  # as Zenodo publishes it; 327,428,481 bytes
+_CLASSES_URL = (
+    "http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/"
+    "class_labels_indices.csv"
+)
+_CLASSES_FILE = "class_labels_indices.csv"
+_CLASSES_SHA256 = "cdd1049833c4b86127c2773ac0d14a2754b6a6d0d1798002ed5c66e699708429"
 
 _import_lock = Lock()
 
@@ -98,25 +105,31 @@ def cnn14_is_cached() -> bool:
 
 
 def fetch_cnn14() -> Path:
-    """Return the published Cnn14 weights, fetched unless a checked file is there.
+    """Return the published Cnn14 weights, fetched unless a checked file is there."""
+    return _fetch(_URL, f"md5:{_MD5}", _FILE, "give a local copy as pretrained=path")
 
-    The file appears under its name only when it is complete and its hash is right.
+
+def audioset_classes() -> list[str]:
+    """Return the names of the 527 AudioSet classes, in the network's order."""
+    path = _fetch(_CLASSES_URL, _CLASSES_SHA256, _CLASSES_FILE, "fetch it by hand")
+    return pd.read_csv(path)["display_name"].tolist()
+
+
+def _fetch(url: str, known_hash: str, name: str, advice: str) -> Path:
+    """Return a file of the cache folder, fetched unless it is there and intact.
+
+    It appears under its name only when it is complete and its hash is right.
     """
     import pooch
     import requests
 
+    folder = cache_folder()
     try:
-        path = pooch.retrieve(
-            _URL,
-            known_hash=f"md5:{_MD5}",
-            fname=_FILE,
-            path=cache_folder(),
-            progressbar=True,
-        )
+        path = pooch.retrieve(url, known_hash, name, folder, progressbar=True)
     except requests.RequestException as error:
         raise ConnectionError(
-            f"AudioEncoder(pretrained=True) could not fetch {_URL}: {error}. Give a "
-            f"local copy as pretrained=path, or put it at {cache_folder() / _FILE}."
+            f"AudioEncoder could not fetch {url}: {error}. Without a network, "
+            f"{advice}, or put it at {folder / name}."
         ) from error
     return Path(path)
 

@@ -3,12 +3,15 @@
 import io
 import subprocess
 import sys
+from hashlib import md5, sha256
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
 from skmmrec.encoders import AudioEncoder, _panns
+from skmmrec.encoders._audio import Windowing
 from skmmrec.encoders._sounds import read_sound
 
 from .conftest import tone
@@ -80,6 +83,59 @@ def test_a_long_sound_is_the_mean_of_its_windows(cnn14):
     vectors = raw.transform([first, second, joined])
     expected = (10 * vectors[0] + 5 * vectors[1]) / 15
     np.testing.assert_allclose(vectors[2], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_windows_cover_a_sound_and_keep_a_least_length():
+    windowing = Windowing(window=2.5, hop=1.0, pooling="mean", max_duration=60)
+    ramp = np.arange(53, dtype=np.float32)  # 5.3 s at 10 Hz, padded to 6 s
+    windows = windowing.cut(ramp, rate=10)
+    assert [int(w[0]) for w in windows] == [0, 10, 20, 30, 40]
+    assert [len(w) for w in windows] == [25, 25, 25, 25, 20]
+    apart = windowing._replace(hop=2.5)
+    assert [len(w) for w in apart.cut(ramp, rate=10)] == [25, 25, 10]
+    assert len(apart.cut(ramp[:3], rate=10)) == 1
+
+
+def test_windows_can_be_pooled_by_mean_maximum_or_both(cnn14):
+    def encode(pooling, sounds):
+        options = {"window": 1, "pooling": pooling, "normalize": False}
+        return AudioEncoder(pretrained=False, **options).fit_transform(sounds)
+
+    parts = [tone(300, 1, 32_000), tone(2000, 1, 32_000)]
+    joined = (np.concatenate([samples for samples, _ in parts]), 32_000)
+    separate = encode("mean", parts)
+    both = encode("mean+max", [joined])
+    expected = np.hstack([separate.mean(axis=0), separate.max(axis=0)])
+    np.testing.assert_allclose(both[0], expected, rtol=1e-4, atol=1e-5)
+    highest = encode("max", [joined])[0]
+    np.testing.assert_allclose(highest, expected[2048:], rtol=1e-3, atol=1e-5)
+
+
+def test_a_hop_that_skips_sound_is_refused():
+    with pytest.raises(ValueError, match="hop=3 is longer than window=2"):
+        AudioEncoder(pretrained=False, window=2, hop=3).fit(["any"])
+
+
+def test_tags_name_the_classes(cnn14, tmp_path, monkeypatch, web_folder):
+    import torch
+
+    folder, url = web_folder
+    rows = [f'{i},/m/{i},"class {i}"' for i in range(527)]
+    (folder / "classes.csv").write_text("\n".join(["index,mid,display_name", *rows]))
+    data = (folder / "classes.csv").read_bytes()
+    monkeypatch.setenv("SKMMREC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(_panns, "_CLASSES_URL", f"{url}/classes.csv")
+    monkeypatch.setattr(_panns, "_CLASSES_SHA256", sha256(data).hexdigest())
+    torch.save(cnn14._model._network.state_dict(), tmp_path / "weights.pth")
+    trained = AudioEncoder(pretrained=tmp_path / "weights.pth").fit(["any"])
+    column = pd.Series([tone(440, 0.2), None], index=["a", "b"])
+    scores = trained.tag(column)
+    assert scores.shape == (2, 527)
+    assert scores.columns[3] == "class 3"
+    assert scores.loc["a"].between(0, 1).all()
+    assert scores.loc["b"].isna().all()
+    with pytest.raises(ValueError, match="tag needs trained weights"):
+        cnn14.tag(column)
 
 
 def test_untrained_weights_follow_the_seed(cnn14):
@@ -206,8 +262,6 @@ def web_folder(tmp_path):
 
 
 def test_a_download_is_checked_and_kept(monkeypatch, tmp_path, web_folder):
-    from hashlib import md5
-
     folder, url = web_folder
     (folder / "weights.pth").write_bytes(b"weights")
     cache = tmp_path / "cache"
