@@ -62,7 +62,7 @@ class RecommendationGalleryDisplay:
     >>> display = RecommendationGalleryDisplay.from_recommendations(
     ...     recommendations, data.item_table, history=data.interactions
     ... )
-    >>> display.plot().figure_.savefig("gallery.png")  # doctest: +SKIP
+    >>> display.figure_.savefig("gallery.png")  # doctest: +SKIP
     """
 
     def __init__(
@@ -91,8 +91,11 @@ class RecommendationGalleryDisplay:
         title: str = "title",
         picture: str = "image",
         n_history: int = 6,
+        ax: Axes | None = None,
+        n_columns: int = 6,
+        colors: Iterable[str] | None = None,
     ) -> RecommendationGalleryDisplay:
-        """Look up the titles and pictures of recommended and met items.
+        """Look up the titles and pictures of items, and draw them.
 
         Parameters
         ----------
@@ -109,12 +112,15 @@ class RecommendationGalleryDisplay:
         shares : DataFrame or array-like of shape (n_recommendations, n_modalities), \
                 default=None
             Share of each modality in the score, row by row of `recommendations`; not
-            negative, made to sum to 1. The columns name the modalities.
+            negative, made to sum to 1 (a row of zeros has no bar). The columns name the
+            modalities.
         key, title, picture : str
             Columns of `items`. A picture is a path, an encoded file, a PIL image or an
             array; a missing one is drawn as a grey box.
         n_history : int, default=6
             How many of the latest items of the history to show.
+        ax, n_columns, colors
+            Passed on to :meth:`plot`.
 
         Returns
         -------
@@ -123,7 +129,8 @@ class RecommendationGalleryDisplay:
         Raises
         ------
         ValueError
-            If a column or an item is missing, or the user is ambiguous or unknown.
+            If a column or an item is missing, the user is ambiguous or unknown, or a
+            picture cannot be read.
         """
         _require(items, (key, title, picture), "items")
         table = items.drop_duplicates(key).set_index(key)[[title, picture]]
@@ -131,12 +138,13 @@ class RecommendationGalleryDisplay:
         rows = _as_rows(recommendations, "recommendations")
         user = _one_user(rows, user)
         order = _best_first(rows, user)
-        return cls(
+        display = cls(
             recommendations=_with_content(rows.iloc[order], table, "recommendations"),
             history=_latest(history, user, table, n_history),
             shares=_check_shares(shares, rows[ITEM].to_numpy(), order),
             user=user,
         )
+        return display.plot(ax, n_columns=n_columns, colors=colors)
 
     def plot(
         self,
@@ -264,11 +272,11 @@ def _check_shares(
         )
     table = table.iloc[order].reset_index(drop=True)
     values = table.to_numpy()
-    bad = ~(np.isfinite(values) & (values >= 0)).all(axis=1) | (values.sum(axis=1) <= 0)
+    bad = ~(np.isfinite(values) & (values >= 0)).all(axis=1)
     if bad.any():
         row = int(bad.argmax())
         raise ValueError(
-            f"shares of item {items[order[row]]!r} must be finite, not negative and "
-            f"not all 0, got {values[row].tolist()}"
+            f"shares of item {items[order[row]]!r} must be finite and not negative, "
+            f"got {values[row].tolist()}"
         )
-    return table.div(table.sum(axis=1), axis=0)
+    return table.div(table.sum(axis=1), axis=0).fillna(0.0)

@@ -63,7 +63,7 @@ def test_shows_one_user_best_first_and_latest_first(data, recommendations):
     met = data.interactions[data.interactions.user_id == "user-0002"]
     expected = met.sort_values("timestamp").item_id[::-1][:4].tolist()
     assert display.history.item_id.tolist() == expected
-    text = drawn_text(display.plot())
+    text = drawn_text(display)
     assert "What user-0002 met last" in text
     assert "Recommended to user-0002" in text
     assert "1.   score 2.25" in text
@@ -75,7 +75,7 @@ def test_shares_follow_the_items_and_sum_to_one(data, recommendations):
     display = FROM(recommendations, data.item_table, user="user-0002", shares=shares)
     np.testing.assert_allclose(display.shares.text, [0.75, 0.5, 0.0])
     np.testing.assert_allclose(display.shares.sum(axis=1), 1)
-    display.plot(colors=["red", "blue"])
+    assert display.plot(colors=["red", "blue"]) is display
     assert {"text", "image"} <= set(drawn_text(display))
     bars = [p for p in display.ax_.patches if isinstance(p, plt.Rectangle)]
     widths = np.array([bar.get_width() for bar in bars]).reshape(3, 2)
@@ -88,7 +88,7 @@ def test_a_missing_picture_becomes_a_box_with_the_title(data, recommendations):
     items = data.item_table.copy()
     items.loc[0, "image"] = None
     items.loc[1, "title"] = None
-    display = FROM(recommendations, items, user="user-0002").plot()
+    display = FROM(recommendations, items, user="user-0002")
     assert len(display.ax_.images) == 2
     assert "item-0002" in drawn_text(display)
     words = " ".join(drawn_text(display))
@@ -112,7 +112,7 @@ def test_pictures_come_in_any_form(data, recommendations, tmp_path):
     ]
     items = pd.DataFrame({"item_id": range(8), "title": "t"})
     items["image"] = pd.Series(forms, dtype=object)
-    display = FROM(range(8), items).plot(n_columns=3)
+    display = FROM(range(8), items, n_columns=3)
     assert len(display.ax_.images) == 7
     transparent = display.ax_.images[4].get_array()
     assert (np.asarray(transparent) == 255).all()
@@ -120,10 +120,10 @@ def test_pictures_come_in_any_form(data, recommendations, tmp_path):
 
 def test_draws_on_given_axes_at_their_scale(data, recommendations):
     figure, (_, ax) = plt.subplots(1, 2, figsize=(4, 2))
-    display = FROM(recommendations, data.item_table, user="user-0002").plot(ax=ax)
+    display = FROM(recommendations, data.item_table, user="user-0002", ax=ax)
     assert display.ax_ is ax
     assert display.figure_ is figure
-    own = FROM(recommendations, data.item_table, user="user-0002").plot()
+    own = FROM(recommendations, data.item_table, user="user-0002")
     assert ax.texts[0].get_fontsize() < own.ax_.texts[0].get_fontsize()
 
 
@@ -131,7 +131,7 @@ def test_draws_on_given_axes_at_their_scale(data, recommendations):
 def test_no_text_leaves_its_cell(title):
     items = pd.DataFrame({"item_id": [0, 1], "title": title})
     items["image"] = pd.Series([None, np.ones((4, 4))], dtype=object)
-    display = FROM([0, 1], items).plot()
+    display = FROM([0, 1], items)
     renderer = display.figure_.canvas.get_renderer()
     boxes = [t.get_window_extent(renderer) for t in display.ax_.texts if t.get_text()]
     dots = display.figure_.dpi
@@ -184,13 +184,13 @@ def test_a_picture_that_cannot_be_read_names_the_item(tmp_path):
     broken.write_text("not a picture")
     items = pd.DataFrame({"item_id": ["a"], "title": "t", "image": [str(broken)]})
     with pytest.raises(ValueError, match=r"item 'a': cannot read .*broken.png"):
-        FROM(["a"], items).plot()
+        FROM(["a"], items)
     items["image"] = str(tmp_path / "absent.png")
     with pytest.raises(FileNotFoundError, match=r"item 'a': no file .*absent.png"):
-        FROM(["a"], items).plot()
+        FROM(["a"], items)
     items["image"] = pd.Series([np.full((2, 2), 7.0)], dtype=object)
     with pytest.raises(ValueError, match="between 0 and 1"):
-        FROM(["a"], items).plot()
+        FROM(["a"], items)
 
 
 def test_importing_the_display_does_not_import_matplotlib():
