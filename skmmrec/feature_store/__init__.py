@@ -12,11 +12,14 @@ _NAMES = {
     "FeastFeatures": "._transformer",
     "OnlineRecommender": "._online",
     "Publication": "._publish",
+    "SkewReport": "._verify",
+    "delete_ids": "._delete",
     "embedding_definitions": "._definitions",
     "open_store": "._repo",
     "publish": "._publish",
     "read_vectors": "._reader",
     "repo_settings": "._repo",
+    "verify": "._verify",
 }
 __all__ = sorted(_NAMES)
 __getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -94,12 +94,17 @@ class Batch:
 
         return encode
 
+    def serialized(self, start: int, stop: int) -> list[dict[str, bytes]]:
+        """Serialize values by feature, one dict a row."""
+        names, columns = zip(*self._features(start, stop), strict=True)
+        rows = zip(*columns, strict=True)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
     def protos(self, start: int, stop: int) -> list[dict[str, Value]]:
         """Feast's messages by feature, for any online store."""
-        names, columns = zip(*self._features(start, stop), strict=True)
         return [
-            dict(zip(names, map(Value.FromString, row), strict=True))
-            for row in zip(*columns, strict=True)
+            {name: Value.FromString(value) for name, value in row.items()}
+            for row in self.serialized(start, stop)
         ]
 
     @property

@@ -19,6 +19,7 @@ from ._encoding import entity_key_proto
 from ._offline import append_parquet
 from ._repo import DATA, exact_store, open_store, parquet_path, write_settings
 from ._snapshot import (
+    LOCK_TIMEOUT,
     Snapshot,
     begin_staging,
     read_state,
@@ -28,8 +29,6 @@ from ._snapshot import (
 )
 from ._sqlite import ExactSqliteOnlineStore
 from ._tables import chunks, to_us
-
-_LOCK_TIMEOUT = 600.0
 
 
 class Publication(NamedTuple):
@@ -131,7 +130,7 @@ def _write_exact(
     config, online = store.config, exact_store(store)
     names = [online.table_name(config, store.get_feature_view(b.view)) for b in batches]
     conn = online.connect(config)
-    with sole_publisher(online.db_path(config), _LOCK_TIMEOUT):
+    with sole_publisher(online.db_path(config), LOCK_TIMEOUT):
         snapshot = _begin(conn, store.project, names, batches, timestamp)
         when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
             microseconds=snapshot.event_us

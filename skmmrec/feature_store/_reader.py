@@ -56,7 +56,7 @@ def read_vectors(
     stored = unpack_vectors([row[feature] for row in rows if feature in row])
     dim = stored.shape[1] or vector_length(view, feature)
     vectors = np.full((len(rows), dim), np.nan, dtype=np.float32)
-    vectors[found] = stored
+    vectors[found] = stored.reshape(-1, dim)
     return vectors, found
 
 

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ._tables import prepare_table, quote, transaction
+from ._tables import count_changes, prepare_table, quote, transaction
+
+LOCK_TIMEOUT = 600.0
 
 _STATE = """
 CREATE TABLE IF NOT EXISTS skmmrec_publication (
@@ -21,6 +23,7 @@ CREATE TABLE IF NOT EXISTS skmmrec_publication (
     PRIMARY KEY (project, state)
 )
 """
+_UNSTAGE = "DELETE FROM skmmrec_publication WHERE project = ? AND state = 'staged'"
 _INSERT = (
     "INSERT INTO {table} (entity_key, feature_name, value, value_text, event_ts, "
     "created_ts, event_us) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -90,6 +93,20 @@ def begin_staging(
         _write_state(conn, project, "staged", snapshot)
 
 
+def discard_staged(conn: sqlite3.Connection, project: str) -> None:
+    """Forget a publication that was cut off."""
+    query = (
+        "SELECT name FROM sqlite_master WHERE type = 'table' "
+        "AND name LIKE ? || '\\_%\\_\\_staged' ESCAPE '\\'"
+    )
+    names = [row[0] for row in conn.execute(query, (project,))]
+    conn.execute(_STATE)
+    with transaction(conn):
+        for name in names:
+            conn.execute(f"DROP TABLE {quote(name)}")
+        conn.execute(_UNSTAGE, (project,))
+
+
 def _create(conn: sqlite3.Connection, name: str) -> str:
     info = conn.execute(f"PRAGMA table_info({quote(name)})")
     columns = ", ".join(f"{quote(row[1])} {row[2]}" for row in info)
@@ -126,10 +143,8 @@ def serve_staged(
         for name in names:
             conn.execute(f"DROP TABLE {quote(name)}")
             conn.execute(f"ALTER TABLE {_staging(name)} RENAME TO {quote(name)}")
-        conn.execute(
-            "DELETE FROM skmmrec_publication WHERE project = ? AND state = 'staged'",
-            (project,),
-        )
+            count_changes(conn, name)
+        conn.execute(_UNSTAGE, (project,))
         _write_state(conn, project, "served", snapshot)
 
 

@@ -201,6 +201,12 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
         prepare_table(conn, name)
         return select_values(conn, name, keys, features, oldest_us(view))
 
+    def keys(self, config: RepoConfig, view: FeatureView) -> list[bytes]:
+        """Return the serialized keys of all stored entities."""
+        name = quote(self.table_name(config, view))
+        rows = self.connect(config).execute(f"SELECT DISTINCT entity_key FROM {name}")
+        return [row[0] for row in rows]
+
     def vectors(
         self, config: RepoConfig, view: FeatureView, feature: str, version: str = ""
     ) -> VectorTable:

@@ -19,6 +19,10 @@ from ._search import VectorTable
 _KEYS_PER_QUERY = 10_000
 _ROWS_PER_FETCH = 10_000
 
+_CHANGES = (
+    "CREATE TABLE IF NOT EXISTS skmmrec_changes (name TEXT PRIMARY KEY, n INTEGER)"
+)
+
 T = TypeVar("T")
 
 
@@ -58,9 +62,11 @@ def open_database(path: str, timeout: float) -> sqlite3.Connection:
 
 
 @contextmanager
-def transaction(conn: sqlite3.Connection) -> Iterator[None]:
-    """Write all or nothing."""
-    conn.execute("BEGIN IMMEDIATE")
+def transaction(
+    conn: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE"
+) -> Iterator[None]:
+    """Read one state of the database, and write all or nothing."""
+    conn.execute(begin)
     try:
         yield
         conn.execute("COMMIT")
@@ -70,7 +76,7 @@ def transaction(conn: sqlite3.Connection) -> Iterator[None]:
 
 
 def prepare_table(conn: sqlite3.Connection, name: str) -> None:
-    """Add the column of event times in microseconds to a table of Feast's.
+    """Add what a table of Feast's lacks: event times in microseconds, a change count.
 
     Raises
     ------
@@ -84,6 +90,24 @@ def prepare_table(conn: sqlite3.Connection, name: str) -> None:
         )
     if "event_us" not in columns:
         _add_event_us(conn, name)
+    triggers = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger'"
+    if conn.execute(f"{triggers} AND tbl_name = ?", (name,)).fetchone()[0] < 3:
+        with transaction(conn):
+            count_changes(conn, name)
+
+
+def count_changes(conn: sqlite3.Connection, name: str) -> None:
+    """Have every change of a table counted, and count this as one."""
+    conn.execute(_CHANGES)
+    conn.execute("INSERT OR IGNORE INTO skmmrec_changes VALUES (?, 0)", (name,))
+    literal = "'" + name.replace("'", "''") + "'"
+    bump = f"UPDATE skmmrec_changes SET n = n + 1 WHERE name = {literal}"
+    conn.execute(bump)
+    for event in ("INSERT", "UPDATE", "DELETE"):
+        conn.execute(
+            f"CREATE TRIGGER IF NOT EXISTS {quote(f'{name}_{event.lower()}')} "
+            f"AFTER {event} ON {quote(name)} BEGIN {bump}; END"
+        )
 
 
 def _add_event_us(conn: sqlite3.Connection, name: str) -> None:
@@ -145,12 +169,8 @@ def load_vectors(
 
     With `version`, the name of a feature, only those of its most frequent value.
     """
-    conn.execute("BEGIN")
-    try:
-        common = _common_version(conn, name, version) if version else None
-        return _read_table(conn, name, join_key, feature, version, common)
-    finally:
-        conn.rollback()
+    common = _common_version(conn, name, version) if version else None
+    return _read_table(conn, name, join_key, feature, version, common)
 
 
 def _common_version(conn: sqlite3.Connection, name: str, version: str) -> bytes | None:
@@ -210,25 +230,48 @@ class VectorCache:
     """Vector tables in memory, as fresh as the database.
 
     A connection of its own, which never writes, asks `PRAGMA data_version` whether
-    anything was committed by any other.
+    anything was committed by any other, and only then for the table's change count.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._conn: sqlite3.Connection | None = None
         self._pid = -1
+        self._data_version = -1
         self._tables: dict[tuple[str, ...], tuple[int, VectorTable]] = {}
+        self._checked: set[tuple[str, ...]] = set()
 
     def get(
         self, connect: Callable[[], sqlite3.Connection], *source: str
     ) -> VectorTable:
         """Return the table of ``(name, join_key, feature, version)``."""
         with self._lock:
-            if self._conn is None or self._pid != os.getpid():
-                self._conn, self._pid = connect(), os.getpid()
-                self._tables.clear()
-            stamp = self._conn.execute("PRAGMA data_version").fetchone()[0]
-            if self._tables.get(source, (None,))[0] != stamp:
-                prepare_table(self._conn, source[0])
-                self._tables[source] = stamp, load_vectors(self._conn, *source)
+            conn = self._connection(connect)
+            data_version = conn.execute("PRAGMA data_version").fetchone()[0]
+            if data_version != self._data_version:
+                self._checked.clear()
+                self._data_version = data_version
+            if source not in self._checked:
+                self._refresh(conn, source)
             return self._tables[source][1]
+
+    def _connection(
+        self, connect: Callable[[], sqlite3.Connection]
+    ) -> sqlite3.Connection:
+        """Connect once in each process: connections must not cross a fork."""
+        if self._conn is None or self._pid != os.getpid():
+            self._conn, self._pid = connect(), os.getpid()
+            self._tables.clear()
+            self._checked.clear()
+        return self._conn
+
+    def _refresh(self, conn: sqlite3.Connection, source: tuple[str, ...]) -> None:
+        name = source[0]
+        prepare_table(conn, name)
+        with transaction(conn, "BEGIN"):
+            changes = conn.execute(
+                "SELECT n FROM skmmrec_changes WHERE name = ?", (name,)
+            ).fetchone()[0]
+            if self._tables.get(source, (None,))[0] != changes:
+                self._tables[source] = changes, load_vectors(conn, *source)
+        self._checked.add(source)

@@ -1,0 +1,197 @@
+import multiprocessing
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skmmrec.feature_store import OnlineRecommender, open_store, publish, verify
+from skmmrec.feature_store import _publish as publish_module
+
+from .conftest import make_recommender
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "times", [10, pytest.param(100, marks=pytest.mark.slow)], ids=str
+)
+def test_a_killed_publisher_leaves_the_old_model_or_the_new(repo, times):
+    command = [sys.executable, "-m", "tests.feature_store.kill_publish", repo, times]
+    done = subprocess.run(
+        list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+class Interrupted(Exception):
+    pass
+
+
+def _interrupt(monkeypatch, name, after):
+    """Fail in the call number `after` of a step of `publish`."""
+    calls, step = iter(range(after)), getattr(publish_module, name)
+
+    def failing(*args, **kwargs):
+        if next(calls, None) is None:
+            raise Interrupted
+        return step(*args, **kwargs)
+
+    monkeypatch.setattr(publish_module, name, failing)
+
+
+@pytest.mark.parametrize(
+    ("step", "after"),
+    [
+        ("begin_staging", 0),
+        ("stage_rows", 1),
+        ("append_parquet", 1),
+        ("serve_staged", 0),
+    ],
+)
+def test_an_interrupted_publication_is_completed_by_the_next(
+    repo, monkeypatch, step, after
+):
+    old, new = make_recommender(), make_recommender(seed=1, version="v2")
+    publish(old, repo)
+    with monkeypatch.context() as patch:
+        _interrupt(patch, step, after)
+        with pytest.raises(Interrupted):
+            publish(new, repo)
+    assert verify(old, repo).ok
+    publish(new, repo)
+    assert verify(new, repo).ok
+    leftovers = [path.name for path in (repo / "data").iterdir()]
+    assert not [name for name in leftovers if name.endswith(".partial")]
+
+
+def test_a_resumed_publication_does_not_write_rows_twice(repo, monkeypatch):
+    import pyarrow.parquet as pq
+
+    new = make_recommender()
+    with monkeypatch.context() as patch:
+        _interrupt(patch, "serve_staged", 0)
+        with pytest.raises(Interrupted):
+            publish(new, repo)
+    written = []
+    monkeypatch.setattr(
+        "skmmrec.feature_store._batch.Batch.encoder",
+        lambda self, when: lambda start, stop: written.append((start, stop)) or [],
+    )
+    publish(new, repo)
+    assert written == []
+    assert len(pq.read_table(repo / "data" / "user_embeddings.parquet")) == 12
+    assert verify(new, repo).ok
+
+
+def test_a_full_disk_leaves_the_old_model(repo):
+    old = make_recommender()
+    publish(old, repo)
+    store = open_store(repo)
+    conn = store.provider.online_store.connect(store.config)
+    pages = conn.execute("PRAGMA page_count").fetchone()[0]
+    conn.execute(f"PRAGMA max_page_count = {pages + 8}")
+    big = make_recommender(n_items=5000, version="v2")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        publish(big, store, chunk_size=100)
+    assert verify(old, repo).ok
+    conn.execute("PRAGMA max_page_count = 1000000")
+    publish(big, store)
+    assert verify(big, repo).ok
+
+
+def test_two_publishers_at_once_take_turns(repo):
+    models = [make_recommender(seed=n, version=f"v{n}") for n in range(4)]
+    publish(models[0], repo)
+    threads = [
+        threading.Thread(target=publish, args=(model, repo), kwargs={"chunk_size": 3})
+        for model in models[1:]
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    served = OnlineRecommender(repo).model_version
+    assert verify(models[int(served[1:])], repo).ok
+
+
+def test_a_busy_store_times_out_with_its_name(repo, recommender, monkeypatch):
+    publish(recommender, repo)
+    monkeypatch.setattr(publish_module, "LOCK_TIMEOUT", 0.1)
+    lock = sqlite3.connect(repo / "data" / "online.db.publish", isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(TimeoutError, match=r"publishing to .*online\.db for 0.1 s"):
+        publish(recommender, repo)
+    lock.close()
+    publish(recommender, repo)
+
+
+def test_readers_never_see_a_mixture_while_models_change(repo):
+    """Each model's scores are its version number, so that a mixture would show."""
+    models = []
+    for n in range(1, 9):
+        model = make_recommender(n_users=4, dim=3, version=str(n))
+        model.vectors.users[:] = np.float32([1, 0, 0])
+        model.vectors.items[:] = np.float32([n, 0, 0])
+        models.append(model)
+    publish(models[0], repo)
+    online, odd, done = OnlineRecommender(repo), [], threading.Event()
+    users = list(models[0].vectors.users.index)
+
+    def read():
+        while not done.is_set():
+            table = online.recommend(users, k=5, exclude_seen=False)
+            if table["score"].nunique() != 1 or len(table) != 20:
+                odd.append(table)
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for model in models[1:]:
+        publish(model, repo, chunk_size=2)
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert not odd
+    assert set(online.recommend(users)["score"]) == {8.0}
+
+
+def test_writing_users_does_not_reload_the_items(repo, recommender):
+    from datetime import UTC, datetime
+
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    from skmmrec.feature_store._encoding import entity_key_proto
+
+    publish(recommender, repo)
+    store = open_store(repo)
+    online = OnlineRecommender(store)
+    before = online._items()
+    view = store.get_feature_view("user_embeddings")
+    values = {"user_model_version": Value(string_val="v1")}
+    row = (entity_key_proto("user_id", "new"), values, datetime.now(UTC), None)
+    store.provider.online_write_batch(store.config, view, [row], None)
+    assert online._items() is before
+    publish(recommender, store)
+    assert online._items() is not before
+
+
+def _serve_in_child(online, users, queue):
+    queue.put((os.getpid(), online.recommend(users)["item_id"].tolist()))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_forked_server_opens_its_own_connections(repo, recommender):
+    publish(recommender, repo)
+    online = OnlineRecommender(repo)
+    expected = online.recommend(["100"])["item_id"].tolist()
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_serve_in_child, args=(online, ["100"], queue))
+    child.start()
+    assert queue.get(timeout=60)[1] == expected
+    child.join()
