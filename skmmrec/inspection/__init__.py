@@ -3,6 +3,11 @@
 from skmmrec._lazy import lazy_names
 
 _NAMES = {
+    "EmbeddingMapDisplay": "._embedding_map",
+    "ExposureCurveDisplay": "._exposure_curve",
+    "LossCurveDisplay": "._loss_curve",
+    "ModalityContributionDisplay": "._contribution_bars",
+    "RankingCurveDisplay": "._ranking_curve",
     "RecommendationGalleryDisplay": "._gallery",
     "modality_contributions": "._contributions",
     "modality_shares": "._contributions",

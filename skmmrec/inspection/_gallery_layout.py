@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
+from skmmrec.inspection._axes import COLORS, INK, MUTED
 from skmmrec.inspection._pictures import is_missing, open_picture
 from skmmrec.inspection._text_fit import fit_text, text_width
 
@@ -26,8 +27,7 @@ _SECTION_GAP = 0.12
 # Height of a line's capitals and ascenders, in font sizes.
 _ASCENT = 0.93
 _PIXELS = 270
-_INK, _MUTED, _BOX = "#1f2430", "#6b7280", "#eceef1"
-_COLORS = ("#4c78a8", "#f2a541", "#5fa777", "#b279a2", "#e45756", "#72b7b2")
+_BOX = "#eceef1"
 
 
 class _Content(Protocol):
@@ -59,7 +59,7 @@ class GalleryLayout:
         self, content: _Content, n_columns: int, colors: list[str] | None
     ) -> None:
         self.content = content
-        self.colors = colors or list(_COLORS)
+        self.colors = colors or list(COLORS)
         self.sections = list(_sections(content))
         self.pictures = [_thumbnails(rows) for _, rows, _ in self.sections]
         self.height = _THUMBNAIL * _aspect(self.pictures)
@@ -116,7 +116,7 @@ class GalleryLayout:
             x = _MARGIN + column * (_THUMBNAIL + _GAP)
             y = self._cell(ax, x, top + row * cell_height, title, pictures[n])
             if notes is not None:
-                self._text(ax, x, y + 0.02, [notes[n]], size=7.5, color=_MUTED)
+                self._text(ax, x, y + 0.02, [notes[n]], size=7.5, color=MUTED)
                 y += _NOTE
             if shares is not None:
                 self._bar(ax, x, y + 0.05, shares.iloc[n].to_numpy())
@@ -150,7 +150,7 @@ class GalleryLayout:
         lines = fit_text(title, 8.5, 72 * (_THUMBNAIL - 0.24), n_lines)
         middle = y + (self.height - len(lines) * _TITLE_LINE) / 2
         centre = x + _THUMBNAIL / 2
-        self._text(ax, centre, middle, lines, size=8.5, color=_MUTED, align="center")
+        self._text(ax, centre, middle, lines, size=8.5, color=MUTED, align="center")
 
     def _bar(self, ax: Axes, x: float, y: float, shares: np.ndarray) -> None:
         from matplotlib.patches import Rectangle
@@ -169,7 +169,7 @@ class GalleryLayout:
 
         x = self.size[0] - _MARGIN
         for n in reversed(range(len(names))):
-            self._text(ax, x, top + 0.03, [names[n]], 8.5, color=_MUTED, align="right")
+            self._text(ax, x, top + 0.03, [names[n]], 8.5, color=MUTED, align="right")
             x -= text_width(names[n], 8.5) / 72 + 0.1
             ax.add_patch(
                 Circle((x, top + 0.1), 0.045, color=self._color(n), linewidth=0)
@@ -186,7 +186,7 @@ class GalleryLayout:
         y: float,
         lines: list[str],
         size: float,
-        color: str = _INK,
+        color: str = INK,
         align: str = "left",
         weight: str = "normal",
     ) -> None:

@@ -40,7 +40,7 @@ def catalog_coverage(recommendations: pd.DataFrame, items: ArrayLike) -> float:
     >>> catalog_coverage(recommendations, [7, 8, 9, 10])
     0.5
     """
-    return float((_exposure(recommendations, items) > 0).mean())
+    return float((count_exposure(recommendations, items) > 0).mean())
 
 
 def gini_exposure(recommendations: pd.DataFrame, items: ArrayLike) -> float:
@@ -73,7 +73,7 @@ def gini_exposure(recommendations: pd.DataFrame, items: ArrayLike) -> float:
     >>> gini_exposure(recommendations, [7, 8, 9, 10])
     0.5833333333333334
     """
-    exposure = np.sort(_exposure(recommendations, items))
+    exposure = np.sort(count_exposure(recommendations, items))
     n, total = len(exposure), exposure.sum()
     if total == 0:
         raise ValueError("recommendations are empty")
@@ -250,7 +250,22 @@ def _unit_rows(vectors: NDArray) -> tuple[NDArray, NDArray[np.bool_]]:
     return np.where(known[:, None], vectors, 0.0) * scale[:, None], known
 
 
-def _exposure(recommendations: pd.DataFrame, items: ArrayLike) -> NDArray[np.int64]:
+def count_exposure(
+    recommendations: pd.DataFrame, items: ArrayLike
+) -> NDArray[np.int64]:
+    """Count how often each item of the catalogue is recommended.
+
+    Parameters
+    ----------
+    recommendations : DataFrame
+        With the column item_id.
+    items : array-like of shape (n_items,)
+        Ids of the whole catalogue.
+
+    Returns
+    -------
+    ndarray of shape (n_items,)
+    """
     catalog = pd.Index(check_ids(items, "items"))
     if catalog.has_duplicates:
         raise ValueError(

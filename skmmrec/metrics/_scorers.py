@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
 
@@ -60,14 +59,8 @@ class RankingScorer(BaseEstimator):
         float or dict of str to float
             Mean over the users with a relevant row; a dict for several metrics.
         """
-        pairs = pd.DataFrame(
-            {USER: user_ids(X, self.user), ITEM: item_ids(X, self.item)}
-        )
-        relevant = pairs[self._is_relevant(y, len(pairs))]
-        if not len(relevant):
-            raise ValueError(
-                f"no row of X is relevant: no y is above {self.relevant_above}"
-            )
+        pairs = read_pairs(X, self.user, self.item)
+        relevant = keep_relevant(pairs, y, self.relevant_above)
         if self.candidates == "rows":
             ranked = _rank_rows(pairs, estimator.predict(X))
         else:
@@ -75,17 +68,6 @@ class RankingScorer(BaseEstimator):
         names = [self.metric] if isinstance(self.metric, str) else list(self.metric)
         means = evaluate_ranking(ranked, relevant, names).mean()
         return float(means.iloc[0]) if isinstance(self.metric, str) else means.to_dict()
-
-    def _is_relevant(self, y: Any, n_rows: int) -> NDArray[np.bool_]:
-        if y is None:
-            return np.ones(n_rows, dtype=bool)
-        strengths = np.asarray(y, dtype=float)
-        if strengths.shape != (n_rows,):
-            raise ValueError(
-                f"y must have shape ({n_rows},) like the rows of X, got "
-                f"{strengths.shape}"
-            )
-        return strengths > self.relevant_above
 
     def _recommend(self, estimator: Any, relevant: pd.DataFrame) -> pd.DataFrame:
         names = [self.metric] if isinstance(self.metric, str) else self.metric
@@ -266,6 +248,61 @@ def find_recommender(estimator: Any) -> Any:
                 "recommender: `recommend` is missing"
             )
     return inner
+
+
+def read_pairs(
+    X: Any, user: str | int | None = None, item: str | int | None = None
+) -> pd.DataFrame:
+    """Read who met what.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like of shape (n_rows, n_columns)
+        Interactions.
+    user, item : str or int, default=None
+        Names or positions of columns.
+
+    Returns
+    -------
+    DataFrame of shape (n_rows, 2)
+        Columns user_id and item_id.
+    """
+    return pd.DataFrame({USER: user_ids(X, user), ITEM: item_ids(X, item)})
+
+
+def keep_relevant(pairs: pd.DataFrame, y: Any, relevant_above: float) -> pd.DataFrame:
+    """Keep the relevant rows.
+
+    Parameters
+    ----------
+    pairs : DataFrame of shape (n_rows, 2)
+        Who met what.
+    y : array-like of shape (n_rows,) or None
+        Strengths; None keeps all rows.
+    relevant_above : float
+        Strengths above it are relevant.
+
+    Returns
+    -------
+    DataFrame of shape (n_relevant, 2)
+
+    Raises
+    ------
+    ValueError
+        If `y` has another shape or no row is relevant.
+    """
+    if y is None:
+        return pairs
+    strengths = np.asarray(y, dtype=float)
+    if strengths.shape != (len(pairs),):
+        raise ValueError(
+            f"y must have shape ({len(pairs)},) like the rows of X, got "
+            f"{strengths.shape}"
+        )
+    relevant = pairs[strengths > relevant_above]
+    if not len(relevant):
+        raise ValueError(f"no row of X is relevant: no y is above {relevant_above}")
+    return relevant
 
 
 def _rank_rows(pairs: pd.DataFrame, predictions: Any) -> pd.DataFrame:

@@ -1,0 +1,56 @@
+"""What the displays share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED = "#1f2430", "#6b7280"
+COLORS = ("#4c78a8", "#f2a541", "#5fa777", "#b279a2", "#e45756", "#72b7b2")
+
+
+def get_axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.2)) -> Axes:
+    """Return the axes to draw on: those given, or new ones.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes or None
+        Where to draw.
+    size : tuple of float
+        Width and height of a new figure in inches.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    _, ax = plt.subplots(figsize=size, layout="constrained")
+    return ax
+
+
+def tidy(ax: Axes, **labels: str) -> Figure:
+    """Remove what does not inform, and set labels.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        What to tidy.
+    **labels : str
+        Arguments of ``Axes.set``.
+
+    Returns
+    -------
+    matplotlib Figure
+        The figure of the axes.
+    """
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(colors=MUTED)
+    ax.set(**labels)
+    figure: Any = ax.figure
+    return figure

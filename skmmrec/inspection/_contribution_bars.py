@@ -1,0 +1,160 @@
+"""Bars of what each modality adds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from skmmrec._ids import ITEM, USER
+from skmmrec.inspection._axes import COLORS, INK, get_axes, tidy
+from skmmrec.inspection._contributions import modality_contributions, modality_shares
+from skmmrec.metrics._scorers import find_recommender
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_ALL = "all users"
+
+
+class ModalityContributionDisplay:
+    """Share of each modality in the scores, one bar per user or group of users.
+
+    It is recommended to use :meth:`from_estimator` to create the display.
+
+    Parameters
+    ----------
+    shares : DataFrame of shape (n_bars, n_modalities)
+        Mean shares, one row per bar, indexed by what the bar is of.
+
+    Attributes
+    ----------
+    bars_ : list of matplotlib BarContainer
+        One per modality.
+    ax_ : matplotlib Axes
+        Axes with the bars.
+    figure_ : matplotlib Figure
+        Figure containing the bars.
+
+    See Also
+    --------
+    modality_contributions : The exact Shapley values behind the shares.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.inspection import ModalityContributionDisplay
+    >>> shares = pd.DataFrame({"text": [0.7, 0.2], "image": [0.3, 0.8]}, ["ann", "bob"])
+    >>> display = ModalityContributionDisplay(shares=shares).plot()
+    >>> [bar.get_label() for bar in display.bars_]
+    ['text', 'image']
+    """
+
+    def __init__(self, *, shares: pd.DataFrame) -> None:
+        self.shares = shares
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        users: ArrayLike | None = None,
+        *,
+        k: int = 10,
+        groups: pd.Series | None = None,
+        ax: Axes | None = None,
+        colors: Iterable[str] | None = None,
+    ) -> ModalityContributionDisplay:
+        """Average the shares over each user's first recommendations.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted `MultimodalFusionRecommender`, or a Pipeline or a search that ends
+            in one.
+        users : array-like of ids, default=None
+            Whose recommendations to explain; one bar each. None for a single bar of all
+            users of ``fit``.
+        k : int, default=10
+            Recommendations of each user.
+        groups : Series, default=None
+            Group of each user, indexed by user id; one bar per group instead.
+        ax : matplotlib Axes, default=None
+            Axes to draw on.
+        colors : iterable of str, default=None
+            Colours of the modalities.
+
+        Returns
+        -------
+        display : ModalityContributionDisplay
+
+        Raises
+        ------
+        ValueError
+            If a user has no group.
+        """
+        recommender = find_recommender(estimator)
+        ranked = recommender.recommend(users, k=k)
+        shares = modality_shares(
+            modality_contributions(recommender, ranked[USER], ranked[ITEM])
+        )
+        bars = _bars_of(ranked[USER], groups, one_bar=users is None)
+        means = shares.groupby(bars.to_numpy(), sort=False).mean()
+        return cls(shares=means).plot(ax, colors=colors)
+
+    def plot(
+        self, ax: Axes | None = None, *, colors: Iterable[str] | None = None
+    ) -> ModalityContributionDisplay:
+        """Draw the bars.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on. None makes a figure.
+        colors : iterable of str, default=None
+            Colours of the modalities.
+
+        Returns
+        -------
+        display : ModalityContributionDisplay
+        """
+        self.ax_ = get_axes(ax, size=(6.4, 1.4 + 0.36 * len(self.shares)))
+        palette = list(colors or COLORS)
+        names = [str(bar) for bar in self.shares.index]
+        left = pd.Series(0.0, self.shares.index)
+        self.bars_ = []
+        for n, (modality, share) in enumerate(self.shares.items()):
+            bar = self.ax_.barh(
+                names,
+                share,
+                left=left,
+                height=0.62,
+                color=palette[n % len(palette)],
+                label=str(modality),
+            )
+            texts = [f"{value:.0%}" if value >= 0.08 else "" for value in share]
+            self.ax_.bar_label(bar, texts, label_type="center", color="white")
+            self.bars_.append(bar)
+            left = left + share
+        self.figure_ = tidy(self.ax_)
+        self.ax_.set(xlim=(0, 1), xticks=[])
+        self.ax_.invert_yaxis()
+        self.ax_.spines[["left", "bottom"]].set_visible(False)
+        self.ax_.tick_params(left=False, labelcolor=INK)
+        self.ax_.legend(
+            frameon=False,
+            ncols=len(self.bars_),
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+        )
+        return self
+
+
+def _bars_of(users: pd.Series, groups: pd.Series | None, *, one_bar: bool) -> pd.Series:
+    if groups is None:
+        return pd.Series(_ALL, users.index) if one_bar else users
+    found = users.map(groups)
+    if found.isna().any():
+        raise ValueError(f"groups has no group for {users[found.isna()].tolist()[0]!r}")
+    return found

@@ -1,0 +1,169 @@
+"""A flat map of item or user vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from skmmrec.inspection._axes import MUTED, get_axes, tidy
+from skmmrec.metrics._scorers import find_recommender
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class EmbeddingMapDisplay:
+    """Vectors of items or users, projected to two dimensions.
+
+    It is recommended to use :meth:`from_estimator` to create the display.
+
+    Parameters
+    ----------
+    points : DataFrame of shape (n, 2)
+        Positions, indexed by id.
+    groups : Series of length n, default=None
+        Group of each point, in the same order.
+    method : str, default=None
+        Name of the projection, for the axes.
+
+    Attributes
+    ----------
+    scatters_ : list of matplotlib PathCollection
+        One per group.
+    ax_ : matplotlib Axes
+        Axes with the map.
+    figure_ : matplotlib Figure
+        Figure containing the map.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.inspection import EmbeddingMapDisplay
+    >>> points = pd.DataFrame([[0.0, 1.0], [1.0, 0.0]], index=["a", "b"])
+    >>> display = EmbeddingMapDisplay(points=points).plot()
+    >>> len(display.scatters_)
+    1
+    """
+
+    def __init__(
+        self,
+        *,
+        points: pd.DataFrame,
+        groups: pd.Series | None = None,
+        method: str | None = None,
+    ) -> None:
+        self.points = points
+        self.groups = groups
+        self.method = method
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        kind: str = "items",
+        groups: pd.Series | None = None,
+        method: str = "pca",
+        random_state: int | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> EmbeddingMapDisplay:
+        """Project the vectors of a fitted recommender.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted recommender with ``item_vectors_`` and ``user_vectors_``, or a
+            Pipeline or a search that ends in one.
+        kind : {"items", "users"}, default="items"
+            Whose vectors.
+        groups : Series, default=None
+            Group of each id, such as a genre, shown by colour; ids without one are
+            left out.
+        method : {"pca", "umap"}, default="pca"
+            Principal components, or UMAP of cosine distances, which needs the package
+            umap-learn.
+        random_state : int or None, default=None
+            Seed of UMAP.
+        ax : matplotlib Axes, default=None
+            Axes to draw on.
+        **kwargs : object
+            Passed on to matplotlib's ``scatter``.
+
+        Returns
+        -------
+        display : EmbeddingMapDisplay
+
+        Raises
+        ------
+        ValueError
+            If `kind` or `method` is unknown, or no id has a group.
+        ImportError
+            If umap-learn is needed and not installed.
+        """
+        if kind not in ("items", "users"):
+            raise ValueError(f"kind must be 'items' or 'users', got {kind!r}")
+        vectors = getattr(find_recommender(estimator), f"{kind[:-1]}_vectors_")
+        found = None if groups is None else groups.reindex(vectors.index).dropna()
+        if found is not None:
+            vectors = vectors.loc[found.index]
+        if len(vectors) < 2:
+            raise ValueError(f"a map needs at least 2 {kind} that have a group")
+        flat = _project(vectors.to_numpy(), method, random_state)
+        points = pd.DataFrame(flat, vectors.index)
+        return cls(points=points, groups=found, method=method).plot(ax, **kwargs)
+
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> EmbeddingMapDisplay:
+        """Draw the map.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on. None makes a figure.
+        **kwargs : object
+            Passed on to matplotlib's ``scatter``.
+
+        Returns
+        -------
+        display : EmbeddingMapDisplay
+        """
+        self.ax_ = get_axes(ax, size=(6.0, 5.2))
+        style = {"s": 14, "alpha": 0.8, "linewidths": 0} | kwargs
+        self.scatters_ = [
+            self.ax_.scatter(rows.iloc[:, 0], rows.iloc[:, 1], label=label, **style)
+            for label, rows in self._parts()
+        ]
+        labels = {"pca": "Component", "umap": "UMAP"}
+        axis = labels.get(str(self.method), "Dimension")
+        self.figure_ = tidy(self.ax_, xlabel=f"{axis} 1", ylabel=f"{axis} 2")
+        self.ax_.set(xticks=[], yticks=[])
+        self.ax_.spines[:].set_color(MUTED)
+        if self.groups is not None:
+            self.ax_.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+        return self
+
+    def _parts(self) -> list[tuple[str | None, pd.DataFrame]]:
+        if self.groups is None:
+            return [(None, self.points)]
+        grouped = self.points.groupby(self.groups.to_numpy(), observed=True)
+        return [(str(label), rows) for label, rows in grouped]
+
+
+def _project(vectors: NDArray, method: str, random_state: int | None) -> NDArray:
+    if method == "pca":
+        n_components = min(2, *vectors.shape)
+        flat = PCA(n_components, svd_solver="full").fit_transform(vectors)
+        return np.pad(flat, ((0, 0), (0, 2 - n_components)))
+    if method != "umap":
+        raise ValueError(f"method must be 'pca' or 'umap', got {method!r}")
+    try:
+        from umap import UMAP
+    except ImportError as error:
+        raise ImportError(
+            "method='umap' needs umap-learn: pip install umap-learn"
+        ) from error
+    return UMAP(metric="cosine", random_state=random_state).fit_transform(vectors)

@@ -1,0 +1,57 @@
+"""Shapley values add up, and find the truth where it is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skmmrec.inspection import modality_contributions, modality_shares
+
+MODALITIES = ["text", "image", "audio"]
+
+
+def test_contributions_add_up_to_the_score(fitted, truth):
+    pairs = truth.interactions[["user_id", "item_id"]].head(400)
+    table = modality_contributions(fitted, pairs.user_id, pairs.item_id)
+    assert list(table) == ["user_id", "item_id", "interactions", *MODALITIES]
+    total = table[["interactions", *MODALITIES]].sum(axis=1)
+    np.testing.assert_allclose(total, fitted.predict(pairs), atol=1e-5)
+
+
+def test_a_missing_modality_contributes_nothing(fitted, truth):
+    silent = truth.item_table.item_id[0]
+    table = modality_contributions(fitted, truth.users.user_id[:5], [silent] * 5)
+    assert table.audio.eq(0).all()
+    assert table.text.ne(0).all()
+
+
+def test_users_get_most_from_the_modality_they_lean_on(fitted, truth):
+    """The truth is known: sound lovers are explained by sound, and so on."""
+    ranked = fitted.recommend(k=10)
+    table = modality_contributions(fitted, ranked.user_id, ranked.item_id)
+    leans = truth.users.set_index("user_id").loc[ranked.user_id]
+    for values in (table[MODALITIES], modality_shares(table)):
+        means = values.groupby(leans.idxmax(axis=1).to_numpy()).mean()
+        for modality in MODALITIES:
+            assert means.loc[modality].idxmax() == modality
+            correlation = np.corrcoef(values[modality], leans[modality])[0, 1]
+            assert correlation > 0.3
+
+
+def test_shares_sum_to_one_or_are_zero():
+    table = pd.DataFrame(
+        {
+            "user_id": [1, 1],
+            "item_id": [1, 2],
+            "interactions": [1.0, 1.0],
+            "text": [0.3, 0.0],
+            "image": [-0.1, 0.0],
+        }
+    )
+    np.testing.assert_allclose(modality_shares(table).sum(axis=1), [1.0, 0.0])
+
+
+def test_bad_pairs_are_named(fitted):
+    with pytest.raises(ValueError, match="users has 1 entries, items 2"):
+        modality_contributions(fitted, ["user-0001"], ["item-0001", "item-0002"])
+    with pytest.raises(ValueError, match="'item-9999'"):
+        modality_contributions(fitted, ["user-0001"], ["item-9999"])

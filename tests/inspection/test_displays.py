@@ -1,0 +1,159 @@
+"""Displays draw the numbers that they say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.pipeline import make_pipeline
+
+from skmmrec.inspection import (
+    EmbeddingMapDisplay,
+    ExposureCurveDisplay,
+    LossCurveDisplay,
+    ModalityContributionDisplay,
+    RankingCurveDisplay,
+    modality_contributions,
+    modality_shares,
+)
+from skmmrec.metrics import catalog_coverage, evaluate_ranking, gini_exposure
+from skmmrec.recommender import PopularityRecommender
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("agg")
+plt = pytest.importorskip("matplotlib.pyplot")
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+def test_ranking_curve(fitted, truth):
+    held_out = pd.DataFrame({"user_id": truth.users.user_id[:60]})
+    held_out["item_id"] = truth.item_table.item_id[:60]
+    display = RankingCurveDisplay.from_estimator(
+        make_pipeline(fitted), held_out, metric="recall", ks=[5, 1], random_state=0
+    )
+    ranked = fitted.recommend(held_out.user_id, k=5)
+    expected = evaluate_ranking(ranked, held_out, ["recall@1", "recall@5"]).mean()
+    assert display.line_.get_xdata().tolist() == [1, 5]
+    np.testing.assert_allclose(display.line_.get_ydata(), expected)
+    assert (display.values.low <= display.values["mean"]).all()
+    assert display.ax_.get_ylabel() == "recall@k"
+    assert display.line_.get_label() == "MultimodalFusionRecommender"
+    other = PopularityRecommender().fit(truth.interactions[["user_id", "item_id"]])
+    second = RankingCurveDisplay.from_estimator(
+        other, held_out, metric="recall", ks=[1, 5], ax=display.ax_, color="red"
+    )
+    assert second.figure_ is display.figure_
+    assert second.line_.get_color() == "red"
+    assert second.line_.get_label() == "PopularityRecommender"
+
+
+def test_ranking_curve_takes_only_relevant_rows(fitted, truth):
+    held_out = truth.interactions.tail(40)
+    liked = held_out[held_out.rating > 3]
+    columns = ["user_id", "item_id"]
+    some = RankingCurveDisplay.from_estimator(
+        fitted, held_out[columns], held_out.rating, relevant_above=3, ks=[5]
+    )
+    same = RankingCurveDisplay.from_estimator(fitted, liked[columns], ks=[5])
+    assert some.values["mean"].tolist() == same.values["mean"].tolist()
+
+
+def test_exposure_curve(fitted):
+    display = ExposureCurveDisplay.from_estimator(fitted, k=5)
+    ranked = fitted.recommend(k=5)
+    assert display.gini == gini_exposure(ranked, fitted.item_index_)
+    coverage = catalog_coverage(ranked, fitted.item_index_)
+    assert f"coverage {coverage:.0%}" in display.line_.get_label()
+    y = display.line_.get_ydata()
+    assert (y[0], y[-1]) == (0, 1)
+    assert (np.diff(y, 2) >= -1e-12).all()
+    assert np.trapezoid(y, display.line_.get_xdata()) == pytest.approx(
+        (1 - display.gini) / 2, abs=1 / len(y)
+    )
+
+
+def test_loss_curve(fitted):
+    display = LossCurveDisplay.from_estimator(fitted, name="gated")
+    assert display.line_.get_ydata().tolist() == fitted.loss_curve_
+    assert display.line_.get_xdata()[0] == 1
+    with pytest.raises(AttributeError, match="loss_curve_"):
+        LossCurveDisplay.from_estimator(PopularityRecommender())
+
+
+def test_contribution_bars_of_users(fitted):
+    users = fitted.user_index_[:3]
+    display = ModalityContributionDisplay.from_estimator(fitted, users, k=4)
+    ranked = fitted.recommend(users, k=4)
+    shares = modality_shares(
+        modality_contributions(fitted, ranked.user_id, ranked.item_id)
+    )
+    assert display.shares.index.tolist() == users.tolist()
+    np.testing.assert_allclose(
+        display.shares.loc[users[1]], shares[ranked.user_id == users[1]].mean()
+    )
+    ends = sum(np.array([p.get_width() for p in bar]) for bar in display.bars_)
+    np.testing.assert_allclose(ends, 1)
+
+
+def test_contribution_bars_of_groups_and_of_all(fitted, truth):
+    whole = ModalityContributionDisplay.from_estimator(fitted, k=3)
+    assert whole.shares.index.tolist() == ["all users"]
+    groups = truth.users.set_index("user_id").idxmax(axis=1)
+    display = ModalityContributionDisplay.from_estimator(fitted, k=3, groups=groups)
+    assert set(display.shares.index) == {"text", "image", "audio"}
+    with pytest.raises(ValueError, match="no group for 'user-0002'"):
+        ModalityContributionDisplay.from_estimator(fitted, groups=groups.head(1))
+
+
+def test_embedding_map_keeps_the_distances_it_can(fitted, truth):
+    groups = truth.item_attributes.theme.head(100)
+    display = EmbeddingMapDisplay.from_estimator(fitted, groups=groups)
+    assert display.points.shape == (100, 2)
+    assert len(display.scatters_) == groups.nunique()
+    drawn = sum(len(s.get_offsets()) for s in display.scatters_)
+    assert drawn == 100
+    vectors = fitted.item_vectors_.loc[groups.index].to_numpy()
+    centred = vectors - vectors.mean(axis=0)
+    largest = np.linalg.svd(centred, compute_uv=False)[:2]
+    np.testing.assert_allclose(
+        np.linalg.norm(display.points, axis=0), largest, rtol=1e-4
+    )
+
+
+def test_embedding_map_of_users(fitted):
+    display = EmbeddingMapDisplay.from_estimator(fitted, kind="users", s=5)
+    assert len(display.points) == len(fitted.user_index_)
+    assert display.ax_.get_legend() is None
+
+
+def test_bad_maps_are_named(fitted):
+    with pytest.raises(ValueError, match="kind must be"):
+        EmbeddingMapDisplay.from_estimator(fitted, kind="words")
+    with pytest.raises(ValueError, match="method must be"):
+        EmbeddingMapDisplay.from_estimator(fitted, method="tsne")
+    with pytest.raises(ValueError, match="at least 2 items that have a group"):
+        EmbeddingMapDisplay.from_estimator(fitted, groups=pd.Series({"nothing": 1}))
+
+
+def test_umap_names_its_package_where_it_is_absent(fitted, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "umap", None)
+    with pytest.raises(ImportError, match="pip install umap-learn"):
+        EmbeddingMapDisplay.from_estimator(fitted, method="umap")
+
+
+def test_displays_draw_on_given_axes(fitted):
+    figure, axes = plt.subplots(1, 4)
+    makers = [
+        lambda ax: LossCurveDisplay.from_estimator(fitted, ax=ax),
+        lambda ax: ExposureCurveDisplay.from_estimator(fitted, ax=ax),
+        lambda ax: ModalityContributionDisplay.from_estimator(fitted, ax=ax),
+        lambda ax: EmbeddingMapDisplay.from_estimator(fitted, ax=ax),
+    ]
+    for make, ax in zip(makers, axes, strict=True):
+        display = make(ax)
+        assert display.ax_ is ax
+        assert display.figure_ is figure
+    assert plt.get_fignums() == [figure.number]
