@@ -18,7 +18,7 @@ from skmmrec._ids import ITEM, USER
 from ._definitions import ITEM_VIEW, SEEN, USER_VIEW
 from ._encoding import entity_keys, pack_ids, unpack
 from ._reader import checked_ids
-from ._repo import exact_store, open_store, parquet_path
+from ._repo import exact_store, feature_view, open_store, parquet_path
 from ._snapshot import LOCK_TIMEOUT, discard_staged, sole_publisher
 from ._tables import chunks, quote, transaction
 
@@ -52,8 +52,8 @@ def delete_ids(
     """
     store = open_store(store)
     gone = {
-        USER: checked_ids(store.get_feature_view(USER_VIEW), users),
-        ITEM: checked_ids(store.get_feature_view(ITEM_VIEW), items),
+        USER: checked_ids(feature_view(store, USER_VIEW), users),
+        ITEM: checked_ids(feature_view(store, ITEM_VIEW), items),
     }
     online = exact_store(store)
     conn = online.connect(store.config)
@@ -64,7 +64,7 @@ def delete_ids(
             for join_key in set(view.join_keys) & set(gone):
                 _delete_online(conn, name, join_key, gone[join_key])
                 _delete_offline(parquet_path(store, view), join_key, gone[join_key])
-        users_view = store.get_feature_view(USER_VIEW)
+        users_view = feature_view(store, USER_VIEW)
         _forget_online(conn, online.table_name(store.config, users_view), gone[ITEM])
         _forget_offline(parquet_path(store, users_view), gone[ITEM])
 

@@ -25,9 +25,13 @@ from feast.value_type import ValueType
 _FLOAT = np.dtype("<f4")
 
 
+_STRING, _INT64 = ValueType.STRING.value, ValueType.INT64.value
+_INT64_HEAD = struct.pack("<II", _INT64, 8)
+
+
 def _key_prefix(join_key: str) -> bytes:
     name = join_key.encode()
-    return struct.pack("<III", 1, ValueType.STRING.value, len(name)) + name
+    return struct.pack("<III", 1, _STRING, len(name)) + name
 
 
 def entity_keys(join_key: str, ids: Iterable[Any]) -> list[bytes]:
@@ -50,8 +54,8 @@ def entity_keys(join_key: str, ids: Iterable[Any]) -> list[bytes]:
 def _key_value(value: Any) -> bytes:
     if isinstance(value, str):
         text = value.encode()
-        return struct.pack("<II", ValueType.STRING.value, len(text)) + text
-    return struct.pack("<IIq", ValueType.INT64.value, 8, value)
+        return struct.pack("<II", _STRING, len(text)) + text
+    return _INT64_HEAD + value.to_bytes(8, "little", signed=True)
 
 
 def key_ids(join_key: str, keys: Sequence[bytes]) -> np.ndarray:
@@ -59,7 +63,7 @@ def key_ids(join_key: str, keys: Sequence[bytes]) -> np.ndarray:
     start = len(_key_prefix(join_key))
     if not keys:
         return np.empty(0, dtype=object)
-    if struct.unpack_from("<I", keys[0], start)[0] == ValueType.INT64.value:
+    if struct.unpack_from("<I", keys[0], start)[0] == _INT64:
         return np.frombuffer(b"".join(key[-8:] for key in keys), dtype="<i8")
     return np.array([key[start + 8 :].decode() for key in keys], dtype=object)
 
@@ -114,8 +118,8 @@ def unpack_vectors(values: Sequence[bytes]) -> np.ndarray:
                 f"the stored vectors differ in length: "
                 f"{dim} and {vector_length(value)} numbers"
             )
-    body = b"".join(value[len(header) :] for value in values)
-    return np.frombuffer(body, dtype=_FLOAT).reshape(len(values), dim)
+    rows = np.frombuffer(b"".join(values), dtype=np.uint8).reshape(-1, size)
+    return np.ascontiguousarray(rows[:, len(header) :]).view(_FLOAT)
 
 
 def vector_length(value: bytes) -> int:

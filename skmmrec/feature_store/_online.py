@@ -23,7 +23,7 @@ from ._definitions import (
 )
 from ._encoding import unpack, unpack_vectors
 from ._reader import checked_ids, read_features
-from ._repo import exact_store, open_store
+from ._repo import exact_store, feature_view, open_store
 from ._search import VectorTable, nearest
 from ._sqlite import fresh
 
@@ -108,7 +108,7 @@ class OnlineRecommender:
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        view = self.store.get_feature_view(USER_VIEW)
+        view = feature_view(self.store, USER_VIEW)
         ids = checked_ids(view, users)
         items, found = self._consistent(ids)
         parts = [
@@ -118,10 +118,10 @@ class OnlineRecommender:
         return pd.concat(parts, ignore_index=True) if parts else _frame([], items, [])
 
     def _fresh(self, items: VectorTable) -> np.ndarray | None:
-        return fresh(items, self.store.get_feature_view(ITEM_VIEW))
+        return fresh(items, feature_view(self.store, ITEM_VIEW))
 
     def _items(self) -> VectorTable:
-        view = self.store.get_feature_view(ITEM_VIEW)
+        view = feature_view(self.store, ITEM_VIEW)
         return self._online.vectors(self.store.config, view, ITEM_VECTOR, ITEM_VERSION)
 
     def _consistent(self, ids: list[Any]) -> tuple[VectorTable, dict[Any, _User]]:
@@ -135,7 +135,7 @@ class OnlineRecommender:
         return items, _users_of(ids, rows, items.version)
 
     def _user_rows(self, ids: list[Any]) -> list[dict[str, bytes]]:
-        view = self.store.get_feature_view(USER_VIEW)
+        view = feature_view(self.store, USER_VIEW)
         features = [USER_VECTOR, USER_VERSION, SEEN]
         return read_features(self.store, view, ids, features)
 

@@ -17,7 +17,15 @@ from ._batch import Batch, serving_batches
 from ._definitions import ITEM_VIEW, USER_VIEW, embedding_definitions
 from ._encoding import entity_key_proto
 from ._offline import append_parquet
-from ._repo import DATA, exact_store, open_store, parquet_path, write_settings
+from ._repo import (
+    DATA,
+    apply,
+    exact_store,
+    feature_view,
+    open_store,
+    parquet_path,
+    write_settings,
+)
 from ._snapshot import (
     LOCK_TIMEOUT,
     Snapshot,
@@ -128,7 +136,7 @@ def _write_exact(
     progress: bool,
 ) -> datetime:
     config, online = store.config, exact_store(store)
-    names = [online.table_name(config, store.get_feature_view(b.view)) for b in batches]
+    names = [online.table_name(config, feature_view(store, b.view)) for b in batches]
     conn = online.connect(config)
     with sole_publisher(online.db_path(config), LOCK_TIMEOUT):
         snapshot = _begin(conn, store.project, names, batches, timestamp)
@@ -181,7 +189,7 @@ def _write_any(
 ) -> datetime:
     when = timestamp or datetime.now(UTC)
     for batch in batches:
-        view = store.get_feature_view(batch.view)
+        view = feature_view(store, batch.view)
         with _bar(batch, progress) as advance:
             for rows in chunks(range(len(batch.ids)), chunk_size):
                 keys = [entity_key_proto(batch.join_key, batch.ids[r]) for r in rows]
@@ -203,7 +211,7 @@ def _append_offline(
     chunk_size: int,
 ) -> None:
     for batch in batches:
-        path = parquet_path(store, store.get_feature_view(batch.view))
+        path = parquet_path(store, feature_view(store, batch.view))
         parts = (
             batch.arrow(rows[0], rows[-1] + 1, when)
             for rows in chunks(range(len(batch.ids)), chunk_size)
@@ -229,7 +237,7 @@ def _ensure_definitions(store: FeatureStore, settings: _Settings) -> None:
 
 def _registered(store: FeatureStore) -> _Settings | None:
     try:
-        views = [store.get_feature_view(name) for name in (USER_VIEW, ITEM_VIEW)]
+        views = [feature_view(store, name) for name in (USER_VIEW, ITEM_VIEW)]
     except FeatureViewNotFoundException:
         return None
     types = [
@@ -241,12 +249,12 @@ def _registered(store: FeatureStore) -> _Settings | None:
 
 def _apply(store: FeatureStore, settings: _Settings) -> None:
     data = Path(store.repo_path).resolve() / DATA
-    store.apply(list(embedding_definitions(**asdict(settings), data=data)))
+    apply(store, list(embedding_definitions(**asdict(settings), data=data)))
 
 
 def _holds_rows(store: FeatureStore) -> bool:
     return any(
-        parquet_path(store, store.get_feature_view(name)).exists()
+        parquet_path(store, feature_view(store, name)).exists()
         for name in (USER_VIEW, ITEM_VIEW)
     )
 

@@ -14,7 +14,7 @@ from skmmrec._ids import check_ids
 from ._batch import id_type_of
 from ._definitions import ITEM_VECTOR, ITEM_VIEW, USER_VECTOR, USER_VIEW
 from ._encoding import entity_key_proto, entity_keys, unpack_vectors
-from ._repo import open_store
+from ._repo import feature_view, open_store
 from ._sqlite import ExactSqliteOnlineStore
 
 _VECTORS = {"user": (USER_VIEW, USER_VECTOR), "item": (ITEM_VIEW, ITEM_VECTOR)}
@@ -50,14 +50,27 @@ def read_vectors(
         raise ValueError(f"entity must be 'user' or 'item', got {entity!r}")
     store = open_store(store)
     view_name, feature = _VECTORS[entity]
-    view = store.get_feature_view(view_name)
-    rows = read_features(store, view, checked_ids(view, ids), [feature])
-    found = np.array([feature in row for row in rows], dtype=bool)
-    stored = unpack_vectors([row[feature] for row in rows if feature in row])
+    view = feature_view(store, view_name)
+    values = _read_column(store, view, checked_ids(view, ids), feature)
+    found = np.array([value is not None for value in values], dtype=bool)
+    stored = unpack_vectors([value for value in values if value is not None])
+    if found.all() and len(found):
+        return stored, found
     dim = stored.shape[1] or vector_length(view, feature)
-    vectors = np.full((len(rows), dim), np.nan, dtype=np.float32)
+    vectors = np.full((len(values), dim), np.nan, dtype=np.float32)
     vectors[found] = stored.reshape(-1, dim)
     return vectors, found
+
+
+def _read_column(
+    store: FeatureStore, view: FeatureView, ids: Sequence[Any], feature: str
+) -> list[bytes | None]:
+    online = store.provider.online_store
+    if isinstance(online, ExactSqliteOnlineStore):
+        keys = entity_keys(view.join_keys[0], ids)
+        column = online.read_column(store.config, view, keys, feature)
+        return [column.get(key) for key in keys]
+    return [row.get(feature) for row in read_features(store, view, ids, [feature])]
 
 
 def checked_ids(view: FeatureView, ids: Any) -> list[Any]:

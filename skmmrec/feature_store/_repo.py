@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from feast import FeatureStore, FeatureView
 
@@ -13,6 +15,10 @@ from ._sqlite import TYPE, ExactSqliteOnlineStore
 
 DATA = "data"
 SETTINGS = "embeddings.json"
+
+_VIEW_SECONDS = 1.0
+_VIEWS: WeakKeyDictionary[FeatureStore, dict[str, tuple[float, FeatureView]]]
+_VIEWS = WeakKeyDictionary()
 
 
 def open_store(repo: FeatureStore | str | Path) -> FeatureStore:
@@ -38,6 +44,25 @@ def open_store(repo: FeatureStore | str | Path) -> FeatureStore:
     if not (path / "feature_store.yaml").is_file():
         raise FileNotFoundError(f"no feature_store.yaml in {path}")
     return FeatureStore(repo_path=str(path))
+
+
+def feature_view(store: FeatureStore, name: str) -> FeatureView:
+    """Return a registered feature view, at most a second old.
+
+    Feast parses the registry each time, which takes longer than reading vectors.
+    """
+    views = _VIEWS.setdefault(store, {})
+    until, view = views.get(name, (0.0, None))
+    if view is None or time.monotonic() > until:
+        view = store.get_feature_view(name)
+        views[name] = time.monotonic() + _VIEW_SECONDS, view
+    return view
+
+
+def apply(store: FeatureStore, objects: list[Any]) -> None:
+    """Register definitions and forget the feature views known so far."""
+    store.apply(objects)
+    _VIEWS.pop(store, None)
 
 
 def exact_store(store: FeatureStore) -> ExactSqliteOnlineStore:

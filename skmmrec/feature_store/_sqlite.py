@@ -29,6 +29,7 @@ from ._tables import (
     open_database,
     prepare_table,
     quote,
+    select_column,
     select_values,
     to_us,
     transaction,
@@ -200,6 +201,14 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
         conn, name = self.connect(config), self.table_name(config, view)
         prepare_table(conn, name)
         return select_values(conn, name, keys, features, oldest_us(view))
+
+    def read_column(
+        self, config: RepoConfig, view: FeatureView, keys: Sequence[bytes], feature: str
+    ) -> dict[bytes, bytes]:
+        """Return serialized values of one feature, by key."""
+        conn, name = self.connect(config), self.table_name(config, view)
+        prepare_table(conn, name)
+        return select_column(conn, name, keys, feature, oldest_us(view))
 
     def keys(self, config: RepoConfig, view: FeatureView) -> list[bytes]:
         """Return the serialized keys of all stored entities."""

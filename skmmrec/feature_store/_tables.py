@@ -149,6 +149,28 @@ def select_values(
     return found
 
 
+def select_column(
+    conn: sqlite3.Connection,
+    name: str,
+    keys: Sequence[bytes],
+    feature: str,
+    oldest_us: int | None,
+) -> dict[bytes, bytes]:
+    """Return serialized values of one feature, by key."""
+    where, arguments = _conditions([feature], oldest_us)
+    found: dict[bytes, bytes] = {}
+    for chunk in chunks(keys, _KEYS_PER_QUERY):
+        marks = ",".join("?" * len(chunk))
+        found.update(
+            conn.execute(
+                f"SELECT entity_key, value FROM {quote(name)} "
+                f"WHERE entity_key IN ({marks}) {where}",
+                (*chunk, *arguments),
+            )
+        )
+    return found
+
+
 def _conditions(
     features: Sequence[str] | None, oldest_us: int | None
 ) -> tuple[str, list[Any]]:

@@ -11,7 +11,7 @@ from feast import FeatureStore
 from ._batch import Batch, serving_batches
 from ._encoding import key_ids
 from ._reader import read_features
-from ._repo import exact_store, open_store
+from ._repo import exact_store, feature_view, open_store
 from ._tables import chunks
 
 _CHUNK = 5000
@@ -82,7 +82,7 @@ def _compare(
     missing: list[tuple[str, Any]],
     changed: list[tuple[str, Any]],
 ) -> None:
-    view = store.get_feature_view(batch.view)
+    view = feature_view(store, batch.view)
     expected = batch.serialized(start, stop)
     ids = batch.ids[start:stop]
     served = read_features(store, view, ids, list(expected[0]))
@@ -95,6 +95,6 @@ def _compare(
 
 def _others(store: FeatureStore, batch: Batch) -> list[Any]:
     """Return ids that only the store has."""
-    view = store.get_feature_view(batch.view)
+    view = feature_view(store, batch.view)
     keys = exact_store(store).keys(store.config, view)
     return np.setdiff1d(key_ids(batch.join_key, keys), batch.ids).tolist()
