@@ -9,8 +9,10 @@ _NAMES = {
     "ModalityContributionDisplay": "._contribution_bars",
     "RankingCurveDisplay": "._ranking_curve",
     "RecommendationGalleryDisplay": "._gallery",
+    "explain": "._explanations",
     "modality_contributions": "._contributions",
     "modality_shares": "._contributions",
+    "nearest_in_history": "._explanations",
 }
 __all__ = sorted(_NAMES)
 __getattr__, __dir__ = lazy_names(__name__, _NAMES)

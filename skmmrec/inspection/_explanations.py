@@ -1,0 +1,214 @@
+"""Why an item was recommended, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from skmmrec._ids import ITEM, USER, check_ids
+from skmmrec.inspection._contributions import (
+    BASE,
+    modality_contributions,
+    modality_shares,
+)
+
+if TYPE_CHECKING:
+    from skmmrec.recommender import MultimodalFusionRecommender
+
+_PHRASES = {
+    "text": "words are like those of",
+    "image": "picture is like that of",
+    "audio": "sound is like that of",
+}
+
+
+def nearest_in_history(
+    recommender: MultimodalFusionRecommender, users: Any, items: Any
+) -> pd.DataFrame:
+    """Find, for each modality, the item of the user's history that is most alike.
+
+    Parameters
+    ----------
+    recommender : MultimodalFusionRecommender
+        Fitted.
+    users, items : array-like of shape (n,)
+        The pairs.
+
+    Returns
+    -------
+    DataFrame of shape (n * n_modalities, 5)
+        Columns user_id, item_id, modality, nearest (an item id, or None where the item
+        or the whole history lacks the modality) and similarity (cosine of the centred
+        content vectors, float64; NaN where there is none), pair after pair. The item
+        itself does not count.
+
+    Raises
+    ------
+    ValueError
+        For an unknown item, or `users` and `items` of different lengths.
+    """
+    check_is_fitted(recommender)
+    users, items = check_ids(users, USER), check_ids(items, ITEM)
+    if len(users) != len(items):
+        raise ValueError(f"users has {len(users)} entries, items {len(items)}")
+    columns = recommender.item_index_.get_indexer(items)
+    if (columns < 0).any():
+        raise ValueError(f"unknown {ITEM}: {items[columns < 0].tolist()[0]!r}")
+    rows = recommender.user_index_.get_indexer(users)
+    found = {
+        modality: _nearest(recommender, modality, rows, columns)
+        for modality in recommender.content_.modalities
+    }
+    return _long_table(recommender, users, items, found)
+
+
+def explain(
+    recommender: MultimodalFusionRecommender,
+    recommendations: pd.DataFrame,
+    titles: pd.Series | None = None,
+) -> pd.DataFrame:
+    """Say in one sentence why each item was recommended.
+
+    The sentence names the modality that adds most to the score and the item of the
+    user's history that is most alike in it.
+
+    Parameters
+    ----------
+    recommender : MultimodalFusionRecommender
+        Fitted.
+    recommendations : DataFrame
+        As `recommend` gives it, with the columns user_id and item_id.
+    titles : Series, default=None
+        What to call the items, indexed by item id; None for their ids.
+
+    Returns
+    -------
+    DataFrame
+        `recommendations` with the columns of the modalities' shares and ``reason``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown item.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec import ItemCatalog, MultimodalFusionRecommender
+    >>> from skmmrec.inspection import explain
+    >>> items = pd.DataFrame(
+    ...     {"item_id": ["a", "b", "c", "d"], "image__0": [1.0, 0.9, 0.1, 0.0],
+    ...      "image__1": [0.1, 0.0, 1.0, 0.9]}
+    ... )
+    >>> X = pd.DataFrame({"user_id": [1, 1, 2, 2, 3], "item_id": list("abcda")})
+    >>> rec = MultimodalFusionRecommender(ItemCatalog(items), random_state=0).fit(X)
+    >>> explain(rec, rec.recommend([3], k=1)).reason[0]
+    'Its picture is like that of a, which you liked (100% of what the content adds).'
+    """
+    users, items = recommendations[USER], recommendations[ITEM]
+    contributions = modality_contributions(recommender, users, items)
+    added = contributions.drop(columns=[USER, ITEM, BASE])
+    shares = modality_shares(contributions).set_index(recommendations.index)
+    nearest = nearest_in_history(recommender, users, items).nearest.to_numpy()
+    nearest = nearest.reshape(len(items), added.shape[1])
+    reasons = [
+        _reason(row, list(added), shares.iloc[n], nearest[n], titles)
+        for n, row in enumerate(added.to_numpy())
+    ]
+    otherwise = _without_content(recommender, users)
+    said = [reason or other for reason, other in zip(reasons, otherwise, strict=True)]
+    return recommendations.join(shares).assign(reason=said)
+
+
+def _reason(
+    added: NDArray,
+    modalities: list[str],
+    shares: pd.Series,
+    nearest: NDArray,
+    titles: pd.Series | None,
+) -> str | None:
+    """Name the modality that adds most, of those in which the user met something."""
+    strongest = np.argsort(-added)
+    usable = [m for m in strongest if added[m] > 0 and nearest[m] is not None]
+    if not usable:
+        return None
+    name = modalities[usable[0]]
+    phrase = _PHRASES.get(name, f"{name} is like that of")
+    return (
+        f"Its {phrase} {_title(nearest[usable[0]], titles)}, which you liked "
+        f"({shares[name]:.0%} of what the content adds)."
+    )
+
+
+def _without_content(
+    recommender: MultimodalFusionRecommender, users: pd.Series
+) -> NDArray:
+    """What to say where no modality speaks for the item."""
+    rows = recommender.user_index_.get_indexer(users)
+    known = np.append(recommender.history_.lengths, 0)[rows] > 0
+    return np.where(
+        known, "People with likes like yours chose it.", "Many others chose it."
+    )
+
+
+def _title(item: Any, titles: pd.Series | None) -> str:
+    title = None if titles is None else titles.get(item)
+    return str(item) if title is None or pd.isna(title) else f"“{title}”"
+
+
+def _nearest(
+    recommender: MultimodalFusionRecommender,
+    modality: str,
+    rows: NDArray,
+    columns: NDArray,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Position (-1 for none) and similarity of the likest item met, user by user."""
+    content = recommender.content_
+    present = content.mask[:, content.modalities.index(modality)]
+    units = _unit_rows(content.values[modality])
+    nearest = np.full(len(rows), -1)
+    similarity = np.full(len(rows), np.nan)
+    for user in np.unique(rows[rows >= 0]):
+        met = recommender.history_.of(user)
+        met = met[present[met]]
+        pairs = np.flatnonzero((rows == user) & present[columns])
+        if not len(met) or not len(pairs):
+            continue
+        cosines = units[columns[pairs]] @ units[met].T
+        cosines[columns[pairs, None] == met] = -np.inf
+        best = cosines.argmax(axis=1)
+        value = cosines[np.arange(len(pairs)), best]
+        known = np.isfinite(value)
+        nearest[pairs[known]] = met[best[known]]
+        similarity[pairs[known]] = value[known]
+    return nearest, similarity
+
+
+def _long_table(
+    recommender: MultimodalFusionRecommender,
+    users: NDArray,
+    items: NDArray,
+    found: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]],
+) -> pd.DataFrame:
+    """One row per pair and modality, pair after pair."""
+    m = len(found)
+    positions = np.stack([n for n, _ in found.values()], axis=1).ravel()
+    ids = recommender.item_index_.to_numpy().astype(object)
+    return pd.DataFrame(
+        {
+            USER: np.repeat(users, m),
+            ITEM: np.repeat(items, m),
+            "modality": np.tile(list(found), len(users)),
+            "nearest": pd.Series(np.where(positions < 0, None, ids[positions])),
+            "similarity": np.stack([s for _, s in found.values()], axis=1).ravel(),
+        }
+    )
+
+
+def _unit_rows(vectors: NDArray) -> NDArray[np.float64]:
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    return vectors / np.maximum(lengths, np.finfo(np.float32).tiny)

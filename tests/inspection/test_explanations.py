@@ -1,0 +1,74 @@
+"""Sentences name the modality and the item that they should."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics.pairwise import cosine_similarity
+
+from skmmrec.inspection import explain, modality_contributions, nearest_in_history
+
+
+def test_nearest_items_match_a_plain_search(fitted):
+    ranked = fitted.recommend(fitted.user_index_[:6], k=3)
+    table = nearest_in_history(fitted, ranked.user_id, ranked.item_id)
+    assert len(table) == len(ranked) * 3
+    content, index = fitted.content_, fitted.item_index_
+    for row in table.itertuples():
+        if row.nearest is None:
+            continue
+        vectors = content.values[row.modality]
+        met = fitted.history_.of(fitted.user_index_.get_loc(row.user_id))
+        met = met[content.mask[met, content.modalities.index(row.modality)]]
+        target = vectors[[index.get_loc(row.item_id)]]
+        similarities = cosine_similarity(target, vectors[met])[0]
+        assert row.similarity == pytest.approx(similarities.max(), abs=1e-5)
+        chosen = np.flatnonzero(index[met] == row.nearest)[0]
+        assert similarities[chosen] == pytest.approx(similarities.max(), abs=1e-5)
+
+
+def test_an_item_is_not_its_own_nearest(fitted, truth):
+    met = truth.interactions.head(50)
+    table = nearest_in_history(fitted, met.user_id, met.item_id)
+    assert (table.nearest != table.item_id).all()
+
+
+def test_a_missing_modality_and_a_new_user_have_no_nearest(fitted, truth):
+    silent = truth.item_table.item_id[0]
+    table = nearest_in_history(fitted, ["user-0001", "stranger"], [silent, silent])
+    assert table.nearest.isna().tolist() == [False, False, True, True, True, True]
+    assert table.similarity.isna().tolist() == table.nearest.isna().tolist()
+
+
+def test_reasons_name_the_strongest_modality(fitted, truth):
+    ranked = fitted.recommend(fitted.user_index_[:20], k=5)
+    titles = truth.item_table.set_index("item_id").title
+    table = explain(fitted, ranked.set_index(ranked.index + 7), titles)
+    assert table[["user_id", "item_id"]].to_numpy().tolist() == (
+        ranked[["user_id", "item_id"]].to_numpy().tolist()
+    )
+    added = modality_contributions(fitted, ranked.user_id, ranked.item_id)
+    best = added[["text", "image", "audio"]].idxmax(axis=1)
+    nouns = {
+        "text": "Its words are",
+        "image": "Its picture is",
+        "audio": "Its sound is",
+    }
+    silent = truth.item_table.item_id[0]
+    for reason, modality, item in zip(table.reason, best, ranked.item_id, strict=True):
+        assert reason.startswith(nouns[modality]) or item == silent
+    assert table.reason.str.contains("“").all()
+
+
+def test_strangers_are_told_about_others(fitted):
+    table = explain(fitted, fitted.recommend(["stranger"], k=2))
+    assert table.reason.tolist() == ["Many others chose it."] * 2
+
+
+def test_bad_pairs_are_named(fitted):
+    with pytest.raises(ValueError, match="unknown item_id: 'item-9999'"):
+        nearest_in_history(fitted, ["user-0001"], ["item-9999"])
+    with pytest.raises(ValueError, match="users has 2 entries, items 1"):
+        nearest_in_history(fitted, ["a", "b"], ["item-0001"])
+    unknown = pd.DataFrame({"user_id": ["user-0001"], "item_id": ["item-9999"]})
+    with pytest.raises(ValueError, match="'item-9999'"):
+        explain(fitted, unknown)

@@ -1,0 +1,76 @@
+"""A whole search encodes every item once."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.model_selection import GridSearchCV
+
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.datasets import make_multimodal_interactions
+from skmmrec.metrics import get_scorer
+from skmmrec.model_selection import LeaveLastOut, recommend
+
+
+class CountingEncoder(TransformerMixin, BaseEstimator):
+    """Counts letters, and writes down each text that it is asked to encode."""
+
+    def __init__(self, log):
+        self.log = log
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        texts = X.iloc[:, 0].tolist()
+        with Path(self.log).open("a") as file:
+            file.writelines(f"{text}\n" for text in texts)
+        letters = "etaoinshrdlu"
+        return np.array([[t.count(c) + 0.5 for c in letters] for t in texts])
+
+    def get_feature_names_out(self, input_features=None):
+        return np.array([f"letter{n}" for n in range(12)])
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_multimodal_interactions(
+        40, 30, modalities=["text"], n_interactions_per_user=8, random_state=0
+    )
+
+
+def search(data, log, n_jobs=None):
+    encoder = ColumnTransformer([("text", CountingEncoder(str(log)), ["description"])])
+    catalog = ItemCatalog(data.item_table, encoder)
+    return GridSearchCV(
+        MultimodalFusionRecommender(catalog, n_factors=8, max_epochs=1, random_state=0),
+        {"fusion": ["concat", "gated", "attention"]},
+        cv=LeaveLastOut(n_splits=2),
+        scoring=get_scorer("ndcg@10"),
+        n_jobs=n_jobs,
+    )
+
+
+def test_every_item_is_encoded_once(data, tmp_path):
+    log = tmp_path / "log"
+    grid = search(data, log).fit(data.interactions[["user_id", "item_id", "timestamp"]])
+    assert sorted(log.read_text().splitlines()) == sorted(data.item_table.description)
+    assert len(recommend(grid, data.users.user_id[:2], k=3)) == 6
+
+
+@pytest.mark.slow
+def test_parallel_searches_take_the_vectors_along(data, tmp_path):
+    X = data.interactions[["user_id", "item_id"]]
+    alone = search(data, tmp_path / "alone").fit(X)
+    log = tmp_path / "log"
+    grid = search(data, log, n_jobs=2)
+    assert len(grid.estimator.catalog.blocks) == 30
+    grid.fit(X)
+    assert len(log.read_text().splitlines()) == 30
+    pd.testing.assert_series_equal(
+        pd.Series(grid.cv_results_["mean_test_score"]),
+        pd.Series(alone.cv_results_["mean_test_score"]),
+    )
