@@ -147,7 +147,7 @@ def _reason(
 def _without_content(
     recommender: MultimodalFusionRecommender, users: pd.Series
 ) -> NDArray:
-    """What to say where no modality speaks for the item."""
+    """Choose what to say where no modality speaks for the item."""
     rows = recommender.user_index_.get_indexer(users)
     known = np.append(recommender.history_.lengths, 0)[rows] > 0
     return np.where(

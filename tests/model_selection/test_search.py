@@ -8,6 +8,7 @@ import pytest
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.datasets import make_multimodal_interactions
@@ -25,7 +26,7 @@ class CountingEncoder(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X):
-        texts = X.iloc[:, 0].tolist()
+        texts = X["description"].tolist()
         with Path(self.log).open("a") as file:
             file.writelines(f"{text}\n" for text in texts)
         letters = "etaoinshrdlu"
@@ -74,3 +75,26 @@ def test_parallel_searches_take_the_vectors_along(data, tmp_path):
         pd.Series(grid.cv_results_["mean_test_score"]),
         pd.Series(alone.cv_results_["mean_test_score"]),
     )
+
+
+def test_a_pipeline_over_one_flat_table(data, tmp_path):
+    X = data.interactions.merge(data.item_table, on="item_id")
+    encode = ColumnTransformer(
+        [
+            ("ids", "passthrough", ["user_id", "item_id"]),
+            ("text", CountingEncoder(str(tmp_path / "log")), ["description"]),
+        ]
+    ).set_output(transform="pandas")
+    recommender = MultimodalFusionRecommender(n_factors=8, max_epochs=1, random_state=0)
+    grid = GridSearchCV(
+        Pipeline([("encode", encode), ("recommend", recommender)]),
+        {"recommend__fusion": ["concat", "gated"]},
+        cv=LeaveLastOut(),
+        scoring={"ndcg": get_scorer("ndcg@10"), "recall": get_scorer("recall@20")},
+        refit="ndcg",
+    ).fit(X, X.rating)
+    assert np.isfinite(grid.cv_results_["mean_test_recall"]).all()
+    table = recommend(grid, data.users.user_id[:2], k=3)
+    assert table["rank"].tolist() == [1, 2, 3, 1, 2, 3]
+    met = X.item_id[X.user_id == "user-0001"]
+    assert not table.item_id[table.user_id == "user-0001"].isin(met).any()
