@@ -139,6 +139,9 @@ class AudioEncoder(BaseEncoder):
         What a row without content becomes. Silence is content.
     normalize : bool, default=True
         Scale each vector to unit length.
+    n_components : int or None, default=None
+        Reduce the vectors to this many dimensions by PCA with whitening, fitted on the
+        distinct items that `fit` sees.
     on_error : {"raise", "missing"}, default="raise"
         What happens to a file that cannot be read: an error that names its row, or a
         missing row and one warning.
@@ -153,6 +156,8 @@ class AudioEncoder(BaseEncoder):
         The number of output columns.
     seed_ : int
         What the untrained weights were drawn with.
+    whitening_ : PCA
+        Fitted if `n_components` is set.
     n_features_in_ : int
         Always 1.
     feature_names_in_ : ndarray of shape (1,)
@@ -205,6 +210,7 @@ class AudioEncoder(BaseEncoder):
         cache: EmbeddingCache | str | os.PathLike | None = None,
         missing: str = "zero",
         normalize: bool = True,
+        n_components: int | None = None,
         on_error: str = "raise",
         random_state: int | np.random.RandomState | None = 0,
         verbose: bool = False,
@@ -221,6 +227,7 @@ class AudioEncoder(BaseEncoder):
         self.cache = cache
         self.missing = missing
         self.normalize = normalize
+        self.n_components = n_components
         self.on_error = on_error
         self.random_state = random_state
         self.verbose = verbose

@@ -26,6 +26,7 @@ from skmmrec.encoders._devices import autocast, resolve_device, resolve_precisio
 from skmmrec.encoders._engine import CacheAccess, Distinct, Engine, Model
 from skmmrec.encoders._errors import ContentError
 from skmmrec.encoders._files import digest, file_digest
+from skmmrec.encoders._reduction import fit_whitening, present_rows
 from skmmrec.encoders._runtime import shared_model
 
 
@@ -58,6 +59,9 @@ class BaseEncoder(
         What a row without content becomes.
     normalize : bool, default=True
         Scale each vector to unit Euclidean length.
+    n_components : int or None, default=None
+        Reduce the vectors to this many dimensions by PCA with whitening, fitted on the
+        distinct items that `fit` sees.
     on_error : {"raise", "missing"}, default="raise"
         What happens to an item that cannot be read: an error that names its row, or a
         missing row and one warning that counts them.
@@ -68,6 +72,8 @@ class BaseEncoder(
     ----------
     embedding_dim_ : int
         The number of output columns.
+    whitening_ : PCA
+        Fitted if `n_components` is set.
     n_features_in_ : int
         Always 1.
     feature_names_in_ : ndarray of shape (1,)
@@ -84,6 +90,7 @@ class BaseEncoder(
         "cache": [None, str, os.PathLike, EmbeddingCache],
         "missing": [StrOptions({"zero", "nan"})],
         "normalize": ["boolean"],
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "on_error": [StrOptions({"raise", "missing"})],
         "verbose": ["verbose"],
     }
@@ -111,7 +118,7 @@ class BaseEncoder(
         """
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Load the model; the items themselves are not read.
+        """Load the model; the items are read only if `n_components` is set.
 
         Parameters
         ----------
@@ -129,12 +136,25 @@ class BaseEncoder(
         ValueError
             If `X` does not have exactly one column, or a parameter is invalid.
         """
-        self._validate_params()
-        self._items(X, reset=True)
-        self._model = None
-        self._prepare_fit()
-        self.embedding_dim_ = self._loaded_model().dim
+        self._fit(X)
         return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
+        """Fit, then encode the same column; each distinct item is encoded once.
+
+        Parameters
+        ----------
+        X : Series, one-column DataFrame, sequence or array of shape (n,) or (n, 1)
+            One column of items.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n, embedding_dim_), float32
+        """
+        vectors = self._fit(X)
+        return self.transform(X) if vectors is None else self._reduce(vectors)
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode one column.
@@ -158,7 +178,8 @@ class BaseEncoder(
         """
         check_is_fitted(self)
         items = self._items(X, reset=False)
-        return self._vectors(items, self._loaded_model(), self._finish)
+        vectors = self._vectors(items, self._loaded_model(), self._finish)
+        return vectors if self.n_components is None else self._reduce(vectors)
 
     def missing_mask(self, X: Any) -> np.ndarray:
         """Tell which rows hold no content: None, NaN, NA or a blank string.
@@ -183,6 +204,34 @@ class BaseEncoder(
     @property
     def _n_features_out(self) -> int:
         return self.embedding_dim_
+
+    def _fit(self, X: Any) -> np.ndarray | None:
+        """Fit, and return the vectors before their reduction if that needed them."""
+        self._validate_params()
+        items = self._items(X, reset=True)
+        self._model = None
+        self._prepare_fit()
+        model = self._loaded_model()
+        self.embedding_dim_ = self.n_components or model.dim
+        if self.n_components is None:
+            return None
+        vectors = self._vectors(items, model, self._finish)
+        present = vectors[present_rows(vectors)]
+        self.whitening_ = fit_whitening(present, self.n_components, self._name)
+        return vectors
+
+    def _reduce(self, vectors: np.ndarray) -> np.ndarray:
+        """Whiten the rows that are there; missing rows stay so."""
+        present = present_rows(vectors)
+        out = np.full((len(vectors), self.embedding_dim_), self._fill, np.float32)
+        if present.any():
+            reduced = self.whitening_.transform(vectors[present])
+            out[present] = [self._finish(vector) for vector in reduced]
+        return out
+
+    @property
+    def _fill(self) -> float:
+        return np.nan if self.missing == "nan" else 0.0
 
     def _prepare_fit(self) -> None:
         """Learn what the model needs besides its weights; nothing by default."""
@@ -233,8 +282,7 @@ class BaseEncoder(
         finish: Callable[[np.ndarray], np.ndarray],
     ) -> np.ndarray:
         """Encode items with a model, each distinct one once; rows keep their order."""
-        fill = np.nan if self.missing == "nan" else 0.0
-        out = np.full((len(items), model.dim), fill, dtype=np.float32)
+        out = np.full((len(items), model.dim), self._fill, dtype=np.float32)
         failures: list[tuple[Distinct, ContentError]] = []
         groups = self._progress(self._distinct(items, failures))
         for distinct, vector in self._engine(model, failures).run(groups):

@@ -115,6 +115,9 @@ class ImageEncoder(BaseEncoder):
         What a row without content becomes.
     normalize : bool, default=True
         Scale each vector to unit length.
+    n_components : int or None, default=None
+        Reduce the vectors to this many dimensions by PCA with whitening, fitted on the
+        distinct items that `fit` sees.
     on_error : {"raise", "missing"}, default="raise"
         What happens to a file that cannot be read: an error that names its row, or a
         missing row and one warning.
@@ -125,6 +128,8 @@ class ImageEncoder(BaseEncoder):
     ----------
     embedding_dim_ : int
         The number of output columns.
+    whitening_ : PCA
+        Fitted if `n_components` is set.
     n_features_in_ : int
         Always 1.
     feature_names_in_ : ndarray of shape (1,)
@@ -170,6 +175,7 @@ class ImageEncoder(BaseEncoder):
         cache: EmbeddingCache | str | os.PathLike | None = None,
         missing: str = "zero",
         normalize: bool = True,
+        n_components: int | None = None,
         on_error: str = "raise",
         verbose: bool = False,
     ) -> None:
@@ -182,6 +188,7 @@ class ImageEncoder(BaseEncoder):
         self.cache = cache
         self.missing = missing
         self.normalize = normalize
+        self.n_components = n_components
         self.on_error = on_error
         self.verbose = verbose
 

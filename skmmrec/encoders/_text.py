@@ -127,6 +127,9 @@ class TextEncoder(BaseEncoder):
         What a row without content becomes.
     normalize : bool, default=True
         Scale each vector to unit length. Some models do so themselves.
+    n_components : int or None, default=None
+        Reduce the vectors to this many dimensions by PCA with whitening, fitted on the
+        distinct items that `fit` sees.
     on_error : {"raise", "missing"}, default="raise"
         What happens to an item that is not a text.
     verbose : bool, default=False
@@ -136,6 +139,8 @@ class TextEncoder(BaseEncoder):
     ----------
     embedding_dim_ : int
         The number of output columns.
+    whitening_ : PCA
+        Fitted if `n_components` is set.
     n_features_in_ : int
         Always 1.
     feature_names_in_ : ndarray of shape (1,)
@@ -186,6 +191,7 @@ class TextEncoder(BaseEncoder):
         cache: EmbeddingCache | str | os.PathLike | None = None,
         missing: str = "zero",
         normalize: bool = True,
+        n_components: int | None = None,
         on_error: str = "raise",
         verbose: bool = False,
     ) -> None:
@@ -201,6 +207,7 @@ class TextEncoder(BaseEncoder):
         self.cache = cache
         self.missing = missing
         self.normalize = normalize
+        self.n_components = n_components
         self.on_error = on_error
         self.verbose = verbose
 
