@@ -17,6 +17,7 @@ from skmmrec._ids import ITEM, USER
 
 from ._definitions import ITEM_VIEW, SEEN, USER_VIEW
 from ._encoding import entity_keys, pack_ids, unpack
+from ._feedback import delete_feedback
 from ._reader import checked_ids
 from ._repo import exact_store, feature_view, open_store, parquet_path
 from ._snapshot import LOCK_TIMEOUT, discard_staged, sole_publisher
@@ -46,9 +47,9 @@ def delete_ids(
     Notes
     -----
     The rows go from all feature views with the join key ``user_id`` or ``item_id`` and
-    from their parquet files, deleted items also from the lists of seen items, and a
-    publication that was cut off is forgotten. Publishing a model that still knows an
-    id brings it back.
+    from their parquet files, recorded feedback too; deleted items also go from the
+    lists of seen items, and a publication that was cut off is forgotten. Publishing a
+    model that still knows an id brings it back.
     """
     store = open_store(store)
     gone = {
@@ -59,6 +60,9 @@ def delete_ids(
     conn = online.connect(store.config)
     with sole_publisher(online.db_path(store.config), LOCK_TIMEOUT):
         discard_staged(conn, store.project)
+        for join_key, ids in gone.items():
+            keys = entity_keys(join_key, ids)
+            delete_feedback(conn, store.project, join_key, keys)
         for view in store.list_feature_views():
             name = online.table_name(store.config, view)
             for join_key in set(view.join_keys) & set(gone):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,19 +21,28 @@ from ._definitions import (
     USER_VERSION,
     USER_VIEW,
 )
-from ._encoding import unpack, unpack_vectors
-from ._reader import checked_ids, read_features
+from ._encoding import entity_keys, pack_ids, pack_text, pack_vectors, unpack
+from ._feedback import append_feedback, read_feedback
+from ._fold_in import add_to_history, user_from_history
+from ._ranking import (
+    User,
+    bias_user,
+    both,
+    positions,
+    ranked_frame,
+    rows_mask,
+    top_k,
+    users_of,
+)
+from ._reader import checked_ids, id_type, read_features
 from ._repo import exact_store, feature_view, open_store
-from ._search import VectorTable, nearest
-from ._sqlite import fresh
+from ._search import VectorTable
+from ._snapshot import Snapshot, read_state
+from ._sqlite import fresh, upsert
+from ._tables import feast_seconds, prepare_table, to_us, transaction
 
 _ATTEMPTS = 5
 _UNKNOWN = ("error", "popular", "skip")
-
-
-class _User(NamedTuple):
-    vector: np.ndarray
-    seen: list[Any]
 
 
 class OnlineRecommender:
@@ -59,7 +68,7 @@ class OnlineRecommender:
     Notes
     -----
     The score is the inner product of the two vectors, found by exact search. Items are
-    kept in memory until the database changes. A user's vector and the items' vectors
+    kept in memory until their table changes. A user's vector and the items' vectors
     always come from the same model version, also while a new one is published.
     """
 
@@ -78,7 +87,7 @@ class OnlineRecommender:
         return self._items().version
 
     def recommend(
-        self, users: Any, k: int = 10, *, exclude_seen: bool = True
+        self, users: Any, k: int = 10, *, items: Any = None, exclude_seen: bool = True
     ) -> pd.DataFrame:
         """Recommend items to users.
 
@@ -88,8 +97,10 @@ class OnlineRecommender:
             User ids.
         k : int, default=10
             Items for each user; fewer where the store holds fewer.
+        items : array-like, optional
+            Ids of the items to choose from, by default all. Unknown ones are ignored.
         exclude_seen : bool, default=True
-            Leave out items that the user met in training.
+            Leave out items that the user met in training or by `record`.
 
         Returns
         -------
@@ -106,25 +117,193 @@ class OnlineRecommender:
         ValueError
             For `k` below 1.
         """
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
-        view = feature_view(self.store, USER_VIEW)
-        ids = checked_ids(view, users)
-        items, found = self._consistent(ids)
+        _check_k(k)
+        ids = checked_ids(feature_view(self.store, USER_VIEW), users)
+        table, found = self._consistent(ids)
+        allowed = self._allowed(table, items)
         parts = [
-            _top_k(user, found[user], items, k, exclude_seen, self._fresh(items))
-            for user in self._servable(ids, found, items)
+            top_k(
+                user,
+                found[user].vector,
+                table,
+                k,
+                allowed,
+                found[user].seen if exclude_seen else (),
+            )
+            for user in self._servable(ids, found, table)
         ]
-        return pd.concat(parts, ignore_index=True) if parts else _frame([], items, [])
+        if not parts:
+            return ranked_frame([], table, [])
+        return pd.concat(parts, ignore_index=True)
 
-    def _fresh(self, items: VectorTable) -> np.ndarray | None:
-        return fresh(items, feature_view(self.store, ITEM_VIEW))
+    def recommend_from_history(
+        self, history: Any, k: int = 10, *, items: Any = None, exclude_seen: bool = True
+    ) -> pd.DataFrame:
+        """Recommend items to someone the store does not know, by what they saw.
+
+        Parameters
+        ----------
+        history : array-like of shape (n,)
+            Ids of at least one item.
+        k, items, exclude_seen
+            As in `recommend`.
+
+        Returns
+        -------
+        DataFrame
+            Columns item_id, rank (from 1) and score (float32).
+
+        Raises
+        ------
+        KeyError
+            For an item without a vector.
+        ValueError
+            For an empty history, or when the users of the served model are not sums of
+            their items' vectors.
+        """
+        _check_k(k)
+        seen = checked_ids(feature_view(self.store, ITEM_VIEW), history)
+        table = self._items()
+        if not seen:
+            raise ValueError("history is empty")
+        exponent = self._served().exponent
+        if exponent is None:
+            raise ValueError(
+                f"users of model version {table.version!r} are not sums of their "
+                "items' vectors, so none can be made from a history"
+            )
+        vector = user_from_history(self._vectors_of(table, seen), exponent)
+        allowed, left_out = self._allowed(table, items), seen if exclude_seen else ()
+        ranked = top_k(None, vector, table, k, allowed, left_out)
+        return ranked.drop(columns=USER)
+
+    def add_items(self, ids: Any, vectors: Any, biases: Any = 0.0) -> None:
+        """Add items to the served model, by their content vectors.
+
+        Parameters
+        ----------
+        ids : array-like of shape (n,)
+        vectors : array-like of shape (n, dim - 1)
+            As ``recommender.transform`` gives them.
+        biases : float or array-like of shape (n,), default=0.0
+            The items' head start.
+
+        Raises
+        ------
+        ValueError
+            For vectors of another width or not finite.
+        """
+        view = feature_view(self.store, ITEM_VIEW)
+        values, table = checked_ids(view, ids), self._items()
+        column = np.broadcast_to(np.asarray(biases, np.float32), (len(values),))
+        matrix = np.column_stack([np.asarray(vectors, np.float32), column])
+        if matrix.shape != (len(values), table.matrix.shape[1]):
+            raise ValueError(
+                f"vectors must have shape ({len(values)}, {table.matrix.shape[1] - 1})"
+                f", got {np.shape(vectors)}"
+            )
+        if not np.isfinite(matrix).all():
+            raise ValueError("vectors and biases must be finite")
+        conn = self._online.connect(self.store.config)
+        version, now = str(table.version), to_us(datetime.now(UTC))
+        with transaction(conn):
+            for value, vector in zip(values, pack_vectors(matrix), strict=True):
+                features = {ITEM_VECTOR: vector, ITEM_VERSION: pack_text(version)}
+                self._write(view, value, features, {ITEM_VERSION: version}, now)
+
+    def record(self, user: Any, item: Any, y: float = 1.0) -> bool:
+        """Keep an event and move the user's vector at once, without training.
+
+        Parameters
+        ----------
+        user, item : id
+            The user may be new.
+        y : float, default=1.0
+            Only a positive event moves the vector.
+
+        Returns
+        -------
+        bool
+            Whether the vector was moved: not by an item that the user has seen, nor
+            when the users of the served model are not sums of their items' vectors.
+
+        Raises
+        ------
+        KeyError
+            For an item without a vector.
+        """
+        user_view = feature_view(self.store, USER_VIEW)
+        [user] = checked_ids(user_view, [user])
+        [item] = checked_ids(feature_view(self.store, ITEM_VIEW), [item])
+        conn = self._online.connect(self.store.config)
+        prepare_table(conn, self._online.table_name(self.store.config, user_view))
+        self._items()  # may prepare its table, which cannot wait for the transaction
+        with transaction(conn):
+            table, now = self._items(), to_us(datetime.now(UTC))
+            vector = self._vectors_of(table, [item])[0]
+            keys = entity_keys(USER, [user]) + entity_keys(ITEM, [item])
+            append_feedback(conn, self.store.project, keys[0], keys[1], float(y), now)
+            exponent = self._served().exponent
+            known = users_of([user], self._user_rows([user]), table.version)
+            before = known.get(user, bias_user(table))
+            if y <= 0 or exponent is None or item in before.seen:
+                return False
+            moved = add_to_history(before.vector, len(before.seen), vector, exponent)
+            self._write_user(user, User(moved, [*before.seen, item]), table, now)
+        return True
+
+    def feedback(self) -> pd.DataFrame:
+        """Return the events recorded since the served model was published.
+
+        Returns
+        -------
+        DataFrame
+            Columns user_id, item_id, y and timestamp, in the order they came.
+        """
+        conn = self._online.connect(self.store.config)
+        return read_feedback(conn, self.store.project, self._served().event_us)
+
+    def retrain_due(self, min_events: int = 1000) -> bool:
+        """Tell whether enough feedback has come since the model was published.
+
+        Parameters
+        ----------
+        min_events : int, default=1000
+
+        Returns
+        -------
+        bool
+        """
+        return len(self.feedback()) >= min_events
+
+    def _served(self) -> Snapshot:
+        conn = self._online.connect(self.store.config)
+        served = read_state(conn, self.store.project, "served")
+        if served is None:
+            raise LookupError(f"nothing is published in {self.store.repo_path}")
+        return served
+
+    def _allowed(self, table: VectorTable, items: Any) -> np.ndarray | None:
+        view = feature_view(self.store, ITEM_VIEW)
+        wanted = None if items is None else checked_ids(view, items)
+        return both(fresh(table, view), rows_mask(table, wanted))
 
     def _items(self) -> VectorTable:
         view = feature_view(self.store, ITEM_VIEW)
         return self._online.vectors(self.store.config, view, ITEM_VECTOR, ITEM_VERSION)
 
-    def _consistent(self, ids: list[Any]) -> tuple[VectorTable, dict[Any, _User]]:
+    @staticmethod
+    def _vectors_of(table: VectorTable, items: list[Any]) -> np.ndarray:
+        rows = positions(table.ids, items)
+        if len(rows) < len(items):
+            known = set(table.ids[rows].tolist())
+            absent = next(item for item in items if item not in known)
+            raise KeyError(
+                f"no vector of model version {table.version!r} for {ITEM} {absent!r}"
+            )
+        return table.matrix[rows]
+
+    def _consistent(self, ids: list[Any]) -> tuple[VectorTable, dict[Any, User]]:
         """Read items and users of one version, though it may change meanwhile."""
         for _ in range(_ATTEMPTS):
             items = self._items()
@@ -132,15 +311,49 @@ class OnlineRecommender:
             versions = {unpack(row.get(USER_VERSION, b"")) for row in rows if row}
             if versions <= {items.version} or self._items().version == items.version:
                 break
-        return items, _users_of(ids, rows, items.version)
+        return items, users_of(ids, rows, items.version)
 
     def _user_rows(self, ids: list[Any]) -> list[dict[str, bytes]]:
         view = feature_view(self.store, USER_VIEW)
         features = [USER_VECTOR, USER_VERSION, SEEN]
         return read_features(self.store, view, ids, features)
 
+    def _write_user(
+        self, user_id: Any, user: User, table: VectorTable, now: int
+    ) -> None:
+        version = str(table.version)
+        kind = id_type(feature_view(self.store, ITEM_VIEW))
+        features = {
+            USER_VECTOR: pack_vectors(user.vector[None])[0],
+            USER_VERSION: pack_text(version),
+            SEEN: pack_ids(user.seen, kind),
+        }
+        view = feature_view(self.store, USER_VIEW)
+        self._write(view, user_id, features, {USER_VERSION: version}, now)
+
+    def _write(
+        self,
+        view: Any,
+        value: Any,
+        features: dict[str, bytes],
+        texts: dict[str, str],
+        now: int,
+    ) -> None:
+        """Write one row; the model's own rows may be dated later than now."""
+        when = max(now, self._served().event_us + 1)
+        seconds = feast_seconds(
+            datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=when)
+        )
+        [key] = entity_keys(view.join_keys[0], [value])
+        conn = self._online.connect(self.store.config)
+        rows = [
+            (key, name, content, texts.get(name), seconds, None, when)
+            for name, content in features.items()
+        ]
+        upsert(conn, self._online.table_name(self.store.config, view), rows)
+
     def _servable(
-        self, ids: list[Any], found: dict[Any, _User], items: VectorTable
+        self, ids: list[Any], found: dict[Any, User], items: VectorTable
     ) -> list[Any]:
         unknown = [user for user in dict.fromkeys(ids) if user not in found]
         if unknown and self.unknown == "error":
@@ -150,66 +363,10 @@ class OnlineRecommender:
                 "unknown='skip' would serve the others"
             )
         if self.unknown == "popular":
-            found.update(dict.fromkeys(unknown, _bias_user(items)))
+            found.update(dict.fromkeys(unknown, bias_user(items)))
         return [user for user in ids if user in found]
 
 
-def _bias_user(items: VectorTable) -> _User:
-    """Score by the bias, which is the items' last dimension."""
-    vector = np.zeros(items.matrix.shape[1], dtype=np.float32)
-    vector[-1:] = 1.0
-    return _User(vector, [])
-
-
-def _users_of(
-    ids: list[Any], rows: Sequence[dict[str, bytes]], version: str | None
-) -> dict[Any, _User]:
-    known = {
-        user: row
-        for user, row in zip(ids, rows, strict=True)
-        if USER_VECTOR in row and unpack(row.get(USER_VERSION, b"")) == version
-    }
-    vectors = unpack_vectors([row[USER_VECTOR] for row in known.values()])
-    return {
-        user: _User(vector, unpack(row.get(SEEN, b"")) or [])
-        for (user, row), vector in zip(known.items(), vectors, strict=True)
-    }
-
-
-def _top_k(
-    user_id: Any,
-    user: _User,
-    items: VectorTable,
-    k: int,
-    exclude_seen: bool,
-    allowed: np.ndarray | None,
-) -> pd.DataFrame:
-    if exclude_seen and user.seen:
-        allowed = np.ones(len(items.ids), bool) if allowed is None else allowed.copy()
-        allowed[positions(items.ids, user.seen)] = False
-    rows, distances = nearest(items, user.vector, k, "inner_product", allowed)
-    return _frame([user_id] * len(rows), items, rows, -distances)
-
-
-def positions(sorted_ids: np.ndarray, ids: Sequence[Any]) -> np.ndarray:
-    """Rows of the ids that are present."""
-    wanted = np.array(ids, dtype=sorted_ids.dtype)
-    rows = np.searchsorted(sorted_ids, wanted)
-    rows = np.minimum(rows, len(sorted_ids) - 1)
-    return rows[sorted_ids[rows] == wanted]
-
-
-def _frame(
-    users: list[Any],
-    items: VectorTable,
-    rows: Any,
-    scores: np.ndarray | Sequence[float] = (),
-) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            USER: users,
-            ITEM: items.ids[np.asarray(rows, dtype=np.int64)],
-            "rank": np.arange(1, len(users) + 1, dtype=np.int64),
-            "score": np.asarray(scores, dtype=np.float32),
-        }
-    )
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")

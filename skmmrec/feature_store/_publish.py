@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from ._batch import Batch, serving_batches
 from ._definitions import ITEM_VIEW, USER_VIEW, embedding_definitions
 from ._encoding import entity_key_proto
+from ._fold_in import history_exponent
 from ._offline import append_parquet
 from ._repo import (
     DATA,
@@ -175,7 +176,8 @@ def _begin(
         newer = not served or staged.event_us > served.event_us
         if newer and (not timestamp or event_us == staged.event_us):
             return staged
-    snapshot = Snapshot(batches[0].version, fingerprint, event_us)
+    exponent = history_exponent(*batches)
+    snapshot = Snapshot(batches[0].version, fingerprint, event_us, exponent)
     begin_staging(conn, project, names, snapshot)
     return snapshot
 

@@ -76,7 +76,7 @@ def _read_column(
 def checked_ids(view: FeatureView, ids: Any) -> list[Any]:
     """Validate ids against the type of the view's join key."""
     name = view.join_keys[0]
-    wanted = view.entity_columns[0].dtype.to_value_type().name.lower()
+    wanted = id_type(view)
     checked = check_ids(ids, name)
     if len(checked) and id_type_of(checked, name) != wanted:
         raise TypeError(
@@ -86,8 +86,13 @@ def checked_ids(view: FeatureView, ids: Any) -> list[Any]:
     return checked.tolist()
 
 
+def id_type(view: FeatureView) -> str:
+    """Return the type of the view's join key: "int64" or "string"."""
+    return view.entity_columns[0].dtype.to_value_type().name.lower()
+
+
 def vector_length(view: FeatureView, feature: str) -> int:
-    """Length that a vector feature is defined with."""
+    """Return the length that a vector feature is defined with."""
     return next(f.vector_length for f in view.features if f.name == feature)
 
 

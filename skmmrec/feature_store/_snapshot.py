@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from ._tables import count_changes, prepare_table, quote, transaction
@@ -20,7 +20,7 @@ LOCK_TIMEOUT = 600.0
 _STATE = """
 CREATE TABLE IF NOT EXISTS skmmrec_publication (
     project TEXT, state TEXT, version TEXT, fingerprint BLOB, event_us INTEGER,
-    PRIMARY KEY (project, state)
+    exponent REAL, PRIMARY KEY (project, state)
 )
 """
 _UNSTAGE = "DELETE FROM skmmrec_publication WHERE project = ? AND state = 'staged'"
@@ -42,11 +42,14 @@ class Snapshot:
         Hash of the rows.
     event_us : int
         Event time of all rows, microseconds since the epoch.
+    exponent : float or None
+        A user is the sum of n item vectors over n to this power (None: is not).
     """
 
     version: str
     fingerprint: bytes
     event_us: int
+    exponent: float | None = None
 
 
 @contextmanager
@@ -73,7 +76,7 @@ def read_state(conn: sqlite3.Connection, project: str, state: str) -> Snapshot |
     """Return the snapshot in state "served" or "staged"."""
     conn.execute(_STATE)
     row = conn.execute(
-        "SELECT version, fingerprint, event_us FROM skmmrec_publication "
+        "SELECT version, fingerprint, event_us, exponent FROM skmmrec_publication "
         "WHERE project = ? AND state = ?",
         (project, state),
     ).fetchone()
@@ -157,8 +160,8 @@ def _write_state(
     conn: sqlite3.Connection, project: str, state: str, snapshot: Snapshot
 ) -> None:
     conn.execute(
-        "INSERT OR REPLACE INTO skmmrec_publication VALUES (?, ?, ?, ?, ?)",
-        (project, state, snapshot.version, snapshot.fingerprint, snapshot.event_us),
+        "INSERT OR REPLACE INTO skmmrec_publication VALUES (?, ?, ?, ?, ?, ?)",
+        (project, state, *astuple(snapshot)),
     )
 
 

@@ -173,7 +173,7 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
         rows = [cell for row in data for cell in _cells(row, lengths, serialization)]
         prepare_table(conn, name)
         with transaction(conn):
-            conn.executemany(_UPSERT.format(table=quote(name)), rows)
+            upsert(conn, name, rows)
         if progress:
             progress(len(data))
 
@@ -276,6 +276,11 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
             _document(key, values.get(key), float(distance))
             for key, distance in zip(keys, distances[order], strict=True)
         ]
+
+
+def upsert(conn: sqlite3.Connection, name: str, rows: list[tuple[Any, ...]]) -> None:
+    """Write (key, feature, value, text, event_ts, created_ts, event_us) rows."""
+    conn.executemany(_UPSERT.format(table=quote(name)), rows)
 
 
 def oldest_us(view: FeatureView) -> int | None:

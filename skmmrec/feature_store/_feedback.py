@@ -1,0 +1,67 @@
+"""Feedback events in the online database."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+import pandas as pd
+
+from skmmrec._ids import ITEM, TIME, USER
+
+from ._encoding import key_ids
+from ._tables import chunks
+
+_CREATE = """
+CREATE TABLE IF NOT EXISTS skmmrec_feedback (
+    project TEXT, user_key BLOB, item_key BLOB, y REAL, event_us INTEGER
+)
+"""
+_KEYS_PER_QUERY = 10_000
+
+
+def append_feedback(
+    conn: sqlite3.Connection,
+    project: str,
+    user_key: bytes,
+    item_key: bytes,
+    y: float,
+    event_us: int,
+) -> None:
+    """Add one event; the caller holds the transaction."""
+    conn.execute(_CREATE)
+    row = (project, user_key, item_key, y, event_us)
+    conn.execute("INSERT INTO skmmrec_feedback VALUES (?, ?, ?, ?, ?)", row)
+
+
+def read_feedback(conn: sqlite3.Connection, project: str, since: int) -> pd.DataFrame:
+    """Return events from `since` (microseconds) on, in the order they came."""
+    conn.execute(_CREATE)
+    rows = conn.execute(
+        "SELECT user_key, item_key, y, event_us FROM skmmrec_feedback "
+        "WHERE project = ? AND event_us >= ? ORDER BY rowid",
+        (project, since),
+    ).fetchall()
+    users, items, y, times = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return pd.DataFrame(
+        {
+            USER: key_ids(USER, users),
+            ITEM: key_ids(ITEM, items),
+            "y": pd.Series(y, dtype=float),
+            TIME: pd.to_datetime(pd.Series(times, dtype="int64"), unit="us", utc=True),
+        }
+    )
+
+
+def delete_feedback(
+    conn: sqlite3.Connection, project: str, join_key: str, keys: Sequence[bytes]
+) -> None:
+    """Remove all events of some users or items."""
+    conn.execute(_CREATE)
+    column = {USER: "user_key", ITEM: "item_key"}[join_key]
+    for part in chunks(keys, _KEYS_PER_QUERY):
+        conn.execute(
+            "DELETE FROM skmmrec_feedback WHERE project = ? "
+            f"AND {column} IN ({','.join('?' * len(part))})",
+            (project, *part),
+        )

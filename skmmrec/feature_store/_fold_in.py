@@ -1,0 +1,77 @@
+"""Move a user's vector by one item, without training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from ._batch import Batch
+
+_DIGITS = 4
+_TOLERANCE = 1e-3
+
+
+def history_exponent(users: Batch, items: Batch) -> float | None:
+    """Find e such that each user is the sum of n seen items' vectors over n to the e.
+
+    Parameters
+    ----------
+    users, items : Batch
+        The last column of `users` is 1 and multiplies the items' bias.
+
+    Returns
+    -------
+    float or None
+        None where the users are not made that way.
+    """
+    histories = _history_matrix(users.seen or [], items.ids)
+    if histories is None or not np.all(users.matrix[:, -1] == 1):
+        return None
+    counts = np.diff(histories.indptr)
+    rows = np.flatnonzero(counts)
+    sums = (histories @ items.matrix[:, :-1].astype(np.float64))[rows]
+    vectors, counts = users.matrix[rows, :-1], counts[rows]
+    exponent = _estimate(sums, vectors, counts)
+    scale = _TOLERANCE * max(float(np.abs(vectors).max(initial=0)), 1e-12)
+    predicted = sums / counts[:, None] ** exponent
+    return exponent if np.allclose(vectors, predicted, 0, scale) else None
+
+
+def _history_matrix(seen: list[list[Any]], item_ids: list[Any]) -> csr_array | None:
+    """Return who saw what; None when a seen item has no vector."""
+    position = {item: row for row, item in enumerate(item_ids)}
+    columns = [position.get(item, -1) for items in seen for item in items]
+    if not columns or min(columns) < 0:
+        return None
+    offsets = np.concatenate([[0], np.cumsum([len(items) for items in seen])])
+    shape = (len(seen), len(item_ids))
+    return csr_array((np.ones(len(columns)), columns, offsets), shape=shape)
+
+
+def _estimate(sums: np.ndarray, vectors: np.ndarray, counts: np.ndarray) -> float:
+    """Return the median exponent of users with two items or more (else 1)."""
+    lengths = np.linalg.norm(sums, axis=1), np.linalg.norm(vectors, axis=1)
+    usable = (counts > 1) & (lengths[0] > 0) & (lengths[1] > 0)
+    if not usable.any():
+        return 1.0
+    ratios = np.log(lengths[0][usable] / lengths[1][usable]) / np.log(counts[usable])
+    return round(float(np.median(ratios)), _DIGITS)
+
+
+def user_from_history(vectors: np.ndarray, exponent: float) -> np.ndarray:
+    """Make the vector of a user who saw items with these vectors (bias included)."""
+    user = vectors.sum(axis=0, dtype=np.float64) / len(vectors) ** exponent
+    user[-1] = 1.0
+    return user.astype(np.float32)
+
+
+def add_to_history(
+    user: np.ndarray, n_seen: int, item: np.ndarray, exponent: float
+) -> np.ndarray:
+    """Move the vector of a user with `n_seen` items by one more item."""
+    total = user.astype(np.float64) * n_seen**exponent + item
+    moved = total / (n_seen + 1) ** exponent
+    moved[-1] = 1.0
+    return moved.astype(np.float32)

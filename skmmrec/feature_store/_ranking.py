@@ -1,0 +1,103 @@
+"""From stored vectors to ranked tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from skmmrec._ids import ITEM, USER
+
+from ._definitions import SEEN, USER_VECTOR, USER_VERSION
+from ._encoding import unpack, unpack_vectors
+from ._search import VectorTable, nearest
+
+
+class User(NamedTuple):
+    """A user's vector and the items seen."""
+
+    vector: np.ndarray
+    seen: list[Any]
+
+
+def bias_user(items: VectorTable) -> User:
+    """Make a user who scores by the bias, which is the items' last dimension."""
+    vector = np.zeros(items.matrix.shape[1], dtype=np.float32)
+    vector[-1:] = 1.0
+    return User(vector, [])
+
+
+def users_of(
+    ids: list[Any], rows: Sequence[dict[str, bytes]], version: str | None
+) -> dict[Any, User]:
+    """Decode stored rows of users, those of one model version."""
+    known = {
+        user: row
+        for user, row in zip(ids, rows, strict=True)
+        if USER_VECTOR in row and unpack(row.get(USER_VERSION, b"")) == version
+    }
+    vectors = unpack_vectors([row[USER_VECTOR] for row in known.values()])
+    return {
+        user: User(vector, unpack(row.get(SEEN, b"")) or [])
+        for (user, row), vector in zip(known.items(), vectors, strict=True)
+    }
+
+
+def both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    """Intersect two masks, None being all."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first & second
+
+
+def rows_mask(items: VectorTable, ids: Iterable[Any] | None) -> np.ndarray | None:
+    """Mark the rows of some items (None: all)."""
+    if ids is None:
+        return None
+    mask = np.zeros(len(items.ids), dtype=bool)
+    mask[positions(items.ids, list(ids))] = True
+    return mask
+
+
+def positions(sorted_ids: np.ndarray, ids: Sequence[Any]) -> np.ndarray:
+    """Return the rows of the ids that are present."""
+    wanted = np.array(ids, dtype=sorted_ids.dtype)
+    rows = np.searchsorted(sorted_ids, wanted)
+    rows, wanted = rows[rows < len(sorted_ids)], wanted[rows < len(sorted_ids)]
+    return rows[sorted_ids[rows] == wanted]
+
+
+def top_k(
+    user_id: Any,
+    vector: np.ndarray,
+    items: VectorTable,
+    k: int,
+    allowed: np.ndarray | None,
+    seen: Sequence[Any],
+) -> pd.DataFrame:
+    """Rank the allowed items for one user, those seen left out."""
+    if len(seen):
+        unseen = np.ones(len(items.ids), dtype=bool)
+        unseen[positions(items.ids, seen)] = False
+        allowed = both(allowed, unseen)
+    rows, distances = nearest(items, vector, k, "inner_product", allowed)
+    return ranked_frame([user_id] * len(rows), items, rows, -distances)
+
+
+def ranked_frame(
+    users: list[Any],
+    items: VectorTable,
+    rows: Any,
+    scores: np.ndarray | Sequence[float] = (),
+) -> pd.DataFrame:
+    """Build the table that `recommend` returns."""
+    return pd.DataFrame(
+        {
+            USER: users,
+            ITEM: items.ids[np.asarray(rows, dtype=np.int64)],
+            "rank": np.arange(1, len(users) + 1, dtype=np.int64),
+            "score": np.asarray(scores, dtype=np.float32),
+        }
+    )

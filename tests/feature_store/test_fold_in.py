@@ -1,0 +1,161 @@
+"""Serving people and items that were not there in training."""
+
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skmmrec.feature_store import OnlineRecommender, delete_ids, publish
+
+from .conftest import FakeRecommender, make_recommender
+
+
+def history_model(exponent=0.7, n_users=8, n_items=25, dim=4, version="v1", seed=0):
+    """Users that are the sum of their n items over n to the exponent."""
+    rng = np.random.default_rng(seed)
+    items = rng.normal(size=(n_items, dim)).astype(np.float32)
+    seen = [rng.permutation(n_items)[: n % 5].tolist() for n in range(n_users)]
+    users = np.zeros((n_users, dim), np.float32)
+    users[:, -1] = 1
+    for user, history in enumerate(seen):
+        if history:
+            total = items[history, :-1].sum(axis=0)
+            users[user, :-1] = total / len(history) ** exponent
+    return FakeRecommender(
+        pd.DataFrame(users), pd.DataFrame(items), pd.Series(seen, dtype=object), version
+    )
+
+
+def rank(model, user_vector, left_out, k):
+    scores = model.vectors.items @ user_vector
+    return scores.drop(left_out).sort_values(ascending=False).index[:k].tolist()
+
+
+@pytest.mark.parametrize("exponent", [0.7, 1.0, 0.5])
+def test_a_history_gives_what_the_same_user_gets(repo, exponent):
+    model = history_model(exponent)
+    publish(model, repo)
+    online = OnlineRecommender(repo)
+    for user in (1, 4, 7):
+        known = online.recommend([user], k=6)
+        new = online.recommend_from_history(model.vectors.seen[user], k=6)
+        assert new.columns.tolist() == ["item_id", "rank", "score"]
+        assert new["item_id"].tolist() == known["item_id"].tolist()
+        np.testing.assert_allclose(new["score"], known["score"], rtol=1e-3)
+
+
+def test_a_history_is_refused_by_a_model_of_another_kind(repo):
+    publish(make_recommender(), repo)
+    with pytest.raises(ValueError, match="not sums of their items' vectors"):
+        OnlineRecommender(repo).recommend_from_history([1, 2])
+
+
+def test_bad_histories(repo):
+    publish(history_model(), repo)
+    online = OnlineRecommender(repo)
+    with pytest.raises(ValueError, match="history is empty"):
+        online.recommend_from_history([])
+    with pytest.raises(KeyError, match="for item_id 99"):
+        online.recommend_from_history([1, 99])
+    with pytest.raises(TypeError, match="item_id is of type int64"):
+        online.recommend_from_history(["1"])
+
+
+def test_recorded_feedback_moves_the_user_at_once(repo):
+    model = history_model()
+    publish(model, repo)
+    online, other = OnlineRecommender(repo), OnlineRecommender(repo)
+    seen = model.vectors.seen[3]
+    item = next(i for i in range(25) if i not in seen)
+    assert online.record(3, item)
+    table = other.recommend([3], k=5)
+    expected = other.recommend_from_history([*seen, item], k=5)
+    assert table["item_id"].tolist() == expected["item_id"].tolist()
+    np.testing.assert_allclose(table["score"], expected["score"], rtol=1e-3)
+    assert item not in other.recommend([3], k=99)["item_id"].values
+
+
+def test_a_new_user_appears_with_the_first_event(repo):
+    publish(history_model(), repo)
+    online = OnlineRecommender(repo)
+    for item in (4, 9, 2):
+        assert online.record(77, item)
+    new, same = online.recommend([77]), online.recommend_from_history([4, 9, 2])
+    assert new["item_id"].tolist() == same["item_id"].tolist()
+
+
+def test_events_that_do_not_move_are_kept(repo):
+    model = history_model()
+    publish(model, repo)
+    online = OnlineRecommender(repo)
+    before = online.recommend([4])
+    assert not online.record(4, 3, y=-1.0)
+    assert not online.record(4, model.vectors.seen[4][0])
+    assert online.recommend([4]).equals(before)
+    with pytest.raises(KeyError, match="for item_id 99"):
+        online.record(4, 99)
+    events = online.feedback()
+    assert events.columns.tolist() == ["user_id", "item_id", "y", "timestamp"]
+    assert events["y"].tolist() == [-1.0, 1.0]
+    assert online.retrain_due(min_events=2)
+    assert not online.retrain_due(min_events=3)
+
+
+def test_feedback_counts_from_the_last_model_and_is_deleted_with_its_user(repo):
+    publish(history_model(), repo)
+    online = OnlineRecommender(repo)
+    online.record(1, 20)
+    publish(history_model(version="v2", seed=1), repo)
+    assert online.feedback().empty
+    online.record(1, 21)
+    online.record(2, 22)
+    delete_ids(repo, users=[1])
+    assert online.feedback()["user_id"].tolist() == [2]
+
+
+def test_events_of_many_threads_are_all_kept(repo):
+    publish(history_model(), repo)
+    online = OnlineRecommender(repo)
+    items = range(24)
+
+    def record(part):
+        for item in part:
+            online.record(500, item)
+
+    threads = [threading.Thread(target=record, args=(items[n::4],)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(online.feedback()) == 24
+    assert online.recommend([500], k=99)["item_id"].tolist() == [24]
+
+
+def test_items_are_added_by_vector(repo):
+    model = history_model()
+    publish(model, repo)
+    online = OnlineRecommender(repo)
+    user = model.vectors.users.iloc[4].to_numpy()
+    online.add_items([1000], [user[:-1] * 100], biases=[0.5])
+    best = online.recommend([4], k=1)
+    assert best["item_id"].tolist() == [1000]
+    expected = 100 * user[:-1] @ user[:-1] + 0.5
+    np.testing.assert_allclose(best["score"], expected, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"must have shape \(1, 3\), got \(1, 2\)"):
+        online.add_items([1], [[1.0, 2.0]])
+    with pytest.raises(ValueError, match="must be finite"):
+        online.add_items([1], [[1.0, 2.0, np.inf]])
+
+
+def test_only_listed_items_are_recommended(repo):
+    model = history_model()
+    publish(model, repo)
+    online = OnlineRecommender(repo)
+    allowed = [3, 11, 8, 999]
+    table = online.recommend([0], items=allowed)
+    user = model.vectors.users.iloc[0].to_numpy()
+    scores = (model.vectors.items.loc[[3, 11, 8]] @ user).sort_values(ascending=False)
+    assert table["item_id"].tolist() == scores.index.tolist()
+    assert online.recommend([0], items=[999]).empty
+    assert online.recommend_from_history([3], items=[3]).empty
