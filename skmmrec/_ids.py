@@ -34,6 +34,7 @@ def check_ids(ids: Any, name: str) -> np.ndarray:
     TypeError
         For an id that is neither a number nor a string.
     """
+    ids = ids.to_pandas() if hasattr(ids, "to_pandas") else ids
     column = np.asarray(ids, dtype=object) if not hasattr(ids, "dtype") else ids
     missing = np.flatnonzero(pd.isna(column))
     if len(missing):
@@ -43,12 +44,21 @@ def check_ids(ids: Any, name: str) -> np.ndarray:
         )
     kind = pd.api.types.infer_dtype(column, skipna=False)
     if kind in ("integer", "boolean"):
-        return np.asarray(column, dtype=np.int64)
+        return _check_int64(column, name)
     if kind in ("floating", "mixed-integer-float", "decimal"):
         return _check_finite(np.asarray(column, dtype=np.float64), name)
     if kind in ("string", "categorical", "empty"):
         return _check_strings(np.asarray(column, dtype=object), name)
     raise _bad_type(column, name)
+
+
+def _check_int64(ids: Any, name: str) -> np.ndarray:
+    too_large = np.flatnonzero(np.asarray(ids > np.iinfo(np.int64).max))
+    if len(too_large):
+        raise ValueError(
+            f"{name} in row {too_large[0]} does not fit into 64 bits, signed"
+        )
+    return np.asarray(ids, dtype=np.int64)
 
 
 def _check_finite(ids: np.ndarray, name: str) -> np.ndarray:
@@ -77,6 +87,11 @@ def _bad_type(column: Any, name: str) -> Exception:
         )
     rows = ", ".join(f"{kind} in row {row}" for kind, row in first.items())
     return ValueError(f"{name} mixes types ({rows}); give all ids one type")
+
+
+def plain(value: Any) -> Any:
+    """Python's own number instead of NumPy's, for messages and JSON."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def sorted_index(ids: np.ndarray) -> pd.Index:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 ColumnGroups = dict[str, NDArray[np.intp]]
@@ -69,7 +70,7 @@ class Blocks:
         matrix = np.asarray(matrix, dtype=np.float32)
         values, masks = {}, []
         for name, columns in groups.items():
-            block = np.ascontiguousarray(matrix[:, columns])
+            block = np.array(matrix[:, columns], order="C")
             present = _present(block, name)
             block[~present] = 0.0
             values[name] = block
@@ -88,7 +89,7 @@ def _present(block: NDArray[np.float32], name: str) -> NDArray[np.bool_]:
             f"Input contains {what}: modality {name!r} of row {bad[0]} is neither a "
             f"finite vector nor wholly missing ({len(bad)} such rows)."
         )
-    return ~missing
+    return np.logical_not(missing)
 
 
 def group_columns(
@@ -164,3 +165,56 @@ def _position(
             f"modalities[{name!r}] selects column {column}, but there are {n_columns}"
         )
     return int(column) % n_columns
+
+
+def read_blocks(
+    table: Any, names: Sequence[str] | None, modalities: Mapping[str, Any] | None
+) -> tuple[ColumnGroups, Blocks]:
+    """Read the ready vectors in a DataFrame or array.
+
+    Parameters
+    ----------
+    table : DataFrame or ndarray of shape (n, d)
+        Numbers, at least in the columns that belong to a modality.
+    names : sequence of str or None
+        Column names.
+    modalities : mapping or None
+        As in `group_columns`.
+
+    Returns
+    -------
+    groups, blocks : tuple of dict and Blocks
+
+    Raises
+    ------
+    ValueError
+        Where a value is not a number; names column and row.
+    """
+    groups = group_columns(names, table.shape[1], modalities)
+    chosen = np.unique(np.concatenate([*groups.values(), []])).astype(int)
+    numbers = _as_numbers(table, names, chosen)
+    local = {name: np.searchsorted(chosen, columns) for name, columns in groups.items()}
+    return groups, Blocks.from_matrix(numbers, local)
+
+
+def _as_numbers(
+    table: Any, names: Sequence[str] | None, columns: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    by_position = table.iloc if isinstance(table, pd.DataFrame) else table
+    try:
+        return np.asarray(by_position[:, columns], dtype=np.float32)
+    except (TypeError, ValueError):
+        for c in columns:
+            _check_numbers(by_position[:, c], c if names is None else names[c])
+        raise
+
+
+def _check_numbers(column: Any, name: Any) -> None:
+    for row, value in enumerate(column):
+        try:
+            float(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"content column {name!r} is not numeric in row {row}: {value!r}. "
+                "Encode raw content first, for example by a ColumnTransformer."
+            ) from error

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from skmmrec._ids import check_ids
-from skmmrec.catalog._blocks import Blocks, ColumnGroups, group_columns
+from skmmrec._ids import check_ids, plain
+from skmmrec.catalog._blocks import Blocks, ColumnGroups, group_columns, read_blocks
 
 
 class ItemCatalog:
@@ -32,9 +32,9 @@ class ItemCatalog:
     key : str, default="item_id"
         Column of the item ids: unique, never missing.
     modalities : mapping of str to slice, positions or column names, or None
-        Which columns of the encoder's output (without an encoder: of `items`) form
-        which modality. By default the prefix before ``__`` tells; ``textencoder`` is
-        shortened to ``text``.
+        Which columns of the encoder's output (without an encoder: of `items`, the key
+        left out) form which modality. By default the prefix before ``__`` tells;
+        ``textencoder`` is shortened to ``text``.
     on_empty : {"raise", "ignore"}, default="raise"
         What to do about items without any modality. Ignored, they live by their
         interactions alone.
@@ -130,15 +130,11 @@ class ItemCatalog:
                 f"content has none of the catalogue's columns "
                 f"{self.content_columns}; got {list(content.columns)}"
             )
-        fitted_on = self.blocks
+        self.blocks  # noqa: B018 - fits the encoder
         table = content.reindex(columns=self.items.columns)
         if self.encoder is None:
-            return Blocks.from_matrix(table[self.content_columns], self._groups)
-        blocks = Blocks.from_matrix(
-            _dense(self.encoder_.transform(table)), self._groups
-        )
-        assert blocks.widths == fitted_on.widths
-        return blocks
+            return self._read_vectors(table)[1]
+        return Blocks.from_matrix(_dense(self.encoder_.transform(table)), self._groups)
 
     @property
     def content_columns(self) -> list[str]:
@@ -150,26 +146,39 @@ class ItemCatalog:
 
     def _fit_encode(self) -> tuple[ColumnGroups, Blocks]:
         if self.encoder is None:
-            matrix: Any = self.items[self.content_columns]
-            names = [str(column) for column in self.content_columns]
-        else:
-            self.encoder_ = clone(self.encoder)
-            matrix = _dense(self.encoder_.fit_transform(self.items))
-            names = [str(name) for name in self.encoder_.get_feature_names_out()]
+            return self._read_vectors(self.items)
+        self.encoder_ = clone(self.encoder)
+        matrix = _dense(self._fit_transform())
+        names = [str(name) for name in self.encoder_.get_feature_names_out()]
         groups = group_columns(names, len(names), self.modalities)
-        if not groups:
+        return groups, Blocks.from_matrix(matrix, groups)
+
+    def _fit_transform(self) -> Any:
+        try:
+            return self.encoder_.fit_transform(self.items)
+        except ValueError as error:
+            if not isinstance(error.__cause__, KeyError):
+                raise
+            raise ValueError(
+                f"encoder asks for a column that items lacks: {error.__cause__}; its "
+                f"columns are {list(self.items.columns)}"
+            ) from error
+
+    def _read_vectors(self, table: pd.DataFrame) -> tuple[ColumnGroups, Blocks]:
+        if not self.content_columns:
             raise ValueError(
                 "items has no content: without an encoder, columns named like "
                 f"'image__0' are expected; got {list(self.items.columns)}"
             )
-        return groups, Blocks.from_matrix(matrix, groups)
+        names = [str(column) for column in self.content_columns]
+        return read_blocks(table[self.content_columns], names, self.modalities)
 
     def _check_not_empty(self, blocks: Blocks) -> None:
         empty = np.flatnonzero(~blocks.mask.any(axis=1))
         if len(empty):
             raise ValueError(
-                f"item {self.ids[empty[0]]!r} (row {empty[0]}) has no modality at all "
-                f"({len(empty)} such items). Leave such items out, or give "
+                f"item {plain(self.ids[empty[0]])!r} (row {empty[0]}) has no modality "
+                f"at all ({len(empty)} such items). Leave such items out, or give "
                 "on_empty='ignore' to rank them by their interactions alone."
             )
 
@@ -200,8 +209,8 @@ def _unique_ids(table: pd.DataFrame, key: str) -> pd.Index:
     if len(repeated):
         first = repeated[0]
         raise ValueError(
-            f"{key} {ids[first]!r} in row {first} stands in an earlier row already "
-            f"({len(repeated)} duplicated rows)"
+            f"{key} {plain(ids[first])!r} in row {first} stands in an earlier row "
+            f"already ({len(repeated)} duplicated rows)"
         )
     return ids
 

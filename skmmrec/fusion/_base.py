@@ -45,10 +45,14 @@ class Fusion(nn.Module):
         tensor of shape (n, m, dim)
             Zero where the modality is missing.
         """
+        present = mask.unsqueeze(-1).unbind(1)
         tokens = [
-            project(x) for project, x in zip(self.projections, blocks, strict=True)
+            project(block.masked_fill(~there, 0.0))
+            for project, block, there in zip(
+                self.projections, blocks, present, strict=True
+            )
         ]
-        return torch.stack(tokens, dim=1) * mask.unsqueeze(-1)
+        return torch.stack(tokens, dim=1)
 
     def weigh(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Weight of each modality in the fused vector, by item.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skmmrec._ids import USER, check_ids, sorted_index
+from skmmrec._ids import USER, check_ids, plain, sorted_index
 from skmmrec.metrics import ndcg_at_k
 from skmmrec.recommender._history import History
 from skmmrec.recommender._interactions import (
@@ -40,7 +43,12 @@ class BaseRanker(BaseEstimator, ABC):
         """Scores of all items for users at these positions; -1 is an unknown user."""
 
     def recommend(
-        self, users: Any = None, k: int = 10, *, exclude_seen: bool = True
+        self,
+        users: Any = None,
+        k: int = 10,
+        *,
+        items: Any = None,
+        exclude_seen: bool = True,
     ) -> pd.DataFrame:
         """Recommend the best items to each user.
 
@@ -51,6 +59,8 @@ class BaseRanker(BaseEstimator, ABC):
             every user of `fit`.
         k : int, default=10
             Items per user. Fewer are given where fewer are left.
+        items : array-like or None, default=None
+            Ids of the items to choose from; None: all.
         exclude_seen : bool, default=True
             Leave out what the user met in `fit`.
 
@@ -63,14 +73,15 @@ class BaseRanker(BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            For `k` below 1 or a missing user id.
+            For `k` below 1, a missing user id or an unknown item.
         """
         check_is_fitted(self)
         _check_k(k)
         ids = self.user_index_ if users is None else check_ids(_as_list(users), "users")
         rows = self.user_index_.get_indexer(ids)
+        ranker = Ranker(self, self._candidates(items), exclude_seen)
         frames = [
-            self._recommend_chunk(ids[part], rows[part], k, exclude_seen)
+            ranked_frame(USER, ids[part], self.item_index_, *ranker.rank(rows[part], k))
             for part in chunks(len(rows), len(self.item_index_))
         ]
         return pd.concat(frames, ignore_index=True)
@@ -96,13 +107,19 @@ class BaseRanker(BaseEstimator, ABC):
         y = read_strengths(y, held_out)
         pairs = pd.DataFrame({"user": held_out.users, "item": held_out.items})
         pairs = pairs if y is None else pairs[y > 0]
-        values = [
-            ndcg_at_k(*part) for part in self._relevance(pairs.drop_duplicates(), 10)
-        ]
-        return float(np.concatenate(values).mean()) if values else 0.0
+        parts = self._relevance(pairs.drop_duplicates(), 10)
+        values = np.concatenate([ndcg_at_k(*part) for part in parts])
+        return float(values.mean()) if len(values) else 0.0
 
-    def _read(self, X: Any) -> Interactions:
-        return read_interactions(X, flat=False)
+    def _read(self, X: Any, *, reset: bool = False) -> Interactions:
+        self._check_columns(X, reset)
+        return read_interactions(X, content="ignore")
+
+    def _check_columns(self, X: Any, reset: bool) -> None:
+        """Hold X against the number and names of the columns that `fit` saw."""
+        X = X.to_pandas() if hasattr(X, "to_pandas") else X
+        if isinstance(X, pd.DataFrame) or issparse(X) or np.asarray(X).ndim == 2:
+            validate_data(self, X, reset=reset, skip_check_array=True)
 
     def _relevance(
         self, pairs: pd.DataFrame, k: int
@@ -112,28 +129,38 @@ class BaseRanker(BaseEstimator, ABC):
         items = self.item_index_.get_indexer(pairs["item"])
         relevant = History.from_pairs(users, items, len(ids), len(self.item_index_))
         rows = self.user_index_.get_indexer(ids)
+        ranker = Ranker(self, None, exclude_seen=True)
         for part in chunks(len(ids), len(self.item_index_)):
-            best, scores = self._rank(rows[part], k, exclude_seen=True)
+            best, scores = ranker.rank(rows[part], k)
             hits = np.zeros(best.shape, bool)
             for row, user in enumerate(range(part.start, part.stop)):
                 hits[row] = np.isin(best[row], relevant.of(user))
             yield hits & np.isfinite(scores), relevant.lengths[part]
 
-    def _rank(
-        self, rows: NDArray, k: int, *, exclude_seen: bool
-    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        scores = self._score_users(rows)
-        if exclude_seen:
-            seen = self.seen_.take(rows)
-            scores[seen.users, seen.items] = -np.inf
-        best = top_k(scores, k)
-        return best, np.take_along_axis(scores, best, axis=1)
+    def _candidates(self, items: Any) -> NDArray[np.bool_] | None:
+        """Mask of the items to choose from."""
+        if items is None:
+            return None
+        ids = check_ids(_as_list(items), "items")
+        self._check_known(ids, self.item_index_)
+        return np.isin(
+            np.arange(len(self.item_index_)), self.item_index_.get_indexer(ids)
+        )
 
-    def _recommend_chunk(
-        self, ids: Any, rows: NDArray, k: int, exclude_seen: bool
-    ) -> pd.DataFrame:
-        best, scores = self._rank(rows, k, exclude_seen=exclude_seen)
-        return ranked_frame(USER, ids, self.item_index_, best, scores)
+    @staticmethod
+    def _check_known(ids: NDArray, index: pd.Index) -> None:
+        unknown = np.flatnonzero(index.get_indexer(ids) < 0)
+        if len(unknown):
+            raise ValueError(
+                f"item {plain(ids[unknown[0]])!r} (row {unknown[0]}) is not in the "
+                f"catalogue ({len(unknown)} such rows)"
+            )
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.target_tags.required = False
+        return tags
 
     def _fit_histories(
         self, data: Interactions, y: NDArray | None, items: pd.Index
@@ -153,8 +180,46 @@ class BaseRanker(BaseEstimator, ABC):
             pairs = pairs.iloc[np.argsort(data.times, kind="stable")]
         pairs = pairs.drop_duplicates(["user", "item"], keep="last")
         liked = pairs[pairs["liked"]]
+        if liked.empty:
+            warnings.warn(
+                "no interaction has y above 0: nothing to learn", stacklevel=4
+            )
         self.seen_ = History.from_pairs(*_columns(pairs), *shape)
         self.history_ = History.from_pairs(*_columns(liked), *shape)
+
+
+class Ranker:
+    """Ranks the items that a user may be shown.
+
+    Parameters
+    ----------
+    model : BaseRanker
+        Scores the items.
+    candidates : ndarray of shape (n_items,), bool, or None
+        Items to choose from; None: all.
+    exclude_seen : bool
+        Whether to leave out what a user met.
+    """
+
+    def __init__(
+        self, model: BaseRanker, candidates: NDArray | None, exclude_seen: bool
+    ) -> None:
+        self.model = model
+        self.candidates = candidates
+        self.exclude_seen = exclude_seen
+
+    def rank(
+        self, rows: NDArray, k: int
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Positions and scores of each user's best items; minus infinity is hidden."""
+        scores = self.model._score_users(rows)
+        if self.candidates is not None:
+            scores[:, ~self.candidates] = -np.inf
+        if self.exclude_seen:
+            seen = self.model.seen_.take(rows)
+            scores[seen.users, seen.items] = -np.inf
+        best = top_k(scores, k)
+        return best, np.take_along_axis(scores, best, axis=1)
 
 
 def _columns(pairs: pd.DataFrame) -> tuple[NDArray, NDArray]:

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval
 
 from skmmrec._ids import sorted_index
 from skmmrec.recommender._base import BaseRanker
-from skmmrec.recommender._interactions import read_interactions, read_strengths
+from skmmrec.recommender._interactions import read_strengths
 
 
 class PopularityRecommender(BaseRanker):
@@ -39,8 +39,8 @@ class PopularityRecommender(BaseRanker):
 
         Parameters
         ----------
-        X : DataFrame or array-like of shape (n, 2 or 3)
-            User ids, item ids, timestamps.
+        X : DataFrame or array-like of shape (n, n_columns)
+            User ids, item ids, timestamps; other columns are not looked at.
         y : array-like of shape (n,) or None
             Strengths; rows at or below 0 do not count as liked.
 
@@ -48,7 +48,7 @@ class PopularityRecommender(BaseRanker):
         -------
         self
         """
-        data = read_interactions(X, flat=False)
+        data = self._read(X, reset=True)
         self._fit_histories(data, read_strengths(y, data), sorted_index(data.items))
         return self
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from numbers import Integral, Real
@@ -13,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -21,7 +19,7 @@ from sklearn.base import (
 )
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._ids import check_ids, sorted_index
 from skmmrec.catalog import Blocks, ItemCatalog
@@ -83,6 +81,9 @@ class MultimodalFusionRecommender(
         Rate of dropout on the user vector in training.
     modality_dropout : float, default=0.2
         Rate at which training hides a modality of an item.
+    id_dropout : float, default=0.2
+        Rate at which training hides an item's id embedding, so that content learns to
+        speak for items that have no interactions. 1 is a purely content-based model.
     l2 : float, default=0.001
         Weight of the squared length of the item vectors in the loss.
     history_exponent : float, default=1.0
@@ -138,10 +139,9 @@ class MultimodalFusionRecommender(
     ... )
     >>> X = pd.DataFrame({"user_id": [1, 1, 2, 2, 3], "item_id": list("abcda")})
     >>> rec = MultimodalFusionRecommender(ItemCatalog(items), random_state=0).fit(X)
-    >>> rec.recommend([3], k=2)[["user_id", "item_id", "rank"]]
+    >>> rec.recommend([3], k=1)[["user_id", "item_id", "rank"]]
        user_id item_id  rank
     0        3       b     1
-    1        3       d     2
     >>> rec.predict(X).shape, rec.transform(X).shape
     ((5,), (5, 64))
     """
@@ -161,6 +161,7 @@ class MultimodalFusionRecommender(
         "n_negatives": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "modality_dropout": [Interval(Real, 0, 1, closed="left")],
+        "id_dropout": [Interval(Real, 0, 1, closed="both")],
         "l2": [Interval(Real, 0, None, closed="left")],
         "history_exponent": [Interval(Real, 0, None, closed="left")],
         "cold_popularity": [Interval(Real, 0, None, closed="neither")],
@@ -183,6 +184,7 @@ class MultimodalFusionRecommender(
         n_negatives: int = 512,
         dropout: float = 0.3,
         modality_dropout: float = 0.2,
+        id_dropout: float = 0.2,
         l2: float = 1e-3,
         history_exponent: float = 1.0,
         cold_popularity: float = 0.5,
@@ -201,6 +203,7 @@ class MultimodalFusionRecommender(
         self.n_negatives = n_negatives
         self.dropout = dropout
         self.modality_dropout = modality_dropout
+        self.id_dropout = id_dropout
         self.l2 = l2
         self.history_exponent = history_exponent
         self.cold_popularity = cold_popularity
@@ -242,10 +245,6 @@ class MultimodalFusionRecommender(
         y = read_strengths(y, data)
         items, blocks = self._collect_items(data)
         self._fit_histories(data, y, items)
-        if len(self.history_.items) == 0:
-            warnings.warn(
-                "no interaction has y above 0: nothing to learn", stacklevel=3
-            )
         self.content_space_ = ContentSpace.fit(blocks, self.n_components)
         self.content_ = self.content_space_.transform(blocks)
         self._fit_network(fusion)
@@ -253,10 +252,13 @@ class MultimodalFusionRecommender(
         return self
 
     def _read(self, X: Any, *, reset: bool = False) -> Interactions:
-        X = X.to_pandas() if hasattr(X, "to_pandas") else X
-        if (reset or self.flat_) and _is_table(X):
-            validate_data(self, X, reset=reset, skip_check_array=True)
-        return read_interactions(X, flat=self.flat_, modalities=self.modalities)
+        if reset or self.flat_:
+            self._check_columns(X, reset)
+        return read_interactions(
+            X,
+            content="read" if self.flat_ else "refuse",
+            modalities=self.modalities,
+        )
 
     def _collect_items(self, data: Interactions) -> tuple[pd.Index, Blocks]:
         """Index of all items, sorted, and their content in that order."""
@@ -270,14 +272,6 @@ class MultimodalFusionRecommender(
         items = sorted_index(self.catalog.ids.to_numpy())
         order = self.catalog.ids.get_indexer(items)
         return items, self.catalog.blocks.take(order)
-
-    def _check_known(self, ids: NDArray, index: pd.Index) -> None:
-        unknown = np.flatnonzero(index.get_indexer(ids) < 0)
-        if len(unknown):
-            raise ValueError(
-                f"item {ids[unknown[0]]!r} (row {unknown[0]}) is not in the catalogue "
-                f"({len(unknown)} such rows)"
-            )
 
     def _fit_network(self, fusion: type[Fusion]) -> None:
         device = resolve_device(self.device)
@@ -320,6 +314,7 @@ class MultimodalFusionRecommender(
             n_negatives=self.n_negatives,
             dropout=self.dropout,
             modality_dropout=self.modality_dropout,
+            id_dropout=self.id_dropout,
             l2=self.l2,
         )
 
@@ -568,14 +563,8 @@ class MultimodalFusionRecommender(
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = []
-        tags.target_tags.required = False
         return tags
-
-
-def _is_table(X: Any) -> bool:
-    return isinstance(X, pd.DataFrame) or issparse(X) or np.asarray(X).ndim == 2
 
 
 def _cuda_devices(device: torch.device) -> list[int]:

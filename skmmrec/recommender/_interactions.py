@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, check_consistent_length
 
 from skmmrec._ids import ITEM, TIME, USER, check_ids
-from skmmrec.catalog._blocks import Blocks, group_columns
+from skmmrec.catalog._blocks import Blocks, read_blocks
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,10 @@ class Interactions:
 
 
 def read_interactions(
-    X: Any, *, flat: bool, modalities: Mapping[str, Any] | None = None
+    X: Any,
+    *,
+    content: Literal["read", "refuse", "ignore"],
+    modalities: Mapping[str, Any] | None = None,
 ) -> Interactions:
     """Read X: the columns ``user_id`` and ``item_id``, or else the first two, are ids.
 
@@ -47,8 +50,8 @@ def read_interactions(
     ----------
     X : DataFrame or array-like of shape (n, n_columns)
         A ``timestamp`` column may follow the ids and, in the flat form, content.
-    flat : bool
-        Whether the columns that are left are the items' content, or an error.
+    content : {"read", "refuse", "ignore"}
+        What the columns that are left are: the items' content, an error, or nothing.
     modalities : mapping or None
         Columns of X, by name or position, that form each modality.
 
@@ -66,20 +69,18 @@ def read_interactions(
     users, items = (
         check_ids(_column(table, positions[name]), name) for name in (USER, ITEM)
     )
-    times = _column(table, positions[TIME]) if TIME in positions else None
+    times = _check_times(_column(table, positions[TIME])) if TIME in positions else None
     rest = [c for c in range(table.shape[1]) if c not in positions.values()]
-    content = None
-    if flat:
-        content = _read_content(table, names, rest, modalities)
-    elif rest:
+    blocks = None
+    if content == "read":
+        blocks = _read_content(table, names, rest, modalities)
+    elif content == "refuse" and rest:
         unknown = rest if names is None else [names[c] for c in rest]
         raise ValueError(
             f"X has unknown columns {unknown}: with a catalog, X holds {USER!r}, "
             f"{ITEM!r} and at most {TIME!r}"
         )
-    return Interactions(
-        users, items, None if times is None else np.asarray(times), content
-    )
+    return Interactions(users, items, times, blocks)
 
 
 def read_strengths(y: Any, X: Any) -> NDArray[np.float64] | None:
@@ -93,6 +94,15 @@ def read_strengths(y: Any, X: Any) -> NDArray[np.float64] | None:
         raise ValueError(f"y must have 1 column, got shape {y.shape}")
     check_consistent_length(X, y)
     return y
+
+
+def _check_times(times: Any) -> NDArray:
+    missing = np.flatnonzero(pd.isna(times))
+    if len(missing):
+        raise ValueError(
+            f"{TIME} is missing in row {missing[0]} ({len(missing)} such rows)"
+        )
+    return np.asarray(times)
 
 
 def _as_table(X: Any) -> tuple[Any, list[str] | None]:
@@ -128,9 +138,7 @@ def _locate(names: list[str] | None, n_columns: int) -> dict[str, int]:
 
 
 def _column(table: Any, position: int) -> Any:
-    if isinstance(table, pd.DataFrame):
-        return table.iloc[:, position]
-    return table[:, position]
+    return (table.iloc if isinstance(table, pd.DataFrame) else table)[:, position]
 
 
 def _read_content(
@@ -139,35 +147,8 @@ def _read_content(
     rest: list[int],
     modalities: Mapping[str, Any] | None,
 ) -> Blocks:
+    """Content of the columns left over or, with `modalities`, of those it selects."""
     if modalities is None:
-        kept = None if names is None else [names[c] for c in rest]
-        groups = group_columns(kept, len(rest), None)
-        return Blocks.from_matrix(_numeric(table, names, rest), groups)
-    groups = group_columns(names, table.shape[1], modalities)
-    chosen = np.unique(np.concatenate([*groups.values(), []])).astype(int)
-    local = {name: np.searchsorted(chosen, columns) for name, columns in groups.items()}
-    return Blocks.from_matrix(_numeric(table, names, chosen), local)
-
-
-def _numeric(table: Any, names: list[str] | None, columns: Any) -> NDArray[np.float32]:
-    if isinstance(table, pd.DataFrame):
-        part = table.iloc[:, list(columns)]
-    else:
-        part = table[:, list(columns)]
-    try:
-        return np.asarray(part, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        for c in columns:
-            _check_numeric(_column(table, c), c if names is None else names[c])
-        raise ValueError(f"content of X is not numeric: {error}") from error
-
-
-def _check_numeric(column: Any, name: Any) -> None:
-    for row, value in enumerate(column):
-        try:
-            float(value)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"content column {name!r} of X is not numeric in row {row}: {value!r}. "
-                "Encode raw content first, for example by a ColumnTransformer."
-            ) from error
+        table = (table.iloc if isinstance(table, pd.DataFrame) else table)[:, rest]
+        names = None if names is None else [names[c] for c in rest]
+    return read_blocks(table, names, modalities)[1]

@@ -45,10 +45,13 @@ class FusionNetwork(nn.Module):
         return self.fusion(blocks, mask)
 
     def item_vectors(
-        self, rows: Tensor, blocks: Sequence[Tensor], mask: Tensor
+        self, rows: Tensor, kept: Tensor, blocks: Sequence[Tensor], mask: Tensor
     ) -> Tensor:
-        """Vectors of the items at `rows`, whose content is given: (n, dim)."""
-        return self.item_embedding[rows] + self.content_vectors(blocks, mask)
+        """Vectors of the items at `rows`, whose content is given: (n, dim).
+
+        The embeddings of items where `kept`, of shape (n, 1), is False stay out.
+        """
+        return self.item_embedding[rows] * kept + self.content_vectors(blocks, mask)
 
     def user_vectors(self, sums: Tensor, counts: Tensor) -> Tensor:
         """Users from the sums and the numbers of their items' vectors: (n, dim)."""

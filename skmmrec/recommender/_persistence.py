@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 import skmmrec
+from skmmrec._ids import plain
 from skmmrec.catalog import Blocks, ItemCatalog
 from skmmrec.fusion import get_fusion
 from skmmrec.recommender._content import ContentSpace
@@ -79,7 +80,11 @@ def _replace(fresh: Path, path: Path) -> None:
         raise FileExistsError(f"{path} exists and is not a saved recommender")
     old = path.with_name(f".{path.name}-old-{os.getpid()}")
     path.rename(old)
-    fresh.rename(path)
+    try:
+        fresh.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
     shutil.rmtree(old)
 
 
@@ -101,6 +106,7 @@ def _tensors(rec: MultimodalFusionRecommender) -> dict[str, NDArray]:
 def _record(rec: MultimodalFusionRecommender) -> dict[str, Any]:
     params = rec.get_params(deep=False)
     params.pop("catalog")
+    params = {name: plain(value) for name, value in params.items()}
     params["fusion"] = _fusion_name(params["fusion"])
     params["modalities"] = _modalities_out(params["modalities"])
     if not isinstance(params["random_state"], int | None):
@@ -192,7 +198,8 @@ def _restore(
     rec.n_features_in_ = record["n_features_in"]
     if record["feature_names_in"]:
         rec.feature_names_in_ = np.asarray(record["feature_names_in"], dtype=object)
-    rec.network_ = rec._make_network(get_fusion(rec.fusion))
+    with torch.random.fork_rng(devices=[]):
+        rec.network_ = rec._make_network(get_fusion(rec.fusion))
     prefix = "network."
     rec.network_.load_state_dict(
         {

@@ -20,9 +20,12 @@ def score_pairs(left: NDArray, right: NDArray) -> NDArray[np.float32]:
 
 
 def chunks(n_rows: int, n_columns: int) -> Iterator[slice]:
-    """Slices of rows whose scores against `n_columns` items fit in bounded memory."""
+    """Slices of rows whose scores against `n_columns` items fit in bounded memory.
+
+    There is one at least, so that no rows give an empty result and not an error.
+    """
     step = max(1, CHUNK_SCORES // max(1, n_columns))
-    for start in range(0, n_rows, step):
+    for start in range(0, max(1, n_rows), step):
         yield slice(start, min(n_rows, start + step))
 
 

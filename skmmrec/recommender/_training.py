@@ -25,6 +25,7 @@ class TrainingOptions:
     n_negatives: int
     dropout: float
     modality_dropout: float
+    id_dropout: float
     l2: float
     warmup: float = 0.05
 
@@ -150,7 +151,8 @@ class Trainer:
 
     def _item_vectors(self, rows: Tensor) -> Tensor:
         content = self.content.take(rows).drop(self.options.modality_dropout)
-        return self.network.item_vectors(rows, content.blocks, content.mask)
+        kept = torch.rand(len(rows), 1, device=self.device) >= self.options.id_dropout
+        return self.network.item_vectors(rows, kept, content.blocks, content.mask)
 
 
 def _compact(groups: list[Tensor], n_items: int) -> tuple[Tensor, list[Tensor]]:
