@@ -1,0 +1,45 @@
+"""A recommender small enough to be fitted in every test."""
+
+import pytest
+
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
+
+
+@pytest.fixture(scope="session")
+def make():
+    """Unfitted recommender: few factors, few epochs, a seed."""
+
+    def make(catalog=None, **params):
+        small = {"n_factors": 6, "max_epochs": 3, "n_negatives": 8, "random_state": 0}
+        return MultimodalFusionRecommender(catalog, **{**small, **params})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def catalog(items):
+    return ItemCatalog(items)
+
+
+@pytest.fixture(scope="session")
+def y(ratings):
+    return ratings.rating - 2
+
+
+@pytest.fixture(scope="session")
+def fitted(make, catalog, X, y):
+    return make(catalog).fit(X, y)
+
+
+@pytest.fixture(scope="session")
+def fitted_flat(make, flat, y):
+    return make().fit(flat, y)
+
+
+@pytest.fixture(scope="session")
+def all_pairs(fitted):
+    """Every user of `fit`, and one who is new, with every item."""
+    return fitted.item_index_.to_frame(index=False, name="item_id").merge(
+        fitted.user_index_.insert(0, 1).to_frame(index=False, name="user_id"),
+        how="cross",
+    )[["user_id", "item_id"]]

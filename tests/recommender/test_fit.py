@@ -1,0 +1,247 @@
+"""What the fit depends on, and what it must not depend on."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+
+from skmmrec import ItemCatalog
+
+
+def assert_same_model(one, other):
+    """Bit for bit."""
+    pd.testing.assert_frame_equal(
+        one.item_vectors_, other.item_vectors_, check_exact=True
+    )
+    pd.testing.assert_frame_equal(
+        one.user_vectors_, other.user_vectors_, check_exact=True
+    )
+    pd.testing.assert_series_equal(
+        one.item_biases_, other.item_biases_, check_exact=True
+    )
+    assert one.loss_curve_ == other.loss_curve_
+
+
+def differ(one, other):
+    return not np.allclose(one.item_vectors_, other.item_vectors_)
+
+
+def test_flat_form_is_the_catalogue_form(fitted, fitted_flat, X, flat):
+    assert fitted_flat.flat_
+    assert_same_model(fitted, fitted_flat)
+    np.testing.assert_array_equal(fitted.predict(X), fitted_flat.predict(flat))
+    np.testing.assert_array_equal(fitted.transform(X), fitted_flat.transform(flat))
+    pd.testing.assert_frame_equal(fitted.recommend(), fitted_flat.recommend())
+    assert fitted.score(X) == fitted_flat.score(flat)
+
+
+def test_reduced_content_is_the_same_in_both_forms(make, catalog, X, flat):
+    assert_same_model(
+        make(catalog, n_components=2).fit(X), make(n_components=2).fit(flat)
+    )
+
+
+def test_flat_form_by_positions_and_numbers(make, X, flat):
+    """A matrix without names is served by `modalities`."""
+    table = flat.drop(columns="timestamp").assign(
+        item_id=flat.item_id.str[1:].astype(float)
+    )
+    modalities = {"text": slice(2, 5), "image": slice(5, 8), "audio": [8, 9, 10]}
+    by_name = make().fit(table)
+    by_position = make(modalities=modalities).fit(table.to_numpy(float))
+    np.testing.assert_array_equal(by_name.item_vectors_, by_position.item_vectors_)
+    assert by_position.content_.modalities == ["text", "image", "audio"]
+
+
+def test_modalities_of_the_flat_form_by_name(make, flat):
+    recommender = make(modalities={"look": ["image__0", "audio__2"]}).fit(flat)
+    assert recommender.content_.widths == {"look": 2}
+
+
+def test_the_first_content_of_an_item_counts(make, flat):
+    doubled = pd.concat([flat, flat.assign(image__0=99.0)], ignore_index=True)
+    assert_same_model(make().fit(doubled), make().fit(flat))
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_a_seed_decides_the_model(make, catalog, X, seed):
+    torch.manual_seed(1)
+    one = make(catalog, random_state=seed).fit(X)
+    torch.manual_seed(2)
+    assert_same_model(one, make(catalog, random_state=seed).fit(X))
+    assert differ(one, make(catalog, random_state=seed + 1).fit(X))
+
+
+def test_random_state_instance(make, catalog, X):
+    one, other = (
+        make(catalog, random_state=np.random.RandomState(5)).fit(X) for _ in range(2)
+    )
+    assert_same_model(one, other)
+
+
+def test_the_global_generators_are_left_alone(make, catalog, X):
+    torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1]
+    make(catalog).fit(X).predict(X)
+    assert torch.equal(torch.random.get_rng_state(), torch_state)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
+
+
+def test_with_timestamps_the_order_of_rows_does_not_matter(make, catalog, X, y, fitted):
+    order = np.random.default_rng(0).permutation(len(X))
+    assert_same_model(fitted, make(catalog).fit(X.iloc[order], y.iloc[order]))
+
+
+def test_without_timestamps_rows_are_in_order_of_time(make, catalog, X, y, fitted):
+    order = np.argsort(X.timestamp)
+    rows = X.iloc[order].drop(columns="timestamp")
+    assert_same_model(fitted, make(catalog).fit(rows, y.iloc[order]))
+
+
+def test_dates_order_as_numbers_do(make, catalog, X, y, fitted):
+    dates = pd.Timestamp("2024-01-01") + pd.to_timedelta(X.timestamp, unit="D")
+    assert_same_model(fitted, make(catalog).fit(X.assign(timestamp=dates), y))
+
+
+def test_the_order_of_the_catalogue_does_not_matter(make, items, X, y, fitted):
+    turned = ItemCatalog(items.iloc[::-1])
+    assert_same_model(fitted, make(turned).fit(X, y))
+
+
+def test_polars_is_pandas(make, catalog, X, y, fitted, flat, fitted_flat):
+    theirs = make(catalog).fit(pl.from_pandas(X), y.to_numpy())
+    assert_same_model(fitted, theirs)
+    np.testing.assert_array_equal(theirs.predict(pl.from_pandas(X)), fitted.predict(X))
+    assert_same_model(fitted_flat, make().fit(pl.from_pandas(flat), y.to_numpy()))
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda ids: ids.to_numpy(),
+        lambda ids: ids.astype("category"),
+        lambda ids: ids.astype("string"),
+        lambda ids: ids.astype(object),
+    ],
+    ids=["numpy", "category", "string", "object"],
+)
+def test_types_of_string_ids(make, catalog, X, y, fitted, convert):
+    table = X.assign(item_id=convert(X.item_id))
+    recommender = make(catalog).fit(table, y)
+    np.testing.assert_array_equal(recommender.item_vectors_, fitted.item_vectors_)
+    np.testing.assert_array_equal(recommender.predict(table), fitted.predict(X))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "Int64", "uint8", "float64", object])
+def test_types_of_number_ids(make, catalog, X, y, fitted, dtype):
+    table = X.assign(user_id=X.user_id.astype(dtype))
+    recommender = make(catalog).fit(table, y)
+    np.testing.assert_array_equal(recommender.user_vectors_, fitted.user_vectors_)
+    assert recommender.recommend([100], k=3).equals(fitted.recommend([100], k=3)) == (
+        dtype != "float64"
+    )
+
+
+def test_ids_are_found_by_name_wherever_they_stand(make, catalog, X, y, fitted):
+    assert_same_model(fitted, make(catalog).fit(X[X.columns[::-1]], y))
+
+
+def test_ids_without_names_are_the_first_two_columns(make, catalog, X):
+    pairs = X[["user_id", "item_id"]]
+    renamed = pairs.set_axis(["who", "what"], axis=1)
+    one = make(catalog).fit(pairs)
+    assert_same_model(one, make(catalog).fit(renamed))
+    assert_same_model(one, make(catalog).fit(pairs.to_numpy(object)))
+    np.testing.assert_array_equal(one.transform(pairs), one.transform(pairs.to_numpy()))
+
+
+def test_seen_is_not_liked(make, catalog, X, y, fitted):
+    """Rows at or below 0 are met, not liked: they teach nothing, yet stay hidden."""
+    liked = (y > 0).to_numpy()
+    only_liked = make(catalog).fit(X[liked])
+    np.testing.assert_array_equal(only_liked.item_vectors_, fitted.item_vectors_)
+    np.testing.assert_array_equal(only_liked.user_vectors_, fitted.user_vectors_)
+    disliked = set(zip(X.user_id[~liked], X.item_id[~liked], strict=True))
+    table = fitted.recommend(k=99)
+    assert not disliked & set(zip(table.user_id, table.item_id, strict=True))
+    table = only_liked.recommend(k=99)
+    assert disliked <= set(zip(table.user_id, table.item_id, strict=True))
+
+
+def test_strengths_count_only_by_their_sign(make, catalog, X, y, fitted):
+    assert_same_model(fitted, make(catalog).fit(X, np.sign(y)))
+    assert_same_model(fitted, make(catalog).fit(X, y.to_numpy()[:, None]))
+    assert_same_model(make(catalog).fit(X), make(catalog).fit(X, np.ones(len(X))))
+
+
+def test_the_last_word_on_a_pair_counts(make, catalog):
+    rows = [(1, "i00"), (1, "i02"), (2, "i00"), (2, "i03"), (1, "i02")]
+    table = pd.DataFrame(rows, columns=["user_id", "item_id"])
+    twice = make(catalog).fit(table, [1, 1, 1, 1, -1])
+    assert twice.item_index_[twice.history_.of(0)].tolist() == ["i00"]
+    assert twice.item_index_[twice.seen_.of(0)].tolist() == ["i00", "i02"]
+    timed = make(catalog).fit(table.assign(timestamp=[5, 4, 3, 2, 1]), [1, 1, 1, 1, -1])
+    assert sorted(timed.item_index_[timed.history_.of(0)]) == ["i00", "i02"]
+
+
+def test_repeated_rows_change_nothing(make, catalog, X, y, fitted):
+    twice = pd.concat([X, X])
+    assert_same_model(fitted, make(catalog).fit(twice, pd.concat([y, y])))
+
+
+def test_nothing_liked_warns_and_still_serves(make, catalog, X):
+    with pytest.warns(UserWarning, match="nothing to learn"):
+        recommender = make(catalog).fit(X, np.zeros(len(X)))
+    assert recommender.loss_curve_ == []
+    assert np.isfinite(recommender.predict(X)).all()
+
+
+def test_no_content_at_all(make, X):
+    """The flat form with ids alone is collaborative filtering."""
+    recommender = make().fit(X)
+    assert recommender.content_.modalities == []
+    assert np.isfinite(recommender.predict(X)).all()
+
+
+def test_items_that_the_catalogue_has_and_nobody_met(make, catalog, X):
+    warm = X[X.item_id != "i05"]
+    recommender = make(catalog).fit(warm)
+    assert "i05" in recommender.item_index_
+    table = recommender.recommend(k=99)
+    assert (table.item_id == "i05").sum() == warm.user_id.nunique()
+    # Its vector is its content's: no embedding that training never touched.
+    content = catalog.items[catalog.items.item_id == "i05"].drop(columns="item_id")
+    np.testing.assert_array_equal(
+        recommender.transform(content)[0], recommender.item_vectors_.loc["i05"]
+    )
+
+
+def test_the_loss_falls(make, catalog, X):
+    curve = make(catalog, max_epochs=20).fit(X).loss_curve_
+    assert np.mean(curve[-3:]) < np.mean(curve[:3])
+
+
+def test_verbose_prints_each_epoch(make, catalog, X, capsys):
+    recommender = make(catalog, verbose=True).fit(X)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == f"epoch 3/3: loss {recommender.loss_curve_[-1]:.4f}"
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 10_000])
+def test_any_batch_size(make, catalog, X, batch_size):
+    recommender = make(catalog, batch_size=batch_size, max_epochs=1).fit(X)
+    assert np.isfinite(recommender.item_vectors_).all(axis=None)
+
+
+def test_wide_content_is_reduced(make, X, items):
+    wide = items[["item_id"]].join(
+        pd.DataFrame(np.random.default_rng(0).normal(size=(len(items), 40))).add_prefix(
+            "text__"
+        )
+    )
+    recommender = make(ItemCatalog(wide), n_components=5).fit(X)
+    assert recommender.content_.widths == {"text": 5}
+    assert make(ItemCatalog(wide), n_components=None).fit(X).content_.widths == {
+        "text": 40
+    }

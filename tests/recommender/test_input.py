@@ -1,0 +1,171 @@
+"""Bad input: an error that names the row or the argument."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_array
+
+
+def replaced(table, column, row, value):
+    return table.astype({column: object}).assign(
+        **{
+            column: lambda t: [
+                value if n == row else v for n, v in enumerate(t[column])
+            ]
+        }
+    )
+
+
+@pytest.mark.parametrize("method", ["fit", "predict", "transform"])
+def test_an_item_that_the_catalogue_lacks(make, catalog, X, method):
+    recommender = make(catalog).fit(X)
+    with pytest.raises(ValueError, match=r"'zz' \(row 3\) is not in the catalogue"):
+        getattr(recommender, method)(replaced(X, "item_id", 3, "zz"))
+
+
+def test_a_number_that_the_catalogue_lacks_is_plain(make, items, catalog, X):
+    from skmmrec import ItemCatalog
+
+    numbered = ItemCatalog(items.assign(item_id=range(len(items))))
+    table = pd.DataFrame({"user_id": [1, 1], "item_id": [0, 99]})
+    with pytest.raises(ValueError, match=r"item 99 \(row 1\)"):
+        make(numbered).fit(table)
+
+
+def test_ids_of_the_wrong_type_are_unknown(make, catalog, X):
+    with pytest.raises(ValueError, match=r"item 0 \(row 0\) is not in the catalogue"):
+        make(catalog).fit(X.assign(item_id=range(len(X))))
+
+
+@pytest.mark.parametrize("column", ["user_id", "item_id"])
+@pytest.mark.parametrize("value", [None, np.nan, pd.NA, pd.NaT])
+def test_a_missing_id(make, catalog, X, flat, fitted, column, value):
+    message = rf"{column} is missing \(NaN or None\) in row 4"
+    with pytest.raises(ValueError, match=message):
+        make(catalog).fit(replaced(X, column, 4, value))
+    with pytest.raises(ValueError, match=message):
+        make().fit(replaced(flat, column, 4, value))
+    with pytest.raises(ValueError, match=message):
+        fitted.predict(replaced(X, column, 4, value))
+
+
+def test_a_missing_number_as_id(make, catalog, X):
+    table = X.astype({"user_id": float})
+    table.iloc[2, 0] = np.nan
+    with pytest.raises(ValueError, match=r"user_id is missing .* in row 2"):
+        make(catalog).fit(table)
+
+
+def test_mixed_types_of_ids(make, catalog, X):
+    with pytest.raises(ValueError, match=r"user_id mixes types .*str in row 5"):
+        make(catalog).fit(replaced(X, "user_id", 5, "bob"))
+
+
+def test_an_id_too_large(make, catalog, X):
+    """No silent wrap-around to a negative id."""
+    table = X.assign(user_id=X.user_id.astype(np.uint64) + np.uint64(2**63))
+    try:
+        users = make(catalog).fit(table).recommend(k=1).user_id
+    except (ValueError, OverflowError) as error:
+        assert "user_id" in str(error)
+    else:
+        assert set(users) == set(table.user_id)
+
+
+def test_an_empty_table(make, catalog, X, flat):
+    for recommender, table in ((make(catalog), X), (make(), flat)):
+        with pytest.raises(ValueError, match="X is empty: 0 sample"):
+            recommender.fit(table.iloc[:0])
+    with pytest.raises(ValueError, match="0 sample"):
+        make(catalog).fit(np.empty((0, 2)))
+
+
+def test_one_column(make, catalog, X):
+    for table in (X[["user_id"]], X[["user_id"]].to_numpy()):
+        with pytest.raises(ValueError, match=r"1 feature\(s\).* minimum of 2"):
+            make(catalog).fit(table)
+
+
+def test_one_id_column_is_named(make, catalog, X):
+    with pytest.raises(ValueError, match="'user_id' but lacks the other"):
+        make(catalog).fit(X.rename(columns={"item_id": "what"}))
+
+
+def test_an_unknown_column(make, catalog, X, fitted):
+    extra = X.assign(price=1.0, text__0=2.0)
+    for call in (make(catalog).fit, fitted.predict, fitted.score):
+        with pytest.raises(ValueError, match=r"unknown columns \['price', 'text__0'\]"):
+            call(extra)
+    with pytest.raises(ValueError, match=r"unknown columns \[2\]"):
+        make(catalog).fit(X.to_numpy())
+
+
+def test_raw_content_in_the_flat_form(make, flat):
+    with pytest.raises(ValueError, match=r"'title'.* row 0: 'words'"):
+        make().fit(flat.assign(title="words"))
+    late = replaced(flat, "image__1", 7, "red")
+    with pytest.raises(ValueError, match=r"'image__1'.* row 7: 'red'"):
+        make().fit(late)
+    with pytest.raises(ValueError, match=r"column 7 .* row 7: 'red'"):
+        make().fit(late.to_numpy())
+
+
+@pytest.mark.parametrize(("value", "word"), [(np.nan, "NaN"), (np.inf, "infinity")])
+def test_partly_bad_vectors(make, flat, fitted_flat, value, word):
+    bad = flat.copy()
+    bad.iloc[6, bad.columns.get_loc("image__1")] = value
+    for call in (make().fit, fitted_flat.predict):
+        with pytest.raises(ValueError, match=rf"{word}.*'image' of row 6"):
+            call(bad)
+
+
+def test_a_missing_timestamp(make, catalog, X):
+    dates = pd.to_datetime(X.timestamp, unit="D")
+    for times in (X.timestamp.astype(float), dates):
+        times = times.copy()
+        times.iloc[3] = None
+        with pytest.raises(ValueError, match=r"timestamp is missing .*in row 3"):
+            make(catalog).fit(X.assign(timestamp=times))
+
+
+@pytest.mark.parametrize(
+    ("strengths", "message"),
+    [
+        (np.ones(3), "inconsistent numbers of samples"),
+        (np.nan, "y contains NaN"),
+        (np.inf, "y contains infinity"),
+        ("good", "y|float"),
+    ],
+)
+def test_bad_strengths(make, catalog, X, fitted, strengths, message):
+    if not isinstance(strengths, np.ndarray):
+        strengths = pd.Series([strengths] * len(X))
+    for call in (make(catalog).fit, fitted.score):
+        with pytest.raises(ValueError, match=message):
+            call(X, strengths)
+
+
+def test_two_columns_of_strengths(make, catalog, X):
+    with pytest.raises(ValueError, match="y must have 1 column"):
+        make(catalog).fit(X, np.ones((len(X), 2)))
+
+
+def test_sparse_input(make):
+    with pytest.raises(TypeError, match=r"[Ss]parse"):
+        make().fit(csr_array(np.ones((4, 3))))
+
+
+@pytest.mark.parametrize(
+    ("modalities", "message"),
+    [({"m": ["nope"]}, "unknown column: 'nope'"), ({"m": [99]}, "column 99")],
+)
+def test_wrong_modalities(make, flat, modalities, message):
+    with pytest.raises(ValueError, match=message):
+        make(modalities=modalities).fit(flat)
+
+
+def test_a_failed_fit_does_not_pass_for_one(make, catalog, X):
+    recommender = make(catalog)
+    with pytest.raises(ValueError, match="not in the catalogue"):
+        recommender.fit(replaced(X, "item_id", 3, "zz"))
+    assert not hasattr(recommender, "item_vectors_")
