@@ -10,8 +10,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from skmmrec._ids import ITEM, TIME, USER
+from skmmrec.inspection._contributions import modality_contributions, modality_shares
 from skmmrec.inspection._gallery_layout import GalleryLayout
 from skmmrec.inspection._pictures import is_missing
+from skmmrec.metrics._scorers import find_recommender
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 class RecommendationGalleryDisplay:
     """What a user met and what is recommended, as rows of thumbnails.
 
-    It is recommended to use :meth:`from_recommendations` to create the display.
+    It is recommended to use :meth:`from_estimator` or :meth:`from_recommendations` to
+    create the display.
 
     Parameters
     ----------
@@ -77,6 +80,56 @@ class RecommendationGalleryDisplay:
         self.history = history
         self.shares = shares
         self.user = user
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        user: Any,
+        *,
+        items: pd.DataFrame | None = None,
+        k: int = 6,
+        **options: Any,
+    ) -> RecommendationGalleryDisplay:
+        """Recommend to a user and draw it, with what each modality adds.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted `MultimodalFusionRecommender`, or a Pipeline or a search that ends
+            in one.
+        user : object
+            Id of the user.
+        items : DataFrame, default=None
+            Item table; None for that of the recommender's catalogue.
+        k : int, default=6
+            How many items to recommend.
+        **options : object
+            Passed on to :meth:`from_recommendations`: `title`, `picture`, `n_history`,
+            `ax`, `n_columns`, `colors`, and `key` where `items` is given.
+
+        Returns
+        -------
+        display : RecommendationGalleryDisplay
+
+        Raises
+        ------
+        ValueError
+            If there is no item table, or a column of it is missing.
+        """
+        recommender = find_recommender(estimator)
+        ranked = recommender.recommend([user], k=k)
+        contributions = modality_contributions(recommender, ranked[USER], ranked[ITEM])
+        if items is None:
+            items, options["key"] = _catalog_table(recommender)
+        return cls.from_recommendations(
+            ranked,
+            items,
+            user=user,
+            history=_liked(recommender, user),
+            shares=modality_shares(contributions),
+            **options,
+        )
 
     @classmethod
     def from_recommendations(
@@ -191,6 +244,20 @@ def _new_axes(size: tuple[float, float]) -> Axes:
 
     figure = plt.figure(figsize=size)
     return figure.add_axes((0, 0, 1, 1))
+
+
+def _catalog_table(recommender: Any) -> tuple[pd.DataFrame, str]:
+    catalog = recommender.catalog
+    if catalog is None:
+        raise ValueError("items must be given: the recommender has no catalogue")
+    return catalog.items, catalog.key
+
+
+def _liked(recommender: Any, user: Any) -> list[Any]:
+    """Items that the user liked in training, oldest first."""
+    row = recommender.user_index_.get_indexer([user])[0]
+    found = recommender.history_.of(row) if row >= 0 else []
+    return recommender.item_index_[found].tolist()
 
 
 def _as_rows(rows: pd.DataFrame | Sequence[Any], name: str) -> pd.DataFrame:

@@ -16,6 +16,7 @@ matplotlib.use("agg")
 plt = pytest.importorskip("matplotlib.pyplot")
 
 FROM = RecommendationGalleryDisplay.from_recommendations
+FROM_ESTIMATOR = RecommendationGalleryDisplay.from_estimator
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +117,20 @@ def test_pictures_come_in_any_form(data, recommendations, tmp_path):
     assert len(display.ax_.images) == 7
     transparent = display.ax_.images[4].get_array()
     assert (np.asarray(transparent) == 255).all()
+
+
+def test_a_fitted_recommender_shows_itself(fitted, truth):
+    user = truth.users.user_id[4]
+    display = FROM_ESTIMATOR(fitted, user, items=truth.item_table, k=4, n_history=3)
+    ranked = fitted.recommend([user], k=4)
+    assert display.recommendations.item_id.tolist() == ranked.item_id.tolist()
+    met = truth.interactions.item_id[truth.interactions.user_id == user]
+    assert display.history.item_id.tolist() == met.tolist()[::-1][:3]
+    assert list(display.shares) == ["text", "image", "audio"]
+    stranger = FROM_ESTIMATOR(fitted, "stranger", items=truth.item_table)
+    assert not len(stranger.history)
+    with pytest.raises(ValueError, match="items has no column 'title'"):
+        FROM_ESTIMATOR(fitted, user)
 
 
 def test_draws_on_given_axes_at_their_scale(data, recommendations):
