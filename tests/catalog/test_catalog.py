@@ -150,7 +150,7 @@ def test_an_item_without_any_modality_is_named(items):
 
 
 def test_on_empty_is_checked(items):
-    with pytest.raises(ValueError, match="on_empty .* 'drop'"):
+    with pytest.raises(ValueError, match=r"on_empty .* 'drop'"):
         ItemCatalog(items, on_empty="drop")
 
 
@@ -163,7 +163,7 @@ def test_a_partly_bad_vector_is_named(items, value, word):
 
 
 def test_a_table_without_content_is_refused(items):
-    with pytest.raises(ValueError, match="no content.*'item_id', 'title'"):
+    with pytest.raises(ValueError, match=r"no content.*'item_id', 'title'"):
         _ = ItemCatalog(items[["item_id"]].assign(title="x")).blocks
 
 

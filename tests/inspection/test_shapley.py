@@ -22,9 +22,9 @@ def recommender(request, flat):
 
 @pytest.fixture
 def pairs(flat):
-    """Every item, for a user who met it, one who need not have, and a new one."""
+    """Every item, for a user who met it, and for one who need not have."""
     rows = flat.drop_duplicates("item_id")
-    return pd.concat([rows, rows.assign(user_id=100), rows.assign(user_id=1)])
+    return pd.concat([rows, rows.assign(user_id=100)])
 
 
 def worth(recommender, pairs, kept):
@@ -55,6 +55,13 @@ def test_equals_the_mean_over_all_orders(recommender, pairs):
 
 
 def test_adds_up_to_the_score(recommender, pairs):
+    table = modality_contributions(recommender, pairs.user_id, pairs.item_id)
+    total = table[["interactions", *MODALITIES]].sum(axis=1)
+    np.testing.assert_allclose(total, recommender.predict(pairs), rtol=1e-5, atol=1e-5)
+
+
+def test_new_users(recommender, pairs):
+    pairs = pairs.assign(user_id=1)
     table = modality_contributions(recommender, pairs.user_id, pairs.item_id)
     total = table[["interactions", *MODALITIES]].sum(axis=1)
     np.testing.assert_allclose(total, recommender.predict(pairs), rtol=1e-5, atol=1e-5)

@@ -64,12 +64,8 @@ def test_mixed_types_of_ids(make, catalog, X):
 def test_an_id_too_large(make, catalog, X):
     """No silent wrap-around to a negative id."""
     table = X.assign(user_id=X.user_id.astype(np.uint64) + np.uint64(2**63))
-    try:
-        users = make(catalog).fit(table).recommend(k=1).user_id
-    except (ValueError, OverflowError) as error:
-        assert "user_id" in str(error)
-    else:
-        assert set(users) == set(table.user_id)
+    with pytest.raises(ValueError, match="user_id"):
+        make(catalog).fit(table)
 
 
 def test_an_empty_table(make, catalog, X, flat):

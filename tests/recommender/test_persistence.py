@@ -1,0 +1,314 @@
+"""Save and load, pickle, and what happens to damaged files."""
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+
+from skmmrec import MultimodalFusionRecommender
+from skmmrec.fusion import ConcatFusion, get_fusion_names
+from skmmrec.recommender import _persistence
+
+load = MultimodalFusionRecommender.load
+
+
+@pytest.fixture
+def folder(fitted, tmp_path):
+    fitted.save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def assert_same_answers(one, other, X):
+    np.testing.assert_array_equal(one.predict(X), other.predict(X))
+    np.testing.assert_array_equal(one.transform(X), other.transform(X))
+    pd.testing.assert_frame_equal(one.recommend(k=99), other.recommend(k=99))
+    pd.testing.assert_frame_equal(one.recommend([1]), other.recommend([1]))
+    similar = [r.similar_items(r.item_index_[:3]) for r in (one, other)]
+    pd.testing.assert_frame_equal(*similar)
+    assert one.score(X) == other.score(X)
+    assert one.serving_vectors().version == other.serving_vectors().version
+
+
+@pytest.mark.parametrize("fusion", get_fusion_names())
+def test_round_trip(make, catalog, X, tmp_path, fusion):
+    recommender = make(catalog, fusion=fusion, n_components=2).fit(X)
+    recommender.save(tmp_path / "deep" / "model")
+    assert_same_answers(load(tmp_path / "deep" / "model"), recommender, X)
+
+
+def test_round_trip_of_the_flat_form(fitted_flat, flat, tmp_path):
+    fitted_flat.save(str(tmp_path / "model"))
+    loaded = load(str(tmp_path / "model"))
+    assert_same_answers(loaded, fitted_flat, flat)
+    new = flat.assign(item_id="new")
+    np.testing.assert_array_equal(loaded.predict(new), fitted_flat.predict(new))
+    assert loaded.feature_names_in_.tolist() == list(flat)
+    with pytest.raises(ValueError, match="image__0"):
+        loaded.predict(flat.drop(columns="image__0"))
+
+
+@pytest.mark.parametrize(
+    "modalities",
+    [
+        {"image": slice(5, 8), "text": [2, 3]},
+        {"image": ["image__0", "image__1"]},
+        {"audio": np.array([8, 9])},
+    ],
+)
+def test_round_trip_of_modalities(make, flat, tmp_path, modalities):
+    table = flat.drop(columns="timestamp")
+    recommender = make(modalities=modalities).fit(table)
+    recommender.save(tmp_path / "model")
+    assert_same_answers(load(tmp_path / "model"), recommender, table)
+
+
+def test_loaded_attributes_and_parameters(fitted, folder):
+    loaded = load(folder)
+    expected = {**fitted.get_params(), "catalog": None}
+    assert loaded.get_params() == expected
+    assert loaded.loss_curve_ == fitted.loss_curve_
+    assert loaded.n_iter_ == fitted.n_iter_
+    assert loaded.n_features_in_ == fitted.n_features_in_
+    pd.testing.assert_frame_equal(loaded.item_vectors_, fitted.item_vectors_)
+
+
+def test_with_the_catalogue_content_can_ask(fitted, folder, catalog, items):
+    content = items.filter(like="image__").head(2)
+    with pytest.raises(ValueError, match="needs a catalog"):
+        load(folder).similar_items(content)
+    found = load(folder, catalog=catalog).similar_items(content)
+    pd.testing.assert_frame_equal(found, fitted.similar_items(content))
+
+
+def test_in_another_process(fitted, folder, X, tmp_path):
+    X.to_json(tmp_path / "X.json")
+    code = (
+        "import sys, json, pandas as pd\n"
+        "from skmmrec import MultimodalFusionRecommender\n"
+        "X = pd.read_json(sys.argv[2])\n"
+        "scores = MultimodalFusionRecommender.load(sys.argv[1]).predict(X)\n"
+        "print(json.dumps([float(s).hex() for s in scores]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, folder, tmp_path / "X.json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [float(s).hex() for s in fitted.predict(X)]
+
+
+def test_saved_twice_is_the_same(folder, tmp_path):
+    load(folder).save(tmp_path / "again")
+    for file in folder.iterdir():
+        assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
+
+
+def test_no_pickle_in_the_folder(folder):
+    assert sorted(file.suffix for file in folder.iterdir()) == [".json", ".safetensors"]
+    assert [file.name for file in folder.parent.iterdir()] == [folder.name]
+
+
+def test_loading_unpickles_nothing(folder, X, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("unpickled")
+
+    for module in (pickle, torch):
+        monkeypatch.setattr(module, "load", refuse)
+    monkeypatch.setattr(pickle, "loads", refuse)
+    load(folder).predict(X)
+
+
+def test_loading_leaves_the_global_generators_alone(folder):
+    state = torch.random.get_rng_state()
+    load(folder)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_parameters_that_are_numpy_numbers(make, catalog, X, tmp_path):
+    """As they come out of a search over an array."""
+    numbers = {
+        "n_factors": np.int64(4),
+        "dropout": np.float64(0.1),
+        "random_state": np.int64(2),
+        "verbose": np.bool_(False),
+    }
+    make(catalog, **numbers).fit(X).save(tmp_path / "model")
+    params = load(tmp_path / "model").get_params()
+    assert {name: params[name] for name in numbers} == numbers
+
+
+def test_a_random_state_that_cannot_be_kept(make, catalog, X, tmp_path):
+    recommender = make(catalog, random_state=np.random.RandomState(0)).fit(X)
+    recommender.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert loaded.random_state is None
+    assert_same_answers(loaded, recommender, X)
+
+
+def test_a_fusion_without_a_name_is_not_saved(make, catalog, X, tmp_path):
+    recommender = make(catalog, fusion=ConcatFusion).fit(X)
+    with pytest.raises(ValueError, match="register_fusion"):
+        recommender.save(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("column", ["user_id", "item_id"])
+@pytest.mark.parametrize("kind", ["float", "unicode", "large"])
+def test_ids_come_back_as_they_were(make, items, flat, tmp_path, column, kind):
+    codes = pd.factorize(flat[column], sort=True)[0]
+    convert = {
+        "float": lambda n: n + 0.1,
+        "unicode": lambda n: f"né {n}\n\U0001f3ac",
+        "large": lambda n: 2**62 + n,
+    }
+    table = flat.assign(**{column: [convert[kind](int(n)) for n in codes]})
+    recommender = make().fit(table)
+    recommender.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert_same_answers(loaded, recommender, table)
+    index = f"{column.removesuffix('_id')}_index_"
+    assert set(getattr(loaded, index)) == set(table[column])
+
+
+def test_saving_replaces_a_model(make, catalog, X, folder):
+    other = make(catalog, random_state=9).fit(X)
+    other.save(folder)
+    assert_same_answers(load(folder), other, X)
+    assert [file.name for file in folder.parent.iterdir()] == [folder.name]
+
+
+def _fail(*args, **kwargs):
+    raise OSError("disk full")
+
+
+@pytest.mark.parametrize("step", ["save_file", "_record", "_replace"])
+def test_a_failed_save_leaves_the_old_model(
+    make, catalog, X, fitted, folder, step, monkeypatch
+):
+    other = make(catalog, random_state=9).fit(X)
+    monkeypatch.setattr(_persistence, step, _fail)
+    with pytest.raises(OSError, match="disk full"):
+        other.save(folder)
+    assert_same_answers(load(folder), fitted, X)
+    assert [file.name for file in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_move_that_fails_leaves_the_old_model(
+    make, catalog, X, fitted, folder, monkeypatch
+):
+    """The new folder is written, but cannot be put in place."""
+    other = make(catalog, random_state=9).fit(X)
+    rename = Path.rename
+
+    def fail_for_the_new(self, target):
+        new = (self / "recommender.json").is_file() and self != folder
+        if new and not self.name.startswith(f".{folder.name}-old"):
+            _fail()
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_for_the_new)
+    with pytest.raises(OSError, match="disk full"):
+        other.save(folder)
+    assert_same_answers(load(folder), fitted, X)
+    assert [file.name for file in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_folder_that_is_no_model_is_not_replaced(fitted, tmp_path):
+    precious = tmp_path / "thesis"
+    precious.mkdir()
+    (precious / "chapter.tex").write_text("words")
+    for path in (precious, precious / "chapter.tex"):
+        with pytest.raises(FileExistsError, match="not a saved recommender"):
+            fitted.save(path)
+    assert (precious / "chapter.tex").read_text() == "words"
+    assert [file.name for file in tmp_path.rglob("*")] == ["thesis", "chapter.tex"]
+
+
+@pytest.mark.parametrize("name", ["nothing", "empty"])
+def test_no_model(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=rf"{name}: recommender.json"):
+        load(tmp_path / name)
+
+
+@pytest.mark.parametrize("size", [0, 4, 100, -7])
+def test_truncated_tensors(folder, size):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"model.*damaged"):
+        load(folder)
+
+
+def test_missing_tensors(folder):
+    (folder / "model.safetensors").unlink()
+    with pytest.raises((ValueError, FileNotFoundError), match=r"model\.safetensors"):
+        load(folder)
+
+
+@pytest.mark.parametrize("size", [0, 40, -3])
+def test_truncated_json(folder, size):
+    path = folder / "recommender.json"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"recommender\.json is damaged"):
+        load(folder)
+
+
+@pytest.mark.parametrize("text", [b"[]", b"{}", b'{"format": 99}', b'"words"', b"\xff"])
+def test_another_json(folder, text):
+    (folder / "recommender.json").write_bytes(text)
+    with pytest.raises(ValueError, match=r"recommender\.json is"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("params", {}),
+        ("params", {"n_factors": 99, "fusion": "gated", "modalities": None}),
+        ("params", {"no_such": 1, "fusion": "gated", "modalities": None}),
+        ("modality_names", ["smell"]),
+        ("items", {"dtype": "int64", "ids": [1, 2]}),
+        ("items", {"dtype": "int64", "ids": ["a"]}),
+        ("users", {"dtype": "int64", "ids": [1, 2]}),
+        ("users", None),
+    ],
+)
+def test_files_that_do_not_fit_together(folder, key, value):
+    path = folder / "recommender.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, key: value}))
+    with pytest.raises(ValueError, match=r"damaged"):
+        load(folder)
+
+
+def test_an_unregistered_fusion_is_named(folder):
+    path = folder / "recommender.json"
+    record = json.loads(path.read_text())
+    record["params"]["fusion"] = "mine"
+    path.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="'mine'"):
+        load(folder)
+
+
+@pytest.mark.parametrize("module", [pickle, joblib], ids=["pickle", "joblib"])
+def test_pickle(fitted, fitted_flat, X, flat, tmp_path, module):
+    for recommender, table in ((fitted, X), (fitted_flat, flat)):
+        with (tmp_path / "rec.pkl").open("wb") as file:
+            module.dump(recommender, file)
+        with (tmp_path / "rec.pkl").open("rb") as file:
+            assert_same_answers(module.load(file), recommender, table)
+
+
+def test_a_loaded_model_can_be_cloned_and_fitted(folder, catalog, X, y, fitted):
+    again = clone(load(folder, catalog=catalog)).fit(X, y)
+    np.testing.assert_array_equal(again.item_vectors_, fitted.item_vectors_)
