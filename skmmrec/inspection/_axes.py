@@ -28,10 +28,29 @@ def get_axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.2)) -> Axes:
     """
     if ax is not None:
         return ax
-    import matplotlib.pyplot as plt
-
-    _, ax = plt.subplots(figsize=size, layout="constrained")
+    _, ax = import_pyplot().subplots(figsize=size, layout="constrained")
     return ax
+
+
+def import_pyplot() -> Any:
+    """Import matplotlib's pyplot, or say how to install it.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    """
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            "displays need matplotlib: pip install 'skmmrec[demo]'"
+        ) from error
+    return plt
 
 
 def tidy(ax: Axes, **labels: str) -> Figure:

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from skmmrec._ids import ITEM, TIME, USER
+from skmmrec.inspection._axes import import_pyplot
 from skmmrec.inspection._contributions import modality_contributions, modality_shares
 from skmmrec.inspection._gallery_layout import GalleryLayout
 from skmmrec.inspection._pictures import is_missing
@@ -240,10 +241,7 @@ class RecommendationGalleryDisplay:
 
 
 def _new_axes(size: tuple[float, float]) -> Axes:
-    import matplotlib.pyplot as plt
-
-    figure = plt.figure(figsize=size)
-    return figure.add_axes((0, 0, 1, 1))
+    return import_pyplot().figure(figsize=size).add_axes((0, 0, 1, 1))
 
 
 def _catalog_table(recommender: Any) -> tuple[pd.DataFrame, str]:

@@ -1,5 +1,7 @@
 """Displays draw the numbers that they say."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -139,7 +141,7 @@ def test_bad_maps_are_named(fitted):
 
 
 def test_umap_names_its_package_where_it_is_absent(fitted, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "umap", None)
+    monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(ImportError, match="pip install umap-learn"):
         EmbeddingMapDisplay.from_estimator(fitted, method="umap")
 
@@ -157,3 +159,9 @@ def test_displays_draw_on_given_axes(fitted):
         assert display.ax_ is ax
         assert display.figure_ is figure
     assert plt.get_fignums() == [figure.number]
+
+
+def test_matplotlib_is_named_where_it_is_absent(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r"matplotlib: pip install 'skmmrec\[demo\]'"):
+        LossCurveDisplay(losses=[1.0]).plot()
