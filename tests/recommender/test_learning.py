@@ -10,14 +10,14 @@ from skmmrec.fusion import get_fusion_names
 from skmmrec.metrics import ndcg_at_k
 from skmmrec.recommender import ItemKNNRecommender, PopularityRecommender
 
-N_COLD = 40
+N_COLD = 30
 
 
 @pytest.fixture(scope="module")
 def truth():
     return make_multimodal_interactions(
-        150,
-        140,
+        100,
+        120,
         n_interactions_per_user=14,
         modalities=["text"],
         n_cold_items=N_COLD,
