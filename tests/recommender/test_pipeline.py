@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
@@ -200,6 +201,21 @@ def test_a_fusion_of_ones_own(make, catalog, items, X, tmp_path):
     recommender.save(tmp_path / "model")
     loaded = type(recommender).load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.predict(X), recommender.predict(X))
+
+
+class NoisyFusion(ConcatFusion):
+    """Drops out half of what training shows it."""
+
+    def weigh(self, tokens, mask):
+        return torch.dropout(super().weigh(tokens, mask), 0.5, self.training)
+
+
+def test_a_fusion_with_dropout_answers_without(make, catalog, items, X):
+    recommender = make(catalog, fusion=NoisyFusion).fit(X)
+    content = items.drop(columns="item_id")
+    vectors = recommender.transform(content)
+    np.testing.assert_array_equal(recommender.transform(content), vectors)
+    assert vectors.any(axis=1).all()
 
 
 def test_registrations_end_with_their_test():
