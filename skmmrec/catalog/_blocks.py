@@ -168,7 +168,10 @@ def _position(
 
 
 def read_blocks(
-    table: Any, names: Sequence[str] | None, modalities: Mapping[str, Any] | None
+    table: Any,
+    names: Sequence[str] | None,
+    modalities: Mapping[str, Any] | None,
+    labels: Sequence[Any] | None = None,
 ) -> tuple[ColumnGroups, Blocks]:
     """Read the ready vectors in a DataFrame or array.
 
@@ -180,6 +183,8 @@ def read_blocks(
         Column names.
     modalities : mapping or None
         As in `group_columns`.
+    labels : sequence or None
+        What errors call the columns, where not by `names` or position.
 
     Returns
     -------
@@ -192,20 +197,20 @@ def read_blocks(
     """
     groups = group_columns(names, table.shape[1], modalities)
     chosen = np.unique(np.concatenate([*groups.values(), []])).astype(int)
-    numbers = _as_numbers(table, names, chosen)
+    numbers = _as_numbers(table, labels or names, chosen)
     local = {name: np.searchsorted(chosen, columns) for name, columns in groups.items()}
     return groups, Blocks.from_matrix(numbers, local)
 
 
 def _as_numbers(
-    table: Any, names: Sequence[str] | None, columns: NDArray[np.intp]
+    table: Any, names: Sequence[Any] | None, columns: NDArray[np.intp]
 ) -> NDArray[np.float32]:
     by_position = table.iloc if isinstance(table, pd.DataFrame) else table
     try:
         return np.asarray(by_position[:, columns], dtype=np.float32)
     except (TypeError, ValueError):
         for c in columns:
-            _check_numbers(by_position[:, c], c if names is None else names[c])
+            _check_numbers(by_position[:, c], int(c) if names is None else names[c])
         raise
 
 

@@ -81,7 +81,7 @@ class MultimodalFusionRecommender(
         Rate of dropout on the user vector in training.
     modality_dropout : float, default=0.2
         Rate at which training hides a modality of an item.
-    id_dropout : float, default=0.2
+    id_dropout : float, default=0.0
         Rate at which training hides an item's id embedding, so that content learns to
         speak for items that have no interactions. 1 is a purely content-based model.
     l2 : float, default=0.001
@@ -184,7 +184,7 @@ class MultimodalFusionRecommender(
         n_negatives: int = 512,
         dropout: float = 0.3,
         modality_dropout: float = 0.2,
-        id_dropout: float = 0.2,
+        id_dropout: float = 0.0,
         l2: float = 1e-3,
         history_exponent: float = 1.0,
         cold_popularity: float = 0.5,

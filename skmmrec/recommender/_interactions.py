@@ -151,4 +151,5 @@ def _read_content(
     if modalities is None:
         table = (table.iloc if isinstance(table, pd.DataFrame) else table)[:, rest]
         names = None if names is None else [names[c] for c in rest]
+        return read_blocks(table, names, None, labels=names or rest)[1]
     return read_blocks(table, names, modalities)[1]

@@ -61,7 +61,7 @@ def load(
         tensors = load_file(path / TENSORS)
         rec = cls(catalog, **_load_params(record["params"]))
         _restore(rec, record, tensors)
-    except (KeyError, TypeError, RuntimeError, OSError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError, OSError) as error:
         raise ValueError(f"the model in {path} is damaged: {error!r}") from error
     except Exception as error:
         if type(error).__name__ != "SafetensorError":

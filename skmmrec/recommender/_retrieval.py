@@ -31,14 +31,19 @@ def chunks(n_rows: int, n_columns: int) -> Iterator[slice]:
 
 def top_k(scores: NDArray, k: int) -> NDArray[np.intp]:
     """Columns of the `k` greatest scores of each row, best first; ties by position."""
-    k = min(k, scores.shape[1])
-    if k < scores.shape[1]:
-        part = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        part.sort(axis=1)
-    else:
-        part = np.broadcast_to(np.arange(k), scores.shape)
-    order = np.argsort(-np.take_along_axis(scores, part, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(part, order, axis=1)
+    n_columns = scores.shape[1]
+    k = min(k, n_columns)
+    if k == 0:
+        return np.empty((len(scores), 0), np.intp)
+    kth = np.partition(scores, n_columns - k, axis=1)[:, [n_columns - k]]
+    above, tied = scores > kth, scores == kth
+    room = k - above.sum(axis=1, keepdims=True)
+    kept = above | (tied & (tied.cumsum(axis=1) <= room))
+    columns = kept.nonzero()[1].reshape(-1, k)
+    best_first = np.argsort(
+        -np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable"
+    )
+    return np.take_along_axis(columns, best_first, axis=1)
 
 
 def ranked_frame(

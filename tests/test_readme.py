@@ -1,0 +1,23 @@
+"""The README's examples run as they stand."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_readme_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "feature_repo", tmp_path / "feature_repo")
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for block in BLOCKS:
+        exec(compile(block, "README.md", "exec"), names)
+    assert len(names["search"].cv_results_["params"]) == 3
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+    served = names["OnlineRecommender"]("my_repo").recommend(["user-0001"], k=5)
+    assert served["item_id"].nunique() == 5
