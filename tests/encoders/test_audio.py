@@ -270,9 +270,11 @@ def test_a_download_is_checked_and_kept(monkeypatch, tmp_path, web_folder):
     with pytest.raises(ValueError, match="hash"):
         _panns.fetch_cnn14()
     assert not list(cache.iterdir())
+    assert not _panns.cnn14_is_cached()
     monkeypatch.setattr(_panns, "_MD5", md5(b"weights").hexdigest())
     path = _panns.fetch_cnn14()
     assert path.read_bytes() == b"weights"
+    assert _panns.cnn14_is_cached()
     (folder / "weights.pth").unlink()
     assert _panns.fetch_cnn14() == path
 
