@@ -17,3 +17,4 @@ user_embeddings = definitions.user_embeddings
 item_embeddings = definitions.item_embeddings
 recommendation = definitions.recommendation
 embeddings = definitions.embeddings
+user_item_score = definitions.user_item_score

@@ -8,11 +8,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
+from feast import (
+    Entity,
+    FeatureService,
+    FeatureView,
+    Field,
+    FileSource,
+    OnDemandFeatureView,
+    PushSource,
+    ValueType,
+)
 from feast.data_format import ParquetFormat
 from feast.types import Array, FeastType, Float32, Int64, String
 
 from skmmrec._ids import ITEM, USER
+
+from ._score import score_view
 
 USER_VIEW, ITEM_VIEW = "user_embeddings", "item_embeddings"
 USER_VECTOR, ITEM_VECTOR = "user_vector", "item_vector"
@@ -39,6 +50,8 @@ class EmbeddingDefinitions:
         Everything that a recommendation needs.
     embeddings : feast.FeatureService
         The vectors alone, as input of another model.
+    user_item_score : feast.OnDemandFeatureView
+        Score of a user and an item, computed on request.
     """
 
     user: Entity
@@ -47,6 +60,7 @@ class EmbeddingDefinitions:
     item_embeddings: FeatureView
     recommendation: FeatureService
     embeddings: FeatureService
+    user_item_score: OnDemandFeatureView
 
     def __iter__(self) -> Iterator[Any]:
         yield from vars(self).values()
@@ -85,6 +99,7 @@ def embedding_definitions(
 
     Notes
     -----
+    Rows may also be pushed, to ``user_embeddings_push`` and ``item_embeddings_push``.
     Feature names differ between the two views, as Feast asks for when both are read in
     one request.
 
@@ -127,6 +142,7 @@ def embedding_definitions(
         FeatureService(
             name="embeddings", features=[users[[USER_VECTOR]], items[[ITEM_VECTOR]]]
         ),
+        score_view(users[[USER_VECTOR]], items[[ITEM_VECTOR]]),
     )
 
 
@@ -139,7 +155,7 @@ def _view(
 ) -> tuple[Entity, FeatureView]:
     join_key = {"user": USER, "item": ITEM}[kind]
     entity = Entity(name=kind, join_keys=[join_key], value_type=id_type[0])
-    source = FileSource(
+    file = FileSource(
         name=f"{kind}_embeddings_file",
         path=str(path),
         file_format=ParquetFormat(),
@@ -149,7 +165,7 @@ def _view(
         name=f"{kind}_embeddings",
         entities=[entity],
         schema=[Field(name=join_key, dtype=id_type[1]), *features],
-        source=source,
+        source=PushSource(name=f"{kind}_embeddings_push", batch_source=file),
         ttl=ttl or timedelta(0),
     )
     return entity, view

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -61,7 +62,9 @@ def feature_view(store: FeatureStore, name: str) -> FeatureView:
 
 def apply(store: FeatureStore, objects: list[Any]) -> None:
     """Register definitions and forget the feature views known so far."""
-    store.apply(objects)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "On demand feature view is an experimental")
+        store.apply(objects)
     _VIEWS.pop(store, None)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
+from weakref import WeakSet
 
 import numpy as np
 from feast import Entity, FeatureView
@@ -50,6 +51,18 @@ ON CONFLICT (entity_key, feature_name) DO UPDATE SET
     event_us = excluded.event_us
 WHERE excluded.event_us >= COALESCE(event_us, 0)
 """
+
+
+_STORES: WeakSet[ExactSqliteOnlineStore] = WeakSet()
+
+
+def _disconnect_all() -> None:
+    for store in list(_STORES):
+        store.disconnect()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(before=_disconnect_all)
 
 
 class ExactSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
@@ -94,22 +107,30 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
     All writers of one database file must use this class. `FeatureStore.
     retrieve_online_documents_v2` returns what was found in the order of the ids, each
     with its own distance: Feast 0.67 pairs ids with the wrong columns in any other
-    order.
+    order. Sqlite connections must not cross a fork: the forking thread's are closed
+    before one, so fork while no other thread uses the store.
     """
 
     def __init__(self) -> None:
         self._local = threading.local()
         self._cache = VectorCache()
+        _STORES.add(self)
 
     def connect(self, config: RepoConfig) -> sqlite3.Connection:
         """Return this thread's connection, in autocommit mode."""
         path = self._get_db_path(config)
-        owner = (path, os.getpid())
-        if getattr(self._local, "owner", None) != owner:
+        if getattr(self._local, "path", None) != path:
             timeout = config.online_store.busy_timeout
             self._local.conn = open_database(path, timeout)
-            self._local.owner = owner
+            self._local.path = path
         return self._local.conn
+
+    def disconnect(self) -> None:
+        """Close this thread's connection and that of the cache."""
+        if hasattr(self._local, "path"):
+            self._local.conn.close()
+            del self._local.conn, self._local.path
+        self._cache.disconnect()
 
     def _get_conn(self, config: RepoConfig) -> sqlite3.Connection:
         return self.connect(config)
@@ -142,9 +163,7 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
         entities: Sequence[Entity],
     ) -> None:
         """Delete the database (called by ``feast teardown``)."""
-        self.connect(config).close()
-        self._local = threading.local()
-        self._cache = VectorCache()
+        self.disconnect()
         super().teardown(config, tables, entities)
         for suffix in ("-wal", "-shm"):
             Path(self._get_db_path(config) + suffix).unlink(missing_ok=True)

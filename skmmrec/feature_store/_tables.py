@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -258,7 +257,6 @@ class VectorCache:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._conn: sqlite3.Connection | None = None
-        self._pid = -1
         self._data_version = -1
         self._tables: dict[tuple[str, ...], tuple[int, VectorTable]] = {}
         self._checked: set[tuple[str, ...]] = set()
@@ -268,7 +266,9 @@ class VectorCache:
     ) -> VectorTable:
         """Return the table of ``(name, join_key, feature, version)``."""
         with self._lock:
-            conn = self._connection(connect)
+            if self._conn is None:
+                self._conn = connect()
+            conn = self._conn
             data_version = conn.execute("PRAGMA data_version").fetchone()[0]
             if data_version != self._data_version:
                 self._checked.clear()
@@ -277,15 +277,14 @@ class VectorCache:
                 self._refresh(conn, source)
             return self._tables[source][1]
 
-    def _connection(
-        self, connect: Callable[[], sqlite3.Connection]
-    ) -> sqlite3.Connection:
-        """Connect once in each process: connections must not cross a fork."""
-        if self._conn is None or self._pid != os.getpid():
-            self._conn, self._pid = connect(), os.getpid()
+    def disconnect(self) -> None:
+        """Close the connection and forget the tables."""
+        with self._lock:
+            if self._conn is not None:
+                self._conn.close()
+            self._conn = None
             self._tables.clear()
             self._checked.clear()
-        return self._conn
 
     def _refresh(self, conn: sqlite3.Connection, source: tuple[str, ...]) -> None:
         name = source[0]

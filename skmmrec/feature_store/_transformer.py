@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from feast import FeatureService, FeatureStore
+from feast import FeatureService, FeatureStore, FeatureView
+from feast.errors import FeatureViewNotFoundException
 from feast.protos.feast.types.Value_pb2 import Value
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._encoding import unpack
+from ._encoding import unpack, unpack_vectors
 from ._repo import open_store
+
+_TIME, _ROW = "event_timestamp", "__row"
 
 
 class FeastFeatures(TransformerMixin, BaseEstimator):
@@ -28,6 +32,10 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
         Name of a feature service, or references such as
         ``["item_embeddings:item_vector"]``. Any service will do whose features are
         numbers or lists of numbers.
+    timestamp : str, optional
+        Column of `X` with the time of each row. Features are then read from the
+        offline store as they were at that time, as training needs; without it, as they
+        are now, from the online store.
     missing : {"nan", "error"}, default="nan"
         What to do for an id that the store does not know: NaN in its columns, or an
         error that names the row.
@@ -51,6 +59,7 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "repo_path": [str, Path, FeatureStore],
         "service": [str, list],
+        "timestamp": [str, None],
         "missing": [StrOptions({"nan", "error"})],
     }
 
@@ -59,14 +68,16 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
         repo_path: FeatureStore | str | Path,
         service: str | list[str] = "embeddings",
         *,
+        timestamp: str | None = None,
         missing: str = "nan",
     ) -> None:
         self.repo_path = repo_path
         self.service = service
+        self.timestamp = timestamp
         self.missing = missing
 
     def fit(self, X: Any, y: Any = None) -> FeastFeatures:
-        """Learn from the registry which ids are needed and which columns come out.
+        """Learn which ids are needed and which columns come out.
 
         Parameters
         ----------
@@ -80,11 +91,10 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
         """
         self._validate_params()
         self.join_keys_ = self._needed_keys()
-        ids = self._id_columns(X)
         self.n_features_in_ = np.shape(X)[1]
         if isinstance(X, pd.DataFrame):
             self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        features = self._read(ids)
+        features = self._read(X)
         self.widths_ = {name: _width(values) for name, values in features.items()}
         return self
 
@@ -105,9 +115,11 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
         ValueError
             For a missing column, an unknown id under ``missing="error"``, or a feature
             that is not numeric or whose length has changed since `fit`.
+        RuntimeError
+            When the offline store does not return every row.
         """
         check_is_fitted(self)
-        features = self._read(self._id_columns(X))
+        features = self._read(X)
         blocks = [
             _block(name, features[name], width, self.missing)
             for name, width in self.widths_.items()
@@ -145,7 +157,7 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
             if isinstance(features, list)
             else [projection.name for projection in features.feature_view_projections]
         )
-        views = [store.get_feature_view(name) for name in dict.fromkeys(names)]
+        views = [view for name in dict.fromkeys(names) for view in _views(store, name)]
         return list(dict.fromkeys(key for view in views for key in view.join_keys))
 
     def _id_columns(self, X: Any) -> dict[str, list[Any]]:
@@ -161,29 +173,87 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
             )
         return {k: c.tolist() for k, c in zip(self.join_keys_, columns, strict=True)}
 
-    def _read(self, ids: dict[str, list[Any]]) -> dict[str, list[Value]]:
-        store = open_store(self.repo_path)
+    def _read(self, X: Any) -> dict[str, list[Any]]:
+        """Read one list of numbers, lists and None a feature."""
+        ids, store = self._id_columns(X), open_store(self.repo_path)
         features = self._features(store)
-        response = store.get_online_features(features=features, entity_rows=ids).proto
-        names = response.metadata.feature_names.val
-        return {
-            name: list(column.values)
-            for name, column in zip(names, response.results, strict=True)
-            if name not in ids
-        }
+        if self.timestamp is None:
+            return _online(store, features, ids)
+        if not isinstance(X, pd.DataFrame) or self.timestamp not in X:
+            raise ValueError(f"X lacks the column {self.timestamp!r}")
+        return _historical(store, features, ids, X[self.timestamp])
 
 
-def _width(values: list[Value]) -> int:
-    """Columns of a feature: the length of the first list, 1 for a number."""
-    known = (unpack(value.SerializeToString()) for value in values)
-    first = next((value for value in known if value is not None), None)
-    return len(first) if isinstance(first, list) else 1
+def _views(store: FeatureStore, name: str) -> list[FeatureView]:
+    """Return the stored views that a view reads from."""
+    try:
+        return [store.get_feature_view(name)]
+    except FeatureViewNotFoundException:
+        sources = store.get_on_demand_feature_view(name).source_feature_view_projections
+        return [store.get_feature_view(source.name) for source in sources.values()]
 
 
-def _block(name: str, values: list[Value], width: int, missing: str) -> np.ndarray:
+def _online(
+    store: FeatureStore, features: Any, ids: dict[str, list[Any]]
+) -> dict[str, list[Any]]:
+    response = store.get_online_features(features=features, entity_rows=ids).proto
+    names = response.metadata.feature_names.val
+    return {
+        name: _contents(column.values)
+        for name, column in zip(names, response.results, strict=True)
+        if name not in ids
+    }
+
+
+def _contents(values: Sequence[Value]) -> list[Any]:
+    """Decode messages; vectors by their bytes, which is much faster than by number."""
+    present = [value for value in values if value.WhichOneof("val")]
+    if not all(value.HasField("float_list_val") for value in present):
+        return [unpack(value.SerializeToString()) for value in values]
+    rows = iter(unpack_vectors([value.SerializeToString() for value in present]))
+    return [next(rows) if value.WhichOneof("val") else None for value in values]
+
+
+def _historical(
+    store: FeatureStore,
+    features: Any,
+    ids: dict[str, list[Any]],
+    times: pd.Series,
+) -> dict[str, list[Any]]:
+    """Read features as they were.
+
+    Feast keeps neither the order of rows nor, with some offline stores, all of them.
+    """
+    when = pd.to_datetime(times, utc=True).to_numpy()
+    asked = pd.DataFrame({**ids, _TIME: pd.DatetimeIndex(when, tz="UTC")})
+    asked[_ROW] = np.arange(len(asked))
+    job = store.get_historical_features(entity_df=asked, features=features)
+    found = job.to_df().sort_values(_ROW)
+    if found[_ROW].tolist() != asked[_ROW].tolist():
+        raise RuntimeError(
+            f"the offline store {store.config.offline_store.type!r} returned "
+            f"{len(found)} rows for {len(asked)}; 'duckdb' returns them all"
+        )
+    names = [name for name in found if name not in asked]
+    return {name: [_known(value) for value in found[name]] for name in names}
+
+
+def _known(value: Any) -> Any:
+    """Return None for a missing scalar or list."""
+    if isinstance(value, np.ndarray | list):
+        return value
+    return None if pd.isna(value) else value
+
+
+def _width(values: list[Any]) -> int:
+    """Count a feature's columns: the length of the first list, 1 for a number."""
+    first = next((value for value in values if value is not None), None)
+    return 1 if first is None or np.ndim(first) == 0 else len(first)
+
+
+def _block(name: str, values: list[Any], width: int, missing: str) -> np.ndarray:
     block = np.full((len(values), width), np.nan, dtype=np.float32)
-    for row, value in enumerate(values):
-        content = unpack(value.SerializeToString())
+    for row, content in enumerate(values):
         if content is not None:
             block[row] = _numbers(name, row, content, width)
         elif missing == "error":

@@ -12,6 +12,11 @@ with warnings.catch_warnings():
 
 from skmmrec.recommender._serving import ServingVectors
 
+# ibis calls what duckdb has deprecated
+reads_with_duckdb = pytest.mark.filterwarnings(
+    "ignore:fetch_arrow_table:DeprecationWarning"
+)
+
 REPO = Path(__file__).parents[2] / "feature_repo"
 
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 def test_a_killed_publisher_leaves_the_old_model_or_the_new(repo, times):
     command = [sys.executable, "-m", "tests.feature_store.kill_publish", repo, times]
     done = subprocess.run(
-        list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False
+        list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -193,5 +193,9 @@ def test_a_forked_server_opens_its_own_connections(repo, recommender):
     queue = context.Queue()
     child = context.Process(target=_serve_in_child, args=(online, ["100"], queue))
     child.start()
-    assert queue.get(timeout=60)[1] == expected
-    child.join()
+    try:
+        assert queue.get(timeout=60)[1] == expected
+        assert online.recommend(["100"])["item_id"].tolist() == expected
+    finally:
+        child.kill()
+        child.join()

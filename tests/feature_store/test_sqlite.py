@@ -3,13 +3,21 @@
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from feast.protos.feast.types.Value_pb2 import FloatList, Value
 
-from skmmrec.feature_store import embedding_definitions, open_store, publish
+from skmmrec.feature_store import (
+    embedding_definitions,
+    open_store,
+    publish,
+    read_vectors,
+    verify,
+)
 from skmmrec.feature_store._encoding import entity_key_proto
+from skmmrec.feature_store._repo import apply
 
-from .conftest import make_recommender
+from .conftest import make_recommender, reads_with_duckdb
 
 NOW = datetime(2026, 6, 1, 12, 0, 0, 500, tzinfo=UTC)
 
@@ -18,7 +26,7 @@ NOW = datetime(2026, 6, 1, 12, 0, 0, 500, tzinfo=UTC)
 def store(repo):
     (repo / "data").mkdir()
     store = open_store(repo)
-    store.apply(list(embedding_definitions(2, data=repo / "data")))
+    apply(store, list(embedding_definitions(2, data=repo / "data")))
     return store
 
 
@@ -56,7 +64,7 @@ def test_times_without_a_zone_are_utc(store):
 
 def test_expired_values_are_neither_read_nor_found(repo, store):
     ttl = timedelta(hours=1)
-    store.apply(list(embedding_definitions(2, data=repo / "data", ttl=ttl)))
+    apply(store, list(embedding_definitions(2, data=repo / "data", ttl=ttl)))
     now = datetime.now(UTC)
     write(store, 1, [1, 1], now - timedelta(hours=2))
     write(store, 2, [2, 2], now - timedelta(minutes=30))
@@ -164,7 +172,7 @@ def test_a_stock_table_is_taken_over_with_its_times(repo, store):
     assert read(fresh, 1) == [[3, 3]]
 
 
-@pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")  # ibis
+@reads_with_duckdb
 def test_materialize_from_the_offline_file_changes_nothing(repo):
     recommender = make_recommender(n_users=3)
     publish(recommender, repo)
@@ -181,3 +189,18 @@ def test_teardown_leaves_no_database(repo, store):
     write(store, 1, [1, 0], NOW)
     store.teardown()
     assert not list((repo / "data").glob("online.db*"))
+
+
+@reads_with_duckdb
+def test_materialize_writes_every_row_of_a_file_in_many_chunks(repo):
+    recommender = make_recommender(n_users=50, n_items=200)
+    publish(recommender, repo, chunk_size=3)
+    assert pq.ParquetFile(repo / "data" / "item_embeddings.parquet").num_row_groups > 60
+    for path in (repo / "data").glob("online.db*"):
+        path.unlink()
+    store = open_store(repo)
+    views = [store.get_feature_view(f"{e}_embeddings") for e in ("user", "item")]
+    store.provider.online_store.update(store.config, [], views, [], [], True)
+    assert not read_vectors(store, "item", range(200))[1].any()
+    store.materialize_incremental(end_date=datetime.now(UTC))
+    assert verify(recommender, store).ok

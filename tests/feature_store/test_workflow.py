@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skmmrec.feature_store import publish
+from skmmrec.feature_store import publish, read_vectors
 
 from .conftest import make_recommender
 
@@ -81,7 +81,7 @@ def _post(url, body):
         url, json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=30) as response:
-        return json.loads(response.read())
+        return json.loads(response.read() or b"null")
 
 
 @pytest.mark.slow
@@ -99,3 +99,36 @@ def test_feast_serve_answers_with_published_vectors(repo, recommender, request):
     np.testing.assert_array_equal(
         np.array(values, np.float32), recommender.vectors.items.loc[[7, 2]]
     )
+
+    query = recommender.vectors.users.loc["101"].tolist()
+    body = {
+        "features": ["item_embeddings:item_model_version"],
+        "query": query,
+        "top_k": 3,
+        "api_version": 2,
+    }
+    answer = _post(url + "/search", body)
+    found = dict(
+        zip(answer["metadata"]["feature_names"], answer["results"], strict=True)
+    )
+    scores = recommender.vectors.items @ np.array(query)
+    best = scores.sort_values(ascending=False)[:3]
+    items = found["item_id"]["values"]
+    assert sorted(items) == sorted(best.index)
+    np.testing.assert_allclose(
+        [-d for d in found["distance"]["values"]], best[items], rtol=1e-5
+    )
+
+    body = {
+        "push_source_name": "item_embeddings_push",
+        "df": {
+            "item_id": [7],
+            "item_vector": [[1.0, 2.0, 3.0, 4.0, 5.0]],
+            "item_model_version": ["v1"],
+            "event_timestamp": ["2099-01-01T00:00:00+00:00"],
+        },
+        "to": "online",
+    }
+    _post(url + "/push", body)
+    vectors, _ = read_vectors(repo, "item", [7])
+    np.testing.assert_array_equal(vectors, [[1, 2, 3, 4, 5]])
