@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
@@ -226,9 +227,13 @@ class TextEncoder(BaseEncoder):
     def _load_transformer(self, device: Any) -> Any:
         from sentence_transformers import SentenceTransformer
 
-        source = str(self._folder() or self.model)
+        folder = self._folder()
+        quiet = folder is not None and not self.verbose
         try:
-            return SentenceTransformer(source, device=str(device))
+            with _no_loading_bar() if quiet else nullcontext():
+                return SentenceTransformer(
+                    str(folder or self.model), device=str(device)
+                )
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"TextEncoder(model={str(self.model)!r}) could not be loaded. It is "
@@ -260,3 +265,17 @@ class TextEncoder(BaseEncoder):
     def _order(self, groups: list[Distinct]) -> list[Distinct]:
         """Put texts of like length together, the longest first."""
         return sorted(groups, key=lambda group: -len(group.item))
+
+
+@contextmanager
+def _no_loading_bar() -> Iterator[None]:
+    """Keep transformers from drawing a bar while it reads a local file."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

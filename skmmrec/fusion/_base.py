@@ -80,7 +80,7 @@ class Fusion(nn.Module):
             Zero for an item without any modality.
         """
         tokens = self.project(blocks, mask)
-        return torch.einsum("nm,nmd->nd", self.weigh(tokens, mask), tokens)
+        return (self.weigh(tokens, mask).unsqueeze(-1) * tokens).sum(dim=1)
 
     def weights(self, blocks: Sequence[Tensor], mask: Tensor) -> Tensor:
         """Weights that the modalities get, per item; see `project` for the shapes.

@@ -66,7 +66,7 @@ class MultimodalFusionRecommender(
     modalities : mapping of str to slice, positions or column names, or None
         In the flat form: which columns of `X` form which modality. By default the
         prefix before ``__`` tells.
-    n_components : int or None, default=128
+    n_components : int or None, default=64
         Principal components to which wider modalities are reduced; None keeps all.
     max_epochs : int, default=10
         Passes over the interactions.
@@ -90,8 +90,9 @@ class MultimodalFusionRecommender(
         A user is the sum of n item vectors over n to this power: 1 is the mean, less
         lets long histories speak louder.
     cold_popularity : float, default=0.5
-        Number of users that an item without any is credited with: more shows new items
-        oftener, at the cost of those known to be liked.
+        Number of users that an item without any is credited with. With little, new
+        items rarely reach the top of a list of all items; near the median popularity
+        they compete as equals, at the cost of those known to be liked.
     device : str, default="auto"
         Torch device of the training; "auto" takes CUDA, then MPS, then the CPU.
     random_state : int, RandomState instance or None, default=None
@@ -117,6 +118,9 @@ class MultimodalFusionRecommender(
 
     Notes
     -----
+    A user without any history gets a vector that is learned from those with a single
+    liked item; where there are none, the ranking is by popularity.
+
     The user as the mean of the other items' vectors, with one set of vectors on both
     sides, is the FISM model [1]_; the sampled softmax is corrected for the sampling
     [2]_. Content is centred, scaled to length 1 and reduced before it is fused.
@@ -177,7 +181,7 @@ class MultimodalFusionRecommender(
         fusion: str | type[Fusion] = "gated",
         n_factors: int = 64,
         modalities: Mapping[str, Any] | None = None,
-        n_components: int | None = 128,
+        n_components: int | None = 64,
         max_epochs: int = 10,
         batch_size: int | str = "auto",
         learning_rate: float = 0.01,
