@@ -223,7 +223,14 @@ def _append_offline(
 
 @contextmanager
 def _bar(batch: Batch, progress: bool) -> Iterator[Any]:
-    with tqdm(total=len(batch.ids), desc=batch.view, disable=not progress) as bar:
+    """Show progress; silent, it stays clear of tqdm.
+
+    Tqdm takes a lock that forked processes share and that outlives a killed one.
+    """
+    if not progress:
+        yield lambda done: None
+        return
+    with tqdm(total=len(batch.ids), desc=batch.view) as bar:
         yield bar.update
 
 
