@@ -30,7 +30,7 @@ from skmmrec.inspection import (
     modality_contributions,
     modality_shares,
 )
-from skmmrec.metrics import ndcg_at_k
+from skmmrec.metrics import evaluate_ranking
 from skmmrec.model_selection import RandomHoldoutPerUser
 from skmmrec.recommender import ItemKNNRecommender, PopularityRecommender
 
@@ -78,15 +78,9 @@ def only(catalog: ItemCatalog, *modalities: str) -> ItemCatalog:
     return ItemCatalog(pd.concat([ids, *vectors], axis=1), on_empty="ignore")
 
 
-def cold_ndcg(ranked: pd.DataFrame, test: pd.DataFrame) -> float:
-    """NDCG@10 of the held-out films, ranked among themselves."""
-    relevant = test.groupby("user_id")["item_id"].agg(set)
-    lists = ranked.groupby("user_id")["item_id"].agg(list).loc[relevant.index]
-    hits = [
-        [item in liked for item in row]
-        for row, liked in zip(lists, relevant, strict=True)
-    ]
-    return float(np.mean(ndcg_at_k(hits, relevant.map(len), k=10)))
+def ndcg(ranked: pd.DataFrame, test: pd.DataFrame) -> float:
+    """NDCG@10 of ranked lists."""
+    return float(evaluate_ranking(ranked, test, ["ndcg@10"]).mean()["ndcg@10"])
 
 
 def random_lists(test: pd.DataFrame, cold: np.ndarray, seed: int) -> pd.DataFrame:
@@ -103,12 +97,12 @@ def cold_table(catalog: ItemCatalog, X: pd.DataFrame, seed: int) -> dict[str, fl
     cold = np.random.default_rng(seed).choice(films, len(films) // 5, replace=False)
     is_cold = X["item_id"].isin(cold)
     train, test = X[~is_cold], X[is_cold]
-    rows = {"random order": cold_ndcg(random_lists(test, cold, seed), test)}
+    rows = {"random order": ndcg(random_lists(test, cold, seed), test)}
     names = catalog.blocks.modalities
-    for kept in [[name] for name in names] + [names]:
+    for kept in [*([name] for name in names), names]:
         rec = MultimodalFusionRecommender(only(catalog, *kept), random_state=seed)
         ranked = rec.fit(train).recommend(test["user_id"].unique(), 10, items=cold)
-        rows[" + ".join(kept)] = cold_ndcg(ranked, test)
+        rows[" + ".join(kept)] = ndcg(ranked, test)
     return rows
 
 

@@ -46,6 +46,14 @@ class Blocks:
         """Select items by position or by boolean mask."""
         return Blocks({k: v[rows] for k, v in self.values.items()}, self.mask[rows])
 
+    def append(self, other: Blocks) -> Blocks:
+        """Put the items of another, of the same modalities, after these."""
+        values = {
+            name: np.concatenate([block, other.values[name]])
+            for name, block in self.values.items()
+        }
+        return Blocks(values, np.concatenate([self.mask, other.mask]))
+
     @classmethod
     def from_matrix(cls, matrix: Any, groups: Mapping[str, Any]) -> Blocks:
         """Split a matrix into blocks; rows of zeros or NaN are missing.

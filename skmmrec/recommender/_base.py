@@ -165,25 +165,42 @@ class BaseRanker(BaseEstimator, ABC):
     def _fit_histories(
         self, data: Interactions, y: NDArray | None, items: pd.Index
     ) -> None:
-        """Index the ids and group the pairs; the last word on a pair counts."""
+        """Index the ids and group the pairs."""
         self.user_index_ = sorted_index(data.users)
         self.item_index_ = items
-        shape = len(self.user_index_), len(items)
-        pairs = pd.DataFrame(
-            {
-                "user": self.user_index_.get_indexer(data.users),
-                "item": items.get_indexer(data.items),
-                "liked": True if y is None else y > 0,
-            }
-        )
-        if data.times is not None:
-            pairs = pairs.iloc[np.argsort(data.times, kind="stable")]
-        pairs = pairs.drop_duplicates(["user", "item"], keep="last")
-        liked = pairs[pairs["liked"]]
-        if liked.empty:
+        self._group(self._pairs(data, y))
+        if len(self.history_.items) == 0:
             warnings.warn(
                 "no interaction has y above 0: nothing to learn", stacklevel=4
             )
+
+    def _extend_histories(self, data: Interactions, y: NDArray | None) -> None:
+        """Append pairs, and users who are new, to what `_fit_histories` grouped."""
+        users = sorted_index(data.users)
+        self.user_index_ = self.user_index_.append(users.difference(self.user_index_))
+        liked = self.history_.to_csr(bool)[self.seen_.users, self.seen_.items]
+        known = {"user": self.seen_.users, "item": self.seen_.items, "liked": liked}
+        new = self._pairs(data, y)
+        self._group(pd.concat([pd.DataFrame(known), new], ignore_index=True))
+
+    def _pairs(self, data: Interactions, y: NDArray | None) -> pd.DataFrame:
+        """Positions of users and items in the order of time, and which are liked."""
+        pairs = pd.DataFrame(
+            {
+                "user": self.user_index_.get_indexer(data.users),
+                "item": self.item_index_.get_indexer(data.items),
+                "liked": True if y is None else y > 0,
+            }
+        )
+        if data.times is None:
+            return pairs
+        return pairs.iloc[np.argsort(data.times, kind="stable")]
+
+    def _group(self, pairs: pd.DataFrame) -> None:
+        """Group pairs by user; the last word on a pair counts."""
+        pairs = pairs.drop_duplicates(["user", "item"], keep="last")
+        liked = pairs[pairs["liked"]]
+        shape = len(self.user_index_), len(self.item_index_)
         self.seen_ = History.from_pairs(*_columns(pairs), *shape)
         self.history_ = History.from_pairs(*_columns(liked), *shape)
 

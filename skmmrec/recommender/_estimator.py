@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -21,7 +22,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skmmrec._ids import check_ids, sorted_index
+from skmmrec._ids import check_ids, plain, sorted_index
 from skmmrec.catalog import Blocks, ItemCatalog
 from skmmrec.encoders._devices import resolve_device
 from skmmrec.fusion import Fusion, get_fusion
@@ -243,7 +244,7 @@ class MultimodalFusionRecommender(
             For missing ids, an empty table, unknown columns, or an item that the
             catalogue lacks.
         """
-        fusion = get_fusion(self.fusion)
+        fusion, device = get_fusion(self.fusion), resolve_device(self.device)
         self.flat_ = self.catalog is None
         data = self._read(X, reset=True)
         y = read_strengths(y, data)
@@ -251,9 +252,98 @@ class MultimodalFusionRecommender(
         self._fit_histories(data, y, items)
         self.content_space_ = ContentSpace.fit(blocks, self.n_components)
         self.content_ = self.content_space_.transform(blocks)
-        self._fit_network(fusion)
-        self._publish_vectors()
+        self._fit_network(fusion, device)
+        self._publish_items()
+        self._publish_users()
         return self
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Take in feedback: it moves the users' vectors at once, without training.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, n_columns)
+            As in `fit`. Users may be new and, in the flat form, items too; with a
+            catalog, `add_items` comes first.
+        y : array-like of shape (n,) or None, default=None
+            As in `fit`; 0 takes back an earlier like.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As `fit`; nothing has changed then.
+
+        Notes
+        -----
+        A user is the mean of what he or she liked, so new interactions are folded in
+        exactly. What was learned in `fit` (embeddings, fusion, biases) stays as it is
+        until the next `fit`.
+        """
+        if not hasattr(self, "network_"):
+            return self.fit(X, y)
+        data = self._read(X)
+        y = read_strengths(y, data)
+        if data.content is None:
+            self._check_known(data.items, self.item_index_)
+        else:
+            is_new = self.item_index_.get_indexer(data.items) < 0
+            first = is_new & ~pd.Index(data.items).duplicated()
+            self._append_items(data.items[first], data.content.take(first))
+        self._extend_histories(data, y)
+        self._publish_users()
+        return self
+
+    def add_items(self, items: pd.DataFrame) -> Self:
+        """Add new items, which are served by their content.
+
+        Parameters
+        ----------
+        items : DataFrame of n rows
+            The key column and content columns of the catalogue, which itself stays as
+            it is.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            Without a catalog, or for an item that is known already or comes twice.
+        """
+        check_is_fitted(self)
+        if self.catalog is None:
+            raise ValueError("add_items needs a catalog: it encodes the items' content")
+        added = ItemCatalog(items, key=self.catalog.key)
+        known = np.flatnonzero(self.item_index_.get_indexer(added.ids) >= 0)
+        if len(known):
+            raise ValueError(
+                f"item {plain(added.ids[known[0]])!r} (row {known[0]}) is known "
+                f"already ({len(known)} such rows)"
+            )
+        content = added.items.drop(columns=self.catalog.key)
+        self._append_items(added.ids.to_numpy(), self.catalog.encode(content))
+        return self
+
+    def _append_items(self, ids: NDArray, blocks: Blocks) -> None:
+        if len(ids) == 0:
+            return
+        content = self.content_space_.transform(blocks)
+        self.item_index_ = self.item_index_.append(pd.Index(ids))
+        self.content_ = self.content_.append(content)
+        self.network_.append_items(len(ids), self._cold_bias)
+        n_items = len(self.item_index_)
+        self.history_ = replace(self.history_, n_items=n_items)
+        self.seen_ = replace(self.seen_, n_items=n_items)
+        self._publish_items()
+
+    @property
+    def _cold_bias(self) -> float:
+        return float(np.log(self.cold_popularity))
 
     def _read(self, X: Any, *, reset: bool = False) -> Interactions:
         if reset or self.flat_:
@@ -277,8 +367,7 @@ class MultimodalFusionRecommender(
         order = self.catalog.ids.get_indexer(items)
         return items, self.catalog.blocks.take(order)
 
-    def _fit_network(self, fusion: type[Fusion]) -> None:
-        device = resolve_device(self.device)
+    def _fit_network(self, fusion: type[Fusion], device: torch.device) -> None:
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         with torch.random.fork_rng(devices=_cuda_devices(device)):
             torch.manual_seed(seed)
@@ -292,6 +381,8 @@ class MultimodalFusionRecommender(
             self.loss_curve_ = list(self._report(trainer.run()))
         self.n_iter_ = len(self.loss_curve_)
         self.network_ = network.cpu()
+        with torch.no_grad():
+            self.network_.item_embedding[self.history_.popularity == 0] = 0.0
 
     def _make_network(self, fusion: type[Fusion]) -> FusionNetwork:
         widths = self.content_space_.widths
@@ -338,25 +429,25 @@ class MultimodalFusionRecommender(
 
     # -- vectors ---------------------------------------------------------------------
 
-    def _publish_vectors(self) -> None:
+    def _publish_items(self) -> None:
         rows = np.arange(len(self.item_index_))
         items = self._item_vectors(rows, self.content_)
-        users = self._user_vectors(self.history_.to_csr(np.float64), items)
         self.item_vectors_ = pd.DataFrame(items, self.item_index_)
-        self.user_vectors_ = pd.DataFrame(users, self.user_index_)
         biases = self.network_.item_bias.detach().numpy().copy()
         self.item_biases_ = pd.Series(biases, self.item_index_)
+
+    def _publish_users(self) -> None:
+        histories = self.history_.to_csr(np.float64)
+        users = self._user_vectors(histories, self.item_vectors_.to_numpy())
+        self.user_vectors_ = pd.DataFrame(users, self.user_index_)
 
     def _item_vectors(self, rows: NDArray, content: Blocks) -> NDArray[np.float32]:
         """Vectors of items with this content; row -1 is an item without an embedding.
 
         Computed in float64, so that no vector depends on the batch it comes in.
         """
-        vectors = self._fuse(content)
-        known = np.flatnonzero(rows >= 0)
-        known = known[self.history_.popularity[rows[known]] > 0]
-        embedding = self.network_.item_embedding.detach().numpy()
-        vectors[known] += embedding[rows[known]]
+        embedding = self.network_.item_embedding.detach().numpy()[rows]
+        vectors = self._fuse(content) + np.where(rows[:, None] >= 0, embedding, 0.0)
         return vectors.astype(np.float32)
 
     @torch.no_grad()
@@ -398,8 +489,7 @@ class MultimodalFusionRecommender(
             content = self.content_space_.transform(data.content)
             vectors = self._item_vectors(rows, content)
         known = self.item_biases_.to_numpy()[rows]
-        cold = np.float32(np.log(self.cold_popularity))
-        return vectors, np.where(rows >= 0, known, cold)
+        return vectors, np.where(rows >= 0, known, np.float32(self._cold_bias))
 
     # -- using -----------------------------------------------------------------------
 

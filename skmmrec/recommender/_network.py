@@ -38,6 +38,16 @@ class FusionNetwork(nn.Module):
         self.fusion = fusion
         self.history_exponent = history_exponent
 
+    @torch.no_grad()
+    def append_items(self, n_items: int, bias: float) -> None:
+        """Add items that have no embedding of their own."""
+        embedding, dim = self.item_embedding, len(self.default_user)
+        self.item_embedding = nn.Parameter(
+            torch.cat([embedding, embedding.new_zeros(n_items, dim)])
+        )
+        biases = self.item_bias.new_full((n_items,), bias)
+        self.item_bias = nn.Parameter(torch.cat([self.item_bias, biases]))
+
     def content_vectors(self, blocks: Sequence[Tensor], mask: Tensor) -> Tensor:
         """Fused content of n items, of shape (n, dim); zeros where there is none."""
         if self.fusion is None:

@@ -208,4 +208,5 @@ def _restore(
             if name.startswith(prefix)
         }
     )
-    rec._publish_vectors()
+    rec._publish_items()
+    rec._publish_users()

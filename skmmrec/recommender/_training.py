@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,8 @@ from torch import Tensor
 from skmmrec.recommender._history import History
 from skmmrec.recommender._losses import sampled_softmax
 from skmmrec.recommender._network import FusionNetwork, sum_histories
+
+SERIAL_STEP = 2**18
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,16 @@ class Trainer:
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         self.network.train()
+        with _threads(self._step_size):
+            yield from self._epochs(optimizer, schedule)
+        self.network.eval()
+
+    @property
+    def _step_size(self) -> int:
+        """How many numbers a step's user vectors hold."""
+        return self.options.batch_size * len(self.network.default_user)
+
+    def _epochs(self, optimizer: Any, schedule: Any) -> Iterator[float]:
         for _ in range(self.options.epochs):
             losses = []
             for batch in self._batches():
@@ -97,7 +111,6 @@ class Trainer:
                 schedule.step()
                 losses.append(loss.detach())
             yield float(torch.stack(losses).mean())
-        self.network.eval()
 
     def _rate(self, step: int) -> float:
         """Short linear warm-up, then half a cosine down to zero."""
@@ -153,6 +166,17 @@ class Trainer:
         content = self.content.take(rows).drop(self.options.modality_dropout)
         kept = torch.rand(len(rows), 1, device=self.device) >= self.options.id_dropout
         return self.network.item_vectors(rows, kept, content.blocks, content.mask)
+
+
+@contextmanager
+def _threads(step_size: int) -> Iterator[None]:
+    """Take one thread for small steps: several would mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if step_size <= SERIAL_STEP else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _compact(groups: list[Tensor], n_items: int) -> tuple[Tensor, list[Tensor]]:

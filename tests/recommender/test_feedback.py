@@ -1,0 +1,113 @@
+"""Feedback, new users and new items after fit."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
+
+IDS = ["user_id", "item_id"]
+
+
+@pytest.fixture
+def recommender(make, catalog, X):
+    return make(catalog).fit(X[IDS])
+
+
+def likes(user, *items):
+    return pd.DataFrame({"user_id": [user] * len(items), "item_id": items})
+
+
+def test_a_new_user_is_the_mean_of_what_he_or_she_liked(recommender):
+    recommender.partial_fit(likes(7, "i03", "i04"))
+    expected = recommender.item_vectors_.loc[["i03", "i04"]].mean()
+    np.testing.assert_allclose(
+        recommender.user_vectors_.loc[7], expected, rtol=1e-5, atol=1e-7
+    )
+
+
+def test_feedback_moves_one_user_and_no_item(recommender):
+    before_users, before_items = recommender.user_vectors_, recommender.item_vectors_
+    user = before_users.index[0]
+    unseen = recommender.recommend([user], k=1).item_id[0]
+    recommender.partial_fit(likes(user, unseen))
+    moved = (recommender.user_vectors_ != before_users).any(axis=1)
+    assert moved.index[moved].tolist() == [user]
+    pd.testing.assert_frame_equal(recommender.item_vectors_, before_items)
+    assert unseen not in set(recommender.recommend([user], k=99).item_id)
+
+
+def test_a_like_is_taken_back_by_zero(make, catalog, X):
+    once = make(catalog).fit(X[IDS]).partial_fit(likes(7, "i03"))
+    twice = make(catalog).fit(X[IDS]).partial_fit(likes(7, "i03", "i05"))
+    twice.partial_fit(likes(7, "i05"), [0.0])
+    pd.testing.assert_series_equal(
+        once.user_vectors_.loc[7], twice.user_vectors_.loc[7]
+    )
+    assert not {"i03", "i05"} & set(twice.recommend([7], k=99).item_id)
+
+
+def test_without_training_feedback_equals_a_fit_on_everything(make, catalog, X):
+    every_item = ~X.duplicated("item_id")
+    at_once = make(catalog, max_epochs=0).fit(X)
+    in_two = make(catalog, max_epochs=0).fit(X[every_item])
+    in_two.partial_fit(X[~every_item])
+    users = at_once.user_index_
+    assert set(in_two.user_index_) == set(users)
+    pd.testing.assert_frame_equal(
+        at_once.user_vectors_, in_two.user_vectors_.loc[users], rtol=1e-5
+    )
+    assert set(map(tuple, at_once.recommend(users, 3)[IDS].to_numpy())) <= set(
+        map(tuple, in_two.recommend(users, 99)[IDS].to_numpy())
+    )
+
+
+def test_the_first_partial_fit_is_a_fit(make, catalog, X):
+    pd.testing.assert_frame_equal(
+        make(catalog).partial_fit(X[IDS]).item_vectors_,
+        make(catalog).fit(X[IDS]).item_vectors_,
+    )
+
+
+def test_new_items_of_a_flat_table_come_with_their_content(make, flat):
+    known = flat[flat.item_id != "i13"]
+    recommender = make().fit(known)
+    recommender.partial_fit(flat[flat.item_id == "i13"])
+    assert "i13" in recommender.item_vectors_.index
+    row = flat[flat.item_id == "i13"].head(1)
+    np.testing.assert_array_equal(
+        recommender.transform(row)[0], recommender.item_vectors_.loc["i13"]
+    )
+
+
+def test_added_items_are_recommended_and_kept(make, items, X, tmp_path):
+    old, new = items[items.item_id != "i13"], items[items.item_id == "i13"]
+    recommender = make(ItemCatalog(old), cold_popularity=50.0)
+    recommender.fit(X.loc[X.item_id != "i13", IDS]).add_items(new)
+    first = recommender.recommend([7], k=99)
+    assert "i13" in set(first.item_id)
+    pd.testing.assert_series_equal(
+        recommender.item_vectors_.loc["i13"],
+        pd.Series(recommender.transform(new.drop(columns="item_id"))[0]),
+        check_names=False,
+    )
+    recommender.partial_fit(likes(7, "i13"))
+    recommender.save(tmp_path / "model")
+    again = MultimodalFusionRecommender.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(again.recommend(k=99), recommender.recommend(k=99))
+
+
+def test_bad_feedback_changes_nothing(recommender, items):
+    before = recommender.recommend(k=99)
+    with pytest.raises(ValueError, match=r"'nope' \(row 1\) is not in the catalogue"):
+        recommender.partial_fit(likes(7, "i03", "nope"))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        recommender.partial_fit(likes(7, "i03"), [1.0, 2.0])
+    with pytest.raises(ValueError, match=r"'i00' \(row 0\) is known already"):
+        recommender.add_items(items.head(1))
+    pd.testing.assert_frame_equal(recommender.recommend(k=99), before)
+
+
+def test_items_are_added_through_a_catalogue(make, flat, items):
+    with pytest.raises(ValueError, match="add_items needs a catalog"):
+        make().fit(flat).add_items(items)
