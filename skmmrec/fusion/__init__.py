@@ -8,9 +8,13 @@ from skmmrec._lazy import lazy_names
 
 _NAMES = {
     "AttentionFusion": "._attention",
+    "BilinearFusion": "._bilinear",
     "ConcatFusion": "._concat",
+    "CrossAttentionFusion": "._cross_attention",
     "Fusion": "._base",
     "GatedFusion": "._gated",
+    "TransformerFusion": "._transformer",
+    "WeightedFusion": "._weighted",
     "get_fusion": "._registry",
     "get_fusion_names": "._registry",
     "register_fusion": "._registry",

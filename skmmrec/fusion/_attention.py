@@ -29,8 +29,10 @@ class AttentionFusion(Fusion):
 
     def weigh(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Attention received, summed over who asks; see `Fusion.weigh`."""
-        logits = self.query(tokens) @ self.key(tokens).transpose(1, 2)
-        attention = masked_softmax(
-            logits / self.dim**0.5, mask.unsqueeze(1).expand_as(logits)
-        )
+        attention = masked_softmax(self.affinity(tokens), mask.unsqueeze(1))
         return torch.einsum("nqm,nq->nm", attention, mask.to(tokens.dtype))
+
+    def affinity(self, tokens: Tensor) -> Tensor:
+        """Scaled dot products of queries and keys: (n, m, m)."""
+        products = self.query(tokens) @ self.key(tokens).transpose(1, 2)
+        return products / self.dim**0.5

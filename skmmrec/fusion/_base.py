@@ -12,7 +12,8 @@ class Fusion(nn.Module):
     """Base class of fusion modules: ``(blocks, mask) -> (n, dim)``.
 
     Each modality's block is projected to `dim` by a linear map of its own; what a
-    subclass adds is how the projections are combined, in `weigh`. A modality that is
+    subclass adds is how the projections are weighed, in `weigh`, and, where it is more
+    than a weighed sum, how they are combined, in `combine`. A modality that is
     missing has no influence on the result, whatever its block holds.
 
     Parameters
@@ -67,9 +68,23 @@ class Fusion(nn.Module):
         Returns
         -------
         tensor of shape (n, m)
-            The fused vector is the sum of the tokens times these weights.
+            How much each modality counts, averaging 1 over those present.
         """
         raise NotImplementedError
+
+    def combine(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Make one vector of the tokens; by default their sum, weighed by `weigh`.
+
+        Parameters
+        ----------
+        tokens, mask : tensors
+            As in `weigh`.
+
+        Returns
+        -------
+        tensor of shape (n, dim)
+        """
+        return (self.weigh(tokens, mask).unsqueeze(-1) * tokens).sum(dim=1)
 
     def forward(self, blocks: Sequence[Tensor], mask: Tensor) -> Tensor:
         """Fuse the blocks; see `project` for the shapes.
@@ -79,8 +94,7 @@ class Fusion(nn.Module):
         tensor of shape (n, dim)
             Zero for an item without any modality.
         """
-        tokens = self.project(blocks, mask)
-        return (self.weigh(tokens, mask).unsqueeze(-1) * tokens).sum(dim=1)
+        return self.combine(self.project(blocks, mask), mask)
 
     def weights(self, blocks: Sequence[Tensor], mask: Tensor) -> Tensor:
         """Weights that the modalities get, per item; see `project` for the shapes.

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from skmmrec.fusion._attention import AttentionFusion
 from skmmrec.fusion._base import Fusion
+from skmmrec.fusion._bilinear import BilinearFusion
 from skmmrec.fusion._concat import ConcatFusion
+from skmmrec.fusion._cross_attention import CrossAttentionFusion
 from skmmrec.fusion._gated import GatedFusion
+from skmmrec.fusion._transformer import TransformerFusion
+from skmmrec.fusion._weighted import WeightedFusion
 
 _REGISTRY: dict[str, type[Fusion]] = {
     "attention": AttentionFusion,
+    "bilinear": BilinearFusion,
     "concat": ConcatFusion,
+    "cross_attention": CrossAttentionFusion,
     "gated": GatedFusion,
+    "transformer": TransformerFusion,
+    "weighted": WeightedFusion,
 }
 
 
@@ -26,7 +34,8 @@ def get_fusion_names() -> list[str]:
     --------
     >>> from skmmrec.fusion import get_fusion_names
     >>> get_fusion_names()
-    ['attention', 'concat', 'gated']
+    ['attention', 'bilinear', 'concat', 'cross_attention', 'gated', 'transformer',
+     'weighted']
     """
     return sorted(_REGISTRY)
 

@@ -60,8 +60,9 @@ class MultimodalFusionRecommender(
         The items and their content. None: `X` is one flat table that brings the
         content of each row's item along.
     fusion : str or Fusion subclass, default="gated"
-        How an item's modalities become one vector: ``"concat"``, ``"gated"``,
-        ``"attention"``, or a name given to `skmmrec.fusion.register_fusion`.
+        How an item's modalities become one vector: ``"concat"``, ``"weighted"``,
+        ``"gated"``, ``"attention"``, ``"bilinear"``, ``"transformer"``,
+        ``"cross_attention"``, or a name given to `skmmrec.fusion.register_fusion`.
     n_factors : int, default=64
         Width of the item and user vectors.
     modalities : mapping of str to slice, positions or column names, or None

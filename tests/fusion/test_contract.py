@@ -81,9 +81,19 @@ def test_weights_average_one_over_the_present(fusion, blocks, mask):
 
 
 def test_the_weights_explain_the_vector(fusion, blocks, mask):
+    """Of a kind that only weighs; the others add something to the sum."""
     tokens = fusion.project(blocks, mask)
     expected = (tokens * fusion.weights(blocks, mask).unsqueeze(-1)).sum(dim=1)
-    torch.testing.assert_close(fusion(blocks, mask), expected)
+    explained = torch.allclose(fusion(blocks, mask), expected)
+    assert explained == (type(fusion).combine is Fusion.combine)
+
+
+@pytest.mark.parametrize(
+    "kind", ["weighted", "gated", "bilinear", "transformer", "cross_attention"]
+)
+def test_training_starts_from_the_sum(kind, blocks, mask):
+    fresh = get_fusion(kind)(WIDTHS, DIM).double()
+    torch.testing.assert_close(fresh(blocks, mask), fresh.project(blocks, mask).sum(1))
 
 
 def test_items_do_not_see_their_batch(fusion, blocks, mask):
