@@ -92,8 +92,8 @@ class BaseRanker(BaseEstimator, ABC):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n, n_columns)
-            Held-out interactions, as in `fit`. Items unknown in `fit` cannot be found
-            and count as missed.
+            Held-out interactions, as in `fit`. New items compete by the content that
+            they bring along; those without content count as missed.
         y : array-like of shape (n,) or None
             Rows with a strength above 0 are relevant; None: all are.
 
@@ -107,9 +107,13 @@ class BaseRanker(BaseEstimator, ABC):
         y = read_strengths(y, held_out)
         pairs = pd.DataFrame({"user": held_out.users, "item": held_out.items})
         pairs = pairs if y is None else pairs[y > 0]
-        parts = self._relevance(pairs.drop_duplicates(), 10)
+        parts = self._with_items_of(held_out)._relevance(pairs.drop_duplicates(), 10)
         values = np.concatenate([ndcg_at_k(*part) for part in parts])
         return float(values.mean()) if len(values) else 0.0
+
+    def _with_items_of(self, data: Interactions) -> BaseRanker:
+        """Return a ranker that knows the new items in `data` if it can."""
+        return self
 
     def _read(self, X: Any, *, reset: bool = False) -> Interactions:
         self._check_columns(X, reset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -290,10 +290,7 @@ class MultimodalFusionRecommender(
         y = read_strengths(y, data)
         if data.content is None:
             self._check_known(data.items, self.item_index_)
-        else:
-            is_new = self.item_index_.get_indexer(data.items) < 0
-            first = is_new & ~pd.Index(data.items).duplicated()
-            self._append_items(data.items[first], data.content.take(first))
+        self._append_items(*self._new_items(data))
         self._extend_histories(data, y)
         self._publish_users()
         return self
@@ -329,6 +326,20 @@ class MultimodalFusionRecommender(
         content = added.items.drop(columns=self.catalog.key)
         self._append_items(added.ids.to_numpy(), self.catalog.encode(content))
         return self
+
+    def _new_items(self, data: Interactions) -> tuple[NDArray, Blocks]:
+        """Ids and content of the items that a flat table brings along."""
+        if data.content is None:
+            return data.items[:0], Blocks({}, np.empty((0, 0), bool))
+        is_new = self.item_index_.get_indexer(data.items) < 0
+        first = is_new & ~pd.Index(data.items).duplicated()
+        return data.items[first], data.content.take(first)
+
+    def _with_items_of(self, data: Interactions) -> Self:
+        model = copy(self)
+        model.network_ = deepcopy(self.network_)
+        model._append_items(*self._new_items(data))
+        return model
 
     def _append_items(self, ids: NDArray, blocks: Blocks) -> None:
         if len(ids) == 0:

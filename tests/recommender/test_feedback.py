@@ -111,3 +111,12 @@ def test_bad_feedback_changes_nothing(recommender, items):
 def test_items_are_added_through_a_catalogue(make, flat, items):
     with pytest.raises(ValueError, match="add_items needs a catalog"):
         make().fit(flat).add_items(items)
+
+
+def test_score_lets_new_items_of_a_flat_table_compete(make, flat):
+    known, new = flat[flat.item_id != "i13"], flat[flat.item_id == "i13"]
+    first_of_all = make(cold_popularity=1e9).fit(known)
+    assert first_of_all.score(new) == 1.0
+    last_of_all = make(cold_popularity=1e-9).fit(known)
+    assert 0.0 < last_of_all.score(new) < 0.5  # the whole catalogue is short
+    assert "i13" not in first_of_all.item_index_
