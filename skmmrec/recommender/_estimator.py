@@ -18,7 +18,7 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -29,6 +29,12 @@ from skmmrec.fusion import Fusion, get_fusion
 from skmmrec.recommender import _persistence
 from skmmrec.recommender._base import BaseRanker
 from skmmrec.recommender._content import ContentSpace
+from skmmrec.recommender._fitting import (
+    choose_batch_size,
+    make_network,
+    seeded,
+    to_tensors,
+)
 from skmmrec.recommender._interactions import (
     Interactions,
     read_interactions,
@@ -37,10 +43,8 @@ from skmmrec.recommender._interactions import (
 from skmmrec.recommender._network import FusionNetwork
 from skmmrec.recommender._retrieval import ranked_frame, score_pairs, top_k
 from skmmrec.recommender._serving import ServingVectors
-from skmmrec.recommender._training import Content, Trainer, TrainingOptions
+from skmmrec.recommender._training import Trainer, TrainingOptions
 
-DENSE_INTERACTIONS_PER_ITEM = 12
-N_BATCHES = 30
 ROWS_PER_CHUNK = 8192
 
 
@@ -380,16 +384,10 @@ class MultimodalFusionRecommender(
         return items, self.catalog.blocks.take(order)
 
     def _fit_network(self, fusion: type[Fusion], device: torch.device) -> None:
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        with torch.random.fork_rng(devices=_cuda_devices(device)):
-            torch.manual_seed(seed)
+        with seeded(self.random_state, device):
             network = self._make_network(fusion).to(device)
-            trainer = Trainer(
-                network,
-                _content(self.content_, torch.float32, device),
-                self.history_,
-                self._training_options(),
-            )
+            content = to_tensors(self.content_, torch.float32, device)
+            trainer = Trainer(network, content, self.history_, self._options())
             self.loss_curve_ = list(self._report(trainer.run()))
         self.n_iter_ = len(self.loss_curve_)
         self.network_ = network.cpu()
@@ -397,26 +395,22 @@ class MultimodalFusionRecommender(
             self.network_.item_embedding[self.history_.popularity == 0] = 0.0
 
     def _make_network(self, fusion: type[Fusion]) -> FusionNetwork:
-        widths = self.content_space_.widths
-        network = FusionNetwork(
-            len(self.item_index_),
-            fusion(widths, self.n_factors) if widths else None,
-            self.n_factors,
-            self.history_exponent,
+        return make_network(
+            fusion,
+            self.content_space_.widths,
+            self.history_,
+            n_factors=self.n_factors,
+            history_exponent=self.history_exponent,
+            cold_popularity=self.cold_popularity,
         )
-        popularity = self.history_.popularity
-        with torch.no_grad():
-            network.item_bias.copy_(
-                torch.from_numpy(
-                    np.log(np.where(popularity, popularity + 0.5, self.cold_popularity))
-                )
-            )
-        return network
 
-    def _training_options(self) -> TrainingOptions:
+    def _options(self) -> TrainingOptions:
+        size = self.batch_size
         return TrainingOptions(
             epochs=self.max_epochs,
-            batch_size=self._choose_batch_size(),
+            batch_size=choose_batch_size(self.history_)
+            if size == "auto"
+            else int(size),
             learning_rate=self.learning_rate,
             n_negatives=self.n_negatives,
             dropout=self.dropout,
@@ -424,14 +418,6 @@ class MultimodalFusionRecommender(
             id_dropout=self.id_dropout,
             l2=self.l2,
         )
-
-    def _choose_batch_size(self) -> int:
-        if self.batch_size != "auto":
-            return int(self.batch_size)
-        n_pairs = len(self.history_.items)
-        n_liked_items = np.count_nonzero(self.history_.popularity)
-        dense = n_pairs >= DENSE_INTERACTIONS_PER_ITEM * n_liked_items
-        return int(np.clip(n_pairs // N_BATCHES, 32, 512 if dense else 2048))
 
     def _report(self, losses: Iterator[float]) -> Iterator[float]:
         for epoch, loss in enumerate(losses, start=1):
@@ -472,7 +458,7 @@ class MultimodalFusionRecommender(
             content.take(slice(start, start + ROWS_PER_CHUNK))
             for start in range(0, len(content), ROWS_PER_CHUNK)
         ]
-        tensors = [_content(part, torch.float64, "cpu") for part in parts]
+        tensors = [to_tensors(part, torch.float64, "cpu") for part in parts]
         return np.concatenate([fusion(x.blocks, x.mask).numpy() for x in tensors])
 
     def _user_vectors(self, histories: Any, items: NDArray) -> NDArray[np.float32]:
@@ -671,17 +657,6 @@ class MultimodalFusionRecommender(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def _cuda_devices(device: torch.device) -> list[int]:
-    if device.type != "cuda":
-        return []
-    return [torch.cuda.current_device() if device.index is None else device.index]
-
-
-def _content(blocks: Blocks, dtype: torch.dtype, device: Any) -> Content:
-    values = [torch.from_numpy(v).to(device, dtype) for v in blocks.values.values()]
-    return Content(values, torch.from_numpy(blocks.mask).to(device))
 
 
 def _unit(vectors: NDArray) -> NDArray:
