@@ -14,6 +14,7 @@ _NAMES = {
     "ItemCatalog": ".catalog",
     "MultimodalFusionRecommender": ".recommender",
     "TextEncoder": ".encoders",
+    "VideoEncoder": ".encoders",
 }
 __all__ = [*sorted(_NAMES), "__version__"]
 __getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -12,6 +12,7 @@ _NAMES = {
     "EmbeddingCache": "._cache",
     "ImageEncoder": "._image",
     "TextEncoder": "._text",
+    "VideoEncoder": "._video",
     "cnn14_is_cached": "._panns",
 }
 __all__ = [*sorted(_NAMES)]

@@ -1,0 +1,276 @@
+"""Read videos on one clock: what is shown at a time, and the sound around it."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from skmmrec.encoders._errors import ContentError
+from skmmrec.encoders._files import digest, open_file
+from skmmrec.encoders._pictures import MAX_PIXELS
+
+_GAP_SECONDS = 0.1
+"""Smaller steps between the times of sound frames are rounding of the container."""
+_THUMBNAIL = 32
+"""Pixels per side of the pictures that are compared to find scene changes."""
+
+
+class Span(NamedTuple):
+    """A stretch of time, in seconds."""
+
+    start: float
+    end: float
+
+    @property
+    def length(self) -> float:
+        """The duration; 0 if it ends before it starts."""
+        return max(self.end - self.start, 0.0)
+
+    def meet(self, other: Span) -> Span:
+        """Return what two spans share."""
+        return Span(max(self.start, other.start), min(self.end, other.end))
+
+    def parts(self, n_parts: int) -> list[Span]:
+        """Cut into equal parts."""
+        edges = np.linspace(self.start, self.end, n_parts + 1).tolist()
+        return [Span(*edge) for edge in pairwise(edges)]
+
+    def split(self, times: list[float]) -> list[Span]:
+        """Cut at those of some sorted times that lie inside."""
+        inside = [time for time in times if self.start < time < self.end]
+        return [Span(*edge) for edge in pairwise([self.start, *inside, self.end])]
+
+
+class Extents(NamedTuple):
+    """When the pictures and the sound of a video are there; None if there are none."""
+
+    frames: Span | None
+    sound: Span | None
+
+    @property
+    def end(self) -> float:
+        """The time at which the longer one ends."""
+        return max(span.end for span in self if span is not None)
+
+
+def clip_key(item: Any) -> Hashable:
+    """Return what equal videos have in common; paths are compared as names."""
+    if isinstance(item, str | os.PathLike):
+        return os.fspath(item)
+    if isinstance(item, bytes):
+        return digest(item)
+    raise ContentError(f"expected a path or bytes, got {type(item).__name__}")
+
+
+def find_extents(item: Any, max_seconds: float) -> Extents:
+    """Return when a video's streams are there, by its packets, not its header.
+
+    Parameters
+    ----------
+    item : str, path or bytes
+        The video.
+    max_seconds : float
+        What follows is not read.
+
+    Raises
+    ------
+    ContentError
+        If the item is damaged, cut off, too large, or has neither pictures nor sound.
+    """
+    limit = Span(0.0, max_seconds)
+    with _opened(item) as container:
+        spans, last = _packet_spans(container, max_seconds)
+        chosen = (_frame_stream(container), _sound_stream(container))
+        found = [stream and spans.get(stream.index) for stream in chosen]
+        declared = (container.duration or 0) / 1e6
+    if last < max_seconds and declared - last > max(0.5, declared / 10):
+        raise ContentError(
+            f"is cut off: it declares {declared:.1f} s and holds {last:.1f} s"
+        )
+    there = [span and span.meet(limit) for span in found]
+    extents = Extents(*(span if span and span.length else None for span in there))
+    if not any(extents):
+        raise ContentError("holds neither pictures nor sound")
+    return extents
+
+
+def frames_at(item: Any, times: list[float]) -> Iterator[Image.Image]:
+    """Yield the upright picture that is shown at each of some sorted times."""
+    with _opened(item) as container:
+        pending = times[::-1]
+        shown = None
+        for time, frame in _timed_frames(container):
+            while pending and shown is not None and pending[-1] < time:
+                pending.pop()
+                yield _picture(shown)
+            if not pending:
+                return
+            shown = frame
+        if shown is None:
+            raise ContentError("holds no picture that can be decoded")
+        for _ in pending:
+            yield _picture(shown)
+
+
+def scene_changes(item: Any, threshold: float, max_seconds: float) -> list[float]:
+    """Return the times at which a picture differs from the one before.
+
+    Parameters
+    ----------
+    item : str, path or bytes
+        The video.
+    threshold : float
+        The least mean absolute difference of thumbnails, as a share of full scale.
+    max_seconds : float
+        What follows is not read.
+    """
+    times: list[float] = []
+    with _opened(item) as container:
+        before = None
+        for time, frame in _timed_frames(container):
+            if time >= max_seconds:
+                break
+            small = frame.reformat(_THUMBNAIL, _THUMBNAIL, "rgb24").to_ndarray()
+            now = small.astype(np.float32) / 255
+            if before is not None and np.abs(now - before).mean() >= threshold:
+                times.append(time)
+            before = now
+    return times
+
+
+def read_waveform(item: Any, span: Span) -> tuple[np.ndarray, int]:
+    """Return the mono sound of a span, silent where the stream has a gap.
+
+    Returns
+    -------
+    waveform : ndarray of shape (n,), float32
+    rate : int
+        In Hz.
+    """
+    import av
+
+    with _opened(item) as container:
+        stream = _sound_stream(container)
+        rate = stream.codec_context.sample_rate
+        mono = av.AudioResampler(format="flt", layout="mono", rate=rate)
+        waveform = np.zeros(round(span.length * rate), np.float32)
+        cursor, origin = 0, _origin(container) + span.start
+        for frame in container.decode(stream):
+            offset = round((_time(frame) - origin) * rate)
+            cursor = offset if abs(offset - cursor) > _GAP_SECONDS * rate else cursor
+            if cursor >= len(waveform):
+                break
+            for part in mono.resample(frame):
+                cursor = _write(waveform, cursor, part.to_ndarray()[0])
+    return waveform, rate
+
+
+def _write(waveform: np.ndarray, cursor: int, samples: np.ndarray) -> int:
+    """Write samples at a place that may lie partly outside; return where they end."""
+    end = cursor + len(samples)
+    first, last = max(cursor, 0), min(end, len(waveform))
+    if first < last:
+        waveform[first:last] = samples[first - cursor : last - cursor]
+    return end
+
+
+@contextmanager
+def _opened(item: Any) -> Iterator[Any]:
+    """Open a video; whatever its decoder finds wrong becomes a `ContentError`."""
+    av = _import_av()
+    # Decoders only see this stream of bytes: a playlist could name other files.
+    file = io.BytesIO(item) if isinstance(item, bytes) else open_file(item)
+    try:
+        with file, av.open(file, options={"protocol_whitelist": "none"}) as container:
+            yield container
+    except (av.FFmpegError, OSError, ValueError) as error:
+        if isinstance(error, ContentError):
+            raise
+        raise ContentError(f"is no readable video: {error}") from error
+
+
+def _import_av() -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError(
+            "Videos are decoded by PyAV: pip install 'skmmrec[video]'"
+        ) from error
+    return av
+
+
+def _frame_stream(container: Any) -> Any:
+    """Return the first stream of pictures that is not a cover, or None."""
+    from av.stream import Disposition
+
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            if stream.width * stream.height > MAX_PIXELS:
+                raise ContentError(
+                    f"declares {stream.width} x {stream.height} pixels, more than the "
+                    f"{MAX_PIXELS} that are decoded"
+                )
+            return stream
+    return None
+
+
+def _sound_stream(container: Any) -> Any:
+    return next(iter(container.streams.audio), None)
+
+
+def _origin(container: Any) -> float:
+    """Return the time at which the container's clock starts."""
+    return (container.start_time or 0) / 1e6
+
+
+def _packet_spans(container: Any, max_seconds: float) -> tuple[dict[int, Span], float]:
+    """Return each stream's span and the last time of all, without decoding."""
+    origin = _origin(container)
+    starts: dict[int, list[float]] = {}
+    ends: dict[int, float] = {}
+    for packet in container.demux():
+        if packet.pts is None:
+            continue
+        start = float(packet.pts * packet.time_base) - origin
+        length = float((packet.duration or 0) * packet.time_base)
+        index = packet.stream_index
+        starts.setdefault(index, []).append(start)
+        ends[index] = max(ends.get(index, 0.0), start + length)
+        if start > max_seconds + 1:
+            break
+    for stream in container.streams.video:  # their packets may tell no duration
+        if stream.index in starts:
+            last = _last_end(starts[stream.index])
+            ends[stream.index] = max(ends[stream.index], last)
+    spans = {index: Span(min(starts[index]), end) for index, end in ends.items()}
+    return spans, max(ends.values(), default=0.0)
+
+
+def _last_end(starts: list[float]) -> float:
+    """Return when the last picture ends if it is shown as long as the mean."""
+    first, last = min(starts), max(starts)
+    return last + (last - first) / max(len(starts) - 1, 1)
+
+
+def _timed_frames(container: Any) -> Iterator[tuple[float, Any]]:
+    origin = _origin(container)
+    for frame in container.decode(_frame_stream(container)):
+        yield _time(frame) - origin, frame
+
+
+def _time(frame: Any) -> float:
+    if frame.time is None:
+        raise ContentError("holds frames without a time")
+    return float(frame.time)
+
+
+def _picture(frame: Any) -> Image.Image:
+    image = frame.to_image()
+    return image.rotate(frame.rotation, expand=True) if frame.rotation else image

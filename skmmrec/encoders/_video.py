@@ -1,0 +1,333 @@
+"""VideoEncoder: pictures and sound of a video, aligned on time."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from numbers import Integral, Real
+from typing import Any, ClassVar, NamedTuple, cast
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skmmrec.encoders._audio import AudioEncoder
+from skmmrec.encoders._base import BaseEncoder
+from skmmrec.encoders._cache import EmbeddingCache
+from skmmrec.encoders._clips import clip_key
+from skmmrec.encoders._devices import resolve_device, resolve_precision
+from skmmrec.encoders._engine import CacheAccess, Model
+from skmmrec.encoders._errors import ContentError
+from skmmrec.encoders._image import ImageEncoder
+from skmmrec.encoders._video_model import Part, Sampling, Sequences, VideoModel
+
+
+class VideoWindows(NamedTuple):
+    """The windows of one video, in order.
+
+    Parameters
+    ----------
+    start, end : ndarray of shape (n_windows,), float64
+        Seconds from the start of the video.
+    vectors : ndarray of shape (n_windows, dim), float32
+        The pictures' part, then the sound's part, of the same seconds.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    vectors: np.ndarray
+
+
+class VideoEncoder(BaseEncoder):
+    """Encode videos: frames with one encoder, sound with another, on one clock.
+
+    A video is a path or the bytes of a file. It is cut into windows of time. Each
+    window has the mean vector of its frames and the vector of its sound, and both lie
+    at the same seconds. `transform` averages over the windows, `transform_windows`
+    keeps their sequence. The pictures' columns come first, then the sound's; each part
+    has unit length by itself.
+
+    Parameters
+    ----------
+    image_encoder : ImageEncoder, "drop" or None, default=None
+        What encodes frames; None takes ``ImageEncoder()``, ``"drop"`` leaves pictures
+        out. Its `cache`, `missing`, `normalize`, `on_error` and `verbose` do not count:
+        those of the `VideoEncoder` do.
+    audio_encoder : AudioEncoder, "drop" or None, default=None
+        What encodes sound, likewise.
+    window : float, default=10.0
+        Seconds per window, at least 1. PANNs were trained on clips of 10 s.
+    hop : float or None, default=None
+        Seconds from one window to the next; None takes `window`, without overlap.
+    frames : {"uniform", "scene"}, default="uniform"
+        Which frames stand for a window: the middles of equal parts, or the middles of
+        its longest scenes, each weighted by its seconds. Scenes need every frame
+        decoded.
+    n_frames : int, default=4
+        Frames per window; for ``frames="scene"``, at most.
+    fps : float or None, default=None
+        Frames per second, in place of `n_frames`; at least one per window.
+    scene_threshold : float, default=0.1
+        A scene begins where frames differ by at least this, as the mean absolute
+        difference of 32 x 32 thumbnails relative to full scale.
+    max_duration : float, default=300.0
+        Seconds of each video that are read.
+    batch_size : int, default=4
+        Videos that are encoded together. How many frames or sounds go through a model
+        at once is the `batch_size` of its encoder.
+    cache : EmbeddingCache, path or None, default=None
+        Where pooled vectors are kept between calls and processes.
+    missing : {"zero", "nan"}, default="zero"
+        What a row without content becomes, and the sound's part of a video without
+        sound, or the pictures' part of one without pictures.
+    normalize : bool, default=True
+        Scale each part to unit length.
+    on_error : {"raise", "missing"}, default="raise"
+        What happens to a file that cannot be read: an error that names its row, or a
+        missing row and one warning.
+    verbose : bool, default=False
+        Show a progress bar.
+
+    Attributes
+    ----------
+    image_encoder_ : ImageEncoder or None
+        The fitted copy of `image_encoder`; None if it is dropped.
+    audio_encoder_ : AudioEncoder or None
+        The fitted copy of `audio_encoder`; None if it is dropped.
+    embedding_dim_ : int
+        The number of output columns.
+    n_features_in_ : int
+        Always 1.
+    feature_names_in_ : ndarray of shape (1,)
+        The column's name, if `fit` got a DataFrame.
+
+    Notes
+    -----
+    PyAV decodes; it comes with the extra ``video``. Times are those of the container,
+    so a variable frame rate and sound that starts late stay in place. Rotation that
+    the file declares is applied. The scenes are those of a threshold on the change of
+    content, as in PySceneDetect's ``ContentDetector``, on RGB.
+
+    Examples
+    --------
+    >>> from skmmrec.encoders import AudioEncoder, VideoEncoder
+    >>> encoder = VideoEncoder(
+    ...     image_encoder="drop", audio_encoder=AudioEncoder(pretrained=False)
+    ... )
+    >>> encoder.missing_mask(["trailers/1.mp4", None])
+    array([False,  True])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "image_encoder": [ImageEncoder, StrOptions({"drop"}), None],
+        "audio_encoder": [AudioEncoder, StrOptions({"drop"}), None],
+        "window": [Interval(Real, 1, None, closed="left")],
+        "hop": [Interval(Real, 0.1, None, closed="left"), None],
+        "frames": [StrOptions({"uniform", "scene"})],
+        "n_frames": [Interval(Integral, 1, None, closed="left")],
+        "fps": [Interval(Real, 0, None, closed="neither"), None],
+        "scene_threshold": [Interval(Real, 0, 1, closed="right")],
+        "max_duration": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        **{
+            name: BaseEncoder._parameter_constraints[name]
+            for name in ("cache", "missing", "normalize", "on_error", "verbose")
+        },
+    }
+    _n_threads: ClassVar[int] = 2
+    device: ClassVar[str] = "cpu"
+    """Both encoders bring their own device and precision."""
+    precision: ClassVar[str] = "fp32"
+    n_components: ClassVar[int | None] = None
+
+    def __init__(
+        self,
+        image_encoder: ImageEncoder | str | None = None,
+        audio_encoder: AudioEncoder | str | None = None,
+        *,
+        window: float = 10.0,
+        hop: float | None = None,
+        frames: str = "uniform",
+        n_frames: int = 4,
+        fps: float | None = None,
+        scene_threshold: float = 0.1,
+        max_duration: float = 300.0,
+        batch_size: int = 4,
+        cache: EmbeddingCache | str | None = None,
+        missing: str = "zero",
+        normalize: bool = True,
+        on_error: str = "raise",
+        verbose: bool = False,
+    ) -> None:
+        self.image_encoder = image_encoder
+        self.audio_encoder = audio_encoder
+        self.window = window
+        self.hop = hop
+        self.frames = frames
+        self.n_frames = n_frames
+        self.fps = fps
+        self.scene_threshold = scene_threshold
+        self.max_duration = max_duration
+        self.batch_size = batch_size
+        self.cache = cache
+        self.missing = missing
+        self.normalize = normalize
+        self.on_error = on_error
+        self.verbose = verbose
+
+    def transform_windows(self, X: Any) -> list[VideoWindows]:
+        """Encode one column into sequences: pictures and sound on common windows.
+
+        Parameters
+        ----------
+        X : Series, one-column DataFrame, sequence or array of shape (n,) or (n, 1)
+            One column of videos.
+
+        Returns
+        -------
+        sequences : list of VideoWindows
+            One per row: ``start`` and ``end`` in seconds and ``vectors`` of shape
+            (n_windows, embedding_dim_), whose columns are those of `transform`. A
+            missing row has no window. Where a window has no picture or no sound, that
+            part is zeros, or NaN under ``missing="nan"``.
+
+        Raises
+        ------
+        ValueError
+            If an item cannot be read and ``on_error="raise"``. The message names the
+            row and, where there is one, the file.
+
+        Notes
+        -----
+        Sequences do not go through the cache.
+        """
+        check_is_fitted(self)
+        items = self._items(X, reset=False)
+        none = np.zeros(0)
+        empty = VideoWindows(none, none, np.zeros((0, self.embedding_dim_), np.float32))
+        out = [empty] * len(items)
+        failures: list = []
+        model = self._loaded_model()
+        engine = self._engine(Sequences(model), failures)
+        engine.access = None
+        for distinct, (windows, vectors) in engine.run(
+            self._progress(self._distinct(items, failures))
+        ):
+            times = np.array(windows, dtype=np.float64).T
+            finished = np.stack([self._finish_parts(vector) for vector in vectors])
+            for row in distinct.rows:
+                out[row] = VideoWindows(times[0], times[1], finished)
+        self._report(failures, len(items))
+        return out
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the columns' names, which tell pictures from sound.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Ignored.
+
+        Returns
+        -------
+        names : ndarray of str objects
+            ``videoencoder_image0``, ..., ``videoencoder_sound0``, ...
+        """
+        check_is_fitted(self)
+        kinds = [("image", self.image_encoder_), ("sound", self.audio_encoder_)]
+        names = [
+            f"videoencoder_{kind}{i}"
+            for kind, encoder in kinds
+            if encoder is not None
+            for i in range(encoder.embedding_dim_)
+        ]
+        return np.array(names, dtype=object)
+
+    def _prepare_fit(self) -> None:
+        self.image_encoder_ = self._fitted("image_encoder", ImageEncoder)
+        self.audio_encoder_ = self._fitted("audio_encoder", AudioEncoder)
+        if self.image_encoder_ is None and self.audio_encoder_ is None:
+            raise ValueError(
+                "VideoEncoder needs an image_encoder or an audio_encoder; "
+                'both are "drop".'
+            )
+
+    def _fitted(self, name: str, default: type) -> Any:
+        """Return a fitted copy of one encoder, or None if it is dropped."""
+        encoder = getattr(self, name)
+        if isinstance(encoder, str):
+            return None
+        copy = default() if encoder is None else clone(encoder)
+        if copy.n_components is not None:
+            raise ValueError(
+                f"VideoEncoder: {name}.n_components must be None, since there are no "
+                "single frames or sounds to fit it on."
+            )
+        return copy.fit([None])
+
+    def _sampling(self) -> Sampling:
+        hop = self.window if self.hop is None else self.hop
+        if hop > self.window:
+            raise ValueError(
+                f"hop={hop} is longer than window={self.window}: seconds would be lost."
+            )
+        return Sampling(
+            self.window,
+            hop,
+            self.frames,
+            self.n_frames,
+            self.fps,
+            self.scene_threshold,
+            self.max_duration,
+        )
+
+    def _loaded_model(self) -> VideoModel:
+        return cast(VideoModel, super()._loaded_model())
+
+    @property
+    def _encoders(self) -> list[BaseEncoder | None]:
+        return [self.image_encoder_, self.audio_encoder_]
+
+    def _load_model(self, device: Any) -> VideoModel:
+        image, sound = (encoder and _part(encoder) for encoder in self._encoders)
+        return VideoModel(image, sound, self._sampling())
+
+    def _model_key(self) -> Hashable:
+        keys = [encoder and _run_key(encoder) for encoder in self._encoders]
+        return (*keys, self._sampling())
+
+    def _cache_access(self, model: Model, precision: str) -> CacheAccess | None:
+        own = [encoder and _precision(encoder) for encoder in self._encoders]
+        return super()._cache_access(model, str(own))
+
+    def _content_key(self, item: Any) -> Hashable:
+        return clip_key(item)
+
+    def _finish(self, vector: np.ndarray) -> np.ndarray:
+        """Scale both parts; refuse a vector that would read as a missing row."""
+        if not vector.any():
+            raise ContentError("the models gave zero vectors")
+        return self._finish_parts(vector)
+
+    def _finish_parts(self, vector: np.ndarray) -> np.ndarray:
+        parts = np.split(vector, np.cumsum(self._loaded_model().dims)[:-1])
+        return np.concatenate([self._finish_part(part) for part in parts])
+
+    def _finish_part(self, part: np.ndarray) -> np.ndarray:
+        if not part.any():
+            return np.full_like(part, self._fill)
+        return super()._finish(part)
+
+
+def _part(encoder: BaseEncoder) -> Part:
+    return Part(encoder._engine(encoder._loaded_model(), []))
+
+
+def _run_key(encoder: BaseEncoder) -> Hashable:
+    """Return what tells two encoders apart, and how they run their models."""
+    run = (str(encoder.device), encoder.precision, encoder.batch_size)
+    return (*run, encoder._model_key())
+
+
+def _precision(encoder: BaseEncoder) -> str:
+    return resolve_precision(encoder.precision, resolve_device(encoder.device))

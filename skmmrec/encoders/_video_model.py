@@ -1,0 +1,217 @@
+"""A model of pictures and one of sounds, run on common windows of a video."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from skmmrec.encoders._clips import (
+    Span,
+    find_extents,
+    frames_at,
+    read_waveform,
+    scene_changes,
+)
+from skmmrec.encoders._engine import Engine, Model
+from skmmrec.encoders._errors import ContentError
+from skmmrec.encoders._files import digest
+from skmmrec.encoders._runtime import HalvingBatches
+
+_LEAST_REST = 0.1
+"""Seconds at the end that are no window of their own: containers round times."""
+
+
+class Sampling(NamedTuple):
+    """How a video is cut into windows, and which frames stand for each."""
+
+    window: float
+    hop: float
+    frames: str
+    n_frames: int
+    fps: float | None
+    scene_threshold: float
+    max_duration: float
+
+    def windows(self, duration: float) -> list[Span]:
+        """Return the windows; the last one ends with the video."""
+        beyond = max(duration - self.window - _LEAST_REST, 0)
+        starts = [i * self.hop for i in range(1 + math.ceil(beyond / self.hop))]
+        ends = [*(start + self.window for start in starts[:-1]), duration]
+        return [Span(*edges) for edges in zip(starts, ends, strict=True)]
+
+    def scenes(self, item: Any) -> list[float]:
+        """Return the times at which a new scene begins."""
+        if self.frames == "uniform":
+            return []
+        return scene_changes(item, self.scene_threshold, self.max_duration)
+
+    def stretches(self, span: Span, scenes: list[float]) -> list[Span]:
+        """Return the parts of a window that one frame each stands for."""
+        if not span.length:
+            return []
+        fps = self.fps
+        n_frames = max(1, round(fps * span.length)) if fps else self.n_frames
+        if self.frames == "uniform":
+            return span.parts(n_frames)
+        return sorted(sorted(span.split(scenes), key=_by_length)[:n_frames])
+
+
+def _by_length(span: Span) -> float:
+    return -span.length
+
+
+class Track(NamedTuple):
+    """What one encoder gets of a video, and how much each content is of a window.
+
+    Parameters
+    ----------
+    contents : list
+        Prepared for the model.
+    seconds : ndarray of shape (n_windows, len(contents))
+        For how long a content stands in a window.
+    """
+
+    contents: list[Any]
+    seconds: np.ndarray
+
+
+class Clip(NamedTuple):
+    """A decoded video: its windows and, on them, its pictures and its sound."""
+
+    windows: list[Span]
+    tracks: list[Track]
+
+
+class Part:
+    """The model of one of the two encoders, run as that encoder says."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.model: Model = engine.model
+
+    def encode(self, contents: list[Any]) -> np.ndarray:
+        """Encode any number of contents into shape (n, dim)."""
+        if not contents:
+            return np.zeros((0, self.model.dim), np.float32)
+        encode = HalvingBatches(self.model.encode, self._engine.batch_size)
+        with self._engine.context():
+            return encode(contents)
+
+
+class VideoModel:
+    """A model of pictures and one of sounds, on common windows."""
+
+    def __init__(
+        self, image: Part | None, sound: Part | None, sampling: Sampling
+    ) -> None:
+        self._image = image
+        self._sound = sound
+        self._sampling = sampling
+        self._parts = [part for part in (image, sound) if part is not None]
+        self.dims = [part.model.dim for part in self._parts]
+        self.dim: int = sum(self.dims)
+
+    def prepare(self, item: Any) -> Clip:
+        """Decode the frames and the sound that the windows need."""
+        extents = find_extents(item, self._sampling.max_duration)
+        windows = self._sampling.windows(extents.end)
+        tracks = []
+        if self._image is not None:
+            tracks.append(self._frames(item, windows, extents.frames))
+        if self._sound is not None:
+            tracks.append(self._sounds(item, windows, extents.sound))
+        if not any(track.contents for track in tracks):
+            absent = "pictures" if self._sound is None else "sound"
+            raise ContentError(f"holds no {absent}")
+        return Clip(windows, tracks)
+
+    def encode(self, contents: list[Clip]) -> np.ndarray:
+        """Encode a batch: means over time, each part by its own seconds."""
+        return self._each(contents, _mean_over_time)
+
+    def encode_windows(self, contents: list[Clip]) -> list[np.ndarray]:
+        """Encode a batch into one array of shape (n_windows, dim) per video."""
+        return self._each(contents, _mean_per_window)
+
+    def _each(self, clips: list[Clip], pool: Any) -> Any:
+        columns = []
+        for i, part in enumerate(self._parts):
+            tracks = [clip.tracks[i] for clip in clips]
+            vectors = part.encode([c for track in tracks for c in track.contents])
+            ends = np.cumsum([len(track.contents) for track in tracks])[:-1]
+            pieces = np.split(vectors, ends)
+            columns.append([pool(*pair) for pair in zip(tracks, pieces, strict=True)])
+        rows = zip(*columns, strict=True)
+        joined = [np.concatenate(row, axis=-1, dtype=np.float32) for row in rows]
+        return np.stack(joined) if pool is _mean_over_time else joined
+
+    def _frames(self, item: Any, windows: list[Span], there: Span | None) -> Track:
+        if there is None:
+            return Track([], np.zeros((len(windows), 0)))
+        scenes = self._sampling.scenes(item)
+        shown = [self._sampling.stretches(w.meet(there), scenes) for w in windows]
+        middles = sorted({_middle(span) for spans in shown for span in spans})
+        pictures = frames_at(item, middles)
+        contents = [cast(Part, self._image).model.prepare(p) for p in pictures]
+        seconds = np.zeros((len(windows), len(contents)))
+        column = {time: i for i, time in enumerate(middles)}
+        for row, spans in enumerate(shown):
+            for span in spans:
+                seconds[row, column[_middle(span)]] = span.length
+        return Track(contents, seconds)
+
+    def _sounds(self, item: Any, windows: list[Span], there: Span | None) -> Track:
+        if there is None:
+            return Track([], np.zeros((len(windows), 0)))
+        waveform, rate = read_waveform(item, Span(0, windows[-1].end))
+        lengths = [window.meet(there).length for window in windows]
+        rows = [row for row, length in enumerate(lengths) if length * rate >= 1]
+        prepare = cast(Part, self._sound).model.prepare
+        contents = []
+        for row in rows:
+            start, end = (round(time * rate) for time in windows[row])
+            contents.append(prepare((waveform[start:end], rate)))
+        return Track(contents, np.diag(lengths)[:, rows])
+
+    @cached_property
+    def identity(self) -> bytes:
+        """Return a hash of both models and of how videos are cut."""
+        models = b"".join(part.model.identity for part in self._parts)
+        has = f"{self._image is not None}{self._sound is not None}"
+        return models + digest(f"{has}{self._sampling}".encode())
+
+
+def _middle(span: Span) -> float:
+    return (span.start + span.end) / 2
+
+
+def _mean_per_window(track: Track, vectors: np.ndarray) -> np.ndarray:
+    """Average contents within each window; zeros where there are none."""
+    total = track.seconds.sum(axis=1, keepdims=True)
+    return track.seconds @ vectors / np.where(total > 0, total, 1)
+
+
+def _mean_over_time(track: Track, vectors: np.ndarray) -> np.ndarray:
+    total = track.seconds.sum()
+    return track.seconds.sum(axis=0) @ vectors / (total if total > 0 else 1)
+
+
+class Sequences:
+    """A `VideoModel` whose vectors are the windows and their array, per video."""
+
+    def __init__(self, model: VideoModel) -> None:
+        self._model = model
+        self.dim = model.dim
+        self.identity = model.identity
+        self.prepare = model.prepare
+
+    def encode(self, contents: list[Clip]) -> np.ndarray:
+        """Return an object array: HalvingBatches may have to join several."""
+        out = np.empty((len(contents), 2), dtype=object)
+        vectors = self._model.encode_windows(contents)
+        for row, (clip, windows) in enumerate(zip(contents, vectors, strict=True)):
+            out[row, 0], out[row, 1] = clip.windows, windows
+        return out

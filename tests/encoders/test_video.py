@@ -1,0 +1,384 @@
+"""Videos: one clock for pictures and sound, every container, broken files."""
+
+import io
+import pickle
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.base import clone
+
+from skmmrec.encoders import (
+    AudioEncoder,
+    EmbeddingCache,
+    ImageEncoder,
+    VideoEncoder,
+    _video_model,
+)
+from skmmrec.encoders import _clips as clips
+from skmmrec.encoders._clips import Span
+
+av = pytest.importorskip("av")
+
+RED, BLUE = (200, 20, 20), (20, 20, 200)
+RATE = 16_000
+
+
+def solid(color, size=(64, 64)):
+    return Image.new("RGB", size, color)
+
+
+def make_video(
+    pictures=None, sound=None, container="matroska", rotation=0, sound_at=0.0
+):
+    """Return a file's bytes: (seconds, picture) pairs, and samples at 16 kHz."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container) as out:
+        streams = [None, None]
+        if pictures is not None:
+            streams[0] = out.add_stream("mpeg4", rate=1000)
+            streams[0].width, streams[0].height = pictures[0][1].size
+            streams[0].codec_context.time_base = Fraction(1, 1000)
+            streams[0].codec_context.gop_size = 5
+            if rotation:
+                streams[0].set_display_rotation(rotation)
+        if sound is not None:
+            codec = "aac" if container == "mp4" else "pcm_s16le"
+            streams[1] = out.add_stream(codec, rate=RATE, layout="mono")
+        if streams[0]:
+            for seconds, picture in pictures:
+                frame = av.VideoFrame.from_image(picture)
+                frame.pts, frame.time_base = round(seconds * 1000), Fraction(1, 1000)
+                out.mux(streams[0].encode(frame))
+        if streams[1]:
+            samples = (sound * 32767).astype(np.int16)[None]
+            for start in range(0, samples.shape[1], 1024):
+                part = np.ascontiguousarray(samples[:, start : start + 1024])
+                frame = av.AudioFrame.from_ndarray(part, "s16", "mono")
+                frame.sample_rate = RATE
+                frame.pts = start + round(sound_at * RATE)
+                frame.time_base = Fraction(1, RATE)
+                out.mux(streams[1].encode(frame))
+        for stream in filter(None, streams):
+            out.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def two_colors(change=1.0, seconds=2.0, step=0.1):
+    times = np.arange(0, seconds, step).round(3)
+    return [(t, solid(RED if t < change - 1e-6 else BLUE)) for t in times]
+
+
+def late_tone(start=1.0, seconds=2.0):
+    time = np.arange(round(seconds * RATE)) / RATE
+    return np.where(time < start, 0, 0.5 * np.sin(2 * np.pi * 440 * time))
+
+
+@pytest.fixture(scope="module")
+def video():
+    return make_video(two_colors(), late_tone())
+
+
+@pytest.fixture
+def build(image_model, cnn14):
+    """Make a fitted encoder from a tiny image tower and an untrained Cnn14."""
+
+    def fitted(**options):
+        parts = {
+            "image_encoder": ImageEncoder(image_model),
+            "audio_encoder": AudioEncoder(pretrained=False),
+        }
+        return VideoEncoder(**{**parts, "window": 1.0, **options}).fit(["any"])
+
+    return fitted
+
+
+def colors(item, times):
+    pictures = clips.frames_at(item, times)
+    return ["red" if p.getpixel((32, 32))[0] > 100 else "blue" for p in pictures]
+
+
+@pytest.mark.parametrize("container", ["matroska", "mp4", "avi"])
+def test_pictures_and_sound_share_one_clock(container):
+    data = make_video(two_colors(1.2), late_tone(0.7), container)
+    extents = clips.find_extents(data, 60)
+    assert extents.end == pytest.approx(2, abs=0.1)
+    assert colors(data, [0.0, 0.95, 1.15, 1.25, 5.0]) == [*["red"] * 3, "blue", "blue"]
+    waveform, rate = clips.read_waveform(data, Span(0, extents.end))
+    loud = np.flatnonzero(np.abs(waveform) > 0.1)
+    assert loud[0] / rate == pytest.approx(0.7, abs=0.02)
+
+
+def test_sound_that_starts_late_stays_in_place():
+    data = make_video(two_colors(), late_tone(0, 0.5), sound_at=1.25)
+    extents = clips.find_extents(data, 60)
+    assert extents.sound == pytest.approx((1.25, 1.75), abs=0.01)
+    waveform, rate = clips.read_waveform(data, Span(0, extents.end))
+    loud = np.flatnonzero(np.abs(waveform) > 0.1) / rate
+    assert (loud[0], loud[-1]) == pytest.approx((1.25, 1.75), abs=0.01)
+
+
+def test_a_variable_frame_rate_keeps_its_times():
+    times = [0, 0.04, 0.5, 0.54, 0.58, 1.9]
+    pictures = [(t, solid(RED if t < 0.55 else BLUE)) for t in times]
+    assert colors(make_video(pictures), [0.3, 0.56, 0.6, 1.8]) == [
+        *["red"] * 2,
+        *["blue"] * 2,
+    ]
+
+
+def test_declared_rotation_is_applied():
+    picture = solid(RED, (64, 32))
+    picture.paste(BLUE, (32, 0, 64, 32))
+    data = make_video([(0, picture), (0.5, picture)], container="mp4", rotation=90)
+    (upright,) = clips.frames_at(data, [0.2])
+    assert upright.size == (32, 64)
+    top, bottom = upright.getpixel((16, 8)), upright.getpixel((16, 56))
+    assert top[2] > 100 > top[0]
+    assert bottom[0] > 100 > bottom[2]
+
+
+def test_scene_changes_are_found_at_their_time(video):
+    assert clips.scene_changes(video, 0.1, 60) == pytest.approx([1.0], abs=0.01)
+    assert clips.scene_changes(video, 0.9, 60) == []
+    assert clips.scene_changes(video, 0.1, 0.9) == []
+
+
+def test_windows_carry_what_is_seen_and_heard_in_them(build, video):
+    encoder = build(n_frames=2)
+    (sequence,) = encoder.transform_windows([video])
+    np.testing.assert_allclose(sequence.start, [0, 1], atol=0.01)
+    np.testing.assert_allclose(sequence.end, [1, 2], atol=0.11)
+    seen = encoder.image_encoder_.transform([*clips.frames_at(video, [0.5, 1.5])])
+    waveform, rate = clips.read_waveform(video, Span(0, sequence.end[1]))
+    heard = encoder.audio_encoder_.transform(
+        [(waveform[:rate], rate), (waveform[rate:], rate)]
+    )
+    np.testing.assert_allclose(sequence.vectors[:, :12], seen, atol=0.02)
+    np.testing.assert_allclose(sequence.vectors[:, 12:], heard, atol=1e-4)
+    assert np.abs(heard[0] - heard[1]).max() > 0.005
+    assert np.abs(seen[0] - seen[1]).max() > 0.05
+
+
+def test_pooled_parts_are_means_over_time_of_unit_length(build, video):
+    raw = build(normalize=False)
+    (sequence,) = raw.transform_windows([video])
+    pooled = raw.transform([video])
+    np.testing.assert_allclose(pooled[0], sequence.vectors.mean(axis=0), atol=1e-3)
+    vector = build().transform([video])[0]
+    for part in (vector[:12], vector[12:]):
+        assert np.linalg.norm(part) == pytest.approx(1, rel=1e-5)
+
+
+def test_scenes_weigh_by_their_seconds(build):
+    data = make_video(two_colors(change=0.5, seconds=2.0))
+    options = {"audio_encoder": "drop", "normalize": False, "window": 2.0}
+    by_scene = build(frames="scene", n_frames=2, **options).transform([data])
+    fine = build(n_frames=40, **options).transform([data])
+    np.testing.assert_allclose(by_scene, fine, atol=0.02)
+    longest = build(frames="scene", n_frames=1, **options).transform([data])
+    (late,) = build(n_frames=1, **options).transform([make_video(two_colors(0))])
+    np.testing.assert_allclose(longest[0], late, atol=0.05)
+
+
+def test_frames_per_second_take_the_place_of_their_number(build, video):
+    model = build(fps=4, window=1.5)._loaded_model()
+    track = model.prepare(video).tracks[0]
+    assert len(track.contents) == 6 + 2
+    np.testing.assert_allclose(track.seconds.sum(axis=1), [1.5, 0.5], atol=0.11)
+
+
+def test_a_video_without_sound_or_pictures_lacks_that_part(build):
+    mute, blind = make_video(two_colors()), make_video(None, late_tone())
+    vectors = build().transform([mute, blind])
+    assert vectors[0, :12].any()
+    assert not vectors[0, 12:].any()
+    assert not vectors[1, :12].any()
+    assert vectors[1, 12:].any()
+    marked = build(missing="nan").transform([mute, None])
+    assert np.isnan(marked[0, 12:]).all()
+    assert not np.isnan(marked[0, :12]).any()
+    assert np.isnan(marked[1]).all()
+
+
+def test_windows_after_the_sound_lack_it(build):
+    data = make_video(two_colors(), late_tone(0, 0.8))
+    (sequence,) = build().transform_windows([data])
+    assert sequence.vectors[:, 12:].any(axis=1).tolist() == [True, False]
+
+
+def test_either_part_can_be_dropped(build, video):
+    both = build().transform([video])
+    seen = build(audio_encoder="drop")
+    np.testing.assert_allclose(seen.transform([video]), both[:, :12], atol=1e-5)
+    heard = build(image_encoder="drop")
+    np.testing.assert_allclose(heard.transform([video]), both[:, 12:], atol=1e-5)
+    assert list(seen.get_feature_names_out()[[0, -1]]) == [
+        "videoencoder_image0",
+        "videoencoder_image11",
+    ]
+    with pytest.raises(ValueError, match='both are "drop"'):
+        build(image_encoder="drop", audio_encoder="drop")
+    with pytest.raises(ValueError, match=r"row 0: holds no sound"):
+        heard.transform([make_video(two_colors())])
+
+
+def test_names_tell_pictures_from_sound(build, video):
+    encoder = build().set_output(transform="pandas")
+    table = encoder.transform(pd.Series([video, None], index=["a", "b"]))
+    assert table.shape == (2, 12 + 2048)
+    assert list(table.columns[[0, 11, 12, -1]]) == [
+        "videoencoder_image0",
+        "videoencoder_image11",
+        "videoencoder_sound0",
+        "videoencoder_sound2047",
+    ]
+    assert list(table.index) == ["a", "b"]
+    assert not table.loc["b"].any()
+
+
+def test_overlapping_windows_and_the_limit_of_duration(build, video):
+    (overlapping,) = build(hop=0.5).transform_windows([video])
+    np.testing.assert_allclose(overlapping.start[:3], [0, 0.5, 1])
+    (short,) = build(max_duration=0.6).transform_windows([video])
+    np.testing.assert_allclose(short.end, [0.6])
+    with pytest.raises(ValueError, match=r"hop=2 is longer than window=1\.0"):
+        build(hop=2)
+
+
+def test_vectors_do_not_depend_on_their_batch(build, video):
+    videos = [video, make_video(two_colors(0.5, 1.3)), make_video(None, late_tone(0))]
+    encoder = build(batch_size=2)
+    alone = np.vstack([encoder.transform([item]) for item in videos])
+    np.testing.assert_allclose(encoder.transform(videos), alone, atol=1e-5)
+    together = encoder.transform_windows([*videos, None, video])
+    assert [len(sequence.start) for sequence in together] == [2, 2, 2, 0, 2]
+    np.testing.assert_array_equal(together[0].vectors, together[4].vectors)
+
+
+def test_a_video_is_found_in_the_cache_by_its_content(
+    build, video, tmp_path, monkeypatch
+):
+    path = tmp_path / "a.mkv"
+    path.write_bytes(video)
+    encoder = build(cache=tmp_path / "cache")
+    first = encoder.transform([path, str(path)])
+    assert EmbeddingCache(tmp_path / "cache").info().n_vectors == 1
+    monkeypatch.setattr(clips, "_opened", None)
+    path.rename(tmp_path / "b.mkv")
+    np.testing.assert_array_equal(encoder.transform([tmp_path / "b.mkv"]), first[:1])
+
+
+def test_the_cache_tells_samplings_apart(build, video, tmp_path):
+    options = {"cache": str(tmp_path), "audio_encoder": "drop", "normalize": False}
+    one = build(n_frames=1, window=2.0, **options).transform([video])
+    many = build(n_frames=4, window=2.0, **options).transform([video])
+    assert not np.allclose(one, many, atol=1e-3)
+
+
+def test_a_pickle_and_a_clone_need_no_weights(build, video):
+    encoder = build()
+    vectors = encoder.transform([video])
+    data = pickle.dumps(encoder)
+    assert len(data) < 20_000
+    np.testing.assert_array_equal(pickle.loads(data).transform([video]), vectors)
+    np.testing.assert_array_equal(clone(encoder).fit_transform([video]), vectors)
+    nested = clone(encoder).set_params(image_encoder__batch_size=3)
+    assert nested.image_encoder.batch_size == 3
+    assert encoder.image_encoder.batch_size == "auto"
+
+
+def test_reduced_encoders_are_refused(image_model):
+    reduced = ImageEncoder(image_model, n_components=2)
+    with pytest.raises(ValueError, match=r"image_encoder\.n_components must be None"):
+        VideoEncoder(reduced, "drop").fit(["any"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("window", 0.5), ("n_frames", 0), ("frames", "all"), ("image_encoder", "keep")],
+)
+def test_a_wrong_parameter_is_named(name, value):
+    with pytest.raises(ValueError, match=f"'{name}' parameter of VideoEncoder"):
+        VideoEncoder(**{"audio_encoder": "drop", name: value}).fit(["any"])
+
+
+def broken_items(folder):
+    """Return broken items with the reason that their error gives."""
+    good, mp4 = (
+        make_video(two_colors(), late_tone()),
+        make_video(two_colors(), late_tone(), "mp4"),
+    )
+    (folder / "text.mp4").write_text("this is a text file")
+    (folder / "empty.mp4").touch()
+    (folder / "cut.mkv").write_bytes(good[: len(good) // 2])
+    (folder / "cut.mp4").write_bytes(mp4[: len(mp4) // 2])
+    segment = folder / "segment.ts"
+    segment.write_bytes(make_video(two_colors(), container="mpegts"))
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{segment.as_uri()}\n"
+    (folder / "list.m3u8").write_text(playlist + "#EXT-X-ENDLIST\n")
+    return [
+        (folder / "text.mp4", "no readable video"),
+        (folder / "empty.mp4", "empty file"),
+        (folder / "cut.mkv", "is cut off: it declares 2"),
+        (folder / "cut.mp4", "no readable video"),
+        (folder / "list.m3u8", "no readable video"),
+        (folder / "absent.mp4", "no such file"),
+        ("https://example.org/a.mp4", "is a URL"),
+        (b"", "no readable video"),
+        (7, "expected a path or bytes"),
+    ]
+
+
+@pytest.mark.parametrize("index", range(9))
+def test_a_broken_video_names_its_row_and_file(build, tmp_path, index):
+    item, reason = broken_items(tmp_path)[index]
+    with pytest.raises(ValueError, match=reason) as caught:
+        build().transform([None, item])
+    assert str(caught.value).startswith("VideoEncoder: row 1")
+    assert str(getattr(item, "name", "")) in str(caught.value)
+
+
+def test_broken_videos_can_be_missing_and_the_rest_is_kept(build, tmp_path, video):
+    broken = [item for item, _ in broken_items(tmp_path)]
+    lenient = build(on_error="missing")
+    with pytest.warns(UserWarning, match="9 of 10 rows could not be read"):
+        vectors = lenient.transform([*broken, video])
+    assert not vectors[:-1].any()
+    assert vectors[-1].any()
+    with pytest.warns(UserWarning, match="1 of 1 rows"):
+        assert len(lenient.transform_windows([broken[0]])[0].vectors) == 0
+
+
+def test_a_short_rest_joins_the_last_window(build):
+    windows = build(window=1.0, hop=0.5)._sampling().windows
+    assert windows(0.3) == [(0, 0.3)]
+    assert windows(1.05) == [(0, 1.05)]
+    assert windows(1.7) == [(0, 1), (0.5, 1.5), (1.0, 1.7)]
+
+
+def test_each_distinct_video_is_decoded_once(build, video, monkeypatch):
+    decoded = []
+    find = clips.find_extents
+    monkeypatch.setattr(
+        _video_model, "find_extents", lambda *args: decoded.append(1) or find(*args)
+    )
+    vectors = build(audio_encoder="drop").transform([video] * 5 + [None])
+    assert len(decoded) == 1
+    np.testing.assert_array_equal(vectors[:5], vectors[[0] * 5])
+
+
+@pytest.mark.parametrize("container", ["matroska", "mp4"])
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5, 0.7])
+def test_a_file_cut_anywhere_is_refused(container, share):
+    data = make_video(two_colors(), late_tone(), container)
+    with pytest.raises(clips.ContentError):
+        clips.find_extents(data[: int(share * len(data))], 60)
+
+
+def test_a_missing_library_is_named(monkeypatch, video):
+    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    with pytest.raises(ImportError, match=r"skmmrec\[video\]"):
+        clips.find_extents(video, 60)
