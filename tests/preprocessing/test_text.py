@@ -1,0 +1,83 @@
+"""What texts lose, and what they keep."""
+
+import sys
+
+import pytest
+
+from skmmrec.preprocessing import TextCleaner
+
+
+def clean(text, **options):
+    return TextCleaner(**options).fit_transform([text])[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<p>One</p><p>two</p>", "One two"),
+        ("un<b>believ</b>able", "unbelievable"),
+        ("a<br>b<br/>c", "a b c"),
+        ("<script>var x = '<p>';</script>shown<style>p {}</style>", "shown"),
+        ("<!-- hidden -->shown", "shown"),
+        ("Tom &amp; Jerry &lt;3 &#233;", "Tom & Jerry <3 é"),
+        ("3 < 5 > 2 & more", "3 < 5 > 2 & more"),
+        ("  tabs\tand\n\nlines\u00a0 ", "tabs and lines"),
+        ("<b></b>", ""),
+    ],
+)
+def test_markup_and_whitespace_leave(text, expected):
+    assert clean(text) == expected
+
+
+def test_markup_can_stay():
+    assert clean("<b>x</b> &amp;", html=False) == "<b>x</b> &amp;"
+
+
+JOINED = "\u0645\u06cc\u200c\u062e\u0648 \u0915\u094d\u200d\u0937"
+"""Persian and Hindi join letters as emoji do."""
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+
+
+@pytest.mark.parametrize(
+    ("text", "removed", "described"),
+    [
+        ("good \U0001f600!", "good !", "good grinning face !"),
+        (f"a{FAMILY}b", "a b", "a man woman girl b"),
+        ("\U0001f44d\U0001f3fdok", "ok", "thumbs up sign ok"),
+        ("\u2764\ufe0f love", "love", "heavy black heart love"),
+        ("step 1\ufe0f\u20e3", "step 1", "step 1"),
+        ("© 2024 → Ω™ #1", "© 2024 → Ω™ #1", "© 2024 → Ω™ #1"),
+        (JOINED, JOINED, JOINED),
+    ],
+)
+def test_emoji_are_removed_or_described(text, removed, described):
+    assert clean(text) == removed
+    assert clean(text, emoji="describe") == described
+    assert clean(text, emoji="keep") == text
+
+
+def test_stop_words_leave_whatever_their_case():
+    assert clean("The cat isn't THE dog", stop_words=["the"]) == "cat isn't dog"
+    assert clean("over the top", stop_words="english") == ""
+    assert clean("theory", stop_words={"the"}) == "theory"
+    assert clean("don't go", stop_words=("don't",)) == "go"
+
+
+def test_chinese_words_are_parted_and_the_rest_is_kept():
+    pytest.importorskip("rjieba")
+    text = "我爱北京天安门 and OpenAI的GPT"
+    assert clean(text, segment="chinese") == "我 爱 北京 天安门 and OpenAI 的 GPT"
+    without = clean(text, segment="chinese", stop_words=["我", "的"])
+    assert without == "爱 北京 天安门 and OpenAI GPT"
+
+
+def test_a_missing_library_names_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rjieba", None)
+    with pytest.raises(ImportError, match=r"skmmrec\[chinese\]"):
+        TextCleaner(segment="chinese").fit(["x"])
+    assert clean("我爱") == "我爱"
+
+
+def test_what_is_no_text_is_named():
+    with pytest.raises(ValueError, match="TextCleaner: row 1: expected a text, got"):
+        TextCleaner().fit_transform(["a", 7])
