@@ -212,17 +212,27 @@ def _frame_stream(container: Any) -> Any:
 
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
-            if stream.width * stream.height > MAX_PIXELS:
-                raise ContentError(
-                    f"declares {stream.width} x {stream.height} pixels, more than the "
-                    f"{MAX_PIXELS} that are decoded"
-                )
-            return stream
+            return _with_modest_size(_with_decoder(stream))
     return None
 
 
 def _sound_stream(container: Any) -> Any:
-    return next(iter(container.streams.audio), None)
+    return next((_with_decoder(stream) for stream in container.streams.audio), None)
+
+
+def _with_decoder(stream: Any) -> Any:
+    if stream.codec_context is None:
+        raise ContentError(f"has a {stream.type} stream of an unknown codec")
+    return stream
+
+
+def _with_modest_size(stream: Any) -> Any:
+    if stream.width * stream.height > MAX_PIXELS:
+        raise ContentError(
+            f"declares {stream.width} x {stream.height} pixels, more than the "
+            f"{MAX_PIXELS} that are decoded"
+        )
+    return stream
 
 
 def _origin(container: Any) -> float:

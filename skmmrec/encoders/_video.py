@@ -105,7 +105,9 @@ class VideoEncoder(BaseEncoder):
     -----
     PyAV decodes; it comes with the extra ``video``. Times are those of the container,
     so a variable frame rate and sound that starts late stay in place. Rotation that
-    the file declares is applied. The scenes are those of a threshold on the change of
+    the file declares is applied. A file that ends before the duration that it declares
+    is an error; transport streams and AVI files that were cut off declare what is left,
+    and are read up to there. The scenes are those of a threshold on the change of
     content, as in PySceneDetect's ``ContentDetector``, on RGB.
 
     Examples

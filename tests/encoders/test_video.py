@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from contextlib import suppress
 from fractions import Fraction
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.base import clone
+from sklearn.utils.estimator_checks import check_estimator
 
 from skmmrec.encoders import (
     AudioEncoder,
@@ -290,6 +292,12 @@ def test_a_pickle_and_a_clone_need_no_weights(build, video):
     assert encoder.image_encoder.batch_size == "auto"
 
 
+@pytest.mark.filterwarnings("ignore:Can't test estimator")
+def test_scikit_learn_checks_pass(image_model):
+    encoder = VideoEncoder(ImageEncoder(image_model), AudioEncoder(pretrained=False))
+    check_estimator(encoder, on_skip=None)
+
+
 def test_reduced_encoders_are_refused(image_model):
     reduced = ImageEncoder(image_model, n_components=2)
     with pytest.raises(ValueError, match=r"image_encoder\.n_components must be None"):
@@ -376,6 +384,58 @@ def test_a_file_cut_anywhere_is_refused(container, share):
     data = make_video(two_colors(), late_tone(), container)
     with pytest.raises(clips.ContentError):
         clips.find_extents(data[: int(share * len(data))], 60)
+
+
+@pytest.mark.parametrize("container", ["matroska", "mp4", "avi", "mpegts"])
+def test_damaged_bytes_are_read_or_refused(container):
+    """Nothing but a `ContentError` comes out of a damaged file."""
+    data = make_video(two_colors(step=0.2), late_tone(), container)
+    rng = np.random.default_rng(0)
+    for length in rng.integers(0, len(data), 25):
+        damaged = np.frombuffer(data, np.uint8).copy()
+        damaged[rng.integers(0, len(data), 20)] = rng.integers(0, 256, 20)
+        for item in (data[:length], damaged.tobytes()):
+            with suppress(clips.ContentError):
+                read_all(item)
+
+
+def read_all(item):
+    extents = clips.find_extents(item, 10)
+    if extents.frames:
+        assert len([*clips.frames_at(item, [0.5, 1.5])]) == 2
+        clips.scene_changes(item, 0.1, 10)
+    if extents.sound:
+        waveform, _ = clips.read_waveform(item, Span(0, extents.end))
+        assert waveform.dtype == np.float32
+
+
+def test_an_unknown_codec_and_a_huge_picture_are_refused(video, monkeypatch):
+    strange = video.replace(b"V_MPEG4/ISO/ASP", b"V_XPEG4/ISO/ASP")
+    with pytest.raises(clips.ContentError, match="video stream of an unknown codec"):
+        clips.find_extents(strange, 60)
+    monkeypatch.setattr(clips, "MAX_PIXELS", 64 * 64 - 1)
+    with pytest.raises(clips.ContentError, match="declares 64 x 64 pixels"):
+        clips.find_extents(video, 60)
+
+
+def test_a_cover_is_no_video():
+    """A song with a cover has one picture, which is not shown over time."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="flac") as out:
+        sound = out.add_stream("flac", rate=RATE, layout="mono")
+        cover = out.add_stream("png", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic
+        out.mux(cover.encode(av.VideoFrame.from_image(solid(RED))))
+        out.mux(cover.encode(None))
+        samples = (late_tone(0) * 32767).astype(np.int16)[None]
+        frame = av.AudioFrame.from_ndarray(samples[:, :4096].copy(), "s16", "mono")
+        frame.sample_rate = RATE
+        out.mux(sound.encode(frame))
+        out.mux(sound.encode(None))
+    extents = clips.find_extents(buffer.getvalue(), 60)
+    assert extents.frames is None
+    assert extents.sound is not None
 
 
 def test_a_missing_library_is_named(monkeypatch, video):
