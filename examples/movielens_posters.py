@@ -155,7 +155,7 @@ def main() -> None:
     )
     titles = data.item_table.set_index("item_id")["title"]
     shown = recommended.assign(title=recommended["item_id"].map(titles).to_numpy())
-    print(f"\nRecommended to user {user}, and the share of each modality:\n")
+    print(f"\nRecommended to user {user}, and what their content says for them:\n")
     print(shown.join(shares.map("{:.0%}".format)).to_string(index=False))
 
     picture = args.output / "recommendations.png"

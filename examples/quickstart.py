@@ -126,7 +126,8 @@ def main() -> None:
 
     titles = data.item_table.set_index("item_id")["title"]
     table = explained(rec, served, titles)
-    print("\nServed recommendations, and the share of each modality in the score:\n")
+    print("\nServed recommendations, and the share of each modality in what")
+    print("their content says for them:\n")
     print(readable(table, blocks.modalities))
 
     popularity = PopularityRecommender().fit(X.iloc[train])

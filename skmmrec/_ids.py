@@ -89,6 +89,22 @@ def _bad_type(column: Any, name: str) -> Exception:
     return ValueError(f"{name} mixes types ({rows}); give all ids one type")
 
 
+def check_same_kind(new: pd.Index, known: pd.Index, name: str) -> None:
+    """Refuse numbers among strings, and strings among numbers.
+
+    Raises
+    ------
+    ValueError
+        Where the ids that are new are of another kind than those that are known.
+    """
+    kinds = ["string" if ids.dtype == object else "number" for ids in (new, known)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"{name} {plain(new[0])!r} is a {kinds[0]}, but the ids in fit were "
+            f"{kinds[1]}s"
+        )
+
+
 def plain(value: Any) -> Any:
     """Python's own number instead of NumPy's, for messages and JSON."""
     return value.item() if isinstance(value, np.generic) else value

@@ -55,3 +55,20 @@ def test_what_is_served_is_what_the_model_computes(recommender, repo):
     assert (
         OnlineRecommender(repo).model_version == recommender.serving_vectors().version
     )
+
+
+def test_dislikes_leave_new_users_and_feedback_alone(items, ratings, X, tmp_path):
+    small = {"n_factors": 6, "max_epochs": 3, "n_negatives": 8, "random_state": 0}
+    model = MultimodalFusionRecommender(ItemCatalog(items), **small)
+    model.fit(X, ratings.rating - 2)
+    folder = shutil.copytree(
+        ROOT / "feature_repo", tmp_path / "repo", ignore=shutil.ignore_patterns("data")
+    )
+    publish(model, folder)
+    online = OnlineRecommender(folder)
+    assert len(online.recommend_from_history(["i03", "i04"], k=3)) == 3
+    assert online.record(7, "i03")
+    folded = model.partial_fit(pd.DataFrame({"user_id": [7], "item_id": ["i03"]}))
+    np.testing.assert_allclose(
+        online.recommend([7], k=5).score, folded.recommend([7], k=5).score, rtol=1e-5
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
@@ -119,16 +120,17 @@ class ItemCatalog:
         Raises
         ------
         ValueError
-            If `content` has none of the catalogue's columns, or is empty.
+            If `content` has no column of the catalogue, an unknown one, or no row.
         """
         content = _as_frame(content, "content")
         known = [column for column in self.content_columns if column in content.columns]
         if len(content) == 0:
             raise ValueError("content is empty: it has 0 rows")
-        if not known:
+        unknown = [c for c in content.columns if c not in self.items.columns]
+        if unknown or not known:
             raise ValueError(
-                f"content has none of the catalogue's columns "
-                f"{self.content_columns}; got {list(content.columns)}"
+                f"content has columns {list(content.columns)}; those of the catalogue "
+                f"are {self.content_columns}"
             )
         self.blocks  # noqa: B018 - fits the encoder
         table = content.reindex(columns=self.items.columns)
@@ -157,11 +159,12 @@ class ItemCatalog:
         try:
             return self.encoder_.fit_transform(self.items)
         except ValueError as error:
-            if not isinstance(error.__cause__, KeyError):
+            if not re.search("not (columns|a column) of the dataframe", str(error)):
                 raise
             raise ValueError(
-                f"encoder asks for a column that items lacks: {error.__cause__}; its "
-                f"columns are {list(self.items.columns)}"
+                "encoder asks for a column that items lacks: "
+                f"{error.__cause__ or error}; those of items are "
+                f"{list(self.items.columns)}"
             ) from error
 
     def _read_vectors(self, table: pd.DataFrame) -> tuple[ColumnGroups, Blocks]:

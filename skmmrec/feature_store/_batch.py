@@ -47,6 +47,8 @@ class Batch:
     seen : list of lists, or None
         Ids of `seen_type`, users only.
     seen_type : {"int64", "string"}
+    exponent : float or None
+        How users follow from their items, where the model says so; users only.
     """
 
     view: str
@@ -59,6 +61,7 @@ class Batch:
     version: str
     seen: list[list[Any]] | None = None
     seen_type: str = "int64"
+    exponent: float | None = None
 
     def fingerprint(self) -> bytes:
         """Hash of everything in the batch."""
@@ -167,6 +170,7 @@ def serving_batches(vectors: Any) -> tuple[Batch, Batch]:
             version,
             seen,
             item_type,
+            getattr(vectors, "history_exponent", None),
         ),
         Batch(
             ITEM_VIEW,

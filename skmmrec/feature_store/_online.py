@@ -81,6 +81,10 @@ class OnlineRecommender:
         self.unknown = unknown
         self._online = exact_store(self.store)
 
+    def __repr__(self) -> str:
+        path, project = self.store.repo_path, self.store.project
+        return f"OnlineRecommender({str(path)!r}, project={project!r})"
+
     @property
     def model_version(self) -> str | None:
         """Version of the model that is served (None: nothing is published)."""
@@ -118,6 +122,7 @@ class OnlineRecommender:
             For `k` below 1.
         """
         _check_k(k)
+        users = [users] if isinstance(users, str) else users
         ids = checked_ids(feature_view(self.store, USER_VIEW), users)
         table, found = self._consistent(ids)
         allowed = self._allowed(table, items)
@@ -226,6 +231,7 @@ class OnlineRecommender:
         bool
             Whether the vector was moved: not by an item that the user has seen, nor
             when the users of the served model are not sums of their items' vectors.
+            Items that were seen and not liked make the step a little smaller.
 
         Raises
         ------

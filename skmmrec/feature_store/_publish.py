@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from feast import FeatureStore
-from feast.errors import FeatureViewNotFoundException
 from tqdm.auto import tqdm
 
 from ._batch import Batch, serving_batches
@@ -176,7 +175,8 @@ def _begin(
         newer = not served or staged.event_us > served.event_us
         if newer and (not timestamp or event_us == staged.event_us):
             return staged
-    exponent = history_exponent(*batches)
+    exponent = batches[0].exponent
+    exponent = history_exponent(*batches) if exponent is None else exponent
     snapshot = Snapshot(batches[0].version, fingerprint, event_us, exponent)
     begin_staging(conn, project, names, snapshot)
     return snapshot
@@ -247,7 +247,7 @@ def _ensure_definitions(store: FeatureStore, settings: _Settings) -> None:
 def _registered(store: FeatureStore) -> _Settings | None:
     try:
         views = [feature_view(store, name) for name in (USER_VIEW, ITEM_VIEW)]
-    except FeatureViewNotFoundException:
+    except LookupError:
         return None
     types = [
         view.entity_columns[0].dtype.to_value_type().name.lower() for view in views

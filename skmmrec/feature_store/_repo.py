@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from feast import FeatureStore, FeatureView
+from feast.errors import FeatureViewNotFoundException
 
 from ._sqlite import TYPE, ExactSqliteOnlineStore
 
@@ -55,9 +56,19 @@ def feature_view(store: FeatureStore, name: str) -> FeatureView:
     views = _VIEWS.setdefault(store, {})
     until, view = views.get(name, (0.0, None))
     if view is None or time.monotonic() > until:
-        view = store.get_feature_view(name)
+        view = _registered(store, name)
         views[name] = time.monotonic() + _VIEW_SECONDS, view
     return view
+
+
+def _registered(store: FeatureStore, name: str) -> FeatureView:
+    try:
+        return store.get_feature_view(name)
+    except FeatureViewNotFoundException as error:
+        raise LookupError(
+            f"nothing is published in {store.repo_path} yet: it has no {name}; "
+            "skmmrec.feature_store.publish fills it"
+        ) from error
 
 
 def apply(store: FeatureStore, objects: list[Any]) -> None:

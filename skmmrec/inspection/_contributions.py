@@ -64,7 +64,7 @@ def modality_contributions(
 
 
 def modality_shares(contributions: pd.DataFrame) -> pd.DataFrame:
-    """Share of each modality in what the content adds to a score.
+    """Share of each modality in what speaks for the items.
 
     Parameters
     ----------
@@ -74,20 +74,20 @@ def modality_shares(contributions: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame of shape (n, m)
-        The size of each contribution, whatever its sign, over the sum of the sizes; 0
-        where no modality contributes.
+        Each positive contribution of a modality over the sum of the positive ones; 0
+        for what speaks against the item. What the interactions add is left out.
 
     Examples
     --------
     >>> import pandas as pd
     >>> from skmmrec.inspection import modality_shares
     >>> modality_shares(pd.DataFrame({"user_id": [1], "item_id": [2],
-    ...     "interactions": [0.5], "text": [0.3], "image": [-0.1]}))
-       text  image
-    0  0.75   0.25
+    ...     "interactions": [0.5], "text": [0.3], "image": [0.1], "audio": [-0.2]}))
+       text  image  audio
+    0  0.75   0.25    0.0
     """
-    sizes = contributions.drop(columns=[USER, ITEM, BASE]).abs()
-    return sizes.div(sizes.sum(axis=1), axis=0).fillna(0.0)
+    for_it = contributions.drop(columns=[USER, ITEM, BASE]).clip(lower=0)
+    return for_it.div(for_it.sum(axis=1), axis=0).fillna(0.0)
 
 
 class _Worth:

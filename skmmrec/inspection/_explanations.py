@@ -107,7 +107,7 @@ def explain(
     >>> X = pd.DataFrame({"user_id": [1, 1, 2, 2, 3], "item_id": list("abcda")})
     >>> rec = MultimodalFusionRecommender(ItemCatalog(items), random_state=0).fit(X)
     >>> explain(rec, rec.recommend([3], k=1)).reason[0]
-    'Its picture is like that of a, which you liked (100% of what the content adds).'
+    'Its picture is like that of a, which you liked (100% of what speaks for it).'
     """
     users, items = recommendations[USER], recommendations[ITEM]
     contributions = modality_contributions(recommender, users, items)
@@ -140,7 +140,7 @@ def _reason(
     phrase = _PHRASES.get(name, f"{name} is like that of")
     return (
         f"Its {phrase} {_title(nearest[usable[0]], titles)}, which you liked "
-        f"({shares[name]:.0%} of what the content adds)."
+        f"({shares[name]:.0%} of what speaks for it)."
     )
 
 

@@ -186,6 +186,7 @@ class RecommendationGalleryDisplay:
             If a column or an item is missing, the user is ambiguous or unknown, or a
             picture cannot be read.
         """
+        items = items.to_pandas() if hasattr(items, "to_pandas") else items
         _require(items, (key, title, picture), "items")
         table = items.drop_duplicates(key).set_index(key)[[title, picture]]
         table.columns = pd.Index(["title", "picture"])
@@ -248,7 +249,10 @@ def _catalog_table(recommender: Any) -> tuple[pd.DataFrame, str]:
     catalog = recommender.catalog
     if catalog is None:
         raise ValueError("items must be given: the recommender has no catalogue")
-    return catalog.items, catalog.key
+    later = recommender.item_index_.difference(catalog.ids)
+    added = pd.DataFrame({catalog.key: later})
+    table = pd.concat([catalog.items, added]) if len(added) else catalog.items
+    return table, catalog.key
 
 
 def _liked(recommender: Any, user: Any) -> list[Any]:

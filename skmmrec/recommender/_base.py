@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skmmrec._ids import USER, check_ids, plain, sorted_index
+from skmmrec._ids import USER, check_ids, check_same_kind, plain, sorted_index
 from skmmrec.metrics import ndcg_at_k
 from skmmrec.recommender._history import History
 from skmmrec.recommender._interactions import (
@@ -76,7 +77,7 @@ class BaseRanker(BaseEstimator, ABC):
             For `k` below 1, a missing user id or an unknown item.
         """
         check_is_fitted(self)
-        _check_k(k)
+        check_k(k)
         ids = self.user_index_ if users is None else check_ids(_as_list(users), "users")
         rows = self.user_index_.get_indexer(ids)
         ranker = Ranker(self, self._candidates(items), exclude_seen)
@@ -181,6 +182,7 @@ class BaseRanker(BaseEstimator, ABC):
     def _extend_histories(self, data: Interactions, y: NDArray | None) -> None:
         """Append pairs, and users who are new, to what `_fit_histories` grouped."""
         users = sorted_index(data.users)
+        check_same_kind(users, self.user_index_, USER)
         self.user_index_ = self.user_index_.append(users.difference(self.user_index_))
         liked = self.history_.to_csr(bool)[self.seen_.users, self.seen_.items]
         known = {"user": self.seen_.users, "item": self.seen_.items, "liked": liked}
@@ -251,6 +253,7 @@ def _as_list(users: Any) -> Any:
     return [users] if isinstance(users, str) or np.ndim(users) == 0 else users
 
 
-def _check_k(k: int) -> None:
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+def check_k(k: Any) -> None:
+    """Refuse a `k` that is no positive integer."""
+    if not isinstance(k, Integral) or k < 1:
+        raise ValueError(f"k must be at least 1 and whole, got {k!r}")

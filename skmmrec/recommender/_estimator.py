@@ -19,15 +19,20 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+)
 from sklearn.utils.validation import check_is_fitted
 
-from skmmrec._ids import check_ids, plain, sorted_index
+from skmmrec._ids import check_ids, check_same_kind, plain, sorted_index
 from skmmrec.catalog import Blocks, ItemCatalog
 from skmmrec.encoders._devices import resolve_device
 from skmmrec.fusion import Fusion, get_fusion
 from skmmrec.recommender import _persistence
-from skmmrec.recommender._base import BaseRanker
+from skmmrec.recommender._base import BaseRanker, check_k
 from skmmrec.recommender._content import ContentSpace
 from skmmrec.recommender._fitting import (
     choose_batch_size,
@@ -156,8 +161,8 @@ class MultimodalFusionRecommender(
     ((5,), (5, 64))
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "catalog": [ItemCatalog, None],
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "catalog": "no_validation",
         "fusion": [str, type],
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "modalities": [HasMethods("items"), None],
@@ -249,6 +254,7 @@ class MultimodalFusionRecommender(
             For missing ids, an empty table, unknown columns, or an item that the
             catalogue lacks.
         """
+        self._check_catalog()
         fusion, device = get_fusion(self.fusion), resolve_device(self.device)
         self.flat_ = self.catalog is None
         data = self._read(X, reset=True)
@@ -327,6 +333,7 @@ class MultimodalFusionRecommender(
                 f"item {plain(added.ids[known[0]])!r} (row {known[0]}) is known "
                 f"already ({len(known)} such rows)"
             )
+        check_same_kind(added.ids, self.item_index_, self.catalog.key)
         content = added.items.drop(columns=self.catalog.key)
         self._append_items(added.ids.to_numpy(), self.catalog.encode(content))
         return self
@@ -360,6 +367,14 @@ class MultimodalFusionRecommender(
     @property
     def _cold_bias(self) -> float:
         return float(np.log(self.cold_popularity))
+
+    def _check_catalog(self) -> None:
+        if not isinstance(self.catalog, ItemCatalog | None):
+            raise InvalidParameterError(
+                f"The 'catalog' parameter of {type(self).__name__} must be an "
+                f"ItemCatalog or None, got {type(self.catalog).__name__}; a table of "
+                "items becomes a catalogue by ItemCatalog(items, encoder)."
+            )
 
     def _read(self, X: Any, *, reset: bool = False) -> Interactions:
         if reset or self.flat_:
@@ -552,8 +567,7 @@ class MultimodalFusionRecommender(
             For an unknown item id, or content without any of the catalogue's columns.
         """
         check_is_fitted(self)
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
+        check_k(k)
         if isinstance(items, pd.DataFrame) or hasattr(items, "to_pandas"):
             items = items.to_pandas() if hasattr(items, "to_pandas") else items
             queries, rows = self._content_vectors(items), np.full(len(items), -1)
@@ -608,6 +622,7 @@ class MultimodalFusionRecommender(
             pd.DataFrame(items, self.item_index_),
             pd.Series(seen, self.user_index_, dtype=object),
             _persistence.fingerprint(self),
+            self.history_exponent,
         )
 
     # -- keeping ---------------------------------------------------------------------

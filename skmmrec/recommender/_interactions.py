@@ -78,7 +78,7 @@ def read_interactions(
         unknown = rest if names is None else [names[c] for c in rest]
         raise ValueError(
             f"X has unknown columns {unknown}: with a catalog, X holds {USER!r}, "
-            f"{ITEM!r} and at most {TIME!r}"
+            f"{ITEM!r} and at most {TIME!r}; ratings are given as y"
         )
     return Interactions(users, items, times, blocks)
 
@@ -134,6 +134,11 @@ def _locate(names: list[str] | None, n_columns: int) -> dict[str, int]:
     named = [name for name in (USER, ITEM) if name in found]
     if len(named) == 1:
         raise ValueError(f"X has a column {named[0]!r} but lacks the other id: {names}")
+    if not named and all("__" in name for name in names[:2]):
+        raise ValueError(
+            f"X has no ids: its first columns are {names[:2]}. Pass {USER!r} and "
+            f"{ITEM!r} through the encoding step."
+        )
     return found if named else {**found, USER: 0, ITEM: 1}
 
 

@@ -22,9 +22,12 @@ class ServingVectors:
         User id to the list of item ids met in training, oldest first.
     version : str
         Hash of the fitted model: the same fit gives the same version.
+    history_exponent : float or None
+        Users are the sum of n item vectors over n to this power; None: not known.
     """
 
     users: pd.DataFrame
     items: pd.DataFrame
     seen: pd.Series
     version: str
+    history_exponent: float | None = None

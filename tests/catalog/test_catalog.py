@@ -253,7 +253,7 @@ def test_encode_new_content(raw, encoder):
 
 def test_encode_some_columns(raw, encoder):
     catalog = ItemCatalog(raw, encoder)
-    blocks = catalog.encode(pd.DataFrame({"title": ["bad"], "colour": ["red"]}))
+    blocks = catalog.encode(pd.DataFrame({"title": ["bad"]}))
     assert blocks.mask.tolist() == [[True, False]]
     np.testing.assert_allclose(blocks.values["text"], [[1.1, 1.1, 0.1, 1.1, 0.1]])
     assert not blocks.values["image"].any()
@@ -274,7 +274,7 @@ def test_encode_ready_vectors(items):
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [
-        (pd.DataFrame({"colour": ["red"]}), ValueError, "none of the catalogue's"),
+        (pd.DataFrame({"colour": ["red"]}), ValueError, "those of the catalogue are"),
         (pd.DataFrame({"title": []}), ValueError, "content is empty"),
         (["words"], TypeError, "content must be a DataFrame, got list"),
     ],

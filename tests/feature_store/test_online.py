@@ -75,9 +75,7 @@ def test_a_running_recommender_follows_a_new_model(repo, recommender):
 
 
 def test_nothing_published_yet(repo):
-    from feast.errors import FeatureViewNotFoundException
-
-    with pytest.raises(FeatureViewNotFoundException):
+    with pytest.raises(LookupError, match="nothing is published"):
         OnlineRecommender(repo).recommend(["100"])
 
 

@@ -165,3 +165,39 @@ def test_a_failed_fit_does_not_pass_for_one(make, catalog, X):
     with pytest.raises(ValueError, match="not in the catalogue"):
         recommender.fit(replaced(X, "item_id", 3, "zz"))
     assert not hasattr(recommender, "item_vectors_")
+
+
+def test_an_encoding_step_that_drops_the_ids(make, flat):
+    content = flat.filter(like="__")
+    with pytest.raises(ValueError, match=r"X has no ids: .*Pass 'user_id'"):
+        make().fit(content)
+
+
+def test_a_table_in_the_place_of_the_catalogue(make, items, X):
+    with pytest.raises(TypeError, match=r"an ItemCatalog or None, got DataFrame"):
+        make(items).fit(X)
+
+
+def test_ratings_go_into_y(make, catalog, ratings):
+    with pytest.raises(ValueError, match="ratings are given as y"):
+        make(catalog).fit(ratings)
+
+
+def test_k_is_whole(fitted):
+    with pytest.raises(ValueError, match=r"k must be at least 1 and whole, got 2\.5"):
+        fitted.recommend([101], k=2.5)
+
+
+def test_ids_of_another_kind_are_refused_later_too(make, catalog, items, X):
+    recommender = make(catalog).fit(X[["user_id", "item_id"]])
+    with pytest.raises(ValueError, match="user_id 'bob' is a string"):
+        recommender.partial_fit(pd.DataFrame({"user_id": ["bob"], "item_id": ["i00"]}))
+    with pytest.raises(ValueError, match="item_id 5 is a number"):
+        recommender.add_items(items.head(1).assign(item_id=5))
+
+
+def test_a_misspelt_column_of_new_content(make, catalog, items, X):
+    recommender = make(catalog).fit(X)
+    content = items.filter(like="text__").assign(imagee__0=1.0)
+    with pytest.raises(ValueError, match="imagee__0"):
+        recommender.similar_items(content)

@@ -120,7 +120,9 @@ def test_new_users_get_the_default_vector(fitted, all_pairs):
 @pytest.mark.parametrize("k", [0, -1])
 def test_k_must_be_positive(fitted, k):
     for call in (fitted.recommend, lambda k: fitted.similar_items(["i00"], k)):
-        with pytest.raises(ValueError, match=f"k must be at least 1, got {k}"):
+        with pytest.raises(
+            ValueError, match=f"k must be at least 1 and whole, got {k}"
+        ):
             call(k=k)
 
 
@@ -217,7 +219,7 @@ def test_content_needs_a_catalogue(fitted_flat, items):
 
 
 def test_content_without_known_columns(fitted):
-    with pytest.raises(ValueError, match="none of the catalogue's columns"):
+    with pytest.raises(ValueError, match="those of the catalogue are"):
         fitted.similar_items(pd.DataFrame({"colour": ["red"]}))
 
 
