@@ -12,6 +12,7 @@ from feast import FeatureService, FeatureStore, FeatureView
 from feast.errors import FeatureViewNotFoundException
 from feast.protos.feast.types.Value_pb2 import Value
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -125,6 +126,14 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
             for name, width in self.widths_.items()
         ]
         return np.concatenate(blocks, axis=1)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Declare that X is a table of ids and not a matrix of numbers."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Output columns: the feature's name, numbered for lists.

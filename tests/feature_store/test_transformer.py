@@ -6,6 +6,8 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import check_estimator
 
 from skmmrec.feature_store import FeastFeatures, publish
 
@@ -18,6 +20,25 @@ X = pd.DataFrame({"user_id": ["100", "103", "101"], "item_id": [4, 9, 4]})
 def published(repo, recommender):
     publish(recommender, repo)
     return repo
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_estimator_cloneable,
+        estimator_checks.check_estimator_repr,
+        estimator_checks.check_estimator_tags_renamed,
+        estimator_checks.check_mixin_order,
+        estimator_checks.check_no_attributes_set_in_init,
+        estimator_checks.check_parameters_default_constructible,
+        estimator_checks.check_valid_tag_types,
+    ],
+)
+def test_scikit_learns_checks_that_need_no_matrix(published, check):
+    """`check_estimator` runs one check only where X is not a matrix of numbers."""
+    features = FeastFeatures(published)
+    check_estimator(features, on_skip=None)
+    check("FeastFeatures", features)
 
 
 def test_ids_become_their_vectors(published, recommender):

@@ -9,6 +9,8 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.estimator_checks import check_estimator
 
 from skmmrec import MultimodalFusionRecommender
+from skmmrec.fusion import get_fusion_names
+from skmmrec.recommender import ItemKNNRecommender, PopularityRecommender
 
 # Skips itself unless SCIPY_ARRAY_API=1 was set before scipy was imported.
 MAY_SKIP = {"check_array_api_input"}
@@ -18,15 +20,16 @@ MAY_SKIP = {"check_array_api_input"}
     "recommender",
     [
         MultimodalFusionRecommender(),
-        MultimodalFusionRecommender(
-            fusion="attention",
-            n_components=2,
-            n_factors=3,
-            max_epochs=2,
-            random_state=1,
+        *(
+            MultimodalFusionRecommender(
+                fusion=name, n_components=2, n_factors=3, max_epochs=1, random_state=1
+            )
+            for name in get_fusion_names()
         ),
+        PopularityRecommender(),
+        ItemKNNRecommender(n_neighbors=3),
     ],
-    ids=["default", "configured"],
+    ids=["default", *get_fusion_names(), "popularity", "item-kNN"],
 )
 # Checks fit y of a regression, a one-class y and no y above 0 as well.
 @pytest.mark.filterwarnings("ignore:no interaction has y above 0:UserWarning")
