@@ -22,6 +22,7 @@ def published(repo, recommender):
     return repo
 
 
+@pytest.mark.filterwarnings("ignore:Can't test estimator")
 @pytest.mark.parametrize(
     "check",
     [
