@@ -89,7 +89,7 @@ def _bad_type(column: Any, name: str) -> Exception:
     return ValueError(f"{name} mixes types ({rows}); give all ids one type")
 
 
-def check_same_kind(new: pd.Index, known: pd.Index, name: str) -> None:
+def check_same_kind(new: np.ndarray, known: pd.Index, name: str) -> None:
     """Refuse numbers among strings, and strings among numbers.
 
     Raises

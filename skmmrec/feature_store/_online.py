@@ -11,6 +11,7 @@ import pandas as pd
 from feast import FeatureStore
 
 from skmmrec._ids import ITEM, USER
+from skmmrec.recommender._base import check_k
 
 from ._definitions import (
     ITEM_VECTOR,
@@ -121,7 +122,7 @@ class OnlineRecommender:
         ValueError
             For `k` below 1.
         """
-        _check_k(k)
+        check_k(k)
         users = [users] if isinstance(users, str) else users
         ids = checked_ids(feature_view(self.store, USER_VIEW), users)
         table, found = self._consistent(ids)
@@ -166,7 +167,7 @@ class OnlineRecommender:
             For an empty history, or when the users of the served model are not sums of
             their items' vectors.
         """
-        _check_k(k)
+        check_k(k)
         seen = checked_ids(feature_view(self.store, ITEM_VIEW), history)
         table = self._items()
         if not seen:
@@ -371,8 +372,3 @@ class OnlineRecommender:
         if self.unknown == "popular":
             found.update(dict.fromkeys(unknown, bias_user(items)))
         return [user for user in ids if user in found]
-
-
-def _check_k(k: int) -> None:
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from skmmrec._ids import USER
 from skmmrec.inspection._axes import get_axes, tidy
 from skmmrec.metrics import evaluate_ranking
 from skmmrec.metrics._scorers import find_recommender, keep_relevant, read_pairs
@@ -115,7 +116,7 @@ class RankingCurveDisplay:
         relevant = keep_relevant(read_pairs(X), y, relevant_above)
         recommender = find_recommender(estimator)
         return cls.from_recommendations(
-            recommender.recommend(relevant["user_id"].unique(), k=ks[-1]),
+            recommender.recommend(relevant[USER].unique(), k=ks[-1]),
             relevant,
             metric=metric,
             ks=ks,

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skmmrec._ids import USER, check_ids, check_same_kind, plain, sorted_index
+from skmmrec._ids import USER, check_ids, plain, sorted_index
 from skmmrec.metrics import ndcg_at_k
 from skmmrec.recommender._history import History
 from skmmrec.recommender._interactions import (
@@ -182,7 +182,6 @@ class BaseRanker(BaseEstimator, ABC):
     def _extend_histories(self, data: Interactions, y: NDArray | None) -> None:
         """Append pairs, and users who are new, to what `_fit_histories` grouped."""
         users = sorted_index(data.users)
-        check_same_kind(users, self.user_index_, USER)
         self.user_index_ = self.user_index_.append(users.difference(self.user_index_))
         liked = self.history_.to_csr(bool)[self.seen_.users, self.seen_.items]
         known = {"user": self.seen_.users, "item": self.seen_.items, "liked": liked}

@@ -27,7 +27,14 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from skmmrec._ids import check_ids, check_same_kind, plain, sorted_index
+from skmmrec._ids import (
+    ITEM,
+    USER,
+    check_ids,
+    check_same_kind,
+    plain,
+    sorted_index,
+)
 from skmmrec.catalog import Blocks, ItemCatalog
 from skmmrec.encoders._devices import resolve_device
 from skmmrec.fusion import Fusion, get_fusion
@@ -300,6 +307,8 @@ class MultimodalFusionRecommender(
         y = read_strengths(y, data)
         if data.content is None:
             self._check_known(data.items, self.item_index_)
+        check_same_kind(data.users, self.user_index_, USER)
+        check_same_kind(data.items, self.item_index_, ITEM)
         self._append_items(*self._new_items(data))
         self._extend_histories(data, y)
         self._publish_users()
@@ -333,7 +342,7 @@ class MultimodalFusionRecommender(
                 f"item {plain(added.ids[known[0]])!r} (row {known[0]}) is known "
                 f"already ({len(known)} such rows)"
             )
-        check_same_kind(added.ids, self.item_index_, self.catalog.key)
+        check_same_kind(added.ids.to_numpy(), self.item_index_, self.catalog.key)
         content = added.items.drop(columns=self.catalog.key)
         self._append_items(added.ids.to_numpy(), self.catalog.encode(content))
         return self
@@ -347,9 +356,12 @@ class MultimodalFusionRecommender(
         return data.items[first], data.content.take(first)
 
     def _with_items_of(self, data: Interactions) -> Self:
+        ids, content = self._new_items(data)
+        if len(ids) == 0:
+            return self
         model = copy(self)
         model.network_ = deepcopy(self.network_)
-        model._append_items(*self._new_items(data))
+        model._append_items(ids, content)
         return model
 
     def _append_items(self, ids: NDArray, blocks: Blocks) -> None:
@@ -587,7 +599,7 @@ class MultimodalFusionRecommender(
     def _is_content(self, X: Any) -> bool:
         columns = [str(column) for column in getattr(X, "columns", [])]
         return bool(columns) and not any(
-            column.rpartition("__")[2] == "item_id" for column in columns
+            column.rpartition("__")[2] == ITEM for column in columns
         )
 
     def _content_vectors(self, content: pd.DataFrame) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 import skmmrec
@@ -61,12 +62,10 @@ def load(
         tensors = load_file(path / TENSORS)
         rec = cls(catalog, **_load_params(record["params"]))
         _restore(rec, record, tensors)
+    except SafetensorError as error:
+        raise ValueError(f"{path / TENSORS} is damaged: {error}") from error
     except (LookupError, TypeError, ValueError, RuntimeError, OSError) as error:
         raise ValueError(f"the model in {path} is damaged: {error!r}") from error
-    except Exception as error:
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise ValueError(f"{path / TENSORS} is damaged: {error}") from error
     return rec
 
 

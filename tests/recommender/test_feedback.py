@@ -120,3 +120,13 @@ def test_score_lets_new_items_of_a_flat_table_compete(make, flat):
     last_of_all = make(cold_popularity=1e-9).fit(known)
     assert 0.0 < last_of_all.score(new) < 0.5  # the whole catalogue is short
     assert "i13" not in first_of_all.item_index_
+
+
+def test_ids_of_another_kind_change_nothing(make, flat):
+    known, new = flat[flat.item_id != "i13"], flat[flat.item_id == "i13"]
+    recommender = make().fit(known)
+    with pytest.raises(ValueError, match="user_id 'bob' is a string"):
+        recommender.partial_fit(new.assign(user_id="bob"))
+    with pytest.raises(ValueError, match="item_id 5 is a number"):
+        recommender.partial_fit(new.assign(item_id=5))
+    assert "i13" not in recommender.item_index_
