@@ -3,10 +3,16 @@
 from skmmrec._lazy import lazy_names
 
 _NAMES = {
-    "ItemKNNRecommender": "._baselines",
+    "ContentKNNRecommender": "._content_neighbors",
+    "EASERecommender": "._linear",
+    "GraphDiffusionRecommender": "._walks",
+    "ImplicitALSRecommender": "._factorization",
+    "ItemKNNRecommender": "._neighbors",
     "MultimodalFusionRecommender": "._estimator",
     "PopularityRecommender": "._baselines",
+    "RandomWalkRecommender": "._walks",
     "ServingVectors": "._serving",
+    "UserKNNRecommender": "._neighbors",
 }
 __all__ = sorted(_NAMES)
 __getattr__, __dir__ = lazy_names(__name__, _NAMES)
