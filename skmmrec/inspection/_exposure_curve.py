@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from skmmrec.inspection._axes import MUTED, get_axes, tidy
-from skmmrec.metrics._beyond import count_exposure, gini_exposure
+from skmmrec.metrics._beyond import count_exposure, gini
 from skmmrec.metrics._scorers import find_recommender
 
 if TYPE_CHECKING:
@@ -125,11 +125,8 @@ class ExposureCurveDisplay:
         -------
         display : ExposureCurveDisplay
         """
-        display = cls(
-            exposure=np.sort(count_exposure(recommendations, items)),
-            gini=gini_exposure(recommendations, items),
-            name=name,
-        )
+        exposure = np.sort(count_exposure(recommendations, items))
+        display = cls(exposure=exposure, gini=gini(exposure), name=name)
         return display.plot(ax, **kwargs)
 
     def plot(

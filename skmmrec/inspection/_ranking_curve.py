@@ -10,7 +10,12 @@ import pandas as pd
 from skmmrec._ids import USER
 from skmmrec.inspection._axes import get_axes, tidy
 from skmmrec.metrics import evaluate_ranking
-from skmmrec.metrics._scorers import find_recommender, keep_relevant, read_pairs
+from skmmrec.metrics._scorers import (
+    find_recommender,
+    is_graded,
+    keep_relevant,
+    read_pairs,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,7 +118,8 @@ class RankingCurveDisplay:
         display : RankingCurveDisplay
         """
         ks = sorted(set(ks))
-        relevant = keep_relevant(read_pairs(X), y, relevant_above)
+        graded = is_graded([f"{metric}@{k}" for k in ks])
+        relevant = keep_relevant(read_pairs(X), y, relevant_above, graded)
         recommender = find_recommender(estimator)
         return cls.from_recommendations(
             recommender.recommend(relevant[USER].unique(), k=ks[-1]),

@@ -9,9 +9,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from skmmrec._ids import ITEM, USER, check_ids
+from skmmrec.metrics._groups import GroupScores, score_by
 
 
-def catalog_coverage(recommendations: pd.DataFrame, items: ArrayLike) -> float:
+def catalog_coverage(
+    recommendations: pd.DataFrame, items: ArrayLike, *, by: pd.Series | None = None
+) -> float | GroupScores:
     """Share of the catalogue that is recommended to anybody.
 
     Parameters
@@ -20,11 +23,14 @@ def catalog_coverage(recommendations: pd.DataFrame, items: ArrayLike) -> float:
         As `recommend` gives it, with the column item_id.
     items : array-like of shape (n_items,)
         Ids of the whole catalogue.
+    by : Series, default=None
+        Group of each user or each item, as its index is named user_id or item_id.
 
     Returns
     -------
     float
         From 0 to 1.
+        With `by`, the means of the groups and the gap between them.
 
     Raises
     ------
@@ -40,10 +46,14 @@ def catalog_coverage(recommendations: pd.DataFrame, items: ArrayLike) -> float:
     >>> catalog_coverage(recommendations, [7, 8, 9, 10])
     0.5
     """
+    if by is not None:
+        return score_by(catalog_coverage, recommendations, items, by)
     return float((count_exposure(recommendations, items) > 0).mean())
 
 
-def gini_exposure(recommendations: pd.DataFrame, items: ArrayLike) -> float:
+def gini_exposure(
+    recommendations: pd.DataFrame, items: ArrayLike, *, by: pd.Series | None = None
+) -> float | GroupScores:
     """How unequally the catalogue's items are recommended: their Gini coefficient.
 
     Parameters
@@ -52,12 +62,15 @@ def gini_exposure(recommendations: pd.DataFrame, items: ArrayLike) -> float:
         As `recommend` gives it, with the column item_id.
     items : array-like of shape (n_items,)
         Ids of the whole catalogue.
+    by : Series, default=None
+        Group of each user or each item, as its index is named user_id or item_id.
 
     Returns
     -------
     float
         0 where every item is recommended equally often, up to 1 - 1 / n_items where
         one item gets everything.
+        With `by`, the means of the groups and the gap between them.
 
     Raises
     ------
@@ -73,15 +86,17 @@ def gini_exposure(recommendations: pd.DataFrame, items: ArrayLike) -> float:
     >>> gini_exposure(recommendations, [7, 8, 9, 10])
     0.5833333333333334
     """
-    exposure = np.sort(count_exposure(recommendations, items))
-    n, total = len(exposure), exposure.sum()
-    if total == 0:
-        raise ValueError("recommendations are empty")
-    weights = 2 * np.arange(1, n + 1) - n - 1
-    return float((weights * exposure).sum() / (n * total))
+    if by is not None:
+        return score_by(gini_exposure, recommendations, items, by)
+    return gini(np.sort(count_exposure(recommendations, items)))
 
 
-def novelty(recommendations: pd.DataFrame, interactions: pd.DataFrame) -> pd.Series:
+def novelty(
+    recommendations: pd.DataFrame,
+    interactions: pd.DataFrame,
+    *,
+    by: pd.Series | None = None,
+) -> pd.Series | GroupScores:
     """Mean self-information of each user's recommended items.
 
     Parameters
@@ -90,12 +105,15 @@ def novelty(recommendations: pd.DataFrame, interactions: pd.DataFrame) -> pd.Ser
         As `recommend` gives it, with the columns user_id and item_id.
     interactions : DataFrame
         Who met what in training: columns user_id and item_id.
+    by : Series, default=None
+        Group of each user or each item, as its index is named user_id or item_id.
 
     Returns
     -------
     Series of length n_users
         Bits, indexed by user id: the mean of -log2 of the share of users who met the
         item. An item that nobody met counts as met by one user.
+        With `by`, the means of the groups and the gap between them.
 
     Raises
     ------
@@ -117,14 +135,19 @@ def novelty(recommendations: pd.DataFrame, interactions: pd.DataFrame) -> pd.Ser
     1    1.5
     Name: novelty, dtype: float64
     """
+    if by is not None:
+        return score_by(novelty, recommendations, interactions, by)
     popularity, n_users = _popularity(interactions)
     met_by = popularity.reindex(_ids(recommendations, ITEM)).fillna(1).to_numpy()
     return _mean_by_user(recommendations, -np.log2(met_by / n_users), "novelty")
 
 
 def popularity_bias(
-    recommendations: pd.DataFrame, interactions: pd.DataFrame
-) -> pd.Series:
+    recommendations: pd.DataFrame,
+    interactions: pd.DataFrame,
+    *,
+    by: pd.Series | None = None,
+) -> pd.Series | GroupScores:
     """How much more popular than their own taste users' recommendations are.
 
     Parameters
@@ -133,6 +156,8 @@ def popularity_bias(
         As `recommend` gives it, with the columns user_id and item_id.
     interactions : DataFrame
         Who met what in training: columns user_id and item_id.
+    by : Series, default=None
+        Group of each user or each item, as its index is named user_id or item_id.
 
     Returns
     -------
@@ -140,6 +165,7 @@ def popularity_bias(
         Indexed by user id: mean popularity of the recommended items over that of the
         items that the user met, minus 1. 0 is unbiased, 1 is twice as popular; NaN for
         a user without interactions.
+        With `by`, the means of the groups and the gap between them.
 
     Raises
     ------
@@ -161,6 +187,8 @@ def popularity_bias(
     1    2.0
     Name: popularity_bias, dtype: float64
     """
+    if by is not None:
+        return score_by(popularity_bias, recommendations, interactions, by)
     popularity, _ = _popularity(interactions)
     offered = popularity.reindex(_ids(recommendations, ITEM)).fillna(0).to_numpy()
     met = popularity[_ids(interactions, ITEM)].to_numpy()
@@ -170,8 +198,8 @@ def popularity_bias(
 
 
 def intra_list_diversity(
-    recommendations: pd.DataFrame, vectors: pd.DataFrame
-) -> pd.Series:
+    recommendations: pd.DataFrame, vectors: pd.DataFrame, *, by: pd.Series | None = None
+) -> pd.Series | GroupScores:
     """Mean cosine distance between the items of each user's list.
 
     Parameters
@@ -181,12 +209,15 @@ def intra_list_diversity(
     vectors : DataFrame of shape (n_items, dim)
         Vectors indexed by item id, for instance of one modality. An item with NaN,
         which lacks the modality, is left out of the pairs.
+    by : Series, default=None
+        Group of each user or each item, as its index is named user_id or item_id.
 
     Returns
     -------
     Series of length n_users
         Indexed by user id, from 0 (all alike) to 2; NaN for a list with fewer than two
         vectors. A zero vector is at distance 1 from all others.
+        With `by`, the means of the groups and the gap between them.
 
     Raises
     ------
@@ -217,6 +248,8 @@ def intra_list_diversity(
     2    0.0
     Name: intra_list_diversity, dtype: float64
     """
+    if by is not None:
+        return score_by(intra_list_diversity, recommendations, vectors, by)
     rows = _find(_ids(recommendations, ITEM), vectors.index, "vectors")
     units, known = _unit_rows(vectors.to_numpy(dtype=np.float64))
     codes, users = pd.factorize(_ids(recommendations, USER), sort=True)
@@ -248,6 +281,15 @@ def _unit_rows(vectors: NDArray) -> tuple[NDArray, NDArray[np.bool_]]:
     lengths = np.linalg.norm(np.where(known[:, None], vectors, 0.0), axis=1)
     scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
     return np.where(known[:, None], vectors, 0.0) * scale[:, None], known
+
+
+def gini(exposure: NDArray[np.int64]) -> float:
+    """Gini coefficient of counts, ascending."""
+    n, total = len(exposure), exposure.sum()
+    if total == 0:
+        raise ValueError("recommendations are empty")
+    weights = 2 * np.arange(1, n + 1) - n - 1
+    return float((weights * exposure).sum() / (n * total))
 
 
 def count_exposure(

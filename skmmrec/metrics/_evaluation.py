@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from skmmrec._ids import ITEM, USER
+from skmmrec._ids import USER
 from skmmrec.metrics._formulas import judge
-from skmmrec.metrics._hits import find_hits
+from skmmrec.metrics._groups import GroupScores, group_scores, groups_of, kind_of
+from skmmrec.metrics._hits import Hits, find_hits, ideal_gains
 from skmmrec.metrics._names import parse_metric
 from skmmrec.metrics._relevance import RankedRelevance, ranked_relevance
 from skmmrec.metrics._statistics import bootstrap_interval, paired_p_value
 
 _DEFAULT = ("ndcg@10", "recall@10", "hit_rate@10", "map@10", "mrr@10")
-
-
-class GroupScores(NamedTuple):
-    """Metrics per group.
-
-    Attributes
-    ----------
-    scores : DataFrame of shape (n_groups, 1 + n_metrics)
-        Number of users and mean of each metric, indexed by group.
-    gaps : Series of length n_metrics
-        Largest minus smallest mean of each metric.
-    """
-
-    scores: pd.DataFrame
-    gaps: pd.Series
 
 
 class RankingEvaluation:
@@ -122,26 +108,19 @@ class RankingEvaluation:
             If the index has another name, an id occurs twice, or an id that matters has
             no group.
         """
-        if groups.index.name not in (USER, ITEM):
-            raise ValueError(
-                f"the index of groups must be named {USER!r} or {ITEM!r}, got "
-                f"{groups.index.name!r}"
-            )
-        by_user = groups.index.name == USER
+        by_user = kind_of(groups) == USER
         tables = self._by_user(groups) if by_user else self._by_item(groups)
-        scores = pd.DataFrame(
+        return group_scores(
             {group: {"n_users": len(t), **t.mean()} for group, t in tables.items()}
-        ).T.astype({"n_users": int})
-        means = scores.drop(columns="n_users")
-        return GroupScores(scores, means.max() - means.min())
+        )
 
     def _by_user(self, groups: pd.Series) -> dict[object, pd.DataFrame]:
-        names = _groups_of(self._lists.users, groups)
+        names = groups_of(self._lists.users, groups)
         return dict(iter(self.per_user.groupby(names.to_numpy(), observed=True)))
 
     def _by_item(self, groups: pd.Series) -> dict[object, pd.DataFrame]:
         relevant = np.unique(self._lists.relevant[1])
-        names = _groups_of(self._lists.items[relevant], groups)
+        names = groups_of(self._lists.items[relevant], groups)
         tables = {}
         for name in pd.unique(names.sort_values()):
             chosen = np.zeros(len(self._lists.items), dtype=bool)
@@ -163,10 +142,11 @@ def evaluate_ranking(
         As `recommend` gives it: user_id, item_id and, optionally, rank. Without rank,
         the rows of a user are taken best first.
     relevant : DataFrame
-        What is relevant: one row with user_id and item_id per pair.
+        What is relevant: one row with user_id and item_id per pair and, optionally,
+        gain, above 0, which says how relevant to "graded_ndcg".
     metrics : sequence of str
-        Names with the length of the list: auc, f1, hit_rate, map, mrr, ndcg, precision
-        and recall, as in "ndcg@10".
+        Names with the length of the list: auc, f1, graded_ndcg, hit_rate, map, mrr,
+        ndcg, precision and recall, as in "ndcg@10".
 
     Returns
     -------
@@ -176,7 +156,8 @@ def evaluate_ranking(
     Raises
     ------
     ValueError
-        If a metric is unknown, a column or id is missing, or nothing is relevant.
+        If a metric is unknown, a column or id is missing, a gain is not above 0, or
+        nothing is relevant.
 
     See Also
     --------
@@ -296,15 +277,19 @@ def _judge(lists: RankedRelevance, metrics: Sequence[str]) -> pd.DataFrame:
         k: find_hits(lists.relevance, lists.n_relevant, k, lists.n_ranked)
         for k in {k for _, k in parsed.values()}
     }
+    for k in {k for metric, k in parsed.values() if metric == "graded_ndcg"}:
+        found[k] = _with_gains(found[k], lists)
     columns = {name: judge(metric, found[k]) for name, (metric, k) in parsed.items()}
     return pd.DataFrame(columns, index=lists.users.rename(USER))
 
 
-def _groups_of(ids: pd.Index, groups: pd.Series) -> pd.Series:
-    if groups.index.has_duplicates:
-        twice = groups.index[groups.index.duplicated()][0]
-        raise ValueError(f"groups has {twice!r} more than once")
-    found = groups.reindex(ids)
-    if found.isna().any():
-        raise ValueError(f"groups has no group for {ids[found.isna()][0]!r}")
-    return found
+def _with_gains(hits: Hits, lists: RankedRelevance) -> Hits:
+    """Add how relevant the hits are, and how good the best list would be."""
+    if (lists.gains == 1).all():
+        return hits
+    n_items = len(lists.items)
+    pairs = lists.relevant[0] * n_items + lists.relevant[1]
+    hit = hits.user * n_items + lists.recommended[hits.user, hits.rank]
+    gain = lists.gains[np.searchsorted(pairs, hit)]
+    ideal = ideal_gains(lists.relevant[0], lists.gains, len(lists.users), hits.k)
+    return replace(hits, gain=gain, ideal=ideal)

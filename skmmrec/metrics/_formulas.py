@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from skmmrec.metrics._hits import Hits
+from skmmrec.metrics._hits import Hits, discounts
 
 Values = NDArray[np.float64]
 
@@ -47,10 +47,17 @@ def _hit_rate(hits: Hits) -> Values:
 
 
 def _ndcg(hits: Hits) -> Values:
-    discounts = 1.0 / np.log2(np.arange(2, hits.k + 2))
-    best = np.concatenate([[1.0], discounts.cumsum()])
+    discount = discounts(hits.k)
+    best = np.concatenate([[1.0], discount.cumsum()])
     ideal = best[np.minimum(hits.n_relevant, hits.k)]
-    return hits.per_user(discounts[hits.rank]) / ideal
+    return hits.per_user(discount[hits.rank]) / ideal
+
+
+def _graded_ndcg(hits: Hits) -> Values:
+    if hits.gain is None or hits.ideal is None:
+        return _ndcg(hits)
+    gained = hits.per_user(hits.gain * discounts(hits.k)[hits.rank])
+    return gained / np.where(hits.ideal > 0, hits.ideal, 1.0)
 
 
 def _average_precision(hits: Hits) -> Values:
@@ -71,6 +78,7 @@ def _auc(hits: Hits) -> Values:
 FORMULAS: dict[str, Callable[[Hits], Values]] = {
     "auc": _auc,
     "f1": _f1,
+    "graded_ndcg": _graded_ndcg,
     "hit_rate": _hit_rate,
     "map": _average_precision,
     "mrr": _reciprocal_rank,

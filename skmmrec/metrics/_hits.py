@@ -26,6 +26,10 @@ class Hits:
         How many items each list has, at most k.
     k : int
         Length of the lists that is judged.
+    gain : ndarray of shape (n_hits,) or None
+        How relevant each hit is; None: all alike.
+    ideal : ndarray of shape (n_users,) or None
+        Largest discounted gain that each user's first k items can have.
     """
 
     user: NDArray[np.int64]
@@ -33,6 +37,8 @@ class Hits:
     n_relevant: NDArray[np.int64]
     n_ranked: NDArray[np.int64]
     k: int
+    gain: NDArray[np.float64] | None = None
+    ideal: NDArray[np.float64] | None = None
 
     def per_user(self, weights: NDArray | None = None) -> NDArray[np.float64]:
         """Sum weights, or count, over the hits of each user."""
@@ -104,6 +110,39 @@ def find_hits(
             f"{hits.n_relevant[row]}"
         )
     return hits
+
+
+def discounts(k: int) -> NDArray[np.float64]:
+    """Discount 1 / log2(rank + 1) of the first k ranks."""
+    return 1.0 / np.log2(np.arange(2, k + 2))
+
+
+def ideal_gains(
+    user: NDArray[np.int64], gain: NDArray[np.float64], n_users: int, k: int
+) -> NDArray[np.float64]:
+    """Discounted gain of each user's k most relevant items.
+
+    Parameters
+    ----------
+    user : ndarray of shape (n_pairs,)
+        Row of the user of each relevant item, ascending.
+    gain : ndarray of shape (n_pairs,)
+        How relevant it is.
+    n_users : int
+        Number of users.
+    k : int
+        Length of the list.
+
+    Returns
+    -------
+    ndarray of shape (n_users,)
+    """
+    gain = gain[np.lexsort((-gain, user))]
+    counts = np.bincount(user, minlength=n_users)
+    rank = np.arange(len(user)) - (np.cumsum(counts) - counts)[user]
+    top = rank < k
+    weights = gain[top] * discounts(k)[rank[top]]
+    return np.bincount(user[top], weights, minlength=n_users).astype(np.float64)
 
 
 def check_k(k: int) -> None:

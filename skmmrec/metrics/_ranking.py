@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skmmrec.metrics._formulas import judge
-from skmmrec.metrics._hits import find_hits
+from skmmrec.metrics._hits import check_k, discounts, find_hits, ideal_gains
 
 
 def precision_at_k(
@@ -166,6 +166,71 @@ def ndcg_at_k(
     array([1.    , 0.6309])
     """
     return judge("ndcg", find_hits(relevance, n_relevant, k))
+
+
+def graded_ndcg_at_k(
+    gains: ArrayLike, relevant_gains: ArrayLike, k: int = 10
+) -> NDArray[np.float64]:
+    """Normalised discounted cumulative gain where some items are more relevant.
+
+    Parameters
+    ----------
+    gains : array-like of shape (n_users, n_ranked)
+        How relevant the item at each rank (best first) is, from 0.
+    relevant_gains : array-like of shape (n_users, n_relevant)
+        How relevant each of the user's items is, ranked or not, in any order and
+        filled up with 0.
+    k : int, default=10
+        Length of the list that is judged.
+
+    Returns
+    -------
+    ndarray of shape (n_users,)
+        NDCG per user, from 0 to 1; NaN for a user without any relevant item.
+
+    Notes
+    -----
+    A gain g at rank r counts g / log2(r + 1), as in scikit-learn's ``ndcg_score``. Give
+    2**y - 1 as gain for the other common convention, which stresses high ratings y.
+
+    Examples
+    --------
+    >>> from skmmrec.metrics import graded_ndcg_at_k
+    >>> graded_ndcg_at_k([[1, 0, 3], [0, 2, 0]], [[3, 1], [2, 0]], k=3).round(4)
+    array([0.6885, 0.6309])
+    """
+    check_k(k)
+    ranked, wanted = (
+        _as_gains(gains, "gains"),
+        _as_gains(relevant_gains, "relevant_gains"),
+    )
+    if len(ranked) != len(wanted):
+        raise ValueError(
+            f"gains has {len(ranked)} rows, relevant_gains has {len(wanted)}"
+        )
+    gained = (ranked[:, :k] * discounts(k)[: ranked.shape[1]]).sum(axis=1)
+    user, place = np.nonzero(wanted)
+    ideal = ideal_gains(user, wanted[user, place], len(wanted), k)
+    too_good = np.flatnonzero(gained > ideal * (1 + 1e-9))
+    if len(too_good):
+        raise ValueError(
+            f"row {too_good[0]} of gains is worth more than any list of relevant_gains"
+        )
+    return np.divide(gained, ideal, out=np.full(len(ideal), np.nan), where=ideal > 0)
+
+
+def _as_gains(gains: ArrayLike, name: str) -> NDArray[np.float64]:
+    table = np.asarray(gains, dtype=np.float64)
+    if table.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions, got {table.ndim}")
+    bad = np.argwhere(~((table >= 0) & np.isfinite(table)))
+    if len(bad):
+        row, column = bad[0]
+        raise ValueError(
+            f"{name} must be finite and not below 0, got {table[row, column]} in row "
+            f"{row}"
+        )
+    return table
 
 
 def average_precision_at_k(

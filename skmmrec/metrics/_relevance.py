@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from skmmrec._ids import ITEM, USER, check_ids
 from skmmrec.metrics._hits import check_k
 
+GAIN = "gain"
 _RANK = "rank"
 # Small enough to stay in a processor's second-level cache.
 _TABLE_BYTES = 2**21
@@ -35,7 +37,9 @@ class RankedRelevance:
     recommended : ndarray of shape (n_users, n_ranked)
         Position in `items` of the item at each rank; -1 past the end of a list.
     relevant : ndarray of shape (2, n_pairs)
-        Positions in `users` and `items` of the distinct relevant pairs.
+        Positions in `users` and `items` of the distinct relevant pairs, sorted.
+    gains : ndarray of shape (n_pairs,)
+        How relevant each of these pairs is, above 0.
     n_skipped : int
         Recommended users without any relevant item, who are left out.
     """
@@ -47,6 +51,7 @@ class RankedRelevance:
     n_ranked: NDArray[np.int64]
     recommended: NDArray[np.int32]
     relevant: NDArray[np.int64]
+    gains: NDArray[np.float64]
     n_skipped: int
 
     def of_items(self, chosen: NDArray[np.bool_]) -> RankedRelevance:
@@ -61,18 +66,23 @@ class RankedRelevance:
         -------
         RankedRelevance
         """
-        relevant = self.relevant[:, chosen[self.relevant[1]]]
+        still = chosen[self.relevant[1]]
+        relevant = self.relevant[:, still]
         n_relevant = np.bincount(relevant[0], minlength=len(self.users))
         kept = n_relevant > 0
         new_row = np.cumsum(kept) - 1
+        relevance = self.relevance
+        if not chosen.all():
+            relevance = relevance & chosen[self.recommended]
         return RankedRelevance(
             users=self.users[kept],
             items=self.items,
-            relevance=(self.relevance & chosen[self.recommended])[kept],
+            relevance=relevance[kept],
             n_relevant=n_relevant[kept],
             n_ranked=self.n_ranked[kept],
             recommended=self.recommended[kept],
             relevant=np.stack([new_row[relevant[0]], relevant[1]]),
+            gains=self.gains[still],
             n_skipped=self.n_skipped + int((~kept).sum()),
         )
 
@@ -88,8 +98,9 @@ def ranked_relevance(
         As `recommend` gives it: user_id, item_id and, optionally, rank. Without rank,
         the rows of a user are taken best first.
     relevant : DataFrame
-        What is relevant: one row with user_id and item_id per pair. Repeated pairs
-        count once.
+        What is relevant: one row with user_id and item_id per pair and, optionally,
+        gain, which says how relevant, above 0. Repeated pairs count once, with the
+        largest gain.
 
     Returns
     -------
@@ -101,7 +112,7 @@ def ranked_relevance(
     ------
     ValueError
         If a column is missing, an id is NaN or None, the two tables have ids of
-        different types, or nothing is relevant.
+        different types, a gain is not above 0, or nothing is relevant.
 
     Examples
     --------
@@ -117,15 +128,16 @@ def ranked_relevance(
     """
     if not len(relevant):
         raise ValueError("relevant has no rows: there is nothing to rank for")
-    users, (who, truth_who) = _shared_codes(USER, recommendations, relevant)
-    items, (what, truth_what) = _shared_codes(ITEM, recommendations, relevant)
-    pairs = _distinct(truth_who * len(items) + truth_what)
+    tables = {"recommendations": recommendations, "relevant": relevant}
+    users, (who, truth_who) = _shared_codes(USER, tables)
+    items, (what, truth_what) = _shared_codes(ITEM, tables)
+    pairs, gains = _distinct_pairs(truth_who * len(items) + truth_what, relevant)
     truth_who, truth_what = np.divmod(pairs, len(items))
     n_relevant = np.bincount(truth_who, minlength=len(users))
     recommended, n_ranked = _lists(recommendations, who, what, len(users))
     relevance = _is_relevant(recommended, truth_who, truth_what, len(items))
     _drop_repeated(relevance, recommended, len(items))
-    return RankedRelevance(
+    found = RankedRelevance(
         users,
         items,
         relevance,
@@ -133,8 +145,61 @@ def ranked_relevance(
         n_ranked,
         recommended,
         np.stack([truth_who, truth_what]),
+        gains,
         0,
-    ).of_items(np.ones(len(items), dtype=bool))
+    )
+    return found if n_relevant.all() else found.of_items(np.ones(len(items), bool))
+
+
+def rank_lists(
+    a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]
+) -> tuple[pd.Index, pd.Index, list[NDArray[np.int32]]]:
+    """Bring the lists of two recommenders onto common users and items.
+
+    Parameters
+    ----------
+    a, b : DataFrame
+        As `recommend` gives it.
+    names : tuple of str
+        What errors call them.
+
+    Returns
+    -------
+    users, items : Index
+        Ids in either table, sorted.
+    lists : list of two ndarrays of shape (n_users, longest list)
+        Positions in `items`, best first; -1 past the end of a list.
+    """
+    tables = dict(zip(names, (a, b), strict=True))
+    users, who = _shared_codes(USER, tables)
+    items, what = _shared_codes(ITEM, tables)
+    return (
+        users,
+        items,
+        [
+            _lists(table, who[n], what[n], len(users))[0]
+            for n, table in enumerate((a, b))
+        ],
+    )
+
+
+def _distinct_pairs(
+    numbers: NDArray[np.int64], relevant: pd.DataFrame
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Sort numbered pairs and drop repetitions; the largest gain of a pair counts."""
+    if GAIN not in relevant:
+        pairs = _distinct(numbers)
+        return pairs, np.ones(len(pairs))
+    gains = relevant[GAIN].to_numpy(dtype=np.float64)
+    bad = np.flatnonzero(~((gains > 0) & np.isfinite(gains)))
+    if len(bad):
+        raise ValueError(
+            f"relevant[{GAIN!r}] must be finite and above 0, got {gains[bad[0]]} in "
+            f"row {bad[0]}"
+        )
+    order = np.lexsort((-gains, numbers))
+    first = np.diff(numbers[order], prepend=-1) > 0
+    return numbers[order][first], gains[order][first]
 
 
 def _distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -144,11 +209,11 @@ def _distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _shared_codes(
-    name: str, *tables: pd.DataFrame
+    name: str, tables: Mapping[str, pd.DataFrame]
 ) -> tuple[pd.Index, list[NDArray[np.int64]]]:
-    """Enumerate the ids of a column over all tables, in sorted order."""
+    """Enumerate the ids of a column over two tables, in sorted order."""
     columns = []
-    for argument, table in zip(("recommendations", "relevant"), tables, strict=True):
+    for argument, table in tables.items():
         if name not in table:
             columns_held = list(table.columns)
             raise ValueError(
@@ -156,9 +221,10 @@ def _shared_codes(
             )
         columns.append(check_ids(table[name], f"{argument}[{name!r}]"))
     if len(columns[0]) and columns[0].dtype.kind != columns[1].dtype.kind:
+        first, second = tables
         raise ValueError(
-            f"{name} is {columns[0].dtype} in recommendations but "
-            f"{columns[1].dtype} in relevant; give both one type"
+            f"{name} is {columns[0].dtype} in {first} but {columns[1].dtype} in "
+            f"{second}; give both one type"
         )
     return _number(columns)
 
@@ -166,15 +232,22 @@ def _shared_codes(
 def _number(columns: list[NDArray]) -> tuple[pd.Index, list[NDArray[np.int64]]]:
     """Small non-negative integers are looked up in a table, the rest are hashed."""
     parts = [column for column in columns if len(column)]
-    joined = np.concatenate(parts)
+    largest = max(column.max() for column in parts) if _are_counts(parts) else np.inf
+    if largest < sum(map(len, parts)):
+        present = np.zeros(int(largest) + 1, dtype=bool)
+        for column in parts:
+            present[column] = True
+        if present.all():
+            return pd.RangeIndex(len(present)), columns
+        codes = np.cumsum(present) - 1
+        return pd.Index(np.flatnonzero(present)), [codes[c] for c in columns]
     bounds = np.cumsum([len(column) for column in columns])[:-1]
-    if joined.dtype.kind == "i" and joined.min() >= 0 and joined.max() < len(joined):
-        present = np.zeros(joined.max() + 1, dtype=bool)
-        present[joined] = True
-        codes = (np.cumsum(present) - 1)[joined]
-        return pd.Index(np.flatnonzero(present)), np.split(codes, bounds)
-    codes, ids = pd.factorize(joined, sort=True)
-    return pd.Index(ids), np.split(codes, bounds)
+    numbers, ids = pd.factorize(np.concatenate(parts), sort=True)
+    return pd.Index(ids), np.split(numbers, bounds)
+
+
+def _are_counts(columns: list[NDArray]) -> bool:
+    return all(column.dtype.kind == "i" and column.min() >= 0 for column in columns)
 
 
 def _lists(
@@ -186,18 +259,21 @@ def _lists(
         order = np.lexsort(keys)
         who, what = who[order], what[order]
     n_ranked = np.bincount(who, minlength=n_users)
-    lists = np.full((n_users, n_ranked.max(initial=1)), -1, dtype=np.int32)
-    first = np.cumsum(n_ranked) - n_ranked
-    lists[who, np.arange(len(who)) - first[who]] = what
+    longest = n_ranked.max(initial=1)
+    if (n_ranked == longest).all():
+        return what.reshape(n_users, longest).astype(np.int32), n_ranked
+    lists = np.full((n_users, longest), -1, dtype=np.int32)
+    lists[np.arange(longest) < n_ranked[:, None]] = what
     return lists, n_ranked
 
 
 def _is_sorted(*keys: NDArray) -> bool:
     """Whether rows are ordered by the last key and, within it, by the one before."""
-    steps = np.diff(keys[-1])
+    before, after = keys[-1][:-1], keys[-1][1:]
     if len(keys) == 1:
-        return bool((steps >= 0).all())
-    return bool(((steps > 0) | ((steps == 0) & (np.diff(keys[0]) >= 0))).all())
+        return bool((after >= before).all())
+    in_order = keys[0][1:] >= keys[0][:-1]
+    return bool(((after > before) | ((after == before) & in_order)).all())
 
 
 def _is_relevant(
@@ -208,18 +284,22 @@ def _is_relevant(
 ) -> NDArray[np.bool_]:
     """Look recommendations up in a table of some users times all items at a time."""
     relevance = np.zeros(recommended.shape, dtype=bool)
-    at_once = max(1, _TABLE_BYTES // (n_items + 1))
-    # The last column, which stays False, is where -1 leads at the end of a short list.
-    table = np.zeros((at_once, n_items + 1), dtype=bool)
-    for start in range(0, len(recommended), at_once):
+    width = n_items + 1
+    at_once = max(1, _TABLE_BYTES // width)
+    # The last column stays False. There -1, the end of a short list, leads: to that of
+    # the row before or, from the first row, to that of the last.
+    table = np.zeros(at_once * width, dtype=bool)
+    starts = width * np.arange(at_once)[:, None]
+    bounds = np.searchsorted(
+        truth_who, np.arange(0, len(recommended) + at_once, at_once)
+    )
+    cells = truth_who % at_once * width + truth_what
+    for n, start in enumerate(range(0, len(recommended), at_once)):
         chunk = recommended[start : start + at_once]
-        low, high = np.searchsorted(truth_who, (start, start + len(chunk)))
-        cells = truth_who[low:high] - start, truth_what[low:high]
-        table[cells] = True
-        relevance[start : start + at_once] = np.take_along_axis(
-            table[: len(chunk)], chunk, axis=1
-        )
-        table[cells] = False
+        marked = cells[bounds[n] : bounds[n + 1]]
+        table[marked] = True
+        relevance[start : start + at_once] = table[chunk + starts[: len(chunk)]]
+        table[marked] = False
     return relevance
 
 

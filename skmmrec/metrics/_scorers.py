@@ -12,9 +12,11 @@ from sklearn.utils._param_validation import StrOptions, validate_parameter_const
 
 from skmmrec._columns import item_ids, user_ids
 from skmmrec._ids import ITEM, USER
+from skmmrec.metrics._clicks import CLICK_METRICS, click_scorer
 from skmmrec.metrics._evaluation import evaluate_ranking
 from skmmrec.metrics._formulas import FORMULAS
 from skmmrec.metrics._names import parse_metric
+from skmmrec.metrics._relevance import GAIN
 
 _LENGTHS = (1, 5, 10, 20, 50, 100)
 
@@ -59,20 +61,17 @@ class RankingScorer(BaseEstimator):
         float or dict of str to float
             Mean over the users with a relevant row; a dict for several metrics.
         """
+        names = [self.metric] if isinstance(self.metric, str) else list(self.metric)
         pairs = read_pairs(X, self.user, self.item)
-        relevant = keep_relevant(pairs, y, self.relevant_above)
+        relevant = keep_relevant(pairs, y, self.relevant_above, is_graded(names))
         if self.candidates == "rows":
             ranked = _rank_rows(pairs, estimator.predict(X))
         else:
-            ranked = self._recommend(estimator, relevant)
-        names = [self.metric] if isinstance(self.metric, str) else list(self.metric)
+            model = _with_new_items(estimator, X, pairs[ITEM])
+            k = max(parse_metric(name)[1] for name in names)
+            ranked = model.recommend(relevant[USER].unique(), k=k)
         means = evaluate_ranking(ranked, relevant, names).mean()
         return float(means.iloc[0]) if isinstance(self.metric, str) else means.to_dict()
-
-    def _recommend(self, estimator: Any, relevant: pd.DataFrame) -> pd.DataFrame:
-        names = [self.metric] if isinstance(self.metric, str) else self.metric
-        k = max(parse_metric(name)[1] for name in names)
-        return find_recommender(estimator).recommend(relevant[USER].unique(), k=k)
 
 
 def make_ranking_scorer(
@@ -88,9 +87,10 @@ def make_ranking_scorer(
     Parameters
     ----------
     metric : str or sequence of str, default="ndcg@10"
-        Metric and length of the list: auc, f1, hit_rate, map, mrr, ndcg, precision or
-        recall. Several make a scorer that returns a dict, with the recommendations made
-        once; ``GridSearchCV`` then needs the name of one as ``refit``.
+        Metric and length of the list: auc, f1, graded_ndcg (with y as gains), hit_rate,
+        map, mrr, ndcg, precision or recall. Several make a scorer that returns a dict,
+        with the recommendations made once; ``GridSearchCV`` then needs the name of one
+        as ``refit``.
     candidates : {"catalog", "rows"}, default="catalog"
         What is ranked: the whole catalogue that the estimator was fitted with, without
         what the user met in training, by ``recommend``; or only the user's rows of X,
@@ -119,8 +119,9 @@ def make_ranking_scorer(
     Notes
     -----
     Users without a relevant row are skipped. Equal predictions for rows rank in order
-    of the item ids, so that no model gains from the order of the rows. A relevant item
-    that the catalogue lacks is missed.
+    of the item ids, so that no model gains from the order of the rows. Items that are
+    new in a flat table compete by the content that X brings along; a relevant item
+    without any is missed.
 
     Examples
     --------
@@ -162,9 +163,14 @@ def get_scorer(scoring: str) -> Any:
     Parameters
     ----------
     scoring : str
-        Such as "ndcg@10" with any length, which ranks the whole catalogue; or a name
-        that scikit-learn knows, such as "neg_root_mean_squared_error" for predicted
-        ratings or "neg_log_loss" for clicks.
+        One of
+
+        - "ndcg@10" and the like, with any length, which rank the whole catalogue;
+        - "neg_root_mean_squared_error" or any other name that scikit-learn knows, which
+          judge ``predict``: for a recommender that predicts ratings;
+        - "neg_click_log_loss", "neg_click_brier_score", "click_accuracy",
+          "click_roc_auc" or "click_average_precision", which are scikit-learn's metrics
+          of the probability of a click, for a recommender whose ``predict`` gives it.
 
     Returns
     -------
@@ -181,6 +187,10 @@ def get_scorer(scoring: str) -> Any:
     scikit-learn resolves names itself in ``scoring=`` and knows none of ours, so give
     it the scorer: ``GridSearchCV(..., scoring=get_scorer("ndcg@10"))``.
 
+    scikit-learn's own "neg_log_loss" and "accuracy" ask for a classifier with classes;
+    a recommender is none, as its ``predict`` must order items. A row with y above 0 is
+    a click; a prediction above 1/2 counts as one for the accuracy.
+
     Examples
     --------
     >>> from skmmrec.metrics import get_scorer
@@ -188,11 +198,15 @@ def get_scorer(scoring: str) -> Any:
     RankingScorer()
     >>> get_scorer("recall@20")
     RankingScorer(metric='recall@20')
+    >>> get_scorer("neg_click_log_loss")
+    make_scorer(click_log_loss, greater_is_better=False, response_method='predict')
     """
     from sklearn.metrics import get_scorer, get_scorer_names
 
     if scoring in get_scorer_names():
         return get_scorer(scoring)
+    if scoring in CLICK_METRICS:
+        return click_scorer(scoring)
     return make_ranking_scorer(scoring)
 
 
@@ -202,7 +216,8 @@ def get_scorer_names() -> list[str]:
     Returns
     -------
     list of str
-        Ranking metrics at usual lengths (others work too), and scikit-learn's scorers.
+        Ranking metrics at usual lengths (others work too), metrics of predicted clicks,
+        and scikit-learn's scorers.
 
     Examples
     --------
@@ -212,9 +227,8 @@ def get_scorer_names() -> list[str]:
     """
     from sklearn.metrics import get_scorer_names
 
-    return [
-        f"{metric}@{k}" for metric in FORMULAS for k in _LENGTHS
-    ] + get_scorer_names()
+    ranking = [f"{metric}@{k}" for metric in FORMULAS for k in _LENGTHS]
+    return [*ranking, *CLICK_METRICS, *get_scorer_names()]
 
 
 def find_recommender(estimator: Any) -> Any:
@@ -250,6 +264,28 @@ def find_recommender(estimator: Any) -> Any:
     return inner
 
 
+def _with_new_items(estimator: Any, X: Any, items: pd.Series) -> Any:
+    """Return the recommender inside, told of the new items that a flat X describes."""
+    recommender = find_recommender(estimator)
+    if not getattr(recommender, "flat_", False):
+        return recommender
+    if items.isin(recommender.item_index_).all():
+        return recommender
+    table = recommender._read(_before_recommender(estimator, X))
+    return recommender._with_items_of(table)
+
+
+def _before_recommender(estimator: Any, X: Any) -> Any:
+    """Run X through the steps of searches and pipelines before the recommender."""
+    while not hasattr(estimator, "recommend"):
+        if hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+            continue
+        X = estimator[:-1].transform(X) if len(estimator.steps) > 1 else X
+        estimator = estimator.steps[-1][1]
+    return X
+
+
 def read_pairs(
     X: Any, user: str | int | None = None, item: str | int | None = None
 ) -> pd.DataFrame:
@@ -270,7 +306,14 @@ def read_pairs(
     return pd.DataFrame({USER: user_ids(X, user), ITEM: item_ids(X, item)})
 
 
-def keep_relevant(pairs: pd.DataFrame, y: Any, relevant_above: float) -> pd.DataFrame:
+def is_graded(names: Sequence[str]) -> bool:
+    """Whether any of these metrics asks how relevant an item is."""
+    return any(parse_metric(name)[0] == "graded_ndcg" for name in names)
+
+
+def keep_relevant(
+    pairs: pd.DataFrame, y: Any, relevant_above: float, graded: bool = False
+) -> pd.DataFrame:
     """Keep the relevant rows.
 
     Parameters
@@ -281,10 +324,12 @@ def keep_relevant(pairs: pd.DataFrame, y: Any, relevant_above: float) -> pd.Data
         Strengths; None keeps all rows.
     relevant_above : float
         Strengths above it are relevant.
+    graded : bool, default=False
+        Whether to keep the strengths as the column gain.
 
     Returns
     -------
-    DataFrame of shape (n_relevant, 2)
+    DataFrame of shape (n_relevant, 2) or, with gain, (n_relevant, 3)
 
     Raises
     ------
@@ -299,7 +344,8 @@ def keep_relevant(pairs: pd.DataFrame, y: Any, relevant_above: float) -> pd.Data
             f"y must have shape ({len(pairs)},) like the rows of X, got "
             f"{strengths.shape}"
         )
-    relevant = pairs[strengths > relevant_above]
+    relevant = pairs.assign(**{GAIN: strengths}) if graded else pairs
+    relevant = relevant[strengths > relevant_above]
     if not len(relevant):
         raise ValueError(f"no row of X is relevant: no y is above {relevant_above}")
     return relevant

@@ -1,0 +1,123 @@
+"""Metrics per group of users or items, and the gap between groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from skmmrec._ids import ITEM, USER
+
+
+class GroupScores(NamedTuple):
+    """Metrics per group.
+
+    Attributes
+    ----------
+    scores : DataFrame of shape (n_groups, 1 + n_metrics)
+        Number of users and mean of each metric, indexed by group.
+    gaps : Series of length n_metrics
+        Largest minus smallest mean of each metric.
+    """
+
+    scores: pd.DataFrame
+    gaps: pd.Series
+
+
+def group_scores(rows: Mapping[Any, Mapping[str, float]]) -> GroupScores:
+    """Put the groups' metrics into a table, and see how far apart they are.
+
+    Parameters
+    ----------
+    rows : mapping of group to mapping of str to float
+        ``n_users`` and the metrics of each group.
+
+    Returns
+    -------
+    GroupScores
+    """
+    scores = pd.DataFrame(rows).T.astype({"n_users": int})
+    means = scores.drop(columns="n_users")
+    return GroupScores(scores, means.max() - means.min())
+
+
+def kind_of(groups: pd.Series) -> str:
+    """Say whether groups are of users or of items, by the name of the index.
+
+    Raises
+    ------
+    ValueError
+        If the index has another name.
+    """
+    name = groups.index.name
+    if name not in (USER, ITEM):
+        raise ValueError(
+            f"the index of groups must be named {USER!r} or {ITEM!r}, got {name!r}"
+        )
+    return str(name)
+
+
+def groups_of(ids: pd.Index, groups: pd.Series) -> pd.Series:
+    """Look up the group of each id.
+
+    Raises
+    ------
+    ValueError
+        If an id has no group or occurs twice in `groups`.
+    """
+    if groups.index.has_duplicates:
+        twice = groups.index[groups.index.duplicated()][0]
+        raise ValueError(f"groups has {twice!r} more than once")
+    found = groups.reindex(ids)
+    if found.isna().any():
+        raise ValueError(f"groups has no group for {ids[found.isna()][0]!r}")
+    return found
+
+
+def score_by(
+    metric: Callable[[pd.DataFrame, Any], Any],
+    recommendations: pd.DataFrame,
+    other: Any,
+    by: pd.Series,
+) -> GroupScores:
+    """Compute a metric of recommendations for each group by itself.
+
+    Parameters
+    ----------
+    metric : callable
+        ``metric(recommendations, other)``, a number or a Series of one per user.
+    recommendations : DataFrame
+        With the columns user_id and item_id; split by group.
+    other : object
+        Second argument of the metric. Where it is the ids of the catalogue, which is
+        when it has no columns, groups of items split it, too.
+    by : Series
+        Group of each user or item.
+
+    Returns
+    -------
+    GroupScores
+        NaN for a group without recommendations, or 0 where that is the metric.
+    """
+    kind = kind_of(by)
+    for column in (USER, ITEM):
+        if column not in recommendations:
+            raise ValueError(f"recommendations has no column {column!r}")
+    split = kind == ITEM and not isinstance(other, pd.DataFrame)
+    ids = pd.Index(recommendations[kind].unique())
+    groups = groups_of(pd.Index(other) if split else ids, by)
+    rows = {}
+    for name in pd.unique(groups.sort_values()):
+        members = groups.index[groups == name]
+        part = recommendations[recommendations[kind].isin(members)]
+        value = _mean(metric, part, members if split else other)
+        rows[name] = {"n_users": part[USER].nunique(), metric.__name__: value}
+    return group_scores(rows)
+
+
+def _mean(metric: Callable, part: pd.DataFrame, other: Any) -> float:
+    if not len(part):
+        return 0.0 if metric.__name__ == "catalog_coverage" else np.nan
+    return float(pd.Series(metric(part, other)).mean())
