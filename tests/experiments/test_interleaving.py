@@ -1,0 +1,123 @@
+"""Teams are drafted as published, and the better one wins."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+
+from skmmrec.experiments import compare_interleaved, team_draft
+
+
+@pytest.fixture
+def lists():
+    rng = np.random.default_rng(0)
+    return [
+        pd.DataFrame(
+            [
+                (f"u{user:02d}", item, rank)
+                for user in range(40)
+                for rank, item in enumerate(rng.permutation(9)[: user % 7 + 1], 1)
+            ],
+            columns=["user_id", "item_id", "rank"],
+        )
+        for _ in range(2)
+    ]
+
+
+def by_the_paper(a, b, picks_first, k):
+    """Algorithm 2 of Radlinski, Kurup and Joachims, with the coins given."""
+    shown, teams, coins = [], [], iter(picks_first)
+    while len(shown) < k and set(a) - set(shown) and set(b) - set(shown):
+        n_a, n_b = teams.count("a"), teams.count("b")
+        turn = n_a < n_b or (n_a == n_b and next(coins) == 0)
+        best = next(item for item in (a if turn else b) if item not in shown)
+        shown.append(best)
+        teams.append("a" if turn else "b")
+    return shown, teams
+
+
+@pytest.mark.parametrize("k", [1, 4, 5])
+def test_follows_the_paper(lists, k):
+    a, b = lists
+    table = team_draft(a.sample(frac=1, random_state=0), b, k, random_state=3)
+    coins = np.random.RandomState(3).randint(2, size=(40, (k + 1) // 2))
+    users = sorted(a.user_id.unique())
+    for row, user in enumerate(users):
+        ours = table[table.user_id == user]
+        own = (t.item_id[t.user_id == user].tolist() for t in (a, b))
+        shown, teams = by_the_paper(*own, coins[row], k)
+        assert ours.item_id.tolist() == shown
+        assert ours.team.tolist() == teams
+        assert ours["rank"].tolist() == list(range(1, len(shown) + 1))
+
+
+def test_the_same_lists_are_shared_fairly():
+    a = pd.DataFrame(
+        {"user_id": np.repeat(np.arange(4000), 2), "item_id": [5, 6] * 4000}
+    )
+    table = team_draft(a, a, k=2, random_state=0)
+    assert table.item_id.tolist() == a.item_id.tolist()
+    assert (table.team[table["rank"] == 1] == "a").mean() == pytest.approx(
+        0.5, abs=0.03
+    )
+    result = compare_interleaved(table, a[a.item_id == 5])
+    assert result.p_value > 0.001
+    assert abs(result.preference) < 0.03
+
+
+def test_the_better_recommender_wins():
+    rng = np.random.default_rng(1)
+    n, liked = 300, 3
+    good = [np.append(0, 1 + rng.permutation(9)[:5]) for _ in range(n)]
+    poor = [1 + rng.permutation(9)[:6] for _ in range(n)]
+    a, b = (
+        pd.DataFrame({"user_id": np.repeat(np.arange(n), 6), "item_id": np.ravel(x)})
+        for x in (poor, good)
+    )
+    shown = team_draft(a, b, k=6, random_state=0)
+    clicks = shown[(shown.item_id == 0) | (shown.item_id == liked)]
+    result = compare_interleaved(shown, clicks)
+    assert result.wins_b > result.wins_a
+    assert result.p_value < 1e-6
+    assert result.preference > 0.2
+
+
+def test_the_sign_test_counts_lists():
+    shown = pd.DataFrame(
+        {
+            "user_id": np.repeat(np.arange(12), 2),
+            "item_id": [1, 2] * 12,
+            "team": ["a", "b"] * 12,
+        }
+    )
+    clicks = pd.DataFrame(
+        {
+            "user_id": [*range(8), 8, 9, 9, 3, 3, 10],
+            "item_id": [2] * 8 + [1, 1, 2, 2, 99, 99],
+        }
+    )
+    result = compare_interleaved(shown, clicks)
+    assert result[:3] == (1, 8, 1)
+    assert result.preference == pytest.approx(8.5 / 10 - 0.5)
+    assert result.p_value == pytest.approx(2 * binom.cdf(1, 9, 0.5))
+    nobody = compare_interleaved(shown, clicks.head(0))
+    assert nobody[:3] == (0, 0, 0)
+    assert np.isnan(nobody.preference)
+    assert nobody.p_value == 1
+
+
+def test_bad_tables_are_named(lists):
+    a, b = lists
+    with pytest.raises(ValueError, match="b recommends nothing to user 'u07'"):
+        team_draft(a, b[b.user_id != "u07"])
+    with pytest.raises(ValueError, match="a has no column 'item_id'"):
+        team_draft(a[["user_id"]], b)
+    with pytest.raises(ValueError, match="item_id is int64 in a but object in b"):
+        team_draft(a, b.astype({"item_id": str}))
+    with pytest.raises(ValueError, match="k must be at least 1, got 0"):
+        team_draft(a, b, k=0)
+    shown = team_draft(a, b, k=3, random_state=0)
+    with pytest.raises(ValueError, match="shown has no column 'team'"):
+        compare_interleaved(shown.drop(columns="team"), a)
+    with pytest.raises(ValueError, match="team must be 'a' or 'b', got 'c'"):
+        compare_interleaved(shown.assign(team="c"), a)

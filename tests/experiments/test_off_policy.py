@@ -1,0 +1,192 @@
+"""Estimates from a log whose truth is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skmmrec.experiments import off_policy_value, recommendation_policy
+
+N_USERS, N_ITEMS, N_ROWS = 60, 5, 400
+
+
+class World:
+    """Users with known tastes, a policy that logs, and another to be judged."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.chance = rng.uniform(0.05, 0.9, (N_USERS, N_ITEMS))
+        self.logging = rng.dirichlet(np.full(N_ITEMS, 3.0), N_USERS)
+        self.target = rng.dirichlet(np.full(N_ITEMS, 1.0), N_USERS)
+        self.users = np.sort(rng.integers(N_USERS, size=N_ROWS))
+        self.users[:N_USERS] = np.arange(N_USERS)
+        by_user = (self.target * self.chance).sum(axis=1)
+        self.value = by_user[self.users].mean()
+
+    def log(self, seed):
+        rng = np.random.default_rng(seed)
+        cumulative = self.logging[self.users].cumsum(axis=1)
+        items = (rng.random((N_ROWS, 1)) > cumulative).sum(axis=1).clip(max=N_ITEMS - 1)
+        return pd.DataFrame(
+            {
+                "user_id": self.users,
+                "item_id": items,
+                "propensity": self.logging[self.users, items],
+                "reward": rng.random(N_ROWS) < self.chance[self.users, items],
+            }
+        )
+
+    def policy(self, predicted):
+        index = pd.MultiIndex.from_product(
+            [range(N_USERS), range(N_ITEMS)], names=["user_id", "item_id"]
+        )
+        table = index.to_frame(index=False)
+        predicted = np.broadcast_to(predicted, (N_USERS, N_ITEMS)).ravel()
+        return table.assign(probability=self.target.ravel(), predicted=predicted)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World()
+
+
+def repeat(world, method, predicted=0.3, n=200, change=None):
+    """Estimates from many logs."""
+    policy = world.policy(predicted)
+    logs = (world.log(seed) for seed in range(n))
+    return pd.DataFrame(
+        [
+            off_policy_value(
+                log if change is None else change(log), policy, method=method
+            )
+            for log in logs
+        ]
+    )
+
+
+@pytest.mark.parametrize("method", ["ips", "snips", "dr"])
+def test_unbiased_and_covered(world, method):
+    estimates = repeat(world, method)
+    error = estimates.value.std() / np.sqrt(len(estimates))
+    assert abs(estimates.value.mean() - world.value) < 3.5 * error + 1e-3
+    covered = (estimates.low <= world.value) & (world.value <= estimates.high)
+    assert 0.9 < covered.mean() < 0.99
+
+
+def test_a_good_model_makes_the_doubly_robust_estimate_sharper(world):
+    spreads = {
+        "ips": repeat(world, "ips").value.std(),
+        "none": repeat(world, "dr", predicted=0.0).value.std(),
+        "right": repeat(world, "dr", predicted=world.chance).value.std(),
+    }
+    assert spreads["none"] == pytest.approx(spreads["ips"])
+    assert spreads["right"] < 0.8 * spreads["ips"]
+
+
+def test_a_right_model_makes_up_for_wrong_propensities(world):
+    def halve(log):
+        return log.assign(propensity=log.propensity / 2)
+
+    right = repeat(world, "dr", predicted=world.chance, change=halve)
+    error = right.value.std() / np.sqrt(len(right))
+    assert abs(right.value.mean() - world.value) < 3.5 * error
+    wrong = repeat(world, "ips", change=halve)
+    assert wrong.value.mean() == pytest.approx(2 * world.value, rel=0.1)
+
+
+@pytest.mark.parametrize("clip", [None, 1.5])
+def test_equal_to_the_formulas(world, clip):
+    log, predicted = world.log(7), world.chance**2
+    policy = world.policy(predicted)
+    users, items = log.user_id.to_numpy(), log.item_id.to_numpy()
+    w = world.target[users, items] / log.propensity.to_numpy()
+    w = w if clip is None else np.minimum(w, clip)
+    r = log.reward.to_numpy(dtype=float)
+    direct = (world.target * predicted).sum(axis=1)[users]
+    expected = {
+        "ips": np.mean(w * r),
+        "snips": np.sum(w * r) / np.sum(w),
+        "dr": np.mean(direct + w * (r - predicted[users, items])),
+    }
+    for method, value in expected.items():
+        estimate = off_policy_value(
+            log.sample(frac=1, random_state=0), policy, method=method, clip=clip
+        )
+        assert estimate.value == pytest.approx(value)
+        assert estimate.effective_size == pytest.approx(w.sum() ** 2 / (w**2).sum())
+        assert estimate.max_weight == w.max()
+
+
+def test_intervals_count_users_not_rows(world):
+    log, policy = world.log(3).drop_duplicates("user_id"), world.policy(0.3)
+    once = off_policy_value(log, policy, method="ips")
+    w = world.target[log.user_id, log.item_id] / log.propensity
+    width = 1.959964 * (w * log.reward).std(ddof=1) / np.sqrt(len(log))
+    assert once.high - once.value == pytest.approx(width, rel=1e-5)
+    twice = off_policy_value(pd.concat([log, log]), policy, method="ips")
+    assert twice[:3] == pytest.approx(once[:3])
+
+
+def test_the_logging_policy_itself_gets_its_mean_reward(world):
+    log = world.log(0)
+    policy = world.policy(0.0).assign(probability=world.logging.ravel())
+    for method in ("ips", "snips"):
+        estimate = off_policy_value(log, policy, method=method)
+        assert estimate.value == pytest.approx(log.reward.mean())
+        assert estimate.effective_size == pytest.approx(len(log))
+
+
+def test_recommendations_become_a_policy():
+    table = pd.DataFrame(
+        {
+            "user_id": ["a", "b", "a", "b", "a"],
+            "item_id": [1, 1, 2, 3, 3],
+            "score": [700.0, 0.0, 698.0, 1.0, 699.0],
+        },
+        index=[9, 8, 7, 6, 5],
+    )
+    even = recommendation_policy(table)
+    np.testing.assert_allclose(even.probability, [1 / 3, 1 / 2, 1 / 3, 1 / 2, 1 / 3])
+    assert even.index.tolist() == table.index.tolist()
+    soft = recommendation_policy(table, temperature=2.0)
+    mine = soft.probability[soft.user_id == "a"].to_numpy()
+    likelihood = np.exp([0.0, -1.0, -0.5])
+    np.testing.assert_allclose(mine, likelihood / likelihood.sum())
+    with pytest.raises(ValueError, match="temperature must be above 0"):
+        recommendation_policy(table, temperature=0.0)
+    with pytest.raises(ValueError, match="recommendations has no column 'score'"):
+        recommendation_policy(table[["user_id", "item_id"]], temperature=1.0)
+
+
+@pytest.mark.parametrize(
+    ("change_log", "change_policy", "options", "message"),
+    [
+        ({}, {}, {"method": "dm"}, "method must be one of"),
+        ({}, {}, {"level": 0.0}, "level must lie between 0 and 1"),
+        ({}, {}, {"clip": 0.0}, "clip must be above 0"),
+        ({"propensity": 0.0}, {}, {}, "propensity must be above 0 .* row 0 of log"),
+        ({"propensity": np.nan}, {}, {}, "propensity must be above 0"),
+        ({"reward": np.nan}, {}, {}, "reward is nan in row 0 of log"),
+        ({"user_id": None}, {}, {}, r"log\['user_id'\] is missing"),
+        ({"user_id": 777}, {}, {}, "policy has no row of user 777"),
+        ({"item_id": 777}, {}, {"method": "snips"}, "no logged item is one"),
+        ({}, {"probability": 0.5}, {}, "probabilities of user 0 in policy sum to 2.5"),
+        ({}, {"probability": -1.0}, {}, "probability below 0"),
+        ({}, {"item_id": 1}, {}, "policy has item 1 of user 0 twice"),
+        ({}, {"predicted": np.inf}, {}, "predicted is inf in row 0 of policy"),
+    ],
+)
+def test_bad_input_is_named(world, change_log, change_policy, options, message):
+    log = world.log(0).assign(**change_log)
+    policy = world.policy(0.3).assign(**change_policy)
+    with pytest.raises(ValueError, match=message):
+        off_policy_value(log, policy, **options)
+
+
+def test_missing_columns_are_named(world):
+    log, policy = world.log(0), world.policy(0.3)
+    with pytest.raises(ValueError, match="log has no column 'propensity'"):
+        off_policy_value(log.drop(columns="propensity"), policy)
+    with pytest.raises(ValueError, match="policy has no column 'predicted'"):
+        off_policy_value(log, policy.drop(columns="predicted"))
+    with pytest.raises(ValueError, match="log has no rows"):
+        off_policy_value(log.head(0), policy)

@@ -1,0 +1,88 @@
+"""Looking often finds nothing that is not there."""
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from skmmrec.experiments import sequential_test
+
+LOOKS = range(100, 2001, 100)
+N_EXPERIMENTS = 400
+
+
+def looks(effect, seed):
+    """Clicks of two arms, looked at after every hundred users of each."""
+    rng = np.random.default_rng(seed)
+    a = rng.random((N_EXPERIMENTS, LOOKS[-1])) < 0.2
+    b = rng.random((N_EXPERIMENTS, LOOKS[-1])) < 0.2 + effect
+    for control, treatment in zip(a, b, strict=True):
+        yield [
+            (
+                sequential_test(control[:n], treatment[:n], effect=0.05),
+                stats.ttest_ind(treatment[:n], control[:n]).pvalue,
+            )
+            for n in LOOKS
+        ]
+
+
+def test_peeking_does_not_find_what_is_not_there():
+    ours, naive = 0, 0
+    for experiment in looks(0.0, seed=0):
+        ours += any(result.p_value < 0.05 for result, _ in experiment)
+        naive += any(p_value < 0.05 for _, p_value in experiment)
+    assert ours / N_EXPERIMENTS < 0.05
+    assert naive / N_EXPERIMENTS > 0.15
+
+
+def test_what_is_there_is_found_and_covered():
+    found, covered = 0, 0
+    for experiment in looks(0.08, seed=1):
+        results = [result for result, _ in experiment]
+        found += any(result.p_value < 0.05 for result in results)
+        covered += all(result.low <= 0.08 <= result.high for result in results)
+    assert found / N_EXPERIMENTS > 0.95
+    assert covered / N_EXPERIMENTS > 0.95
+
+
+def test_equals_the_mixture_by_quadrature():
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(0, 1, 300), rng.normal(0.2, 2, 200)
+    result = sequential_test(a, b, effect=0.3, level=0.9)
+    error = np.sqrt(a.var(ddof=1) / 300 + b.var(ddof=1) / 200)
+
+    def ratio_at(truth, null=0.0):
+        of_truth = stats.norm.pdf(result.difference, null + truth, error)
+        return of_truth / stats.norm.pdf(result.difference, null, error)
+
+    def mixture(null):
+        weighted = lambda t: ratio_at(t, null) * stats.norm.pdf(t, 0, 0.3)  # noqa: E731
+        return integrate.quad(weighted, -3, 3, epsabs=1e-12, limit=200)[0]
+
+    assert result.p_value == pytest.approx(min(1, 1 / mixture(0.0)), rel=1e-6)
+    assert mixture(result.low) == pytest.approx(1 / 0.1, rel=1e-6)
+    assert mixture(result.high) == pytest.approx(1 / 0.1, rel=1e-6)
+    assert (result.p_value < 0.1) == (not result.low <= 0 <= result.high)
+
+
+def test_nothing_is_concluded_from_few_or_equal_users():
+    early = sequential_test([0.0, 1.0], np.ones(500), effect=0.1)
+    assert early == (0.5, -np.inf, np.inf, 1.0)
+    alike = sequential_test(np.zeros(500), np.ones(500), effect=0.1)
+    assert alike == (1.0, -np.inf, np.inf, 1.0)
+    assert sequential_test([0.0, 1.0], [0.5, 1.5], effect=1, burn_in=2).high < np.inf
+
+
+@pytest.mark.parametrize(
+    ("arms", "options", "message"),
+    [
+        (([], [1.0]), {"effect": 1.0}, "control must hold one value per user"),
+        (([1.0], [[1.0]]), {"effect": 1.0}, r"treatment must hold .* shape \(1, 1\)"),
+        (([1.0], [1.0, np.nan]), {"effect": 1.0}, "treatment has nan in row 1"),
+        (([1.0], [1.0]), {"effect": 0.0}, "effect must be finite and not 0"),
+        (([1.0], [1.0]), {"effect": 1.0, "level": 1.0}, "level must lie between"),
+        (([1.0], [1.0]), {"effect": 1.0, "burn_in": 1}, "burn_in must be at least 2"),
+    ],
+)
+def test_bad_arguments_are_named(arms, options, message):
+    with pytest.raises(ValueError, match=message):
+        sequential_test(*arms, **options)
