@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from skmmrec._ids import ITEM
 
+# Most scores in memory at a time, and about how many a processor's cache holds.
 CHUNK_SCORES = 16_000_000
+CACHE_SCORES = 1_000_000
+# Fewer rows at a time would make a product of matrices one of vectors.
+ROWS_IN_CACHE = 64
 
 
 def score_pairs(left: NDArray, right: NDArray) -> NDArray[np.float32]:
@@ -24,17 +28,33 @@ def chunks(n_rows: int, n_columns: int) -> Iterator[slice]:
 
     There is one at least, so that no rows give an empty result and not an error.
     """
-    step = max(1, CHUNK_SCORES // max(1, n_columns))
+    columns = max(1, n_columns)
+    step = max(ROWS_IN_CACHE, CACHE_SCORES // columns)
+    step = max(1, min(step, CHUNK_SCORES // columns))
     for start in range(0, max(1, n_rows), step):
         yield slice(start, min(n_rows, start + step))
 
 
 def top_k(scores: NDArray, k: int) -> NDArray[np.intp]:
     """Columns of the `k` greatest scores of each row, best first; ties by position."""
+    import torch
+
     n_columns = scores.shape[1]
     k = min(k, n_columns)
-    if k == 0:
-        return np.empty((len(scores), 0), np.intp)
+    if k == 0 or len(scores) == 0:
+        return np.empty((len(scores), k), np.intp)
+    table = torch.from_numpy(np.require(scores, requirements=["C", "W"]))
+    values, columns = torch.topk(table, min(k + 1, n_columns), dim=1)
+    best = columns[:, :k].numpy().astype(np.intp)
+    tied = (values[:, 1:] == values[:, :-1]).any(dim=1).numpy()
+    if tied.any():
+        best[tied] = _top_k_of_ties(scores[tied], k)
+    return best
+
+
+def _top_k_of_ties(scores: NDArray, k: int) -> NDArray[np.intp]:
+    """As `top_k`, for rows in which scores are equal."""
+    n_columns = scores.shape[1]
     kth = np.partition(scores, n_columns - k, axis=1)[:, [n_columns - k]]
     above, tied = scores > kth, scores == kth
     room = k - above.sum(axis=1, keepdims=True)
