@@ -13,6 +13,8 @@ _NAMES = {
     "RandomWalkRecommender": "._walks",
     "ServingVectors": "._serving",
     "UserKNNRecommender": "._neighbors",
+    "cap_exposure": "._reranking",
+    "rerank_mmr": "._reranking",
 }
 __all__ = sorted(_NAMES)
 __getattr__, __dir__ = lazy_names(__name__, _NAMES)
