@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,10 @@ from skmmrec.inspection._contributions import (
 if TYPE_CHECKING:
     from skmmrec.recommender import MultimodalFusionRecommender
 
+Tags: TypeAlias = pd.DataFrame | Mapping[Any, Sequence[str]]
+
+_N_TAGS = 2
+_TAG_SCORE = 0.1
 _PHRASES = {
     "text": "words are like those of",
     "image": "picture is like that of",
@@ -70,6 +75,7 @@ def explain(
     recommender: MultimodalFusionRecommender,
     recommendations: pd.DataFrame,
     titles: pd.Series | None = None,
+    tags: Mapping[str, Tags] | None = None,
 ) -> pd.DataFrame:
     """Say in one sentence why each item was recommended.
 
@@ -84,6 +90,12 @@ def explain(
         As `recommend` gives it, with the columns user_id and item_id.
     titles : Series, default=None
         What to call the items, indexed by item id; None for their ids.
+    tags : mapping of modality to DataFrame or mapping, default=None
+        What is in the items, in words. A DataFrame indexed by item id holds scores from
+        0 to 1, one column per tag, as `AudioEncoder.tag` and `ImageEncoder.zero_shot`
+        give them; a mapping has a sequence of tags for each item id. The sentence names
+        up to two tags that the item and the one from the history share, each with a
+        score of 0.1 at least. Items may be left out.
 
     Returns
     -------
@@ -93,7 +105,7 @@ def explain(
     Raises
     ------
     ValueError
-        For an unknown item.
+        For an unknown item, or `tags` of an unknown modality.
 
     Examples
     --------
@@ -108,7 +120,11 @@ def explain(
     >>> rec = MultimodalFusionRecommender(ItemCatalog(items), random_state=0).fit(X)
     >>> explain(rec, rec.recommend([3], k=1)).reason[0]
     'Its picture is like that of a, which you liked (100% of what speaks for it).'
+    >>> tags = {"image": {"a": ["sea", "storm"], "b": ["storm", "night"]}}
+    >>> explain(rec, rec.recommend([3], k=1), tags=tags).reason[0]
+    '...which you liked (100% of what speaks for it): storm.'
     """
+    known_tags = _check_tags(tags, recommender.content_.modalities)
     users, items = recommendations[USER], recommendations[ITEM]
     contributions = modality_contributions(recommender, users, items)
     added = contributions.drop(columns=[USER, ITEM, BASE])
@@ -116,8 +132,8 @@ def explain(
     nearest = nearest_in_history(recommender, users, items).nearest.to_numpy()
     nearest = nearest.reshape(len(items), added.shape[1])
     reasons = [
-        _reason(row, list(added), shares.iloc[n], nearest[n], titles)
-        for n, row in enumerate(added.to_numpy())
+        _reason(row, list(added), shares.iloc[n], item, nearest[n], titles, known_tags)
+        for n, (row, item) in enumerate(zip(added.to_numpy(), items, strict=True))
     ]
     otherwise = _without_content(recommender, users)
     said = [reason or other for reason, other in zip(reasons, otherwise, strict=True)]
@@ -128,20 +144,53 @@ def _reason(
     added: NDArray,
     modalities: list[str],
     shares: pd.Series,
+    item: Any,
     nearest: NDArray,
     titles: pd.Series | None,
+    tags: Mapping[str, Tags],
 ) -> str | None:
     """Name the modality that adds most, of those in which the user met something."""
     strongest = np.argsort(-added)
     usable = [m for m in strongest if added[m] > 0 and nearest[m] is not None]
     if not usable:
         return None
-    name = modalities[usable[0]]
+    name, other = modalities[usable[0]], nearest[usable[0]]
     phrase = _PHRASES.get(name, f"{name} is like that of")
+    shared = _shared_tags(tags[name], item, other) if name in tags else []
     return (
-        f"Its {phrase} {_title(nearest[usable[0]], titles)}, which you liked "
-        f"({shares[name]:.0%} of what speaks for it)."
+        f"Its {phrase} {_title(other, titles)}, which you liked "
+        f"({shares[name]:.0%} of what speaks for it)"
+        f"{': ' if shared else ''}{', '.join(shared)}."
     )
+
+
+def _shared_tags(tags: Tags, item: Any, other: Any) -> list[str]:
+    """Tags that both have, those first that the lesser of them has most."""
+    both = [_scores_of(tags, each) for each in (item, other)]
+    common = pd.concat(both, axis=1, join="inner").min(axis=1)
+    likely = common[common >= _TAG_SCORE].sort_values(ascending=False, kind="stable")
+    return [str(tag) for tag in likely.index[:_N_TAGS]]
+
+
+def _scores_of(tags: Tags, item: Any) -> pd.Series:
+    if isinstance(tags, pd.DataFrame):
+        if item in tags.index:
+            return tags.loc[item].astype(np.float64)
+        return pd.Series(dtype=np.float64)
+    return pd.Series(1.0, list(dict.fromkeys(tags.get(item, []))))
+
+
+def _check_tags(
+    tags: Mapping[str, Tags] | None, modalities: list[str]
+) -> Mapping[str, Tags]:
+    unknown = [name for name in tags or {} if name not in modalities]
+    if unknown:
+        raise ValueError(f"tags of {unknown[0]!r}, but the modalities are {modalities}")
+    for name, table in (tags or {}).items():
+        if isinstance(table, pd.DataFrame) and table.index.has_duplicates:
+            twice = table.index[table.index.duplicated()].tolist()[0]
+            raise ValueError(f"tags[{name!r}] has item {twice!r} more than once")
+    return tags or {}
 
 
 def _without_content(

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from skmmrec.inspection._axes import get_axes, tidy
+from skmmrec.inspection._axes import COLORS, get_axes, tidy
+from skmmrec.inspection._html import validation_name
 from skmmrec.metrics._scorers import find_recommender
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 
 class LossCurveDisplay:
-    """Training loss by epoch.
+    """Training loss by epoch and, with early stopping, the validation metric.
 
     It is recommended to use :meth:`from_estimator` to create the display.
 
@@ -21,13 +23,20 @@ class LossCurveDisplay:
     ----------
     losses : sequence of float
         Mean loss of each epoch.
+    validation : sequence of float, default=None
+        Validation metric of each epoch, greater is better; drawn against an axis of its
+        own, with the best epoch marked.
+    metric : str, default=None
+        Name of the validation metric.
     name : str, default=None
         Label of the curve.
 
     Attributes
     ----------
     line_ : matplotlib Line2D
-        The curve.
+        The curve of the loss.
+    validation_line_ : matplotlib Line2D or None
+        The curve of the validation metric.
     ax_ : matplotlib Axes
         Axes with the curve.
     figure_ : matplotlib Figure
@@ -41,8 +50,17 @@ class LossCurveDisplay:
     [1, 2, 3]
     """
 
-    def __init__(self, *, losses: Sequence[float], name: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        losses: Sequence[float],
+        validation: Sequence[float] | None = None,
+        metric: str | None = None,
+        name: str | None = None,
+    ) -> None:
         self.losses = losses
+        self.validation = validation
+        self.metric = metric
         self.name = name
 
     @classmethod
@@ -78,7 +96,14 @@ class LossCurveDisplay:
             If the recommender is not fitted or learns without epochs.
         """
         recommender = find_recommender(estimator)
-        return cls(losses=recommender.loss_curve_, name=name).plot(ax, **kwargs)
+        validation = getattr(recommender, "validation_curve_", None) or None
+        display = cls(
+            losses=recommender.loss_curve_,
+            validation=validation,
+            metric=validation_name(recommender) if validation else None,
+            name=name,
+        )
+        return display.plot(ax, **kwargs)
 
     def plot(
         self, ax: Axes | None = None, *, name: str | None = None, **kwargs: Any
@@ -106,7 +131,22 @@ class LossCurveDisplay:
             list(epochs), list(self.losses), **(style | kwargs)
         )
         self.figure_ = tidy(self.ax_, xlabel="Epoch", ylabel="Training loss")
+        self.validation_line_ = self._plot_validation() if self.validation else None
         self.ax_.locator_params(axis="x", integer=True)
         if label is not None:
             self.ax_.legend(frameon=False)
         return self
+
+    def _plot_validation(self) -> Line2D:
+        assert self.validation is not None
+        values = [abs(value) for value in self.validation]
+        best = max(range(len(values)), key=self.validation.__getitem__)
+        ax = self.ax_.twinx()
+        ax.spines[["top", "left"]].set_visible(False)
+        ax.spines["right"].set_color(COLORS[1])
+        ax.tick_params(colors=COLORS[1])
+        ax.set_ylabel(f"Validation: {self.metric or 'metric'}", color=COLORS[1])
+        epochs = range(1, len(values) + 1)
+        (line,) = ax.plot(list(epochs), values, color=COLORS[1], linestyle="--")
+        ax.plot([best + 1], [values[best]], "o", color=COLORS[1])
+        return line

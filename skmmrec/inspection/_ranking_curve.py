@@ -11,10 +11,10 @@ from skmmrec._ids import USER
 from skmmrec.inspection._axes import get_axes, tidy
 from skmmrec.metrics import evaluate_ranking
 from skmmrec.metrics._scorers import (
-    find_recommender,
     is_graded,
     keep_relevant,
     read_pairs,
+    with_new_items,
 )
 
 if TYPE_CHECKING:
@@ -119,8 +119,9 @@ class RankingCurveDisplay:
         """
         ks = sorted(set(ks))
         graded = is_graded([f"{metric}@{k}" for k in ks])
-        relevant = keep_relevant(read_pairs(X), y, relevant_above, graded)
-        recommender = find_recommender(estimator)
+        pairs = read_pairs(X)
+        relevant = keep_relevant(pairs, y, relevant_above, graded)
+        recommender = with_new_items(estimator, X, pairs)
         return cls.from_recommendations(
             recommender.recommend(relevant[USER].unique(), k=ks[-1]),
             relevant,

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from skmmrec._ids import ITEM, USER, check_ids
-from skmmrec.metrics._hits import check_k
+from skmmrec.metrics._hits import check_k, find_marked
 
 GAIN = "gain"
 _RANK = "rank"
@@ -66,14 +66,15 @@ class RankedRelevance:
         -------
         RankedRelevance
         """
-        still = chosen[self.relevant[1]]
-        relevant = self.relevant[:, still]
+        if chosen.all():
+            relevance, relevant, gains = self.relevance, self.relevant, self.gains
+        else:
+            still = chosen[self.relevant[1]]
+            relevance = self.relevance & chosen[self.recommended]
+            relevant, gains = self.relevant[:, still], self.gains[still]
         n_relevant = np.bincount(relevant[0], minlength=len(self.users))
         kept = n_relevant > 0
         new_row = np.cumsum(kept) - 1
-        relevance = self.relevance
-        if not chosen.all():
-            relevance = relevance & chosen[self.recommended]
         return RankedRelevance(
             users=self.users[kept],
             items=self.items,
@@ -82,7 +83,7 @@ class RankedRelevance:
             n_ranked=self.n_ranked[kept],
             recommended=self.recommended[kept],
             relevant=np.stack([new_row[relevant[0]], relevant[1]]),
-            gains=self.gains[still],
+            gains=gains,
             n_skipped=self.n_skipped + int((~kept).sum()),
         )
 
@@ -131,8 +132,9 @@ def ranked_relevance(
     tables = {"recommendations": recommendations, "relevant": relevant}
     users, (who, truth_who) = _shared_codes(USER, tables)
     items, (what, truth_what) = _shared_codes(ITEM, tables)
-    pairs, gains = _distinct_pairs(truth_who * len(items) + truth_what, relevant)
-    truth_who, truth_what = np.divmod(pairs, len(items))
+    truth_who, truth_what, gains = _distinct_pairs(
+        truth_who, truth_what, (len(users), len(items)), _gains(relevant)
+    )
     n_relevant = np.bincount(truth_who, minlength=len(users))
     recommended, n_ranked = _lists(recommendations, who, what, len(users))
     relevance = _is_relevant(recommended, truth_who, truth_what, len(items))
@@ -184,12 +186,30 @@ def rank_lists(
 
 
 def _distinct_pairs(
-    numbers: NDArray[np.int64], relevant: pd.DataFrame
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Sort numbered pairs and drop repetitions; the largest gain of a pair counts."""
+    who: NDArray[np.int64],
+    what: NDArray[np.int64],
+    shape: tuple[int, int],
+    gains: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Sort pairs and drop repetitions; the largest gain of a pair counts."""
+    if gains is None:
+        from scipy.sparse import csr_array
+
+        ones = np.ones(len(who), dtype=bool)
+        table = csr_array((ones, (who, what)), shape=shape)
+        table.sum_duplicates()
+        who = np.repeat(np.arange(shape[0]), np.diff(table.indptr))
+        return who, table.indices.astype(np.int64), np.ones(len(who))
+    order = np.lexsort((-gains, what, who))
+    who, what, gains = who[order], what[order], gains[order]
+    first = (np.diff(who, prepend=-1) > 0) | (np.diff(what, prepend=-1) != 0)
+    return who[first], what[first], gains[first]
+
+
+def _gains(relevant: pd.DataFrame) -> NDArray[np.float64] | None:
+    """Read how relevant the pairs are, if that is told."""
     if GAIN not in relevant:
-        pairs = _distinct(numbers)
-        return pairs, np.ones(len(pairs))
+        return None
     gains = relevant[GAIN].to_numpy(dtype=np.float64)
     bad = np.flatnonzero(~((gains > 0) & np.isfinite(gains)))
     if len(bad):
@@ -197,15 +217,7 @@ def _distinct_pairs(
             f"relevant[{GAIN!r}] must be finite and above 0, got {gains[bad[0]]} in "
             f"row {bad[0]}"
         )
-    order = np.lexsort((-gains, numbers))
-    first = np.diff(numbers[order], prepend=-1) > 0
-    return numbers[order][first], gains[order][first]
-
-
-def _distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sort and drop repetitions: several times as fast as hashing a million numbers."""
-    numbers = np.sort(numbers)
-    return numbers[np.diff(numbers, prepend=-1) > 0]
+    return gains
 
 
 def _shared_codes(
@@ -307,7 +319,7 @@ def _drop_repeated(
     relevance: NDArray[np.bool_], recommended: NDArray[np.int32], n_items: int
 ) -> None:
     """Clear the hits, after the first, of an item that a list holds repeatedly."""
-    user, rank = np.nonzero(relevance)
+    user, rank = find_marked(relevance)
     pairs = user * n_items + recommended[user, rank]
     repeated = pd.Series(pairs).duplicated().to_numpy()
     relevance[user[repeated], rank[repeated]] = False

@@ -67,7 +67,7 @@ class RankingScorer(BaseEstimator):
         if self.candidates == "rows":
             ranked = _rank_rows(pairs, estimator.predict(X))
         else:
-            model = _with_new_items(estimator, X, pairs[ITEM])
+            model = with_new_items(estimator, X, pairs)
             k = max(parse_metric(name)[1] for name in names)
             ranked = model.recommend(relevant[USER].unique(), k=k)
         means = evaluate_ranking(ranked, relevant, names).mean()
@@ -264,12 +264,28 @@ def find_recommender(estimator: Any) -> Any:
     return inner
 
 
-def _with_new_items(estimator: Any, X: Any, items: pd.Series) -> Any:
-    """Return the recommender inside, told of the new items that a flat X describes."""
+def with_new_items(estimator: Any, X: Any, pairs: pd.DataFrame) -> Any:
+    """Find the recommender inside, and tell it of the new items that X describes.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A recommender, or a search or Pipeline around one.
+    X : DataFrame or array-like of shape (n_rows, n_columns)
+        As the estimator takes it.
+    pairs : DataFrame of shape (n_rows, 2)
+        The users and items of X.
+
+    Returns
+    -------
+    estimator
+        The recommender or, where a flat X brings items that it does not know, a copy
+        that knows them.
+    """
     recommender = find_recommender(estimator)
     if not getattr(recommender, "flat_", False):
         return recommender
-    if items.isin(recommender.item_index_).all():
+    if pairs[ITEM].isin(recommender.item_index_).all():
         return recommender
     table = recommender._read(_before_recommender(estimator, X))
     return recommender._with_items_of(table)
