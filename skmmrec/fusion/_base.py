@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +23,22 @@ class Fusion(nn.Module):
         Width of each modality's block.
     dim : int
         Width of the fused vector.
+
+    Attributes
+    ----------
+    id_mask : tensor of shape (dim,) or None
+        Factors that the items' id embeddings may use; None: all.
+    learns_alone : bool
+        Whether each modality is to be trained to rank on its own.
     """
+
+    id_mask: Tensor | None
+    learns_alone: ClassVar[bool] = False
 
     def __init__(self, widths: Sequence[int], dim: int) -> None:
         super().__init__()
         self.dim = dim
+        self.register_buffer("id_mask", None, persistent=False)
         self.projections = nn.ModuleList(
             nn.Linear(width, dim, bias=False) for width in widths
         )
@@ -85,6 +97,20 @@ class Fusion(nn.Module):
         tensor of shape (n, dim)
         """
         return (self.weigh(tokens, mask).unsqueeze(-1) * tokens).sum(dim=1)
+
+    def alone(self, tokens: Tensor) -> Tensor:
+        """Vectors by which each modality would rank if it were the only one.
+
+        Parameters
+        ----------
+        tokens : tensor of shape (n, m, width)
+            Projected blocks.
+
+        Returns
+        -------
+        tensor of shape (n, m, width)
+        """
+        return tokens
 
     def forward(self, blocks: Sequence[Tensor], mask: Tensor) -> Tensor:
         """Fuse the blocks; see `project` for the shapes.

@@ -8,6 +8,7 @@ from skmmrec.fusion._bilinear import BilinearFusion
 from skmmrec.fusion._concat import ConcatFusion
 from skmmrec.fusion._cross_attention import CrossAttentionFusion
 from skmmrec.fusion._gated import GatedFusion
+from skmmrec.fusion._late import LateFusion, LateMeanFusion, LateStackingFusion
 from skmmrec.fusion._transformer import TransformerFusion
 from skmmrec.fusion._weighted import WeightedFusion
 
@@ -17,6 +18,9 @@ _REGISTRY: dict[str, type[Fusion]] = {
     "concat": ConcatFusion,
     "cross_attention": CrossAttentionFusion,
     "gated": GatedFusion,
+    "late": LateFusion,
+    "late_mean": LateMeanFusion,
+    "late_stacking": LateStackingFusion,
     "transformer": TransformerFusion,
     "weighted": WeightedFusion,
 }
@@ -34,8 +38,8 @@ def get_fusion_names() -> list[str]:
     --------
     >>> from skmmrec.fusion import get_fusion_names
     >>> get_fusion_names()
-    ['attention', 'bilinear', 'concat', 'cross_attention', 'gated', 'transformer',
-     'weighted']
+    ['attention', 'bilinear', 'concat', 'cross_attention', 'gated', 'late', 'late_mean',
+     'late_stacking', 'transformer', 'weighted']
     """
     return sorted(_REGISTRY)
 

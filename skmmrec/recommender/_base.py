@@ -26,6 +26,8 @@ from skmmrec.recommender._interactions import (
 )
 from skmmrec.recommender._retrieval import chunks, ranked_frame, top_k
 
+WEIGHT = "weight"
+
 
 class BaseRanker(BaseEstimator, ABC):
     """Top-k and ranking score on top of `_score_users`.
@@ -168,46 +170,87 @@ class BaseRanker(BaseEstimator, ABC):
         return tags
 
     def _fit_histories(
-        self, data: Interactions, y: NDArray | None, items: pd.Index
+        self,
+        data: Interactions,
+        y: NDArray | None,
+        items: pd.Index,
+        weights: NDArray | None = None,
     ) -> None:
         """Index the ids and group the pairs."""
-        self.user_index_ = sorted_index(data.users)
+        self.user_index_ = self._index_users(data.users)
         self.item_index_ = items
-        self._group(self._pairs(data, y))
+        self._group(self._pairs(data, y, weights))
         if len(self.history_.items) == 0:
             warnings.warn(
                 "no interaction has y above 0: nothing to learn", stacklevel=4
             )
 
-    def _extend_histories(self, data: Interactions, y: NDArray | None) -> None:
+    def _index_users(self, users: NDArray) -> pd.Index:
+        """Index of all users, sorted."""
+        return sorted_index(users)
+
+    def _extend_histories(
+        self, data: Interactions, y: NDArray | None, weights: NDArray | None = None
+    ) -> None:
         """Append pairs, and users who are new, to what `_fit_histories` grouped."""
         users = sorted_index(data.users)
         self.user_index_ = self.user_index_.append(users.difference(self.user_index_))
-        liked = self.history_.to_csr(bool)[self.seen_.users, self.seen_.items]
-        known = {"user": self.seen_.users, "item": self.seen_.items, "liked": liked}
-        new = self._pairs(data, y)
-        self._group(pd.concat([pd.DataFrame(known), new], ignore_index=True))
+        known, new = self._known_pairs(), self._pairs(data, y, weights)
+        for answer in known.columns.symmetric_difference(new.columns, sort=False):
+            known[answer] = known.get(answer, 1.0)
+            new[answer] = new.get(answer, 1.0)
+        self._group(pd.concat([known, new], ignore_index=True))
 
-    def _pairs(self, data: Interactions, y: NDArray | None) -> pd.DataFrame:
-        """Positions of users and items in the order of time, and which are liked."""
+    def _pairs(
+        self, data: Interactions, y: NDArray | None, weights: NDArray | None
+    ) -> pd.DataFrame:
+        """Pairs in the order of time: positions, which are liked, weights and answers.
+
+        The answers, one column per column of y, are named by their number.
+        """
         pairs = pd.DataFrame(
             {
                 "user": self.user_index_.get_indexer(data.users),
                 "item": self.item_index_.get_indexer(data.items),
-                "liked": True if y is None else y > 0,
+                "liked": True if y is None else self._is_liked(y),
+                WEIGHT: 1.0 if weights is None else weights,
             }
         )
+        if y is not None:
+            answers = y if y.ndim == 2 else y[:, None]
+            pairs[list(range(answers.shape[1]))] = answers
         if data.times is None:
             return pairs
         return pairs.iloc[np.argsort(data.times, kind="stable")]
 
+    def _known_pairs(self) -> pd.DataFrame:
+        """Give back what `_group` was given, without the repetitions."""
+        users, items = self.seen_.users, self.seen_.items
+        liked = self.history_.to_csr(bool)[users, items]
+        known = pd.DataFrame(
+            {"user": users, "item": items, "liked": liked, WEIGHT: 1.0}
+        )
+        if self.seen_.values is not None:
+            known[[WEIGHT, *range(self.seen_.values.shape[1] - 1)]] = self.seen_.values
+        return known
+
+    def _is_liked(self, y: NDArray) -> NDArray[np.bool_]:
+        """Which rows make up the users' histories."""
+        return (y if y.ndim == 1 else y[:, 0]) > 0
+
     def _group(self, pairs: pd.DataFrame) -> None:
-        """Group pairs by user; the last word on a pair counts."""
-        pairs = pairs.drop_duplicates(["user", "item"], keep="last")
-        liked = pairs[pairs["liked"]]
+        """Group pairs by user; the last word on a pair counts, its weights add up."""
+        pair = ["user", "item"]
+        last = ~pairs.duplicated(pair, keep="last")
+        if not last.all():
+            weights = pairs.groupby(pair)[WEIGHT].transform("sum")
+            pairs = pairs.assign(weight=weights)[last]
+        values = _values(pairs)
         shape = len(self.user_index_), len(self.item_index_)
-        self.seen_ = History.from_pairs(*_columns(pairs), *shape)
-        self.history_ = History.from_pairs(*_columns(liked), *shape)
+        users, items = (pairs[name].to_numpy() for name in pair)
+        self.seen_ = History.from_pairs(users, items, *shape, values)
+        liked = pairs["liked"].to_numpy(bool)[np.argsort(users, kind="stable")]
+        self.history_ = self.seen_.where(liked)
 
 
 class Ranker:
@@ -244,8 +287,12 @@ class Ranker:
         return best, np.take_along_axis(scores, best, axis=1)
 
 
-def _columns(pairs: pd.DataFrame) -> tuple[NDArray, NDArray]:
-    return pairs["user"].to_numpy(), pairs["item"].to_numpy()
+def _values(pairs: pd.DataFrame) -> NDArray[np.float32] | None:
+    """Weight and answers of each pair; None where all are plain likes."""
+    names = [WEIGHT, *(name for name in pairs.columns if isinstance(name, int))]
+    values = pairs[names].to_numpy(np.float32)
+    plain_likes = len(names) == 1 and (values == 1).all()
+    return None if plain_likes else values
 
 
 def _as_list(users: Any) -> Any:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from copy import copy, deepcopy
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
@@ -19,49 +16,22 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    InvalidParameterError,
-    StrOptions,
-)
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skmmrec._ids import (
-    ITEM,
-    USER,
-    check_ids,
-    check_same_kind,
-    plain,
-    sorted_index,
-)
-from skmmrec.catalog import Blocks, ItemCatalog
-from skmmrec.encoders._devices import resolve_device
-from skmmrec.fusion import Fusion, get_fusion
+from skmmrec._ids import ITEM, check_ids, check_same_kind, plain
+from skmmrec.catalog import ItemCatalog
+from skmmrec.fusion import Fusion
 from skmmrec.recommender import _persistence
-from skmmrec.recommender._base import BaseRanker, check_k
-from skmmrec.recommender._content import ContentSpace
-from skmmrec.recommender._fitting import (
-    choose_batch_size,
-    make_network,
-    seeded,
-    to_tensors,
-)
-from skmmrec.recommender._interactions import (
-    Interactions,
-    read_interactions,
-    read_strengths,
-)
-from skmmrec.recommender._network import FusionNetwork
+from skmmrec.recommender._base import check_k
+from skmmrec.recommender._learner import Learner
 from skmmrec.recommender._retrieval import ranked_frame, score_pairs, top_k
 from skmmrec.recommender._serving import ServingVectors
-from skmmrec.recommender._training import Trainer, TrainingOptions
-
-ROWS_PER_CHUNK = 8192
+from skmmrec.recommender._towers import TOWERS
 
 
 class MultimodalFusionRecommender(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseRanker
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
 ):
     """Recommend items by what they say, show and sound like, and by who liked them.
 
@@ -75,17 +45,45 @@ class MultimodalFusionRecommender(
     catalog : ItemCatalog or None, default=None
         The items and their content. None: `X` is one flat table that brings the
         content of each row's item along.
+    mode : {"fusion", "factors", "content"}, default="fusion"
+        "factors" is plain matrix factorisation on ids, without content or histories;
+        "content" trains nothing and scores by the mean cosine between an item's
+        content and that of the user's items.
     fusion : str or Fusion subclass, default="gated"
         How an item's modalities become one vector: ``"concat"``, ``"weighted"``,
         ``"gated"``, ``"attention"``, ``"bilinear"``, ``"transformer"``,
-        ``"cross_attention"``, or a name given to `skmmrec.fusion.register_fusion`.
+        ``"cross_attention"``, ``"late"``, ``"late_mean"``, ``"late_stacking"``, or a
+        name given to `skmmrec.fusion.register_fusion`.
     n_factors : int, default=64
-        Width of the item and user vectors.
+        Width of the item and user vectors; in the mode "content" it follows from the
+        content.
     modalities : mapping of str to slice, positions or column names, or None
         In the flat form: which columns of `X` form which modality. By default the
         prefix before ``__`` tells.
     n_components : int or None, default=64
         Principal components to which wider modalities are reduced; None keeps all.
+    user_tower : {"mean", "attention", "sequence"}, default="mean"
+        How the items of a history become a user: their mean, a mean weighted by
+        learned attention, or a transformer over the latest items in their order.
+    max_history : int, default=50
+        How many of the latest items the tower "sequence" looks at.
+    user_embedding : bool, default=False
+        Add an embedding of the user's id to the user's vector.
+    user_catalog : ItemCatalog or None, default=None
+        Content of the users, an `ItemCatalog` with ``key="user_id"``; fused like that
+        of items and added to the user's vector. Give `history_dropout` with it.
+    propagation : float, default=0.0
+        Share of an item's vector that comes from its neighbours in a graph of items:
+        by interactions, and by each modality.
+    n_neighbors : int, default=10
+        Neighbours of an item from each of these sources.
+    objective : {"softmax", "bpr", "bce", "mse"} or list of these, default="softmax"
+        What is learned: to rank each liked item above drawn ones ("softmax", "bpr");
+        the probability of a like ("bce"; where `y` has no row that is not liked, drawn
+        items stand in for them); or the rating ("mse"). A list names one for each
+        column of `y`; recommendations rank by the first.
+    task_weights : sequence of float or None, default=None
+        Weights of the losses of several tasks; None: learned.
     max_epochs : int, default=10
         Passes over the interactions.
     batch_size : int or "auto", default="auto"
@@ -94,7 +92,8 @@ class MultimodalFusionRecommender(
     learning_rate : float, default=0.01
         Peak step size of Adam; warmed up linearly, then lowered by a cosine.
     n_negatives : int, default=512
-        Items that each batch is ranked against, drawn by popularity.
+        Items that each batch is ranked against, drawn by popularity ("softmax") or
+        uniformly; where there are no more liked items than that, all of them.
     dropout : float, default=0.3
         Rate of dropout on the user vector in training.
     modality_dropout : float, default=0.2
@@ -102,8 +101,16 @@ class MultimodalFusionRecommender(
     id_dropout : float, default=0.0
         Rate at which training hides an item's id embedding, so that content learns to
         speak for items that have no interactions. 1 is a purely content-based model.
+    history_dropout : float, default=0.0
+        Rate at which training hides a user's whole history, so that the default vector
+        and the users' content learn to speak for new users.
     l2 : float, default=0.001
         Weight of the squared length of the item vectors in the loss.
+    alignment : float, default=0.0
+        Weight of a contrastive loss between the modalities of an item (InfoNCE).
+    modality_balance : float, default=0.0
+        Weight of each modality's own ranking loss, so that none is starved by one that
+        learns faster.
     history_exponent : float, default=1.0
         A user is the sum of n item vectors over n to this power: 1 is the mean, less
         lets long histories speak louder.
@@ -111,6 +118,37 @@ class MultimodalFusionRecommender(
         Number of users that an item without any is credited with. With little, new
         items rarely reach the top of a list of all items; near the median popularity
         they compete as equals, at the cost of those known to be liked.
+    early_stopping : bool, default=False
+        Hold out a part of the likes, judge each epoch by them, stop when it gets no
+        better and keep the best epoch. In the end they count as history all the same.
+    validation_fraction : float, default=0.1
+        Share of the likes that is held out, at least one of each user staying.
+    validation_metric : str, default="auto"
+        A ranking metric such as ``"ndcg@10"``, or ``"loss"``. "auto": NDCG@10, and the
+        loss where ratings or the probability of given rows are predicted.
+    n_iter_no_change : int, default=3
+        Epochs without a better one after which training stops.
+    clip_norm : float or None, default=None
+        Length to which the gradient is clipped.
+    max_time : float or None, default=None
+        Seconds after which training stops, at the end of a step.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Precision of the products in training; "auto" is mixed precision with bfloat16
+        on CUDA and float32 elsewhere.
+    warm_start : bool, default=False
+        Start `fit` from the last one: items and users that are known keep what was
+        learned about them.
+    partial_fit_epochs : int, default=0
+        Passes that `partial_fit` trains over the new interactions, mixed with as many
+        old ones against forgetting, at a tenth of the learning rate. 0: it folds them
+        in without training.
+    pretrained : str, Path, FrozenEstimator or None, default=None
+        Folder of a recommender saved on another domain, or a fitted one in
+        `sklearn.frozen.FrozenEstimator`, whose content space, fusion and towers this
+        one starts from. The ids are its own.
+    checkpoint_dir : str, Path or None, default=None
+        Folder that keeps the state of training after each epoch: after a kill, the same
+        `fit` goes on from there, to the same result.
     device : str, default="auto"
         Torch device of the training; "auto" takes CUDA, then MPS, then the CPU.
     random_state : int, RandomState instance or None, default=None
@@ -127,6 +165,8 @@ class MultimodalFusionRecommender(
         float32, indexed by item id.
     loss_curve_ : list of float
         Mean loss of each epoch.
+    validation_curve_ : list of float
+        With early stopping: the metric of each epoch; a loss counts below 0.
     n_iter_ : int
         Number of epochs run.
     flat_ : bool
@@ -170,10 +210,19 @@ class MultimodalFusionRecommender(
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "catalog": "no_validation",
+        "mode": [StrOptions({"fusion", "factors", "content"})],
         "fusion": [str, type],
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "modalities": [HasMethods("items"), None],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "user_tower": [StrOptions(set(TOWERS))],
+        "max_history": [Interval(Integral, 1, None, closed="left")],
+        "user_embedding": ["boolean"],
+        "user_catalog": "no_validation",
+        "propagation": [Interval(Real, 0, 1, closed="left")],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "objective": "no_validation",
+        "task_weights": ["array-like", None],
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
         "batch_size": [
             StrOptions({"auto"}),
@@ -184,9 +233,23 @@ class MultimodalFusionRecommender(
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "modality_dropout": [Interval(Real, 0, 1, closed="left")],
         "id_dropout": [Interval(Real, 0, 1, closed="both")],
+        "history_dropout": [Interval(Real, 0, 1, closed="left")],
         "l2": [Interval(Real, 0, None, closed="left")],
+        "alignment": [Interval(Real, 0, None, closed="left")],
+        "modality_balance": [Interval(Real, 0, None, closed="left")],
         "history_exponent": [Interval(Real, 0, None, closed="left")],
         "cold_popularity": [Interval(Real, 0, None, closed="neither")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "validation_metric": [str],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "max_time": [Interval(Real, 0, None, closed="neither"), None],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "warm_start": ["boolean"],
+        "partial_fit_epochs": [Interval(Integral, 0, None, closed="left")],
+        "pretrained": "no_validation",
+        "checkpoint_dir": [str, Path, None],
         "device": [str],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -196,10 +259,19 @@ class MultimodalFusionRecommender(
         self,
         catalog: ItemCatalog | None = None,
         *,
+        mode: str = "fusion",
         fusion: str | type[Fusion] = "gated",
         n_factors: int = 64,
         modalities: Mapping[str, Any] | None = None,
         n_components: int | None = 64,
+        user_tower: str = "mean",
+        max_history: int = 50,
+        user_embedding: bool = False,
+        user_catalog: ItemCatalog | None = None,
+        propagation: float = 0.0,
+        n_neighbors: int = 10,
+        objective: str | Sequence[str] = "softmax",
+        task_weights: Sequence[float] | None = None,
         max_epochs: int = 10,
         batch_size: int | str = "auto",
         learning_rate: float = 0.01,
@@ -207,18 +279,41 @@ class MultimodalFusionRecommender(
         dropout: float = 0.3,
         modality_dropout: float = 0.2,
         id_dropout: float = 0.0,
+        history_dropout: float = 0.0,
         l2: float = 1e-3,
+        alignment: float = 0.0,
+        modality_balance: float = 0.0,
         history_exponent: float = 1.0,
         cold_popularity: float = 0.5,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        validation_metric: str = "auto",
+        n_iter_no_change: int = 3,
+        clip_norm: float | None = None,
+        max_time: float | None = None,
+        precision: str = "auto",
+        warm_start: bool = False,
+        partial_fit_epochs: int = 0,
+        pretrained: Any = None,
+        checkpoint_dir: str | Path | None = None,
         device: str = "auto",
         random_state: Any = None,
         verbose: bool = False,
     ) -> None:
         self.catalog = catalog
+        self.mode = mode
         self.fusion = fusion
         self.n_factors = n_factors
         self.modalities = modalities
         self.n_components = n_components
+        self.user_tower = user_tower
+        self.max_history = max_history
+        self.user_embedding = user_embedding
+        self.user_catalog = user_catalog
+        self.propagation = propagation
+        self.n_neighbors = n_neighbors
+        self.objective = objective
+        self.task_weights = task_weights
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -226,9 +321,23 @@ class MultimodalFusionRecommender(
         self.dropout = dropout
         self.modality_dropout = modality_dropout
         self.id_dropout = id_dropout
+        self.history_dropout = history_dropout
         self.l2 = l2
+        self.alignment = alignment
+        self.modality_balance = modality_balance
         self.history_exponent = history_exponent
         self.cold_popularity = cold_popularity
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.validation_metric = validation_metric
+        self.n_iter_no_change = n_iter_no_change
+        self.clip_norm = clip_norm
+        self.max_time = max_time
+        self.precision = precision
+        self.warm_start = warm_start
+        self.partial_fit_epochs = partial_fit_epochs
+        self.pretrained = pretrained
+        self.checkpoint_dir = checkpoint_dir
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -236,7 +345,7 @@ class MultimodalFusionRecommender(
     # -- fitting ---------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from who met what.
 
         Parameters
@@ -246,10 +355,16 @@ class MultimodalFusionRecommender(
             a column ``timestamp`` orders the histories, which otherwise keep the order
             of the rows. Without a catalog the other columns are numeric content of the
             row's item; where rows of one item differ, the first counts.
-        y : array-like of shape (n,) or None, default=None
+        y : array-like of shape (n,) or (n, n_tasks), or None, default=None
             Strength of each interaction: above 0 it counts as liked, otherwise as seen
-            and not liked. None: all are liked. Of several rows with one user and item
-            the last counts.
+            and not liked. None: all are liked. With the objective "mse" it is the
+            rating, and all that was rated makes up the user's history, weighed by how
+            far the rating is above or below the mean. Several columns are several
+            tasks, whose answers may be missing (NaN).
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the rows in the loss; a row of weight 0 is as if it were not
+            there. Of several rows with one user and item the last `y` counts, and the
+            weights add up.
 
         Returns
         -------
@@ -261,30 +376,25 @@ class MultimodalFusionRecommender(
             For missing ids, an empty table, unknown columns, or an item that the
             catalogue lacks.
         """
-        self._check_catalog()
-        fusion, device = get_fusion(self.fusion), resolve_device(self.device)
+        self._check_parameters()
         self.flat_ = self.catalog is None
-        data = self._read(X, reset=True)
-        y = read_strengths(y, data)
-        items, blocks = self._collect_items(data)
-        self._fit_histories(data, y, items)
-        self.content_space_ = ContentSpace.fit(blocks, self.n_components)
-        self.content_ = self.content_space_.transform(blocks)
-        self._fit_network(fusion, device)
-        self._publish_items()
-        self._publish_users()
+        data, answers, weights = self._read_all(X, y, sample_weight, reset=True)
+        self._learn(data, answers, weights)
         return self
 
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """Take in feedback: it moves the users' vectors at once, without training.
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Take in feedback: it moves the users' vectors at once.
 
         Parameters
         ----------
         X : DataFrame or array-like of shape (n, n_columns)
             As in `fit`. Users may be new and, in the flat form, items too; with a
             catalog, `add_items` comes first.
-        y : array-like of shape (n,) or None, default=None
+        y : array-like of shape (n,) or (n, n_tasks), or None, default=None
             As in `fit`; 0 takes back an earlier like.
+        sample_weight : array-like of shape (n,) or None, default=None
+            As in `fit`.
 
         Returns
         -------
@@ -297,21 +407,13 @@ class MultimodalFusionRecommender(
 
         Notes
         -----
-        A user is the mean of what he or she liked, so new interactions are folded in
+        A user is made of what he or she liked, so new interactions are folded in
         exactly. What was learned in `fit` (embeddings, fusion, biases) stays as it is
-        until the next `fit`.
+        until the next `fit`, unless `partial_fit_epochs` asks for training.
         """
         if not hasattr(self, "network_"):
-            return self.fit(X, y)
-        data = self._read(X)
-        y = read_strengths(y, data)
-        if data.content is None:
-            self._check_known(data.items, self.item_index_)
-        check_same_kind(data.users, self.user_index_, USER)
-        check_same_kind(data.items, self.item_index_, ITEM)
-        self._append_items(*self._new_items(data))
-        self._extend_histories(data, y)
-        self._publish_users()
+            return self.fit(X, y, sample_weight)
+        self._take_in(*self._read_all(X, y, sample_weight))
         return self
 
     def add_items(self, items: pd.DataFrame) -> Self:
@@ -347,175 +449,6 @@ class MultimodalFusionRecommender(
         self._append_items(added.ids.to_numpy(), self.catalog.encode(content))
         return self
 
-    def _new_items(self, data: Interactions) -> tuple[NDArray, Blocks]:
-        """Ids and content of the items that a flat table brings along."""
-        if data.content is None:
-            return data.items[:0], Blocks({}, np.empty((0, 0), bool))
-        is_new = self.item_index_.get_indexer(data.items) < 0
-        first = is_new & ~pd.Index(data.items).duplicated()
-        return data.items[first], data.content.take(first)
-
-    def _with_items_of(self, data: Interactions) -> Self:
-        ids, content = self._new_items(data)
-        if len(ids) == 0:
-            return self
-        model = copy(self)
-        model.network_ = deepcopy(self.network_)
-        model._append_items(ids, content)
-        return model
-
-    def _append_items(self, ids: NDArray, blocks: Blocks) -> None:
-        if len(ids) == 0:
-            return
-        content = self.content_space_.transform(blocks)
-        self.item_index_ = self.item_index_.append(pd.Index(ids))
-        self.content_ = self.content_.append(content)
-        self.network_.append_items(len(ids), self._cold_bias)
-        n_items = len(self.item_index_)
-        self.history_ = replace(self.history_, n_items=n_items)
-        self.seen_ = replace(self.seen_, n_items=n_items)
-        self._publish_items()
-
-    @property
-    def _cold_bias(self) -> float:
-        return float(np.log(self.cold_popularity))
-
-    def _check_catalog(self) -> None:
-        if not isinstance(self.catalog, ItemCatalog | None):
-            raise InvalidParameterError(
-                f"The 'catalog' parameter of {type(self).__name__} must be an "
-                f"ItemCatalog or None, got {type(self.catalog).__name__}; a table of "
-                "items becomes a catalogue by ItemCatalog(items, encoder)."
-            )
-
-    def _read(self, X: Any, *, reset: bool = False) -> Interactions:
-        if reset or self.flat_:
-            self._check_columns(X, reset)
-        return read_interactions(
-            X,
-            content="read" if self.flat_ else "refuse",
-            modalities=self.modalities,
-        )
-
-    def _collect_items(self, data: Interactions) -> tuple[pd.Index, Blocks]:
-        """Index of all items, sorted, and their content in that order."""
-        if self.catalog is None:
-            assert data.content is not None
-            items = sorted_index(data.items)
-            first = pd.Index(data.items).drop_duplicates()
-            rows = np.flatnonzero(~pd.Index(data.items).duplicated())
-            return items, data.content.take(rows[first.get_indexer(items)])
-        self._check_known(data.items, self.catalog.ids)
-        items = sorted_index(self.catalog.ids.to_numpy())
-        order = self.catalog.ids.get_indexer(items)
-        return items, self.catalog.blocks.take(order)
-
-    def _fit_network(self, fusion: type[Fusion], device: torch.device) -> None:
-        with seeded(self.random_state, device):
-            network = self._make_network(fusion).to(device)
-            content = to_tensors(self.content_, torch.float32, device)
-            trainer = Trainer(network, content, self.history_, self._options())
-            self.loss_curve_ = list(self._report(trainer.run()))
-        self.n_iter_ = len(self.loss_curve_)
-        self.network_ = network.cpu()
-        with torch.no_grad():
-            self.network_.item_embedding[self.history_.popularity == 0] = 0.0
-
-    def _make_network(self, fusion: type[Fusion]) -> FusionNetwork:
-        return make_network(
-            fusion,
-            self.content_space_.widths,
-            self.history_,
-            n_factors=self.n_factors,
-            history_exponent=self.history_exponent,
-            cold_popularity=self.cold_popularity,
-        )
-
-    def _options(self) -> TrainingOptions:
-        size = self.batch_size
-        return TrainingOptions(
-            epochs=self.max_epochs,
-            batch_size=choose_batch_size(self.history_)
-            if size == "auto"
-            else int(size),
-            learning_rate=self.learning_rate,
-            n_negatives=self.n_negatives,
-            dropout=self.dropout,
-            modality_dropout=self.modality_dropout,
-            id_dropout=self.id_dropout,
-            l2=self.l2,
-        )
-
-    def _report(self, losses: Iterator[float]) -> Iterator[float]:
-        for epoch, loss in enumerate(losses, start=1):
-            if self.verbose:
-                print(f"epoch {epoch}/{self.max_epochs}: loss {loss:.4f}")
-            yield loss
-
-    # -- vectors ---------------------------------------------------------------------
-
-    def _publish_items(self) -> None:
-        rows = np.arange(len(self.item_index_))
-        items = self._item_vectors(rows, self.content_)
-        self.item_vectors_ = pd.DataFrame(items, self.item_index_)
-        biases = self.network_.item_bias.detach().numpy().copy()
-        self.item_biases_ = pd.Series(biases, self.item_index_)
-
-    def _publish_users(self) -> None:
-        histories = self.history_.to_csr(np.float64)
-        users = self._user_vectors(histories, self.item_vectors_.to_numpy())
-        self.user_vectors_ = pd.DataFrame(users, self.user_index_)
-
-    def _item_vectors(self, rows: NDArray, content: Blocks) -> NDArray[np.float32]:
-        """Vectors of items with this content; row -1 is an item without an embedding.
-
-        Computed in float64, so that no vector depends on the batch it comes in.
-        """
-        embedding = self.network_.item_embedding.detach().numpy()[rows]
-        vectors = self._fuse(content) + np.where(rows[:, None] >= 0, embedding, 0.0)
-        return vectors.astype(np.float32)
-
-    @torch.no_grad()
-    def _fuse(self, content: Blocks) -> NDArray[np.float64]:
-        fusion = deepcopy(self.network_.fusion)
-        if fusion is None:
-            return np.zeros((len(content), self.n_factors))
-        fusion = fusion.double().eval()
-        parts = [
-            content.take(slice(start, start + ROWS_PER_CHUNK))
-            for start in range(0, len(content), ROWS_PER_CHUNK)
-        ]
-        tensors = [to_tensors(part, torch.float64, "cpu") for part in parts]
-        return np.concatenate([fusion(x.blocks, x.mask).numpy() for x in tensors])
-
-    def _user_vectors(self, histories: Any, items: NDArray) -> NDArray[np.float32]:
-        """Users with these histories, a matrix of shape (n_users, n_items)."""
-        with torch.no_grad():
-            sums = torch.from_numpy(histories @ items.astype(np.float64))
-            counts = torch.from_numpy(np.diff(histories.indptr))
-            return self.network_.user_vectors(sums, counts).float().numpy()
-
-    def _vectors_of_users(self, rows: NDArray) -> NDArray[np.float32]:
-        default = self.network_.default_user.detach().numpy()
-        known = self.user_vectors_.to_numpy()[rows]
-        return np.where(rows[:, None] >= 0, known, default)
-
-    def _score_users(self, users: NDArray) -> NDArray[np.float32]:
-        scores = self._vectors_of_users(users) @ self.item_vectors_.to_numpy().T
-        return scores + self.item_biases_.to_numpy()
-
-    def _items_of(self, data: Interactions) -> tuple[NDArray, NDArray]:
-        """Vector and bias of each row's item."""
-        rows = self.item_index_.get_indexer(data.items)
-        if data.content is None:
-            self._check_known(data.items, self.item_index_)
-            vectors = self.item_vectors_.to_numpy()[rows]
-        else:
-            content = self.content_space_.transform(data.content)
-            vectors = self._item_vectors(rows, content)
-        known = self.item_biases_.to_numpy()[rows]
-        return vectors, np.where(rows >= 0, known, np.float32(self._cold_bias))
-
     # -- using -----------------------------------------------------------------------
 
     def predict(self, X: Any) -> NDArray[np.float32]:
@@ -528,14 +461,21 @@ class MultimodalFusionRecommender(
 
         Returns
         -------
-        ndarray of shape (n,), float32
-            Greater is better; comparable between the items of one user.
+        ndarray of shape (n,), or (n, n_tasks) for several tasks, float32
+            Greater is better. A probability with the objective "bce" and a rating with
+            "mse"; otherwise comparable between the items of one user only.
         """
         check_is_fitted(self)
         data = self._read(X)
         vectors, biases = self._items_of(data)
-        users = self._vectors_of_users(self.user_index_.get_indexer(data.users))
-        return score_pairs(users, vectors) + biases
+        rows = self.user_index_.get_indexer(data.users)
+        users = self._vectors_of_users(rows)
+        offsets = self._offsets_of_users(rows).astype(np.float32)
+        scores = score_pairs(users, vectors) + biases + offsets
+        first = self.tasks_[0].link(scores)
+        if len(self.tasks_) == 1:
+            return first
+        return np.column_stack([first, *self._score_tasks(data, users, vectors)])
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Fused vectors of items.
@@ -634,7 +574,7 @@ class MultimodalFusionRecommender(
             pd.DataFrame(items, self.item_index_),
             pd.Series(seen, self.user_index_, dtype=object),
             _persistence.fingerprint(self),
-            self.history_exponent,
+            self.history_exponent if self._is_plain_mean else None,
         )
 
     # -- keeping ---------------------------------------------------------------------
@@ -677,8 +617,19 @@ class MultimodalFusionRecommender(
         return _persistence.load(cls, Path(path), catalog)
 
     @property
+    def _is_plain_mean(self) -> bool:
+        """Whether users are sums of item vectors over n to the `history_exponent`."""
+        return (
+            self.mode != "factors"
+            and (self.user_tower == "mean" or self.mode == "content")
+            and not len(self.network_.user_embedding)
+            and self.user_content_ is None
+            and self.history_.values is None
+        )
+
+    @property
     def _n_features_out(self) -> int:
-        return self.n_factors
+        return self.item_vectors_.shape[1]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

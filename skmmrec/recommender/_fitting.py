@@ -1,23 +1,77 @@
-"""What stands between the estimator and the training loop."""
+"""From the estimator's parameters and data to a trained network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from skmmrec.catalog import Blocks
-from skmmrec.fusion import Fusion
+from skmmrec.fusion import get_fusion
+from skmmrec.fusion._stack import StackFusion
+from skmmrec.recommender._checkpoint import Checkpoint, fingerprint
+from skmmrec.recommender._distributed import agree, own_device
+from skmmrec.recommender._examples import Batcher, Examples, make_examples
+from skmmrec.recommender._graph import ItemGraph
 from skmmrec.recommender._history import History
+from skmmrec.recommender._inference import to_tensors
 from skmmrec.recommender._network import FusionNetwork
-from skmmrec.recommender._training import Content
+from skmmrec.recommender._step import LossOfBatch, LossOptions, Neighbours
+from skmmrec.recommender._tasks import Task
+from skmmrec.recommender._towers import TOWERS, NoTower, SequenceTower, UserTower
+from skmmrec.recommender._training import Epoch, Trainer, TrainingOptions
+from skmmrec.recommender._validation import (
+    LikesMonitor,
+    LossMonitor,
+    Monitor,
+    hide_examples,
+    hide_likes,
+    without,
+)
+
+if TYPE_CHECKING:
+    from skmmrec.recommender._estimator import MultimodalFusionRecommender
 
 DENSE_INTERACTIONS_PER_ITEM = 12
 N_BATCHES = 30
+PARTIAL_FIT_RATE = 0.1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What there is to learn from.
+
+    Attributes
+    ----------
+    seen, history : History
+        Every pair met, with weights and answers; those that make up the histories.
+    tasks : list of Task
+        What is to be predicted.
+    content : Blocks
+        Of all items, in the space of the network.
+    user_content : Blocks or None
+        Of all users.
+    graph : ItemGraph or None
+        Neighbours of all items.
+    """
+
+    seen: History
+    history: History
+    tasks: list[Task]
+    content: Blocks
+    user_content: Blocks | None
+    graph: ItemGraph | None
+
+    @property
+    def examples(self) -> Examples:
+        """Pairs to learn from."""
+        return make_examples(self.seen, self.history, self.tasks)
 
 
 def choose_batch_size(history: History) -> int:
@@ -32,41 +86,248 @@ def choose_batch_size(history: History) -> int:
     return int(np.clip(n_pairs // N_BATCHES, 32, 512 if dense else 2048))
 
 
-def make_network(
-    fusion: type[Fusion],
-    widths: Sequence[int],
-    history: History,
-    *,
-    n_factors: int,
-    history_exponent: float,
-    cold_popularity: float,
-) -> FusionNetwork:
-    """Untrained network whose item biases are the log of the popularity."""
-    popularity = history.popularity
+def make_network(rec: MultimodalFusionRecommender, problem: Problem) -> FusionNetwork:
+    """Untrained network whose biases are what is known without users."""
+    dim = network_width(rec, problem.content)
+    content, users = problem.content, problem.user_content
     network = FusionNetwork(
-        len(popularity),
-        fusion(widths, n_factors) if widths else None,
-        n_factors,
-        history_exponent,
+        len(content),
+        make_fusion(rec, content),
+        make_tower(rec, dim),
+        n_users=len(problem.history.lengths) if has_user_embedding(rec) else 0,
+        user_fusion=get_fusion("concat")(list(users.widths.values()), dim)
+        if users is not None and users.values
+        else None,
+        n_tasks=len(problem.tasks),
     )
-    bias = np.log(np.where(popularity, popularity + 0.5, cold_popularity))
-    with torch.no_grad():
-        network.item_bias.copy_(torch.from_numpy(bias))
+    if rec.mode == "content":
+        with torch.no_grad():
+            network.item_embedding.zero_()
+        return network
+    _set_biases(network, problem, rec.cold_popularity)
     return network
 
 
-def to_tensors(blocks: Blocks, dtype: torch.dtype, device: Any) -> Content:
-    """Content as tensors on a device."""
-    values = [torch.from_numpy(v).to(device, dtype) for v in blocks.values.values()]
-    return Content(values, torch.from_numpy(blocks.mask).to(device))
+def network_width(rec: MultimodalFusionRecommender, content: Blocks) -> int:
+    """Width of the item and user vectors."""
+    if rec.mode == "content":
+        return max(1, sum(content.widths.values()))
+    return rec.n_factors
+
+
+def make_fusion(rec: MultimodalFusionRecommender, content: Blocks) -> Any:
+    """Fusion module for this content; None where there is nothing to fuse."""
+    widths = list(content.widths.values())
+    if not widths:
+        return None
+    if rec.mode == "content":
+        return StackFusion(widths)
+    return get_fusion(rec.fusion)(widths, rec.n_factors)
+
+
+def make_tower(rec: MultimodalFusionRecommender, dim: int) -> UserTower:
+    """User tower of the mode."""
+    if rec.mode == "factors":
+        return NoTower(dim, rec.history_exponent)
+    kind = "mean" if rec.mode == "content" else rec.user_tower
+    if kind == "sequence":
+        return SequenceTower(dim, rec.history_exponent, rec.max_history)
+    return TOWERS[kind](dim, rec.history_exponent)
+
+
+def has_user_embedding(rec: MultimodalFusionRecommender) -> bool:
+    """Whether users have vectors of their own."""
+    return rec.mode == "factors" or (rec.mode == "fusion" and rec.user_embedding)
+
+
+def _set_biases(
+    network: FusionNetwork, problem: Problem, cold_popularity: float
+) -> None:
+    seen, popularity = problem.seen, problem.history.popularity
+    answers = None if seen.values is None else seen.values[:, 1:]
+    if answers is None or answers.shape[1] == 0:
+        answers = np.ones((len(seen.items), len(problem.tasks)), np.float32)
+    biases = [network.item_bias, *(head.bias for head in network.heads)]
+    for number, (task, bias) in enumerate(zip(problem.tasks, biases, strict=True)):
+        start = task.start_biases(
+            popularity, cold_popularity, seen.items, answers[:, number]
+        )
+        with torch.no_grad():
+            bias.copy_(torch.from_numpy(start))
+
+
+def train(
+    rec: MultimodalFusionRecommender, network: FusionNetwork, problem: Problem
+) -> Iterator[Epoch]:
+    """Train the network of a fit, on the device that it is on; yields the epochs."""
+    examples, history, monitor = _hold_out(rec, problem)
+    size = rec.batch_size
+    options = TrainingOptions(
+        epochs=rec.max_epochs,
+        batch_size=choose_batch_size(history) if size == "auto" else int(size),
+        learning_rate=rec.learning_rate,
+        clip_norm=rec.clip_norm,
+        max_time=rec.max_time,
+        half=_half(rec.precision, network),
+        patience=rec.n_iter_no_change if rec.early_stopping else None,
+    )
+    batcher = _batcher(rec, problem.tasks, history, examples)
+    loss = _loss(rec, network, problem, batcher)
+    if isinstance(monitor, LossMonitor):
+        monitor = replace(monitor, loss=loss)
+    trainer = Trainer(
+        loss, batcher, options, monitor, _checkpoint(rec, problem, examples)
+    )
+    return trainer.run()
+
+
+def train_further(
+    rec: MultimodalFusionRecommender,
+    network: FusionNetwork,
+    problem: Problem,
+    is_new: NDArray[np.bool_],
+) -> Iterator[Epoch]:
+    """Train on new pairs, marked among all that were met, and as many old ones."""
+    examples = problem.examples
+    new = is_new_example(examples, problem.seen, is_new)
+    old = np.flatnonzero(~new)
+    drawn = torch.randperm(len(old))[: np.count_nonzero(new)].numpy()
+    chosen = examples.take(np.concatenate([np.flatnonzero(new), old[drawn]]))
+    size = rec.batch_size
+    options = TrainingOptions(
+        epochs=rec.partial_fit_epochs,
+        batch_size=choose_batch_size(problem.history) if size == "auto" else int(size),
+        learning_rate=rec.learning_rate * PARTIAL_FIT_RATE,
+        clip_norm=rec.clip_norm,
+        half=_half(rec.precision, network),
+    )
+    batcher = _batcher(rec, problem.tasks, problem.history, chosen)
+    return Trainer(_loss(rec, network, problem, batcher), batcher, options).run()
+
+
+def is_new_example(
+    examples: Examples, seen: History, is_new: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which examples are pairs that are marked among those met."""
+    number = seen.users * seen.n_items + seen.items
+    return np.isin(examples.users * seen.n_items + examples.items, number[is_new])
+
+
+def _hold_out(
+    rec: MultimodalFusionRecommender, problem: Problem
+) -> tuple[Examples, History, Monitor | None]:
+    """Decide what to train on, and what watches it."""
+    examples, history = problem.examples, problem.history
+    if not rec.early_stopping:
+        return examples, history, None
+    rng = np.random.RandomState(int(torch.randint(2**31, ())))
+    metric = rec.validation_metric
+    if metric == "auto":
+        metric = "ndcg@10" if problem.tasks[0].sampled else "loss"
+    if metric == "loss":
+        chosen = hide_examples(len(examples), rec.validation_fraction, rng)
+        hidden = np.zeros(len(history.items), bool)
+        places = history.offsets[examples.users] + examples.before
+        hidden[places[chosen & examples.held]] = True
+        left = history.where(~hidden)
+        rest = without(examples, history, hidden, chosen)
+        aside = without(examples, history, hidden, ~chosen)
+        aside = replace(aside, held=np.zeros(len(aside), bool))
+        return rest, left, LossMonitor(_batcher(rec, problem.tasks, left, aside))
+    hidden, held_out = hide_likes(history, rec.validation_fraction, rng)
+    is_hidden = examples.held & _at(hidden, history, examples)
+    monitor = LikesMonitor(
+        metric,
+        held_out,
+        problem.content,
+        problem.graph,
+        rec.propagation,
+        problem.user_content,
+    )
+    return (
+        without(examples, history, hidden, is_hidden),
+        history.where(~hidden),
+        monitor,
+    )
+
+
+def _at(hidden: NDArray, history: History, examples: Examples) -> NDArray[np.bool_]:
+    places = history.offsets[examples.users] + examples.before
+    return hidden[np.minimum(places, max(0, len(hidden) - 1))]
+
+
+def _batcher(
+    rec: MultimodalFusionRecommender,
+    tasks: list[Task],
+    history: History,
+    examples: Examples,
+) -> Batcher:
+    by_popularity = any(task.objective == "softmax" for task in tasks)
+    return Batcher(history, examples, rec.n_negatives, by_popularity)
+
+
+def _loss(
+    rec: MultimodalFusionRecommender,
+    network: FusionNetwork,
+    problem: Problem,
+    batcher: Batcher,
+) -> LossOfBatch:
+    device = network.item_bias.device
+    weights = rec.task_weights
+    options = LossOptions(
+        dropout=rec.dropout,
+        modality_dropout=rec.modality_dropout,
+        id_dropout=rec.id_dropout,
+        history_dropout=rec.history_dropout,
+        l2=rec.l2,
+        alignment=rec.alignment,
+        modality_balance=rec.modality_balance,
+        propagation=rec.propagation,
+        task_weights=None if weights is None else tuple(float(w) for w in weights),
+    )
+    graph, users = problem.graph, problem.user_content
+    return LossOfBatch(
+        network,
+        to_tensors(problem.content, torch.float32, device),
+        batcher.log_q.to(device),
+        problem.tasks,
+        options,
+        None if users is None else to_tensors(users, torch.float32, device),
+        None
+        if graph is None
+        else Neighbours(
+            torch.from_numpy(graph.items).to(device),
+            torch.from_numpy(graph.weights).to(device),
+        ),
+    )
+
+
+def _half(precision: str, network: FusionNetwork) -> bool:
+    """Whether products are computed in bfloat16."""
+    on_gpu = network.item_bias.device.type == "cuda"
+    return precision == "bfloat16" or (precision == "auto" and on_gpu)
+
+
+def _checkpoint(
+    rec: MultimodalFusionRecommender, problem: Problem, examples: Examples
+) -> Checkpoint | None:
+    if rec.checkpoint_dir is None:
+        return None
+    params = rec.get_params(deep=False)
+    for name in ("catalog", "user_catalog", "checkpoint_dir", "verbose", "max_time"):
+        params.pop(name)
+    arrays = [examples.users, examples.items, examples.answers, examples.weights]
+    arrays += [*problem.content.values.values(), problem.content.mask]
+    return Checkpoint(rec.checkpoint_dir, fingerprint(params, arrays))
 
 
 @contextmanager
 def seeded(random_state: Any, device: torch.device) -> Iterator[None]:
     """Seed torch inside the block, and leave its generators as they were."""
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+    device = own_device(device)
     with torch.random.fork_rng(devices=_cuda_devices(device)):
-        torch.manual_seed(seed)
+        torch.manual_seed(agree(seed))
         yield
 
 

@@ -21,21 +21,30 @@ class History:
         Item positions.
     n_items : int
         Size of the catalogue.
+    values : ndarray of shape (n_pairs, ...) or None
+        What is known about each pair; what it means is up to the user of the class.
     """
 
     offsets: NDArray[np.int64]
     items: NDArray[np.int64]
     n_items: int
+    values: NDArray[np.float32] | None = None
 
     @classmethod
     def from_pairs(
-        cls, users: NDArray, items: NDArray, n_users: int, n_items: int
+        cls,
+        users: NDArray,
+        items: NDArray,
+        n_users: int,
+        n_items: int,
+        values: NDArray | None = None,
     ) -> History:
         """Group (user, item) pairs by user, keeping their order within a user."""
         order = np.argsort(users, kind="stable")
         counts = np.bincount(users, minlength=n_users)
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return cls(offsets, items[order].astype(np.int64), n_items)
+        values = None if values is None else values[order].astype(np.float32)
+        return cls(offsets, items[order].astype(np.int64), n_items, values)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -62,9 +71,15 @@ class History:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         starts = np.where(users >= 0, self.offsets[users], 0)
         within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-        return History(
-            offsets, self.items[np.repeat(starts, lengths) + within], self.n_items
-        )
+        entries = np.repeat(starts, lengths) + within
+        values = None if self.values is None else self.values[entries]
+        return History(offsets, self.items[entries], self.n_items, values)
+
+    def where(self, kept: NDArray[np.bool_]) -> History:
+        """Keep the pairs marked in `kept`, of shape (n_pairs,), of every user."""
+        before = np.concatenate([[0], np.cumsum(kept)])
+        values = None if self.values is None else self.values[kept]
+        return History(before[self.offsets], self.items[kept], self.n_items, values)
 
     def to_csr(self, dtype: type = np.float32) -> csr_array:
         """Matrix of shape (n_users, n_items) with a 1 for each pair."""

@@ -37,6 +37,15 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.users)
 
+    def where(self, kept: NDArray[np.bool_]) -> Interactions:
+        """Keep the rows marked in `kept`, of shape (n,)."""
+        return Interactions(
+            self.users[kept],
+            self.items[kept],
+            None if self.times is None else self.times[kept],
+            None if self.content is None else self.content.take(kept),
+        )
+
 
 def read_interactions(
     X: Any,
@@ -94,6 +103,50 @@ def read_strengths(y: Any, X: Any) -> NDArray[np.float64] | None:
         raise ValueError(f"y must have 1 column, got shape {y.shape}")
     check_consistent_length(X, y)
     return y
+
+
+def read_answers(y: Any, X: Any) -> NDArray[np.float64] | None:
+    """Validate y of one or more tasks: shape (n, n_tasks).
+
+    Of several tasks some may be NaN, which is no answer; a row without any is an error.
+    """
+    if y is None:
+        return None
+    table = check_array(
+        y,
+        ensure_2d=False,
+        dtype=np.float64,
+        ensure_all_finite="allow-nan",
+        input_name="y",
+    )
+    if table.ndim == 1 or table.shape[1] == 1:
+        strengths = read_strengths(y, X)
+        return None if strengths is None else strengths[:, None]
+    y = table
+    check_consistent_length(X, y)
+    empty = np.flatnonzero(np.isnan(y).all(axis=1))
+    if len(empty):
+        raise ValueError(f"y is NaN for every task in row {empty[0]}")
+    return y
+
+
+def read_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
+    """Validate sample weights: one number of at least 0 per row, not all 0."""
+    if sample_weight is None:
+        return None
+    weights = check_array(
+        sample_weight,
+        ensure_2d=False,
+        dtype=np.float64,
+        ensure_non_negative=True,
+        input_name="sample_weight",
+    )
+    if weights.ndim != 1:
+        raise ValueError(f"sample_weight must be 1-D, got shape {weights.shape}")
+    check_consistent_length(X, weights)
+    if not weights.any():
+        raise ValueError("sample_weight must hold at least one number that is not zero")
+    return weights
 
 
 def _check_times(times: Any) -> NDArray:

@@ -6,88 +6,110 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from skmmrec.fusion import Fusion
+from skmmrec.recommender._towers import UserTower
 
 ID_INIT_STD = 0.01
 
 
+class TaskHead(nn.Module):
+    """Scores of one more task: its own gates on the factors and its own biases."""
+
+    def __init__(self, n_items: int, dim: int) -> None:
+        super().__init__()
+        self.gate = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(n_items))
+
+
 class FusionNetwork(nn.Module):
-    """Items as embedding plus fused content, users as the mean of their items.
+    """Items as embedding plus fused content, users by a tower over their items.
 
     Parameters
     ----------
-    n_items : int
-        Size of the catalogue.
+    n_items, n_users : int
+        Sizes of the catalogue and, where users have embeddings, of the user base.
     fusion : Fusion or None
         Makes one vector from the content; None where there is no content.
-    dim : int
-        Width of the item and user vectors.
-    history_exponent : float
-        A user is the sum of n item vectors over n to this power: 1 is the mean.
+    tower : UserTower
+        Makes a user's vector from the item vectors of the history.
+    user_fusion : Fusion or None
+        Makes one vector from the content of a user; None where there is none.
+    n_tasks : int
+        Number of tasks; those after the first have heads of their own.
     """
 
     def __init__(
-        self, n_items: int, fusion: Fusion | None, dim: int, history_exponent: float
+        self,
+        n_items: int,
+        fusion: Fusion | None,
+        tower: UserTower,
+        *,
+        n_users: int = 0,
+        user_fusion: Fusion | None = None,
+        n_tasks: int = 1,
     ) -> None:
         super().__init__()
+        dim = len(tower.default)
         self.item_embedding = nn.Parameter(torch.randn(n_items, dim) * ID_INIT_STD)
         self.item_bias = nn.Parameter(torch.zeros(n_items))
-        self.default_user = nn.Parameter(torch.zeros(dim))
         self.fusion = fusion
-        self.history_exponent = history_exponent
+        self.tower = tower
+        self.user_embedding = nn.Parameter(torch.randn(n_users, dim) * ID_INIT_STD)
+        self.user_fusion = user_fusion
+        self.extra_heads = nn.ModuleList(
+            TaskHead(n_items, dim) for _ in range(n_tasks - 1)
+        )
+        self.log_variances = nn.Parameter(torch.zeros(n_tasks))
+        self.tilt = nn.Parameter(torch.zeros(()))
+
+    @property
+    def dim(self) -> int:
+        """Width of the item and user vectors."""
+        return len(self.tower.default)
+
+    @property
+    def heads(self) -> list[TaskHead]:
+        """Heads of the tasks after the first."""
+        return [head for head in self.extra_heads if isinstance(head, TaskHead)]
 
     @torch.no_grad()
-    def append_items(self, n_items: int, bias: float) -> None:
-        """Add items that have no embedding of their own."""
-        embedding, dim = self.item_embedding, len(self.default_user)
-        self.item_embedding = nn.Parameter(
-            torch.cat([embedding, embedding.new_zeros(n_items, dim)])
-        )
-        biases = self.item_bias.new_full((n_items,), bias)
-        self.item_bias = nn.Parameter(torch.cat([self.item_bias, biases]))
+    def append_items(self, n_items: int, biases: Sequence[float]) -> None:
+        """Add items that have no embedding of their own; one bias for each task."""
+        self.item_embedding = _extended(self.item_embedding, n_items, 0.0)
+        self.item_bias = _extended(self.item_bias, n_items, biases[0])
+        for head, bias in zip(self.heads, biases[1:], strict=True):
+            head.bias = _extended(head.bias, n_items, bias)
 
-    def content_vectors(self, blocks: Sequence[Tensor], mask: Tensor) -> Tensor:
-        """Fused content of n items, of shape (n, dim); zeros where there is none."""
-        if self.fusion is None:
-            return self.item_embedding.new_zeros(len(mask), len(self.default_user))
-        return self.fusion(blocks, mask)
+    @torch.no_grad()
+    def append_users(self, n_users: int) -> None:
+        """Add users who have no embedding of their own."""
+        if len(self.user_embedding):
+            self.user_embedding = _extended(self.user_embedding, n_users, 0.0)
 
-    def item_vectors(
-        self, rows: Tensor, kept: Tensor, blocks: Sequence[Tensor], mask: Tensor
-    ) -> Tensor:
-        """Vectors of the items at `rows`, whose content is given: (n, dim).
+    def embeddings(self, rows: Tensor) -> Tensor:
+        """Id embeddings of the items at `rows`: (n, dim)."""
+        embeddings = self.item_embedding[rows]
+        if self.fusion is None or self.fusion.id_mask is None:
+            return embeddings
+        return embeddings * self.fusion.id_mask
 
-        The embeddings of items where `kept`, of shape (n, 1), is False stay out.
+    def user_extras(
+        self, rows: Tensor, blocks: Sequence[Tensor] | None, mask: Tensor | None
+    ) -> Tensor | float:
+        """Add up what ids and content say of the users at `rows`; -1 is unknown.
+
+        `blocks` and `mask` hold these users' content, where there is any.
         """
-        return self.item_embedding[rows] * kept + self.content_vectors(blocks, mask)
+        extras: Tensor | float = 0.0
+        if len(self.user_embedding):
+            known = (rows >= 0).unsqueeze(1)
+            extras = torch.where(known, self.user_embedding[rows.clamp(min=0)], 0.0)
+        if self.user_fusion is not None and blocks is not None and mask is not None:
+            extras = extras + self.user_fusion(blocks, mask)
+        return extras
 
-    def user_vectors(self, sums: Tensor, counts: Tensor) -> Tensor:
-        """Users from the sums and the numbers of their items' vectors: (n, dim)."""
-        scale = counts.clamp(min=1).to(sums.dtype).pow(-self.history_exponent)
-        return torch.where(
-            (counts > 0).unsqueeze(1), sums * scale.unsqueeze(1), self.default_user
-        )
 
-
-def sum_histories(vectors: Tensor, items: Tensor, offsets: Tensor) -> Tensor:
-    """Sum the item vectors of each history.
-
-    Parameters
-    ----------
-    vectors : tensor of shape (n_items, dim)
-        Item vectors.
-    items : tensor of shape (n_pairs,), int64
-        Rows of `vectors`, history after history.
-    offsets : tensor of shape (n_users + 1,), int64
-        Where each history starts, and the end of the last.
-
-    Returns
-    -------
-    tensor of shape (n_users, dim)
-        Zero for an empty history.
-    """
-    return F.embedding_bag(
-        items, vectors, offsets, mode="sum", include_last_offset=True
-    )
+def _extended(parameter: nn.Parameter, n_rows: int, value: float) -> nn.Parameter:
+    rows = parameter.new_full((n_rows, *parameter.shape[1:]), value)
+    return nn.Parameter(torch.cat([parameter, rows]))

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +21,19 @@ from safetensors.numpy import load_file, save_file
 import skmmrec
 from skmmrec._ids import plain
 from skmmrec.catalog import Blocks, ItemCatalog
-from skmmrec.fusion import get_fusion
 from skmmrec.recommender._content import ContentSpace
+from skmmrec.recommender._fitting import make_network
+from skmmrec.recommender._graph import ItemGraph
 from skmmrec.recommender._history import History
+from skmmrec.recommender._tasks import Task
 
 if TYPE_CHECKING:
     from skmmrec.recommender._estimator import MultimodalFusionRecommender
 
-FORMAT = 1
+FORMAT = 2
 TENSORS = "model.safetensors"
 RECORD = "recommender.json"
+NOT_SAVED = ("catalog", "user_catalog", "pretrained", "checkpoint_dir")
 
 
 def fingerprint(rec: MultimodalFusionRecommender) -> str:
@@ -93,21 +97,51 @@ def _tensors(rec: MultimodalFusionRecommender) -> dict[str, NDArray]:
         history: History = getattr(rec, name)
         tensors[f"{name}.offsets"] = history.offsets
         tensors[f"{name}.items"] = history.items
-    for name, block in rec.content_.values.items():
-        tensors[f"content.{name}"] = block
-        tensors[f"mean.{name}"] = rec.content_space_.means[name]
-    for name, axes in rec.content_space_.axes.items():
-        tensors[f"axes.{name}"] = axes
-    tensors["mask"] = rec.content_.mask
+        if history.values is not None:
+            tensors[f"{name}.values"] = history.values
+    tensors |= _content_out("items", rec.content_, rec.content_space_)
+    if rec.user_content_ is not None and rec.user_space_ is not None:
+        tensors |= _content_out("users", rec.user_content_, rec.user_space_)
+    if rec.graph_ is not None:
+        tensors["graph.items"] = rec.graph_.items
+        tensors["graph.weights"] = rec.graph_.weights
     return {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+
+
+def _content_out(
+    prefix: str, content: Blocks, space: ContentSpace
+) -> dict[str, NDArray]:
+    tensors = {f"{prefix}.mask": content.mask}
+    for name, block in content.values.items():
+        tensors[f"{prefix}.content.{name}"] = block
+        tensors[f"{prefix}.mean.{name}"] = space.means[name]
+    for name, axes in space.axes.items():
+        tensors[f"{prefix}.axes.{name}"] = axes
+    return tensors
+
+
+def _content_in(
+    prefix: str, names: list[str], tensors: dict[str, NDArray]
+) -> tuple[Blocks, ContentSpace]:
+    values = {name: tensors[f"{prefix}.content.{name}"] for name in names}
+    means = {name: tensors[f"{prefix}.mean.{name}"] for name in names}
+    axes = {
+        name: tensors[f"{prefix}.axes.{name}"]
+        for name in names
+        if f"{prefix}.axes.{name}" in tensors
+    }
+    return Blocks(values, tensors[f"{prefix}.mask"]), ContentSpace(means, axes)
 
 
 def _record(rec: MultimodalFusionRecommender) -> dict[str, Any]:
     params = rec.get_params(deep=False)
-    params.pop("catalog")
+    for name in NOT_SAVED:
+        params.pop(name)
     params = {name: plain(value) for name, value in params.items()}
     params["fusion"] = _fusion_name(params["fusion"])
     params["modalities"] = _modalities_out(params["modalities"])
+    if params["task_weights"] is not None:
+        params["task_weights"] = [float(weight) for weight in params["task_weights"]]
     if not isinstance(params["random_state"], int | None):
         params["random_state"] = None
     return {
@@ -116,9 +150,14 @@ def _record(rec: MultimodalFusionRecommender) -> dict[str, Any]:
         "flat": rec.flat_,
         "params": params,
         "modality_names": rec.content_.modalities,
+        "user_modality_names": None
+        if rec.user_content_ is None
+        else rec.user_content_.modalities,
+        "tasks": [asdict(task) for task in rec.tasks_],
         "items": _index_out(rec.item_index_),
         "users": _index_out(rec.user_index_),
         "loss_curve": rec.loss_curve_,
+        "validation_curve": rec.validation_curve_,
         "n_features_in": rec.n_features_in_,
         "feature_names_in": list(getattr(rec, "feature_names_in_", [])) or None,
     }
@@ -185,20 +224,27 @@ def _restore(
     rec.flat_ = record["flat"]
     for name in ("history_", "seen_"):
         offsets, items = tensors[f"{name}.offsets"], tensors[f"{name}.items"]
-        setattr(rec, name, History(offsets, items, len(rec.item_index_)))
-    names = record["modality_names"]
-    rec.content_ = Blocks(
-        {name: tensors[f"content.{name}"] for name in names}, tensors["mask"]
-    )
-    axes = {n: tensors[f"axes.{n}"] for n in names if f"axes.{n}" in tensors}
-    rec.content_space_ = ContentSpace({n: tensors[f"mean.{n}"] for n in names}, axes)
+        values = tensors.get(f"{name}.values")
+        setattr(rec, name, History(offsets, items, len(rec.item_index_), values))
+    if len(rec.user_index_) != len(rec.history_.lengths):
+        raise ValueError("the number of users is not that of the histories")
+    rec.tasks_ = [Task(**task) for task in record["tasks"]]
+    names, user_names = record["modality_names"], record["user_modality_names"]
+    rec.content_, rec.content_space_ = _content_in("items", names, tensors)
+    rec.user_content_, rec.user_space_ = None, None
+    if user_names is not None:
+        rec.user_content_, rec.user_space_ = _content_in("users", user_names, tensors)
+    rec.graph_ = None
+    if "graph.items" in tensors:
+        rec.graph_ = ItemGraph(tensors["graph.items"], tensors["graph.weights"])
     rec.loss_curve_ = record["loss_curve"]
+    rec.validation_curve_ = record["validation_curve"]
     rec.n_iter_ = len(rec.loss_curve_)
     rec.n_features_in_ = record["n_features_in"]
     if record["feature_names_in"]:
         rec.feature_names_in_ = np.asarray(record["feature_names_in"], dtype=object)
     with torch.random.fork_rng(devices=[]):
-        rec.network_ = rec._make_network(get_fusion(rec.fusion))
+        rec.network_ = make_network(rec, rec._problem())
     prefix = "network."
     rec.network_.load_state_dict(
         {

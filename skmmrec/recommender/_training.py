@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from skmmrec.recommender._history import History
-from skmmrec.recommender._losses import sampled_softmax
-from skmmrec.recommender._network import FusionNetwork, sum_histories
+from skmmrec.recommender._checkpoint import Checkpoint
+from skmmrec.recommender._distributed import (
+    agree,
+    mean_over_processes,
+    own_share,
+    parallel,
+    world,
+)
+from skmmrec.recommender._examples import Batcher
+from skmmrec.recommender._step import LossOfBatch
+from skmmrec.recommender._validation import Monitor
 
 SERIAL_STEP = 2**18
 
@@ -26,91 +37,130 @@ class TrainingOptions:
     epochs: int
     batch_size: int
     learning_rate: float
-    n_negatives: int
-    dropout: float
-    modality_dropout: float
-    id_dropout: float
-    l2: float
+    clip_norm: float | None = None
+    max_time: float | None = None
+    half: bool = False
+    patience: int | None = None
     warmup: float = 0.05
 
 
-@dataclass(frozen=True)
-class Content:
-    """Content of the whole catalogue on the training device."""
+class Epoch(NamedTuple):
+    """What an epoch came to."""
 
-    blocks: Sequence[Tensor]
-    mask: Tensor
-
-    def take(self, rows: Tensor) -> Content:
-        """Content of the items at `rows`."""
-        return Content([block[rows] for block in self.blocks], self.mask[rows])
-
-    def drop(self, rate: float) -> Content:
-        """Hide each item's modalities at random."""
-        kept = torch.rand(self.mask.shape, device=self.mask.device) >= rate
-        return Content(self.blocks, self.mask & kept)
+    loss: float
+    score: float | None
 
 
 class Trainer:
-    """Fits a `FusionNetwork` to histories by leave-one-out softmax.
+    """Fits a network to examples.
 
-    Each (user, item) pair is predicted from the user's other items; the negatives are
-    drawn by popularity and shared by the batch.
+    Parameters
+    ----------
+    loss : LossOfBatch
+        Holds the network, on its device.
+    batcher : Batcher
+        Makes the batches.
+    options : TrainingOptions
+        Hyper-parameters.
+    monitor : Monitor or None
+        Judges each epoch; the best network is kept.
+    checkpoint : Checkpoint or None
+        Where the state is kept after each epoch, and found again.
     """
 
     def __init__(
         self,
-        network: FusionNetwork,
-        content: Content,
-        history: History,
+        loss: LossOfBatch,
+        batcher: Batcher,
         options: TrainingOptions,
+        monitor: Monitor | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
-        self.network = network
-        self.content = content
-        self.history = history
+        self.loss = loss
+        self.batcher = batcher
         self.options = options
-        self.device = network.item_bias.device
-        self.users = history.users
-        popularity = torch.as_tensor(history.popularity, dtype=torch.float64)
-        self.cumulative = popularity.cumsum(0)
-        self.log_q = torch.log(popularity / popularity.sum()).float().to(self.device)
+        self.monitor = monitor
+        self.checkpoint = checkpoint
+        self.device = loss.network.item_bias.device
+        self.order = torch.Generator()
+        self.history: list[Epoch] = []
+        self.best: dict[str, Tensor] | None = None
+        self.deadline = time.monotonic() + (options.max_time or math.inf)
 
     @property
     def n_steps(self) -> int:
         """Steps of the whole training."""
         return self.options.epochs * math.ceil(
-            len(self.users) / self.options.batch_size
+            len(self.batcher.examples) / self.options.batch_size
         )
 
-    def run(self) -> Iterator[float]:
-        """Train; yields the mean loss of each epoch. Without pairs there is none."""
-        if len(self.users) == 0:
+    def run(self) -> Iterator[Epoch]:
+        """Train; yields what each epoch came to. Without examples there is none."""
+        if len(self.batcher.examples) == 0:
             return
         optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=self.options.learning_rate
+            self.loss.network.parameters(), lr=self.options.learning_rate
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
-        self.network.train()
+        self._seed()
+        self._resume(optimizer, schedule)
+        yield from self.history
+        module = parallel(self.loss)
+        self.loss.train()
         with _threads(self._step_size):
-            yield from self._epochs(optimizer, schedule)
-        self.network.eval()
+            while not self._is_over():
+                self.history.append(self._epoch(module, optimizer, schedule))
+                self._save(optimizer, schedule)
+                yield self.history[-1]
+        self.loss.eval()
+        if self.best is not None:
+            self.loss.network.load_state_dict(self.best)
+        if self.checkpoint is not None and world()[0] == 0:
+            self.checkpoint.remove()
 
-    @property
-    def _step_size(self) -> int:
-        """How many numbers a step's user vectors hold."""
-        return self.options.batch_size * len(self.network.default_user)
+    def _epoch(self, module: nn.Module, optimizer: Any, schedule: Any) -> Epoch:
+        losses = []
+        for rows in self._batches():
+            batch = self.batcher.batch(own_share(rows)).to(self.device)
+            with torch.autocast(
+                self.device.type, torch.bfloat16, enabled=self.options.half
+            ):
+                loss = module(batch)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if self.options.clip_norm is not None:
+                nn.utils.clip_grad_norm_(
+                    self.loss.network.parameters(), self.options.clip_norm
+                )
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.detach())
+            if agree(time.monotonic() > self.deadline):
+                break
+        mean = mean_over_processes(float(torch.stack(losses).mean()))
+        return Epoch(mean, self._judge())
 
-    def _epochs(self, optimizer: Any, schedule: Any) -> Iterator[float]:
-        for _ in range(self.options.epochs):
-            losses = []
-            for batch in self._batches():
-                loss = self._loss(batch)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                losses.append(loss.detach())
-            yield float(torch.stack(losses).mean())
+    def _judge(self) -> float | None:
+        """Score of the network, which is kept if it is the best so far."""
+        if self.monitor is None:
+            return None
+        self.loss.eval()
+        score = agree(self.monitor.score(self.loss.network))
+        self.loss.train()
+        if all(score > epoch.score for epoch in self.history):
+            self.best = deepcopy(self.loss.network.state_dict())
+        return score
+
+    def _is_over(self) -> bool:
+        done = len(self.history)
+        if done >= self.options.epochs:
+            return True
+        if done and agree(time.monotonic() > self.deadline):
+            return True
+        if self.options.patience is None or done == 0:
+            return False
+        scores = [epoch.score for epoch in self.history]
+        return done - int(np.argmax(np.asarray(scores))) > self.options.patience
 
     def _rate(self, step: int) -> float:
         """Short linear warm-up, then half a cosine down to zero."""
@@ -120,52 +170,56 @@ class Trainer:
         done = (step - warmup) / max(1, self.n_steps - warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
-    def _batches(self) -> Iterator[np.ndarray]:
-        order = torch.randperm(len(self.users)).numpy()
+    def _batches(self) -> Iterator[NDArray]:
+        order = torch.randperm(len(self.batcher.examples), generator=self.order).numpy()
         for start in range(0, len(order), self.options.batch_size):
             yield order[start : start + self.options.batch_size]
 
-    def _draw_negatives(self) -> Tensor:
-        draws = torch.rand(self.options.n_negatives, dtype=torch.float64)
-        return torch.searchsorted(
-            self.cumulative, draws * self.cumulative[-1], right=True
+    @property
+    def _step_size(self) -> int:
+        """How many numbers a step's user vectors hold."""
+        return self.options.batch_size * self.loss.network.dim
+
+    def _seed(self) -> None:
+        """Give all processes one order of examples, and each its own dropout."""
+        seed = int(torch.randint(2**31, ()))
+        self.order.manual_seed(seed)
+        if world()[1] > 1:
+            torch.manual_seed(seed + world()[0])
+
+    # -- going on after a kill -------------------------------------------------------
+
+    def _save(self, optimizer: Any, schedule: Any) -> None:
+        if self.checkpoint is None or world()[0]:
+            return
+        generators = {"cpu": torch.get_rng_state(), "order": self.order.get_state()}
+        if self.device.type == "cuda":
+            generators["cuda"] = torch.cuda.get_rng_state(self.device)
+        self.checkpoint.save(
+            {
+                "network": self.loss.network.state_dict(),
+                "best": self.best,
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "generators": generators,
+                "history": [tuple(epoch) for epoch in self.history],
+            }
         )
 
-    def _loss(self, batch: np.ndarray) -> Tensor:
-        users, user_rows = np.unique(self.users[batch], return_inverse=True)
-        past = self.history.take(users)
-        targets = torch.as_tensor(self.history.items[batch])
-        negatives = self._draw_negatives()
-        needed, (items, targets, negatives) = _compact(
-            [torch.as_tensor(past.items), targets, negatives], self.history.n_items
-        )
-        needed, items, targets, negatives = (
-            x.to(self.device) for x in (needed, items, targets, negatives)
-        )
-        vectors = self._item_vectors(needed)
-        sums = sum_histories(
-            vectors, items, torch.as_tensor(past.offsets).to(self.device)
-        )
-        rows = torch.as_tensor(user_rows).to(self.device)
-        counts = torch.as_tensor(past.lengths).to(self.device)[rows] - 1
-        positives = vectors[targets]
-        user = self.network.user_vectors(sums[rows] - positives, counts)
-        user = torch.dropout(user, self.options.dropout, train=True)
-        bias, log_q = self.network.item_bias[needed], self.log_q[needed]
-        losses = sampled_softmax(
-            (user * positives).sum(1) + bias[targets],
-            user @ vectors[negatives].T + bias[negatives],
-            log_q[targets],
-            log_q[negatives],
-            negatives == targets.unsqueeze(1),
-        )
-        penalty = positives.square().sum(1) + vectors[negatives].square().sum(1).mean()
-        return (losses + self.options.l2 * penalty).mean()
-
-    def _item_vectors(self, rows: Tensor) -> Tensor:
-        content = self.content.take(rows).drop(self.options.modality_dropout)
-        kept = torch.rand(len(rows), 1, device=self.device) >= self.options.id_dropout
-        return self.network.item_vectors(rows, kept, content.blocks, content.mask)
+    def _resume(self, optimizer: Any, schedule: Any) -> None:
+        state = None if self.checkpoint is None else self.checkpoint.load()
+        if state is None:
+            return
+        self.loss.network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        self.best = state["best"]
+        self.history = [Epoch(*epoch) for epoch in state["history"]]
+        generators = state["generators"]
+        self.order.set_state(generators["order"])
+        torch.set_rng_state(generators["cpu"])
+        if "cuda" in generators:
+            torch.cuda.set_rng_state(generators["cuda"], self.device)
 
 
 @contextmanager
@@ -177,12 +231,3 @@ def _threads(step_size: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _compact(groups: list[Tensor], n_items: int) -> tuple[Tensor, list[Tensor]]:
-    """Positions that occur in any group, and the groups renumbered by them."""
-    used = torch.zeros(n_items, dtype=torch.bool)
-    for group in groups:
-        used[group] = True
-    number = used.cumsum(0) - 1
-    return used.nonzero().squeeze(1), [number[group] for group in groups]

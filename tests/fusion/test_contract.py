@@ -3,9 +3,15 @@
 import pytest
 import torch
 
-from skmmrec.fusion import Fusion, get_fusion, get_fusion_names, register_fusion
+from skmmrec.fusion import (
+    Fusion,
+    LateMeanFusion,
+    get_fusion,
+    get_fusion_names,
+    register_fusion,
+)
 
-WIDTHS, DIM, N = (5, 3, 4), 6, 7
+WIDTHS, DIM, N = (5, 3, 4), 12, 7
 
 
 @pytest.fixture(params=get_fusion_names())
@@ -83,7 +89,12 @@ def test_weights_average_one_over_the_present(fusion, blocks, mask):
 def test_the_weights_explain_the_vector(fusion, blocks, mask):
     """Of a kind that only weighs; the others add something to the sum."""
     tokens = fusion.project(blocks, mask)
-    expected = (tokens * fusion.weights(blocks, mask).unsqueeze(-1)).sum(dim=1)
+    weighed = tokens * fusion.weights(blocks, mask).unsqueeze(-1)
+    if isinstance(fusion, LateMeanFusion):
+        norms = fusion(blocks, mask).square().sum(dim=1) / fusion.log_scale.exp()
+        torch.testing.assert_close(norms, (weighed * tokens).sum(dim=(1, 2)))
+        return
+    expected = weighed.sum(dim=1)
     explained = torch.allclose(fusion(blocks, mask), expected)
     assert explained == (type(fusion).combine is Fusion.combine)
 
@@ -115,7 +126,10 @@ def test_permuted_rows_give_permuted_vectors(fusion, blocks, mask):
 def test_gradients_are_finite(fusion, blocks, mask, garbage):
     if garbage is not None:
         blocks = [b.masked_fill(~mask[:, [m]], garbage) for m, b in enumerate(blocks)]
-    fusion(blocks, mask).square().sum().backward()
+    tokens = fusion.project(blocks, mask)
+    alone = fusion.alone(tokens).sum(dim=2).square().sum()
+    fused = fusion.combine(tokens, mask).square()
+    (alone + (fused * torch.arange(DIM)).sum()).backward()
     for name, parameter in fusion.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -123,11 +137,15 @@ def test_gradients_are_finite(fusion, blocks, mask, garbage):
 
 
 def test_one_modality(fusion, blocks):
+    """It is projected; at decision level also scaled, in a segment of its own."""
     module = type(fusion)(WIDTHS[:1], DIM).double()
     present = torch.ones(N, 1, dtype=torch.bool)
-    torch.testing.assert_close(
-        module(blocks[:1], present), blocks[0] @ module.projections[0].weight.T
-    )
+    expected = blocks[0] @ module.projections[0].weight.T
+    if isinstance(fusion, LateMeanFusion):
+        scale = module.log_scale.exp().sqrt()
+        expected = torch.nn.functional.normalize(expected, dim=1) * scale
+        expected = torch.nn.functional.pad(expected, (0, DIM // 2))
+    torch.testing.assert_close(module(blocks[:1], present), expected)
 
 
 def test_the_wrong_number_of_blocks_is_refused(fusion, blocks, mask):

@@ -16,7 +16,7 @@ MODALITIES = ["text", "image", "audio"]
 @pytest.fixture(params=get_fusion_names())
 def recommender(request, flat):
     return MultimodalFusionRecommender(
-        fusion=request.param, n_factors=6, max_epochs=4, random_state=0
+        fusion=request.param, n_factors=12, max_epochs=4, random_state=0
     ).fit(flat)
 
 

@@ -141,9 +141,11 @@ def test_bad_strengths(make, catalog, X, fitted, strengths, message):
             call(X, strengths)
 
 
-def test_two_columns_of_strengths(make, catalog, X):
-    with pytest.raises(ValueError, match="y must have 1 column"):
-        make(catalog).fit(X, np.ones((len(X), 2)))
+def test_a_row_without_any_answer(make, catalog, X):
+    y = np.ones((len(X), 2))
+    y[3] = np.nan
+    with pytest.raises(ValueError, match="NaN for every task in row 3"):
+        make(catalog).fit(X, y)
 
 
 def test_sparse_input(make):

@@ -1,0 +1,211 @@
+"""What the network learns from: pairs, in batches of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skmmrec.recommender._history import History
+from skmmrec.recommender._tasks import Task
+from skmmrec.recommender._towers import Past, Targets
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pairs of users and items to learn from.
+
+    Attributes
+    ----------
+    users, items : ndarray of shape (n,), int64
+        Positions.
+    answers : ndarray of shape (n, n_tasks), float32
+        What each task is to predict; NaN where it has no answer.
+    weights : ndarray of shape (n,), float32
+        Sample weights.
+    before : ndarray of shape (n,), int64
+        How many items of the user's history came before.
+    held : ndarray of shape (n,), bool
+        Whether the pair is in the user's history.
+    """
+
+    users: NDArray[np.int64]
+    items: NDArray[np.int64]
+    answers: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    before: NDArray[np.int64]
+    held: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def take(self, rows: NDArray) -> Examples:
+        """Select examples by position or mask."""
+        return Examples(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+def make_examples(seen: History, history: History, tasks: Sequence[Task]) -> Examples:
+    """Pairs that at least one task learns from.
+
+    Parameters
+    ----------
+    seen : History
+        Every pair met, with weight and answers as values, or None for plain likes.
+    history : History
+        Those of them that make up the users' histories, in the same order.
+    tasks : sequence of Task
+        What is to be predicted.
+    """
+    users = seen.users
+    held = history.to_csr(bool)[users, seen.items]
+    held = np.asarray(held, dtype=bool).reshape(-1)
+    passed = np.cumsum(held) - held
+    before = passed - history.offsets[users]
+    if seen.values is None:
+        values = np.ones((len(users), 1 + len(tasks)), np.float32)
+    else:
+        values = seen.values
+    weights, answers = values[:, 0], values[:, 1:]
+    if answers.shape[1] == 0:
+        answers = np.ones((len(users), len(tasks)), np.float32)
+    examples = Examples(users, seen.items, answers, weights, before, held)
+    useful = np.zeros(len(users), bool)
+    for number, task in enumerate(tasks):
+        useful |= task.learns_from(answers[:, number])
+    return examples.take(useful)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's pairs, with items numbered by their place in `needed`.
+
+    Attributes
+    ----------
+    needed : tensor of shape (n_needed,), int64
+        Items that occur, as positions in the catalogue.
+    past : Past
+        Whole histories of the users that occur.
+    users : tensor of shape (n_users,), int64
+        These users, as positions.
+    targets : Targets
+        The pairs.
+    negatives : tensor of shape (k,), int64
+        Items that the positives are ranked against.
+    answers, weights : tensors of shape (p, n_tasks) and (p,)
+        As in `Examples`.
+    """
+
+    needed: Tensor
+    past: Past
+    users: Tensor
+    targets: Targets
+    negatives: Tensor
+    answers: Tensor
+    weights: Tensor
+
+    def to(self, device: Any) -> Batch:
+        """Move every tensor to a device."""
+        return Batch(*(_to(getattr(self, f.name), device) for f in fields(self)))
+
+
+class Batcher:
+    """Makes batches of examples.
+
+    Parameters
+    ----------
+    history : History
+        The users' histories; values, if any, are the signals of their items.
+    examples : Examples
+        What to learn from.
+    n_negatives : int
+        Items drawn for each batch; all that anyone liked where they are no more.
+    by_popularity : bool
+        Draw them by popularity instead of uniformly.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        examples: Examples,
+        n_negatives: int,
+        by_popularity: bool,
+    ) -> None:
+        self.history = history
+        self.examples = examples
+        self.n_negatives = n_negatives
+        popularity = torch.as_tensor(history.popularity, dtype=torch.float64)
+        liked = popularity > 0
+        self.everything = None
+        if int(liked.sum()) <= n_negatives:
+            self.everything = liked.nonzero().squeeze(1)
+        mass = popularity if by_popularity else liked.double()
+        self.cumulative = mass.cumsum(0)
+        draws = mass / mass.sum() if self.everything is None else liked.double()
+        self.log_q = torch.log(draws).float()
+
+    def batch(self, rows: NDArray) -> Batch:
+        """Batch of the examples at `rows`."""
+        chosen = self.examples.take(rows)
+        users, user_rows = np.unique(chosen.users, return_inverse=True)
+        past = self.history.take(users)
+        needed, (items, targets, negatives) = _compact(
+            [
+                torch.as_tensor(past.items),
+                torch.as_tensor(chosen.items),
+                self._draw_negatives(),
+            ],
+            self.history.n_items,
+        )
+        signals = None if past.values is None else torch.as_tensor(past.values)
+        return Batch(
+            needed,
+            Past(items, torch.as_tensor(past.offsets), signals),
+            torch.as_tensor(users),
+            Targets(
+                torch.as_tensor(user_rows),
+                targets,
+                torch.as_tensor(chosen.before),
+                torch.as_tensor(chosen.held),
+                self._signals_of(chosen),
+            ),
+            negatives,
+            torch.as_tensor(chosen.answers),
+            torch.as_tensor(chosen.weights),
+        )
+
+    def _signals_of(self, chosen: Examples) -> Tensor | None:
+        """Signal that each pair has in the history; 0 where it is not there."""
+        if self.history.values is None:
+            return None
+        entries = self.history.offsets[chosen.users] + chosen.before
+        last = max(0, len(self.history.items) - 1)
+        signals = self.history.values[np.minimum(entries, last)]
+        return torch.as_tensor(np.where(chosen.held, signals, 0).astype(np.float32))
+
+    def _draw_negatives(self) -> Tensor:
+        if self.everything is not None:
+            return self.everything
+        draws = torch.rand(self.n_negatives, dtype=torch.float64)
+        return torch.searchsorted(
+            self.cumulative, draws * self.cumulative[-1], right=True
+        )
+
+
+def _compact(groups: list[Tensor], n_items: int) -> tuple[Tensor, list[Tensor]]:
+    """Positions that occur in any group, and the groups renumbered by them."""
+    used = torch.zeros(n_items, dtype=torch.bool)
+    for group in groups:
+        used[group] = True
+    number = used.cumsum(0) - 1
+    return used.nonzero().squeeze(1), [number[group] for group in groups]
+
+
+def _to(value: Any, device: Any) -> Any:
+    if isinstance(value, Past | Targets):
+        return type(value)(*(_to(part, device) for part in value))
+    return None if value is None else value.to(device)

@@ -1,0 +1,120 @@
+"""The graph of items: who is liked together, and who looks, reads or sounds alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, diags_array
+
+from skmmrec.catalog import Blocks
+from skmmrec.recommender._history import History
+from skmmrec.recommender._retrieval import chunks, top_k
+
+
+@dataclass(frozen=True)
+class ItemGraph:
+    """Neighbours of n items.
+
+    Attributes
+    ----------
+    items : ndarray of shape (n, k), int64
+        Positions of the neighbours.
+    weights : ndarray of shape (n, k), float32
+        Adding up to 1 for an item with neighbours; 0 fills up.
+    """
+
+    items: NDArray[np.int64]
+    weights: NDArray[np.float32]
+
+    def append(self, other: ItemGraph) -> ItemGraph:
+        """Put further items, with as many neighbours each, after these."""
+        return ItemGraph(
+            np.concatenate([self.items, other.items]),
+            np.concatenate([self.weights, other.weights]),
+        )
+
+
+def item_graph(history: History, content: Blocks, n_neighbors: int) -> ItemGraph:
+    """Nearest neighbours by interactions and by each modality, all counting the same.
+
+    Parameters
+    ----------
+    history : History
+        Who liked what: items are near by the cosine of their users.
+    content : Blocks
+        Items are near in a modality by the cosine of their vectors.
+    n_neighbors : int
+        Neighbours from each source.
+
+    References
+    ----------
+    X. Zhou and Z. Shen, "A tale of two graphs: freezing and denoising graph structures
+    for multimodal recommendation", ACM Multimedia 2023.
+    """
+    near = _near_in_content(content, content, n_neighbors, np.arange(len(content)))
+    return _join([_near_in_interactions(history, n_neighbors), *near])
+
+
+def graph_of_new(content: Blocks, catalogue: Blocks, n_neighbors: int) -> ItemGraph:
+    """Neighbours, in the catalogue, of items without interactions."""
+    nobody = np.full(len(content), -1)
+    near = _near_in_content(content, catalogue, n_neighbors, nobody)
+    none = np.zeros((len(content), n_neighbors))
+    return _join([(none.astype(np.int64), none), *near])
+
+
+def _near_in_interactions(history: History, k: int) -> tuple[NDArray, NDArray]:
+    met = history.to_csr()
+    norms = np.sqrt(np.maximum(history.popularity, 1)).astype(np.float32)
+    met = csr_array(met @ diags_array(1 / norms))
+    users_of = csr_array(met.T)
+    items, weights = [], []
+    for part in chunks(history.n_items, history.n_items):
+        cosines = (users_of[part] @ met).toarray()
+        cosines[np.arange(len(cosines)), np.arange(part.start, part.stop)] = 0.0
+        best = top_k(cosines, k)
+        items.append(best)
+        weights.append(np.take_along_axis(cosines, best, axis=1))
+    return np.concatenate(items), np.concatenate(weights)
+
+
+def _near_in_content(
+    content: Blocks, catalogue: Blocks, k: int, itself: NDArray
+) -> Iterator[tuple[NDArray, NDArray]]:
+    """Neighbours in each modality; `itself` is each row's place in the catalogue."""
+    for number, (name, block) in enumerate(content.values.items()):
+        there = catalogue.mask[:, number]
+        candidates = _unit(catalogue.values[name])
+        items, weights = [], []
+        for part in chunks(len(block), len(candidates)):
+            cosines = _unit(block[part]) @ candidates.T
+            cosines[:, ~there] = 0.0
+            cosines[~content.mask[part, number]] = 0.0
+            own = itself[part]
+            cosines[np.flatnonzero(own >= 0), own[own >= 0]] = 0.0
+            best = top_k(cosines, k)
+            items.append(best)
+            weights.append(np.take_along_axis(cosines, best, axis=1))
+        yield np.concatenate(items), np.concatenate(weights)
+
+
+def _join(sources: list[tuple[NDArray, NDArray]]) -> ItemGraph:
+    """Bring each source's weights to the sum 1, then the sources'."""
+    shares = []
+    for _, weights in sources:
+        positive = np.maximum(weights, 0.0)
+        totals = positive.sum(axis=1, keepdims=True)
+        shares.append(positive / np.where(totals > 0, totals, 1.0))
+    joined = np.concatenate(shares, axis=1)
+    totals = joined.sum(axis=1, keepdims=True)
+    joined /= np.where(totals > 0, totals, 1.0)
+    items = np.concatenate([items for items, _ in sources], axis=1)
+    return ItemGraph(items.astype(np.int64), joined.astype(np.float32))
+
+
+def _unit(vectors: NDArray) -> NDArray:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(norms, np.finfo(np.float32).tiny)

@@ -1,0 +1,152 @@
+"""Vectors of a network at rest, computed so that none depends on its batch."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from skmmrec.catalog import Blocks
+from skmmrec.recommender._graph import ItemGraph
+from skmmrec.recommender._history import History
+from skmmrec.recommender._network import FusionNetwork
+from skmmrec.recommender._step import Content, blend
+from skmmrec.recommender._towers import Past
+
+ROWS_PER_CHUNK = 8192
+EVENTS_PER_CHUNK = 200_000
+
+
+def to_tensors(blocks: Blocks, dtype: torch.dtype, device: Any) -> Content:
+    """Content as tensors on a device."""
+    values = [torch.from_numpy(v).to(device, dtype) for v in blocks.values.values()]
+    return Content(values, torch.from_numpy(blocks.mask).to(device))
+
+
+class VectorMaker:
+    """Item and user vectors of a network, in float64 on the CPU.
+
+    Parameters
+    ----------
+    network : FusionNetwork
+        Trained; it is not changed.
+    """
+
+    def __init__(self, network: FusionNetwork) -> None:
+        self.network = network
+        self.fusion = _at_rest(network.fusion)
+        self.tower = _at_rest(network.tower)
+        self.user_fusion = _at_rest(network.user_fusion)
+
+    @torch.no_grad()
+    def items(self, rows: NDArray, content: Blocks) -> NDArray[np.float64]:
+        """Items with this content; row -1 is an item without an embedding."""
+        known = torch.as_tensor(rows >= 0).unsqueeze(1)
+        positions = torch.as_tensor(np.maximum(rows, 0))
+        if len(self.network.item_embedding):
+            embeddings = self.network.embeddings(positions).cpu().double() * known.cpu()
+        else:
+            embeddings = torch.zeros(len(rows), self.network.dim).double()
+        return embeddings.numpy() + _fuse(self.fusion, content, self.network.dim)
+
+    @torch.no_grad()
+    def users(
+        self,
+        items: NDArray,
+        history: History,
+        rows: NDArray,
+        content: Blocks | None = None,
+    ) -> NDArray[np.float32]:
+        """Users with these histories over the item vectors, shape (n_users, dim).
+
+        Parameters
+        ----------
+        items : ndarray of shape (n_items, dim)
+            Item vectors.
+        history : History
+            The users' liked items.
+        rows : ndarray of shape (n_users,)
+            The users' positions, -1 for one without an embedding.
+        content : Blocks or None
+            The users' content.
+        """
+        vectors = torch.from_numpy(items.astype(np.float64))
+        parts = [
+            self.tower(vectors, to_past(history.take(part)))
+            for part in _user_chunks(history)
+        ]
+        users = torch.cat(parts) if parts else vectors[:0]
+        return (users + self._extras(rows, content)).float().numpy()
+
+    def _extras(self, rows: NDArray, content: Blocks | None) -> Tensor | float:
+        extras = self.network.user_extras(torch.as_tensor(rows), None, None)
+        extras = extras.double().cpu() if isinstance(extras, Tensor) else extras
+        if self.user_fusion is None or content is None:
+            return extras
+        fused = _fuse(self.user_fusion, content, self.network.dim)
+        return extras + torch.from_numpy(fused)
+
+
+def spread_vectors(
+    own: NDArray[np.float64],
+    items: NDArray[np.float64],
+    graph: ItemGraph | None,
+    share: float,
+) -> NDArray[np.float64]:
+    """Mix vectors with those of their neighbours among all items.
+
+    Parameters
+    ----------
+    own : ndarray of shape (n, dim)
+        Vectors before propagation.
+    items : ndarray of shape (n_items, dim)
+        The same of all items.
+    graph : ItemGraph or None
+        Neighbours of the n items; None: nothing is mixed.
+    share : float
+        How much of the result comes from the neighbours.
+    """
+    if graph is None:
+        return own
+    weights = graph.weights.astype(np.float64)
+    spread = np.einsum("nk,nkd->nd", weights, items[graph.items])
+    return blend(
+        torch.from_numpy(own),
+        torch.from_numpy(spread),
+        torch.from_numpy(weights),
+        share,
+    ).numpy()
+
+
+def to_past(history: History) -> Past:
+    """Histories as tensors."""
+    values = None if history.values is None else torch.as_tensor(history.values)
+    return Past(
+        torch.as_tensor(history.items), torch.as_tensor(history.offsets), values
+    )
+
+
+def _at_rest(module: Any) -> Any:
+    return module if module is None else deepcopy(module).cpu().double().eval()
+
+
+def _fuse(fusion: nn.Module | None, content: Blocks, dim: int) -> NDArray[np.float64]:
+    if fusion is None or len(content) == 0:
+        return np.zeros((len(content), dim))
+    parts = [
+        to_tensors(
+            content.take(slice(start, start + ROWS_PER_CHUNK)), torch.float64, "cpu"
+        )
+        for start in range(0, len(content), ROWS_PER_CHUNK)
+    ]
+    return np.concatenate([fusion(part.blocks, part.mask).numpy() for part in parts])
+
+
+def _user_chunks(history: History) -> list[NDArray]:
+    """Divide the users into groups whose histories together are not too long."""
+    cost = np.cumsum(history.lengths + 1) // EVENTS_PER_CHUNK
+    return np.split(np.arange(len(cost)), np.flatnonzero(np.diff(cost)) + 1)

@@ -1,0 +1,275 @@
+"""How the estimator's parameters and X, y become a fitted model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sklearn.utils._param_validation import InvalidParameterError
+
+from skmmrec._ids import ITEM, USER, check_same_kind, sorted_index
+from skmmrec.catalog import Blocks, ItemCatalog
+from skmmrec.encoders._devices import resolve_device
+from skmmrec.fusion import get_fusion
+from skmmrec.metrics._names import parse_metric
+from skmmrec.recommender._content import ContentSpace
+from skmmrec.recommender._distributed import own_device
+from skmmrec.recommender._fitting import (
+    Problem,
+    make_network,
+    seeded,
+    train,
+    train_further,
+)
+from skmmrec.recommender._graph import item_graph
+from skmmrec.recommender._interactions import (
+    Interactions,
+    read_answers,
+    read_interactions,
+    read_weights,
+)
+from skmmrec.recommender._tasks import check_objective, make_tasks
+from skmmrec.recommender._training import Epoch
+from skmmrec.recommender._transfer import (
+    adopt,
+    adopt_ids,
+    check_modalities,
+    resolve_pretrained,
+)
+from skmmrec.recommender._vectors import VectorRanker
+
+
+class Learner(VectorRanker):
+    """The private side of `MultimodalFusionRecommender.fit` and `partial_fit`."""
+
+    loss_curve_: list[float]
+    validation_curve_: list[float]
+
+    # -- reading ---------------------------------------------------------------------
+
+    def _check_parameters(self) -> None:
+        """Refuse, before anything else, what the declared constraints cannot tell."""
+        get_fusion(self.fusion)
+        check_objective(self.objective)
+        if self.validation_metric not in ("auto", "loss"):
+            parse_metric(self.validation_metric)
+        for name in ("catalog", "user_catalog"):
+            if not isinstance(getattr(self, name), ItemCatalog | None):
+                kind = name.removesuffix("catalog").strip("_") or "item"
+                raise InvalidParameterError(
+                    f"The {name!r} parameter of {type(self).__name__} must be an "
+                    f"ItemCatalog or None, got {type(getattr(self, name)).__name__}; "
+                    f"a table of {kind}s becomes a catalogue by "
+                    f"ItemCatalog({kind}s, encoder)."
+                )
+
+    def _read(self, X: Any, *, reset: bool = False) -> Interactions:
+        if reset or self.flat_:
+            self._check_columns(X, reset)
+        return read_interactions(
+            X,
+            content="read" if self.flat_ else "refuse",
+            modalities=self.modalities,
+        )
+
+    def _read_all(
+        self, X: Any, y: Any, sample_weight: Any, *, reset: bool = False
+    ) -> tuple[Interactions, NDArray | None, NDArray | None]:
+        """Interactions, answers and weights; rows of weight 0 do not exist."""
+        data = self._read(X, reset=reset)
+        answers, weights = read_answers(y, data), read_weights(sample_weight, data)
+        if weights is None or weights.all():
+            return data, answers, weights
+        kept = weights > 0
+        answers = None if answers is None else answers[kept]
+        return data.where(kept), answers, weights[kept]
+
+    def _collect_items(self, data: Interactions) -> tuple[pd.Index, Blocks]:
+        """Index of all items, sorted, and their content in that order."""
+        if self.catalog is None:
+            assert data.content is not None
+            items = sorted_index(data.items)
+            first = pd.Index(data.items).drop_duplicates()
+            rows = np.flatnonzero(~pd.Index(data.items).duplicated())
+            return items, data.content.take(rows[first.get_indexer(items)])
+        self._check_known(data.items, self.catalog.ids)
+        items = sorted_index(self.catalog.ids.to_numpy())
+        order = self.catalog.ids.get_indexer(items)
+        return items, self.catalog.blocks.take(order)
+
+    def _index_users(self, users: NDArray) -> pd.Index:
+        if self.user_catalog is None:
+            return sorted_index(users)
+        check_same_kind(users, self.user_catalog.ids, USER)
+        return sorted_index(np.concatenate([self.user_catalog.ids.to_numpy(), users]))
+
+    def _is_liked(self, y: NDArray) -> NDArray[np.bool_]:
+        """Likes; where ratings are predicted, all that was rated."""
+        if self.tasks_[0].objective == "mse":
+            return ~np.isnan(y[:, 0])
+        return super()._is_liked(y)
+
+    def _group(self, pairs: pd.DataFrame) -> None:
+        """Group; where ratings are predicted, they weigh the items of a history."""
+        super()._group(pairs)
+        task, values = self.tasks_[0], self.history_.values
+        signals = None
+        if task.objective == "mse" and values is not None and values.shape[1] > 1:
+            signals = ((values[:, 1] - task.mean) / task.scale).astype(np.float32)
+        self.history_ = replace(self.history_, values=signals)
+
+    # -- learning --------------------------------------------------------------------
+
+    def _learn(
+        self,
+        data: Interactions,
+        answers: NDArray | None,
+        weights: NDArray | None,
+    ) -> None:
+        """Fit everything that ends in an underscore."""
+        source = self._source()
+        items, blocks = self._collect_items(data)
+        if self.mode == "factors":
+            blocks = Blocks({}, np.empty((len(items), 0), bool))
+        self.tasks_ = make_tasks(self.objective, answers)
+        self._fit_histories(data, answers, items, weights)
+        if source is None:
+            self.content_space_ = ContentSpace.fit(blocks, self._n_components)
+        else:
+            check_modalities(source, blocks.widths)
+            self.content_space_ = source.content_space_
+        self.content_ = self.content_space_.transform(blocks)
+        self._fit_user_content()
+        self.graph_ = None
+        if self.propagation and self.mode == "fusion":
+            self.graph_ = item_graph(self.history_, self.content_, self.n_neighbors)
+        self._fit_network(source)
+        self._publish_items()
+        self._publish_users()
+
+    @property
+    def _n_components(self) -> int | None:
+        return None if self.mode == "content" else self.n_components
+
+    def _source(self) -> Any:
+        """Fitted recommender to start from."""
+        if self.warm_start and hasattr(self, "network_"):
+            return copy(self)
+        if self.pretrained is not None:
+            return resolve_pretrained(self.pretrained)
+        return None
+
+    def _fit_user_content(self) -> None:
+        self.user_space_, self.user_content_ = None, None
+        if self.user_catalog is None or self.mode != "fusion":
+            return
+        blocks = self.user_catalog.blocks
+        self.user_space_ = ContentSpace.fit(blocks, self.n_components)
+        rows = self.user_catalog.ids.get_indexer(self.user_index_)
+        content = self.user_space_.transform(blocks).take(np.maximum(rows, 0))
+        mask = content.mask & (rows >= 0)[:, None]
+        self.user_content_ = Blocks(content.values, mask)
+
+    def _problem(self) -> Problem:
+        return Problem(
+            self.seen_,
+            self.history_,
+            self.tasks_,
+            self.content_,
+            self.user_content_,
+            self.graph_,
+        )
+
+    def _fit_network(self, source: Any) -> None:
+        device = own_device(resolve_device(self.device))
+        self.loss_curve_, self.validation_curve_ = [], []
+        with seeded(self.random_state, device):
+            problem = self._problem()
+            network = make_network(self, problem)
+            if source is not None:
+                self._adopt(network, source)
+            network = network.to(device)
+            if self.mode != "content":
+                self._watch(train(self, network, problem), self.max_epochs)
+        self.n_iter_ = len(self.loss_curve_)
+        self.network_ = network.cpu()
+        with torch.no_grad():
+            met = np.zeros(len(self.item_index_), bool)
+            met[self.history_.items] = met[problem.examples.items] = True
+            self.network_.item_embedding[torch.from_numpy(~met)] = 0.0
+
+    def _adopt(self, network: Any, source: Any) -> None:
+        adopt(network, source.network_)
+        if self.warm_start and hasattr(self, "network_"):
+            adopt_ids(
+                network,
+                source.network_,
+                (self.item_index_, source.item_index_),
+                (self.user_index_, source.user_index_),
+            )
+
+    def _watch(self, epochs: Iterable[Epoch], n_epochs: int) -> None:
+        for number, epoch in enumerate(epochs, start=1):
+            self.loss_curve_.append(epoch.loss)
+            if epoch.score is not None:
+                self.validation_curve_.append(epoch.score)
+            if self.verbose:
+                score = "" if epoch.score is None else f", held out {epoch.score:.4f}"
+                print(f"epoch {number}/{n_epochs}: loss {epoch.loss:.4f}{score}")
+
+    def _check_answers(self, answers: NDArray | None) -> None:
+        """Hold the answers of a partial fit against those of the fit."""
+        n = 1 if answers is None else answers.shape[1]
+        if n != len(self.tasks_):
+            raise ValueError(f"y has {n} columns, but fit had {len(self.tasks_)}")
+
+    def _take_in(
+        self, data: Interactions, answers: NDArray | None, weights: NDArray | None
+    ) -> None:
+        """Fold interactions in; see `MultimodalFusionRecommender.partial_fit`."""
+        self._check_answers(answers)
+        if data.content is None:
+            self._check_known(data.items, self.item_index_)
+        check_same_kind(data.users, self.user_index_, USER)
+        check_same_kind(data.items, self.item_index_, ITEM)
+        self._append_items(*self._new_items(data))
+        n_users = len(self.user_index_)
+        self._extend_histories(data, answers, weights)
+        self.network_.append_users(len(self.user_index_) - n_users)
+        self._append_user_content(len(self.user_index_) - n_users)
+        if self.partial_fit_epochs and self.mode != "content":
+            self._train_further(data)
+            self._publish_items()
+            self._publish_users()
+        else:
+            self._republish_users(data.users)
+
+    def _append_user_content(self, n_users: int) -> None:
+        if self.user_content_ is None or n_users == 0:
+            return
+        values = {
+            name: np.zeros((n_users, width), np.float32)
+            for name, width in self.user_content_.widths.items()
+        }
+        mask = np.zeros((n_users, len(values)), bool)
+        self.user_content_ = self.user_content_.append(Blocks(values, mask))
+
+    def _train_further(self, data: Interactions) -> None:
+        users = self.user_index_.get_indexer(data.users)
+        items = self.item_index_.get_indexer(data.items)
+        is_new = np.isin(
+            self.seen_.users * self.seen_.n_items + self.seen_.items,
+            users * self.seen_.n_items + items,
+        )
+        device = own_device(resolve_device(self.device))
+        with seeded(self.random_state, device):
+            network = self.network_.to(device)
+            epochs = train_further(self, network, self._problem(), is_new)
+            self._watch(epochs, self.partial_fit_epochs)
+        self.network_ = network.cpu()

@@ -1,0 +1,118 @@
+"""What is predicted of a (user, item) pair, and how the loss asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+OBJECTIVES = ("softmax", "bpr", "bce", "mse")
+PRIOR = 5.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One column of y.
+
+    Attributes
+    ----------
+    objective : {"softmax", "bpr", "bce", "mse"}
+        The loss.
+    sampled : bool
+        Whether likes are ranked against drawn items; otherwise each row's own answer is
+        predicted.
+    mean, scale : float
+        Of the answers: the share of likes for "bce", ratings for "mse".
+    """
+
+    objective: str
+    sampled: bool = True
+    mean: float = 0.0
+    scale: float = 1.0
+
+    @classmethod
+    def fit(cls, objective: str, answers: NDArray | None) -> Task:
+        """Look at a column of y; None: all are likes."""
+        known = np.ones(1) if answers is None else answers[~np.isnan(answers)]
+        if objective == "mse":
+            scale = float(known.std()) if len(known) else 0.0
+            return cls(objective, False, float(known.mean()), scale or 1.0)
+        if objective == "bce" and (known <= 0).any():
+            share = (np.count_nonzero(known > 0) + 0.5) / (len(known) + 1)
+            return cls(objective, False, float(share))
+        return cls(objective)
+
+    def learns_from(self, answers: NDArray) -> NDArray[np.bool_]:
+        """Rows that say something to this task, of shape (n,)."""
+        return answers > 0 if self.sampled else ~np.isnan(answers)
+
+    def link(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """From the network's scores to what `predict` gives."""
+        if self.objective == "mse":
+            return (scores * self.scale + self.mean).astype(np.float32)
+        if self.objective == "bce":
+            clipped = np.clip(scores, -80, 80)
+            return (1 / (1 + np.exp(-clipped))).astype(np.float32)
+        return scores
+
+    def cold_bias(self, cold_popularity: float) -> float:
+        """Bias of an item that nobody met."""
+        if self.sampled:
+            return float(np.log(cold_popularity))
+        if self.objective == "mse":
+            return 0.0
+        return float(np.log(self.mean / (1 - self.mean)))
+
+    def start_biases(
+        self,
+        popularity: NDArray[np.int64],
+        cold_popularity: float,
+        items: NDArray,
+        answers: NDArray,
+    ) -> NDArray[np.float64]:
+        """Biases of all items before training; `answers` are those about `items`."""
+        cold = self.cold_bias(cold_popularity)
+        if self.sampled:
+            return np.where(popularity, np.log(popularity + 0.5), cold)
+        known = ~np.isnan(answers)
+        counts = np.bincount(items[known], minlength=len(popularity)) + PRIOR
+        if self.objective == "mse":
+            values = (answers[known] - self.mean) / self.scale
+            return np.bincount(items[known], values, len(popularity)) / counts
+        likes = np.bincount(items[known], answers[known] > 0, len(popularity))
+        shares = (likes + PRIOR * self.mean) / counts
+        return np.log(shares / (1 - shares))
+
+
+def make_tasks(
+    objective: str | Sequence[str],
+    answers: NDArray | None,
+) -> list[Task]:
+    """One task per column of y.
+
+    Raises
+    ------
+    ValueError
+        If the number of objectives is not that of the columns.
+    """
+    n_columns = 1 if answers is None else answers.shape[1]
+    names = [objective] * n_columns if isinstance(objective, str) else list(objective)
+    if len(names) != n_columns:
+        raise ValueError(f"objective names {len(names)} tasks, y has {n_columns}")
+    return [
+        Task.fit(name, None if answers is None else answers[:, number])
+        for number, name in enumerate(names)
+    ]
+
+
+def check_objective(objective: Any) -> None:
+    """Refuse anything but an objective or a list of them."""
+    names = [objective] if isinstance(objective, str) else objective
+    if not isinstance(names, Sequence) or not names:
+        raise ValueError(f"objective must be a str or a list of str, got {objective!r}")
+    for name in names:
+        if name not in OBJECTIVES:
+            raise ValueError(f"objective must be one of {OBJECTIVES}, got {name!r}")

@@ -1,0 +1,211 @@
+"""Held-out likes, by which a fit is watched and stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skmmrec.catalog import Blocks
+from skmmrec.metrics._formulas import judge
+from skmmrec.metrics._hits import find_hits
+from skmmrec.metrics._names import parse_metric
+from skmmrec.recommender._examples import Batcher, Examples
+from skmmrec.recommender._graph import ItemGraph
+from skmmrec.recommender._history import History
+from skmmrec.recommender._inference import VectorMaker, spread_vectors
+from skmmrec.recommender._network import FusionNetwork
+from skmmrec.recommender._retrieval import chunks, top_k
+from skmmrec.recommender._step import LossOfBatch
+
+MAX_USERS = 2000
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Users with the likes that training does not see.
+
+    Attributes
+    ----------
+    users : ndarray of shape (n,), int64
+        Positions of the users.
+    known : History
+        Their likes that training sees.
+    hidden : History
+        Their likes that it does not.
+    """
+
+    users: NDArray[np.int64]
+    known: History
+    hidden: History
+
+
+def hide_examples(
+    n_examples: int, share: float, rng: np.random.RandomState
+) -> NDArray[np.bool_]:
+    """Choose a share of the examples, at least one and not all of them."""
+    if n_examples < 2:
+        raise ValueError("early_stopping needs two rows to learn from")
+    chosen = np.zeros(n_examples, bool)
+    number = min(max(1, round(share * n_examples)), n_examples - 1)
+    chosen[rng.permutation(n_examples)[:number]] = True
+    return chosen
+
+
+def hide_likes(
+    history: History, share: float, rng: np.random.RandomState
+) -> tuple[NDArray[np.bool_], HeldOut]:
+    """Hide a share of the likes, but not all of anybody's.
+
+    Returns
+    -------
+    hidden : ndarray of shape (n_pairs,), bool
+        Entries of the history that are hidden.
+    held_out : HeldOut
+        At most 2,000 of the users concerned.
+
+    Raises
+    ------
+    ValueError
+        If nobody has two likes.
+    """
+    dice = rng.rand(len(history.items))
+    best = np.full(len(history.lengths), -1.0)
+    np.maximum.at(best, history.users, dice)
+    may_go = dice < best[history.users]
+    hidden = (dice < share) & may_go
+    if not may_go.any():
+        raise ValueError("early_stopping needs a user with two liked items")
+    if not hidden.any():
+        hidden[rng.choice(np.flatnonzero(may_go))] = True
+    users = np.unique(history.users[hidden])
+    users = np.sort(rng.permutation(users)[:MAX_USERS])
+    known, gone = history.where(~hidden), history.where(hidden)
+    return hidden, HeldOut(users, known.take(users), gone.take(users))
+
+
+class Monitor(Protocol):
+    """Judges a network; greater is better."""
+
+    def score(self, network: FusionNetwork) -> float:
+        """Judge the network as it is now."""
+        ...
+
+
+@dataclass(frozen=True)
+class LossMonitor:
+    """Judges by the loss of held-out examples, below 0.
+
+    Attributes
+    ----------
+    batcher : Batcher
+        Makes batches of the examples.
+    loss : LossOfBatch or None
+        Holds the network.
+    """
+
+    batcher: Batcher
+    loss: LossOfBatch | None = None
+
+    @torch.no_grad()
+    def score(self, network: FusionNetwork) -> float:
+        """Mean loss of the examples, below 0."""
+        assert self.loss is not None
+        n = len(self.batcher.examples)
+        total = 0.0
+        for start in range(0, n, MAX_USERS):
+            rows = np.arange(start, min(n, start + MAX_USERS))
+            batch = self.batcher.batch(rows).to(network.item_bias.device)
+            total += float(self.loss(batch)) * len(rows)
+        return -total / n
+
+
+@dataclass(frozen=True)
+class LikesMonitor:
+    """Judges a network by how it ranks held-out likes.
+
+    Attributes
+    ----------
+    metric : str
+        Name such as ``ndcg@10``.
+    held_out : HeldOut
+        The likes.
+    content : Blocks
+        Of all items.
+    graph : ItemGraph or None
+        As in the network's training, with the share that it gets.
+    propagation : float
+        That share.
+    user_content : Blocks or None
+        Of all users.
+    """
+
+    metric: str
+    held_out: HeldOut
+    content: Blocks
+    graph: ItemGraph | None = None
+    propagation: float = 0.0
+    user_content: Blocks | None = None
+
+    def score(self, network: FusionNetwork) -> float:
+        """Mean of the metric over the held-out users."""
+        name, k = parse_metric(self.metric)
+        maker = VectorMaker(network)
+        own = maker.items(np.arange(len(self.content)), self.content)
+        items = spread_vectors(own, own, self.graph, self.propagation)
+        held = self.held_out
+        content = self.user_content
+        users = maker.users(
+            items,
+            held.known,
+            held.users,
+            None if content is None else content.take(held.users),
+        )
+        biases = network.item_bias.detach().cpu().numpy()
+        values = [
+            judge(name, find_hits(hits, held.hidden.lengths[part], k))
+            for part, hits in self._hits(users, items.astype(np.float32), biases, k)
+        ]
+        return float(np.concatenate(values).mean())
+
+    def _hits(self, users: NDArray, items: NDArray, biases: NDArray, k: int) -> list:
+        found = []
+        for part in chunks(len(users), len(items)):
+            rows = np.arange(part.start, part.stop)
+            scores = users[part] @ items.T + biases
+            known = self.held_out.known.take(rows)
+            scores[known.users, known.items] = -np.inf
+            best = top_k(scores, k)
+            relevant = np.zeros(scores.shape, bool)
+            hidden = self.held_out.hidden.take(rows)
+            relevant[hidden.users, hidden.items] = True
+            found.append((part, np.take_along_axis(relevant, best, axis=1)))
+        return found
+
+
+def without(
+    examples: Examples,
+    history: History,
+    hidden: NDArray[np.bool_],
+    dropped: NDArray[np.bool_],
+) -> Examples:
+    """Examples that are not dropped, with their places in what is left of the history.
+
+    Parameters
+    ----------
+    examples : Examples
+        From the whole history.
+    history : History
+        The whole history.
+    hidden : ndarray of shape (n_pairs,), bool
+        Its hidden entries.
+    dropped : ndarray of shape (n_examples,), bool
+        Examples to leave out.
+    """
+    starts = history.offsets[examples.users]
+    passed = np.concatenate([[0], np.cumsum(hidden)])
+    lost = passed[starts + examples.before] - passed[starts]
+    return replace(examples, before=examples.before - lost).take(~dropped)

@@ -1,0 +1,63 @@
+"""Fusion at decision level: one score per modality."""
+
+import pytest
+import torch
+
+from skmmrec.fusion import get_fusion
+
+WIDTHS, DIM, N = (5, 3), 13, 6
+SEGMENT = 4
+
+
+@pytest.fixture
+def blocks():
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(N, w, generator=generator).double() for w in WIDTHS]
+
+
+@pytest.fixture
+def mask():
+    return torch.tensor([[True, True]] * 4 + [[True, False], [False, True]])
+
+
+@pytest.mark.parametrize("kind", ["late", "late_mean", "late_stacking"])
+def test_the_score_is_the_weighted_sum_of_the_modalities_cosines(kind, blocks, mask):
+    module = get_fusion(kind)(WIDTHS, DIM).double()
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name == "logits":
+                parameter.copy_(torch.tensor([1.0, -1.0]))
+    both = mask.all(dim=1)
+    vectors = module(blocks, mask)[both]
+    cosines = [
+        torch.nn.functional.normalize(b @ p.weight.T, dim=1)[both]
+        for b, p in zip(blocks, module.projections, strict=True)
+    ]
+    weights = module.weights(blocks, mask)[both]
+    expected = module.log_scale.exp() * sum(
+        weights[:1, m] * (c @ c.T) for m, c in enumerate(cosines)
+    )
+    torch.testing.assert_close(vectors @ vectors.T, expected)
+
+
+@pytest.mark.parametrize("kind", ["late", "late_mean", "late_stacking"])
+def test_ids_keep_to_their_segment(kind, blocks, mask):
+    module = get_fusion(kind)(WIDTHS, DIM).double()
+    assert module.id_mask.tolist() == [0.0] * 2 * SEGMENT + [1.0] * (DIM - 2 * SEGMENT)
+    assert not (module(blocks, mask) * module.id_mask).any()
+
+
+def test_stacked_projections_learn_alone(blocks, mask):
+    module = get_fusion("late_stacking")(WIDTHS, DIM).double()
+    assert module.learns_alone
+    vectors = module(blocks, mask)
+    (vectors @ vectors[0]).sum().backward()
+    assert all(p.weight.grad is None for p in module.projections)
+    assert module.logits.grad.any()
+    module.alone(module.project(blocks, mask)).sum().backward()
+    assert all(p.weight.grad.any() for p in module.projections)
+
+
+def test_too_few_factors():
+    with pytest.raises(ValueError, match="n_factors=2 is too small"):
+        get_fusion("late")(WIDTHS, 2)
