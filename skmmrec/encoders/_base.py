@@ -26,6 +26,7 @@ from skmmrec.encoders._devices import autocast, resolve_device, resolve_precisio
 from skmmrec.encoders._engine import CacheAccess, Distinct, Engine, Model
 from skmmrec.encoders._errors import ContentError
 from skmmrec.encoders._files import digest, file_digest
+from skmmrec.encoders._memory import BatchLimit, automatic_limit
 from skmmrec.encoders._reduction import fit_whitening, present_rows
 from skmmrec.encoders._runtime import shared_model
 
@@ -51,8 +52,8 @@ class BaseEncoder(
         ``"int8"`` quantises linear layers, on the CPU. The output is float32 in any
         case.
     batch_size : int or "auto", default="auto"
-        Items per forward pass, halved where memory runs out. ``"auto"`` starts at what
-        keeps a CPU busy, or high on an accelerator.
+        Items per forward pass, halved where memory runs out. ``"auto"`` takes what
+        fits the free memory, and on a CPU what its caches like.
     cache : EmbeddingCache, path or None, default=None
         Where vectors are kept between calls and processes.
     missing : {"zero", "nan"}, default="zero"
@@ -94,8 +95,11 @@ class BaseEncoder(
         "on_error": [StrOptions({"raise", "missing"})],
         "verbose": ["verbose"],
     }
-    _n_threads: ClassVar[int] = 0
-    _cpu_batch: ClassVar[int] = 32
+    _decodes: ClassVar[bool] = True
+    """Whether items are read in threads, ahead of the model."""
+    _runs_in_lanes: ClassVar[bool] = True
+    """Whether a CPU's cores work on a batch each, not together on one."""
+    _largest_batch: ClassVar[int] = 32
     _items_are_paths: ClassVar[bool] = True
     _model: Model | None = None
 
@@ -296,19 +300,24 @@ class BaseEncoder(
     def _engine(self, model: Model, failures: list) -> Engine:
         device = resolve_device(self.device)
         precision = resolve_precision(self.precision, device)
-        size = self.batch_size
+        n_lanes = _n_cores() if self._is_in_lanes(device) else 1
         return Engine(
             model=model,
-            batch_size=self._auto_batch(device) if size == "auto" else size,
-            n_threads=self._n_threads,
+            limit=self._limit(device, n_lanes),
+            n_threads=_n_decoders(device) if self._decodes else 0,
             fail=lambda distinct, error: self._fail(distinct, error, failures),
             context=lambda: autocast(device, precision),
             access=self._cache_access(model, precision),
+            n_lanes=n_lanes,
         )
 
-    def _auto_batch(self, device: Any) -> int:
-        """Start high on an accelerator; what does not fit is halved."""
-        return self._cpu_batch * (1 if device.type == "cpu" else 16)
+    def _is_in_lanes(self, device: Any) -> bool:
+        return self._runs_in_lanes and device.type == "cpu"
+
+    def _limit(self, device: Any, n_lanes: int) -> BatchLimit:
+        if self.batch_size == "auto":
+            return automatic_limit(device, self._largest_batch, n_lanes)
+        return BatchLimit(self.batch_size)
 
     def _cache_access(self, model: Model, precision: str) -> CacheAccess | None:
         cache = as_cache(self.cache)
@@ -378,3 +387,16 @@ class BaseEncoder(
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def _n_cores() -> int:
+    """Return the cores that torch may use here."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _n_decoders(device: Any) -> int:
+    """Return the threads that decode: an accelerator leaves them all cores."""
+    n_cores = os.cpu_count() if device.type != "cpu" else _n_cores()
+    return max(2, n_cores or 1)

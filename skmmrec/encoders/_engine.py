@@ -12,14 +12,24 @@ import numpy as np
 
 from skmmrec.encoders._cache import EmbeddingCache
 from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._runtime import HalvingBatches, batches, map_ahead
+from skmmrec.encoders._memory import BatchLimit
+from skmmrec.encoders._runtime import (
+    HalvingBatches,
+    batches,
+    map_ahead,
+    map_in_lanes,
+)
 
 _LOOKUP = 1000
 """Items that are looked up in the cache at a time."""
 
 
 class Model(Protocol):
-    """A loaded model: batches of prepared contents to vectors."""
+    """A loaded model: batches of prepared contents to vectors.
+
+    It may also tell the `cost` of a prepared content: the bytes of the largest result
+    that a layer gives for it. Without, memory does not limit batches beforehand.
+    """
 
     dim: int
 
@@ -74,8 +84,8 @@ class Engine:
     ----------
     model : Model
         What encodes.
-    batch_size : int
-        Items per forward pass; halved where memory does not suffice.
+    limit : BatchLimit
+        What goes through a model at once; halved where memory does not suffice.
     n_threads : int
         Threads that decode ahead of the model; 0 decodes in line.
     fail : callable
@@ -84,14 +94,17 @@ class Engine:
         Makes the context that the model runs in.
     access : CacheAccess or None
         How vectors are found in a cache.
+    n_lanes : int, default=1
+        Batches that are encoded at the same time, on one processor core each.
     """
 
     model: Model
-    batch_size: int
+    limit: BatchLimit
     n_threads: int
     fail: Callable[[Distinct, ContentError], None]
     context: Callable[[], AbstractContextManager] = nullcontext
     access: CacheAccess | None = None
+    n_lanes: int = 1
 
     def run(self, groups: Iterable[Distinct]) -> Iterator[tuple[Distinct, np.ndarray]]:
         """Yield each distinct item that can be read with its vector, in any order."""
@@ -110,19 +123,47 @@ class Engine:
         yield from ((group, known[group.key]) for group in keyed if group.key in known)
         yield from self._encode(group for group in keyed if group.key not in known)
 
+    def encode(self, contents: list[Any]) -> np.ndarray:
+        """Encode any number of prepared contents into shape (n, dim)."""
+        if not contents:
+            return np.zeros((0, self.model.dim), np.float32)
+        parts = self.limit.cut(contents, self._cost)
+        return np.concatenate(list(map_in_lanes(self._forward(), parts, self.n_lanes)))
+
     def _encode(
         self, groups: Iterable[Distinct]
     ) -> Iterator[tuple[Distinct, np.ndarray]]:
-        encode = HalvingBatches(self.model.encode, self.batch_size)
-        prepared = self._ahead(lambda group: self.model.prepare(group.item), groups)
-        for batch in batches(prepared, self.batch_size):
-            with self.context():
-                vectors = encode([content for _, content in batch])
+        forward = self._forward()
+
+        def run(batch: list[tuple[Distinct, Any]]) -> list[tuple[Distinct, np.ndarray]]:
+            vectors = forward([content for _, content in batch])
             encoded = [group for group, _ in batch]
-            if self.access is not None:
-                keys = (group.key for group in encoded)
-                self.access.cache.put(dict(zip(keys, vectors, strict=True)))
-            yield from zip(encoded, vectors, strict=True)
+            self._keep(encoded, vectors)
+            return list(zip(encoded, vectors, strict=True))
+
+        prepared = self._ahead(lambda group: self.model.prepare(group.item), groups)
+        parts = self.limit.cut(prepared, lambda pair: self._cost(pair[1]))
+        for done in map_in_lanes(run, parts, self.n_lanes):
+            yield from done
+
+    def _forward(self) -> Callable[[list[Any]], np.ndarray]:
+        """Return what encodes a batch in this encoder's precision."""
+        encode = HalvingBatches(self.model.encode, self.limit.n_items)
+
+        def forward(contents: list[Any]) -> np.ndarray:
+            with self.context():
+                return encode(contents)
+
+        return forward
+
+    def _cost(self, content: Any) -> float:
+        cost = getattr(self.model, "cost", None)
+        return 0.0 if cost is None else cost(content)
+
+    def _keep(self, groups: list[Distinct], vectors: np.ndarray) -> None:
+        if self.access is not None:
+            keys = (group.key for group in groups)
+            self.access.cache.put(dict(zip(keys, vectors, strict=True)))
 
     def _ahead(
         self, function: Callable[[Distinct], Any], groups: Iterable[Distinct]
@@ -137,7 +178,8 @@ class Engine:
 
         results: Iterable[tuple[Distinct, Any]] = map(attempt, groups)
         if self.n_threads:
-            results = map_ahead(attempt, groups, self.n_threads, 2 * self.batch_size)
+            n_ahead = (self.n_lanes + 1) * self.limit.n_items
+            results = map_ahead(attempt, groups, self.n_threads, n_ahead)
         for group, result in results:
             if isinstance(result, ContentError):
                 self.fail(group, result)

@@ -22,18 +22,41 @@ from skmmrec.encoders._pooling import encode_parts
 
 
 class VisionModel:
-    """An open_clip model on a device."""
+    """An open_clip model on a device.
 
-    def __init__(self, network: Any, transform: Any, device: Any) -> None:
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In evaluation mode, on the device.
+    transform : callable
+        An RGB image to the network's input.
+    device : torch.device
+        Where the network is.
+    identity : bytes or None, default=None
+        What to use as identity where the network is a rewritten one.
+    """
+
+    def __init__(
+        self, network: Any, transform: Any, device: Any, identity: bytes | None = None
+    ) -> None:
         self._network = network
         self._transform = transform
         self._device = device
-        self.dim = self.encode([self.prepare(np.zeros((8, 8, 3), np.uint8))]).shape[1]
+        self._identity = identity
+        from skmmrec.encoders._layers import largest_result
+
+        probe = self.prepare(np.zeros((8, 8, 3), np.uint8))
+        self._picture_cost = largest_result(network, lambda: self.encode([probe]))
+        self.dim = self.encode([probe]).shape[1]
 
     def prepare(self, item: Any) -> list[Any]:
         """Decode an item's pictures into the tower's input."""
         pictures = present(item)
         return [self._prepare_one(i, picture) for i, picture in enumerate(pictures)]
+
+    def cost(self, content: list[Any]) -> float:
+        """Return the bytes of the largest result of a layer: of one picture."""
+        return self._picture_cost
 
     def encode(self, contents: list[list[Any]]) -> np.ndarray:
         """Encode a batch: the mean of an item's pictures."""
@@ -76,8 +99,7 @@ class VisionModel:
     @cached_property
     def identity(self) -> bytes:
         """Return a hash of the weights, the architecture and the transform."""
-        settings = f"{self._network}{self._transform}".encode()
-        return weights_hash(self._network) + digest(settings)
+        return self._identity or _identity(self._network, self._transform)
 
 
 class ImageEncoder(BaseEncoder):
@@ -107,8 +129,9 @@ class ImageEncoder(BaseEncoder):
         The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
         ``"int8"`` quantises linear layers, on the CPU: faster, and less exact.
     batch_size : int or "auto", default="auto"
-        Pictures per forward pass, halved if memory runs out; ``"auto"`` starts at 32,
-        and higher on an accelerator.
+        Pictures per forward pass, halved if memory runs out. ``"auto"`` takes what fits
+        the free memory, up to 512 on an accelerator; on a CPU, whose cores take a batch
+        each, up to 32 that its caches like.
     cache : EmbeddingCache, path or None, default=None
         Where vectors are kept between calls and processes.
     missing : {"zero", "nan"}, default="zero"
@@ -161,7 +184,6 @@ class ImageEncoder(BaseEncoder):
         "pretrained": [str, os.PathLike],
         "preprocess": [dict, None],
     }
-    _n_threads: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -247,14 +269,16 @@ class ImageEncoder(BaseEncoder):
         return cast(VisionModel, super()._loaded_model())
 
     def _load_model(self, device: Any) -> VisionModel:
-        from skmmrec.encoders._open_clip import load_open_clip
+        from skmmrec.encoders._open_clip import faster, load_open_clip
 
         network, transform = load_open_clip(
             self.model, self.pretrained, self.preprocess
         )
+        fast = faster(network)
+        identity = None if fast is network else _identity(network, transform)
         if self.precision == "int8":
-            network = quantize(network, device)
-        return VisionModel(network.to(device), transform, device)
+            fast = quantize(fast, device)
+        return VisionModel(fast.to(device), transform, device, identity)
 
     def _model_key(self) -> Hashable:
         from skmmrec.encoders._open_clip import weight_paths
@@ -265,3 +289,8 @@ class ImageEncoder(BaseEncoder):
 
     def _content_key(self, item: Any) -> Hashable:
         return picture_key(item)
+
+
+def _identity(network: Any, transform: Any) -> bytes:
+    settings = f"{network}{transform}".encode()
+    return weights_hash(network) + digest(settings)

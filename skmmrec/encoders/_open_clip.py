@@ -19,6 +19,7 @@ from open_clip.transform import (
 )
 
 from skmmrec.encoders import _weights
+from skmmrec.encoders._layers import fold_batch_norms
 
 _SCHEMES = ("hf-hub:", "local-dir:")
 
@@ -69,6 +70,20 @@ def load_open_clip(
     own = open_clip.get_model_preprocess_cfg(network)
     config = PreprocessCfg(**merge_preprocess_dict(own, dict(preprocess or {})))
     return network.eval(), image_transform_v2(config, is_train=False)
+
+
+def faster(network: Any) -> Any:
+    """Return a model that sees what a model sees, in less time.
+
+    Batch norms become part of the convolutions before them, whose weights are laid out
+    by pixel. The model itself stays as it is where that changes nothing.
+    """
+    size = network.visual.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    generator = torch.Generator().manual_seed(0)
+    picture = torch.randn(1, 3, height, width, generator=generator)
+    folded = fold_batch_norms(network, lambda model: model.encode_image(picture))
+    return folded.to(memory_format=torch.channels_last)
 
 
 def load_tokenizer(model: str | os.PathLike) -> Callable[[list[str]], torch.Tensor]:

@@ -15,29 +15,38 @@ from functools import cache
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import pandas as pd
 import torch
 
-from skmmrec.encoders import _weights
+from skmmrec.encoders import _panns_networks, _weights
+from skmmrec.encoders._panns_networks import N_TAGS, SETTINGS
 
-SAMPLE_RATE = 32_000
-"""Hz; what the network was trained at."""
-N_TAGS = 527
+SAMPLE_RATE = SETTINGS["sample_rate"]
+"""Hz; what the networks were trained at."""
 
 _ALIAS = "_skmmrec_panns"
-_SPECTROGRAM = {
-    "sample_rate": SAMPLE_RATE,
-    "window_size": 1024,
-    "hop_size": 320,
-    "mel_bins": 64,
-    "fmin": 50,
-    "fmax": 14_000,
+_URL = "https://zenodo.org/records/3987831/files"
+
+
+class _Published(NamedTuple):
+    """A checkpoint on Zenodo, and its MD5 there."""
+
+    file: str
+    md5: str
+
+
+_PUBLISHED = {
+    "Cnn14": _Published("Cnn14_mAP=0.431.pth", "541141fa2ee191a88f24a3219fff024e"),
+    "Cnn10": _Published("Cnn10_mAP=0.380.pth", "bfb1f1f9968938fa8ef4012b8471f5f6"),
+    "Cnn6": _Published("Cnn6_mAP=0.343.pth", "e25e26b84585b14c7754c91e48efc9be"),
+    "MobileNetV1": _Published(
+        "MobileNetV1_mAP=0.389.pth", "a419303e1c88aa1b9d2ac3811563d371"
+    ),
 }
-_URL = "https://zenodo.org/records/3987831/files/Cnn14_mAP%3D0.431.pth?download=1"
-_FILE = "Cnn14_mAP=0.431.pth"
-_MD5 = "541141fa2ee191a88f24a3219fff024e"  # as Zenodo publishes it; 327,428,481 bytes
+NETWORKS = tuple(_PUBLISHED)
 _CLASSES_URL = (
     "http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/"
     "class_labels_indices.csv"
@@ -48,11 +57,15 @@ _CLASSES_SHA256 = "cdd1049833c4b86127c2773ac0d14a2754b6a6d0d1798002ed5c66e699708
 _import_lock = Lock()
 
 
-def load_cnn14(pretrained: bool | str | os.PathLike, seed: int) -> torch.nn.Module:
-    """Build Cnn14 in evaluation mode.
+def load_network(
+    model: str, pretrained: bool | str | os.PathLike, seed: int
+) -> torch.nn.Module:
+    """Build a network in evaluation mode.
 
     Parameters
     ----------
+    model : str
+        One of `NETWORKS`.
     pretrained : bool, str or path
         True fetches the published weights into the cache folder, once; a path names a
         checkpoint; False leaves the network untrained.
@@ -61,14 +74,21 @@ def load_cnn14(pretrained: bool | str | os.PathLike, seed: int) -> torch.nn.Modu
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _definitions().Cnn14(classes_num=N_TAGS, **_SPECTROGRAM)
-    path = checkpoint(pretrained)
+        network = _build(model)
+    path = checkpoint(model, pretrained)
     if path is not None:
-        _load(network, path)
+        _load(network, path, model)
     return network.eval()
 
 
-def checkpoint(pretrained: bool | str | os.PathLike) -> Path | None:
+def _build(model: str) -> torch.nn.Module:
+    definitions = _definitions()
+    if model == "Cnn14":
+        return definitions.Cnn14(classes_num=N_TAGS, **SETTINGS)
+    return getattr(_panns_networks, model)(definitions)
+
+
+def checkpoint(model: str, pretrained: bool | str | os.PathLike) -> Path | None:
     """Return the file that the weights come from; None for an untrained network.
 
     Raises
@@ -83,7 +103,7 @@ def checkpoint(pretrained: bool | str | os.PathLike) -> Path | None:
         if not path.is_file():
             raise FileNotFoundError(f"pretrained={os.fspath(pretrained)!r} is no file.")
         return path
-    return fetch_cnn14() if pretrained else None
+    return fetch_weights(model) if pretrained else None
 
 
 def cache_folder() -> Path:
@@ -101,12 +121,14 @@ def cnn14_is_cached() -> bool:
     bool
         True where the file is in the cache folder; its hash is checked when it is used.
     """
-    return (cache_folder() / _FILE).is_file()
+    return (cache_folder() / _PUBLISHED["Cnn14"].file).is_file()
 
 
-def fetch_cnn14() -> Path:
-    """Return the published Cnn14 weights, fetched unless a checked file is there."""
-    return _fetch(_URL, f"md5:{_MD5}", _FILE, "give a local copy as pretrained=path")
+def fetch_weights(model: str) -> Path:
+    """Return a network's published weights, fetched unless a checked file is there."""
+    file, md5 = _PUBLISHED[model]
+    url = f"{_URL}/{quote(file)}?download=1"
+    return _fetch(url, f"md5:{md5}", file, "give a local copy as pretrained=path")
 
 
 def audioset_classes() -> list[str]:
@@ -134,13 +156,13 @@ def _fetch(url: str, known_hash: str, name: str, advice: str) -> Path:
     return Path(path)
 
 
-def _load(network: torch.nn.Module, path: Path) -> None:
+def _load(network: torch.nn.Module, path: Path, model: str) -> None:
     state = _weights.load_state_dict(path, "pretrained")
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(
-            f"pretrained: the tensors of {path.name} are not those of Cnn14."
+            f"pretrained: the tensors of {path.name} are not those of {model}."
         ) from error
 
 

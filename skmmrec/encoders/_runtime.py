@@ -1,12 +1,13 @@
-"""What runs beside an estimator: shared models, and decoding ahead of the model."""
+"""What runs beside an estimator: shared models, threads that decode or encode."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
-from threading import RLock
+from contextlib import contextmanager
+from itertools import chain, islice
+from threading import Barrier, RLock
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -17,6 +18,7 @@ R = TypeVar("R")
 
 _models: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
 _models_lock = RLock()
+_threads_lock = RLock()
 
 
 def shared_model(key: Hashable, build: Callable[[], Any]) -> Any:
@@ -43,17 +45,67 @@ def map_ahead(
     function: Callable[[T], R], items: Iterable[T], n_threads: int, n_ahead: int
 ) -> Iterator[R]:
     """Map in threads, in order, with at most `n_ahead` results waiting."""
-    pending: deque[Future[R]] = deque()
     with ThreadPoolExecutor(n_threads) as pool:
         try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) > n_ahead:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
+            yield from _in_order(pool, function, items, n_ahead)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def map_in_lanes(
+    function: Callable[[T], R], items: Iterable[T], n_lanes: int
+) -> Iterator[R]:
+    """Map with a torch function, in order, in threads of one processor core each.
+
+    Several cores that work on one small batch wait for each other in every layer;
+    lanes do not. A single item gets all cores, in the calling thread. What was begun
+    is finished, even if `items` fails.
+    """
+    iterator = iter(items)
+    first = list(islice(iterator, 2))
+    items = chain(first, iterator)
+    if n_lanes == 1 or len(first) < 2:
+        yield from map(function, items)
+        return
+    with _lanes(n_lanes) as pool:
+        yield from _in_order(pool, function, items, n_lanes)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
+) -> Iterator[R]:
+    pending: deque[Future[R]] = deque()
+    for item in items:
+        pending.append(pool.submit(function, item))
+        if len(pending) > ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+@contextmanager
+def _lanes(n_lanes: int) -> Iterator[ThreadPoolExecutor]:
+    """Lend threads in which torch uses one core; elsewhere it uses as many as before.
+
+    `torch.set_num_threads` sets the number of the calling thread, and that of threads
+    which have not used torch yet.
+    """
+    import torch
+
+    ready = Barrier(n_lanes + 1)
+
+    def start() -> None:
+        torch.set_num_threads(1)
+        ready.wait()
+
+    with ThreadPoolExecutor(n_lanes) as pool:
+        with _threads_lock:
+            n_threads = torch.get_num_threads()
+            for _ in range(n_lanes):
+                pool.submit(start)
+            ready.wait()
+            torch.set_num_threads(n_threads)
+        yield pool
 
 
 class HalvingBatches:
@@ -72,7 +124,7 @@ class HalvingBatches:
         self.size = size
 
     def __call__(self, contents: list[Any]) -> np.ndarray:
-        """Encode a list of any length."""
+        """Encode a list of any length; several threads may."""
         done: list[np.ndarray] = []
         start = 0
         while start < len(contents):
@@ -89,7 +141,7 @@ class HalvingBatches:
         except RuntimeError as error:
             if len(piece) == 1 or not _is_out_of_memory(error):
                 raise
-        self.size = len(piece) // 2
+        self.size = min(self.size, len(piece) // 2)
         return None
 
 

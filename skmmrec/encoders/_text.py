@@ -45,6 +45,7 @@ class SentenceModel:
         self._lock = Lock()
         self._max_tokens = self._chunk_size() if chunk else None
         self.dim = self._encode(["dimension"]).shape[1]
+        self._token_cost = self._measure()
 
     def prepare(self, item: str) -> list[tuple[str, int]]:
         """Return the pieces of a text that are encoded, with their lengths."""
@@ -52,6 +53,10 @@ class SentenceModel:
             return [(item, 1)]
         with self._lock:
             return chunk_text(item, self._transformer.tokenizer, self._max_tokens)
+
+    def cost(self, content: list[tuple[str, int]]) -> float:
+        """Return the bytes of the largest result of a layer: of the longest piece."""
+        return self._token_cost * max(self._guess_tokens(text) for text, _ in content)
 
     def encode(self, contents: list[list[tuple[str, int]]]) -> np.ndarray:
         """Encode a batch: the mean of a text's pieces, weighted by their length."""
@@ -69,6 +74,19 @@ class SentenceModel:
                 **self._options,
             )
         return vectors.float().cpu().numpy()
+
+    def _guess_tokens(self, text: str) -> float:
+        """Return about how many tokens a text has: one for four bytes, at most all."""
+        limit = self._transformer.max_seq_length or np.inf
+        return min(len(text.encode(errors="replace")) / 4, limit)
+
+    def _measure(self) -> float:
+        """Return the bytes of the largest result that a layer gives for a token."""
+        from skmmrec.encoders._layers import largest_result
+
+        text = "word " * 20
+        largest = largest_result(self._transformer, lambda: self._encode([text]))
+        return largest / self._guess_tokens(text)
 
     def _chunk_size(self) -> int | None:
         """Return how many tokens of a text the model sees; None if it sees all."""
@@ -120,8 +138,9 @@ class TextEncoder(BaseEncoder):
         The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
         ``"int8"`` quantises linear layers, on the CPU: faster, and less exact.
     batch_size : int or "auto", default="auto"
-        Texts per forward pass, halved if memory runs out; ``"auto"`` starts at 32,
-        and higher on an accelerator.
+        Texts per forward pass, halved if memory runs out. ``"auto"`` takes what fits
+        the free memory, up to 512 on an accelerator; on a CPU up to 32 that its caches
+        like.
     cache : EmbeddingCache, path or None, default=None
         Where vectors are kept between calls and processes.
     missing : {"zero", "nan"}, default="zero"
@@ -176,6 +195,8 @@ class TextEncoder(BaseEncoder):
         "truncate_dim": [Interval(Integral, 1, None, closed="left"), None],
     }
     _items_are_paths: ClassVar[bool] = False
+    _decodes: ClassVar[bool] = False
+    _runs_in_lanes: ClassVar[bool] = False  # a tokenizer serves one thread at a time
 
     def __init__(
         self,

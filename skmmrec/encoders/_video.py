@@ -136,7 +136,7 @@ class VideoEncoder(BaseEncoder):
             for name in ("cache", "missing", "normalize", "on_error", "verbose")
         },
     }
-    _n_threads: ClassVar[int] = 2
+    _runs_in_lanes: ClassVar[bool] = False  # its encoders do
     device: ClassVar[str] = "cpu"
     """Both encoders bring their own device and precision."""
     precision: ClassVar[str] = "fp32"

@@ -18,7 +18,6 @@ from skmmrec.encoders._clips import (
 from skmmrec.encoders._engine import Engine, Model
 from skmmrec.encoders._errors import ContentError
 from skmmrec.encoders._files import digest
-from skmmrec.encoders._runtime import HalvingBatches
 
 _LEAST_REST = 0.1
 """Seconds at the end that are no window of their own: containers round times."""
@@ -94,11 +93,7 @@ class Part:
 
     def encode(self, contents: list[Any]) -> np.ndarray:
         """Encode any number of contents into shape (n, dim)."""
-        if not contents:
-            return np.zeros((0, self.model.dim), np.float32)
-        encode = HalvingBatches(self.model.encode, self._engine.batch_size)
-        with self._engine.context():
-            return encode(contents)
+        return self._engine.encode(contents)
 
 
 class VideoModel:

@@ -23,6 +23,12 @@ def encoded(samples, rate, file_format):
     return buffer.getvalue()
 
 
+@pytest.fixture(scope="session")
+def published(cnn14):
+    """The network that `cnn14` was made from, as the package defines it."""
+    return _panns.load_network("Cnn14", False, cnn14.seed_)
+
+
 def test_one_sound_in_any_holder_gives_one_vector(cnn14, sound_file):
     samples, rate = soundfile.read(sound_file, dtype="int16")
     vectors = cnn14.transform(
@@ -116,7 +122,7 @@ def test_a_hop_that_skips_sound_is_refused():
         AudioEncoder(pretrained=False, window=2, hop=3).fit(["any"])
 
 
-def test_tags_name_the_classes(cnn14, tmp_path, monkeypatch, web_folder):
+def test_tags_name_the_classes(cnn14, published, tmp_path, monkeypatch, web_folder):
     import torch
 
     folder, url = web_folder
@@ -126,7 +132,7 @@ def test_tags_name_the_classes(cnn14, tmp_path, monkeypatch, web_folder):
     monkeypatch.setenv("SKMMREC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(_panns, "_CLASSES_URL", f"{url}/classes.csv")
     monkeypatch.setattr(_panns, "_CLASSES_SHA256", sha256(data).hexdigest())
-    torch.save(cnn14._model._network.state_dict(), tmp_path / "weights.pth")
+    torch.save(published.state_dict(), tmp_path / "weights.pth")
     trained = AudioEncoder(pretrained=tmp_path / "weights.pth").fit(["any"])
     column = pd.Series([tone(440, 0.2), None], index=["a", "b"])
     scores = trained.tag(column)
@@ -211,11 +217,11 @@ def test_broken_sounds_can_be_missing_and_the_rest_is_kept(cnn14, tmp_path):
     assert vectors[-1].any()
 
 
-def test_a_checkpoint_file_is_loaded(cnn14, tmp_path):
+def test_a_checkpoint_file_is_loaded(cnn14, published, tmp_path):
     import torch
 
-    network = cnn14._model._network
-    torch.save({"iteration": 1, "model": network.state_dict()}, tmp_path / "w.pth")
+    state = published.state_dict()
+    torch.save({"iteration": 1, "model": state}, tmp_path / "w.pth")
     loaded = AudioEncoder(pretrained=tmp_path / "w.pth", random_state=9)
     sound = [tone(440, 0.1)]
     np.testing.assert_array_equal(loaded.fit_transform(sound), cnn14.transform(sound))
@@ -233,7 +239,7 @@ def test_a_checkpoint_that_does_not_fit_or_is_absent_is_named(tmp_path):
 
 def test_a_download_that_fails_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("SKMMREC_CACHE", str(tmp_path))
-    monkeypatch.setattr(_panns, "_URL", "http://127.0.0.1:9/weights.pth")
+    monkeypatch.setattr(_panns, "_URL", "http://127.0.0.1:9")
     with pytest.raises(ConnectionError, match="pretrained=path"):
         AudioEncoder().fit(["any"])
     assert not list(tmp_path.iterdir())
@@ -263,20 +269,22 @@ def web_folder(tmp_path):
 
 def test_a_download_is_checked_and_kept(monkeypatch, tmp_path, web_folder):
     folder, url = web_folder
-    (folder / "weights.pth").write_bytes(b"weights")
+    file, _ = _panns._PUBLISHED["Cnn14"]
+    (folder / file).write_bytes(b"weights")
     cache = tmp_path / "cache"
     monkeypatch.setenv("SKMMREC_CACHE", str(cache))
-    monkeypatch.setattr(_panns, "_URL", f"{url}/weights.pth")
+    monkeypatch.setattr(_panns, "_URL", url)
     with pytest.raises(ValueError, match="hash"):
-        _panns.fetch_cnn14()
+        _panns.fetch_weights("Cnn14")
     assert not list(cache.iterdir())
     assert not _panns.cnn14_is_cached()
-    monkeypatch.setattr(_panns, "_MD5", md5(b"weights").hexdigest())
-    path = _panns.fetch_cnn14()
+    known = _panns._Published(file, md5(b"weights").hexdigest())
+    monkeypatch.setitem(_panns._PUBLISHED, "Cnn14", known)
+    path = _panns.fetch_weights("Cnn14")
     assert path.read_bytes() == b"weights"
     assert _panns.cnn14_is_cached()
-    (folder / "weights.pth").unlink()
-    assert _panns.fetch_cnn14() == path
+    (folder / file).unlink()
+    assert _panns.fetch_weights("Cnn14") == path
 
 
 def test_panns_is_loaded_without_its_side_effects(tmp_path):
@@ -286,8 +294,8 @@ import os, subprocess, sys
 import torch, torchlibrosa  # these may ask the platform for its name
 def refuse(*args, **kwargs): raise AssertionError("a process was started")
 os.system = subprocess.Popen = refuse
-from skmmrec.encoders._panns import load_cnn14
-load_cnn14(False, 0)
+from skmmrec.encoders._panns import load_network
+load_network("Cnn14", False, 0)
 assert "panns_inference" not in sys.modules
 assert "matplotlib.pyplot" not in sys.modules
 """

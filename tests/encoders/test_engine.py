@@ -9,6 +9,7 @@ import torch
 
 from skmmrec.encoders._engine import Distinct, Engine
 from skmmrec.encoders._errors import ContentError
+from skmmrec.encoders._memory import BatchLimit
 from skmmrec.encoders._runtime import HalvingBatches, map_ahead
 
 
@@ -55,7 +56,7 @@ def test_other_errors_are_not_swallowed():
 
 def run(model, items, **options):
     failures = []
-    settings = {"batch_size": 4, "n_threads": 2, **options}
+    settings = {"limit": BatchLimit(4), "n_threads": 2, **options}
     engine = Engine(model, fail=lambda g, e: failures.append(g.item), **settings)
     groups = [Distinct(item, [row]) for row, item in enumerate(items)]
     return {g.item: v[0] for g, v in engine.run(groups)}, failures
@@ -64,7 +65,7 @@ def run(model, items, **options):
 @pytest.mark.parametrize("n_threads", [0, 2])
 def test_every_item_gets_its_vector_whatever_the_memory(n_threads):
     model = LimitedModel(3)
-    vectors, _ = run(model, range(25), n_threads=n_threads, batch_size=16)
+    vectors, _ = run(model, range(25), n_threads=n_threads, limit=BatchLimit(16))
     assert vectors == {i: i for i in range(25)}
     assert max(model.sizes[-5:]) <= 3
 

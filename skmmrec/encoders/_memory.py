@@ -1,0 +1,102 @@
+"""How much goes through a model at once: what memory holds, and caches like."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+
+_FAST_BYTES = 2**25
+"""Larger blocks than 32 MiB are given back to the system, and cleared, each time."""
+_SHARE = 8
+"""A layer's result may take this part of free memory: others lie beside it."""
+_UNKNOWN_BYTES = 2**30
+"""Taken to be free where the system does not tell."""
+
+
+class BatchLimit(NamedTuple):
+    """How much goes through a model at once.
+
+    Parameters
+    ----------
+    n_items : int
+        The most items.
+    n_bytes : float, default=inf
+        What the largest result of a layer may take.
+    """
+
+    n_items: int
+    n_bytes: float = math.inf
+
+    def cut(self, items: Iterable[T], cost: Callable[[T], float]) -> Iterator[list[T]]:
+        """Cut a stream into batches, of one item at least.
+
+        Parameters
+        ----------
+        items : iterable
+            Anything.
+        cost : callable
+            An item to the bytes of the largest result of a layer. In a batch each item
+            costs what the dearest does, to which the others are padded.
+        """
+        batch: list[T] = []
+        dearest = 0.0
+        for item in items:
+            price = cost(item)
+            if batch and (len(batch) + 1) * max(dearest, price) > self.n_bytes:
+                yield batch
+                batch, dearest = [], 0.0
+            batch.append(item)
+            dearest = max(dearest, price)
+            if len(batch) == self.n_items:
+                yield batch
+                batch, dearest = [], 0.0
+        if batch:
+            yield batch
+
+
+def automatic_limit(device: torch.device, most: int, n_lanes: int) -> BatchLimit:
+    """Return what fits the free memory of a device.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the model runs.
+    most : int
+        The most items on a CPU; an accelerator takes 16 times as many.
+    n_lanes : int
+        Batches that run at the same time.
+    """
+    share = free_memory(device) / (_SHARE * n_lanes)
+    if device.type == "cpu":
+        return BatchLimit(most, min(share, _FAST_BYTES))
+    return BatchLimit(16 * most, share)
+
+
+def free_memory(device: torch.device) -> float:
+    """Return the bytes that can be allocated on a device."""
+    if device.type != "cuda":
+        return _free_on_host()
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return free + kept
+
+
+def _free_on_host(table: Path = Path("/proc/meminfo")) -> float:
+    """Return what Linux calls available, elsewhere half of what is there."""
+    if table.is_file():
+        for line in table.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * float(line.split()[1])
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+    return _UNKNOWN_BYTES

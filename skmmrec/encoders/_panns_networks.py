@@ -1,0 +1,253 @@
+"""The smaller networks of PANNs, and what makes any of them cheaper on a CPU.
+
+The names of layers are those of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from skmmrec.encoders._layers import (
+    fold_batch_norms,
+    largest_result,
+    same_results,
+)
+
+N_TAGS = 527
+SETTINGS = {
+    "sample_rate": 32_000,
+    "window_size": 1024,
+    "hop_size": 320,
+    "mel_bins": 64,
+    "fmin": 50,
+    "fmax": 14_000,
+}
+
+
+class _TaggingNetwork(nn.Module):
+    """A log-mel front end, a convolutional trunk, and two linear layers.
+
+    Parameters
+    ----------
+    definitions : module
+        The package's definitions, which bring the front end.
+    dim : int
+        Channels that the trunk gives.
+    """
+
+    def __init__(self, definitions: Any, dim: int) -> None:
+        super().__init__()
+        size, hop = SETTINGS["window_size"], SETTINGS["hop_size"]
+        self.spectrogram_extractor = definitions.Spectrogram(
+            n_fft=size, hop_length=hop, win_length=size, freeze_parameters=True
+        )
+        self.logmel_extractor = definitions.LogmelFilterBank(
+            sr=SETTINGS["sample_rate"],
+            n_fft=size,
+            n_mels=SETTINGS["mel_bins"],
+            fmin=SETTINGS["fmin"],
+            fmax=SETTINGS["fmax"],
+            top_db=None,
+            freeze_parameters=True,
+        )
+        self.bn0 = nn.BatchNorm2d(SETTINGS["mel_bins"])
+        self.fc1 = nn.Linear(dim, dim)
+        self.fc_audioset = nn.Linear(dim, N_TAGS)
+        for layer in (self.fc1, self.fc_audioset):
+            definitions.init_layer(layer)
+
+    def trunk(self, x: torch.Tensor) -> torch.Tensor:
+        """Turn (n, 1, time, mel) into (n, dim, shorter time, fewer mel)."""
+        raise NotImplementedError
+
+    def forward(self, waveforms: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return embeddings and tag probabilities of waveforms (n, samples)."""
+        mel = self.logmel_extractor(self.spectrogram_extractor(waveforms))
+        mel = self.bn0(mel.transpose(1, 3)).transpose(1, 3)
+        over_time = self.trunk(mel).mean(dim=3)
+        pooled = over_time.amax(dim=2) + over_time.mean(dim=2)
+        embedding = F.relu(self.fc1(pooled))
+        tags = torch.sigmoid(self.fc_audioset(embedding))
+        return {"embedding": embedding, "clipwise_output": tags}
+
+
+class _Block5x5(nn.Module):
+    """One convolution of 5 x 5, as Cnn6 has four of."""
+
+    def __init__(self, definitions: Any, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(n_in, n_out, 5, padding=2, bias=False)
+        self.bn1 = nn.BatchNorm2d(n_out)
+        definitions.init_layer(self.conv1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(F.relu_(self.bn1(self.conv1(x))), 2)
+
+
+class _FourBlocks(_TaggingNetwork):
+    """Four blocks of 64 to 512 channels, each of which halves time and mel."""
+
+    def __init__(self, definitions: Any) -> None:
+        super().__init__(definitions, 512)
+        for i, (n_in, n_out) in enumerate(pairwise((1, 64, 128, 256, 512)), 1):
+            self.add_module(f"conv_block{i}", self._block(definitions, n_in, n_out))
+
+    def _block(self, definitions: Any, n_in: int, n_out: int) -> nn.Module:
+        """Return one block."""
+        raise NotImplementedError
+
+    def trunk(self, x: torch.Tensor) -> torch.Tensor:
+        for i in range(1, 5):
+            x = self.get_submodule(f"conv_block{i}")(x)
+        return x
+
+
+class Cnn6(_FourBlocks):
+    """Six layers: blocks of one convolution of 5 x 5."""
+
+    def _block(self, definitions: Any, n_in: int, n_out: int) -> nn.Module:
+        return _Block5x5(definitions, n_in, n_out)
+
+
+class Cnn10(_FourBlocks):
+    """Ten layers: blocks of two convolutions of 3 x 3, which the package defines."""
+
+    def _block(self, definitions: Any, n_in: int, n_out: int) -> nn.Module:
+        return definitions.ConvBlock(n_in, n_out)
+
+
+class MobileNetV1(_TaggingNetwork):
+    """Depthwise separable convolutions; strides are average pooling."""
+
+    def __init__(self, definitions: Any) -> None:
+        super().__init__(definitions, 1024)
+        widths = (32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)
+        shrinks = (2, 1, 2, 1, 2, 1, 2, *[1] * 5, 2, 1)
+        shapes = zip(pairwise(widths), shrinks[1:], strict=True)
+        blocks = [_separable(n_in, n_out, shrink) for (n_in, n_out), shrink in shapes]
+        first = _convolution(1, widths[0], shrinks[0])
+        self.features = nn.Sequential(nn.Sequential(*first), *blocks)
+        for layer in self.features.modules():
+            if isinstance(layer, nn.Conv2d):
+                definitions.init_layer(layer)
+
+    def trunk(self, x: torch.Tensor) -> torch.Tensor:
+        return self.features(x)
+
+
+def _convolution(n_in: int, n_out: int, shrink: int, groups: int = 1) -> list:
+    return [
+        nn.Conv2d(n_in, n_out, 3, padding=1, groups=groups, bias=False),
+        nn.AvgPool2d(shrink),
+        nn.BatchNorm2d(n_out),
+        nn.ReLU(inplace=True),
+    ]
+
+
+def _separable(n_in: int, n_out: int, shrink: int) -> nn.Sequential:
+    return nn.Sequential(
+        *_convolution(n_in, n_in, shrink, groups=n_in),
+        nn.Conv2d(n_in, n_out, 1, bias=False),
+        nn.BatchNorm2d(n_out),
+        nn.ReLU(inplace=True),
+    )
+
+
+class _PowerSpectrogram(nn.Module):
+    """The front end's spectrogram by a Fourier transform, not by convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        window = torch.hann_window(SETTINGS["window_size"])
+        self.window: torch.Tensor
+        self.register_buffer("window", window, persistent=False)
+
+    def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.stft(
+            waveforms.float(),
+            SETTINGS["window_size"],
+            SETTINGS["hop_size"],
+            window=self.window,
+            return_complex=True,
+        )
+        power = spectrum.real.square() + spectrum.imag.square()
+        return power.transpose(1, 2)[:, None]
+
+
+class _PackedConv2d(nn.Module):
+    """A convolution whose weights lie as oneDNN wants them.
+
+    Else each call brings them in order, which costs as much as the convolution of a
+    single sound.
+    """
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        shape = (layer.padding, layer.stride, layer.dilation, layer.groups)
+        self._shape = shape
+        weight = layer.weight.detach()
+        self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *shape)
+        self._bias = None if layer.bias is None else layer.bias.detach()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        return torch.ops.mkldnn._convolution_pointwise(
+            x, self._weight, self._bias, *self._shape, "none", [], ""
+        )
+
+
+def faster(network: nn.Module, pack: bool) -> nn.Module:
+    """Return a network that gives what a PANN gives, in less time.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In evaluation mode, on the CPU. It stays as it is.
+    pack : bool
+        Keep the weights of convolutions as oneDNN wants them, for float32 on a CPU.
+    """
+    fast = fold_batch_norms(network, _probe)
+    if fast is network:
+        return network
+    fast.spectrogram_extractor = _PowerSpectrogram()
+    fast = fast.to(memory_format=torch.channels_last)
+    if not same_results(network, fast, _probe):
+        return network
+    return _pack(fast) if pack and _can_pack() else fast
+
+
+def second_cost(network: nn.Module) -> float:
+    """Return the bytes of the largest result that a layer gives for a second."""
+    return float(largest_result(network, lambda: _probe(network)))
+
+
+def _pack(network: nn.Module) -> nn.Module:
+    for layer in list(network.modules()):
+        for name, child in layer.named_children():
+            if type(child) is nn.Conv2d:
+                setattr(layer, name, _PackedConv2d(child))
+    return network
+
+
+@cache
+def _can_pack() -> bool:
+    """Tell whether this build of torch packs weights as `_PackedConv2d` expects."""
+    layer = nn.Conv2d(8, 8, 3, padding=1).eval()
+    x = torch.linspace(-1, 1, 8 * 36).reshape(1, 8, 6, 6)
+    try:
+        with torch.inference_mode():
+            return torch.allclose(_PackedConv2d(layer)(x), layer(x), atol=1e-5)
+    except (AttributeError, RuntimeError):
+        return False
+
+
+def _probe(network: nn.Module) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    waveform = torch.randn(1, SETTINGS["sample_rate"], generator=generator) / 10
+    return network(waveform)["embedding"]
