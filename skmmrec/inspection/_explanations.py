@@ -167,7 +167,7 @@ def _reason(
 def _shared_tags(tags: Tags, item: Any, other: Any) -> list[str]:
     """Tags that both have, those first that the lesser of them has most."""
     both = [_scores_of(tags, each) for each in (item, other)]
-    common = pd.concat(both, axis=1, join="inner").min(axis=1)
+    common = pd.concat(both, axis=1, join="inner").min(axis=1, skipna=False)
     likely = common[common >= _TAG_SCORE].sort_values(ascending=False, kind="stable")
     return [str(tag) for tag in likely.index[:_N_TAGS]]
 

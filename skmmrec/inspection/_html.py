@@ -41,7 +41,10 @@ def describe_html(recommender: Any, scores: Mapping[str, float] | None = None) -
     if not hasattr(recommender, "item_index_"):
         return ""
     rows = [*_catalog(recommender), *_model(recommender), *_figures(recommender)]
-    rows += [(name, _number(value)) for name, value in (scores or {}).items()]
+    rows += [
+        (name, _number(value))
+        for name, value in dict({} if scores is None else scores).items()
+    ]
     cells = "".join(
         f'<tr><th style="{_CELL}" scope="row">{escape(str(name))}</th>'
         f'<td style="{_CELL}">{escape(str(value))}</td></tr>'

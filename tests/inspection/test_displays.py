@@ -85,6 +85,17 @@ def test_loss_curve(fitted):
         LossCurveDisplay.from_estimator(PopularityRecommender())
 
 
+def test_loss_curve_with_validation():
+    display = LossCurveDisplay(
+        losses=[3.0, 2.0, 1.0], validation=[-0.4, -0.2, -0.3], metric="loss"
+    ).plot()
+    assert display.validation_line_.get_ydata().tolist() == [0.4, 0.2, 0.3]
+    second = display.validation_line_.axes
+    assert second.get_ylabel() == "Validation: loss"
+    assert second.lines[1].get_xdata().tolist() == [2]
+    assert LossCurveDisplay(losses=[1.0]).plot().validation_line_ is None
+
+
 def test_contribution_bars_of_users(fitted):
     users = fitted.user_index_[:3]
     display = ModalityContributionDisplay.from_estimator(fitted, users, k=4)

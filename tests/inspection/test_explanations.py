@@ -72,3 +72,54 @@ def test_bad_pairs_are_named(fitted):
     unknown = pd.DataFrame({"user_id": ["user-0001"], "item_id": ["item-9999"]})
     with pytest.raises(ValueError, match="'item-9999'"):
         explain(fitted, unknown)
+
+
+@pytest.fixture
+def first_reason(fitted):
+    """A recommendation with its strongest modality and the item that it names."""
+    ranked = fitted.recommend(fitted.user_index_[:1], k=1)
+    added = modality_contributions(fitted, ranked.user_id, ranked.item_id)
+    modality = added[["text", "image", "audio"]].iloc[0].idxmax()
+    near = nearest_in_history(fitted, ranked.user_id, ranked.item_id)
+    return ranked, modality, near.set_index("modality").nearest[modality]
+
+
+def test_shared_tags_are_named(fitted, first_reason):
+    ranked, modality, other = first_reason
+    item = ranked.item_id[0]
+    scores = pd.DataFrame(
+        [[0.9, 0.3, 0.5, 0.8, 0.05], [0.2, 0.4, 0.6, 0.0, 0.9]],
+        index=[item, other],
+        columns=["sea", "storm", "boat", "night", "rain"],
+    )
+    said = explain(fitted, ranked, tags={modality: scores}).reason[0]
+    assert said.endswith("% of what speaks for it): boat, storm.")
+    words = {modality: {item: ["calm", "sea", "sea"], other: ("sea", "loud")}}
+    assert explain(fitted, ranked, tags=words).reason[0].endswith("for it): sea.")
+
+
+def test_without_shared_tags_nothing_is_added(fitted, first_reason):
+    ranked, modality, other = first_reason
+    plain = explain(fitted, ranked).reason[0]
+    item = ranked.item_id[0]
+    missing = pd.DataFrame({"sea": [1.0, np.nan]}, index=[item, other])
+    others = {"text", "image", "audio"} - {modality}
+    for tags in (
+        {},
+        {modality: {}},
+        {modality: {item: ["sea"]}},
+        {modality: {item: ["sea"], other: ["land"]}},
+        {modality: missing},
+        {modality: missing.head(1)},
+        {name: {item: ["sea"], other: ["sea"]} for name in others},
+    ):
+        assert explain(fitted, ranked, tags=tags).reason[0] == plain
+
+
+def test_bad_tags_are_named(fitted, first_reason):
+    ranked, _, _ = first_reason
+    with pytest.raises(ValueError, match="tags of 'smell', but the modalities are"):
+        explain(fitted, ranked, tags={"smell": {}})
+    twice = pd.DataFrame({"sea": [1.0, 1.0]}, index=["a", "a"])
+    with pytest.raises(ValueError, match=r"tags\['text'\] has item 'a' more than once"):
+        explain(fitted, ranked, tags={"text": twice})

@@ -1,0 +1,108 @@
+"""The summary of a recommender in a notebook."""
+
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from skmmrec import MultimodalFusionRecommender
+from skmmrec.inspection import describe_html
+from skmmrec.metrics import evaluate_ranking
+from skmmrec.recommender import PopularityRecommender
+
+
+class Cells(HTMLParser):
+    """Collects the text of the cells, and checks that tags are closed in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.cells = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.open.append(tag)
+        if tag in ("th", "td"):
+            self.cells.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("th", "td"):
+            self.cells[-1] += data
+
+
+def read(text):
+    parser = Cells()
+    parser.feed(text)
+    assert parser.open == []
+    return dict(zip(parser.cells[::2], parser.cells[1::2], strict=True))
+
+
+def test_says_what_was_fitted(fitted, truth):
+    rows = read(describe_html(fitted))
+    n_likes = len(truth.interactions.drop_duplicates(["user_id", "item_id"]))
+    assert rows["Catalogue"] == f"150 items, 200 users, {n_likes:,} likes"
+    widths = fitted.content_.widths
+    assert rows["Modalities"] == (
+        f"text ({widths['text']} wide, 0% missing); "
+        f"image ({widths['image']} wide, 0% missing); "
+        f"audio ({widths['audio']} wide, 1% missing)"
+    )
+    assert rows["Fusion"] == "gated, vectors of 64"
+    first, last = fitted.loss_curve_[0], fitted.loss_curve_[-1]
+    assert rows["Training"] == f"10 epochs, loss {first:.4g} to {last:.4g}"
+
+
+def test_says_nothing_before_fit():
+    assert describe_html(MultimodalFusionRecommender()) == ""
+
+
+def test_rankers_without_content_have_a_table_too(truth):
+    X = truth.interactions[["user_id", "item_id"]]
+    rec = PopularityRecommender().fit(X)
+    scores = evaluate_ranking(
+        rec.recommend(k=3, exclude_seen=False), X, ["recall@3"]
+    ).mean()
+    rows = read(describe_html(rec, scores))
+    assert list(rows) == ["Catalogue", "recall@3"]
+    assert rows["recall@3"] == f"{scores.iloc[0]:.4g}"
+
+
+class Fake:
+    """As much of a recommender as the table reads."""
+
+    item_index_ = user_index_ = pd.Index(["a"])
+    history_ = type("History", (), {"items": [0]})
+    fusion = "<script>alert('&')</script>"
+    item_vectors_ = pd.DataFrame([[1.0]])
+
+
+@pytest.mark.parametrize(
+    ("metric", "curve", "text"),
+    [
+        ("recall@5", [0.1, 0.3, 0.2], "recall@5 0.3 after epoch 2"),
+        ("auto", [0.1, 0.3, 0.4], "ndcg@10 0.4 after epoch 3"),
+        ("auto", [-0.7, -0.5, -0.6], "loss 0.5 after epoch 2"),
+    ],
+)
+def test_the_best_epoch_is_named(metric, curve, text):
+    rec = Fake()
+    rec.validation_metric, rec.validation_curve_ = metric, curve
+    assert read(describe_html(rec))["Validation"] == text
+
+
+def test_text_is_escaped():
+    text = describe_html(Fake(), {"<b>": 1.0})
+    assert "<script>" not in text
+    assert "<b>" not in text
+    assert read(text)["Fusion"] == "<script>alert('&')</script>, vectors of 1"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0, "0%"), (0.001, "under 1%"), (0.25, "25%"), (0.999, "over 99%"), (1, "100%")],
+)
+def test_few_are_not_none(share, text):
+    from skmmrec.inspection._html import _share
+
+    assert _share(share) == text
