@@ -3,6 +3,7 @@
 from skmmrec._lazy import lazy_names
 
 _NAMES = {
+    "ApproximateIndex": "._index",
     "ContentKNNRecommender": "._content_neighbors",
     "EASERecommender": "._linear",
     "GraphDiffusionRecommender": "._walks",
@@ -14,6 +15,8 @@ _NAMES = {
     "ServingVectors": "._serving",
     "UserKNNRecommender": "._neighbors",
     "cap_exposure": "._reranking",
+    "quantize_int8": "._compression",
+    "reduce_dimensions": "._compression",
     "rerank_mmr": "._reranking",
 }
 __all__ = sorted(_NAMES)
