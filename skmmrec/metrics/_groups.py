@@ -68,11 +68,11 @@ def groups_of(ids: pd.Index, groups: pd.Series) -> pd.Series:
         If an id has no group or occurs twice in `groups`.
     """
     if groups.index.has_duplicates:
-        twice = groups.index[groups.index.duplicated()][0]
+        twice = groups.index[groups.index.duplicated()].tolist()[0]
         raise ValueError(f"groups has {twice!r} more than once")
     found = groups.reindex(ids)
     if found.isna().any():
-        raise ValueError(f"groups has no group for {ids[found.isna()][0]!r}")
+        raise ValueError(f"groups has no group for {ids[found.isna()].tolist()[0]!r}")
     return found
 
 

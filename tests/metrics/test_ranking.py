@@ -10,6 +10,7 @@ from skmmrec.metrics import (
     auc_at_k,
     average_precision_at_k,
     f1_at_k,
+    graded_ndcg_at_k,
     hit_rate_at_k,
     ndcg_at_k,
     precision_at_k,
@@ -152,3 +153,36 @@ def test_bad_scores_are_named():
         relevance_from_scores([[1.0, 2.0]], [[1]])
     with pytest.raises(ValueError, match="seen has shape"):
         relevance_from_scores([[1.0, 2.0]], [[1, 0]], seen=[[0]])
+
+
+def test_graded_lists_equal_scikit_learn():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 4, (60, 12))
+    truth[3] = 0
+    scores = rng.permuted(np.tile(np.arange(12.0), (60, 1)), axis=1)
+    gains = np.take_along_axis(truth, np.argsort(-scores, axis=1), axis=1)
+    for k in (1, 5, 30):
+        ours = graded_ndcg_at_k(gains, truth, k)
+        theirs = [
+            ndcg_score(truth[[row]], scores[[row]], k=k) if row != 3 else np.nan
+            for row in range(60)
+        ]
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+    assert graded_ndcg_at_k(np.zeros((1, 0)), [[2, 1]], 3).tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("gains", "wanted", "k", "message"),
+    [
+        ([[1]], [[1]], 0, "k must be at least 1"),
+        ([1], [[1]], 1, "gains must have 2 dimensions"),
+        ([[1]], [1], 1, "relevant_gains must have 2 dimensions"),
+        ([[-1]], [[1]], 1, "gains must be finite and not below 0, got -1.0 in row 0"),
+        ([[1]], [[np.nan]], 1, "relevant_gains must be finite"),
+        ([[1]], [[1], [1]], 1, "gains has 1 rows, relevant_gains has 2"),
+        ([[0], [3]], [[1], [2]], 1, "row 1 of gains is worth more than any list"),
+    ],
+)
+def test_bad_gains_are_named(gains, wanted, k, message):
+    with pytest.raises(ValueError, match=message):
+        graded_ndcg_at_k(gains, wanted, k)

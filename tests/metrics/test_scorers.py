@@ -11,7 +11,8 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_validate
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from skmmrec import MultimodalFusionRecommender
 from skmmrec.metrics import (
@@ -20,7 +21,13 @@ from skmmrec.metrics import (
     get_scorer_names,
     make_ranking_scorer,
 )
-from skmmrec.model_selection import LeaveLastOut, RandomHoldoutPerUser, recommend
+from skmmrec.metrics._scorers import find_recommender
+from skmmrec.model_selection import (
+    ColdItemSplit,
+    LeaveLastOut,
+    RandomHoldoutPerUser,
+    recommend,
+)
 from skmmrec.recommender import PopularityRecommender
 
 
@@ -64,6 +71,52 @@ def test_only_rows_above_the_threshold_are_relevant(X):
     scorer = make_ranking_scorer("recall@5", relevant_above=3)
     liked = y > 3
     assert scorer(fitted, held_out, y) == scorer(fitted, held_out[liked])
+
+
+def test_strengths_are_gains_of_graded_metrics(X):
+    train, test = next(LeaveLastOut(3).split(X))
+    fitted = small().fit(X.iloc[train])
+    held_out = X.iloc[test]
+    y = np.tile([5.0, 2.0, 0.0, 4.0], len(held_out))[: len(held_out)]
+    relevant = held_out.assign(gain=y)[y > 1]
+    ranked = fitted.recommend(relevant.user_id.unique(), k=5)
+    names = ["graded_ndcg@5", "ndcg@5"]
+    expected = evaluate_ranking(ranked, relevant, names).mean()
+    scores = make_ranking_scorer(names, relevant_above=1)(fitted, held_out, y)
+    assert scores == pytest.approx(expected.to_dict())
+    assert scores["graded_ndcg@5"] != pytest.approx(scores["ndcg@5"])
+    assert get_scorer("graded_ndcg@5")(fitted, held_out) == pytest.approx(
+        get_scorer("ndcg@5")(fitted, held_out)
+    )
+    with pytest.raises(
+        ValueError, match=r"'gain'\] must be finite and above 0, got 0.0"
+    ):
+        make_ranking_scorer(names, relevant_above=-9)(fitted, held_out, y - 5)
+
+
+@pytest.mark.parametrize("wrap", ["bare", "pipeline", "search"])
+def test_new_items_of_a_flat_table_compete(X, wrap):
+    """What training lacks is ranked by the content that the test rows bring along."""
+    ((train, test),) = ColdItemSplit(0.3, random_state=0).split(X)
+    estimator = small(max_epochs=8, n_factors=16)
+    if wrap != "bare":
+        same = FunctionTransformer(feature_names_out="one-to-one")
+        estimator = make_pipeline(same, estimator)
+    if wrap == "search":
+        estimator = GridSearchCV(
+            estimator,
+            {"multimodalfusionrecommender__max_epochs": [8]},
+            cv=LeaveLastOut(),
+            scoring=get_scorer("ndcg@10"),
+        )
+    estimator.fit(X.iloc[train])
+    held_out = X.iloc[test]
+    inner = find_recommender(estimator)
+    known = inner.item_index_.copy()
+    score = get_scorer("ndcg@10")(estimator, held_out)
+    assert score == pytest.approx(inner.score(held_out))
+    assert score > 0.05
+    assert inner.item_index_.equals(known)
 
 
 class FirstNumber(RegressorMixin, BaseEstimator):
