@@ -12,6 +12,7 @@ _NAMES = {
     "RecommendationGalleryDisplay": "._gallery",
     "describe_html": "._html",
     "explain": "._explanations",
+    "history_contributions": "._history_contributions",
     "modality_contributions": "._contributions",
     "modality_shares": "._contributions",
     "nearest_in_history": "._explanations",

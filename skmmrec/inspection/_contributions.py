@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import combinations
 from math import factorial
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,8 @@ def modality_contributions(
     DataFrame of shape (n, 3 + m)
         Columns ``user_id``, ``item_id``, ``interactions`` (what the score would be
         without any content: id embedding and popularity) and one per modality. All but
-        the ids add up to the score, in float64. A missing modality has 0.
+        the ids add up to the score, in float64; under the objective "bce", to its
+        log-odds, and of several tasks to the first. A missing modality has 0.
 
     Raises
     ------
@@ -54,13 +56,13 @@ def modality_contributions(
     II, 1953.
     """
     check_is_fitted(recommender)
-    users, items = check_ids(users, USER), check_ids(items, ITEM)
-    if len(users) != len(items):
-        raise ValueError(f"users has {len(users)} entries, items {len(items)}")
-    worth = _Worth(recommender, users, items)
+    pairs = Pairs.read(recommender, users, items)
+    worth = _Worth(recommender, pairs)
     names = recommender.content_.modalities
     values = {name: worth.shapley(m, len(names)) for m, name in enumerate(names)}
-    return pd.DataFrame({USER: users, ITEM: items, BASE: worth.of(()), **values})
+    return pd.DataFrame(
+        {USER: pairs.users, ITEM: pairs.items, BASE: worth.of(()), **values}
+    )
 
 
 def modality_shares(contributions: pd.DataFrame) -> pd.DataFrame:
@@ -90,21 +92,69 @@ def modality_shares(contributions: pd.DataFrame) -> pd.DataFrame:
     return for_it.div(for_it.sum(axis=1), axis=0).fillna(0.0)
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of users and items, and what belongs to them in a recommender.
+
+    Attributes
+    ----------
+    users, items : ndarray of shape (n,)
+        Ids.
+    user_rows, item_rows : ndarray of shape (n,), int64
+        Their positions; -1 for an unknown user.
+    vectors : ndarray of shape (n, n_factors), float64
+        Vectors of the users.
+    constants : ndarray of shape (n,), float64
+        What is added to the inner product of the vectors.
+    """
+
+    users: NDArray
+    items: NDArray
+    user_rows: NDArray[np.int64]
+    item_rows: NDArray[np.int64]
+    vectors: NDArray[np.float64]
+    constants: NDArray[np.float64]
+
+    @classmethod
+    def read(
+        cls, recommender: MultimodalFusionRecommender, users: Any, items: Any
+    ) -> Pairs:
+        """Check ids and look them up."""
+        users, items = check_ids(users, USER), check_ids(items, ITEM)
+        if len(users) != len(items):
+            raise ValueError(f"users has {len(users)} entries, items {len(items)}")
+        recommender._check_known(items, recommender.item_index_)
+        item_rows = recommender.item_index_.get_indexer(items)
+        user_rows = recommender.user_index_.get_indexer(users)
+        biases = recommender.item_biases_.to_numpy()[item_rows].astype(np.float64)
+        return cls(
+            users,
+            items,
+            user_rows,
+            item_rows,
+            recommender._vectors_of_users(user_rows).astype(np.float64),
+            biases + recommender._offsets_of_users(user_rows),
+        )
+
+    def scores(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scores of the network, given the items' vectors."""
+        return np.einsum("nd,nd->n", self.vectors, vectors) + self.constants
+
+
+def score_scale(recommender: MultimodalFusionRecommender) -> tuple[float, float]:
+    """From scores of the network to ratings, where these are predicted: a line."""
+    task = recommender.tasks_[0]
+    return (task.scale, task.mean) if task.objective == "mse" else (1.0, 0.0)
+
+
 class _Worth:
     """Scores of pairs when their items keep only some modalities."""
 
-    def __init__(
-        self, recommender: MultimodalFusionRecommender, users: NDArray, items: NDArray
-    ) -> None:
-        recommender._check_known(items, recommender.item_index_)
-        rows = recommender.item_index_.get_indexer(items)
+    def __init__(self, recommender: MultimodalFusionRecommender, pairs: Pairs) -> None:
         self.recommender = recommender
-        self.rows, self.back = np.unique(rows, return_inverse=True)
+        self.pairs = pairs
+        self.rows, self.back = np.unique(pairs.item_rows, return_inverse=True)
         self.content = recommender.content_.take(self.rows)
-        self.users = recommender._vectors_of_users(
-            recommender.user_index_.get_indexer(users)
-        ).astype(np.float64)
-        self.biases = recommender.item_biases_.to_numpy()[rows].astype(np.float64)
         self._known: dict[tuple[int, ...], NDArray[np.float64]] = {}
 
     def of(self, coalition: tuple[int, ...]) -> NDArray[np.float64]:
@@ -128,4 +178,5 @@ class _Worth:
         kept = np.isin(np.arange(self.content.mask.shape[1]), coalition)
         content = Blocks(self.content.values, self.content.mask & kept)
         vectors = self.recommender._item_vectors(self.rows, content)[self.back]
-        return np.einsum("nd,nd->n", self.users, vectors) + self.biases
+        factor, shift = score_scale(self.recommender)
+        return factor * self.pairs.scores(vectors.astype(np.float64)) + shift

@@ -1,0 +1,119 @@
+"""Scores split over histories, and the parts are what they are said to be."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.inspection import history_contributions, modality_contributions
+
+SMALL = {"n_factors": 6, "max_epochs": 4, "random_state": 0}
+KINDS = {
+    "mean": {"history_exponent": 0.7},
+    "attention": {"user_tower": "attention"},
+    "sequence": {"user_tower": "sequence", "max_history": 3},
+    "embedding": {"user_embedding": True},
+    "factors": {"mode": "factors"},
+    "ratings": {"objective": "mse"},
+    "clicks": {"objective": "bce"},
+}
+
+
+@pytest.fixture(params=KINDS)
+def recommender(request, items, X, ratings):
+    model = MultimodalFusionRecommender(
+        ItemCatalog(items), **SMALL, **KINDS[request.param]
+    )
+    return model.fit(X, ratings.rating - 2 * (request.param == "clicks"))
+
+
+@pytest.fixture
+def pairs(items):
+    """Every item, for two users of the fit and one who is new."""
+    users = np.repeat([100, 104, 999], len(items))
+    return pd.DataFrame({"user_id": users, "item_id": [*items.item_id] * 3})
+
+
+def scores(recommender, pairs):
+    predicted = recommender.predict(pairs).astype(float)
+    if recommender.objective == "bce":
+        return np.log(predicted / (1 - predicted))
+    return predicted
+
+
+def totals(table):
+    return table.groupby(["user_id", "item_id"], sort=False).contribution.sum()
+
+
+def test_adds_up_to_the_score(recommender, pairs):
+    table = history_contributions(recommender, pairs.user_id, pairs.item_id)
+    expected = scores(recommender, pairs)
+    np.testing.assert_allclose(totals(table), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_modalities_add_up_to_the_same(recommender, pairs):
+    table = modality_contributions(recommender, pairs.user_id, pairs.item_id)
+    total = table.drop(columns=["user_id", "item_id"]).sum(axis=1)
+    expected = scores(recommender, pairs)
+    np.testing.assert_allclose(total, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_rows_are_histories_oldest_first(recommender, pairs, X, ratings):
+    table = history_contributions(recommender, pairs.user_id, pairs.item_id)
+    liked = ratings.rating - 2 * (recommender.objective == "bce") > 0
+    for (user, _), rows in table.groupby(["user_id", "item_id"]):
+        mine = X[liked & (X.user_id == user)].sort_values("timestamp").item_id
+        assert rows.liked.tolist() == [*mine, None]
+        assert rows.index.tolist() == list(range(rows.index[0], rows.index[-1] + 1))
+
+
+@pytest.fixture
+def fit(items, X):
+    """Fit on likes alone."""
+
+    def make(**options):
+        return MultimodalFusionRecommender(ItemCatalog(items), **SMALL, **options).fit(
+            X
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.7, 1.0])
+def test_parts_are_inner_products(fit, pairs, exponent):
+    model = fit(history_exponent=exponent)
+    table = history_contributions(model, pairs.user_id, pairs.item_id)
+    parts = table.dropna(subset=["liked"])
+    vectors = model.item_vectors_.astype(float)
+    n = parts.groupby(["user_id", "item_id"]).liked.transform("size")
+    products = (
+        vectors.loc[parts.liked].to_numpy() * vectors.loc[parts.item_id].to_numpy()
+    ).sum(axis=1)
+    np.testing.assert_allclose(parts.contribution, products / n**exponent, rtol=1e-9)
+
+
+@pytest.mark.parametrize("tower", ["mean", "attention"])
+def test_nothing_but_popularity_is_left_over(fit, pairs, tower):
+    """So weights are those of the tower, whatever it does to find them."""
+    model = fit(user_tower=tower, learning_rate=0.1)
+    known = pairs[pairs.user_id != 999]
+    table = history_contributions(model, known.user_id, known.item_id)
+    rest = table[table.liked.isna()]
+    biases = model.item_biases_.loc[rest.item_id]
+    np.testing.assert_allclose(rest.contribution, biases, rtol=1e-5, atol=1e-5)
+
+
+def test_a_new_user_has_no_history(recommender, pairs):
+    table = history_contributions(recommender, [999], ["i03"])
+    assert table.liked.tolist() == [None]
+
+
+def test_no_pairs_give_no_rows(recommender):
+    assert len(history_contributions(recommender, [], [])) == 0
+
+
+def test_bad_pairs_are_named(recommender):
+    with pytest.raises(ValueError, match=r"'zz' \(row 1\)"):
+        history_contributions(recommender, [100, 100], ["i00", "zz"])
+    with pytest.raises(ValueError, match="users has 1 entries, items 2"):
+        history_contributions(recommender, [100], ["i00", "i01"])
