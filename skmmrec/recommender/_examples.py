@@ -145,8 +145,10 @@ class Batcher:
             self.everything = liked.nonzero().squeeze(1)
         mass = popularity if by_popularity else liked.double()
         self.cumulative = mass.cumsum(0)
-        draws = mass / mass.sum() if self.everything is None else liked.double()
-        self.log_q = torch.log(draws).float()
+        shares = mass.clamp(min=0.5) / mass.sum()
+        self.log_q = torch.log(shares).float()
+        if self.everything is not None:
+            self.log_q.zero_()
 
     def batch(self, rows: NDArray) -> Batch:
         """Batch of the examples at `rows`."""

@@ -34,7 +34,7 @@ from skmmrec.recommender._interactions import (
     read_interactions,
     read_weights,
 )
-from skmmrec.recommender._tasks import check_objective, make_tasks
+from skmmrec.recommender._tasks import check_objective, check_ratings, make_tasks
 from skmmrec.recommender._training import Epoch
 from skmmrec.recommender._transfer import (
     adopt,
@@ -110,18 +110,16 @@ class Learner(VectorRanker):
         return sorted_index(np.concatenate([self.user_catalog.ids.to_numpy(), users]))
 
     def _is_liked(self, y: NDArray) -> NDArray[np.bool_]:
-        """Likes; where ratings are predicted, all that was rated."""
-        if self.tasks_[0].objective == "mse":
-            return ~np.isnan(y[:, 0])
-        return super()._is_liked(y)
+        """Likes; where the answers themselves are predicted, all that has one."""
+        return self.tasks_[0].learns_from(y[:, 0])
 
     def _group(self, pairs: pd.DataFrame) -> None:
-        """Group; where ratings are predicted, they weigh the items of a history."""
+        """Group; where answers are predicted, they weigh the items of a history."""
         super()._group(pairs)
-        task, values = self.tasks_[0], self.history_.values
-        signals = None
-        if task.objective == "mse" and values is not None and values.shape[1] > 1:
-            signals = ((values[:, 1] - task.mean) / task.scale).astype(np.float32)
+        values = self.history_.values
+        has_answers = values is not None and values.shape[1] > 1
+        answers = values[:, 1] if has_answers else np.ones(len(self.history_.items))
+        signals = self.tasks_[0].signals(answers)
         self.history_ = replace(self.history_, values=signals)
 
     # -- learning --------------------------------------------------------------------
@@ -225,6 +223,7 @@ class Learner(VectorRanker):
 
     def _check_answers(self, answers: NDArray | None) -> None:
         """Hold the answers of a partial fit against those of the fit."""
+        check_ratings(self.tasks_[0].objective, answers)
         n = 1 if answers is None else answers.shape[1]
         if n != len(self.tasks_):
             raise ValueError(f"y has {n} columns, but fit had {len(self.tasks_)}")

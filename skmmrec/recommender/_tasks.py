@@ -49,6 +49,18 @@ class Task:
         """Rows that say something to this task, of shape (n,)."""
         return answers > 0 if self.sampled else ~np.isnan(answers)
 
+    def signals(self, answers: NDArray) -> NDArray[np.float32] | None:
+        """How much each item of a history speaks: the answer, standardised.
+
+        None: all are likes, which speak alike.
+        """
+        if self.sampled:
+            return None
+        if self.objective == "mse":
+            return ((answers - self.mean) / self.scale).astype(np.float32)
+        spread = np.sqrt(self.mean * (1 - self.mean))
+        return (((answers > 0) - self.mean) / spread).astype(np.float32)
+
     def link(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """From the network's scores to what `predict` gives."""
         if self.objective == "mse":
@@ -96,16 +108,23 @@ def make_tasks(
     Raises
     ------
     ValueError
-        If the number of objectives is not that of the columns.
+        If the number of objectives is not that of the columns, or ratings are missing.
     """
     n_columns = 1 if answers is None else answers.shape[1]
     names = [objective] * n_columns if isinstance(objective, str) else list(objective)
     if len(names) != n_columns:
         raise ValueError(f"objective names {len(names)} tasks, y has {n_columns}")
+    check_ratings(names[0], answers)
     return [
         Task.fit(name, None if answers is None else answers[:, number])
         for number, name in enumerate(names)
     ]
+
+
+def check_ratings(objective: str, answers: NDArray | None) -> None:
+    """Refuse to predict ratings that are not given."""
+    if objective == "mse" and answers is None:
+        raise ValueError("objective='mse' predicts ratings, which must be given as y")
 
 
 def check_objective(objective: Any) -> None:

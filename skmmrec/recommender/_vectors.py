@@ -168,4 +168,4 @@ class VectorRanker(BaseRanker):
         if history.values is None:
             return np.zeros(len(rows))
         sums = np.bincount(history.users, history.values, minlength=len(rows))
-        return float(self.network_.tilt) * sums / np.maximum(history.lengths, 1)
+        return self.network_.tilt.item() * sums / np.maximum(history.lengths, 1)
