@@ -329,13 +329,9 @@ class AudioEncoder(BaseEncoder):
         network = faster(network, pack=self._packs(device)).to(device)
         return SoundModel(network, weights, device, self._windowing(), cost)
 
-    def _packs(self, device: Any) -> bool:
-        """Tell whether weights are laid out for float32 on a CPU, and for that only."""
-        return device.type == "cpu" and self.precision in ("auto", "fp32")
-
     def _model_key(self) -> Hashable:
-        is_exact = self.precision in ("auto", "fp32")
-        key = (self.model, self.pretrained, self.seed_, self._windowing(), is_exact)
+        options = (self._windowing(), self._is_exact)
+        key = (self.model, self.pretrained, self.seed_, *options)
         if isinstance(self.pretrained, bool):
             return key
         from skmmrec.encoders._panns import checkpoint

@@ -28,7 +28,7 @@ from skmmrec.encoders._errors import ContentError
 from skmmrec.encoders._files import digest, file_digest
 from skmmrec.encoders._memory import BatchLimit, automatic_limit
 from skmmrec.encoders._reduction import fit_whitening, present_rows
-from skmmrec.encoders._runtime import shared_model
+from skmmrec.encoders._runtime import n_cores, n_decoders, shared_model
 
 
 class BaseEncoder(
@@ -216,7 +216,7 @@ class BaseEncoder(
         self._model = None
         self._prepare_fit()
         model = self._loaded_model()
-        self.embedding_dim_ = self.n_components or model.dim
+        self.embedding_dim_ = self.n_components or self._dim(model)
         if self.n_components is None:
             return None
         vectors = self._vectors(items, model, self._finish)
@@ -230,12 +230,16 @@ class BaseEncoder(
         out = np.full((len(vectors), self.embedding_dim_), self._fill, np.float32)
         if present.any():
             reduced = self.whitening_.transform(vectors[present])
-            out[present] = [self._finish(vector) for vector in reduced]
+            out[present] = [BaseEncoder._finish(self, vector) for vector in reduced]
         return out
 
     @property
     def _fill(self) -> float:
         return np.nan if self.missing == "nan" else 0.0
+
+    def _dim(self, model: Model) -> int:
+        """Return the number of columns before a reduction."""
+        return model.dim
 
     def _prepare_fit(self) -> None:
         """Learn what the model needs besides its weights; nothing by default."""
@@ -300,16 +304,24 @@ class BaseEncoder(
     def _engine(self, model: Model, failures: list) -> Engine:
         device = resolve_device(self.device)
         precision = resolve_precision(self.precision, device)
-        n_lanes = _n_cores() if self._is_in_lanes(device) else 1
+        n_lanes = n_cores() if self._is_in_lanes(device) else 1
         return Engine(
             model=model,
             limit=self._limit(device, n_lanes),
-            n_threads=_n_decoders(device) if self._decodes else 0,
+            n_threads=n_decoders(device) if self._decodes else 0,
             fail=lambda distinct, error: self._fail(distinct, error, failures),
             context=lambda: autocast(device, precision),
             access=self._cache_access(model, precision),
             n_lanes=n_lanes,
         )
+
+    @property
+    def _is_exact(self) -> bool:
+        return self.precision in ("auto", "fp32")
+
+    def _packs(self, device: Any) -> bool:
+        """Tell whether weights are laid out for float32 on a CPU, and for that only."""
+        return device.type == "cpu" and self._is_exact
 
     def _is_in_lanes(self, device: Any) -> bool:
         return self._runs_in_lanes and device.type == "cpu"
@@ -387,16 +399,3 @@ class BaseEncoder(
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def _n_cores() -> int:
-    """Return the cores that torch may use here."""
-    import torch
-
-    return torch.get_num_threads()
-
-
-def _n_decoders(device: Any) -> int:
-    """Return the threads that decode: an accelerator leaves them all cores."""
-    n_cores = os.cpu_count() if device.type != "cpu" else _n_cores()
-    return max(2, n_cores or 1)

@@ -274,7 +274,7 @@ class ImageEncoder(BaseEncoder):
         network, transform = load_open_clip(
             self.model, self.pretrained, self.preprocess
         )
-        fast = faster(network)
+        fast = faster(network, pack=self._packs(device))
         identity = None if fast is network else _identity(network, transform)
         if self.precision == "int8":
             fast = quantize(fast, device)
@@ -285,7 +285,8 @@ class ImageEncoder(BaseEncoder):
 
         paths = weight_paths(self.model, self.pretrained)
         files = tuple(_weights.fingerprint(path) for path in paths)
-        return (str(self.model), str(self.pretrained), repr(self.preprocess), files)
+        names = (str(self.model), str(self.pretrained), repr(self.preprocess))
+        return (*names, files, self._is_exact)
 
     def _content_key(self, item: Any) -> Hashable:
         return picture_key(item)

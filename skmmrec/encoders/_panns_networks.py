@@ -5,7 +5,6 @@ The names of layers are those of the published checkpoints.
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 from skmmrec.encoders._layers import (
     fold_batch_norms,
     largest_result,
+    pack_convolutions,
     same_results,
 )
 
@@ -180,28 +180,6 @@ class _PowerSpectrogram(nn.Module):
         return power.transpose(1, 2)[:, None]
 
 
-class _PackedConv2d(nn.Module):
-    """A convolution whose weights lie as oneDNN wants them.
-
-    Else each call brings them in order, which costs as much as the convolution of a
-    single sound.
-    """
-
-    def __init__(self, layer: nn.Conv2d) -> None:
-        super().__init__()
-        shape = (layer.padding, layer.stride, layer.dilation, layer.groups)
-        self._shape = shape
-        weight = layer.weight.detach()
-        self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *shape)
-        self._bias = None if layer.bias is None else layer.bias.detach()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
-        return torch.ops.mkldnn._convolution_pointwise(
-            x, self._weight, self._bias, *self._shape, "none", [], ""
-        )
-
-
 def faster(network: nn.Module, pack: bool) -> nn.Module:
     """Return a network that gives what a PANN gives, in less time.
 
@@ -219,32 +197,12 @@ def faster(network: nn.Module, pack: bool) -> nn.Module:
     fast = fast.to(memory_format=torch.channels_last)
     if not same_results(network, fast, _probe):
         return network
-    return _pack(fast) if pack and _can_pack() else fast
+    return pack_convolutions(fast) if pack else fast
 
 
 def second_cost(network: nn.Module) -> float:
     """Return the bytes of the largest result that a layer gives for a second."""
     return float(largest_result(network, lambda: _probe(network)))
-
-
-def _pack(network: nn.Module) -> nn.Module:
-    for layer in list(network.modules()):
-        for name, child in layer.named_children():
-            if type(child) is nn.Conv2d:
-                setattr(layer, name, _PackedConv2d(child))
-    return network
-
-
-@cache
-def _can_pack() -> bool:
-    """Tell whether this build of torch packs weights as `_PackedConv2d` expects."""
-    layer = nn.Conv2d(8, 8, 3, padding=1).eval()
-    x = torch.linspace(-1, 1, 8 * 36).reshape(1, 8, 6, 6)
-    try:
-        with torch.inference_mode():
-            return torch.allclose(_PackedConv2d(layer)(x), layer(x), atol=1e-5)
-    except (AttributeError, RuntimeError):
-        return False
 
 
 def _probe(network: nn.Module) -> torch.Tensor:

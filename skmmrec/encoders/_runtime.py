@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,6 +33,18 @@ def shared_model(key: Hashable, build: Callable[[], Any]) -> Any:
         if model is None:
             model = _models[key] = build()
         return model
+
+
+def n_cores() -> int:
+    """Return the processor cores that torch may use in this thread."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def n_decoders(device: Any) -> int:
+    """Return how many threads decode: an accelerator leaves all cores to them."""
+    return max(2, n_cores() if device.type == "cpu" else os.cpu_count() or 1)
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

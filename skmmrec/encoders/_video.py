@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from sklearn.base import clone
@@ -19,23 +19,13 @@ from skmmrec.encoders._devices import resolve_device, resolve_precision
 from skmmrec.encoders._engine import CacheAccess, Model
 from skmmrec.encoders._errors import ContentError
 from skmmrec.encoders._image import ImageEncoder
-from skmmrec.encoders._video_model import Part, Sampling, Sequences, VideoModel
-
-
-class VideoWindows(NamedTuple):
-    """The windows of one video, in order.
-
-    Parameters
-    ----------
-    start, end : ndarray of shape (n_windows,), float64
-        Seconds from the start of the video.
-    vectors : ndarray of shape (n_windows, dim), float32
-        The pictures' part, then the sound's part, of the same seconds.
-    """
-
-    start: np.ndarray
-    end: np.ndarray
-    vectors: np.ndarray
+from skmmrec.encoders._video_model import (
+    Part,
+    Sampling,
+    Sequences,
+    VideoModel,
+    VideoWindows,
+)
 
 
 class VideoEncoder(BaseEncoder):
@@ -43,9 +33,10 @@ class VideoEncoder(BaseEncoder):
 
     A video is a path or the bytes of a file. It is cut into windows of time. Each
     window has the mean vector of its frames and the vector of its sound, and both lie
-    at the same seconds. `transform` averages over the windows, `transform_windows`
-    keeps their sequence. The pictures' columns come first, then the sound's; each part
-    has unit length by itself.
+    at the same seconds. `transform` averages over the windows or, if so told by
+    `align`, lays them side by side; `transform_windows` gives sequences of any length
+    with their times. The pictures' columns come first, then the sound's; each part has
+    unit length by itself.
 
     Parameters
     ----------
@@ -55,6 +46,10 @@ class VideoEncoder(BaseEncoder):
         those of the `VideoEncoder` do.
     audio_encoder : AudioEncoder, "drop" or None, default=None
         What encodes sound, likewise.
+    align : {"pool", "window"}, default="pool"
+        What `transform` makes of the windows: their mean, or each window's vector, one
+        window after the other in time. The latter has columns for as many windows as
+        `max_duration` holds; those after a video's end are as `missing` says.
     window : float, default=10.0
         Seconds per window, at least 1. PANNs were trained on clips of 10 s.
     hop : float or None, default=None
@@ -76,12 +71,15 @@ class VideoEncoder(BaseEncoder):
         Videos that are encoded together. How many frames or sounds go through a model
         at once is the `batch_size` of its encoder.
     cache : EmbeddingCache, path or None, default=None
-        Where pooled vectors are kept between calls and processes.
+        Where pooled vectors and sequences are kept between calls and processes.
     missing : {"zero", "nan"}, default="zero"
         What a row without content becomes, and the sound's part of a video without
         sound, or the pictures' part of one without pictures.
     normalize : bool, default=True
         Scale each part to unit length.
+    n_components : int or None, default=None
+        Reduce pooled vectors to this many dimensions by PCA with whitening, fitted on
+        the distinct videos that `fit` sees. A part that a video lacks counts as zeros.
     on_error : {"raise", "missing"}, default="raise"
         What happens to a file that cannot be read: an error that names its row, or a
         missing row and one warning.
@@ -96,6 +94,8 @@ class VideoEncoder(BaseEncoder):
         The fitted copy of `audio_encoder`; None if it is dropped.
     embedding_dim_ : int
         The number of output columns.
+    whitening_ : PCA
+        Fitted if `n_components` is set.
     n_features_in_ : int
         Always 1.
     feature_names_in_ : ndarray of shape (1,)
@@ -123,6 +123,7 @@ class VideoEncoder(BaseEncoder):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "image_encoder": [ImageEncoder, StrOptions({"drop"}), None],
         "audio_encoder": [AudioEncoder, StrOptions({"drop"}), None],
+        "align": [StrOptions({"pool", "window"})],
         "window": [Interval(Real, 1, None, closed="left")],
         "hop": [Interval(Real, 0.1, None, closed="left"), None],
         "frames": [StrOptions({"uniform", "scene"})],
@@ -133,20 +134,27 @@ class VideoEncoder(BaseEncoder):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         **{
             name: BaseEncoder._parameter_constraints[name]
-            for name in ("cache", "missing", "normalize", "on_error", "verbose")
+            for name in (
+                "cache",
+                "missing",
+                "normalize",
+                "n_components",
+                "on_error",
+                "verbose",
+            )
         },
     }
     _runs_in_lanes: ClassVar[bool] = False  # its encoders do
     device: ClassVar[str] = "cpu"
     """Both encoders bring their own device and precision."""
     precision: ClassVar[str] = "fp32"
-    n_components: ClassVar[int | None] = None
 
     def __init__(
         self,
         image_encoder: ImageEncoder | str | None = None,
         audio_encoder: AudioEncoder | str | None = None,
         *,
+        align: str = "pool",
         window: float = 10.0,
         hop: float | None = None,
         frames: str = "uniform",
@@ -158,11 +166,13 @@ class VideoEncoder(BaseEncoder):
         cache: EmbeddingCache | str | None = None,
         missing: str = "zero",
         normalize: bool = True,
+        n_components: int | None = None,
         on_error: str = "raise",
         verbose: bool = False,
     ) -> None:
         self.image_encoder = image_encoder
         self.audio_encoder = audio_encoder
+        self.align = align
         self.window = window
         self.hop = hop
         self.frames = frames
@@ -174,8 +184,40 @@ class VideoEncoder(BaseEncoder):
         self.cache = cache
         self.missing = missing
         self.normalize = normalize
+        self.n_components = n_components
         self.on_error = on_error
         self.verbose = verbose
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Encode one column.
+
+        Parameters
+        ----------
+        X : Series, one-column DataFrame, sequence or array of shape (n,) or (n, 1)
+            One column of videos.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n, embedding_dim_), float32
+            Under ``align="window"``, ``vectors[i].reshape(-1, dim)`` is a sequence of
+            windows. A row without content is all zeros, or NaN under
+            ``missing="nan"``; no other row is.
+
+        Raises
+        ------
+        ValueError
+            If an item cannot be read and ``on_error="raise"``. The message names the
+            row and, where there is one, the file.
+        """
+        if self.align == "pool":
+            return super().transform(X)
+        sequences = self.transform_windows(X)
+        n_windows = self._sampling().most_windows
+        shape = (len(sequences), n_windows, self._loaded_model().dim)
+        out = np.full(shape, self._fill, np.float32)
+        for row, sequence in zip(out, sequences, strict=True):
+            row[: len(sequence.start)] = sequence.vectors[:n_windows]
+        return out.reshape(len(out), -1)
 
     def transform_windows(self, X: Any) -> list[VideoWindows]:
         """Encode one column into sequences: pictures and sound on common windows.
@@ -189,38 +231,36 @@ class VideoEncoder(BaseEncoder):
         -------
         sequences : list of VideoWindows
             One per row: ``start`` and ``end`` in seconds and ``vectors`` of shape
-            (n_windows, embedding_dim_), whose columns are those of `transform`. A
-            missing row has no window. Where a window has no picture or no sound, that
-            part is zeros, or NaN under ``missing="nan"``.
+            (n_windows, dim), the pictures' columns and then the sound's. A missing row
+            has no window. Where a window has no picture or no sound, that part is
+            zeros, or NaN under ``missing="nan"``.
 
         Raises
         ------
         ValueError
             If an item cannot be read and ``on_error="raise"``. The message names the
             row and, where there is one, the file.
-
-        Notes
-        -----
-        Sequences do not go through the cache.
         """
         check_is_fitted(self)
         items = self._items(X, reset=False)
+        model = self._loaded_model()
         none = np.zeros(0)
-        empty = VideoWindows(none, none, np.zeros((0, self.embedding_dim_), np.float32))
+        empty = VideoWindows(none, none, np.zeros((0, model.dim), np.float32))
         out = [empty] * len(items)
         failures: list = []
-        model = self._loaded_model()
         engine = self._engine(Sequences(model), failures)
-        engine.access = None
-        for distinct, (windows, vectors) in engine.run(
-            self._progress(self._distinct(items, failures))
-        ):
-            times = np.array(windows, dtype=np.float64).T
-            finished = np.stack([self._finish_parts(vector) for vector in vectors])
+        groups = self._progress(self._distinct(items, failures))
+        for distinct, rows in engine.run(groups):
+            sequence = self._sequence(rows.reshape(-1, model.dim + 2))
             for row in distinct.rows:
-                out[row] = VideoWindows(times[0], times[1], finished)
+                out[row] = sequence
         self._report(failures, len(items))
         return out
+
+    def _sequence(self, rows: np.ndarray) -> VideoWindows:
+        times = rows[:, :2].astype(np.float64)
+        vectors = np.stack([self._finish_parts(vector) for vector in rows[:, 2:]])
+        return VideoWindows(times[:, 0], times[:, 1], vectors)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the columns' names, which tell pictures from sound.
@@ -233,19 +273,45 @@ class VideoEncoder(BaseEncoder):
         Returns
         -------
         names : ndarray of str objects
-            ``videoencoder_image0``, ..., ``videoencoder_sound0``, ...
+            ``videoencoder_image0``, ..., ``videoencoder_sound0``, ...; under
+            ``align="window"`` with the window before the kind, as in
+            ``videoencoder_window0_image0``; ``videoencoder0``, ... if reduced.
         """
         check_is_fitted(self)
+        if self.n_components is not None:
+            return super().get_feature_names_out()
+        prefixes = [""]
+        if self.align == "window":
+            n_windows = self._sampling().most_windows
+            prefixes = [f"window{i}_" for i in range(n_windows)]
         kinds = [("image", self.image_encoder_), ("sound", self.audio_encoder_)]
         names = [
-            f"videoencoder_{kind}{i}"
+            f"videoencoder_{prefix}{kind}{i}"
+            for prefix in prefixes
             for kind, encoder in kinds
             if encoder is not None
             for i in range(encoder.embedding_dim_)
         ]
         return np.array(names, dtype=object)
 
+    def _dim(self, model: Model) -> int:
+        n_windows = 1 if self.align == "pool" else self._sampling().most_windows
+        return n_windows * model.dim
+
+    def _vectors(self, items: list[Any], *arguments: Any) -> np.ndarray:
+        """Encode; before a reduction, what a video lacks is zeros."""
+        vectors = super()._vectors(items, *arguments)
+        if self.n_components is not None:
+            some = np.isfinite(vectors).any(axis=1)
+            vectors[some] = np.nan_to_num(vectors[some])
+        return vectors
+
     def _prepare_fit(self) -> None:
+        if self.n_components is not None and self.align != "pool":
+            raise ValueError(
+                f"VideoEncoder(n_components={self.n_components}) reduces pooled "
+                'vectors: it needs align="pool".'
+            )
         self.image_encoder_ = self._fitted("image_encoder", ImageEncoder)
         self.audio_encoder_ = self._fitted("audio_encoder", AudioEncoder)
         if self.image_encoder_ is None and self.audio_encoder_ is None:

@@ -34,6 +34,11 @@ class Sampling(NamedTuple):
     scene_threshold: float
     max_duration: float
 
+    @property
+    def most_windows(self) -> int:
+        """The number of windows of the longest video that is read."""
+        return len(self.windows(self.max_duration))
+
     def windows(self, duration: float) -> list[Span]:
         """Return the windows; the last one ends with the video."""
         beyond = max(duration - self.window - _LEAST_REST, 0)
@@ -60,6 +65,22 @@ class Sampling(NamedTuple):
 
 def _by_length(span: Span) -> float:
     return -span.length
+
+
+class VideoWindows(NamedTuple):
+    """The windows of one video, in order.
+
+    Parameters
+    ----------
+    start, end : ndarray of shape (n_windows,), float64
+        Seconds from the start of the video.
+    vectors : ndarray of shape (n_windows, dim), float32
+        The pictures' part, then the sound's part, of the same seconds.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    vectors: np.ndarray
 
 
 class Track(NamedTuple):
@@ -195,18 +216,25 @@ def _mean_over_time(track: Track, vectors: np.ndarray) -> np.ndarray:
 
 
 class Sequences:
-    """A `VideoModel` whose vectors are the windows and their array, per video."""
+    """A `VideoModel` that gives a row for each window, not one vector per video.
+
+    A row is the window's start and end, in seconds, and its vector.
+    """
 
     def __init__(self, model: VideoModel) -> None:
         self._model = model
-        self.dim = model.dim
-        self.identity = model.identity
+        self.dim = model.dim + 2
         self.prepare = model.prepare
 
+    @property
+    def identity(self) -> bytes:
+        """Return a hash that tells sequences from pooled vectors."""
+        return digest(b"windows" + self._model.identity)
+
     def encode(self, contents: list[Clip]) -> np.ndarray:
-        """Return an object array: HalvingBatches may have to join several."""
-        out = np.empty((len(contents), 2), dtype=object)
+        """Return an object array of arrays of shape (n_windows, dim)."""
+        out = np.empty(len(contents), dtype=object)
         vectors = self._model.encode_windows(contents)
         for row, (clip, windows) in enumerate(zip(contents, vectors, strict=True)):
-            out[row, 0], out[row, 1] = clip.windows, windows
+            out[row] = np.hstack([clip.windows, windows], dtype=np.float32)
         return out
