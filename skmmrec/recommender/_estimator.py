@@ -357,10 +357,10 @@ class MultimodalFusionRecommender(
             row's item; where rows of one item differ, the first counts.
         y : array-like of shape (n,) or (n, n_tasks), or None, default=None
             Strength of each interaction: above 0 it counts as liked, otherwise as seen
-            and not liked. None: all are liked. Where `y` itself is predicted ("mse", and
-            "bce" if not all is liked), every row makes up the user's history, weighed
-            by how far its answer is above or below the mean. Several columns are
-            several tasks, whose answers may be missing (NaN).
+            and not liked. None: all are liked. Where `y` itself is predicted ("mse",
+            and "bce" if not all is liked), every row makes up the user's history,
+            weighed by how far its answer is above or below the mean. Several columns
+            are several tasks, whose answers may be missing (NaN).
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the rows in the loss; a row of weight 0 is as if it were not
             there. Of several rows with one user and item the last `y` counts, and the

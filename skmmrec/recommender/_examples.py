@@ -66,18 +66,23 @@ def make_examples(seen: History, history: History, tasks: Sequence[Task]) -> Exa
     held = np.asarray(held, dtype=bool).reshape(-1)
     passed = np.cumsum(held) - held
     before = passed - history.offsets[users]
-    if seen.values is None:
-        values = np.ones((len(users), 1 + len(tasks)), np.float32)
-    else:
-        values = seen.values
-    weights, answers = values[:, 0], values[:, 1:]
-    if answers.shape[1] == 0:
-        answers = np.ones((len(users), len(tasks)), np.float32)
+    weights, answers = weights_and_answers(seen, len(tasks))
     examples = Examples(users, seen.items, answers, weights, before, held)
     useful = np.zeros(len(users), bool)
     for number, task in enumerate(tasks):
         useful |= task.learns_from(answers[:, number])
     return examples.take(useful)
+
+
+def weights_and_answers(
+    seen: History, n_tasks: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weight, of shape (n,), and answers, of shape (n, n_tasks), of every pair met."""
+    n = len(seen.items)
+    weights = np.ones(n, np.float32) if seen.values is None else seen.values[:, 0]
+    if seen.values is None or seen.values.shape[1] == 1:
+        return weights, np.ones((n, n_tasks), np.float32)
+    return weights, seen.values[:, 1:]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,12 @@ from skmmrec.fusion import get_fusion
 from skmmrec.fusion._stack import StackFusion
 from skmmrec.recommender._checkpoint import Checkpoint, fingerprint
 from skmmrec.recommender._distributed import agree, own_device
-from skmmrec.recommender._examples import Batcher, Examples, make_examples
+from skmmrec.recommender._examples import (
+    Batcher,
+    Examples,
+    make_examples,
+    weights_and_answers,
+)
 from skmmrec.recommender._graph import ItemGraph
 from skmmrec.recommender._history import History
 from skmmrec.recommender._inference import to_tensors
@@ -144,13 +149,11 @@ def _set_biases(
     network: FusionNetwork, problem: Problem, cold_popularity: float
 ) -> None:
     seen, popularity = problem.seen, problem.history.popularity
-    answers = None if seen.values is None else seen.values[:, 1:]
-    if answers is None or answers.shape[1] == 0:
-        answers = np.ones((len(seen.items), len(problem.tasks)), np.float32)
+    weights, answers = weights_and_answers(seen, len(problem.tasks))
     biases = [network.item_bias, *(head.bias for head in network.heads)]
     for number, (task, bias) in enumerate(zip(problem.tasks, biases, strict=True)):
         start = task.start_biases(
-            popularity, cold_popularity, seen.items, answers[:, number]
+            popularity, cold_popularity, seen.items, answers[:, number], weights
         )
         with torch.no_grad():
             bias.copy_(torch.from_numpy(start))

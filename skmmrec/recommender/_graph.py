@@ -71,14 +71,12 @@ def _near_in_interactions(history: History, k: int) -> tuple[NDArray, NDArray]:
     norms = np.sqrt(np.maximum(history.popularity, 1)).astype(np.float32)
     met = csr_array(met @ diags_array(1 / norms))
     users_of = csr_array(met.T)
-    items, weights = [], []
+    parts = []
     for part in chunks(history.n_items, history.n_items):
         cosines = (users_of[part] @ met).toarray()
         cosines[np.arange(len(cosines)), np.arange(part.start, part.stop)] = 0.0
-        best = top_k(cosines, k)
-        items.append(best)
-        weights.append(np.take_along_axis(cosines, best, axis=1))
-    return np.concatenate(items), np.concatenate(weights)
+        parts.append(_nearest(cosines, k))
+    return _concatenate(parts)
 
 
 def _near_in_content(
@@ -88,17 +86,28 @@ def _near_in_content(
     for number, (name, block) in enumerate(content.values.items()):
         there = catalogue.mask[:, number]
         candidates = _unit(catalogue.values[name])
-        items, weights = [], []
+        parts = []
         for part in chunks(len(block), len(candidates)):
             cosines = _unit(block[part]) @ candidates.T
             cosines[:, ~there] = 0.0
             cosines[~content.mask[part, number]] = 0.0
             own = itself[part]
             cosines[np.flatnonzero(own >= 0), own[own >= 0]] = 0.0
-            best = top_k(cosines, k)
-            items.append(best)
-            weights.append(np.take_along_axis(cosines, best, axis=1))
-        yield np.concatenate(items), np.concatenate(weights)
+            parts.append(_nearest(cosines, k))
+        yield _concatenate(parts)
+
+
+def _nearest(cosines: NDArray, k: int) -> tuple[NDArray, NDArray]:
+    """Positions and cosines of the `k` nearest; cosines of 0 where there are fewer."""
+    best = top_k(cosines, k)
+    weights = np.take_along_axis(cosines, best, axis=1)
+    missing = [(0, 0), (0, k - best.shape[1])]
+    return np.pad(best, missing), np.pad(weights, missing)
+
+
+def _concatenate(parts: list[tuple[NDArray, NDArray]]) -> tuple[NDArray, NDArray]:
+    items, weights = zip(*parts, strict=True)
+    return np.concatenate(items), np.concatenate(weights)
 
 
 def _join(sources: list[tuple[NDArray, NDArray]]) -> ItemGraph:

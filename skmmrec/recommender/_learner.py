@@ -20,6 +20,7 @@ from skmmrec.fusion import get_fusion
 from skmmrec.metrics._names import parse_metric
 from skmmrec.recommender._content import ContentSpace
 from skmmrec.recommender._distributed import own_device
+from skmmrec.recommender._examples import weights_and_answers
 from skmmrec.recommender._fitting import (
     Problem,
     make_network,
@@ -72,11 +73,14 @@ class Learner(VectorRanker):
     def _read(self, X: Any, *, reset: bool = False) -> Interactions:
         if reset or self.flat_:
             self._check_columns(X, reset)
-        return read_interactions(
+        data = read_interactions(
             X,
             content="read" if self.flat_ else "refuse",
             modalities=self.modalities,
         )
+        if self.flat_ and self.mode == "factors":
+            return replace(data, content=_no_content(len(data)))
+        return data
 
     def _read_all(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool = False
@@ -116,10 +120,8 @@ class Learner(VectorRanker):
     def _group(self, pairs: pd.DataFrame) -> None:
         """Group; where answers are predicted, they weigh the items of a history."""
         super()._group(pairs)
-        values = self.history_.values
-        has_answers = values is not None and values.shape[1] > 1
-        answers = values[:, 1] if has_answers else np.ones(len(self.history_.items))
-        signals = self.tasks_[0].signals(answers)
+        _, answers = weights_and_answers(self.history_, len(self.tasks_))
+        signals = self.tasks_[0].signals(answers[:, 0])
         self.history_ = replace(self.history_, values=signals)
 
     # -- learning --------------------------------------------------------------------
@@ -134,8 +136,8 @@ class Learner(VectorRanker):
         source = self._source()
         items, blocks = self._collect_items(data)
         if self.mode == "factors":
-            blocks = Blocks({}, np.empty((len(items), 0), bool))
-        self.tasks_ = make_tasks(self.objective, answers)
+            blocks = _no_content(len(items))
+        self.tasks_ = make_tasks(self.objective, answers, weights)
         self._fit_histories(data, answers, items, weights)
         if source is None:
             self.content_space_ = ContentSpace.fit(blocks, self._n_components)
@@ -272,3 +274,7 @@ class Learner(VectorRanker):
             epochs = train_further(self, network, self._problem(), is_new)
             self._watch(epochs, self.partial_fit_epochs)
         self.network_ = network.cpu()
+
+
+def _no_content(n: int) -> Blocks:
+    return Blocks({}, np.empty((n, 0), bool))

@@ -34,14 +34,24 @@ class Task:
     scale: float = 1.0
 
     @classmethod
-    def fit(cls, objective: str, answers: NDArray | None) -> Task:
+    def fit(
+        cls, objective: str, answers: NDArray | None, weights: NDArray | None
+    ) -> Task:
         """Look at a column of y; None: all are likes."""
-        known = np.ones(1) if answers is None else answers[~np.isnan(answers)]
+        if answers is None:
+            return cls(objective)
+        known = ~np.isnan(answers)
+        if not known.any():
+            raise ValueError("y is NaN in every row of a task")
+        weights = np.ones(len(answers)) if weights is None else weights
+        answers, weights = answers[known], weights[known]
         if objective == "mse":
-            scale = float(known.std()) if len(known) else 0.0
-            return cls(objective, False, float(known.mean()), scale or 1.0)
-        if objective == "bce" and (known <= 0).any():
-            share = (np.count_nonzero(known > 0) + 0.5) / (len(known) + 1)
+            mean = np.average(answers, weights=weights)
+            scale = np.sqrt(np.average((answers - mean) ** 2, weights=weights))
+            return cls(objective, False, float(mean), float(scale) or 1.0)
+        if objective == "bce" and (answers <= 0).any():
+            likes = weights[answers > 0].sum()
+            share = (likes + 0.5) / (weights.sum() + 1)
             return cls(objective, False, float(share))
         return cls(objective)
 
@@ -84,17 +94,19 @@ class Task:
         cold_popularity: float,
         items: NDArray,
         answers: NDArray,
+        weights: NDArray,
     ) -> NDArray[np.float64]:
         """Biases of all items before training; `answers` are those about `items`."""
         cold = self.cold_bias(cold_popularity)
         if self.sampled:
             return np.where(popularity, np.log(popularity + 0.5), cold)
         known = ~np.isnan(answers)
-        counts = np.bincount(items[known], minlength=len(popularity)) + PRIOR
+        items, answers, weights = items[known], answers[known], weights[known]
+        counts = np.bincount(items, weights, len(popularity)) + PRIOR
         if self.objective == "mse":
-            values = (answers[known] - self.mean) / self.scale
-            return np.bincount(items[known], values, len(popularity)) / counts
-        likes = np.bincount(items[known], answers[known] > 0, len(popularity))
+            values = weights * (answers - self.mean) / self.scale
+            return np.bincount(items, values, len(popularity)) / counts
+        likes = np.bincount(items, weights * (answers > 0), len(popularity))
         shares = (likes + PRIOR * self.mean) / counts
         return np.log(shares / (1 - shares))
 
@@ -102,6 +114,7 @@ class Task:
 def make_tasks(
     objective: str | Sequence[str],
     answers: NDArray | None,
+    weights: NDArray | None = None,
 ) -> list[Task]:
     """One task per column of y.
 
@@ -116,7 +129,7 @@ def make_tasks(
         raise ValueError(f"objective names {len(names)} tasks, y has {n_columns}")
     check_ratings(names[0], answers)
     return [
-        Task.fit(name, None if answers is None else answers[:, number])
+        Task.fit(name, None if answers is None else answers[:, number], weights)
         for number, name in enumerate(names)
     ]
 

@@ -16,6 +16,17 @@ from skmmrec.recommender import ItemKNNRecommender, PopularityRecommender
 MAY_SKIP = {"check_array_api_input"}
 
 
+OTHER_SETTINGS = {
+    "attention tower": {"user_tower": "attention"},
+    "sequence tower": {"user_tower": "sequence"},
+    "factors": {"mode": "factors"},
+    "content": {"mode": "content"},
+    "bpr": {"objective": "bpr", "user_embedding": True},
+    "bce": {"objective": "bce", "alignment": 0.1, "modality_balance": 0.1},
+    "mse": {"objective": "mse", "propagation": 0.2},
+}
+
+
 @pytest.mark.parametrize(
     "recommender",
     [
@@ -26,10 +37,16 @@ MAY_SKIP = {"check_array_api_input"}
             )
             for name in get_fusion_names()
         ),
+        *(
+            MultimodalFusionRecommender(
+                n_components=2, n_factors=3, max_epochs=1, random_state=1, **settings
+            )
+            for settings in OTHER_SETTINGS.values()
+        ),
         PopularityRecommender(),
         ItemKNNRecommender(n_neighbors=3),
     ],
-    ids=["default", *get_fusion_names(), "popularity", "item-kNN"],
+    ids=["default", *get_fusion_names(), *OTHER_SETTINGS, "popularity", "item-kNN"],
 )
 # Checks fit y of a regression, a one-class y and no y above 0 as well.
 @pytest.mark.filterwarnings("ignore:no interaction has y above 0:UserWarning")
