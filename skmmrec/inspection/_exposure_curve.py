@@ -147,7 +147,7 @@ class ExposureCurveDisplay:
         -------
         display : ExposureCurveDisplay
         """
-        self.ax_ = get_axes(ax, size=(5.2, 4.8))
+        self.ax_ = get_axes(ax, size=(5.2, 5.2))
         share = np.concatenate([[0], self.exposure.cumsum()]) / self.exposure.sum()
         coverage = (self.exposure > 0).mean()
         numbers = f"Gini {self.gini:.2f}, coverage {coverage:.0%}"
@@ -161,5 +161,5 @@ class ExposureCurveDisplay:
             xlabel="Share of the items, least recommended first",
             ylabel="Share of the recommendations",
         )
-        self.ax_.legend(frameon=False, loc="upper left")
+        self.ax_.legend(frameon=False, loc="upper left", bbox_to_anchor=(-0.02, -0.14))
         return self

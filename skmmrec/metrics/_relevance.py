@@ -266,7 +266,7 @@ def _lists(
     table: pd.DataFrame, who: NDArray[np.int64], what: NDArray[np.int64], n_users: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Put each user's items in a row, best first."""
-    keys = (who,) if _RANK not in table else (table[_RANK].to_numpy(), who)
+    keys = (who,) if _RANK not in table else (_ranks(table[_RANK]), who)
     if not _is_sorted(*keys):
         order = np.lexsort(keys)
         who, what = who[order], what[order]
@@ -277,6 +277,13 @@ def _lists(
     lists = np.full((n_users, longest), -1, dtype=np.int32)
     lists[np.arange(longest) < n_ranked[:, None]] = what
     return lists, n_ranked
+
+
+def _ranks(column: pd.Series) -> NDArray:
+    missing = np.flatnonzero(column.isna())
+    if len(missing):
+        raise ValueError(f"{_RANK} is missing (NaN or None) in row {missing[0]}")
+    return column.to_numpy()
 
 
 def _is_sorted(*keys: NDArray) -> bool:

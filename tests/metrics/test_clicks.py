@@ -8,8 +8,9 @@ import pytest
 import sklearn
 from sklearn import metrics
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.model_selection import cross_validate
+from sklearn.model_selection import GridSearchCV, cross_validate
 
+from skmmrec import MultimodalFusionRecommender
 from skmmrec.metrics import get_scorer, get_scorer_names
 from skmmrec.model_selection import RandomHoldoutPerUser
 
@@ -98,3 +99,39 @@ def test_scores_are_no_probabilities(data, bad):
     X.loc[3, "p"] = bad
     with pytest.raises(ValueError, match=r"predicts \S+ in row 3, which is no prob"):
         get_scorer("neg_click_log_loss")(Known(), X, y)
+
+
+@pytest.fixture(scope="module")
+def taste():
+    """Users like what their sign says; the rows bring the content along."""
+    rng = np.random.default_rng(1)
+    users, items = np.divmod(rng.permutation(30 * 20)[:400], 20)
+    content = rng.normal(size=20)
+    liking = np.where(users % 2, 1, -1) * content[items] + 0.3 * rng.normal(size=400)
+    X = {"user_id": users, "item_id": items, "image__0": content[items]}
+    return pd.DataFrame(X), liking
+
+
+@pytest.mark.parametrize(
+    ("objective", "scoring"),
+    [("bce", "neg_click_log_loss"), ("mse", "neg_root_mean_squared_error")],
+)
+def test_searches_by_what_a_recommender_predicts(taste, objective, scoring):
+    X, liking = taste
+    y = liking if objective == "bce" else 3 + liking
+    search = GridSearchCV(
+        MultimodalFusionRecommender(objective=objective, n_factors=8, random_state=0),
+        {"max_epochs": [0, 8]},
+        cv=RandomHoldoutPerUser(0.3, random_state=0),
+        scoring=get_scorer(scoring),
+    ).fit(X, y)
+    assert search.best_params_ == {"max_epochs": 8}
+    none, some = search.cv_results_["mean_test_score"]
+    assert some > 0.9 * none
+
+
+def test_scores_of_a_ranker_are_refused_as_clicks(taste):
+    X, liking = taste
+    ranker = MultimodalFusionRecommender(n_factors=8, max_epochs=1, random_state=0)
+    with pytest.raises(ValueError, match="is no probability: fit it to predict clicks"):
+        get_scorer("click_accuracy")(ranker.fit(X, liking), X, liking)

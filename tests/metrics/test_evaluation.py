@@ -211,3 +211,36 @@ def test_bad_tables_are_named(tables):
         ValueError, match="item_id is int64 in recommendations but object"
     ):
         ranked_relevance(recommendations, relevant.assign(item_id="i1"))
+
+
+def test_missing_ranks_are_named(tables):
+    recommendations, relevant = tables
+    ranks = recommendations["rank"].astype(float).where(recommendations.index != 5)
+    with pytest.raises(ValueError, match=r"rank is missing \(NaN or None\) in row 5"):
+        evaluate_ranking(recommendations.assign(rank=ranks), relevant)
+
+
+@pytest.mark.parametrize("gain", [0.0, -1.0, np.nan, np.inf])
+def test_gains_that_are_none_are_named(tables, gain):
+    recommendations, relevant = tables
+    gains = np.where(np.arange(len(relevant)) == 2, gain, 1.0)
+    with pytest.raises(ValueError, match=r"'gain'\] must be .* in row 2"):
+        evaluate_ranking(recommendations, relevant.assign(gain=gains))
+
+
+def test_one_user_and_one_item():
+    one = pd.DataFrame({"user_id": ["ann"], "item_id": ["x"]})
+    evaluation = evaluate_ranking(one, one)
+    assert evaluation.mean().eq(1).all()
+    row = evaluation.intervals().loc["ndcg@10"]
+    assert row.tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match="a paired test needs at least 2 users"):
+        compare(evaluation, evaluation)
+
+
+def test_users_that_do_not_match_count_as_missed(tables):
+    recommendations, relevant = tables
+    strangers = recommendations.assign(user_id="z" + recommendations.user_id)
+    evaluation = evaluate_ranking(strangers, relevant)
+    assert evaluation.mean().eq(0).all()
+    assert (evaluation.n_users, evaluation.n_skipped) == (30, 30)
