@@ -1,87 +1,120 @@
-"""Accuracy and cost of the recommender against baselines, on real data.
+"""Accuracy and cost of the recommender against baselines.
 
-Full ranking of all items, the user's training items left out, users with at least one
-test item; means over seeds. Needs ``SKMMREC_DATA_HOME``; MovieLens is encoded first.
+    python benchmarks/recommender.py accuracy [tiktok movielens-time ...] [--seeds 5]
+    python benchmarks/recommender.py pairs DATA --reference fusion_gated
+    python benchmarks/recommender.py cold|foldin|missing|noise [DATA ...] [--seeds 5]
+    python benchmarks/recommender.py cost [--sizes 10000 100000 1000000]
+    python benchmarks/recommender.py compress
+    python benchmarks/recommender.py tune [DATA ...] [--models iALS EASE]
 
-    python benchmarks/recommender.py tiktok [--seeds 3]
-    python benchmarks/recommender.py movielens [--seeds 3]
+Real data need ``SKMMREC_DATA_HOME``. All items are ranked, the user's training items
+left out; the users are those with at least one test item. The parameters of baselines
+were chosen by ``tune`` on validation rows and stand in ``recommending/chosen.json``;
+fusions have their defaults. What was recommended is kept in ``--output``, one table a
+seed, for ``pairs``. Set ``OMP_NUM_THREADS=1`` to compare CPU seconds.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-import time
-from collections.abc import Callable
+import os
+import platform
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
+import torch
+from recommending import cost, data, models, protocol, situations
 
-from skmmrec import ItemCatalog, MultimodalFusionRecommender
-from skmmrec.datasets import load_movielens_posters, load_tiktok
-from skmmrec.metrics import evaluate_ranking
-from skmmrec.model_selection import RandomHoldoutPerUser
-from skmmrec.recommender import ItemKNNRecommender, PopularityRecommender
+from skmmrec.fusion import get_fusion_names
 
-IDS = ["user_id", "item_id"]
-METRICS = ["recall@20", "ndcg@20", "ndcg@10"]
-
-
-def tiktok() -> tuple[ItemCatalog, pd.DataFrame, pd.DataFrame]:
-    data = load_tiktok()
-    return ItemCatalog(data.item_table), data.train[IDS], data.test[IDS]
+SITUATIONS = {
+    "cold": situations.cold,
+    "foldin": situations.foldin,
+    "missing": situations.missing,
+    "noise": situations.noise,
+}
 
 
-def movielens() -> tuple[ItemCatalog, pd.DataFrame, pd.DataFrame]:
-    sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-    from movielens_posters import describe, encode
+def accuracy(args: argparse.Namespace) -> Iterator[str]:
+    for name in args.data or data.names():
+        source = data.load(name, args.output)
+        yield protocol.header(name, "CPU s a fit")
+        for model in args.models or models.names():
+            seeds, seconds = protocol.run(
+                model,
+                lambda seed, model=model, source=source: models.make(
+                    model, source, seed
+                ),
+                source.train,
+                source.test,
+                args.seeds if models.has_seed(model) else 1,
+                args.output / "accuracy" / name,
+            )
+            yield protocol.row(model, seeds, f"{seconds:.1f}")
 
-    data = load_movielens_posters()
-    X = data.interactions[IDS]
-    ((train, test),) = RandomHoldoutPerUser(0.2, random_state=0).split(X)
-    return encode(describe(data.item_table)), X.iloc[train], X.iloc[test]
+
+def pairs(args: argparse.Namespace) -> Iterator[str]:
+    for name in args.data or data.names():
+        folder = args.output / "accuracy" / name
+        table = protocol.compare_in_pairs(folder, args.reference)
+        yield f"{name}: NDCG@20 against {args.reference}, paired t-test over users"
+        yield table.sort_values("b").to_string(float_format="{:.4f}".format)
 
 
-def measure(
-    make: Callable[[int], Any], train: pd.DataFrame, test: pd.DataFrame, seeds: int
-) -> list[float]:
-    """Mean of each metric over the seeds, and the mean processor time of a fit."""
-    rows = []
-    for seed in range(seeds):
-        start = time.process_time()
-        model = make(seed).fit(train)
-        cost = time.process_time() - start
-        ranked = model.recommend(test["user_id"].unique(), k=20)
-        scores = evaluate_ranking(ranked, test, METRICS).mean()
-        rows.append([*scores[METRICS], cost])
-    return np.mean(rows, axis=0).tolist()
+def situation(args: argparse.Namespace) -> Iterator[str]:
+    for name in args.data or ["tiktok", "movielens-random"]:
+        source = data.load(name, args.output)
+        kinds = args.fusions or get_fusion_names()
+        folder = args.output / args.what / name
+        yield from SITUATIONS[args.what](source, kinds, args.seeds, folder)
+
+
+def tune(args: argparse.Namespace) -> Iterator[str]:
+    for name in args.data or data.names():
+        source = data.load(name, args.output)
+        yield from models.tune(source, args.models or list(models.BASELINES))
+
+
+def costs(args: argparse.Namespace) -> Iterator[str]:
+    yield from cost.scaling(args.sizes, args.output)
+    yield from cost.serving(data.load("tiktok", args.output))
+
+
+def compress(args: argparse.Namespace) -> Iterator[str]:
+    yield from cost.compression(data.load("tiktok", args.output))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = ["accuracy", "pairs", *SITUATIONS, "cost", "compress", "tune"]
+    parser.add_argument("what", choices=what)
+    parser.add_argument("data", nargs="*", help=f"some of {data.names()}")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--models", nargs="*", choices=models.names())
+    parser.add_argument("--fusions", nargs="*", choices=get_fusion_names())
+    parser.add_argument("--reference", default="fusion_gated")
+    parser.add_argument("--sizes", nargs="*", type=int, default=[10**4, 10**5, 10**6])
+    parser.add_argument("--output", type=Path, default=Path("out/recommender"))
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", choices=["tiktok", "movielens"])
-    parser.add_argument("--seeds", type=int, default=3)
-    args = parser.parse_args()
-    catalog, train, test = {"tiktok": tiktok, "movielens": movielens}[args.data]()
-    print(f"{len(catalog)} items, modalities {catalog.blocks.widths}\n")
-    models: dict[str, Callable[[int], Any]] = {
-        "popularity": lambda seed: PopularityRecommender(),
-        "item-kNN": lambda seed: ItemKNNRecommender(),
+    args = parse()
+    print(
+        f"{platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}, "
+        f"{torch.get_num_threads()} threads, {args.seeds} seed(s)"
+    )
+    actions = {
+        "accuracy": accuracy,
+        "pairs": pairs,
+        "cost": costs,
+        "compress": compress,
+        "tune": tune,
     }
-    for fusion in ("concat", "gated", "attention"):
-        models[f"fusion: {fusion}"] = lambda seed, fusion=fusion: (
-            MultimodalFusionRecommender(catalog, fusion=fusion, random_state=seed)
-        )
-    print(f"| {args.data} | " + " | ".join(METRICS) + " | CPU s |")
-    print("|---" * (len(METRICS) + 2) + "|")
-    for name, make in models.items():
-        *scores, cost = measure(
-            make, train, test, args.seeds if "fusion" in name else 1
-        )
-        cells = " | ".join(f"{score:.4f}" for score in scores)
-        print(f"| {name} | {cells} | {cost:.1f} |", flush=True)
+    for line in actions.get(args.what, situation)(args):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":
