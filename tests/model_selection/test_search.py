@@ -10,8 +10,9 @@ from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
-from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec import ItemCatalog, MultimodalFusionRecommender, TextEncoder
 from skmmrec.datasets import make_multimodal_interactions
+from skmmrec.encoders._text import SentenceModel
 from skmmrec.metrics import get_scorer
 from skmmrec.model_selection import LeaveLastOut, recommend
 
@@ -98,3 +99,28 @@ def test_a_pipeline_over_one_flat_table(data, tmp_path):
     assert table["rank"].tolist() == [1, 2, 3, 1, 2, 3]
     met = X.item_id[X.user_id == "user-0001"]
     assert not table.item_id[table.user_id == "user-0001"].isin(met).any()
+
+
+def test_a_cache_keeps_a_pipeline_from_encoding_twice(data, tmp_path, monkeypatch):
+    """Each fold and candidate fits an encoder of its own; the model is asked once."""
+    encoded = []
+    encode_once = SentenceModel.encode
+
+    def count(self, contents):
+        encoded.extend(contents)
+        return encode_once(self, contents)
+
+    monkeypatch.setattr(SentenceModel, "encode", count)
+    X = data.interactions[["user_id", "item_id"]].merge(data.item_table, on="item_id")
+    words = TextEncoder("package:all-MiniLM-L6-v2", cache=str(tmp_path / "vectors.db"))
+    encode = ColumnTransformer(
+        [("ids", "passthrough", ["user_id", "item_id"]), ("text", words, "description")]
+    ).set_output(transform="pandas")
+    recommender = MultimodalFusionRecommender(n_factors=8, max_epochs=1, random_state=0)
+    GridSearchCV(
+        Pipeline([("encode", encode), ("recommend", recommender)]),
+        {"recommend__fusion": ["concat", "gated"]},
+        cv=LeaveLastOut(n_splits=2),
+        scoring=get_scorer("ndcg@10"),
+    ).fit(X)
+    assert len(encoded) == X.description.nunique()
