@@ -21,7 +21,7 @@ class OffPolicyEstimate(NamedTuple):
     value : float
         Estimate.
     low, high : float
-        Interval, from the normal approximation.
+        Interval, from the normal approximation; NaN where the log has a single user.
     effective_size : float
         Rows of a log of the policy itself that would tell as much: (sum of the weights)
         squared over the sum of their squares. Trust no estimate where it is small.
