@@ -108,6 +108,7 @@ def _lanes(n_lanes: int) -> Iterator[ThreadPoolExecutor]:
     ready = Barrier(n_lanes + 1)
 
     def start() -> None:
+        torch.get_num_threads()  # else a thread's first use of torch resets its number
         torch.set_num_threads(1)
         ready.wait()
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from skmmrec.encoders._engine import Distinct, Engine
 from skmmrec.encoders._errors import ContentError
 from skmmrec.encoders._memory import BatchLimit
-from skmmrec.encoders._runtime import HalvingBatches, map_ahead
+from skmmrec.encoders._runtime import HalvingBatches, map_ahead, map_in_lanes
 
 
 class LimitedModel:
@@ -118,3 +119,84 @@ def test_map_ahead_keeps_order_and_raises():
     ]
     with pytest.raises(ZeroDivisionError):
         list(map_ahead(lambda i: 1 // (5 - i), range(50), 3, 7))
+
+
+def lane_threads(n_items, n_lanes):
+    """Return which threads map items in lanes, and how many cores torch has there."""
+
+    def work(item):
+        time.sleep(0.02)
+        return item, threading.current_thread().name, torch.get_num_threads()
+
+    return list(map_in_lanes(work, range(n_items), n_lanes))
+
+
+def test_lanes_have_one_core_each_and_leave_the_rest_alone():
+    cores = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        results = lane_threads(8, 2)
+        assert torch.get_num_threads() == 3
+        (elsewhere,) = map_ahead(lambda _: torch.get_num_threads(), [0], 1, 1)
+        assert elsewhere == 3
+    finally:
+        torch.set_num_threads(cores)
+    assert [item for item, _, _ in results] == list(range(8))
+    assert len({name for _, name, _ in results}) == 2
+    assert {n_threads for _, _, n_threads in results} == {1}
+
+
+@pytest.mark.parametrize(("n_items", "n_lanes"), [(1, 2), (5, 1), (0, 2)])
+def test_one_batch_or_one_lane_stays_in_the_calling_thread(n_items, n_lanes):
+    here = (threading.current_thread().name, torch.get_num_threads())
+    expected = [(item, *here) for item in range(n_items)]
+    assert lane_threads(n_items, n_lanes) == expected
+
+
+def test_lanes_of_several_threads_do_not_disturb_each_other():
+    with_lanes = ThreadPoolExecutor(4)
+    cores = torch.get_num_threads()
+    runs = [with_lanes.submit(lane_threads, 4, 2) for _ in range(8)]
+    for run_ in runs:
+        assert {n_threads for _, _, n_threads in run_.result()} == {1}
+    after = with_lanes.submit(torch.get_num_threads).result()
+    with_lanes.shutdown()
+    assert torch.get_num_threads() == after == cores
+
+
+@pytest.mark.parametrize("n_lanes", [1, 3])
+def test_every_item_gets_its_vector_in_lanes(n_lanes):
+    model = LimitedModel(3)
+    options = {"n_lanes": n_lanes, "limit": BatchLimit(4)}
+    vectors, _ = run(model, range(25), **options)
+    assert vectors == {i: i for i in range(25)}
+
+
+def test_an_error_in_a_lane_is_raised():
+    model = LimitedModel(0)
+    with pytest.raises(torch.OutOfMemoryError):
+        run(model, range(25), n_lanes=2)
+
+
+def test_what_was_begun_is_finished_when_an_item_fails():
+    done = []
+
+    def items():
+        yield from range(4)
+        raise ContentError("unreadable")
+
+    def slow(item):
+        time.sleep(0.02)
+        done.append(item)
+
+    with pytest.raises(ContentError):
+        list(map_in_lanes(slow, items(), 2))
+    assert sorted(done) == [0, 1, 2, 3]
+
+
+def test_prepared_contents_are_encoded_in_parts():
+    model = LimitedModel(100)
+    engine = Engine(model, BatchLimit(4), n_threads=0, fail=None, n_lanes=2)
+    np.testing.assert_array_equal(engine.encode([*range(10)])[:, 0], np.arange(10))
+    assert sorted(model.sizes) == [2, 4, 4]
+    assert engine.encode([]).shape == (0, 1)
