@@ -147,6 +147,17 @@ def score_scale(recommender: MultimodalFusionRecommender) -> tuple[float, float]
     return (task.scale, task.mean) if task.objective == "mse" else (1.0, 0.0)
 
 
+def liked_by(recommender: MultimodalFusionRecommender, user: int) -> NDArray[np.int64]:
+    """Positions of the items that speak for something in the history of a user.
+
+    Where the answers themselves are predicted, histories hold dislikes, too.
+    """
+    history = recommender.history_
+    entries = slice(history.offsets[user], history.offsets[user + 1])
+    items = history.items[entries]
+    return items if history.values is None else items[history.values[entries] > 0]
+
+
 class _Worth:
     """Scores of pairs when their items keep only some modalities."""
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+# UMAP starts from eigenvectors, of which so few points have too few.
+_FEW = 4
+
+
 class EmbeddingMapDisplay:
     """Vectors of items or users, projected to two dimensions.
 
@@ -101,7 +105,7 @@ class EmbeddingMapDisplay:
         Raises
         ------
         ValueError
-            If `kind` or `method` is unknown, or no id has a group.
+            If `kind` or `method` is unknown, or there are too few ids with a group.
         ImportError
             If umap-learn is needed and not installed.
         """
@@ -166,4 +170,12 @@ def _project(vectors: NDArray, method: str, random_state: int | None) -> NDArray
         raise ImportError(
             "method='umap' needs umap-learn: pip install umap-learn"
         ) from error
-    return UMAP(metric="cosine", random_state=random_state).fit_transform(vectors)
+    if len(vectors) <= _FEW:
+        raise ValueError(f"method='umap' needs more than {_FEW} points: use 'pca'")
+    projection = UMAP(
+        n_neighbors=min(15, len(vectors) - 1),
+        metric="cosine",
+        random_state=random_state,
+        n_jobs=-1 if random_state is None else 1,
+    )
+    return projection.fit_transform(vectors)

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from skmmrec._ids import ITEM, USER, check_ids
 from skmmrec.inspection._contributions import (
     BASE,
+    liked_by,
     modality_contributions,
     modality_shares,
 )
@@ -34,7 +35,7 @@ _PHRASES = {
 def nearest_in_history(
     recommender: MultimodalFusionRecommender, users: Any, items: Any
 ) -> pd.DataFrame:
-    """Find, for each modality, the item of the user's history that is most alike.
+    """Find, for each modality, the item that the user liked which is most alike.
 
     Parameters
     ----------
@@ -222,7 +223,7 @@ def _nearest(
     nearest = np.full(len(rows), -1)
     similarity = np.full(len(rows), np.nan)
     for user in np.unique(rows[rows >= 0]):
-        met = recommender.history_.of(user)
+        met = liked_by(recommender, user)
         met = met[present[met]]
         pairs = np.flatnonzero((rows == user) & present[columns])
         if not len(met) or not len(pairs):

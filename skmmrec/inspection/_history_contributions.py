@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from skmmrec.recommender import MultimodalFusionRecommender
     from skmmrec.recommender._history import History
 
-LIKED = "liked"
+MET = "met"
 
 
 def history_contributions(
@@ -38,9 +38,9 @@ def history_contributions(
     Returns
     -------
     DataFrame
-        Columns ``user_id``, ``item_id``, ``liked`` and ``contribution`` (float64). For
+        Columns ``user_id``, ``item_id``, ``met`` and ``contribution`` (float64). For
         each pair, one row for each item of the history, oldest first, and a last one
-        whose ``liked`` is None: what no single item adds, which is the popularity of
+        whose ``met`` is None: what no single item adds, which is the popularity of
         the item, what is known about the user besides the history and, with
         ``user_tower="sequence"``, what the order adds. The contributions of a pair add
         up to its score; under the objective "bce", to its log-odds.
@@ -66,7 +66,7 @@ def history_contributions(
     >>> X = pd.DataFrame({"user_id": [1, 1, 2, 2, 3], "item_id": list("abcda")})
     >>> rec = MultimodalFusionRecommender(ItemCatalog(items), random_state=0).fit(X)
     >>> table = history_contributions(rec, [1], ["c"])
-    >>> table.liked.tolist()
+    >>> table.met.tolist()
     ['a', 'b', None]
     >>> score = rec.predict(pd.DataFrame({"user_id": [1], "item_id": ["c"]}))[0]
     >>> bool(abs(table.contribution.sum() - score) < 1e-5)
@@ -135,15 +135,15 @@ def _long_table(
     last = history.offsets[1:] + np.arange(len(rest))
     entry = np.ones(len(rows), dtype=bool)
     entry[last] = False
-    liked, contribution = np.full(len(rows), None, object), np.empty(len(rows))
+    met, contribution = np.full(len(rows), None, object), np.empty(len(rows))
     ids = recommender.item_index_.to_numpy().astype(object)
-    liked[entry], contribution[entry] = ids[history.items], added
+    met[entry], contribution[entry] = ids[history.items], added
     contribution[last] = rest
     return pd.DataFrame(
         {
             USER: pairs.users[rows],
             ITEM: pairs.items[rows],
-            LIKED: liked,
+            MET: met,
             "contribution": contribution,
         }
     )

@@ -59,7 +59,10 @@ def describe_html(recommender: Any, scores: Mapping[str, float] | None = None) -
 
 def _catalog(recommender: Any) -> Iterator[tuple[str, str]]:
     n_items, n_users = len(recommender.item_index_), len(recommender.user_index_)
-    n_likes = len(recommender.history_.items)
+    signals = getattr(recommender.history_, "values", None)
+    n_likes = (
+        len(recommender.history_.items) if signals is None else (signals > 0).sum()
+    )
     yield "Catalogue", f"{n_items:,} items, {n_users:,} users, {n_likes:,} likes"
     content = getattr(recommender, "content_", None)
     if content is None or not content.modalities:

@@ -1,10 +1,13 @@
 """Displays draw the numbers that they say."""
 
 import sys
+import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 
 from skmmrec.inspection import (
@@ -155,6 +158,56 @@ def test_umap_names_its_package_where_it_is_absent(fitted, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(ImportError, match="pip install umap-learn"):
         EmbeddingMapDisplay.from_estimator(fitted, method="umap")
+
+
+def test_umap_is_asked_for_cosines(fitted, monkeypatch):
+    asked = {}
+
+    class UMAP:
+        def __init__(self, **options):
+            asked.update(options)
+
+        def fit_transform(self, vectors):
+            return vectors[:, :2]
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
+    display = EmbeddingMapDisplay.from_estimator(fitted, method="umap", random_state=3)
+    assert asked == {
+        "n_neighbors": 15,
+        "metric": "cosine",
+        "random_state": 3,
+        "n_jobs": 1,
+    }
+    np.testing.assert_array_equal(
+        display.points, fitted.item_vectors_.to_numpy()[:, :2]
+    )
+    assert display.ax_.get_xlabel() == "UMAP 1"
+    few = pd.Series("x", fitted.item_index_[:4])
+    with pytest.raises(ValueError, match="needs more than 4 points"):
+        EmbeddingMapDisplay.from_estimator(fitted, method="umap", groups=few)
+
+
+@pytest.mark.slow
+def test_umap_keeps_neighbours(fitted):
+    """numba compiles for long; the package warns of what it could do with more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pytest.importorskip("umap")
+        display = EmbeddingMapDisplay.from_estimator(
+            fitted, method="umap", random_state=0
+        )
+    vectors = fitted.item_vectors_.to_numpy()
+    nearest = NearestNeighbors(n_neighbors=8, metric="cosine").fit(vectors)
+    flat = NearestNeighbors(n_neighbors=8).fit(display.points.to_numpy())
+    kept = [
+        len(np.intersect1d(a, b)) / 8
+        for a, b in zip(
+            nearest.kneighbors(return_distance=False),
+            flat.kneighbors(return_distance=False),
+            strict=True,
+        )
+    ]
+    assert np.mean(kept) > 0.3
 
 
 def test_displays_draw_on_given_axes(fitted):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.inspection import explain, modality_contributions, nearest_in_history
 
 
@@ -37,6 +38,28 @@ def test_a_missing_modality_and_a_new_user_have_no_nearest(fitted, truth):
     table = nearest_in_history(fitted, ["user-0001", "stranger"], [silent, silent])
     assert table.nearest.isna().tolist() == [False, False, True, True, True, True]
     assert table.similarity.isna().tolist() == table.nearest.isna().tolist()
+
+
+@pytest.mark.parametrize("objective", ["bce", "mse"])
+def test_what_was_disliked_is_no_reason(objective, items, X, ratings):
+    model = MultimodalFusionRecommender(
+        ItemCatalog(items),
+        objective=objective,
+        n_factors=6,
+        max_epochs=2,
+        random_state=0,
+    ).fit(X, ratings.rating - 3.0)
+    users = np.repeat(X.user_id.unique(), len(items))
+    table = nearest_in_history(
+        model, users, np.tile(items.item_id, X.user_id.nunique())
+    )
+    near = table.dropna(subset=["nearest"])
+    rated = X.assign(rating=ratings.rating).set_index(["user_id", "item_id"]).rating
+    found = rated.loc[list(zip(near.user_id, near.nearest, strict=True))]
+    threshold = 3.0 if objective == "bce" else ratings.rating.mean()
+    assert (found > threshold).all()
+    assert (rated < threshold).any()
+    assert len(near)
 
 
 def test_reasons_name_the_strongest_modality(fitted, truth):

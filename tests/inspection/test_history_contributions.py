@@ -58,12 +58,11 @@ def test_modalities_add_up_to_the_same(recommender, pairs):
     np.testing.assert_allclose(total, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_rows_are_histories_oldest_first(recommender, pairs, X, ratings):
+def test_rows_are_histories_oldest_first(recommender, pairs, X):
     table = history_contributions(recommender, pairs.user_id, pairs.item_id)
-    liked = ratings.rating - 2 * (recommender.objective == "bce") > 0
     for (user, _), rows in table.groupby(["user_id", "item_id"]):
-        mine = X[liked & (X.user_id == user)].sort_values("timestamp").item_id
-        assert rows.liked.tolist() == [*mine, None]
+        mine = X[X.user_id == user].sort_values("timestamp").item_id
+        assert rows.met.tolist() == [*mine, None]
         assert rows.index.tolist() == list(range(rows.index[0], rows.index[-1] + 1))
 
 
@@ -83,11 +82,11 @@ def fit(items, X):
 def test_parts_are_inner_products(fit, pairs, exponent):
     model = fit(history_exponent=exponent)
     table = history_contributions(model, pairs.user_id, pairs.item_id)
-    parts = table.dropna(subset=["liked"])
+    parts = table.dropna(subset=["met"])
     vectors = model.item_vectors_.astype(float)
-    n = parts.groupby(["user_id", "item_id"]).liked.transform("size")
+    n = parts.groupby(["user_id", "item_id"]).met.transform("size")
     products = (
-        vectors.loc[parts.liked].to_numpy() * vectors.loc[parts.item_id].to_numpy()
+        vectors.loc[parts.met].to_numpy() * vectors.loc[parts.item_id].to_numpy()
     ).sum(axis=1)
     np.testing.assert_allclose(parts.contribution, products / n**exponent, rtol=1e-9)
 
@@ -98,14 +97,14 @@ def test_nothing_but_popularity_is_left_over(fit, pairs, tower):
     model = fit(user_tower=tower, learning_rate=0.1)
     known = pairs[pairs.user_id != 999]
     table = history_contributions(model, known.user_id, known.item_id)
-    rest = table[table.liked.isna()]
+    rest = table[table.met.isna()]
     biases = model.item_biases_.loc[rest.item_id]
     np.testing.assert_allclose(rest.contribution, biases, rtol=1e-5, atol=1e-5)
 
 
 def test_a_new_user_has_no_history(recommender, pairs):
     table = history_contributions(recommender, [999], ["i03"])
-    assert table.liked.tolist() == [None]
+    assert table.met.tolist() == [None]
 
 
 def test_no_pairs_give_no_rows(recommender):
