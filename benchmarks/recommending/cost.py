@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from recommending.data import IDS, Data
-from recommending.protocol import judge
+from recommending.protocol import judge, rank
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.recommender import (
     ApproximateIndex,
@@ -125,14 +125,16 @@ def compression(data: Data) -> Iterator[str]:
     """NDCG@20 with smaller vectors, and what an approximate index finds."""
     model = MultimodalFusionRecommender(data.catalog, random_state=0)
     vectors = model.fit(data.train[IDS]).serving_vectors()
-    index = ApproximateIndex(expansion_search=len(vectors.items))
-    seen = model.seen_.to_csr(bool)  # as `recommend` leaves them out
+    seen = vectors.seen.map(vectors.items.index.get_indexer)
     users, items = vectors.users.to_numpy(), vectors.items.to_numpy()
 
     def ndcg(users: np.ndarray, items: np.ndarray) -> float:
-        index.fit(pd.DataFrame(items, vectors.items.index))
-        found = index.search(users, 20, seen=seen)[0]
-        return judge(_as_table(found, vectors), data.test).mean()["ndcg@20"]
+        ranked = rank(
+            pd.DataFrame(users, vectors.users.index),
+            pd.DataFrame(items, vectors.items.index),
+            seen,
+        )
+        return judge(ranked, data.test).mean()["ndcg@20"]
 
     whole = ndcg(users, items)
     yield f"| {data.name} | NDCG@20 | loss | bytes an item |\n|---|---|---|---|"
@@ -174,14 +176,3 @@ def approximate(vectors: Any) -> Iterator[str]:
             f"{index.recall(users, 10):.3f}, {search * 1e3:.2f} ms a user "
             f"(exact {exact * 1e3:.2f} ms)"
         )
-
-
-def _as_table(found: np.ndarray, vectors: Any) -> pd.DataFrame:
-    rows, ranks = np.nonzero(found >= 0)
-    return pd.DataFrame(
-        {
-            "user_id": vectors.users.index.take(rows),
-            "item_id": vectors.items.index.take(found[rows, ranks]),
-            "rank": ranks + 1,
-        }
-    )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from skmmrec.metrics import compare, evaluate_ranking
 from skmmrec.metrics._evaluation import RankingEvaluation
@@ -82,6 +83,27 @@ def run(
 def file_name(name: str) -> str:
     """Name of a model in the names of files."""
     return name.replace(": ", "_").replace(" ", "_")
+
+
+def rank(
+    users: pd.DataFrame, items: pd.DataFrame, seen: pd.Series, k: int = LENGTH
+) -> pd.DataFrame:
+    """Rank items by inner product: both sides by id, `seen` holds item positions."""
+    parts = []
+    for start in range(0, len(users), 256):
+        part = users.iloc[start : start + 256]
+        scores = torch.from_numpy(part.to_numpy() @ items.to_numpy().T)
+        for row, user in enumerate(part.index):
+            scores[row, seen[user]] = -np.inf
+        parts.append(torch.topk(scores, k).indices.numpy())
+    best = np.concatenate(parts)
+    return pd.DataFrame(
+        {
+            "user_id": np.repeat(users.index, k),
+            "item_id": items.index.to_numpy()[best].ravel(),
+            "rank": np.tile(np.arange(1, k + 1), len(users)),
+        }
+    )
 
 
 def header(title: str, *more: str) -> str:

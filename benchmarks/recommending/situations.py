@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from recommending import protocol
 from recommending.data import IDS, Data
@@ -171,22 +170,10 @@ class Impaired:
                 total = self.items.to_numpy()[seen, :-1].sum(axis=0)
                 self.users.iloc[row, :-1] = total / len(seen) ** exponent
 
-    def recommend(self, users: Any, k: int = protocol.LENGTH) -> pd.DataFrame:
+    def recommend(self, users: Any) -> pd.DataFrame:
         """Rank what each user has not seen; unknown users get nothing."""
-        users = self.users.index.intersection(users)
-        scores = torch.from_numpy(
-            self.users.loc[users].to_numpy() @ self.items.to_numpy().T
-        )
-        for row, user in enumerate(users):
-            scores[row, self.seen[user]] = -np.inf
-        best = torch.topk(scores, k).indices.numpy()
-        return pd.DataFrame(
-            {
-                "user_id": np.repeat(users, k),
-                "item_id": self.items.index.to_numpy()[best].ravel(),
-                "rank": np.tile(np.arange(1, k + 1), len(users)),
-            }
-        )
+        known = self.users.index.intersection(users)
+        return protocol.rank(self.users.loc[known], self.items, self.seen)
 
 
 def impair(items: pd.DataFrame, seed: int) -> pd.DataFrame:
