@@ -325,9 +325,9 @@ class AudioEncoder(BaseEncoder):
 
         network = load_network(self.model, self.pretrained, self.seed_)
         weights = weights_hash(network) + digest(self.model.encode())
+        network = faster(network, pack=self._packs(device))
         cost = second_cost(network)
-        network = faster(network, pack=self._packs(device)).to(device)
-        return SoundModel(network, weights, device, self._windowing(), cost)
+        return SoundModel(network.to(device), weights, device, self._windowing(), cost)
 
     def _model_key(self) -> Hashable:
         options = (self._windowing(), self._is_exact)

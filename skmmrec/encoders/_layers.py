@@ -6,10 +6,12 @@ import copy
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+T = TypeVar("T")
 
 _TOLERANCE = 1e-4
 """What a rewritten network may differ by, relative to its largest output."""
@@ -23,8 +25,8 @@ class Call(NamedTuple):
     result: Any
 
 
-def watch(network: torch.nn.Module, run: Callable[[], Any]) -> list[Call]:
-    """Return the calls of a network's innermost layers while something runs."""
+def watch(network: torch.nn.Module, run: Callable[[], T]) -> tuple[list[Call], T]:
+    """Return the calls of a network's innermost layers in a run, and what it gives."""
     calls: list[Call] = []
 
     def note(layer: torch.nn.Module, arguments: tuple, result: Any) -> None:
@@ -35,16 +37,16 @@ def watch(network: torch.nn.Module, run: Callable[[], Any]) -> list[Call]:
     handles = [layer.register_forward_hook(note) for layer in dict.fromkeys(layers)]
     try:
         with torch.inference_mode():
-            run()
+            return calls, run()
     finally:
         for handle in handles:
             handle.remove()
-    return calls
 
 
 def largest_result(network: torch.nn.Module, run: Callable[[], Any]) -> int:
     """Return the bytes of the largest result that a layer gives during a run."""
-    results = (call.result for call in watch(network, run))
+    calls, _ = watch(network, run)
+    results = (call.result for call in calls)
     sizes = (r.nbytes for r in results if isinstance(r, torch.Tensor))
     return max(sizes, default=0)
 
@@ -70,21 +72,17 @@ def fold_batch_norms(
     if not any(_is_batch_norm(layer) for layer in network.modules()):
         return network
     folded = copy.deepcopy(network)
-    pairs = _pairs(watch(folded, lambda: probe(folded)))
+    calls, expected = watch(folded, lambda: probe(folded))
+    pairs = _pairs(calls)
     for convolution, norm in pairs:
         _fold(folded, convolution, norm)
-    is_same = bool(pairs) and same_results(network, folded, probe)
+    with torch.inference_mode():
+        is_same = bool(pairs) and agree(probe(folded), expected)
     return folded if is_same else network
 
 
-def same_results(
-    network: torch.nn.Module,
-    other: torch.nn.Module,
-    probe: Callable[[Any], torch.Tensor],
-) -> bool:
-    """Tell whether two networks agree on a probe, up to rounding."""
-    with torch.inference_mode():
-        expected, given = probe(network), probe(other)
+def agree(given: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Tell whether two results are the same up to rounding."""
     tolerance = _TOLERANCE * float(expected.abs().max())
     return bool((given - expected).abs().max() <= tolerance)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Hashable
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,14 +64,33 @@ def read_sound(item: Any, rate: int, max_seconds: float) -> np.ndarray:
 def _from_file(item: Any, max_seconds: float) -> tuple[np.ndarray, int]:
     import soundfile
 
-    source: Any = io.BytesIO(item) if isinstance(item, bytes) else readable_file(item)
+    source = io.BytesIO(item) if isinstance(item, bytes) else readable_file(item)
+    _require_whole_riff(source)
     try:
         with soundfile.SoundFile(source) as file:
-            n_frames = int(max_seconds * file.samplerate)
+            n_frames = min(int(max_seconds * file.samplerate), file.frames)
             samples = file.read(n_frames, dtype="float32", always_2d=True)
-            return samples, file.samplerate
+            rate = file.samplerate
     except Exception as error:
         raise ContentError(f"is no readable sound: {error}") from error
+    if len(samples) < n_frames:
+        raise ContentError(f"is cut off: it holds {len(samples) / rate:.1f} s")
+    return samples, rate
+
+
+def _require_whole_riff(source: Path | io.BytesIO) -> None:
+    """Raise if a wav file is shorter than it declares, which its decoder forgives.
+
+    Recorders that do not know the length beforehand declare 0, or the most.
+    """
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+        head = file.read(12)
+        n_bytes = file.seek(0, os.SEEK_END)
+        file.seek(0)
+    declared = int.from_bytes(head[4:8], "little") + 8
+    is_wav = head[:4] == b"RIFF" and head[8:] == b"WAVE"
+    if is_wav and n_bytes < declared - 1 and 8 < declared < 2**32 - 2**16:
+        raise ContentError(f"is cut off: {n_bytes} of {declared} bytes are there")
 
 
 def _from_tuple(item: Any, max_seconds: float) -> tuple[np.ndarray, int]:
