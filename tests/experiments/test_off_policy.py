@@ -49,7 +49,7 @@ def world():
     return World()
 
 
-def repeat(world, method, predicted=0.3, n=200, change=None):
+def repeat(world, method, predicted=0.3, n=120, change=None):
     """Estimates from many logs."""
     policy = world.policy(predicted)
     logs = (world.log(seed) for seed in range(n))
