@@ -152,7 +152,8 @@ def ndcg_at_k(
     Notes
     -----
     The gain of a hit at rank r is 1 / log2(r + 1); the ideal list has the user's
-    min(k, `n_relevant`) relevant items first [1]_.
+    min(k, `n_relevant`) relevant items first [1]_, so that everybody can reach 1. Some
+    libraries, such as RecTools by default, take an ideal list of k relevant items.
 
     References
     ----------
