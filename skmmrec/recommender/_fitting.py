@@ -16,7 +16,7 @@ from skmmrec.catalog import Blocks
 from skmmrec.fusion import get_fusion
 from skmmrec.fusion._stack import StackFusion
 from skmmrec.recommender._checkpoint import Checkpoint, fingerprint
-from skmmrec.recommender._distributed import agree, own_device
+from skmmrec.recommender._distributed import agree, own_device, world
 from skmmrec.recommender._examples import (
     Batcher,
     Examples,
@@ -160,9 +160,12 @@ def _set_biases(
 
 
 def train(
-    rec: MultimodalFusionRecommender, network: FusionNetwork, problem: Problem
+    rec: MultimodalFusionRecommender,
+    network: FusionNetwork,
+    problem: Problem,
+    number: int,
 ) -> Iterator[Epoch]:
-    """Train the network of a fit, on the device that it is on; yields the epochs."""
+    """Train a network of a fit, on the device that it is on; yields the epochs."""
     examples, history, monitor = _hold_out(rec, problem)
     size = rec.batch_size
     options = TrainingOptions(
@@ -170,7 +173,7 @@ def train(
         batch_size=choose_batch_size(history) if size == "auto" else int(size),
         learning_rate=rec.learning_rate,
         clip_norm=rec.clip_norm,
-        max_time=rec.max_time,
+        max_time=None if rec.max_time is None else rec.max_time / rec.n_members,
         half=_half(rec.precision, network),
         patience=rec.n_iter_no_change if rec.early_stopping else None,
     )
@@ -178,10 +181,8 @@ def train(
     loss = _loss(rec, network, problem, batcher)
     if isinstance(monitor, LossMonitor):
         monitor = replace(monitor, loss=loss)
-    trainer = Trainer(
-        loss, batcher, options, monitor, _checkpoint(rec, problem, examples)
-    )
-    return trainer.run()
+    checkpoint = _checkpoint(rec, problem, number)
+    return Trainer(loss, batcher, options, monitor, checkpoint).run()
 
 
 def train_further(
@@ -312,16 +313,27 @@ def _half(precision: str, network: FusionNetwork) -> bool:
 
 
 def _checkpoint(
-    rec: MultimodalFusionRecommender, problem: Problem, examples: Examples
+    rec: MultimodalFusionRecommender, problem: Problem, number: int
 ) -> Checkpoint | None:
+    """Place of the state of one network's training."""
     if rec.checkpoint_dir is None:
         return None
     params = rec.get_params(deep=False)
     for name in ("catalog", "user_catalog", "checkpoint_dir", "verbose", "max_time"):
         params.pop(name)
-    arrays = [examples.users, examples.items, examples.answers, examples.weights]
-    arrays += [*problem.content.values.values(), problem.content.mask]
-    return Checkpoint(rec.checkpoint_dir, fingerprint(params, arrays))
+    seen = problem.seen
+    arrays = [seen.offsets, seen.items, *problem.content.values.values()]
+    arrays += [problem.content.mask, *([] if seen.values is None else [seen.values])]
+    key = f"{fingerprint(params, arrays)}-{number}"
+    return Checkpoint(rec.checkpoint_dir, key)
+
+
+def forget_checkpoints(rec: MultimodalFusionRecommender, problem: Problem) -> None:
+    """Delete what a fit that is complete has kept."""
+    for number in range(rec.n_members):
+        checkpoint = _checkpoint(rec, problem, number)
+        if checkpoint is not None and world()[0] == 0:
+            checkpoint.remove()
 
 
 @contextmanager

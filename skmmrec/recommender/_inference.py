@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -15,7 +16,7 @@ from skmmrec.recommender._graph import ItemGraph
 from skmmrec.recommender._history import History
 from skmmrec.recommender._network import FusionNetwork
 from skmmrec.recommender._step import Content, blend
-from skmmrec.recommender._towers import Past
+from skmmrec.recommender._towers import AttentionTower, Past
 
 ROWS_PER_CHUNK = 8192
 EVENTS_PER_CHUNK = 200_000
@@ -28,32 +29,26 @@ def to_tensors(blocks: Blocks, dtype: torch.dtype, device: Any) -> Content:
 
 
 class VectorMaker:
-    """Item and user vectors of a network, in float64 on the CPU.
+    """Item and user vectors of an ensemble of networks, in float64 on the CPU.
+
+    The networks' vectors stand side by side, scaled so that inner products are the mean
+    of the networks' inner products.
 
     Parameters
     ----------
-    network : FusionNetwork
-        Trained; it is not changed.
+    networks : sequence of FusionNetwork
+        Trained; they are not changed.
     """
 
-    def __init__(self, network: FusionNetwork) -> None:
-        self.network = network
-        self.fusion = _at_rest(network.fusion)
-        self.tower = _at_rest(network.tower)
-        self.user_fusion = _at_rest(network.user_fusion)
+    def __init__(self, networks: Sequence[FusionNetwork]) -> None:
+        self.members = [_Member(network) for network in networks]
+        self.scale = len(networks) ** -0.5
 
-    @torch.no_grad()
     def items(self, rows: NDArray, content: Blocks) -> NDArray[np.float64]:
         """Items with this content; row -1 is an item without an embedding."""
-        known = torch.as_tensor(rows >= 0).unsqueeze(1)
-        positions = torch.as_tensor(np.maximum(rows, 0))
-        if len(self.network.item_embedding):
-            embeddings = self.network.embeddings(positions).cpu().double() * known.cpu()
-        else:
-            embeddings = torch.zeros(len(rows), self.network.dim).double()
-        return embeddings.numpy() + _fuse(self.fusion, content, self.network.dim)
+        parts = [member.items(rows, content) for member in self.members]
+        return np.hstack(parts) * self.scale
 
-    @torch.no_grad()
     def users(
         self,
         items: NDArray,
@@ -74,13 +69,70 @@ class VectorMaker:
         content : Blocks or None
             The users' content.
         """
-        vectors = torch.from_numpy(items.astype(np.float64))
+        segments = self._segments(items)
+        parts = [
+            member.users(segment, history, rows, content)
+            for member, segment in zip(self.members, segments, strict=True)
+        ]
+        return (np.hstack(parts) * self.scale).astype(np.float32)
+
+    def default_user(self) -> NDArray[np.float32]:
+        """Vector of a user without any history, of shape (dim,)."""
+        parts = [member.tower.default.detach().numpy() for member in self.members]
+        return (np.concatenate(parts) * self.scale).astype(np.float32)
+
+    @torch.no_grad()
+    def attention(self, items: NDArray) -> NDArray[np.float64] | None:
+        """Attention to each item by each network: (n_items, n_networks), or None."""
+        segments = [torch.from_numpy(part) for part in self._segments(items)]
+        towers = [member.tower for member in self.members]
+        if not isinstance(towers[0], AttentionTower):
+            return None
+        weights = [t.weights(s) for t, s in zip(towers, segments, strict=True)]
+        return torch.cat(weights, dim=1).numpy()
+
+    def _segments(self, items: NDArray) -> list[NDArray[np.float64]]:
+        """Each network's part of the item vectors."""
+        whole = items.astype(np.float64) / self.scale
+        return np.split(whole, len(self.members), axis=1)
+
+
+class _Member:
+    """One network at rest."""
+
+    def __init__(self, network: FusionNetwork) -> None:
+        self.network = network
+        self.fusion = _at_rest(network.fusion)
+        self.tower = _at_rest(network.tower)
+        self.user_fusion = _at_rest(network.user_fusion)
+
+    @torch.no_grad()
+    def items(self, rows: NDArray, content: Blocks) -> NDArray[np.float64]:
+        """See `VectorMaker.items`."""
+        known = torch.as_tensor(rows >= 0).unsqueeze(1)
+        positions = torch.as_tensor(np.maximum(rows, 0))
+        if len(self.network.item_embedding):
+            embeddings = self.network.embeddings(positions).cpu().double() * known.cpu()
+        else:
+            embeddings = torch.zeros(len(rows), self.network.dim).double()
+        return embeddings.numpy() + _fuse(self.fusion, content, self.network.dim)
+
+    @torch.no_grad()
+    def users(
+        self,
+        items: NDArray,
+        history: History,
+        rows: NDArray,
+        content: Blocks | None,
+    ) -> NDArray[np.float64]:
+        """See `VectorMaker.users`."""
+        vectors = torch.from_numpy(items)
         parts = [
             self.tower(vectors, to_past(history.take(part)))
             for part in _user_chunks(history)
         ]
         users = torch.cat(parts) if parts else vectors[:0]
-        return (users + self._extras(rows, content)).float().numpy()
+        return (users + self._extras(rows, content)).numpy()
 
     def _extras(self, rows: NDArray, content: Blocks | None) -> Tensor | float:
         extras = self.network.user_extras(torch.as_tensor(rows), None, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from skmmrec.recommender._distributed import own_device
 from skmmrec.recommender._examples import weights_and_answers
 from skmmrec.recommender._fitting import (
     Problem,
+    forget_checkpoints,
     make_network,
     seeded,
     train,
@@ -35,6 +37,7 @@ from skmmrec.recommender._interactions import (
     read_interactions,
     read_weights,
 )
+from skmmrec.recommender._network import FusionNetwork
 from skmmrec.recommender._tasks import check_objective, check_ratings, make_tasks
 from skmmrec.recommender._training import Epoch
 from skmmrec.recommender._transfer import (
@@ -159,7 +162,7 @@ class Learner(VectorRanker):
 
     def _source(self) -> Any:
         """Fitted recommender to start from."""
-        if self.warm_start and hasattr(self, "network_"):
+        if self.warm_start and hasattr(self, "networks_"):
             return copy(self)
         if self.pretrained is not None:
             return resolve_pretrained(self.pretrained)
@@ -187,41 +190,57 @@ class Learner(VectorRanker):
         )
 
     def _fit_network(self, source: Any) -> None:
+        """Train the networks, one after the other."""
         device = own_device(resolve_device(self.device))
-        self.loss_curve_, self.validation_curve_ = [], []
+        n_networks = 1 if self.mode == "content" else self.n_members
+        problem, networks, curves = self._problem(), [], []
         with seeded(self.random_state, device):
-            problem = self._problem()
-            network = make_network(self, problem)
-            if source is not None:
-                self._adopt(network, source)
-            network = network.to(device)
-            if self.mode != "content":
-                self._watch(train(self, network, problem), self.max_epochs)
+            for number in range(n_networks):
+                network = make_network(self, problem)
+                if source is not None:
+                    self._adopt(network, source, number)
+                network = network.to(device)
+                if self.mode != "content":
+                    epochs = train(self, network, problem, number)
+                    curves.append(self._watch(epochs, self.max_epochs))
+                networks.append(network.cpu())
+        self.networks_ = networks
+        self.loss_curve_ = _mean_curve([[e.loss for e in curve] for curve in curves])
+        self.validation_curve_ = _mean_curve(
+            [[e.score for e in curve if e.score is not None] for curve in curves]
+        )
         self.n_iter_ = len(self.loss_curve_)
-        self.network_ = network.cpu()
-        with torch.no_grad():
-            met = np.zeros(len(self.item_index_), bool)
-            met[self.history_.items] = met[problem.examples.items] = True
-            self.network_.item_embedding[torch.from_numpy(~met)] = 0.0
+        self._forget_embeddings(problem)
+        forget_checkpoints(self, problem)
 
-    def _adopt(self, network: Any, source: Any) -> None:
-        adopt(network, source.network_)
-        if self.warm_start and hasattr(self, "network_"):
+    @torch.no_grad()
+    def _forget_embeddings(self, problem: Problem) -> None:
+        """Zero the embeddings of items that nothing was learned about."""
+        met = np.zeros(len(self.item_index_), bool)
+        met[self.history_.items] = met[problem.examples.items] = True
+        for network in self.networks_:
+            network.item_embedding[torch.from_numpy(~met)] = 0.0
+
+    def _adopt(self, network: FusionNetwork, source: Any, number: int) -> None:
+        theirs = source.networks_[number % len(source.networks_)]
+        adopt(network, theirs)
+        if self.warm_start and hasattr(self, "networks_"):
             adopt_ids(
                 network,
-                source.network_,
+                theirs,
                 (self.item_index_, source.item_index_),
                 (self.user_index_, source.user_index_),
             )
 
-    def _watch(self, epochs: Iterable[Epoch], n_epochs: int) -> None:
-        for number, epoch in enumerate(epochs, start=1):
-            self.loss_curve_.append(epoch.loss)
-            if epoch.score is not None:
-                self.validation_curve_.append(epoch.score)
+    def _watch(self, epochs: Iterable[Epoch], n_epochs: int) -> list[Epoch]:
+        """Run the epochs, and print them if that is wanted."""
+        done = []
+        for epoch in epochs:
+            done.append(epoch)
             if self.verbose:
                 score = "" if epoch.score is None else f", held out {epoch.score:.4f}"
-                print(f"epoch {number}/{n_epochs}: loss {epoch.loss:.4f}{score}")
+                print(f"epoch {len(done)}/{n_epochs}: loss {epoch.loss:.4f}{score}")
+        return done
 
     def _check_answers(self, answers: NDArray | None) -> None:
         """Hold the answers of a partial fit against those of the fit."""
@@ -242,7 +261,8 @@ class Learner(VectorRanker):
         self._append_items(*self._new_items(data))
         n_users = len(self.user_index_)
         self._extend_histories(data, answers, weights)
-        self.network_.append_users(len(self.user_index_) - n_users)
+        for network in self.networks_:
+            network.append_users(len(self.user_index_) - n_users)
         self._append_user_content(len(self.user_index_) - n_users)
         if self.partial_fit_epochs and self.mode != "content":
             self._train_further(data)
@@ -270,10 +290,18 @@ class Learner(VectorRanker):
         )
         device = own_device(resolve_device(self.device))
         with seeded(self.random_state, device):
-            network = self.network_.to(device)
-            epochs = train_further(self, network, self._problem(), is_new)
-            self._watch(epochs, self.partial_fit_epochs)
-        self.network_ = network.cpu()
+            for network in self.networks_:
+                problem, on_device = self._problem(), network.to(device)
+                epochs = train_further(self, on_device, problem, is_new)
+                curve = self._watch(epochs, self.partial_fit_epochs)
+                network.cpu()
+        self.loss_curve_ += [epoch.loss for epoch in curve]
+
+
+def _mean_curve(curves: list[list[float]]) -> list[float]:
+    """Mean, epoch by epoch, of the networks that were still learning."""
+    epochs = zip_longest(*curves, fillvalue=np.nan)
+    return [float(np.nanmean(epoch)) for epoch in epochs]
 
 
 def _no_content(n: int) -> Blocks:

@@ -25,6 +25,7 @@ from skmmrec.recommender._content import ContentSpace
 from skmmrec.recommender._fitting import make_network
 from skmmrec.recommender._graph import ItemGraph
 from skmmrec.recommender._history import History
+from skmmrec.recommender._network import FusionNetwork
 from skmmrec.recommender._tasks import Task
 
 if TYPE_CHECKING:
@@ -92,7 +93,11 @@ def _replace(fresh: Path, path: Path) -> None:
 
 
 def _tensors(rec: MultimodalFusionRecommender) -> dict[str, NDArray]:
-    tensors = {f"network.{k}": v.numpy() for k, v in rec.network_.state_dict().items()}
+    tensors = {
+        f"network.{number}.{name}": value.numpy()
+        for number, network in enumerate(rec.networks_)
+        for name, value in network.state_dict().items()
+    }
     for name in ("history_", "seen_"):
         history: History = getattr(rec, name)
         tensors[f"{name}.offsets"] = history.offsets
@@ -153,6 +158,7 @@ def _record(rec: MultimodalFusionRecommender) -> dict[str, Any]:
         "user_modality_names": None
         if rec.user_content_ is None
         else rec.user_content_.modalities,
+        "n_networks": len(rec.networks_),
         "tasks": [asdict(task) for task in rec.tasks_],
         "items": _index_out(rec.item_index_),
         "users": _index_out(rec.user_index_),
@@ -244,14 +250,24 @@ def _restore(
     if record["feature_names_in"]:
         rec.feature_names_in_ = np.asarray(record["feature_names_in"], dtype=object)
     with torch.random.fork_rng(devices=[]):
-        rec.network_ = make_network(rec, rec._problem())
-    prefix = "network."
-    rec.network_.load_state_dict(
+        rec.networks_ = [
+            _network_in(
+                f"network.{number}.", make_network(rec, rec._problem()), tensors
+            )
+            for number in range(record["n_networks"])
+        ]
+    rec._publish_items()
+    rec._publish_users()
+
+
+def _network_in(
+    prefix: str, network: FusionNetwork, tensors: dict[str, NDArray]
+) -> FusionNetwork:
+    network.load_state_dict(
         {
             name.removeprefix(prefix): torch.from_numpy(value.copy())
             for name, value in tensors.items()
             if name.startswith(prefix)
         }
     )
-    rec._publish_items()
-    rec._publish_users()
+    return network

@@ -115,8 +115,6 @@ class Trainer:
         self.loss.eval()
         if self.best is not None:
             self.loss.network.load_state_dict(self.best)
-        if self.checkpoint is not None and world()[0] == 0:
-            self.checkpoint.remove()
 
     def _epoch(self, module: nn.Module, optimizer: Any, schedule: Any) -> Epoch:
         losses = []

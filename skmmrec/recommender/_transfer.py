@@ -32,7 +32,7 @@ def resolve_pretrained(pretrained: Any) -> MultimodalFusionRecommender:
         return MultimodalFusionRecommender.load(pretrained)
     model = getattr(pretrained, "estimator", pretrained)
     if not isinstance(model, MultimodalFusionRecommender) or not hasattr(
-        model, "network_"
+        model, "networks_"
     ):
         raise ValueError(
             "pretrained must be the folder of a saved recommender or a fitted one in "

@@ -153,7 +153,7 @@ class LikesMonitor:
     def score(self, network: FusionNetwork) -> float:
         """Mean of the metric over the held-out users."""
         name, k = parse_metric(self.metric)
-        maker = VectorMaker(network)
+        maker = VectorMaker([network])
         own = maker.items(np.arange(len(self.content)), self.content)
         items = spread_vectors(own, own, self.graph, self.propagation)
         held = self.held_out

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy, deepcopy
 from dataclasses import replace
 from typing import Self
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from skmmrec.catalog import Blocks
@@ -24,11 +26,11 @@ from skmmrec.recommender._tasks import Task
 class VectorRanker(BaseRanker):
     """What a fitted network and the histories make of items and users.
 
-    A subclass fits `network_`, `tasks_`, `content_` (in `content_space_`, of all items)
-    and, where there are such, `graph_` and `user_content_`.
+    A subclass fits `networks_`, `tasks_`, `content_` (of all items, in
+    `content_space_`) and, where there are such, `graph_` and `user_content_`.
     """
 
-    network_: FusionNetwork
+    networks_: list[FusionNetwork]
     tasks_: list[Task]
     content_: Blocks
     content_space_: ContentSpace
@@ -43,17 +45,17 @@ class VectorRanker(BaseRanker):
     def _publish_items(self) -> None:
         """Compute the vectors and biases of all items."""
         rows = np.arange(len(self.item_index_))
-        self._own_items = VectorMaker(self.network_).items(rows, self.content_)
+        self._own_items = VectorMaker(self.networks_).items(rows, self.content_)
         vectors = spread_vectors(
             self._own_items, self._own_items, self.graph_, self.propagation
         )
         self.item_vectors_ = pd.DataFrame(vectors.astype(np.float32), self.item_index_)
-        biases = self.network_.item_bias.detach().numpy().copy()
+        biases = _mean([network.item_bias for network in self.networks_])
         self.item_biases_ = pd.Series(biases, self.item_index_)
 
     def _item_vectors(self, rows: NDArray, content: Blocks) -> NDArray[np.float32]:
         """Vectors of items with this content; row -1 is an item that is not known."""
-        own = VectorMaker(self.network_).items(rows, content)
+        own = VectorMaker(self.networks_).items(rows, content)
         if self.graph_ is not None:
             graph = graph_of_new(content, self.content_, self.n_neighbors)
             known = rows >= 0
@@ -72,7 +74,8 @@ class VectorRanker(BaseRanker):
             self.graph_ = self.graph_.append(new)
         self.item_index_ = self.item_index_.append(pd.Index(ids))
         self.content_ = self.content_.append(content)
-        self.network_.append_items(len(ids), self._cold_biases)
+        for network in self.networks_:
+            network.append_items(len(ids), self._cold_biases)
         n_items = len(self.item_index_)
         self.history_ = replace(self.history_, n_items=n_items)
         self.seen_ = replace(self.seen_, n_items=n_items)
@@ -83,7 +86,7 @@ class VectorRanker(BaseRanker):
         if len(ids) == 0:
             return self
         model = copy(self)
-        model.network_ = deepcopy(self.network_)
+        model.networks_ = deepcopy(self.networks_)
         model._append_items(ids, content)
         return model
 
@@ -113,11 +116,14 @@ class VectorRanker(BaseRanker):
         """Predict each row's answers to the tasks after the first."""
         rows = self.item_index_.get_indexer(data.items)
         predictions = []
-        for task, head, cold in zip(
-            self.tasks_[1:], self.network_.heads, self._cold_biases[1:], strict=True
+        all_heads = zip(*(network.heads for network in self.networks_), strict=True)
+        for task, heads, cold in zip(
+            self.tasks_[1:], all_heads, self._cold_biases[1:], strict=True
         ):
-            bias = np.where(rows >= 0, head.bias.detach().numpy()[rows], cold)
-            gated = users * head.gate.detach().numpy()
+            bias = _mean([head.bias for head in heads])
+            bias = np.where(rows >= 0, bias[rows], cold)
+            gates = [head.gate.detach().numpy() for head in heads]
+            gated = users * np.concatenate(gates)
             scores = score_pairs(gated, vectors) + bias.astype(np.float32)
             predictions.append(task.link(scores))
         return predictions
@@ -145,13 +151,13 @@ class VectorRanker(BaseRanker):
 
     def _vectors_of(self, rows: NDArray) -> NDArray[np.float32]:
         content = None if self.user_content_ is None else self.user_content_.take(rows)
-        return VectorMaker(self.network_).users(
+        return VectorMaker(self.networks_).users(
             self.item_vectors_.to_numpy(), self.history_.take(rows), rows, content
         )
 
     def _vectors_of_users(self, rows: NDArray) -> NDArray[np.float32]:
         """Vectors of users at these positions; -1 is one who is not known."""
-        default = self.network_.tower.default.detach().numpy()
+        default = VectorMaker(self.networks_).default_user()
         known = self.user_vectors_.to_numpy()[rows]
         return np.where(rows[:, None] >= 0, known, default)
 
@@ -168,4 +174,10 @@ class VectorRanker(BaseRanker):
         if history.values is None:
             return np.zeros(len(rows))
         sums = np.bincount(history.users, history.values, minlength=len(rows))
-        return self.network_.tilt.item() * sums / np.maximum(history.lengths, 1)
+        tilt = float(_mean([network.tilt for network in self.networks_]))
+        return tilt * sums / np.maximum(history.lengths, 1)
+
+
+def _mean(parameters: Sequence[torch.Tensor]) -> NDArray[np.float32]:
+    """Mean of the networks' parameters."""
+    return torch.stack([p.detach() for p in parameters]).mean(0).numpy()

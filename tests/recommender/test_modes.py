@@ -47,12 +47,12 @@ def share_of_own_side(table):
 def test_factors_are_matrix_factorisation(tastes):
     items, X = tastes
     rec = fit(items, X, mode="factors", max_epochs=40)
-    assert rec.network_.fusion is None
+    assert rec.networks_[0].fusion is None
     assert rec.content_.modalities == []
-    users = rec.network_.user_embedding.detach().numpy()
+    users = rec.networks_[0].user_embedding.detach().numpy()
     np.testing.assert_array_equal(rec.user_vectors_, users)
     np.testing.assert_array_equal(
-        rec.item_vectors_, rec.network_.item_embedding.detach().numpy()
+        rec.item_vectors_, rec.networks_[0].item_embedding.detach().numpy()
     )
     assert share_of_own_side(rec.recommend(k=5)) > 0.9
 
@@ -109,7 +109,7 @@ def test_content_serves_items_that_nobody_met(tastes, tmp_path):
 def test_user_embeddings_add_to_the_history(tastes):
     items, X = tastes
     rec = fit(items, X, user_embedding=True)
-    own = rec.network_.user_embedding.detach().numpy()
+    own = rec.networks_[0].user_embedding.detach().numpy()
     assert own.shape == (60, 8)
     for user in (0, 7):
         liked = X[X.user_id == user].item_id
@@ -256,7 +256,7 @@ def own_rank(rec, X, modality):
     mask[:, number] = rec.content_.mask[:, number]
     model.content_ = Blocks(rec.content_.values, mask)
     with torch.no_grad():
-        model.network_.item_embedding.zero_()
+        model.networks_[0].item_embedding.zero_()
     model._publish_items()
     model._publish_users()
     table = model.recommend(k=5, exclude_seen=False)
@@ -268,7 +268,7 @@ def cosine_between_modalities(rec):
     content = rec.content_
     blocks = [torch.from_numpy(block) for block in content.values.values()]
     with torch.no_grad():
-        tokens = rec.network_.fusion.project(blocks, torch.from_numpy(content.mask))
+        tokens = rec.networks_[0].fusion.project(blocks, torch.from_numpy(content.mask))
     one, two = torch.nn.functional.normalize(tokens, dim=2).unbind(1)
     cosines = one @ two.T
     n = len(cosines)

@@ -130,7 +130,7 @@ def test_several_tasks_at_once(catalog, halves, task_weights):
     assert predicted.dtype == np.float32
     assert np.corrcoef(predicted[:, 0], test.click)[0, 1] > 0.3
     assert np.corrcoef(predicted[:, 1], test.rating)[0, 1] > 0.6
-    learned = rec.network_.log_variances.detach().numpy()
+    learned = rec.networks_[0].log_variances.detach().numpy()
     assert np.allclose(learned, 0) == (task_weights is not None)
 
 

@@ -112,7 +112,7 @@ def test_new_users_get_the_default_vector(fitted, all_pairs):
     first, second = (block for _, block in table.groupby("user_id"))
     assert first.item_id.tolist() == second.item_id.tolist()
     assert len(first) == len(fitted.item_index_)
-    default = fitted.network_.tower.default.detach().numpy()
+    default = fitted.networks_[0].tower.default.detach().numpy()
     expected = fitted.item_vectors_ @ default + fitted.item_biases_
     np.testing.assert_allclose(first.score, expected.loc[first.item_id], rtol=1e-5)
 

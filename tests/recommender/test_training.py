@@ -228,8 +228,8 @@ def test_pretrained_brings_fusion_and_no_ids(make, catalog, X, tmp_path):
         )
     ]
     for rec in models:
-        theirs = dict(source.network_.named_parameters())
-        for name, parameter in rec.network_.named_parameters():
+        theirs = dict(source.networks_[0].named_parameters())
+        for name, parameter in rec.networks_[0].named_parameters():
             is_same = torch.equal(parameter, theirs[name])
             assert is_same == (not name.startswith("item_")), name
         assert_same_model(rec, models[0])
