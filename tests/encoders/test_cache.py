@@ -229,3 +229,54 @@ def test_a_bad_item_loses_nothing_that_was_encoded(image_model, cache):
     with pytest.raises(ValueError, match="row 20"):
         encoder.transform([*good, b"broken"])
     assert cache.info().n_vectors == 20
+
+
+ENCODE = """
+import sys, numpy as np
+from skmmrec.encoders import TextEncoder
+model, cache, first, last, out = sys.argv[1:]
+texts = [f"text {i}" for i in range(int(first), int(last))]
+encoder = TextEncoder(model, cache=cache, batch_size=1)
+np.save(out, encoder.fit_transform(texts))
+"""
+
+
+def start_encoding(text_model, cache, first, last, out):
+    arguments = [text_model, cache.path, str(first), str(last), out]
+    return subprocess.Popen([sys.executable, "-c", ENCODE, *arguments])
+
+
+def test_a_worker_killed_while_it_encodes_loses_nothing_that_was_cached(
+    cached, cache, text_model, tmp_path, monkeypatch
+):
+    n_texts = 3000
+    out = tmp_path / "vectors.npy"
+    with start_encoding(text_model, cache, 0, n_texts, out) as worker:
+        while cache.info().n_vectors < 20 and worker.poll() is None:
+            time.sleep(0.02)
+        worker.kill()
+    n_stored = cache.info().n_vectors
+    assert 20 <= n_stored < n_texts
+    assert not out.exists()
+    seen = count_encoded(cached, monkeypatch)
+    texts = [f"text {i}" for i in range(n_texts)]
+    vectors = cached.transform(texts)
+    assert len(seen) == n_texts - n_stored
+    expected = TextEncoder(text_model).fit_transform(texts)
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+
+
+def test_two_processes_on_one_cache_get_the_same_vectors(cache, text_model, tmp_path):
+    spans = [(0, 60), (30, 90)]
+    outs = [tmp_path / f"{i}.npy" for i in range(2)]
+    workers = [
+        start_encoding(text_model, cache, *span, out)
+        for span, out in zip(spans, outs, strict=True)
+    ]
+    assert [worker.wait(120) for worker in workers] == [0, 0]
+    first, second = (np.load(out) for out in outs)
+    np.testing.assert_array_equal(first[30:], second[:30])
+    texts = [f"text {i}" for i in range(90)]
+    expected = TextEncoder(text_model).fit_transform(texts)
+    np.testing.assert_allclose(np.vstack([first, second[30:]]), expected, atol=1e-6)
+    assert cache.info().n_vectors == 90

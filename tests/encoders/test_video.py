@@ -8,6 +8,8 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import check_estimator
@@ -95,6 +97,12 @@ def build(image_model, cnn14):
         return VideoEncoder(**{**parts, "window": 1.0, **options}).fit(["any"])
 
     return fitted
+
+
+CUT = {
+    container: make_video(two_colors(), late_tone(), container)
+    for container in ("matroska", "mp4")
+}
 
 
 def colors(item, times):
@@ -273,6 +281,60 @@ def test_a_video_is_found_in_the_cache_by_its_content(
     np.testing.assert_array_equal(encoder.transform([tmp_path / "b.mkv"]), first[:1])
 
 
+def test_sequences_are_found_in_the_cache(build, video, tmp_path, monkeypatch):
+    encoder = build(cache=tmp_path)
+    pooled = encoder.transform([video])
+    (first,) = encoder.transform_windows([video])
+    assert EmbeddingCache(tmp_path).info().n_vectors == 2
+    monkeypatch.setattr(clips, "_opened", None)
+    (again, none) = encoder.transform_windows([video, None])
+    for stored, fresh in zip(again, first, strict=True):
+        np.testing.assert_array_equal(stored, fresh)
+    assert len(none.start) == 0
+    np.testing.assert_array_equal(encoder.transform([video]), pooled)
+
+
+def test_windows_can_lie_side_by_side(build, video):
+    short = make_video(two_colors(), late_tone(0, 0.8))
+    options = {"max_duration": 3.0, "missing": "nan"}
+    encoder = build(align="window", **options)
+    vectors = encoder.transform([video, None, short])
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (3, encoder.embedding_dim_) == (3, 3 * (12 + 2048))
+    windows = vectors.reshape(3, 3, -1)
+    sequences = build(**options).transform_windows([video, short])
+    for row, sequence in zip([0, 2], sequences, strict=True):
+        np.testing.assert_allclose(windows[row, :2], sequence.vectors, atol=1e-5)
+        assert np.isnan(windows[row, 2]).all()
+    assert np.isnan(windows[1]).all()
+    assert np.isnan(windows[2, 1, 12:]).all()  # the sound has ended
+    names = encoder.get_feature_names_out()
+    assert len(names) == vectors.shape[1]
+    assert names[0] == "videoencoder_window0_image0"
+    assert names[-1] == "videoencoder_window2_sound2047"
+    table = encoder.set_output(transform="polars").transform([video])
+    assert table.columns == names.tolist()
+
+
+def test_pooled_videos_can_be_reduced(build):
+    videos = [make_video(two_colors(t, 1.0)) for t in (0.2, 0.5, 0.8)]
+    videos += [make_video(two_colors(0.4, 1.0), late_tone(0, 1.0))]
+    for missing in ("zero", "nan"):
+        encoder = build(missing=missing).set_params(n_components=2)
+        vectors = encoder.fit_transform([*videos, None])
+        assert vectors.shape == (5, 2)
+        np.testing.assert_allclose(np.linalg.norm(vectors[:4], axis=1), 1, rtol=1e-5)
+        assert np.isnan(vectors[4]).all() == (missing == "nan")
+        again = encoder.transform([*videos, None])
+        np.testing.assert_allclose(again, vectors, atol=1e-5)
+        assert list(encoder.get_feature_names_out()) == [
+            "videoencoder0",
+            "videoencoder1",
+        ]
+    with pytest.raises(ValueError, match=r"n_components=2\) reduces pooled vectors"):
+        build(n_components=2, align="window")
+
+
 def test_the_cache_tells_samplings_apart(build, video, tmp_path):
     options = {"cache": str(tmp_path), "audio_encoder": "drop", "normalize": False}
     one = build(n_frames=1, window=2.0, **options).transform([video])
@@ -407,6 +469,18 @@ def read_all(item):
     if extents.sound:
         waveform, _ = clips.read_waveform(item, Span(0, extents.end))
         assert waveform.dtype == np.float32
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@given(container=st.sampled_from(["matroska", "mp4"]), share=st.floats(0, 1))
+def test_a_file_cut_at_any_byte_is_refused_or_nearly_whole(container, share):
+    data = CUT[container]
+    try:
+        end = clips.find_extents(data[: int(share * len(data))], 60).end
+    except clips.ContentError:
+        assert share < 1
+    else:
+        assert end > 1.45  # of 2 seconds: half a second may be rounding
 
 
 def test_an_unknown_codec_and_a_huge_picture_are_refused(video, monkeypatch):
