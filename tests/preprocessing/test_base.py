@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
@@ -76,6 +77,18 @@ class TestEvery:
             assert type(out.iloc[0, 0]) is not float
             assert list(table.get_feature_names_out()) == [name]
 
+    def test_set_output_gives_polars_tables(self, transformer):
+        table = clone(transformer).set_output(transform="polars")
+        item = content(transformer)
+        column = pd.Series([item, None], name="x", dtype=object)
+        for X, name in [(column, "x"), ([item, None], "x0")]:
+            out = table.fit_transform(X)
+            assert isinstance(out, pl.DataFrame)
+            assert out.columns == [name]
+            assert out[name][1] is None
+            plain = clone(transformer).fit_transform([item, None])
+            assert pickle.dumps(out[name][0]) == pickle.dumps(plain[0])
+
     def test_the_input_stays_and_a_pickle_works(self, transformer):
         items = [content(transformer)]
         before = pickle.dumps(items)
@@ -111,6 +124,18 @@ def test_each_distinct_item_is_changed_once(monkeypatch):
     out = TextCleaner().fit_transform(["a", "b", "a", None, "a"])
     assert changed == ["a", "b"]
     assert list(out) == ["a", "b", "a", None, "a"]
+
+
+@pytest.mark.parametrize("holder", [pl.Series, pl.DataFrame])
+def test_polars_columns_go_on_to_an_encoder(text_model, holder):  # noqa: F811
+    texts = ["<p>good</p>", "good", None]
+    X = holder("x", texts) if holder is pl.Series else holder({"x": texts})
+    pipe = make_pipeline(TextCleaner(), TextEncoder(text_model))
+    out = pipe.set_output(transform="polars").fit_transform(X)
+    assert out.columns == [f"textencoder{i}" for i in range(8)]
+    assert set(out.dtypes) == {pl.Float32}
+    assert out.row(0) == out.row(1)
+    assert not any(out.row(2))
 
 
 def test_texts_go_on_to_an_encoder(text_model):  # noqa: F811
