@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
@@ -77,10 +76,11 @@ def history_contributions(
     history = recommender.history_.take(pairs.user_rows)
     factor, shift = score_scale(recommender)
     vectors = recommender.item_vectors_.to_numpy().astype(np.float64)
+    parts = vectors.reshape(len(vectors), len(recommender.networks_), -1)
     products = np.einsum(
-        "nd,nd->n", vectors[history.items], vectors[pairs.item_rows][history.users]
+        "nmd,nmd->nm", parts[history.items], parts[pairs.item_rows][history.users]
     )
-    added = factor * _weights(recommender, history) * products
+    added = factor * (_weights(recommender, history) * products).sum(axis=1)
     wholes = factor * pairs.scores(vectors[pairs.item_rows]) + shift
     rest = wholes - np.bincount(history.users, added, minlength=len(wholes))
     return _long_table(recommender, pairs, history, added, rest)
@@ -89,38 +89,36 @@ def history_contributions(
 def _weights(
     recommender: MultimodalFusionRecommender, history: History
 ) -> NDArray[np.float64]:
-    """Weight of each entry of a history in the user's vector."""
-    from skmmrec.recommender._towers import AttentionTower, NoTower, SequenceTower
+    """Weight of each entry of a history in each network's part of the user's vector."""
+    from skmmrec.recommender._inference import VectorMaker
+    from skmmrec.recommender._towers import NoTower, SequenceTower
 
-    tower, lengths = recommender.network_.tower, history.lengths
-    counted = np.ones(len(history.items))
+    tower, lengths = recommender.networks_[0].tower, history.lengths
     if isinstance(tower, NoTower):
-        return np.zeros(len(history.items))
+        return np.zeros((len(history.items), 1))
+    counted = np.ones((len(history.items), 1))
     if isinstance(tower, SequenceTower):
         window = len(tower.positions)
         before_end = history.offsets[1:][history.users] - np.arange(len(history.items))
-        counted = (before_end <= window).astype(np.float64)
+        counted[before_end > window] = 0
         lengths = np.minimum(lengths, window)
-    if isinstance(tower, AttentionTower):
-        counted = _attention(recommender, history)
+    maker = VectorMaker(recommender.networks_)
+    attention = maker.attention(recommender.item_vectors_.to_numpy())
+    if attention is not None:
+        counted = _with_mean_1(attention[history.items], history)
     signals = 1.0 if history.values is None else history.values.astype(np.float64)
     scale = np.maximum(lengths, 1.0) ** -tower.history_exponent
-    return counted * signals * scale[history.users]
+    return counted * (signals * scale[history.users])[:, None]
 
 
-def _attention(
-    recommender: MultimodalFusionRecommender, history: History
+def _with_mean_1(
+    attention: NDArray[np.float64], history: History
 ) -> NDArray[np.float64]:
-    """Attention to each entry, with a mean of 1 over a history."""
-    from skmmrec.recommender._inference import VectorMaker
-
-    tower = VectorMaker(recommender.network_).tower
-    with torch.no_grad():
-        vectors = recommender.item_vectors_.to_numpy().astype(np.float64)
-        of_items = tower.weights(torch.from_numpy(vectors)).squeeze(1).numpy()
-    weights = of_items[history.items]
-    totals = np.bincount(history.users, weights, minlength=len(history.lengths))
-    return weights * (history.lengths / np.where(totals > 0, totals, 1))[history.users]
+    """Scale the attention of each network to a mean of 1 over each history."""
+    totals = np.zeros((len(history.lengths), attention.shape[1]))
+    np.add.at(totals, history.users, attention)
+    means = totals / np.maximum(history.lengths, 1)[:, None]
+    return attention / means[history.users]
 
 
 def _long_table(

@@ -16,6 +16,7 @@ KINDS = {
     "factors": {"mode": "factors"},
     "ratings": {"objective": "mse"},
     "clicks": {"objective": "bce"},
+    "members": {"n_members": 2, "user_tower": "attention"},
 }
 
 
@@ -91,10 +92,11 @@ def test_parts_are_inner_products(fit, pairs, exponent):
     np.testing.assert_allclose(parts.contribution, products / n**exponent, rtol=1e-9)
 
 
+@pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("tower", ["mean", "attention"])
-def test_nothing_but_popularity_is_left_over(fit, pairs, tower):
+def test_nothing_but_popularity_is_left_over(fit, pairs, tower, n_members):
     """So weights are those of the tower, whatever it does to find them."""
-    model = fit(user_tower=tower, learning_rate=0.1)
+    model = fit(user_tower=tower, n_members=n_members, learning_rate=0.1)
     known = pairs[pairs.user_id != 999]
     table = history_contributions(model, known.user_id, known.item_id)
     rest = table[table.met.isna()]
