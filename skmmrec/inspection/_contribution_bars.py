@@ -119,7 +119,7 @@ class ModalityContributionDisplay:
         -------
         display : ModalityContributionDisplay
         """
-        self.ax_ = get_axes(ax, size=(6.4, 1.4 + 0.36 * len(self.shares)))
+        self.ax_ = get_axes(ax, size=(6.4, 0.8 + 0.4 * len(self.shares)))
         palette = list(colors or COLORS)
         names = [str(bar) for bar in self.shares.index]
         left = pd.Series(0.0, self.shares.index)

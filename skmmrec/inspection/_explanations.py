@@ -93,8 +93,10 @@ def explain(
         What to call the items, indexed by item id; None for their ids.
     tags : mapping of modality to DataFrame or mapping, default=None
         What is in the items, in words. A DataFrame indexed by item id holds scores from
-        0 to 1, one column per tag, as `AudioEncoder.tag` and `ImageEncoder.zero_shot`
-        give them; a mapping has a sequence of tags for each item id. The sentence names
+        0 to 1, one column per tag, such as
+        ``audio_encoder.tag(items.set_index("item_id").preview)`` or
+        ``pd.DataFrame(image_encoder.zero_shot(items.poster, labels), items.item_id,
+        labels)``; a mapping has a sequence of tags for each item id. The sentence names
         up to two tags that the item and the one from the history share, each with a
         score of 0.1 at least. Items may be left out.
 
