@@ -17,7 +17,7 @@ def lazy_names(
     package : str
         The package's ``__name__``.
     names : mapping of str to str
-        Public name to the module, relative to `package`, that defines it.
+        Public name to the module, absolute or relative to `package`, that defines it.
 
     Returns
     -------

@@ -10,7 +10,7 @@ _NAMES = {
     "ModalityContributionDisplay": "._contribution_bars",
     "RankingCurveDisplay": "._ranking_curve",
     "RecommendationGalleryDisplay": "._gallery",
-    "describe_html": "._html",
+    "describe_html": "skmmrec.recommender._html",
     "explain": "._explanations",
     "history_contributions": "._history_contributions",
     "modality_contributions": "._contributions",

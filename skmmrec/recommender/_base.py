@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skmmrec._ids import USER, check_ids, plain, sorted_index
 from skmmrec.metrics import ndcg_at_k
 from skmmrec.recommender._history import History
+from skmmrec.recommender._html import describe_html
 from skmmrec.recommender._interactions import (
     Interactions,
     read_interactions,
@@ -162,6 +163,16 @@ class BaseRanker(BaseEstimator, ABC):
                 f"item {plain(ids[unknown[0]])!r} (row {unknown[0]}) is not in the "
                 f"catalogue ({len(unknown)} such rows)"
             )
+
+    def _repr_html_inner(self) -> str:
+        """Show scikit-learn's diagram, and beneath it what the model knows."""
+        return super()._repr_html_inner() + describe_html(self)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in bundle:
+            bundle["text/html"] += describe_html(self)
+        return bundle
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -70,7 +70,10 @@ class MultimodalFusionRecommender(
         How the items of a history become a user: their mean, a mean weighted by
         learned attention, or a transformer over the latest items in their order.
     max_history : int, default=50
-        How many of the latest items the tower "sequence" looks at.
+        How much of a history a user is made of. The tower "sequence" looks at the
+        latest items only. For the other towers, training draws about as many of a
+        longer history anew for each batch, which costs less and keeps long histories
+        from being learned by heart, while serving takes them whole.
     user_embedding : bool, default=False
         Add an embedding of the user's id to the user's vector.
     user_catalog : ItemCatalog or None, default=None
@@ -564,8 +567,8 @@ class MultimodalFusionRecommender(
         Returns
         -------
         ServingVectors
-            One wider than `item_vectors_`: the item's bias is appended to its vector, and a 1
-            to the user's.
+            One wider than `item_vectors_`: the item's bias is appended to its vector,
+            and a 1 to the user's.
         """
         check_is_fitted(self)
         ones = np.ones((len(self.user_index_), 1), np.float32)

@@ -131,6 +131,8 @@ class Batcher:
         Items drawn for each batch; all that anyone liked where they are no more.
     by_popularity : bool
         Draw them by popularity instead of uniformly.
+    max_history : int or None
+        About how many items of a longer history are drawn for each batch; None: all.
     """
 
     def __init__(
@@ -139,7 +141,9 @@ class Batcher:
         examples: Examples,
         n_negatives: int,
         by_popularity: bool,
+        max_history: int | None = None,
     ) -> None:
+        self.max_history = max_history
         self.history = history
         self.examples = examples
         self.n_negatives = n_negatives
@@ -159,7 +163,8 @@ class Batcher:
         """Batch of the examples at `rows`."""
         chosen = self.examples.take(rows)
         users, user_rows = np.unique(chosen.users, return_inverse=True)
-        past = self.history.take(users)
+        whole = self.history.take(users)
+        past, held = self._draw_past(whole, user_rows, chosen)
         needed, (items, targets, negatives) = _compact(
             [
                 torch.as_tensor(past.items),
@@ -171,28 +176,45 @@ class Batcher:
         signals = None if past.values is None else torch.as_tensor(past.values)
         return Batch(
             needed,
-            Past(items, torch.as_tensor(past.offsets), signals),
+            Past(
+                items,
+                torch.as_tensor(past.offsets),
+                signals,
+                None if past is whole else torch.as_tensor(whole.lengths),
+            ),
             torch.as_tensor(users),
             Targets(
                 torch.as_tensor(user_rows),
                 targets,
                 torch.as_tensor(chosen.before),
-                torch.as_tensor(chosen.held),
-                self._signals_of(chosen),
+                torch.as_tensor(held),
+                self._signals_of(chosen, held),
             ),
             negatives,
             torch.as_tensor(chosen.answers),
             torch.as_tensor(chosen.weights),
         )
 
-    def _signals_of(self, chosen: Examples) -> Tensor | None:
+    def _draw_past(
+        self, past: History, user_rows: NDArray, chosen: Examples
+    ) -> tuple[History, NDArray[np.bool_]]:
+        """Thin out long histories; also tells which pairs they still hold."""
+        if self.max_history is None or (past.lengths <= self.max_history).all():
+            return past, chosen.held
+        shares = self.max_history / np.maximum(past.lengths, 1)
+        dice = torch.rand(len(past.items)).numpy()
+        kept = dice < np.repeat(shares, past.lengths)
+        entries = np.minimum(past.offsets[user_rows] + chosen.before, len(kept) - 1)
+        return past.where(kept), chosen.held & kept[entries]
+
+    def _signals_of(self, chosen: Examples, held: NDArray) -> Tensor | None:
         """Signal that each pair has in the history; 0 where it is not there."""
         if self.history.values is None:
             return None
         entries = self.history.offsets[chosen.users] + chosen.before
         last = max(0, len(self.history.items) - 1)
         signals = self.history.values[np.minimum(entries, last)]
-        return torch.as_tensor(np.where(chosen.held, signals, 0).astype(np.float32))
+        return torch.as_tensor(np.where(held, signals, 0).astype(np.float32))
 
     def _draw_negatives(self) -> Tensor:
         if self.everything is not None:

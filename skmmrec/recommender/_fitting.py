@@ -267,7 +267,9 @@ def _batcher(
     examples: Examples,
 ) -> Batcher:
     by_popularity = any(task.objective == "softmax" for task in tasks)
-    return Batcher(history, examples, rec.n_negatives, by_popularity)
+    in_order = rec.mode == "fusion" and rec.user_tower == "sequence"
+    max_history = None if in_order else rec.max_history
+    return Batcher(history, examples, rec.n_negatives, by_popularity, max_history)
 
 
 def _loss(

@@ -279,19 +279,20 @@ class LossOfBatch(nn.Module):
 
         The popularity is given, so that a modality learns what it can add to it.
         """
-        held = batch.targets.held & (batch.answers[:, 0] > 0)
+        liked = batch.answers[:, 0] > 0
+        held = batch.targets.held.to(tokens.dtype).unsqueeze(1)
         bias = self.network.item_bias.detach()
         losses = [tokens.new_zeros(())]
         for m, vectors in enumerate(tokens.unbind(1)):
-            rows = held & mask[batch.targets.items, m]
+            rows = liked & mask[batch.targets.items, m]
             if not rows.any():
                 continue
             targets, users = batch.targets.items[rows], batch.targets.rows[rows]
-            sums = batch.past.sum(vectors)[users] - vectors[targets]
-            counts = (batch.past.lengths[users] - 1).clamp(min=1)
+            sums = batch.past.sum(vectors)[users] - vectors[targets] * held[rows]
+            counts = batch.past.lengths[users].unsqueeze(1) - held[rows]
             loss = self._ranking_losses(
                 "softmax",
-                sums / counts.unsqueeze(1),
+                sums / counts.clamp(min=1),
                 vectors,
                 targets,
                 batch,

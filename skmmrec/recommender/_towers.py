@@ -27,11 +27,14 @@ class Past(NamedTuple):
         Where each history starts, and the end of the last.
     signals : tensor of shape (n_pairs,) or None
         How much each item speaks, below 0 against; None: 1.
+    drawn_from : tensor of shape (n,) or None
+        Lengths of the histories that these were drawn from; None: these are whole.
     """
 
     items: Tensor
     offsets: Tensor
     signals: Tensor | None = None
+    drawn_from: Tensor | None = None
 
     @property
     def lengths(self) -> Tensor:
@@ -103,6 +106,14 @@ class UserTower(nn.Module):
         """Compute what a sum over `counts` items is multiplied by."""
         return counts.clamp(min=1).to(dtype).pow(-self.history_exponent)
 
+    def of_whole(self, users: Tensor, past: Past, rows: Tensor) -> Tensor:
+        """Make users of drawn items as long as they are with their whole histories."""
+        if past.drawn_from is None or self.history_exponent == 1:
+            return users
+        ratio = past.drawn_from / past.lengths.clamp(min=1)
+        factor = ratio.to(users.dtype).pow(1 - self.history_exponent)
+        return users * factor[rows].unsqueeze(1)
+
     def or_default(self, users: Tensor, counts: Tensor) -> Tensor:
         """Put the default where there is no history."""
         return torch.where((counts > 0).unsqueeze(1), users, self.default)
@@ -124,6 +135,7 @@ class MeanTower(UserTower):
     def without(self, vectors: Tensor, past: Past, targets: Targets) -> Tensor:
         """Leave the target out of the sum; see `UserTower.without`."""
         sums = past.sum(vectors)[targets.rows] - _held_part(vectors, targets)
+        sums = self.of_whole(sums, past, targets.rows)
         return self._mean(sums, past.lengths[targets.rows] - targets.held.long())
 
     def _mean(self, sums: Tensor, counts: Tensor) -> Tensor:
@@ -162,8 +174,9 @@ class AttentionTower(UserTower):
         weighted = weights * vectors
         held = targets.held.unsqueeze(1)
         totals = Past(past.items, past.offsets).sum(weights)[targets.rows]
+        sums = past.sum(weighted)[targets.rows] - _held_part(weighted, targets)
         return self._mean(
-            past.sum(weighted)[targets.rows] - _held_part(weighted, targets),
+            self.of_whole(sums, past, targets.rows),
             totals - weights[targets.items] * held,
             past.lengths[targets.rows] - targets.held.long(),
         )

@@ -103,6 +103,17 @@ def test_text_is_escaped():
     [(0.0, "0%"), (0.001, "under 1%"), (0.25, "25%"), (0.999, "over 99%"), (1, "100%")],
 )
 def test_few_are_not_none(share, text):
-    from skmmrec.inspection._html import _share
+    from skmmrec.recommender._html import _share
 
     assert _share(share) == text
+
+
+def test_a_notebook_shows_the_diagram_and_the_table(fitted):
+    """In both ways that notebooks ask; an estimator that is not fitted has no table."""
+    from sklearn.base import clone
+
+    table = describe_html(fitted)
+    assert fitted._repr_html_().endswith(table)
+    assert fitted._repr_mimebundle_()["text/html"].endswith(table)
+    assert "sk-estimator" in fitted._repr_html_()
+    assert "Modalities" not in clone(fitted)._repr_html_()

@@ -183,3 +183,59 @@ def test_towers_differ(make, catalog, X):
 def test_a_store_is_told_which_users_it_can_fold_in(recommender):
     exponent = recommender.serving_vectors().history_exponent
     assert exponent == (1.0 if recommender.user_tower == "mean" else None)
+
+
+# -- long histories ------------------------------------------------------------------
+
+
+@pytest.fixture
+def batcher():
+    from skmmrec.recommender._examples import Batcher, make_examples
+    from skmmrec.recommender._history import History
+    from skmmrec.recommender._tasks import Task
+
+    users = np.repeat([0, 1, 2], [200, 3, 60])
+    items = np.concatenate([np.arange(200), [5, 6, 7], np.arange(60) + 100])
+    history = History.from_pairs(users, items, 3, 200, np.arange(263.0))
+    tasks = [Task("softmax")]
+    examples = make_examples(History.from_pairs(users, items, 3, 200), history, tasks)
+    return Batcher(history, examples, 8, True, max_history=20)
+
+
+def test_long_histories_are_drawn_from(batcher):
+    """About twenty of the long ones, all of the short one, others in each batch."""
+    torch.manual_seed(0)
+    rows = np.arange(263)
+    batches = [batcher.batch(rows) for _ in range(50)]
+    lengths = torch.stack([batch.past.lengths for batch in batches]).double()
+    assert lengths[:, 1].eq(3).all()
+    assert lengths[:, 0].mean().item() == pytest.approx(20, abs=2)
+    assert lengths[:, 2].mean().item() == pytest.approx(20, abs=2)
+    assert batches[0].past.drawn_from.tolist() == [200, 3, 60]
+    kept = [set(batch.needed[batch.past.items].tolist()) for batch in batches[:2]]
+    assert kept[0] != kept[1]
+
+
+def test_what_is_left_out_was_drawn(batcher):
+    """A pair counts as held where its item is in what was drawn, with its signal."""
+    torch.manual_seed(0)
+    batch = batcher.batch(np.arange(263))
+    past, targets = batch.past, batch.targets
+    for pair in range(263):
+        start, end = past.offsets[targets.rows[pair] :][:2].tolist()
+        drawn = past.items[start:end].tolist()
+        assert targets.held[pair] == (targets.items[pair].item() in drawn)
+        expected = pair if targets.held[pair] else 0
+        assert targets.signals[pair] == expected
+
+
+@pytest.mark.parametrize("kind", ["mean", "attention"])
+def test_users_of_drawn_items_are_as_long_as_whole_ones(kind):
+    """Equal items: drawing twenty of eighty changes nothing, whatever the exponent."""
+    vectors = torch.ones(100, DIM).double()
+    tower = TOWERS[kind](DIM, 0.3).double()
+    whole = tower(vectors, past_of([list(range(80))]))
+    targets = targets_of([0], [list(range(20))])
+    drawn = past_of([list(range(20))])._replace(drawn_from=torch.tensor([80]))
+    found = tower.without(vectors, drawn, targets)
+    torch.testing.assert_close(found[0], whole[0] * (19 / 20) ** 0.7)
