@@ -18,8 +18,8 @@ class ApproximateIndex(BaseEstimator):
     """Graph of items in which those with great inner products are found quickly.
 
     A search looks at a few hundred items instead of all of them, and misses some of the
-    best: measure how many by `recall`. It pays from several 100,000 items on: with fewer,
-    the exact search of `recommend` is as fast.
+    best: measure how many by `recall`. It pays from several 100,000 items on: with
+    fewer, the exact search of `recommend` is as fast.
 
     Parameters
     ----------
