@@ -81,7 +81,7 @@ class BaseRanker(BaseEstimator, ABC):
         """
         check_is_fitted(self)
         check_k(k)
-        ids = self.user_index_ if users is None else check_ids(_as_list(users), "users")
+        ids = self.user_index_ if users is None else check_ids(as_list(users), "users")
         rows = self.user_index_.get_indexer(ids)
         ranker = Ranker(self, self._candidates(items), exclude_seen)
         frames = [
@@ -149,7 +149,7 @@ class BaseRanker(BaseEstimator, ABC):
         """Mask of the items to choose from."""
         if items is None:
             return None
-        ids = check_ids(_as_list(items), "items")
+        ids = check_ids(as_list(items), "items")
         self._check_known(ids, self.item_index_)
         return np.isin(
             np.arange(len(self.item_index_)), self.item_index_.get_indexer(ids)
@@ -306,7 +306,8 @@ def _values(pairs: pd.DataFrame) -> NDArray[np.float32] | None:
     return None if plain_likes else values
 
 
-def _as_list(users: Any) -> Any:
+def as_list(users: Any) -> Any:
+    """Put a single id into a list."""
     return [users] if isinstance(users, str) or np.ndim(users) == 0 else users
 
 

@@ -23,7 +23,8 @@ from skmmrec._ids import ITEM, check_ids, check_same_kind, plain
 from skmmrec.catalog import ItemCatalog
 from skmmrec.fusion import Fusion
 from skmmrec.recommender import _persistence
-from skmmrec.recommender._base import check_k
+from skmmrec.recommender._base import as_list, check_k
+from skmmrec.recommender._index import ApproximateIndex
 from skmmrec.recommender._learner import Learner
 from skmmrec.recommender._retrieval import ranked_frame, score_pairs, top_k
 from skmmrec.recommender._serving import ServingVectors
@@ -486,6 +487,58 @@ class MultimodalFusionRecommender(
         if len(self.tasks_) == 1:
             return first
         return np.column_stack([first, *self._score_tasks(data, users, vectors)])
+
+    def recommend(
+        self,
+        users: Any = None,
+        k: int = 10,
+        *,
+        items: Any = None,
+        exclude_seen: bool = True,
+        index: ApproximateIndex | None = None,
+    ) -> pd.DataFrame:
+        """Recommend the best items to each user.
+
+        Parameters
+        ----------
+        users : array-like of shape (n,) or None
+            User ids; one who was not there in `fit` is served as a new user. None:
+            every user of `fit`.
+        k : int, default=10
+            Items per user. Fewer are given where fewer are left.
+        items : array-like or None, default=None
+            Ids of the items to choose from; None: all.
+        exclude_seen : bool, default=True
+            Leave out what the user met in `fit`.
+        index : ApproximateIndex or None, default=None
+            Fitted on ``serving_vectors().items``: search there instead of scoring every
+            item, where there are very many. It may miss some of the best.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``user_id``, ``item_id``, ``rank`` (from 1) and ``score`` (float32),
+            best first, users in the order given.
+
+        Raises
+        ------
+        ValueError
+            For `k` below 1, a missing user id, an unknown item, or an index of other
+            items.
+
+        See Also
+        --------
+        skmmrec.recommender.rerank_mmr : Trade relevance for variety.
+        skmmrec.recommender.cap_exposure : Keep items from being shown to everybody.
+        """
+        if index is None:
+            return super().recommend(users, k, items=items, exclude_seen=exclude_seen)
+        check_is_fitted(self)
+        check_k(k)
+        if items is not None:
+            raise ValueError("index searches all items: items must be None with it")
+        ids = self.user_index_ if users is None else check_ids(as_list(users), "users")
+        return self._search(index, np.asarray(ids), k, exclude_seen)
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Fused vectors of items.

@@ -12,14 +12,16 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from skmmrec._ids import USER
 from skmmrec.catalog import Blocks
 from skmmrec.recommender._base import BaseRanker
 from skmmrec.recommender._content import ContentSpace
 from skmmrec.recommender._graph import ItemGraph, graph_of_new
+from skmmrec.recommender._index import ApproximateIndex
 from skmmrec.recommender._inference import VectorMaker, spread_vectors
 from skmmrec.recommender._interactions import Interactions
 from skmmrec.recommender._network import FusionNetwork
-from skmmrec.recommender._retrieval import score_pairs
+from skmmrec.recommender._retrieval import ranked_frame, score_pairs
 from skmmrec.recommender._tasks import Task
 
 
@@ -167,6 +169,25 @@ class VectorRanker(BaseRanker):
         if self.history_.values is not None:
             scores += self._offsets_of_users(users)[:, None].astype(np.float32)
         return self.tasks_[0].link(scores)
+
+    def _search(
+        self, index: ApproximateIndex, ids: NDArray, k: int, exclude_seen: bool
+    ) -> pd.DataFrame:
+        """Rank by an index of the items instead of scoring all of them."""
+        if not index.item_index_.equals(self.item_index_):
+            raise ValueError(
+                "index holds other items than this recommender: fit it on "
+                "serving_vectors().items"
+            )
+        rows = self.user_index_.get_indexer(ids)
+        ones = np.ones((len(rows), 1), np.float32)
+        queries = np.hstack([self._vectors_of_users(rows), ones])
+        seen = self.seen_.take(rows).to_csr() if exclude_seen else None
+        best, scores = index.search(queries, k, seen=seen)
+        there = np.isfinite(scores)
+        scores += self._offsets_of_users(rows)[:, None].astype(np.float32)
+        scores = np.where(there, self.tasks_[0].link(scores), -np.inf)
+        return ranked_frame(USER, ids, self.item_index_, best, scores)
 
     def _offsets_of_users(self, rows: NDArray) -> NDArray[np.float64]:
         """Compute what is added to all of a user's ratings, by how high they are."""
