@@ -1,6 +1,6 @@
 """Encoders against the loops that users write, in one process, side by side.
 
-    python benchmarks/encoders.py [NAME ...] [--size 1.0]
+    python benchmarks/encoders.py [NAME ...] [--size 1.0] [--repeats 5]
 
 NAME is one of text, image, vit, audio, duplicates, cache, text_memory, image_memory,
 int8, gpu. Prints one line per ratio, theirs over ours: medians over repetitions that
@@ -62,9 +62,11 @@ class Side(NamedTuple):
     best: float
 
 
-def compare(*functions: Callable, repeats: int = REPEATS) -> list[Side]:
+def compare(*functions: Callable) -> list[Side]:
     """Return what several functions take, measured by turns."""
-    rounds = [[measure(function) for function in functions] for _ in range(repeats)]
+    for function in functions:
+        function()
+    rounds = [[measure(function) for function in functions] for _ in range(REPEATS)]
     sides = []
     for runs in zip(*rounds, strict=True):
         walls, cpus = zip(*runs, strict=True)
@@ -365,7 +367,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(benches))
     parser.add_argument("--size", type=float, default=1.0, help="scales the inputs")
+    parser.add_argument("--repeats", type=int, default=REPEATS)
     arguments = parser.parse_args()
+    globals()["REPEATS"] = arguments.repeats
     print(
         f"{platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}, "
         f"{torch.get_num_threads()} threads; ours, theirs, ratio"

@@ -171,6 +171,10 @@ class TextEncoder(BaseEncoder):
     The models are those of sentence-transformers [1]_; dimensions can be cut off those
     that were trained as in [2]_.
 
+    What ``precision="int8"`` loses was measured with all-MiniLM-L6-v2 on 400 texts of
+    random words: the cosine to the float32 vector is 0.97 on average and 0.92 at least,
+    and 76 % of the ten nearest neighbours stay. See ``benchmarks/encoders.py int8``.
+
     References
     ----------
     .. [1] N. Reimers and I. Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese
