@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from feast.protos.feast.types.Value_pb2 import Value
 
 from skmmrec._ids import ITEM, USER, check_ids
 
@@ -102,13 +101,6 @@ class Batch:
         names, columns = zip(*self._features(start, stop), strict=True)
         rows = zip(*columns, strict=True)
         return [dict(zip(names, row, strict=True)) for row in rows]
-
-    def protos(self, start: int, stop: int) -> list[dict[str, Value]]:
-        """Feast's messages by feature, for any online store."""
-        return [
-            {name: Value.FromString(value) for name, value in row.items()}
-            for row in self.serialized(start, stop)
-        ]
 
     @property
     def schema(self) -> pa.Schema:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from feast import FeatureStore
+from feast import FeatureStore, FeatureView
 
 from skmmrec._ids import ITEM, USER
 
+from ._backend import Backend, backend_of
 from ._definitions import ITEM_VIEW, SEEN, USER_VIEW
 from ._encoding import entity_keys, pack_ids, unpack
-from ._feedback import delete_feedback
 from ._reader import checked_ids
-from ._repo import exact_store, feature_view, open_store, parquet_path
-from ._snapshot import LOCK_TIMEOUT, discard_staged, sole_publisher
-from ._tables import chunks, quote, transaction
-
-_KEYS_PER_QUERY = 10_000
+from ._repo import feature_view, open_store, parquet_path
+from ._snapshot import LOCK_TIMEOUT
 
 
 def delete_ids(
@@ -34,8 +30,7 @@ def delete_ids(
     Parameters
     ----------
     store : feast.FeatureStore, str or path
-        The store or the folder of its repository. Its online store must be an
-        `ExactSqliteOnlineStore`.
+        The store or the folder of its repository.
     users, items : array-like, default=()
         Ids; unknown ones are ignored.
 
@@ -56,48 +51,38 @@ def delete_ids(
         USER: checked_ids(feature_view(store, USER_VIEW), users),
         ITEM: checked_ids(feature_view(store, ITEM_VIEW), items),
     }
-    online = exact_store(store)
-    conn = online.connect(store.config)
-    with sole_publisher(online.db_path(store.config), LOCK_TIMEOUT):
-        discard_staged(conn, store.project)
+    backend, users_view = backend_of(store), feature_view(store, USER_VIEW)
+    with backend.sole_publisher(LOCK_TIMEOUT):
+        backend.discard()
         for join_key, ids in gone.items():
-            keys = entity_keys(join_key, ids)
-            delete_feedback(conn, store.project, join_key, keys)
+            backend.delete_feedback(join_key, entity_keys(join_key, ids))
         for view in store.list_feature_views():
-            name = online.table_name(store.config, view)
             for join_key in set(view.join_keys) & set(gone):
-                _delete_online(conn, name, join_key, gone[join_key])
+                _delete_online(backend, view, join_key, gone[join_key])
                 _delete_offline(parquet_path(store, view), join_key, gone[join_key])
-        users_view = feature_view(store, USER_VIEW)
-        _forget_online(conn, online.table_name(store.config, users_view), gone[ITEM])
+        if gone[ITEM]:
+            backend.change(users_view, SEEN, _forgetting(gone[ITEM]))
         _forget_offline(parquet_path(store, users_view), gone[ITEM])
 
 
 def _delete_online(
-    conn: sqlite3.Connection, name: str, join_key: str, ids: Sequence[Any]
+    backend: Backend, view: FeatureView, join_key: str, ids: Sequence[Any]
 ) -> None:
-    with transaction(conn):
-        for keys in chunks(entity_keys(join_key, ids), _KEYS_PER_QUERY):
-            marks = ",".join("?" * len(keys))
-            delete = f"DELETE FROM {quote(name)} WHERE entity_key IN ({marks})"
-            conn.execute(delete, keys)
+    if len(ids):
+        backend.delete(view, entity_keys(join_key, ids))
 
 
-def _forget_online(conn: sqlite3.Connection, name: str, items: Sequence[Any]) -> None:
-    """Take deleted items out of the lists of seen items."""
-    if not len(items):
-        return
+def _forgetting(items: Sequence[Any]) -> Callable[[bytes], bytes | None]:
+    """Make a function that takes deleted items out of a list of seen items."""
     gone, kind = set(items), "string" if isinstance(items[0], str) else "int64"
-    select = f"SELECT rowid, value FROM {quote(name)} WHERE feature_name = ?"
-    update = f"UPDATE {quote(name)} SET value = ? WHERE rowid = ?"
-    with transaction(conn):
-        lists = ((row, unpack(value)) for row, value in conn.execute(select, (SEEN,)))
-        changed = [
-            (pack_ids([item for item in seen if item not in gone], kind), row)
-            for row, seen in lists
-            if seen and not gone.isdisjoint(seen)
-        ]
-        conn.executemany(update, changed)
+
+    def forget(value: bytes) -> bytes | None:
+        seen = unpack(value) or []
+        if gone.isdisjoint(seen):
+            return None
+        return pack_ids([item for item in seen if item not in gone], kind)
+
+    return forget
 
 
 def _delete_offline(path: Path, join_key: str, ids: Sequence[Any]) -> None:

@@ -29,7 +29,8 @@ _STRING, _INT64 = ValueType.STRING.value, ValueType.INT64.value
 _INT64_HEAD = struct.pack("<II", _INT64, 8)
 
 
-def _key_prefix(join_key: str) -> bytes:
+def key_prefix(join_key: str) -> bytes:
+    """Return what the serialized keys of one join key begin with."""
     name = join_key.encode()
     return struct.pack("<III", 1, _STRING, len(name)) + name
 
@@ -47,7 +48,7 @@ def entity_keys(join_key: str, ids: Iterable[Any]) -> list[bytes]:
     -------
     list of bytes
     """
-    prefix = _key_prefix(join_key)
+    prefix = key_prefix(join_key)
     return [prefix + _key_value(value) for value in ids]
 
 
@@ -60,7 +61,7 @@ def _key_value(value: Any) -> bytes:
 
 def key_ids(join_key: str, keys: Sequence[bytes]) -> np.ndarray:
     """Undo `entity_keys`: int64, or object holding str."""
-    start = len(_key_prefix(join_key))
+    start = len(key_prefix(join_key))
     if not keys:
         return np.empty(0, dtype=object)
     if struct.unpack_from("<I", keys[0], start)[0] == _INT64:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-import pandas as pd
+from skmmrec._ids import ITEM, USER
 
-from skmmrec._ids import ITEM, TIME, USER
-
-from ._encoding import key_ids
 from ._tables import chunks
 
 _CREATE = """
@@ -34,23 +31,16 @@ def append_feedback(
     conn.execute("INSERT INTO skmmrec_feedback VALUES (?, ?, ?, ?, ?)", row)
 
 
-def read_feedback(conn: sqlite3.Connection, project: str, since: int) -> pd.DataFrame:
-    """Return events from `since` (microseconds) on, in the order they came."""
+def read_feedback(
+    conn: sqlite3.Connection, project: str, since: int
+) -> list[tuple[bytes, bytes, float, int]]:
+    """Return user key, item key, y and time of events, in the order they came."""
     conn.execute(_CREATE)
-    rows = conn.execute(
+    return conn.execute(
         "SELECT user_key, item_key, y, event_us FROM skmmrec_feedback "
         "WHERE project = ? AND event_us >= ? ORDER BY rowid",
         (project, since),
     ).fetchall()
-    users, items, y, times = zip(*rows, strict=True) if rows else ((), (), (), ())
-    return pd.DataFrame(
-        {
-            USER: key_ids(USER, users),
-            ITEM: key_ids(ITEM, items),
-            "y": pd.Series(y, dtype=float),
-            TIME: pd.to_datetime(pd.Series(times, dtype="int64"), unit="us", utc=True),
-        }
-    )
 
 
 def delete_feedback(

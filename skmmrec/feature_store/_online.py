@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from feast import FeatureStore
 from skmmrec._ids import ITEM, USER
 from skmmrec.recommender._base import check_k
 
+from ._backend import Row, backend_of
 from ._definitions import (
     ITEM_VECTOR,
     ITEM_VERSION,
@@ -23,7 +24,6 @@ from ._definitions import (
     USER_VIEW,
 )
 from ._encoding import entity_keys, pack_ids, pack_text, pack_vectors, unpack
-from ._feedback import append_feedback, read_feedback
 from ._fold_in import add_to_history, user_from_history
 from ._ranking import (
     User,
@@ -36,11 +36,11 @@ from ._ranking import (
     users_of,
 )
 from ._reader import checked_ids, id_type, read_features
-from ._repo import exact_store, feature_view, open_store
+from ._repo import feature_view, open_store
 from ._search import VectorTable
-from ._snapshot import Snapshot, read_state
-from ._sqlite import fresh, upsert
-from ._tables import feast_seconds, prepare_table, to_us, transaction
+from ._snapshot import Snapshot
+from ._sqlite import fresh
+from ._tables import to_us
 
 _ATTEMPTS = 5
 _UNKNOWN = ("error", "popular", "skip")
@@ -54,8 +54,7 @@ class OnlineRecommender:
     Parameters
     ----------
     repo_path : str, path or feast.FeatureStore
-        Folder of the repository that a recommender was published to. Its online store
-        must be an `ExactSqliteOnlineStore`.
+        Folder of the repository that a recommender was published to.
     unknown : {"error", "popular", "skip"}, default="error"
         What to do for a user without a vector of the model that is served: raise an
         error that names the id, rank by the items' biases alone, or leave the user out
@@ -80,7 +79,7 @@ class OnlineRecommender:
             raise ValueError(f"unknown must be one of {_UNKNOWN}, got {unknown!r}")
         self.store = open_store(repo_path)
         self.unknown = unknown
-        self._online = exact_store(self.store)
+        self._backend = backend_of(self.store)
 
     def __repr__(self) -> str:
         path, project = self.store.repo_path, self.store.project
@@ -210,12 +209,11 @@ class OnlineRecommender:
             )
         if not np.isfinite(matrix).all():
             raise ValueError("vectors and biases must be finite")
-        conn = self._online.connect(self.store.config)
-        version, now = str(table.version), to_us(datetime.now(UTC))
-        with transaction(conn):
-            for value, vector in zip(values, pack_vectors(matrix), strict=True):
-                features = {ITEM_VECTOR: vector, ITEM_VERSION: pack_text(version)}
-                self._write(view, value, features, {ITEM_VERSION: version}, now)
+        rows = [
+            {ITEM_VECTOR: vector, ITEM_VERSION: pack_text(str(table.version))}
+            for vector in pack_vectors(matrix)
+        ]
+        self._write(view, values, rows, to_us(datetime.now(UTC)))
 
     def record(self, user: Any, item: Any, y: float = 1.0) -> bool:
         """Keep an event and move the user's vector at once, without training.
@@ -242,14 +240,13 @@ class OnlineRecommender:
         user_view = feature_view(self.store, USER_VIEW)
         [user] = checked_ids(user_view, [user])
         [item] = checked_ids(feature_view(self.store, ITEM_VIEW), [item])
-        conn = self._online.connect(self.store.config)
-        prepare_table(conn, self._online.table_name(self.store.config, user_view))
-        self._items()  # may prepare its table, which cannot wait for the transaction
-        with transaction(conn):
+        self._user_rows([user])  # may prepare tables, which cannot wait for the
+        self._items()  # transaction
+        with self._backend.exclusive():
             table, now = self._items(), to_us(datetime.now(UTC))
             vector = self._vectors_of(table, [item])[0]
             keys = entity_keys(USER, [user]) + entity_keys(ITEM, [item])
-            append_feedback(conn, self.store.project, keys[0], keys[1], float(y), now)
+            self._backend.append_feedback(keys[0], keys[1], float(y), now)
             exponent = self._served().exponent
             known = users_of([user], self._user_rows([user]), table.version)
             before = known.get(user, bias_user(table))
@@ -267,8 +264,7 @@ class OnlineRecommender:
         DataFrame
             Columns user_id, item_id, y and timestamp, in the order they came.
         """
-        conn = self._online.connect(self.store.config)
-        return read_feedback(conn, self.store.project, self._served().event_us)
+        return self._backend.feedback(self._served().event_us)
 
     def retrain_due(self, min_events: int = 1000) -> bool:
         """Tell whether enough feedback has come since the model was published.
@@ -284,8 +280,7 @@ class OnlineRecommender:
         return len(self.feedback()) >= min_events
 
     def _served(self) -> Snapshot:
-        conn = self._online.connect(self.store.config)
-        served = read_state(conn, self.store.project, "served")
+        served = self._backend.state("served")
         if served is None:
             raise LookupError(f"nothing is published in {self.store.repo_path}")
         return served
@@ -297,7 +292,7 @@ class OnlineRecommender:
 
     def _items(self) -> VectorTable:
         view = feature_view(self.store, ITEM_VIEW)
-        return self._online.vectors(self.store.config, view, ITEM_VECTOR, ITEM_VERSION)
+        return self._backend.vectors(view, ITEM_VECTOR, ITEM_VERSION)
 
     @staticmethod
     def _vectors_of(table: VectorTable, items: list[Any]) -> np.ndarray:
@@ -328,36 +323,23 @@ class OnlineRecommender:
     def _write_user(
         self, user_id: Any, user: User, table: VectorTable, now: int
     ) -> None:
-        version = str(table.version)
         kind = id_type(feature_view(self.store, ITEM_VIEW))
         features = {
             USER_VECTOR: pack_vectors(user.vector[None])[0],
-            USER_VERSION: pack_text(version),
+            USER_VERSION: pack_text(str(table.version)),
             SEEN: pack_ids(user.seen, kind),
         }
         view = feature_view(self.store, USER_VIEW)
-        self._write(view, user_id, features, {USER_VERSION: version}, now)
+        self._write(view, [user_id], [features], now)
 
     def _write(
-        self,
-        view: Any,
-        value: Any,
-        features: dict[str, bytes],
-        texts: dict[str, str],
-        now: int,
+        self, view: Any, ids: list[Any], features: list[dict[str, bytes]], now: int
     ) -> None:
-        """Write one row; the model's own rows may be dated later than now."""
+        """Write rows; the model's own may be dated later than now."""
         when = max(now, self._served().event_us + 1)
-        seconds = feast_seconds(
-            datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=when)
-        )
-        [key] = entity_keys(view.join_keys[0], [value])
-        conn = self._online.connect(self.store.config)
-        rows = [
-            (key, name, content, texts.get(name), seconds, None, when)
-            for name, content in features.items()
-        ]
-        upsert(conn, self._online.table_name(self.store.config, view), rows)
+        keys = entity_keys(view.join_keys[0], ids)
+        rows = [Row(key, row, when) for key, row in zip(keys, features, strict=True)]
+        self._backend.write(view, rows)
 
     def _servable(
         self, ids: list[Any], found: dict[Any, User], items: VectorTable

@@ -5,38 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from feast import FeatureStore
+from feast import FeatureStore, FeatureView
 from tqdm.auto import tqdm
 
+from ._backend import Backend, backend_of
 from ._batch import Batch, serving_batches
 from ._definitions import ITEM_VIEW, USER_VIEW, embedding_definitions
-from ._encoding import entity_key_proto
 from ._fold_in import history_exponent
 from ._offline import append_parquet
 from ._repo import (
     DATA,
     apply,
-    exact_store,
     feature_view,
     open_store,
     parquet_path,
     write_settings,
 )
-from ._snapshot import (
-    LOCK_TIMEOUT,
-    Snapshot,
-    begin_staging,
-    read_state,
-    serve_staged,
-    sole_publisher,
-    stage_rows,
-)
-from ._sqlite import ExactSqliteOnlineStore
-from ._tables import chunks, to_us
+from ._snapshot import LOCK_TIMEOUT, Snapshot
+from ._tables import chunks, from_us, to_us
 
 
 class Publication(NamedTuple):
@@ -102,65 +92,58 @@ def publish(
         For vectors that are not finite, ids that repeat, a dimension or id type other
         than what is stored, or a timestamp older than what is served. Nothing is
         changed then.
+    TypeError
+        For another kind of online store.
     TimeoutError
         When another publisher holds the store for ten minutes.
 
     Notes
     -----
-    With `ExactSqliteOnlineStore` readers see the old model or the new one, never a
-    mixture, and what the new model lacks is gone. A killed run leaves the old model in
-    service; the next run of the same model goes on where it stopped. Any other online
-    store is written through its ``online_write_batch``, row by row.
+    Readers see the old model or the new one, never a mixture, and what the new model
+    lacks is gone. A killed run leaves the old model in service; the next run of the
+    same model goes on where it stopped. This holds for `ExactSqliteOnlineStore` and for
+    Feast's ``postgres`` and ``redis`` stores; other online stores are refused.
     """
     store = open_store(store)
+    backend_of(store)
     batches = serving_batches(recommender.serving_vectors())
     users, items = batches
     settings = _Settings(users.matrix.shape[1], users.id_type, items.id_type)
     _ensure_definitions(store, settings)
-    writer = _write_exact if _is_exact(store) else _write_any
-    when = writer(store, batches, timestamp, chunk_size, progress)
+    when = _write(store, batches, timestamp, chunk_size, progress)
     return Publication(
         users.version, when, len(users.ids), len(items.ids), settings.dim
     )
 
 
-def _is_exact(store: FeatureStore) -> bool:
-    return isinstance(store.provider.online_store, ExactSqliteOnlineStore)
-
-
-def _write_exact(
+def _write(
     store: FeatureStore,
     batches: tuple[Batch, Batch],
     timestamp: datetime | None,
     chunk_size: int,
     progress: bool,
 ) -> datetime:
-    config, online = store.config, exact_store(store)
-    names = [online.table_name(config, feature_view(store, b.view)) for b in batches]
-    conn = online.connect(config)
-    with sole_publisher(online.db_path(config), LOCK_TIMEOUT):
-        snapshot = _begin(conn, store.project, names, batches, timestamp)
-        when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
-            microseconds=snapshot.event_us
-        )
-        for name, batch in zip(names, batches, strict=True):
-            encode = batch.encoder(when)
+    backend = backend_of(store)
+    views = [feature_view(store, batch.view) for batch in batches]
+    with backend.sole_publisher(LOCK_TIMEOUT):
+        snapshot = _begin(backend, views, batches, timestamp)
+        when = from_us(snapshot.event_us)
+        for view, batch in zip(views, batches, strict=True):
             with _bar(batch, progress) as advance:
-                stage_rows(conn, name, len(batch.ids), encode, chunk_size, advance)
+                backend.stage(view, batch, when, chunk_size, advance)
         _append_offline(store, batches, when, chunk_size)
-        serve_staged(conn, store.project, names, snapshot)
+        backend.serve(views, snapshot)
     return when
 
 
 def _begin(
-    conn: Any,
-    project: str,
-    names: list[str],
+    backend: Backend,
+    views: list[FeatureView],
     batches: tuple[Batch, Batch],
     timestamp: datetime | None,
 ) -> Snapshot:
     """Take up a staged snapshot of the same rows, or begin a new one."""
-    served = read_state(conn, project, "served")
+    served = backend.state("served")
     event_us = to_us(timestamp or datetime.now(UTC))
     if served and timestamp and event_us < served.event_us:
         raise ValueError(
@@ -170,7 +153,7 @@ def _begin(
     if served and not timestamp:
         event_us = max(event_us, served.event_us + 1)
     fingerprint = b"".join(batch.fingerprint() for batch in batches)
-    staged = read_state(conn, project, "staged")
+    staged = backend.state("staged")
     if staged and staged.fingerprint == fingerprint:
         newer = not served or staged.event_us > served.event_us
         if newer and (not timestamp or event_us == staged.event_us):
@@ -178,32 +161,8 @@ def _begin(
     exponent = batches[0].exponent
     exponent = history_exponent(*batches) if exponent is None else exponent
     snapshot = Snapshot(batches[0].version, fingerprint, event_us, exponent)
-    begin_staging(conn, project, names, snapshot)
+    backend.begin(views, snapshot)
     return snapshot
-
-
-def _write_any(
-    store: FeatureStore,
-    batches: tuple[Batch, Batch],
-    timestamp: datetime | None,
-    chunk_size: int,
-    progress: bool,
-) -> datetime:
-    when = timestamp or datetime.now(UTC)
-    for batch in batches:
-        view = feature_view(store, batch.view)
-        with _bar(batch, progress) as advance:
-            for rows in chunks(range(len(batch.ids)), chunk_size):
-                keys = [entity_key_proto(batch.join_key, batch.ids[r]) for r in rows]
-                values = batch.protos(rows[0], rows[-1] + 1)
-                data: list[Any] = [
-                    (key, row, when, None)
-                    for key, row in zip(keys, values, strict=True)
-                ]
-                store.provider.online_write_batch(store.config, view, data, None)
-                advance(len(rows))
-    _append_offline(store, batches, when, chunk_size)
-    return when
 
 
 def _append_offline(

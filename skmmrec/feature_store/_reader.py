@@ -11,11 +11,11 @@ from feast import FeatureStore, FeatureView
 
 from skmmrec._ids import check_ids
 
+from ._backend import backend_of
 from ._batch import id_type_of
 from ._definitions import ITEM_VECTOR, ITEM_VIEW, USER_VECTOR, USER_VIEW
-from ._encoding import entity_key_proto, entity_keys, unpack_vectors
+from ._encoding import entity_keys, unpack_vectors
 from ._repo import feature_view, open_store
-from ._sqlite import ExactSqliteOnlineStore
 
 _VECTORS = {"user": (USER_VIEW, USER_VECTOR), "item": (ITEM_VIEW, ITEM_VECTOR)}
 
@@ -65,12 +65,9 @@ def read_vectors(
 def _read_column(
     store: FeatureStore, view: FeatureView, ids: Sequence[Any], feature: str
 ) -> list[bytes | None]:
-    online = store.provider.online_store
-    if isinstance(online, ExactSqliteOnlineStore):
-        keys = entity_keys(view.join_keys[0], ids)
-        column = online.read_column(store.config, view, keys, feature)
-        return [column.get(key) for key in keys]
-    return [row.get(feature) for row in read_features(store, view, ids, [feature])]
+    keys = entity_keys(view.join_keys[0], ids)
+    column = backend_of(store).read_column(view, keys, feature)
+    return [column.get(key) for key in keys]
 
 
 def checked_ids(view: FeatureView, ids: Any) -> list[Any]:
@@ -100,15 +97,6 @@ def read_features(
     store: FeatureStore, view: FeatureView, ids: Sequence[Any], features: Sequence[str]
 ) -> list[dict[str, bytes]]:
     """Read serialized values by feature: one dict an id, empty for unknown ids."""
-    online, join_key = store.provider.online_store, view.join_keys[0]
-    if isinstance(online, ExactSqliteOnlineStore):
-        keys = entity_keys(join_key, ids)
-        stored = online.read_values(store.config, view, keys, features)
-        cells = [stored.get(key, {}) for key in keys]
-        return [{name: cell[0] for name, cell in row.items()} for row in cells]
-    protos = [entity_key_proto(join_key, value) for value in ids]
-    rows = store.provider.online_read(store.config, view, protos, list(features))
-    return [
-        {name: value.SerializeToString() for name, value in (values or {}).items()}
-        for _, values in rows
-    ]
+    keys = entity_keys(view.join_keys[0], ids)
+    rows = backend_of(store).read(view, keys, features)
+    return [rows.get(key, {}) for key in keys]

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,6 +41,11 @@ def to_us(when: datetime) -> int:
     aware = when if when.tzinfo else when.replace(tzinfo=UTC)
     since = aware - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def from_us(event_us: int) -> datetime:
+    """Undo `to_us`: a time in UTC."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=event_us)
 
 
 def feast_seconds(when: datetime) -> int:

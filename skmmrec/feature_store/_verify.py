@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from feast import FeatureStore
 
+from ._backend import backend_of
 from ._batch import Batch, serving_batches
 from ._encoding import key_ids
 from ._reader import read_features
-from ._repo import exact_store, feature_view, open_store
+from ._repo import feature_view, open_store
 from ._tables import chunks
 
 _CHUNK = 5000
@@ -53,8 +54,7 @@ def verify(recommender: Any, store: FeatureStore | str | Path) -> SkewReport:
     recommender : object
         Fitted; its ``serving_vectors()`` is taken as the truth.
     store : feast.FeatureStore, str or path
-        The store or the folder of its repository. Its online store must be an
-        `ExactSqliteOnlineStore`.
+        The store or the folder of its repository.
 
     Returns
     -------
@@ -96,5 +96,5 @@ def _compare(
 def _others(store: FeatureStore, batch: Batch) -> list[Any]:
     """Return ids that only the store has."""
     view = feature_view(store, batch.view)
-    keys = exact_store(store).keys(store.config, view)
+    keys = backend_of(store).keys(view)
     return np.setdiff1d(key_ids(batch.join_key, keys), batch.ids).tolist()

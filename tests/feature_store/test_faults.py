@@ -11,6 +11,7 @@ import pytest
 
 from skmmrec.feature_store import OnlineRecommender, open_store, publish, verify
 from skmmrec.feature_store import _publish as publish_module
+from skmmrec.feature_store._sqlite_backend import SqliteBackend
 
 from .conftest import make_recommender
 
@@ -34,23 +35,24 @@ class Interrupted(Exception):
 
 def _interrupt(monkeypatch, name, after):
     """Fail in the call number `after` of a step of `publish`."""
-    calls, step = iter(range(after)), getattr(publish_module, name)
+    owner = publish_module if hasattr(publish_module, name) else SqliteBackend
+    calls, step = iter(range(after)), getattr(owner, name)
 
     def failing(*args, **kwargs):
         if next(calls, None) is None:
             raise Interrupted
         return step(*args, **kwargs)
 
-    monkeypatch.setattr(publish_module, name, failing)
+    monkeypatch.setattr(owner, name, failing)
 
 
 @pytest.mark.parametrize(
     ("step", "after"),
     [
-        ("begin_staging", 0),
-        ("stage_rows", 1),
+        ("begin", 0),
+        ("stage", 1),
         ("append_parquet", 1),
-        ("serve_staged", 0),
+        ("serve", 0),
     ],
 )
 def test_an_interrupted_publication_is_completed_by_the_next(
@@ -74,7 +76,7 @@ def test_a_resumed_publication_does_not_write_rows_twice(repo, monkeypatch):
 
     new = make_recommender()
     with monkeypatch.context() as patch:
-        _interrupt(patch, "serve_staged", 0)
+        _interrupt(patch, "serve", 0)
         with pytest.raises(Interrupted):
             publish(new, repo)
     written = []

@@ -85,5 +85,7 @@ def test_another_online_store_is_refused(repo, recommender):
     settings.write_text(
         text.replace("skmmrec.feature_store.ExactSqliteOnlineStore", "sqlite")
     )
-    with pytest.raises(TypeError, match="ExactSqliteOnlineStore, got sqlite"):
+    with pytest.raises(
+        TypeError, match="ExactSqliteOnlineStore, postgres or redis, got sqlite"
+    ):
         OnlineRecommender(repo)

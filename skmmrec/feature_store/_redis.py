@@ -1,0 +1,381 @@
+"""Publishing to and serving from Feast's Redis online store."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+from feast import FeatureStore, FeatureView
+from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name
+from feast.infra.online_stores.redis import RedisOnlineStore
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from skmmrec._ids import USER
+
+from ._backend import Backend, CachedVectors, Row, feedback_frame, vector_table
+from ._batch import Batch
+from ._definitions import ITEM_VIEW
+from ._encoding import entity_keys, key_prefix, unpack
+from ._search import VectorTable
+from ._snapshot import Snapshot
+from ._sqlite import oldest_us
+from ._tables import chunks, from_us, to_us
+
+_LEASE = 30.0
+_PIPELINE = 2000
+_EVENT = struct.Struct("<dqI")
+
+# One step for all who look: what is served goes, what is staged takes its place. Keys
+# are binary, and a project's name is their end; the length of the id tells them apart.
+_SWAP = """
+local pattern, prefix, project = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local stage, ttl = ARGV[4], tonumber(ARGV[5])
+local fields = {}
+for n = 6, #ARGV do fields[#fields + 1] = ARGV[n] end
+local cursor = '0'
+repeat
+  local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 10000)
+  cursor = page[1]
+  for _, key in ipairs(page[2]) do
+    local a, b, c, d = string.byte(key, prefix + 5, prefix + 8)
+    local length = a + 256 * b + 65536 * c + 16777216 * d
+    if #key == prefix + 8 + length + #project then
+      redis.call('HDEL', key, unpack(fields))
+    end
+  end
+until cursor == '0'
+for _, key in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+  local staged = stage .. key
+  if redis.call('RENAMENX', staged, key) == 0 then
+    redis.call('HSET', key, unpack(redis.call('HGETALL', staged)))
+    redis.call('UNLINK', staged)
+  end
+  if ttl > 0 then redis.call('EXPIRE', key, ttl) end
+end
+redis.call('UNLINK', KEYS[1])
+"""
+
+
+class RedisBackend(Backend):
+    """Feast's hashes in one Redis server, replaced in one step.
+
+    Notes
+    -----
+    The step blocks the server for about as long as it takes to list its keys. A cluster
+    has no such step, so it is refused.
+    """
+
+    online: RedisOnlineStore
+
+    def __init__(self, store: FeatureStore) -> None:
+        super().__init__(store)
+        if self.config.online_store.redis_type == "redis_cluster":
+            raise ValueError(
+                "redis_type redis_cluster cannot swap models at once; publish to a "
+                "single server or to sentinels"
+            )
+        self._client: Any = self.online._get_client(self.config.online_store)
+        self._swap = self._client.register_script(_SWAP)
+        self._cache = CachedVectors()
+        self._local = threading.local()
+        self._end = self.project.encode()
+
+    def _own(self, name: str) -> bytes:
+        """Name one of our own entries."""
+        return f"skmmrec:{self.project}:{name}".encode()
+
+    def _fields(self, view: FeatureView, features: Sequence[str]) -> list[bytes]:
+        """Name the fields in which Feast keeps some features, and their time."""
+        versioning = self.config.registry.enable_online_feature_view_versioning
+        name = compute_versioned_name(view, versioning)
+        return [
+            *(_mmh3(f"{name}:{feature}") for feature in features),
+            _time_field(name),
+        ]
+
+    @contextmanager
+    def sole_publisher(self, timeout: float) -> Iterator[None]:
+        """Hold a lease, renewed by every chunk."""
+        lock = self._client.lock(
+            self._own("publish"), timeout=_LEASE, blocking_timeout=timeout
+        )
+        if not lock.acquire():
+            raise TimeoutError(
+                f"another process has been publishing to project {self.project!r} "
+                f"for {timeout} s"
+            )
+        self._local.lease = lock
+        try:
+            yield
+        finally:
+            self._local.lease = None
+            _release(lock)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the lease of recorders; what is written waits for the end."""
+        with self._client.lock(
+            self._own("record"), timeout=_LEASE, blocking_timeout=_LEASE
+        ):
+            pipe = self._local.pipe = self._client.pipeline(transaction=True)
+            try:
+                yield
+                pipe.execute()
+            finally:
+                self._local.pipe = None
+                pipe.reset()
+
+    def state(self, state: str) -> Snapshot | None:
+        """Return the snapshot in a state."""
+        text = self._client.hget(self._own("publication"), state)
+        if text is None:
+            return None
+        fields = json.loads(text)
+        fields["fingerprint"] = bytes.fromhex(fields["fingerprint"])
+        return Snapshot(**fields)
+
+    def begin(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
+        """Forget what was staged before."""
+        self.discard()
+        self._client.hset(self._own("publication"), "staged", _text(snapshot))
+
+    def _staged(self, view: FeatureView) -> tuple[bytes, bytes]:
+        """Name the list of staged keys, and what their names begin with."""
+        return self._own(f"staged:{view.name}"), self._own(f"row:{view.name}:")
+
+    def stage(
+        self,
+        view: FeatureView,
+        batch: Batch,
+        when: datetime,
+        chunk_size: int,
+        advance: Callable[[int], Any],
+    ) -> None:
+        """Write hashes beside those that are served, one transaction a chunk."""
+        listed, stage = self._staged(view)
+        done, n = self._client.llen(listed), len(batch.ids)
+        advance(done)
+        stamp = _timestamp(to_us(when))
+        for start in range(done, n, chunk_size):
+            stop = min(start + chunk_size, n)
+            ids = entity_keys(batch.join_key, batch.ids[start:stop])
+            keys = [key + self._end for key in ids]
+            with self._client.pipeline(transaction=True) as pipe:
+                for key, row in zip(keys, batch.serialized(start, stop), strict=True):
+                    names = self._fields(view, list(row))
+                    values = [*row.values(), stamp]
+                    pipe.hset(
+                        stage + key, mapping=dict(zip(names, values, strict=True))
+                    )
+                pipe.rpush(listed, *keys)
+                pipe.execute()
+            self._local.lease.reacquire()
+            advance(stop - start)
+
+    def serve(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
+        """Swap all views and the state in one transaction."""
+        ttl = self.config.online_store.key_ttl_seconds or 0
+        with self.exclusive():
+            pipe = self._local.pipe
+            for view in views:
+                listed, stage = self._staged(view)
+                fields = self._fields(view, [field.name for field in view.features])
+                start = len(key_prefix(view.join_keys[0]))
+                self._swap(
+                    keys=[listed],
+                    args=[self._pattern(view), start, self._end, stage, ttl, *fields],
+                    client=pipe,
+                )
+            pipe.hset(self._own("publication"), "served", _text(snapshot))
+            pipe.hdel(self._own("publication"), "staged")
+            pipe.hincrby(self._own("publication"), "changes", 1)
+
+    def discard(self) -> None:
+        """Delete staged hashes."""
+        for listed in self._client.scan_iter(_literal(self._own("staged:")) + b"*"):
+            view = listed.removeprefix(self._own("staged:")).decode()
+            stage = self._own(f"row:{view}:")
+            for part in chunks(self._client.lrange(listed, 0, -1), _PIPELINE):
+                self._client.unlink(*(stage + key for key in part))
+            self._client.unlink(listed)
+        self._client.hdel(self._own("publication"), "staged")
+
+    def read(
+        self, view: FeatureView, keys: Sequence[bytes], features: Sequence[str]
+    ) -> dict[bytes, dict[str, bytes]]:
+        """Read hashes by key."""
+        oldest, found = oldest_us(view), {}
+        for key, values in self._hashes(view, keys, features):
+            if values[-1] is not None and (not oldest or _micros(values[-1]) >= oldest):
+                row = dict(zip(features, values, strict=False))
+                found[key] = {name: v for name, v in row.items() if v is not None}
+        return found
+
+    def _hashes(
+        self, view: FeatureView, keys: Sequence[bytes], features: Sequence[str]
+    ) -> Iterator[tuple[bytes, list[bytes | None]]]:
+        names = self._fields(view, features)
+        for part in chunks(keys, _PIPELINE):
+            with self._client.pipeline(transaction=False) as pipe:
+                for key in part:
+                    pipe.hmget(key + self._end, names)
+                yield from zip(part, pipe.execute(), strict=True)
+
+    def keys(self, view: FeatureView) -> list[bytes]:
+        """List the keys that have a time of this view."""
+        found = self._client.scan_iter(self._pattern(view), count=10_000)
+        start = len(key_prefix(view.join_keys[0]))
+        keys = [key[: -len(self._end)] for key in set(found)]
+        keys = [key for key in keys if _is_whole(key, start)]
+        return [key for key, values in self._hashes(view, keys, []) if values[0]]
+
+    def _pattern(self, view: FeatureView) -> bytes:
+        return _literal(key_prefix(view.join_keys[0])) + b"*" + _literal(self._end)
+
+    def vectors(self, view: FeatureView, feature: str, version: str) -> VectorTable:
+        """Return the cached table of vectors."""
+        source = (view.name, feature, version)
+        return self._cache.get(
+            source, self._stamp, lambda: self._load(view, *source[1:])
+        )
+
+    def _stamp(self) -> Any:
+        return self._client.hmget(self._own("publication"), ["served", "changes"])
+
+    def _load(
+        self, view: FeatureView, feature: str, version: str
+    ) -> tuple[Any, VectorTable]:
+        """Read all hashes; again if a model was swapped in meanwhile."""
+        while True:
+            stamp, served = self._stamp(), self.state("served")
+            current = served.version if served else None
+            hashes = self._hashes(view, self.keys(view), [feature, version])
+            rows = [
+                (key, vector, _micros(time))
+                for key, (vector, tag, time) in hashes
+                if vector and tag and time and unpack(tag) == current
+            ]
+            if self._stamp() == stamp:
+                return stamp, vector_table(view.join_keys[0], rows, current)
+
+    def write(self, view: FeatureView, rows: Sequence[Row]) -> None:
+        """Write hashes: with the rest of `exclusive`, or each unless it is older."""
+        pipe = getattr(self._local, "pipe", None)
+        if pipe is not None:
+            for row in rows:
+                self._put(pipe, view, row)
+            return
+        for row in rows:
+            key, [time] = row.key + self._end, self._fields(view, [])
+
+            def put(
+                pipe: Any, row: Row = row, key: bytes = key, time: bytes = time
+            ) -> None:
+                stored = pipe.hget(key, time)
+                pipe.multi()
+                if stored is None or _micros(stored) <= row.event_us:
+                    self._put(pipe, view, row)
+
+            self._client.transaction(put, key)
+
+    def _put(self, pipe: Any, view: FeatureView, row: Row) -> None:
+        key, names = row.key + self._end, self._fields(view, list(row.features))
+        values = [*row.features.values(), _timestamp(row.event_us)]
+        pipe.hset(key, mapping=dict(zip(names, values, strict=True)))
+        if self.config.online_store.key_ttl_seconds:
+            pipe.expire(key, self.config.online_store.key_ttl_seconds)
+        if view.name == ITEM_VIEW:
+            pipe.hincrby(self._own("publication"), "changes", 1)
+
+    def delete(self, view: FeatureView, keys: Sequence[bytes]) -> None:
+        """Delete the fields of a view; other views of the entity stay."""
+        fields = self._fields(view, [field.name for field in view.features])
+        for part in chunks(keys, _PIPELINE):
+            with self._client.pipeline(transaction=True) as pipe:
+                for key in part:
+                    pipe.hdel(key + self._end, *fields)
+                pipe.hincrby(self._own("publication"), "changes", 1)
+                pipe.execute()
+
+    def change(
+        self, view: FeatureView, feature: str, change: Callable[[bytes], bytes | None]
+    ) -> None:
+        """Update values under the lease of recorders."""
+        [field, _] = self._fields(view, [feature])
+        with self.exclusive():
+            for key, (value, _) in self._hashes(view, self.keys(view), [feature]):
+                new = change(value) if value is not None else None
+                if new is not None:
+                    self._local.pipe.hset(key + self._end, field, new)
+
+    def append_feedback(
+        self, user_key: bytes, item_key: bytes, y: float, event_us: int
+    ) -> None:
+        """Append one event, with the rest of `exclusive`."""
+        event = _EVENT.pack(y, event_us, len(user_key)) + user_key + item_key
+        self._local.pipe.rpush(self._own("feedback"), event)
+
+    def feedback(self, since: int) -> pd.DataFrame:
+        """Read events."""
+        events = map(_event, self._client.lrange(self._own("feedback"), 0, -1))
+        return feedback_frame([event for event in events if event[3] >= since])
+
+    def delete_feedback(self, join_key: str, keys: Sequence[bytes]) -> None:
+        """Keep the events of the others."""
+        gone, column = set(keys), 0 if join_key == USER else 1
+        with self.exclusive():
+            events = self._client.lrange(self._own("feedback"), 0, -1)
+            kept = [event for event in events if _event(event)[column] not in gone]
+            self._local.pipe.delete(self._own("feedback"))
+            for part in chunks(kept, _PIPELINE):
+                self._local.pipe.rpush(self._own("feedback"), *part)
+
+
+def _release(lock: Any) -> None:
+    """Give a lease back; one that ran out is somebody else's by now."""
+    if lock.owned():
+        lock.release()
+
+
+def _text(snapshot: Snapshot) -> str:
+    return json.dumps({**asdict(snapshot), "fingerprint": snapshot.fingerprint.hex()})
+
+
+def _time_field(view_name: str) -> bytes:
+    return f"_ts:{view_name}".encode()
+
+
+def _timestamp(event_us: int) -> bytes:
+    stamp = Timestamp()
+    stamp.FromDatetime(from_us(event_us))
+    return stamp.SerializeToString()
+
+
+def _micros(serialized: bytes) -> int:
+    stamp = Timestamp.FromString(serialized)
+    return stamp.seconds * 1_000_000 + stamp.nanos // 1000
+
+
+def _event(packed: bytes) -> tuple[bytes, bytes, float, int]:
+    y, event_us, length = _EVENT.unpack_from(packed)
+    keys = packed[_EVENT.size :]
+    return keys[:length], keys[length:], y, event_us
+
+
+def _literal(name: bytes) -> bytes:
+    """Escape what SCAN would take for a pattern."""
+    return re.sub(rb"([*?\[\]\\^])", rb"\\\1", name)
+
+
+def _is_whole(key: bytes, start: int) -> bool:
+    """Tell whether a key ends where its id does: else it is of another project."""
+    length = int.from_bytes(key[start + 4 : start + 8], "little")
+    return len(key) == start + 8 + length
