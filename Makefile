@@ -7,12 +7,13 @@ STAMP := $(VENV)/.installed
 # One thread a worker: torch's threads get in each other's way on a busy machine.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: help env demo test test-all lint format clean
+.PHONY: help env demo test test-all test-services lint format clean
 
 help:
 	@echo "make demo      encode, fit, publish and recommend on a generated catalogue"
 	@echo "make test      run the tests (under 10 minutes on 2 cores)"
 	@echo "make test-all  run the slow tests too"
+	@echo "make test-services  PostgreSQL and Redis, where they are installed"
 	@echo "make lint      ruff and mypy"
 	@echo "make clean     remove the environment and the outputs"
 
@@ -32,6 +33,9 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(PYTEST)
+
+test-services: $(STAMP)
+	$(BIN)/python -m pytest -m services tests/feature_store
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
