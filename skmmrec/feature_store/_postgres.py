@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import struct
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
@@ -23,6 +19,8 @@ from skmmrec._ids import USER
 
 from ._backend import Backend, CachedVectors, Row, feedback_frame, vector_table
 from ._batch import Batch
+from ._connections import Connections, close_all
+from ._copy import COLUMNS, binary_rows
 from ._definitions import ITEM_VIEW
 from ._encoding import entity_keys, key_ids, unpack
 from ._search import VectorTable
@@ -32,13 +30,8 @@ from ._tables import from_us, to_us
 
 # A B-tree of PostgreSQL takes entries of up to 2,704 bytes.
 MAX_KEY_BYTES = 2000
-_EPOCH_US = 946_684_800_000_000
-_COLUMNS = "entity_key, feature_name, value, value_text, vector_value, event_ts"
-# PostgreSQL's binary COPY format: a signature, rows of counted fields, an end.
-_SIGNATURE, _END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
-_HEAD, _NULL = struct.pack("!h", 6), struct.pack("!i", -1)
 _UPSERT = f"""
-INSERT INTO {{}} AS stored ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s)
+INSERT INTO {{}} AS stored ({COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (entity_key, feature_name) DO UPDATE SET
     value = excluded.value, value_text = excluded.value_text,
     vector_value = excluded.vector_value, event_ts = excluded.event_ts
@@ -64,46 +57,6 @@ ON CONFLICT (project, state) DO UPDATE SET version = excluded.version,
 """
 
 
-class _Connections:
-    """Idle connections of one process; each use has one of its own."""
-
-    def __init__(self, connect: Callable[[], Connection]) -> None:
-        self._connect = connect
-        self._idle: deque[Connection] = deque()
-        self._local = threading.local()
-        self._pid = os.getpid()
-
-    @contextmanager
-    def get(self) -> Iterator[Connection]:
-        """Lend a connection: within a lend the same thread gets the same one."""
-        lent = getattr(self._local, "conn", None)
-        if lent is not None:
-            yield lent
-            return
-        conn = self._local.conn = self._take()
-        try:
-            yield conn
-        finally:
-            self._local.conn = None
-            if not conn.closed:
-                self._idle.append(conn)
-
-    def close(self) -> None:
-        """Close those that nobody uses."""
-        while self._idle and self._pid == os.getpid():
-            self._idle.pop().close()
-
-    def _take(self) -> Connection:
-        if self._pid != os.getpid():  # a fork shares sockets with its parent
-            self._idle, self._pid = deque(), os.getpid()
-        try:
-            return self._idle.pop()
-        except IndexError:
-            conn = self._connect()
-            conn.autocommit = True
-            return conn
-
-
 class PostgresBackend(Backend):
     """Feast's tables in PostgreSQL, replaced whole in one transaction."""
 
@@ -112,8 +65,8 @@ class PostgresBackend(Backend):
         from feast.infra.utils.postgres.connection_utils import _get_conn
 
         settings = self.config.online_store
-        self._connections = _Connections(lambda: _get_conn(settings))
-        finalize(store, _close, self._connections, self.online)
+        self._connections = Connections(lambda: _get_conn(settings))
+        finalize(store, close_all, self._connections, self.online)
         self._cache = CachedVectors()
         self._prepared = False
 
@@ -363,33 +316,14 @@ class PostgresBackend(Backend):
     def _copy(
         self, conn: Connection, view: FeatureView, batch: Batch, rows: range, when: int
     ) -> None:
-        """Send rows of a batch in PostgreSQL's binary form."""
         keys = entity_keys(batch.join_key, batch.ids[rows.start : rows.stop])
         _check_keys(view, keys)
-        features = batch.serialized(rows.start, rows.stop)
-        vectors: dict[str, list[bytes]] = {}
-        if self.config.online_store.vector_enabled:
-            big_endian = batch.matrix[rows.start : rows.stop].astype(">f4")
-            head = struct.pack("!hh", big_endian.shape[1], 0)
-            vectors[batch.vector_name] = [head + row.tobytes() for row in big_endian]
-        time = _field(struct.pack("!q", when - _EPOCH_US))
-        body = [
-            _HEAD
-            + _field(key)
-            + _field(name.encode())
-            + _field(value)
-            + _text_field(name, value, batch)
-            + (_field(vectors[name][n]) if name in vectors else _NULL)
-            + time
-            for n, (key, row) in enumerate(zip(keys, features, strict=True))
-            for name, value in row.items()
-        ]
-        copy = _sql(
-            f"COPY {{}} ({_COLUMNS}) FROM STDIN (FORMAT BINARY)",
-            _staging(self._name(view)),
-        )
+        vectors = self.config.online_store.vector_enabled
+        content = binary_rows(batch, keys, rows, when, vectors)
+        query = f"COPY {{}} ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
+        copy = _sql(query, _staging(self._name(view)))
         with conn.cursor() as cursor, cursor.copy(copy) as sink:
-            sink.write(_SIGNATURE + b"".join(body) + _END)
+            sink.write(content)
 
     def _cells(self, row: Row) -> Iterator[tuple[Any, ...]]:
         when = from_us(row.event_us)
@@ -402,22 +336,6 @@ class PostgresBackend(Backend):
             if is_vector and self.config.online_store.vector_enabled:
                 vector = str(content)
             yield row.key, name, value, text, vector, when
-
-
-def _close(connections: _Connections, online: Any) -> None:
-    """Close our idle connections and the one that Feast keeps open."""
-    connections.close()
-    if online._conn is not None:
-        online._conn.close()
-
-
-def _field(content: bytes) -> bytes:
-    return struct.pack("!i", len(content)) + content
-
-
-def _text_field(name: str, value: bytes, batch: Batch) -> bytes:
-    """Text that Feast keeps beside a string."""
-    return _field(batch.version.encode()) if name == batch.version_name else _NULL
 
 
 def _check_keys(view: FeatureView, keys: Sequence[bytes]) -> None:
