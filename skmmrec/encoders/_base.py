@@ -52,8 +52,7 @@ class BaseEncoder(
         ``"int8"`` quantises linear layers, on the CPU. The output is float32 in any
         case.
     batch_size : int or "auto", default="auto"
-        Items per forward pass, halved where memory runs out. ``"auto"`` takes what
-        fits the free memory, and on a CPU what its caches like.
+        Items per forward pass, halved where memory runs out; by default what fits it.
     cache : EmbeddingCache, path or None, default=None
         Where vectors are kept between calls and processes.
     missing : {"zero", "nan"}, default="zero"

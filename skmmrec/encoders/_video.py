@@ -132,16 +132,11 @@ class VideoEncoder(BaseEncoder):
         "scene_threshold": [Interval(Real, 0, 1, closed="right")],
         "max_duration": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "on_error": BaseEncoder._parameter_constraints["on_error"],
+        "verbose": BaseEncoder._parameter_constraints["verbose"],
         **{
             name: BaseEncoder._parameter_constraints[name]
-            for name in (
-                "cache",
-                "missing",
-                "normalize",
-                "n_components",
-                "on_error",
-                "verbose",
-            )
+            for name in ("cache", "missing", "normalize", "n_components")
         },
     }
     _runs_in_lanes: ClassVar[bool] = False  # its encoders do
