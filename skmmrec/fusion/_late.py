@@ -14,7 +14,7 @@ START_SCALE = 4.0
 
 
 class LateMeanFusion(Fusion):
-    """One score per modality; their mean, times a learned scale, counts.
+    """One score per modality; the mean of those there are counts, by a learned scale.
 
     The fused vector is divided into a segment per modality and one for the item's id
     embedding. A segment holds the modality's projection, scaled to length 1: the inner
@@ -51,7 +51,8 @@ class LateMeanFusion(Fusion):
 
     def combine(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Segments side by side, weighed on both sides of the inner product."""
-        weights = self.weigh(tokens, mask) * self.log_scale.exp()
+        missing = mask.shape[1] / mask.sum(dim=1, keepdim=True).clamp(min=1)
+        weights = self.weigh(tokens, mask) * missing * self.log_scale.exp()
         roots = weights.masked_fill(~mask, 1.0).sqrt()
         content = (roots.unsqueeze(2) * tokens).flatten(1)
         return F.pad(content, (0, self.dim - content.shape[1]))

@@ -95,8 +95,8 @@ class MultimodalFusionRecommender(
     max_epochs : int, default=10
         Passes over the interactions.
     batch_size : int or "auto", default="auto"
-        Interactions per step. "auto": at least 30 batches an epoch, at most 512 where
-        items have many interactions and 2,048 where they have few.
+        Interactions per step. "auto": 512 where items or users have many interactions
+        and 2,048 where they have few, but 30 to 500 batches an epoch.
     learning_rate : float, default=0.01
         Peak step size of Adam; warmed up linearly, then lowered by a cosine.
     n_negatives : int, default=512

@@ -43,8 +43,8 @@ from skmmrec.recommender._validation import (
 if TYPE_CHECKING:
     from skmmrec.recommender._estimator import MultimodalFusionRecommender
 
-DENSE_INTERACTIONS_PER_ITEM = 12
-N_BATCHES = 30
+DENSE_PER_ITEM, DENSE_PER_USER = 12, 20
+MIN_BATCHES, MAX_BATCHES = 30, 500
 PARTIAL_FIT_RATE = 0.1
 
 
@@ -82,13 +82,15 @@ class Problem:
 def choose_batch_size(history: History) -> int:
     """Batch size for ``batch_size="auto"``.
 
-    Many steps are wanted where there is much to learn about each item, and some steps
-    in any case.
+    Many steps are wanted where there is much to learn about each item or user, some
+    steps in any case, and no more than enough of them where there is very much data.
     """
     n_pairs = len(history.items)
-    n_liked_items = np.count_nonzero(history.popularity)
-    dense = n_pairs >= DENSE_INTERACTIONS_PER_ITEM * n_liked_items
-    return int(np.clip(n_pairs // N_BATCHES, 32, 512 if dense else 2048))
+    per_item = n_pairs / max(1, np.count_nonzero(history.popularity))
+    per_user = n_pairs / max(1, np.count_nonzero(history.lengths))
+    is_dense = per_item >= DENSE_PER_ITEM or per_user >= DENSE_PER_USER
+    size = np.clip(n_pairs // MIN_BATCHES, 32, 512 if is_dense else 2048)
+    return int(max(size, n_pairs // MAX_BATCHES))
 
 
 def make_network(rec: MultimodalFusionRecommender, problem: Problem) -> FusionNetwork:

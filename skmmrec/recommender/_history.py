@@ -67,9 +67,10 @@ class History:
 
     def take(self, users: NDArray) -> History:
         """History of some users, in the order given; -1 is a user without any."""
-        lengths = np.where(users >= 0, self.lengths[users], 0)
+        known = users >= 0
+        starts = np.where(known, self.offsets[users], 0)
+        lengths = np.where(known, self.offsets[users + 1] - starts, 0)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        starts = np.where(users >= 0, self.offsets[users], 0)
         within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
         entries = np.repeat(starts, lengths) + within
         values = None if self.values is None else self.values[entries]
