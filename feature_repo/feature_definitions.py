@@ -18,3 +18,6 @@ item_embeddings = definitions.item_embeddings
 recommendation = definitions.recommendation
 embeddings = definitions.embeddings
 user_item_score = definitions.user_item_score
+event = definitions.event
+feedback_events = definitions.feedback_events
+globals().update({service.name: service for service in definitions.services})

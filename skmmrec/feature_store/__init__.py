@@ -6,6 +6,7 @@ Feast is imported when one of these names is first used, not before.
 from skmmrec._lazy import lazy_names
 
 _NAMES = {
+    "AtomicFileRegistryStore": "._registry",
     "EmbeddingDefinitions": "._definitions",
     "ExactSqliteOnlineStore": "._sqlite",
     "ExactSqliteOnlineStoreConfig": "._sqlite",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,20 +16,61 @@ import pyarrow as pa
 from skmmrec._ids import ITEM, USER, check_ids
 
 from ._definitions import (
+    CATEGORY,
+    EVENT,
+    EVENT_ITEM,
+    EVENT_USER,
+    EVENT_Y,
+    HISTORY_SIZE,
     ITEM_VECTOR,
     ITEM_VERSION,
     ITEM_VIEW,
+    POPULARITY,
     SEEN,
     TIMESTAMP,
     USER_VECTOR,
     USER_VERSION,
     USER_VIEW,
 )
-from ._encoding import entity_keys, pack_ids, pack_text, pack_vectors
+from ._encoding import entity_keys, pack_ids, pack_int, pack_text, pack_vectors
 from ._offline import vector_column
 from ._tables import feast_seconds, to_us
 
 _ARROW = {"int64": pa.int64(), "string": pa.string()}
+_PACKERS: dict[str, Callable[[Any], bytes]] = {
+    "int64": pack_int,
+    "string": pack_text,
+    "int64_list": lambda ids: pack_ids(ids, "int64"),
+    "string_list": lambda ids: pack_ids(ids, "string"),
+}
+
+
+class Column(NamedTuple):
+    """One more feature of users or items.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"int64", "string", "int64_list", "string_list"}
+    values : list
+        None where there is nothing to say.
+    """
+
+    name: str
+    kind: str
+    values: list[Any]
+
+    def packed(self, start: int, stop: int) -> list[bytes]:
+        """Serialize some values; nothing for None."""
+        pack = _PACKERS[self.kind]
+        values = self.values[start:stop]
+        return [b"" if value is None else pack(value) for value in values]
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """Type in the parquet file."""
+        scalar = _ARROW[self.kind.removesuffix("_list")]
+        return pa.list_(scalar) if self.kind.endswith("_list") else scalar
 
 
 @dataclass(frozen=True)
@@ -43,9 +85,10 @@ class Batch:
     id_type : {"int64", "string"}
     matrix : float32 ndarray of shape (n, dim)
     version : str
+    columns : tuple of Column
+        What else there is to say about each.
     seen : list of lists, or None
-        Ids of `seen_type`, users only.
-    seen_type : {"int64", "string"}
+        Ids, users only.
     exponent : float or None
         How users follow from their items, where the model says so; users only.
     """
@@ -58,14 +101,24 @@ class Batch:
     id_type: str
     matrix: np.ndarray
     version: str
-    seen: list[list[Any]] | None = None
-    seen_type: str = "int64"
+    columns: tuple[Column, ...] = ()
     exponent: float | None = None
+
+    @property
+    def seen(self) -> list[list[Any]] | None:
+        """Lists of seen items, which only users have."""
+        return next((c.values for c in self.columns if c.name == SEEN), None)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of all features."""
+        others = [column.name for column in self.columns]
+        return [self.vector_name, self.version_name, *others]
 
     def fingerprint(self) -> bytes:
         """Hash of everything in the batch."""
         digest = hashlib.blake2b(digest_size=16)
-        for text in (self.version, self.ids, self.seen, self.matrix.shape):
+        for text in (self.version, self.ids, self.columns, self.matrix.shape):
             digest.update(repr(text).encode("utf-8", "surrogatepass"))
         digest.update(self.matrix.data)
         return digest.digest()
@@ -76,10 +129,7 @@ class Batch:
             (self.vector_name, pack_vectors(self.matrix[start:stop])),
             (self.version_name, [pack_text(self.version)] * n),
         ]
-        if self.seen is not None:
-            packed = [pack_ids(ids, self.seen_type) for ids in self.seen[start:stop]]
-            features.append((SEEN, packed))
-        return features
+        return features + [(c.name, c.packed(start, stop)) for c in self.columns]
 
     def encoder(self, when: datetime) -> Callable[[int, int], list[tuple[Any, ...]]]:
         """Make a function that gives rows ``[start, stop)`` of Feast's sqlite table."""
@@ -92,6 +142,7 @@ class Batch:
                 (key, name, value, text.get(name), seconds, None, micros)
                 for name, values in self._features(start, stop)
                 for key, value in zip(keys, values, strict=True)
+                if value
             ]
 
         return encode
@@ -100,7 +151,10 @@ class Batch:
         """Serialize values by feature, one dict a row."""
         names, columns = zip(*self._features(start, stop), strict=True)
         rows = zip(*columns, strict=True)
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        return [
+            {name: value for name, value in zip(names, row, strict=True) if value}
+            for row in rows
+        ]
 
     @property
     def schema(self) -> pa.Schema:
@@ -111,8 +165,7 @@ class Batch:
             (self.version_name, pa.string()),
             (TIMESTAMP, pa.timestamp("us", tz="UTC")),
         ]
-        if self.seen is not None:
-            fields.append((SEEN, pa.list_(_ARROW[self.seen_type])))
+        fields += [(c.name, c.arrow_type) for c in self.columns]
         return pa.schema(fields)
 
     def arrow(self, start: int, stop: int, when: datetime) -> pa.Table:
@@ -124,14 +177,13 @@ class Batch:
             pa.array([self.version] * n),
             pa.array([when] * n, pa.timestamp("us", tz="UTC")),
         ]
-        if self.seen is not None:
-            columns.append(
-                pa.array(self.seen[start:stop], self.schema.field(SEEN).type)
-            )
+        columns += [pa.array(c.values[start:stop], c.arrow_type) for c in self.columns]
         return pa.table(columns, schema=self.schema)
 
 
-def serving_batches(vectors: Any) -> tuple[Batch, Batch]:
+def serving_batches(
+    vectors: Any, categories: pd.Series | None = None
+) -> tuple[Batch, Batch]:
     """Check serving vectors and sort them by id: users first, then items.
 
     Raises
@@ -149,21 +201,19 @@ def serving_batches(vectors: Any) -> tuple[Batch, Batch]:
             f"user vectors have {users.shape[1]} columns, item vectors {items.shape[1]}"
         )
     seen = _seen_lists(vectors.seen, user_ids, item_type)
+    about_users: tuple[Column, ...] = (
+        Column(SEEN, f"{item_type}_list", seen),
+        Column(HISTORY_SIZE, "int64", _history_sizes(vectors, user_ids, seen)),
+    )
+    about_items: tuple[Column, ...] = (
+        Column(POPULARITY, "int64", _popularity(seen, item_ids)),
+        Column(CATEGORY, "string", _texts(categories, item_ids)),
+    )
+    names = (USER_VIEW, USER, USER_VECTOR, USER_VERSION)
     version = str(vectors.version)
+    exponent = getattr(vectors, "history_exponent", None)
     return (
-        Batch(
-            USER_VIEW,
-            USER,
-            USER_VECTOR,
-            USER_VERSION,
-            user_ids,
-            user_type,
-            users,
-            version,
-            seen,
-            item_type,
-            getattr(vectors, "history_exponent", None),
-        ),
+        Batch(*names, user_ids, user_type, users, version, about_users, exponent),
         Batch(
             ITEM_VIEW,
             ITEM,
@@ -173,8 +223,49 @@ def serving_batches(vectors: Any) -> tuple[Batch, Batch]:
             item_type,
             items,
             version,
+            about_items,
         ),
     )
+
+
+def event_schema(batches: tuple[Batch, Batch]) -> pa.Schema:
+    """Columns of the parquet file of pushed events."""
+    users, items = batches
+    return pa.schema(
+        [
+            (EVENT, pa.string()),
+            (EVENT_USER, _ARROW[users.id_type]),
+            (EVENT_ITEM, _ARROW[items.id_type]),
+            (EVENT_Y, pa.float64()),
+            (TIMESTAMP, pa.timestamp("us", tz="UTC")),
+        ]
+    )
+
+
+def _history_sizes(
+    vectors: Any, user_ids: list[Any], seen: list[list[Any]]
+) -> list[int]:
+    """Count the items that each user's vector is the sum of: by default all seen."""
+    sizes = getattr(vectors, "history_sizes", None)
+    if sizes is None:
+        return [len(items) for items in seen]
+    return [int(size) for size in sizes.reindex(user_ids, fill_value=0)]
+
+
+def _popularity(seen: list[list[Any]], item_ids: list[Any]) -> list[int]:
+    """Count the users that each item was met by."""
+    counts = Counter(item for items in seen for item in set(items))
+    return [counts[item] for item in item_ids]
+
+
+def _texts(categories: pd.Series | None, item_ids: list[Any]) -> list[str | None]:
+    if categories is None:
+        return [None] * len(item_ids)
+    if not categories.index.is_unique:
+        [repeated, *_] = categories.index[categories.index.duplicated()].tolist()
+        raise ValueError(f"categories has item {repeated!r:.100} more than once")
+    known = categories.reindex(item_ids)
+    return [None if pd.isna(value) else str(value) for value in known]
 
 
 def _check(frame: pd.DataFrame, name: str) -> tuple[list[Any], str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from feast import (
     ValueType,
 )
 from feast.data_format import ParquetFormat
-from feast.types import Array, FeastType, Float32, Int64, String
+from feast.types import Array, FeastType, Float32, Float64, Int64, String
 
 from skmmrec._ids import ITEM, USER
 
@@ -28,8 +28,12 @@ from ._score import score_view
 USER_VIEW, ITEM_VIEW = "user_embeddings", "item_embeddings"
 USER_VECTOR, ITEM_VECTOR = "user_vector", "item_vector"
 USER_VERSION, ITEM_VERSION = "user_model_version", "item_model_version"
-SEEN = "user_seen_items"
+SEEN, HISTORY_SIZE = "user_seen_items", "user_history_size"
+POPULARITY, CATEGORY = "item_popularity", "item_category"
+EVENT_VIEW, EVENT = "feedback_events", "event_id"
+EVENT_USER, EVENT_ITEM, EVENT_Y = "event_user_id", "event_item_id", "event_y"
 TIMESTAMP = "event_timestamp"
+VERSION_TAG = "model_version"
 
 _ID_TYPES: dict[str, tuple[ValueType, FeastType]] = {
     "int64": (ValueType.INT64, Int64),
@@ -52,6 +56,12 @@ class EmbeddingDefinitions:
         The vectors alone, as input of another model.
     user_item_score : feast.OnDemandFeatureView
         Score of a user and an item, computed on request.
+    event : feast.Entity
+        Join key ``event_id``.
+    feedback_events : feast.FeatureView
+        Where pushed events wait for `OnlineRecommender.record_pushed`.
+    services : tuple of feast.FeatureService
+        One a model version, named ``model_VERSION``.
     """
 
     user: Entity
@@ -61,9 +71,13 @@ class EmbeddingDefinitions:
     recommendation: FeatureService
     embeddings: FeatureService
     user_item_score: OnDemandFeatureView
+    event: Entity
+    feedback_events: FeatureView
+    services: tuple[FeatureService, ...] = ()
 
     def __iter__(self) -> Iterator[Any]:
-        yield from vars(self).values()
+        yield from (value for name, value in vars(self).items() if name != "services")
+        yield from self.services
 
 
 def embedding_definitions(
@@ -73,6 +87,7 @@ def embedding_definitions(
     item_id_type: str = "int64",
     data: str | Path = "data",
     ttl: timedelta | None = None,
+    versions: Iterable[str] = (),
 ) -> EmbeddingDefinitions:
     """Define the entities, feature views and services of published vectors.
 
@@ -87,6 +102,8 @@ def embedding_definitions(
         the working directory, so give an absolute one.
     ttl : timedelta, optional
         Age at which vectors expire. By default they never do.
+    versions : iterable of str, default=()
+        Model versions to define a feature service for.
 
     Returns
     -------
@@ -99,7 +116,8 @@ def embedding_definitions(
 
     Notes
     -----
-    Rows may also be pushed, to ``user_embeddings_push`` and ``item_embeddings_push``.
+    Rows may also be pushed, to ``user_embeddings_push`` and ``item_embeddings_push``,
+    and events to ``feedback_events_push``.
     Feature names differ between the two views, as Feast asks for when both are read in
     one request.
 
@@ -110,7 +128,7 @@ def embedding_definitions(
     >>> definitions.item.join_key
     'item_id'
     >>> [field.name for field in definitions.item_embeddings.features]
-    ['item_vector', 'item_model_version']
+    ['item_vector', 'item_model_version', 'item_popularity', 'item_category']
     """
     if dim < 1:
         raise ValueError(f"dim must be at least 1, got {dim}")
@@ -122,6 +140,7 @@ def embedding_definitions(
             _vector(USER_VECTOR, dim),
             Field(name=USER_VERSION, dtype=String),
             Field(name=SEEN, dtype=Array(item_type)),
+            Field(name=HISTORY_SIZE, dtype=Int64),
         ],
         Path(data) / f"{USER_VIEW}.parquet",
         ttl,
@@ -129,7 +148,12 @@ def embedding_definitions(
     item, items = _view(
         "item",
         _id_type(item_id_type, "item_id_type"),
-        [_vector(ITEM_VECTOR, dim), Field(name=ITEM_VERSION, dtype=String)],
+        [
+            _vector(ITEM_VECTOR, dim),
+            Field(name=ITEM_VERSION, dtype=String),
+            Field(name=POPULARITY, dtype=Int64),
+            Field(name=CATEGORY, dtype=String),
+        ],
         Path(data) / f"{ITEM_VIEW}.parquet",
         ttl,
     )
@@ -143,7 +167,47 @@ def embedding_definitions(
             name="embeddings", features=[users[[USER_VECTOR]], items[[ITEM_VECTOR]]]
         ),
         score_view(users[[USER_VECTOR]], items[[ITEM_VECTOR]]),
+        *_events(user_id_type, item_id_type, Path(data) / f"{EVENT_VIEW}.parquet"),
+        tuple(_version_service(version, users, items) for version in versions),
     )
+
+
+def _version_service(
+    version: str, users: FeatureView, items: FeatureView
+) -> FeatureService:
+    """Define the service of one model version, which its tag names."""
+    return FeatureService(
+        name=f"model_{version}", features=[users, items], tags={VERSION_TAG: version}
+    )
+
+
+def _events(
+    user_id_type: str, item_id_type: str, path: Path
+) -> tuple[Entity, FeatureView]:
+    event = Entity(name="event", join_keys=[EVENT], value_type=ValueType.STRING)
+    view = FeatureView(
+        name=EVENT_VIEW,
+        entities=[event],
+        schema=[
+            Field(name=EVENT, dtype=String),
+            Field(name=EVENT_USER, dtype=_id_type(user_id_type, "user_id_type")[1]),
+            Field(name=EVENT_ITEM, dtype=_id_type(item_id_type, "item_id_type")[1]),
+            Field(name=EVENT_Y, dtype=Float64),
+        ],
+        source=_pushed(EVENT_VIEW, path),
+        ttl=timedelta(0),
+    )
+    return event, view
+
+
+def _pushed(view: str, path: Path) -> PushSource:
+    file = FileSource(
+        name=f"{view}_file",
+        path=str(path),
+        file_format=ParquetFormat(),
+        timestamp_field=TIMESTAMP,
+    )
+    return PushSource(name=f"{view}_push", batch_source=file)
 
 
 def _view(
@@ -155,17 +219,11 @@ def _view(
 ) -> tuple[Entity, FeatureView]:
     join_key = {"user": USER, "item": ITEM}[kind]
     entity = Entity(name=kind, join_keys=[join_key], value_type=id_type[0])
-    file = FileSource(
-        name=f"{kind}_embeddings_file",
-        path=str(path),
-        file_format=ParquetFormat(),
-        timestamp_field=TIMESTAMP,
-    )
     view = FeatureView(
         name=f"{kind}_embeddings",
         entities=[entity],
         schema=[Field(name=join_key, dtype=id_type[1]), *features],
-        source=PushSource(name=f"{kind}_embeddings_push", batch_source=file),
+        source=_pushed(f"{kind}_embeddings", path),
         ttl=ttl or timedelta(0),
     )
     return entity, view

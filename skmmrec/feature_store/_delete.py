@@ -15,7 +15,14 @@ from feast import FeatureStore, FeatureView
 from skmmrec._ids import ITEM, USER
 
 from ._backend import Backend, backend_of
-from ._definitions import ITEM_VIEW, SEEN, USER_VIEW
+from ._definitions import (
+    EVENT_ITEM,
+    EVENT_USER,
+    EVENT_VIEW,
+    ITEM_VIEW,
+    SEEN,
+    USER_VIEW,
+)
 from ._encoding import entity_keys, pack_ids, unpack
 from ._reader import checked_ids
 from ._repo import feature_view, open_store, parquet_path
@@ -60,9 +67,28 @@ def delete_ids(
             for join_key in set(view.join_keys) & set(gone):
                 _delete_online(backend, view, join_key, gone[join_key])
                 _delete_offline(parquet_path(store, view), join_key, gone[join_key])
+        _delete_events(store, backend, gone)
         if gone[ITEM]:
             backend.change(users_view, SEEN, _forgetting(gone[ITEM]))
         _forget_offline(parquet_path(store, users_view), gone[ITEM])
+
+
+def _delete_events(
+    store: FeatureStore, backend: Backend, gone: dict[str, list[Any]]
+) -> None:
+    """Remove pushed events, waiting or in the file, of deleted users and items."""
+    view = feature_view(store, EVENT_VIEW)
+    columns = {EVENT_USER: set(gone[USER]), EVENT_ITEM: set(gone[ITEM])}
+    rows = backend.read(view, backend.keys(view), list(columns))
+    keys = [
+        key
+        for key, row in rows.items()
+        if any(unpack(row.get(name, b"")) in ids for name, ids in columns.items())
+    ]
+    if keys:
+        backend.delete(view, keys)
+    for name, ids in columns.items():
+        _delete_offline(parquet_path(store, view), name, sorted(ids))
 
 
 def _delete_online(

@@ -133,6 +133,17 @@ def pack_text(text: str) -> bytes:
     return Value(string_val=text).SerializeToString()
 
 
+@lru_cache(maxsize=4096)
+def pack_int(number: int) -> bytes:
+    """Serialize a whole number."""
+    return Value(int64_val=number).SerializeToString()
+
+
+def pack_number(number: float) -> bytes:
+    """Serialize a floating-point number."""
+    return Value(double_val=number).SerializeToString()
+
+
 def pack_ids(ids: Sequence[Any], kind: str) -> bytes:
     """Serialize a list of ids; `kind` is "int64" or "string"."""
     if kind == "string":

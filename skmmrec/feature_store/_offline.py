@@ -41,7 +41,24 @@ def _row_groups(path: Path, schema: pa.Schema) -> Iterable[pa.Table]:
     with pq.ParquetFile(path) as old:
         for group in range(old.num_row_groups):
             table = old.read_row_group(group)
-            yield table.select(schema.names).cast(schema)
+            yield _with_schema(table, schema)
+
+
+def _with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Choose columns; those that an older version did not write are empty."""
+    columns = [
+        table[field.name]
+        if field.name in table.column_names
+        else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, names=schema.names).cast(schema)
+
+
+def write_empty(path: Path, schema: pa.Schema) -> None:
+    """Write a file without rows, unless there is one."""
+    if not path.exists():
+        append_parquet(path, schema, (), datetime.min)
 
 
 def _latest(path: Path) -> datetime | None:

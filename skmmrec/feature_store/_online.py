@@ -11,10 +11,18 @@ import pandas as pd
 from feast import FeatureStore
 
 from skmmrec._ids import ITEM, USER
+from skmmrec.recommender import ApproximateIndex
 from skmmrec.recommender._base import check_k
 
+from ._approximate import SwappedIndex
 from ._backend import Row, backend_of
+from ._categories import Categories
 from ._definitions import (
+    EVENT_ITEM,
+    EVENT_USER,
+    EVENT_VIEW,
+    EVENT_Y,
+    HISTORY_SIZE,
     ITEM_VECTOR,
     ITEM_VERSION,
     ITEM_VIEW,
@@ -23,10 +31,11 @@ from ._definitions import (
     USER_VERSION,
     USER_VIEW,
 )
-from ._encoding import entity_keys, pack_ids, pack_text, pack_vectors, unpack
-from ._fold_in import add_to_history, user_from_history
+from ._encoding import entity_keys, pack_ids, pack_int, pack_text, pack_vectors, unpack
+from ._fold_in import user_from_history
 from ._ranking import (
     User,
+    after_event,
     bias_user,
     both,
     positions,
@@ -59,6 +68,9 @@ class OnlineRecommender:
         What to do for a user without a vector of the model that is served: raise an
         error that names the id, rank by the items' biases alone, or leave the user out
         of the result.
+    index : ApproximateIndex, optional
+        Search a graph of the items in place of all of them. It is built anew, in the
+        background, whenever the items change; until then the search is exact.
 
     Raises
     ------
@@ -67,19 +79,27 @@ class OnlineRecommender:
 
     Notes
     -----
-    The score is the inner product of the two vectors, found by exact search. Items are
+    The score is the inner product of the two vectors. The search is exact without an
+    `index`, and with one where items are listed or of a category. Items are
     kept in memory until their table changes. A user's vector and the items' vectors
     always come from the same model version, also while a new one is published.
     """
 
     def __init__(
-        self, repo_path: FeatureStore | str | Path, *, unknown: str = "error"
+        self,
+        repo_path: FeatureStore | str | Path,
+        *,
+        unknown: str = "error",
+        index: ApproximateIndex | None = None,
     ) -> None:
         if unknown not in _UNKNOWN:
             raise ValueError(f"unknown must be one of {_UNKNOWN}, got {unknown!r}")
         self.store = open_store(repo_path)
         self.unknown = unknown
+        self.index = index
         self._backend = backend_of(self.store)
+        self._graph = None if index is None else SwappedIndex(index)
+        self._categories = Categories(self._backend)
 
     def __repr__(self) -> str:
         path, project = self.store.repo_path, self.store.project
@@ -91,7 +111,13 @@ class OnlineRecommender:
         return self._items().version
 
     def recommend(
-        self, users: Any, k: int = 10, *, items: Any = None, exclude_seen: bool = True
+        self,
+        users: Any,
+        k: int = 10,
+        *,
+        items: Any = None,
+        category: Any = None,
+        exclude_seen: bool = True,
     ) -> pd.DataFrame:
         """Recommend items to users.
 
@@ -103,6 +129,8 @@ class OnlineRecommender:
             Items for each user; fewer where the store holds fewer.
         items : array-like, optional
             Ids of the items to choose from, by default all. Unknown ones are ignored.
+        category : str or list of str, optional
+            Choose from the items of these categories, as `publish` was given them.
         exclude_seen : bool, default=True
             Leave out items that the user met in training or by `record`.
 
@@ -125,7 +153,7 @@ class OnlineRecommender:
         users = [users] if isinstance(users, str) else users
         ids = checked_ids(feature_view(self.store, USER_VIEW), users)
         table, found = self._consistent(ids)
-        allowed = self._allowed(table, items)
+        allowed, graph = self._allowed(table, items, category), self._graph_of(table)
         parts = [
             top_k(
                 user,
@@ -134,6 +162,7 @@ class OnlineRecommender:
                 k,
                 allowed,
                 found[user].seen if exclude_seen else (),
+                graph,
             )
             for user in self._servable(ids, found, table)
         ]
@@ -141,8 +170,44 @@ class OnlineRecommender:
             return ranked_frame([], table, [])
         return pd.concat(parts, ignore_index=True)
 
+    def recall(self, users: Any, k: int = 10) -> float:
+        """Share of the truly best items that the search finds.
+
+        Parameters
+        ----------
+        users : array-like of shape (n_users,)
+            A sample of user ids.
+        k : int, default=10
+            Length of the lists, seen items among them.
+
+        Returns
+        -------
+        float
+            1.0 without an `index`; with one, this waits until it is built.
+
+        Raises
+        ------
+        KeyError
+            When none of the users is known.
+        """
+        check_k(k)
+        ids = checked_ids(feature_view(self.store, USER_VIEW), users)
+        table, found = self._consistent(ids)
+        if not found:
+            raise KeyError(f"no vector of model version {table.version!r} for any user")
+        if self._graph is None:
+            return 1.0
+        vectors = np.stack([user.vector for user in found.values()])
+        return float(self._graph.wait(table).recall(vectors, k))
+
     def recommend_from_history(
-        self, history: Any, k: int = 10, *, items: Any = None, exclude_seen: bool = True
+        self,
+        history: Any,
+        k: int = 10,
+        *,
+        items: Any = None,
+        category: Any = None,
+        exclude_seen: bool = True,
     ) -> pd.DataFrame:
         """Recommend items to someone the store does not know, by what they saw.
 
@@ -150,7 +215,7 @@ class OnlineRecommender:
         ----------
         history : array-like of shape (n,)
             Ids of at least one item.
-        k, items, exclude_seen
+        k, items, category, exclude_seen
             As in `recommend`.
 
         Returns
@@ -178,8 +243,10 @@ class OnlineRecommender:
                 "items' vectors, so none can be made from a history"
             )
         vector = user_from_history(self._vectors_of(table, seen), exponent)
-        allowed, left_out = self._allowed(table, items), seen if exclude_seen else ()
-        ranked = top_k(None, vector, table, k, allowed, left_out)
+        allowed, left_out = self._allowed(table, items, category), seen
+        graph = self._graph_of(table)
+        left_out = left_out if exclude_seen else []
+        ranked = top_k(None, vector, table, k, allowed, left_out, graph)
         return ranked.drop(columns=USER)
 
     def add_items(self, ids: Any, vectors: Any, biases: Any = 0.0) -> None:
@@ -223,7 +290,7 @@ class OnlineRecommender:
         user, item : id
             The user may be new.
         y : float, default=1.0
-            Only a positive event moves the vector.
+            Only a positive event moves the vector; the item counts as seen in any case.
 
         Returns
         -------
@@ -237,24 +304,56 @@ class OnlineRecommender:
         KeyError
             For an item without a vector.
         """
-        user_view = feature_view(self.store, USER_VIEW)
-        [user] = checked_ids(user_view, [user])
+        return self._record(user, item, float(y))
+
+    def record_pushed(self) -> int:
+        """Record the events that were pushed to ``feedback_events_push``.
+
+        Returns
+        -------
+        int
+            How many there were. Those of items without a vector stay until there is
+            one.
+
+        Notes
+        -----
+        A pushed row has the columns event_id, which tells events apart, event_user_id,
+        event_item_id, event_y and event_timestamp. Events are recorded in the order of
+        their ids, each exactly once.
+        """
+        view = feature_view(self.store, EVENT_VIEW)
+        keys, columns = self._backend.keys(view), [EVENT_USER, EVENT_ITEM, EVENT_Y]
+        rows, known = self._backend.read(view, keys, columns), self._items().ids
+        recorded = 0
+        for key in sorted(rows):
+            user, item, y = (unpack(rows[key].get(name, b"")) for name in columns)
+            if user is not None and len(positions(known, [item])):
+                self._record(user, item, y, event=key)
+                recorded += 1
+        return recorded
+
+    def _record(
+        self, user: Any, item: Any, y: float, event: bytes | None = None
+    ) -> bool:
+        [user] = checked_ids(feature_view(self.store, USER_VIEW), [user])
         [item] = checked_ids(feature_view(self.store, ITEM_VIEW), [item])
         self._user_rows([user])  # may prepare tables, which cannot wait for the
         self._items()  # transaction
+        keys = entity_keys(USER, [user]) + entity_keys(ITEM, [item])
         with self._backend.exclusive():
             table, now = self._items(), to_us(datetime.now(UTC))
             vector = self._vectors_of(table, [item])[0]
-            keys = entity_keys(USER, [user]) + entity_keys(ITEM, [item])
-            self._backend.append_feedback(keys[0], keys[1], float(y), now)
-            exponent = self._served().exponent
+            if event is not None:
+                self._backend.delete(feature_view(self.store, EVENT_VIEW), [event])
+            self._backend.append_feedback(keys[0], keys[1], y, now)
             known = users_of([user], self._user_rows([user]), table.version)
             before = known.get(user, bias_user(table))
-            if y <= 0 or exponent is None or item in before.seen:
+            exponent = self._served().exponent
+            if item in before.seen or not (known or exponent is not None):
                 return False
-            moved = add_to_history(before.vector, len(before.seen), vector, exponent)
-            self._write_user(user, User(moved, [*before.seen, item]), table, now)
-        return True
+            after = after_event(before, item, vector, y, exponent)
+            self._write_user(user, after, table, now)
+        return after.history_size > before.history_size
 
     def feedback(self) -> pd.DataFrame:
         """Return the events recorded since the served model was published.
@@ -285,10 +384,18 @@ class OnlineRecommender:
             raise LookupError(f"nothing is published in {self.store.repo_path}")
         return served
 
-    def _allowed(self, table: VectorTable, items: Any) -> np.ndarray | None:
+    def _allowed(
+        self, table: VectorTable, items: Any, category: Any
+    ) -> np.ndarray | None:
         view = feature_view(self.store, ITEM_VIEW)
         wanted = None if items is None else checked_ids(view, items)
-        return both(fresh(table, view), rows_mask(table, wanted))
+        allowed = both(fresh(table, view), rows_mask(table, wanted))
+        if category is None:
+            return allowed
+        return both(allowed, self._categories.mask(view, table, category))
+
+    def _graph_of(self, table: VectorTable) -> Any:
+        return None if self._graph is None else self._graph.of(table)
 
     def _items(self) -> VectorTable:
         view = feature_view(self.store, ITEM_VIEW)
@@ -317,7 +424,7 @@ class OnlineRecommender:
 
     def _user_rows(self, ids: list[Any]) -> list[dict[str, bytes]]:
         view = feature_view(self.store, USER_VIEW)
-        features = [USER_VECTOR, USER_VERSION, SEEN]
+        features = [USER_VECTOR, USER_VERSION, SEEN, HISTORY_SIZE]
         return read_features(self.store, view, ids, features)
 
     def _write_user(
@@ -328,6 +435,7 @@ class OnlineRecommender:
             USER_VECTOR: pack_vectors(user.vector[None])[0],
             USER_VERSION: pack_text(str(table.version)),
             SEEN: pack_ids(user.seen, kind),
+            HISTORY_SIZE: pack_int(user.history_size),
         }
         view = feature_view(self.store, USER_VIEW)
         self._write(view, [user_id], [features], now)

@@ -9,24 +9,35 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 from feast import FeatureStore, FeatureView
 from tqdm.auto import tqdm
 
 from ._backend import Backend, backend_of
-from ._batch import Batch, serving_batches
-from ._definitions import ITEM_VIEW, USER_VIEW, embedding_definitions
+from ._batch import Batch, event_schema, serving_batches
+from ._definitions import (
+    EVENT_VIEW,
+    ITEM_VIEW,
+    USER_VIEW,
+    EmbeddingDefinitions,
+    embedding_definitions,
+)
 from ._fold_in import history_exponent
-from ._offline import append_parquet
+from ._offline import append_parquet, write_empty
 from ._repo import (
     DATA,
     apply,
+    check_engines,
     feature_view,
+    known_versions,
     open_store,
     parquet_path,
     write_settings,
 )
 from ._snapshot import LOCK_TIMEOUT, Snapshot
 from ._tables import chunks, from_us, to_us
+
+_VERSIONS = 10
 
 
 class Publication(NamedTuple):
@@ -61,6 +72,7 @@ def publish(
     recommender: Any,
     store: FeatureStore | str | Path,
     *,
+    categories: pd.Series | None = None,
     timestamp: datetime | None = None,
     chunk_size: int = 5000,
     progress: bool = False,
@@ -75,6 +87,8 @@ def publish(
         The store or the folder of its repository. Definitions that are not registered
         yet, or were registered for other dimensions while nothing is stored, are
         applied for this recommender.
+    categories : Series, optional
+        Category of each item, indexed by item id, to filter by when serving.
     timestamp : datetime, optional
         Event time of the rows (UTC when it has no zone), by default now.
     chunk_size : int, default=5000
@@ -93,7 +107,8 @@ def publish(
         than what is stored, or a timestamp older than what is served. Nothing is
         changed then.
     TypeError
-        For another kind of online store.
+        For another kind of online store, or for an offline store or materialization
+        engine that is known to lose rows or was never seen to keep them.
     TimeoutError
         When another publisher holds the store for ten minutes.
 
@@ -104,13 +119,15 @@ def publish(
     same model goes on where it stopped. This holds for `ExactSqliteOnlineStore` and for
     Feast's ``postgres`` and ``redis`` stores; other online stores are refused.
     """
+    check_engines(store)
     store = open_store(store)
     backend_of(store)
-    batches = serving_batches(recommender.serving_vectors())
+    batches = serving_batches(recommender.serving_vectors(), categories)
     users, items = batches
     settings = _Settings(users.matrix.shape[1], users.id_type, items.id_type)
     _ensure_definitions(store, settings)
     when = _write(store, batches, timestamp, chunk_size, progress)
+    _add_service(store, settings, users.version)
     return Publication(
         users.version, when, len(users.ids), len(items.ids), settings.dim
     )
@@ -178,6 +195,8 @@ def _append_offline(
             for rows in chunks(range(len(batch.ids)), chunk_size)
         )
         append_parquet(path, batch.schema, parts, when)
+    events = feature_view(store, EVENT_VIEW)
+    write_empty(parquet_path(store, events), event_schema(batches))
 
 
 @contextmanager
@@ -196,11 +215,34 @@ def _bar(batch: Batch, progress: bool) -> Iterator[Any]:
 def _ensure_definitions(store: FeatureStore, settings: _Settings) -> None:
     """Register what is missing; refuse what contradicts stored vectors."""
     registered = _registered(store)
-    if registered != settings:
-        if registered and _holds_rows(store):
-            raise ValueError(_mismatch(store, registered, settings))
-        _apply(store, settings)
-    write_settings(store.repo_path, asdict(settings))
+    if registered != settings and registered and _holds_rows(store):
+        raise ValueError(_mismatch(store, registered, settings))
+    versions = known_versions(store.repo_path)
+    if registered != settings or not _is_complete(store, settings):
+        _apply(store, settings, versions)
+    write_settings(store.repo_path, {**asdict(settings), "versions": versions})
+
+
+def _is_complete(store: FeatureStore, settings: _Settings) -> bool:
+    """Tell whether the registry has all views, with all their features."""
+    wanted = [
+        v for v in _definitions(store, settings, []) if isinstance(v, FeatureView)
+    ]
+    stored = {view.name: view for view in store.list_feature_views()}
+    return all(
+        view.name in stored
+        and {f.name for f in view.features}
+        <= {f.name for f in stored[view.name].features}
+        for view in wanted
+    )
+
+
+def _add_service(store: FeatureStore, settings: _Settings, version: str) -> None:
+    """Register the service of a model version; the oldest of many are forgotten."""
+    versions = [v for v in known_versions(store.repo_path) if v != version]
+    versions = [*versions, version][-_VERSIONS:]
+    write_settings(store.repo_path, {**asdict(settings), "versions": versions})
+    apply(store, [_definitions(store, settings, versions).services[-1]])
 
 
 def _registered(store: FeatureStore) -> _Settings | None:
@@ -215,9 +257,15 @@ def _registered(store: FeatureStore) -> _Settings | None:
     return _Settings(max(lengths), *types)
 
 
-def _apply(store: FeatureStore, settings: _Settings) -> None:
+def _definitions(
+    store: FeatureStore, settings: _Settings, versions: list[str]
+) -> EmbeddingDefinitions:
     data = Path(store.repo_path).resolve() / DATA
-    apply(store, list(embedding_definitions(**asdict(settings), data=data)))
+    return embedding_definitions(**asdict(settings), data=data, versions=versions)
+
+
+def _apply(store: FeatureStore, settings: _Settings, versions: list[str]) -> None:
+    apply(store, list(_definitions(store, settings, versions)))
 
 
 def _holds_rows(store: FeatureStore) -> bool:

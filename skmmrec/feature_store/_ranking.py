@@ -10,16 +10,19 @@ import pandas as pd
 
 from skmmrec._ids import ITEM, USER
 
-from ._definitions import SEEN, USER_VECTOR, USER_VERSION
+from ._approximate import nearest_in
+from ._definitions import HISTORY_SIZE, SEEN, USER_VECTOR, USER_VERSION
 from ._encoding import unpack, unpack_vectors
+from ._fold_in import add_to_history
 from ._search import VectorTable, nearest
 
 
 class User(NamedTuple):
-    """A user's vector and the items seen."""
+    """A user's vector, the items seen, and of how many of them it is the sum."""
 
     vector: np.ndarray
     seen: list[Any]
+    history_size: int = 0
 
 
 def bias_user(items: VectorTable) -> User:
@@ -40,9 +43,26 @@ def users_of(
     }
     vectors = unpack_vectors([row[USER_VECTOR] for row in known.values()])
     return {
-        user: User(vector, unpack(row.get(SEEN, b"")) or [])
+        user: _user(vector, row)
         for (user, row), vector in zip(known.items(), vectors, strict=True)
     }
+
+
+def _user(vector: np.ndarray, row: dict[str, bytes]) -> User:
+    seen = unpack(row.get(SEEN, b"")) or []
+    size = unpack(row.get(HISTORY_SIZE, b""))
+    return User(vector, seen, len(seen) if size is None else size)
+
+
+def after_event(
+    user: User, item: Any, vector: np.ndarray, y: float, exponent: float | None
+) -> User:
+    """Return a user who has met one more item, and moved if it was liked."""
+    seen = [*user.seen, item]
+    if y <= 0 or exponent is None:
+        return user._replace(seen=seen)
+    moved = add_to_history(user.vector, user.history_size, vector, exponent)
+    return User(moved, seen, user.history_size + 1)
 
 
 def both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
@@ -76,8 +96,16 @@ def top_k(
     k: int,
     allowed: np.ndarray | None,
     seen: Sequence[Any],
+    graph: Any = None,
 ) -> pd.DataFrame:
-    """Rank the allowed items for one user, those seen left out."""
+    """Rank the allowed items for one user, those seen left out.
+
+    A `graph` is searched in the place of all items, not in that of some.
+    """
+    if graph is not None and allowed is None:
+        hidden = positions(items.ids, seen) if len(seen) else np.empty(0, np.int64)
+        rows, distances = nearest_in(graph, vector, k, hidden)
+        return ranked_frame([user_id] * len(rows), items, rows, -distances)
     if len(seen):
         unseen = np.ones(len(items.ids), dtype=bool)
         unseen[positions(items.ids, seen)] = False

@@ -298,12 +298,19 @@ class RedisBackend(Backend):
     def delete(self, view: FeatureView, keys: Sequence[bytes]) -> None:
         """Delete the fields of a view; other views of the entity stay."""
         fields = self._fields(view, [field.name for field in view.features])
+        pipe = getattr(self._local, "pipe", None)
+        if pipe is not None:
+            self._remove(pipe, keys, fields)
+            return
         for part in chunks(keys, _PIPELINE):
             with self._client.pipeline(transaction=True) as pipe:
-                for key in part:
-                    pipe.hdel(key + self._end, *fields)
+                self._remove(pipe, part, fields)
                 pipe.hincrby(self._own("publication"), "changes", 1)
                 pipe.execute()
+
+    def _remove(self, pipe: Any, keys: Sequence[bytes], fields: list[bytes]) -> None:
+        for key in keys:
+            pipe.hdel(key + self._end, *fields)
 
     def change(
         self, view: FeatureView, feature: str, change: Callable[[bytes], bytes | None]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import yaml
 from feast import FeatureStore, FeatureView
 from feast.errors import FeatureViewNotFoundException
 
@@ -17,6 +18,8 @@ from ._sqlite import TYPE, ExactSqliteOnlineStore
 
 DATA = "data"
 SETTINGS = "embeddings.json"
+OFFLINE_STORES = ("duckdb", "file", "dask")
+BATCH_ENGINES = ("local",)
 
 _VIEW_SECONDS = 1.0
 _VIEWS: WeakKeyDictionary[FeatureStore, dict[str, tuple[float, FeatureView]]]
@@ -94,6 +97,38 @@ def exact_store(store: FeatureStore) -> ExactSqliteOnlineStore:
     return online
 
 
+def check_engines(repo: FeatureStore | str | Path) -> None:
+    """Refuse engines of Feast that lose rows, or were never seen to keep them.
+
+    Raises
+    ------
+    TypeError
+        For an offline store other than duckdb and file, or a materialization engine
+        other than local. Neither need be installed.
+    """
+    for name, (given, trusted) in _engines(repo).items():
+        kind = given.get("type") if isinstance(given, dict) else given
+        if kind is not None and kind not in trusted:
+            raise TypeError(
+                f"{name} of type {kind!r} is not trusted: it may report success and "
+                f"lose rows; choose from {trusted}"
+            )
+
+
+def _engines(repo: FeatureStore | str | Path) -> dict[str, tuple[Any, tuple[str, ...]]]:
+    """Return what is configured, as written, and what is trusted."""
+    if isinstance(repo, FeatureStore):
+        offline, batch = repo.config.offline_config, repo.config.batch_engine_config
+    else:
+        file = Path(repo) / "feature_store.yaml"
+        text = yaml.safe_load(file.read_text()) if file.is_file() else {}
+        offline, batch = text.get("offline_store"), text.get("batch_engine")
+    return {
+        "offline_store": (offline, OFFLINE_STORES),
+        "batch_engine": (batch, BATCH_ENGINES),
+    }
+
+
 def parquet_path(store: FeatureStore, view: FeatureView) -> Path:
     """Return the file that a view's historical rows are read from."""
     source: Any = view.batch_source
@@ -120,6 +155,11 @@ def repo_settings(repo_path: str | Path, **defaults: Any) -> dict[str, Any]:
     if (data / SETTINGS).is_file():
         settings.update(json.loads((data / SETTINGS).read_text()))
     return settings
+
+
+def known_versions(repo_path: str | Path) -> list[str]:
+    """Model versions that were published, the last ones, oldest first."""
+    return list(repo_settings(repo_path).get("versions", ()))
 
 
 def write_settings(repo_path: str | Path, settings: dict[str, Any]) -> None:

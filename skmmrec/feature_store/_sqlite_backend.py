@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -116,17 +116,15 @@ class SqliteBackend(Backend):
             for name, value in row.features.items()
         ]
         conn, name = self._conn(), self._name(view)
-        if conn.in_transaction:
-            upsert(conn, name, cells)
-            return
-        prepare_table(conn, name)
-        with transaction(conn):
+        if not conn.in_transaction:
+            prepare_table(conn, name)
+        with nullcontext() if conn.in_transaction else transaction(conn):
             upsert(conn, name, cells)
 
     def delete(self, view: FeatureView, keys: Sequence[bytes]) -> None:
         """Delete rows by key."""
         conn, table = self._conn(), quote(self._name(view))
-        with transaction(conn):
+        with nullcontext() if conn.in_transaction else transaction(conn):
             for part in chunks(keys, _KEYS_PER_QUERY):
                 marks = ",".join("?" * len(part))
                 conn.execute(f"DELETE FROM {table} WHERE entity_key IN ({marks})", part)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from feast import FeatureStore
 
 from ._backend import backend_of
@@ -44,7 +45,12 @@ class SkewReport(NamedTuple):
         return not (self.missing or self.extra or self.changed)
 
 
-def verify(recommender: Any, store: FeatureStore | str | Path) -> SkewReport:
+def verify(
+    recommender: Any,
+    store: FeatureStore | str | Path,
+    *,
+    categories: pd.Series | None = None,
+) -> SkewReport:
     """Compare what the online store serves with what a recommender computes.
 
     Every vector is compared bit for bit, and so are versions and seen items.
@@ -55,6 +61,8 @@ def verify(recommender: Any, store: FeatureStore | str | Path) -> SkewReport:
         Fitted; its ``serving_vectors()`` is taken as the truth.
     store : feast.FeatureStore, str or path
         The store or the folder of its repository.
+    categories : Series, optional
+        As given to `publish`.
 
     Returns
     -------
@@ -62,7 +70,7 @@ def verify(recommender: Any, store: FeatureStore | str | Path) -> SkewReport:
         Its ``ok`` is True when nothing differs.
     """
     store = open_store(store)
-    batches = serving_batches(recommender.serving_vectors())
+    batches = serving_batches(recommender.serving_vectors(), categories)
     missing: list[tuple[str, Any]] = []
     changed: list[tuple[str, Any]] = []
     extra: list[tuple[str, Any]] = []
@@ -85,11 +93,11 @@ def _compare(
     view = feature_view(store, batch.view)
     expected = batch.serialized(start, stop)
     ids = batch.ids[start:stop]
-    served = read_features(store, view, ids, list(expected[0]))
+    served = read_features(store, view, ids, batch.feature_names)
     for value, wanted, row in zip(ids, expected, served, strict=True):
         if not row:
             missing.append((batch.join_key, value))
-        elif row != wanted:
+        elif {name: content for name, content in row.items() if content} != wanted:
             changed.append((batch.join_key, value))
 
 

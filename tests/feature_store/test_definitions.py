@@ -12,9 +12,10 @@ def test_what_is_defined(tmp_path):
         9, user_id_type="string", data=tmp_path, ttl=timedelta(days=2)
     )
     views = {view.name: view for view in definitions if hasattr(view, "ttl")}
-    assert set(views) == {"user_embeddings", "item_embeddings"}
+    assert set(views) == {"user_embeddings", "item_embeddings", "feedback_events"}
     names = [field.name for view in views.values() for field in view.features]
     assert len(names) == len(set(names)), "names must differ between views"
+    assert views.pop("feedback_events").ttl == timedelta(0)
     assert {view.ttl for view in views.values()} == {timedelta(days=2)}
     lengths = [f.vector_length for v in views.values() for f in v.features]
     assert sorted(lengths)[-2:] == [9, 9]
@@ -75,6 +76,8 @@ def test_pushed_rows_reach_both_stores(repo, recommender):
         "item_vector": [[1.0, 2.0, 3.0, 4.0, 5.0]],
         "item_model_version": ["v1"],
         "event_timestamp": [pd.Timestamp.now(tz="UTC").floor("us")],
+        "item_popularity": [0],
+        "item_category": [None],
     }
     assert list(row) == pq.read_schema(path).names
     store = open_store(repo)

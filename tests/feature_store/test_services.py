@@ -96,6 +96,8 @@ def test_what_feast_pushes_is_read_here(remote, recommender):
         "item_id": [7],
         "item_vector": [[1.0, 2.0, 3.0, 4.0, 5.0]],
         "item_model_version": ["v1"],
+        "item_popularity": [0],
+        "item_category": ["rock"],
         "event_timestamp": [pd.Timestamp.now(tz="UTC") + pd.Timedelta("1h")],
     }
     store.push("item_embeddings_push", pd.DataFrame(row))

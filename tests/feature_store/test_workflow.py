@@ -125,6 +125,8 @@ def test_feast_serve_answers_with_published_vectors(repo, recommender, request):
             "item_id": [7],
             "item_vector": [[1.0, 2.0, 3.0, 4.0, 5.0]],
             "item_model_version": ["v1"],
+            "item_popularity": [1],
+            "item_category": ["rock"],
             "event_timestamp": ["2099-01-01T00:00:00+00:00"],
         },
         "to": "online",

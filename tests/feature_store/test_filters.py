@@ -1,0 +1,141 @@
+"""Categories, popularity, approximate search and services of model versions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skmmrec.feature_store import OnlineRecommender, open_store, publish, verify
+from skmmrec.recommender import ApproximateIndex
+
+from .conftest import make_recommender
+from .test_fold_in import history_model
+from .test_online import expected
+
+
+@pytest.fixture
+def categories():
+    return pd.Series({i: "rock" if i % 3 else "jazz" for i in range(29)})
+
+
+def test_only_items_of_a_category_are_recommended(repo, recommender, categories):
+    publish(recommender, repo, categories=categories)
+    online = OnlineRecommender(repo)
+    best = expected(recommender, "100", 30).index
+    for wanted in ("jazz", ["jazz"], ["rock", "jazz"], "folk"):
+        names = [wanted] if isinstance(wanted, str) else wanted
+        known = [i for i in best if categories.get(i) in names]
+        table = online.recommend(["100"], k=30, category=wanted)
+        assert table["item_id"].tolist() == known
+    both = online.recommend(["100"], k=30, category="jazz", items=[3, 4, 6])
+    assert set(both["item_id"]) <= {3, 6}
+    assert verify(recommender, repo, categories=categories).ok
+
+
+def test_categories_follow_the_model(repo, recommender, categories):
+    publish(recommender, repo, categories=categories)
+    online = OnlineRecommender(repo)
+    online.recommend(["100"], category="jazz")
+    publish(make_recommender(seed=1), repo, categories=categories * 2)
+    table = online.recommend(["100"], k=3, category="jazzjazz")
+    assert len(table) == 3
+    publish(make_recommender(seed=2), repo)
+    with pytest.raises(ValueError, match="published without categories"):
+        online.recommend(["100"], category="jazz")
+
+
+def test_a_history_is_filtered_by_category_too(repo, categories):
+    publish(history_model(), repo, categories=categories)
+    table = OnlineRecommender(repo).recommend_from_history([1], k=30, category="jazz")
+    assert set(table["item_id"]) == {i for i in range(25) if i % 3 == 0}
+
+
+def test_repeated_categories_are_refused(repo, recommender, categories):
+    twice = pd.concat([categories, categories[3:4]])
+    with pytest.raises(ValueError, match="categories has item 3 more than once"):
+        publish(recommender, repo, categories=twice)
+
+
+def test_popularity_is_stored(repo, recommender):
+    publish(recommender, repo)
+    answer = open_store(repo).get_online_features(
+        features=["item_embeddings:item_popularity"],
+        entity_rows=[{"item_id": item} for item in range(30)],
+    )
+    counts = recommender.vectors.seen.explode().value_counts()
+    wanted = counts.reindex(range(30), fill_value=0).tolist()
+    assert answer.to_dict()["item_popularity"] == wanted
+
+
+def test_each_model_version_has_a_feature_service(repo):
+    for n in range(12):
+        publish(make_recommender(n_users=2, n_items=4, version=f"v{n}"), repo)
+    store = open_store(repo)
+    service = store.get_feature_service("model_v11")
+    assert service.tags == {"model_version": "v11"}
+    names = {view.name for view in service.feature_view_projections}
+    assert names == {"user_embeddings", "item_embeddings"}
+    answer = store.get_online_features(
+        features=service, entity_rows=[{"user_id": "100", "item_id": 3}]
+    ).to_dict()
+    assert answer["item_model_version"] == ["v11"]
+
+
+def test_a_disliked_item_leaves_later_steps_exact(repo):
+    model = history_model(exponent=0.7)
+    publish(model, repo)
+    online = OnlineRecommender(repo)
+    seen = model.vectors.seen[3]
+    disliked, liked = (i for i in range(25) if i not in seen and i < 9), None
+    disliked = next(disliked)
+    liked = next(i for i in range(24, 0, -1) if i not in seen)
+    assert not online.record(3, disliked, y=0.0)
+    assert online.record(3, liked)
+    table = online.recommend([3], k=99)
+    same = online.recommend_from_history([*seen, liked], k=99)
+    same = same[same["item_id"] != disliked]
+    assert table["item_id"].tolist() == same["item_id"].tolist()
+    np.testing.assert_allclose(table["score"], same["score"], rtol=1e-5)
+
+
+def test_an_approximate_index_answers_when_it_is_built(repo):
+    pytest.importorskip("usearch")
+    model = make_recommender(n_items=400, dim=8)
+    publish(model, repo)
+    exact = OnlineRecommender(repo)
+    online = OnlineRecommender(repo, index=ApproximateIndex())
+    users = list(model.vectors.users.index)
+    wanted = exact.recommend(users, k=5)
+    pd.testing.assert_frame_equal(online.recommend(users, k=5), wanted)
+    assert online.recall(users) > 0.95
+    assert exact.recall(users) == 1.0
+    table = online._items()
+    assert online._graph_of(table) is not None
+    approximate = online.recommend(users, k=5)
+    seen = model.vectors.seen
+    assert all(i not in seen[u] for u, i in approximate.iloc[:, :2].to_numpy())
+    same = (approximate["item_id"] == wanted["item_id"]).mean()
+    assert same > 0.9
+    listed = online.recommend(users, k=3, items=range(9))
+    pd.testing.assert_frame_equal(listed, exact.recommend(users, k=3, items=range(9)))
+
+
+def test_an_approximate_index_is_never_of_another_model(repo):
+    pytest.importorskip("usearch")
+    publish(make_recommender(n_items=50), repo)
+    online = OnlineRecommender(repo, index=ApproximateIndex())
+    online.recall(["100"])
+    newer = make_recommender(n_items=40, seed=3, version="v2")
+    publish(newer, repo)
+    best = expected(newer, "100", 5)
+    assert online.recommend(["100"], k=5)["item_id"].tolist() == best.index.tolist()
+    assert online.recall(["100"]) > 0.9
+    assert len(online._graph_of(online._items()).item_vectors_) == 40
+
+
+def test_an_index_that_cannot_be_built_says_so(repo, recommender):
+    publish(recommender, repo)
+    online = OnlineRecommender(repo, index=ApproximateIndex(dtype="f128"))
+    with pytest.raises(RuntimeError, match="the approximate index was not built"):
+        online.recall(["100"])
+    with pytest.raises(KeyError, match="for any user"):
+        online.recall(["nobody"])
