@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from recommending.protocol import evaluate
 from skmmrec import MultimodalFusionRecommender
 from skmmrec.fusion import get_fusion_names
 from skmmrec.recommender import (
-    ContentKNNRecommender,
     EASERecommender,
     GraphDiffusionRecommender,
     ImplicitALSRecommender,
@@ -47,10 +47,10 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
         "alpha": [3.0, 10.0, 30.0, 100.0],
         "l2": [10.0, 30.0, 100.0, 200.0, 400.0],
     },
-    "content-kNN": {"n_components": [16, 32, 64, None]},
+    "content-kNN": {},
 }
 
-BASELINES: dict[str, type] = {
+BASELINES: dict[str, Callable[..., Any]] = {
     "popularity": PopularityRecommender,
     "item-kNN": ItemKNNRecommender,
     "user-kNN": UserKNNRecommender,
@@ -58,7 +58,7 @@ BASELINES: dict[str, type] = {
     "diffusion": GraphDiffusionRecommender,
     "EASE": EASERecommender,
     "iALS": ImplicitALSRecommender,
-    "content-kNN": ContentKNNRecommender,
+    "content-kNN": partial(MultimodalFusionRecommender, mode="content"),
 }
 SEEDED = "iALS"
 

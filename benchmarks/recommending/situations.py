@@ -14,7 +14,6 @@ from recommending.data import IDS, Data
 from skmmrec import MultimodalFusionRecommender
 from skmmrec.metrics._evaluation import RankingEvaluation
 from skmmrec.model_selection import ColdItemSplit, ColdUserSplit
-from skmmrec.recommender import ContentKNNRecommender
 
 SUPPORT = 5
 
@@ -34,7 +33,7 @@ def cold(data: Data, kinds: list[str], seeds: int, folder: Path) -> Iterator[str
         held_out = np.setdiff1d(X["item_id"].unique(), train["item_id"])
         models: dict[str, Any] = {
             "random order": RandomOrder(seed),
-            "content-kNN": ContentKNNRecommender(data.catalog),
+            "content-kNN": MultimodalFusionRecommender(data.catalog, mode="content"),
             **{f"fusion: {kind}": _fusion(data, kind, seed) for kind in kinds},
         }
         for name, model in models.items():

@@ -4,7 +4,6 @@ from skmmrec._lazy import lazy_names
 
 _NAMES = {
     "ApproximateIndex": "._index",
-    "ContentKNNRecommender": "._content_neighbors",
     "EASERecommender": "._linear",
     "GraphDiffusionRecommender": "._walks",
     "ImplicitALSRecommender": "._factorization",

@@ -9,9 +9,7 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.estimator_checks import check_estimator
 
-from skmmrec import ItemCatalog
 from skmmrec.recommender import (
-    ContentKNNRecommender,
     EASERecommender,
     GraphDiffusionRecommender,
     ImplicitALSRecommender,
@@ -30,7 +28,6 @@ RANKERS = [
     EASERecommender(l2=2.0),
     ImplicitALSRecommender(3, l2=1.0, random_state=0),
 ]
-ALL = [*RANKERS, ContentKNNRecommender()]
 # Skips itself unless SCIPY_ARRAY_API=1 was set before scipy was imported.
 MAY_SKIP = {"check_array_api_input"}
 
@@ -131,7 +128,7 @@ def test_missing_ids_are_refused(recommender, X):
         clone(recommender).fit(np.empty((0, 2)))
 
 
-@pytest.mark.parametrize("recommender", ALL, ids=name_of)
+@pytest.mark.parametrize("recommender", RANKERS, ids=name_of)
 # Checks fit y of a regression, a one-class y and no y above 0 as well.
 @pytest.mark.filterwarnings("ignore:no interaction has y above 0:UserWarning")
 def test_check_estimator(recommender):
@@ -146,10 +143,8 @@ def test_check_estimator(recommender):
     assert sum(result["status"] == "passed" for result in results) >= 40
 
 
-@pytest.mark.parametrize("recommender", [*RANKERS, "content"], ids=name_of)
+@pytest.mark.parametrize("recommender", RANKERS, ids=name_of)
 def test_users_without_likes_get_what_is_popular(recommender, items, X, y):
-    if recommender == "content":
-        recommender = ContentKNNRecommender(ItemCatalog(items))
     X = pd.concat([X, X.iloc[:2].assign(user_id=999)], ignore_index=True)
     y = np.append(y, [0, 0])
     options = {"k": 99, "exclude_seen": False}
@@ -159,7 +154,7 @@ def test_users_without_likes_get_what_is_popular(recommender, items, X, y):
     pd.testing.assert_frame_equal(table, popular)
 
 
-@pytest.mark.parametrize("recommender", ALL, ids=name_of)
+@pytest.mark.parametrize("recommender", RANKERS, ids=name_of)
 def test_scores_are_finite_float32_whatever_the_batch(recommender, flat, y):
     recommender = clone(recommender).fit(flat, y)
     table = recommender.recommend(k=99, exclude_seen=False)
@@ -172,7 +167,7 @@ def test_scores_are_finite_float32_whatever_the_batch(recommender, flat, y):
     pd.testing.assert_frame_equal(table, singly, rtol=1e-6)
 
 
-@pytest.mark.parametrize("recommender", ALL, ids=name_of)
+@pytest.mark.parametrize("recommender", RANKERS, ids=name_of)
 def test_the_order_of_rows_does_not_matter(recommender, flat, y):
     shuffled = np.random.default_rng(0).permutation(len(flat))
     one = clone(recommender).fit(flat, y)
@@ -181,7 +176,7 @@ def test_the_order_of_rows_does_not_matter(recommender, flat, y):
     pd.testing.assert_frame_equal(*tables, rtol=1e-5)
 
 
-@pytest.mark.parametrize("recommender", ALL, ids=name_of)
+@pytest.mark.parametrize("recommender", RANKERS, ids=name_of)
 def test_one_user_and_one_item(recommender):
     X = pd.DataFrame({"user_id": [1], "item_id": ["a"], "image__0": [1.0]})
     table = clone(recommender).fit(X).recommend(k=3, exclude_seen=False)
@@ -189,7 +184,7 @@ def test_one_user_and_one_item(recommender):
     assert np.isfinite(table.score).all()
 
 
-@pytest.mark.parametrize("recommender", ALL, ids=name_of)
+@pytest.mark.parametrize("recommender", RANKERS, ids=name_of)
 def test_repeated_rows_count_once(recommender, flat):
     twice = pd.concat([flat, flat], ignore_index=True)
     tables = [clone(recommender).fit(X).recommend(k=5) for X in (flat, twice)]
