@@ -61,11 +61,13 @@ BASELINES: dict[str, Callable[..., Any]] = {
     "content-kNN": partial(MultimodalFusionRecommender, mode="content"),
 }
 SEEDED = "iALS"
+PAIR = ", 2 networks"
 
 
 def names() -> list[str]:
     """List the models: baselines, and every kind of fusion with its defaults."""
-    return [*BASELINES, *(f"fusion: {kind}" for kind in get_fusion_names())]
+    kinds = [*get_fusion_names(), f"gated{PAIR}"]
+    return [*BASELINES, *(f"fusion: {kind}" for kind in kinds)]
 
 
 def has_seed(name: str) -> bool:
@@ -77,7 +79,12 @@ def make(name: str, data: Data, seed: int) -> Any:
     """Make a model for a data set; fusions are the same for all of them."""
     if name.startswith("fusion: "):
         kind = name.removeprefix("fusion: ")
-        return MultimodalFusionRecommender(data.catalog, fusion=kind, random_state=seed)
+        return MultimodalFusionRecommender(
+            data.catalog,
+            fusion=kind.removesuffix(PAIR),
+            n_members=2 if kind.endswith(PAIR) else 1,
+            random_state=seed,
+        )
     return _baseline(name, data, seed, chosen().get(data.name, {}).get(name, {}))
 
 

@@ -70,7 +70,7 @@ class MultimodalFusionRecommender(
     user_tower : {"mean", "attention", "sequence"}, default="mean"
         How the items of a history become a user: their mean, a mean weighted by
         learned attention, or a transformer over the latest items in their order.
-    max_history : int, default=50
+    max_history : int, default=20
         How much of a history a user is made of. The tower "sequence" looks at the
         latest items only. For the other towers, training draws about as many of a
         longer history anew for each batch, which costs less and keeps long histories
@@ -275,7 +275,7 @@ class MultimodalFusionRecommender(
         modalities: Mapping[str, Any] | None = None,
         n_components: int | None = 64,
         user_tower: str = "mean",
-        max_history: int = 50,
+        max_history: int = 20,
         user_embedding: bool = False,
         user_catalog: ItemCatalog | None = None,
         propagation: float = 0.0,
