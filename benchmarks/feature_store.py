@@ -135,6 +135,8 @@ def bench_write(n: int, folder: Path) -> None:
             "item_id": range(part),
             "item_vector": list(items.to_numpy()[:part]),
             "item_model_version": "v1",
+            "item_popularity": 0,
+            "item_category": "rock",
             "event_timestamp": datetime.now(UTC),
         }
     )

@@ -34,6 +34,7 @@ from ._definitions import (
 )
 from ._encoding import entity_keys, pack_ids, pack_int, pack_text, pack_vectors
 from ._offline import vector_column
+from ._snapshot import Cells
 from ._tables import feast_seconds, to_us
 
 _ARROW = {"int64": pa.int64(), "string": pa.string()}
@@ -131,19 +132,18 @@ class Batch:
         ]
         return features + [(c.name, c.packed(start, stop)) for c in self.columns]
 
-    def encoder(self, when: datetime) -> Callable[[int, int], list[tuple[Any, ...]]]:
-        """Make a function that gives rows ``[start, stop)`` of Feast's sqlite table."""
+    def encoder(self, when: datetime) -> Callable[[int, int], list[Cells]]:
+        """Make a function that gives entities ``[start, stop)`` by feature."""
         seconds, micros = feast_seconds(when), to_us(when)
 
-        def encode(start: int, stop: int) -> list[tuple[Any, ...]]:
+        def encode(start: int, stop: int) -> list[Cells]:
             keys = entity_keys(self.join_key, self.ids[start:stop])
-            text = {self.version_name: self.version}
-            return [
-                (key, name, value, text.get(name), seconds, None, micros)
-                for name, values in self._features(start, stop)
-                for key, value in zip(keys, values, strict=True)
-                if value
-            ]
+            cells = []
+            for name, values in self._features(start, stop):
+                text = self.version if name == self.version_name else None
+                pairs = [pair for pair in zip(keys, values, strict=True) if pair[1]]
+                cells.append(Cells(name, text, seconds, micros, pairs))
+            return cells
 
         return encode
 

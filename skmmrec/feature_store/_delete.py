@@ -51,7 +51,9 @@ def delete_ids(
     The rows go from all feature views with the join key ``user_id`` or ``item_id`` and
     from their parquet files, recorded feedback too; deleted items also go from the
     lists of seen items, and a publication that was cut off is forgotten. Publishing a
-    model that still knows an id brings it back.
+    model that still knows an id brings it back. The rows of replaced models are in no
+    table, but their bytes stay in the free pages of sqlite's file until these are used
+    again; the command VACUUM removes them.
     """
     store = open_store(store)
     gone = {
