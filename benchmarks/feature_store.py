@@ -1,6 +1,8 @@
 """The feature store against raw sqlite, bare numpy and Feast's own paths.
 
-    python benchmarks/feature_store.py [write read search serve million] [--size 1.0]
+    python benchmarks/feature_store.py [NAME ...] [--size 1.0]
+
+Names: write read search serve services approximate million.
 
 Prints one line per ratio, our time over the other side's: medians of CPU time over
 repetitions that alternate between both sides, all in one process.
@@ -14,6 +16,7 @@ import platform
 import resource
 import shutil
 import sqlite3
+import sys
 import tempfile
 import threading
 import time
@@ -24,6 +27,7 @@ from statistics import median
 
 import numpy as np
 import pandas as pd
+import yaml
 from feast.protos.feast.types.Value_pb2 import Value
 
 from skmmrec.feature_store import (
@@ -32,6 +36,7 @@ from skmmrec.feature_store import (
     publish,
     read_vectors,
 )
+from skmmrec.feature_store._backend import backend_of
 from skmmrec.feature_store._batch import Batch, serving_batches
 from skmmrec.feature_store._encoding import entity_key_proto, pack_vectors
 from skmmrec.feature_store._repo import exact_store
@@ -42,7 +47,10 @@ from skmmrec.feature_store._snapshot import (
     serve_staged,
     stage_rows,
 )
-from skmmrec.recommender import ServingVectors
+from skmmrec.recommender import ApproximateIndex, ServingVectors
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.feature_store.services import postgres_settings, redis_settings
 
 DIM = 128
 REPEATS = 5
@@ -114,6 +122,20 @@ def bulk_write(store: object, batch: Batch) -> None:
     serve_staged(conn, "bench", [name], snapshot)
 
 
+def items_frame(recommender: Recommender, n: int) -> pd.DataFrame:
+    """Make rows as Feast's own writer takes them."""
+    return pd.DataFrame(
+        {
+            "item_id": range(n),
+            "item_vector": list(recommender.vectors.items.to_numpy()[:n]),
+            "item_model_version": "v1",
+            "item_popularity": 0,
+            "item_category": "rock",
+            "event_timestamp": datetime.now(UTC),
+        }
+    )
+
+
 def bench_write(n: int, folder: Path) -> None:
     recommender, repo = Recommender(n), new_repo(folder)
     items = recommender.vectors.items
@@ -130,16 +152,7 @@ def bench_write(n: int, folder: Path) -> None:
     report("  whole publish, parquet and users too / raw", whole, raw)
 
     part = min(n, 5000)
-    frame = pd.DataFrame(
-        {
-            "item_id": range(part),
-            "item_vector": list(items.to_numpy()[:part]),
-            "item_model_version": "v1",
-            "item_popularity": 0,
-            "item_category": "rock",
-            "event_timestamp": datetime.now(UTC),
-        }
-    )
+    frame = items_frame(recommender, part)
     view = store.get_feature_view("item_embeddings")
     feast = cpu(lambda: store.write_to_online_store("item_embeddings", frame))
     report("  Feast's write_to_online_store, per row / ours", feast / part, ours / n)
@@ -268,6 +281,81 @@ def _write_users(repo: Path, recommender: Recommender, done: threading.Event) ->
             for user in range(10)
         ]
         store.provider.online_write_batch(store.config, view, rows, None)
+
+
+def bench_services(n: int, folder: Path) -> None:
+    """Write to and serve from PostgreSQL and Redis, started here for the purpose."""
+    for start in (postgres_settings, redis_settings):
+        with start(FolderFactory(folder)) as settings:
+            kind = settings["type"]
+            (folder / kind).mkdir()
+            repo = new_repo(folder / kind)
+            path = repo / "feature_store.yaml"
+            text = yaml.safe_load(path.read_text())
+            path.write_text(yaml.safe_dump({**text, "online_store": settings}))
+            _bench_service(kind, Recommender(n), repo)
+
+
+class FolderFactory:
+    """Makes folders where pytest would."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def mktemp(self, name: str) -> Path:
+        """Make a folder."""
+        path = self.folder / f"server-{name}"
+        path.mkdir()
+        return path
+
+
+def _bench_service(kind: str, recommender: Recommender, repo: Path) -> None:
+    store = open_store(repo)
+    publish(recommender, store)
+    backend, batch = backend_of(store), serving_batches(recommender.vectors)[1]
+    view, when = store.get_feature_view("item_embeddings"), datetime.now(UTC)
+    snapshot = Snapshot("v1", b"", time.monotonic_ns())
+
+    def ours() -> None:
+        with backend.sole_publisher(60):
+            backend.begin([view], snapshot)
+            backend.stage(view, batch, when, 5000, lambda _: None)
+            backend.serve([view], snapshot)
+
+    n, part = len(batch.ids), min(len(batch.ids), 5000)
+    frame = items_frame(recommender, part)
+    theirs = clocks(lambda: store.write_to_online_store("item_embeddings", frame))
+    for name, mine, feast in zip(("CPU", "wall"), clocks(ours), theirs, strict=True):
+        label = f"{kind}: write_to_online_store, a row / ours ({name})"
+        report(label, feast / part, mine / n, ">= 1.5")
+    publish(recommender, store)
+    online = OnlineRecommender(store)
+    users = recommender.vectors.users.index.tolist()
+    online.recommend(users[:1])
+    _print_latency(f"{kind}: user id -> top-10 of {n}", _latencies(online, users, 200))
+
+
+def clocks(function: Callable[[], object]) -> tuple[float, float]:
+    """Return processor and wall time; a server's processor time is in the second."""
+    start = time.process_time(), time.perf_counter()
+    function()
+    return time.process_time() - start[0], time.perf_counter() - start[1]
+
+
+def bench_approximate(n: int, folder: Path) -> None:
+    """Search a graph beside the store instead of all items."""
+    recommender, repo = Recommender(n), new_repo(folder)
+    publish(recommender, repo)
+    users = recommender.vectors.users.index.tolist()
+    for index in (None, ApproximateIndex()):
+        online = OnlineRecommender(repo, index=index)
+        online.recommend(users[:1])
+        start = time.perf_counter()
+        recall = online.recall(users[:50])
+        name = "exact" if index is None else "approximate"
+        waited = time.perf_counter() - start
+        print(f"{name}: recall {recall:.3f}, built and measured in {waited:.1f} s")
+        _print_latency(f"  top-10 of {n}", _latencies(online, users, 100))
 
 
 def bench_million(n: int, folder: Path) -> None:
