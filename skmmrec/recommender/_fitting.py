@@ -86,8 +86,8 @@ def choose_batch_size(history: History) -> int:
     steps in any case, and no more than enough of them where there is very much data.
     """
     n_pairs = len(history.items)
-    per_item = n_pairs / max(1, np.count_nonzero(history.popularity))
-    per_user = n_pairs / max(1, np.count_nonzero(history.lengths))
+    per_item = n_pairs / max(1, int(np.count_nonzero(history.popularity)))
+    per_user = n_pairs / max(1, int(np.count_nonzero(history.lengths)))
     is_dense = per_item >= DENSE_PER_ITEM or per_user >= DENSE_PER_USER
     size = np.clip(n_pairs // MIN_BATCHES, 32, 512 if is_dense else 2048)
     return int(max(size, n_pairs // MAX_BATCHES))

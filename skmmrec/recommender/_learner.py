@@ -38,6 +38,7 @@ from skmmrec.recommender._interactions import (
     read_weights,
 )
 from skmmrec.recommender._network import FusionNetwork
+from skmmrec.recommender._queries import Queries
 from skmmrec.recommender._tasks import check_objective, check_ratings, make_tasks
 from skmmrec.recommender._training import Epoch
 from skmmrec.recommender._transfer import (
@@ -46,10 +47,9 @@ from skmmrec.recommender._transfer import (
     check_modalities,
     resolve_pretrained,
 )
-from skmmrec.recommender._vectors import VectorRanker
 
 
-class Learner(VectorRanker):
+class Learner(Queries):
     """The private side of `MultimodalFusionRecommender.fit` and `partial_fit`."""
 
     loss_curve_: list[float]
