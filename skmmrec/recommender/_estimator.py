@@ -10,8 +10,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 from sklearn.base import (
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
     _fit_context,
 )
 from sklearn.utils import Tags
@@ -26,9 +24,7 @@ from skmmrec.recommender._learner import Learner
 from skmmrec.recommender._towers import TOWERS
 
 
-class MultimodalFusionRecommender(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
-):
+class MultimodalFusionRecommender(Learner):
     """Recommend items by what they say, show and sound like, and by who liked them.
 
     An item is an id embedding plus the fused vectors of its modalities; a user is the

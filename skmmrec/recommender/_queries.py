@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._ids import ITEM, check_ids
@@ -19,7 +20,7 @@ from skmmrec.recommender._serving import ServingVectors
 from skmmrec.recommender._vectors import VectorRanker
 
 
-class Queries(VectorRanker):
+class Queries(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRanker):
     """The methods of `MultimodalFusionRecommender` that ask a fitted model."""
 
     catalog: ItemCatalog | None
