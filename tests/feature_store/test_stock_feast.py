@@ -92,17 +92,29 @@ def test_stock_has_no_way_to_delete_a_row_and_ours_has(repo, recommender):
     assert not read_vectors(repo, "item", [3])[1].any()
 
 
-def test_stock_mislabels_what_a_search_finds_and_ours_does_not():
-    """Feast pairs ids in rank order with columns in the order of the ids."""
-    from feast.infra.online_stores.sqlite import SqliteOnlineStore
+@pytest.mark.parametrize("order", ["rank", "ids"])
+def test_feast_mislabels_what_is_found_unless_it_comes_in_the_order_of_ids(
+    repo, monkeypatch, order
+):
+    """Feast's own stores give what they found in rank order; ours by id."""
+    model = make_recommender()
+    publish(model, repo)
+    store = open_store(repo)
+    online = store.provider.online_store
+    search = online.retrieve_online_documents_v2
 
-    from skmmrec.feature_store import ExactSqliteOnlineStore
+    def ranked(*args, **kwargs):
+        found = search(*args, **kwargs)
+        return sorted(found, key=lambda document: document[2]["distance"].float_val)
 
-    own = vars(ExactSqliteOnlineStore)
-    assert "retrieve_online_documents_v2" in own
-    assert own["retrieve_online_documents_v2"] is not (
-        SqliteOnlineStore.retrieve_online_documents_v2
-    )
+    if order == "rank":
+        monkeypatch.setattr(online, "retrieve_online_documents_v2", ranked)
+    found = store.retrieve_online_documents_v2(
+        features=["item_embeddings:item_vector"], query=[1.0] * 5, top_k=6
+    ).to_dict()
+    stored = model.vectors.items.loc[found["item_id"]].to_numpy()
+    same = np.array_equal(np.array(found["item_vector"], np.float32), stored)
+    assert same == (order == "ids")
 
 
 @reads_with_duckdb
