@@ -16,8 +16,8 @@ START_SCALE = 4.0
 class LateMeanFusion(Fusion):
     """One score per modality; the mean of those there are counts, by a learned scale.
 
-    The fused vector is divided into a segment per modality and one for the item's id
-    embedding. A segment holds the modality's projection, scaled to length 1: the inner
+    Half of the fused vector is divided into a segment per modality, the rest is for the
+    item's id embedding. A segment holds the modality's projection, scaled to length 1: the inner
     product with a user's mean over the same segment is that modality's own score, of
     cosines.
 
@@ -28,11 +28,11 @@ class LateMeanFusion(Fusion):
     """
 
     def __init__(self, widths: Sequence[int], dim: int) -> None:
-        segment = dim // (len(widths) + 1)
+        segment = dim // (2 * len(widths))
         if segment == 0:
             raise ValueError(
-                f"late fusion of {len(widths)} modalities divides the vector into "
-                f"{len(widths) + 1} segments: n_factors={dim} is too small"
+                f"late fusion gives each of {len(widths)} modalities a part of half "
+                f"the vector: n_factors={dim} is too small"
             )
         super().__init__(widths, segment)
         self.dim = dim

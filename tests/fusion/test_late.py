@@ -6,7 +6,7 @@ import torch
 from skmmrec.fusion import get_fusion
 
 WIDTHS, DIM, N = (5, 3), 13, 6
-SEGMENT = 4
+SEGMENT = 3
 
 
 @pytest.fixture
