@@ -17,9 +17,9 @@ class LateMeanFusion(Fusion):
     """One score per modality; the mean of those there are counts, by a learned scale.
 
     Half of the fused vector is divided into a segment per modality, the rest is for the
-    item's id embedding. A segment holds the modality's projection, scaled to length 1: the inner
-    product with a user's mean over the same segment is that modality's own score, of
-    cosines.
+    item's id embedding. A segment holds the modality's projection, scaled to length 1:
+    the inner product with a user's mean over the same segment is that modality's own
+    score, of cosines.
 
     References
     ----------
