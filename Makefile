@@ -35,6 +35,7 @@ test-all: $(STAMP)
 	$(PYTEST)
 
 test-services: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[services]'
 	$(BIN)/python -m pytest -m services tests/feature_store
 
 lint: $(STAMP)

@@ -205,6 +205,7 @@ class Queries(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRanker):
             pd.Series(seen, self.user_index_, dtype=object),
             _persistence.fingerprint(self),
             self.history_exponent if self._is_plain_mean else None,
+            pd.Series(self.history_.lengths, self.user_index_),
         )
 
     @property

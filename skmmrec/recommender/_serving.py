@@ -24,6 +24,8 @@ class ServingVectors:
         Hash of the fitted model: the same fit gives the same version.
     history_exponent : float or None
         Users are the sum of n item vectors over n to this power; None: not known.
+    history_sizes : Series of length n_users or None
+        User id to n; None: as many as were met.
     """
 
     users: pd.DataFrame
@@ -31,3 +33,4 @@ class ServingVectors:
     seen: pd.Series
     version: str
     history_exponent: float | None = None
+    history_sizes: pd.Series | None = None

@@ -56,7 +56,3 @@ def repo(tmp_path):
 @pytest.fixture
 def recommender():
     return make_recommender()
-
-
-def pytest_configure(config):
-    config.addinivalue_line("markers", "services: needs a PostgreSQL or Redis server")
