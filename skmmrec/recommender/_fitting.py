@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,7 +74,7 @@ class Problem:
     user_content: Blocks | None
     graph: ItemGraph | None
 
-    @property
+    @cached_property
     def examples(self) -> Examples:
         """Pairs to learn from."""
         return make_examples(self.seen, self.history, self.tasks)
