@@ -6,7 +6,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import chain, islice
 from threading import Barrier, RLock
 from typing import Any, TypeVar
@@ -57,12 +56,16 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 def map_ahead(
     function: Callable[[T], R], items: Iterable[T], n_threads: int, n_ahead: int
 ) -> Iterator[R]:
-    """Map in threads, in order, with at most `n_ahead` results waiting."""
-    with ThreadPoolExecutor(n_threads) as pool:
-        try:
-            yield from _in_order(pool, function, items, n_ahead)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    """Map in threads, in order, with at most `n_ahead` results waiting.
+
+    Nobody waits for the threads in the end: a generator that is given up is closed by
+    the garbage collector, in a thread that may hold locks which their end needs.
+    """
+    pool = ThreadPoolExecutor(n_threads)
+    try:
+        yield from _in_order(pool, function, items, n_ahead)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def map_in_lanes(
@@ -72,7 +75,8 @@ def map_in_lanes(
 
     Several cores that work on one small batch wait for each other in every layer;
     lanes do not. A single item gets all cores, in the calling thread. What was begun
-    is finished, even if `items` fails.
+    is finished, even if `items` fails; a generator that is given up waits for nothing
+    (see `map_ahead`).
     """
     iterator = iter(items)
     first = list(islice(iterator, 2))
@@ -80,8 +84,14 @@ def map_in_lanes(
     if n_lanes == 1 or len(first) < 2:
         yield from map(function, items)
         return
-    with _lanes(n_lanes) as pool:
+    pool = _lanes(n_lanes)
+    try:
         yield from _in_order(pool, function, items, n_lanes)
+    except Exception:
+        pool.shutdown(wait=True)
+        raise
+    finally:
+        pool.shutdown(wait=False)
 
 
 def _in_order(
@@ -96,9 +106,8 @@ def _in_order(
         yield pending.popleft().result()
 
 
-@contextmanager
-def _lanes(n_lanes: int) -> Iterator[ThreadPoolExecutor]:
-    """Lend threads in which torch uses one core; elsewhere it uses as many as before.
+def _lanes(n_lanes: int) -> ThreadPoolExecutor:
+    """Start threads in which torch uses one core; elsewhere it uses as many as before.
 
     `torch.set_num_threads` sets the number of the calling thread, and that of threads
     which have not used torch yet.
@@ -112,14 +121,14 @@ def _lanes(n_lanes: int) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(1)
         ready.wait()
 
-    with ThreadPoolExecutor(n_lanes) as pool:
-        with _threads_lock:
-            n_threads = torch.get_num_threads()
-            for _ in range(n_lanes):
-                pool.submit(start)
-            ready.wait()
-            torch.set_num_threads(n_threads)
-        yield pool
+    pool = ThreadPoolExecutor(n_lanes)
+    with _threads_lock:
+        n_threads = torch.get_num_threads()
+        for _ in range(n_lanes):
+            pool.submit(start)
+        ready.wait()
+        torch.set_num_threads(n_threads)
+    return pool
 
 
 class HalvingBatches:

@@ -200,3 +200,28 @@ def test_prepared_contents_are_encoded_in_parts():
     np.testing.assert_array_equal(engine.encode([*range(10)])[:, 0], np.arange(10))
     assert sorted(model.sizes) == [2, 4, 4]
     assert engine.encode([]).shape == (0, 1)
+
+
+@pytest.mark.parametrize("mapped", ["ahead", "lanes"])
+def test_a_stream_that_is_given_up_waits_for_no_thread(mapped):
+    """The garbage collector may close it where waiting would never end."""
+    go_on = threading.Event()
+
+    def work(number):
+        if number > 0:
+            go_on.wait(60)
+        return number
+
+    stream = (
+        map_ahead(work, range(9), 2, 2)
+        if mapped == "ahead"
+        else map_in_lanes(work, range(9), 2)
+    )
+    assert next(stream) == 0
+    closing = threading.Thread(target=stream.close)
+    closing.start()
+    closing.join(timeout=30)
+    was_closed = not closing.is_alive()
+    go_on.set()
+    closing.join()
+    assert was_closed
