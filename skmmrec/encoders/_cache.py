@@ -234,8 +234,7 @@ class EmbeddingCache:
             with closing(sqlite3.connect(self._file, timeout=_BUSY_SECONDS)) as opened:
                 opened.isolation_level = None
                 opened.execute("PRAGMA synchronous = NORMAL")
-                if opened.execute("PRAGMA user_version").fetchone() != (_FORMAT,):
-                    opened.executescript(_SCHEMA)
+                _make_tables(opened)
                 yield opened
         except sqlite3.OperationalError as error:
             raise OSError(f"EmbeddingCache at {self._file}: {error}") from error
@@ -260,6 +259,25 @@ class EmbeddingCache:
     def __repr__(self) -> str:
         arguments = ", ".join(f"{k}={v!r}" for k, v in self.__getstate__().items())
         return f"EmbeddingCache({arguments})"
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables if there are none, again and again while others do so.
+
+    SQLite waits for a lock everywhere except where a file is turned to WAL.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            if connection.execute("PRAGMA user_version").fetchone() == (_FORMAT,):
+                return
+            connection.executescript(_SCHEMA)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            time.sleep(0.05)
 
 
 def as_cache(cache: EmbeddingCache | str | os.PathLike | None) -> EmbeddingCache | None:

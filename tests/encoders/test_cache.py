@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -131,6 +132,15 @@ for i in range(start, start + 100, 5):
     found = cache.get(vectors(200))
     assert found.keys() == vectors(200).keys()
     assert cache.info().n_vectors == 200
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_threads_make_one_file(tmp_path, attempt):
+    """The first to come make the tables together."""
+    caches = [EmbeddingCache(tmp_path) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: caches[n].put(vectors(n + 1)), range(8)))
+    assert caches[0].info().n_vectors == 8
 
 
 def test_a_killed_writer_loses_nothing_that_was_stored(tmp_path):
