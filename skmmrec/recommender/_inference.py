@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -78,8 +79,11 @@ class VectorMaker:
 
     def default_user(self) -> NDArray[np.float32]:
         """Vector of a user without any history, of shape (dim,)."""
-        parts = [member.tower.default.detach().numpy() for member in self.members]
-        return (np.concatenate(parts) * self.scale).astype(np.float32)
+        defaults = [
+            cast(Tensor, member.network.tower.default) for member in self.members
+        ]
+        whole = torch.cat(defaults).detach().double().numpy()
+        return (whole * self.scale).astype(np.float32)
 
     @torch.no_grad()
     def attention(self, items: NDArray) -> NDArray[np.float64] | None:
@@ -98,13 +102,25 @@ class VectorMaker:
 
 
 class _Member:
-    """One network at rest."""
+    """One network at rest, of which only what is asked is copied."""
 
     def __init__(self, network: FusionNetwork) -> None:
         self.network = network
-        self.fusion = _at_rest(network.fusion)
-        self.tower = _at_rest(network.tower)
-        self.user_fusion = _at_rest(network.user_fusion)
+
+    @cached_property
+    def fusion(self) -> Any:
+        """What fuses an item's content."""
+        return _at_rest(self.network.fusion)
+
+    @cached_property
+    def tower(self) -> Any:
+        """What reads histories."""
+        return _at_rest(self.network.tower)
+
+    @cached_property
+    def user_fusion(self) -> Any:
+        """What fuses a user's content."""
+        return _at_rest(self.network.user_fusion)
 
     @torch.no_grad()
     def items(self, rows: NDArray, content: Blocks) -> NDArray[np.float64]:
