@@ -192,11 +192,12 @@ def train_further(
     rec: MultimodalFusionRecommender,
     network: FusionNetwork,
     problem: Problem,
-    is_new: NDArray[np.bool_],
+    new_pairs: tuple[NDArray, NDArray],
 ) -> Iterator[Epoch]:
-    """Train on new pairs, marked among all that were met, and as many old ones."""
-    examples = problem.examples
-    new = is_new_example(examples, problem.seen, is_new)
+    """Train on new pairs, given by users and items, and as many old ones."""
+    examples, n_items = problem.examples, problem.seen.n_items
+    users, items = new_pairs
+    new = np.isin(examples.users * n_items + examples.items, users * n_items + items)
     old = np.flatnonzero(~new)
     drawn = torch.randperm(len(old))[: np.count_nonzero(new)].numpy()
     chosen = examples.take(np.concatenate([np.flatnonzero(new), old[drawn]]))
@@ -210,14 +211,6 @@ def train_further(
     )
     batcher = _batcher(rec, problem.tasks, problem.history, chosen)
     return Trainer(_loss(rec, network, problem, batcher), batcher, options).run()
-
-
-def is_new_example(
-    examples: Examples, seen: History, is_new: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Which examples are pairs that are marked among those met."""
-    number = seen.users * seen.n_items + seen.items
-    return np.isin(examples.users * seen.n_items + examples.items, number[is_new])
 
 
 def _hold_out(

@@ -284,15 +284,12 @@ class Learner(Queries):
     def _train_further(self, data: Interactions) -> None:
         users = self.user_index_.get_indexer(data.users)
         items = self.item_index_.get_indexer(data.items)
-        is_new = np.isin(
-            self.seen_.users * self.seen_.n_items + self.seen_.items,
-            users * self.seen_.n_items + items,
-        )
-        device = own_device(resolve_device(self.device))
+        device, problem = own_device(resolve_device(self.device)), self._problem()
         with seeded(self.random_state, device):
             for network in self.networks_:
-                problem, on_device = self._problem(), network.to(device)
-                epochs = train_further(self, on_device, problem, is_new)
+                epochs = train_further(
+                    self, network.to(device), problem, (users, items)
+                )
                 curve = self._watch(epochs, self.partial_fit_epochs)
                 network.cpu()
         self.loss_curve_ += [epoch.loss for epoch in curve]
