@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from skmmrec.catalog import Blocks
+from skmmrec.recommender._retrieval import unit_vectors
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,7 @@ class ContentSpace:
 
     def centre(self, name: str, block: NDArray[np.float32]) -> NDArray[np.float32]:
         """Centre one modality's vectors and scale them to length 1."""
-        centred = block - self.means[name]
-        norms = np.linalg.norm(centred, axis=1, keepdims=True)
-        return centred / np.maximum(norms, np.finfo(np.float32).tiny)
+        return unit_vectors(block - self.means[name])
 
     def transform(self, blocks: Blocks) -> Blocks:
         """Bring content into this space; a modality that `blocks` lacks is missing."""

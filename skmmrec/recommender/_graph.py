@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array
 
 from skmmrec.catalog import Blocks
 from skmmrec.recommender._history import History
-from skmmrec.recommender._retrieval import chunks, top_k
+from skmmrec.recommender._neighbors import nearest_rows, unit_rows
+from skmmrec.recommender._retrieval import chunks, top_k, unit_vectors
 
 
 @dataclass(frozen=True)
@@ -67,16 +68,14 @@ def graph_of_new(content: Blocks, catalogue: Blocks, n_neighbors: int) -> ItemGr
 
 
 def _near_in_interactions(history: History, k: int) -> tuple[NDArray, NDArray]:
-    met = history.to_csr()
-    norms = np.sqrt(np.maximum(history.popularity, 1)).astype(np.float32)
-    met = csr_array(met @ diags_array(1 / norms))
-    users_of = csr_array(met.T)
-    parts = []
-    for part in chunks(history.n_items, history.n_items):
-        cosines = (users_of[part] @ met).toarray()
-        cosines[np.arange(len(cosines)), np.arange(part.start, part.stop)] = 0.0
-        parts.append(_nearest(cosines, k))
-    return _concatenate(parts)
+    users_of = unit_rows(csr_array(history.to_csr().T))
+    near = nearest_rows(users_of, users_of, k)
+    rows = np.repeat(np.arange(history.n_items), np.diff(near.indptr))
+    places = np.arange(len(rows)) - near.indptr[rows]
+    items = np.zeros((history.n_items, k), np.int64)
+    weights = np.zeros((history.n_items, k), np.float32)
+    items[rows, places], weights[rows, places] = near.indices, near.data
+    return items, weights
 
 
 def _near_in_content(
@@ -85,16 +84,17 @@ def _near_in_content(
     """Neighbours in each modality; `itself` is each row's place in the catalogue."""
     for number, (name, block) in enumerate(content.values.items()):
         there = catalogue.mask[:, number]
-        candidates = _unit(catalogue.values[name])
+        candidates = unit_vectors(catalogue.values[name])
         parts = []
         for part in chunks(len(block), len(candidates)):
-            cosines = _unit(block[part]) @ candidates.T
+            cosines = unit_vectors(block[part]) @ candidates.T
             cosines[:, ~there] = 0.0
             cosines[~content.mask[part, number]] = 0.0
             own = itself[part]
             cosines[np.flatnonzero(own >= 0), own[own >= 0]] = 0.0
             parts.append(_nearest(cosines, k))
-        yield _concatenate(parts)
+        items, weights = zip(*parts, strict=True)
+        yield np.concatenate(items), np.concatenate(weights)
 
 
 def _nearest(cosines: NDArray, k: int) -> tuple[NDArray, NDArray]:
@@ -103,11 +103,6 @@ def _nearest(cosines: NDArray, k: int) -> tuple[NDArray, NDArray]:
     weights = np.take_along_axis(cosines, best, axis=1)
     missing = [(0, 0), (0, k - best.shape[1])]
     return np.pad(best, missing), np.pad(weights, missing)
-
-
-def _concatenate(parts: list[tuple[NDArray, NDArray]]) -> tuple[NDArray, NDArray]:
-    items, weights = zip(*parts, strict=True)
-    return np.concatenate(items), np.concatenate(weights)
 
 
 def _join(sources: list[tuple[NDArray, NDArray]]) -> ItemGraph:
@@ -122,8 +117,3 @@ def _join(sources: list[tuple[NDArray, NDArray]]) -> ItemGraph:
     joined /= np.where(totals > 0, totals, 1.0)
     items = np.concatenate([items for items, _ in sources], axis=1)
     return ItemGraph(items.astype(np.int64), joined.astype(np.float32))
-
-
-def _unit(vectors: NDArray) -> NDArray:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(norms, np.finfo(np.float32).tiny)

@@ -15,7 +15,12 @@ from skmmrec.catalog import ItemCatalog
 from skmmrec.recommender import _persistence
 from skmmrec.recommender._base import as_list, check_k
 from skmmrec.recommender._index import ApproximateIndex
-from skmmrec.recommender._retrieval import ranked_frame, score_pairs, top_k
+from skmmrec.recommender._retrieval import (
+    ranked_frame,
+    score_pairs,
+    top_k,
+    unit_vectors,
+)
 from skmmrec.recommender._serving import ServingVectors
 from skmmrec.recommender._vectors import VectorRanker
 
@@ -159,7 +164,7 @@ class Queries(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRanker):
             self._check_known(keys, self.item_index_)
             rows = self.item_index_.get_indexer(keys)
             queries = self.item_vectors_.to_numpy()[rows]
-        cosines = _unit(queries) @ _unit(self.item_vectors_.to_numpy()).T
+        cosines = unit_vectors(queries) @ unit_vectors(self.item_vectors_.to_numpy()).T
         itself = np.flatnonzero(rows >= 0)
         cosines[itself, rows[itself]] = -np.inf
         best = top_k(cosines, k)
@@ -222,8 +227,3 @@ class Queries(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRanker):
     @property
     def _n_features_out(self) -> int:
         return self.item_vectors_.shape[1]
-
-
-def _unit(vectors: NDArray) -> NDArray:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(norms, np.finfo(np.float32).tiny)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, validate_params
 
 from skmmrec._ids import ITEM, USER, check_ids, plain
-from skmmrec.recommender._retrieval import chunks
+from skmmrec.recommender._retrieval import chunks, unit_vectors
 
 _COUNT = [Interval(Integral, 1, None, closed="left")]
 
@@ -281,9 +281,7 @@ def _unit_vectors(vectors: pd.DataFrame, items: pd.Index) -> NDArray[np.float32]
             f"item_vectors has no row for item {plain(items[unknown[0]])!r} "
             f"({len(unknown)} such items)"
         )
-    found = vectors.to_numpy(np.float32)[places]
-    norms = np.linalg.norm(found, axis=1, keepdims=True)
-    return found / np.where(norms > 0, norms, 1)
+    return unit_vectors(vectors.to_numpy(np.float32)[places])
 
 
 def _as_table(recommendations: pd.DataFrame, rows: NDArray) -> pd.DataFrame:

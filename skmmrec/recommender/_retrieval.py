@@ -23,6 +23,12 @@ def score_pairs(left: NDArray, right: NDArray) -> NDArray[np.float32]:
     return np.einsum("nd,nd->n", left, right, dtype=np.float64).astype(np.float32)
 
 
+def unit_vectors(vectors: NDArray) -> NDArray:
+    """Scale rows to length 1; a row of zeros stays one."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+
+
 def chunks(n_rows: int, n_columns: int) -> Iterator[slice]:
     """Slices of rows whose scores against `n_columns` items fit in bounded memory.
 
