@@ -170,7 +170,7 @@ class AudioEncoder(BaseEncoder):
     batch_size : int or "auto", default="auto"
         Sounds per forward pass, halved if memory runs out. ``"auto"`` takes what fits
         the free memory, up to 256 on an accelerator; on a CPU, whose cores take a batch
-        each, up to 16 that its caches like.
+        each, up to 8 that its caches like.
     cache : EmbeddingCache, path or None, default=None
         Where vectors are kept between calls and processes.
     missing : {"zero", "nan"}, default="zero"

@@ -131,7 +131,7 @@ class ImageEncoder(BaseEncoder):
     batch_size : int or "auto", default="auto"
         Pictures per forward pass, halved if memory runs out. ``"auto"`` takes what fits
         the free memory, up to 512 on an accelerator; on a CPU, whose cores take a batch
-        each, up to 32 that its caches like.
+        each, up to 8 that its caches like.
     cache : EmbeddingCache, path or None, default=None
         Where vectors are kept between calls and processes.
     missing : {"zero", "nan"}, default="zero"

@@ -17,6 +17,8 @@ _FAST_BYTES = 2**25
 """Larger blocks than 32 MiB are given back to the system, and cleared, each time."""
 _SHARE = 8
 """A layer's result may take this part of free memory: others lie beside it."""
+_PER_LANE = 8
+"""A core gains nothing from more items at once, and waits less for the last batch."""
 _UNKNOWN_BYTES = 2**30
 """Taken to be free where the system does not tell."""
 
@@ -72,11 +74,12 @@ def automatic_limit(device: torch.device, most: int, n_lanes: int) -> BatchLimit
     most : int
         The most items on a CPU; an accelerator takes 16 times as many.
     n_lanes : int
-        Batches that run at the same time.
+        Batches that run at the same time; if there are several, each is small.
     """
     share = free_memory(device) / (_SHARE * n_lanes)
     if device.type == "cpu":
-        return BatchLimit(most, min(share, _FAST_BYTES))
+        n_items = most if n_lanes == 1 else min(most, _PER_LANE)
+        return BatchLimit(n_items, min(share, _FAST_BYTES))
     return BatchLimit(16 * most, share)
 
 

@@ -43,11 +43,12 @@ def test_a_full_batch_is_there_before_the_next_item_is_read():
     ("free", "n_lanes", "expected"),
     [(2**40, 1, 2**25), (2**26, 1, 2**23), (2**26, 4, 2**21)],
 )
-def test_a_cpu_gets_what_is_free_up_to_what_is_fast(
+def test_a_cpu_gets_what_is_free_up_to_what_is_fast_and_lanes_small_batches(
     monkeypatch, free, n_lanes, expected
 ):
     monkeypatch.setattr(_memory, "free_memory", lambda device: free)
-    assert automatic_limit(CPU, 32, n_lanes) == (32, expected)
+    n_items = 32 if n_lanes == 1 else 8
+    assert automatic_limit(CPU, 32, n_lanes) == (n_items, expected)
 
 
 def test_an_accelerator_gets_what_is_free(monkeypatch):
