@@ -122,12 +122,31 @@ class EmbeddingCache:
         vectors : dict of bytes to ndarray of shape (dim,), float32
             A key that is not stored is left out.
         """
+        found = self.get_bytes(keys)
+        return {
+            key: np.frombuffer(data, "<f4").astype(np.float32)
+            for key, data in found.items()
+        }
+
+    def get_bytes(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Return what is stored undamaged under those keys, whatever it is.
+
+        Parameters
+        ----------
+        keys : iterable of bytes
+            Hashes of contents.
+
+        Returns
+        -------
+        entries : dict of bytes to bytes
+            A key that is not stored is left out.
+        """
         wanted = list(keys)
-        found: dict[bytes, np.ndarray] = {}
+        found: dict[bytes, bytes] = {}
         damaged: list[tuple] = []
         for key, data, checksum in self._select(wanted):
             if crc32(data, crc32(key)) == checksum:
-                found[key] = np.frombuffer(data, dtype="<f4").astype(np.float32)
+                found[key] = data
             else:
                 damaged.append((key,))
         self._write_each("DELETE FROM vectors WHERE key = ?", damaged)
@@ -142,11 +161,23 @@ class EmbeddingCache:
         vectors : mapping of bytes to ndarray of shape (dim,)
             Stored as float32.
         """
+        self.put_bytes(
+            {
+                key: np.ascontiguousarray(vector, dtype="<f4").tobytes()
+                for key, vector in vectors.items()
+            }
+        )
+
+    def put_bytes(self, entries: Mapping[bytes, bytes]) -> None:
+        """Store entries of any kind, all or none, then drop what is too old or much.
+
+        Parameters
+        ----------
+        entries : mapping of bytes to bytes
+            By the hash of what they were made from, and of how.
+        """
         now = time.time()
-        rows = []
-        for key, vector in vectors.items():
-            data = np.ascontiguousarray(vector, dtype="<f4").tobytes()
-            rows.append((key, data, crc32(data, crc32(key)), now))
+        rows = [(k, data, crc32(data, crc32(k)), now) for k, data in entries.items()]
         with self._transaction() as connection:
             connection.executemany(
                 "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?, ?)", rows
