@@ -7,6 +7,9 @@ resolved when first used: importing this package loads no model library.
 from skmmrec._lazy import lazy_names
 
 _NAMES = {
+    "SoftTokenFuser": "._soft_tokens",
+    "ItemDescriber": "._describer",
+    "LanguageModel": "._generator",
     "load_language_model": "._loading",
 }
 __all__ = sorted(_NAMES)

@@ -1,0 +1,226 @@
+"""LoRA adapters, trained on what the same users like."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from skmmrec.llm._soft_model import Reading, SoftTokenModel
+
+DEFAULTS = {
+    "r": 8,
+    "lora_alpha": 16,
+    "lora_dropout": 0.05,
+    "target_modules": "all-linear",
+}
+TEMPERATURE = 0.05
+WARM_UP = 0.1
+
+
+@dataclass(frozen=True)
+class CoLikes:
+    """Pairs of items that the same users like.
+
+    Parameters
+    ----------
+    users, items : ndarray of shape (n,)
+        Positions of the likes' users and items; no pair twice.
+    """
+
+    users: NDArray
+    items: NDArray
+
+    def where(self, kept: NDArray[np.bool_]) -> CoLikes:
+        """Keep the likes marked in `kept`, of shape (n,)."""
+        return CoLikes(self.users[kept], self.items[kept])
+
+    def draw(self, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
+        """Draw n likes, each with another of the same user: (n, 2) items.
+
+        Raises
+        ------
+        ValueError
+            If no user likes two items.
+        """
+        order = np.argsort(self.users, kind="stable")
+        _, start, size = np.unique(
+            self.users[order], return_index=True, return_counts=True
+        )
+        start, size = np.repeat(start, size), np.repeat(size, size)
+        usable = np.flatnonzero(size > 1)
+        if len(usable) == 0:
+            raise ValueError("lora learns from users with two likes; there are none")
+        one = rng.choice(usable, n)
+        step = rng.integers(1, size[one])
+        other = start[one] + (one - start[one] + step) % size[one]
+        return self.items[order][np.column_stack([one, other])]
+
+
+def with_adapters(model: SoftTokenModel, lora: Any, seed: int) -> SoftTokenModel:
+    """Copy a model and give it adapters; the weights are shared, not copied.
+
+    Parameters
+    ----------
+    model : SoftTokenModel
+        Stays as it is.
+    lora : mapping or peft.LoraConfig
+        Settings of the adapters; those of a mapping complete `DEFAULTS`.
+    seed : int
+        Of the adapters' initial weights.
+    """
+    try:
+        from peft import inject_adapter_in_model
+    except ImportError as error:
+        raise ImportError("lora needs peft: pip install 'skmmrec[llm]'") from error
+    adapted = copy.copy(model)
+    adapted.soft_tokens = copy.deepcopy(model.soft_tokens)
+    shared = [*model.network.parameters(), *model.network.buffers()]
+    network = copy.deepcopy(model.network, {id(weight): weight for weight in shared})
+    with seeded(seed, model.loaded.device):
+        adapted.network = inject_adapter_in_model(_config(lora), network)
+    for weight in trainable(adapted).values():
+        weight.data = weight.data.float()
+    adapted.network.eval()
+    return adapted
+
+
+def trainable(model: SoftTokenModel) -> dict[str, torch.nn.Parameter]:
+    """Weights that are not those of the language model: by name."""
+    adapters = {
+        f"adapter.{name}": weight
+        for name, weight in model.network.named_parameters()
+        if weight.requires_grad
+    }
+    maps = model.soft_tokens.maps
+    return adapters | {f"map.{m}": weight for m, weight in enumerate(maps)}
+
+
+def weights_out(model: SoftTokenModel) -> dict[str, NDArray[np.float32]]:
+    """Copy these weights out of a model."""
+    return {
+        name: weight.detach().float().cpu().numpy().copy()
+        for name, weight in trainable(model).items()
+    }
+
+
+@torch.no_grad()
+def weights_in(model: SoftTokenModel, weights: Mapping[str, NDArray]) -> None:
+    """Put weights that `weights_out` gave into a model with the same adapters.
+
+    Raises
+    ------
+    ValueError
+        If the model has others.
+    """
+    own = trainable(model)
+    if own.keys() != weights.keys():
+        raise ValueError("the adapters are not those of this language model")
+    for name, weight in own.items():
+        weight.copy_(torch.from_numpy(weights[name]))
+
+
+def train_adapters(
+    model: SoftTokenModel,
+    read: Callable[[int], Reading],
+    likes: CoLikes,
+    *,
+    n_steps: int,
+    n_pairs: int,
+    learning_rate: float,
+    seed: int,
+    watch: Callable[[Iterable[int]], Iterable[int]],
+) -> list[float]:
+    """Train adapters and maps so that items liked by one user are read alike.
+
+    Parameters
+    ----------
+    model : SoftTokenModel
+        With adapters, which change.
+    read : callable
+        The position of an item to what the network reads of it.
+    likes : CoLikes
+        Who likes what.
+    n_steps, n_pairs : int
+        Steps, and pairs of items in each, which are ranked against each other.
+    learning_rate : float
+        Peak step size of AdamW.
+    seed : int
+        Of the pairs drawn and of dropout.
+    watch : callable
+        Shows the steps as they are taken.
+
+    Returns
+    -------
+    list of float
+        The loss of each step.
+    """
+    rng = np.random.default_rng(seed)
+    weights = list(trainable(model).values())
+    for weight in weights:
+        weight.requires_grad_(True)
+    optimizer = torch.optim.AdamW(weights, learning_rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _share_of_rate(step, n_steps)
+    )
+    losses = []
+    model.network.train()
+    with seeded(seed, model.loaded.device):
+        for _ in watch(range(n_steps)):
+            pairs = likes.draw(n_pairs, rng)
+            loss = _contrast(
+                model([read(int(item)) for item in pairs.T.ravel()]), pairs
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+    model.network.eval()
+    model.soft_tokens.requires_grad_(False)
+    return losses
+
+
+def _share_of_rate(step: int, n_steps: int) -> float:
+    """Warm up linearly, then sink as a cosine does."""
+    warm = max(1, round(WARM_UP * n_steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + np.cos(np.pi * (step - warm) / max(1, n_steps - warm)))
+
+
+def _contrast(hidden: Tensor, pairs: NDArray) -> Tensor:
+    """InfoNCE between the two sides of the pairs; the same item is no negative."""
+    one, other = F.normalize(hidden.float(), dim=1).chunk(2)
+    logits = one @ other.T / TEMPERATURE
+    same = (pairs[:, :1] == pairs[:, 1]) | (pairs[:, 1:] == pairs[:, 1])
+    same |= pairs[:, :1] == pairs[:, 0]
+    np.fill_diagonal(same, False)
+    logits = logits.masked_fill(torch.from_numpy(same).to(logits.device), -torch.inf)
+    target = torch.arange(len(pairs), device=logits.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def _config(lora: Any) -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(**{**DEFAULTS, **lora}) if isinstance(lora, Mapping) else lora
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch inside the block, and leave its generators as they were."""
+    on_gpu = device.type == "cuda"
+    current = torch.cuda.current_device() if on_gpu and device.index is None else None
+    devices = [current if device.index is None else device.index] if on_gpu else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,59 @@
+"""A transformer that only reads, and what is known of it without loading it again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable
+from typing import Any
+
+from skmmrec.encoders import _weights
+from skmmrec.llm._loading import Loaded, _local_source, load_language_model
+
+_DESCRIBED: dict[Hashable, tuple[str, int]] = {}
+"""By the files and the precision of models that were loaded."""
+
+
+def describe(model: str | os.PathLike, device: Any, precision: str) -> tuple[str, int]:
+    """Return the hash of a language model in hexadecimal digits, and its width.
+
+    It is loaded to tell, but only once in a process while its files stay as they are.
+    Parameters and errors are those of `load_reader`.
+    """
+    source = _local_source(model)
+    name = str(model) if source is None else _weights.fingerprint(source)
+    if (name, precision) not in _DESCRIBED:
+        loaded = load_reader(model, device, precision)
+        width = loaded.network.get_input_embeddings().weight.shape[1]
+        _DESCRIBED[name, precision] = loaded.identity.hex(), width
+    return _DESCRIBED[name, precision]
+
+
+def load_reader(
+    model: str | os.PathLike, device: Any, precision: str, expected: str | None = None
+) -> Loaded:
+    """Load a transformer without its head; see `load_language_model`.
+
+    Parameters
+    ----------
+    model, device, precision
+        As in `load_language_model`.
+    expected : str or None
+        The hash that the model must have.
+
+    Raises
+    ------
+    ValueError
+        If it is of a kind that cannot read soft tokens, or has another hash.
+    """
+    loaded = load_language_model(model, device, precision, generates=False)
+    if getattr(loaded.network.config, "is_encoder_decoder", False):
+        raise ValueError(
+            f"model={str(model)!r} has an encoder and a decoder; soft tokens need a "
+            "causal or a bidirectional transformer"
+        )
+    if expected not in (None, loaded.identity.hex()):
+        raise ValueError(
+            f"the language model model={str(model)!r} is not the one of fit: its "
+            "weights, configuration or tokenizer differ"
+        )
+    return loaded

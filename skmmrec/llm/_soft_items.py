@@ -1,0 +1,136 @@
+"""Items on their way to a language model, and where their vectors are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skmmrec.catalog import Blocks
+from skmmrec.encoders import EmbeddingCache
+
+
+class Item:
+    """What is known of one item.
+
+    Parameters
+    ----------
+    words : str
+        "" for none.
+    vectors : tuple of ndarray of shape (d_m,), or None
+        One for each modality; None for one that is missing.
+    """
+
+    def __init__(
+        self, words: str, vectors: tuple[NDArray[np.float32] | None, ...]
+    ) -> None:
+        self.words = words
+        self.vectors = vectors
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is anything to read."""
+        return bool(self.words) or any(vector is not None for vector in self.vectors)
+
+    @cached_property
+    def key(self) -> bytes:
+        """Hash of the content."""
+        words = self.words.encode(errors="surrogatepass")
+        hasher = blake2b(len(words).to_bytes(8, "little") + words, digest_size=32)
+        for vector in self.vectors:
+            hasher.update(b"\0" if vector is None else b"\1" + vector.tobytes())
+        return hasher.digest()
+
+
+def make_items(
+    blocks: Blocks, modalities: Iterable[str], words: list[str]
+) -> list[Item]:
+    """Put vectors and words of n items together.
+
+    Parameters
+    ----------
+    blocks : Blocks of n items
+        Vectors; a modality that it lacks is missing.
+    modalities : iterable of str
+        In the order in which the items are to have them.
+    words : list of str, of length n
+        Words; "" for none.
+    """
+    columns = [_vectors(blocks, name) for name in modalities]
+    rows = zip(*columns, strict=True) if columns else [()] * len(blocks)
+    return [Item(text, row) for text, row in zip(words, rows, strict=True)]
+
+
+def _vectors(blocks: Blocks, name: str) -> list[NDArray[np.float32] | None]:
+    if name not in blocks.values:
+        return [None] * len(blocks)
+    mask = blocks.mask[:, blocks.modalities.index(name)]
+    pairs = zip(blocks.values[name], mask, strict=True)
+    return [vector if there else None for vector, there in pairs]
+
+
+class Store:
+    """Vectors in memory, and in a cache behind it if there is one.
+
+    Parameters
+    ----------
+    memory : mutable mapping of bytes to ndarray
+        What is known in this process.
+    cache : EmbeddingCache or None
+        What is kept between processes.
+    """
+
+    def __init__(
+        self, memory: MutableMapping[bytes, NDArray], cache: EmbeddingCache | None
+    ) -> None:
+        self.memory = memory
+        self.cache = cache
+
+    def get(self, keys: Iterable[bytes]) -> dict[bytes, NDArray[np.float32]]:
+        """Return the vectors that are known."""
+        wanted = list(keys)
+        if self.cache is not None:
+            self.memory.update(
+                self.cache.get(k for k in wanted if k not in self.memory)
+            )
+        return {key: self.memory[key] for key in wanted if key in self.memory}
+
+    def put(self, vectors: Mapping[bytes, NDArray]) -> None:
+        """Keep vectors."""
+        self.memory.update(vectors)
+        if self.cache is not None:
+            self.cache.put(vectors)
+
+
+class WhenNeeded:
+    """A model of a known width that is loaded when the first item needs it.
+
+    Parameters
+    ----------
+    dim : int
+        Width of its vectors.
+    load : callable
+        Returns the model; called again and again.
+    """
+
+    identity = b""
+
+    def __init__(self, dim: int, load: Callable[[], Any]) -> None:
+        self.dim = dim
+        self.load = load
+
+    def prepare(self, item: Item) -> Any:
+        """Turn an item into the model's input."""
+        return self.load().prepare(item)
+
+    def cost(self, content: Any) -> float:
+        """Bytes of the largest result that a layer gives for a content."""
+        return self.load().cost(content)
+
+    def encode(self, contents: list[Any]) -> NDArray[np.float32]:
+        """Encode a batch into shape (len(contents), dim)."""
+        return self.load().encode(contents)

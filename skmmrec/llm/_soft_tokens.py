@@ -1,0 +1,395 @@
+"""SoftTokenFuser: the modalities of an item, read by a language model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, MutableMapping
+from functools import lru_cache
+from hashlib import blake2b
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skmmrec.catalog import Blocks
+from skmmrec.encoders import EmbeddingCache
+from skmmrec.encoders._cache import as_cache
+from skmmrec.encoders._devices import resolve_device, resolve_precision
+from skmmrec.encoders._engine import CacheAccess, Distinct, Engine
+from skmmrec.encoders._errors import ContentError
+from skmmrec.encoders._memory import BatchLimit, automatic_limit
+from skmmrec.encoders._runtime import n_cores
+from skmmrec.llm._frozen import describe, load_reader
+from skmmrec.llm._loading import PACKAGED
+from skmmrec.llm._prompts import read_prompt
+from skmmrec.llm._soft_items import Item, Store, WhenNeeded, make_items
+from skmmrec.llm._words import choose_columns, join_words
+
+if TYPE_CHECKING:
+    from skmmrec.llm._adapters import CoLikes
+    from skmmrec.llm._loading import Loaded
+    from skmmrec.llm._soft_model import SoftTokenModel
+
+BLOCK = "llm"
+"""Name of the one modality that is left."""
+_VERSION = 1
+_LARGEST_BATCH = 32
+_CHARACTERS = 10
+"""A token is rarely longer; what is cut off before tokens are counted."""
+
+
+class SoftTokenFuser(BaseEstimator):
+    """Fuse the modalities of items by a language model.
+
+    Each modality's vector becomes a token of the language model, next to the item's
+    words: it is turned into the space of the model's own tokens and given their length.
+    The hidden state in which the model has read the prompt is the item's vector. That
+    is what a recommender with ``fusion="llm"`` trains on; its parameter ``llm`` takes
+    such an object, or just the name of a model.
+
+    The model is frozen, and so are the maps from vectors to tokens, which are drawn at
+    random: an item's vector depends on that item alone, is computed once, and stays
+    right when others come. With `lora`, a first stage trains adapters and maps, so that
+    items liked by the same users are read alike.
+
+    Parameters
+    ----------
+    model : str or path, default="package:smollm2-135m-instruct"
+        A causal or bidirectional transformer: a name on the Hugging Face hub, a local
+        folder, a ``.gguf`` file, or weights that a package carries, as in
+        `load_language_model`.
+    prompt : str, path or None, default=None
+        Text file that takes the place of the prompt. ``{modalities}`` stands where the
+        vectors come in, ``{item}`` where the words do.
+    columns : sequence of str or None, default=None
+        Columns of the item table that hold words; None: those whose values are texts,
+        files and addresses apart.
+    pooling : {"auto", "last", "mean"}, default="auto"
+        The hidden state of the last token, or the mean of all; by default the last one
+        of a causal model and the mean of a bidirectional one.
+    max_tokens : int, default=128
+        Where an item's words are cut.
+    lora : mapping, peft.LoraConfig or None, default=None
+        Settings of adapters that are trained, which needs the extra ``llm``; ``{}`` for
+        rank 8 on all linear layers. None: nothing is.
+    n_steps, n_pairs : int, default=100 and 16
+        Steps of that training, and pairs of items in each.
+    learning_rate : float, default=0.0005
+        Its peak step size.
+    random_state : int, default=0
+        Seed of the maps, the adapters and the pairs.
+    device : str or torch.device, default="auto"
+        Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
+    precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
+        Type of the weights; ``"auto"`` is half precision on CUDA, else float32.
+    batch_size : int or "auto", default="auto"
+        Items per forward pass, halved if memory runs out; by default what fits.
+    cache : EmbeddingCache, path or None, default=None
+        Where vectors are kept between processes.
+    verbose : bool, default=False
+        Show a progress bar.
+
+    Attributes
+    ----------
+    embedding_dim_ : int
+        Width of the vectors.
+    widths_ : dict of str to int
+        Width of each modality.
+    columns_ : list of str
+        Columns whose words are read.
+    loss_curve_ : list of float
+        Loss of each step of the first stage; empty without `lora`.
+
+    Notes
+    -----
+    Vectors become tokens of a frozen language model as in [1]_, with adapters [3]_ and
+    a contrast of items liked together as in [2]_. Vectors that all point one way are
+    told apart less well: centre or whiten them in their encoder.
+
+    References
+    ----------
+    .. [1] M. Tsimpoukelli et al., "Multimodal few-shot learning with frozen language
+       models", NeurIPS 2021.
+    .. [2] C. Zhang et al., "NoteLLM-2: Multimodal large representation models for
+       recommendation", KDD 2025.
+    .. [3] E. Hu et al., "LoRA: Low-rank adaptation of large language models", ICLR
+       2022.
+
+    Examples
+    --------
+    >>> from skmmrec.llm import SoftTokenFuser
+    >>> SoftTokenFuser(max_tokens=64).get_params()["model"]
+    'package:smollm2-135m-instruct'
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "model": [str, os.PathLike],
+        "prompt": [str, os.PathLike, None],
+        "columns": ["array-like", None],
+        "pooling": [StrOptions({"auto", "last", "mean"})],
+        "max_tokens": [Interval(Integral, 0, None, closed="left")],
+        "lora": "no_validation",
+        "n_steps": [Interval(Integral, 1, None, closed="left")],
+        "n_pairs": [Interval(Integral, 2, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "random_state": [Interval(Integral, 0, None, closed="left")],
+        "device": "no_validation",
+        "precision": [StrOptions({"auto", "fp32", "bf16", "fp16"})],
+        "batch_size": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "cache": [None, str, os.PathLike, EmbeddingCache],
+        "verbose": ["verbose"],
+    }
+    _model: SoftTokenModel | None = None
+
+    def __init__(
+        self,
+        model: str | os.PathLike = PACKAGED,
+        *,
+        prompt: str | os.PathLike | None = None,
+        columns: Iterable[str] | None = None,
+        pooling: str = "auto",
+        max_tokens: int = 128,
+        lora: Any = None,
+        n_steps: int = 100,
+        n_pairs: int = 16,
+        learning_rate: float = 5e-4,
+        random_state: int = 0,
+        device: str = "auto",
+        precision: str = "auto",
+        batch_size: int | str = "auto",
+        cache: EmbeddingCache | str | os.PathLike | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.model = model
+        self.prompt = prompt
+        self.columns = columns
+        self.pooling = pooling
+        self.max_tokens = max_tokens
+        self.lora = lora
+        self.n_steps = n_steps
+        self.n_pairs = n_pairs
+        self.learning_rate = learning_rate
+        self.random_state = random_state
+        self.device = device
+        self.precision = precision
+        self.batch_size = batch_size
+        self.cache = cache
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X: Blocks,
+        y: Any = None,
+        *,
+        words: pd.DataFrame | None = None,
+        likes: CoLikes | None = None,
+    ) -> Self:
+        """Find the model and the columns of words and, with `lora`, train.
+
+        Parameters
+        ----------
+        X : Blocks of n items
+            Their vectors.
+        y : None
+            Ignored.
+        words : DataFrame of n rows or None, default=None
+            Raw content of the items, some of whose columns hold words.
+        likes : CoLikes or None, default=None
+            Who likes which of the items; needed with `lora`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For an invalid parameter, a model that cannot be loaded, an unknown column.
+        """
+        self._validate_params()
+        self.widths_ = X.widths
+        self.columns_ = choose_columns(words, self.columns)
+        self.template_ = read_prompt(self.prompt, "fuse", ("modalities", "item")).text
+        self.precision_ = resolve_precision(self.precision, resolve_device(self.device))
+        self.weights_: dict[str, NDArray[np.float32]] = {}
+        self.loss_curve_: list[float] = []
+        self._model = None
+        self.language_model_, self.embedding_dim_ = describe(
+            self.model, self.device, self.precision_
+        )
+        if self.lora is not None:
+            self._train(self._items(X, words), likes)
+        return self
+
+    def transform(self, X: Blocks, *, words: pd.DataFrame | None = None) -> Blocks:
+        """Let the language model read items, each distinct one once.
+
+        Parameters
+        ----------
+        X : Blocks of n items
+            Vectors of the modalities that `fit` saw, or of some of them.
+        words : DataFrame of n rows or None, default=None
+            Raw content of the items.
+
+        Returns
+        -------
+        Blocks of n items
+            One block, ``"llm"``; missing for an item with neither vectors nor words.
+
+        Raises
+        ------
+        ValueError
+            For a modality or width that was not there in `fit`, or if the language
+            model is not the one of `fit`.
+        """
+        check_is_fitted(self)
+        groups: dict[bytes, Distinct] = {}
+        for row, item in enumerate(self._items(X, words)):
+            if item.is_there:
+                groups.setdefault(item.key, Distinct(item, [])).rows.append(row)
+        vectors = np.zeros((len(X), self.embedding_dim_), np.float32)
+        mask = np.zeros((len(X), 1), bool)
+        longest_first = sorted(groups.values(), key=lambda g: -len(g.item.words))
+        for distinct, vector in self._engine().run(self._progress(longest_first)):
+            if not np.isfinite(vector).all():
+                self._fail(distinct, ContentError("the vector is not finite"))
+            vectors[distinct.rows], mask[distinct.rows] = vector, True
+        return Blocks({BLOCK: vectors}, mask)
+
+    def remember_in(self, memory: MutableMapping[bytes, NDArray]) -> None:
+        """Keep vectors in a place that others share, and find theirs there.
+
+        Parameters
+        ----------
+        memory : mutable mapping of bytes to ndarray
+            Vectors by a hash of all that they depend on.
+        """
+        self._memory = memory
+
+    @property
+    def _vectors(self) -> MutableMapping[bytes, NDArray]:
+        return self.__dict__.setdefault("_memory", {})
+
+    # -- the model -------------------------------------------------------------------
+
+    def _ready_model(self) -> SoftTokenModel:
+        """Load the language model of `fit`, with what was trained there."""
+        if self._model is None:
+            loaded = self._load(self.language_model_)
+            model = self._with_prompt(loaded)
+            if self.weights_:
+                from skmmrec.llm._adapters import weights_in, with_adapters
+
+                model = with_adapters(model, self.lora, self.random_state)
+                weights_in(model, self.weights_)
+            self._model = model
+        return self._model
+
+    def _load(self, expected: str | None = None) -> Loaded:
+        return load_reader(self.model, self.device, self.precision_, expected)
+
+    def _with_prompt(self, loaded: Loaded) -> SoftTokenModel:
+        from skmmrec.llm._soft_model import SoftTokenModel
+
+        return SoftTokenModel(
+            loaded,
+            self.template_,
+            self.widths_,
+            self.pooling,
+            self.max_tokens,
+            self.random_state,
+        )
+
+    def _train(self, items: list[Item], likes: CoLikes | None) -> None:
+        """Train adapters and maps; their vectors are nobody else's."""
+        from skmmrec.llm import _adapters
+
+        if likes is None:
+            raise ValueError("lora learns from likes, and fit got none")
+        model = _adapters.with_adapters(
+            self._with_prompt(self._load()), self.lora, self.random_state
+        )
+        there = np.array([item.is_there for item in items])
+        self.loss_curve_ = _adapters.train_adapters(
+            model,
+            lru_cache(lambda row: model.prepare(items[row])),
+            likes.where(there[likes.items]),
+            n_steps=self.n_steps,
+            n_pairs=self.n_pairs,
+            learning_rate=self.learning_rate,
+            seed=self.random_state,
+            watch=self._progress,
+        )
+        self.weights_ = _adapters.weights_out(model)
+        self._model, self._memory = model, {}
+
+    # -- running ---------------------------------------------------------------------
+
+    def _items(self, X: Blocks, words: pd.DataFrame | None) -> list[Item]:
+        self._check_widths(X)
+        longest = _CHARACTERS * self.max_tokens
+        texts = join_words(words, self.columns_, len(X), longest)
+        return make_items(X, self.widths_, texts)
+
+    def _check_widths(self, X: Blocks) -> None:
+        for name, width in X.widths.items():
+            if self.widths_.get(name) != width:
+                raise ValueError(
+                    f"modality {name!r} of width {width} was not there in fit: "
+                    f"{self.widths_}"
+                )
+
+    def _engine(self) -> Engine:
+        device = resolve_device(self.device)
+        n_lanes = n_cores() if device.type == "cpu" else 1
+        limit = automatic_limit(device, _LARGEST_BATCH, n_lanes)
+        if self.batch_size != "auto":
+            limit = BatchLimit(int(self.batch_size))
+        store: Any = Store(self._vectors, as_cache(self.cache))
+        return Engine(
+            model=WhenNeeded(self.embedding_dim_, self._ready_model),
+            limit=limit,
+            n_threads=0,
+            fail=self._fail,
+            access=CacheAccess(store, self._identity(), lambda item: item.key),
+            n_lanes=n_lanes,
+        )
+
+    def _identity(self) -> bytes:
+        """Hash of all that a vector depends on besides its item."""
+        hasher = blake2b(self.language_model_.encode(), digest_size=32)
+        settings = (self.pooling, self.max_tokens, self.random_state, self.template_)
+        hasher.update(repr((_VERSION, settings, [*self.widths_.items()])).encode())
+        for name, weight in self.weights_.items():
+            hasher.update(name.encode() + np.ascontiguousarray(weight).tobytes())
+        return hasher.digest()
+
+    def _fail(self, distinct: Distinct, error: ContentError) -> NoReturn:
+        raise ValueError(f"SoftTokenFuser: row {distinct.rows[0]}: {error}") from error
+
+    def _progress(self, steps: Iterable[Any]) -> Iterable[Any]:
+        if not self.verbose:
+            return steps
+        from tqdm.auto import tqdm
+
+        return tqdm(steps, desc="SoftTokenFuser", unit="item")
+
+    # -- copies ----------------------------------------------------------------------
+
+    def __sklearn_clone__(self) -> Self:
+        """Clone, and share the vectors: they say by their hash what they are of."""
+        copy = super().__sklearn_clone__()
+        copy.remember_in(self._vectors)
+        return copy
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the weights of the language model out."""
+        return {k: v for k, v in super().__getstate__().items() if k != "_model"}
