@@ -15,7 +15,7 @@ def chunk_text(text: str, tokenizer: Any, max_tokens: int) -> list[tuple[str, in
     tokenizer : PreTrainedTokenizerFast
         The model's tokenizer; it must know where in the text a token lies.
     max_tokens : int
-        Tokens per piece, special tokens not counted.
+        Tokens per piece, special tokens not counted, at least 1.
     """
     encoding = tokenizer(
         text,
@@ -28,21 +28,35 @@ def chunk_text(text: str, tokenizer: Any, max_tokens: int) -> list[tuple[str, in
     offsets = encoding["offset_mapping"]
     if len(offsets) <= max_tokens:
         return [(text, max(len(offsets), 1))]
-    starts = _piece_starts(offsets, max_tokens)
+    starts = _piece_starts(text, offsets, max_tokens)
     pieces = zip(starts, [*starts[1:], len(offsets)], strict=True)
     return [(text[offsets[a][0] : offsets[b - 1][1]], b - a) for a, b in pieces]
 
 
-def _piece_starts(offsets: list[tuple[int, int]], max_tokens: int) -> list[int]:
+def _piece_starts(
+    text: str, offsets: list[tuple[int, int]], max_tokens: int
+) -> list[int]:
     starts = [0]
     while len(offsets) - starts[-1] > max_tokens:
-        starts.append(_word_start(offsets, starts[-1], starts[-1] + max_tokens))
+        starts.append(_cut(text, offsets, starts[-1], starts[-1] + max_tokens))
     return starts
 
 
-def _word_start(offsets: list[tuple[int, int]], begin: int, end: int) -> int:
-    """Return the last token up to `end` that starts a word; `end` if none does."""
-    for token in range(end, begin + (end - begin) // 2, -1):
-        if offsets[token][0] > offsets[token - 1][1]:
-            return token
+def _cut(text: str, offsets: list[tuple[int, int]], begin: int, end: int) -> int:
+    """Return the last token up to `end` that starts a word, else a character."""
+    for starts in (_starts_word, _starts_character):
+        for token in range(end, begin + (end - begin) // 2, -1):
+            if starts(text, offsets, token):
+                return token
     return end
+
+
+def _starts_word(text: str, offsets: list[tuple[int, int]], token: int) -> bool:
+    """Tell whether there is white space before a token, or at its beginning."""
+    start, before = offsets[token][0], offsets[token - 1][1]
+    return start > before or (start == before and text[start : start + 1].isspace())
+
+
+def _starts_character(text: str, offsets: list[tuple[int, int]], token: int) -> bool:
+    """Tell apart the bytes of one character, which some tokenizers make tokens."""
+    return offsets[token][0] >= offsets[token - 1][1]

@@ -3,113 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager, nullcontext
-from functools import cached_property
+from collections.abc import Hashable
 from numbers import Integral
-from pathlib import Path
-from threading import Lock
 from typing import Any, ClassVar
 
-import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skmmrec.encoders import _weights
 from skmmrec.encoders._base import BaseEncoder
 from skmmrec.encoders._cache import EmbeddingCache
-from skmmrec.encoders._chunks import chunk_text
 from skmmrec.encoders._columns import fill_template
-from skmmrec.encoders._devices import quantize, weights_hash
 from skmmrec.encoders._engine import Distinct
 from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import digest
-from skmmrec.encoders._pooling import encode_parts
-
-
-class SentenceModel:
-    """A sentence-transformers model on a device.
-
-    Parameters
-    ----------
-    transformer : SentenceTransformer
-        The model, in evaluation mode.
-    chunk : bool
-        Cut texts that are too long for the model instead of dropping their end.
-    **options
-        Given to the model's `encode`.
-    """
-
-    def __init__(self, transformer: Any, chunk: bool, **options: Any) -> None:
-        self._transformer = transformer
-        self._options = options
-        self._lock = Lock()
-        self._max_tokens = self._chunk_size() if chunk else None
-        self.dim = self._encode(["dimension"]).shape[1]
-        self._token_cost = self._measure()
-
-    def prepare(self, item: str) -> list[tuple[str, int]]:
-        """Return the pieces of a text that are encoded, with their lengths."""
-        if self._max_tokens is None or len(item) <= self._max_tokens:
-            return [(item, 1)]
-        with self._lock:
-            return chunk_text(item, self._transformer.tokenizer, self._max_tokens)
-
-    def cost(self, content: list[tuple[str, int]]) -> float:
-        """Return the bytes of the largest result of a layer: of the longest piece."""
-        return self._token_cost * max(self._guess_tokens(text) for text, _ in content)
-
-    def encode(self, contents: list[list[tuple[str, int]]]) -> np.ndarray:
-        """Encode a batch: the mean of a text's pieces, weighted by their length."""
-        texts = [[text for text, _ in pieces] for pieces in contents]
-        lengths = [[float(length) for _, length in pieces] for pieces in contents]
-        return encode_parts(texts, lengths, self._encode)
-
-    def _encode(self, texts: list[str]) -> np.ndarray:
-        with self._lock:  # a tokenizer serves one thread at a time
-            vectors = self._transformer.encode(
-                texts,
-                batch_size=len(texts),
-                show_progress_bar=False,
-                convert_to_tensor=True,
-                **self._options,
-            )
-        return vectors.float().cpu().numpy()
-
-    def _guess_tokens(self, text: str) -> float:
-        """Return about how many tokens a text has: one for four bytes, at most all."""
-        limit = self._transformer.max_seq_length or np.inf
-        return min(len(text.encode(errors="replace")) / 4, limit)
-
-    def _measure(self) -> float:
-        """Return the bytes of the largest result that a layer gives for a token."""
-        from skmmrec.encoders._layers import largest_result
-
-        text = "word " * 20
-        largest = largest_result(self._transformer, lambda: self._encode([text]))
-        return largest / self._guess_tokens(text)
-
-    def _chunk_size(self) -> int | None:
-        """Return how many tokens of a text the model sees; None if it sees all."""
-        limit = self._transformer.max_seq_length
-        tokenizer = self._transformer.tokenizer
-        if limit is None or not getattr(tokenizer, "is_fast", False):
-            return None
-        prompt = self._options.get("prompt") or self._transformer.prompts.get(
-            self._options.get("prompt_name") or "", ""
-        )
-        return limit - len(tokenizer(prompt)["input_ids"])
-
-    @cached_property
-    def identity(self) -> bytes:
-        """Return a hash of the weights, the modules' settings and the tokenizer."""
-        tokenizer = self._transformer.tokenizer
-        backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
-        settings = (
-            f"{self._transformer}{self._transformer.max_seq_length}"
-            f"{self._options}{self._transformer.prompts}{self._max_tokens}"
-        )
-        words = backend.to_str() if hasattr(backend, "to_str") else repr(backend)
-        return weights_hash(self._transformer) + digest((settings + words).encode())
+from skmmrec.encoders._sentence_models import SentenceModel, load_embedder, weights_key
 
 
 class TextEncoder(BaseEncoder):
@@ -118,8 +23,10 @@ class TextEncoder(BaseEncoder):
     Parameters
     ----------
     model : str or path, default="sentence-transformers/all-MiniLM-L6-v2"
-        A model on the Hugging Face hub, a local folder, or
+        A model on the Hugging Face hub, a local folder, a local ``.gguf`` file, or
         ``"package:all-MiniLM-L6-v2"``: the weights that the extra ``demo`` installs.
+        Models made from language models, which read instructions, are run as their own
+        settings say: the side of padding, pooling, chat template, default prompt.
     template : str or None, default=None
         Joins several columns of a DataFrame, as ``"{title}: {plot}"``; a missing value
         is left empty. None takes a single column.
@@ -127,9 +34,11 @@ class TextEncoder(BaseEncoder):
         A text that is too long for the model is cut into pieces whose vectors are
         averaged, or loses its end.
     prompt : str or None, default=None
-        Put before each text, for models that were trained with instructions.
+        Put before each text, for models that were trained with instructions, and
+        counted in their window. None takes the model's default, ``""`` none at all.
     prompt_name : str or None, default=None
-        The name of a prompt that the model brings, such as ``"query"``.
+        The name of a prompt that the model brings, such as ``"query"``. Encoders of one
+        model with different prompts share its weights.
     truncate_dim : int or None, default=None
         Keep this many leading dimensions, for models trained for it (Matryoshka).
     device : str or torch.device, default="auto"
@@ -169,7 +78,9 @@ class TextEncoder(BaseEncoder):
     Notes
     -----
     The models are those of sentence-transformers [1]_; dimensions can be cut off those
-    that were trained as in [2]_.
+    that were trained as in [2]_. A ``.gguf`` file holds a decoder, whose last token is
+    read. Weights that were saved in half precision are widened to float32 unless
+    `precision` is, or resolves to, half precision.
 
     What ``precision="int8"`` loses was measured with all-MiniLM-L6-v2 on 400 texts of
     random words: the cosine to the float32 vector is 0.97 on average and 0.92 at least,
@@ -238,44 +149,20 @@ class TextEncoder(BaseEncoder):
         self.verbose = verbose
 
     def _load_model(self, device: Any) -> SentenceModel:
-        transformer = self._load_transformer(device).eval()
-        if self.precision == "int8":
-            transformer = quantize(transformer, device)
+        embedder = load_embedder(
+            self.model, device, self.precision, self._name, bool(self.verbose)
+        )
         return SentenceModel(
-            transformer,
+            embedder,
             chunk=self.long_texts == "chunk",
             prompt=self.prompt,
             prompt_name=self.prompt_name,
             truncate_dim=self.truncate_dim,
         )
 
-    def _load_transformer(self, device: Any) -> Any:
-        from sentence_transformers import SentenceTransformer
-
-        folder = self._folder()
-        quiet = folder is not None and not self.verbose
-        try:
-            with _no_loading_bar() if quiet else nullcontext():
-                return SentenceTransformer(
-                    str(folder or self.model), device=str(device)
-                )
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"TextEncoder(model={str(self.model)!r}) could not be loaded. It is "
-                "neither a usable folder nor a model that the Hugging Face hub gave: "
-                f"{error}"
-            ) from error
-
-    def _folder(self) -> Path | None:
-        if _weights.is_packaged(self.model):
-            return _weights.packaged_file(str(self.model)).parent
-        return _weights.existing_path(self.model, "model")
-
     def _model_key(self) -> Hashable:
-        folder = self._folder()
-        source = str(self.model) if folder is None else _weights.fingerprint(folder)
         options = (self.long_texts, self.prompt, self.prompt_name, self.truncate_dim)
-        return (source, *options)
+        return (weights_key(self.model, self.device, self.precision), *options)
 
     def _rows(self, X: Any) -> list[Any]:
         if self.template is None:
@@ -290,17 +177,3 @@ class TextEncoder(BaseEncoder):
     def _order(self, groups: list[Distinct]) -> list[Distinct]:
         """Put texts of like length together, the longest first."""
         return sorted(groups, key=lambda group: -len(group.item))
-
-
-@contextmanager
-def _no_loading_bar() -> Iterator[None]:
-    """Keep transformers from drawing a bar while it reads a local file."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

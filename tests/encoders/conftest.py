@@ -30,6 +30,64 @@ def text_model(tmp_path_factory):
     return str(folder)
 
 
+def byte_tokenizer(**options):
+    """A byte-level tokenizer, as of Qwen and Llama: one token for each byte."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<|end|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE({w: i for i, w in enumerate(words)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A <|end|>", special_tokens=[("<|end|>", 0)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|end|>", **options
+    )
+
+
+@pytest.fixture(scope="session")
+def language_model(tmp_path_factory):
+    """A transformers folder: a seeded decoder of two layers over bytes."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    config = Qwen3Config(
+        vocab_size=257,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        max_position_embeddings=64,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Qwen3ForCausalLM(config)
+    folder = tmp_path_factory.mktemp("models") / "decoder"
+    network.save_pretrained(folder)
+    byte_tokenizer(padding_side="left", model_max_length=64).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def decoder_model(language_model, tmp_path_factory):
+    """A sentence-transformers folder as of an embedding model made from a decoder."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    network = Transformer(language_model, processor_kwargs={"pad_token": "<|end|>"})
+    transformer = SentenceTransformer(
+        modules=[network, Pooling(16, "lasttoken")],
+        prompts={"query": "Instruct: find it\nQuery: ", "document": ""},
+        device="cpu",
+    )
+    folder = tmp_path_factory.mktemp("models") / "embedding"
+    transformer.save(str(folder))
+    return str(folder)
+
+
 @pytest.fixture(scope="session")
 def image_model(tmp_path_factory):
     """An open_clip folder: a seeded one-layer vision transformer."""

@@ -103,8 +103,9 @@ def test_longer_sounds_and_texts_cost_more(cnn14, minilm):
     short, long, longest = (
         minilm._model.cost([("word " * n, 1)]) for n in (10, 100, 10_000)
     )
-    assert long == pytest.approx(10 * short)
-    assert longest == pytest.approx(short * 256 / 12.5)
+    n_special = 2  # the tokens that are put around each text
+    assert long == pytest.approx(short * (125 + n_special) / (12.5 + n_special))
+    assert longest == pytest.approx(short * 256 / (12.5 + n_special))
     assert not math.isinf(longest)
 
 

@@ -1,0 +1,359 @@
+"""Models of sentence-transformers: loaded once, shared by encoders, run on texts."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from skmmrec.encoders import _weights
+from skmmrec.encoders._chunks import chunk_text
+from skmmrec.encoders._devices import (
+    quantize,
+    resolve_device,
+    resolve_precision,
+    weights_hash,
+)
+from skmmrec.encoders._files import digest
+from skmmrec.encoders._pooling import encode_parts
+from skmmrec.encoders._runtime import shared_model
+
+_MEDIA = {"image", "audio", "video"}
+_VOLATILE = {"_name_or_path", "name_or_path", "transformers_version"}
+"""What a configuration says of where it came from, not of what the model does."""
+
+
+class Embedder:
+    """A sentence-transformers model on a device; several encoders may hold it.
+
+    Parameters
+    ----------
+    transformer : SentenceTransformer
+        The model, in evaluation mode.
+    """
+
+    def __init__(self, transformer: Any) -> None:
+        self.transformer = transformer
+        self.lock = Lock()
+        """Held while the model works: a tokenizer serves one thread at a time."""
+        self._sees_media = bool(_MEDIA & set(transformer.modalities))
+
+    def encode(self, inputs: list[Any], **options: Any) -> np.ndarray:
+        """Encode inputs of one kind in one batch."""
+        with self.lock:
+            vectors = self.transformer.encode(
+                inputs,
+                batch_size=len(inputs),
+                show_progress_bar=False,
+                convert_to_tensor=True,
+                **options,
+            )
+        return vectors.float().cpu().numpy()
+
+    def encode_texts(self, texts: list[str], **options: Any) -> np.ndarray:
+        """Encode texts; one that reads like the name of a picture is a text as well."""
+        inputs = [{"text": text} for text in texts] if self._sees_media else texts
+        return self.encode(inputs, **options)
+
+    def largest_result(self, inputs: list[Any], **options: Any) -> int:
+        """Return the bytes of the largest result that a layer gives for some inputs."""
+        from skmmrec.encoders._layers import largest_result
+
+        return largest_result(self.transformer, lambda: self.encode(inputs, **options))
+
+    def prompt(self, prompt: str | None, prompt_name: str | None) -> str:
+        """Return the prompt that is put before each text."""
+        if prompt is not None:
+            return prompt
+        name = prompt_name or self.transformer.default_prompt_name
+        return self.transformer.prompts.get(name) or ""
+
+    def overhead(self, prompt: str) -> int:
+        """Return how many tokens a text gets besides its own: a prompt, a template."""
+        return max(self._count(text, prompt) for text in ("a", "a a"))
+
+    def _count(self, text: str, prompt: str) -> int:
+        inputs = [{"text": text}] if self._sees_media else [text]
+        uncut = {"text": {"truncation": False}}
+        with self.lock:
+            features = self.transformer.preprocess(
+                inputs, prompt=prompt, processing_kwargs=uncut
+            )
+            own = self.transformer.tokenizer(text, add_special_tokens=False)
+        return features["input_ids"].shape[-1] - len(own["input_ids"])
+
+    @cached_property
+    def identity(self) -> bytes:
+        """A hash of the weights, the modules' settings, the tokenizer and the prompts.
+
+        How a tokenizer pads and cuts is left out where it is a trace of the last call.
+        """
+        transformer = self.transformer
+        processors = [p for m in transformer.modules() if (p := _processor(m))]
+        settings = (
+            f"{transformer}{transformer.max_seq_length}{transformer.prompts}"
+            f"{transformer.default_prompt_name}{_configuration(transformer)}"
+        )
+        words = "".join(_describe(processor) for processor in processors)
+        return weights_hash(transformer) + digest((settings + words).encode())
+
+
+class SentenceModel:
+    """Texts through a model of sentence-transformers.
+
+    Parameters
+    ----------
+    embedder : Embedder
+        The model.
+    chunk : bool
+        Cut texts that are too long for the model instead of dropping their end.
+    prompt, prompt_name : str or None
+        What is put before each text.
+    truncate_dim : int or None
+        How many leading dimensions are kept.
+
+    Raises
+    ------
+    ValueError
+        If the prompt leaves no room for a text, or there is no prompt of that name.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        chunk: bool,
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        truncate_dim: int | None = None,
+    ) -> None:
+        self._embedder = embedder
+        self._transformer = embedder.transformer
+        self._prompt = embedder.prompt(prompt, prompt_name)
+        self._options = {
+            "prompt": prompt,
+            "prompt_name": prompt_name,
+            "truncate_dim": truncate_dim,
+        }
+        self.dim: int = self._encode(["dimension"]).shape[1]
+        self._overhead = self._measure_overhead()
+        self._max_tokens = self._chunk_size() if chunk else None
+        self._token_cost = self._measure()
+
+    def prepare(self, item: str) -> list[tuple[str, int]]:
+        """Return the pieces of a text that are encoded, with their lengths."""
+        if self._max_tokens is None or _n_bytes(item) <= self._max_tokens:
+            return [(item, 1)]
+        with self._embedder.lock:
+            return chunk_text(item, self._transformer.tokenizer, self._max_tokens)
+
+    def cost(self, content: list[tuple[str, int]]) -> float:
+        """Return the bytes of the largest result of a layer: of the longest piece."""
+        return self._token_cost * max(self._guess_tokens(text) for text, _ in content)
+
+    def encode(self, contents: list[list[tuple[str, int]]]) -> np.ndarray:
+        """Encode a batch: the mean of a text's pieces, weighted by their length."""
+        texts = [[text for text, _ in pieces] for pieces in contents]
+        lengths = [[float(length) for _, length in pieces] for pieces in contents]
+        return encode_parts(texts, lengths, self._encode)
+
+    def _encode(self, texts: list[str]) -> np.ndarray:
+        return self._embedder.encode_texts(texts, **self._options)
+
+    def _guess_tokens(self, text: str) -> float:
+        """Return about how many tokens a text has: one for four bytes, at most all."""
+        limit = self._transformer.max_seq_length or np.inf
+        return min(_n_bytes(text) / 4 + self._overhead, limit)
+
+    def _measure(self) -> float:
+        """Return the bytes of the largest result that a layer gives for a token."""
+        from skmmrec.encoders._layers import largest_result
+
+        text = "word " * 20
+        largest = largest_result(self._transformer, lambda: self._encode([text]))
+        return largest / self._guess_tokens(text)
+
+    def _measure_overhead(self) -> int:
+        if not getattr(self._transformer.tokenizer, "is_fast", False):
+            return 0
+        return self._embedder.overhead(self._prompt)
+
+    def _chunk_size(self) -> int | None:
+        """Return how many tokens of a text the model sees; None if it sees all."""
+        limit = self._transformer.max_seq_length
+        is_fast = getattr(self._transformer.tokenizer, "is_fast", False)
+        if limit is None or not is_fast:
+            return None
+        if limit <= self._overhead:
+            raise ValueError(
+                f"The prompt takes {self._overhead} of the {limit} tokens that the "
+                "model sees: no room is left for a text."
+            )
+        return limit - self._overhead
+
+    @cached_property
+    def identity(self) -> bytes:
+        """A hash of the model and of how it is used."""
+        settings = f"{self._options}{self._max_tokens}"
+        return self._embedder.identity + digest(settings.encode())
+
+
+def load_embedder(
+    model: str | os.PathLike, device: Any, precision: str, owner: str, verbose: bool
+) -> Embedder:
+    """Load a model, or share one that is loaded.
+
+    Parameters
+    ----------
+    model : str or path
+        A name on the Hugging Face hub, a local folder, or ``"package:NAME"``.
+    device : torch.device
+        Where it runs.
+    precision : {"auto", "fp32", "bf16", "fp16", "int8"}
+        Weights that were saved in half precision are widened for float32 and int8.
+    owner : str
+        The encoder that errors name.
+    verbose : bool
+        Whether a bar is drawn while local files are read.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model.
+    """
+    is_int8, is_wide = precision == "int8", _is_wide(device, precision)
+    key = (Embedder, weights_key(model, device, precision), str(device), is_int8)
+
+    def load() -> Embedder:
+        transformer = _load(model, device, owner, verbose).eval()
+        _ensure_padding(transformer.tokenizer)
+        transformer = transformer.float() if is_wide else transformer
+        return Embedder(quantize(transformer, device) if is_int8 else transformer)
+
+    return shared_model(key, load)
+
+
+def weights_key(model: str | os.PathLike, device: Any, precision: str) -> Hashable:
+    """Return what changes where a model's name, its files or its number type do."""
+    source = _source(model)
+    name = str(model) if source is None else _weights.fingerprint(source)
+    return (name, _is_wide(resolve_device(device), precision))
+
+
+def _is_wide(device: Any, precision: str) -> bool:
+    """Tell whether the weights are to be float32."""
+    return resolve_precision(precision, device) in ("fp32", "int8")
+
+
+def _source(model: str | os.PathLike) -> Path | None:
+    """Return the folder or the ``.gguf`` file that is meant; None for a hub's name."""
+    if not _weights.is_packaged(model):
+        return _weights.existing_path(model, "model")
+    file = _weights.packaged_file(str(model))
+    return file if file.suffix == ".gguf" else file.parent
+
+
+def _load(model: str | os.PathLike, device: Any, owner: str, verbose: bool) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    source = _source(model)
+    quiet = source is not None and not verbose
+    try:
+        with _no_bars() if quiet else nullcontext():
+            if source is not None and source.suffix == ".gguf":
+                modules = _gguf_modules(source)
+                return SentenceTransformer(modules=modules, device=str(device))
+            return SentenceTransformer(str(source or model), device=str(device))
+    except (OSError, ValueError, struct.error) as error:
+        raise ValueError(
+            f"{owner}(model={str(model)!r}) could not be loaded. It is neither a usable"
+            f" folder or file nor a model that the Hugging Face hub gave: {error}"
+        ) from error
+
+
+def _gguf_modules(file: Path) -> list[Any]:
+    """Return a decoder out of a file, and the pooling that decoders are read by."""
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    named = {"gguf_file": file.name}
+    network = Transformer(
+        str(file.parent),
+        model_kwargs={**named},
+        processor_kwargs={**named},
+        config_kwargs={**named},
+    )
+    return [network, Pooling(network.get_embedding_dimension(), "lasttoken")]
+
+
+def _ensure_padding(tokenizer: Any) -> None:
+    """Let a tokenizer pad that was made for one text at a time; padding is masked."""
+    if getattr(tokenizer, "pad_token", "") is None:
+        spare = tokenizer.eos_token or tokenizer.unk_token
+        tokenizer.pad_token = spare or tokenizer.convert_ids_to_tokens(0)
+
+
+def _n_bytes(text: str) -> int:
+    """Return the length of a text in UTF-8: no tokenizer makes more tokens of it."""
+    return len(text.encode(errors="replace"))
+
+
+def _configuration(transformer: Any) -> str:
+    configs: list[Any] = [getattr(m, "config", None) for m in transformer.modules()]
+    return _as_json([c.to_dict() for c in configs if hasattr(c, "to_dict")])
+
+
+def _processor(module: Any) -> Any:
+    return getattr(module, "processor", None) or getattr(module, "tokenizer", None)
+
+
+def _describe(processor: Any) -> str:
+    """Return the settings of a tokenizer, or of the parts of a processor, as text."""
+    parts = ("tokenizer", "image_processor", "feature_extractor", "video_processor")
+    inner = [getattr(processor, part) for part in parts if hasattr(processor, part)]
+    if inner:
+        return "".join(_describe(part) for part in inner)
+    if hasattr(processor, "to_dict"):
+        return _as_json(processor.to_dict())
+    backend = getattr(processor, "backend_tokenizer", processor)
+    if not hasattr(backend, "to_str"):
+        return repr(processor)
+    state = json.loads(backend.to_str())
+    state = {k: v for k, v in state.items() if k not in ("padding", "truncation")}
+    side = getattr(processor, "padding_side", None)
+    return _as_json([state, side, getattr(processor, "chat_template", None)])
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(_without_volatile(value), sort_keys=True, default=str)
+
+
+def _without_volatile(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {str(k): v for k, v in value.items() if k not in _VOLATILE}
+        return {key: _without_volatile(inner) for key, inner in kept.items()}
+    if isinstance(value, list | tuple):
+        return [_without_volatile(inner) for inner in value]
+    return value
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep transformers from drawing bars while it reads local files."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
