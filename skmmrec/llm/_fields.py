@@ -1,0 +1,177 @@
+"""Raw fields of a table as words: cleaned and named, without those that say nothing."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skmmrec._ids import ITEM, TIME, USER
+from skmmrec.encoders._columns import is_missing
+from skmmrec.llm._safety import clean
+
+Row = dict[str, str]
+"""Words of one item by the name of the field."""
+
+_SAYS_NOTHING = frozenset(
+    ["n/a", "na", "nan", "nil", "none", "null", "undefined", "unknown", "tbd", "todo"]
+)
+_NAMES = ("title", "name")
+_N_LABEL = 40
+_N_SENTENCE = 8
+"""Words from which a field speaks for itself, without its name before it."""
+_N_TAGS = 5
+_TAG_SCORE = 0.1
+
+
+def read_rows(table: pd.DataFrame, max_length: int) -> list[Row]:
+    """Return what each row says, by the name of the field.
+
+    Parameters
+    ----------
+    table : DataFrame of n rows
+        Texts, numbers, dates, truth values, or lists of these. Columns of ids and
+        times are left out, and so is what is none of these.
+    max_length : int
+        Characters after which a field is cut.
+
+    Returns
+    -------
+    list of dict, of length n
+        Without the fields that are missing or say nothing, such as ``"N/A"``.
+    """
+    names = [name for name in table.columns if name not in (USER, ITEM, TIME)]
+    labels = [label_of(name) for name in names]
+    columns = [table[name].tolist() for name in names]
+    rows = zip(*columns, strict=True) if names else ((),) * len(table)
+    return [_row(labels, values, max_length) for values in rows]
+
+
+def tag_rows(
+    table: pd.DataFrame, taggers: Mapping[str, Callable[[Any], Any]]
+) -> pd.DataFrame:
+    """Replace columns of media by what taggers see and hear in them.
+
+    Parameters
+    ----------
+    table : DataFrame of n rows
+        With the columns that `taggers` names.
+    taggers : mapping of str to callable
+        A column to a DataFrame of scores from 0 to 1 with a column for each tag, or to
+        a sequence of tags for each row.
+
+    Returns
+    -------
+    DataFrame of n rows
+        Lists of words in the place of the media.
+
+    Raises
+    ------
+    ValueError
+        If `table` lacks a column, or a tagger does not return n rows.
+    """
+    tagged = table.copy(deep=False)
+    for name, tagger in taggers.items():
+        if name not in table.columns:
+            raise ValueError(
+                f"taggers name the column {name!r}, got {list(table.columns)}"
+            )
+        tags = list(_likely_tags(tagger(table[name])))
+        if len(tags) != len(table):
+            raise ValueError(
+                f"taggers[{name!r}] returned {len(tags)} rows for {len(table)}"
+            )
+        tagged[name] = pd.Series(tags, index=table.index, dtype=object)
+    return tagged
+
+
+def as_lines(row: Row) -> str:
+    """Return one line for each field, for a prompt."""
+    return "\n".join(f"{label}: {words}" for label, words in row.items())
+
+
+def as_sentences(row: Row) -> str:
+    """Return a text: the title, then the other fields in their order.
+
+    Examples
+    --------
+    >>> from skmmrec.llm._fields import as_sentences
+    >>> as_sentences({"genres": "Drama, War", "title": "Ran"})
+    'Ran. Genres: Drama, War.'
+    """
+    ordered = sorted(row.items(), key=lambda field: field[0] not in _NAMES)
+    return " ".join(_sentence(label, words) for label, words in ordered)
+
+
+def label_of(name: Any) -> str:
+    """Return what a column is called in words."""
+    return clean(str(name).replace("_", " "), _N_LABEL) or "field"
+
+
+def words_of(value: Any, max_length: int) -> str | None:
+    """Return a field's value in words, or None if it says nothing.
+
+    Examples
+    --------
+    >>> from skmmrec.llm._fields import words_of
+    >>> words_of("Drama|War", 50), words_of(1995.0, 50), words_of("<p>N/A</p>", 50)
+    ('Drama, War', '1995', None)
+    """
+    if isinstance(value, str):
+        words = clean(_split(value), max_length)
+        return words if any(map(str.isalnum, words)) and _says(words) else None
+    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
+        parts = (words_of(part, max_length) for part in value)
+        return clean(", ".join(part for part in parts if part), max_length) or None
+    return None if is_missing(value) else _plain(value)
+
+
+def _row(labels: list[str], values: Iterable[Any], max_length: int) -> Row:
+    said = (words_of(value, max_length) for value in values)
+    return {label: words for label, words in zip(labels, said, strict=True) if words}
+
+
+def _sentence(label: str, words: str) -> str:
+    speaks = label in _NAMES or len(words.split()) >= _N_SENTENCE
+    text = words if speaks else f"{label[:1].upper()}{label[1:]}: {words}"
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def _split(text: str) -> str:
+    """Put commas between values that are joined by bars, as in MovieLens."""
+    if "|" not in text or "<|" in text:
+        return text
+    return ", ".join(part.strip() for part in text.split("|"))
+
+
+def _says(words: str) -> bool:
+    return words.strip(" .-?()[]").lower() not in _SAYS_NOTHING
+
+
+def _plain(value: Any) -> str | None:
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, datetime.date):
+        return value.strftime("%Y-%m-%d")
+    if isinstance(value, int | np.integer):
+        return str(value)
+    if isinstance(value, float | Decimal | np.floating) and math.isfinite(value):
+        return f"{value:.10g}"
+    return None
+
+
+def _likely_tags(tags: Any) -> Iterable[list[str]]:
+    if not isinstance(tags, pd.DataFrame):
+        return ([] if is_missing(row) else list(row) for row in tags)
+    names = [str(name) for name in tags.columns]
+    scores = np.nan_to_num(tags.to_numpy(np.float64))
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :_N_TAGS]
+    return (
+        [names[column] for column in columns if row[column] >= _TAG_SCORE]
+        for row, columns in zip(scores, best, strict=True)
+    )

@@ -1,0 +1,113 @@
+"""What can be given as ``llm=``: a name, a LanguageModel, or a function."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from skmmrec.encoders import EmbeddingCache
+from skmmrec.encoders._runtime import batches
+from skmmrec.llm._answers import Answers
+from skmmrec.llm._generator import LanguageModel
+
+Llm: TypeAlias = "str | os.PathLike | LanguageModel | Callable[[list[str]], list[str]]"
+
+_PER_CALL = 16
+"""Prompts that a function gets at once: what an error in it can lose."""
+
+
+class CalledModel:
+    """A function from prompts to texts, whose answers are checked and kept.
+
+    Parameters
+    ----------
+    call : callable
+        Gets a list of prompts and returns as many texts. What is no text counts as no
+        answer. Its attribute ``identity``, a str, tells its answers apart in a cache;
+        without one its module and name do.
+    cache : EmbeddingCache, path or None, default=None
+        Where texts are kept between processes.
+    verbose : bool, default=False
+        Show a progress bar.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[list[str]], list[str]],
+        cache: EmbeddingCache | str | os.PathLike | None = None,
+        verbose: bool | int = False,
+    ) -> None:
+        self._call = call
+        self._verbose = verbose
+        self._answers = Answers(_identity(call), {}, cache)
+
+    def collect(self, prompts: Sequence[str], into: dict[str, str]) -> None:
+        """Gather answers by prompt; an error leaves those that are finished.
+
+        Parameters
+        ----------
+        prompts : sequence of str
+            What is asked.
+        into : dict
+            Gets the answers; prompts without one are left out.
+
+        Raises
+        ------
+        ValueError
+            If the function does not return as many answers as there are prompts.
+        """
+        name = type(self._call).__name__
+        self._answers.collect(prompts, self._ask, into, name, self._verbose)
+
+    def _ask(self, prompts: list[str]) -> Iterator[dict[str, str]]:
+        for part in batches(prompts, _PER_CALL):
+            yield _pair(part, self._call(list(part)))
+
+
+def as_writer(
+    llm: Any,
+    cache: EmbeddingCache | str | os.PathLike | None = None,
+    verbose: bool | int = False,
+) -> LanguageModel | CalledModel:
+    """Return what `collect` can be called on.
+
+    Parameters
+    ----------
+    llm : str, path, LanguageModel or callable
+        A name or path becomes a `LanguageModel`; a `LanguageModel` keeps its own
+        settings.
+    cache : EmbeddingCache, path or None, default=None
+        Where texts are kept between processes.
+    verbose : bool, default=False
+        Show a progress bar.
+
+    Raises
+    ------
+    TypeError
+        If `llm` is none of these.
+    """
+    if isinstance(llm, LanguageModel):
+        return llm
+    if isinstance(llm, str | os.PathLike):
+        return LanguageModel(llm, cache=cache, verbose=bool(verbose))
+    if callable(llm):
+        return CalledModel(llm, cache, verbose)
+    raise TypeError(
+        "llm must be None, the name or path of a model, a LanguageModel or a function "
+        f"from a list of prompts to a list of texts; got {type(llm).__name__}"
+    )
+
+
+def _pair(prompts: list[str], texts: Any) -> dict[str, str]:
+    if isinstance(texts, str) or not hasattr(texts, "__len__"):
+        raise ValueError(f"llm must return a list of texts, got {type(texts).__name__}")
+    if len(texts) != len(prompts):
+        raise ValueError(f"llm returned {len(texts)} texts for {len(prompts)} prompts")
+    pairs = zip(prompts, texts, strict=True)
+    return {prompt: text for prompt, text in pairs if isinstance(text, str)}
+
+
+def _identity(call: Any) -> bytes:
+    name = getattr(call, "__qualname__", type(call).__qualname__)
+    return f"{call.__module__}.{name}|{getattr(call, 'identity', '')}".encode()

@@ -1,0 +1,144 @@
+"""Have texts written by a model, and take the template where that fails."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from skmmrec.llm._generator import LanguageModel
+from skmmrec.llm._services import CalledModel, as_writer
+
+GENERATED = "generated"
+TEMPLATE = "template"
+
+
+class Task(NamedTuple):
+    """A text that is wanted.
+
+    Parameters
+    ----------
+    prompt : str or None
+        What a model is asked; None for a text that no model is to write.
+    read : callable
+        What the model wrote to the text, or None if it cannot be used.
+    template : str or None
+        What stands there otherwise; None for nothing.
+    """
+
+    prompt: str | None
+    read: Callable[[str], str | None]
+    template: str | None
+
+
+class WritesTexts:
+    """Hold what writes for an estimator with the parameters llm, cache and verbose.
+
+    Clones hold the same, as long as they have the same parameters: what one of them
+    had written, none has written again, even where it ended in an error.
+    """
+
+    llm: Any
+    cache: Any
+    verbose: Any
+    _writer: LanguageModel | CalledModel | None = None
+    _writer_for: tuple[Any, Any] = (None, None)
+
+    def _as_writer(self) -> LanguageModel | CalledModel | None:
+        llm, cache = self._writer_for
+        if llm is not self.llm or cache is not self.cache:
+            self._writer_for = (self.llm, self.cache)
+            self._writer = self._new_writer()
+        return self._writer
+
+    def _new_writer(self) -> LanguageModel | CalledModel | None:
+        if self.llm is None:
+            return None
+        return as_writer(self.llm, self.cache, self.verbose)
+
+    def __sklearn_clone__(self) -> Any:
+        twin = super().__sklearn_clone__()  # type: ignore[misc]
+        if isinstance(self.llm, str | os.PathLike) or callable(self.llm):
+            twin._writer = self._as_writer()
+            twin._writer_for = self._writer_for
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what writes: it is made again on first use."""
+        state: Any = super().__getstate__()
+        for name in ("_writer", "_writer_for"):
+            state.pop(name, None)
+        return state
+
+
+def write_texts(
+    tasks: Sequence[Task],
+    writer: LanguageModel | CalledModel | None,
+    *,
+    name: str,
+    on_error: str = "raise",
+) -> pd.DataFrame:
+    """Return a text for each task, and where it comes from.
+
+    Parameters
+    ----------
+    tasks : sequence of Task, of length n
+        What is wanted.
+    writer : LanguageModel, CalledModel or None
+        Who is asked; None for templates alone.
+    name : str
+        Who asks, for messages.
+    on_error : {"raise", "template"}, default="raise"
+        What happens to the tasks that are left when the writer raises an error.
+
+    Returns
+    -------
+    DataFrame of shape (n, 3)
+        ``text`` (str or None), ``source`` ("generated", "template" or None where there
+        is no text) and ``is_generated`` (bool).
+    """
+    answers: dict[str, str] = {}
+    prompts = [task.prompt for task in tasks if task.prompt is not None]
+    if writer is not None and prompts:
+        try:
+            writer.collect(prompts, answers)
+        except Exception as error:
+            _report(error, name, len(answers), len(set(prompts)), on_error)
+    pairs = [_text(task, answers) for task in tasks]
+    return as_table([text for text, _ in pairs], [known for _, known in pairs])
+
+
+def as_table(texts: Sequence[str | None], is_generated: Sequence[bool]) -> pd.DataFrame:
+    """Return texts with the marks of where they come from."""
+    generated = np.array(is_generated, dtype=bool)
+    source = np.where(generated, GENERATED, TEMPLATE).astype(object)
+    source[[text is None for text in texts]] = None
+    return pd.DataFrame(
+        {
+            "text": pd.Series(list(texts), dtype=object),
+            "source": pd.Series(source, dtype=object),
+            "is_generated": generated,
+        }
+    )
+
+
+def _text(task: Task, answers: dict[str, str]) -> tuple[str | None, bool]:
+    answer = None if task.prompt is None else answers.get(task.prompt)
+    text = None if answer is None else task.read(answer)
+    return (task.template, False) if text is None else (text, True)
+
+
+def _report(
+    error: Exception, name: str, n_done: int, n_prompts: int, on_error: str
+) -> None:
+    """Say how far the writer came: what is finished is kept in any case."""
+    far = f"{name}: {n_done} of {n_prompts} texts were finished and are kept"
+    if on_error == "raise":
+        error.add_note(f"{far}; the same call goes on from there")
+        raise error
+    what: Any = f"{far}; the others come from the template, because of: {error!r}"
+    warnings.warn(what, UserWarning, stacklevel=4)
