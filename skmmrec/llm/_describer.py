@@ -274,8 +274,4 @@ def _as_frame(describer: ItemDescriber, X: Any, reset: bool) -> pd.DataFrame:
     validate_data(describer, X, reset=reset, skip_check_array=True)
     if len(X) == 0:
         raise ValueError(f"{_NAME} found 0 rows, while at least 1 is required.")
-    table = X if isinstance(X, pd.DataFrame) else X.to_pandas()
-    if table.columns.has_duplicates:
-        twice = table.columns[table.columns.duplicated()][0]
-        raise ValueError(f"{_NAME} got the column {twice!r} more than once")
-    return table
+    return X if isinstance(X, pd.DataFrame) else X.to_pandas()

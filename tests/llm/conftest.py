@@ -5,6 +5,8 @@ import importlib.util
 import pytest
 import torch
 
+from tests.encoders.conftest import text_model  # noqa: F401 - a fixture
+
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
