@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.base import clone
 
 from skmmrec._ids import check_ids, plain
@@ -46,6 +47,9 @@ class ItemCatalog:
         Item ids, in the order of the table.
     blocks : Blocks
         float32 vectors and mask, in the order of `ids`.
+    derived : dict of bytes to ndarray
+        What others made of the content of items, by a hash of all that it depends on:
+        kept with the catalogue, so that nobody makes it again.
 
     Raises
     ------
@@ -83,6 +87,7 @@ class ItemCatalog:
         self.modalities = modalities
         self.on_empty = on_empty
         self.ids = _unique_ids(self.items, key)
+        self.derived: dict[bytes, NDArray] = {}
         if on_empty not in ("raise", "ignore"):
             raise ValueError(f"on_empty must be 'raise' or 'ignore', got {on_empty!r}")
 

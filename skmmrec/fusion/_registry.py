@@ -12,6 +12,9 @@ from skmmrec.fusion._late import LateFusion, LateMeanFusion, LateStackingFusion
 from skmmrec.fusion._transformer import TransformerFusion
 from skmmrec.fusion._weighted import WeightedFusion
 
+LLM = "llm"
+"""A language model fuses, before any module here: what is trained maps its vectors."""
+
 _REGISTRY: dict[str, type[Fusion]] = {
     "attention": AttentionFusion,
     "bilinear": BilinearFusion,
@@ -32,7 +35,7 @@ def get_fusion_names() -> list[str]:
     Returns
     -------
     list of str
-        In alphabetical order.
+        In alphabetical order. ``"llm"`` is not among them: it needs a language model.
 
     Examples
     --------
@@ -50,7 +53,8 @@ def get_fusion(fusion: str | type[Fusion]) -> type[Fusion]:
     Parameters
     ----------
     fusion : str or type
-        A registered name, or a `Fusion` subclass, which is returned as it is.
+        A registered name, or a `Fusion` subclass, which is returned as it is. Or
+        ``"llm"``: what is trained on vectors that a language model has fused.
 
     Returns
     -------
@@ -64,8 +68,11 @@ def get_fusion(fusion: str | type[Fusion]) -> type[Fusion]:
     """
     if isinstance(fusion, type) and issubclass(fusion, Fusion):
         return fusion
+    if fusion == LLM:
+        return ConcatFusion
     if fusion not in _REGISTRY:
-        raise ValueError(f"fusion must be one of {get_fusion_names()}, got {fusion!r}")
+        names = [*get_fusion_names(), LLM]
+        raise ValueError(f"fusion must be one of {names}, got {fusion!r}")
     return _REGISTRY[fusion]
 
 
@@ -83,7 +90,11 @@ def register_fusion(name: str, cls: type[Fusion]) -> None:
     ------
     TypeError
         If `cls` is not a subclass of `Fusion`.
+    ValueError
+        For the name ``"llm"``, which is taken.
     """
+    if name == LLM:
+        raise ValueError(f"{LLM!r} stands for a language model: choose another name")
     if not (isinstance(cls, type) and issubclass(cls, Fusion)):
         raise TypeError(f"cls must be a subclass of Fusion, got {cls!r}")
     _REGISTRY[name] = cls

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from skmmrec._ids import USER
-from skmmrec.catalog import Blocks
 from skmmrec.inspection._axes import COLORS, INK, MUTED, get_axes, tidy
 from skmmrec.metrics import evaluate_ranking
 from skmmrec.metrics._names import parse_metric
@@ -175,22 +174,25 @@ class ModalityAblationDisplay:
 
 def _variants(recommender: Any) -> Iterator[tuple[str, Any]]:
     """Yield the recommender, and what it is with some modalities only."""
-    names = recommender.content_.modalities
+    sources = recommender._sources(slice(None))
+    names = sources.blocks.modalities
     yield _ALL, recommender
     for name in names:
-        yield f"without {name}", _keep(recommender, [n for n in names if n != name])
+        yield (
+            f"without {name}",
+            _keep(recommender, sources, [n for n in names if n != name]),
+        )
     if len(names) > 2:
         for name in names:
-            yield f"{name} alone", _keep(recommender, [name])
-    yield _NONE, _keep(recommender, [])
+            yield f"{name} alone", _keep(recommender, sources, [name])
+    yield _NONE, _keep(recommender, sources, [])
 
 
-def _keep(recommender: Any, names: list[str]) -> Any:
+def _keep(recommender: Any, sources: Any, names: list[str]) -> Any:
     """Copy a recommender and hide all but some modalities of its items."""
-    content = recommender.content_
-    kept = np.isin(content.modalities, names) if content.modalities else False
+    kept = np.array([name in names for name in sources.blocks.modalities], bool)
     model = copy(recommender)
-    model.content_ = Blocks(content.values, content.mask & kept)
+    model.content_ = sources.keep(kept)
     model._publish_items()
     model._publish_users()
     return model

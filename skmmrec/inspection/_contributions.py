@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._ids import ITEM, USER, check_ids
-from skmmrec.catalog import Blocks
 
 if TYPE_CHECKING:
     from skmmrec.recommender import MultimodalFusionRecommender
@@ -50,6 +49,14 @@ def modality_contributions(
     ValueError
         For an unknown item, or `users` and `items` of different lengths.
 
+    Notes
+    -----
+    With ``fusion="llm"`` the language model reads each item again without some of its
+    modalities. The item's words go with the modality ``text`` or, where there is none,
+    are one of their own, ``words``. Where the modalities are no longer at hand, in the
+    flat form and in a model loaded without its catalogue, the whole content is one
+    modality, ``llm``.
+
     References
     ----------
     L. S. Shapley, "A value for n-person games", Contributions to the Theory of Games
@@ -58,7 +65,7 @@ def modality_contributions(
     check_is_fitted(recommender)
     pairs = Pairs.read(recommender, users, items)
     worth = _Worth(recommender, pairs)
-    names = recommender.content_.modalities
+    names = worth.sources.blocks.modalities
     values = {name: worth.shapley(m, len(names)) for m, name in enumerate(names)}
     return pd.DataFrame(
         {USER: pairs.users, ITEM: pairs.items, BASE: worth.of(()), **values}
@@ -165,7 +172,7 @@ class _Worth:
         self.recommender = recommender
         self.pairs = pairs
         self.rows, self.back = np.unique(pairs.item_rows, return_inverse=True)
-        self.content = recommender.content_.take(self.rows)
+        self.sources = recommender._sources(self.rows)
         self._known: dict[tuple[int, ...], NDArray[np.float64]] = {}
 
     def of(self, coalition: tuple[int, ...]) -> NDArray[np.float64]:
@@ -186,8 +193,8 @@ class _Worth:
         return total / factorial(n_players)
 
     def _score(self, coalition: tuple[int, ...]) -> NDArray[np.float64]:
-        kept = np.isin(np.arange(self.content.mask.shape[1]), coalition)
-        content = Blocks(self.content.values, self.content.mask & kept)
+        kept = np.isin(np.arange(self.sources.blocks.mask.shape[1]), coalition)
+        content = self.sources.keep(kept)
         vectors = self.recommender._item_vectors(self.rows, content)[self.back]
         factor, shift = score_scale(self.recommender)
         return factor * self.pairs.scores(vectors.astype(np.float64)) + shift

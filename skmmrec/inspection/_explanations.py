@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,19 +18,18 @@ from skmmrec.inspection._contributions import (
     modality_contributions,
     modality_shares,
 )
+from skmmrec.inspection._sentences import Reason, rewrite, sentence
 
 if TYPE_CHECKING:
+    from skmmrec.encoders import EmbeddingCache
+    from skmmrec.llm._services import Llm
+    from skmmrec.catalog import Blocks
     from skmmrec.recommender import MultimodalFusionRecommender
 
 Tags: TypeAlias = pd.DataFrame | Mapping[Any, Sequence[str]]
 
 _N_TAGS = 2
 _TAG_SCORE = 0.1
-_PHRASES = {
-    "text": "words are like those of",
-    "image": "picture is like that of",
-    "audio": "sound is like that of",
-}
 
 
 def nearest_in_history(
@@ -65,9 +65,10 @@ def nearest_in_history(
     if (columns < 0).any():
         raise ValueError(f"unknown {ITEM}: {items[columns < 0].tolist()[0]!r}")
     rows = recommender.user_index_.get_indexer(users)
+    content = _content(recommender)
     found = {
-        modality: _nearest(recommender, modality, rows, columns)
-        for modality in recommender.content_.modalities
+        modality: _nearest(recommender, content, modality, rows, columns)
+        for modality in content.modalities
     }
     return _long_table(recommender, users, items, found)
 
@@ -77,6 +78,12 @@ def explain(
     recommendations: pd.DataFrame,
     titles: pd.Series | None = None,
     tags: Mapping[str, Tags] | None = None,
+    *,
+    llm: Llm | None = None,
+    prompt: str | os.PathLike | None = None,
+    show_history: bool = False,
+    on_error: str = "raise",
+    cache: EmbeddingCache | str | os.PathLike | None = None,
 ) -> pd.DataFrame:
     """Say in one sentence why each item was recommended.
 
@@ -99,16 +106,31 @@ def explain(
         labels)``; a mapping has a sequence of tags for each item id. The sentence names
         up to two tags that the item and the one from the history share, each with a
         score of 0.1 at least. Items may be left out.
+    llm : str, path, LanguageModel, callable or None, default=None
+        Writes the sentences in words of its own, as in `skmmrec.llm.ItemDescriber`;
+        where it gives nothing that can be used, the usual sentence stays. It is told
+        what the item is called, which modality speaks for it, its share and the tags.
+    prompt : str, path or None, default=None
+        A text file with the placeholder ``{facts}``; None for the package's own.
+    show_history : bool, default=False
+        Tell the model also which item of the user's history is most alike. Ids of users
+        are never told.
+    on_error : {"raise", "template"}, default="raise"
+        Whether an error of the model is raised, or the usual sentences stay.
+    cache : EmbeddingCache, path or None, default=None
+        Where the model's sentences are kept between processes.
 
     Returns
     -------
     DataFrame
-        `recommendations` with the columns of the modalities' shares and ``reason``.
+        `recommendations` with the columns of the modalities' shares and ``reason``;
+        with `llm` also ``source`` ("generated" or "template") and ``is_generated``.
 
     Raises
     ------
     ValueError
-        For an unknown item, or `tags` of an unknown modality.
+        For an unknown item, `tags` of an unknown modality, or a prompt file without its
+        placeholder.
 
     Examples
     --------
@@ -127,7 +149,7 @@ def explain(
     >>> explain(rec, rec.recommend([3], k=1), tags=tags).reason[0]
     '...which you liked (100% of what speaks for it): storm.'
     """
-    known_tags = _check_tags(tags, recommender.content_.modalities)
+    known_tags = _check_tags(tags, _content(recommender).modalities)
     users, items = recommendations[USER], recommendations[ITEM]
     contributions = modality_contributions(recommender, users, items)
     added = contributions.drop(columns=[USER, ITEM, BASE])
@@ -135,12 +157,20 @@ def explain(
     nearest = nearest_in_history(recommender, users, items).nearest.to_numpy()
     nearest = nearest.reshape(len(items), added.shape[1])
     reasons = [
-        _reason(row, list(added), shares.iloc[n], item, nearest[n], titles, known_tags)
+        _reason(row, list(added), shares.iloc[n], item, nearest[n], known_tags)
         for n, (row, item) in enumerate(zip(added.to_numpy(), items, strict=True))
     ]
     otherwise = _without_content(recommender, users)
-    said = [reason or other for reason, other in zip(reasons, otherwise, strict=True)]
-    return recommendations.join(shares).assign(reason=said)
+    said = [
+        other if reason is None else sentence(reason, titles)
+        for reason, other in zip(reasons, otherwise, strict=True)
+    ]
+    explained = recommendations.join(shares).assign(reason=said)
+    if llm is None:
+        return explained
+    options = {"show_history": show_history, "on_error": on_error, "cache": cache}
+    told = rewrite(reasons, said, titles, llm, prompt, **options)
+    return explained.assign(**{name: told[name].to_numpy() for name in told})
 
 
 def _reason(
@@ -149,22 +179,16 @@ def _reason(
     shares: pd.Series,
     item: Any,
     nearest: NDArray,
-    titles: pd.Series | None,
     tags: Mapping[str, Tags],
-) -> str | None:
+) -> Reason | None:
     """Name the modality that adds most, of those in which the user met something."""
     strongest = np.argsort(-added)
     usable = [m for m in strongest if added[m] > 0 and nearest[m] is not None]
     if not usable:
         return None
     name, other = modalities[usable[0]], nearest[usable[0]]
-    phrase = _PHRASES.get(name, f"{name} is like that of")
     shared = _shared_tags(tags[name], item, other) if name in tags else []
-    return (
-        f"Its {phrase} {_title(other, titles)}, which you liked "
-        f"({shares[name]:.0%} of what speaks for it)"
-        f"{': ' if shared else ''}{', '.join(shared)}."
-    )
+    return Reason(item, name, float(shares[name]), other, shared)
 
 
 def _shared_tags(tags: Tags, item: Any, other: Any) -> list[str]:
@@ -207,19 +231,14 @@ def _without_content(
     )
 
 
-def _title(item: Any, titles: pd.Series | None) -> str:
-    title = None if titles is None else titles.get(item)
-    return str(item) if title is None or pd.isna(title) else f"“{title}”"
-
-
 def _nearest(
     recommender: MultimodalFusionRecommender,
+    content: Blocks,
     modality: str,
     rows: NDArray,
     columns: NDArray,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Position (-1 for none) and similarity of the likest item met, user by user."""
-    content = recommender.content_
     present = content.mask[:, content.modalities.index(modality)]
     units = _unit_rows(content.values[modality])
     nearest = np.full(len(rows), -1)

@@ -215,6 +215,17 @@ def _config(lora: Any) -> Any:
     return LoraConfig(**{**DEFAULTS, **lora}) if isinstance(lora, Mapping) else lora
 
 
+def settings_of(config: Any) -> dict[str, Any]:
+    """Write the settings of a `LoraConfig` that are not peft's own, for JSON."""
+    usual, own = type(config)().to_dict(), config.to_dict()
+    chosen = {name: value for name, value in own.items() if value != usual.get(name)}
+    chosen |= {name: own[name] for name in DEFAULTS}
+    return {
+        name: sorted(value) if isinstance(value, set) else value
+        for name, value in chosen.items()
+    }
+
+
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch inside the block, and leave its generators as they were."""

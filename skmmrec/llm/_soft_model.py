@@ -111,7 +111,9 @@ class SoftTokenModel:
         ).to(loaded.device)
         self.soft_tokens.requires_grad_(False)
         parts = re.split(f"({re.escape(VECTORS)}|{re.escape(WORDS)})", template)
-        self._parts = [p if p in (VECTORS, WORDS) else self._tokens(p) for p in parts]
+        self._parts: list[Any] = [
+            part if part in (VECTORS, WORDS) else self._tokens(part) for part in parts
+        ]
         self._names = [self._tokens(f" {name}:") for name in widths]
         self._before, self._after = self._frame()
         self._options = _known_options(self.network, use_cache=False)

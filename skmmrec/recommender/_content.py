@@ -40,8 +40,10 @@ class ContentSpace:
         for name, block, present in _modalities(blocks):
             if n_components is None or n_components >= min(block[present].shape):
                 continue
-            pca = PCA(n_components, random_state=0)
-            pca.fit(space.centre(name, block[present]))
+            centred = space.centre(name, block[present])
+            if not centred.any():
+                continue
+            pca = PCA(n_components, random_state=0).fit(centred)
             space.axes[name] = pca.components_.astype(np.float32)
         return space
 

@@ -44,8 +44,14 @@ class MultimodalFusionRecommender(Learner):
     fusion : str or Fusion subclass, default="gated"
         How an item's modalities become one vector: ``"concat"``, ``"weighted"``,
         ``"gated"``, ``"attention"``, ``"bilinear"``, ``"transformer"``,
-        ``"cross_attention"``, ``"late"``, ``"late_mean"``, ``"late_stacking"``, or a
-        name given to `skmmrec.fusion.register_fusion`.
+        ``"cross_attention"``, ``"late"``, ``"late_mean"``, ``"late_stacking"``, a
+        name given to `skmmrec.fusion.register_fusion`, or ``"llm"``: a language model
+        reads the vectors as tokens next to the item's words.
+    llm : str, path, SoftTokenFuser or None, default=None
+        With ``fusion="llm"``: the language model, by name or path, or configured as a
+        `skmmrec.llm.SoftTokenFuser`. It reads each distinct item of a catalogue once
+        and is not trained, unless that asks for adapters. Words are the text columns of
+        the catalogue's table; a flat table has none, so its vectors are read alone.
     n_factors : int, default=64
         Width of a network's item and user vectors; in the mode "content" it follows
         from the content.
@@ -211,6 +217,7 @@ class MultimodalFusionRecommender(Learner):
         "catalog": "no_validation",
         "mode": [StrOptions({"fusion", "factors", "content"})],
         "fusion": [str, type],
+        "llm": [str, Path, HasMethods("transform"), None],
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "n_members": [Interval(Integral, 1, None, closed="left")],
         "modalities": [HasMethods("items"), None],
@@ -261,6 +268,7 @@ class MultimodalFusionRecommender(Learner):
         *,
         mode: str = "fusion",
         fusion: str | type[Fusion] = "gated",
+        llm: Any = None,
         n_factors: int = 64,
         n_members: int = 1,
         modalities: Mapping[str, Any] | None = None,
@@ -304,6 +312,7 @@ class MultimodalFusionRecommender(Learner):
         self.catalog = catalog
         self.mode = mode
         self.fusion = fusion
+        self.llm = llm
         self.n_factors = n_factors
         self.n_members = n_members
         self.modalities = modalities
@@ -448,7 +457,8 @@ class MultimodalFusionRecommender(Learner):
             )
         check_same_kind(added.ids.to_numpy(), self.item_index_, self.catalog.key)
         content = added.items.drop(columns=self.catalog.key)
-        self._append_items(added.ids.to_numpy(), self.catalog.encode(content))
+        blocks = self.catalog.encode(content)
+        self._append_items(added.ids.to_numpy(), blocks, content)
         return self
 
     # -- keeping ---------------------------------------------------------------------

@@ -37,6 +37,12 @@ from skmmrec.recommender._interactions import (
     read_interactions,
     read_weights,
 )
+from skmmrec.recommender._llm_fusion import (
+    check_llm,
+    fit_fuser,
+    fuses_by_llm,
+    words_of,
+)
 from skmmrec.recommender._network import FusionNetwork
 from skmmrec.recommender._queries import Queries
 from skmmrec.recommender._tasks import check_objective, check_ratings, make_tasks
@@ -60,6 +66,7 @@ class Learner(Queries):
     def _check_parameters(self) -> None:
         """Refuse, before anything else, what the declared constraints cannot tell."""
         get_fusion(self.fusion)
+        check_llm(self)
         check_objective(self.objective)
         if self.validation_metric not in ("auto", "loss"):
             parse_metric(self.validation_metric)
@@ -142,6 +149,11 @@ class Learner(Queries):
             blocks = _no_content(len(items))
         self.tasks_ = make_tasks(self.objective, answers, weights)
         self._fit_histories(data, answers, items, weights)
+        self.fuser_ = None
+        if fuses_by_llm(self):
+            self.fuser_ = getattr(source, "fuser_", None)
+            self.fuser_ = self.fuser_ or fit_fuser(self, items, blocks)
+            blocks = self.fuser_.transform(blocks, words=words_of(self, items))
         if source is None:
             self.content_space_ = ContentSpace.fit(blocks, self._n_components)
         else:

@@ -25,6 +25,7 @@ from skmmrec.recommender._content import ContentSpace
 from skmmrec.recommender._fitting import make_network
 from skmmrec.recommender._graph import ItemGraph
 from skmmrec.recommender._history import History
+from skmmrec.recommender._llm_fusion import fuser_in, fuser_out, llm_in, llm_out
 from skmmrec.recommender._network import FusionNetwork
 from skmmrec.recommender._tasks import Task
 
@@ -107,6 +108,7 @@ def _tensors(rec: MultimodalFusionRecommender) -> dict[str, NDArray]:
     tensors |= _content_out("items", rec.content_, rec.content_space_)
     if rec.user_content_ is not None and rec.user_space_ is not None:
         tensors |= _content_out("users", rec.user_content_, rec.user_space_)
+    tensors |= fuser_out(rec.fuser_)[1]
     if rec.graph_ is not None:
         tensors["graph.items"] = rec.graph_.items
         tensors["graph.weights"] = rec.graph_.weights
@@ -143,6 +145,7 @@ def _record(rec: MultimodalFusionRecommender) -> dict[str, Any]:
     for name in NOT_SAVED:
         params.pop(name)
     params = {name: plain(value) for name, value in params.items()}
+    params["llm"] = llm_out(params["llm"])
     params["fusion"] = _fusion_name(params["fusion"])
     params["modalities"] = _modalities_out(params["modalities"])
     if params["task_weights"] is not None:
@@ -158,6 +161,7 @@ def _record(rec: MultimodalFusionRecommender) -> dict[str, Any]:
         "user_modality_names": None
         if rec.user_content_ is None
         else rec.user_content_.modalities,
+        "fuser": fuser_out(rec.fuser_)[0],
         "n_networks": len(rec.networks_),
         "tasks": [asdict(task) for task in rec.tasks_],
         "items": _index_out(rec.item_index_),
@@ -195,6 +199,7 @@ def _load_params(params: dict[str, Any]) -> dict[str, Any]:
             name: slice(*columns[:3]) if columns[-1:] == ["slice"] else columns
             for name, columns in params["modalities"].items()
         }
+    params["llm"] = llm_in(params.get("llm"))
     return params
 
 
@@ -237,6 +242,7 @@ def _restore(
     rec.tasks_ = [Task(**task) for task in record["tasks"]]
     names, user_names = record["modality_names"], record["user_modality_names"]
     rec.content_, rec.content_space_ = _content_in("items", names, tensors)
+    rec.fuser_ = fuser_in(record.get("fuser"), tensors)
     rec.user_content_, rec.user_space_ = None, None
     if user_names is not None:
         rec.user_content_, rec.user_space_ = _content_in("users", user_names, tensors)

@@ -15,6 +15,7 @@ from skmmrec.catalog import ItemCatalog
 from skmmrec.recommender import _persistence
 from skmmrec.recommender._base import as_list, check_k
 from skmmrec.recommender._index import ApproximateIndex
+from skmmrec.recommender._llm_fusion import FusedSources, Sources
 from skmmrec.recommender._retrieval import (
     ranked_frame,
     score_pairs,
@@ -183,8 +184,14 @@ class Queries(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRanker):
                 "items is raw content, which needs a catalog with an encoder: this "
                 "recommender has none (after load, give load(..., catalog=...))"
             )
-        blocks = self.content_space_.transform(self.catalog.encode(content))
+        blocks = self._in_space(self.catalog.encode(content), content)
         return self._item_vectors(np.full(len(blocks), -1), blocks)
+
+    def _sources(self, rows: NDArray | slice) -> Sources | FusedSources:
+        """Content of items at `rows`, by modality as far as it is still told apart."""
+        if self.fuser_ is None or self.catalog is None:
+            return Sources(self.content_.take(rows))
+        return FusedSources(self, rows)
 
     def serving_vectors(self) -> ServingVectors:
         """Vectors whose inner product is the score, for a store to serve.

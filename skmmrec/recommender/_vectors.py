@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy, deepcopy
 from dataclasses import replace
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,9 @@ from skmmrec.recommender._network import FusionNetwork
 from skmmrec.recommender._retrieval import ranked_frame, score_pairs
 from skmmrec.recommender._tasks import Task
 
+if TYPE_CHECKING:
+    from skmmrec.llm import SoftTokenFuser
+
 
 class VectorRanker(BaseRanker):
     """What a fitted network and the histories make of items and users.
@@ -36,6 +39,7 @@ class VectorRanker(BaseRanker):
     tasks_: list[Task]
     content_: Blocks
     content_space_: ContentSpace
+    fuser_: SoftTokenFuser | None = None
     graph_: ItemGraph | None
     user_content_: Blocks | None
     propagation: float
@@ -66,11 +70,17 @@ class VectorRanker(BaseRanker):
             own = spread_vectors(own, self._own_items, graph, self.propagation)
         return own.astype(np.float32)
 
-    def _append_items(self, ids: NDArray, blocks: Blocks) -> None:
+    def _in_space(self, blocks: Blocks, words: Any = None) -> Blocks:
+        """Bring content into the space of the network; `words` are its raw columns."""
+        if self.fuser_ is not None:
+            blocks = self.fuser_.transform(blocks, words=words)
+        return self.content_space_.transform(blocks)
+
+    def _append_items(self, ids: NDArray, blocks: Blocks, words: Any = None) -> None:
         """Add items that are known by their content alone."""
         if len(ids) == 0:
             return
-        content = self.content_space_.transform(blocks)
+        content = self._in_space(blocks, words)
         if self.graph_ is not None:
             new = graph_of_new(content, self.content_, self.n_neighbors)
             self.graph_ = self.graph_.append(new)
@@ -107,7 +117,7 @@ class VectorRanker(BaseRanker):
             self._check_known(data.items, self.item_index_)
             vectors = self.item_vectors_.to_numpy()[rows]
         else:
-            content = self.content_space_.transform(data.content)
+            content = self._in_space(data.content)
             vectors = self._item_vectors(rows, content)
         known = self.item_biases_.to_numpy()[rows]
         return vectors, np.where(rows >= 0, known, np.float32(self._cold_biases[0]))

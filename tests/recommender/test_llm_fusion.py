@@ -1,0 +1,451 @@
+"""fusion="llm": the whole estimator on vectors that a language model has fused."""
+
+import json
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.estimator_checks import check_estimator
+
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.fusion import ConcatFusion, register_fusion
+from skmmrec.inspection import (
+    ModalityAblationDisplay,
+    explain,
+    modality_contributions,
+    nearest_in_history,
+)
+from skmmrec.llm import SoftTokenFuser, load_language_model
+from skmmrec.llm._soft_model import SoftTokenModel
+from skmmrec.model_selection import LeaveLastOut
+from tests.llm.conftest import save_causal_model
+from tests.recommender.test_sklearn_checks import MAY_SKIP
+
+load = MultimodalFusionRecommender.load
+TITLES = ["rain", "wind", "snow", "sun", "fog", "hail", "storm", "frost"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Folder of a tiny language model, which stays loaded meanwhile."""
+    folder = save_causal_model(tmp_path_factory.mktemp("models") / "tiny")
+    held = load_language_model(folder, "cpu", generates=False)
+    yield folder
+    del held
+
+
+@pytest.fixture
+def table(items):
+    """Vectors of three modalities, and words in a column beside them."""
+    titles = [f"{TITLES[n % 8]} {n}" for n in range(len(items))]
+    return items.assign(title=titles)
+
+
+@pytest.fixture
+def catalog(table):
+    return ItemCatalog(table)
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Items that went through the network so far."""
+    items = []
+    encode = SoftTokenModel.encode
+
+    def counting(self, contents):
+        items.extend(contents)
+        return encode(self, contents)
+
+    monkeypatch.setattr(SoftTokenModel, "encode", counting)
+    return items
+
+
+@pytest.fixture
+def fitted(make, catalog, model, X):
+    return make(catalog, fusion="llm", llm=model).fit(X)
+
+
+@pytest.fixture
+def no_encoding(monkeypatch):
+    def refuse(self, contents):
+        raise AssertionError("the language model was asked")
+
+    def forbid():
+        monkeypatch.setattr(SoftTokenModel, "encode", refuse)
+
+    return forbid
+
+
+# -- the language model is asked once ------------------------------------------------
+
+
+def test_one_call_for_each_item_and_none_again(make, catalog, model, X, read):
+    recommender = make(catalog, fusion="llm", llm=model).fit(X)
+    assert len(read) == len(catalog)
+    assert recommender.content_.modalities == ["llm"]
+    recommender.fit(X)
+    recommender.set_params(n_factors=4).fit(X)
+    clone(recommender).fit(X)
+    pickle.loads(pickle.dumps(recommender)).fit(X)
+    recommender.predict(X)
+    recommender.recommend(k=2)
+    recommender.similar_items(["i00"])
+    assert len(read) == len(catalog)
+
+
+def test_items_with_the_same_content_are_one(make, table, model, X, read):
+    twins = table.assign(item_id=table.item_id + "b")
+    both = ItemCatalog(pd.concat([table, twins], ignore_index=True))
+    recommender = make(both, fusion="llm", llm=model).fit(X)
+    assert len(read) == len(table)
+    vectors = recommender.content_.values["llm"]
+    np.testing.assert_array_equal(vectors[::2], vectors[1::2])
+
+
+def test_a_search_over_fusions_asks_once(make, catalog, model, X, read):
+    search = GridSearchCV(
+        make(catalog, llm=model, max_epochs=1),
+        {"fusion": ["llm", "concat"], "n_factors": [2, 3]},
+        cv=LeaveLastOut(),
+    )
+    search.fit(X)
+    assert len(read) == len(catalog)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_a_search_over_the_settings_of_the_fuser(make, catalog, model, X, read):
+    fuser = SoftTokenFuser(model, device="cpu")
+    search = GridSearchCV(
+        make(catalog, fusion="llm", llm=fuser, max_epochs=1),
+        {"llm__pooling": ["last", "mean"], "n_factors": [2, 3]},
+        cv=LeaveLastOut(),
+    )
+    search.fit(X)
+    assert len(read) == 2 * len(catalog)
+
+
+def test_a_cache_serves_other_catalogues(make, table, model, X, read, tmp_path):
+    fuser = SoftTokenFuser(model, cache=tmp_path / "cache")
+    make(ItemCatalog(table), fusion="llm", llm=fuser).fit(X)
+    assert len(read) == len(table)
+    new = table.tail(1).assign(item_id="new", title="dew")
+    more = ItemCatalog(pd.concat([table, new], ignore_index=True))
+    make(more, fusion="llm", llm=clone(fuser)).fit(X)
+    assert len(read) == len(table) + 1
+
+
+# -- what it learns from -------------------------------------------------------------
+
+
+def test_words_and_vectors_count(make, catalog, table, model, X):
+    def content_of(table):
+        recommender = make(ItemCatalog(table), fusion="llm", llm=model)
+        return recommender.set_params(n_components=None).fit(X).content_.values["llm"]
+
+    before = content_of(table)
+    for changed in (
+        table.assign(title=table.title.replace("rain 0", "drizzle")),
+        table.assign(image__0=table.image__0.where(table.item_id != "i00", 9.0)),
+    ):
+        after = content_of(changed)
+        assert np.abs(after[0] - before[0]).max() > 1e-3
+
+
+def test_it_is_the_recommender_on_the_fused_vectors(make, catalog, table, model, X):
+    """Nothing but the vectors is different from a plain fusion of one modality."""
+    recommender = make(catalog, fusion="llm", llm=model).fit(X)
+    fuser = SoftTokenFuser(model)
+    words = table.drop(columns="item_id")
+    fused = fuser.fit(catalog.blocks, words=words).transform(
+        catalog.blocks, words=words
+    )
+    ready = pd.DataFrame(fused.values["llm"]).add_prefix("llm__")
+    plain = make(ItemCatalog(ready.assign(item_id=table.item_id)), fusion="concat")
+    np.testing.assert_allclose(
+        recommender.predict(X), plain.fit(X).predict(X), atol=1e-5
+    )
+
+
+def test_the_same_seed_gives_the_same_model(make, catalog, table, model, X):
+    one, other = (
+        make(ItemCatalog(table), fusion="llm", llm=model).fit(X) for _ in range(2)
+    )
+    np.testing.assert_array_equal(one.predict(X), other.predict(X))
+
+
+# -- new content ---------------------------------------------------------------------
+
+
+def test_new_content_is_read_as_that_of_the_catalogue(fitted, table, no_encoding):
+    raw = table.drop(columns="item_id")
+    no_encoding()
+    assert fitted.similar_items(raw.head(3), k=1).item_id.tolist() == [
+        "i00",
+        "i01",
+        "i02",
+    ]
+    assert fitted.transform(raw).shape == (len(table), 6)
+
+
+def test_some_columns_are_enough(fitted, table):
+    asked = table[["image__0", "image__1", "image__2"]].head(2)
+    found = fitted.similar_items(asked, k=3)
+    assert np.isfinite(found.score).all()
+    other = fitted.transform(asked.assign(title="rain"))
+    assert np.abs(other - fitted.transform(asked)).max() > 1e-4
+
+
+def test_add_items(fitted, table, read):
+    new = table.head(2).assign(item_id=["new0", "new1"], title=["rain 0", "sleet"])
+    n_before = len(read)
+    fitted.add_items(new)
+    assert len(read) == n_before + 1
+    content = fitted.content_.values["llm"]
+    np.testing.assert_array_equal(content[-2], content[0])
+    assert not np.allclose(content[-1], content[1])
+    feedback = pd.DataFrame({"user_id": ["somebody"], "item_id": ["new1"]})
+    fitted.partial_fit(feedback.assign(user_id=[7]))
+    assert "new0" in fitted.recommend([7], k=99).item_id.to_numpy()
+
+
+def test_partial_fit_does_not_ask(fitted, X, no_encoding):
+    no_encoding()
+    fitted.partial_fit(X.head(5).assign(user_id=999))
+    assert len(fitted.recommend([999], k=3)) == 3
+
+
+# -- the flat form -------------------------------------------------------------------
+
+
+def test_the_flat_form_has_no_words(make, items, model, flat, X):
+    plain = make(ItemCatalog(items), fusion="llm", llm=model).fit(X)
+    recommender = make(fusion="llm", llm=model).fit(flat)
+    np.testing.assert_allclose(recommender.predict(flat), plain.predict(X), atol=1e-5)
+    assert recommender.fuser_.columns_ == []
+
+
+def test_an_item_that_a_flat_table_brings_along(make, model, flat):
+    recommender = make(fusion="llm", llm=model).fit(flat)
+    new = flat.head(2).assign(item_id="new")
+    assert recommender.transform(new).shape == (2, 6)
+    recommender.partial_fit(new)
+    assert "new" in recommender.item_index_
+
+
+def test_a_fuser_keeps_what_folds_of_a_flat_table_share(make, model, flat, read):
+    fuser = SoftTokenFuser(model)
+    for n_factors in (2, 3):
+        clone(make(fusion="llm", llm=fuser, n_factors=n_factors)).fit(flat.iloc[5:])
+    clone(make(fusion="llm", llm=fuser)).fit(flat)
+    assert len(read) == flat.item_id.nunique()
+
+
+# -- keeping -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_save_and_load(make, catalog, table, model, X, tmp_path, configured):
+    llm = SoftTokenFuser(model, max_tokens=9, cache=tmp_path) if configured else model
+    recommender = make(catalog, fusion="llm", llm=llm).fit(X)
+    recommender.save(tmp_path / "model")
+    loaded = load(tmp_path / "model", catalog=ItemCatalog(table))
+    np.testing.assert_array_equal(loaded.predict(X), recommender.predict(X))
+    raw = table.drop(columns="item_id").assign(title="squall")
+    np.testing.assert_allclose(
+        loaded.transform(raw), recommender.transform(raw), atol=1e-5
+    )
+    expected = recommender.get_params()["llm__max_tokens"] if configured else model
+    found = loaded.get_params()["llm__max_tokens"] if configured else loaded.llm
+    assert found == expected
+    loaded.save(tmp_path / "again")
+    for file in (tmp_path / "model").iterdir():
+        assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
+
+
+def test_without_the_language_model_known_items_are_served(
+    make, catalog, table, X, tmp_path
+):
+    folder = save_causal_model(tmp_path / "tiny")
+    recommender = make(catalog, fusion="llm", llm=folder).fit(X)
+    recommender.save(tmp_path / "model")
+    (tmp_path / "tiny").rename(tmp_path / "gone")
+    loaded = load(tmp_path / "model", catalog=ItemCatalog(table))
+    pd.testing.assert_frame_equal(loaded.recommend(k=3), recommender.recommend(k=3))
+    with pytest.raises(FileNotFoundError, match="tiny"):
+        loaded.transform(table.drop(columns="item_id"))
+    save_causal_model(tmp_path / "tiny", seed=1)
+    with pytest.raises(ValueError, match="is not the one of fit"):
+        loaded.transform(table.drop(columns="item_id"))
+
+
+def test_no_pretrained_weights_are_kept(fitted, model, tmp_path):
+    fitted.save(tmp_path / "model")
+    weights = load_language_model(model, "cpu", generates=False).network.parameters()
+    size = sum(weight.nbytes for weight in weights)
+    kept = sum(file.stat().st_size for file in (tmp_path / "model").iterdir())
+    assert kept < size / 2
+    assert len(pickle.dumps(fitted)) < size
+
+
+def test_an_earlier_model_without_a_fuser_loads(make, catalog, X, tmp_path):
+    recommender = make(catalog).fit(X)
+    recommender.save(tmp_path / "model")
+    record = json.loads((tmp_path / "model" / "recommender.json").read_text())
+    del record["params"]["llm"], record["fuser"]
+    (tmp_path / "model" / "recommender.json").write_text(json.dumps(record))
+    np.testing.assert_array_equal(
+        load(tmp_path / "model").predict(X), recommender.predict(X)
+    )
+
+
+def test_warm_start_and_pretrained_take_the_fuser_along(
+    make, catalog, model, X, tmp_path
+):
+    recommender = make(catalog, fusion="llm", llm=model, warm_start=True).fit(X)
+    fuser = recommender.fuser_
+    assert recommender.fit(X).fuser_ is fuser
+    recommender.save(tmp_path / "model")
+    other = make(catalog, fusion="llm", llm=model, pretrained=tmp_path / "model").fit(X)
+    np.testing.assert_array_equal(
+        other.content_.values["llm"], recommender.content_.values["llm"]
+    )
+    with pytest.raises(ValueError, match="earlier fit had the modalities"):
+        make(catalog, pretrained=tmp_path / "model").fit(X)
+
+
+# -- adapters ------------------------------------------------------------------------
+
+
+def test_adapters_are_trained_on_the_likes_and_kept(
+    make, catalog, table, model, X, tmp_path
+):
+    fuser = SoftTokenFuser(
+        model, lora={"r": 2}, n_steps=3, n_pairs=4, learning_rate=0.01
+    )
+    recommender = make(catalog, fusion="llm", llm=fuser).fit(X)
+    frozen = make(catalog, fusion="llm", llm=model).fit(X)
+    assert len(recommender.fuser_.loss_curve_) == 3
+    content = recommender.content_.values["llm"]
+    assert not np.allclose(content, frozen.content_.values["llm"], atol=1e-3)
+    again = make(catalog, fusion="llm", llm=fuser).fit(X)
+    np.testing.assert_array_equal(again.predict(X), recommender.predict(X))
+    recommender.save(tmp_path / "model")
+    loaded = load(tmp_path / "model", catalog=ItemCatalog(table))
+    raw = table.drop(columns="item_id")
+    np.testing.assert_allclose(
+        loaded.transform(raw), recommender.transform(raw), atol=1e-5
+    )
+
+
+def test_settings_of_peft_are_kept(make, catalog, model, X, tmp_path):
+    from peft import LoraConfig
+
+    lora = LoraConfig(r=3, target_modules=["q_proj", "v_proj"], lora_dropout=0.1)
+    fuser = SoftTokenFuser(model, lora=lora, n_steps=1, n_pairs=2)
+    make(catalog, fusion="llm", llm=fuser).fit(X).save(tmp_path / "model")
+    kept = load(tmp_path / "model").llm.lora
+    assert kept["r"] == 3
+    assert kept["target_modules"] == ["q_proj", "v_proj"]
+
+
+# -- inspection ----------------------------------------------------------------------
+
+
+def test_contributions_of_what_was_fused(fitted, X, read):
+    pairs = X.head(3)
+    found = modality_contributions(fitted, pairs.user_id, pairs.item_id)
+    assert list(found.columns[2:]) == ["interactions", "text", "image", "audio"]
+    total = found.drop(columns=["user_id", "item_id"]).sum(axis=1)
+    np.testing.assert_allclose(total, fitted.predict(pairs), atol=1e-5)
+    assert found[["text", "image", "audio"]].abs().to_numpy().max() > 1e-4
+    n_before = len(read)
+    modality_contributions(fitted, pairs.user_id, pairs.item_id)
+    assert len(read) == n_before
+
+
+def test_words_without_a_modality_of_text_are_one_of_their_own(make, table, model, X):
+    table = table.rename(columns=lambda c: c.replace("text__", "lyrics__"))
+    fitted = make(ItemCatalog(table), fusion="llm", llm=model).fit(X)
+    found = modality_contributions(fitted, X.user_id, X.item_id)
+    assert list(found.columns[3:]) == ["lyrics", "image", "audio", "words"]
+    total = found.drop(columns=["user_id", "item_id"]).sum(axis=1)
+    np.testing.assert_allclose(total, fitted.predict(X), atol=1e-5)
+    assert found.words.abs().max() > 1e-4
+    assert explain(fitted, fitted.recommend(k=2)).reason.str.len().gt(0).all()
+
+
+def test_contributions_where_only_the_fused_content_is_left(fitted, X, tmp_path):
+    fitted.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    found = modality_contributions(loaded, X.user_id, X.item_id)
+    assert list(found.columns[2:]) == ["interactions", "llm"]
+    total = found.interactions + found.llm
+    np.testing.assert_allclose(total, fitted.predict(X), atol=1e-5)
+
+
+def test_contributions_of_an_added_item_are_refused(fitted, table):
+    fitted.add_items(table.head(1).assign(item_id="new"))
+    with pytest.raises(ValueError, match="'new' is not in the catalogue"):
+        modality_contributions(fitted, [100], ["new"])
+    assert len(modality_contributions(fitted, [100], ["i00"])) == 1
+    assert explain(fitted, fitted.recommend(k=1, items=["i03", "i04"])).reason.all()
+
+
+def test_neighbours_and_ablation(fitted, X):
+    near = nearest_in_history(fitted, X.user_id.head(2), X.item_id.head(2))
+    assert near.modality.tolist() == ["text", "image", "audio"] * 2
+    display = ModalityAblationDisplay.from_estimator(fitted, X.head(20))
+    assert "without image" in display.values.index
+
+
+# -- parameters ----------------------------------------------------------------------
+
+
+def test_a_language_model_is_needed(make, catalog, X):
+    with pytest.raises(ValueError, match="fusion='llm' needs a language model"):
+        make(catalog, fusion="llm").fit(X)
+    for llm in (3, ConcatFusion):
+        with pytest.raises(InvalidParameterError, match="'llm' parameter"):
+            make(catalog, fusion="llm", llm=llm).fit(X)
+
+
+def test_without_fusion_by_it_no_model_is_loaded(make, catalog, X):
+    for params in ({}, {"fusion": "llm", "mode": "content"}):
+        assert make(catalog, llm="./absent", **params).fit(X).fuser_ is None
+    with pytest.raises(FileNotFoundError, match="absent"):
+        make(catalog, fusion="llm", llm="./absent").fit(X)
+
+
+def test_the_name_is_taken():
+    with pytest.raises(ValueError, match="stands for a language model"):
+        register_fusion("llm", ConcatFusion)
+
+
+def test_set_output(fitted, X):
+    frame = clone(fitted).set_output(transform="pandas").fit(X).transform(X)
+    assert isinstance(frame, pd.DataFrame)
+    assert frame.shape == (len(X), 6)
+
+
+@pytest.mark.filterwarnings("ignore:no interaction has y above 0:UserWarning")
+def test_check_estimator(model):
+    recommender = MultimodalFusionRecommender(
+        fusion="llm",
+        llm=model,
+        n_components=2,
+        n_factors=3,
+        max_epochs=1,
+        random_state=1,
+    )
+    results = check_estimator(recommender, on_fail=None, on_skip=None)
+    failed = {
+        result["check_name"]: result["exception"]
+        for result in results
+        if result["status"] != "passed" and result["check_name"] not in MAY_SKIP
+    }
+    assert failed == {}
+    assert sum(result["status"] == "passed" for result in results) >= 40
