@@ -12,6 +12,7 @@ _NAMES = {
     "AudioEncoder": ".encoders",
     "ImageEncoder": ".encoders",
     "ItemCatalog": ".catalog",
+    "MultimodalEncoder": ".encoders",
     "MultimodalFusionRecommender": ".recommender",
     "TextEncoder": ".encoders",
     "VideoEncoder": ".encoders",

@@ -11,6 +11,7 @@ _NAMES = {
     "BaseEncoder": "._base",
     "EmbeddingCache": "._cache",
     "ImageEncoder": "._image",
+    "MultimodalEncoder": "._multimodal",
     "TextEncoder": "._text",
     "VideoEncoder": "._video",
     "cnn14_is_cached": "._panns",

@@ -1,0 +1,299 @@
+"""MultimodalEncoder: words, pictures and sounds in one space."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skmmrec.encoders._base import BaseEncoder
+from skmmrec.encoders._cache import EmbeddingCache
+from skmmrec.encoders._columns import as_items, is_missing
+from skmmrec.encoders._engine import Distinct
+from skmmrec.encoders._errors import ContentError
+from skmmrec.encoders._files import digest
+from skmmrec.encoders._multimodal_model import (
+    KINDS,
+    MultimodalModel,
+    Reading,
+    part_hash,
+    part_key,
+)
+from skmmrec.encoders._sentence_models import load_embedder, weights_key
+
+
+class MultimodalEncoder(BaseEncoder):
+    """Encode texts, pictures or sounds into the one space of a multimodal model.
+
+    Each encoder takes one column of one kind, so that a ColumnTransformer gives a block
+    per modality; encoders of the same model share its weights, and their vectors can be
+    compared: words find pictures. Or an item is made of several kinds
+    (``modality="mixed"``), for models that read them together.
+
+    Parameters
+    ----------
+    model : str or path
+        A model that sentence-transformers loads, such as CLIP, SigLIP, CLAP or an
+        embedding model made from a vision-language model: a name on the Hugging Face
+        hub or a local folder.
+    modality : {"text", "image", "audio", "mixed"}, default="image"
+        What the column holds. Texts are cut into pieces that fit the model; pictures
+        are what `ImageEncoder` takes, also several per item; sounds are what
+        `AudioEncoder` takes. A mixed item is a dict such as ``{"text": "Up", "image":
+        "up.png"}``, of which entries may be missing; or the columns of a DataFrame are
+        called ``text``, ``image`` and ``audio``.
+    prompt : str or None, default=None
+        Put before each text, or into the instructions of a model that chats. None takes
+        the model's default, ``""`` none at all.
+    prompt_name : str or None, default=None
+        The name of a prompt that the model brings, such as ``"query"``.
+    truncate_dim : int or None, default=None
+        Keep this many leading dimensions, for models trained for it (Matryoshka).
+    max_side : int, default=1024
+        Larger pictures are shrunk to this many pixels on their longer side before the
+        model brings them to its own size.
+    window : float or None, default=None
+        Seconds that are heard at once, at least 1; a longer sound is the mean of its
+        windows. None takes what the model is made for, or 10.
+    max_duration : float, default=300.0
+        Seconds of each sound that are read.
+    device : str or torch.device, default="auto"
+        Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
+    precision : {"auto", "fp32", "bf16", "fp16", "int8"}, default="auto"
+        The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
+        ``"int8"`` quantises linear layers, on the CPU: faster, and less exact.
+    batch_size : int or "auto", default="auto"
+        Items per forward pass, halved if memory runs out; ``"auto"`` takes what fits
+        the free memory.
+    cache : EmbeddingCache, path or None, default=None
+        Where vectors are kept between calls and processes.
+    missing : {"zero", "nan"}, default="zero"
+        What a row without content becomes.
+    normalize : bool, default=True
+        Scale each vector to unit length.
+    n_components : int or None, default=None
+        Reduce the vectors to this many dimensions by PCA with whitening, fitted on the
+        distinct items that `fit` sees. Encoders that reduce share no space.
+    on_error : {"raise", "missing"}, default="raise"
+        What happens to an item that cannot be read: an error that names its row, or a
+        missing row and one warning.
+    verbose : bool, default=False
+        Show a progress bar.
+
+    Attributes
+    ----------
+    embedding_dim_ : int
+        The number of output columns.
+    whitening_ : PCA
+        Fitted if `n_components` is set.
+    n_features_in_ : int
+        The number of columns: 1, unless a mixed item is spread over several.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        The columns' names, if `fit` got a DataFrame.
+
+    See Also
+    --------
+    ImageEncoder : Pictures through open_clip, of which more models are known.
+
+    Notes
+    -----
+    The models are those of sentence-transformers 6 [1]_. Nothing is taken from the
+    network because an item says so: a text that reads like an address or a path is a
+    text, and a picture is read here before the model sees it.
+
+    Vectors of different kinds lie in different parts of the space [2]_: compare words
+    with pictures only to rank pictures, not against the likeness of two pictures.
+
+    CLAP models of the fused kind draw at random what they hear more closely in each
+    batch; take an unfused one where a sound must always give the same vector.
+
+    References
+    ----------
+    .. [1] N. Reimers and I. Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese
+       BERT-Networks", EMNLP 2019.
+    .. [2] V. W. Liang et al., "Mind the Gap: Understanding the Modality Gap in
+       Multi-modal Contrastive Representation Learning", NeurIPS 2022.
+
+    Examples
+    --------
+    >>> from sklearn.compose import make_column_transformer
+    >>> from skmmrec.encoders import MultimodalEncoder
+    >>> clip = "sentence-transformers/clip-ViT-B-32"
+    >>> encode = make_column_transformer(
+    ...     (MultimodalEncoder(clip, modality="text"), "title"),
+    ...     (MultimodalEncoder(clip, modality="image"), "poster"),
+    ... )
+    >>> MultimodalEncoder(clip, modality="mixed").missing_mask(
+    ...     [{"text": "Up", "image": None}, {"text": " ", "image": None}]
+    ... )
+    array([False,  True])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **BaseEncoder._parameter_constraints,
+        "model": [str, os.PathLike],
+        "modality": [StrOptions({*KINDS, "mixed"})],
+        "prompt": [str, None],
+        "prompt_name": [str, None],
+        "truncate_dim": [Interval(Integral, 1, None, closed="left"), None],
+        "max_side": [Interval(Integral, 1, None, closed="left")],
+        "window": [Interval(Real, 1, None, closed="left"), None],
+        "max_duration": [Interval(Real, 0, None, closed="neither")],
+    }
+    _runs_in_lanes: ClassVar[bool] = False  # a processor serves one thread at a time
+
+    def __init__(
+        self,
+        model: str | os.PathLike,
+        *,
+        modality: str = "image",
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        truncate_dim: int | None = None,
+        max_side: int = 1024,
+        window: float | None = None,
+        max_duration: float = 300.0,
+        device: str = "auto",
+        precision: str = "auto",
+        batch_size: int | str = "auto",
+        cache: EmbeddingCache | str | os.PathLike | None = None,
+        missing: str = "zero",
+        normalize: bool = True,
+        n_components: int | None = None,
+        on_error: str = "raise",
+        verbose: bool = False,
+    ) -> None:
+        self.model = model
+        self.modality = modality
+        self.prompt = prompt
+        self.prompt_name = prompt_name
+        self.truncate_dim = truncate_dim
+        self.max_side = max_side
+        self.window = window
+        self.max_duration = max_duration
+        self.device = device
+        self.precision = precision
+        self.batch_size = batch_size
+        self.cache = cache
+        self.missing = missing
+        self.normalize = normalize
+        self.n_components = n_components
+        self.on_error = on_error
+        self.verbose = verbose
+
+    def encode_text(self, texts: Any, prompt_name: str | None = None) -> np.ndarray:
+        """Encode texts into the space of the column, so that words find pictures.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            One text per row.
+        prompt_name : str or None, default=None
+            The name of the model's prompt for texts that search; None takes the
+            encoder's own prompt.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n, embedding_dim_), float32
+            As `transform` would give them, reduction included.
+
+        Raises
+        ------
+        ValueError
+            If the model reads no texts.
+        """
+        check_is_fitted(self)
+        model = self._loaded_model()  # held, so that the clone shares its weights
+        reader = clone(self).set_params(modality="text", n_components=None)
+        if prompt_name is not None:
+            reader.set_params(prompt=None, prompt_name=prompt_name)
+        vectors = reader.fit_transform(as_items(texts, "encode_text"))
+        del model
+        return vectors if self.n_components is None else self._reduce(vectors)
+
+    def _load_model(self, device: Any) -> MultimodalModel:
+        embedder = load_embedder(
+            self.model, device, self.precision, self._name, bool(self.verbose)
+        )
+        reading = Reading(self.max_side, self.window, self.max_duration)
+        options = {
+            "prompt": self.prompt,
+            "prompt_name": self.prompt_name,
+            "truncate_dim": self.truncate_dim,
+        }
+        try:
+            return MultimodalModel(embedder, self.modality, reading, options)
+        except ValueError as error:
+            described = f"{self._name}(model={str(self.model)!r})"
+            raise ValueError(f"{described}: {error}") from error
+
+    def _model_key(self) -> Hashable:
+        sizes = (self.max_side, self.window, self.max_duration)
+        options = (self.prompt, self.prompt_name, self.truncate_dim)
+        weights = weights_key(self.model, self.device, self.precision)
+        return (weights, self.modality, *sizes, *options)
+
+    def _rows(self, X: Any) -> list[Any]:
+        if self.modality != "mixed":
+            return super()._rows(X)
+        rows = _from_columns(X) if _names_kinds(X) else super()._rows(X)
+        return [_present_parts(row) for row in rows]
+
+    def _parts(self, item: Any) -> dict[str, Any]:
+        """Return what an item consists of, by kind."""
+        return item if isinstance(item, dict) else {self.modality: item}
+
+    def _content_key(self, item: Any) -> Hashable:
+        if self.modality == "mixed" and not isinstance(item, dict):
+            raise ContentError(f"expected a dict, got {type(item).__name__}")
+        parts = self._parts(item)
+        unknown = [kind for kind in parts if kind not in KINDS]
+        if unknown:
+            raise ContentError(f"an item has {', '.join(KINDS)}, not {unknown[0]!r}")
+        return tuple((kind, part_key(kind, parts[kind])) for kind in sorted(parts))
+
+    def _content_hash(self, item: Any) -> bytes:
+        parts = self._parts(item)
+        hashes = (
+            kind.encode() + part_hash(kind, parts[kind]) for kind in sorted(parts)
+        )
+        return digest(b"".join(hashes))
+
+    def _describe(self, distinct: Distinct, error: ContentError) -> str:
+        if self.modality in ("image", "audio"):
+            return super()._describe(distinct, error)
+        return f"{self._name}: row {distinct.rows[0]}: {error}"
+
+    def _order(self, groups: list[Distinct]) -> list[Distinct]:
+        """Put items of one kind together, and texts of like length."""
+
+        def order(group: Distinct) -> tuple[list[str], int]:
+            parts = self._parts(group.item)
+            return sorted(parts), -len(parts.get("text", ""))
+
+        return sorted(groups, key=order)
+
+
+def _names_kinds(X: Any) -> bool:
+    """Tell a table of parts from a column of items."""
+    names = list(getattr(X, "columns", []))
+    return bool(names) and set(names) <= set(KINDS)
+
+
+def _from_columns(table: Any) -> list[dict[str, Any]]:
+    columns = {name: as_items(table[[name]], name) for name in table.columns}
+    rows = zip(*columns.values(), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _present_parts(item: Any) -> Any:
+    """Leave out the parts of an item that are missing; None if all are."""
+    if not isinstance(item, dict):
+        return item
+    return {kind: part for kind, part in item.items() if not is_missing(part)} or None
