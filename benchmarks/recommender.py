@@ -3,6 +3,8 @@
     python benchmarks/recommender.py accuracy [tiktok movielens-time ...] [--seeds 5]
     python benchmarks/recommender.py pairs DATA --reference fusion_gated
     python benchmarks/recommender.py cold|foldin|missing|noise [DATA ...] [--seeds 5]
+    python benchmarks/recommender.py cold movielens-random --fusions llm gated attention
+    python benchmarks/recommender.py llm [DATA ...] [--items 100]
     python benchmarks/recommender.py cost [--sizes 10000 100000 1000000]
     python benchmarks/recommender.py compress
     python benchmarks/recommender.py tune [DATA ...] [--models iALS EASE]
@@ -23,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from recommending import cost, data, models, protocol, situations
+from recommending import cost, data, language, models, protocol, situations
 
 from skmmrec.fusion import get_fusion_names
 
@@ -80,6 +82,12 @@ def costs(args: argparse.Namespace) -> Iterator[str]:
     yield from cost.serving(data.load("tiktok", args.output))
 
 
+def llm(args: argparse.Namespace) -> Iterator[str]:
+    for name in args.data or ["movielens-random"]:
+        kinds = args.fusions or ["llm", "gated", "attention"]
+        yield from language.costs(name, kinds, args.items, args.output)
+
+
 def compress(args: argparse.Namespace) -> Iterator[str]:
     yield from cost.compression(data.load("tiktok", args.output))
 
@@ -88,12 +96,14 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    what = ["accuracy", "pairs", *SITUATIONS, "cost", "compress", "tune"]
+    what = ["accuracy", "pairs", *SITUATIONS, "cost", "llm", "compress", "tune"]
     parser.add_argument("what", choices=what)
     parser.add_argument("data", nargs="*", help=f"some of {data.names()}")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--models", nargs="*", choices=models.names())
-    parser.add_argument("--fusions", nargs="*", choices=get_fusion_names())
+    kinds = [*get_fusion_names(), "llm"]
+    parser.add_argument("--fusions", nargs="*", choices=kinds)
+    parser.add_argument("--items", type=int, default=100)
     parser.add_argument("--reference", default="fusion_gated")
     parser.add_argument("--sizes", nargs="*", type=int, default=[10**4, 10**5, 10**6])
     parser.add_argument("--output", type=Path, default=Path("out/recommender"))
@@ -110,6 +120,7 @@ def main() -> None:
         "accuracy": accuracy,
         "pairs": pairs,
         "cost": costs,
+        "llm": llm,
         "compress": compress,
         "tune": tune,
     }

@@ -45,7 +45,8 @@ SHAPES: dict[str, dict] = {
 class Data:
     """One data set, split.
 
-    `tuning` is what baselines are chosen by, and never holds a test row.
+    `tuning` is what baselines are chosen by, and never holds a test row; `words` are
+    the items' texts, which a language model reads.
     """
 
     name: str
@@ -53,11 +54,15 @@ class Data:
     train: pd.DataFrame
     test: pd.DataFrame
     tuning: Split
+    words: pd.DataFrame | None = None
 
     @cached_property
     def catalog(self) -> ItemCatalog:
         """The items; those without any content are ranked by their rows alone."""
-        return ItemCatalog(self.items, on_empty="ignore")
+        items = self.items
+        if self.words is not None:
+            items = items.merge(self.words, on="item_id", how="left")
+        return ItemCatalog(items, on_empty="ignore")
 
     @property
     def everything(self) -> pd.DataFrame:
@@ -95,8 +100,11 @@ def tiktok() -> Data:
 def movielens(kind: str, folder: Path) -> Data:
     """Hold out a fifth of each user's films: the latest, or random ones."""
     split = {"time": latest_fifth, "random": random_fifth}[kind]
-    X = load_movielens_posters().interactions[TIMED]
-    return _split(f"movielens-{kind}", _encoded_films(folder), X, split)
+    films = load_movielens_posters()
+    X = films.interactions[TIMED]
+    data = _split(f"movielens-{kind}", _encoded_films(folder), X, split)
+    data.words = films.item_table[["item_id", "title", "genres", "overview"]]
+    return data
 
 
 def generated(shape: str) -> Data:

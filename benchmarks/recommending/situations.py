@@ -11,6 +11,7 @@ import pandas as pd
 
 from recommending import protocol
 from recommending.data import IDS, Data
+from recommending.language import fuser
 from skmmrec import MultimodalFusionRecommender
 from skmmrec.metrics._evaluation import RankingEvaluation
 from skmmrec.model_selection import ColdItemSplit, ColdUserSplit
@@ -34,7 +35,7 @@ def cold(data: Data, kinds: list[str], seeds: int, folder: Path) -> Iterator[str
         models: dict[str, Any] = {
             "random order": RandomOrder(seed),
             "content-kNN": MultimodalFusionRecommender(data.catalog, mode="content"),
-            **{f"fusion: {kind}": _fusion(data, kind, seed) for kind in kinds},
+            **{f"fusion: {kind}": _fusion(data, kind, seed, folder) for kind in kinds},
         }
         for name, model in models.items():
             keep = folder / f"{protocol.file_name(name)}-{seed}.parquet"
@@ -63,9 +64,9 @@ def foldin(data: Data, kinds: list[str], seeds: int, folder: Path) -> Iterator[s
             few = new_rows.groupby("user_id").sample(SUPPORT, random_state=seed)
             test = new_rows.drop(index=few.index)
             test = test[test["item_id"].isin(old_rows["item_id"])]
-            model = _fusion(data, kind, seed).fit(old_rows).partial_fit(few)
+            model = _fusion(data, kind, seed, folder).fit(old_rows).partial_fit(few)
             folded.append(protocol.evaluate(model, test))
-            model = _fusion(data, kind, seed).fit(pd.concat([old_rows, few]))
+            model = _fusion(data, kind, seed, folder).fit(pd.concat([old_rows, few]))
             trained.append(protocol.evaluate(model, test))
         loss = 1 - _mean_of(folded) / _mean_of(trained)
         yield _row_of_splits(f"{kind}, folded in", folded, f"{loss:.1%}")
@@ -78,7 +79,7 @@ def missing(data: Data, kinds: list[str], seeds: int, folder: Path) -> Iterator[
     for kind in kinds:
         whole, partial = [], []
         for seed in range(seeds):
-            model = _fusion(data, kind, seed).fit(data.train[IDS])
+            model = _fusion(data, kind, seed, folder).fit(data.train[IDS])
             whole.append(protocol.evaluate(model, data.test))
             ranked = Impaired(model, data, seed).recommend(
                 data.test["user_id"].unique()
@@ -109,7 +110,8 @@ def noise(data: Data, kinds: list[str], seeds: int, folder: Path) -> Iterator[st
             protocol.Seeds(
                 [
                     protocol.evaluate(
-                        _fusion(source, kind, seed).fit(data.train[IDS]), data.test
+                        _fusion(source, kind, seed, folder).fit(data.train[IDS]),
+                        data.test,
                     )
                     for seed in range(seeds)
                 ]
@@ -192,8 +194,12 @@ def impair(items: pd.DataFrame, seed: int) -> pd.DataFrame:
     return impaired
 
 
-def _fusion(data: Data, kind: str, seed: int) -> MultimodalFusionRecommender:
-    return MultimodalFusionRecommender(data.catalog, fusion=kind, random_state=seed)
+def _fusion(
+    data: Data, kind: str, seed: int, folder: Path
+) -> MultimodalFusionRecommender:
+    return MultimodalFusionRecommender(
+        data.catalog, fusion=kind, llm=fuser(folder), random_state=seed
+    )
 
 
 def _mean_of(evaluations: list[RankingEvaluation]) -> float:

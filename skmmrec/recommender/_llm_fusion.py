@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from skmmrec.recommender._learner import Learner
     from skmmrec.recommender._queries import Queries
 
-TEXT, WORDS = "text", "words"
+SPOKEN = ("text", "words")
+"""Modalities to which an item's words belong, the first that there is."""
 FITTED = (
     "widths_",
     "columns_",
@@ -108,7 +109,8 @@ class Sources:
 class FusedSources:
     """Content of items as a language model found it, to be fused with less of it.
 
-    Words count as part of the modality ``text``, or as one of their own, ``words``.
+    Words count as part of a modality ``text`` or ``words``; where there is neither, as
+    a modality of their own.
 
     Parameters
     ----------
@@ -120,7 +122,7 @@ class FusedSources:
     Attributes
     ----------
     blocks : Blocks of n items
-        By modality; ``words`` has no vectors.
+        By modality; words on their own have no vectors.
     """
 
     def __init__(self, rec: Queries, rows: NDArray | slice) -> None:
@@ -134,7 +136,8 @@ class FusedSources:
         self.words = catalog.items.iloc[places]
         blocks = catalog.blocks.take(places)
         self.blocks = Blocks(blocks.values, blocks.mask & known[:, None])
-        if fuser.columns_ and TEXT not in blocks.values:
+        self.spoken = next((m for m in SPOKEN if m in blocks.values), None)
+        if fuser.columns_ and self.spoken is None:
             self.blocks = _with_words(self.blocks)
 
     def keep(self, kept: NDArray[np.bool_]) -> Blocks:
@@ -151,7 +154,10 @@ class FusedSources:
                 "fusion='llm' nobody knows what each of its modalities adds"
             )
         keeps = dict(zip(self.blocks.modalities, kept, strict=True))
-        has_words = keeps.get(TEXT, False) or keeps.pop(WORDS, False)
+        if self.spoken is not None:
+            has_words = keeps[self.spoken]
+        else:
+            has_words = keeps.pop(SPOKEN[-1], False)
         blocks = Blocks(
             {name: self.blocks.values[name] for name in keeps},
             (self.blocks.mask & kept)[:, : len(keeps)],
@@ -163,7 +169,7 @@ def _with_words(blocks: Blocks) -> Blocks:
     """Add a last modality that has no vectors."""
     nothing = np.zeros((len(blocks), 1))
     return Blocks(
-        {**blocks.values, WORDS: nothing.astype(np.float32)},
+        {**blocks.values, SPOKEN[-1]: nothing.astype(np.float32)},
         np.column_stack([blocks.mask, nothing.astype(bool)]),
     )
 
