@@ -21,9 +21,9 @@ from skmmrec.inspection._contributions import (
 from skmmrec.inspection._sentences import Reason, rewrite, sentence
 
 if TYPE_CHECKING:
+    from skmmrec.catalog import Blocks
     from skmmrec.encoders import EmbeddingCache
     from skmmrec.llm._services import Llm
-    from skmmrec.catalog import Blocks
     from skmmrec.recommender import MultimodalFusionRecommender
 
 Tags: TypeAlias = pd.DataFrame | Mapping[Any, Sequence[str]]
@@ -168,8 +168,8 @@ def explain(
     explained = recommendations.join(shares).assign(reason=said)
     if llm is None:
         return explained
-    options = {"show_history": show_history, "on_error": on_error, "cache": cache}
-    told = rewrite(reasons, said, titles, llm, prompt, **options)
+    options: dict[str, Any] = {"on_error": on_error, "cache": cache}
+    told = rewrite(reasons, said, titles, llm, prompt, show_history, **options)
     return explained.assign(**{name: told[name].to_numpy() for name in told})
 
 
@@ -229,6 +229,20 @@ def _without_content(
     return np.where(
         known, "People with likes like yours chose it.", "Many others chose it."
     )
+
+
+def _content(recommender: MultimodalFusionRecommender) -> Blocks:
+    """Content of all items by modality, centred."""
+    blocks = recommender._sources(slice(None)).blocks
+    if recommender.fuser_ is None:
+        return blocks
+    centred = {
+        name: values - values[present].mean(axis=0) if present.any() else values
+        for (name, values), present in zip(
+            blocks.values.items(), blocks.mask.T, strict=True
+        )
+    }
+    return type(blocks)(centred, blocks.mask)
 
 
 def _nearest(

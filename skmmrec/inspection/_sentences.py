@@ -1,0 +1,122 @@
+"""Reasons as sentences: from a template, or in a language model's words."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+_PHRASES = {
+    "text": "words are like those of",
+    "image": "picture is like that of",
+    "audio": "sound is like that of",
+}
+_LONGEST = 240
+_LONGEST_LINE = 160
+
+
+class Reason(NamedTuple):
+    """What speaks most for an item.
+
+    Parameters
+    ----------
+    item : object
+        Id of the item.
+    modality : str
+        What adds most to its score.
+    share : float
+        The modality's share in what speaks for the item.
+    other : object
+        Id of the item of the user's history that is most alike in it.
+    tags : list of str
+        What both have in common.
+    """
+
+    item: Any
+    modality: str
+    share: float
+    other: Any
+    tags: list[str]
+
+
+def sentence(reason: Reason, titles: pd.Series | None) -> str:
+    """Put a reason into the usual sentence."""
+    tags = f": {', '.join(reason.tags)}" if reason.tags else ""
+    return (
+        f"Its {_phrase(reason)} {_title(reason.other, titles)}, which you liked "
+        f"({reason.share:.0%} of what speaks for it){tags}."
+    )
+
+
+def rewrite(
+    reasons: list[Reason | None],
+    otherwise: list[str],
+    titles: pd.Series | None,
+    llm: Any,
+    prompt: str | os.PathLike | None,
+    show_history: bool,
+    *,
+    on_error: str,
+    cache: Any,
+) -> pd.DataFrame:
+    """Have reasons told by a model; what it cannot tell stays as it was.
+
+    Parameters
+    ----------
+    reasons : list of Reason or None, of length n
+        What is told; where there is none, no model is asked.
+    otherwise : list of str, of length n
+        The usual sentences.
+    titles, llm, prompt, show_history, on_error, cache
+        As `explain` takes them.
+
+    Returns
+    -------
+    DataFrame of shape (n, 3)
+        ``reason``, ``source`` and ``is_generated``.
+    """
+    from skmmrec.llm._prompts import read_prompt
+    from skmmrec.llm._reading import read_text
+    from skmmrec.llm._safety import fence
+    from skmmrec.llm._services import as_writer
+    from skmmrec.llm._writing import Task, write_texts
+
+    file = read_prompt(prompt, "explanation", ["facts"])
+    tasks = []
+    for reason, usual in zip(reasons, otherwise, strict=True):
+        facts = None if reason is None else _facts(reason, titles, show_history)
+        asked = None if facts is None else file.fill(facts=fence(facts, "facts"))
+        read = partial(
+            read_text, max_length=_LONGEST, key="explanation", facts=facts or ""
+        )
+        tasks.append(Task(asked, read, usual))
+    writer = as_writer(llm, cache)
+    texts = write_texts(tasks, writer, name="explain", on_error=on_error)
+    return texts.rename(columns={"text": "reason"})
+
+
+def _facts(reason: Reason, titles: pd.Series | None, show_history: bool) -> str:
+    """Return what a model is told, line by line; nothing of it names a user."""
+    from skmmrec.llm._safety import clean
+
+    title = None if titles is None else titles.get(reason.item)
+    other = _title(reason.other, titles) if show_history else "something"
+    lines = {
+        "item": None if title is None or pd.isna(title) else str(title),
+        "reason": f"its {_phrase(reason)} {other} which the reader liked",
+        "weight": f"{reason.share:.0%} of what speaks for it",
+        "in common": ", ".join(reason.tags),
+    }
+    cleaned = {name: clean(text or "", _LONGEST_LINE) for name, text in lines.items()}
+    return "\n".join(f"{name}: {text}" for name, text in cleaned.items() if text)
+
+
+def _phrase(reason: Reason) -> str:
+    return _PHRASES.get(reason.modality, f"{reason.modality} is like that of")
+
+
+def _title(item: Any, titles: pd.Series | None) -> str:
+    title = None if titles is None else titles.get(item)
+    return str(item) if title is None or pd.isna(title) else f"\u201c{title}\u201d"
