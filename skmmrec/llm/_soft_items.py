@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skmmrec.catalog import Blocks
 from skmmrec.encoders import EmbeddingCache
+from skmmrec.encoders._engine import Distinct, Engine
+from skmmrec.encoders._errors import ContentError
+
+_SMALLEST = 1e-6
+"""A deviation below is but rounding."""
 
 
 class Item:
@@ -71,6 +76,54 @@ def _vectors(blocks: Blocks, name: str) -> list[NDArray[np.float32] | None]:
     mask = blocks.mask[:, blocks.modalities.index(name)]
     pairs = zip(blocks.values[name], mask, strict=True)
     return [vector if there else None for vector, there in pairs]
+
+
+def read_items(
+    items: list[Item],
+    engine: Engine,
+    watch: Callable[[Iterable[Distinct]], Iterable[Distinct]],
+) -> NDArray[np.float32]:
+    """Hidden states of items, each distinct one read once; zero for nothing to read.
+
+    Parameters
+    ----------
+    items : list of Item
+        In any order; the longest are read first.
+    engine : Engine
+        Runs the model, or finds what it has read before.
+    watch : callable
+        Shows the items as they are taken.
+
+    Raises
+    ------
+    ValueError
+        Where the model gives a vector that is not finite; names the row.
+    """
+    groups: dict[bytes, Distinct] = {}
+    for row, item in enumerate(items):
+        if item.is_there:
+            groups.setdefault(item.key, Distinct(item, [])).rows.append(row)
+    vectors = np.zeros((len(items), engine.model.dim), np.float32)
+    longest_first = sorted(groups.values(), key=lambda group: -len(group.item.words))
+    for distinct, vector in engine.run(watch(longest_first)):
+        if not np.isfinite(vector).all():
+            fail(
+                distinct, ContentError("the vector is not finite; try precision='fp32'")
+            )
+        vectors[distinct.rows] = vector
+    return vectors
+
+
+def fail(distinct: Distinct, error: ContentError) -> NoReturn:
+    """Name the row of an item that cannot be read."""
+    raise ValueError(f"SoftTokenFuser: row {distinct.rows[0]}: {error}") from error
+
+
+def deviations(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Deviation of each coordinate over the vectors that are there; 1 where it is 0."""
+    there = vectors[vectors.any(axis=1)].astype(np.float64)
+    scale = there.std(axis=0) if len(there) else np.zeros(vectors.shape[1])
+    return np.where(scale > _SMALLEST, scale, 1).astype(np.float32)
 
 
 class Store:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, MutableMapping
 from functools import lru_cache
 from hashlib import blake2b
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -20,19 +20,25 @@ from skmmrec.catalog import Blocks
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.encoders._cache import as_cache
 from skmmrec.encoders._devices import resolve_device, resolve_precision
-from skmmrec.encoders._engine import CacheAccess, Distinct, Engine
-from skmmrec.encoders._errors import ContentError
+from skmmrec.encoders._engine import CacheAccess, Engine
 from skmmrec.encoders._memory import BatchLimit, automatic_limit
 from skmmrec.encoders._runtime import n_cores
 from skmmrec.llm._frozen import describe, load_reader
 from skmmrec.llm._loading import PACKAGED
 from skmmrec.llm._prompts import read_prompt
-from skmmrec.llm._soft_items import Item, Store, WhenNeeded, make_items
+from skmmrec.llm._soft_items import (
+    Item,
+    Store,
+    WhenNeeded,
+    deviations,
+    fail,
+    make_items,
+    read_items,
+)
 from skmmrec.llm._words import choose_columns, join_words
 
 if TYPE_CHECKING:
     from skmmrec.llm._adapters import CoLikes
-    from skmmrec.llm._loading import Loaded
     from skmmrec.llm._soft_model import SoftTokenModel
 
 BLOCK = "llm"
@@ -72,6 +78,9 @@ class SoftTokenFuser(BaseEstimator):
     pooling : {"auto", "last", "mean"}, default="auto"
         The hidden state of the last token, or the mean of all; by default the last one
         of a causal model and the mean of a bidirectional one.
+    standardize : bool, default=True
+        Divide each coordinate by its deviation over the items of `fit`: in most models
+        a few outweigh all others.
     max_tokens : int, default=128
         Where an item's words are cut.
     lora : mapping, peft.LoraConfig or None, default=None
@@ -98,10 +107,10 @@ class SoftTokenFuser(BaseEstimator):
     ----------
     embedding_dim_ : int
         Width of the vectors.
-    widths_ : dict of str to int
-        Width of each modality.
     columns_ : list of str
         Columns whose words are read.
+    scale_ : ndarray of shape (embedding_dim_,) or None
+        What coordinates are divided by.
     loss_curve_ : list of float
         Loss of each step of the first stage; empty without `lora`.
 
@@ -132,6 +141,7 @@ class SoftTokenFuser(BaseEstimator):
         "prompt": [str, os.PathLike, None],
         "columns": ["array-like", None],
         "pooling": [StrOptions({"auto", "last", "mean"})],
+        "standardize": ["boolean"],
         "max_tokens": [Interval(Integral, 0, None, closed="left")],
         "lora": "no_validation",
         "n_steps": [Interval(Integral, 1, None, closed="left")],
@@ -156,6 +166,7 @@ class SoftTokenFuser(BaseEstimator):
         prompt: str | os.PathLike | None = None,
         columns: Iterable[str] | None = None,
         pooling: str = "auto",
+        standardize: bool = True,
         max_tokens: int = 128,
         lora: Any = None,
         n_steps: int = 100,
@@ -172,6 +183,7 @@ class SoftTokenFuser(BaseEstimator):
         self.prompt = prompt
         self.columns = columns
         self.pooling = pooling
+        self.standardize = standardize
         self.max_tokens = max_tokens
         self.lora = lora
         self.n_steps = n_steps
@@ -225,8 +237,10 @@ class SoftTokenFuser(BaseEstimator):
         self.language_model_, self.embedding_dim_ = describe(
             self.model, self.device, self.precision_
         )
+        items = self._items(X, words)
         if self.lora is not None:
-            self._train(self._items(X, words), likes)
+            self._train(items, likes)
+        self.scale_ = deviations(self._read(items)) if self.standardize else None
         return self
 
     def transform(self, X: Blocks, *, words: pd.DataFrame | None = None) -> Blocks:
@@ -251,18 +265,12 @@ class SoftTokenFuser(BaseEstimator):
             model is not the one of `fit`.
         """
         check_is_fitted(self)
-        groups: dict[bytes, Distinct] = {}
-        for row, item in enumerate(self._items(X, words)):
-            if item.is_there:
-                groups.setdefault(item.key, Distinct(item, [])).rows.append(row)
-        vectors = np.zeros((len(X), self.embedding_dim_), np.float32)
-        mask = np.zeros((len(X), 1), bool)
-        longest_first = sorted(groups.values(), key=lambda g: -len(g.item.words))
-        for distinct, vector in self._engine().run(self._progress(longest_first)):
-            if not np.isfinite(vector).all():
-                self._fail(distinct, ContentError("the vector is not finite"))
-            vectors[distinct.rows], mask[distinct.rows] = vector, True
-        return Blocks({BLOCK: vectors}, mask)
+        items = self._items(X, words)
+        vectors = self._read(items)
+        if self.scale_ is not None:
+            vectors /= self.scale_
+        mask = np.array([[item.is_there] for item in items], bool)
+        return Blocks({BLOCK: vectors}, mask.reshape(-1, 1))
 
     def remember_in(self, memory: MutableMapping[bytes, NDArray]) -> None:
         """Keep vectors in a place that others share, and find theirs there.
@@ -283,8 +291,7 @@ class SoftTokenFuser(BaseEstimator):
     def _ready_model(self) -> SoftTokenModel:
         """Load the language model of `fit`, with what was trained there."""
         if self._model is None:
-            loaded = self._load(self.language_model_)
-            model = self._with_prompt(loaded)
+            model = self._frozen_model()
             if self.weights_:
                 from skmmrec.llm._adapters import weights_in, with_adapters
 
@@ -293,14 +300,11 @@ class SoftTokenFuser(BaseEstimator):
             self._model = model
         return self._model
 
-    def _load(self, expected: str | None = None) -> Loaded:
-        return load_reader(self.model, self.device, self.precision_, expected)
-
-    def _with_prompt(self, loaded: Loaded) -> SoftTokenModel:
+    def _frozen_model(self) -> SoftTokenModel:
         from skmmrec.llm._soft_model import SoftTokenModel
 
         return SoftTokenModel(
-            loaded,
+            load_reader(self.model, self.device, self.precision_, self.language_model_),
             self.template_,
             self.widths_,
             self.pooling,
@@ -315,7 +319,7 @@ class SoftTokenFuser(BaseEstimator):
         if likes is None:
             raise ValueError("lora learns from likes, and fit got none")
         model = _adapters.with_adapters(
-            self._with_prompt(self._load()), self.lora, self.random_state
+            self._frozen_model(), self.lora, self.random_state
         )
         there = np.array([item.is_there for item in items])
         self.loss_curve_ = _adapters.train_adapters(
@@ -332,6 +336,9 @@ class SoftTokenFuser(BaseEstimator):
         self._model, self._memory = model, {}
 
     # -- running ---------------------------------------------------------------------
+
+    def _read(self, items: list[Item]) -> NDArray[np.float32]:
+        return read_items(items, self._engine(), self._progress)
 
     def _items(self, X: Blocks, words: pd.DataFrame | None) -> list[Item]:
         self._check_widths(X)
@@ -358,7 +365,7 @@ class SoftTokenFuser(BaseEstimator):
             model=WhenNeeded(self.embedding_dim_, self._ready_model),
             limit=limit,
             n_threads=0,
-            fail=self._fail,
+            fail=fail,
             access=CacheAccess(store, self._identity(), lambda item: item.key),
             n_lanes=n_lanes,
         )
@@ -371,9 +378,6 @@ class SoftTokenFuser(BaseEstimator):
         for name, weight in self.weights_.items():
             hasher.update(name.encode() + np.ascontiguousarray(weight).tobytes())
         return hasher.digest()
-
-    def _fail(self, distinct: Distinct, error: ContentError) -> NoReturn:
-        raise ValueError(f"SoftTokenFuser: row {distinct.rows[0]}: {error}") from error
 
     def _progress(self, steps: Iterable[Any]) -> Iterable[Any]:
         if not self.verbose:

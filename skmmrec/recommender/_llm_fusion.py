@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SPOKEN = ("text", "words")
 """Modalities to which an item's words belong, the first that there is."""
+SCALE = "fuser.scale"
 FITTED = (
     "widths_",
     "columns_",
@@ -208,6 +209,8 @@ def fuser_out(fuser: SoftTokenFuser | None) -> tuple[Any, dict[str, NDArray]]:
         return None, {}
     fitted = {name: getattr(fuser, name) for name in FITTED}
     weights = {f"fuser.{name}": weight for name, weight in fuser.weights_.items()}
+    if fuser.scale_ is not None:
+        weights[SCALE] = fuser.scale_
     return {"params": llm_out(fuser), "fitted": fitted}, weights
 
 
@@ -218,10 +221,11 @@ def fuser_in(record: Any, tensors: Mapping[str, NDArray]) -> SoftTokenFuser | No
     fuser = llm_in(record["params"])
     for name in FITTED:
         setattr(fuser, name, record["fitted"][name])
+    fuser.scale_ = tensors.get(SCALE)
     fuser.weights_ = {
         name.removeprefix("fuser."): weight
         for name, weight in tensors.items()
-        if name.startswith("fuser.")
+        if name.startswith("fuser.") and name != SCALE
     }
     return fuser
 

@@ -94,7 +94,8 @@ def n_read(monkeypatch):
 
 
 def fit(model, blocks, words=None, **params):
-    return SoftTokenFuser(model, device="cpu", **params).fit(blocks, words=words)
+    params = {"device": "cpu", "standardize": False, **params}
+    return SoftTokenFuser(model, **params).fit(blocks, words=words)
 
 
 def fuse(model, blocks, words=None, **params):
@@ -157,6 +158,18 @@ def test_it_is_the_hidden_state_after_prompt_vectors_and_words(causal_model, blo
     np.testing.assert_allclose(fused[0], hidden[0, -1], atol=1e-5)
     mean = fuse(causal_model, blocks.take([0]), words, pooling="mean").values["llm"]
     np.testing.assert_allclose(mean[0], hidden[0].mean(0), atol=1e-5)
+
+
+def test_coordinates_are_standardized(causal_model, blocks, words):
+    plain = fuse(causal_model, blocks, words).values["llm"]
+    fuser = fit(causal_model, blocks, words, standardize=True)
+    fused = fuser.transform(blocks, words=words).values["llm"]
+    np.testing.assert_allclose(fused[:7].std(0), 1, rtol=1e-4)
+    np.testing.assert_allclose(fused * plain[:7].std(0), plain, atol=1e-5)
+    alone = fuser.transform(blocks.take([2]), words=words.iloc[[2]]).values["llm"]
+    np.testing.assert_array_equal(alone[0], fused[2])
+    single = fit(causal_model, blocks.take([0]), words.head(1), standardize=True)
+    np.testing.assert_array_equal(single.scale_, 1)
 
 
 def test_maps_keep_angles():
@@ -314,6 +327,17 @@ def test_an_encoder_with_a_decoder_is_refused(blocks, tmp_path):
         fit(str(tmp_path / "t5"), blocks)
 
 
+def test_a_vector_that_is_not_finite_names_its_row(
+    causal_model, blocks, words, monkeypatch
+):
+    fuser = fit(causal_model, blocks, words)
+    monkeypatch.setattr(
+        SoftTokenModel, "encode", lambda self, c: np.full((len(c), 32), np.nan)
+    )
+    with pytest.raises(ValueError, match="row 1: the vector is not finite"):
+        fuser.transform(blocks, words=words)
+
+
 # -- adapters -----------------------------------------------------------------------
 
 LORA = {"lora": {"r": 2}, "n_steps": 30, "n_pairs": 6, "learning_rate": 0.02}
@@ -329,7 +353,7 @@ def likes():
 
 
 def fit_lora(model, blocks, words, likes, **params):
-    fuser = SoftTokenFuser(model, device="cpu", **{**LORA, **params})
+    fuser = SoftTokenFuser(model, standardize=False, **{**LORA, **params})
     return fuser.fit(blocks, words=words, likes=likes)
 
 
