@@ -21,7 +21,7 @@ Row = dict[str, str]
 _SAYS_NOTHING = frozenset(
     ["n/a", "na", "nan", "nil", "none", "null", "undefined", "unknown", "tbd", "todo"]
 )
-_NAMES = ("title", "name")
+NAMES = ("title", "name")
 _N_LABEL = 40
 _N_SENTENCE = 8
 """Words from which a field speaks for itself, without its name before it."""
@@ -104,7 +104,7 @@ def as_sentences(row: Row) -> str:
     >>> as_sentences({"genres": "Drama, War", "title": "Ran"})
     'Ran. Genres: Drama, War.'
     """
-    ordered = sorted(row.items(), key=lambda field: field[0] not in _NAMES)
+    ordered = sorted(row.items(), key=lambda field: field[0] not in NAMES)
     return " ".join(_sentence(label, words) for label, words in ordered)
 
 
@@ -137,7 +137,8 @@ def _row(labels: list[str], values: Iterable[Any], max_length: int) -> Row:
 
 
 def _sentence(label: str, words: str) -> str:
-    speaks = label in _NAMES or len(words.split()) >= _N_SENTENCE
+    is_list = words.count(", ") * 2 >= len(words.split()) - 1
+    speaks = label in NAMES or (len(words.split()) >= _N_SENTENCE and not is_list)
     text = words if speaks else f"{label[:1].upper()}{label[1:]}: {words}"
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 

@@ -1,0 +1,303 @@
+"""UserProfiler: what a user likes, in words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import BaseEstimator, clone
+from sklearn.compose import make_column_transformer
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skmmrec._columns import item_ids, user_ids
+from skmmrec._ids import ITEM, TIME, USER, plain, sorted_index
+from skmmrec.catalog import ItemCatalog
+from skmmrec.encoders import EmbeddingCache
+from skmmrec.llm._fields import NAMES, Row, as_lines, as_sentences, label_of, words_of
+from skmmrec.llm._prompts import Prompt, read_prompt
+from skmmrec.llm._reading import read_text
+from skmmrec.llm._safety import fence, shorten
+from skmmrec.llm._services import Llm
+from skmmrec.llm._terms import Tastes
+from skmmrec.llm._writing import Task, WritesTexts, write_texts
+
+PROFILE = "profile"
+_LIKED = "liked"
+_N_LATEST = 10
+_NAME = "UserProfiler"
+
+
+class UserProfiler(WritesTexts, BaseEstimator):
+    """Write what users like, from the items that they liked.
+
+    A profile tells which tags and words are frequent in what a user liked and rare
+    elsewhere; a language model may put that into sentences. Encoded, it is content of
+    the user: the recommender's `user_catalog`, or a query for somebody who is new.
+
+    Neither the ids of users nor the list of what they liked are in a profile or in a
+    prompt: a word is told only if several liked items share it, and titles only if
+    `show_history` asks for them.
+
+    Parameters
+    ----------
+    items : DataFrame or ItemCatalog
+        One row per item: its id and raw fields. Columns of tags hold lists, or texts
+        whose parts are joined by ``|``; other columns of texts give words. What is
+        neither is left out.
+    encoder : transformer or None, default=None
+        Turns a column of profiles into vectors, such as a `TextEncoder`, for
+        `user_catalog_`.
+    key : str, default="item_id"
+        Column of the item ids; an `ItemCatalog` brings its own.
+    columns : sequence of str or None, default=None
+        Columns of `items` to be told of; None for all but titles and names.
+    llm : str, path, LanguageModel, callable or None, default=None
+        What writes the profiles, as in `ItemDescriber`. None: a template.
+    prompt : str, path or None, default=None
+        A text file with the placeholder ``{taste}``, which the frequent tags and words
+        take; None for the file that the package brings.
+    n_words : int, default=8
+        Words that are told at most, beside four tags of each column of tags.
+    min_count : int, default=2
+        Liked items that must share a word before it is told.
+    show_history : bool, default=False
+        Tell also the titles of the ten latest liked items.
+    max_length : int, default=400
+        Characters of a profile.
+    cache : EmbeddingCache, path or None, default=None
+        Where what a model wrote is kept between processes.
+    on_error : {"raise", "template"}, default="raise"
+        What happens if the model raises an error.
+    verbose : bool, default=False
+        Show a progress bar.
+
+    Attributes
+    ----------
+    profiles_ : DataFrame
+        Of the users in `fit`, as `write` gives it.
+    user_catalog_ : ItemCatalog
+        The same, encoded, for ``MultimodalFusionRecommender(user_catalog=...)``; only
+        with an `encoder`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.llm import UserProfiler
+    >>> films = pd.DataFrame(
+    ...     {"item_id": [1, 2, 3], "genres": ["War|Drama", "War", "Comedy|Drama"],
+    ...      "plot": ["A king rides out", "The king is dead", "Two clowns"]}
+    ... )
+    >>> likes = pd.DataFrame({"user_id": ["u", "u", "v"], "item_id": [1, 2, 3]})
+    >>> profiler = UserProfiler(films).fit(likes)
+    >>> profiler.profiles_[["user_id", "profile"]]
+      user_id                                   profile
+    0       u  Genres: War, Drama. Often about: king.
+    1       v                 Genres: Comedy, Drama.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "items": "no_validation",
+        "encoder": [HasMethods(["fit", "transform"]), None],
+        "key": [str],
+        "columns": ["array-like", None],
+        "llm": "no_validation",
+        "prompt": [str, os.PathLike, None],
+        "n_words": [Interval(Integral, 1, None, closed="left")],
+        "min_count": [Interval(Integral, 1, None, closed="left")],
+        "show_history": ["boolean"],
+        "max_length": [Interval(Integral, 1, None, closed="left")],
+        "cache": [None, str, os.PathLike, EmbeddingCache],
+        "on_error": [StrOptions({"raise", "template"})],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        items: pd.DataFrame | ItemCatalog,
+        encoder: Any = None,
+        *,
+        key: str = ITEM,
+        columns: Sequence[str] | None = None,
+        llm: Llm | None = None,
+        prompt: str | os.PathLike | None = None,
+        n_words: int = 8,
+        min_count: int = 2,
+        show_history: bool = False,
+        max_length: int = 400,
+        cache: EmbeddingCache | str | os.PathLike | None = None,
+        on_error: str = "raise",
+        verbose: bool = False,
+    ) -> None:
+        self.items = items
+        self.encoder = encoder
+        self.key = key
+        self.columns = columns
+        self.llm = llm
+        self.prompt = prompt
+        self.n_words = n_words
+        self.min_count = min_count
+        self.show_history = show_history
+        self.max_length = max_length
+        self.cache = cache
+        self.on_error = on_error
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn which words are frequent in the items, and write profiles.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, n_columns)
+            Interactions: columns ``user_id`` and ``item_id``, or the first two; the
+            latest of a user's rows last.
+        y : array-like of shape (n,) or None, default=None
+            Rows with a value above 0 are likes; None: all.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If a parameter is invalid, an item unknown, or a column not there.
+        """
+        self._validate_params()
+        self._read_prompt()
+        catalog = self.items
+        if not isinstance(catalog, ItemCatalog):
+            catalog = ItemCatalog(catalog, key=self.key)
+        self._ids = catalog.ids
+        table = catalog.items[self._told_columns(catalog)]
+        self._tastes = Tastes(table, self.n_words, self.min_count)
+        self._titles = _titles(catalog.items)
+        self.profiles_ = self.write(X, y)
+        if self.encoder is not None:
+            self.user_catalog_ = self.make_catalog(self.profiles_)
+        return self
+
+    def write(self, X: Any, y: Any = None) -> pd.DataFrame:
+        """Write the profiles of the users in a table, who may be new.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, n_columns)
+            Interactions, as `fit` takes them.
+        y : array-like of shape (n,) or None, default=None
+            Rows with a value above 0 are likes; None: all.
+
+        Returns
+        -------
+        DataFrame with a row for each user, in the order of their ids
+            ``user_id``, ``profile`` (None for users of whom nothing can be told),
+            ``source`` ("generated", "template" or None) and ``is_generated``.
+
+        Raises
+        ------
+        ValueError
+            If an item is unknown, or `y` is not as long as `X`.
+        """
+        check_is_fitted(self, "_tastes")
+        users, rows, items = self._likes(X, y)
+        shape = (len(users), len(self._ids))
+        liked = sparse.csr_array((np.ones(len(rows)), (rows, items)), shape=shape)
+        liked.data[:] = 1
+        told = self._tastes.of(liked)
+        if self.show_history:
+            self._add_titles(told, rows, items)
+        prompt = self._read_prompt()
+        texts = write_texts(
+            [self._task(prompt, row) for row in told],
+            self._as_writer(),
+            name=_NAME,
+            on_error=self.on_error,
+        ).rename(columns={"text": PROFILE})
+        texts.insert(0, USER, users)
+        return texts
+
+    def make_catalog(self, profiles: pd.DataFrame) -> ItemCatalog:
+        """Return profiles as content of users, which `encoder` turns into vectors.
+
+        Parameters
+        ----------
+        profiles : DataFrame
+            ``user_id`` and ``profile``, as `write` gives them.
+
+        Returns
+        -------
+        ItemCatalog
+            With ``key="user_id"``; users without a profile have no content.
+
+        Raises
+        ------
+        ValueError
+            If there is no `encoder`.
+        """
+        if self.encoder is None:
+            raise ValueError(f"{_NAME} needs an encoder to make a catalogue of users")
+        return ItemCatalog(
+            profiles[[USER, PROFILE]],
+            make_column_transformer((clone(self.encoder), [PROFILE])),
+            key=USER,
+            on_empty="ignore",
+        )
+
+    def _told_columns(self, catalog: ItemCatalog) -> list[Any]:
+        there = [name for name in catalog.items.columns if name != catalog.key]
+        if self.columns is None:
+            return [
+                n for n in there if label_of(n) not in NAMES and n not in (USER, TIME)
+            ]
+        absent = [name for name in self.columns if name not in there]
+        if absent:
+            raise ValueError(f"columns: {absent[0]!r} is none of {there}")
+        return list(self.columns)
+
+    def _likes(self, X: Any, y: Any) -> tuple[pd.Index, NDArray, NDArray]:
+        """Return all users, and the positions of user and item of each like."""
+        users, items = user_ids(X), item_ids(X)
+        positions = self._ids.get_indexer(items)
+        unknown = np.flatnonzero(positions < 0)
+        if len(unknown):
+            first = plain(items[unknown[0]])
+            raise ValueError(f"unknown {ITEM}: {first!r} in row {unknown[0]}")
+        answers = np.ones(len(users)) if y is None else np.asarray(y, np.float64)
+        if answers.shape != (len(users),):
+            raise ValueError(f"y has shape {answers.shape}, X has {len(users)} rows")
+        index = sorted_index(users)
+        liked = answers > 0
+        return index, index.get_indexer(users)[liked], positions[liked]
+
+    def _add_titles(self, told: list[Row], rows: NDArray, items: NDArray) -> None:
+        """Add a field with the latest titles of each user."""
+        for user, liked in pd.Series(items).groupby(rows):
+            latest = [self._titles[item] for item in liked.unique()[-_N_LATEST:]]
+            titles = [title for title in latest if title]
+            if titles:
+                told[user][_LIKED] = ", ".join(titles)
+
+    def _task(self, prompt: Prompt, row: Row) -> Task:
+        facts = as_lines(row)
+        read = partial(read_text, max_length=self.max_length, key=PROFILE, facts=facts)
+        template = shorten(as_sentences(row), self.max_length) if row else None
+        asked = prompt.fill(taste=fence(facts, "taste")) if row else None
+        return Task(asked, read, template)
+
+    def _read_prompt(self) -> Prompt:
+        return read_prompt(self.prompt, "user_profile", ["taste"])
+
+
+def _titles(table: pd.DataFrame) -> list[str | None]:
+    """Return what the items are called, where a column tells."""
+    named = [name for name in table.columns if label_of(name) in NAMES]
+    if not named:
+        return [None] * len(table)
+    return [words_of(title, 80) for title in table[named[0]].tolist()]

@@ -1,0 +1,137 @@
+"""What is frequent in the items that a user likes, and rare elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+from skmmrec.llm._fields import Row, label_of, words_of
+
+ABOUT = "often about"
+_WORD = re.compile(r"[^\W\d_]{3,}(?:['\u2019]\w+)?")
+_LONGEST = 2000
+_N_TAGS = 4
+_SHARE_OF_LISTS = 0.1
+"""Share of texts with a bar in them from which a column counts as lists."""
+
+
+class _Terms(NamedTuple):
+    """Which item of a table has which terms.
+
+    Parameters
+    ----------
+    label : str
+        What they are terms of.
+    names : ndarray of shape (n_terms,)
+        The terms.
+    present : csr_array of shape (n_items, n_terms)
+        1 where an item has a term.
+    n_least : int
+        Liked items that must have a term before it is told.
+    n_most : int
+        Terms that are told at most.
+    """
+
+    label: str
+    names: NDArray[np.object_]
+    present: sparse.csr_array
+    n_least: int
+    n_most: int
+
+    def best(self, liked: sparse.csr_array) -> list[list[str]]:
+        """Return the terms of each user: those with the greatest tf-idf."""
+        n_items = self.present.shape[0]
+        rarity = np.log1p(n_items / np.maximum(self.present.sum(axis=0), 1))
+        counts = (liked @ self.present).tocsr()
+        rows = (counts[[user]] for user in range(counts.shape[0]))
+        return [self._top(row.indices, row.data, rarity) for row in rows]
+
+    def _top(self, terms: NDArray, counts: NDArray, rarity: NDArray) -> list[str]:
+        common = counts >= self.n_least
+        terms, scores = terms[common], (counts * rarity[terms])[common]
+        order = np.lexsort((self.names[terms].astype(str), -scores))
+        return [str(name) for name in self.names[terms[order[: self.n_most]]]]
+
+
+class Tastes:
+    """Learn the terms of items, and tell those of users by what they like.
+
+    Parameters
+    ----------
+    table : DataFrame of n_items rows
+        Columns of texts, and of lists of tags or texts that are joined by bars.
+    n_words : int
+        Words out of texts that are told at most.
+    n_least : int
+        Liked items that must share such a word before it is told.
+    """
+
+    def __init__(self, table: pd.DataFrame, n_words: int, n_least: int) -> None:
+        columns = {label_of(name): table[name].tolist() for name in table.columns}
+        lists = {label for label, values in columns.items() if _are_lists(values)}
+        texts = [values for label, values in columns.items() if label not in lists]
+        self._terms = [
+            _terms(label, map(_tags, columns[label]), 1, _N_TAGS)
+            for label in columns
+            if label in lists
+        ]
+        if texts:
+            rows = zip(*texts, strict=True)
+            words = ([w for text in row for w in _words(text)] for row in rows)
+            self._terms.append(_terms(ABOUT, words, n_least, n_words))
+
+    def of(self, liked: sparse.csr_array) -> list[Row]:
+        """Return the terms of users by what they are terms of.
+
+        Parameters
+        ----------
+        liked : csr_array of shape (n_users, n_items)
+            1 for the items that a user likes.
+        """
+        told = {terms.label: terms.best(liked) for terms in self._terms}
+        return [
+            {label: ", ".join(rows[user]) for label, rows in told.items() if rows[user]}
+            for user in range(liked.shape[0])
+        ]
+
+
+def _terms(
+    label: str, rows: Iterable[Sequence[str]], n_least: int, n_most: int
+) -> _Terms:
+    distinct = [sorted(set(row)) for row in rows]
+    codes, names = pd.factorize(
+        np.array([term for row in distinct for term in row], dtype=object), sort=True
+    )
+    offsets = np.cumsum([0, *map(len, distinct)])
+    shape = (len(distinct), len(names))
+    present = sparse.csr_array((np.ones(len(codes)), codes, offsets), shape=shape)
+    return _Terms(label, np.asarray(names, object), present, n_least, n_most)
+
+
+def _are_lists(values: list[Any]) -> bool:
+    if any(isinstance(value, list | tuple | set | np.ndarray) for value in values):
+        return True
+    texts = [value for value in values if isinstance(value, str)]
+    joined = sum("|" in text for text in texts)
+    return bool(texts) and joined >= _SHARE_OF_LISTS * len(texts)
+
+
+def _tags(value: Any) -> list[str]:
+    parts = value.split("|") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple | set | np.ndarray):
+        return []
+    words = (words_of(part, _LONGEST) for part in parts)
+    return [word for word in words if word]
+
+
+def _words(value: Any) -> list[str]:
+    text = words_of(value, _LONGEST) if isinstance(value, str) else None
+    found = _WORD.findall((text or "").lower())
+    return [word for word in found if word not in ENGLISH_STOP_WORDS]
