@@ -92,18 +92,8 @@ class Embedder:
 
     @cached_property
     def identity(self) -> bytes:
-        """A hash of the weights, the modules' settings, the tokenizer and the prompts.
-
-        How a tokenizer pads and cuts is left out where it is a trace of the last call.
-        """
-        transformer = self.transformer
-        processors = [p for m in transformer.modules() if (p := _processor(m))]
-        settings = (
-            f"{transformer}{transformer.max_seq_length}{transformer.prompts}"
-            f"{transformer.default_prompt_name}{_configuration(transformer)}"
-        )
-        words = "".join(_describe(processor) for processor in processors)
-        return weights_hash(transformer) + digest((settings + words).encode())
+        """A hash of the weights and of all settings."""
+        return model_identity(self.transformer)
 
 
 class SentenceModel:
@@ -241,6 +231,25 @@ def load_embedder(
     return shared_model(key, load)
 
 
+def model_identity(model: Any) -> bytes:
+    """Return a hash of weights, modules' settings, tokenizer and prompts.
+
+    How a tokenizer pads and cuts is left out where it is a trace of the last call.
+
+    Parameters
+    ----------
+    model : SentenceTransformer or CrossEncoder
+        The model.
+    """
+    processors = [p for module in model.modules() if (p := _processor(module))]
+    settings = (
+        f"{model}{model.max_seq_length}{model.prompts}"
+        f"{model.default_prompt_name}{_configuration(model)}"
+    )
+    words = "".join(_describe(processor) for processor in processors)
+    return weights_hash(model) + digest((settings + words).encode())
+
+
 def weights_key(model: str | os.PathLike, device: Any, precision: str) -> Hashable:
     """Return what changes where a model's name, its files or its number type do."""
     source = _source(model)
@@ -267,7 +276,7 @@ def _load(model: str | os.PathLike, device: Any, owner: str, verbose: bool) -> A
     source = _source(model)
     quiet = source is not None and not verbose
     try:
-        with _no_bars() if quiet else nullcontext():
+        with reading_quietly() if quiet else nullcontext():
             if source is not None and source.suffix == ".gguf":
                 modules = _gguf_modules(source)
                 return SentenceTransformer(modules=modules, device=str(device))
@@ -346,7 +355,7 @@ def _without_volatile(value: Any) -> Any:
 
 
 @contextmanager
-def _no_bars() -> Iterator[None]:
+def reading_quietly() -> Iterator[None]:
     """Keep transformers from drawing bars while it reads local files."""
     from transformers.utils import logging
 

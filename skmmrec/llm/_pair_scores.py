@@ -1,0 +1,172 @@
+"""Scores of pairs of texts, by a cross-encoder or by a function."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from skmmrec.encoders import EmbeddingCache, _weights
+from skmmrec.encoders._cache import as_cache
+from skmmrec.encoders._devices import resolve_device, resolve_precision
+from skmmrec.encoders._files import digest
+from skmmrec.encoders._runtime import HalvingBatches, batches, shared_model
+from skmmrec.encoders._sentence_models import model_identity, reading_quietly
+
+Pair = tuple[str, str]
+_BATCH = {"cpu": 16}
+_BATCH_ELSEWHERE = 128
+
+
+class CrossEncoderModel:
+    """A cross-encoder of sentence-transformers on a device.
+
+    Parameters
+    ----------
+    network : CrossEncoder
+        In evaluation mode.
+    """
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+        self._lock = Lock()
+        self._size = _BATCH.get(network.device.type, _BATCH_ELSEWHERE)
+
+    def __call__(self, pairs: list[Pair]) -> np.ndarray:
+        """Score pairs, those of like length together."""
+        order = sorted(range(len(pairs)), key=lambda i: -len("".join(pairs[i])))
+        score = HalvingBatches(self._score, self._size)
+        scores = np.empty(len(pairs), np.float32)
+        scores[order] = score([pairs[i] for i in order])
+        return scores
+
+    @cached_property
+    def identity(self) -> bytes:
+        """A hash of the weights and of all settings."""
+        return model_identity(self._network)
+
+    def _score(self, pairs: list[Pair]) -> np.ndarray:
+        inputs: list[Any] = [list(pair) for pair in pairs]
+        with self._lock:  # a tokenizer serves one thread at a time
+            return self._network.predict(
+                inputs, batch_size=len(pairs), show_progress_bar=False
+            )
+
+
+class PairScores:
+    """Score pairs of texts, each distinct pair once.
+
+    Parameters
+    ----------
+    score : callable
+        Pairs to as many numbers.
+    cache : EmbeddingCache, path or None
+        Where scores are kept between processes.
+    """
+
+    def __init__(
+        self,
+        score: Callable[[list[Pair]], Sequence[float]],
+        cache: EmbeddingCache | str | os.PathLike | None,
+    ) -> None:
+        self._score = score
+        self._cache = as_cache(cache)
+
+    def collect(self, pairs: Iterable[Pair], into: dict[Pair, float]) -> None:
+        """Gather scores by pair; an error leaves those that are finished.
+
+        Raises
+        ------
+        ValueError
+            If there is not one number for each pair.
+        """
+        distinct = list(dict.fromkeys(pairs))
+        into |= self._known(distinct)
+        for part in batches((pair for pair in distinct if pair not in into), 256):
+            scores = _checked(self._score(list(part)), len(part))
+            found = dict(zip(part, scores.tolist(), strict=True))
+            self._keep(found)
+            into |= found
+
+    def _known(self, pairs: list[Pair]) -> dict[Pair, float]:
+        if self._cache is None:
+            return {}
+        keys = {self._key(pair): pair for pair in pairs}
+        found = self._cache.get(keys)
+        return {keys[key]: float(vector[0]) for key, vector in found.items()}
+
+    def _keep(self, scores: dict[Pair, float]) -> None:
+        if self._cache is not None:
+            vectors = {p: np.array([s], np.float32) for p, s in scores.items()}
+            self._cache.put({self._key(pair): v for pair, v in vectors.items()})
+
+    def _key(self, pair: Pair) -> bytes:
+        identity = getattr(self._score, "identity", None)
+        if not isinstance(identity, bytes):
+            name = getattr(self._score, "__qualname__", type(self._score).__qualname__)
+            identity = f"{self._score.__module__}.{name}|{identity}".encode()
+        return digest(identity + repr(pair).encode())
+
+
+def load_cross_encoder(
+    model: str | os.PathLike, device: str = "auto", precision: str = "auto"
+) -> CrossEncoderModel:
+    """Load a cross-encoder, or share one that is loaded.
+
+    Parameters
+    ----------
+    model : str or path
+        A name on the Hugging Face hub, or a local folder.
+    device : str or torch.device, default="auto"
+        Where it runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
+    precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
+        The type of the weights; ``"auto"`` is half precision on CUDA, else float32.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `model` can only be a path, and nothing is there.
+    ValueError
+        If there is no such model, or it gives more than one score for a pair.
+    """
+    folder = _weights.existing_path(model, "llm")
+    torch_device = resolve_device(device)
+    precision = resolve_precision(precision, torch_device)
+    name = str(model) if folder is None else _weights.fingerprint(folder)
+    key = ("cross-encoder", name, str(torch_device), precision)
+    return shared_model(key, lambda: _load(model, torch_device, precision))
+
+
+def _load(model: str | os.PathLike, device: Any, precision: str) -> CrossEncoderModel:
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    try:
+        with reading_quietly():
+            network = CrossEncoder(str(model), device=str(device))
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"llm={str(model)!r} is no cross-encoder that could be loaded from a folder"
+            f" or from the Hugging Face hub: {error}"
+        ) from error
+    if network.num_labels != 1:
+        raise ValueError(
+            f"llm={str(model)!r} gives {network.num_labels} scores for a pair; one is "
+            "needed to order by"
+        )
+    return CrossEncoderModel(network.eval().to(types[precision]))
+
+
+def _checked(scores: Any, n: int) -> np.ndarray:
+    array = np.asarray(scores, dtype=np.float64)
+    if array.shape != (n,):
+        raise ValueError(
+            f"llm returned scores of shape {array.shape} for {n} pairs; one number for "
+            "each pair is needed"
+        )
+    return array

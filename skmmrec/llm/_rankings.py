@@ -1,0 +1,130 @@
+"""Lists of candidates: read from a table, put into a new order, written back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from skmmrec._ids import ITEM, USER, check_ids, plain
+
+_LONGEST = 10_000
+"""Characters of an answer that are looked at."""
+_BRACKETS = re.compile(r"\[([0-9][0-9\s,;]*)\]")
+_BARE = re.compile(r"[0-9\s,;>.]+")
+_NUMBER = re.compile(r"(?<![0-9])[0-9]{1,6}(?![0-9])")
+
+
+def parse_ranking(answer: str, n: int) -> list[int]:
+    """Return the places that an answer names, in its order, each once.
+
+    Numbers stand in brackets, or are all that there is. Numbers in running text are
+    not taken for places.
+
+    Parameters
+    ----------
+    answer : str
+        Anything.
+    n : int
+        Number of candidates, which are numbered from 1.
+
+    Returns
+    -------
+    list of int
+        Distinct numbers from 0 to n - 1, perhaps none.
+
+    Examples
+    --------
+    >>> from skmmrec.llm._rankings import parse_ranking
+    >>> parse_ranking("Sure! [3] > [1] > [3] > [99]", 4)
+    [2, 0]
+    >>> parse_ranking("The 2 best of the 4 are dogs.", 4)
+    []
+    """
+    seen = answer[:_LONGEST]
+    bracketed = " ".join(_BRACKETS.findall(seen))
+    numbers = bracketed or (seen if _BARE.fullmatch(seen) else "")
+    named = (int(number) - 1 for number in _NUMBER.findall(numbers))
+    return list(dict.fromkeys(place for place in named if 0 <= place < n))
+
+
+def complete(order: Iterable[int], n: int) -> list[int]:
+    """Return a permutation of n places: those named, then the others in their order."""
+    return list(dict.fromkeys([*order, *range(n)]))
+
+
+def limit_rise(
+    order: Sequence[int], places: Sequence[int], max_rise: int | None
+) -> list[int]:
+    """Return the order nearest to one asked for in which nobody rises too far.
+
+    Parameters
+    ----------
+    order : sequence of int
+        A permutation of the candidates, best first.
+    places : sequence of int
+        The place that each candidate has, growing; they are dealt out anew.
+    max_rise : int or None
+        Places that a candidate may rise; None for any number.
+
+    Returns
+    -------
+    list of int
+        A permutation: who gets the first of the places, the second, and so on.
+
+    Examples
+    --------
+    >>> from skmmrec.llm._rankings import limit_rise
+    >>> limit_rise([3, 2, 1, 0], [0, 1, 2, 3], 1)
+    [1, 2, 3, 0]
+    """
+    if max_rise is None:
+        return list(order)
+    waiting, taken = list(order), []
+    for place in places:
+        # The waiting candidate of the lowest place does not rise: one is always found.
+        chosen = next(c for c in waiting if places[c] - place <= max_rise)
+        waiting.remove(chosen)
+        taken.append(chosen)
+    return taken
+
+
+def read_lists(recommendations: pd.DataFrame) -> dict[object, list[int]]:
+    """Return the rows of each user's list, best first, users as they first occur.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, an id is, or a user has an item twice.
+    """
+    for name in (USER, ITEM, "score"):
+        if name not in recommendations.columns:
+            raise ValueError(
+                f"recommendations has no column {name!r}: {list(recommendations)}"
+            )
+    users = pd.Series(check_ids(recommendations[USER], USER))
+    check_ids(recommendations[ITEM], ITEM)
+    twice = np.flatnonzero(recommendations.duplicated([USER, ITEM]))
+    if len(twice):
+        row = recommendations.iloc[twice[0]]
+        raise ValueError(
+            f"user {plain(row[USER])!r} has item {plain(row[ITEM])!r} twice "
+            f"(row {twice[0]})"
+        )
+    ranks = recommendations.get("rank", pd.Series(np.zeros(len(users)))).to_numpy()
+    rows = pd.Series(np.argsort(ranks, kind="stable"))
+    by_user = rows.groupby(users.to_numpy()[rows], sort=False).agg(list)
+    return {user: by_user[user] for user in users.unique()}
+
+
+def write_lists(recommendations: pd.DataFrame, lists: list[list[int]]) -> pd.DataFrame:
+    """Return rows of the recommendations in a new order, ranked anew."""
+    rows = [row for rows in lists for row in rows]
+    ranks = [rank for rows in lists for rank in range(1, len(rows) + 1)]
+    table = recommendations[[USER, ITEM]].iloc[rows]
+    return table.assign(
+        rank=np.array(ranks, dtype=np.int64),
+        score=recommendations["score"].to_numpy()[rows],
+    ).reset_index(drop=True)
