@@ -12,34 +12,46 @@ from typing import Any
 from recommending import data
 from recommending.data import IDS, Data
 from skmmrec import MultimodalFusionRecommender
+from skmmrec.encoders import EmbeddingCache
 from skmmrec.llm import SoftTokenFuser
 
 VECTORS = "llm-vectors"
+N_READ = 100
 
 
-def fuser(folder: Path) -> SoftTokenFuser:
-    """Make the language model that reads items; what it has read is kept."""
-    return SoftTokenFuser(cache=folder / VECTORS, verbose=True)
+def fuser(folder: Path, **params: Any) -> SoftTokenFuser:
+    """Make what reads items; what it has read is kept in the folder of all outputs."""
+    return SoftTokenFuser(cache=folder / VECTORS, **params)
+
+
+def read_all(some: Data, folder: Path) -> Iterator[str]:
+    """Read all items that are not kept yet, and tell the time."""
+    catalog, reader = some.catalog, fuser(folder, verbose=True)
+    n_kept = EmbeddingCache(folder / VECTORS).info().n_vectors
+    wall, cpu = time.perf_counter(), time.process_time()
+    reader.fit(catalog.blocks, words=catalog.items.drop(columns="item_id"))
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    yield (
+        f"read {len(catalog)} items of {some.name} by {reader.model} ({n_kept} vectors "
+        f"were kept): {wall:.0f} s, {cpu:.0f} CPU s, loading included\n"
+    )
 
 
 def costs(name: str, kinds: list[str], n_items: int, folder: Path) -> Iterator[str]:
-    """Read some items anew, then fit on all that is known of them by each fusion."""
-    yield (
-        f"| {name}, {n_items} items | wall s | CPU s | CPU s for 100 items | "
-        f"memory added, MB |\n|{'---|' * 5}"
-    )
-    yield _row("read by the language model", _apart(read, name, n_items, folder))
+    """Read some items anew; fit to as many as wanted, of which all is read before."""
+    yield f"| {name} | wall s | CPU s | memory added, MB |\n|{'---|' * 4}"
+    n_read = min(n_items, N_READ)
+    yield _row(f"read {n_read} items", _apart(read, name, n_read, folder))
     for kind in kinds:
         cost = _apart(fit, name, n_items, folder, kind)
-        yield _row(f"fit: {kind}", cost)
+        yield _row(f"fit to {n_items} items at most: {kind}", cost)
 
 
 def read(name: str, n_items: int, folder: Path) -> Callable[[], Any]:
     """Prepare to read items with a model that is loaded, and no cache."""
     some = few(data.load(name, folder), n_items)
     blocks, words = some.catalog.blocks, some.catalog.items.drop(columns="item_id")
-    reader = SoftTokenFuser().fit(blocks, words=words)
-    reader.transform(blocks.take([0]), words=words.iloc[:1])
+    reader = SoftTokenFuser().fit(blocks.take([0]), words=words.head(1))
     return lambda: reader.transform(blocks, words=words)
 
 
@@ -65,7 +77,7 @@ def few(whole: Data, n_items: int) -> Data:
     return Data(whole.name, items, train, test, (train, test), whole.words)
 
 
-def _apart(prepare: Callable, *args: Any) -> tuple[int, float, float, float]:
+def _apart(prepare: Callable, *args: Any) -> tuple[float, float, float]:
     """Run what `prepare` returns in a process of its own."""
     context = get_context("spawn")
     queue = context.Queue()
@@ -73,7 +85,7 @@ def _apart(prepare: Callable, *args: Any) -> tuple[int, float, float, float]:
     process.start()
     cost = queue.get()
     process.join()
-    return (args[1], *cost)
+    return cost
 
 
 def _measure(queue: Any, prepare: Callable, *args: Any) -> None:
@@ -90,7 +102,6 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _row(name: str, cost: tuple[int, float, float, float]) -> str:
-    n_items, wall, cpu, memory = cost
-    per_hundred = 100 * cpu / n_items
-    return f"| {name} | {wall:.1f} | {cpu:.1f} | {per_hundred:.2f} | {memory:.0f} |"
+def _row(name: str, cost: tuple[float, float, float]) -> str:
+    wall, cpu, memory = cost
+    return f"| {name} | {wall:.1f} | {cpu:.1f} | {memory:.0f} |"

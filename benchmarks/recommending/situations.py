@@ -11,7 +11,7 @@ import pandas as pd
 
 from recommending import protocol
 from recommending.data import IDS, Data
-from recommending.language import fuser
+from recommending.language import fuser, read_all
 from skmmrec import MultimodalFusionRecommender
 from skmmrec.metrics._evaluation import RankingEvaluation
 from skmmrec.model_selection import ColdItemSplit, ColdUserSplit
@@ -24,6 +24,8 @@ def cold(data: Data, kinds: list[str], seeds: int, folder: Path) -> Iterator[str
 
     The users are those with a test row who have training rows left.
     """
+    if "llm" in kinds:
+        yield from read_all(data, folder.parents[1])
     X = data.everything[IDS]
     rows: dict[str, list[RankingEvaluation]] = {}
     for seed in range(seeds):
@@ -198,7 +200,7 @@ def _fusion(
     data: Data, kind: str, seed: int, folder: Path
 ) -> MultimodalFusionRecommender:
     return MultimodalFusionRecommender(
-        data.catalog, fusion=kind, llm=fuser(folder), random_state=seed
+        data.catalog, fusion=kind, llm=fuser(folder.parents[1]), random_state=seed
     )
 
 

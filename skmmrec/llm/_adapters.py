@@ -137,7 +137,7 @@ def train_adapters(
     n_pairs: int,
     learning_rate: float,
     seed: int,
-    watch: Callable[[Iterable[int]], Iterable[int]],
+    watch: Callable[[Iterable[int], int], Iterable[int]],
 ) -> list[float]:
     """Train adapters and maps so that items liked by one user are read alike.
 
@@ -156,7 +156,7 @@ def train_adapters(
     seed : int
         Of the pairs drawn and of dropout.
     watch : callable
-        Shows the steps as they are taken.
+        Shows the steps, and of how many, as they are taken.
 
     Returns
     -------
@@ -174,7 +174,7 @@ def train_adapters(
     losses = []
     model.network.train()
     with seeded(seed, model.loaded.device):
-        for _ in watch(range(n_steps)):
+        for _ in watch(range(n_steps), n_steps):
             pairs = likes.draw(n_pairs, rng)
             loss = _contrast(
                 model([read(int(item)) for item in pairs.T.ravel()]), pairs

@@ -81,7 +81,7 @@ def _vectors(blocks: Blocks, name: str) -> list[NDArray[np.float32] | None]:
 def read_items(
     items: list[Item],
     engine: Engine,
-    watch: Callable[[Iterable[Distinct]], Iterable[Distinct]],
+    watch: Callable[[Iterable[Any], int], Iterable[Any]],
 ) -> NDArray[np.float32]:
     """Hidden states of items, each distinct one read once; zero for nothing to read.
 
@@ -92,7 +92,7 @@ def read_items(
     engine : Engine
         Runs the model, or finds what it has read before.
     watch : callable
-        Shows the items as they are taken.
+        Shows the items, and of how many, as they are read.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def read_items(
             groups.setdefault(item.key, Distinct(item, [])).rows.append(row)
     vectors = np.zeros((len(items), engine.model.dim), np.float32)
     longest_first = sorted(groups.values(), key=lambda group: -len(group.item.words))
-    for distinct, vector in engine.run(watch(longest_first)):
+    for distinct, vector in watch(engine.run(longest_first), len(groups)):
         if not np.isfinite(vector).all():
             fail(
                 distinct, ContentError("the vector is not finite; try precision='fp32'")

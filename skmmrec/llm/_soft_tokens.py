@@ -379,12 +379,12 @@ class SoftTokenFuser(BaseEstimator):
             hasher.update(name.encode() + np.ascontiguousarray(weight).tobytes())
         return hasher.digest()
 
-    def _progress(self, steps: Iterable[Any]) -> Iterable[Any]:
+    def _progress(self, steps: Iterable[Any], total: int) -> Iterable[Any]:
         if not self.verbose:
             return steps
         from tqdm.auto import tqdm
 
-        return tqdm(steps, desc="SoftTokenFuser", unit="item")
+        return tqdm(steps, desc="SoftTokenFuser", total=total)
 
     # -- copies ----------------------------------------------------------------------
 

@@ -338,6 +338,21 @@ def test_a_vector_that_is_not_finite_names_its_row(
         fuser.transform(blocks, words=words)
 
 
+def test_progress_is_that_of_reading(causal_model, blocks, words, monkeypatch, capsys):
+    shown = []
+    encode = SoftTokenModel.encode
+
+    def watching(self, contents):
+        shown.append(capsys.readouterr().err)
+        return encode(self, contents)
+
+    monkeypatch.setattr(SoftTokenModel, "encode", watching)
+    fuse(causal_model, blocks, words, verbose=True, batch_size=3)
+    assert "0/7" in "".join(shown)
+    assert "7/7" not in "".join(shown)
+    assert "7/7" in capsys.readouterr().err
+
+
 # -- adapters -----------------------------------------------------------------------
 
 LORA = {"lora": {"r": 2}, "n_steps": 30, "n_pairs": 6, "learning_rate": 0.02}
