@@ -9,7 +9,9 @@ from skmmrec._lazy import lazy_names
 _NAMES = {
     "SoftTokenFuser": "._soft_tokens",
     "ItemDescriber": "._describer",
+    "LLMReranker": "._reranker",
     "LanguageModel": "._generator",
+    "UserProfiler": "._profiler",
     "load_language_model": "._loading",
 }
 __all__ = sorted(_NAMES)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
+from skmmrec._ids import ITEM, USER, check_ids
 from skmmrec.encoders._files import digest
 from skmmrec.llm._prompts import Prompt
 from skmmrec.llm._safety import fence
@@ -47,3 +49,22 @@ class Query(NamedTuple):
             candidates=fence("\n".join(lines), "candidates"),
             n=str(len(lines)),
         )
+
+
+def check_texts(texts: Any, name: str) -> None:
+    """Raise unless texts are a Series by id that holds each id once."""
+    if not isinstance(texts, pd.Series):
+        raise TypeError(
+            f"{name} must be a Series of texts by id, got {type(texts).__name__}"
+        )
+    if not texts.index.is_unique:
+        twice = texts.index[texts.index.duplicated()][0]
+        raise ValueError(f"{name} has the id {twice!r} twice")
+
+
+def liked_items(history: pd.DataFrame) -> np.ndarray:
+    """Return the items of a history, which must have users and items."""
+    for name in (USER, ITEM):
+        if name not in history.columns:
+            raise ValueError(f"history has no column {name!r}: {list(history)}")
+    return check_ids(history[ITEM], ITEM)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -70,7 +70,7 @@ class PairScores:
 
     def __init__(
         self,
-        score: Callable[[list[Pair]], Sequence[float]],
+        score: Callable[[list[Pair]], Any],
         cache: EmbeddingCache | str | os.PathLike | None,
     ) -> None:
         self._score = score

@@ -12,6 +12,7 @@ from skmmrec._ids import ITEM, USER, check_ids, plain
 
 _LONGEST = 10_000
 """Characters of an answer that are looked at."""
+_ECHO = 5
 _BRACKETS = re.compile(r"\[([0-9][0-9\s,;]*)\]")
 _BARE = re.compile(r"[0-9\s,;>.]+")
 _NUMBER = re.compile(r"(?<![0-9])[0-9]{1,6}(?![0-9])")
@@ -21,7 +22,8 @@ def parse_ranking(answer: str, n: int) -> list[int]:
     """Return the places that an answer names, in its order, each once.
 
     Numbers stand in brackets, or are all that there is. Numbers in running text are
-    not taken for places.
+    not taken for places. Numbers that only count up from 1, five or more of them, are
+    an echo of the list that was shown, and no answer.
 
     Parameters
     ----------
@@ -47,7 +49,15 @@ def parse_ranking(answer: str, n: int) -> list[int]:
     bracketed = " ".join(_BRACKETS.findall(seen))
     numbers = bracketed or (seen if _BARE.fullmatch(seen) else "")
     named = (int(number) - 1 for number in _NUMBER.findall(numbers))
-    return list(dict.fromkeys(place for place in named if 0 <= place < n))
+    places = list(dict.fromkeys(place for place in named if 0 <= place < n))
+    is_echo = len(places) >= _ECHO and places == list(range(len(places)))
+    return [] if is_echo else places
+
+
+def by_score(scores: Sequence[float]) -> list[int]:
+    """Return places, the highest score first; those without one are left out."""
+    best = sorted(range(len(scores)), key=lambda place: -scores[place])
+    return [place for place in best if np.isfinite(scores[place])]
 
 
 def complete(order: Iterable[int], n: int) -> list[int]:

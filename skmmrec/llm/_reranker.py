@@ -16,12 +16,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skmmrec._ids import ITEM, USER, check_ids
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.encoders._columns import is_missing
-from skmmrec.llm._candidates import Query
+from skmmrec.llm._candidates import Query, check_texts, liked_items
 from skmmrec.llm._generator import LanguageModel
 from skmmrec.llm._instructions import without_instructions
+from skmmrec.llm._likelihood import likelihood_of
 from skmmrec.llm._pair_scores import PairScores, load_cross_encoder
 from skmmrec.llm._prompts import Prompt, read_prompt
 from skmmrec.llm._rankings import (
+    by_score,
     complete,
     limit_rise,
     parse_ranking,
@@ -41,21 +43,24 @@ class LLMReranker(WritesTexts, BaseEstimator):
     """Reorder the top of recommendations by what items say and users like.
 
     A language model is shown a user's taste and the candidates as a numbered list, and
-    answers with numbers (``method="listwise"``); or a cross-encoder scores taste and
-    candidate pair by pair (``method="pairs"``). Whatever comes back, the result is a
-    permutation of the candidates.
+    answers with numbers (``method="listwise"``); or it reads about one candidate at a
+    time, and the likelier the taste is to follow, the better (``"likelihood"``); or a
+    cross-encoder scores taste and candidate (``"pairs"``). Whatever comes back, the
+    result is a permutation of the candidates.
 
     Parameters
     ----------
     llm : str, path, LanguageModel, callable or None, default=None
         For ``"listwise"`` the name or path of a local model, a configured
         `LanguageModel`, or a function from a list of prompts to as many texts. For
-        ``"pairs"`` the name or folder of a cross-encoder that sentence-transformers
-        loads, or a function from a list of pairs (taste, item) to as many numbers. A
-        function may call a service. None keeps the order.
-    method : {"listwise", "pairs"}, default="listwise"
-        How candidates are judged: together, which takes one prompt for each user, or
-        each alone.
+        ``"likelihood"`` a local model or a `LanguageModel`. For ``"pairs"`` the name or
+        folder of a cross-encoder that sentence-transformers loads, or a function from a
+        list of pairs (taste, item) to as many numbers. A function may call a service.
+        None keeps the order.
+    method : {"listwise", "likelihood", "pairs"}, default="listwise"
+        How candidates are judged: together, which takes one prompt for each user and a
+        model that can follow it, or each alone. Small models only repeat the numbers of
+        a list, which counts as no answer: take the likelihood from them.
     n_candidates : int, default=20
         Items at the top of each list that may change places.
     max_rise : int or None, default=5
@@ -66,12 +71,13 @@ class LLMReranker(WritesTexts, BaseEstimator):
         Words per user, where the taste is drawn from a history.
     show_history : bool, default=False
         Also show what the liked items say. Otherwise the model learns no more of a
-        history than single words that mark it.
+        history than single words that at least two of the liked items share.
     n_history : int, default=10
         Liked items that are shown at most: the last ones.
     prompt : str, path or None, default=None
         A text file with the placeholders ``{taste}`` and ``{candidates}`` and, perhaps,
-        ``{n}``, for ``"listwise"``; None takes the package's own.
+        ``{n}``, for ``"listwise"``; with ``{item}`` for ``"likelihood"``, where the
+        taste follows. None takes the package's own.
     device : str or torch.device, default="auto"
         Where a model runs that is given by name.
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
@@ -101,7 +107,8 @@ class LLMReranker(WritesTexts, BaseEstimator):
 
     Notes
     -----
-    The listwise form is that of [1]_, with a single window.
+    The listwise form is that of [1]_, with a single window, the likelihood that of
+    [2]_.
 
     The text of an item is data. Markup, special tokens and what cannot be seen leave
     it, it is cut at `max_length`, and it stands between marks that it cannot hold.
@@ -116,6 +123,8 @@ class LLMReranker(WritesTexts, BaseEstimator):
     ----------
     .. [1] W. Sun et al., "Is ChatGPT Good at Search? Investigating Large Language
        Models as Re-Ranking Agents", EMNLP 2023.
+    .. [2] D. S. Sachan et al., "Improving Passage Retrieval with Zero-Shot Question
+       Generation", EMNLP 2022.
 
     Examples
     --------
@@ -138,7 +147,7 @@ class LLMReranker(WritesTexts, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "llm": [str, os.PathLike, callable, None],
-        "method": [StrOptions({"listwise", "pairs"})],
+        "method": [StrOptions({"listwise", "likelihood", "pairs"})],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "max_rise": [Interval(Integral, 0, None, closed="left"), None],
         "max_length": [Interval(Integral, 1, None, closed="left")],
@@ -230,10 +239,10 @@ class LLMReranker(WritesTexts, BaseEstimator):
             else than one answer for each question.
         """
         self._validate_params()
-        prompt = read_prompt(self.prompt, "rerank", ("taste", "candidates"), ("n",))
+        prompt = self._read_prompt()
         lists = read_lists(recommendations)
         ids = check_ids(recommendations[ITEM], ITEM)
-        liked: Any = [] if history is None else _liked(history)
+        liked: Any = [] if history is None else liked_items(history)
         texts = self._texts(items, {*ids, *liked})
         tastes = self._tastes(list(lists), texts, profiles, history)
         queries = {
@@ -253,7 +262,7 @@ class LLMReranker(WritesTexts, BaseEstimator):
 
     def _texts(self, items: pd.Series, used: set) -> pd.Series:
         """Clean what items say, of those that are used."""
-        _check_index(items, "items")
+        check_texts(items, "items")
         items = items[items.index.isin(list(used))]
         said = [
             "" if is_missing(text) else without_instructions(str(text), self.max_length)
@@ -274,11 +283,11 @@ class LLMReranker(WritesTexts, BaseEstimator):
         shown: dict[Any, list[str]] = {}
         if history is not None:
             rows = history[history[USER].isin(users)]
-            told |= liked_words(rows, texts, self.n_words).to_dict()
+            told |= liked_words(rows, texts, self.n_words)
             if self.show_history:
                 shown = liked_texts(rows, texts, self.n_history)
         if profiles is not None:
-            _check_index(profiles, "profiles")
+            check_texts(profiles, "profiles")
             known = profiles[profiles.index.isin(users)].items()
             told |= {user: str(text) for user, text in known if not is_missing(text)}
         lines = {u: [without_instructions(t, _MAX_TASTE)] for u, t in told.items()}
@@ -332,12 +341,11 @@ class LLMReranker(WritesTexts, BaseEstimator):
         pairs = [[(query.taste, text) for text in query.texts] for query in queries]
         found: dict[tuple[str, str], float] = {}
         flat = [pair for part in pairs for pair in part]
-        self._collect(lambda: self._pair_scores().collect(flat, found))
-        orders = []
-        for part in pairs:
-            scores = np.array([found.get(pair, np.nan) for pair in part])
-            best = np.argsort(-scores, kind="stable").tolist()
-            orders.append([place for place in best if np.isfinite(scores[place])])
+        scorer = self._pair_scores(prompt)
+        self._collect(lambda: scorer.collect(flat, found))
+        orders = [
+            by_score([found.get(pair, np.nan) for pair in part]) for part in pairs
+        ]
         return orders, [tuple(part) for part in pairs]
 
     def _collect(self, collect: Callable[[], None]) -> None:
@@ -364,11 +372,18 @@ class LLMReranker(WritesTexts, BaseEstimator):
             )
         return super()._new_writer()
 
-    def _pair_scores(self) -> PairScores:
+    def _pair_scores(self, prompt: Prompt) -> PairScores:
         score: Any = self.llm
-        if isinstance(score, str | os.PathLike):
+        if self.method == "likelihood":
+            score = likelihood_of(self._as_writer(), prompt)
+        elif isinstance(score, str | os.PathLike):
             score = load_cross_encoder(score, self.device, self.precision)
         return PairScores(score, self.cache)
+
+    def _read_prompt(self) -> Prompt:
+        if self.method == "likelihood":
+            return read_prompt(self.prompt, "likelihood", ("item",))
+        return read_prompt(self.prompt, "rerank", ("taste", "candidates"), ("n",))
 
     def _moved(self, rows: list[int], query: Query, order: list[int]) -> list[int]:
         """Deal the candidates' places out anew."""
@@ -378,20 +393,3 @@ class LLMReranker(WritesTexts, BaseEstimator):
         for place, candidate in zip(query.places, taken, strict=True):
             moved[place] = rows[query.places[candidate]]
         return moved
-
-
-def _check_index(texts: pd.Series, name: str) -> None:
-    if not isinstance(texts, pd.Series):
-        raise TypeError(
-            f"{name} must be a Series of texts by id, got {type(texts).__name__}"
-        )
-    if not texts.index.is_unique:
-        twice = texts.index[texts.index.duplicated()][0]
-        raise ValueError(f"{name} has the id {twice!r} twice")
-
-
-def _liked(history: pd.DataFrame) -> np.ndarray:
-    for name in (USER, ITEM):
-        if name not in history.columns:
-            raise ValueError(f"history has no column {name!r}: {list(history)}")
-    return check_ids(history[ITEM], ITEM)

@@ -53,7 +53,7 @@ def judge(best):
         texts = []
         for prompt in prompts:
             shown = candidates(prompt)
-            ranked = sorted(shown, key=lambda n: best not in shown[n])
+            ranked = sorted(shown, key=lambda n: (best not in shown[n], -n))
             texts.append(" > ".join(f"[{n}]" for n in ranked))
         return texts
 
@@ -72,7 +72,7 @@ def obey(prompts):
     return answers
 
 
-ANN = lists(ann=[0, 1, 2, 3, 4, 5, 6, 7])
+ANN = lists(ann=range(8))
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_plots_stay(text):
 
 
 def test_no_user_id_and_no_history_goes_to_the_model():
-    history = pd.DataFrame({"user_id": ["ann"] * 3, "item_id": [0, 6, 99]})
+    history = pd.DataFrame({"user_id": ["ann"] * 4, "item_id": [0, 6, 99, 5]})
     items = ITEMS.copy()
     items[0] = "Zanzibar Quarrel: a war film of the far coast"
     model = judge("x")
@@ -258,31 +258,34 @@ def test_no_user_id_and_no_history_goes_to_the_model():
     (prompt,) = model.prompts
     taste = re.search("<taste>(.*)</taste>", prompt, re.DOTALL)[1]
     assert "ann" not in taste.split()
-    assert "ghosts" in taste
+    assert "film" in taste
+    assert "ghosts" not in taste
     assert "Zanzibar Quarrel" not in taste
     shown = judge("x")
-    LLMReranker(shown, show_history=True, n_history=2).rerank(
+    LLMReranker(shown, show_history=True, n_history=3).rerank(
         ANN, items, history=history
     )
     assert "liked: Zanzibar Quarrel: a war film" in shown.prompts[0]
 
 
 def test_a_profile_goes_before_words_from_the_history():
-    history = pd.DataFrame({"user_id": ["ann", "bob"], "item_id": [5, 1]})
+    likes = {"user_id": ["ann", "bob", "bob"], "item_id": [5, 1, 6]}
+    history = pd.DataFrame(likes)
     model = judge("x")
     table = lists(ann=[0, 1], bob=[2, 3])
     LLMReranker(model).rerank(table, ITEMS, PROFILES[["ann"]], history=history)
     tastes = [re.search("<taste>\n(.*)\n</taste>", p)[1] for p in model.prompts]
     assert tastes[0] == "Likes ghosts."
-    assert set(tastes[1].split(", ")) == {"film", "sea"}
+    assert tastes[1] == "film"
 
 
-def test_words_that_liked_items_share_weigh_most():
+def test_words_are_told_that_liked_items_share():
     texts = pd.Series({1: "space war", 2: "war at sea", 3: "a comedy", 4: "comedy"})
-    history = pd.DataFrame({"user_id": [7, 7, 8, 9], "item_id": [1, 2, 3, 5]})
-    words = liked_words(history, texts, 1)
-    assert words.to_dict() == {7: "war", 8: "comedy"}
-    assert liked_words(history, pd.Series({1: "1 2", 2: ""}), 3).empty
+    likes = [(7, 1), (7, 2), (7, 2), (8, 3), (8, 3), (9, 5), (6, 3), (6, 4)]
+    history = pd.DataFrame(likes, columns=["user_id", "item_id"])
+    assert liked_words(history, texts, 3) == {7: "war", 6: "comedy"}
+    assert liked_words(history, pd.Series({1: "1 2", 2: ""}), 3) == {}
+    assert liked_words(history.head(0), texts, 3) == {}
 
 
 def test_prompts_are_asked_once_and_kept_in_the_cache(tmp_path):
@@ -475,6 +478,55 @@ def test_a_cross_encoder_orders_as_it_scores(cross_encoder, tmp_path):
     assert EmbeddingCache(cache).info().n_vectors == 8
 
 
+def test_numbers_that_only_count_up_are_an_echo():
+    assert parse_ranking("[1] > [2] > [3] > [4] > [5] > [6]", 9) == []
+    assert parse_ranking("[1] > [2] > [3] > [4]", 4) == [0, 1, 2, 3]
+    echo = LLMReranker(lambda prompts: ["1 > 2 > 3 > 4 > 5 > 6 > 7 > 8"])
+    assert order(echo.rerank(ANN, ITEMS, PROFILES)) == order(ANN)
+    assert echo.n_complete_ == 0
+
+
+def expected_likelihood(model, taste, text):
+    """The mean log-likelihood of a taste's tokens, from one pair alone."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    network = AutoModelForCausalLM.from_pretrained(model)
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    said = [{"role": "user", "content": f"<item>\n{text}\n</item>"}]
+    before = tokenizer.apply_chat_template(
+        said, tokenize=False, add_generation_prompt=True
+    )
+    n_before = len(tokenizer(before, add_special_tokens=False).input_ids)
+    ids = tokenizer(before + taste, add_special_tokens=False, return_tensors="pt")
+    with torch.inference_mode():
+        logits = network(**ids).logits[0, n_before - 1 : -1].log_softmax(-1)
+    wanted = ids.input_ids[0, n_before:]
+    return logits[torch.arange(len(wanted)), wanted].mean().item()
+
+
+def test_the_likelihood_is_that_of_the_taste_after_each_item(causal_model, tmp_path):
+    file = tmp_path / "item.txt"
+    file.write_text("{item}")
+    scores = [expected_likelihood(causal_model, PROFILES["ann"], t) for t in ITEMS]
+    cache = tmp_path / "cache"
+    options = {"method": "likelihood", "device": "cpu", "max_rise": None}
+    reranker = LLMReranker(causal_model, prompt=file, cache=cache, **options)
+    result = reranker.rerank(ANN, ITEMS, PROFILES)
+    assert order(result) == np.argsort(-np.array(scores)).tolist()
+    assert EmbeddingCache(cache).info().n_vectors == 8
+    scorer = reranker._pair_scores(reranker._read_prompt())._score
+    pairs = [(PROFILES["ann"], text) for text in ITEMS]
+    np.testing.assert_allclose(scorer(pairs), scores, atol=1e-4)
+    model = LanguageModel(causal_model, device="cpu")
+    by_model = LLMReranker(model, prompt=file, **options)
+    pd.testing.assert_frame_equal(by_model.rerank(ANN, ITEMS, PROFILES), result)
+
+
+def test_the_likelihood_needs_a_model():
+    with pytest.raises(TypeError, match="method='likelihood' needs the name"):
+        LLMReranker(obey, method="likelihood").rerank(ANN, ITEMS, PROFILES)
+
+
 def test_a_model_that_is_not_there_names_the_argument(tmp_path):
     for method in ("pairs", "listwise"):
         with pytest.raises(FileNotFoundError, match="absent' does not exist"):
@@ -485,9 +537,18 @@ def test_a_model_that_is_not_there_names_the_argument(tmp_path):
 
 
 @pytest.mark.slow
-def test_published_weights_answer_with_numbers(smollm2):
-    reranker = LLMReranker(smollm2, n_candidates=5, device="cpu")
-    result = reranker.rerank(lists(ann=[0, 1, 2, 3, 6], bob=[7, 1, 4]), ITEMS, PROFILES)
-    assert sorted(order(result)) == [0, 1, 2, 3, 6]
+def test_published_weights_find_what_is_liked(smollm2):
+    reranker = LLMReranker(smollm2, method="likelihood", max_rise=None, device="cpu")
+    profiles = pd.Series({"ann": "ghosts", "bob": "music"})
+    result = reranker.rerank(lists(ann=order(ANN), bob=order(ANN)), ITEMS, profiles)
+    assert order(result)[0] == 6
+    assert order(result, "bob")[0] == 7
+    assert reranker.n_complete_ == 2
+
+
+@pytest.mark.slow
+def test_published_weights_may_answer_anything(smollm2):
+    reranker = LLMReranker(smollm2, n_candidates=3, device="cpu")
+    result = reranker.rerank(lists(bob=[7, 1, 4]), ITEMS, PROFILES)
     assert sorted(order(result, "bob")) == [1, 4, 7]
-    assert reranker.n_queries_ == 2
+    assert reranker.n_queries_ == 1

@@ -1,0 +1,110 @@
+"""How likely a language model finds a taste, having read about an item."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from skmmrec.encoders._files import digest
+from skmmrec.encoders._runtime import HalvingBatches
+from skmmrec.llm._generator import LanguageModel
+from skmmrec.llm._loading import Loaded, load_language_model
+from skmmrec.llm._prompts import Prompt
+from skmmrec.llm._safety import fence
+
+Pair = tuple[str, str]
+_BATCH = {"cpu": 8}
+_BATCH_ELSEWHERE = 64
+
+
+class TasteLikelihood:
+    """Score pairs (taste, item) by the mean log-likelihood of the taste's tokens.
+
+    Parameters
+    ----------
+    loaded : Loaded
+        A causal language model.
+    prompt : Prompt
+        What stands before the taste, with the placeholder ``{item}``.
+    """
+
+    def __init__(self, loaded: Loaded, prompt: Prompt) -> None:
+        self._loaded = loaded
+        self._prompt = prompt
+        self._known = set(inspect.signature(loaded.network.forward).parameters)
+        self.identity = loaded.identity + digest(prompt.text.encode())
+
+    def __call__(self, pairs: list[Pair]) -> np.ndarray:
+        """Score pairs, those of like length together."""
+        tokens = [self._tokenize(taste, item) for taste, item in pairs]
+        order = sorted(range(len(tokens)), key=lambda i: -sum(map(len, tokens[i])))
+        size = _BATCH.get(self._loaded.device.type, _BATCH_ELSEWHERE)
+        score = HalvingBatches(self._score, size)
+        scores = np.empty(len(pairs), np.float32)
+        scores[order] = score([tokens[i] for i in order])
+        return scores
+
+    def _tokenize(self, taste: str, item: str) -> tuple[list[int], list[int]]:
+        """Return the tokens of the prompt and those of the taste."""
+        asked = self._prompt.fill(item=fence(item, "item"))
+        tokenizer = self._loaded.tokenizer
+        with self._loaded.lock:
+            if tokenizer.chat_template:
+                asked = tokenizer.apply_chat_template(
+                    [{"role": "user", "content": asked}],
+                    tokenize=False,
+                    add_generation_prompt=True,
+                )
+                before = tokenizer(asked, add_special_tokens=False)["input_ids"]
+            else:
+                before = tokenizer(f"{asked}\n\n")["input_ids"]
+            return before, tokenizer(taste, add_special_tokens=False)["input_ids"]
+
+    def _score(self, batch: list[tuple[list[int], list[int]]]) -> np.ndarray:
+        import torch
+
+        with self._loaded.lock:
+            padded = self._loaded.tokenizer.pad(
+                {"input_ids": [before + taste for before, taste in batch]},
+                padding_side="left",
+                return_tensors="pt",
+            ).to(self._loaded.device)
+        ids, mask = padded["input_ids"], padded["attention_mask"]
+        longest = max(len(taste) for _, taste in batch)
+        with torch.inference_mode():
+            logits = self._logits(ids, mask, longest + 1)[:, :-1].float()
+            each = logits.log_softmax(-1).gather(2, ids[:, -longest:, None])[..., 0]
+        rows = zip(each.cpu().numpy(), batch, strict=True)
+        return np.array(
+            [row[longest - len(taste) :].mean() for row, (_, taste) in rows]
+        )
+
+    def _logits(self, ids: Any, mask: Any, n_last: int) -> Any:
+        """Return what the model expects at the last positions."""
+        options = {
+            "position_ids": (mask.cumsum(1) - 1).clamp(min=0),
+            "logits_to_keep": n_last,
+            "use_cache": False,
+        }
+        known = {key: value for key, value in options.items() if key in self._known}
+        output = self._loaded.network(input_ids=ids, attention_mask=mask, **known)
+        return output.logits[:, -n_last:]
+
+
+def likelihood_of(model: Any, prompt: Prompt) -> TasteLikelihood:
+    """Return what scores by a language model, which is loaded or shared.
+
+    Raises
+    ------
+    TypeError
+        If it is none: a function that answers cannot tell how likely a text is.
+    """
+    if not isinstance(model, LanguageModel):
+        raise TypeError(
+            "method='likelihood' needs the name or path of a local model or a "
+            "LanguageModel as llm, not a function"
+        )
+    loaded = load_language_model(model.model, model.device, model.precision)
+    return TasteLikelihood(loaded, prompt)
