@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 
-from skmmrec.llm._safety import tidy
+from skmmrec.llm._safety import tidy, whole_sentences
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _FENCED = re.compile(r"^\s*```\w*\s*|\s*```\s*$")
@@ -36,7 +36,8 @@ def read_text(answer: str, max_length: int, key: str, facts: str = "") -> str | 
     Returns
     -------
     str or None
-        Plain text in one line. None for broken JSON, JSON without `key`, nothing,
+        Plain text in one line, without a last sentence that breaks off after others.
+        None for broken JSON, JSON without `key`, nothing,
         endless text without a sentence's end, repetition, and what is hardly letters.
 
     Examples
@@ -50,6 +51,7 @@ def read_text(answer: str, max_length: int, key: str, facts: str = "") -> str | 
     stripped = _FENCED.sub("", answer.strip())
     said = _from_json(stripped, key) if stripped[:1] in ("{", "[") else stripped
     text = tidy(said or "", max_length)
+    text = whole_sentences(text) or text
     return text if _is_language(text) and _is_about(text, facts) else None
 
 

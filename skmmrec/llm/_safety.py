@@ -105,7 +105,7 @@ def tidy(text: str, max_length: int) -> str:
     """
     plain = _LINE_START.sub("", _LINK.sub(r"\1", _without_markup(text)))
     words = " ".join(clean(_EMPHASIS.sub("", plain), len(plain) + 1).split())
-    return words if len(words) <= max_length else _whole_sentences(words[:max_length])
+    return words if len(words) <= max_length else whole_sentences(words[:max_length])
 
 
 def shorten(text: str, max_length: int) -> str:
@@ -124,7 +124,15 @@ def shorten(text: str, max_length: int) -> str:
     return f"{at_word if at_word and len(rest) < 40 else kept}…"
 
 
-def _whole_sentences(text: str) -> str:
+def whole_sentences(text: str) -> str:
+    """Leave out the end of a text that is no whole sentence; perhaps nothing is left.
+
+    Examples
+    --------
+    >>> from skmmrec.llm._safety import whole_sentences
+    >>> whole_sentences("A film. It is ab")
+    'A film.'
+    """
     ends = [match.end() for match in _SENTENCE_END.finditer(text)]
     return text[: ends[-1]] if ends else ""
 

@@ -113,6 +113,7 @@ def test_what_cannot_be_used_is_no_text(answer):
         '```json\n{"description": "A film <i>about</i> war."}\n```',
         "**A film about [war](http://example.org).**",
         "<|im_start|>A film about war.",
+        "A film about war. It was",
     ],
 )
 def test_what_can_be_used_is_plain(answer):
