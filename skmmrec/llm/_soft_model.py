@@ -188,8 +188,8 @@ class SoftTokenModel:
         if self.pooling == "last":
             last = mask.sum(dim=1) - 1
             return hidden[torch.arange(len(hidden), device=hidden.device), last]
-        weights = mask.unsqueeze(2).to(hidden.dtype)
-        return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+        weights = mask.unsqueeze(2).float()
+        return (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1)
 
     def _embed(self, contents: list[Reading]) -> tuple[Tensor, Tensor]:
         """Tokens (n, length, dim) and mask (n, length), padded on the right.

@@ -73,7 +73,7 @@ def fit_fuser(rec: Learner, items: pd.Index, blocks: Blocks) -> SoftTokenFuser:
     if isinstance(rec.llm, SoftTokenFuser):
         fuser = clone(rec.llm)
     else:
-        fuser = SoftTokenFuser(rec.llm)
+        fuser = SoftTokenFuser(rec.llm, device=rec.device, verbose=rec.verbose)
     if rec.catalog is not None:
         fuser.remember_in(rec.catalog.derived)
     history = rec.history_
@@ -204,14 +204,14 @@ def llm_in(record: Any) -> Any:
 
 
 def fuser_out(fuser: SoftTokenFuser | None) -> tuple[Any, dict[str, NDArray]]:
-    """Write a fitted fuser: in terms of JSON, and what was trained."""
+    """Write a fitted fuser, for any device: in terms of JSON, and what was learned."""
     if fuser is None:
         return None, {}
     fitted = {name: getattr(fuser, name) for name in FITTED}
     weights = {f"fuser.{name}": weight for name, weight in fuser.weights_.items()}
     if fuser.scale_ is not None:
         weights[SCALE] = fuser.scale_
-    return {"params": llm_out(fuser), "fitted": fitted}, weights
+    return {"params": {**llm_out(fuser), "device": "auto"}, "fitted": fitted}, weights
 
 
 def fuser_in(record: Any, tensors: Mapping[str, NDArray]) -> SoftTokenFuser | None:

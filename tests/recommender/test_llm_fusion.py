@@ -282,6 +282,13 @@ def test_without_the_language_model_known_items_are_served(
         loaded.transform(table.drop(columns="item_id"))
 
 
+def test_a_device_is_passed_on_and_not_kept(make, catalog, model, X, tmp_path):
+    recommender = make(catalog, fusion="llm", llm=model, device="cpu").fit(X)
+    assert recommender.fuser_.device == "cpu"
+    recommender.save(tmp_path / "model")
+    assert load(tmp_path / "model").fuser_.device == "auto"
+
+
 def test_no_pretrained_weights_are_kept(fitted, model, tmp_path):
     fitted.save(tmp_path / "model")
     weights = load_language_model(model, "cpu", generates=False).network.parameters()
