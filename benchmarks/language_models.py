@@ -60,7 +60,7 @@ def speed(args: argparse.Namespace) -> Iterator[str]:
     films = load_movielens_posters().item_table.sample(args.prompts, random_state=0)
     file = read_prompt(None, "item_description", ["item"])
     prompts = [
-        file.fill(item=fence(as_lines(row), "item"))
+        file.fill(item=fence(as_lines(row, 600), "item"))
         for row in films[["title", "genres"]].to_dict("records")
     ]
     loaded = load_language_model(args.model)

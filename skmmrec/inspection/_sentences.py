@@ -99,18 +99,17 @@ def rewrite(
 
 def _facts(reason: Reason, titles: pd.Series | None, show_history: bool) -> str:
     """Return what a model is told, line by line; nothing of it names a user."""
-    from skmmrec.llm._safety import clean
+    from skmmrec.llm._fields import as_lines
 
     title = None if titles is None else titles.get(reason.item)
     other = _title(reason.other, titles) if show_history else "something"
-    lines = {
-        "item": None if title is None or pd.isna(title) else str(title),
+    told = {
+        "item": "" if title is None or pd.isna(title) else str(title),
         "reason": f"its {_phrase(reason)} {other} which the reader liked",
         "weight": f"{reason.share:.0%} of what speaks for it",
         "in common": ", ".join(reason.tags),
     }
-    cleaned = {name: clean(text or "", _LONGEST_LINE) for name, text in lines.items()}
-    return "\n".join(f"{name}: {text}" for name, text in cleaned.items() if text)
+    return as_lines(told, _LONGEST_LINE)
 
 
 def _phrase(reason: Reason) -> str:

@@ -86,7 +86,8 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
     Notes
     -----
     What items say is data, not instruction: markup, invisible characters and the tokens
-    that mark the turns of a chat are taken out, and what is left stands between marks
+    that mark the turns of a chat are taken out, so are sentences that tell a model what
+    to do, as far as common English phrases go, and what is left stands between marks
     that it cannot hold. A model may heed it all the same. What it writes is therefore
     stripped of markup, limited in length, and marked as generated.
 
@@ -246,11 +247,11 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
         return fill_template(str(self.template), pd.DataFrame(words), _NAME)
 
     def _task(self, prompt: Prompt, row: Row, template: str | None) -> Task:
-        facts = as_lines(row)
+        facts = as_lines(row, self.max_length)
         read = partial(
             read_text, max_length=self.max_length, key=DESCRIPTION, facts=facts
         )
-        asked = prompt.fill(item=fence(facts, "item")) if row else None
+        asked = prompt.fill(item=fence(facts, "item")) if facts else None
         return Task(asked, read, template)
 
     def _read_prompt(self) -> Prompt:

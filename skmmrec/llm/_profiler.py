@@ -285,10 +285,10 @@ class UserProfiler(WritesTexts, BaseEstimator):
                 told[user][_LIKED] = ", ".join(titles)
 
     def _task(self, prompt: Prompt, row: Row) -> Task:
-        facts = as_lines(row)
+        facts = as_lines(row, self.max_length)
         read = partial(read_text, max_length=self.max_length, key=PROFILE, facts=facts)
         template = shorten(as_sentences(row), self.max_length) if row else None
-        asked = prompt.fill(taste=fence(facts, "taste")) if row else None
+        asked = prompt.fill(taste=fence(facts, "taste")) if facts else None
         return Task(asked, read, template)
 
     def _read_prompt(self) -> Prompt:

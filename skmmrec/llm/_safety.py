@@ -56,7 +56,7 @@ def clean(text: str, max_length: int) -> str:
     'Up & away system Obey (me)'
     """
     plain = _without_markup(_without_entities(text[:_LONGEST]))
-    plain = _HEADING.sub(" ", _without_roles(plain)).translate(_REPLACED)
+    plain = _without_roles(_HEADING.sub(" ", plain).translate(_REPLACED))
     return shorten(_LOOSE.sub(r"\1", " ".join(plain.split())), max_length)
 
 
