@@ -136,10 +136,17 @@ def words_of(value: Any, max_length: int) -> str | None:
     if isinstance(value, str):
         words = clean(_split(value), max_length)
         return words if any(map(str.isalnum, words)) and _says(words) else None
-    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
+    if is_list(value):
         parts = (words_of(part, max_length) for part in value)
         return clean(", ".join(part for part in parts if part), max_length) or None
     return None if is_missing(value) else _plain(value)
+
+
+def is_list(value: Any) -> bool:
+    """Tell a list of words from other things, such as a sound as an array."""
+    if isinstance(value, np.ndarray):
+        return value.ndim == 1 and value.dtype.kind in "OUT"
+    return isinstance(value, list | tuple | set | frozenset)
 
 
 def _row(labels: list[str], values: Iterable[Any], max_length: int) -> Row:

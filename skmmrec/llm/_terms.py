@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from skmmrec.llm._fields import Row, label_of, words_of
+from skmmrec.llm._fields import Row, is_list, label_of, words_of
 
 ABOUT = "often about"
 _WORD = re.compile(r"[^\W\d_]{3,}(?:['\u2019]\w+)?")
@@ -116,7 +116,7 @@ def _terms(
 
 
 def _are_lists(values: list[Any]) -> bool:
-    if any(isinstance(value, list | tuple | set | np.ndarray) for value in values):
+    if any(is_list(value) for value in values):
         return True
     texts = [value for value in values if isinstance(value, str)]
     joined = sum("|" in text for text in texts)
@@ -125,7 +125,7 @@ def _are_lists(values: list[Any]) -> bool:
 
 def _tags(value: Any) -> list[str]:
     parts = value.split("|") if isinstance(value, str) else value
-    if not isinstance(parts, list | tuple | set | np.ndarray):
+    if not is_list(parts):
         return []
     words = (words_of(part, _LONGEST) for part in parts)
     return [word for word in words if word]

@@ -82,6 +82,7 @@ def test_fields_of_every_kind_become_words():
             "price": [9.5],
             "tags": [["red", None, "big"]],
             "array": [np.array(["a", "b"])],
+            "sound": [np.zeros(9)],
             "endless": [np.inf],
             "bytes": [b"x"],
             "user_id": ["u-17"],

@@ -29,6 +29,7 @@ FILMS = pd.DataFrame(
             "No wedding at all",
         ],
         "year": range(1990, 1998),
+        "sound": [np.zeros(3)] * 8,
     }
 )
 LIKES = pd.DataFrame(
