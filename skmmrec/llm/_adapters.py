@@ -22,7 +22,7 @@ DEFAULTS = {
     "lora_dropout": 0.05,
     "target_modules": "all-linear",
 }
-TEMPERATURE = 0.05
+TEMPERATURE = 0.1
 WARM_UP = 0.1
 
 
@@ -198,8 +198,12 @@ def _share_of_rate(step: int, n_steps: int) -> float:
 
 
 def _contrast(hidden: Tensor, pairs: NDArray) -> Tensor:
-    """InfoNCE between the two sides of the pairs; the same item is no negative."""
-    one, other = F.normalize(hidden.float(), dim=1).chunk(2)
+    """InfoNCE between the two sides of the pairs; the same item is no negative.
+
+    Coordinates are standardized over the batch, as they are over all items afterwards.
+    """
+    standard = F.batch_norm(hidden.float(), None, None, training=True)
+    one, other = F.normalize(standard, dim=1).chunk(2)
     logits = one @ other.T / TEMPERATURE
     same = (pairs[:, :1] == pairs[:, 1]) | (pairs[:, 1:] == pairs[:, 1])
     same |= pairs[:, :1] == pairs[:, 0]

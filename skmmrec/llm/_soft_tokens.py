@@ -84,8 +84,8 @@ class SoftTokenFuser(BaseEstimator):
     max_tokens : int, default=128
         Where an item's words are cut.
     lora : mapping, peft.LoraConfig or None, default=None
-        Settings of adapters that are trained, which needs the extra ``llm``; ``{}`` for
-        rank 8 on all linear layers. None: nothing is.
+        Settings of adapters that are trained, ``{}`` for rank 8 on all linear layers:
+        needs the extra ``llm`` and, for all but tiny models, an accelerator.
     n_steps, n_pairs : int, default=100 and 16
         Steps of that training, and pairs of items in each.
     learning_rate : float, default=0.0005

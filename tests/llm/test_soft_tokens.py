@@ -374,6 +374,7 @@ def fit_lora(model, blocks, words, likes, **params):
 
 def nearness(vectors, same):
     """Mean cosine of items liked together, less that of the others."""
+    vectors = vectors - vectors.mean(axis=0)
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines, other = units @ units.T, ~np.eye(len(units), dtype=bool)
     return cosines[same & other].mean() - cosines[~same].mean()
