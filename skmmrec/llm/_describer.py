@@ -268,6 +268,8 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
 def _as_frame(describer: ItemDescriber, X: Any, reset: bool) -> pd.DataFrame:
     """Return a table with the columns that `fit` saw; those of an array get names."""
     if not hasattr(X, "columns"):
+        if np.asarray(X).dtype.kind == "c":
+            raise ValueError("Complex data not supported")
         array = validate_data(
             describer, X, reset=reset, dtype=object, ensure_all_finite=False
         )

