@@ -25,7 +25,10 @@ _EMPHASIS = re.compile(r"`+|\*+|_{2,}|~{2,}|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)")
 _LINE_START = re.compile(r"^\s*(?:[#>]+|[-+•]|\d+[.)])\s+", re.M)
 _HEADING = re.compile(r"#{2,}")
 _LOOSE = re.compile(r" ([.,;!?](?:\s|$))")
-_SENTENCE_END = re.compile(r"[.!?](?=[\"')\u201d\u2019]*(?:\s|$))|\u3002")
+_NO_INITIAL = r"(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\bMrs)"  # J. R. and Mr. Smith
+_SENTENCE_END = re.compile(
+    _NO_INITIAL + r"[.!?](?=[\"')\u201d\u2019]*(?:\s|$))|[!?](?=\s|$)|\u3002"
+)
 _REPLACED = str.maketrans({"<": " ", ">": " ", "{": "(", "}": ")"})
 
 

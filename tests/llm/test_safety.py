@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skmmrec.llm._reading import read_text
-from skmmrec.llm._safety import clean, fence, shorten, tidy
+from skmmrec.llm._safety import clean, fence, shorten, tidy, whole_sentences
 
 MARKS = [
     "<",
@@ -80,6 +80,8 @@ def test_a_long_text_ends_at_a_sentence():
     assert tidy("One film. Two films. Three", 21) == "One film. Two films."
     assert tidy("電影。好看。" * 10, 8) == "電影。好看。"
     assert tidy("endless " * 100, 50) == ""
+    assert whole_sentences("By J. R. Hall. With Mr. Bean and") == "By J. R. Hall."
+    assert whole_sentences("With Mr. Bean") == ""
 
 
 @pytest.mark.parametrize(
