@@ -456,3 +456,28 @@ def test_check_estimator(model):
     }
     assert failed == {}
     assert sum(result["status"] == "passed" for result in results) >= 40
+
+
+def test_polars_content_is_read_too(fitted, table):
+    polars = pytest.importorskip("polars")
+    raw = table.drop(columns="item_id").head(3).assign(title="squall")
+    found = fitted.transform(polars.from_pandas(raw))
+    np.testing.assert_allclose(found, fitted.transform(raw), atol=1e-5)
+
+
+def test_a_notebook_shows_the_model_and_what_it_reads_with(make, catalog, model, X):
+    recommender = make(catalog, fusion="llm", llm=SoftTokenFuser(model)).fit(X)
+    html = recommender._repr_html_()
+    assert "SoftTokenFuser" in html
+    assert "llm, vectors of 6" in html
+
+
+@pytest.mark.slow
+def test_a_search_in_several_processes(make, catalog, model, X):
+    search = GridSearchCV(
+        make(catalog, fusion="llm", llm=model, max_epochs=1),
+        {"n_factors": [2, 3]},
+        cv=LeaveLastOut(),
+        n_jobs=2,
+    )
+    assert np.isfinite(search.fit(X).cv_results_["mean_test_score"]).all()
