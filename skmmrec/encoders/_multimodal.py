@@ -122,12 +122,14 @@ class MultimodalEncoder(BaseEncoder):
 
     Examples
     --------
-    >>> from sklearn.compose import make_column_transformer
+    >>> from sklearn.compose import ColumnTransformer
     >>> from skmmrec.encoders import MultimodalEncoder
     >>> clip = "sentence-transformers/clip-ViT-B-32"
-    >>> encode = make_column_transformer(
-    ...     (MultimodalEncoder(clip, modality="text"), "title"),
-    ...     (MultimodalEncoder(clip, modality="image"), "poster"),
+    >>> encode = ColumnTransformer(
+    ...     [
+    ...         ("text", MultimodalEncoder(clip, modality="text"), "title"),
+    ...         ("image", MultimodalEncoder(clip, modality="image"), "poster"),
+    ...     ]
     ... )
     >>> MultimodalEncoder(clip, modality="mixed").missing_mask(
     ...     [{"text": "Up", "image": None}, {"text": " ", "image": None}]

@@ -10,9 +10,10 @@ import pytest
 import soundfile
 from PIL import Image
 from sklearn.base import clone
-from sklearn.compose import make_column_transformer
+from sklearn.compose import ColumnTransformer
 from sklearn.utils.estimator_checks import check_estimator
 
+from skmmrec import ItemCatalog
 from skmmrec.encoders import EmbeddingCache, MultimodalEncoder, TextEncoder
 
 from .conftest import noise_picture, tone
@@ -120,19 +121,22 @@ def test_a_column_transformer_gives_a_block_for_each_modality_of_one_space(three
             "preview": [tone(440), tone(200), None],
         }
     )
-    encode = make_column_transformer(
-        (encoder(three, "text"), "title"),
-        (encoder(three, "image"), "poster"),
-        (encoder(three, "audio"), "preview"),
+    encode = ColumnTransformer(
+        [
+            ("text", encoder(three, "text"), "title"),
+            ("image", encoder(three, "image"), "poster"),
+            ("audio", encoder(three, "audio"), "preview"),
+        ]
     )
     blocks = encode.set_output(transform="pandas").fit_transform(table)
     assert blocks.shape == (3, 36)
-    names = [step[0] for step in encode.transformers_]
-    assert [blocks.filter(like=name).shape[1] for name in names] == [12, 12, 12]
     present = np.abs(blocks.to_numpy()).reshape(3, 3, 12).sum(axis=2) > 0
     assert present.tolist() == [[True] * 3, [True, False, True], [True, True, False]]
     models = [step[1]._loaded_model() for step in encode.transformers_]
     assert len({id(model._embedder) for model in models}) == 1
+    catalog = ItemCatalog(table.assign(item_id=[1, 2, 3]), encode)
+    assert list(catalog.blocks.values) == ["text", "image", "audio"]
+    assert catalog.blocks.mask.tolist() == present.tolist()
 
 
 def test_words_search_the_space_of_pictures(clip):
