@@ -12,7 +12,7 @@ import pandas as pd
 from recommending import protocol
 from recommending.data import IDS, Data
 from recommending.language import fuser, read_all
-from skmmrec import MultimodalFusionRecommender
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.metrics._evaluation import RankingEvaluation
 from skmmrec.model_selection import ColdItemSplit, ColdUserSplit
 
@@ -152,18 +152,19 @@ class RandomOrder:
 class Impaired:
     """A fitted model, half of whose items have lost one of their modalities.
 
-    An item's vector is its embedding plus its fused content, so the difference that the
-    lost content makes is added to it; users are made of these vectors anew.
+    The items' vectors are computed anew from what is left, and the users' from those.
     """
 
     def __init__(
         self, model: MultimodalFusionRecommender, data: Data, seed: int
     ) -> None:
         vectors = model.serving_vectors()
-        items = data.items.set_index("item_id").loc[vectors.items.index]
-        change = model.transform(impair(items, seed)) - model.transform(items)
+        items = ItemCatalog(impair(data.items, seed), on_empty="ignore")
+        rows = vectors.items.index.get_indexer(items.ids)
         self.items = vectors.items.copy()
-        self.items.iloc[:, :-1] += change
+        self.items.iloc[rows, :-1] = model._item_vectors(
+            rows, model._in_space(items.blocks)
+        )
         self.users = vectors.users.copy()
         exponent = vectors.history_exponent
         assert exponent is not None

@@ -120,9 +120,10 @@ class MultimodalFusionRecommender(Learner):
         A user is the sum of n item vectors over n to this power: 1 is the mean, less
         lets long histories speak louder.
     cold_popularity : float, default=0.5
-        Number of users that an item without any is credited with. With little, new
-        items rarely reach the top of a list of all items; near the median popularity
-        they compete as equals, at the cost of those known to be liked.
+        Number of users that an item without any is credited with, on average: its
+        content tells how far it is above or below. With little, new items rarely reach
+        the top of a list of all items; near the median popularity they compete as
+        equals, at the cost of those known to be liked.
     early_stopping : bool, default=False
         Hold out a part of the likes, judge each epoch by them, stop when it gets no
         better and keep the best epoch. In the end they count as history all the same.
@@ -187,6 +188,10 @@ class MultimodalFusionRecommender(Learner):
     The user as the mean of the other items' vectors, with one set of vectors on both
     sides, is the FISM model [1]_; the sampled softmax is corrected for the sampling
     [2]_. Content is centred, scaled to length 1 and reduced before it is fused.
+
+    An item that nobody has met gets, besides its fused content, the embedding and the
+    popularity that items of like content lead to expect: a kernel ridge regression
+    learns them in the end of `fit`.
 
     References
     ----------

@@ -50,6 +50,11 @@ class VectorMaker:
         parts = [member.items(rows, content) for member in self.members]
         return np.hstack(parts) * self.scale
 
+    def embeddings(self, rows: NDArray) -> NDArray[np.float64]:
+        """Return what the networks add to the fused content of items at `rows`."""
+        parts = [member.embeddings(rows) for member in self.members]
+        return np.hstack(parts) * self.scale
+
     def users(
         self,
         items: NDArray,
@@ -122,16 +127,20 @@ class _Member:
         """What fuses a user's content."""
         return _at_rest(self.network.user_fusion)
 
-    @torch.no_grad()
     def items(self, rows: NDArray, content: Blocks) -> NDArray[np.float64]:
         """See `VectorMaker.items`."""
+        with torch.no_grad():
+            fused = _fuse(self.fusion, content, self.network.dim)
+        return self.embeddings(rows) + fused
+
+    @torch.no_grad()
+    def embeddings(self, rows: NDArray) -> NDArray[np.float64]:
+        """See `VectorMaker.embeddings`."""
+        if len(self.network.item_embedding) == 0:
+            return np.zeros((len(rows), self.network.dim))
         known = torch.as_tensor(rows >= 0).unsqueeze(1)
         positions = torch.as_tensor(np.maximum(rows, 0))
-        if len(self.network.item_embedding):
-            embeddings = self.network.embeddings(positions).cpu().double() * known.cpu()
-        else:
-            embeddings = torch.zeros(len(rows), self.network.dim).double()
-        return embeddings.numpy() + _fuse(self.fusion, content, self.network.dim)
+        return (self.network.embeddings(positions).cpu().double() * known).numpy()
 
     @torch.no_grad()
     def users(

@@ -149,7 +149,7 @@ class Learner(Queries):
             blocks = _no_content(len(items))
         self.tasks_ = make_tasks(self.objective, answers, weights)
         self._fit_histories(data, answers, items, weights)
-        self.fuser_ = None
+        self.fuser_, self.expectation_ = None, None
         if fuses_by_llm(self):
             self.fuser_ = getattr(source, "fuser_", None)
             self.fuser_ = self.fuser_ or fit_fuser(self, items, blocks)
@@ -165,6 +165,8 @@ class Learner(Queries):
         if self.propagation and self.mode == "fusion":
             self.graph_ = item_graph(self.history_, self.content_, self.n_neighbors)
         self._fit_network(source)
+        if self.mode == "fusion":
+            self._fit_expectation()
         self._publish_items()
         self._publish_users()
 
@@ -271,8 +273,10 @@ class Learner(Queries):
         check_same_kind(data.users, self.user_index_, USER)
         check_same_kind(data.items, self.item_index_, ITEM)
         self._append_items(*self._new_items(data))
-        n_users = len(self.user_index_)
+        n_users, was_met = len(self.user_index_), self._is_met
         self._extend_histories(data, answers, weights)
+        newly_met = np.flatnonzero(self._is_met & ~was_met)
+        self._embed(newly_met)
         for network in self.networks_:
             network.append_users(len(self.user_index_) - n_users)
         self._append_user_content(len(self.user_index_) - n_users)
@@ -281,6 +285,8 @@ class Learner(Queries):
             self._publish_items()
             self._publish_users()
         else:
+            if len(newly_met):
+                self._publish_items()
             self._republish_users(data.users)
 
     def _append_user_content(self, n_users: int) -> None:

@@ -22,6 +22,7 @@ import skmmrec
 from skmmrec._ids import plain
 from skmmrec.catalog import Blocks, ItemCatalog
 from skmmrec.recommender._content import ContentSpace
+from skmmrec.recommender._expectation import Expectation
 from skmmrec.recommender._fitting import make_network
 from skmmrec.recommender._graph import ItemGraph
 from skmmrec.recommender._history import History
@@ -32,7 +33,7 @@ from skmmrec.recommender._tasks import Task
 if TYPE_CHECKING:
     from skmmrec.recommender._estimator import MultimodalFusionRecommender
 
-FORMAT = 2
+FORMAT = 3
 TENSORS = "model.safetensors"
 RECORD = "recommender.json"
 NOT_SAVED = ("catalog", "user_catalog", "pretrained", "checkpoint_dir")
@@ -108,7 +109,7 @@ def _tensors(rec: MultimodalFusionRecommender) -> dict[str, NDArray]:
     tensors |= _content_out("items", rec.content_, rec.content_space_)
     if rec.user_content_ is not None and rec.user_space_ is not None:
         tensors |= _content_out("users", rec.user_content_, rec.user_space_)
-    tensors |= fuser_out(rec.fuser_)[1]
+    tensors |= fuser_out(rec.fuser_)[1] | _expectation_out(rec.expectation_)
     if rec.graph_ is not None:
         tensors["graph.items"] = rec.graph_.items
         tensors["graph.weights"] = rec.graph_.weights
@@ -138,6 +139,33 @@ def _content_in(
         if f"{prefix}.axes.{name}" in tensors
     }
     return Blocks(values, tensors[f"{prefix}.mask"]), ContentSpace(means, axes)
+
+
+def _expectation_out(expectation: Expectation | None) -> dict[str, NDArray]:
+    if expectation is None:
+        return {}
+    landmarks = {
+        f"expectation.content.{name}": block
+        for name, block in expectation.landmarks.values.items()
+    }
+    return landmarks | {
+        "expectation.mask": expectation.landmarks.mask,
+        "expectation.coefficients": expectation.coefficients,
+        "expectation.means": expectation.means,
+    }
+
+
+def _expectation_in(
+    names: list[str], tensors: dict[str, NDArray]
+) -> Expectation | None:
+    if "expectation.mask" not in tensors:
+        return None
+    values = {name: tensors[f"expectation.content.{name}"] for name in names}
+    return Expectation(
+        Blocks(values, tensors["expectation.mask"]),
+        tensors["expectation.coefficients"],
+        tensors["expectation.means"],
+    )
 
 
 def _record(rec: MultimodalFusionRecommender) -> dict[str, Any]:
@@ -242,6 +270,7 @@ def _restore(
     rec.tasks_ = [Task(**task) for task in record["tasks"]]
     names, user_names = record["modality_names"], record["user_modality_names"]
     rec.content_, rec.content_space_ = _content_in("items", names, tensors)
+    rec.expectation_ = _expectation_in(names, tensors)
     rec.fuser_ = fuser_in(record.get("fuser"), tensors)
     rec.user_content_, rec.user_space_ = None, None
     if user_names is not None:

@@ -55,11 +55,11 @@ class Queries(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRanker):
         rows = self.user_index_.get_indexer(data.users)
         users = self._vectors_of_users(rows)
         offsets = self._offsets_of_users(rows).astype(np.float32)
-        scores = score_pairs(users, vectors) + biases + offsets
+        scores = score_pairs(users, vectors) + biases[:, 0] + offsets
         first = self.tasks_[0].link(scores)
         if len(self.tasks_) == 1:
             return first
-        return np.column_stack([first, *self._score_tasks(data, users, vectors)])
+        return np.column_stack([first, *self._score_tasks(users, vectors, biases)])
 
     def recommend(
         self,

@@ -16,6 +16,7 @@ from skmmrec._ids import USER
 from skmmrec.catalog import Blocks
 from skmmrec.recommender._base import BaseRanker
 from skmmrec.recommender._content import ContentSpace
+from skmmrec.recommender._expectation import Expectation
 from skmmrec.recommender._graph import ItemGraph, graph_of_new
 from skmmrec.recommender._index import ApproximateIndex
 from skmmrec.recommender._inference import VectorMaker, spread_vectors
@@ -39,6 +40,7 @@ class VectorRanker(BaseRanker):
     tasks_: list[Task]
     content_: Blocks
     content_space_: ContentSpace
+    expectation_: Expectation | None = None
     fuser_: SoftTokenFuser | None = None
     graph_: ItemGraph | None
     user_content_: Blocks | None
@@ -50,18 +52,18 @@ class VectorRanker(BaseRanker):
 
     def _publish_items(self) -> None:
         """Compute the vectors and biases of all items."""
-        rows = np.arange(len(self.item_index_))
-        self._own_items = VectorMaker(self.networks_).items(rows, self.content_)
+        rows = self._embedded(np.arange(len(self.item_index_)))
+        self._own_items = self._own_vectors(rows, self.content_)
         vectors = spread_vectors(
             self._own_items, self._own_items, self.graph_, self.propagation
         )
         self.item_vectors_ = pd.DataFrame(vectors.astype(np.float32), self.item_index_)
-        biases = _mean([network.item_bias for network in self.networks_])
-        self.item_biases_ = pd.Series(biases, self.item_index_)
+        self._biases = self._biases_of(rows, self.content_)
+        self.item_biases_ = pd.Series(self._biases[:, 0], self.item_index_)
 
     def _item_vectors(self, rows: NDArray, content: Blocks) -> NDArray[np.float32]:
         """Vectors of items with this content; row -1 is an item that is not known."""
-        own = VectorMaker(self.networks_).items(rows, content)
+        own = self._own_vectors(self._embedded(rows), content)
         if self.graph_ is not None:
             graph = graph_of_new(content, self.content_, self.n_neighbors)
             known = rows >= 0
@@ -69,6 +71,74 @@ class VectorRanker(BaseRanker):
             graph.weights[known] = self.graph_.weights[rows[known]]
             own = spread_vectors(own, self._own_items, graph, self.propagation)
         return own.astype(np.float32)
+
+    def _own_vectors(self, rows: NDArray, content: Blocks) -> NDArray[np.float64]:
+        """Vectors before propagation; items at -1 have the embeddings expected."""
+        own = VectorMaker(self.networks_).items(rows, content)
+        new = rows < 0
+        if self.expectation_ is not None and new.any():
+            own[new] += self.expectation_.embeddings(content.take(new))
+        return own
+
+    def _biases_of(self, rows: NDArray, content: Blocks) -> NDArray[np.float32]:
+        """Biases of items for each task: (n, n_tasks); at -1, those expected."""
+        learned = [_mean([network.item_bias for network in self.networks_])]
+        for heads in zip(*(network.heads for network in self.networks_), strict=True):
+            learned.append(_mean([head.bias for head in heads]))
+        biases = np.column_stack(learned)[rows]
+        new = rows < 0
+        biases[new] = self._cold_biases
+        if self.expectation_ is not None and new.any():
+            biases[new] += self.expectation_.biases(content.take(new))
+        return biases
+
+    def _embedded(self, rows: NDArray) -> NDArray:
+        """Positions of items, -1 where no embedding was learned."""
+        if self.expectation_ is None:
+            return rows
+        return np.where(self._is_met[rows], rows, -1)
+
+    @property
+    def _is_met(self) -> NDArray[np.bool_]:
+        """Whether something was learned about each item but its content."""
+        return self._evidence > 0
+
+    @property
+    def _evidence(self) -> NDArray[np.int64]:
+        """How many users each item was learned from."""
+        by_likes = len(self.tasks_) == 1 and self.tasks_[0].sampled
+        return (self.history_ if by_likes else self.seen_).popularity
+
+    def _fit_expectation(self) -> None:
+        """Learn what the content of items tells of their embeddings and biases."""
+        met = np.flatnonzero(self._is_met)
+        if not self.content_.values or len(met) == 0:
+            return
+        content = self.content_.take(met)
+        self.expectation_ = Expectation.fit(
+            content,
+            VectorMaker(self.networks_).embeddings(met),
+            self._biases_of(met, content),
+            self._evidence[met],
+        )
+
+    @torch.no_grad()
+    def _embed(self, rows: NDArray) -> None:
+        """Give items that are met for the first time the embeddings expected of them.
+
+        What is learned about them from now on starts from there.
+        """
+        if self.expectation_ is None or len(rows) == 0:
+            return
+        content, n_networks = self.content_.take(rows), len(self.networks_)
+        expected = self.expectation_.embeddings(content) * n_networks**0.5
+        parts = np.split(expected, n_networks, axis=1)
+        biases = torch.from_numpy(self._biases_of(np.full(len(rows), -1), content))
+        for network, part in zip(self.networks_, parts, strict=True):
+            network.item_embedding[rows] = torch.from_numpy(part.astype(np.float32))
+            network.item_bias[rows] = biases[:, 0]
+            for number, head in enumerate(network.heads, start=1):
+                head.bias[rows] = biases[:, number]
 
     def _in_space(self, blocks: Blocks, words: Any = None) -> Blocks:
         """Bring content into the space of the network; `words` are its raw columns."""
@@ -111,33 +181,27 @@ class VectorRanker(BaseRanker):
         return data.items[first], data.content.take(first)
 
     def _items_of(self, data: Interactions) -> tuple[NDArray, NDArray]:
-        """Vector and bias of each row's item."""
+        """Vector of each row's item, and its bias for each task."""
         rows = self.item_index_.get_indexer(data.items)
         if data.content is None:
             self._check_known(data.items, self.item_index_)
-            vectors = self.item_vectors_.to_numpy()[rows]
-        else:
-            content = self._in_space(data.content)
-            vectors = self._item_vectors(rows, content)
-        known = self.item_biases_.to_numpy()[rows]
-        return vectors, np.where(rows >= 0, known, np.float32(self._cold_biases[0]))
+            return self.item_vectors_.to_numpy()[rows], self._biases[rows]
+        content = self._in_space(data.content)
+        biases = self._biases_of(self._embedded(rows), content)
+        return self._item_vectors(rows, content), biases
 
     def _score_tasks(
-        self, data: Interactions, users: NDArray, vectors: NDArray
+        self, users: NDArray, vectors: NDArray, biases: NDArray
     ) -> list[NDArray[np.float32]]:
         """Predict each row's answers to the tasks after the first."""
-        rows = self.item_index_.get_indexer(data.items)
         predictions = []
         all_heads = zip(*(network.heads for network in self.networks_), strict=True)
-        for task, heads, cold in zip(
-            self.tasks_[1:], all_heads, self._cold_biases[1:], strict=True
+        for task, heads, bias in zip(
+            self.tasks_[1:], all_heads, biases.T[1:], strict=True
         ):
-            bias = _mean([head.bias for head in heads])
-            bias = np.where(rows >= 0, bias[rows], cold)
             gates = [head.gate.detach().numpy() for head in heads]
             gated = users * np.concatenate(gates)
-            scores = score_pairs(gated, vectors) + bias.astype(np.float32)
-            predictions.append(task.link(scores))
+            predictions.append(task.link(score_pairs(gated, vectors) + bias))
         return predictions
 
     @property

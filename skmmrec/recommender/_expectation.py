@@ -1,0 +1,115 @@
+"""What an item's content leads to expect of it before anybody has met it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skmmrec.catalog import Blocks
+from skmmrec.recommender._retrieval import chunks, unit_vectors
+
+MAX_LANDMARKS, MAX_ITEMS = 2000, 20_000
+SHARPNESS = 4.0
+PRESENCE = 0.5
+RIDGE = 2.0
+BIAS_FACTOR = 1.5
+JITTER = 1e-5
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Embeddings and biases by kernel ridge regression on the content of known items.
+
+    Two items are as similar as their modalities are: a Gaussian of the distance between
+    unit vectors, and a little for having a modality at all, added up over those that
+    both have. Items count by the square root of how many liked them. Among many items
+    the regression is restricted to some of them as landmarks [1]_.
+
+    Attributes
+    ----------
+    landmarks : Blocks of m items
+        Content that others are compared with.
+    coefficients : ndarray of shape (m, dim + n_tasks), float32
+        Of the embeddings, then of the biases.
+    means : ndarray of shape (dim,), float32
+        The mean embedding of known items.
+
+    References
+    ----------
+    .. [1] A. J. Smola and B. Schölkopf, "Sparse greedy matrix approximation for machine
+       learning", ICML 2000.
+    """
+
+    landmarks: Blocks
+    coefficients: NDArray[np.float32]
+    means: NDArray[np.float32]
+
+    @classmethod
+    def fit(
+        cls, content: Blocks, embeddings: NDArray, biases: NDArray, popularity: NDArray
+    ) -> Self:
+        """Learn from known items.
+
+        Parameters
+        ----------
+        content : Blocks of n items
+            In the space of the network.
+        embeddings, biases : ndarray of shape (n, dim) and (n, n_tasks)
+            What was learned of them.
+        popularity : ndarray of shape (n,)
+            How many users that rests on, not all 0.
+        """
+        order = np.random.RandomState(0).permutation(len(content))[:MAX_ITEMS]
+        content = content.take(order)
+        landmarks = content.take(slice(MAX_LANDMARKS))
+        weights = np.sqrt(popularity[order] / popularity[order].sum() * len(order))
+        targets = np.hstack([embeddings, biases])[order]
+        means = weights @ targets / weights.sum()
+        near = np.zeros((len(landmarks), len(landmarks)))
+        answers = np.zeros((len(landmarks), targets.shape[1]))
+        for part in chunks(len(content), len(landmarks)):
+            kernel = _kernel(content.take(part), landmarks)
+            weighted = kernel.T * weights[part]
+            near += weighted @ kernel
+            answers += weighted @ (targets[part] - means)
+        near += RIDGE * _kernel(landmarks, landmarks)
+        near[np.diag_indices(len(near))] += JITTER * np.trace(near) / len(near) + JITTER
+        coefficients = np.linalg.solve(near, answers)
+        return cls(
+            landmarks,
+            coefficients.astype(np.float32),
+            means[: embeddings.shape[1]].astype(np.float32),
+        )
+
+    def embeddings(self, content: Blocks) -> NDArray[np.float64]:
+        """Return the embeddings of new items: (n, dim), 0 for those without content."""
+        has_content = content.mask.any(axis=1)[:, None]
+        return self._predict(content, slice(len(self.means))) + has_content * self.means
+
+    def biases(self, content: Blocks) -> NDArray[np.float64]:
+        """Return how far biases are expected above those of the mean: (n, n_tasks)."""
+        return BIAS_FACTOR * self._predict(content, slice(len(self.means), None))
+
+    def _predict(self, content: Blocks, columns: slice) -> NDArray[np.float64]:
+        coefficients = self.coefficients[:, columns].astype(np.float64)
+        parts = [
+            _kernel(content.take(part), self.landmarks) @ coefficients
+            for part in chunks(len(content), len(self.landmarks))
+        ]
+        return np.concatenate([np.zeros((0, coefficients.shape[1])), *parts])
+
+
+def _kernel(content: Blocks, landmarks: Blocks) -> NDArray[np.float64]:
+    """Similarities of n items to m others: (n, m), float64."""
+    total = np.zeros((len(content), len(landmarks)))
+    for number, (name, block) in enumerate(content.values.items()):
+        ours = unit_vectors(block.astype(np.float64))
+        theirs = unit_vectors(landmarks.values[name].astype(np.float64))
+        near = np.exp(SHARPNESS * (ours @ theirs.T - 1)) + PRESENCE
+        near *= content.mask[:, number, None]
+        near *= landmarks.mask[:, number]
+        total += near
+    return total

@@ -1,0 +1,131 @@
+"""What content leads to expect of items that nobody has met."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.kernel_ridge import KernelRidge
+
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.catalog import Blocks
+from skmmrec.recommender import _expectation
+from skmmrec.recommender._expectation import Expectation, _kernel
+
+N_ITEMS, N_NEW, N_USERS = 60, 20, 80
+
+
+@pytest.fixture(scope="module")
+def content():
+    rng = np.random.default_rng(0)
+    values = {"text": rng.normal(size=(40, 5)), "image": rng.normal(size=(40, 3))}
+    mask = rng.random((40, 2)) < 0.8
+    mask[0] = False
+    for number, block in enumerate(values.values()):
+        block[~mask[:, number]] = 0
+    return Blocks({k: v.astype(np.float32) for k, v in values.items()}, mask)
+
+
+@pytest.fixture(scope="module")
+def learned():
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(40, 6)), rng.normal(size=(40, 1)), rng.integers(1, 50, 40)
+
+
+def test_all_items_as_landmarks_are_plain_kernel_ridge_regression(content, learned):
+    vectors, biases, popularity = learned
+    expectation = Expectation.fit(content, vectors, biases, popularity)
+    weights = np.sqrt(popularity / popularity.mean())
+    kernel = _kernel(content, content)
+    means = np.average(vectors, axis=0, weights=weights)
+    exact = KernelRidge(alpha=_expectation.RIDGE, kernel="precomputed")
+    exact.fit(kernel, vectors - means, sample_weight=weights)
+    expected = exact.predict(kernel) + means * content.mask.any(axis=1)[:, None]
+    found = expectation.embeddings(content)
+    np.testing.assert_allclose(found, expected, atol=0.02)
+    assert not found[0].any()  # without content nothing is expected
+    assert not expectation.biases(content)[0].any()
+
+
+def test_few_landmarks_are_close_to_all(monkeypatch, content, learned):
+    vectors = content.values["text"] @ np.ones((5, 6))
+    exact = Expectation.fit(content, vectors, *learned[1:])
+    monkeypatch.setattr(_expectation, "MAX_LANDMARKS", 30)
+    fewer = Expectation.fit(content, vectors, *learned[1:])
+    assert len(fewer.landmarks) == 30
+    a, b = exact.embeddings(content), fewer.embeddings(content)
+    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.9
+
+
+def test_an_item_does_not_depend_on_its_neighbours(content, learned):
+    expectation = Expectation.fit(content, *learned)
+    one = expectation.embeddings(content.take([7]))
+    np.testing.assert_allclose(one[0], expectation.embeddings(content)[7], rtol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def market():
+    """Two kinds of items: what is of the first kind is liked by many."""
+    rng = np.random.default_rng(0)
+    n = N_ITEMS + N_NEW
+    kind = np.arange(n) % 2
+    block = rng.normal(size=(n, 8)) * 0.3
+    block[:, 0] += 2 * kind
+    items = pd.DataFrame(block).add_prefix("text__")
+    items.insert(0, "item_id", np.arange(n))
+    p = np.where(kind[:N_ITEMS] == 0, 0.3, 0.05)
+    liked = rng.random((N_USERS, N_ITEMS)) < p
+    X = pd.DataFrame(np.argwhere(liked), columns=["user_id", "item_id"])
+    return ItemCatalog(items), X
+
+
+@pytest.fixture(scope="module")
+def recommender(market):
+    catalog, X = market
+    return MultimodalFusionRecommender(
+        catalog, n_factors=8, max_epochs=5, random_state=0
+    ).fit(X)
+
+
+def test_a_new_item_like_popular_ones_is_expected_to_be_popular(recommender):
+    biases = recommender.item_biases_.loc[N_ITEMS:]
+    like_popular = biases.index % 2 == 0
+    assert biases[like_popular].min() > biases[~like_popular].max()
+
+
+def test_new_content_gets_what_an_unmet_item_of_the_catalogue_has(recommender, market):
+    content = market[0].items.drop(columns="item_id").iloc[N_ITEMS:]
+    np.testing.assert_allclose(
+        recommender.transform(content),
+        recommender.item_vectors_.loc[N_ITEMS:],
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("n_members", [1, 2])
+def test_an_item_that_is_met_starts_from_what_was_expected(market, n_members):
+    catalog, X = market
+    model = MultimodalFusionRecommender(
+        catalog,
+        n_factors=8,
+        max_epochs=2,
+        n_members=n_members,
+        partial_fit_epochs=0,
+        random_state=0,
+    ).fit(X)
+    before, bias = model.item_vectors_.copy(), model.item_biases_.copy()
+    model.partial_fit(pd.DataFrame({"user_id": [0], "item_id": [N_ITEMS]}))
+    np.testing.assert_allclose(model.item_vectors_, before, atol=1e-6)
+    np.testing.assert_allclose(model.item_biases_, bias, atol=1e-6)
+    assert model.networks_[0].item_embedding[N_ITEMS].detach().numpy().any()
+    kept = model.item_vectors_.copy()
+    model._publish_items()
+    pd.testing.assert_frame_equal(model.item_vectors_, kept)
+
+
+def test_what_is_expected_is_kept(recommender, market, tmp_path):
+    recommender.save(tmp_path / "model")
+    loaded = MultimodalFusionRecommender.load(tmp_path / "model", catalog=market[0])
+    content = market[0].items.drop(columns="item_id") + 0.1
+    np.testing.assert_array_equal(
+        loaded.transform(content), recommender.transform(content)
+    )
+    pd.testing.assert_series_equal(loaded.item_biases_, recommender.item_biases_)
