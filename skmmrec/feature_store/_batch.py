@@ -92,6 +92,8 @@ class Batch:
         Ids, users only.
     exponent : float or None
         How users follow from their items, where the model says so; users only.
+    half_life : float or None
+        The same for the weights of the items.
     """
 
     view: str
@@ -104,6 +106,7 @@ class Batch:
     version: str
     columns: tuple[Column, ...] = ()
     exponent: float | None = None
+    half_life: float | None = None
 
     @property
     def seen(self) -> list[list[Any]] | None:
@@ -211,9 +214,11 @@ def serving_batches(
     )
     names = (USER_VIEW, USER, USER_VECTOR, USER_VERSION)
     version = str(vectors.version)
-    exponent = getattr(vectors, "history_exponent", None)
+    made_by = [
+        getattr(vectors, f"history_{name}", None) for name in ("exponent", "half_life")
+    ]
     return (
-        Batch(*names, user_ids, user_type, users, version, about_users, exponent),
+        Batch(*names, user_ids, user_type, users, version, about_users, *made_by),
         Batch(
             ITEM_VIEW,
             ITEM,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from ._batch import Batch
+if TYPE_CHECKING:
+    from ._batch import Batch
 
 _DIGITS = 4
 _TOLERANCE = 1e-3
@@ -60,18 +61,36 @@ def _estimate(sums: np.ndarray, vectors: np.ndarray, counts: np.ndarray) -> floa
     return round(float(np.median(ratios)), _DIGITS)
 
 
-def user_from_history(vectors: np.ndarray, exponent: float) -> np.ndarray:
-    """Make the vector of a user who saw items with these vectors (bias included)."""
-    user = vectors.sum(axis=0, dtype=np.float64) / len(vectors) ** exponent
-    user[-1] = 1.0
-    return user.astype(np.float32)
+class HistorySum(NamedTuple):
+    """Users as the sum of n items' vectors over n to the `exponent`.
 
+    With a `half_life`, an item has half the weight after so many later ones, and n is
+    the sum of the weights.
+    """
 
-def add_to_history(
-    user: np.ndarray, n_seen: int, item: np.ndarray, exponent: float
-) -> np.ndarray:
-    """Move the vector of a user with `n_seen` items by one more item."""
-    total = user.astype(np.float64) * n_seen**exponent + item
-    moved = total / (n_seen + 1) ** exponent
-    moved[-1] = 1.0
-    return moved.astype(np.float32)
+    exponent: float
+    half_life: float | None = None
+
+    def user(self, vectors: np.ndarray) -> np.ndarray:
+        """Make the user of items with these vectors (bias included), oldest first."""
+        weights = self._decay ** np.arange(len(vectors))[::-1]
+        user = weights @ vectors.astype(np.float64)
+        return self._finish(user / self._count(len(vectors)) ** self.exponent)
+
+    def add(self, user: np.ndarray, n_items: int, item: np.ndarray) -> np.ndarray:
+        """Move the vector of a user with `n_items` by one more item."""
+        total = user.astype(np.float64) * self._count(n_items) ** self.exponent
+        total = self._decay * total + item
+        return self._finish(total / self._count(n_items + 1) ** self.exponent)
+
+    @property
+    def _decay(self) -> float:
+        return 1.0 if self.half_life is None else 0.5 ** (1 / self.half_life)
+
+    def _count(self, n_items: int) -> float:
+        return float((self._decay ** np.arange(n_items)).sum())
+
+    @staticmethod
+    def _finish(user: np.ndarray) -> np.ndarray:
+        user[-1] = 1.0
+        return user.astype(np.float32)

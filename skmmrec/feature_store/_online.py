@@ -32,7 +32,6 @@ from ._definitions import (
     USER_VIEW,
 )
 from ._encoding import entity_keys, pack_ids, pack_int, pack_text, pack_vectors, unpack
-from ._fold_in import user_from_history
 from ._ranking import (
     User,
     after_event,
@@ -236,13 +235,13 @@ class OnlineRecommender:
         table = self._items()
         if not seen:
             raise ValueError("history is empty")
-        exponent = self._served().exponent
-        if exponent is None:
+        history_sum = self._served().history_sum
+        if history_sum is None:
             raise ValueError(
                 f"users of model version {table.version!r} are not sums of their "
                 "items' vectors, so none can be made from a history"
             )
-        vector = user_from_history(self._vectors_of(table, seen), exponent)
+        vector = history_sum.user(self._vectors_of(table, seen))
         allowed, left_out = self._allowed(table, items, category), seen
         graph = self._graph_of(table)
         left_out = left_out if exclude_seen else []
@@ -348,10 +347,10 @@ class OnlineRecommender:
             self._backend.append_feedback(keys[0], keys[1], y, now)
             known = users_of([user], self._user_rows([user]), table.version)
             before = known.get(user, bias_user(table))
-            exponent = self._served().exponent
-            if item in before.seen or not (known or exponent is not None):
+            history_sum = self._served().history_sum
+            if item in before.seen or not (known or history_sum is not None):
                 return False
-            after = after_event(before, item, vector, y, exponent)
+            after = after_event(before, item, vector, y, history_sum)
             self._write_user(user, after, table, now)
         return after.history_size > before.history_size
 

@@ -40,7 +40,8 @@ WHERE excluded.event_ts >= stored.event_ts
 _CREATE = """
 CREATE TABLE IF NOT EXISTS skmmrec_publication (
     project TEXT, state TEXT, version TEXT, fingerprint BYTEA, event_us BIGINT,
-    exponent DOUBLE PRECISION, changes BIGINT DEFAULT 0, PRIMARY KEY (project, state)
+    exponent DOUBLE PRECISION, half_life DOUBLE PRECISION, changes BIGINT DEFAULT 0,
+    PRIMARY KEY (project, state)
 );
 CREATE TABLE IF NOT EXISTS skmmrec_feedback (
     n BIGSERIAL PRIMARY KEY, project TEXT, user_key BYTEA, item_key BYTEA,
@@ -49,11 +50,11 @@ CREATE TABLE IF NOT EXISTS skmmrec_feedback (
 """
 _WRITE_STATE = """
 INSERT INTO skmmrec_publication (
-    project, state, version, fingerprint, event_us, exponent)
-VALUES (%s, %s, %s, %s, %s, %s)
+    project, state, version, fingerprint, event_us, exponent, half_life)
+VALUES (%s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (project, state) DO UPDATE SET version = excluded.version,
     fingerprint = excluded.fingerprint, event_us = excluded.event_us,
-    exponent = excluded.exponent, changes = 0
+    exponent = excluded.exponent, half_life = excluded.half_life, changes = 0
 """
 
 
@@ -114,7 +115,7 @@ class PostgresBackend(Backend):
         """Return the snapshot in a state."""
         with self._conn() as conn:
             row = conn.execute(
-                "SELECT version, fingerprint, event_us, exponent "
+                "SELECT version, fingerprint, event_us, exponent, half_life "
                 "FROM skmmrec_publication WHERE project = %s AND state = %s",
                 (self.project, state),
             ).fetchone()

@@ -175,9 +175,9 @@ def _begin(
         newer = not served or staged.event_us > served.event_us
         if newer and (not timestamp or event_us == staged.event_us):
             return staged
-    exponent = batches[0].exponent
-    exponent = history_exponent(*batches) if exponent is None else exponent
-    snapshot = Snapshot(batches[0].version, fingerprint, event_us, exponent)
+    users = batches[0]
+    exponent = history_exponent(*batches) if users.exponent is None else users.exponent
+    snapshot = Snapshot(users.version, fingerprint, event_us, exponent, users.half_life)
     backend.begin(views, snapshot)
     return snapshot
 

@@ -13,7 +13,7 @@ from skmmrec._ids import ITEM, USER
 from ._approximate import nearest_in
 from ._definitions import HISTORY_SIZE, SEEN, USER_VECTOR, USER_VERSION
 from ._encoding import unpack, unpack_vectors
-from ._fold_in import add_to_history
+from ._fold_in import HistorySum
 from ._search import VectorTable, nearest
 
 
@@ -55,13 +55,13 @@ def _user(vector: np.ndarray, row: dict[str, bytes]) -> User:
 
 
 def after_event(
-    user: User, item: Any, vector: np.ndarray, y: float, exponent: float | None
+    user: User, item: Any, vector: np.ndarray, y: float, history: HistorySum | None
 ) -> User:
     """Return a user who has met one more item, and moved if it was liked."""
     seen = [*user.seen, item]
-    if y <= 0 or exponent is None:
+    if y <= 0 or history is None:
         return user._replace(seen=seen)
-    moved = add_to_history(user.vector, user.history_size, vector, exponent)
+    moved = history.add(user.vector, user.history_size, vector)
     return User(moved, seen, user.history_size + 1)
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple
 
+from ._fold_in import HistorySum
 from ._tables import count_changes, prepare_table, quote, transaction
 
 LOCK_TIMEOUT = 600.0
@@ -20,7 +21,7 @@ LOCK_TIMEOUT = 600.0
 _STATE = """
 CREATE TABLE IF NOT EXISTS skmmrec_publication (
     project TEXT, state TEXT, version TEXT, fingerprint BLOB, event_us INTEGER,
-    exponent REAL, PRIMARY KEY (project, state)
+    exponent REAL, half_life REAL, PRIMARY KEY (project, state)
 )
 """
 _UNSTAGE = "DELETE FROM skmmrec_publication WHERE project = ? AND state = 'staged'"
@@ -66,12 +67,22 @@ class Snapshot:
         Event time of all rows, microseconds since the epoch.
     exponent : float or None
         A user is the sum of n item vectors over n to this power (None: is not).
+    half_life : float or None
+        After how many later items one counts half in the sum (None: never).
     """
 
     version: str
     fingerprint: bytes
     event_us: int
     exponent: float | None = None
+    half_life: float | None = None
+
+    @property
+    def history_sum(self) -> HistorySum | None:
+        """How users are made of their items; None where they are not."""
+        if self.exponent is None:
+            return None
+        return HistorySum(self.exponent, self.half_life)
 
 
 @contextmanager
@@ -98,8 +109,8 @@ def read_state(conn: sqlite3.Connection, project: str, state: str) -> Snapshot |
     """Return the snapshot in state "served" or "staged"."""
     conn.execute(_STATE)
     row = conn.execute(
-        "SELECT version, fingerprint, event_us, exponent FROM skmmrec_publication "
-        "WHERE project = ? AND state = ?",
+        "SELECT version, fingerprint, event_us, exponent, half_life "
+        "FROM skmmrec_publication WHERE project = ? AND state = ?",
         (project, state),
     ).fetchone()
     return row and Snapshot(*row)
@@ -212,7 +223,7 @@ def _write_state(
     conn: sqlite3.Connection, project: str, state: str, snapshot: Snapshot
 ) -> None:
     conn.execute(
-        "INSERT OR REPLACE INTO skmmrec_publication VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO skmmrec_publication VALUES (?, ?, ?, ?, ?, ?, ?)",
         (project, state, *astuple(snapshot)),
     )
 

@@ -93,32 +93,32 @@ def _weights(
     from skmmrec.recommender._inference import VectorMaker
     from skmmrec.recommender._towers import NoTower, SequenceTower
 
-    tower, lengths = recommender.networks_[0].tower, history.lengths
+    tower = recommender.networks_[0].tower
     if isinstance(tower, NoTower):
         return np.zeros((len(history.items), 1))
     counted = np.ones((len(history.items), 1))
+    if recommender.half_life_ is not None:
+        counted = history.recency(recommender.half_life_)[:, None]
     if isinstance(tower, SequenceTower):
         window = len(tower.positions)
         before_end = history.offsets[1:][history.users] - np.arange(len(history.items))
         counted[before_end > window] = 0
-        lengths = np.minimum(lengths, window)
+    counts = _sums(counted, history)
     maker = VectorMaker(recommender.networks_)
     attention = maker.attention(recommender.item_vectors_.to_numpy())
     if attention is not None:
-        counted = _with_mean_1(attention[history.items], history)
+        counted = counted * attention[history.items]
+        counted *= (counts / _sums(counted, history))[history.users]
     signals = 1.0 if history.values is None else history.values.astype(np.float64)
-    scale = np.maximum(lengths, 1.0) ** -tower.history_exponent
-    return counted * (signals * scale[history.users])[:, None]
+    scale = np.maximum(counts, 1.0) ** -tower.history_exponent
+    return counted * scale[history.users] * np.reshape(signals, (-1, 1))
 
 
-def _with_mean_1(
-    attention: NDArray[np.float64], history: History
-) -> NDArray[np.float64]:
-    """Scale the attention of each network to a mean of 1 over each history."""
-    totals = np.zeros((len(history.lengths), attention.shape[1]))
-    np.add.at(totals, history.users, attention)
-    means = totals / np.maximum(history.lengths, 1)[:, None]
-    return attention / means[history.users]
+def _sums(weights: NDArray[np.float64], history: History) -> NDArray[np.float64]:
+    """Sum the weights of each history: (n_users, n_networks), not 0 if it is empty."""
+    totals = np.zeros((len(history.lengths), weights.shape[1]))
+    np.add.at(totals, history.users, weights)
+    return np.where(history.lengths[:, None] > 0, totals, 1.0)
 
 
 def _long_table(

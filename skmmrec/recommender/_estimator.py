@@ -119,6 +119,12 @@ class MultimodalFusionRecommender(Learner):
     history_exponent : float, default=1.0
         A user is the sum of n item vectors over n to this power: 1 is the mean, less
         lets long histories speak louder.
+    half_life : float, "auto" or None, default="auto"
+        After how many later items an item of the history counts half in the user's
+        vector; None: all count the same. "auto" chooses what lets earlier likes predict
+        the latest best if `X` has timestamps, else None. Recommendations then are for
+        what comes next, which a random split of past interactions does not judge:
+        hold out the latest. The tower "sequence" learns the order by itself.
     cold_popularity : float, default=0.5
         Number of users that an item without any is credited with, on average: its
         content tells how far it is above or below. With little, new items rarely reach
@@ -175,6 +181,8 @@ class MultimodalFusionRecommender(Learner):
         With early stopping: the metric of each epoch; a loss counts below 0.
     n_iter_ : int
         Number of epochs run.
+    half_life_ : float or None
+        The half-life of `half_life`, or what it chose.
     flat_ : bool
         Whether `X` brings the content along.
     n_features_in_ : int
@@ -250,6 +258,11 @@ class MultimodalFusionRecommender(Learner):
         "alignment": [Interval(Real, 0, None, closed="left")],
         "modality_balance": [Interval(Real, 0, None, closed="left")],
         "history_exponent": [Interval(Real, 0, None, closed="left")],
+        "half_life": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+            None,
+        ],
         "cold_popularity": [Interval(Real, 0, None, closed="neither")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -298,6 +311,7 @@ class MultimodalFusionRecommender(Learner):
         alignment: float = 0.0,
         modality_balance: float = 0.0,
         history_exponent: float = 1.0,
+        half_life: float | str | None = "auto",
         cold_popularity: float = 0.5,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -342,6 +356,7 @@ class MultimodalFusionRecommender(Learner):
         self.alignment = alignment
         self.modality_balance = modality_balance
         self.history_exponent = history_exponent
+        self.half_life = half_life
         self.cold_popularity = cold_popularity
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction

@@ -82,6 +82,11 @@ class History:
         values = None if self.values is None else self.values[kept]
         return History(before[self.offsets], self.items[kept], self.n_items, values)
 
+    def recency(self, half_life: float) -> NDArray[np.float64]:
+        """Weights that halve with every `half_life` later items, 1 for the latest."""
+        later = self.offsets[1:][self.users] - 1 - np.arange(len(self.items))
+        return 0.5 ** (later / half_life)
+
     def to_csr(self, dtype: type = np.float32) -> csr_array:
         """Matrix of shape (n_users, n_items) with a 1 for each pair."""
         data: NDArray = np.ones(len(self.items), dtype=dtype)

@@ -61,6 +61,7 @@ class VectorMaker:
         history: History,
         rows: NDArray,
         content: Blocks | None = None,
+        half_life: float | None = None,
     ) -> NDArray[np.float32]:
         """Users with these histories over the item vectors, shape (n_users, dim).
 
@@ -74,10 +75,12 @@ class VectorMaker:
             The users' positions, -1 for one without an embedding.
         content : Blocks or None
             The users' content.
+        half_life : float or None
+            After how many later items one counts half; None: all count the same.
         """
         segments = self._segments(items)
         parts = [
-            member.users(segment, history, rows, content)
+            member.users(segment, history, rows, content, half_life)
             for member, segment in zip(self.members, segments, strict=True)
         ]
         return (np.hstack(parts) * self.scale).astype(np.float32)
@@ -149,11 +152,12 @@ class _Member:
         history: History,
         rows: NDArray,
         content: Blocks | None,
+        half_life: float | None,
     ) -> NDArray[np.float64]:
         """See `VectorMaker.users`."""
         vectors = torch.from_numpy(items)
         parts = [
-            self.tower(vectors, to_past(history.take(part)))
+            self.tower(vectors, to_past(history.take(part), half_life))
             for part in _user_chunks(history)
         ]
         users = torch.cat(parts) if parts else vectors[:0]
@@ -199,11 +203,15 @@ def spread_vectors(
     ).numpy()
 
 
-def to_past(history: History) -> Past:
+def to_past(history: History, half_life: float | None = None) -> Past:
     """Histories as tensors."""
     values = None if history.values is None else torch.as_tensor(history.values)
+    recency = None if half_life is None else torch.as_tensor(history.recency(half_life))
     return Past(
-        torch.as_tensor(history.items), torch.as_tensor(history.offsets), values
+        torch.as_tensor(history.items),
+        torch.as_tensor(history.offsets),
+        values,
+        recency=recency,
     )
 
 

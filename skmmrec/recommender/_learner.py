@@ -45,6 +45,7 @@ from skmmrec.recommender._llm_fusion import (
 )
 from skmmrec.recommender._network import FusionNetwork
 from skmmrec.recommender._queries import Queries
+from skmmrec.recommender._recency import learn_half_life
 from skmmrec.recommender._tasks import check_objective, check_ratings, make_tasks
 from skmmrec.recommender._training import Epoch
 from skmmrec.recommender._transfer import (
@@ -168,6 +169,7 @@ class Learner(Queries):
         if self.mode == "fusion":
             self._fit_expectation()
         self._publish_items()
+        self._fit_half_life(data)
         self._publish_users()
 
     @property
@@ -255,6 +257,21 @@ class Learner(Queries):
                 score = "" if epoch.score is None else f", held out {epoch.score:.4f}"
                 print(f"epoch {len(done)}/{n_epochs}: loss {epoch.loss:.4f}{score}")
         return done
+
+    def _fit_half_life(self, data: Interactions) -> None:
+        """Take the half-life that is given, or learn one where times are known."""
+        self.half_life_ = None
+        if not self.networks_[0].tower.weighs_recency:
+            return
+        if self.half_life != "auto":
+            self.half_life_ = self.half_life
+        elif data.times is not None and np.any(data.times != data.times[0]):
+            self.half_life_ = learn_half_life(
+                self.history_,
+                lambda held, half: self._make_users(held.users, held.known, half),
+                self.item_vectors_.to_numpy(),
+                self.item_biases_.to_numpy(),
+            )
 
     def _check_answers(self, answers: NDArray | None) -> None:
         """Hold the answers of a partial fit against those of the fit."""

@@ -191,6 +191,7 @@ def _record(rec: MultimodalFusionRecommender) -> dict[str, Any]:
         else rec.user_content_.modalities,
         "fuser": fuser_out(rec.fuser_)[0],
         "n_networks": len(rec.networks_),
+        "half_life": rec.half_life_,
         "tasks": [asdict(task) for task in rec.tasks_],
         "items": _index_out(rec.item_index_),
         "users": _index_out(rec.user_index_),
@@ -271,6 +272,7 @@ def _restore(
     names, user_names = record["modality_names"], record["user_modality_names"]
     rec.content_, rec.content_space_ = _content_in("items", names, tensors)
     rec.expectation_ = _expectation_in(names, tensors)
+    rec.half_life_ = record["half_life"]
     rec.fuser_ = fuser_in(record.get("fuser"), tensors)
     rec.user_content_, rec.user_space_ = None, None
     if user_names is not None:

@@ -218,6 +218,7 @@ class Queries(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRanker):
             _persistence.fingerprint(self),
             self.history_exponent if self._is_plain_mean else None,
             pd.Series(self.history_.lengths, self.user_index_),
+            self.half_life_,
         )
 
     @property

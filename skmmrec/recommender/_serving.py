@@ -24,8 +24,11 @@ class ServingVectors:
         Hash of the fitted model: the same fit gives the same version.
     history_exponent : float or None
         Users are the sum of n item vectors over n to this power; None: not known.
+        With a half-life, the sum is weighted and n is the sum of the weights.
     history_sizes : Series of length n_users or None
-        User id to n; None: as many as were met.
+        User id to the number of items in the sum; None: as many as were met.
+    history_half_life : float or None
+        After how many later items one has half the weight; None: all have 1.
     """
 
     users: pd.DataFrame
@@ -34,3 +37,4 @@ class ServingVectors:
     version: str
     history_exponent: float | None = None
     history_sizes: pd.Series | None = None
+    history_half_life: float | None = None

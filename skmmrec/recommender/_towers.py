@@ -29,21 +29,34 @@ class Past(NamedTuple):
         How much each item speaks, below 0 against; None: 1.
     drawn_from : tensor of shape (n,) or None
         Lengths of the histories that these were drawn from; None: these are whole.
+    recency : tensor of shape (n_pairs,) or None
+        How much each item still counts, 1 for the latest; None: 1 for all.
     """
 
     items: Tensor
     offsets: Tensor
     signals: Tensor | None = None
     drawn_from: Tensor | None = None
+    recency: Tensor | None = None
 
     @property
     def lengths(self) -> Tensor:
         """Number of items of each user, of shape (n,)."""
         return self.offsets.diff()
 
+    @property
+    def counts(self) -> Tensor:
+        """How many items each history counts as, of shape (n,)."""
+        if self.recency is None:
+            return self.lengths
+        return torch.segment_reduce(self.recency, "sum", offsets=self.offsets)
+
     def sum(self, vectors: Tensor) -> Tensor:
         """Sum the vectors of each history: (n, dim); zero for an empty one."""
         weights = None if self.signals is None else self.signals.to(vectors.dtype)
+        if self.recency is not None:
+            recency = self.recency.to(vectors.dtype)
+            weights = recency if weights is None else weights * recency
         return F.embedding_bag(
             self.items,
             vectors,
@@ -87,7 +100,14 @@ class UserTower(nn.Module):
         Width of the vectors.
     history_exponent : float
         A sum over n items is divided by n to this power.
+
+    Attributes
+    ----------
+    weighs_recency : bool
+        Whether it heeds `Past.recency`.
     """
+
+    weighs_recency = False
 
     def __init__(self, dim: int, history_exponent: float) -> None:
         super().__init__()
@@ -128,9 +148,11 @@ class MeanTower(UserTower):
     recommender systems", KDD 2013.
     """
 
+    weighs_recency = True
+
     def forward(self, vectors: Tensor, past: Past) -> Tensor:
         """See `UserTower.forward`."""
-        return self._mean(past.sum(vectors), past.lengths)
+        return self._mean(past.sum(vectors), past.counts)
 
     def without(self, vectors: Tensor, past: Past, targets: Targets) -> Tensor:
         """Leave the target out of the sum; see `UserTower.without`."""
@@ -156,6 +178,8 @@ class AttentionTower(UserTower):
     2016 (attention pooling with a learned query).
     """
 
+    weighs_recency = True
+
     def __init__(self, dim: int, history_exponent: float) -> None:
         super().__init__(dim, history_exponent)
         self.hidden = nn.Linear(dim, dim)
@@ -165,8 +189,8 @@ class AttentionTower(UserTower):
     def forward(self, vectors: Tensor, past: Past) -> Tensor:
         """See `UserTower.forward`."""
         weights = self.weights(vectors)
-        plain = Past(past.items, past.offsets)
-        return self._mean(past.sum(weights * vectors), plain.sum(weights), past.lengths)
+        plain = past._replace(signals=None)
+        return self._mean(past.sum(weights * vectors), plain.sum(weights), past.counts)
 
     def without(self, vectors: Tensor, past: Past, targets: Targets) -> Tensor:
         """Leave the target out of both sums; see `UserTower.without`."""

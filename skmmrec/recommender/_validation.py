@@ -165,25 +165,38 @@ class LikesMonitor:
             None if content is None else content.take(held.users),
         )
         biases = network.item_bias.detach().cpu().numpy()
-        values = [
-            judge(name, find_hits(hits, held.hidden.lengths[part], k))
-            for part, hits in self._hits(users, items.astype(np.float32), biases, k)
-        ]
-        return float(np.concatenate(values).mean())
+        values = judge_held_out(name, k, users, items.astype(np.float32), biases, held)
+        return float(values.mean())
 
-    def _hits(self, users: NDArray, items: NDArray, biases: NDArray, k: int) -> list:
-        found = []
-        for part in chunks(len(users), len(items)):
-            rows = np.arange(part.start, part.stop)
-            scores = users[part] @ items.T + biases
-            known = self.held_out.known.take(rows)
-            scores[known.users, known.items] = -np.inf
-            best = top_k(scores, k)
-            relevant = np.zeros(scores.shape, bool)
-            hidden = self.held_out.hidden.take(rows)
-            relevant[hidden.users, hidden.items] = True
-            found.append((part, np.take_along_axis(relevant, best, axis=1)))
-        return found
+
+def judge_held_out(
+    metric: str, k: int, users: NDArray, items: NDArray, biases: NDArray, held: HeldOut
+) -> NDArray[np.float64]:
+    """Compute a metric of each held-out user.
+
+    Parameters
+    ----------
+    metric : str
+        Such as "ndcg".
+    k : int
+        Length of the lists.
+    users, items, biases : ndarray of shape (n, dim), (n_items, dim) and (n_items,)
+        Vectors of the held-out users and of all items, and what is added.
+    held : HeldOut
+        Who they are, and what is to be found.
+    """
+    values = []
+    for part in chunks(len(users), len(items)):
+        rows = np.arange(part.start, part.stop)
+        scores = users[part] @ items.T + biases
+        known, hidden = held.known.take(rows), held.hidden.take(rows)
+        scores[known.users, known.items] = -np.inf
+        best = top_k(scores, k)
+        relevant = np.zeros(scores.shape, bool)
+        relevant[hidden.users, hidden.items] = True
+        hits = np.take_along_axis(relevant, best, axis=1)
+        values.append(judge(metric, find_hits(hits, hidden.lengths, k)))
+    return np.concatenate(values)
 
 
 def without(

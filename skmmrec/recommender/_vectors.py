@@ -18,6 +18,7 @@ from skmmrec.recommender._base import BaseRanker
 from skmmrec.recommender._content import ContentSpace
 from skmmrec.recommender._expectation import Expectation
 from skmmrec.recommender._graph import ItemGraph, graph_of_new
+from skmmrec.recommender._history import History
 from skmmrec.recommender._index import ApproximateIndex
 from skmmrec.recommender._inference import VectorMaker, spread_vectors
 from skmmrec.recommender._interactions import Interactions
@@ -41,6 +42,7 @@ class VectorRanker(BaseRanker):
     content_: Blocks
     content_space_: ContentSpace
     expectation_: Expectation | None = None
+    half_life_: float | None = None
     fuser_: SoftTokenFuser | None = None
     graph_: ItemGraph | None
     user_content_: Blocks | None
@@ -226,10 +228,15 @@ class VectorRanker(BaseRanker):
         self.user_vectors_ = pd.DataFrame(vectors, self.user_index_)
 
     def _vectors_of(self, rows: NDArray) -> NDArray[np.float32]:
+        return self._make_users(rows, self.history_.take(rows), self.half_life_)
+
+    def _make_users(
+        self, rows: NDArray, history: History, half_life: float | None
+    ) -> NDArray[np.float32]:
+        """Vectors of users as they would be with these histories."""
         content = None if self.user_content_ is None else self.user_content_.take(rows)
-        return VectorMaker(self.networks_).users(
-            self.item_vectors_.to_numpy(), self.history_.take(rows), rows, content
-        )
+        maker, items = VectorMaker(self.networks_), self.item_vectors_.to_numpy()
+        return maker.users(items, history, rows, content, half_life)
 
     def _vectors_of_users(self, rows: NDArray) -> NDArray[np.float32]:
         """Vectors of users at these positions; -1 is one who is not known."""

@@ -1,6 +1,7 @@
 """Serving people and items that were not there in training."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,15 @@ from skmmrec.feature_store import OnlineRecommender, delete_ids, publish
 from .conftest import FakeRecommender, make_recommender
 
 
-def history_model(exponent=0.7, n_users=8, n_items=25, dim=4, version="v1", seed=0):
+def history_model(
+    exponent=0.7,
+    n_users=8,
+    n_items=25,
+    dim=4,
+    version="v1",
+    seed=0,
+    half_life=None,
+):
     """Users that are the sum of their n items over n to the exponent."""
     rng = np.random.default_rng(seed)
     items = rng.normal(size=(n_items, dim)).astype(np.float32)
@@ -20,11 +29,18 @@ def history_model(exponent=0.7, n_users=8, n_items=25, dim=4, version="v1", seed
     users[:, -1] = 1
     for user, history in enumerate(seen):
         if history:
-            total = items[history, :-1].sum(axis=0)
-            users[user, :-1] = total / len(history) ** exponent
-    return FakeRecommender(
+            age = np.arange(len(history))[::-1]
+            weights = 0.5 ** (age / (half_life or np.inf))
+            total = weights @ items[history, :-1]
+            users[user, :-1] = total / weights.sum() ** exponent
+    model = FakeRecommender(
         pd.DataFrame(users), pd.DataFrame(items), pd.Series(seen, dtype=object), version
     )
+    if half_life is not None:
+        model.vectors = replace(
+            model.vectors, history_exponent=exponent, history_half_life=half_life
+        )
+    return model
 
 
 def rank(model, user_vector, left_out, k):
@@ -32,9 +48,11 @@ def rank(model, user_vector, left_out, k):
     return scores.drop(left_out).sort_values(ascending=False).index[:k].tolist()
 
 
-@pytest.mark.parametrize("exponent", [0.7, 1.0, 0.5])
-def test_a_history_gives_what_the_same_user_gets(repo, exponent):
-    model = history_model(exponent)
+@pytest.mark.parametrize(
+    ("exponent", "half_life"), [(0.7, None), (1.0, None), (0.5, None), (0.7, 1.5)]
+)
+def test_a_history_gives_what_the_same_user_gets(repo, exponent, half_life):
+    model = history_model(exponent, half_life=half_life)
     publish(model, repo)
     online = OnlineRecommender(repo)
     for user in (1, 4, 7):
@@ -62,8 +80,9 @@ def test_bad_histories(repo):
         online.recommend_from_history(["1"])
 
 
-def test_recorded_feedback_moves_the_user_at_once(repo):
-    model = history_model()
+@pytest.mark.parametrize("half_life", [None, 1.5])
+def test_recorded_feedback_moves_the_user_at_once(repo, half_life):
+    model = history_model(half_life=half_life)
     publish(model, repo)
     online, other = OnlineRecommender(repo), OnlineRecommender(repo)
     seen = model.vectors.seen[3]

@@ -11,6 +11,8 @@ SMALL = {"n_factors": 6, "max_epochs": 4, "random_state": 0}
 KINDS = {
     "mean": {"history_exponent": 0.7},
     "attention": {"user_tower": "attention"},
+    "recency": {"half_life": 2.0, "history_exponent": 0.7},
+    "attention and recency": {"user_tower": "attention", "half_life": 2.0},
     "sequence": {"user_tower": "sequence", "max_history": 3},
     "embedding": {"user_embedding": True},
     "factors": {"mode": "factors"},
