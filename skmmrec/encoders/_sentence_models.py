@@ -246,7 +246,7 @@ def model_identity(model: Any) -> bytes:
         f"{model}{model.max_seq_length}{model.prompts}"
         f"{model.default_prompt_name}{_configuration(model)}"
     )
-    words = "".join(_describe(processor) for processor in processors)
+    words = "".join(describe_processor(processor) for processor in processors)
     return weights_hash(model) + digest((settings + words).encode())
 
 
@@ -324,17 +324,18 @@ def _processor(module: Any) -> Any:
     return getattr(module, "processor", None) or getattr(module, "tokenizer", None)
 
 
-def _describe(processor: Any) -> str:
+def describe_processor(processor: Any) -> str:
     """Return the settings of a tokenizer, or of the parts of a processor, as text."""
     parts = ("tokenizer", "image_processor", "feature_extractor", "video_processor")
     inner = [getattr(processor, part) for part in parts if hasattr(processor, part)]
     if inner:
-        return "".join(_describe(part) for part in inner)
+        return "".join(describe_processor(part) for part in inner)
     if hasattr(processor, "to_dict"):
         return _as_json(processor.to_dict())
     backend = getattr(processor, "backend_tokenizer", processor)
     if not hasattr(backend, "to_str"):
-        return repr(processor)
+        has_words = hasattr(processor, "get_vocab")
+        return _as_json(processor.get_vocab()) if has_words else repr(processor)
     state = json.loads(backend.to_str())
     state = {k: v for k, v in state.items() if k not in ("padding", "truncation")}
     side = getattr(processor, "padding_side", None)

@@ -19,6 +19,7 @@ from skmmrec.encoders._devices import (
 )
 from skmmrec.encoders._files import digest
 from skmmrec.encoders._runtime import shared_model
+from skmmrec.encoders._sentence_models import describe_processor
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +51,7 @@ class Loaded:
         config = self.network.config.to_dict()
         config.pop("_name_or_path", None)
         settings = f"{sorted(config.items(), key=lambda item: item[0])}"
-        words = f"{_vocabulary(self.tokenizer)}{self.tokenizer.chat_template}"
+        words = describe_processor(self.tokenizer)
         return weights_hash(self.network) + digest((settings + words).encode())
 
     @property
@@ -178,15 +179,6 @@ def _prepare_tokenizer(tokenizer: Any) -> None:
     if tokenizer.pad_token is None:
         spare = tokenizer.eos_token or tokenizer.unk_token
         tokenizer.pad_token = spare or tokenizer.convert_ids_to_tokens(0)
-
-
-def _vocabulary(tokenizer: Any) -> str:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    return (
-        repr(sorted(tokenizer.get_vocab().items()))
-        if backend is None
-        else (backend.to_str())
-    )
 
 
 @contextmanager

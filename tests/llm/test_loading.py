@@ -56,6 +56,13 @@ def test_the_identity_is_of_weights_and_words_not_of_the_path(causal_model, tmp_
         assert load_language_model(other, "cpu").identity != known, name
 
 
+def test_the_identity_is_not_of_what_was_asked_before(causal_model, tmp_path):
+    known = load_language_model(causal_model, "cpu").identity
+    asked = load_language_model(save_causal_model(tmp_path / "asked"), "cpu")
+    asked.tokenizer(["a", "abc"], padding=True, truncation=True, max_length=2)
+    assert asked.identity == known
+
+
 @pytest.mark.parametrize("model", ["./absent", "absent.gguf", Path("absent")])
 def test_a_path_that_is_not_there_names_the_argument(model):
     with pytest.raises(FileNotFoundError, match=r"model='.*' does not exist"):
