@@ -99,7 +99,9 @@ class Trainer:
         if len(self.batcher.examples) == 0:
             return
         optimizer = torch.optim.Adam(
-            self.loss.network.parameters(), lr=self.options.learning_rate
+            self.loss.network.parameters(),
+            lr=self.options.learning_rate,
+            fused=self.device.type in ("cpu", "cuda"),
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         self._seed()
