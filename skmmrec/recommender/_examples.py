@@ -48,6 +48,11 @@ class Examples:
         """Select examples by position or mask."""
         return Examples(*(getattr(self, field.name)[rows] for field in fields(self)))
 
+    def places_in(self, history: History) -> NDArray[np.int64]:
+        """Entry of each pair in the history; any for a pair that it does not hold."""
+        last = max(0, len(history.items) - 1)
+        return np.minimum(history.offsets[self.users] + self.before, last)
+
 
 def make_examples(seen: History, history: History, tasks: Sequence[Task]) -> Examples:
     """Pairs that at least one task learns from.
@@ -211,9 +216,7 @@ class Batcher:
         """Signal that each pair has in the history; 0 where it is not there."""
         if self.history.values is None:
             return None
-        entries = self.history.offsets[chosen.users] + chosen.before
-        last = max(0, len(self.history.items) - 1)
-        signals = self.history.values[np.minimum(entries, last)]
+        signals = self.history.values[chosen.places_in(self.history)]
         return torch.as_tensor(np.where(held, signals, 0).astype(np.float32))
 
     def _draw_negatives(self) -> Tensor:

@@ -227,15 +227,14 @@ def _hold_out(
     if metric == "loss":
         chosen = hide_examples(len(examples), rec.validation_fraction, rng)
         hidden = np.zeros(len(history.items), bool)
-        places = history.offsets[examples.users] + examples.before
-        hidden[places[chosen & examples.held]] = True
+        hidden[examples.places_in(history)[chosen & examples.held]] = True
         left = history.where(~hidden)
         rest = without(examples, history, hidden, chosen)
         aside = without(examples, history, hidden, ~chosen)
         aside = replace(aside, held=np.zeros(len(aside), bool))
         return rest, left, LossMonitor(_batcher(rec, problem.tasks, left, aside))
     hidden, held_out = hide_likes(history, rec.validation_fraction, rng)
-    is_hidden = examples.held & _at(hidden, history, examples)
+    is_hidden = examples.held & hidden[examples.places_in(history)]
     monitor = LikesMonitor(
         metric,
         held_out,
@@ -249,11 +248,6 @@ def _hold_out(
         history.where(~hidden),
         monitor,
     )
-
-
-def _at(hidden: NDArray, history: History, examples: Examples) -> NDArray[np.bool_]:
-    places = history.offsets[examples.users] + examples.before
-    return hidden[np.minimum(places, max(0, len(hidden) - 1))]
 
 
 def _batcher(
