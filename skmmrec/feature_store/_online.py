@@ -213,7 +213,7 @@ class OnlineRecommender:
         Parameters
         ----------
         history : array-like of shape (n,)
-            Ids of at least one item.
+            Ids of at least one item, oldest first.
         k, items, category, exclude_seen
             As in `recommend`.
 
@@ -296,7 +296,6 @@ class OnlineRecommender:
         bool
             Whether the vector was moved: not by an item that the user has seen, nor
             when the users of the served model are not sums of their items' vectors.
-            Items that were seen and not liked make the step a little smaller.
 
         Raises
         ------
