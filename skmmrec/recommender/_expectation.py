@@ -71,10 +71,10 @@ class Expectation:
         near = np.zeros((len(landmarks), len(landmarks)))
         answers = np.zeros((len(landmarks), targets.shape[1]))
         for part in chunks(len(content), len(landmarks)):
-            kernel = _kernel(content.take(part), landmarks)
-            weighted = kernel.T * weights[part]
-            near += weighted @ kernel
-            answers += weighted @ (targets[part] - means)
+            roots = np.sqrt(weights[part])[:, None]
+            kernel = roots * _kernel(content.take(part), landmarks)
+            near += kernel.T @ kernel
+            answers += kernel.T @ (roots * (targets[part] - means))
         near += RIDGE * _kernel(landmarks, landmarks)
         near[np.diag_indices(len(near))] += JITTER * np.trace(near) / len(near) + JITTER
         coefficients = np.linalg.solve(near, answers)
