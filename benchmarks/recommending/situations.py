@@ -184,7 +184,7 @@ def impair(items: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Take a random modality away from a random half of the items with several."""
     rng = np.random.default_rng(seed)
     modalities = items.columns.str.partition("__").get_level_values(0)
-    names = modalities.unique()
+    names = modalities.drop("item_id").unique()
     present = np.column_stack(
         [items.loc[:, modalities == name].notna().all(axis=1) for name in names]
     )

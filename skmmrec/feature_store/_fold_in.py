@@ -79,8 +79,10 @@ class HistorySum(NamedTuple):
 
     def add(self, user: np.ndarray, n_items: int, item: np.ndarray) -> np.ndarray:
         """Move the vector of a user with `n_items` by one more item."""
-        total = user.astype(np.float64) * self._count(n_items) ** self.exponent
-        total = self._decay * total + item
+        total = item.astype(np.float64)
+        if n_items:
+            scale = self._decay * self._count(n_items) ** self.exponent
+            total = total + scale * user
         return self._finish(total / self._count(n_items + 1) ** self.exponent)
 
     @property
@@ -88,7 +90,9 @@ class HistorySum(NamedTuple):
         return 1.0 if self.half_life is None else 0.5 ** (1 / self.half_life)
 
     def _count(self, n_items: int) -> float:
-        return float((self._decay ** np.arange(n_items)).sum())
+        if self._decay == 1:
+            return float(n_items)
+        return (1 - self._decay**n_items) / (1 - self._decay)
 
     @staticmethod
     def _finish(user: np.ndarray) -> np.ndarray:

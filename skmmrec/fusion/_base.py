@@ -26,19 +26,15 @@ class Fusion(nn.Module):
 
     Attributes
     ----------
-    id_mask : tensor of shape (dim,) or None
-        Factors that the items' id embeddings may use; None: all.
     learns_alone : bool
         Whether each modality is to be trained to rank on its own.
     """
 
-    id_mask: Tensor | None
     learns_alone: ClassVar[bool] = False
 
     def __init__(self, widths: Sequence[int], dim: int) -> None:
         super().__init__()
         self.dim = dim
-        self.register_buffer("id_mask", None, persistent=False)
         self.projections = nn.ModuleList(
             nn.Linear(width, dim, bias=False) for width in widths
         )

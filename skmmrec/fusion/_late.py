@@ -16,10 +16,10 @@ START_SCALE = 4.0
 class LateMeanFusion(Fusion):
     """One score per modality; the mean of those there are counts, by a learned scale.
 
-    Half of the fused vector is divided into a segment per modality, the rest is for the
-    item's id embedding. A segment holds the modality's projection, scaled to length 1:
-    the inner product with a user's mean over the same segment is that modality's own
-    score, of cosines.
+    The vector is divided into a segment per modality, which is a recommender of its
+    own: the modality's projection, scaled to length 1, to which the same part of the
+    item's id embedding is added. The inner product with a user's mean over the segment
+    is that modality's score; of content alone, it is made of cosines.
 
     References
     ----------
@@ -28,18 +28,15 @@ class LateMeanFusion(Fusion):
     """
 
     def __init__(self, widths: Sequence[int], dim: int) -> None:
-        segment = dim // (2 * len(widths))
+        segment = dim // len(widths)
         if segment == 0:
             raise ValueError(
-                f"late fusion gives each of {len(widths)} modalities a part of half "
-                f"the vector: n_factors={dim} is too small"
+                f"late fusion gives each of {len(widths)} modalities a part of the "
+                f"vector: n_factors={dim} is too small"
             )
         super().__init__(widths, segment)
         self.dim = dim
         self.log_scale = nn.Parameter(torch.tensor(START_SCALE).log())
-        id_mask = torch.ones(dim)
-        id_mask[: segment * len(widths)] = 0.0
-        self.register_buffer("id_mask", id_mask, persistent=False)
 
     def project(self, blocks: Sequence[Tensor], mask: Tensor) -> Tensor:
         """Project to the segments and scale to length 1; see `Fusion.project`."""

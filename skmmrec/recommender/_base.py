@@ -210,6 +210,7 @@ class BaseRanker(BaseEstimator, ABC):
         for answer in known.columns.symmetric_difference(new.columns, sort=False):
             known[answer] = known.get(answer, 1.0)
             new[answer] = new.get(answer, 1.0)
+        new = new.astype(known.dtypes)
         self._group(pd.concat([known, new], ignore_index=True))
 
     def _pairs(
@@ -250,12 +251,18 @@ class BaseRanker(BaseEstimator, ABC):
         return (y if y.ndim == 1 else y[:, 0]) > 0
 
     def _group(self, pairs: pd.DataFrame) -> None:
-        """Group pairs by user; the last word on a pair counts, its weights add up."""
+        """Group pairs by user.
+
+        Of a pair that comes several times the first place counts and the last word, and
+        its weights add up.
+        """
         pair = ["user", "item"]
-        last = ~pairs.duplicated(pair, keep="last")
+        last = ~pairs.duplicated(pair, keep="last").to_numpy()
         if not last.all():
-            weights = pairs.groupby(pair)[WEIGHT].transform("sum")
-            pairs = pairs.assign(weight=weights)[last]
+            groups = pairs.groupby(pair, sort=False)
+            pairs = pairs.assign(weight=groups[WEIGHT].transform("sum"))
+            order = np.argsort(groups.ngroup().to_numpy()[last])
+            pairs = pairs[last].iloc[order]
         values = _values(pairs)
         shape = len(self.user_index_), len(self.item_index_)
         users, items = (pairs[name].to_numpy() for name in pair)

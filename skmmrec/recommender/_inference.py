@@ -143,7 +143,7 @@ class _Member:
             return np.zeros((len(rows), self.network.dim))
         known = torch.as_tensor(rows >= 0).unsqueeze(1)
         positions = torch.as_tensor(np.maximum(rows, 0))
-        return (self.network.embeddings(positions).cpu().double() * known).numpy()
+        return (self.network.item_embedding[positions].cpu().double() * known).numpy()
 
     @torch.no_grad()
     def users(

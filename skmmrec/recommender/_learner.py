@@ -226,27 +226,35 @@ class Learner(Queries):
             [[e.score for e in curve if e.score is not None] for curve in curves]
         )
         self.n_iter_ = len(self.loss_curve_)
-        self._forget_embeddings(problem)
+        self._forget_embeddings(problem, source)
         forget_checkpoints(self, problem)
 
     @torch.no_grad()
-    def _forget_embeddings(self, problem: Problem) -> None:
-        """Zero the embeddings of items that nothing was learned about."""
+    def _forget_embeddings(self, problem: Problem, source: Any) -> None:
+        """Zero the embeddings of items that nothing was ever learned about."""
         met = np.zeros(len(self.item_index_), bool)
         met[self.history_.items] = met[problem.examples.items] = True
+        if self._goes_on_from(source):
+            before = self.item_index_.get_indexer(source.item_index_[source.met_])
+            met[before[before >= 0]] = True
         for network in self.networks_:
             network.item_embedding[torch.from_numpy(~met)] = 0.0
+        self.met_ = met
 
     def _adopt(self, network: FusionNetwork, source: Any, number: int) -> None:
         theirs = source.networks_[number % len(source.networks_)]
         adopt(network, theirs)
-        if self.warm_start and hasattr(self, "networks_"):
+        if self._goes_on_from(source):
             adopt_ids(
                 network,
                 theirs,
                 (self.item_index_, source.item_index_),
                 (self.user_index_, source.user_index_),
             )
+
+    def _goes_on_from(self, source: Any) -> bool:
+        """Whether the source is an earlier fit of this recommender."""
+        return source is not None and self.warm_start and hasattr(self, "networks_")
 
     def _watch(self, epochs: Iterable[Epoch], n_epochs: int) -> list[Epoch]:
         """Run the epochs, and print them if that is wanted."""
@@ -290,10 +298,9 @@ class Learner(Queries):
         check_same_kind(data.users, self.user_index_, USER)
         check_same_kind(data.items, self.item_index_, ITEM)
         self._append_items(*self._new_items(data))
-        n_users, was_met = len(self.user_index_), self._is_met
+        n_users = len(self.user_index_)
         self._extend_histories(data, answers, weights)
-        newly_met = np.flatnonzero(self._is_met & ~was_met)
-        self._embed(newly_met)
+        self._meet(self._newly_met(data, answers))
         for network in self.networks_:
             network.append_users(len(self.user_index_) - n_users)
         self._append_user_content(len(self.user_index_) - n_users)
@@ -302,9 +309,16 @@ class Learner(Queries):
             self._publish_items()
             self._publish_users()
         else:
-            if len(newly_met):
-                self._publish_items()
             self._republish_users(data.users)
+
+    def _newly_met(self, data: Interactions, answers: NDArray | None) -> NDArray:
+        """Items in rows that some task learns from, and that were not met before."""
+        teaches = np.ones(len(data), bool)
+        if answers is not None:
+            columns = zip(self.tasks_, answers.T, strict=True)
+            teaches = np.any([task.learns_from(column) for task, column in columns], 0)
+        rows = np.unique(self.item_index_.get_indexer(data.items[teaches]))
+        return rows[~self.met_[rows]]
 
     def _append_user_content(self, n_users: int) -> None:
         if self.user_content_ is None or n_users == 0:

@@ -87,13 +87,6 @@ class FusionNetwork(nn.Module):
         if len(self.user_embedding):
             self.user_embedding = _extended(self.user_embedding, n_users, 0.0)
 
-    def embeddings(self, rows: Tensor) -> Tensor:
-        """Id embeddings of the items at `rows`: (n, dim)."""
-        embeddings = self.item_embedding[rows]
-        if self.fusion is None or self.fusion.id_mask is None:
-            return embeddings
-        return embeddings * self.fusion.id_mask
-
     def user_extras(
         self, rows: Tensor, blocks: Sequence[Tensor] | None, mask: Tensor | None
     ) -> Tensor | float:

@@ -110,6 +110,7 @@ def _tensors(rec: MultimodalFusionRecommender) -> dict[str, NDArray]:
     if rec.user_content_ is not None and rec.user_space_ is not None:
         tensors |= _content_out("users", rec.user_content_, rec.user_space_)
     tensors |= fuser_out(rec.fuser_)[1] | _expectation_out(rec.expectation_)
+    tensors["items.met"] = rec.met_
     if rec.graph_ is not None:
         tensors["graph.items"] = rec.graph_.items
         tensors["graph.weights"] = rec.graph_.weights
@@ -271,7 +272,7 @@ def _restore(
     rec.tasks_ = [Task(**task) for task in record["tasks"]]
     names, user_names = record["modality_names"], record["user_modality_names"]
     rec.content_, rec.content_space_ = _content_in("items", names, tensors)
-    rec.expectation_ = _expectation_in(names, tensors)
+    rec.expectation_, rec.met_ = _expectation_in(names, tensors), tensors["items.met"]
     rec.half_life_ = record["half_life"]
     rec.fuser_ = fuser_in(record.get("fuser"), tensors)
     rec.user_content_, rec.user_space_ = None, None

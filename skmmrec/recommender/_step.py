@@ -144,7 +144,7 @@ class LossOfBatch(nn.Module):
         return mixed, None if tokens is None else tokens[own], mask[own]
 
     def _own_vectors(self, rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        content, vectors = self.content.take(rows), self.network.embeddings(rows)
+        content, vectors = self.content.take(rows), self.network.item_embedding[rows]
         if self.training:
             content = content.drop(self.options.modality_dropout)
             dice = torch.rand(len(rows), 1, device=rows.device)

@@ -34,13 +34,15 @@ class VectorRanker(BaseRanker):
     """What a fitted network and the histories make of items and users.
 
     A subclass fits `networks_`, `tasks_`, `content_` (of all items, in
-    `content_space_`) and, where there are such, `graph_` and `user_content_`.
+    `content_space_`), `met_` (whether more was ever learned about each item than its
+    content says) and, where there are such, `graph_` and `user_content_`.
     """
 
     networks_: list[FusionNetwork]
     tasks_: list[Task]
     content_: Blocks
     content_space_: ContentSpace
+    met_: NDArray[np.bool_]
     expectation_: Expectation | None = None
     half_life_: float | None = None
     fuser_: SoftTokenFuser | None = None
@@ -61,6 +63,19 @@ class VectorRanker(BaseRanker):
         )
         self.item_vectors_ = pd.DataFrame(vectors.astype(np.float32), self.item_index_)
         self._biases = self._biases_of(rows, self.content_)
+        self.item_biases_ = pd.Series(self._biases[:, 0], self.item_index_)
+
+    def _republish_items(self, rows: NDArray) -> None:
+        """Compute the vectors and biases of some items that are met."""
+        if self.graph_ is not None:
+            self._publish_items()
+            return
+        content = self.content_.take(rows)
+        self._own_items[rows] = self._own_vectors(rows, content)
+        vectors = self.item_vectors_.to_numpy(copy=True)
+        vectors[rows] = self._own_items[rows]
+        self.item_vectors_ = pd.DataFrame(vectors, self.item_index_)
+        self._biases[rows] = self._biases_of(rows, content)
         self.item_biases_ = pd.Series(self._biases[:, 0], self.item_index_)
 
     def _item_vectors(self, rows: NDArray, content: Blocks) -> NDArray[np.float32]:
@@ -98,22 +113,11 @@ class VectorRanker(BaseRanker):
         """Positions of items, -1 where no embedding was learned."""
         if self.expectation_ is None:
             return rows
-        return np.where(self._is_met[rows], rows, -1)
-
-    @property
-    def _is_met(self) -> NDArray[np.bool_]:
-        """Whether something was learned about each item but its content."""
-        return self._evidence > 0
-
-    @property
-    def _evidence(self) -> NDArray[np.int64]:
-        """How many users each item was learned from."""
-        by_likes = len(self.tasks_) == 1 and self.tasks_[0].sampled
-        return (self.history_ if by_likes else self.seen_).popularity
+        return np.where(self.met_[rows], rows, -1)
 
     def _fit_expectation(self) -> None:
         """Learn what the content of items tells of their embeddings and biases."""
-        met = np.flatnonzero(self._is_met)
+        met = np.flatnonzero(self.met_)
         if not self.content_.values or len(met) == 0:
             return
         content = self.content_.take(met)
@@ -124,12 +128,19 @@ class VectorRanker(BaseRanker):
             self._evidence[met],
         )
 
+    @property
+    def _evidence(self) -> NDArray[np.int64]:
+        """How many users each item was learned from, at least 1."""
+        by_likes = len(self.tasks_) == 1 and self.tasks_[0].sampled
+        return np.maximum((self.history_ if by_likes else self.seen_).popularity, 1)
+
     @torch.no_grad()
-    def _embed(self, rows: NDArray) -> None:
+    def _meet(self, rows: NDArray) -> None:
         """Give items that are met for the first time the embeddings expected of them.
 
         What is learned about them from now on starts from there.
         """
+        self.met_[rows] = True
         if self.expectation_ is None or len(rows) == 0:
             return
         content, n_networks = self.content_.take(rows), len(self.networks_)
@@ -141,6 +152,7 @@ class VectorRanker(BaseRanker):
             network.item_bias[rows] = biases[:, 0]
             for number, head in enumerate(network.heads, start=1):
                 head.bias[rows] = biases[:, number]
+        self._republish_items(rows)
 
     def _in_space(self, blocks: Blocks, words: Any = None) -> Blocks:
         """Bring content into the space of the network; `words` are its raw columns."""
@@ -158,6 +170,7 @@ class VectorRanker(BaseRanker):
             self.graph_ = self.graph_.append(new)
         self.item_index_ = self.item_index_.append(pd.Index(ids))
         self.content_ = self.content_.append(content)
+        self.met_ = np.append(self.met_, np.zeros(len(ids), bool))
         for network in self.networks_:
             network.append_items(len(ids), self._cold_biases)
         n_items = len(self.item_index_)

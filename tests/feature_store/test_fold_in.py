@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from skmmrec.feature_store import OnlineRecommender, delete_ids, publish
+from skmmrec.feature_store._fold_in import HistorySum
 
 from .conftest import FakeRecommender, make_recommender
 
@@ -182,3 +183,15 @@ def test_only_listed_items_are_recommended(repo):
     assert table["item_id"].tolist() == scores.index.tolist()
     assert online.recommend([0], items=[999]).empty
     assert online.recommend_from_history([3], items=[3]).empty
+
+
+@pytest.mark.parametrize("half_life", [None, 1.5])
+@pytest.mark.parametrize("exponent", [0.0, 0.7, 1.0])
+def test_item_by_item_is_the_same_as_all_at_once(exponent, half_life):
+    history = HistorySum(exponent, half_life)
+    vectors = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    user = np.full(4, 9.0, np.float32)
+    for number, vector in enumerate(vectors):
+        user = history.add(user, number, vector)
+        expected = history.user(vectors[: number + 1])
+        np.testing.assert_allclose(user, expected, rtol=1e-5, atol=1e-6)

@@ -6,7 +6,7 @@ import torch
 from skmmrec.fusion import get_fusion
 
 WIDTHS, DIM, N = (5, 3), 13, 6
-SEGMENT = 3
+SEGMENT = 6
 
 
 @pytest.fixture
@@ -41,10 +41,14 @@ def test_the_score_is_the_weighted_sum_of_the_modalities_cosines(kind, blocks, m
 
 
 @pytest.mark.parametrize("kind", ["late", "late_mean", "late_stacking"])
-def test_ids_keep_to_their_segment(kind, blocks, mask):
+def test_modalities_keep_to_their_segments(kind, blocks, mask):
     module = get_fusion(kind)(WIDTHS, DIM).double()
-    assert module.id_mask.tolist() == [0.0] * 2 * SEGMENT + [1.0] * (DIM - 2 * SEGMENT)
-    assert not (module(blocks, mask) * module.id_mask).any()
+    alone = torch.tensor([[True, False], [False, True]]).repeat(3, 1)
+    first, second = module(blocks, alone).split([SEGMENT, DIM - SEGMENT], dim=1)
+    assert first[::2].any(dim=1).all()
+    assert not first[1::2].any()
+    assert not second[::2].any()
+    assert second[1::2].any(dim=1).all()
 
 
 def test_stacked_projections_learn_alone(blocks, mask):
@@ -59,5 +63,5 @@ def test_stacked_projections_learn_alone(blocks, mask):
 
 
 def test_too_few_factors():
-    with pytest.raises(ValueError, match="n_factors=2 is too small"):
-        get_fusion("late")(WIDTHS, 2)
+    with pytest.raises(ValueError, match="n_factors=1 is too small"):
+        get_fusion("late")(WIDTHS, 1)

@@ -1,5 +1,7 @@
 """What content leads to expect of items that nobody has met."""
 
+from copy import deepcopy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -129,3 +131,50 @@ def test_what_is_expected_is_kept(recommender, market, tmp_path):
         loaded.transform(content), recommender.transform(content)
     )
     pd.testing.assert_series_equal(loaded.item_biases_, recommender.item_biases_)
+
+
+def test_taking_a_like_back_forgets_nothing(market, recommender, tmp_path):
+    catalog, X = market
+    lone = X.groupby("item_id").user_id.agg(["size", "first"]).sort_values("size")
+    item, user = lone.index[0], lone["first"].iloc[0]
+    rows = X[X.item_id == item]
+    model = deepcopy(recommender)
+    model.partial_fit(rows, np.zeros(len(rows)))
+    assert model.item_biases_[item] == recommender.item_biases_[item]
+    model.save(tmp_path / "model")
+    loaded = MultimodalFusionRecommender.load(tmp_path / "model", catalog=catalog)
+    pd.testing.assert_frame_equal(loaded.item_vectors_, model.item_vectors_)
+    pd.testing.assert_series_equal(loaded.item_biases_, model.item_biases_)
+    model.partial_fit(pd.DataFrame({"user_id": [user], "item_id": [item]}))
+    pd.testing.assert_frame_equal(model.item_vectors_, recommender.item_vectors_)
+    pd.testing.assert_series_equal(model.item_biases_, recommender.item_biases_)
+
+
+def test_a_warm_start_keeps_what_was_learned_of_items_that_are_absent_now(market):
+    catalog, X = market
+    model = MultimodalFusionRecommender(
+        catalog, n_factors=8, max_epochs=2, warm_start=True, random_state=0
+    ).fit(X)
+    model.set_params(max_epochs=0).fit(X[X.item_id > 5])
+    for item in range(6):
+        row = model.item_index_.get_loc(item)
+        bias = model.networks_[0].item_bias[row].item()
+        assert model.item_biases_[item] == pytest.approx(bias)
+        assert model.networks_[0].item_embedding[row].detach().numpy().any()
+
+
+def test_only_what_a_task_learns_from_is_met(market):
+    catalog, X = market
+    y = np.ones((len(X), 2))
+    y[X.item_id == 3] = [0.0, np.nan]
+    rec = MultimodalFusionRecommender(
+        catalog,
+        n_factors=8,
+        max_epochs=1,
+        objective=["softmax", "softmax"],
+        random_state=0,
+    ).fit(X, y)
+    assert not rec.met_[3]
+    assert rec.met_[:N_ITEMS].sum() == N_ITEMS - 1
+    rec.partial_fit(pd.DataFrame({"user_id": [0], "item_id": [3]}), [[np.nan, 1.0]])
+    assert rec.met_[3]

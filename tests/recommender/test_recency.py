@@ -27,7 +27,7 @@ def test_recency_halves_with_every_half_life():
 def test_a_user_is_a_weighted_sum(make, catalog, X, exponent):
     model = make(catalog, half_life=3.0, history_exponent=exponent).fit(X)
     rows = X[X.user_id == 103].sort_values("timestamp", kind="stable")
-    items = rows.drop_duplicates("item_id", keep="last").item_id
+    items = rows.drop_duplicates("item_id").item_id
     weights = 0.5 ** (np.arange(len(items))[::-1] / 3)
     expected = weights @ model.item_vectors_.loc[items].to_numpy()
     expected /= weights.sum() ** exponent
@@ -57,6 +57,15 @@ def test_feedback_is_the_latest(forgetful, X):
         model.partial_fit(row.assign(user_id=7))
     same = model.user_vectors_.loc[[7, 103]].to_numpy()
     np.testing.assert_array_equal(same[0], same[1])
+
+
+def test_to_like_again_changes_no_order(forgetful, X):
+    from copy import deepcopy
+
+    model = deepcopy(forgetful)
+    rows = X[X.user_id == 103].sort_values("timestamp", kind="stable")
+    model.partial_fit(rows.head(1).assign(timestamp=X.timestamp.max() + 1))
+    pd.testing.assert_frame_equal(model.user_vectors_, forgetful.user_vectors_)
 
 
 def test_it_is_saved(forgetful, tmp_path):
