@@ -17,7 +17,7 @@ from skmmrec.encoders._devices import resolve_device
 from skmmrec.encoders._files import digest
 from skmmrec.encoders._memory import BatchLimit, free_memory
 from skmmrec.encoders._runtime import HalvingBatches
-from skmmrec.llm._answers import Answers
+from skmmrec.llm._answers import Answering, Answers
 from skmmrec.llm._loading import PACKAGED, Loaded, load_language_model
 
 _SHARE = 4
@@ -142,7 +142,7 @@ class LanguageModel(BaseEstimator):
         """
         texts = check_prompts(prompts)
         written: dict[str, str] = {}
-        self.collect(texts, written)
+        self._collect(texts, written, self._generate_all)
         return [written[text] for text in texts]
 
     def __call__(self, prompts: Sequence[str]) -> list[str]:
@@ -158,10 +158,14 @@ class LanguageModel(BaseEstimator):
             As `generate` takes them.
         into : dict
             Gets the texts by prompt, batch after batch.
+
+        Raises
+        ------
+        ValueError
+            If prompts do not fit into the model's context, once all others are written.
+            If the model cannot be loaded.
         """
-        self._validate_params()
-        answers = self._answers()
-        answers.collect(prompts, self._generate, into, "LanguageModel", self.verbose)
+        self._collect(prompts, into, self._generate_what_fits)
 
     @property
     def n_generated_(self) -> int:
@@ -172,6 +176,13 @@ class LanguageModel(BaseEstimator):
     def n_tokens_(self) -> int:
         """Tokens that were generated."""
         return self._counts[1]
+
+    def _collect(
+        self, prompts: Sequence[str], into: dict[str, str], generate: Answering
+    ) -> None:
+        self._validate_params()
+        answers = self._answers()
+        answers.collect(prompts, generate, into, "LanguageModel", self.verbose)
 
     def _load(self) -> Loaded:
         wanted = (str(self.model), str(self.device), self.precision)
@@ -188,18 +199,35 @@ class LanguageModel(BaseEstimator):
         identity = self._load().identity + digest(f"{settings}|{version}".encode())
         return Answers(identity, self._memory, self.cache)
 
-    def _generate(self, prompts: list[str]) -> Iterator[dict[str, str]]:
-        """Generate in batches of like length, the longest first."""
+    def _generate_all(self, prompts: list[str]) -> Iterator[dict[str, str]]:
+        """Generate for all prompts, or for none if one does not fit."""
         loaded = self._load()
-        tokens = [_Tokens(prompt, self._tokenize(prompt, loaded)) for prompt in prompts]
+        tokens = self._tokenize_all(prompts, loaded)
         self._check_lengths(tokens, loaded)
-        tokens.sort(key=lambda each: -len(each.ids))
+        yield from self._generate(tokens, loaded)
+
+    def _generate_what_fits(self, prompts: list[str]) -> Iterator[dict[str, str]]:
+        """Generate for the prompts that fit, then raise if others are left."""
+        loaded = self._load()
+        tokens = self._tokenize_all(prompts, loaded)
+        fitting = [each for each in tokens if self._fits(each, loaded)]
+        yield from self._generate(fitting, loaded)
+        self._check_lengths(tokens, loaded)
+
+    def _generate(
+        self, tokens: list[_Tokens], loaded: Loaded
+    ) -> Iterator[dict[str, str]]:
+        """Generate in batches of like length, the longest first."""
+        tokens = sorted(tokens, key=lambda each: -len(each.ids))
         limit = self._limit(loaded)
         write = HalvingBatches(lambda batch: self._write(batch, loaded), limit.n_items)
         cost = _bytes_per_token(loaded.network)
         for batch in limit.cut(tokens, lambda t: cost * self._n_positions(t)):
             texts = write(batch)
             yield {t.prompt: text for t, text in zip(batch, texts, strict=True)}
+
+    def _tokenize_all(self, prompts: list[str], loaded: Loaded) -> list[_Tokens]:
+        return [_Tokens(prompt, self._tokenize(prompt, loaded)) for prompt in prompts]
 
     def _tokenize(self, prompt: str, loaded: Loaded) -> list[int]:
         tokenizer = loaded.tokenizer
@@ -223,15 +251,18 @@ class LanguageModel(BaseEstimator):
     def _n_positions(self, tokens: _Tokens) -> int:
         return len(tokens.ids) + self.max_new_tokens
 
+    def _fits(self, tokens: _Tokens, loaded: Loaded) -> bool:
+        context = _context(loaded.network)
+        return context is None or self._n_positions(tokens) <= context
+
     def _check_lengths(self, tokens: list[_Tokens], loaded: Loaded) -> None:
-        context = getattr(loaded.network.config, "max_position_embeddings", None)
         for position, each in enumerate(tokens):
-            if context is not None and self._n_positions(each) > context:
+            if not self._fits(each, loaded):
                 raise ValueError(
                     f"a prompt of {len(each.ids)} tokens and max_new_tokens="
-                    f"{self.max_new_tokens} exceed the {context} tokens that "
-                    f"model={str(self.model)!r} can see (distinct prompt {position}: "
-                    f"{each.prompt[:60]!r}...)"
+                    f"{self.max_new_tokens} exceed the {_context(loaded.network)} "
+                    f"tokens that model={str(self.model)!r} can see (distinct prompt "
+                    f"{position}: {each.prompt[:60]!r}...)"
                 )
 
     def _limit(self, loaded: Loaded) -> BatchLimit:
@@ -324,6 +355,11 @@ def _ends(loaded: Loaded) -> list[int]:
 def _until(ids: list[int], ends: list[int]) -> list[int]:
     first = next((n for n, token in enumerate(ids) if token in ends), len(ids))
     return ids[:first]
+
+
+def _context(network: Any) -> int | None:
+    """Return the tokens that a model can see, if that is known."""
+    return getattr(network.config, "max_position_embeddings", None)
 
 
 def _bytes_per_token(network: Any) -> float:

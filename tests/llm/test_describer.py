@@ -359,6 +359,18 @@ def test_an_error_can_give_way_to_the_template(fresh_calls):
     assert describer.describe(CATALOGUE).is_generated.all()
 
 
+def test_an_item_that_is_too_long_takes_the_model_from_no_other(causal_model):
+    llm = LanguageModel(causal_model, device="cpu", max_new_tokens=8)
+    films = pd.DataFrame({"title": ["Ran", "Up", "Her"], "plot": ["a", "b", None]})
+    for n in range(6):
+        films[f"field {n}"] = ["x", "long words " * 50, "y"]
+    describer = ItemDescriber(llm, on_error="template").fit(films)
+    with pytest.warns(UserWarning, match=r"2 of 3 texts .* exceed the 2048 tokens"):
+        table = describer.describe(films)
+    assert llm.n_generated_ == 2
+    assert table.source[1] == "template"
+
+
 def test_no_weights_are_an_error_or_the_template(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent\.gguf' does not exist"):
         described(FILMS, llm="absent.gguf")

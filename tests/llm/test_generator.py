@@ -156,6 +156,18 @@ def test_a_prompt_that_is_too_long_is_named_before_anything_is_written(tmp_path)
     assert llm.n_generated_ == 0
 
 
+def test_collecting_writes_what_fits_before_it_names_what_is_too_long(tmp_path):
+    folder = save_causal_model(tmp_path / "short", n_positions=64)
+    llm = LanguageModel(folder, device="cpu", max_new_tokens=12)
+    texts = {}
+    for _ in range(2):
+        with pytest.raises(ValueError, match="exceed the 64 tokens"):
+            llm.collect(["a", "y" * 60, "b"], texts)
+    assert [texts["a"], texts["b"]] == llm.generate(["a", "b"])
+    assert "y" * 60 not in texts
+    assert llm.n_generated_ == 2
+
+
 def test_a_model_without_a_chat_template_goes_on_with_the_text(tmp_path):
     folder = save_causal_model(tmp_path / "base", chat_template=None)
     llm = LanguageModel(folder, device="cpu", max_new_tokens=4, system="s")
