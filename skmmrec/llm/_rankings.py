@@ -56,8 +56,8 @@ def parse_ranking(answer: str, n: int) -> list[int]:
 
 def by_score(scores: Sequence[float]) -> list[int]:
     """Return places, the highest score first; those without one are left out."""
-    best = sorted(range(len(scores)), key=lambda place: -scores[place])
-    return [place for place in best if np.isfinite(scores[place])]
+    scored = np.flatnonzero(np.isfinite(scores)).tolist()
+    return sorted(scored, key=lambda place: -scores[place])
 
 
 def complete(order: Iterable[int], n: int) -> list[int]:

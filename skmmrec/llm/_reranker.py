@@ -8,7 +8,6 @@ from collections.abc import Callable, Hashable
 from numbers import Integral
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -337,14 +336,19 @@ class LLMReranker(WritesTexts, BaseEstimator):
     def _ask_pairs(
         self, queries: list[Query], prompt: Prompt
     ) -> tuple[list[list[int]], list[Hashable]]:
-        """Have each candidate scored on its own; those without a score are left out."""
+        """Have each candidate scored on its own.
+
+        A candidate whose score is no number is left out of the order, and all are where
+        an error came before the list was scored to its end.
+        """
         pairs = [[(query.taste, text) for text in query.texts] for query in queries]
         found: dict[tuple[str, str], float] = {}
         flat = [pair for part in pairs for pair in part]
         scorer = self._pair_scores(prompt)
         self._collect(lambda: scorer.collect(flat, found))
         orders = [
-            by_score([found.get(pair, np.nan) for pair in part]) for part in pairs
+            by_score([found[pair] for pair in part]) if found.keys() >= {*part} else []
+            for part in pairs
         ]
         return orders, [tuple(part) for part in pairs]
 
