@@ -24,7 +24,7 @@ _ROLE_MARK = re.compile(r"\[/?[A-Z][A-Z_ ]*\]")  # [INST], [/INST], [SYSTEM_PROM
 _EMPHASIS = re.compile(r"`+|\*+|_{2,}|~{2,}|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)")
 _LINE_START = re.compile(r"^\s*(?:[#>]+|[-+•]|\d+[.)])\s+", re.M)
 _HEADING = re.compile(r"#{2,}")
-_LOOSE = re.compile(r" ([.,;!?](?:\s|$))")
+_LOOSE = re.compile(r" ([.,;!?])(?=\s|$)")
 _NO_INITIAL = r"(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\bMrs)"  # J. R. and Mr. Smith
 _SENTENCE_END = re.compile(
     _NO_INITIAL + r"[.!?](?=[\"')\u201d\u2019]*(?:\s|$))|[!?](?=\s|$)|\u3002"
