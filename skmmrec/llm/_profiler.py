@@ -43,15 +43,15 @@ class UserProfiler(WritesTexts, BaseEstimator):
     the user: the recommender's `user_catalog`, or a query for somebody who is new.
 
     Neither the ids of users nor the list of what they liked are in a profile or in a
-    prompt: a word is told only if several liked items share it, and titles only if
-    `show_history` asks for them.
+    prompt: a tag or word is told only if several liked items share it, and titles only
+    if `show_history` asks for them. So somebody who likes a single item has no profile.
 
     Parameters
     ----------
     items : DataFrame or ItemCatalog
         One row per item: its id and raw fields. Columns of tags hold lists, or texts
-        whose parts are joined by ``|``; other columns of texts give words. What is
-        neither is left out.
+        that mostly join short parts by ``|``; other columns of texts give words. What
+        is neither is left out.
     encoder : transformer or None, default=None
         Turns a column of profiles into vectors, such as a `TextEncoder`, for
         `user_catalog_`.
@@ -67,7 +67,8 @@ class UserProfiler(WritesTexts, BaseEstimator):
     n_words : int, default=8
         Words that are told at most, beside four tags of each column of tags.
     min_count : int, default=2
-        Liked items that must share a word before it is told.
+        Liked items that must share a tag or word before it is told. With 1 a profile
+        may tell what marks a single liked item.
     show_history : bool, default=False
         Tell also the titles of the ten latest liked items.
     max_length : int, default=400
@@ -98,9 +99,9 @@ class UserProfiler(WritesTexts, BaseEstimator):
     >>> likes = pd.DataFrame({"user_id": ["u", "u", "v"], "item_id": [1, 2, 3]})
     >>> profiler = UserProfiler(films).fit(likes)
     >>> profiler.profiles_[["user_id", "profile"]]
-      user_id                                   profile
-    0       u  Genres: War, Drama. Often about: king.
-    1       v                 Genres: Comedy, Drama.
+      user_id                          profile
+    0       u  Genres: War. Often about: king.
+    1       v                             None
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

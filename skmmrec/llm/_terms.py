@@ -18,8 +18,12 @@ ABOUT = "often about"
 _WORD = re.compile(r"[^\W\d_]{3,}(?:['\u2019]\w+)?")
 _LONGEST = 2000
 _N_TAGS = 4
-_SHARE_OF_LISTS = 0.1
-"""Share of texts with a bar in them from which a column counts as lists."""
+_SHARE_OF_LISTS = 0.5
+"""Share of distinct texts with a bar in them from which a column may be lists."""
+_SHARE_OF_TAGS = 0.9
+"""Share of parts between bars that are short, if they are tags."""
+_LONGEST_TAG = 40
+"""Characters of a part that is short."""
 
 
 class _Terms(NamedTuple):
@@ -70,7 +74,7 @@ class Tastes:
     n_words : int
         Words out of texts that are told at most.
     n_least : int
-        Liked items that must share such a word before it is told.
+        Liked items that must share a term before it is told.
     """
 
     def __init__(self, table: pd.DataFrame, n_words: int, n_least: int) -> None:
@@ -78,7 +82,7 @@ class Tastes:
         lists = {label for label, values in columns.items() if _are_lists(values)}
         texts = [values for label, values in columns.items() if label not in lists]
         self._terms = [
-            _terms(label, map(_tags, columns[label]), 1, _N_TAGS)
+            _terms(label, map(_tags, columns[label]), n_least, _N_TAGS)
             for label in columns
             if label in lists
         ]
@@ -118,9 +122,16 @@ def _terms(
 def _are_lists(values: list[Any]) -> bool:
     if any(is_list(value) for value in values):
         return True
-    texts = [value for value in values if isinstance(value, str)]
-    joined = sum("|" in text for text in texts)
-    return bool(texts) and joined >= _SHARE_OF_LISTS * len(texts)
+    texts = {value for value in values if isinstance(value, str)}
+    return bool(texts) and _are_joined(texts)
+
+
+def _are_joined(texts: set[str]) -> bool:
+    """Tell tags between bars, which texts repeat, from sentences with a bar."""
+    parts = [part.strip() for text in texts for part in text.split("|")]
+    joined = np.mean(["|" in text for text in texts])
+    short = np.mean([len(part) <= _LONGEST_TAG for part in parts])
+    return bool(joined >= _SHARE_OF_LISTS and short >= _SHARE_OF_TAGS)
 
 
 def _tags(value: Any) -> list[str]:

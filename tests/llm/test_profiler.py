@@ -58,18 +58,18 @@ def test_frequent_tags_and_words_are_told():
     table = profiles()
     assert table.user_id.tolist() == ["anna", "bert", "carl", "dora"]
     anna, bert, carl, dora = table.profile
-    assert anna == "Genres: War, Drama. Often about: sea, king."
-    assert bert == "Genres: Comedy, Drama. Often about: clowns, wedding."
-    assert carl is None
-    assert dora == "Genres: Drama, War."
-    assert table.source.tolist() == ["template", "template", None, "template"]
+    assert anna == "Genres: War. Often about: sea, king."
+    assert bert == "Genres: Comedy. Often about: clowns, wedding."
+    assert carl is dora is None
+    assert table.source.tolist() == ["template", "template", None, None]
 
 
 def test_what_was_not_liked_does_not_count():
     ratings = [1, 1, 1, -1, 1, 1, 1, 0]
     table = profiles(y=ratings).set_index("user_id").profile
     assert table["bert"] == "Genres: Comedy. Often about: clowns."
-    assert table["dora"] is None
+    ratings = [1, -1, -1, 1, 1, 1, 1, 1]
+    assert profiles(y=ratings).profile[0] is None
 
 
 def test_a_single_items_words_and_titles_are_not_told_unless_asked_for():
@@ -77,12 +77,55 @@ def test_a_single_items_words_and_titles_are_not_told_unless_asked_for():
     told = profiles(show_history=True).set_index("user_id").profile
     assert told["anna"].endswith("Liked: Zebra0, Zebra1, Zebra2.")
     assert told["carl"] == "Liked: Zebra6."
-    assert "lonely" in profiles(min_count=1, n_words=9).profile[0]
+    single = profiles(min_count=1, n_words=9).profile
+    assert "lonely" in single[0]
+    assert single[3].startswith("Genres: Drama, War.")
+
+
+ALIASES = ["Seven Samurai", "Ran", "Up", "Her"]
+PLOTS = [
+    "The king rides out | part one",
+    "A baker hides a stolen violin in Vienna",
+    "A baker looks for gold",
+    "Two clowns at sea",
+]
+LONG_PLOTS = [
+    f"{plot} and tells of it by the fire | A tale of the long war of the north"
+    for plot in PLOTS
+]
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        ([[alias] for alias in ALIASES], None),
+        ([f"{alias}|{alias} again" for alias in ALIASES], None),
+        ([["Old", alias] for alias in ALIASES], "Field: Old."),
+        (PLOTS, "Often about: baker."),
+        ([*LONG_PLOTS[:3], None], "Often about: baker, long, north, tale"),
+    ],
+)
+def test_nothing_is_told_that_marks_a_single_liked_item(column, told):
+    items = pd.DataFrame({"item_id": [1, 2, 3, 4], "field": column})
+    likes = pd.DataFrame({"user_id": ["u", "u", "v"], "item_id": [2, 3, 2]})
+    model = Recorder("Told of a baker, an old field, and what else it is about.")
+    UserProfiler(items, llm=model).fit(likes)
+    assert len(model.prompts) == (told is not None)
+    assert not re.search("Ran|Up|violin|gold|single", "".join(model.prompts))
+    both, one = UserProfiler(items).fit(likes).profiles_.profile
+    assert one is None
+    assert both is None if told is None else both.startswith(told)
+
+
+def test_most_items_may_have_a_single_tag():
+    genres = ["War|Drama", *["War"] * 5, "Comedy|Drama", "Comedy"]
+    items = FILMS[["item_id"]].assign(genres=genres)
+    assert UserProfiler(items).fit(LIKES).profiles_.profile[0] == "Genres: War."
 
 
 def test_columns_and_lengths_can_be_chosen():
-    assert profiles(columns=["genres"]).profile[0] == "Genres: War, Drama."
-    assert profiles(n_words=1).profile[0] == "Genres: War, Drama. Often about: sea."
+    assert profiles(columns=["genres"]).profile[0] == "Genres: War."
+    assert profiles(n_words=1).profile[0] == "Genres: War. Often about: sea."
     assert profiles(max_length=12).profile.str.len().max() <= 12
     with pytest.raises(ValueError, match="columns: 'cast' is none of"):
         profiles(columns=["cast"])
@@ -91,7 +134,7 @@ def test_columns_and_lengths_can_be_chosen():
 def test_no_prompt_holds_an_id_or_the_history():
     model = Recorder()
     table = profiles(llm=model)
-    assert table.is_generated.tolist() == [True, True, False, True]
+    assert table.is_generated.tolist() == [True, True, False, False]
     assert set(table.profile.dropna()) == {model.answer}
     secret = "|".join([*LIKES.user_id.unique(), *FILMS.item_id, *FILMS.title])
     assert not re.search(secret, "".join(model.prompts))
@@ -135,7 +178,7 @@ def test_a_clone_shares_a_catalogue_of_items():
     catalog = ItemCatalog(FILMS)
     profiler = clone(UserProfiler(catalog))
     assert profiler.items is catalog
-    assert profiler.fit(LIKES).profiles_.profile[3] == "Genres: Drama, War."
+    assert profiler.fit(LIKES).profiles_.profile[0].startswith("Genres: War.")
 
 
 def test_a_recommender_takes_profiles_as_content_of_users(items, X, text_model):
@@ -147,7 +190,8 @@ def test_a_recommender_takes_profiles_as_content_of_users(items, X, text_model):
         }
     )
     profiler = UserProfiler(table, TextEncoder(text_model)).fit(X)
-    stranger = pd.DataFrame({"user_id": [999], "item_id": ["i03"]})
+    dramas = table.item_id[table.genres.str.contains("Drama")][:2]
+    stranger = pd.DataFrame({"user_id": 999, "item_id": dramas})
     everybody = pd.concat([profiler.profiles_, profiler.write(stranger)])
     users = profiler.make_catalog(everybody)
     assert profiler.user_catalog_.blocks.modalities == ["text"]
@@ -180,5 +224,5 @@ def _encoder(text_model):
 @pytest.mark.slow
 def test_real_weights_write_profiles(smollm2):
     table = profiles(llm=smollm2)
-    assert table.profile.notna().tolist() == [True, True, False, True]
+    assert table.profile.notna().tolist() == [True, True, False, False]
     assert table.is_generated.any()
