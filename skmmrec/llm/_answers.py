@@ -1,31 +1,72 @@
-"""What language models have said to which prompts; nothing is asked twice."""
+"""What models have answered to prompts or pairs; nothing is asked twice."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+import struct
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.encoders._cache import as_cache
 from skmmrec.encoders._files import digest
 
 _UTF8 = ("utf-8", "surrogatepass")
-Answering = Callable[[list[str]], Iterator[dict[str, str]]]
-"""Distinct prompts to batches of answers by prompt, as they come."""
+Pair: TypeAlias = tuple[str, str]
+Q = TypeVar("Q", bound=Hashable)
+A = TypeVar("A")
+Answering = Callable[[list[Q]], Iterator[dict[Q, A]]]
+"""Distinct questions to batches of answers by question, as they come."""
 
 
-class Answers:
-    """Answers by prompt and model: in memory and, if there is one, in a cache.
+class Kind(NamedTuple, Generic[Q, A]):
+    """A kind of questions, and how their answers are stored.
+
+    Parameters
+    ----------
+    name : str
+        What one question is called.
+    hashed : callable
+        A question to the bytes that it is found by.
+    stored, read : callable
+        An answer to bytes, and back.
+    """
+
+    name: str
+    hashed: Callable[[Q], bytes]
+    stored: Callable[[A], bytes]
+    read: Callable[[bytes], A]
+
+
+PROMPTS: Kind[str, str] = Kind(
+    "prompt",
+    lambda prompt: prompt.encode(*_UTF8),
+    lambda text: text.encode(*_UTF8),
+    lambda data: data.decode(*_UTF8),
+)
+"""Prompts, which are answered by texts."""
+PAIRS: Kind[Pair, float] = Kind(
+    "pair",
+    lambda pair: repr(pair).encode(),
+    lambda score: struct.pack("<d", score),
+    lambda data: struct.unpack("<d", data)[0],
+)
+"""Pairs of texts, which are answered by scores."""
+
+
+class Answers(Generic[Q, A]):
+    """Answers by question and model: in memory and, if there is one, in a cache.
 
     Each batch is kept as soon as it is there, so that an error or a kill loses no
     more than the batch that was under way.
 
     Parameters
     ----------
+    kind : Kind
+        What is asked.
     identity : bytes
-        A hash of all that an answer depends on besides the prompt.
+        A hash of all that an answer depends on besides the question.
     memory : dict
         Filled here; it may be shared.
     cache : EmbeddingCache, path or None
@@ -34,81 +75,81 @@ class Answers:
 
     def __init__(
         self,
+        kind: Kind[Q, A],
         identity: bytes,
-        memory: dict[bytes, str],
+        memory: dict[bytes, A],
         cache: EmbeddingCache | str | os.PathLike | None,
     ) -> None:
-        self._identity = identity
+        self._kind = kind
+        self._identity = digest(kind.name.encode() + identity)
         self._memory = memory
         self._cache = as_cache(cache)
 
-    def known(self, prompts: Collection[str]) -> dict[str, str]:
-        """Return the answers that are there, by prompt."""
-        keys = {prompt: self._key(prompt) for prompt in prompts}
+    def known(self, questions: Collection[Q]) -> dict[Q, A]:
+        """Return the answers that are there, by question."""
+        keys = {question: self._key(question) for question in questions}
         self._read({key for key in keys.values() if key not in self._memory})
         return {
-            prompt: self._memory[key]
-            for prompt, key in keys.items()
+            question: self._memory[key]
+            for question, key in keys.items()
             if key in self._memory
         }
 
     def collect(
         self,
-        prompts: Iterable[str],
+        questions: Iterable[Q],
         answer: Answering,
-        into: dict[str, str],
+        into: dict[Q, A],
         name: str,
         verbose: bool | int = False,
     ) -> None:
-        """Gather the answers to prompts, asking for those that are not there.
+        """Gather the answers to questions, asking for those that are not there.
 
         Parameters
         ----------
-        prompts : iterable of str
+        questions : iterable
             Each distinct one is asked once at most.
         answer : callable
-            What is asked. A prompt that it leaves out stays without an answer.
+            What is asked. A question that it leaves out stays without an answer.
         into : dict
-            Gets the answers by prompt as they come: an error leaves the finished ones.
+            Gets the answers by question as they come: an error leaves the finished
+            ones.
         name : str
             What stands before the progress bar.
         verbose : bool or int, default=False
             Whether there is one.
         """
-        distinct = list(dict.fromkeys(prompts))
+        distinct = list(dict.fromkeys(questions))
         into |= self.known(distinct)
-        new = [prompt for prompt in distinct if prompt not in into]
-        with _bar(name, verbose, len(distinct), len(distinct) - len(new)) as advance:
+        new = [question for question in distinct if question not in into]
+        bar = {"desc": name, "unit": self._kind.name, "disable": not verbose}
+        with _bar(total=len(distinct), initial=len(distinct) - len(new), **bar) as step:
             for batch in answer(new) if new else ():
                 self._keep(batch)
                 into |= batch
-                advance(len(batch))
+                step(len(batch))
 
-    def _key(self, prompt: str) -> bytes:
-        return digest(self._identity + prompt.encode(*_UTF8))
+    def _key(self, question: Q) -> bytes:
+        return digest(self._identity + self._kind.hashed(question))
 
     def _read(self, keys: set[bytes]) -> None:
         if self._cache is not None and keys:
             found = self._cache.get_bytes(keys)
-            self._memory.update(
-                (key, data.decode(*_UTF8)) for key, data in found.items()
-            )
+            read = self._kind.read
+            self._memory.update((key, read(data)) for key, data in found.items())
 
-    def _keep(self, batch: Mapping[str, str]) -> None:
-        texts = {self._key(prompt): text for prompt, text in batch.items()}
-        self._memory.update(texts)
+    def _keep(self, batch: Mapping[Q, A]) -> None:
+        answers = {self._key(question): answer for question, answer in batch.items()}
+        self._memory.update(answers)
         if self._cache is not None:
-            self._cache.put_bytes({key: t.encode(*_UTF8) for key, t in texts.items()})
+            stored = self._kind.stored
+            self._cache.put_bytes({key: stored(a) for key, a in answers.items()})
 
 
 @contextmanager
-def _bar(
-    name: str, verbose: bool | int, total: int, done: int
-) -> Iterator[Callable[[int], Any]]:
-    """Draw a bar under `verbose`; what is entered is told how many more are done."""
+def _bar(**options: Any) -> Iterator[Callable[[int], Any]]:
+    """Draw a bar; what is entered is told how many more are done."""
     from tqdm.auto import tqdm
 
-    with tqdm(
-        total=total, initial=done, desc=name, unit="prompt", disable=not verbose
-    ) as bar:
+    with tqdm(**options) as bar:
         yield bar.update

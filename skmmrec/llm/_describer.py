@@ -69,6 +69,12 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
     cache : EmbeddingCache, path or None, default=None
         Where texts are kept between processes, found by a hash of prompt and model. A
         `LanguageModel` brings its own.
+
+        A function is known by its attribute ``identity``, a str that names all that
+        its answers depend on, a method by that of its object. Without one it must be
+        defined at the top of a module, or be a `functools.partial` of such a function
+        with plain arguments, and is known by its name: rewritten, it needs an
+        ``identity``. Others cannot be cached.
     on_error : {"raise", "template"}, default="raise"
         What happens if the model cannot be loaded or raises an error: the error, or
         the template for what is left and one warning. What was finished is kept either

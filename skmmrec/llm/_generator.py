@@ -17,7 +17,7 @@ from skmmrec.encoders._devices import resolve_device
 from skmmrec.encoders._files import digest
 from skmmrec.encoders._memory import BatchLimit, free_memory
 from skmmrec.encoders._runtime import HalvingBatches
-from skmmrec.llm._answers import Answering, Answers
+from skmmrec.llm._answers import PROMPTS, Answering, Answers
 from skmmrec.llm._loading import PACKAGED, Loaded, load_language_model
 
 _SHARE = 4
@@ -197,7 +197,7 @@ class LanguageModel(BaseEstimator):
         settings = f"{self.system!r}|{self.max_new_tokens}"
         version = skmmrec.__version__.partition(".")[0]
         identity = self._load().identity + digest(f"{settings}|{version}".encode())
-        return Answers(identity, self._memory, self.cache)
+        return Answers(PROMPTS, identity, self._memory, self.cache)
 
     def _generate_all(self, prompts: list[str]) -> Iterator[dict[str, str]]:
         """Generate for all prompts, or for none if one does not fit."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 
 from skmmrec.encoders import EmbeddingCache, _weights
-from skmmrec.encoders._cache import as_cache
 from skmmrec.encoders._devices import resolve_device, resolve_precision
-from skmmrec.encoders._files import digest
 from skmmrec.encoders._runtime import HalvingBatches, batches, shared_model
 from skmmrec.encoders._sentence_models import model_identity, reading_quietly
+from skmmrec.llm._answers import PAIRS, Answers, Pair
+from skmmrec.llm._identities import identity_for
 
-Pair = tuple[str, str]
 _BATCH = {"cpu": 16}
 _BATCH_ELSEWHERE = 128
+_PER_CALL = 256
+"""Pairs that are scored at once: what an error can lose."""
 
 
 class CrossEncoderModel:
@@ -66,6 +67,11 @@ class PairScores:
         Pairs to as many numbers.
     cache : EmbeddingCache, path or None
         Where scores are kept between processes.
+
+    Raises
+    ------
+    ValueError
+        If there is a cache, and a function cannot be told from others.
     """
 
     def __init__(
@@ -74,42 +80,43 @@ class PairScores:
         cache: EmbeddingCache | str | os.PathLike | None,
     ) -> None:
         self._score = score
-        self._cache = as_cache(cache)
+        self._cache = cache
+        self._memory: dict[bytes, float] = {}
+        identity_for(score, cache)
 
-    def collect(self, pairs: Iterable[Pair], into: dict[Pair, float]) -> None:
+    def collect(
+        self,
+        pairs: Iterable[Pair],
+        into: dict[Pair, float],
+        name: str,
+        verbose: bool | int = False,
+    ) -> None:
         """Gather scores by pair; an error leaves those that are finished.
+
+        Parameters
+        ----------
+        pairs : iterable of tuple of str
+            What is scored.
+        into : dict
+            Gets the scores.
+        name : str
+            What stands before the progress bar.
+        verbose : bool or int, default=False
+            Whether there is one.
 
         Raises
         ------
         ValueError
             If there is not one number for each pair.
         """
-        distinct = list(dict.fromkeys(pairs))
-        into |= self._known(distinct)
-        for part in batches((pair for pair in distinct if pair not in into), 256):
+        identity = identity_for(self._score, self._cache)
+        answers = Answers(PAIRS, identity, self._memory, self._cache)
+        answers.collect(pairs, self._score_parts, into, name, verbose)
+
+    def _score_parts(self, pairs: list[Pair]) -> Iterator[dict[Pair, float]]:
+        for part in batches(pairs, _PER_CALL):
             scores = _checked(self._score(list(part)), len(part))
-            found = dict(zip(part, scores.tolist(), strict=True))
-            self._keep(found)
-            into |= found
-
-    def _known(self, pairs: list[Pair]) -> dict[Pair, float]:
-        if self._cache is None:
-            return {}
-        keys = {self._key(pair): pair for pair in pairs}
-        found = self._cache.get(keys)
-        return {keys[key]: float(vector[0]) for key, vector in found.items()}
-
-    def _keep(self, scores: dict[Pair, float]) -> None:
-        if self._cache is not None:
-            vectors = {p: np.array([s], np.float32) for p, s in scores.items()}
-            self._cache.put({self._key(pair): v for pair, v in vectors.items()})
-
-    def _key(self, pair: Pair) -> bytes:
-        identity = getattr(self._score, "identity", None)
-        if not isinstance(identity, bytes):
-            name = getattr(self._score, "__qualname__", type(self._score).__qualname__)
-            identity = f"{self._score.__module__}.{name}|{identity}".encode()
-        return digest(identity + repr(pair).encode())
+            yield dict(zip(part, scores.tolist(), strict=True))
 
 
 def load_cross_encoder(

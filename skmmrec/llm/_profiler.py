@@ -74,7 +74,14 @@ class UserProfiler(WritesTexts, BaseEstimator):
     max_length : int, default=400
         Characters of a profile.
     cache : EmbeddingCache, path or None, default=None
-        Where what a model wrote is kept between processes.
+        Where what a model wrote is kept between processes. A `LanguageModel` brings its
+        own.
+
+        A function is known by its attribute ``identity``, a str that names all that
+        its answers depend on, a method by that of its object. Without one it must be
+        defined at the top of a module, or be a `functools.partial` of such a function
+        with plain arguments, and is known by its name: rewritten, it needs an
+        ``identity``. Others cannot be cached.
     on_error : {"raise", "template"}, default="raise"
         What happens if the model raises an error.
     verbose : bool, default=False

@@ -84,6 +84,12 @@ class LLMReranker(WritesTexts, BaseEstimator):
     cache : EmbeddingCache, path or None, default=None
         Where answers are kept between processes, by prompt and model. A `LanguageModel`
         has its own.
+
+        A function is known by its attribute ``identity``, a str that names all that
+        its answers depend on, a method by that of its object. Without one it must be
+        defined at the top of a module, or be a `functools.partial` of such a function
+        with plain arguments, and is known by its name: rewritten, it needs an
+        ``identity``. Others cannot be cached.
     on_error : {"raise", "keep"}, default="raise"
         What happens when the model raises an error: it comes out, or lists without an
         answer keep their order and there is one warning. Finished answers are kept in
@@ -345,7 +351,7 @@ class LLMReranker(WritesTexts, BaseEstimator):
         found: dict[tuple[str, str], float] = {}
         flat = [pair for part in pairs for pair in part]
         scorer = self._pair_scores(prompt)
-        self._collect(lambda: scorer.collect(flat, found))
+        self._collect(lambda: scorer.collect(flat, found, "LLMReranker", self.verbose))
         orders = [
             by_score([found[pair] for pair in part]) if found.keys() >= {*part} else []
             for part in pairs

@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.encoders._runtime import batches
-from skmmrec.llm._answers import Answers
+from skmmrec.llm._answers import PROMPTS, Answers
 from skmmrec.llm._generator import LanguageModel
+from skmmrec.llm._identities import identity_for, identity_of
 
 Llm: TypeAlias = "str | os.PathLike | LanguageModel | Callable[[list[str]], list[str]]"
 
@@ -24,12 +25,16 @@ class CalledModel:
     ----------
     call : callable
         Gets a list of prompts and returns as many texts. What is no text counts as no
-        answer. Its attribute ``identity``, a str, tells its answers apart in a cache;
-        without one its module and name do.
+        answer.
     cache : EmbeddingCache, path or None, default=None
         Where texts are kept between processes.
     verbose : bool, default=False
         Show a progress bar.
+
+    Raises
+    ------
+    ValueError
+        If there is a cache, and the function cannot be told from others.
     """
 
     def __init__(
@@ -38,9 +43,11 @@ class CalledModel:
         cache: EmbeddingCache | str | os.PathLike | None = None,
         verbose: bool | int = False,
     ) -> None:
+        self.verbose = verbose
         self._call = call
-        self._verbose = verbose
-        self._answers = Answers(_identity(call), {}, cache)
+        self._cache = cache
+        self._memory: dict[bytes, str] = {}
+        identity_for(call, cache)
 
     def collect(self, prompts: Sequence[str], into: dict[str, str]) -> None:
         """Gather answers by prompt; an error leaves those that are finished.
@@ -57,8 +64,10 @@ class CalledModel:
         ValueError
             If the function does not return as many answers as there are prompts.
         """
+        identity = identity_for(self._call, self._cache)
+        answers = Answers(PROMPTS, identity, self._memory, self._cache)
         name = type(self._call).__name__
-        self._answers.collect(prompts, self._ask, into, name, self._verbose)
+        answers.collect(prompts, self._ask, into, name, self.verbose)
 
     def _ask(self, prompts: list[str]) -> Iterator[dict[str, str]]:
         for part in batches(prompts, _PER_CALL):
@@ -86,6 +95,8 @@ def as_writer(
     ------
     TypeError
         If `llm` is none of these.
+    ValueError
+        If there is a cache, and a function cannot be told from others.
     """
     if isinstance(llm, LanguageModel):
         return llm
@@ -99,6 +110,15 @@ def as_writer(
     )
 
 
+def can_write(
+    llm: Any, cache: EmbeddingCache | str | os.PathLike | None = None
+) -> bool:
+    """Return whether `as_writer` takes these, and not None."""
+    if isinstance(llm, str | os.PathLike | LanguageModel):
+        return True
+    return callable(llm) and (cache is None or identity_of(llm) is not None)
+
+
 def _pair(prompts: list[str], texts: Any) -> dict[str, str]:
     if isinstance(texts, str) or not hasattr(texts, "__len__"):
         raise ValueError(f"llm must return a list of texts, got {type(texts).__name__}")
@@ -106,8 +126,3 @@ def _pair(prompts: list[str], texts: Any) -> dict[str, str]:
         raise ValueError(f"llm returned {len(texts)} texts for {len(prompts)} prompts")
     pairs = zip(prompts, texts, strict=True)
     return {prompt: text for prompt, text in pairs if isinstance(text, str)}
-
-
-def _identity(call: Any) -> bytes:
-    name = getattr(call, "__qualname__", type(call).__qualname__)
-    return f"{call.__module__}.{name}|{getattr(call, 'identity', '')}".encode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from skmmrec.llm._generator import LanguageModel
-from skmmrec.llm._services import CalledModel, as_writer
+from skmmrec.llm._services import CalledModel, as_writer, can_write
 
 GENERATED = "generated"
 TEMPLATE = "template"
@@ -62,7 +61,7 @@ class WritesTexts:
 
     def __sklearn_clone__(self) -> Any:
         twin = super().__sklearn_clone__()  # type: ignore[misc]
-        if isinstance(self.llm, str | os.PathLike) or callable(self.llm):
+        if can_write(self.llm, self.cache):
             twin._writer = self._as_writer()
             twin._writer_for = self._writer_for
         return twin

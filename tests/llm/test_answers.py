@@ -1,9 +1,18 @@
 """Answers: asked once, found again, and never those of another model."""
 
+import json
 import sqlite3
+import subprocess
+import sys
+from functools import partial
 
 import pytest
+from sklearn.base import clone
 
+from skmmrec.encoders import EmbeddingCache
+from skmmrec.llm import ItemDescriber, LLMReranker
+from skmmrec.llm._identities import identity_of
+from skmmrec.llm._pair_scores import PairScores
 from skmmrec.llm._services import CalledModel, as_writer
 
 
@@ -37,6 +46,100 @@ def test_any_text_comes_back_from_a_cache(prompt, tmp_path):
 def test_models_do_not_share_answers(tmp_path):
     assert collected(Model("a", mark="1"), ["x"], tmp_path) == {"x": "1x!"}
     assert collected(Model("b", mark="2"), ["x"], tmp_path) == {"x": "2x!"}
+
+
+def say(questions, what="0"):
+    """Answer all questions alike: by a text, which is also a score."""
+    return [what] * len(questions)
+
+
+class Speaker:
+    """An object with a method that answers; its identity is what it says."""
+
+    def __init__(self, identity=None):
+        self.identity = identity
+
+    def say(self, questions):
+        return say(questions, self.identity or "0")
+
+
+class LoudSpeaker(Speaker):
+    def say(self, questions):
+        return say(questions, "3")
+
+
+def says(what, **attributes):
+    def answer(questions):
+        return say(questions, what)
+
+    vars(answer).update(attributes)
+    return answer
+
+
+def scored(call, pairs, cache=None):
+    scores = {}
+    PairScores(call, cache).collect(pairs, scores, "test")
+    return scores
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (say, partial(say, what="1")),
+        (partial(say, what="1"), partial(say, what="2")),
+        (partial(say, what="1"), partial(partial(say, what="1"), what="2")),
+        (Speaker("1").say, Speaker("2").say),
+        (Speaker("1").say, LoudSpeaker("1").say),
+        (partial(Speaker("1").say), partial(Speaker("2").say)),
+        (says("1", identity="1"), says("2", identity="2")),
+    ],
+)
+def test_functions_do_not_share_answers(one, other, tmp_path):
+    first = collected(one, ["x"], tmp_path)
+    assert collected(other, ["x"], tmp_path) != first
+    assert collected(one, ["x"], tmp_path) == first
+    first = scored(one, [("x", "y")], tmp_path)
+    assert scored(other, [("x", "y")], tmp_path) != first
+    assert scored(one, [("x", "y")], tmp_path) == first
+    assert EmbeddingCache(tmp_path).info().n_vectors == 4
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        says("1"),
+        lambda questions: ["1"],
+        Speaker().say,
+        Speaker(identity=object()).say,
+        partial(says("1")),
+        partial(say, what=object()),
+        [].append,
+    ],
+)
+def test_what_may_be_confused_with_others_is_refused_by_a_cache(call, tmp_path):
+    for keeps in (CalledModel, PairScores):
+        with pytest.raises(ValueError, match=r"cache= cannot tell .* identity"):
+            keeps(call, tmp_path)
+        keeps(call, None)
+    for kind in (ItemDescriber, LLMReranker):
+        assert type(clone(kind(call, cache=tmp_path))) is kind
+
+
+def test_a_function_is_known_in_another_process():
+    code = (
+        "import json; from functools import partial\n"
+        "from skmmrec.llm._identities import identity_of\n"
+        "print(identity_of(partial(json.dumps, indent=2, skipkeys=True)).hex())"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    here = identity_of(partial(json.dumps, skipkeys=True, indent=2))
+    assert ran.stdout.decode().strip() == here.hex()
+
+
+def test_a_score_comes_back_from_a_cache_as_it_was(tmp_path):
+    first = scored(partial(say, what="0.1"), [("x", "\ud800")], tmp_path)
+    assert first == {("x", "\ud800"): 0.1}
+    assert scored(partial(say, what="0.1"), [("x", "\ud800")], tmp_path) == first
 
 
 def test_a_damaged_entry_is_asked_for_again(tmp_path):

@@ -351,6 +351,12 @@ def test_a_killed_process_loses_nothing_that_was_finished(fresh_calls, tmp_path)
     assert fresh_calls == [16, 16, 16, 16]
 
 
+def test_a_function_without_an_identity_is_refused_by_a_cache(tmp_path):
+    describer = ItemDescriber(lambda p: p, cache=tmp_path, on_error="template")
+    with pytest.raises(ValueError, match=r"cache= cannot tell .* identity"):
+        describer.fit(CATALOGUE)
+
+
 def test_an_error_can_give_way_to_the_template(fresh_calls):
     describer = ItemDescriber(fails_in_the_middle, on_error="template").fit(CATALOGUE)
     with pytest.warns(UserWarning, match=r"16 of 48 .*ConnectionError"):

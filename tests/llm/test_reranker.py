@@ -58,6 +58,7 @@ def judge(best):
         return texts
 
     answer.prompts = []
+    answer.identity = best
     return answer
 
 
@@ -312,6 +313,7 @@ def test_each_pair_is_scored_once_and_kept_in_the_cache(tmp_path):
         seen.extend(pairs)
         return np.array([len(text) for _, text in pairs])
 
+    score.identity = "length"
     table = lists(ann=[0, 1, 2, 3], bob=[3, 2, 1, 0], eve=[0, 5])
     profiles = pd.Series({"ann": "dogs", "bob": "dogs", "eve": "dogs"})
     reranker = LLMReranker(score, method="pairs", cache=tmp_path / "cache")
@@ -361,6 +363,15 @@ def test_an_error_comes_out_or_leaves_the_order(method):
         result = reranker.rerank(ANN, ITEMS, PROFILES)
     assert order(result) == order(ANN)
     assert (reranker.n_queries_, reranker.n_complete_) == (1, 0)
+
+
+@pytest.mark.parametrize("method", ["listwise", "pairs"])
+def test_a_function_without_an_identity_is_refused_by_a_cache(method, tmp_path):
+    reranker = LLMReranker(
+        lambda questions: [], method=method, cache=tmp_path, on_error="keep"
+    )
+    with pytest.raises(ValueError, match=r"cache= cannot tell .* identity"):
+        reranker.rerank(ANN, ITEMS, PROFILES)
 
 
 def test_lists_that_were_answered_before_an_error_are_reordered():

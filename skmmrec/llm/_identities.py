@@ -1,0 +1,107 @@
+"""What tells the answers of one function from those of another, in any process."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from types import MethodType
+from typing import Any
+
+from skmmrec.encoders._files import digest
+
+_PLAIN = (str, bytes, int, float, bool, type(None))
+
+
+def identity_of(call: Any) -> bytes | None:
+    """Return a hash of what a callable is known by in any process, if there is that.
+
+    That is, besides its name, its attribute ``identity``, for a method that of its
+    object. Without one, a function that its module holds is known by its name, and a
+    `functools.partial` by what it calls and by plain arguments.
+
+    Parameters
+    ----------
+    call : callable
+        A function, a method, or any object that can be called.
+
+    Returns
+    -------
+    bytes or None
+        None for a lambda, a function inside a function or an object that say nothing
+        of themselves: others may have the same name.
+    """
+    known = _known_by(call)
+    return None if known is None else digest(repr(known).encode())
+
+
+def identity_for(call: Any, cache: Any) -> bytes:
+    """Return what a callable is known by in a cache; anything will do without one.
+
+    Raises
+    ------
+    ValueError
+        If there is a cache, and the callable cannot be told from others.
+    """
+    identity = identity_of(call)
+    if identity is None and cache is not None:
+        raise ValueError(
+            f"cache= cannot tell the answers of {call!r} from those of other functions."
+            " Give it an attribute identity, a str that names all that its answers "
+            "depend on (a method: give that to its object), pass a function that is "
+            "defined at the top of a module, or leave cache=None"
+        )
+    return identity or b""
+
+
+def _known_by(call: Any) -> tuple | None:
+    owner = call.__self__ if isinstance(call, MethodType) else call
+    if (given := _given(owner)) is not None:
+        return (_name(owner), _name(call), given, _given(call))
+    if isinstance(call, partial):
+        return _partial_known_by(call)
+    return (_name(call), _given(call)) if _is_held_by_its_module(call) else None
+
+
+def _partial_known_by(call: partial) -> tuple | None:
+    called = _known_by(call.func)
+    bound = (list(call.args), call.keywords)
+    if called is None or not all(map(_is_plain, bound)):
+        return None
+    return ("partial", called, call.args, sorted(call.keywords.items()))
+
+
+def _given(call: Any) -> Any:
+    """Return the attribute ``identity`` if it is a value, and no property or method."""
+    identity = getattr(call, "identity", None)
+    return identity if _is_plain(identity) else None
+
+
+def _name(call: Any) -> str:
+    if isinstance(call, partial):
+        return _name(call.func)
+    named = call if hasattr(call, "__qualname__") else type(call)
+    return f"{_file_or_name(named.__module__)}.{named.__qualname__}"
+
+
+def _file_or_name(module: Any) -> str:
+    """Return what tells a module from others: all scripts have the same name."""
+    is_script = module == "__main__"
+    return str(
+        getattr(sys.modules[module], "__file__", module) if is_script else module
+    )
+
+
+def _is_held_by_its_module(call: Any) -> bool:
+    found: Any = sys.modules.get(getattr(call, "__module__", None) or "")
+    for name in getattr(call, "__qualname__", "").split("."):
+        found = getattr(found, name, None)
+    return found is not None and found == call
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value looks the same in any process."""
+    if isinstance(value, dict):
+        return all(map(_is_plain, [*value, *value.values()]))
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return type(value) in _PLAIN
