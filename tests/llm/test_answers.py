@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from functools import partial
+from types import ModuleType
 
 import pytest
 from sklearn.base import clone
@@ -134,6 +135,17 @@ def test_a_function_is_known_in_another_process():
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     here = identity_of(partial(json.dumps, skipkeys=True, indent=2))
     assert ran.stdout.decode().strip() == here.hex()
+
+
+def test_functions_of_two_scripts_are_told_apart(monkeypatch):
+    script = ModuleType("__main__")
+    script.answer = says("1")
+    script.answer.__module__, script.answer.__qualname__ = "__main__", "answer"
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    found = []
+    for script.__file__ in ("one.py", "other.py", "one.py"):
+        found.append(identity_of(script.answer))
+    assert found[0] == found[2] != found[1]
 
 
 def test_a_score_comes_back_from_a_cache_as_it_was(tmp_path):
