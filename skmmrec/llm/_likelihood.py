@@ -9,12 +9,12 @@ import numpy as np
 
 from skmmrec.encoders._files import digest
 from skmmrec.encoders._runtime import HalvingBatches
+from skmmrec.llm._answers import Pair
 from skmmrec.llm._generator import LanguageModel
-from skmmrec.llm._loading import Loaded, load_language_model
+from skmmrec.llm._loading import Loaded
 from skmmrec.llm._prompts import Prompt
 from skmmrec.llm._safety import fence
 
-Pair = tuple[str, str]
 _BATCH = {"cpu": 8}
 _BATCH_ELSEWHERE = 64
 
@@ -93,8 +93,8 @@ class TasteLikelihood:
         return output.logits[:, -n_last:]
 
 
-def likelihood_of(model: Any, prompt: Prompt) -> TasteLikelihood:
-    """Return what scores by a language model, which is loaded or shared.
+def loaded_for_likelihood(model: Any) -> Loaded:
+    """Return the weights of a language model, which holds them.
 
     Raises
     ------
@@ -106,5 +106,4 @@ def likelihood_of(model: Any, prompt: Prompt) -> TasteLikelihood:
             "method='likelihood' needs the name or path of a local model or a "
             "LanguageModel as llm, not a function"
         )
-    loaded = load_language_model(model.model, model.device, model.precision)
-    return TasteLikelihood(loaded, prompt)
+    return model._load()

@@ -18,7 +18,7 @@ from skmmrec.encoders._columns import is_missing
 from skmmrec.llm._candidates import Query, check_texts, liked_items
 from skmmrec.llm._generator import LanguageModel
 from skmmrec.llm._instructions import without_instructions
-from skmmrec.llm._likelihood import likelihood_of
+from skmmrec.llm._likelihood import TasteLikelihood, loaded_for_likelihood
 from skmmrec.llm._pair_scores import PairScores, load_cross_encoder
 from skmmrec.llm._prompts import Prompt, read_prompt
 from skmmrec.llm._rankings import (
@@ -31,7 +31,7 @@ from skmmrec.llm._rankings import (
 )
 from skmmrec.llm._services import CalledModel
 from skmmrec.llm._tastes import liked_texts, liked_words
-from skmmrec.llm._writing import WritesTexts
+from skmmrec.llm._writing import Held, WritesTexts
 
 _TOKENS_PER_NUMBER = 8
 _MAX_TASTE = 600
@@ -167,6 +167,7 @@ class LLMReranker(WritesTexts, BaseEstimator):
         "random_state": [Interval(Integral, 0, None, closed="left")],
         "verbose": ["verbose"],
     }
+    _scorer = Held()
 
     def __init__(
         self,
@@ -370,6 +371,12 @@ class LLMReranker(WritesTexts, BaseEstimator):
                 stacklevel=5,
             )
 
+    def _writer_parameters(self) -> tuple:
+        if isinstance(self.llm, str | os.PathLike):
+            settings = (self.n_candidates, str(self.device), self.precision)
+            return (*super()._writer_parameters(), *settings)
+        return super()._writer_parameters()
+
     def _new_writer(self) -> LanguageModel | CalledModel | None:
         if isinstance(self.llm, str | os.PathLike):
             return LanguageModel(
@@ -378,17 +385,38 @@ class LLMReranker(WritesTexts, BaseEstimator):
                 device=self.device,
                 precision=self.precision,
                 cache=self.cache,
-                verbose=bool(self.verbose),
             )
         return super()._new_writer()
 
     def _pair_scores(self, prompt: Prompt) -> PairScores:
-        score: Any = self.llm
+        """Return what scores, with all scores it gave; it is held as writers are."""
+        parameters, make = self._scoring(prompt)
+        self._scorer = self._scorer.or_new(
+            (self.cache, *parameters), lambda: PairScores(make(), self.cache)
+        )
+        return self._scorer.made
+
+    def _scoring(self, prompt: Prompt) -> tuple[tuple, Callable[[], Any]]:
+        """Return what scores depend on, and what makes a function that scores."""
         if self.method == "likelihood":
-            score = likelihood_of(self._as_writer(), prompt)
-        elif isinstance(score, str | os.PathLike):
-            score = load_cross_encoder(score, self.device, self.precision)
-        return PairScores(score, self.cache)
+            loaded = loaded_for_likelihood(self._as_writer())
+            return (loaded, prompt.text), lambda: TasteLikelihood(loaded, prompt)
+        if isinstance(self.llm, str | os.PathLike):
+            parameters = (self.llm, str(self.device), self.precision)
+            return parameters, lambda: load_cross_encoder(*parameters)
+        return (self.llm,), lambda: self.llm
+
+    def __sklearn_clone__(self) -> Any:
+        """Clone, but share the scores that are there, as long as they stay right."""
+        twin = super().__sklearn_clone__()
+        twin._scorer = self._scorer
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave scores and weights out: a pickle carries the settings."""
+        state = super().__getstate__()
+        state.pop("_scorer", None)
+        return state
 
     def _read_prompt(self) -> Prompt:
         if self.method == "likelihood":

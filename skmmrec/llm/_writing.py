@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -34,6 +35,37 @@ class Task(NamedTuple):
     template: str | None
 
 
+class Held(NamedTuple):
+    """What was made from parameters, to be used as long as they are the same.
+
+    Parameters
+    ----------
+    made : object
+        What was made.
+    parameters : tuple
+        All that it depends on.
+    """
+
+    made: Any = None
+    parameters: tuple = ()
+
+    def or_new(self, parameters: tuple, make: Callable[[], Any]) -> Held:
+        """Return this, or what is made from other parameters.
+
+        Parameters
+        ----------
+        parameters : tuple
+            Texts, paths and numbers are the same if they are equal, other objects only
+            if they are one: they may have changed in what equality does not see.
+        make : callable
+            Gives what to hold if they are not the same.
+        """
+        is_same = len(parameters) == len(self.parameters) and all(
+            map(_are_same, parameters, self.parameters)
+        )
+        return self if is_same else Held(make(), parameters)
+
+
 class WritesTexts:
     """Hold what writes for an estimator with the parameters llm, cache and verbose.
 
@@ -44,34 +76,39 @@ class WritesTexts:
     llm: Any
     cache: Any
     verbose: Any
-    _writer: LanguageModel | CalledModel | None = None
-    _writer_for: tuple[Any, Any] = (None, None)
+    _writer = Held()
 
     def _as_writer(self) -> LanguageModel | CalledModel | None:
-        llm, cache = self._writer_for
-        if llm is not self.llm or cache is not self.cache:
-            self._writer_for = (self.llm, self.cache)
-            self._writer = self._new_writer()
-        return self._writer
+        self._writer = self._writer.or_new(self._writer_parameters(), self._new_writer)
+        writer = self._writer.made
+        if writer is not None and writer is not self.llm:
+            writer.verbose = bool(self.verbose)
+        return writer
+
+    def _writer_parameters(self) -> tuple:
+        """Return all that a writer depends on; not `verbose`, which can be changed."""
+        return (self.llm, self.cache)
 
     def _new_writer(self) -> LanguageModel | CalledModel | None:
-        if self.llm is None:
-            return None
-        return as_writer(self.llm, self.cache, self.verbose)
+        return None if self.llm is None else as_writer(self.llm, self.cache)
 
     def __sklearn_clone__(self) -> Any:
         twin = super().__sklearn_clone__()  # type: ignore[misc]
         if can_write(self.llm, self.cache):
-            twin._writer = self._as_writer()
-            twin._writer_for = self._writer_for
+            self._as_writer()
+            twin._writer = self._writer
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what writes: it is made again on first use."""
         state: Any = super().__getstate__()
-        for name in ("_writer", "_writer_for"):
-            state.pop(name, None)
+        state.pop("_writer", None)
         return state
+
+
+def _are_same(one: Any, other: Any) -> bool:
+    is_value = isinstance(one, str | int | os.PathLike)
+    return one is other or (is_value and one == other)
 
 
 def write_texts(
