@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from skmmrec.catalog import Blocks
 from skmmrec.recommender._retrieval import chunks, unit_vectors
 
-MAX_LANDMARKS, MAX_ITEMS = 2000, 20_000
+MAX_LANDMARKS, MAX_ITEMS, MAX_TRIED = 2000, 20_000, 1000
+SHARES = (0.5, 0.25)
 SHARPNESS = 4.0
 PRESENCE = 0.5
 RIDGE = 2.0
@@ -25,8 +26,10 @@ class Expectation:
 
     Two items are as similar as their modalities are: a Gaussian of the distance between
     unit vectors, and a little for having a modality at all, added up over those that
-    both have. Items count by the square root of how many liked them. Among many items
-    the regression is restricted to some of them as landmarks [1]_.
+    both have. One modality may count more than the others: which, and how much, is
+    chosen by how well items are predicted from the other items. Items count by the
+    square root of how many liked them. Among many items the regression is restricted to
+    some of them as landmarks [1]_.
 
     Attributes
     ----------
@@ -36,6 +39,8 @@ class Expectation:
         Of the embeddings, then of the biases.
     means : ndarray of shape (dim,), float32
         The mean embedding of known items.
+    shares : ndarray of shape (n_modalities,), float32
+        How much each modality counts, at most 1.
 
     References
     ----------
@@ -46,6 +51,7 @@ class Expectation:
     landmarks: Blocks
     coefficients: NDArray[np.float32]
     means: NDArray[np.float32]
+    shares: NDArray[np.float32]
 
     @classmethod
     def fit(
@@ -66,22 +72,29 @@ class Expectation:
         content = content.take(order)
         landmarks = content.take(slice(MAX_LANDMARKS))
         weights = np.sqrt(popularity[order] / popularity[order].sum() * len(order))
-        targets = np.hstack([embeddings, biases])[order]
+        targets, width = np.hstack([embeddings, biases])[order], embeddings.shape[1]
         means = weights @ targets / weights.sum()
+        some = slice(MAX_TRIED)
+        shares = _choose_shares(
+            content.take(some),
+            [(targets - means)[some, :width], (targets - means)[some, width:]],
+            weights[some],
+        )
         near = np.zeros((len(landmarks), len(landmarks)))
         answers = np.zeros((len(landmarks), targets.shape[1]))
         for part in chunks(len(content), len(landmarks)):
             roots = np.sqrt(weights[part])[:, None]
-            kernel = roots * _kernel(content.take(part), landmarks)
+            kernel = roots * _kernel(content.take(part), landmarks, shares)
             near += kernel.T @ kernel
             answers += kernel.T @ (roots * (targets[part] - means))
-        near += RIDGE * _kernel(landmarks, landmarks)
+        near += RIDGE * _kernel(landmarks, landmarks, shares)
         near[np.diag_indices(len(near))] += JITTER * np.trace(near) / len(near) + JITTER
         coefficients = np.linalg.solve(near, answers)
         return cls(
             landmarks,
             coefficients.astype(np.float32),
-            means[: embeddings.shape[1]].astype(np.float32),
+            means[:width].astype(np.float32),
+            shares.astype(np.float32),
         )
 
     def embeddings(self, content: Blocks) -> NDArray[np.float64]:
@@ -96,20 +109,60 @@ class Expectation:
     def _predict(self, content: Blocks, columns: slice) -> NDArray[np.float64]:
         coefficients = self.coefficients[:, columns].astype(np.float64)
         parts = [
-            _kernel(content.take(part), self.landmarks) @ coefficients
+            _kernel(content.take(part), self.landmarks, self.shares) @ coefficients
             for part in chunks(len(content), len(self.landmarks))
         ]
         return np.concatenate([np.zeros((0, coefficients.shape[1])), *parts])
 
 
-def _kernel(content: Blocks, landmarks: Blocks) -> NDArray[np.float64]:
+def _choose_shares(
+    content: Blocks, groups: list[NDArray], weights: NDArray
+) -> NDArray[np.float64]:
+    """Weigh modalities by the error of predicting each item from all others."""
+    kernels = _kernels(content, content)
+    n_modalities = len(kernels)
+    tried = [np.ones(n_modalities)]
+    if n_modalities > 1:
+        tried += [np.where(row, 1.0, s) for row in np.eye(n_modalities) for s in SHARES]
+    errors = [
+        _left_out_error(np.tensordot(shares, kernels, 1), groups, weights)
+        for shares in tried
+    ]
+    return tried[int(np.argmin(errors))]
+
+
+def _left_out_error(
+    kernel: NDArray[np.float64], groups: list[NDArray], weights: NDArray
+) -> float:
+    """Sum over groups of targets the leave-one-out error, 1 where it is their variance.
+
+    References
+    ----------
+    G. Golub, M. Heath and G. Wahba, "Generalized cross-validation as a method for
+    choosing a good ridge parameter", Technometrics 21(2), 1979 (the closed form).
+    """
+    inverse = np.linalg.inv(kernel + np.diag(RIDGE / weights + JITTER))
+    error = 0.0
+    for targets in groups:
+        lost = inverse @ targets / np.diag(inverse)[:, None]
+        variance = weights @ np.square(targets).sum(axis=1)
+        error += weights @ np.square(lost).sum(axis=1) / max(variance, 1e-30)
+    return float(error)
+
+
+def _kernel(content: Blocks, landmarks: Blocks, shares: NDArray) -> NDArray[np.float64]:
     """Similarities of n items to m others: (n, m), float64."""
-    total = np.zeros((len(content), len(landmarks)))
+    return np.tensordot(shares.astype(np.float64), _kernels(content, landmarks), 1)
+
+
+def _kernels(content: Blocks, landmarks: Blocks) -> NDArray[np.float64]:
+    """Similarities in each modality: (n_modalities, n, m), 0 where one lacks it."""
+    kernels = np.zeros((len(content.values), len(content), len(landmarks)))
     for number, (name, block) in enumerate(content.values.items()):
         ours = unit_vectors(block.astype(np.float64))
         theirs = unit_vectors(landmarks.values[name].astype(np.float64))
         near = np.exp(SHARPNESS * (ours @ theirs.T - 1)) + PRESENCE
         near *= content.mask[:, number, None]
         near *= landmarks.mask[:, number]
-        total += near
-    return total
+        kernels[number] = near
+    return kernels

@@ -153,6 +153,7 @@ def _expectation_out(expectation: Expectation | None) -> dict[str, NDArray]:
         "expectation.mask": expectation.landmarks.mask,
         "expectation.coefficients": expectation.coefficients,
         "expectation.means": expectation.means,
+        "expectation.shares": expectation.shares,
     }
 
 
@@ -166,6 +167,7 @@ def _expectation_in(
         Blocks(values, tensors["expectation.mask"]),
         tensors["expectation.coefficients"],
         tensors["expectation.means"],
+        tensors["expectation.shares"],
     )
 
 

@@ -10,7 +10,13 @@ from sklearn.kernel_ridge import KernelRidge
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.catalog import Blocks
 from skmmrec.recommender import _expectation
-from skmmrec.recommender._expectation import Expectation, _kernel
+from skmmrec.recommender._expectation import (
+    JITTER,
+    RIDGE,
+    Expectation,
+    _kernel,
+    _left_out_error,
+)
 
 N_ITEMS, N_NEW, N_USERS = 60, 20, 80
 
@@ -36,7 +42,7 @@ def test_all_items_as_landmarks_are_plain_kernel_ridge_regression(content, learn
     vectors, biases, popularity = learned
     expectation = Expectation.fit(content, vectors, biases, popularity)
     weights = np.sqrt(popularity / popularity.mean())
-    kernel = _kernel(content, content)
+    kernel = _kernel(content, content, expectation.shares)
     means = np.average(vectors, axis=0, weights=weights)
     exact = KernelRidge(alpha=_expectation.RIDGE, kernel="precomputed")
     exact.fit(kernel, vectors - means, sample_weight=weights)
@@ -178,3 +184,33 @@ def test_only_what_a_task_learns_from_is_met(market):
     assert rec.met_[:N_ITEMS].sum() == N_ITEMS - 1
     rec.partial_fit(pd.DataFrame({"user_id": [0], "item_id": [3]}), [[np.nan, 1.0]])
     assert rec.met_[3]
+
+
+def test_the_modality_that_tells_more_counts_more():
+    rng = np.random.default_rng(0)
+    n = 200
+    blocks = {name: rng.normal(size=(n, 6)).astype(np.float32) for name in "abc"}
+    content = Blocks(blocks, np.ones((n, 3), bool))
+    embeddings = np.tanh(blocks["b"] @ rng.normal(size=(6, 4)))
+    expectation = Expectation.fit(
+        content, embeddings, embeddings[:, :1], np.full(n, 50)
+    )
+    assert expectation.shares[1] == 1
+    assert (expectation.shares[[0, 2]] < 1).all()
+
+
+def test_the_left_out_error_is_that_of_leaving_out():
+    rng = np.random.default_rng(0)
+    n = 12
+    points, weights = rng.normal(size=(n, 2)), rng.uniform(0.5, 2, n)
+    targets = rng.normal(size=(n, 3))
+    kernel = np.exp(-np.square(points[:, None] - points).sum(axis=2))
+    error = 0.0
+    for left_out in range(n):
+        rest = np.arange(n) != left_out
+        system = kernel[np.ix_(rest, rest)] + np.diag((RIDGE / weights + JITTER)[rest])
+        predicted = kernel[left_out, rest] @ np.linalg.solve(system, targets[rest])
+        error += weights[left_out] * np.square(targets[left_out] - predicted).sum()
+    error /= weights @ np.square(targets).sum(axis=1)
+    found = _left_out_error(kernel, [targets], weights)
+    assert found == pytest.approx(error)
