@@ -118,7 +118,8 @@ def explain(
     on_error : {"raise", "template"}, default="raise"
         Whether an error of the model is raised, or the usual sentences stay.
     cache : EmbeddingCache, path or None, default=None
-        Where the model's sentences are kept between processes.
+        Where the model's sentences are kept between processes; what functions have to
+        offer for that is told at `skmmrec.llm.ItemDescriber`.
 
     Returns
     -------
