@@ -40,7 +40,8 @@ def modality_contributions(
     -------
     DataFrame of shape (n, 3 + m)
         Columns ``user_id``, ``item_id``, ``interactions`` (what the score would be
-        without any content: id embedding and popularity) and one per modality. All but
+        without any content: id embedding and popularity) and one per modality; of an
+        item that nobody met, the popularity expected is the modalities'. All but
         the ids add up to the score, in float64; under the objective "bce", to its
         log-odds, and of several tasks to the first. A missing modality has 0.
 
@@ -111,8 +112,8 @@ class Pairs:
         Their positions; -1 for an unknown user.
     vectors : ndarray of shape (n, n_factors), float64
         Vectors of the users.
-    constants : ndarray of shape (n,), float64
-        What is added to the inner product of the vectors.
+    biases, offsets : ndarray of shape (n,), float64
+        Of the items and of the users: what is added to the inner product.
     """
 
     users: NDArray
@@ -120,7 +121,8 @@ class Pairs:
     user_rows: NDArray[np.int64]
     item_rows: NDArray[np.int64]
     vectors: NDArray[np.float64]
-    constants: NDArray[np.float64]
+    biases: NDArray[np.float64]
+    offsets: NDArray[np.float64]
 
     @classmethod
     def read(
@@ -133,19 +135,22 @@ class Pairs:
         recommender._check_known(items, recommender.item_index_)
         item_rows = recommender.item_index_.get_indexer(items)
         user_rows = recommender.user_index_.get_indexer(users)
-        biases = recommender.item_biases_.to_numpy()[item_rows].astype(np.float64)
         return cls(
             users,
             items,
             user_rows,
             item_rows,
             recommender._vectors_of_users(user_rows).astype(np.float64),
-            biases + recommender._offsets_of_users(user_rows),
+            recommender.item_biases_.to_numpy()[item_rows].astype(np.float64),
+            recommender._offsets_of_users(user_rows),
         )
 
-    def scores(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Scores of the network, given the items' vectors."""
-        return np.einsum("nd,nd->n", self.vectors, vectors) + self.constants
+    def scores(
+        self, vectors: NDArray[np.float64], biases: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Scores of the network, given the items' vectors and perhaps other biases."""
+        added = self.offsets + (self.biases if biases is None else biases)
+        return np.einsum("nd,nd->n", self.vectors, vectors) + added
 
 
 def score_scale(recommender: MultimodalFusionRecommender) -> tuple[float, float]:
@@ -195,6 +200,11 @@ class _Worth:
     def _score(self, coalition: tuple[int, ...]) -> NDArray[np.float64]:
         kept = np.isin(np.arange(self.sources.blocks.mask.shape[1]), coalition)
         content = self.sources.keep(kept)
-        vectors = self.recommender._item_vectors(self.rows, content)[self.back]
-        factor, shift = score_scale(self.recommender)
-        return factor * self.pairs.scores(vectors.astype(np.float64)) + shift
+        recommender = self.recommender
+        vectors = recommender._item_vectors(self.rows, content).astype(np.float64)
+        biases = recommender._biases_of(recommender._embedded(self.rows), content)
+        scores = self.pairs.scores(
+            vectors[self.back], biases[self.back, 0].astype(np.float64)
+        )
+        factor, shift = score_scale(recommender)
+        return factor * scores + shift

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.inspection import modality_contributions, modality_shares
 
 MODALITIES = ["text", "image", "audio"]
@@ -55,3 +56,22 @@ def test_bad_pairs_are_named(fitted):
         modality_contributions(fitted, ["user-0001"], ["item-0001", "item-0002"])
     with pytest.raises(ValueError, match="'item-9999'"):
         modality_contributions(fitted, ["user-0001"], ["item-9999"])
+
+
+def test_what_is_expected_of_a_new_item_is_its_contents(truth):
+    items = truth.item_table.item_id
+    vectors = pd.DataFrame(truth.item_factors["text"]).add_prefix("text__")
+    catalog = ItemCatalog(pd.concat([items, vectors], axis=1))
+    X = truth.interactions[["user_id", "item_id"]]
+    new = items.iloc[-1]
+    model = MultimodalFusionRecommender(
+        catalog, n_factors=4, max_epochs=2, random_state=0
+    ).fit(X[X.item_id != new])
+    users = truth.users.user_id[:5]
+    table = modality_contributions(model, users, [new] * 5)
+    cold = model.tasks_[0].cold_bias(model.cold_popularity)
+    np.testing.assert_allclose(table.interactions, cold, rtol=1e-6)
+    pairs = pd.DataFrame({"user_id": users, "item_id": new})
+    total = table.interactions + table.text
+    np.testing.assert_allclose(total, model.predict(pairs), atol=1e-5)
+    assert model.item_biases_[new] != pytest.approx(cold)
