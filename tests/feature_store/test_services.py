@@ -174,8 +174,9 @@ def test_deleted_ids_are_gone(remote, recommender):
     assert report.changed == [("user_id", user) for user in touched]
 
 
-def test_feedback_moves_the_user_at_once(remote):
-    model = history_model()
+@pytest.mark.parametrize("half_life", [None, 1.5])
+def test_feedback_moves_the_user_at_once(remote, half_life):
+    model = history_model(half_life=half_life)
     publish(model, remote)
     online, other = OnlineRecommender(remote), OnlineRecommender(remote)
     seen = model.vectors.seen[3]
