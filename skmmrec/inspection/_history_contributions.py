@@ -100,9 +100,7 @@ def _weights(
     if recommender.half_life_ is not None:
         counted = history.recency(recommender.half_life_)[:, None]
     if isinstance(tower, SequenceTower):
-        window = len(tower.positions)
-        before_end = history.offsets[1:][history.users] - np.arange(len(history.items))
-        counted[before_end > window] = 0
+        counted[history.n_later >= len(tower.positions)] = 0
     counts = _sums(counted, history)
     maker = VectorMaker(recommender.networks_)
     attention = maker.attention(recommender.item_vectors_.to_numpy())

@@ -128,7 +128,7 @@ def _load(
     loader = transformers.AutoModelForCausalLM if generates else transformers.AutoModel
     try:
         with _quietly():
-            network = loader.from_pretrained(name, dtype=_dtype(precision), **options)
+            network = loader.from_pretrained(name, dtype=dtype_of(precision), **options)
             tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
     except ImportError as error:
         raise ImportError(
@@ -150,7 +150,8 @@ def _names(model: str | os.PathLike, source: Path | None) -> tuple[str, dict[str
     return str(source.parent), {"gguf_file": source.name}
 
 
-def _dtype(precision: str) -> torch.dtype:
+def dtype_of(precision: str) -> torch.dtype:
+    """Return the type of the weights."""
     import torch
 
     known = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -16,6 +16,7 @@ from skmmrec.encoders._runtime import HalvingBatches, batches, shared_model
 from skmmrec.encoders._sentence_models import model_identity, reading_quietly
 from skmmrec.llm._answers import PAIRS, Answers, Pair
 from skmmrec.llm._identities import identity_for
+from skmmrec.llm._loading import dtype_of
 
 _BATCH = {"cpu": 16}
 _BATCH_ELSEWHERE = 128
@@ -149,10 +150,8 @@ def load_cross_encoder(
 
 
 def _load(model: str | os.PathLike, device: Any, precision: str) -> CrossEncoderModel:
-    import torch
     from sentence_transformers import CrossEncoder
 
-    types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     try:
         with reading_quietly():
             network = CrossEncoder(str(model), device=str(device))
@@ -166,7 +165,7 @@ def _load(model: str | os.PathLike, device: Any, precision: str) -> CrossEncoder
             f"llm={str(model)!r} gives {network.num_labels} scores for a pair; one is "
             "needed to order by"
         )
-    return CrossEncoderModel(network.eval().to(types[precision]))
+    return CrossEncoderModel(network.eval().to(dtype_of(precision)))
 
 
 def _checked(scores: Any, n: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skmmrec.recommender._history import History
-from skmmrec.recommender._tasks import Task
+from skmmrec.recommender._tasks import Task, teaches
 from skmmrec.recommender._towers import Past, Targets
 
 
@@ -73,10 +73,7 @@ def make_examples(seen: History, history: History, tasks: Sequence[Task]) -> Exa
     before = passed - history.offsets[users]
     weights, answers = weights_and_answers(seen, len(tasks))
     examples = Examples(users, seen.items, answers, weights, before, held)
-    useful = np.zeros(len(users), bool)
-    for number, task in enumerate(tasks):
-        useful |= task.learns_from(answers[:, number])
-    return examples.take(useful)
+    return examples.take(teaches(tasks, answers))
 
 
 def weights_and_answers(

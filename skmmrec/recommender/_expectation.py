@@ -74,10 +74,11 @@ class Expectation:
         weights = np.sqrt(popularity[order] / popularity[order].sum() * len(order))
         targets, width = np.hstack([embeddings, biases])[order], embeddings.shape[1]
         means = weights @ targets / weights.sum()
+        targets = targets - means
         some = slice(MAX_TRIED)
         shares = _choose_shares(
             content.take(some),
-            [(targets - means)[some, :width], (targets - means)[some, width:]],
+            [targets[some, :width], targets[some, width:]],
             weights[some],
         )
         near = np.zeros((len(landmarks), len(landmarks)))
@@ -86,7 +87,7 @@ class Expectation:
             roots = np.sqrt(weights[part])[:, None]
             kernel = roots * _kernel(content.take(part), landmarks, shares)
             near += kernel.T @ kernel
-            answers += kernel.T @ (roots * (targets[part] - means))
+            answers += kernel.T @ (roots * targets[part])
         near += RIDGE * _kernel(landmarks, landmarks, shares)
         near[np.diag_indices(len(near))] += JITTER * np.trace(near) / len(near) + JITTER
         coefficients = np.linalg.solve(near, answers)

@@ -57,6 +57,11 @@ class History:
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
     @property
+    def n_later(self) -> NDArray[np.int64]:
+        """Number of later items of the same user, for each entry of `items`."""
+        return self.offsets[1:][self.users] - 1 - np.arange(len(self.items))
+
+    @property
     def popularity(self) -> NDArray[np.int64]:
         """Number of users of each item."""
         return np.bincount(self.items, minlength=self.n_items)
@@ -84,8 +89,7 @@ class History:
 
     def recency(self, half_life: float) -> NDArray[np.float64]:
         """Weights that halve with every `half_life` later items, 1 for the latest."""
-        later = self.offsets[1:][self.users] - 1 - np.arange(len(self.items))
-        return 0.5 ** (later / half_life)
+        return 0.5 ** (self.n_later / half_life)
 
     def to_csr(self, dtype: type = np.float32) -> csr_array:
         """Matrix of shape (n_users, n_items) with a 1 for each pair."""

@@ -62,8 +62,7 @@ def learn_half_life(
 def hide_latest(history: History) -> HeldOut:
     """Hide the latest fifth of the histories of some users, but for dislikes."""
     rng = np.random.RandomState(0)
-    later = history.offsets[1:][history.users] - 1 - np.arange(len(history.items))
-    late = later < (SHARE * history.lengths).astype(int)[history.users]
+    late = history.n_later < (SHARE * history.lengths).astype(int)[history.users]
     liked = True if history.values is None else history.values > 0
     counts = np.bincount(history.users[late & liked], minlength=len(history.lengths))
     most = min(MAX_USERS, max(MIN_USERS, MAX_SCORES // max(1, history.n_items)))

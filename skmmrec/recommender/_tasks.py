@@ -140,6 +140,12 @@ def check_ratings(objective: str, answers: NDArray | None) -> None:
         raise ValueError("objective='mse' predicts ratings, which must be given as y")
 
 
+def teaches(tasks: Sequence[Task], answers: NDArray) -> NDArray[np.bool_]:
+    """Rows of answers, of shape (n, n_tasks), that some task learns from: (n,)."""
+    columns = zip(tasks, answers.T, strict=True)
+    return np.any([task.learns_from(column) for task, column in columns], axis=0)
+
+
 def check_objective(objective: Any) -> None:
     """Refuse anything but an objective or a list of them."""
     names = [objective] if isinstance(objective, str) else objective
