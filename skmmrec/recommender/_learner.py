@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from copy import copy
 from dataclasses import replace
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -46,7 +46,12 @@ from skmmrec.recommender._llm_fusion import (
 from skmmrec.recommender._network import FusionNetwork
 from skmmrec.recommender._queries import Queries
 from skmmrec.recommender._recency import learn_half_life
-from skmmrec.recommender._tasks import check_objective, check_ratings, make_tasks
+from skmmrec.recommender._tasks import (
+    check_objective,
+    check_ratings,
+    make_tasks,
+    teaches,
+)
 from skmmrec.recommender._training import Epoch
 from skmmrec.recommender._transfer import (
     adopt,
@@ -144,7 +149,8 @@ class Learner(Queries):
         weights: NDArray | None,
     ) -> None:
         """Fit everything that ends in an underscore."""
-        source = self._source()
+        earlier = self._earlier_fit()
+        source = self._pretrained() if earlier is None else earlier
         items, blocks = self._collect_items(data)
         if self.mode == "factors":
             blocks = _no_content(len(items))
@@ -165,7 +171,7 @@ class Learner(Queries):
         self.graph_ = None
         if self.propagation and self.mode == "fusion":
             self.graph_ = item_graph(self.history_, self.content_, self.n_neighbors)
-        self._fit_network(source)
+        self._fit_network(source, earlier)
         if self.mode == "fusion":
             self._fit_expectation()
         self._publish_items()
@@ -176,13 +182,14 @@ class Learner(Queries):
     def _n_components(self) -> int | None:
         return None if self.mode == "content" else self.n_components
 
-    def _source(self) -> Any:
-        """Fitted recommender to start from."""
-        if self.warm_start and hasattr(self, "networks_"):
-            return copy(self)
-        if self.pretrained is not None:
-            return resolve_pretrained(self.pretrained)
-        return None
+    def _earlier_fit(self) -> Self | None:
+        """Return this recommender as it is, if the fit is to go on from there."""
+        goes_on = self.warm_start and hasattr(self, "networks_")
+        return copy(self) if goes_on else None
+
+    def _pretrained(self) -> Any:
+        """Recommender of another domain to start from."""
+        return None if self.pretrained is None else resolve_pretrained(self.pretrained)
 
     def _fit_user_content(self) -> None:
         self.user_space_, self.user_content_ = None, None
@@ -205,7 +212,7 @@ class Learner(Queries):
             self.graph_,
         )
 
-    def _fit_network(self, source: Any) -> None:
+    def _fit_network(self, source: Any, earlier: Self | None) -> None:
         """Train the networks, one after the other."""
         device = own_device(resolve_device(self.device))
         n_networks = 1 if self.mode == "content" else self.n_members
@@ -214,7 +221,7 @@ class Learner(Queries):
             for number in range(n_networks):
                 network = make_network(self, problem)
                 if source is not None:
-                    self._adopt(network, source, number)
+                    self._adopt(network, source, number, is_own=earlier is not None)
                 network = network.to(device)
                 if self.mode != "content":
                     epochs = train(self, network, problem, number)
@@ -226,35 +233,33 @@ class Learner(Queries):
             [[e.score for e in curve if e.score is not None] for curve in curves]
         )
         self.n_iter_ = len(self.loss_curve_)
-        self._forget_embeddings(problem, source)
+        self._forget_embeddings(problem, earlier)
         forget_checkpoints(self, problem)
 
     @torch.no_grad()
-    def _forget_embeddings(self, problem: Problem, source: Any) -> None:
+    def _forget_embeddings(self, problem: Problem, earlier: Self | None) -> None:
         """Zero the embeddings of items that nothing was ever learned about."""
         met = np.zeros(len(self.item_index_), bool)
         met[self.history_.items] = met[problem.examples.items] = True
-        if self._goes_on_from(source):
-            before = self.item_index_.get_indexer(source.item_index_[source.met_])
+        if earlier is not None:
+            before = self.item_index_.get_indexer(earlier.item_index_[earlier.met_])
             met[before[before >= 0]] = True
         for network in self.networks_:
             network.item_embedding[torch.from_numpy(~met)] = 0.0
         self.met_ = met
 
-    def _adopt(self, network: FusionNetwork, source: Any, number: int) -> None:
+    def _adopt(
+        self, network: FusionNetwork, source: Any, number: int, *, is_own: bool
+    ) -> None:
         theirs = source.networks_[number % len(source.networks_)]
         adopt(network, theirs)
-        if self._goes_on_from(source):
+        if is_own:
             adopt_ids(
                 network,
                 theirs,
                 (self.item_index_, source.item_index_),
                 (self.user_index_, source.user_index_),
             )
-
-    def _goes_on_from(self, source: Any) -> bool:
-        """Whether the source is an earlier fit of this recommender."""
-        return source is not None and self.warm_start and hasattr(self, "networks_")
 
     def _watch(self, epochs: Iterable[Epoch], n_epochs: int) -> list[Epoch]:
         """Run the epochs, and print them if that is wanted."""
@@ -313,11 +318,10 @@ class Learner(Queries):
 
     def _newly_met(self, data: Interactions, answers: NDArray | None) -> NDArray:
         """Items in rows that some task learns from, and that were not met before."""
-        teaches = np.ones(len(data), bool)
-        if answers is not None:
-            columns = zip(self.tasks_, answers.T, strict=True)
-            teaches = np.any([task.learns_from(column) for task, column in columns], 0)
-        rows = np.unique(self.item_index_.get_indexer(data.items[teaches]))
+        items = (
+            data.items if answers is None else data.items[teaches(self.tasks_, answers)]
+        )
+        rows = np.unique(self.item_index_.get_indexer(items))
         return rows[~self.met_[rows]]
 
     def _append_user_content(self, n_users: int) -> None:

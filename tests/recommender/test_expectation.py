@@ -5,6 +5,7 @@ from copy import deepcopy
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.frozen import FrozenEstimator
 from sklearn.kernel_ridge import KernelRidge
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
@@ -214,3 +215,14 @@ def test_the_left_out_error_is_that_of_leaving_out():
     error /= weights @ np.square(targets).sum(axis=1)
     found = _left_out_error(kernel, [targets], weights)
     assert found == pytest.approx(error)
+
+
+def test_ids_of_another_domain_are_not_met(market):
+    catalog, X = market
+    small = {"n_factors": 8, "max_epochs": 1, "random_state": 0}
+    there = MultimodalFusionRecommender(catalog, **small).fit(X)
+    here = MultimodalFusionRecommender(
+        catalog, warm_start=True, pretrained=FrozenEstimator(there), **small
+    ).fit(X[X.item_id > 5])
+    assert here.met_.sum() == there.met_.sum() - 6
+    assert not here.networks_[0].item_embedding[:6].detach().numpy().any()
