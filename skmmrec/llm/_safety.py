@@ -141,9 +141,9 @@ def whole_sentences(text: str) -> str:
 
 
 def _without_entities(text: str) -> str:
-    """Resolve character references until none is left: they may be nested."""
+    """Resolve references until none is left: they may be nested, or parted unseen."""
     for _ in range(4):
-        resolved = html.unescape(text)
+        resolved = html.unescape(_usual(text))
         if resolved == text:
             break
         text = resolved
@@ -159,9 +159,13 @@ def _without_roles(text: str) -> str:
 
 
 def _without_markup(text: str) -> str:
-    usual = unicodedata.normalize("NFKC", text[:_LONGEST])
-    seen = "".join(_visible(letter) for letter in usual)
-    return _TAG.sub(" ", _HIDDEN.sub(" ", seen))
+    return _TAG.sub(" ", _HIDDEN.sub(" ", _usual(text[:_LONGEST])))
+
+
+def _usual(text: str) -> str:
+    """Return the usual forms of the letters that can be seen."""
+    usual = unicodedata.normalize("NFKC", text)
+    return "".join(_visible(letter) for letter in usual)
 
 
 def _visible(letter: str) -> str:

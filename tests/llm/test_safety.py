@@ -1,7 +1,7 @@
 """Item text is data: what goes into a prompt, and what comes out of a model."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from skmmrec.llm._fields import as_lines
@@ -32,6 +32,7 @@ PIECES = st.sampled_from([*MARKS, *HIDDEN])
 HOSTILE = st.lists(PIECES | st.text(max_size=4), max_size=25).map("".join)
 
 
+@example("&amp;\x00lt;", 1)
 @given(HOSTILE, st.integers(1, 60))
 def test_cleaned_text_is_one_short_line_that_closes_nothing(text, length):
     line = clean(text, length)
