@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,6 +26,14 @@ from skmmrec.recommender._examples import (
 )
 from skmmrec.recommender._graph import ItemGraph
 from skmmrec.recommender._history import History
+from skmmrec.recommender._id_prior import (
+    LOW,
+    MAX_HIDDEN,
+    MIN_EXAMPLES,
+    N_EPOCHS,
+    SHARE,
+    IdPrior,
+)
 from skmmrec.recommender._inference import to_tensors
 from skmmrec.recommender._network import FusionNetwork
 from skmmrec.recommender._step import LossOfBatch, LossOptions, Neighbours
@@ -107,6 +115,7 @@ def make_network(rec: MultimodalFusionRecommender, problem: Problem) -> FusionNe
         if users is not None and users.values
         else None,
         n_tasks=len(problem.tasks),
+        id_precision=LOW if rec.id_l2 == "auto" else float(rec.id_l2),
     )
     if rec.mode == "content":
         with torch.no_grad():
@@ -184,8 +193,31 @@ def train(
     loss = _loss(rec, network, problem, batcher)
     if isinstance(monitor, LossMonitor):
         monitor = replace(monitor, loss=loss)
+    prior = None
+    if number == 0 and rec.id_l2 == "auto":
+        prior = _make_prior(rec, loss, batcher, options)
     checkpoint = _checkpoint(rec, problem, number)
-    return Trainer(loss, batcher, options, monitor, checkpoint).run()
+    return Trainer(loss, batcher, options, monitor, checkpoint, prior).run()
+
+
+def _make_prior(
+    rec: MultimodalFusionRecommender,
+    loss: LossOfBatch,
+    whole: Batcher,
+    options: TrainingOptions,
+) -> IdPrior | None:
+    """Hold pairs out to learn the prior by; None where there are too few."""
+    n = len(whole.examples)
+    if n < MIN_EXAMPLES or options.epochs <= N_EPOCHS:
+        return None
+    share = min(SHARE, MAX_HIDDEN / n)
+    rest, hidden, left = hide_examples(whole.examples, whole.history, share, _rng())
+    return IdPrior(
+        loss,
+        _batcher(rec, loss.tasks, left, rest),
+        _batcher(rec, loss.tasks, left, hidden),
+        len(rest) // options.batch_size,
+    )
 
 
 def train_further(
@@ -220,18 +252,13 @@ def _hold_out(
     examples, history = problem.examples, problem.history
     if not rec.early_stopping:
         return examples, history, None
-    rng = np.random.RandomState(int(torch.randint(2**31, ())))
+    rng = _rng()
     metric = rec.validation_metric
     if metric == "auto":
         metric = "ndcg@10" if problem.tasks[0].sampled else "loss"
     if metric == "loss":
-        chosen = hide_examples(len(examples), rec.validation_fraction, rng)
-        hidden = np.zeros(len(history.items), bool)
-        hidden[examples.places_in(history)[chosen & examples.held]] = True
-        left = history.where(~hidden)
-        rest = without(examples, history, hidden, chosen)
-        aside = without(examples, history, hidden, ~chosen)
-        aside = replace(aside, held=np.zeros(len(aside), bool))
+        share = rec.validation_fraction
+        rest, aside, left = hide_examples(examples, history, share, rng)
         return rest, left, LossMonitor(_batcher(rec, problem.tasks, left, aside))
     hidden, held_out = hide_likes(history, rec.validation_fraction, rng)
     is_hidden = examples.held & hidden[examples.places_in(history)]
@@ -250,9 +277,14 @@ def _hold_out(
     )
 
 
+def _rng() -> np.random.RandomState:
+    """Numbers that follow from torch's seed."""
+    return np.random.RandomState(int(torch.randint(2**31, ())))
+
+
 def _batcher(
     rec: MultimodalFusionRecommender,
-    tasks: list[Task],
+    tasks: Sequence[Task],
     history: History,
     examples: Examples,
 ) -> Batcher:
@@ -295,6 +327,7 @@ def _loss(
             torch.from_numpy(graph.items).to(device),
             torch.from_numpy(graph.weights).to(device),
         ),
+        n_examples=len(problem.examples),
     )
 
 

@@ -216,10 +216,13 @@ class Learner(Queries):
         """Train the networks, one after the other."""
         device = own_device(resolve_device(self.device))
         n_networks = 1 if self.mode == "content" else self.n_members
-        problem, networks, curves = self._problem(), [], []
+        problem, curves = self._problem(), []
+        networks: list[FusionNetwork] = []
         with seeded(self.random_state, device):
             for number in range(n_networks):
                 network = make_network(self, problem)
+                if networks:
+                    network.id_precision.copy_(networks[0].id_precision)
                 if source is not None:
                     self._adopt(network, source, number, is_own=earlier is not None)
                 network = network.to(device)
@@ -228,6 +231,7 @@ class Learner(Queries):
                     curves.append(self._watch(epochs, self.max_epochs))
                 networks.append(network.cpu())
         self.networks_ = networks
+        self.id_l2_ = float(networks[0].id_precision)
         self.loss_curve_ = _mean_curve([[e.loss for e in curve] for curve in curves])
         self.validation_curve_ = _mean_curve(
             [[e.score for e in curve if e.score is not None] for curve in curves]

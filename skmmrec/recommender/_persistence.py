@@ -296,6 +296,7 @@ def _restore(
             )
             for number in range(record["n_networks"])
         ]
+    rec.id_l2_ = float(rec.networks_[0].id_precision)
     rec._publish_items()
     rec._publish_users()
 

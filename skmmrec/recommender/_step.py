@@ -91,6 +91,8 @@ class LossOfBatch(nn.Module):
         Of all users.
     neighbours : Neighbours or None
         Graph over which item vectors are propagated.
+    n_examples : int
+        Number of pairs over which the prior of the embeddings is shared out.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class LossOfBatch(nn.Module):
         options: LossOptions,
         user_content: Content | None = None,
         neighbours: Neighbours | None = None,
+        n_examples: int = 1,
     ) -> None:
         super().__init__()
         self.network = network
@@ -111,12 +114,15 @@ class LossOfBatch(nn.Module):
         self.options = options
         self.user_content = user_content
         self.neighbours = neighbours
+        self.n_examples = n_examples
 
     def forward(self, batch: Batch) -> Tensor:
         """Mean loss of the batch."""
         vectors, tokens, mask = self._item_vectors(batch.needed)
         users = self._user_vectors(vectors, batch)
-        loss = self._task_loss(users, vectors, batch) + self._penalty(vectors, batch)
+        loss = self._task_loss(users, vectors, batch)
+        if self.training:
+            loss = loss + self._penalty(vectors, batch) + self._prior()
         fusion = self.network.fusion
         if fusion is None or tokens is None:
             return loss
@@ -273,6 +279,11 @@ class LossOfBatch(nn.Module):
             known = self.network.user_embedding[batch.users]
             penalty = penalty + known.square().sum(1).mean()
         return self.options.l2 * penalty
+
+    def _prior(self) -> Tensor:
+        """One pair's share in what the prior takes off the embeddings' likelihood."""
+        share = 0.5 * self.network.id_precision / max(1, self.n_examples)
+        return share * self.network.item_embedding.square().sum()
 
     def _alone(self, tokens: Tensor, mask: Tensor, batch: Batch) -> Tensor:
         """Mean loss of ranking by each modality alone.

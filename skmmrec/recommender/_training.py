@@ -24,6 +24,7 @@ from skmmrec.recommender._distributed import (
     world,
 )
 from skmmrec.recommender._examples import Batcher
+from skmmrec.recommender._id_prior import IdPrior
 from skmmrec.recommender._step import LossOfBatch
 from skmmrec.recommender._validation import Monitor
 
@@ -66,6 +67,8 @@ class Trainer:
         Judges each epoch; the best network is kept.
     checkpoint : Checkpoint or None
         Where the state is kept after each epoch, and found again.
+    prior : IdPrior or None
+        Learns, in the first epochs, how far the id embeddings are to be trusted.
     """
 
     def __init__(
@@ -75,12 +78,14 @@ class Trainer:
         options: TrainingOptions,
         monitor: Monitor | None = None,
         checkpoint: Checkpoint | None = None,
+        prior: IdPrior | None = None,
     ) -> None:
         self.loss = loss
         self.batcher = batcher
         self.options = options
         self.monitor = monitor
         self.checkpoint = checkpoint
+        self.prior = prior
         self.device = loss.network.item_bias.device
         self.order = torch.Generator()
         self.history: list[Epoch] = []
@@ -90,9 +95,15 @@ class Trainer:
     @property
     def n_steps(self) -> int:
         """Steps of the whole training."""
-        return self.options.epochs * math.ceil(
-            len(self.batcher.examples) / self.options.batch_size
+        return sum(
+            math.ceil(len(self._batcher(epoch).examples) / self.options.batch_size)
+            for epoch in range(self.options.epochs)
         )
+
+    def _batcher(self, epoch: int) -> Batcher:
+        if self.prior is not None and self.prior.holds_out(epoch):
+            return self.prior.batcher
+        return self.batcher
 
     def run(self) -> Iterator[Epoch]:
         """Train; yields what each epoch came to. Without examples there is none."""
@@ -119,9 +130,10 @@ class Trainer:
             self.loss.network.load_state_dict(self.best)
 
     def _epoch(self, module: nn.Module, optimizer: Any, schedule: Any) -> Epoch:
-        losses = []
-        for rows in self._batches():
-            batch = self.batcher.batch(own_share(rows)).to(self.device)
+        losses, number = [], len(self.history)
+        batcher = self._batcher(number)
+        for rows in self._batches(len(batcher.examples)):
+            batch = batcher.batch(own_share(rows)).to(self.device)
             with torch.autocast(
                 self.device.type, torch.bfloat16, enabled=self.options.half
             ):
@@ -137,6 +149,10 @@ class Trainer:
             losses.append(loss.detach())
             if agree(time.monotonic() > self.deadline):
                 break
+            if self.prior is not None:
+                self.prior.after_step(number)
+        if self.prior is not None:
+            self.prior.after_epoch(number)
         mean = mean_over_processes(float(torch.stack(losses).mean()))
         return Epoch(mean, self._judge())
 
@@ -170,8 +186,8 @@ class Trainer:
         done = (step - warmup) / max(1, self.n_steps - warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
-    def _batches(self) -> Iterator[NDArray]:
-        order = torch.randperm(len(self.batcher.examples), generator=self.order).numpy()
+    def _batches(self, n_examples: int) -> Iterator[NDArray]:
+        order = torch.randperm(n_examples, generator=self.order).numpy()
         for start in range(0, len(order), self.options.batch_size):
             yield order[start : start + self.options.batch_size]
 

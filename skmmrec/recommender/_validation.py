@@ -44,15 +44,30 @@ class HeldOut:
 
 
 def hide_examples(
-    n_examples: int, share: float, rng: np.random.RandomState
-) -> NDArray[np.bool_]:
-    """Choose a share of the examples, at least one and not all of them."""
-    if n_examples < 2:
+    examples: Examples, history: History, share: float, rng: np.random.RandomState
+) -> tuple[Examples, Examples, History]:
+    """Take a share of the examples away, at least one and not all of them.
+
+    Returns
+    -------
+    rest, hidden : Examples
+        Of users with the histories below.
+    left : History
+        What is left of the histories.
+    """
+    if len(examples) < 2:
         raise ValueError("early_stopping needs two rows to learn from")
-    chosen = np.zeros(n_examples, bool)
-    number = min(max(1, round(share * n_examples)), n_examples - 1)
-    chosen[rng.permutation(n_examples)[:number]] = True
-    return chosen
+    chosen = np.zeros(len(examples), bool)
+    number = min(max(1, round(share * len(examples))), len(examples) - 1)
+    chosen[rng.permutation(len(examples))[:number]] = True
+    gone = np.zeros(len(history.items), bool)
+    gone[examples.places_in(history)[chosen & examples.held]] = True
+    hidden = without(examples, history, gone, ~chosen)
+    return (
+        without(examples, history, gone, chosen),
+        replace(hidden, held=np.zeros(len(hidden), bool)),
+        history.where(~gone),
+    )
 
 
 def hide_likes(

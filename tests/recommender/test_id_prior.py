@@ -1,0 +1,148 @@
+"""How far the embeddings of single items are trusted."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.utils._param_validation import InvalidParameterError
+
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.recommender import _fitting, _id_prior
+from skmmrec.recommender._id_prior import HIGH, LOW
+
+N_USERS, N_ITEMS = 300, 60
+
+
+@pytest.fixture(scope="module")
+def items():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(N_ITEMS, 8)).astype(np.float32)
+
+
+def catalog_of(values):
+    table = pd.DataFrame(values).add_prefix("image__")
+    table.insert(0, "item_id", np.arange(N_ITEMS))
+    return ItemCatalog(table)
+
+
+def likes_by(vectors, seed=1, n=10):
+    """Each user likes the items nearest to a taste in the space of the vectors."""
+    rng = np.random.default_rng(seed)
+    tastes = rng.normal(size=(N_USERS, vectors.shape[1]))
+    scores = 3 * tastes @ vectors.T + rng.gumbel(size=(N_USERS, N_ITEMS))
+    best = np.argsort(-scores, axis=1)[:, :n]
+    X = pd.DataFrame({"user_id": np.repeat(np.arange(N_USERS), n)})
+    return X.assign(item_id=best.ravel())
+
+
+@pytest.fixture(scope="module")
+def by_content(items):
+    return likes_by(items)
+
+
+@pytest.fixture(scope="module")
+def by_chance(items):
+    """Taste follows hidden attributes that the content does not show."""
+    return likes_by(np.random.default_rng(7).normal(size=items.shape))
+
+
+def fit(items, X, **params):
+    params = {"max_epochs": 4, "random_state": 0, **params}
+    return MultimodalFusionRecommender(catalog_of(items), **params).fit(X)
+
+
+def embedding_length(rec):
+    return float(rec.networks_[0].item_embedding.detach().norm())
+
+
+def test_a_given_precision_is_kept_and_shrinks_embeddings(items, by_content):
+    lengths = {}
+    for precision in (0, 2, 100):
+        rec = fit(items, by_content, id_l2=precision)
+        assert rec.id_l2_ == precision
+        lengths[precision] = embedding_length(rec)
+    assert lengths[0] > lengths[2] > lengths[100]
+
+
+def test_embeddings_are_distrusted_where_content_tells_all(items, by_content):
+    assert fit(items, by_content).id_l2_ > 3 * LOW
+
+
+def test_embeddings_are_trusted_where_content_tells_nothing(items, by_chance):
+    told, untold = (fit(items, X).id_l2_ for X in (likes_by(items), by_chance))
+    assert LOW <= untold < told <= HIGH
+
+
+def test_few_interactions_are_too_few_to_learn_from(items, by_content, monkeypatch):
+    assert fit(items, by_content.head(_id_prior.MIN_EXAMPLES - 1)).id_l2_ == LOW
+    assert fit(items, by_content, max_epochs=2).id_l2_ == LOW
+    monkeypatch.setattr(_fitting, "MIN_EXAMPLES", len(by_content) + 1)
+    assert fit(items, by_content).id_l2_ == LOW
+
+
+def test_what_is_held_out_is_learned_from_later(items, by_content, monkeypatch):
+    """The first two epochs see nine tenths of the pairs, the others all of them."""
+    seen = []
+    batch = _fitting.Batcher.batch
+
+    def spy(self, rows):
+        if torch.is_grad_enabled():
+            seen.append((len(self.examples), len(self.history.items)))
+        return batch(self, rows)
+
+    monkeypatch.setattr(_fitting.Batcher, "batch", spy)
+    rec = fit(items, by_content)
+    n = len(by_content)
+    assert set(seen) == {(0.9 * n, 0.9 * n), (0.1 * n, 0.9 * n), (n, n)}
+    first = seen.index((n, n))
+    assert set(seen[first:]) == {(n, n)}
+    assert len(rec.history_.items) == n
+
+
+def test_every_network_gets_what_the_first_has_learned(items, by_content):
+    rec = fit(items, by_content, n_members=2)
+    assert rec.id_l2_ > LOW
+    assert [float(n.id_precision) for n in rec.networks_] == [rec.id_l2_] * 2
+
+
+def test_it_is_saved(items, by_content, tmp_path):
+    rec = fit(items, by_content)
+    rec.save(tmp_path / "model")
+    loaded = MultimodalFusionRecommender.load(tmp_path / "model")
+    assert loaded.id_l2_ == rec.id_l2_ > LOW
+    assert loaded.id_l2 == "auto"
+
+
+@pytest.mark.parametrize("objective", ["bpr", "bce", "mse"])
+def test_every_objective_learns_it(items, by_content, objective):
+    y = None if objective == "bpr" else np.tile([1.0, 0.0, 2.0, 1.0], len(by_content))
+    y = None if y is None else y[: len(by_content)]
+    rec = MultimodalFusionRecommender(
+        catalog_of(items), objective=objective, max_epochs=3, random_state=0
+    ).fit(by_content, y)
+    assert LOW <= rec.id_l2_ <= HIGH
+    assert np.isfinite(rec.item_vectors_).all(axis=None)
+
+
+def test_the_prior_is_no_part_of_the_loss_at_rest(items, by_content):
+    rec = fit(items, by_content)
+    problem = rec._problem()
+    batcher = _fitting._batcher(rec, problem.tasks, problem.history, problem.examples)
+    loss = _fitting._loss(rec, rec.networks_[0], problem, batcher)
+    batch = batcher.batch(np.arange(50))
+    loss.options = replace(
+        loss.options, dropout=0.0, modality_dropout=0.0, id_dropout=0.0, l2=0.0
+    )
+    with torch.no_grad():
+        at_rest, in_training = loss.eval()(batch), loss.train()(batch)
+    squares = float(rec.networks_[0].item_embedding.square().sum())
+    expected = rec.id_l2_ / (2 * len(by_content)) * squares
+    assert float(in_training - at_rest) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("value", [-1, "none", None])
+def test_other_values_are_refused(items, by_content, value):
+    with pytest.raises(InvalidParameterError, match="'id_l2' parameter"):
+        fit(items, by_content, id_l2=value)
