@@ -115,7 +115,7 @@ class MultimodalFusionRecommender(Learner):
         Precision of a normal prior of the item embeddings: half of it times their
         squared length, over the number of interactions, is added to the loss. The more,
         the more content speaks for an item, and the less what its own interactions say.
-        "auto" is 2 and, where there are 2,000 interactions, learns between 2 and 30
+        "auto" is 2 and, where there are 2,000 interactions, learns between 1 and 30
         what suits a tenth of them (10,000 at most) that the first two epochs hold out.
     alignment : float, default=0.0
         Weight of a contrastive loss between the modalities of an item (InfoNCE).

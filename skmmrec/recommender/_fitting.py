@@ -27,11 +27,11 @@ from skmmrec.recommender._examples import (
 from skmmrec.recommender._graph import ItemGraph
 from skmmrec.recommender._history import History
 from skmmrec.recommender._id_prior import (
-    LOW,
     MAX_HIDDEN,
     MIN_EXAMPLES,
     N_EPOCHS,
     SHARE,
+    START,
     IdPrior,
 )
 from skmmrec.recommender._inference import to_tensors
@@ -115,7 +115,7 @@ def make_network(rec: MultimodalFusionRecommender, problem: Problem) -> FusionNe
         if users is not None and users.values
         else None,
         n_tasks=len(problem.tasks),
-        id_precision=LOW if rec.id_l2 == "auto" else float(rec.id_l2),
+        id_precision=START if rec.id_l2 == "auto" else float(rec.id_l2),
     )
     if rec.mode == "content":
         with torch.no_grad():

@@ -11,11 +11,11 @@ from skmmrec.recommender._distributed import mean_over_processes
 from skmmrec.recommender._examples import Batcher
 from skmmrec.recommender._step import LossOfBatch
 
-LOW, HIGH = 2.0, 30.0
+START, LOW, HIGH = 2.0, 1.0, 30.0
 MIN_EXAMPLES = 2000
 SHARE, MAX_HIDDEN = 0.1, 10_000
 N_EPOCHS = 2
-N_PROBES, PROBE_SIZE, STEP = 30, 512, 0.25
+N_PROBES, PROBE_SIZE, STEP = 30, 2048, 0.25
 
 
 class IdPrior:
@@ -23,9 +23,9 @@ class IdPrior:
 
     The likelihood of the pairs learned from always asks for larger embeddings. In the
     second epoch, that of pairs which training has not seen yet is asked now and then:
-    where it would grow if all embeddings shrank, the precision goes up by a step from
-    its least value, and otherwise down. The mean of the second half of the way, in
-    logarithms, is kept, and from the third epoch on all pairs are learned from.
+    where it would grow if all embeddings shrank, the precision goes up by a step, and
+    otherwise down. The mean of the second half of the way, in logarithms, is kept, and
+    from the third epoch on all pairs are learned from.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.recommender import _fitting, _id_prior
-from skmmrec.recommender._id_prior import HIGH, LOW
+from skmmrec.recommender._id_prior import HIGH, LOW, START
 
 N_USERS, N_ITEMS = 300, 60
 
@@ -67,7 +67,7 @@ def test_a_given_precision_is_kept_and_shrinks_embeddings(items, by_content):
 
 
 def test_embeddings_are_distrusted_where_content_tells_all(items, by_content):
-    assert fit(items, by_content).id_l2_ > 3 * LOW
+    assert fit(items, by_content).id_l2_ > 3 * START
 
 
 def test_embeddings_are_trusted_where_content_tells_nothing(items, by_chance):
@@ -76,10 +76,10 @@ def test_embeddings_are_trusted_where_content_tells_nothing(items, by_chance):
 
 
 def test_few_interactions_are_too_few_to_learn_from(items, by_content, monkeypatch):
-    assert fit(items, by_content.head(_id_prior.MIN_EXAMPLES - 1)).id_l2_ == LOW
-    assert fit(items, by_content, max_epochs=2).id_l2_ == LOW
+    assert fit(items, by_content.head(_id_prior.MIN_EXAMPLES - 1)).id_l2_ == START
+    assert fit(items, by_content, max_epochs=2).id_l2_ == START
     monkeypatch.setattr(_fitting, "MIN_EXAMPLES", len(by_content) + 1)
-    assert fit(items, by_content).id_l2_ == LOW
+    assert fit(items, by_content).id_l2_ == START
 
 
 def test_what_is_held_out_is_learned_from_later(items, by_content, monkeypatch):
@@ -103,7 +103,7 @@ def test_what_is_held_out_is_learned_from_later(items, by_content, monkeypatch):
 
 def test_every_network_gets_what_the_first_has_learned(items, by_content):
     rec = fit(items, by_content, n_members=2)
-    assert rec.id_l2_ > LOW
+    assert rec.id_l2_ > START
     assert [float(n.id_precision) for n in rec.networks_] == [rec.id_l2_] * 2
 
 
@@ -111,7 +111,7 @@ def test_it_is_saved(items, by_content, tmp_path):
     rec = fit(items, by_content)
     rec.save(tmp_path / "model")
     loaded = MultimodalFusionRecommender.load(tmp_path / "model")
-    assert loaded.id_l2_ == rec.id_l2_ > LOW
+    assert loaded.id_l2_ == rec.id_l2_ > START
     assert loaded.id_l2 == "auto"
 
 
@@ -137,7 +137,7 @@ def test_the_prior_is_no_part_of_the_loss_at_rest(items, by_content):
     )
     with torch.no_grad():
         at_rest, in_training = loss.eval()(batch), loss.train()(batch)
-    squares = float(rec.networks_[0].item_embedding.square().sum())
+        squares = float(rec.networks_[0].item_embedding.square().sum())
     expected = rec.id_l2_ / (2 * len(by_content)) * squares
     assert float(in_training - at_rest) == pytest.approx(expected, rel=1e-3)
 
