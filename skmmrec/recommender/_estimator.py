@@ -115,8 +115,8 @@ class MultimodalFusionRecommender(Learner):
         Precision of a normal prior of the item embeddings: half of it times their
         squared length, over the number of interactions, is added to the loss. The more,
         the more content speaks for an item, and the less what its own interactions say.
-        "auto" is 2 and, where there are 2,000 interactions, learns between 1 and 30
-        what suits a tenth of them (10,000 at most) that the first two epochs hold out.
+        "auto" is 2, or up to 30 if that clearly suits interactions which a trial of two
+        epochs leaves out, where there are 2,000 of them and no `max_time`.
     alignment : float, default=0.0
         Weight of a contrastive loss between the modalities of an item (InfoNCE).
     modality_balance : float, default=0.0
@@ -190,7 +190,7 @@ class MultimodalFusionRecommender(Learner):
     half_life_ : float or None
         The half-life of `half_life`, or what it chose.
     id_l2_ : float
-        The precision of `id_l2`, or what it learned.
+        The precision of `id_l2`, or what it learned; not for ``mode="content"``.
     flat_ : bool
         Whether `X` brings the content along.
     n_features_in_ : int

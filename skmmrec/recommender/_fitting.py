@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -26,14 +27,7 @@ from skmmrec.recommender._examples import (
 )
 from skmmrec.recommender._graph import ItemGraph
 from skmmrec.recommender._history import History
-from skmmrec.recommender._id_prior import (
-    MAX_HIDDEN,
-    MIN_EXAMPLES,
-    N_EPOCHS,
-    SHARE,
-    START,
-    IdPrior,
-)
+from skmmrec.recommender._id_prior import LOW, learn_precision
 from skmmrec.recommender._inference import to_tensors
 from skmmrec.recommender._network import FusionNetwork
 from skmmrec.recommender._step import LossOfBatch, LossOptions, Neighbours
@@ -46,6 +40,7 @@ from skmmrec.recommender._validation import (
     Monitor,
     hide_examples,
     hide_likes,
+    some_users,
     without,
 )
 
@@ -55,6 +50,7 @@ if TYPE_CHECKING:
 DENSE_PER_ITEM, DENSE_PER_USER = 12, 20
 MIN_BATCHES, MAX_BATCHES = 30, 500
 PARTIAL_FIT_RATE = 0.1
+SEARCH_EPOCHS, MIN_TRIED, MAX_TRIED, HIDDEN_SHARE = 2, 2000, 100_000, 0.1
 
 
 @dataclass(frozen=True)
@@ -115,7 +111,6 @@ def make_network(rec: MultimodalFusionRecommender, problem: Problem) -> FusionNe
         if users is not None and users.values
         else None,
         n_tasks=len(problem.tasks),
-        id_precision=START if rec.id_l2 == "auto" else float(rec.id_l2),
     )
     if rec.mode == "content":
         with torch.no_grad():
@@ -179,45 +174,31 @@ def train(
 ) -> Iterator[Epoch]:
     """Train a network of a fit, on the device that it is on; yields the epochs."""
     examples, history, monitor = _hold_out(rec, problem)
-    size = rec.batch_size
-    options = TrainingOptions(
-        epochs=rec.max_epochs,
-        batch_size=choose_batch_size(history) if size == "auto" else int(size),
-        learning_rate=rec.learning_rate,
-        clip_norm=rec.clip_norm,
-        max_time=None if rec.max_time is None else rec.max_time / rec.n_members,
-        half=_half(rec.precision, network),
-        patience=rec.n_iter_no_change if rec.early_stopping else None,
-    )
+    options = _options(rec, network, history)
     batcher = _batcher(rec, problem.tasks, history, examples)
     loss = _loss(rec, network, problem, batcher)
     if isinstance(monitor, LossMonitor):
         monitor = replace(monitor, loss=loss)
-    prior = None
-    if number == 0 and rec.id_l2 == "auto":
-        prior = _make_prior(rec, loss, batcher, options)
     checkpoint = _checkpoint(rec, problem, number)
-    return Trainer(loss, batcher, options, monitor, checkpoint, prior).run()
+    return Trainer(loss, batcher, options, monitor, checkpoint).run()
 
 
-def _make_prior(
-    rec: MultimodalFusionRecommender,
-    loss: LossOfBatch,
-    whole: Batcher,
-    options: TrainingOptions,
-) -> IdPrior | None:
-    """Hold pairs out to learn the prior by; None where there are too few."""
-    n = len(whole.examples)
-    if n < MIN_EXAMPLES or options.epochs <= N_EPOCHS:
-        return None
-    share = min(SHARE, MAX_HIDDEN / n)
-    rest, hidden, left = hide_examples(whole.examples, whole.history, share, _rng())
-    return IdPrior(
-        loss,
-        _batcher(rec, loss.tasks, left, rest),
-        _batcher(rec, loss.tasks, left, hidden),
-        len(rest) // options.batch_size,
-    )
+def choose_id_l2(
+    rec: MultimodalFusionRecommender, network: FusionNetwork, problem: Problem
+) -> float:
+    """Choose the precision of the embeddings' prior, by training a copy."""
+    if rec.id_l2 != "auto":
+        return float(rec.id_l2)
+    examples, history = some_users(problem.examples, problem.history, MAX_TRIED, _rng())
+    is_possible = len(examples) >= MIN_TRIED and rec.max_epochs > SEARCH_EPOCHS
+    if not is_possible or rec.max_time is not None:
+        return LOW
+    rest, hidden, left = hide_examples(examples, history, HIDDEN_SHARE, _rng())
+    batcher = _batcher(rec, problem.tasks, left, rest)
+    loss = _loss(rec, deepcopy(network), problem, batcher, len(rest), LOW)
+    trainer = Trainer(loss, batcher, _options(rec, network, left))
+    held_out = _batcher(rec, problem.tasks, left, hidden)
+    return learn_precision(trainer, held_out, SEARCH_EPOCHS)
 
 
 def train_further(
@@ -233,13 +214,12 @@ def train_further(
     old = np.flatnonzero(~new)
     drawn = torch.randperm(len(old))[: np.count_nonzero(new)].numpy()
     chosen = examples.take(np.concatenate([np.flatnonzero(new), old[drawn]]))
-    size = rec.batch_size
-    options = TrainingOptions(
+    options = replace(
+        _options(rec, network, problem.history),
         epochs=rec.partial_fit_epochs,
-        batch_size=choose_batch_size(problem.history) if size == "auto" else int(size),
         learning_rate=rec.learning_rate * PARTIAL_FIT_RATE,
-        clip_norm=rec.clip_norm,
-        half=_half(rec.precision, network),
+        max_time=None,
+        patience=None,
     )
     batcher = _batcher(rec, problem.tasks, problem.history, chosen)
     return Trainer(_loss(rec, network, problem, batcher), batcher, options).run()
@@ -277,6 +257,21 @@ def _hold_out(
     )
 
 
+def _options(
+    rec: MultimodalFusionRecommender, network: FusionNetwork, history: History
+) -> TrainingOptions:
+    size = rec.batch_size
+    return TrainingOptions(
+        epochs=rec.max_epochs,
+        batch_size=choose_batch_size(history) if size == "auto" else int(size),
+        learning_rate=rec.learning_rate,
+        clip_norm=rec.clip_norm,
+        max_time=None if rec.max_time is None else rec.max_time / rec.n_members,
+        half=_half(rec.precision, network),
+        patience=rec.n_iter_no_change if rec.early_stopping else None,
+    )
+
+
 def _rng() -> np.random.RandomState:
     """Numbers that follow from torch's seed."""
     return np.random.RandomState(int(torch.randint(2**31, ())))
@@ -299,6 +294,8 @@ def _loss(
     network: FusionNetwork,
     problem: Problem,
     batcher: Batcher,
+    n_examples: int | None = None,
+    id_l2: float | None = None,
 ) -> LossOfBatch:
     device = network.item_bias.device
     weights = rec.task_weights
@@ -308,6 +305,7 @@ def _loss(
         id_dropout=rec.id_dropout,
         history_dropout=rec.history_dropout,
         l2=rec.l2,
+        id_l2=rec.id_l2_ if id_l2 is None else id_l2,
         alignment=rec.alignment,
         modality_balance=rec.modality_balance,
         propagation=rec.propagation,
@@ -327,7 +325,7 @@ def _loss(
             torch.from_numpy(graph.items).to(device),
             torch.from_numpy(graph.weights).to(device),
         ),
-        n_examples=len(problem.examples),
+        n_examples=n_examples or len(problem.examples),
     )
 
 

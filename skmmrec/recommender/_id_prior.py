@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import math
+from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,33 +11,29 @@ import torch
 from skmmrec.recommender._distributed import mean_over_processes
 from skmmrec.recommender._examples import Batcher
 from skmmrec.recommender._step import LossOfBatch
+from skmmrec.recommender._training import Trainer
 
-START, LOW, HIGH = 2.0, 1.0, 30.0
-MIN_EXAMPLES = 2000
-SHARE, MAX_HIDDEN = 0.1, 10_000
-N_EPOCHS = 2
+LOW, CLEAR, HIGH = 2.0, 8.0, 30.0
 N_PROBES, PROBE_SIZE, STEP = 30, 2048, 0.25
 
 
-class IdPrior:
-    """Learns the precision of the embeddings' normal prior from held-out pairs.
+def learn_precision(trainer: Trainer, hidden: Batcher, n_epochs: int) -> float:
+    """Learn the precision of the embeddings' normal prior from held-out pairs.
 
-    The likelihood of the pairs learned from always asks for larger embeddings. In the
-    second epoch, that of pairs which training has not seen yet is asked now and then:
-    where it would grow if all embeddings shrank, the precision goes up by a step, and
-    otherwise down. The mean of the second half of the way, in logarithms, is kept, and
-    from the third epoch on all pairs are learned from.
+    The likelihood of the pairs learned from always asks for larger embeddings. So in
+    the last epoch of a short training, that of pairs which it does not see is asked now
+    and then: where it would grow if all embeddings shrank, the precision goes up by a
+    step, and otherwise down. The mean of the second half of the way, in logarithms, is
+    the result if it is clearly above the lowest precision.
 
     Parameters
     ----------
-    loss : LossOfBatch
-        Holds the network.
-    batcher : Batcher
-        Makes batches of what is learned from meanwhile.
+    trainer : Trainer
+        Of a network that is not used any further.
     hidden : Batcher
         Makes batches of what is held out.
-    steps_per_epoch : int
-        Steps that such an epoch takes.
+    n_epochs : int
+        How far to train.
 
     References
     ----------
@@ -44,49 +41,42 @@ class IdPrior:
     2019 (regularization that follows the gradient of a held-out loss); D. MacKay,
     "Bayesian interpolation", Neural Computation 4(3), 1992 (learned prior precisions).
     """
+    search = _Search(trainer, hidden)
+    with closing(trainer.run()) as epochs:
+        for _ in range(n_epochs - 1):
+            next(epochs)
+        trainer.after_step = search.after_step
+        next(epochs)
+    mean = float(np.exp(np.mean(search.way[len(search.way) // 2 :])))
+    return min(mean, HIGH) if mean >= CLEAR else LOW
 
-    def __init__(
-        self,
-        loss: LossOfBatch,
-        batcher: Batcher,
-        hidden: Batcher,
-        steps_per_epoch: int,
-    ) -> None:
-        self.loss = loss
-        self.batcher = batcher
+
+class _Search:
+    def __init__(self, trainer: Trainer, hidden: Batcher) -> None:
+        self.loss = trainer.loss
         self.hidden = hidden
+        steps_per_epoch = trainer.n_steps // trainer.options.epochs
         self.interval = max(1, steps_per_epoch // N_PROBES)
         self.n_steps = 0
-        self.way: list[float] = []
+        self.way = [np.log(LOW)]
 
-    def holds_out(self, epoch: int) -> bool:
-        """Whether `batcher` is to be used in this epoch, counted from 0."""
-        return epoch < N_EPOCHS
-
-    def after_step(self, epoch: int) -> None:
+    def after_step(self) -> None:
         """Ask the held-out pairs, if it is time."""
-        if epoch != N_EPOCHS - 1:
-            return
         self.n_steps += 1
-        if self.n_steps % self.interval == 0:
-            direction = 1 if self._would_gain_by_shrinking() else -1
-            factor = math.exp(STEP * direction)
-            self._set(float(self.loss.network.id_precision) * factor)
-            self.way.append(math.log(float(self.loss.network.id_precision)))
+        if self.n_steps % self.interval:
+            return
+        step = STEP if _would_gain_by_shrinking(self.loss, self.hidden) else -STEP
+        self.way.append(np.clip(self.way[-1] + step, np.log(LOW), np.log(HIGH)))
+        precision = float(np.exp(self.way[-1]))
+        self.loss.options = replace(self.loss.options, id_l2=precision)
 
-    def after_epoch(self, epoch: int) -> None:
-        """Settle on a precision when all has been asked."""
-        if epoch == N_EPOCHS - 1 and self.way:
-            self._set(math.exp(np.mean(self.way[len(self.way) // 2 :])))
 
-    def _set(self, precision: float) -> None:
-        self.loss.network.id_precision.fill_(min(max(precision, LOW), HIGH))
-
-    def _would_gain_by_shrinking(self) -> bool:
-        embedding = self.loss.network.item_embedding
-        rows = torch.randperm(len(self.hidden.examples))[:PROBE_SIZE].numpy()
-        batch = self.hidden.batch(rows).to(embedding.device)
-        self.loss.eval()
-        (gradient,) = torch.autograd.grad(self.loss(batch), [embedding])
-        self.loss.train()
-        return mean_over_processes(float((gradient * embedding.detach()).sum())) > 0
+def _would_gain_by_shrinking(loss: LossOfBatch, hidden: Batcher) -> bool:
+    """Whether the likelihood of hidden pairs grows if the embeddings shrink."""
+    embedding = loss.network.item_embedding
+    rows = torch.randperm(len(hidden.examples))[:PROBE_SIZE].numpy()
+    batch = hidden.batch(rows).to(embedding.device)
+    loss.eval()
+    (gradient,) = torch.autograd.grad(loss(batch), [embedding])
+    loss.train()
+    return mean_over_processes(float((gradient * embedding.detach()).sum())) > 0

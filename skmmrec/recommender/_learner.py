@@ -24,6 +24,7 @@ from skmmrec.recommender._distributed import own_device
 from skmmrec.recommender._examples import weights_and_answers
 from skmmrec.recommender._fitting import (
     Problem,
+    choose_id_l2,
     forget_checkpoints,
     make_network,
     seeded,
@@ -64,6 +65,7 @@ from skmmrec.recommender._transfer import (
 class Learner(Queries):
     """The private side of `MultimodalFusionRecommender.fit` and `partial_fit`."""
 
+    id_l2_: float
     loss_curve_: list[float]
     validation_curve_: list[float]
 
@@ -216,22 +218,20 @@ class Learner(Queries):
         """Train the networks, one after the other."""
         device = own_device(resolve_device(self.device))
         n_networks = 1 if self.mode == "content" else self.n_members
-        problem, curves = self._problem(), []
-        networks: list[FusionNetwork] = []
+        problem, networks, curves = self._problem(), [], []
         with seeded(self.random_state, device):
             for number in range(n_networks):
                 network = make_network(self, problem)
-                if networks:
-                    network.id_precision.copy_(networks[0].id_precision)
                 if source is not None:
                     self._adopt(network, source, number, is_own=earlier is not None)
                 network = network.to(device)
                 if self.mode != "content":
+                    if number == 0:
+                        self.id_l2_ = choose_id_l2(self, network, problem)
                     epochs = train(self, network, problem, number)
                     curves.append(self._watch(epochs, self.max_epochs))
                 networks.append(network.cpu())
         self.networks_ = networks
-        self.id_l2_ = float(networks[0].id_precision)
         self.loss_curve_ = _mean_curve([[e.loss for e in curve] for curve in curves])
         self.validation_curve_ = _mean_curve(
             [[e.score for e in curve if e.score is not None] for curve in curves]

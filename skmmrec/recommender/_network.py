@@ -37,11 +37,7 @@ class FusionNetwork(nn.Module):
         Makes one vector from the content of a user; None where there is none.
     n_tasks : int
         Number of tasks; those after the first have heads of their own.
-    id_precision : float
-        Precision of the normal prior of each number in the item embeddings.
     """
-
-    id_precision: Tensor
 
     def __init__(
         self,
@@ -52,7 +48,6 @@ class FusionNetwork(nn.Module):
         n_users: int = 0,
         user_fusion: Fusion | None = None,
         n_tasks: int = 1,
-        id_precision: float = 0.0,
     ) -> None:
         super().__init__()
         dim = len(tower.default)
@@ -67,7 +62,6 @@ class FusionNetwork(nn.Module):
         )
         self.log_variances = nn.Parameter(torch.zeros(n_tasks))
         self.tilt = nn.Parameter(torch.zeros(()))
-        self.register_buffer("id_precision", torch.tensor(float(id_precision)))
 
     @property
     def dim(self) -> int:

@@ -66,6 +66,7 @@ class LossOptions:
     id_dropout: float
     history_dropout: float
     l2: float
+    id_l2: float
     alignment: float
     modality_balance: float
     propagation: float
@@ -282,7 +283,7 @@ class LossOfBatch(nn.Module):
 
     def _prior(self) -> Tensor:
         """One pair's share in what the prior takes off the embeddings' likelihood."""
-        share = 0.5 * self.network.id_precision / max(1, self.n_examples)
+        share = 0.5 * self.options.id_l2 / max(1, self.n_examples)
         return share * self.network.item_embedding.square().sum()
 
     def _alone(self, tokens: Tensor, mask: Tensor, batch: Batch) -> Tensor:

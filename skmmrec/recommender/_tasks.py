@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 OBJECTIVES = ("softmax", "bpr", "bce", "mse")
 PRIOR = 5.0
+MIN_CREDIT = 0.5
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ class Task:
         """Biases of all items before training; `answers` are those about `items`."""
         cold = self.cold_bias(cold_popularity)
         if self.sampled:
-            return np.where(popularity, np.log(popularity + 0.5), cold)
+            known = np.log(popularity + credit(popularity))
+            return np.where(popularity, known, cold)
         known = ~np.isnan(answers)
         items, answers, weights = items[known], answers[known], weights[known]
         counts = np.bincount(items, weights, len(popularity)) + PRIOR
@@ -109,6 +111,21 @@ class Task:
         likes = np.bincount(items, weights * (answers > 0), len(popularity))
         shares = (likes + PRIOR * self.mean) / counts
         return np.log(shares / (1 - shares))
+
+
+def credit(popularity: NDArray[np.int64]) -> float:
+    """Likes that every item is credited with beforehand.
+
+    The shape of a gamma distribution of popularity, by the moments of the negative
+    binomial counts that follow from it: much where counts differ hardly more than by
+    chance, but at most their mean, and at least 0.5.
+    """
+    liked = popularity[popularity > 0]
+    if len(liked) == 0:
+        return MIN_CREDIT
+    mean = liked.mean()
+    excess = max(liked.var() - mean, mean)
+    return max(MIN_CREDIT, float(mean**2 / excess))
 
 
 def make_tasks(

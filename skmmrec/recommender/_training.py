@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -24,7 +24,6 @@ from skmmrec.recommender._distributed import (
     world,
 )
 from skmmrec.recommender._examples import Batcher
-from skmmrec.recommender._id_prior import IdPrior
 from skmmrec.recommender._step import LossOfBatch
 from skmmrec.recommender._validation import Monitor
 
@@ -67,9 +66,14 @@ class Trainer:
         Judges each epoch; the best network is kept.
     checkpoint : Checkpoint or None
         Where the state is kept after each epoch, and found again.
-    prior : IdPrior or None
-        Learns, in the first epochs, how far the id embeddings are to be trusted.
+
+    Attributes
+    ----------
+    after_step : callable or None
+        Called after every step, if it is set.
     """
+
+    after_step: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -78,14 +82,12 @@ class Trainer:
         options: TrainingOptions,
         monitor: Monitor | None = None,
         checkpoint: Checkpoint | None = None,
-        prior: IdPrior | None = None,
     ) -> None:
         self.loss = loss
         self.batcher = batcher
         self.options = options
         self.monitor = monitor
         self.checkpoint = checkpoint
-        self.prior = prior
         self.device = loss.network.item_bias.device
         self.order = torch.Generator()
         self.history: list[Epoch] = []
@@ -95,17 +97,11 @@ class Trainer:
     @property
     def n_steps(self) -> int:
         """Steps of the whole training."""
-        return sum(
-            math.ceil(len(self._batcher(epoch).examples) / self.options.batch_size)
-            for epoch in range(self.options.epochs)
+        return self.options.epochs * math.ceil(
+            len(self.batcher.examples) / self.options.batch_size
         )
 
-    def _batcher(self, epoch: int) -> Batcher:
-        if self.prior is not None and self.prior.holds_out(epoch):
-            return self.prior.batcher
-        return self.batcher
-
-    def run(self) -> Iterator[Epoch]:
+    def run(self) -> Generator[Epoch]:
         """Train; yields what each epoch came to. Without examples there is none."""
         if len(self.batcher.examples) == 0:
             return
@@ -130,10 +126,9 @@ class Trainer:
             self.loss.network.load_state_dict(self.best)
 
     def _epoch(self, module: nn.Module, optimizer: Any, schedule: Any) -> Epoch:
-        losses, number = [], len(self.history)
-        batcher = self._batcher(number)
-        for rows in self._batches(len(batcher.examples)):
-            batch = batcher.batch(own_share(rows)).to(self.device)
+        losses = []
+        for rows in self._batches():
+            batch = self.batcher.batch(own_share(rows)).to(self.device)
             with torch.autocast(
                 self.device.type, torch.bfloat16, enabled=self.options.half
             ):
@@ -149,10 +144,8 @@ class Trainer:
             losses.append(loss.detach())
             if agree(time.monotonic() > self.deadline):
                 break
-            if self.prior is not None:
-                self.prior.after_step(number)
-        if self.prior is not None:
-            self.prior.after_epoch(number)
+            if self.after_step is not None:
+                self.after_step()
         mean = mean_over_processes(float(torch.stack(losses).mean()))
         return Epoch(mean, self._judge())
 
@@ -186,8 +179,8 @@ class Trainer:
         done = (step - warmup) / max(1, self.n_steps - warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
-    def _batches(self, n_examples: int) -> Iterator[NDArray]:
-        order = torch.randperm(n_examples, generator=self.order).numpy()
+    def _batches(self) -> Iterator[NDArray]:
+        order = torch.randperm(len(self.batcher.examples), generator=self.order).numpy()
         for start in range(0, len(order), self.options.batch_size):
             yield order[start : start + self.options.batch_size]
 

@@ -70,6 +70,20 @@ def hide_examples(
     )
 
 
+def some_users(
+    examples: Examples, history: History, n_examples: int, rng: np.random.RandomState
+) -> tuple[Examples, History]:
+    """Choose users at random who have about so many examples, or all of them."""
+    if len(examples) <= n_examples:
+        return examples, history
+    counts = np.bincount(examples.users, minlength=len(history.lengths))
+    order = rng.permutation(len(counts))
+    left_out = order[np.cumsum(counts[order]) > n_examples]
+    gone = np.isin(history.users, left_out)
+    dropped = np.isin(examples.users, left_out)
+    return without(examples, history, gone, dropped), history.where(~gone)
+
+
 def hide_likes(
     history: History, share: float, rng: np.random.RandomState
 ) -> tuple[NDArray[np.bool_], HeldOut]:

@@ -9,8 +9,9 @@ import torch
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
-from skmmrec.recommender import _fitting, _id_prior
-from skmmrec.recommender._id_prior import HIGH, LOW, START
+from skmmrec.recommender import _fitting
+from skmmrec.recommender._id_prior import CLEAR, HIGH, LOW
+from skmmrec.recommender._validation import some_users
 
 N_USERS, N_ITEMS = 300, 60
 
@@ -67,51 +68,78 @@ def test_a_given_precision_is_kept_and_shrinks_embeddings(items, by_content):
 
 
 def test_embeddings_are_distrusted_where_content_tells_all(items, by_content):
-    assert fit(items, by_content).id_l2_ > 3 * START
+    assert CLEAR <= fit(items, by_content).id_l2_ <= HIGH
 
 
 def test_embeddings_are_trusted_where_content_tells_nothing(items, by_chance):
-    told, untold = (fit(items, X).id_l2_ for X in (likes_by(items), by_chance))
-    assert LOW <= untold < told <= HIGH
+    assert fit(items, by_chance).id_l2_ == LOW
 
 
 def test_few_interactions_are_too_few_to_learn_from(items, by_content, monkeypatch):
-    assert fit(items, by_content.head(_id_prior.MIN_EXAMPLES - 1)).id_l2_ == START
-    assert fit(items, by_content, max_epochs=2).id_l2_ == START
-    monkeypatch.setattr(_fitting, "MIN_EXAMPLES", len(by_content) + 1)
-    assert fit(items, by_content).id_l2_ == START
+    assert fit(items, by_content.head(_fitting.MIN_TRIED - 1)).id_l2_ == LOW
+    assert fit(items, by_content, max_epochs=2).id_l2_ == LOW
+    assert fit(items, by_content, max_time=60).id_l2_ == LOW
+    monkeypatch.setattr(_fitting, "MIN_TRIED", len(by_content) + 1)
+    assert fit(items, by_content).id_l2_ == LOW
 
 
-def test_what_is_held_out_is_learned_from_later(items, by_content, monkeypatch):
-    """The first two epochs see nine tenths of the pairs, the others all of them."""
+def test_the_trial_leaves_nothing_out_of_the_fit(items, by_content, monkeypatch):
+    """It sees nine tenths of the pairs for two epochs; then all are learned from."""
     seen = []
     batch = _fitting.Batcher.batch
 
     def spy(self, rows):
-        if torch.is_grad_enabled():
-            seen.append((len(self.examples), len(self.history.items)))
+        seen.append((len(self.examples), len(self.history.items)))
         return batch(self, rows)
 
     monkeypatch.setattr(_fitting.Batcher, "batch", spy)
     rec = fit(items, by_content)
     n = len(by_content)
-    assert set(seen) == {(0.9 * n, 0.9 * n), (0.1 * n, 0.9 * n), (n, n)}
-    first = seen.index((n, n))
-    assert set(seen[first:]) == {(n, n)}
+    trial = {(0.9 * n, 0.9 * n), (0.1 * n, 0.9 * n)}
+    assert set(seen) == {*trial, (n, n)}
+    assert set(seen[: seen.index((n, n))]) == trial
+    assert set(seen[seen.index((n, n)) :]) == {(n, n)}
     assert len(rec.history_.items) == n
 
 
-def test_every_network_gets_what_the_first_has_learned(items, by_content):
-    rec = fit(items, by_content, n_members=2)
-    assert rec.id_l2_ > START
-    assert [float(n.id_precision) for n in rec.networks_] == [rec.id_l2_] * 2
+def test_the_trial_changes_nothing_but_the_precision(items, by_chance):
+    learned = fit(items, by_chance)
+    given = fit(items, by_chance, id_l2=learned.id_l2_)
+    start = [rec.networks_[0].fusion.projections[0].weight for rec in (learned, given)]
+    assert start[0].shape == start[1].shape
+    assert learned.n_iter_ == given.n_iter_ == len(learned.loss_curve_)
+
+
+def test_the_trial_takes_some_users_of_many(items, by_content, monkeypatch):
+    monkeypatch.setattr(_fitting, "MAX_TRIED", 2100)
+    sizes = []
+    batch = _fitting.Batcher.batch
+
+    def spy(self, rows):
+        sizes.append(len(self.examples))
+        return batch(self, rows)
+
+    monkeypatch.setattr(_fitting.Batcher, "batch", spy)
+    assert fit(items, by_content).id_l2_ >= CLEAR
+    assert set(sizes) == {1890, 210, len(by_content)}
+
+
+def test_some_users_keep_their_whole_histories(items, by_content):
+    problem = fit(items, by_content, max_epochs=1)._problem()
+    rng = np.random.RandomState(0)
+    examples, left = some_users(problem.examples, problem.history, 500, rng)
+    assert len(examples) == 500
+    counts = np.bincount(examples.users, minlength=N_USERS)
+    assert sorted(set(counts)) == [0, 10]
+    np.testing.assert_array_equal(left.lengths, counts)
+    np.testing.assert_array_equal(left.items[examples.places_in(left)], examples.items)
 
 
 def test_it_is_saved(items, by_content, tmp_path):
     rec = fit(items, by_content)
     rec.save(tmp_path / "model")
     loaded = MultimodalFusionRecommender.load(tmp_path / "model")
-    assert loaded.id_l2_ == rec.id_l2_ > START
+    assert loaded.id_l2_ == rec.id_l2_ > LOW
     assert loaded.id_l2 == "auto"
 
 

@@ -8,7 +8,7 @@ from skmmrec import MultimodalFusionRecommender
 from skmmrec.recommender._history import History
 from skmmrec.recommender._recency import hide_latest, learn_half_life
 
-N_USERS, N_ITEMS, N_GROUPS = 60, 80, 8
+N_USERS, N_ITEMS, N_GROUPS = 120, 80, 8
 
 
 @pytest.fixture(scope="module", params=["mean", "attention"])
