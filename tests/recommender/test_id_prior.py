@@ -1,5 +1,6 @@
-"""How far the embeddings of single items are trusted."""
+"""How far the embeddings of single items, and their popularity, are trusted."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,8 @@ from sklearn.utils._param_validation import InvalidParameterError
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.recommender import _fitting
 from skmmrec.recommender._id_prior import CLEAR, HIGH, LOW
+from skmmrec.recommender._tasks import MIN_CREDIT, credit
+from skmmrec.recommender._training import Trainer
 from skmmrec.recommender._validation import some_users
 
 N_USERS, N_ITEMS = 300, 60
@@ -102,12 +105,34 @@ def test_the_trial_leaves_nothing_out_of_the_fit(items, by_content, monkeypatch)
     assert len(rec.history_.items) == n
 
 
-def test_the_trial_changes_nothing_but_the_precision(items, by_chance):
-    learned = fit(items, by_chance)
-    given = fit(items, by_chance, id_l2=learned.id_l2_)
-    start = [rec.networks_[0].fusion.projections[0].weight for rec in (learned, given)]
-    assert start[0].shape == start[1].shape
-    assert learned.n_iter_ == given.n_iter_ == len(learned.loss_curve_)
+def test_the_trial_leaves_the_network_as_it_is(items, by_content):
+    rec = fit(items, by_content)
+    network = rec.networks_[0]
+    before = deepcopy(network.state_dict())
+    assert _fitting.choose_id_l2(rec, network, rec._problem()) >= CLEAR
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_fit_that_was_killed_goes_on_with_the_same_precision(
+    items, by_content, tmp_path, monkeypatch
+):
+    whole = fit(items, by_content)
+    with monkeypatch.context() as patch:
+        save = Trainer._save
+
+        def save_and_die(self, *args):
+            save(self, *args)
+            if self.checkpoint is not None and len(self.history) == 2:
+                raise KeyboardInterrupt
+
+        patch.setattr(Trainer, "_save", save_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            fit(items, by_content, checkpoint_dir=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    resumed = fit(items, by_content, checkpoint_dir=tmp_path)
+    assert resumed.id_l2_ == whole.id_l2_ >= CLEAR
+    pd.testing.assert_frame_equal(resumed.item_vectors_, whole.item_vectors_)
 
 
 def test_the_trial_takes_some_users_of_many(items, by_content, monkeypatch):
@@ -174,3 +199,30 @@ def test_the_prior_is_no_part_of_the_loss_at_rest(items, by_content):
 def test_other_values_are_refused(items, by_content, value):
     with pytest.raises(InvalidParameterError, match="'id_l2' parameter"):
         fit(items, by_content, id_l2=value)
+
+
+# -- popularity ----------------------------------------------------------------------
+
+
+def test_popularity_that_may_be_chance_is_distrusted():
+    rng = np.random.default_rng(0)
+    by_chance = rng.poisson(20, 5000)
+    assert credit(by_chance) == pytest.approx(by_chance.mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [0.8, 2.0, 5.0])
+def test_the_credit_is_the_shape_of_the_distribution(shape):
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(rng.gamma(shape, 50 / shape, 20_000))
+    assert credit(counts[counts > 0]) == pytest.approx(shape, rel=0.1)
+
+
+def test_the_credit_has_bounds():
+    assert credit(np.array([0, 0])) == MIN_CREDIT
+    assert credit(np.array([1, 1, 1, 2, 5000])) == MIN_CREDIT
+    assert credit(np.array([3, 3, 3])) == 3
+
+
+def test_unliked_items_do_not_count():
+    counts = np.array([1, 4, 9, 20])
+    assert credit(np.r_[counts, np.zeros(100, int)]) == credit(counts)
