@@ -227,26 +227,9 @@ class LanguageModel(BaseEstimator):
             yield {t.prompt: text for t, text in zip(batch, texts, strict=True)}
 
     def _tokenize_all(self, prompts: list[str], loaded: Loaded) -> list[_Tokens]:
-        return [_Tokens(prompt, self._tokenize(prompt, loaded)) for prompt in prompts]
-
-    def _tokenize(self, prompt: str, loaded: Loaded) -> list[int]:
-        tokenizer = loaded.tokenizer
-        with loaded.lock:
-            if not tokenizer.chat_template:
-                text = prompt if self.system is None else f"{self.system}\n\n{prompt}"
-                return tokenizer(text)["input_ids"]
-            text = tokenizer.apply_chat_template(
-                self._messages(_without_special(prompt, tokenizer)),
-                tokenize=False,
-                add_generation_prompt=True,
-            )
-            return tokenizer(text, add_special_tokens=False)["input_ids"]
-
-    def _messages(self, prompt: str) -> list[dict[str, str]]:
-        said = (
-            [] if self.system is None else [{"role": "system", "content": self.system}]
-        )
-        return [*said, {"role": "user", "content": prompt}]
+        return [
+            _Tokens(prompt, loaded.tokenize(prompt, self.system)) for prompt in prompts
+        ]
 
     def _n_positions(self, tokens: _Tokens) -> int:
         return len(tokens.ids) + self.max_new_tokens
@@ -336,13 +319,6 @@ def check_prompts(prompts: Any) -> list[str]:
                 f"prompt {position} must be a text, got {type(text).__name__}"
             )
     return texts
-
-
-def _without_special(text: str, tokenizer: Any) -> str:
-    """Take out the tokens by which a chat is told apart from what is said in it."""
-    for token in tokenizer.all_special_tokens:
-        text = text.replace(token, " ")
-    return text
 
 
 def _ends(loaded: Loaded) -> list[int]:

@@ -49,18 +49,10 @@ class TasteLikelihood:
     def _tokenize(self, taste: str, item: str) -> tuple[list[int], list[int]]:
         """Return the tokens of the prompt and those of the taste."""
         asked = self._prompt.fill(item=fence(item, "item"))
-        tokenizer = self._loaded.tokenizer
+        before = self._loaded.tokenize(asked, end="\n\n")
         with self._loaded.lock:
-            if tokenizer.chat_template:
-                asked = tokenizer.apply_chat_template(
-                    [{"role": "user", "content": asked}],
-                    tokenize=False,
-                    add_generation_prompt=True,
-                )
-                before = tokenizer(asked, add_special_tokens=False)["input_ids"]
-            else:
-                before = tokenizer(f"{asked}\n\n")["input_ids"]
-            return before, tokenizer(taste, add_special_tokens=False)["input_ids"]
+            said = self._loaded.tokenizer(taste, add_special_tokens=False)
+        return before, said["input_ids"]
 
     def _score(self, batch: list[tuple[list[int], list[int]]]) -> np.ndarray:
         import torch

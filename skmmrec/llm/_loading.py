@@ -59,6 +59,35 @@ class Loaded:
         """Where the network lies."""
         return self.network.device
 
+    def tokenize(
+        self, prompt: str, system: str | None = None, *, end: str = ""
+    ) -> list[int]:
+        """Turn what is asked into the tokens that the model is to go on from.
+
+        Parameters
+        ----------
+        prompt : str
+            What is asked. Tokens by which a chat is told apart from what is said in it
+            are taken out.
+        system : str or None, default=None
+            What stands before.
+        end : str, default=""
+            What ends the prompt of a model that knows no chats.
+        """
+        for token in self.tokenizer.all_special_tokens:
+            prompt = prompt.replace(token, " ")
+        with self.lock:
+            if not self.tokenizer.chat_template:
+                text = prompt if system is None else f"{system}\n\n{prompt}"
+                return self.tokenizer(f"{text}{end}")["input_ids"]
+            said = [] if system is None else [{"role": "system", "content": system}]
+            text = self.tokenizer.apply_chat_template(
+                [*said, {"role": "user", "content": prompt}],
+                tokenize=False,
+                add_generation_prompt=True,
+            )
+            return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
 
 def load_language_model(
     model: str | os.PathLike = PACKAGED,
