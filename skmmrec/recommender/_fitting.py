@@ -174,7 +174,8 @@ def train(
 ) -> Iterator[Epoch]:
     """Train a network of a fit, on the device that it is on; yields the epochs."""
     examples, history, monitor = _hold_out(rec, problem)
-    options = _options(rec, network, history)
+    decay = rec.id_l2_ / max(1, len(examples))
+    options = _options(rec, network, history, decay)
     batcher = _batcher(rec, problem.tasks, history, examples)
     loss = _loss(rec, network, problem, batcher)
     if isinstance(monitor, LossMonitor):
@@ -195,8 +196,8 @@ def choose_id_l2(
         return LOW
     rest, hidden, left = hide_examples(examples, history, HIDDEN_SHARE, _rng())
     batcher = _batcher(rec, problem.tasks, left, rest)
-    loss = _loss(rec, deepcopy(network), problem, batcher, len(rest), LOW)
-    trainer = Trainer(loss, batcher, _options(rec, network, left))
+    loss = _loss(rec, deepcopy(network), problem, batcher)
+    trainer = Trainer(loss, batcher, _options(rec, network, left, LOW / len(rest)))
     held_out = _batcher(rec, problem.tasks, left, hidden)
     return learn_precision(trainer, held_out, SEARCH_EPOCHS)
 
@@ -214,8 +215,9 @@ def train_further(
     old = np.flatnonzero(~new)
     drawn = torch.randperm(len(old))[: np.count_nonzero(new)].numpy()
     chosen = examples.take(np.concatenate([np.flatnonzero(new), old[drawn]]))
+    decay = rec.id_l2_ / max(1, len(examples))
     options = replace(
-        _options(rec, network, problem.history),
+        _options(rec, network, problem.history, decay),
         epochs=rec.partial_fit_epochs,
         learning_rate=rec.learning_rate * PARTIAL_FIT_RATE,
         max_time=None,
@@ -258,13 +260,17 @@ def _hold_out(
 
 
 def _options(
-    rec: MultimodalFusionRecommender, network: FusionNetwork, history: History
+    rec: MultimodalFusionRecommender,
+    network: FusionNetwork,
+    history: History,
+    id_decay: float,
 ) -> TrainingOptions:
     size = rec.batch_size
     return TrainingOptions(
         epochs=rec.max_epochs,
         batch_size=choose_batch_size(history) if size == "auto" else int(size),
         learning_rate=rec.learning_rate,
+        id_decay=id_decay,
         clip_norm=rec.clip_norm,
         max_time=None if rec.max_time is None else rec.max_time / rec.n_members,
         half=_half(rec.precision, network),
@@ -294,8 +300,6 @@ def _loss(
     network: FusionNetwork,
     problem: Problem,
     batcher: Batcher,
-    n_examples: int | None = None,
-    id_l2: float | None = None,
 ) -> LossOfBatch:
     device = network.item_bias.device
     weights = rec.task_weights
@@ -305,7 +309,6 @@ def _loss(
         id_dropout=rec.id_dropout,
         history_dropout=rec.history_dropout,
         l2=rec.l2,
-        id_l2=rec.id_l2_ if id_l2 is None else id_l2,
         alignment=rec.alignment,
         modality_balance=rec.modality_balance,
         propagation=rec.propagation,
@@ -325,7 +328,6 @@ def _loss(
             torch.from_numpy(graph.items).to(device),
             torch.from_numpy(graph.weights).to(device),
         ),
-        n_examples=n_examples or len(problem.examples),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from skmmrec.recommender._examples import Batcher
 from skmmrec.recommender._step import LossOfBatch
 from skmmrec.recommender._training import Trainer
 
-LOW, CLEAR, HIGH = 2.0, 8.0, 30.0
+LOW, CLEAR, HIGH = 1.0, 8.0, 30.0
 N_PROBES, PROBE_SIZE, STEP = 30, 2048, 0.25
 
 
@@ -53,7 +52,7 @@ def learn_precision(trainer: Trainer, hidden: Batcher, n_epochs: int) -> float:
 
 class _Search:
     def __init__(self, trainer: Trainer, hidden: Batcher) -> None:
-        self.loss = trainer.loss
+        self.trainer = trainer
         self.hidden = hidden
         steps_per_epoch = trainer.n_steps // trainer.options.epochs
         self.interval = max(1, steps_per_epoch // N_PROBES)
@@ -65,10 +64,11 @@ class _Search:
         self.n_steps += 1
         if self.n_steps % self.interval:
             return
-        step = STEP if _would_gain_by_shrinking(self.loss, self.hidden) else -STEP
+        gains = _would_gain_by_shrinking(self.trainer.loss, self.hidden)
+        step = STEP if gains else -STEP
         self.way.append(np.clip(self.way[-1] + step, np.log(LOW), np.log(HIGH)))
-        precision = float(np.exp(self.way[-1]))
-        self.loss.options = replace(self.loss.options, id_l2=precision)
+        n_examples = len(self.trainer.batcher.examples)
+        self.trainer.set_id_decay(float(np.exp(self.way[-1])) / n_examples)
 
 
 def _would_gain_by_shrinking(loss: LossOfBatch, hidden: Batcher) -> bool:

@@ -66,7 +66,6 @@ class LossOptions:
     id_dropout: float
     history_dropout: float
     l2: float
-    id_l2: float
     alignment: float
     modality_balance: float
     propagation: float
@@ -92,8 +91,6 @@ class LossOfBatch(nn.Module):
         Of all users.
     neighbours : Neighbours or None
         Graph over which item vectors are propagated.
-    n_examples : int
-        Number of pairs over which the prior of the embeddings is shared out.
     """
 
     def __init__(
@@ -105,7 +102,6 @@ class LossOfBatch(nn.Module):
         options: LossOptions,
         user_content: Content | None = None,
         neighbours: Neighbours | None = None,
-        n_examples: int = 1,
     ) -> None:
         super().__init__()
         self.network = network
@@ -115,7 +111,6 @@ class LossOfBatch(nn.Module):
         self.options = options
         self.user_content = user_content
         self.neighbours = neighbours
-        self.n_examples = n_examples
 
     def forward(self, batch: Batch) -> Tensor:
         """Mean loss of the batch."""
@@ -123,7 +118,7 @@ class LossOfBatch(nn.Module):
         users = self._user_vectors(vectors, batch)
         loss = self._task_loss(users, vectors, batch)
         if self.training:
-            loss = loss + self._penalty(vectors, batch) + self._prior()
+            loss = loss + self._penalty(vectors, batch)
         fusion = self.network.fusion
         if fusion is None or tokens is None:
             return loss
@@ -280,11 +275,6 @@ class LossOfBatch(nn.Module):
             known = self.network.user_embedding[batch.users]
             penalty = penalty + known.square().sum(1).mean()
         return self.options.l2 * penalty
-
-    def _prior(self) -> Tensor:
-        """One pair's share in what the prior takes off the embeddings' likelihood."""
-        share = 0.5 * self.options.id_l2 / max(1, self.n_examples)
-        return share * self.network.item_embedding.square().sum()
 
     def _alone(self, tokens: Tensor, mask: Tensor, batch: Batch) -> Tensor:
         """Mean loss of ranking by each modality alone.

@@ -37,6 +37,7 @@ class TrainingOptions:
     epochs: int
     batch_size: int
     learning_rate: float
+    id_decay: float = 0.0
     clip_norm: float | None = None
     max_time: float | None = None
     half: bool = False
@@ -88,6 +89,7 @@ class Trainer:
         self.options = options
         self.monitor = monitor
         self.checkpoint = checkpoint
+        self.optimizer: torch.optim.Adam | None = None
         self.device = loss.network.item_bias.device
         self.order = torch.Generator()
         self.history: list[Epoch] = []
@@ -105,11 +107,7 @@ class Trainer:
         """Train; yields what each epoch came to. Without examples there is none."""
         if len(self.batcher.examples) == 0:
             return
-        optimizer = torch.optim.Adam(
-            self.loss.network.parameters(),
-            lr=self.options.learning_rate,
-            fused=self.device.type in ("cpu", "cuda"),
-        )
+        optimizer = self.optimizer = self._make_optimizer()
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         self._seed()
         self._resume(optimizer, schedule)
@@ -124,6 +122,29 @@ class Trainer:
         self.loss.eval()
         if self.best is not None:
             self.loss.network.load_state_dict(self.best)
+
+    def _make_optimizer(self) -> torch.optim.Adam:
+        """Adam, which adds the gradient of the embeddings' prior by itself.
+
+        As a part of the loss it would cost a second dense gradient in each step, and
+        heaps of fragmented memory.
+        """
+        embedding = self.loss.network.item_embedding
+        others = [p for p in self.loss.network.parameters() if p is not embedding]
+        groups: list[dict[str, Any]] = [
+            {"params": [embedding], "weight_decay": self.options.id_decay},
+            {"params": others},
+        ]
+        return torch.optim.Adam(
+            groups,
+            lr=self.options.learning_rate,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
+
+    def set_id_decay(self, decay: float) -> None:
+        """Change how much of the id embeddings is added to their gradient."""
+        assert self.optimizer is not None
+        self.optimizer.param_groups[0]["weight_decay"] = decay
 
     def _epoch(self, module: nn.Module, optimizer: Any, schedule: Any) -> Epoch:
         losses = []
