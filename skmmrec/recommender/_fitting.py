@@ -213,7 +213,7 @@ def train_further(
     users, items = new_pairs
     new = np.isin(examples.users * n_items + examples.items, users * n_items + items)
     old = np.flatnonzero(~new)
-    drawn = torch.randperm(len(old))[: np.count_nonzero(new)].numpy()
+    drawn = _rng().permutation(len(old))[: np.count_nonzero(new)]
     chosen = examples.take(np.concatenate([np.flatnonzero(new), old[drawn]]))
     decay = rec.id_l2_ / max(1, len(examples))
     options = replace(
@@ -279,8 +279,8 @@ def _options(
 
 
 def _rng() -> np.random.RandomState:
-    """Numbers that follow from torch's seed."""
-    return np.random.RandomState(int(torch.randint(2**31, ())))
+    """Numbers that follow from torch's seed, the same in all processes."""
+    return np.random.RandomState(agree(int(torch.randint(2**31, ()))))
 
 
 def _batcher(

@@ -212,7 +212,7 @@ class Trainer:
 
     def _seed(self) -> None:
         """Give all processes one order of examples, and each its own dropout."""
-        seed = int(torch.randint(2**31, ()))
+        seed = agree(int(torch.randint(2**31, ())))
         self.order.manual_seed(seed)
         if world()[1] > 1:
             torch.manual_seed(seed + world()[0])

@@ -22,8 +22,9 @@ SCRIPT = textwrap.dedent("""
     items = pd.read_pickle(f"{folder}/items.pkl")
     X = pd.read_pickle(f"{folder}/X.pkl")
     rec = MultimodalFusionRecommender(
-        ItemCatalog(items), n_factors=8, max_epochs=12, batch_size=16,
+        ItemCatalog(items), n_factors=8, max_epochs=12, batch_size=16 * len(X) // 240,
         early_stopping=early, random_state=None if early else 0,
+        n_members=2 if len(X) > 240 else 1,
     ).fit(X)
     rec.save(f"{folder}/model{distributed.get_rank()}")
     distributed.destroy_process_group()
@@ -42,15 +43,17 @@ def halves():
     )
     pairs = [
         (user, item)
-        for user in range(40)
+        for user in range(360)
         for item in rng.choice(np.flatnonzero(side == user % 2), 6, replace=False)
     ]
     return items, pd.DataFrame(pairs, columns=["user_id", "item_id"])
 
 
+@pytest.mark.parametrize("n_rows", [240, 2160], ids=["few", "after a trial"])
 @pytest.mark.parametrize("early", ["early", "full"])
-def test_two_processes_learn_one_model(tmp_path, halves, early):
-    items, X = halves
+def test_two_processes_learn_one_model(tmp_path, halves, early, n_rows):
+    """With 2,000 rows, the fit begins with a trial; then there are two networks."""
+    items, X = halves[0], halves[1].head(n_rows)
     items.to_pickle(tmp_path / "items.pkl")
     X.to_pickle(tmp_path / "X.pkl")
     (tmp_path / "fit.py").write_text(SCRIPT)
