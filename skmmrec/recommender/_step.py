@@ -113,7 +113,7 @@ class LossOfBatch(nn.Module):
         self.neighbours = neighbours
 
     def forward(self, batch: Batch) -> Tensor:
-        """Mean loss of the batch."""
+        """Mean loss of the batch; in training, penalties are added."""
         vectors, tokens, mask = self._item_vectors(batch.needed)
         users = self._user_vectors(vectors, batch)
         loss = self._task_loss(users, vectors, batch)
