@@ -54,8 +54,7 @@ class _Search:
     def __init__(self, trainer: Trainer, hidden: Batcher) -> None:
         self.trainer = trainer
         self.hidden = hidden
-        steps_per_epoch = trainer.n_steps // trainer.options.epochs
-        self.interval = max(1, steps_per_epoch // N_PROBES)
+        self.interval = max(1, trainer.steps_per_epoch // N_PROBES)
         self.n_steps = 0
         self.way = [np.log(LOW)]
 

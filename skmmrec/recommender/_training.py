@@ -89,8 +89,8 @@ class Trainer:
         self.options = options
         self.monitor = monitor
         self.checkpoint = checkpoint
-        self.optimizer: torch.optim.Adam | None = None
         self.device = loss.network.item_bias.device
+        self.optimizer = self._make_optimizer()
         self.order = torch.Generator()
         self.history: list[Epoch] = []
         self.best: dict[str, Tensor] | None = None
@@ -99,25 +99,27 @@ class Trainer:
     @property
     def n_steps(self) -> int:
         """Steps of the whole training."""
-        return self.options.epochs * math.ceil(
-            len(self.batcher.examples) / self.options.batch_size
-        )
+        return self.options.epochs * self.steps_per_epoch
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one pass over the examples."""
+        return math.ceil(len(self.batcher.examples) / self.options.batch_size)
 
     def run(self) -> Generator[Epoch]:
         """Train; yields what each epoch came to. Without examples there is none."""
         if len(self.batcher.examples) == 0:
             return
-        optimizer = self.optimizer = self._make_optimizer()
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
         self._seed()
-        self._resume(optimizer, schedule)
+        self._resume(schedule)
         yield from self.history
         module = parallel(self.loss)
         self.loss.train()
         with _threads(self._step_size):
             while not self._is_over():
-                self.history.append(self._epoch(module, optimizer, schedule))
-                self._save(optimizer, schedule)
+                self.history.append(self._epoch(module, schedule))
+                self._save(schedule)
                 yield self.history[-1]
         self.loss.eval()
         if self.best is not None:
@@ -143,10 +145,9 @@ class Trainer:
 
     def set_id_decay(self, decay: float) -> None:
         """Change how much of the id embeddings is added to their gradient."""
-        assert self.optimizer is not None
         self.optimizer.param_groups[0]["weight_decay"] = decay
 
-    def _epoch(self, module: nn.Module, optimizer: Any, schedule: Any) -> Epoch:
+    def _epoch(self, module: nn.Module, schedule: Any) -> Epoch:
         losses = []
         for rows in self._batches():
             batch = self.batcher.batch(own_share(rows)).to(self.device)
@@ -154,13 +155,13 @@ class Trainer:
                 self.device.type, torch.bfloat16, enabled=self.options.half
             ):
                 loss = module(batch)
-            optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if self.options.clip_norm is not None:
                 nn.utils.clip_grad_norm_(
                     self.loss.network.parameters(), self.options.clip_norm
                 )
-            optimizer.step()
+            self.optimizer.step()
             schedule.step()
             losses.append(loss.detach())
             if agree(time.monotonic() > self.deadline):
@@ -219,7 +220,7 @@ class Trainer:
 
     # -- going on after a kill -------------------------------------------------------
 
-    def _save(self, optimizer: Any, schedule: Any) -> None:
+    def _save(self, schedule: Any) -> None:
         if self.checkpoint is None or world()[0]:
             return
         generators = {"cpu": torch.get_rng_state(), "order": self.order.get_state()}
@@ -229,19 +230,19 @@ class Trainer:
             {
                 "network": self.loss.network.state_dict(),
                 "best": self.best,
-                "optimizer": optimizer.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
                 "schedule": schedule.state_dict(),
                 "generators": generators,
                 "history": [tuple(epoch) for epoch in self.history],
             }
         )
 
-    def _resume(self, optimizer: Any, schedule: Any) -> None:
+    def _resume(self, schedule: Any) -> None:
         state = None if self.checkpoint is None else self.checkpoint.load()
         if state is None:
             return
         self.loss.network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         self.best = state["best"]
         self.history = [Epoch(*epoch) for epoch in state["history"]]
