@@ -190,7 +190,7 @@ class MultimodalFusionRecommender(Learner):
     half_life_ : float or None
         The half-life of `half_life`, or what it chose.
     id_l2_ : float
-        The precision of `id_l2`, or what it learned; not for ``mode="content"``.
+        The precision of `id_l2`, or what it learned.
     flat_ : bool
         Whether `X` brings the content along.
     n_features_in_ : int

@@ -190,9 +190,10 @@ def choose_id_l2(
     """Choose the precision of the embeddings' prior, by training a copy."""
     if rec.id_l2 != "auto":
         return float(rec.id_l2)
+    if rec.mode == "content" or rec.max_time is not None:
+        return LOW
     examples, history = some_users(problem.examples, problem.history, MAX_TRIED, _rng())
-    is_possible = len(examples) >= MIN_TRIED and rec.max_epochs > SEARCH_EPOCHS
-    if not is_possible or rec.max_time is not None:
+    if len(examples) < MIN_TRIED or rec.max_epochs <= SEARCH_EPOCHS:
         return LOW
     rest, hidden, left = hide_examples(examples, history, HIDDEN_SHARE, _rng())
     batcher = _batcher(rec, problem.tasks, left, rest)

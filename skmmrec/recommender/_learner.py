@@ -225,9 +225,9 @@ class Learner(Queries):
                 if source is not None:
                     self._adopt(network, source, number, is_own=earlier is not None)
                 network = network.to(device)
+                if number == 0:
+                    self.id_l2_ = choose_id_l2(self, network, problem)
                 if self.mode != "content":
-                    if number == 0:
-                        self.id_l2_ = choose_id_l2(self, network, problem)
                     epochs = train(self, network, problem, number)
                     curves.append(self._watch(epochs, self.max_epochs))
                 networks.append(network.cpu())

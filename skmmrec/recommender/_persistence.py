@@ -195,7 +195,7 @@ def _record(rec: MultimodalFusionRecommender) -> dict[str, Any]:
         "fuser": fuser_out(rec.fuser_)[0],
         "n_networks": len(rec.networks_),
         "half_life": rec.half_life_,
-        "id_l2": getattr(rec, "id_l2_", None),
+        "id_l2": rec.id_l2_,
         "tasks": [asdict(task) for task in rec.tasks_],
         "items": _index_out(rec.item_index_),
         "users": _index_out(rec.user_index_),
@@ -277,8 +277,7 @@ def _restore(
     rec.content_, rec.content_space_ = _content_in("items", names, tensors)
     rec.expectation_, rec.met_ = _expectation_in(names, tensors), tensors["items.met"]
     rec.half_life_ = record["half_life"]
-    if record["id_l2"] is not None:
-        rec.id_l2_ = record["id_l2"]
+    rec.id_l2_ = record["id_l2"]
     rec.fuser_ = fuser_in(record.get("fuser"), tensors)
     rec.user_content_, rec.user_space_ = None, None
     if user_names is not None:

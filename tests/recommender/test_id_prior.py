@@ -160,6 +160,12 @@ def test_some_users_keep_their_whole_histories(items, by_content):
     np.testing.assert_array_equal(left.items[examples.places_in(left)], examples.items)
 
 
+def test_scoring_by_content_alone_tries_nothing(items, by_content):
+    rec = fit(items, by_content)
+    assert rec.id_l2_ > LOW
+    assert rec.set_params(mode="content").fit(by_content).id_l2_ == LOW
+
+
 def test_it_is_saved(items, by_content, tmp_path):
     rec = fit(items, by_content)
     rec.save(tmp_path / "model")
