@@ -99,6 +99,11 @@ class MultimodalFusionRecommender(Learner):
     n_negatives : int, default=512
         Items that each batch is ranked against, drawn by popularity ("softmax") or
         uniformly; where there are no more liked items than that, all of them.
+    own_negatives : bool or "auto", default="auto"
+        Whether these may be other items that the user likes. Ranking, which leaves a
+        user's items out, does not ask for that, but where there is little to learn from
+        it keeps items from being alike to themselves only. "auto": where neither items
+        nor users have many interactions.
     dropout : float, default=0.3
         Rate of dropout on the user vector in training.
     modality_dropout : float, default=0.2
@@ -258,6 +263,7 @@ class MultimodalFusionRecommender(Learner):
         ],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "n_negatives": [Interval(Integral, 1, None, closed="left")],
+        "own_negatives": ["boolean", StrOptions({"auto"})],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "modality_dropout": [Interval(Real, 0, 1, closed="left")],
         "id_dropout": [Interval(Real, 0, 1, closed="both")],
@@ -312,6 +318,7 @@ class MultimodalFusionRecommender(Learner):
         batch_size: int | str = "auto",
         learning_rate: float = 0.01,
         n_negatives: int = 512,
+        own_negatives: bool | str = "auto",
         dropout: float = 0.3,
         modality_dropout: float = 0.2,
         id_dropout: float = 0.0,
@@ -358,6 +365,7 @@ class MultimodalFusionRecommender(Learner):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.n_negatives = n_negatives
+        self.own_negatives = own_negatives
         self.dropout = dropout
         self.modality_dropout = modality_dropout
         self.id_dropout = id_dropout

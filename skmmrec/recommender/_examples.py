@@ -103,6 +103,8 @@ class Batch:
         The pairs.
     negatives : tensor of shape (k,), int64
         Items that the positives are ranked against.
+    spared : tensor of shape (n_users, k), bool, or None
+        True where a negative is none to a user, who likes it; None: nobody is spared.
     answers, weights : tensors of shape (p, n_tasks) and (p,)
         As in `Examples`.
     """
@@ -112,6 +114,7 @@ class Batch:
     users: Tensor
     targets: Targets
     negatives: Tensor
+    spared: Tensor | None
     answers: Tensor
     weights: Tensor
 
@@ -131,6 +134,8 @@ class Batcher:
         What to learn from.
     n_negatives : int
         Items drawn for each batch; all that anyone liked where they are no more.
+    own_negatives : bool
+        Whether what a user likes is left among the negatives.
     by_popularity : bool
         Draw them by popularity instead of uniformly.
     max_history : int or None
@@ -142,6 +147,7 @@ class Batcher:
         history: History,
         examples: Examples,
         n_negatives: int,
+        own_negatives: bool,
         by_popularity: bool,
         max_history: int | None = None,
     ) -> None:
@@ -149,6 +155,7 @@ class Batcher:
         self.history = history
         self.examples = examples
         self.n_negatives = n_negatives
+        self.own_negatives = own_negatives
         popularity = torch.as_tensor(history.popularity, dtype=torch.float64)
         liked = popularity > 0
         self.everything = None
@@ -167,11 +174,12 @@ class Batcher:
         users, user_rows = np.unique(chosen.users, return_inverse=True)
         whole = self.history.take(users)
         past, held = self._draw_past(whole, user_rows, chosen)
+        drawn = self._draw_negatives()
         needed, (items, targets, negatives) = _compact(
             [
                 torch.as_tensor(past.items),
                 torch.as_tensor(chosen.items),
-                self._draw_negatives(),
+                drawn,
             ],
             self.history.n_items,
         )
@@ -193,6 +201,7 @@ class Batcher:
                 self._signals_of(chosen, held),
             ),
             negatives,
+            self._liked(whole, drawn),
             torch.as_tensor(chosen.answers),
             torch.as_tensor(chosen.weights),
         )
@@ -223,6 +232,14 @@ class Batcher:
         return torch.searchsorted(
             self.cumulative, draws * self.cumulative[-1], right=True
         )
+
+    def _liked(self, past: History, negatives: Tensor) -> Tensor | None:
+        """Tell which negatives are among what each user likes: (n_users, k)."""
+        if self.own_negatives:
+            return None
+        liked = past if past.values is None else past.where(past.values > 0)
+        table = liked.to_csr(bool)[:, negatives.numpy()]
+        return torch.as_tensor(table.toarray())
 
 
 def _compact(groups: list[Tensor], n_items: int) -> tuple[Tensor, list[Tensor]]:

@@ -91,11 +91,16 @@ def choose_batch_size(history: History) -> int:
     steps in any case, and no more than enough of them where there is very much data.
     """
     n_pairs = len(history.items)
+    size = np.clip(n_pairs // MIN_BATCHES, 32, 512 if _is_dense(history) else 2048)
+    return int(max(size, n_pairs // MAX_BATCHES))
+
+
+def _is_dense(history: History) -> bool:
+    """Whether items or users have many interactions."""
+    n_pairs = len(history.items)
     per_item = n_pairs / max(1, int(np.count_nonzero(history.popularity)))
     per_user = n_pairs / max(1, int(np.count_nonzero(history.lengths)))
-    is_dense = per_item >= DENSE_PER_ITEM or per_user >= DENSE_PER_USER
-    size = np.clip(n_pairs // MIN_BATCHES, 32, 512 if is_dense else 2048)
-    return int(max(size, n_pairs // MAX_BATCHES))
+    return per_item >= DENSE_PER_ITEM or per_user >= DENSE_PER_USER
 
 
 def make_network(rec: MultimodalFusionRecommender, problem: Problem) -> FusionNetwork:
@@ -293,7 +298,17 @@ def _batcher(
     by_popularity = any(task.objective == "softmax" for task in tasks)
     in_order = rec.mode == "fusion" and rec.user_tower == "sequence"
     max_history = None if in_order else rec.max_history
-    return Batcher(history, examples, rec.n_negatives, by_popularity, max_history)
+    own = rec.own_negatives
+    if own == "auto":
+        own = not _is_dense(history)
+    return Batcher(
+        history,
+        examples,
+        rec.n_negatives,
+        bool(own),
+        by_popularity,
+        max_history,
+    )
 
 
 def _loss(

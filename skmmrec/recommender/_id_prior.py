@@ -21,9 +21,10 @@ def learn_precision(trainer: Trainer, hidden: Batcher, n_epochs: int) -> float:
 
     The likelihood of the pairs learned from always asks for larger embeddings. So in
     the last epoch of a short training, that of pairs which it does not see is asked now
-    and then: where it would grow if all embeddings shrank, the precision goes up by a
-    step, and otherwise down. The mean of the second half of the way, in logarithms, is
-    the result if it is clearly above the lowest precision.
+    and then: where it would grow if all embeddings shrank, content making up for the
+    length that vectors lose, the precision goes up by a step, and otherwise down. The
+    mean of the second half of the way, in logarithms, is the result if it is clearly
+    above the lowest precision.
 
     Parameters
     ----------
@@ -71,11 +72,20 @@ class _Search:
 
 
 def _would_gain_by_shrinking(loss: LossOfBatch, hidden: Batcher) -> bool:
-    """Whether the likelihood of hidden pairs grows if the embeddings shrink."""
+    """Whether the likelihood of hidden pairs grows if the embeddings shrink.
+
+    Longer vectors suit a training that is not at its end, whatever they consist of. So
+    what a change of all lengths would bring is left out.
+    """
     embedding = loss.network.item_embedding
     rows = torch.randperm(len(hidden.examples))[:PROBE_SIZE].numpy()
     batch = hidden.batch(rows).to(embedding.device)
     loss.eval()
     (gradient,) = torch.autograd.grad(loss(batch), [embedding])
+    with torch.no_grad():
+        gradient, own = gradient[batch.needed], embedding[batch.needed]
+        vectors = loss.own_vectors(batch.needed)[0]
+        share = (own * vectors).sum() / vectors.square().sum().clamp(min=1e-12)
+        gain = gradient * (own - share * vectors)
     loss.train()
-    return mean_over_processes(float((gradient * embedding.detach()).sum())) > 0
+    return mean_over_processes(float(gain.sum())) > 0

@@ -24,9 +24,9 @@ def learn_half_life(
 ) -> float | None:
     """Choose the half-life that lets earlier likes predict the latest best.
 
-    There has to be a gain of two standard errors: forgetting what users liked costs much
-    where it is wrong. Of the half-lives that are within one standard error of the best,
-    the longest is chosen [1]_.
+    There has to be a gain of two standard errors: to forget what users liked costs
+    much where it is wrong. Of the half-lives that are within one standard error of the
+    best, the longest is chosen [1]_.
 
     Parameters
     ----------

@@ -134,18 +134,18 @@ class LossOfBatch(nn.Module):
     def _item_vectors(self, rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Vectors of the items at `rows`, their projected modalities and the mask."""
         if self.neighbours is None:
-            return self._own_vectors(rows)
+            return self.own_vectors(rows)
         near, weights = self.neighbours.items[rows], self.neighbours.weights[rows]
         everyone, place = torch.unique(
             torch.cat([rows, near.flatten()]), return_inverse=True
         )
-        vectors, tokens, mask = self._own_vectors(everyone)
+        vectors, tokens, mask = self.own_vectors(everyone)
         own, place = place[: len(rows)], place[len(rows) :].view(near.shape)
         spread = torch.einsum("nk,nkd->nd", weights.to(vectors.dtype), vectors[place])
         mixed = blend(vectors[own], spread, weights, self.options.propagation)
         return mixed, None if tokens is None else tokens[own], mask[own]
 
-    def _own_vectors(self, rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+    def own_vectors(self, rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         content, vectors = self.content.take(rows), self.network.item_embedding[rows]
         if self.training:
             content = content.drop(self.options.modality_dropout)
@@ -212,7 +212,13 @@ class LossOfBatch(nn.Module):
         targets = batch.targets.items[rows]
         if task.sampled:
             losses = self._ranking_losses(
-                task.objective, users[rows], vectors, targets, batch, self._bias(number)
+                task.objective,
+                users[rows],
+                vectors,
+                targets,
+                batch,
+                self._bias(number),
+                _spared(batch, batch.targets.rows[rows]),
             )
         else:
             losses = self._answer_losses(number, users[rows], vectors, rows, batch)
@@ -232,9 +238,9 @@ class LossOfBatch(nn.Module):
         targets: Tensor,
         batch: Batch,
         bias: Tensor,
-        hidden: Tensor | None = None,
+        hidden: Tensor | None,
     ) -> Tensor:
-        """Loss of each positive against the negatives, of which some may be hidden."""
+        """Loss of each positive against the negatives but for the hidden ones."""
         bias, negatives = bias[batch.needed], batch.negatives
         positive = (users * vectors[targets]).sum(1) + bias[targets]
         negative = users @ vectors[negatives].T + bias[negatives]
@@ -292,6 +298,7 @@ class LossOfBatch(nn.Module):
             targets, users = batch.targets.items[rows], batch.targets.rows[rows]
             sums = batch.past.sum(vectors)[users] - vectors[targets] * held[rows]
             counts = batch.past.lengths[users].unsqueeze(1) - held[rows]
+            hidden, spared = ~mask[batch.negatives, m], _spared(batch, users)
             loss = self._ranking_losses(
                 "softmax",
                 sums / counts.clamp(min=1),
@@ -299,7 +306,7 @@ class LossOfBatch(nn.Module):
                 targets,
                 batch,
                 bias,
-                ~mask[batch.negatives, m],
+                hidden if spared is None else hidden | spared,
             )
             losses.append((loss * batch.weights[rows]).mean())
         return torch.stack(losses).sum() / max(1, len(losses) - 1)
@@ -323,6 +330,11 @@ def _alignment(tokens: Tensor, mask: Tensor) -> Tensor:
                 info_nce(tokens[both, one], tokens[both, other], TEMPERATURE).mean()
             )
     return torch.stack(losses).sum() / max(1, len(losses) - 1)
+
+
+def _spared(batch: Batch, users: Tensor) -> Tensor | None:
+    """Which negatives are none to the users of the rows given."""
+    return None if batch.spared is None else batch.spared[users]
 
 
 def _mean_signal(batch: Batch) -> Tensor:

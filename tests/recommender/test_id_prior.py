@@ -70,12 +70,22 @@ def test_a_given_precision_is_kept_and_shrinks_embeddings(items, by_content):
     assert lengths[0] > lengths[2] > lengths[100]
 
 
-def test_embeddings_are_distrusted_where_content_tells_all(items, by_content):
-    assert CLEAR <= fit(items, by_content).id_l2_ <= HIGH
+@pytest.mark.parametrize("own_negatives", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_embeddings_are_distrusted_where_content_tells_all(
+    items, by_content, own_negatives, seed
+):
+    rec = fit(items, by_content, own_negatives=own_negatives, random_state=seed)
+    assert CLEAR <= rec.id_l2_ <= HIGH
 
 
-def test_embeddings_are_trusted_where_content_tells_nothing(items, by_chance):
-    assert fit(items, by_chance).id_l2_ == LOW
+@pytest.mark.parametrize("own_negatives", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_embeddings_are_trusted_where_content_tells_nothing(
+    items, by_chance, own_negatives, seed
+):
+    rec = fit(items, by_chance, own_negatives=own_negatives, random_state=seed)
+    assert rec.id_l2_ == LOW
 
 
 def test_few_interactions_are_too_few_to_learn_from(items, by_content, monkeypatch):
