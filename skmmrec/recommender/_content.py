@@ -23,10 +23,13 @@ class ContentSpace:
         Mean of the items that have the modality.
     axes : dict of str to ndarray of shape (r_m, d_m)
         Principal axes; absent for a modality that is not reduced.
+    muted : frozenset of str
+        Modalities that are left out, as if no item had them.
     """
 
     means: dict[str, NDArray[np.float32]]
     axes: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    muted: frozenset[str] = frozenset()
 
     @classmethod
     def fit(cls, blocks: Blocks, n_components: int | None) -> ContentSpace:
@@ -66,7 +69,7 @@ class ContentSpace:
         self._check_widths(blocks)
         values, masks = {}, []
         for name, width in zip(self.modalities, self.widths, strict=True):
-            present = _mask_of(blocks, name)
+            present = self._mask_of(blocks, name)
             values[name] = np.zeros((len(blocks), width), np.float32)
             masks.append(present)
             if present.any():
@@ -74,6 +77,11 @@ class ContentSpace:
                 values[name][present] = self._rotate(name, centred)
         mask = np.column_stack(masks) if masks else np.empty((len(blocks), 0), bool)
         return Blocks(values, mask)
+
+    def _mask_of(self, blocks: Blocks, name: str) -> NDArray[np.bool_]:
+        if name in self.muted or name not in blocks.values:
+            return np.zeros(len(blocks), bool)
+        return blocks.mask[:, blocks.modalities.index(name)]
 
     def _rotate(self, name: str, centred: NDArray) -> NDArray:
         """In float64, so that a row's result does not depend on its neighbours."""
@@ -106,9 +114,3 @@ def _mean(block: NDArray[np.float32]) -> NDArray[np.float32]:
     if len(block) < 2:
         return np.zeros(block.shape[1], np.float32)
     return block.mean(axis=0, dtype=np.float64).astype(np.float32)
-
-
-def _mask_of(blocks: Blocks, name: str) -> NDArray[np.bool_]:
-    if name not in blocks.values:
-        return np.zeros(len(blocks), bool)
-    return blocks.mask[:, blocks.modalities.index(name)]

@@ -64,6 +64,11 @@ class MultimodalFusionRecommender(Learner):
         prefix before ``__`` tells.
     n_components : int or None, default=64
         Principal components to which wider modalities are reduced; None keeps all.
+    mute_noise : bool, default=True
+        Leave out modalities that have nothing to do with who likes what: items alike
+        in them are liked together no more often than by chance, by Mantel's test, while
+        those alike in another modality are. Where there is little to tell it from,
+        nothing is left out.
     user_tower : {"mean", "attention", "sequence"}, default="mean"
         How the items of a history become a user: their mean, a mean weighted by
         learned attention, or a transformer over the latest items in their order.
@@ -192,6 +197,8 @@ class MultimodalFusionRecommender(Learner):
         With early stopping: the metric of each epoch; a loss counts below 0.
     n_iter_ : int
         Number of epochs run.
+    muted_modalities_ : list of str
+        What `mute_noise` left out.
     half_life_ : float or None
         The half-life of `half_life`, or what it chose.
     id_l2_ : float
@@ -248,6 +255,7 @@ class MultimodalFusionRecommender(Learner):
         "n_members": [Interval(Integral, 1, None, closed="left")],
         "modalities": [HasMethods("items"), None],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "mute_noise": ["boolean"],
         "user_tower": [StrOptions(set(TOWERS))],
         "max_history": [Interval(Integral, 1, None, closed="left")],
         "user_embedding": ["boolean"],
@@ -306,6 +314,7 @@ class MultimodalFusionRecommender(Learner):
         n_members: int = 1,
         modalities: Mapping[str, Any] | None = None,
         n_components: int | None = 64,
+        mute_noise: bool = True,
         user_tower: str = "mean",
         max_history: int = 20,
         user_embedding: bool = False,
@@ -353,6 +362,7 @@ class MultimodalFusionRecommender(Learner):
         self.n_members = n_members
         self.modalities = modalities
         self.n_components = n_components
+        self.mute_noise = mute_noise
         self.user_tower = user_tower
         self.max_history = max_history
         self.user_embedding = user_embedding

@@ -120,13 +120,13 @@ def _choose_shares(
     content: Blocks, groups: list[NDArray], weights: NDArray
 ) -> NDArray[np.float64]:
     """Weigh modalities by the error of predicting each item from all others."""
-    kernels = _kernels(content, content)
-    n_modalities = len(kernels)
+    each = kernels(content, content)
+    n_modalities = len(each)
     tried = [np.ones(n_modalities)]
     if n_modalities > 1:
         tried += [np.where(row, 1.0, s) for row in np.eye(n_modalities) for s in SHARES]
     errors = [
-        _left_out_error(np.tensordot(shares, kernels, 1), groups, weights)
+        _left_out_error(np.tensordot(shares, each, 1), groups, weights)
         for shares in tried
     ]
     return tried[int(np.argmin(errors))]
@@ -153,17 +153,17 @@ def _left_out_error(
 
 def _kernel(content: Blocks, landmarks: Blocks, shares: NDArray) -> NDArray[np.float64]:
     """Similarities of n items to m others: (n, m), float64."""
-    return np.tensordot(shares.astype(np.float64), _kernels(content, landmarks), 1)
+    return np.tensordot(shares.astype(np.float64), kernels(content, landmarks), 1)
 
 
-def _kernels(content: Blocks, landmarks: Blocks) -> NDArray[np.float64]:
+def kernels(content: Blocks, landmarks: Blocks) -> NDArray[np.float64]:
     """Similarities in each modality: (n_modalities, n, m), 0 where one lacks it."""
-    kernels = np.zeros((len(content.values), len(content), len(landmarks)))
+    similarities = np.zeros((len(content.values), len(content), len(landmarks)))
     for number, (name, block) in enumerate(content.values.items()):
         ours = unit_vectors(block.astype(np.float64))
         theirs = unit_vectors(landmarks.values[name].astype(np.float64))
         near = np.exp(SHARPNESS * (ours @ theirs.T - 1)) + PRESENCE
         near *= content.mask[:, number, None]
         near *= landmarks.mask[:, number]
-        kernels[number] = near
-    return kernels
+        similarities[number] = near
+    return similarities

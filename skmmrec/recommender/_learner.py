@@ -47,6 +47,7 @@ from skmmrec.recommender._llm_fusion import (
 from skmmrec.recommender._network import FusionNetwork
 from skmmrec.recommender._queries import Queries
 from skmmrec.recommender._recency import learn_half_life
+from skmmrec.recommender._relevance import find_noise
 from skmmrec.recommender._tasks import (
     check_objective,
     check_ratings,
@@ -165,6 +166,7 @@ class Learner(Queries):
             blocks = self.fuser_.transform(blocks, words=words_of(self, items))
         if source is None:
             self.content_space_ = ContentSpace.fit(blocks, self._n_components)
+            self._mute(blocks)
         else:
             check_modalities(source, blocks.widths)
             self.content_space_ = source.content_space_
@@ -192,6 +194,15 @@ class Learner(Queries):
     def _pretrained(self) -> Any:
         """Recommender of another domain to start from."""
         return None if self.pretrained is None else resolve_pretrained(self.pretrained)
+
+    def _mute(self, blocks: Blocks) -> None:
+        """Leave out modalities that have nothing to do with the histories."""
+        if not self.mute_noise or self.mode != "fusion":
+            return
+        noise = find_noise(self.content_space_.transform(blocks), self.history_)
+        self.content_space_ = replace(self.content_space_, muted=frozenset(noise))
+        if noise and self.verbose:
+            print(f"muted: {', '.join(noise)}")
 
     def _fit_user_content(self) -> None:
         self.user_space_, self.user_content_ = None, None

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import asdict
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ from skmmrec.recommender._tasks import Task
 if TYPE_CHECKING:
     from skmmrec.recommender._estimator import MultimodalFusionRecommender
 
-FORMAT = 3
+FORMAT = 4
 TENSORS = "model.safetensors"
 RECORD = "recommender.json"
 NOT_SAVED = ("catalog", "user_catalog", "pretrained", "checkpoint_dir")
@@ -120,7 +121,8 @@ def _tensors(rec: MultimodalFusionRecommender) -> dict[str, NDArray]:
 def _content_out(
     prefix: str, content: Blocks, space: ContentSpace
 ) -> dict[str, NDArray]:
-    tensors = {f"{prefix}.mask": content.mask}
+    muted = np.isin(space.modalities, list(space.muted))
+    tensors = {f"{prefix}.mask": content.mask, f"{prefix}.muted": muted}
     for name, block in content.values.items():
         tensors[f"{prefix}.content.{name}"] = block
         tensors[f"{prefix}.mean.{name}"] = space.means[name]
@@ -139,7 +141,8 @@ def _content_in(
         for name in names
         if f"{prefix}.axes.{name}" in tensors
     }
-    return Blocks(values, tensors[f"{prefix}.mask"]), ContentSpace(means, axes)
+    muted = frozenset(compress(names, tensors[f"{prefix}.muted"]))
+    return Blocks(values, tensors[f"{prefix}.mask"]), ContentSpace(means, axes, muted)
 
 
 def _expectation_out(expectation: Expectation | None) -> dict[str, NDArray]:

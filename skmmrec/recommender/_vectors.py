@@ -52,6 +52,12 @@ class VectorRanker(BaseRanker):
     n_neighbors: int
     cold_popularity: float
 
+    @property
+    def muted_modalities_(self) -> list[str]:
+        """Modalities that have nothing to do with who likes what."""
+        space = self.content_space_
+        return [name for name in space.modalities if name in space.muted]
+
     # -- items -----------------------------------------------------------------------
 
     def _publish_items(self) -> None:
