@@ -24,7 +24,7 @@ class ContentSpace:
     axes : dict of str to ndarray of shape (r_m, d_m)
         Principal axes; absent for a modality that is not reduced.
     muted : frozenset of str
-        Modalities that are left out, as if no item had them.
+        Modalities that are left behind.
     """
 
     means: dict[str, NDArray[np.float32]]
@@ -52,13 +52,13 @@ class ContentSpace:
 
     @property
     def modalities(self) -> list[str]:
-        """Names of the modalities, in order."""
-        return list(self.means)
+        """Names of the modalities in this space, in order."""
+        return [name for name in self.means if name not in self.muted]
 
     @property
     def widths(self) -> list[int]:
         """Width of each modality in this space."""
-        return [len(self.axes.get(name, mean)) for name, mean in self.means.items()]
+        return [len(self.axes.get(n, self.means[n])) for n in self.modalities]
 
     def centre(self, name: str, block: NDArray[np.float32]) -> NDArray[np.float32]:
         """Centre one modality's vectors and scale them to length 1."""
@@ -69,7 +69,7 @@ class ContentSpace:
         self._check_widths(blocks)
         values, masks = {}, []
         for name, width in zip(self.modalities, self.widths, strict=True):
-            present = self._mask_of(blocks, name)
+            present = _mask_of(blocks, name)
             values[name] = np.zeros((len(blocks), width), np.float32)
             masks.append(present)
             if present.any():
@@ -77,11 +77,6 @@ class ContentSpace:
                 values[name][present] = self._rotate(name, centred)
         mask = np.column_stack(masks) if masks else np.empty((len(blocks), 0), bool)
         return Blocks(values, mask)
-
-    def _mask_of(self, blocks: Blocks, name: str) -> NDArray[np.bool_]:
-        if name in self.muted or name not in blocks.values:
-            return np.zeros(len(blocks), bool)
-        return blocks.mask[:, blocks.modalities.index(name)]
 
     def _rotate(self, name: str, centred: NDArray) -> NDArray:
         """In float64, so that a row's result does not depend on its neighbours."""
@@ -94,7 +89,7 @@ class ContentSpace:
             if name not in self.means:
                 raise ValueError(
                     f"content has the modality {name!r}, which was not there in fit: "
-                    f"{self.modalities}"
+                    f"{list(self.means)}"
                 )
             if width != len(self.means[name]):
                 raise ValueError(
@@ -114,3 +109,9 @@ def _mean(block: NDArray[np.float32]) -> NDArray[np.float32]:
     if len(block) < 2:
         return np.zeros(block.shape[1], np.float32)
     return block.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _mask_of(blocks: Blocks, name: str) -> NDArray[np.bool_]:
+    if name not in blocks.values:
+        return np.zeros(len(blocks), bool)
+    return blocks.mask[:, blocks.modalities.index(name)]

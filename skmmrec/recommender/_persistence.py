@@ -8,7 +8,6 @@ import os
 import shutil
 import tempfile
 from dataclasses import asdict
-from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,28 +120,28 @@ def _tensors(rec: MultimodalFusionRecommender) -> dict[str, NDArray]:
 def _content_out(
     prefix: str, content: Blocks, space: ContentSpace
 ) -> dict[str, NDArray]:
-    muted = np.isin(space.modalities, list(space.muted))
-    tensors = {f"{prefix}.mask": content.mask, f"{prefix}.muted": muted}
+    tensors = {f"{prefix}.mask": content.mask}
     for name, block in content.values.items():
         tensors[f"{prefix}.content.{name}"] = block
-        tensors[f"{prefix}.mean.{name}"] = space.means[name]
+    for name, mean in space.means.items():
+        tensors[f"{prefix}.mean.{name}"] = mean
     for name, axes in space.axes.items():
         tensors[f"{prefix}.axes.{name}"] = axes
     return tensors
 
 
 def _content_in(
-    prefix: str, names: list[str], tensors: dict[str, NDArray]
+    prefix: str, names: list[str], muted: list[str], tensors: dict[str, NDArray]
 ) -> tuple[Blocks, ContentSpace]:
     values = {name: tensors[f"{prefix}.content.{name}"] for name in names}
-    means = {name: tensors[f"{prefix}.mean.{name}"] for name in names}
+    means = {name: tensors[f"{prefix}.mean.{name}"] for name in [*names, *muted]}
     axes = {
         name: tensors[f"{prefix}.axes.{name}"]
-        for name in names
+        for name in means
         if f"{prefix}.axes.{name}" in tensors
     }
-    muted = frozenset(compress(names, tensors[f"{prefix}.muted"]))
-    return Blocks(values, tensors[f"{prefix}.mask"]), ContentSpace(means, axes, muted)
+    space = ContentSpace(means, axes, frozenset(muted))
+    return Blocks(values, tensors[f"{prefix}.mask"]), space
 
 
 def _expectation_out(expectation: Expectation | None) -> dict[str, NDArray]:
@@ -192,6 +191,7 @@ def _record(rec: MultimodalFusionRecommender) -> dict[str, Any]:
         "flat": rec.flat_,
         "params": params,
         "modality_names": rec.content_.modalities,
+        "muted_modalities": rec.muted_modalities_,
         "user_modality_names": None
         if rec.user_content_ is None
         else rec.user_content_.modalities,
@@ -277,14 +277,18 @@ def _restore(
         raise ValueError("the number of users is not that of the histories")
     rec.tasks_ = [Task(**task) for task in record["tasks"]]
     names, user_names = record["modality_names"], record["user_modality_names"]
-    rec.content_, rec.content_space_ = _content_in("items", names, tensors)
+    rec.content_, rec.content_space_ = _content_in(
+        "items", names, record["muted_modalities"], tensors
+    )
     rec.expectation_, rec.met_ = _expectation_in(names, tensors), tensors["items.met"]
     rec.half_life_ = record["half_life"]
     rec.id_l2_ = record["id_l2"]
     rec.fuser_ = fuser_in(record.get("fuser"), tensors)
     rec.user_content_, rec.user_space_ = None, None
     if user_names is not None:
-        rec.user_content_, rec.user_space_ = _content_in("users", user_names, tensors)
+        rec.user_content_, rec.user_space_ = _content_in(
+            "users", user_names, [], tensors
+        )
     rec.graph_ = None
     if "graph.items" in tensors:
         rec.graph_ = ItemGraph(tensors["graph.items"], tensors["graph.weights"])

@@ -56,7 +56,7 @@ class VectorRanker(BaseRanker):
     def muted_modalities_(self) -> list[str]:
         """Modalities that have nothing to do with who likes what."""
         space = self.content_space_
-        return [name for name in space.modalities if name in space.muted]
+        return [name for name in space.means if name in space.muted]
 
     # -- items -----------------------------------------------------------------------
 
