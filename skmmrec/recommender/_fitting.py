@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -50,7 +51,8 @@ if TYPE_CHECKING:
 DENSE_PER_ITEM, DENSE_PER_USER = 12, 20
 MIN_BATCHES, MAX_BATCHES = 30, 500
 PARTIAL_FIT_RATE = 0.1
-SEARCH_EPOCHS, MIN_TRIED, MAX_TRIED, HIDDEN_SHARE = 2, 2000, 100_000, 0.1
+MIN_TRIED, MAX_TRIED, HIDDEN_SHARE = 2000, 100_000, 0.1
+TRIAL_LENGTH, MIN_TRIAL_EPOCHS, MAX_TRIAL_EPOCHS = 40_000, 2, 4
 
 
 @dataclass(frozen=True)
@@ -198,14 +200,16 @@ def choose_id_l2(
     if rec.mode == "content" or rec.max_time is not None:
         return LOW
     examples, history = some_users(problem.examples, problem.history, MAX_TRIED, _rng())
-    if len(examples) < MIN_TRIED or rec.max_epochs <= SEARCH_EPOCHS:
+    if len(examples) < MIN_TRIED or rec.max_epochs <= MIN_TRIAL_EPOCHS:
         return LOW
+    n_epochs = math.ceil(TRIAL_LENGTH / len(examples))
+    n_epochs = min(max(n_epochs, MIN_TRIAL_EPOCHS), MAX_TRIAL_EPOCHS, rec.max_epochs)
     rest, hidden, left = hide_examples(examples, history, HIDDEN_SHARE, _rng())
     batcher = _batcher(rec, problem.tasks, left, rest)
     loss = _loss(rec, deepcopy(network), problem, batcher)
     trainer = Trainer(loss, batcher, _options(rec, network, left, LOW / len(rest)))
     held_out = _batcher(rec, problem.tasks, left, hidden)
-    return learn_precision(trainer, held_out, SEARCH_EPOCHS)
+    return learn_precision(trainer, held_out, n_epochs)
 
 
 def train_further(

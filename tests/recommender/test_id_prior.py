@@ -97,7 +97,7 @@ def test_few_interactions_are_too_few_to_learn_from(items, by_content, monkeypat
 
 
 def test_the_trial_leaves_nothing_out_of_the_fit(items, by_content, monkeypatch):
-    """It sees nine tenths of the pairs for two epochs; then all are learned from."""
+    """It sees nine tenths of the pairs; then all are learned from."""
     seen = []
     batch = _fitting.Batcher.batch
 
