@@ -23,10 +23,8 @@ from skmmrec.recommender._content import ContentSpace
 from skmmrec.recommender._distributed import own_device
 from skmmrec.recommender._examples import weights_and_answers
 from skmmrec.recommender._fitting import (
-    Problem,
     choose_id_l2,
     forget_checkpoints,
-    make_network,
     seeded,
     train,
     train_further,
@@ -45,6 +43,7 @@ from skmmrec.recommender._llm_fusion import (
     words_of,
 )
 from skmmrec.recommender._network import FusionNetwork
+from skmmrec.recommender._problem import Problem, make_network
 from skmmrec.recommender._queries import Queries
 from skmmrec.recommender._recency import learn_half_life
 from skmmrec.recommender._relevance import find_noise

@@ -23,11 +23,11 @@ from skmmrec._ids import plain
 from skmmrec.catalog import Blocks, ItemCatalog
 from skmmrec.recommender._content import ContentSpace
 from skmmrec.recommender._expectation import Expectation
-from skmmrec.recommender._fitting import make_network
 from skmmrec.recommender._graph import ItemGraph
 from skmmrec.recommender._history import History
 from skmmrec.recommender._llm_fusion import fuser_in, fuser_out, llm_in, llm_out
 from skmmrec.recommender._network import FusionNetwork
+from skmmrec.recommender._problem import make_network
 from skmmrec.recommender._tasks import Task
 
 if TYPE_CHECKING:

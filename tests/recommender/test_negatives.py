@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from skmmrec.recommender._examples import Batcher, make_examples
-from skmmrec.recommender._fitting import _batcher, _loss, make_network
+from skmmrec.recommender._fitting import _batcher, _loss
 from skmmrec.recommender._history import History
+from skmmrec.recommender._problem import make_network
 from skmmrec.recommender._tasks import Task
 
 
