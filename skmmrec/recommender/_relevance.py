@@ -10,7 +10,7 @@ from skmmrec.recommender._expectation import kernels
 from skmmrec.recommender._history import History
 
 MAX_ITEMS, MAX_USERS, MIN_ITEMS = 1000, 20_000, 10
-N_ERRORS = 2.0
+N_ERRORS = 3.0
 SHARE = 0.2
 
 
@@ -18,9 +18,9 @@ def find_noise(content: Blocks, history: History) -> list[str]:
     """Name the modalities that tell nothing about who likes what.
 
     Items that are alike in such a modality are liked together no more often than
-    chance has it, whereas those alike in another modality clearly are: by two standard
-    errors of Mantel's test, its correlation is below a fifth of the best one. Where
-    there is little to tell it from, no modality is named.
+    chance has it, whereas those alike in another modality clearly are. By three
+    standard errors of Mantel's test, its correlation may be 0 and is below a fifth of
+    the best one. Where there is little to tell it from, no modality is named.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def find_noise(content: Blocks, history: History) -> list[str]:
     best = np.fmax.reduce(low, initial=0.0)
     return [
         name
-        for name, most in zip(content.values, high, strict=True)
-        if most < SHARE * best
+        for name, least, most in zip(content.values, low, high, strict=True)
+        if least <= 0 and most < SHARE * best
     ]
 
 

@@ -8,6 +8,7 @@ from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.catalog import Blocks
 from skmmrec.fusion import get_fusion_names
 from skmmrec.inspection import modality_contributions
+from skmmrec.recommender._expectation import kernels
 from skmmrec.recommender._history import History
 from skmmrec.recommender._relevance import find_noise, liked_together, mantel
 
@@ -125,6 +126,22 @@ def test_noise_is_told_from_content(seed):
     vectors = np.hstack([values["text"], 0.7 * values["image"]])
     history = history_of(likes_by(vectors, rng))
     assert find_noise(blocks_of(values), history) == ["noise"]
+
+
+def test_what_tells_little_is_no_noise():
+    """Its correlation is far below the other's, but certain."""
+    rng = np.random.default_rng(0)
+    values = {
+        name: rng.normal(size=(N_ITEMS, 6)).astype(np.float32)
+        for name in ("text", "image")
+    }
+    vectors = np.hstack([values["text"], 0.35 * values["image"]])
+    history = history_of(likes_by(vectors, rng, n=40))
+    items, lifts = liked_together(history)
+    content = blocks_of(values).take(items)
+    (much, _), (little, error) = (mantel(k, lifts) for k in kernels(content, content))
+    assert 3 * error < little < 0.2 * much
+    assert find_noise(blocks_of(values), history) == []
 
 
 def test_nothing_is_named_where_nothing_tells(values):
