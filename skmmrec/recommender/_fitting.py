@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -23,7 +23,6 @@ from skmmrec.recommender._inference import to_tensors
 from skmmrec.recommender._network import FusionNetwork
 from skmmrec.recommender._problem import Problem
 from skmmrec.recommender._step import LossOfBatch, LossOptions, Neighbours
-from skmmrec.recommender._tasks import Task
 from skmmrec.recommender._training import Epoch, Trainer, TrainingOptions
 from skmmrec.recommender._validation import (
     LikesMonitor,
@@ -74,7 +73,7 @@ def train(
     examples, history, monitor = _hold_out(rec, problem)
     decay = rec.id_l2_ / max(1, len(examples))
     options = _options(rec, network, history, decay)
-    batcher = _batcher(rec, problem.tasks, history, examples)
+    batcher = _batcher(rec, problem, history, examples)
     loss = _loss(rec, network, problem, batcher)
     if isinstance(monitor, LossMonitor):
         monitor = replace(monitor, loss=loss)
@@ -96,10 +95,10 @@ def choose_id_l2(
     n_epochs = math.ceil(TRIAL_LENGTH / len(examples))
     n_epochs = min(max(n_epochs, MIN_TRIAL_EPOCHS), MAX_TRIAL_EPOCHS, rec.max_epochs)
     rest, hidden, left = hide_examples(examples, history, HIDDEN_SHARE, _rng())
-    batcher = _batcher(rec, problem.tasks, left, rest)
+    batcher = _batcher(rec, problem, left, rest)
     loss = _loss(rec, deepcopy(network), problem, batcher)
     trainer = Trainer(loss, batcher, _options(rec, network, left, LOW / len(rest)))
-    held_out = _batcher(rec, problem.tasks, left, hidden)
+    held_out = _batcher(rec, problem, left, hidden)
     return learn_precision(trainer, held_out, n_epochs)
 
 
@@ -124,7 +123,7 @@ def train_further(
         max_time=None,
         patience=None,
     )
-    batcher = _batcher(rec, problem.tasks, problem.history, chosen)
+    batcher = _batcher(rec, problem, problem.history, chosen)
     return Trainer(_loss(rec, network, problem, batcher), batcher, options).run()
 
 
@@ -142,7 +141,7 @@ def _hold_out(
     if metric == "loss":
         share = rec.validation_fraction
         rest, aside, left = hide_examples(examples, history, share, rng)
-        return rest, left, LossMonitor(_batcher(rec, problem.tasks, left, aside))
+        return rest, left, LossMonitor(_batcher(rec, problem, left, aside))
     hidden, held_out = hide_likes(history, rec.validation_fraction, rng)
     is_hidden = examples.held & hidden[examples.places_in(history)]
     monitor = LikesMonitor(
@@ -186,16 +185,17 @@ def _rng() -> np.random.RandomState:
 
 def _batcher(
     rec: MultimodalFusionRecommender,
-    tasks: Sequence[Task],
+    problem: Problem,
     history: History,
     examples: Examples,
 ) -> Batcher:
-    by_popularity = any(task.objective == "softmax" for task in tasks)
+    """Batches of some examples of the problem, by what is left of its histories."""
+    by_popularity = any(task.objective == "softmax" for task in problem.tasks)
     in_order = rec.mode == "fusion" and rec.user_tower == "sequence"
     max_history = None if in_order else rec.max_history
     own = rec.own_negatives
     if own == "auto":
-        own = not _is_dense(history)
+        own = not _is_dense(problem.history)
     return Batcher(
         history,
         examples,

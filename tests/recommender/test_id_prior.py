@@ -219,7 +219,7 @@ def test_the_prior_is_shared_out_over_the_interactions(items, by_content, monkey
 def test_penalties_are_no_part_of_the_loss_at_rest(items, by_content):
     rec = fit(items, by_content)
     problem = rec._problem()
-    batcher = _fitting._batcher(rec, problem.tasks, problem.history, problem.examples)
+    batcher = _fitting._batcher(rec, problem, problem.history, problem.examples)
     loss = _fitting._loss(rec, rec.networks_[0], problem, batcher)
     batch = batcher.batch(np.arange(50))
     loss.options = replace(loss.options, dropout=0.0, modality_dropout=0.0)

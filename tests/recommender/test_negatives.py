@@ -67,7 +67,7 @@ def test_the_loss_does_not_look_at_them(make, catalog, X, objective):
     rec = make(catalog, own_negatives=False, objective=objective, n_negatives=1000)
     rec.fit(X)
     problem = rec._problem()
-    batcher = _batcher(rec, problem.tasks, problem.history, problem.examples)
+    batcher = _batcher(rec, problem, problem.history, problem.examples)
     loss = _loss(rec, make_network(rec, problem), problem, batcher).eval()
     item = int(problem.history.popularity.argmax())
     users, items = problem.examples.users, problem.examples.items
