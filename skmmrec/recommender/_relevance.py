@@ -92,9 +92,10 @@ def mantel(one: NDArray, other: NDArray) -> tuple[float, float]:
     Returns
     -------
     correlation : float
-        From -1 to 1; NaN where a matrix is constant.
+        From -1 to 1.
     error : float
-        Its standard deviation if the items of one are permuted.
+        Its standard deviation if the items of one are permuted. Both are 0 where a
+        matrix is constant.
 
     References
     ----------
@@ -104,11 +105,11 @@ def mantel(one: NDArray, other: NDArray) -> tuple[float, float]:
     n = len(one)
     outside = ~np.eye(n, dtype=bool)
     x, y = (np.where(outside, m - m[outside].mean(), 0.0) for m in (one, other))
+    if any(np.ptp(m[outside]) <= 1e-9 * np.abs(m).max() for m in (one, other)):
+        return 0.0, 0.0
     squares = np.square(x).sum(), np.square(y).sum()
     rows = np.square(x.sum(axis=1)).sum(), np.square(y.sum(axis=1)).sum()
     scale = np.sqrt(squares[0] * squares[1])
-    if scale < 1e-12:
-        return np.nan, np.nan
     pairs = n * (n - 1)
     variance = 2 * squares[0] * squares[1] / pairs
     variance += 4 * (rows[0] - squares[0]) * (rows[1] - squares[1]) / (

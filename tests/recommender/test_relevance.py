@@ -94,7 +94,18 @@ def test_its_error_is_that_of_permutations(n):
 
 
 def test_a_constant_matrix_correlates_with_nothing():
-    assert np.isnan(mantel(np.ones((5, 5)), np.arange(25.0).reshape(5, 5))).all()
+    table = np.arange(25.0).reshape(5, 5)
+    assert (
+        mantel(np.full((5, 5), 0.1), table) == mantel(table, np.ones((5, 5))) == (0, 0)
+    )
+
+
+def test_a_constant_modality_is_noise(values):
+    rng = np.random.default_rng(0)
+    blocks = {"text": values["text"], "noise": np.full((N_ITEMS, 3), 0.1, np.float32)}
+    assert find_noise(blocks_of(blocks), history_of(likes_by(values["text"], rng))) == [
+        "noise"
+    ]
 
 
 def test_lifts_are_those_of_chance():
