@@ -97,7 +97,8 @@ def choose_id_l2(
     rest, hidden, left = hide_examples(examples, history, HIDDEN_SHARE, _rng())
     batcher = _batcher(rec, problem, left, rest)
     loss = _loss(rec, deepcopy(network), problem, batcher)
-    trainer = Trainer(loss, batcher, _options(rec, network, left, LOW / len(rest)))
+    options = _options(rec, network, left, LOW / len(rest))
+    trainer = Trainer(loss, batcher, replace(options, patience=None))
     held_out = _batcher(rec, problem, left, hidden)
     return learn_precision(trainer, held_out, n_epochs)
 
