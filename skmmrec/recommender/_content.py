@@ -23,13 +23,13 @@ class ContentSpace:
         Mean of the items that have the modality.
     axes : dict of str to ndarray of shape (r_m, d_m)
         Principal axes; absent for a modality that is not reduced.
-    muted : frozenset of str
+    muted : tuple of str
         Modalities that are left behind.
     """
 
     means: dict[str, NDArray[np.float32]]
     axes: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    muted: frozenset[str] = frozenset()
+    muted: tuple[str, ...] = ()
 
     @classmethod
     def fit(cls, blocks: Blocks, n_components: int | None) -> ContentSpace:

@@ -165,11 +165,12 @@ class Learner(Queries):
             blocks = self.fuser_.transform(blocks, words=words_of(self, items))
         if source is None:
             self.content_space_ = ContentSpace.fit(blocks, self._n_components)
-            self._mute(blocks)
         else:
             check_modalities(source, blocks.widths)
             self.content_space_ = source.content_space_
         self.content_ = self.content_space_.transform(blocks)
+        if source is None and self.mode == "fusion" and self.mute_noise:
+            self._mute(blocks)
         self._fit_user_content()
         self.graph_ = None
         if self.propagation and self.mode == "fusion":
@@ -196,11 +197,12 @@ class Learner(Queries):
 
     def _mute(self, blocks: Blocks) -> None:
         """Leave out modalities that have nothing to do with the histories."""
-        if not self.mute_noise or self.mode != "fusion":
+        noise = find_noise(self.content_, self.history_)
+        if not noise:
             return
-        noise = find_noise(self.content_space_.transform(blocks), self.history_)
-        self.content_space_ = replace(self.content_space_, muted=frozenset(noise))
-        if noise and self.verbose:
+        self.content_space_ = replace(self.content_space_, muted=tuple(noise))
+        self.content_ = self.content_space_.transform(blocks)
+        if self.verbose:
             print(f"muted: {', '.join(noise)}")
 
     def _fit_user_content(self) -> None:

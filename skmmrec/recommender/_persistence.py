@@ -140,7 +140,7 @@ def _content_in(
         for name in means
         if f"{prefix}.axes.{name}" in tensors
     }
-    space = ContentSpace(means, axes, frozenset(muted))
+    space = ContentSpace(means, axes, tuple(muted))
     return Blocks(values, tensors[f"{prefix}.mask"]), space
 
 

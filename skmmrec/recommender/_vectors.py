@@ -55,8 +55,7 @@ class VectorRanker(BaseRanker):
     @property
     def muted_modalities_(self) -> list[str]:
         """Modalities that have nothing to do with who likes what."""
-        space = self.content_space_
-        return [name for name in space.means if name in space.muted]
+        return list(self.content_space_.muted)
 
     # -- items -----------------------------------------------------------------------
 
