@@ -147,6 +147,7 @@ class Batcher:
         history: History,
         examples: Examples,
         n_negatives: int,
+        *,
         own_negatives: bool,
         by_popularity: bool,
         max_history: int | None = None,
@@ -237,8 +238,7 @@ class Batcher:
         """Tell which negatives are among what each user likes: (n_users, k)."""
         if self.own_negatives:
             return None
-        liked = past if past.values is None else past.where(past.values > 0)
-        table = liked.to_csr(bool)[:, negatives.numpy()]
+        table = past.where(past.liked).to_csr(bool)[:, negatives.numpy()]
         return torch.as_tensor(table.toarray())
 
 

@@ -201,9 +201,9 @@ def _batcher(
         history,
         examples,
         rec.n_negatives,
-        bool(own),
-        by_popularity,
-        max_history,
+        own_negatives=bool(own),
+        by_popularity=by_popularity,
+        max_history=max_history,
     )
 
 

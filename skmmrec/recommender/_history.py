@@ -62,6 +62,13 @@ class History:
         return self.offsets[1:][self.users] - 1 - np.arange(len(self.items))
 
     @property
+    def liked(self) -> NDArray[np.bool_]:
+        """Whether each entry of `items` is a like: without values, all of them are."""
+        if self.values is None:
+            return np.ones(len(self.items), bool)
+        return self.values > 0
+
+    @property
     def popularity(self) -> NDArray[np.int64]:
         """Number of users of each item."""
         return np.bincount(self.items, minlength=self.n_items)

@@ -77,8 +77,7 @@ def fit_fuser(rec: Learner, items: pd.Index, blocks: Blocks) -> SoftTokenFuser:
     if rec.catalog is not None:
         fuser.remember_in(rec.catalog.derived)
     history = rec.history_
-    liked = slice(None) if history.values is None else history.values > 0
-    likes = CoLikes(history.users[liked], history.items[liked])
+    likes = CoLikes(history.users[history.liked], history.items[history.liked])
     return fuser.fit(blocks, words=words_of(rec, items), likes=likes)
 
 

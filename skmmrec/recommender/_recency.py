@@ -67,9 +67,9 @@ def hide_latest(history: History) -> HeldOut:
     """Hide the latest fifth of the histories of some users, but for dislikes."""
     rng = np.random.RandomState(0)
     late = history.n_later < (SHARE * history.lengths).astype(int)[history.users]
-    liked = True if history.values is None else history.values > 0
-    counts = np.bincount(history.users[late & liked], minlength=len(history.lengths))
+    late_likes = late & history.liked
+    counts = np.bincount(history.users[late_likes], minlength=len(history.lengths))
     most = min(MAX_USERS, max(MIN_USERS, MAX_SCORES // max(1, history.n_items)))
     users = np.sort(rng.permutation(np.flatnonzero(counts))[:most])
-    known, hidden = history.where(~late), history.where(late & liked)
+    known, hidden = history.where(~late), history.where(late_likes)
     return HeldOut(users, known.take(users), hidden.take(users))

@@ -42,12 +42,12 @@ def find_noise(content: Blocks, history: History) -> list[str]:
     bounds = []
     for matrix, present in zip(likeness, content.mask.T, strict=True):
         both = np.ix_(present, present)
-        correlation, error = np.nan, np.nan
+        correlation, error = 0.0, np.inf
         if np.count_nonzero(present) >= MIN_ITEMS:
             correlation, error = mantel(matrix[both], lifts[both])
         bounds.append(correlation + N_ERRORS * error * np.array([-1, 1]))
     low, high = np.array(bounds).T
-    best = np.fmax.reduce(low, initial=0.0)
+    best = low.max(initial=0.0)
     return [
         name
         for name, least, most in zip(content.values, low, high, strict=True)
@@ -66,8 +66,7 @@ def liked_together(history: History) -> tuple[NDArray[np.int64], NDArray[np.floa
         Numbers of users of both, less what popularity leads to expect, over the square
         root of that and 1.
     """
-    if history.values is not None:
-        history = history.where(history.values > 0)
+    history = history.where(history.liked)
     n_users = len(history.lengths)
     if n_users > MAX_USERS:
         drawn = np.random.RandomState(0).permutation(n_users)[:MAX_USERS]
@@ -109,12 +108,11 @@ def mantel(one: NDArray, other: NDArray) -> tuple[float, float]:
         return 0.0, 0.0
     squares = np.square(x).sum(), np.square(y).sum()
     rows = np.square(x.sum(axis=1)).sum(), np.square(y.sum(axis=1)).sum()
-    scale = np.sqrt(squares[0] * squares[1])
     pairs = n * (n - 1)
-    variance = 2 * squares[0] * squares[1] / pairs
-    variance += 4 * (rows[0] - squares[0]) * (rows[1] - squares[1]) / (
-        pairs * (n - 2)
-    ) + (2 * squares[0] - 4 * rows[0]) * (2 * squares[1] - 4 * rows[1]) / (
-        pairs * (n - 2) * (n - 3)
-    )
+    triples, quadruples = pairs * (n - 2), pairs * (n - 2) * (n - 3)
+    same = squares[0] * squares[1]
+    linked = (rows[0] - squares[0]) * (rows[1] - squares[1])
+    apart = (squares[0] - 2 * rows[0]) * (squares[1] - 2 * rows[1])
+    variance = 2 * same / pairs + 4 * linked / triples + 4 * apart / quadruples
+    scale = np.sqrt(same)
     return float((x * y).sum() / scale), float(np.sqrt(max(variance, 0.0)) / scale)

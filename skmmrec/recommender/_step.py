@@ -146,6 +146,7 @@ class LossOfBatch(nn.Module):
         return mixed, None if tokens is None else tokens[own], mask[own]
 
     def own_vectors(self, rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Like `_item_vectors`, before any neighbours have a share in them."""
         content, vectors = self.content.take(rows), self.network.item_embedding[rows]
         if self.training:
             content = content.drop(self.options.modality_dropout)
@@ -209,16 +210,9 @@ class LossOfBatch(nn.Module):
         rows = answers > 0 if task.sampled else ~torch.isnan(answers)
         if number:
             users = users * self.network.heads[number - 1].gate
-        targets = batch.targets.items[rows]
         if task.sampled:
             losses = self._ranking_losses(
-                task.objective,
-                users[rows],
-                vectors,
-                targets,
-                batch,
-                self._bias(number),
-                _spared(batch, batch.targets.rows[rows]),
+                task.objective, users[rows], vectors, rows, batch, self._bias(number)
             )
         else:
             losses = self._answer_losses(number, users[rows], vectors, rows, batch)
@@ -235,16 +229,19 @@ class LossOfBatch(nn.Module):
         objective: str,
         users: Tensor,
         vectors: Tensor,
-        targets: Tensor,
+        rows: Tensor,
         batch: Batch,
         bias: Tensor,
-        hidden: Tensor | None,
+        hidden: Tensor | None = None,
     ) -> Tensor:
-        """Loss of each positive against the negatives but for the hidden ones."""
+        """Loss of each pair in `rows` against the negatives but for the hidden ones."""
         bias, negatives = bias[batch.needed], batch.negatives
+        targets = batch.targets.items[rows]
         positive = (users * vectors[targets]).sum(1) + bias[targets]
         negative = users @ vectors[negatives].T + bias[negatives]
         excluded = negatives == targets.unsqueeze(1)
+        if batch.spared is not None:
+            excluded = excluded | batch.spared[batch.targets.rows[rows]]
         if hidden is not None:
             excluded = excluded | hidden
         if objective == "bpr":
@@ -298,15 +295,14 @@ class LossOfBatch(nn.Module):
             targets, users = batch.targets.items[rows], batch.targets.rows[rows]
             sums = batch.past.sum(vectors)[users] - vectors[targets] * held[rows]
             counts = batch.past.lengths[users].unsqueeze(1) - held[rows]
-            hidden, spared = ~mask[batch.negatives, m], _spared(batch, users)
             loss = self._ranking_losses(
                 "softmax",
                 sums / counts.clamp(min=1),
                 vectors,
-                targets,
+                rows,
                 batch,
                 bias,
-                hidden if spared is None else hidden | spared,
+                ~mask[batch.negatives, m],
             )
             losses.append((loss * batch.weights[rows]).mean())
         return torch.stack(losses).sum() / max(1, len(losses) - 1)
@@ -330,11 +326,6 @@ def _alignment(tokens: Tensor, mask: Tensor) -> Tensor:
                 info_nce(tokens[both, one], tokens[both, other], TEMPERATURE).mean()
             )
     return torch.stack(losses).sum() / max(1, len(losses) - 1)
-
-
-def _spared(batch: Batch, users: Tensor) -> Tensor | None:
-    """Which negatives are none to the users of the rows given."""
-    return None if batch.spared is None else batch.spared[users]
 
 
 def _mean_signal(batch: Batch) -> Tensor:

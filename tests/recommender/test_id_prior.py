@@ -145,6 +145,11 @@ def test_a_fit_that_was_killed_goes_on_with_the_same_precision(
     pd.testing.assert_frame_equal(resumed.item_vectors_, whole.item_vectors_)
 
 
+def test_the_trial_does_not_stop_early(items, by_content):
+    rec = fit(items, by_content, max_epochs=8, early_stopping=True, n_iter_no_change=1)
+    assert rec.id_l2_ >= CLEAR
+
+
 def test_the_trial_takes_some_users_of_many(items, by_content, monkeypatch):
     monkeypatch.setattr(_fitting, "MAX_TRIED", 2100)
     sizes = []
@@ -259,8 +264,3 @@ def test_the_credit_has_bounds():
 def test_unliked_items_do_not_count():
     counts = np.array([1, 4, 9, 20])
     assert credit(np.r_[counts, np.zeros(100, int)]) == credit(counts)
-
-
-def test_the_trial_does_not_stop_early(items, by_content):
-    rec = fit(items, by_content, max_epochs=8, early_stopping=True, n_iter_no_change=1)
-    assert rec.id_l2_ >= CLEAR

@@ -104,8 +104,8 @@ def table(n_users, n_items, n_each, rng):
 )
 def test_they_are_negatives_where_there_is_little_to_learn_from(make, shape, expected):
     """With few interactions of items and users, many of users, or many of items."""
-    X = table(*shape, np.random.default_rng(0)).assign(text__0=0.0)
-    X["text__0"] = X.item_id.astype(float)
+    X = table(*shape, np.random.default_rng(0))
+    X = X.assign(text__0=X.item_id.astype(float))
     auto, given = (
         make(max_epochs=1, own_negatives=own).fit(X) for own in ("auto", expected)
     )

@@ -199,7 +199,9 @@ def batcher():
     history = History.from_pairs(users, items, 3, 200, np.arange(263.0))
     tasks = [Task("softmax")]
     examples = make_examples(History.from_pairs(users, items, 3, 200), history, tasks)
-    return Batcher(history, examples, 8, True, True, max_history=20)
+    return Batcher(
+        history, examples, 8, own_negatives=True, by_popularity=True, max_history=20
+    )
 
 
 def test_long_histories_are_drawn_from(batcher):
