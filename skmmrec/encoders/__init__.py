@@ -9,6 +9,7 @@ from skmmrec._lazy import lazy_names
 _NAMES = {
     "AudioEncoder": "._audio",
     "BaseEncoder": "._base",
+    "ContentError": "._errors",
     "EmbeddingCache": "._cache",
     "ImageEncoder": "._image",
     "MultimodalEncoder": "._multimodal",

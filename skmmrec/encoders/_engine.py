@@ -152,7 +152,7 @@ class Engine:
 
         def forward(contents: list[Any]) -> np.ndarray:
             with self.context():
-                return encode(contents)
+                return np.asarray(encode(contents), np.float32)
 
         return forward
 

@@ -21,6 +21,7 @@ from skmmrec.catalog import ItemCatalog
 from skmmrec.fusion import Fusion
 from skmmrec.recommender import _persistence
 from skmmrec.recommender._learner import Learner
+from skmmrec.recommender._tasks import predicts_ratings
 from skmmrec.recommender._towers import TOWERS
 
 
@@ -552,4 +553,5 @@ class MultimodalFusionRecommender(Learner):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
+        tags.target_tags.required = predicts_ratings(self.objective)
         return tags

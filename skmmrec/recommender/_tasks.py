@@ -151,10 +151,18 @@ def make_tasks(
     ]
 
 
+def predicts_ratings(objective: Any) -> bool:
+    """Tell whether the objective, or the first of a list, cannot do without y."""
+    first = objective[:1] if isinstance(objective, list | tuple) else [objective]
+    return list(first) == ["mse"]
+
+
 def check_ratings(objective: str, answers: NDArray | None) -> None:
     """Refuse to predict ratings that are not given."""
-    if objective == "mse" and answers is None:
-        raise ValueError("objective='mse' predicts ratings, which must be given as y")
+    if predicts_ratings(objective) and answers is None:
+        raise ValueError(
+            f"objective={objective!r} requires y to be passed, but the target y is None"
+        )
 
 
 def teaches(tasks: Sequence[Task], answers: NDArray) -> NDArray[np.bool_]:

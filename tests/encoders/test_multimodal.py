@@ -15,6 +15,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from skmmrec import ItemCatalog
 from skmmrec.encoders import EmbeddingCache, MultimodalEncoder, TextEncoder
+from skmmrec.testing import EncoderTests
 
 from .conftest import noise_picture, tone
 from .test_base import count_encoded
@@ -383,3 +384,13 @@ def test_the_numeric_subclass_passes_every_check(clip):
             NumbersAsMultimodalPicture(clip, device="cpu"), on_skip=None
         )
     assert sum(result["status"] == "passed" for result in results) >= 40
+
+
+class TestContract(EncoderTests):
+    @pytest.fixture(params=["clip", "chat"])
+    def encoder(self, request):
+        return encoder(request.getfixturevalue(request.param), "image")
+
+    @pytest.fixture
+    def items(self):
+        return [noise_picture(seed) for seed in range(3)]

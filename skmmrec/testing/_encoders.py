@@ -1,0 +1,209 @@
+"""What every encoder must keep."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.estimator_checks import check_estimator
+
+from skmmrec.encoders import BaseEncoder
+
+TOLERANCE = 1e-5
+LARGEST_PICKLE = 20_000
+
+
+class EncoderTests:
+    """Tests of a `BaseEncoder`: one column of raw content in, a float32 matrix out.
+
+    Rows must keep their order, each distinct item must be encoded once and by itself, a
+    missing row must stay missing, an item that cannot be read must be named, and a
+    pickle must carry no weights.
+
+    Override the fixtures `encoder` and `items`, and `bad_item` where an item can be
+    worse than of a wrong type.
+
+    Examples
+    --------
+    >>> import pytest
+    >>> from skmmrec import TextEncoder
+    >>> from skmmrec.testing import EncoderTests
+    >>> class TestMiniLM(EncoderTests):
+    ...     @pytest.fixture
+    ...     def encoder(self):
+    ...         return TextEncoder("package:all-MiniLM-L6-v2")
+    ...     @pytest.fixture
+    ...     def items(self):
+    ...         return ["a dog barks", "puppy", "stock market"]
+    """
+
+    @pytest.fixture
+    def encoder(self) -> BaseEncoder:
+        """Return an unfitted encoder; the fewer its weights, the quicker the tests."""
+        raise NotImplementedError("override the fixture encoder")
+
+    @pytest.fixture
+    def items(self) -> Sequence[Any]:
+        """Return at least three distinct items that can be read."""
+        raise NotImplementedError("override the fixture items")
+
+    @pytest.fixture
+    def bad_item(self) -> Any:
+        """Return an item that cannot be read."""
+        return {"of": "no type that is encoded"}
+
+    @pytest.fixture
+    def fitted(self, encoder: BaseEncoder, items: Sequence[Any]) -> BaseEncoder:
+        """Return the encoder, fitted."""
+        return encoder.fit(_column(items))
+
+    @pytest.mark.filterwarnings("ignore:Can't test estimator")
+    def test_it_passes_the_checks_of_scikit_learn(self, encoder: BaseEncoder) -> None:
+        check_estimator(encoder, on_skip=None)
+
+    def test_nothing_is_loaded_before_fit(
+        self, encoder: BaseEncoder, items: Sequence[Any]
+    ) -> None:
+        assert vars(encoder).keys() == encoder.get_params(deep=False).keys()
+        with pytest.raises(NotFittedError):
+            encoder.transform(_column(items))
+
+    def test_a_row_is_a_float32_vector(
+        self, fitted: BaseEncoder, items: Sequence[Any]
+    ) -> None:
+        vectors = fitted.transform(_column(items))
+        assert vectors.dtype == np.float32
+        assert vectors.shape == (len(items), fitted.embedding_dim_)
+        assert np.isfinite(vectors).all()
+        assert len(np.unique(vectors, axis=0)) == len(items)
+
+    def test_fit_transform_is_fit_then_transform(
+        self, encoder: BaseEncoder, items: Sequence[Any]
+    ) -> None:
+        vectors = encoder.fit_transform(_column(items))
+        np.testing.assert_array_equal(vectors, encoder.transform(_column(items)))
+
+    def test_rows_keep_their_order_in_any_batch(
+        self, fitted: BaseEncoder, items: Sequence[Any]
+    ) -> None:
+        vectors = fitted.transform(_column(items))
+        backwards = fitted.transform(_column(items[::-1]))
+        np.testing.assert_allclose(backwards[::-1], vectors, atol=TOLERANCE)
+        alone = [fitted.transform(_column([item])) for item in items]
+        np.testing.assert_allclose(np.vstack(alone), vectors, atol=TOLERANCE)
+
+    def test_each_distinct_item_is_encoded_once(
+        self,
+        fitted: BaseEncoder,
+        items: Sequence[Any],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        prepared, n = _note_prepared(fitted, monkeypatch), len(items)
+        vectors = fitted.transform(_column([*items, None, *items, *items]))
+        assert len(prepared) == n
+        np.testing.assert_array_equal(vectors[:n], vectors[n + 1 : 2 * n + 1])
+
+    @pytest.mark.parametrize("missing", ["zero", "nan"])
+    def test_missing_rows_and_only_those_are_empty(
+        self, encoder: BaseEncoder, items: Sequence[Any], missing: str
+    ) -> None:
+        column = _column([None, items[0], np.nan, pd.NA, "", items[1]])
+        vectors = encoder.set_params(missing=missing).fit_transform(column)
+        empty = np.isnan(vectors) if missing == "nan" else vectors == 0
+        expected = [True, False, True, True, True, False]
+        assert empty.all(axis=1).tolist() == expected
+        assert (np.isnan(vectors).any(axis=1) <= expected).all()
+        assert encoder.missing_mask(column).tolist() == expected
+
+    def test_an_item_that_cannot_be_read_names_its_row(
+        self, fitted: BaseEncoder, items: Sequence[Any], bad_item: Any
+    ) -> None:
+        with pytest.raises(ValueError, match="row 2"):
+            fitted.transform(_column([items[0], None, bad_item, items[1]]))
+
+    def test_an_item_that_cannot_be_read_may_be_missing(
+        self, fitted: BaseEncoder, items: Sequence[Any], bad_item: Any
+    ) -> None:
+        expected = fitted.transform(_column([items[0], None, items[1]]))
+        encoder = clone(fitted).set_params(on_error="missing").fit(_column(items))
+        with pytest.warns(UserWarning, match="1 of 3 rows could not be read"):
+            vectors = encoder.transform(_column([items[0], bad_item, items[1]]))
+        np.testing.assert_allclose(vectors, expected, atol=TOLERANCE)
+
+    def test_frames_come_back_with_names_and_index(
+        self, fitted: BaseEncoder, items: Sequence[Any]
+    ) -> None:
+        vectors = fitted.transform(_column(items))
+        names = fitted.get_feature_names_out().tolist()
+        assert len(names) == len(set(names)) == fitted.embedding_dim_
+        index = [f"row {n}" for n in range(len(items))]
+        frame = clone(fitted).set_output(transform="pandas")
+        frame = frame.fit_transform(pd.Series(_column(items), index))
+        assert frame.index.tolist() == index
+        assert frame.columns.tolist() == names
+        np.testing.assert_array_equal(frame, vectors)
+
+    def test_frames_may_be_of_polars(
+        self, fitted: BaseEncoder, items: Sequence[Any]
+    ) -> None:
+        polars = pytest.importorskip("polars")
+        frame = clone(fitted).set_output(transform="polars")
+        frame = frame.fit_transform(pd.Series(_column(items)))
+        assert isinstance(frame, polars.DataFrame)
+        assert frame.columns == fitted.get_feature_names_out().tolist()
+
+    def test_two_columns_are_refused(
+        self, fitted: BaseEncoder, items: Sequence[Any]
+    ) -> None:
+        table = pd.DataFrame({"a": _column(items), "b": _column(items)})
+        with pytest.raises(ValueError, match="one column"):
+            fitted.transform(table)
+
+    def test_a_pickle_carries_no_weights(
+        self, fitted: BaseEncoder, items: Sequence[Any]
+    ) -> None:
+        vectors, data = fitted.transform(_column(items)), pickle.dumps(fitted)
+        assert len(data) < LARGEST_PICKLE
+        copy = pickle.loads(data)
+        np.testing.assert_array_equal(copy.transform(_column(items)), vectors)
+
+    def test_vectors_are_found_in_the_cache(
+        self,
+        encoder: BaseEncoder,
+        items: Sequence[Any],
+        tmp_path: Any,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        encoder.set_params(cache=tmp_path / "cache").fit(_column(items))
+        vectors = encoder.transform(_column(items))
+        prepared = _note_prepared(encoder, monkeypatch)
+        again = encoder.transform(_column(items[::-1]))
+        np.testing.assert_array_equal(again[::-1], vectors)
+        assert prepared == []
+
+
+def _column(items: Sequence[Any]) -> np.ndarray:
+    """Lay items out as a column, whatever they are made of."""
+    column = np.empty(len(items), object)
+    for row, item in enumerate(items):
+        column[row] = item
+    return column
+
+
+def _note_prepared(encoder: BaseEncoder, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list that grows with each item that is prepared for the model."""
+    model, prepared = encoder._loaded_model(), []
+    prepare = model.prepare
+
+    def noting(item: Any) -> Any:
+        prepared.append(item)
+        return prepare(item)
+
+    monkeypatch.setattr(model, "prepare", noting)
+    return prepared

@@ -1,0 +1,191 @@
+"""What every recommender must keep."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import check_estimator
+
+from skmmrec.metrics import evaluate_ranking
+from skmmrec.testing._data import make_interactions
+
+COLUMNS = ["user_id", "item_id", "rank", "score"]
+EVERYTHING = {"k": 99, "exclude_seen": False}
+PAIR = ["user_id", "item_id"]
+# Skips itself unless SCIPY_ARRAY_API=1 was set before scipy was imported.
+MAY_SKIP = {"check_array_api_input"}
+
+
+class RecommenderTests:
+    """Tests of a recommender: ``fit(X, y)``, ``recommend(users, k)``, ``score(X, y)``.
+
+    It must be an estimator in scikit-learn's sense, rank what a user has not met and
+    may choose from, serve users whom it never met, and score as it ranks.
+
+    Override the fixture `recommender`.
+
+    Examples
+    --------
+    >>> import pytest
+    >>> from skmmrec.recommender import ItemKNNRecommender
+    >>> from skmmrec.testing import RecommenderTests
+    >>> class TestItemKNN(RecommenderTests):
+    ...     @pytest.fixture
+    ...     def recommender(self):
+    ...         return ItemKNNRecommender(n_neighbors=3)
+    """
+
+    @pytest.fixture
+    def recommender(self) -> Any:
+        """Return an unfitted recommender, quick to fit, with a seed if it has any."""
+        raise NotImplementedError("override the fixture recommender")
+
+    @pytest.fixture
+    def X(self) -> pd.DataFrame:
+        """Return interactions, with content of the items."""
+        return make_interactions()[0]
+
+    @pytest.fixture
+    def y(self) -> pd.Series:
+        """Return ratings; above 0 is a like."""
+        return make_interactions()[1]
+
+    @pytest.fixture
+    def fitted(self, recommender: Any, X: pd.DataFrame, y: pd.Series) -> Any:
+        """Return the recommender, fitted."""
+        return recommender.fit(X, y)
+
+    # Checks fit y of a regression, a one-class y and no y above 0 as well.
+    @pytest.mark.filterwarnings("ignore:no interaction has y above 0:UserWarning")
+    def test_it_passes_the_checks_of_scikit_learn(self, recommender: Any) -> None:
+        results = check_estimator(recommender, on_fail=None, on_skip=None)
+        failed = {
+            result["check_name"]: result["exception"]
+            for result in results
+            if result["status"] != "passed" and result["check_name"] not in MAY_SKIP
+        }
+        assert failed == {}
+        assert not any(result["expected_to_fail"] for result in results)
+        assert sum(result["status"] == "passed" for result in results) >= 40
+
+    def test_fit_changes_neither_its_input_nor_the_parameters(
+        self, recommender: Any, X: pd.DataFrame, y: pd.Series
+    ) -> None:
+        X_before, y_before = X.copy(deep=True), y.copy(deep=True)
+        parameters = recommender.get_params()
+        assert recommender.fit(X, y) is recommender
+        pd.testing.assert_frame_equal(X, X_before)
+        pd.testing.assert_series_equal(y, y_before)
+        assert recommender.get_params() == parameters
+
+    def test_the_same_fit_gives_the_same_model(
+        self, fitted: Any, X: pd.DataFrame, y: pd.Series
+    ) -> None:
+        again = clone(fitted).fit(X, y)
+        tables = [model.recommend(**EVERYTHING) for model in (fitted, again)]
+        pd.testing.assert_frame_equal(*tables)
+
+    def test_a_pickle_recommends_the_same(self, fitted: Any) -> None:
+        copy = pickle.loads(pickle.dumps(fitted))
+        tables = [model.recommend(**EVERYTHING) for model in (fitted, copy)]
+        pd.testing.assert_frame_equal(*tables)
+
+    def test_y_may_be_left_out_or_is_asked_for(
+        self, recommender: Any, X: pd.DataFrame
+    ) -> None:
+        if get_tags(recommender).target_tags.required:
+            with pytest.raises(ValueError, match="requires y"):
+                recommender.fit(X)
+        else:
+            table = recommender.fit(X).recommend(k=2)
+            assert len(table) == 2 * X["user_id"].nunique()
+
+    def test_all_pairs_can_be_ranked(self, fitted: Any, X: pd.DataFrame) -> None:
+        table = fitted.recommend(**EVERYTHING)
+        assert list(table) == COLUMNS
+        assert not table.duplicated(PAIR).any()
+        assert len(table) == X["user_id"].nunique() * X["item_id"].nunique()
+        assert table["score"].dtype == np.float32
+        assert np.isfinite(table["score"]).all()
+
+    def test_the_best_come_first(self, fitted: Any) -> None:
+        for _, own in fitted.recommend(**EVERYTHING).groupby("user_id"):
+            assert own["rank"].tolist() == list(range(1, len(own) + 1))
+            assert own["score"].is_monotonic_decreasing
+
+    def test_the_best_k_are_the_first_of_all(self, fitted: Any) -> None:
+        table = fitted.recommend(k=99)
+        best = table[table["rank"] <= 3].reset_index(drop=True)
+        pd.testing.assert_frame_equal(fitted.recommend(k=3), best, rtol=1e-6)
+
+    def test_what_a_user_met_is_left_out(self, fitted: Any, X: pd.DataFrame) -> None:
+        table = fitted.recommend(k=99)
+        met = set(X[PAIR].itertuples(index=False, name=None))
+        assert not met & set(table[PAIR].itertuples(index=False, name=None))
+        assert len(met) + len(table) == X["user_id"].nunique() * X["item_id"].nunique()
+
+    def test_users_come_in_the_order_asked_for(self, fitted: Any) -> None:
+        users = ["u3", "u11", "u0"]
+        table = fitted.recommend(users, k=2)
+        assert table["user_id"].tolist() == np.repeat(users, 2).tolist()
+
+    def test_a_user_is_served_alone_as_among_others(self, fitted: Any) -> None:
+        table = fitted.recommend(["u1", "u2", "u9"], **EVERYTHING)
+        alone = [fitted.recommend([user], **EVERYTHING) for user in ("u1", "u2", "u9")]
+        alone = pd.concat(alone, ignore_index=True)
+        pd.testing.assert_frame_equal(table, alone, rtol=1e-5)
+
+    def test_a_user_who_was_never_met_is_served(
+        self, fitted: Any, X: pd.DataFrame
+    ) -> None:
+        table = fitted.recommend(["nobody"], k=99)
+        assert set(table["item_id"]) == set(X["item_id"])
+        assert np.isfinite(table["score"]).all()
+
+    def test_only_candidates_are_recommended(self, fitted: Any) -> None:
+        table = fitted.recommend(["u1"], items=["i03", "i05", "i07"], **EVERYTHING)
+        assert set(table["item_id"]) == {"i03", "i05", "i07"}
+
+    def test_an_unknown_candidate_is_named(self, fitted: Any) -> None:
+        with pytest.raises(ValueError, match="nothing like it"):
+            fitted.recommend(["u1"], items=["i03", "nothing like it"])
+
+    @pytest.mark.parametrize("k", [0, -1, 1.5])
+    def test_a_wrong_k_is_refused(self, fitted: Any, k: Any) -> None:
+        with pytest.raises(ValueError, match="k"):
+            fitted.recommend(["u1"], k=k)
+
+    def test_missing_ids_are_refused(
+        self, recommender: Any, X: pd.DataFrame, y: pd.Series
+    ) -> None:
+        items = X["item_id"].where(X.index != 1, None)
+        with pytest.raises(ValueError, match=r"item_id.*row 1"):
+            recommender.fit(X.assign(item_id=items), y)
+        with pytest.raises(ValueError, match="user"):
+            recommender.fit(X, y).recommend(["u1", None])
+
+    def test_no_rows_are_refused(self, recommender: Any, X: pd.DataFrame) -> None:
+        with pytest.raises(ValueError, match=r"0 sample|empty|0 rows"):
+            recommender.fit(X.iloc[:0])
+
+    def test_one_user_and_one_item(self, recommender: Any) -> None:
+        X = pd.DataFrame({"user_id": [1], "item_id": ["a"], "image__0": [1.0]})
+        table = recommender.fit(X, [1.0]).recommend(**EVERYTHING)
+        assert table["item_id"].tolist() == ["a"]
+        assert np.isfinite(table["score"]).all()
+
+    def test_score_is_the_ndcg_of_what_is_recommended(
+        self, recommender: Any, X: pd.DataFrame, y: pd.Series
+    ) -> None:
+        held_out = X.duplicated("item_id") & (X.groupby("user_id").cumcount() < 4)
+        recommender.fit(X[~held_out], y[~held_out])
+        judged = evaluate_ranking(
+            recommender.recommend(k=10), X[held_out], metrics=["ndcg@10"]
+        )
+        assert recommender.score(X[held_out]) == pytest.approx(judged.mean()["ndcg@10"])

@@ -1,0 +1,199 @@
+"""The conformance tests find what is wrong with encoders, fusions and recommenders."""
+
+import pytest
+
+FUSION = """
+import torch
+import pytest
+from skmmrec.fusion import Fusion
+from skmmrec.testing import FusionTests
+
+class Good(Fusion):
+    def weigh(self, tokens, mask):
+        return mask.to(tokens.dtype)
+
+class SeesTheBatch(Good):
+    def combine(self, tokens, mask):
+        return super().combine(tokens - tokens.mean(dim=0), mask)
+
+class ForgetsTheMask(Good):
+    def project(self, blocks, mask):
+        return torch.stack([p(b) for p, b in zip(self.projections, blocks)], dim=1)
+
+class HasAnIdleParameter(Good):
+    def __init__(self, widths, dim):
+        super().__init__(widths, dim)
+        self.idle = torch.nn.Parameter(torch.zeros(2))
+
+class TestIt(FusionTests):
+    @pytest.fixture
+    def fusion_class(self):
+        return NAME
+"""
+
+RECOMMENDER = """
+import numpy as np
+import pytest
+from skmmrec.recommender import PopularityRecommender
+from skmmrec.testing import RecommenderTests
+
+class Good(PopularityRecommender):
+    pass
+
+class RepeatsWhatWasSeen(Good):
+    def recommend(self, users=None, k=10, *, items=None, exclude_seen=True):
+        return super().recommend(users, k, items=items, exclude_seen=False)
+
+class IsNeverTheSame(Good):
+    def _score_users(self, users):
+        return super()._score_users(users) * np.random.rand(len(self.item_index_))
+
+class KnowsNobodyNew(Good):
+    def recommend(self, users=None, k=10, *, items=None, exclude_seen=True):
+        known = users if users is None else self.user_index_.intersection(users)
+        return super().recommend(known, k, items=items, exclude_seen=exclude_seen)
+
+class TestIt(RecommenderTests):
+    @pytest.fixture
+    def recommender(self):
+        return NAME()
+"""
+
+ENCODER = """
+import numpy as np
+import pytest
+from skmmrec.encoders import BaseEncoder, ContentError
+from skmmrec.testing import EncoderTests
+
+class Model:
+    dim = 3
+    identity = b"lengths"
+    def prepare(self, item):
+        return len(item)
+    def encode(self, contents):
+        lengths = np.array(contents, np.float32)[:, None]
+        return lengths ** np.arange(3)
+
+class BatchModel(Model):
+    def encode(self, contents):
+        return super().encode(contents) + max(contents)
+
+class Good(BaseEncoder):
+    def __init__(self, *, device="auto", precision="auto", batch_size="auto",
+                 cache=None, missing="zero", normalize=True, n_components=None,
+                 on_error="raise", verbose=False):
+        self.device = device
+        self.precision = precision
+        self.batch_size = batch_size
+        self.cache = cache
+        self.missing = missing
+        self.normalize = normalize
+        self.n_components = n_components
+        self.on_error = on_error
+        self.verbose = verbose
+    _items_are_paths = False
+    def _load_model(self, device):
+        return Model()
+    def _model_key(self):
+        return "lengths"
+    def _content_key(self, item):
+        if not isinstance(item, str):
+            raise ContentError("no text")
+        return item
+
+class SeesTheBatch(Good):
+    def _load_model(self, device):
+        return BatchModel()
+
+class KeepsItsWeights(Good):
+    def __getstate__(self):
+        return {**super().__getstate__(), "weights": bytes(100_000)}
+
+class TestIt(EncoderTests):
+    @pytest.fixture
+    def encoder(self):
+        return NAME()
+    @pytest.fixture
+    def items(self):
+        return ["a", "bb", "cccc"]
+"""
+
+
+class Reports:
+    """A plugin that keeps each test's report."""
+
+    def __init__(self):
+        self.failed, self.passed = {}, set()
+
+    def pytest_runtest_logreport(self, report):
+        name = report.nodeid.split("::")[-1].split("[")[0]
+        if report.failed:
+            self.failed[name] = str(report.longrepr)
+        elif report.when == "call":
+            self.passed.add(name)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a module in this process, one of its classes being what is tested."""
+
+    def run(module, name="Good"):
+        path = tmp_path / f"{tmp_path.name}.py"
+        path.write_text(module.replace("NAME", name))
+        options = [
+            "--rootdir",
+            str(tmp_path),
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+        ]
+        reports = Reports()
+        pytest.main([str(path), *options, "-q"], plugins=[reports])
+        return reports
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("module", "at_least"), [(FUSION, 13), (RECOMMENDER, 19), (ENCODER, 14)]
+)
+def test_what_is_right_passes(run, module, at_least):
+    reports = run(module)
+    assert reports.failed == {}
+    assert len(reports.passed) >= at_least
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "expected"),
+    [
+        (FUSION, "SeesTheBatch", "test_items_do_not_see_their_batch"),
+        (FUSION, "ForgetsTheMask", "test_a_missing_modality_has_no_influence"),
+        (FUSION, "HasAnIdleParameter", "test_every_parameter_has_a_finite_gradient"),
+        (RECOMMENDER, "RepeatsWhatWasSeen", "test_what_a_user_met_is_left_out"),
+        (RECOMMENDER, "IsNeverTheSame", "test_the_same_fit_gives_the_same_model"),
+        (RECOMMENDER, "KnowsNobodyNew", "test_a_user_who_was_never_met_is_served"),
+        (ENCODER, "SeesTheBatch", "test_rows_keep_their_order_in_any_batch"),
+        (ENCODER, "KeepsItsWeights", "test_a_pickle_carries_no_weights"),
+    ],
+)
+def test_what_is_wrong_fails(run, module, name, expected):
+    reports = run(module, name)
+    assert expected in reports.failed
+    assert len(reports.passed) > len(reports.failed)
+
+
+@pytest.mark.parametrize(
+    ("tests", "fixture"),
+    [
+        ("EncoderTests", "encoder"),
+        ("FusionTests", "fusion_class"),
+        ("RecommenderTests", "recommender"),
+    ],
+)
+def test_what_is_to_be_tested_must_be_said(run, tests, fixture):
+    module = f"from skmmrec.testing import {tests}\nclass TestIt({tests}): pass"
+    reports = run(module)
+    assert reports.failed
+    for report in reports.failed.values():
+        assert f"override the fixture {fixture}" in report
