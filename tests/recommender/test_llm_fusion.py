@@ -9,7 +9,6 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils._param_validation import InvalidParameterError
-from sklearn.utils.estimator_checks import check_estimator
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.fusion import ConcatFusion, register_fusion
@@ -22,8 +21,8 @@ from skmmrec.inspection import (
 from skmmrec.llm import SoftTokenFuser, load_language_model
 from skmmrec.llm._soft_model import SoftTokenModel
 from skmmrec.model_selection import LeaveLastOut
+from skmmrec.testing import RecommenderTests
 from tests.llm.conftest import save_causal_model
-from tests.recommender.test_sklearn_checks import MAY_SKIP
 
 load = MultimodalFusionRecommender.load
 TITLES = ["rain", "wind", "snow", "sun", "fog", "hail", "storm", "frost"]
@@ -438,24 +437,17 @@ def test_set_output(fitted, X):
     assert frame.shape == (len(X), 6)
 
 
-@pytest.mark.filterwarnings("ignore:no interaction has y above 0:UserWarning")
-def test_check_estimator(model):
-    recommender = MultimodalFusionRecommender(
-        fusion="llm",
-        llm=model,
-        n_components=2,
-        n_factors=3,
-        max_epochs=1,
-        random_state=1,
-    )
-    results = check_estimator(recommender, on_fail=None, on_skip=None)
-    failed = {
-        result["check_name"]: result["exception"]
-        for result in results
-        if result["status"] != "passed" and result["check_name"] not in MAY_SKIP
-    }
-    assert failed == {}
-    assert sum(result["status"] == "passed" for result in results) >= 40
+class TestContract(RecommenderTests):
+    @pytest.fixture
+    def recommender(self, model):
+        return MultimodalFusionRecommender(
+            fusion="llm",
+            llm=model,
+            n_components=2,
+            n_factors=3,
+            max_epochs=1,
+            random_state=1,
+        )
 
 
 def test_polars_content_is_read_too(fitted, table):

@@ -195,7 +195,7 @@ def test_unknown_objectives(catalog, halves, objective, message):
 
 
 def test_ratings_must_be_given(catalog, halves):
-    with pytest.raises(ValueError, match="must be given as y"):
+    with pytest.raises(ValueError, match="requires y to be passed"):
         fit(catalog, halves[0], None, objective="mse")
 
 
