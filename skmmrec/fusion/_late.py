@@ -14,12 +14,13 @@ START_SCALE = 4.0
 
 
 class LateMeanFusion(Fusion):
-    """One score per modality; the mean of those there are counts, by a learned scale.
+    """One score per modality; their mean counts, by a learned scale.
 
     The vector is divided into a segment per modality, which is a recommender of its
     own: the modality's projection, scaled to length 1, to which the same part of the
     item's id embedding is added. The inner product with a user's mean over the segment
-    is that modality's score; of content alone, it is made of cosines.
+    is that modality's score; of content alone, it is made of cosines. A modality that
+    an item lacks scores 0, as one does that has nothing to do with the user.
 
     References
     ----------
@@ -48,8 +49,7 @@ class LateMeanFusion(Fusion):
 
     def combine(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Segments side by side, weighed on both sides of the inner product."""
-        missing = mask.shape[1] / mask.sum(dim=1, keepdim=True).clamp(min=1)
-        weights = self.weigh(tokens, mask) * missing * self.log_scale.exp()
+        weights = self.weigh(tokens, mask) * self.log_scale.exp()
         roots = weights.masked_fill(~mask, 1.0).sqrt()
         content = (roots.unsqueeze(2) * tokens).flatten(1)
         return F.pad(content, (0, self.dim - content.shape[1]))
