@@ -16,14 +16,18 @@ SHARES = (0.5, 0.25)
 SHARPNESS = 4.0
 PRESENCE = 0.5
 RIDGE = 2.0
+TRUST = 0.5
 BIAS_FACTOR = 1.5
 JITTER = 1e-5
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """Embeddings and biases by kernel ridge regression on the content of known items.
+    """Vectors and biases by kernel ridge regression on the content of known items.
 
+    What the network makes of a new item's content is believed by half. The other half,
+    and the embedding that goes with it, are what known items of like content have: a
+    map that was learned along with the embeddings of those items fits them too well.
     Two items are as similar as their modalities are: a Gaussian of the distance between
     unit vectors, and a little for having a modality at all, added up over those that
     both have. One modality may count more than the others: which, and how much, is
@@ -36,9 +40,9 @@ class Expectation:
     landmarks : Blocks of m items
         Content that others are compared with.
     coefficients : ndarray of shape (m, dim + n_tasks), float32
-        Of the embeddings, then of the biases.
+        Of the vectors, then of the biases.
     means : ndarray of shape (dim,), float32
-        The mean embedding of known items.
+        The mean of what is predicted of the vectors.
     shares : ndarray of shape (n_modalities,), float32
         How much each modality counts, at most 1.
 
@@ -55,7 +59,12 @@ class Expectation:
 
     @classmethod
     def fit(
-        cls, content: Blocks, embeddings: NDArray, biases: NDArray, popularity: NDArray
+        cls,
+        content: Blocks,
+        embeddings: NDArray,
+        fused: NDArray,
+        biases: NDArray,
+        popularity: NDArray,
     ) -> Self:
         """Learn from known items.
 
@@ -63,7 +72,10 @@ class Expectation:
         ----------
         content : Blocks of n items
             In the space of the network.
-        embeddings, biases : ndarray of shape (n, dim) and (n, n_tasks)
+        embeddings, fused : ndarray of shape (n, dim)
+            The two parts of their vectors: what was learned of each, and what the
+            network makes of its content.
+        biases : ndarray of shape (n, n_tasks)
             What was learned of them.
         popularity : ndarray of shape (n,)
             How many users that rests on, not all 0.
@@ -72,7 +84,8 @@ class Expectation:
         content = content.take(order)
         landmarks = content.take(slice(MAX_LANDMARKS))
         weights = np.sqrt(popularity[order] / popularity[order].sum() * len(order))
-        targets, width = np.hstack([embeddings, biases])[order], embeddings.shape[1]
+        vectors, width = embeddings + (1 - TRUST) * fused, fused.shape[1]
+        targets = np.hstack([vectors, biases])[order]
         means = weights @ targets / weights.sum()
         targets = targets - means
         some = slice(MAX_TRIED)
@@ -98,10 +111,14 @@ class Expectation:
             shares.astype(np.float32),
         )
 
-    def embeddings(self, content: Blocks) -> NDArray[np.float64]:
-        """Return the embeddings of new items: (n, dim), 0 for those without content."""
+    def vectors(self, content: Blocks, fused: NDArray) -> NDArray[np.float64]:
+        """Return the vectors of new items: (n, dim), 0 for those without content.
+
+        `fused` is what the network makes of their content.
+        """
         has_content = content.mask.any(axis=1)[:, None]
-        return self._predict(content, slice(len(self.means))) + has_content * self.means
+        expected = self._predict(content, slice(len(self.means)))
+        return TRUST * fused + expected + has_content * self.means
 
     def biases(self, content: Blocks) -> NDArray[np.float64]:
         """Return how far biases are expected above those of the mean: (n, n_tasks)."""

@@ -55,6 +55,10 @@ class VectorMaker:
         parts = [member.embeddings(rows) for member in self.members]
         return np.hstack(parts) * self.scale
 
+    def fused(self, content: Blocks) -> NDArray[np.float64]:
+        """Return what the networks make of content alone."""
+        return self.items(np.full(len(content), -1), content)
+
     def users(
         self,
         items: NDArray,

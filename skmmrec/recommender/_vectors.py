@@ -95,11 +95,11 @@ class VectorRanker(BaseRanker):
         return own.astype(np.float32)
 
     def _own_vectors(self, rows: NDArray, content: Blocks) -> NDArray[np.float64]:
-        """Vectors before propagation; items at -1 have the embeddings expected."""
+        """Vectors before propagation; items at -1 have those expected."""
         own = VectorMaker(self.networks_).items(rows, content)
         new = rows < 0
         if self.expectation_ is not None and new.any():
-            own[new] += self.expectation_.embeddings(content.take(new))
+            own[new] = self.expectation_.vectors(content.take(new), own[new])
         return own
 
     def _biases_of(self, rows: NDArray, content: Blocks) -> NDArray[np.float32]:
@@ -125,10 +125,11 @@ class VectorRanker(BaseRanker):
         met = np.flatnonzero(self.met_)
         if not self.content_.values or len(met) == 0:
             return
-        content = self.content_.take(met)
+        content, maker = self.content_.take(met), VectorMaker(self.networks_)
         self.expectation_ = Expectation.fit(
             content,
-            VectorMaker(self.networks_).embeddings(met),
+            maker.embeddings(met),
+            maker.fused(content),
             self._biases_of(met, content),
             self._evidence[met],
         )
@@ -141,16 +142,18 @@ class VectorRanker(BaseRanker):
 
     @torch.no_grad()
     def _meet(self, rows: NDArray) -> None:
-        """Give items that are met for the first time the embeddings expected of them.
+        """Give items that are met for the first time embeddings as expected of them.
 
-        What is learned about them from now on starts from there.
+        With these their vectors are what they were; what is learned about them from now
+        on starts from there.
         """
         self.met_[rows] = True
         if self.expectation_ is None or len(rows) == 0:
             return
         content, n_networks = self.content_.take(rows), len(self.networks_)
-        expected = self.expectation_.embeddings(content) * n_networks**0.5
-        parts = np.split(expected, n_networks, axis=1)
+        fused = VectorMaker(self.networks_).fused(content)
+        expected = self.expectation_.vectors(content, fused) - fused
+        parts = np.split(expected * n_networks**0.5, n_networks, axis=1)
         biases = torch.from_numpy(self._biases_of(np.full(len(rows), -1), content))
         for network, part in zip(self.networks_, parts, strict=True):
             network.item_embedding[rows] = torch.from_numpy(part.astype(np.float32))

@@ -14,6 +14,7 @@ from skmmrec.recommender import _expectation
 from skmmrec.recommender._expectation import (
     JITTER,
     RIDGE,
+    TRUST,
     Expectation,
     _kernel,
     _left_out_error,
@@ -35,20 +36,23 @@ def content():
 
 @pytest.fixture(scope="module")
 def learned():
+    """Embeddings, fused content, biases and popularity."""
     rng = np.random.default_rng(1)
-    return rng.normal(size=(40, 6)), rng.normal(size=(40, 1)), rng.integers(1, 50, 40)
+    embeddings, fused = rng.normal(size=(2, 40, 6))
+    return embeddings, fused, rng.normal(size=(40, 1)), rng.integers(1, 50, 40)
 
 
 def test_all_items_as_landmarks_are_plain_kernel_ridge_regression(content, learned):
-    vectors, biases, popularity = learned
-    expectation = Expectation.fit(content, vectors, biases, popularity)
+    embeddings, fused, _, popularity = learned
+    expectation = Expectation.fit(content, *learned)
+    vectors = embeddings + (1 - TRUST) * fused
     weights = np.sqrt(popularity / popularity.mean())
     kernel = _kernel(content, content, expectation.shares)
     means = np.average(vectors, axis=0, weights=weights)
     exact = KernelRidge(alpha=_expectation.RIDGE, kernel="precomputed")
     exact.fit(kernel, vectors - means, sample_weight=weights)
     expected = exact.predict(kernel) + means * content.mask.any(axis=1)[:, None]
-    found = expectation.embeddings(content)
+    found = expectation.vectors(content, np.zeros_like(fused))
     np.testing.assert_allclose(found, expected, atol=0.02)
     assert not found[0].any()  # without content nothing is expected
     assert not expectation.biases(content)[0].any()
@@ -56,18 +60,37 @@ def test_all_items_as_landmarks_are_plain_kernel_ridge_regression(content, learn
 
 def test_few_landmarks_are_close_to_all(monkeypatch, content, learned):
     vectors = content.values["text"] @ np.ones((5, 6))
-    exact = Expectation.fit(content, vectors, *learned[1:])
+    nothing = np.zeros_like(vectors)
+    exact = Expectation.fit(content, vectors, nothing, *learned[2:])
     monkeypatch.setattr(_expectation, "MAX_LANDMARKS", 30)
-    fewer = Expectation.fit(content, vectors, *learned[1:])
+    fewer = Expectation.fit(content, vectors, nothing, *learned[2:])
     assert len(fewer.landmarks) == 30
-    a, b = exact.embeddings(content), fewer.embeddings(content)
+    a, b = (e.vectors(content, nothing) for e in (exact, fewer))
     assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.9
 
 
 def test_an_item_does_not_depend_on_its_neighbours(content, learned):
     expectation = Expectation.fit(content, *learned)
-    one = expectation.embeddings(content.take([7]))
-    np.testing.assert_allclose(one[0], expectation.embeddings(content)[7], rtol=1e-12)
+    one = expectation.vectors(content.take([7]), learned[1][[7]])
+    all_of_them = expectation.vectors(content, learned[1])
+    np.testing.assert_allclose(one[0], all_of_them[7], rtol=1e-12)
+
+
+def test_fused_content_is_believed_by_half(content, learned):
+    """The other half is what known items of like content have."""
+    expectation = Expectation.fit(content, *learned)
+    found = expectation.vectors(content, learned[1])
+    without = expectation.vectors(content, np.zeros_like(learned[1]))
+    np.testing.assert_allclose(found - without, TRUST * learned[1])
+
+
+def test_a_new_item_is_what_its_twins_are(content, learned):
+    """With enough evidence: all items have one content, and one vector."""
+    twins = content.take(np.full(40, 7))
+    embeddings, fused = (np.repeat(part[[7]], 40, axis=0) for part in learned[:2])
+    expectation = Expectation.fit(twins, embeddings, fused, *learned[2:])
+    found = expectation.vectors(twins.take([0]), fused[:1])
+    np.testing.assert_allclose(found, embeddings[:1] + fused[:1], rtol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -193,8 +216,9 @@ def test_the_modality_that_tells_more_counts_more():
     blocks = {name: rng.normal(size=(n, 6)).astype(np.float32) for name in "abc"}
     content = Blocks(blocks, np.ones((n, 3), bool))
     embeddings = np.tanh(blocks["b"] @ rng.normal(size=(6, 4)))
+    nothing = np.zeros_like(embeddings)
     expectation = Expectation.fit(
-        content, embeddings, embeddings[:, :1], np.full(n, 50)
+        content, embeddings, nothing, embeddings[:, :1], np.full(n, 50)
     )
     assert expectation.shares[1] == 1
     assert (expectation.shares[[0, 2]] < 1).all()
