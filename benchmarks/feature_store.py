@@ -364,7 +364,7 @@ def bench_million(n: int, folder: Path) -> None:
     publish(recommender, repo)
     online = OnlineRecommender(repo)
     taken = cpu(lambda: online.recommend([0]))
-    table = online._items()
+    table = online._served.items()
     query = recommender.vectors.users.to_numpy()[0]
     search = cpu(lambda: nearest(table, query, 10, "inner_product"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

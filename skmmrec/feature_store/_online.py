@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,47 +9,19 @@ import numpy as np
 import pandas as pd
 from feast import FeatureStore
 
-from skmmrec._ids import ITEM, USER
+from skmmrec._ids import USER
 from skmmrec.recommender import ApproximateIndex
 from skmmrec.recommender._base import check_k
 
 from ._approximate import SwappedIndex
-from ._backend import Row, backend_of
 from ._categories import Categories
-from ._definitions import (
-    EVENT_ITEM,
-    EVENT_USER,
-    EVENT_VIEW,
-    EVENT_Y,
-    HISTORY_SIZE,
-    ITEM_VECTOR,
-    ITEM_VERSION,
-    ITEM_VIEW,
-    SEEN,
-    USER_VECTOR,
-    USER_VERSION,
-    USER_VIEW,
-)
-from ._encoding import entity_keys, pack_ids, pack_int, pack_text, pack_vectors, unpack
-from ._ranking import (
-    User,
-    after_event,
-    bias_user,
-    both,
-    positions,
-    ranked_frame,
-    rows_mask,
-    top_k,
-    users_of,
-)
-from ._reader import checked_ids, id_type, read_features
-from ._repo import feature_view, open_store
+from ._ranking import User, bias_user, both, ranked_frame, rows_mask, top_k
+from ._reader import checked_ids
+from ._repo import open_store
 from ._search import VectorTable
-from ._snapshot import Snapshot
+from ._served import ServedModel, vectors_of
 from ._sqlite import fresh
-from ._tables import to_us
 
-_ATTEMPTS = 5
 _UNKNOWN = ("error", "popular", "skip")
 
 
@@ -96,9 +67,9 @@ class OnlineRecommender:
         self.store = open_store(repo_path)
         self.unknown = unknown
         self.index = index
-        self._backend = backend_of(self.store)
+        self._served = ServedModel(self.store)
         self._graph = None if index is None else SwappedIndex(index)
-        self._categories = Categories(self._backend)
+        self._categories = Categories(self._served.backend)
 
     def __repr__(self) -> str:
         path, project = self.store.repo_path, self.store.project
@@ -107,7 +78,7 @@ class OnlineRecommender:
     @property
     def model_version(self) -> str | None:
         """Version of the model that is served (None: nothing is published)."""
-        return self._items().version
+        return self._served.items().version
 
     def recommend(
         self,
@@ -150,8 +121,8 @@ class OnlineRecommender:
         """
         check_k(k)
         users = [users] if isinstance(users, str) else users
-        ids = checked_ids(feature_view(self.store, USER_VIEW), users)
-        table, found = self._consistent(ids)
+        ids = checked_ids(self._served.user_view, users)
+        table, found = self._served.with_users(ids)
         allowed, graph = self._allowed(table, items, category), self._graph_of(table)
         parts = [
             top_k(
@@ -190,8 +161,8 @@ class OnlineRecommender:
             When none of the users is known.
         """
         check_k(k)
-        ids = checked_ids(feature_view(self.store, USER_VIEW), users)
-        table, found = self._consistent(ids)
+        ids = checked_ids(self._served.user_view, users)
+        table, found = self._served.with_users(ids)
         if not found:
             raise KeyError(f"no vector of model version {table.version!r} for any user")
         if self._graph is None:
@@ -231,17 +202,17 @@ class OnlineRecommender:
             their items' vectors.
         """
         check_k(k)
-        seen = checked_ids(feature_view(self.store, ITEM_VIEW), history)
-        table = self._items()
+        seen = checked_ids(self._served.item_view, history)
+        table = self._served.items()
         if not seen:
             raise ValueError("history is empty")
-        history_sum = self._served().history_sum
+        history_sum = self._served.snapshot().history_sum
         if history_sum is None:
             raise ValueError(
                 f"users of model version {table.version!r} are not sums of their "
                 "items' vectors, so none can be made from a history"
             )
-        vector = history_sum.user(self._vectors_of(table, seen))
+        vector = history_sum.user(vectors_of(table, seen))
         allowed, left_out = self._allowed(table, items, category), seen
         graph = self._graph_of(table)
         left_out = left_out if exclude_seen else []
@@ -264,8 +235,8 @@ class OnlineRecommender:
         ValueError
             For vectors of another width or not finite.
         """
-        view = feature_view(self.store, ITEM_VIEW)
-        values, table = checked_ids(view, ids), self._items()
+        values = checked_ids(self._served.item_view, ids)
+        table = self._served.items()
         column = np.broadcast_to(np.asarray(biases, np.float32), (len(values),))
         matrix = np.column_stack([np.asarray(vectors, np.float32), column])
         if matrix.shape != (len(values), table.matrix.shape[1]):
@@ -275,11 +246,7 @@ class OnlineRecommender:
             )
         if not np.isfinite(matrix).all():
             raise ValueError("vectors and biases must be finite")
-        rows = [
-            {ITEM_VECTOR: vector, ITEM_VERSION: pack_text(str(table.version))}
-            for vector in pack_vectors(matrix)
-        ]
-        self._write(view, values, rows, to_us(datetime.now(UTC)))
+        self._served.write_items(values, matrix, table.version)
 
     def record(self, user: Any, item: Any, y: float = 1.0) -> bool:
         """Keep an event and move the user's vector at once, without training.
@@ -302,7 +269,7 @@ class OnlineRecommender:
         KeyError
             For an item without a vector.
         """
-        return self._record(user, item, float(y))
+        return self._served.record(user, item, float(y))
 
     def record_pushed(self) -> int:
         """Record the events that were pushed to ``feedback_events_push``.
@@ -319,39 +286,7 @@ class OnlineRecommender:
         event_item_id, event_y and event_timestamp. Events are recorded in the order of
         their ids, each exactly once.
         """
-        view = feature_view(self.store, EVENT_VIEW)
-        keys, columns = self._backend.keys(view), [EVENT_USER, EVENT_ITEM, EVENT_Y]
-        rows, known = self._backend.read(view, keys, columns), self._items().ids
-        recorded = 0
-        for key in sorted(rows):
-            user, item, y = (unpack(rows[key].get(name, b"")) for name in columns)
-            if user is not None and len(positions(known, [item])):
-                self._record(user, item, y, event=key)
-                recorded += 1
-        return recorded
-
-    def _record(
-        self, user: Any, item: Any, y: float, event: bytes | None = None
-    ) -> bool:
-        [user] = checked_ids(feature_view(self.store, USER_VIEW), [user])
-        [item] = checked_ids(feature_view(self.store, ITEM_VIEW), [item])
-        self._user_rows([user])  # may prepare tables, which cannot wait for the
-        self._items()  # transaction
-        keys = entity_keys(USER, [user]) + entity_keys(ITEM, [item])
-        with self._backend.exclusive():
-            table, now = self._items(), to_us(datetime.now(UTC))
-            vector = self._vectors_of(table, [item])[0]
-            if event is not None:
-                self._backend.delete(feature_view(self.store, EVENT_VIEW), [event])
-            self._backend.append_feedback(keys[0], keys[1], y, now)
-            known = users_of([user], self._user_rows([user]), table.version)
-            before = known.get(user, bias_user(table))
-            history_sum = self._served().history_sum
-            if item in before.seen or not (known or history_sum is not None):
-                return False
-            after = after_event(before, item, vector, y, history_sum)
-            self._write_user(user, after, table, now)
-        return after.history_size > before.history_size
+        return self._served.record_pushed()
 
     def feedback(self) -> pd.DataFrame:
         """Return the events recorded since the served model was published.
@@ -361,7 +296,7 @@ class OnlineRecommender:
         DataFrame
             Columns user_id, item_id, y and timestamp, in the order they came.
         """
-        return self._backend.feedback(self._served().event_us)
+        return self._served.feedback()
 
     def retrain_due(self, min_events: int = 1000) -> bool:
         """Tell whether enough feedback has come since the model was published.
@@ -376,16 +311,10 @@ class OnlineRecommender:
         """
         return len(self.feedback()) >= min_events
 
-    def _served(self) -> Snapshot:
-        served = self._backend.state("served")
-        if served is None:
-            raise LookupError(f"nothing is published in {self.store.repo_path}")
-        return served
-
     def _allowed(
         self, table: VectorTable, items: Any, category: Any
     ) -> np.ndarray | None:
-        view = feature_view(self.store, ITEM_VIEW)
+        view = self._served.item_view
         wanted = None if items is None else checked_ids(view, items)
         allowed = both(fresh(table, view), rows_mask(table, wanted))
         if category is None:
@@ -394,58 +323,6 @@ class OnlineRecommender:
 
     def _graph_of(self, table: VectorTable) -> Any:
         return None if self._graph is None else self._graph.of(table)
-
-    def _items(self) -> VectorTable:
-        view = feature_view(self.store, ITEM_VIEW)
-        return self._backend.vectors(view, ITEM_VECTOR, ITEM_VERSION)
-
-    @staticmethod
-    def _vectors_of(table: VectorTable, items: list[Any]) -> np.ndarray:
-        rows = positions(table.ids, items)
-        if len(rows) < len(items):
-            known = set(table.ids[rows].tolist())
-            absent = next(item for item in items if item not in known)
-            raise KeyError(
-                f"no vector of model version {table.version!r} for {ITEM} {absent!r}"
-            )
-        return table.matrix[rows]
-
-    def _consistent(self, ids: list[Any]) -> tuple[VectorTable, dict[Any, User]]:
-        """Read items and users of one version, though it may change meanwhile."""
-        for _ in range(_ATTEMPTS):
-            items = self._items()
-            rows = self._user_rows(ids)
-            versions = {unpack(row.get(USER_VERSION, b"")) for row in rows if row}
-            if versions <= {items.version} or self._items().version == items.version:
-                break
-        return items, users_of(ids, rows, items.version)
-
-    def _user_rows(self, ids: list[Any]) -> list[dict[str, bytes]]:
-        view = feature_view(self.store, USER_VIEW)
-        features = [USER_VECTOR, USER_VERSION, SEEN, HISTORY_SIZE]
-        return read_features(self.store, view, ids, features)
-
-    def _write_user(
-        self, user_id: Any, user: User, table: VectorTable, now: int
-    ) -> None:
-        kind = id_type(feature_view(self.store, ITEM_VIEW))
-        features = {
-            USER_VECTOR: pack_vectors(user.vector[None])[0],
-            USER_VERSION: pack_text(str(table.version)),
-            SEEN: pack_ids(user.seen, kind),
-            HISTORY_SIZE: pack_int(user.history_size),
-        }
-        view = feature_view(self.store, USER_VIEW)
-        self._write(view, [user_id], [features], now)
-
-    def _write(
-        self, view: Any, ids: list[Any], features: list[dict[str, bytes]], now: int
-    ) -> None:
-        """Write rows; the model's own may be dated later than now."""
-        when = max(now, self._served().event_us + 1)
-        keys = entity_keys(view.join_keys[0], ids)
-        rows = [Row(key, row, when) for key, row in zip(keys, features, strict=True)]
-        self._backend.write(view, rows)
 
     def _servable(
         self, ids: list[Any], found: dict[Any, User], items: VectorTable

@@ -64,7 +64,7 @@ def test_a_failure_in_between_records_an_event_once(store, monkeypatch):
     online = OnlineRecommender(store)
     store.push("feedback_events_push", events(e1=(77, 4, 1)))
     with monkeypatch.context() as patch:
-        patch.setattr(online, "_write_user", lambda *_: 1 / 0)
+        patch.setattr(online._served, "_write_user", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             online.record_pushed()
     assert online.feedback().empty

@@ -172,14 +172,14 @@ def test_writing_users_does_not_reload_the_items(repo, recommender):
     publish(recommender, repo)
     store = open_store(repo)
     online = OnlineRecommender(store)
-    before = online._items()
+    before = online._served.items()
     view = store.get_feature_view("user_embeddings")
     values = {"user_model_version": Value(string_val="v1")}
     row = (entity_key_proto("user_id", "new"), values, datetime.now(UTC), None)
     store.provider.online_write_batch(store.config, view, [row], None)
-    assert online._items() is before
+    assert online._served.items() is before
     publish(recommender, store)
-    assert online._items() is not before
+    assert online._served.items() is not before
 
 
 def _serve_in_child(online, users, queue):

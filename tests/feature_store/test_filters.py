@@ -108,7 +108,7 @@ def test_an_approximate_index_answers_when_it_is_built(repo):
     pd.testing.assert_frame_equal(online.recommend(users, k=5), wanted)
     assert online.recall(users) > 0.95
     assert exact.recall(users) == 1.0
-    table = online._items()
+    table = online._served.items()
     assert online._graph_of(table) is not None
     approximate = online.recommend(users, k=5)
     seen = model.vectors.seen
@@ -129,7 +129,7 @@ def test_an_approximate_index_is_never_of_another_model(repo):
     best = expected(newer, "100", 5)
     assert online.recommend(["100"], k=5)["item_id"].tolist() == best.index.tolist()
     assert online.recall(["100"]) > 0.9
-    assert len(online._graph_of(online._items()).item_vectors_) == 40
+    assert len(online._graph_of(online._served.items()).item_vectors_) == 40
 
 
 def test_an_index_that_cannot_be_built_says_so(repo, recommender):

@@ -1,0 +1,175 @@
+"""What the online store holds of the model that is served."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from feast import FeatureStore
+
+from skmmrec._ids import ITEM, USER
+
+from ._backend import Row, backend_of
+from ._definitions import (
+    EVENT_ITEM,
+    EVENT_USER,
+    EVENT_VIEW,
+    EVENT_Y,
+    HISTORY_SIZE,
+    ITEM_VECTOR,
+    ITEM_VERSION,
+    ITEM_VIEW,
+    SEEN,
+    USER_VECTOR,
+    USER_VERSION,
+    USER_VIEW,
+)
+from ._encoding import entity_keys, pack_ids, pack_int, pack_text, pack_vectors, unpack
+from ._ranking import User, after_event, bias_user, positions, users_of
+from ._reader import checked_ids, id_type, read_features
+from ._repo import feature_view
+from ._search import VectorTable
+from ._snapshot import Snapshot
+from ._tables import to_us
+
+_ATTEMPTS = 5
+
+
+class ServedModel:
+    """Users, items and events of the served model, in the online store.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        With an online store of a kind that there is a backend for.
+
+    Raises
+    ------
+    TypeError
+        When the store is of another kind.
+    """
+
+    def __init__(self, store: FeatureStore) -> None:
+        self.store = store
+        self.backend = backend_of(store)
+
+    @property
+    def user_view(self) -> Any:
+        """Feature view of the users."""
+        return feature_view(self.store, USER_VIEW)
+
+    @property
+    def item_view(self) -> Any:
+        """Feature view of the items."""
+        return feature_view(self.store, ITEM_VIEW)
+
+    def snapshot(self) -> Snapshot:
+        """Tell what is published; a LookupError where nothing is."""
+        served = self.backend.state("served")
+        if served is None:
+            raise LookupError(f"nothing is published in {self.store.repo_path}")
+        return served
+
+    def items(self) -> VectorTable:
+        """Return all items, from memory while their table does not change."""
+        return self.backend.vectors(self.item_view, ITEM_VECTOR, ITEM_VERSION)
+
+    def with_users(self, ids: list[Any]) -> tuple[VectorTable, dict[Any, User]]:
+        """Read items and users of one version, though it may change meanwhile."""
+        for _ in range(_ATTEMPTS):
+            items = self.items()
+            rows = self._user_rows(ids)
+            versions = {unpack(row.get(USER_VERSION, b"")) for row in rows if row}
+            if versions <= {items.version} or self.items().version == items.version:
+                break
+        return items, users_of(ids, rows, items.version)
+
+    def write_items(self, ids: list[Any], matrix: np.ndarray, version: Any) -> None:
+        """Add items to a version; the last column of (n, dim) vectors is their bias."""
+        rows = [
+            {ITEM_VECTOR: vector, ITEM_VERSION: pack_text(str(version))}
+            for vector in pack_vectors(matrix)
+        ]
+        self._write(self.item_view, ids, rows, to_us(datetime.now(UTC)))
+
+    def record(
+        self, user: Any, item: Any, y: float, event: bytes | None = None
+    ) -> bool:
+        """Keep an event, and move the user's vector; see `OnlineRecommender.record`.
+
+        `event` is the key of the pushed event that this is, which is then deleted.
+        """
+        [user] = checked_ids(self.user_view, [user])
+        [item] = checked_ids(self.item_view, [item])
+        self._user_rows([user])  # may prepare tables, which cannot wait for the
+        self.items()  # transaction
+        keys = entity_keys(USER, [user]) + entity_keys(ITEM, [item])
+        with self.backend.exclusive():
+            table, now = self.items(), to_us(datetime.now(UTC))
+            vector = vectors_of(table, [item])[0]
+            if event is not None:
+                self.backend.delete(feature_view(self.store, EVENT_VIEW), [event])
+            self.backend.append_feedback(keys[0], keys[1], y, now)
+            known = users_of([user], self._user_rows([user]), table.version)
+            before = known.get(user, bias_user(table))
+            history_sum = self.snapshot().history_sum
+            if item in before.seen or not (known or history_sum is not None):
+                return False
+            after = after_event(before, item, vector, y, history_sum)
+            self._write_user(user, after, table, now)
+        return after.history_size > before.history_size
+
+    def record_pushed(self) -> int:
+        """Record what was pushed; see `OnlineRecommender.record_pushed`."""
+        view = feature_view(self.store, EVENT_VIEW)
+        keys, columns = self.backend.keys(view), [EVENT_USER, EVENT_ITEM, EVENT_Y]
+        rows, known = self.backend.read(view, keys, columns), self.items().ids
+        recorded = 0
+        for key in sorted(rows):
+            user, item, y = (unpack(rows[key].get(name, b"")) for name in columns)
+            if user is not None and len(positions(known, [item])):
+                self.record(user, item, y, event=key)
+                recorded += 1
+        return recorded
+
+    def feedback(self) -> pd.DataFrame:
+        """Return the events since the model was published."""
+        return self.backend.feedback(self.snapshot().event_us)
+
+    def _user_rows(self, ids: list[Any]) -> list[dict[str, bytes]]:
+        features = [USER_VECTOR, USER_VERSION, SEEN, HISTORY_SIZE]
+        return read_features(self.store, self.user_view, ids, features)
+
+    def _write_user(
+        self, user_id: Any, user: User, table: VectorTable, now: int
+    ) -> None:
+        features = {
+            USER_VECTOR: pack_vectors(user.vector[None])[0],
+            USER_VERSION: pack_text(str(table.version)),
+            SEEN: pack_ids(user.seen, id_type(self.item_view)),
+            HISTORY_SIZE: pack_int(user.history_size),
+        }
+        self._write(self.user_view, [user_id], [features], now)
+
+    def _write(
+        self, view: Any, ids: list[Any], features: list[dict[str, bytes]], now: int
+    ) -> None:
+        """Write rows; the model's own may be dated later than now."""
+        when = max(now, self.snapshot().event_us + 1)
+        keys = entity_keys(view.join_keys[0], ids)
+        rows = [Row(key, row, when) for key, row in zip(keys, features, strict=True)]
+        self.backend.write(view, rows)
+
+
+def vectors_of(table: VectorTable, items: list[Any]) -> np.ndarray:
+    """Vectors of items, (n, dim); a KeyError names one that there is none of."""
+    rows = positions(table.ids, items)
+    if len(rows) < len(items):
+        known = set(table.ids[rows].tolist())
+        absent = next(item for item in items if item not in known)
+        raise KeyError(
+            f"no vector of model version {table.version!r} for {ITEM} {absent!r}"
+        )
+    return table.matrix[rows]
