@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from skmmrec._ids import ITEM, USER, check_ids
 
+from ._categories import category_texts
 from ._definitions import (
     CATEGORY,
     EVENT,
@@ -185,17 +186,18 @@ class Batch:
 
 
 def serving_batches(
-    vectors: Any, categories: pd.Series | None = None
+    vectors: Any, categories: Mapping[Any, Any] | pd.Series | None = None
 ) -> tuple[Batch, Batch]:
     """Check serving vectors and sort them by id: users first, then items.
 
     Raises
     ------
     ValueError
-        For an empty table, users and items of different widths, repeated ids, or a
-        vector that is not finite.
+        For an empty table, users and items of different widths, repeated ids, a
+        vector that is not finite, or a category of an unknown item.
     TypeError
-        For ids that are neither whole numbers nor strings.
+        For ids that are neither whole numbers nor strings, or `categories` of another
+        type.
     """
     user_ids, user_type, users = _check(vectors.users, USER)
     item_ids, item_type, items = _check(vectors.items, ITEM)
@@ -210,7 +212,7 @@ def serving_batches(
     )
     about_items: tuple[Column, ...] = (
         Column(POPULARITY, "int64", _popularity(seen, item_ids)),
-        Column(CATEGORY, "string", _texts(categories, item_ids)),
+        Column(CATEGORY, "string", category_texts(categories, item_ids)),
     )
     names = (USER_VIEW, USER, USER_VECTOR, USER_VERSION)
     version = str(vectors.version)
@@ -261,16 +263,6 @@ def _popularity(seen: list[list[Any]], item_ids: list[Any]) -> list[int]:
     """Count the users that each item was met by."""
     counts = Counter(item for items in seen for item in set(items))
     return [counts[item] for item in item_ids]
-
-
-def _texts(categories: pd.Series | None, item_ids: list[Any]) -> list[str | None]:
-    if categories is None:
-        return [None] * len(item_ids)
-    if not categories.index.is_unique:
-        [repeated, *_] = categories.index[categories.index.duplicated()].tolist()
-        raise ValueError(f"categories has item {repeated!r:.100} more than once")
-    known = categories.reindex(item_ids)
-    return [None if pd.isna(value) else str(value) for value in known]
 
 
 def _check(frame: pd.DataFrame, name: str) -> tuple[list[Any], str, np.ndarray]:

@@ -1,17 +1,22 @@
-"""Categories of the items that are served."""
+"""Categories of items: as they are published, and as they are asked for."""
 
 from __future__ import annotations
 
 import threading
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from feast import FeatureView
+from pandas.api.types import is_list_like
 
-from ._backend import Backend
 from ._definitions import CATEGORY
 from ._encoding import unpack
 from ._search import VectorTable
+
+if TYPE_CHECKING:
+    from ._backend import Backend
 
 
 class Categories:
@@ -22,8 +27,8 @@ class Categories:
         self._lock = threading.Lock()
         self._read: tuple[VectorTable | None, np.ndarray] = None, np.empty(0, object)
 
-    def mask(self, view: FeatureView, table: VectorTable, wanted: Any) -> np.ndarray:
-        """Mark the items of some categories.
+    def of(self, view: FeatureView, table: VectorTable) -> np.ndarray:
+        """Return the category of each item, None for items without one.
 
         Raises
         ------
@@ -38,10 +43,76 @@ class Categories:
             raise ValueError(
                 f"model version {table.version!r} was published without categories"
             )
-        names = [wanted] if isinstance(wanted, str) else list(wanted)
+        return categories
+
+    def mask(self, view: FeatureView, table: VectorTable, wanted: Any) -> np.ndarray:
+        """Mark the items of some categories; a ValueError when no item has one."""
+        categories = self.of(view, table)
+        names = [_text(name) for name in (wanted if is_list_like(wanted) else [wanted])]
         return np.isin(categories.astype(str), names) & (categories != None)  # noqa: E711
 
     def _load(self, view: FeatureView, table: VectorTable) -> np.ndarray:
         column = self._backend.read_column(view, table.keys, CATEGORY)
         values = [unpack(column.get(key, b"")) for key in table.keys]
         return np.array([*values, None], dtype=object)[:-1]
+
+
+def category_texts(categories: Any, item_ids: Sequence[Any]) -> list[str | None]:
+    """Return the category of each item as text, None for items without one.
+
+    Parameters
+    ----------
+    categories : mapping, Series or None
+        Category by item id.
+    item_ids : sequence of int or str
+
+    Raises
+    ------
+    TypeError
+        When `categories` is something else, or a category is a list.
+    ValueError
+        For an item that comes twice or is not among `item_ids`.
+    """
+    if categories is None:
+        return [None] * len(item_ids)
+    pairs, known = _pairs(categories), set(item_ids)
+    unknown = [item for item, _ in pairs if item not in known]
+    if unknown:
+        raise ValueError(
+            f"categories has item {unknown[0]!r:.100}, which is none of the "
+            f"{len(item_ids)} items ({len(unknown)} such ids); give them by item id"
+        )
+    texts = {item: _checked_text(item, category) for item, category in pairs}
+    return [texts.get(item) for item in item_ids]
+
+
+def _pairs(categories: Any) -> list[tuple[Any, Any]]:
+    """Return item ids and categories."""
+    if isinstance(categories, Mapping):
+        return list(categories.items())
+    if not isinstance(categories, pd.Series):
+        raise TypeError(
+            "categories must be a mapping or a Series by item id, "
+            f"got {type(categories).__name__}"
+        )
+    index = categories.index
+    if not index.is_unique:
+        [repeated, *_] = index[index.duplicated()].tolist()
+        raise ValueError(f"categories has item {repeated!r:.100} more than once")
+    return list(zip(index.tolist(), categories.tolist(), strict=True))
+
+
+def _checked_text(item: Any, category: Any) -> str | None:
+    if is_list_like(category):
+        raise TypeError(
+            "categories must have one string or number for each item, "
+            f"got {type(category).__name__} for item {item!r:.100}"
+        )
+    return None if pd.isna(category) else _text(category)
+
+
+def _text(category: Any) -> str:
+    """Write whole floats as integers, which pandas turns into floats beside NaN."""
+    if isinstance(category, float | np.floating) and category.is_integer():
+        category = int(category)
+    return str(category)

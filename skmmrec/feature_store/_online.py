@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from skmmrec.recommender import ApproximateIndex
 from skmmrec.recommender._base import check_k
 
 from ._approximate import SwappedIndex
-from ._categories import Categories
+from ._categories import Categories, category_texts
 from ._ranking import User, bias_user, both, ranked_frame, rows_mask, top_k
 from ._reader import checked_ids
 from ._repo import open_store
@@ -49,10 +51,14 @@ class OnlineRecommender:
 
     Notes
     -----
-    The score is the inner product of the two vectors. The search is exact without an
-    `index`, and with one where items are listed or of a category. Items are
-    kept in memory until their table changes. A user's vector and the items' vectors
-    always come from the same model version, also while a new one is published.
+    The score is the inner product of the two vectors, bias included. With the
+    objectives "mse" and "bce" that is not the rating or the probability that the
+    recommender's own `recommend` gives, but it puts a user's items in the same order.
+
+    The search is exact without an `index`, and with one where items are listed or of a
+    category. Items are kept in memory until their table changes. A user's vector and
+    the items' vectors always come from the same model version, also while a new one is
+    published.
     """
 
     def __init__(
@@ -93,13 +99,13 @@ class OnlineRecommender:
 
         Parameters
         ----------
-        users : array-like of shape (n_users,)
+        users : id or array-like of shape (n_users,)
             User ids.
         k : int, default=10
             Items for each user; fewer where the store holds fewer.
-        items : array-like, optional
+        items : id or array-like, optional
             Ids of the items to choose from, by default all. Unknown ones are ignored.
-        category : str or list of str, optional
+        category : str, number or list of these, optional
             Choose from the items of these categories, as `publish` was given them.
         exclude_seen : bool, default=True
             Leave out items that the user met in training or by `record`.
@@ -120,7 +126,6 @@ class OnlineRecommender:
             For `k` below 1.
         """
         check_k(k)
-        users = [users] if isinstance(users, str) else users
         ids = checked_ids(self._served.user_view, users)
         table, found = self._served.with_users(ids)
         allowed, graph = self._allowed(table, items, category), self._graph_of(table)
@@ -183,7 +188,7 @@ class OnlineRecommender:
 
         Parameters
         ----------
-        history : array-like of shape (n,)
+        history : id or array-like of shape (n,)
             Ids of at least one item, oldest first.
         k, items, category, exclude_seen
             As in `recommend`.
@@ -219,34 +224,53 @@ class OnlineRecommender:
         ranked = top_k(None, vector, table, k, allowed, left_out, graph)
         return ranked.drop(columns=USER)
 
-    def add_items(self, ids: Any, vectors: Any, biases: Any = 0.0) -> None:
+    def add_items(
+        self,
+        ids: Any,
+        vectors: Any,
+        biases: Any = 0.0,
+        categories: Mapping[Any, Any] | pd.Series | None = None,
+    ) -> None:
         """Add items to the served model, by their content vectors.
 
         Parameters
         ----------
         ids : array-like of shape (n,)
+            An item that is there already gets the new vector.
         vectors : array-like of shape (n, dim - 1)
-            As ``recommender.transform`` gives them.
+            What ``recommender.item_vectors_`` has for the items after the recommender's
+            own `add_items`.
         biases : float or array-like of shape (n,), default=0.0
-            The items' head start.
+            The items' head start: what ``recommender.item_biases_`` has for them. With
+            0, new items may stand far above or below where the recommender puts them.
+        categories : mapping or Series, optional
+            Category by item id, where the model was published with categories. Without
+            one, a new item is found in no category.
 
         Raises
         ------
+        TypeError
+            For ids of another type than the stored ones, or `categories` of another
+            type.
         ValueError
-            For vectors of another width or not finite.
+            For an id that comes twice, vectors or biases of another shape or not
+            finite, a category of an item that is not added, or categories where the
+            model was published without.
+
+        Notes
+        -----
+        Added items are gone with the next `publish`, unless the recommender has them.
         """
-        values = checked_ids(self._served.item_view, ids)
-        table = self._served.items()
-        column = np.broadcast_to(np.asarray(biases, np.float32), (len(values),))
-        matrix = np.column_stack([np.asarray(vectors, np.float32), column])
-        if matrix.shape != (len(values), table.matrix.shape[1]):
-            raise ValueError(
-                f"vectors must have shape ({len(values)}, {table.matrix.shape[1] - 1})"
-                f", got {np.shape(vectors)}"
-            )
-        if not np.isfinite(matrix).all():
-            raise ValueError("vectors and biases must be finite")
-        self._served.write_items(values, matrix, table.version)
+        view, table = self._served.item_view, self._served.items()
+        values = checked_ids(view, ids)
+        repeated = pd.Index(values)[pd.Index(values).duplicated()].tolist()
+        if repeated:
+            raise ValueError(f"ids has item {repeated[0]!r:.100} more than once")
+        matrix = _matrix(values, vectors, biases, table.matrix.shape[1] - 1)
+        texts = category_texts(categories, values)
+        if categories is not None:
+            self._categories.of(view, table)
+        self._served.write_items(values, matrix, table.version, texts)
 
     def record(self, user: Any, item: Any, y: float = 1.0) -> bool:
         """Keep an event and move the user's vector at once, without training.
@@ -268,8 +292,19 @@ class OnlineRecommender:
         ------
         KeyError
             For an item without a vector.
+        ValueError
+            For a `y` that is not finite; nothing is recorded then.
+
+        Notes
+        -----
+        This lasts until the next `publish`, which serves the users as the recommender
+        has them: one who is new by `record` is unknown again, unless the recommender
+        was given the events; see `feedback`.
         """
-        return self._served.record(user, item, float(y))
+        value = float(y)
+        if not math.isfinite(value):
+            raise ValueError(f"y must be finite, got {y!r}")
+        return self._served.record(user, item, value)
 
     def record_pushed(self) -> int:
         """Record the events that were pushed to ``feedback_events_push``.
@@ -277,8 +312,15 @@ class OnlineRecommender:
         Returns
         -------
         int
-            How many there were. Those of items without a vector stay until there is
+            How many were recorded. Those of items without a vector stay until there is
             one.
+
+        Warns
+        -----
+        UserWarning
+            For events without a user, an item or a finite y, which stay too and keep no
+            other from being recorded; pushed again under the same event_id, an event is
+            replaced.
 
         Notes
         -----
@@ -295,6 +337,13 @@ class OnlineRecommender:
         -------
         DataFrame
             Columns user_id, item_id, y and timestamp, in the order they came.
+
+        Notes
+        -----
+        Events from before a publication are no longer returned after it. So give them
+        to the recommender before `publish`: ``events = online.feedback()``, then
+        ``recommender.partial_fit(events.drop(columns="y"), events["y"])``. The time of
+        the fetch as the `timestamp` of `publish` keeps the events recorded since then.
         """
         return self._served.feedback()
 
@@ -337,3 +386,27 @@ class OnlineRecommender:
         if self.unknown == "popular":
             found.update(dict.fromkeys(unknown, bias_user(items)))
         return [user for user in ids if user in found]
+
+
+def _matrix(ids: list[Any], vectors: Any, biases: Any, width: int) -> np.ndarray:
+    """Check the vectors of new items and append the biases as the last column."""
+    n = len(ids)
+    content = np.asarray(vectors, np.float32)
+    if content.shape != (n, width):
+        raise ValueError(
+            f"vectors of {n} ids must have shape ({n}, {width}), got {content.shape}"
+        )
+    column = np.asarray(biases, np.float32)
+    if column.shape not in ((), (n,)):
+        raise ValueError(
+            f"biases of {n} ids must be a number or have shape ({n},), "
+            f"got {column.shape}"
+        )
+    matrix = np.column_stack([content, np.broadcast_to(column, n)])
+    odd = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    if len(odd):
+        raise ValueError(
+            f"vectors and biases must be finite, those of item {ids[odd[0]]!r:.100} "
+            "are not"
+        )
+    return matrix

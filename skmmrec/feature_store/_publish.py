@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -72,7 +72,7 @@ def publish(
     recommender: Any,
     store: FeatureStore | str | Path,
     *,
-    categories: pd.Series | None = None,
+    categories: Mapping[Any, Any] | pd.Series | None = None,
     timestamp: datetime | None = None,
     chunk_size: int = 5000,
     progress: bool = False,
@@ -87,8 +87,9 @@ def publish(
         The store or the folder of its repository. Definitions that are not registered
         yet, or were registered for other dimensions while nothing is stored, are
         applied for this recommender.
-    categories : Series, optional
-        Category of each item, indexed by item id, to filter by when serving.
+    categories : mapping or Series, optional
+        Category (a string or a number) by item id, to filter by when serving. Items may
+        have none. They are stored as text, so 1 and "1" are the same category.
     timestamp : datetime, optional
         Event time of the rows (UTC when it has no zone), by default now.
     chunk_size : int, default=5000
@@ -103,12 +104,13 @@ def publish(
     Raises
     ------
     ValueError
-        For vectors that are not finite, ids that repeat, a dimension or id type other
-        than what is stored, or a timestamp older than what is served. Nothing is
-        changed then.
+        For vectors that are not finite, ids that repeat, a category of an item that the
+        recommender does not have, a dimension or id type other than what is stored, or
+        a timestamp older than what is served. Nothing is changed then.
     TypeError
-        For another kind of online store, or for an offline store or materialization
-        engine that is known to lose rows or was never seen to keep them.
+        For `categories` of another type, for another kind of online store, or for an
+        offline store or materialization engine that is known to lose rows or was never
+        seen to keep them.
     TimeoutError
         When another publisher holds the store for ten minutes.
 
@@ -118,6 +120,10 @@ def publish(
     lacks is gone. A killed run leaves the old model in service; the next run of the
     same model goes on where it stopped. This holds for `ExactSqliteOnlineStore` and for
     Feast's ``postgres`` and ``redis`` stores; other online stores are refused.
+
+    What was recorded online belongs to the old model: moved users, new users and added
+    items are gone, and `OnlineRecommender.feedback` no longer gives the events before
+    `timestamp`. Take them into the recommender first.
     """
     check_engines(store)
     store = open_store(store)

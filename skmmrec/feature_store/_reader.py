@@ -10,6 +10,7 @@ import numpy as np
 from feast import FeatureStore, FeatureView
 
 from skmmrec._ids import check_ids
+from skmmrec.recommender._base import as_list
 
 from ._backend import backend_of
 from ._batch import id_type_of
@@ -71,10 +72,10 @@ def _read_column(
 
 
 def checked_ids(view: FeatureView, ids: Any) -> list[Any]:
-    """Validate ids against the type of the view's join key."""
+    """Validate ids, or a single one, against the type of the view's join key."""
     name = view.join_keys[0]
     wanted = id_type(view)
-    checked = check_ids(ids, name)
+    checked = check_ids(as_list(ids), name)
     if len(checked) and id_type_of(checked, name) != wanted:
         raise TypeError(
             f"{name} is of type {wanted} in this store, "

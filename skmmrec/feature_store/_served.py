@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import warnings
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +16,8 @@ from skmmrec._ids import ITEM, USER
 
 from ._backend import Row, backend_of
 from ._definitions import (
+    CATEGORY,
+    EVENT,
     EVENT_ITEM,
     EVENT_USER,
     EVENT_VIEW,
@@ -26,7 +31,15 @@ from ._definitions import (
     USER_VERSION,
     USER_VIEW,
 )
-from ._encoding import entity_keys, pack_ids, pack_int, pack_text, pack_vectors, unpack
+from ._encoding import (
+    entity_keys,
+    key_ids,
+    pack_ids,
+    pack_int,
+    pack_text,
+    pack_vectors,
+    unpack,
+)
 from ._ranking import User, after_event, bias_user, positions, users_of
 from ._reader import checked_ids, id_type, read_features
 from ._repo import feature_view
@@ -86,12 +99,21 @@ class ServedModel:
                 break
         return items, users_of(ids, rows, items.version)
 
-    def write_items(self, ids: list[Any], matrix: np.ndarray, version: Any) -> None:
+    def write_items(
+        self,
+        ids: list[Any],
+        matrix: np.ndarray,
+        version: Any,
+        categories: Sequence[str | None],
+    ) -> None:
         """Add items to a version; the last column of (n, dim) vectors is their bias."""
         rows = [
             {ITEM_VECTOR: vector, ITEM_VERSION: pack_text(str(version))}
             for vector in pack_vectors(matrix)
         ]
+        for row, category in zip(rows, categories, strict=True):
+            if category is not None:
+                row[CATEGORY] = pack_text(category)
         self._write(self.item_view, ids, rows, to_us(datetime.now(UTC)))
 
     def record(
@@ -126,12 +148,16 @@ class ServedModel:
         view = feature_view(self.store, EVENT_VIEW)
         keys, columns = self.backend.keys(view), [EVENT_USER, EVENT_ITEM, EVENT_Y]
         rows, known = self.backend.read(view, keys, columns), self.items().ids
-        recorded = 0
+        recorded, broken = 0, []
         for key in sorted(rows):
             user, item, y = (unpack(rows[key].get(name, b"")) for name in columns)
-            if user is not None and len(positions(known, [item])):
+            if None in (user, item, y) or not math.isfinite(y):
+                broken.append(key)
+            elif len(positions(known, [item])):
                 self.record(user, item, y, event=key)
                 recorded += 1
+        if broken:
+            warnings.warn(_left_message(broken), UserWarning, stacklevel=3)
         return recorded
 
     def feedback(self) -> pd.DataFrame:
@@ -161,6 +187,14 @@ class ServedModel:
         keys = entity_keys(view.join_keys[0], ids)
         rows = [Row(key, row, when) for key, row in zip(keys, features, strict=True)]
         self.backend.write(view, rows)
+
+
+def _left_message(keys: list[bytes]) -> str:
+    return (
+        f"{len(keys)} pushed events without a user, an item or a finite y were left, "
+        f"such as {EVENT} {key_ids(EVENT, keys)[0]!r:.100}; push them again under the "
+        "same id to mend them"
+    )
 
 
 def vectors_of(table: VectorTable, items: list[Any]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from feast import FeatureStore
 
 from ._backend import backend_of
 from ._batch import Batch, serving_batches
+from ._definitions import CATEGORY
 from ._encoding import key_ids
 from ._reader import read_features
 from ._repo import feature_view, open_store
@@ -30,7 +32,7 @@ class SkewReport(NamedTuple):
         Users and items of the model.
     missing, extra, changed : list of tuple
         ``(join key, id)`` of what the store lacks, what only the store has, and what
-        differs in the vector, the version or the seen items.
+        differs in the vector, the version, the seen items or the category.
     """
 
     version: str
@@ -49,11 +51,12 @@ def verify(
     recommender: Any,
     store: FeatureStore | str | Path,
     *,
-    categories: pd.Series | None = None,
+    categories: Mapping[Any, Any] | pd.Series | None = None,
 ) -> SkewReport:
-    """Compare what the online store serves with what a recommender computes.
+    """Compare the vectors that the online store serves with a recommender's.
 
-    Every vector is compared bit for bit, and so are versions and seen items.
+    Every vector is compared bit for bit, and so are versions, seen items and how often
+    items were met.
 
     Parameters
     ----------
@@ -61,22 +64,30 @@ def verify(
         Fitted; its ``serving_vectors()`` is taken as the truth.
     store : feast.FeatureStore, str or path
         The store or the folder of its repository.
-    categories : Series, optional
-        As given to `publish`.
+    categories : mapping or Series, optional
+        As given to `publish`. Without them, the items' categories are not compared.
 
     Returns
     -------
     SkewReport
         Its ``ok`` is True when nothing differs.
+
+    Notes
+    -----
+    Scores are not compared: those of the store are inner products of the vectors, also
+    where the recommender predicts ratings or probabilities. What was recorded or added
+    online since `publish` differs from the recommender and is reported.
     """
     store = open_store(store)
     batches = serving_batches(recommender.serving_vectors(), categories)
     missing: list[tuple[str, Any]] = []
     changed: list[tuple[str, Any]] = []
     extra: list[tuple[str, Any]] = []
+    left_out = {CATEGORY} if categories is None else set()
     for batch in batches:
+        names = [name for name in batch.feature_names if name not in left_out]
         for rows in chunks(range(len(batch.ids)), _CHUNK):
-            _compare(store, batch, rows[0], rows[-1] + 1, missing, changed)
+            _compare(store, batch, names, rows, missing, changed)
         extra += [(batch.join_key, value) for value in _others(store, batch)]
     total = sum(len(batch.ids) for batch in batches)
     return SkewReport(batches[0].version, total, missing, extra, changed)
@@ -85,15 +96,16 @@ def verify(
 def _compare(
     store: FeatureStore,
     batch: Batch,
-    start: int,
-    stop: int,
+    names: list[str],
+    rows: Sequence[int],
     missing: list[tuple[str, Any]],
     changed: list[tuple[str, Any]],
 ) -> None:
     view = feature_view(store, batch.view)
+    start, stop = rows[0], rows[-1] + 1
     expected = batch.serialized(start, stop)
     ids = batch.ids[start:stop]
-    served = read_features(store, view, ids, batch.feature_names)
+    served = read_features(store, view, ids, names)
     for value, wanted, row in zip(ids, expected, served, strict=True):
         if not row:
             missing.append((batch.join_key, value))

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -52,6 +53,17 @@ def test_what_was_published_verifies(repo, recommender):
     report = verify(recommender, repo)
     assert report.ok
     assert (report.version, report.n_compared) == ("v1", 42)
+
+
+def test_categories_are_compared_where_they_are_given(repo, recommender):
+    categories = pd.Series("rock", index=range(29))
+    publish(recommender, repo, categories=categories)
+    assert verify(recommender, repo).ok
+    assert verify(recommender, repo, categories=categories).ok
+    report = verify(recommender, repo, categories={**categories, 4: "jazz"})
+    assert report.changed == [("item_id", 4)]
+    report = verify(recommender, repo, categories=categories.drop(7))
+    assert report.changed == [("item_id", 7)]
 
 
 def test_one_flipped_bit_is_found(repo, recommender):

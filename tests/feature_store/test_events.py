@@ -1,5 +1,6 @@
 """Events that arrive through Feast's push source."""
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -58,6 +59,22 @@ def test_an_event_waits_for_its_item(store):
     online.add_items([500], [[1.0, 2.0, 3.0]])
     assert online.record_pushed() == 1
     assert online.feedback()["item_id"].tolist() == [500]
+
+
+@pytest.mark.parametrize(
+    "broken", [(78, 5, np.nan), (78, 5, -np.inf), (78, None, 1), (None, 5, 1)]
+)
+def test_a_broken_event_is_left_and_named(store, broken):
+    online = OnlineRecommender(store)
+    pushed = events(e1=(77, 4, 1), e2=broken, e3=(79, 6, 1))
+    store.push("feedback_events_push", pushed)
+    with pytest.warns(UserWarning, match="1 pushed events .* such as event_id 'e2'"):
+        assert online.record_pushed() == 2
+    assert online.feedback()["user_id"].tolist() == [77, 79]
+    assert np.isfinite(online.feedback()["y"]).all()
+    store.push("feedback_events_push", events(e2=(78, 5, 1)))
+    assert online.record_pushed() == 1
+    assert online.feedback()["user_id"].tolist() == [77, 79, 78]
 
 
 def test_a_failure_in_between_records_an_event_once(store, monkeypatch):

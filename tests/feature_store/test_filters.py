@@ -44,7 +44,7 @@ def test_categories_follow_the_model(repo, recommender, categories):
 
 
 def test_a_history_is_filtered_by_category_too(repo, categories):
-    publish(history_model(), repo, categories=categories)
+    publish(history_model(), repo, categories=categories[:25])
     table = OnlineRecommender(repo).recommend_from_history([1], k=30, category="jazz")
     assert set(table["item_id"]) == {i for i in range(25) if i % 3 == 0}
 
@@ -53,6 +53,68 @@ def test_repeated_categories_are_refused(repo, recommender, categories):
     twice = pd.concat([categories, categories[3:4]])
     with pytest.raises(ValueError, match="categories has item 3 more than once"):
         publish(recommender, repo, categories=twice)
+
+
+def test_categories_may_be_a_mapping(repo, recommender, categories):
+    given = {np.int64(item): name for item, name in categories.items()}
+    publish(recommender, repo, categories={**given, 5: None})
+    table = OnlineRecommender(repo).recommend("100", k=30, category="jazz")
+    known = [i for i in expected(recommender, "100", 30).index if i % 3 == 0]
+    assert table["item_id"].tolist() == known
+    assert verify(recommender, repo, categories=categories.drop(5)).ok
+
+
+@pytest.mark.parametrize("bad", [["rock"] * 30, np.array(["rock"] * 30), "rock", 7])
+def test_categories_of_another_type_are_refused(repo, recommender, bad):
+    with pytest.raises(TypeError, match="categories must be a mapping or a Series"):
+        publish(recommender, repo, categories=bad)
+    with pytest.raises(TypeError, match="got list for item 3"):
+        publish(recommender, repo, categories={3: ["rock", "jazz"]})
+    assert not (repo / "data").exists()
+
+
+@pytest.mark.parametrize("item_id", [int, str])
+def test_categories_of_unknown_items_are_refused(repo, item_id):
+    model = make_recommender(item_id=item_id)
+    wrong = pd.Series(["rock"] * 30, index=range(1000, 1030))
+    with pytest.raises(ValueError, match=r"categories has item 1000, .* \(30 such ids"):
+        publish(model, repo, categories=wrong)
+    one = {**dict.fromkeys(model.vectors.items.index, "rock"), "new": "rock"}
+    with pytest.raises(ValueError, match=r"categories has item 'new', .* \(1 such ids"):
+        publish(model, repo, categories=one)
+    assert not (repo / "data").exists()
+
+
+@pytest.mark.parametrize("dtype", [object, "Int64", float])
+def test_categories_may_be_numbers(repo, recommender, dtype):
+    numbers = pd.Series([1, 2, None] * 10, dtype=dtype)
+    publish(recommender, repo, categories=numbers)
+    online = OnlineRecommender(repo)
+    best = expected(recommender, "100", 30).index
+    for wanted in (1, "1", [1], ["1"], np.array([1]), np.int64(1), 1.0, {1}):
+        table = online.recommend("100", k=30, category=wanted)
+        assert table["item_id"].tolist() == [i for i in best if i % 3 == 0]
+    both = online.recommend("100", k=30, category=[1, "2"])
+    assert both["item_id"].tolist() == [i for i in best if i % 3 < 2]
+    assert online.recommend("100", category=3).empty
+    assert verify(recommender, repo, categories=numbers).ok
+
+
+def test_added_items_may_have_categories(repo, categories):
+    publish(history_model(), repo, categories=categories[:25])
+    online = OnlineRecommender(repo)
+    online.add_items([50, 51], np.ones((2, 3)), categories={51: "jazz"})
+    found = online.recommend(0, k=99, category="jazz")["item_id"]
+    assert 51 in found.values
+    assert 50 not in found.values
+    with pytest.raises(
+        ValueError, match="categories has item 3, which is none of the 1"
+    ):
+        online.add_items([52], np.ones((1, 3)), categories={3: "jazz"})
+    publish(history_model(), repo)
+    with pytest.raises(ValueError, match="published without categories"):
+        online.add_items([52], np.ones((1, 3)), categories={52: "jazz"})
+    assert 52 not in online.recommend(0, k=99)["item_id"].values
 
 
 def test_popularity_is_stored(repo, recommender):

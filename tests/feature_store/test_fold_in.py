@@ -7,7 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skmmrec.feature_store import OnlineRecommender, delete_ids, publish
+from skmmrec.feature_store import (
+    OnlineRecommender,
+    delete_ids,
+    publish,
+    read_vectors,
+)
 from skmmrec.feature_store._fold_in import HistorySum
 
 from .conftest import FakeRecommender, make_recommender
@@ -126,6 +131,21 @@ def test_events_that_do_not_move_are_kept(repo):
     assert not online.retrain_due(min_events=3)
 
 
+@pytest.mark.parametrize("y", [np.nan, np.inf, -np.inf])
+def test_an_event_must_have_a_finite_y(repo, y):
+    publish(history_model(), repo)
+    online = OnlineRecommender(repo)
+    before = online.recommend([4], k=99)
+    item = before["item_id"].iloc[0]
+    for user in (4, 500):
+        with pytest.raises(ValueError, match="y must be finite"):
+            online.record(user, item, y=y)
+    assert online.feedback().empty
+    pd.testing.assert_frame_equal(online.recommend([4], k=99), before)
+    with pytest.raises(KeyError):
+        online.recommend([500])
+
+
 def test_feedback_counts_from_the_last_model_and_is_deleted_with_its_user(repo):
     publish(history_model(), repo)
     online = OnlineRecommender(repo)
@@ -168,8 +188,24 @@ def test_items_are_added_by_vector(repo):
     np.testing.assert_allclose(best["score"], expected, rtol=1e-5)
     with pytest.raises(ValueError, match=r"must have shape \(1, 3\), got \(1, 2\)"):
         online.add_items([1], [[1.0, 2.0]])
-    with pytest.raises(ValueError, match="must be finite"):
-        online.add_items([1], [[1.0, 2.0, np.inf]])
+    with pytest.raises(ValueError, match="must be finite, those of item 2 are not"):
+        online.add_items([1, 2], [[1.0, 2.0, 3.0], [1.0, 2.0, np.inf]])
+
+
+def test_added_items_must_fit_together(repo):
+    publish(history_model(), repo)
+    online, two = OnlineRecommender(repo), np.ones((2, 3))
+    with pytest.raises(ValueError, match="ids has item 60 more than once"):
+        online.add_items([60, 61, 60], np.ones((3, 3)))
+    for ids in ([60], [60, 61, 62]):
+        n = len(ids)
+        with pytest.raises(ValueError, match=rf"vectors of {n} ids .* got \(2, 3\)"):
+            online.add_items(ids, two)
+    with pytest.raises(ValueError, match=r"vectors of 1 ids .* got \(3,\)"):
+        online.add_items([60], two[0])
+    with pytest.raises(ValueError, match=r"biases of 2 ids .* got \(3,\)"):
+        online.add_items([60, 61], two, biases=[0.0, 1.0, 2.0])
+    assert not read_vectors(repo, "item", [60, 61, 62])[1].any()
 
 
 def test_only_listed_items_are_recommended(repo):

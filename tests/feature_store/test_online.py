@@ -1,9 +1,16 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from skmmrec.feature_store import OnlineRecommender, publish
+from skmmrec.feature_store import (
+    OnlineRecommender,
+    delete_ids,
+    publish,
+    read_vectors,
+)
 
 from .conftest import make_recommender
+from .test_fold_in import history_model
 
 
 def expected(recommender, user, k, exclude_seen=True):
@@ -37,6 +44,29 @@ def test_ids_keep_their_type(repo):
     publish(make_recommender(user_id=int), repo)
     table = OnlineRecommender(repo).recommend([100])
     assert table["user_id"].dtype == table["item_id"].dtype == np.int64
+
+
+def test_a_single_id_is_a_list_of_one(repo):
+    publish(history_model(), repo)
+    online = OnlineRecommender(repo)
+    for one in (4, np.int64(4)):
+        pd.testing.assert_frame_equal(online.recommend(one), online.recommend([4]))
+        assert online.recommend(0, items=one)["item_id"].tolist() == [4]
+        pd.testing.assert_frame_equal(
+            online.recommend_from_history(one), online.recommend_from_history([4])
+        )
+    assert online.recall(4) == 1.0
+    online.add_items(500, [[1.0, 2.0, 3.0]])
+    assert read_vectors(repo, "item", 500)[1].tolist() == [True]
+    delete_ids(repo, items=500)
+    assert read_vectors(repo, "item", 500)[1].tolist() == [False]
+
+
+def test_a_single_text_is_no_list_of_letters(repo):
+    publish(make_recommender(item_id=str), repo)
+    online = OnlineRecommender(repo)
+    table = online.recommend("100", items="10", exclude_seen=False)
+    assert table["item_id"].tolist() == ["10"]
 
 
 def test_k_beyond_the_catalogue_gives_all_unseen_items(repo, recommender):
