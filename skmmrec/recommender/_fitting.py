@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 DENSE_PER_ITEM, DENSE_PER_USER = 12, 20
 MIN_BATCHES, MAX_BATCHES = 30, 500
-PARTIAL_FIT_RATE = 0.1
+PARTIAL_FIT_RATE = TRANSFER_RATE = 0.1
 MIN_TRIED, MAX_TRIED, HIDDEN_SHARE = 2000, 100_000, 0.1
 TRIAL_LENGTH, MIN_TRIAL_EPOCHS, MAX_TRIAL_EPOCHS = 40_000, 2, 4
 
@@ -72,7 +72,7 @@ def train(
     """Train a network of a fit, on the device that it is on; yields the epochs."""
     examples, history, monitor = _hold_out(rec, problem)
     decay = rec.id_l2_ / max(1, len(examples))
-    options = _options(rec, network, history, decay)
+    options = _options(rec, network, problem, history, decay)
     batcher = _batcher(rec, problem, history, examples)
     loss = _loss(rec, network, problem, batcher)
     if isinstance(monitor, LossMonitor):
@@ -97,7 +97,7 @@ def choose_id_l2(
     rest, hidden, left = hide_examples(examples, history, HIDDEN_SHARE, _rng())
     batcher = _batcher(rec, problem, left, rest)
     loss = _loss(rec, deepcopy(network), problem, batcher)
-    options = _options(rec, network, left, LOW / len(rest))
+    options = _options(rec, network, problem, left, LOW / len(rest))
     trainer = Trainer(loss, batcher, replace(options, patience=None))
     held_out = _batcher(rec, problem, left, hidden)
     return learn_precision(trainer, held_out, n_epochs)
@@ -118,7 +118,7 @@ def train_further(
     chosen = examples.take(np.concatenate([np.flatnonzero(new), old[drawn]]))
     decay = rec.id_l2_ / max(1, len(examples))
     options = replace(
-        _options(rec, network, problem.history, decay),
+        _options(rec, network, problem, problem.history, decay),
         epochs=rec.partial_fit_epochs,
         learning_rate=rec.learning_rate * PARTIAL_FIT_RATE,
         max_time=None,
@@ -163,6 +163,7 @@ def _hold_out(
 def _options(
     rec: MultimodalFusionRecommender,
     network: FusionNetwork,
+    problem: Problem,
     history: History,
     id_decay: float,
 ) -> TrainingOptions:
@@ -171,6 +172,7 @@ def _options(
         epochs=rec.max_epochs,
         batch_size=choose_batch_size(history) if size == "auto" else int(size),
         learning_rate=rec.learning_rate,
+        shared_rate=TRANSFER_RATE if problem.is_transfer else 1.0,
         id_decay=id_decay,
         clip_norm=rec.clip_norm,
         max_time=None if rec.max_time is None else rec.max_time / rec.n_members,

@@ -230,7 +230,9 @@ class Learner(Queries):
         """Train the networks, one after the other."""
         device = own_device(resolve_device(self.device))
         n_networks = 1 if self.mode == "content" else self.n_members
-        problem, networks, curves = self._problem(), [], []
+        is_transfer = source is not None and earlier is None
+        problem = replace(self._problem(), is_transfer=is_transfer)
+        networks, curves = [], []
         with seeded(self.random_state, device):
             for number in range(n_networks):
                 network = make_network(self, problem)

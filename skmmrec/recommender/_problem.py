@@ -38,6 +38,8 @@ class Problem:
         Of all users.
     graph : ItemGraph or None
         Neighbours of all items.
+    is_transfer : bool
+        Whether what is not about single items or users was learned elsewhere.
     """
 
     seen: History
@@ -46,6 +48,7 @@ class Problem:
     content: Blocks
     user_content: Blocks | None
     graph: ItemGraph | None
+    is_transfer: bool = False
 
     @cached_property
     def examples(self) -> Examples:

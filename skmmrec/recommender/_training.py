@@ -25,6 +25,7 @@ from skmmrec.recommender._distributed import (
 )
 from skmmrec.recommender._examples import Batcher
 from skmmrec.recommender._step import LossOfBatch
+from skmmrec.recommender._transfer import is_by_id
 from skmmrec.recommender._validation import Monitor
 
 SERIAL_STEP = 2**18
@@ -32,11 +33,16 @@ SERIAL_STEP = 2**18
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Hyper-parameters of the loop; `MultimodalFusionRecommender` documents them."""
+    """Hyper-parameters of the loop; `MultimodalFusionRecommender` documents them.
+
+    `shared_rate` is the learning rate of what is not about single items or users, as a
+    share of `learning_rate`.
+    """
 
     epochs: int
     batch_size: int
     learning_rate: float
+    shared_rate: float = 1.0
     id_decay: float = 0.0
     clip_norm: float | None = None
     max_time: float | None = None
@@ -131,15 +137,20 @@ class Trainer:
         As a part of the loss it would cost a second dense gradient in each step, and
         heaps of fragmented memory.
         """
-        embedding = self.loss.network.item_embedding
-        others = [p for p in self.loss.network.parameters() if p is not embedding]
+        embedding, rate = self.loss.network.item_embedding, self.options.learning_rate
+        by_id: list[nn.Parameter] = []
+        shared: list[nn.Parameter] = []
+        for name, parameter in self.loss.network.named_parameters():
+            if parameter is not embedding:
+                (by_id if is_by_id(name) else shared).append(parameter)
         groups: list[dict[str, Any]] = [
             {"params": [embedding], "weight_decay": self.options.id_decay},
-            {"params": others},
+            {"params": by_id},
+            {"params": shared, "lr": rate * self.options.shared_rate},
         ]
         return torch.optim.Adam(
             groups,
-            lr=self.options.learning_rate,
+            lr=rate,
             fused=self.device.type in ("cpu", "cuda"),
         )
 
@@ -169,6 +180,11 @@ class Trainer:
             if self.after_step is not None:
                 self.after_step()
         mean = mean_over_processes(float(torch.stack(losses).mean()))
+        if not math.isfinite(mean):
+            raise ValueError(
+                f"the loss of epoch {len(self.history) + 1} is {mean}: learning_rate "
+                "may be too large, or a fusion of your own gives what is not finite"
+            )
         return Epoch(mean, self._judge())
 
     def _judge(self) -> float | None:

@@ -68,7 +68,7 @@ def adopt(network: FusionNetwork, source: FusionNetwork) -> None:
     """
     theirs = dict(source.named_parameters())
     for name, parameter in network.named_parameters():
-        if _is_by_id(name):
+        if is_by_id(name):
             continue
         if name not in theirs or theirs[name].shape != parameter.shape:
             raise ValueError(
@@ -91,7 +91,7 @@ def adopt_ids(
     """
     theirs = dict(source.named_parameters())
     for name, parameter in network.named_parameters():
-        if not _is_by_id(name) or name not in theirs or len(theirs[name]) == 0:
+        if not is_by_id(name) or name not in theirs or len(theirs[name]) == 0:
             continue
         new, old = users if name in BY_USER else items
         _copy_rows(parameter, theirs[name], new, old)
@@ -104,6 +104,7 @@ def _copy_rows(target: Tensor, source: Tensor, new: pd.Index, old: pd.Index) -> 
         target[known] = source[torch.as_tensor(rows[rows >= 0])].to(target.device)
 
 
-def _is_by_id(name: str) -> bool:
+def is_by_id(name: str) -> bool:
+    """Tell whether a parameter is about single items or users, by its name."""
     is_head_bias = name.startswith("extra_heads.") and name.endswith(".bias")
     return name in (*BY_ITEM, *BY_USER) or is_head_bias

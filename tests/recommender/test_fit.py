@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from skmmrec import ItemCatalog
+from skmmrec.fusion import ConcatFusion
 
 
 def assert_same_model(one, other):
@@ -218,6 +219,16 @@ def test_items_that_the_catalogue_has_and_nobody_met(make, catalog, X):
     np.testing.assert_array_equal(
         recommender.transform(content)[0], recommender.item_vectors_.loc["i05"]
     )
+
+
+class NaNFusion(ConcatFusion):
+    def weigh(self, tokens, mask):
+        return super().weigh(tokens, mask) * float("nan")
+
+
+def test_a_loss_that_is_not_finite_is_an_error(make, catalog, X):
+    with pytest.raises(ValueError, match=r"loss of epoch 1 is nan: learning_rate may"):
+        make(catalog, fusion=NaNFusion).fit(X)
 
 
 def test_the_loss_falls(make, catalog, X):

@@ -6,6 +6,7 @@ import pytest
 from sklearn.frozen import FrozenEstimator
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.recommender import _fitting
 
 N_TASTE, N_NOISE = 3, 30
 
@@ -50,3 +51,21 @@ def test_a_small_domain_learns_from_a_large_one(source, seed):
         for pretrained in (None, FrozenEstimator(source))
     ]
     assert scores[1] > 1.1 * scores[0]
+
+
+def test_few_rows_do_not_undo_what_was_learned_elsewhere(source, monkeypatch):
+    """The projections change less than at the full learning rate."""
+    catalog, X, _ = domain("film", 40, 300, 6, seed=2)
+    moved = []
+    for rate in (_fitting.TRANSFER_RATE, 1.0):
+        monkeypatch.setattr(_fitting, "TRANSFER_RATE", rate)
+        rec = MultimodalFusionRecommender(
+            catalog, n_factors=16, pretrained=FrozenEstimator(source), random_state=0
+        )
+        moved.append(np.linalg.norm(projection(rec.fit(X)) - projection(source)))
+    assert 0 < moved[0] < 0.5 * moved[1]
+
+
+def projection(rec):
+    (network,) = rec.networks_
+    return network.fusion.projections[0].weight.detach().numpy()
