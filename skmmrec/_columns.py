@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skmmrec._ids import ITEM, TIME, USER, check_ids
+from skmmrec._ids import ITEM, TIME, USER, check_ids, check_times
 
 Column = str | int | None
 
@@ -153,7 +153,4 @@ def _ordered(times: Any, name: str, n_rows: int) -> NDArray[np.int64]:
     values = pd.Series(times) if not isinstance(times, pd.Series) else times
     if len(values) != n_rows:
         raise ValueError(f"{name} has {len(values)} entries, X has {n_rows} rows")
-    missing = np.flatnonzero(values.isna())
-    if len(missing):
-        raise ValueError(f"{name} is missing (NaN or None) in row {missing[0]}")
-    return pd.factorize(values, sort=True)[0]
+    return pd.factorize(check_times(values, name), sort=True)[0]

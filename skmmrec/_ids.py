@@ -89,6 +89,50 @@ def _bad_type(column: Any, name: str) -> Exception:
     return ValueError(f"{name} mixes types ({rows}); give all ids one type")
 
 
+def check_times(times: Any, name: str) -> np.ndarray:
+    """Validate a column of times, so that sorting it sorts by time.
+
+    Parameters
+    ----------
+    times : array-like of shape (n,)
+        Numbers, dates, or texts in the format of ISO 8601, which count as UTC where
+        they name no time zone.
+    name : str
+        What errors call the column.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+
+    Raises
+    ------
+    ValueError
+        For a missing time, other text, or times of several types.
+    """
+    column = pd.Series(np.asarray(times)).infer_objects()
+    missing = np.flatnonzero(column.isna())
+    if len(missing):
+        raise ValueError(
+            f"{name} is missing (NaN or None) in row {missing[0]} "
+            f"({len(missing)} such rows)"
+        )
+    kind = pd.api.types.infer_dtype(column, skipna=False)
+    if kind == "string":
+        parsed = pd.to_datetime(column, format="ISO8601", utc=True, errors="coerce")
+        odd = np.flatnonzero(parsed.isna())
+        if len(odd):
+            raise ValueError(
+                f"{name} in row {odd[0]} is {column.iloc[odd[0]]!r}, no time in the "
+                "format of ISO 8601: convert the column first, for example by "
+                "pandas.to_datetime"
+            )
+        return parsed.to_numpy()
+    if kind.startswith("mixed") and kind != "mixed-integer-float":
+        types = sorted({type(value).__name__ for value in column})
+        raise ValueError(f"{name} mixes types ({', '.join(types)})")
+    return column.to_numpy()
+
+
 def check_same_kind(new: np.ndarray, known: pd.Index, name: str) -> None:
     """Refuse numbers among strings, and strings among numbers.
 
@@ -97,10 +141,12 @@ def check_same_kind(new: np.ndarray, known: pd.Index, name: str) -> None:
     ValueError
         Where the ids that are new are of another kind than those that are known.
     """
+    if len(new) == 0 or len(known) == 0:
+        return
     kinds = ["string" if ids.dtype == object else "number" for ids in (new, known)]
     if kinds[0] != kinds[1]:
         raise ValueError(
-            f"{name} {plain(new[0])!r} is a {kinds[0]}, but the ids in fit were "
+            f"{name} {plain(new[0])!r} is a {kinds[0]}, but the known ids are "
             f"{kinds[1]}s"
         )
 

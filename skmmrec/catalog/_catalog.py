@@ -105,7 +105,7 @@ class ItemCatalog:
         """Vectors of all items, encoded on first use."""
         self._groups, blocks = self._fit_encode()
         if self.on_empty == "raise":
-            self._check_not_empty(blocks)
+            check_not_empty(self.ids, blocks)
         return blocks
 
     def encode(self, content: pd.DataFrame) -> Blocks:
@@ -181,14 +181,16 @@ class ItemCatalog:
         names = [str(column) for column in self.content_columns]
         return read_blocks(table[self.content_columns], names, self.modalities)
 
-    def _check_not_empty(self, blocks: Blocks) -> None:
-        empty = np.flatnonzero(~blocks.mask.any(axis=1))
-        if len(empty):
-            raise ValueError(
-                f"item {plain(self.ids[empty[0]])!r} (row {empty[0]}) has no modality "
-                f"at all ({len(empty)} such items). Leave such items out, or give "
-                "on_empty='ignore' to rank them by their interactions alone."
-            )
+
+def check_not_empty(ids: pd.Index, blocks: Blocks) -> None:
+    """Refuse items without any content, by a ValueError that names the first."""
+    empty = np.flatnonzero(~blocks.mask.any(axis=1))
+    if len(empty):
+        raise ValueError(
+            f"item {plain(ids[empty[0]])!r} (row {empty[0]}) has no modality "
+            f"at all ({len(empty)} such items). Leave such items out, or give "
+            "on_empty='ignore' to rank them by their interactions alone."
+        )
 
 
 def _as_frame(table: Any, name: str) -> pd.DataFrame:
@@ -208,6 +210,9 @@ def _as_table(items: Any, key: str) -> pd.DataFrame:
         )
     if len(table) == 0:
         raise ValueError("items is empty: it has 0 rows")
+    repeated = table.columns[table.columns.duplicated()]
+    if len(repeated):
+        raise ValueError(f"items has several columns of the name {repeated[0]!r}")
     return table
 
 

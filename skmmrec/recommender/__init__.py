@@ -6,6 +6,7 @@ _NAMES = {
     "ApproximateIndex": "._index",
     "EASERecommender": "._linear",
     "GraphDiffusionRecommender": "._walks",
+    "HistoryRecommender": "._baselines",
     "ImplicitALSRecommender": "._factorization",
     "ItemKNNRecommender": "._neighbors",
     "MultimodalFusionRecommender": "._estimator",

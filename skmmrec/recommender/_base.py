@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skmmrec._ids import USER, check_ids, plain, sorted_index
+from skmmrec._ids import ITEM, USER, check_ids, check_same_kind, plain, sorted_index
 from skmmrec.metrics import ndcg_at_k
 from skmmrec.recommender._history import History
 from skmmrec.recommender._html import describe_html
@@ -77,11 +77,12 @@ class BaseRanker(BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            For `k` below 1, a missing user id or an unknown item.
+            For `k` below 1, a missing user id, one of another kind than those of `fit`
+            (a number among strings), or an unknown item.
         """
         check_is_fitted(self)
         check_k(k)
-        ids = self.user_index_ if users is None else check_ids(as_list(users), "users")
+        ids = self._read_users(users)
         rows = self.user_index_.get_indexer(ids)
         ranker = Ranker(self, self._candidates(items), exclude_seen)
         frames = [
@@ -145,6 +146,14 @@ class BaseRanker(BaseEstimator, ABC):
                 hits[row] = np.isin(best[row], relevant.of(user))
             yield hits & np.isfinite(scores), relevant.lengths[part]
 
+    def _read_users(self, users: Any) -> Any:
+        """Ids of the users to serve, who may be new."""
+        if users is None:
+            return self.user_index_
+        ids = check_ids(as_list(users), "users")
+        check_same_kind(ids, self.user_index_, "users")
+        return ids
+
     def _candidates(self, items: Any) -> NDArray[np.bool_] | None:
         """Mask of the items to choose from."""
         if items is None:
@@ -157,6 +166,7 @@ class BaseRanker(BaseEstimator, ABC):
 
     @staticmethod
     def _check_known(ids: NDArray, index: pd.Index) -> None:
+        check_same_kind(ids, index, ITEM)
         unknown = np.flatnonzero(index.get_indexer(ids) < 0)
         if len(unknown):
             raise ValueError(
@@ -313,9 +323,13 @@ def _values(pairs: pd.DataFrame) -> NDArray[np.float32] | None:
     return None if plain_likes else values
 
 
-def as_list(users: Any) -> Any:
-    """Put a single id into a list."""
-    return [users] if isinstance(users, str) or np.ndim(users) == 0 else users
+def as_list(ids: Any) -> Any:
+    """Put a single id into a list; refuse a table of ids."""
+    if isinstance(ids, str) or np.ndim(ids) == 0:
+        return [ids]
+    if getattr(ids, "ndim", 1) != 1:
+        raise ValueError(f"ids must be a list or a column, got shape {ids.shape}")
+    return ids
 
 
 def check_k(k: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,9 +58,31 @@ class PopularityRecommender(BaseRanker):
 class HistoryRecommender(BaseRanker):
     """Base of rankers that learn from who liked what, without content.
 
-    A subclass implements `_learn` and `_score_histories`. Users who liked nothing get
-    the items by popularity.
+    A subclass implements `_learn` and `_score_histories`; the rest is done here, as
+    `skmmrec.testing.RecommenderTests` asks for. Users who liked nothing get the items
+    by popularity.
+
+    Attributes
+    ----------
+    user_index_, item_index_ : Index
+        Ids met in `fit`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.recommender import HistoryRecommender
+    >>> class TogetherRecommender(HistoryRecommender):
+    ...     def _learn(self, met):
+    ...         self.together_ = (met.T @ met).toarray()
+    ...     def _score_histories(self, users, met):
+    ...         return (met @ self.together_).astype("float32")
+    >>> X = pd.DataFrame({"user_id": [1, 1, 2, 2, 3], "item_id": list("ababa")})
+    >>> TogetherRecommender().fit(X).recommend([3], k=1)
+       user_id item_id  rank  score
+    0        3       b     1    2.0
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:

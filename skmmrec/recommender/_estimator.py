@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._ids import check_same_kind, plain
 from skmmrec.catalog import ItemCatalog
+from skmmrec.catalog._catalog import check_not_empty
 from skmmrec.fusion import Fusion
 from skmmrec.recommender import _persistence
 from skmmrec.recommender._learner import Learner
@@ -174,7 +175,8 @@ class MultimodalFusionRecommender(Learner):
     pretrained : str, Path, FrozenEstimator or None, default=None
         Folder of a recommender saved on another domain, or a fitted one in
         `sklearn.frozen.FrozenEstimator`, whose content space, fusion and towers this
-        one starts from. The ids are its own.
+        one starts from, and goes on with at a tenth of the learning rate, so that few
+        interactions do not undo them. The ids are its own.
     checkpoint_dir : str, Path or None, default=None
         Folder that keeps the state of training after each epoch: after a kill, the same
         `fit` goes on from there, to the same result.
@@ -451,7 +453,8 @@ class MultimodalFusionRecommender(Learner):
         ----------
         X : DataFrame or array-like of shape (n, n_columns)
             As in `fit`. Users may be new and, in the flat form, items too; with a
-            catalog, `add_items` comes first.
+            catalog, `add_items` comes first. What is taken in comes after all that was
+            known before; a ``timestamp`` orders these rows among themselves.
         y : array-like of shape (n,) or (n, n_tasks), or None, default=None
             As in `fit`; 0 takes back an earlier like.
         sample_weight : array-like of shape (n,) or None, default=None
@@ -493,11 +496,15 @@ class MultimodalFusionRecommender(Learner):
         Raises
         ------
         ValueError
-            Without a catalog, or for an item that is known already or comes twice.
+            Without a catalog, or for an item that is known already, comes twice or, but
+            for ``on_empty="ignore"`` in the catalogue, has no content.
         """
         check_is_fitted(self)
         if self.catalog is None:
-            raise ValueError("add_items needs a catalog: it encodes the items' content")
+            raise ValueError(
+                "add_items needs a catalog: it encodes the items' content (after load, "
+                "give load(..., catalog=...))"
+            )
         added = ItemCatalog(items, key=self.catalog.key)
         known = np.flatnonzero(self.item_index_.get_indexer(added.ids) >= 0)
         if len(known):
@@ -508,6 +515,8 @@ class MultimodalFusionRecommender(Learner):
         check_same_kind(added.ids.to_numpy(), self.item_index_, self.catalog.key)
         content = added.items.drop(columns=self.catalog.key)
         blocks = self.catalog.encode(content)
+        if self.catalog.on_empty == "raise":
+            check_not_empty(added.ids, blocks)
         self._append_items(added.ids.to_numpy(), blocks, content)
         return self
 

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, check_consistent_length
 
-from skmmrec._ids import ITEM, TIME, USER, check_ids
+from skmmrec._ids import ITEM, TIME, USER, check_ids, check_times
 from skmmrec.catalog._blocks import Blocks, read_blocks
 
 
@@ -78,7 +78,11 @@ def read_interactions(
     users, items = (
         check_ids(_column(table, positions[name]), name) for name in (USER, ITEM)
     )
-    times = _check_times(_column(table, positions[TIME])) if TIME in positions else None
+    times = (
+        check_times(_column(table, positions[TIME]), TIME)
+        if TIME in positions
+        else None
+    )
     rest = [c for c in range(table.shape[1]) if c not in positions.values()]
     blocks = None
     if content == "read":
@@ -96,7 +100,7 @@ def read_strengths(y: Any, X: Any) -> NDArray[np.float64] | None:
     """Validate y: one finite number per row, or None."""
     if y is None:
         return None
-    y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+    y = _check_numbers(y, "y")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
@@ -112,13 +116,7 @@ def read_answers(y: Any, X: Any) -> NDArray[np.float64] | None:
     """
     if y is None:
         return None
-    table = check_array(
-        y,
-        ensure_2d=False,
-        dtype=np.float64,
-        ensure_all_finite="allow-nan",
-        input_name="y",
-    )
+    table = _check_numbers(y, "y", ensure_all_finite="allow-nan")
     if table.ndim == 1 or table.shape[1] == 1:
         strengths = read_strengths(y, X)
         return None if strengths is None else strengths[:, None]
@@ -134,13 +132,7 @@ def read_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
     """Validate sample weights: one number of at least 0 per row, not all 0."""
     if sample_weight is None:
         return None
-    weights = check_array(
-        sample_weight,
-        ensure_2d=False,
-        dtype=np.float64,
-        ensure_non_negative=True,
-        input_name="sample_weight",
-    )
+    weights = _check_numbers(sample_weight, "sample_weight", ensure_non_negative=True)
     if weights.ndim != 1:
         raise ValueError(f"sample_weight must be 1-D, got shape {weights.shape}")
     check_consistent_length(X, weights)
@@ -149,13 +141,17 @@ def read_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
     return weights
 
 
-def _check_times(times: Any) -> NDArray:
-    missing = np.flatnonzero(pd.isna(times))
-    if len(missing):
-        raise ValueError(
-            f"{TIME} is missing in row {missing[0]} ({len(missing)} such rows)"
-        )
-    return np.asarray(times)
+def _check_numbers(values: Any, name: str, **options: Any) -> NDArray[np.float64]:
+    """Validate numbers as scikit-learn does; errors name what is checked, and a row."""
+    options = {"ensure_2d": False, "dtype": np.float64, "input_name": name, **options}
+    try:
+        return check_array(values, **options)
+    except ValueError as error:
+        numbers = pd.to_numeric(pd.Series(np.ravel(values)), errors="coerce")
+        rows = np.flatnonzero(~np.isfinite(numbers))
+        if len(rows) == 0 or np.ndim(values) != 1:
+            raise
+        raise ValueError(f"{error} ({name} in row {rows[0]})") from error
 
 
 def _as_table(X: Any) -> tuple[Any, list[str] | None]:

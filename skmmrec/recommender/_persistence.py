@@ -21,6 +21,8 @@ from safetensors.numpy import load_file, save_file
 import skmmrec
 from skmmrec._ids import plain
 from skmmrec.catalog import Blocks, ItemCatalog
+from skmmrec.fusion import get_fusion_names
+from skmmrec.fusion._registry import LLM
 from skmmrec.recommender._content import ContentSpace
 from skmmrec.recommender._expectation import Expectation
 from skmmrec.recommender._graph import ItemGraph
@@ -65,6 +67,7 @@ def load(
 ) -> Any:
     """Rebuild the recommender; see `MultimodalFusionRecommender.load`."""
     record = _read_record(path)
+    _check_loadable(record, catalog)
     try:
         tensors = load_file(path / TENSORS)
         rec = cls(catalog, **_load_params(record["params"]))
@@ -241,6 +244,18 @@ def _load_params(params: dict[str, Any]) -> dict[str, Any]:
 
 def _index_out(index: pd.Index) -> dict[str, Any]:
     return {"dtype": str(index.dtype), "ids": index.tolist()}
+
+
+def _check_loadable(record: dict[str, Any], catalog: Any) -> None:
+    """Refuse what a caller can mend: a class or an argument that is not right."""
+    if catalog is not None and not isinstance(catalog, ItemCatalog):
+        raise TypeError(f"catalog must be an ItemCatalog, got {type(catalog).__name__}")
+    fusion = record.get("params", {}).get("fusion", LLM)
+    if fusion not in [*get_fusion_names(), LLM]:
+        raise ValueError(
+            f"the model was fitted with fusion={fusion!r}, which is not known here: "
+            "give its class to skmmrec.fusion.register_fusion first"
+        )
 
 
 def _index_in(record: dict[str, Any]) -> pd.Index:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skmmrec._ids import ITEM, check_ids
+from skmmrec._ids import ITEM, USER, check_ids, check_same_kind
 from skmmrec.catalog import ItemCatalog
 from skmmrec.recommender import _persistence
-from skmmrec.recommender._base import as_list, check_k
+from skmmrec.recommender._base import check_k
 from skmmrec.recommender._index import ApproximateIndex
 from skmmrec.recommender._llm_fusion import FusedSources, Sources
 from skmmrec.recommender._retrieval import (
@@ -52,6 +52,7 @@ class Queries(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRanker):
         check_is_fitted(self)
         data = self._read(X)
         vectors, biases = self._items_of(data)
+        check_same_kind(data.users, self.user_index_, USER)
         rows = self.user_index_.get_indexer(data.users)
         users = self._vectors_of_users(rows)
         offsets = self._offsets_of_users(rows).astype(np.float32)
@@ -96,8 +97,8 @@ class Queries(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRanker):
         Raises
         ------
         ValueError
-            For `k` below 1, a missing user id, an unknown item, or an index of other
-            items.
+            For `k` below 1, a missing user id, one of another kind than those of `fit`
+            (a number among strings), an unknown item, or an index of other items.
 
         See Also
         --------
@@ -110,8 +111,8 @@ class Queries(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRanker):
         check_k(k)
         if items is not None:
             raise ValueError("index searches all items: items must be None with it")
-        ids = self.user_index_ if users is None else check_ids(as_list(users), "users")
-        return self._search(index, np.asarray(ids), k, exclude_seen)
+        ids = np.asarray(self._read_users(users))
+        return self._search(index, ids, k, exclude_seen)
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Fused vectors of items.
@@ -181,8 +182,8 @@ class Queries(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRanker):
     def _content_vectors(self, content: pd.DataFrame) -> NDArray[np.float32]:
         if self.catalog is None:
             raise ValueError(
-                "items is raw content, which needs a catalog with an encoder: this "
-                "recommender has none (after load, give load(..., catalog=...))"
+                "items is raw content, which needs a catalog: this recommender has "
+                "none (after load, give load(..., catalog=...))"
             )
         blocks = self._in_space(self.catalog.encode(content), content)
         return self._item_vectors(np.full(len(blocks), -1), blocks)

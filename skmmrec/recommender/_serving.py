@@ -9,7 +9,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class ServingVectors:
-    """User and item vectors whose inner product is the recommender's score.
+    """User and item vectors whose inner product ranks as the recommender does.
 
     Attributes
     ----------
@@ -17,7 +17,8 @@ class ServingVectors:
         float32, indexed by user id.
     items : DataFrame of shape (n_items, dim)
         float32, indexed by item id. ``users.loc[u] @ items.loc[i]`` is the score that
-        `predict` gives for the pair.
+        `predict` gives for the pair, but for the objectives "bce" and "mse": there it
+        grows with the probability or the rating.
     seen : Series of length n_users
         User id to the list of item ids met in training, oldest first.
     version : str

@@ -139,6 +139,12 @@ def test_only_tables_are_taken(table):
         ItemCatalog(table)
 
 
+def test_columns_of_one_name_are_refused(items):
+    twice = pd.concat([items, items.iloc[:, -1:]], axis=1)
+    with pytest.raises(ValueError, match=f"several columns .* '{items.columns[-1]}'"):
+        ItemCatalog(twice)
+
+
 def test_an_item_without_any_modality_is_named(items):
     bare = items.copy()
     bare.iloc[3, 1:] = np.nan

@@ -105,6 +105,9 @@ def test_bad_feedback_changes_nothing(recommender, items):
         recommender.partial_fit(likes(7, "i03"), [1.0, 2.0])
     with pytest.raises(ValueError, match=r"'i00' \(row 0\) is known already"):
         recommender.add_items(items.head(1))
+    empty = pd.DataFrame({"item_id": ["new"], "text__0": [np.nan]})
+    with pytest.raises(ValueError, match=r"'new' \(row 0\) has no modality at all"):
+        recommender.add_items(empty)
     pd.testing.assert_frame_equal(recommender.recommend(k=99), before)
 
 

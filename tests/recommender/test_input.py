@@ -32,9 +32,56 @@ def test_a_number_that_the_catalogue_lacks_is_plain(make, items, catalog, X):
         make(numbered).fit(table)
 
 
-def test_ids_of_the_wrong_type_are_unknown(make, catalog, X):
-    with pytest.raises(ValueError, match=r"item 0 \(row 0\) is not in the catalogue"):
+def test_ids_of_another_kind_are_refused(make, catalog, X, fitted):
+    message = "item_id 0 is a number, but the known ids are strings"
+    with pytest.raises(ValueError, match=message):
         make(catalog).fit(X.assign(item_id=range(len(X))))
+    with pytest.raises(ValueError, match=message):
+        fitted.recommend([101], items=[0])
+    message = "'101' is a string, but the known ids are numbers"
+    with pytest.raises(ValueError, match=f"users {message}"):
+        fitted.recommend(["101"])
+    with pytest.raises(ValueError, match=f"user_id {message}"):
+        fitted.predict(X.assign(user_id="101"))
+
+
+@pytest.mark.parametrize("value", ["good", np.nan, np.inf])
+def test_an_answer_that_is_no_number_names_its_row(make, catalog, X, value):
+    y = [1.0] * 5 + [value] + [1.0] * (len(X) - 6)
+    with pytest.raises(ValueError, match=r"\(y in row 5\)"):
+        make(catalog).fit(X, y)
+    with pytest.raises(ValueError, match=r"\(sample_weight in row 5\)"):
+        make(catalog).fit(X, sample_weight=y)
+
+
+def test_a_table_of_users_is_refused(fitted, X):
+    with pytest.raises(ValueError, match=r"ids must be a list .* got shape \(\d+, 1\)"):
+        fitted.recommend(X[["user_id"]])
+
+
+def test_times_in_text_are_read_as_times(make, catalog, X, y, fitted):
+    """The tenth second comes after the ninth, and one zone before another."""
+    seconds = pd.to_datetime(X.timestamp, unit="s", utc=True)
+    zones = ["Europe/Berlin" if n % 2 else "America/New_York" for n in range(len(X))]
+    texts = [
+        time.tz_convert(zone).isoformat()
+        for time, zone in zip(seconds, zones, strict=True)
+    ]
+    rec = make(catalog).fit(X.assign(timestamp=texts), y)
+    np.testing.assert_array_equal(rec.history_.items, fitted.history_.items)
+
+
+@pytest.mark.parametrize("text", ["31.12.2023", "02/01/2024", "yesterday", "9"])
+def test_text_that_is_no_time_is_refused(make, catalog, X, text):
+    times = ["2024-01-01"] * (len(X) - 1) + [text]
+    with pytest.raises(ValueError, match=f"timestamp in row {len(X) - 1} is '{text}'"):
+        make(catalog).fit(X.assign(timestamp=times))
+
+
+def test_times_of_several_types_are_refused(make, catalog, X):
+    times = [pd.Timestamp(2024, 1, 1), *["2024-01-02"] * (len(X) - 1)]
+    with pytest.raises(ValueError, match=r"timestamp mixes types \(Timestamp, str\)"):
+        make(catalog).fit(X.assign(timestamp=pd.Series(times, dtype=object).to_numpy()))
 
 
 @pytest.mark.parametrize("column", ["user_id", "item_id"])

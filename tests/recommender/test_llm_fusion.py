@@ -427,7 +427,7 @@ def test_without_fusion_by_it_no_model_is_loaded(make, catalog, X):
 
 
 def test_the_name_is_taken():
-    with pytest.raises(ValueError, match="stands for a language model"):
+    with pytest.raises(ValueError, match="is a kind that there is"):
         register_fusion("llm", ConcatFusion)
 
 

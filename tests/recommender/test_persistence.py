@@ -30,7 +30,8 @@ def assert_same_answers(one, other, X):
     np.testing.assert_array_equal(one.predict(X), other.predict(X))
     np.testing.assert_array_equal(one.transform(X), other.transform(X))
     pd.testing.assert_frame_equal(one.recommend(k=99), other.recommend(k=99))
-    pd.testing.assert_frame_equal(one.recommend([1]), other.recommend([1]))
+    nobody = [type(one.user_index_[0])(1)]
+    pd.testing.assert_frame_equal(one.recommend(nobody), other.recommend(nobody))
     similar = [r.similar_items(r.item_index_[:3]) for r in (one, other)]
     pd.testing.assert_frame_equal(*similar)
     assert one.score(X) == other.score(X)
@@ -296,8 +297,13 @@ def test_an_unregistered_fusion_is_named(folder):
     record = json.loads(path.read_text())
     record["params"]["fusion"] = "mine"
     path.write_text(json.dumps(record))
-    with pytest.raises(ValueError, match="'mine'"):
+    with pytest.raises(ValueError, match=r"fusion='mine'.*register_fusion first"):
         load(folder)
+
+
+def test_a_table_is_no_catalogue(folder, items):
+    with pytest.raises(TypeError, match="catalog must be an ItemCatalog, got DataFr"):
+        load(folder, items)
 
 
 @pytest.mark.parametrize("module", [pickle, joblib], ids=["pickle", "joblib"])
