@@ -39,9 +39,21 @@ class BaseEncoder(
 ):
     """Encode one column of raw content with a pretrained model.
 
-    A subclass stores its arguments, which include the common ones below, and says how
-    its model is loaded (`_load_model`). Everything else happens here: missing values
-    are found, each distinct item is encoded once, and rows come back in order.
+    Here missing values are found, each distinct item is encoded once, and rows come
+    back in order. A subclass adds, as in the example:
+
+    - ``__init__``, which stores its arguments, the common ones below among them;
+    - ``_load_model(device)``, which returns the model: its width ``dim``, its
+      ``identity`` (bytes: a hash of all that its vectors depend on, for the cache),
+      ``prepare(item)``, which is called in threads and raises a `ContentError` for an
+      item that cannot be read, and ``encode(contents)``, which makes of a list of
+      prepared items an array of shape (n, dim);
+    - ``_model_key()``, a value that tells models apart which are loaded with other
+      arguments, since encoders with equal keys share one;
+    - ``_content_key(item)``, what two equal items have in common;
+    - ``_items_are_paths = False`` where a text is an item, not the path of one.
+
+    `skmmrec.testing.EncoderTests` tests it.
 
     Parameters
     ----------
@@ -78,6 +90,46 @@ class BaseEncoder(
         Always 1.
     feature_names_in_ : ndarray of shape (1,)
         The column's name, if `fit` got a DataFrame.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmmrec.encoders import BaseEncoder, ContentError
+    >>> class LetterCounts:
+    ...     identity = b"how often each letter occurs"
+    ...     def __init__(self, letters):
+    ...         self.letters, self.dim = letters, len(letters)
+    ...     def prepare(self, item):
+    ...         return [item.count(letter) for letter in self.letters]
+    ...     def encode(self, contents):
+    ...         return np.array(contents, np.float32)
+    >>> class LetterEncoder(BaseEncoder):
+    ...     _items_are_paths = False
+    ...     def __init__(self, letters="aeiou", *, device="auto", precision="auto",
+    ...                  batch_size="auto", cache=None, missing="zero", normalize=True,
+    ...                  n_components=None, on_error="raise", verbose=False):
+    ...         self.letters = letters
+    ...         self.device = device
+    ...         self.precision = precision
+    ...         self.batch_size = batch_size
+    ...         self.cache = cache
+    ...         self.missing = missing
+    ...         self.normalize = normalize
+    ...         self.n_components = n_components
+    ...         self.on_error = on_error
+    ...         self.verbose = verbose
+    ...     def _load_model(self, device):
+    ...         return LetterCounts(self.letters)
+    ...     def _model_key(self):
+    ...         return self.letters
+    ...     def _content_key(self, item):
+    ...         if not isinstance(item, str):
+    ...             raise ContentError(f"expected a text, got {type(item).__name__}")
+    ...         return item
+    >>> LetterEncoder("ab", normalize=False).fit_transform(["abba", None, "cab"])
+    array([[2., 2.],
+           [0., 0.],
+           [1., 1.]], dtype=float32)
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

@@ -16,6 +16,7 @@ class Fusion(nn.Module):
     subclass adds is how the projections are weighed, in `weigh`, and, where it is more
     than a weighed sum, how they are combined, in `combine`. A modality that is
     missing has no influence on the result, whatever its block holds.
+    `skmmrec.testing.FusionTests` tests a subclass.
 
     Parameters
     ----------
@@ -76,9 +77,12 @@ class Fusion(nn.Module):
         Returns
         -------
         tensor of shape (n, m)
-            How much each modality counts, averaging 1 over those present.
+            How much each modality counts, averaging 1 over those present. A `combine`
+            of your own need not use it, but it is what explains a recommendation.
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must say by `weigh` what each modality counts"
+        )
 
     def combine(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Make one vector of the tokens; by default their sum, weighed by `weigh`.

@@ -27,6 +27,7 @@ _REGISTRY: dict[str, type[Fusion]] = {
     "transformer": TransformerFusion,
     "weighted": WeightedFusion,
 }
+BUILT_IN = frozenset({*_REGISTRY, LLM})
 
 
 def get_fusion_names() -> list[str]:
@@ -72,7 +73,10 @@ def get_fusion(fusion: str | type[Fusion]) -> type[Fusion]:
         return ConcatFusion
     if fusion not in _REGISTRY:
         names = [*get_fusion_names(), LLM]
-        raise ValueError(f"fusion must be one of {names}, got {fusion!r}")
+        raise ValueError(
+            f"fusion must be one of {names}, a name given to register_fusion or a "
+            f"subclass of skmmrec.fusion.Fusion, got {fusion!r}"
+        )
     return _REGISTRY[fusion]
 
 
@@ -82,19 +86,22 @@ def register_fusion(name: str, cls: type[Fusion]) -> None:
     Parameters
     ----------
     name : str
-        The value of the recommender's ``fusion`` parameter.
+        The value of the recommender's ``fusion`` parameter. One of your own may be
+        given anew.
     cls : type
         Subclass of `Fusion`, constructed as ``cls(widths, dim)``.
 
     Raises
     ------
     TypeError
-        If `cls` is not a subclass of `Fusion`.
+        If `name` is no str, or `cls` is not a subclass of `Fusion`.
     ValueError
-        For the name ``"llm"``, which is taken.
+        For the name of a kind that this package brings.
     """
-    if name == LLM:
-        raise ValueError(f"{LLM!r} stands for a language model: choose another name")
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str, got {name!r}")
+    if name in BUILT_IN:
+        raise ValueError(f"{name!r} is a kind that there is: choose another name")
     if not (isinstance(cls, type) and issubclass(cls, Fusion)):
         raise TypeError(f"cls must be a subclass of Fusion, got {cls!r}")
     _REGISTRY[name] = cls

@@ -14,6 +14,7 @@ from skmmrec.fusion import Fusion
 from skmmrec.recommender import MultimodalFusionRecommender
 from skmmrec.testing._data import make_interactions
 
+EXACT = 1e-12
 # All present, one missing each, all but one missing, none present.
 PRESENT = ["111", "011", "101", "110", "100", "010", "000"]
 
@@ -22,8 +23,10 @@ class FusionTests:
     """Tests of a `Fusion`, away from its initial state and in float64.
 
     A modality that is missing must have no influence, one that is present must have
-    some, an item's vector must not depend on its batch, the weights must be told per
-    item, every parameter must be trained, and a recommender must rank by it.
+    some, an item without any must be zero, an item's vector must not depend on its
+    batch, every parameter must be trained, and a recommender must rank by it. The
+    weights, which `weigh` tells also where `combine` does without them, must average 1
+    over the modalities that an item has.
 
     Override the fixture `fusion_class`.
 
@@ -85,15 +88,18 @@ class FusionTests:
         fused = fusion(blocks, mask)
         assert fused.shape == (len(mask), self.dim)
         assert fused.dtype == torch.float64
-        assert fused.isfinite().all()
+        _assert_none(~fused.isfinite(), "the fused vector is not finite")
 
     @pytest.mark.parametrize("garbage", [1e6, float("nan"), float("inf")])
     def test_a_missing_modality_has_no_influence(
         self, fusion: Fusion, blocks: list[Tensor], mask: Tensor, garbage: float
     ) -> None:
         spoilt = _spoil(blocks, mask, garbage)
-        assert torch.equal(fusion(spoilt, mask), fusion(blocks, mask))
-        assert torch.equal(fusion.weights(spoilt, mask), fusion.weights(blocks, mask))
+        what = "what stands in the block of a missing modality has influence on the"
+        differ = ~_same(fusion(spoilt, mask), fusion(blocks, mask))
+        _assert_none(differ, f"{what} fused vector")
+        differ = ~_same(fusion.weights(spoilt, mask), fusion.weights(blocks, mask))
+        _assert_none(differ, f"{what} weights")
 
     def test_a_present_modality_has_influence(
         self, fusion: Fusion, blocks: list[Tensor], mask: Tensor
@@ -101,34 +107,31 @@ class FusionTests:
         before = fusion(blocks, mask)
         for m in range(len(blocks)):
             changed = [b + 1 if n == m else b for n, b in enumerate(blocks)]
-            differs = (fusion(changed, mask) != before).any(dim=1)
-            assert torch.equal(differs, mask[:, m])
+            same = _same(fusion(changed, mask), before).all(dim=1)
+            _assert_none(same & mask[:, m], f"modality {m} has no influence")
 
     def test_an_item_without_any_modality_is_zero(
         self, fusion: Fusion, blocks: list[Tensor], mask: Tensor
     ) -> None:
-        fused = fusion(blocks, mask)
-        assert torch.equal(fused.any(dim=1), mask.any(dim=1))
+        empty = ~mask.any(dim=1)
+        is_zero = (fusion(blocks, mask) == 0).all(dim=1)
+        _assert_none(empty & ~is_zero, "the fused vector of nothing is not zero")
+        _assert_none(is_zero & ~empty, "the fused vector is zero")
 
-    def test_a_zero_block_is_not_a_missing_one(
-        self, fusion: Fusion, blocks: list[Tensor], mask: Tensor
-    ) -> None:
-        zeroed = [torch.zeros_like(blocks[0]), *blocks[1:]]
-        weights = fusion.weights(zeroed, torch.ones_like(mask))
-        assert (weights[:, 0] > 0).all()
-
-    def test_weights_are_zero_where_missing(
+    def test_weights_are_those_of_the_present(
         self, fusion: Fusion, blocks: list[Tensor], mask: Tensor
     ) -> None:
         weights = fusion.weights(blocks, mask)
         assert weights.shape == mask.shape
-        assert torch.equal(weights != 0, mask)
+        _assert_none((weights != 0) & ~mask, "a missing modality has a weight")
+        _assert_none((weights == 0) & mask, "a modality that is present has weight 0")
 
     def test_weights_average_one_over_the_present(
         self, fusion: Fusion, blocks: list[Tensor], mask: Tensor
     ) -> None:
         sums = fusion.weights(blocks, mask).sum(dim=1)
-        torch.testing.assert_close(sums, mask.sum(dim=1).double())
+        off = (sums - mask.sum(dim=1)).abs() > 1e-9
+        _assert_none(off, "the weights do not add up to the number of the present")
 
     def test_items_do_not_see_their_batch(
         self, fusion: Fusion, blocks: list[Tensor], mask: Tensor
@@ -137,14 +140,21 @@ class FusionTests:
         for row in range(len(mask)):
             own = slice(row, row + 1)
             alone = fusion([block[own] for block in blocks], mask[own])
-            _assert_exact(alone, fused[own])
+            torch.testing.assert_close(
+                alone,
+                fused[own],
+                rtol=EXACT,
+                atol=EXACT,
+                msg=lambda m: f"an item alone is not what it is in a batch: {m}",
+            )
 
     def test_permuted_rows_give_permuted_vectors(
         self, fusion: Fusion, blocks: list[Tensor], mask: Tensor
     ) -> None:
         order = torch.tensor([3, 0, 6, 2, 5, 1, 4])
         permuted = fusion([block[order] for block in blocks], mask[order])
-        _assert_exact(permuted, fusion(blocks, mask)[order])
+        expected = fusion(blocks, mask)[order]
+        torch.testing.assert_close(permuted, expected, rtol=EXACT, atol=EXACT)
 
     @pytest.mark.parametrize("garbage", [0.0, float("nan")])
     def test_every_parameter_has_a_finite_gradient(
@@ -197,5 +207,13 @@ def _spoil(blocks: list[Tensor], mask: Tensor, garbage: float) -> list[Tensor]:
     ]
 
 
-def _assert_exact(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+def _same(one: Tensor, other: Tensor) -> Tensor:
+    """Tell which numbers are equal, as what is not finite is, too."""
+    return (one == other) | (one.isnan() & other.isnan())
+
+
+def _assert_none(wrong: Tensor, what: str) -> None:
+    """Name the items of which something is wrong in any column."""
+    rows = wrong.reshape(len(wrong), -1).any(dim=1).nonzero().flatten().tolist()
+    items = ", ".join(f"{row} ({PRESENT[row]})" for row in rows)
+    assert not rows, f"{what}, for item {items}; 1 is a modality that is present"

@@ -25,8 +25,17 @@ MAY_SKIP = {"check_array_api_input"}
 class RecommenderTests:
     """Tests of a recommender: ``fit(X, y)``, ``recommend(users, k)``, ``score(X, y)``.
 
-    It must be an estimator in scikit-learn's sense, rank what a user has not met and
-    may choose from, serve users whom it never met, and score as it ranks.
+    - It passes scikit-learn's `check_estimator`, with at least 40 checks; `X` may be a
+      DataFrame with ``user_id`` and ``item_id`` or an array whose first two columns are
+      these, and `y` may be None unless its tags say otherwise.
+    - ``recommend(users=None, k=10, *, items=None, exclude_seen=True)`` gives a table
+      of ``user_id``, ``item_id``, ``rank`` from 1 and ``score`` in float32, the best
+      first, users in the order given. A user whom it never met is served.
+    - ``score(X, y)`` is the NDCG@10 of what it recommends.
+    - A missing id is a ValueError that names the column and the row, an unknown
+      candidate one that names it, and so is a `k` below 1 or not whole.
+
+    `HistoryRecommender` keeps all this for those who learn from interactions alone.
 
     Override the fixture `recommender`.
 

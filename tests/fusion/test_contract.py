@@ -35,6 +35,11 @@ class TestContract(FusionTests):
         explained = torch.allclose(fusion(blocks, mask), weighed.sum(dim=1))
         assert explained == (type(fusion).combine is Fusion.combine)
 
+    def test_a_zero_block_is_not_a_missing_one(self, fusion, blocks, mask):
+        zeroed = [torch.zeros_like(blocks[0]), *blocks[1:]]
+        weights = fusion.weights(zeroed, torch.ones_like(mask))
+        assert (weights[:, 0] > 0).all()
+
     def test_a_single_modality_is_projected(self, fusion_class, blocks):
         """At decision level it is also scaled, in a segment of its own."""
         module = fusion_class(WIDTHS[:1], DIM).double()
@@ -102,6 +107,14 @@ def test_only_fusion_classes_are_registered(cls):
     assert "mix" not in get_fusion_names()
 
 
+def test_what_this_package_brings_is_not_replaced():
+    with pytest.raises(ValueError, match="'gated' is a kind that there is"):
+        register_fusion("gated", get_fusion("concat"))
+    with pytest.raises(TypeError, match="name must be a str, got 3"):
+        register_fusion(3, get_fusion("concat"))
+    assert get_fusion("gated").__name__ == "GatedFusion"
+
+
 def test_the_base_class_does_not_weigh(blocks, mask):
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(NotImplementedError, match="Fusion must say by `weigh`"):
         Fusion(WIDTHS, DIM).double()(blocks, mask)

@@ -156,7 +156,7 @@ def run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("module", "at_least"), [(FUSION, 13), (RECOMMENDER, 19), (ENCODER, 14)]
+    ("module", "at_least"), [(FUSION, 12), (RECOMMENDER, 19), (ENCODER, 14)]
 )
 def test_what_is_right_passes(run, module, at_least):
     reports = run(module)
