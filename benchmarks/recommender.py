@@ -6,6 +6,7 @@
     python benchmarks/recommender.py cold movielens-random --fusions llm gated attention
     python benchmarks/recommender.py llm [DATA ...] [--items 100]
     python benchmarks/recommender.py cost [--sizes 10000 100000 1000000]
+    python benchmarks/recommender.py options|transfer [DATA ...] [--seeds 3]
     python benchmarks/recommender.py compress
     python benchmarks/recommender.py tune [DATA ...] [--models iALS EASE]
 
@@ -25,7 +26,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from recommending import cost, data, language, models, protocol, situations
+from recommending import (
+    cost,
+    data,
+    language,
+    models,
+    options,
+    protocol,
+    situations,
+)
 
 from skmmrec.fusion import get_fusion_names
 
@@ -35,6 +44,7 @@ SITUATIONS = {
     "missing": situations.missing,
     "noise": situations.noise,
 }
+SINGLE = {"options": options.options, "transfer": options.transfer}
 
 
 def accuracy(args: argparse.Namespace) -> Iterator[str]:
@@ -71,6 +81,11 @@ def situation(args: argparse.Namespace) -> Iterator[str]:
         yield from SITUATIONS[args.what](source, kinds, args.seeds, folder)
 
 
+def single(args: argparse.Namespace) -> Iterator[str]:
+    for name in args.data or ["tiktok", "movielens-random"]:
+        yield from SINGLE[args.what](data.load(name, args.output), args.seeds)
+
+
 def tune(args: argparse.Namespace) -> Iterator[str]:
     for name in args.data or data.names():
         source = data.load(name, args.output)
@@ -96,7 +111,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    what = ["accuracy", "pairs", *SITUATIONS, "cost", "llm", "compress", "tune"]
+    what = ["accuracy", "pairs", *SITUATIONS, *SINGLE]
+    what += ["cost", "llm", "compress", "tune"]
     parser.add_argument("what", choices=what)
     parser.add_argument("data", nargs="*", help=f"some of {data.names()}")
     parser.add_argument("--seeds", type=int, default=1)
@@ -123,6 +139,7 @@ def main() -> None:
         "llm": llm,
         "compress": compress,
         "tune": tune,
+        **dict.fromkeys(SINGLE, single),
     }
     for line in actions.get(args.what, situation)(args):
         print(line, flush=True)
