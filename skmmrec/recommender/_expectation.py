@@ -30,10 +30,11 @@ class Expectation:
     map that was learned along with the embeddings of those items fits them too well.
     Two items are as similar as their modalities are: a Gaussian of the distance between
     unit vectors, and a little for having a modality at all, added up over those that
-    both have. One modality may count more than the others: which, and how much, is
-    chosen by how well items are predicted from the other items. Items count by the
-    square root of how many liked them. Among many items the regression is restricted to
-    some of them as landmarks [1]_.
+    both have. One modality may count more than the others, and another one for the
+    biases than for the vectors: which, and how much, is chosen by how well items are
+    predicted from the other items. Items count by the square root of how many liked
+    them. Among many items the regression is restricted to some of them as landmarks
+    [1]_.
 
     Attributes
     ----------
@@ -43,8 +44,8 @@ class Expectation:
         Of the vectors, then of the biases.
     means : ndarray of shape (dim,), float32
         The mean of what is predicted of the vectors.
-    shares : ndarray of shape (n_modalities,), float32
-        How much each modality counts, at most 1.
+    shares : ndarray of shape (2, n_modalities), float32
+        How much each modality counts, at most 1: for the vectors, and for the biases.
 
     References
     ----------
@@ -84,31 +85,22 @@ class Expectation:
         content = content.take(order)
         landmarks = content.take(slice(MAX_LANDMARKS))
         weights = np.sqrt(popularity[order] / popularity[order].sum() * len(order))
-        vectors, width = embeddings + (1 - TRUST) * fused, fused.shape[1]
-        targets = np.hstack([vectors, biases])[order]
-        means = weights @ targets / weights.sum()
-        targets = targets - means
-        some = slice(MAX_TRIED)
-        shares = _choose_shares(
-            content.take(some),
-            [targets[some, :width], targets[some, width:]],
-            weights[some],
-        )
-        near = np.zeros((len(landmarks), len(landmarks)))
-        answers = np.zeros((len(landmarks), targets.shape[1]))
-        for part in chunks(len(content), len(landmarks)):
-            roots = np.sqrt(weights[part])[:, None]
-            kernel = roots * _kernel(content.take(part), landmarks, shares)
-            near += kernel.T @ kernel
-            answers += kernel.T @ (roots * targets[part])
-        near += RIDGE * _kernel(landmarks, landmarks, shares)
-        near[np.diag_indices(len(near))] += JITTER * np.trace(near) / len(near) + JITTER
-        coefficients = np.linalg.solve(near, answers)
+        some = content.take(slice(MAX_TRIED))
+        each = kernels(some, some)
+        parts = []
+        for targets in (embeddings + (1 - TRUST) * fused, biases):
+            targets = targets[order]
+            mean = weights @ targets / weights.sum()
+            targets = targets - mean
+            shares = _choose_shares(each, targets[:MAX_TRIED], weights[:MAX_TRIED])
+            solved = _solve(content, landmarks, targets, weights, shares)
+            parts.append((mean, shares, solved))
+        means, chosen, coefficients = zip(*parts, strict=True)
         return cls(
             landmarks,
-            coefficients.astype(np.float32),
-            means[:width].astype(np.float32),
-            shares.astype(np.float32),
+            np.hstack(coefficients).astype(np.float32),
+            means[0].astype(np.float32),
+            np.stack(chosen).astype(np.float32),
         )
 
     def vectors(self, content: Blocks, fused: NDArray) -> NDArray[np.float64]:
@@ -117,42 +109,66 @@ class Expectation:
         `fused` is what the network makes of their content.
         """
         has_content = content.mask.any(axis=1)[:, None]
-        expected = self._predict(content, slice(len(self.means)))
+        expected = self._predict(content, 0)
         return TRUST * fused + expected + has_content * self.means
 
     def biases(self, content: Blocks) -> NDArray[np.float64]:
         """Return how far biases are expected above those of the mean: (n, n_tasks)."""
-        return BIAS_FACTOR * self._predict(content, slice(len(self.means), None))
+        return BIAS_FACTOR * self._predict(content, 1)
 
-    def _predict(self, content: Blocks, columns: slice) -> NDArray[np.float64]:
-        coefficients = self.coefficients[:, columns].astype(np.float64)
-        parts = [
-            _kernel(content.take(part), self.landmarks, self.shares) @ coefficients
-            for part in chunks(len(content), len(self.landmarks))
-        ]
-        return np.concatenate([np.zeros((0, coefficients.shape[1])), *parts])
+    def _predict(self, content: Blocks, part: int) -> NDArray[np.float64]:
+        """Predict the vectors (part 0) or the biases (part 1)."""
+        split = np.split(self.coefficients, [len(self.means)], axis=1)
+        coefficients, shares = split[part].astype(np.float64), self.shares[part]
+        predicted = np.zeros((len(content), coefficients.shape[1]))
+        for rows in chunks(len(content), len(self.landmarks)):
+            near = _kernel(content.take(rows), self.landmarks, shares)
+            predicted[rows] = near @ coefficients
+        return predicted
+
+
+def _solve(
+    content: Blocks,
+    landmarks: Blocks,
+    targets: NDArray,
+    weights: NDArray,
+    shares: NDArray,
+) -> NDArray[np.float64]:
+    """Coefficients of the landmarks, of shape (m, n_targets)."""
+    near = np.zeros((len(landmarks), len(landmarks)))
+    answers = np.zeros((len(landmarks), targets.shape[1]))
+    for part in chunks(len(content), len(landmarks)):
+        roots = np.sqrt(weights[part])[:, None]
+        kernel = roots * _kernel(content.take(part), landmarks, shares)
+        near += kernel.T @ kernel
+        answers += kernel.T @ (roots * targets[part])
+    near += RIDGE * _kernel(landmarks, landmarks, shares)
+    near[np.diag_indices(len(near))] += JITTER * np.trace(near) / len(near) + JITTER
+    return np.linalg.solve(near, answers)
 
 
 def _choose_shares(
-    content: Blocks, groups: list[NDArray], weights: NDArray
+    each: NDArray, targets: NDArray, weights: NDArray
 ) -> NDArray[np.float64]:
-    """Weigh modalities by the error of predicting each item from all others."""
-    each = kernels(content, content)
+    """Weigh modalities by the error of predicting each item from all others.
+
+    `each` holds the similarities of the items in each modality.
+    """
     n_modalities = len(each)
     tried = [np.ones(n_modalities)]
     if n_modalities > 1:
         tried += [np.where(row, 1.0, s) for row in np.eye(n_modalities) for s in SHARES]
     errors = [
-        _left_out_error(np.tensordot(shares, each, 1), groups, weights)
+        _left_out_error(np.tensordot(shares, each, 1), targets, weights)
         for shares in tried
     ]
     return tried[int(np.argmin(errors))]
 
 
 def _left_out_error(
-    kernel: NDArray[np.float64], groups: list[NDArray], weights: NDArray
+    kernel: NDArray[np.float64], targets: NDArray, weights: NDArray
 ) -> float:
-    """Sum over groups of targets the leave-one-out error, 1 where it is their variance.
+    """Sum of the squared leave-one-out errors.
 
     References
     ----------
@@ -160,12 +176,8 @@ def _left_out_error(
     choosing a good ridge parameter", Technometrics 21(2), 1979 (the closed form).
     """
     inverse = np.linalg.inv(kernel + np.diag(RIDGE / weights + JITTER))
-    error = 0.0
-    for targets in groups:
-        lost = inverse @ targets / np.diag(inverse)[:, None]
-        variance = weights @ np.square(targets).sum(axis=1)
-        error += weights @ np.square(lost).sum(axis=1) / max(variance, 1e-30)
-    return float(error)
+    lost = inverse @ targets / np.diag(inverse)[:, None]
+    return float(weights @ np.square(lost).sum(axis=1))
 
 
 def _kernel(content: Blocks, landmarks: Blocks, shares: NDArray) -> NDArray[np.float64]:

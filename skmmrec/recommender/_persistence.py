@@ -35,7 +35,7 @@ from skmmrec.recommender._tasks import Task
 if TYPE_CHECKING:
     from skmmrec.recommender._estimator import MultimodalFusionRecommender
 
-FORMAT = 4
+FORMAT = 5
 TENSORS = "model.safetensors"
 RECORD = "recommender.json"
 NOT_SAVED = ("catalog", "user_catalog", "pretrained", "checkpoint_dir")

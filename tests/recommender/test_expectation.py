@@ -47,7 +47,7 @@ def test_all_items_as_landmarks_are_plain_kernel_ridge_regression(content, learn
     expectation = Expectation.fit(content, *learned)
     vectors = embeddings + (1 - TRUST) * fused
     weights = np.sqrt(popularity / popularity.mean())
-    kernel = _kernel(content, content, expectation.shares)
+    kernel = _kernel(content, content, expectation.shares[0])
     means = np.average(vectors, axis=0, weights=weights)
     exact = KernelRidge(alpha=_expectation.RIDGE, kernel="precomputed")
     exact.fit(kernel, vectors - means, sample_weight=weights)
@@ -210,18 +210,19 @@ def test_only_what_a_task_learns_from_is_met(market):
     assert rec.met_[3]
 
 
-def test_the_modality_that_tells_more_counts_more():
+def test_the_modality_that_tells_more_counts_more_for_each():
     rng = np.random.default_rng(0)
     n = 200
     blocks = {name: rng.normal(size=(n, 6)).astype(np.float32) for name in "abc"}
     content = Blocks(blocks, np.ones((n, 3), bool))
     embeddings = np.tanh(blocks["b"] @ rng.normal(size=(6, 4)))
+    biases = np.tanh(blocks["c"] @ rng.normal(size=(6, 1)))
     nothing = np.zeros_like(embeddings)
-    expectation = Expectation.fit(
-        content, embeddings, nothing, embeddings[:, :1], np.full(n, 50)
-    )
-    assert expectation.shares[1] == 1
-    assert (expectation.shares[[0, 2]] < 1).all()
+    expectation = Expectation.fit(content, embeddings, nothing, biases, np.full(n, 50))
+    of_vectors, of_biases = expectation.shares
+    assert of_vectors[1] == of_biases[2] == 1
+    assert (of_vectors[[0, 2]] < 1).all()
+    assert (of_biases[[0, 1]] < 1).all()
 
 
 def test_the_left_out_error_is_that_of_leaving_out():
@@ -236,8 +237,7 @@ def test_the_left_out_error_is_that_of_leaving_out():
         system = kernel[np.ix_(rest, rest)] + np.diag((RIDGE / weights + JITTER)[rest])
         predicted = kernel[left_out, rest] @ np.linalg.solve(system, targets[rest])
         error += weights[left_out] * np.square(targets[left_out] - predicted).sum()
-    error /= weights @ np.square(targets).sum(axis=1)
-    found = _left_out_error(kernel, [targets], weights)
+    found = _left_out_error(kernel, targets, weights)
     assert found == pytest.approx(error)
 
 
