@@ -133,7 +133,7 @@ def _solve(
     targets: NDArray,
     weights: NDArray,
     shares: NDArray,
-) -> NDArray[np.float64]:
+) -> NDArray[np.floating]:
     """Coefficients of the landmarks, of shape (m, n_targets)."""
     near = np.zeros((len(landmarks), len(landmarks)))
     answers = np.zeros((len(landmarks), targets.shape[1]))
