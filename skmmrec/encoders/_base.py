@@ -346,7 +346,7 @@ class BaseEncoder(
         groups = self._progress(self._distinct(items, failures))
         for distinct, vector in self._engine(model, failures).run(groups):
             try:
-                out[distinct.rows] = finish(vector)
+                out[distinct.rows] = finish(np.asarray(vector, np.float32))
             except ContentError as error:
                 self._fail(distinct, error, failures)
         self._report(failures, len(items))

@@ -152,7 +152,7 @@ class Engine:
 
         def forward(contents: list[Any]) -> np.ndarray:
             with self.context():
-                return np.asarray(encode(contents), np.float32)
+                return encode(contents)
 
         return forward
 

@@ -209,16 +209,18 @@ def test_the_prior_is_shared_out_over_the_interactions(items, by_content, monkey
         groups.append(make(self).param_groups)
         embedding = self.loss.network.item_embedding
         assert [p is embedding for p in groups[-1][0]["params"]] == [True]
-        assert not any(p is embedding for p in groups[-1][1]["params"])
+        others = [p for group in groups[-1][1:] for p in group["params"]]
+        assert not any(p is embedding for p in others)
+        assert 1 + len(others) == len([*self.loss.network.parameters()])
         return make(self)
 
     monkeypatch.setattr(Trainer, "_make_optimizer", spy)
     rec = fit(items, by_content, id_l2=6.0)
     rec.set_params(partial_fit_epochs=1).partial_fit(by_content.head(20))
     assert len(groups) == 2
-    for embedding, others in groups:
+    for embedding, *others in groups:
         assert embedding["weight_decay"] == 6.0 / len(by_content)
-        assert others["weight_decay"] == 0
+        assert [group["weight_decay"] for group in others] == [0, 0]
 
 
 def test_penalties_are_no_part_of_the_loss_at_rest(items, by_content):
