@@ -221,7 +221,7 @@ def encoders() -> Iterator[tuple[str, Callable[[], dict[str, str]]]]:
 
 
 def store() -> Iterator[tuple[str, Callable[[], dict[str, str]]]]:
-    """What a publication leaves in the embedded store, but for the times."""
+    """Publish to the embedded store, and hash all but the times."""
 
     def run() -> dict[str, str]:
         from skmmrec.feature_store import OnlineRecommender, publish

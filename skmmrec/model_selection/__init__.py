@@ -1,15 +1,5 @@
 """Split interactions the way a recommender meets them."""
 
-from skmmrec._lazy import lazy_names
+from lazy_loader import attach_stub
 
-_NAMES = {
-    "ColdItemSplit": "._random",
-    "ColdUserSplit": "._random",
-    "LeaveLastOut": "._time",
-    "RandomHoldoutPerUser": "._random",
-    "TimeSplit": "._time",
-    "UserKFold": "._random",
-    "recommend": "._recommend",
-}
-__all__ = sorted(_NAMES)
-__getattr__, __dir__ = lazy_names(__name__, _NAMES)
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

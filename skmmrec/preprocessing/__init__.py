@@ -4,17 +4,6 @@ Every transformer takes what the encoder of its content takes, and returns what 
 encoder takes. Names are resolved when first used.
 """
 
-from skmmrec._lazy import lazy_names
+from lazy_loader import attach_stub
 
-_NAMES = {
-    "AudioDenoiser": "._audio",
-    "AudioTrimmer": "._audio",
-    "BaseContentTransformer": "._base",
-    "ImageCropper": "._image",
-    "ImageDenoiser": "._image",
-    "ImageResizer": "._image",
-    "LoudnessNormalizer": "._audio",
-    "TextCleaner": "._text",
-}
-__all__ = [*sorted(_NAMES)]
-__getattr__, __dir__ = lazy_names(__name__, _NAMES)
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

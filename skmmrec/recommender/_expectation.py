@@ -108,7 +108,7 @@ class Expectation:
 
         `fused` is what the network makes of their content.
         """
-        has_content = content.mask.any(axis=1)[:, None]
+        has_content = np.asarray(content.mask.any(axis=1))[:, None]
         expected = self._predict(content, 0)
         return TRUST * fused + expected + has_content * self.means
 

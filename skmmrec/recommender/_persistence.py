@@ -123,7 +123,7 @@ def _tensors(rec: MultimodalFusionRecommender) -> dict[str, NDArray]:
 def _content_out(
     prefix: str, content: Blocks, space: ContentSpace
 ) -> dict[str, NDArray]:
-    tensors = {f"{prefix}.mask": content.mask}
+    tensors: dict[str, NDArray] = {f"{prefix}.mask": content.mask}
     for name, block in content.values.items():
         tensors[f"{prefix}.content.{name}"] = block
     for name, mean in space.means.items():

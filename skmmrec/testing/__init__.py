@@ -5,7 +5,7 @@ Subclass it in a test module under a name that begins with ``Test``, and say by 
 fixture what is to be tested. Needs pytest.
 """
 
-from skmmrec._lazy import lazy_names
+from lazy_loader import attach_stub
 
 try:
     import pytest
@@ -14,11 +14,6 @@ except ImportError as error:
         "skmmrec.testing needs pytest: pip install 'skmmrec[testing]'"
     ) from error
 
-_NAMES = {
-    "EncoderTests": "._encoders",
-    "FusionTests": "._fusion",
-    "RecommenderTests": "._recommenders",
-}
-pytest.register_assert_rewrite(*(f"{__name__}{module}" for module in _NAMES.values()))
-__all__ = [*sorted(_NAMES)]
-__getattr__, __dir__ = lazy_names(__name__, _NAMES)
+for _module in ("_encoders", "_fusion", "_recommenders"):
+    pytest.register_assert_rewrite(f"{__name__}.{_module}")
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

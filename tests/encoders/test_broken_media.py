@@ -14,8 +14,7 @@ import zlib
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 
 from skmmrec.encoders import AudioEncoder, ImageEncoder

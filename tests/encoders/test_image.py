@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skmmrec.encoders import ImageEncoder
-from skmmrec.encoders import _pictures as pictures
+from skmmrec.encoders import ImageEncoder, _pictures as pictures
 from skmmrec.encoders._weights import packaged_file
 
 from .conftest import noise_picture

@@ -7,8 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from skmmrec.encoders import EmbeddingCache, TextEncoder
 from skmmrec.encoders._chunks import chunk_text

@@ -8,8 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import check_estimator
@@ -19,9 +18,9 @@ from skmmrec.encoders import (
     EmbeddingCache,
     ImageEncoder,
     VideoEncoder,
+    _clips as clips,
     _video_model,
 )
-from skmmrec.encoders import _clips as clips
 from skmmrec.encoders._clips import Span
 
 av = pytest.importorskip("av")

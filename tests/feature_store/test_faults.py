@@ -9,8 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skmmrec.feature_store import OnlineRecommender, open_store, publish, verify
-from skmmrec.feature_store import _publish as publish_module
+from skmmrec.feature_store import (
+    OnlineRecommender,
+    _publish as publish_module,
+    open_store,
+    publish,
+    verify,
+)
 from skmmrec.feature_store._sqlite_backend import SqliteBackend
 
 from .conftest import make_recommender

@@ -1,8 +1,7 @@
 """Item text is data: what goes into a prompt, and what comes out of a model."""
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from skmmrec.llm._fields import as_lines
 from skmmrec.llm._instructions import without_instructions

@@ -1,0 +1,2 @@
+from ._blocks import Blocks as Blocks
+from ._catalog import ItemCatalog as ItemCatalog

@@ -1,0 +1,4 @@
+from ._audio_clips import load_audio_clips as load_audio_clips
+from ._generated import make_multimodal_interactions as make_multimodal_interactions
+from ._movielens import load_movielens_posters as load_movielens_posters
+from ._tiktok import load_tiktok as load_tiktok

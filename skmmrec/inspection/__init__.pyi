@@ -1,0 +1,19 @@
+from ._ablation import ModalityAblationDisplay as ModalityAblationDisplay
+from ._contribution_bars import (
+    ModalityContributionDisplay as ModalityContributionDisplay,
+)
+from ._contributions import (
+    modality_contributions as modality_contributions,
+    modality_shares as modality_shares,
+)
+from ._describe import describe_html as describe_html
+from ._embedding_map import EmbeddingMapDisplay as EmbeddingMapDisplay
+from ._explanations import (
+    explain as explain,
+    nearest_in_history as nearest_in_history,
+)
+from ._exposure_curve import ExposureCurveDisplay as ExposureCurveDisplay
+from ._gallery import RecommendationGalleryDisplay as RecommendationGalleryDisplay
+from ._history_contributions import history_contributions as history_contributions
+from ._loss_curve import LossCurveDisplay as LossCurveDisplay
+from ._ranking_curve import RankingCurveDisplay as RankingCurveDisplay

@@ -1,0 +1,31 @@
+from ._beyond import (
+    catalog_coverage as catalog_coverage,
+    gini_exposure as gini_exposure,
+    intra_list_diversity as intra_list_diversity,
+    novelty as novelty,
+    popularity_bias as popularity_bias,
+)
+from ._evaluation import (
+    compare as compare,
+    evaluate_ranking as evaluate_ranking,
+)
+from ._ranking import (
+    auc_at_k as auc_at_k,
+    average_precision_at_k as average_precision_at_k,
+    f1_at_k as f1_at_k,
+    graded_ndcg_at_k as graded_ndcg_at_k,
+    hit_rate_at_k as hit_rate_at_k,
+    ndcg_at_k as ndcg_at_k,
+    precision_at_k as precision_at_k,
+    recall_at_k as recall_at_k,
+    reciprocal_rank_at_k as reciprocal_rank_at_k,
+)
+from ._relevance import (
+    ranked_relevance as ranked_relevance,
+    relevance_from_scores as relevance_from_scores,
+)
+from ._scorers import (
+    get_scorer as get_scorer,
+    get_scorer_names as get_scorer_names,
+    make_ranking_scorer as make_ranking_scorer,
+)
