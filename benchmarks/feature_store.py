@@ -47,7 +47,8 @@ from skmmrec.feature_store._snapshot import (
     serve_staged,
     stage_rows,
 )
-from skmmrec.recommender import ApproximateIndex, ServingVectors
+from skmmrec.recommender import ServingVectors
+from skmmrec.retrieval import ApproximateIndex
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.feature_store.services import postgres_settings, redis_settings

@@ -34,38 +34,59 @@ from skmmrec import (
 from skmmrec.datasets import make_multimodal_interactions
 from skmmrec.fusion import get_fusion_names
 from skmmrec.recommender import (
+    AttentionTower,
+    ContentRecommender,
     EASERecommender,
     GraphDiffusionRecommender,
     ImplicitALSRecommender,
     ItemKNNRecommender,
+    MatrixFactorizationRecommender,
     PopularityRecommender,
+    Propagation,
     RandomWalkRecommender,
+    Regularization,
     UserKNNRecommender,
 )
 
 ROOT = Path(__file__).parents[1]
 SMALL: dict[str, Any] = {
-    "n_components": 2,
+    "regularization__n_components": 2,
     "n_factors": 4,
-    "max_epochs": 2,
+    "training__max_epochs": 2,
     "random_state": 1,
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     **{kind: {"fusion": kind} for kind in get_fusion_names()},
-    "attention tower": {"user_tower": "attention", "history_exponent": 0.5},
+    "attention tower": {"user_tower": AttentionTower(history_exponent=0.5)},
     "sequence tower": {"user_tower": "sequence"},
-    "short histories": {"max_history": 3},
-    "factors": {"mode": "factors"},
-    "content": {"mode": "content"},
-    "bpr": {"objective": "bpr", "user_embedding": True},
-    "bce": {"objective": "bce", "alignment": 0.1, "modality_balance": 0.1},
-    "mse": {"objective": "mse", "propagation": 0.2, "n_neighbors": 3},
-    "two networks": {"n_members": 2, "id_dropout": 0.2, "history_dropout": 0.2},
-    "early stopping": {"early_stopping": True, "validation_fraction": 0.2},
-    "early stopping by loss": {"early_stopping": True, "validation_metric": "loss"},
-    "no content reduction": {"n_components": None, "mute_noise": False, "id_l2": 3.0},
-    "trained further": {"partial_fit_epochs": 1, "clip_norm": 1.0},
-    "small batches": {"batch_size": 16, "own_negatives": False, "n_negatives": 5},
+    "short histories": {"user_tower__max_history": 3},
+    "factors": {},
+    "content": {},
+    "bpr": {"objective": "bpr", "user_tower__user_embedding": True},
+    "bce": {
+        "objective": "bce",
+        "regularization__alignment": 0.1,
+        "regularization__modality_balance": 0.1,
+    },
+    "mse": {"objective": "mse", "propagation": Propagation(n_neighbors=3)},
+    "two networks": {
+        "n_members": 2,
+        "regularization__id_dropout": 0.2,
+        "regularization__history_dropout": 0.2,
+    },
+    "early stopping": {"early_stopping__validation_fraction": 0.2},
+    "early stopping by loss": {"early_stopping__metric": "loss"},
+    "no content reduction": {
+        "regularization": Regularization(
+            n_components=None, mute_noise=False, id_l2=3.0
+        ),
+    },
+    "trained further": {"training__partial_fit_epochs": 1, "training__clip_norm": 1.0},
+    "small batches": {
+        "training__batch_size": 16,
+        "training__own_negatives": False,
+        "training__n_negatives": 5,
+    },
 }
 BASELINES = [
     PopularityRecommender(),
@@ -78,9 +99,16 @@ BASELINES = [
 ]
 
 
-def make(catalog: ItemCatalog | None, settings: dict[str, Any]) -> Any:
+def make(name: str, catalog: ItemCatalog | None, settings: dict[str, Any]) -> Any:
     """Make the recommender of a setting."""
-    return MultimodalFusionRecommender(catalog, **{**SMALL, **settings})
+    if name == "content":
+        return ContentRecommender(catalog)
+    if name == "factors":
+        kept = {key: SMALL[key] for key in SMALL if "regularization" not in key}
+        return MatrixFactorizationRecommender().set_params(**kept)
+    rec = MultimodalFusionRecommender(catalog)
+    small = {k: v for k, v in SMALL.items() if k.partition("__")[0] not in settings}
+    return rec.set_params(**{**small, **settings})
 
 
 def data() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.Series]:
@@ -137,37 +165,50 @@ def recommenders() -> Iterator[tuple[str, Callable[[], dict[str, str]]]]:
     flat = X.merge(items, on="item_id", how="left")
     catalog = ItemCatalog(items)
     for name, settings in SETTINGS.items():
-        yield f"catalogue, {name}", lambda s=settings: _life(catalog, s, X, y, new)
-        yield f"flat, {name}", lambda s=settings: _life(None, s, flat, y, None)
+        yield (
+            f"catalogue, {name}",
+            lambda n=name, s=settings: _life(n, catalog, s, X, y, new),
+        )
+        yield (
+            f"flat, {name}",
+            lambda n=name, s=settings: _life(n, None, s, flat, y, None),
+        )
     people = pd.DataFrame(
         {"user_id": np.arange(100, 180), "age__0": np.linspace(0.1, 1, 80)}
     )
     users = ItemCatalog(people, key="user_id")
     more: dict[str, dict[str, Any]] = {
-        "content of users": {"user_catalog": users, "history_dropout": 0.1},
-        "all defaults": dict.fromkeys(SMALL) | {"n_components": 64, "n_factors": 64},
+        "content of users": {
+            "user_catalog": users,
+            "regularization__history_dropout": 0.1,
+        },
+        "all defaults": {
+            "regularization": None,
+            "training": None,
+            "n_factors": 64,
+            "random_state": 0,
+        },
     }
-    more["all defaults"] |= {"max_epochs": 10, "random_state": 0}
     for name, settings in more.items():
-        yield name, lambda s=settings: _life(catalog, s, X, y, new)
+        yield name, lambda n=name, s=settings: _life(n, catalog, s, X, y, new)
     likes = {"several tasks": {"objective": ["softmax", "bce", "mse"]}}
     answers = np.column_stack([y, y > 0, y])
     answers[::7, 1] = np.nan
     for name, settings in likes.items():
-        yield name, lambda s=settings: _life(catalog, s, X, answers, new)
+        yield name, lambda n=name, s=settings: _life(n, catalog, s, X, answers, new)
 
 
 def _life(
-    catalog: Any, settings: dict[str, Any], X: pd.DataFrame, y: Any, new: Any
+    name: str, catalog: Any, settings: dict[str, Any], X: pd.DataFrame, y: Any, new: Any
 ) -> dict[str, str]:
     """Fit, ask, save, add items, take in feedback: a hash after each."""
     y = np.asarray(y)
     first, rest = slice(0, 800), slice(800, None)
     weights = np.linspace(0.5, 1.5, len(X))
-    rec = make(catalog, settings).fit(X[first], y[first], weights[first])
+    rec = make(name, catalog, settings).fit(X[first], y[first], weights[first])
     found = {
         "fit": state(rec),
-        "curves": fingerprint(rec.loss_curve_, rec.validation_curve_),
+        "curves": fingerprint(rec.model_.loss_curve, rec.model_.validation_curve),
         "predict": fingerprint(rec.predict(X)),
         "transform": fingerprint(rec.transform(X[first])),
         "score": fingerprint(rec.score(X[rest], (y if y.ndim == 1 else y[:, 0])[rest])),
@@ -185,7 +226,7 @@ def _life(
             *(part for name in sorted(tensors) for part in (name, tensors[name]))
         )
         found["loaded"] = state(type(rec).load(Path(folder) / "model"))
-    if new is not None and settings.get("mode") != "factors":
+    if new is not None and rec.catalog is not None:
         found["added"] = state(rec.add_items(new))
     found["taken in"] = state(rec.partial_fit(X[rest], y[rest]))
     return found
@@ -227,7 +268,7 @@ def store() -> Iterator[tuple[str, Callable[[], dict[str, str]]]]:
         from skmmrec.feature_store import OnlineRecommender, publish
 
         items, _, X, y = data()
-        rec = make(ItemCatalog(items), {}).fit(X, y)
+        rec = make("store", ItemCatalog(items), {}).fit(X, y)
         with tempfile.TemporaryDirectory() as folder:
             repo = Path(folder) / "repo"
             ignored = shutil.ignore_patterns("data", "__pycache__")

@@ -22,9 +22,16 @@ from skmmrec import ItemCatalog, MultimodalFusionRecommender, TextEncoder
 from skmmrec.datasets import make_multimodal_interactions
 from skmmrec.metrics import compare, evaluate_ranking, get_scorer
 from skmmrec.model_selection import LeaveLastOut
+from skmmrec.recommender import MeanTower, Regularization, Training
 
 IDS = ["user_id", "item_id"]
 SCORER = get_scorer("ndcg@10")
+RANGES = {
+    "training__learning_rate": (2e-3, 5e-2),
+    "regularization__dropout": (0.0, 0.6),
+    "user_tower__history_exponent": (0.5, 1.0),
+}
+LOGARITHMIC = {"training__learning_rate"}
 
 
 def suggest(trial: optuna.Trial) -> dict[str, Any]:
@@ -32,9 +39,10 @@ def suggest(trial: optuna.Trial) -> dict[str, Any]:
     return {
         "fusion": trial.suggest_categorical("fusion", ["concat", "gated", "attention"]),
         "n_factors": trial.suggest_int("n_factors", 8, 64, log=True),
-        "learning_rate": trial.suggest_float("learning_rate", 2e-3, 5e-2, log=True),
-        "dropout": trial.suggest_float("dropout", 0.0, 0.6),
-        "history_exponent": trial.suggest_float("history_exponent", 0.5, 1.0),
+        **{
+            name: trial.suggest_float(name, low, high, log=name in LOGARITHMIC)
+            for name, (low, high) in RANGES.items()
+        },
     }
 
 
@@ -70,17 +78,9 @@ def tune(
         sampler=optuna.samplers.TPESampler(seed=0),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
     )
+    params = recommender.get_params()
     study.enqueue_trial(
-        {
-            name: getattr(recommender, name)
-            for name in (
-                "fusion",
-                "n_factors",
-                "learning_rate",
-                "dropout",
-                "history_exponent",
-            )
-        }
+        {name: params[name] for name in ("fusion", "n_factors", *RANGES)}
     )
     study.optimize(Objective(recommender, X), n_trials=n_trials)
     return study
@@ -105,14 +105,21 @@ def main() -> None:
         (TextEncoder("package:all-MiniLM-L6-v2"), "description")
     )
     catalog = ItemCatalog(data.item_table, encoder)
-    defaults = MultimodalFusionRecommender(catalog, max_epochs=5, random_state=0)
+    # Settings that are spelled out can be looked up by name, as `tune` does.
+    defaults = MultimodalFusionRecommender(
+        catalog,
+        user_tower=MeanTower(),
+        training=Training(max_epochs=5),
+        regularization=Regularization(),
+        random_state=0,
+    )
 
     study = tune(defaults, train, args.trials)
     pruned = sum(t.state == optuna.trial.TrialState.PRUNED for t in study.trials)
     print(f"{len(study.trials)} trials, {pruned} of them given up early")
     print(f"best NDCG@10 on the folds: {study.best_value:.4f}, by")
     for name, value in study.best_params.items():
-        print(f"  {name:<18}{value if isinstance(value, str) else f'{value:.4g}'}")
+        print(f"  {name:<30}{value if isinstance(value, str) else f'{value:.4g}'}")
 
     users = test["user_id"].unique()
     before, after = (

@@ -69,7 +69,7 @@ def _check_finite(ids: np.ndarray, name: str) -> np.ndarray:
 
 
 def _check_strings(ids: np.ndarray, name: str) -> np.ndarray:
-    """Categories may hide numbers; a plain list of them is looked at again."""
+    """Check categories by their values, which may be numbers."""
     if all(isinstance(value, str) for value in ids):
         return ids
     return check_ids(pd.Series(ids.tolist()), name)

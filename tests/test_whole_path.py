@@ -9,14 +9,23 @@ import pytest
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.feature_store import OnlineRecommender, publish, read_vectors, verify
+from skmmrec.recommender import Training
 
 ROOT = Path(__file__).parents[1]
 
 
+def small(items):
+    return MultimodalFusionRecommender(
+        ItemCatalog(items),
+        n_factors=6,
+        training=Training(max_epochs=3, n_negatives=8),
+        random_state=0,
+    )
+
+
 @pytest.fixture(scope="module")
 def recommender(items, X):
-    small = {"n_factors": 6, "max_epochs": 3, "n_negatives": 8, "random_state": 0}
-    return MultimodalFusionRecommender(ItemCatalog(items), **small).fit(X)
+    return small(items).fit(X)
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +67,7 @@ def test_what_is_served_is_what_the_model_computes(recommender, repo):
 
 
 def test_dislikes_leave_new_users_and_feedback_alone(items, ratings, X, tmp_path):
-    small = {"n_factors": 6, "max_epochs": 3, "n_negatives": 8, "random_state": 0}
-    model = MultimodalFusionRecommender(ItemCatalog(items), **small)
-    model.fit(X, ratings.rating - 2)
+    model = small(items).fit(X, ratings.rating - 2)
     folder = shutil.copytree(
         ROOT / "feature_repo", tmp_path / "repo", ignore=shutil.ignore_patterns("data")
     )

@@ -17,11 +17,8 @@ import torch
 from recommending.data import IDS, Data
 from recommending.protocol import judge, rank
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
-from skmmrec.recommender import (
-    ApproximateIndex,
-    quantize_int8,
-    reduce_dimensions,
-)
+from skmmrec.recommender import Training
+from skmmrec.retrieval import ApproximateIndex, quantize_int8, reduce_dimensions
 
 PER_USER, PER_ITEM = 20, 50
 NEW_ROWS = 1000
@@ -61,7 +58,9 @@ def measure_fit(n: int, queue: Any) -> None:
     X, items = random_interactions(n)
     catalog = ItemCatalog(items)
     # Torch and its threads start before anything is measured.
-    MultimodalFusionRecommender(catalog, max_epochs=1, random_state=0).fit(X.head(100))
+    MultimodalFusionRecommender(
+        catalog, random_state=0, training=Training(max_epochs=1)
+    ).fit(X.head(100))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     model = MultimodalFusionRecommender(catalog, random_state=0)
     fit = cpu(lambda: model.fit(X))

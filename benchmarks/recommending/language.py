@@ -14,6 +14,7 @@ from recommending.data import IDS, Data
 from skmmrec import MultimodalFusionRecommender
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.llm import SoftTokenFuser
+from skmmrec.recommender import Training
 
 VECTORS = "llm-vectors"
 N_READ = 100
@@ -59,10 +60,13 @@ def fit(name: str, n_items: int, folder: Path, kind: str) -> Callable[[], Any]:
     """Prepare to fit a recommender for which everything has been read."""
     some = few(data.load(name, folder), n_items)
     model = MultimodalFusionRecommender(
-        some.catalog, fusion=kind, llm=fuser(folder), random_state=0, max_epochs=1
+        some.catalog,
+        fusion=fuser(folder) if kind == "llm" else kind,
+        training=Training(max_epochs=1),
+        random_state=0,
     )
     model.fit(some.train[IDS])
-    return lambda: model.set_params(max_epochs=10).fit(some.train[IDS])
+    return lambda: model.set_params(training__max_epochs=10).fit(some.train[IDS])
 
 
 def few(whole: Data, n_items: int) -> Data:

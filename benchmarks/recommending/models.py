@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from recommending.protocol import evaluate
 from skmmrec import MultimodalFusionRecommender
 from skmmrec.fusion import get_fusion_names
 from skmmrec.recommender import (
+    ContentRecommender,
     EASERecommender,
     GraphDiffusionRecommender,
     ImplicitALSRecommender,
@@ -58,7 +58,7 @@ BASELINES: dict[str, Callable[..., Any]] = {
     "diffusion": GraphDiffusionRecommender,
     "EASE": EASERecommender,
     "iALS": ImplicitALSRecommender,
-    "content-kNN": partial(MultimodalFusionRecommender, mode="content"),
+    "content-kNN": ContentRecommender,
 }
 SEEDED = "iALS"
 PAIR = ", 2 networks"

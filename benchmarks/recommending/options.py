@@ -16,15 +16,16 @@ from recommending.data import IDS, Data
 from recommending.situations import Impaired
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.model_selection import ColdItemSplit, RandomHoldoutPerUser
+from skmmrec.recommender import Propagation
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "defaults": {},
-    "modality_dropout=0": {"modality_dropout": 0.0},
-    "modality_dropout=0.5": {"modality_dropout": 0.5},
-    "modality_balance=0.3": {"modality_balance": 0.3},
-    "alignment=0.1": {"alignment": 0.1},
-    "id_dropout=0.2": {"id_dropout": 0.2},
-    "propagation=0.2": {"propagation": 0.2},
+    "modality_dropout=0": {"regularization__modality_dropout": 0.0},
+    "modality_dropout=0.5": {"regularization__modality_dropout": 0.5},
+    "modality_balance=0.3": {"regularization__modality_balance": 0.3},
+    "alignment=0.1": {"regularization__alignment": 0.1},
+    "id_dropout=0.2": {"regularization__id_dropout": 0.2},
+    "Propagation()": {"propagation": Propagation()},
     'user_tower="attention"': {"user_tower": "attention"},
     'user_tower="sequence"': {"user_tower": "sequence"},
     'objective="bpr"': {"objective": "bpr"},
@@ -126,7 +127,8 @@ def _transfer(data: Data, n_users: int, seed: int) -> tuple[int, float, float]:
 def _make(
     catalog: ItemCatalog, params: dict[str, Any], seed: int
 ) -> MultimodalFusionRecommender:
-    return MultimodalFusionRecommender(catalog, random_state=seed, **params)
+    model = MultimodalFusionRecommender(catalog, random_state=seed)
+    return model.set_params(**params)
 
 
 def _catalog(data: Data, ids: np.ndarray) -> ItemCatalog:

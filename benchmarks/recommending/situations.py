@@ -15,6 +15,7 @@ from recommending.language import fuser, read_all
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.metrics._evaluation import RankingEvaluation
 from skmmrec.model_selection import ColdItemSplit, ColdUserSplit
+from skmmrec.recommender import ContentRecommender
 
 SUPPORT = 5
 
@@ -36,7 +37,7 @@ def cold(data: Data, kinds: list[str], seeds: int, folder: Path) -> Iterator[str
         held_out = np.setdiff1d(X["item_id"].unique(), train["item_id"])
         models: dict[str, Any] = {
             "random order": RandomOrder(seed),
-            "content-kNN": MultimodalFusionRecommender(data.catalog, mode="content"),
+            "content-kNN": ContentRecommender(data.catalog),
             **{f"fusion: {kind}": _fusion(data, kind, seed, folder) for kind in kinds},
         }
         for name, model in models.items():
@@ -162,9 +163,8 @@ class Impaired:
         items = ItemCatalog(impair(data.items, seed), on_empty="ignore")
         rows = vectors.items.index.get_indexer(items.ids)
         self.items = vectors.items.copy()
-        self.items.iloc[rows, :-1] = model._item_vectors(
-            rows, model._in_space(items.blocks)
-        )
+        content = model.model_.in_space(items.blocks)
+        self.items.iloc[rows, :-1] = model.model_.vectors_of(rows, content)
         self.users = vectors.users.copy()
         exponent = vectors.history_exponent
         assert exponent is not None
@@ -200,9 +200,8 @@ def impair(items: pd.DataFrame, seed: int) -> pd.DataFrame:
 def _fusion(
     data: Data, kind: str, seed: int, folder: Path
 ) -> MultimodalFusionRecommender:
-    return MultimodalFusionRecommender(
-        data.catalog, fusion=kind, llm=fuser(folder.parents[1]), random_state=seed
-    )
+    fusion = fuser(folder.parents[1]) if kind == "llm" else kind
+    return MultimodalFusionRecommender(data.catalog, fusion=fusion, random_state=seed)
 
 
 def _mean_of(evaluations: list[RankingEvaluation]) -> float:

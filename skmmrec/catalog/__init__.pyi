@@ -1,2 +1,6 @@
-from ._blocks import Blocks as Blocks
-from ._catalog import ItemCatalog as ItemCatalog
+from ._blocks import (
+    Blocks as Blocks,
+    read_blocks as read_blocks,
+    read_columns as read_columns,
+)
+from ._catalog import ItemCatalog as ItemCatalog, check_not_empty as check_not_empty

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skmmrec.interactions import OtherColumns
+
 ColumnGroups = dict[str, NDArray[np.intp]]
 
 
@@ -53,6 +55,11 @@ class Blocks:
             for name, block in self.values.items()
         }
         return Blocks(values, np.concatenate([self.mask, other.mask]))
+
+    @classmethod
+    def without_content(cls, n_items: int) -> Blocks:
+        """Items of which no modality is known."""
+        return cls({}, np.empty((n_items, 0), bool))
 
     @classmethod
     def from_matrix(cls, matrix: Any, groups: Mapping[str, Any]) -> Blocks:
@@ -208,6 +215,27 @@ def read_blocks(
     numbers = _as_numbers(table, labels or names, chosen)
     local = {name: np.searchsorted(chosen, columns) for name, columns in groups.items()}
     return groups, Blocks.from_matrix(numbers, local)
+
+
+def read_columns(others: OtherColumns, modalities: Mapping[str, Any] | None) -> Blocks:
+    """Read the content that a flat table brings along.
+
+    Parameters
+    ----------
+    others : OtherColumns
+        What is neither an id nor a time.
+    modalities : mapping or None
+        Columns of the whole table that form each modality; None: those left over, as in
+        `group_columns`.
+    """
+    if modalities is not None:
+        return read_blocks(others.table, others.names, modalities)[1]
+    by_position = others.table
+    if isinstance(by_position, pd.DataFrame):
+        by_position = by_position.iloc
+    rest = by_position[:, others.positions]
+    names = None if others.names is None else [str(label) for label in others.labels]
+    return read_blocks(rest, names, None, labels=others.labels)[1]
 
 
 def _as_numbers(

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from skmmrec._ids import ITEM, TIME, USER
 from skmmrec.datasets._taste import TrueAffinity
 
+# Their scores of 10,000 items take 20 MB in float64.
 _USERS_AT_ONCE = 256
 # Nobody looks through a huge catalogue; this also bounds time and memory per user.
 _ITEMS_MET = 4096
 _START = np.datetime64("2023-01-01", "s")
+# A user comes every second day on average, so that a year holds a long history.
 _SECONDS_BETWEEN = 2 * 86_400
 
 

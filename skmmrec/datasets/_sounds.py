@@ -16,6 +16,7 @@ ATTRIBUTES = {
 }
 
 _BASE_HZ = {"low": 98.0, "middle": 392.0, "high": 1568.0}
+# Semitones of the major pentatonic scale: no two of them clash.
 _PENTATONIC = (0, 2, 4, 7, 9)
 # Relative frequency and amplitude of the partials.
 _PARTIALS = {

@@ -12,8 +12,8 @@ import pandas as pd
 from feast import FeatureStore
 
 from skmmrec._ids import USER
-from skmmrec.recommender import ApproximateIndex
 from skmmrec.recommender._base import check_k
+from skmmrec.retrieval import ApproximateIndex
 
 from ._approximate import SwappedIndex
 from ._categories import Categories, category_texts

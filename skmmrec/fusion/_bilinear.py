@@ -13,8 +13,8 @@ class BilinearFusion(ConcatFusion):
     """Adds what pairs of modalities say together to what each says alone.
 
     The pairwise part is a low-rank bilinear map: factors of two modalities are
-    multiplied, summed over all pairs and mapped back. It starts at zero, where this is
-    `ConcatFusion`, and an item with a single modality has none.
+    multiplied, summed over all pairs and mapped back. It is zero when training starts,
+    as in `ConcatFusion`, and for an item with a single modality.
 
     References
     ----------

@@ -14,10 +14,10 @@ from skmmrec.fusion._base import masked_softmax
 class CrossAttentionFusion(AttentionFusion):
     """Each modality attends to the others and takes up what it finds there.
 
-    The fused vector is the sum of the modality vectors thus enriched. What is taken up
-    starts at zero, where this is `ConcatFusion`; a single modality has nobody to look
-    at. The weight of a modality is 1 for itself plus what the others' attention gives
-    it, averaged to 1.
+    The fused vector is the sum of the modality vectors thus enriched. When training
+    starts nothing is taken up, as in `ConcatFusion`; a single modality has no others to
+    attend to. The weight of a modality is 1 for itself plus what the others' attention
+    gives it, averaged to 1.
 
     References
     ----------
@@ -31,7 +31,7 @@ class CrossAttentionFusion(AttentionFusion):
         nn.init.zeros_(self.value.weight)
 
     def weigh(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Half itself, half what the others look at; see `Fusion.weigh`."""
+        """Half for itself, half by the others' attention; see `Fusion.weigh`."""
         received = torch.einsum(
             "nqm,nq->nm", self._attend(tokens, mask), mask.to(tokens.dtype)
         )

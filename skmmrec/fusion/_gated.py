@@ -12,8 +12,8 @@ from skmmrec.fusion._base import Fusion, masked_softmax
 class GatedFusion(Fusion):
     """Weights per item: a gate sees all modalities and decides what each counts.
 
-    The gates are a softmax over the modalities present, scaled so that they average 1:
-    with gates at rest (as they are when training starts) this is `ConcatFusion`.
+    The gates are a softmax over the modalities present, scaled so that they
+    average 1. When training starts all are equal, as in `ConcatFusion`.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Fusion at decision level: each modality scores, the scores are put together."""
+"""Fusion at decision level: each modality scores, then the scores are combined."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from skmmrec.fusion._base import Fusion, masked_softmax
 
+# Scores of unit vectors then differ by up to 8, about as much as the logarithms of
+# popularities do. A start only: the scale is learned.
 START_SCALE = 4.0
 
 
@@ -19,8 +21,8 @@ class LateMeanFusion(Fusion):
     The vector is divided into a segment per modality, which is a recommender of its
     own: the modality's projection, scaled to length 1, to which the same part of the
     item's id embedding is added. The inner product with a user's mean over the segment
-    is that modality's score; of content alone, it is made of cosines. A modality that
-    an item lacks scores 0, as one does that has nothing to do with the user.
+    is that modality's score; for content alone, it consists of cosines. A modality that
+    an item lacks scores 0, like one that is unrelated to the user.
 
     References
     ----------

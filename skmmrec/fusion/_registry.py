@@ -12,9 +12,6 @@ from skmmrec.fusion._late import LateFusion, LateMeanFusion, LateStackingFusion
 from skmmrec.fusion._transformer import TransformerFusion
 from skmmrec.fusion._weighted import WeightedFusion
 
-LLM = "llm"
-"""A language model fuses, before any module here: what is trained maps its vectors."""
-
 _REGISTRY: dict[str, type[Fusion]] = {
     "attention": AttentionFusion,
     "bilinear": BilinearFusion,
@@ -27,7 +24,7 @@ _REGISTRY: dict[str, type[Fusion]] = {
     "transformer": TransformerFusion,
     "weighted": WeightedFusion,
 }
-BUILT_IN = frozenset({*_REGISTRY, LLM})
+BUILT_IN = frozenset(_REGISTRY)
 
 
 def get_fusion_names() -> list[str]:
@@ -36,7 +33,7 @@ def get_fusion_names() -> list[str]:
     Returns
     -------
     list of str
-        In alphabetical order. ``"llm"`` is not among them: it needs a language model.
+        In alphabetical order.
 
     Examples
     --------
@@ -54,8 +51,7 @@ def get_fusion(fusion: str | type[Fusion]) -> type[Fusion]:
     Parameters
     ----------
     fusion : str or type
-        A registered name, or a `Fusion` subclass, which is returned as it is. Or
-        ``"llm"``: what is trained on vectors that a language model has fused.
+        A registered name, or a `Fusion` subclass, which is returned as it is.
 
     Returns
     -------
@@ -69,13 +65,11 @@ def get_fusion(fusion: str | type[Fusion]) -> type[Fusion]:
     """
     if isinstance(fusion, type) and issubclass(fusion, Fusion):
         return fusion
-    if fusion == LLM:
-        return ConcatFusion
     if fusion not in _REGISTRY:
-        names = [*get_fusion_names(), LLM]
         raise ValueError(
-            f"fusion must be one of {names}, a name given to register_fusion or a "
-            f"subclass of skmmrec.fusion.Fusion, got {fusion!r}"
+            f"fusion must be one of {get_fusion_names()}, a name given to "
+            "register_fusion, a subclass of skmmrec.fusion.Fusion or a SoftTokenFuser "
+            f"of skmmrec.llm, got {fusion!r}"
         )
     return _REGISTRY[fusion]
 

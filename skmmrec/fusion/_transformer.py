@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from skmmrec.fusion._base import Fusion
 
+# Heads of 16 factors at the default width of 64.
 MAX_HEADS = 4
 
 
@@ -18,8 +19,8 @@ class TransformerFusion(Fusion):
 
     One block: multi-head attention and a feed-forward layer, each on normalised input.
     What the fusion token has gathered is added to the sum of the modality vectors; it
-    starts at zero, where this is `ConcatFusion`. The weight of a modality is the fusion
-    token's attention to it, scaled to average 1 over those present.
+    is zero when training starts, as in `ConcatFusion`. The weight of a modality is the
+    fusion token's attention to it, scaled to average 1 over those present.
 
     References
     ----------

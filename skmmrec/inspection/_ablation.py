@@ -11,6 +11,7 @@ import pandas as pd
 
 from skmmrec._ids import USER
 from skmmrec.inspection._axes import COLORS, INK, MUTED, get_axes, tidy
+from skmmrec.inspection._sources import content_sources
 from skmmrec.metrics import evaluate_ranking
 from skmmrec.metrics._names import parse_metric
 from skmmrec.metrics._scorers import (
@@ -19,6 +20,7 @@ from skmmrec.metrics._scorers import (
     read_pairs,
     with_new_items,
 )
+from skmmrec.recommender import keep_modalities
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -174,7 +176,7 @@ class ModalityAblationDisplay:
 
 def _variants(recommender: Any) -> Iterator[tuple[str, Any]]:
     """Yield the recommender, and what it is with some modalities only."""
-    sources = recommender._sources(slice(None))
+    sources = content_sources(recommender.model_, recommender.catalog, slice(None))
     names = sources.blocks.modalities
     yield _ALL, recommender
     for name in names:
@@ -191,8 +193,6 @@ def _variants(recommender: Any) -> Iterator[tuple[str, Any]]:
 def _keep(recommender: Any, sources: Any, names: list[str]) -> Any:
     """Copy a recommender and hide all but some modalities of its items."""
     kept = np.array([name in names for name in sources.blocks.modalities], bool)
-    model = copy(recommender)
-    model.content_ = sources.keep(kept)
-    model._publish_items()
-    model._publish_users()
-    return model
+    variant = copy(recommender)
+    variant.model_ = keep_modalities(recommender.model_, sources.keep(kept))
+    return variant

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._ids import ITEM, USER, check_ids
+from skmmrec.inspection._sources import content_sources
 
 if TYPE_CHECKING:
     from skmmrec.recommender import MultimodalFusionRecommender
@@ -140,9 +141,9 @@ class Pairs:
             items,
             user_rows,
             item_rows,
-            recommender._vectors_of_users(user_rows).astype(np.float64),
+            recommender.model_.users_at(user_rows).astype(np.float64),
             recommender.item_biases_.to_numpy()[item_rows].astype(np.float64),
-            recommender._offsets_of_users(user_rows),
+            recommender.model_.offsets_at(user_rows),
         )
 
     def scores(
@@ -155,7 +156,7 @@ class Pairs:
 
 def score_scale(recommender: MultimodalFusionRecommender) -> tuple[float, float]:
     """From scores of the network to ratings, where these are predicted: a line."""
-    task = recommender.tasks_[0]
+    task = recommender.model_.tasks[0]
     return (task.scale, task.mean) if task.objective == "mse" else (1.0, 0.0)
 
 
@@ -177,7 +178,9 @@ class _Worth:
         self.recommender = recommender
         self.pairs = pairs
         self.rows, self.back = np.unique(pairs.item_rows, return_inverse=True)
-        self.sources = recommender._sources(self.rows)
+        self.sources = content_sources(
+            recommender.model_, recommender.catalog, self.rows
+        )
         self._known: dict[tuple[int, ...], NDArray[np.float64]] = {}
 
     def of(self, coalition: tuple[int, ...]) -> NDArray[np.float64]:
@@ -200,9 +203,9 @@ class _Worth:
     def _score(self, coalition: tuple[int, ...]) -> NDArray[np.float64]:
         kept = np.isin(np.arange(self.sources.blocks.mask.shape[1]), coalition)
         content = self.sources.keep(kept)
-        recommender = self.recommender
-        vectors = recommender._item_vectors(self.rows, content).astype(np.float64)
-        biases = recommender._biases_of(recommender._embedded(self.rows), content)
+        recommender, model = self.recommender, self.recommender.model_
+        vectors = model.vectors_of(self.rows, content).astype(np.float64)
+        biases = model.biases_of(model.embedded(self.rows), content)
         scores = self.pairs.scores(
             vectors[self.back], biases[self.back, 0].astype(np.float64)
         )

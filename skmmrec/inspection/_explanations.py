@@ -19,6 +19,7 @@ from skmmrec.inspection._contributions import (
     modality_shares,
 )
 from skmmrec.inspection._sentences import Reason, rewrite, sentence
+from skmmrec.inspection._sources import content_sources
 
 if TYPE_CHECKING:
     from skmmrec.catalog import Blocks
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
 Tags: TypeAlias = pd.DataFrame | Mapping[Any, Sequence[str]]
 
+# A sentence names two things well, and a list of more badly.
 _N_TAGS = 2
+# Of the best possible 1: a tag that is less shared than this tells nothing.
 _TAG_SCORE = 0.1
 
 
@@ -234,8 +237,10 @@ def _without_content(
 
 def _content(recommender: MultimodalFusionRecommender) -> Blocks:
     """Content of all items by modality, centred."""
-    blocks = recommender._sources(slice(None)).blocks
-    if recommender.fuser_ is None:
+    blocks = content_sources(
+        recommender.model_, recommender.catalog, slice(None)
+    ).blocks
+    if recommender.model_.fuser is None:
         return blocks
     centred = {
         name: values - values[present].mean(axis=0) if present.any() else values
@@ -289,7 +294,9 @@ def _long_table(
             USER: np.repeat(users, m),
             ITEM: np.repeat(items, m),
             "modality": np.tile(list(found), len(users)),
-            "nearest": pd.Series(np.where(positions < 0, None, ids[positions])),
+            "nearest": pd.Series(
+                np.where(positions < 0, None, ids[positions]), dtype=object
+            ),
             "similarity": np.stack([s for _, s in found.values()], axis=1).ravel(),
         }
     )

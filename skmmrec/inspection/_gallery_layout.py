@@ -16,6 +16,7 @@ from skmmrec.inspection._text_fit import fit_text, text_width
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# All in inches, set by eye for a page of a notebook.
 _THUMBNAIL = 1.35
 _GAP = 0.22
 _MARGIN = 0.3
@@ -26,6 +27,7 @@ _BAR = 0.09
 _SECTION_GAP = 0.12
 # Height of a line's capitals and ascenders, in font sizes.
 _ASCENT = 0.93
+# Twice the 135 pixels of a thumbnail at 100 dpi, for sharp screens.
 _PIXELS = 270
 _BOX = "#eceef1"
 

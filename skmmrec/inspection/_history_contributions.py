@@ -11,10 +11,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._ids import ITEM, USER
 from skmmrec.inspection._contributions import Pairs, score_scale
+from skmmrec.recommender.network import (
+    NoTowerModule,
+    SequenceTowerModule,
+    VectorMaker,
+)
 
 if TYPE_CHECKING:
+    from skmmrec.interactions import History
     from skmmrec.recommender import MultimodalFusionRecommender
-    from skmmrec.recommender._history import History
 
 MET = "met"
 
@@ -76,7 +81,7 @@ def history_contributions(
     history = recommender.history_.take(pairs.user_rows)
     factor, shift = score_scale(recommender)
     vectors = recommender.item_vectors_.to_numpy().astype(np.float64)
-    parts = vectors.reshape(len(vectors), len(recommender.networks_), -1)
+    parts = vectors.reshape(len(vectors), len(recommender.model_.networks), -1)
     products = np.einsum(
         "nmd,nmd->nm", parts[history.items], parts[pairs.item_rows][history.users]
     )
@@ -90,19 +95,16 @@ def _weights(
     recommender: MultimodalFusionRecommender, history: History
 ) -> NDArray[np.float64]:
     """Weight of each entry of a history in each network's part of the user's vector."""
-    from skmmrec.recommender._inference import VectorMaker
-    from skmmrec.recommender._towers import NoTower, SequenceTower
-
-    tower = recommender.networks_[0].tower
-    if isinstance(tower, NoTower):
+    tower = recommender.model_.networks[0].tower
+    if isinstance(tower, NoTowerModule):
         return np.zeros((len(history.items), 1))
     counted = np.ones((len(history.items), 1))
     if recommender.half_life_ is not None:
         counted = history.recency(recommender.half_life_)[:, None]
-    if isinstance(tower, SequenceTower):
+    if isinstance(tower, SequenceTowerModule):
         counted[history.n_later >= len(tower.positions)] = 0
     counts = _sums(counted, history)
-    maker = VectorMaker(recommender.networks_)
+    maker = VectorMaker(recommender.model_.networks)
     attention = maker.attention(recommender.item_vectors_.to_numpy())
     if attention is not None:
         counted = counted * attention[history.items]
@@ -139,7 +141,7 @@ def _long_table(
         {
             USER: pairs.users[rows],
             ITEM: pairs.items[rows],
-            MET: met,
+            MET: pd.Series(met, dtype=object),
             "contribution": contribution,
         }
     )

@@ -20,6 +20,7 @@ from skmmrec.metrics._scorers import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# Dense where curves bend, up to what a page of recommendations shows.
 _KS = (1, 2, 3, 5, 7, 10, 15, 20)
 
 

@@ -13,7 +13,9 @@ _PHRASES = {
     "image": "picture is like that of",
     "audio": "sound is like that of",
 }
+# Characters of an explanation: two sentences.
 _LONGEST = 240
+# Characters of a fact that a model is told: about thirty words.
 _LONGEST_LINE = 160
 
 

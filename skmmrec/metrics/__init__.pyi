@@ -9,6 +9,9 @@ from ._evaluation import (
     compare as compare,
     evaluate_ranking as evaluate_ranking,
 )
+from ._formulas import judge as judge
+from ._hits import find_hits as find_hits
+from ._names import parse_metric as parse_metric
 from ._ranking import (
     auc_at_k as auc_at_k,
     average_precision_at_k as average_precision_at_k,

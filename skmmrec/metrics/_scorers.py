@@ -18,6 +18,7 @@ from skmmrec.metrics._formulas import FORMULAS
 from skmmrec.metrics._names import parse_metric
 from skmmrec.metrics._relevance import GAIN
 
+# Lengths of lists that have a scorer by name; others are made by make_ranking_scorer.
 _LENGTHS = (1, 5, 10, 20, 50, 100)
 
 
@@ -283,12 +284,11 @@ def with_new_items(estimator: Any, X: Any, pairs: pd.DataFrame) -> Any:
         that knows them.
     """
     recommender = find_recommender(estimator)
-    if not getattr(recommender, "flat_", False):
+    if not hasattr(recommender, "knowing_items_of"):
         return recommender
     if pairs[ITEM].isin(recommender.item_index_).all():
         return recommender
-    table = recommender._read(_before_recommender(estimator, X))
-    return recommender._with_items_of(table)
+    return recommender.knowing_items_of(_before_recommender(estimator, X))
 
 
 def _before_recommender(estimator: Any, X: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The recommender as a scikit-learn estimator, and the rankers it is measured by."""
+"""Recommenders as scikit-learn estimators."""
 
 from lazy_loader import attach_stub
 

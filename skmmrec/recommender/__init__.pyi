@@ -1,26 +1,29 @@
-from ._baselines import (
-    HistoryRecommender as HistoryRecommender,
-    PopularityRecommender as PopularityRecommender,
-)
-from ._compression import (
-    quantize_int8 as quantize_int8,
-    reduce_dimensions as reduce_dimensions,
-)
+from ._base import BaseRecommender as BaseRecommender
 from ._estimator import MultimodalFusionRecommender as MultimodalFusionRecommender
-from ._factorization import ImplicitALSRecommender as ImplicitALSRecommender
-from ._html import describe_html as describe_html
-from ._index import ApproximateIndex as ApproximateIndex
-from ._linear import EASERecommender as EASERecommender
-from ._neighbors import (
-    ItemKNNRecommender as ItemKNNRecommender,
-    UserKNNRecommender as UserKNNRecommender,
-)
-from ._reranking import (
-    cap_exposure as cap_exposure,
-    rerank_mmr as rerank_mmr,
-)
+from ._html import describe_html as describe_html, validation_name as validation_name
+from ._model import FittedModel as FittedModel, keep_modalities as keep_modalities
 from ._serving import ServingVectors as ServingVectors
-from ._walks import (
+from ._settings import (
+    EarlyStopping as EarlyStopping,
+    Propagation as Propagation,
+    Regularization as Regularization,
+    Training as Training,
+)
+from ._user_towers import (
+    AttentionTower as AttentionTower,
+    MeanTower as MeanTower,
+    SequenceTower as SequenceTower,
+    TowerSettings as TowerSettings,
+)
+from .baselines import (
+    ContentRecommender as ContentRecommender,
+    EASERecommender as EASERecommender,
     GraphDiffusionRecommender as GraphDiffusionRecommender,
+    HistoryRecommender as HistoryRecommender,
+    ImplicitALSRecommender as ImplicitALSRecommender,
+    ItemKNNRecommender as ItemKNNRecommender,
+    MatrixFactorizationRecommender as MatrixFactorizationRecommender,
+    PopularityRecommender as PopularityRecommender,
     RandomWalkRecommender as RandomWalkRecommender,
+    UserKNNRecommender as UserKNNRecommender,
 )

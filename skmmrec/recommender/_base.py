@@ -5,42 +5,73 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator
-from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skmmrec._ids import ITEM, USER, check_ids, check_same_kind, plain, sorted_index
-from skmmrec.metrics import ndcg_at_k
-from skmmrec.recommender._history import History
-from skmmrec.recommender._html import describe_html
-from skmmrec.recommender._interactions import (
+from skmmrec._ids import ITEM, USER, check_ids, check_same_kind, plain
+from skmmrec._sklearn import BaseEstimator
+from skmmrec.interactions import (
+    History,
+    Ids,
+    InteractionData,
     Interactions,
+    Numbers,
+    Table,
     read_interactions,
     read_strengths,
 )
-from skmmrec.recommender._retrieval import chunks, ranked_frame, top_k
+from skmmrec.metrics import ndcg_at_k
+from skmmrec.recommender._html import describe_html
+from skmmrec.retrieval import chunks, ranked_frame, top_k
 
-WEIGHT = "weight"
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
 
 
-class BaseRanker(BaseEstimator, ABC):
+class BaseRecommender(BaseEstimator, ABC):
     """Top-k and ranking score on top of `_score_users`.
 
-    A subclass fits `user_index_` and `item_index_` (ids), `seen_` (a `History` of every
-    pair met) and `history_` (the pairs that count as liked) by `_fit_histories`.
+    Attributes
+    ----------
+    user_index_, item_index_ : Index
+        Ids of the users and items that are known.
+    seen_ : History
+        Every pair met.
+    history_ : History
+        Those of them that count as liked.
     """
 
-    user_index_: pd.Index
-    item_index_: pd.Index
-    seen_: History
-    history_: History
+    @property
+    @abstractmethod
+    def _data(self) -> InteractionData:
+        """Interactions that the recommender knows."""
+
+    @property
+    def user_index_(self) -> pd.Index:
+        """Ids of the users that are known."""
+        return self._data.users
+
+    @property
+    def item_index_(self) -> pd.Index:
+        """Ids of the items that are known."""
+        return self._data.items
+
+    @property
+    def seen_(self) -> History:
+        """Every pair met, by position."""
+        return self._data.seen
+
+    @property
+    def history_(self) -> History:
+        """Pairs that make up the users' histories, by position."""
+        return self._data.history
 
     @abstractmethod
     def _score_users(self, users: NDArray) -> NDArray[np.float32]:
@@ -48,10 +79,10 @@ class BaseRanker(BaseEstimator, ABC):
 
     def recommend(
         self,
-        users: Any = None,
+        users: Ids | None = None,
         k: int = 10,
         *,
-        items: Any = None,
+        items: Ids | None = None,
         exclude_seen: bool = True,
     ) -> pd.DataFrame:
         """Recommend the best items to each user.
@@ -91,7 +122,7 @@ class BaseRanker(BaseEstimator, ABC):
         ]
         return pd.concat(frames, ignore_index=True)
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Table, y: Numbers | None = None) -> float:
         """NDCG@10 of ranking all items, those seen in `fit` left out.
 
         Parameters
@@ -108,25 +139,41 @@ class BaseRanker(BaseEstimator, ABC):
             Mean over the users with at least one relevant item; 0.0 if there is none.
         """
         check_is_fitted(self)
-        held_out = self._read(X)
-        y = read_strengths(y, held_out)
+        held_out, ranker = self._read_held_out(X), self.knowing_items_of(X)
+        strengths = read_strengths(y, held_out)
         pairs = pd.DataFrame({"user": held_out.users, "item": held_out.items})
-        pairs = pairs if y is None else pairs[y > 0]
-        parts = self._with_items_of(held_out)._relevance(pairs.drop_duplicates(), 10)
+        pairs = pairs if strengths is None else pairs[strengths > 0]
+        parts = ranker._relevance(pairs.drop_duplicates(), 10)
         values = np.concatenate([ndcg_at_k(*part) for part in parts])
         return float(values.mean()) if len(values) else 0.0
 
-    def _with_items_of(self, data: Interactions) -> BaseRanker:
-        """Return a ranker that knows the new items in `data` if it can."""
+    def knowing_items_of(self, X: Table) -> Self:
+        """Return a recommender that knows the new items in held-out rows.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, n_columns)
+            As in `fit`.
+
+        Returns
+        -------
+        estimator
+            This one or, where a flat table brings the content of new items along, a
+            copy that knows them.
+        """
         return self
 
-    def _read(self, X: Any, *, reset: bool = False) -> Interactions:
-        self._check_columns(X, reset)
-        return read_interactions(X, content="ignore")
+    def _read_held_out(self, X: Table) -> Interactions:
+        return self._read_ids(X)
 
-    def _check_columns(self, X: Any, reset: bool) -> None:
-        """Hold X against the number and names of the columns that `fit` saw."""
-        X = X.to_pandas() if hasattr(X, "to_pandas") else X
+    def _read_ids(self, X: Table, *, reset: bool = False) -> Interactions:
+        """Ids and times of the rows of X; other columns are not looked at."""
+        self._check_columns(X, reset)
+        return read_interactions(X)[0]
+
+    def _check_columns(self, X: Table, reset: bool) -> None:
+        """Compare the columns of X with those that `fit` saw."""
+        X = X.to_pandas() if hasattr(X, "to_pandas") else X  # type: ignore[assignment]
         if isinstance(X, pd.DataFrame) or issparse(X) or np.asarray(X).ndim == 2:
             validate_data(self, X, reset=reset, skip_check_array=True)
 
@@ -146,7 +193,7 @@ class BaseRanker(BaseEstimator, ABC):
                 hits[row] = np.isin(best[row], relevant.of(user))
             yield hits & np.isfinite(scores), relevant.lengths[part]
 
-    def _read_users(self, users: Any) -> Any:
+    def _read_users(self, users: Ids | None) -> pd.Index | NDArray:
         """Ids of the users to serve, who may be new."""
         if users is None:
             return self.user_index_
@@ -154,7 +201,7 @@ class BaseRanker(BaseEstimator, ABC):
         check_same_kind(ids, self.user_index_, "users")
         return ids
 
-    def _candidates(self, items: Any) -> NDArray[np.bool_] | None:
+    def _candidates(self, items: Ids | None) -> NDArray[np.bool_] | None:
         """Mask of the items to choose from."""
         if items is None:
             return None
@@ -190,95 +237,23 @@ class BaseRanker(BaseEstimator, ABC):
         tags.target_tags.required = False
         return tags
 
-    def _fit_histories(
-        self,
-        data: Interactions,
-        y: NDArray | None,
-        items: pd.Index,
-        weights: NDArray | None = None,
-    ) -> None:
-        """Index the ids and group the pairs."""
-        self.user_index_ = self._index_users(data.users)
-        self.item_index_ = items
-        self._group(self._pairs(data, y, weights))
-        if len(self.history_.items) == 0:
-            warnings.warn(
-                "no interaction has y above 0: nothing to learn", stacklevel=4
-            )
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Leave the estimator as it was if something is raised inside the block."""
+        before = vars(self).copy()
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
 
-    def _index_users(self, users: NDArray) -> pd.Index:
-        """Index of all users, sorted."""
-        return sorted_index(users)
 
-    def _extend_histories(
-        self, data: Interactions, y: NDArray | None, weights: NDArray | None = None
-    ) -> None:
-        """Append pairs, and users who are new, to what `_fit_histories` grouped."""
-        users = sorted_index(data.users)
-        self.user_index_ = self.user_index_.append(users.difference(self.user_index_))
-        known, new = self._known_pairs(), self._pairs(data, y, weights)
-        for answer in known.columns.symmetric_difference(new.columns, sort=False):
-            known[answer] = known.get(answer, 1.0)
-            new[answer] = new.get(answer, 1.0)
-        new = new.astype(known.dtypes)
-        self._group(pd.concat([known, new], ignore_index=True))
-
-    def _pairs(
-        self, data: Interactions, y: NDArray | None, weights: NDArray | None
-    ) -> pd.DataFrame:
-        """Pairs in the order of time: positions, which are liked, weights and answers.
-
-        The answers, one column per column of y, are named by their number.
-        """
-        pairs = pd.DataFrame(
-            {
-                "user": self.user_index_.get_indexer(data.users),
-                "item": self.item_index_.get_indexer(data.items),
-                "liked": True if y is None else self._is_liked(y),
-                WEIGHT: 1.0 if weights is None else weights,
-            }
-        )
-        if y is not None:
-            answers = y if y.ndim == 2 else y[:, None]
-            pairs[list(range(answers.shape[1]))] = answers
-        if data.times is None:
-            return pairs
-        return pairs.iloc[np.argsort(data.times, kind="stable")]
-
-    def _known_pairs(self) -> pd.DataFrame:
-        """Give back what `_group` was given, without the repetitions."""
-        users, items = self.seen_.users, self.seen_.items
-        liked = self.history_.to_csr(bool)[users, items]
-        known = pd.DataFrame(
-            {"user": users, "item": items, "liked": liked, WEIGHT: 1.0}
-        )
-        if self.seen_.values is not None:
-            known[[WEIGHT, *range(self.seen_.values.shape[1] - 1)]] = self.seen_.values
-        return known
-
-    def _is_liked(self, y: NDArray) -> NDArray[np.bool_]:
-        """Which rows make up the users' histories."""
-        return (y if y.ndim == 1 else y[:, 0]) > 0
-
-    def _group(self, pairs: pd.DataFrame) -> None:
-        """Group pairs by user.
-
-        Of a pair that comes several times the first place counts and the last word, and
-        its weights add up.
-        """
-        pair = ["user", "item"]
-        last = ~pairs.duplicated(pair, keep="last").to_numpy()
-        if not last.all():
-            groups = pairs.groupby(pair, sort=False)
-            pairs = pairs.assign(weight=groups[WEIGHT].transform("sum"))
-            order = np.argsort(groups.ngroup().to_numpy()[last])
-            pairs = pairs[last].iloc[order]
-        values = _values(pairs)
-        shape = len(self.user_index_), len(self.item_index_)
-        users, items = (pairs[name].to_numpy() for name in pair)
-        self.seen_ = History.from_pairs(users, items, *shape, values)
-        liked = pairs["liked"].to_numpy(bool)[np.argsort(users, kind="stable")]
-        self.history_ = self.seen_.where(liked)
+def warn_of_no_likes(data: InteractionData) -> None:
+    """Say that there is nothing to learn from."""
+    if len(data.history.items) == 0:
+        # Names the line that calls `fit`, past the wrapper of scikit-learn.
+        warnings.warn("no interaction has y above 0: nothing to learn", stacklevel=4)
 
 
 class Ranker:
@@ -286,7 +261,7 @@ class Ranker:
 
     Parameters
     ----------
-    model : BaseRanker
+    model : BaseRecommender
         Scores the items.
     candidates : ndarray of shape (n_items,), bool, or None
         Items to choose from; None: all.
@@ -295,7 +270,7 @@ class Ranker:
     """
 
     def __init__(
-        self, model: BaseRanker, candidates: NDArray | None, exclude_seen: bool
+        self, model: BaseRecommender, candidates: NDArray | None, exclude_seen: bool
     ) -> None:
         self.model = model
         self.candidates = candidates
@@ -309,18 +284,10 @@ class Ranker:
         if self.candidates is not None:
             scores[:, ~self.candidates] = -np.inf
         if self.exclude_seen:
-            seen = self.model.seen_.take(rows)
+            seen = self.model._data.seen.take(rows)
             scores[seen.users, seen.items] = -np.inf
         best = top_k(scores, k)
         return best, np.take_along_axis(scores, best, axis=1)
-
-
-def _values(pairs: pd.DataFrame) -> NDArray[np.float32] | None:
-    """Weight and answers of each pair; None where all are plain likes."""
-    names = [WEIGHT, *(name for name in pairs.columns if isinstance(name, int))]
-    values = pairs[names].to_numpy(np.float32)
-    plain_likes = len(names) == 1 and (values == 1).all()
-    return None if plain_likes else values
 
 
 def as_list(ids: Any) -> Any:

@@ -64,9 +64,10 @@ def _catalog(recommender: Any) -> Iterator[tuple[str, str]]:
         len(recommender.history_.items) if signals is None else (signals > 0).sum()
     )
     yield "Catalogue", f"{n_items:,} items, {n_users:,} users, {n_likes:,} likes"
-    content = getattr(recommender, "content_", None)
-    if content is None or not content.modalities:
+    model = getattr(recommender, "model_", None)
+    if model is None or not model.content.modalities:
         return
+    content = model.content
     missing = 1 - content.mask.mean(axis=0)
     parts = [
         f"{name} ({width} wide, {_share(share)} missing)"
@@ -76,7 +77,7 @@ def _catalog(recommender: Any) -> Iterator[tuple[str, str]]:
 
 
 def _share(share: float) -> str:
-    """Per cent, where neither few nor nearly all look like none or all."""
+    """Format a share in per cent, never rounding it to "0%" or "100%"."""
     if 0 < share < 0.005:
         return "under 1%"
     return f"{share:.0%}" if share <= 0.995 or share == 1 else "over 99%"
@@ -85,7 +86,8 @@ def _share(share: float) -> str:
 def _model(recommender: Any) -> Iterator[tuple[str, str]]:
     if hasattr(recommender, "fusion"):
         fusion = recommender.fusion
-        name = fusion if isinstance(fusion, str) else fusion.__name__
+        named = fusion if isinstance(fusion, type) else type(fusion)
+        name = fusion if isinstance(fusion, str) else named.__name__
         width = recommender.item_vectors_.shape[1]
         yield "Fusion", f"{name}, vectors of {width}"
     if hasattr(recommender, "objective"):
@@ -107,9 +109,9 @@ def _figures(recommender: Any) -> Iterator[tuple[str, str]]:
 
 def validation_name(recommender: Any) -> str:
     """Name what the validation curve shows; losses are kept below 0."""
-    name = getattr(recommender, "validation_metric", "auto")
-    if name != "auto":
-        return str(name)
+    stopping = getattr(recommender, "early_stopping", None)
+    if stopping is not None and stopping.metric != "auto":
+        return str(stopping.metric)
     return "loss" if max(recommender.validation_curve_) < 0 else "ndcg@10"
 
 

@@ -1,12 +1,12 @@
-"""Fitted recommenders as a folder of safetensors and JSON."""
+"""Fitted models as a folder of safetensors and JSON."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,65 +18,99 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-import skmmrec
+from skmmrec import __version__
 from skmmrec._ids import plain
-from skmmrec.catalog import Blocks, ItemCatalog
+from skmmrec.catalog import Blocks
 from skmmrec.fusion import get_fusion_names
-from skmmrec.fusion._registry import LLM
-from skmmrec.recommender._content import ContentSpace
-from skmmrec.recommender._expectation import Expectation
-from skmmrec.recommender._graph import ItemGraph
-from skmmrec.recommender._history import History
-from skmmrec.recommender._llm_fusion import fuser_in, fuser_out, llm_in, llm_out
-from skmmrec.recommender._network import FusionNetwork
-from skmmrec.recommender._problem import make_network
-from skmmrec.recommender._tasks import Task
+from skmmrec.interactions import History, InteractionData
+from skmmrec.recommender._content_space import ContentSpace
+from skmmrec.recommender._model import FittedModel
+from skmmrec.recommender._parameter_records import (
+    read_params,
+    read_settings,
+    write_fusion,
+    write_settings,
+)
+from skmmrec.recommender.cold_start import Expectation
+from skmmrec.recommender.network import FusionNetwork, ItemGraph, Task
+from skmmrec.recommender.training import NetworkDesign
 
 if TYPE_CHECKING:
-    from skmmrec.recommender._estimator import MultimodalFusionRecommender
+    from skmmrec.llm import SoftTokenFuser
 
-FORMAT = 5
+# Counts up with each change after which older folders cannot be read.
+FORMAT = 6
 TENSORS = "model.safetensors"
 RECORD = "recommender.json"
-NOT_SAVED = ("catalog", "user_catalog", "pretrained", "checkpoint_dir")
 
 
-def fingerprint(rec: MultimodalFusionRecommender) -> str:
-    """Hash of what the recommender answers with: ids, vectors and biases."""
-    digest = hashlib.sha256()
-    for table in (rec.item_vectors_, rec.user_vectors_, rec.item_biases_):
-        digest.update(json.dumps(table.index.tolist()).encode())
-        digest.update(np.ascontiguousarray(table.to_numpy()).tobytes())
-    return digest.hexdigest()[:16]
+def save(model: FittedModel, path: Path, extra: Mapping[str, Any]) -> None:
+    """Write to a folder beside `path`, then put it in place.
 
-
-def save(rec: MultimodalFusionRecommender, path: Path) -> None:
-    """Write to a folder beside `path`, then put it in place."""
+    Parameters
+    ----------
+    model : FittedModel
+        What is written.
+    path : Path
+        Folder to make; an earlier model there is replaced as a whole.
+    extra : mapping
+        What the record says besides the model, in terms of JSON.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        save_file(_tensors(rec), fresh / TENSORS)
-        (fresh / RECORD).write_text(json.dumps(_record(rec), indent=1))
+        record = {**_record(model), **extra}
+        save_file(_tensors(model), fresh / TENSORS)
+        (fresh / RECORD).write_text(json.dumps(record, indent=1))
         _replace(fresh, path)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
 def load(
-    cls: type[MultimodalFusionRecommender], path: Path, catalog: ItemCatalog | None
-) -> Any:
-    """Rebuild the recommender; see `MultimodalFusionRecommender.load`."""
+    path: Path, estimator: str, names: set[str]
+) -> tuple[FittedModel, dict[str, Any]]:
+    """Read what `save` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    estimator : str
+        Name of the class that asks.
+    names : set of str
+        Its parameters.
+
+    Returns
+    -------
+    model : FittedModel
+        On the CPU.
+    record : dict
+        With the parameters of the estimator as ``"params"``.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no model.
+    ValueError
+        Where the files are damaged, of another class or of another format.
+    """
     record = _read_record(path)
-    _check_loadable(record, catalog)
+    if record.get("estimator") != estimator:
+        raise ValueError(
+            f"{path} holds a {record.get('estimator')}, which is loaded by its own "
+            f"class, not by {estimator}"
+        )
+    _check_fusion(record)
     try:
         tensors = load_file(path / TENSORS)
-        rec = cls(catalog, **_load_params(record["params"]))
-        _restore(rec, record, tensors)
+        model = _read_model(record, tensors)
+        record["params"] = read_params(record["params"], model.fuser, names)
     except SafetensorError as error:
         raise ValueError(f"{path / TENSORS} is damaged: {error}") from error
     except (LookupError, TypeError, ValueError, RuntimeError, OSError) as error:
         raise ValueError(f"the model in {path} is damaged: {error!r}") from error
-    return rec
+    return model, record
 
 
 def _replace(fresh: Path, path: Path) -> None:
@@ -97,30 +131,153 @@ def _replace(fresh: Path, path: Path) -> None:
     shutil.rmtree(old)
 
 
-def _tensors(rec: MultimodalFusionRecommender) -> dict[str, NDArray]:
-    tensors = {
-        f"network.{number}.{name}": value.numpy()
-        for number, network in enumerate(rec.networks_)
-        for name, value in network.state_dict().items()
-    }
-    for name in ("history_", "seen_"):
-        history: History = getattr(rec, name)
+# -- the model -----------------------------------------------------------------------
+
+
+def _tensors(model: FittedModel) -> dict[str, NDArray]:
+    tensors: dict[str, NDArray] = {}
+    for number, network in enumerate(model.networks):
+        for name, value in network.state_dict().items():
+            tensors[f"network.{number}.{name}"] = value.numpy()
+    for name, history in (("history_", model.data.history), ("seen_", model.data.seen)):
         tensors[f"{name}.offsets"] = history.offsets
         tensors[f"{name}.items"] = history.items
         if history.values is not None:
             tensors[f"{name}.values"] = history.values
-    tensors |= _content_out("items", rec.content_, rec.content_space_)
-    if rec.user_content_ is not None and rec.user_space_ is not None:
-        tensors |= _content_out("users", rec.user_content_, rec.user_space_)
-    tensors |= fuser_out(rec.fuser_)[1] | _expectation_out(rec.expectation_)
-    tensors["items.met"] = rec.met_
-    if rec.graph_ is not None:
-        tensors["graph.items"] = rec.graph_.items
-        tensors["graph.weights"] = rec.graph_.weights
+    tensors |= _content_tensors("items", model.content, model.space)
+    if model.user_content is not None and model.user_space is not None:
+        tensors |= _content_tensors("users", model.user_content, model.user_space)
+    tensors |= _fuser_parts(model)[1] | _expectation_tensors(model.expectation)
+    tensors["items.met"] = model.met
+    if model.graph is not None:
+        tensors["graph.items"] = model.graph.items
+        tensors["graph.weights"] = model.graph.weights
     return {name: np.ascontiguousarray(value) for name, value in tensors.items()}
 
 
-def _content_out(
+def _record(model: FittedModel) -> dict[str, Any]:
+    users = model.user_content
+    return {
+        "format": FORMAT,
+        "skmmrec": __version__,
+        "flat": model.is_flat,
+        "design": _write_design(model.design),
+        "modality_names": model.content.modalities,
+        "muted_modalities": list(model.space.muted),
+        "user_modality_names": None if users is None else users.modalities,
+        "fuser": _fuser_parts(model)[0],
+        "n_networks": len(model.networks),
+        "half_life": plain(model.half_life),
+        "id_l2": plain(model.id_l2),
+        "cold_popularity": plain(model.cold_popularity),
+        "propagation": plain(model.propagation),
+        "n_neighbors": plain(model.n_neighbors),
+        "tasks": [asdict(task) for task in model.tasks],
+        "items": _index_out(model.data.items),
+        "users": _index_out(model.data.users),
+        "loss_curve": model.loss_curve,
+        "validation_curve": model.validation_curve,
+    }
+
+
+def _read_model(record: dict[str, Any], tensors: dict[str, NDArray]) -> FittedModel:
+    names, users = record["modality_names"], record["user_modality_names"]
+    muted = record["muted_modalities"]
+    content, space = _read_content("items", names, muted, tensors)
+    user_content, user_space = None, None
+    if users is not None:
+        user_content, user_space = _read_content("users", users, [], tensors)
+    graph = None
+    if "graph.items" in tensors:
+        graph = ItemGraph(tensors["graph.items"], tensors["graph.weights"])
+    model = FittedModel(
+        data=_read_data(record, tensors),
+        tasks=[Task(**task) for task in record["tasks"]],
+        design=_read_design(record["design"]),
+        networks=[],
+        content=content,
+        space=space,
+        met=tensors["items.met"],
+        is_flat=record["flat"],
+        cold_popularity=record["cold_popularity"],
+        user_content=user_content,
+        user_space=user_space,
+        fuser=_read_fuser(record, tensors),
+        expectation=_read_expectation(names, tensors),
+        graph=graph,
+        propagation=record["propagation"],
+        n_neighbors=record["n_neighbors"],
+        half_life=record["half_life"],
+        id_l2=record["id_l2"],
+        loss_curve=record["loss_curve"],
+        validation_curve=record["validation_curve"],
+    )
+    problem = model.problem()
+    with torch.random.fork_rng(devices=[]):
+        model.networks = [
+            _network_in(f"network.{number}.", model.design.make(problem), tensors)
+            for number in range(record["n_networks"])
+        ]
+    model.update_items()
+    model.update_users()
+    return model
+
+
+def _read_data(record: dict[str, Any], tensors: dict[str, NDArray]) -> InteractionData:
+    items, users = _index_in(record["items"]), _index_in(record["users"])
+    seen, history = (
+        History(
+            tensors[f"{name}.offsets"],
+            tensors[f"{name}.items"],
+            len(items),
+            tensors.get(f"{name}.values"),
+        )
+        for name in ("seen_", "history_")
+    )
+    if len(users) != len(history.lengths):
+        raise ValueError("the number of users is not that of the histories")
+    return InteractionData(users, items, seen, history)
+
+
+def _fuser_parts(model: FittedModel) -> tuple[Any, dict[str, NDArray]]:
+    if model.fuser is None:
+        return None, {}
+    from skmmrec.llm import write_fuser
+
+    return write_fuser(model.fuser)
+
+
+def _read_fuser(
+    record: dict[str, Any], tensors: dict[str, NDArray]
+) -> SoftTokenFuser | None:
+    if record["fuser"] is None:
+        return None
+    from skmmrec.llm import read_fuser
+
+    return read_fuser(record["fuser"], tensors)
+
+
+def _write_design(design: NetworkDesign) -> dict[str, Any]:
+    tower = design.tower
+    return {
+        "fusion": write_fusion(design.fusion),
+        "tower": None if tower is None else write_settings(tower),
+        "n_factors": plain(design.n_factors),
+        "user_embedding": design.user_embedding,
+    }
+
+
+def _read_design(record: dict[str, Any]) -> NetworkDesign:
+    tower = record["tower"]
+    return NetworkDesign(
+        record["fusion"],
+        None if tower is None else read_settings(tower),
+        record["n_factors"],
+        record["user_embedding"],
+    )
+
+
+def _content_tensors(
     prefix: str, content: Blocks, space: ContentSpace
 ) -> dict[str, NDArray]:
     tensors: dict[str, NDArray] = {f"{prefix}.mask": content.mask}
@@ -133,7 +290,7 @@ def _content_out(
     return tensors
 
 
-def _content_in(
+def _read_content(
     prefix: str, names: list[str], muted: list[str], tensors: dict[str, NDArray]
 ) -> tuple[Blocks, ContentSpace]:
     values = {name: tensors[f"{prefix}.content.{name}"] for name in names}
@@ -147,7 +304,7 @@ def _content_in(
     return Blocks(values, tensors[f"{prefix}.mask"]), space
 
 
-def _expectation_out(expectation: Expectation | None) -> dict[str, NDArray]:
+def _expectation_tensors(expectation: Expectation | None) -> dict[str, NDArray]:
     if expectation is None:
         return {}
     landmarks = {
@@ -162,7 +319,7 @@ def _expectation_out(expectation: Expectation | None) -> dict[str, NDArray]:
     }
 
 
-def _expectation_in(
+def _read_expectation(
     names: list[str], tensors: dict[str, NDArray]
 ) -> Expectation | None:
     if "expectation.mask" not in tensors:
@@ -176,86 +333,8 @@ def _expectation_in(
     )
 
 
-def _record(rec: MultimodalFusionRecommender) -> dict[str, Any]:
-    params = rec.get_params(deep=False)
-    for name in NOT_SAVED:
-        params.pop(name)
-    params = {name: plain(value) for name, value in params.items()}
-    params["llm"] = llm_out(params["llm"])
-    params["fusion"] = _fusion_name(params["fusion"])
-    params["modalities"] = _modalities_out(params["modalities"])
-    if params["task_weights"] is not None:
-        params["task_weights"] = [float(weight) for weight in params["task_weights"]]
-    if not isinstance(params["random_state"], int | None):
-        params["random_state"] = None
-    return {
-        "format": FORMAT,
-        "skmmrec": skmmrec.__version__,
-        "flat": rec.flat_,
-        "params": params,
-        "modality_names": rec.content_.modalities,
-        "muted_modalities": rec.muted_modalities_,
-        "user_modality_names": None
-        if rec.user_content_ is None
-        else rec.user_content_.modalities,
-        "fuser": fuser_out(rec.fuser_)[0],
-        "n_networks": len(rec.networks_),
-        "half_life": rec.half_life_,
-        "id_l2": rec.id_l2_,
-        "tasks": [asdict(task) for task in rec.tasks_],
-        "items": _index_out(rec.item_index_),
-        "users": _index_out(rec.user_index_),
-        "loss_curve": rec.loss_curve_,
-        "validation_curve": rec.validation_curve_,
-        "n_features_in": rec.n_features_in_,
-        "feature_names_in": list(getattr(rec, "feature_names_in_", [])) or None,
-    }
-
-
-def _fusion_name(fusion: Any) -> str:
-    if isinstance(fusion, str):
-        return fusion
-    raise ValueError(
-        f"fusion={fusion!r} cannot be saved: give it a name by "
-        "skmmrec.fusion.register_fusion and use the name"
-    )
-
-
-def _modalities_out(modalities: Any) -> Any:
-    if modalities is None:
-        return None
-    return {
-        name: [columns.start, columns.stop, columns.step, "slice"]
-        if isinstance(columns, slice)
-        else [c if isinstance(c, str) else int(c) for c in columns]
-        for name, columns in modalities.items()
-    }
-
-
-def _load_params(params: dict[str, Any]) -> dict[str, Any]:
-    if params["modalities"] is not None:
-        params["modalities"] = {
-            name: slice(*columns[:3]) if columns[-1:] == ["slice"] else columns
-            for name, columns in params["modalities"].items()
-        }
-    params["llm"] = llm_in(params.get("llm"))
-    return params
-
-
 def _index_out(index: pd.Index) -> dict[str, Any]:
     return {"dtype": str(index.dtype), "ids": index.tolist()}
-
-
-def _check_loadable(record: dict[str, Any], catalog: Any) -> None:
-    """Refuse what a caller can mend: a class or an argument that is not right."""
-    if catalog is not None and not isinstance(catalog, ItemCatalog):
-        raise TypeError(f"catalog must be an ItemCatalog, got {type(catalog).__name__}")
-    fusion = record.get("params", {}).get("fusion", LLM)
-    if fusion not in [*get_fusion_names(), LLM]:
-        raise ValueError(
-            f"the model was fitted with fusion={fusion!r}, which is not known here: "
-            "give its class to skmmrec.fusion.register_fusion first"
-        )
 
 
 def _index_in(record: dict[str, Any]) -> pd.Index:
@@ -276,54 +355,6 @@ def _read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def _restore(
-    rec: MultimodalFusionRecommender,
-    record: dict[str, Any],
-    tensors: dict[str, NDArray],
-) -> None:
-    rec.item_index_ = _index_in(record["items"])
-    rec.user_index_ = _index_in(record["users"])
-    rec.flat_ = record["flat"]
-    for name in ("history_", "seen_"):
-        offsets, items = tensors[f"{name}.offsets"], tensors[f"{name}.items"]
-        values = tensors.get(f"{name}.values")
-        setattr(rec, name, History(offsets, items, len(rec.item_index_), values))
-    if len(rec.user_index_) != len(rec.history_.lengths):
-        raise ValueError("the number of users is not that of the histories")
-    rec.tasks_ = [Task(**task) for task in record["tasks"]]
-    names, user_names = record["modality_names"], record["user_modality_names"]
-    rec.content_, rec.content_space_ = _content_in(
-        "items", names, record["muted_modalities"], tensors
-    )
-    rec.expectation_, rec.met_ = _expectation_in(names, tensors), tensors["items.met"]
-    rec.half_life_ = record["half_life"]
-    rec.id_l2_ = record["id_l2"]
-    rec.fuser_ = fuser_in(record.get("fuser"), tensors)
-    rec.user_content_, rec.user_space_ = None, None
-    if user_names is not None:
-        rec.user_content_, rec.user_space_ = _content_in(
-            "users", user_names, [], tensors
-        )
-    rec.graph_ = None
-    if "graph.items" in tensors:
-        rec.graph_ = ItemGraph(tensors["graph.items"], tensors["graph.weights"])
-    rec.loss_curve_ = record["loss_curve"]
-    rec.validation_curve_ = record["validation_curve"]
-    rec.n_iter_ = len(rec.loss_curve_)
-    rec.n_features_in_ = record["n_features_in"]
-    if record["feature_names_in"]:
-        rec.feature_names_in_ = np.asarray(record["feature_names_in"], dtype=object)
-    with torch.random.fork_rng(devices=[]):
-        rec.networks_ = [
-            _network_in(
-                f"network.{number}.", make_network(rec, rec._problem()), tensors
-            )
-            for number in range(record["n_networks"])
-        ]
-    rec._publish_items()
-    rec._publish_users()
-
-
 def _network_in(
     prefix: str, network: FusionNetwork, tensors: dict[str, NDArray]
 ) -> FusionNetwork:
@@ -335,3 +366,13 @@ def _network_in(
         }
     )
     return network
+
+
+def _check_fusion(record: dict[str, Any]) -> None:
+    """Refuse a fusion whose class is not registered here."""
+    fusion = record.get("design", {}).get("fusion")
+    if isinstance(fusion, str) and fusion not in get_fusion_names():
+        raise ValueError(
+            f"the model was fitted with fusion={fusion!r}, which is not known here: "
+            "give its class to skmmrec.fusion.register_fusion first"
+        )

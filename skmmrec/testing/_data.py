@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+# Small enough for the 40 checks of scikit-learn, large enough that lists differ.
 N_USERS, N_ITEMS, N_EACH = 12, 20, 8
 WIDTHS = {"text": 4, "image": 3, "audio": 2}
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from skmmrec.fusion import Fusion
-from skmmrec.recommender import MultimodalFusionRecommender
+from skmmrec.recommender import MultimodalFusionRecommender, Training
 from skmmrec.testing._data import make_interactions
 
+# Float64 holds 16 digits, and no fusion adds up more than some thousand numbers.
 EXACT = 1e-12
 # All present, one missing each, all but one missing, none present.
 PRESENT = ["111", "011", "101", "110", "100", "010", "000"]
@@ -189,7 +190,10 @@ class FusionTests:
     def test_a_recommender_ranks_by_it(self, fusion_class: type[Fusion]) -> None:
         X, _ = make_interactions()
         rec = MultimodalFusionRecommender(
-            fusion=fusion_class, n_factors=self.dim, max_epochs=2, random_state=0
+            fusion=fusion_class,
+            n_factors=self.dim,
+            training=Training(max_epochs=2),
+            random_state=0,
         ).fit(X)
         ranked = rec.recommend(k=3)
         assert (ranked.groupby("user_id").size() == 3).all()

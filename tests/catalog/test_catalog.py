@@ -9,6 +9,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.model_selection import GridSearchCV
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.recommender import Training
 
 calls = []
 
@@ -237,7 +238,9 @@ def test_clones_share_the_catalogue(raw, encoder):
 def test_each_item_is_encoded_once(raw, encoder, interactions):
     catalog = ItemCatalog(raw, encoder)
     search = GridSearchCV(
-        MultimodalFusionRecommender(catalog, n_factors=4, max_epochs=1, random_state=0),
+        MultimodalFusionRecommender(
+            catalog, n_factors=4, random_state=0, training=Training(max_epochs=1)
+        ),
         {"fusion": ["concat", "gated", "attention"]},
         cv=3,
         error_score="raise",

@@ -29,5 +29,5 @@ def test_every_public_name_resolves(package):
     module = __import__(f"skmmrec.{package}", fromlist=[package])
     for name in module.__all__:
         assert getattr(module, name).__doc__
-    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match=r"attribute '?nothing"):
         _ = module.nothing

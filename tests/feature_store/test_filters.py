@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from skmmrec.feature_store import OnlineRecommender, open_store, publish, verify
-from skmmrec.recommender import ApproximateIndex
+from skmmrec.retrieval import ApproximateIndex
 
 from .conftest import make_recommender
 from .test_fold_in import history_model

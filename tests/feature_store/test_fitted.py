@@ -8,6 +8,7 @@ import pytest
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.feature_store import OnlineRecommender, publish, verify
+from skmmrec.recommender import Training
 
 
 @pytest.fixture
@@ -29,9 +30,9 @@ def fit(items):
         rec = MultimodalFusionRecommender(
             ItemCatalog(items[:20]),
             n_factors=4,
-            max_epochs=2,
             objective=objective,
             random_state=0,
+            training=Training(max_epochs=2),
         )
         return rec.fit(X, y)
 

@@ -9,6 +9,7 @@ from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.inspection import ModalityAblationDisplay
 from skmmrec.metrics import evaluate_ranking
 from skmmrec.model_selection import RandomHoldoutPerUser
+from skmmrec.recommender import Training
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")
@@ -63,7 +64,9 @@ def test_hiding_equals_content_that_is_not_there(truth):
     X = truth.interactions[["user_id", "item_id"]].merge(items, on="item_id")
     ((train, test),) = RandomHoldoutPerUser(2, random_state=0).split(X)
     train, test = X.iloc[train], X.iloc[test]
-    model = MultimodalFusionRecommender(max_epochs=4, random_state=0).fit(train)
+    model = MultimodalFusionRecommender(
+        random_state=0, training=Training(max_epochs=4)
+    ).fit(train)
     display = FROM(make_pipeline(model), test, metric="recall@5")
 
     met = train.drop_duplicates(["user_id", "item_id"])
@@ -92,7 +95,7 @@ def test_no_content_is_a_model_of_ids(items, ratings):
     table = items.drop(columns=[c for c in items if c.startswith("audio")])
     X = ratings[["user_id", "item_id"]]
     model = MultimodalFusionRecommender(
-        ItemCatalog(table), n_factors=4, max_epochs=2, random_state=0
+        ItemCatalog(table), n_factors=4, random_state=0, training=Training(max_epochs=2)
     ).fit(X)
     display = FROM(model, X.head(9), ratings.rating.head(9), relevant_above=2)
     names = ["all modalities", "without text", "without image", "no content"]

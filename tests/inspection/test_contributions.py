@@ -7,6 +7,7 @@ from sklearn.base import clone
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.inspection import modality_contributions, modality_shares
+from skmmrec.recommender import Training
 
 MODALITIES = ["text", "image", "audio"]
 
@@ -42,7 +43,7 @@ def test_users_get_most_from_the_modality_they_lean_on(fitted, truth):
     credited with more of what interactions tell, and this holds less clearly.
     """
     X = truth.interactions[["user_id", "item_id"]]
-    model = clone(fitted).set_params(id_l2=1.0).fit(X)
+    model = clone(fitted).set_params(regularization__id_l2=1.0).fit(X)
     for by_user, leans in by_user_and_leaning(model, truth):
         means = by_user.groupby(leans.idxmax(axis=1)).mean()
         assert all(means.loc[modality].idxmax() == modality for modality in MODALITIES)
@@ -84,11 +85,11 @@ def test_what_is_expected_of_a_new_item_is_its_contents(truth):
     X = truth.interactions[["user_id", "item_id"]]
     new = items.iloc[-1]
     model = MultimodalFusionRecommender(
-        catalog, n_factors=4, max_epochs=2, random_state=0
+        catalog, n_factors=4, random_state=0, training=Training(max_epochs=2)
     ).fit(X[X.item_id != new])
     users = truth.users.user_id[:5]
     table = modality_contributions(model, users, [new] * 5)
-    cold = model.tasks_[0].cold_bias(model.cold_popularity)
+    cold = model.model_.tasks[0].cold_bias(model.cold_popularity)
     np.testing.assert_allclose(table.interactions, cold, rtol=1e-6)
     pairs = pd.DataFrame({"user_id": users, "item_id": new})
     total = table.interactions + table.text

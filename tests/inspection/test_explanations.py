@@ -7,13 +7,14 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.inspection import explain, modality_contributions, nearest_in_history
+from skmmrec.recommender import Training
 
 
 def test_nearest_items_match_a_plain_search(fitted):
     ranked = fitted.recommend(fitted.user_index_[:6], k=3)
     table = nearest_in_history(fitted, ranked.user_id, ranked.item_id)
     assert len(table) == len(ranked) * 3
-    content, index = fitted.content_, fitted.item_index_
+    content, index = fitted.model_.content, fitted.item_index_
     for row in table.itertuples():
         if row.nearest is None:
             continue
@@ -46,8 +47,8 @@ def test_what_was_disliked_is_no_reason(objective, items, X, ratings):
         ItemCatalog(items),
         objective=objective,
         n_factors=6,
-        max_epochs=2,
         random_state=0,
+        training=Training(max_epochs=2),
     ).fit(X, ratings.rating - 3.0)
     users = np.repeat(X.user_id.unique(), len(items))
     table = nearest_in_history(

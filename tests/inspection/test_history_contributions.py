@@ -6,16 +6,18 @@ import pytest
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.inspection import history_contributions, modality_contributions
+from skmmrec.recommender import ContentRecommender, MatrixFactorizationRecommender
 
-SMALL = {"n_factors": 6, "max_epochs": 4, "random_state": 0}
+SMALL = {"n_factors": 6, "training__max_epochs": 4, "random_state": 0}
 KINDS = {
-    "mean": {"history_exponent": 0.7},
+    "mean": {"user_tower__history_exponent": 0.7},
     "attention": {"user_tower": "attention"},
-    "recency": {"half_life": 2.0, "history_exponent": 0.7},
+    "recency": {"half_life": 2.0, "user_tower__history_exponent": 0.7},
     "attention and recency": {"user_tower": "attention", "half_life": 2.0},
-    "sequence": {"user_tower": "sequence", "max_history": 3},
-    "embedding": {"user_embedding": True},
-    "factors": {"mode": "factors"},
+    "sequence": {"user_tower": "sequence", "user_tower__max_history": 3},
+    "embedding": {"user_tower__user_embedding": True},
+    "factors": MatrixFactorizationRecommender,
+    "content": ContentRecommender,
     "ratings": {"objective": "mse"},
     "clicks": {"objective": "bce"},
     "members": {"n_members": 2, "user_tower": "attention"},
@@ -24,9 +26,14 @@ KINDS = {
 
 @pytest.fixture(params=KINDS)
 def recommender(request, items, X, ratings):
-    model = MultimodalFusionRecommender(
-        ItemCatalog(items), **SMALL, **KINDS[request.param]
-    )
+    kind = KINDS[request.param]
+    if kind is ContentRecommender:
+        model = ContentRecommender(ItemCatalog(items))
+    elif kind is MatrixFactorizationRecommender:
+        model = MatrixFactorizationRecommender().set_params(**SMALL)
+    else:
+        model = MultimodalFusionRecommender(ItemCatalog(items))
+        model.set_params(**SMALL, **kind)
     return model.fit(X, ratings.rating - 2 * (request.param == "clicks"))
 
 
@@ -38,8 +45,10 @@ def pairs(items):
 
 
 def scores(recommender, pairs):
+    if "timestamp" in getattr(recommender, "feature_names_in_", []):
+        pairs = pairs.assign(timestamp=0)  # columns are those of the fit
     predicted = recommender.predict(pairs).astype(float)
-    if recommender.objective == "bce":
+    if getattr(recommender, "objective", None) == "bce":
         return np.log(predicted / (1 - predicted))
     return predicted
 
@@ -74,16 +83,15 @@ def fit(items, X):
     """Fit on likes alone."""
 
     def make(**options):
-        return MultimodalFusionRecommender(ItemCatalog(items), **SMALL, **options).fit(
-            X
-        )
+        model = MultimodalFusionRecommender(ItemCatalog(items))
+        return model.set_params(**SMALL, **options).fit(X)
 
     return make
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.7, 1.0])
 def test_parts_are_inner_products(fit, pairs, exponent):
-    model = fit(history_exponent=exponent)
+    model = fit(user_tower__history_exponent=exponent)
     table = history_contributions(model, pairs.user_id, pairs.item_id)
     parts = table.dropna(subset=["met"])
     vectors = model.item_vectors_.astype(float)
@@ -98,7 +106,7 @@ def test_parts_are_inner_products(fit, pairs, exponent):
 @pytest.mark.parametrize("tower", ["mean", "attention"])
 def test_nothing_but_popularity_is_left_over(fit, pairs, tower, n_members):
     """So weights are those of the tower, whatever it does to find them."""
-    model = fit(user_tower=tower, n_members=n_members, learning_rate=0.1)
+    model = fit(user_tower=tower, n_members=n_members, training__learning_rate=0.1)
     known = pairs[pairs.user_id != 999]
     table = history_contributions(model, known.user_id, known.item_id)
     rest = table[table.met.isna()]

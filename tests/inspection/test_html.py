@@ -8,7 +8,13 @@ import pytest
 from skmmrec import MultimodalFusionRecommender
 from skmmrec.inspection import describe_html
 from skmmrec.metrics import evaluate_ranking
-from skmmrec.recommender import PopularityRecommender
+from skmmrec.recommender import (
+    ContentRecommender,
+    EarlyStopping,
+    MatrixFactorizationRecommender,
+    PopularityRecommender,
+    Training,
+)
 
 
 class Cells(HTMLParser):
@@ -42,7 +48,7 @@ def test_says_what_was_fitted(fitted, truth):
     rows = read(describe_html(fitted))
     n_likes = len(truth.interactions.drop_duplicates(["user_id", "item_id"]))
     assert rows["Catalogue"] == f"150 items, 200 users, {n_likes:,} likes"
-    widths = fitted.content_.widths
+    widths = fitted.model_.content.widths
     assert rows["Modalities"] == (
         f"text ({widths['text']} wide, 0% missing); "
         f"image ({widths['image']} wide, 0% missing); "
@@ -68,6 +74,22 @@ def test_rankers_without_content_have_a_table_too(truth):
     assert rows["recall@3"] == f"{scores.iloc[0]:.4g}"
 
 
+def test_what_is_no_fusion_says_what_it_is(fitted, truth):
+    X = truth.interactions[["user_id", "item_id"]]
+    rec = ContentRecommender(fitted.catalog).fit(X)
+    assert list(read(describe_html(rec))) == ["Catalogue", "Modalities"]
+    rec = MatrixFactorizationRecommender(
+        8,
+        training=Training(max_epochs=2),
+        early_stopping=EarlyStopping(),
+        random_state=0,
+    ).fit(X)
+    rows = read(describe_html(rec))
+    assert list(rows) == ["Catalogue", "Objective", "Training", "Validation"]
+    assert rows["Training"].startswith("2 epochs, loss ")
+    assert rows["Validation"].startswith("ndcg@10 ")
+
+
 class Fake:
     """As much of a recommender as the table reads."""
 
@@ -87,7 +109,7 @@ class Fake:
 )
 def test_the_best_epoch_is_named(metric, curve, text):
     rec = Fake()
-    rec.validation_metric, rec.validation_curve_ = metric, curve
+    rec.early_stopping, rec.validation_curve_ = EarlyStopping(metric=metric), curve
     assert read(describe_html(rec))["Validation"] == text
 
 

@@ -9,6 +9,7 @@ import pytest
 from skmmrec import MultimodalFusionRecommender
 from skmmrec.fusion import get_fusion_names
 from skmmrec.inspection import modality_contributions, modality_shares
+from skmmrec.recommender import Training
 
 MODALITIES = ["text", "image", "audio"]
 
@@ -16,7 +17,10 @@ MODALITIES = ["text", "image", "audio"]
 @pytest.fixture(params=get_fusion_names())
 def recommender(request, flat):
     return MultimodalFusionRecommender(
-        fusion=request.param, n_factors=12, max_epochs=4, random_state=0
+        fusion=request.param,
+        n_factors=12,
+        random_state=0,
+        training=Training(max_epochs=4),
     ).fit(flat)
 
 

@@ -9,6 +9,7 @@ from sklearn.base import clone
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender, TextEncoder
 from skmmrec.llm import UserProfiler
+from skmmrec.recommender import Regularization, Training
 
 FILMS = pd.DataFrame(
     {
@@ -198,10 +199,10 @@ def test_a_recommender_takes_profiles_as_content_of_users(items, X, text_model):
     rec = MultimodalFusionRecommender(
         ItemCatalog(items),
         user_catalog=users,
-        history_dropout=0.3,
         n_factors=4,
-        max_epochs=2,
         random_state=0,
+        training=Training(max_epochs=2),
+        regularization=Regularization(history_dropout=0.3),
     ).fit(X)
     served = rec.predict(pd.DataFrame({"user_id": [999, 998], "item_id": ["i00"] * 2}))
     assert served[0] != served[1]
@@ -209,7 +210,9 @@ def test_a_recommender_takes_profiles_as_content_of_users(items, X, text_model):
 
 def test_a_profile_is_a_query(text_model):
     catalog = ItemCatalog(FILMS.dropna(), _encoder(text_model))
-    rec = MultimodalFusionRecommender(catalog, max_epochs=1, random_state=0)
+    rec = MultimodalFusionRecommender(
+        catalog, random_state=0, training=Training(max_epochs=1)
+    )
     rec.fit(LIKES[LIKES.item_id != "f6"])
     taste = profiles().profile[:1]
     assert len(rec.similar_items(pd.DataFrame({"plot": taste}), k=3)) == 3

@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from skmmrec import MultimodalFusionRecommender
 from skmmrec.metrics import get_scorer, get_scorer_names
 from skmmrec.model_selection import RandomHoldoutPerUser
+from skmmrec.recommender import Training
 
 CLICKS = {
     "click_accuracy": lambda y, p, w: metrics.accuracy_score(
@@ -121,17 +122,19 @@ def test_searches_by_what_a_recommender_predicts(taste, objective, scoring):
     y = liking if objective == "bce" else 3 + liking
     search = GridSearchCV(
         MultimodalFusionRecommender(objective=objective, n_factors=8, random_state=0),
-        {"max_epochs": [0, 8]},
+        {"training__max_epochs": [0, 8]},
         cv=RandomHoldoutPerUser(0.3, random_state=0),
         scoring=get_scorer(scoring),
     ).fit(X, y)
-    assert search.best_params_ == {"max_epochs": 8}
+    assert search.best_params_ == {"training__max_epochs": 8}
     none, some = search.cv_results_["mean_test_score"]
     assert some > 0.9 * none
 
 
 def test_scores_of_a_ranker_are_refused_as_clicks(taste):
     X, liking = taste
-    ranker = MultimodalFusionRecommender(n_factors=8, max_epochs=1, random_state=0)
+    ranker = MultimodalFusionRecommender(
+        n_factors=8, random_state=0, training=Training(max_epochs=1)
+    )
     with pytest.raises(ValueError, match="is no probability: fit it to predict clicks"):
         get_scorer("click_accuracy")(ranker.fit(X, liking), X, liking)

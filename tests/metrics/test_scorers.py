@@ -46,8 +46,8 @@ def X():
 
 
 def small(**options):
-    options = {"n_factors": 8, "max_epochs": 2, "random_state": 0} | options
-    return MultimodalFusionRecommender(**options)
+    options = {"n_factors": 8, "training__max_epochs": 2, "random_state": 0} | options
+    return MultimodalFusionRecommender().set_params(**options)
 
 
 def test_ranking_the_catalogue_equals_evaluating_recommendations(X):
@@ -98,14 +98,14 @@ def test_strengths_are_gains_of_graded_metrics(X):
 def test_new_items_of_a_flat_table_compete(X, wrap):
     """What training lacks is ranked by the content that the test rows bring along."""
     ((train, test),) = ColdItemSplit(0.3, random_state=0).split(X)
-    estimator = small(max_epochs=8, n_factors=16)
+    estimator = small(training__max_epochs=8, n_factors=16)
     if wrap != "bare":
         same = FunctionTransformer(feature_names_out="one-to-one")
         estimator = make_pipeline(same, estimator)
     if wrap == "search":
         estimator = GridSearchCV(
             estimator,
-            {"multimodalfusionrecommender__max_epochs": [8]},
+            {"multimodalfusionrecommender__training__max_epochs": [8]},
             cv=LeaveLastOut(),
             scoring=get_scorer("ndcg@10"),
         )
@@ -193,7 +193,7 @@ def test_cross_validate_and_grid_search(X, routing):
 def test_halving_search(X):
     search = HalvingGridSearchCV(
         small(),
-        {"max_epochs": [0, 1, 2]},
+        {"training__max_epochs": [0, 1, 2]},
         resource="n_factors",
         max_resources=8,
         min_resources=4,
@@ -215,7 +215,7 @@ def test_permutation_importance_finds_the_column_that_matters(X):
     rows = grid.to_frame(index=False).merge(content, on="item_id")
     met = set(zip(test.user_id, test.item_id, strict=True))
     y = [float(pair in met) for pair in zip(rows.user_id, rows.item_id, strict=True)]
-    fitted = small(max_epochs=20, n_factors=16).fit(train)
+    fitted = small(training__max_epochs=20, n_factors=16).fit(train)
     scorer = make_ranking_scorer("ndcg@3", candidates="rows")
     result = permutation_importance(
         fitted, rows, np.array(y), scoring=scorer, n_repeats=3, random_state=0

@@ -24,20 +24,27 @@ def test_runs_from_top_to_bottom(example, capsys):
     example["main"]()
     said = capsys.readouterr().out
     assert "3 trials" in said
-    for name in ("fusion", "n_factors", "history_exponent"):
+    for name in ("fusion", "n_factors", "user_tower__history_exponent"):
         assert re.search(rf"^  {name} ", said, re.M)
     assert re.search(r"defaults 0\.\d{4}, tuned 0\.\d{4}", said)
 
 
 def test_the_defaults_are_the_first_candidate(example, items, X):
     from skmmrec import ItemCatalog, MultimodalFusionRecommender
+    from skmmrec.recommender import MeanTower, Regularization, Training
 
     model = MultimodalFusionRecommender(
-        ItemCatalog(items), n_factors=8, max_epochs=1, random_state=0
+        ItemCatalog(items),
+        n_factors=8,
+        user_tower=MeanTower(),
+        training=Training(max_epochs=1),
+        regularization=Regularization(),
+        random_state=0,
     )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = example["tune"](model, X, n_trials=2)
     first = study.trials[0]
-    assert first.params == {name: getattr(model, name) for name in first.params}
+    assert len(first.params) == 5
+    assert first.params == {name: model.get_params()[name] for name in first.params}
     assert study.best_value >= first.value
     assert first.value == pytest.approx(example["Objective"](model, X)(first))

@@ -15,6 +15,7 @@ from skmmrec.datasets import make_multimodal_interactions
 from skmmrec.encoders._text import SentenceModel
 from skmmrec.metrics import get_scorer
 from skmmrec.model_selection import LeaveLastOut, recommend
+from skmmrec.recommender import Training
 
 
 class CountingEncoder(TransformerMixin, BaseEstimator):
@@ -48,7 +49,9 @@ def search(data, log, n_jobs=None):
     encoder = ColumnTransformer([("text", CountingEncoder(str(log)), ["description"])])
     catalog = ItemCatalog(data.item_table, encoder)
     return GridSearchCV(
-        MultimodalFusionRecommender(catalog, n_factors=8, max_epochs=1, random_state=0),
+        MultimodalFusionRecommender(
+            catalog, n_factors=8, random_state=0, training=Training(max_epochs=1)
+        ),
         {"fusion": ["concat", "gated", "attention"]},
         cv=LeaveLastOut(n_splits=2),
         scoring=get_scorer("ndcg@10"),
@@ -86,7 +89,9 @@ def test_a_pipeline_over_one_flat_table(data, tmp_path):
             ("text", CountingEncoder(str(tmp_path / "log")), ["description"]),
         ]
     ).set_output(transform="pandas")
-    recommender = MultimodalFusionRecommender(n_factors=8, max_epochs=1, random_state=0)
+    recommender = MultimodalFusionRecommender(
+        n_factors=8, random_state=0, training=Training(max_epochs=1)
+    )
     grid = GridSearchCV(
         Pipeline([("encode", encode), ("recommend", recommender)]),
         {"recommend__fusion": ["concat", "gated"]},
@@ -116,7 +121,9 @@ def test_a_cache_keeps_a_pipeline_from_encoding_twice(data, tmp_path, monkeypatc
     encode = ColumnTransformer(
         [("ids", "passthrough", ["user_id", "item_id"]), ("text", words, "description")]
     ).set_output(transform="pandas")
-    recommender = MultimodalFusionRecommender(n_factors=8, max_epochs=1, random_state=0)
+    recommender = MultimodalFusionRecommender(
+        n_factors=8, random_state=0, training=Training(max_epochs=1)
+    )
     GridSearchCV(
         Pipeline([("encode", encode), ("recommend", recommender)]),
         {"recommend__fusion": ["concat", "gated"]},

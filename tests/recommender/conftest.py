@@ -3,6 +3,7 @@
 import pytest
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from tests.recommender.two_tastes import make_tastes
 
 
 @pytest.fixture(scope="session")
@@ -10,8 +11,13 @@ def make():
     """Unfitted recommender: few factors, few epochs, a seed."""
 
     def make(catalog=None, **params):
-        small = {"n_factors": 6, "max_epochs": 3, "n_negatives": 8, "random_state": 0}
-        return MultimodalFusionRecommender(catalog, **{**small, **params})
+        small = {
+            "n_factors": 6,
+            "training__max_epochs": 3,
+            "training__n_negatives": 8,
+            "random_state": 0,
+        }
+        return MultimodalFusionRecommender(catalog).set_params(**{**small, **params})
 
     return make
 
@@ -43,3 +49,9 @@ def all_pairs(fitted):
         fitted.user_index_.insert(0, 1).to_frame(index=False, name="user_id"),
         how="cross",
     )[["user_id", "item_id"]]
+
+
+@pytest.fixture(scope="session")
+def tastes():
+    """Items and likes of users of two kinds."""
+    return make_tastes()

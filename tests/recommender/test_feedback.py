@@ -49,8 +49,8 @@ def test_a_like_is_taken_back_by_zero(make, catalog, X):
 
 def test_without_training_feedback_equals_a_fit_on_everything(make, catalog, X):
     every_item = ~X.duplicated("item_id")
-    at_once = make(catalog, max_epochs=0).fit(X)
-    in_two = make(catalog, max_epochs=0).fit(X[every_item])
+    at_once = make(catalog, training__max_epochs=0).fit(X)
+    in_two = make(catalog, training__max_epochs=0).fit(X[every_item])
     in_two.partial_fit(X[~every_item])
     users = at_once.user_index_
     assert set(in_two.user_index_) == set(users)

@@ -29,7 +29,7 @@ def differ(one, other):
 
 
 def test_flat_form_is_the_catalogue_form(fitted, fitted_flat, X, flat):
-    assert fitted_flat.flat_
+    assert fitted_flat.model_.is_flat
     assert_same_model(fitted, fitted_flat)
     np.testing.assert_array_equal(fitted.predict(X), fitted_flat.predict(flat))
     np.testing.assert_array_equal(fitted.transform(X), fitted_flat.transform(flat))
@@ -39,7 +39,8 @@ def test_flat_form_is_the_catalogue_form(fitted, fitted_flat, X, flat):
 
 def test_reduced_content_is_the_same_in_both_forms(make, catalog, X, flat):
     assert_same_model(
-        make(catalog, n_components=2).fit(X), make(n_components=2).fit(flat)
+        make(catalog, regularization__n_components=2).fit(X),
+        make(regularization__n_components=2).fit(flat),
     )
 
 
@@ -52,12 +53,12 @@ def test_flat_form_by_positions_and_numbers(make, X, flat):
     by_name = make().fit(table)
     by_position = make(modalities=modalities).fit(table.to_numpy(float))
     np.testing.assert_array_equal(by_name.item_vectors_, by_position.item_vectors_)
-    assert by_position.content_.modalities == ["text", "image", "audio"]
+    assert by_position.model_.content.modalities == ["text", "image", "audio"]
 
 
 def test_modalities_of_the_flat_form_by_name(make, flat):
     recommender = make(modalities={"look": ["image__0", "audio__2"]}).fit(flat)
-    assert recommender.content_.widths == {"look": 2}
+    assert recommender.model_.content.widths == {"look": 2}
 
 
 def test_the_first_content_of_an_item_counts(make, flat):
@@ -204,7 +205,7 @@ def test_nothing_liked_warns_and_still_serves(make, catalog, X):
 def test_no_content_at_all(make, X):
     """The flat form with ids alone is collaborative filtering."""
     recommender = make().fit(X)
-    assert recommender.content_.modalities == []
+    assert recommender.model_.content.modalities == []
     assert np.isfinite(recommender.predict(X)).all()
 
 
@@ -232,20 +233,29 @@ def test_a_loss_that_is_not_finite_is_an_error(make, catalog, X):
 
 
 def test_the_loss_falls(make, catalog, X):
-    curve = make(catalog, max_epochs=20).fit(X).loss_curve_
+    curve = make(catalog, training__max_epochs=20).fit(X).loss_curve_
     assert np.mean(curve[-3:]) < np.mean(curve[:3])
 
 
-def test_verbose_prints_each_epoch(make, catalog, X, capsys):
-    recommender = make(catalog, verbose=True).fit(X)
-    lines = capsys.readouterr().out.splitlines()
+@pytest.mark.parametrize("verbose", [True, False, None])
+def test_each_epoch_is_logged(make, catalog, X, caplog, capsys, verbose):
+    """And shown as a bar on standard error; None: where that is a terminal."""
+    caplog.set_level("INFO", logger="skmmrec.recommender")
+    recommender = make(catalog, verbose=verbose).fit(X)
+    lines = [record.getMessage() for record in caplog.records]
     assert lines[-1] == f"epoch 3/3: loss {recommender.loss_curve_[-1]:.4f}"
     assert len(lines) == 3
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert ("3/3" in shown.err) == bool(verbose)
+    assert (shown.err == "") == (not verbose)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 10_000])
 def test_any_batch_size(make, catalog, X, batch_size):
-    recommender = make(catalog, batch_size=batch_size, max_epochs=1).fit(X)
+    recommender = make(
+        catalog, training__batch_size=batch_size, training__max_epochs=1
+    ).fit(X)
     assert np.isfinite(recommender.item_vectors_).all(axis=None)
 
 
@@ -255,8 +265,8 @@ def test_wide_content_is_reduced(make, X, items):
             "text__"
         )
     )
-    recommender = make(ItemCatalog(wide), n_components=5).fit(X)
-    assert recommender.content_.widths == {"text": 5}
-    assert make(ItemCatalog(wide), n_components=None).fit(X).content_.widths == {
-        "text": 40
-    }
+    recommender = make(ItemCatalog(wide), regularization__n_components=5).fit(X)
+    assert recommender.model_.content.widths == {"text": 5}
+    assert make(ItemCatalog(wide), regularization__n_components=None).fit(
+        X
+    ).model_.content.widths == {"text": 40}

@@ -8,7 +8,7 @@ from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.datasets import make_multimodal_interactions
 from skmmrec.fusion import get_fusion_names
 from skmmrec.metrics import ndcg_at_k
-from skmmrec.recommender import ItemKNNRecommender, PopularityRecommender
+from skmmrec.recommender import ItemKNNRecommender, PopularityRecommender, Training
 
 N_COLD = 30
 
@@ -117,7 +117,11 @@ def test_new_items_reach_the_lists(catalog, split, truth):
     """Their share of the lists grows with the users they are credited with."""
     shares = [
         MultimodalFusionRecommender(
-            catalog, n_factors=16, max_epochs=5, cold_popularity=n, random_state=0
+            catalog,
+            n_factors=16,
+            cold_popularity=n,
+            random_state=0,
+            training=Training(max_epochs=5),
         )
         .fit(split[0])
         .recommend(k=10)

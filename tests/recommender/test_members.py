@@ -6,7 +6,7 @@ import pytest
 from sklearn.frozen import FrozenEstimator
 
 from skmmrec import MultimodalFusionRecommender
-from skmmrec.recommender import _training
+from skmmrec.recommender.training import _loop
 from tests.recommender.test_fit import assert_same_model
 
 IDS = ["user_id", "item_id"]
@@ -19,10 +19,10 @@ def pair(request, make, catalog, X):
 
 def of_one(make, pair, number, X):
     """The recommender whose only network is one of the pair."""
-    rec = make(pair.catalog, user_tower=pair.user_tower, max_epochs=0).fit(X)
-    rec.networks_ = [pair.networks_[number]]
-    rec._publish_items()
-    rec._publish_users()
+    rec = make(pair.catalog, user_tower=pair.user_tower, training__max_epochs=0).fit(X)
+    rec.model_.networks = [pair.model_.networks[number]]
+    rec.model_.update_items()
+    rec.model_.update_users()
     return rec
 
 
@@ -71,11 +71,13 @@ def test_several_tasks(make, catalog, X, y):
     both = np.column_stack([y > 0, y])
     rec = make(catalog, n_members=2, objective=["bce", "mse"]).fit(X, both)
     singles = []
-    for network in rec.networks_:
-        one = make(catalog, objective=["bce", "mse"], max_epochs=0).fit(X, both)
-        one.networks_ = [network]
-        one._publish_items()
-        one._publish_users()
+    for network in rec.model_.networks:
+        one = make(catalog, objective=["bce", "mse"], training__max_epochs=0).fit(
+            X, both
+        )
+        one.model_.networks = [network]
+        one.model_.update_items()
+        one.model_.update_users()
         singles.append(one.predict(X)[:, 1])
     np.testing.assert_allclose(
         rec.predict(X)[:, 1], np.mean(singles, axis=0), rtol=1e-4, atol=1e-4
@@ -85,7 +87,7 @@ def test_several_tasks(make, catalog, X, y):
 def test_a_kill_between_the_networks(make, catalog, X, tmp_path, monkeypatch):
     """What the first has learned is not learned again."""
     epochs = []
-    epoch = _training.Trainer._epoch
+    epoch = _loop.Trainer._epoch
 
     def count(self, *args):
         epochs.append(1)
@@ -94,11 +96,11 @@ def test_a_kill_between_the_networks(make, catalog, X, tmp_path, monkeypatch):
         return epoch(self, *args)
 
     straight = make(catalog, n_members=2).fit(X)
-    monkeypatch.setattr(_training.Trainer, "_epoch", count)
+    monkeypatch.setattr(_loop.Trainer, "_epoch", count)
     with pytest.raises(KeyboardInterrupt):
-        make(catalog, n_members=2, checkpoint_dir=tmp_path).fit(X)
+        make(catalog, n_members=2, training__checkpoint_dir=tmp_path).fit(X)
     assert len(list(tmp_path.iterdir())) == 2
-    resumed = make(catalog, n_members=2, checkpoint_dir=tmp_path).fit(X)
+    resumed = make(catalog, n_members=2, training__checkpoint_dir=tmp_path).fit(X)
     assert len(epochs) == 5 + 2
     assert_same_model(straight, resumed)
     assert not list(tmp_path.iterdir())
@@ -107,9 +109,9 @@ def test_a_kill_between_the_networks(make, catalog, X, tmp_path, monkeypatch):
 def test_a_pair_starts_from_a_pair(make, catalog, X):
     source = make(catalog, n_members=2).fit(X)
     rec = make(
-        catalog, n_members=2, max_epochs=0, pretrained=FrozenEstimator(source)
+        catalog, n_members=2, training__max_epochs=0, pretrained=FrozenEstimator(source)
     ).fit(X)
-    for one, other in zip(rec.networks_, source.networks_, strict=True):
+    for one, other in zip(rec.model_.networks, source.model_.networks, strict=True):
         for ours, theirs in zip(
             one.fusion.parameters(), other.fusion.parameters(), strict=True
         ):

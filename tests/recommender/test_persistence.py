@@ -15,7 +15,17 @@ from sklearn.base import clone
 
 from skmmrec import MultimodalFusionRecommender
 from skmmrec.fusion import ConcatFusion, get_fusion_names
-from skmmrec.recommender import _persistence
+from skmmrec.recommender import (
+    AttentionTower,
+    ContentRecommender,
+    EarlyStopping,
+    MatrixFactorizationRecommender,
+    Propagation,
+    Regularization,
+    SequenceTower,
+    Training,
+    _persistence,
+)
 
 load = MultimodalFusionRecommender.load
 
@@ -40,7 +50,7 @@ def assert_same_answers(one, other, X):
 
 @pytest.mark.parametrize("fusion", get_fusion_names())
 def test_round_trip(make, catalog, X, tmp_path, fusion):
-    recommender = make(catalog, fusion=fusion, n_components=2).fit(X)
+    recommender = make(catalog, fusion=fusion, regularization__n_components=2).fit(X)
     recommender.save(tmp_path / "deep" / "model")
     assert_same_answers(load(tmp_path / "deep" / "model"), recommender, X)
 
@@ -74,7 +84,8 @@ def test_round_trip_of_modalities(make, flat, tmp_path, modalities):
 def test_loaded_attributes_and_parameters(fitted, folder):
     loaded = load(folder)
     expected = {**fitted.get_params(), "catalog": None}
-    assert loaded.get_params() == expected
+    assert repr(loaded.get_params()) == repr(expected)
+    assert loaded.training is not fitted.training
     assert loaded.loss_curve_ == fitted.loss_curve_
     assert loaded.n_iter_ == fitted.n_iter_
     assert loaded.n_features_in_ == fitted.n_features_in_
@@ -114,6 +125,62 @@ def test_saved_twice_is_the_same(folder, tmp_path):
         assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
 
 
+SETTINGS = {
+    "training": Training(
+        max_epochs=1,
+        task_weights=(1, np.float32(0.5)),
+        clip_norm=2.0,
+        checkpoint_dir="there",
+    ),
+    "regularization": Regularization(
+        n_components=2, mute_noise=False, id_l2=np.int64(3)
+    ),
+    "early_stopping": EarlyStopping(metric="recall@5", validation_fraction=0.3),
+    "propagation": Propagation(share=0.4, n_neighbors=np.int32(2)),
+    "user_tower": AttentionTower(history_exponent=0.7, user_embedding=True),
+}
+
+
+def test_settings_come_back(make, catalog, X, y, tmp_path, monkeypatch):
+    """All but places on this machine; others are None or names, as they were given."""
+    monkeypatch.chdir(tmp_path)
+    recommender = make(catalog, objective=["softmax", "mse"], **SETTINGS)
+    recommender.fit(X, np.column_stack([y, y])).save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert loaded.training.checkpoint_dir is None
+    recommender.set_params(training__checkpoint_dir=None, catalog=None)
+    assert set(loaded.get_params()) == set(recommender.get_params())
+    for name in SETTINGS:
+        given, found = getattr(recommender, name), getattr(loaded, name)
+        assert type(found) is type(given)
+        assert found.get_params().keys() == given.get_params().keys()
+        for field, value in given.get_params().items():
+            assert getattr(found, field) == value or field == "task_weights"
+    assert loaded.training.task_weights == [1.0, 0.5]
+    assert_same_answers(loaded, recommender, X)
+
+
+@pytest.mark.parametrize("tower", ["sequence", SequenceTower(max_history=3)])
+def test_a_tower_comes_back_as_it_was_given(make, catalog, X, tmp_path, tower):
+    recommender = make(catalog, user_tower=tower).fit(X)
+    recommender.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert repr(loaded.user_tower) == repr(tower)
+    assert repr(loaded.model_.design) == repr(recommender.model_.design)
+    assert loaded.training is not None
+    assert loaded.regularization is loaded.propagation is None
+    assert_same_answers(loaded, recommender, X)
+
+
+def test_a_model_is_loaded_by_its_own_class(folder, catalog, X, tmp_path):
+    ContentRecommender(catalog).fit(X).save(tmp_path / "content")
+    for kind in (ContentRecommender, MatrixFactorizationRecommender):
+        with pytest.raises(ValueError, match=r"holds a MultimodalFusionRecommender"):
+            kind.load(folder)
+    with pytest.raises(ValueError, match=r"holds a ContentRecommender"):
+        load(tmp_path / "content")
+
+
 def test_no_pickle_in_the_folder(folder):
     assert sorted(file.suffix for file in folder.iterdir()) == [".json", ".safetensors"]
     assert [file.name for file in folder.parent.iterdir()] == [folder.name]
@@ -139,13 +206,14 @@ def test_parameters_that_are_numpy_numbers(make, catalog, X, tmp_path):
     """As they come out of a search over an array."""
     numbers = {
         "n_factors": np.int64(4),
-        "dropout": np.float64(0.1),
+        "regularization__dropout": np.float64(0.1),
         "random_state": np.int64(2),
         "verbose": np.bool_(False),
     }
     make(catalog, **numbers).fit(X).save(tmp_path / "model")
     params = load(tmp_path / "model").get_params()
     assert {name: params[name] for name in numbers} == numbers
+    assert isinstance(params["regularization__dropout"], float)
 
 
 def test_a_random_state_that_cannot_be_kept(make, catalog, X, tmp_path):
@@ -276,6 +344,13 @@ def test_another_json(folder, text):
     [
         ("params", {}),
         ("params", {"n_factors": 99, "fusion": "gated", "modalities": None}),
+        ("params", {"training": {"kind": "Training", "params": {"epochs": 3}}}),
+        ("params", {"training": {"kind": "Practice", "params": {}}}),
+        ("design", {}),
+        (
+            "design",
+            {"fusion": "gated", "tower": None, "n_factors": 9, "user_embedding": False},
+        ),
         ("params", {"no_such": 1, "fusion": "gated", "modalities": None}),
         ("modality_names", ["smell"]),
         ("items", {"dtype": "int64", "ids": [1, 2]}),
@@ -295,7 +370,7 @@ def test_files_that_do_not_fit_together(folder, key, value):
 def test_an_unregistered_fusion_is_named(folder):
     path = folder / "recommender.json"
     record = json.loads(path.read_text())
-    record["params"]["fusion"] = "mine"
+    record["params"]["fusion"] = record["design"]["fusion"] = "mine"
     path.write_text(json.dumps(record))
     with pytest.raises(ValueError, match=r"fusion='mine'.*register_fusion first"):
         load(folder)

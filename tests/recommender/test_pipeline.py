@@ -94,7 +94,7 @@ def test_pipeline_is_the_catalogue_form(make, pipe, raw_catalog, rows, y):
     whole = make(raw_catalog).fit(pairs, y)
     pipe.fit(rows, y)
     last = pipe["recommend"]
-    assert last.content_.widths == {"text": 6, "image": 6}
+    assert last.model_.content.widths == {"text": 6, "image": 6}
     np.testing.assert_array_equal(last.item_vectors_, whole.item_vectors_)
     np.testing.assert_array_equal(pipe.predict(rows), whole.predict(pairs))
     np.testing.assert_array_equal(pipe.transform(rows), whole.transform(pairs))
@@ -116,7 +116,7 @@ def test_pipeline_of_numpy_objects(make, encode, pipe, rows, y):
 def test_numpy_objects_without_modalities_are_one_block(make, encode, rows, y):
     rows = rows.assign(poster=rows.poster.fillna("f"))
     pipe = Pipeline([("encode", encode), ("recommend", make())]).fit(rows, y)
-    assert pipe["recommend"].content_.widths == {"content": 12}
+    assert pipe["recommend"].model_.content.widths == {"content": 12}
 
 
 def test_pipeline_serves_items_that_it_has_not_seen(pipe, rows, y):
@@ -191,7 +191,9 @@ def test_a_fusion_of_ones_own(make, catalog, items, X, tmp_path):
     np.testing.assert_array_equal(recommender.item_vectors_, by_class.item_vectors_)
     content = items.drop(columns="item_id").dropna()
     changed = content.assign(image__0=5.0)
-    recommender.expectation_ = None  # it looks at all content, whatever the fusion
+    recommender.model_.expectation = (
+        None  # it looks at all content, whatever the fusion
+    )
     np.testing.assert_array_equal(
         recommender.transform(content), recommender.transform(changed)
     )

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from skmmrec import ItemCatalog
-from skmmrec.recommender import ApproximateIndex
+from skmmrec.retrieval import ApproximateIndex
 
 
 def test_predict_is_float32(fitted, X):
@@ -113,7 +113,7 @@ def test_new_users_get_the_default_vector(fitted, all_pairs):
     first, second = (block for _, block in table.groupby("user_id"))
     assert first.item_id.tolist() == second.item_id.tolist()
     assert len(first) == len(fitted.item_index_)
-    default = fitted.networks_[0].tower.default.detach().numpy()
+    default = fitted.model_.networks[0].tower.default.detach().numpy()
     expected = fitted.item_vectors_ @ default + fitted.item_biases_
     np.testing.assert_allclose(first.score, expected.loc[first.item_id], rtol=1e-5)
 

@@ -7,6 +7,13 @@ import pandas as pd
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.recommender import (
+    ContentRecommender,
+    EarlyStopping,
+    MatrixFactorizationRecommender,
+    Propagation,
+    Training,
+)
 
 SETTINGS = settings(
     max_examples=60,
@@ -36,14 +43,36 @@ ANSWERS = {
 }
 PARAMS = [
     {},
-    {"fusion": "transformer", "user_tower": "sequence", "alignment": 0.1},
-    {"fusion": "late_stacking", "user_tower": "attention", "propagation": 0.3},
-    {"objective": "bpr", "early_stopping": True},
-    {"objective": "bce", "user_embedding": True, "modality_balance": 0.5},
-    {"objective": "mse", "early_stopping": True},
-    {"mode": "factors"},
-    {"mode": "content"},
+    {
+        "fusion": "transformer",
+        "user_tower": "sequence",
+        "regularization__alignment": 0.1,
+    },
+    {
+        "fusion": "late_stacking",
+        "user_tower": "attention",
+        "propagation": Propagation(share=0.3),
+    },
+    {"objective": "bpr", "early_stopping": EarlyStopping()},
+    {
+        "objective": "bce",
+        "user_tower__user_embedding": True,
+        "regularization__modality_balance": 0.5,
+    },
+    {"objective": "mse", "early_stopping": EarlyStopping()},
+    ContentRecommender,
+    MatrixFactorizationRecommender,
 ]
+
+
+def make(params, catalog=None, **more):
+    """A recommender of these parameters, or of this class."""
+    if params is ContentRecommender:
+        return ContentRecommender(catalog)
+    if params is MatrixFactorizationRecommender:
+        return MatrixFactorizationRecommender(4, random_state=0).set_params(**more)
+    rec = MultimodalFusionRecommender(catalog, n_factors=4, random_state=0)
+    return rec.set_params(**params, **more)
 
 
 @st.composite
@@ -73,9 +102,7 @@ def tables(draw):
 @given(tables(), st.sampled_from(PARAMS))
 def test_any_table_is_fitted_or_refused(table_and_y, params):
     table, y = table_and_y
-    rec = MultimodalFusionRecommender(
-        n_factors=4, max_epochs=1, n_negatives=3, random_state=0, **params
-    )
+    rec = make(params, training=Training(max_epochs=1, n_negatives=3))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         try:
@@ -105,9 +132,7 @@ def test_a_catalogue_of_which_some_or_all_is_cold(pairs, without, params):
     catalog = ItemCatalog(items.assign(item_id=range(6)))
     X = pd.DataFrame(pairs, columns=["user_id", "item_id"])
     y = np.arange(len(X)) % 3
-    rec = MultimodalFusionRecommender(
-        catalog, n_factors=4, max_epochs=1, random_state=0, **params
-    )
+    rec = make(params, catalog, training=Training(max_epochs=1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         try:

@@ -1,0 +1,5 @@
+"""Who met what: tables of interactions, their ids and times, and histories."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -1,0 +1,264 @@
+"""Who met and who liked what, as compressed rows and with the ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from skmmrec._ids import sorted_index
+from skmmrec.interactions._reading import Interactions
+
+
+@dataclass(frozen=True)
+class History:
+    """Items of each user, oldest first, in compressed rows.
+
+    Attributes
+    ----------
+    offsets : ndarray of shape (n_users + 1,), int64
+        ``items[offsets[u]:offsets[u + 1]]`` belong to user ``u``.
+    items : ndarray of shape (n_pairs,), int64
+        Item positions.
+    n_items : int
+        Size of the catalogue.
+    values : ndarray of shape (n_pairs, ...) or None
+        What is known about each pair; what it means is up to the user of the class.
+    """
+
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int64]
+    n_items: int
+    values: NDArray[np.float32] | None = None
+
+    @classmethod
+    def from_pairs(
+        cls,
+        users: NDArray,
+        items: NDArray,
+        n_users: int,
+        n_items: int,
+        values: NDArray | None = None,
+    ) -> History:
+        """Group (user, item) pairs by user, keeping their order within a user."""
+        order = np.argsort(users, kind="stable")
+        counts = np.bincount(users, minlength=n_users)
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        values = None if values is None else values[order].astype(np.float32)
+        return cls(offsets, items[order].astype(np.int64), n_items, values)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of items of each user."""
+        return np.diff(self.offsets)
+
+    @property
+    def users(self) -> NDArray[np.int64]:
+        """User of each entry of `items`."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    @property
+    def n_later(self) -> NDArray[np.int64]:
+        """Number of later items of the same user, for each entry of `items`."""
+        return self.offsets[1:][self.users] - 1 - np.arange(len(self.items))
+
+    @property
+    def liked(self) -> NDArray[np.bool_]:
+        """Whether each entry of `items` is a like: without values, all of them are."""
+        if self.values is None:
+            return np.ones(len(self.items), bool)
+        return self.values > 0
+
+    @property
+    def popularity(self) -> NDArray[np.int64]:
+        """Number of users of each item."""
+        return np.bincount(self.items, minlength=self.n_items)
+
+    def of(self, user: int) -> NDArray[np.int64]:
+        """Items of one user."""
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    def take(self, users: NDArray) -> History:
+        """History of some users, in the order given; -1 is a user without any."""
+        known = users >= 0
+        starts = np.where(known, self.offsets[users], 0)
+        lengths = np.where(known, self.offsets[users + 1] - starts, 0)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        entries = np.repeat(starts, lengths) + within
+        values = None if self.values is None else self.values[entries]
+        return History(offsets, self.items[entries], self.n_items, values)
+
+    def where(self, kept: NDArray[np.bool_]) -> History:
+        """Keep the pairs marked in `kept`, of shape (n_pairs,), of every user."""
+        before = np.concatenate([[0], np.cumsum(kept)])
+        values = None if self.values is None else self.values[kept]
+        return History(before[self.offsets], self.items[kept], self.n_items, values)
+
+    def recency(self, half_life: float) -> NDArray[np.float64]:
+        """Weights that halve with every `half_life` later items, 1 for the latest."""
+        return 0.5 ** (self.n_later / half_life)
+
+    def to_csr(self, dtype: type = np.float32) -> csr_array:
+        """Matrix of shape (n_users, n_items) with a 1 for each pair."""
+        data: NDArray = np.ones(len(self.items), dtype=dtype)
+        return csr_array(
+            (data, self.items, self.offsets), shape=(len(self.lengths), self.n_items)
+        )
+
+
+WEIGHT = "weight"
+
+
+@dataclass(frozen=True)
+class InteractionData:
+    """Who met and who liked what.
+
+    Attributes
+    ----------
+    users, items : Index
+        Ids; everywhere else users and items are positions in these.
+    seen : History
+        Every pair met. Its values are the pair's weight and answers; None: all are
+        plain likes.
+    history : History
+        The pairs that make up the users' histories.
+    """
+
+    users: pd.Index
+    items: pd.Index
+    seen: History
+    history: History
+
+    @classmethod
+    def collect(
+        cls,
+        rows: Interactions,
+        users: pd.Index,
+        items: pd.Index,
+        liked: NDArray[np.bool_] | None = None,
+        answers: NDArray | None = None,
+        weights: NDArray | None = None,
+    ) -> InteractionData:
+        """Group rows by user.
+
+        Parameters
+        ----------
+        rows : Interactions
+            n rows.
+        users, items : Index
+            All ids.
+        liked : ndarray of shape (n,), bool, or None
+            Rows that make up the users' histories; None: all.
+        answers : ndarray of shape (n,) or (n, n_tasks), or None
+            What is known about each row.
+        weights : ndarray of shape (n,) or None
+            How much each row counts; None: 1.
+        """
+        pairs = _pairs(rows, users, items, liked, answers, weights)
+        return cls(users, items, *_group(pairs, len(users), len(items)))
+
+    def extend(
+        self,
+        rows: Interactions,
+        liked: NDArray[np.bool_] | None = None,
+        answers: NDArray | None = None,
+        weights: NDArray | None = None,
+    ) -> InteractionData:
+        """Append rows, and the users among them who are new.
+
+        What is appended comes after all that was known; the rest is as in `collect`.
+        """
+        new_users = sorted_index(rows.users).difference(self.users)
+        users = self.users.append(new_users)
+        new = _pairs(rows, users, self.items, liked, answers, weights)
+        known = self._pairs()
+        for answer in known.columns.symmetric_difference(new.columns, sort=False):
+            known[answer] = known.get(answer, 1.0)
+            new[answer] = new.get(answer, 1.0)
+        pairs = pd.concat([known, new.astype(known.dtypes)], ignore_index=True)
+        grouped = _group(pairs, len(users), len(self.items))
+        return InteractionData(users, self.items, *grouped)
+
+    def with_items(self, ids: NDArray) -> InteractionData:
+        """Append items that nobody has met."""
+        items = self.items.append(pd.Index(ids))
+        seen, history = (replace(h, n_items=len(items)) for h in self._histories)
+        return InteractionData(self.users, items, seen, history)
+
+    def with_signals(self, signals: NDArray[np.float32] | None) -> InteractionData:
+        """Set the weights of the items of histories; None: all weigh the same."""
+        return replace(self, history=replace(self.history, values=signals))
+
+    @property
+    def _histories(self) -> tuple[History, History]:
+        return self.seen, self.history
+
+    def _pairs(self) -> pd.DataFrame:
+        """Return what `_group` was given, without the repetitions."""
+        users, items = self.seen.users, self.seen.items
+        liked = self.history.to_csr(bool)[users, items]
+        known = pd.DataFrame(
+            {"user": users, "item": items, "liked": liked, WEIGHT: 1.0}
+        )
+        if self.seen.values is not None:
+            known[[WEIGHT, *range(self.seen.values.shape[1] - 1)]] = self.seen.values
+        return known
+
+
+def _pairs(
+    rows: Interactions,
+    users: pd.Index,
+    items: pd.Index,
+    liked: NDArray[np.bool_] | None,
+    answers: NDArray | None,
+    weights: NDArray | None,
+) -> pd.DataFrame:
+    """Pairs in the order of time: positions, which are liked, weights and answers.
+
+    The answers, one column per column of y, are named by their number.
+    """
+    pairs = pd.DataFrame(
+        {
+            "user": users.get_indexer(rows.users),
+            "item": items.get_indexer(rows.items),
+            "liked": True if liked is None else liked,
+            WEIGHT: 1.0 if weights is None else weights,
+        }
+    )
+    if answers is not None:
+        table = answers if answers.ndim == 2 else answers[:, None]
+        pairs[list(range(table.shape[1]))] = table
+    if rows.times is None:
+        return pairs
+    return pairs.iloc[np.argsort(rows.times, kind="stable")]
+
+
+def _group(pairs: pd.DataFrame, n_users: int, n_items: int) -> tuple[History, History]:
+    """Group pairs by user: every pair met, and those that are liked.
+
+    A pair that occurs several times keeps its first place and its last answer, and its
+    weights add up.
+    """
+    pair = ["user", "item"]
+    last = ~pairs.duplicated(pair, keep="last").to_numpy()
+    if not last.all():
+        groups = pairs.groupby(pair, sort=False)
+        pairs = pairs.assign(weight=groups[WEIGHT].transform("sum"))
+        order = np.argsort(groups.ngroup().to_numpy()[last])
+        pairs = pairs[last].iloc[order]
+    users, items = (pairs[name].to_numpy() for name in pair)
+    seen = History.from_pairs(users, items, n_users, n_items, _values(pairs))
+    liked = pairs["liked"].to_numpy(bool)[np.argsort(users, kind="stable")]
+    return seen, seen.where(liked)
+
+
+def _values(pairs: pd.DataFrame) -> NDArray[np.float32] | None:
+    """Weight and answers of each pair; None where all are plain likes."""
+    names = [WEIGHT, *(name for name in pairs.columns if isinstance(name, int))]
+    values = pairs[names].to_numpy(np.float32)
+    plain_likes = len(names) == 1 and (values == 1).all()
+    return None if plain_likes else values

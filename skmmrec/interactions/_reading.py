@@ -1,0 +1,208 @@
+"""From the caller's X and y to ids, times, strengths and weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_array, check_consistent_length
+
+from skmmrec._ids import ITEM, TIME, USER, check_ids, check_times
+from skmmrec.interactions._types import Numbers, Table
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Rows of (user, item), and when each happened.
+
+    Attributes
+    ----------
+    users, items : ndarray of shape (n,)
+        Ids.
+    times : ndarray of shape (n,) or None
+        When each row happened.
+    """
+
+    users: NDArray
+    items: NDArray
+    times: NDArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def where(self, kept: NDArray[np.bool_]) -> Interactions:
+        """Keep the rows marked in `kept`, of shape (n,)."""
+        times = None if self.times is None else self.times[kept]
+        return Interactions(self.users[kept], self.items[kept], times)
+
+
+class OtherColumns(NamedTuple):
+    """The columns of X that are neither ids nor times.
+
+    Attributes
+    ----------
+    table : DataFrame or ndarray of shape (n, n_columns)
+        X as a whole.
+    names : list of str or None
+        Of all its columns; None: they have positions only.
+    positions : list of int
+        The columns that are left.
+    """
+
+    table: pd.DataFrame | NDArray
+    names: list[str] | None
+    positions: list[int]
+
+    @property
+    def labels(self) -> list[str] | list[int]:
+        """What errors call these columns."""
+        if self.names is None:
+            return self.positions
+        return [self.names[c] for c in self.positions]
+
+
+def read_interactions(X: Table) -> tuple[Interactions, OtherColumns]:
+    """Read X: the columns ``user_id`` and ``item_id``, or else the first two, are ids.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like of shape (n, n_columns)
+        A ``timestamp`` column may follow the ids, and others.
+
+    Returns
+    -------
+    interactions : Interactions
+        Ids and times.
+    others : OtherColumns
+        What is left, unread.
+
+    Raises
+    ------
+    ValueError
+        For missing ids or times, or an empty table.
+    """
+    table, names = _as_table(X)
+    positions = _locate(names)
+    users, items = (
+        check_ids(_column(table, positions[name]), name) for name in (USER, ITEM)
+    )
+    times = (
+        check_times(_column(table, positions[TIME]), TIME)
+        if TIME in positions
+        else None
+    )
+    rest = [c for c in range(table.shape[1]) if c not in positions.values()]
+    return Interactions(users, items, times), OtherColumns(table, names, rest)
+
+
+def refuse_columns(others: OtherColumns) -> None:
+    """Refuse columns that nobody would read, by a ValueError that names them."""
+    if others.positions:
+        raise ValueError(
+            f"X has unknown columns {others.labels}: with a catalog, X holds {USER!r}, "
+            f"{ITEM!r} and at most {TIME!r}; ratings are given as y"
+        )
+
+
+def read_strengths(y: Numbers | None, X: Interactions) -> NDArray[np.float64] | None:
+    """Validate y: one finite number per row, or None."""
+    if y is None:
+        return None
+    y = _check_numbers(y, "y")
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise ValueError(f"y must have 1 column, got shape {y.shape}")
+    check_consistent_length(X, y)
+    return y
+
+
+def read_answers(y: Numbers | None, X: Interactions) -> NDArray[np.float64] | None:
+    """Validate y of one or more tasks: shape (n, n_tasks).
+
+    Of several tasks some may be NaN, which is no answer; a row without any is an error.
+    """
+    if y is None:
+        return None
+    table = _check_numbers(y, "y", ensure_all_finite="allow-nan")
+    if table.ndim == 1 or table.shape[1] == 1:
+        strengths = read_strengths(y, X)
+        return None if strengths is None else strengths[:, None]
+    y = table
+    check_consistent_length(X, y)
+    empty = np.flatnonzero(np.isnan(y).all(axis=1))
+    if len(empty):
+        raise ValueError(f"y is NaN for every task in row {empty[0]}")
+    return y
+
+
+def read_weights(
+    sample_weight: Numbers | None, X: Interactions
+) -> NDArray[np.float64] | None:
+    """Validate sample weights: one number of at least 0 per row, not all 0."""
+    if sample_weight is None:
+        return None
+    weights = _check_numbers(sample_weight, "sample_weight", ensure_non_negative=True)
+    if weights.ndim != 1:
+        raise ValueError(f"sample_weight must be 1-D, got shape {weights.shape}")
+    check_consistent_length(X, weights)
+    if not weights.any():
+        raise ValueError("sample_weight must hold at least one number that is not zero")
+    return weights
+
+
+def _check_numbers(values: Any, name: str, **options: Any) -> NDArray[np.float64]:
+    """Validate numbers as scikit-learn does; errors name what is checked, and a row."""
+    options = {"ensure_2d": False, "dtype": np.float64, "input_name": name, **options}
+    try:
+        return check_array(values, **options)
+    except ValueError as error:
+        numbers = pd.to_numeric(pd.Series(np.ravel(values)), errors="coerce")
+        rows = np.flatnonzero(~np.isfinite(numbers))
+        if len(rows) == 0 or np.ndim(values) != 1:
+            raise
+        raise ValueError(f"{error} ({name} in row {rows[0]})") from error
+
+
+def _as_table(X: Table) -> tuple[pd.DataFrame | NDArray, list[str] | None]:
+    if not isinstance(X, pd.DataFrame) and hasattr(X, "to_pandas"):
+        X = X.to_pandas()
+    if isinstance(X, pd.DataFrame):
+        _check_shape(X)
+        return X, [str(column) for column in X.columns]
+    X = check_array(X, dtype=None, ensure_all_finite=False, ensure_min_features=2)
+    return X, None
+
+
+def _check_shape(X: pd.DataFrame) -> None:
+    n, d = X.shape
+    if n == 0:
+        raise ValueError(f"X is empty: 0 sample(s) (shape={X.shape}), 1 is needed.")
+    if d < 2:
+        raise ValueError(
+            f"{d} feature(s) (shape={X.shape}) while a minimum of 2 is required."
+        )
+
+
+def _locate(names: list[str] | None) -> dict[str, int]:
+    """Positions of the ids and the time; a prefix such as ``ids__`` is overlooked."""
+    if names is None:
+        return {USER: 0, ITEM: 1}
+    bare = [name.rpartition("__")[2] for name in names]
+    found = {name: bare.index(name) for name in (USER, ITEM, TIME) if name in bare}
+    named = [name for name in (USER, ITEM) if name in found]
+    if len(named) == 1:
+        raise ValueError(f"X has a column {named[0]!r} but lacks the other id: {names}")
+    if not named and all("__" in name for name in names[:2]):
+        raise ValueError(
+            f"X has no ids: its first columns are {names[:2]}. Pass {USER!r} and "
+            f"{ITEM!r} through the encoding step."
+        )
+    return found if named else {**found, USER: 0, ITEM: 1}
+
+
+def _column(table: Any, position: int) -> Any:
+    return (table.iloc if isinstance(table, pd.DataFrame) else table)[:, position]

@@ -1,0 +1,40 @@
+"""Names of what callers may pass as tables, ids and numbers."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+
+class ToPandas(Protocol):
+    """A table of another library, such as polars, that pandas can take over."""
+
+    def to_pandas(self) -> pd.DataFrame | pd.Series:
+        """Return the same data in pandas."""
+        ...
+
+
+Table: TypeAlias = pd.DataFrame | ToPandas | ArrayLike
+"""A DataFrame, or what becomes one: rows are interactions, items or users."""
+
+Ids: TypeAlias = pd.Index | pd.Series | ToPandas | ArrayLike
+"""One id, or a column of ids."""
+
+Numbers: TypeAlias = pd.Series | pd.DataFrame | ToPandas | ArrayLike
+"""A column of numbers, or several: strengths, answers, weights."""
+
+RandomState: TypeAlias = int | np.random.RandomState | None
+"""A seed, as scikit-learn takes it."""
+
+
+def as_frame(table: object) -> pd.DataFrame | None:
+    """Return a table of pandas, or of a library like polars, as pandas; or None."""
+    if isinstance(table, pd.DataFrame):
+        return table
+    if hasattr(table, "to_pandas"):
+        frame = table.to_pandas()
+        return frame if isinstance(frame, pd.DataFrame) else None
+    return None

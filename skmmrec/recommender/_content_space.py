@@ -1,0 +1,117 @@
+"""The space in which content enters the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from skmmrec.catalog import Blocks
+from skmmrec.retrieval import unit_vectors
+
+
+@dataclass(frozen=True)
+class ContentSpace:
+    """Centre, scale to length 1 and reduce each modality, as learned from a catalogue.
+
+    Attributes
+    ----------
+    means : dict of str to ndarray of shape (d_m,)
+        Mean of the items that have the modality.
+    axes : dict of str to ndarray of shape (r_m, d_m)
+        Principal axes; absent for a modality that is not reduced.
+    muted : tuple of str
+        Modalities that are left behind.
+    """
+
+    means: dict[str, NDArray[np.float32]]
+    axes: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    muted: tuple[str, ...] = ()
+
+    @classmethod
+    def fit(cls, blocks: Blocks, n_components: int | None) -> ContentSpace:
+        """Learn the means, and the axes of modalities wider than `n_components`."""
+        space = cls(
+            {
+                name: _mean(block[present])
+                for name, block, present in _modalities(blocks)
+            }
+        )
+        for name, block, present in _modalities(blocks):
+            if n_components is None or n_components >= min(block[present].shape):
+                continue
+            centred = space.centre(name, block[present])
+            if not centred.any():
+                continue
+            pca = PCA(n_components, random_state=0).fit(centred)
+            space.axes[name] = pca.components_.astype(np.float32)
+        return space
+
+    @property
+    def modalities(self) -> list[str]:
+        """Names of the modalities in this space, in order."""
+        return [name for name in self.means if name not in self.muted]
+
+    @property
+    def widths(self) -> list[int]:
+        """Width of each modality in this space."""
+        return [len(self.axes.get(n, self.means[n])) for n in self.modalities]
+
+    def centre(self, name: str, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Centre one modality's vectors and scale them to length 1."""
+        return unit_vectors(block - self.means[name])
+
+    def transform(self, blocks: Blocks) -> Blocks:
+        """Bring content into this space; a modality that `blocks` lacks is missing."""
+        self._check_widths(blocks)
+        values, masks = {}, []
+        for name, width in zip(self.modalities, self.widths, strict=True):
+            present = _mask_of(blocks, name)
+            values[name] = np.zeros((len(blocks), width), np.float32)
+            masks.append(present)
+            if present.any():
+                centred = self.centre(name, blocks.values[name][present])
+                values[name][present] = self._rotate(name, centred)
+        mask = np.column_stack(masks) if masks else np.empty((len(blocks), 0), bool)
+        return Blocks(values, mask)
+
+    def _rotate(self, name: str, centred: NDArray) -> NDArray:
+        """In float64, so that a row's result does not depend on its neighbours."""
+        if name not in self.axes:
+            return centred
+        return centred.astype(np.float64) @ self.axes[name].T.astype(np.float64)
+
+    def _check_widths(self, blocks: Blocks) -> None:
+        for name, width in blocks.widths.items():
+            if name not in self.means:
+                raise ValueError(
+                    f"content has the modality {name!r}, which was not there in fit: "
+                    f"{list(self.means)}"
+                )
+            if width != len(self.means[name]):
+                raise ValueError(
+                    f"modality {name!r} has {width} columns, but "
+                    f"{len(self.means[name])} were there in fit"
+                )
+
+
+def _modalities(blocks: Blocks) -> Sequence[tuple[str, NDArray, NDArray]]:
+    return [
+        (name, block, blocks.mask[:, m])
+        for m, (name, block) in enumerate(blocks.values.items())
+    ]
+
+
+def _mean(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    if len(block) < 2:
+        return np.zeros(block.shape[1], np.float32)
+    return block.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _mask_of(blocks: Blocks, name: str) -> NDArray[np.bool_]:
+    if name not in blocks.values:
+        return np.zeros(len(blocks), bool)
+    return blocks.mask[:, blocks.modalities.index(name)]

@@ -1,0 +1,401 @@
+"""A fitted model: what is known of items and users, and what answers follow from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from copy import copy, deepcopy
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from skmmrec.catalog import Blocks
+from skmmrec.interactions import History, InteractionData
+from skmmrec.recommender._content_space import ContentSpace
+from skmmrec.recommender._serving import ServingVectors
+from skmmrec.recommender.cold_start import Expectation, graph_of_new
+from skmmrec.recommender.network import (
+    FusionNetwork,
+    ItemGraph,
+    MeanTowerModule,
+    Task,
+    VectorMaker,
+    spread_vectors,
+)
+from skmmrec.recommender.training import NetworkDesign, Problem
+from skmmrec.retrieval import score_pairs
+
+if TYPE_CHECKING:
+    from skmmrec.llm import SoftTokenFuser
+
+
+@dataclass
+class FittedModel:
+    """Everything that a fit has learned.
+
+    Saving, scoring, new users and items, inspection and publishing know this alone, and
+    not the estimator. Items and users are positions in the ids of `data`.
+
+    Attributes
+    ----------
+    data : InteractionData
+        Ids, every pair met, and the histories.
+    tasks : sequence of Task
+        What is predicted.
+    design : NetworkDesign
+        What the networks are made of.
+    networks : list of FusionNetwork
+        Trained, on the CPU.
+    content, user_content : Blocks
+        Of all items, in the space of the networks; of all users, or None.
+    space, user_space : ContentSpace
+        From the content that encoders give to that; the latter may be None.
+    met : ndarray of shape (n_items,), bool
+        Whether more was ever learned about an item than its content says.
+    is_flat : bool
+        Whether `X` brings the content of its items along.
+    cold_popularity : float
+        Users that an item without any is credited with, on average.
+    fuser : SoftTokenFuser or None
+        What fuses content before it enters the space.
+    expectation : Expectation or None
+        What is expected of items that nobody met.
+    graph : ItemGraph or None
+        Neighbours of all items.
+    propagation, n_neighbors : float and int
+        Share of an item's vector that comes from them, and how many there are from each
+        source.
+    half_life : float or None
+        After how many later items one of a history counts half.
+    id_l2 : float
+        Precision of the prior of the item embeddings.
+    loss_curve, validation_curve : list of float
+        How the training went.
+    item_vectors, user_vectors : ndarray of shape (n, dim), float32
+        What scores are made of.
+    item_biases : ndarray of shape (n_items, n_tasks), float32
+        What is added to them, for each task.
+    """
+
+    data: InteractionData
+    tasks: Sequence[Task]
+    design: NetworkDesign
+    networks: list[FusionNetwork]
+    content: Blocks
+    space: ContentSpace
+    met: NDArray[np.bool_]
+    is_flat: bool
+    cold_popularity: float
+    user_content: Blocks | None = None
+    user_space: ContentSpace | None = None
+    fuser: SoftTokenFuser | None = None
+    expectation: Expectation | None = None
+    graph: ItemGraph | None = None
+    propagation: float = 0.0
+    n_neighbors: int = 10
+    half_life: float | None = None
+    id_l2: float = 1.0
+    loss_curve: list[float] = field(default_factory=list)
+    validation_curve: list[float] = field(default_factory=list)
+    item_vectors: NDArray[np.float32] = field(init=False, repr=False)
+    item_biases: NDArray[np.float32] = field(init=False, repr=False)
+    user_vectors: NDArray[np.float32] = field(init=False, repr=False)
+    _own_items: NDArray[np.float64] = field(init=False, repr=False)
+
+    def copy(self) -> Self:
+        """Return a copy that can take in items and users without changing this."""
+        model = copy(self)
+        model.networks = deepcopy(self.networks)
+        for name in ("met", "item_biases", "_own_items"):
+            setattr(model, name, getattr(self, name).copy())
+        return model
+
+    def problem(self) -> Problem:
+        """Return what there was to learn from."""
+        return Problem(
+            self.data.seen,
+            self.data.history,
+            self.tasks,
+            self.content,
+            self.user_content,
+            self.graph,
+            self.propagation,
+        )
+
+    # -- items -----------------------------------------------------------------------
+
+    def update_items(self) -> None:
+        """Compute the vectors and biases of all items."""
+        rows = self.embedded(np.arange(len(self.data.items)))
+        own = self._own_items = self._own_vectors(rows, self.content)
+        vectors = spread_vectors(own, own, self.graph, self.propagation)
+        self.item_vectors = vectors.astype(np.float32)
+        self.item_biases = self.biases_of(rows, self.content)
+
+    def _update_some_items(self, rows: NDArray) -> None:
+        """Compute the vectors and biases of some items that are met."""
+        if self.graph is not None:
+            self.update_items()
+            return
+        content = self.content.take(rows)
+        self._own_items[rows] = self._own_vectors(rows, content)
+        vectors = self.item_vectors.copy()
+        vectors[rows] = self._own_items[rows]
+        self.item_vectors = vectors
+        self.item_biases[rows] = self.biases_of(rows, content)
+
+    def vectors_of(self, rows: NDArray, content: Blocks) -> NDArray[np.float32]:
+        """Vectors of items with this content; row -1 is an item that is not known."""
+        own = self._own_vectors(self.embedded(rows), content)
+        if self.graph is not None:
+            graph = graph_of_new(content, self.content, self.n_neighbors)
+            known = rows >= 0
+            graph.items[known] = self.graph.items[rows[known]]
+            graph.weights[known] = self.graph.weights[rows[known]]
+            own = spread_vectors(own, self._own_items, graph, self.propagation)
+        return own.astype(np.float32)
+
+    def _own_vectors(self, rows: NDArray, content: Blocks) -> NDArray[np.float64]:
+        """Vectors before propagation; at -1, those expected from content."""
+        own = VectorMaker(self.networks).items(rows, content)
+        new = rows < 0
+        if self.expectation is not None and new.any():
+            own[new] = self.expectation.vectors(content.take(new), own[new])
+        return own
+
+    def biases_of(self, rows: NDArray, content: Blocks) -> NDArray[np.float32]:
+        """Biases of items for each task: (n, n_tasks); at -1, those expected."""
+        learned = [_mean([network.item_bias for network in self.networks])]
+        for heads in zip(*(network.heads for network in self.networks), strict=True):
+            learned.append(_mean([head.bias for head in heads]))
+        biases = np.column_stack(learned)[rows]
+        new = rows < 0
+        biases[new] = self._cold_biases
+        if self.expectation is not None and new.any():
+            biases[new] += self.expectation.biases(content.take(new))
+        return biases
+
+    def embedded(self, rows: NDArray) -> NDArray:
+        """Positions of items, -1 where no embedding was learned."""
+        if self.expectation is None:
+            return rows
+        return np.where(self.met[rows], rows, -1)
+
+    def learn_expectation(self) -> None:
+        """Learn to predict embeddings and biases from content."""
+        met = np.flatnonzero(self.met)
+        if not self.content.values or len(met) == 0:
+            return
+        content, maker = self.content.take(met), VectorMaker(self.networks)
+        self.expectation = Expectation.fit(
+            content,
+            maker.embeddings(met),
+            maker.fused(content),
+            self.biases_of(met, content),
+            self._evidence[met],
+        )
+
+    @property
+    def _evidence(self) -> NDArray[np.int64]:
+        """How many users each item was learned from, at least 1."""
+        by_likes = len(self.tasks) == 1 and self.tasks[0].sampled
+        met = self.data.history if by_likes else self.data.seen
+        return np.maximum(met.popularity, 1)
+
+    @torch.no_grad()
+    def meet(self, rows: NDArray) -> None:
+        """Give items that are met for the first time the embeddings expected of them.
+
+        Their vectors stay what they were, and training goes on from there.
+        """
+        self.met[rows] = True
+        if self.expectation is None or len(rows) == 0:
+            return
+        content, n_networks = self.content.take(rows), len(self.networks)
+        fused = VectorMaker(self.networks).fused(content)
+        expected = self.expectation.vectors(content, fused) - fused
+        parts = np.split(expected * n_networks**0.5, n_networks, axis=1)
+        biases = torch.from_numpy(self.biases_of(np.full(len(rows), -1), content))
+        for network, part in zip(self.networks, parts, strict=True):
+            network.item_embedding[rows] = torch.from_numpy(part.astype(np.float32))
+            network.item_bias[rows] = biases[:, 0]
+            for number, head in enumerate(network.heads, start=1):
+                head.bias[rows] = biases[:, number]
+        self._update_some_items(rows)
+
+    def in_space(self, blocks: Blocks, words: pd.DataFrame | None = None) -> Blocks:
+        """Bring content into the space of the networks; `words` are its raw columns."""
+        if self.fuser is not None:
+            blocks = self.fuser.transform(blocks, words=words)
+        return self.space.transform(blocks)
+
+    def add_items(self, ids: NDArray, content: Blocks) -> None:
+        """Add items that are known by their content alone, which is in the space."""
+        if len(ids) == 0:
+            return
+        if self.graph is not None:
+            new = graph_of_new(content, self.content, self.n_neighbors)
+            self.graph = self.graph.append(new)
+        self.content = self.content.append(content)
+        self.met = np.append(self.met, np.zeros(len(ids), bool))
+        for network in self.networks:
+            network.append_items(len(ids), self._cold_biases)
+        self.data = self.data.with_items(ids)
+        self.update_items()
+
+    @property
+    def _cold_biases(self) -> list[float]:
+        """Bias of an item that nobody met, for each task."""
+        if not self.design.is_trained:
+            return [0.0] * len(self.tasks)
+        return [task.cold_bias(self.cold_popularity) for task in self.tasks]
+
+    # -- users -----------------------------------------------------------------------
+
+    def update_users(self) -> None:
+        """Compute the vectors of all users."""
+        rows = np.arange(len(self.data.users))
+        history = self.data.history.take(rows)
+        self.user_vectors = self.make_users(rows, history, self.half_life)
+
+    def take_in(self, data: InteractionData, users: NDArray) -> None:
+        """Replace the interactions; `users` are the ids whose rows have changed.
+
+        New users, if there are any, come after those that were known.
+        """
+        n_new = len(data.users) - len(self.data.users)
+        self.data = data
+        for network in self.networks:
+            network.append_users(n_new)
+        self._append_user_content(n_new)
+        rows = np.unique(data.users.get_indexer(users))
+        vectors = np.empty((len(data.users), self.user_vectors.shape[1]), np.float32)
+        vectors[: len(self.user_vectors)] = self.user_vectors
+        vectors[rows] = self.make_users(rows, data.history.take(rows), self.half_life)
+        self.user_vectors = vectors
+
+    def _append_user_content(self, n_users: int) -> None:
+        if self.user_content is None or n_users == 0:
+            return
+        values = {
+            name: np.zeros((n_users, width), np.float32)
+            for name, width in self.user_content.widths.items()
+        }
+        mask = np.zeros((n_users, len(values)), bool)
+        self.user_content = self.user_content.append(Blocks(values, mask))
+
+    def make_users(
+        self, rows: NDArray, history: History, half_life: float | None
+    ) -> NDArray[np.float32]:
+        """Vectors of users as they would be with these histories."""
+        content = None if self.user_content is None else self.user_content.take(rows)
+        maker = VectorMaker(self.networks)
+        return maker.users(self.item_vectors, history, rows, content, half_life)
+
+    def users_at(self, rows: NDArray) -> NDArray[np.float32]:
+        """Vectors of users at these positions; -1 is one who is not known."""
+        default = VectorMaker(self.networks).default_user()
+        return np.where(rows[:, None] >= 0, self.user_vectors[rows], default)
+
+    def offsets_at(self, rows: NDArray) -> NDArray[np.float64]:
+        """Compute the offset of each user's ratings from the mean of the answers."""
+        history = self.data.history.take(rows)
+        if history.values is None:
+            return np.zeros(len(rows))
+        sums = np.bincount(history.users, history.values, minlength=len(rows))
+        tilt = float(_mean([network.tilt for network in self.networks]))
+        return tilt * sums / np.maximum(history.lengths, 1)
+
+    # -- answers ---------------------------------------------------------------------
+
+    def score_all(self, users: NDArray) -> NDArray[np.float32]:
+        """Scores of all items for users at these positions, for the first task."""
+        scores = self.users_at(users) @ self.item_vectors.T
+        scores += self.item_biases[:, 0]
+        if self.data.history.values is not None:
+            scores += self.offsets_at(users)[:, None].astype(np.float32)
+        return self.tasks[0].link(scores)
+
+    def score_rows(
+        self, users: NDArray, vectors: NDArray, biases: NDArray
+    ) -> NDArray[np.float32]:
+        """Predict the answers to every task: (n,), or (n, n_tasks) for several.
+
+        Parameters
+        ----------
+        users : ndarray of shape (n,)
+            Position of each row's user, -1 for one who is not known.
+        vectors, biases : ndarray of shape (n, dim) and (n, n_tasks)
+            Of each row's item.
+        """
+        own, offsets = self.users_at(users), self.offsets_at(users).astype(np.float32)
+        scores = score_pairs(own, vectors) + biases[:, 0] + offsets
+        predictions = [self.tasks[0].link(scores)]
+        if len(self.tasks) == 1:
+            return predictions[0]
+        all_heads = zip(*(network.heads for network in self.networks), strict=True)
+        for task, heads, bias in zip(
+            self.tasks[1:], all_heads, biases.T[1:], strict=True
+        ):
+            gates = np.concatenate([head.gate.detach().numpy() for head in heads])
+            predictions.append(task.link(score_pairs(own * gates, vectors) + bias))
+        return np.column_stack(predictions)
+
+    def serving_vectors(self) -> ServingVectors:
+        """Return vectors whose inner product is the score."""
+        users, items = self.data.users, self.data.items
+        ones = np.ones((len(users), 1), np.float32)
+        with_biases = np.hstack([self.item_vectors, self.item_biases[:, :1]])
+        seen = [
+            items.take(self.data.seen.of(user)).tolist() for user in range(len(users))
+        ]
+        return ServingVectors(
+            pd.DataFrame(np.hstack([self.user_vectors, ones]), users),
+            pd.DataFrame(with_biases, items),
+            pd.Series(seen, users, dtype=object),
+            self.fingerprint(),
+            self.networks[0].tower.history_exponent if self._is_plain_mean else None,
+            pd.Series(self.data.history.lengths, users),
+            self.half_life,
+        )
+
+    @property
+    def _is_plain_mean(self) -> bool:
+        """Whether users are sums of item vectors over n to the history's exponent."""
+        network = self.networks[0]
+        return (
+            isinstance(network.tower, MeanTowerModule)
+            and not len(network.user_embedding)
+            and self.user_content is None
+            and self.data.history.values is None
+        )
+
+    def fingerprint(self) -> str:
+        """Hash of what the model answers with: ids, vectors and biases."""
+        digest = hashlib.sha256()
+        for ids, values in (
+            (self.data.items, self.item_vectors),
+            (self.data.users, self.user_vectors),
+            (self.data.items, self.item_biases[:, 0]),
+        ):
+            digest.update(json.dumps(ids.tolist()).encode())
+            digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()[:16]
+
+
+def keep_modalities(model: FittedModel, content: Blocks) -> FittedModel:
+    """Return the model with other content of its items."""
+    model = replace(model, content=content)
+    model.update_items()
+    model.update_users()
+    return model
+
+
+def _mean(parameters: Sequence[torch.Tensor]) -> NDArray[np.float32]:
+    """Mean of the networks' parameters."""
+    return torch.stack([p.detach() for p in parameters]).mean(0).numpy()

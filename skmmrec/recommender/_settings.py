@@ -1,0 +1,383 @@
+"""Settings that belong together, as objects whose fields a search can reach."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Container, Iterable, Sequence
+from functools import wraps
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, ClassVar, Literal, ParamSpec
+
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
+
+from skmmrec._sklearn import BaseEstimator
+from skmmrec.metrics import parse_metric
+
+Constraints = dict[str, list[Any]]
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+_FROM_ONE = Interval(Integral, 1, None, closed="left")
+_SHARE = Interval(Real, 0, 1, closed="left")
+
+
+class Settings(BaseEstimator):
+    """Base of objects that hold parameters of a recommender.
+
+    They have `get_params` and `set_params`, so that ``training__max_epochs`` works in a
+    grid, and no `fit`. Their values are checked when the recommender is fitted.
+    """
+
+    _parameter_constraints: ClassVar[Constraints] = {}
+
+    def check(self) -> None:
+        """Refuse values that no fit could use.
+
+        Raises
+        ------
+        InvalidParameterError
+            A ValueError that names the parameter.
+        """
+        self._validate_params()
+
+    def changed(self) -> dict[str, Any]:
+        """Return the parameters that differ from their defaults."""
+        defaults = inspect.signature(type(self)).parameters
+        values = self.get_params(deep=False)
+        # By repr, as scikit-learn prints them: arrays do not compare to one truth.
+        return {
+            name: value
+            for name, value in values.items()
+            if repr(value) != repr(defaults[name].default)
+        }
+
+
+class Training(Settings):
+    """How a network is trained.
+
+    Parameters
+    ----------
+    max_epochs : int, default=10
+        Passes over the interactions.
+    batch_size : int or "auto", default="auto"
+        Interactions per step. "auto": 512 where items or users have many interactions
+        and 2,048 where they have few, but 30 to 500 batches an epoch.
+    learning_rate : float, default=0.01
+        Peak step size of Adam; warmed up linearly, then lowered by a cosine.
+    n_negatives : int, default=512
+        Items that each batch is ranked against, drawn by popularity ("softmax") or
+        uniformly; where there are no more liked items than that, all of them.
+    own_negatives : bool or "auto", default="auto"
+        Whether the drawn items may be others that the user likes. A list leaves those
+        out, so it need not rank them low; but with few interactions per item and user,
+        results are better if they count as negatives. "auto" decides by that.
+    task_weights : sequence of float or None, default=None
+        Weights of the losses of several tasks; None: learned.
+    clip_norm : float or None, default=None
+        Length to which the gradient is clipped.
+    max_time : float or None, default=None
+        Seconds after which training stops, at the end of a step.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Precision of the products in training; "auto" is mixed precision with bfloat16
+        on CUDA and float32 elsewhere.
+    partial_fit_epochs : int, default=0
+        Passes that `partial_fit` trains over the new interactions, mixed with as many
+        old ones against forgetting, at a tenth of the learning rate. 0: it folds them
+        in without training.
+    checkpoint_dir : str, Path or None, default=None
+        Folder that keeps the state of training after each epoch: after a kill, the same
+        `fit` goes on from there, to the same result.
+
+    Examples
+    --------
+    >>> from skmmrec import MultimodalFusionRecommender
+    >>> from skmmrec.recommender import Training
+    >>> rec = MultimodalFusionRecommender(training=Training(max_epochs=5))
+    >>> rec.set_params(training__learning_rate=0.005).training
+    Training(learning_rate=0.005, max_epochs=5)
+    """
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), _FROM_ONE],
+        "learning_rate": [_POSITIVE],
+        "n_negatives": [_FROM_ONE],
+        "own_negatives": ["boolean", StrOptions({"auto"})],
+        "task_weights": ["array-like", None],
+        "clip_norm": [_POSITIVE, None],
+        "max_time": [_POSITIVE, None],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "partial_fit_epochs": [Interval(Integral, 0, None, closed="left")],
+        "checkpoint_dir": [str, Path, None],
+    }
+
+    def __init__(
+        self,
+        *,
+        max_epochs: int = 10,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: float = 0.01,
+        n_negatives: int = 512,
+        own_negatives: bool | Literal["auto"] = "auto",
+        task_weights: Sequence[float] | None = None,
+        clip_norm: float | None = None,
+        max_time: float | None = None,
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        partial_fit_epochs: int = 0,
+        checkpoint_dir: str | Path | None = None,
+    ) -> None:
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.n_negatives = n_negatives
+        self.own_negatives = own_negatives
+        self.task_weights = task_weights
+        self.clip_norm = clip_norm
+        self.max_time = max_time
+        self.precision = precision
+        self.partial_fit_epochs = partial_fit_epochs
+        self.checkpoint_dir = checkpoint_dir
+
+
+class Regularization(Settings):
+    """What keeps a network from learning its interactions by heart.
+
+    Parameters
+    ----------
+    dropout : float, default=0.3
+        Rate of dropout on the user vector in training.
+    modality_dropout : float, default=0.2
+        Rate at which training hides a modality of an item.
+    id_dropout : float, default=0.0
+        Rate at which training hides an item's id embedding, so that content learns to
+        speak for items that have no interactions. 1 is a purely content-based model.
+    history_dropout : float, default=0.0
+        Rate at which training hides a user's whole history, so that the default vector
+        and the users' content learn to speak for new users.
+    l2 : float, default=0.001
+        Weight of the squared length of the item vectors in the loss.
+    id_l2 : float or "auto", default="auto"
+        Precision of a normal prior of the item embeddings: half of it times their
+        squared length, over the number of interactions, is added to the loss. The more,
+        the more content speaks for an item, and the less what its own interactions say.
+        "auto" is 1, or up to 30 if that clearly suits interactions which a trial of two
+        to four epochs leaves out, where there are 2,000 of them and no `max_time`.
+    alignment : float, default=0.0
+        Weight of a contrastive loss between the modalities of an item (InfoNCE).
+    modality_balance : float, default=0.0
+        Weight of each modality's own ranking loss, so that none is starved by one that
+        learns faster.
+    n_components : int or None, default=64
+        Principal components to which wider modalities are reduced; None keeps all.
+    mute_noise : bool, default=True
+        Leave out modalities that have nothing to do with who likes what: items alike
+        in them are liked together no more often than by chance, by Mantel's test, while
+        those alike in another modality are. Where there is too little data to tell,
+        nothing is left out. What `pretrained` or `warm_start` bring is not tested.
+
+    Examples
+    --------
+    >>> from skmmrec import MultimodalFusionRecommender
+    >>> from skmmrec.recommender import Regularization
+    >>> rec = MultimodalFusionRecommender(regularization=Regularization(dropout=0.1))
+    >>> rec.get_params()["regularization__dropout"]
+    0.1
+    """
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        "dropout": [_SHARE],
+        "modality_dropout": [_SHARE],
+        "id_dropout": [Interval(Real, 0, 1, closed="both")],
+        "history_dropout": [_SHARE],
+        "l2": [_NOT_NEGATIVE],
+        "id_l2": [_NOT_NEGATIVE, StrOptions({"auto"})],
+        "alignment": [_NOT_NEGATIVE],
+        "modality_balance": [_NOT_NEGATIVE],
+        "n_components": [_FROM_ONE, None],
+        "mute_noise": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        *,
+        dropout: float = 0.3,
+        modality_dropout: float = 0.2,
+        id_dropout: float = 0.0,
+        history_dropout: float = 0.0,
+        l2: float = 1e-3,
+        id_l2: float | Literal["auto"] = "auto",
+        alignment: float = 0.0,
+        modality_balance: float = 0.0,
+        n_components: int | None = 64,
+        mute_noise: bool = True,
+    ) -> None:
+        self.dropout = dropout
+        self.modality_dropout = modality_dropout
+        self.id_dropout = id_dropout
+        self.history_dropout = history_dropout
+        self.l2 = l2
+        self.id_l2 = id_l2
+        self.alignment = alignment
+        self.modality_balance = modality_balance
+        self.n_components = n_components
+        self.mute_noise = mute_noise
+
+
+class EarlyStopping(Settings):
+    """Hold out a part of the likes, and stop when they are predicted no better.
+
+    The best epoch is kept. In the end, what was held out counts as history all the
+    same.
+
+    Parameters
+    ----------
+    validation_fraction : float, default=0.1
+        Share of the likes that is held out, at least one of each user staying.
+    metric : str, default="auto"
+        A ranking metric such as ``"ndcg@10"``, or ``"loss"``. "auto": NDCG@10, and the
+        loss where ratings or the probability of given rows are predicted.
+    n_iter_no_change : int, default=3
+        Epochs without a better one after which training stops.
+
+    Examples
+    --------
+    >>> from skmmrec import MultimodalFusionRecommender
+    >>> from skmmrec.recommender import EarlyStopping
+    >>> rec = MultimodalFusionRecommender(early_stopping=EarlyStopping(metric="loss"))
+    """
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "metric": [str],
+        "n_iter_no_change": [_FROM_ONE],
+    }
+
+    def __init__(
+        self,
+        *,
+        validation_fraction: float = 0.1,
+        metric: str = "auto",
+        n_iter_no_change: int = 3,
+    ) -> None:
+        self.validation_fraction = validation_fraction
+        self.metric = metric
+        self.n_iter_no_change = n_iter_no_change
+
+    def check(self) -> None:
+        """Refuse an unknown metric, too; see `Settings.check`."""
+        super().check()
+        if self.metric not in ("auto", "loss"):
+            parse_metric(self.metric)
+
+
+class Propagation(Settings):
+    """A graph of similar items, over which their vectors are spread.
+
+    Parameters
+    ----------
+    share : float, default=0.2
+        Share of an item's vector that comes from its neighbours: by interactions, and
+        by each modality.
+    n_neighbors : int, default=10
+        Neighbours of an item from each of these sources.
+
+    Examples
+    --------
+    >>> from skmmrec import MultimodalFusionRecommender
+    >>> from skmmrec.recommender import Propagation
+    >>> rec = MultimodalFusionRecommender(propagation=Propagation(n_neighbors=5))
+    """
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        "share": [Interval(Real, 0, 1, closed="neither")],
+        "n_neighbors": [_FROM_ONE],
+    }
+
+    def __init__(self, *, share: float = 0.2, n_neighbors: int = 10) -> None:
+        self.share = share
+        self.n_neighbors = n_neighbors
+
+
+SETTINGS: dict[str, type[Settings]] = {
+    "training": Training,
+    "regularization": Regularization,
+    "early_stopping": EarlyStopping,
+    "propagation": Propagation,
+}
+"""Kinds by the name of the parameter that holds them."""
+
+
+_OF_TOWERS = ("max_history", "history_exponent", "user_embedding")
+MOVED: dict[str, str] = {
+    **{
+        n: f"training=Training({n}=...)" for n in inspect.signature(Training).parameters
+    },
+    **{
+        name: f"regularization=Regularization({name}=...)"
+        for name in inspect.signature(Regularization).parameters
+    },
+    **{name: f"user_tower=MeanTower({name}=...), or another" for name in _OF_TOWERS},
+    "validation_fraction": "early_stopping=EarlyStopping(validation_fraction=...)",
+    "n_iter_no_change": "early_stopping=EarlyStopping(n_iter_no_change=...)",
+    "validation_metric": "early_stopping=EarlyStopping(metric=...)",
+    "n_neighbors": "propagation=Propagation(n_neighbors=...)",
+    "llm": "fusion=SoftTokenFuser(model), of skmmrec.llm",
+    "mode": "ContentRecommender() and MatrixFactorizationRecommender()",
+}
+"""Where parameters of the recommender went that stood beside the others once."""
+
+
+def refuse_moved(given: Iterable[str], known: Container[str]) -> None:
+    """Say where a parameter went.
+
+    Parameters
+    ----------
+    given : iterable of str
+        Names that a caller used.
+    known : container of str
+        Parameters that there are.
+
+    Raises
+    ------
+    TypeError
+        For the first one that is elsewhere now.
+    """
+    for name in given:
+        place = MOVED.get(name, "")
+        holder = place.partition("=")[0]
+        if name not in known and (holder in known or (place and "fusion" in known)):
+            raise TypeError(
+                f"{name!r} is no parameter of a recommender any more, give {place}"
+            )
+
+
+P = ParamSpec("P")
+
+
+def tells_moved(init: Callable[P, None]) -> Callable[P, None]:
+    """Let an `__init__` say where parameters went that are elsewhere now."""
+
+    @wraps(init)
+    def checking(*args: P.args, **params: P.kwargs) -> None:
+        refuse_moved(params, inspect.signature(init).parameters)
+        init(*args, **params)
+
+    return checking
+
+
+def checked(value: Any, name: str, kind: type[Settings], owner: object) -> None:
+    """Refuse a parameter that is neither None nor settings of its kind.
+
+    Raises
+    ------
+    InvalidParameterError
+        A ValueError that names the parameter.
+    """
+    if value is None:
+        return
+    if not isinstance(value, kind):
+        raise InvalidParameterError(
+            f"The {name!r} parameter of {type(owner).__name__} must be a "
+            f"{kind.__name__} or None, got {value!r}."
+        )
+    value.check()

@@ -1,0 +1,180 @@
+"""How a history becomes a user: the settings of each kind of tower."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from numbers import Integral, Real
+from typing import ClassVar
+
+from sklearn.utils._param_validation import Interval
+
+from skmmrec.recommender._settings import Constraints, Settings
+from skmmrec.recommender.network import (
+    AttentionTowerModule,
+    MeanTowerModule,
+    SequenceTowerModule,
+    UserTower,
+)
+
+
+class TowerSettings(Settings, ABC):
+    """Base of the kinds of user towers.
+
+    Parameters
+    ----------
+    max_history : int, default=20
+        How much of a history training looks at: about as many items are drawn anew from
+        a longer one for each batch, which costs less and keeps long histories from
+        being learned by heart. Serving takes them whole.
+    history_exponent : float, default=1.0
+        A user is the sum of n item vectors over n to this power: 1 is the mean, less
+        lets long histories speak louder.
+    user_embedding : bool, default=False
+        Add an embedding of the user's id to the user's vector.
+    """
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        "max_history": [Interval(Integral, 1, None, closed="left")],
+        "history_exponent": [Interval(Real, 0, None, closed="left")],
+        "user_embedding": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        *,
+        max_history: int = 20,
+        history_exponent: float = 1.0,
+        user_embedding: bool = False,
+    ) -> None:
+        self.max_history = max_history
+        self.history_exponent = history_exponent
+        self.user_embedding = user_embedding
+
+    @property
+    def drawn_history(self) -> int | None:
+        """About how many items training draws from a history; None: all are needed."""
+        return self.max_history
+
+    @abstractmethod
+    def build(self, dim: int) -> UserTower:
+        """Make the torch module for vectors of a width."""
+
+
+class MeanTower(TowerSettings):
+    """A user is the mean of the items of the history.
+
+    Parameters
+    ----------
+    max_history : int, default=20
+        How much of a history training looks at: about as many items are drawn anew from
+        a longer one for each batch, which costs less and keeps long histories from
+        being learned by heart. Serving takes them whole.
+    history_exponent : float, default=1.0
+        A user is the sum of n item vectors over n to this power: 1 is the mean, less
+        lets long histories speak louder.
+    user_embedding : bool, default=False
+        Add an embedding of the user's id to the user's vector.
+
+    References
+    ----------
+    S. Kabbur, X. Ning and G. Karypis, "FISM: factored item similarity models for top-N
+    recommender systems", KDD 2013.
+
+    Examples
+    --------
+    >>> from skmmrec import MultimodalFusionRecommender
+    >>> from skmmrec.recommender import MeanTower
+    >>> rec = MultimodalFusionRecommender(user_tower=MeanTower(history_exponent=0.7))
+    """
+
+    def build(self, dim: int) -> UserTower:
+        """See `TowerSettings.build`."""
+        return MeanTowerModule(dim, self.history_exponent)
+
+
+class AttentionTower(TowerSettings):
+    """A user is a mean weighted by learned attention: some items say more.
+
+    Parameters
+    ----------
+    max_history, history_exponent, user_embedding
+        As in `MeanTower`.
+
+    References
+    ----------
+    Z. Yang et al., "Hierarchical attention networks for document classification", NAACL
+    2016 (attention pooling with a learned query).
+
+    Examples
+    --------
+    >>> from skmmrec import MultimodalFusionRecommender
+    >>> from skmmrec.recommender import AttentionTower
+    >>> rec = MultimodalFusionRecommender(user_tower=AttentionTower(max_history=50))
+    """
+
+    def build(self, dim: int) -> UserTower:
+        """See `TowerSettings.build`."""
+        return AttentionTowerModule(dim, self.history_exponent)
+
+
+class SequenceTower(TowerSettings):
+    """A user is what a transformer makes of the latest items, in their order.
+
+    Parameters
+    ----------
+    max_history : int, default=20
+        The latest items that it looks at, in training and in serving.
+    history_exponent, user_embedding
+        As in `MeanTower`.
+
+    References
+    ----------
+    W.-C. Kang and J. McAuley, "Self-attentive sequential recommendation", ICDM 2018.
+
+    Examples
+    --------
+    >>> from skmmrec import MultimodalFusionRecommender
+    >>> from skmmrec.recommender import SequenceTower
+    >>> rec = MultimodalFusionRecommender(user_tower=SequenceTower(max_history=50))
+    """
+
+    @property
+    def drawn_history(self) -> int | None:
+        """None: the order of all items is needed."""
+        return None
+
+    def build(self, dim: int) -> UserTower:
+        """See `TowerSettings.build`."""
+        return SequenceTowerModule(dim, self.history_exponent, self.max_history)
+
+
+TOWERS: dict[str, type[TowerSettings]] = {
+    "attention": AttentionTower,
+    "mean": MeanTower,
+    "sequence": SequenceTower,
+}
+"""Kinds by the name that stands for their defaults."""
+
+
+def get_tower(user_tower: str | TowerSettings) -> TowerSettings:
+    """Find the settings of a tower.
+
+    Parameters
+    ----------
+    user_tower : {"attention", "mean", "sequence"} or TowerSettings
+        A name stands for the defaults of its kind.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, or values that cannot be.
+    """
+    if isinstance(user_tower, str) and user_tower in TOWERS:
+        return TOWERS[user_tower]()
+    if not isinstance(user_tower, TowerSettings):
+        raise ValueError(
+            f"user_tower must be one of {sorted(TOWERS)}, a MeanTower, an "
+            f"AttentionTower or a SequenceTower, got {user_tower!r}"
+        )
+    user_tower.check()
+    return user_tower

@@ -1,0 +1,573 @@
+"""Recommenders whose scores are inner products of item and user vectors."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from copy import copy
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.validation import check_is_fitted
+
+from skmmrec._ids import ITEM, USER, check_ids, check_same_kind, plain
+from skmmrec._sklearn import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from skmmrec.catalog import Blocks, ItemCatalog, check_not_empty
+from skmmrec.interactions import (
+    Ids,
+    InteractionData,
+    Interactions,
+    Numbers,
+    Table,
+    as_frame,
+)
+from skmmrec.recommender import _persistence
+from skmmrec.recommender._base import BaseRecommender, as_list, check_k
+from skmmrec.recommender._model import FittedModel
+from skmmrec.recommender._parameter_records import write_params
+from skmmrec.recommender._preparation import (
+    Modalities,
+    OtherColumnsAre,
+    Rows,
+    new_items,
+    read_columns_of,
+    read_rows,
+    take_in,
+)
+from skmmrec.recommender._serving import ServingVectors
+from skmmrec.recommender._settings import SETTINGS, refuse_moved
+from skmmrec.recommender._user_towers import TOWERS
+from skmmrec.retrieval import ApproximateIndex, ranked_frame, top_k, unit_vectors
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
+
+class VectorRecommender(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseRecommender
+):
+    """What recommenders do once `fit` has set `model_`.
+
+    Attributes
+    ----------
+    model_ : FittedModel
+        Everything that was learned; the other attributes are views of it.
+    """
+
+    model_: FittedModel
+    catalog: ItemCatalog | None = None
+    modalities: Modalities = None
+
+    @property
+    def _data(self) -> InteractionData:
+        return self.model_.data
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name; ``training__max_epochs`` is one inside another.
+
+        Settings that are None, or a tower that is given by name, become an object with
+        its defaults where one of their own parameters is set.
+
+        Parameters
+        ----------
+        **params : object
+            Values by name.
+
+        Returns
+        -------
+        self
+        """
+        refuse_moved(params, self._get_param_names())
+        for name in {key.partition("__")[0] for key in params if "__" in key}:
+            value = params.get(name, getattr(self, name, None))
+            if value is None and name in SETTINGS:
+                params[name] = SETTINGS[name]()
+            elif isinstance(value, str) and name == "user_tower" and value in TOWERS:
+                params[name] = TOWERS[value]()
+        return super().set_params(**params)
+
+    # -- reading ---------------------------------------------------------------------
+
+    def _read(self, X: Table) -> tuple[Interactions, Blocks | None]:
+        """Rows to be answered: ids and, in the flat form, content of the items."""
+        if self.model_.is_flat:
+            self._check_columns(X, reset=False)
+        return read_columns_of(X, *self._columns(self.model_.is_flat))
+
+    def _columns(self, is_flat: bool) -> tuple[OtherColumnsAre, Modalities]:
+        """Say what the columns of X besides ids and times are."""
+        return ("content" if is_flat else "unknown"), self.modalities
+
+    def knowing_items_of(self, X: Table) -> Self:
+        """Return a recommender that knows the new items in held-out rows.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, n_columns)
+            As in `fit`.
+
+        Returns
+        -------
+        estimator
+            This one or, where a flat table brings the content of new items along, a
+            copy that knows them.
+        """
+        model = self.model_
+        if not model.is_flat:
+            return self
+        new, content = new_items(model, *self._read(X))
+        if len(new) == 0:
+            return self
+        ranker = copy(self)
+        ranker.model_ = model.copy()
+        ranker.model_.add_items(new, model.in_space(content))
+        return ranker
+
+    def _read_held_out(self, X: Table) -> Interactions:
+        return self._read(X)[0]
+
+    # -- learning --------------------------------------------------------------------
+
+    @abstractmethod
+    def fit(
+        self, X: Table, y: Numbers | None = None, sample_weight: Numbers | None = None
+    ) -> Self:
+        """Set `model_`."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Table, y: Numbers | None = None, sample_weight: Numbers | None = None
+    ) -> Self:
+        """Take in feedback: it moves the users' vectors at once.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, n_columns)
+            As in `fit`. Users may be new and, in the flat form, items too; with a
+            catalog, `add_items` comes first. What is taken in comes after all that was
+            known before; a ``timestamp`` orders these rows among themselves.
+        y : array-like of shape (n,) or (n, n_tasks), or None, default=None
+            As in `fit`; 0 takes back an earlier like.
+        sample_weight : array-like of shape (n,) or None, default=None
+            As in `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As `fit`; nothing has changed then.
+
+        Notes
+        -----
+        A user is made of what he or she liked, so new interactions are folded in
+        exactly. What was learned in `fit` (embeddings, fusion, biases) stays as it is
+        until the next `fit`, unless ``partial_fit_epochs`` of `Training` says
+        otherwise.
+        """
+        if not hasattr(self, "model_"):
+            return self.fit(X, y, sample_weight)
+        model = self.model_
+        if model.is_flat:
+            self._check_columns(X, reset=False)
+        rows = read_rows(X, y, sample_weight, *self._columns(model.is_flat))
+        self.model_ = self._take_in(rows)
+        return self
+
+    def _take_in(self, rows: Rows) -> FittedModel:
+        """Return the model with rows taken in."""
+        take_in(self.model_, rows)
+        return self.model_
+
+    def add_items(self, items: pd.DataFrame) -> Self:
+        """Add new items, which are served by their content.
+
+        Parameters
+        ----------
+        items : DataFrame of n rows
+            The key column and content columns of the catalogue, which itself stays as
+            it is.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            Without a catalog, or for an item that is known already, comes twice or, but
+            for ``on_empty="ignore"`` in the catalogue, has no content.
+        """
+        check_is_fitted(self)
+        if self.catalog is None:
+            raise ValueError(
+                "add_items needs a catalog: it encodes the items' content (after load, "
+                "give load(..., catalog=...))"
+            )
+        model = self.model_
+        known_ids = model.data.items
+        added = ItemCatalog(items, key=self.catalog.key)
+        known = np.flatnonzero(known_ids.get_indexer(added.ids) >= 0)
+        if len(known):
+            raise ValueError(
+                f"item {plain(added.ids[known[0]])!r} (row {known[0]}) is known "
+                f"already ({len(known)} such rows)"
+            )
+        check_same_kind(added.ids.to_numpy(), known_ids, self.catalog.key)
+        content = added.items.drop(columns=self.catalog.key)
+        blocks = self.catalog.encode(content)
+        if self.catalog.on_empty == "raise":
+            check_not_empty(added.ids, blocks)
+        model.add_items(added.ids.to_numpy(), model.in_space(blocks, content))
+        return self
+
+    # -- asking ----------------------------------------------------------------------
+
+    def predict(self, X: Table) -> NDArray[np.float32]:
+        """Score (user, item) rows.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, n_columns)
+            As in `fit`. Users and, in the flat form, items may be new.
+
+        Returns
+        -------
+        ndarray of shape (n,), or (n, n_tasks) for several tasks, float32
+            Greater is better. A probability with the objective "bce" and a rating with
+            "mse"; otherwise comparable between the items of one user only.
+        """
+        check_is_fitted(self)
+        model = self.model_
+        ids, content = self._read(X)
+        vectors, biases = self._items_of(ids, content)
+        check_same_kind(ids.users, model.data.users, USER)
+        users = model.data.users.get_indexer(ids.users)
+        return model.score_rows(users, vectors, biases)
+
+    def recommend(
+        self,
+        users: Ids | None = None,
+        k: int = 10,
+        *,
+        items: Ids | None = None,
+        exclude_seen: bool = True,
+        index: ApproximateIndex | None = None,
+    ) -> pd.DataFrame:
+        """Recommend the best items to each user.
+
+        Parameters
+        ----------
+        users : array-like of shape (n,) or None
+            User ids; one who was not there in `fit` is served as a new user. None:
+            every user of `fit`.
+        k : int, default=10
+            Items per user. Fewer are given where fewer are left.
+        items : array-like or None, default=None
+            Ids of the items to choose from; None: all.
+        exclude_seen : bool, default=True
+            Leave out what the user met in `fit`.
+        index : ApproximateIndex or None, default=None
+            Fitted on ``serving_vectors().items``: search there instead of scoring every
+            item, where there are very many. It may miss some of the best.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``user_id``, ``item_id``, ``rank`` (from 1) and ``score`` (float32),
+            best first, users in the order given.
+
+        Raises
+        ------
+        ValueError
+            For `k` below 1, a missing user id, one of another kind than those of `fit`
+            (a number among strings), an unknown item, or an index of other items.
+
+        See Also
+        --------
+        skmmrec.retrieval.rerank_mmr : Trade relevance for variety.
+        skmmrec.retrieval.cap_exposure : Keep items from being shown to everybody.
+        """
+        if index is None:
+            return super().recommend(users, k, items=items, exclude_seen=exclude_seen)
+        check_is_fitted(self)
+        check_k(k)
+        if items is not None:
+            raise ValueError("index searches all items: items must be None with it")
+        ids = np.asarray(self._read_users(users))
+        return _search(self.model_, index, ids, k, exclude_seen)
+
+    def transform(self, X: Table) -> NDArray[np.float32]:
+        """Fused vectors of items.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, n_columns)
+            Rows as in `fit`, of whose items the vectors are wanted; or, with a catalog,
+            a DataFrame of raw content without item ids, for items not in the catalogue.
+
+        Returns
+        -------
+        ndarray of shape (n, n_members * n_factors), float32
+        """
+        check_is_fitted(self)
+        table = None if self.model_.is_flat else as_frame(X)
+        if table is not None and _is_content(table):
+            return self._content_vectors(table)
+        return self._items_of(*self._read(X))[0]
+
+    def similar_items(self, items: Ids | pd.DataFrame, k: int = 10) -> pd.DataFrame:
+        """Items whose vectors point the same way.
+
+        Parameters
+        ----------
+        items : array-like of shape (n,), or DataFrame
+            Item ids; or, with a catalog, rows of raw content: some of its columns are
+            enough, so a picture, a sound or words can ask.
+        k : int, default=10
+            Neighbours per item.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``query`` (item id or index of the row), ``item_id``, ``rank`` (from
+            1) and ``score`` (cosine, float32), best first. An item is not its own
+            neighbour.
+
+        Raises
+        ------
+        ValueError
+            For an unknown item id, or content without any of the catalogue's columns.
+        """
+        check_is_fitted(self)
+        check_k(k)
+        known, vectors = self.model_.data.items, self.model_.item_vectors
+        table = as_frame(items)
+        if table is not None:
+            queries, rows = self._content_vectors(table), np.full(len(table), -1)
+            keys = table.index
+        else:
+            keys = check_ids(as_list(items), "items")
+            self._check_known(keys, known)
+            rows = known.get_indexer(keys)
+            queries = vectors[rows]
+        cosines = unit_vectors(queries) @ unit_vectors(vectors).T
+        itself = np.flatnonzero(rows >= 0)
+        cosines[itself, rows[itself]] = -np.inf
+        best = top_k(cosines, k)
+        scores = np.take_along_axis(cosines, best, axis=1)
+        return ranked_frame("query", keys, known, best, scores)
+
+    def serving_vectors(self) -> ServingVectors:
+        """Vectors whose inner product is the score, for a store to serve.
+
+        Returns
+        -------
+        ServingVectors
+            One wider than `item_vectors_`: the item's bias is appended to its vector,
+            and a 1 to the user's.
+        """
+        check_is_fitted(self)
+        return self.model_.serving_vectors()
+
+    def _score_users(self, users: NDArray) -> NDArray[np.float32]:
+        return self.model_.score_all(users)
+
+    def _items_of(
+        self, ids: Interactions, content: Blocks | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Vector of each row's item, and its bias for each task."""
+        model = self.model_
+        rows = model.data.items.get_indexer(ids.items)
+        if content is None:
+            self._check_known(ids.items, model.data.items)
+            return model.item_vectors[rows], model.item_biases[rows]
+        content = model.in_space(content)
+        biases = model.biases_of(model.embedded(rows), content)
+        return model.vectors_of(rows, content), biases
+
+    def _content_vectors(self, content: pd.DataFrame) -> NDArray[np.float32]:
+        if self.catalog is None:
+            raise ValueError(
+                "items is raw content, which needs a catalog: this recommender has "
+                "none (after load, give load(..., catalog=...))"
+            )
+        blocks = self.model_.in_space(self.catalog.encode(content), content)
+        return self.model_.vectors_of(np.full(len(blocks), -1), blocks)
+
+    # -- keeping ---------------------------------------------------------------------
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted model as a folder of safetensors and JSON, without pickle.
+
+        Parameters
+        ----------
+        path : str or Path
+            Folder to make; an earlier model there is replaced as a whole. Neither the
+            catalogue's raw content nor any encoder's weights are written.
+        """
+        check_is_fitted(self)
+        columns = list(getattr(self, "feature_names_in_", [])) or None
+        _persistence.save(
+            self.model_,
+            Path(path),
+            {
+                "estimator": type(self).__name__,
+                "params": write_params(self.get_params(deep=False)),
+                "n_features_in": self.n_features_in_,
+                "feature_names_in": columns,
+            },
+        )
+
+    @classmethod
+    def load(
+        cls, path: str | PathLike[str], catalog: ItemCatalog | None = None
+    ) -> Self:
+        """Read a model that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder.
+        catalog : ItemCatalog or None, default=None
+            Needed only to ask by raw content.
+
+        Returns
+        -------
+        estimator
+            Fitted, on the CPU.
+
+        Raises
+        ------
+        FileNotFoundError
+            Where there is no model.
+        ValueError
+            Where the files are damaged or of another kind.
+        """
+        if catalog is not None and not isinstance(catalog, ItemCatalog):
+            kind = type(catalog).__name__
+            raise TypeError(f"catalog must be an ItemCatalog, got {kind}")
+        names = {*cls._get_param_names()}
+        model, record = _persistence.load(Path(path), cls.__name__, names)
+        rec = cls(**record["params"])
+        rec.catalog = catalog
+        rec.model_ = model
+        rec.n_features_in_ = record["n_features_in"]
+        if record["feature_names_in"]:
+            rec.feature_names_in_ = np.asarray(record["feature_names_in"], dtype=object)
+        return rec
+
+    # -- what was learned ------------------------------------------------------------
+
+    @property
+    def item_vectors_(self) -> pd.DataFrame:
+        """Vectors of the items, float32, by id."""
+        return pd.DataFrame(self.model_.item_vectors, self.model_.data.items)
+
+    @property
+    def user_vectors_(self) -> pd.DataFrame:
+        """Vectors of the users, float32, by id."""
+        return pd.DataFrame(self.model_.user_vectors, self.model_.data.users)
+
+    @property
+    def item_biases_(self) -> pd.Series:
+        """What is added to an item's score, float32, by id."""
+        return pd.Series(self.model_.item_biases[:, 0], self.model_.data.items)
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Mean loss of each epoch."""
+        return self.model_.loss_curve
+
+    @property
+    def validation_curve_(self) -> list[float]:
+        """With early stopping: the metric of each epoch; a loss counts below 0."""
+        return self.model_.validation_curve
+
+    @property
+    def n_iter_(self) -> int:
+        """Number of epochs run."""
+        return len(self.model_.loss_curve)
+
+    @property
+    def half_life_(self) -> float | None:
+        """After how many later items one counts half; None: all count the same."""
+        return self.model_.half_life
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.model_.item_vectors.shape[1]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        if tags.transformer_tags is not None:
+            tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+def _is_content(X: pd.DataFrame) -> bool:
+    """Tell raw content of items from rows of interactions."""
+    columns = [str(column) for column in X.columns]
+    return bool(columns) and not any(
+        column.rpartition("__")[2] == ITEM for column in columns
+    )
+
+
+def _search(
+    model: FittedModel,
+    index: ApproximateIndex,
+    ids: NDArray,
+    k: int,
+    exclude_seen: bool,
+) -> pd.DataFrame:
+    """Rank by an index of the items instead of scoring all of them."""
+    data = model.data
+    if not index.item_index_.equals(data.items):
+        raise ValueError(
+            "index holds other items than this recommender: fit it on "
+            "serving_vectors().items"
+        )
+    rows = data.users.get_indexer(ids)
+    ones = np.ones((len(rows), 1), np.float32)
+    queries = np.hstack([model.users_at(rows), ones])
+    seen = data.seen.take(rows).to_csr() if exclude_seen else None
+    best, scores = index.search(queries, k, seen=seen)
+    there = np.isfinite(scores)
+    scores += model.offsets_at(rows)[:, None].astype(np.float32)
+    scores = np.where(there, model.tasks[0].link(scores), -np.inf)
+    return ranked_frame(USER, ids, data.items, best, scores)
+
+
+def check_catalogs(recommender: VectorRecommender) -> None:
+    """Refuse what is no catalogue, and `modalities` beside one.
+
+    Raises
+    ------
+    ValueError
+        It names the parameter.
+    """
+    params = recommender.get_params(deep=False)
+    for name in ("catalog", "user_catalog"):
+        value = params.get(name)
+        if not isinstance(value, ItemCatalog | None):
+            kind = name.removesuffix("catalog").strip("_") or "item"
+            raise InvalidParameterError(
+                f"The {name!r} parameter of {type(recommender).__name__} must be an "
+                f"ItemCatalog or None, got {type(value).__name__}; a table of {kind}s "
+                f"becomes a catalogue by ItemCatalog({kind}s, encoder)."
+            )
+    if params.get("modalities") is not None and params.get("catalog") is not None:
+        raise ValueError(
+            "modalities has no effect with a catalog: give it to "
+            "ItemCatalog(items, encoder, modalities=...)"
+        )

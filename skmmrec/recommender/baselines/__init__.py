@@ -1,0 +1,5 @@
+"""Recommenders to be measured by, each an estimator of its own."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -1,0 +1,124 @@
+"""Popularity, and what recommenders that learn from histories alone share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from sklearn.base import _fit_context
+
+from skmmrec._ids import sorted_index
+from skmmrec.interactions import InteractionData, Numbers, Table, read_strengths
+from skmmrec.recommender._base import BaseRecommender, warn_of_no_likes
+
+
+class HistoryRecommender(BaseRecommender):
+    """Base of recommenders that learn from who liked what, without content.
+
+    A subclass implements `_learn` and `_score_histories`; the rest is done here, as
+    `skmmrec.testing.RecommenderTests` asks for. Users who liked nothing get the items
+    by popularity.
+
+    Attributes
+    ----------
+    data_ : InteractionData
+        What `fit` was given: ids, every pair met, histories.
+    user_index_, item_index_ : Index
+        Ids met in `fit`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.recommender import HistoryRecommender
+    >>> class TogetherRecommender(HistoryRecommender):
+    ...     def _learn(self, met):
+    ...         self.together_ = (met.T @ met).toarray()
+    ...     def _score_histories(self, users, met):
+    ...         return (met @ self.together_).astype("float32")
+    >>> X = pd.DataFrame({"user_id": [1, 1, 2, 2, 3], "item_id": list("ababa")})
+    >>> TogetherRecommender().fit(X).recommend([3], k=1)
+       user_id item_id  rank  score
+    0        3       b     1    2.0
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
+
+    data_: InteractionData
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Table, y: Numbers | None = None) -> Self:
+        """Learn from who liked what.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, n_columns)
+            User ids, item ids, timestamps; other columns are not looked at.
+        y : array-like of shape (n,) or None
+            Strengths; rows at or below 0 do not count as liked.
+
+        Returns
+        -------
+        self
+        """
+        with self._all_or_nothing():
+            rows = self._read_ids(X, reset=True)
+            strengths = read_strengths(y, rows)
+            liked = None if strengths is None else strengths > 0
+            users, items = sorted_index(rows.users), sorted_index(rows.items)
+            self.data_ = InteractionData.collect(rows, users, items, liked, strengths)
+            warn_of_no_likes(self.data_)
+            self._learn(self.history_.to_csr())
+        return self
+
+    @property
+    def _data(self) -> InteractionData:
+        return self.data_
+
+    @abstractmethod
+    def _learn(self, met: csr_array) -> None:
+        """Learn from a matrix of shape (n_users, n_items) with a 1 for each like."""
+
+    @abstractmethod
+    def _score_histories(self, users: NDArray, met: csr_array) -> NDArray[np.float32]:
+        """Score all items for users, given their positions and rows of likes."""
+
+    def _score_users(self, users: NDArray) -> NDArray[np.float32]:
+        histories = self.history_.take(users)
+        scores = self._score_histories(users, histories.to_csr())
+        empty = histories.lengths == 0
+        scores[empty] = self.history_.popularity.astype(np.float32)
+        return scores
+
+
+class PopularityRecommender(HistoryRecommender):
+    """Recommend what most users liked.
+
+    Attributes
+    ----------
+    popularity_ : ndarray of shape (n_items,), float32
+        Number of users who liked each item.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.recommender import PopularityRecommender
+    >>> X = pd.DataFrame({"user_id": [1, 2, 3, 3], "item_id": ["a", "a", "a", "b"]})
+    >>> PopularityRecommender().fit(X).recommend([1])
+       user_id item_id  rank  score
+    0        1       b     1    1.0
+    """
+
+    def _learn(self, met: csr_array) -> None:
+        self.popularity_ = np.asarray(met.sum(axis=0), dtype=np.float32)
+
+    def _score_histories(self, users: NDArray, met: csr_array) -> NDArray[np.float32]:
+        return np.tile(self.popularity_, (len(users), 1))
+
+
+def inner_products(left: NDArray, right: NDArray) -> NDArray[np.float32]:
+    """Inner products of all rows, summed in float64 so that no batch changes them."""
+    products = left.astype(np.float64) @ right.T.astype(np.float64)
+    return products.astype(np.float32)

@@ -1,0 +1,86 @@
+"""A linear model over items, in closed form."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+from scipy.sparse import csr_array
+from sklearn.utils._param_validation import Interval
+
+from skmmrec.recommender.baselines._history import HistoryRecommender
+
+
+class EASERecommender(HistoryRecommender):
+    """Recommend by the item weights that best reconstruct the likes (EASE).
+
+    The weights minimise the squared error of reconstructing each column of the matrix
+    of likes from the other columns, plus `l2` times their squares.
+
+    Parameters
+    ----------
+    l2 : float, default=100.0
+        Penalty of the squared weights. More items or fewer likes want more.
+    max_items : int, default=20_000
+        Most items that `fit` accepts: time grows with their cube, memory with their
+        square (12 bytes a pair: 4.8 GB for 20,000 items).
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_items, n_items), float32
+        Column j holds what each item says of item j; the diagonal is zero.
+
+    References
+    ----------
+    H. Steck, "Embarrassingly shallow autoencoders for sparse data", WWW 2019.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.recommender import EASERecommender
+    >>> X = pd.DataFrame({"user_id": [1, 1, 2, 2, 3], "item_id": list("ababa")})
+    >>> EASERecommender(l2=1).fit(X).recommend([3], k=1).round(2)
+       user_id item_id  rank  score
+    0        3       b     1    0.5
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "l2": [Interval(Real, 0, None, closed="neither")],
+        "max_items": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(self, l2: float = 100.0, *, max_items: int = 20_000) -> None:
+        self.l2 = l2
+        self.max_items = max_items
+
+    def _learn(self, met: csr_array) -> None:
+        n_items = met.shape[1]
+        if n_items > self.max_items:
+            raise ValueError(
+                f"X has {n_items} items, more than max_items={self.max_items}: EASE "
+                f"needs {12 * n_items**2 / 1e9:.1f} GB for their pairs. Raise "
+                "max_items if that fits, or leave out rare items."
+            )
+        inverse = _inverse(csr_array(met.T @ met).toarray().astype(np.float64), self.l2)
+        inverse /= -np.diag(inverse)
+        np.fill_diagonal(inverse, 0.0)
+        self.weights_ = inverse.astype(np.float32)
+
+    def _score_histories(self, users: NDArray, met: csr_array) -> NDArray[np.float32]:
+        return met @ self.weights_
+
+
+def _inverse(gram: NDArray[np.float64], l2: float) -> NDArray[np.float64]:
+    """Invert a positive definite matrix plus `l2` on its diagonal, in place."""
+    gram[np.diag_indices_from(gram)] += l2
+    factor, failed = lapack.dpotrf(gram.T, lower=True, overwrite_a=True)
+    inverse, failed_too = lapack.dpotri(factor, lower=True, overwrite_c=True)
+    if failed or failed_too:
+        raise ValueError(f"l2={l2} is too small: the likes of items are collinear")
+    lower = np.tril(inverse, -1)
+    inverse[:] = np.tril(inverse)
+    inverse += lower.T
+    return inverse

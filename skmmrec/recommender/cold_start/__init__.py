@@ -1,0 +1,5 @@
+"""What is learned beside the network: new items, noise, how fast taste changes."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

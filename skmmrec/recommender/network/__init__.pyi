@@ -1,0 +1,36 @@
+from ._inference import (
+    Content as Content,
+    ItemGraph as ItemGraph,
+    Neighbours as Neighbours,
+    VectorMaker as VectorMaker,
+    blend as blend,
+    spread_vectors as spread_vectors,
+    to_tensors as to_tensors,
+)
+from ._network import (
+    BY_USER as BY_USER,
+    FusionNetwork as FusionNetwork,
+    is_by_id as is_by_id,
+)
+from ._objectives import (
+    Objective as Objective,
+    Task as Task,
+    bpr as bpr,
+    check_objective as check_objective,
+    check_ratings as check_ratings,
+    info_nce as info_nce,
+    make_tasks as make_tasks,
+    predicts_ratings as predicts_ratings,
+    sampled_bce as sampled_bce,
+    sampled_softmax as sampled_softmax,
+    teaches as teaches,
+)
+from ._towers import (
+    AttentionTowerModule as AttentionTowerModule,
+    MeanTowerModule as MeanTowerModule,
+    NoTowerModule as NoTowerModule,
+    Past as Past,
+    SequenceTowerModule as SequenceTowerModule,
+    Targets as Targets,
+    UserTower as UserTower,
+)

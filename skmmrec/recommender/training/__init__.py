@@ -1,0 +1,5 @@
+"""From a problem and settings to trained networks."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

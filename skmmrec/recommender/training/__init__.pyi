@@ -1,0 +1,22 @@
+from ._plan import (
+    Epoch as Epoch,
+    Plan as Plan,
+    Source as Source,
+    Trained as Trained,
+)
+from ._problem import (
+    Batcher as Batcher,
+    Examples as Examples,
+    NetworkDesign as NetworkDesign,
+    Problem as Problem,
+    forget_unmet as forget_unmet,
+    make_examples as make_examples,
+    make_network as make_network,
+    met_items as met_items,
+    weights_and_answers as weights_and_answers,
+)
+from ._training import (
+    train_further as train_further,
+    train_networks as train_networks,
+)
+from ._validation import HeldOut as HeldOut, judge_held_out as judge_held_out

@@ -1,0 +1,95 @@
+"""How far to trust the embeddings of single items."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import numpy as np
+import torch
+
+from skmmrec.recommender.training._loop import Trainer, mean_over_processes
+from skmmrec.recommender.training._problem import Batcher
+from skmmrec.recommender.training._step import LossOfBatch
+
+# Precisions: the least (2 was no better on validation rows), from where on the result
+# is trusted, and the most (60 loses 15 % on random films). The latter two were chosen
+# on validation rows of generated catalogues (benchmarks/README.md).
+LOW, CLEAR, HIGH = 1.0, 8.0, 30.0
+# 30 steps by a factor of exp(0.25) lead from LOW to HIGH in half of an epoch; a probe
+# of 2,048 pairs tells the sign of a gradient, at the price of a step or two.
+N_PROBES, PROBE_SIZE, STEP = 30, 2048, 0.25
+
+
+def learn_precision(trainer: Trainer, hidden: Batcher, n_epochs: int) -> float:
+    """Learn the precision of the embeddings' normal prior from held-out pairs.
+
+    The likelihood of the training pairs always asks for larger embeddings. So pairs are
+    held out of a short training. In its last epoch they are asked at intervals whether
+    their likelihood would grow if all embeddings shrank and content made up for the
+    length that the vectors lose. If so, the precision goes up by a step, otherwise it
+    goes down. The result is the geometric mean of the second half of these steps if
+    that is clearly above the lowest precision, and the lowest precision if not.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Trains a copy of the network, which is thrown away.
+    hidden : Batcher
+        Makes batches of what is held out.
+    n_epochs : int
+        Epochs of the trial.
+
+    References
+    ----------
+    Y. Chen et al., "λOpt: learn to regularize recommender models in finer levels", KDD
+    2019 (regularization that follows the gradient of a held-out loss); D. MacKay,
+    "Bayesian interpolation", Neural Computation 4(3), 1992 (learned prior precisions).
+    """
+    search = _Search(trainer, hidden)
+    with closing(trainer.run()) as epochs:
+        for _ in range(n_epochs - 1):
+            next(epochs)
+        trainer.after_step = search.after_step
+        next(epochs)
+    mean = float(np.exp(np.mean(search.way[len(search.way) // 2 :])))
+    return min(mean, HIGH) if mean >= CLEAR else LOW
+
+
+class _Search:
+    def __init__(self, trainer: Trainer, hidden: Batcher) -> None:
+        self.trainer = trainer
+        self.hidden = hidden
+        self.interval = max(1, trainer.steps_per_epoch // N_PROBES)
+        self.n_steps = 0
+        self.way = [np.log(LOW)]
+
+    def after_step(self) -> None:
+        """Ask the held-out pairs at intervals."""
+        self.n_steps += 1
+        if self.n_steps % self.interval:
+            return
+        gains = _would_gain_by_shrinking(self.trainer.loss, self.hidden)
+        step = STEP if gains else -STEP
+        self.way.append(np.clip(self.way[-1] + step, np.log(LOW), np.log(HIGH)))
+        n_examples = len(self.trainer.batcher.examples)
+        self.trainer.set_id_decay(float(np.exp(self.way[-1])) / n_examples)
+
+
+def _would_gain_by_shrinking(loss: LossOfBatch, hidden: Batcher) -> bool:
+    """Whether the likelihood of hidden pairs grows if the embeddings shrink.
+
+    Early in training, longer vectors are better whatever they consist of. So the effect
+    of the vectors' length is left out.
+    """
+    embedding = loss.network.item_embedding
+    rows = torch.randperm(len(hidden.examples))[:PROBE_SIZE].numpy()
+    batch = hidden.batch(rows).to(embedding.device)
+    loss.eval()
+    (gradient,) = torch.autograd.grad(loss(batch), [embedding])
+    with torch.no_grad():
+        gradient, own = gradient[batch.needed], embedding[batch.needed]
+        vectors = loss.own_vectors(batch.needed)[0]
+        share = (own * vectors).sum() / vectors.square().sum().clamp(min=1e-12)
+        gain = gradient * (own - share * vectors)
+    loss.train()
+    return mean_over_processes(float(gain.sum())) > 0

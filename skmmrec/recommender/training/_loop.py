@@ -1,0 +1,315 @@
+"""The training loop, in one process or several."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, distributed, nn
+
+from skmmrec.recommender.network import is_by_id
+from skmmrec.recommender.training._checkpoints import Checkpoint
+from skmmrec.recommender.training._plan import Epoch
+from skmmrec.recommender.training._problem import Batcher
+from skmmrec.recommender.training._step import LossOfBatch
+from skmmrec.recommender.training._validation import Monitor
+
+# Numbers in a step's user vectors up to which one thread is as fast as several, which
+# mostly wait for each other: a batch of 4,096 users of 64 factors.
+SERIAL_STEP = 2**18
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Hyper-parameters of the loop; `Training` documents them.
+
+    `shared_rate` is the learning rate of the parameters that all items and users share,
+    relative to `learning_rate`.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    shared_rate: float = 1.0
+    id_decay: float = 0.0
+    clip_norm: float | None = None
+    max_time: float | None = None
+    half: bool = False
+    patience: int | None = None
+    warmup: float = 0.05
+
+
+class Trainer:
+    """Fits a network to examples.
+
+    Parameters
+    ----------
+    loss : LossOfBatch
+        Holds the network, on its device.
+    batcher : Batcher
+        Makes the batches.
+    options : TrainingOptions
+        Hyper-parameters.
+    monitor : Monitor or None
+        Judges each epoch; the best network is kept.
+    checkpoint : Checkpoint or None
+        Where the state is kept after each epoch, and found again.
+
+    Attributes
+    ----------
+    after_step : callable or None
+        Called after every step, if it is set.
+    """
+
+    after_step: Callable[[], None] | None = None
+
+    def __init__(
+        self,
+        loss: LossOfBatch,
+        batcher: Batcher,
+        options: TrainingOptions,
+        monitor: Monitor | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        self.loss = loss
+        self.batcher = batcher
+        self.options = options
+        self.monitor = monitor
+        self.checkpoint = checkpoint
+        self.device = loss.network.item_bias.device
+        self.optimizer = self._make_optimizer()
+        self.order = torch.Generator()
+        self.history: list[Epoch] = []
+        self.best: dict[str, Tensor] | None = None
+        self.deadline = time.monotonic() + (options.max_time or math.inf)
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.options.epochs * self.steps_per_epoch
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one pass over the examples."""
+        return math.ceil(len(self.batcher.examples) / self.options.batch_size)
+
+    def run(self) -> Generator[Epoch]:
+        """Train, and yield the result of each epoch; there is none without examples."""
+        if len(self.batcher.examples) == 0:
+            return
+        schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
+        self._seed()
+        self._resume(schedule)
+        yield from self.history
+        module = parallel(self.loss)
+        self.loss.train()
+        with _threads(self._step_size):
+            while not self._is_over():
+                self.history.append(self._epoch(module, schedule))
+                self._save(schedule)
+                yield self.history[-1]
+        self.loss.eval()
+        if self.best is not None:
+            self.loss.network.load_state_dict(self.best)
+
+    def _make_optimizer(self) -> torch.optim.Adam:
+        """Adam, which adds the gradient of the embeddings' prior by itself.
+
+        As a part of the loss it would cost a second dense gradient in each step, and
+        fragment the memory.
+        """
+        embedding, rate = self.loss.network.item_embedding, self.options.learning_rate
+        by_id: list[nn.Parameter] = []
+        shared: list[nn.Parameter] = []
+        for name, parameter in self.loss.network.named_parameters():
+            if parameter is not embedding:
+                (by_id if is_by_id(name) else shared).append(parameter)
+        groups: list[dict[str, Any]] = [
+            {"params": [embedding], "weight_decay": self.options.id_decay},
+            {"params": by_id},
+            {"params": shared, "lr": rate * self.options.shared_rate},
+        ]
+        return torch.optim.Adam(
+            groups,
+            lr=rate,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
+
+    def set_id_decay(self, decay: float) -> None:
+        """Change how much of the id embeddings is added to their gradient."""
+        self.optimizer.param_groups[0]["weight_decay"] = decay
+
+    def _epoch(self, module: nn.Module, schedule: Any) -> Epoch:
+        losses = []
+        for rows in self._batches():
+            batch = self.batcher.batch(own_share(rows)).to(self.device)
+            with torch.autocast(
+                self.device.type, torch.bfloat16, enabled=self.options.half
+            ):
+                loss = module(batch)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if self.options.clip_norm is not None:
+                nn.utils.clip_grad_norm_(
+                    self.loss.network.parameters(), self.options.clip_norm
+                )
+            self.optimizer.step()
+            schedule.step()
+            losses.append(loss.detach())
+            if agree(time.monotonic() > self.deadline):
+                break
+            if self.after_step is not None:
+                self.after_step()
+        mean = mean_over_processes(float(torch.stack(losses).mean()))
+        if not math.isfinite(mean):
+            raise ValueError(
+                f"the loss of epoch {len(self.history) + 1} is {mean}: learning_rate "
+                "may be too large, or a fusion of your own gives what is not finite"
+            )
+        return Epoch(mean, self._judge())
+
+    def _judge(self) -> float | None:
+        """Score of the network, which is kept if it is the best so far."""
+        if self.monitor is None:
+            return None
+        self.loss.eval()
+        score = agree(self.monitor.score(self.loss.network))
+        self.loss.train()
+        if all(score > epoch.score for epoch in self.history):
+            self.best = deepcopy(self.loss.network.state_dict())
+        return score
+
+    def _is_over(self) -> bool:
+        done = len(self.history)
+        if done >= self.options.epochs:
+            return True
+        if done and agree(time.monotonic() > self.deadline):
+            return True
+        if self.options.patience is None or done == 0:
+            return False
+        scores = [epoch.score for epoch in self.history]
+        return done - int(np.argmax(np.asarray(scores))) > self.options.patience
+
+    def _rate(self, step: int) -> float:
+        """Short linear warm-up, then half a cosine down to zero."""
+        warmup = max(1, round(self.options.warmup * self.n_steps))
+        if step < warmup:
+            return (step + 1) / warmup
+        done = (step - warmup) / max(1, self.n_steps - warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    def _batches(self) -> Iterator[NDArray]:
+        order = torch.randperm(len(self.batcher.examples), generator=self.order).numpy()
+        for start in range(0, len(order), self.options.batch_size):
+            yield order[start : start + self.options.batch_size]
+
+    @property
+    def _step_size(self) -> int:
+        """How many numbers a step's user vectors hold."""
+        return self.options.batch_size * self.loss.network.dim
+
+    def _seed(self) -> None:
+        """Give all processes one order of examples, and each its own dropout."""
+        seed = agree(int(torch.randint(2**31, ())))
+        self.order.manual_seed(seed)
+        if world()[1] > 1:
+            torch.manual_seed(seed + world()[0])
+
+    # -- going on after a kill -------------------------------------------------------
+
+    def _save(self, schedule: Any) -> None:
+        if self.checkpoint is None or world()[0]:
+            return
+        generators = {"cpu": torch.get_rng_state(), "order": self.order.get_state()}
+        if self.device.type == "cuda":
+            generators["cuda"] = torch.cuda.get_rng_state(self.device)
+        self.checkpoint.save(
+            {
+                "network": self.loss.network.state_dict(),
+                "best": self.best,
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "generators": generators,
+                "history": [tuple(epoch) for epoch in self.history],
+            }
+        )
+
+    def _resume(self, schedule: Any) -> None:
+        state = None if self.checkpoint is None else self.checkpoint.load()
+        if state is None:
+            return
+        self.loss.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        self.best = state["best"]
+        self.history = [Epoch(*epoch) for epoch in state["history"]]
+        generators = state["generators"]
+        self.order.set_state(generators["order"])
+        torch.set_rng_state(generators["cpu"])
+        if "cuda" in generators:
+            torch.cuda.set_rng_state(generators["cuda"], self.device)
+
+
+@contextmanager
+def _threads(step_size: int) -> Iterator[None]:
+    """Take one thread for small steps: several would mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if step_size <= SERIAL_STEP else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def world() -> tuple[int, int]:
+    """Rank of this process and the number of processes; (0, 1) when alone."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def own_device(device: torch.device) -> torch.device:
+    """One GPU for each process of a machine, as torchrun numbers them."""
+    if device.type == "cuda" and device.index is None and world()[1] > 1:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return device
+
+
+def parallel(module: nn.Module) -> nn.Module:
+    """Wrap a module so that its gradients are averaged over the processes."""
+    if world()[1] == 1:
+        return module
+    return nn.parallel.DistributedDataParallel(module, find_unused_parameters=True)
+
+
+def own_share(rows: NDArray) -> NDArray:
+    """Part of a batch that this process works on; never empty."""
+    rank, size = world()
+    return rows[rank::size] if len(rows) >= size else rows
+
+
+def agree(value: Any) -> Any:
+    """Value of the first process, in all of them."""
+    if world()[1] == 1:
+        return value
+    values = [value]
+    distributed.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+def mean_over_processes(value: float) -> float:
+    """Mean of a number over the processes."""
+    if world()[1] == 1:
+        return value
+    values: list[Any] = [None] * world()[1]
+    distributed.all_gather_object(values, value)
+    return float(np.mean(values))

@@ -1,0 +1,98 @@
+"""How networks are made and trained, what they start from, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pandas as pd
+
+from skmmrec.interactions import RandomState
+from skmmrec.recommender._settings import EarlyStopping, Regularization, Training
+from skmmrec.recommender.network import FusionNetwork
+from skmmrec.recommender.training._problem import NetworkDesign
+
+
+class Epoch(NamedTuple):
+    """What an epoch came to."""
+
+    loss: float
+    score: float | None
+
+
+Watch = Callable[[Iterable[Epoch], int], list[Epoch]]
+"""Runs the epochs of one network, given their number, and shows how they go."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How networks are made and trained: the caller's settings.
+
+    Attributes
+    ----------
+    design : NetworkDesign
+        What each network is made of.
+    training, regularization : Training, Regularization
+        As the caller gave them.
+    early_stopping : EarlyStopping or None
+        None: all epochs are run.
+    n_members : int
+        Number of networks.
+    cold_popularity : float
+        Users that an item without any is credited with.
+    device : str
+        Where to train.
+    random_state : int, RandomState or None
+        Seed.
+    """
+
+    design: NetworkDesign
+    training: Training
+    regularization: Regularization
+    early_stopping: EarlyStopping | None = None
+    n_members: int = 1
+    cold_popularity: float = 0.5
+    device: str = "auto"
+    random_state: RandomState = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Networks to start from.
+
+    Attributes
+    ----------
+    networks : sequence of FusionNetwork
+        Trained.
+    items, users : Index
+        The ids that they know.
+    knows_ids : bool
+        Whether what they learned about single items and users is taken over. If not,
+        they come from another domain, and what is taken over learns slowly.
+    """
+
+    networks: Sequence[FusionNetwork]
+    items: pd.Index
+    users: pd.Index
+    knows_ids: bool
+
+
+@dataclass
+class Trained:
+    """Networks, and how their training went.
+
+    Attributes
+    ----------
+    networks : list of FusionNetwork
+        On the CPU.
+    losses, scores : list of float
+        Means of each epoch: the loss and, with early stopping, the metric.
+    id_l2 : float
+        Precision of the embeddings' prior.
+    """
+
+    networks: list[FusionNetwork]
+    losses: list[float]
+    scores: list[float]
+    id_l2: float

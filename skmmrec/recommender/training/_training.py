@@ -1,0 +1,378 @@
+"""From a problem and the caller's settings to trained networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from itertools import zip_longest
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+
+from skmmrec.encoders._devices import resolve_device
+from skmmrec.interactions import History, RandomState
+from skmmrec.recommender._user_towers import MeanTower
+from skmmrec.recommender.network import FusionNetwork, Neighbours, to_tensors
+from skmmrec.recommender.training._checkpoints import checkpoint_of
+from skmmrec.recommender.training._id_prior import LOW, learn_precision
+from skmmrec.recommender.training._loop import (
+    Epoch,
+    Trainer,
+    TrainingOptions,
+    agree,
+    own_device,
+    world,
+)
+from skmmrec.recommender.training._plan import Plan, Source, Trained, Watch
+from skmmrec.recommender.training._problem import (
+    Batcher,
+    Examples,
+    Problem,
+    make_network,
+)
+from skmmrec.recommender.training._step import LossOfBatch, LossOptions
+from skmmrec.recommender.training._transfer import adopt, adopt_ids
+from skmmrec.recommender.training._validation import (
+    LikesMonitor,
+    LossMonitor,
+    Monitor,
+    hide_examples,
+    hide_likes,
+    some_users,
+    without,
+)
+
+# Interactions per item or user from which on batches are smaller and negatives spared.
+# TikTok (9 per item) loses by both, MovieLens (31) gains (validation rows).
+DENSE_PER_ITEM, DENSE_PER_USER = 12, 20
+# Fewer than 30 steps an epoch train too little; more than 500 gain nothing.
+MIN_BATCHES, MAX_BATCHES = 30, 500
+# Of the learning rate: at the full one, few rows undo what was learned from many
+# (benchmarks/recommender.py transfer).
+PARTIAL_FIT_RATE = TRANSFER_RATE = 0.1
+# Pairs below which a trial decides nothing, pairs that it looks at at most, which
+# bounds its cost, and the share of them that is held out.
+MIN_TRIED, MAX_TRIED, HIDDEN_SHARE = 2000, 100_000, 0.1
+# A trial of 40,000 pairs in all. Two epochs did not show that `late` learns embeddings
+# by heart with few users, four did (validation rows of generated catalogues).
+TRIAL_LENGTH, MIN_TRIAL_EPOCHS, MAX_TRIAL_EPOCHS = 40_000, 2, 4
+
+
+def train_networks(
+    problem: Problem,
+    plan: Plan,
+    ids: tuple[pd.Index, pd.Index],
+    source: Source | None,
+    watch: Watch,
+) -> Trained:
+    """Train the networks of a plan, one after the other.
+
+    Parameters
+    ----------
+    problem : Problem
+        What there is to learn from.
+    plan : Plan
+        How.
+    ids : tuple of Index
+        Of the problem's items and users.
+    source : Source or None
+        What to start from; None: from random numbers.
+    watch : callable
+        Runs the epochs of each network.
+    """
+    device = own_device(resolve_device(plan.device))
+    design = plan.design
+    n_networks = plan.n_members if design.is_trained else 1
+    networks, curves, id_l2 = [], [], LOW
+    with seeded(plan.random_state, device):
+        for number in range(n_networks):
+            network = make_network(design, problem, plan.cold_popularity)
+            if source is not None:
+                _start_from(network, source, number, ids)
+            network = network.to(device)
+            if number == 0:
+                id_l2 = choose_id_l2(network, problem, plan)
+            if design.is_trained:
+                epochs = _train(network, problem, plan, source, number, id_l2)
+                curves.append(watch(epochs, plan.training.max_epochs))
+            networks.append(network.cpu())
+    _forget_checkpoints(problem, plan, source)
+    return Trained(
+        networks,
+        _mean_curve([[e.loss for e in curve] for curve in curves]),
+        _mean_curve([[e.score for e in c if e.score is not None] for c in curves]),
+        id_l2,
+    )
+
+
+def train_further(
+    networks: Sequence[FusionNetwork],
+    problem: Problem,
+    plan: Plan,
+    id_l2: float,
+    new_pairs: tuple[NDArray, NDArray],
+    watch: Watch,
+) -> list[float]:
+    """Train on new pairs, given by users and items, and as many old ones.
+
+    Returns
+    -------
+    list of float
+        The last network's loss in each epoch.
+    """
+    device = own_device(resolve_device(plan.device))
+    epochs: list[Epoch] = []
+    with seeded(plan.random_state, device):
+        for network in networks:
+            network.to(device)
+            trainer = _further_trainer(network, problem, plan, id_l2, new_pairs)
+            epochs = watch(trainer.run(), plan.training.partial_fit_epochs)
+            network.cpu()
+    return [epoch.loss for epoch in epochs]
+
+
+def _further_trainer(
+    network: FusionNetwork,
+    problem: Problem,
+    plan: Plan,
+    id_l2: float,
+    new_pairs: tuple[NDArray, NDArray],
+) -> Trainer:
+    examples, n_items = problem.examples, problem.seen.n_items
+    users, items = new_pairs
+    new = np.isin(examples.users * n_items + examples.items, users * n_items + items)
+    old = np.flatnonzero(~new)
+    drawn = _rng().permutation(len(old))[: np.count_nonzero(new)]
+    chosen = examples.take(np.concatenate([np.flatnonzero(new), old[drawn]]))
+    decay = id_l2 / max(1, len(examples))
+    options = replace(
+        _options(network, plan, problem.history, decay),
+        epochs=plan.training.partial_fit_epochs,
+        learning_rate=plan.training.learning_rate * PARTIAL_FIT_RATE,
+        max_time=None,
+        patience=None,
+    )
+    batcher = _batcher(problem, plan, problem.history, chosen)
+    return Trainer(_loss(network, problem, plan, batcher), batcher, options)
+
+
+def _start_from(
+    network: FusionNetwork,
+    source: Source,
+    number: int,
+    ids: tuple[pd.Index, pd.Index],
+) -> None:
+    theirs = source.networks[number % len(source.networks)]
+    adopt(network, theirs)
+    if source.knows_ids:
+        items, users = ids
+        adopt_ids(network, theirs, (items, source.items), (users, source.users))
+
+
+def _mean_curve(curves: list[list[float]]) -> list[float]:
+    """Mean, epoch by epoch, of the networks that were still learning."""
+    epochs = zip_longest(*curves, fillvalue=np.nan)
+    return [float(np.nanmean(epoch)) for epoch in epochs]
+
+
+def choose_batch_size(history: History) -> int:
+    """Batch size for ``batch_size="auto"``.
+
+    Dense data gets small batches, and so many steps. Small data gets at least
+    `MIN_BATCHES` batches an epoch, and very large data at most `MAX_BATCHES`.
+    """
+    n_pairs = len(history.items)
+    size = np.clip(n_pairs // MIN_BATCHES, 32, 512 if _is_dense(history) else 2048)
+    return int(max(size, n_pairs // MAX_BATCHES))
+
+
+def _is_dense(history: History) -> bool:
+    """Whether items or users have many interactions."""
+    n_pairs = len(history.items)
+    per_item = n_pairs / max(1, int(np.count_nonzero(history.popularity)))
+    per_user = n_pairs / max(1, int(np.count_nonzero(history.lengths)))
+    return per_item >= DENSE_PER_ITEM or per_user >= DENSE_PER_USER
+
+
+def _train(
+    network: FusionNetwork,
+    problem: Problem,
+    plan: Plan,
+    source: Source | None,
+    number: int,
+    id_l2: float,
+) -> Iterator[Epoch]:
+    """Train one network, on the device that it is on; yields the epochs."""
+    examples, history, monitor = _hold_out(problem, plan)
+    decay = id_l2 / max(1, len(examples))
+    options = _options(network, plan, history, decay)
+    if source is not None and not source.knows_ids:
+        options = replace(options, shared_rate=TRANSFER_RATE)
+    batcher = _batcher(problem, plan, history, examples)
+    loss = _loss(network, problem, plan, batcher)
+    if isinstance(monitor, LossMonitor):
+        monitor = replace(monitor, loss=loss)
+    checkpoint = checkpoint_of(problem, plan, source, number)
+    return Trainer(loss, batcher, options, monitor, checkpoint).run()
+
+
+def choose_id_l2(network: FusionNetwork, problem: Problem, plan: Plan) -> float:
+    """Choose the precision of the embeddings' prior, by training a copy."""
+    training, given = plan.training, plan.regularization.id_l2
+    if given != "auto":
+        return float(given)
+    if not plan.design.is_trained or training.max_time is not None:
+        return LOW
+    rng = _rng()
+    is_too_short = training.max_epochs <= MIN_TRIAL_EPOCHS
+    if len(problem.examples) < MIN_TRIED or is_too_short:
+        return LOW
+    examples, history = some_users(problem.examples, problem.history, MAX_TRIED, rng)
+    n_epochs = math.ceil(TRIAL_LENGTH / len(examples))
+    n_epochs = min(
+        max(n_epochs, MIN_TRIAL_EPOCHS), MAX_TRIAL_EPOCHS, training.max_epochs
+    )
+    rest, hidden, left = hide_examples(examples, history, HIDDEN_SHARE, _rng())
+    batcher = _batcher(problem, plan, left, rest)
+    loss = _loss(deepcopy(network), problem, plan, batcher)
+    options = _options(network, plan, left, LOW / len(rest))
+    trainer = Trainer(loss, batcher, replace(options, patience=None))
+    held_out = _batcher(problem, plan, left, hidden)
+    return learn_precision(trainer, held_out, n_epochs)
+
+
+def _hold_out(problem: Problem, plan: Plan) -> tuple[Examples, History, Monitor | None]:
+    """Split off what early stopping holds out, and make its monitor."""
+    examples, history, stopping = problem.examples, problem.history, plan.early_stopping
+    if stopping is None:
+        return examples, history, None
+    rng, metric = _rng(), stopping.metric
+    if metric == "auto":
+        metric = "ndcg@10" if problem.tasks[0].sampled else "loss"
+    if metric == "loss":
+        share = stopping.validation_fraction
+        rest, aside, left = hide_examples(examples, history, share, rng)
+        return rest, left, LossMonitor(_batcher(problem, plan, left, aside))
+    hidden, held_out = hide_likes(history, stopping.validation_fraction, rng)
+    is_hidden = examples.held & hidden[examples.places_in(history)]
+    monitor = LikesMonitor(
+        metric,
+        held_out,
+        problem.content,
+        problem.graph,
+        problem.propagation,
+        problem.user_content,
+    )
+    return (
+        without(examples, history, hidden, is_hidden),
+        history.where(~hidden),
+        monitor,
+    )
+
+
+def _options(
+    network: FusionNetwork, plan: Plan, history: History, id_decay: float
+) -> TrainingOptions:
+    training, stopping = plan.training, plan.early_stopping
+    size, max_time = training.batch_size, training.max_time
+    return TrainingOptions(
+        epochs=training.max_epochs,
+        batch_size=choose_batch_size(history) if size == "auto" else int(size),
+        learning_rate=training.learning_rate,
+        id_decay=id_decay,
+        clip_norm=training.clip_norm,
+        max_time=None if max_time is None else max_time / plan.n_members,
+        half=_half(training.precision, network),
+        patience=None if stopping is None else stopping.n_iter_no_change,
+    )
+
+
+def _rng() -> np.random.RandomState:
+    """Numbers that follow from torch's seed, the same in all processes."""
+    return np.random.RandomState(agree(int(torch.randint(2**31, ()))))
+
+
+def _batcher(
+    problem: Problem, plan: Plan, history: History, examples: Examples
+) -> Batcher:
+    """Batches of some examples of the problem, by what is left of its histories."""
+    training, own = plan.training, plan.training.own_negatives
+    if own == "auto":
+        own = not _is_dense(problem.history)
+    return Batcher(
+        history,
+        examples,
+        training.n_negatives,
+        own_negatives=bool(own),
+        by_popularity=any(task.objective == "softmax" for task in problem.tasks),
+        max_history=(plan.design.tower or MeanTower()).drawn_history,
+    )
+
+
+def _loss(
+    network: FusionNetwork, problem: Problem, plan: Plan, batcher: Batcher
+) -> LossOfBatch:
+    device, given = network.item_bias.device, plan.regularization
+    weights = plan.training.task_weights
+    options = LossOptions(
+        dropout=given.dropout,
+        modality_dropout=given.modality_dropout,
+        id_dropout=given.id_dropout,
+        history_dropout=given.history_dropout,
+        l2=given.l2,
+        alignment=given.alignment,
+        modality_balance=given.modality_balance,
+        propagation=problem.propagation,
+        task_weights=None if weights is None else tuple(float(w) for w in weights),
+    )
+    graph, users = problem.graph, problem.user_content
+    return LossOfBatch(
+        network,
+        to_tensors(problem.content, torch.float32, device),
+        batcher.log_q.to(device),
+        problem.tasks,
+        options,
+        None if users is None else to_tensors(users, torch.float32, device),
+        None
+        if graph is None
+        else Neighbours(
+            torch.from_numpy(graph.items).to(device),
+            torch.from_numpy(graph.weights).to(device),
+        ),
+    )
+
+
+def _half(precision: str, network: FusionNetwork) -> bool:
+    """Whether products are computed in bfloat16."""
+    on_gpu = network.item_bias.device.type == "cuda"
+    return precision == "bfloat16" or (precision == "auto" and on_gpu)
+
+
+def _forget_checkpoints(problem: Problem, plan: Plan, source: Source | None) -> None:
+    """Delete the checkpoints of a fit that is complete."""
+    for number in range(plan.n_members):
+        checkpoint = checkpoint_of(problem, plan, source, number)
+        if checkpoint is not None and world()[0] == 0:
+            checkpoint.remove()
+
+
+@contextmanager
+def seeded(random_state: RandomState, device: torch.device) -> Iterator[None]:
+    """Seed torch inside the block, and leave its generators as they were."""
+    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+    device = own_device(device)
+    with torch.random.fork_rng(devices=_cuda_devices(device)):
+        torch.manual_seed(agree(seed))
+        yield
+
+
+def _cuda_devices(device: torch.device) -> list[int]:
+    if device.type != "cuda":
+        return []
+    return [torch.cuda.current_device() if device.index is None else device.index]

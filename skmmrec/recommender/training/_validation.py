@@ -1,0 +1,255 @@
+"""Held-out likes, which judge each epoch and decide when to stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skmmrec.catalog import Blocks
+from skmmrec.interactions import History
+from skmmrec.metrics import find_hits, judge, parse_metric
+from skmmrec.recommender.network import (
+    FusionNetwork,
+    ItemGraph,
+    VectorMaker,
+    spread_vectors,
+)
+from skmmrec.recommender.training._problem import Batcher, Examples
+from skmmrec.recommender.training._step import LossOfBatch
+from skmmrec.retrieval import chunks, top_k
+
+# The standard error of an NDCG near 0.3 over 2,000 users is below 0.01.
+MAX_USERS = 2000
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Users with the likes that training does not see.
+
+    Attributes
+    ----------
+    users : ndarray of shape (n,), int64
+        Positions of the users.
+    known : History
+        Their likes that training sees.
+    hidden : History
+        Their likes that it does not.
+    """
+
+    users: NDArray[np.int64]
+    known: History
+    hidden: History
+
+
+def hide_examples(
+    examples: Examples, history: History, share: float, rng: np.random.RandomState
+) -> tuple[Examples, Examples, History]:
+    """Take a share of the examples away, at least one and not all of them.
+
+    Returns
+    -------
+    rest, hidden : Examples
+        Of users with the histories below.
+    left : History
+        What is left of the histories.
+    """
+    if len(examples) < 2:
+        raise ValueError("early_stopping needs two rows to learn from")
+    chosen = np.zeros(len(examples), bool)
+    number = min(max(1, round(share * len(examples))), len(examples) - 1)
+    chosen[rng.permutation(len(examples))[:number]] = True
+    gone = np.zeros(len(history.items), bool)
+    gone[examples.places_in(history)[chosen & examples.held]] = True
+    hidden = without(examples, history, gone, ~chosen)
+    return (
+        without(examples, history, gone, chosen),
+        replace(hidden, held=np.zeros(len(hidden), bool)),
+        history.where(~gone),
+    )
+
+
+def some_users(
+    examples: Examples, history: History, n_examples: int, rng: np.random.RandomState
+) -> tuple[Examples, History]:
+    """Choose users at random until they have about so many examples together."""
+    if len(examples) <= n_examples:
+        return examples, history
+    counts = np.bincount(examples.users, minlength=len(history.lengths))
+    order = rng.permutation(len(counts))
+    left_out = order[np.cumsum(counts[order]) > n_examples]
+    gone = np.isin(history.users, left_out)
+    dropped = np.isin(examples.users, left_out)
+    return without(examples, history, gone, dropped), history.where(~gone)
+
+
+def hide_likes(
+    history: History, share: float, rng: np.random.RandomState
+) -> tuple[NDArray[np.bool_], HeldOut]:
+    """Hide a share of the likes, leaving every user at least one.
+
+    Returns
+    -------
+    hidden : ndarray of shape (n_pairs,), bool
+        Entries of the history that are hidden.
+    held_out : HeldOut
+        At most 2,000 of the users concerned.
+
+    Raises
+    ------
+    ValueError
+        If nobody has two likes.
+    """
+    dice = rng.rand(len(history.items))
+    best = np.full(len(history.lengths), -1.0)
+    np.maximum.at(best, history.users, dice)
+    may_go = dice < best[history.users]
+    hidden = (dice < share) & may_go
+    if not may_go.any():
+        raise ValueError("early_stopping needs a user with two liked items")
+    if not hidden.any():
+        hidden[rng.choice(np.flatnonzero(may_go))] = True
+    users = np.unique(history.users[hidden])
+    users = np.sort(rng.permutation(users)[:MAX_USERS])
+    known, gone = history.where(~hidden), history.where(hidden)
+    return hidden, HeldOut(users, known.take(users), gone.take(users))
+
+
+class Monitor(Protocol):
+    """Judges a network; greater is better."""
+
+    def score(self, network: FusionNetwork) -> float:
+        """Judge the network as it is now."""
+        ...
+
+
+@dataclass(frozen=True)
+class LossMonitor:
+    """Judges by the loss of held-out examples, times -1.
+
+    Attributes
+    ----------
+    batcher : Batcher
+        Makes batches of the examples.
+    loss : LossOfBatch or None
+        Holds the network.
+    """
+
+    batcher: Batcher
+    loss: LossOfBatch | None = None
+
+    @torch.no_grad()
+    def score(self, network: FusionNetwork) -> float:
+        """Mean loss of the examples, times -1."""
+        assert self.loss is not None
+        n = len(self.batcher.examples)
+        total = 0.0
+        for start in range(0, n, MAX_USERS):
+            rows = np.arange(start, min(n, start + MAX_USERS))
+            batch = self.batcher.batch(rows).to(network.item_bias.device)
+            total += float(self.loss(batch)) * len(rows)
+        return -total / n
+
+
+@dataclass(frozen=True)
+class LikesMonitor:
+    """Judges a network by how it ranks held-out likes.
+
+    Attributes
+    ----------
+    metric : str
+        Name such as ``ndcg@10``.
+    held_out : HeldOut
+        The likes.
+    content : Blocks
+        Of all items.
+    graph : ItemGraph or None
+        Neighbours of the items, as in the network's training.
+    propagation : float
+        Share of an item's vector that comes from them.
+    user_content : Blocks or None
+        Of all users.
+    """
+
+    metric: str
+    held_out: HeldOut
+    content: Blocks
+    graph: ItemGraph | None = None
+    propagation: float = 0.0
+    user_content: Blocks | None = None
+
+    def score(self, network: FusionNetwork) -> float:
+        """Mean of the metric over the held-out users."""
+        name, k = parse_metric(self.metric)
+        maker = VectorMaker([network])
+        own = maker.items(np.arange(len(self.content)), self.content)
+        items = spread_vectors(own, own, self.graph, self.propagation)
+        held = self.held_out
+        content = self.user_content
+        users = maker.users(
+            items,
+            held.known,
+            held.users,
+            None if content is None else content.take(held.users),
+        )
+        biases = network.item_bias.detach().cpu().numpy()
+        values = judge_held_out(name, k, users, items.astype(np.float32), biases, held)
+        return float(values.mean())
+
+
+def judge_held_out(
+    metric: str, k: int, users: NDArray, items: NDArray, biases: NDArray, held: HeldOut
+) -> NDArray[np.float64]:
+    """Compute a metric of each held-out user.
+
+    Parameters
+    ----------
+    metric : str
+        Such as "ndcg".
+    k : int
+        Length of the lists.
+    users, items, biases : ndarray of shape (n, dim), (n_items, dim) and (n_items,)
+        Vectors of the held-out users and of all items, and the items' biases.
+    held : HeldOut
+        The users, and the likes that a good list contains.
+    """
+    values = []
+    for part in chunks(len(users), len(items)):
+        rows = np.arange(part.start, part.stop)
+        scores = users[part] @ items.T + biases
+        known, hidden = held.known.take(rows), held.hidden.take(rows)
+        scores[known.users, known.items] = -np.inf
+        best = top_k(scores, k)
+        relevant = np.zeros(scores.shape, bool)
+        relevant[hidden.users, hidden.items] = True
+        hits = np.take_along_axis(relevant, best, axis=1)
+        values.append(judge(metric, find_hits(hits, hidden.lengths, k)))
+    return np.concatenate(values)
+
+
+def without(
+    examples: Examples,
+    history: History,
+    hidden: NDArray[np.bool_],
+    dropped: NDArray[np.bool_],
+) -> Examples:
+    """Examples that are not dropped, with their places in what is left of the history.
+
+    Parameters
+    ----------
+    examples : Examples
+        From the whole history.
+    history : History
+        The whole history.
+    hidden : ndarray of shape (n_pairs,), bool
+        Its hidden entries.
+    dropped : ndarray of shape (n_examples,), bool
+        Examples to leave out.
+    """
+    starts = history.offsets[examples.users]
+    passed = np.concatenate([[0], np.cumsum(hidden)])
+    lost = passed[starts + examples.before] - passed[starts]
+    return replace(examples, before=examples.before - lost).take(~dropped)

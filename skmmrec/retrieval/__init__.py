@@ -1,0 +1,5 @@
+"""From vectors to lists: exact and approximate search, compression, re-ranking."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

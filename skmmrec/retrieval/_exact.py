@@ -1,0 +1,106 @@
+"""Exact top-k retrieval, in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from skmmrec._ids import ITEM
+
+# Most scores in memory at a time: 64 MB in float32.
+CHUNK_SCORES = 16_000_000
+# About how many a processor's cache holds: 4 MB in float32.
+CACHE_SCORES = 1_000_000
+# Fewer rows at a time would make a product of matrices one of vectors.
+ROWS_IN_CACHE = 64
+
+
+def score_pairs(left: NDArray, right: NDArray) -> NDArray[np.float32]:
+    """Inner product row by row: the same for a pair in whatever batch it comes."""
+    return np.einsum("nd,nd->n", left, right, dtype=np.float64).astype(np.float32)
+
+
+def unit_vectors(vectors: NDArray) -> NDArray:
+    """Scale rows to length 1; a row of zeros stays one."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+
+
+def chunks(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Slices of rows whose scores against `n_columns` items fit in bounded memory.
+
+    There is one at least, so that no rows give an empty result and not an error.
+    """
+    columns = max(1, n_columns)
+    step = max(ROWS_IN_CACHE, CACHE_SCORES // columns)
+    step = max(1, min(step, CHUNK_SCORES // columns))
+    for start in range(0, max(1, n_rows), step):
+        yield slice(start, min(n_rows, start + step))
+
+
+def top_k(scores: NDArray, k: int) -> NDArray[np.intp]:
+    """Columns of the `k` greatest scores of each row, best first; ties by position."""
+    import torch
+
+    n_columns = scores.shape[1]
+    k = min(k, n_columns)
+    if k == 0 or len(scores) == 0:
+        return np.empty((len(scores), k), np.intp)
+    table = torch.from_numpy(np.require(scores, requirements=["C", "W"]))
+    values, columns = torch.topk(table, min(k + 1, n_columns), dim=1)
+    best = columns[:, :k].numpy().astype(np.intp)
+    tied = (values[:, 1:] == values[:, :-1]).any(dim=1).numpy()
+    if tied.any():
+        best[tied] = _top_k_of_ties(scores[tied], k)
+    return best
+
+
+def _top_k_of_ties(scores: NDArray, k: int) -> NDArray[np.intp]:
+    """As `top_k`, for rows in which scores are equal."""
+    n_columns = scores.shape[1]
+    kth = np.partition(scores, n_columns - k, axis=1)[:, [n_columns - k]]
+    above, tied = scores > kth, scores == kth
+    room = k - above.sum(axis=1, keepdims=True)
+    kept = above | (tied & (tied.cumsum(axis=1) <= room))
+    columns = kept.nonzero()[1].reshape(-1, k)
+    best_first = np.argsort(
+        -np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable"
+    )
+    return np.take_along_axis(columns, best_first, axis=1)
+
+
+def ranked_frame(
+    query: str, keys: Any, ids: pd.Index, columns: NDArray, scores: NDArray
+) -> pd.DataFrame:
+    """Table of ranked items, one row per query and rank; minus infinity is left out.
+
+    Parameters
+    ----------
+    query : str
+        Name of the first column.
+    keys : sequence of length n
+        What each row of `columns` answers.
+    ids : Index
+        Item ids.
+    columns, scores : ndarrays of shape (n, k)
+        Item positions, best first, and their scores.
+
+    Returns
+    -------
+    DataFrame
+        Columns `query`, ``item_id``, ``rank`` (from 1) and ``score`` (float32).
+    """
+    kept = np.isfinite(scores)
+    rows, ranks = np.nonzero(kept)
+    return pd.DataFrame(
+        {
+            query: pd.Index(keys).take(rows),
+            ITEM: ids.take(columns[kept]),
+            "rank": ranks + 1,
+            "score": scores[kept].astype(np.float32),
+        }
+    )

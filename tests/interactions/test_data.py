@@ -1,0 +1,93 @@
+"""Who met and who liked what, from rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skmmrec.interactions import InteractionData, read_interactions
+
+USERS, ITEMS = pd.Index([1, 2, 3]), pd.Index(["a", "b", "c", "d"])
+ROWS = [(1, "a", 5), (2, "b", 1), (1, "c", 2), (1, "b", 9), (2, "d", 4)]
+
+
+def read(rows):
+    return read_interactions(
+        pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    )[0]
+
+
+def collect(rows=ROWS, **more):
+    return InteractionData.collect(read(rows), USERS, ITEMS, **more)
+
+
+def items_of(data, history):
+    return [
+        data.items[getattr(data, history).of(user)].tolist()
+        for user in range(len(data.users))
+    ]
+
+
+def test_histories_are_in_the_order_of_time():
+    data = collect()
+    assert items_of(data, "seen") == items_of(data, "history")
+    assert items_of(data, "seen") == [["c", "a", "b"], ["b", "d"], []]
+    assert data.seen.values is data.history.values is None
+
+
+def test_what_is_not_liked_is_seen():
+    data = collect(liked=np.array([True, False, True, False, True]))
+    assert items_of(data, "seen") == [["c", "a", "b"], ["b", "d"], []]
+    assert items_of(data, "history") == [["c", "a"], ["d"], []]
+
+
+def test_of_a_pair_the_first_place_and_the_last_word_count():
+    rows = [*ROWS, (1, "c", 99)]
+    answers, weights = np.arange(6.0), np.full(6, 2.0)
+    liked = np.array([True, True, True, True, True, False])
+    data = collect(rows, liked=liked, answers=answers, weights=weights)
+    assert items_of(data, "seen")[0] == ["c", "a", "b"]
+    assert items_of(data, "history")[0] == ["a", "b"]
+    np.testing.assert_array_equal(data.seen.values[:3], [[4, 5], [2, 0], [2, 3]])
+
+
+@pytest.mark.parametrize("cut", range(1, 5))
+@pytest.mark.parametrize("liked", [None, np.array([True, False, True, True, False])])
+def test_to_extend_is_to_collect_at_once(cut, liked):
+    """What comes later is appended, whatever its time; new users come last."""
+    rows = sorted(ROWS, key=lambda row: row[2])
+    known = pd.Index(sorted({row[0] for row in rows[:cut]}))
+    parts = (None, None) if liked is None else (liked[:cut], liked[cut:])
+    data = InteractionData.collect(read(rows[:cut]), known, ITEMS, parts[0])
+    data = data.extend(read(rows[cut:]), parts[1])
+    users = data.users
+    assert users[: len(known)].equals(known)
+    whole = InteractionData.collect(read(rows), users, ITEMS, liked)
+    for name in ("seen", "history"):
+        assert items_of(data, name) == items_of(whole, name)
+
+
+def test_answers_of_old_rows_stay():
+    data = collect(answers=np.arange(5.0))
+    more = data.extend(read([(3, "a", 0), (1, "b", 1)]), answers=np.array([7.0, 8.0]))
+    assert items_of(more, "seen") == [["c", "a", "b"], ["b", "d"], ["a"]]
+    assert more.seen.values[:, 1].tolist() == [2, 0, 8, 1, 4, 7]
+    assert more.seen.values[:, 0].tolist() == [1, 1, 2, 1, 1, 1]
+    plain = collect().extend(read([(3, "a", 0)]), answers=np.array([0.5]))
+    assert plain.seen.values[:, 1].tolist() == [1, 1, 1, 1, 1, 0.5]
+
+
+def test_items_that_nobody_met_are_appended():
+    data = collect().with_items(np.array(["e", "f"]))
+    assert data.items.tolist() == ["a", "b", "c", "d", "e", "f"]
+    assert data.seen.n_items == data.history.n_items == 6
+    assert items_of(data, "seen") == items_of(collect(), "seen")
+    again = data.extend(read([(3, "f", 0)]))
+    assert items_of(again, "seen")[2] == ["f"]
+
+
+def test_signals_are_values_of_histories():
+    signals = np.array([1, -1, 0.5, 1, 1], np.float32)
+    data = collect().with_signals(signals)
+    assert data.history.values is signals
+    assert data.seen.values is None
+    assert data.with_signals(None).history.values is None

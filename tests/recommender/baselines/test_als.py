@@ -1,0 +1,66 @@
+"""Alternating least squares against the loss that it minimises."""
+
+import numpy as np
+import pytest
+from scipy.sparse import random_array
+
+from skmmrec.recommender import ImplicitALSRecommender
+from skmmrec.recommender.baselines import _als
+from skmmrec.recommender.baselines._als import solve_rows
+
+
+def brute_force(met, fixed, l2, alpha):
+    rows = []
+    for likes in met.toarray() != 0:
+        confidence = np.diag(1 + alpha * likes)
+        left = fixed.T @ confidence @ fixed + l2 * np.eye(fixed.shape[1])
+        rows.append(np.linalg.solve(left, fixed.T @ confidence @ likes))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("cells", [1, 20, 100, 10**6])
+def test_rows_of_all_lengths_in_any_batches(cells, monkeypatch):
+    monkeypatch.setattr(_als, "CELLS_AT_ONCE", cells)
+    rng = np.random.default_rng(0)
+    met = random_array((30, 12), density=0.2, format="csr", rng=rng)
+    assert np.diff(met.indptr).min() == 0
+    fixed = rng.normal(size=(12, 4))
+    found = solve_rows(met, fixed, 0.7, 3.0)
+    np.testing.assert_allclose(found, brute_force(met, fixed, 0.7, 3.0), atol=1e-12)
+
+
+def loss(recommender):
+    met = recommender.history_.to_csr(np.float64).toarray()
+    users, items = (
+        factors.astype(np.float64)
+        for factors in (recommender.user_factors_, recommender.item_factors_)
+    )
+    errors = (1 + recommender.alpha * met) * (met - users @ items.T) ** 2
+    return errors.sum() + recommender.l2 * ((users**2).sum() + (items**2).sum())
+
+
+def test_the_loss_falls_with_every_iteration(X, y):
+    losses = [
+        loss(
+            ImplicitALSRecommender(3, l2=0.5, n_iterations=n, random_state=0).fit(X, y)
+        )
+        for n in range(1, 6)
+    ]
+    assert np.all(np.diff(losses) < 0)
+
+
+def test_users_are_solved_for_last(X, y):
+    recommender = ImplicitALSRecommender(3, l2=0.5, n_iterations=2, random_state=1)
+    recommender.fit(X, y)
+    met = recommender.history_.to_csr()
+    items = recommender.item_factors_.astype(np.float64)
+    expected = brute_force(met, items, 0.5, recommender.alpha)
+    np.testing.assert_allclose(recommender.user_factors_, expected, atol=1e-5)
+
+
+def test_a_seed_settles_the_vectors(X, y):
+    def fit(seed):
+        return ImplicitALSRecommender(3, random_state=seed).fit(X, y).item_factors_
+
+    np.testing.assert_array_equal(fit(3), fit(3))
+    assert np.abs(fit(3) - fit(4)).max() > 1e-6

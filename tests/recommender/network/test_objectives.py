@@ -1,0 +1,243 @@
+"""What is predicted: rankings, probabilities, ratings, and several at once."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.datasets import make_multimodal_interactions
+from skmmrec.metrics import get_scorer
+from skmmrec.recommender import EarlyStopping, PopularityRecommender
+from skmmrec.recommender.network._objectives import (
+    bpr,
+    info_nce,
+    sampled_bce,
+    sampled_softmax,
+)
+
+IDS = ["user_id", "item_id"]
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return make_multimodal_interactions(
+        120,
+        60,
+        n_interactions_per_user=20,
+        modalities=["text"],
+        taste_strength=4.0,
+        random_state=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def catalog(truth):
+    factors = truth.item_factors["text"]
+    table = pd.DataFrame(
+        factors, columns=[f"text__{c}" for c in range(factors.shape[1])]
+    )
+    return ItemCatalog(table.assign(item_id=truth.item_table.item_id))
+
+
+@pytest.fixture(scope="module")
+def rated(truth):
+    """Random pairs with the truth about them: affinity, rating and click."""
+    rng = np.random.default_rng(0)
+    users, items = truth.interactions.user_id.unique(), truth.item_table.item_id
+    affinity = truth.affinity(users, items)
+    rows, columns = np.unravel_index(
+        rng.choice(affinity.size, 6000, replace=False), affinity.shape
+    )
+    values = affinity[rows, columns]
+    values = (values - values.mean()) / values.std()
+    return pd.DataFrame(
+        {
+            "user_id": users[rows],
+            "item_id": items.to_numpy()[columns],
+            "rating": 3 + values + rng.normal(scale=0.2, size=len(rows)),
+            "click": (rng.random(len(rows)) < 1 / (1 + np.exp(-2 * values))) * 1.0,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def halves(rated):
+    return rated[::2], rated[1::2]
+
+
+def fit(catalog, table, y, **params):
+    settings = {
+        "n_factors": 16,
+        "random_state": 0,
+        "training__max_epochs": 15,
+        **params,
+    }
+    rec = MultimodalFusionRecommender(catalog).set_params(**settings)
+    return rec.fit(table[IDS], y)
+
+
+@pytest.mark.parametrize("objective", ["softmax", "bpr", "bce"])
+def test_every_objective_ranks(objective, truth, catalog):
+    rows = truth.interactions.sort_values("timestamp")
+    late = rows.groupby("user_id").cumcount(ascending=False) < 4
+    rec = fit(catalog, rows[~late], None, objective=objective)
+    popular = PopularityRecommender().fit(rows[~late][IDS])
+    assert rec.score(rows[late][IDS]) > 1.5 * popular.score(rows[late][IDS])
+
+
+def test_ratings_are_predicted(catalog, halves):
+    train, test = halves
+    rec = fit(
+        catalog, train, train.rating, objective="mse", user_tower__history_exponent=0.5
+    )
+    predicted = rec.predict(test[IDS])
+    error = np.sqrt(np.mean((predicted - test.rating) ** 2))
+    assert error < 0.65 * test.rating.std()
+    assert abs(predicted.mean() - test.rating.mean()) < 0.1
+
+
+def test_the_best_rated_come_first(catalog, halves):
+    rec = fit(catalog, halves[0], halves[0].rating, objective="mse")
+    table = rec.recommend(k=5)
+    best = table[table["rank"] == 1]
+    np.testing.assert_allclose(rec.predict(best[IDS]), best.score, rtol=1e-4)
+    assert best.score.mean() > 3.5
+
+
+def test_ratings_are_shifted_and_scaled_with_y(catalog, halves):
+    train, test = halves
+    one = fit(catalog, train, train.rating, objective="mse").predict(test[IDS])
+    other = fit(catalog, train, train.rating * 20 - 7, objective="mse")
+    np.testing.assert_allclose(other.predict(test[IDS]), one * 20 - 7, atol=0.02)
+
+
+def test_probabilities_are_calibrated(catalog, halves):
+    train, test = halves
+    rec = fit(
+        catalog, train, train.click, objective="bce", early_stopping=EarlyStopping()
+    )
+    predicted = rec.predict(test[IDS]).astype(float)
+    assert ((predicted > 0) & (predicted < 1)).all()
+    assert abs(predicted.mean() - test.click.mean()) < 0.04
+    loss = -np.mean(np.log(np.where(test.click == 1, predicted, 1 - predicted)))
+    share = test.click.mean()
+    assert loss < -0.95 * (share * np.log(share) + (1 - share) * np.log(1 - share))
+
+
+def test_scorers_of_ratings_and_clicks(catalog, halves):
+    """scikit-learn's own scorers take what predict gives."""
+    train, test = halves
+    ratings = fit(catalog, train, train.rating, objective="mse")
+    from sklearn.metrics import get_scorer as sklearn_scorer
+
+    assert sklearn_scorer("r2")(ratings, test[IDS], test.rating) > 0.4
+    assert get_scorer("ndcg@10")(ratings, test[IDS], test.rating - 3.5) > 0
+
+
+@pytest.mark.parametrize("task_weights", [None, [1.0, 0.3]])
+def test_several_tasks_at_once(catalog, halves, task_weights):
+    train, test = halves
+    y = train[["click", "rating"]]
+    rec = fit(
+        catalog, train, y, objective=["bce", "mse"], training__task_weights=task_weights
+    )
+    predicted = rec.predict(test[IDS])
+    assert predicted.shape == (len(test), 2)
+    assert predicted.dtype == np.float32
+    assert np.corrcoef(predicted[:, 0], test.click)[0, 1] > 0.3
+    assert np.corrcoef(predicted[:, 1], test.rating)[0, 1] > 0.6
+    learned = rec.model_.networks[0].log_variances.detach().numpy()
+    assert np.allclose(learned, 0) == (task_weights is not None)
+
+
+def test_tasks_may_lack_answers(catalog, halves):
+    """Rows without a rating teach the clicks only."""
+    train, test = halves
+    y = train[["click", "rating"]].to_numpy().copy()
+    y[::3, 1] = np.nan
+    rec = fit(catalog, train, y, objective=["bce", "mse"])
+    assert np.isfinite(rec.predict(test[IDS])).all()
+
+
+def test_new_items_have_an_answer_to_every_task(catalog, halves):
+    train, _ = halves
+    rec = fit(catalog, train, train[["click", "rating"]], objective=["bce", "mse"])
+    new = catalog.items.head(2).assign(item_id=["new1", "new2"])
+    rec.add_items(new)
+    pairs = pd.DataFrame({"user_id": train.user_id.iloc[0], "item_id": new.item_id})
+    predicted = rec.predict(pairs)
+    assert predicted.shape == (2, 2)
+    assert 0 < predicted[0, 0] < 1
+    assert 0 < predicted[0, 1] < 6
+
+
+def test_several_tasks_are_saved(catalog, halves, tmp_path):
+    train, test = halves
+    rec = fit(
+        catalog,
+        train,
+        train[["click", "rating"]],
+        objective=["bce", "mse"],
+        training__task_weights=(1, 2),
+        training__max_epochs=1,
+    )
+    rec.save(tmp_path / "model")
+    loaded = MultimodalFusionRecommender.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(test[IDS]), rec.predict(test[IDS]))
+
+
+def test_feedback_keeps_the_number_of_tasks(catalog, halves):
+    train, test = halves
+    rec = fit(catalog, train, train[["click", "rating"]], objective=["bce", "mse"])
+    with pytest.raises(ValueError, match="y has 1 columns, but fit had 2"):
+        rec.partial_fit(test[IDS], test.click)
+    rec.partial_fit(test[IDS], test[["click", "rating"]])
+    assert len(rec.seen_.items) == len(train) + len(test)
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        ("hinge", "objective must be one of"),
+        (["bce", "hinge"], "'hinge'"),
+        ([], "a list of str"),
+        (3, "a list of str"),
+        (["bce", "mse", "bpr"], "names 3 tasks, y has 2"),
+    ],
+)
+def test_unknown_objectives(catalog, halves, objective, message):
+    with pytest.raises(ValueError, match=message):
+        fit(catalog, halves[0], halves[0][["click", "rating"]], objective=objective)
+
+
+def test_ratings_must_be_given(catalog, halves):
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        fit(catalog, halves[0], None, objective="mse")
+
+
+# -- the losses themselves -----------------------------------------------------------
+
+
+def test_losses_by_hand():
+    positive = torch.tensor([2.0, 0.0])
+    negative = torch.tensor([[1.0, 5.0], [0.0, -1.0]])
+    excluded = torch.tensor([[False, True], [False, False]])
+    expected = torch.log1p(torch.exp(torch.tensor([-1.0, 0.0])))
+    found = bpr(positive, negative, excluded)
+    second = (expected[1] + np.log1p(np.exp(-1.0))) / 2
+    torch.testing.assert_close(found, torch.stack([expected[0], second]))
+    bce = sampled_bce(positive, negative, excluded)
+    torch.testing.assert_close(
+        bce[0], torch.log1p(torch.exp(torch.tensor(-2.0))) + np.log1p(np.exp(1.0))
+    )
+    log_q = torch.zeros(2)
+    softmax = sampled_softmax(positive, negative, log_q, log_q, excluded)
+    torch.testing.assert_close(softmax[0], torch.log1p(torch.exp(torch.tensor(-1.0))))
+
+
+def test_info_nce_is_least_where_pairs_agree():
+    vectors = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    matched = info_nce(vectors, vectors * 3, 0.1).mean()
+    assert matched < info_nce(vectors, vectors.roll(1, 0), 0.1).mean()
+    assert matched < np.log(6)

@@ -1,0 +1,281 @@
+"""How far the embeddings of single items, and their popularity, are trusted."""
+
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.utils._param_validation import InvalidParameterError
+
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.recommender import ContentRecommender, EarlyStopping, Training
+from skmmrec.recommender.network._objectives import MIN_CREDIT, credit
+from skmmrec.recommender.training import _training
+from skmmrec.recommender.training._id_prior import CLEAR, HIGH, LOW
+from skmmrec.recommender.training._loop import Trainer
+from skmmrec.recommender.training._validation import some_users
+
+N_USERS, N_ITEMS = 300, 60
+
+
+@pytest.fixture(scope="module")
+def items():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(N_ITEMS, 8)).astype(np.float32)
+
+
+def catalog_of(values):
+    table = pd.DataFrame(values).add_prefix("image__")
+    table.insert(0, "item_id", np.arange(N_ITEMS))
+    return ItemCatalog(table)
+
+
+def likes_by(vectors, seed=1, n=10):
+    """Each user likes the items nearest to a taste in the space of the vectors."""
+    rng = np.random.default_rng(seed)
+    tastes = rng.normal(size=(N_USERS, vectors.shape[1]))
+    scores = 3 * tastes @ vectors.T + rng.gumbel(size=(N_USERS, N_ITEMS))
+    best = np.argsort(-scores, axis=1)[:, :n]
+    X = pd.DataFrame({"user_id": np.repeat(np.arange(N_USERS), n)})
+    return X.assign(item_id=best.ravel())
+
+
+@pytest.fixture(scope="module")
+def by_content(items):
+    return likes_by(items)
+
+
+@pytest.fixture(scope="module")
+def by_chance(items):
+    """Taste follows hidden attributes that the content does not show."""
+    return likes_by(np.random.default_rng(7).normal(size=items.shape))
+
+
+def fit(items, X, **params):
+    params = {"training__max_epochs": 4, "random_state": 0, **params}
+    return MultimodalFusionRecommender(catalog_of(items)).set_params(**params).fit(X)
+
+
+def embedding_length(rec):
+    return float(rec.model_.networks[0].item_embedding.detach().norm())
+
+
+def test_a_given_precision_is_kept_and_shrinks_embeddings(items, by_content):
+    lengths = {}
+    for precision in (0, 2, 100):
+        rec = fit(items, by_content, regularization__id_l2=precision)
+        assert rec.id_l2_ == precision
+        lengths[precision] = embedding_length(rec)
+    assert lengths[0] > lengths[2] > lengths[100]
+
+
+@pytest.mark.parametrize("own_negatives", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_embeddings_are_distrusted_where_content_tells_all(
+    items, by_content, own_negatives, seed
+):
+    rec = fit(
+        items, by_content, training__own_negatives=own_negatives, random_state=seed
+    )
+    assert CLEAR <= rec.id_l2_ <= HIGH
+
+
+@pytest.mark.parametrize("own_negatives", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_embeddings_are_trusted_where_content_tells_nothing(
+    items, by_chance, own_negatives, seed
+):
+    rec = fit(
+        items, by_chance, training__own_negatives=own_negatives, random_state=seed
+    )
+    assert rec.id_l2_ == LOW
+
+
+def test_few_interactions_are_too_few_to_learn_from(items, by_content, monkeypatch):
+    assert fit(items, by_content.head(_training.MIN_TRIED - 1)).id_l2_ == LOW
+    assert fit(items, by_content, training__max_epochs=2).id_l2_ == LOW
+    assert fit(items, by_content, training__max_time=60).id_l2_ == LOW
+    monkeypatch.setattr(_training, "MIN_TRIED", len(by_content) + 1)
+    assert fit(items, by_content).id_l2_ == LOW
+
+
+def test_the_trial_leaves_nothing_out_of_the_fit(items, by_content, monkeypatch):
+    """It sees nine tenths of the pairs; then all are learned from."""
+    seen = []
+    batch = _training.Batcher.batch
+
+    def spy(self, rows):
+        seen.append((len(self.examples), len(self.history.items)))
+        return batch(self, rows)
+
+    monkeypatch.setattr(_training.Batcher, "batch", spy)
+    rec = fit(items, by_content)
+    n = len(by_content)
+    trial = {(0.9 * n, 0.9 * n), (0.1 * n, 0.9 * n)}
+    assert set(seen) == {*trial, (n, n)}
+    assert set(seen[: seen.index((n, n))]) == trial
+    assert set(seen[seen.index((n, n)) :]) == {(n, n)}
+    assert len(rec.history_.items) == n
+
+
+def test_the_trial_leaves_the_network_as_it_is(items, by_content):
+    rec = fit(items, by_content)
+    network = rec.model_.networks[0]
+    before = deepcopy(network.state_dict())
+    assert _training.choose_id_l2(network, rec.model_.problem(), rec._plan()) >= CLEAR
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_fit_that_was_killed_goes_on_with_the_same_precision(
+    items, by_content, tmp_path, monkeypatch
+):
+    whole = fit(items, by_content)
+    with monkeypatch.context() as patch:
+        save = Trainer._save
+
+        def save_and_die(self, *args):
+            save(self, *args)
+            if self.checkpoint is not None and len(self.history) == 2:
+                raise KeyboardInterrupt
+
+        patch.setattr(Trainer, "_save", save_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            fit(items, by_content, training__checkpoint_dir=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    resumed = fit(items, by_content, training__checkpoint_dir=tmp_path)
+    assert resumed.id_l2_ == whole.id_l2_ >= CLEAR
+    pd.testing.assert_frame_equal(resumed.item_vectors_, whole.item_vectors_)
+
+
+def test_the_trial_does_not_stop_early(items, by_content):
+    rec = fit(
+        items,
+        by_content,
+        training__max_epochs=8,
+        early_stopping=EarlyStopping(n_iter_no_change=1),
+    )
+    assert rec.id_l2_ >= CLEAR
+
+
+def test_the_trial_takes_some_users_of_many(items, by_content, monkeypatch):
+    monkeypatch.setattr(_training, "MAX_TRIED", 2100)
+    sizes = []
+    batch = _training.Batcher.batch
+
+    def spy(self, rows):
+        sizes.append(len(self.examples))
+        return batch(self, rows)
+
+    monkeypatch.setattr(_training.Batcher, "batch", spy)
+    assert fit(items, by_content).id_l2_ >= CLEAR
+    assert set(sizes) == {1890, 210, len(by_content)}
+
+
+def test_some_users_keep_their_whole_histories(items, by_content):
+    problem = fit(items, by_content, training__max_epochs=1).model_.problem()
+    rng = np.random.RandomState(0)
+    examples, left = some_users(problem.examples, problem.history, 500, rng)
+    assert len(examples) == 500
+    counts = np.bincount(examples.users, minlength=N_USERS)
+    assert sorted(set(counts)) == [0, 10]
+    np.testing.assert_array_equal(left.lengths, counts)
+    np.testing.assert_array_equal(left.items[examples.places_in(left)], examples.items)
+
+
+def test_scoring_by_content_alone_tries_nothing(items, by_content):
+    assert fit(items, by_content).id_l2_ > LOW
+    rec = ContentRecommender(catalog_of(items)).fit(by_content)
+    assert rec.model_.id_l2 == LOW
+
+
+def test_it_is_saved(items, by_content, tmp_path):
+    rec = fit(items, by_content, regularization__id_l2="auto")
+    rec.save(tmp_path / "model")
+    loaded = MultimodalFusionRecommender.load(tmp_path / "model")
+    assert loaded.id_l2_ == rec.id_l2_ > LOW
+    assert loaded.regularization.id_l2 == "auto"
+
+
+@pytest.mark.parametrize("objective", ["bpr", "bce", "mse"])
+def test_every_objective_learns_it(items, by_content, objective):
+    y = None if objective == "bpr" else np.tile([1.0, 0.0, 2.0, 1.0], len(by_content))
+    y = None if y is None else y[: len(by_content)]
+    rec = MultimodalFusionRecommender(
+        catalog_of(items),
+        objective=objective,
+        random_state=0,
+        training=Training(max_epochs=3),
+    ).fit(by_content, y)
+    assert LOW <= rec.id_l2_ <= HIGH
+    assert np.isfinite(rec.item_vectors_).all(axis=None)
+
+
+def test_the_prior_is_shared_out_over_the_interactions(items, by_content, monkeypatch):
+    """Only the embeddings have one, whose gradient is the precision times them."""
+    groups = []
+    make = Trainer._make_optimizer
+
+    def spy(self):
+        groups.append(make(self).param_groups)
+        embedding = self.loss.network.item_embedding
+        assert [p is embedding for p in groups[-1][0]["params"]] == [True]
+        others = [p for group in groups[-1][1:] for p in group["params"]]
+        assert not any(p is embedding for p in others)
+        assert 1 + len(others) == len([*self.loss.network.parameters()])
+        return make(self)
+
+    monkeypatch.setattr(Trainer, "_make_optimizer", spy)
+    rec = fit(items, by_content, regularization__id_l2=6.0)
+    rec.set_params(training__partial_fit_epochs=1).partial_fit(by_content.head(20))
+    assert len(groups) == 2
+    for embedding, *others in groups:
+        assert embedding["weight_decay"] == 6.0 / len(by_content)
+        assert [group["weight_decay"] for group in others] == [0, 0]
+
+
+def test_penalties_are_no_part_of_the_loss_at_rest(items, by_content):
+    rec = fit(items, by_content)
+    problem, plan = rec.model_.problem(), rec._plan()
+    batcher = _training._batcher(problem, plan, problem.history, problem.examples)
+    loss = _training._loss(rec.model_.networks[0], problem, plan, batcher)
+    batch = batcher.batch(np.arange(50))
+    loss.options = replace(loss.options, dropout=0.0, modality_dropout=0.0)
+    with torch.no_grad():
+        at_rest, in_training = loss.eval()(batch), loss.train()(batch)
+    assert float(in_training) > float(at_rest)
+
+
+@pytest.mark.parametrize("value", [-1, "none", None])
+def test_other_values_are_refused(items, by_content, value):
+    with pytest.raises(InvalidParameterError, match="'id_l2' parameter"):
+        fit(items, by_content, regularization__id_l2=value)
+
+
+# -- popularity ----------------------------------------------------------------------
+
+
+def test_popularity_that_may_be_chance_is_distrusted():
+    rng = np.random.default_rng(0)
+    by_chance = rng.poisson(20, 5000)
+    assert credit(by_chance) == pytest.approx(by_chance.mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [0.8, 2.0, 5.0])
+def test_the_credit_is_the_shape_of_the_distribution(shape):
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(rng.gamma(shape, 50 / shape, 20_000))
+    assert credit(counts[counts > 0]) == pytest.approx(shape, rel=0.1)
+
+
+def test_the_credit_has_bounds():
+    assert credit(np.array([0, 0])) == MIN_CREDIT
+    assert credit(np.array([1, 1, 1, 2, 5000])) == MIN_CREDIT
+    assert credit(np.array([3, 3, 3])) == 3
+
+
+def test_unliked_items_do_not_count():
+    counts = np.array([1, 4, 9, 20])
+    assert credit(np.r_[counts, np.zeros(100, int)]) == credit(counts)

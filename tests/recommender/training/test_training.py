@@ -1,0 +1,313 @@
+"""How a fit is watched, stopped, resumed and continued."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+
+from skmmrec import MultimodalFusionRecommender
+from skmmrec.recommender import EarlyStopping
+from skmmrec.recommender.training import _loop
+from tests.recommender.test_fit import assert_same_model
+
+IDS = ["user_id", "item_id"]
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.fixture
+def kill_after(monkeypatch):
+    """Make training die when the state of its n-th epoch has been kept."""
+
+    def kill_after(n_epochs):
+        save = _loop.Trainer._save
+
+        def save_and_die(self, *args):
+            save(self, *args)
+            if len(self.history) == n_epochs:
+                raise Killed
+
+        monkeypatch.setattr(_loop.Trainer, "_save", save_and_die)
+
+    return kill_after
+
+
+# -- early stopping ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", ["auto", "recall@5", "loss"])
+def test_the_best_epoch_is_kept(make, catalog, X, metric):
+    rec = make(
+        catalog,
+        early_stopping=EarlyStopping(
+            n_iter_no_change=2, metric=metric, validation_fraction=0.3
+        ),
+        training__max_epochs=40,
+    ).fit(X)
+    best = int(np.argmax(rec.validation_curve_))
+    assert len(rec.validation_curve_) == rec.n_iter_ == len(rec.loss_curve_)
+    assert rec.n_iter_ == 40 or rec.n_iter_ == best + 1 + 2
+    assert (np.asarray(rec.validation_curve_) < 0).all() == (metric == "loss")
+    as_far = (
+        clone(rec)
+        .set_params(training__max_time=None, early_stopping__n_iter_no_change=99)
+        .fit(X)
+    )
+    same = int(np.argmax(as_far.validation_curve_)) == best
+    assert same == np.array_equal(as_far.item_vectors_, rec.item_vectors_)
+
+
+def test_held_out_likes_count_as_history(make, catalog, X):
+    """They are not learned from, but what is served knows them."""
+    rec = make(catalog, early_stopping=EarlyStopping(), training__max_epochs=2).fit(X)
+    assert len(rec.history_.items) == len(X)
+    for user, rows in X.groupby("user_id"):
+        expected = rec.item_vectors_.loc[rows.item_id].mean()
+        np.testing.assert_allclose(rec.user_vectors_.loc[user], expected, atol=1e-6)
+        assert not set(rec.recommend([user], k=99).item_id) & set(rows.item_id)
+
+
+def test_nothing_to_hold_out(make, catalog, X):
+    singles = X.drop_duplicates("user_id")
+    with pytest.raises(ValueError, match="a user with two liked items"):
+        make(catalog, early_stopping=EarlyStopping()).fit(singles)
+
+
+def test_an_unknown_metric_is_refused_before_training(make, catalog, X):
+    with pytest.raises(ValueError, match="unknown metric 'accuracy'"):
+        make(catalog, early_stopping__metric="accuracy").fit(X)
+
+
+# -- the loop ------------------------------------------------------------------------
+
+
+def test_time_is_limited(make, catalog, X):
+    start = time.monotonic()
+    rec = make(
+        catalog,
+        training__max_epochs=10**6,
+        training__max_time=0.3,
+        training__batch_size=4,
+    ).fit(X)
+    assert rec.n_iter_ < 10**6
+    assert np.isfinite(rec.item_vectors_).all(axis=None)
+    assert time.monotonic() - start < 30
+
+
+def test_gradients_are_clipped(make, catalog, X, monkeypatch):
+    lengths = []
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def spy(parameters, norm):
+        parameters = list(parameters)
+        before = clip(parameters, norm)
+        grads = [p.grad.norm() for p in parameters if p.grad is not None]
+        lengths.append((float(before), float(torch.stack(grads).norm())))
+        return before
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spy)
+    make(catalog, training__clip_norm=0.01).fit(X)
+    before, after = np.transpose(lengths)
+    assert (before > 0.011).all()
+    np.testing.assert_allclose(after, 0.01, rtol=1e-3)
+
+
+def test_mixed_precision_is_near(make, catalog, X):
+    exact = make(catalog, training__max_epochs=10, training__precision="float32").fit(X)
+    mixed = make(catalog, training__max_epochs=10, training__precision="bfloat16").fit(
+        X
+    )
+    assert mixed.item_vectors_.dtypes.eq(np.float32).all()
+    assert not np.array_equal(mixed.item_vectors_, exact.item_vectors_)
+    difference = np.abs(mixed.predict(X) - exact.predict(X)).max()
+    assert difference < 0.1 * np.ptp(exact.predict(X))
+
+
+def test_the_log_tells_what_was_held_out(make, catalog, X, caplog):
+    caplog.set_level("INFO", logger="skmmrec.recommender")
+    make(catalog, early_stopping=EarlyStopping(), training__max_epochs=2).fit(X)
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert all("loss" in line and "held out" in line for line in lines)
+
+
+# -- after a kill --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("early_stopping", [None, EarlyStopping(n_iter_no_change=9)])
+def test_a_killed_fit_goes_on_to_the_same_result(
+    make, catalog, X, tmp_path, kill_after, monkeypatch, early_stopping
+):
+    params = {"training__max_epochs": 6, "early_stopping": early_stopping}
+    straight = make(catalog, **params).fit(X)
+    with monkeypatch.context() as context:
+        kill_after(3)
+        with pytest.raises(Killed):
+            make(catalog, training__checkpoint_dir=tmp_path, **params).fit(X)
+        context.undo()
+    monkeypatch.undo()
+    assert len(list(tmp_path.iterdir())) == 1
+    resumed = make(catalog, training__checkpoint_dir=tmp_path, **params).fit(X)
+    assert_same_model(straight, resumed)
+    assert straight.validation_curve_ == resumed.validation_curve_
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_fit_does_not_take_the_checkpoint(
+    make, catalog, X, tmp_path, kill_after, monkeypatch
+):
+    kill_after(2)
+    with pytest.raises(Killed):
+        make(catalog, training__checkpoint_dir=tmp_path).fit(X)
+    monkeypatch.undo()
+    for params, rows in (({"regularization__l2": 0.5}, X), ({}, X.iloc[1:])):
+        fresh = make(catalog, **params).fit(rows)
+        kept = make(catalog, training__checkpoint_dir=tmp_path, **params).fit(rows)
+        assert_same_model(fresh, kept)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("keep", [0, 10, 2000])
+def test_a_damaged_checkpoint_is_told_and_left(
+    make, catalog, X, tmp_path, kill_after, monkeypatch, keep
+):
+    kill_after(2)
+    with pytest.raises(Killed):
+        make(catalog, training__checkpoint_dir=tmp_path).fit(X)
+    monkeypatch.undo()
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.warns(UserWarning, match="is damaged"):
+        rec = make(catalog, training__checkpoint_dir=tmp_path).fit(X)
+    assert_same_model(rec, make(catalog).fit(X))
+
+
+# -- from an earlier fit -------------------------------------------------------------
+
+
+def test_a_warm_start_goes_on(make, catalog, X):
+    rec = make(catalog, warm_start=True, training__max_epochs=15).fit(X)
+    first = rec.loss_curve_
+    rec.set_params(training__max_epochs=1).fit(X)
+    cold = make(catalog, training__max_epochs=1).fit(X)
+    assert rec.loss_curve_[0] < cold.loss_curve_[0]
+    assert rec.loss_curve_[0] < first[0]
+
+
+def test_a_warm_start_without_training_keeps_what_was_learned(make, items, X):
+    """By id: the catalogue may have grown, and users may have come."""
+    from skmmrec import ItemCatalog
+
+    few = items.iloc[2:]
+    known = X[X.item_id.isin(few.item_id)]
+    rec = make(ItemCatalog(few), warm_start=True).fit(known)
+    before = rec.item_vectors_, rec.item_biases_
+    rec.set_params(catalog=ItemCatalog(items), training__max_epochs=0).fit(X)
+    np.testing.assert_allclose(rec.item_vectors_.loc[before[0].index], before[0])
+    np.testing.assert_allclose(rec.item_biases_.loc[before[1].index], before[1])
+    assert len(rec.item_vectors_) == len(before[0]) + 2
+
+
+def test_a_warm_start_needs_the_same_shape(make, catalog, X):
+    rec = make(catalog, warm_start=True).fit(X)
+    with pytest.raises(ValueError, match="fusion, n_factors"):
+        rec.set_params(n_factors=9).fit(X)
+    with pytest.raises(ValueError, match="fusion, n_factors"):
+        rec.set_params(n_factors=6, fusion="transformer").fit(X)
+
+
+def test_a_clone_is_cold(make, catalog, X):
+    rec = make(catalog, warm_start=True).fit(X)
+    assert_same_model(clone(rec).fit(X), make(catalog).fit(X))
+
+
+def test_pretrained_brings_fusion_and_no_ids(make, catalog, X, tmp_path):
+    """From a folder as from a frozen model, even where the ids are the same."""
+    source = make(catalog, training__max_epochs=10).fit(X)
+    source.save(tmp_path / "source")
+    models = [
+        make(catalog, training__max_epochs=0, pretrained=pretrained).fit(X)
+        for pretrained in (
+            str(tmp_path / "source"),
+            tmp_path / "source",
+            FrozenEstimator(source),
+        )
+    ]
+    for rec in models:
+        theirs = dict(source.model_.networks[0].named_parameters())
+        for name, parameter in rec.model_.networks[0].named_parameters():
+            is_same = torch.equal(parameter, theirs[name])
+            assert is_same == (not name.startswith("item_")), name
+        assert_same_model(rec, models[0])
+    assert_same_model(clone(models[2]).fit(X), models[0])
+
+
+def test_pretrained_must_be_fitted_and_alike(make, catalog, items, X):
+    from skmmrec import ItemCatalog
+
+    source = make(catalog).fit(X)
+    with pytest.raises(ValueError, match="FrozenEstimator"):
+        make(catalog, pretrained=clone(source)).fit(X)
+    with pytest.raises(FileNotFoundError, match="no saved recommender"):
+        make(catalog, pretrained="nowhere").fit(X)
+    fewer = ItemCatalog(items.drop(columns=["audio__2"]))
+    with pytest.raises(ValueError, match=r"'audio': 3.*'audio': 2"):
+        make(fewer, pretrained=FrozenEstimator(source)).fit(X)
+
+
+# -- feedback with training ----------------------------------------------------------
+
+
+def test_feedback_can_train(make, catalog, X):
+    rows = X[IDS]
+    old, new = rows.iloc[:-12], rows.iloc[-12:]
+    folded = make(catalog).fit(old).partial_fit(new)
+    trained = make(catalog, training__partial_fit_epochs=5).fit(old)
+    before = trained.item_vectors_
+    trained.partial_fit(new)
+    assert not np.allclose(trained.item_vectors_, before)
+    pd.testing.assert_frame_equal(folded.item_vectors_, before)
+    loved = new.iloc[0]
+    pair = pd.DataFrame([loved])
+    rise = trained.predict(pair) - trained.predict(pair.assign(user_id=0))
+    assert np.isfinite(rise).all()
+    assert len(trained.loss_curve_) == 3 + 5
+
+
+def test_old_interactions_are_replayed(make, catalog, X, monkeypatch):
+    """As many old examples as new ones are trained on."""
+    taken = []
+    run = _loop.Trainer.run
+
+    def spy(self):
+        taken.append(self.batcher.examples)
+        return run(self)
+
+    rows = X[IDS].reset_index(drop=True)
+    rec = make(catalog, training__partial_fit_epochs=1).fit(rows.iloc[:-10])
+    monkeypatch.setattr(_loop.Trainer, "run", spy)
+    rec.partial_fit(rows.iloc[-10:])
+    pairs = pd.DataFrame(
+        {
+            "user_id": rec.user_index_[taken[0].users],
+            "item_id": rec.item_index_[taken[0].items],
+        }
+    )
+    assert len(pairs) == 20
+    assert not pairs.duplicated().any()
+    assert len(pairs.merge(rows.iloc[-10:])) == 10
+
+
+def test_load_needs_no_source(make, catalog, X, tmp_path):
+    source = make(catalog).fit(X)
+    rec = make(catalog, pretrained=FrozenEstimator(source)).fit(X)
+    rec.save(tmp_path / "model")
+    loaded = MultimodalFusionRecommender.load(tmp_path / "model", catalog)
+    assert loaded.pretrained is None
+    pd.testing.assert_frame_equal(loaded.recommend(), rec.recommend())

@@ -1,0 +1,26 @@
+"""Nearest rows of sparse matrices, in blocks."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from skmmrec.retrieval import keep_largest, nearest_rows
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 3, 7, 100])
+@pytest.mark.parametrize("k", [1, 2, 100])
+def test_nearest_rows_in_blocks(k, rows_at_once):
+    rng = np.random.default_rng(0)
+    left, right = rng.random((2, 7, 5)).astype(np.float32).round(2)
+    product = left.astype(np.float64) @ right.T.astype(np.float64)
+    np.fill_diagonal(product, 0)
+    for row in product:
+        row[np.argsort(-row, kind="stable")[k:]] = 0
+    found = nearest_rows(csr_array(left), csr_array(right), k, rows_at_once)
+    np.testing.assert_allclose(found.toarray(), product, rtol=1e-6)
+
+
+def test_ties_go_to_the_first_entries():
+    matrix = csr_array(np.array([[1.0, 2, 2, 2], [0, 0, 3, 0], [0, 0, 0, 0]]))
+    kept = keep_largest(matrix, 2).toarray()
+    assert kept.tolist() == [[0, 2, 2, 0], [0, 0, 3, 0], [0, 0, 0, 0]]

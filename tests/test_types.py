@@ -1,0 +1,84 @@
+"""What a type checker or an editor makes of the public names."""
+
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("mypy")
+
+WRONG = """\
+import pandas as pd
+from skmmrec import ItemCatalog, MultimodalFusionRecommender, TextEncoder
+from skmmrec.feature_store import OnlineRecommender, publish
+from skmmrec.metrics import ndcg_at_k
+from skmmrec.recommender import EarlyStopping, Training
+from skmmrec import NoSuchThing  # error
+catalog = ItemCatalog(pd.DataFrame(), encod=None)  # error
+rec = MultimodalFusionRecommender(catalog, no_such=1)  # error
+rec = MultimodalFusionRecommender(catalog, random_state=0)
+rec.erly_stopping  # error
+rec.recomend(["a"])  # error
+rec.model_.histry  # error
+catalog.encod(pd.DataFrame())  # error
+Training(max_epochs="many")  # error
+EarlyStopping(patience=3)  # error
+TextEncoder(batch_sizes=3)  # error
+rec.recommend(["a"], k="ten")  # error
+publish(rec)  # error
+OnlineRecommender("repo").record_feedback()  # error
+"""
+
+RIGHT = """\
+import pandas as pd
+from sklearn.model_selection import GridSearchCV
+from skmmrec import ItemCatalog, MultimodalFusionRecommender, TextEncoder
+from skmmrec.recommender import EarlyStopping, SequenceTower, Training
+items = pd.DataFrame({"item_id": ["a"], "title": ["A comet"]})
+catalog = ItemCatalog(items, TextEncoder("model", batch_size=4), key="item_id")
+rec = MultimodalFusionRecommender(
+    catalog,
+    user_tower=SequenceTower(max_history=50),
+    objective=["softmax", "mse"],
+    training=Training(max_epochs=3, batch_size="auto"),
+    early_stopping=EarlyStopping(metric="loss"),
+)
+table: pd.DataFrame = rec.fit(items).recommend(["a"], k=3)
+search = GridSearchCV(rec, {"training__learning_rate": [0.01]})
+width: int = rec.model_.item_vectors.shape[1]
+"""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """Lines of each snippet on which mypy finds an error, and all that it says."""
+    folder = tmp_path_factory.mktemp("types")
+    paths = {"wrong": folder / "wrong.py", "right": folder / "right.py"}
+    paths["wrong"].write_text(WRONG)
+    paths["right"].write_text(RIGHT)
+    options = ["--ignore-missing-imports", "--follow-imports=silent", "--no-pretty"]
+    command = [sys.executable, "-m", "mypy", "--config-file=", *options]
+    done = subprocess.run(
+        [*command, *map(str, paths.values())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    errors = [line for line in done.stdout.splitlines() if ": error:" in line]
+    lines = {
+        name: sorted({int(e.split(":")[1]) for e in errors if path.name in e})
+        for name, path in paths.items()
+    }
+    return lines, done.stdout
+
+
+def test_wrong_uses_are_errors(found):
+    lines, said = found
+    expected = [n for n, line in enumerate(WRONG.splitlines(), 1) if "# error" in line]
+    assert len(expected) >= 10
+    assert lines["wrong"] == expected, said
+
+
+def test_right_uses_are_not(found):
+    lines, said = found
+    assert lines["right"] == [], said
