@@ -16,13 +16,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skmmrec.encoders import _weights
 from skmmrec.encoders._base import BaseEncoder
-from skmmrec.encoders._cache import EmbeddingCache
-from skmmrec.encoders._devices import weights_hash
-from skmmrec.encoders._files import digest
 from skmmrec.encoders._pooling import encode_parts
-from skmmrec.encoders._sounds import read_sound, sound_key
+from skmmrec.runtime import (
+    EmbeddingCache,
+    digest,
+    file_fingerprint,
+    read_sound,
+    sound_key,
+    weights_hash,
+)
 
 MIN_SECONDS = 1
 """Shorter windows are padded with silence: the network pools time by 32."""
@@ -337,7 +340,7 @@ class AudioEncoder(BaseEncoder):
         from skmmrec.encoders._panns import checkpoint
 
         path = checkpoint(self.model, self.pretrained)
-        return (*key, path and _weights.fingerprint(path))
+        return (*key, path and file_fingerprint(path))
 
     def _content_key(self, item: Any) -> Hashable:
         return sound_key(item)

@@ -20,15 +20,28 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import skmmrec
-from skmmrec.encoders._cache import EmbeddingCache, as_cache
-from skmmrec.encoders._columns import as_items, is_missing
-from skmmrec.encoders._devices import autocast, resolve_device, resolve_precision
-from skmmrec.encoders._engine import CacheAccess, Distinct, Engine, Model
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import digest, file_digest
-from skmmrec.encoders._memory import BatchLimit, automatic_limit
 from skmmrec.encoders._reduction import fit_whitening, present_rows
-from skmmrec.encoders._runtime import n_cores, n_decoders, shared_model
+from skmmrec.runtime import (
+    BatchLimit,
+    CacheAccess,
+    ContentError as ContentError,
+    Distinct,
+    EmbeddingCache as EmbeddingCache,
+    Engine,
+    Model,
+    as_cache,
+    as_items,
+    autocast,
+    automatic_limit,
+    digest,
+    file_digest,
+    is_missing,
+    n_cores,
+    n_decoders,
+    resolve_device,
+    resolve_precision,
+    shared_model,
+)
 
 
 class BaseEncoder(

@@ -12,9 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import digest, open_file
-from skmmrec.encoders._pictures import MAX_PIXELS
+from skmmrec.runtime import MAX_PIXELS, ContentError, digest, open_file
 
 _GAP_SECONDS = 0.1
 """Smaller steps between the times of sound frames are rounding of the container."""

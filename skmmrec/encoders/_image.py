@@ -10,15 +10,20 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skmmrec.encoders import _weights
 from skmmrec.encoders._base import BaseEncoder
-from skmmrec.encoders._cache import EmbeddingCache
-from skmmrec.encoders._columns import as_items
-from skmmrec.encoders._devices import quantize, weights_hash
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import digest
-from skmmrec.encoders._pictures import picture_key, present, read_picture
 from skmmrec.encoders._pooling import encode_parts
+from skmmrec.runtime import (
+    ContentError,
+    EmbeddingCache,
+    as_items,
+    digest,
+    file_fingerprint,
+    picture_key,
+    present_pictures,
+    quantize,
+    read_picture,
+    weights_hash,
+)
 
 
 class VisionModel:
@@ -51,7 +56,7 @@ class VisionModel:
 
     def prepare(self, item: Any) -> list[Any]:
         """Decode an item's pictures into the tower's input."""
-        pictures = present(item)
+        pictures = present_pictures(item)
         return [self._prepare_one(i, picture) for i, picture in enumerate(pictures)]
 
     def cost(self, content: list[Any]) -> float:
@@ -284,7 +289,7 @@ class ImageEncoder(BaseEncoder):
         from skmmrec.encoders._open_clip import weight_paths
 
         paths = weight_paths(self.model, self.pretrained)
-        files = tuple(_weights.fingerprint(path) for path in paths)
+        files = tuple(file_fingerprint(path) for path in paths)
         names = (str(self.model), str(self.pretrained), repr(self.preprocess))
         return (*names, files, self._is_exact)
 

@@ -13,11 +13,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.encoders._base import BaseEncoder
-from skmmrec.encoders._cache import EmbeddingCache
-from skmmrec.encoders._columns import as_items, is_missing
-from skmmrec.encoders._engine import Distinct
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import digest
 from skmmrec.encoders._multimodal_model import (
     KINDS,
     MultimodalModel,
@@ -26,6 +21,14 @@ from skmmrec.encoders._multimodal_model import (
     part_key,
 )
 from skmmrec.encoders._sentence_models import load_embedder, weights_key
+from skmmrec.runtime import (
+    ContentError,
+    Distinct,
+    EmbeddingCache,
+    as_items,
+    digest,
+    is_missing,
+)
 
 
 class MultimodalEncoder(BaseEncoder):

@@ -12,12 +12,18 @@ import numpy as np
 from PIL import Image
 
 from skmmrec.encoders._audio import MIN_SECONDS, Windowing
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import digest, file_digest
-from skmmrec.encoders._pictures import picture_key, present, read_picture
 from skmmrec.encoders._pooling import encode_parts
 from skmmrec.encoders._sentence_models import Embedder, SentenceModel
-from skmmrec.encoders._sounds import read_sound, sound_key
+from skmmrec.runtime import (
+    ContentError,
+    digest,
+    file_digest,
+    picture_key,
+    present_pictures,
+    read_picture,
+    read_sound,
+    sound_key,
+)
 
 _WINDOW = 10.0
 """Seconds that are heard at once by a model that does not say how many."""
@@ -77,7 +83,7 @@ class PictureReader:
 
     def read(self, item: Any) -> list[tuple[Any, float]]:
         """Return the pictures of an item."""
-        return [(self._see(picture), 1.0) for picture in present(item)]
+        return [(self._see(picture), 1.0) for picture in present_pictures(item)]
 
     def read_whole(self, item: Any) -> Any:
         """Return one picture, or the list of several."""
@@ -234,7 +240,7 @@ def part_key(kind: str, item: Any) -> Hashable:
 def part_hash(kind: str, item: Any) -> bytes:
     """Return a hash of a content itself: of a file's bytes, not of its name."""
     if isinstance(item, list):
-        return digest(b"".join(part_hash(kind, one) for one in present(item)))
+        return digest(b"".join(part_hash(kind, one) for one in present_pictures(item)))
     if kind != "text" and isinstance(item, str | os.PathLike):
         return file_digest(item)
     key = part_key(kind, item)

@@ -18,8 +18,8 @@ from open_clip.transform import (
     merge_preprocess_dict,
 )
 
-from skmmrec.encoders import _weights
 from skmmrec.encoders._layers import fold_batch_norms, pack_convolutions
+from skmmrec.runtime import existing_path, is_packaged, load_state_dict, packaged_file
 
 _SCHEMES = ("hf-hub:", "local-dir:")
 
@@ -114,7 +114,7 @@ def scheme_name(model: str | os.PathLike) -> str:
     """Return a model argument as open_clip names it: a folder gets its scheme."""
     if str(model).startswith(_SCHEMES):
         return str(model)
-    path = _weights.existing_path(model, "model")
+    path = existing_path(model, "model")
     return f"local-dir:{path}" if path is not None and path.is_dir() else str(model)
 
 
@@ -130,9 +130,9 @@ def weight_paths(model: str | os.PathLike, pretrained: str | os.PathLike) -> lis
 
 
 def _checkpoint(pretrained: str | os.PathLike) -> Path | None:
-    if _weights.is_packaged(pretrained):
-        return _weights.packaged_file(str(pretrained))
-    return _weights.existing_path(pretrained, "pretrained")
+    if is_packaged(pretrained):
+        return packaged_file(str(pretrained))
+    return existing_path(pretrained, "pretrained")
 
 
 def _create(
@@ -220,7 +220,7 @@ def _load_timm_weights(network: Any, pretrained: str | os.PathLike) -> None:
             'are "package:efficientnet-lite0" or a file.'
         )
     trunk = network.visual.trunk
-    state = _weights.load_state_dict(path, "pretrained")
+    state = load_state_dict(path, "pretrained")
     trunk.load_state_dict(_match_by_order(state, trunk.state_dict(), path))
 
 

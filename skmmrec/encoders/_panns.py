@@ -21,8 +21,9 @@ from urllib.parse import quote
 import pandas as pd
 import torch
 
-from skmmrec.encoders import _panns_networks, _weights
+from skmmrec.encoders import _panns_networks
 from skmmrec.encoders._panns_networks import N_TAGS, SETTINGS
+from skmmrec.runtime import load_state_dict
 
 SAMPLE_RATE = SETTINGS["sample_rate"]
 """Hz; what the networks were trained at."""
@@ -157,7 +158,7 @@ def _fetch(url: str, known_hash: str, name: str, advice: str) -> Path:
 
 
 def _load(network: torch.nn.Module, path: Path, model: str) -> None:
-    state = _weights.load_state_dict(path, "pretrained")
+    state = load_state_dict(path, "pretrained")
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

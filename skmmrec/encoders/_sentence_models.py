@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import struct
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Hashable
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -14,21 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from skmmrec.encoders import _weights
 from skmmrec.encoders._chunks import chunk_text
-from skmmrec.encoders._devices import (
+from skmmrec.encoders._pooling import encode_parts
+from skmmrec.runtime import (
+    digest,
+    existing_path,
+    file_fingerprint,
+    is_packaged,
+    model_identity,
+    packaged_file,
     quantize,
+    reading_quietly,
     resolve_device,
     resolve_precision,
-    weights_hash,
+    shared_model,
 )
-from skmmrec.encoders._files import digest
-from skmmrec.encoders._pooling import encode_parts
-from skmmrec.encoders._runtime import shared_model
 
 _MEDIA = {"image", "audio", "video"}
-_VOLATILE = {"_name_or_path", "name_or_path", "transformers_version"}
-"""What a configuration says of where it came from, not of what the model does."""
 
 
 class Embedder:
@@ -231,29 +232,10 @@ def load_embedder(
     return shared_model(key, load)
 
 
-def model_identity(model: Any) -> bytes:
-    """Return a hash of weights, modules' settings, tokenizer and prompts.
-
-    How a tokenizer pads and cuts is left out where it is a trace of the last call.
-
-    Parameters
-    ----------
-    model : SentenceTransformer or CrossEncoder
-        The model.
-    """
-    processors = [p for module in model.modules() if (p := _processor(module))]
-    settings = (
-        f"{model}{model.max_seq_length}{model.prompts}"
-        f"{model.default_prompt_name}{_configuration(model)}"
-    )
-    words = "".join(describe_processor(processor) for processor in processors)
-    return weights_hash(model) + digest((settings + words).encode())
-
-
 def weights_key(model: str | os.PathLike, device: Any, precision: str) -> Hashable:
     """Return what changes where a model's name, its files or its number type do."""
     source = _source(model)
-    name = str(model) if source is None else _weights.fingerprint(source)
+    name = str(model) if source is None else file_fingerprint(source)
     return (name, _is_wide(resolve_device(device), precision))
 
 
@@ -264,9 +246,9 @@ def _is_wide(device: Any, precision: str) -> bool:
 
 def _source(model: str | os.PathLike) -> Path | None:
     """Return the folder or the ``.gguf`` file that is meant; None for a hub's name."""
-    if not _weights.is_packaged(model):
-        return _weights.existing_path(model, "model")
-    file = _weights.packaged_file(str(model))
+    if not is_packaged(model):
+        return existing_path(model, "model")
+    file = packaged_file(str(model))
     return file if file.suffix == ".gguf" else file.parent
 
 
@@ -313,57 +295,3 @@ def _ensure_padding(tokenizer: Any) -> None:
 def _n_bytes(text: str) -> int:
     """Return the length of a text in UTF-8: no tokenizer makes more tokens of it."""
     return len(text.encode(errors="replace"))
-
-
-def _configuration(transformer: Any) -> str:
-    configs: list[Any] = [getattr(m, "config", None) for m in transformer.modules()]
-    return _as_json([c.to_dict() for c in configs if hasattr(c, "to_dict")])
-
-
-def _processor(module: Any) -> Any:
-    return getattr(module, "processor", None) or getattr(module, "tokenizer", None)
-
-
-def describe_processor(processor: Any) -> str:
-    """Return the settings of a tokenizer, or of the parts of a processor, as text."""
-    parts = ("tokenizer", "image_processor", "feature_extractor", "video_processor")
-    inner = [getattr(processor, part) for part in parts if hasattr(processor, part)]
-    if inner:
-        return "".join(describe_processor(part) for part in inner)
-    if hasattr(processor, "to_dict"):
-        return _as_json(processor.to_dict())
-    backend = getattr(processor, "backend_tokenizer", processor)
-    if not hasattr(backend, "to_str"):
-        has_words = hasattr(processor, "get_vocab")
-        return _as_json(processor.get_vocab()) if has_words else repr(processor)
-    state = json.loads(backend.to_str())
-    state = {k: v for k, v in state.items() if k not in ("padding", "truncation")}
-    side = getattr(processor, "padding_side", None)
-    return _as_json([state, side, getattr(processor, "chat_template", None)])
-
-
-def _as_json(value: Any) -> str:
-    return json.dumps(_without_volatile(value), sort_keys=True, default=str)
-
-
-def _without_volatile(value: Any) -> Any:
-    if isinstance(value, dict):
-        kept = {str(k): v for k, v in value.items() if k not in _VOLATILE}
-        return {key: _without_volatile(inner) for key, inner in kept.items()}
-    if isinstance(value, list | tuple):
-        return [_without_volatile(inner) for inner in value]
-    return value
-
-
-@contextmanager
-def reading_quietly() -> Iterator[None]:
-    """Keep transformers from drawing bars while it reads local files."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

@@ -10,11 +10,8 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skmmrec.encoders._base import BaseEncoder
-from skmmrec.encoders._cache import EmbeddingCache
-from skmmrec.encoders._columns import fill_template
-from skmmrec.encoders._engine import Distinct
-from skmmrec.encoders._errors import ContentError
 from skmmrec.encoders._sentence_models import SentenceModel, load_embedder, weights_key
+from skmmrec.runtime import ContentError, Distinct, EmbeddingCache, fill_template
 
 
 class TextEncoder(BaseEncoder):

@@ -13,11 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.encoders._audio import AudioEncoder
 from skmmrec.encoders._base import BaseEncoder
-from skmmrec.encoders._cache import EmbeddingCache
 from skmmrec.encoders._clips import clip_key
-from skmmrec.encoders._devices import resolve_device, resolve_precision
-from skmmrec.encoders._engine import CacheAccess, Model
-from skmmrec.encoders._errors import ContentError
 from skmmrec.encoders._image import ImageEncoder
 from skmmrec.encoders._video_model import (
     Part,
@@ -25,6 +21,14 @@ from skmmrec.encoders._video_model import (
     Sequences,
     VideoModel,
     VideoWindows,
+)
+from skmmrec.runtime import (
+    CacheAccess,
+    ContentError,
+    EmbeddingCache,
+    Model,
+    resolve_device,
+    resolve_precision,
 )
 
 

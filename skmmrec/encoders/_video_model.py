@@ -15,9 +15,7 @@ from skmmrec.encoders._clips import (
     read_waveform,
     scene_changes,
 )
-from skmmrec.encoders._engine import Engine, Model
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import digest
+from skmmrec.runtime import ContentError, Engine, Model, digest
 
 _LEAST_REST = 0.1
 """Seconds at the end that are no window of their own: containers round times."""

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.encoders._cache import as_cache
-from skmmrec.encoders._files import digest
+from skmmrec.runtime import as_cache, digest
 
 _UTF8 = ("utf-8", "surrogatepass")
 Pair: TypeAlias = tuple[str, str]

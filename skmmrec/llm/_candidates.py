@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from skmmrec._ids import ITEM, USER, check_ids
-from skmmrec.encoders._files import digest
 from skmmrec.llm._prompts import Prompt
 from skmmrec.llm._safety import fence
+from skmmrec.runtime import digest
 
 
 class Query(NamedTuple):

@@ -17,7 +17,6 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.encoders._columns import fill_template
 from skmmrec.llm._fields import (
     Row,
     as_lines,
@@ -31,6 +30,7 @@ from skmmrec.llm._reading import read_text
 from skmmrec.llm._safety import fence, shorten
 from skmmrec.llm._services import Llm
 from skmmrec.llm._writing import Task, WritesTexts, write_texts
+from skmmrec.runtime import fill_template
 
 DESCRIPTION = "description"
 _NAME = "ItemDescriber"

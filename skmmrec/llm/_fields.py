@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from skmmrec._ids import ITEM, TIME, USER
-from skmmrec.encoders._columns import is_missing
 from skmmrec.llm._instructions import without_instructions
 from skmmrec.llm._safety import clean
+from skmmrec.runtime import is_missing
 
 Row = dict[str, str]
 """Words of one item by the name of the field."""

@@ -6,8 +6,8 @@ import os
 from collections.abc import Hashable
 from typing import Any
 
-from skmmrec.encoders import _weights
 from skmmrec.llm._loading import Loaded, _local_source, load_language_model
+from skmmrec.runtime import file_fingerprint
 
 _DESCRIBED: dict[Hashable, tuple[str, int]] = {}
 """By the files and the precision of models that were loaded."""
@@ -20,7 +20,7 @@ def describe(model: str | os.PathLike, device: Any, precision: str) -> tuple[str
     Parameters and errors are those of `load_reader`.
     """
     source = _local_source(model)
-    name = str(model) if source is None else _weights.fingerprint(source)
+    name = str(model) if source is None else file_fingerprint(source)
     if (name, precision) not in _DESCRIBED:
         loaded = load_reader(model, device, precision)
         width = loaded.network.get_input_embeddings().weight.shape[1]

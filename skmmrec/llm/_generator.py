@@ -13,12 +13,15 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 import skmmrec
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.encoders._devices import resolve_device
-from skmmrec.encoders._files import digest
-from skmmrec.encoders._memory import BatchLimit, free_memory
-from skmmrec.encoders._runtime import HalvingBatches
 from skmmrec.llm._answers import PROMPTS, Answering, Answers
 from skmmrec.llm._loading import PACKAGED, Loaded, load_language_model
+from skmmrec.runtime import (
+    BatchLimit,
+    HalvingBatches,
+    digest,
+    free_memory,
+    resolve_device,
+)
 
 _SHARE = 4
 """Keys and values of a batch may take this part of free memory."""

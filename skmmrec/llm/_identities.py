@@ -7,7 +7,7 @@ from functools import partial
 from types import MethodType
 from typing import Any
 
-from skmmrec.encoders._files import digest
+from skmmrec.runtime import digest
 
 _PLAIN = (str, bytes, int, float, bool, type(None))
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from skmmrec.encoders._files import digest
-from skmmrec.encoders._runtime import HalvingBatches
 from skmmrec.llm._answers import Pair
 from skmmrec.llm._generator import LanguageModel
 from skmmrec.llm._loading import Loaded
 from skmmrec.llm._prompts import Prompt
 from skmmrec.llm._safety import fence
+from skmmrec.runtime import HalvingBatches, digest
 
 _BATCH = {"cpu": 8}
 _BATCH_ELSEWHERE = 64

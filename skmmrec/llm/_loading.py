@@ -11,15 +11,18 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from skmmrec.encoders import _weights
-from skmmrec.encoders._devices import (
+from skmmrec.runtime import (
+    describe_processor,
+    digest,
+    existing_path,
+    file_fingerprint,
+    is_packaged,
+    packaged_file,
     resolve_device,
     resolve_precision,
+    shared_model,
     weights_hash,
 )
-from skmmrec.encoders._files import digest
-from skmmrec.encoders._runtime import shared_model
-from skmmrec.encoders._sentence_models import describe_processor
 
 if TYPE_CHECKING:
     import torch
@@ -130,7 +133,7 @@ def load_language_model(
     source = _local_source(model)
     torch_device = resolve_device(device)
     precision = resolve_precision(precision, torch_device)
-    name = str(model) if source is None else _weights.fingerprint(source)
+    name = str(model) if source is None else file_fingerprint(source)
     key = ("language model", name, str(torch_device), precision, generates)
     return shared_model(
         key, lambda: _load(model, source, torch_device, precision, generates)
@@ -139,9 +142,9 @@ def load_language_model(
 
 def _local_source(model: str | os.PathLike) -> Path | None:
     """Return the folder or file that is meant, or None for a name on the hub."""
-    if _weights.is_packaged(model):
-        return _weights.packaged_file(str(model))
-    return _weights.existing_path(model, "model")
+    if is_packaged(model):
+        return packaged_file(str(model))
+    return existing_path(model, "model")
 
 
 def _load(

@@ -10,13 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from skmmrec.encoders import EmbeddingCache, _weights
-from skmmrec.encoders._devices import resolve_device, resolve_precision
-from skmmrec.encoders._runtime import HalvingBatches, batches, shared_model
-from skmmrec.encoders._sentence_models import model_identity, reading_quietly
+from skmmrec.encoders import EmbeddingCache
 from skmmrec.llm._answers import PAIRS, Answers, Pair
 from skmmrec.llm._identities import identity_for
 from skmmrec.llm._loading import dtype_of
+from skmmrec.runtime import (
+    HalvingBatches,
+    batches,
+    existing_path,
+    file_fingerprint,
+    model_identity,
+    reading_quietly,
+    resolve_device,
+    resolve_precision,
+    shared_model,
+)
 
 _BATCH = {"cpu": 16}
 _BATCH_ELSEWHERE = 128
@@ -141,10 +149,10 @@ def load_cross_encoder(
     ValueError
         If there is no such model, or it gives more than one score for a pair.
     """
-    folder = _weights.existing_path(model, "llm")
+    folder = existing_path(model, "llm")
     torch_device = resolve_device(device)
     precision = resolve_precision(precision, torch_device)
-    name = str(model) if folder is None else _weights.fingerprint(folder)
+    name = str(model) if folder is None else file_fingerprint(folder)
     key = ("cross-encoder", name, str(torch_device), precision)
     return shared_model(key, lambda: _load(model, torch_device, precision))
 

@@ -14,7 +14,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skmmrec._ids import ITEM, USER, check_ids
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.encoders._columns import is_missing
 from skmmrec.llm._candidates import Query, check_texts, liked_items
 from skmmrec.llm._generator import LanguageModel
 from skmmrec.llm._instructions import without_instructions
@@ -32,6 +31,7 @@ from skmmrec.llm._rankings import (
 from skmmrec.llm._services import CalledModel
 from skmmrec.llm._tastes import liked_texts, liked_words
 from skmmrec.llm._writing import Held, WritesTexts
+from skmmrec.runtime import is_missing
 
 _TOKENS_PER_NUMBER = 8
 _MAX_TASTE = 600

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.encoders._runtime import batches
 from skmmrec.llm._answers import PROMPTS, Answers
 from skmmrec.llm._generator import LanguageModel
 from skmmrec.llm._identities import identity_for, identity_of
+from skmmrec.runtime import batches
 
 Llm: TypeAlias = "str | os.PathLike | LanguageModel | Callable[[list[str]], list[str]]"
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from skmmrec.catalog import Blocks
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.encoders._engine import Distinct, Engine
-from skmmrec.encoders._errors import ContentError
+from skmmrec.runtime import ContentError, Distinct, Engine
 
 _SMALLEST = 1e-6
 """A deviation below is but rounding."""

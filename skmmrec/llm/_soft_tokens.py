@@ -18,11 +18,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.catalog import Blocks
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.encoders._cache import as_cache
-from skmmrec.encoders._devices import resolve_device, resolve_precision
-from skmmrec.encoders._engine import CacheAccess, Engine
-from skmmrec.encoders._memory import BatchLimit, automatic_limit
-from skmmrec.encoders._runtime import n_cores
 from skmmrec.llm._frozen import describe, load_reader
 from skmmrec.llm._loading import PACKAGED
 from skmmrec.llm._prompts import read_prompt
@@ -36,6 +31,16 @@ from skmmrec.llm._soft_items import (
     read_items,
 )
 from skmmrec.llm._words import choose_columns, join_words
+from skmmrec.runtime import (
+    BatchLimit,
+    CacheAccess,
+    Engine,
+    as_cache,
+    automatic_limit,
+    n_cores,
+    resolve_device,
+    resolve_precision,
+)
 
 if TYPE_CHECKING:
     from skmmrec.llm._adapters import CoLikes

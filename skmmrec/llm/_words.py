@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from skmmrec.encoders._columns import is_missing
 from skmmrec.llm._safety import clean
+from skmmrec.runtime import is_missing
 
 _SOURCE = re.compile(r"\w+://.*|[^\n]*\.[A-Za-z][A-Za-z0-9]{1,3}")
 """An address, or the name of a file."""

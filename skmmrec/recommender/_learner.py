@@ -16,7 +16,6 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from skmmrec._ids import ITEM, USER, check_same_kind, sorted_index
 from skmmrec.catalog import Blocks, ItemCatalog
-from skmmrec.encoders._devices import resolve_device
 from skmmrec.fusion import get_fusion
 from skmmrec.metrics._names import parse_metric
 from skmmrec.recommender._content import ContentSpace
@@ -60,6 +59,7 @@ from skmmrec.recommender._transfer import (
     check_modalities,
     resolve_pretrained,
 )
+from skmmrec.runtime import resolve_device
 
 
 class Learner(Queries):

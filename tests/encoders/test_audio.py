@@ -12,7 +12,7 @@ import soundfile
 
 from skmmrec.encoders import AudioEncoder, _panns
 from skmmrec.encoders._audio import Windowing
-from skmmrec.encoders._sounds import read_sound
+from skmmrec.runtime import read_sound
 
 from .conftest import tone
 

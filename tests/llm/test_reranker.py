@@ -626,7 +626,7 @@ def test_weights_are_loaded_once(method, causal_model, cross_encoder, monkeypatc
             return load(*arguments)
 
         monkeypatch.setattr(module, "_load", counted)
-    monkeypatch.setattr("skmmrec.encoders._runtime._models", WeakValueDictionary())
+    monkeypatch.setattr("skmmrec.runtime._models._models", WeakValueDictionary())
     llm = cross_encoder if method == "pairs" else causal_model
     reranker = LLMReranker(llm, method=method, device="cpu", n_candidates=4)
     for profile in ("ghosts", "dogs"):

@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from skmmrec.encoders._columns import is_missing
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import digest, open_file
+from skmmrec.runtime._columns import is_missing
+from skmmrec.runtime._errors import ContentError
+from skmmrec.runtime._files import digest, open_file
 
 MAX_PIXELS = 2**27
 """Pictures that declare more pixels are refused before they are decoded."""
@@ -20,7 +20,7 @@ MAX_PIXELS = 2**27
 def picture_key(item: Any) -> Any:
     """Return what equal pictures have in common; paths are compared as names."""
     if isinstance(item, list):
-        return tuple(picture_key(picture) for picture in present(item))
+        return tuple(picture_key(picture) for picture in present_pictures(item))
     if isinstance(item, str | os.PathLike):
         return os.fspath(item)
     if isinstance(item, bytes):
@@ -36,7 +36,7 @@ def picture_key(item: Any) -> Any:
     )
 
 
-def present(item: Any) -> list[Any]:
+def present_pictures(item: Any) -> list[Any]:
     """Return an item's pictures: those of a list that are there, or the item itself."""
     if not isinstance(item, list):
         return [item]

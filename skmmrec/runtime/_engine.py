@@ -10,15 +10,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from skmmrec.encoders._cache import EmbeddingCache
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._memory import BatchLimit
-from skmmrec.encoders._runtime import (
-    HalvingBatches,
-    batches,
-    map_ahead,
-    map_in_lanes,
-)
+from skmmrec.runtime._cache import EmbeddingCache
+from skmmrec.runtime._errors import ContentError
+from skmmrec.runtime._memory import BatchLimit, HalvingBatches, batches
+from skmmrec.runtime._threads import map_ahead, map_in_lanes
 
 _LOOKUP = 1000
 """Items that are looked up in the cache at a time."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
 
 if TYPE_CHECKING:
     import torch
@@ -103,3 +106,54 @@ def _free_on_host(table: Path = Path("/proc/meminfo")) -> float:
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
     return _UNKNOWN_BYTES
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Cut a stream into lists of at most `size`."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+class HalvingBatches:
+    """Encode in pieces that fit into memory.
+
+    Parameters
+    ----------
+    encode : callable
+        A list of contents to an array with a row for each.
+    size : int
+        The largest piece to try. It is halved whenever memory runs out, and stays so.
+    """
+
+    def __init__(self, encode: Callable[[list[Any]], np.ndarray], size: int) -> None:
+        self.encode = encode
+        self.size = size
+
+    def __call__(self, contents: list[Any]) -> np.ndarray:
+        """Encode a list of any length; several threads may."""
+        done: list[np.ndarray] = []
+        start = 0
+        while start < len(contents):
+            piece = contents[start : start + self.size]
+            vectors = self._attempt(piece)
+            if vectors is not None:
+                done.append(vectors)
+                start += len(piece)
+        return done[0] if len(done) == 1 else np.concatenate(done)
+
+    def _attempt(self, piece: list[Any]) -> np.ndarray | None:
+        try:
+            return self.encode(piece)
+        except RuntimeError as error:
+            if len(piece) == 1 or not _is_out_of_memory(error):
+                raise
+        self.size = min(self.size, len(piece) // 2)
+        return None
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    import torch
+
+    is_accelerator = isinstance(error, torch.OutOfMemoryError)
+    return is_accelerator or "DefaultCPUAllocator: can't allocate" in str(error)

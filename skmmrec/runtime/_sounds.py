@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import digest, readable_file
+from skmmrec.runtime._errors import ContentError
+from skmmrec.runtime._files import digest, readable_file
 
 
 def sound_key(item: Any) -> Hashable:

@@ -9,7 +9,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from skmmrec.encoders._errors import ContentError
+from skmmrec.runtime._errors import ContentError
 
 
 def readable_file(item: str | os.PathLike) -> Path:

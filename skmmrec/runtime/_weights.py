@@ -109,7 +109,7 @@ def existing_path(value: str | os.PathLike, argument: str) -> Path | None:
     return None
 
 
-def fingerprint(path: Path) -> tuple[tuple[str, int, int], ...]:
+def file_fingerprint(path: Path) -> tuple[tuple[str, int, int], ...]:
     """Return names, sizes and times that change when weights on disk change."""
     files = [path] if path.is_file() else sorted(path.rglob("*"))
     stats = ((str(file), file.stat()) for file in files)
