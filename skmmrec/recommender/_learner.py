@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from skmmrec._ids import ITEM, USER, check_same_kind, sorted_index
 from skmmrec.catalog import Blocks, ItemCatalog
 from skmmrec.fusion import get_fusion
-from skmmrec.metrics._names import parse_metric
+from skmmrec.metrics import parse_metric
 from skmmrec.recommender._content import ContentSpace
 from skmmrec.recommender._distributed import own_device
 from skmmrec.recommender._examples import weights_and_answers

@@ -67,8 +67,7 @@ def check_llm(rec: Any) -> None:
 
 def fit_fuser(rec: Learner, items: pd.Index, blocks: Blocks) -> SoftTokenFuser:
     """Fit what fuses these items; the histories are known by now."""
-    from skmmrec.llm import SoftTokenFuser
-    from skmmrec.llm._adapters import CoLikes
+    from skmmrec.llm import CoLikes, SoftTokenFuser
 
     if isinstance(rec.llm, SoftTokenFuser):
         fuser = clone(rec.llm)
@@ -232,6 +231,6 @@ def fuser_in(record: Any, tensors: Mapping[str, NDArray]) -> SoftTokenFuser | No
 def _lora_out(lora: Any) -> dict[str, Any] | None:
     if lora is None or isinstance(lora, Mapping):
         return None if lora is None else dict(lora)
-    from skmmrec.llm._adapters import settings_of
+    from skmmrec.llm import settings_of
 
     return settings_of(lora)

@@ -10,9 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from skmmrec.catalog import Blocks
-from skmmrec.metrics._formulas import judge
-from skmmrec.metrics._hits import find_hits
-from skmmrec.metrics._names import parse_metric
+from skmmrec.metrics import find_hits, judge, parse_metric
 from skmmrec.recommender._examples import Batcher, Examples
 from skmmrec.recommender._graph import ItemGraph
 from skmmrec.recommender._history import History
