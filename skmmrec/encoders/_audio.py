@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Hashable
+from dataclasses import KW_ONLY
 from functools import cached_property
 from itertools import groupby
 from numbers import Real
@@ -19,7 +20,6 @@ from sklearn.utils.validation import check_is_fitted
 from skmmrec.encoders._base import BaseEncoder
 from skmmrec.encoders._pooling import encode_parts
 from skmmrec.runtime import (
-    EmbeddingCache,
     digest,
     file_fingerprint,
     read_sound,
@@ -58,8 +58,6 @@ class SoundModel:
         In evaluation mode, on the device.
     weights : bytes
         A hash of the published weights that it was made from.
-    device : torch.device
-        Where the network is.
     windowing : Windowing
         How sounds are cut.
     second_cost : float
@@ -145,6 +143,7 @@ class AudioEncoder(BaseEncoder):
     A sound is a path, the bytes of a file (wav, flac, ogg, mp3), or a tuple
     ``(samples, rate)``. It is mixed to one channel, resampled to 32 kHz and padded with
     silence to whole seconds. Long clips are cut into windows, whose vectors are pooled.
+    Silence is content, not a missing row.
 
     Parameters
     ----------
@@ -170,26 +169,8 @@ class AudioEncoder(BaseEncoder):
         Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
         The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
-    batch_size : int or "auto", default="auto"
-        Sounds per forward pass, halved if memory runs out. ``"auto"`` takes what fits
-        the free memory, up to 256 on an accelerator; on a CPU, whose cores take a batch
-        each, up to 8 that its caches like.
-    cache : EmbeddingCache, path or None, default=None
-        Where vectors are kept between calls and processes.
-    missing : {"zero", "nan"}, default="zero"
-        What a row without content becomes. Silence is content.
-    normalize : bool, default=True
-        Scale each vector to unit length.
-    n_components : int or None, default=None
-        Reduce the vectors to this many dimensions by PCA with whitening, fitted on the
-        distinct items that `fit` sees.
-    on_error : {"raise", "missing"}, default="raise"
-        What happens to a file that cannot be read: an error that names its row, or a
-        missing row and one warning.
     random_state : int, RandomState instance or None, default=0
         Draws the weights when ``pretrained=False``.
-    verbose : bool, default=False
-        Show a progress bar.
 
     Attributes
     ----------
@@ -225,8 +206,16 @@ class AudioEncoder(BaseEncoder):
     array([False,  True])
     """
 
+    model: str = "Cnn14"
+    pretrained: bool | str | os.PathLike = True
+    _: KW_ONLY
+    window: float = 10.0
+    hop: float | None = None
+    pooling: str = "mean"
+    max_duration: float = 300.0
+    random_state: int | np.random.RandomState | None = 0
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **BaseEncoder._parameter_constraints,
         "precision": [StrOptions({"auto", "fp32", "bf16", "fp16"})],
         "model": [StrOptions({"Cnn14", "Cnn10", "Cnn6", "MobileNetV1"})],
         "pretrained": ["boolean", str, os.PathLike],
@@ -237,43 +226,6 @@ class AudioEncoder(BaseEncoder):
         "random_state": ["random_state"],
     }
     _largest_batch: ClassVar[int] = 16
-
-    def __init__(
-        self,
-        model: str = "Cnn14",
-        pretrained: bool | str | os.PathLike = True,
-        *,
-        window: float = 10.0,
-        hop: float | None = None,
-        pooling: str = "mean",
-        max_duration: float = 300.0,
-        device: str = "auto",
-        precision: str = "auto",
-        batch_size: int | str = "auto",
-        cache: EmbeddingCache | str | os.PathLike | None = None,
-        missing: str = "zero",
-        normalize: bool = True,
-        n_components: int | None = None,
-        on_error: str = "raise",
-        random_state: int | np.random.RandomState | None = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.model = model
-        self.pretrained = pretrained
-        self.window = window
-        self.hop = hop
-        self.pooling = pooling
-        self.max_duration = max_duration
-        self.device = device
-        self.precision = precision
-        self.batch_size = batch_size
-        self.cache = cache
-        self.missing = missing
-        self.normalize = normalize
-        self.n_components = n_components
-        self.on_error = on_error
-        self.random_state = random_state
-        self.verbose = verbose
 
     def tag(self, X: Any) -> pd.DataFrame:
         """Score sounds on the 527 classes of AudioSet.

@@ -6,20 +6,17 @@ import os
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import KW_ONLY, field
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import skmmrec
+from skmmrec.encoders._parameters import DeclaresParameters
 from skmmrec.encoders._reduction import fit_whitening, present_rows
 from skmmrec.runtime import (
     BatchLimit,
@@ -43,19 +40,20 @@ from skmmrec.runtime import (
     shared_model,
 )
 
+if TYPE_CHECKING:
+    import torch
 
-class BaseEncoder(
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    BaseEstimator,
-    metaclass=ABCMeta,
-):
+
+class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
     """Encode one column of raw content with a pretrained model.
 
     Here missing values are found, each distinct item is encoded once, and rows come
     back in order. A subclass adds, as in the example:
 
-    - ``__init__``, which stores its arguments, the common ones below among them;
+    - its own parameters, annotated in the class as the fields of a dataclass are:
+      ``__init__``, constraints and docstring take in the common ones below, which are
+      passed by name. ``_: KW_ONLY`` before a parameter makes those after it so too, and
+      what is annotated but no parameter is a ``ClassVar`` or a ``field(init=False)``;
     - ``_load_model(device)``, which returns the model: its width ``dim``, its
       ``identity`` (bytes: a hash of all that its vectors depend on, for the cache),
       ``prepare(item)``, which is called in threads and raises a `ContentError` for an
@@ -74,10 +72,12 @@ class BaseEncoder(
         Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
     precision : {"auto", "fp32", "bf16", "fp16", "int8"}, default="auto"
         The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
-        ``"int8"`` quantises linear layers, on the CPU. The output is float32 in any
-        case.
+        ``"int8"`` quantises linear layers, on the CPU: faster, and less exact. The
+        output is float32 in any case.
     batch_size : int or "auto", default="auto"
-        Items per forward pass, halved where memory runs out; by default what fits it.
+        Items per forward pass, halved if memory runs out. ``"auto"`` takes what fits
+        the free memory: up to 512 on an accelerator (256 sounds); on a CPU what its
+        caches like, up to 32, or 8 where its cores take a batch each.
     cache : EmbeddingCache, path or None, default=None
         Where vectors are kept between calls and processes.
     missing : {"zero", "nan"}, default="zero"
@@ -117,20 +117,8 @@ class BaseEncoder(
     ...     def encode(self, contents):
     ...         return np.array(contents, np.float32)
     >>> class LetterEncoder(BaseEncoder):
+    ...     letters: str = "aeiou"
     ...     _items_are_paths = False
-    ...     def __init__(self, letters="aeiou", *, device="auto", precision="auto",
-    ...                  batch_size="auto", cache=None, missing="zero", normalize=True,
-    ...                  n_components=None, on_error="raise", verbose=False):
-    ...         self.letters = letters
-    ...         self.device = device
-    ...         self.precision = precision
-    ...         self.batch_size = batch_size
-    ...         self.cache = cache
-    ...         self.missing = missing
-    ...         self.normalize = normalize
-    ...         self.n_components = n_components
-    ...         self.on_error = on_error
-    ...         self.verbose = verbose
     ...     def _load_model(self, device):
     ...         return LetterCounts(self.letters)
     ...     def _model_key(self):
@@ -144,6 +132,17 @@ class BaseEncoder(
            [0., 0.],
            [1., 1.]], dtype=float32)
     """
+
+    _: KW_ONLY
+    device: str | torch.device = "auto"
+    precision: str = "auto"
+    batch_size: int | str = "auto"
+    cache: EmbeddingCache | str | os.PathLike | None = None
+    missing: str = "zero"
+    normalize: bool = True
+    n_components: int | None = None
+    on_error: str = "raise"
+    verbose: bool | int = False
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "device": "no_validation",
@@ -165,7 +164,7 @@ class BaseEncoder(
     """Whether a CPU's cores work on a batch each, not together on one."""
     _largest_batch: ClassVar[int] = 32
     _items_are_paths: ClassVar[bool] = True
-    _model: Model | None = None
+    _model: Model | None = field(default=None, init=False)
 
     @abstractmethod
     def _load_model(self, device: Any) -> Model:
@@ -391,7 +390,7 @@ class BaseEncoder(
         return self._runs_in_lanes and device.type == "cpu"
 
     def _limit(self, device: Any, n_lanes: int) -> BatchLimit:
-        if self.batch_size == "auto":
+        if isinstance(self.batch_size, str):
             return automatic_limit(device, self._largest_batch, n_lanes)
         return BatchLimit(self.batch_size)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable
+from dataclasses import KW_ONLY
 from functools import cached_property
 from typing import Any, ClassVar, cast
 
@@ -14,7 +15,6 @@ from skmmrec.encoders._base import BaseEncoder
 from skmmrec.encoders._pooling import encode_parts
 from skmmrec.runtime import (
     ContentError,
-    EmbeddingCache,
     as_items,
     digest,
     file_fingerprint,
@@ -35,8 +35,6 @@ class VisionModel:
         In evaluation mode, on the device.
     transform : callable
         An RGB image to the network's input.
-    device : torch.device
-        Where the network is.
     identity : bytes or None, default=None
         What to use as identity where the network is a rewritten one.
     """
@@ -130,27 +128,6 @@ class ImageEncoder(BaseEncoder):
         model whose published weights differ in this, needs it.
     device : str or torch.device, default="auto"
         Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
-    precision : {"auto", "fp32", "bf16", "fp16", "int8"}, default="auto"
-        The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
-        ``"int8"`` quantises linear layers, on the CPU: faster, and less exact.
-    batch_size : int or "auto", default="auto"
-        Pictures per forward pass, halved if memory runs out. ``"auto"`` takes what fits
-        the free memory, up to 512 on an accelerator; on a CPU, whose cores take a batch
-        each, up to 8 that its caches like.
-    cache : EmbeddingCache, path or None, default=None
-        Where vectors are kept between calls and processes.
-    missing : {"zero", "nan"}, default="zero"
-        What a row without content becomes.
-    normalize : bool, default=True
-        Scale each vector to unit length.
-    n_components : int or None, default=None
-        Reduce the vectors to this many dimensions by PCA with whitening, fitted on the
-        distinct items that `fit` sees.
-    on_error : {"raise", "missing"}, default="raise"
-        What happens to a file that cannot be read: an error that names its row, or a
-        missing row and one warning.
-    verbose : bool, default=False
-        Show a progress bar.
 
     Attributes
     ----------
@@ -183,41 +160,16 @@ class ImageEncoder(BaseEncoder):
     array([False,  True])
     """
 
+    model: str | os.PathLike = "ViT-B-32"
+    pretrained: str | os.PathLike = "laion2b_s34b_b79k"
+    _: KW_ONLY
+    preprocess: dict[str, Any] | None = None
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **BaseEncoder._parameter_constraints,
         "model": [str, os.PathLike],
         "pretrained": [str, os.PathLike],
         "preprocess": [dict, None],
     }
-
-    def __init__(
-        self,
-        model: str | os.PathLike = "ViT-B-32",
-        pretrained: str | os.PathLike = "laion2b_s34b_b79k",
-        *,
-        preprocess: dict[str, Any] | None = None,
-        device: str = "auto",
-        precision: str = "auto",
-        batch_size: int | str = "auto",
-        cache: EmbeddingCache | str | os.PathLike | None = None,
-        missing: str = "zero",
-        normalize: bool = True,
-        n_components: int | None = None,
-        on_error: str = "raise",
-        verbose: bool = False,
-    ) -> None:
-        self.model = model
-        self.pretrained = pretrained
-        self.preprocess = preprocess
-        self.device = device
-        self.precision = precision
-        self.batch_size = batch_size
-        self.cache = cache
-        self.missing = missing
-        self.normalize = normalize
-        self.n_components = n_components
-        self.on_error = on_error
-        self.verbose = verbose
 
     def encode_text(self, texts: Any) -> np.ndarray:
         """Encode texts into the space of the pictures, so that words find pictures.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable
+from dataclasses import KW_ONLY
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -24,7 +25,6 @@ from skmmrec.encoders._sentence_models import load_embedder, weights_key
 from skmmrec.runtime import (
     ContentError,
     Distinct,
-    EmbeddingCache,
     as_items,
     digest,
     is_missing,
@@ -66,28 +66,6 @@ class MultimodalEncoder(BaseEncoder):
         windows. None takes what the model is made for, or 10.
     max_duration : float, default=300.0
         Seconds of each sound that are read.
-    device : str or torch.device, default="auto"
-        Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
-    precision : {"auto", "fp32", "bf16", "fp16", "int8"}, default="auto"
-        The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
-        ``"int8"`` quantises linear layers, on the CPU: faster, and less exact.
-    batch_size : int or "auto", default="auto"
-        Items per forward pass, halved if memory runs out; ``"auto"`` takes what fits
-        the free memory.
-    cache : EmbeddingCache, path or None, default=None
-        Where vectors are kept between calls and processes.
-    missing : {"zero", "nan"}, default="zero"
-        What a row without content becomes.
-    normalize : bool, default=True
-        Scale each vector to unit length.
-    n_components : int or None, default=None
-        Reduce the vectors to this many dimensions by PCA with whitening, fitted on the
-        distinct items that `fit` sees. Encoders that reduce share no space.
-    on_error : {"raise", "missing"}, default="raise"
-        What happens to an item that cannot be read: an error that names its row, or a
-        missing row and one warning.
-    verbose : bool, default=False
-        Show a progress bar.
 
     Attributes
     ----------
@@ -112,6 +90,7 @@ class MultimodalEncoder(BaseEncoder):
 
     Vectors of different kinds lie in different parts of the space [2]_: compare words
     with pictures only to rank pictures, not against the likeness of two pictures.
+    Encoders that reduce (`n_components`) share no space.
 
     CLAP models of the fused kind draw at random what they hear more closely in each
     batch; take an unfused one where a sound must always give the same vector.
@@ -140,8 +119,17 @@ class MultimodalEncoder(BaseEncoder):
     array([False,  True])
     """
 
+    model: str | os.PathLike
+    _: KW_ONLY
+    modality: str = "image"
+    prompt: str | None = None
+    prompt_name: str | None = None
+    truncate_dim: int | None = None
+    max_side: int = 1024
+    window: float | None = None
+    max_duration: float = 300.0
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **BaseEncoder._parameter_constraints,
         "model": [str, os.PathLike],
         "modality": [StrOptions({*KINDS, "mixed"})],
         "prompt": [str, None],
@@ -152,45 +140,6 @@ class MultimodalEncoder(BaseEncoder):
         "max_duration": [Interval(Real, 0, None, closed="neither")],
     }
     _runs_in_lanes: ClassVar[bool] = False  # a processor serves one thread at a time
-
-    def __init__(
-        self,
-        model: str | os.PathLike,
-        *,
-        modality: str = "image",
-        prompt: str | None = None,
-        prompt_name: str | None = None,
-        truncate_dim: int | None = None,
-        max_side: int = 1024,
-        window: float | None = None,
-        max_duration: float = 300.0,
-        device: str = "auto",
-        precision: str = "auto",
-        batch_size: int | str = "auto",
-        cache: EmbeddingCache | str | os.PathLike | None = None,
-        missing: str = "zero",
-        normalize: bool = True,
-        n_components: int | None = None,
-        on_error: str = "raise",
-        verbose: bool = False,
-    ) -> None:
-        self.model = model
-        self.modality = modality
-        self.prompt = prompt
-        self.prompt_name = prompt_name
-        self.truncate_dim = truncate_dim
-        self.max_side = max_side
-        self.window = window
-        self.max_duration = max_duration
-        self.device = device
-        self.precision = precision
-        self.batch_size = batch_size
-        self.cache = cache
-        self.missing = missing
-        self.normalize = normalize
-        self.n_components = n_components
-        self.on_error = on_error
-        self.verbose = verbose
 
     def encode_text(self, texts: Any, prompt_name: str | None = None) -> np.ndarray:
         """Encode texts into the space of the column, so that words find pictures.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable
+from dataclasses import KW_ONLY
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skmmrec.encoders._base import BaseEncoder
 from skmmrec.encoders._sentence_models import SentenceModel, load_embedder, weights_key
-from skmmrec.runtime import ContentError, Distinct, EmbeddingCache, fill_template
+from skmmrec.runtime import ContentError, Distinct, fill_template
 
 
 class TextEncoder(BaseEncoder):
@@ -38,28 +39,6 @@ class TextEncoder(BaseEncoder):
         model with different prompts share its weights.
     truncate_dim : int or None, default=None
         Keep this many leading dimensions, for models trained for it (Matryoshka).
-    device : str or torch.device, default="auto"
-        Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
-    precision : {"auto", "fp32", "bf16", "fp16", "int8"}, default="auto"
-        The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
-        ``"int8"`` quantises linear layers, on the CPU: faster, and less exact.
-    batch_size : int or "auto", default="auto"
-        Texts per forward pass, halved if memory runs out. ``"auto"`` takes what fits
-        the free memory, up to 512 on an accelerator; on a CPU up to 32 that its caches
-        like.
-    cache : EmbeddingCache, path or None, default=None
-        Where vectors are kept between calls and processes.
-    missing : {"zero", "nan"}, default="zero"
-        What a row without content becomes.
-    normalize : bool, default=True
-        Scale each vector to unit length. Some models do so themselves.
-    n_components : int or None, default=None
-        Reduce the vectors to this many dimensions by PCA with whitening, fitted on the
-        distinct items that `fit` sees.
-    on_error : {"raise", "missing"}, default="raise"
-        What happens to an item that is not a text.
-    verbose : bool, default=False
-        Show a progress bar.
 
     Attributes
     ----------
@@ -97,8 +76,15 @@ class TextEncoder(BaseEncoder):
     array([False,  True,  True])
     """
 
+    model: str | os.PathLike = "sentence-transformers/all-MiniLM-L6-v2"
+    _: KW_ONLY
+    template: str | None = None
+    long_texts: str = "chunk"
+    prompt: str | None = None
+    prompt_name: str | None = None
+    truncate_dim: int | None = None
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **BaseEncoder._parameter_constraints,
         "model": [str, os.PathLike],
         "template": [str, None],
         "long_texts": [StrOptions({"chunk", "truncate"})],
@@ -109,41 +95,6 @@ class TextEncoder(BaseEncoder):
     _items_are_paths: ClassVar[bool] = False
     _decodes: ClassVar[bool] = False
     _runs_in_lanes: ClassVar[bool] = False  # a tokenizer serves one thread at a time
-
-    def __init__(
-        self,
-        model: str | os.PathLike = "sentence-transformers/all-MiniLM-L6-v2",
-        *,
-        template: str | None = None,
-        long_texts: str = "chunk",
-        prompt: str | None = None,
-        prompt_name: str | None = None,
-        truncate_dim: int | None = None,
-        device: str = "auto",
-        precision: str = "auto",
-        batch_size: int | str = "auto",
-        cache: EmbeddingCache | str | os.PathLike | None = None,
-        missing: str = "zero",
-        normalize: bool = True,
-        n_components: int | None = None,
-        on_error: str = "raise",
-        verbose: bool = False,
-    ) -> None:
-        self.model = model
-        self.template = template
-        self.long_texts = long_texts
-        self.prompt = prompt
-        self.prompt_name = prompt_name
-        self.truncate_dim = truncate_dim
-        self.device = device
-        self.precision = precision
-        self.batch_size = batch_size
-        self.cache = cache
-        self.missing = missing
-        self.normalize = normalize
-        self.n_components = n_components
-        self.on_error = on_error
-        self.verbose = verbose
 
     def _load_model(self, device: Any) -> SentenceModel:
         embedder = load_embedder(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import KW_ONLY, field
 from numbers import Integral, Real
 from typing import Any, ClassVar, cast
 
@@ -25,7 +26,6 @@ from skmmrec.encoders._video_model import (
 from skmmrec.runtime import (
     CacheAccess,
     ContentError,
-    EmbeddingCache,
     Model,
     resolve_device,
     resolve_precision,
@@ -74,8 +74,6 @@ class VideoEncoder(BaseEncoder):
     batch_size : int, default=4
         Videos that are encoded together. How many frames or sounds go through a model
         at once is the `batch_size` of its encoder.
-    cache : EmbeddingCache, path or None, default=None
-        Where pooled vectors and sequences are kept between calls and processes.
     missing : {"zero", "nan"}, default="zero"
         What a row without content becomes, and the sound's part of a video without
         sound, or the pictures' part of one without pictures.
@@ -84,11 +82,6 @@ class VideoEncoder(BaseEncoder):
     n_components : int or None, default=None
         Reduce pooled vectors to this many dimensions by PCA with whitening, fitted on
         the distinct videos that `fit` sees. A part that a video lacks counts as zeros.
-    on_error : {"raise", "missing"}, default="raise"
-        What happens to a file that cannot be read: an error that names its row, or a
-        missing row and one warning.
-    verbose : bool, default=False
-        Show a progress bar.
 
     Attributes
     ----------
@@ -124,6 +117,22 @@ class VideoEncoder(BaseEncoder):
     array([False,  True])
     """
 
+    image_encoder: ImageEncoder | str | None = None
+    audio_encoder: AudioEncoder | str | None = None
+    _: KW_ONLY
+    align: str = "pool"
+    window: float = 10.0
+    hop: float | None = None
+    frames: str = "uniform"
+    n_frames: int = 4
+    fps: float | None = None
+    scene_threshold: float = 0.1
+    max_duration: float = 300.0
+    batch_size: int = 4
+    device: str = field(default="cpu", init=False)
+    """Both encoders bring their own device and precision."""
+    precision: str = field(default="fp32", init=False)
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "image_encoder": [ImageEncoder, StrOptions({"drop"}), None],
         "audio_encoder": [AudioEncoder, StrOptions({"drop"}), None],
@@ -136,56 +145,8 @@ class VideoEncoder(BaseEncoder):
         "scene_threshold": [Interval(Real, 0, 1, closed="right")],
         "max_duration": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "on_error": BaseEncoder._parameter_constraints["on_error"],
-        "verbose": BaseEncoder._parameter_constraints["verbose"],
-        **{
-            name: BaseEncoder._parameter_constraints[name]
-            for name in ("cache", "missing", "normalize", "n_components")
-        },
     }
     _runs_in_lanes: ClassVar[bool] = False  # its encoders do
-    device: ClassVar[str] = "cpu"
-    """Both encoders bring their own device and precision."""
-    precision: ClassVar[str] = "fp32"
-
-    def __init__(
-        self,
-        image_encoder: ImageEncoder | str | None = None,
-        audio_encoder: AudioEncoder | str | None = None,
-        *,
-        align: str = "pool",
-        window: float = 10.0,
-        hop: float | None = None,
-        frames: str = "uniform",
-        n_frames: int = 4,
-        fps: float | None = None,
-        scene_threshold: float = 0.1,
-        max_duration: float = 300.0,
-        batch_size: int = 4,
-        cache: EmbeddingCache | str | None = None,
-        missing: str = "zero",
-        normalize: bool = True,
-        n_components: int | None = None,
-        on_error: str = "raise",
-        verbose: bool = False,
-    ) -> None:
-        self.image_encoder = image_encoder
-        self.audio_encoder = audio_encoder
-        self.align = align
-        self.window = window
-        self.hop = hop
-        self.frames = frames
-        self.n_frames = n_frames
-        self.fps = fps
-        self.scene_threshold = scene_threshold
-        self.max_duration = max_duration
-        self.batch_size = batch_size
-        self.cache = cache
-        self.missing = missing
-        self.normalize = normalize
-        self.n_components = n_components
-        self.on_error = on_error
-        self.verbose = verbose
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode one column.
@@ -356,7 +317,7 @@ class VideoEncoder(BaseEncoder):
         return [self.image_encoder_, self.audio_encoder_]
 
     def _load_model(self, device: Any) -> VideoModel:
-        image, sound = (encoder and _part(encoder) for encoder in self._encoders)
+        image, sound = (_part(encoder) for encoder in self._encoders)
         return VideoModel(image, sound, self._sampling())
 
     def _model_key(self) -> Hashable:
@@ -386,7 +347,9 @@ class VideoEncoder(BaseEncoder):
         return super()._finish(part)
 
 
-def _part(encoder: BaseEncoder) -> Part:
+def _part(encoder: BaseEncoder | None) -> Part | None:
+    if encoder is None:
+        return None
     return Part(encoder._engine(encoder._loaded_model(), []))
 
 

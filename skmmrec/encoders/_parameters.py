@@ -1,0 +1,127 @@
+"""Parameters that a class declares, and what makes `__init__` and docstring of them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
+
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from sklearn.utils import Tags
+
+    class _Transformer:
+        """What scikit-learn gives a transformer.
+
+        It has no types: below its own classes, mypy would take any argument and any
+        attribute.
+        """
+
+        feature_names_in_: np.ndarray
+
+        def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+        def set_params(self, **params: Any) -> Self: ...
+        def set_output(self, *, transform: str | None = None) -> Self: ...
+        def get_metadata_routing(self) -> Any: ...
+        def get_feature_names_out(self, input_features: Any = None) -> np.ndarray: ...
+        def _validate_params(self) -> None: ...
+        def __getstate__(self) -> dict[str, Any]: ...
+        def __setstate__(self, state: dict[str, Any]) -> None: ...
+        def __sklearn_tags__(self) -> Tags: ...
+        def __sklearn_clone__(self) -> Self: ...
+
+else:
+
+    class _Transformer(
+        ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    ):
+        """A transformer of scikit-learn."""
+
+
+@dataclass_transform(field_specifiers=(field,))
+class DeclaresParameters(_Transformer):
+    """Make parameters of the annotated class attributes, as a dataclass does.
+
+    A subclass gets an ``__init__`` that stores its own parameters and those of its
+    bases, which type checkers and `inspect.signature` see. Constraints are those of the
+    bases and its own. What its docstring does not say of a parameter is added out of
+    the docstrings of its bases.
+
+    A subclass may have an ``__init__`` that is written by hand; those that derive from
+    it then do not declare parameters either.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {}
+    _declares: ClassVar[bool] = True
+    """Whether `__init__` is made, not written by hand."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        doc = cls.__doc__
+        if "__init__" in vars(cls):
+            cls._declares = False
+        dataclass(init=cls._declares, eq=False, repr=False, match_args=False)(cls)
+        _refuse_idle(cls)
+        names = [f.name for f in fields(cls) if f.init]  # type: ignore[arg-type]
+        hidden = {f.name for f in fields(cls) if not f.init}  # type: ignore[arg-type]
+        cls._parameter_constraints = {
+            name: constraint
+            for base in reversed(cls.__mro__)
+            for name, constraint in vars(base).get("_parameter_constraints", {}).items()
+            if name not in hidden
+        }
+        cls.__doc__ = doc and _with_inherited(doc, names, cls)
+
+
+def _refuse_idle(cls: type) -> None:
+    """Raise if a class declares what the `__init__` that it inherits does not take."""
+    declared = [
+        f.name for f in fields(cls) if f.init and f.name in inspect.get_annotations(cls)
+    ]
+    inherits = "__init__" not in vars(cls)
+    if declared and inherits and not cls._declares:  # type: ignore[attr-defined]
+        raise TypeError(
+            f"{cls.__name__} declares {', '.join(declared)}, but inherits an __init__ "
+            "that is written by hand: write one here too, or declare all parameters."
+        )
+
+
+def _with_inherited(doc: str, names: list[str], cls: type) -> str:
+    """Return a docstring with the parameters that only those of the bases describe."""
+    doc = inspect.cleandoc(doc)
+    known = parameter_docs(doc)
+    described: dict[str, str] = {}
+    for base in cls.__mro__[:0:-1]:
+        described.update(parameter_docs(inspect.cleandoc(base.__doc__ or "")))
+    added = [described[n] for n in names if n not in known and n in described]
+    if not added:
+        return doc
+    section = _SECTION.search(doc)
+    end = section.end() if section else len(doc)
+    before = doc[:end].rstrip() + ("" if section else f"\n\n{_TITLE}".rstrip())
+    return "\n".join([before, *added, "", doc[end:]]).rstrip() + "\n"
+
+
+def parameter_docs(doc: str) -> dict[str, str]:
+    """Return the entries of a docstring's section of parameters, by name."""
+    section = _SECTION.search(doc)
+    if section is None:
+        return {}
+    entries = re.split(r"\n(?=\S)", section["entries"].rstrip())
+    return {
+        name.strip(): entry
+        for entry in entries
+        for name in entry.partition(" : ")[0].split(",")
+    }
+
+
+_TITLE = "Parameters\n----------\n"
+_SECTION = re.compile(rf"^{_TITLE}(?P<entries>(?:.*\n?)+?)(?=^\S.*\n-+$|\Z)", re.M)
+"""The section of parameters, up to the next line that has one of dashes below it."""
