@@ -35,6 +35,7 @@ from skmmrec.runtime import (
     is_missing,
     n_cores,
     n_decoders,
+    progress,
     resolve_device,
     resolve_precision,
     shared_model,
@@ -90,8 +91,9 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
     on_error : {"raise", "missing"}, default="raise"
         What happens to an item that cannot be read: an error that names its row, or a
         missing row and one warning that counts them.
-    verbose : bool, default=False
-        Show a progress bar.
+    verbose : bool, int or "auto", default="auto"
+        Show a progress bar. ``"auto"`` does so on a terminal, where work takes more
+        than some seconds.
 
     Attributes
     ----------
@@ -142,7 +144,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
     normalize: bool = True
     n_components: int | None = None
     on_error: str = "raise"
-    verbose: bool | int = False
+    verbose: bool | int | str = "auto"
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "device": "no_validation",
@@ -156,7 +158,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         "normalize": ["boolean"],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "on_error": [StrOptions({"raise", "missing"})],
-        "verbose": ["verbose"],
+        "verbose": ["verbose", StrOptions({"auto"})],
     }
     _decodes: ClassVar[bool] = True
     """Whether items are read in threads, ahead of the model."""
@@ -267,6 +269,11 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
     @property
     def _name(self) -> str:
         return type(self).__name__
+
+    @property
+    def _shows_loading(self) -> bool:
+        """Whether a bar is drawn while local files are read."""
+        return bool(self.verbose) and self.verbose != "auto"
 
     @property
     def _n_features_out(self) -> int:
@@ -442,11 +449,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             )
 
     def _progress(self, groups: list[Distinct]) -> Iterable[Distinct]:
-        if not self.verbose:
-            return groups
-        from tqdm.auto import tqdm
-
-        return tqdm(groups, desc=self._name, unit="item")
+        return progress(groups, self._name, self.verbose)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the weights out: they are loaded again on first use."""

@@ -173,7 +173,7 @@ class MultimodalEncoder(BaseEncoder):
 
     def _load_model(self, device: Any) -> MultimodalModel:
         embedder = load_embedder(
-            self.model, device, self.precision, self._name, bool(self.verbose)
+            self.model, device, self.precision, self._name, self._shows_loading
         )
         reading = Reading(self.max_side, self.window, self.max_duration)
         options = {

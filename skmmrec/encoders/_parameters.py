@@ -69,7 +69,7 @@ class DeclaresParameters(_Transformer):
             cls._declares = False
         dataclass(init=cls._declares, eq=False, repr=False, match_args=False)(cls)
         _refuse_idle(cls)
-        names = [f.name for f in fields(cls) if f.init]  # type: ignore[arg-type]
+        names = list(inspect.signature(cls.__init__).parameters)[1:]
         hidden = {f.name for f in fields(cls) if not f.init}  # type: ignore[arg-type]
         cls._parameter_constraints = {
             name: constraint

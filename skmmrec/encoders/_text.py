@@ -98,7 +98,7 @@ class TextEncoder(BaseEncoder):
 
     def _load_model(self, device: Any) -> SentenceModel:
         embedder = load_embedder(
-            self.model, device, self.precision, self._name, bool(self.verbose)
+            self.model, device, self.precision, self._name, self._shows_loading
         )
         return SentenceModel(
             embedder,

@@ -38,6 +38,7 @@ from skmmrec.runtime import (
     as_cache,
     automatic_limit,
     n_cores,
+    progress,
     resolve_device,
     resolve_precision,
 )
@@ -385,11 +386,7 @@ class SoftTokenFuser(BaseEstimator):
         return hasher.digest()
 
     def _progress(self, steps: Iterable[Any], total: int) -> Iterable[Any]:
-        if not self.verbose:
-            return steps
-        from tqdm.auto import tqdm
-
-        return tqdm(steps, desc="SoftTokenFuser", total=total)
+        return progress(steps, "SoftTokenFuser", self.verbose, unit="it", total=total)
 
     # -- copies ----------------------------------------------------------------------
 

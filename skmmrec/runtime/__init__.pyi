@@ -42,6 +42,7 @@ from ._pictures import (
     present_pictures as present_pictures,
     read_picture as read_picture,
 )
+from ._progress import progress as progress
 from ._sounds import read_sound as read_sound, sound_key as sound_key
 from ._threads import (
     map_ahead as map_ahead,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+
+_log = logging.getLogger("skmmrec.runtime")
 
 _FAST_BYTES = 2**25
 """Larger blocks than 32 MiB are given back to the system, and cleared, each time."""
@@ -149,6 +152,7 @@ class HalvingBatches:
             if len(piece) == 1 or not _is_out_of_memory(error):
                 raise
         self.size = min(self.size, len(piece) // 2)
+        _log.info("memory ran out: at most %d items at once from here on", self.size)
         return None
 
 

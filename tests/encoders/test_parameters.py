@@ -33,7 +33,7 @@ COMMON = {
     "normalize": True,
     "n_components": None,
     "on_error": "raise",
-    "verbose": False,
+    "verbose": "auto",
 }
 
 
@@ -219,7 +219,9 @@ def test_type_checkers_know_the_parameters(tmp_path):
     root = Path(skmmrec.__file__).parents[1]
     options = ["--config-file", root / "pyproject.toml", "--cache-dir", tmp_path]
     command = [sys.executable, "-m", "mypy", *options, file]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, check=False
+    )
     found = {int(line.split(":")[1]) for line in done.stdout.splitlines()[:-1]}
     lines = enumerate(TYPED.splitlines(), 1)
     assert found == {number for number, line in lines if line.endswith("# wrong")}
