@@ -1,8 +1,8 @@
 """What encoders, preprocessing and language models run on.
 
-Columns of raw content, files, pictures and sounds; devices, memory and threads; the
-engine that takes distinct items through a model; weights, hashes and the cache. It is
-offered to those rooms, and to encoders of your own. Names are resolved when first used.
+It reads columns of raw content, files, pictures and sounds; manages devices, memory and
+threads; runs distinct items through a model; and loads, hashes and caches. Encoders of
+your own may use it as well. Names are resolved when first used.
 """
 
 from lazy_loader import attach_stub

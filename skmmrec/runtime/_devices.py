@@ -25,7 +25,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(f"device={device!r} is no device: {error}") from error
+        raise ValueError(f"device={device!r} is not a device: {error}") from error
     absent = {
         "cuda": not torch.cuda.is_available(),
         "mps": not torch.backends.mps.is_available(),
@@ -79,8 +79,8 @@ def quantize(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
         raise ValueError("precision='int8' needs linear layers; this model has none.")
     config = {torch.nn.Linear: quantization.per_channel_dynamic_qconfig}
     with warnings.catch_warnings():
-        # torch points to torchao instead, whose eager int8 kernels are slower on a CPU
-        # than float32 (see benchmarks/encoders.py).
+        # torch recommends torchao instead, but on a CPU its eager int8 kernels are
+        # slower than float32 (see benchmarks/encoders.py).
         warnings.filterwarnings("ignore", "torch.ao.quantization is deprecated")
         warnings.filterwarnings("ignore", "torch.quantize_per_tensor")
         return quantization.quantize_dynamic(module, config, dtype=torch.qint8)

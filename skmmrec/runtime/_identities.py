@@ -1,4 +1,4 @@
-"""Hashes of models: of weights, settings and words, wherever they lie."""
+"""Hashes of models: of their weights, settings and vocabulary, on any device."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     import torch
 
 _VOLATILE = {"_name_or_path", "name_or_path", "transformers_version"}
-"""What a configuration says of where it came from, not of what the model does."""
+"""Configuration keys that tell where a model came from, not what it does."""
 
 
 def weights_hash(module: torch.nn.Module) -> bytes:
-    """Return a hash of a module's parameters and buffers, wherever they lie."""
+    """Return a hash of a module's parameters and buffers, on any device."""
     hasher = hashlib.blake2b(digest_size=32)
     for name, value in module.state_dict().items():
         hasher.update(name.encode())
@@ -40,7 +40,7 @@ def _update(hasher: Any, value: Any) -> None:
 def model_identity(model: Any) -> bytes:
     """Return a hash of weights, modules' settings, tokenizer and prompts.
 
-    How a tokenizer pads and cuts is left out where it is a trace of the last call.
+    A fast tokenizer's padding and truncation are left out: each call changes them.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How much goes through a model at once: what memory holds, and caches like."""
+"""How much goes through a model at once: what fits memory and suits the caches."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ T = TypeVar("T")
 
 _log = logging.getLogger("skmmrec.runtime")
 
+# Above 32 MiB (its largest M_MMAP_THRESHOLD), glibc returns blocks to the system after
+# each use, and new ones have to be cleared.
 _FAST_BYTES = 2**25
-"""Larger blocks than 32 MiB are given back to the system, and cleared, each time."""
+# A layer's output may take an eighth of free memory: others exist beside it. Not tuned.
 _SHARE = 8
-"""A layer's result may take this part of free memory: others lie beside it."""
+# A core gains nothing from larger batches, and the last batch is over sooner.
 _PER_LANE = 8
-"""A core gains nothing from more items at once, and waits less for the last batch."""
+# 1 GiB is assumed to be free where the system does not tell. Not tuned.
 _UNKNOWN_BYTES = 2**30
-"""Taken to be free where the system does not tell."""
 
 
 class BatchLimit(NamedTuple):
@@ -37,22 +38,22 @@ class BatchLimit(NamedTuple):
     n_items : int
         The most items.
     n_bytes : float, default=inf
-        What the largest result of a layer may take.
+        The most that the largest output of a layer may take.
     """
 
     n_items: int
     n_bytes: float = math.inf
 
     def cut(self, items: Iterable[T], cost: Callable[[T], float]) -> Iterator[list[T]]:
-        """Cut a stream into batches, of one item at least.
+        """Cut a stream into batches of at least one item.
 
         Parameters
         ----------
         items : iterable
             Anything.
         cost : callable
-            An item to the bytes of the largest result of a layer. In a batch each item
-            costs what the dearest does, to which the others are padded.
+            Maps an item to the bytes of the largest layer output. Each item of a batch
+            costs as much as the most expensive one, since all are padded to its size.
         """
         batch: list[T] = []
         dearest = 0.0
@@ -71,7 +72,7 @@ class BatchLimit(NamedTuple):
 
 
 def automatic_limit(device: torch.device, most: int, n_lanes: int) -> BatchLimit:
-    """Return what fits the free memory of a device.
+    """Return the batch limit that fits the free memory of a device.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def automatic_limit(device: torch.device, most: int, n_lanes: int) -> BatchLimit
     most : int
         The most items on a CPU; an accelerator takes 16 times as many.
     n_lanes : int
-        Batches that run at the same time; if there are several, each is small.
+        Batches that run at the same time. On a CPU, several are kept small.
     """
     share = free_memory(device) / (_SHARE * n_lanes)
     if device.type == "cpu":
@@ -101,7 +102,7 @@ def free_memory(device: torch.device) -> float:
 
 
 def _free_on_host(table: Path = Path("/proc/meminfo")) -> float:
-    """Return what Linux calls available, elsewhere half of what is there."""
+    """Return what Linux calls available; elsewhere, half of all memory."""
     if table.is_file():
         for line in table.read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -124,9 +125,9 @@ class HalvingBatches:
     Parameters
     ----------
     encode : callable
-        A list of contents to an array with a row for each.
+        Maps a list of contents to an array with a row for each.
     size : int
-        The largest piece to try. It is halved whenever memory runs out, and stays so.
+        The largest piece to try. It is halved for good whenever memory runs out.
     """
 
     def __init__(self, encode: Callable[[list[Any]], np.ndarray], size: int) -> None:
@@ -134,7 +135,7 @@ class HalvingBatches:
         self.size = size
 
     def __call__(self, contents: list[Any]) -> np.ndarray:
-        """Encode a list of any length; several threads may."""
+        """Encode a list of any length; may be called from several threads."""
         done: list[np.ndarray] = []
         start = 0
         while start < len(contents):
@@ -152,7 +153,7 @@ class HalvingBatches:
             if len(piece) == 1 or not _is_out_of_memory(error):
                 raise
         self.size = min(self.size, len(piece) // 2)
-        _log.info("memory ran out: at most %d items at once from here on", self.size)
+        _log.info("memory ran out: from now on at most %d items at once", self.size)
         return None
 
 

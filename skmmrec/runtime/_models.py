@@ -1,4 +1,4 @@
-"""Models that are loaded once in a process, however many objects hold them."""
+"""Models that are loaded once in a process, however many objects use them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _models_lock = RLock()
 
 
 def shared_model(key: Hashable, build: Callable[[], Any]) -> Any:
-    """Return the living model of this key, or build it.
+    """Return the model that is in use under this key, or build it.
 
-    Clones of an encoder, and encoders of several columns, then hold one copy of the
-    weights. A model is freed with the last encoder that holds it.
+    Clones of an encoder, and encoders of several columns, thus share one copy of the
+    weights. A model is freed with the last encoder that uses it.
     """
     with _models_lock:
         model = _models.get(key)
@@ -27,7 +27,7 @@ def shared_model(key: Hashable, build: Callable[[], Any]) -> Any:
 
 @contextmanager
 def reading_quietly() -> Iterator[None]:
-    """Keep transformers from drawing bars while it reads local files."""
+    """Hide the progress bars of transformers while it reads local files."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

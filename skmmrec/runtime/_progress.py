@@ -1,4 +1,4 @@
-"""Bars of what takes long."""
+"""Progress bars for long work."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+# Seconds before an automatic bar appears, so that short work shows none. Not tuned.
 _DELAY = 2.0
-"""Seconds after which work is long; what ends before would only flash up."""
 
 
 def progress(
@@ -22,26 +22,26 @@ def progress(
     unit: str = "item",
     total: int | None = None,
 ) -> Iterable[T]:
-    """Draw a bar of how many items are taken.
+    """Iterate over items under a progress bar.
 
     Parameters
     ----------
     items : iterable
-        What is taken.
+        The items.
     name : str
-        What stands before the bar.
+        The label of the bar.
     verbose : bool, int or "auto", default="auto"
-        Whether there is one. ``"auto"`` draws it where somebody watches and work is
-        long: stderr is a terminal, in the first thread of a process that no other
-        process started.
+        Whether to draw the bar. ``"auto"`` draws it if the work takes more than two
+        seconds and somebody can see it: stderr is a terminal, and this is the main
+        thread of a process that `multiprocessing` did not start.
     unit : str, default="item"
         What is counted.
     total : int or None, default=None
-        How many there are; None asks `items`.
+        The number of items; None takes their length.
     """
     is_automatic = verbose == "auto"
     if not (_is_watched() if is_automatic else verbose):
-        return items  # tqdm would make a lock even for a bar that is never drawn
+        return items  # tqdm creates a lock even for a bar that is never drawn
     from tqdm.auto import tqdm
 
     delay = _DELAY if is_automatic else 0.0

@@ -1,4 +1,4 @@
-"""Threads that decode ahead of a model, and threads that encode side by side."""
+"""Threads that decode ahead of a model, and threads that encode in parallel."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _threads_lock = RLock()
 
 
 def n_cores() -> int:
-    """Return the processor cores that torch may use in this thread."""
+    """Return how many cores torch may use in this thread."""
     import torch
 
     return torch.get_num_threads()
 
 
 def n_decoders(device: Any) -> int:
-    """Return how many threads decode: an accelerator leaves all cores to them."""
+    """Return how many threads decode; beside an accelerator, one for each core."""
     return max(2, n_cores() if device.type == "cpu" else os.cpu_count() or 1)
 
 
@@ -33,8 +33,8 @@ def map_ahead(
 ) -> Iterator[R]:
     """Map in threads, in order, with at most `n_ahead` results waiting.
 
-    Nobody waits for the threads in the end: a generator that is given up is closed by
-    the garbage collector, in a thread that may hold locks which their end needs.
+    The end does not wait for the threads. The garbage collector closes an abandoned
+    generator, perhaps in a thread that holds a lock which they need to finish.
     """
     pool = ThreadPoolExecutor(n_threads)
     try:
@@ -46,12 +46,12 @@ def map_ahead(
 def map_in_lanes(
     function: Callable[[T], R], items: Iterable[T], n_lanes: int
 ) -> Iterator[R]:
-    """Map with a torch function, in order, in threads of one processor core each.
+    """Map with a torch function, in order, in threads of one core each (lanes).
 
-    Several cores that work on one small batch wait for each other in every layer;
-    lanes do not. A single item gets all cores, in the calling thread. What was begun
-    is finished, even if `items` fails; a generator that is given up waits for nothing
-    (see `map_ahead`).
+    Cores that share one small batch wait for each other in every layer; lanes do not.
+    A single item gets all cores, in the calling thread. If an error occurs, calls that
+    have started are finished first; an abandoned generator does not wait for them (see
+    `map_ahead`).
     """
     iterator = iter(items)
     first = list(islice(iterator, 2))
@@ -82,17 +82,17 @@ def _in_order(
 
 
 def _lanes(n_lanes: int) -> ThreadPoolExecutor:
-    """Start threads in which torch uses one core; elsewhere it uses as many as before.
+    """Start threads in which torch uses one core, and leave other threads as they are.
 
-    `torch.set_num_threads` sets the number of the calling thread, and that of threads
-    which have not used torch yet.
+    `torch.set_num_threads` applies to the calling thread, and to threads that have not
+    used torch yet.
     """
     import torch
 
     ready = Barrier(n_lanes + 1)
 
     def start() -> None:
-        torch.get_num_threads()  # else a thread's first use of torch resets its number
+        torch.get_num_threads()  # a thread's first use of torch would reset its number
         torch.set_num_threads(1)
         ready.wait()
 
