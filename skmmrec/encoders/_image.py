@@ -34,9 +34,9 @@ class VisionModel:
     network : torch.nn.Module
         In evaluation mode, on the device.
     transform : callable
-        An RGB image to the network's input.
+        Maps an RGB image to the network's input.
     identity : bytes or None, default=None
-        What to use as identity where the network is a rewritten one.
+        The identity of the original, if the network is a rewritten one.
     """
 
     def __init__(
@@ -53,16 +53,16 @@ class VisionModel:
         self.dim = self.encode([probe]).shape[1]
 
     def prepare(self, item: Any) -> list[Any]:
-        """Decode an item's pictures into the tower's input."""
+        """Decode an item's pictures into the network's input."""
         pictures = present_pictures(item)
         return [self._prepare_one(i, picture) for i, picture in enumerate(pictures)]
 
     def cost(self, content: list[Any]) -> float:
-        """Return the bytes of the largest result of a layer: of one picture."""
+        """Return the bytes of the largest layer output, for one picture."""
         return self._picture_cost
 
     def encode(self, contents: list[list[Any]]) -> np.ndarray:
-        """Encode a batch: the mean of an item's pictures."""
+        """Encode a batch; an item becomes the mean of its pictures."""
         weights = [[1.0] * len(pictures) for pictures in contents]
         return encode_parts(contents, weights, self._encode_pictures)
 
@@ -75,7 +75,7 @@ class VisionModel:
         return vectors.float().cpu().numpy()
 
     def tag_scores(self, cosines: np.ndarray) -> np.ndarray:
-        """Turn cosines to labels into probabilities, as the model was trained to."""
+        """Turn cosines to labels into probabilities, by the model's training loss."""
         import torch
 
         scale = self._network.logit_scale.detach().exp().float().cpu()
@@ -109,9 +109,8 @@ class ImageEncoder(BaseEncoder):
     """Encode pictures with the vision tower of an open_clip model.
 
     A picture is a path, the bytes of a file, a PIL image, or a uint8 array of shape
-    (H, W, 3). It is turned upright by its EXIF data and brought to RGB; transparent
-    parts are laid on white. An item may be a list of pictures: their vectors are
-    averaged.
+    (H, W, 3). It is rotated as its EXIF data says and converted to RGB; transparent
+    parts become white. An item may be a list of pictures, whose vectors are averaged.
 
     Parameters
     ----------
@@ -121,11 +120,11 @@ class ImageEncoder(BaseEncoder):
     pretrained : str or path, default="laion2b_s34b_b79k"
         An open_clip weight tag, a checkpoint file, or ``"package:efficientnet-lite0"``:
         the weights for ``model="tf_efficientnet_lite0"`` that the extra ``demo``
-        installs. Ignored where `model` brings its own weights.
+        installs. Ignored if `model` includes weights.
     preprocess : dict or None, default=None
         Overrides ``mean``, ``std``, ``size``, ``interpolation`` or ``resize_mode`` of
-        what the weights say of themselves. A checkpoint file that says nothing, of a
-        model whose published weights differ in this, needs it.
+        the preprocessing that belongs to the weights. Required for a checkpoint file
+        without a configuration if the model's published weights differ in it.
     device : str or torch.device, default="auto"
         Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
 
@@ -172,7 +171,7 @@ class ImageEncoder(BaseEncoder):
     }
 
     def encode_text(self, texts: Any) -> np.ndarray:
-        """Encode texts into the space of the pictures, so that words find pictures.
+        """Encode texts into the space of the pictures, to search them by text.
 
         Parameters
         ----------
@@ -198,7 +197,7 @@ class ImageEncoder(BaseEncoder):
     def zero_shot(
         self, X: Any, labels: list[str], template: str = "a photo of a {}"
     ) -> np.ndarray:
-        """Score pictures against labels that the model was never trained on.
+        """Score pictures against labels of your own, without training.
 
         Parameters
         ----------
@@ -207,7 +206,7 @@ class ImageEncoder(BaseEncoder):
         labels : list of str
             The candidate tags.
         template : str, default="a photo of a {}"
-            The text that a label is put into.
+            The text that each label is inserted into.
 
         Returns
         -------

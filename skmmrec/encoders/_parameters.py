@@ -1,4 +1,4 @@
-"""Parameters that a class declares, and what makes `__init__` and docstring of them."""
+"""Make `__init__` and docstring of a class from the parameters that it declares."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from sklearn.utils import Tags
 
     class _Transformer:
-        """What scikit-learn gives a transformer.
+        """The types of what scikit-learn gives a transformer.
 
-        It has no types: below its own classes, mypy would take any argument and any
-        attribute.
+        scikit-learn has no types: in subclasses of its own classes, mypy would accept
+        any argument and any attribute.
         """
 
         feature_names_in_: np.ndarray
@@ -47,20 +47,20 @@ else:
 
 @dataclass_transform(field_specifiers=(field,))
 class DeclaresParameters(_Transformer):
-    """Make parameters of the annotated class attributes, as a dataclass does.
+    """Turn annotated class attributes into parameters, as a dataclass does.
 
     A subclass gets an ``__init__`` that stores its own parameters and those of its
-    bases, which type checkers and `inspect.signature` see. Constraints are those of the
-    bases and its own. What its docstring does not say of a parameter is added out of
-    the docstrings of its bases.
+    bases; type checkers and `inspect.signature` see it. It inherits the constraints of
+    its bases. Parameters that its docstring does not describe are added to it from the
+    docstrings of its bases.
 
-    A subclass may have an ``__init__`` that is written by hand; those that derive from
-    it then do not declare parameters either.
+    A subclass may have a handwritten ``__init__``; classes that derive from it cannot
+    declare parameters either.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {}
     _declares: ClassVar[bool] = True
-    """Whether `__init__` is made, not written by hand."""
+    """Whether `__init__` is generated, not handwritten."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -81,20 +81,20 @@ class DeclaresParameters(_Transformer):
 
 
 def _refuse_idle(cls: type) -> None:
-    """Raise if a class declares what the `__init__` that it inherits does not take."""
+    """Raise if a class declares parameters but inherits a handwritten `__init__`."""
     declared = [
         f.name for f in fields(cls) if f.init and f.name in inspect.get_annotations(cls)
     ]
     inherits = "__init__" not in vars(cls)
     if declared and inherits and not cls._declares:  # type: ignore[attr-defined]
         raise TypeError(
-            f"{cls.__name__} declares {', '.join(declared)}, but inherits an __init__ "
-            "that is written by hand: write one here too, or declare all parameters."
+            f"{cls.__name__} declares {', '.join(declared)}, but its inherited "
+            "__init__ is handwritten: write one here too, or declare all parameters."
         )
 
 
 def _with_inherited(doc: str, names: list[str], cls: type) -> str:
-    """Return a docstring with the parameters that only those of the bases describe."""
+    """Return a docstring, with parameters added that only its bases describe."""
     doc = inspect.cleandoc(doc)
     known = parameter_docs(doc)
     described: dict[str, str] = {}
@@ -110,7 +110,7 @@ def _with_inherited(doc: str, names: list[str], cls: type) -> str:
 
 
 def parameter_docs(doc: str) -> dict[str, str]:
-    """Return the entries of a docstring's section of parameters, by name."""
+    """Return the entries of a docstring's Parameters section, by name."""
     section = _SECTION.search(doc)
     if section is None:
         return {}
@@ -124,4 +124,4 @@ def parameter_docs(doc: str) -> dict[str, str]:
 
 _TITLE = "Parameters\n----------\n"
 _SECTION = re.compile(rf"^{_TITLE}(?P<entries>(?:.*\n?)+?)(?=^\S.*\n-+$|\Z)", re.M)
-"""The section of parameters, up to the next line that has one of dashes below it."""
+"""The Parameters section, up to the next underlined heading."""

@@ -1,4 +1,4 @@
-"""TextEncoder: words through sentence-transformers."""
+"""TextEncoder: texts through sentence-transformers."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class TextEncoder(BaseEncoder):
     model : str or path, default="sentence-transformers/all-MiniLM-L6-v2"
         A model on the Hugging Face hub, a local folder, a local ``.gguf`` file, or
         ``"package:all-MiniLM-L6-v2"``: the weights that the extra ``demo`` installs.
-        Models made from language models, which read instructions, are run as their own
-        settings say: the side of padding, pooling, chat template, default prompt.
+        Embedding models made from language models run with their own settings: padding
+        side, pooling, chat template and default prompt.
     template : str or None, default=None
-        Joins several columns of a DataFrame, as ``"{title}: {plot}"``; a missing value
-        is left empty. None takes a single column.
+        A format string such as ``"{title}: {plot}"`` that joins several columns of a
+        DataFrame; a missing value leaves its place empty. None takes a single column.
     long_texts : {"chunk", "truncate"}, default="chunk"
-        A text that is too long for the model is cut into pieces whose vectors are
-        averaged, or loses its end.
+        Whether a text that is too long for the model is cut into pieces, whose vectors
+        are averaged, or loses its end.
     prompt : str or None, default=None
-        Put before each text, for models that were trained with instructions, and
-        counted in their window. None takes the model's default, ``""`` none at all.
+        Put before each text, for models that were trained with instructions. It takes
+        part of the model's window. None takes the model's default, ``""`` no prompt.
     prompt_name : str or None, default=None
-        The name of a prompt that the model brings, such as ``"query"``. Encoders of one
+        The name of one of the model's own prompts, such as ``"query"``. Encoders of one
         model with different prompts share its weights.
     truncate_dim : int or None, default=None
-        Keep this many leading dimensions, for models trained for it (Matryoshka).
+        Keep only this many leading dimensions, for Matryoshka models [2]_.
 
     Attributes
     ----------
@@ -53,12 +53,11 @@ class TextEncoder(BaseEncoder):
 
     Notes
     -----
-    The models are those of sentence-transformers [1]_; dimensions can be cut off those
-    that were trained as in [2]_. A ``.gguf`` file holds a decoder, whose last token is
-    read. Weights that were saved in half precision are widened to float32 unless
-    `precision` is, or resolves to, half precision.
+    The models are those of sentence-transformers [1]_. A ``.gguf`` file contains a
+    decoder, which is pooled by its last token. Weights that were saved in half
+    precision become float32, unless `precision` is or resolves to half precision.
 
-    What ``precision="int8"`` loses was measured with all-MiniLM-L6-v2 on 400 texts of
+    The loss by ``precision="int8"`` was measured with all-MiniLM-L6-v2 on 400 texts of
     random words: the cosine to the float32 vector is 0.97 on average and 0.92 at least,
     and 76 % of the ten nearest neighbours stay. See ``benchmarks/encoders.py int8``.
 
@@ -123,5 +122,5 @@ class TextEncoder(BaseEncoder):
         return str(item)
 
     def _order(self, groups: list[Distinct]) -> list[Distinct]:
-        """Put texts of like length together, the longest first."""
+        """Put texts of similar length together, the longest first."""
         return sorted(groups, key=lambda group: -len(group.item))

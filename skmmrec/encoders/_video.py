@@ -1,4 +1,4 @@
-"""VideoEncoder: pictures and sound of a video, aligned on time."""
+"""VideoEncoder: pictures and sound of a video, aligned in time."""
 
 from __future__ import annotations
 
@@ -33,55 +33,55 @@ from skmmrec.runtime import (
 
 
 class VideoEncoder(BaseEncoder):
-    """Encode videos: frames with one encoder, sound with another, on one clock.
+    """Encode videos: frames with one encoder and sound with another, aligned in time.
 
-    A video is a path or the bytes of a file. It is cut into windows of time. Each
-    window has the mean vector of its frames and the vector of its sound, and both lie
-    at the same seconds. `transform` averages over the windows or, if so told by
-    `align`, lays them side by side; `transform_windows` gives sequences of any length
-    with their times. The pictures' columns come first, then the sound's; each part has
-    unit length by itself.
+    A video is a path or the bytes of a file. It is cut into windows of time. A window
+    has the mean vector of its frames and the vector of its sound, of the same seconds.
+    `transform` averages the windows or, with ``align="window"``, lays them side by
+    side; `transform_windows` gives sequences of any length with their times. The
+    picture columns come first, then those of the sound. Each part is scaled to unit
+    length.
 
     Parameters
     ----------
     image_encoder : ImageEncoder, "drop" or None, default=None
-        What encodes frames; None takes ``ImageEncoder()``, ``"drop"`` leaves pictures
-        out. Its `cache`, `missing`, `normalize`, `on_error` and `verbose` do not count:
-        those of the `VideoEncoder` do.
+        The encoder of frames; None takes ``ImageEncoder()``, ``"drop"`` leaves pictures
+        out. Its `cache`, `missing`, `normalize`, `on_error` and `verbose` are ignored;
+        those of the `VideoEncoder` apply.
     audio_encoder : AudioEncoder, "drop" or None, default=None
-        What encodes sound, likewise.
+        The encoder of sound, likewise.
     align : {"pool", "window"}, default="pool"
-        What `transform` makes of the windows: their mean, or each window's vector, one
-        window after the other in time. The latter has columns for as many windows as
-        `max_duration` holds; those after a video's end are as `missing` says.
+        Whether `transform` gives the mean of the windows, or their vectors side by side
+        in the order of time. The latter has columns for as many windows as fit into
+        `max_duration`; those after a video's end are filled as `missing` says.
     window : float, default=10.0
         Seconds per window, at least 1. PANNs were trained on clips of 10 s.
     hop : float or None, default=None
         Seconds from one window to the next; None takes `window`, without overlap.
     frames : {"uniform", "scene"}, default="uniform"
-        Which frames stand for a window: the middles of equal parts, or the middles of
-        its longest scenes, each weighted by its seconds. Scenes need every frame
+        Which frames represent a window: the middles of equal parts, or the middles of
+        its longest scenes, weighted by their seconds. To find scenes, every frame is
         decoded.
     n_frames : int, default=4
-        Frames per window; for ``frames="scene"``, at most.
+        Frames per window; for ``frames="scene"``, at most so many.
     fps : float or None, default=None
         Frames per second, in place of `n_frames`; at least one per window.
     scene_threshold : float, default=0.1
-        A scene begins where frames differ by at least this, as the mean absolute
-        difference of 32 x 32 thumbnails relative to full scale.
+        A scene begins where a frame differs from the previous one by at least this: the
+        mean absolute difference of 32 x 32 thumbnails, relative to full scale.
     max_duration : float, default=300.0
         Seconds of each video that are read.
     batch_size : int, default=4
-        Videos that are encoded together. How many frames or sounds go through a model
-        at once is the `batch_size` of its encoder.
+        Videos that are encoded together. The `batch_size` of each encoder limits how
+        many frames or sounds go through its model at once.
     missing : {"zero", "nan"}, default="zero"
-        What a row without content becomes, and the sound's part of a video without
-        sound, or the pictures' part of one without pictures.
+        The value of a row without content, and of the part that a video lacks, sound or
+        pictures.
     normalize : bool, default=True
         Scale each part to unit length.
     n_components : int or None, default=None
         Reduce pooled vectors to this many dimensions by PCA with whitening, fitted on
-        the distinct videos that `fit` sees. A part that a video lacks counts as zeros.
+        the distinct videos in `fit`. A part that a video lacks counts as zeros.
 
     Attributes
     ----------
@@ -100,12 +100,12 @@ class VideoEncoder(BaseEncoder):
 
     Notes
     -----
-    PyAV decodes; it comes with the extra ``video``. Times are those of the container,
-    so a variable frame rate and sound that starts late stay in place. Rotation that
-    the file declares is applied. A file that ends before the duration that it declares
-    is an error; transport streams and AVI files that were cut off declare what is left,
-    and are read up to there. The scenes are those of a threshold on the change of
-    content, as in PySceneDetect's ``ContentDetector``, on RGB.
+    Videos are decoded by PyAV, which the extra ``video`` installs. Times are those of
+    the container, so a variable frame rate or a late start of the sound is handled.
+    Pictures are rotated as the file says. A file that ends before its declared duration
+    is an error. Truncated transport streams and AVI files declare what is left, so they
+    are read up to there. Scenes are found by a threshold on the change of content, as
+    in PySceneDetect's ``ContentDetector``, but in RGB.
 
     Examples
     --------
@@ -130,7 +130,7 @@ class VideoEncoder(BaseEncoder):
     max_duration: float = 300.0
     batch_size: int = 4
     device: str = field(default="cpu", init=False)
-    """Both encoders bring their own device and precision."""
+    """Both encoders have their own device and precision."""
     precision: str = field(default="fp32", init=False)
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -146,7 +146,7 @@ class VideoEncoder(BaseEncoder):
         "max_duration": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
     }
-    _runs_in_lanes: ClassVar[bool] = False  # its encoders do
+    _runs_in_lanes: ClassVar[bool] = False  # its encoders run in lanes
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode one column.
@@ -159,9 +159,9 @@ class VideoEncoder(BaseEncoder):
         Returns
         -------
         vectors : ndarray of shape (n, embedding_dim_), float32
-            Under ``align="window"``, ``vectors[i].reshape(-1, dim)`` is a sequence of
-            windows. A row without content is all zeros, or NaN under
-            ``missing="nan"``; no other row is.
+            With ``align="window"``, ``vectors[i].reshape(-1, dim)`` is the sequence of
+            windows. Only a row without content is all zeros, or all NaN with
+            ``missing="nan"``.
 
         Raises
         ------
@@ -180,7 +180,7 @@ class VideoEncoder(BaseEncoder):
         return out.reshape(len(out), -1)
 
     def transform_windows(self, X: Any) -> list[VideoWindows]:
-        """Encode one column into sequences: pictures and sound on common windows.
+        """Encode one column into sequences of windows, with pictures and sound.
 
         Parameters
         ----------
@@ -191,9 +191,9 @@ class VideoEncoder(BaseEncoder):
         -------
         sequences : list of VideoWindows
             One per row: ``start`` and ``end`` in seconds and ``vectors`` of shape
-            (n_windows, dim), the pictures' columns and then the sound's. A missing row
-            has no window. Where a window has no picture or no sound, that part is
-            zeros, or NaN under ``missing="nan"``.
+            (n_windows, dim), the picture columns and then those of the sound. A missing
+            row has no windows. A part that a window lacks, pictures or sound, is zeros,
+            or NaN with ``missing="nan"``.
 
         Raises
         ------
@@ -223,7 +223,7 @@ class VideoEncoder(BaseEncoder):
         return VideoWindows(times[:, 0], times[:, 1], vectors)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the columns' names, which tell pictures from sound.
+        """Return the names of the columns, which tell pictures from sound.
 
         Parameters
         ----------
@@ -233,9 +233,9 @@ class VideoEncoder(BaseEncoder):
         Returns
         -------
         names : ndarray of str objects
-            ``videoencoder_image0``, ..., ``videoencoder_sound0``, ...; under
-            ``align="window"`` with the window before the kind, as in
-            ``videoencoder_window0_image0``; ``videoencoder0``, ... if reduced.
+            ``videoencoder_image0``, ..., ``videoencoder_sound0``, ...; with
+            ``align="window"``, ``videoencoder_window0_image0``, ...; with
+            `n_components`, ``videoencoder0``, ...
         """
         check_is_fitted(self)
         if self.n_components is not None:
@@ -259,7 +259,7 @@ class VideoEncoder(BaseEncoder):
         return n_windows * model.dim
 
     def _vectors(self, items: list[Any], *arguments: Any) -> np.ndarray:
-        """Encode; before a reduction, what a video lacks is zeros."""
+        """Encode; before a reduction, a part that a video lacks is set to zeros."""
         vectors = super()._vectors(items, *arguments)
         if self.n_components is not None:
             some = np.isfinite(vectors).any(axis=1)
@@ -332,7 +332,7 @@ class VideoEncoder(BaseEncoder):
         return clip_key(item)
 
     def _finish(self, vector: np.ndarray) -> np.ndarray:
-        """Scale both parts; refuse a vector that would read as a missing row."""
+        """Scale both parts; refuse zeros, which would count as a missing row."""
         if not vector.any():
             raise ContentError("the models gave zero vectors")
         return self._finish_parts(vector)
@@ -354,7 +354,7 @@ def _part(encoder: BaseEncoder | None) -> Part | None:
 
 
 def _run_key(encoder: BaseEncoder) -> Hashable:
-    """Return what tells two encoders apart, and how they run their models."""
+    """Return a key of an encoder and of how it runs its model."""
     run = (str(encoder.device), encoder.precision, encoder.batch_size)
     return (*run, encoder._model_key())
 

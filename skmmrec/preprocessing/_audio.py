@@ -278,4 +278,4 @@ def _own_rate(item: Any) -> int:
     try:
         return soundfile.info(source).samplerate
     except Exception as error:
-        raise ContentError(f"is no readable sound: {error}") from error
+        raise ContentError(f"is not a readable sound: {error}") from error

@@ -177,7 +177,7 @@ class Below(ByHand):
 def test_an_init_that_is_written_by_hand_stays():
     for encoder in (ByHand("q"), Below("q")):
         assert encoder.get_params() == {"letters": "q", "batch_size": 2}
-    with pytest.raises(TypeError, match="Idle declares first, but inherits"):
+    with pytest.raises(TypeError, match="Idle declares first, but its inherited"):
         type("Idle", (ByHand,), {"__annotations__": {"first": int}, "first": 3})
 
 
