@@ -1,4 +1,4 @@
-"""Scores of pairs of texts, by a cross-encoder or by a function."""
+"""Score pairs of texts by a cross-encoder or by a function."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ from skmmrec.runtime import (
     shared_model,
 )
 
+# Pairs per batch, halved if memory runs out. Not tuned.
 _BATCH = {"cpu": 16}
+# The same on an accelerator. Not tuned.
 _BATCH_ELSEWHERE = 128
+# Pairs that are scored before they are kept, and that an error can lose. Not tuned.
 _PER_CALL = 256
-"""Pairs that are scored at once: what an error can lose."""
 
 
 class CrossEncoderModel:
@@ -47,7 +49,7 @@ class CrossEncoderModel:
         self._size = _BATCH.get(network.device.type, _BATCH_ELSEWHERE)
 
     def __call__(self, pairs: list[Pair]) -> np.ndarray:
-        """Score pairs, those of like length together."""
+        """Score pairs, in batches of similar length."""
         order = sorted(range(len(pairs)), key=lambda i: -len("".join(pairs[i])))
         score = HalvingBatches(self._score, self._size)
         scores = np.empty(len(pairs), np.float32)
@@ -73,14 +75,14 @@ class PairScores:
     Parameters
     ----------
     score : callable
-        Pairs to as many numbers.
+        Maps pairs to as many numbers.
     cache : EmbeddingCache, path or None
         Where scores are kept between processes.
 
     Raises
     ------
     ValueError
-        If there is a cache, and a function cannot be told from others.
+        If there is a cache, but the function cannot be identified in it.
     """
 
     def __init__(
@@ -100,18 +102,18 @@ class PairScores:
         name: str,
         verbose: bool | int = False,
     ) -> None:
-        """Gather scores by pair; an error leaves those that are finished.
+        """Collect scores by pair; after an error, those that were finished.
 
         Parameters
         ----------
         pairs : iterable of tuple of str
-            What is scored.
+            The pairs to score.
         into : dict
-            Gets the scores.
+            Receives the scores.
         name : str
-            What stands before the progress bar.
+            The label of the progress bar.
         verbose : bool or int, default=False
-            Whether there is one.
+            Show a progress bar.
 
         Raises
         ------
@@ -131,7 +133,7 @@ class PairScores:
 def load_cross_encoder(
     model: str | os.PathLike, device: str = "auto", precision: str = "auto"
 ) -> CrossEncoderModel:
-    """Load a cross-encoder, or share one that is loaded.
+    """Load a cross-encoder, or share one that is already loaded.
 
     Parameters
     ----------
@@ -145,7 +147,7 @@ def load_cross_encoder(
     Raises
     ------
     FileNotFoundError
-        If `model` can only be a path, and nothing is there.
+        If `model` can only be a path and does not exist.
     ValueError
         If there is no such model, or it gives more than one score for a pair.
     """
@@ -165,13 +167,13 @@ def _load(model: str | os.PathLike, device: Any, precision: str) -> CrossEncoder
             network = CrossEncoder(str(model), device=str(device))
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
-            f"llm={str(model)!r} is no cross-encoder that could be loaded from a folder"
-            f" or from the Hugging Face hub: {error}"
+            f"llm={str(model)!r} could not be loaded as a cross-encoder from a folder "
+            f"or from the Hugging Face hub: {error}"
         ) from error
     if network.num_labels != 1:
         raise ValueError(
             f"llm={str(model)!r} gives {network.num_labels} scores for a pair; one is "
-            "needed to order by"
+            "needed to sort by"
         )
     return CrossEncoderModel(network.eval().to(dtype_of(precision)))
 

@@ -646,7 +646,7 @@ def test_a_model_that_is_not_there_names_the_argument(tmp_path):
         with pytest.raises(FileNotFoundError, match="absent' does not exist"):
             LLMReranker("./absent", method=method).rerank(ANN, ITEMS, PROFILES)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="is no cross-encoder that could be loaded"):
+    with pytest.raises(ValueError, match="could not be loaded as a cross-encoder"):
         LLMReranker(tmp_path, method="pairs").rerank(ANN, ITEMS, PROFILES)
 
 
