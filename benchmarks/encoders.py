@@ -34,7 +34,7 @@ from PIL import Image
 from skmmrec.encoders import AudioEncoder, EmbeddingCache, ImageEncoder, TextEncoder
 from skmmrec.encoders._open_clip import load_open_clip
 from skmmrec.encoders._panns import load_network
-from skmmrec.encoders._weights import packaged_file
+from skmmrec.runtime import packaged_file
 
 TEXT = "package:all-MiniLM-L6-v2"
 IMAGE = ("tf_efficientnet_lite0", "package:efficientnet-lite0")

@@ -1,6 +1,7 @@
-from ._blocks import (
-    Blocks as Blocks,
-    read_blocks as read_blocks,
-    read_columns as read_columns,
-)
-from ._catalog import ItemCatalog as ItemCatalog, check_not_empty as check_not_empty
+from ._blocks import Blocks as Blocks
+from ._catalog import ItemCatalog as ItemCatalog
+
+# isort: split
+# For other rooms: reading content and checking it.
+from ._blocks import read_blocks as read_blocks, read_columns as read_columns
+from ._catalog import check_not_empty as check_not_empty

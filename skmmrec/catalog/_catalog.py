@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import clone
 
 from skmmrec._ids import check_ids, plain
+from skmmrec._sklearn import clone
 from skmmrec.catalog._blocks import Blocks, ColumnGroups, group_columns, read_blocks
 
 

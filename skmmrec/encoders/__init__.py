@@ -1,4 +1,4 @@
-"""Encoders: one column of raw content in, a float32 matrix out.
+"""Encoders turn one column of raw content into a float32 matrix.
 
 Each encoder is a scikit-learn transformer around a pretrained model. Names are
 resolved when first used: importing this package loads no model library.

@@ -1,7 +1,9 @@
 from ._audio import AudioEncoder as AudioEncoder
-from ._base import BaseEncoder as BaseEncoder
-from ._cache import EmbeddingCache as EmbeddingCache
-from ._errors import ContentError as ContentError
+from ._base import (
+    BaseEncoder as BaseEncoder,
+    ContentError as ContentError,
+    EmbeddingCache as EmbeddingCache,
+)
 from ._image import ImageEncoder as ImageEncoder
 from ._multimodal import MultimodalEncoder as MultimodalEncoder
 from ._panns import cnn14_is_cached as cnn14_is_cached

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Hashable
+from dataclasses import KW_ONLY
 from functools import cached_property
 from itertools import groupby
 from numbers import Real
@@ -16,20 +17,23 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skmmrec.encoders import _weights
 from skmmrec.encoders._base import BaseEncoder
-from skmmrec.encoders._cache import EmbeddingCache
-from skmmrec.encoders._devices import weights_hash
-from skmmrec.encoders._files import digest
 from skmmrec.encoders._pooling import encode_parts
-from skmmrec.encoders._sounds import read_sound, sound_key
+from skmmrec.runtime import (
+    digest,
+    file_fingerprint,
+    read_sound,
+    sound_key,
+    weights_hash,
+)
 
+# Shorter windows are padded with silence: Cnn14 pools time by 32, and a second has 101
+# frames, which leaves 3.
 MIN_SECONDS = 1
-"""Shorter windows are padded with silence: the network pools time by 32."""
 
 
 class Windowing(NamedTuple):
-    """How sounds are cut, in seconds, and how their windows become one vector."""
+    """How sounds are cut, in seconds, and how their windows are pooled."""
 
     window: float
     hop: float
@@ -37,7 +41,7 @@ class Windowing(NamedTuple):
     max_duration: float
 
     def cut(self, waveform: np.ndarray, rate: int) -> list[np.ndarray]:
-        """Cut a waveform into windows; the last one ends with it."""
+        """Cut a waveform into windows; the last one ends with the waveform."""
         waveform = np.pad(waveform, (0, -len(waveform) % rate))
         size, step = int(self.window * rate), int(self.hop * rate)
         n_windows = 1 + math.ceil(max(len(waveform) - size, 0) / step)
@@ -47,20 +51,18 @@ class Windowing(NamedTuple):
 
 
 class SoundModel:
-    """A PANNs network on a device, of which one output is read.
+    """A PANNs network on a device, and which of its outputs is read.
 
     Parameters
     ----------
     network : torch.nn.Module
         In evaluation mode, on the device.
     weights : bytes
-        A hash of the published weights that it was made from.
-    device : torch.device
-        Where the network is.
+        A hash of the weights before the network was rewritten.
     windowing : Windowing
         How sounds are cut.
     second_cost : float
-        Bytes of the largest result that a layer gives for a second of sound.
+        Bytes of the largest layer output for a second of sound.
     output : {"embedding", "clipwise_output"}, default="embedding"
         Which output is read.
     """
@@ -88,7 +90,7 @@ class SoundModel:
         self.dim: int = layer.out_features * n_poolings
 
     def tagger(self) -> SoundModel:
-        """Return the same network, read at its tags; the mean over windows."""
+        """Return a model of the same network that gives tags, averaged over windows."""
         return SoundModel(
             self._network,
             self._weights,
@@ -99,7 +101,7 @@ class SoundModel:
         )
 
     def cost(self, content: list[np.ndarray]) -> float:
-        """Return the bytes of the largest result of a layer: of one window."""
+        """Return the bytes of the largest layer output, for one window."""
         longest = max(len(window) for window in content)
         return self._second_cost * longest / self._rate
 
@@ -109,7 +111,7 @@ class SoundModel:
         return self._windowing.cut(waveform, self._rate)
 
     def encode(self, contents: list[list[np.ndarray]]) -> np.ndarray:
-        """Encode a batch; in the mean, a window counts by its length."""
+        """Encode a batch; the mean weights windows by their length."""
         seconds = [[len(window) / self._rate for window in clip] for clip in contents]
         pooling = self._windowing.pooling
         return encode_parts(contents, seconds, self._encode_windows, pooling)
@@ -142,58 +144,41 @@ class AudioEncoder(BaseEncoder):
     A sound is a path, the bytes of a file (wav, flac, ogg, mp3), or a tuple
     ``(samples, rate)``. It is mixed to one channel, resampled to 32 kHz and padded with
     silence to whole seconds. Long clips are cut into windows, whose vectors are pooled.
+    Silence is content, not a missing row.
 
     Parameters
     ----------
     model : {"Cnn14", "Cnn10", "Cnn6", "MobileNetV1"}, default="Cnn14"
         The network, of 2048, 512, 512 or 1024 dimensions. Their mean average precision
-        on AudioSet is 0.431, 0.380, 0.343 and 0.389 [1]_; of a second of sound they
-        take 4.2, 2.8, 2.2 and 0.4 billion multiply-adds.
+        on AudioSet is 0.431, 0.380, 0.343 and 0.389 [1]_; they take 4.2, 2.8, 2.2 and
+        0.4 billion multiply-adds per second of sound.
     pretrained : bool, str or path, default=True
         True fetches the published AudioSet weights (327 MB for Cnn14, about 25 MB for
         the others) once into the folder that the environment variable ``SKMMREC_CACHE``
-        names, or the platform's cache folder. A path names a checkpoint. False leaves
-        the network untrained: it still tells sounds apart, though far less well.
+        names, or the platform's cache folder. A path is that of a checkpoint. False
+        leaves the network untrained: it still tells sounds apart, though far less well.
     window : float, default=10.0
         Seconds per window, at least 1. PANNs were trained on clips of 10 s.
     hop : float or None, default=None
         Seconds from one window to the next; None takes `window`, without overlap.
     pooling : {"mean", "max", "mean+max"}, default="mean"
-        What the windows of a sound become: the mean, in which a window counts by its
-        length, the elementwise maximum, or both side by side.
+        How the windows of a sound are pooled: their mean, weighted by length, their
+        elementwise maximum, or both side by side.
     max_duration : float, default=300.0
         Seconds of each sound that are read.
     device : str or torch.device, default="auto"
         Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
         The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
-    batch_size : int or "auto", default="auto"
-        Sounds per forward pass, halved if memory runs out. ``"auto"`` takes what fits
-        the free memory, up to 256 on an accelerator; on a CPU, whose cores take a batch
-        each, up to 8 that its caches like.
-    cache : EmbeddingCache, path or None, default=None
-        Where vectors are kept between calls and processes.
-    missing : {"zero", "nan"}, default="zero"
-        What a row without content becomes. Silence is content.
-    normalize : bool, default=True
-        Scale each vector to unit length.
-    n_components : int or None, default=None
-        Reduce the vectors to this many dimensions by PCA with whitening, fitted on the
-        distinct items that `fit` sees.
-    on_error : {"raise", "missing"}, default="raise"
-        What happens to a file that cannot be read: an error that names its row, or a
-        missing row and one warning.
     random_state : int, RandomState instance or None, default=0
-        Draws the weights when ``pretrained=False``.
-    verbose : bool, default=False
-        Show a progress bar.
+        Seed of the weights if ``pretrained=False``.
 
     Attributes
     ----------
     embedding_dim_ : int
         The number of output columns.
     seed_ : int
-        What the untrained weights were drawn with.
+        The seed of the untrained weights.
     whitening_ : PCA
         Fitted if `n_components` is set.
     n_features_in_ : int
@@ -204,10 +189,9 @@ class AudioEncoder(BaseEncoder):
     Notes
     -----
     The networks and their weights are those of [1]_. The definitions of Cnn14 and of
-    the layers come from the package ``panns_inference``, of which only the module that
-    holds them is imported. They run in a cheaper form that gives the same within 1e-4
-    of the largest value: the spectrogram by a Fourier transform, and batch norms as
-    part of the convolutions.
+    the layers come from one module of the package ``panns_inference``. The networks run
+    in a cheaper form with the same output within 1e-4 of the largest value: with the
+    spectrogram by Fourier transform, and batch norms folded into convolutions.
 
     References
     ----------
@@ -222,8 +206,16 @@ class AudioEncoder(BaseEncoder):
     array([False,  True])
     """
 
+    model: str = "Cnn14"
+    pretrained: bool | str | os.PathLike = True
+    _: KW_ONLY
+    window: float = 10.0
+    hop: float | None = None
+    pooling: str = "mean"
+    max_duration: float = 300.0
+    random_state: int | np.random.RandomState | None = 0
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **BaseEncoder._parameter_constraints,
         "precision": [StrOptions({"auto", "fp32", "bf16", "fp16"})],
         "model": [StrOptions({"Cnn14", "Cnn10", "Cnn6", "MobileNetV1"})],
         "pretrained": ["boolean", str, os.PathLike],
@@ -235,45 +227,8 @@ class AudioEncoder(BaseEncoder):
     }
     _largest_batch: ClassVar[int] = 16
 
-    def __init__(
-        self,
-        model: str = "Cnn14",
-        pretrained: bool | str | os.PathLike = True,
-        *,
-        window: float = 10.0,
-        hop: float | None = None,
-        pooling: str = "mean",
-        max_duration: float = 300.0,
-        device: str = "auto",
-        precision: str = "auto",
-        batch_size: int | str = "auto",
-        cache: EmbeddingCache | str | os.PathLike | None = None,
-        missing: str = "zero",
-        normalize: bool = True,
-        n_components: int | None = None,
-        on_error: str = "raise",
-        random_state: int | np.random.RandomState | None = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.model = model
-        self.pretrained = pretrained
-        self.window = window
-        self.hop = hop
-        self.pooling = pooling
-        self.max_duration = max_duration
-        self.device = device
-        self.precision = precision
-        self.batch_size = batch_size
-        self.cache = cache
-        self.missing = missing
-        self.normalize = normalize
-        self.n_components = n_components
-        self.on_error = on_error
-        self.random_state = random_state
-        self.verbose = verbose
-
     def tag(self, X: Any) -> pd.DataFrame:
-        """Score sounds on the 527 classes of AudioSet.
+        """Score sounds for the 527 classes of AudioSet.
 
         The class names (15 kB) are fetched once into the cache folder.
 
@@ -285,8 +240,8 @@ class AudioEncoder(BaseEncoder):
         Returns
         -------
         scores : DataFrame of shape (n, 527), float32
-            Independent probabilities, the mean over windows; one column per class. NaN
-            where the sound is missing. Rows are indexed as `X` is.
+            Independent probabilities, averaged over windows; one column per class. NaN
+            where the sound is missing. The index is that of `X`.
 
         Raises
         ------
@@ -337,7 +292,7 @@ class AudioEncoder(BaseEncoder):
         from skmmrec.encoders._panns import checkpoint
 
         path = checkpoint(self.model, self.pretrained)
-        return (*key, path and _weights.fingerprint(path))
+        return (*key, path and file_fingerprint(path))
 
     def _content_key(self, item: Any) -> Hashable:
         return sound_key(item)

@@ -1,4 +1,4 @@
-"""What the encoders share: columns, missing values, duplicates, batches."""
+"""The base of all encoders: columns, missing values, duplicates, batches."""
 
 from __future__ import annotations
 
@@ -6,54 +6,66 @@ import os
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import KW_ONLY, field
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import skmmrec
-from skmmrec.encoders._cache import EmbeddingCache, as_cache
-from skmmrec.encoders._columns import as_items, is_missing
-from skmmrec.encoders._devices import autocast, resolve_device, resolve_precision
-from skmmrec.encoders._engine import CacheAccess, Distinct, Engine, Model
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import digest, file_digest
-from skmmrec.encoders._memory import BatchLimit, automatic_limit
+from skmmrec.encoders._parameters import DeclaresParameters
 from skmmrec.encoders._reduction import fit_whitening, present_rows
-from skmmrec.encoders._runtime import n_cores, n_decoders, shared_model
+from skmmrec.runtime import (
+    BatchLimit,
+    CacheAccess,
+    ContentError as ContentError,
+    Distinct,
+    EmbeddingCache as EmbeddingCache,
+    Engine,
+    Model,
+    as_cache,
+    as_items,
+    autocast,
+    automatic_limit,
+    digest,
+    file_digest,
+    is_missing,
+    n_cores,
+    n_decoders,
+    progress,
+    resolve_device,
+    resolve_precision,
+    shared_model,
+)
+
+if TYPE_CHECKING:
+    import torch
 
 
-class BaseEncoder(
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    BaseEstimator,
-    metaclass=ABCMeta,
-):
+class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
     """Encode one column of raw content with a pretrained model.
 
-    Here missing values are found, each distinct item is encoded once, and rows come
-    back in order. A subclass adds, as in the example:
+    The base class finds missing values, encodes each distinct item once, and returns
+    rows in order. A subclass adds, as in the example:
 
-    - ``__init__``, which stores its arguments, the common ones below among them;
-    - ``_load_model(device)``, which returns the model: its width ``dim``, its
-      ``identity`` (bytes: a hash of all that its vectors depend on, for the cache),
-      ``prepare(item)``, which is called in threads and raises a `ContentError` for an
-      item that cannot be read, and ``encode(contents)``, which makes of a list of
-      prepared items an array of shape (n, dim);
-    - ``_model_key()``, a value that tells models apart which are loaded with other
-      arguments, since encoders with equal keys share one;
-    - ``_content_key(item)``, what two equal items have in common;
-    - ``_items_are_paths = False`` where a text is an item, not the path of one.
+    - its own parameters, annotated in the class like the fields of a dataclass. The
+      common parameters below are added to ``__init__``, constraints and docstring, and
+      are passed by name. ``_: KW_ONLY`` makes the parameters after it keyword-only. An
+      annotation that is not a parameter is a ``ClassVar`` or a ``field(init=False)``;
+    - ``_load_model(device)``, which returns the model. It has the attributes ``dim``,
+      the width of its vectors, and ``identity``, bytes that hash all that the vectors
+      depend on, for the cache. ``prepare(item)`` is called in threads and raises a
+      `ContentError` for an item that cannot be read; ``encode(contents)`` turns a list
+      of prepared items into an array of shape (n, dim);
+    - ``_model_key()``, a value that differs for models loaded with other arguments:
+      encoders with equal keys share a model;
+    - ``_content_key(item)``, a value that is equal for equal items;
+    - ``_items_are_paths = False`` if a str is an item itself, not its path.
 
-    `skmmrec.testing.EncoderTests` tests it.
+    Test it with `skmmrec.testing.EncoderTests`.
 
     Parameters
     ----------
@@ -61,24 +73,27 @@ class BaseEncoder(
         Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
     precision : {"auto", "fp32", "bf16", "fp16", "int8"}, default="auto"
         The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
-        ``"int8"`` quantises linear layers, on the CPU. The output is float32 in any
-        case.
+        ``"int8"`` quantises linear layers, on the CPU: faster, but less exact. The
+        output is always float32.
     batch_size : int or "auto", default="auto"
-        Items per forward pass, halved where memory runs out; by default what fits it.
+        Items per forward pass, halved if memory runs out. ``"auto"`` takes what fits
+        the free memory: up to 512 on an accelerator (256 sounds); on a CPU up to 32, or
+        8 where each core works on a batch of its own.
     cache : EmbeddingCache, path or None, default=None
         Where vectors are kept between calls and processes.
     missing : {"zero", "nan"}, default="zero"
-        What a row without content becomes.
+        The value of a row without content.
     normalize : bool, default=True
         Scale each vector to unit Euclidean length.
     n_components : int or None, default=None
         Reduce the vectors to this many dimensions by PCA with whitening, fitted on the
-        distinct items that `fit` sees.
+        distinct items in `fit`.
     on_error : {"raise", "missing"}, default="raise"
-        What happens to an item that cannot be read: an error that names its row, or a
-        missing row and one warning that counts them.
-    verbose : bool, default=False
-        Show a progress bar.
+        Whether an item that cannot be read raises an error that names its row, or
+        becomes a missing row; one warning then counts these rows.
+    verbose : bool, int or "auto", default="auto"
+        Show a progress bar. ``"auto"`` shows it on a terminal, for work of more than
+        two seconds.
 
     Attributes
     ----------
@@ -104,20 +119,8 @@ class BaseEncoder(
     ...     def encode(self, contents):
     ...         return np.array(contents, np.float32)
     >>> class LetterEncoder(BaseEncoder):
+    ...     letters: str = "aeiou"
     ...     _items_are_paths = False
-    ...     def __init__(self, letters="aeiou", *, device="auto", precision="auto",
-    ...                  batch_size="auto", cache=None, missing="zero", normalize=True,
-    ...                  n_components=None, on_error="raise", verbose=False):
-    ...         self.letters = letters
-    ...         self.device = device
-    ...         self.precision = precision
-    ...         self.batch_size = batch_size
-    ...         self.cache = cache
-    ...         self.missing = missing
-    ...         self.normalize = normalize
-    ...         self.n_components = n_components
-    ...         self.on_error = on_error
-    ...         self.verbose = verbose
     ...     def _load_model(self, device):
     ...         return LetterCounts(self.letters)
     ...     def _model_key(self):
@@ -132,6 +135,17 @@ class BaseEncoder(
            [1., 1.]], dtype=float32)
     """
 
+    _: KW_ONLY
+    device: str | torch.device = "auto"
+    precision: str = "auto"
+    batch_size: int | str = "auto"
+    cache: EmbeddingCache | str | os.PathLike | None = None
+    missing: str = "zero"
+    normalize: bool = True
+    n_components: int | None = None
+    on_error: str = "raise"
+    verbose: bool | int | str = "auto"
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "device": "no_validation",
         "precision": [StrOptions({"auto", "fp32", "bf16", "fp16", "int8"})],
@@ -144,15 +158,16 @@ class BaseEncoder(
         "normalize": ["boolean"],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "on_error": [StrOptions({"raise", "missing"})],
-        "verbose": ["verbose"],
+        "verbose": ["verbose", StrOptions({"auto"})],
     }
     _decodes: ClassVar[bool] = True
-    """Whether items are read in threads, ahead of the model."""
+    """Whether threads read items ahead of the model."""
     _runs_in_lanes: ClassVar[bool] = True
-    """Whether a CPU's cores work on a batch each, not together on one."""
+    """Whether each core of a CPU works on a batch of its own."""
+    # The most items in a batch on a CPU; an accelerator takes 16 times as many.
     _largest_batch: ClassVar[int] = 32
     _items_are_paths: ClassVar[bool] = True
-    _model: Model | None = None
+    _model: Model | None = field(default=None, init=False)
 
     @abstractmethod
     def _load_model(self, device: Any) -> Model:
@@ -160,16 +175,16 @@ class BaseEncoder(
 
     @abstractmethod
     def _model_key(self) -> Hashable:
-        """Return what tells two loaded models apart, apart from the device."""
+        """Return a value that tells two models apart, without the device."""
 
     @abstractmethod
     def _content_key(self, item: Any) -> Hashable:
-        """Return what two equal items have in common.
+        """Return a value that is equal for equal items.
 
         Raises
         ------
         ContentError
-            If the item is of no type that this encoder reads.
+            If the encoder does not read items of this type.
         """
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -222,8 +237,7 @@ class BaseEncoder(
         Returns
         -------
         vectors : ndarray of shape (n, embedding_dim_), float32
-            A row without content is all zeros, or NaN under ``missing="nan"``; no other
-            row is.
+            Only a row without content is all zeros, or all NaN with ``missing="nan"``.
 
         Raises
         ------
@@ -237,7 +251,7 @@ class BaseEncoder(
         return vectors if self.n_components is None else self._reduce(vectors)
 
     def missing_mask(self, X: Any) -> np.ndarray:
-        """Tell which rows hold no content: None, NaN, NA or a blank string.
+        """Tell which rows have no content: None, NaN, NA or a blank string.
 
         Parameters
         ----------
@@ -247,8 +261,8 @@ class BaseEncoder(
         Returns
         -------
         mask : ndarray of shape (n,), bool
-            True where the row is missing. Files that turn out to be unreadable are
-            only found by `transform`.
+            True where the row is missing. Unreadable files are only found by
+            `transform`.
         """
         return np.array([is_missing(item) for item in self._rows(X)])
 
@@ -257,11 +271,16 @@ class BaseEncoder(
         return type(self).__name__
 
     @property
+    def _shows_loading(self) -> bool:
+        """Whether to show a progress bar while local files are read."""
+        return bool(self.verbose) and self.verbose != "auto"
+
+    @property
     def _n_features_out(self) -> int:
         return self.embedding_dim_
 
     def _fit(self, X: Any) -> np.ndarray | None:
-        """Fit, and return the vectors before their reduction if that needed them."""
+        """Fit, and return the unreduced vectors if they were computed."""
         self._validate_params()
         items = self._items(X, reset=True)
         self._model = None
@@ -276,7 +295,7 @@ class BaseEncoder(
         return vectors
 
     def _reduce(self, vectors: np.ndarray) -> np.ndarray:
-        """Whiten the rows that are there; missing rows stay so."""
+        """Whiten the rows that have content; missing rows stay missing."""
         present = present_rows(vectors)
         out = np.full((len(vectors), self.embedding_dim_), self._fill, np.float32)
         if present.any():
@@ -293,7 +312,7 @@ class BaseEncoder(
         return model.dim
 
     def _prepare_fit(self) -> None:
-        """Learn what the model needs besides its weights; nothing by default."""
+        """Learn what the model needs before it is loaded; nothing by default."""
 
     def _rows(self, X: Any) -> list[Any]:
         """Return the items of a column."""
@@ -317,7 +336,7 @@ class BaseEncoder(
         return self._model
 
     def _distinct(self, items: list[Any], failures: list) -> list[Distinct]:
-        """Group rows by content, in the order in which contents first appear."""
+        """Group rows by content, in order of first appearance."""
         groups: dict[Hashable, Distinct] = {}
         for row, item in enumerate(items):
             if is_missing(item):
@@ -331,7 +350,7 @@ class BaseEncoder(
         return self._order(list(groups.values()))
 
     def _order(self, groups: list[Distinct]) -> list[Distinct]:
-        """Order the distinct items so that batches are cheap; any order is right."""
+        """Order the distinct items so that batches are cheap; any order is valid."""
         return groups
 
     def _vectors(
@@ -340,7 +359,7 @@ class BaseEncoder(
         model: Model,
         finish: Callable[[np.ndarray], np.ndarray],
     ) -> np.ndarray:
-        """Encode items with a model, each distinct one once; rows keep their order."""
+        """Encode each distinct item once; return rows in the order of the items."""
         out = np.full((len(items), model.dim), self._fill, dtype=np.float32)
         failures: list[tuple[Distinct, ContentError]] = []
         groups = self._progress(self._distinct(items, failures))
@@ -371,14 +390,14 @@ class BaseEncoder(
         return self.precision in ("auto", "fp32")
 
     def _packs(self, device: Any) -> bool:
-        """Tell whether weights are laid out for float32 on a CPU, and for that only."""
+        """Tell whether weights are stored in a layout for float32 on a CPU only."""
         return device.type == "cpu" and self._is_exact
 
     def _is_in_lanes(self, device: Any) -> bool:
         return self._runs_in_lanes and device.type == "cpu"
 
     def _limit(self, device: Any, n_lanes: int) -> BatchLimit:
-        if self.batch_size == "auto":
+        if isinstance(self.batch_size, str):
             return automatic_limit(device, self._largest_batch, n_lanes)
         return BatchLimit(self.batch_size)
 
@@ -392,14 +411,14 @@ class BaseEncoder(
         return CacheAccess(cache, identity, self._content_hash)
 
     def _content_hash(self, item: Any) -> bytes:
-        """Return a hash of the content itself: of a file's bytes, not of its name."""
+        """Return a hash of the content itself: of a file's bytes, not its name."""
         if self._items_are_paths and isinstance(item, str | os.PathLike):
             return file_digest(item)
         key = self._content_key(item)
         return key if isinstance(key, bytes) else digest(repr(key).encode())
 
     def _finish(self, vector: np.ndarray) -> np.ndarray:
-        """Scale a vector; refuse one that would read as a missing row."""
+        """Scale a vector; refuse one that would count as a missing row."""
         norm = np.linalg.norm(vector)
         if not np.isfinite(norm) or norm == 0:
             kind = "zero" if norm == 0 else "non-finite"
@@ -430,14 +449,10 @@ class BaseEncoder(
             )
 
     def _progress(self, groups: list[Distinct]) -> Iterable[Distinct]:
-        if not self.verbose:
-            return groups
-        from tqdm.auto import tqdm
-
-        return tqdm(groups, desc=self._name, unit="item")
+        return progress(groups, self._name, self.verbose)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the weights out: they are loaded again on first use."""
+        """Leave out the weights, which are loaded again on first use."""
         state = super().__getstate__()
         state.pop("_model", None)
         return state

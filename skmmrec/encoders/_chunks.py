@@ -1,4 +1,4 @@
-"""Cut long texts where a model's window ends, at the start of a word."""
+"""Cut long texts into pieces that fit a model's window, between words."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 
 def chunk_text(text: str, tokenizer: Any, max_tokens: int) -> list[tuple[str, int]]:
-    """Return pieces of a text that fit a model, with their numbers of tokens.
+    """Return pieces of a text that fit a model, with the token count of each.
 
     Parameters
     ----------
     text : str
         Any text that is not blank.
     tokenizer : PreTrainedTokenizerFast
-        The model's tokenizer; it must know where in the text a token lies.
+        The model's tokenizer; it must give the offsets of tokens in the text.
     max_tokens : int
-        Tokens per piece, special tokens not counted, at least 1.
+        Tokens per piece, without special tokens; at least 1.
     """
     encoding = tokenizer(
         text,
@@ -43,7 +43,7 @@ def _piece_starts(
 
 
 def _cut(text: str, offsets: list[tuple[int, int]], begin: int, end: int) -> int:
-    """Return the last token up to `end` that starts a word, else a character."""
+    """Return the last token up to `end` that starts a word, or else a character."""
     for starts in (_starts_word, _starts_character):
         for token in range(end, begin + (end - begin) // 2, -1):
             if starts(text, offsets, token):
@@ -52,11 +52,11 @@ def _cut(text: str, offsets: list[tuple[int, int]], begin: int, end: int) -> int
 
 
 def _starts_word(text: str, offsets: list[tuple[int, int]], token: int) -> bool:
-    """Tell whether there is white space before a token, or at its beginning."""
+    """Tell whether a token follows or begins with white space."""
     start, before = offsets[token][0], offsets[token - 1][1]
     return start > before or (start == before and text[start : start + 1].isspace())
 
 
 def _starts_character(text: str, offsets: list[tuple[int, int]], token: int) -> bool:
-    """Tell apart the bytes of one character, which some tokenizers make tokens."""
+    """Tell whether a token starts a character; some tokenizers split it into bytes."""
     return offsets[token][0] >= offsets[token - 1][1]

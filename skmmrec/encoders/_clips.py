@@ -1,4 +1,4 @@
-"""Read videos on one clock: what is shown at a time, and the sound around it."""
+"""Read the pictures and the sound of videos, by the times of one clock."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import digest, open_file
-from skmmrec.encoders._pictures import MAX_PIXELS
+from skmmrec.runtime import MAX_PIXELS, ContentError, digest, open_file
 
+# Smaller gaps between sound frames, in seconds, are rounding by containers. Not tuned.
 _GAP_SECONDS = 0.1
-"""Smaller steps between the times of sound frames are rounding of the container."""
+# Pixels per side of the pictures that are compared to find scene changes: 3 kB each,
+# coarse enough to ignore noise. Not tuned.
 _THUMBNAIL = 32
-"""Pixels per side of the pictures that are compared to find scene changes."""
 
 
 class Span(NamedTuple):
@@ -30,11 +29,11 @@ class Span(NamedTuple):
 
     @property
     def length(self) -> float:
-        """The duration; 0 if it ends before it starts."""
+        """The duration; 0 for a span that ends before it starts."""
         return max(self.end - self.start, 0.0)
 
     def meet(self, other: Span) -> Span:
-        """Return what two spans share."""
+        """Return the overlap of two spans."""
         return Span(max(self.start, other.start), min(self.end, other.end))
 
     def parts(self, n_parts: int) -> list[Span]:
@@ -43,13 +42,13 @@ class Span(NamedTuple):
         return [Span(*edge) for edge in pairwise(edges)]
 
     def split(self, times: list[float]) -> list[Span]:
-        """Cut at those of some sorted times that lie inside."""
+        """Cut at the sorted times that lie inside."""
         inside = [time for time in times if self.start < time < self.end]
         return [Span(*edge) for edge in pairwise([self.start, *inside, self.end])]
 
 
 class Extents(NamedTuple):
-    """When the pictures and the sound of a video are there; None if there are none."""
+    """The spans of a video's pictures and sound; None for a stream that is missing."""
 
     frames: Span | None
     sound: Span | None
@@ -61,7 +60,7 @@ class Extents(NamedTuple):
 
 
 def clip_key(item: Any) -> Hashable:
-    """Return what equal videos have in common; paths are compared as names."""
+    """Return a key that is equal for equal videos; a path is its own key."""
     if isinstance(item, str | os.PathLike):
         return os.fspath(item)
     if isinstance(item, bytes):
@@ -70,14 +69,14 @@ def clip_key(item: Any) -> Hashable:
 
 
 def find_extents(item: Any, max_seconds: float) -> Extents:
-    """Return when a video's streams are there, by its packets, not its header.
+    """Return the spans of a video's streams, by its packets, not its header.
 
     Parameters
     ----------
     item : str, path or bytes
         The video.
     max_seconds : float
-        What follows is not read.
+        How much is read from the start.
 
     Raises
     ------
@@ -92,17 +91,17 @@ def find_extents(item: Any, max_seconds: float) -> Extents:
         declared = (container.duration or 0) / 1e6
     if last < max_seconds and declared - last > max(0.5, declared / 10):
         raise ContentError(
-            f"is cut off: it declares {declared:.1f} s and holds {last:.1f} s"
+            f"is cut off: it declares {declared:.1f} s and contains {last:.1f} s"
         )
     there = [span and span.meet(limit) for span in found]
     extents = Extents(*(span if span and span.length else None for span in there))
     if not any(extents):
-        raise ContentError("holds neither pictures nor sound")
+        raise ContentError("contains neither pictures nor sound")
     return extents
 
 
 def frames_at(item: Any, times: list[float]) -> Iterator[Image.Image]:
-    """Yield the upright picture that is shown at each of some sorted times."""
+    """Yield the picture that is shown at each of the sorted times, upright."""
     with _opened(item) as container:
         pending = times[::-1]
         shown = None
@@ -114,13 +113,13 @@ def frames_at(item: Any, times: list[float]) -> Iterator[Image.Image]:
                 return
             shown = frame
         if shown is None:
-            raise ContentError("holds no picture that can be decoded")
+            raise ContentError("contains no picture that can be decoded")
         for _ in pending:
             yield _picture(shown)
 
 
 def scene_changes(item: Any, threshold: float, max_seconds: float) -> list[float]:
-    """Return the times at which a picture differs from the one before.
+    """Return the times at which a picture differs from the previous one.
 
     Parameters
     ----------
@@ -129,7 +128,7 @@ def scene_changes(item: Any, threshold: float, max_seconds: float) -> list[float
     threshold : float
         The least mean absolute difference of thumbnails, as a share of full scale.
     max_seconds : float
-        What follows is not read.
+        How much is read from the start.
     """
     times: list[float] = []
     with _opened(item) as container:
@@ -173,7 +172,7 @@ def read_waveform(item: Any, span: Span) -> tuple[np.ndarray, int]:
 
 
 def _write(waveform: np.ndarray, cursor: int, samples: np.ndarray) -> int:
-    """Write samples at a place that may lie partly outside; return where they end."""
+    """Write samples at a position, perhaps partly outside; return where they end."""
     end = cursor + len(samples)
     first, last = max(cursor, 0), min(end, len(waveform))
     if first < last:
@@ -183,9 +182,9 @@ def _write(waveform: np.ndarray, cursor: int, samples: np.ndarray) -> int:
 
 @contextmanager
 def _opened(item: Any) -> Iterator[Any]:
-    """Open a video; whatever its decoder finds wrong becomes a `ContentError`."""
+    """Open a video; turn errors of its decoder into a `ContentError`."""
     av = _import_av()
-    # Decoders only see this stream of bytes: a playlist could name other files.
+    # Only this stream of bytes may be read: a playlist could name other files.
     file = io.BytesIO(item) if isinstance(item, bytes) else open_file(item)
     try:
         with file, av.open(file, options={"protocol_whitelist": "none"}) as container:
@@ -193,7 +192,7 @@ def _opened(item: Any) -> Iterator[Any]:
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, ContentError):
             raise
-        raise ContentError(f"is no readable video: {error}") from error
+        raise ContentError(f"is not a readable video: {error}") from error
 
 
 def _import_av() -> Any:
@@ -207,7 +206,7 @@ def _import_av() -> Any:
 
 
 def _frame_stream(container: Any) -> Any:
-    """Return the first stream of pictures that is not a cover, or None."""
+    """Return the first picture stream that is not cover art, or None."""
     from av.stream import Disposition
 
     for stream in container.streams.video:
@@ -230,7 +229,7 @@ def _with_modest_size(stream: Any) -> Any:
     if stream.width * stream.height > MAX_PIXELS:
         raise ContentError(
             f"declares {stream.width} x {stream.height} pixels, more than the "
-            f"{MAX_PIXELS} that are decoded"
+            f"{MAX_PIXELS} that are allowed"
         )
     return stream
 
@@ -241,7 +240,7 @@ def _origin(container: Any) -> float:
 
 
 def _packet_spans(container: Any, max_seconds: float) -> tuple[dict[int, Span], float]:
-    """Return each stream's span and the last time of all, without decoding."""
+    """Return each stream's span and the last time of any, without decoding."""
     origin = _origin(container)
     starts: dict[int, list[float]] = {}
     ends: dict[int, float] = {}
@@ -255,7 +254,7 @@ def _packet_spans(container: Any, max_seconds: float) -> tuple[dict[int, Span], 
         ends[index] = max(ends.get(index, 0.0), start + length)
         if start > max_seconds + 1:
             break
-    for stream in container.streams.video:  # their packets may tell no duration
+    for stream in container.streams.video:  # their packets may have no duration
         if stream.index in starts:
             last = _last_end(starts[stream.index])
             ends[stream.index] = max(ends[stream.index], last)
@@ -264,7 +263,7 @@ def _packet_spans(container: Any, max_seconds: float) -> tuple[dict[int, Span], 
 
 
 def _last_end(starts: list[float]) -> float:
-    """Return when the last picture ends if it is shown as long as the mean."""
+    """Return when the last picture ends if it lasts as long as the average one."""
     first, last = min(starts), max(starts)
     return last + (last - first) / max(len(starts) - 1, 1)
 
@@ -277,7 +276,7 @@ def _timed_frames(container: Any) -> Iterator[tuple[float, Any]]:
 
 def _time(frame: Any) -> float:
     if frame.time is None:
-        raise ContentError("holds frames without a time")
+        raise ContentError("contains frames without a time")
     return float(frame.time)
 
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable
+from dataclasses import KW_ONLY
 from functools import cached_property
 from typing import Any, ClassVar, cast
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skmmrec.encoders import _weights
 from skmmrec.encoders._base import BaseEncoder
-from skmmrec.encoders._cache import EmbeddingCache
-from skmmrec.encoders._columns import as_items
-from skmmrec.encoders._devices import quantize, weights_hash
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import digest
-from skmmrec.encoders._pictures import picture_key, present, read_picture
 from skmmrec.encoders._pooling import encode_parts
+from skmmrec.runtime import (
+    ContentError,
+    as_items,
+    digest,
+    file_fingerprint,
+    picture_key,
+    present_pictures,
+    quantize,
+    read_picture,
+    weights_hash,
+)
 
 
 class VisionModel:
@@ -29,11 +34,9 @@ class VisionModel:
     network : torch.nn.Module
         In evaluation mode, on the device.
     transform : callable
-        An RGB image to the network's input.
-    device : torch.device
-        Where the network is.
+        Maps an RGB image to the network's input.
     identity : bytes or None, default=None
-        What to use as identity where the network is a rewritten one.
+        The identity of the original, if the network is a rewritten one.
     """
 
     def __init__(
@@ -50,16 +53,16 @@ class VisionModel:
         self.dim = self.encode([probe]).shape[1]
 
     def prepare(self, item: Any) -> list[Any]:
-        """Decode an item's pictures into the tower's input."""
-        pictures = present(item)
+        """Decode an item's pictures into the network's input."""
+        pictures = present_pictures(item)
         return [self._prepare_one(i, picture) for i, picture in enumerate(pictures)]
 
     def cost(self, content: list[Any]) -> float:
-        """Return the bytes of the largest result of a layer: of one picture."""
+        """Return the bytes of the largest layer output, for one picture."""
         return self._picture_cost
 
     def encode(self, contents: list[list[Any]]) -> np.ndarray:
-        """Encode a batch: the mean of an item's pictures."""
+        """Encode a batch; an item becomes the mean of its pictures."""
         weights = [[1.0] * len(pictures) for pictures in contents]
         return encode_parts(contents, weights, self._encode_pictures)
 
@@ -72,7 +75,7 @@ class VisionModel:
         return vectors.float().cpu().numpy()
 
     def tag_scores(self, cosines: np.ndarray) -> np.ndarray:
-        """Turn cosines to labels into probabilities, as the model was trained to."""
+        """Turn cosines to labels into probabilities, by the model's training loss."""
         import torch
 
         scale = self._network.logit_scale.detach().exp().float().cpu()
@@ -106,9 +109,8 @@ class ImageEncoder(BaseEncoder):
     """Encode pictures with the vision tower of an open_clip model.
 
     A picture is a path, the bytes of a file, a PIL image, or a uint8 array of shape
-    (H, W, 3). It is turned upright by its EXIF data and brought to RGB; transparent
-    parts are laid on white. An item may be a list of pictures: their vectors are
-    averaged.
+    (H, W, 3). It is rotated as its EXIF data says and converted to RGB; transparent
+    parts become white. An item may be a list of pictures, whose vectors are averaged.
 
     Parameters
     ----------
@@ -118,34 +120,13 @@ class ImageEncoder(BaseEncoder):
     pretrained : str or path, default="laion2b_s34b_b79k"
         An open_clip weight tag, a checkpoint file, or ``"package:efficientnet-lite0"``:
         the weights for ``model="tf_efficientnet_lite0"`` that the extra ``demo``
-        installs. Ignored where `model` brings its own weights.
+        installs. Ignored if `model` includes weights.
     preprocess : dict or None, default=None
         Overrides ``mean``, ``std``, ``size``, ``interpolation`` or ``resize_mode`` of
-        what the weights say of themselves. A checkpoint file that says nothing, of a
-        model whose published weights differ in this, needs it.
+        the preprocessing that belongs to the weights. Required for a checkpoint file
+        without a configuration if the model's published weights differ in it.
     device : str or torch.device, default="auto"
         Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
-    precision : {"auto", "fp32", "bf16", "fp16", "int8"}, default="auto"
-        The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
-        ``"int8"`` quantises linear layers, on the CPU: faster, and less exact.
-    batch_size : int or "auto", default="auto"
-        Pictures per forward pass, halved if memory runs out. ``"auto"`` takes what fits
-        the free memory, up to 512 on an accelerator; on a CPU, whose cores take a batch
-        each, up to 8 that its caches like.
-    cache : EmbeddingCache, path or None, default=None
-        Where vectors are kept between calls and processes.
-    missing : {"zero", "nan"}, default="zero"
-        What a row without content becomes.
-    normalize : bool, default=True
-        Scale each vector to unit length.
-    n_components : int or None, default=None
-        Reduce the vectors to this many dimensions by PCA with whitening, fitted on the
-        distinct items that `fit` sees.
-    on_error : {"raise", "missing"}, default="raise"
-        What happens to a file that cannot be read: an error that names its row, or a
-        missing row and one warning.
-    verbose : bool, default=False
-        Show a progress bar.
 
     Attributes
     ----------
@@ -178,44 +159,19 @@ class ImageEncoder(BaseEncoder):
     array([False,  True])
     """
 
+    model: str | os.PathLike = "ViT-B-32"
+    pretrained: str | os.PathLike = "laion2b_s34b_b79k"
+    _: KW_ONLY
+    preprocess: dict[str, Any] | None = None
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **BaseEncoder._parameter_constraints,
         "model": [str, os.PathLike],
         "pretrained": [str, os.PathLike],
         "preprocess": [dict, None],
     }
 
-    def __init__(
-        self,
-        model: str | os.PathLike = "ViT-B-32",
-        pretrained: str | os.PathLike = "laion2b_s34b_b79k",
-        *,
-        preprocess: dict[str, Any] | None = None,
-        device: str = "auto",
-        precision: str = "auto",
-        batch_size: int | str = "auto",
-        cache: EmbeddingCache | str | os.PathLike | None = None,
-        missing: str = "zero",
-        normalize: bool = True,
-        n_components: int | None = None,
-        on_error: str = "raise",
-        verbose: bool = False,
-    ) -> None:
-        self.model = model
-        self.pretrained = pretrained
-        self.preprocess = preprocess
-        self.device = device
-        self.precision = precision
-        self.batch_size = batch_size
-        self.cache = cache
-        self.missing = missing
-        self.normalize = normalize
-        self.n_components = n_components
-        self.on_error = on_error
-        self.verbose = verbose
-
     def encode_text(self, texts: Any) -> np.ndarray:
-        """Encode texts into the space of the pictures, so that words find pictures.
+        """Encode texts into the space of the pictures, to search them by text.
 
         Parameters
         ----------
@@ -241,7 +197,7 @@ class ImageEncoder(BaseEncoder):
     def zero_shot(
         self, X: Any, labels: list[str], template: str = "a photo of a {}"
     ) -> np.ndarray:
-        """Score pictures against labels that the model was never trained on.
+        """Score pictures against labels of your own, without training.
 
         Parameters
         ----------
@@ -250,7 +206,7 @@ class ImageEncoder(BaseEncoder):
         labels : list of str
             The candidate tags.
         template : str, default="a photo of a {}"
-            The text that a label is put into.
+            The text that each label is inserted into.
 
         Returns
         -------
@@ -284,7 +240,7 @@ class ImageEncoder(BaseEncoder):
         from skmmrec.encoders._open_clip import weight_paths
 
         paths = weight_paths(self.model, self.pretrained)
-        files = tuple(_weights.fingerprint(path) for path in paths)
+        files = tuple(file_fingerprint(path) for path in paths)
         names = (str(self.model), str(self.pretrained), repr(self.preprocess))
         return (*names, files, self._is_exact)
 

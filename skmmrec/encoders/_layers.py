@@ -13,12 +13,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 T = TypeVar("T")
 
+# How far a rewritten network may differ, relative to its largest output. Rounding gives
+# less than 1e-6 (benchmarks/README.md); a wrong rewriting, far more.
 _TOLERANCE = 1e-4
-"""What a rewritten network may differ by, relative to its largest output."""
 
 
 class Call(NamedTuple):
-    """What went into one layer of a network, and what came out."""
+    """The first argument of one layer of a network, and its result."""
 
     layer: torch.nn.Module
     argument: Any
@@ -26,7 +27,7 @@ class Call(NamedTuple):
 
 
 def watch(network: torch.nn.Module, run: Callable[[], T]) -> tuple[list[Call], T]:
-    """Return the calls of a network's innermost layers in a run, and what it gives."""
+    """Return the calls of a network's innermost layers in a run, and its result."""
     calls: list[Call] = []
 
     def note(layer: torch.nn.Module, arguments: tuple, result: Any) -> None:
@@ -44,7 +45,7 @@ def watch(network: torch.nn.Module, run: Callable[[], T]) -> tuple[list[Call], T
 
 
 def largest_result(network: torch.nn.Module, run: Callable[[], Any]) -> int:
-    """Return the bytes of the largest result that a layer gives during a run."""
+    """Return the bytes of the largest layer output during a run."""
     calls, _ = watch(network, run)
     results = (call.result for call in calls)
     sizes = (r.nbytes for r in results if isinstance(r, torch.Tensor))
@@ -54,20 +55,20 @@ def largest_result(network: torch.nn.Module, run: Callable[[], Any]) -> int:
 def fold_batch_norms(
     network: torch.nn.Module, probe: Callable[[Any], torch.Tensor]
 ) -> torch.nn.Module:
-    """Return a network whose batch norms are part of the convolutions before them.
+    """Fold a network's batch norms into the convolutions before them.
 
     Parameters
     ----------
     network : torch.nn.Module
-        In evaluation mode. It stays as it is.
+        In evaluation mode; not changed.
     probe : callable
         Runs a network on some input.
 
     Returns
     -------
     network : torch.nn.Module
-        A copy that gives what the network gives, within 1e-4 of the largest value; or
-        the network itself, where there is nothing to fold or the results differ.
+        A copy whose output is the same within 1e-4 of the largest value; or the network
+        itself, if there is nothing to fold or the outputs differ.
     """
     if not any(_is_batch_norm(layer) for layer in network.modules()):
         return network
@@ -88,7 +89,7 @@ def agree(given: torch.Tensor, expected: torch.Tensor) -> bool:
 
 
 def _is_batch_norm(layer: torch.nn.Module) -> bool:
-    """Tell a batch norm that is known: torch's own, or timm's with its activation."""
+    """Tell whether a layer is a batch norm of torch, or timm's with activation."""
     is_known = type(layer) is torch.nn.BatchNorm2d or _is_timm_norm(layer)
     return is_known and layer.running_mean is not None
 
@@ -100,7 +101,7 @@ def _is_timm_norm(layer: torch.nn.Module) -> bool:
 
 
 def _pairs(calls: list[Call]) -> list[tuple[torch.nn.Module, torch.nn.Module]]:
-    """Find the norms that get just what one convolution gave, each called once."""
+    """Find the norms that read one convolution's output, both called only once."""
     givers = {id(c.result): c.layer for c in calls if _is_convolution(c.layer)}
     times = Counter(call.layer for call in calls)
     norms = [c for c in calls if _is_batch_norm(c.layer) and id(c.argument) in givers]
@@ -129,9 +130,9 @@ def _fold(network: torch.nn.Module, convolution: Any, norm: Any) -> None:
 
 
 class _PackedConv2d(torch.nn.Module):
-    """A convolution whose weights lie as oneDNN wants them.
+    """A convolution whose weights are stored in oneDNN's own layout.
 
-    Else each call brings them in order, which costs as much as the convolution of a
+    Otherwise each call reorders them, which costs as much as the convolution of a
     single sound.
     """
 
@@ -151,9 +152,9 @@ class _PackedConv2d(torch.nn.Module):
 
 
 def pack_convolutions(network: torch.nn.Module) -> torch.nn.Module:
-    """Lay the weights of a network's convolutions out as oneDNN wants them, in place.
+    """Store the weights of a network's convolutions in oneDNN's layout, in place.
 
-    For float32 on a CPU only. Where torch cannot do so, nothing changes.
+    For float32 on a CPU only. Nothing changes if this build of torch cannot do it.
     """
     if not _can_pack():
         return network

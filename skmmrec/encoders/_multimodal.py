@@ -1,23 +1,19 @@
-"""MultimodalEncoder: words, pictures and sounds in one space."""
+"""MultimodalEncoder: texts, pictures and sounds in one space."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Hashable
+from dataclasses import KW_ONLY
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skmmrec._sklearn import clone
 from skmmrec.encoders._base import BaseEncoder
-from skmmrec.encoders._cache import EmbeddingCache
-from skmmrec.encoders._columns import as_items, is_missing
-from skmmrec.encoders._engine import Distinct
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import digest
 from skmmrec.encoders._multimodal_model import (
     KINDS,
     MultimodalModel,
@@ -26,15 +22,22 @@ from skmmrec.encoders._multimodal_model import (
     part_key,
 )
 from skmmrec.encoders._sentence_models import load_embedder, weights_key
+from skmmrec.runtime import (
+    ContentError,
+    Distinct,
+    as_items,
+    digest,
+    is_missing,
+)
 
 
 class MultimodalEncoder(BaseEncoder):
-    """Encode texts, pictures or sounds into the one space of a multimodal model.
+    """Encode texts, pictures or sounds into the common space of a multimodal model.
 
     Each encoder takes one column of one kind, so that a ColumnTransformer gives a block
-    per modality; encoders of the same model share its weights, and their vectors can be
-    compared: words find pictures. Or an item is made of several kinds
-    (``modality="mixed"``), for models that read them together.
+    per modality. Encoders of the same model share its weights, and their vectors can be
+    compared, to search pictures by text, for example. With ``modality="mixed"``, an
+    item consists of several kinds, for models that read them together.
 
     Parameters
     ----------
@@ -43,48 +46,26 @@ class MultimodalEncoder(BaseEncoder):
         embedding model made from a vision-language model: a name on the Hugging Face
         hub or a local folder.
     modality : {"text", "image", "audio", "mixed"}, default="image"
-        What the column holds. Texts are cut into pieces that fit the model; pictures
-        are what `ImageEncoder` takes, also several per item; sounds are what
-        `AudioEncoder` takes. A mixed item is a dict such as ``{"text": "Up", "image":
-        "up.png"}``, of which entries may be missing; or the columns of a DataFrame are
-        called ``text``, ``image`` and ``audio``.
+        The kind of the column. Long texts are cut into pieces that fit the model.
+        Pictures are given as in `ImageEncoder`, also several per item; sounds as in
+        `AudioEncoder`. A mixed item is a dict such as ``{"text": "Up", "image":
+        "up.png"}``, whose entries may be missing, or a row of a DataFrame with the
+        columns ``text``, ``image`` and ``audio``.
     prompt : str or None, default=None
-        Put before each text, or into the instructions of a model that chats. None takes
-        the model's default, ``""`` none at all.
+        Put before each text, or into the instructions of a chat model. None takes the
+        model's default, ``""`` no prompt.
     prompt_name : str or None, default=None
-        The name of a prompt that the model brings, such as ``"query"``.
+        The name of one of the model's own prompts, such as ``"query"``.
     truncate_dim : int or None, default=None
-        Keep this many leading dimensions, for models trained for it (Matryoshka).
+        Keep only this many leading dimensions, for Matryoshka models.
     max_side : int, default=1024
         Larger pictures are shrunk to this many pixels on their longer side before the
-        model brings them to its own size.
+        model resizes them.
     window : float or None, default=None
-        Seconds that are heard at once, at least 1; a longer sound is the mean of its
-        windows. None takes what the model is made for, or 10.
+        Seconds per window of a sound, at least 1. A longer sound becomes the mean of
+        its windows. None takes the length that the model is made for, or 10.
     max_duration : float, default=300.0
         Seconds of each sound that are read.
-    device : str or torch.device, default="auto"
-        Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
-    precision : {"auto", "fp32", "bf16", "fp16", "int8"}, default="auto"
-        The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
-        ``"int8"`` quantises linear layers, on the CPU: faster, and less exact.
-    batch_size : int or "auto", default="auto"
-        Items per forward pass, halved if memory runs out; ``"auto"`` takes what fits
-        the free memory.
-    cache : EmbeddingCache, path or None, default=None
-        Where vectors are kept between calls and processes.
-    missing : {"zero", "nan"}, default="zero"
-        What a row without content becomes.
-    normalize : bool, default=True
-        Scale each vector to unit length.
-    n_components : int or None, default=None
-        Reduce the vectors to this many dimensions by PCA with whitening, fitted on the
-        distinct items that `fit` sees. Encoders that reduce share no space.
-    on_error : {"raise", "missing"}, default="raise"
-        What happens to an item that cannot be read: an error that names its row, or a
-        missing row and one warning.
-    verbose : bool, default=False
-        Show a progress bar.
 
     Attributes
     ----------
@@ -99,19 +80,20 @@ class MultimodalEncoder(BaseEncoder):
 
     See Also
     --------
-    ImageEncoder : Pictures through open_clip, of which more models are known.
+    ImageEncoder : Encode pictures with open_clip, which has more models.
 
     Notes
     -----
-    The models are those of sentence-transformers 6 [1]_. Nothing is taken from the
-    network because an item says so: a text that reads like an address or a path is a
-    text, and a picture is read here before the model sees it.
+    The models are those of sentence-transformers 6 [1]_. No item makes it fetch or open
+    anything: a text that looks like an address or a path is still a text, and pictures
+    are decoded before the model gets them.
 
-    Vectors of different kinds lie in different parts of the space [2]_: compare words
-    with pictures only to rank pictures, not against the likeness of two pictures.
+    Vectors of different kinds lie in different parts of the space [2]_. So the cosine
+    of a text and a picture can rank pictures, but cannot be compared with that of two
+    pictures. Encoders with `n_components` do not share a space.
 
-    CLAP models of the fused kind draw at random what they hear more closely in each
-    batch; take an unfused one where a sound must always give the same vector.
+    Fused CLAP models choose parts of a sound at random in each batch. Take an unfused
+    one if a sound must always give the same vector.
 
     References
     ----------
@@ -137,8 +119,17 @@ class MultimodalEncoder(BaseEncoder):
     array([False,  True])
     """
 
+    model: str | os.PathLike
+    _: KW_ONLY
+    modality: str = "image"
+    prompt: str | None = None
+    prompt_name: str | None = None
+    truncate_dim: int | None = None
+    max_side: int = 1024
+    window: float | None = None
+    max_duration: float = 300.0
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **BaseEncoder._parameter_constraints,
         "model": [str, os.PathLike],
         "modality": [StrOptions({*KINDS, "mixed"})],
         "prompt": [str, None],
@@ -150,60 +141,21 @@ class MultimodalEncoder(BaseEncoder):
     }
     _runs_in_lanes: ClassVar[bool] = False  # a processor serves one thread at a time
 
-    def __init__(
-        self,
-        model: str | os.PathLike,
-        *,
-        modality: str = "image",
-        prompt: str | None = None,
-        prompt_name: str | None = None,
-        truncate_dim: int | None = None,
-        max_side: int = 1024,
-        window: float | None = None,
-        max_duration: float = 300.0,
-        device: str = "auto",
-        precision: str = "auto",
-        batch_size: int | str = "auto",
-        cache: EmbeddingCache | str | os.PathLike | None = None,
-        missing: str = "zero",
-        normalize: bool = True,
-        n_components: int | None = None,
-        on_error: str = "raise",
-        verbose: bool = False,
-    ) -> None:
-        self.model = model
-        self.modality = modality
-        self.prompt = prompt
-        self.prompt_name = prompt_name
-        self.truncate_dim = truncate_dim
-        self.max_side = max_side
-        self.window = window
-        self.max_duration = max_duration
-        self.device = device
-        self.precision = precision
-        self.batch_size = batch_size
-        self.cache = cache
-        self.missing = missing
-        self.normalize = normalize
-        self.n_components = n_components
-        self.on_error = on_error
-        self.verbose = verbose
-
     def encode_text(self, texts: Any, prompt_name: str | None = None) -> np.ndarray:
-        """Encode texts into the space of the column, so that words find pictures.
+        """Encode texts into the space of the column, to search it by text.
 
         Parameters
         ----------
         texts : sequence of str
             One text per row.
         prompt_name : str or None, default=None
-            The name of the model's prompt for texts that search; None takes the
-            encoder's own prompt.
+            The name of the model's prompt for queries; None takes the encoder's own
+            prompt.
 
         Returns
         -------
         vectors : ndarray of shape (n, embedding_dim_), float32
-            As `transform` would give them, reduction included.
+            In the space of `transform`, reduction included.
 
         Raises
         ------
@@ -211,7 +163,7 @@ class MultimodalEncoder(BaseEncoder):
             If the model reads no texts.
         """
         check_is_fitted(self)
-        model = self._loaded_model()  # held, so that the clone shares its weights
+        model = self._loaded_model()  # kept alive, so that the clone shares its weights
         reader = clone(self).set_params(modality="text", n_components=None)
         if prompt_name is not None:
             reader.set_params(prompt=None, prompt_name=prompt_name)
@@ -221,7 +173,7 @@ class MultimodalEncoder(BaseEncoder):
 
     def _load_model(self, device: Any) -> MultimodalModel:
         embedder = load_embedder(
-            self.model, device, self.precision, self._name, bool(self.verbose)
+            self.model, device, self.precision, self._name, self._shows_loading
         )
         reading = Reading(self.max_side, self.window, self.max_duration)
         options = {
@@ -248,7 +200,7 @@ class MultimodalEncoder(BaseEncoder):
         return [_present_parts(row) for row in rows]
 
     def _parts(self, item: Any) -> dict[str, Any]:
-        """Return what an item consists of, by kind."""
+        """Return the parts of an item, by kind."""
         return item if isinstance(item, dict) else {self.modality: item}
 
     def _content_key(self, item: Any) -> Hashable:
@@ -257,7 +209,7 @@ class MultimodalEncoder(BaseEncoder):
         parts = self._parts(item)
         unknown = [kind for kind in parts if kind not in KINDS]
         if unknown:
-            raise ContentError(f"an item has {', '.join(KINDS)}, not {unknown[0]!r}")
+            raise ContentError(f"a part is {', '.join(KINDS)}, not {unknown[0]!r}")
         return tuple((kind, part_key(kind, parts[kind])) for kind in sorted(parts))
 
     def _content_hash(self, item: Any) -> bytes:
@@ -273,7 +225,7 @@ class MultimodalEncoder(BaseEncoder):
         return f"{self._name}: row {distinct.rows[0]}: {error}"
 
     def _order(self, groups: list[Distinct]) -> list[Distinct]:
-        """Put items of one kind together, and texts of like length."""
+        """Put items of one kind together, and texts of similar length."""
 
         def order(group: Distinct) -> tuple[list[str], int]:
             parts = self._parts(group.item)
@@ -283,7 +235,7 @@ class MultimodalEncoder(BaseEncoder):
 
 
 def _names_kinds(X: Any) -> bool:
-    """Tell a table of parts from a column of items."""
+    """Tell whether a table has a column per kind, instead of one of items."""
     names = list(getattr(X, "columns", []))
     return bool(names) and set(names) <= set(KINDS)
 

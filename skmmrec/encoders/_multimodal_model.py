@@ -1,4 +1,4 @@
-"""A multimodal model of sentence-transformers, and what it is given to read."""
+"""A multimodal model of sentence-transformers, and how its input is prepared."""
 
 from __future__ import annotations
 
@@ -12,15 +12,23 @@ import numpy as np
 from PIL import Image
 
 from skmmrec.encoders._audio import MIN_SECONDS, Windowing
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import digest, file_digest
-from skmmrec.encoders._pictures import picture_key, present, read_picture
 from skmmrec.encoders._pooling import encode_parts
 from skmmrec.encoders._sentence_models import Embedder, SentenceModel
-from skmmrec.encoders._sounds import read_sound, sound_key
+from skmmrec.runtime import (
+    ContentError,
+    digest,
+    file_digest,
+    picture_key,
+    present_pictures,
+    read_picture,
+    read_sound,
+    sound_key,
+)
 
+# Seconds per window if the model states no length: the clips of AudioSet, as in PANNs.
 _WINDOW = 10.0
-"""Seconds that are heard at once by a model that does not say how many."""
+# Pixels per side of the picture that is run on loading to measure memory; the costs of
+# others are scaled from it. About the input of CLIP (224); not tuned.
 _PROBE_SIDE = 256
 
 Part = tuple[dict[str, Any], float]
@@ -35,7 +43,7 @@ class Reading(NamedTuple):
     max_side : int
         Pixels on the longer side of a picture.
     window : float or None
-        Seconds of a sound that are heard at once.
+        Seconds per window of a sound.
     max_duration : float
         Seconds of each sound that are read.
     """
@@ -57,11 +65,11 @@ class TextReader:
         return [(text, float(n_tokens)) for text, n_tokens in self._model.prepare(item)]
 
     def read_whole(self, item: str) -> str:
-        """Return a text that is read together with other kinds."""
+        """Return a text to be read together with other kinds."""
         return item
 
     def cost(self, text: str) -> float:
-        """Return the bytes of the largest result of a layer for a piece."""
+        """Return the bytes of the largest layer output for a piece."""
         return self._model.cost([(text, 1)])
 
 
@@ -77,7 +85,7 @@ class PictureReader:
 
     def read(self, item: Any) -> list[tuple[Any, float]]:
         """Return the pictures of an item."""
-        return [(self._see(picture), 1.0) for picture in present(item)]
+        return [(self._see(picture), 1.0) for picture in present_pictures(item)]
 
     def read_whole(self, item: Any) -> Any:
         """Return one picture, or the list of several."""
@@ -85,7 +93,7 @@ class PictureReader:
         return pictures[0] if len(pictures) == 1 else pictures
 
     def cost(self, value: Any) -> float:
-        """Return the bytes of the largest result of a layer for pictures."""
+        """Return the bytes of the largest layer output for pictures."""
         pictures = value if isinstance(value, list) else [value]
         return self._probe_cost * sum(self._share(picture) for picture in pictures)
 
@@ -98,7 +106,7 @@ class PictureReader:
         return small
 
     def _share(self, picture: Image.Image) -> float:
-        """Return what a picture costs as a share of the probe."""
+        """Return the cost of a picture relative to the probe."""
         n_pixels = picture.width * picture.height
         return max(n_pixels / _PROBE_SIDE**2, 1.0) if self._size_counts else 1.0
 
@@ -126,7 +134,7 @@ class SoundReader:
         return self.read(item)[0][0]
 
     def cost(self, value: Any) -> float:
-        """Return the bytes of the largest result of a layer for a full window."""
+        """Return the bytes of the largest layer output for a full window."""
         return self._probe_cost
 
     def _sound(self, waveform: np.ndarray) -> dict[str, Any]:
@@ -135,7 +143,7 @@ class SoundReader:
 
 _READERS = {"text": TextReader, "image": PictureReader, "audio": SoundReader}
 KINDS = tuple(_READERS)
-"""What an item may consist of."""
+"""The kinds of content that an item may consist of."""
 
 
 class MultimodalModel:
@@ -146,11 +154,11 @@ class MultimodalModel:
     embedder : Embedder
         The model.
     modality : {"text", "image", "audio", "mixed"}
-        What it is given to read.
+        The kind of content that it reads.
     reading : Reading
         How contents are prepared.
     options : dict
-        Prompt and leading dimensions: see `SentenceModel`.
+        Prompt and number of dimensions, as in `SentenceModel`.
 
     Raises
     ------
@@ -172,7 +180,7 @@ class MultimodalModel:
         self.dim: int = self._readers[kinds[0]].dim
 
     def prepare(self, item: Any) -> list[Part]:
-        """Read an item's files into what the model is given."""
+        """Read an item's files into the model's input."""
         parts = item if isinstance(item, dict) else {self._modality: item}
         self._require_readable(parts)
         if len(parts) > 1:
@@ -182,25 +190,25 @@ class MultimodalModel:
         return [({kind: piece}, weight) for piece, weight in pieces]
 
     def cost(self, content: list[Part]) -> float:
-        """Return the bytes of the largest result of a layer: of the dearest part."""
+        """Return the bytes of the largest layer output, for the most expensive part."""
         return max(
             sum(self._readers[kind].cost(value) for kind, value in part.items())
             for part, _ in content
         )
 
     def encode(self, contents: list[list[Part]]) -> np.ndarray:
-        """Encode a batch: the mean of an item's pieces, pictures or windows."""
+        """Encode a batch; an item becomes the mean of its parts."""
         parts = [[part for part, _ in content] for content in contents]
         weights = [[weight for _, weight in content] for content in contents]
         return encode_parts(parts, weights, self._encode)
 
     @cached_property
     def identity(self) -> bytes:
-        """A hash of the model and of how items are prepared for it."""
+        """A hash of the model and of how its input is prepared."""
         return self._embedder.identity + digest(self._settings.encode())
 
     def _encode(self, parts: list[dict[str, Any]]) -> np.ndarray:
-        """Run parts of one kind, and of one length of sound, together."""
+        """Run parts of one kind together, and sounds of one length."""
         order = sorted(range(len(parts)), key=lambda i: _alike(parts[i]))
         groups = groupby(order, key=lambda i: _alike(parts[i]))
         rows = [list(group) for _, group in groups]
@@ -221,7 +229,7 @@ class MultimodalModel:
 
 
 def part_key(kind: str, item: Any) -> Hashable:
-    """Return what equal contents of a kind have in common; paths are names."""
+    """Return a key that is equal for equal contents; a path is its own key."""
     if kind == "image":
         return picture_key(item)
     if kind == "audio":
@@ -232,9 +240,9 @@ def part_key(kind: str, item: Any) -> Hashable:
 
 
 def part_hash(kind: str, item: Any) -> bytes:
-    """Return a hash of a content itself: of a file's bytes, not of its name."""
+    """Return a hash of the content itself: of a file's bytes, not its name."""
     if isinstance(item, list):
-        return digest(b"".join(part_hash(kind, one) for one in present(item)))
+        return digest(b"".join(part_hash(kind, one) for one in present_pictures(item)))
     if kind != "text" and isinstance(item, str | os.PathLike):
         return file_digest(item)
     key = part_key(kind, item)
@@ -242,7 +250,7 @@ def part_hash(kind: str, item: Any) -> bytes:
 
 
 def _readable(transformer: Any, modality: str) -> list[str]:
-    """Return the kinds that are to be read; raise if the model cannot."""
+    """Return the kinds that are to be read; raise if the model cannot read them."""
     known = [kind for kind in KINDS if transformer.supports(kind)]
     wanted = known if modality == "mixed" else [modality]
     if not wanted or not set(wanted) <= set(known):
@@ -260,7 +268,7 @@ def _hearing(transformer: Any) -> tuple[int, float | None]:
         if rate:
             longest = getattr(extractor, "max_length_s", None)
             return int(rate), longest or getattr(extractor, "chunk_length", None)
-    raise ValueError("the model does not tell at which rate it samples sounds.")
+    raise ValueError("the model does not state its sample rate.")
 
 
 def _window(window: float | None, longest: float | None) -> float:
@@ -268,12 +276,12 @@ def _window(window: float | None, longest: float | None) -> float:
         return max(float(longest or _WINDOW), MIN_SECONDS)
     if longest and window > longest:
         raise ValueError(
-            f"window={window} is longer than the {longest} s that the model hears."
+            f"window={window} is longer than the {longest} s that the model can take."
         )
     return window
 
 
 def _alike(part: dict[str, Any]) -> tuple[tuple[str, ...], int]:
-    """Return what parts have in common that may share a batch."""
+    """Return a key that is equal for parts that may share a batch."""
     sound = part.get("audio")
     return tuple(sorted(part)), 0 if sound is None else len(sound["array"])

@@ -18,14 +18,14 @@ from open_clip.transform import (
     merge_preprocess_dict,
 )
 
-from skmmrec.encoders import _weights
 from skmmrec.encoders._layers import fold_batch_norms, pack_convolutions
+from skmmrec.runtime import existing_path, is_packaged, load_state_dict, packaged_file
 
 _SCHEMES = ("hf-hub:", "local-dir:")
 
-# timm towers that open_clip has no configuration of. The values of `preprocess` are
-# those that the ImageNet weights were trained with (timm's default_cfg of this model;
-# the batch statistics of real pictures agree with the weights' own only under these).
+# timm towers for which open_clip has no configuration. The values of `preprocess` are
+# those of the training on ImageNet (timm's default_cfg). Only with these do the batch
+# statistics of real pictures agree with those stored in the weights.
 _TIMM_TOWERS: dict[str, dict[str, Any]] = {
     "tf_efficientnet_lite0": {
         "embed_dim": 1280,
@@ -33,7 +33,7 @@ _TIMM_TOWERS: dict[str, dict[str, Any]] = {
         "preprocess": {"mean": (0.5,) * 3, "std": (0.5,) * 3},
     },
 }
-# CLIP has a text tower; a vision-only model gets the smallest that can be built.
+# CLIP needs a text tower; a vision-only model gets the smallest possible.
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "layers": 1}
 
 Transform = Callable[[Any], torch.Tensor]
@@ -44,14 +44,14 @@ def load_open_clip(
     pretrained: str | os.PathLike,
     preprocess: Mapping[str, Any] | None = None,
 ) -> tuple[Any, Transform]:
-    """Return a model in evaluation mode and the transform its pictures need.
+    """Return a model in evaluation mode and the transform of its pictures.
 
     Parameters
     ----------
     model, pretrained : str or path
-        As `ImageEncoder` has them.
+        As in `ImageEncoder`.
     preprocess : mapping or None
-        Overrides what the weights say of themselves.
+        Overrides the preprocessing that belongs to the weights.
 
     Raises
     ------
@@ -73,17 +73,17 @@ def load_open_clip(
 
 
 def faster(network: Any, pack: bool) -> Any:
-    """Return a model that sees what a model sees, in less time.
+    """Return a faster model with the same output.
 
-    Batch norms become part of the convolutions before them. The model itself comes
-    back where it has none.
+    Batch norms are folded into the convolutions before them. A model without batch
+    norms is returned as it is.
 
     Parameters
     ----------
     network : open_clip.CLIP
         In evaluation mode, on the CPU.
     pack : bool
-        Keep the weights of convolutions as oneDNN wants them, for float32 on a CPU.
+        Store the weights of convolutions in oneDNN's layout, for float32 on a CPU.
     """
     size = network.visual.image_size
     height, width = (size, size) if isinstance(size, int) else size
@@ -106,15 +106,15 @@ def load_tokenizer(model: str | os.PathLike) -> Callable[[list[str]], torch.Tens
     """
     name = scheme_name(model)
     if name in _TIMM_TOWERS:
-        raise ValueError(f"model={name!r} sees pictures only; it cannot read text.")
+        raise ValueError(f"model={name!r} reads pictures only; it cannot read text.")
     return open_clip.get_tokenizer(name)
 
 
 def scheme_name(model: str | os.PathLike) -> str:
-    """Return a model argument as open_clip names it: a folder gets its scheme."""
+    """Return a model argument in open_clip's form: a folder gets a scheme."""
     if str(model).startswith(_SCHEMES):
         return str(model)
-    path = _weights.existing_path(model, "model")
+    path = existing_path(model, "model")
     return f"local-dir:{path}" if path is not None and path.is_dir() else str(model)
 
 
@@ -130,9 +130,9 @@ def weight_paths(model: str | os.PathLike, pretrained: str | os.PathLike) -> lis
 
 
 def _checkpoint(pretrained: str | os.PathLike) -> Path | None:
-    if _weights.is_packaged(pretrained):
-        return _weights.packaged_file(str(pretrained))
-    return _weights.existing_path(pretrained, "pretrained")
+    if is_packaged(pretrained):
+        return packaged_file(str(pretrained))
+    return existing_path(pretrained, "pretrained")
 
 
 def _create(
@@ -156,10 +156,10 @@ def _create(
 def _checkpoint_preprocess(
     name: str, pretrained: str | os.PathLike, given: Mapping[str, Any] | None
 ) -> dict[str, Any] | None:
-    """Return how a checkpoint file's pictures are prepared; None if open_clip knows.
+    """Return the preprocessing of a checkpoint file; None if open_clip knows it.
 
-    A file does not say it. The configuration beside it does; or all published weights
-    of the model are prepared alike; or the caller must say.
+    The file itself does not tell. It is read from the configuration beside the file, or
+    taken from the model's published weights if they all agree, or given by the caller.
     """
     path = None if name.startswith(_SCHEMES) else _checkpoint(pretrained)
     if path is None:
@@ -173,9 +173,9 @@ def _checkpoint_preprocess(
         return dict(known.pop())
     if given is None or not {"mean", "std"} <= set(given):
         raise ValueError(
-            f"pretrained={path.name!r} does not say how its pictures are prepared, and "
-            f"published weights of {name} differ. Put its open_clip_config.json beside "
-            'it, or give preprocess={"mean": (r, g, b), "std": (r, g, b)}.'
+            f"pretrained={path.name!r} does not say how to preprocess pictures, and "
+            f"published weights of {name} differ in it. Put its open_clip_config.json "
+            'beside it, or give preprocess={"mean": (r, g, b), "std": (r, g, b)}.'
         )
     return dict(given)
 
@@ -216,20 +216,20 @@ def _load_timm_weights(network: Any, pretrained: str | os.PathLike) -> None:
     path = _checkpoint(pretrained)
     if path is None:
         raise ValueError(
-            f"pretrained={pretrained!r} is no checkpoint file; this model's weights "
-            'are "package:efficientnet-lite0" or a file.'
+            f"pretrained={pretrained!r} is not a checkpoint file; this model needs "
+            '"package:efficientnet-lite0" or a file.'
         )
     trunk = network.visual.trunk
-    state = _weights.load_state_dict(path, "pretrained")
+    state = load_state_dict(path, "pretrained")
     trunk.load_state_dict(_match_by_order(state, trunk.state_dict(), path))
 
 
 def _match_by_order(
     state: dict[str, Any], target: dict[str, Any], path: Path
 ) -> dict[str, Any]:
-    """Rename tensors of the same network in other words: same order, same shapes.
+    """Rename the tensors of a file by their order, after checking their shapes.
 
-    What follows the trunk in the file, the classifier, is left out.
+    The tensors after the trunk, the classifier's, are left out.
     """
     pairs = list(zip(target.items(), state.values(), strict=False))
     fits = all(ours.shape == theirs.shape for (_, ours), theirs in pairs)

@@ -1,8 +1,8 @@
-"""Load the PANNs network definitions and weights, and nothing else of the package.
+"""Load the network definitions of PANNs and their weights.
 
-Importing ``panns_inference`` starts a shell download into the home directory. Its
-``models`` module is therefore imported alone, under a name of our own, from the
-installed package's folder.
+Importing ``panns_inference`` downloads a file into the home directory through a shell.
+So only its module ``models`` is imported, from the installed package's folder and under
+a name of our own.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from urllib.parse import quote
 import pandas as pd
 import torch
 
-from skmmrec.encoders import _panns_networks, _weights
+from skmmrec.encoders import _panns_networks
 from skmmrec.encoders._panns_networks import N_TAGS, SETTINGS
+from skmmrec.runtime import load_state_dict
 
 SAMPLE_RATE = SETTINGS["sample_rate"]
-"""Hz; what the networks were trained at."""
+"""In Hz, as the networks were trained."""
 
 _ALIAS = "_skmmrec_panns"
 _URL = "https://zenodo.org/records/3987831/files"
 
 
 class _Published(NamedTuple):
-    """A checkpoint on Zenodo, and its MD5 there."""
+    """A checkpoint on Zenodo, and the MD5 given there."""
 
     file: str
     md5: str
@@ -67,10 +68,10 @@ def load_network(
     model : str
         One of `NETWORKS`.
     pretrained : bool, str or path
-        True fetches the published weights into the cache folder, once; a path names a
-        checkpoint; False leaves the network untrained.
+        True fetches the published weights into the cache folder, once. A path is that
+        of a checkpoint. False leaves the network untrained.
     seed : int
-        Draws the weights of an untrained network.
+        Seed of the weights of an untrained network.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -89,14 +90,14 @@ def _build(model: str) -> torch.nn.Module:
 
 
 def checkpoint(model: str, pretrained: bool | str | os.PathLike) -> Path | None:
-    """Return the file that the weights come from; None for an untrained network.
+    """Return the file with the weights; None for an untrained network.
 
     Raises
     ------
     FileNotFoundError
         If a path does not exist.
     ConnectionError
-        If the published weights are not at hand and cannot be fetched.
+        If the published weights are not in the cache and cannot be fetched.
     """
     if isinstance(pretrained, str | os.PathLike):
         path = Path(pretrained).expanduser()
@@ -107,25 +108,25 @@ def checkpoint(model: str, pretrained: bool | str | os.PathLike) -> Path | None:
 
 
 def cache_folder() -> Path:
-    """Return where fetched weights are kept: ``SKMMREC_CACHE``, or the platform's."""
+    """Return the folder of fetched weights: ``SKMMREC_CACHE`` or the platform's."""
     import pooch
 
     return Path(os.environ.get("SKMMREC_CACHE") or pooch.os_cache("skmmrec"))
 
 
 def cnn14_is_cached() -> bool:
-    """Tell whether ``AudioEncoder(pretrained=True)`` finds its weights without network.
+    """Tell whether ``AudioEncoder(pretrained=True)`` needs no network for its weights.
 
     Returns
     -------
     bool
-        True where the file is in the cache folder; its hash is checked when it is used.
+        True if the file is in the cache folder. Its hash is checked when it is used.
     """
     return (cache_folder() / _PUBLISHED["Cnn14"].file).is_file()
 
 
 def fetch_weights(model: str) -> Path:
-    """Return a network's published weights, fetched unless a checked file is there."""
+    """Return a network's published weights; fetch them if they are not cached."""
     file, md5 = _PUBLISHED[model]
     url = f"{_URL}/{quote(file)}?download=1"
     return _fetch(url, f"md5:{md5}", file, "give a local copy as pretrained=path")
@@ -138,9 +139,9 @@ def audioset_classes() -> list[str]:
 
 
 def _fetch(url: str, known_hash: str, name: str, advice: str) -> Path:
-    """Return a file of the cache folder, fetched unless it is there and intact.
+    """Return a file of the cache folder; fetch it unless an intact one is there.
 
-    It appears under its name only when it is complete and its hash is right.
+    It appears under its name only once it is complete and its hash is right.
     """
     import pooch
     import requests
@@ -157,7 +158,7 @@ def _fetch(url: str, known_hash: str, name: str, advice: str) -> Path:
 
 
 def _load(network: torch.nn.Module, path: Path, model: str) -> None:
-    state = _weights.load_state_dict(path, "pretrained")
+    state = load_state_dict(path, "pretrained")
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -175,7 +176,7 @@ def _definitions() -> ModuleType:
         sys.modules[_ALIAS] = package
         spec = importlib.util.find_spec(f"{_ALIAS}.models")
         if spec is None or spec.loader is None:
-            raise ImportError("panns_inference holds no module 'models'.")
+            raise ImportError("panns_inference has no module 'models'.")
         module = importlib.util.module_from_spec(spec)
         vars(module)["__builtins__"] = {
             **vars(builtins),
@@ -196,7 +197,7 @@ def _panns_folder() -> Path:
 
 
 def _import_without_pyplot(name: str, *args: Any, **kwargs: Any) -> Any:
-    """Import as usual, but give an empty module for the pyplot that is never used.
+    """Import as usual, but replace pyplot, which is never used, by an empty module.
 
     The real one would choose a backend and write a font cache.
     """

@@ -1,6 +1,6 @@
-"""The smaller networks of PANNs, and what makes any of them cheaper on a CPU.
+"""The smaller networks of PANNs, and a cheaper form of all of them for CPUs.
 
-The names of layers are those of the published checkpoints.
+Layers have the names that the published checkpoints use.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from skmmrec.encoders._layers import (
     pack_convolutions,
 )
 
+# The classes of AudioSet, which the published checkpoints score.
 N_TAGS = 527
+# The front end of the published checkpoints (Kong et al. 2020).
 SETTINGS = {
     "sample_rate": 32_000,
     "window_size": 1024,
@@ -36,9 +38,9 @@ class _TaggingNetwork(nn.Module):
     Parameters
     ----------
     definitions : module
-        The package's definitions, which bring the front end.
+        The package's definitions, which include the front end.
     dim : int
-        Channels that the trunk gives.
+        Output channels of the trunk.
     """
 
     def __init__(self, definitions: Any, dim: int) -> None:
@@ -78,7 +80,7 @@ class _TaggingNetwork(nn.Module):
 
 
 class _Block5x5(nn.Module):
-    """One convolution of 5 x 5, as Cnn6 has four of."""
+    """One convolution of 5 x 5; Cnn6 has four of them."""
 
     def __init__(self, definitions: Any, n_in: int, n_out: int) -> None:
         super().__init__()
@@ -160,7 +162,7 @@ def _separable(n_in: int, n_out: int, shrink: int) -> nn.Sequential:
 
 
 class _PowerSpectrogram(nn.Module):
-    """The front end's spectrogram by a Fourier transform, not by convolution."""
+    """The front end's spectrogram, by Fourier transform instead of convolution."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -181,14 +183,14 @@ class _PowerSpectrogram(nn.Module):
 
 
 def faster(network: nn.Module, pack: bool) -> nn.Module:
-    """Return a network that gives what a PANN gives, in less time.
+    """Return a faster network with the same output.
 
     Parameters
     ----------
     network : torch.nn.Module
-        In evaluation mode, on the CPU. It stays as it is.
+        In evaluation mode, on the CPU; not changed.
     pack : bool
-        Keep the weights of convolutions as oneDNN wants them, for float32 on a CPU.
+        Store the weights of convolutions in oneDNN's layout, for float32 on a CPU.
     """
     fast: Any = fold_batch_norms(network, _probe)
     if fast is network:
@@ -203,7 +205,7 @@ def faster(network: nn.Module, pack: bool) -> nn.Module:
 
 
 def second_cost(network: nn.Module) -> float:
-    """Return the bytes of the largest result that a layer gives for a second."""
+    """Return the bytes of the largest layer output for a second of sound."""
     return float(largest_result(network, lambda: _probe(network)))
 
 
@@ -212,6 +214,6 @@ def _probe(network: nn.Module) -> torch.Tensor:
 
 
 def _noise() -> torch.Tensor:
-    """Return a second of noise, always the same."""
+    """Return a second of noise, the same in each call."""
     generator = torch.Generator().manual_seed(0)
     return torch.randn(1, SETTINGS["sample_rate"], generator=generator) / 10

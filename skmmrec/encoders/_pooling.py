@@ -1,4 +1,4 @@
-"""One vector for an item of several parts: windows, chunks, pictures."""
+"""One vector for an item of several parts, such as windows, chunks or pictures."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def encode_parts(
     weights : list of list of float
         The weight of each part in the mean.
     encode : callable
-        Encodes a list of parts; called with at most ``len(items)`` of them, so that an
-        item of many parts needs no more memory than a batch of items of one part.
+        Encodes a list of parts. It gets at most ``len(items)`` of them, so that an item
+        of many parts needs no more memory than a batch of items of one part.
     pooling : {"mean", "max", "mean+max"}, default="mean"
         The weighted mean, the elementwise maximum, or both side by side.
 
     Returns
     -------
     vectors : ndarray of shape (len(items), dim), float32
-        Of 2 * dim columns for ``"mean+max"``.
+        With 2 * dim columns for ``"mean+max"``.
     """
     parts = list(chain.from_iterable(items))
     size = len(items)

@@ -1,12 +1,11 @@
-"""Models of sentence-transformers: loaded once, shared by encoders, run on texts."""
+"""Models of sentence-transformers: load once, share between encoders, run on texts."""
 
 from __future__ import annotations
 
-import json
 import os
 import struct
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Hashable
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -14,25 +13,27 @@ from typing import Any
 
 import numpy as np
 
-from skmmrec.encoders import _weights
 from skmmrec.encoders._chunks import chunk_text
-from skmmrec.encoders._devices import (
+from skmmrec.encoders._pooling import encode_parts
+from skmmrec.runtime import (
+    digest,
+    existing_path,
+    file_fingerprint,
+    is_packaged,
+    model_identity,
+    packaged_file,
     quantize,
+    reading_quietly,
     resolve_device,
     resolve_precision,
-    weights_hash,
+    shared_model,
 )
-from skmmrec.encoders._files import digest
-from skmmrec.encoders._pooling import encode_parts
-from skmmrec.encoders._runtime import shared_model
 
 _MEDIA = {"image", "audio", "video"}
-_VOLATILE = {"_name_or_path", "name_or_path", "transformers_version"}
-"""What a configuration says of where it came from, not of what the model does."""
 
 
 class Embedder:
-    """A sentence-transformers model on a device; several encoders may hold it.
+    """A sentence-transformers model on a device, which several encoders may share.
 
     Parameters
     ----------
@@ -59,12 +60,12 @@ class Embedder:
         return vectors.float().cpu().numpy()
 
     def encode_texts(self, texts: list[str], **options: Any) -> np.ndarray:
-        """Encode texts; one that reads like the name of a picture is a text as well."""
+        """Encode texts, even those that look like the name of a picture file."""
         inputs = [{"text": text} for text in texts] if self._sees_media else texts
         return self.encode(inputs, **options)
 
     def largest_result(self, inputs: list[Any], **options: Any) -> int:
-        """Return the bytes of the largest result that a layer gives for some inputs."""
+        """Return the bytes of the largest layer output for some inputs."""
         from skmmrec.encoders._layers import largest_result
 
         return largest_result(self.transformer, lambda: self.encode(inputs, **options))
@@ -77,7 +78,7 @@ class Embedder:
         return self.transformer.prompts.get(name) or ""
 
     def overhead(self, prompt: str) -> int:
-        """Return how many tokens a text gets besides its own: a prompt, a template."""
+        """Return how many tokens the prompt and the template add to a text."""
         return max(self._count(text, prompt) for text in ("a", "a a"))
 
     def _count(self, text: str, prompt: str) -> int:
@@ -106,7 +107,7 @@ class SentenceModel:
     chunk : bool
         Cut texts that are too long for the model instead of dropping their end.
     prompt, prompt_name : str or None
-        What is put before each text.
+        The text put before each text, or the name of one of the model's own.
     truncate_dim : int or None
         How many leading dimensions are kept.
 
@@ -139,18 +140,18 @@ class SentenceModel:
         self._token_cost = self._measure()
 
     def prepare(self, item: str) -> list[tuple[str, int]]:
-        """Return the pieces of a text that are encoded, with their lengths."""
+        """Return the pieces of a text to encode, with their lengths."""
         if self._max_tokens is None or _n_bytes(item) <= self._max_tokens:
             return [(item, 1)]
         with self._embedder.lock:
             return chunk_text(item, self._transformer.tokenizer, self._max_tokens)
 
     def cost(self, content: list[tuple[str, int]]) -> float:
-        """Return the bytes of the largest result of a layer: of the longest piece."""
+        """Return the bytes of the largest layer output, for the longest piece."""
         return self._token_cost * max(self._guess_tokens(text) for text, _ in content)
 
     def encode(self, contents: list[list[tuple[str, int]]]) -> np.ndarray:
-        """Encode a batch: the mean of a text's pieces, weighted by their length."""
+        """Encode a batch; a text becomes the mean of its pieces, weighted by length."""
         texts = [[text for text, _ in pieces] for pieces in contents]
         lengths = [[float(length) for _, length in pieces] for pieces in contents]
         return encode_parts(texts, lengths, self._encode)
@@ -159,12 +160,12 @@ class SentenceModel:
         return self._embedder.encode_texts(texts, **self._options)
 
     def _guess_tokens(self, text: str) -> float:
-        """Return about how many tokens a text has: one for four bytes, at most all."""
+        """Estimate the tokens of a text: one per four bytes, up to the window."""
         limit = self._transformer.max_seq_length or np.inf
         return min(_n_bytes(text) / 4 + self._overhead, limit)
 
     def _measure(self) -> float:
-        """Return the bytes of the largest result that a layer gives for a token."""
+        """Return the bytes of the largest layer output for a token."""
         from skmmrec.encoders._layers import largest_result
 
         text = "word " * 20
@@ -177,7 +178,7 @@ class SentenceModel:
         return self._embedder.overhead(self._prompt)
 
     def _chunk_size(self) -> int | None:
-        """Return how many tokens of a text the model sees; None if it sees all."""
+        """Return how many tokens of a text the model reads; None for all."""
         limit = self._transformer.max_seq_length
         is_fast = getattr(self._transformer.tokenizer, "is_fast", False)
         if limit is None or not is_fast:
@@ -185,7 +186,7 @@ class SentenceModel:
         if limit <= self._overhead:
             raise ValueError(
                 f"The prompt takes {self._overhead} of the {limit} tokens that the "
-                "model sees: no room is left for a text."
+                "model reads: no room is left for a text."
             )
         return limit - self._overhead
 
@@ -199,7 +200,7 @@ class SentenceModel:
 def load_embedder(
     model: str | os.PathLike, device: Any, precision: str, owner: str, verbose: bool
 ) -> Embedder:
-    """Load a model, or share one that is loaded.
+    """Load a model, or share one that is already loaded.
 
     Parameters
     ----------
@@ -208,11 +209,11 @@ def load_embedder(
     device : torch.device
         Where it runs.
     precision : {"auto", "fp32", "bf16", "fp16", "int8"}
-        Weights that were saved in half precision are widened for float32 and int8.
+        Weights that were saved in half precision become float32 for fp32 and int8.
     owner : str
-        The encoder that errors name.
+        The encoder that error messages name.
     verbose : bool
-        Whether a bar is drawn while local files are read.
+        Show a progress bar while local files are read.
 
     Raises
     ------
@@ -231,29 +232,10 @@ def load_embedder(
     return shared_model(key, load)
 
 
-def model_identity(model: Any) -> bytes:
-    """Return a hash of weights, modules' settings, tokenizer and prompts.
-
-    How a tokenizer pads and cuts is left out where it is a trace of the last call.
-
-    Parameters
-    ----------
-    model : SentenceTransformer or CrossEncoder
-        The model.
-    """
-    processors = [p for module in model.modules() if (p := _processor(module))]
-    settings = (
-        f"{model}{model.max_seq_length}{model.prompts}"
-        f"{model.default_prompt_name}{_configuration(model)}"
-    )
-    words = "".join(describe_processor(processor) for processor in processors)
-    return weights_hash(model) + digest((settings + words).encode())
-
-
 def weights_key(model: str | os.PathLike, device: Any, precision: str) -> Hashable:
-    """Return what changes where a model's name, its files or its number type do."""
+    """Return a key that changes with the model's name, files or precision."""
     source = _source(model)
-    name = str(model) if source is None else _weights.fingerprint(source)
+    name = str(model) if source is None else file_fingerprint(source)
     return (name, _is_wide(resolve_device(device), precision))
 
 
@@ -263,10 +245,10 @@ def _is_wide(device: Any, precision: str) -> bool:
 
 
 def _source(model: str | os.PathLike) -> Path | None:
-    """Return the folder or the ``.gguf`` file that is meant; None for a hub's name."""
-    if not _weights.is_packaged(model):
-        return _weights.existing_path(model, "model")
-    file = _weights.packaged_file(str(model))
+    """Return the folder or ``.gguf`` file of a model; None for a name on the hub."""
+    if not is_packaged(model):
+        return existing_path(model, "model")
+    file = packaged_file(str(model))
     return file if file.suffix == ".gguf" else file.parent
 
 
@@ -284,12 +266,12 @@ def _load(model: str | os.PathLike, device: Any, owner: str, verbose: bool) -> A
     except (OSError, ValueError, struct.error) as error:
         raise ValueError(
             f"{owner}(model={str(model)!r}) could not be loaded. It is neither a usable"
-            f" folder or file nor a model that the Hugging Face hub gave: {error}"
+            f" folder or file nor available from the Hugging Face hub: {error}"
         ) from error
 
 
 def _gguf_modules(file: Path) -> list[Any]:
-    """Return a decoder out of a file, and the pooling that decoders are read by."""
+    """Return the decoder of a file, and pooling by the last token."""
     from sentence_transformers.base.modules import Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
 
@@ -304,66 +286,12 @@ def _gguf_modules(file: Path) -> list[Any]:
 
 
 def _ensure_padding(tokenizer: Any) -> None:
-    """Let a tokenizer pad that was made for one text at a time; padding is masked."""
+    """Give a tokenizer without a padding token some other one; padding is masked."""
     if getattr(tokenizer, "pad_token", "") is None:
         spare = tokenizer.eos_token or tokenizer.unk_token
         tokenizer.pad_token = spare or tokenizer.convert_ids_to_tokens(0)
 
 
 def _n_bytes(text: str) -> int:
-    """Return the length of a text in UTF-8: no tokenizer makes more tokens of it."""
+    """Return the length of a text in UTF-8, an upper bound of its tokens."""
     return len(text.encode(errors="replace"))
-
-
-def _configuration(transformer: Any) -> str:
-    configs: list[Any] = [getattr(m, "config", None) for m in transformer.modules()]
-    return _as_json([c.to_dict() for c in configs if hasattr(c, "to_dict")])
-
-
-def _processor(module: Any) -> Any:
-    return getattr(module, "processor", None) or getattr(module, "tokenizer", None)
-
-
-def describe_processor(processor: Any) -> str:
-    """Return the settings of a tokenizer, or of the parts of a processor, as text."""
-    parts = ("tokenizer", "image_processor", "feature_extractor", "video_processor")
-    inner = [getattr(processor, part) for part in parts if hasattr(processor, part)]
-    if inner:
-        return "".join(describe_processor(part) for part in inner)
-    if hasattr(processor, "to_dict"):
-        return _as_json(processor.to_dict())
-    backend = getattr(processor, "backend_tokenizer", processor)
-    if not hasattr(backend, "to_str"):
-        has_words = hasattr(processor, "get_vocab")
-        return _as_json(processor.get_vocab()) if has_words else repr(processor)
-    state = json.loads(backend.to_str())
-    state = {k: v for k, v in state.items() if k not in ("padding", "truncation")}
-    side = getattr(processor, "padding_side", None)
-    return _as_json([state, side, getattr(processor, "chat_template", None)])
-
-
-def _as_json(value: Any) -> str:
-    return json.dumps(_without_volatile(value), sort_keys=True, default=str)
-
-
-def _without_volatile(value: Any) -> Any:
-    if isinstance(value, dict):
-        kept = {str(k): v for k, v in value.items() if k not in _VOLATILE}
-        return {key: _without_volatile(inner) for key, inner in kept.items()}
-    if isinstance(value, list | tuple):
-        return [_without_volatile(inner) for inner in value]
-    return value
-
-
-@contextmanager
-def reading_quietly() -> Iterator[None]:
-    """Keep transformers from drawing bars while it reads local files."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

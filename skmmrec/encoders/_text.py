@@ -1,20 +1,18 @@
-"""TextEncoder: words through sentence-transformers."""
+"""TextEncoder: texts through sentence-transformers."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Hashable
+from dataclasses import KW_ONLY
 from numbers import Integral
 from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skmmrec.encoders._base import BaseEncoder
-from skmmrec.encoders._cache import EmbeddingCache
-from skmmrec.encoders._columns import fill_template
-from skmmrec.encoders._engine import Distinct
-from skmmrec.encoders._errors import ContentError
 from skmmrec.encoders._sentence_models import SentenceModel, load_embedder, weights_key
+from skmmrec.runtime import ContentError, Distinct, fill_template
 
 
 class TextEncoder(BaseEncoder):
@@ -25,44 +23,22 @@ class TextEncoder(BaseEncoder):
     model : str or path, default="sentence-transformers/all-MiniLM-L6-v2"
         A model on the Hugging Face hub, a local folder, a local ``.gguf`` file, or
         ``"package:all-MiniLM-L6-v2"``: the weights that the extra ``demo`` installs.
-        Models made from language models, which read instructions, are run as their own
-        settings say: the side of padding, pooling, chat template, default prompt.
+        Embedding models made from language models run with their own settings: padding
+        side, pooling, chat template and default prompt.
     template : str or None, default=None
-        Joins several columns of a DataFrame, as ``"{title}: {plot}"``; a missing value
-        is left empty. None takes a single column.
+        A format string such as ``"{title}: {plot}"`` that joins several columns of a
+        DataFrame; a missing value leaves its place empty. None takes a single column.
     long_texts : {"chunk", "truncate"}, default="chunk"
-        A text that is too long for the model is cut into pieces whose vectors are
-        averaged, or loses its end.
+        Whether a text that is too long for the model is cut into pieces, whose vectors
+        are averaged, or loses its end.
     prompt : str or None, default=None
-        Put before each text, for models that were trained with instructions, and
-        counted in their window. None takes the model's default, ``""`` none at all.
+        Put before each text, for models that were trained with instructions. It takes
+        part of the model's window. None takes the model's default, ``""`` no prompt.
     prompt_name : str or None, default=None
-        The name of a prompt that the model brings, such as ``"query"``. Encoders of one
+        The name of one of the model's own prompts, such as ``"query"``. Encoders of one
         model with different prompts share its weights.
     truncate_dim : int or None, default=None
-        Keep this many leading dimensions, for models trained for it (Matryoshka).
-    device : str or torch.device, default="auto"
-        Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
-    precision : {"auto", "fp32", "bf16", "fp16", "int8"}, default="auto"
-        The model's arithmetic; ``"auto"`` is half precision on CUDA, else float32.
-        ``"int8"`` quantises linear layers, on the CPU: faster, and less exact.
-    batch_size : int or "auto", default="auto"
-        Texts per forward pass, halved if memory runs out. ``"auto"`` takes what fits
-        the free memory, up to 512 on an accelerator; on a CPU up to 32 that its caches
-        like.
-    cache : EmbeddingCache, path or None, default=None
-        Where vectors are kept between calls and processes.
-    missing : {"zero", "nan"}, default="zero"
-        What a row without content becomes.
-    normalize : bool, default=True
-        Scale each vector to unit length. Some models do so themselves.
-    n_components : int or None, default=None
-        Reduce the vectors to this many dimensions by PCA with whitening, fitted on the
-        distinct items that `fit` sees.
-    on_error : {"raise", "missing"}, default="raise"
-        What happens to an item that is not a text.
-    verbose : bool, default=False
-        Show a progress bar.
+        Keep only this many leading dimensions, for Matryoshka models [2]_.
 
     Attributes
     ----------
@@ -77,12 +53,11 @@ class TextEncoder(BaseEncoder):
 
     Notes
     -----
-    The models are those of sentence-transformers [1]_; dimensions can be cut off those
-    that were trained as in [2]_. A ``.gguf`` file holds a decoder, whose last token is
-    read. Weights that were saved in half precision are widened to float32 unless
-    `precision` is, or resolves to, half precision.
+    The models are those of sentence-transformers [1]_. A ``.gguf`` file contains a
+    decoder, which is pooled by its last token. Weights that were saved in half
+    precision become float32, unless `precision` is or resolves to half precision.
 
-    What ``precision="int8"`` loses was measured with all-MiniLM-L6-v2 on 400 texts of
+    The loss by ``precision="int8"`` was measured with all-MiniLM-L6-v2 on 400 texts of
     random words: the cosine to the float32 vector is 0.97 on average and 0.92 at least,
     and 76 % of the ten nearest neighbours stay. See ``benchmarks/encoders.py int8``.
 
@@ -100,8 +75,15 @@ class TextEncoder(BaseEncoder):
     array([False,  True,  True])
     """
 
+    model: str | os.PathLike = "sentence-transformers/all-MiniLM-L6-v2"
+    _: KW_ONLY
+    template: str | None = None
+    long_texts: str = "chunk"
+    prompt: str | None = None
+    prompt_name: str | None = None
+    truncate_dim: int | None = None
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **BaseEncoder._parameter_constraints,
         "model": [str, os.PathLike],
         "template": [str, None],
         "long_texts": [StrOptions({"chunk", "truncate"})],
@@ -113,44 +95,9 @@ class TextEncoder(BaseEncoder):
     _decodes: ClassVar[bool] = False
     _runs_in_lanes: ClassVar[bool] = False  # a tokenizer serves one thread at a time
 
-    def __init__(
-        self,
-        model: str | os.PathLike = "sentence-transformers/all-MiniLM-L6-v2",
-        *,
-        template: str | None = None,
-        long_texts: str = "chunk",
-        prompt: str | None = None,
-        prompt_name: str | None = None,
-        truncate_dim: int | None = None,
-        device: str = "auto",
-        precision: str = "auto",
-        batch_size: int | str = "auto",
-        cache: EmbeddingCache | str | os.PathLike | None = None,
-        missing: str = "zero",
-        normalize: bool = True,
-        n_components: int | None = None,
-        on_error: str = "raise",
-        verbose: bool = False,
-    ) -> None:
-        self.model = model
-        self.template = template
-        self.long_texts = long_texts
-        self.prompt = prompt
-        self.prompt_name = prompt_name
-        self.truncate_dim = truncate_dim
-        self.device = device
-        self.precision = precision
-        self.batch_size = batch_size
-        self.cache = cache
-        self.missing = missing
-        self.normalize = normalize
-        self.n_components = n_components
-        self.on_error = on_error
-        self.verbose = verbose
-
     def _load_model(self, device: Any) -> SentenceModel:
         embedder = load_embedder(
-            self.model, device, self.precision, self._name, bool(self.verbose)
+            self.model, device, self.precision, self._name, self._shows_loading
         )
         return SentenceModel(
             embedder,
@@ -175,5 +122,5 @@ class TextEncoder(BaseEncoder):
         return str(item)
 
     def _order(self, groups: list[Distinct]) -> list[Distinct]:
-        """Put texts of like length together, the longest first."""
+        """Put texts of similar length together, the longest first."""
         return sorted(groups, key=lambda group: -len(group.item))

@@ -1,23 +1,20 @@
-"""VideoEncoder: pictures and sound of a video, aligned on time."""
+"""VideoEncoder: pictures and sound of a video, aligned in time."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import KW_ONLY, field
 from numbers import Integral, Real
 from typing import Any, ClassVar, cast
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skmmrec._sklearn import clone
 from skmmrec.encoders._audio import AudioEncoder
 from skmmrec.encoders._base import BaseEncoder
-from skmmrec.encoders._cache import EmbeddingCache
 from skmmrec.encoders._clips import clip_key
-from skmmrec.encoders._devices import resolve_device, resolve_precision
-from skmmrec.encoders._engine import CacheAccess, Model
-from skmmrec.encoders._errors import ContentError
 from skmmrec.encoders._image import ImageEncoder
 from skmmrec.encoders._video_model import (
     Part,
@@ -26,65 +23,65 @@ from skmmrec.encoders._video_model import (
     VideoModel,
     VideoWindows,
 )
+from skmmrec.runtime import (
+    CacheAccess,
+    ContentError,
+    Model,
+    resolve_device,
+    resolve_precision,
+)
 
 
 class VideoEncoder(BaseEncoder):
-    """Encode videos: frames with one encoder, sound with another, on one clock.
+    """Encode videos: frames with one encoder and sound with another, aligned in time.
 
-    A video is a path or the bytes of a file. It is cut into windows of time. Each
-    window has the mean vector of its frames and the vector of its sound, and both lie
-    at the same seconds. `transform` averages over the windows or, if so told by
-    `align`, lays them side by side; `transform_windows` gives sequences of any length
-    with their times. The pictures' columns come first, then the sound's; each part has
-    unit length by itself.
+    A video is a path or the bytes of a file. It is cut into windows of time. A window
+    has the mean vector of its frames and the vector of its sound, of the same seconds.
+    `transform` averages the windows or, with ``align="window"``, lays them side by
+    side; `transform_windows` gives sequences of any length with their times. The
+    picture columns come first, then those of the sound. Each part is scaled to unit
+    length.
 
     Parameters
     ----------
     image_encoder : ImageEncoder, "drop" or None, default=None
-        What encodes frames; None takes ``ImageEncoder()``, ``"drop"`` leaves pictures
-        out. Its `cache`, `missing`, `normalize`, `on_error` and `verbose` do not count:
-        those of the `VideoEncoder` do.
+        The encoder of frames; None takes ``ImageEncoder()``, ``"drop"`` leaves pictures
+        out. Its `cache`, `missing`, `normalize`, `on_error` and `verbose` are ignored;
+        those of the `VideoEncoder` apply.
     audio_encoder : AudioEncoder, "drop" or None, default=None
-        What encodes sound, likewise.
+        The encoder of sound, likewise.
     align : {"pool", "window"}, default="pool"
-        What `transform` makes of the windows: their mean, or each window's vector, one
-        window after the other in time. The latter has columns for as many windows as
-        `max_duration` holds; those after a video's end are as `missing` says.
+        Whether `transform` gives the mean of the windows, or their vectors side by side
+        in the order of time. The latter has columns for as many windows as fit into
+        `max_duration`; those after a video's end are filled as `missing` says.
     window : float, default=10.0
         Seconds per window, at least 1. PANNs were trained on clips of 10 s.
     hop : float or None, default=None
         Seconds from one window to the next; None takes `window`, without overlap.
     frames : {"uniform", "scene"}, default="uniform"
-        Which frames stand for a window: the middles of equal parts, or the middles of
-        its longest scenes, each weighted by its seconds. Scenes need every frame
+        Which frames represent a window: the middles of equal parts, or the middles of
+        its longest scenes, weighted by their seconds. To find scenes, every frame is
         decoded.
     n_frames : int, default=4
-        Frames per window; for ``frames="scene"``, at most.
+        Frames per window; for ``frames="scene"``, at most so many.
     fps : float or None, default=None
         Frames per second, in place of `n_frames`; at least one per window.
     scene_threshold : float, default=0.1
-        A scene begins where frames differ by at least this, as the mean absolute
-        difference of 32 x 32 thumbnails relative to full scale.
+        A scene begins where a frame differs from the previous one by at least this: the
+        mean absolute difference of 32 x 32 thumbnails, relative to full scale.
     max_duration : float, default=300.0
         Seconds of each video that are read.
     batch_size : int, default=4
-        Videos that are encoded together. How many frames or sounds go through a model
-        at once is the `batch_size` of its encoder.
-    cache : EmbeddingCache, path or None, default=None
-        Where pooled vectors and sequences are kept between calls and processes.
+        Videos that are encoded together. The `batch_size` of each encoder limits how
+        many frames or sounds go through its model at once.
     missing : {"zero", "nan"}, default="zero"
-        What a row without content becomes, and the sound's part of a video without
-        sound, or the pictures' part of one without pictures.
+        The value of a row without content, and of the part that a video lacks, sound or
+        pictures.
     normalize : bool, default=True
         Scale each part to unit length.
     n_components : int or None, default=None
         Reduce pooled vectors to this many dimensions by PCA with whitening, fitted on
-        the distinct videos that `fit` sees. A part that a video lacks counts as zeros.
-    on_error : {"raise", "missing"}, default="raise"
-        What happens to a file that cannot be read: an error that names its row, or a
-        missing row and one warning.
-    verbose : bool, default=False
-        Show a progress bar.
+        the distinct videos in `fit`. A part that a video lacks counts as zeros.
 
     Attributes
     ----------
@@ -103,12 +100,12 @@ class VideoEncoder(BaseEncoder):
 
     Notes
     -----
-    PyAV decodes; it comes with the extra ``video``. Times are those of the container,
-    so a variable frame rate and sound that starts late stay in place. Rotation that
-    the file declares is applied. A file that ends before the duration that it declares
-    is an error; transport streams and AVI files that were cut off declare what is left,
-    and are read up to there. The scenes are those of a threshold on the change of
-    content, as in PySceneDetect's ``ContentDetector``, on RGB.
+    Videos are decoded by PyAV, which the extra ``video`` installs. Times are those of
+    the container, so a variable frame rate or a late start of the sound is handled.
+    Pictures are rotated as the file says. A file that ends before its declared duration
+    is an error. Truncated transport streams and AVI files declare what is left, so they
+    are read up to there. Scenes are found by a threshold on the change of content, as
+    in PySceneDetect's ``ContentDetector``, but in RGB.
 
     Examples
     --------
@@ -119,6 +116,22 @@ class VideoEncoder(BaseEncoder):
     >>> encoder.missing_mask(["trailers/1.mp4", None])
     array([False,  True])
     """
+
+    image_encoder: ImageEncoder | str | None = None
+    audio_encoder: AudioEncoder | str | None = None
+    _: KW_ONLY
+    align: str = "pool"
+    window: float = 10.0
+    hop: float | None = None
+    frames: str = "uniform"
+    n_frames: int = 4
+    fps: float | None = None
+    scene_threshold: float = 0.1
+    max_duration: float = 300.0
+    batch_size: int = 4
+    device: str = field(default="cpu", init=False)
+    """Both encoders have their own device and precision."""
+    precision: str = field(default="fp32", init=False)
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "image_encoder": [ImageEncoder, StrOptions({"drop"}), None],
@@ -132,56 +145,8 @@ class VideoEncoder(BaseEncoder):
         "scene_threshold": [Interval(Real, 0, 1, closed="right")],
         "max_duration": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "on_error": BaseEncoder._parameter_constraints["on_error"],
-        "verbose": BaseEncoder._parameter_constraints["verbose"],
-        **{
-            name: BaseEncoder._parameter_constraints[name]
-            for name in ("cache", "missing", "normalize", "n_components")
-        },
     }
-    _runs_in_lanes: ClassVar[bool] = False  # its encoders do
-    device: ClassVar[str] = "cpu"
-    """Both encoders bring their own device and precision."""
-    precision: ClassVar[str] = "fp32"
-
-    def __init__(
-        self,
-        image_encoder: ImageEncoder | str | None = None,
-        audio_encoder: AudioEncoder | str | None = None,
-        *,
-        align: str = "pool",
-        window: float = 10.0,
-        hop: float | None = None,
-        frames: str = "uniform",
-        n_frames: int = 4,
-        fps: float | None = None,
-        scene_threshold: float = 0.1,
-        max_duration: float = 300.0,
-        batch_size: int = 4,
-        cache: EmbeddingCache | str | None = None,
-        missing: str = "zero",
-        normalize: bool = True,
-        n_components: int | None = None,
-        on_error: str = "raise",
-        verbose: bool = False,
-    ) -> None:
-        self.image_encoder = image_encoder
-        self.audio_encoder = audio_encoder
-        self.align = align
-        self.window = window
-        self.hop = hop
-        self.frames = frames
-        self.n_frames = n_frames
-        self.fps = fps
-        self.scene_threshold = scene_threshold
-        self.max_duration = max_duration
-        self.batch_size = batch_size
-        self.cache = cache
-        self.missing = missing
-        self.normalize = normalize
-        self.n_components = n_components
-        self.on_error = on_error
-        self.verbose = verbose
+    _runs_in_lanes: ClassVar[bool] = False  # its encoders run in lanes
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode one column.
@@ -194,9 +159,9 @@ class VideoEncoder(BaseEncoder):
         Returns
         -------
         vectors : ndarray of shape (n, embedding_dim_), float32
-            Under ``align="window"``, ``vectors[i].reshape(-1, dim)`` is a sequence of
-            windows. A row without content is all zeros, or NaN under
-            ``missing="nan"``; no other row is.
+            With ``align="window"``, ``vectors[i].reshape(-1, dim)`` is the sequence of
+            windows. Only a row without content is all zeros, or all NaN with
+            ``missing="nan"``.
 
         Raises
         ------
@@ -215,7 +180,7 @@ class VideoEncoder(BaseEncoder):
         return out.reshape(len(out), -1)
 
     def transform_windows(self, X: Any) -> list[VideoWindows]:
-        """Encode one column into sequences: pictures and sound on common windows.
+        """Encode one column into sequences of windows, with pictures and sound.
 
         Parameters
         ----------
@@ -226,9 +191,9 @@ class VideoEncoder(BaseEncoder):
         -------
         sequences : list of VideoWindows
             One per row: ``start`` and ``end`` in seconds and ``vectors`` of shape
-            (n_windows, dim), the pictures' columns and then the sound's. A missing row
-            has no window. Where a window has no picture or no sound, that part is
-            zeros, or NaN under ``missing="nan"``.
+            (n_windows, dim), the picture columns and then those of the sound. A missing
+            row has no windows. A part that a window lacks, pictures or sound, is zeros,
+            or NaN with ``missing="nan"``.
 
         Raises
         ------
@@ -258,7 +223,7 @@ class VideoEncoder(BaseEncoder):
         return VideoWindows(times[:, 0], times[:, 1], vectors)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the columns' names, which tell pictures from sound.
+        """Return the names of the columns, which tell pictures from sound.
 
         Parameters
         ----------
@@ -268,9 +233,9 @@ class VideoEncoder(BaseEncoder):
         Returns
         -------
         names : ndarray of str objects
-            ``videoencoder_image0``, ..., ``videoencoder_sound0``, ...; under
-            ``align="window"`` with the window before the kind, as in
-            ``videoencoder_window0_image0``; ``videoencoder0``, ... if reduced.
+            ``videoencoder_image0``, ..., ``videoencoder_sound0``, ...; with
+            ``align="window"``, ``videoencoder_window0_image0``, ...; with
+            `n_components`, ``videoencoder0``, ...
         """
         check_is_fitted(self)
         if self.n_components is not None:
@@ -294,7 +259,7 @@ class VideoEncoder(BaseEncoder):
         return n_windows * model.dim
 
     def _vectors(self, items: list[Any], *arguments: Any) -> np.ndarray:
-        """Encode; before a reduction, what a video lacks is zeros."""
+        """Encode; before a reduction, a part that a video lacks is set to zeros."""
         vectors = super()._vectors(items, *arguments)
         if self.n_components is not None:
             some = np.isfinite(vectors).any(axis=1)
@@ -352,7 +317,7 @@ class VideoEncoder(BaseEncoder):
         return [self.image_encoder_, self.audio_encoder_]
 
     def _load_model(self, device: Any) -> VideoModel:
-        image, sound = (encoder and _part(encoder) for encoder in self._encoders)
+        image, sound = (_part(encoder) for encoder in self._encoders)
         return VideoModel(image, sound, self._sampling())
 
     def _model_key(self) -> Hashable:
@@ -367,7 +332,7 @@ class VideoEncoder(BaseEncoder):
         return clip_key(item)
 
     def _finish(self, vector: np.ndarray) -> np.ndarray:
-        """Scale both parts; refuse a vector that would read as a missing row."""
+        """Scale both parts; refuse zeros, which would count as a missing row."""
         if not vector.any():
             raise ContentError("the models gave zero vectors")
         return self._finish_parts(vector)
@@ -382,12 +347,14 @@ class VideoEncoder(BaseEncoder):
         return super()._finish(part)
 
 
-def _part(encoder: BaseEncoder) -> Part:
+def _part(encoder: BaseEncoder | None) -> Part | None:
+    if encoder is None:
+        return None
     return Part(encoder._engine(encoder._loaded_model(), []))
 
 
 def _run_key(encoder: BaseEncoder) -> Hashable:
-    """Return what tells two encoders apart, and how they run their models."""
+    """Return a key of an encoder and of how it runs its model."""
     run = (str(encoder.device), encoder.precision, encoder.batch_size)
     return (*run, encoder._model_key())
 

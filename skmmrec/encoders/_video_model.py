@@ -1,4 +1,4 @@
-"""A model of pictures and one of sounds, run on common windows of a video."""
+"""A picture model and a sound model, run on common windows of a video."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from skmmrec.encoders._clips import (
     read_waveform,
     scene_changes,
 )
-from skmmrec.encoders._engine import Engine, Model
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import digest
+from skmmrec.runtime import ContentError, Engine, Model, digest
 
+# A shorter rest at the end, in seconds, gets no window of its own: containers round
+# times. Not tuned.
 _LEAST_REST = 0.1
-"""Seconds at the end that are no window of their own: containers round times."""
 
 
 class Sampling(NamedTuple):
-    """How a video is cut into windows, and which frames stand for each."""
+    """How a video is cut into windows, and which frames represent each."""
 
     window: float
     hop: float
@@ -53,7 +52,7 @@ class Sampling(NamedTuple):
         return scene_changes(item, self.scene_threshold, self.max_duration)
 
     def stretches(self, span: Span, scenes: list[float]) -> list[Span]:
-        """Return the parts of a window that one frame each stands for."""
+        """Return the parts of a window that are represented by one frame each."""
         if not span.length:
             return []
         fps = self.fps
@@ -75,7 +74,7 @@ class VideoWindows(NamedTuple):
     start, end : ndarray of shape (n_windows,), float64
         Seconds from the start of the video.
     vectors : ndarray of shape (n_windows, dim), float32
-        The pictures' part, then the sound's part, of the same seconds.
+        The picture columns, then the sound columns, of the same seconds.
     """
 
     start: np.ndarray
@@ -84,14 +83,14 @@ class VideoWindows(NamedTuple):
 
 
 class Track(NamedTuple):
-    """What one encoder gets of a video, and how much each content is of a window.
+    """The pictures or sounds of a video, and their shares of its windows.
 
     Parameters
     ----------
     contents : list
         Prepared for the model.
     seconds : ndarray of shape (n_windows, len(contents))
-        For how long a content stands in a window.
+        How many seconds of a window each content represents.
     """
 
     contents: list[Any]
@@ -99,14 +98,14 @@ class Track(NamedTuple):
 
 
 class Clip(NamedTuple):
-    """A decoded video: its windows and, on them, its pictures and its sound."""
+    """A decoded video: its windows, with their pictures and their sound."""
 
     windows: list[Span]
     tracks: list[Track]
 
 
 class Part:
-    """The model of one of the two encoders, run as that encoder says."""
+    """The model of one of the two encoders, run with that encoder's settings."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -118,7 +117,7 @@ class Part:
 
 
 class VideoModel:
-    """A model of pictures and one of sounds, on common windows."""
+    """A picture model and a sound model, on common windows."""
 
     def __init__(
         self, image: Part | None, sound: Part | None, sampling: Sampling
@@ -141,11 +140,11 @@ class VideoModel:
             tracks.append(self._sounds(item, windows, extents.sound))
         if not any(track.contents for track in tracks):
             absent = "pictures" if self._sound is None else "sound"
-            raise ContentError(f"holds no {absent}")
+            raise ContentError(f"contains no {absent}")
         return Clip(windows, tracks)
 
     def encode(self, contents: list[Clip]) -> np.ndarray:
-        """Encode a batch: means over time, each part by its own seconds."""
+        """Encode a batch: the mean of each part, weighted by its own seconds."""
         return self._each(contents, _mean_over_time)
 
     def encode_windows(self, contents: list[Clip]) -> list[np.ndarray]:
@@ -194,7 +193,7 @@ class VideoModel:
 
     @cached_property
     def identity(self) -> bytes:
-        """Return a hash of both models and of how videos are cut."""
+        """Return a hash of both models and the sampling."""
         models = b"".join(part.model.identity for part in self._parts)
         has = f"{self._image is not None}{self._sound is not None}"
         return models + digest(f"{has}{self._sampling}".encode())
@@ -205,7 +204,7 @@ def _middle(span: Span) -> float:
 
 
 def _mean_per_window(track: Track, vectors: np.ndarray) -> np.ndarray:
-    """Average contents within each window; zeros where there are none."""
+    """Average contents within each window; zeros for a window without any."""
     total = track.seconds.sum(axis=1, keepdims=True)
     return track.seconds @ vectors / np.where(total > 0, total, 1)
 
@@ -216,9 +215,9 @@ def _mean_over_time(track: Track, vectors: np.ndarray) -> np.ndarray:
 
 
 class Sequences:
-    """A `VideoModel` that gives a row for each window, not one vector per video.
+    """A `VideoModel` that gives a row per window instead of a vector per video.
 
-    A row is the window's start and end, in seconds, and its vector.
+    A row consists of the window's start and end, in seconds, and its vector.
     """
 
     def __init__(self, model: VideoModel) -> None:
@@ -228,7 +227,7 @@ class Sequences:
 
     @property
     def identity(self) -> bytes:
-        """Return a hash that tells sequences from pooled vectors."""
+        """Return a hash that differs from that of pooled vectors."""
         return digest(b"windows" + self._model.identity)
 
     def encode(self, contents: list[Clip]) -> np.ndarray:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from skmmrec._ids import ITEM, USER
-from skmmrec.metrics._relevance import rank_lists
+from skmmrec.metrics import rank_lists
 
 _TEAMS = np.array(["a", "b"], dtype=object)
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
-from sklearn.base import clone
+
+from skmmrec._sklearn import clone
 
 from ._search import VectorTable
 

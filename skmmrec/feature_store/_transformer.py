@@ -11,10 +11,11 @@ import pandas as pd
 from feast import FeatureService, FeatureStore, FeatureView
 from feast.errors import FeatureViewNotFoundException
 from feast.protos.feast.types.Value_pb2 import Value
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
+
+from skmmrec._sklearn import BaseEstimator, TransformerMixin
 
 from ._encoding import unpack, unpack_vectors
 from ._repo import open_store

@@ -14,6 +14,9 @@ from ._registry import (
     get_fusion_names as get_fusion_names,
     register_fusion as register_fusion,
 )
-from ._stack import StackFusion as StackFusion
 from ._transformer import TransformerFusion as TransformerFusion
 from ._weighted import WeightedFusion as WeightedFusion
+
+# isort: split
+# For other rooms.
+from ._stack import StackFusion as StackFusion

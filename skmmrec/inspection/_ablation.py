@@ -12,11 +12,11 @@ import pandas as pd
 from skmmrec._ids import USER
 from skmmrec.inspection._axes import COLORS, INK, MUTED, get_axes, tidy
 from skmmrec.inspection._sources import content_sources
-from skmmrec.metrics import evaluate_ranking
-from skmmrec.metrics._names import parse_metric
-from skmmrec.metrics._scorers import (
+from skmmrec.metrics import (
+    evaluate_ranking,
     is_graded,
     keep_relevant,
+    parse_metric,
     read_pairs,
     with_new_items,
 )

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from skmmrec._ids import ITEM, USER
 from skmmrec.inspection._axes import COLORS, INK, get_axes, tidy
 from skmmrec.inspection._contributions import modality_contributions, modality_shares
-from skmmrec.metrics._scorers import find_recommender
+from skmmrec.metrics import find_recommender
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from skmmrec.inspection._axes import MUTED, get_axes, tidy
-from skmmrec.metrics._scorers import find_recommender
+from skmmrec.metrics import find_recommender
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -24,7 +24,7 @@ from skmmrec.inspection._sources import content_sources
 if TYPE_CHECKING:
     from skmmrec.catalog import Blocks
     from skmmrec.encoders import EmbeddingCache
-    from skmmrec.llm._services import Llm
+    from skmmrec.llm import Llm
     from skmmrec.recommender import MultimodalFusionRecommender
 
 Tags: TypeAlias = pd.DataFrame | Mapping[Any, Sequence[str]]

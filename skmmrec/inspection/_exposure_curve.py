@@ -9,8 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from skmmrec.inspection._axes import MUTED, get_axes, tidy
-from skmmrec.metrics._beyond import count_exposure, gini
-from skmmrec.metrics._scorers import find_recommender
+from skmmrec.metrics import count_exposure, find_recommender, gini
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

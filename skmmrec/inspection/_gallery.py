@@ -14,7 +14,7 @@ from skmmrec.inspection._axes import import_pyplot
 from skmmrec.inspection._contributions import modality_contributions, modality_shares
 from skmmrec.inspection._gallery_layout import GalleryLayout
 from skmmrec.inspection._pictures import is_missing
-from skmmrec.metrics._scorers import find_recommender
+from skmmrec.metrics import find_recommender
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

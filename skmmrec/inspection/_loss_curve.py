@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from skmmrec.inspection._axes import COLORS, get_axes, tidy
-from skmmrec.metrics._scorers import find_recommender
-from skmmrec.recommender._html import validation_name
+from skmmrec.metrics import find_recommender
+from skmmrec.recommender import validation_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ import pandas as pd
 
 from skmmrec._ids import USER
 from skmmrec.inspection._axes import get_axes, tidy
-from skmmrec.metrics import evaluate_ranking
-from skmmrec.metrics._scorers import (
+from skmmrec.metrics import (
+    evaluate_ranking,
     is_graded,
     keep_relevant,
     read_pairs,

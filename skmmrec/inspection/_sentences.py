@@ -79,11 +79,7 @@ def rewrite(
     DataFrame of shape (n, 3)
         ``reason``, ``source`` and ``is_generated``.
     """
-    from skmmrec.llm._prompts import read_prompt
-    from skmmrec.llm._reading import read_text
-    from skmmrec.llm._safety import fence
-    from skmmrec.llm._services import as_writer
-    from skmmrec.llm._writing import Task, write_texts
+    from skmmrec.llm import Task, as_writer, fence, read_prompt, read_text, write_texts
 
     file = read_prompt(prompt, "explanation", ["facts"])
     tasks = []
@@ -101,7 +97,7 @@ def rewrite(
 
 def _facts(reason: Reason, titles: pd.Series | None, show_history: bool) -> str:
     """Return what a model is told, line by line; nothing of it names a user."""
-    from skmmrec.llm._fields import as_lines
+    from skmmrec.llm import as_lines
 
     title = None if titles is None else titles.get(reason.item)
     other = _title(reason.other, titles) if show_history else "something"

@@ -1,6 +1,6 @@
 """Large language models in the loop, on local weights.
 
-Nothing here calls a service: whoever wants one gives a function that does. Names are
+Nothing here calls a service; to use one, pass a function that calls it. Names are
 resolved when first used: importing this package loads no model library.
 """
 

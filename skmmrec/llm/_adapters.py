@@ -1,4 +1,4 @@
-"""LoRA adapters, trained on what the same users like."""
+"""LoRA adapters, trained on pairs of items that the same users like."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ from torch.nn import functional as F
 
 from skmmrec.llm._soft_model import Reading, SoftTokenModel
 
+# The rank is peft's own default, and alpha twice the rank is common; neither is tuned.
 DEFAULTS = {
     "r": 8,
     "lora_alpha": 16,
     "lora_dropout": 0.05,
     "target_modules": "all-linear",
 }
+# The temperature of SimCLR (Chen et al. 2020), which contrasts cosines too. Not tuned.
 TEMPERATURE = 0.1
+# Share of the steps over which the step size rises: 10 of the default 100. Not tuned.
 WARM_UP = 0.1
 
 
 @dataclass(frozen=True)
 class CoLikes:
-    """Pairs of items that the same users like.
+    """Who likes which items; the source of pairs that the same users like.
 
     Parameters
     ----------
     users, items : ndarray of shape (n,)
-        Positions of the likes' users and items; no pair twice.
+        Positions of the user and the item of each like, without duplicates.
     """
 
     users: NDArray
@@ -44,7 +47,7 @@ class CoLikes:
         return CoLikes(self.users[kept], self.items[kept])
 
     def draw(self, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
-        """Draw n likes, each with another of the same user: (n, 2) items.
+        """Draw n likes, each with another like of the same user: (n, 2) items.
 
         Raises
         ------
@@ -58,7 +61,7 @@ class CoLikes:
         start, size = np.repeat(start, size), np.repeat(size, size)
         usable = np.flatnonzero(size > 1)
         if len(usable) == 0:
-            raise ValueError("lora learns from users with two likes; there are none")
+            raise ValueError("lora needs users with two likes; there are none")
         one = rng.choice(usable, n)
         step = rng.integers(1, size[one])
         other = start[one] + (one - start[one] + step) % size[one]
@@ -66,16 +69,16 @@ class CoLikes:
 
 
 def with_adapters(model: SoftTokenModel, lora: Any, seed: int) -> SoftTokenModel:
-    """Copy a model and give it adapters; the weights are shared, not copied.
+    """Copy a model and add adapters; the copy shares the weights of the model.
 
     Parameters
     ----------
     model : SoftTokenModel
-        Stays as it is.
+        Not changed.
     lora : mapping or peft.LoraConfig
-        Settings of the adapters; those of a mapping complete `DEFAULTS`.
+        Settings of the adapters; a mapping overrides `DEFAULTS`.
     seed : int
-        Of the adapters' initial weights.
+        Seed of the adapters' initial weights.
     """
     try:
         from peft import inject_adapter_in_model
@@ -94,7 +97,7 @@ def with_adapters(model: SoftTokenModel, lora: Any, seed: int) -> SoftTokenModel
 
 
 def trainable(model: SoftTokenModel) -> dict[str, torch.nn.Parameter]:
-    """Weights that are not those of the language model: by name."""
+    """Return the weights of adapters and maps, by name."""
     adapters = {
         f"adapter.{name}": weight
         for name, weight in model.network.named_parameters()
@@ -105,7 +108,7 @@ def trainable(model: SoftTokenModel) -> dict[str, torch.nn.Parameter]:
 
 
 def weights_out(model: SoftTokenModel) -> dict[str, NDArray[np.float32]]:
-    """Copy these weights out of a model."""
+    """Return copies of a model's `trainable` weights."""
     return {
         name: weight.detach().float().cpu().numpy().copy()
         for name, weight in trainable(model).items()
@@ -114,16 +117,16 @@ def weights_out(model: SoftTokenModel) -> dict[str, NDArray[np.float32]]:
 
 @torch.no_grad()
 def weights_in(model: SoftTokenModel, weights: Mapping[str, NDArray]) -> None:
-    """Put weights that `weights_out` gave into a model with the same adapters.
+    """Put the result of `weights_out` into a model with the same adapters.
 
     Raises
     ------
     ValueError
-        If the model has others.
+        If the adapters differ.
     """
     own = trainable(model)
     if own.keys() != weights.keys():
-        raise ValueError("the adapters are not those of this language model")
+        raise ValueError("the adapters do not belong to this language model")
     for name, weight in own.items():
         weight.copy_(torch.from_numpy(weights[name]))
 
@@ -139,24 +142,24 @@ def train_adapters(
     seed: int,
     watch: Callable[[Iterable[int], int], Iterable[int]],
 ) -> list[float]:
-    """Train adapters and maps so that items liked by one user are read alike.
+    """Train adapters and maps so that items liked by one user get similar vectors.
 
     Parameters
     ----------
     model : SoftTokenModel
-        With adapters, which change.
+        A model with adapters; it is trained in place.
     read : callable
-        The position of an item to what the network reads of it.
+        Maps the position of an item to the network's input.
     likes : CoLikes
         Who likes what.
     n_steps, n_pairs : int
-        Steps, and pairs of items in each, which are ranked against each other.
+        Steps, and pairs of items in each, which are negatives of one another.
     learning_rate : float
         Peak step size of AdamW.
     seed : int
-        Of the pairs drawn and of dropout.
+        Seed of the pairs and of dropout.
     watch : callable
-        Shows the steps, and of how many, as they are taken.
+        Wraps the steps, whose number it gets, in a progress bar.
 
     Returns
     -------
@@ -190,7 +193,7 @@ def train_adapters(
 
 
 def _share_of_rate(step: int, n_steps: int) -> float:
-    """Warm up linearly, then sink as a cosine does."""
+    """Return the share of the peak step size: linear warm-up, then cosine decay."""
     warm = max(1, round(WARM_UP * n_steps))
     if step < warm:
         return (step + 1) / warm
@@ -198,9 +201,10 @@ def _share_of_rate(step: int, n_steps: int) -> float:
 
 
 def _contrast(hidden: Tensor, pairs: NDArray) -> Tensor:
-    """InfoNCE between the two sides of the pairs; the same item is no negative.
+    """Compute InfoNCE between the two sides of the pairs.
 
-    Coordinates are standardized over the batch, as they are over all items afterwards.
+    An item is not a negative of itself. Coordinates are standardized over the batch, as
+    `SoftTokenFuser` standardizes them over all items afterwards.
     """
     standard = F.batch_norm(hidden.float(), None, None, training=True)
     one, other = F.normalize(standard, dim=1).chunk(2)
@@ -220,7 +224,7 @@ def _config(lora: Any) -> Any:
 
 
 def settings_of(config: Any) -> dict[str, Any]:
-    """Write the settings of a `LoraConfig` that are not peft's own, for JSON."""
+    """Return the settings of a `LoraConfig` that differ from peft's, for JSON."""
     usual, own = type(config)().to_dict(), config.to_dict()
     chosen = {name: value for name, value in own.items() if value != usual.get(name)}
     chosen |= {name: own[name] for name in DEFAULTS}
@@ -232,7 +236,7 @@ def settings_of(config: Any) -> dict[str, Any]:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch inside the block, and leave its generators as they were."""
+    """Seed torch inside the block, and restore its generators afterwards."""
     on_gpu = device.type == "cuda"
     current = torch.cuda.current_device() if on_gpu and device.index is None else None
     devices = [current if device.index is None else device.index] if on_gpu else []

@@ -1,4 +1,4 @@
-"""What models have answered to prompts or pairs; nothing is asked twice."""
+"""The answers of models to prompts or pairs; no question is asked twice."""
 
 from __future__ import annotations
 
@@ -9,28 +9,27 @@ from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.encoders._cache import as_cache
-from skmmrec.encoders._files import digest
+from skmmrec.runtime import as_cache, digest
 
 _UTF8 = ("utf-8", "surrogatepass")
 Pair: TypeAlias = tuple[str, str]
 Q = TypeVar("Q", bound=Hashable)
 A = TypeVar("A")
 Answering = Callable[[list[Q]], Iterator[dict[Q, A]]]
-"""Distinct questions to batches of answers by question, as they come."""
+"""Maps distinct questions to batches of answers, which it yields as they come."""
 
 
 class Kind(NamedTuple, Generic[Q, A]):
-    """A kind of questions, and how their answers are stored.
+    """A kind of question, and how its answers are stored.
 
     Parameters
     ----------
     name : str
-        What one question is called.
+        The name of one question.
     hashed : callable
-        A question to the bytes that it is found by.
+        Maps a question to the bytes that are hashed for its key.
     stored, read : callable
-        An answer to bytes, and back.
+        Map an answer to bytes, and back.
     """
 
     name: str
@@ -45,30 +44,30 @@ PROMPTS: Kind[str, str] = Kind(
     lambda text: text.encode(*_UTF8),
     lambda data: data.decode(*_UTF8),
 )
-"""Prompts, which are answered by texts."""
+"""Prompts, whose answers are texts."""
 PAIRS: Kind[Pair, float] = Kind(
     "pair",
     lambda pair: repr(pair).encode(),
     lambda score: struct.pack("<d", score),
     lambda data: struct.unpack("<d", data)[0],
 )
-"""Pairs of texts, which are answered by scores."""
+"""Pairs of texts, whose answers are scores."""
 
 
 class Answers(Generic[Q, A]):
-    """Answers by question and model: in memory and, if there is one, in a cache.
+    """Answers by question and model, in memory and perhaps in a cache.
 
-    Each batch is kept as soon as it is there, so that an error or a kill loses no
-    more than the batch that was under way.
+    Each batch is kept as soon as it arrives. So an error or a kill loses only the batch
+    in progress.
 
     Parameters
     ----------
     kind : Kind
-        What is asked.
+        The kind of question.
     identity : bytes
-        A hash of all that an answer depends on besides the question.
+        A hash of everything but the question that an answer depends on.
     memory : dict
-        Filled here; it may be shared.
+        Receives the answers; it may be shared.
     cache : EmbeddingCache, path or None
         Where answers are kept between processes.
     """
@@ -86,7 +85,7 @@ class Answers(Generic[Q, A]):
         self._cache = as_cache(cache)
 
     def known(self, questions: Collection[Q]) -> dict[Q, A]:
-        """Return the answers that are there, by question."""
+        """Return the answers that are known, by question."""
         keys = {question: self._key(question) for question in questions}
         self._read({key for key in keys.values() if key not in self._memory})
         return {
@@ -103,21 +102,21 @@ class Answers(Generic[Q, A]):
         name: str,
         verbose: bool | int = False,
     ) -> None:
-        """Gather the answers to questions, asking for those that are not there.
+        """Collect the answers to questions; ask for those that are not known.
 
         Parameters
         ----------
         questions : iterable
-            Each distinct one is asked once at most.
+            Each distinct question is asked at most once.
         answer : callable
-            What is asked. A question that it leaves out stays without an answer.
+            Answers questions. Those that it leaves out stay without an answer.
         into : dict
-            Gets the answers by question as they come: an error leaves the finished
-            ones.
+            Receives the answers by question as they come; after an error it has those
+            that were finished.
         name : str
-            What stands before the progress bar.
+            The label of the progress bar.
         verbose : bool or int, default=False
-            Whether there is one.
+            Show a progress bar.
         """
         distinct = list(dict.fromkeys(questions))
         into |= self.known(distinct)
@@ -148,7 +147,7 @@ class Answers(Generic[Q, A]):
 
 @contextmanager
 def _bar(**options: Any) -> Iterator[Callable[[int], Any]]:
-    """Draw a bar; what is entered is told how many more are done."""
+    """Draw a progress bar, and give the function that advances it."""
     from tqdm.auto import tqdm
 
     with tqdm(**options) as bar:

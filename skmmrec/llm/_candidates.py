@@ -1,4 +1,4 @@
-"""What is asked about one user's list."""
+"""The question about one user's list."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import numpy as np
 import pandas as pd
 
 from skmmrec._ids import ITEM, USER, check_ids
-from skmmrec.encoders._files import digest
 from skmmrec.llm._prompts import Prompt
 from skmmrec.llm._safety import fence
+from skmmrec.runtime import digest
 
 
 class Query(NamedTuple):
-    """One user's candidates that have words, and what is told of the user.
+    """One user's taste, and the candidates that have a text.
 
     Parameters
     ----------
     taste : str
-        One line or several, cleaned.
+        One or more cleaned lines.
     texts : list of str
-        Of the candidates, in their old order, cleaned and without brackets.
+        Texts of the candidates in their old order, cleaned and without brackets.
     places : list of int
-        Where they stand in the user's list.
+        Their positions in the user's list.
     """
 
     taste: str
@@ -31,9 +31,9 @@ class Query(NamedTuple):
     places: list[int]
 
     def shuffled(self, random_state: int) -> list[int]:
-        """Return the order in which candidates are shown: any, but for ever the same.
+        """Return a random but reproducible order in which to show the candidates.
 
-        It depends on what is shown, not on who it is for or on the old order.
+        It depends on the texts shown, not on the user's id or the old order.
         """
         by_text = sorted(range(len(self.texts)), key=lambda n: self.texts[n])
         content = repr((random_state, self.taste, sorted(self.texts)))
@@ -42,7 +42,7 @@ class Query(NamedTuple):
         return [by_text[n] for n in order]
 
     def write(self, prompt: Prompt, order: list[int]) -> str:
-        """Fill a prompt with numbered candidates in some order."""
+        """Fill a prompt with the candidates, numbered in the given order."""
         lines = [f"[{n}] {self.texts[place]}" for n, place in enumerate(order, start=1)]
         return prompt.fill(
             taste=fence(self.taste, "taste"),
@@ -52,7 +52,7 @@ class Query(NamedTuple):
 
 
 def check_texts(texts: Any, name: str) -> None:
-    """Raise unless texts are a Series by id that holds each id once."""
+    """Raise unless texts are a Series by id without duplicate ids."""
     if not isinstance(texts, pd.Series):
         raise TypeError(
             f"{name} must be a Series of texts by id, got {type(texts).__name__}"
@@ -63,7 +63,7 @@ def check_texts(texts: Any, name: str) -> None:
 
 
 def liked_items(history: pd.DataFrame) -> np.ndarray:
-    """Return the items of a history, which must have users and items."""
+    """Return the items of a history, after checking its columns."""
     for name in (USER, ITEM):
         if name not in history.columns:
             raise ValueError(f"history has no column {name!r}: {list(history)}")

@@ -1,4 +1,4 @@
-"""ItemDescriber: raw fields and tags to one text per item."""
+"""ItemDescriber: turn raw fields and tags into one text per item."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skmmrec._sklearn import BaseEstimator, TransformerMixin
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.encoders._columns import fill_template
 from skmmrec.llm._fields import (
     Row,
     as_lines,
@@ -31,54 +30,54 @@ from skmmrec.llm._reading import read_text
 from skmmrec.llm._safety import fence, shorten
 from skmmrec.llm._services import Llm
 from skmmrec.llm._writing import Task, WritesTexts, write_texts
+from skmmrec.runtime import fill_template
 
 DESCRIPTION = "description"
 _NAME = "ItemDescriber"
 
 
 class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
-    """Turn raw fields, and what is seen and heard, into one description of each item.
+    """Turn raw fields, and tags of pictures or sounds, into a description per item.
 
-    For catalogues with missing or dirty text: the column of descriptions is what a
-    `TextEncoder` reads next. A description comes from a language model or, without one,
-    from a template; where the model gives nothing that can be used, the template steps
-    in, row by row, and every text says which of the two it is from (`describe`).
+    It is meant for catalogues with missing or dirty text, before a `TextEncoder`. A
+    language model writes the descriptions. Without one, or for rows where its answer
+    cannot be used, a template does; `describe` tells which of the two wrote each text.
 
     Parameters
     ----------
     llm : str, path, LanguageModel, callable or None, default=None
-        What writes: the name or path of a local model, a configured `LanguageModel`, or
-        a function from a list of prompts to as many texts, which may call a service.
-        A plain function is shared by clones; anything else that is callable is copied.
-        None: the template.
+        The model that writes: the name or path of a local model, a configured
+        `LanguageModel`, or a function that maps a list of prompts to as many texts,
+        which may call a service. Clones share a plain function and copy any other
+        callable. None: the template.
     taggers : mapping of str to callable, or None, default=None
-        Columns of media to functions that turn the column into tags: into a DataFrame
-        of scores from 0 to 1 with a column for each tag, of which up to five with 0.1
-        and more are taken, or into a sequence of tags for each row. For example
+        Maps columns of media to functions from the column to tags. A function returns a
+        DataFrame of scores from 0 to 1 with a column for each tag, of which up to five
+        with at least 0.1 are used, or a sequence of tags for each row. For example
         ``{"preview": audio_encoder.tag}``.
     template : str or None, default=None
         A format string such as ``"{title}: {plot}"`` for descriptions without a model;
-        a missing value is left empty. None: the title, then the other columns with
-        their names.
+        a missing value leaves its place empty. None: the title, then the other columns
+        with their names.
     prompt : str, path or None, default=None
-        A text file with the placeholder ``{item}``, which the fields take. A model may
-        answer in JSON with the key ``"description"``. None for the file that the
-        package brings.
+        A text file with the placeholder ``{item}`` for the fields. A model may answer
+        in JSON with the key ``"description"``. None takes the package's own file.
     max_length : int, default=600
-        Characters of a field in a prompt, and of a description.
+        The most characters of a field in a prompt, and of a description.
     cache : EmbeddingCache, path or None, default=None
-        Where texts are kept between processes, found by a hash of prompt and model. A
-        `LanguageModel` brings its own.
+        Where texts are kept between processes, by a hash of prompt and model. A
+        `LanguageModel` has its own.
 
-        A function is known by its attribute ``identity``, a str that names all that
-        its answers depend on, a method by that of its object. Without one it must be
-        defined at the top of a module, or be a `functools.partial` of such a function
-        with plain arguments, and is known by its name: rewritten, it needs an
-        ``identity``. Others cannot be cached.
+        A function is identified by its attribute ``identity``, a str that names all
+        that its answers depend on; a method, by that of its object. Without one, the
+        function must be defined at the top level of a module, or be a
+        `functools.partial` of such a function with plain arguments. It is then
+        identified by its name, so give it an ``identity`` when you change it. Other
+        functions cannot be cached.
     on_error : {"raise", "template"}, default="raise"
-        What happens if the model cannot be loaded or raises an error: the error, or
-        the template for what is left and one warning. What was finished is kept either
-        way, and not written again.
+        Whether an error of the model, or in loading it, is raised, or the remaining
+        texts come from the template, with one warning. Finished texts are kept in
+        either case and not written again.
     verbose : bool, default=False
         Show a progress bar.
 
@@ -91,11 +90,11 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    What items say is data, not instruction: markup, invisible characters and the tokens
-    that mark the turns of a chat are taken out, so are sentences that tell a model what
-    to do, as far as common English phrases go, and what is left stands between marks
-    that it cannot hold. A model may heed it all the same. What it writes is therefore
-    stripped of markup, limited in length, and marked as generated.
+    The text of items is data, not instruction. Markup, invisible characters, the
+    special tokens of chats, and sentences with common English phrases that tell a model
+    what to do are removed. The rest is put between marks that it cannot contain. A
+    model may still follow it. So its answer is stripped of markup, limited in length,
+    and marked as generated.
 
     Examples
     --------
@@ -147,7 +146,7 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Check the parameters, the prompt file and the columns; nothing is written.
+        """Check the parameters, the prompt file and the columns; write nothing.
 
         Parameters
         ----------
@@ -183,8 +182,8 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
         Returns
         -------
         descriptions : DataFrame or ndarray of objects, of shape (n, 1)
-            A pandas DataFrame with its index for one, else an array; `set_output` says
-            otherwise. None where an item has no field at all.
+            A DataFrame with the index of `X` if `X` is a pandas DataFrame, otherwise an
+            array, unless `set_output` is used. None for an item without any field.
         """
         texts = self.describe(X)[[DESCRIPTION]]
         is_default = _get_output_config("transform", self)["dense"] == "default"
@@ -192,7 +191,7 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
         return texts if keeps else texts.to_numpy(dtype=object)
 
     def describe(self, X: Any) -> pd.DataFrame:
-        """Describe each item, and tell where the description comes from.
+        """Describe each item, and tell who wrote the description.
 
         Parameters
         ----------
@@ -208,8 +207,8 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a tagger does not return a row for each item, or `llm` not a text for
-            each prompt.
+            If a tagger does not return a row for each item, or `llm` does not return a
+            text for each prompt.
         """
         check_is_fitted(self)
         table = _as_frame(self, X, reset=False)
@@ -239,7 +238,7 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
         return np.array([DESCRIPTION], dtype=object)
 
     def _rows(self, table: pd.DataFrame) -> tuple[list[Row], list[str | None]]:
-        """Return what is known of each item, and what the template makes of it."""
+        """Return the fields of each item, and the text that the template makes."""
         tagged = tag_rows(table, self.taggers or {})
         rows = read_rows(tagged, self.max_length)
         if self.template is None:
@@ -272,7 +271,7 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
 
 
 def _as_frame(describer: ItemDescriber, X: Any, reset: bool) -> pd.DataFrame:
-    """Return a table with the columns that `fit` saw; those of an array get names."""
+    """Return a table with the columns of `fit`; columns of an array get names."""
     if not hasattr(X, "columns"):
         if np.asarray(X).dtype.kind == "c":
             raise ValueError("Complex data not supported")

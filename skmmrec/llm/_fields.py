@@ -1,4 +1,4 @@
-"""Raw fields of a table as words: cleaned and named, without those that say nothing."""
+"""Turn the raw fields of a table into cleaned and named texts, without empty ones."""
 
 from __future__ import annotations
 
@@ -12,39 +12,42 @@ import numpy as np
 import pandas as pd
 
 from skmmrec._ids import ITEM, TIME, USER
-from skmmrec.encoders._columns import is_missing
 from skmmrec.llm._instructions import without_instructions
 from skmmrec.llm._safety import clean
+from skmmrec.runtime import is_missing
 
 Row = dict[str, str]
-"""Words of one item by the name of the field."""
+"""The texts of one item by the name of the field."""
 
 _SAYS_NOTHING = frozenset(
     ["n/a", "na", "nan", "nil", "none", "null", "undefined", "unknown", "tbd", "todo"]
 )
 NAMES = ("title", "name")
+# Characters of a column's name in a prompt; longer names are cut. Not tuned.
 _N_LABEL = 40
+# Words from which a field is a sentence of its own, without its name. Not tuned.
 _N_SENTENCE = 8
-"""Words from which a field speaks for itself, without its name before it."""
+# The most tags of a column per item, to keep prompts short. Not tuned.
 _N_TAGS = 5
+# The least score of a tag. If scores sum to 1, at most ten tags reach it. Not tuned.
 _TAG_SCORE = 0.1
 
 
 def read_rows(table: pd.DataFrame, max_length: int) -> list[Row]:
-    """Return what each row says, by the name of the field.
+    """Return the texts of each row, by the name of the field.
 
     Parameters
     ----------
     table : DataFrame of n rows
-        Texts, numbers, dates, truth values, or lists of these. Columns of ids and
-        times are left out, and so is what is none of these.
+        Texts, numbers, dates, booleans, or lists of these. Other values, and columns of
+        ids and times, are left out.
     max_length : int
         Characters after which a field is cut.
 
     Returns
     -------
     list of dict, of length n
-        Without the fields that are missing or say nothing, such as ``"N/A"``.
+        Without fields that are missing or empty of meaning, such as ``"N/A"``.
     """
     names = [name for name in table.columns if name not in (USER, ITEM, TIME)]
     labels = [label_of(name) for name in names]
@@ -56,20 +59,20 @@ def read_rows(table: pd.DataFrame, max_length: int) -> list[Row]:
 def tag_rows(
     table: pd.DataFrame, taggers: Mapping[str, Callable[[Any], Any]]
 ) -> pd.DataFrame:
-    """Replace columns of media by what taggers see and hear in them.
+    """Replace columns of media by the tags of their items.
 
     Parameters
     ----------
     table : DataFrame of n rows
         With the columns that `taggers` names.
     taggers : mapping of str to callable
-        A column to a DataFrame of scores from 0 to 1 with a column for each tag, or to
-        a sequence of tags for each row.
+        Each maps a column to a DataFrame of scores from 0 to 1 with a column for each
+        tag, or to a sequence of tags for each row.
 
     Returns
     -------
     DataFrame of n rows
-        Lists of words in the place of the media.
+        With lists of tags in place of the media.
 
     Raises
     ------
@@ -92,7 +95,7 @@ def tag_rows(
 
 
 def as_lines(row: Row, max_length: int) -> str:
-    """Return one line for each field, for a prompt: without what addresses a model.
+    """Return one line per field for a prompt, without instructions to a model.
 
     Examples
     --------
@@ -107,7 +110,7 @@ def as_lines(row: Row, max_length: int) -> str:
 
 
 def as_sentences(row: Row) -> str:
-    """Return a text: the title, then the other fields in their order.
+    """Return one text: the title, then the other fields in their order.
 
     Examples
     --------
@@ -120,12 +123,12 @@ def as_sentences(row: Row) -> str:
 
 
 def label_of(name: Any) -> str:
-    """Return what a column is called in words."""
+    """Return the name of a column as plain words."""
     return clean(str(name).replace("_", " "), _N_LABEL) or "field"
 
 
 def words_of(value: Any, max_length: int) -> str | None:
-    """Return a field's value in words, or None if it says nothing.
+    """Return a field's value as text, or None if it is empty of meaning.
 
     Examples
     --------
@@ -143,7 +146,7 @@ def words_of(value: Any, max_length: int) -> str | None:
 
 
 def is_list(value: Any) -> bool:
-    """Tell a list of words from other things, such as a sound as an array."""
+    """Tell whether a value is a list of words, and not, say, a sound as an array."""
     if isinstance(value, np.ndarray):
         return value.ndim == 1 and value.dtype.kind in "OUT"
     return isinstance(value, list | tuple | set | frozenset)
@@ -162,7 +165,7 @@ def _sentence(label: str, words: str) -> str:
 
 
 def _split(text: str) -> str:
-    """Put commas between values that are joined by bars, as in MovieLens."""
+    """Replace the bars between values by commas, as MovieLens needs."""
     if "|" not in text or "<|" in text:
         return text
     return ", ".join(part.strip() for part in text.split("|"))

@@ -1,4 +1,4 @@
-"""A transformer that only reads, and what is known of it without loading it again."""
+"""A transformer without a head, and a memory of its hash and width."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import os
 from collections.abc import Hashable
 from typing import Any
 
-from skmmrec.encoders import _weights
 from skmmrec.llm._loading import Loaded, _local_source, load_language_model
+from skmmrec.runtime import file_fingerprint
 
 _DESCRIBED: dict[Hashable, tuple[str, int]] = {}
-"""By the files and the precision of models that were loaded."""
+"""Hash and width of models that were loaded, by their files and precision."""
 
 
 def describe(model: str | os.PathLike, device: Any, precision: str) -> tuple[str, int]:
     """Return the hash of a language model in hexadecimal digits, and its width.
 
-    It is loaded to tell, but only once in a process while its files stay as they are.
+    The model is loaded for this only once in a process, unless its files change.
     Parameters and errors are those of `load_reader`.
     """
     source = _local_source(model)
-    name = str(model) if source is None else _weights.fingerprint(source)
+    name = str(model) if source is None else file_fingerprint(source)
     if (name, precision) not in _DESCRIBED:
         loaded = load_reader(model, device, precision)
         width = loaded.network.get_input_embeddings().weight.shape[1]
@@ -43,7 +43,7 @@ def load_reader(
     Raises
     ------
     ValueError
-        If it is of a kind that cannot read soft tokens, or has another hash.
+        If the model cannot read soft tokens, or has another hash.
     """
     loaded = load_language_model(model, device, precision, generates=False)
     if getattr(loaded.network.config, "is_encoder_decoder", False):

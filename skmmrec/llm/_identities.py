@@ -1,4 +1,4 @@
-"""What tells the answers of one function from those of another, in any process."""
+"""Identify functions across processes, to keep their answers apart in a cache."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from functools import partial
 from types import MethodType
 from typing import Any
 
-from skmmrec.encoders._files import digest
+from skmmrec.runtime import digest
 
 _PLAIN = (str, bytes, int, float, bool, type(None))
 
 
 def identity_of(call: Any) -> bytes | None:
-    """Return a hash of what a callable is known by in any process, if there is that.
+    """Return a hash that identifies a callable in any process, if there is one.
 
-    That is, besides its name, its attribute ``identity``, for a method that of its
-    object. Without one, a function that its module holds is known by its name, and a
-    `functools.partial` by what it calls and by plain arguments.
+    It is made of its name and its attribute ``identity``, which a method takes from its
+    object. Without that attribute, a function at the top level of its module is
+    identified by its name, and a `functools.partial` by its function and its arguments
+    if they are plain.
 
     Parameters
     ----------
@@ -27,28 +28,28 @@ def identity_of(call: Any) -> bytes | None:
     Returns
     -------
     bytes or None
-        None for a lambda, a function inside a function or an object that say nothing
-        of themselves: others may have the same name.
+        None for a lambda, an inner function or an object without an ``identity``:
+        others may have the same name.
     """
     known = _known_by(call)
     return None if known is None else digest(repr(known).encode())
 
 
 def identity_for(call: Any, cache: Any) -> bytes:
-    """Return what a callable is known by in a cache; anything will do without one.
+    """Return the bytes that identify a callable in a cache; empty bytes without one.
 
     Raises
     ------
     ValueError
-        If there is a cache, and the callable cannot be told from others.
+        If there is a cache, but the callable cannot be identified.
     """
     identity = identity_of(call)
     if identity is None and cache is not None:
         raise ValueError(
             f"cache= cannot tell the answers of {call!r} from those of other functions."
-            " Give it an attribute identity, a str that names all that its answers "
-            "depend on (a method: give that to its object), pass a function that is "
-            "defined at the top of a module, or leave cache=None"
+            " Give it (or, for a method, its object) an attribute identity, a str that "
+            "names all that its answers depend on, pass a function that is defined at "
+            "the top level of a module, or leave cache=None"
         )
     return identity or b""
 
@@ -71,7 +72,7 @@ def _partial_known_by(call: partial) -> tuple | None:
 
 
 def _given(call: Any) -> Any:
-    """Return the attribute ``identity`` if it is a value, and no property or method."""
+    """Return the attribute ``identity`` if it is a plain value."""
     identity = getattr(call, "identity", None)
     return identity if _is_plain(identity) else None
 
@@ -84,7 +85,7 @@ def _name(call: Any) -> str:
 
 
 def _file_or_name(module: Any) -> str:
-    """Return what tells a module from others: all scripts have the same name."""
+    """Return a module's name, or a script's file, since all scripts share a name."""
     is_script = module == "__main__"
     return str(
         getattr(sys.modules[module], "__file__", module) if is_script else module
@@ -99,7 +100,7 @@ def _is_held_by_its_module(call: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    """Return whether a value looks the same in any process."""
+    """Return whether the repr of a value is the same in any process."""
     if isinstance(value, dict):
         return all(map(_is_plain, [*value, *value.values()]))
     if isinstance(value, list | tuple):

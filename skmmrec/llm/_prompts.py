@@ -1,4 +1,4 @@
-"""Prompts are text files with placeholders, which a user can replace."""
+"""Read and fill prompts: text files with placeholders, which users can replace."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 
 
 class Prompt(NamedTuple):
-    """A text with placeholders such as ``{item}``; other braces are just braces.
+    """A text with placeholders such as ``{item}``; other braces are plain text.
 
     Parameters
     ----------
     text : str
         The text.
     source : str
-        The name of its file, for messages.
+        The name of its file, for error messages.
     """
 
     text: str
     source: str
 
     def fill(self, **values: str) -> str:
-        """Put values in the place of the placeholders; what is in them stays as it is.
+        """Replace placeholders by values; braces in the values are plain text.
 
         Parameters
         ----------
@@ -54,13 +54,13 @@ def read_prompt(
     Parameters
     ----------
     prompt : str, path or None
-        A file of the user's, or None for the one that the package brings.
+        The user's file, or None for the package's own.
     default : str
-        The name of the latter, in ``skmmrec/llm/prompts``, without its ending.
+        The name of the package's file in ``skmmrec/llm/prompts``, without its ending.
     placeholders : collection of str
-        What the file must hold, each in braces.
+        Names of the placeholders that the file must contain.
     optional : collection of str, default=()
-        What it may hold besides.
+        Names of those that it may contain.
 
     Returns
     -------
@@ -71,22 +71,19 @@ def read_prompt(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is no UTF-8 text, lacks a placeholder or has one that is not known.
+        If the file is not UTF-8 text, lacks a placeholder, or has an unknown one.
     """
     source, text = _read(prompt, default)
     found = set(_PLACEHOLDER.findall(text))
     absent = [name for name in placeholders if name not in found]
     if absent:
-        raise ValueError(
-            f"prompt file {source} lacks the placeholder {{{absent[0]}}}, where "
-            f"{'the values go' if len(absent) > 1 else 'its value goes'}"
-        )
+        raise ValueError(f"prompt file {source} lacks the placeholder {{{absent[0]}}}")
     unknown = sorted(found - {*placeholders, *optional})
     if unknown:
         known = ", ".join(f"{{{name}}}" for name in (*placeholders, *optional))
         raise ValueError(
-            f"prompt file {source} has the placeholder {{{unknown[0]}}}, which nothing "
-            f"fills; there are {known}"
+            f"prompt file {source} has the unknown placeholder {{{unknown[0]}}}; "
+            f"known are {known}"
         )
     return Prompt(text, source)
 
@@ -97,8 +94,8 @@ def _read(prompt: str | os.PathLike | None, default: str) -> tuple[str, str]:
         return f"{default}.txt", file.read_text(encoding="utf-8").strip()
     path = Path(prompt).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"prompt={os.fspath(prompt)!r} is no file")
+        raise FileNotFoundError(f"prompt={os.fspath(prompt)!r} is not a file")
     try:
         return str(path), path.read_text(encoding="utf-8").strip()
     except UnicodeDecodeError as error:
-        raise ValueError(f"prompt file {path} is no UTF-8 text: {error}") from error
+        raise ValueError(f"prompt file {path} is not UTF-8 text: {error}") from error

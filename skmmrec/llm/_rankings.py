@@ -1,4 +1,4 @@
-"""Lists of candidates: read from a table, put into a new order, written back."""
+"""Lists of candidates: read them from a table, reorder them, write them back."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pandas as pd
 
 from skmmrec._ids import ITEM, USER, check_ids, plain
 
+# Characters of an answer that are read: more than 1,000 numbers in brackets.
 _LONGEST = 10_000
-"""Characters of an answer that are looked at."""
+# The least places that make an echo: a random order of five counts up from 1 in one of
+# 5! = 120 cases.
 _ECHO = 5
 _BRACKETS = re.compile(r"\[([0-9][0-9\s,;]*)\]")
 _BARE = re.compile(r"[0-9\s,;>.]+")
@@ -21,14 +23,14 @@ _NUMBER = re.compile(r"(?<![0-9])[0-9]{1,6}(?![0-9])")
 def parse_ranking(answer: str, n: int) -> list[int]:
     """Return the places that an answer names, in its order, each once.
 
-    Numbers stand in brackets, or are all that there is. Numbers in running text are
-    not taken for places. Numbers that only count up from 1, five or more of them, are
-    an echo of the list that was shown, and no answer.
+    Numbers count if they are in brackets, or if the answer consists of numbers alone;
+    those in running text do not. Five or more numbers that just count up from 1 repeat
+    the list that was shown, so they are not an answer.
 
     Parameters
     ----------
     answer : str
-        Anything.
+        Any text.
     n : int
         Number of candidates, which are numbered from 1.
 
@@ -55,34 +57,34 @@ def parse_ranking(answer: str, n: int) -> list[int]:
 
 
 def by_score(scores: Sequence[float]) -> list[int]:
-    """Return places, the highest score first; those without one are left out."""
+    """Return places by descending score, without those that have no score."""
     scored = np.flatnonzero(np.isfinite(scores)).tolist()
     return sorted(scored, key=lambda place: -scores[place])
 
 
 def complete(order: Iterable[int], n: int) -> list[int]:
-    """Return a permutation of n places: those named, then the others in their order."""
+    """Return a permutation of n places: the given order, then the rest in order."""
     return list(dict.fromkeys([*order, *range(n)]))
 
 
 def limit_rise(
     order: Sequence[int], places: Sequence[int], max_rise: int | None
 ) -> list[int]:
-    """Return the order nearest to one asked for in which nobody rises too far.
+    """Return an order close to the given one in which no candidate rises too far.
 
     Parameters
     ----------
     order : sequence of int
         A permutation of the candidates, best first.
     places : sequence of int
-        The place that each candidate has, growing; they are dealt out anew.
+        The current place of each candidate, ascending; they are assigned anew.
     max_rise : int or None
-        Places that a candidate may rise; None for any number.
+        How many places a candidate may rise; None for any number.
 
     Returns
     -------
     list of int
-        A permutation: who gets the first of the places, the second, and so on.
+        A permutation: the candidate of each place.
 
     Examples
     --------
@@ -94,7 +96,7 @@ def limit_rise(
         return list(order)
     waiting, taken = list(order), []
     for place in places:
-        # The waiting candidate of the lowest place does not rise: one is always found.
+        # There is always one: the waiting candidate with the first place never rises.
         chosen = next(c for c in waiting if places[c] - place <= max_rise)
         waiting.remove(chosen)
         taken.append(chosen)
@@ -102,12 +104,12 @@ def limit_rise(
 
 
 def read_lists(recommendations: pd.DataFrame) -> dict[object, list[int]]:
-    """Return the rows of each user's list, best first, users as they first occur.
+    """Return the rows of each user's list, best first, in order of users' first rows.
 
     Raises
     ------
     ValueError
-        If a column is missing, an id is, or a user has an item twice.
+        If a column or an id is missing, or a user has an item twice.
     """
     for name in (USER, ITEM, "score"):
         if name not in recommendations.columns:
@@ -130,7 +132,7 @@ def read_lists(recommendations: pd.DataFrame) -> dict[object, list[int]]:
 
 
 def write_lists(recommendations: pd.DataFrame, lists: list[list[int]]) -> pd.DataFrame:
-    """Return rows of the recommendations in a new order, ranked anew."""
+    """Return rows of the recommendations in a new order, with new ranks."""
     rows = [row for rows in lists for row in rows]
     ranks = [rank for rows in lists for rank in range(1, len(rows) + 1)]
     table = recommendations[[USER, ITEM]].iloc[rows]

@@ -1,4 +1,4 @@
-"""Read what a model wrote: a text that can be used, or nothing."""
+"""Read a model's answer: a usable text, or nothing."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from skmmrec.llm._safety import tidy, whole_sentences
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _FENCED = re.compile(r"^\s*```\w*\s*|\s*```\s*$")
+# Share of letters, digits and spaces below which a text is garbage. Not tuned.
 _LETTERS = 0.6
-"""Share of letters, digits and spaces below which a text is garbage."""
+# Largest share of one word in a text of ten words or more: every third. Not tuned.
 _REPEATED = 0.34
-"""Share of the words that one word may make up in a text of ten words or more."""
+# Share of distinct words below which a text repeats itself. Not tuned.
 _DISTINCT = 0.3
-"""Share of distinct words below which a text goes round in circles."""
 
 
 def read_text(answer: str, max_length: int, key: str, facts: str = "") -> str | None:
-    """Return the text that a model was asked for, or None if it gave none.
+    """Return the text of a model's answer, or None if it cannot be used.
 
     Parameters
     ----------
     answer : str
-        What the model wrote: plain text, or JSON with the text under `key`.
+        The answer: plain text, or JSON with the text under `key`.
     max_length : int
-        Characters at most; a longer text ends with its last whole sentence that fits.
+        The most characters; a longer text ends with the last whole sentence that fits.
     key : str
-        The name of the text, if it comes in JSON.
+        The key of the text, if the answer is JSON.
     facts : str, default=""
-        What the text is to be about. If there are words in it, a text that shares none
-        of them is about something else.
+        What the text should be about. A text that shares no word with it is rejected,
+        unless it has no words.
 
     Returns
     -------
     str or None
-        Plain text in one line, without a last sentence that breaks off after others.
-        None for broken JSON, JSON without `key`, nothing,
-        endless text without a sentence's end, repetition, and what is hardly letters.
+        Plain text in one line; an unfinished last sentence is cut off, unless it is the
+        only one. None for an empty answer, broken JSON or JSON without `key`, a long
+        text without the end of a sentence, repetition, or too few letters.
 
     Examples
     --------

@@ -1,10 +1,9 @@
-"""Item text is data, and so is what a model writes.
+"""Clean the text of items and the answers of models: both are data.
 
-What goes into a prompt is cleaned and fenced: it cannot hold the marks that end its
-fence, the tokens that mark the turns of a chat, or a second line. That keeps a
-catalogue's text from posing as instructions; it does not keep a model from heeding what
-it reads. So what comes out is treated as data again: plain, short, and marked as
-generated.
+Text for a prompt is cleaned and fenced: it cannot contain the marks that end its fence,
+the special tokens of a chat, or a second line. So the text of a catalogue cannot pose
+as instructions, but a model may still follow it. Therefore answers are data, too: they
+are made plain and short, and marked as generated.
 """
 
 from __future__ import annotations
@@ -13,8 +12,9 @@ import html
 import re
 import unicodedata
 
+# Characters of a text that are read, which bounds the time of the patterns below.
+# Prompts take far fewer. Not tuned.
 _LONGEST = 20_000
-"""Characters of a text that are looked at; nothing beyond would reach a prompt."""
 _INVISIBLE = {"Cc", "Cf", "Co", "Cs", "Cn"}
 _JOINERS = "\u200c\u200d"  # letters of many scripts need them
 _HIDDEN = re.compile(r"<(script|style|template)\b.*?</\1\s*>", re.I | re.S)
@@ -33,19 +33,19 @@ _REPLACED = str.maketrans({"<": " ", ">": " ", "{": "(", "}": ")"})
 
 
 def clean(text: str, max_length: int) -> str:
-    r"""Make a text of a catalogue fit to stand in a prompt.
+    r"""Make a text of a catalogue safe for a prompt.
 
-    It becomes one line of plain words. Compatible forms of characters are replaced by
-    the usual ones, so that no look-alike of a mark gets through; markup, characters
-    that cannot be seen, marks of roles and headings leave; there is no ``<``, ``>``,
-    ``{`` or ``}`` in the result.
+    It becomes one line of plain words. Characters are normalized (NFKC), so that no
+    look-alike of a mark gets through. Markup, invisible characters, role marks such as
+    ``[INST]`` and headings are removed. The result contains no ``<``, ``>``, ``{`` or
+    ``}``.
 
     Parameters
     ----------
     text : str
         Any text.
     max_length : int
-        Characters after which it is cut, at a word where there is one.
+        The most characters; a longer text is cut, between words if possible.
 
     Returns
     -------
@@ -64,14 +64,14 @@ def clean(text: str, max_length: int) -> str:
 
 
 def fence(lines: str, name: str) -> str:
-    """Put cleaned lines between marks that cleaned text cannot hold.
+    """Put cleaned lines between marks that cleaned text cannot contain.
 
     Parameters
     ----------
     lines : str
         Text whose parts went through `clean`.
     name : str
-        What it is, such as ``"item"``.
+        The name of the marks, such as ``"item"``.
 
     Examples
     --------
@@ -85,15 +85,15 @@ def fence(lines: str, name: str) -> str:
 
 
 def tidy(text: str, max_length: int) -> str:
-    r"""Make what a model wrote plain: no markup, no links, one line, not too long.
+    r"""Turn a model's answer into one plain line, without markup and links.
 
     Parameters
     ----------
     text : str
-        What a model wrote.
+        The answer of a model.
     max_length : int
-        Characters at most. A longer text ends with its last whole sentence that fits;
-        where there is none, nothing is left of it.
+        The most characters. A longer text ends with the last whole sentence that fits,
+        or becomes empty if none does.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def tidy(text: str, max_length: int) -> str:
 
 
 def shorten(text: str, max_length: int) -> str:
-    """Cut a line at a word, and say so by an ellipsis.
+    """Cut a line between words, and mark the cut by an ellipsis.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def shorten(text: str, max_length: int) -> str:
 
 
 def whole_sentences(text: str) -> str:
-    """Leave out the end of a text that is no whole sentence; perhaps nothing is left.
+    """Cut off an unfinished last sentence; perhaps nothing is left.
 
     Examples
     --------
@@ -141,7 +141,10 @@ def whole_sentences(text: str) -> str:
 
 
 def _without_entities(text: str) -> str:
-    """Resolve references until none is left: they may be nested, or parted unseen."""
+    """Resolve HTML entities, also those nested or split by invisible characters.
+
+    Those nested more than four deep stay as text.
+    """
     for _ in range(4):
         resolved = html.unescape(_usual(text))
         if resolved == text:
@@ -151,7 +154,7 @@ def _without_entities(text: str) -> str:
 
 
 def _without_roles(text: str) -> str:
-    """Take marks of roles out until none is left: one may hold another."""
+    """Remove role marks until none is left, since they may be nested."""
     count = 1
     while count:
         text, count = _ROLE_MARK.subn(" ", text)
@@ -163,7 +166,7 @@ def _without_markup(text: str) -> str:
 
 
 def _usual(text: str) -> str:
-    """Return the usual forms of the letters that can be seen."""
+    """Normalize characters (NFKC), and remove invisible ones."""
     usual = unicodedata.normalize("NFKC", text)
     return "".join(_visible(letter) for letter in usual)
 

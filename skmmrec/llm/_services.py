@@ -1,4 +1,4 @@
-"""What can be given as ``llm=``: a name, a LanguageModel, or a function."""
+"""Handle the argument ``llm=``: a name, a LanguageModel, or a function."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.encoders._runtime import batches
 from skmmrec.llm._answers import PROMPTS, Answers
 from skmmrec.llm._generator import LanguageModel
 from skmmrec.llm._identities import identity_for, identity_of
+from skmmrec.runtime import batches
 
 Llm: TypeAlias = "str | os.PathLike | LanguageModel | Callable[[list[str]], list[str]]"
 
+# Prompts per call of a function, and answers that an error in it can lose. Not tuned.
 _PER_CALL = 16
-"""Prompts that a function gets at once: what an error in it can lose."""
 
 
 class CalledModel:
-    """A function from prompts to texts, whose answers are checked and kept.
+    """A function that maps prompts to texts; its answers are checked and kept.
 
     Parameters
     ----------
     call : callable
-        Gets a list of prompts and returns as many texts. What is no text counts as no
-        answer.
+        Gets a list of prompts and returns as many texts. Anything but a str counts as
+        no answer.
     cache : EmbeddingCache, path or None, default=None
         Where texts are kept between processes.
     verbose : bool, default=False
@@ -34,7 +34,7 @@ class CalledModel:
     Raises
     ------
     ValueError
-        If there is a cache, and the function cannot be told from others.
+        If there is a cache, but the function cannot be identified in it.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class CalledModel:
         identity_for(call, cache)
 
     def collect(self, prompts: Sequence[str], into: dict[str, str]) -> None:
-        """Gather answers by prompt; an error leaves those that are finished.
+        """Collect answers by prompt; after an error, those that were finished.
 
         Parameters
         ----------
         prompts : sequence of str
-            What is asked.
+            The prompts.
         into : dict
-            Gets the answers; prompts without one are left out.
+            Receives the answers; prompts without one are left out.
 
         Raises
         ------
@@ -79,7 +79,7 @@ def as_writer(
     cache: EmbeddingCache | str | os.PathLike | None = None,
     verbose: bool | int = False,
 ) -> LanguageModel | CalledModel:
-    """Return what `collect` can be called on.
+    """Return an object with the method `collect`.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def as_writer(
     TypeError
         If `llm` is none of these.
     ValueError
-        If there is a cache, and a function cannot be told from others.
+        If there is a cache, but the function cannot be identified in it.
     """
     if isinstance(llm, LanguageModel):
         return llm
@@ -113,7 +113,7 @@ def as_writer(
 def can_write(
     llm: Any, cache: EmbeddingCache | str | os.PathLike | None = None
 ) -> bool:
-    """Return whether `as_writer` takes these, and not None."""
+    """Return whether `as_writer` accepts these arguments."""
     if isinstance(llm, str | os.PathLike | LanguageModel):
         return True
     return callable(llm) and (cache is None or identity_of(llm) is not None)

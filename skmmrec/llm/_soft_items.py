@@ -1,4 +1,4 @@
-"""Items on their way to a language model, and where their vectors are kept."""
+"""Items as a language model reads them, and a store for their vectors."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from numpy.typing import NDArray
 
 from skmmrec.catalog import Blocks
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.encoders._engine import Distinct, Engine
-from skmmrec.encoders._errors import ContentError
+from skmmrec.runtime import ContentError, Distinct, Engine
 
+# A smaller standard deviation is due to rounding of float32 (1e-7 relative). Not tuned.
 _SMALLEST = 1e-6
-"""A deviation below is but rounding."""
 
 
 class Item:
-    """What is known of one item.
+    """The content of one item.
 
     Parameters
     ----------
     words : str
-        "" for none.
+        Its text; "" for none.
     vectors : tuple of ndarray of shape (d_m,), or None
-        One for each modality; None for one that is missing.
+        One for each modality; None for a missing one.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class Item:
 
     @cached_property
     def key(self) -> bytes:
-        """Hash of the content."""
+        """A hash of the content."""
         words = self.words.encode(errors="surrogatepass")
         hasher = blake2b(len(words).to_bytes(8, "little") + words, digest_size=32)
         for vector in self.vectors:
@@ -54,16 +53,16 @@ class Item:
 def make_items(
     blocks: Blocks, modalities: Iterable[str], words: list[str]
 ) -> list[Item]:
-    """Put vectors and words of n items together.
+    """Combine the vectors and the words of n items.
 
     Parameters
     ----------
     blocks : Blocks of n items
-        Vectors; a modality that it lacks is missing.
+        Their vectors; modalities may be absent.
     modalities : iterable of str
-        In the order in which the items are to have them.
+        The modalities in the order of each item's vectors.
     words : list of str, of length n
-        Words; "" for none.
+        Their texts; "" for none.
     """
     columns = [_vectors(blocks, name) for name in modalities]
     rows = zip(*columns, strict=True) if columns else [()] * len(blocks)
@@ -83,21 +82,21 @@ def read_items(
     engine: Engine,
     watch: Callable[[Iterable[Any], int], Iterable[Any]],
 ) -> NDArray[np.float32]:
-    """Hidden states of items, each distinct one read once; zero for nothing to read.
+    """Return the hidden states of items; zeros for an item without content.
 
     Parameters
     ----------
     items : list of Item
-        In any order; the longest are read first.
+        In any order. Each distinct one is read once, the longest first.
     engine : Engine
-        Runs the model, or finds what it has read before.
+        Runs the model, or finds the vectors that are already known.
     watch : callable
-        Shows the items, and of how many, as they are read.
+        Wraps the items, whose number it gets, in a progress bar.
 
     Raises
     ------
     ValueError
-        Where the model gives a vector that is not finite; names the row.
+        If a vector is not finite; the message names the row.
     """
     groups: dict[bytes, Distinct] = {}
     for row, item in enumerate(items):
@@ -115,26 +114,26 @@ def read_items(
 
 
 def fail(distinct: Distinct, error: ContentError) -> NoReturn:
-    """Name the row of an item that cannot be read."""
+    """Raise a ValueError that names the row of an item."""
     raise ValueError(f"SoftTokenFuser: row {distinct.rows[0]}: {error}") from error
 
 
 def deviations(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Deviation of each coordinate over the vectors that are there; 1 where it is 0."""
+    """Return the deviation of each coordinate over nonzero vectors; 1 instead of 0."""
     there = vectors[vectors.any(axis=1)].astype(np.float64)
     scale = there.std(axis=0) if len(there) else np.zeros(vectors.shape[1])
     return np.where(scale > _SMALLEST, scale, 1).astype(np.float32)
 
 
 class Store:
-    """Vectors in memory, and in a cache behind it if there is one.
+    """Vectors in memory, backed by a cache if there is one.
 
     Parameters
     ----------
     memory : mutable mapping of bytes to ndarray
-        What is known in this process.
+        The vectors of this process.
     cache : EmbeddingCache or None
-        What is kept between processes.
+        The vectors that are kept between processes.
     """
 
     def __init__(
@@ -153,21 +152,21 @@ class Store:
         return {key: self.memory[key] for key in wanted if key in self.memory}
 
     def put(self, vectors: Mapping[bytes, NDArray]) -> None:
-        """Keep vectors."""
+        """Store vectors."""
         self.memory.update(vectors)
         if self.cache is not None:
             self.cache.put(vectors)
 
 
 class WhenNeeded:
-    """A model of a known width that is loaded when the first item needs it.
+    """A model that is loaded only when an item needs it.
 
     Parameters
     ----------
     dim : int
-        Width of its vectors.
+        The width of its vectors.
     load : callable
-        Returns the model; called again and again.
+        Returns the model; called for each use.
     """
 
     identity = b""
@@ -181,7 +180,7 @@ class WhenNeeded:
         return self.load().prepare(item)
 
     def cost(self, content: Any) -> float:
-        """Bytes of the largest result that a layer gives for a content."""
+        """Return the bytes of the largest layer output for a content."""
         return self.load().cost(content)
 
     def encode(self, contents: list[Any]) -> NDArray[np.float32]:

@@ -19,21 +19,22 @@ from skmmrec.llm._loading import Loaded
 from skmmrec.llm._soft_items import Item
 
 VECTORS, WORDS = "{modalities}", "{item}"
+# Bytes of a float32.
 _FLOAT = 4
 
 
 @dataclass
 class Reading:
-    """One item as the network reads it.
+    """The network's input for one item.
 
     Parameters
     ----------
     ids : list of int
-        Tokens; any where a vector stands.
+        Token ids; at the positions of vectors they are ignored.
     places : list of tuple of (int, int)
-        Where vectors stand, and which modality's.
+        Position and modality of each vector.
     vectors : list of ndarray
-        These vectors.
+        The vectors.
     """
 
     ids: list[int]
@@ -42,14 +43,14 @@ class Reading:
 
 
 class SoftTokens(nn.Module):
-    """Vectors of each modality as tokens of a network: turned, and scaled alike.
+    """Map the vectors of each modality to tokens of a network, all of one length.
 
     Parameters
     ----------
     maps : sequence of tensors of shape (d_m, dim)
         One for each modality.
     length : float
-        Length of a token.
+        The Euclidean length of the tokens.
     """
 
     def __init__(self, maps: Sequence[Tensor], length: float) -> None:
@@ -58,13 +59,13 @@ class SoftTokens(nn.Module):
         self.length = length
 
     def forward(self, modality: int, vectors: Tensor) -> Tensor:
-        """Turn n vectors of one modality into tokens: (n, dim)."""
+        """Map n vectors of one modality to tokens, of shape (n, dim)."""
         turned = F.normalize(vectors, dim=1) @ self.maps[modality]
         return self.length * F.normalize(turned, dim=1)
 
 
 def semi_orthogonal(name: str, width: int, dim: int, seed: int) -> Tensor:
-    """Draw a map that keeps angles, as far as its shape (width, dim) lets it."""
+    """Draw a map of shape (width, dim) that preserves angles if it does not shrink."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     drawn = rng.normal(size=(max(width, dim), min(width, dim)))
     turned = np.linalg.qr(drawn)[0]
@@ -72,23 +73,23 @@ def semi_orthogonal(name: str, width: int, dim: int, seed: int) -> Tensor:
 
 
 class SoftTokenModel:
-    """Items to the hidden state in which a network has read them.
+    """Turn items into a network's pooled hidden states.
 
     Parameters
     ----------
     loaded : Loaded
         A causal or bidirectional transformer without a head.
     template : str
-        The prompt, with the places of the vectors and of the words.
+        The prompt, with placeholders for the vectors and the words.
     widths : mapping of str to int
         Width of each modality's vectors.
     pooling : {"auto", "last", "mean"}
-        Which hidden states count: that of the last token, the mean of all, or by
-        whether the network sees the past alone.
+        The hidden state of the last token, or the mean of all; ``"auto"`` takes the
+        last one of a causal network, otherwise the mean.
     max_tokens : int
-        Where an item's words are cut.
+        The most tokens of an item's words.
     seed : int
-        Of the maps from vectors to tokens.
+        Seed of the maps from vectors to tokens.
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class SoftTokenModel:
     # -- reading ---------------------------------------------------------------------
 
     def prepare(self, item: Item) -> Reading:
-        """Put an item into the prompt."""
+        """Insert an item into the prompt."""
         reading = Reading([*self._before])
         for part in self._parts:
             if part == VECTORS:
@@ -137,7 +138,7 @@ class SoftTokenModel:
         return reading
 
     def cost(self, content: Reading) -> float:
-        """Bytes of the largest result that a layer gives for an item."""
+        """Return the bytes of the largest layer output for an item."""
         config = self.network.config
         widest = max(getattr(config, "intermediate_size", 0) or 0, 4 * self.dim)
         return float(_FLOAT * widest * len(content.ids))
@@ -151,7 +152,7 @@ class SoftTokenModel:
                 reading.vectors.append(vector)
 
     def _tokens(self, text: str) -> list[int]:
-        """Tokens of words; none of them has a meaning of its own, whatever they say."""
+        """Return the tokens of a text; special tokens in it are read as plain text."""
         with self.loaded.lock:
             return self.loaded.tokenizer(
                 text,
@@ -161,7 +162,7 @@ class SoftTokenModel:
             )["input_ids"]
 
     def _frame(self) -> tuple[list[int], list[int]]:
-        """Return the special tokens that the network wants before and after a text."""
+        """Return the special tokens that the tokenizer puts around a text."""
         text = "x"
         with self.loaded.lock:
             framed = self.loaded.tokenizer(text)["input_ids"]
@@ -174,12 +175,12 @@ class SoftTokenModel:
     # -- running ---------------------------------------------------------------------
 
     def encode(self, contents: list[Reading]) -> NDArray[np.float32]:
-        """Hidden states of a batch: (n, dim)."""
+        """Return the pooled hidden states of a batch, of shape (n, dim)."""
         with torch.inference_mode():
             return self(contents).float().cpu().numpy()
 
     def __call__(self, contents: list[Reading]) -> Tensor:
-        """Hidden states of a batch, with gradients where there are any."""
+        """Return the pooled hidden states of a batch, with gradients if enabled."""
         tokens, mask = self._embed(contents)
         output = self.network(
             inputs_embeds=tokens, attention_mask=mask, **self._options
@@ -192,9 +193,9 @@ class SoftTokenModel:
         return (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1)
 
     def _embed(self, contents: list[Reading]) -> tuple[Tensor, Tensor]:
-        """Tokens (n, length, dim) and mask (n, length), padded on the right.
+        """Return tokens (n, length, dim) and mask (n, length), padded on the right.
 
-        There padding is behind the back of a causal network and needs no positions.
+        A causal network does not see padding on the right, which shifts no positions.
         """
         device = self.loaded.device
         lengths = torch.tensor([len(content.ids) for content in contents])
@@ -216,7 +217,7 @@ class SoftTokenModel:
 
     @torch.inference_mode()
     def _looks_ahead(self) -> bool:
-        """Whether a later token changes what the network makes of an earlier one."""
+        """Tell whether a later token changes the hidden state of an earlier one."""
         table = self.network.get_input_embeddings().weight
         tokens = torch.stack([table[[0, 0]], table[[0, len(table) - 1]]])
         first = self._read(tokens)[:, 0].float()
@@ -226,7 +227,7 @@ class SoftTokenModel:
 def _of_modality(
     contents: list[Reading], modality: int
 ) -> tuple[list[int], list[int], NDArray[np.float32]]:
-    """Rows, places and vectors of one modality in a batch."""
+    """Return rows, positions and vectors of one modality in a batch."""
     found = [
         (row, place, vector)
         for row, content in enumerate(contents)
@@ -242,6 +243,6 @@ def _of_modality(
 
 
 def _known_options(network: Any, **options: Any) -> dict[str, Any]:
-    """Keep the options that the network's `forward` takes."""
+    """Keep the options that the network's `forward` accepts."""
     known = signature(network.forward).parameters
     return {name: value for name, value in options.items() if name in known}

@@ -1,4 +1,4 @@
-"""SoftTokenFuser: the modalities of an item, read by a language model."""
+"""SoftTokenFuser: fuse the modalities of an item by a language model."""
 
 from __future__ import annotations
 
@@ -12,17 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skmmrec._sklearn import BaseEstimator
 from skmmrec.catalog import Blocks
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.encoders._cache import as_cache
-from skmmrec.encoders._devices import resolve_device, resolve_precision
-from skmmrec.encoders._engine import CacheAccess, Engine
-from skmmrec.encoders._memory import BatchLimit, automatic_limit
-from skmmrec.encoders._runtime import n_cores
 from skmmrec.llm._frozen import describe, load_reader
 from skmmrec.llm._loading import PACKAGED
 from skmmrec.llm._prompts import read_prompt
@@ -36,68 +31,81 @@ from skmmrec.llm._soft_items import (
     read_items,
 )
 from skmmrec.llm._words import choose_columns, join_words
+from skmmrec.runtime import (
+    BatchLimit,
+    CacheAccess,
+    Engine,
+    as_cache,
+    automatic_limit,
+    n_cores,
+    progress,
+    resolve_device,
+    resolve_precision,
+)
 
 if TYPE_CHECKING:
     from skmmrec.llm._adapters import CoLikes
     from skmmrec.llm._soft_model import SoftTokenModel
 
 BLOCK = "llm"
-"""Name of the one modality that is left."""
+"""Name of the single modality that results."""
+# Part of the keys in the cache. Raise it if the same settings give other vectors.
 _VERSION = 1
+# Most items per batch on a CPU, 16 times that on an accelerator; as in encoders.
 _LARGEST_BATCH = 32
+# Texts are cut to so many characters per token before they are tokenized. English has
+# about four. Not tuned.
 _CHARACTERS = 10
-"""A token is rarely longer; what is cut off before tokens are counted."""
 
 
 class SoftTokenFuser(BaseEstimator):
     """Fuse the modalities of items by a language model.
 
     Each modality's vector becomes a token of the language model, next to the item's
-    words: it is turned into the space of the model's own tokens and given their length.
-    The hidden state in which the model has read the prompt is the item's vector. That
-    is what a recommender with ``fusion="llm"`` trains on; its parameter ``llm`` takes
-    such an object, or just the name of a model.
+    words: it is mapped into the space of the model's token embeddings and scaled to
+    their length. The model's hidden state after the prompt is the item's vector. A
+    recommender with ``fusion="llm"`` trains on these vectors; its parameter ``llm``
+    takes a `SoftTokenFuser` or the name of a model.
 
     The model is frozen, and so are the maps from vectors to tokens, which are drawn at
-    random: an item's vector depends on that item alone, is computed once, and stays
-    right when others come. With `lora`, a first stage trains adapters and maps, so that
-    items liked by the same users are read alike.
+    random. So an item's vector depends on that item alone, is computed once, and stays
+    valid when items are added. With `lora`, a first stage trains adapters and maps so
+    that items liked by the same users get similar vectors.
 
     Parameters
     ----------
     model : str or path, default="package:smollm2-135m-instruct"
         A causal or bidirectional transformer: a name on the Hugging Face hub, a local
-        folder, a ``.gguf`` file, or weights that a package carries, as in
-        `load_language_model`.
+        folder, a ``.gguf`` file, or weights in a package, as in `load_language_model`.
     prompt : str, path or None, default=None
-        Text file that takes the place of the prompt. ``{modalities}`` stands where the
-        vectors come in, ``{item}`` where the words do.
+        A text file that replaces the prompt, with the placeholder ``{modalities}`` for
+        the vectors and ``{item}`` for the words.
     columns : sequence of str or None, default=None
-        Columns of the item table that hold words; None: those whose values are texts,
-        files and addresses apart.
+        Columns of the item table that contain words; None: those whose values are
+        texts, except file names and addresses.
     pooling : {"auto", "last", "mean"}, default="auto"
-        The hidden state of the last token, or the mean of all; by default the last one
-        of a causal model and the mean of a bidirectional one.
+        The hidden state of the last token, or the mean of all; ``"auto"`` takes the
+        last one of a causal model and the mean of a bidirectional one.
     standardize : bool, default=True
         Divide each coordinate by its deviation over the items of `fit`: in most models
-        a few outweigh all others.
+        a few coordinates outweigh all others.
     max_tokens : int, default=128
-        Where an item's words are cut.
+        The most tokens of an item's words.
     lora : mapping, peft.LoraConfig or None, default=None
-        Settings of adapters that are trained, ``{}`` for rank 8 on all linear layers:
-        needs the extra ``llm`` and, for all but tiny models, an accelerator.
+        Settings of trained adapters; ``{}`` for rank 8 on all linear layers. They need
+        the extra ``llm`` and, for all but tiny models, an accelerator.
     n_steps, n_pairs : int, default=100 and 16
-        Steps of that training, and pairs of items in each.
+        Steps of the training with `lora`, and pairs of items in each.
     learning_rate : float, default=0.0005
-        Its peak step size.
+        Peak step size of that training.
     random_state : int, default=0
         Seed of the maps, the adapters and the pairs.
     device : str or torch.device, default="auto"
         Where the model runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
-        Type of the weights; ``"auto"`` is half precision on CUDA, else float32.
+        The type of the weights; ``"auto"`` is half precision on CUDA, else float32.
     batch_size : int or "auto", default="auto"
-        Items per forward pass, halved if memory runs out; by default what fits.
+        Items per forward pass, halved if memory runs out; ``"auto"`` takes what fits.
     cache : EmbeddingCache, path or None, default=None
         Where vectors are kept between processes.
     verbose : bool, default=False
@@ -110,15 +118,16 @@ class SoftTokenFuser(BaseEstimator):
     columns_ : list of str
         Columns whose words are read.
     scale_ : ndarray of shape (embedding_dim_,) or None
-        What coordinates are divided by.
+        The divisor of each coordinate.
     loss_curve_ : list of float
-        Loss of each step of the first stage; empty without `lora`.
+        Loss of each step of the training; empty without `lora`.
 
     Notes
     -----
-    Vectors become tokens of a frozen language model as in [1]_, with adapters [3]_ and
-    a contrast of items liked together as in [2]_. Vectors that all point one way are
-    told apart less well: centre or whiten them in their encoder.
+    Vectors become tokens of a frozen language model as in [1]_. The adapters are those
+    of [3]_, trained by contrasting items liked together as in [2]_. Vectors that all
+    point in one direction are hard to tell apart: centre or whiten them in their
+    encoder.
 
     References
     ----------
@@ -213,7 +222,7 @@ class SoftTokenFuser(BaseEstimator):
         y : None
             Ignored.
         words : DataFrame of n rows or None, default=None
-            Raw content of the items, some of whose columns hold words.
+            Raw content of the items, some of whose columns contain words.
         likes : CoLikes or None, default=None
             Who likes which of the items; needed with `lora`.
 
@@ -224,7 +233,8 @@ class SoftTokenFuser(BaseEstimator):
         Raises
         ------
         ValueError
-            For an invalid parameter, a model that cannot be loaded, an unknown column.
+            For an invalid parameter, a model that cannot be loaded, or an unknown
+            column.
         """
         self._validate_params()
         self.widths_ = X.widths
@@ -261,8 +271,8 @@ class SoftTokenFuser(BaseEstimator):
         Raises
         ------
         ValueError
-            For a modality or width that was not there in `fit`, or if the language
-            model is not the one of `fit`.
+            For a modality or width that `fit` did not have, or if the language model is
+            not the one of `fit`.
         """
         check_is_fitted(self)
         items = self._items(X, words)
@@ -273,12 +283,12 @@ class SoftTokenFuser(BaseEstimator):
         return Blocks({BLOCK: vectors}, mask.reshape(-1, 1))
 
     def remember_in(self, memory: MutableMapping[bytes, NDArray]) -> None:
-        """Keep vectors in a place that others share, and find theirs there.
+        """Share a memory of vectors with others.
 
         Parameters
         ----------
         memory : mutable mapping of bytes to ndarray
-            Vectors by a hash of all that they depend on.
+            Vectors, keyed by a hash of all that they depend on.
         """
         self._memory = memory
 
@@ -289,7 +299,7 @@ class SoftTokenFuser(BaseEstimator):
     # -- the model -------------------------------------------------------------------
 
     def _ready_model(self) -> SoftTokenModel:
-        """Load the language model of `fit`, with what was trained there."""
+        """Load the language model of `fit`, with the weights trained there."""
         if self._model is None:
             model = self._frozen_model()
             if self.weights_:
@@ -313,11 +323,11 @@ class SoftTokenFuser(BaseEstimator):
         )
 
     def _train(self, items: list[Item], likes: CoLikes | None) -> None:
-        """Train adapters and maps; their vectors are nobody else's."""
+        """Train adapters and maps, and start a memory of their own vectors."""
         from skmmrec.llm import _adapters
 
         if likes is None:
-            raise ValueError("lora learns from likes, and fit got none")
+            raise ValueError("lora learns from likes, but fit got none")
         model = _adapters.with_adapters(
             self._frozen_model(), self.lora, self.random_state
         )
@@ -350,7 +360,7 @@ class SoftTokenFuser(BaseEstimator):
         for name, width in X.widths.items():
             if self.widths_.get(name) != width:
                 raise ValueError(
-                    f"modality {name!r} of width {width} was not there in fit: "
+                    f"modality {name!r} of width {width} was not in fit, which had "
                     f"{self.widths_}"
                 )
 
@@ -371,7 +381,7 @@ class SoftTokenFuser(BaseEstimator):
         )
 
     def _identity(self) -> bytes:
-        """Hash of all that a vector depends on besides its item."""
+        """Return a hash of all but the item that a vector depends on."""
         hasher = blake2b(self.language_model_.encode(), digest_size=32)
         settings = (self.pooling, self.max_tokens, self.random_state, self.template_)
         hasher.update(repr((_VERSION, settings, [*self.widths_.items()])).encode())
@@ -380,20 +390,16 @@ class SoftTokenFuser(BaseEstimator):
         return hasher.digest()
 
     def _progress(self, steps: Iterable[Any], total: int) -> Iterable[Any]:
-        if not self.verbose:
-            return steps
-        from tqdm.auto import tqdm
-
-        return tqdm(steps, desc="SoftTokenFuser", total=total)
+        return progress(steps, "SoftTokenFuser", self.verbose, unit="it", total=total)
 
     # -- copies ----------------------------------------------------------------------
 
     def __sklearn_clone__(self) -> Self:
-        """Clone, and share the vectors: they say by their hash what they are of."""
+        """Clone, and share the vectors, whose keys hash all that they depend on."""
         copy = super().__sklearn_clone__()
         copy.remember_in(self._vectors)
         return copy
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the weights of the language model out."""
+        """Leave out the weights of the language model."""
         return {k: v for k, v in super().__getstate__().items() if k != "_model"}

@@ -1,4 +1,4 @@
-"""What a history tells of a user: shared words or, if it is to be shown, texts."""
+"""A user's taste from a history: shared words or, if it is to be shown, texts."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from scipy.sparse import csr_array
 from skmmrec._ids import ITEM, USER, check_ids
 from skmmrec.llm._terms import ABOUT, Tastes
 
+# Liked items that must share a word: the least that does not reveal a single item.
 _SHARED_BY = 2
-"""Liked items that must have a word before it is told."""
 
 
 def liked_words(
     history: pd.DataFrame, texts: pd.Series, n_words: int
 ) -> dict[Any, str]:
-    """Return the words that mark what each user liked; no item can be read off.
+    """Return the words that characterize a user's liked items, without naming items.
 
     Parameters
     ----------
     history : DataFrame
-        Columns user_id and item_id: what was liked.
+        Columns user_id and item_id: the items that users liked.
     texts : Series of str
-        What each item says, indexed by item id.
+        Texts of items, indexed by item id.
     n_words : int
-        Words per user, at most.
+        The most words per user.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def liked_words(
 def liked_texts(
     history: pd.DataFrame, texts: pd.Series, n_last: int
 ) -> dict[Any, list[str]]:
-    """Return what the last things say that each user liked, a line for each."""
+    """Return the texts of the last items that each user liked, a line for each."""
     known = history[history[ITEM].isin(texts.index[texts != ""])]
     return {
         user: [f"liked: {texts[item]}" for item in rows[ITEM].tail(n_last)]

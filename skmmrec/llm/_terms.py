@@ -1,4 +1,4 @@
-"""What is frequent in the items that a user likes, and rare elsewhere."""
+"""Terms that are frequent in the items that a user likes, and rare elsewhere."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from skmmrec.llm._fields import Row, is_list, label_of, words_of
 
 ABOUT = "often about"
 _WORD = re.compile(r"[^\W\d_]{3,}(?:['\u2019]\w+)?")
+# Characters of a value that are searched for words: some 300 words, which a plot rarely
+# exceeds. Not tuned.
 _LONGEST = 2000
+# The most tags of a column in a profile; documented in `UserProfiler`. Not tuned.
 _N_TAGS = 4
+# Least share of distinct texts that contain a bar in a column of lists. Not tuned.
 _SHARE_OF_LISTS = 0.5
-"""Share of distinct texts with a bar in them from which a column may be lists."""
+# Least share of parts between bars that are short in a column of tags. Not tuned.
 _SHARE_OF_TAGS = 0.9
-"""Share of parts between bars that are short, if they are tags."""
+# The most characters of a short part. Not tuned.
 _LONGEST_TAG = 40
-"""Characters of a part that is short."""
 
 
 class _Terms(NamedTuple):
@@ -32,15 +35,15 @@ class _Terms(NamedTuple):
     Parameters
     ----------
     label : str
-        What they are terms of.
+        The name of the field that they come from.
     names : ndarray of shape (n_terms,)
         The terms.
     present : csr_array of shape (n_items, n_terms)
         1 where an item has a term.
     n_least : int
-        Liked items that must have a term before it is told.
+        How many liked items must have a term for it to be returned.
     n_most : int
-        Terms that are told at most.
+        The most terms per user.
     """
 
     label: str
@@ -50,7 +53,7 @@ class _Terms(NamedTuple):
     n_most: int
 
     def best(self, liked: sparse.csr_array) -> list[list[str]]:
-        """Return the terms of each user: those with the greatest tf-idf."""
+        """Return the terms of each user with the greatest tf-idf."""
         n_items = self.present.shape[0]
         rarity = np.log1p(n_items / np.maximum(self.present.sum(axis=0), 1))
         counts = (liked @ self.present).tocsr()
@@ -65,16 +68,16 @@ class _Terms(NamedTuple):
 
 
 class Tastes:
-    """Learn the terms of items, and tell those of users by what they like.
+    """Learn the terms of items, and find those that characterize users' likes.
 
     Parameters
     ----------
     table : DataFrame of n_items rows
-        Columns of texts, and of lists of tags or texts that are joined by bars.
+        Columns of texts, lists of tags, or tags that are joined by bars.
     n_words : int
-        Words out of texts that are told at most.
+        The most words from texts per user.
     n_least : int
-        Liked items that must share a term before it is told.
+        How many liked items must share a term.
     """
 
     def __init__(self, table: pd.DataFrame, n_words: int, n_least: int) -> None:
@@ -92,7 +95,7 @@ class Tastes:
             self._terms.append(_terms(ABOUT, words, n_least, n_words))
 
     def of(self, liked: sparse.csr_array) -> list[Row]:
-        """Return the terms of users by what they are terms of.
+        """Return the terms of users, by field.
 
         Parameters
         ----------
@@ -127,7 +130,7 @@ def _are_lists(values: list[Any]) -> bool:
 
 
 def _are_joined(texts: set[str]) -> bool:
-    """Tell tags between bars, which texts repeat, from sentences with a bar."""
+    """Tell whether texts are tags joined by bars, and not sentences with a bar."""
     parts = [part.strip() for text in texts for part in text.split("|")]
     joined = np.mean(["|" in text for text in texts])
     short = np.mean([len(part) <= _LONGEST_TAG for part in parts])

@@ -1,4 +1,4 @@
-"""The words of an item: which columns of its table hold them, and how they are put."""
+"""Choose the columns of an item table that contain words, and join the words."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 
 import pandas as pd
 
-from skmmrec.encoders._columns import is_missing
 from skmmrec.llm._safety import clean
+from skmmrec.runtime import is_missing
 
 _SOURCE = re.compile(r"\w+://.*|[^\n]*\.[A-Za-z][A-Za-z0-9]{1,3}")
 """An address, or the name of a file."""
 
 
 def choose_columns(table: Any, columns: Iterable[str] | None) -> list[str]:
-    """Choose the columns that hold words.
+    """Choose the columns that contain words.
 
     Parameters
     ----------
     table : DataFrame or None
-        The raw content of items; None where there is none.
+        The raw content of items; None for none.
     columns : sequence of str or None
-        Names; None: the columns whose values are texts or lists of texts, unless most
-        of them name files or addresses.
+        Names of columns; None: those whose values are texts or lists of texts, unless
+        half of them or more are file names or addresses.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def choose_columns(table: Any, columns: Iterable[str] | None) -> list[str]:
     Raises
     ------
     ValueError
-        For a column that is not there.
+        For an unknown column.
 
     Examples
     --------
@@ -50,20 +50,20 @@ def choose_columns(table: Any, columns: Iterable[str] | None) -> list[str]:
     absent = [name for name in columns if name not in known]
     if absent:
         raise ValueError(
-            f"columns names {absent[0]!r}, which is no column of the items: {known}"
+            f"columns names {absent[0]!r}, which is not a column of the items: {known}"
         )
     return list(columns)
 
 
 def join_words(table: Any, columns: list[str], n: int, max_length: int) -> list[str]:
-    r"""Put the words of each item into lines, one for each column that has a value.
+    r"""Join the words of each item, one line for each column that has a value.
 
     Parameters
     ----------
     table : DataFrame of n rows, or None
-        Raw content; columns that it lacks are missing.
+        Raw content; absent columns count as missing.
     columns : list of str
-        The columns that hold words.
+        The columns that contain words.
     n : int
         Number of items.
     max_length : int
@@ -107,7 +107,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _as_text(value: Any) -> str:
-    """Put a value into words; "" for one that is missing."""
+    """Return a value as text; "" for a missing one."""
     if isinstance(value, list | tuple):
         return ", ".join(str(part) for part in value if not is_missing(part))
     return "" if is_missing(value) else str(value)

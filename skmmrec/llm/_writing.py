@@ -1,4 +1,4 @@
-"""Have texts written by a model, and take the template where that fails."""
+"""Let a model write texts, and fall back on a template where that fails."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ TEMPLATE = "template"
 
 
 class Task(NamedTuple):
-    """A text that is wanted.
+    """A text that is to be written.
 
     Parameters
     ----------
     prompt : str or None
-        What a model is asked; None for a text that no model is to write.
+        The prompt for the model; None if no model should write the text.
     read : callable
-        What the model wrote to the text, or None if it cannot be used.
+        Maps the model's answer to the text, or to None if it cannot be used.
     template : str or None
-        What stands there otherwise; None for nothing.
+        The text without a usable answer; None for no text.
     """
 
     prompt: str | None
@@ -36,12 +36,12 @@ class Task(NamedTuple):
 
 
 class Held(NamedTuple):
-    """What was made from parameters, to be used as long as they are the same.
+    """An object made from parameters, which is kept while they stay the same.
 
     Parameters
     ----------
     made : object
-        What was made.
+        The object.
     parameters : tuple
         All that it depends on.
     """
@@ -50,15 +50,15 @@ class Held(NamedTuple):
     parameters: tuple = ()
 
     def or_new(self, parameters: tuple, make: Callable[[], Any]) -> Held:
-        """Return this, or what is made from other parameters.
+        """Return this if the parameters are the same, else make a new object.
 
         Parameters
         ----------
         parameters : tuple
-            Texts, paths and numbers are the same if they are equal, other objects only
-            if they are one: they may have changed in what equality does not see.
+            Texts, paths and integers are compared by equality. Other objects are
+            compared by identity, since equality may overlook a change in them.
         make : callable
-            Gives what to hold if they are not the same.
+            Makes the new object.
         """
         is_same = len(parameters) == len(self.parameters) and all(
             map(_are_same, parameters, self.parameters)
@@ -67,10 +67,10 @@ class Held(NamedTuple):
 
 
 class WritesTexts:
-    """Hold what writes for an estimator with the parameters llm, cache and verbose.
+    """Hold the writer of an estimator with the parameters llm, cache and verbose.
 
-    Clones hold the same, as long as they have the same parameters: what one of them
-    had written, none has written again, even where it ended in an error.
+    Clones with the same parameters share the writer. So no text is written twice, even
+    if a call ended in an error.
     """
 
     llm: Any
@@ -86,7 +86,7 @@ class WritesTexts:
         return writer
 
     def _writer_parameters(self) -> tuple:
-        """Return all that a writer depends on; not `verbose`, which can be changed."""
+        """Return all that a writer depends on, without `verbose`, which may change."""
         return (self.llm, self.cache)
 
     def _new_writer(self) -> LanguageModel | CalledModel | None:
@@ -100,7 +100,7 @@ class WritesTexts:
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what writes: it is made again on first use."""
+        """Leave out the writer, which is made again on first use."""
         state: Any = super().__getstate__()
         state.pop("_writer", None)
         return state
@@ -118,18 +118,19 @@ def write_texts(
     name: str,
     on_error: str = "raise",
 ) -> pd.DataFrame:
-    """Return a text for each task, and where it comes from.
+    """Return a text for each task, and its source.
 
     Parameters
     ----------
     tasks : sequence of Task, of length n
-        What is wanted.
+        The texts to write.
     writer : LanguageModel, CalledModel or None
-        Who is asked; None for templates alone.
+        The model that writes; None for templates only.
     name : str
-        Who asks, for messages.
+        The name of the caller, for messages.
     on_error : {"raise", "template"}, default="raise"
-        What happens to the tasks that are left when the writer raises an error.
+        Whether an error of the writer is raised, or the remaining tasks use their
+        templates.
 
     Returns
     -------
@@ -149,7 +150,7 @@ def write_texts(
 
 
 def as_table(texts: Sequence[str | None], is_generated: Sequence[bool]) -> pd.DataFrame:
-    """Return texts with the marks of where they come from."""
+    """Return texts with their sources."""
     generated = np.array(is_generated, dtype=bool)
     source = np.where(generated, GENERATED, TEMPLATE).astype(object)
     source[[text is None for text in texts]] = None
@@ -171,10 +172,10 @@ def _text(task: Task, answers: dict[str, str]) -> tuple[str | None, bool]:
 def _report(
     error: Exception, name: str, n_done: int, n_prompts: int, on_error: str
 ) -> None:
-    """Say how far the writer came: what is finished is kept in any case."""
+    """Report how many texts were finished; they are kept in any case."""
     far = f"{name}: {n_done} of {n_prompts} texts were finished and are kept"
     if on_error == "raise":
-        error.add_note(f"{far}; the same call goes on from there")
+        error.add_note(f"{far}; the same call continues from there")
         raise error
     what: Any = f"{far}; the others come from the template, because of: {error!r}"
     warnings.warn(what, UserWarning, stacklevel=4)

@@ -9,9 +9,6 @@ from ._evaluation import (
     compare as compare,
     evaluate_ranking as evaluate_ranking,
 )
-from ._formulas import judge as judge
-from ._hits import find_hits as find_hits
-from ._names import parse_metric as parse_metric
 from ._ranking import (
     auc_at_k as auc_at_k,
     average_precision_at_k as average_precision_at_k,
@@ -31,4 +28,19 @@ from ._scorers import (
     get_scorer as get_scorer,
     get_scorer_names as get_scorer_names,
     make_ranking_scorer as make_ranking_scorer,
+)
+
+# isort: split
+# For other rooms: parts of metrics, and what reads a recommender and its feedback.
+from ._beyond import count_exposure as count_exposure, gini as gini
+from ._formulas import judge as judge
+from ._hits import find_hits as find_hits
+from ._names import parse_metric as parse_metric
+from ._relevance import rank_lists as rank_lists
+from ._scorers import (
+    find_recommender as find_recommender,
+    is_graded as is_graded,
+    keep_relevant as keep_relevant,
+    read_pairs as read_pairs,
+    with_new_items as with_new_items,
 )

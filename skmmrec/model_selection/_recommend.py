@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from skmmrec.metrics._scorers import find_recommender
+from skmmrec.metrics import find_recommender
 
 
 def recommend(

@@ -12,11 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import readable_file
-from skmmrec.encoders._sounds import read_sound, sound_key
 from skmmrec.preprocessing._base import BaseContentTransformer
 from skmmrec.preprocessing._loudness import integrated_loudness
+from skmmrec.runtime import ContentError, read_sound, readable_file, sound_key
 
 _FRAME_SECONDS = 0.032
 
@@ -280,4 +278,4 @@ def _own_rate(item: Any) -> int:
     try:
         return soundfile.info(source).samplerate
     except Exception as error:
-        raise ContentError(f"is no readable sound: {error}") from error
+        raise ContentError(f"is not a readable sound: {error}") from error

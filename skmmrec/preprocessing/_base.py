@@ -10,14 +10,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skmmrec.encoders._columns import as_items, is_missing
-from skmmrec.encoders._errors import ContentError
+from skmmrec._sklearn import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from skmmrec.runtime import ContentError, as_items, is_missing
 
 
 class BaseContentTransformer(

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from skmmrec.encoders._pictures import picture_key, present, read_picture
 from skmmrec.preprocessing._base import BaseContentTransformer
+from skmmrec.runtime import picture_key, present_pictures, read_picture
 
 
 class _PictureTransformer(BaseContentTransformer):
@@ -23,7 +23,9 @@ class _PictureTransformer(BaseContentTransformer):
 
     def _change(self, item: Any) -> Any:
         if isinstance(item, list):
-            return [self._change_picture(read_picture(i)) for i in present(item)]
+            return [
+                self._change_picture(read_picture(i)) for i in present_pictures(item)
+            ]
         return self._change_picture(read_picture(item))
 
     @abstractmethod

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Self
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from sklearn.utils._param_validation import StrOptions
 
-from skmmrec.encoders._errors import ContentError
 from skmmrec.preprocessing._base import BaseContentTransformer
+from skmmrec.runtime import ContentError
 
 _SYMBOL = "[\U0001f000-\U0001faff\u2600-\u27bf\u231a\u231b\u23e9-\u23fa\u2b50\u2b55]"
 _MODIFIERS = "[\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*"

@@ -1,7 +1,5 @@
-from ._base import BaseRecommender as BaseRecommender
 from ._estimator import MultimodalFusionRecommender as MultimodalFusionRecommender
-from ._html import describe_html as describe_html, validation_name as validation_name
-from ._model import FittedModel as FittedModel, keep_modalities as keep_modalities
+from ._model import FittedModel as FittedModel
 from ._serving import ServingVectors as ServingVectors
 from ._settings import (
     EarlyStopping as EarlyStopping,
@@ -27,3 +25,9 @@ from .baselines import (
     RandomWalkRecommender as RandomWalkRecommender,
     UserKNNRecommender as UserKNNRecommender,
 )
+
+# isort: split
+# For other rooms: the base class, variants of a model, and what a notebook shows.
+from ._base import BaseRecommender as BaseRecommender
+from ._html import describe_html as describe_html, validation_name as validation_name
+from ._model import keep_modalities as keep_modalities

@@ -7,7 +7,6 @@ from numbers import Integral, Real
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -15,6 +14,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
 )
 
+from skmmrec._sklearn import fit_context
 from skmmrec.catalog import ItemCatalog
 from skmmrec.fusion import Fusion, get_fusion
 from skmmrec.interactions import Numbers, RandomState, Table
@@ -266,7 +266,7 @@ class MultimodalFusionRecommender(VectorRecommender):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Table, y: Numbers | None = None, sample_weight: Numbers | None = None
     ) -> Self:

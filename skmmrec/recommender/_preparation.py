@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import clone
 
 from skmmrec._ids import ITEM, USER, check_same_kind, sorted_index
+from skmmrec._sklearn import clone
 from skmmrec.catalog import Blocks, ItemCatalog, read_columns
 from skmmrec.interactions import (
     History,

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._ids import ITEM, USER, check_ids, check_same_kind, plain
-from skmmrec._sklearn import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from skmmrec._sklearn import (
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    fit_context,
+)
 from skmmrec.catalog import Blocks, ItemCatalog, check_not_empty
 from skmmrec.interactions import (
     Ids,
@@ -139,7 +142,7 @@ class VectorRecommender(
     ) -> Self:
         """Set `model_`."""
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: Table, y: Numbers | None = None, sample_weight: Numbers | None = None
     ) -> Self:

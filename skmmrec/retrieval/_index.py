@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from skmmrec._sklearn import BaseEstimator
 from skmmrec.retrieval._exact import chunks, score_pairs, top_k
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
 
+from skmmrec._sklearn import clone
 from skmmrec.encoders import BaseEncoder
 
 TOLERANCE = 1e-5
@@ -143,8 +143,8 @@ class EncoderTests:
         names = fitted.get_feature_names_out().tolist()
         assert len(names) == len(set(names)) == fitted.embedding_dim_
         index = [f"row {n}" for n in range(len(items))]
-        frame = clone(fitted).set_output(transform="pandas")
-        frame = frame.fit_transform(pd.Series(_column(items), index))
+        encoder = clone(fitted).set_output(transform="pandas")
+        frame: Any = encoder.fit_transform(pd.Series(_column(items), index))
         assert frame.index.tolist() == index
         assert frame.columns.tolist() == names
         np.testing.assert_array_equal(frame, vectors)
@@ -153,8 +153,8 @@ class EncoderTests:
         self, fitted: BaseEncoder, items: Sequence[Any]
     ) -> None:
         polars = pytest.importorskip("polars")
-        frame = clone(fitted).set_output(transform="polars")
-        frame = frame.fit_transform(pd.Series(_column(items)))
+        encoder = clone(fitted).set_output(transform="polars")
+        frame: Any = encoder.fit_transform(pd.Series(_column(items)))
         assert isinstance(frame, polars.DataFrame)
         assert frame.columns == fitted.get_feature_names_out().tolist()
 

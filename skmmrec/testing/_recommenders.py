@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import check_estimator
 
+from skmmrec._sklearn import clone
 from skmmrec.metrics import evaluate_ranking
 from skmmrec.testing._data import make_interactions
 

@@ -12,7 +12,7 @@ import soundfile
 
 from skmmrec.encoders import AudioEncoder, _panns
 from skmmrec.encoders._audio import Windowing
-from skmmrec.encoders._sounds import read_sound
+from skmmrec.runtime import read_sound
 
 from .conftest import tone
 
@@ -180,13 +180,13 @@ def broken_items(folder):
     (folder / "header.flac").write_bytes(good[:30])
     silence = np.zeros(100)
     return [
-        (folder / "text.wav", "no readable sound"),
+        (folder / "text.wav", "not a readable sound"),
         (str(folder / "empty.wav"), "empty file"),
-        (folder / "header.flac", "no readable sound"),
+        (folder / "header.flac", "not a readable sound"),
         (folder / "absent.ogg", "no such file"),
         (folder, "not a file"),
         ("https://example.org/a.ogg", "is a URL"),
-        (b"", "no readable sound"),
+        (b"", "not a readable sound"),
         (encoded(np.zeros(0), 8000, "WAV"), "no sample"),
         ((silence, 0), "at least 1 Hz"),
         ((silence, np.nan), "at least 1 Hz"),
@@ -194,7 +194,7 @@ def broken_items(folder):
         ((np.zeros(0), 8000), "expected samples"),
         ((np.array([0, np.nan]), 8000), "NaN"),
         ((np.zeros((2, 2, 2)), 8000), "expected samples"),
-        (([[1.0], [1.0, 2.0]], 8000), "samples are no array"),
+        (([[1.0], [1.0, 2.0]], 8000), "samples are not an array"),
         ((np.array(["a"]), 8000), "expected samples"),
         (silence, "expected a path"),
     ]

@@ -265,9 +265,7 @@ def test_nothing_is_read_from_the_network(kind, url, request):
 BOMBS = """
 import io, resource, struct, sys, zlib
 import numpy as np, soundfile
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._pictures import read_picture
-from skmmrec.encoders._sounds import read_sound
+from skmmrec.runtime import ContentError, read_picture, read_sound
 
 picture, sound = (open(path, "rb").read() for path in sys.argv[1:])
 read_sound((np.zeros(800), 8000), 32_000, 1)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from skmmrec.encoders import AudioEncoder, ImageEncoder, TextEncoder, _memory
+from skmmrec.encoders import AudioEncoder, ImageEncoder, TextEncoder
+from skmmrec.runtime import free_memory
 
 from .conftest import noise_picture, tone
 
@@ -55,7 +56,7 @@ def test_auto_takes_the_gpu_and_large_batches(case):
     engine = encoder._engine(encoder._model, [])
     assert engine.n_lanes == 1
     assert engine.limit.n_items == 16 * kind._largest_batch
-    assert 2**20 < engine.limit.n_bytes < _memory.free_memory(torch.device("cuda"))
+    assert 2**20 < engine.limit.n_bytes < free_memory(torch.device("cuda"))
     assert encoder.transform(column).any(axis=1).all()
 
 

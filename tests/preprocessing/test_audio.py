@@ -123,7 +123,7 @@ class TestEvery:
 
     def test_a_broken_sound_names_its_row_and_file(self, transformer, tmp_path):
         (tmp_path / "bad.wav").write_text("no sound")
-        with pytest.raises(ValueError, match=r"row 1 \('.*bad\.wav'\): is no readable"):
+        with pytest.raises(ValueError, match=r"row 1 \('.*bad\.wav'\): is not a read"):
             transformer.fit_transform([(tone(), RATE), tmp_path / "bad.wav"])
         with pytest.raises(ValueError, match="row 0: the sample rate must be"):
             transformer.fit_transform([(tone(), 0)])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from skmmrec.retrieval import keep_largest, nearest_rows
+from skmmrec.retrieval import nearest_rows
+from skmmrec.retrieval._sparse import keep_largest
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 3, 7, 100])

@@ -79,18 +79,6 @@ class BatchModel(Model):
         return super().encode(contents) + max(contents)
 
 class Good(BaseEncoder):
-    def __init__(self, *, device="auto", precision="auto", batch_size="auto",
-                 cache=None, missing="zero", normalize=True, n_components=None,
-                 on_error="raise", verbose=False):
-        self.device = device
-        self.precision = precision
-        self.batch_size = batch_size
-        self.cache = cache
-        self.missing = missing
-        self.normalize = normalize
-        self.n_components = n_components
-        self.on_error = on_error
-        self.verbose = verbose
     _items_are_paths = False
     def _load_model(self, device):
         return Model()

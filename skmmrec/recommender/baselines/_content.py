@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any, ClassVar, Literal, Self
 
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from skmmrec._sklearn import fit_context
 from skmmrec.catalog import ItemCatalog
 from skmmrec.interactions import Numbers, Table
 from skmmrec.recommender._fitting import Watch, finish, learn
@@ -89,7 +89,7 @@ class ContentRecommender(VectorRecommender):
         self.modalities = modalities
         self.half_life = half_life
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Table, y: Numbers | None = None, sample_weight: Numbers | None = None
     ) -> Self:

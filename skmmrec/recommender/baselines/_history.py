@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from sklearn.base import _fit_context
 
 from skmmrec._ids import sorted_index
+from skmmrec._sklearn import fit_context
 from skmmrec.interactions import InteractionData, Numbers, Table, read_strengths
 from skmmrec.recommender._base import BaseRecommender, warn_of_no_likes
 
@@ -48,7 +48,7 @@ class HistoryRecommender(BaseRecommender):
 
     data_: InteractionData
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Table, y: Numbers | None = None) -> Self:
         """Learn from who liked what.
 

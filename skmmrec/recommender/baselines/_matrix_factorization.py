@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 
+from skmmrec._sklearn import fit_context
 from skmmrec.interactions import Numbers, RandomState, Table
 from skmmrec.recommender._fitting import (
     Watch,
@@ -151,7 +151,7 @@ class MatrixFactorizationRecommender(VectorRecommender):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Table, y: Numbers | None = None, sample_weight: Numbers | None = None
     ) -> Self:

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from skmmrec.encoders._devices import resolve_device
 from skmmrec.interactions import History, RandomState
 from skmmrec.recommender._user_towers import MeanTower
 from skmmrec.recommender.network import FusionNetwork, Neighbours, to_tensors
@@ -47,6 +46,7 @@ from skmmrec.recommender.training._validation import (
     some_users,
     without,
 )
+from skmmrec.runtime import resolve_device
 
 # Interactions per item or user from which on batches are smaller and negatives spared.
 # TikTok (9 per item) loses by both, MovieLens (31) gains (validation rows).

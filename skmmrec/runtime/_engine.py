@@ -1,4 +1,4 @@
-"""Run distinct items through a model: cache, decoding ahead, batches that fit."""
+"""Run distinct items through a model: cache, decode ahead, batch to fit memory."""
 
 from __future__ import annotations
 
@@ -10,25 +10,20 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from skmmrec.encoders._cache import EmbeddingCache
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._memory import BatchLimit
-from skmmrec.encoders._runtime import (
-    HalvingBatches,
-    batches,
-    map_ahead,
-    map_in_lanes,
-)
+from skmmrec.runtime._cache import EmbeddingCache
+from skmmrec.runtime._errors import ContentError
+from skmmrec.runtime._memory import BatchLimit, HalvingBatches, batches
+from skmmrec.runtime._threads import map_ahead, map_in_lanes
 
+# Items that are looked up in the cache at a time: of 384 float32, 1.5 MB. Not tuned.
 _LOOKUP = 1000
-"""Items that are looked up in the cache at a time."""
 
 
 class Model(Protocol):
-    """A loaded model: batches of prepared contents to vectors.
+    """A loaded model, which turns batches of prepared contents into vectors.
 
-    It may also tell the `cost` of a prepared content: the bytes of the largest result
-    that a layer gives for it. Without, memory does not limit batches beforehand.
+    It may also have a method `cost`: the bytes of the largest layer output for one
+    prepared content. Without it, batches are not cut to fit memory in advance.
     """
 
     dim: int
@@ -54,16 +49,16 @@ class Distinct(NamedTuple):
 
 @dataclass
 class CacheAccess:
-    """Where vectors are kept, and how an item finds its own.
+    """A cache, and how the key of an item is computed.
 
     Parameters
     ----------
     cache : EmbeddingCache
         The store.
     identity : bytes
-        A hash of all that a vector depends on besides the content.
+        A hash of everything but the content that a vector depends on.
     content_hash : callable
-        An item to the hash of its content.
+        Maps an item to the hash of its content.
     """
 
     cache: EmbeddingCache
@@ -83,17 +78,17 @@ class Engine:
     Parameters
     ----------
     model : Model
-        What encodes.
+        The model that encodes.
     limit : BatchLimit
-        What goes through a model at once; halved where memory does not suffice.
+        The largest batch; halved when memory runs out.
     n_threads : int
-        Threads that decode ahead of the model; 0 decodes in line.
+        Threads that decode ahead of the model; 0 decodes in the calling thread.
     fail : callable
-        Gets a distinct item and the error that it caused, which it may raise.
+        Called with a distinct item and the error that it caused; may raise it.
     context : callable
-        Makes the context that the model runs in.
+        Creates the context that the model runs in.
     access : CacheAccess or None
-        How vectors are found in a cache.
+        The cache and its keys; None for no cache.
     n_lanes : int, default=1
         Batches that are encoded at the same time, on one processor core each.
     """
@@ -107,7 +102,7 @@ class Engine:
     n_lanes: int = 1
 
     def run(self, groups: Iterable[Distinct]) -> Iterator[tuple[Distinct, np.ndarray]]:
-        """Yield each distinct item that can be read with its vector, in any order."""
+        """Yield each readable item with its vector, in any order."""
         if self.access is None:
             yield from self._encode(groups)
         else:
@@ -147,7 +142,7 @@ class Engine:
             yield from done
 
     def _forward(self) -> Callable[[list[Any]], np.ndarray]:
-        """Return what encodes a batch in this encoder's precision."""
+        """Return a function that encodes a batch in this encoder's precision."""
         encode = HalvingBatches(self.model.encode, self.limit.n_items)
 
         def forward(contents: list[Any]) -> np.ndarray:
@@ -168,7 +163,7 @@ class Engine:
     def _ahead(
         self, function: Callable[[Distinct], Any], groups: Iterable[Distinct]
     ) -> Iterator[tuple[Distinct, Any]]:
-        """Yield each group that `function` succeeds on, ahead of the consumer."""
+        """Yield each group with its result, computed ahead; skip those that fail."""
 
         def attempt(group: Distinct) -> tuple[Distinct, Any]:
             try:

@@ -9,16 +9,16 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from skmmrec.encoders._errors import ContentError
+from skmmrec.runtime._errors import ContentError
 
 
 def readable_file(item: str | os.PathLike) -> Path:
-    """Return an item as the path of a file with content.
+    """Return an item as the path of a file that is not empty.
 
     Raises
     ------
     ContentError
-        If it is a URL, a folder, empty, or not there.
+        If it is a URL, a folder or an empty file, or does not exist.
     """
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", os.fspath(item)):
         raise ContentError("is a URL; nothing is read from the network: download it")
@@ -35,7 +35,7 @@ def readable_file(item: str | os.PathLike) -> Path:
 
 
 def open_file(item: str | os.PathLike) -> BufferedReader:
-    """Open a file with content for reading.
+    """Open a file that is not empty.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def open_file(item: str | os.PathLike) -> BufferedReader:
 
 
 def digest(data: Any) -> bytes:
-    """Return a hash of bytes, or of any object that lends its memory."""
+    """Return a hash of bytes, or of any object with the buffer protocol."""
     return hashlib.blake2b(data, digest_size=32).digest()
 
 

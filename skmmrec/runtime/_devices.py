@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +25,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(f"device={device!r} is no device: {error}") from error
+        raise ValueError(f"device={device!r} is not a device: {error}") from error
     absent = {
         "cuda": not torch.cuda.is_available(),
         "mps": not torch.backends.mps.is_available(),
@@ -80,30 +79,8 @@ def quantize(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
         raise ValueError("precision='int8' needs linear layers; this model has none.")
     config = {torch.nn.Linear: quantization.per_channel_dynamic_qconfig}
     with warnings.catch_warnings():
-        # torch points to torchao instead, whose eager int8 kernels are slower on a CPU
-        # than float32 (see benchmarks/encoders.py).
+        # torch recommends torchao instead, but on a CPU its eager int8 kernels are
+        # slower than float32 (see benchmarks/encoders.py).
         warnings.filterwarnings("ignore", "torch.ao.quantization is deprecated")
         warnings.filterwarnings("ignore", "torch.quantize_per_tensor")
         return quantization.quantize_dynamic(module, config, dtype=torch.qint8)
-
-
-def weights_hash(module: torch.nn.Module) -> bytes:
-    """Return a hash of a module's parameters and buffers, wherever they lie."""
-    hasher = hashlib.blake2b(digest_size=32)
-    for name, value in module.state_dict().items():
-        hasher.update(name.encode())
-        for part in value if isinstance(value, tuple) else (value,):
-            _update(hasher, part)
-    return hasher.digest()
-
-
-def _update(hasher: Any, value: Any) -> None:
-    import torch
-
-    if not isinstance(value, torch.Tensor):
-        hasher.update(repr(value).encode())
-        return
-    dense = value.dequantize() if value.is_quantized else value
-    data = dense.detach().cpu().contiguous()
-    hasher.update(f"{data.dtype}{tuple(data.shape)}".encode())
-    hasher.update(data.reshape(-1).view(torch.uint8).numpy())

@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from skmmrec.encoders._engine import Distinct, Engine
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._memory import BatchLimit
-from skmmrec.encoders._runtime import HalvingBatches, map_ahead, map_in_lanes
+from skmmrec.runtime import (
+    BatchLimit,
+    ContentError,
+    Distinct,
+    Engine,
+    HalvingBatches,
+    map_ahead,
+    map_in_lanes,
+)
 
 
 class LimitedModel:

@@ -1,4 +1,4 @@
-"""Read pictures: any file or array to an upright RGB image, or a clear error."""
+"""Read pictures: turn any file or array into an upright RGB image, or raise."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from skmmrec.encoders._columns import is_missing
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import digest, open_file
+from skmmrec.runtime._columns import is_missing
+from skmmrec.runtime._errors import ContentError
+from skmmrec.runtime._files import digest, open_file
 
+# Pictures that declare more are refused before they are decoded. As RGB this is 403 MB.
+# Pillow warns from two thirds of it on.
 MAX_PIXELS = 2**27
-"""Pictures that declare more pixels are refused before they are decoded."""
 
 
 def picture_key(item: Any) -> Any:
-    """Return what equal pictures have in common; paths are compared as names."""
+    """Return a key that is equal for equal pictures; a path is its own key."""
     if isinstance(item, list):
-        return tuple(picture_key(picture) for picture in present(item))
+        return tuple(picture_key(picture) for picture in present_pictures(item))
     if isinstance(item, str | os.PathLike):
         return os.fspath(item)
     if isinstance(item, bytes):
@@ -36,8 +37,8 @@ def picture_key(item: Any) -> Any:
     )
 
 
-def present(item: Any) -> list[Any]:
-    """Return an item's pictures: those of a list that are there, or the item itself."""
+def present_pictures(item: Any) -> list[Any]:
+    """Return the pictures of a list that are not missing, or the item itself."""
     if not isinstance(item, list):
         return [item]
     return [picture for picture in item if not is_missing(picture)]
@@ -49,12 +50,12 @@ def read_picture(item: Any) -> Image.Image:
     Parameters
     ----------
     item : str, path, bytes, PIL image or ndarray of shape (H, W[, 1, 3 or 4]), uint8
-        The picture. Transparent parts are laid on white.
+        The picture. Transparent parts become white.
 
     Raises
     ------
     ContentError
-        If the item is missing, damaged, too large or no picture.
+        If the item is missing, damaged, too large or not a picture.
     """
     if isinstance(item, np.ndarray):
         return _to_rgb(Image.fromarray(_checked_array(item)))
@@ -70,7 +71,7 @@ def _decode(file: BinaryIO) -> Image.Image:
     try:
         image = Image.open(file)
     except Exception as error:
-        raise ContentError(f"is no readable picture: {error}") from error
+        raise ContentError(f"is not a readable picture: {error}") from error
     return _upright(image)
 
 
@@ -79,7 +80,7 @@ def _upright(image: Image.Image) -> Image.Image:
     if n_pixels > MAX_PIXELS:
         raise ContentError(
             f"declares {image.width} x {image.height} pixels, more than the "
-            f"{MAX_PIXELS} that are decoded"
+            f"{MAX_PIXELS} that are allowed"
         )
     try:
         image.load()

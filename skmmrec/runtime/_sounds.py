@@ -1,4 +1,4 @@
-"""Read sounds: any file or array to a mono waveform, or a clear error."""
+"""Read sounds: turn any file or array into a mono waveform, or raise clearly."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from skmmrec.encoders._errors import ContentError
-from skmmrec.encoders._files import digest, readable_file
+from skmmrec.runtime._errors import ContentError
+from skmmrec.runtime._files import digest, readable_file
 
 
 def sound_key(item: Any) -> Hashable:
-    """Return what equal sounds have in common; paths are compared as names."""
+    """Return a key that is equal for equal sounds; a path is its own key."""
     if isinstance(item, str | os.PathLike):
         return os.fspath(item)
     if isinstance(item, bytes):
@@ -41,7 +41,7 @@ def read_sound(item: Any, rate: int, max_seconds: float) -> np.ndarray:
     rate : int
         The sample rate of the result, in Hz.
     max_seconds : float
-        What follows is not read.
+        How much is read from the start.
 
     Returns
     -------
@@ -50,12 +50,12 @@ def read_sound(item: Any, rate: int, max_seconds: float) -> np.ndarray:
     Raises
     ------
     ContentError
-        If the item is missing, damaged, without samples or no sound.
+        If the item is missing, damaged, without samples or not a sound.
     """
     read = _from_tuple if isinstance(item, tuple) else _from_file
     samples, own_rate = read(item, max_seconds)
     if samples.size == 0:
-        raise ContentError("holds no sample")
+        raise ContentError("holds no samples")
     if not np.isfinite(samples).all():
         raise ContentError("holds samples that are NaN or infinite")
     return _resample(samples.mean(axis=1, dtype=np.float32), own_rate, rate)
@@ -72,16 +72,16 @@ def _from_file(item: Any, max_seconds: float) -> tuple[np.ndarray, int]:
             samples = file.read(n_frames, dtype="float32", always_2d=True)
             rate = file.samplerate
     except Exception as error:
-        raise ContentError(f"is no readable sound: {error}") from error
+        raise ContentError(f"is not a readable sound: {error}") from error
     if len(samples) < n_frames:
         raise ContentError(f"is cut off: it holds {len(samples) / rate:.1f} s")
     return samples, rate
 
 
 def _require_whole_riff(source: Path | io.BytesIO) -> None:
-    """Raise if a wav file is shorter than it declares, which its decoder forgives.
+    """Raise if a wav file is shorter than it declares; its decoder does not.
 
-    Recorders that do not know the length beforehand declare 0, or the most.
+    Recorders that do not know the length in advance declare 0 or the maximum.
     """
     with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
         head = file.read(12)
@@ -103,7 +103,7 @@ def _checked_samples(samples: Any) -> np.ndarray:
     try:
         array = np.asarray(samples)
     except ValueError as error:
-        raise ContentError(f"samples are no array: {error}") from error
+        raise ContentError(f"samples are not an array: {error}") from error
     if array.ndim not in (1, 2) or array.dtype.kind not in "fiu" or array.size == 0:
         raise ContentError(
             "expected samples of shape (n,) or (n, channels), "

@@ -4,5 +4,5 @@
 class ContentError(ValueError):
     """An item's content cannot be read or encoded.
 
-    Raised without the row, which the encoder adds.
+    Its message does not name the row; the encoder adds it.
     """

@@ -1,0 +1,59 @@
+from ._cache import EmbeddingCache as EmbeddingCache, as_cache as as_cache
+from ._columns import (
+    as_items as as_items,
+    fill_template as fill_template,
+    is_missing as is_missing,
+)
+from ._devices import (
+    autocast as autocast,
+    quantize as quantize,
+    resolve_device as resolve_device,
+    resolve_precision as resolve_precision,
+)
+from ._engine import (
+    CacheAccess as CacheAccess,
+    Distinct as Distinct,
+    Engine as Engine,
+    Model as Model,
+)
+from ._errors import ContentError as ContentError
+from ._files import (
+    digest as digest,
+    file_digest as file_digest,
+    open_file as open_file,
+    readable_file as readable_file,
+)
+from ._identities import (
+    describe_processor as describe_processor,
+    model_identity as model_identity,
+    weights_hash as weights_hash,
+)
+from ._memory import (
+    BatchLimit as BatchLimit,
+    HalvingBatches as HalvingBatches,
+    automatic_limit as automatic_limit,
+    batches as batches,
+    free_memory as free_memory,
+)
+from ._models import reading_quietly as reading_quietly, shared_model as shared_model
+from ._pictures import (
+    MAX_PIXELS as MAX_PIXELS,
+    picture_key as picture_key,
+    present_pictures as present_pictures,
+    read_picture as read_picture,
+)
+from ._progress import progress as progress
+from ._sounds import read_sound as read_sound, sound_key as sound_key
+from ._threads import (
+    map_ahead as map_ahead,
+    map_in_lanes as map_in_lanes,
+    n_cores as n_cores,
+    n_decoders as n_decoders,
+)
+from ._weights import (
+    existing_path as existing_path,
+    file_fingerprint as file_fingerprint,
+    is_packaged as is_packaged,
+    load_state_dict as load_state_dict,
+    packaged_file as packaged_file,
+)
