@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 from feast import FeatureStore
 
-from skmmrec._ids import USER
+from skmmrec._ids import USER, check_k
 from skmmrec.recommender import ApproximateIndex
-from skmmrec.recommender._base import check_k
 
 from ._approximate import SwappedIndex
 from ._categories import Categories, category_texts

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from feast import FeatureStore, FeatureView
 
-from skmmrec._ids import check_ids
-from skmmrec.recommender._base import as_list
+from skmmrec._ids import as_list, check_ids
 
 from ._backend import backend_of
 from ._batch import id_type_of

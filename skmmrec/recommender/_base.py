@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,16 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skmmrec._ids import ITEM, USER, check_ids, check_same_kind, plain, sorted_index
+from skmmrec._ids import (
+    ITEM,
+    USER,
+    as_list,
+    check_ids,
+    check_k,
+    check_same_kind,
+    plain,
+    sorted_index,
+)
 from skmmrec.metrics import ndcg_at_k
 from skmmrec.recommender._history import History
 from skmmrec.recommender._html import describe_html
@@ -321,18 +329,3 @@ def _values(pairs: pd.DataFrame) -> NDArray[np.float32] | None:
     values = pairs[names].to_numpy(np.float32)
     plain_likes = len(names) == 1 and (values == 1).all()
     return None if plain_likes else values
-
-
-def as_list(ids: Any) -> Any:
-    """Put a single id into a list; refuse a table of ids."""
-    if isinstance(ids, str) or np.ndim(ids) == 0:
-        return [ids]
-    if getattr(ids, "ndim", 1) != 1:
-        raise ValueError(f"ids must be a list or a column, got shape {ids.shape}")
-    return ids
-
-
-def check_k(k: Any) -> None:
-    """Refuse a `k` that is no positive integer."""
-    if not isinstance(k, Integral) or k < 1:
-        raise ValueError(f"k must be at least 1 and whole, got {k!r}")
