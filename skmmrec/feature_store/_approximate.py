@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.sparse import csr_array
 from sklearn.base import clone
 
-from ._search import VectorTable
+from skmmrec.feature_store.backends.base import VectorTable
 
 
 class SwappedIndex:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from feast import FeatureView
 from pandas.api.types import is_list_like
 
-from ._definitions import CATEGORY
-from ._encoding import unpack
-from ._search import VectorTable
-
-if TYPE_CHECKING:
-    from ._backend import Backend
+from skmmrec.feature_store.backends.base import (
+    CATEGORY,
+    Backend,
+    VectorTable,
+    unpack,
+)
 
 
 class Categories:

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from feast import FeatureStore, FeatureView
 
 from skmmrec._ids import ITEM, USER
-
-from ._backend import Backend, backend_of
-from ._definitions import (
+from skmmrec.feature_store.backends import backend_of
+from skmmrec.feature_store.backends.base import (
     EVENT_ITEM,
     EVENT_USER,
     EVENT_VIEW,
     ITEM_VIEW,
     SEEN,
     USER_VIEW,
+    Backend,
+    entity_keys,
+    pack_ids,
+    unpack,
 )
-from ._encoding import entity_keys, pack_ids, unpack
+
+from ._offline import rewrite_parquet
 from ._reader import checked_ids
-from ._repo import feature_view, open_store, parquet_path
-from ._snapshot import LOCK_TIMEOUT
+from ._repo import (
+    LOCK_TIMEOUT,
+    feature_view,
+    open_store,
+    parquet_path,
+)
 
 
 def delete_ids(
@@ -121,7 +127,7 @@ def _delete_offline(path: Path, join_key: str, ids: Sequence[Any]) -> None:
     def keep(table: pa.Table) -> pa.Table:
         return table.filter(pc.invert(pc.is_in(table[join_key], gone)))
 
-    _rewrite(path, keep)
+    rewrite_parquet(path, keep)
 
 
 def _forget_offline(path: Path, items: Sequence[Any]) -> None:
@@ -136,16 +142,4 @@ def _forget_offline(path: Path, items: Sequence[Any]) -> None:
         field = table.schema.field(column)
         return table.set_column(column, field, pa.array(kept, field.type))
 
-    _rewrite(path, forget)
-
-
-def _rewrite(path: Path, change: Any) -> None:
-    """Rewrite a parquet file beside itself, one row group at a time."""
-    partial = path.with_name(path.name + ".partial")
-    with (
-        pq.ParquetFile(path) as old,
-        pq.ParquetWriter(partial, old.schema_arrow) as new,
-    ):
-        for group in range(old.num_row_groups):
-            new.write_table(change(old.read_row_group(group)))
-    os.replace(partial, path)
+    rewrite_parquet(path, forget)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 
-if TYPE_CHECKING:
-    from ._batch import Batch
+from skmmrec.feature_store.backends.base import Batch
 
 _DIGITS = 4
 _TOLERANCE = 1e-3

@@ -12,16 +12,22 @@ import pandas as pd
 from feast import FeatureStore
 
 from skmmrec._ids import USER, check_k
+from skmmrec.feature_store.backends.base import VectorTable, fresh
 from skmmrec.recommender import ApproximateIndex
 
 from ._approximate import SwappedIndex
 from ._categories import Categories, category_texts
-from ._ranking import User, bias_user, both, ranked_frame, rows_mask, top_k
+from ._ranking import (
+    User,
+    bias_user,
+    both,
+    ranked_frame,
+    rows_mask,
+    top_k,
+)
 from ._reader import checked_ids
 from ._repo import open_store
-from ._search import VectorTable
 from ._served import ServedModel, vectors_of
-from ._sqlite import fresh
 
 _UNKNOWN = ("error", "popular", "skip")
 
@@ -210,7 +216,7 @@ class OnlineRecommender:
         table = self._served.items()
         if not seen:
             raise ValueError("history is empty")
-        history_sum = self._served.snapshot().history_sum
+        history_sum = self._served.history_sum()
         if history_sum is None:
             raise ValueError(
                 f"users of model version {table.version!r} are not sums of their "

@@ -13,19 +13,32 @@ import pandas as pd
 from feast import FeatureStore, FeatureView
 from tqdm.auto import tqdm
 
-from ._backend import Backend, backend_of
-from ._batch import Batch, event_schema, serving_batches
-from ._definitions import (
+from skmmrec.feature_store.backends import backend_of
+from skmmrec.feature_store.backends.base import (
     EVENT_VIEW,
     ITEM_VIEW,
     USER_VIEW,
-    EmbeddingDefinitions,
-    embedding_definitions,
+    Backend,
+    Batch,
+    Snapshot,
+    chunks,
+    from_us,
+    to_us,
 )
+
+from ._batches import serving_batches
+from ._definitions import EmbeddingDefinitions, embedding_definitions
 from ._fold_in import history_exponent
-from ._offline import append_parquet, write_empty
+from ._offline import (
+    append_parquet,
+    batch_schema,
+    batch_table,
+    event_schema,
+    write_empty,
+)
 from ._repo import (
     DATA,
+    LOCK_TIMEOUT,
     apply,
     check_engines,
     feature_view,
@@ -34,8 +47,6 @@ from ._repo import (
     parquet_path,
     write_settings,
 )
-from ._snapshot import LOCK_TIMEOUT, Snapshot
-from ._tables import chunks, from_us, to_us
 
 _VERSIONS = 10
 
@@ -153,7 +164,7 @@ def _write(
         when = from_us(snapshot.event_us)
         for view, batch in zip(views, batches, strict=True):
             with _bar(batch, progress) as advance:
-                backend.stage(view, batch, when, chunk_size, advance)
+                backend.stage(view, batch, snapshot.event_us, chunk_size, advance)
         _append_offline(store, batches, when, chunk_size)
         backend.serve(views, snapshot)
     return when
@@ -197,10 +208,10 @@ def _append_offline(
     for batch in batches:
         path = parquet_path(store, feature_view(store, batch.view))
         parts = (
-            batch.arrow(rows[0], rows[-1] + 1, when)
+            batch_table(batch, rows[0], rows[-1] + 1, when)
             for rows in chunks(range(len(batch.ids)), chunk_size)
         )
-        append_parquet(path, batch.schema, parts, when)
+        append_parquet(path, batch_schema(batch), parts, when)
     events = feature_view(store, EVENT_VIEW)
     write_empty(parquet_path(store, events), event_schema(batches))
 

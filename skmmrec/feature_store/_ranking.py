@@ -9,12 +9,19 @@ import numpy as np
 import pandas as pd
 
 from skmmrec._ids import ITEM, USER
+from skmmrec.feature_store.backends.base import (
+    HISTORY_SIZE,
+    SEEN,
+    USER_VECTOR,
+    USER_VERSION,
+    VectorTable,
+    nearest,
+    unpack,
+    unpack_vectors,
+)
 
 from ._approximate import nearest_in
-from ._definitions import HISTORY_SIZE, SEEN, USER_VECTOR, USER_VERSION
-from ._encoding import unpack, unpack_vectors
 from ._fold_in import HistorySum
-from ._search import VectorTable, nearest
 
 
 class User(NamedTuple):

@@ -10,11 +10,17 @@ import numpy as np
 from feast import FeatureStore, FeatureView
 
 from skmmrec._ids import as_list, check_ids
+from skmmrec.feature_store.backends import backend_of
+from skmmrec.feature_store.backends.base import (
+    ITEM_VECTOR,
+    ITEM_VIEW,
+    USER_VECTOR,
+    USER_VIEW,
+    entity_keys,
+    unpack_vectors,
+)
 
-from ._backend import backend_of
-from ._batch import id_type_of
-from ._definitions import ITEM_VECTOR, ITEM_VIEW, USER_VECTOR, USER_VIEW
-from ._encoding import entity_keys, unpack_vectors
+from ._batches import id_type_of
 from ._repo import feature_view, open_store
 
 _VECTORS = {"user": (USER_VIEW, USER_VECTOR), "item": (ITEM_VIEW, ITEM_VECTOR)}

@@ -14,12 +14,11 @@ import yaml
 from feast import FeatureStore, FeatureView
 from feast.errors import FeatureViewNotFoundException
 
-from ._sqlite import TYPE, ExactSqliteOnlineStore
-
 DATA = "data"
 SETTINGS = "embeddings.json"
 OFFLINE_STORES = ("duckdb", "file", "dask")
 BATCH_ENGINES = ("local",)
+LOCK_TIMEOUT = 600.0
 
 _VIEW_SECONDS = 1.0
 _VIEWS: WeakKeyDictionary[FeatureStore, dict[str, tuple[float, FeatureView]]]
@@ -80,21 +79,6 @@ def apply(store: FeatureStore, objects: list[Any]) -> None:
         warnings.filterwarnings("ignore", "On demand feature view is an experimental")
         store.apply(objects)
     _VIEWS.pop(store, None)
-
-
-def exact_store(store: FeatureStore) -> ExactSqliteOnlineStore:
-    """Return the repository's online store, which must be ours.
-
-    Raises
-    ------
-    TypeError
-        For another kind of online store.
-    """
-    online = store.provider.online_store
-    if not isinstance(online, ExactSqliteOnlineStore):
-        kind = store.config.online_store.type
-        raise TypeError(f"this needs an online_store of type {TYPE}, got {kind}")
-    return online
 
 
 def check_engines(repo: FeatureStore | str | Path) -> None:

@@ -13,9 +13,8 @@ import pandas as pd
 from feast import FeatureStore
 
 from skmmrec._ids import ITEM, USER
-
-from ._backend import Row, backend_of
-from ._definitions import (
+from skmmrec.feature_store.backends import backend_of
+from skmmrec.feature_store.backends.base import (
     CATEGORY,
     EVENT,
     EVENT_ITEM,
@@ -30,22 +29,29 @@ from ._definitions import (
     USER_VECTOR,
     USER_VERSION,
     USER_VIEW,
-)
-from ._encoding import (
+    Row,
+    Snapshot,
+    VectorTable,
     entity_keys,
     key_ids,
     pack_ids,
     pack_int,
     pack_text,
     pack_vectors,
+    to_us,
     unpack,
 )
-from ._ranking import User, after_event, bias_user, positions, users_of
+
+from ._fold_in import HistorySum
+from ._ranking import (
+    User,
+    after_event,
+    bias_user,
+    positions,
+    users_of,
+)
 from ._reader import checked_ids, id_type, read_features
 from ._repo import feature_view
-from ._search import VectorTable
-from ._snapshot import Snapshot
-from ._tables import to_us
 
 _ATTEMPTS = 5
 
@@ -84,6 +90,13 @@ class ServedModel:
         if served is None:
             raise LookupError(f"nothing is published in {self.store.repo_path}")
         return served
+
+    def history_sum(self) -> HistorySum | None:
+        """Tell how users are made of their items; None where they are not."""
+        snapshot = self.snapshot()
+        if snapshot.exponent is None:
+            return None
+        return HistorySum(snapshot.exponent, snapshot.half_life)
 
     def items(self) -> VectorTable:
         """Return all items, from memory while their table does not change."""
@@ -136,7 +149,7 @@ class ServedModel:
             self.backend.append_feedback(keys[0], keys[1], y, now)
             known = users_of([user], self._user_rows([user]), table.version)
             before = known.get(user, bias_user(table))
-            history_sum = self.snapshot().history_sum
+            history_sum = self.history_sum()
             if item in before.seen or not (known or history_sum is not None):
                 return False
             after = after_event(before, item, vector, y, history_sum)

@@ -16,7 +16,8 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._encoding import unpack, unpack_vectors
+from skmmrec.feature_store.backends.base import unpack, unpack_vectors
+
 from ._repo import open_store
 
 _TIME, _ROW = "event_timestamp", "__row"

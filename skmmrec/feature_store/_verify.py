@@ -10,13 +10,17 @@ import numpy as np
 import pandas as pd
 from feast import FeatureStore
 
-from ._backend import backend_of
-from ._batch import Batch, serving_batches
-from ._definitions import CATEGORY
-from ._encoding import key_ids
+from skmmrec.feature_store.backends import backend_of
+from skmmrec.feature_store.backends.base import (
+    CATEGORY,
+    Batch,
+    chunks,
+    key_ids,
+)
+
+from ._batches import serving_batches
 from ._reader import read_features
 from ._repo import feature_view, open_store
-from ._tables import chunks
 
 _CHUNK = 5000
 

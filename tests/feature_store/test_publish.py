@@ -6,9 +6,15 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from skmmrec.feature_store import OnlineRecommender, publish, read_vectors
+from skmmrec.feature_store import (
+    OnlineRecommender,
+    open_store,
+    publish,
+    read_vectors,
+)
 
 from .conftest import FakeRecommender, make_recommender
+from .messages import entity_key_proto
 
 
 def _awkward_floats(shape):
@@ -168,9 +174,6 @@ def test_feast_reads_the_rows_as_its_own(repo, recommender):
     """Keys and values have the bytes that Feast's writer would have written."""
     from feast.infra.key_encoding_utils import serialize_entity_key
     from feast.infra.online_stores.helpers import extract_text_and_num
-
-    from skmmrec.feature_store._encoding import entity_key_proto
-    from skmmrec.feature_store._reader import open_store
 
     publish(recommender, repo)
     store = open_store(repo)

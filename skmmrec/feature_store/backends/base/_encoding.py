@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import (
     FloatList,
     Int64List,
@@ -23,8 +22,6 @@ from feast.protos.feast.types.Value_pb2 import (
 from feast.value_type import ValueType
 
 _FLOAT = np.dtype("<f4")
-
-
 _STRING, _INT64 = ValueType.STRING.value, ValueType.INT64.value
 _INT64_HEAD = struct.pack("<II", _INT64, 8)
 
@@ -67,15 +64,6 @@ def key_ids(join_key: str, keys: Sequence[bytes]) -> np.ndarray:
     if struct.unpack_from("<I", keys[0], start)[0] == _INT64:
         return np.frombuffer(b"".join(key[-8:] for key in keys), dtype="<i8")
     return np.array([key[start + 8 :].decode() for key in keys], dtype=object)
-
-
-def entity_key_proto(join_key: str, value: Any) -> EntityKey:
-    """Feast's message for one entity of one join key."""
-    proto = Value(string_val=value) if isinstance(value, str) else None
-    return EntityKey(
-        join_keys=[join_key],
-        entity_values=[proto or Value(int64_val=int(value))],
-    )
 
 
 @lru_cache(maxsize=64)
@@ -139,11 +127,6 @@ def pack_int(number: int) -> bytes:
     return Value(int64_val=number).SerializeToString()
 
 
-def pack_number(number: float) -> bytes:
-    """Serialize a floating-point number."""
-    return Value(double_val=number).SerializeToString()
-
-
 def pack_ids(ids: Sequence[Any], kind: str) -> bytes:
     """Serialize a list of ids; `kind` is "int64" or "string"."""
     if kind == "string":
@@ -159,3 +142,9 @@ def unpack(value: bytes) -> Any:
         return None
     content = getattr(proto, kind)
     return list(content.val) if hasattr(content, "val") else content
+
+
+def text_of(value: bytes) -> str | None:
+    """Content of a serialized string, which Feast also stores as text."""
+    content = unpack(value)
+    return content if isinstance(content, str) else None

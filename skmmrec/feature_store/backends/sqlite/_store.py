@@ -6,9 +6,9 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 from weakref import WeakSet
 
 import numpy as np
@@ -23,18 +23,25 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
 
-from ._search import VectorTable, metric_name, nearest
+from skmmrec.feature_store.backends.base import (
+    VectorTable,
+    fresh,
+    metric_name,
+    nearest,
+    oldest_us,
+    to_us,
+)
+
 from ._tables import (
-    VectorCache,
     feast_seconds,
     open_database,
     prepare_table,
     quote,
     select_column,
     select_values,
-    to_us,
     transaction,
 )
+from ._vectors import VectorCache
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 Document = tuple[datetime | None, EntityKey | None, dict[str, Value] | None]
@@ -110,6 +117,9 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
     order. Sqlite connections must not cross a fork: the forking thread's are closed
     before one, so fork while no other thread uses the store.
     """
+
+    # What `backend_of` looks for, also in a class derived from this one.
+    backend_type: ClassVar[str] = TYPE
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -300,20 +310,6 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
 def upsert(conn: sqlite3.Connection, name: str, rows: list[tuple[Any, ...]]) -> None:
     """Write (key, feature, value, text, event_ts, created_ts, event_us) rows."""
     conn.executemany(_UPSERT.format(table=quote(name)), rows)
-
-
-def oldest_us(view: FeatureView) -> int | None:
-    """Event time below which the view's values have expired (None: never)."""
-    ttl: timedelta | None = view.ttl
-    return to_us(datetime.now(UTC) - ttl) if ttl else None
-
-
-def fresh(table: VectorTable, view: FeatureView) -> np.ndarray | None:
-    """Which rows have not expired (None: all)."""
-    oldest = oldest_us(view)
-    if oldest is None or not len(table.ids) or table.event_us.min() >= oldest:
-        return None
-    return table.event_us >= oldest
 
 
 def _cells(

@@ -1,0 +1,31 @@
+"""The script that puts a staged model in the place of the served one."""
+
+# One step for all who look: what is served goes, what is staged takes its place. Keys
+# are binary, and a project's name is their end; the length of the id tells them apart.
+SWAP = """
+local pattern, prefix, project = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local stage, ttl = ARGV[4], tonumber(ARGV[5])
+local fields = {}
+for n = 6, #ARGV do fields[#fields + 1] = ARGV[n] end
+local cursor = '0'
+repeat
+  local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 10000)
+  cursor = page[1]
+  for _, key in ipairs(page[2]) do
+    local a, b, c, d = string.byte(key, prefix + 5, prefix + 8)
+    local length = a + 256 * b + 65536 * c + 16777216 * d
+    if #key == prefix + 8 + length + #project then
+      redis.call('HDEL', key, unpack(fields))
+    end
+  end
+until cursor == '0'
+for _, key in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+  local staged = stage .. key
+  if redis.call('RENAMENX', staged, key) == 0 then
+    redis.call('HSET', key, unpack(redis.call('HGETALL', staged)))
+    redis.call('UNLINK', staged)
+  end
+  if ttl > 0 then redis.call('EXPIRE', key, ttl) end
+end
+redis.call('UNLINK', KEYS[1])
+"""
