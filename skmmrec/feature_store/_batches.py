@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,13 +21,15 @@ from skmmrec.feature_store.backends.base import (
     USER_VIEW,
     Batch,
     Column,
+    Id,
 )
 
 from ._categories import category_texts
+from ._types import CategoriesByItem, Vectors
 
 
 def serving_batches(
-    vectors: Any, categories: Mapping[Any, Any] | pd.Series | None = None
+    vectors: Vectors, categories: CategoriesByItem | None = None
 ) -> tuple[Batch, Batch]:
     """Check serving vectors and sort them by id: users first, then items.
 
@@ -79,7 +79,7 @@ def serving_batches(
 
 
 def _history_sizes(
-    vectors: Any, user_ids: list[Any], seen: list[list[Any]]
+    vectors: Vectors, user_ids: list[Id], seen: list[list[Id]]
 ) -> list[int]:
     """Count the items that each user's vector is the sum of: by default all seen."""
     sizes = getattr(vectors, "history_sizes", None)
@@ -88,13 +88,13 @@ def _history_sizes(
     return [int(size) for size in sizes.reindex(user_ids, fill_value=0)]
 
 
-def _popularity(seen: list[list[Any]], item_ids: list[Any]) -> list[int]:
+def _popularity(seen: list[list[Id]], item_ids: list[Id]) -> list[int]:
     """Count the users that each item was met by."""
     counts = Counter(item for items in seen for item in set(items))
     return [counts[item] for item in item_ids]
 
 
-def _check(frame: pd.DataFrame, name: str) -> tuple[list[Any], str, np.ndarray]:
+def _check(frame: pd.DataFrame, name: str) -> tuple[list[Id], str, np.ndarray]:
     if not len(frame):
         raise ValueError(f"there is no {name} to publish")
     ids = check_ids(frame.index, name)
@@ -121,9 +121,7 @@ def id_type_of(ids: np.ndarray, name: str) -> str:
     return "int64" if ids.dtype.kind == "i" else "string"
 
 
-def _seen_lists(
-    seen: pd.Series, user_ids: list[Any], item_type: str
-) -> list[list[Any]]:
+def _seen_lists(seen: pd.Series, user_ids: list[Id], item_type: str) -> list[list[Id]]:
     cast = int if item_type == "int64" else str
     lists = seen.reindex(user_ids)
     return [

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from feast import (
     Entity,
@@ -19,6 +18,7 @@ from feast import (
     ValueType,
 )
 from feast.data_format import ParquetFormat
+from feast.feast_object import FeastObject
 from feast.types import Array, FeastType, Float32, Float64, Int64, String
 
 from skmmrec._ids import ITEM, USER
@@ -85,7 +85,7 @@ class EmbeddingDefinitions:
     feedback_events: FeatureView
     services: tuple[FeatureService, ...] = ()
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[FeastObject]:
         yield from (value for name, value in vars(self).items() if name != "services")
         yield from self.services
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +19,7 @@ from skmmrec.feature_store.backends.base import (
     SEEN,
     USER_VIEW,
     Backend,
+    Id,
     entity_keys,
     pack_ids,
     unpack,
@@ -33,11 +33,10 @@ from ._repo import (
     open_store,
     parquet_path,
 )
+from ._types import Ids, Repo
 
 
-def delete_ids(
-    store: FeatureStore | str | Path, *, users: Any = (), items: Any = ()
-) -> None:
+def delete_ids(store: Repo, *, users: Ids = (), items: Ids = ()) -> None:
     """Delete users and items, online and offline.
 
     Parameters
@@ -82,7 +81,7 @@ def delete_ids(
 
 
 def _delete_events(
-    store: FeatureStore, backend: Backend, gone: dict[str, list[Any]]
+    store: FeatureStore, backend: Backend, gone: dict[str, list[Id]]
 ) -> None:
     """Remove pushed events, waiting or in the file, of deleted users and items."""
     view = feature_view(store, EVENT_VIEW)
@@ -100,13 +99,13 @@ def _delete_events(
 
 
 def _delete_online(
-    backend: Backend, view: FeatureView, join_key: str, ids: Sequence[Any]
+    backend: Backend, view: FeatureView, join_key: str, ids: Sequence[Id]
 ) -> None:
     if len(ids):
         backend.delete(view, entity_keys(join_key, ids))
 
 
-def _forgetting(items: Sequence[Any]) -> Callable[[bytes], bytes | None]:
+def _forgetting(items: Sequence[Id]) -> Callable[[bytes], bytes | None]:
     """Make a function that takes deleted items out of a list of seen items."""
     gone, kind = set(items), "string" if isinstance(items[0], str) else "int64"
 
@@ -119,7 +118,7 @@ def _forgetting(items: Sequence[Any]) -> Callable[[bytes], bytes | None]:
     return forget
 
 
-def _delete_offline(path: Path, join_key: str, ids: Sequence[Any]) -> None:
+def _delete_offline(path: Path, join_key: str, ids: Sequence[Id]) -> None:
     if not len(ids) or not path.is_file():
         return
     gone = pa.array(ids)
@@ -130,7 +129,7 @@ def _delete_offline(path: Path, join_key: str, ids: Sequence[Any]) -> None:
     rewrite_parquet(path, keep)
 
 
-def _forget_offline(path: Path, items: Sequence[Any]) -> None:
+def _forget_offline(path: Path, items: Sequence[Id]) -> None:
     if not len(items) or not path.is_file():
         return
     gone = set(items)

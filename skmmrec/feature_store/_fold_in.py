@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from skmmrec.feature_store.backends.base import Batch
+from skmmrec.feature_store.backends.base import (
+    Batch,
+    Id,
+)
 
 _DIGITS = 4
 _TOLERANCE = 1e-3
@@ -39,7 +42,7 @@ def history_exponent(users: Batch, items: Batch) -> float | None:
     return exponent if np.allclose(vectors, predicted, 0, scale) else None
 
 
-def _history_matrix(seen: list[list[Any]], item_ids: list[Any]) -> csr_array | None:
+def _history_matrix(seen: list[list[Id]], item_ids: list[Id]) -> csr_array | None:
     """Return who saw what; None when a seen item has no vector."""
     position = {item: row for row, item in enumerate(item_ids)}
     columns = [position.get(item, -1) for items in seen for item in items]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from feast import FeatureStore
+from numpy.typing import ArrayLike
 
 from skmmrec._ids import USER, check_k
-from skmmrec.feature_store.backends.base import VectorTable, fresh
+from skmmrec.feature_store.backends.base import (
+    Id,
+    VectorTable,
+    fresh,
+)
 from skmmrec.recommender import ApproximateIndex
 
 from ._approximate import SwappedIndex
@@ -28,6 +29,7 @@ from ._ranking import (
 from ._reader import checked_ids
 from ._repo import open_store
 from ._served import ServedModel, vectors_of
+from ._types import CategoriesByItem, Ids, Repo, SingleId, WantedCategories
 
 _UNKNOWN = ("error", "popular", "skip")
 
@@ -68,7 +70,7 @@ class OnlineRecommender:
 
     def __init__(
         self,
-        repo_path: FeatureStore | str | Path,
+        repo_path: Repo,
         *,
         unknown: str = "error",
         index: ApproximateIndex | None = None,
@@ -93,11 +95,11 @@ class OnlineRecommender:
 
     def recommend(
         self,
-        users: Any,
+        users: Ids,
         k: int = 10,
         *,
-        items: Any = None,
-        category: Any = None,
+        items: Ids | None = None,
+        category: WantedCategories | None = None,
         exclude_seen: bool = True,
     ) -> pd.DataFrame:
         """Recommend items to users.
@@ -150,7 +152,7 @@ class OnlineRecommender:
             return ranked_frame([], table, [])
         return pd.concat(parts, ignore_index=True)
 
-    def recall(self, users: Any, k: int = 10) -> float:
+    def recall(self, users: Ids, k: int = 10) -> float:
         """Share of the truly best items that the search finds.
 
         Parameters
@@ -182,11 +184,11 @@ class OnlineRecommender:
 
     def recommend_from_history(
         self,
-        history: Any,
+        history: Ids,
         k: int = 10,
         *,
-        items: Any = None,
-        category: Any = None,
+        items: Ids | None = None,
+        category: WantedCategories | None = None,
         exclude_seen: bool = True,
     ) -> pd.DataFrame:
         """Recommend items to someone the store does not know, by what they saw.
@@ -231,10 +233,10 @@ class OnlineRecommender:
 
     def add_items(
         self,
-        ids: Any,
-        vectors: Any,
-        biases: Any = 0.0,
-        categories: Mapping[Any, Any] | pd.Series | None = None,
+        ids: Ids,
+        vectors: ArrayLike,
+        biases: ArrayLike = 0.0,
+        categories: CategoriesByItem | None = None,
     ) -> None:
         """Add items to the served model, by their content vectors.
 
@@ -277,7 +279,7 @@ class OnlineRecommender:
             self._categories.of(view, table)
         self._served.write_items(values, matrix, table.version, texts)
 
-    def record(self, user: Any, item: Any, y: float = 1.0) -> bool:
+    def record(self, user: SingleId, item: SingleId, y: float = 1.0) -> bool:
         """Keep an event and move the user's vector at once, without training.
 
         Parameters
@@ -366,7 +368,7 @@ class OnlineRecommender:
         return len(self.feedback()) >= min_events
 
     def _allowed(
-        self, table: VectorTable, items: Any, category: Any
+        self, table: VectorTable, items: Ids | None, category: WantedCategories | None
     ) -> np.ndarray | None:
         view = self._served.item_view
         wanted = None if items is None else checked_ids(view, items)
@@ -375,12 +377,12 @@ class OnlineRecommender:
             return allowed
         return both(allowed, self._categories.mask(view, table, category))
 
-    def _graph_of(self, table: VectorTable) -> Any:
+    def _graph_of(self, table: VectorTable) -> ApproximateIndex | None:
         return None if self._graph is None else self._graph.of(table)
 
     def _servable(
-        self, ids: list[Any], found: dict[Any, User], items: VectorTable
-    ) -> list[Any]:
+        self, ids: list[Id], found: dict[Id, User], items: VectorTable
+    ) -> list[Id]:
         unknown = [user for user in dict.fromkeys(ids) if user not in found]
         if unknown and self.unknown == "error":
             raise KeyError(
@@ -393,7 +395,9 @@ class OnlineRecommender:
         return [user for user in ids if user in found]
 
 
-def _matrix(ids: list[Any], vectors: Any, biases: Any, width: int) -> np.ndarray:
+def _matrix(
+    ids: list[Id], vectors: ArrayLike, biases: ArrayLike, width: int
+) -> np.ndarray:
     """Check the vectors of new items and append the biases as the last column."""
     n = len(ids)
     content = np.asarray(vectors, np.float32)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import pandas as pd
 from feast import FeatureStore, FeatureView
 from tqdm.auto import tqdm
 
@@ -47,6 +46,7 @@ from ._repo import (
     parquet_path,
     write_settings,
 )
+from ._types import CategoriesByItem, Repo, Servable
 
 _VERSIONS = 10
 
@@ -80,10 +80,10 @@ class _Settings:
 
 
 def publish(
-    recommender: Any,
-    store: FeatureStore | str | Path,
+    recommender: Servable,
+    store: Repo,
     *,
-    categories: Mapping[Any, Any] | pd.Series | None = None,
+    categories: CategoriesByItem | None = None,
     timestamp: datetime | None = None,
     chunk_size: int = 5000,
     progress: bool = False,
@@ -217,7 +217,7 @@ def _append_offline(
 
 
 @contextmanager
-def _bar(batch: Batch, progress: bool) -> Iterator[Any]:
+def _bar(batch: Batch, progress: bool) -> Iterator[Callable[[int], object]]:
     """Show progress; silent, it stays clear of tqdm.
 
     Tqdm takes a lock that forked processes share and that outlives a killed one.

@@ -6,11 +6,10 @@ import math
 import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from feast import FeatureStore
+from feast import FeatureStore, FeatureView
 
 from skmmrec._ids import ITEM, USER
 from skmmrec.feature_store.backends import backend_of
@@ -29,6 +28,8 @@ from skmmrec.feature_store.backends.base import (
     USER_VECTOR,
     USER_VERSION,
     USER_VIEW,
+    Features,
+    Id,
     Row,
     Snapshot,
     VectorTable,
@@ -52,6 +53,7 @@ from ._ranking import (
 )
 from ._reader import checked_ids, id_type, read_features
 from ._repo import feature_view
+from ._types import SingleId
 
 _ATTEMPTS = 5
 
@@ -75,12 +77,12 @@ class ServedModel:
         self.backend = backend_of(store)
 
     @property
-    def user_view(self) -> Any:
+    def user_view(self) -> FeatureView:
         """Feature view of the users."""
         return feature_view(self.store, USER_VIEW)
 
     @property
-    def item_view(self) -> Any:
+    def item_view(self) -> FeatureView:
         """Feature view of the items."""
         return feature_view(self.store, ITEM_VIEW)
 
@@ -102,7 +104,7 @@ class ServedModel:
         """Return all items, from memory while their table does not change."""
         return self.backend.vectors(self.item_view, ITEM_VECTOR, ITEM_VERSION)
 
-    def with_users(self, ids: list[Any]) -> tuple[VectorTable, dict[Any, User]]:
+    def with_users(self, ids: list[Id]) -> tuple[VectorTable, dict[Id, User]]:
         """Read items and users of one version, though it may change meanwhile."""
         for _ in range(_ATTEMPTS):
             items = self.items()
@@ -114,9 +116,9 @@ class ServedModel:
 
     def write_items(
         self,
-        ids: list[Any],
+        ids: list[Id],
         matrix: np.ndarray,
-        version: Any,
+        version: str | None,
         categories: Sequence[str | None],
     ) -> None:
         """Add items to a version; the last column of (n, dim) vectors is their bias."""
@@ -130,30 +132,34 @@ class ServedModel:
         self._write(self.item_view, ids, rows, to_us(datetime.now(UTC)))
 
     def record(
-        self, user: Any, item: Any, y: float, event: bytes | None = None
+        self, user: SingleId, item: SingleId, y: float, event: bytes | None = None
     ) -> bool:
         """Keep an event, and move the user's vector; see `OnlineRecommender.record`.
 
         `event` is the key of the pushed event that this is, which is then deleted.
         """
-        [user] = checked_ids(self.user_view, [user])
-        [item] = checked_ids(self.item_view, [item])
-        self._user_rows([user])  # may prepare tables, which cannot wait for the
-        self.items()  # transaction
-        keys = entity_keys(USER, [user]) + entity_keys(ITEM, [item])
+        [user_id] = checked_ids(self.user_view, [user])
+        [item_id] = checked_ids(self.item_view, [item])
+        # These may prepare tables, which cannot wait for the transaction.
+        self._user_rows([user_id])
+        self.items()
+        [user_key], [item_key] = (
+            entity_keys(USER, [user_id]),
+            entity_keys(ITEM, [item_id]),
+        )
         with self.backend.exclusive():
             table, now = self.items(), to_us(datetime.now(UTC))
-            vector = vectors_of(table, [item])[0]
+            vector = vectors_of(table, [item_id])[0]
             if event is not None:
                 self.backend.delete(feature_view(self.store, EVENT_VIEW), [event])
-            self.backend.append_feedback(keys[0], keys[1], y, now)
-            known = users_of([user], self._user_rows([user]), table.version)
-            before = known.get(user, bias_user(table))
+            self.backend.append_feedback(user_key, item_key, y, now)
+            known = users_of([user_id], self._user_rows([user_id]), table.version)
+            before = known.get(user_id, bias_user(table))
             history_sum = self.history_sum()
-            if item in before.seen or not (known or history_sum is not None):
+            if item_id in before.seen or not (known or history_sum is not None):
                 return False
-            after = after_event(before, item, vector, y, history_sum)
-            self._write_user(user, after, table, now)
+            after = after_event(before, item_id, vector, y, history_sum)
+            self._write_user(user_id, after, table, now)
         return after.history_size > before.history_size
 
     def record_pushed(self) -> int:
@@ -177,12 +183,12 @@ class ServedModel:
         """Return the events since the model was published."""
         return self.backend.feedback(self.snapshot().event_us)
 
-    def _user_rows(self, ids: list[Any]) -> list[dict[str, bytes]]:
+    def _user_rows(self, ids: list[Id]) -> list[Features]:
         features = [USER_VECTOR, USER_VERSION, SEEN, HISTORY_SIZE]
         return read_features(self.store, self.user_view, ids, features)
 
     def _write_user(
-        self, user_id: Any, user: User, table: VectorTable, now: int
+        self, user_id: Id, user: User, table: VectorTable, now: int
     ) -> None:
         features = {
             USER_VECTOR: pack_vectors(user.vector[None])[0],
@@ -193,7 +199,7 @@ class ServedModel:
         self._write(self.user_view, [user_id], [features], now)
 
     def _write(
-        self, view: Any, ids: list[Any], features: list[dict[str, bytes]], now: int
+        self, view: FeatureView, ids: list[Id], features: list[Features], now: int
     ) -> None:
         """Write rows; the model's own may be dated later than now."""
         when = max(now, self.snapshot().event_us + 1)
@@ -210,7 +216,7 @@ def _left_message(keys: list[bytes]) -> str:
     )
 
 
-def vectors_of(table: VectorTable, items: list[Any]) -> np.ndarray:
+def vectors_of(table: VectorTable, items: list[Id]) -> np.ndarray:
     """Vectors of items, (n, dim); a KeyError names one that there is none of."""
     rows = positions(table.ids, items)
     if len(rows) < len(items):
@@ -219,4 +225,5 @@ def vectors_of(table: VectorTable, items: list[Any]) -> np.ndarray:
         raise KeyError(
             f"no vector of model version {table.version!r} for {ITEM} {absent!r}"
         )
-    return table.matrix[rows]
+    vectors: np.ndarray = table.matrix[rows]
+    return vectors

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from feast.protos.feast.types.Value_pb2 import (
@@ -20,6 +20,8 @@ from feast.protos.feast.types.Value_pb2 import (
     Value,
 )
 from feast.value_type import ValueType
+
+from ._types import Id
 
 _FLOAT = np.dtype("<f4")
 _STRING, _INT64 = ValueType.STRING.value, ValueType.INT64.value
@@ -32,7 +34,7 @@ def key_prefix(join_key: str) -> bytes:
     return struct.pack("<III", 1, _STRING, len(name)) + name
 
 
-def entity_keys(join_key: str, ids: Iterable[Any]) -> list[bytes]:
+def entity_keys(join_key: str, ids: Iterable[Id]) -> list[bytes]:
     """Serialize ids as Feast (version 3) does for entities of one join key.
 
     Parameters
@@ -49,7 +51,7 @@ def entity_keys(join_key: str, ids: Iterable[Any]) -> list[bytes]:
     return [prefix + _key_value(value) for value in ids]
 
 
-def _key_value(value: Any) -> bytes:
+def _key_value(value: Id) -> bytes:
     if isinstance(value, str):
         text = value.encode()
         return struct.pack("<II", _STRING, len(text)) + text
@@ -69,7 +71,7 @@ def key_ids(join_key: str, keys: Sequence[bytes]) -> np.ndarray:
 @lru_cache(maxsize=64)
 def _vector_header(dim: int) -> bytes:
     zeros = Value(float_list_val=FloatList(val=[0.0] * dim))
-    return zeros.SerializeToString()[: -_FLOAT.itemsize * dim or None]
+    return bytes(zeros.SerializeToString())[: -_FLOAT.itemsize * dim or None]
 
 
 def pack_vectors(matrix: np.ndarray) -> list[bytes]:
@@ -118,20 +120,22 @@ def vector_length(value: bytes) -> int:
 
 def pack_text(text: str) -> bytes:
     """Serialize a string feature."""
-    return Value(string_val=text).SerializeToString()
+    return bytes(Value(string_val=text).SerializeToString())
 
 
 @lru_cache(maxsize=4096)
 def pack_int(number: int) -> bytes:
     """Serialize a whole number."""
-    return Value(int64_val=number).SerializeToString()
+    return bytes(Value(int64_val=number).SerializeToString())
 
 
-def pack_ids(ids: Sequence[Any], kind: str) -> bytes:
+def pack_ids(ids: Sequence[Id], kind: str) -> bytes:
     """Serialize a list of ids; `kind` is "int64" or "string"."""
     if kind == "string":
-        return Value(string_list_val=StringList(val=ids)).SerializeToString()
-    return Value(int64_list_val=Int64List(val=ids)).SerializeToString()
+        texts = StringList(val=cast("Sequence[str]", ids))
+        return bytes(Value(string_list_val=texts).SerializeToString())
+    numbers = Int64List(val=cast("Sequence[int]", ids))
+    return bytes(Value(int64_list_val=numbers).SerializeToString())
 
 
 def unpack(value: bytes) -> Any:

@@ -57,7 +57,8 @@ class VectorTable:
     def norms(self) -> np.ndarray:
         """Euclidean norm of each row, float64."""
         squares = np.einsum("ij,ij->i", self.matrix, self.matrix, dtype=np.float64)
-        return np.sqrt(squares)
+        norms: np.ndarray = np.sqrt(squares)
+        return norms
 
     @cached_property
     def max_norm(self) -> float:
@@ -141,8 +142,9 @@ def _candidates(
 ) -> np.ndarray:
     """Choose the allowed rows that may be nearest, not-a-number ones among them."""
     if allowed is not None:
-        rows = np.flatnonzero(allowed)
-        return rows[_candidates(rough[rows], k, error, None)]
+        among: np.ndarray = np.flatnonzero(allowed)
+        among = among[_candidates(rough[among], k, error, None)]
+        return among
     if k >= len(rough):
         return np.arange(len(rough))
     threshold = np.partition(rough, k - 1)[k - 1] + 2 * error
@@ -153,10 +155,14 @@ def _exact(
     table: VectorTable, rows: np.ndarray, query: np.ndarray, metric: str
 ) -> np.ndarray:
     vectors = table.matrix[rows].astype(np.float64)
+    distances: np.ndarray
     if metric == "l2":
-        return np.linalg.norm(vectors - query, axis=1)
+        distances = np.linalg.norm(vectors - query, axis=1)
+        return distances
     dots = np.einsum("ij,j->i", vectors, query)
     if metric == "inner_product":
-        return -dots
+        distances = -dots
+        return distances
     scale = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
-    return 1.0 - np.divide(dots, scale, out=np.zeros_like(dots), where=scale > 0)
+    distances = 1.0 - np.divide(dots, scale, out=np.zeros_like(dots), where=scale > 0)
+    return distances

@@ -12,7 +12,7 @@ from weakref import finalize
 import pandas as pd
 from feast import FeatureStore, FeatureView
 from feast.infra.online_stores.helpers import compute_table_id
-from psycopg import Connection, sql
+from psycopg import Connection, Cursor, sql
 
 from skmmrec._ids import USER
 from skmmrec.feature_store.backends.base import (
@@ -151,7 +151,7 @@ class PostgresBackend(Backend):
         name = _staging(self._name(view))
         with self._conn() as conn:
             count = _sql("SELECT count(DISTINCT entity_key) FROM {}", name)
-            return int(_one(conn.execute(count))[0])
+            return _one(conn.execute(count))
 
     def stage_rows(
         self, view: FeatureView, batch: Batch, rows: range, event_us: int
@@ -231,17 +231,19 @@ class PostgresBackend(Backend):
         """Return the cached table of vectors."""
         return self._cache.get(view, feature, version, self._stamp, self._load)
 
-    def _stamp(self) -> Any:
+    def _stamp(self) -> tuple[str, int, int] | None:
+        """Tell version, event time and count of changes of what is served."""
         with self._conn() as conn:
-            return conn.execute(
+            row = conn.execute(
                 "SELECT version, event_us, changes FROM skmmrec_publication "
                 "WHERE project = %s AND state = 'served'",
                 (self.project,),
             ).fetchone()
+        return None if row is None else (row[0], row[1], row[2])
 
     def _load(
         self, view: FeatureView, feature: str, version: str
-    ) -> tuple[Any, VectorTable]:
+    ) -> tuple[object, VectorTable]:
         name = self._name(view)
         query = _sql(
             "SELECT v.entity_key, v.value, v.event_ts FROM {} v JOIN {} t USING "
@@ -253,11 +255,11 @@ class PostgresBackend(Backend):
         with self._conn() as conn, conn.transaction():
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             stamp = self._stamp()
-            served = stamp[0] if stamp else ""
+            served = stamp[0] if stamp else None
             with conn.cursor(binary=True) as cursor:
-                cursor.execute(query, (feature, version, served))
+                cursor.execute(query, (feature, version, served or ""))
                 rows = [(key, value, to_us(when)) for key, value, when in cursor]
-        return stamp, vector_table(view.join_keys[0], rows, stamp and stamp[0])
+        return stamp, vector_table(view.join_keys[0], rows, served)
 
     def write(self, view: FeatureView, rows: Sequence[Row]) -> None:
         """Upsert rows; the caller may hold a transaction."""
@@ -353,7 +355,7 @@ def _staging(name: str) -> str:
 
 
 def _sql(query: str, *names: str) -> sql.Composed:
-    return sql.SQL(query).format(*map(sql.Identifier, names))  # type: ignore[arg-type]
+    return sql.SQL(query).format(*map(sql.Identifier, names))
 
 
 def _advisory_lock(conn: Connection, name: str) -> None:
@@ -362,8 +364,10 @@ def _advisory_lock(conn: Connection, name: str) -> None:
 
 def _locked(conn: Connection, name: str) -> bool:
     query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-    return _one(conn.execute(query, [name]))[0]
+    return bool(_one(conn.execute(query, [name])))
 
 
-def _one(cursor: Any) -> tuple[Any, ...]:
-    return cursor.fetchone()
+def _one(cursor: Cursor) -> int:
+    """Return the number that a query gives."""
+    [value] = cursor.fetchone() or [0]
+    return int(value)

@@ -218,12 +218,13 @@ class RedisBackend(Backend):
         """Return the cached table of vectors."""
         return self._cache.get(view, feature, version, self._stamp, self._load)
 
-    def _stamp(self) -> Any:
-        return self._client.hmget(self._own("publication"), ["served", "changes"])
+    def _stamp(self) -> list[bytes | None]:
+        fields = ["served", "changes"]
+        return list(self._client.hmget(self._own("publication"), fields))
 
     def _load(
         self, view: FeatureView, feature: str, version: str
-    ) -> tuple[Any, VectorTable]:
+    ) -> tuple[object, VectorTable]:
         """Read all hashes; again if a model was swapped in meanwhile."""
         while True:
             stamp, served = self._stamp(), self.state("served")

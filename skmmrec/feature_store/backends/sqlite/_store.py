@@ -133,7 +133,8 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
             timeout = config.online_store.busy_timeout
             self._local.conn = open_database(path, timeout)
             self._local.path = path
-        return self._local.conn
+        conn: sqlite3.Connection = self._local.conn
+        return conn
 
     def disconnect(self) -> None:
         """Close this thread's connection and that of the cache."""
@@ -193,7 +194,7 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
         config: RepoConfig,
         table: FeatureView,
         data: list[Row],
-        progress: Callable[[int], Any] | None,
+        progress: Callable[[int], object] | None,
     ) -> None:
         """Write rows in one transaction; newer event times win."""
         conn, name = self.connect(config), self.table_name(config, table)
@@ -285,7 +286,7 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
         top_k: int,
         distance_metric: str | None = None,
         query_string: str | None = None,
-        filters: Any = None,
+        filters: object = None,
         include_feature_view_version_metadata: bool = False,
     ) -> list[Document]:
         """Exact vector search, found entities in the order of their ids."""

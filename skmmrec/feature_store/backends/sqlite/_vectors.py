@@ -38,7 +38,7 @@ def _common_version(conn: sqlite3.Connection, name: str, version: str) -> bytes 
         "GROUP BY value ORDER BY count(*) DESC, max(event_us) DESC LIMIT 1",
         (version,),
     ).fetchone()
-    return row and row[0]
+    return None if row is None else bytes(row[0])
 
 
 def _read_table(
