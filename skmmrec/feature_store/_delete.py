@@ -55,7 +55,7 @@ def delete_ids(store: Repo, *, users: Ids = (), items: Ids = ()) -> None:
     -----
     The rows go from all feature views with the join key ``user_id`` or ``item_id`` and
     from their parquet files, recorded feedback too; deleted items also go from the
-    lists of seen items, and a publication that was cut off is forgotten. Publishing a
+    lists of seen items, and an interrupted publication is forgotten. Publishing a
     model that still knows an id brings it back. The rows of replaced models are in no
     table, but their bytes stay in the free pages of sqlite's file until these are used
     again; the command VACUUM removes them.

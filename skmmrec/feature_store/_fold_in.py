@@ -12,7 +12,10 @@ from skmmrec.feature_store.backends.base import (
     Id,
 )
 
+# Exponents are set by people (0.5, 1): four digits drop what float32 adds to them.
 _DIGITS = 4
+# Of the largest number in a user vector: bounds the rounding of float32 sums, which is
+# far smaller. No measurement chose this number.
 _TOLERANCE = 1e-3
 
 
@@ -37,6 +40,7 @@ def history_exponent(users: Batch, items: Batch) -> float | None:
     sums = (histories @ items.matrix[:, :-1].astype(np.float64))[rows]
     vectors, counts = users.matrix[rows, :-1], counts[rows]
     exponent = _estimate(sums, vectors, counts)
+    # The least keeps the tolerance above 0 where all vectors are.
     scale = _TOLERANCE * max(float(np.abs(vectors).max(initial=0)), 1e-12)
     predicted = sums / counts[:, None] ** exponent
     return exponent if np.allclose(vectors, predicted, 0, scale) else None

@@ -28,7 +28,7 @@ from ._ranking import (
 )
 from ._reader import checked_ids
 from ._repo import open_store
-from ._served import ServedModel, vectors_of
+from ._served import ServedModel, item_matrix, vectors_of
 from ._types import CategoriesByItem, Ids, Repo, SingleId, WantedCategories
 
 _UNKNOWN = ("error", "popular", "skip")
@@ -273,7 +273,7 @@ class OnlineRecommender:
         repeated = pd.Index(values)[pd.Index(values).duplicated()].tolist()
         if repeated:
             raise ValueError(f"ids has item {repeated[0]!r:.100} more than once")
-        matrix = _matrix(values, vectors, biases, table.matrix.shape[1] - 1)
+        matrix = item_matrix(values, vectors, biases, table.matrix.shape[1] - 1)
         texts = category_texts(categories, values)
         if categories is not None:
             self._categories.of(view, table)
@@ -292,8 +292,8 @@ class OnlineRecommender:
         Returns
         -------
         bool
-            Whether the vector was moved: not by an item that the user has seen, nor
-            when the users of the served model are not sums of their items' vectors.
+            Whether the vector was moved. It is not moved by an item that the user has
+            seen, nor in a model whose users are not sums of their items' vectors.
 
         Raises
         ------
@@ -304,8 +304,8 @@ class OnlineRecommender:
 
         Notes
         -----
-        This lasts until the next `publish`, which serves the users as the recommender
-        has them: one who is new by `record` is unknown again, unless the recommender
+        This lasts until the next `publish`, which serves the users that the recommender
+        has: a user known from `record` alone is then unknown, unless the recommender
         was given the events; see `feedback`.
         """
         value = float(y)
@@ -325,9 +325,9 @@ class OnlineRecommender:
         Warns
         -----
         UserWarning
-            For events without a user, an item or a finite y, which stay too and keep no
-            other from being recorded; pushed again under the same event_id, an event is
-            replaced.
+            For events without a user, an item or a finite y. They stay too, and the
+            others are recorded all the same. To replace an event, push it again under
+            the same event_id.
 
         Notes
         -----
@@ -354,7 +354,7 @@ class OnlineRecommender:
         """
         return self._served.feedback()
 
-    def retrain_due(self, min_events: int = 1000) -> bool:
+    def retrain_due(self, min_events: int = 1000) -> bool:  # a round number
         """Tell whether enough feedback has come since the model was published.
 
         Parameters
@@ -393,29 +393,3 @@ class OnlineRecommender:
         if self.unknown == "popular":
             found.update(dict.fromkeys(unknown, bias_user(items)))
         return [user for user in ids if user in found]
-
-
-def _matrix(
-    ids: list[Id], vectors: ArrayLike, biases: ArrayLike, width: int
-) -> np.ndarray:
-    """Check the vectors of new items and append the biases as the last column."""
-    n = len(ids)
-    content = np.asarray(vectors, np.float32)
-    if content.shape != (n, width):
-        raise ValueError(
-            f"vectors of {n} ids must have shape ({n}, {width}), got {content.shape}"
-        )
-    column = np.asarray(biases, np.float32)
-    if column.shape not in ((), (n,)):
-        raise ValueError(
-            f"biases of {n} ids must be a number or have shape ({n},), "
-            f"got {column.shape}"
-        )
-    matrix = np.column_stack([content, np.broadcast_to(column, n)])
-    odd = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
-    if len(odd):
-        raise ValueError(
-            f"vectors and biases must be finite, those of item {ids[odd[0]]!r:.100} "
-            "are not"
-        )
-    return matrix

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from feast import FeatureStore, FeatureView
-from tqdm.auto import tqdm
 
 from skmmrec.feature_store.backends import backend_of
 from skmmrec.feature_store.backends.base import (
@@ -48,6 +48,8 @@ from ._repo import (
 )
 from ._types import CategoriesByItem, Repo, Servable
 
+# Each version has a feature service in the registry, which Feast parses as a whole; ten
+# keep it small. No measurement chose this number.
 _VERSIONS = 10
 
 
@@ -85,8 +87,8 @@ def publish(
     *,
     categories: CategoriesByItem | None = None,
     timestamp: datetime | None = None,
-    chunk_size: int = 5000,
-    progress: bool = False,
+    chunk_size: int = 5000,  # 5 MB of vectors of 256 numbers
+    progress: bool | None = None,
 ) -> Publication:
     """Write a recommender's vectors to the offline and the online store.
 
@@ -105,8 +107,8 @@ def publish(
         Event time of the rows (UTC when it has no zone), by default now.
     chunk_size : int, default=5000
         Users or items written at a time.
-    progress : bool, default=False
-        Show progress bars.
+    progress : bool, optional
+        Show progress bars; by default only where stderr is a terminal.
 
     Returns
     -------
@@ -120,8 +122,7 @@ def publish(
         a timestamp older than what is served. Nothing is changed then.
     TypeError
         For `categories` of another type, for another kind of online store, or for an
-        offline store or materialization engine that is known to lose rows or was never
-        seen to keep them.
+        offline store or materialization engine that is not known to keep all rows.
     TimeoutError
         When another publisher holds the store for ten minutes.
 
@@ -129,7 +130,7 @@ def publish(
     -----
     Readers see the old model or the new one, never a mixture, and what the new model
     lacks is gone. A killed run leaves the old model in service; the next run of the
-    same model goes on where it stopped. This holds for `ExactSqliteOnlineStore` and for
+    same model resumes it. This holds for `ExactSqliteOnlineStore` and for
     Feast's ``postgres`` and ``redis`` stores; other online stores are refused.
 
     What was recorded online belongs to the old model: moved users, new users and added
@@ -155,7 +156,7 @@ def _write(
     batches: tuple[Batch, Batch],
     timestamp: datetime | None,
     chunk_size: int,
-    progress: bool,
+    progress: bool | None,
 ) -> datetime:
     backend = backend_of(store)
     views = [feature_view(store, batch.view) for batch in batches]
@@ -176,7 +177,7 @@ def _begin(
     batches: tuple[Batch, Batch],
     timestamp: datetime | None,
 ) -> Snapshot:
-    """Take up a staged snapshot of the same rows, or begin a new one."""
+    """Resume a staged snapshot of the same rows, or begin a new one."""
     served = backend.state("served")
     event_us = to_us(timestamp or datetime.now(UTC))
     if served and timestamp and event_us < served.event_us:
@@ -217,14 +218,19 @@ def _append_offline(
 
 
 @contextmanager
-def _bar(batch: Batch, progress: bool) -> Iterator[Callable[[int], object]]:
-    """Show progress; silent, it stays clear of tqdm.
+def _bar(batch: Batch, progress: bool | None) -> Iterator[Callable[[int], object]]:
+    """Show progress (None: where stderr is a terminal).
 
-    Tqdm takes a lock that forked processes share and that outlives a killed one.
+    Without a bar tqdm is not even imported: it takes a lock that forked processes
+    share and that outlives a killed one.
     """
+    if progress is None:
+        progress = sys.stderr is not None and sys.stderr.isatty()
     if not progress:
         yield lambda done: None
         return
+    from tqdm.auto import tqdm
+
     with tqdm(total=len(batch.ids), desc=batch.view) as bar:
         yield bar.update
 
@@ -255,7 +261,7 @@ def _is_complete(store: FeatureStore, settings: _Settings) -> bool:
 
 
 def _add_service(store: FeatureStore, settings: _Settings, version: str) -> None:
-    """Register the service of a model version; the oldest of many are forgotten."""
+    """Register the service of a model version, and forget all but the last ones."""
     versions = [v for v in known_versions(store.repo_path) if v != version]
     versions = [*versions, version][-_VERSIONS:]
     write_settings(store.repo_path, {**asdict(settings), "versions": versions})

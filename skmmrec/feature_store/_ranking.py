@@ -37,7 +37,7 @@ class User(NamedTuple):
 
 
 def bias_user(items: VectorTable) -> User:
-    """Make a user who scores by the bias, which is the items' last dimension."""
+    """Make a user whose scores are the items' biases, their last dimension."""
     vector = np.zeros(items.matrix.shape[1], dtype=np.float32)
     vector[-1:] = 1.0
     return User(vector, [])

@@ -22,8 +22,12 @@ DATA = "data"
 SETTINGS = "embeddings.json"
 OFFLINE_STORES = ("duckdb", "file", "dask")
 BATCH_ENGINES = ("local",)
+# Seconds to wait for another publisher. 10,000 vectors take 0.3 s, so whoever takes ten
+# minutes publishes millions or hangs.
 LOCK_TIMEOUT = 600.0
 
+# Seconds that a registered view may be old: as long as it takes for others to see a new
+# definition; without this, parsing the registry took longer than reading the vectors.
 _VIEW_SECONDS = 1.0
 _VIEWS: WeakKeyDictionary[FeatureStore, dict[str, tuple[float, FeatureView]]]
 _VIEWS = WeakKeyDictionary()
@@ -86,13 +90,13 @@ def apply(store: FeatureStore, objects: Sequence[FeastObject]) -> None:
 
 
 def check_engines(repo: Repo) -> None:
-    """Refuse engines of Feast that lose rows, or were never seen to keep them.
+    """Refuse engines of Feast that are not known to keep all rows.
 
     Raises
     ------
     TypeError
         For an offline store other than duckdb and file, or a materialization engine
-        other than local. Neither need be installed.
+        other than local. They need not be installed to be refused.
     """
     for name, (given, trusted) in _engines(repo).items():
         kind = given.get("type") if isinstance(given, dict) else given

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 from feast import FeatureStore, FeatureView
+from numpy.typing import ArrayLike
 
 from skmmrec._ids import ITEM, USER
 from skmmrec.feature_store.backends import backend_of
@@ -55,6 +56,8 @@ from ._reader import checked_ids, id_type, read_features
 from ._repo import feature_view
 from ._types import SingleId
 
+# A second attempt is needed only if a model is published between two reads; five in a
+# row mean that somebody publishes without pause.
 _ATTEMPTS = 5
 
 
@@ -87,14 +90,14 @@ class ServedModel:
         return feature_view(self.store, ITEM_VIEW)
 
     def snapshot(self) -> Snapshot:
-        """Tell what is published; a LookupError where nothing is."""
+        """Return what is published; raise a LookupError if nothing is."""
         served = self.backend.state("served")
         if served is None:
             raise LookupError(f"nothing is published in {self.store.repo_path}")
         return served
 
     def history_sum(self) -> HistorySum | None:
-        """Tell how users are made of their items; None where they are not."""
+        """Return how users follow from their items; None if they do not."""
         snapshot = self.snapshot()
         if snapshot.exponent is None:
             return None
@@ -105,7 +108,7 @@ class ServedModel:
         return self.backend.vectors(self.item_view, ITEM_VECTOR, ITEM_VERSION)
 
     def with_users(self, ids: list[Id]) -> tuple[VectorTable, dict[Id, User]]:
-        """Read items and users of one version, though it may change meanwhile."""
+        """Read items and users of one version, even if a new one is published now."""
         for _ in range(_ATTEMPTS):
             items = self.items()
             rows = self._user_rows(ids)
@@ -227,3 +230,29 @@ def vectors_of(table: VectorTable, items: list[Id]) -> np.ndarray:
         )
     vectors: np.ndarray = table.matrix[rows]
     return vectors
+
+
+def item_matrix(
+    ids: list[Id], vectors: ArrayLike, biases: ArrayLike, width: int
+) -> np.ndarray:
+    """Check the vectors of new items and append the biases as the last column."""
+    n = len(ids)
+    content = np.asarray(vectors, np.float32)
+    if content.shape != (n, width):
+        raise ValueError(
+            f"vectors of {n} ids must have shape ({n}, {width}), got {content.shape}"
+        )
+    column = np.asarray(biases, np.float32)
+    if column.shape not in ((), (n,)):
+        raise ValueError(
+            f"biases of {n} ids must be a number or have shape ({n},), "
+            f"got {column.shape}"
+        )
+    matrix = np.column_stack([content, np.broadcast_to(column, n)])
+    odd = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    if len(odd):
+        raise ValueError(
+            f"vectors and biases must be finite, those of item {ids[odd[0]]!r:.100} "
+            "are not"
+        )
+    return matrix

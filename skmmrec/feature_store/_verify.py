@@ -22,6 +22,7 @@ from ._reader import read_features
 from ._repo import feature_view, open_store
 from ._types import CategoriesByItem, Repo, Servable
 
+# Rows in memory at a time, as many as `publish` writes: 5 MB of vectors of 256 numbers.
 _CHUNK = 5000
 
 

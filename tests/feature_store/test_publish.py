@@ -1,3 +1,4 @@
+import io
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
@@ -199,3 +200,26 @@ def test_feast_reads_the_rows_as_its_own(repo, recommender):
     proto = Value(string_val="v1")
     text = extract_text_and_num(proto, False)[0]
     assert stored == (proto.SerializeToString(), text)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stderr", "progress", "shown"),
+    [
+        (Terminal, None, True),
+        (Terminal, False, False),
+        (io.StringIO, None, False),
+        (io.StringIO, True, True),
+    ],
+)
+def test_a_terminal_sees_progress_unless_told_otherwise(
+    repo, recommender, monkeypatch, stderr, progress, shown
+):
+    stream = stderr()
+    monkeypatch.setattr("sys.stderr", stream)
+    publish(recommender, repo, progress=progress)
+    assert ("user_embeddings" in stream.getvalue()) == shown

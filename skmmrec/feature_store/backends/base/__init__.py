@@ -1,6 +1,6 @@
-"""What every engine, and whoever publishes to one or reads from it, builds on.
+"""What all engines share, and what publishing and serving use of them.
 
-A room of its own, so that an engine imports nothing of the others.
+It stands apart so that no engine imports another.
 """
 
 from lazy_loader import attach_stub

@@ -44,7 +44,7 @@ class Backend(ABC):
 
     @abstractmethod
     def sole_publisher(self, timeout: float) -> AbstractContextManager[None]:
-        """Keep other publishers out; free when the process dies."""
+        """Keep other publishers out; the lock ends with the process."""
 
     @abstractmethod
     def exclusive(self) -> AbstractContextManager[None]:
@@ -102,7 +102,7 @@ class Backend(ABC):
 
     @abstractmethod
     def discard(self) -> None:
-        """Forget a publication that was cut off."""
+        """Forget an interrupted publication."""
 
     @abstractmethod
     def read(

@@ -90,7 +90,7 @@ class Batch:
 
     def fingerprint(self) -> bytes:
         """Hash of everything in the batch."""
-        digest = hashlib.blake2b(digest_size=16)
+        digest = hashlib.blake2b(digest_size=16)  # 128 bits: never equal by chance
         for text in (self.version, self.ids, self.columns, self.matrix.shape):
             digest.update(repr(text).encode("utf-8", "surrogatepass"))
         digest.update(self.matrix.data)

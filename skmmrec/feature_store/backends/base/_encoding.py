@@ -31,6 +31,7 @@ _INT64_HEAD = struct.pack("<II", _INT64, 8)
 def key_prefix(join_key: str) -> bytes:
     """Return what the serialized keys of one join key begin with."""
     name = join_key.encode()
+    # Version 3 begins with the number of join keys, which is one here.
     return struct.pack("<III", 1, _STRING, len(name)) + name
 
 
@@ -68,7 +69,7 @@ def key_ids(join_key: str, keys: Sequence[bytes]) -> np.ndarray:
     return np.array([key[start + 8 :].decode() for key in keys], dtype=object)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # lengths of vectors in use at once; more only cost time
 def _vector_header(dim: int) -> bytes:
     zeros = Value(float_list_val=FloatList(val=[0.0] * dim))
     return bytes(zeros.SerializeToString())[: -_FLOAT.itemsize * dim or None]
@@ -123,7 +124,7 @@ def pack_text(text: str) -> bytes:
     return bytes(Value(string_val=text).SerializeToString())
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)  # mostly counts, and small ones come again and again
 def pack_int(number: int) -> bytes:
     """Serialize a whole number."""
     return bytes(Value(int64_val=number).SerializeToString())

@@ -126,6 +126,7 @@ def _rough(
     """Order-preserving float32 distances and a bound on their error."""
     dots = table.matrix @ query
     norm = float(np.linalg.norm(query))
+    # A sum of n products is off by at most n roundings; 4 more for norms and quotients.
     relative = (len(query) + 4) * float(np.finfo(np.float32).eps)
     if metric == "cosine":
         scale = np.maximum(table.norms * norm, np.finfo(np.float64).tiny)

@@ -37,7 +37,8 @@ from skmmrec.feature_store.backends.base import (
 from ._connections import Connections, close_all
 from ._copy import COLUMNS, binary_rows
 
-# A B-tree of PostgreSQL takes entries of up to 2,704 bytes.
+# A B-tree of PostgreSQL takes entries of up to 2,704 bytes; the rest is left to the
+# name of the feature.
 MAX_KEY_BYTES = 2000
 _UPSERT = f"""
 INSERT INTO {{}} AS stored ({COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s)
@@ -105,7 +106,7 @@ class PostgresBackend(Backend):
                         f"another process has been publishing to project "
                         f"{self.project!r} for {timeout} s"
                     )
-                time.sleep(0.05)
+                time.sleep(0.05)  # 20 questions a second burden no server
             try:
                 yield
             finally:
@@ -350,7 +351,7 @@ def _check_keys(view: FeatureView, keys: Sequence[bytes]) -> None:
 
 
 def _staging(name: str) -> str:
-    """Name of a staging table; PostgreSQL cuts names after 63 bytes."""
+    """Name of a staging table; PostgreSQL cuts names after 63 bytes, this has 58."""
     return f"{name[:50]}__staged"
 
 

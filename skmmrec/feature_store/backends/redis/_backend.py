@@ -44,8 +44,13 @@ from ._format import (
 )
 from ._swap import SWAP
 
+# Seconds until a killed process loses its lease, which others wait for. A publisher
+# renews it with each chunk, that is several times a second.
 _LEASE = 30.0
+# Commands in one go: about 1 MB of answers with vectors of 128 numbers.
 _PIPELINE = 2000
+# Keys in one step of a scan; Redis serves nobody else meanwhile, a few milliseconds.
+_SCAN = 10_000
 
 
 class RedisBackend(Backend):
@@ -204,7 +209,7 @@ class RedisBackend(Backend):
 
     def keys(self, view: FeatureView) -> list[bytes]:
         """List the keys that have a time of this view."""
-        found = self._client.scan_iter(self._pattern(view), count=10_000)
+        found = self._client.scan_iter(self._pattern(view), count=_SCAN)
         start = len(key_prefix(view.join_keys[0]))
         keys = [key[: -len(self._end)] for key in set(found)]
         keys = [key for key in keys if is_whole(key, start)]
@@ -319,6 +324,6 @@ class RedisBackend(Backend):
 
 
 def _release(lock: Any) -> None:
-    """Give a lease back; one that ran out is somebody else's by now."""
+    """Release a lease, unless it ran out, as another process may hold it then."""
     if lock.owned():
         lock.release()

@@ -1,7 +1,8 @@
 """The script that puts a staged model in the place of the served one."""
 
-# One step for all who look: what is served goes, what is staged takes its place. Keys
-# are binary, and a project's name is their end; the length of the id tells them apart.
+# One atomic step: the served fields go, the staged ones take their place. Keys are
+# binary and end in the project's name; the length of the id tells projects apart. All
+# keys are listed in any case: pages of 10,000 keep the calls few and the memory low.
 SWAP = """
 local pattern, prefix, project = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local stage, ttl = ARGV[4], tonumber(ARGV[5])

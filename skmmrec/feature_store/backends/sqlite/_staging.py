@@ -1,8 +1,8 @@
 """Replace the contents of several tables at once: readers see all old or all new.
 
-Rows are written to staging tables in chunks, each committed, so that a killed run can
-be taken up where it stopped. One transaction then puts the staging tables in the place
-of the old ones.
+Rows are written to staging tables in chunks, each of which is committed, so that a
+killed run can be resumed. One transaction then replaces the old tables by the staging
+tables.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ CREATE TABLE IF NOT EXISTS skmmrec_publication (
 )
 """
 _UNSTAGE = "DELETE FROM skmmrec_publication WHERE project = ? AND state = 'staged'"
-# What all cells of a feature share stands in the query: each value that is bound costs.
+# Values that all cells of a feature share are part of the query, as binding them for
+# each row takes longer.
 _INSERT = (
     "INSERT INTO {table} (entity_key, feature_name, value, value_text, event_ts, "
     "created_ts, event_us) VALUES (?, {name}, ?, {text}, {seconds}, NULL, {micros})"
@@ -109,7 +110,7 @@ def _create_index(name: str, snapshot: Snapshot) -> str:
 
 
 def discard_staged(conn: sqlite3.Connection, project: str) -> None:
-    """Forget a publication that was cut off."""
+    """Forget an interrupted publication."""
     query = (
         "SELECT name FROM sqlite_master WHERE type = 'table' "
         "AND name LIKE ? || '\\_%\\_\\_staged' ESCAPE '\\'"

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 from weakref import WeakSet
@@ -26,6 +26,7 @@ from feast.repo_config import RepoConfig
 from skmmrec.feature_store.backends.base import (
     VectorTable,
     fresh,
+    from_us,
     metric_name,
     nearest,
     oldest_us,
@@ -87,6 +88,8 @@ class ExactSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
 
     type: Literal["skmmrec.feature_store.ExactSqliteOnlineStore"] = TYPE  # type: ignore[assignment]
     path: str = "data/online.db"
+    # Another writer holds the file for one chunk, well under a second, or for the swap,
+    # which builds the indexes and so grows with the tables.
     busy_timeout: float = 30.0
 
 
@@ -349,7 +352,7 @@ def _feast_row(
         return None, None
     latest = max(event_us for _, event_us in values.values())
     protos = {name: Value.FromString(value) for name, (value, _) in values.items()}
-    return datetime.fromtimestamp(latest / 1e6, UTC), protos
+    return from_us(latest), protos
 
 
 def _document(
@@ -357,6 +360,7 @@ def _document(
 ) -> Document:
     when, features = _feast_row(values)
     features = {**(features or {}), "distance": Value(float_val=distance)}
+    # `entity_keys` writes Feast's version 3.
     return when, deserialize_entity_key(key, 3), features
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from skmmrec.feature_store.backends.base import chunks, to_us
 
+# sqlite binds up to 32,766 values in a query, or 250,000, as it was built; this leaves
+# room for the names of features.
 KEYS_PER_QUERY = 10_000
 
 _CHANGES = (
@@ -37,7 +39,8 @@ def open_database(path: str, timeout: float) -> sqlite3.Connection:
     )
     conn.execute("PRAGMA journal_mode = WAL")
     conn.execute("PRAGMA synchronous = NORMAL")
-    conn.execute("PRAGMA cache_size = -16000")  # 16 MB: look-ups by key are random
+    # 16 MB in place of 2: look-ups by key are random.
+    conn.execute("PRAGMA cache_size = -16000")
     return conn
 
 

@@ -18,6 +18,7 @@ from skmmrec.feature_store.backends.base import (
 
 from ._tables import prepare_table, quote, transaction
 
+# Blobs held beside the matrix that they become: 5 MB for vectors of 128 numbers.
 _ROWS_PER_FETCH = 10_000
 
 
