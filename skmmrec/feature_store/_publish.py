@@ -35,6 +35,7 @@ from ._offline import (
     event_schema,
     write_empty,
 )
+from ._reader import id_type
 from ._repo import (
     DATA,
     LOCK_TIMEOUT,
@@ -273,11 +274,8 @@ def _registered(store: FeatureStore) -> _Settings | None:
         views = [feature_view(store, name) for name in (USER_VIEW, ITEM_VIEW)]
     except LookupError:
         return None
-    types = [
-        view.entity_columns[0].dtype.to_value_type().name.lower() for view in views
-    ]
     lengths = {f.vector_length for view in views for f in view.features}
-    return _Settings(max(lengths), *types)
+    return _Settings(max(lengths), *map(id_type, views))
 
 
 def _definitions(

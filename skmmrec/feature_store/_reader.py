@@ -90,7 +90,8 @@ def checked_ids(view: FeatureView, ids: Ids) -> list[Id]:
 
 def id_type(view: FeatureView) -> str:
     """Return the type of the view's join key: "int64" or "string"."""
-    return view.entity_columns[0].dtype.to_value_type().name.lower()
+    name: str = view.entity_columns[0].dtype.to_value_type().name
+    return name.lower()
 
 
 def vector_length(view: FeatureView, feature: str) -> int:
