@@ -28,6 +28,7 @@ from statistics import median
 import numpy as np
 import pandas as pd
 import yaml
+from feast import FeatureStore
 from feast.protos.feast.types.Value_pb2 import Value
 
 from skmmrec.feature_store import (
@@ -36,21 +37,20 @@ from skmmrec.feature_store import (
     publish,
     read_vectors,
 )
-from skmmrec.feature_store._backend import backend_of
-from skmmrec.feature_store._batch import Batch, serving_batches
-from skmmrec.feature_store._encoding import entity_key_proto, pack_vectors
-from skmmrec.feature_store._repo import exact_store
-from skmmrec.feature_store._search import nearest
-from skmmrec.feature_store._snapshot import (
+from skmmrec.feature_store._batches import serving_batches
+from skmmrec.feature_store.backends import backend_of
+from skmmrec.feature_store.backends.base import (
+    Batch,
     Snapshot,
-    begin_staging,
-    serve_staged,
-    stage_rows,
+    nearest,
+    pack_vectors,
+    to_us,
 )
 from skmmrec.recommender import ServingVectors
 from skmmrec.retrieval import ApproximateIndex
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.feature_store.messages import entity_key_proto
 from tests.feature_store.services import postgres_settings, redis_settings
 
 DIM = 128
@@ -112,15 +112,14 @@ def raw_database(path: Path, items: pd.DataFrame) -> sqlite3.Connection:
     return conn
 
 
-def bulk_write(store: object, batch: Batch) -> None:
+def bulk_write(store: FeatureStore, batch: Batch) -> None:
     """Replace one table: the online part of `publish`."""
-    online, config = exact_store(store), store.config  # type: ignore
-    name = online.table_name(config, store.get_feature_view(batch.view))  # type: ignore
-    conn, when = online.connect(config), datetime.now(UTC)
-    snapshot = Snapshot("bench", b"", time.monotonic_ns())
-    begin_staging(conn, "bench", [name], snapshot)
-    stage_rows(conn, name, len(batch.ids), batch.encoder(when), 5000, lambda _: None)
-    serve_staged(conn, "bench", [name], snapshot)
+    backend, view = backend_of(store), store.get_feature_view(batch.view)
+    snapshot = Snapshot(batch.version, b"", to_us(datetime.now(UTC)))
+    with backend.sole_publisher(60):
+        backend.begin([view], snapshot)
+        backend.stage(view, batch, snapshot.event_us, 5000, lambda _: None)
+        backend.serve([view], snapshot)
 
 
 def items_frame(recommender: Recommender, n: int) -> pd.DataFrame:
@@ -198,7 +197,10 @@ def bench_search(n: int, folder: Path) -> None:
     recommender, repo = Recommender(n), new_repo(folder)
     publish(recommender, repo)
     store = open_store(repo)
-    online, view = exact_store(store), store.get_feature_view("item_embeddings")
+    online, view = (
+        store.provider.online_store,
+        store.get_feature_view("item_embeddings"),
+    )
     matrix = recommender.vectors.items.to_numpy()
     norms = np.linalg.norm(matrix, axis=1)
     query = np.random.default_rng(2).normal(size=DIM).astype(np.float32)
@@ -313,20 +315,13 @@ class FolderFactory:
 def _bench_service(kind: str, recommender: Recommender, repo: Path) -> None:
     store = open_store(repo)
     publish(recommender, store)
-    backend, batch = backend_of(store), serving_batches(recommender.vectors)[1]
-    view, when = store.get_feature_view("item_embeddings"), datetime.now(UTC)
-    snapshot = Snapshot("v1", b"", time.monotonic_ns())
-
-    def ours() -> None:
-        with backend.sole_publisher(60):
-            backend.begin([view], snapshot)
-            backend.stage(view, batch, when, 5000, lambda _: None)
-            backend.serve([view], snapshot)
-
+    batch = serving_batches(recommender.vectors)[1]
     n, part = len(batch.ids), min(len(batch.ids), 5000)
     frame = items_frame(recommender, part)
     theirs = clocks(lambda: store.write_to_online_store("item_embeddings", frame))
-    for name, mine, feast in zip(("CPU", "wall"), clocks(ours), theirs, strict=True):
+    for name, mine, feast in zip(
+        ("CPU", "wall"), clocks(lambda: bulk_write(store, batch)), theirs, strict=True
+    ):
         label = f"{kind}: write_to_online_store, a row / ours ({name})"
         report(label, feast / part, mine / n, ">= 1.5")
     publish(recommender, store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -161,3 +162,18 @@ def sorted_index(ids: np.ndarray) -> pd.Index:
     return (
         pd.Index(np.unique(ids)) if ids.dtype != object else pd.Index(sorted(set(ids)))
     )
+
+
+def as_list(ids: Any) -> Any:
+    """Put a single id into a list; refuse a table of ids."""
+    if isinstance(ids, str) or np.ndim(ids) == 0:
+        return [ids]
+    if getattr(ids, "ndim", 1) != 1:
+        raise ValueError(f"ids must be a list or a column, got shape {ids.shape}")
+    return ids
+
+
+def check_k(k: Any) -> None:
+    """Refuse a `k` that is no positive integer."""
+    if not isinstance(k, Integral) or k < 1:
+        raise ValueError(f"k must be at least 1 and whole, got {k!r}")

@@ -14,12 +14,12 @@ from ._repo import (
     open_store as open_store,
     repo_settings as repo_settings,
 )
-from ._sqlite import (
-    ExactSqliteOnlineStore as ExactSqliteOnlineStore,
-    ExactSqliteOnlineStoreConfig as ExactSqliteOnlineStoreConfig,
-)
 from ._transformer import FeastFeatures as FeastFeatures
 from ._verify import (
     SkewReport as SkewReport,
     verify as verify,
+)
+from .backends import (
+    ExactSqliteOnlineStore as ExactSqliteOnlineStore,
+    ExactSqliteOnlineStoreConfig as ExactSqliteOnlineStoreConfig,
 )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
 from skmmrec._sklearn import clone
-
-from ._search import VectorTable
+from skmmrec.feature_store.backends.base import VectorTable
+from skmmrec.retrieval import ApproximateIndex
 
 
 class SwappedIndex:
@@ -28,15 +27,15 @@ class SwappedIndex:
     built there is none, and the caller searches exactly: nothing stale is found.
     """
 
-    def __init__(self, template: Any) -> None:
+    def __init__(self, template: ApproximateIndex) -> None:
         self._template = template
         self._lock = threading.Lock()
-        self._built: tuple[VectorTable | None, Any] = None, None
+        self._built: tuple[VectorTable | None, ApproximateIndex | None] = None, None
         self._building: VectorTable | None = None
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
-    def of(self, table: VectorTable) -> Any:
+    def of(self, table: VectorTable) -> ApproximateIndex | None:
         """Return the graph of a table, or None while it is being built.
 
         Raises
@@ -60,12 +59,11 @@ class SwappedIndex:
             ) from error
         return None
 
-    def wait(self, table: VectorTable) -> Any:
+    def wait(self, table: VectorTable) -> ApproximateIndex:
         """Return the graph of a table when it is built."""
-        graph = self.of(table)
-        if graph is None and self._thread is not None:
-            self._thread.join()
-            graph = self.of(table)
+        while (graph := self.of(table)) is None:
+            if self._thread is not None:
+                self._thread.join()
         return graph
 
     def _build(self, table: VectorTable) -> None:
@@ -82,7 +80,7 @@ class SwappedIndex:
 
 
 def nearest_in(
-    graph: Any, query: np.ndarray, k: int, hidden: np.ndarray
+    graph: ApproximateIndex, query: np.ndarray, k: int, hidden: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Search as `_search.nearest` does, for inner products, some rows left out.
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from feast import FeatureView
 from pandas.api.types import is_list_like
 
-from ._definitions import CATEGORY
-from ._encoding import unpack
-from ._search import VectorTable
+from skmmrec.feature_store.backends.base import (
+    CATEGORY,
+    Backend,
+    Id,
+    VectorTable,
+    unpack,
+)
 
-if TYPE_CHECKING:
-    from ._backend import Backend
+from ._types import CategoriesByItem, Category, WantedCategories
 
 
 class Categories:
@@ -45,11 +48,15 @@ class Categories:
             )
         return categories
 
-    def mask(self, view: FeatureView, table: VectorTable, wanted: Any) -> np.ndarray:
+    def mask(
+        self, view: FeatureView, table: VectorTable, wanted: WantedCategories
+    ) -> np.ndarray:
         """Mark the items of some categories; a ValueError when no item has one."""
         categories = self.of(view, table)
-        names = [_text(name) for name in (wanted if is_list_like(wanted) else [wanted])]
-        return np.isin(categories.astype(str), names) & (categories != None)  # noqa: E711
+        listed: Any = wanted if is_list_like(wanted) else [wanted]
+        chosen = np.isin(categories.astype(str), [_text(name) for name in listed])
+        mask: np.ndarray = chosen & (categories != None)  # noqa: E711
+        return mask
 
     def _load(self, view: FeatureView, table: VectorTable) -> np.ndarray:
         column = self._backend.read_column(view, table.keys, CATEGORY)
@@ -57,7 +64,9 @@ class Categories:
         return np.array([*values, None], dtype=object)[:-1]
 
 
-def category_texts(categories: Any, item_ids: Sequence[Any]) -> list[str | None]:
+def category_texts(
+    categories: CategoriesByItem | None, item_ids: Sequence[Id]
+) -> list[str | None]:
     """Return the category of each item as text, None for items without one.
 
     Parameters
@@ -86,7 +95,7 @@ def category_texts(categories: Any, item_ids: Sequence[Any]) -> list[str | None]
     return [texts.get(item) for item in item_ids]
 
 
-def _pairs(categories: Any) -> list[tuple[Any, Any]]:
+def _pairs(categories: CategoriesByItem) -> list[tuple[Id, Category | None]]:
     """Return item ids and categories."""
     if isinstance(categories, Mapping):
         return list(categories.items())
@@ -102,16 +111,16 @@ def _pairs(categories: Any) -> list[tuple[Any, Any]]:
     return list(zip(index.tolist(), categories.tolist(), strict=True))
 
 
-def _checked_text(item: Any, category: Any) -> str | None:
+def _checked_text(item: Id, category: Category | None) -> str | None:
     if is_list_like(category):
         raise TypeError(
             "categories must have one string or number for each item, "
             f"got {type(category).__name__} for item {item!r:.100}"
         )
-    return None if pd.isna(category) else _text(category)
+    return None if category is None or pd.isna(category) else _text(category)
 
 
-def _text(category: Any) -> str:
+def _text(category: Category) -> str:
     """Write whole floats as integers, which pandas turns into floats beside NaN."""
     if isinstance(category, float | np.floating) and category.is_integer():
         category = int(category)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from feast import (
     Entity,
@@ -19,20 +18,31 @@ from feast import (
     ValueType,
 )
 from feast.data_format import ParquetFormat
+from feast.feast_object import FeastObject
 from feast.types import Array, FeastType, Float32, Float64, Int64, String
 
 from skmmrec._ids import ITEM, USER
+from skmmrec.feature_store.backends.base import (
+    CATEGORY,
+    EVENT,
+    EVENT_ITEM,
+    EVENT_USER,
+    EVENT_VIEW,
+    EVENT_Y,
+    HISTORY_SIZE,
+    ITEM_VECTOR,
+    ITEM_VERSION,
+    ITEM_VIEW,
+    POPULARITY,
+    SEEN,
+    TIMESTAMP,
+    USER_VECTOR,
+    USER_VERSION,
+    USER_VIEW,
+)
 
 from ._score import score_view
 
-USER_VIEW, ITEM_VIEW = "user_embeddings", "item_embeddings"
-USER_VECTOR, ITEM_VECTOR = "user_vector", "item_vector"
-USER_VERSION, ITEM_VERSION = "user_model_version", "item_model_version"
-SEEN, HISTORY_SIZE = "user_seen_items", "user_history_size"
-POPULARITY, CATEGORY = "item_popularity", "item_category"
-EVENT_VIEW, EVENT = "feedback_events", "event_id"
-EVENT_USER, EVENT_ITEM, EVENT_Y = "event_user_id", "event_item_id", "event_y"
-TIMESTAMP = "event_timestamp"
 VERSION_TAG = "model_version"
 
 _ID_TYPES: dict[str, tuple[ValueType, FeastType]] = {
@@ -75,7 +85,7 @@ class EmbeddingDefinitions:
     feedback_events: FeatureView
     services: tuple[FeatureService, ...] = ()
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[FeastObject]:
         yield from (value for name, value in vars(self).items() if name != "services")
         yield from self.services
 

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from feast import FeatureStore, FeatureView
 
 from skmmrec._ids import ITEM, USER
-
-from ._backend import Backend, backend_of
-from ._definitions import (
+from skmmrec.feature_store.backends import backend_of
+from skmmrec.feature_store.backends.base import (
     EVENT_ITEM,
     EVENT_USER,
     EVENT_VIEW,
     ITEM_VIEW,
     SEEN,
     USER_VIEW,
+    Backend,
+    Id,
+    entity_keys,
+    pack_ids,
+    unpack,
 )
-from ._encoding import entity_keys, pack_ids, unpack
+
+from ._offline import rewrite_parquet
 from ._reader import checked_ids
-from ._repo import feature_view, open_store, parquet_path
-from ._snapshot import LOCK_TIMEOUT
+from ._repo import (
+    LOCK_TIMEOUT,
+    feature_view,
+    open_store,
+    parquet_path,
+)
+from ._types import Ids, Repo
 
 
-def delete_ids(
-    store: FeatureStore | str | Path, *, users: Any = (), items: Any = ()
-) -> None:
+def delete_ids(store: Repo, *, users: Ids = (), items: Ids = ()) -> None:
     """Delete users and items, online and offline.
 
     Parameters
@@ -50,7 +55,7 @@ def delete_ids(
     -----
     The rows go from all feature views with the join key ``user_id`` or ``item_id`` and
     from their parquet files, recorded feedback too; deleted items also go from the
-    lists of seen items, and a publication that was cut off is forgotten. Publishing a
+    lists of seen items, and an interrupted publication is forgotten. Publishing a
     model that still knows an id brings it back. The rows of replaced models are in no
     table, but their bytes stay in the free pages of sqlite's file until these are used
     again; the command VACUUM removes them.
@@ -76,7 +81,7 @@ def delete_ids(
 
 
 def _delete_events(
-    store: FeatureStore, backend: Backend, gone: dict[str, list[Any]]
+    store: FeatureStore, backend: Backend, gone: dict[str, list[Id]]
 ) -> None:
     """Remove pushed events, waiting or in the file, of deleted users and items."""
     view = feature_view(store, EVENT_VIEW)
@@ -94,13 +99,13 @@ def _delete_events(
 
 
 def _delete_online(
-    backend: Backend, view: FeatureView, join_key: str, ids: Sequence[Any]
+    backend: Backend, view: FeatureView, join_key: str, ids: Sequence[Id]
 ) -> None:
     if len(ids):
         backend.delete(view, entity_keys(join_key, ids))
 
 
-def _forgetting(items: Sequence[Any]) -> Callable[[bytes], bytes | None]:
+def _forgetting(items: Sequence[Id]) -> Callable[[bytes], bytes | None]:
     """Make a function that takes deleted items out of a list of seen items."""
     gone, kind = set(items), "string" if isinstance(items[0], str) else "int64"
 
@@ -113,7 +118,7 @@ def _forgetting(items: Sequence[Any]) -> Callable[[bytes], bytes | None]:
     return forget
 
 
-def _delete_offline(path: Path, join_key: str, ids: Sequence[Any]) -> None:
+def _delete_offline(path: Path, join_key: str, ids: Sequence[Id]) -> None:
     if not len(ids) or not path.is_file():
         return
     gone = pa.array(ids)
@@ -121,10 +126,10 @@ def _delete_offline(path: Path, join_key: str, ids: Sequence[Any]) -> None:
     def keep(table: pa.Table) -> pa.Table:
         return table.filter(pc.invert(pc.is_in(table[join_key], gone)))
 
-    _rewrite(path, keep)
+    rewrite_parquet(path, keep)
 
 
-def _forget_offline(path: Path, items: Sequence[Any]) -> None:
+def _forget_offline(path: Path, items: Sequence[Id]) -> None:
     if not len(items) or not path.is_file():
         return
     gone = set(items)
@@ -136,16 +141,4 @@ def _forget_offline(path: Path, items: Sequence[Any]) -> None:
         field = table.schema.field(column)
         return table.set_column(column, field, pa.array(kept, field.type))
 
-    _rewrite(path, forget)
-
-
-def _rewrite(path: Path, change: Any) -> None:
-    """Rewrite a parquet file beside itself, one row group at a time."""
-    partial = path.with_name(path.name + ".partial")
-    with (
-        pq.ParquetFile(path) as old,
-        pq.ParquetWriter(partial, old.schema_arrow) as new,
-    ):
-        for group in range(old.num_row_groups):
-            new.write_table(change(old.read_row_group(group)))
-    os.replace(partial, path)
+    rewrite_parquet(path, forget)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 
-if TYPE_CHECKING:
-    from ._batch import Batch
+from skmmrec.feature_store.backends.base import (
+    Batch,
+    Id,
+)
 
+# Exponents are set by people (0.5, 1): four digits drop what float32 adds to them.
 _DIGITS = 4
+# Of the largest number in a user vector: bounds the rounding of float32 sums, which is
+# far smaller. No measurement chose this number.
 _TOLERANCE = 1e-3
 
 
@@ -35,12 +40,13 @@ def history_exponent(users: Batch, items: Batch) -> float | None:
     sums = (histories @ items.matrix[:, :-1].astype(np.float64))[rows]
     vectors, counts = users.matrix[rows, :-1], counts[rows]
     exponent = _estimate(sums, vectors, counts)
+    # The least keeps the tolerance above 0 where all vectors are.
     scale = _TOLERANCE * max(float(np.abs(vectors).max(initial=0)), 1e-12)
     predicted = sums / counts[:, None] ** exponent
     return exponent if np.allclose(vectors, predicted, 0, scale) else None
 
 
-def _history_matrix(seen: list[list[Any]], item_ids: list[Any]) -> csr_array | None:
+def _history_matrix(seen: list[list[Id]], item_ids: list[Id]) -> csr_array | None:
     """Return who saw what; None when a seen item has no vector."""
     position = {item: row for row, item in enumerate(item_ids)}
     columns = [position.get(item, -1) for items in seen for item in items]

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from feast import FeatureStore
+from numpy.typing import ArrayLike
 
-from skmmrec._ids import USER
-from skmmrec.recommender._base import check_k
+from skmmrec._ids import USER, check_k
+from skmmrec.feature_store.backends.base import (
+    Id,
+    VectorTable,
+    fresh,
+)
 from skmmrec.retrieval import ApproximateIndex
 
 from ._approximate import SwappedIndex
 from ._categories import Categories, category_texts
-from ._ranking import User, bias_user, both, ranked_frame, rows_mask, top_k
+from ._ranking import (
+    User,
+    bias_user,
+    both,
+    ranked_frame,
+    rows_mask,
+    top_k,
+)
 from ._reader import checked_ids
 from ._repo import open_store
-from ._search import VectorTable
-from ._served import ServedModel, vectors_of
-from ._sqlite import fresh
+from ._served import ServedModel, item_matrix, vectors_of
+from ._types import CategoriesByItem, Ids, Repo, SingleId, WantedCategories
 
 _UNKNOWN = ("error", "popular", "skip")
 
@@ -63,7 +70,7 @@ class OnlineRecommender:
 
     def __init__(
         self,
-        repo_path: FeatureStore | str | Path,
+        repo_path: Repo,
         *,
         unknown: str = "error",
         index: ApproximateIndex | None = None,
@@ -88,11 +95,11 @@ class OnlineRecommender:
 
     def recommend(
         self,
-        users: Any,
+        users: Ids,
         k: int = 10,
         *,
-        items: Any = None,
-        category: Any = None,
+        items: Ids | None = None,
+        category: WantedCategories | None = None,
         exclude_seen: bool = True,
     ) -> pd.DataFrame:
         """Recommend items to users.
@@ -145,7 +152,7 @@ class OnlineRecommender:
             return ranked_frame([], table, [])
         return pd.concat(parts, ignore_index=True)
 
-    def recall(self, users: Any, k: int = 10) -> float:
+    def recall(self, users: Ids, k: int = 10) -> float:
         """Share of the truly best items that the search finds.
 
         Parameters
@@ -177,11 +184,11 @@ class OnlineRecommender:
 
     def recommend_from_history(
         self,
-        history: Any,
+        history: Ids,
         k: int = 10,
         *,
-        items: Any = None,
-        category: Any = None,
+        items: Ids | None = None,
+        category: WantedCategories | None = None,
         exclude_seen: bool = True,
     ) -> pd.DataFrame:
         """Recommend items to someone the store does not know, by what they saw.
@@ -211,7 +218,7 @@ class OnlineRecommender:
         table = self._served.items()
         if not seen:
             raise ValueError("history is empty")
-        history_sum = self._served.snapshot().history_sum
+        history_sum = self._served.history_sum()
         if history_sum is None:
             raise ValueError(
                 f"users of model version {table.version!r} are not sums of their "
@@ -226,10 +233,10 @@ class OnlineRecommender:
 
     def add_items(
         self,
-        ids: Any,
-        vectors: Any,
-        biases: Any = 0.0,
-        categories: Mapping[Any, Any] | pd.Series | None = None,
+        ids: Ids,
+        vectors: ArrayLike,
+        biases: ArrayLike = 0.0,
+        categories: CategoriesByItem | None = None,
     ) -> None:
         """Add items to the served model, by their content vectors.
 
@@ -266,13 +273,13 @@ class OnlineRecommender:
         repeated = pd.Index(values)[pd.Index(values).duplicated()].tolist()
         if repeated:
             raise ValueError(f"ids has item {repeated[0]!r:.100} more than once")
-        matrix = _matrix(values, vectors, biases, table.matrix.shape[1] - 1)
+        matrix = item_matrix(values, vectors, biases, table.matrix.shape[1] - 1)
         texts = category_texts(categories, values)
         if categories is not None:
             self._categories.of(view, table)
         self._served.write_items(values, matrix, table.version, texts)
 
-    def record(self, user: Any, item: Any, y: float = 1.0) -> bool:
+    def record(self, user: SingleId, item: SingleId, y: float = 1.0) -> bool:
         """Keep an event and move the user's vector at once, without training.
 
         Parameters
@@ -285,8 +292,8 @@ class OnlineRecommender:
         Returns
         -------
         bool
-            Whether the vector was moved: not by an item that the user has seen, nor
-            when the users of the served model are not sums of their items' vectors.
+            Whether the vector was moved. It is not moved by an item that the user has
+            seen, nor in a model whose users are not sums of their items' vectors.
 
         Raises
         ------
@@ -297,8 +304,8 @@ class OnlineRecommender:
 
         Notes
         -----
-        This lasts until the next `publish`, which serves the users as the recommender
-        has them: one who is new by `record` is unknown again, unless the recommender
+        This lasts until the next `publish`, which serves the users that the recommender
+        has: a user known from `record` alone is then unknown, unless the recommender
         was given the events; see `feedback`.
         """
         value = float(y)
@@ -318,9 +325,9 @@ class OnlineRecommender:
         Warns
         -----
         UserWarning
-            For events without a user, an item or a finite y, which stay too and keep no
-            other from being recorded; pushed again under the same event_id, an event is
-            replaced.
+            For events without a user, an item or a finite y. They stay too, and the
+            others are recorded all the same. To replace an event, push it again under
+            the same event_id.
 
         Notes
         -----
@@ -347,7 +354,7 @@ class OnlineRecommender:
         """
         return self._served.feedback()
 
-    def retrain_due(self, min_events: int = 1000) -> bool:
+    def retrain_due(self, min_events: int = 1000) -> bool:  # a round number
         """Tell whether enough feedback has come since the model was published.
 
         Parameters
@@ -361,7 +368,7 @@ class OnlineRecommender:
         return len(self.feedback()) >= min_events
 
     def _allowed(
-        self, table: VectorTable, items: Any, category: Any
+        self, table: VectorTable, items: Ids | None, category: WantedCategories | None
     ) -> np.ndarray | None:
         view = self._served.item_view
         wanted = None if items is None else checked_ids(view, items)
@@ -370,12 +377,12 @@ class OnlineRecommender:
             return allowed
         return both(allowed, self._categories.mask(view, table, category))
 
-    def _graph_of(self, table: VectorTable) -> Any:
+    def _graph_of(self, table: VectorTable) -> ApproximateIndex | None:
         return None if self._graph is None else self._graph.of(table)
 
     def _servable(
-        self, ids: list[Any], found: dict[Any, User], items: VectorTable
-    ) -> list[Any]:
+        self, ids: list[Id], found: dict[Id, User], items: VectorTable
+    ) -> list[Id]:
         unknown = [user for user in dict.fromkeys(ids) if user not in found]
         if unknown and self.unknown == "error":
             raise KeyError(
@@ -386,27 +393,3 @@ class OnlineRecommender:
         if self.unknown == "popular":
             found.update(dict.fromkeys(unknown, bias_user(items)))
         return [user for user in ids if user in found]
-
-
-def _matrix(ids: list[Any], vectors: Any, biases: Any, width: int) -> np.ndarray:
-    """Check the vectors of new items and append the biases as the last column."""
-    n = len(ids)
-    content = np.asarray(vectors, np.float32)
-    if content.shape != (n, width):
-        raise ValueError(
-            f"vectors of {n} ids must have shape ({n}, {width}), got {content.shape}"
-        )
-    column = np.asarray(biases, np.float32)
-    if column.shape not in ((), (n,)):
-        raise ValueError(
-            f"biases of {n} ids must be a number or have shape ({n},), "
-            f"got {column.shape}"
-        )
-    matrix = np.column_stack([content, np.broadcast_to(column, n)])
-    odd = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
-    if len(odd):
-        raise ValueError(
-            f"vectors and biases must be finite, those of item {ids[odd[0]]!r:.100} "
-            "are not"
-        )
-    return matrix

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import pandas as pd
 from feast import FeatureStore, FeatureView
-from tqdm.auto import tqdm
 
-from ._backend import Backend, backend_of
-from ._batch import Batch, event_schema, serving_batches
-from ._definitions import (
+from skmmrec.feature_store.backends import backend_of
+from skmmrec.feature_store.backends.base import (
     EVENT_VIEW,
     ITEM_VIEW,
     USER_VIEW,
-    EmbeddingDefinitions,
-    embedding_definitions,
+    Backend,
+    Batch,
+    Snapshot,
+    chunks,
+    from_us,
+    to_us,
 )
+
+from ._batches import serving_batches
+from ._definitions import EmbeddingDefinitions, embedding_definitions
 from ._fold_in import history_exponent
-from ._offline import append_parquet, write_empty
+from ._offline import (
+    append_parquet,
+    batch_schema,
+    batch_table,
+    event_schema,
+    write_empty,
+)
+from ._reader import id_type
 from ._repo import (
     DATA,
+    LOCK_TIMEOUT,
     apply,
     check_engines,
     feature_view,
@@ -34,9 +47,10 @@ from ._repo import (
     parquet_path,
     write_settings,
 )
-from ._snapshot import LOCK_TIMEOUT, Snapshot
-from ._tables import chunks, from_us, to_us
+from ._types import CategoriesByItem, Repo, Servable
 
+# Each version has a feature service in the registry, which Feast parses as a whole; ten
+# keep it small. No measurement chose this number.
 _VERSIONS = 10
 
 
@@ -69,13 +83,13 @@ class _Settings:
 
 
 def publish(
-    recommender: Any,
-    store: FeatureStore | str | Path,
+    recommender: Servable,
+    store: Repo,
     *,
-    categories: Mapping[Any, Any] | pd.Series | None = None,
+    categories: CategoriesByItem | None = None,
     timestamp: datetime | None = None,
-    chunk_size: int = 5000,
-    progress: bool = False,
+    chunk_size: int = 5000,  # 5 MB of vectors of 256 numbers
+    progress: bool | None = None,
 ) -> Publication:
     """Write a recommender's vectors to the offline and the online store.
 
@@ -94,8 +108,8 @@ def publish(
         Event time of the rows (UTC when it has no zone), by default now.
     chunk_size : int, default=5000
         Users or items written at a time.
-    progress : bool, default=False
-        Show progress bars.
+    progress : bool, optional
+        Show progress bars; by default only where stderr is a terminal.
 
     Returns
     -------
@@ -109,8 +123,7 @@ def publish(
         a timestamp older than what is served. Nothing is changed then.
     TypeError
         For `categories` of another type, for another kind of online store, or for an
-        offline store or materialization engine that is known to lose rows or was never
-        seen to keep them.
+        offline store or materialization engine that is not known to keep all rows.
     TimeoutError
         When another publisher holds the store for ten minutes.
 
@@ -118,7 +131,7 @@ def publish(
     -----
     Readers see the old model or the new one, never a mixture, and what the new model
     lacks is gone. A killed run leaves the old model in service; the next run of the
-    same model goes on where it stopped. This holds for `ExactSqliteOnlineStore` and for
+    same model resumes it. This holds for `ExactSqliteOnlineStore` and for
     Feast's ``postgres`` and ``redis`` stores; other online stores are refused.
 
     What was recorded online belongs to the old model: moved users, new users and added
@@ -144,7 +157,7 @@ def _write(
     batches: tuple[Batch, Batch],
     timestamp: datetime | None,
     chunk_size: int,
-    progress: bool,
+    progress: bool | None,
 ) -> datetime:
     backend = backend_of(store)
     views = [feature_view(store, batch.view) for batch in batches]
@@ -153,7 +166,7 @@ def _write(
         when = from_us(snapshot.event_us)
         for view, batch in zip(views, batches, strict=True):
             with _bar(batch, progress) as advance:
-                backend.stage(view, batch, when, chunk_size, advance)
+                backend.stage(view, batch, snapshot.event_us, chunk_size, advance)
         _append_offline(store, batches, when, chunk_size)
         backend.serve(views, snapshot)
     return when
@@ -165,7 +178,7 @@ def _begin(
     batches: tuple[Batch, Batch],
     timestamp: datetime | None,
 ) -> Snapshot:
-    """Take up a staged snapshot of the same rows, or begin a new one."""
+    """Resume a staged snapshot of the same rows, or begin a new one."""
     served = backend.state("served")
     event_us = to_us(timestamp or datetime.now(UTC))
     if served and timestamp and event_us < served.event_us:
@@ -197,23 +210,28 @@ def _append_offline(
     for batch in batches:
         path = parquet_path(store, feature_view(store, batch.view))
         parts = (
-            batch.arrow(rows[0], rows[-1] + 1, when)
+            batch_table(batch, rows[0], rows[-1] + 1, when)
             for rows in chunks(range(len(batch.ids)), chunk_size)
         )
-        append_parquet(path, batch.schema, parts, when)
+        append_parquet(path, batch_schema(batch), parts, when)
     events = feature_view(store, EVENT_VIEW)
     write_empty(parquet_path(store, events), event_schema(batches))
 
 
 @contextmanager
-def _bar(batch: Batch, progress: bool) -> Iterator[Any]:
-    """Show progress; silent, it stays clear of tqdm.
+def _bar(batch: Batch, progress: bool | None) -> Iterator[Callable[[int], object]]:
+    """Show progress (None: where stderr is a terminal).
 
-    Tqdm takes a lock that forked processes share and that outlives a killed one.
+    Without a bar tqdm is not even imported: it takes a lock that forked processes
+    share and that outlives a killed one.
     """
+    if progress is None:
+        progress = sys.stderr is not None and sys.stderr.isatty()
     if not progress:
         yield lambda done: None
         return
+    from tqdm.auto import tqdm
+
     with tqdm(total=len(batch.ids), desc=batch.view) as bar:
         yield bar.update
 
@@ -244,7 +262,7 @@ def _is_complete(store: FeatureStore, settings: _Settings) -> bool:
 
 
 def _add_service(store: FeatureStore, settings: _Settings, version: str) -> None:
-    """Register the service of a model version; the oldest of many are forgotten."""
+    """Register the service of a model version, and forget all but the last ones."""
     versions = [v for v in known_versions(store.repo_path) if v != version]
     versions = [*versions, version][-_VERSIONS:]
     write_settings(store.repo_path, {**asdict(settings), "versions": versions})
@@ -256,11 +274,8 @@ def _registered(store: FeatureStore) -> _Settings | None:
         views = [feature_view(store, name) for name in (USER_VIEW, ITEM_VIEW)]
     except LookupError:
         return None
-    types = [
-        view.entity_columns[0].dtype.to_value_type().name.lower() for view in views
-    ]
     lengths = {f.vector_length for view in views for f in view.features}
-    return _Settings(max(lengths), *types)
+    return _Settings(max(lengths), *map(id_type, views))
 
 
 def _definitions(

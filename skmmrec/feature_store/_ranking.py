@@ -3,38 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from skmmrec._ids import ITEM, USER
+from skmmrec.feature_store.backends.base import (
+    HISTORY_SIZE,
+    SEEN,
+    USER_VECTOR,
+    USER_VERSION,
+    Features,
+    Id,
+    VectorTable,
+    nearest,
+    unpack,
+    unpack_vectors,
+)
+from skmmrec.retrieval import ApproximateIndex
 
 from ._approximate import nearest_in
-from ._definitions import HISTORY_SIZE, SEEN, USER_VECTOR, USER_VERSION
-from ._encoding import unpack, unpack_vectors
 from ._fold_in import HistorySum
-from ._search import VectorTable, nearest
 
 
 class User(NamedTuple):
     """A user's vector, the items seen, and of how many of them it is the sum."""
 
     vector: np.ndarray
-    seen: list[Any]
+    seen: list[Id]
     history_size: int = 0
 
 
 def bias_user(items: VectorTable) -> User:
-    """Make a user who scores by the bias, which is the items' last dimension."""
+    """Make a user whose scores are the items' biases, their last dimension."""
     vector = np.zeros(items.matrix.shape[1], dtype=np.float32)
     vector[-1:] = 1.0
     return User(vector, [])
 
 
 def users_of(
-    ids: list[Any], rows: Sequence[dict[str, bytes]], version: str | None
-) -> dict[Any, User]:
+    ids: list[Id], rows: Sequence[Features], version: str | None
+) -> dict[Id, User]:
     """Decode stored rows of users, those of one model version."""
     known = {
         user: row
@@ -55,7 +66,7 @@ def _user(vector: np.ndarray, row: dict[str, bytes]) -> User:
 
 
 def after_event(
-    user: User, item: Any, vector: np.ndarray, y: float, history: HistorySum | None
+    user: User, item: Id, vector: np.ndarray, y: float, history: HistorySum | None
 ) -> User:
     """Return a user who has met one more item, and moved if it was liked."""
     seen = [*user.seen, item]
@@ -69,10 +80,11 @@ def both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | No
     """Intersect two masks, None being all."""
     if first is None or second is None:
         return second if first is None else first
-    return first & second
+    mask: np.ndarray = first & second
+    return mask
 
 
-def rows_mask(items: VectorTable, ids: Iterable[Any] | None) -> np.ndarray | None:
+def rows_mask(items: VectorTable, ids: Iterable[Id] | None) -> np.ndarray | None:
     """Mark the rows of some items (None: all)."""
     if ids is None:
         return None
@@ -81,22 +93,23 @@ def rows_mask(items: VectorTable, ids: Iterable[Any] | None) -> np.ndarray | Non
     return mask
 
 
-def positions(sorted_ids: np.ndarray, ids: Sequence[Any]) -> np.ndarray:
+def positions(sorted_ids: np.ndarray, ids: Sequence[Id]) -> np.ndarray:
     """Return the rows of the ids that are present."""
     wanted = np.array(ids, dtype=sorted_ids.dtype)
     rows = np.searchsorted(sorted_ids, wanted)
     rows, wanted = rows[rows < len(sorted_ids)], wanted[rows < len(sorted_ids)]
-    return rows[sorted_ids[rows] == wanted]
+    found: np.ndarray = rows[sorted_ids[rows] == wanted]
+    return found
 
 
 def top_k(
-    user_id: Any,
+    user_id: Id | None,
     vector: np.ndarray,
     items: VectorTable,
     k: int,
     allowed: np.ndarray | None,
-    seen: Sequence[Any],
-    graph: Any = None,
+    seen: Sequence[Id],
+    graph: ApproximateIndex | None = None,
 ) -> pd.DataFrame:
     """Rank the allowed items for one user, those seen left out.
 
@@ -115,9 +128,9 @@ def top_k(
 
 
 def ranked_frame(
-    users: list[Any],
+    users: Sequence[Id | None],
     items: VectorTable,
-    rows: Any,
+    rows: ArrayLike,
     scores: np.ndarray | Sequence[float] = (),
 ) -> pd.DataFrame:
     """Build the table that `recommend` returns."""

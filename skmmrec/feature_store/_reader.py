@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from feast import FeatureStore, FeatureView
 
-from skmmrec._ids import check_ids
-from skmmrec.recommender._base import as_list
+from skmmrec._ids import as_list, check_ids
+from skmmrec.feature_store.backends import backend_of
+from skmmrec.feature_store.backends.base import (
+    ITEM_VECTOR,
+    ITEM_VIEW,
+    USER_VECTOR,
+    USER_VIEW,
+    Features,
+    Id,
+    entity_keys,
+    unpack_vectors,
+)
 
-from ._backend import backend_of
-from ._batch import id_type_of
-from ._definitions import ITEM_VECTOR, ITEM_VIEW, USER_VECTOR, USER_VIEW
-from ._encoding import entity_keys, unpack_vectors
+from ._batches import id_type_of
 from ._repo import feature_view, open_store
+from ._types import Ids, Repo
 
 _VECTORS = {"user": (USER_VIEW, USER_VECTOR), "item": (ITEM_VIEW, ITEM_VECTOR)}
 
 
-def read_vectors(
-    store: FeatureStore | str | Path, entity: str, ids: Any
-) -> tuple[np.ndarray, np.ndarray]:
+def read_vectors(store: Repo, entity: str, ids: Ids) -> tuple[np.ndarray, np.ndarray]:
     """Read published vectors from the online store.
 
     Parameters
@@ -64,14 +68,14 @@ def read_vectors(
 
 
 def _read_column(
-    store: FeatureStore, view: FeatureView, ids: Sequence[Any], feature: str
+    store: FeatureStore, view: FeatureView, ids: Sequence[Id], feature: str
 ) -> list[bytes | None]:
     keys = entity_keys(view.join_keys[0], ids)
     column = backend_of(store).read_column(view, keys, feature)
     return [column.get(key) for key in keys]
 
 
-def checked_ids(view: FeatureView, ids: Any) -> list[Any]:
+def checked_ids(view: FeatureView, ids: Ids) -> list[Id]:
     """Validate ids, or a single one, against the type of the view's join key."""
     name = view.join_keys[0]
     wanted = id_type(view)
@@ -81,12 +85,13 @@ def checked_ids(view: FeatureView, ids: Any) -> list[Any]:
             f"{name} is of type {wanted} in this store, "
             f"got {id_type_of(checked, name)}: {checked[0]!r:.100}"
         )
-    return checked.tolist()
+    return list(checked.tolist())
 
 
 def id_type(view: FeatureView) -> str:
     """Return the type of the view's join key: "int64" or "string"."""
-    return view.entity_columns[0].dtype.to_value_type().name.lower()
+    name: str = view.entity_columns[0].dtype.to_value_type().name
+    return name.lower()
 
 
 def vector_length(view: FeatureView, feature: str) -> int:
@@ -95,8 +100,8 @@ def vector_length(view: FeatureView, feature: str) -> int:
 
 
 def read_features(
-    store: FeatureStore, view: FeatureView, ids: Sequence[Any], features: Sequence[str]
-) -> list[dict[str, bytes]]:
+    store: FeatureStore, view: FeatureView, ids: Sequence[Id], features: Sequence[str]
+) -> list[Features]:
     """Read serialized values by feature: one dict an id, empty for unknown ids."""
     keys = entity_keys(view.join_keys[0], ids)
     rows = backend_of(store).read(view, keys, features)

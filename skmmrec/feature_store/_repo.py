@@ -6,27 +6,34 @@ import json
 import os
 import time
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import yaml
-from feast import FeatureStore, FeatureView
+from feast import FeatureStore, FeatureView, FileSource
 from feast.errors import FeatureViewNotFoundException
+from feast.feast_object import FeastObject
 
-from ._sqlite import TYPE, ExactSqliteOnlineStore
+from ._types import Repo
 
 DATA = "data"
 SETTINGS = "embeddings.json"
 OFFLINE_STORES = ("duckdb", "file", "dask")
 BATCH_ENGINES = ("local",)
+# Seconds to wait for another publisher. 10,000 vectors take 0.3 s, so whoever takes ten
+# minutes publishes millions or hangs.
+LOCK_TIMEOUT = 600.0
 
+# Seconds that a registered view may be old: as long as it takes for others to see a new
+# definition; without this, parsing the registry took longer than reading the vectors.
 _VIEW_SECONDS = 1.0
 _VIEWS: WeakKeyDictionary[FeatureStore, dict[str, tuple[float, FeatureView]]]
 _VIEWS = WeakKeyDictionary()
 
 
-def open_store(repo: FeatureStore | str | Path) -> FeatureStore:
+def open_store(repo: Repo) -> FeatureStore:
     """Open the Feast repository in a folder.
 
     Parameters
@@ -74,37 +81,22 @@ def _registered(store: FeatureStore, name: str) -> FeatureView:
         ) from error
 
 
-def apply(store: FeatureStore, objects: list[Any]) -> None:
+def apply(store: FeatureStore, objects: Sequence[FeastObject]) -> None:
     """Register definitions and forget the feature views known so far."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "On demand feature view is an experimental")
-        store.apply(objects)
+        store.apply(list(objects))
     _VIEWS.pop(store, None)
 
 
-def exact_store(store: FeatureStore) -> ExactSqliteOnlineStore:
-    """Return the repository's online store, which must be ours.
-
-    Raises
-    ------
-    TypeError
-        For another kind of online store.
-    """
-    online = store.provider.online_store
-    if not isinstance(online, ExactSqliteOnlineStore):
-        kind = store.config.online_store.type
-        raise TypeError(f"this needs an online_store of type {TYPE}, got {kind}")
-    return online
-
-
-def check_engines(repo: FeatureStore | str | Path) -> None:
-    """Refuse engines of Feast that lose rows, or were never seen to keep them.
+def check_engines(repo: Repo) -> None:
+    """Refuse engines of Feast that are not known to keep all rows.
 
     Raises
     ------
     TypeError
         For an offline store other than duckdb and file, or a materialization engine
-        other than local. Neither need be installed.
+        other than local. They need not be installed to be refused.
     """
     for name, (given, trusted) in _engines(repo).items():
         kind = given.get("type") if isinstance(given, dict) else given
@@ -115,7 +107,7 @@ def check_engines(repo: FeatureStore | str | Path) -> None:
             )
 
 
-def _engines(repo: FeatureStore | str | Path) -> dict[str, tuple[Any, tuple[str, ...]]]:
+def _engines(repo: Repo) -> dict[str, tuple[Any, tuple[str, ...]]]:
     """Return what is configured, as written, and what is trusted."""
     if isinstance(repo, FeatureStore):
         offline, batch = repo.config.offline_config, repo.config.batch_engine_config
@@ -131,11 +123,11 @@ def _engines(repo: FeatureStore | str | Path) -> dict[str, tuple[Any, tuple[str,
 
 def parquet_path(store: FeatureStore, view: FeatureView) -> Path:
     """Return the file that a view's historical rows are read from."""
-    source: Any = view.batch_source
+    source = cast("FileSource", view.batch_source)
     return Path(store.repo_path) / source.path
 
 
-def repo_settings(repo_path: str | Path, **defaults: Any) -> dict[str, Any]:
+def repo_settings(repo_path: str | Path, **defaults: object) -> dict[str, Any]:
     """Arguments of `embedding_definitions` for one repository.
 
     Parameters
@@ -162,7 +154,7 @@ def known_versions(repo_path: str | Path) -> list[str]:
     return list(repo_settings(repo_path).get("versions", ()))
 
 
-def write_settings(repo_path: str | Path, settings: dict[str, Any]) -> None:
+def write_settings(repo_path: str | Path, settings: Mapping[str, object]) -> None:
     """Write ``data/embeddings.json`` unless it already says so."""
     path = Path(repo_path) / DATA / SETTINGS
     text = json.dumps(settings, indent=2) + "\n"

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from feast import Field, OnDemandFeatureView
+from feast.feature_view_projection import FeatureViewProjection
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64
 
 
-def score_view(users: Any, items: Any) -> OnDemandFeatureView:
+def score_view(
+    users: FeatureViewProjection, items: FeatureViewProjection
+) -> OnDemandFeatureView:
     """Define ``user_item_score:score``, the inner product of two vectors.
 
     Parameters
@@ -40,4 +43,5 @@ def score_view(users: Any, items: Any) -> OnDemandFeatureView:
         ]
         return {"score": scores}
 
-    return inner_product
+    view: OnDemandFeatureView = inner_product
+    return view

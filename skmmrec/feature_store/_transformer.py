@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 from feast import FeatureService, FeatureStore, FeatureView
 from feast.errors import FeatureViewNotFoundException
 from feast.protos.feast.types.Value_pb2 import Value
+from numpy.typing import ArrayLike
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._sklearn import BaseEstimator, TransformerMixin
+from skmmrec.feature_store.backends.base import unpack, unpack_vectors
 
-from ._encoding import unpack, unpack_vectors
 from ._repo import open_store
+from ._types import Repo
 
 _TIME, _ROW = "event_timestamp", "__row"
 
@@ -67,7 +69,7 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        repo_path: FeatureStore | str | Path,
+        repo_path: Repo,
         service: str | list[str] = "embeddings",
         *,
         timestamp: str | None = None,
@@ -78,7 +80,7 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
         self.timestamp = timestamp
         self.missing = missing
 
-    def fit(self, X: Any, y: Any = None) -> FeastFeatures:
+    def fit(self, X: pd.DataFrame | ArrayLike, y: object = None) -> Self:
         """Learn which ids are needed and which columns come out.
 
         Parameters
@@ -100,7 +102,7 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
         self.widths_ = {name: _width(values) for name, values in features.items()}
         return self
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: pd.DataFrame | ArrayLike) -> np.ndarray:
         """Look the ids up.
 
         Parameters
@@ -136,7 +138,7 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = []
         return tags
 
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Output columns: the feature's name, numbered for lists.
 
         Parameters
@@ -170,7 +172,7 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
         views = [view for name in dict.fromkeys(names) for view in _views(store, name)]
         return list(dict.fromkeys(key for view in views for key in view.join_keys))
 
-    def _id_columns(self, X: Any) -> dict[str, list[Any]]:
+    def _id_columns(self, X: pd.DataFrame | ArrayLike) -> dict[str, list[Any]]:
         if isinstance(X, pd.DataFrame):
             absent = [key for key in self.join_keys_ if key not in X]
             if absent:
@@ -183,7 +185,7 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
             )
         return {k: c.tolist() for k, c in zip(self.join_keys_, columns, strict=True)}
 
-    def _read(self, X: Any) -> dict[str, list[Any]]:
+    def _read(self, X: pd.DataFrame | ArrayLike) -> dict[str, list[Any]]:
         """Read one list of numbers, lists and None a feature."""
         ids, store = self._id_columns(X), open_store(self.repo_path)
         features = self._features(store)
@@ -204,7 +206,7 @@ def _views(store: FeatureStore, name: str) -> list[FeatureView]:
 
 
 def _online(
-    store: FeatureStore, features: Any, ids: dict[str, list[Any]]
+    store: FeatureStore, features: FeatureService | list[str], ids: dict[str, list[Any]]
 ) -> dict[str, list[Any]]:
     response = store.get_online_features(features=features, entity_rows=ids).proto
     names = response.metadata.feature_names.val
@@ -226,7 +228,7 @@ def _contents(values: Sequence[Value]) -> list[Any]:
 
 def _historical(
     store: FeatureStore,
-    features: Any,
+    features: FeatureService | list[str],
     ids: dict[str, list[Any]],
     times: pd.Series,
 ) -> dict[str, list[Any]]:

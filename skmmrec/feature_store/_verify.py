@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from feast import FeatureStore
 
-from ._backend import backend_of
-from ._batch import Batch, serving_batches
-from ._definitions import CATEGORY
-from ._encoding import key_ids
+from skmmrec.feature_store.backends import backend_of
+from skmmrec.feature_store.backends.base import (
+    CATEGORY,
+    Batch,
+    Id,
+    chunks,
+    key_ids,
+)
+
+from ._batches import serving_batches
 from ._reader import read_features
 from ._repo import feature_view, open_store
-from ._tables import chunks
+from ._types import CategoriesByItem, Repo, Servable
 
+# Rows in memory at a time, as many as `publish` writes: 5 MB of vectors of 256 numbers.
 _CHUNK = 5000
 
 
@@ -37,9 +42,9 @@ class SkewReport(NamedTuple):
 
     version: str
     n_compared: int
-    missing: list[tuple[str, Any]]
-    extra: list[tuple[str, Any]]
-    changed: list[tuple[str, Any]]
+    missing: list[tuple[str, Id]]
+    extra: list[tuple[str, Id]]
+    changed: list[tuple[str, Id]]
 
     @property
     def ok(self) -> bool:
@@ -48,10 +53,10 @@ class SkewReport(NamedTuple):
 
 
 def verify(
-    recommender: Any,
-    store: FeatureStore | str | Path,
+    recommender: Servable,
+    store: Repo,
     *,
-    categories: Mapping[Any, Any] | pd.Series | None = None,
+    categories: CategoriesByItem | None = None,
 ) -> SkewReport:
     """Compare the vectors that the online store serves with a recommender's.
 
@@ -80,9 +85,9 @@ def verify(
     """
     store = open_store(store)
     batches = serving_batches(recommender.serving_vectors(), categories)
-    missing: list[tuple[str, Any]] = []
-    changed: list[tuple[str, Any]] = []
-    extra: list[tuple[str, Any]] = []
+    missing: list[tuple[str, Id]] = []
+    changed: list[tuple[str, Id]] = []
+    extra: list[tuple[str, Id]] = []
     left_out = {CATEGORY} if categories is None else set()
     for batch in batches:
         names = [name for name in batch.feature_names if name not in left_out]
@@ -98,8 +103,8 @@ def _compare(
     batch: Batch,
     names: list[str],
     rows: Sequence[int],
-    missing: list[tuple[str, Any]],
-    changed: list[tuple[str, Any]],
+    missing: list[tuple[str, Id]],
+    changed: list[tuple[str, Id]],
 ) -> None:
     view = feature_view(store, batch.view)
     start, stop = rows[0], rows[-1] + 1
@@ -113,8 +118,8 @@ def _compare(
             changed.append((batch.join_key, value))
 
 
-def _others(store: FeatureStore, batch: Batch) -> list[Any]:
+def _others(store: FeatureStore, batch: Batch) -> list[Id]:
     """Return ids that only the store has."""
     view = feature_view(store, batch.view)
     keys = backend_of(store).keys(view)
-    return np.setdiff1d(key_ids(batch.join_key, keys), batch.ids).tolist()
+    return list(np.setdiff1d(key_ids(batch.join_key, keys), batch.ids).tolist())

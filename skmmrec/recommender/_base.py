@@ -6,7 +6,6 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -15,7 +14,15 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skmmrec._ids import ITEM, USER, check_ids, check_same_kind, plain
+from skmmrec._ids import (
+    ITEM,
+    USER,
+    as_list,
+    check_ids,
+    check_k,
+    check_same_kind,
+    plain,
+)
 from skmmrec._sklearn import BaseEstimator
 from skmmrec.interactions import (
     History,
@@ -288,18 +295,3 @@ class Ranker:
             scores[seen.users, seen.items] = -np.inf
         best = top_k(scores, k)
         return best, np.take_along_axis(scores, best, axis=1)
-
-
-def as_list(ids: Any) -> Any:
-    """Put a single id into a list; refuse a table of ids."""
-    if isinstance(ids, str) or np.ndim(ids) == 0:
-        return [ids]
-    if getattr(ids, "ndim", 1) != 1:
-        raise ValueError(f"ids must be a list or a column, got shape {ids.shape}")
-    return ids
-
-
-def check_k(k: Any) -> None:
-    """Refuse a `k` that is no positive integer."""
-    if not isinstance(k, Integral) or k < 1:
-        raise ValueError(f"k must be at least 1 and whole, got {k!r}")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
-from skmmrec._ids import ITEM, USER, check_ids, check_same_kind, plain
+from skmmrec._ids import ITEM, USER, as_list, check_ids, check_k, check_same_kind, plain
 from skmmrec._sklearn import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -30,7 +30,7 @@ from skmmrec.interactions import (
     as_frame,
 )
 from skmmrec.recommender import _persistence
-from skmmrec.recommender._base import BaseRecommender, as_list, check_k
+from skmmrec.recommender._base import BaseRecommender
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._parameter_records import write_params
 from skmmrec.recommender._preparation import (

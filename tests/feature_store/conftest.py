@@ -10,7 +10,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # feast imports much that is deprecated
     import feast  # noqa: F401
 
-from skmmrec.recommender._serving import ServingVectors
+from skmmrec.recommender import ServingVectors
 
 # ibis calls what duckdb has deprecated
 reads_with_duckdb = pytest.mark.filterwarnings(

@@ -16,9 +16,10 @@ from skmmrec.feature_store import (
     publish,
     verify,
 )
-from skmmrec.feature_store._sqlite_backend import SqliteBackend
+from skmmrec.feature_store.backends.sqlite import SqliteBackend
 
 from .conftest import make_recommender
+from .messages import entity_key_proto
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,10 +86,7 @@ def test_a_resumed_publication_does_not_write_rows_twice(repo, monkeypatch):
         with pytest.raises(Interrupted):
             publish(new, repo)
     written = []
-    monkeypatch.setattr(
-        "skmmrec.feature_store._batch.Batch.encoder",
-        lambda self, when: lambda start, stop: written.append((start, stop)) or [],
-    )
+    monkeypatch.setattr(SqliteBackend, "stage_rows", lambda *args: written.append(args))
     publish(new, repo)
     assert written == []
     assert len(pq.read_table(repo / "data" / "user_embeddings.parquet")) == 12
@@ -171,8 +169,6 @@ def test_writing_users_does_not_reload_the_items(repo, recommender):
     from datetime import UTC, datetime
 
     from feast.protos.feast.types.Value_pb2 import Value
-
-    from skmmrec.feature_store._encoding import entity_key_proto
 
     publish(recommender, repo)
     store = open_store(repo)

@@ -1,3 +1,4 @@
+import io
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
@@ -6,9 +7,15 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from skmmrec.feature_store import OnlineRecommender, publish, read_vectors
+from skmmrec.feature_store import (
+    OnlineRecommender,
+    open_store,
+    publish,
+    read_vectors,
+)
 
 from .conftest import FakeRecommender, make_recommender
+from .messages import entity_key_proto
 
 
 def _awkward_floats(shape):
@@ -169,9 +176,6 @@ def test_feast_reads_the_rows_as_its_own(repo, recommender):
     from feast.infra.key_encoding_utils import serialize_entity_key
     from feast.infra.online_stores.helpers import extract_text_and_num
 
-    from skmmrec.feature_store._encoding import entity_key_proto
-    from skmmrec.feature_store._reader import open_store
-
     publish(recommender, repo)
     store = open_store(repo)
     features = store.get_feature_service("recommendation")
@@ -196,3 +200,26 @@ def test_feast_reads_the_rows_as_its_own(repo, recommender):
     proto = Value(string_val="v1")
     text = extract_text_and_num(proto, False)[0]
     assert stored == (proto.SerializeToString(), text)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stderr", "progress", "shown"),
+    [
+        (Terminal, None, True),
+        (Terminal, False, False),
+        (io.StringIO, None, False),
+        (io.StringIO, True, True),
+    ],
+)
+def test_a_terminal_sees_progress_unless_told_otherwise(
+    repo, recommender, monkeypatch, stderr, progress, shown
+):
+    stream = stderr()
+    monkeypatch.setattr("sys.stderr", stream)
+    publish(recommender, repo, progress=progress)
+    assert ("user_embeddings" in stream.getvalue()) == shown

@@ -27,10 +27,10 @@ from skmmrec.feature_store import (
     publish,
     read_vectors,
 )
-from skmmrec.feature_store._encoding import entity_key_proto
 from skmmrec.feature_store._repo import apply
 
 from .conftest import make_recommender, reads_with_duckdb
+from .messages import entity_key_proto
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from ._batch import Batch
+from skmmrec.feature_store.backends.base import Batch
 
 COLUMNS = "entity_key, feature_name, value, value_text, vector_value, event_ts"
 _EPOCH_US = 946_684_800_000_000  # PostgreSQL counts from the year 2000

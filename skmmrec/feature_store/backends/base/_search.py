@@ -57,7 +57,8 @@ class VectorTable:
     def norms(self) -> np.ndarray:
         """Euclidean norm of each row, float64."""
         squares = np.einsum("ij,ij->i", self.matrix, self.matrix, dtype=np.float64)
-        return np.sqrt(squares)
+        norms: np.ndarray = np.sqrt(squares)
+        return norms
 
     @cached_property
     def max_norm(self) -> float:
@@ -125,6 +126,7 @@ def _rough(
     """Order-preserving float32 distances and a bound on their error."""
     dots = table.matrix @ query
     norm = float(np.linalg.norm(query))
+    # A sum of n products is off by at most n roundings; 4 more for norms and quotients.
     relative = (len(query) + 4) * float(np.finfo(np.float32).eps)
     if metric == "cosine":
         scale = np.maximum(table.norms * norm, np.finfo(np.float64).tiny)
@@ -141,8 +143,9 @@ def _candidates(
 ) -> np.ndarray:
     """Choose the allowed rows that may be nearest, not-a-number ones among them."""
     if allowed is not None:
-        rows = np.flatnonzero(allowed)
-        return rows[_candidates(rough[rows], k, error, None)]
+        among: np.ndarray = np.flatnonzero(allowed)
+        among = among[_candidates(rough[among], k, error, None)]
+        return among
     if k >= len(rough):
         return np.arange(len(rough))
     threshold = np.partition(rough, k - 1)[k - 1] + 2 * error
@@ -153,10 +156,14 @@ def _exact(
     table: VectorTable, rows: np.ndarray, query: np.ndarray, metric: str
 ) -> np.ndarray:
     vectors = table.matrix[rows].astype(np.float64)
+    distances: np.ndarray
     if metric == "l2":
-        return np.linalg.norm(vectors - query, axis=1)
+        distances = np.linalg.norm(vectors - query, axis=1)
+        return distances
     dots = np.einsum("ij,j->i", vectors, query)
     if metric == "inner_product":
-        return -dots
+        distances = -dots
+        return distances
     scale = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
-    return 1.0 - np.divide(dots, scale, out=np.zeros_like(dots), where=scale > 0)
+    distances = 1.0 - np.divide(dots, scale, out=np.zeros_like(dots), where=scale > 0)
+    return distances

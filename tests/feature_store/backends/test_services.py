@@ -24,16 +24,16 @@ from skmmrec.feature_store import (
     read_vectors,
     verify,
 )
-from skmmrec.feature_store._backend import backend_of
 from skmmrec.feature_store._repo import apply
+from skmmrec.feature_store.backends import backend_of
 
-from .conftest import FakeRecommender, make_recommender
-from .services import postgres_settings, redis_settings
-from .test_fold_in import history_model
-from .test_online import expected
+from ..conftest import FakeRecommender, make_recommender
+from ..services import postgres_settings, redis_settings
+from ..test_fold_in import history_model
+from ..test_online import expected
 
 pytestmark = pytest.mark.services
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 _PROJECTS = itertools.count()
 
 
@@ -232,9 +232,12 @@ def test_expired_values_are_not_served(remote, recommender):
 
 
 def test_an_older_write_never_beats_a_newer(remote, recommender):
-    from skmmrec.feature_store._backend import Row
-    from skmmrec.feature_store._encoding import entity_keys, pack_vectors
-    from skmmrec.feature_store._tables import to_us
+    from skmmrec.feature_store.backends.base import (
+        Row,
+        entity_keys,
+        pack_vectors,
+        to_us,
+    )
 
     when = datetime(2026, 5, 1, tzinfo=UTC)
     publish(recommender, remote, timestamp=when)
@@ -300,7 +303,7 @@ def test_a_resumed_publication_does_not_write_rows_twice(remote, monkeypatch):
         patch.setattr(kind, "serve", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             publish(new, store)
-    monkeypatch.setattr("skmmrec.feature_store._batch.Batch.serialized", None)
+    monkeypatch.setattr(kind, "stage_rows", None)
     publish(new, store)
     monkeypatch.undo()
     assert verify(new, store).ok
@@ -375,7 +378,7 @@ publish(model, sys.argv[1], chunk_size=20)
 
 @pytest.mark.slow
 def test_a_killed_publisher_leaves_the_old_model(remote, monkeypatch):
-    monkeypatch.setattr("skmmrec.feature_store._redis._LEASE", 2.0)
+    monkeypatch.setattr("skmmrec.feature_store.backends.redis._backend._LEASE", 2.0)
     old, store = make_recommender(version="old"), open_store(remote)
     publish(old, store)
     backend = backend_of(store)

@@ -6,15 +6,15 @@ import sqlite3
 from collections.abc import Sequence
 
 from skmmrec._ids import ITEM, USER
+from skmmrec.feature_store.backends.base import chunks
 
-from ._tables import chunks
+from ._tables import KEYS_PER_QUERY
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS skmmrec_feedback (
     project TEXT, user_key BLOB, item_key BLOB, y REAL, event_us INTEGER
 )
 """
-_KEYS_PER_QUERY = 10_000
 
 
 def append_feedback(
@@ -49,7 +49,7 @@ def delete_feedback(
     """Remove all events of some users or items."""
     conn.execute(_CREATE)
     column = {USER: "user_key", ITEM: "item_key"}[join_key]
-    for part in chunks(keys, _KEYS_PER_QUERY):
+    for part in chunks(keys, KEYS_PER_QUERY):
         conn.execute(
             "DELETE FROM skmmrec_feedback WHERE project = ? "
             f"AND {column} IN ({','.join('?' * len(part))})",

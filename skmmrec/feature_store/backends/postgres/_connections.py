@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, one for each use at a time."""
+"""Connections to PostgreSQL, one for each thread that needs one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from psycopg import Connection
 
 
 class Connections:
-    """Idle connections of one process; each use has one of its own."""
+    """Idle connections of one process; no two threads share one."""
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
@@ -23,7 +23,7 @@ class Connections:
 
     @contextmanager
     def get(self) -> Iterator[Connection]:
-        """Lend a connection: within a lend the same thread gets the same one."""
+        """Lend a connection; nested calls of one thread get the same one."""
         lent = getattr(self._local, "conn", None)
         if lent is not None:
             yield lent
@@ -37,7 +37,7 @@ class Connections:
                 self._idle.append(conn)
 
     def close(self) -> None:
-        """Close those that nobody uses."""
+        """Close the idle ones."""
         while self._idle and self._pid == os.getpid():
             self._idle.pop().close()
 

@@ -6,9 +6,9 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 from weakref import WeakSet
 
 import numpy as np
@@ -23,18 +23,26 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
 
-from ._search import VectorTable, metric_name, nearest
+from skmmrec.feature_store.backends.base import (
+    VectorTable,
+    fresh,
+    from_us,
+    metric_name,
+    nearest,
+    oldest_us,
+    to_us,
+)
+
 from ._tables import (
-    VectorCache,
     feast_seconds,
     open_database,
     prepare_table,
     quote,
     select_column,
     select_values,
-    to_us,
     transaction,
 )
+from ._vectors import VectorCache
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 Document = tuple[datetime | None, EntityKey | None, dict[str, Value] | None]
@@ -80,6 +88,8 @@ class ExactSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
 
     type: Literal["skmmrec.feature_store.ExactSqliteOnlineStore"] = TYPE  # type: ignore[assignment]
     path: str = "data/online.db"
+    # Another writer holds the file for one chunk, well under a second, or for the swap,
+    # which builds the indexes and so grows with the tables.
     busy_timeout: float = 30.0
 
 
@@ -111,6 +121,9 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
     before one, so fork while no other thread uses the store.
     """
 
+    # What `backend_of` looks for, also in a class derived from this one.
+    backend_type: ClassVar[str] = TYPE
+
     def __init__(self) -> None:
         self._local = threading.local()
         self._cache = VectorCache()
@@ -123,7 +136,8 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
             timeout = config.online_store.busy_timeout
             self._local.conn = open_database(path, timeout)
             self._local.path = path
-        return self._local.conn
+        conn: sqlite3.Connection = self._local.conn
+        return conn
 
     def disconnect(self) -> None:
         """Close this thread's connection and that of the cache."""
@@ -183,7 +197,7 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
         config: RepoConfig,
         table: FeatureView,
         data: list[Row],
-        progress: Callable[[int], Any] | None,
+        progress: Callable[[int], object] | None,
     ) -> None:
         """Write rows in one transaction; newer event times win."""
         conn, name = self.connect(config), self.table_name(config, table)
@@ -275,7 +289,7 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
         top_k: int,
         distance_metric: str | None = None,
         query_string: str | None = None,
-        filters: Any = None,
+        filters: object = None,
         include_feature_view_version_metadata: bool = False,
     ) -> list[Document]:
         """Exact vector search, found entities in the order of their ids."""
@@ -300,20 +314,6 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
 def upsert(conn: sqlite3.Connection, name: str, rows: list[tuple[Any, ...]]) -> None:
     """Write (key, feature, value, text, event_ts, created_ts, event_us) rows."""
     conn.executemany(_UPSERT.format(table=quote(name)), rows)
-
-
-def oldest_us(view: FeatureView) -> int | None:
-    """Event time below which the view's values have expired (None: never)."""
-    ttl: timedelta | None = view.ttl
-    return to_us(datetime.now(UTC) - ttl) if ttl else None
-
-
-def fresh(table: VectorTable, view: FeatureView) -> np.ndarray | None:
-    """Which rows have not expired (None: all)."""
-    oldest = oldest_us(view)
-    if oldest is None or not len(table.ids) or table.event_us.min() >= oldest:
-        return None
-    return table.event_us >= oldest
 
 
 def _cells(
@@ -352,7 +352,7 @@ def _feast_row(
         return None, None
     latest = max(event_us for _, event_us in values.values())
     protos = {name: Value.FromString(value) for name, (value, _) in values.items()}
-    return datetime.fromtimestamp(latest / 1e6, UTC), protos
+    return from_us(latest), protos
 
 
 def _document(
@@ -360,6 +360,7 @@ def _document(
 ) -> Document:
     when, features = _feast_row(values)
     features = {**(features or {}), "distance": Value(float_val=distance)}
+    # `entity_keys` writes Feast's version 3.
     return when, deserialize_entity_key(key, 3), features
 
 

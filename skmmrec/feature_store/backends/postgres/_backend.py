@@ -6,29 +6,39 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
-from datetime import datetime
 from typing import Any
 from weakref import finalize
 
 import pandas as pd
 from feast import FeatureStore, FeatureView
 from feast.infra.online_stores.helpers import compute_table_id
-from psycopg import Connection, sql
+from psycopg import Connection, Cursor, sql
 
 from skmmrec._ids import USER
+from skmmrec.feature_store.backends.base import (
+    ITEM_VIEW,
+    Backend,
+    Batch,
+    CachedVectors,
+    Features,
+    Row,
+    Snapshot,
+    VectorTable,
+    entity_keys,
+    feedback_frame,
+    from_us,
+    key_ids,
+    oldest_us,
+    to_us,
+    unpack,
+    vector_table,
+)
 
-from ._backend import Backend, CachedVectors, Row, feedback_frame, vector_table
-from ._batch import Batch
 from ._connections import Connections, close_all
 from ._copy import COLUMNS, binary_rows
-from ._definitions import ITEM_VIEW
-from ._encoding import entity_keys, key_ids, unpack
-from ._search import VectorTable
-from ._snapshot import Snapshot
-from ._sqlite import oldest_us
-from ._tables import from_us, to_us
 
-# A B-tree of PostgreSQL takes entries of up to 2,704 bytes.
+# A B-tree of PostgreSQL takes entries of up to 2,704 bytes; the rest is left to the
+# name of the feature.
 MAX_KEY_BYTES = 2000
 _UPSERT = f"""
 INSERT INTO {{}} AS stored ({COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s)
@@ -96,7 +106,7 @@ class PostgresBackend(Backend):
                         f"another process has been publishing to project "
                         f"{self.project!r} for {timeout} s"
                     )
-                time.sleep(0.05)
+                time.sleep(0.05)  # 20 questions a second burden no server
             try:
                 yield
             finally:
@@ -137,25 +147,29 @@ class PostgresBackend(Backend):
                 )
             conn.execute(_WRITE_STATE, (self.project, "staged", *astuple(snapshot)))
 
-    def stage(
-        self,
-        view: FeatureView,
-        batch: Batch,
-        when: datetime,
-        chunk_size: int,
-        advance: Callable[[int], Any],
-    ) -> None:
-        """Copy rows in PostgreSQL's binary form, one transaction a chunk."""
+    def count_staged(self, view: FeatureView) -> int:
+        """Count the rows of a staging table, by entity."""
         name = _staging(self._name(view))
         with self._conn() as conn:
             count = _sql("SELECT count(DISTINCT entity_key) FROM {}", name)
-            done = _one(conn.execute(count))[0]
-            advance(done)
-            for start in range(done, len(batch.ids), chunk_size):
-                stop = min(start + chunk_size, len(batch.ids))
-                with conn.transaction():
-                    self._copy(conn, view, batch, range(start, stop), to_us(when))
-                advance(stop - start)
+            return _one(conn.execute(count))
+
+    def stage_rows(
+        self, view: FeatureView, batch: Batch, rows: range, event_us: int
+    ) -> None:
+        """Copy rows in PostgreSQL's binary form, in one transaction."""
+        keys = entity_keys(batch.join_key, batch.ids[rows.start : rows.stop])
+        _check_keys(view, keys)
+        vectors = self.config.online_store.vector_enabled
+        query = f"COPY {{}} ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
+        copy = _sql(query, _staging(self._name(view)))
+        with (
+            self._conn() as conn,
+            conn.transaction(),
+            conn.cursor() as cursor,
+            cursor.copy(copy) as sink,
+        ):
+            sink.write(binary_rows(batch, keys, rows, event_us, vectors))
 
     def serve(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
         """Index the staging tables and rename them, in one transaction."""
@@ -192,14 +206,14 @@ class PostgresBackend(Backend):
 
     def read(
         self, view: FeatureView, keys: Sequence[bytes], features: Sequence[str]
-    ) -> dict[bytes, dict[str, bytes]]:
+    ) -> dict[bytes, Features]:
         """Read rows by key."""
         query = (
             "SELECT entity_key, feature_name, value FROM {} "
             "WHERE entity_key = ANY(%s) AND feature_name = ANY(%s) AND event_ts >= %s"
         )
         since = from_us(oldest_us(view) or 0)
-        found: dict[bytes, dict[str, bytes]] = {}
+        found: dict[bytes, Features] = {}
         with self._conn() as conn, conn.cursor(binary=True) as cursor:
             arguments = (list(keys), list(features), since)
             for key, name, value in cursor.execute(
@@ -216,22 +230,21 @@ class PostgresBackend(Backend):
 
     def vectors(self, view: FeatureView, feature: str, version: str) -> VectorTable:
         """Return the cached table of vectors."""
-        source = (view.name, feature, version)
-        return self._cache.get(
-            source, self._stamp, lambda: self._load(view, *source[1:])
-        )
+        return self._cache.get(view, feature, version, self._stamp, self._load)
 
-    def _stamp(self) -> Any:
+    def _stamp(self) -> tuple[str, int, int] | None:
+        """Tell version, event time and count of changes of what is served."""
         with self._conn() as conn:
-            return conn.execute(
+            row = conn.execute(
                 "SELECT version, event_us, changes FROM skmmrec_publication "
                 "WHERE project = %s AND state = 'served'",
                 (self.project,),
             ).fetchone()
+        return None if row is None else (row[0], row[1], row[2])
 
     def _load(
         self, view: FeatureView, feature: str, version: str
-    ) -> tuple[Any, VectorTable]:
+    ) -> tuple[object, VectorTable]:
         name = self._name(view)
         query = _sql(
             "SELECT v.entity_key, v.value, v.event_ts FROM {} v JOIN {} t USING "
@@ -243,11 +256,11 @@ class PostgresBackend(Backend):
         with self._conn() as conn, conn.transaction():
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             stamp = self._stamp()
-            served = stamp[0] if stamp else ""
+            served = stamp[0] if stamp else None
             with conn.cursor(binary=True) as cursor:
-                cursor.execute(query, (feature, version, served))
+                cursor.execute(query, (feature, version, served or ""))
                 rows = [(key, value, to_us(when)) for key, value, when in cursor]
-        return stamp, vector_table(view.join_keys[0], rows, stamp and stamp[0])
+        return stamp, vector_table(view.join_keys[0], rows, served)
 
     def write(self, view: FeatureView, rows: Sequence[Row]) -> None:
         """Upsert rows; the caller may hold a transaction."""
@@ -314,18 +327,6 @@ class PostgresBackend(Backend):
                 (self.project,),
             )
 
-    def _copy(
-        self, conn: Connection, view: FeatureView, batch: Batch, rows: range, when: int
-    ) -> None:
-        keys = entity_keys(batch.join_key, batch.ids[rows.start : rows.stop])
-        _check_keys(view, keys)
-        vectors = self.config.online_store.vector_enabled
-        content = binary_rows(batch, keys, rows, when, vectors)
-        query = f"COPY {{}} ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
-        copy = _sql(query, _staging(self._name(view)))
-        with conn.cursor() as cursor, cursor.copy(copy) as sink:
-            sink.write(content)
-
     def _cells(self, row: Row) -> Iterator[tuple[Any, ...]]:
         when = from_us(row.event_us)
         for name, value in row.features.items():
@@ -350,12 +351,12 @@ def _check_keys(view: FeatureView, keys: Sequence[bytes]) -> None:
 
 
 def _staging(name: str) -> str:
-    """Name of a staging table; PostgreSQL cuts names after 63 bytes."""
+    """Name of a staging table; PostgreSQL cuts names after 63 bytes, this has 58."""
     return f"{name[:50]}__staged"
 
 
 def _sql(query: str, *names: str) -> sql.Composed:
-    return sql.SQL(query).format(*map(sql.Identifier, names))  # type: ignore[arg-type]
+    return sql.SQL(query).format(*map(sql.Identifier, names))
 
 
 def _advisory_lock(conn: Connection, name: str) -> None:
@@ -364,8 +365,10 @@ def _advisory_lock(conn: Connection, name: str) -> None:
 
 def _locked(conn: Connection, name: str) -> bool:
     query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-    return _one(conn.execute(query, [name]))[0]
+    return bool(_one(conn.execute(query, [name])))
 
 
-def _one(cursor: Any) -> tuple[Any, ...]:
-    return cursor.fetchone()
+def _one(cursor: Cursor) -> int:
+    """Return the number that a query gives."""
+    [value] = cursor.fetchone() or [0]
+    return int(value)

@@ -1,22 +1,26 @@
 """Replace the contents of several tables at once: readers see all old or all new.
 
-Rows are written to staging tables in chunks, each committed, so that a killed run can
-be taken up where it stopped. One transaction then puts the staging tables in the place
-of the old ones.
+Rows are written to staging tables in chunks, each of which is committed, so that a
+killed run can be resumed. One transaction then replaces the old tables by the staging
+tables.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
-from typing import Any, NamedTuple
+from dataclasses import astuple
+from typing import NamedTuple
 
-from ._fold_in import HistorySum
-from ._tables import count_changes, prepare_table, quote, transaction
+from skmmrec.feature_store.backends.base import (
+    Batch,
+    Snapshot,
+    entity_keys,
+    from_us,
+)
 
-LOCK_TIMEOUT = 600.0
+from ._tables import count_changes, feast_seconds, prepare_table, quote, transaction
 
 _STATE = """
 CREATE TABLE IF NOT EXISTS skmmrec_publication (
@@ -25,7 +29,8 @@ CREATE TABLE IF NOT EXISTS skmmrec_publication (
 )
 """
 _UNSTAGE = "DELETE FROM skmmrec_publication WHERE project = ? AND state = 'staged'"
-# What all cells of a feature share stands in the query: each value that is bound costs.
+# Values that all cells of a feature share are part of the query, as binding them for
+# each row takes longer.
 _INSERT = (
     "INSERT INTO {table} (entity_key, feature_name, value, value_text, event_ts, "
     "created_ts, event_us) VALUES (?, {name}, ?, {text}, {seconds}, NULL, {micros})"
@@ -51,38 +56,6 @@ class Cells(NamedTuple):
     seconds: int
     micros: int
     pairs: list[tuple[bytes, bytes]]
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What is served, or being staged.
-
-    Attributes
-    ----------
-    version : str
-        Model version.
-    fingerprint : bytes
-        Hash of the rows.
-    event_us : int
-        Event time of all rows, microseconds since the epoch.
-    exponent : float or None
-        A user is the sum of n item vectors over n to this power (None: is not).
-    half_life : float or None
-        After how many later items one counts half in the sum (None: never).
-    """
-
-    version: str
-    fingerprint: bytes
-    event_us: int
-    exponent: float | None = None
-    half_life: float | None = None
-
-    @property
-    def history_sum(self) -> HistorySum | None:
-        """How users are made of their items; None where they are not."""
-        if self.exponent is None:
-            return None
-        return HistorySum(self.exponent, self.half_life)
 
 
 @contextmanager
@@ -137,7 +110,7 @@ def _create_index(name: str, snapshot: Snapshot) -> str:
 
 
 def discard_staged(conn: sqlite3.Connection, project: str) -> None:
-    """Forget a publication that was cut off."""
+    """Forget an interrupted publication."""
     query = (
         "SELECT name FROM sqlite_master WHERE type = 'table' "
         "AND name LIKE ? || '\\_%\\_\\_staged' ESCAPE '\\'"
@@ -156,24 +129,29 @@ def _create(conn: sqlite3.Connection, name: str) -> str:
     return f"CREATE TABLE {_staging(name)} ({columns})"
 
 
-def stage_rows(
-    conn: sqlite3.Connection,
-    name: str,
-    n_entities: int,
-    encode: Callable[[int, int], list[Cells]],
-    chunk_size: int,
-    progress: Callable[[int], Any],
-) -> None:
-    """Write what is not staged yet; ``encode(start, stop)`` gives the cells."""
+def count_staged(conn: sqlite3.Connection, name: str) -> int:
+    """Count the entities that are staged already."""
     count = f"SELECT count(DISTINCT entity_key) FROM {_staging(name)}"
-    done = conn.execute(count).fetchone()[0]
-    progress(done)
-    for start in range(done, n_entities, chunk_size):
-        stop = min(start + chunk_size, n_entities)
-        with transaction(conn):
-            for cells in encode(start, stop):
-                conn.executemany(_insert(name, cells), cells.pairs)
-        progress(stop - start)
+    return int(conn.execute(count).fetchone()[0])
+
+
+def stage_rows(
+    conn: sqlite3.Connection, name: str, batch: Batch, rows: range, event_us: int
+) -> None:
+    """Write some entities of a batch in one transaction."""
+    with transaction(conn):
+        for cells in _cells(batch, rows, event_us):
+            conn.executemany(_insert(name, cells), cells.pairs)
+
+
+def _cells(batch: Batch, rows: range, event_us: int) -> Iterator[Cells]:
+    """Encode entities, one feature after the other."""
+    seconds = feast_seconds(from_us(event_us))
+    keys = entity_keys(batch.join_key, batch.ids[rows.start : rows.stop])
+    for name, values in batch.features(rows.start, rows.stop):
+        text = batch.version if name == batch.version_name else None
+        pairs = [pair for pair in zip(keys, values, strict=True) if pair[1]]
+        yield Cells(name, text, seconds, event_us, pairs)
 
 
 def _insert(name: str, cells: Cells) -> str:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
-from typing import Any
 
 import pandas as pd
-from feast import FeatureStore, FeatureView
+from feast import FeatureView
 
-from . import _snapshot as snapshots
-from ._backend import Backend, Row, feedback_frame, text_of
-from ._batch import Batch
+from skmmrec.feature_store.backends.base import (
+    Backend,
+    Batch,
+    Features,
+    Row,
+    Snapshot,
+    VectorTable,
+    chunks,
+    feedback_frame,
+    from_us,
+    text_of,
+)
+
+from . import _staging as staging
 from ._feedback import append_feedback, delete_feedback, read_feedback
-from ._search import VectorTable
-from ._snapshot import Snapshot
-from ._sqlite import ExactSqliteOnlineStore, upsert
-from ._tables import chunks, feast_seconds, from_us, prepare_table, quote, transaction
-
-_KEYS_PER_QUERY = 10_000
+from ._store import ExactSqliteOnlineStore, upsert
+from ._tables import KEYS_PER_QUERY, feast_seconds, prepare_table, quote, transaction
 
 
 class SqliteBackend(Backend):
@@ -28,57 +33,51 @@ class SqliteBackend(Backend):
 
     online: ExactSqliteOnlineStore
 
-    def __init__(self, store: FeatureStore) -> None:
-        super().__init__(store)
-
     def _conn(self) -> sqlite3.Connection:
         return self.online.connect(self.config)
 
     def _name(self, view: FeatureView) -> str:
         return self.online.table_name(self.config, view)
 
-    def sole_publisher(self, timeout: float) -> AbstractContextManager[Any]:
+    def sole_publisher(self, timeout: float) -> AbstractContextManager[None]:
         """Lock a file beside the database."""
-        return snapshots.sole_publisher(self.online.db_path(self.config), timeout)
+        return staging.sole_publisher(self.online.db_path(self.config), timeout)
 
-    def exclusive(self) -> AbstractContextManager[Any]:
+    def exclusive(self) -> AbstractContextManager[None]:
         """Begin a transaction that writes."""
         return transaction(self._conn())
 
     def state(self, state: str) -> Snapshot | None:
         """Return the snapshot in a state."""
-        return snapshots.read_state(self._conn(), self.project, state)
+        return staging.read_state(self._conn(), self.project, state)
 
     def begin(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
         """Make empty staging tables."""
         names = [self._name(view) for view in views]
-        snapshots.begin_staging(self._conn(), self.project, names, snapshot)
+        staging.begin_staging(self._conn(), self.project, names, snapshot)
 
-    def stage(
-        self,
-        view: FeatureView,
-        batch: Batch,
-        when: datetime,
-        chunk_size: int,
-        advance: Callable[[int], Any],
+    def count_staged(self, view: FeatureView) -> int:
+        """Count the rows of a staging table, by entity."""
+        return staging.count_staged(self._conn(), self._name(view))
+
+    def stage_rows(
+        self, view: FeatureView, batch: Batch, rows: range, event_us: int
     ) -> None:
         """Fill a staging table, one transaction a chunk."""
-        encode, n = batch.encoder(when), len(batch.ids)
-        conn, name = self._conn(), self._name(view)
-        snapshots.stage_rows(conn, name, n, encode, chunk_size, advance)
+        staging.stage_rows(self._conn(), self._name(view), batch, rows, event_us)
 
     def serve(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
         """Rename the staging tables in one transaction."""
         names = [self._name(view) for view in views]
-        snapshots.serve_staged(self._conn(), self.project, names, snapshot)
+        staging.serve_staged(self._conn(), self.project, names, snapshot)
 
     def discard(self) -> None:
         """Drop the staging tables."""
-        snapshots.discard_staged(self._conn(), self.project)
+        staging.discard_staged(self._conn(), self.project)
 
     def read(
         self, view: FeatureView, keys: Sequence[bytes], features: Sequence[str]
-    ) -> dict[bytes, dict[str, bytes]]:
+    ) -> dict[bytes, Features]:
         """Read rows by key."""
         found = self.online.read_values(self.config, view, keys, features)
         return {
@@ -125,7 +124,7 @@ class SqliteBackend(Backend):
         """Delete rows by key."""
         conn, table = self._conn(), quote(self._name(view))
         with nullcontext() if conn.in_transaction else transaction(conn):
-            for part in chunks(keys, _KEYS_PER_QUERY):
+            for part in chunks(keys, KEYS_PER_QUERY):
                 marks = ",".join("?" * len(part))
                 conn.execute(f"DELETE FROM {table} WHERE entity_key IN ({marks})", part)
 

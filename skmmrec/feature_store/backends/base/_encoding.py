@@ -10,10 +10,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import (
     FloatList,
     Int64List,
@@ -22,9 +21,9 @@ from feast.protos.feast.types.Value_pb2 import (
 )
 from feast.value_type import ValueType
 
+from ._types import Id
+
 _FLOAT = np.dtype("<f4")
-
-
 _STRING, _INT64 = ValueType.STRING.value, ValueType.INT64.value
 _INT64_HEAD = struct.pack("<II", _INT64, 8)
 
@@ -32,10 +31,11 @@ _INT64_HEAD = struct.pack("<II", _INT64, 8)
 def key_prefix(join_key: str) -> bytes:
     """Return what the serialized keys of one join key begin with."""
     name = join_key.encode()
+    # Version 3 begins with the number of join keys, which is one here.
     return struct.pack("<III", 1, _STRING, len(name)) + name
 
 
-def entity_keys(join_key: str, ids: Iterable[Any]) -> list[bytes]:
+def entity_keys(join_key: str, ids: Iterable[Id]) -> list[bytes]:
     """Serialize ids as Feast (version 3) does for entities of one join key.
 
     Parameters
@@ -52,7 +52,7 @@ def entity_keys(join_key: str, ids: Iterable[Any]) -> list[bytes]:
     return [prefix + _key_value(value) for value in ids]
 
 
-def _key_value(value: Any) -> bytes:
+def _key_value(value: Id) -> bytes:
     if isinstance(value, str):
         text = value.encode()
         return struct.pack("<II", _STRING, len(text)) + text
@@ -69,19 +69,10 @@ def key_ids(join_key: str, keys: Sequence[bytes]) -> np.ndarray:
     return np.array([key[start + 8 :].decode() for key in keys], dtype=object)
 
 
-def entity_key_proto(join_key: str, value: Any) -> EntityKey:
-    """Feast's message for one entity of one join key."""
-    proto = Value(string_val=value) if isinstance(value, str) else None
-    return EntityKey(
-        join_keys=[join_key],
-        entity_values=[proto or Value(int64_val=int(value))],
-    )
-
-
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # lengths of vectors in use at once; more only cost time
 def _vector_header(dim: int) -> bytes:
     zeros = Value(float_list_val=FloatList(val=[0.0] * dim))
-    return zeros.SerializeToString()[: -_FLOAT.itemsize * dim or None]
+    return bytes(zeros.SerializeToString())[: -_FLOAT.itemsize * dim or None]
 
 
 def pack_vectors(matrix: np.ndarray) -> list[bytes]:
@@ -130,25 +121,22 @@ def vector_length(value: bytes) -> int:
 
 def pack_text(text: str) -> bytes:
     """Serialize a string feature."""
-    return Value(string_val=text).SerializeToString()
+    return bytes(Value(string_val=text).SerializeToString())
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)  # mostly counts, and small ones come again and again
 def pack_int(number: int) -> bytes:
     """Serialize a whole number."""
-    return Value(int64_val=number).SerializeToString()
+    return bytes(Value(int64_val=number).SerializeToString())
 
 
-def pack_number(number: float) -> bytes:
-    """Serialize a floating-point number."""
-    return Value(double_val=number).SerializeToString()
-
-
-def pack_ids(ids: Sequence[Any], kind: str) -> bytes:
+def pack_ids(ids: Sequence[Id], kind: str) -> bytes:
     """Serialize a list of ids; `kind` is "int64" or "string"."""
     if kind == "string":
-        return Value(string_list_val=StringList(val=ids)).SerializeToString()
-    return Value(int64_list_val=Int64List(val=ids)).SerializeToString()
+        texts = StringList(val=cast("Sequence[str]", ids))
+        return bytes(Value(string_list_val=texts).SerializeToString())
+    numbers = Int64List(val=cast("Sequence[int]", ids))
+    return bytes(Value(int64_list_val=numbers).SerializeToString())
 
 
 def unpack(value: bytes) -> Any:
@@ -159,3 +147,9 @@ def unpack(value: bytes) -> Any:
         return None
     content = getattr(proto, kind)
     return list(content.val) if hasattr(content, "val") else content
+
+
+def text_of(value: bytes) -> str | None:
+    """Content of a serialized string, which Feast also stores as text."""
+    content = unpack(value)
+    return content if isinstance(content, str) else None

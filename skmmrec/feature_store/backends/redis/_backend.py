@@ -2,66 +2,55 @@
 
 from __future__ import annotations
 
-import json
-import re
-import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 import pandas as pd
 from feast import FeatureStore, FeatureView
 from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name
 from feast.infra.online_stores.redis import RedisOnlineStore
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from skmmrec._ids import USER
+from skmmrec.feature_store.backends.base import (
+    ITEM_VIEW,
+    Backend,
+    Batch,
+    CachedVectors,
+    Features,
+    Row,
+    Snapshot,
+    VectorTable,
+    chunks,
+    entity_keys,
+    feedback_frame,
+    key_prefix,
+    oldest_us,
+    unpack,
+    vector_table,
+)
 
-from ._backend import Backend, CachedVectors, Row, feedback_frame, vector_table
-from ._batch import Batch
-from ._definitions import ITEM_VIEW
-from ._encoding import entity_keys, key_prefix, unpack
-from ._search import VectorTable
-from ._snapshot import Snapshot
-from ._sqlite import oldest_us
-from ._tables import chunks, from_us, to_us
+from ._format import (
+    glob_literal,
+    is_whole,
+    read_event,
+    read_snapshot,
+    read_time,
+    time_field,
+    write_event,
+    write_snapshot,
+    write_time,
+)
+from ._swap import SWAP
 
+# Seconds until a killed process loses its lease, which others wait for. A publisher
+# renews it with each chunk, that is several times a second.
 _LEASE = 30.0
+# Commands in one go: about 1 MB of answers with vectors of 128 numbers.
 _PIPELINE = 2000
-_EVENT = struct.Struct("<dqI")
-
-# One step for all who look: what is served goes, what is staged takes its place. Keys
-# are binary, and a project's name is their end; the length of the id tells them apart.
-_SWAP = """
-local pattern, prefix, project = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local stage, ttl = ARGV[4], tonumber(ARGV[5])
-local fields = {}
-for n = 6, #ARGV do fields[#fields + 1] = ARGV[n] end
-local cursor = '0'
-repeat
-  local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 10000)
-  cursor = page[1]
-  for _, key in ipairs(page[2]) do
-    local a, b, c, d = string.byte(key, prefix + 5, prefix + 8)
-    local length = a + 256 * b + 65536 * c + 16777216 * d
-    if #key == prefix + 8 + length + #project then
-      redis.call('HDEL', key, unpack(fields))
-    end
-  end
-until cursor == '0'
-for _, key in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
-  local staged = stage .. key
-  if redis.call('RENAMENX', staged, key) == 0 then
-    redis.call('HSET', key, unpack(redis.call('HGETALL', staged)))
-    redis.call('UNLINK', staged)
-  end
-  if ttl > 0 then redis.call('EXPIRE', key, ttl) end
-end
-redis.call('UNLINK', KEYS[1])
-"""
+# Keys in one step of a scan; Redis serves nobody else meanwhile, a few milliseconds.
+_SCAN = 10_000
 
 
 class RedisBackend(Backend):
@@ -83,7 +72,7 @@ class RedisBackend(Backend):
                 "single server or to sentinels"
             )
         self._client: Any = self.online._get_client(self.config.online_store)
-        self._swap = self._client.register_script(_SWAP)
+        self._swap = self._client.register_script(SWAP)
         self._cache = CachedVectors()
         self._local = threading.local()
         self._end = self.project.encode()
@@ -98,7 +87,7 @@ class RedisBackend(Backend):
         name = compute_versioned_name(view, versioning)
         return [
             *(_mmh3(f"{name}:{feature}") for feature in features),
-            _time_field(name),
+            time_field(name),
         ]
 
     @contextmanager
@@ -136,49 +125,37 @@ class RedisBackend(Backend):
     def state(self, state: str) -> Snapshot | None:
         """Return the snapshot in a state."""
         text = self._client.hget(self._own("publication"), state)
-        if text is None:
-            return None
-        fields = json.loads(text)
-        fields["fingerprint"] = bytes.fromhex(fields["fingerprint"])
-        return Snapshot(**fields)
+        return None if text is None else read_snapshot(text)
 
     def begin(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
         """Forget what was staged before."""
         self.discard()
-        self._client.hset(self._own("publication"), "staged", _text(snapshot))
+        self._client.hset(self._own("publication"), "staged", write_snapshot(snapshot))
 
     def _staged(self, view: FeatureView) -> tuple[bytes, bytes]:
         """Name the list of staged keys, and what their names begin with."""
         return self._own(f"staged:{view.name}"), self._own(f"row:{view.name}:")
 
-    def stage(
-        self,
-        view: FeatureView,
-        batch: Batch,
-        when: datetime,
-        chunk_size: int,
-        advance: Callable[[int], Any],
+    def count_staged(self, view: FeatureView) -> int:
+        """Count the staged keys."""
+        return int(self._client.llen(self._staged(view)[0]))
+
+    def stage_rows(
+        self, view: FeatureView, batch: Batch, rows: range, event_us: int
     ) -> None:
-        """Write hashes beside those that are served, one transaction a chunk."""
+        """Write hashes beside those that are served, in one transaction."""
         listed, stage = self._staged(view)
-        done, n = self._client.llen(listed), len(batch.ids)
-        advance(done)
-        stamp = _timestamp(to_us(when))
-        for start in range(done, n, chunk_size):
-            stop = min(start + chunk_size, n)
-            ids = entity_keys(batch.join_key, batch.ids[start:stop])
-            keys = [key + self._end for key in ids]
-            with self._client.pipeline(transaction=True) as pipe:
-                for key, row in zip(keys, batch.serialized(start, stop), strict=True):
-                    names = self._fields(view, list(row))
-                    values = [*row.values(), stamp]
-                    pipe.hset(
-                        stage + key, mapping=dict(zip(names, values, strict=True))
-                    )
-                pipe.rpush(listed, *keys)
-                pipe.execute()
-            self._local.lease.reacquire()
-            advance(stop - start)
+        stamp = write_time(event_us)
+        ids = entity_keys(batch.join_key, batch.ids[rows.start : rows.stop])
+        keys = [key + self._end for key in ids]
+        serialized = batch.serialized(rows.start, rows.stop)
+        with self._client.pipeline(transaction=True) as pipe:
+            for key, row in zip(keys, serialized, strict=True):
+                names, values = self._fields(view, list(row)), [*row.values(), stamp]
+                pipe.hset(stage + key, mapping=dict(zip(names, values, strict=True)))
+            pipe.rpush(listed, *keys)
+            pipe.execute()
+        self._local.lease.reacquire()
 
     def serve(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
         """Swap all views and the state in one transaction."""
@@ -194,13 +171,13 @@ class RedisBackend(Backend):
                     args=[self._pattern(view), start, self._end, stage, ttl, *fields],
                     client=pipe,
                 )
-            pipe.hset(self._own("publication"), "served", _text(snapshot))
+            pipe.hset(self._own("publication"), "served", write_snapshot(snapshot))
             pipe.hdel(self._own("publication"), "staged")
             pipe.hincrby(self._own("publication"), "changes", 1)
 
     def discard(self) -> None:
         """Delete staged hashes."""
-        for listed in self._client.scan_iter(_literal(self._own("staged:")) + b"*"):
+        for listed in self._client.scan_iter(glob_literal(self._own("staged:")) + b"*"):
             view = listed.removeprefix(self._own("staged:")).decode()
             stage = self._own(f"row:{view}:")
             for part in chunks(self._client.lrange(listed, 0, -1), _PIPELINE):
@@ -210,13 +187,14 @@ class RedisBackend(Backend):
 
     def read(
         self, view: FeatureView, keys: Sequence[bytes], features: Sequence[str]
-    ) -> dict[bytes, dict[str, bytes]]:
+    ) -> dict[bytes, Features]:
         """Read hashes by key."""
-        oldest, found = oldest_us(view), {}
-        for key, values in self._hashes(view, keys, features):
-            if values[-1] is not None and (not oldest or _micros(values[-1]) >= oldest):
-                row = dict(zip(features, values, strict=False))
-                found[key] = {name: v for name, v in row.items() if v is not None}
+        oldest = oldest_us(view)
+        found: dict[bytes, Features] = {}
+        for key, (*values, time) in self._hashes(view, keys, features):
+            if time is not None and (not oldest or read_time(time) >= oldest):
+                row = zip(features, values, strict=True)
+                found[key] = {name: v for name, v in row if v is not None}
         return found
 
     def _hashes(
@@ -231,35 +209,34 @@ class RedisBackend(Backend):
 
     def keys(self, view: FeatureView) -> list[bytes]:
         """List the keys that have a time of this view."""
-        found = self._client.scan_iter(self._pattern(view), count=10_000)
+        found = self._client.scan_iter(self._pattern(view), count=_SCAN)
         start = len(key_prefix(view.join_keys[0]))
         keys = [key[: -len(self._end)] for key in set(found)]
-        keys = [key for key in keys if _is_whole(key, start)]
+        keys = [key for key in keys if is_whole(key, start)]
         return [key for key, values in self._hashes(view, keys, []) if values[0]]
 
     def _pattern(self, view: FeatureView) -> bytes:
-        return _literal(key_prefix(view.join_keys[0])) + b"*" + _literal(self._end)
+        prefix = key_prefix(view.join_keys[0])
+        return glob_literal(prefix) + b"*" + glob_literal(self._end)
 
     def vectors(self, view: FeatureView, feature: str, version: str) -> VectorTable:
         """Return the cached table of vectors."""
-        source = (view.name, feature, version)
-        return self._cache.get(
-            source, self._stamp, lambda: self._load(view, *source[1:])
-        )
+        return self._cache.get(view, feature, version, self._stamp, self._load)
 
-    def _stamp(self) -> Any:
-        return self._client.hmget(self._own("publication"), ["served", "changes"])
+    def _stamp(self) -> list[bytes | None]:
+        fields = ["served", "changes"]
+        return list(self._client.hmget(self._own("publication"), fields))
 
     def _load(
         self, view: FeatureView, feature: str, version: str
-    ) -> tuple[Any, VectorTable]:
+    ) -> tuple[object, VectorTable]:
         """Read all hashes; again if a model was swapped in meanwhile."""
         while True:
             stamp, served = self._stamp(), self.state("served")
             current = served.version if served else None
             hashes = self._hashes(view, self.keys(view), [feature, version])
             rows = [
-                (key, vector, _micros(time))
+                (key, vector, read_time(time))
                 for key, (vector, tag, time) in hashes
                 if vector and tag and time and unpack(tag) == current
             ]
@@ -281,14 +258,14 @@ class RedisBackend(Backend):
             ) -> None:
                 stored = pipe.hget(key, time)
                 pipe.multi()
-                if stored is None or _micros(stored) <= row.event_us:
+                if stored is None or read_time(stored) <= row.event_us:
                     self._put(pipe, view, row)
 
             self._client.transaction(put, key)
 
     def _put(self, pipe: Any, view: FeatureView, row: Row) -> None:
         key, names = row.key + self._end, self._fields(view, list(row.features))
-        values = [*row.features.values(), _timestamp(row.event_us)]
+        values = [*row.features.values(), write_time(row.event_us)]
         pipe.hset(key, mapping=dict(zip(names, values, strict=True)))
         if self.config.online_store.key_ttl_seconds:
             pipe.expire(key, self.config.online_store.key_ttl_seconds)
@@ -327,12 +304,12 @@ class RedisBackend(Backend):
         self, user_key: bytes, item_key: bytes, y: float, event_us: int
     ) -> None:
         """Append one event, with the rest of `exclusive`."""
-        event = _EVENT.pack(y, event_us, len(user_key)) + user_key + item_key
+        event = write_event(user_key, item_key, y, event_us)
         self._local.pipe.rpush(self._own("feedback"), event)
 
     def feedback(self, since: int) -> pd.DataFrame:
         """Read events."""
-        events = map(_event, self._client.lrange(self._own("feedback"), 0, -1))
+        events = map(read_event, self._client.lrange(self._own("feedback"), 0, -1))
         return feedback_frame([event for event in events if event[3] >= since])
 
     def delete_feedback(self, join_key: str, keys: Sequence[bytes]) -> None:
@@ -340,49 +317,13 @@ class RedisBackend(Backend):
         gone, column = set(keys), 0 if join_key == USER else 1
         with self.exclusive():
             events = self._client.lrange(self._own("feedback"), 0, -1)
-            kept = [event for event in events if _event(event)[column] not in gone]
+            kept = [event for event in events if read_event(event)[column] not in gone]
             self._local.pipe.delete(self._own("feedback"))
             for part in chunks(kept, _PIPELINE):
                 self._local.pipe.rpush(self._own("feedback"), *part)
 
 
 def _release(lock: Any) -> None:
-    """Give a lease back; one that ran out is somebody else's by now."""
+    """Release a lease, unless it ran out, as another process may hold it then."""
     if lock.owned():
         lock.release()
-
-
-def _text(snapshot: Snapshot) -> str:
-    return json.dumps({**asdict(snapshot), "fingerprint": snapshot.fingerprint.hex()})
-
-
-def _time_field(view_name: str) -> bytes:
-    return f"_ts:{view_name}".encode()
-
-
-def _timestamp(event_us: int) -> bytes:
-    stamp = Timestamp()
-    stamp.FromDatetime(from_us(event_us))
-    return stamp.SerializeToString()
-
-
-def _micros(serialized: bytes) -> int:
-    stamp = Timestamp.FromString(serialized)
-    return stamp.seconds * 1_000_000 + stamp.nanos // 1000
-
-
-def _event(packed: bytes) -> tuple[bytes, bytes, float, int]:
-    y, event_us, length = _EVENT.unpack_from(packed)
-    keys = packed[_EVENT.size :]
-    return keys[:length], keys[length:], y, event_us
-
-
-def _literal(name: bytes) -> bytes:
-    """Escape what SCAN would take for a pattern."""
-    return re.sub(rb"([*?\[\]\\^])", rb"\\\1", name)
-
-
-def _is_whole(key: bytes, start: int) -> bool:
-    """Tell whether a key ends where its id does: else it is of another project."""
-    length = int.from_bytes(key[start + 4 : start + 8], "little")
-    return len(key) == start + 8 + length

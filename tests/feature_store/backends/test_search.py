@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from skmmrec.feature_store._search import VectorTable, metric_name, nearest
+from skmmrec.feature_store.backends.base import VectorTable, metric_name, nearest
 
 
 def table(matrix):

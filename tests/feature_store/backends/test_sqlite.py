@@ -14,10 +14,10 @@ from skmmrec.feature_store import (
     read_vectors,
     verify,
 )
-from skmmrec.feature_store._encoding import entity_key_proto
 from skmmrec.feature_store._repo import apply
 
-from .conftest import make_recommender, reads_with_duckdb
+from ..conftest import make_recommender, reads_with_duckdb
+from ..messages import entity_key_proto
 
 NOW = datetime(2026, 6, 1, 12, 0, 0, 500, tzinfo=UTC)
 

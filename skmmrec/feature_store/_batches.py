@@ -1,0 +1,132 @@
+"""From what a recommender serves to the rows of its feature views."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+
+from skmmrec._ids import ITEM, USER, check_ids
+from skmmrec.feature_store.backends.base import (
+    CATEGORY,
+    HISTORY_SIZE,
+    ITEM_VECTOR,
+    ITEM_VERSION,
+    ITEM_VIEW,
+    POPULARITY,
+    SEEN,
+    USER_VECTOR,
+    USER_VERSION,
+    USER_VIEW,
+    Batch,
+    Column,
+    Id,
+)
+
+from ._categories import category_texts
+from ._types import CategoriesByItem, Vectors
+
+
+def serving_batches(
+    vectors: Vectors, categories: CategoriesByItem | None = None
+) -> tuple[Batch, Batch]:
+    """Check serving vectors and sort them by id: users first, then items.
+
+    Raises
+    ------
+    ValueError
+        For an empty table, users and items of different widths, repeated ids, a
+        vector that is not finite, or a category of an unknown item.
+    TypeError
+        For ids that are neither whole numbers nor strings, or `categories` of another
+        type.
+    """
+    user_ids, user_type, users = _check(vectors.users, USER)
+    item_ids, item_type, items = _check(vectors.items, ITEM)
+    if users.shape[1] != items.shape[1]:
+        raise ValueError(
+            f"user vectors have {users.shape[1]} columns, item vectors {items.shape[1]}"
+        )
+    seen = _seen_lists(vectors.seen, user_ids, item_type)
+    about_users: tuple[Column, ...] = (
+        Column(SEEN, f"{item_type}_list", seen),
+        Column(HISTORY_SIZE, "int64", _history_sizes(vectors, user_ids, seen)),
+    )
+    about_items: tuple[Column, ...] = (
+        Column(POPULARITY, "int64", _popularity(seen, item_ids)),
+        Column(CATEGORY, "string", category_texts(categories, item_ids)),
+    )
+    names = (USER_VIEW, USER, USER_VECTOR, USER_VERSION)
+    version = str(vectors.version)
+    made_by = [
+        getattr(vectors, f"history_{name}", None) for name in ("exponent", "half_life")
+    ]
+    return (
+        Batch(*names, user_ids, user_type, users, version, about_users, *made_by),
+        Batch(
+            ITEM_VIEW,
+            ITEM,
+            ITEM_VECTOR,
+            ITEM_VERSION,
+            item_ids,
+            item_type,
+            items,
+            version,
+            about_items,
+        ),
+    )
+
+
+def _history_sizes(
+    vectors: Vectors, user_ids: list[Id], seen: list[list[Id]]
+) -> list[int]:
+    """Count the items that each user's vector is the sum of: by default all seen."""
+    sizes = getattr(vectors, "history_sizes", None)
+    if sizes is None:
+        return [len(items) for items in seen]
+    return [int(size) for size in sizes.reindex(user_ids, fill_value=0)]
+
+
+def _popularity(seen: list[list[Id]], item_ids: list[Id]) -> list[int]:
+    """Count the users that each item was met by."""
+    counts = Counter(item for items in seen for item in set(items))
+    return [counts[item] for item in item_ids]
+
+
+def _check(frame: pd.DataFrame, name: str) -> tuple[list[Id], str, np.ndarray]:
+    if not len(frame):
+        raise ValueError(f"there is no {name} to publish")
+    ids = check_ids(frame.index, name)
+    id_type = id_type_of(ids, name)
+    order = np.argsort(ids, kind="stable")
+    ids = ids[order]
+    listed = ids.tolist()
+    repeated = np.flatnonzero(ids[1:] == ids[:-1])
+    if len(repeated):
+        raise ValueError(
+            f"{name} {listed[repeated[0]]!r:.100} has more than one vector"
+        )
+    matrix = np.ascontiguousarray(frame.to_numpy(np.float32)[order])
+    odd = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    if len(odd):
+        raise ValueError(f"the vector of {name} {listed[odd[0]]!r:.100} is not finite")
+    return listed, id_type, matrix
+
+
+def id_type_of(ids: np.ndarray, name: str) -> str:
+    """Feast's name for the type of checked ids: "int64" or "string"."""
+    if ids.dtype.kind == "f":
+        raise TypeError(f"{name} must be whole numbers or strings, got floats")
+    return "int64" if ids.dtype.kind == "i" else "string"
+
+
+def _seen_lists(seen: pd.Series, user_ids: list[Id], item_type: str) -> list[list[Id]]:
+    cast = int if item_type == "int64" else str
+    lists = seen.reindex(user_ids)
+    return [
+        [cast(item) for item in items]
+        if isinstance(items, list | tuple | np.ndarray)
+        else []
+        for items in lists
+    ]

@@ -1,0 +1,62 @@
+from ._backend import (
+    Backend as Backend,
+    Row as Row,
+)
+from ._batch import (
+    Batch as Batch,
+    Column as Column,
+)
+from ._cache import (
+    CachedVectors as CachedVectors,
+    vector_table as vector_table,
+)
+from ._chunks import chunks as chunks
+from ._encoding import (
+    entity_keys as entity_keys,
+    key_ids as key_ids,
+    key_prefix as key_prefix,
+    pack_ids as pack_ids,
+    pack_int as pack_int,
+    pack_text as pack_text,
+    pack_vectors as pack_vectors,
+    text_of as text_of,
+    unpack as unpack,
+    unpack_vectors as unpack_vectors,
+)
+from ._expiry import (
+    fresh as fresh,
+    oldest_us as oldest_us,
+)
+from ._feedback import feedback_frame as feedback_frame
+from ._names import (
+    CATEGORY as CATEGORY,
+    EVENT as EVENT,
+    EVENT_ITEM as EVENT_ITEM,
+    EVENT_USER as EVENT_USER,
+    EVENT_VIEW as EVENT_VIEW,
+    EVENT_Y as EVENT_Y,
+    HISTORY_SIZE as HISTORY_SIZE,
+    ITEM_VECTOR as ITEM_VECTOR,
+    ITEM_VERSION as ITEM_VERSION,
+    ITEM_VIEW as ITEM_VIEW,
+    POPULARITY as POPULARITY,
+    SEEN as SEEN,
+    TIMESTAMP as TIMESTAMP,
+    USER_VECTOR as USER_VECTOR,
+    USER_VERSION as USER_VERSION,
+    USER_VIEW as USER_VIEW,
+)
+from ._search import (
+    VectorTable as VectorTable,
+    metric_name as metric_name,
+    nearest as nearest,
+)
+from ._snapshot import Snapshot as Snapshot
+from ._times import (
+    from_us as from_us,
+    to_us as to_us,
+)
+from ._types import (
+    Features as Features,
+    Id as Id,
+)

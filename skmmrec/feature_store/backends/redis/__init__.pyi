@@ -1,0 +1,1 @@
+from ._backend import RedisBackend as RedisBackend

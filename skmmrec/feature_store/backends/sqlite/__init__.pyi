@@ -1,0 +1,5 @@
+from ._backend import SqliteBackend as SqliteBackend
+from ._store import (
+    ExactSqliteOnlineStore as ExactSqliteOnlineStore,
+    ExactSqliteOnlineStoreConfig as ExactSqliteOnlineStoreConfig,
+)
