@@ -41,7 +41,7 @@ def test_user_knn_sums_cosines_of_neighbours(X, y, n_neighbors):
     assert len(table) == len(expected)
     for row in table.itertuples():
         pair = row.user_id, row.item_id
-        assert row.score == pytest.approx(expected[pair], rel=1e-5), pair
+        assert row.score == pytest.approx(expected[pair], rel=1e-5, abs=1e-6), pair
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 3, 7, 100])
@@ -54,7 +54,7 @@ def test_nearest_rows_in_blocks(k, rows_at_once):
     for row in product:
         row[np.argsort(-row, kind="stable")[k:]] = 0
     found = nearest_rows(csr_array(left), csr_array(right), k, rows_at_once)
-    np.testing.assert_allclose(found.toarray(), product, rtol=1e-6)
+    np.testing.assert_allclose(found.toarray(), product, rtol=1e-6, atol=1e-6)
 
 
 def test_ties_go_to_the_first_entries():
