@@ -138,6 +138,18 @@ def test_types_of_string_ids(make, catalog, X, y, fitted, convert):
     np.testing.assert_array_equal(recommender.predict(table), fitted.predict(X))
 
 
+def test_text_ids_of_a_pandas_that_infers_strings(make, catalog, X, y, fitted):
+    """As pandas 3 does: the ids of the model have the dtype ``str``."""
+    with pd.option_context("future.infer_string", True):
+        recommender = make(catalog).fit(X, y)
+        assert recommender.item_index_.dtype != object
+        np.testing.assert_array_equal(recommender.predict(X), fitted.predict(X))
+        table = recommender.recommend([101], k=3, items=["i03", "i05"])
+        assert set(table.item_id) <= {"i03", "i05"}
+        with pytest.raises(ValueError, match="0 is a number, but the known ids are st"):
+            recommender.recommend([101], items=[0])
+
+
 @pytest.mark.parametrize("dtype", ["int32", "Int64", "uint8", "float64", object])
 def test_types_of_number_ids(make, catalog, X, y, fitted, dtype):
     table = X.assign(user_id=X.user_id.astype(dtype))
