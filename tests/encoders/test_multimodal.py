@@ -223,7 +223,7 @@ def test_large_pictures_are_shrunk_before_the_model_sees_them(clip):
     small = large.copy()
     small.thumbnail((100, 100))
     vectors = encoder(clip, "image", max_side=100).fit_transform([large, small])
-    np.testing.assert_array_equal(vectors[0], vectors[1])
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
     untouched = encoder(clip, "image").fit_transform([large])
     assert untouched[0] @ vectors[0] < 0.9999
 

@@ -237,7 +237,7 @@ def test_long_words_are_cut(kind, blocks, request):
     long = pd.DataFrame({"title": ["word " * 5000, "word " * 6000]})
     same = Blocks({k: v[[0, 0]] for k, v in blocks.values.items()}, blocks.mask[[0, 0]])
     fused = fuse(model, same, long, max_tokens=20).values["llm"]
-    np.testing.assert_array_equal(fused[0], fused[1])
+    np.testing.assert_allclose(fused[0], fused[1], atol=1e-5)
     short = fuse(model, same, long, max_tokens=10).values["llm"]
     assert not np.allclose(fused[0], short[0], atol=1e-4)
 
