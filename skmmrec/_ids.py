@@ -144,7 +144,8 @@ def check_same_kind(new: np.ndarray, known: pd.Index, name: str) -> None:
     """
     if len(new) == 0 or len(known) == 0:
         return
-    kinds = ["string" if ids.dtype == object else "number" for ids in (new, known)]
+    numbers = [pd.api.types.is_numeric_dtype(ids.dtype) for ids in (new, known)]
+    kinds = ["number" if are_numbers else "string" for are_numbers in numbers]
     if kinds[0] != kinds[1]:
         raise ValueError(
             f"{name} {plain(new[0])!r} is a {kinds[0]}, but the known ids are "

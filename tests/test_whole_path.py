@@ -44,9 +44,12 @@ def test_the_store_recommends_what_the_model_recommends(recommender, repo):
     pd.testing.assert_frame_equal(
         served.drop(columns="score"), ranked.drop(columns="score"), check_dtype=False
     )
-    np.testing.assert_allclose(served.score, ranked.score, rtol=1e-5)
+    np.testing.assert_allclose(served.score, ranked.score, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(
-        served.score, recommender.predict(served[["user_id", "item_id"]]), rtol=1e-5
+        served.score,
+        recommender.predict(served[["user_id", "item_id"]]),
+        rtol=1e-5,
+        atol=1e-5,
     )
 
 
@@ -77,5 +80,8 @@ def test_dislikes_leave_new_users_and_feedback_alone(items, ratings, X, tmp_path
     assert online.record(7, "i03")
     folded = model.partial_fit(pd.DataFrame({"user_id": [7], "item_id": ["i03"]}))
     np.testing.assert_allclose(
-        online.recommend([7], k=5).score, folded.recommend([7], k=5).score, rtol=1e-5
+        online.recommend([7], k=5).score,
+        folded.recommend([7], k=5).score,
+        rtol=1e-5,
+        atol=1e-5,
     )

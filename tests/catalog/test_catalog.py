@@ -208,7 +208,10 @@ def test_encoders_name_the_modalities(raw, encoder):
     assert catalog.blocks.widths == {"text": 5, "image": 5}
     assert catalog.blocks.mask[2].tolist() == [True, False]
     np.testing.assert_allclose(
-        catalog.blocks.values["text"][0], [2.1, 2.1, 0.1, 0.1, 0.1], rtol=1e-6
+        catalog.blocks.values["text"][0],
+        [2.1, 2.1, 0.1, 0.1, 0.1],
+        rtol=1e-6,
+        atol=1e-6,
     )
 
 
@@ -264,7 +267,9 @@ def test_encode_some_columns(raw, encoder):
     catalog = ItemCatalog(raw, encoder)
     blocks = catalog.encode(pd.DataFrame({"title": ["bad"]}))
     assert blocks.mask.tolist() == [[True, False]]
-    np.testing.assert_allclose(blocks.values["text"], [[1.1, 1.1, 0.1, 1.1, 0.1]])
+    np.testing.assert_allclose(
+        blocks.values["text"], [[1.1, 1.1, 0.1, 1.1, 0.1]], atol=1e-6
+    )
     assert not blocks.values["image"].any()
     assert calls.count("bad") == 1
 

@@ -51,7 +51,7 @@ def test_formats_and_rates_give_the_same_sound(file_format):
     stereo = np.column_stack([samples, samples])
     waveform = read_sound(encoded(stereo, rate, file_format), 32_000, 10)
     assert waveform.dtype == np.float32
-    assert len(waveform) == pytest.approx(16_000, rel=0.2)
+    assert len(waveform) == pytest.approx(16_000, abs=3200)
     spectrum = np.abs(np.fft.rfft(waveform[:16_000]))
     assert spectrum.argmax() * 2 == pytest.approx(440, abs=4)
     assert np.abs(waveform[4000:12_000]).max() == pytest.approx(0.5, abs=0.05)
@@ -73,7 +73,7 @@ def test_silence_and_single_samples_are_content(cnn14):
         [(np.zeros(8000, np.float32), 8000), (np.zeros(1), 8000), tone(440, 0.05)]
     )
     assert vectors.any(axis=1).all()
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
 def test_vectors_do_not_depend_on_their_batch(cnn14):

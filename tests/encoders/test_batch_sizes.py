@@ -46,13 +46,19 @@ def test_little_memory_makes_small_batches(kind, text_model, image_model, monkey
 
 def test_longer_sounds_and_texts_cost_more(cnn14, minilm):
     second, minute = (cnn14._model.prepare(tone(440, s)) for s in (1, 60))
-    assert cnn14._model.cost(minute) == pytest.approx(10 * cnn14._model.cost(second))
+    assert cnn14._model.cost(minute) == pytest.approx(
+        10 * cnn14._model.cost(second), rel=1e-6, abs=1e-6
+    )
     short, long, longest = (
         minilm._model.cost([("word " * n, 1)]) for n in (10, 100, 10_000)
     )
     n_special = 2  # the tokens that are put around each text
-    assert long == pytest.approx(short * (125 + n_special) / (12.5 + n_special))
-    assert longest == pytest.approx(short * 256 / (12.5 + n_special))
+    assert long == pytest.approx(
+        short * (125 + n_special) / (12.5 + n_special), rel=1e-6, abs=1e-6
+    )
+    assert longest == pytest.approx(
+        short * 256 / (12.5 + n_special), rel=1e-6, abs=1e-6
+    )
     assert not math.isinf(longest)
 
 

@@ -83,7 +83,7 @@ def read(encoders, item):
                 strict.transform([good, item])
             return None
         vector = strict.transform([good, item])[1]
-    np.testing.assert_allclose(np.linalg.norm(vector), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(vector), 1, atol=1e-5)
     np.testing.assert_allclose(vectors[1], vector, atol=1e-5)
     return vector
 

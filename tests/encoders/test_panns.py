@@ -85,7 +85,7 @@ def test_small_networks_encode_and_load(name, dim, tmp_path):
     encoder = AudioEncoder(name, pretrained=False, random_state=3)
     vectors = encoder.fit_transform(sounds)
     assert vectors.shape == (3, dim)
-    np.testing.assert_allclose(np.linalg.norm(vectors[:2], axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(vectors[:2], axis=1), 1, atol=1e-5)
     network = load_network(name, False, encoder.seed_)
     torch.save({"model": network.state_dict()}, tmp_path / "weights.pth")
     loaded = AudioEncoder(name, tmp_path / "weights.pth", random_state=9)

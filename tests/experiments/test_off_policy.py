@@ -78,7 +78,7 @@ def test_a_good_model_makes_the_doubly_robust_estimate_sharper(world):
         "none": repeat(world, "dr", predicted=0.0).value.std(),
         "right": repeat(world, "dr", predicted=world.chance).value.std(),
     }
-    assert spreads["none"] == pytest.approx(spreads["ips"])
+    assert spreads["none"] == pytest.approx(spreads["ips"], abs=1e-9)
     assert spreads["right"] < 0.8 * spreads["ips"]
 
 
@@ -90,7 +90,7 @@ def test_a_right_model_makes_up_for_wrong_propensities(world):
     error = right.value.std() / np.sqrt(len(right))
     assert abs(right.value.mean() - world.value) < 3.5 * error
     wrong = repeat(world, "ips", change=halve)
-    assert wrong.value.mean() == pytest.approx(2 * world.value, rel=0.1)
+    assert wrong.value.mean() == pytest.approx(2 * world.value, abs=0.2 * world.value)
 
 
 @pytest.mark.parametrize("clip", [None, 1.5])
@@ -111,8 +111,10 @@ def test_equal_to_the_formulas(world, clip):
         estimate = off_policy_value(
             log.sample(frac=1, random_state=0), policy, method=method, clip=clip
         )
-        assert estimate.value == pytest.approx(value)
-        assert estimate.effective_size == pytest.approx(w.sum() ** 2 / (w**2).sum())
+        assert estimate.value == pytest.approx(value, abs=1e-9)
+        assert estimate.effective_size == pytest.approx(
+            w.sum() ** 2 / (w**2).sum(), abs=1e-6
+        )
         assert estimate.max_weight == w.max()
 
 
@@ -121,9 +123,9 @@ def test_intervals_count_users_not_rows(world):
     once = off_policy_value(log, policy, method="ips")
     w = world.target[log.user_id, log.item_id] / log.propensity
     width = 1.959964 * (w * log.reward).std(ddof=1) / np.sqrt(len(log))
-    assert once.high - once.value == pytest.approx(width, rel=1e-5)
+    assert once.high - once.value == pytest.approx(width, rel=1e-5, abs=1e-9)
     twice = off_policy_value(pd.concat([log, log]), policy, method="ips")
-    assert twice[:3] == pytest.approx(once[:3])
+    assert twice[:3] == pytest.approx(once[:3], abs=1e-9)
 
 
 def test_the_logging_policy_itself_gets_its_mean_reward(world):
@@ -131,8 +133,8 @@ def test_the_logging_policy_itself_gets_its_mean_reward(world):
     policy = world.policy(0.0).assign(probability=world.logging.ravel())
     for method in ("ips", "snips"):
         estimate = off_policy_value(log, policy, method=method)
-        assert estimate.value == pytest.approx(log.reward.mean())
-        assert estimate.effective_size == pytest.approx(len(log))
+        assert estimate.value == pytest.approx(log.reward.mean(), abs=1e-9)
+        assert estimate.effective_size == pytest.approx(len(log), abs=1e-6)
 
 
 def test_recommendations_become_a_policy():
@@ -145,12 +147,14 @@ def test_recommendations_become_a_policy():
         index=[9, 8, 7, 6, 5],
     )
     even = recommendation_policy(table)
-    np.testing.assert_allclose(even.probability, [1 / 3, 1 / 2, 1 / 3, 1 / 2, 1 / 3])
+    np.testing.assert_allclose(
+        even.probability, [1 / 3, 1 / 2, 1 / 3, 1 / 2, 1 / 3], atol=1e-9
+    )
     assert even.index.tolist() == table.index.tolist()
     soft = recommendation_policy(table, temperature=2.0)
     mine = soft.probability[soft.user_id == "a"].to_numpy()
     likelihood = np.exp([0.0, -1.0, -0.5])
-    np.testing.assert_allclose(mine, likelihood / likelihood.sum())
+    np.testing.assert_allclose(mine, likelihood / likelihood.sum(), atol=1e-9)
     with pytest.raises(ValueError, match="temperature must be above 0"):
         recommendation_policy(table, temperature=0.0)
     with pytest.raises(ValueError, match="recommendations has no column 'score'"):

@@ -57,7 +57,7 @@ def test_scores_are_computed_on_request(repo, recommender):
     )
     users, items = recommender.vectors.users, recommender.vectors.items
     expected = [users.loc[u] @ items.loc[i] for u, i in pairs[:2]]
-    assert answer["score"][:2] == pytest.approx(expected, rel=1e-6)
+    assert answer["score"][:2] == pytest.approx(expected, rel=1e-6, abs=1e-6)
     assert answer["score"][2] is None
 
 

@@ -37,7 +37,7 @@ def test_recommendations_are_the_exact_top_k(repo, user_id, item_id, exclude_see
     for user, rows in table.groupby("user_id"):
         best = expected(recommender, user, 6, exclude_seen)
         assert rows["item_id"].tolist() == best.index.tolist()
-        np.testing.assert_allclose(rows["score"], best, rtol=1e-6)
+        np.testing.assert_allclose(rows["score"], best, rtol=1e-6, atol=1e-6)
 
 
 def test_ids_keep_their_type(repo):

@@ -167,4 +167,4 @@ def test_on_demand_features_work_too(published, recommender):
     vectors = recommender.vectors
     users, items = vectors.users.loc[X["user_id"]], vectors.items.loc[X["item_id"]]
     expected = np.einsum("ij,ij->i", users, items)[:, None]
-    np.testing.assert_allclose(out, expected, rtol=1e-5)
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)

@@ -116,7 +116,7 @@ def test_feast_serve_answers_with_published_vectors(repo, recommender, request):
     items = found["item_id"]["values"]
     assert sorted(items) == sorted(best.index)
     np.testing.assert_allclose(
-        [-d for d in found["distance"]["values"]], best[items], rtol=1e-5
+        [-d for d in found["distance"]["values"]], best[items], rtol=1e-5, atol=1e-5
     )
 
     body = {

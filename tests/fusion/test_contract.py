@@ -30,9 +30,9 @@ class TestContract(FusionTests):
         if isinstance(fusion, LateMeanFusion):
             norms = fusion(blocks, mask).square().sum(dim=1) / fusion.log_scale.exp()
             scores = (weighed * tokens).sum(dim=(1, 2))
-            torch.testing.assert_close(norms, scores)
+            torch.testing.assert_close(norms, scores, rtol=1e-9, atol=1e-9)
             return
-        explained = torch.allclose(fusion(blocks, mask), weighed.sum(dim=1))
+        explained = torch.allclose(fusion(blocks, mask), weighed.sum(dim=1), atol=1e-9)
         assert explained == (type(fusion).combine is Fusion.combine)
 
     def test_a_zero_block_is_not_a_missing_one(self, fusion, blocks, mask):
@@ -48,7 +48,9 @@ class TestContract(FusionTests):
         if isinstance(module, LateMeanFusion):
             scale = module.log_scale.exp().sqrt()
             expected = F.normalize(expected, dim=1) * scale
-        torch.testing.assert_close(module(blocks[:1], present), expected)
+        torch.testing.assert_close(
+            module(blocks[:1], present), expected, rtol=1e-9, atol=1e-9
+        )
 
 
 @pytest.fixture
@@ -69,7 +71,9 @@ def mask():
 )
 def test_training_starts_from_the_sum(kind, blocks, mask):
     fresh = get_fusion(kind)(WIDTHS, DIM).double()
-    torch.testing.assert_close(fresh(blocks, mask), fresh.project(blocks, mask).sum(1))
+    torch.testing.assert_close(
+        fresh(blocks, mask), fresh.project(blocks, mask).sum(1), rtol=1e-9, atol=1e-9
+    )
 
 
 def test_gated_starts_as_concat(blocks, mask):
@@ -77,7 +81,9 @@ def test_gated_starts_as_concat(blocks, mask):
         get_fusion(name)(WIDTHS, DIM).double() for name in ("gated", "concat")
     )
     concat.projections.load_state_dict(gated.projections.state_dict())
-    torch.testing.assert_close(gated(blocks, mask), concat(blocks, mask))
+    torch.testing.assert_close(
+        gated(blocks, mask), concat(blocks, mask), rtol=1e-9, atol=1e-9
+    )
 
 
 def test_gates_depend_on_the_item(blocks, mask):

@@ -37,7 +37,7 @@ def test_the_score_is_the_weighted_sum_of_the_modalities_cosines(kind, blocks, m
         torch.outer(root, root) * (c @ c.T)
         for root, c in zip(roots.T, cosines, strict=True)
     )
-    torch.testing.assert_close(vectors @ vectors.T, expected)
+    torch.testing.assert_close(vectors @ vectors.T, expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["late", "late_mean", "late_stacking"])

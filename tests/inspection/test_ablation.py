@@ -47,9 +47,9 @@ def test_rows_are_what_is_left(fitted, held_out):
     ranked = fitted.recommend(held_out.user_id.unique(), k=10)
     whole = evaluate_ranking(ranked, held_out, ["ndcg@10"])
     interval = whole.intervals(random_state=0).loc["ndcg@10"]
-    np.testing.assert_allclose(display.values.iloc[0], interval)
+    np.testing.assert_allclose(display.values.iloc[0], interval, atol=1e-9)
     widths = [bar.get_width() for bar in display.bars_]
-    np.testing.assert_allclose(widths, display.values["mean"])
+    np.testing.assert_allclose(widths, display.values["mean"], atol=1e-9)
     assert display.ax_.get_xlabel() == "ndcg@10"
     pd.testing.assert_frame_equal(fitted.item_vectors_, before)
 
@@ -86,7 +86,9 @@ def test_hiding_equals_content_that_is_not_there(truth):
         }
     )
     expected = evaluate_ranking(ranked, test, ["recall@5"]).mean().iloc[0]
-    assert display.values.loc["without audio", "mean"] == pytest.approx(expected)
+    assert display.values.loc["without audio", "mean"] == pytest.approx(
+        expected, abs=1e-9
+    )
     assert expected != display.values["mean"].iloc[0]
 
 

@@ -42,7 +42,7 @@ def test_ranking_curve(fitted, truth):
     ranked = fitted.recommend(held_out.user_id, k=5)
     expected = evaluate_ranking(ranked, held_out, ["recall@1", "recall@5"]).mean()
     assert display.line_.get_xdata().tolist() == [1, 5]
-    np.testing.assert_allclose(display.line_.get_ydata(), expected)
+    np.testing.assert_allclose(display.line_.get_ydata(), expected, atol=1e-9)
     assert (display.values.low <= display.values["mean"]).all()
     assert display.ax_.get_ylabel() == "recall@k"
     assert display.line_.get_label() == "MultimodalFusionRecommender"
@@ -108,10 +108,12 @@ def test_contribution_bars_of_users(fitted):
     )
     assert display.shares.index.tolist() == users.tolist()
     np.testing.assert_allclose(
-        display.shares.loc[users[1]], shares[ranked.user_id == users[1]].mean()
+        display.shares.loc[users[1]],
+        shares[ranked.user_id == users[1]].mean(),
+        atol=1e-6,
     )
     ends = sum(np.array([p.get_width() for p in bar]) for bar in display.bars_)
-    np.testing.assert_allclose(ends, 1)
+    np.testing.assert_allclose(ends, 1, atol=1e-6)
 
 
 def test_contribution_bars_of_groups_and_of_all(fitted, truth):
@@ -135,7 +137,7 @@ def test_embedding_map_keeps_the_distances_it_can(fitted, truth):
     centred = vectors - vectors.mean(axis=0)
     largest = np.linalg.svd(centred, compute_uv=False)[:2]
     np.testing.assert_allclose(
-        np.linalg.norm(display.points, axis=0), largest, rtol=1e-4
+        np.linalg.norm(display.points, axis=0), largest, rtol=1e-4, atol=1e-4
     )
 
 

@@ -74,14 +74,14 @@ def test_shows_one_user_best_first_and_latest_first(data, recommendations):
 def test_shares_follow_the_items_and_sum_to_one(data, recommendations):
     shares = pd.DataFrame({"text": [1, 3, 0, 5], "image": [1, 1, 2, 5]})
     display = FROM(recommendations, data.item_table, user="user-0002", shares=shares)
-    np.testing.assert_allclose(display.shares.text, [0.75, 0.5, 0.0])
-    np.testing.assert_allclose(display.shares.sum(axis=1), 1)
+    np.testing.assert_allclose(display.shares.text, [0.75, 0.5, 0.0], atol=1e-9)
+    np.testing.assert_allclose(display.shares.sum(axis=1), 1, atol=1e-9)
     assert display.plot(colors=["red", "blue"]) is display
     assert {"text", "image"} <= set(drawn_text(display))
     bars = [p for p in display.ax_.patches if isinstance(p, plt.Rectangle)]
     widths = np.array([bar.get_width() for bar in bars]).reshape(3, 2)
     np.testing.assert_allclose(
-        widths / widths.sum(axis=1, keepdims=True), display.shares
+        widths / widths.sum(axis=1, keepdims=True), display.shares, atol=1e-9
     )
 
 

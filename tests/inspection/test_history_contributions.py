@@ -99,7 +99,9 @@ def test_parts_are_inner_products(fit, pairs, exponent):
     products = (
         vectors.loc[parts.met].to_numpy() * vectors.loc[parts.item_id].to_numpy()
     ).sum(axis=1)
-    np.testing.assert_allclose(parts.contribution, products / n**exponent, rtol=1e-9)
+    np.testing.assert_allclose(
+        parts.contribution, products / n**exponent, rtol=1e-9, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("n_members", [1, 3])

@@ -89,5 +89,7 @@ def test_a_matrix_has_a_one_for_each_pair(history, pairs):
 def test_recency_halves_with_every_half_life():
     history = History(np.array([0, 3, 3, 8]), np.arange(8), 8)
     weights = history.recency(2.0)
-    np.testing.assert_allclose(weights[:3], [0.5, 0.5**0.5, 1.0])
-    np.testing.assert_allclose(weights[3:], 0.5 ** np.array([2, 1.5, 1, 0.5, 0]))
+    np.testing.assert_allclose(weights[:3], [0.5, 0.5**0.5, 1.0], atol=1e-6)
+    np.testing.assert_allclose(
+        weights[3:], 0.5 ** np.array([2, 1.5, 1, 0.5, 0]), atol=1e-6
+    )

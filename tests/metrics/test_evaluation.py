@@ -76,8 +76,8 @@ def test_evaluation_averages_over_users_with_something_relevant(tables):
     evaluation = evaluate_ranking(*tables, ["ndcg@5", "auc@5"])
     lists = ranked_relevance(*tables)
     values = ndcg_at_k(lists.relevance, lists.n_relevant, 5)
-    np.testing.assert_allclose(evaluation.per_user["ndcg@5"], values)
-    assert evaluation.mean()["ndcg@5"] == pytest.approx(values.mean())
+    np.testing.assert_allclose(evaluation.per_user["ndcg@5"], values, atol=1e-9)
+    assert evaluation.mean()["ndcg@5"] == pytest.approx(values.mean(), abs=1e-9)
     assert (evaluation.n_users, evaluation.n_skipped) == (30, 3)
     assert evaluation.per_user.loc[["u30", "u31", "u32"]].eq(0).all(axis=None)
 
@@ -96,7 +96,7 @@ def test_intervals_cover_the_mean_at_the_right_width():
     evaluation = evaluate_ranking(recommendations, relevant, ["hit_rate@1"])
     row = evaluation.intervals(random_state=0).loc["hit_rate@1"]
     error = 1.96 * np.sqrt(hit.mean() * (1 - hit.mean()) / n)
-    assert row["mean"] == pytest.approx(hit.mean())
+    assert row["mean"] == pytest.approx(hit.mean(), abs=1e-9)
     assert row["low"] == pytest.approx(hit.mean() - error, abs=0.01)
     assert row["high"] == pytest.approx(hit.mean() + error, abs=0.01)
     pd.testing.assert_frame_equal(
@@ -111,8 +111,10 @@ def test_groups_of_users(tables):
     scores, gaps = evaluation.by(groups)
     early = evaluation.per_user["recall@5"][users < "u10"].mean()
     late = evaluation.per_user["recall@5"][users >= "u10"].mean()
-    assert scores.loc["early"].to_dict() == {"n_users": 7, "recall@5": early}
-    assert gaps["recall@5"] == pytest.approx(abs(early - late))
+    assert scores.loc["early"].to_dict() == pytest.approx(
+        {"n_users": 7, "recall@5": early}, abs=1e-9
+    )
+    assert gaps["recall@5"] == pytest.approx(abs(early - late), abs=1e-9)
 
 
 def test_groups_of_items_restrict_what_is_relevant(tables):
@@ -130,7 +132,7 @@ def test_groups_of_items_restrict_what_is_relevant(tables):
         )
         assert scores.loc[name, "n_users"] == alone.n_users
         for metric, value in alone.mean().items():
-            assert scores.loc[name, metric] == pytest.approx(value)
+            assert scores.loc[name, metric] == pytest.approx(value, abs=1e-9)
     assert gaps.index.tolist() == ["recall@5", "ndcg@5"]
 
 
@@ -158,7 +160,7 @@ def test_compare_finds_a_real_difference_and_no_other(test):
 
     weak, same, strong = ranked(0.3), ranked(0.3), ranked(0.5)
     row = compare(weak, strong, test=test, random_state=0).loc["hit_rate@1"]
-    assert row["difference"] == pytest.approx(row["b"] - row["a"])
+    assert row["difference"] == pytest.approx(row["b"] - row["a"], abs=1e-9)
     assert row["low"] < row["difference"] < row["high"]
     assert row["low"] > 0
     assert row["p_value"] < 0.01
@@ -172,7 +174,7 @@ def test_compare_uses_the_paired_t_test(tables):
     flipped = recommendations.assign(rank=-recommendations["rank"])
     b = evaluate_ranking(flipped, relevant, ["ndcg@10"])
     expected = stats.ttest_rel(a.per_user["ndcg@10"], b.per_user["ndcg@10"]).pvalue
-    assert compare(a, b).p_value.iloc[0] == pytest.approx(expected)
+    assert compare(a, b).p_value.iloc[0] == pytest.approx(expected, abs=1e-9)
 
 
 def test_compare_needs_the_same_users_and_metrics(tables):

@@ -58,10 +58,12 @@ def test_users_are_judged_apart(metric, other, shown, met, vectors):
         ("many", shown[shown.user_id >= 2]),
     ):
         expected = np.mean(metric(part, other))
-        assert scores.loc[name, metric.__name__] == pytest.approx(expected)
+        assert scores.loc[name, metric.__name__] == pytest.approx(expected, abs=1e-9)
         assert scores.loc[name, "n_users"] == part.user_id.nunique()
     values = scores[metric.__name__]
-    assert gaps[metric.__name__] == pytest.approx(abs(values.few - values.many))
+    assert gaps[metric.__name__] == pytest.approx(
+        abs(values.few - values.many), abs=1e-9
+    )
 
 
 @pytest.mark.parametrize(("metric", "other"), CASES)
@@ -72,7 +74,7 @@ def test_items_are_judged_apart(metric, other, shown, met, vectors):
     for name, part, items in (("few", few, range(4)), ("many", many, range(4, 12))):
         within = items if isinstance(other, range) else other
         expected = pd.Series(metric(part, within)).mean()
-        assert scores.loc[name, metric.__name__] == pytest.approx(expected)
+        assert scores.loc[name, metric.__name__] == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_group_that_is_never_recommended(shown):
@@ -90,7 +92,9 @@ def test_lists_that_have_no_value_do_not_count(shown, vectors):
     by = groups("user_id", 8)
     scores, _ = intra_list_diversity(one, vectors, by=by)
     expected = intra_list_diversity(one, vectors).loc[[2, 3]].mean()
-    assert scores.loc["many", "intra_list_diversity"] == pytest.approx(expected)
+    assert scores.loc["many", "intra_list_diversity"] == pytest.approx(
+        expected, abs=1e-9
+    )
 
 
 def test_graded_gains_by_groups_of_items(shown):
@@ -99,7 +103,9 @@ def test_graded_gains_by_groups_of_items(shown):
     by = groups("item_id", 12)
     scores, _ = evaluate_ranking(shown, relevant, ["graded_ndcg@4"]).by(by)
     few = evaluate_ranking(shown, relevant[relevant.item_id < 4], ["graded_ndcg@4"])
-    assert scores.loc["few", "graded_ndcg@4"] == pytest.approx(few.mean().iloc[0])
+    assert scores.loc["few", "graded_ndcg@4"] == pytest.approx(
+        few.mean().iloc[0], abs=1e-9
+    )
 
 
 def test_bad_groups_are_named(shown):

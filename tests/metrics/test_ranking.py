@@ -98,12 +98,13 @@ def test_full_rankings_equal_scikit_learn():
     np.testing.assert_allclose(
         auc_at_k(relevance, n_relevant, 40),
         [roc_auc_score(r, s) for r, s in zip(relevant, scores, strict=True)],
+        atol=1e-9,
     )
 
 
 def test_auc_of_lists_of_different_length():
     values = auc_at_k([[1, 0, 0], [1, 0, 0]], [2, 2], 3, n_ranked=[3, 1])
-    np.testing.assert_allclose(values, [0.5, 0.5])
+    np.testing.assert_allclose(values, [0.5, 0.5], atol=1e-9)
 
 
 def test_ties_rank_in_the_order_of_the_items():

@@ -57,9 +57,9 @@ def test_ranking_the_catalogue_equals_evaluating_recommendations(X):
     users = held_out.user_id.unique()
     expected = evaluate_ranking(fitted.recommend(users, k=5), held_out, ["ndcg@5"])
     scorer = get_scorer("ndcg@5")
-    assert scorer(fitted, held_out) == pytest.approx(expected.mean().iloc[0])
+    assert scorer(fitted, held_out) == pytest.approx(expected.mean().iloc[0], abs=1e-9)
     assert get_scorer("ndcg@10")(fitted, held_out) == pytest.approx(
-        fitted.score(held_out)
+        fitted.score(held_out), abs=1e-9
     )
 
 
@@ -83,10 +83,10 @@ def test_strengths_are_gains_of_graded_metrics(X):
     names = ["graded_ndcg@5", "ndcg@5"]
     expected = evaluate_ranking(ranked, relevant, names).mean()
     scores = make_ranking_scorer(names, relevant_above=1)(fitted, held_out, y)
-    assert scores == pytest.approx(expected.to_dict())
-    assert scores["graded_ndcg@5"] != pytest.approx(scores["ndcg@5"])
+    assert scores == pytest.approx(expected.to_dict(), abs=1e-9)
+    assert scores["graded_ndcg@5"] != pytest.approx(scores["ndcg@5"], abs=1e-9)
     assert get_scorer("graded_ndcg@5")(fitted, held_out) == pytest.approx(
-        get_scorer("ndcg@5")(fitted, held_out)
+        get_scorer("ndcg@5")(fitted, held_out), abs=1e-9
     )
     with pytest.raises(
         ValueError, match=r"'gain'\] must be finite and above 0, got 0.0"
@@ -114,7 +114,7 @@ def test_new_items_of_a_flat_table_compete(X, wrap):
     inner = find_recommender(estimator)
     known = inner.item_index_.copy()
     score = get_scorer("ndcg@10")(estimator, held_out)
-    assert score == pytest.approx(inner.score(held_out))
+    assert score == pytest.approx(inner.score(held_out), abs=1e-9)
     assert score > 0.05
     assert inner.item_index_.equals(known)
 
@@ -139,14 +139,16 @@ def test_ranking_rows_orders_each_users_rows():
     )
     y = [1, 1, 0, 0, 0]
     rows = make_ranking_scorer("mrr@5", candidates="rows")
-    assert rows(FirstNumber(), X, y) == pytest.approx((1 / 3 + 1) / 2)
-    assert rows(FirstNumber(), X.to_numpy(), y) == pytest.approx((1 / 3 + 1) / 2)
+    assert rows(FirstNumber(), X, y) == pytest.approx((1 / 3 + 1) / 2, abs=1e-9)
+    assert rows(FirstNumber(), X.to_numpy(), y) == pytest.approx(
+        (1 / 3 + 1) / 2, abs=1e-9
+    )
 
 
 def test_ties_do_not_reward_the_order_of_rows():
     X = pd.DataFrame({"user_id": 1, "item_id": [3, 2, 1], "score": 0.0})
     rows = make_ranking_scorer("mrr@3", candidates="rows")
-    assert rows(FirstNumber(), X, [1, 0, 0]) == pytest.approx(1 / 3)
+    assert rows(FirstNumber(), X, [1, 0, 0]) == pytest.approx(1 / 3, abs=1e-9)
 
 
 def test_several_metrics_make_a_dict(X):
@@ -154,8 +156,8 @@ def test_several_metrics_make_a_dict(X):
     held_out = X.iloc[150:]
     scores = make_ranking_scorer(["ndcg@5", "recall@9"])(fitted, held_out)
     assert scores == {
-        "ndcg@5": pytest.approx(get_scorer("ndcg@5")(fitted, held_out)),
-        "recall@9": pytest.approx(get_scorer("recall@9")(fitted, held_out)),
+        "ndcg@5": pytest.approx(get_scorer("ndcg@5")(fitted, held_out), abs=1e-9),
+        "recall@9": pytest.approx(get_scorer("recall@9")(fitted, held_out), abs=1e-9),
     }
 
 

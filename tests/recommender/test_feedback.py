@@ -55,7 +55,7 @@ def test_without_training_feedback_equals_a_fit_on_everything(make, catalog, X):
     users = at_once.user_index_
     assert set(in_two.user_index_) == set(users)
     pd.testing.assert_frame_equal(
-        at_once.user_vectors_, in_two.user_vectors_.loc[users], rtol=1e-5
+        at_once.user_vectors_, in_two.user_vectors_.loc[users], rtol=1e-5, atol=1e-6
     )
     assert set(map(tuple, at_once.recommend(users, 3)[IDS].to_numpy())) <= set(
         map(tuple, in_two.recommend(users, 99)[IDS].to_numpy())
@@ -90,6 +90,7 @@ def test_added_items_are_recommended_and_kept(make, items, X, tmp_path):
         recommender.item_vectors_.loc["i13"],
         pd.Series(recommender.transform(new.drop(columns="item_id"))[0]),
         check_names=False,
+        atol=1e-6,
     )
     recommender.partial_fit(likes(7, "i13"))
     recommender.save(tmp_path / "model")

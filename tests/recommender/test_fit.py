@@ -25,7 +25,7 @@ def assert_same_model(one, other):
 
 
 def differ(one, other):
-    return not np.allclose(one.item_vectors_, other.item_vectors_)
+    return not np.allclose(one.item_vectors_, other.item_vectors_, atol=1e-5)
 
 
 def test_flat_form_is_the_catalogue_form(fitted, fitted_flat, X, flat):
@@ -137,6 +137,18 @@ def test_types_of_string_ids(make, catalog, X, y, fitted, convert):
     recommender = make(catalog).fit(table, y)
     np.testing.assert_array_equal(recommender.item_vectors_, fitted.item_vectors_)
     np.testing.assert_array_equal(recommender.predict(table), fitted.predict(X))
+
+
+def test_text_ids_of_a_pandas_that_infers_strings(make, catalog, X, y, fitted):
+    """As pandas 3 does: the ids of the model have the dtype ``str``."""
+    with pd.option_context("future.infer_string", True):
+        recommender = make(catalog).fit(X, y)
+        assert recommender.item_index_.dtype != object
+        np.testing.assert_array_equal(recommender.predict(X), fitted.predict(X))
+        table = recommender.recommend([101], k=3, items=["i03", "i05"])
+        assert set(table.item_id) <= {"i03", "i05"}
+        with pytest.raises(ValueError, match="0 is a number, but the known ids are st"):
+            recommender.recommend([101], items=[0])
 
 
 @pytest.mark.parametrize("dtype", ["int32", "Int64", "uint8", "float64", object])

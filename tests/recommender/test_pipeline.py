@@ -154,7 +154,9 @@ def test_search_over_fusions_with_a_catalogue(make, raw_catalog, rows, y, pipe):
         cross_val_score(make(raw_catalog, fusion=fusion), pairs, y, cv=folds).mean()
         for fusion in FUSIONS
     ]
-    np.testing.assert_allclose(search.cv_results_["mean_test_score"], one_by_one)
+    np.testing.assert_allclose(
+        search.cv_results_["mean_test_score"], one_by_one, atol=1e-9
+    )
     assert search.best_estimator_.recommend(k=2).item_id.isin(rows.item_id).all()
 
 

@@ -57,8 +57,12 @@ def test_maps_serve_items_and_users_who_come_later(tables):
     small = reduce_dimensions(items, users, 3)
     assert small.items.index.equals(items.index)
     assert small.users.index.equals(users.index)
-    np.testing.assert_allclose(small.items, items @ small.item_map, rtol=1e-4)
-    np.testing.assert_allclose(small.users, users @ small.user_map, rtol=1e-4)
+    np.testing.assert_allclose(
+        small.items, items @ small.item_map, rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        small.users, users @ small.user_map, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("n_users", [1, 2, 20])

@@ -18,7 +18,7 @@ def test_nearest_rows_in_blocks(k, rows_at_once):
     for row in product:
         row[np.argsort(-row, kind="stable")[k:]] = 0
     found = nearest_rows(csr_array(left), csr_array(right), k, rows_at_once)
-    np.testing.assert_allclose(found.toarray(), product, rtol=1e-6)
+    np.testing.assert_allclose(found.toarray(), product, rtol=1e-6, atol=1e-6)
 
 
 def test_ties_go_to_the_first_entries():

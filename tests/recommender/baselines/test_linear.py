@@ -30,7 +30,7 @@ def test_scores_are_likes_times_weights(X, y):
     )
     expected = weights.loc[liked].sum()
     np.testing.assert_allclose(
-        table.set_index("item_id").score, expected[table.item_id], rtol=1e-5
+        table.set_index("item_id").score, expected[table.item_id], rtol=1e-5, atol=1e-6
     )
 
 

@@ -94,7 +94,7 @@ def test_it_can_go_on(tastes):
     rec.set_params(training__max_epochs=1).fit(X)
     assert rec.model_.loss_curve[0] < losses[0]
     rec.set_params(training__max_epochs=0).fit(X)
-    assert not np.allclose(rec.item_vectors_, vectors)
+    assert not np.allclose(rec.item_vectors_, vectors, atol=1e-5)
     rec = fit(X, training__partial_fit_epochs=2)
     rec.partial_fit(pd.DataFrame({"user_id": [999], "item_id": [0]}))
     assert rec.user_vectors_.loc[999].any()

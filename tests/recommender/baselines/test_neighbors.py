@@ -38,4 +38,4 @@ def test_user_knn_sums_cosines_of_neighbours(X, y, n_neighbors):
     assert len(table) == len(expected)
     for row in table.itertuples():
         pair = row.user_id, row.item_id
-        assert row.score == pytest.approx(expected[pair], rel=1e-5), pair
+        assert row.score == pytest.approx(expected[pair], rel=1e-5, abs=1e-6), pair

@@ -84,14 +84,14 @@ def test_all_of_a_large_catalogue_is_learned_from():
     embeddings[last] += 5.0
     other = Expectation.fit(content, embeddings, fused, biases, popularity)
     rise = other.vectors(content, fused) - one.vectors(content, fused)
-    assert rise.mean() == pytest.approx(5 / 3, rel=0.1)
+    assert rise.mean() == pytest.approx(5 / 3, rel=0.1, abs=1e-6)
 
 
 def test_an_item_does_not_depend_on_its_neighbours(content, learned):
     expectation = Expectation.fit(content, *learned)
     one = expectation.vectors(content.take([7]), learned[1][[7]])
     all_of_them = expectation.vectors(content, learned[1])
-    np.testing.assert_allclose(one[0], all_of_them[7], rtol=1e-12)
+    np.testing.assert_allclose(one[0], all_of_them[7], rtol=1e-12, atol=1e-10)
 
 
 def test_fused_content_is_believed_by_half(content, learned):
@@ -99,7 +99,7 @@ def test_fused_content_is_believed_by_half(content, learned):
     expectation = Expectation.fit(content, *learned)
     found = expectation.vectors(content, learned[1])
     without = expectation.vectors(content, np.zeros_like(learned[1]))
-    np.testing.assert_allclose(found - without, TRUST * learned[1])
+    np.testing.assert_allclose(found - without, TRUST * learned[1], atol=1e-9)
 
 
 def test_a_new_item_is_what_its_twins_are(content, learned):
@@ -108,7 +108,7 @@ def test_a_new_item_is_what_its_twins_are(content, learned):
     embeddings, fused = (np.repeat(part[[7]], 40, axis=0) for part in learned[:2])
     expectation = Expectation.fit(twins, embeddings, fused, *learned[2:])
     found = expectation.vectors(twins.take([0]), fused[:1])
-    np.testing.assert_allclose(found, embeddings[:1] + fused[:1], rtol=1e-6)
+    np.testing.assert_allclose(found, embeddings[:1] + fused[:1], rtol=1e-6, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +147,7 @@ def test_new_content_gets_what_an_unmet_item_of_the_catalogue_has(recommender, m
         recommender.transform(content),
         recommender.item_vectors_.loc[N_ITEMS:],
         rtol=1e-5,
+        atol=1e-6,
     )
 
 
@@ -210,7 +211,7 @@ def test_a_warm_start_keeps_what_was_learned_of_items_that_are_absent_now(market
     for item in range(6):
         row = model.item_index_.get_loc(item)
         bias = model.model_.networks[0].item_bias[row].item()
-        assert model.item_biases_[item] == pytest.approx(bias)
+        assert model.item_biases_[item] == pytest.approx(bias, abs=1e-6)
         assert model.model_.networks[0].item_embedding[row].detach().numpy().any()
 
 
@@ -259,7 +260,7 @@ def test_the_left_out_error_is_that_of_leaving_out():
         predicted = kernel[left_out, rest] @ np.linalg.solve(system, targets[rest])
         error += weights[left_out] * np.square(targets[left_out] - predicted).sum()
     found = _left_out_error(kernel, targets, weights)
-    assert found == pytest.approx(error)
+    assert found == pytest.approx(error, rel=1e-6, abs=1e-9)
 
 
 def test_ids_of_another_domain_are_not_met(market):

@@ -16,7 +16,7 @@ def test_neighbours_are_of_the_same_side(tastes):
     rec = fit(items, X, propagation=Propagation(share=0.5, n_neighbors=3))
     near, weights = rec.model_.graph.items, rec.model_.graph.weights
     assert near.shape == weights.shape == (40, 9)
-    np.testing.assert_allclose(weights.sum(axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=1e-5)
     assert (near != np.arange(40)[:, None])[weights > 0].all()
     same = near % 2 == np.arange(40)[:, None] % 2
     assert weights[same].sum() / weights.sum() > 0.8
@@ -44,7 +44,7 @@ def test_the_graph_in_training_is_that_of_serving(tastes, tmp_path):
     assert share_of_own_side(rec.recommend(k=5)) > 0.9
     pairs = X.head(20)
     np.testing.assert_allclose(
-        rec.transform(pairs), rec.item_vectors_.loc[pairs.item_id], rtol=1e-6
+        rec.transform(pairs), rec.item_vectors_.loc[pairs.item_id], rtol=1e-6, atol=1e-6
     )
     rec.save(tmp_path / "model")
     loaded = MultimodalFusionRecommender.load(tmp_path / "model")

@@ -67,7 +67,9 @@ def test_users_do_not_see_each_other(tower, vectors):
 
 
 def test_an_empty_history_is_the_default(tower, vectors):
-    torch.testing.assert_close(tower(vectors, past_of(HISTORIES))[1], tower.default)
+    torch.testing.assert_close(
+        tower(vectors, past_of(HISTORIES))[1], tower.default, rtol=1e-9, atol=1e-9
+    )
 
 
 def test_the_target_is_left_out(tower, vectors):
@@ -82,7 +84,9 @@ def test_the_target_is_left_out(tower, vectors):
         history = HISTORIES[row]
         later = [] if isinstance(tower, SequenceTowerModule) else history[place + 1 :]
         left.append(history[:place] + later)
-    torch.testing.assert_close(seen, tower(vectors, past_of(left)))
+    torch.testing.assert_close(
+        seen, tower(vectors, past_of(left)), rtol=1e-9, atol=1e-9
+    )
 
 
 def test_a_pair_outside_of_the_history_takes_nothing_out(tower, vectors):
@@ -93,7 +97,10 @@ def test_a_pair_outside_of_the_history_takes_nothing_out(tower, vectors):
         torch.arange(4), torch.tensor([3, 3, 3, 1]), ends, torch.zeros(4).bool()
     )
     torch.testing.assert_close(
-        tower.without(vectors, past, targets), tower(vectors, past)
+        tower.without(vectors, past, targets),
+        tower(vectors, past),
+        rtol=1e-9,
+        atol=1e-9,
     )
 
 
@@ -103,8 +110,8 @@ def test_signals_weigh_the_items(tower, vectors):
     past = past_of(HISTORIES, signals)
     plain = tower(vectors, past_of(HISTORIES))
     weighed = tower(vectors, past)
-    assert not torch.allclose(plain[0], weighed[0])
-    torch.testing.assert_close(plain[3], weighed[3])
+    assert not torch.allclose(plain[0], weighed[0], atol=1e-6)
+    torch.testing.assert_close(plain[3], weighed[3], rtol=1e-9, atol=1e-9)
 
 
 def test_gradients_are_finite(tower, vectors):
@@ -124,19 +131,19 @@ def test_at_rest_every_tower_is_the_mean(vectors):
     expected = MeanTowerModule(DIM, 1.0).double()(vectors, past)
     for kind in TOWERS.values():
         tower = kind(history_exponent=1.0).build(DIM).double()
-        torch.testing.assert_close(tower(vectors, past), expected)
+        torch.testing.assert_close(tower(vectors, past), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_only_the_sequence_tower_knows_the_order(tower, vectors):
     turned = tower(vectors, past_of([HISTORIES[3][::-1]]))
-    same = torch.allclose(turned, tower(vectors, past_of([HISTORIES[3]])))
+    same = torch.allclose(turned, tower(vectors, past_of([HISTORIES[3]])), atol=1e-9)
     assert same == (not isinstance(tower, SequenceTowerModule))
 
 
 def test_the_window_forgets(vectors):
     tower = SequenceTower(max_history=2).build(DIM).double()
     both = tower(vectors, past_of([HISTORIES[3], HISTORIES[3][-2:]]))
-    torch.testing.assert_close(both[0], both[1])
+    torch.testing.assert_close(both[0], both[1], rtol=1e-9, atol=1e-9)
 
 
 def test_no_tower_knows_no_history(vectors):
@@ -166,6 +173,7 @@ def test_a_history_is_served_without_training(recommender, X):
         model.user_vectors_.loc[7],
         model.user_vectors_.loc[103],
         check_names=False,
+        atol=1e-6,
     )
 
 
@@ -183,8 +191,8 @@ def test_towers_differ(make, catalog, X):
         .user_vectors_.to_numpy()
         for kind in sorted(TOWERS)
     ]
-    assert not np.allclose(vectors[0], vectors[1])
-    assert not np.allclose(vectors[0], vectors[2])
+    assert not np.allclose(vectors[0], vectors[1], atol=1e-5)
+    assert not np.allclose(vectors[0], vectors[2], atol=1e-5)
 
 
 def test_a_store_is_told_which_users_it_can_fold_in(recommender):
@@ -243,4 +251,6 @@ def test_users_of_drawn_items_are_as_long_as_whole_ones(kind):
     targets = targets_of([0], [list(range(20))])
     drawn = past_of([list(range(20))])._replace(drawn_from=torch.tensor([80]))
     found = tower.without(vectors, drawn, targets)
-    torch.testing.assert_close(found[0], whole[0] * (19 / 20) ** 0.7)
+    torch.testing.assert_close(
+        found[0], whole[0] * (19 / 20) ** 0.7, rtol=1e-9, atol=1e-9
+    )
