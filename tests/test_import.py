@@ -1,12 +1,8 @@
 """Importing is cheap and silent, and every public name is there."""
 
-import ast
 import json
 import subprocess
 import sys
-from pathlib import Path
-
-import skmmrec
 
 PACKAGES = """
 import importlib, json, pkgutil, sys
@@ -102,43 +98,3 @@ def test_an_unknown_name_is_an_attribute_error():
         "except AttributeError as error: print(json.dumps(str(error)))"
     )
     assert "NoSuchThing" in run_python(code)
-
-
-ROOMS = ["runtime", "encoders", "preprocessing", "catalog", "fusion", "metrics", "llm"]
-"""In their order: a room imports from those before it only."""
-CLOSED = {"runtime", "encoders", "preprocessing", "metrics", "llm"}
-"""What others use of these stands in their faces."""
-
-
-def imports_between_rooms():
-    """Yield the file, its room, and what it imports from another, deferred or not."""
-    root = Path(skmmrec.__file__).parent
-    for path in root.rglob("*.py"):
-        file = path.relative_to(root)
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and not node.level:
-                package, *inside = f"{node.module}.".split(".")[:-1]
-                for name in node.names:
-                    parts = [*inside, name.name]
-                    if package == "skmmrec" and parts[0] != file.parts[0]:
-                        yield str(file), file.parts[0], parts
-
-
-def test_no_room_looks_into_another():
-    inside = [
-        (file, ".".join(parts))
-        for file, _, parts in imports_between_rooms()
-        if parts[0] in CLOSED and any(part.startswith("_") for part in parts[1:])
-    ]
-    assert not inside
-
-
-def test_rooms_import_from_those_before_them():
-    back = [
-        (file, ".".join(parts))
-        for file, room, parts in imports_between_rooms()
-        if room in ROOMS
-        and not parts[0].startswith("_")
-        and parts[0] not in ROOMS[: ROOMS.index(room)]
-    ]
-    assert not back

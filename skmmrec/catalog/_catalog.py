@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skmmrec._ids import check_ids, plain
 from skmmrec._sklearn import clone
 from skmmrec.catalog._blocks import Blocks, ColumnGroups, group_columns, read_blocks
+from skmmrec.interactions import check_ids, plain
 
 
 class ItemCatalog:

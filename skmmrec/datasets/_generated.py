@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
-from skmmrec._ids import ITEM, USER
 from skmmrec.datasets import _pictures, _sounds, _words
 from skmmrec.datasets._sampling import sample_interactions
 from skmmrec.datasets._taste import (
@@ -22,6 +21,7 @@ from skmmrec.datasets._taste import (
     draw_likings,
     one_hot,
 )
+from skmmrec.interactions import ITEM, USER
 
 _ATTRIBUTES = {
     "text": _words.ATTRIBUTES,

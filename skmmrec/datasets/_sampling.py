@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skmmrec._ids import ITEM, TIME, USER
 from skmmrec.datasets._taste import TrueAffinity
+from skmmrec.interactions import ITEM, TIME, USER
 
 # Their scores of 10,000 items take 20 MB in float64.
 _USERS_AT_ONCE = 256

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from skmmrec._ids import ITEM, USER
+from skmmrec.interactions import ITEM, USER
 
 Factors = dict[str, NDArray[np.float32]]
 

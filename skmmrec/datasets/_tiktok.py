@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from skmmrec._ids import ITEM
 from skmmrec.datasets._home import find_files
+from skmmrec.interactions import ITEM
 
 _DESCR = """\
 TikTok short videos

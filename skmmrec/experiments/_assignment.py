@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from skmmrec._ids import USER, check_ids
+from skmmrec.interactions import USER, check_ids
 
 _EVEN = {"control": 1.0, "treatment": 1.0}
 

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from skmmrec._ids import ITEM, USER
+from skmmrec.interactions import ITEM, USER
 from skmmrec.metrics import rank_lists
 
 _TEAMS = np.array(["a", "b"], dtype=object)

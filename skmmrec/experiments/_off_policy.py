@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skmmrec._ids import ITEM, USER, check_ids
+from skmmrec.interactions import ITEM, USER, check_ids
 
 _METHODS = ("ips", "snips", "dr")
 

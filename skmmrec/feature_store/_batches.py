@@ -7,7 +7,6 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from skmmrec._ids import ITEM, USER, check_ids
 from skmmrec.feature_store.backends.base import (
     CATEGORY,
     HISTORY_SIZE,
@@ -23,6 +22,7 @@ from skmmrec.feature_store.backends.base import (
     Column,
     Id,
 )
+from skmmrec.interactions import ITEM, USER, check_ids
 
 from ._categories import category_texts
 from ._types import CategoriesByItem, Vectors

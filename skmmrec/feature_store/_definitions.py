@@ -21,7 +21,6 @@ from feast.data_format import ParquetFormat
 from feast.feast_object import FeastObject
 from feast.types import Array, FeastType, Float32, Float64, Int64, String
 
-from skmmrec._ids import ITEM, USER
 from skmmrec.feature_store.backends.base import (
     CATEGORY,
     EVENT,
@@ -40,6 +39,7 @@ from skmmrec.feature_store.backends.base import (
     USER_VERSION,
     USER_VIEW,
 )
+from skmmrec.interactions import ITEM, USER
 
 from ._score import score_view
 

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from feast import FeatureStore, FeatureView
 
-from skmmrec._ids import ITEM, USER
 from skmmrec.feature_store.backends import backend_of
 from skmmrec.feature_store.backends.base import (
     EVENT_ITEM,
@@ -24,6 +23,7 @@ from skmmrec.feature_store.backends.base import (
     pack_ids,
     unpack,
 )
+from skmmrec.interactions import ITEM, USER
 
 from ._offline import rewrite_parquet
 from ._reader import checked_ids

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from skmmrec._ids import USER, check_k
 from skmmrec.feature_store.backends.base import (
     Id,
     VectorTable,
     fresh,
 )
+from skmmrec.interactions import USER, check_k
 from skmmrec.retrieval import ApproximateIndex
 
 from ._approximate import SwappedIndex

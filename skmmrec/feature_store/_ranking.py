@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from skmmrec._ids import ITEM, USER
 from skmmrec.feature_store.backends.base import (
     HISTORY_SIZE,
     SEEN,
@@ -22,6 +21,7 @@ from skmmrec.feature_store.backends.base import (
     unpack,
     unpack_vectors,
 )
+from skmmrec.interactions import ITEM, USER
 from skmmrec.retrieval import ApproximateIndex
 
 from ._approximate import nearest_in

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from feast import FeatureStore, FeatureView
 
-from skmmrec._ids import as_list, check_ids
 from skmmrec.feature_store.backends import backend_of
 from skmmrec.feature_store.backends.base import (
     ITEM_VECTOR,
@@ -19,6 +18,7 @@ from skmmrec.feature_store.backends.base import (
     entity_keys,
     unpack_vectors,
 )
+from skmmrec.interactions import as_list, check_ids
 
 from ._batches import id_type_of
 from ._repo import feature_view, open_store

@@ -12,7 +12,6 @@ import pandas as pd
 from feast import FeatureStore, FeatureView
 from numpy.typing import ArrayLike
 
-from skmmrec._ids import ITEM, USER
 from skmmrec.feature_store.backends import backend_of
 from skmmrec.feature_store.backends.base import (
     CATEGORY,
@@ -43,6 +42,7 @@ from skmmrec.feature_store.backends.base import (
     to_us,
     unpack,
 )
+from skmmrec.interactions import ITEM, USER
 
 from ._fold_in import HistorySum
 from ._ranking import (

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from skmmrec._ids import USER
 from skmmrec.inspection._axes import COLORS, INK, MUTED, get_axes, tidy
 from skmmrec.inspection._sources import content_sources
+from skmmrec.interactions import USER
 from skmmrec.metrics import (
     evaluate_ranking,
     is_graded,

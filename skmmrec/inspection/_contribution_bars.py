@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from skmmrec._ids import ITEM, USER
 from skmmrec.inspection._axes import COLORS, INK, get_axes, tidy
 from skmmrec.inspection._contributions import modality_contributions, modality_shares
+from skmmrec.interactions import ITEM, USER
 from skmmrec.metrics import find_recommender
 
 if TYPE_CHECKING:

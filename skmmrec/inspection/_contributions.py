@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skmmrec._ids import ITEM, USER, check_ids
 from skmmrec.inspection._sources import content_sources
+from skmmrec.interactions import ITEM, USER, check_ids
 
 if TYPE_CHECKING:
     from skmmrec.recommender import MultimodalFusionRecommender

@@ -11,7 +11,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skmmrec._ids import ITEM, USER, check_ids
 from skmmrec.inspection._contributions import (
     BASE,
     liked_by,
@@ -20,6 +19,7 @@ from skmmrec.inspection._contributions import (
 )
 from skmmrec.inspection._sentences import Reason, rewrite, sentence
 from skmmrec.inspection._sources import content_sources
+from skmmrec.interactions import ITEM, USER, check_ids
 
 if TYPE_CHECKING:
     from skmmrec.catalog import Blocks

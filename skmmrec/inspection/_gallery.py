@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from skmmrec._ids import ITEM, TIME, USER
 from skmmrec.inspection._axes import import_pyplot
 from skmmrec.inspection._contributions import modality_contributions, modality_shares
 from skmmrec.inspection._gallery_layout import GalleryLayout
 from skmmrec.inspection._pictures import is_missing
+from skmmrec.interactions import ITEM, TIME, USER
 from skmmrec.metrics import find_recommender
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skmmrec._ids import ITEM, USER
 from skmmrec.inspection._contributions import Pairs, score_scale
+from skmmrec.interactions import ITEM, USER
 from skmmrec.recommender.network import (
     NoTowerModule,
     SequenceTowerModule,

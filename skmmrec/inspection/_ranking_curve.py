@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from skmmrec._ids import USER
 from skmmrec.inspection._axes import get_axes, tidy
+from skmmrec.interactions import USER
 from skmmrec.metrics import (
     evaluate_ranking,
     is_graded,

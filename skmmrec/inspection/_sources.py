@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from skmmrec._ids import plain
 from skmmrec.catalog import Blocks, ItemCatalog
+from skmmrec.interactions import plain
 from skmmrec.recommender import FittedModel
 
 # Modalities to which an item's words belong, the first that there is.

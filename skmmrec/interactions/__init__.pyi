@@ -1,4 +1,30 @@
 from ._history import History as History, InteractionData as InteractionData
+
+# isort: split
+# For other rooms: names of columns, and reading and checking tables.
+from ._columns import (
+    Column as Column,
+    column_names as column_names,
+    item_codes as item_codes,
+    item_ids as item_ids,
+    read_column as read_column,
+    read_ids as read_ids,
+    time_codes as time_codes,
+    user_codes as user_codes,
+    user_ids as user_ids,
+)
+from ._ids import (
+    ITEM as ITEM,
+    TIME as TIME,
+    USER as USER,
+    as_list as as_list,
+    check_ids as check_ids,
+    check_k as check_k,
+    check_same_kind as check_same_kind,
+    check_times as check_times,
+    plain as plain,
+    sorted_index as sorted_index,
+)
 from ._reading import (
     Interactions as Interactions,
     OtherColumns as OtherColumns,

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from skmmrec._ids import sorted_index
+from skmmrec.interactions._ids import sorted_index
 from skmmrec.interactions._reading import Interactions
 
 

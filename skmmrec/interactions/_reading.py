@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, check_consistent_length
 
-from skmmrec._ids import ITEM, TIME, USER, check_ids, check_times
+from skmmrec.interactions._ids import ITEM, TIME, USER, check_ids, check_times
 from skmmrec.interactions._types import Numbers, Table
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from skmmrec._ids import ITEM, USER, check_ids
+from skmmrec.interactions import ITEM, USER, check_ids
 from skmmrec.llm._prompts import Prompt
 from skmmrec.llm._safety import fence
 from skmmrec.runtime import digest

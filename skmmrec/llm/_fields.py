@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skmmrec._ids import ITEM, TIME, USER
+from skmmrec.interactions import ITEM, TIME, USER
 from skmmrec.llm._instructions import without_instructions
 from skmmrec.llm._safety import clean
 from skmmrec.runtime import is_missing

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from skmmrec._ids import plain
+from skmmrec.interactions import plain
 from skmmrec.llm._soft_tokens import SoftTokenFuser
 
 SCALE = "fuser.scale"

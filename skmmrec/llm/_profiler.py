@@ -16,11 +16,18 @@ from sklearn.compose import make_column_transformer
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skmmrec._columns import item_ids, user_ids
-from skmmrec._ids import ITEM, TIME, USER, plain, sorted_index
 from skmmrec._sklearn import BaseEstimator, clone
 from skmmrec.catalog import ItemCatalog
 from skmmrec.encoders import EmbeddingCache
+from skmmrec.interactions import (
+    ITEM,
+    TIME,
+    USER,
+    item_ids,
+    plain,
+    sorted_index,
+    user_ids,
+)
 from skmmrec.llm._fields import NAMES, Row, as_lines, as_sentences, label_of, words_of
 from skmmrec.llm._prompts import Prompt, read_prompt
 from skmmrec.llm._reading import read_text

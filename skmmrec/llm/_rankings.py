@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from skmmrec._ids import ITEM, USER, check_ids, plain
+from skmmrec.interactions import ITEM, USER, check_ids, plain
 
 # Characters of an answer that are read: more than 1,000 numbers in brackets.
 _LONGEST = 10_000

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import pandas as pd
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skmmrec._ids import ITEM, USER, check_ids
 from skmmrec._sklearn import BaseEstimator
 from skmmrec.encoders import EmbeddingCache
+from skmmrec.interactions import ITEM, USER, check_ids
 from skmmrec.llm._candidates import Query, check_texts, liked_items
 from skmmrec.llm._generator import LanguageModel
 from skmmrec.llm._instructions import without_instructions

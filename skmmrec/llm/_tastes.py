@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
-from skmmrec._ids import ITEM, USER, check_ids
+from skmmrec.interactions import ITEM, USER, check_ids
 from skmmrec.llm._terms import ABOUT, Tastes
 
 # Liked items that must share a word: the least that does not reveal a single item.

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from skmmrec._ids import USER
+from skmmrec.interactions import USER
 from skmmrec.metrics._formulas import judge
 from skmmrec.metrics._groups import GroupScores, group_scores, groups_of, kind_of
 from skmmrec.metrics._hits import Hits, find_hits, ideal_gains

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from skmmrec._ids import ITEM, USER
+from skmmrec.interactions import ITEM, USER
 
 
 class GroupScores(NamedTuple):

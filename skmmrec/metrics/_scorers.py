@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
 
-from skmmrec._columns import item_ids, user_ids
-from skmmrec._ids import ITEM, USER
 from skmmrec._sklearn import BaseEstimator
+from skmmrec.interactions import ITEM, USER, item_ids, user_ids
 from skmmrec.metrics._clicks import CLICK_METRICS, click_scorer
 from skmmrec.metrics._evaluation import evaluate_ranking
 from skmmrec.metrics._formulas import FORMULAS

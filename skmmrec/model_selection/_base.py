@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 
-from skmmrec._columns import item_codes, user_codes
+from skmmrec.interactions import item_codes, user_codes
 
 Indices = NDArray[np.int64]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
-from skmmrec._columns import item_codes, user_codes
+from skmmrec.interactions import item_codes, user_codes
 from skmmrec.model_selection._base import (
     COUNT,
     SHARE,

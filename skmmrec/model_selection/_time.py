@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from skmmrec._columns import time_codes, user_codes
+from skmmrec.interactions import time_codes, user_codes
 from skmmrec.model_selection._base import (
     COLUMN,
     COUNT,

@@ -14,23 +14,21 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skmmrec._ids import (
-    ITEM,
-    USER,
-    as_list,
-    check_ids,
-    check_k,
-    check_same_kind,
-    plain,
-)
 from skmmrec._sklearn import BaseEstimator
 from skmmrec.interactions import (
+    ITEM,
+    USER,
     History,
     Ids,
     InteractionData,
     Interactions,
     Numbers,
     Table,
+    as_list,
+    check_ids,
+    check_k,
+    check_same_kind,
+    plain,
     read_interactions,
     read_strengths,
 )

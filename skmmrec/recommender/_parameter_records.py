@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skmmrec._ids import plain
+from skmmrec.interactions import plain
 from skmmrec.recommender._settings import SETTINGS, Settings
 from skmmrec.recommender._user_towers import TOWERS
 

@@ -19,10 +19,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from skmmrec import __version__
-from skmmrec._ids import plain
 from skmmrec.catalog import Blocks
 from skmmrec.fusion import get_fusion_names
-from skmmrec.interactions import History, InteractionData
+from skmmrec.interactions import History, InteractionData, plain
 from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._parameter_records import (

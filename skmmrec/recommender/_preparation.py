@@ -11,19 +11,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skmmrec._ids import ITEM, USER, check_same_kind, sorted_index
 from skmmrec._sklearn import clone
 from skmmrec.catalog import Blocks, ItemCatalog, read_columns
 from skmmrec.interactions import (
+    ITEM,
+    USER,
     History,
     InteractionData,
     Interactions,
     Numbers,
     Table,
+    check_same_kind,
     read_answers,
     read_interactions,
     read_weights,
     refuse_columns,
+    sorted_index,
 )
 from skmmrec.recommender._base import BaseRecommender, warn_of_no_likes
 from skmmrec.recommender._content_space import ContentSpace

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
-from skmmrec._ids import ITEM, USER, as_list, check_ids, check_k, check_same_kind, plain
 from skmmrec._sklearn import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -22,12 +21,19 @@ from skmmrec._sklearn import (
 )
 from skmmrec.catalog import Blocks, ItemCatalog, check_not_empty
 from skmmrec.interactions import (
+    ITEM,
+    USER,
     Ids,
     InteractionData,
     Interactions,
     Numbers,
     Table,
     as_frame,
+    as_list,
+    check_ids,
+    check_k,
+    check_same_kind,
+    plain,
 )
 from skmmrec.recommender import _persistence
 from skmmrec.recommender._base import BaseRecommender

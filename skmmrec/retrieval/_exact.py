@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skmmrec._ids import ITEM
+from skmmrec.interactions import ITEM
 
 # Most scores in memory at a time: 64 MB in float32.
 CHUNK_SCORES = 16_000_000

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, validate_params
 
-from skmmrec._ids import ITEM, USER, check_ids, plain
+from skmmrec.interactions import ITEM, USER, check_ids, plain
 from skmmrec.retrieval._exact import chunks, unit_vectors
 
 _COUNT = [Interval(Integral, 1, None, closed="left")]

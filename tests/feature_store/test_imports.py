@@ -1,12 +1,8 @@
-import ast
 import subprocess
 import sys
-from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-ROOM = Path(__file__).parents[2] / "skmmrec" / "feature_store"
 HEAVY = ("feast", "torch", "sklearn", "pandas", "pyarrow")
 
 
@@ -28,44 +24,3 @@ def test_every_public_name_resolves():
         assert getattr(feature_store, name).__doc__
     with pytest.raises(AttributeError, match="nothing"):
         feature_store.nothing  # noqa: B018
-
-
-def imports():
-    """Pairs of modules of the feature store, the importing one first.
-
-    Imports inside functions and for types alone count, and those of the stubs.
-    """
-    for path in [*ROOM.rglob("*.py"), *ROOM.rglob("*.pyi")]:
-        package = ".".join(path.relative_to(ROOM.parents[1]).parent.parts)
-        source = package if path.stem == "__init__" else f"{package}.{path.stem}"
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom):
-                above = package.rsplit(".", node.level - 1)[0] if node.level else ""
-                module = ".".join(part for part in (above, node.module) if part)
-                for alias in node.names:
-                    name = f"{module}.{alias.name}"
-                    target = name if is_module(name) else module
-                    if target.startswith("skmmrec."):
-                        yield source, target
-
-
-def is_module(name):
-    path = ROOM.parents[1].joinpath(*name.split("."))
-    return path.is_dir() or path.with_suffix(".py").is_file()
-
-
-def test_no_module_imports_itself_by_way_of_others():
-    graph = {}
-    for source, target in imports():
-        graph.setdefault(source, set()).add(target)
-    assert len(graph) > 25
-    list(TopologicalSorter(graph).static_order())
-
-
-def test_private_modules_are_imported_by_their_own_folder_alone():
-    pairs = set(imports())
-    assert ("skmmrec.feature_store._publish", "skmmrec.feature_store.backends") in pairs
-    for source, target in pairs:
-        folder, _, name = target.rpartition(".")
-        if name.startswith("_") and folder != "skmmrec":
-            assert source == folder or source.rpartition(".")[0] == folder

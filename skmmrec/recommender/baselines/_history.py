@@ -9,9 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from skmmrec._ids import sorted_index
 from skmmrec._sklearn import fit_context
-from skmmrec.interactions import InteractionData, Numbers, Table, read_strengths
+from skmmrec.interactions import (
+    InteractionData,
+    Numbers,
+    Table,
+    read_strengths,
+    sorted_index,
+)
 from skmmrec.recommender._base import BaseRecommender, warn_of_no_likes
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from skmmrec._ids import ITEM, TIME, USER
+from skmmrec.interactions import ITEM, TIME, USER
 
 from ._encoding import key_ids
 

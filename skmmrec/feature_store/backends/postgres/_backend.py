@@ -14,7 +14,6 @@ from feast import FeatureStore, FeatureView
 from feast.infra.online_stores.helpers import compute_table_id
 from psycopg import Connection, Cursor, sql
 
-from skmmrec._ids import USER
 from skmmrec.feature_store.backends.base import (
     ITEM_VIEW,
     Backend,
@@ -33,6 +32,7 @@ from skmmrec.feature_store.backends.base import (
     unpack,
     vector_table,
 )
+from skmmrec.interactions import USER
 
 from ._connections import Connections, close_all
 from ._copy import COLUMNS, binary_rows

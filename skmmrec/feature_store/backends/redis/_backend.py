@@ -12,7 +12,6 @@ from feast import FeatureStore, FeatureView
 from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name
 from feast.infra.online_stores.redis import RedisOnlineStore
 
-from skmmrec._ids import USER
 from skmmrec.feature_store.backends.base import (
     ITEM_VIEW,
     Backend,
@@ -30,6 +29,7 @@ from skmmrec.feature_store.backends.base import (
     unpack,
     vector_table,
 )
+from skmmrec.interactions import USER
 
 from ._format import (
     glob_literal,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from skmmrec._ids import ITEM, USER
 from skmmrec.feature_store.backends.base import chunks
+from skmmrec.interactions import ITEM, USER
 
 from ._tables import KEYS_PER_QUERY
 

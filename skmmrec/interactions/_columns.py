@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skmmrec._ids import ITEM, TIME, USER, check_ids, check_times
+from skmmrec.interactions._ids import ITEM, TIME, USER, check_ids, check_times
 
 Column = str | int | None
 
