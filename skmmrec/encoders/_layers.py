@@ -95,7 +95,7 @@ def _is_batch_norm(layer: torch.nn.Module) -> bool:
 
 
 def _is_timm_norm(layer: torch.nn.Module) -> bool:
-    from timm.layers import BatchNormAct2d
+    from timm.layers.norm_act import BatchNormAct2d
 
     return type(layer) is BatchNormAct2d
 

@@ -216,9 +216,10 @@ def _prepare_tokenizer(tokenizer: Any) -> None:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Hide the progress bars of transformers while it reads local files."""
-    from transformers import modeling_gguf_pytorch_utils as gguf
+    from transformers import modeling_gguf_pytorch_utils
     from transformers.utils import logging
 
+    gguf: Any = modeling_gguf_pytorch_utils
     shown, bar = logging.is_progress_bar_enabled(), gguf.tqdm
     logging.disable_progress_bar()
     gguf.tqdm = partial(bar, disable=True)  # it ignores the setting

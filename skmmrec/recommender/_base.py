@@ -24,6 +24,7 @@ from skmmrec.interactions import (
     Interactions,
     Numbers,
     Table,
+    as_frame,
     as_list,
     check_ids,
     check_k,
@@ -178,9 +179,14 @@ class BaseRecommender(BaseEstimator, ABC):
 
     def _check_columns(self, X: Table, reset: bool) -> None:
         """Compare the columns of X with those that `fit` saw."""
-        X = X.to_pandas() if hasattr(X, "to_pandas") else X  # type: ignore[assignment]
-        if isinstance(X, pd.DataFrame) or issparse(X) or np.asarray(X).ndim == 2:
-            validate_data(self, X, reset=reset, skip_check_array=True)
+        table = as_frame(X)
+        table = X if table is None else table
+        if (
+            isinstance(table, pd.DataFrame)
+            or issparse(table)
+            or np.asarray(table).ndim == 2
+        ):
+            validate_data(self, table, reset=reset, skip_check_array=True)
 
     def _relevance(
         self, pairs: pd.DataFrame, k: int

@@ -26,7 +26,12 @@ from skmmrec.recommender._fitting import (
     refuse_idle,
 )
 from skmmrec.recommender._model import FittedModel
-from skmmrec.recommender._preparation import Rows, prepare, read_rows
+from skmmrec.recommender._preparation import (
+    OtherColumnsAre,
+    Rows,
+    prepare,
+    read_rows,
+)
 from skmmrec.recommender._settings import (
     EarlyStopping,
     Propagation,
@@ -301,11 +306,12 @@ class MultimodalFusionRecommender(VectorRecommender):
             catalogue lacks.
         """
         is_flat = self.catalog is None
+        others_are: OtherColumnsAre = "content" if is_flat else "unknown"
         with self._all_or_nothing():
             plan, watch = self._plan(), Watch(self.verbose)
             source, is_own = self._source()
             self._check_columns(X, reset=True)
-            rows = read_rows(X, y, sample_weight, *self._columns(is_flat))
+            rows = read_rows(X, y, sample_weight, others_are, self.modalities)
             model = prepare(
                 rows,
                 plan,

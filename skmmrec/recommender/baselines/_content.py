@@ -12,7 +12,11 @@ from skmmrec._sklearn import fit_context
 from skmmrec.catalog import ItemCatalog
 from skmmrec.interactions import Numbers, Table
 from skmmrec.recommender._fitting import Watch, finish, learn
-from skmmrec.recommender._preparation import prepare, read_rows
+from skmmrec.recommender._preparation import (
+    OtherColumnsAre,
+    prepare,
+    read_rows,
+)
 from skmmrec.recommender._settings import Regularization, Training
 from skmmrec.recommender._user_towers import MeanTower
 from skmmrec.recommender._vector_recommender import VectorRecommender, check_catalogs
@@ -118,10 +122,11 @@ class ContentRecommender(VectorRecommender):
             catalogue lacks.
         """
         is_flat = self.catalog is None
+        others_are: OtherColumnsAre = "content" if is_flat else "unknown"
         with self._all_or_nothing():
             check_catalogs(self)
             self._check_columns(X, reset=True)
-            rows = read_rows(X, y, sample_weight, *self._columns(is_flat))
+            rows = read_rows(X, y, sample_weight, others_are, self.modalities)
             model = prepare(rows, self._plan(), self.catalog, "softmax")
             learn(model, self._plan(), Watch(False))
             self.model_ = finish(model, rows, self.half_life)

@@ -182,7 +182,7 @@ class MatrixFactorizationRecommender(VectorRecommender):
             plan = self._plan()
             source = self.model_ if self._goes_on else None
             self._check_columns(X, reset=True)
-            rows = read_rows(X, y, sample_weight, *self._columns(True))
+            rows = read_rows(X, y, sample_weight, "ignored")
             model = prepare(rows, plan, None, self.objective, source=source)
             refuse_idle(plan, model)
             learn(model, plan, Watch(self.verbose), source, self._goes_on)

@@ -78,12 +78,13 @@ def fingerprint(params: Any, arrays: Iterable[Any]) -> str:
 
 
 def checkpoint_of(
-    problem: Problem, plan: Plan, source: Source | None, number: int
-) -> Checkpoint | None:
-    """Where the state of one network's training is kept; None: nowhere."""
-    folder = plan.training.checkpoint_dir
-    if folder is None:
-        return None
+    folder: str | Path,
+    problem: Problem,
+    plan: Plan,
+    source: Source | None,
+    number: int,
+) -> Checkpoint:
+    """Return where the state of one network's training is kept."""
     # Neither changes what is learned, except where max_time cuts a fit off.
     training = plan.training.get_params() | {"checkpoint_dir": None, "max_time": None}
     parts = [training, plan.design, plan.regularization.get_params()]

@@ -21,14 +21,13 @@ from skmmrec.recommender.network import FusionNetwork, Neighbours, to_tensors
 from skmmrec.recommender.training._checkpoints import checkpoint_of
 from skmmrec.recommender.training._id_prior import LOW, learn_precision
 from skmmrec.recommender.training._loop import (
-    Epoch,
     Trainer,
     TrainingOptions,
     agree,
     own_device,
     world,
 )
-from skmmrec.recommender.training._plan import Plan, Source, Trained, Watch
+from skmmrec.recommender.training._plan import Epoch, Plan, Source, Trained, Watch
 from skmmrec.recommender.training._problem import (
     Batcher,
     Examples,
@@ -218,7 +217,9 @@ def _train(
     loss = _loss(network, problem, plan, batcher)
     if isinstance(monitor, LossMonitor):
         monitor = replace(monitor, loss=loss)
-    checkpoint = checkpoint_of(problem, plan, source, number)
+    folder, checkpoint = plan.training.checkpoint_dir, None
+    if folder is not None:
+        checkpoint = checkpoint_of(folder, problem, plan, source, number)
     return Trainer(loss, batcher, options, monitor, checkpoint).run()
 
 
@@ -356,10 +357,11 @@ def _half(precision: str, network: FusionNetwork) -> bool:
 
 def _forget_checkpoints(problem: Problem, plan: Plan, source: Source | None) -> None:
     """Delete the checkpoints of a fit that is complete."""
+    folder = plan.training.checkpoint_dir
+    if folder is None or world()[0]:
+        return
     for number in range(plan.n_members):
-        checkpoint = checkpoint_of(problem, plan, source, number)
-        if checkpoint is not None and world()[0] == 0:
-            checkpoint.remove()
+        checkpoint_of(folder, problem, plan, source, number).remove()
 
 
 @contextmanager
