@@ -17,10 +17,10 @@ from skmmrec.interactions import check_ids, plain
 
 
 class ItemCatalog:
-    """An item table together with the encoder that turns its content into vectors.
+    """An item table with the encoder that turns its content into vectors.
 
-    Every item is encoded once, when the vectors are first asked for, however many
-    recommenders, folds or candidates mention it: `sklearn.base.clone` shares a
+    Items are encoded once, when their vectors are first needed, however many
+    recommenders, folds or candidate models use them: `sklearn.base.clone` shares a
     catalogue instead of copying it.
 
     Parameters
@@ -28,18 +28,18 @@ class ItemCatalog:
     items : DataFrame (pandas or polars)
         One row per item: the key column and the raw content.
     encoder : transformer or None, default=None
-        Turns the table into numbers, typically a `ColumnTransformer` of encoders, one
-        for each modality. None: the columns named ``<modality>__<anything>`` are
-        vectors already, and those without such a prefix are left out.
+        Turns the table into numbers, typically a `ColumnTransformer` with an encoder
+        for each modality. None: the columns named ``<modality>__<anything>`` are the
+        vectors, and other columns are left out.
     key : str, default="item_id"
-        Column of the item ids: unique, never missing.
+        Column of the item ids, which are unique and never missing.
     modalities : mapping of str to slice, positions or column names, or None
-        Which columns of the encoder's output (without an encoder: of `items`, the key
-        left out) form which modality. By default the prefix before ``__`` tells;
+        The columns of each modality in the encoder's output or, without an encoder, in
+        `items` without the key. By default, the prefix before ``__`` is the modality;
         ``textencoder`` is shortened to ``text``.
     on_empty : {"raise", "ignore"}, default="raise"
-        What to do about items without any modality. Ignored, they live by their
-        interactions alone.
+        Whether items without any modality raise an error. If ignored, only their
+        interactions are known of them.
 
     Attributes
     ----------
@@ -48,8 +48,8 @@ class ItemCatalog:
     blocks : Blocks
         float32 vectors and mask, in the order of `ids`.
     derived : dict of bytes to ndarray
-        What others made of the content of items, by a hash of all that it depends on:
-        kept with the catalogue, so that nobody makes it again.
+        Results that others computed from the content of items, by a hash of all that
+        they depend on. They are kept here so that they are computed only once.
 
     Raises
     ------
@@ -125,7 +125,7 @@ class ItemCatalog:
         Raises
         ------
         ValueError
-            If `content` has no column of the catalogue, an unknown one, or no row.
+            If `content` has no column of the catalogue, an unknown column, or no row.
         """
         content = _as_frame(content, "content")
         known = [column for column in self.content_columns if column in content.columns]
@@ -145,7 +145,7 @@ class ItemCatalog:
 
     @property
     def content_columns(self) -> list[str]:
-        """Columns of the table that hold content."""
+        """Columns of the table that contain content."""
         columns = [column for column in self.items.columns if column != self.key]
         if self.encoder is None and self.modalities is None:
             columns = [column for column in columns if "__" in str(column)]
@@ -167,8 +167,8 @@ class ItemCatalog:
             if not re.search("not (columns|a column) of the dataframe", str(error)):
                 raise
             raise ValueError(
-                "encoder asks for a column that items lacks: "
-                f"{error.__cause__ or error}; those of items are "
+                "encoder needs a column that items lacks: "
+                f"{error.__cause__ or error}; the columns of items are "
                 f"{list(self.items.columns)}"
             ) from error
 
@@ -183,7 +183,7 @@ class ItemCatalog:
 
 
 def check_not_empty(ids: pd.Index, blocks: Blocks) -> None:
-    """Refuse items without any content, by a ValueError that names the first."""
+    """Raise a ValueError that names the first item without content, if any."""
     empty = np.flatnonzero(~blocks.mask.any(axis=1))
     if len(empty):
         raise ValueError(
@@ -212,7 +212,7 @@ def _as_table(items: Any, key: str) -> pd.DataFrame:
         raise ValueError("items is empty: it has 0 rows")
     repeated = table.columns[table.columns.duplicated()]
     if len(repeated):
-        raise ValueError(f"items has several columns of the name {repeated[0]!r}")
+        raise ValueError(f"items has several columns named {repeated[0]!r}")
     return table
 
 
@@ -222,8 +222,8 @@ def _unique_ids(table: pd.DataFrame, key: str) -> pd.Index:
     if len(repeated):
         first = repeated[0]
         raise ValueError(
-            f"{key} {plain(ids[first])!r} in row {first} stands in an earlier row "
-            f"already ({len(repeated)} duplicated rows)"
+            f"{key} {plain(ids[first])!r} in row {first} occurs in an earlier row "
+            f"({len(repeated)} duplicated rows)"
         )
     return ids
 

@@ -1,4 +1,4 @@
-"""Generated catalogues with known taste, and loaders of local data sets."""
+"""Generated catalogues with known tastes, and loaders of local data sets."""
 
 from lazy_loader import attach_stub
 

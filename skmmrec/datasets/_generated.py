@@ -1,4 +1,4 @@
-"""A generated catalogue in which taste lives in words, pictures and sounds."""
+"""Generate a catalogue in which tastes depend on texts, pictures and sounds."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ Generated multimodal interactions
 ---------------------------------
 {n_users} users, {n_items} items, {n_interactions} interactions.
 
-Every item has independent hidden attributes: theme and tone of its words; palette,
+Every item has independent hidden attributes: theme and tone of its text; palette,
 motif and texture of its picture; timbre, register and rhythm of its sound. Every user
-likes some values of each attribute and leans on the modalities differently. What a
-user met was drawn from that taste and from the items' popularity, so a recommender
-can do well only as far as it reads words, pictures and sounds.
+likes some values of each attribute, and weights the modalities differently. The
+interactions were drawn from these tastes and from the items' popularity. So texts,
+pictures and sounds tell who likes what.
 
 Nothing here is taken from real people or real works.
 """
@@ -81,7 +81,7 @@ def make_multimodal_interactions(
     directory: str | Path | None = None,
     random_state: int | np.random.RandomState | None = None,
 ) -> Bunch:
-    r"""Generate users and items whose words, pictures and sounds decide who likes what.
+    r"""Generate users and items; texts, pictures and sounds decide who likes what.
 
     Parameters
     ----------
@@ -90,21 +90,21 @@ def make_multimodal_interactions(
     n_items : int, default=300
         Number of items.
     n_interactions_per_user : float, default=20
-        Mean number of items that a user meets; log-normal over the users, and never
-        more than there are.
+        Mean number of items per user; log-normal over the users, and never more than
+        there are.
     modalities : sequence of {"text", "image", "audio"}, default=all three
-        What items consist of and what taste depends on. Leaving one out saves the time
+        The modalities of items, on which tastes depend. Leaving one out saves the time
         to render it.
     lean_concentration : float, default=0.5
-        Concentration of the symmetric Dirichlet distribution of the users' leans on
-        the modalities: near 0, each user cares about one modality only; large, about
-        all alike.
+        Concentration of the symmetric Dirichlet distribution of the users' weights of
+        the modalities (leans). Near 0, each user cares about a single modality; if
+        large, about all equally.
     taste_strength : float, default=3.0
-        How strongly affinity decides what a user meets; 0 for not at all.
+        How strongly interactions depend on affinity; 0 for not at all.
     popularity_strength : float, default=0.7
-        How strongly an item's popularity decides whether users meet it.
+        How strongly interactions depend on the popularity of items.
     n_cold_items : int, default=0
-        Items that nobody has met, chosen at random.
+        Number of items without interactions, chosen at random.
     missing_rate : float, default=0.0
         Probability that an item lacks a modality; every item keeps at least one.
     image_size : int, default=128
@@ -115,7 +115,7 @@ def make_multimodal_interactions(
         Samples per second of the sounds.
     directory : str or Path, default=None
         Where to write pictures and sounds, in ``image/`` and ``audio/``; the items then
-        hold paths. None keeps them in memory: about 8 kB a picture and 48 kB a sound.
+        have paths. None keeps them in memory: about 8 kB per picture, 48 kB per sound.
     random_state : int, RandomState instance or None, default=None
         An int gives the same bytes every time.
 
@@ -127,7 +127,7 @@ def make_multimodal_interactions(
             (mono 16-bit WAV) as bytes or, with `directory`, as path. None if missing.
         interactions : DataFrame
             user_id, item_id, rating (float, 1 to 5), timestamp (datetime64), in order
-            of time. No pair occurs twice, no two rows of a user share a time.
+            of time. No pair occurs twice, and no two rows of a user have the same time.
         users : DataFrame of shape (n_users, 1 + n_modalities)
             user_id and the true lean on each modality; the leans sum to 1.
         item_attributes : DataFrame of shape (n_items, n_attributes)
@@ -137,12 +137,12 @@ def make_multimodal_interactions(
             values each item has (0 or 1), float32.
         affinity : callable
             ``affinity(users=None, items=None)`` is the true affinity of the given ids,
-            of shape (n_users, n_items); ``affinity.by_modality`` splits it. Nothing of
-            that size is stored.
+            of shape (n_users, n_items); ``affinity.by_modality`` splits it. It is
+            computed when called.
         cold_items : ndarray of shape (n_cold_items,)
-            Ids of the items that nobody has met.
+            Ids of the items without interactions.
         DESCR : str
-            What this is.
+            Description.
 
     Raises
     ------
@@ -153,9 +153,9 @@ def make_multimodal_interactions(
 
     Notes
     -----
-    Time is linear in `n_users` and `n_items`. Beyond 4,096 items a user chooses among
-    a random 4,096 of them, shared by blocks of 256 users. An item that lacks a modality
-    is still liked for it: the taste is there, only its evidence is gone.
+    Time is linear in `n_users` and `n_items`. With more than 4,096 items, each block of
+    256 users chooses among a random 4,096 of them. A missing modality still counts in
+    the affinity to an item, though its content cannot be seen.
 
     Examples
     --------
@@ -253,7 +253,7 @@ def _draw_present(
 
 
 class _Renderer:
-    """Turns attributes into raw content; every item has its own source of chance."""
+    """Turns attributes into raw content, with a seed for each item and modality."""
 
     def __init__(
         self,

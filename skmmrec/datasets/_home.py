@@ -1,4 +1,4 @@
-"""Where data sets that must not be redistributed lie on this machine."""
+"""Find local data sets, which must not be redistributed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def find_files(
     Parameters
     ----------
     data_home : str, Path or None
-        Folder that holds the data sets; None for the one that the environment variable
-        ``SKMMREC_DATA_HOME`` names.
+        Folder that contains the data sets; None for the folder that the environment
+        variable ``SKMMREC_DATA_HOME`` names.
     folder : str
         Folder of the data set.
     *names : str

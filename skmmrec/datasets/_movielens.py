@@ -14,7 +14,7 @@ MovieLens (ml-latest-small) with posters and overviews
 ------------------------------------------------------
 {n_interactions} ratings (0.5 to 5, UTC timestamps) of {n_users} users on {n_items}
 films; {n_overviews} films have an overview, {n_posters} a poster (JPEG, about 200 x
-300, a few of them greyscale). A film without one really lacks it.
+300, a few of them greyscale). The others are missing in the source.
 
 Source: F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and Context",
 ACM Transactions on Interactive Intelligent Systems 5(4), 2015. Overviews and posters
@@ -27,7 +27,7 @@ be redistributed.
 
 
 def load_movielens_posters(data_home: str | Path | None = None) -> Bunch:
-    """Load MovieLens ratings with the films' words and posters.
+    """Load MovieLens ratings with the films' texts and posters.
 
     Parameters
     ----------

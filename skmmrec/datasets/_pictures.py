@@ -1,4 +1,4 @@
-"""Drawn pictures of generated items."""
+"""Draw the pictures of generated items."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 Colour = tuple[int, int, int]
 
-# Background top, background bottom, then three to draw with, light to dark.
+# Top and bottom of the background, then three colours for motifs, light to dark.
 PALETTES: dict[str, tuple[str, str, str, str, str]] = {
     "ember": ("#ffd08a", "#f2603c", "#ffb347", "#c9283e", "#5c1a33"),
     "ocean": ("#d8f3f5", "#5fb4d9", "#7fd6d2", "#1f78b4", "#0b3558"),
@@ -31,7 +31,7 @@ def draw_picture(
     attributes : mapping of str to str
         A value for each name in `ATTRIBUTES`.
     rng : numpy Generator
-        Chooses what taste does not depend on: positions, sizes, small shifts of hue.
+        Chooses what no taste depends on: positions, sizes, small shifts of colour.
     size : int, default=128
         Side of the square picture in pixels.
 
@@ -185,7 +185,7 @@ def _gradient(side: int, top: Colour, bottom: Colour) -> Image.Image:
 
 
 def _blend(colours: list[Colour], n: int) -> list[Colour]:
-    """Spread `colours` over `n` steps, mixing neighbours."""
+    """Interpolate `n` colours between `colours`."""
     at = np.linspace(0, len(colours) - 1, n)
     mixed = [np.interp(at, range(len(colours)), c) for c in zip(*colours, strict=True)]
     return [(int(r), int(g), int(b)) for r, g, b in zip(*mixed, strict=True)]

@@ -1,4 +1,4 @@
-"""Who likes what: the ground truth behind generated interactions."""
+"""True tastes: the ground truth behind generated interactions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Factors = dict[str, NDArray[np.float32]]
 
 
 class TrueAffinity:
-    """How much users like items, in truth.
+    """The true affinity of users to items.
 
     Parameters
     ----------
@@ -23,8 +23,8 @@ class TrueAffinity:
     items : Index of length n_items
         Item ids.
     user_factors, item_factors : dict of str to ndarray
-        Per modality, what each user likes, ``(n_users, n_values)``, and what each item
-        is, ``(n_items, n_values)``.
+        Per modality, how much each user likes each attribute value, ``(n_users,
+        n_values)``, and which values each item has, ``(n_items, n_values)``.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class TrueAffinity:
     def __call__(
         self, users: ArrayLike | None = None, items: ArrayLike | None = None
     ) -> NDArray[np.float32]:
-        """Affinity of every given user to every given item.
+        """Return the affinity of each given user to each given item.
 
         Parameters
         ----------
@@ -52,15 +52,15 @@ class TrueAffinity:
         Returns
         -------
         ndarray of shape (n_users, n_items)
-            float32; over the items, mean 0 and variance about 1 for a user who leans
-            on one modality alone.
+            float32; over the items, the mean is 0, and the variance is about 1 for a
+            user with a single modality.
         """
         return np.sum(list(self.by_modality(users, items).values()), axis=0)
 
     def by_modality(
         self, users: ArrayLike | None = None, items: ArrayLike | None = None
     ) -> Factors:
-        """Affinity that each modality adds; the parts sum to the whole.
+        """Return the part of each modality in the affinity; the parts sum to it.
 
         Parameters
         ----------
@@ -85,16 +85,16 @@ class TrueAffinity:
 def draw_attributes(
     values: Mapping[str, tuple[str, ...]], n_items: int, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Give every item one value of each attribute, all equally likely.
+    """Draw a value of each attribute for each item, all equally likely.
 
     Parameters
     ----------
     values : mapping of str to tuple of str
-        Attribute to its possible values.
+        Maps each attribute to its possible values.
     n_items : int
         Number of rows.
     rng : numpy Generator
-        Source of chance.
+        Source of randomness.
 
     Returns
     -------
@@ -116,22 +116,22 @@ def draw_likings(
 ) -> NDArray[np.float32]:
     """Draw how much each user likes each value of each attribute.
 
-    A user likes few values of an attribute much; over the values the mean is 0, and
-    over items the variance is 1 for all attributes together.
+    A user strongly likes a few values of an attribute. The mean over the values is 0,
+    and the variance of all attributes together is 1 over the items.
 
     Parameters
     ----------
     values : mapping of str to tuple of str
-        Attribute to its possible values.
+        Maps each attribute to its possible values.
     n_users : int
         Number of rows.
     rng : numpy Generator
-        Source of chance.
+        Source of randomness.
 
     Returns
     -------
     ndarray of shape (n_users, n_values)
-        One column per value, attribute after attribute.
+        One column per value, attribute by attribute.
     """
     liked = [rng.dirichlet(np.full(len(v), 0.5), size=n_users) for v in values.values()]
     scaled = [_standardise(block) / np.sqrt(len(liked)) for block in liked]

@@ -1,4 +1,4 @@
-"""Short videos with picture and sound vectors."""
+"""The TikTok data set: short videos with picture and sound vectors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ TikTok short videos
 -------------------
 {n_interactions} implicit interactions of {n_users} users with {n_items} videos, split
 into {n_train} train, {n_validation} validation and {n_test} test rows. Each video has a
-picture vector and a sound vector of {dim} float32 numbers; there is no raw content and
-there are no words. Some users have no training row, and some validation and test items
+picture vector and a sound vector of {dim} float32 numbers; there are no raw content and
+no texts. Some users have no training row, and some validation and test items
 never occur in training. A few sound vectors are duplicates of each other.
 
 Source: the split published with W. Wei, C. Huang, L. Xia and C. Zhang, "Multi-Modal
@@ -29,7 +29,7 @@ Licence: none stated; for research use.
 
 
 def load_tiktok(data_home: str | Path | None = None) -> Bunch:
-    """Load the TikTok split with ready picture and sound vectors.
+    """Load the TikTok split with its picture and sound vectors.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The words that generated items are described with."""
+"""The vocabulary of the texts of generated items."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Theme(NamedTuple):
-    """What a story is about."""
+    """The words of what a story is about."""
 
     people: tuple[str, ...]
     things: tuple[str, ...]
@@ -15,7 +15,7 @@ class Theme(NamedTuple):
 
 
 class Tone(NamedTuple):
-    """How a story is told."""
+    """The words of how a story is told."""
 
     adjectives: tuple[str, ...]
     closings: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Titles and descriptions of generated items."""
+"""Write titles and descriptions of generated items."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write_words(
     attributes : mapping of str to str
         A value for each name in `ATTRIBUTES`.
     rng : numpy Generator
-        Chooses among the words of the theme and of the tone.
+        Chooses the words of the theme and of the tone.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Try recommenders on users: A/B tests, interleaving and estimates from logs."""
+"""Try out recommenders on users: A/B tests, interleaving, estimates from logs."""
 
 from lazy_loader import attach_stub
 

@@ -1,4 +1,4 @@
-"""Which user sees which arm of an experiment."""
+"""Assign users to the arms of an experiment."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def assign_arm(
 ) -> NDArray[Any]:
     """Assign users to the arms of an experiment, by a hash of their ids.
 
-    Nothing is stored: whoever knows the name of the experiment and its weights gets the
-    same arms, in any process, on any machine and in any version of this package.
+    Nothing is stored: the same experiment and weights give the same arms, in any
+    process, on any machine and in any version of this package.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def assign_arm(
     experiment : str
         Name of the experiment. Assignments under different names are independent.
     weights : mapping of str to float, default=None
-        Name of each arm to its share of the users, relative to the sum. None for
-        ``{"control": 1, "treatment": 1}``.
+        Maps the name of each arm to its share of the users, relative to the sum of all
+        shares. None for ``{"control": 1, "treatment": 1}``.
 
     Returns
     -------
@@ -49,9 +49,9 @@ def assign_arm(
     The hash is BLAKE2b (RFC 7693) with 8 bytes of output, of the UTF-8 encoded name of
     the experiment, a zero byte and the UTF-8 encoded id. Its bytes, as a big-endian
     number over 2**64, place the user on the line from 0 to 1, which the arms divide in
-    the order of the mapping. So when the first arm grows at the cost of the last,
-    nobody leaves the first. Numbers are written in decimal, whole ones without a point:
-    7, 7.0 and "7" are one user.
+    the order of the mapping. So if the first arm grows at the expense of the last, no
+    user leaves the first. Numbers are written in decimal, integers without a point: 7,
+    7.0 and "7" are the same user.
 
     References
     ----------
@@ -75,12 +75,12 @@ def assign_arm(
 
 
 def hash_to_unit(texts: list[str], salt: str) -> NDArray[np.float64]:
-    """Place texts between 0 and 1, as if at random.
+    """Hash texts to pseudo-random numbers between 0 and 1.
 
     Parameters
     ----------
     texts : list of str
-        What to hash.
+        The texts.
     salt : str
         Hashed first; not empty.
 
@@ -90,14 +90,14 @@ def hash_to_unit(texts: list[str], salt: str) -> NDArray[np.float64]:
         From 0 up to, but not including, 1.
     """
     if not isinstance(salt, str) or not salt:
-        raise ValueError(f"experiment must be a name that is not empty, got {salt!r}")
+        raise ValueError(f"experiment must be a non-empty name, got {salt!r}")
     start = blake2b(salt.encode() + b"\0", digest_size=8)
     digests = bytearray()
     for text in texts:
         hashed = start.copy()
         hashed.update(text.encode())
         digests += hashed.digest()
-    # 53 bits are what a float64 holds without being rounded up to 1.
+    # A float64 holds 53 bits exactly; more could be rounded up to 1.
     return (np.frombuffer(bytes(digests), ">u8") >> np.uint64(11)) / 2.0**53
 
 

@@ -1,4 +1,4 @@
-"""Two recommenders in one list, and whose items are clicked."""
+"""Compare two recommenders by clicks on their interleaved lists."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _TEAMS = np.array(["a", "b"], dtype=object)
 
 
 class InterleavingResult(NamedTuple):
-    """Whose items the users clicked more.
+    """Which of two recommenders got more clicks.
 
     Attributes
     ----------
     wins_a, wins_b : int
-        Lists in which more items of the one than of the other were clicked.
+        Lists in which more items of this recommender than of the other were clicked.
     ties : int
-        Lists in which as many were clicked, but not none.
+        Lists with equally many clicks on both, at least one on each.
     preference : float
-        Share of the clicked lists that b won, a tie counting half, minus one half: from
-        -0.5, where a always wins, to 0.5; NaN without clicks.
+        Share of the clicked lists that b won, with a tie as half a win, minus one half:
+        from -0.5, where a always wins, to 0.5; NaN without clicks.
     p_value : float
-        Of the sign test of no preference, two-sided; ties are left out.
+        Two-sided p-value of the sign test of no preference, without ties.
     """
 
     wins_a: int
@@ -45,27 +45,28 @@ def team_draft(
     *,
     random_state: int | np.random.RandomState | None = None,
 ) -> pd.DataFrame:
-    """Interleave the recommendations of two recommenders, as in picking teams.
+    """Interleave the recommendations of two recommenders by team-draft interleaving.
 
-    In each round a coin says who goes first, and each recommender adds its best item
-    that is not yet in the list.
+    In each round, a coin decides which recommender goes first, and each adds its best
+    item that is not yet in the list.
 
     Parameters
     ----------
     a, b : DataFrame
-        As `recommend` gives it: user_id, item_id and, optionally, rank. Without rank,
-        the rows of a user are taken best first. Both must hold the same users.
+        As returned by `recommend`: user_id, item_id and, optionally, rank. Without
+        rank, the rows of a user must be sorted, best first. Both must have the same
+        users.
     k : int, default=10
-        Length of the lists. A list is shorter where either recommender has run out of
-        items, so that no team gets more turns.
+        Length of the lists. A list ends early when either recommender runs out of
+        items, so that neither gets extra turns.
     random_state : int, RandomState instance or None, default=None
-        Source of the coins.
+        Seed of the coins.
 
     Returns
     -------
     DataFrame
-        Columns user_id, item_id, rank (from 1) and team ("a" or "b": whose turn put the
-        item there).
+        Columns user_id, item_id, rank (from 1) and team ("a" or "b", which added the
+        item).
 
     Raises
     ------
@@ -74,7 +75,7 @@ def team_draft(
 
     See Also
     --------
-    compare_interleaved : Says who won.
+    compare_interleaved : Tells which recommender won.
 
     References
     ----------
@@ -118,7 +119,7 @@ def team_draft(
 def _draft(
     lists: list[NDArray], coins: NDArray, k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pick for all users at once, one turn after another; -1 is no item."""
+    """Pick items for all users at once, turn by turn; -1 is no item."""
     n = len(coins)
     everyone = np.arange(n)
     drafted, teams = np.full((n, k), -1), np.zeros((n, k), dtype=np.int64)
@@ -137,15 +138,15 @@ def _draft(
 def compare_interleaved(
     shown: pd.DataFrame, clicks: pd.DataFrame
 ) -> InterleavingResult:
-    """Say whose items users clicked more, and how sure that is.
+    """Test which of two recommenders got more clicks.
 
     Parameters
     ----------
     shown : DataFrame
-        As `team_draft` gives it, one list per user.
+        As returned by `team_draft`, one list per user.
     clicks : DataFrame
-        Pairs of user_id and item_id. Clicks on what was not shown, and repeated ones,
-        do not count.
+        Pairs of user_id and item_id. Repeated clicks, and clicks on items that were not
+        shown, do not count.
 
     Returns
     -------

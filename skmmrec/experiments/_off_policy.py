@@ -1,4 +1,4 @@
-"""What another recommender would have earned, from the log of the present one."""
+"""Estimate the reward of a recommender from the log of another one."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ _METHODS = ("ips", "snips", "dr")
 
 
 class OffPolicyEstimate(NamedTuple):
-    """Mean reward that a policy would earn.
+    """Estimated mean reward of a policy.
 
     Attributes
     ----------
     value : float
         Estimate.
     low, high : float
-        Interval, from the normal approximation; NaN where the log has a single user.
+        Interval by the normal approximation; NaN if the log has a single user.
     effective_size : float
-        Rows of a log of the policy itself that would tell as much: (sum of the weights)
-        squared over the sum of their squares. Trust no estimate where it is small.
+        Number of rows of a log of the policy itself that would be as informative: (sum
+        of the weights) squared over the sum of their squares. If it is small, do not
+        trust the estimate.
     max_weight : float
         Largest weight of a single row.
     """
@@ -50,17 +51,16 @@ def off_policy_value(
     ----------
     log : DataFrame
         One row per item that was shown: user_id, item_id, propensity (the probability
-        with which the logging policy showed just this item, above 0) and reward.
+        with which the logging policy showed this item, above 0) and reward.
     policy : DataFrame
-        What the policy would show: user_id, item_id, probability, which sums to 1 over
-        the items of each user, and for ``method="dr"`` predicted, the reward that a
-        model expects. See `recommendation_policy`.
+        The policy: user_id, item_id, probability, which sums to 1 over the items of
+        each user, and for ``method="dr"`` predicted, the reward that a model expects.
+        See `recommendation_policy`.
     method : {"dr", "ips", "snips"}, default="dr"
-        Doubly robust [1]_, inverse propensity scores, or the same with weights
-        normalised to mean 1 [2]_.
+        Doubly robust [1]_, inverse propensity scores, or inverse propensity scores with
+        weights normalised to mean 1 [2]_.
     clip : float, default=None
-        Largest weight that a row may have: less variance for some bias. None does not
-        clip.
+        Upper limit of the weights, which trades variance for bias. None does not clip.
     level : float, default=0.95
         Confidence of the interval.
 
@@ -72,15 +72,15 @@ def off_policy_value(
     ------
     ValueError
         If a column is missing, a number is out of range, probabilities do not sum to 1,
-        a user of the log has no policy, or under "snips" no logged item is one that the
-        policy would show.
+        a user of the log has no policy, or, with "snips", the policy would show no
+        logged item.
 
     Notes
     -----
-    "ips" and, whatever the model predicts, "dr" are unbiased where propensities are
-    right and the logging policy could show everything that the policy shows; no log can
-    tell whether it could. "snips" is biased by no more than its variance, and much
-    steadier. Rows of one user may depend on each other: the interval counts users, not
+    "ips" and, whatever the model predicts, "dr" are unbiased if propensities are right
+    and the logging policy could show everything that the policy shows. No log can tell
+    whether it could. "snips" is biased by no more than its variance, and much steadier.
+    Rows of one user may be correlated, so the interval is computed over users, not
     rows.
 
     References
@@ -127,16 +127,15 @@ def off_policy_value(
 def recommendation_policy(
     recommendations: pd.DataFrame, temperature: float | None = None
 ) -> pd.DataFrame:
-    """Read recommendations as a policy that shows one of each user's items.
+    """Turn recommendations into a policy that shows one item of each user's list.
 
     Parameters
     ----------
     recommendations : DataFrame
-        As `recommend` gives it: user_id, item_id and, where `temperature` is given,
-        score.
+        As returned by `recommend`: user_id, item_id and, with `temperature`, score.
     temperature : float, default=None
         Items are shown with probabilities proportional to exp(score / temperature).
-        None: each item of a user's list is as likely as the others.
+        None: all items of a user's list are equally likely.
 
     Returns
     -------
@@ -177,19 +176,19 @@ def recommendation_policy(
 def _weights(
     log: pd.DataFrame, policy: pd.DataFrame, clip: float | None
 ) -> NDArray[np.float64]:
-    """Probability under the policy over that under the one that logged."""
+    """Return the probabilities by the policy over those by the logging policy."""
     target = _look_up(log, policy, "probability").fillna(0.0).to_numpy()
     weights = target / log["propensity"].to_numpy(dtype=np.float64)
     return weights if clip is None else np.minimum(weights, clip)
 
 
 def _predicted(log: pd.DataFrame, policy: pd.DataFrame) -> NDArray[np.float64]:
-    """Predicted reward of the logged items; any number does where the weight is 0."""
+    """Return the predicted reward of logged items; 0 for those not in the policy."""
     return _look_up(log, policy, "predicted").fillna(0.0).to_numpy()
 
 
 def _expected(log: pd.DataFrame, policy: pd.DataFrame) -> NDArray[np.float64]:
-    """Predicted reward of what the policy would have shown, row by row of the log."""
+    """Return the reward that is predicted for the policy in each row of the log."""
     by_user = (policy["probability"] * policy["predicted"]).groupby(policy[USER]).sum()
     return by_user.loc[log[USER]].to_numpy(dtype=np.float64)
 
@@ -205,7 +204,7 @@ def _self_normalized(
     terms: NDArray, weights: NDArray, users: pd.Series, level: float
 ) -> OffPolicyEstimate:
     if not weights.any():
-        raise ValueError("no logged item is one that policy would show")
+        raise ValueError("policy would show none of the logged items")
     value = terms.sum() / weights.sum()
     residuals = (terms - weights * value) / weights.mean()
     return _estimate(value, residuals, weights, users, level)
@@ -214,7 +213,7 @@ def _self_normalized(
 def _estimate(
     value: float, residuals: NDArray, weights: NDArray, users: pd.Series, level: float
 ) -> OffPolicyEstimate:
-    """Bound a mean whose residuals may be correlated within users."""
+    """Compute the interval of a mean; residuals may be correlated within users."""
     from scipy.stats import norm
 
     by_user = pd.Series(residuals).groupby(users.to_numpy()).sum().to_numpy()

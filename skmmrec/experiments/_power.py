@@ -1,4 +1,4 @@
-"""How many users an experiment needs."""
+"""Compute how many users an experiment needs."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ def sample_size(
     alpha: float = 0.05,
     ratio: float = 1.0,
 ) -> tuple[int, int]:
-    """Count the users that two arms need for a difference to be found.
+    """Compute the users that two arms need to detect a difference.
 
     Parameters
     ----------
     effect : float
-        Difference of the means that is worth finding, treatment minus control, in the
-        units of the metric; not 0.
+        Difference of the means to detect, treatment minus control, in the units of the
+        metric; not 0.
     rate : float, default=None
         Mean of the control for metrics that are 0 or 1 per user, such as whether the
         user clicked. Give either `rate` or `std`.
     std : float, default=None
         Standard deviation over users for any other metric, such as plays per user.
     power : float, default=0.8
-        Chance of finding the effect where it is there.
+        Probability of detecting the effect if it exists.
     alpha : float, default=0.05
-        Chance of finding one where there is none, two-sided.
+        Probability of detecting an effect if there is none, two-sided.
     ratio : float, default=1.0
         Users of the treatment for each user of the control.
 
@@ -44,19 +44,19 @@ def sample_size(
     Raises
     ------
     ValueError
-        If a number is out of range, or not just one of `rate` and `std` is given.
+        If a number is out of range, or `rate` and `std` are both given or both missing.
     ImportError
         If statsmodels is not installed.
 
     See Also
     --------
-    sequential_test : May be looked at before all users are there.
+    sequential_test : Can be evaluated while users are still arriving.
 
     Notes
     -----
     Rates are compared by a z-test of arcsine-transformed rates (Cohen's h), means by
     Student's t-test: J. Cohen, "Statistical Power Analysis for the Behavioral
-    Sciences", 2nd edition, 1988, chapters 6 and 2. The numbers are statsmodels'.
+    Sciences", 2nd edition, 1988, chapters 6 and 2. statsmodels computes the numbers.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def sample_size(
 def _standardized(
     effect: float, rate: float | None, std: float | None
 ) -> tuple[float, Any]:
-    """Effect in standard deviations, and the test that finds it."""
+    """Return the effect in standard deviations, and the test for it."""
     if (rate is None) == (std is None):
         raise ValueError(f"give either rate or std, got rate={rate} and std={std}")
     power = _import_power()

@@ -1,4 +1,4 @@
-"""A test that may be looked at as often as one likes."""
+"""A sequential test, which can be evaluated as often as you like."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class SequentialResult(NamedTuple):
-    """What the users so far say.
+    """Result of a sequential test for the users so far.
 
     Attributes
     ----------
     difference : float
         Mean of the treatment minus mean of the control.
     low, high : float
-        Interval of the difference; infinite before there are `burn_in` users in each
-        arm and as long as no value varies.
+        Interval of the difference; infinite until each arm has `burn_in` users and
+        while all values are equal.
     p_value : float
-        Of no difference, two-sided; 1 as long as the interval is infinite.
+        Two-sided p-value of no difference; 1 while the interval is infinite.
     """
 
     difference: float
@@ -38,28 +38,28 @@ def sequential_test(
 ) -> SequentialResult:
     """Test for a difference between two arms, at any time and any number of times.
 
-    An experiment that is stopped as soon as a common p-value is below 5 % finds a
-    difference far too often where there is none. Here that chance stays at
-    ``1 - level`` over all looks together.
+    If an experiment stops as soon as an ordinary p-value is below 5 %, it finds
+    differences that do not exist far too often. With this test, the probability of that
+    is at most ``1 - level`` over all looks together.
 
     Parameters
     ----------
     control, treatment : array-like of shape (n_users,)
         Metric of each user so far, one value per user, finite.
     effect : float
-        Size of difference that is expected. It may be wrong: it says where the test is
-        most powerful, not where it holds. Fix it before the experiment starts.
+        Size of the expected difference, at which the test is most powerful. The test is
+        valid even if it is wrong. Fix it before the experiment starts.
     level : float, default=0.95
         Confidence of the interval, over all looks.
     burn_in : int, default=100
-        Users that each arm must have before anything is concluded, since variances are
+        Users that each arm must have before a conclusion, since variances are
         estimated.
 
     Returns
     -------
     SequentialResult
-        Stop when `p_value` is below ``1 - level``, which is when the interval leaves 0
-        out; or never, and then nothing was found.
+        Stop when `p_value` is below ``1 - level``, which is when the interval excludes
+        0. If that never happens, no difference was found.
 
     Raises
     ------
@@ -68,15 +68,14 @@ def sequential_test(
 
     See Also
     --------
-    sample_size : For a single look, which needs fewer users.
+    sample_size : For a test with a single look, which needs fewer users.
 
     Notes
     -----
-    The mixture sequential probability ratio test [1]_ with a normal mixture of standard
-    deviation `effect`, and the estimated variance of the difference in place of the
-    true one, for which the guarantee holds as samples grow [2]_. Users must arrive in
-    an order that has nothing to do with the arms, and a user's value must not change
-    later.
+    This is the mixture sequential probability ratio test [1]_ with a normal mixture of
+    standard deviation `effect`. The variance of the difference is estimated, so the
+    guarantee holds asymptotically [2]_. The order in which users arrive must be
+    independent of the arms, and a user's value must not change later.
 
     References
     ----------
@@ -118,7 +117,7 @@ def sequential_test(
 def _mixture(
     difference: float, variance: float, mixing: float, alpha: float
 ) -> tuple[float, float]:
-    """P-value and half the width of the interval under a normal mixture."""
+    """Return the p-value and half the interval's width under a normal mixture."""
     total = variance + mixing
     shrinkage = np.log(total / variance) / 2
     log_ratio = mixing * difference**2 / (2 * variance * total) - shrinkage

@@ -1,4 +1,4 @@
-"""Show what a recommender recommends, and why."""
+"""Show the recommendations of a recommender, and explain them."""
 
 from lazy_loader import attach_stub
 

@@ -1,4 +1,4 @@
-"""What the displays share."""
+"""Axes and colours that the displays share."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def import_pyplot() -> Any:
 
 
 def tidy(ax: Axes, **labels: str) -> Figure:
-    """Remove what does not inform, and set labels.
+    """Remove needless lines, and set labels.
 
     Parameters
     ----------
     ax : matplotlib Axes
-        What to tidy.
+        The axes.
     **labels : str
         Arguments of ``Axes.set``.
 

@@ -1,4 +1,4 @@
-"""Bars of what each modality adds."""
+"""Plot the share of each modality in the scores."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ModalityContributionDisplay:
     Parameters
     ----------
     shares : DataFrame of shape (n_bars, n_modalities)
-        Mean shares, one row per bar, indexed by what the bar is of.
+        Mean shares, one row per bar, indexed by the label of the bar.
 
     Attributes
     ----------
@@ -74,8 +74,8 @@ class ModalityContributionDisplay:
             A fitted `MultimodalFusionRecommender`, or a Pipeline or a search that ends
             in one.
         users : array-like of ids, default=None
-            Whose recommendations to explain; one bar each. None for a single bar of all
-            users of ``fit``.
+            Users whose recommendations to explain, with a bar each. None for a single
+            bar for all users of ``fit``.
         k : int, default=10
             Recommendations of each user.
         groups : Series, default=None

@@ -1,4 +1,4 @@
-"""A flat map of item or user vectors."""
+"""Plot item or user vectors in two dimensions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-# UMAP starts from eigenvectors, of which so few points have too few.
+# UMAP starts from eigenvectors; so few points do not have enough of them.
 _FEW = 4
 
 
@@ -84,9 +84,9 @@ class EmbeddingMapDisplay:
             A fitted recommender with ``item_vectors_`` and ``user_vectors_``, or a
             Pipeline or a search that ends in one.
         kind : {"items", "users"}, default="items"
-            Whose vectors.
+            Whether to project the vectors of items or of users.
         groups : Series, default=None
-            Group of each id, such as a genre, shown by colour; ids without one are
+            Group of each id, such as a genre, shown by colour; ids without a group are
             left out.
         method : {"pca", "umap"}, default="pca"
             Principal components, or UMAP of cosine distances, which needs the package

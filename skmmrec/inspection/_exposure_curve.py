@@ -1,4 +1,4 @@
-"""How evenly the catalogue is recommended."""
+"""Plot how evenly the items of the catalogue are recommended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ExposureCurveDisplay:
-    """Lorenz curve of the items' exposure: who gets how much of the recommendations.
+    """Lorenz curve of the items' exposure: the share of recommendations that items get.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_recommendations` to
     create the display.
@@ -69,7 +69,7 @@ class ExposureCurveDisplay:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> ExposureCurveDisplay:
-        """Recommend to users and plot how evenly.
+        """Recommend to users, and plot how evenly items are recommended.
 
         Parameters
         ----------
@@ -109,7 +109,7 @@ class ExposureCurveDisplay:
         ax: Axes | None = None,
         **kwargs: Any,
     ) -> ExposureCurveDisplay:
-        """Plot how evenly a catalogue is recommended.
+        """Plot how evenly the items of a catalogue are recommended.
 
         Parameters
         ----------

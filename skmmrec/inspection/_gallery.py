@@ -1,4 +1,4 @@
-"""A user's history and recommendations as pictures."""
+"""Show a user's history and recommendations as pictures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class RecommendationGalleryDisplay:
-    """What a user met and what is recommended, as rows of thumbnails.
+    """A user's history and recommendations, as rows of thumbnails.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_recommendations` to
     create the display.
@@ -34,8 +34,8 @@ class RecommendationGalleryDisplay:
     history : DataFrame of shape (n_history, n_columns), default=None
         Latest first. Columns item_id, title and picture, and optionally rating.
     shares : DataFrame of shape (n_recommendations, n_modalities), default=None
-        Share of each modality in the score, one row per recommendation, each summing
-        to 1.
+        Share of each modality in the score; each row, one per recommendation, sums to
+        1.
     user : object, default=None
         Id of the user, for the headings.
 
@@ -92,7 +92,7 @@ class RecommendationGalleryDisplay:
         k: int = 6,
         **options: Any,
     ) -> RecommendationGalleryDisplay:
-        """Recommend to a user and draw it, with what each modality adds.
+        """Recommend to a user, and draw the items with the share of each modality.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class RecommendationGalleryDisplay:
             How many items to recommend.
         **options : object
             Passed on to :meth:`from_recommendations`: `title`, `picture`, `n_history`,
-            `ax`, `n_columns`, `colors`, and `key` where `items` is given.
+            `ax`, `n_columns`, `colors`, and `key` if `items` is given.
 
         Returns
         -------
@@ -154,20 +154,20 @@ class RecommendationGalleryDisplay:
         Parameters
         ----------
         recommendations : DataFrame or sequence of item ids
-            As `recommend` gives it: user_id, item_id, rank, score; all but item_id
-            optional. Rows are ordered by rank where there is one.
+            As returned by `recommend`: user_id, item_id, rank, score; all but item_id
+            are optional. Rows are sorted by rank if there is one.
         items : DataFrame
             Item table with the columns `key`, `title` and `picture`.
         user : object, default=None
-            User to show; needed where `recommendations` hold several.
+            User to show; required if `recommendations` have several.
         history : DataFrame or sequence of item ids, default=None
-            What users met: user_id, item_id, timestamp, rating; all but item_id
-            optional. Without timestamp, later rows are later.
+            Interactions of users: user_id, item_id, timestamp, rating; all but item_id
+            are optional. Without timestamp, rows are in the order of time.
         shares : DataFrame or array-like of shape (n_recommendations, n_modalities), \
                 default=None
-            Share of each modality in the score, row by row of `recommendations`; not
-            negative, made to sum to 1 (a row of zeros has no bar). The columns name the
-            modalities.
+            Share of each modality in the score, a row for each of `recommendations`.
+            Shares are not negative and are scaled to sum to 1 (a row of zeros has no
+            bar). The columns are the names of the modalities.
         key, title, picture : str
             Columns of `items`. A picture is a path, an encoded file, a PIL image or an
             array; a missing one is drawn as a grey box.
@@ -213,10 +213,10 @@ class RecommendationGalleryDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to draw on; its ticks and frame are removed, and everything is scaled
-            to its width. None makes a figure of the size that the gallery needs.
+            Axes to draw on; their ticks and frame are removed, and the gallery is
+            scaled to their width. None makes a figure of the size that is needed.
         n_columns : int, default=6
-            Most thumbnails in a row.
+            The most thumbnails in a row.
         colors : iterable of str, default=None
             Colours of the modalities in the bars.
 
@@ -256,7 +256,7 @@ def _catalog_table(recommender: Any) -> tuple[pd.DataFrame, str]:
 
 
 def _liked(recommender: Any, user: Any) -> list[Any]:
-    """Items that the user liked in training, oldest first."""
+    """Return the items that the user liked in training, oldest first."""
     row = recommender.user_index_.get_indexer([user])[0]
     found = recommender.history_.of(row) if row >= 0 else []
     return recommender.item_index_[found].tolist()

@@ -1,4 +1,4 @@
-"""How a fit went."""
+"""Plot the course of a fit."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class LossCurveDisplay:
     losses : sequence of float
         Mean loss of each epoch.
     validation : sequence of float, default=None
-        Validation metric of each epoch, greater is better; drawn against an axis of its
-        own, with the best epoch marked.
+        Validation metric of each epoch, greater is better. It has an axis of its own,
+        and the best epoch is marked.
     metric : str, default=None
         Name of the validation metric.
     name : str, default=None
@@ -93,7 +93,7 @@ class LossCurveDisplay:
         Raises
         ------
         AttributeError
-            If the recommender is not fitted or learns without epochs.
+            If the recommender is not fitted or is not trained in epochs.
         """
         recommender = find_recommender(estimator)
         validation = getattr(recommender, "validation_curve_", None) or None

@@ -1,4 +1,4 @@
-"""Pictures in any form that an item table may hold."""
+"""Decode pictures in any form that an item table may contain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 
 def is_missing(picture: Any) -> bool:
-    """Whether a cell of a picture column holds nothing.
+    """Tell whether a cell of a picture column is empty.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def open_picture(picture: Any, name: str) -> Image.Image:
         Path, encoded file, picture, or ``(height, width)`` or ``(height, width, 3 or
         4)`` array: uint8, or float between 0 and 1.
     name : str
-        What errors call the picture.
+        The name of the picture in error messages.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def open_picture(picture: Any, name: str) -> Image.Image:
     Raises
     ------
     ValueError
-        If the content is no picture.
+        If the content is not a picture.
     FileNotFoundError
         If there is no file at the path.
     """

@@ -1,4 +1,4 @@
-"""Text that stays inside its box."""
+"""Fit text into a box."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ _ELLIPSIS = "…"
 
 
 def fit_text(text: str, size: float, width: float, n_lines: int) -> list[str]:
-    """Break a text into lines, cutting with an ellipsis what does not fit.
+    """Break a text into lines, and mark by an ellipsis what does not fit.
 
     Parameters
     ----------
     text : str
-        What to write.
+        The text.
     size : float
         Font size in points.
     width : float
         Width of the box in points.
     n_lines : int
-        Most lines to use.
+        The most lines.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What recommendations are like, whether or not they hit."""
+"""Properties of recommendations beyond their accuracy."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def catalog_coverage(
     Parameters
     ----------
     recommendations : DataFrame
-        As `recommend` gives it, with the column item_id.
+        As returned by `recommend`, with the column item_id.
     items : array-like of shape (n_items,)
         Ids of the whole catalogue.
     by : Series, default=None
-        Group of each user or each item, as its index is named user_id or item_id.
+        Group of each user or each item; its index is named user_id or item_id.
 
     Returns
     -------
@@ -54,22 +54,22 @@ def catalog_coverage(
 def gini_exposure(
     recommendations: pd.DataFrame, items: ArrayLike, *, by: pd.Series | None = None
 ) -> float | GroupScores:
-    """How unequally the catalogue's items are recommended: their Gini coefficient.
+    """Gini coefficient of how often the catalogue's items are recommended.
 
     Parameters
     ----------
     recommendations : DataFrame
-        As `recommend` gives it, with the column item_id.
+        As returned by `recommend`, with the column item_id.
     items : array-like of shape (n_items,)
         Ids of the whole catalogue.
     by : Series, default=None
-        Group of each user or each item, as its index is named user_id or item_id.
+        Group of each user or each item; its index is named user_id or item_id.
 
     Returns
     -------
     float
-        0 where every item is recommended equally often, up to 1 - 1 / n_items where
-        one item gets everything.
+        0 if every item is recommended equally often, up to 1 - 1 / n_items if only one
+        item is ever recommended.
         With `by`, the means of the groups and the gap between them.
 
     Raises
@@ -102,17 +102,17 @@ def novelty(
     Parameters
     ----------
     recommendations : DataFrame
-        As `recommend` gives it, with the columns user_id and item_id.
+        As returned by `recommend`, with the columns user_id and item_id.
     interactions : DataFrame
-        Who met what in training: columns user_id and item_id.
+        Training interactions: columns user_id and item_id.
     by : Series, default=None
-        Group of each user or each item, as its index is named user_id or item_id.
+        Group of each user or each item; its index is named user_id or item_id.
 
     Returns
     -------
     Series of length n_users
-        Bits, indexed by user id: the mean of -log2 of the share of users who met the
-        item. An item that nobody met counts as met by one user.
+        Bits, indexed by user id: the mean of -log2 of the share of users who interacted
+        with the item. An item without interactions counts as having one user.
         With `by`, the means of the groups and the gap between them.
 
     Raises
@@ -148,23 +148,23 @@ def popularity_bias(
     *,
     by: pd.Series | None = None,
 ) -> pd.Series | GroupScores:
-    """How much more popular than their own taste users' recommendations are.
+    """How much more popular users' recommendations are than their own items.
 
     Parameters
     ----------
     recommendations : DataFrame
-        As `recommend` gives it, with the columns user_id and item_id.
+        As returned by `recommend`, with the columns user_id and item_id.
     interactions : DataFrame
-        Who met what in training: columns user_id and item_id.
+        Training interactions: columns user_id and item_id.
     by : Series, default=None
-        Group of each user or each item, as its index is named user_id or item_id.
+        Group of each user or each item; its index is named user_id or item_id.
 
     Returns
     -------
     Series of length n_users
         Indexed by user id: mean popularity of the recommended items over that of the
-        items that the user met, minus 1. 0 is unbiased, 1 is twice as popular; NaN for
-        a user without interactions.
+        user's own items, minus 1. 0 is unbiased, 1 means twice as popular; NaN for a
+        user without interactions.
         With `by`, the means of the groups and the gap between them.
 
     Raises
@@ -205,18 +205,18 @@ def intra_list_diversity(
     Parameters
     ----------
     recommendations : DataFrame
-        As `recommend` gives it, with the columns user_id and item_id.
+        As returned by `recommend`, with the columns user_id and item_id.
     vectors : DataFrame of shape (n_items, dim)
-        Vectors indexed by item id, for instance of one modality. An item with NaN,
-        which lacks the modality, is left out of the pairs.
+        Vectors indexed by item id, for instance of one modality. Items with NaN, which
+        lack the modality, are ignored.
     by : Series, default=None
-        Group of each user or each item, as its index is named user_id or item_id.
+        Group of each user or each item; its index is named user_id or item_id.
 
     Returns
     -------
     Series of length n_users
-        Indexed by user id, from 0 (all alike) to 2; NaN for a list with fewer than two
-        vectors. A zero vector is at distance 1 from all others.
+        Indexed by user id, from 0 (all the same direction) to 2; NaN for a list with
+        fewer than two vectors. A zero vector has distance 1 from all others.
         With `by`, the means of the groups and the gap between them.
 
     Raises
@@ -269,7 +269,7 @@ def intra_list_diversity(
 
 
 def _sum_rows(units: NDArray, rows: NDArray, codes: NDArray, n: int) -> NDArray:
-    """Add up the units of each code, as a product with a sparse table of ones."""
+    """Sum the rows of `units` for each code, by a sparse matrix of ones."""
     from scipy.sparse import csr_matrix
 
     ones = csr_matrix((np.ones(len(rows)), (codes, rows)), shape=(n, len(units)))
@@ -284,7 +284,7 @@ def _unit_rows(vectors: NDArray) -> tuple[NDArray, NDArray[np.bool_]]:
 
 
 def gini(exposure: NDArray[np.int64]) -> float:
-    """Gini coefficient of counts, ascending."""
+    """Return the Gini coefficient of ascending counts."""
     n, total = len(exposure), exposure.sum()
     if total == 0:
         raise ValueError("recommendations are empty")

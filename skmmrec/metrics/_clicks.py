@@ -1,4 +1,4 @@
-"""scikit-learn's own metrics, for predicted chances of a click."""
+"""scikit-learn's metrics for predicted probabilities of a click."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sklearn import metrics
 def click_accuracy(
     y_true: ArrayLike, y_pred: ArrayLike, sample_weight: Any = None
 ) -> float:
-    """Share of rows on whose side of 1/2 the prediction lies."""
+    """Share of rows whose click is predicted with a threshold of 1/2."""
     clicked, chances = _check(y_true, y_pred)
     return metrics.accuracy_score(clicked, chances > 0.5, sample_weight=sample_weight)
 
@@ -47,7 +47,7 @@ def click_brier_score(
 def click_log_loss(
     y_true: ArrayLike, y_pred: ArrayLike, sample_weight: Any = None
 ) -> float:
-    """Mean negative log-likelihood of what was clicked and what was not."""
+    """Mean negative log-likelihood of clicks and non-clicks."""
     clicked, chances = _check(y_true, y_pred)
     return metrics.log_loss(
         clicked, chances, sample_weight=sample_weight, labels=[False, True]
@@ -64,7 +64,7 @@ CLICK_METRICS: dict[str, tuple[Callable[..., float], bool]] = {
 
 
 def click_scorer(name: str) -> Any:
-    """Make a scorer of clicks that are predicted as probabilities.
+    """Make a scorer for predicted probabilities of a click.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ def click_scorer(name: str) -> Any:
     Returns
     -------
     scorer : callable
-        As scikit-learn's ``make_scorer`` makes it: greater is better, and weights of
-        the samples can be routed to it.
+        Made by scikit-learn's ``make_scorer``: greater is better, and sample weights
+        can be routed to it.
     """
     metric, greater_is_better = CLICK_METRICS[name]
     return metrics.make_scorer(metric, greater_is_better=greater_is_better)
@@ -84,7 +84,7 @@ def click_scorer(name: str) -> Any:
 def _check(
     y_true: ArrayLike, y_pred: ArrayLike
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Read y above 0 as a click, and refuse predictions that are no probabilities."""
+    """Treat y above 0 as a click, and check that predictions are probabilities."""
     chances = np.asarray(y_pred, dtype=np.float64)
     odd = np.flatnonzero(~((chances >= 0) & (chances <= 1)))
     if len(odd):

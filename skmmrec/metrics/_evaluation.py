@@ -1,4 +1,4 @@
-"""Metrics of recommendations against what users turned out to like."""
+"""Evaluate recommendations against the items that users turned out to like."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _DEFAULT = ("ndcg@10", "recall@10", "hit_rate@10", "map@10", "mrr@10")
 
 
 class RankingEvaluation:
-    """Metrics of every user, with what can be said about their means.
+    """Metrics of every user, with means, intervals and groups.
 
-    Made by :func:`evaluate_ranking`.
+    Returned by :func:`evaluate_ranking`.
 
     Parameters
     ----------
@@ -38,7 +38,8 @@ class RankingEvaluation:
     n_users : int
         Number of users with a relevant item.
     n_skipped : int
-        Number of recommended users without one, who are left out.
+        Number of users with recommendations but without relevant items, who are left
+        out.
     """
 
     def __init__(self, lists: RankedRelevance, metrics: Sequence[str]) -> None:
@@ -93,9 +94,8 @@ class RankingEvaluation:
         Parameters
         ----------
         groups : Series
-            Group of each id; the name of its index, user_id or item_id, says of what.
-            With groups of items, only the items of the group are relevant, while the
-            lists stay as they are.
+            Group of each id; the index is named user_id or item_id. For a group of
+            items, only these items are relevant, while the lists are unchanged.
 
         Returns
         -------
@@ -105,8 +105,8 @@ class RankingEvaluation:
         Raises
         ------
         ValueError
-            If the index has another name, an id occurs twice, or an id that matters has
-            no group.
+            If the index has another name, an id occurs twice, or an evaluated id has no
+            group.
         """
         by_user = kind_of(groups) == USER
         tables = self._by_user(groups) if by_user else self._by_item(groups)
@@ -134,16 +134,16 @@ def evaluate_ranking(
     relevant: pd.DataFrame,
     metrics: Sequence[str] = _DEFAULT,
 ) -> RankingEvaluation:
-    """Judge ranked recommendations by what users turned out to like.
+    """Evaluate ranked recommendations against the items that users turned out to like.
 
     Parameters
     ----------
     recommendations : DataFrame
-        As `recommend` gives it: user_id, item_id and, optionally, rank. Without rank,
-        the rows of a user are taken best first.
+        As returned by `recommend`: user_id, item_id and, optionally, rank. Without
+        rank, the rows of a user must be sorted, best first.
     relevant : DataFrame
-        What is relevant: one row with user_id and item_id per pair and, optionally,
-        gain, above 0, which says how relevant to "graded_ndcg".
+        The relevant items: one row with user_id and item_id per pair and, optionally,
+        gain, a positive number that "graded_ndcg" uses.
     metrics : sequence of str
         Names with the length of the list: auc, f1, graded_ndcg, hit_rate, map, mrr,
         ndcg, precision and recall, as in "ndcg@10".
@@ -166,7 +166,7 @@ def evaluate_ranking(
     Notes
     -----
     Users without a relevant item are skipped and counted. Users with a relevant item
-    but without recommendations count as 0.
+    but without recommendations have the value 0.
 
     Examples
     --------
@@ -206,12 +206,12 @@ def compare(
     a, b : RankingEvaluation
         Evaluations against the same relevant items, with the same metrics.
     test : {"t", "wilcoxon", "permutation"}, default="t"
-        Paired test of the per-user differences: Student's, Wilcoxon's signed-rank, or
-        random flips of their signs.
+        Paired test of the per-user differences: Student's t-test, Wilcoxon's
+        signed-rank test, or random flips of their signs.
     level : float, default=0.95
         Confidence of the interval of the difference.
     n_resamples : int, default=1000
-        How many samples of users, and for "permutation" of signs, to draw.
+        How many samples of users to draw and, for "permutation", of signs.
     random_state : int or None, default=None
         Seed.
 
@@ -219,7 +219,7 @@ def compare(
     -------
     DataFrame of shape (n_metrics, 6)
         Columns a and b (means), difference (b minus a) with low and high, and p_value
-        (two-sided), indexed by metric. No correction for several metrics is made.
+        (two-sided), indexed by metric. P-values are not corrected for several metrics.
 
     Raises
     ------
@@ -229,8 +229,8 @@ def compare(
     Notes
     -----
     Student's test and the permutation test agree closely on such data, even though the
-    differences are not normal; Wilcoxon's asks another question and is less exact: M.
-    D. Smucker, J. Allan and B. Carterette, "A comparison of statistical significance
+    differences are not normal; Wilcoxon's tests another hypothesis and is less exact:
+    M. D. Smucker, J. Allan and B. Carterette, "A comparison of statistical significance
     tests for information retrieval evaluation", CIKM 2007.
 
     Examples
@@ -284,7 +284,7 @@ def _judge(lists: RankedRelevance, metrics: Sequence[str]) -> pd.DataFrame:
 
 
 def _with_gains(hits: Hits, lists: RankedRelevance) -> Hits:
-    """Add how relevant the hits are, and how good the best list would be."""
+    """Add the gains of the hits, and the gain of the ideal list."""
     if (lists.gains == 1).all():
         return hits
     n_items = len(lists.items)

@@ -20,7 +20,7 @@ def judge(metric: str, hits: Hits) -> Values:
     metric : str
         Key of `FORMULAS`.
     hits : Hits
-        Where the relevant items are.
+        The ranks of the relevant items.
 
     Returns
     -------

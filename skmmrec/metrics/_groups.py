@@ -27,7 +27,7 @@ class GroupScores(NamedTuple):
 
 
 def group_scores(rows: Mapping[Any, Mapping[str, float]]) -> GroupScores:
-    """Put the groups' metrics into a table, and see how far apart they are.
+    """Put the groups' metrics into a table, with the gaps between groups.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def group_scores(rows: Mapping[Any, Mapping[str, float]]) -> GroupScores:
 
 
 def kind_of(groups: pd.Series) -> str:
-    """Say whether groups are of users or of items, by the name of the index.
+    """Return whether groups are of users or of items, by the name of the index.
 
     Raises
     ------
@@ -82,24 +82,25 @@ def score_by(
     other: Any,
     by: pd.Series,
 ) -> GroupScores:
-    """Compute a metric of recommendations for each group by itself.
+    """Compute a metric of recommendations for each group separately.
 
     Parameters
     ----------
     metric : callable
-        ``metric(recommendations, other)``, a number or a Series of one per user.
+        ``metric(recommendations, other)`` returns a number, or a Series with a number
+        per user.
     recommendations : DataFrame
         With the columns user_id and item_id; split by group.
     other : object
-        Second argument of the metric. Where it is the ids of the catalogue, which is
-        when it has no columns, groups of items split it, too.
+        Second argument of the metric. If it is not a DataFrame, it is the ids of the
+        catalogue, which groups of items split as well.
     by : Series
         Group of each user or item.
 
     Returns
     -------
     GroupScores
-        NaN for a group without recommendations, or 0 where that is the metric.
+        A group without recommendations has NaN, or a coverage of 0.
     """
     kind = kind_of(by)
     for column in (USER, ITEM):

@@ -1,4 +1,4 @@
-"""Where in ranked lists the relevant items are."""
+"""Find the relevant items in ranked lists."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Hits:
     n_ranked : ndarray of shape (n_users,)
         How many items each list has, at most k.
     k : int
-        Length of the lists that is judged.
+        Number of ranks that are judged.
     gain : ndarray of shape (n_hits,) or None
-        How relevant each hit is; None: all alike.
+        Gain of each hit; None: all are 1.
     ideal : ndarray of shape (n_users,) or None
         Largest discounted gain that each user's first k items can have.
     """
@@ -41,7 +41,7 @@ class Hits:
     ideal: NDArray[np.float64] | None = None
 
     def per_user(self, weights: NDArray | None = None) -> NDArray[np.float64]:
-        """Sum weights, or count, over the hits of each user."""
+        """Sum weights over the hits of each user, or count the hits."""
         sums = np.bincount(self.user, weights, minlength=len(self.n_relevant))
         return sums.astype(np.float64)
 
@@ -78,7 +78,7 @@ def find_hits(
     k : int
         Length of the list that is judged.
     n_ranked : array-like of shape (n_users,), default=None
-        Length of each list, where it is shorter than the row of `relevance`.
+        Length of each list, if shorter than the row of `relevance`.
 
     Returns
     -------
@@ -115,26 +115,26 @@ def find_hits(
 def find_marked(
     table: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of what is True: three times as fast as ``np.nonzero``."""
+    """Return rows and columns of True entries, faster than ``np.nonzero``."""
     return np.divmod(np.flatnonzero(table), max(1, table.shape[1]))
 
 
 def discounts(k: int) -> NDArray[np.float64]:
-    """Discount 1 / log2(rank + 1) of the first k ranks."""
+    """Return the discounts 1 / log2(rank + 1) of the first k ranks."""
     return 1.0 / np.log2(np.arange(2, k + 2))
 
 
 def ideal_gains(
     user: NDArray[np.int64], gain: NDArray[np.float64], n_users: int, k: int
 ) -> NDArray[np.float64]:
-    """Discounted gain of each user's k most relevant items.
+    """Return the discounted gain of each user's k most relevant items.
 
     Parameters
     ----------
     user : ndarray of shape (n_pairs,)
         Row of the user of each relevant item, ascending.
     gain : ndarray of shape (n_pairs,)
-        How relevant it is.
+        Its gain.
     n_users : int
         Number of users.
     k : int

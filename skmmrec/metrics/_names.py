@@ -24,7 +24,7 @@ def parse_metric(name: str) -> tuple[str, int]:
     Raises
     ------
     ValueError
-        If the metric is unknown or k is no positive integer.
+        If the metric is unknown or k is not a positive integer.
     """
     match = re.fullmatch(r"(\w+)@([1-9]\d*)", name) if isinstance(name, str) else None
     if match is None or match[1] not in FORMULAS:

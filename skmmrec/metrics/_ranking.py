@@ -152,8 +152,8 @@ def ndcg_at_k(
     Notes
     -----
     The gain of a hit at rank r is 1 / log2(r + 1); the ideal list has the user's
-    min(k, `n_relevant`) relevant items first [1]_, so that everybody can reach 1. Some
-    libraries, such as RecTools by default, take an ideal list of k relevant items.
+    min(k, `n_relevant`) relevant items first [1]_, so that every user can reach 1. Some
+    libraries, such as RecTools by default, assume an ideal list of k relevant items.
 
     References
     ----------
@@ -172,15 +172,15 @@ def ndcg_at_k(
 def graded_ndcg_at_k(
     gains: ArrayLike, relevant_gains: ArrayLike, k: int = 10
 ) -> NDArray[np.float64]:
-    """Normalised discounted cumulative gain where some items are more relevant.
+    """Normalised discounted cumulative gain for items of different relevance.
 
     Parameters
     ----------
     gains : array-like of shape (n_users, n_ranked)
-        How relevant the item at each rank (best first) is, from 0.
+        Gain of the item at each rank (best first); 0 if it is not relevant.
     relevant_gains : array-like of shape (n_users, n_relevant)
-        How relevant each of the user's items is, ranked or not, in any order and
-        filled up with 0.
+        Gains of all relevant items of each user, ranked or not, in any order and padded
+        with 0.
     k : int, default=10
         Length of the list that is judged.
 
@@ -191,8 +191,8 @@ def graded_ndcg_at_k(
 
     Notes
     -----
-    A gain g at rank r counts g / log2(r + 1), as in scikit-learn's ``ndcg_score``. Give
-    2**y - 1 as gain for the other common convention, which stresses high ratings y.
+    A gain g at rank r counts g / log2(r + 1), as in scikit-learn's ``ndcg_score``. The
+    other common convention stresses high ratings y; pass 2**y - 1 as the gain for it.
 
     Examples
     --------
@@ -315,7 +315,7 @@ def auc_at_k(
     k : int, default=10
         Length of the list that is judged.
     n_ranked : array-like of shape (n_users,), default=None
-        Length of each user's list, where it is shorter than the row of `relevance`.
+        Length of each user's list, if shorter than the row of `relevance`.
 
     Returns
     -------
@@ -324,10 +324,9 @@ def auc_at_k(
 
     Notes
     -----
-    Irrelevant items are those of the list; a relevant item that the list lacks counts
-    as ranked below them all. Over a ranking of the whole catalogue this is the area
-    under the ROC curve. A list of relevant items only has the share of the relevant
-    items that it holds.
+    Only irrelevant items of the list count; a relevant item that is not in the list
+    counts as ranked below all of them. For a ranking of the whole catalogue, this is
+    the area under the ROC curve. For a list without irrelevant items, it is the recall.
 
     Examples
     --------

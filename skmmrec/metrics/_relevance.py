@@ -1,4 +1,4 @@
-"""From tables of recommendations to ranked lists of relevance."""
+"""Turn tables of recommendations into ranked lists of relevance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skmmrec.metrics._hits import check_k, find_marked
 
 GAIN = "gain"
 _RANK = "rank"
-# Small enough to stay in a processor's second-level cache.
+# 2 MiB, the size of a large second-level cache, for random look-ups in it. Not tuned.
 _TABLE_BYTES = 2**21
 
 
@@ -39,9 +39,9 @@ class RankedRelevance:
     relevant : ndarray of shape (2, n_pairs)
         Positions in `users` and `items` of the distinct relevant pairs, sorted.
     gains : ndarray of shape (n_pairs,)
-        How relevant each of these pairs is, above 0.
+        Gain of each of these pairs, above 0.
     n_skipped : int
-        Recommended users without any relevant item, who are left out.
+        Users with recommendations but without relevant items, who are left out.
     """
 
     users: pd.Index
@@ -55,12 +55,12 @@ class RankedRelevance:
     n_skipped: int
 
     def of_items(self, chosen: NDArray[np.bool_]) -> RankedRelevance:
-        """Keep only some items relevant, and only the users who have one.
+        """Keep only some items as relevant, and only users with a relevant item.
 
         Parameters
         ----------
         chosen : ndarray of shape (n_items,)
-            Which of `items` stay relevant; the others still take up ranks.
+            Which of `items` stay relevant; the others keep their ranks.
 
         Returns
         -------
@@ -96,18 +96,18 @@ def ranked_relevance(
     Parameters
     ----------
     recommendations : DataFrame
-        As `recommend` gives it: user_id, item_id and, optionally, rank. Without rank,
-        the rows of a user are taken best first.
+        As returned by `recommend`: user_id, item_id and, optionally, rank. Without
+        rank, the rows of a user must be sorted, best first.
     relevant : DataFrame
-        What is relevant: one row with user_id and item_id per pair and, optionally,
-        gain, which says how relevant, above 0. Repeated pairs count once, with the
-        largest gain.
+        The relevant items: one row with user_id and item_id per pair and, optionally,
+        gain, above 0. Repeated pairs count once, with the largest gain.
 
     Returns
     -------
     RankedRelevance
-        Of every user with a relevant item; who got no recommendations has an empty
-        list. A relevant item that is recommended twice counts at its first rank only.
+        With every user who has a relevant item; users without recommendations have
+        empty lists. A relevant item that is recommended twice counts at its first rank
+        only.
 
     Raises
     ------
@@ -156,14 +156,14 @@ def ranked_relevance(
 def rank_lists(
     a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]
 ) -> tuple[pd.Index, pd.Index, list[NDArray[np.int32]]]:
-    """Bring the lists of two recommenders onto common users and items.
+    """Align the lists of two recommenders to common users and items.
 
     Parameters
     ----------
     a, b : DataFrame
-        As `recommend` gives it.
+        As returned by `recommend`.
     names : tuple of str
-        What errors call them.
+        Their names in error messages.
 
     Returns
     -------
@@ -207,7 +207,7 @@ def _distinct_pairs(
 
 
 def _gains(relevant: pd.DataFrame) -> NDArray[np.float64] | None:
-    """Read how relevant the pairs are, if that is told."""
+    """Return the gains of the pairs, if there are any."""
     if GAIN not in relevant:
         return None
     gains = relevant[GAIN].to_numpy(dtype=np.float64)
@@ -242,7 +242,7 @@ def _shared_codes(
 
 
 def _number(columns: list[NDArray]) -> tuple[pd.Index, list[NDArray[np.int64]]]:
-    """Small non-negative integers are looked up in a table, the rest are hashed."""
+    """Enumerate ids: small non-negative integers by a table, others by hashing."""
     parts = [column for column in columns if len(column)]
     largest = max(column.max() for column in parts) if _are_counts(parts) else np.inf
     if largest < sum(map(len, parts)):
@@ -287,7 +287,7 @@ def _ranks(column: pd.Series) -> NDArray:
 
 
 def _is_sorted(*keys: NDArray) -> bool:
-    """Whether rows are ordered by the last key and, within it, by the one before."""
+    """Tell whether rows are sorted by the last key, then by the one before it."""
     before, after = keys[-1][:-1], keys[-1][1:]
     if len(keys) == 1:
         return bool((after >= before).all())
@@ -301,12 +301,12 @@ def _is_relevant(
     truth_what: NDArray[np.int64],
     n_items: int,
 ) -> NDArray[np.bool_]:
-    """Look recommendations up in a table of some users times all items at a time."""
+    """Look up recommendations in a table of all items for some users at a time."""
     relevance = np.zeros(recommended.shape, dtype=bool)
     width = n_items + 1
     at_once = max(1, _TABLE_BYTES // width)
-    # The last column stays False. There -1, the end of a short list, leads: to that of
-    # the row before or, from the first row, to that of the last.
+    # The last column stays False. -1, which ends short lists, is looked up there: in
+    # the previous row or, from the first row, in the last one.
     table = np.zeros(at_once * width, dtype=bool)
     starts = width * np.arange(at_once)[:, None]
     bounds = np.searchsorted(
@@ -325,7 +325,7 @@ def _is_relevant(
 def _drop_repeated(
     relevance: NDArray[np.bool_], recommended: NDArray[np.int32], n_items: int
 ) -> None:
-    """Clear the hits, after the first, of an item that a list holds repeatedly."""
+    """Clear all but the first hit of an item that a list contains repeatedly."""
     user, rank = find_marked(relevance)
     pairs = user * n_items + recommended[user, rank]
     repeated = pd.Series(pairs).duplicated().to_numpy()
@@ -350,7 +350,7 @@ def relevance_from_scores(
     k : int, default=10
         How many ranks to return.
     seen : array-like of shape (n_users, n_items), default=None
-        Items to leave out of the lists, bool; they do not count as relevant either.
+        Items to leave out of the lists, bool; they do not count as relevant.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Split interactions the way a recommender meets them."""
+"""Split interactions into rows to train and to test a recommender on."""
 
 from lazy_loader import attach_stub
 

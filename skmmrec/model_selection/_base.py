@@ -1,4 +1,4 @@
-"""What all splitters of interactions share."""
+"""The base of all splitters of interactions."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class InteractionSplitter(BaseCrossValidator):
         y : object, default=None
             Ignored.
         groups : array-like of shape (n_rows,), default=None
-            Times of the rows, in place of a time column, for splitters by time;
-            ignored by the others.
+            Times of the rows instead of a time column, for splitters by time; others
+            ignore them.
 
         Yields
         ------
@@ -102,7 +102,7 @@ class InteractionSplitter(BaseCrossValidator):
         """Yield masks of the rows to train and to test on."""
 
     def _warm(self, X: Any, train: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Mark the rows that need not be dropped as cold."""
+        """Mark the rows that are not dropped as cold."""
         warm = np.ones(len(train), dtype=bool)
         if self.drop_cold_users:
             warm &= _occurs(user_codes(X, self.user), train)
@@ -116,19 +116,19 @@ def _occurs(codes: NDArray[np.int64], train: NDArray[np.bool_]) -> NDArray[np.bo
 
 
 def how_many(size: float, n: Any) -> Any:
-    """Turn a share or a count into counts out of `n`.
+    """Turn a share of `n`, or a count, into a count.
 
     Parameters
     ----------
     size : float or int
         Share (float) or count (int).
     n : int or ndarray of int
-        How many there are.
+        The total.
 
     Returns
     -------
     int or ndarray of int
-        Shares are rounded to the nearest count, halves up.
+        A share is rounded to the nearest count, halves up.
     """
     if isinstance(size, Integral):
         return np.full_like(n, size)
@@ -138,14 +138,14 @@ def how_many(size: float, n: Any) -> Any:
 def ranks_within(
     codes: NDArray[np.int64], *keys: NDArray
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rank the rows of each code, from the last, which has rank 0.
+    """Rank the rows of each code from the end; the last row has rank 0.
 
     Parameters
     ----------
     codes : ndarray of shape (n_rows,)
-        What to rank within.
+        Groups of rows that are ranked separately.
     *keys : ndarray of shape (n_rows,)
-        What to rank by, the most important last; ties fall in order of the rows.
+        Sort keys, the most important last; ties keep the order of the rows.
 
     Returns
     -------

@@ -33,14 +33,14 @@ class RandomHoldoutPerUser(InteractionSplitter):
         Share (float, to the nearest count, halves up) or number (int) of each user's
         interactions to test on.
     n_splits : int, default=1
-        Number of folds, each drawn anew.
+        Number of folds, drawn independently.
     min_train : int, default=1
-        Interactions of each user that remain to train on, whatever `test_size` says.
+        The least interactions of each user to train on, whatever `test_size` is.
     user, item : str or int, default=None
         Names or positions of columns. None for the columns named user_id and item_id
         or, without these names, the first two.
     drop_cold_items : bool, default=False
-        Whether to leave out of the test rows items that the training rows lack.
+        Whether to drop test rows with items that are not in the training rows.
     random_state : int, RandomState instance or None, default=None
         An int gives the same folds every time.
 
@@ -95,21 +95,21 @@ class RandomHoldoutPerUser(InteractionSplitter):
 
 
 class ColdItemSplit(InteractionSplitter):
-    """Test on items that training never saw: all rows of randomly drawn items.
+    """Test on all rows of randomly drawn items, which training never sees.
 
     Parameters
     ----------
     test_size : float or int, default=0.2
         Share (float) or number (int) of the distinct items to test on.
     n_splits : int, default=1
-        Number of folds, each drawn anew.
+        Number of folds, drawn independently.
     user, item : str or int, default=None
         Names or positions of columns. None for the columns named user_id and item_id
         or, without these names, the first two.
     drop_cold_users : bool, default=False
-        Whether to leave out of the test rows users that the training rows lack.
+        Whether to drop test rows with users that are not in the training rows.
     random_state : int, RandomState instance or None, default=None
-        An int gives the same folds every time, in whatever order the rows come.
+        An int gives the same folds every time, in any order of the rows.
 
     See Also
     --------
@@ -156,21 +156,21 @@ class ColdItemSplit(InteractionSplitter):
 
 
 class ColdUserSplit(InteractionSplitter):
-    """Test on users that training never saw: all rows of randomly drawn users.
+    """Test on all rows of randomly drawn users, whom training never sees.
 
     Parameters
     ----------
     test_size : float or int, default=0.2
         Share (float) or number (int) of the distinct users to test on.
     n_splits : int, default=1
-        Number of folds, each drawn anew.
+        Number of folds, drawn independently.
     user, item : str or int, default=None
         Names or positions of columns. None for the columns named user_id and item_id
         or, without these names, the first two.
     drop_cold_items : bool, default=False
-        Whether to leave out of the test rows items that the training rows lack.
+        Whether to drop test rows with items that are not in the training rows.
     random_state : int, RandomState instance or None, default=None
-        An int gives the same folds every time, in whatever order the rows come.
+        An int gives the same folds every time, in any order of the rows.
 
     See Also
     --------
@@ -216,25 +216,25 @@ class ColdUserSplit(InteractionSplitter):
 
 
 class UserKFold(InteractionSplitter):
-    """Test on every user once: the users are dealt into folds of about equal number.
+    """Test on every user once, in folds with about the same number of users.
 
     Parameters
     ----------
     n_splits : int, default=5
         Number of folds; at least 2.
     shuffle : bool, default=False
-        Whether users are dealt at random rather than in the order of their ids.
+        Whether to assign users to folds at random, not in the order of their ids.
     user, item : str or int, default=None
         Names or positions of columns. None for the columns named user_id and item_id
         or, without these names, the first two.
     drop_cold_items : bool, default=False
-        Whether to leave out of the test rows items that the training rows lack.
+        Whether to drop test rows with items that are not in the training rows.
     random_state : int, RandomState instance or None, default=None
         For `shuffle`; an int gives the same folds every time.
 
     See Also
     --------
-    sklearn.model_selection.GroupKFold : Evens out rows rather than users.
+    sklearn.model_selection.GroupKFold : Balances rows instead of users.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Recommendations out of searches and pipelines."""
+"""Recommend with the recommender inside a search or a pipeline."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from skmmrec.metrics import find_recommender
 def recommend(
     estimator: Any, users: Any = None, k: int = 10, **options: Any
 ) -> pd.DataFrame:
-    """Recommend with what a search or a pipeline holds.
+    """Recommend with the recommender inside a search or a pipeline.
 
-    ``Pipeline`` and ``GridSearchCV`` pass `predict` on to their last step, but not
-    `recommend`; this does.
+    ``Pipeline`` and ``GridSearchCV`` forward `predict` to it, but not `recommend`.
 
     Parameters
     ----------
@@ -32,7 +31,7 @@ def recommend(
     Returns
     -------
     DataFrame
-        What the recommender's ``recommend`` returns.
+        The result of the recommender's ``recommend``.
 
     Raises
     ------

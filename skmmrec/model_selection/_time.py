@@ -1,4 +1,4 @@
-"""Splitters that test on what happened later."""
+"""Splitters that test on later interactions."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from skmmrec.model_selection._base import (
 
 
 class _TimedSplitter(InteractionSplitter):
-    """Takes times as groups, also where metadata is routed."""
+    """Takes times as groups, also with metadata routing."""
 
     __metadata_request__split: ClassVar[dict[str, bool]] = {"groups": True}
 
 
 class LeaveLastOut(_TimedSplitter):
-    """Test on the last interactions of every user, train on all before them.
+    """Test on the last interactions of every user, and train on those before.
 
     Parameters
     ----------
@@ -34,18 +34,18 @@ class LeaveLastOut(_TimedSplitter):
         Interactions of each user to test on.
     n_splits : int, default=1
         Number of folds. The last fold tests on the last `n_last` interactions, the fold
-        before it on the `n_last` before those, and so on. What a user does after the
-        tested interactions is in neither part.
+        before it on the `n_last` before those, and so on. A user's interactions after
+        the tested ones are in neither part.
     min_train : int, default=1
-        Interactions that must remain to train on. In a fold where a user has fewer, all
-        that they have up to there is trained on, and the user is not tested.
+        The least interactions of a user to train on. If a user has fewer in a fold, all
+        their interactions up to that fold are for training, and none for testing.
     user, item, time : str or int, default=None
         Names or positions of columns. None for the columns named user_id, item_id and
         timestamp. Without these names, users and items are in the first two columns,
-        and row order stands in for time.
+        and the order of the rows replaces time.
     drop_cold_users, drop_cold_items : bool, default=False
-        Whether to leave out of the test rows users or items that the training rows of
-        the fold lack.
+        Whether to drop test rows with users or items that are not in the training rows
+        of the fold.
 
     See Also
     --------
@@ -54,7 +54,7 @@ class LeaveLastOut(_TimedSplitter):
 
     Notes
     -----
-    Rows of one user with the same time are taken in the order of the rows.
+    Rows of one user with the same time keep their order.
 
     Examples
     --------
@@ -117,7 +117,7 @@ class LeaveLastOut(_TimedSplitter):
 
 
 class TimeSplit(_TimedSplitter):
-    """Train on what happened before a point in time, test on what came after.
+    """Train on interactions before a point in time, and test on those after it.
 
     Parameters
     ----------
@@ -129,22 +129,22 @@ class TimeSplit(_TimedSplitter):
     user, item, time : str or int, default=None
         Names or positions of columns. None for the columns named user_id, item_id and
         timestamp. Without these names, users and items are in the first two columns,
-        and row order stands in for time.
+        and the order of the rows replaces time.
     drop_cold_users, drop_cold_items : bool, default=False
-        Whether to leave out of the test rows users or items that the training rows of
-        the fold lack.
+        Whether to drop test rows with users or items that are not in the training rows
+        of the fold.
 
     See Also
     --------
     LeaveLastOut : Cuts every user at their own last interactions.
-    sklearn.model_selection.TimeSeriesSplit : The same for rows that are in order.
+    sklearn.model_selection.TimeSeriesSplit : The same for sorted rows.
 
     Notes
     -----
-    Rows with the same time are taken in the order of the rows. Splitting all users at
-    one time is the only one of these splits in which nothing about the future leaks
-    into training: Y. Ji, A. Sun, J. Zhang and C. Li, "A Critical Study on Data Leakage
-    in Recommender System Offline Evaluation", ACM TOIS 41(3), 2023.
+    Rows with the same time keep their order. Of these splits, only this one keeps
+    everything about the future out of training, since it splits all users at one time:
+    Y. Ji, A. Sun, J. Zhang and C. Li, "A Critical Study on Data Leakage in Recommender
+    System Offline Evaluation", ACM TOIS 41(3), 2023.
 
     Examples
     --------

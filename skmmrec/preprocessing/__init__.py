@@ -1,7 +1,7 @@
-"""Preprocessing: one raw column in, one raw column out, before an encoder.
+"""Preprocessing: change one raw column before an encoder.
 
-Every transformer takes what the encoder of its content takes, and returns what that
-encoder takes. Names are resolved when first used.
+Input and output of each transformer are what the encoder of that content accepts. Names
+are resolved when first used.
 """
 
 from lazy_loader import attach_stub

@@ -1,4 +1,4 @@
-"""Trim, level and denoise sounds."""
+"""Trim, normalize and denoise sounds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from skmmrec.preprocessing._base import BaseContentTransformer
 from skmmrec.preprocessing._loudness import integrated_loudness
 from skmmrec.runtime import ContentError, read_sound, readable_file, sound_key
 
+# A usual frame of speech analysis: 512 samples at 16 kHz. Not tuned.
 _FRAME_SECONDS = 0.032
 
 
 class _SoundTransformer(BaseContentTransformer):
-    """Change sounds: mono, at their own rate."""
+    """Change sounds, as mono waveforms at their own rates."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseContentTransformer._parameter_constraints,
@@ -51,12 +52,12 @@ class AudioTrimmer(_SoundTransformer):
     Parameters
     ----------
     top_db : float, default=40.0
-        What is this many decibels below the loudest part counts as silence.
+        Parts this many decibels below the loudest part count as silence.
     max_duration : float, default=300.0
         Seconds of each sound that are read.
     on_error : {"raise", "missing"}, default="raise"
-        What happens to an item that cannot be read: an error that names its row, or
-        None in its place and one warning that counts them.
+        Whether an item that cannot be read raises an error that names its row, or
+        becomes None; one warning then counts these rows.
 
     Attributes
     ----------
@@ -67,8 +68,8 @@ class AudioTrimmer(_SoundTransformer):
 
     Notes
     -----
-    The level is that of frames of 32 ms, by `librosa.effects.trim`. A sound that is
-    silent throughout stays whole.
+    Levels are those of frames of about 32 ms, by `librosa.effects.trim`. A sound that
+    is silent throughout is not trimmed.
 
     Examples
     --------
@@ -108,7 +109,7 @@ class AudioTrimmer(_SoundTransformer):
 
 
 class LoudnessNormalizer(_SoundTransformer):
-    """Bring sounds to one loudness.
+    """Normalize sounds to one loudness.
 
     A sound is a path, the bytes of a file, or a tuple ``(samples, rate)``. The result
     is a tuple of a mono float32 waveform and its own rate.
@@ -116,12 +117,12 @@ class LoudnessNormalizer(_SoundTransformer):
     Parameters
     ----------
     target : float, default=-23.0
-        The loudness in LUFS; -23 is that of broadcasts by EBU R 128.
+        The loudness in LUFS; EBU R 128 demands -23 of broadcasts.
     max_duration : float, default=300.0
         Seconds of each sound that are read.
     on_error : {"raise", "missing"}, default="raise"
-        What happens to an item that cannot be read: an error that names its row, or
-        None in its place and one warning that counts them.
+        Whether an item that cannot be read raises an error that names its row, or
+        becomes None; one warning then counts these rows.
 
     Attributes
     ----------
@@ -132,9 +133,9 @@ class LoudnessNormalizer(_SoundTransformer):
 
     Notes
     -----
-    Loudness is measured as in ITU-R BS.1770-4: weighted by frequency, without the
-    parts that are nearly silent. A sound whose peak would pass full scale becomes as
-    loud as full scale allows; one below -70 LUFS stays as it is.
+    Loudness is measured as in ITU-R BS.1770-4: weighted by frequency, without nearly
+    silent parts. The gain is limited so that no peak exceeds full scale. A sound below
+    -70 LUFS is not changed.
 
     Examples
     --------
@@ -174,7 +175,7 @@ class LoudnessNormalizer(_SoundTransformer):
 
 
 class AudioDenoiser(_SoundTransformer):
-    """Turn down steady noise, such as hiss or hum, by spectral gating.
+    """Reduce steady noise, such as hiss or hum, by spectral gating.
 
     A sound is a path, the bytes of a file, or a tuple ``(samples, rate)``. The result
     is a tuple of a mono float32 waveform and its own rate.
@@ -182,17 +183,17 @@ class AudioDenoiser(_SoundTransformer):
     Parameters
     ----------
     reduction : float, default=12.0
-        By how many decibels noise is turned down.
+        How many decibels to reduce noise by.
     threshold : float, default=4.0
-        What is below this multiple of a frequency's noise floor is noise.
+        Magnitudes below this multiple of a frequency's noise floor are noise.
     quantile : float, default=0.2
-        The noise floor of a frequency is this quantile of its magnitude over time: the
-        share of the sound that is taken to be noise alone.
+        The noise floor of a frequency is this quantile of its magnitude over time. So
+        about this share of the sound should be nothing but noise.
     max_duration : float, default=300.0
         Seconds of each sound that are read.
     on_error : {"raise", "missing"}, default="raise"
-        What happens to an item that cannot be read: an error that names its row, or
-        None in its place and one warning that counts them.
+        Whether an item that cannot be read raises an error that names its row, or
+        becomes None; one warning then counts these rows.
 
     Attributes
     ----------
@@ -204,7 +205,7 @@ class AudioDenoiser(_SoundTransformer):
     Notes
     -----
     The gate is that of [1]_, with the noise estimated from the sound itself. A tone
-    that never stops is noise by this measure.
+    that never stops counts as noise.
 
     References
     ----------

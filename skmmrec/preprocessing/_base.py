@@ -1,4 +1,4 @@
-"""What the transformers of raw columns share: rows, missing values, errors."""
+"""The base of transformers of raw columns: rows, missing values, errors."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class BaseContentTransformer(
 ):
     """Change each item of one column of raw content.
 
-    A subclass says how one item changes (`_change`) and what equal items share
-    (`_content_key`). Missing values stay as they are, and each distinct item is changed
+    A subclass implements `_change`, which changes one item, and `_content_key`, which
+    is equal for equal items. Missing values are kept, and each distinct item is changed
     once.
 
     Parameters
     ----------
     on_error : {"raise", "missing"}, default="raise"
-        What happens to an item that cannot be read: an error that names its row, or
-        None in its place and one warning that counts them.
+        Whether an item that cannot be read raises an error that names its row, or
+        becomes None; one warning then counts these rows.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -53,10 +53,10 @@ class BaseContentTransformer(
 
     @abstractmethod
     def _content_key(self, item: Any) -> Hashable:
-        """Return what two equal items have in common."""
+        """Return a value that is equal for equal items."""
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Check the parameters and the column; no item is read.
+        """Check the parameters and the column; read no item.
 
         Parameters
         ----------
@@ -89,8 +89,8 @@ class BaseContentTransformer(
         Returns
         -------
         X_changed : Series, DataFrame or ndarray of objects, of shape (n,) or (n, 1)
-            The same kind of column: pandas objects keep their index and name; anything
-            else becomes an array. Missing values stay as they are.
+            A column of the same kind: pandas objects keep their index and name;
+            anything else becomes an array. Missing values are kept.
 
         Raises
         ------
@@ -112,12 +112,12 @@ class BaseContentTransformer(
         return items
 
     def _remember_name(self, name: Any) -> None:
-        """Keep the name of a Series, so that an encoder gets it under `set_output`."""
+        """Keep the name of a Series, which `set_output` passes on to an encoder."""
         if isinstance(name, str) and name:
             self.feature_names_in_ = np.array([name], dtype=object)
 
     def _changed(self, items: list[Any]) -> np.ndarray:
-        # Filled one by one: numpy would take a list of tuples for a matrix.
+        # Filled one by one: numpy would turn a list of tuples into a matrix.
         out = np.empty(len(items), dtype=object)
         done: dict[Hashable, Any] = {}
         failures: list[str] = []
@@ -138,7 +138,7 @@ class BaseContentTransformer(
         return done[key]
 
     def _like(self, X: Any, values: np.ndarray) -> Any:
-        """Return the values in the kind of column that they came in."""
+        """Return the values as the kind of column that `X` is."""
         if _get_output_config("transform", self)["dense"] != "default":
             return values[:, None]
         if isinstance(X, pd.DataFrame):

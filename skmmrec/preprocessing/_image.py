@@ -34,7 +34,7 @@ class _PictureTransformer(BaseContentTransformer):
 
 
 class ImageCropper(_PictureTransformer):
-    """Crop pictures to their content: a border of one colour is cut off.
+    """Crop pictures to their content, without borders of a single colour.
 
     A picture is a path, the bytes of a file, a PIL image, a uint8 array of shape
     (H, W, 3), or a list of such. The result is an upright RGB PIL image.
@@ -42,11 +42,11 @@ class ImageCropper(_PictureTransformer):
     Parameters
     ----------
     tolerance : int, default=16
-        How far, out of 255, a channel may lie from the colour of the top left pixel to
-        belong to the border.
+        How far, out of 255, a channel of a border pixel may differ from that of the top
+        left pixel.
     on_error : {"raise", "missing"}, default="raise"
-        What happens to an item that cannot be read: an error that names its row, or
-        None in its place and one warning that counts them.
+        Whether an item that cannot be read raises an error that names its row, or
+        becomes None; one warning then counts these rows.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class ImageCropper(_PictureTransformer):
 
     Notes
     -----
-    A picture that is all border stays whole.
+    A picture of a single colour is not cropped.
 
     Examples
     --------
@@ -87,7 +87,7 @@ class ImageCropper(_PictureTransformer):
 
 
 class ImageResizer(_PictureTransformer):
-    """Bring pictures to one size.
+    """Resize pictures to one size.
 
     A picture is a path, the bytes of a file, a PIL image, a uint8 array of shape
     (H, W, 3), or a list of such. The result is an upright RGB PIL image.
@@ -95,14 +95,14 @@ class ImageResizer(_PictureTransformer):
     Parameters
     ----------
     size : int or tuple of (int, int), default=256
-        Width and height in pixels; one number stands for both.
+        Width and height in pixels; one number is both.
     mode : {"contain", "cover", "pad"}, default="contain"
-        ``"contain"`` keeps the whole picture within the size, ``"cover"`` fills the
-        size and cuts off what is beyond around the centre, ``"pad"`` keeps the whole
-        picture and fills the rest with white. All keep the aspect ratio.
+        ``"contain"`` scales the picture to fit into the size, ``"cover"`` scales it to
+        fill the size and crops it around the centre, ``"pad"`` scales it to fit and
+        fills the rest with white. All keep the aspect ratio.
     on_error : {"raise", "missing"}, default="raise"
-        What happens to an item that cannot be read: an error that names its row, or
-        None in its place and one warning that counts them.
+        Whether an item that cannot be read raises an error that names its row, or
+        becomes None; one warning then counts these rows.
 
     Attributes
     ----------
@@ -158,7 +158,7 @@ class ImageResizer(_PictureTransformer):
 
 
 class ImageDenoiser(_PictureTransformer):
-    """Remove single wrong pixels by a median filter.
+    """Remove isolated wrong pixels by a median filter.
 
     A picture is a path, the bytes of a file, a PIL image, a uint8 array of shape
     (H, W, 3), or a list of such. The result is an upright RGB PIL image.
@@ -166,10 +166,10 @@ class ImageDenoiser(_PictureTransformer):
     Parameters
     ----------
     size : {3, 5, 7}, default=3
-        Pixels per side of the square whose median each pixel becomes.
+        Each pixel becomes the median of a square with this many pixels per side.
     on_error : {"raise", "missing"}, default="raise"
-        What happens to an item that cannot be read: an error that names its row, or
-        None in its place and one warning that counts them.
+        Whether an item that cannot be read raises an error that names its row, or
+        becomes None; one warning then counts these rows.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Loudness as ITU-R BS.1770-4 measures it, of one channel."""
+"""Loudness of one channel by ITU-R BS.1770-4."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import math
 
 import numpy as np
 
+# Blocks of 400 ms that overlap by 75 %, as in BS.1770-4.
 _BLOCK_SECONDS, _STEP_SECONDS = 0.4, 0.1
+# Gates in LUFS and in LU below the mean of what passes the first, as in BS.1770-4.
 _ABSOLUTE_GATE, _RELATIVE_GATE = -70.0, -10.0
+# Makes a sine of 997 Hz at full scale read -3.01 LUFS, as in BS.1770-4.
 _OFFSET = -0.691
 
 
@@ -17,7 +20,7 @@ def integrated_loudness(waveform: np.ndarray, rate: int) -> float:
     Parameters
     ----------
     waveform : ndarray of shape (n,), float
-        Full scale is 1. Less than 0.4 s count as one block.
+        Full scale is 1. A sound shorter than 0.4 s is one block.
     rate : int
         In Hz.
 
@@ -47,14 +50,14 @@ def _block_powers(weighted: np.ndarray, rate: int) -> np.ndarray:
 
 
 def _k_weighted(waveform: np.ndarray, rate: int) -> np.ndarray:
-    """Filter as the ear hears: a high shelf for the head, then a high pass."""
+    """Apply K-weighting: a high shelf for the head, then a high pass."""
     from scipy.signal import sosfilt
 
     return sosfilt([_shelf(rate), _high_pass(rate)], waveform.astype(np.float64))
 
 
 def _shelf(rate: int) -> list[float]:
-    """Return the first stage, from the analogue parameters behind the standard."""
+    """Return the high shelf, from the analogue parameters of the standard."""
     k = _warped(1681.974450955533, rate)
     q, gain = 0.7071752369554196, 10 ** (3.999843853973347 / 20)
     middle = gain**0.4996667741545416 / q
@@ -71,7 +74,7 @@ def _high_pass(rate: int) -> list[float]:
 
 
 def _warped(frequency: float, rate: int) -> float:
-    # Below 3.7 kHz the shelf would lie above half the rate.
+    # At rates below 3.7 kHz the shelf would be almost at half the rate or above.
     return math.tan(math.pi * min(frequency / rate, 0.45))
 
 

@@ -53,7 +53,7 @@ _HIDDEN = frozenset({"script", "style", "template"})
 
 
 class _TextOfHtml(HTMLParser):
-    """Collect what a browser would show."""
+    """Collect the text that a browser would show."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -80,25 +80,25 @@ class _TextOfHtml(HTMLParser):
 class TextCleaner(BaseContentTransformer):
     """Clean a column of texts before it is encoded.
 
-    Markup, emoji and whitespace come first, then words are segmented, then stop words
-    leave. Modern text encoders need no more than the first three.
+    Markup and emoji are removed first, then words are segmented, then stop words and
+    superfluous whitespace are removed. Modern text encoders need no segmentation and no
+    stop words.
 
     Parameters
     ----------
     html : bool, default=True
-        Keep what a browser would show: tags, comments, scripts and styles leave, and
-        character references such as ``&amp;`` are resolved.
+        Keep only what a browser would show: remove tags, comments, scripts and styles,
+        and resolve character references such as ``&amp;``.
     emoji : {"remove", "describe", "keep"}, default="remove"
-        Drop emoji and dingbats, or replace each by its Unicode name.
+        Remove emoji and dingbats, replace each by its Unicode name, or keep them.
     stop_words : "english", collection of str or None, default=None
-        Words that are left out, whatever their case; ``"english"`` is scikit-learn's
-        list.
+        Words to remove, in upper or lower case; ``"english"`` is scikit-learn's list.
     segment : {"chinese"} or None, default=None
-        Put spaces between Chinese words, for models that split at spaces. It needs the
+        Put spaces between Chinese words, for models that split at spaces. Needs the
         package ``rjieba``, which the extra ``chinese`` installs.
     on_error : {"raise", "missing"}, default="raise"
-        What happens to an item that is no text: an error that names its row, or None
-        in its place and one warning that counts them.
+        Whether an item that is not a str raises an error that names its row, or becomes
+        None; one warning then counts these rows.
 
     Attributes
     ----------
@@ -109,8 +109,8 @@ class TextCleaner(BaseContentTransformer):
 
     Notes
     -----
-    Whitespace is always reduced to single spaces. HTML goes through the standard
-    library's `html.parser`; a ``<`` that no letter follows is kept as text.
+    Whitespace is always reduced to single spaces. HTML is parsed by the standard
+    library's `html.parser`; a ``<`` without a letter after it is kept as text.
 
     Examples
     --------
@@ -145,7 +145,7 @@ class TextCleaner(BaseContentTransformer):
         self.on_error = on_error
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Check the parameters and the column; no item is read.
+        """Check the parameters and the column; read no item.
 
         Parameters
         ----------
@@ -206,7 +206,7 @@ def _blank(match: re.Match) -> str:
 
 
 def _names(match: re.Match) -> str:
-    """Return the names of an emoji's symbols; what only modifies them has none."""
+    """Return the names of an emoji's symbols, without its modifiers."""
     symbols = re.findall(f"(?![\U0001f3fb-\U0001f3ff]){_SYMBOL}", match[0])
     names = (unicodedata.name(symbol, "").lower() for symbol in symbols)
     return f" {' '.join(names)} "

@@ -1,8 +1,8 @@
 """Conformance tests for encoders, fusions and recommenders of your own.
 
-Each class here is a set of pytest tests of what the rest of the package relies on.
-Subclass it in a test module under a name that begins with ``Test``, and say by a
-fixture what is to be tested. Needs pytest.
+Each class is a set of pytest tests of what the rest of the package relies on. Subclass
+it in a test module under a name that begins with ``Test``, and override the fixture
+that returns the object to test. Needs pytest.
 """
 
 from lazy_loader import attach_stub

@@ -1,4 +1,4 @@
-"""What every encoder must keep."""
+"""Tests that every encoder must pass."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from sklearn.utils.estimator_checks import check_estimator
 from skmmrec._sklearn import clone
 from skmmrec.encoders import BaseEncoder
 
+# Absolute difference that other batches may make: unit vectors differ by rounding of
+# float32, below 1e-6 in the encoders here.
 TOLERANCE = 1e-5
+# Bytes of a pickle without weights: the parameters, and nothing of megabytes.
 LARGEST_PICKLE = 20_000
 
 
 class EncoderTests:
-    """Tests of a `BaseEncoder`: one column of raw content in, a float32 matrix out.
+    """Tests of a `BaseEncoder`, which turns a column of raw content into vectors.
 
-    Rows must keep their order, each distinct item must be encoded once and by itself, a
-    missing row must stay missing, an item that cannot be read must be named, and a
-    pickle must carry no weights.
+    Rows must keep their order. Each distinct item must be encoded once, independently
+    of others. A missing row must stay missing. Errors must name the row of an item that
+    cannot be read. A pickle must contain no weights.
 
-    Override the fixtures `encoder` and `items`, and `bad_item` where an item can be
-    worse than of a wrong type.
+    Override the fixtures `encoder` and `items`, and `bad_item` if an item of the right
+    type can be unreadable.
 
     Examples
     --------
@@ -45,7 +48,7 @@ class EncoderTests:
 
     @pytest.fixture
     def encoder(self) -> BaseEncoder:
-        """Return an unfitted encoder; the fewer its weights, the quicker the tests."""
+        """Return an unfitted encoder; with few weights, the tests are quick."""
         raise NotImplementedError("override the fixture encoder")
 
     @pytest.fixture
@@ -189,7 +192,7 @@ class EncoderTests:
 
 
 def _column(items: Sequence[Any]) -> np.ndarray:
-    """Lay items out as a column, whatever they are made of."""
+    """Put items of any type into a column."""
     column = np.empty(len(items), object)
     for row, item in enumerate(items):
         column[row] = item
@@ -197,7 +200,7 @@ def _column(items: Sequence[Any]) -> np.ndarray:
 
 
 def _note_prepared(encoder: BaseEncoder, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Return a list that grows with each item that is prepared for the model."""
+    """Return a list that records each item that is prepared for the model."""
     model, prepared = encoder._loaded_model(), []
     prepare = model.prepare
 

@@ -74,8 +74,8 @@ def test_a_growing_first_arm_keeps_its_users():
     ("users", "experiment", "weights", "message"),
     [
         ([1, None], "e", None, "user_id is missing .* in row 1"),
-        ([1], "", None, "experiment must be a name that is not empty"),
-        ([1], 7, None, "experiment must be a name that is not empty, got 7"),
+        ([1], "", None, "experiment must be a non-empty name"),
+        ([1], 7, None, "experiment must be a non-empty name, got 7"),
         ([1], "e", {"a": -1, "b": 2}, "weights must be finite, not negative"),
         ([1], "e", {"a": 0}, "not all 0"),
         ([1], "e", {}, "not all 0"),

@@ -172,7 +172,7 @@ def test_recommendations_become_a_policy():
         ({"reward": np.nan}, {}, {}, "reward is nan in row 0 of log"),
         ({"user_id": None}, {}, {}, r"log\['user_id'\] is missing"),
         ({"user_id": 777}, {}, {}, "policy has no row of user 777"),
-        ({"item_id": 777}, {}, {"method": "snips"}, "no logged item is one"),
+        ({"item_id": 777}, {}, {"method": "snips"}, "would show none"),
         ({}, {"probability": 0.5}, {}, "probabilities of user 0 in policy sum to 2.5"),
         ({}, {"probability": -1.0}, {}, "probability below 0"),
         ({}, {"item_id": 1}, {}, "policy has item 1 of user 0 twice"),
