@@ -77,8 +77,8 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         output is always float32.
     batch_size : int or "auto", default="auto"
         Items per forward pass, halved if memory runs out. ``"auto"`` takes what fits
-        the free memory: up to 512 on an accelerator (256 sounds); on a CPU up to 32, or
-        8 where each core works on a batch of its own.
+        the free memory: up to 512 on an accelerator (256 sounds); on a CPU up to 32 (16
+        sounds), or 8 where each core works on a batch of its own.
     cache : EmbeddingCache, path or None, default=None
         Where vectors are kept between calls and processes.
     missing : {"zero", "nan"}, default="zero"

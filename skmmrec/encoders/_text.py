@@ -58,8 +58,8 @@ class TextEncoder(BaseEncoder):
     precision become float32, unless `precision` is or resolves to half precision.
 
     The loss by ``precision="int8"`` was measured with all-MiniLM-L6-v2 on 400 texts of
-    random words: the cosine to the float32 vector is 0.97 on average and 0.92 at least,
-    and 76 % of the ten nearest neighbours stay. See ``benchmarks/encoders.py int8``.
+    random words: the cosine to the float32 vector is 0.97 on average and 0.94 at least,
+    and 70 % of the ten nearest neighbours stay. See ``benchmarks/encoders.py int8``.
 
     References
     ----------

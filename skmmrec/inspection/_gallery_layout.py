@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 # All in inches, set by eye for a page of a notebook.
 _THUMBNAIL = 1.35
-_GAP = 0.22
-_MARGIN = 0.3
-_HEADING = 0.38
-_TITLE_LINE = 0.155
-_NOTE = 0.19
-_BAR = 0.09
-_SECTION_GAP = 0.12
+_GAP = 0.22  # room for a caption between thumbnails
+_MARGIN = 0.3  # around the page
+_HEADING = 0.38  # a user's name
+_TITLE_LINE = 0.155  # one line of an item's title
+_NOTE = 0.19  # the line below a title
+_BAR = 0.09  # height of a bar of contributions
+_SECTION_GAP = 0.12  # between history and recommendations
 # Height of a line's capitals and ascenders, in font sizes.
 _ASCENT = 0.93
 # Twice the 135 pixels of a thumbnail at 100 dpi, for sharp screens.

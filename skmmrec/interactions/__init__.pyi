@@ -28,6 +28,7 @@ from ._ids import (
 from ._reading import (
     Interactions as Interactions,
     OtherColumns as OtherColumns,
+    as_frame as as_frame,
     read_answers as read_answers,
     read_interactions as read_interactions,
     read_strengths as read_strengths,
@@ -40,5 +41,4 @@ from ._types import (
     RandomState as RandomState,
     Table as Table,
     ToPandas as ToPandas,
-    as_frame as as_frame,
 )

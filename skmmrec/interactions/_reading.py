@@ -168,11 +168,10 @@ def _check_numbers(values: Any, name: str, **options: Any) -> NDArray[np.float64
 
 
 def _as_table(X: Table) -> tuple[pd.DataFrame | NDArray, list[str] | None]:
-    if not isinstance(X, pd.DataFrame) and hasattr(X, "to_pandas"):
-        X = X.to_pandas()
-    if isinstance(X, pd.DataFrame):
-        _check_shape(X)
-        return X, [str(column) for column in X.columns]
+    frame = as_frame(X)
+    if frame is not None:
+        _check_shape(frame)
+        return frame, [str(column) for column in frame.columns]
     X = check_array(X, dtype=None, ensure_all_finite=False, ensure_min_features=2)
     return X, None
 
@@ -206,3 +205,13 @@ def _locate(names: list[str] | None) -> dict[str, int]:
 
 def _column(table: Any, position: int) -> Any:
     return (table.iloc if isinstance(table, pd.DataFrame) else table)[:, position]
+
+
+def as_frame(table: object) -> pd.DataFrame | None:
+    """Return a table of pandas, or of a library like polars, as pandas; or None."""
+    if isinstance(table, pd.DataFrame):
+        return table
+    if hasattr(table, "to_pandas"):
+        frame = table.to_pandas()
+        return frame if isinstance(frame, pd.DataFrame) else None
+    return None

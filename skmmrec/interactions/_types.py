@@ -28,13 +28,3 @@ Numbers: TypeAlias = pd.Series | pd.DataFrame | ToPandas | ArrayLike
 
 RandomState: TypeAlias = int | np.random.RandomState | None
 """A seed, as scikit-learn takes it."""
-
-
-def as_frame(table: object) -> pd.DataFrame | None:
-    """Return a table of pandas, or of a library like polars, as pandas; or None."""
-    if isinstance(table, pd.DataFrame):
-        return table
-    if hasattr(table, "to_pandas"):
-        frame = table.to_pandas()
-        return frame if isinstance(frame, pd.DataFrame) else None
-    return None

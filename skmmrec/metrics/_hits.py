@@ -115,7 +115,7 @@ def find_hits(
 def find_marked(
     table: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return rows and columns of True entries, faster than ``np.nonzero``."""
+    """Return rows and columns of True entries, as ``np.nonzero`` does."""
     return np.divmod(np.flatnonzero(table), max(1, table.shape[1]))
 
 

@@ -142,9 +142,10 @@ class BaseContentTransformer(
         if _get_output_config("transform", self)["dense"] != "default":
             return values[:, None]
         if isinstance(X, pd.DataFrame):
-            return pd.DataFrame(values[:, None], index=X.index, columns=X.columns)
+            column = pd.Series(values, index=X.index, dtype=values.dtype)
+            return column.to_frame().set_axis(X.columns, axis=1)
         if isinstance(X, pd.Series):
-            return pd.Series(values, index=X.index, name=X.name)
+            return pd.Series(values, index=X.index, name=X.name, dtype=values.dtype)
         is_matrix = isinstance(X, np.ndarray) and X.ndim == 2
         return values[:, None] if is_matrix else values
 

@@ -29,6 +29,7 @@ from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._preparation import (
     OtherColumnsAre,
     Rows,
+    check_catalogs,
     prepare,
     read_rows,
 )
@@ -41,7 +42,7 @@ from skmmrec.recommender._settings import (
     tells_moved,
 )
 from skmmrec.recommender._user_towers import TowerSettings, get_tower
-from skmmrec.recommender._vector_recommender import VectorRecommender, check_catalogs
+from skmmrec.recommender._vector_recommender import VectorRecommender
 from skmmrec.recommender.network import (
     Objective,
     check_objective,

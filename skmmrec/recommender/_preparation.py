@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.utils._param_validation import InvalidParameterError
 
 from skmmrec._sklearn import clone
-from skmmrec.catalog import Blocks, ItemCatalog, read_columns
+from skmmrec.catalog import Blocks, ItemCatalog, check_not_empty, read_columns
 from skmmrec.interactions import (
     ITEM,
     USER,
@@ -22,6 +23,7 @@ from skmmrec.interactions import (
     Numbers,
     Table,
     check_same_kind,
+    plain,
     read_answers,
     read_interactions,
     read_weights,
@@ -335,3 +337,53 @@ def with_signals(data: InteractionData, tasks: Sequence[Task]) -> InteractionDat
     """Weigh the items of histories by their answers, where these are predicted."""
     answers = weights_and_answers(data.history, len(tasks))[1]
     return data.with_signals(tasks[0].signals(answers[:, 0]))
+
+
+def add_items(model: FittedModel, catalog: ItemCatalog, items: pd.DataFrame) -> None:
+    """Encode new items of a catalogue, and add them to a model.
+
+    Raises
+    ------
+    ValueError
+        For an item that is known already, comes twice or has no content; the model is
+        left alone.
+    """
+    known_ids = model.data.items
+    added = ItemCatalog(items, key=catalog.key)
+    known = np.flatnonzero(known_ids.get_indexer(added.ids) >= 0)
+    if len(known):
+        raise ValueError(
+            f"item {plain(added.ids[known[0]])!r} (row {known[0]}) is known already "
+            f"({len(known)} such rows)"
+        )
+    check_same_kind(added.ids.to_numpy(), known_ids, catalog.key)
+    content = added.items.drop(columns=catalog.key)
+    blocks = catalog.encode(content)
+    if catalog.on_empty == "raise":
+        check_not_empty(added.ids, blocks)
+    model.add_items(added.ids.to_numpy(), model.in_space(blocks, content))
+
+
+def check_catalogs(recommender: BaseRecommender) -> None:
+    """Refuse what is no catalogue, and `modalities` beside one.
+
+    Raises
+    ------
+    ValueError
+        It names the parameter.
+    """
+    params = recommender.get_params(deep=False)
+    for name in ("catalog", "user_catalog"):
+        value = params.get(name)
+        if not isinstance(value, ItemCatalog | None):
+            kind = name.removesuffix("catalog").strip("_") or "item"
+            raise InvalidParameterError(
+                f"The {name!r} parameter of {type(recommender).__name__} must be an "
+                f"ItemCatalog or None, got {type(value).__name__}; a table of {kind}s "
+                f"becomes a catalogue by ItemCatalog({kind}s, encoder)."
+            )
+    if params.get("modalities") is not None and params.get("catalog") is not None:
+        raise ValueError(
+            "modalities has no effect with a catalog: give it to "
+            "ItemCatalog(items, encoder, modalities=...)"
+        )

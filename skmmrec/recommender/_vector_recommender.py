@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._sklearn import (
@@ -19,7 +18,7 @@ from skmmrec._sklearn import (
     TransformerMixin,
     fit_context,
 )
-from skmmrec.catalog import Blocks, ItemCatalog, check_not_empty
+from skmmrec.catalog import Blocks, ItemCatalog
 from skmmrec.interactions import (
     ITEM,
     USER,
@@ -33,7 +32,6 @@ from skmmrec.interactions import (
     check_ids,
     check_k,
     check_same_kind,
-    plain,
 )
 from skmmrec.recommender import _persistence
 from skmmrec.recommender._base import BaseRecommender
@@ -43,11 +41,13 @@ from skmmrec.recommender._preparation import (
     Modalities,
     OtherColumnsAre,
     Rows,
+    add_items,
     new_items,
     read_columns_of,
     read_rows,
     take_in,
 )
+from skmmrec.recommender._search import search
 from skmmrec.recommender._serving import ServingVectors
 from skmmrec.recommender._settings import SETTINGS, refuse_moved
 from skmmrec.recommender._user_towers import TOWERS
@@ -113,19 +113,7 @@ class VectorRecommender(
         return ("content" if is_flat else "unknown"), self.modalities
 
     def knowing_items_of(self, X: Table) -> Self:
-        """Return a recommender that knows the new items in held-out rows.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n, n_columns)
-            As in `fit`.
-
-        Returns
-        -------
-        estimator
-            This one or, where a flat table brings the content of new items along, a
-            copy that knows them.
-        """
+        """See `BaseRecommender.knowing_items_of`."""
         model = self.model_
         if not model.is_flat:
             return self
@@ -220,21 +208,7 @@ class VectorRecommender(
                 "add_items needs a catalog: it encodes the items' content (after load, "
                 "give load(..., catalog=...))"
             )
-        model = self.model_
-        known_ids = model.data.items
-        added = ItemCatalog(items, key=self.catalog.key)
-        known = np.flatnonzero(known_ids.get_indexer(added.ids) >= 0)
-        if len(known):
-            raise ValueError(
-                f"item {plain(added.ids[known[0]])!r} (row {known[0]}) is known "
-                f"already ({len(known)} such rows)"
-            )
-        check_same_kind(added.ids.to_numpy(), known_ids, self.catalog.key)
-        content = added.items.drop(columns=self.catalog.key)
-        blocks = self.catalog.encode(content)
-        if self.catalog.on_empty == "raise":
-            check_not_empty(added.ids, blocks)
-        model.add_items(added.ids.to_numpy(), model.in_space(blocks, content))
+        add_items(self.model_, self.catalog, items)
         return self
 
     # -- asking ----------------------------------------------------------------------
@@ -311,7 +285,7 @@ class VectorRecommender(
         if items is not None:
             raise ValueError("index searches all items: items must be None with it")
         ids = np.asarray(self._read_users(users))
-        return _search(self.model_, index, ids, k, exclude_seen)
+        return search(self.model_, index, ids, k, exclude_seen)
 
     def transform(self, X: Table) -> NDArray[np.float32]:
         """Fused vectors of items.
@@ -530,53 +504,3 @@ def _is_content(X: pd.DataFrame) -> bool:
     return bool(columns) and not any(
         column.rpartition("__")[2] == ITEM for column in columns
     )
-
-
-def _search(
-    model: FittedModel,
-    index: ApproximateIndex,
-    ids: NDArray,
-    k: int,
-    exclude_seen: bool,
-) -> pd.DataFrame:
-    """Rank by an index of the items instead of scoring all of them."""
-    data = model.data
-    if not index.item_index_.equals(data.items):
-        raise ValueError(
-            "index holds other items than this recommender: fit it on "
-            "serving_vectors().items"
-        )
-    rows = data.users.get_indexer(ids)
-    ones = np.ones((len(rows), 1), np.float32)
-    queries = np.hstack([model.users_at(rows), ones])
-    seen = data.seen.take(rows).to_csr() if exclude_seen else None
-    best, scores = index.search(queries, k, seen=seen)
-    there = np.isfinite(scores)
-    scores += model.offsets_at(rows)[:, None].astype(np.float32)
-    scores = np.where(there, model.tasks[0].link(scores), -np.inf)
-    return ranked_frame(USER, ids, data.items, best, scores)
-
-
-def check_catalogs(recommender: VectorRecommender) -> None:
-    """Refuse what is no catalogue, and `modalities` beside one.
-
-    Raises
-    ------
-    ValueError
-        It names the parameter.
-    """
-    params = recommender.get_params(deep=False)
-    for name in ("catalog", "user_catalog"):
-        value = params.get(name)
-        if not isinstance(value, ItemCatalog | None):
-            kind = name.removesuffix("catalog").strip("_") or "item"
-            raise InvalidParameterError(
-                f"The {name!r} parameter of {type(recommender).__name__} must be an "
-                f"ItemCatalog or None, got {type(value).__name__}; a table of {kind}s "
-                f"becomes a catalogue by ItemCatalog({kind}s, encoder)."
-            )
-    if params.get("modalities") is not None and params.get("catalog") is not None:
-        raise ValueError(
-            "modalities has no effect with a catalog: give it to "
-            "ItemCatalog(items, encoder, modalities=...)"
-        )

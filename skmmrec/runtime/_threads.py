@@ -31,7 +31,7 @@ def n_decoders(device: Any) -> int:
 def map_ahead(
     function: Callable[[T], R], items: Iterable[T], n_threads: int, n_ahead: int
 ) -> Iterator[R]:
-    """Map in threads, in order, with at most `n_ahead` results waiting.
+    """Map in threads, in order, with at most `n_ahead` results ahead of the one in use.
 
     The end does not wait for the threads. The garbage collector closes an abandoned
     generator, perhaps in a thread that holds a lock which they need to finish.

@@ -14,12 +14,13 @@ from skmmrec.interactions import Numbers, Table
 from skmmrec.recommender._fitting import Watch, finish, learn
 from skmmrec.recommender._preparation import (
     OtherColumnsAre,
+    check_catalogs,
     prepare,
     read_rows,
 )
 from skmmrec.recommender._settings import Regularization, Training
 from skmmrec.recommender._user_towers import MeanTower
-from skmmrec.recommender._vector_recommender import VectorRecommender, check_catalogs
+from skmmrec.recommender._vector_recommender import VectorRecommender
 from skmmrec.recommender.training import NetworkDesign, Plan
 
 
