@@ -7,11 +7,11 @@ they are, to a checker alone; at run time they are scikit-learn's own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Self, TypeVar
+    from typing import Self, TypeVar
 
     from numpy.typing import NDArray
     from sklearn.utils import Tags
@@ -71,10 +71,28 @@ else:
         clone,
     )
 
+
+class Transformer(Protocol):
+    """Anything with the methods of a scikit-learn transformer."""
+
+    def fit_transform(self, X: Any, y: Any = None) -> Any:
+        """Learn from columns, and turn them into numbers."""
+        ...
+
+    def transform(self, X: Any) -> Any:
+        """Turn columns into numbers."""
+        ...
+
+    def get_feature_names_out(self, input_features: Any = None) -> Any:
+        """Name the numbers."""
+        ...
+
+
 __all__ = [
     "BaseEstimator",
     "ClassNamePrefixFeaturesOutMixin",
     "OneToOneFeatureMixin",
+    "Transformer",
     "TransformerMixin",
     "clone",
     "fit_context",

@@ -1,9 +1,12 @@
 """What a type checker or an editor makes of the public names."""
 
+import ast
 import subprocess
 import sys
 
 import pytest
+
+from tests.test_architecture import defining_module, is_package, modules
 
 pytest.importorskip("mypy")
 
@@ -82,3 +85,54 @@ def test_wrong_uses_are_errors(found):
 def test_right_uses_are_not(found):
     lines, said = found
     assert lines["right"] == [], said
+
+
+# What depends on `set_output`, or is a scorer of scikit-learn, which has no types.
+UNNAMED = {
+    "BaseContentTransformer.transform",
+    "ItemDescriber.transform",
+    "get_scorer",
+}
+# Their functions take what a library below takes; `testing` takes any recommender.
+INTERNAL = ("skmmrec.runtime", "skmmrec.testing", "skmmrec.feature_store.backends")
+
+
+def public_functions():
+    """Qualified names and definitions of what faces offer to users."""
+    for package in filter(is_package, modules()):
+        stub = modules()[package].with_suffix(".pyi")
+        if package.startswith(INTERNAL) or not stub.exists():
+            continue
+        offered = stub.read_text().partition("# isort: split")[0]
+        for name in {a.name for n in ast.walk(ast.parse(offered)) for a in names_in(n)}:
+            defined = defining_module(package, name)
+            for node in ast.parse(modules()[defined].read_text()).body:
+                if getattr(node, "name", None) == name:
+                    yield from functions_in(node)
+
+
+def names_in(node):
+    return node.names if isinstance(node, ast.ImportFrom) else []
+
+
+def functions_in(node):
+    if isinstance(node, ast.FunctionDef):
+        yield node.name, node
+    elif isinstance(node, ast.ClassDef):
+        for part in node.body:
+            is_method = isinstance(part, ast.FunctionDef)
+            if is_method and (part.name == "__init__" or part.name[0] != "_"):
+                yield f"{node.name}.{part.name}", part
+
+
+def test_public_functions_name_their_types():
+    """Any would let every mistake pass."""
+    found = dict(public_functions())
+    assert len(found) > 200
+    blind = set()
+    for name, function in found.items():
+        arguments = [*function.args.args, *function.args.kwonlyargs]
+        types = [a.annotation for a in arguments] + [function.returns]
+        if any(t is not None and ast.unparse(t) == "Any" for t in types):
+            blind.add(name)
+    assert blind == UNNAMED

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skmmrec.interactions import OtherColumns
 
@@ -44,7 +44,7 @@ class Blocks:
         """Width of each modality's block."""
         return {name: block.shape[1] for name, block in self.values.items()}
 
-    def take(self, rows: Any) -> Blocks:
+    def take(self, rows: NDArray | slice) -> Blocks:
         """Select items by position or by boolean mask."""
         return Blocks({k: v[rows] for k, v in self.values.items()}, self.mask[rows])
 
@@ -62,7 +62,7 @@ class Blocks:
         return cls({}, np.empty((n_items, 0), bool))
 
     @classmethod
-    def from_matrix(cls, matrix: Any, groups: Mapping[str, Any]) -> Blocks:
+    def from_matrix(cls, matrix: ArrayLike, groups: Mapping[str, Any]) -> Blocks:
         """Split a matrix into blocks; rows of zeros or NaN are missing.
 
         Parameters

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skmmrec._sklearn import clone
+from skmmrec._sklearn import Transformer, clone
 from skmmrec.catalog._blocks import Blocks, ColumnGroups, group_columns, read_blocks
 from skmmrec.interactions import check_ids, plain
 
@@ -75,7 +75,7 @@ class ItemCatalog:
     def __init__(
         self,
         items: pd.DataFrame,
-        encoder: Any = None,
+        encoder: Transformer | None = None,
         *,
         key: str = "item_id",
         modalities: Mapping[str, Any] | None = None,

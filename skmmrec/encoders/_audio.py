@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.encoders._base import BaseEncoder
 from skmmrec.encoders._pooling import encode_parts
+from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
     digest,
     file_fingerprint,
@@ -227,7 +228,7 @@ class AudioEncoder(BaseEncoder):
     }
     _largest_batch: ClassVar[int] = 16
 
-    def tag(self, X: Any) -> pd.DataFrame:
+    def tag(self, X: RawColumn) -> pd.DataFrame:
         """Score sounds for the 527 classes of AudioSet.
 
         The class names (15 kB) are fetched once into the cache folder.

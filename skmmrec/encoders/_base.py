@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 import skmmrec
 from skmmrec.encoders._parameters import DeclaresParameters
 from skmmrec.encoders._reduction import fit_whitening, present_rows
+from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
     BatchLimit,
     CacheAccess,
@@ -187,7 +188,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             If the encoder does not read items of this type.
         """
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: RawColumn, y: object = None) -> Self:
         """Load the model; the items are read only if `n_components` is set.
 
         Parameters
@@ -209,7 +210,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         self._fit(X)
         return self
 
-    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
+    def fit_transform(self, X: RawColumn, y: object = None) -> np.ndarray:
         """Fit, then encode the same column; each distinct item is encoded once.
 
         Parameters
@@ -226,7 +227,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         vectors = self._fit(X)
         return self.transform(X) if vectors is None else self._reduce(vectors)
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: RawColumn) -> np.ndarray:
         """Encode one column.
 
         Parameters
@@ -250,7 +251,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         vectors = self._vectors(items, self._loaded_model(), self._finish)
         return vectors if self.n_components is None else self._reduce(vectors)
 
-    def missing_mask(self, X: Any) -> np.ndarray:
+    def missing_mask(self, X: RawColumn) -> np.ndarray:
         """Tell which rows have no content: None, NaN, NA or a blank string.
 
         Parameters

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.encoders._base import BaseEncoder
 from skmmrec.encoders._pooling import encode_parts
+from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
     ContentError,
     as_items,
@@ -170,7 +171,7 @@ class ImageEncoder(BaseEncoder):
         "preprocess": [dict, None],
     }
 
-    def encode_text(self, texts: Any) -> np.ndarray:
+    def encode_text(self, texts: RawColumn) -> np.ndarray:
         """Encode texts into the space of the pictures, to search them by text.
 
         Parameters
@@ -195,7 +196,7 @@ class ImageEncoder(BaseEncoder):
         return self._loaded_model().encode_text(tokens)
 
     def zero_shot(
-        self, X: Any, labels: list[str], template: str = "a photo of a {}"
+        self, X: RawColumn, labels: list[str], template: str = "a photo of a {}"
     ) -> np.ndarray:
         """Score pictures against labels of your own, without training.
 

@@ -22,6 +22,7 @@ from skmmrec.encoders._multimodal_model import (
     part_key,
 )
 from skmmrec.encoders._sentence_models import load_embedder, weights_key
+from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
     ContentError,
     Distinct,
@@ -141,7 +142,9 @@ class MultimodalEncoder(BaseEncoder):
     }
     _runs_in_lanes: ClassVar[bool] = False  # a processor serves one thread at a time
 
-    def encode_text(self, texts: Any, prompt_name: str | None = None) -> np.ndarray:
+    def encode_text(
+        self, texts: RawColumn, prompt_name: str | None = None
+    ) -> np.ndarray:
         """Encode texts into the space of the column, to search it by text.
 
         Parameters

@@ -23,6 +23,7 @@ from skmmrec.encoders._video_model import (
     VideoModel,
     VideoWindows,
 )
+from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
     CacheAccess,
     ContentError,
@@ -148,7 +149,7 @@ class VideoEncoder(BaseEncoder):
     }
     _runs_in_lanes: ClassVar[bool] = False  # its encoders run in lanes
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: RawColumn) -> np.ndarray:
         """Encode one column.
 
         Parameters
@@ -179,7 +180,7 @@ class VideoEncoder(BaseEncoder):
             row[: len(sequence.start)] = sequence.vectors[:n_windows]
         return out.reshape(len(out), -1)
 
-    def transform_windows(self, X: Any) -> list[VideoWindows]:
+    def transform_windows(self, X: RawColumn) -> list[VideoWindows]:
         """Encode one column into sequences of windows, with pictures and sound.
 
         Parameters
@@ -222,7 +223,7 @@ class VideoEncoder(BaseEncoder):
         vectors = np.stack([self._finish_parts(vector) for vector in rows[:, 2:]])
         return VideoWindows(times[:, 0], times[:, 1], vectors)
 
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Return the names of the columns, which tell pictures from sound.
 
         Parameters

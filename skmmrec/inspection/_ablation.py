@@ -11,7 +11,7 @@ import pandas as pd
 
 from skmmrec.inspection._axes import COLORS, INK, MUTED, get_axes, tidy
 from skmmrec.inspection._sources import content_sources
-from skmmrec.interactions import USER
+from skmmrec.interactions import USER, Numbers, Table
 from skmmrec.metrics import (
     evaluate_ranking,
     is_graded,
@@ -81,9 +81,9 @@ class ModalityAblationDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X: Any,
-        y: Any = None,
+        estimator: object,
+        X: Table,
+        y: Numbers | None = None,
         *,
         metric: str = "ndcg@10",
         relevant_above: float = 0.0,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.inspection._sources import content_sources
-from skmmrec.interactions import ITEM, USER, check_ids
+from skmmrec.interactions import ITEM, USER, Ids, check_ids
 
 if TYPE_CHECKING:
     from skmmrec.recommender import MultimodalFusionRecommender
@@ -22,7 +22,7 @@ BASE = "interactions"
 
 
 def modality_contributions(
-    recommender: MultimodalFusionRecommender, users: Any, items: Any
+    recommender: MultimodalFusionRecommender, users: Ids, items: Ids
 ) -> pd.DataFrame:
     """Shapley values of an item's modalities in the scores of (user, item) pairs.
 

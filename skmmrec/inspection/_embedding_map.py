@@ -67,7 +67,7 @@ class EmbeddingMapDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
+        estimator: object,
         *,
         kind: str = "items",
         groups: pd.Series | None = None,

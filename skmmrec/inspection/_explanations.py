@@ -19,7 +19,7 @@ from skmmrec.inspection._contributions import (
 )
 from skmmrec.inspection._sentences import Reason, rewrite, sentence
 from skmmrec.inspection._sources import content_sources
-from skmmrec.interactions import ITEM, USER, check_ids
+from skmmrec.interactions import ITEM, USER, Ids, check_ids
 
 if TYPE_CHECKING:
     from skmmrec.catalog import Blocks
@@ -36,7 +36,7 @@ _TAG_SCORE = 0.1
 
 
 def nearest_in_history(
-    recommender: MultimodalFusionRecommender, users: Any, items: Any
+    recommender: MultimodalFusionRecommender, users: Ids, items: Ids
 ) -> pd.DataFrame:
     """Find, for each modality, the item that the user liked which is most alike.
 

@@ -61,7 +61,7 @@ class ExposureCurveDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
+        estimator: object,
         users: ArrayLike | None = None,
         *,
         k: int = 10,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,7 +75,7 @@ class RecommendationGalleryDisplay:
         recommendations: pd.DataFrame,
         history: pd.DataFrame | None = None,
         shares: pd.DataFrame | None = None,
-        user: Any = None,
+        user: Hashable = None,
     ) -> None:
         self.recommendations = recommendations
         self.history = history
@@ -85,8 +85,8 @@ class RecommendationGalleryDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        user: Any,
+        estimator: object,
+        user: Hashable,
         *,
         items: pd.DataFrame | None = None,
         k: int = 6,
@@ -138,7 +138,7 @@ class RecommendationGalleryDisplay:
         recommendations: pd.DataFrame | Sequence[Any],
         items: pd.DataFrame,
         *,
-        user: Any = None,
+        user: Hashable = None,
         history: pd.DataFrame | Sequence[Any] | None = None,
         shares: pd.DataFrame | ArrayLike | None = None,
         key: str = ITEM,

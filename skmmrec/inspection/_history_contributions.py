@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.inspection._contributions import Pairs, score_scale
-from skmmrec.interactions import ITEM, USER
+from skmmrec.interactions import ITEM, USER, Ids
 from skmmrec.recommender.network import (
     NoTowerModule,
     SequenceTowerModule,
@@ -25,7 +25,7 @@ MET = "met"
 
 
 def history_contributions(
-    recommender: MultimodalFusionRecommender, users: Any, items: Any
+    recommender: MultimodalFusionRecommender, users: Ids, items: Ids
 ) -> pd.DataFrame:
     """Split the scores of (user, item) pairs over the items of the users' histories.
 

@@ -66,7 +66,7 @@ class LossCurveDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
+        estimator: object,
         *,
         name: str | None = None,
         ax: Axes | None = None,

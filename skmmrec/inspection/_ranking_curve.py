@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from skmmrec.inspection._axes import get_axes, tidy
-from skmmrec.interactions import USER
+from skmmrec.interactions import USER, Numbers, Table
 from skmmrec.metrics import (
     evaluate_ranking,
     is_graded,
@@ -74,9 +74,9 @@ class RankingCurveDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X: Any,
-        y: Any = None,
+        estimator: object,
+        X: Table,
+        y: Numbers | None = None,
         *,
         metric: str = "ndcg",
         ks: Iterable[int] = _KS,

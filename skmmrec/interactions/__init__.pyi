@@ -39,6 +39,7 @@ from ._types import (
     Ids as Ids,
     Numbers as Numbers,
     RandomState as RandomState,
+    RawColumn as RawColumn,
     Table as Table,
     ToPandas as ToPandas,
 )

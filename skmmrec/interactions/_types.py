@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 
 class ToPandas(Protocol):
@@ -25,6 +26,11 @@ Ids: TypeAlias = pd.Index | pd.Series | ToPandas | ArrayLike
 
 Numbers: TypeAlias = pd.Series | pd.DataFrame | ToPandas | ArrayLike
 """A column of numbers, or several: strengths, answers, weights."""
+
+RawColumn: TypeAlias = (
+    pd.Series | pd.DataFrame | ToPandas | Sequence[object] | NDArray[np.generic]
+)
+"""A column of raw content: texts, pictures, sounds, paths, missing values."""
 
 RandomState: TypeAlias = int | np.random.RandomState | None
 """A seed, as scikit-learn takes it."""

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmmrec._sklearn import BaseEstimator, TransformerMixin
 from skmmrec.encoders import EmbeddingCache
+from skmmrec.interactions import RawColumn
 from skmmrec.llm._fields import (
     Row,
     as_lines,
@@ -145,7 +146,7 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
         self.on_error = on_error
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: RawColumn, y: object = None) -> Self:
         """Check the parameters, the prompt file and the columns; write nothing.
 
         Parameters
@@ -170,7 +171,7 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
         _as_frame(self, X, reset=True)
         return self
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: RawColumn) -> Any:
         """Describe each item.
 
         Parameters
@@ -190,7 +191,7 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
         keeps = isinstance(X, pd.DataFrame) and is_default
         return texts if keeps else texts.to_numpy(dtype=object)
 
-    def describe(self, X: Any) -> pd.DataFrame:
+    def describe(self, X: RawColumn) -> pd.DataFrame:
         """Describe each item, and tell who wrote the description.
 
         Parameters
@@ -222,7 +223,7 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
         )
         return texts.rename(columns={"text": DESCRIPTION}).set_index(table.index)
 
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Return the name of the only column: ``description``.
 
         Parameters

@@ -16,13 +16,15 @@ from sklearn.compose import make_column_transformer
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skmmrec._sklearn import BaseEstimator, clone
+from skmmrec._sklearn import BaseEstimator, Transformer, clone
 from skmmrec.catalog import ItemCatalog
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.interactions import (
     ITEM,
     TIME,
     USER,
+    Numbers,
+    Table,
     item_ids,
     plain,
     sorted_index,
@@ -142,7 +144,7 @@ class UserProfiler(WritesTexts, BaseEstimator):
     def __init__(
         self,
         items: pd.DataFrame | ItemCatalog,
-        encoder: Any = None,
+        encoder: Transformer | None = None,
         *,
         key: str = ITEM,
         columns: Sequence[str] | None = None,
@@ -170,7 +172,7 @@ class UserProfiler(WritesTexts, BaseEstimator):
         self.on_error = on_error
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Table, y: Numbers | None = None) -> Self:
         """Learn which words are frequent in the items, and write profiles.
 
         Parameters
@@ -204,7 +206,7 @@ class UserProfiler(WritesTexts, BaseEstimator):
             self.user_catalog_ = self.make_catalog(self.profiles_)
         return self
 
-    def write(self, X: Any, y: Any = None) -> pd.DataFrame:
+    def write(self, X: Table, y: Numbers | None = None) -> pd.DataFrame:
         """Write the profiles of the users in a table, who may be new.
 
         Parameters

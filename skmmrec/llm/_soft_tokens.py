@@ -177,7 +177,7 @@ class SoftTokenFuser(BaseEstimator):
         pooling: str = "auto",
         standardize: bool = True,
         max_tokens: int = 128,
-        lora: Any = None,
+        lora: object = None,
         n_steps: int = 100,
         n_pairs: int = 16,
         learning_rate: float = 5e-4,
@@ -208,7 +208,7 @@ class SoftTokenFuser(BaseEstimator):
     def fit(
         self,
         X: Blocks,
-        y: Any = None,
+        y: object = None,
         *,
         words: pd.DataFrame | None = None,
         likes: CoLikes | None = None,

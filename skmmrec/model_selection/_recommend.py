@@ -6,11 +6,12 @@ from typing import Any
 
 import pandas as pd
 
+from skmmrec.interactions import Ids
 from skmmrec.metrics import find_recommender
 
 
 def recommend(
-    estimator: Any, users: Any = None, k: int = 10, **options: Any
+    estimator: object, users: Ids | None = None, k: int = 10, **options: Any
 ) -> pd.DataFrame:
     """Recommend with the recommender inside a search or a pipeline.
 

@@ -16,6 +16,7 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmmrec._sklearn import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from skmmrec.interactions import RawColumn
 from skmmrec.runtime import ContentError, as_items, is_missing
 
 
@@ -55,7 +56,7 @@ class BaseContentTransformer(
     def _content_key(self, item: Any) -> Hashable:
         """Return a value that is equal for equal items."""
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: RawColumn, y: object = None) -> Self:
         """Check the parameters and the column; read no item.
 
         Parameters
@@ -78,7 +79,7 @@ class BaseContentTransformer(
         self._items(X, reset=True)
         return self
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: RawColumn) -> Any:
         """Change each item of a column.
 
         Parameters

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from sklearn.utils._param_validation import StrOptions
 
+from skmmrec.interactions import RawColumn
 from skmmrec.preprocessing._base import BaseContentTransformer
 from skmmrec.runtime import ContentError
 
@@ -144,7 +145,7 @@ class TextCleaner(BaseContentTransformer):
         self.segment = segment
         self.on_error = on_error
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: RawColumn, y: object = None) -> Self:
         """Check the parameters and the column; read no item.
 
         Parameters

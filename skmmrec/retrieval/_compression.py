@@ -101,7 +101,9 @@ class ReducedVectors(NamedTuple):
     user_map: NDArray[np.float64]
 
 
-def reduce_dimensions(items: Any, users: Any, n_components: int) -> ReducedVectors:
+def reduce_dimensions(
+    items: pd.DataFrame | ArrayLike, users: pd.DataFrame | ArrayLike, n_components: int
+) -> ReducedVectors:
     """Map item and user vectors to fewer dimensions, keeping their inner products.
 
     No vectors of that width come closer to the inner products of these items and users,

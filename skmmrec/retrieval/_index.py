@@ -126,7 +126,7 @@ class ApproximateIndex(BaseEstimator):
         return self
 
     def search(
-        self, queries: ArrayLike, k: int, *, seen: Any = None
+        self, queries: ArrayLike, k: int, *, seen: csr_array | None = None
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """Find items with great inner products.
 

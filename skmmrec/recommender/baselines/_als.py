@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
+from skmmrec.interactions import RandomState
 from skmmrec.recommender.baselines._history import HistoryRecommender, inner_products
 
 # Of 64 factors in float64, 17 MB: what is solved at a time stays near the cache.
@@ -75,7 +76,7 @@ class ImplicitALSRecommender(HistoryRecommender):
         l2: float = 30.0,
         alpha: float = 10.0,
         n_iterations: int = 10,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.n_factors = n_factors
         self.l2 = l2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -158,7 +158,7 @@ def make_tasks(
     ]
 
 
-def predicts_ratings(objective: Any) -> bool:
+def predicts_ratings(objective: object) -> bool:
     """Tell whether the objective, or the first of a list, needs y."""
     first = objective[:1] if isinstance(objective, list | tuple) else [objective]
     return list(first) == ["mse"]
@@ -178,7 +178,7 @@ def teaches(tasks: Sequence[Task], answers: NDArray) -> NDArray[np.bool_]:
     return np.any([task.learns_from(column) for task, column in columns], axis=0)
 
 
-def check_objective(objective: Any) -> None:
+def check_objective(objective: object) -> None:
     """Refuse anything but an objective or a list of them."""
     names = [objective] if isinstance(objective, str) else objective
     if not isinstance(names, Sequence) or not names:
