@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import inspect
 import json
 import shutil
 import sqlite3
@@ -24,6 +25,7 @@ import pandas as pd
 import torch
 from safetensors.numpy import load_file
 
+import skmmrec.recommender
 from skmmrec import (
     AudioEncoder,
     ImageEncoder,
@@ -36,16 +38,10 @@ from skmmrec.fusion import get_fusion_names
 from skmmrec.recommender import (
     AttentionTower,
     ContentRecommender,
-    EASERecommender,
-    GraphDiffusionRecommender,
-    ImplicitALSRecommender,
-    ItemKNNRecommender,
+    HistoryRecommender,
     MatrixFactorizationRecommender,
-    PopularityRecommender,
     Propagation,
-    RandomWalkRecommender,
     Regularization,
-    UserKNNRecommender,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -88,15 +84,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "training__n_negatives": 5,
     },
 }
-BASELINES = [
-    PopularityRecommender(),
-    ItemKNNRecommender(n_neighbors=3),
-    UserKNNRecommender(n_neighbors=3),
-    RandomWalkRecommender(n_neighbors=5),
-    GraphDiffusionRecommender(),
-    EASERecommender(l2=2.0),
-    ImplicitALSRecommender(3, l2=1.0, random_state=0),
-]
 
 
 def make(name: str, catalog: ItemCatalog | None, settings: dict[str, Any]) -> Any:
@@ -233,15 +220,20 @@ def _life(
 
 
 def baselines() -> Iterator[tuple[str, Callable[[], dict[str, str]]]]:
-    """Every baseline."""
+    """Every recommender that learns from histories alone."""
     _, _, X, y = data()
-    for ranker in BASELINES:
+    for name in skmmrec.recommender.__all__:
+        kind = getattr(skmmrec.recommender, name)
+        if not inspect.isclass(kind) or not issubclass(kind, HistoryRecommender):
+            continue
+        if inspect.isabstract(kind):
+            continue
 
-        def run(ranker: Any = ranker) -> dict[str, str]:
-            ranker.fit(X, y)
-            return {"recommend": fingerprint(ranker.recommend(k=9))}
+        def run(kind: Any = kind) -> dict[str, str]:
+            seed = {"random_state": 0} if "random_state" in kind().get_params() else {}
+            return {"recommend": fingerprint(kind(**seed).fit(X, y).recommend(k=9))}
 
-        yield type(ranker).__name__, run
+        yield name, run
 
 
 def encoders() -> Iterator[tuple[str, Callable[[], dict[str, str]]]]:

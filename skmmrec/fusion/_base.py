@@ -77,8 +77,9 @@ class Fusion(nn.Module):
         Returns
         -------
         tensor of shape (n, m)
-            How much each modality counts, averaging 1 over those present. A `combine`
-            of your own need not use it, but it is what explains a recommendation.
+            How much each modality counts: above 0 for those present, averaging 1 over
+            them, and 0 for an item without any. A `combine` of your own need not use
+            it, but it is what explains a recommendation.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must say by `weigh` what each modality counts"

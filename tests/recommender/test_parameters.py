@@ -549,7 +549,7 @@ def public(base):
 
 
 def test_no_estimator_is_missing():
-    assert public(BaseRecommender) == set(TABLE)
+    assert public(BaseRecommender) == set(TABLE), "add it and its parameters to TABLE"
     assert public(Settings) == {*SETTINGS.values(), *TOWERS}
 
 
