@@ -64,6 +64,10 @@ def get_fusion(fusion: str | type[Fusion]) -> type[Fusion]:
     """
     if isinstance(fusion, type) and issubclass(fusion, Fusion):
         return fusion
+    if fusion == "llm":
+        raise ValueError(
+            "fusion='llm' is now fusion=SoftTokenFuser(model), of skmmrec.llm"
+        )
     if fusion not in _REGISTRY:
         raise ValueError(
             f"fusion must be one of {get_fusion_names()}, a name given to "

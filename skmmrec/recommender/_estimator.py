@@ -136,9 +136,9 @@ class MultimodalFusionRecommender(VectorRecommender):
         Torch device of the training; "auto" takes CUDA, then MPS, then the CPU.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial weights and of all sampling.
-    verbose : bool or None, default=None
-        Whether to show a progress bar; None: on a terminal. Each epoch's loss goes to
-        the log of ``skmmrec`` in any case.
+    verbose : bool or "auto", default="auto"
+        Whether to show a progress bar; "auto": on a terminal only. Each epoch's loss
+        goes to the log of ``skmmrec`` in any case.
 
     Attributes
     ----------
@@ -205,7 +205,7 @@ class MultimodalFusionRecommender(VectorRecommender):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "catalog": "no_validation",
         "fusion": [str, type, HasMethods(["fit", "transform"])],
-        "user_tower": [str, TowerSettings],
+        "user_tower": "no_validation",
         "objective": "no_validation",
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "n_members": [Interval(Integral, 1, None, closed="left")],
@@ -225,7 +225,7 @@ class MultimodalFusionRecommender(VectorRecommender):
         "warm_start": ["boolean"],
         "device": [str],
         "random_state": ["random_state"],
-        "verbose": ["verbose", None],
+        "verbose": ["boolean", StrOptions({"auto"})],
     }
 
     @tells_moved
@@ -250,7 +250,7 @@ class MultimodalFusionRecommender(VectorRecommender):
         warm_start: bool = False,
         device: str = "auto",
         random_state: RandomState = None,
-        verbose: bool | None = None,
+        verbose: bool | Literal["auto"] = "auto",
     ) -> None:
         self.catalog = catalog
         self.fusion = fusion
@@ -287,7 +287,8 @@ class MultimodalFusionRecommender(VectorRecommender):
             row's item; where rows of one item differ, the first counts.
         y : array-like of shape (n,) or (n, n_tasks), or None, default=None
             Strength of each interaction: above 0 it counts as liked, otherwise as seen
-            and not liked. None: all are liked. Where `y` itself is predicted ("mse",
+            and not liked, so subtract from stars of 1 to 5 the one that means
+            indifference. None: all are liked. Where `y` itself is predicted ("mse",
             and "bce" if not all is liked), every row makes up the user's history,
             weighed by how far its answer is above or below the mean. Several columns
             are several tasks, whose answers may be missing (NaN).

@@ -32,13 +32,13 @@ class Watch:
 
     Parameters
     ----------
-    verbose : bool or int or None
-        Whether to show the bar; None: where standard error is a terminal.
+    verbose : bool or "auto"
+        Whether to show the bar; "auto": where standard error is a terminal.
     """
 
-    def __init__(self, verbose: bool | int | None) -> None:
+    def __init__(self, verbose: bool | Literal["auto"]) -> None:
         # tqdm takes None for "not on anything but a terminal".
-        self.disable = None if verbose is None else not verbose
+        self.disable = None if verbose == "auto" else not verbose
 
     def __call__(self, epochs: Iterable[Epoch], n_epochs: int) -> list[Epoch]:
         """Run the epochs."""

@@ -322,7 +322,8 @@ MOVED: dict[str, str] = {
     "validation_metric": "early_stopping=EarlyStopping(metric=...)",
     "n_neighbors": "propagation=Propagation(n_neighbors=...)",
     "llm": "fusion=SoftTokenFuser(model), of skmmrec.llm",
-    "mode": "ContentRecommender() and MatrixFactorizationRecommender()",
+    "mode": "ContentRecommender(...) instead of the mode 'content', or "
+    "MatrixFactorizationRecommender(...) instead of 'factors'",
 }
 """Where parameters of the recommender went that stood beside the others once."""
 
@@ -377,7 +378,7 @@ def checked(value: Any, name: str, kind: type[Settings], owner: object) -> None:
         return
     if not isinstance(value, kind):
         raise InvalidParameterError(
-            f"The {name!r} parameter of {type(owner).__name__} must be a "
-            f"{kind.__name__} or None, got {value!r}."
+            f"The {name!r} parameter of {type(owner).__name__} must be None or of the "
+            f"class {kind.__name__}, such as {kind.__name__}(), got {value!r}."
         )
     value.check()

@@ -156,7 +156,7 @@ TOWERS: dict[str, type[TowerSettings]] = {
 """Kinds by the name that stands for their defaults."""
 
 
-def get_tower(user_tower: str | TowerSettings) -> TowerSettings:
+def get_tower(user_tower: object) -> TowerSettings:
     """Find the settings of a tower.
 
     Parameters
@@ -173,8 +173,9 @@ def get_tower(user_tower: str | TowerSettings) -> TowerSettings:
         return TOWERS[user_tower]()
     if not isinstance(user_tower, TowerSettings):
         raise ValueError(
-            f"user_tower must be one of {sorted(TOWERS)}, a MeanTower, an "
-            f"AttentionTower or a SequenceTower, got {user_tower!r}"
+            f"The 'user_tower' parameter must be one of {sorted(TOWERS)}, or "
+            "MeanTower(), AttentionTower() or SequenceTower() of skmmrec.recommender, "
+            f"got {user_tower!r}"
         )
     user_tower.check()
     return user_tower

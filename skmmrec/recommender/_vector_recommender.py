@@ -312,8 +312,8 @@ class VectorRecommender(
         Parameters
         ----------
         items : array-like of shape (n,), or DataFrame
-            Item ids; or, with a catalog, rows of raw content: some of its columns are
-            enough, so a picture, a sound or words can ask.
+            Item ids; or, with a catalog, a DataFrame of raw content, of which some
+            columns are enough: a picture, a sound or words can ask. A list is ids.
         k : int, default=10
             Neighbours per item.
 

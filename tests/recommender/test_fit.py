@@ -249,7 +249,7 @@ def test_the_loss_falls(make, catalog, X):
     assert np.mean(curve[-3:]) < np.mean(curve[:3])
 
 
-@pytest.mark.parametrize("verbose", [True, False, None])
+@pytest.mark.parametrize("verbose", [True, False, "auto"])
 def test_each_epoch_is_logged(make, catalog, X, caplog, capsys, verbose):
     """And shown as a bar on standard error; None: where that is a terminal."""
     caplog.set_level("INFO", logger="skmmrec.recommender")
@@ -259,8 +259,8 @@ def test_each_epoch_is_logged(make, catalog, X, caplog, capsys, verbose):
     assert len(lines) == 3
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert ("3/3" in shown.err) == bool(verbose)
-    assert (shown.err == "") == (not verbose)
+    assert ("3/3" in shown.err) == (verbose is True)
+    assert (shown.err == "") == (verbose is not True)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 10_000])

@@ -164,7 +164,9 @@ STOPPING = {"early_stopping": EarlyStopping(), "training__max_epochs": 40}
 LEARNING = {
     "training": [
         Changes(Training(max_epochs=1), losses),
-        Refused({"max_epochs": 1}, "'training' parameter .* a Training or None"),
+        Refused(
+            {"max_epochs": 1}, "'training' parameter .* None or of the class Training"
+        ),
     ],
     "training__max_epochs": [Changes(1, losses), Refused(-1, "'max_epochs'")],
     "training__batch_size": [Changes(5), Refused(0, "'batch_size'")],
@@ -197,7 +199,10 @@ LEARNING = {
     ],
     "regularization": [
         Changes(Regularization(dropout=0.8)),
-        Refused({"l2": 1}, "'regularization' parameter .* a Regularization or None"),
+        Refused(
+            {"l2": 1},
+            "'regularization' parameter .* None or of the class Regularization",
+        ),
     ],
     "regularization__dropout": [Changes(0.8), Refused(1.0, "'dropout'")],
     "regularization__id_dropout": [Changes(0.5), Refused(1.5, "'id_dropout'")],
@@ -205,7 +210,9 @@ LEARNING = {
     "regularization__id_l2": [Changes(50.0), Refused("most", "'id_l2'")],
     "early_stopping": [
         Changes(EarlyStopping(), validation),
-        Refused(True, "'early_stopping' parameter .* an? EarlyStopping or None"),
+        Refused(
+            True, "'early_stopping' parameter .* None or of the class EarlyStopping"
+        ),
     ],
     "early_stopping__validation_fraction": [
         Changes(0.5, validation, STOPPING),
@@ -238,13 +245,13 @@ FUSION = {
     "fusion": [
         Changes("concat"),
         Refused("mix", "fusion must be one of"),
-        Refused("llm", "fusion must be one of"),
+        Refused("llm", "fusion=SoftTokenFuser"),
         Refused(3, "'fusion'"),
     ],
     "user_tower": [
         Changes("attention", users),
         Changes(SequenceTower(), users),
-        Refused("gru", "user_tower must be one of .*'mean'.* got 'gru'"),
+        Refused("gru", "'user_tower' parameter must be one of .*'mean'.* got 'gru'"),
         Refused(MeanTower, "'user_tower'"),
     ],
     "user_tower__max_history": [Changes(1), Refused(0, "'max_history'")],
@@ -289,7 +296,9 @@ FUSION = {
     ],
     "propagation": [
         Changes(Propagation()),
-        Refused(0.2, "'propagation' parameter .* a Propagation or None, got 0.2"),
+        Refused(
+            0.2, "'propagation' parameter .* None or of the class Propagation.* got 0.2"
+        ),
     ],
     "propagation__share": [Changes(0.7), Refused(1.0, "'share'")],
     "propagation__n_neighbors": [Changes(1), Refused(0, "'n_neighbors'")],

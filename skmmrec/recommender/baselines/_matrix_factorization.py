@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from skmmrec._sklearn import fit_context
 from skmmrec.interactions import Numbers, RandomState, Table
@@ -76,8 +76,8 @@ class MatrixFactorizationRecommender(VectorRecommender):
         Torch device of the training.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial weights and of all sampling.
-    verbose : bool or None, default=None
-        Whether to show a progress bar; None: on a terminal.
+    verbose : bool or "auto", default="auto"
+        Whether to show a progress bar; "auto": on a terminal only.
 
     Attributes
     ----------
@@ -121,7 +121,7 @@ class MatrixFactorizationRecommender(VectorRecommender):
         "warm_start": ["boolean"],
         "device": [str],
         "random_state": ["random_state"],
-        "verbose": ["verbose", None],
+        "verbose": ["boolean", StrOptions({"auto"})],
     }
 
     def __init__(
@@ -137,7 +137,7 @@ class MatrixFactorizationRecommender(VectorRecommender):
         warm_start: bool = False,
         device: str = "auto",
         random_state: RandomState = None,
-        verbose: bool | None = None,
+        verbose: bool | Literal["auto"] = "auto",
     ) -> None:
         self.n_factors = n_factors
         self.n_members = n_members
