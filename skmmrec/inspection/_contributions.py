@@ -53,7 +53,7 @@ def modality_contributions(
 
     Notes
     -----
-    With ``fusion="llm"`` the language model reads each item again without some of its
+    With a `SoftTokenFuser` the language model reads each item again without some of its
     modalities. The item's words go with a modality ``text`` or ``words`` or, where
     there is neither, are one of their own, ``words``. Where the modalities are no
     longer at hand, in the flat form and in a model loaded without its catalogue, the

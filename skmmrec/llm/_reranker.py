@@ -111,7 +111,7 @@ class LLMReranker(WritesTexts, BaseEstimator):
 
     See Also
     --------
-    skmmrec.recommender.rerank_mmr : Reorder for diversity.
+    skmmrec.retrieval.rerank_mmr : Reorder for diversity.
 
     Notes
     -----

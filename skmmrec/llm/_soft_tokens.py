@@ -64,8 +64,7 @@ class SoftTokenFuser(BaseEstimator):
     Each modality's vector becomes a token of the language model, next to the item's
     words: it is mapped into the space of the model's token embeddings and scaled to
     their length. The model's hidden state after the prompt is the item's vector. A
-    recommender with ``fusion="llm"`` trains on these vectors; its parameter ``llm``
-    takes a `SoftTokenFuser` or the name of a model.
+    recommender whose ``fusion`` is a `SoftTokenFuser` trains on these vectors.
 
     The model is frozen, and so are the maps from vectors to tokens, which are drawn at
     random. So an item's vector depends on that item alone, is computed once, and stays
