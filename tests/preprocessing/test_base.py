@@ -50,8 +50,8 @@ def test_scikit_learn_checks_pass(transformer):
 @pytest.mark.parametrize("transformer", EVERY)
 class TestEvery:
     def test_columns_keep_their_kind_and_missing_values(self, transformer):
-        column = pd.Series([content(transformer), None, np.nan], list("abc"), name="x")
-        column = column.astype(object)
+        values = [content(transformer), None, np.nan]
+        column = pd.Series(values, list("abc"), name="x", dtype=object)
         series = clone(transformer).fit_transform(column)
         assert isinstance(series, pd.Series)
         assert series.name == "x"
