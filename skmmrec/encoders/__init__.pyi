@@ -9,3 +9,12 @@ from ._multimodal import MultimodalEncoder as MultimodalEncoder
 from ._panns import cnn14_is_cached as cnn14_is_cached
 from ._text import TextEncoder as TextEncoder
 from ._video import VideoEncoder as VideoEncoder
+
+# isort: split
+# For other rooms: reading pictures and sounds.
+from ._pictures import (
+    picture_key as picture_key,
+    present_pictures as present_pictures,
+    read_picture as read_picture,
+)
+from ._sounds import read_sound as read_sound, sound_key as sound_key

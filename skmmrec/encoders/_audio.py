@@ -19,14 +19,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.encoders._base import BaseEncoder
 from skmmrec.encoders._pooling import encode_parts
+from skmmrec.encoders._sounds import read_sound, sound_key
 from skmmrec.interactions import RawColumn
-from skmmrec.runtime import (
-    digest,
-    file_fingerprint,
-    read_sound,
-    sound_key,
-    weights_hash,
-)
+from skmmrec.runtime import digest, file_fingerprint, weights_hash
 
 # Shorter windows are padded with silence: Cnn14 pools time by 32, and a second has 101
 # frames, which leaves 3.

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from skmmrec.runtime import MAX_PIXELS, ContentError, digest, open_file
+from skmmrec.encoders._pictures import MAX_PIXELS
+from skmmrec.runtime import ContentError, digest, open_file
 
 # Smaller gaps between sound frames, in seconds, are rounding by containers. Not tuned.
 _GAP_SECONDS = 0.1

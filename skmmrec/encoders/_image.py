@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.encoders._base import BaseEncoder
+from skmmrec.encoders._pictures import picture_key, present_pictures, read_picture
 from skmmrec.encoders._pooling import encode_parts
 from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
@@ -19,10 +20,7 @@ from skmmrec.runtime import (
     as_items,
     digest,
     file_fingerprint,
-    picture_key,
-    present_pictures,
     quantize,
-    read_picture,
     weights_hash,
 )
 

@@ -12,18 +12,11 @@ import numpy as np
 from PIL import Image
 
 from skmmrec.encoders._audio import MIN_SECONDS, Windowing
+from skmmrec.encoders._pictures import picture_key, present_pictures, read_picture
 from skmmrec.encoders._pooling import encode_parts
 from skmmrec.encoders._sentence_models import Embedder, SentenceModel
-from skmmrec.runtime import (
-    ContentError,
-    digest,
-    file_digest,
-    picture_key,
-    present_pictures,
-    read_picture,
-    read_sound,
-    sound_key,
-)
+from skmmrec.encoders._sounds import read_sound, sound_key
+from skmmrec.runtime import ContentError, digest, file_digest
 
 # Seconds per window if the model states no length: the clips of AudioSet, as in PANNs.
 _WINDOW = 10.0

@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
+from skmmrec.encoders import read_sound, sound_key
 from skmmrec.preprocessing._base import BaseContentTransformer
 from skmmrec.preprocessing._loudness import integrated_loudness
-from skmmrec.runtime import ContentError, read_sound, readable_file, sound_key
+from skmmrec.runtime import ContentError, readable_file
 
 # A usual frame of speech analysis: 512 samples at 16 kHz. Not tuned.
 _FRAME_SECONDS = 0.032

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from skmmrec.encoders import picture_key, present_pictures, read_picture
 from skmmrec.preprocessing._base import BaseContentTransformer
-from skmmrec.runtime import picture_key, present_pictures, read_picture
 
 
 class _PictureTransformer(BaseContentTransformer):

@@ -36,14 +36,7 @@ from ._memory import (
     free_memory as free_memory,
 )
 from ._models import reading_quietly as reading_quietly, shared_model as shared_model
-from ._pictures import (
-    MAX_PIXELS as MAX_PIXELS,
-    picture_key as picture_key,
-    present_pictures as present_pictures,
-    read_picture as read_picture,
-)
 from ._progress import progress as progress
-from ._sounds import read_sound as read_sound, sound_key as sound_key
 from ._threads import (
     map_ahead as map_ahead,
     map_in_lanes as map_in_lanes,

@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from skmmrec.encoders import AudioEncoder, _panns
+from skmmrec.encoders import AudioEncoder, _panns, read_sound
 from skmmrec.encoders._audio import Windowing
-from skmmrec.runtime import read_sound
 
 from .conftest import tone
 

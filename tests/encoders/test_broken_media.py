@@ -265,7 +265,8 @@ def test_nothing_is_read_from_the_network(kind, url, request):
 BOMBS = """
 import io, resource, struct, sys, zlib
 import numpy as np, soundfile
-from skmmrec.runtime import ContentError, read_picture, read_sound
+from skmmrec.encoders import read_picture, read_sound
+from skmmrec.runtime import ContentError
 
 picture, sound = (open(path, "rb").read() for path in sys.argv[1:])
 read_sound((np.zeros(800), 8000), 32_000, 1)

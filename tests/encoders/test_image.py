@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skmmrec.encoders import ImageEncoder
-from skmmrec.runtime import packaged_file, read_picture
+from skmmrec.encoders import ImageEncoder, read_picture
+from skmmrec.runtime import packaged_file
 
 from .conftest import noise_picture
 

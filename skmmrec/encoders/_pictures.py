@@ -9,9 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from skmmrec.runtime._columns import is_missing
-from skmmrec.runtime._errors import ContentError
-from skmmrec.runtime._files import digest, open_file
+from skmmrec.runtime import ContentError, digest, is_missing, open_file
 
 # Pictures that declare more are refused before they are decoded. As RGB this is 403 MB.
 # Pillow warns from two thirds of it on.

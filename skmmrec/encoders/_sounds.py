@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from skmmrec.runtime._errors import ContentError
-from skmmrec.runtime._files import digest, readable_file
+from skmmrec.runtime import ContentError, digest, readable_file
 
 
 def sound_key(item: Any) -> Hashable:
