@@ -145,7 +145,7 @@ class BaseRecommender(BaseEstimator, ABC):
             Mean over the users with at least one relevant item; 0.0 if there is none.
         """
         check_is_fitted(self)
-        held_out, ranker = self._read_held_out(X), self.knowing_items_of(X)
+        ranker, held_out = self._prepare_score(X)
         strengths = read_strengths(y, held_out)
         pairs = pd.DataFrame({"user": held_out.users, "item": held_out.items})
         pairs = pairs if strengths is None else pairs[strengths > 0]
@@ -169,8 +169,9 @@ class BaseRecommender(BaseEstimator, ABC):
         """
         return self
 
-    def _read_held_out(self, X: Table) -> Interactions:
-        return self._read_ids(X)
+    def _prepare_score(self, X: Table) -> tuple[Self, Interactions]:
+        """Read held-out rows once; also `knowing_items_of` them."""
+        return self, self._read_ids(X)
 
     def _read_ids(self, X: Table, *, reset: bool = False) -> Interactions:
         """Ids and times of the rows of X; other columns are not looked at."""

@@ -133,7 +133,7 @@ def feed(model: FittedModel, rows: Rows, plan: Plan, watch: Watch) -> FittedMode
         model.data.users.get_indexer(rows.ids.users),
         model.data.items.get_indexer(rows.ids.items),
     )
-    model.loss_curve += train_further(
+    model.loss_curve = model.loss_curve + train_further(
         model.networks, model.problem(), plan, model.id_l2, pairs, watch
     )
     model.update_items()

@@ -114,19 +114,18 @@ class VectorRecommender(
 
     def knowing_items_of(self, X: Table) -> Self:
         """See `BaseRecommender.knowing_items_of`."""
+        return self._prepare_score(X)[0] if self.model_.is_flat else self
+
+    def _prepare_score(self, X: Table) -> tuple[Self, Interactions]:
         model = self.model_
-        if not model.is_flat:
-            return self
-        new, content = new_items(model, *self._read(X))
+        ids, content = self._read(X)
+        new, new_content = new_items(model, ids, content)
         if len(new) == 0:
-            return self
+            return self, ids
         ranker = copy(self)
         ranker.model_ = model.copy()
-        ranker.model_.add_items(new, model.in_space(content))
-        return ranker
-
-    def _read_held_out(self, X: Table) -> Interactions:
-        return self._read(X)[0]
+        ranker.model_.add_items(new, model.in_space(new_content))
+        return ranker, ids
 
     # -- learning --------------------------------------------------------------------
 
