@@ -17,4 +17,8 @@ from ._pictures import (
     present_pictures as present_pictures,
     read_picture as read_picture,
 )
-from ._sounds import read_sound as read_sound, sound_key as sound_key
+from ._sounds import (
+    decode_sound as decode_sound,
+    read_sound as read_sound,
+    sound_key as sound_key,
+)

@@ -137,10 +137,10 @@ class SoundModel:
 class AudioEncoder(BaseEncoder):
     """Encode sounds with a PANNs network.
 
-    A sound is a path, the bytes of a file (wav, flac, ogg, mp3), or a tuple
-    ``(samples, rate)``. It is mixed to one channel, resampled to 32 kHz and padded with
-    silence to whole seconds. Long clips are cut into windows, whose vectors are pooled.
-    Silence is content, not a missing row.
+    A sound is a path, the bytes of a file, or a tuple ``(samples, rate)``. It is mixed
+    to one channel, resampled to 32 kHz and padded with silence to whole seconds. Long
+    clips are cut into windows, whose vectors are pooled. Silence is content, not a
+    missing row.
 
     Parameters
     ----------
@@ -184,6 +184,13 @@ class AudioEncoder(BaseEncoder):
 
     Notes
     -----
+    Files are read by what they hold: wav, flac, ogg, opus, mp3, aiff, au, caf and, if
+    PyAV is installed (extra ``video``), m4a, aac, webm and all else that FFmpeg reads.
+    A length that a file declares is a hint; less than a true one is an error. Samples
+    have shape (n,), (n, channels) or (channels, n): floats whose full scale is 1, or
+    integers of their type's full range; others are errors. Channels are averaged;
+    where they cancel one another, as if one is inverted, the loudest is taken.
+
     The networks and their weights are those of [1]_. The definitions of Cnn14 and of
     the layers come from one module of the package ``panns_inference``. The networks run
     in a cheaper form with the same output within 1e-4 of the largest value: with the

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from skmmrec.encoders._containers import (
+    opened,
+    require_whole,
+    sound_stream,
+    with_decoder,
+)
+from skmmrec.encoders._mixing import to_mono
 from skmmrec.encoders._pictures import MAX_PIXELS
-from skmmrec.runtime import ContentError, digest, open_file
+from skmmrec.runtime import ContentError, digest
 
 # Smaller gaps between sound frames, in seconds, are rounding by containers. Not tuned.
 _GAP_SECONDS = 0.1
@@ -85,15 +90,13 @@ def find_extents(item: Any, max_seconds: float) -> Extents:
         If the item is damaged, cut off, too large, or has neither pictures nor sound.
     """
     limit = Span(0.0, max_seconds)
-    with _opened(item) as container:
+    with opened(item) as container:
         spans, last = _packet_spans(container, max_seconds)
-        chosen = (_frame_stream(container), _sound_stream(container))
+        chosen = (_frame_stream(container), sound_stream(container))
         found = [stream and spans.get(stream.index) for stream in chosen]
         declared = (container.duration or 0) / 1e6
-    if last < max_seconds and declared - last > max(0.5, declared / 10):
-        raise ContentError(
-            f"is cut off: it declares {declared:.1f} s and contains {last:.1f} s"
-        )
+    if last < max_seconds:
+        require_whole(declared, last)
     there = [span and span.meet(limit) for span in found]
     extents = Extents(*(span if span and span.length else None for span in there))
     if not any(extents):
@@ -103,7 +106,7 @@ def find_extents(item: Any, max_seconds: float) -> Extents:
 
 def frames_at(item: Any, times: list[float]) -> Iterator[Image.Image]:
     """Yield the picture that is shown at each of the sorted times, upright."""
-    with _opened(item) as container:
+    with opened(item) as container:
         pending = times[::-1]
         shown = None
         for time, frame in _timed_frames(container):
@@ -132,7 +135,7 @@ def scene_changes(item: Any, threshold: float, max_seconds: float) -> list[float
         How much is read from the start.
     """
     times: list[float] = []
-    with _opened(item) as container:
+    with opened(item) as container:
         before = None
         for time, frame in _timed_frames(container):
             if time >= max_seconds:
@@ -156,54 +159,31 @@ def read_waveform(item: Any, span: Span) -> tuple[np.ndarray, int]:
     """
     import av
 
-    with _opened(item) as container:
-        stream = _sound_stream(container)
+    with opened(item) as container:
+        stream = sound_stream(container)
         rate = stream.codec_context.sample_rate
-        mono = av.AudioResampler(format="flt", layout="mono", rate=rate)
-        waveform = np.zeros(round(span.length * rate), np.float32)
+        layout = stream.codec_context.layout
+        floats = av.AudioResampler(format="fltp", layout=layout, rate=rate)
+        shape = (round(span.length * rate), layout.nb_channels)
+        samples = np.zeros(shape, np.float32)
         cursor, origin = 0, _origin(container) + span.start
         for frame in container.decode(stream):
             offset = round((_time(frame) - origin) * rate)
             cursor = offset if abs(offset - cursor) > _GAP_SECONDS * rate else cursor
-            if cursor >= len(waveform):
+            if cursor >= len(samples):
                 break
-            for part in mono.resample(frame):
-                cursor = _write(waveform, cursor, part.to_ndarray()[0])
-    return waveform, rate
+            for part in floats.resample(frame):
+                cursor = _write(samples, cursor, part.to_ndarray().T)
+    return to_mono(samples), rate
 
 
-def _write(waveform: np.ndarray, cursor: int, samples: np.ndarray) -> int:
-    """Write samples at a position, perhaps partly outside; return where they end."""
-    end = cursor + len(samples)
-    first, last = max(cursor, 0), min(end, len(waveform))
+def _write(samples: np.ndarray, cursor: int, part: np.ndarray) -> int:
+    """Write a part at a position, perhaps partly outside; return where it ends."""
+    end = cursor + len(part)
+    first, last = max(cursor, 0), min(end, len(samples))
     if first < last:
-        waveform[first:last] = samples[first - cursor : last - cursor]
+        samples[first:last] = part[first - cursor : last - cursor]
     return end
-
-
-@contextmanager
-def _opened(item: Any) -> Iterator[Any]:
-    """Open a video; turn errors of its decoder into a `ContentError`."""
-    av = _import_av()
-    # Only this stream of bytes may be read: a playlist could name other files.
-    file = io.BytesIO(item) if isinstance(item, bytes) else open_file(item)
-    try:
-        with file, av.open(file, options={"protocol_whitelist": "none"}) as container:
-            yield container
-    except (av.FFmpegError, OSError, ValueError) as error:
-        if isinstance(error, ContentError):
-            raise
-        raise ContentError(f"is not a readable video: {error}") from error
-
-
-def _import_av() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError(
-            "Videos are decoded by PyAV: pip install 'skmmrec[video]'"
-        ) from error
-    return av
 
 
 def _frame_stream(container: Any) -> Any:
@@ -212,18 +192,8 @@ def _frame_stream(container: Any) -> Any:
 
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
-            return _with_modest_size(_with_decoder(stream))
+            return _with_modest_size(with_decoder(stream))
     return None
-
-
-def _sound_stream(container: Any) -> Any:
-    return next((_with_decoder(stream) for stream in container.streams.audio), None)
-
-
-def _with_decoder(stream: Any) -> Any:
-    if stream.codec_context is None:
-        raise ContentError(f"has a {stream.type} stream of an unknown codec")
-    return stream
 
 
 def _with_modest_size(stream: Any) -> Any:

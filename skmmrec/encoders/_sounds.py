@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Hashable
-from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from skmmrec.runtime import ContentError, digest, readable_file
+from skmmrec.encoders._mixing import to_mono
+from skmmrec.runtime import ContentError, digest
+
+# The most channels that an array may have: those of ambisonics of the 7th order. More
+# are frames of a spectrogram, or samples.
+_MOST_CHANNELS = 64
+# Channels of the layouts in common use, up to 7.1.
+_FEW_CHANNELS = 8
 
 
 def sound_key(item: Any) -> Hashable:
     """Return a key that is equal for equal sounds; a path is its own key."""
     if isinstance(item, str | os.PathLike):
         return os.fspath(item)
-    if isinstance(item, bytes):
-        return digest(item)
+    if isinstance(item, bytes | bytearray | memoryview):
+        return digest(bytes(item))
     if isinstance(item, tuple) and len(item) == 2:
         samples = _checked_samples(item[0])
         rate = _checked_rate(item[1])
@@ -30,13 +34,12 @@ def sound_key(item: Any) -> Hashable:
 
 
 def read_sound(item: Any, rate: int, max_seconds: float) -> np.ndarray:
-    """Return an item as a mono waveform.
+    """Return an item as a mono waveform at a rate.
 
     Parameters
     ----------
     item : str, path, bytes or tuple (samples, rate)
-        The sound. Samples have shape (n,) or (n, channels), as soundfile gives them:
-        floats in [-1, 1], or integers of their type's full range.
+        The sound, see `decode_sound`.
     rate : int
         The sample rate of the result, in Hz.
     max_seconds : float
@@ -51,64 +54,87 @@ def read_sound(item: Any, rate: int, max_seconds: float) -> np.ndarray:
     ContentError
         If the item is missing, damaged, without samples or not a sound.
     """
-    read = _from_tuple if isinstance(item, tuple) else _from_file
-    samples, own_rate = read(item, max_seconds)
-    if samples.size == 0:
-        raise ContentError("holds no samples")
-    if not np.isfinite(samples).all():
-        raise ContentError("holds samples that are NaN or infinite")
-    return _resample(samples.mean(axis=1, dtype=np.float32), own_rate, rate)
+    from skmmrec.encoders._sound_files import resample
+
+    waveform, own_rate = decode_sound(item, max_seconds)
+    return resample(waveform, own_rate, rate)
 
 
-def _from_file(item: Any, max_seconds: float) -> tuple[np.ndarray, int]:
-    import soundfile
+def decode_sound(item: Any, max_seconds: float) -> tuple[np.ndarray, int]:
+    """Return an item as a mono waveform at its own rate.
 
-    source = io.BytesIO(item) if isinstance(item, bytes) else readable_file(item)
-    _require_whole_riff(source)
-    try:
-        with soundfile.SoundFile(source) as file:
-            n_frames = min(int(max_seconds * file.samplerate), file.frames)
-            samples = file.read(n_frames, dtype="float32", always_2d=True)
-            rate = file.samplerate
-    except Exception as error:
-        raise ContentError(f"is not a readable sound: {error}") from error
-    if len(samples) < n_frames:
-        raise ContentError(f"is cut off: it holds {len(samples) / rate:.1f} s")
-    return samples, rate
+    Parameters
+    ----------
+    item : str, path, bytes or tuple (samples, rate)
+        The sound. Samples have shape (n,), (n, channels) as soundfile gives them, or
+        (channels, n) as librosa and torchaudio do. They are floats whose full scale is
+        1, or integers of their type's full range; a PyTorch tensor is read as well.
+    max_seconds : float
+        How much is read from the start.
 
+    Returns
+    -------
+    waveform : ndarray of shape (n,), float32
+        The mean of the channels; where they cancel one another, the loudest.
+    rate : int
+        In Hz.
 
-def _require_whole_riff(source: Path | io.BytesIO) -> None:
-    """Raise if a wav file is shorter than it declares; its decoder does not.
-
-    Recorders that do not know the length in advance declare 0 or the maximum.
+    Raises
+    ------
+    ContentError
+        If the item is missing, damaged, without samples or not a sound.
     """
-    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
-        head = file.read(12)
-        n_bytes = file.seek(0, os.SEEK_END)
-        file.seek(0)
-    declared = int.from_bytes(head[4:8], "little") + 8
-    is_wav = head[:4] == b"RIFF" and head[8:] == b"WAVE"
-    if is_wav and n_bytes < declared - 1 and 8 < declared < 2**32 - 2**16:
-        raise ContentError(f"is cut off: {n_bytes} of {declared} bytes are there")
+    if isinstance(item, tuple):
+        return _from_tuple(item, max_seconds)
+    from skmmrec.encoders._sound_files import read_file
+
+    return read_file(item, max_seconds)
 
 
 def _from_tuple(item: Any, max_seconds: float) -> tuple[np.ndarray, int]:
+    from skmmrec.encoders._sound_files import n_samples
+
     samples, rate = _checked_samples(item[0]), _checked_rate(item[1])
-    samples = samples[: int(max_seconds * rate)]
-    return _to_unit_range(samples.reshape(len(samples), -1)), rate
+    _require_full_range(samples)
+    samples = samples[: n_samples(max_seconds, rate)]
+    if not len(samples):
+        raise ContentError("holds no samples")
+    return to_mono(_to_unit_range(samples)), rate
 
 
 def _checked_samples(samples: Any) -> np.ndarray:
-    try:
-        array = np.asarray(samples)
-    except ValueError as error:
-        raise ContentError(f"samples are not an array: {error}") from error
+    """Return samples of shape (n, n_channels)."""
+    array = _as_array(samples)
     if array.ndim not in (1, 2) or array.dtype.kind not in "fiu" or array.size == 0:
         raise ContentError(
-            "expected samples of shape (n,) or (n, channels), "
+            "expected samples of shape (n,) or (n, channels), then their rate, "
             f"got {array.dtype} of shape {array.shape}"
         )
-    return np.ascontiguousarray(array)
+    columns = array[:, None] if array.ndim == 1 else _channels_last(array)
+    return np.ascontiguousarray(columns)
+
+
+def _as_array(samples: Any) -> np.ndarray:
+    try:
+        if hasattr(samples, "detach"):  # a tensor
+            samples = samples.detach().cpu()
+            samples = samples.float() if samples.is_floating_point() else samples
+        return np.asarray(samples)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ContentError(f"samples are not an array: {error}") from error
+
+
+def _channels_last(samples: np.ndarray) -> np.ndarray:
+    """Return samples of two axes as (n, n_channels), by what can be channels."""
+    n_rows, n_columns = samples.shape
+    if n_columns <= _FEW_CHANNELS or n_rows >= n_columns <= _MOST_CHANNELS:
+        return samples
+    if n_rows <= _MOST_CHANNELS < n_columns:
+        return samples.T
+    raise ContentError(
+        f"it is not clear which axis of shape {samples.shape} is that of the channels: "
+        "expected samples of shape (n,) or (n, channels)"
+    )
 
 
 def _checked_rate(rate: Any) -> int:
@@ -117,19 +143,35 @@ def _checked_rate(rate: Any) -> int:
     return int(rate)
 
 
+def _require_full_range(samples: np.ndarray) -> None:
+    """Raise if wide integers hold samples of 16 bits, which would all but vanish.
+
+    Samples of 24 bits are multiples of 256 in 32; those of a recording of silence are
+    below 2**15 as well.
+    """
+    n_bytes = samples.dtype.itemsize
+    if samples.dtype.kind == "f" or n_bytes < 4:
+        return
+    middle = _middle(samples.dtype)
+    lowest, highest = int(samples.min()) - middle, int(samples.max()) - middle
+    peak = max(-lowest, highest)
+    # An integer of 64 bits is no format of samples: below 2**32, they had 32 or fewer.
+    limit = 2**15 if n_bytes == 4 else 2**32
+    if 0 < peak <= limit and (n_bytes == 8 or (samples % 256).any()):
+        raise ContentError(
+            f"holds integers of {8 * n_bytes} bits up to {peak}, next to nothing of "
+            "their full range: convert samples of 16 bits by samples.astype('int16')"
+        )
+
+
+def _middle(dtype: np.dtype) -> int:
+    return 0 if dtype.kind == "i" else 2 ** (8 * dtype.itemsize - 1)
+
+
 def _to_unit_range(samples: np.ndarray) -> np.ndarray:
     if samples.dtype.kind == "f":
-        return samples.astype(np.float32)
-    info = np.iinfo(samples.dtype)
-    middle = 0 if samples.dtype.kind == "i" else (info.max + 1) // 2
-    return ((samples.astype(np.float64) - middle) / (info.max - middle)).astype(
-        np.float32
-    )
-
-
-def _resample(waveform: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
-    if own_rate == rate:
-        return waveform
-    import soxr
-
-    return soxr.resample(waveform, own_rate, rate)
+        with np.errstate(over="ignore"):  # infinite floats are refused by name
+            return samples.astype(np.float32)
+    middle = _middle(samples.dtype)
+    highest = np.iinfo(samples.dtype).max - middle
+    return ((samples.astype(np.float64) - middle) / highest).astype(np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from abc import abstractmethod
 from collections.abc import Hashable
@@ -12,10 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
-from skmmrec.encoders import read_sound, sound_key
+from skmmrec.encoders import decode_sound, sound_key
 from skmmrec.preprocessing._base import BaseContentTransformer
 from skmmrec.preprocessing._loudness import integrated_loudness
-from skmmrec.runtime import ContentError, readable_file
 
 # A usual frame of speech analysis: 512 samples at 16 kHz. Not tuned.
 _FRAME_SECONDS = 0.032
@@ -34,8 +32,7 @@ class _SoundTransformer(BaseContentTransformer):
         return sound_key(item)
 
     def _change(self, item: Any) -> tuple[np.ndarray, int]:
-        rate = _own_rate(item)
-        waveform = read_sound(item, rate, self.max_duration)
+        waveform, rate = decode_sound(item, self.max_duration)
         changed = self._change_waveform(waveform, rate)
         return changed.astype(np.float32, copy=False), rate
 
@@ -269,15 +266,3 @@ class AudioDenoiser(_SoundTransformer):
 def _frame_length(rate: int) -> int:
     """Return a frame's samples: a power of two of about 32 ms, at least 16."""
     return max(16, 2 ** round(math.log2(_FRAME_SECONDS * rate)))
-
-
-def _own_rate(item: Any) -> int:
-    if isinstance(item, tuple):
-        return int(item[1])
-    import soundfile
-
-    source: Any = io.BytesIO(item) if isinstance(item, bytes) else readable_file(item)
-    try:
-        return soundfile.info(source).samplerate
-    except Exception as error:
-        raise ContentError(f"is not a readable sound: {error}") from error

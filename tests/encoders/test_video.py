@@ -120,6 +120,18 @@ def test_pictures_and_sound_share_one_clock(container):
     assert loud[0] / rate == pytest.approx(0.7, abs=0.02)
 
 
+def test_channels_that_cancel_are_heard():
+    from .sound_files import encoded_by_av
+
+    time = np.arange(48_000) / 48_000
+    sound = 0.5 * np.sin(2 * np.pi * 440 * time)
+    stereo = np.column_stack([sound, -sound])
+    data = encoded_by_av(stereo, "pcm_f32le", "matroska", 48_000)
+    waveform, rate = clips.read_waveform(data, Span(0, 1))
+    assert rate == 48_000
+    np.testing.assert_allclose(waveform, sound, atol=1e-4, rtol=1e-4)
+
+
 def test_sound_that_starts_late_stays_in_place():
     data = make_video(two_colors(), late_tone(0, 0.5), sound_at=1.25)
     extents = clips.find_extents(data, 60)
@@ -275,7 +287,7 @@ def test_a_video_is_found_in_the_cache_by_its_content(
     encoder = build(cache=tmp_path / "cache")
     first = encoder.transform([path, str(path)])
     assert EmbeddingCache(tmp_path / "cache").info().n_vectors == 1
-    monkeypatch.setattr(clips, "_opened", None)
+    monkeypatch.setattr(clips, "opened", None)
     path.rename(tmp_path / "b.mkv")
     np.testing.assert_array_equal(encoder.transform([tmp_path / "b.mkv"]), first[:1])
 
@@ -285,7 +297,7 @@ def test_sequences_are_found_in_the_cache(build, video, tmp_path, monkeypatch):
     pooled = encoder.transform([video])
     (first,) = encoder.transform_windows([video])
     assert EmbeddingCache(tmp_path).info().n_vectors == 2
-    monkeypatch.setattr(clips, "_opened", None)
+    monkeypatch.setattr(clips, "opened", None)
     (again, none) = encoder.transform_windows([video, None])
     for stored, fresh in zip(again, first, strict=True):
         np.testing.assert_array_equal(stored, fresh)
@@ -484,7 +496,7 @@ def test_a_file_cut_at_any_byte_is_refused_or_nearly_whole(container, share):
 
 def test_an_unknown_codec_and_a_huge_picture_are_refused(video, monkeypatch):
     strange = video.replace(b"V_MPEG4/ISO/ASP", b"V_XPEG4/ISO/ASP")
-    with pytest.raises(clips.ContentError, match="video stream of an unknown codec"):
+    with pytest.raises(clips.ContentError, match="stream of video of an unknown codec"):
         clips.find_extents(strange, 60)
     monkeypatch.setattr(clips, "MAX_PIXELS", 64 * 64 - 1)
     with pytest.raises(clips.ContentError, match="declares 64 x 64 pixels"):

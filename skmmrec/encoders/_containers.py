@@ -1,0 +1,166 @@
+"""Open containers of FFmpeg, as videos and some sounds are, and read their sound."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from skmmrec.runtime import ContentError, open_file
+
+# Containers whose header says how long they are; of others FFmpeg makes an estimate.
+_DECLARE_LENGTH = ("mov", "matroska", "asf", "avi", "flv")
+
+
+@contextmanager
+def opened(item: Any, kind: str = "video") -> Iterator[Any]:
+    """Open a container; turn errors of its decoder into a `ContentError`.
+
+    Parameters
+    ----------
+    item : str, path, bytes or binary file
+        What is opened. Only this stream of bytes may be read: a playlist could name
+        other files.
+    kind : str, default="video"
+        What it should be, for errors.
+    """
+    av = _import_av()
+    try:
+        with (
+            _as_file(item) as file,
+            av.open(file, options={"protocol_whitelist": "none"}) as container,
+        ):
+            yield container
+    except (av.FFmpegError, OSError, ValueError) as error:
+        if isinstance(error, ContentError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise ContentError(f"is not a readable {kind}: {reason}") from error
+
+
+def _as_file(item: Any) -> Any:
+    if isinstance(item, str | os.PathLike):
+        return open_file(item)
+    return io.BytesIO(item) if isinstance(item, bytes) else nullcontext(item)
+
+
+def _import_av() -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError(
+            "Videos are decoded by PyAV: pip install 'skmmrec[video]'"
+        ) from error
+    return av
+
+
+def sound_stream(container: Any) -> Any:
+    """Return the first stream of sound, or None."""
+    return next((with_decoder(stream) for stream in container.streams.audio), None)
+
+
+def with_decoder(stream: Any) -> Any:
+    """Return a stream, if it can be decoded."""
+    if stream.codec_context is None:
+        raise ContentError(f"has a stream of {stream.type} of an unknown codec")
+    return stream
+
+
+def require_whole(declared: float, contained: float) -> None:
+    """Raise if there is clearly less than declared, in seconds."""
+    if declared - contained > max(0.5, declared / 10):
+        raise ContentError(
+            f"is cut off: it declares {declared:.1f} s and contains {contained:.1f} s"
+        )
+
+
+def read_sound_stream(
+    file: BinaryIO, max_seconds: float, reason: Exception
+) -> tuple[np.ndarray, int]:
+    """Return the sound of a file that another decoder could not read.
+
+    Parameters
+    ----------
+    file : binary file
+        Such as m4a, AAC or WebM.
+    max_seconds : float
+        How much is read from the start.
+    reason : Exception
+        What the other decoder said.
+
+    Returns
+    -------
+    samples : ndarray of shape (n, n_channels), float32
+    rate : int
+        In Hz.
+
+    Raises
+    ------
+    ContentError
+        If PyAV is not installed, or cannot read the file either.
+    """
+    try:
+        _import_av()
+    except ImportError as error:
+        raise ContentError(
+            f"is not a readable sound: {reason} (m4a, AAC, WebM and others need PyAV: "
+            "pip install 'skmmrec[video]')"
+        ) from error
+    with opened(file, "sound") as container:
+        stream = sound_stream(container)
+        if stream is None:
+            raise ContentError("is not a readable sound: it contains no sound")
+        samples, rate = _decoded(container, stream, max_seconds)
+        if len(samples) < int(min(max_seconds * rate, 2.0**62)):
+            require_whole(_declared_seconds(container, stream), len(samples) / rate)
+    return samples, rate
+
+
+def _decoded(container: Any, stream: Any, max_seconds: float) -> tuple[np.ndarray, int]:
+    """Return at least the first seconds of a stream, or all, and its rate."""
+    import av
+
+    floats = av.AudioResampler(format="fltp")
+    blocks: list[np.ndarray] = []
+    rate, n_read = stream.codec_context.sample_rate, 0
+    for frame in _frames(container, stream):
+        for part in floats.resample(frame):
+            blocks.append(part.to_ndarray().T)
+            n_read += part.samples
+            rate = part.sample_rate
+        if n_read >= max_seconds * rate:
+            break
+    return np.concatenate(blocks) if blocks else np.empty((0, 1), np.float32), rate
+
+
+def _frames(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield the frames of a stream; the last one may be cut off, none before it."""
+    import av
+
+    failure, n_frames = None, 0
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError as error:
+            failure = failure or error
+            continue
+        if failure is not None and frames and packet.size:
+            raise failure
+        yield from frames
+        n_frames += len(frames)
+    if failure is not None and not n_frames:
+        raise failure
+
+
+def _declared_seconds(container: Any, stream: Any) -> float:
+    """Return the length that is declared, 0 for none."""
+    if not container.format.name.startswith(_DECLARE_LENGTH):
+        return 0.0
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    is_alone = len(container.streams) == 1
+    return (container.duration or 0) / 1e6 if is_alone else 0.0

@@ -1,0 +1,334 @@
+"""Find the frames of MPEG audio (MP3 and its elder layers), whatever is declared.
+
+A stream is one frame after the other, with tags before, between and after them. What
+its first frame or a tag says about lengths is a hint: the frames are counted. The
+decoder gets each recording of a file by itself, with a count that is right.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
+from typing import BinaryIO, NamedTuple
+
+from skmmrec.encoders._sound_parts import Part, bytes_at, size_of
+from skmmrec.runtime import ContentError
+
+# In kbit/s, of layers I, II and III: of MPEG 1, then of MPEG 2 and 2.5. ISO 11172-3.
+_BITRATES = {
+    (1, 1): [*range(32, 449, 32)],
+    (1, 2): [32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384],
+    (1, 3): [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
+    (2, 1): [32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256],
+    (2, 2): [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
+    (2, 3): [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
+}
+_RATES = [44_100, 48_000, 32_000]
+# Bytes per second at the highest bitrate, that of layer I.
+_FASTEST = 448_000 // 8
+# Frames that must follow one another before a first one is believed: each has 20 bits
+# in common with the others.
+_CHAIN = 4
+# Bytes beyond the frames that are read at once: tags, and frames for the decoder to
+# warm up. If a picture takes more, the whole file is read.
+_SLACK = 2**20
+# How far from its frame's start the tag that counts frames may be: after the header,
+# a checksum and the side information, of 32 bytes at most.
+_COUNT_WITHIN = 48
+_SYNC = re.compile(rb"\xff[\xe2-\xff]")
+_COUNT = re.compile(rb"Xing|Info|VBRI")
+_TAG = re.compile(rb"ID3[\x02-\x04]|TAG|APETAGEX|LYRICSBEGIN|3DI")
+# A tag behind the rest of a frame, or a count in a frame that is damaged: both names
+# may also stand in a picture or a text, but hardly with the bytes that follow them.
+_LATE_TAG = re.compile(rb"ID3[\x02-\x04]\x00")
+_LATE_COUNT = re.compile(rb"(Xing|Info)(?=\x00\x00\x00[\x00-\x0f])|VBRI(?=\x00\x01)")
+# Samples that LAME puts in front.
+_USUAL_DELAY = 576
+
+
+class Frame(NamedTuple):
+    """What a frame's header says."""
+
+    n_bytes: int
+    n_samples: int
+    rate: int
+    kind: tuple[int, ...]
+    """Equal for frames that one decoder can read in a row."""
+
+    @property
+    def layer(self) -> int:
+        """1, 2 or 3."""
+        return self.kind[1]
+
+
+@dataclass
+class Recording:
+    """Frames that belong together, and what the tag before them says."""
+
+    count_tag: bytes = b""
+    start: int = 0
+    frames: list[tuple[int, Frame]] = field(default_factory=list)
+
+    @property
+    def n_samples(self) -> int:
+        """The samples per channel of all frames."""
+        return sum(frame.n_samples for _, frame in self.frames)
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether there are bytes between two frames."""
+        pairs = pairwise(self.frames)
+        return any(a + frame.n_bytes != b for (a, frame), (b, _) in pairs)
+
+    @property
+    def end(self) -> int:
+        """Where the last frame ends."""
+        position, frame = self.frames[-1]
+        return position + frame.n_bytes
+
+
+def mpeg_parts(file: BinaryIO, max_seconds: float, within: int = 0) -> list[Part]:
+    """Return each recording of a file of MPEG audio as a file of its own.
+
+    Parameters
+    ----------
+    file : binary file
+        The stream.
+    max_seconds : float
+        How much is needed.
+    within : int, default=0
+        How many bytes may precede the first frame; 0 for any number.
+
+    Returns
+    -------
+    parts : list of Part
+        Empty if there are no frames.
+
+    Raises
+    ------
+    ContentError
+        If there are fewer frames than a recording counts.
+    """
+    n_bytes = size_of(file)
+    if within and _next_frame(bytes_at(file, 0, 2 * within), 0) >= within:
+        return []
+    n_read = tag_size(bytes_at(file, 0, 10)) + _SLACK + _FASTEST * max_seconds
+    data = bytes_at(file, 0, int(min(n_read, n_bytes)))
+    recordings, is_enough = _recordings(data, max_seconds)
+    if not is_enough and len(data) < n_bytes:
+        data = bytes_at(file, 0, n_bytes)
+        recordings, is_enough = _recordings(data, max_seconds)
+    for recording in recordings[:-1] if is_enough else recordings:
+        _require_whole(recording)
+    last = recordings[-1] if is_enough else None
+    return [_as_part(data, one, is_cut=one is last) for one in recordings]
+
+
+def tag_size(head: bytes) -> int:
+    """Return the bytes that an ID3v2 tag says to take, by its first 10; 0 for none."""
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    sevens = zip(head[6:10], (21, 14, 7, 0), strict=True)
+    return 10 + sum((byte & 127) << shift for byte, shift in sevens)
+
+
+@lru_cache(4096)
+def _read_header(header: int) -> Frame | None:
+    """Return what 4 bytes say that start with 11 bits set; None if no header."""
+    version = {3: 1, 2: 2, 0: 25}.get(header >> 19 & 3)
+    layer = 4 - (header >> 17 & 3)
+    i_bitrate, i_rate = header >> 12 & 15, header >> 10 & 3
+    if version is None or layer == 4 or i_bitrate in (0, 15) or i_rate == 3:
+        return None
+    if header & 3 == 2:  # an emphasis that does not exist
+        return None
+    bitrate = 1000 * _BITRATES[min(version, 2), layer][i_bitrate - 1]
+    rate = _RATES[i_rate] // {1: 1, 2: 2, 25: 4}[version]
+    slot = 4 if layer == 1 else 1
+    n_samples = 384 if layer == 1 else 576 if layer == 3 and version > 1 else 1152
+    n_slots = n_samples // 8 * bitrate // rate // slot + (header >> 9 & 1)
+    is_mono = header >> 6 & 3 == 3
+    return Frame(n_slots * slot, n_samples, rate, (version, layer, i_rate, is_mono))
+
+
+def _frame_at(data: bytes, position: int) -> Frame | None:
+    header = int.from_bytes(data[position : position + 4], "big")
+    return _read_header(header) if header >> 21 == 0x7FF else None
+
+
+def _is_chain(data: bytes, position: int) -> bool:
+    """Whether frames of one kind follow one another, or lead to a tag or the end."""
+    kind = None
+    for i in range(_CHAIN):
+        frame = _frame_at(data, position)
+        if frame is None or frame.kind != (kind or frame.kind):
+            return False
+        kind = frame.kind
+        position += frame.n_bytes
+        if position >= len(data) or _TAG.match(data, position):
+            return position <= len(data) or i > 0
+    return True
+
+
+def _next_frame(data: bytes, position: int) -> int:
+    """Return where the next chain of frames starts, or the end."""
+    for match in _SYNC.finditer(data, position):
+        if _is_chain(data, match.start()):
+            return match.start()
+    return len(data)
+
+
+def _pieces(data: bytes) -> Iterator[tuple[int, int, Frame | None]]:
+    """Yield where frames, and whatever is between them, start and end."""
+    position, before = 0, None
+    while position < len(data):
+        frame = _frame_at(data, position)
+        follows = frame is not None and before is not None and frame.kind == before.kind
+        if frame is None or not (follows or _is_chain(data, position)):
+            end = _next_frame(data, position + 1)
+            frame = None
+        else:
+            end = position + frame.n_bytes
+            if end > len(data):
+                return
+        yield position, end, frame
+        position, before = end, frame
+
+
+def _recordings(data: bytes, max_seconds: float) -> tuple[list[Recording], bool]:
+    """Return the recordings, and whether they are long enough before the end."""
+    found = [Recording()]
+    seconds = 0.0
+    for start, end, frame in _pieces(data):
+        now = found[-1]
+        if frame is None:
+            count = _LATE_COUNT.search(data, start, end)
+            # The tag of a damaged frame starts at most 36 bytes before the count.
+            tag_start = max(start, count.start() - 36) if count else end
+            if count or _TAG.match(data, start) or _LATE_TAG.search(data, start, end):
+                found.append(Recording(data[tag_start:end], tag_start))
+        elif _COUNT.search(data, start, start + _COUNT_WITHIN):
+            found.append(Recording(data[start:end], start))
+        else:
+            if now.frames and now.frames[-1][1].kind != frame.kind:
+                found.append(Recording(start=start))
+            found[-1].frames.append((start, frame))
+            seconds += frame.n_samples / frame.rate
+            # A second more: decoders need frames before those that they give.
+            if seconds > max_seconds + 1:
+                return [one for one in found if one.frames], True
+    return [one for one in found if one.frames], False
+
+
+def _declared(tag: bytes) -> tuple[int, int]:
+    """Return the frames and the bytes that a counting tag declares; 0 for none."""
+    match = _COUNT.search(tag)
+    if match is None:
+        return 0, 0
+    if match.group() == b"VBRI":
+        fields = tag[match.start() + 10 : match.start() + 18]
+        return struct.unpack(">II", fields)[::-1] if len(fields) == 8 else (0, 0)
+    fields = tag[match.start() + 4 : match.start() + 16].ljust(12, b"\0")
+    flags, first, second = struct.unpack(">III", fields)
+    n_frames = first if flags & 1 else 0
+    n_bytes = (second if flags & 1 else first) if flags & 2 else 0
+    return n_frames, n_bytes
+
+
+def _require_whole(recording: Recording) -> None:
+    """Raise if frames are missing: fewer than counted, and fewer bytes too.
+
+    Some count the frame of the tag as well. Where bytes of no frame are in between, a
+    frame was damaged.
+    """
+    n_frames, n_bytes = _declared(recording.count_tag)
+    found = len(recording.frames)
+    length = recording.end - recording.start
+    # A frame more or less: some do not count the frame of the tag.
+    is_whole = n_bytes and abs(length - n_bytes) <= len(recording.count_tag)
+    if recording.has_gaps and found < n_frames:
+        raise ContentError(f"is damaged: {found} of {n_frames} frames can be read")
+    if found < n_frames - 1 and not is_whole:
+        raise ContentError(f"is cut off: {found} of {n_frames} frames are there")
+
+
+def _as_part(data: bytes, recording: Recording, is_cut: bool) -> Part:
+    """Return a recording as a file that counts its frames."""
+    frames = recording.frames
+    joined = b"".join(data[p : p + frame.n_bytes] for p, frame in frames)
+    if frames[0][1].layer < 3:  # mpg123 estimates its length by the first frame
+        n_missing = len(frames) * frames[0][1].n_bytes - len(joined)
+        last = data[frames[-1][0] : recording.end]
+        copies = last * -(-n_missing // len(last))
+        return Part(io.BytesIO(joined + copies), n_most=recording.n_samples)
+    delay, padding = _trimmed(recording.count_tag, frames[0][1].n_samples)
+    trims = (delay, 0 if is_cut else padding) if delay or padding else None
+    first = data[frames[0][0] : frames[0][0] + 4]
+    return Part(io.BytesIO(_counting_frame(first, len(frames), trims) + joined))
+
+
+def _trimmed(tag: bytes, n_samples: int) -> tuple[int, int]:
+    """Return the samples that an encoder put before and after a sound.
+
+    Of a damaged tag, no more is believed than what LAME always writes: 576 samples
+    before, and 576 to 576 and a frame of `n_samples` after.
+    """
+    match = _COUNT.search(tag)
+    if match is None or match.group() == b"VBRI":
+        return 0, 0
+    flags = int.from_bytes(tag[match.start() + 4 : match.start() + 8], "big")
+    sizes = (4, 4, 100, 4)
+    start = match.start() + 8 + sum(n for i, n in enumerate(sizes) if flags >> i & 1)
+    if len(tag) < start + 36 or not tag[start]:
+        return 0, 0
+    both = int.from_bytes(tag[start + 21 : start + 24], "big")
+    delay, padding = both >> 12, both & 0xFFF
+    if _is_intact(tag, start + 34):
+        return delay, padding
+    is_usual = _USUAL_DELAY <= padding < _USUAL_DELAY + n_samples
+    return _USUAL_DELAY, padding if is_usual else 0
+
+
+def _is_intact(tag: bytes, place: int) -> bool:
+    """Whether a tag agrees with its checksum, if it has one, at some place."""
+    stored = int.from_bytes(tag[place : place + 2], "big")
+    # Of the bytes before it, or, by FFmpeg, of as many as stand before it in stereo.
+    blank = tag[:place] + bytes(2) + tag[place + 2 :]
+    known = [_checksum(tag[:place]), _checksum(blank[:190].ljust(190, b"\0"))]
+    return not stored or stored in known
+
+
+def _checksum(data: bytes) -> int:
+    """Return the CRC-16 of ARC, which LAME's tag uses."""
+    value = 0
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0xA001 if value & 1 else 0)
+    return value
+
+
+def _counting_frame(
+    first: bytes, n_frames: int, trims: tuple[int, int] | None
+) -> bytes:
+    """Return a frame of layer III that counts the frames which follow it."""
+    header = int.from_bytes(first, "big") | 1 << 16  # without a checksum
+    header &= ~(0xF << 12 | 1 << 9)
+    headers = (header | i_bitrate << 12 for i_bitrate in range(1, 15))
+    sized = ((each, _read_header(each)) for each in headers)
+    # Side information, tag and LAME's part of it take up to 32 + 12 + 36 bytes; mpg123
+    # wants room for a table of 100 more.
+    chosen, frame = next((h, f) for h, f in sized if f and f.n_bytes >= 192)
+    version, _, _, is_mono = frame.kind
+    n_side = {(1, 0): 32, (1, 1): 17, (2, 0): 17, (2, 1): 9}[min(version, 2), is_mono]
+    tag = struct.pack(">4sII", b"Info", 1, n_frames)
+    if trims is not None:
+        delays = (trims[0] << 12 | trims[1]).to_bytes(3, "big")
+        tag += b"LAME3.100" + bytes(12) + delays
+    content = chosen.to_bytes(4, "big") + bytes(n_side) + tag
+    return content.ljust(frame.n_bytes, b"\0")

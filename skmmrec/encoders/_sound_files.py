@@ -1,0 +1,182 @@
+"""Decode files of sounds, by libsndfile or, where it cannot, by FFmpeg."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from skmmrec.encoders._containers import read_sound_stream
+from skmmrec.encoders._mixing import BLOCK, Mixer, to_mono
+from skmmrec.encoders._mpeg import mpeg_parts, tag_size
+from skmmrec.encoders._sound_chunks import chunked_parts, layout_of, sun_part
+from skmmrec.encoders._sound_parts import Part, Spliced, buffered, bytes_at, size_of
+from skmmrec.encoders._sound_streams import flac_parts, ogg_parts
+from skmmrec.runtime import ContentError, open_file
+
+# Values per read: large enough to cost nothing, small against what a sound takes.
+_AT_ONCE = 2**20
+# An MP3 whose first frames are damaged still is one; other files hold frames too.
+_DAMAGED = 4096
+
+
+def read_file(item: Any, max_seconds: float) -> tuple[np.ndarray, int]:
+    """Return the mono waveform of a file, from its start, and its rate.
+
+    Parameters
+    ----------
+    item : str, path, bytes, bytearray or memoryview
+        The file or its content.
+    max_seconds : float
+        How much is read. No more is decoded, whatever the file declares.
+
+    Returns
+    -------
+    waveform : ndarray of shape (n,), float32
+    rate : int
+        In Hz; that of the first recording, if a file joins several.
+
+    Raises
+    ------
+    ContentError
+        If the file is damaged, cut off, or not a sound.
+    """
+    is_path = isinstance(item, str | os.PathLike)
+    with open_file(item) if is_path else io.BytesIO(item) as file:
+        try:
+            return _join(_waveforms(file, max_seconds), max_seconds)
+        except ContentError:
+            raise
+        except (OSError, ValueError, RuntimeError, OverflowError) as error:
+            raise ContentError(f"is not a readable sound: {error}") from error
+
+
+def _join(
+    waveforms: Iterator[tuple[np.ndarray, int]], max_seconds: float
+) -> tuple[np.ndarray, int]:
+    """Put recordings one after the other, at the rate of the first."""
+    joined: list[np.ndarray] = []
+    rate, n_missing = 0, 0
+    for waveform, own_rate in waveforms:
+        if not rate:
+            rate, n_missing = own_rate, n_samples(max_seconds, own_rate)
+        waveform = resample(waveform, own_rate, rate)[:n_missing]
+        joined.append(waveform)
+        n_missing -= len(waveform)
+        if n_missing <= 0:
+            break
+    if not sum(map(len, joined)):
+        raise ContentError("holds no samples")
+    return joined[0] if len(joined) == 1 else np.concatenate(joined), rate
+
+
+def n_samples(seconds: float, rate: float) -> int:
+    """Return the samples in some seconds, which may be infinitely many."""
+    return int(min(seconds * rate, 2.0**62))
+
+
+def resample(waveform: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
+    """Return a waveform at another rate."""
+    if own_rate == rate:
+        return waveform
+    import soxr
+
+    return soxr.resample(waveform, own_rate, rate)
+
+
+def _waveforms(file: BinaryIO, max_seconds: float) -> Iterator[tuple[np.ndarray, int]]:
+    for part in _parts(file, max_seconds):
+        part.file.seek(0)
+        yield _decode(part, max_seconds)
+
+
+def _parts(file: BinaryIO, max_seconds: float) -> list[Part]:
+    """Return the recordings of a file, by the bytes that it starts with."""
+    known = _marked_parts(file, max_seconds)
+    if known:
+        return known
+    head = bytes_at(file, 0, 10)
+    if head[:3] != b"ID3":
+        return mpeg_parts(file, max_seconds, within=_DAMAGED) or [Part(file)]
+    rest = buffered(Spliced(b"", file, tag_size(head), size_of(file)))
+    known = _marked_parts(rest, max_seconds) or mpeg_parts(file, max_seconds)
+    return known or flac_parts(file) or [Part(file)]
+
+
+def _marked_parts(file: BinaryIO, max_seconds: float) -> list[Part]:
+    """Return the recordings of a file that starts with its format's name, or none."""
+    head = bytes_at(file, 0, 40)
+    layout = layout_of(head)
+    if layout is not None:
+        return chunked_parts(file, layout, max_seconds)
+    if head[:4] in (b".snd", b"dns."):
+        return [sun_part(file)]
+    if head[:4] == b"OggS":
+        return ogg_parts(file)
+    return flac_parts(file) if head[:4] == b"fLaC" else []
+
+
+def _decode(part: Part, max_seconds: float) -> tuple[np.ndarray, int]:
+    """Return the mono waveform of one recording, and its rate."""
+    try:
+        stream = _forward_reader()(part.file)
+    except Exception as error:  # libsndfile's, or those of its callbacks
+        part.file.seek(0)
+        samples, rate = read_sound_stream(part.file, max_seconds, error)
+        return to_mono(samples), rate
+    with stream:
+        n_wanted = min(n_samples(max_seconds, stream.samplerate), part.n_most)
+        return _read(stream, n_wanted, part), stream.samplerate
+
+
+@cache
+def _forward_reader() -> Any:
+    """Return a `SoundFile` that reads on until nothing comes.
+
+    `SoundFile.read` stops at the declared length and seeks after each read, which a
+    FLAC of unknown length does not bear, unless the file says that it cannot seek.
+    """
+    import soundfile
+
+    class ForwardReader(soundfile.SoundFile):
+        def seekable(self) -> bool:
+            return False
+
+    return ForwardReader
+
+
+def _read(stream: Any, n_wanted: int, part: Part) -> np.ndarray:
+    """Return the mono waveform of up to `n_wanted` samples per channel."""
+    mixer, mixed, n_read = Mixer(), [np.empty(0, np.float32)], 0
+    n_block = max(_AT_ONCE // stream.channels // BLOCK, 1) * BLOCK
+    while n_read < n_wanted:
+        # What follows the declared length may be anything: it is read by itself.
+        is_declared = n_read < part.n_declared
+        n_next = part.n_declared - n_read if is_declared else n_block
+        n_next = min(n_next, n_block, n_wanted - n_read)
+        block = _read_block(stream, n_next, part, n_read)
+        if not len(block):
+            break
+        mixed.append(mixer.mix(block))
+        n_read += len(block)
+    if n_read < min(n_wanted, part.n_declared):
+        raise ContentError(
+            f"is cut off: {n_read} of {part.n_declared} samples are there"
+        )
+    return np.concatenate(mixed)
+
+
+def _read_block(stream: Any, n_frames: int, part: Part, n_read: int) -> np.ndarray:
+    import soundfile
+
+    try:
+        return stream.read(n_frames, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        if part.n_declared and n_read >= part.n_declared:
+            return np.empty((0, stream.channels), np.float32)
+        seconds = n_read / stream.samplerate
+        raise ContentError(f"is damaged after {seconds:.1f} s: {error}") from error

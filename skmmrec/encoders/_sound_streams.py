@@ -1,0 +1,210 @@
+"""Find the recordings of FLAC and Ogg files: one or several, behind any metadata.
+
+Both formats mark where things start. Only these marks are followed; the sizes of
+pictures and comments are not, nor the length that a FLAC declares.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+from skmmrec.encoders._sound_parts import (
+    Part,
+    Spliced,
+    buffered,
+    bytes_at,
+    size_of,
+)
+from skmmrec.runtime import ContentError
+
+# A FLAC starts with its name and the header of its 34 bytes of stream information.
+_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22", re.DOTALL)
+_N_FLAC = 4 + 4 + 34
+_FLAC_FRAME = re.compile(rb"\xff[\xf8\xf9]")
+# Blocks of metadata, and places where frames may start, that are looked at: files have
+# dozens of blocks, and chance makes one place in 2**15 bytes.
+_MOST_BLOCKS = 1000
+_MOST_MARKS = 2**14
+# Pieces in which a file is searched for marks.
+_PIECE = 2**22
+# In Hz, by their codes; 0 stands for what the stream information says.
+_FLAC_RATES = [0, 88_200, 176_400, 192_000, 8000, 16_000, 22_050, 24_000, 32_000]
+_FLAC_RATES += [44_100, 48_000, 96_000]
+_FLAC_BITS = (0, 8, 12, -1, 16, 20, 24, 32)
+# An ID3v1 tag, which some programs put behind any file.
+_N_ID3V1 = 128
+
+
+class Format(NamedTuple):
+    """A sound's format; 0 for what is not known."""
+
+    rate: int
+    n_channels: int
+    n_bits: int
+
+
+def flac_parts(file: BinaryIO) -> list[Part]:
+    """Return each recording of a FLAC file, without its metadata; none of others.
+
+    Raises
+    ------
+    ContentError
+        If there is no frame of samples.
+    """
+    n_bytes = size_of(file)
+    if bytes_at(file, max(n_bytes - _N_ID3V1, 0), 3) == b"TAG":
+        n_bytes -= _N_ID3V1
+    starts = list(_marks(file, _FLAC, n_bytes))
+    ends = [*starts, n_bytes][1:]
+    return [_flac_part(file, *span) for span in zip(starts, ends, strict=True)]
+
+
+def _marks(file: BinaryIO, mark: re.Pattern, n_bytes: int) -> Iterator[int]:
+    """Yield where a mark of less than 16 bytes stands."""
+    for start in range(0, n_bytes, _PIECE):
+        for match in mark.finditer(bytes_at(file, start, _PIECE + 16)):
+            if match.start() < _PIECE and start + match.start() < n_bytes:
+                yield start + match.start()
+
+
+def _flac_part(file: BinaryIO, start: int, end: int) -> Part:
+    information = bytes_at(file, start + 8, 34)
+    first = _first_frame(file, start + _N_FLAC, end, _declared_format(information))
+    if first is None:
+        raise ContentError("is not a readable sound: it has no frame of samples")
+    position, coded = first
+    header = b"fLaC\x80\x00\x00\x22" + _open_information(information, coded)
+    n_declared = int.from_bytes(information[13:18], "big") & (2**36 - 1)
+    return Part(buffered(Spliced(header, file, position, end)), n_declared)
+
+
+def _declared_format(information: bytes) -> Format:
+    bits = int.from_bytes(information[10:14], "big")
+    return Format(bits >> 12, (bits >> 9 & 7) + 1, (bits >> 4 & 31) + 1)
+
+
+def _open_information(information: bytes, coded: Format) -> bytes:
+    """Return stream information without a length, of the format of the frames.
+
+    Without sizes of blocks as well: libFLAC needs none.
+    """
+    rate, n_channels, n_bits = (
+        own or declared
+        for own, declared in zip(coded, _declared_format(information), strict=True)
+    )
+    bits = rate << 44 | n_channels - 1 << 41 | n_bits - 1 << 36
+    return b"\x00\x10\xff\xff" + bytes(6) + bits.to_bytes(8, "big") + bytes(16)
+
+
+def _first_frame(
+    file: BinaryIO, start: int, end: int, declared: Format
+) -> tuple[int, Format] | None:
+    """Return where frames start, and their format.
+
+    The first frame of a file has number 0. One that was cut from a stream begins with
+    another; it is then the one that has the declared format.
+    """
+    later = None
+    for position in _marks_between(file, start, end):
+        head = bytes_at(file, position, 16)
+        coded = _frame_format(head)
+        if coded is None:
+            continue
+        if not head[4]:
+            return position, coded
+        if later is None and _agree(coded, declared):
+            later = position, coded
+            if _metadata_end(file, start - 38) == position:
+                break
+    return later
+
+
+def _marks_between(file: BinaryIO, start: int, end: int) -> Iterator[int]:
+    """Yield where frames may start: where metadata ends, if that is so, or later."""
+    landed = _metadata_end(file, start - 38)
+    head = bytes_at(file, landed, 16)
+    if landed < end and _frame_format(head) and not head[4]:
+        yield landed
+    for match in _FLAC_FRAME.finditer(
+        bytes_at(file, start, min(end - start, 4 * _PIECE))
+    ):
+        yield start + match.start()
+
+
+def _metadata_end(file: BinaryIO, position: int) -> int:
+    """Return where blocks of metadata end, by their declared sizes."""
+    for _ in range(_MOST_BLOCKS):
+        head = bytes_at(file, position, 4)
+        position += 4 + int.from_bytes(head[1:], "big")
+        if len(head) < 4 or head[0] & 128:
+            break
+    return position
+
+
+def _agree(coded: Format, declared: Format) -> bool:
+    pairs = zip(coded, declared, strict=True)
+    return all(own in (0, other) for own, other in pairs)
+
+
+def _frame_format(head: bytes) -> Format | None:
+    """Return the format of a FLAC frame; None if these bytes do not start one."""
+    if len(head) < 6 or head[:2] not in (b"\xff\xf8", b"\xff\xf9"):
+        return None
+    size_code, rate_code = head[2] >> 4, head[2] & 15
+    channels, bits = head[3] >> 4, _FLAC_BITS[head[3] >> 1 & 7]
+    if not size_code or rate_code == 15 or channels > 10 or bits < 0 or head[3] & 1:
+        return None
+    number = 1 if head[4] < 128 else 8 - (head[4] ^ 255).bit_length()
+    n_size = {6: 1, 7: 2}.get(size_code, 0)
+    n_rate = {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
+    end = 4 + number + n_size + n_rate
+    if end >= len(head) or _checksum(head[:end]) != head[end]:
+        return None
+    value = int.from_bytes(head[end - n_rate : end], "big")
+    coded = {12: 1000 * value, 13: value, 14: 10 * value}
+    rate = coded[rate_code] if n_rate else _FLAC_RATES[rate_code]
+    return Format(rate, channels + 1 if channels < 8 else 2, bits)
+
+
+def _checksum(data: bytes) -> int:
+    """Return the CRC-8 of FLAC's headers, of polynomial 7."""
+    value = 0
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value << 1 ^ (7 if value & 128 else 0)) & 255
+    return value
+
+
+def ogg_parts(file: BinaryIO) -> list[Part]:
+    """Return each link of an Ogg file, which may be several files joined."""
+    n_bytes = size_of(file)
+    starts, in_header = [0], True
+    for position, is_first in _pages(file, n_bytes):
+        if is_first and not in_header:
+            starts.append(position)
+        in_header = is_first
+    if len(starts) == 1:
+        return [Part(file)]
+    ends = [*starts[1:], n_bytes]
+    spans = zip(starts, ends, strict=True)
+    return [Part(buffered(Spliced(b"", file, *span))) for span in spans]
+
+
+def _pages(file: BinaryIO, n_bytes: int) -> Iterator[tuple[int, bool]]:
+    """Yield where each page starts, and whether it is the first of a stream."""
+    position = 0
+    while position + 27 <= n_bytes:
+        head = bytes_at(file, position, 27 + 255)
+        if head[:4] != b"OggS":
+            position = _next_page(file, position + 1, n_bytes)
+            continue
+        yield position, bool(head[5] & 2)
+        position += 27 + head[26] + sum(head[27 : 27 + head[26]])
+
+
+def _next_page(file: BinaryIO, position: int, n_bytes: int) -> int:
+    found = bytes_at(file, position, _PIECE).find(b"OggS")
+    return position + found if found >= 0 else n_bytes

@@ -1,0 +1,161 @@
+"""MP3 and layer II: counts, tags, and files that are joined."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from skmmrec.encoders import (
+    ContentError,
+    _mpeg,
+    read_sound,
+)
+
+from .sound_files import (
+    ID3V1,
+    MP3_FRAME,
+    RATE,
+    SOUND,
+    assert_joined,
+    assert_same,
+    encoded,
+    encoded_by_av,
+    id3,
+    lag,
+    put,
+    sweep,
+)
+
+
+def without_count(data):
+    """Return an MP3 without its first frame, which counts the others."""
+    start = data.index(b"\xff", 4)
+    while data[start + 1] & 0xE0 != 0xE0 or data[start : start + 2] != data[:2]:
+        start = data.index(b"\xff", start + 1)
+    return data[start:]
+
+
+def uneven():
+    """A sound whose start is all but silent: a VBR estimates its length badly."""
+    samples = sweep(3.0)
+    samples[:RATE] *= 1e-3
+    return samples
+
+
+class TestMp3:
+    @pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE", "AVERAGE"])
+    @pytest.mark.parametrize("rate", [8000, 16_000, 44_100, 48_000])
+    @pytest.mark.parametrize("n_channels", [1, 2])
+    def test_modes_with_and_without_a_count(self, mode, rate, n_channels):
+        samples = sweep(0.5, rate)
+        channels = np.column_stack([samples] * n_channels)
+        data = encoded(
+            channels, "MP3", rate=rate, bitrate_mode=mode, compression_level=0.5
+        )
+        assert_same(data, samples, 1, rate)
+        assert_same(without_count(data), samples, MP3_FRAME, rate)
+
+    @pytest.mark.parametrize("count", ["0", "1"])
+    @pytest.mark.parametrize("quiet_end", [False, True])
+    def test_a_variable_rate(self, count, quiet_end):
+        pytest.importorskip("av")
+        samples = uneven()[::-1] if quiet_end else uneven()
+        data = encoded_by_av(
+            samples, "libmp3lame", "mp3", vbr=True, write_xing=count, id3v2_version="0"
+        )
+        assert (b"Xing" in data[:64]) == (count == "1")
+        assert_same(data, samples, MP3_FRAME)
+        assert_joined(data + data, [samples, samples], MP3_FRAME)
+
+    def test_tags_around_and_between(self):
+        data = encoded(SOUND, "MP3")
+        assert_same(id3() + data + ID3V1, SOUND, MP3_FRAME)
+        assert_same(id3(400_000) + data, SOUND, MP3_FRAME)
+        assert_same(bytes(500) + data, SOUND, MP3_FRAME)
+
+    def test_joined(self):
+        other = sweep(0.7, seed=1)
+        pair = [encoded(SOUND, "MP3"), encoded(other, "MP3")]
+        both = np.concatenate([SOUND, other])
+        assert_same(b"".join(pair), both, 1)
+        assert_same(b"".join(id3() + data + ID3V1 for data in pair), both, 1)
+        plain = [without_count(data) for data in pair]
+        for between in (b"", id3(3000), ID3V1, bytes(1000)):
+            assert_joined(between.join(plain), [SOUND, other], MP3_FRAME)
+
+    @pytest.mark.parametrize("declared", [0, 5, 290, 311, 5000, 2**28 - 1])
+    def test_a_tag_of_a_wrong_size(self, declared):
+        assert_same(id3(300, declared) + encoded(SOUND, "MP3"), SOUND, MP3_FRAME)
+
+    @pytest.mark.parametrize("n_frames", [0, 1, 10, 1000, 2**32 - 1])
+    def test_a_wrong_count(self, n_frames):
+        data = encoded(SOUND, "MP3")
+        place = data.index(b"Xing") + 8
+        assert_same(put(data, place, struct.pack(">I", n_frames)), SOUND, MP3_FRAME)
+
+    @pytest.mark.parametrize(
+        "text", [b"Info", b"Xing", b"VBRI", b"TAG", b"ID3", b"OggS"]
+    )
+    @pytest.mark.parametrize("rest", [b"", b"rmation", b"\xff" * 9, b"\0\0\1\xff" * 3])
+    def test_a_text_that_names_what_is_looked_for(self, text, rest):
+        tag = put(id3(), 40, text + rest)
+        assert_same(tag + encoded(SOUND, "MP3"), SOUND, 1)
+        plain = without_count(encoded(SOUND, "MP3"))
+        assert_same(tag + plain + tag, SOUND, MP3_FRAME)
+
+    def test_joined_where_the_first_is_cut_off(self):
+        plain = without_count(encoded(SOUND, "MP3"))
+        found = read_sound(plain[:-100] + id3() + encoded(SOUND, "MP3"), RATE, 600)
+        assert lag(found[-len(SOUND) :], SOUND) == 0
+
+    def test_a_damaged_tag_is_believed_where_that_is_usual(self):
+        data = encoded(SOUND, "MP3")
+        place = data.index(b"LAME")
+        assert len(read_sound(put(data, place, b"l"), RATE, 600)) == len(SOUND)
+        delays = b"\xff\xff\xff"  # 4095 samples before and after
+        assert_same(put(data, place + 21, delays), SOUND, MP3_FRAME)
+
+    def test_frames_that_are_damaged(self):
+        data = encoded(sweep(2.0), "MP3")
+        (recording,), _ = _mpeg._recordings(data, 600)
+        header = put(data, recording.frames[5][0], b"\0\0")
+        with pytest.raises(ContentError, match=r"is damaged: \d+ of \d+ frames"):
+            read_sound(header, RATE, 600)
+        uncounted = read_sound(without_count(header), RATE, 600)
+        assert len(uncounted) == pytest.approx(2 * RATE, abs=3 * MP3_FRAME)
+
+    def test_a_count_of_another_maker(self):
+        data = without_count(encoded(SOUND, "MP3", bitrate_mode="CONSTANT"))
+        n_frame = data.index(data[:2], 4)
+        for n_frames in (1, 28, 10**6):
+            fields = struct.pack(">HHHII", 1, 576, 75, n_frame + len(data), n_frames)
+            count = (data[:4] + bytes(32) + b"VBRI" + fields).ljust(n_frame, b"\0")
+            assert_same(count + data, SOUND, MP3_FRAME)
+
+    def test_less_than_counted(self):
+        with pytest.raises(ContentError, match=r"cut off: \d+ of \d+ frames"):
+            read_sound(encoded(SOUND, "MP3")[:-1000], RATE, 600)
+
+    def test_joined_at_two_rates(self):
+        other = sweep(1.0, 44_100)
+        data = encoded(SOUND, "MP3") + encoded(other, "MP3", rate=44_100)
+        assert_same(data, np.tile(SOUND, 2), MP3_FRAME)
+
+    def test_joined_mono_and_stereo(self):
+        data = encoded(SOUND, "MP3") + encoded(np.column_stack([SOUND] * 2), "MP3")
+        assert_same(data, np.tile(SOUND, 2), MP3_FRAME)
+
+    def test_a_stream_that_starts_amid_a_frame(self):
+        data = without_count(encoded(sweep(2.0), "MP3"))
+        found = read_sound(data[100:-100], RATE, 600)
+        assert len(found) == pytest.approx(2 * RATE, abs=4 * MP3_FRAME)
+
+    def test_layer_two(self):
+        pytest.importorskip("av")
+        data = encoded_by_av(sweep(1.0, 44_100), "mp2", "mp2", 44_100)
+        assert_same(data, sweep(1.0, 44_100), MP3_FRAME, 44_100)
+        other = encoded_by_av(
+            sweep(1.0, 44_100), "mp2", "mp2", 44_100, bit_rate=192_000
+        )
+        for joined in (data + other, other + data):
+            assert_joined(joined, [sweep(1.0, 44_100)] * 2, MP3_FRAME, 44_100)
