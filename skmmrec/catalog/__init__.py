@@ -1,4 +1,4 @@
-"""Items and their content: a table, an encoder, and a float32 block per modality."""
+"""Items and their content: a table, an encoder, and one block per modality."""
 
 from lazy_loader import attach_stub
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from skmmrec.catalog._floats import as_floats
 from skmmrec.interactions import OtherColumns
 
 ColumnGroups = dict[str, NDArray[np.intp]]
@@ -23,13 +25,18 @@ class Blocks:
     Attributes
     ----------
     values : dict of str to ndarray of shape (n, d_m), float32
-        One block per modality; zero where the modality is missing.
+        One block per modality; zero where the modality is missing. Those of `numbers`
+        are float64.
     mask : ndarray of shape (n, m), bool
         True where the modality is present; columns in the order of `values`.
+    numbers : frozenset of str
+        Modalities that are numbers, whose size counts, and not vectors, whose direction
+        counts.
     """
 
-    values: dict[str, NDArray[np.float32]]
+    values: dict[str, NDArray]
     mask: NDArray[np.bool_]
+    numbers: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.mask)
@@ -46,7 +53,8 @@ class Blocks:
 
     def take(self, rows: NDArray | slice) -> Blocks:
         """Select items by position or by boolean mask."""
-        return Blocks({k: v[rows] for k, v in self.values.items()}, self.mask[rows])
+        values = {name: block[rows] for name, block in self.values.items()}
+        return replace(self, values=values, mask=self.mask[rows])
 
     def append(self, other: Blocks) -> Blocks:
         """Put the items of another, of the same modalities, after these."""
@@ -54,7 +62,8 @@ class Blocks:
             name: np.concatenate([block, other.values[name]])
             for name, block in self.values.items()
         }
-        return Blocks(values, np.concatenate([self.mask, other.mask]))
+        mask = np.concatenate([self.mask, other.mask])
+        return replace(self, values=values, mask=mask)
 
     @classmethod
     def without_content(cls, n_items: int) -> Blocks:
@@ -62,8 +71,13 @@ class Blocks:
         return cls({}, np.empty((n_items, 0), bool))
 
     @classmethod
-    def from_matrix(cls, matrix: ArrayLike, groups: Mapping[str, Any]) -> Blocks:
-        """Split a matrix into blocks; rows of zeros or NaN are missing.
+    def from_matrix(
+        cls,
+        matrix: ArrayLike,
+        groups: Mapping[str, Any],
+        numbers: Collection[str] = (),
+    ) -> Blocks:
+        """Split a matrix into blocks; rows of NaN are missing, and zeros of vectors.
 
         Parameters
         ----------
@@ -71,6 +85,8 @@ class Blocks:
             Numbers.
         groups : mapping of str to index
             The columns of each modality.
+        numbers : collection of str, default=()
+            The modalities whose size counts: a 0 of theirs is a number like others.
 
         Returns
         -------
@@ -82,29 +98,45 @@ class Blocks:
             Where a row has an infinite value, or is NaN in some columns of a modality
             and not in others.
         """
-        matrix = np.asarray(matrix, dtype=np.float32)
+        matrix = np.asarray(matrix)
         values, masks = {}, []
         for name, columns in groups.items():
-            block = np.array(matrix[:, columns], order="C")
-            present = _present(block, name)
+            is_number = name in numbers
+            dtype = np.float64 if is_number else np.float32
+            block = np.array(matrix[:, columns], dtype=dtype, order="C")
+            present = _present(block, name, is_number)
             block[~present] = 0.0
             values[name] = block
             masks.append(present)
         mask = np.column_stack(masks) if masks else np.empty((len(matrix), 0), bool)
-        return cls(values, mask)
+        return cls(values, mask, frozenset(groups) & frozenset(numbers))
 
 
-def _present(block: NDArray[np.float32], name: str) -> NDArray[np.bool_]:
-    finite = np.isfinite(block)
-    missing = np.isnan(block).all(axis=1) | ~block.any(axis=1)
+# Beyond this a number is infinite to all that computes in float32.
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def _present(block: NDArray, name: str, is_number: bool) -> NDArray[np.bool_]:
+    finite = np.abs(block) <= LARGEST
+    missing = np.isnan(block).all(axis=1)
+    if not is_number:
+        missing |= ~block.any(axis=1)
     bad = np.flatnonzero(~finite.all(axis=1) & ~missing)
     if len(bad):
-        what = "infinity" if np.isinf(block[bad[0]]).any() else "NaN"
+        is_nan = np.isnan(block[bad[0]])
+        what = "infinity" if (~finite[bad[0]] & ~is_nan).any() else "NaN"
         raise ValueError(
             f"Input contains {what}: modality {name!r} of row {bad[0]} is neither a "
             f"finite vector nor wholly missing ({len(bad)} such rows)."
+            f"{_HINT if is_nan.any() else ''}"
         )
     return np.logical_not(missing)
+
+
+_HINT = (
+    " Where each number may be missing alone, give it a transformer, or a column "
+    "<modality>__<name>, of its own; a SimpleImputer fills gaps."
+)
 
 
 def group_columns(
@@ -211,10 +243,26 @@ def read_blocks(
         Where a value is not a number; names column and row.
     """
     groups = group_columns(names, table.shape[1], modalities)
+    numbers = single_columns(groups)
+    return groups, to_blocks(table, groups, numbers, labels or names)
+
+
+def single_columns(groups: ColumnGroups) -> set[str]:
+    """Modalities of one column: without an encoder that tells, these are numbers."""
+    return {name for name, columns in groups.items() if len(columns) == 1}
+
+
+def to_blocks(
+    table: Any,
+    groups: ColumnGroups,
+    numbers: Collection[str],
+    labels: Sequence[Any] | None,
+) -> Blocks:
+    """Split a table or array into blocks; what belongs to none need not be numeric."""
     chosen = np.unique(np.concatenate([*groups.values(), []])).astype(int)
-    numbers = _as_numbers(table, labels or names, chosen)
+    matrix = _as_matrix(table, labels, chosen)
     local = {name: np.searchsorted(chosen, columns) for name, columns in groups.items()}
-    return groups, Blocks.from_matrix(numbers, local)
+    return Blocks.from_matrix(matrix, local, numbers)
 
 
 def read_columns(others: OtherColumns, modalities: Mapping[str, Any] | None) -> Blocks:
@@ -238,24 +286,21 @@ def read_columns(others: OtherColumns, modalities: Mapping[str, Any] | None) -> 
     return read_blocks(rest, names, None, labels=others.labels)[1]
 
 
-def _as_numbers(
-    table: Any, names: Sequence[Any] | None, columns: NDArray[np.intp]
-) -> NDArray[np.float32]:
+def _as_matrix(
+    table: Any, labels: Sequence[Any] | None, columns: NDArray[np.intp]
+) -> NDArray:
     by_position = table.iloc if isinstance(table, pd.DataFrame) else table
-    try:
-        return np.asarray(by_position[:, columns], dtype=np.float32)
-    except (TypeError, ValueError):
-        for c in columns:
-            _check_numbers(by_position[:, c], int(c) if names is None else names[c])
-        raise
-
-
-def _check_numbers(column: Any, name: Any) -> None:
-    for row, value in enumerate(column):
-        try:
-            float(value)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"content column {name!r} is not numeric in row {row}: {value!r}. "
-                "Encode raw content first, for example by a ColumnTransformer."
-            ) from error
+    matrix = np.asarray(by_position[:, columns])
+    if matrix.dtype == object:
+        # Numbers and None among objects, in one go; dates and words raise.
+        with suppress(TypeError, ValueError):
+            matrix = matrix.astype(np.float64)
+    if matrix.dtype.kind in "biuf":
+        return matrix
+    if not isinstance(table, pd.DataFrame):
+        table = pd.DataFrame(table)
+    read = [
+        as_floats(table.iloc[:, c], int(c) if labels is None else labels[c])
+        for c in columns
+    ]
+    return np.column_stack(read) if read else np.empty((len(table), 0))

@@ -10,10 +10,27 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
 
-from skmmrec._sklearn import Transformer, clone
-from skmmrec.catalog._blocks import Blocks, ColumnGroups, group_columns, read_blocks
-from skmmrec.interactions import check_ids, plain
+from skmmrec._sklearn import Transformer
+from skmmrec.catalog._blocks import (
+    Blocks,
+    ColumnGroups,
+    group_columns,
+    read_blocks,
+    to_blocks,
+)
+from skmmrec.catalog._encoding import (
+    encode_some,
+    find_outputs,
+    names_of,
+    numbers_of,
+    readable_names,
+    ready_encoder,
+)
+from skmmrec.catalog._floats import as_floats, is_numeric
+from skmmrec.catalog._readers import dense, wanting_target
+from skmmrec.interactions import USER, check_ids, plain
 
 
 class ItemCatalog:
@@ -36,17 +53,22 @@ class ItemCatalog:
     modalities : mapping of str to slice, positions or column names, or None
         The columns of each modality in the encoder's output or, without an encoder, in
         `items` without the key. By default, the prefix before ``__`` is the modality;
-        ``textencoder`` is shortened to ``text``.
+        ``textencoder`` is shortened to ``text``, and a name that
+        `make_column_transformer` gave to a transformer of one column, like
+        ``standardscaler``, becomes the column's.
     on_empty : {"raise", "ignore"}, default="raise"
         Whether items without any modality raise an error. If ignored, only their
         interactions are known of them.
+    target : str or None, default=None
+        Column of `items` that the encoder gets as `y`, for transformers that learn from
+        one, such as `TargetEncoder`. Rows without it are an error.
 
     Attributes
     ----------
     ids : Index of length n_items
         Item ids, in the order of the table.
     blocks : Blocks
-        float32 vectors and mask, in the order of `ids`.
+        Vectors, numbers and mask, in the order of `ids`.
     derived : dict of bytes to ndarray
         Results that others computed from the content of items, by a hash of all that
         they depend on. They are kept here so that they are computed only once.
@@ -55,6 +77,32 @@ class ItemCatalog:
     ------
     ValueError
         For an empty table, an unknown column, or ids that are missing or repeated.
+
+    Notes
+    -----
+    A modality is vectors, whose direction counts, or numbers, whose size counts: items
+    of near prices are near, and the mean price or an age of 0 is there like any other.
+    In a `ColumnTransformer` this depends on the transformer and on what it reads:
+
+    - An encoder of this package, or another with `missing_mask` or `embedding_dim_`,
+      gives vectors; rows of zeros or NaN are missing.
+    - `OneHotEncoder` and text vectorizers give vectors. Missing is a category or text
+      that is missing, and what is unknown: a row of zeros.
+    - `OrdinalEncoder`, `TargetEncoder` and ``OneHotEncoder(drop=...)`` give numbers.
+    - Any other transformer, and ``"passthrough"``, gives numbers of columns that are
+      numbers, truth values, dates or durations; NaN is missing, 0 is not. Columns that
+      are numbered from 0, like ``emb_0`` and ``emb_1``, are the parts of one vector.
+    - Of other columns, such as paths, it gives vectors, or numbers if there are no more
+      of them than columns that it reads.
+
+    What is missing in the table stays missing, whatever scikit-learn's transformers
+    make of it, but for `SimpleImputer`, its kin and functions, which may fill gaps.
+    Dates become years, and durations days, for all but functions and what is not
+    scikit-learn's own.
+
+    A `Pipeline` may end in the `ColumnTransformer`. With another encoder, or without
+    one, a modality of one column is numbers, and one of several is a vector. So is one
+    that `modalities` makes of numbers and vectors.
 
     Examples
     --------
@@ -80,16 +128,23 @@ class ItemCatalog:
         key: str = "item_id",
         modalities: Mapping[str, Any] | None = None,
         on_empty: Literal["raise", "ignore"] = "raise",
+        target: str | None = None,
     ) -> None:
         self.items = _as_table(items, key)
         self.encoder = encoder
         self.key = key
         self.modalities = modalities
         self.on_empty = on_empty
+        self.target = target
         self.ids = _unique_ids(self.items, key)
         self.derived: dict[bytes, NDArray] = {}
         if on_empty not in ("raise", "ignore"):
             raise ValueError(f"on_empty must be 'raise' or 'ignore', got {on_empty!r}")
+        if target is not None and target not in self.items.columns:
+            raise ValueError(
+                f"target is {target!r}, which is no column of items: "
+                f"{list(self.items.columns)}"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -103,9 +158,20 @@ class ItemCatalog:
     @cached_property
     def blocks(self) -> Blocks:
         """Vectors of all items, encoded on first use."""
-        self._groups, blocks = self._fit_encode()
+        self.check_not_empty("user" if self.key == USER else "item")
+        return self._blocks
+
+    def check_not_empty(self, noun: str) -> None:
+        """Raise a ValueError that names the first row without content, if any may not.
+
+        `noun` is what a row is.
+        """
         if self.on_empty == "raise":
-            check_not_empty(self.ids, blocks)
+            check_not_empty(self.ids, self._blocks, noun)
+
+    @cached_property
+    def _blocks(self) -> Blocks:
+        self._groups, blocks = self._fit_encode()
         return blocks
 
     def encode(self, content: pd.DataFrame) -> Blocks:
@@ -114,8 +180,8 @@ class ItemCatalog:
         Parameters
         ----------
         content : DataFrame of n rows
-            Some or all of the content columns of `items`; absent columns count as
-            missing.
+            Some or all of the content columns of `items`. Transformers of which all
+            columns are absent do not run: their modality is missing.
 
         Returns
         -------
@@ -125,7 +191,8 @@ class ItemCatalog:
         Raises
         ------
         ValueError
-            If `content` has no column of the catalogue, an unknown column, or no row.
+            If `content` has no column of the catalogue, an unknown column, or no row,
+            or some but not all columns that one transformer needs.
         """
         content = _as_frame(content, "content")
         known = [column for column in self.content_columns if column in content.columns]
@@ -141,7 +208,12 @@ class ItemCatalog:
         table = content.reindex(columns=self.items.columns)
         if self.encoder is None:
             return self._read_vectors(table)[1]
-        return Blocks.from_matrix(_dense(self.encoder_.transform(table)), self._groups)
+        if not isinstance(self.encoder_, ColumnTransformer) or self._outputs is None:
+            matrix = dense(self.encoder_.transform(table))
+        else:
+            absent = set(self.items.columns) - set(content.columns)
+            matrix = encode_some(self.encoder_, self._outputs, table, absent)
+        return to_blocks(matrix, self._groups, self._numbers, self._names)
 
     @property
     def content_columns(self) -> list[str]:
@@ -154,15 +226,38 @@ class ItemCatalog:
     def _fit_encode(self) -> tuple[ColumnGroups, Blocks]:
         if self.encoder is None:
             return self._read_vectors(self.items)
-        self.encoder_ = clone(self.encoder)
-        matrix = _dense(self._fit_transform())
-        names = [str(name) for name in self.encoder_.get_feature_names_out()]
-        groups = group_columns(names, len(names), self.modalities)
-        return groups, Blocks.from_matrix(matrix, groups)
+        self.encoder_ = ready_encoder(self.encoder, self.key)
+        matrix = dense(self._fit_transform())
+        self._outputs = find_outputs(self.encoder_, self.items)
+        self._names = names_of(self.encoder_, self._outputs)
+        groups = self._readable(
+            group_columns(self._names, matrix.shape[1], self.modalities)
+        )
+        self._numbers = self._find_numbers(groups)
+        return groups, to_blocks(matrix, groups, self._numbers, self._names)
+
+    def _readable(self, groups: ColumnGroups) -> ColumnGroups:
+        """Call modalities by the raw column where their names were generated."""
+        if self.modalities is not None or self._outputs is None:
+            return groups
+        names = readable_names(self._outputs, groups)
+        return {names.get(name, name): columns for name, columns in groups.items()}
+
+    def _find_numbers(self, groups: ColumnGroups) -> set[str]:
+        if self._outputs is None:
+            return numbers_of(self.encoder_, groups)
+        numeric = np.repeat(
+            [output.is_number for output in self._outputs],
+            [output.width for output in self._outputs],
+        )
+        return {name for name, columns in groups.items() if numeric[columns].all()}
 
     def _fit_transform(self) -> Any:
+        y = self._target()
         try:
-            return self.encoder_.fit_transform(self.items)
+            if not hasattr(self.encoder_, "fit_transform"):
+                return self.encoder_.fit(self.items, y).transform(self.items)
+            return self.encoder_.fit_transform(self.items, y)
         except ValueError as error:
             if not re.search("not (columns|a column) of the dataframe", str(error)):
                 raise
@@ -171,6 +266,29 @@ class ItemCatalog:
                 f"{error.__cause__ or error}; the columns of items are "
                 f"{list(self.items.columns)}"
             ) from error
+
+    def _target(self) -> NDArray | None:
+        """Read what the encoder is to learn from."""
+        if self.target is None:
+            wanting = wanting_target(self.encoder_)
+            if wanting is not None:
+                name = type(wanting).__name__
+                raise ValueError(
+                    f"{name} learns from a target: name a column of items, "
+                    "ItemCatalog(..., target=...), or give one that is fitted, "
+                    f"FrozenEstimator({name}().fit(...))"
+                )
+            return None
+        column = self.items[self.target]
+        missing = np.flatnonzero(column.isna())
+        if len(missing):
+            raise ValueError(
+                f"target {self.target!r} is missing in row {missing[0]} "
+                f"({len(missing)} such rows): leave these items out, or fill it"
+            )
+        return (
+            as_floats(column, self.target) if is_numeric(column) else column.to_numpy()
+        )
 
     def _read_vectors(self, table: pd.DataFrame) -> tuple[ColumnGroups, Blocks]:
         if not self.content_columns:
@@ -182,14 +300,14 @@ class ItemCatalog:
         return read_blocks(table[self.content_columns], names, self.modalities)
 
 
-def check_not_empty(ids: pd.Index, blocks: Blocks) -> None:
+def check_not_empty(ids: pd.Index, blocks: Blocks, noun: str = "item") -> None:
     """Raise a ValueError that names the first item without content, if any."""
     empty = np.flatnonzero(~blocks.mask.any(axis=1))
     if len(empty):
         raise ValueError(
-            f"item {plain(ids[empty[0]])!r} (row {empty[0]}) has no modality "
-            f"at all ({len(empty)} such items). Leave such items out, or give "
-            "on_empty='ignore' to rank them by their interactions alone."
+            f"{noun} {plain(ids[empty[0]])!r} (row {empty[0]}) has no modality "
+            f"at all ({len(empty)} such {noun}s). Leave such {noun}s out, or give "
+            f"on_empty='ignore' to rank them by their interactions alone."
         )
 
 
@@ -226,7 +344,3 @@ def _unique_ids(table: pd.DataFrame, key: str) -> pd.Index:
             f"({len(repeated)} duplicated rows)"
         )
     return ids
-
-
-def _dense(matrix: Any) -> Any:
-    return matrix.toarray() if hasattr(matrix, "toarray") else matrix

@@ -236,14 +236,17 @@ def _without_content(
 
 
 def _content(recommender: MultimodalFusionRecommender) -> Blocks:
-    """Content of all items by modality, centred."""
-    blocks = content_sources(
-        recommender.model_, recommender.catalog, slice(None)
-    ).blocks
-    if recommender.model_.fuser is None:
+    """Content of all items by modality, centred; numbers as vectors."""
+    model = recommender.model_
+    blocks = content_sources(model, recommender.catalog, slice(None)).blocks
+    if model.fuser is None:
         return blocks
+    numbers = model.fuser.number_space_
+    blocks = numbers.transform(blocks)
     centred = {
-        name: values - values[present].mean(axis=0) if present.any() else values
+        name: values - values[present].mean(axis=0)
+        if present.any() and name not in numbers.centres
+        else values
         for (name, values), present in zip(
             blocks.values.items(), blocks.mask.T, strict=True
         )

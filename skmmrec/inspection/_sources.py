@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class Sources:
 
     def keep(self, kept: NDArray[np.bool_]) -> Blocks:
         """Keep some modalities, in the space of the network."""
-        return Blocks(self.blocks.values, self.blocks.mask & kept)
+        return replace(self.blocks, mask=self.blocks.mask & kept)
 
 
 class FusedSources:
@@ -71,7 +71,7 @@ class FusedSources:
         self.model, self.unknown = model, ids[~known]
         self.words = catalog.items.iloc[places]
         blocks = catalog.blocks.take(places)
-        self.blocks = Blocks(blocks.values, blocks.mask & known[:, None])
+        self.blocks = replace(blocks, mask=blocks.mask & known[:, None])
         self.spoken = next((m for m in SPOKEN if m in blocks.values), None)
         has_words = model.fuser is not None and bool(model.fuser.columns_)
         if has_words and self.spoken is None:
@@ -98,6 +98,7 @@ class FusedSources:
         blocks = Blocks(
             {name: self.blocks.values[name] for name in keeps},
             (self.blocks.mask & kept)[:, : len(keeps)],
+            self.blocks.numbers,
         )
         return self.model.in_space(blocks, self.words if has_words else None)
 
@@ -108,4 +109,5 @@ def _with_words(blocks: Blocks) -> Blocks:
     return Blocks(
         {**blocks.values, SPOKEN[-1]: nothing.astype(np.float32)},
         np.column_stack([blocks.mask, nothing.astype(bool)]),
+        blocks.numbers,
     )

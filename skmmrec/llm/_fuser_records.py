@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from skmmrec.catalog import NumberSpace
 from skmmrec.interactions import plain
 from skmmrec.llm._soft_tokens import SoftTokenFuser
 
@@ -46,6 +47,7 @@ def write_fuser(
     return {
         "params": {**fuser_settings(fuser), "device": "auto"},
         "fitted": fitted,
+        "numbers": fuser.number_space_.to_record(),
     }, weights
 
 
@@ -56,6 +58,7 @@ def read_fuser(
     fuser = SoftTokenFuser(**record["params"])
     for name in FITTED:
         setattr(fuser, name, record["fitted"][name])
+    fuser.number_space_ = NumberSpace.from_record(record.get("numbers", {}))
     fuser.scale_ = tensors.get(SCALE)
     fuser.weights_ = {
         name.removeprefix("fuser."): weight

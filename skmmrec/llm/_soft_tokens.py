@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._sklearn import BaseEstimator
-from skmmrec.catalog import Blocks
+from skmmrec.catalog import Blocks, NumberSpace
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.llm._frozen import describe, load_reader
 from skmmrec.llm._loading import PACKAGED
@@ -118,6 +118,8 @@ class SoftTokenFuser(BaseEstimator):
         Columns whose words are read.
     scale_ : ndarray of shape (embedding_dim_,) or None
         The divisor of each coordinate.
+    number_space_ : NumberSpace
+        What makes vectors of modalities that are numbers.
     loss_curve_ : list of float
         Loss of each step of the training; empty without `lora`.
 
@@ -236,6 +238,8 @@ class SoftTokenFuser(BaseEstimator):
             column.
         """
         self._validate_params()
+        self.number_space_ = NumberSpace.fit(X)
+        X = self.number_space_.transform(X)
         self.widths_ = X.widths
         self.columns_ = choose_columns(words, self.columns)
         self.template_ = read_prompt(self.prompt, "fuse", ("modalities", "item")).text
@@ -274,7 +278,7 @@ class SoftTokenFuser(BaseEstimator):
             not the one of `fit`.
         """
         check_is_fitted(self)
-        items = self._items(X, words)
+        items = self._items(self.number_space_.transform(X), words)
         vectors = self._read(items)
         if self.scale_ is not None:
             vectors /= self.scale_

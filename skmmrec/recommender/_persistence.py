@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from skmmrec import __version__
-from skmmrec.catalog import Blocks
+from skmmrec.catalog import Blocks, NumberSpace
 from skmmrec.fusion import get_fusion_names
 from skmmrec.interactions import History, InteractionData, plain
 from skmmrec.recommender._content_space import ContentSpace
@@ -164,6 +164,8 @@ def _record(model: FittedModel) -> dict[str, Any]:
         "modality_names": model.content.modalities,
         "muted_modalities": list(model.space.muted),
         "user_modality_names": None if users is None else users.modalities,
+        "numbers": model.space.numbers.to_record(),
+        "user_numbers": _numbers_of_users(model),
         "fuser": _fuser_parts(model)[0],
         "n_networks": len(model.networks),
         "half_life": plain(model.half_life),
@@ -182,10 +184,13 @@ def _record(model: FittedModel) -> dict[str, Any]:
 def _read_model(record: dict[str, Any], tensors: dict[str, NDArray]) -> FittedModel:
     names, users = record["modality_names"], record["user_modality_names"]
     muted = record["muted_modalities"]
-    content, space = _read_content("items", names, muted, tensors)
+    numbers, user_numbers = record.get("numbers", {}), record.get("user_numbers", {})
+    content, space = _read_content("items", names, muted, numbers, tensors)
     user_content, user_space = None, None
     if users is not None:
-        user_content, user_space = _read_content("users", users, [], tensors)
+        user_content, user_space = _read_content(
+            "users", users, [], user_numbers, tensors
+        )
     graph = None
     if "graph.items" in tensors:
         graph = ItemGraph(tensors["graph.items"], tensors["graph.weights"])
@@ -289,8 +294,16 @@ def _content_tensors(
     return tensors
 
 
+def _numbers_of_users(model: FittedModel) -> dict[str, Any]:
+    return {} if model.user_space is None else model.user_space.numbers.to_record()
+
+
 def _read_content(
-    prefix: str, names: list[str], muted: list[str], tensors: dict[str, NDArray]
+    prefix: str,
+    names: list[str],
+    muted: list[str],
+    numbers: dict[str, Any],
+    tensors: dict[str, NDArray],
 ) -> tuple[Blocks, ContentSpace]:
     values = {name: tensors[f"{prefix}.content.{name}"] for name in names}
     means = {name: tensors[f"{prefix}.mean.{name}"] for name in [*names, *muted]}
@@ -299,7 +312,7 @@ def _read_content(
         for name in means
         if f"{prefix}.axes.{name}" in tensors
     }
-    space = ContentSpace(means, axes, tuple(muted))
+    space = ContentSpace(means, axes, tuple(muted), NumberSpace.from_record(numbers))
     return Blocks(values, tensors[f"{prefix}.mask"]), space
 
 

@@ -133,6 +133,11 @@ def _index_users(rows: Rows, user_catalog: ItemCatalog | None) -> pd.Index:
     if user_catalog is None:
         return sorted_index(users)
     check_same_kind(users, user_catalog.ids, USER)
+    if not user_catalog.ids.isin(users).any():
+        raise ValueError(
+            "user_catalog has none of the users of X: its first is "
+            f"{plain(user_catalog.ids[0])!r}, that of X is {plain(users[0])!r}"
+        )
     return sorted_index(np.concatenate([user_catalog.ids.to_numpy(), users]))
 
 
@@ -187,7 +192,7 @@ def check_modalities(space: ContentSpace, widths: dict[str, int]) -> None:
     ValueError
         If the names or widths of the modalities differ.
     """
-    theirs = {name: len(mean) for name, mean in space.means.items()}
+    theirs = space.raw_widths
     if theirs != widths:
         raise ValueError(
             f"the earlier fit had the modalities {theirs} (name: width), this one has "
@@ -200,6 +205,7 @@ def _user_content(
 ) -> tuple[ContentSpace | None, Blocks | None]:
     if user_catalog is None:
         return None, None
+    user_catalog.check_not_empty("user")
     blocks = user_catalog.blocks
     space = ContentSpace.fit(blocks, plan.regularization.n_components)
     rows: NDArray = user_catalog.ids.get_indexer(users)
@@ -382,6 +388,12 @@ def check_catalogs(recommender: BaseRecommender) -> None:
                 f"ItemCatalog or None, got {type(value).__name__}; a table of {kind}s "
                 f"becomes a catalogue by ItemCatalog({kind}s, encoder)."
             )
+    users, items = params.get("user_catalog"), params.get("catalog")
+    if users is not None and users.key == (ITEM if items is None else items.key):
+        raise ValueError(
+            f"user_catalog has the key {users.key!r}, which is that of items: give the "
+            "column of users, ItemCatalog(users, key=...)"
+        )
     if params.get("modalities") is not None and params.get("catalog") is not None:
         raise ValueError(
             "modalities has no effect with a catalog: give it to "

@@ -35,6 +35,7 @@ from skmmrec.interactions import (
 )
 from skmmrec.recommender import _persistence
 from skmmrec.recommender._base import BaseRecommender
+from skmmrec.recommender._content_space import check_speaks
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._parameter_records import write_params
 from skmmrec.recommender._preparation import (
@@ -326,14 +327,15 @@ class VectorRecommender(
         Raises
         ------
         ValueError
-            For an unknown item id, or content without any of the catalogue's columns.
+            For an unknown item id, content without any of the catalogue's columns, or a
+            row that says nothing.
         """
         check_is_fitted(self)
         check_k(k)
         known, vectors = self.model_.data.items, self.model_.item_vectors
         table = as_frame(items)
         if table is not None:
-            queries, rows = self._content_vectors(table), np.full(len(table), -1)
+            queries, rows = self._content_vectors(table, True), np.full(len(table), -1)
             keys = table.index
         else:
             keys = check_ids(as_list(items), "items")
@@ -375,13 +377,17 @@ class VectorRecommender(
         biases = model.biases_of(model.embedded(rows), content)
         return model.vectors_of(rows, content), biases
 
-    def _content_vectors(self, content: pd.DataFrame) -> NDArray[np.float32]:
+    def _content_vectors(
+        self, content: pd.DataFrame, refuse_empty: bool = False
+    ) -> NDArray[np.float32]:
         if self.catalog is None:
             raise ValueError(
                 "items is raw content, which needs a catalog: this recommender has "
                 "none (after load, give load(..., catalog=...))"
             )
         blocks = self.model_.in_space(self.catalog.encode(content), content)
+        if refuse_empty or self.catalog.on_empty == "raise":
+            check_speaks(blocks, content.index)
         return self.model_.vectors_of(np.full(len(blocks), -1), blocks)
 
     # -- keeping ---------------------------------------------------------------------

@@ -175,6 +175,25 @@ def test_it_is_the_recommender_on_the_fused_vectors(make, catalog, table, model,
     )
 
 
+def test_numbers_are_read_by_their_size(make, table, model, X, tmp_path):
+    """And by the scale of the fit, in queries, in explanations and after loading."""
+    table = table[["item_id", "title"]].assign(price__x=np.arange(float(len(table))))
+    catalog = ItemCatalog(table)
+    recommender = make(catalog, fusion=SoftTokenFuser(model)).fit(X)
+    query = pd.DataFrame({"price__x": [0.0, 4.0, 8.0, 13.0]})
+    vectors = recommender.transform(query)
+    apart = np.abs(vectors[:, None] - vectors).max(axis=2)
+    assert apart[np.triu_indices(4, 1)].min() > 1e-5
+    assert {"price", "words"} <= set(
+        modality_contributions(recommender, [100], ["i00"]).columns
+    )
+    found = nearest_in_history(recommender, [100], ["i00"])
+    assert found.similarity.abs().max() <= 1 + 1e-6
+    recommender.save(tmp_path / "model")
+    loaded = load(tmp_path / "model", catalog=catalog)
+    np.testing.assert_array_equal(loaded.transform(query), vectors)
+
+
 def test_the_same_seed_gives_the_same_model(make, catalog, table, model, X):
     one, other = (
         make(ItemCatalog(table), fusion=SoftTokenFuser(model)).fit(X) for _ in range(2)
