@@ -37,6 +37,7 @@ from skmmrec.runtime import (
     n_cores,
     n_decoders,
     progress,
+    reading,
     resolve_device,
     resolve_precision,
     shared_model,
@@ -58,9 +59,10 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
       annotation that is not a parameter is a ``ClassVar`` or a ``field(init=False)``;
     - ``_load_model(device)``, which returns the model. It has the attributes ``dim``,
       the width of its vectors, and ``identity``, bytes that hash all that the vectors
-      depend on, for the cache. ``prepare(item)`` is called in threads and raises a
-      `ContentError` for an item that cannot be read; ``encode(contents)`` turns a list
-      of prepared items into an array of shape (n, dim);
+      depend on, for the cache. ``prepare(item)`` is called in threads;
+      ``encode(contents)`` turns a list of prepared items into an array of shape
+      (n, dim). Whatever they raise for one item is reported with its row; a
+      `ContentError` says it in its own words;
     - ``_model_key()``, a value that differs for models loaded with other arguments:
       encoders with equal keys share a model;
     - ``_content_key(item)``, a value that is equal for equal items;
@@ -343,11 +345,14 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             if is_missing(item):
                 continue
             try:
-                key = self._content_key(item)
+                with reading():
+                    group = groups.setdefault(
+                        self._content_key(item), Distinct(item, [])
+                    )
             except ContentError as error:
                 self._fail(Distinct(item, [row]), error, failures)
             else:
-                groups.setdefault(key, Distinct(item, [])).rows.append(row)
+                group.rows.append(row)
         return self._order(list(groups.values()))
 
     def _order(self, groups: list[Distinct]) -> list[Distinct]:

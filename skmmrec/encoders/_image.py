@@ -18,6 +18,7 @@ from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
     ContentError,
     as_items,
+    checked_text,
     digest,
     file_fingerprint,
     quantize,
@@ -185,12 +186,12 @@ class ImageEncoder(BaseEncoder):
         Raises
         ------
         ValueError
-            If the model has no text tower.
+            If the model has no text tower, or a row is not a text.
         """
         check_is_fitted(self)
         from skmmrec.encoders._open_clip import load_tokenizer
 
-        tokens = load_tokenizer(self.model)(as_items(texts, "encode_text"))
+        tokens = load_tokenizer(self.model)(_checked_texts(texts))
         return self._loaded_model().encode_text(tokens)
 
     def zero_shot(
@@ -245,6 +246,17 @@ class ImageEncoder(BaseEncoder):
 
     def _content_key(self, item: Any) -> Hashable:
         return picture_key(item)
+
+
+def _checked_texts(texts: RawColumn) -> list[str]:
+    """Return texts as a list; an error names the row."""
+    checked = []
+    for row, text in enumerate(as_items(texts, "encode_text")):
+        try:
+            checked.append(checked_text(text))
+        except ContentError as error:
+            raise ContentError(f"encode_text: row {row}: {error}") from error
+    return checked
 
 
 def _identity(network: Any, transform: Any) -> bytes:

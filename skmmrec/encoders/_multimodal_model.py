@@ -16,7 +16,7 @@ from skmmrec.encoders._pictures import picture_key, present_pictures, read_pictu
 from skmmrec.encoders._pooling import encode_parts
 from skmmrec.encoders._sentence_models import Embedder, SentenceModel
 from skmmrec.encoders._sounds import read_sound, sound_key
-from skmmrec.runtime import ContentError, digest, file_digest
+from skmmrec.runtime import ContentError, checked_text, digest, file_digest
 
 # Seconds per window if the model states no length: the clips of AudioSet, as in PANNs.
 _WINDOW = 10.0
@@ -227,9 +227,7 @@ def part_key(kind: str, item: Any) -> Hashable:
         return picture_key(item)
     if kind == "audio":
         return sound_key(item)
-    if not isinstance(item, str):
-        raise ContentError(f"expected a text, got {type(item).__name__}")
-    return str(item)
+    return checked_text(item)
 
 
 def part_hash(kind: str, item: Any) -> bytes:

@@ -16,6 +16,8 @@ import numpy as np
 from skmmrec.encoders._chunks import chunk_text
 from skmmrec.encoders._pooling import encode_parts
 from skmmrec.runtime import (
+    ContentError,
+    checked_text,
     digest,
     existing_path,
     file_fingerprint,
@@ -230,6 +232,15 @@ def load_embedder(
         return Embedder(quantize(transformer, device) if is_int8 else transformer)
 
     return shared_model(key, load)
+
+
+def require_texts(owner: str, **parameters: str | None) -> None:
+    """Raise a ValueError that names a parameter if UTF-8 cannot encode its text."""
+    for name, value in parameters.items():
+        try:
+            checked_text(value or "")
+        except ContentError as error:
+            raise ValueError(f"{owner}: {name}={value!r} {error}") from error
 
 
 def weights_key(model: str | os.PathLike, device: Any, precision: str) -> Hashable:

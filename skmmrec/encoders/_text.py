@@ -11,8 +11,13 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skmmrec.encoders._base import BaseEncoder
-from skmmrec.encoders._sentence_models import SentenceModel, load_embedder, weights_key
-from skmmrec.runtime import ContentError, Distinct, fill_template
+from skmmrec.encoders._sentence_models import (
+    SentenceModel,
+    load_embedder,
+    require_texts,
+    weights_key,
+)
+from skmmrec.runtime import Distinct, checked_text, fill_template
 
 
 class TextEncoder(BaseEncoder):
@@ -95,6 +100,9 @@ class TextEncoder(BaseEncoder):
     _decodes: ClassVar[bool] = False
     _runs_in_lanes: ClassVar[bool] = False  # a tokenizer serves one thread at a time
 
+    def _prepare_fit(self) -> None:
+        require_texts(self._name, template=self.template, prompt=self.prompt)
+
     def _load_model(self, device: Any) -> SentenceModel:
         embedder = load_embedder(
             self.model, device, self.precision, self._name, self._shows_loading
@@ -117,9 +125,7 @@ class TextEncoder(BaseEncoder):
         return fill_template(self.template, X, self._name)
 
     def _content_key(self, item: Any) -> str:
-        if not isinstance(item, str):
-            raise ContentError(f"expected a text, got {type(item).__name__}")
-        return str(item)
+        return checked_text(item)
 
     def _order(self, groups: list[Distinct]) -> list[Distinct]:
         """Put texts of similar length together, the longest first."""
