@@ -171,7 +171,7 @@ def test_a_parameter_that_utf8_cannot_encode_is_named(text_model, name):
 
 def test_a_value_of_a_template_that_utf8_cannot_encode_names_its_row(text_model):
     films = pd.DataFrame({"title": ["a", "b"], "plot": ["c", "\ud800"]}, dtype=object)
-    with pytest.raises(ContentError, match="row 1: .*UTF-8"):
+    with pytest.raises(ContentError, match=r"row 1: .*UTF-8"):
         TextEncoder(text_model, template="{title}: {plot}").fit(films).transform(films)
 
 

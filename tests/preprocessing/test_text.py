@@ -85,7 +85,7 @@ def test_what_is_no_text_is_named():
 
 def test_a_text_that_utf8_cannot_encode_is_named():
     column = ["a", "\ud800<p>", "b"]
-    with pytest.raises(ValueError, match="TextCleaner: row 1: .*UTF-8"):
+    with pytest.raises(ValueError, match=r"TextCleaner: row 1: .*UTF-8"):
         TextCleaner().fit_transform(column)
     with pytest.warns(UserWarning, match="1 of 3 rows could not be read"):
         cleaned = TextCleaner(on_error="missing").fit_transform(column)
