@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from skmmrec.encoders._pictures import MAX_PIXELS
-from skmmrec.runtime import ContentError, digest, open_file
+from skmmrec.runtime import ContentError, digest, open_file, reading
 
 # Smaller gaps between sound frames, in seconds, are rounding by containers. Not tuned.
 _GAP_SECONDS = 0.1
@@ -183,17 +183,14 @@ def _write(waveform: np.ndarray, cursor: int, samples: np.ndarray) -> int:
 
 @contextmanager
 def _opened(item: Any) -> Iterator[Any]:
-    """Open a video; turn errors of its decoder into a `ContentError`."""
+    """Open a video; an error of its decoder is one of the item."""
     av = _import_av()
     # Only this stream of bytes may be read: a playlist could name other files.
     file = io.BytesIO(item) if isinstance(item, bytes) else open_file(item)
-    try:
-        with file, av.open(file, options={"protocol_whitelist": "none"}) as container:
+    options = {"protocol_whitelist": "none"}
+    with reading("is not a readable video"), file:
+        with av.open(file, options=options) as container:
             yield container
-    except (av.FFmpegError, OSError, ValueError) as error:
-        if isinstance(error, ContentError):
-            raise
-        raise ContentError(f"is not a readable video: {error}") from error
 
 
 def _import_av() -> Any:

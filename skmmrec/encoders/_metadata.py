@@ -1,4 +1,4 @@
-"""What the file of a picture says beside its pixels: read which way is up, drop the rest.
+"""What a picture's file says beside pixels: read which way is up, drop the rest.
 
 Libraries refuse whole pictures for metadata that they cannot read: a bad checksum of a
 comment, a colour profile that is cut off, an EXIF tag of the wrong type. None of it is
@@ -20,7 +20,7 @@ from PIL import Image
 from skmmrec.runtime import is_of_item
 
 _ORIENTATION = 0x0112
-# Bytes per value of the integer types of TIFF, signed or not, and how they are unpacked.
+# The integer types of TIFF, as `struct` calls them.
 _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 _XMP = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])")
 # XMP of more than 1 MiB, unpacked, is not read. The standard asks for less than 64 KB.
@@ -56,7 +56,7 @@ def can_strip(head: bytes) -> bool:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Return the orientation of an opened picture, 1 to 8, or 1 if it cannot be read."""
+    """Return the orientation of an opened picture; 1 if it cannot be read."""
     try:
         said = image.getexif().get(_ORIENTATION)
     except Exception as error:
@@ -235,7 +235,7 @@ def _unpacked(data: bytes) -> bytes:
 
 
 def _from_hex(text: bytes) -> bytes:
-    """Return the bytes of a profile that ImageMagick wrote: name, length, hex digits."""
+    """Return a profile that ImageMagick wrote as name, length and hex digits."""
     digits = b"".join(text.split(b"\n")[3:])
     try:
         return bytes.fromhex(digits.decode("ascii"))
@@ -245,9 +245,9 @@ def _from_hex(text: bytes) -> bytes:
 
 # -- TIFF ------------------------------------------------------------------------------
 
-# Tags that say nothing of how pixels are stored: the names of document, scanner, software
-# and people (269-272, 285, 305, 306, 315, 316, 33432), orientation, resolution (282, 283,
-# 296), XMP, IPTC, Photoshop, colour profile, and the directories of EXIF and GPS.
+# Tags that say nothing of how pixels are stored: names of documents, devices, software
+# and people, the orientation, the resolution, XMP, IPTC, Photoshop, colour profiles,
+# and the directories of EXIF, GPS and ImageJ.
 _TIFF_XMP = 700
 _TIFF_DROPPED = {
     *(269, 270, 271, 272, 285, 305, 306, 315, 316, 33432),

@@ -20,11 +20,11 @@ from skmmrec.runtime import ContentError, digest, is_missing, open_file, reading
 MAX_PIXELS = 2**27
 # Files of more bytes are decoded as they are, without a copy of them in memory.
 _MOST_BYTES = 2**30
-# Frames of an animation that are looked at for one that shows something: 4 s at 25 frames
-# per second. Fading in takes one or two.
+# Frames of an animation that are looked at for one that shows something: 4 s at 25 per
+# second. Fading in takes one or two.
 _MOST_FRAMES = 100
-# A frame whose channels vary by no more, out of 255, shows one colour: as much as codecs
-# with losses add to it, and what `ImageCropper` takes for a border.
+# A frame whose channels vary by no more, out of 255, shows one colour: codecs with
+# losses add as much to it, and `ImageCropper` takes the same for a border.
 _ONE_COLOUR = 16
 
 _TURNS = {
@@ -70,20 +70,20 @@ def read_picture(item: Any) -> Image.Image:
     item : str, path, bytes, PIL image or ndarray of shape (H, W[, 1, 3 or 4])
         The picture; an array is uint8 or bool. Transparent parts become white. Grey of
         more than 8 bits is scaled by the least depth of 8, 10, 12, 14 or 16 bits that
-        holds its largest value; floating grey is in [0, 1] or [0, 255]. Of an animation
-        or a file of several pages, the first frame that does not show a single colour is
-        taken, among the first 100.
+        holds its largest value; floating grey is in [0, 1] or [0, 255]. An animation or
+        a file of several pages is the first frame, among 100, that does not show a
+        single colour; a PIL image is the frame that it is at.
 
     Raises
     ------
     ContentError
-        If the item is missing, damaged, too large or not a picture, or it cannot be told
-        which of its values is white.
+        If the item is missing, damaged, too large or not a picture, or it cannot be
+        told which of its values is white.
     """
     if isinstance(item, np.ndarray):
         return _to_rgb(Image.fromarray(_checked_array(item)))
     if isinstance(item, Image.Image):
-        return _upright(item, None)
+        return _upright(item)
     if isinstance(item, bytes):
         return _decode(*strip(item))
     if isinstance(item, str | os.PathLike):
@@ -103,39 +103,47 @@ def _stripped(file: BufferedReader) -> tuple[Any, int | None]:
 def _decode(source: Any, orientation: int | None) -> Image.Image:
     with reading("is not a readable picture"):
         image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-    return _upright(image, orientation)
+    _require_modest_size(image)
+    with reading("is a damaged picture"):
+        shown = _first_that_shows(image)
+        return _turned(shown, orientation or orientation_of(image))
 
 
-def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
-    """Return an opened image as RGB, turned as told or else as it says itself."""
-    n_pixels = image.width * image.height
-    if n_pixels > MAX_PIXELS:
+def _upright(image: Image.Image) -> Image.Image:
+    """Return the current frame of an image of someone else as upright RGB."""
+    _require_modest_size(image)
+    with reading("is a damaged picture"):
+        return _turned(_loaded(image), orientation_of(image))
+
+
+def _require_modest_size(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
         raise ContentError(
             f"declares {image.width} x {image.height} pixels, more than the "
             f"{MAX_PIXELS} that are allowed"
         )
-    with reading("is a damaged picture"):
-        rgb = _first_that_shows(image)
-        turn = _TURNS.get(orientation or orientation_of(image))
-        upright = rgb if turn is None else rgb.transpose(turn)
-    upright.info = {}  # it is upright now, whatever the file said
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    """Return an image upright, and without what said how it was turned."""
+    turn = _TURNS.get(orientation)
+    upright = image if turn is None else image.transpose(turn)
+    upright.info = {}
     return upright
 
 
 def _first_that_shows(image: Image.Image) -> Image.Image:
-    """Return an image as RGB: of several frames, the first with more than one colour.
+    """Return as RGB the first of several frames that has more than one colour.
 
     If there is none among the first ones, return the one that varies most.
     """
-    first = _loaded(image)
-    if not _has_more(image):
-        return first
-    best, most = first, _variation(first)
-    frames = _later_frames(image)
+    best = _loaded(image)
+    if not getattr(image, "is_animated", False):
+        return best
+    most, frames = _variation(best), _later_frames(image)
     while most <= _ONE_COLOUR and (frame := next(frames, None)) is not None:
         if _variation(frame) > most:
             best, most = frame, _variation(frame)
-    image.seek(0)
     return best
 
 
@@ -148,17 +156,9 @@ def _later_frames(image: Image.Image) -> Iterator[Image.Image]:
     for number in range(1, _MOST_FRAMES):
         try:
             image.seek(number)
-        except (EOFError, ValueError):  # the end, or a file that its owner has closed
+        except EOFError:
             return
         yield _loaded(image)
-
-
-def _has_more(image: Image.Image) -> bool:
-    """Tell whether an image is at the first of several frames."""
-    try:
-        return getattr(image, "is_animated", False) and image.tell() == 0
-    except ValueError:  # a file that its owner has closed
-        return False
 
 
 def _loaded(image: Image.Image) -> Image.Image:
@@ -212,7 +212,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if is_deep(image):
         return eight_bits(image).convert("RGB")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        # Pillow converts premultiplied grey to its straight kind alone.
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
