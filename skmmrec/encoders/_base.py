@@ -368,13 +368,18 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         """Encode each distinct item once; return rows in the order of the items."""
         out = np.full((len(items), model.dim), self._fill, dtype=np.float32)
         failures: list[tuple[Distinct, ContentError]] = []
-        groups = self._progress(self._distinct(items, failures))
-        for distinct, vector in self._engine(model, failures).run(groups):
+        unknown: list[int] = []
+        engine = self._engine(model, failures)
+        engine.doubt = lambda distinct: unknown.extend(distinct.rows)
+        for distinct, vector in engine.run(
+            self._progress(self._distinct(items, failures))
+        ):
             try:
                 out[distinct.rows] = finish(np.asarray(vector, np.float32))
             except ContentError as error:
                 self._fail(distinct, error, failures)
         self._report(failures, len(items))
+        self._report_unknown(unknown, len(items))
         return out
 
     def _engine(self, model: Model, failures: list) -> Engine:
@@ -450,6 +455,19 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             warnings.warn(
                 f"{n_failed} of {n_rows} rows could not be read and are treated as "
                 f"missing; the first: {self._describe(*first)}",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _report_unknown(self, rows: list[int], n_rows: int) -> None:
+        """Count the texts that the model cannot read, whose vectors are much alike."""
+        if rows:
+            model = getattr(self, "model", None)
+            warnings.warn(
+                f"{self._name}(model={model!r}) does not know most of the words or "
+                f"characters in {len(rows)} of {n_rows} rows, the first of which is "
+                f"row {min(rows)}: their vectors say little. Take a model of their "
+                "language or script, such as 'intfloat/multilingual-e5-small'.",
                 UserWarning,
                 stacklevel=4,
             )

@@ -188,9 +188,12 @@ def _opened(item: Any) -> Iterator[Any]:
     # Only this stream of bytes may be read: a playlist could name other files.
     file = io.BytesIO(item) if isinstance(item, bytes) else open_file(item)
     options = {"protocol_whitelist": "none"}
-    with reading("is not a readable video"), file:
-        with av.open(file, options=options) as container:
-            yield container
+    with (
+        reading("is not a readable video"),
+        file,
+        av.open(file, options=options) as container,
+    ):
+        yield container
 
 
 def _import_av() -> Any:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skmmrec.encoders._base import BaseEncoder
 from skmmrec.encoders._pictures import picture_key, present_pictures, read_picture
 from skmmrec.encoders._pooling import encode_parts
+from skmmrec.encoders._tokens import unknown_rows
 from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
     ContentError,
@@ -193,7 +194,10 @@ class ImageEncoder(BaseEncoder):
         check_is_fitted(self)
         from skmmrec.encoders._open_clip import load_tokenizer
 
-        tokens = load_tokenizer(self.model)(_checked_texts(texts))
+        items = _checked_texts(texts)
+        tokenizer = load_tokenizer(self.model)
+        tokens = tokenizer(items)
+        self._report_unknown(unknown_rows(tokenizer, tokens), len(items))
         return self._loaded_model().encode_text(tokens)
 
     def zero_shot(

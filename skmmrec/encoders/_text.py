@@ -62,6 +62,10 @@ class TextEncoder(BaseEncoder):
     decoder, which is pooled by its last token. Weights that were saved in half
     precision become float32, unless `precision` is or resolves to half precision.
 
+    The default model reads English alone. Rows of which a model's tokenizer knows less
+    than half are counted in one warning; a script may also be known letter by letter
+    and still mean nothing to a model, which is not noticed.
+
     The loss by ``precision="int8"`` was measured with all-MiniLM-L6-v2 on 400 texts of
     random words: the cosine to the float32 vector is 0.97 on average and 0.94 at least,
     and 70 % of the ten nearest neighbours stay. See ``benchmarks/encoders.py int8``.

@@ -28,8 +28,8 @@ class Model(Protocol):
 
     It may also have a method `cost`: the bytes of the largest layer output for one
     prepared content. Without it, batches are not cut to fit memory in advance. And it
-    may have a method `doubt`: called with a content after it was encoded, it returns
-    whether its vector says next to nothing of the item.
+    may have a method `doubt`: called with a content after it was encoded, it tells
+    whether the content is a text most of which is unknown to the model.
 
     Whatever `prepare`, `cost` or `encode` raises for one item becomes a `ContentError`
     of that item.
@@ -101,7 +101,7 @@ class Engine:
     n_lanes : int, default=1
         Batches that are encoded at the same time, on one processor core each.
     doubt : callable or None, default=None
-        Called with each item whose vector says next to nothing, as its model knows.
+        Called with each item that its model doubts.
     """
 
     model: Model
