@@ -90,10 +90,8 @@ def require_depth(image: Image.Image) -> None:
         If colours of 16 bits are all below 2**12, which leaves 16 of 256 values.
     """
     colours = [c for c in image.getbands() if c not in "Aa"]
-    if (
-        max(image.getchannel(colour).getextrema()[1] for colour in colours)
-        < _LEAST_WHITE
-    ):
+    brightest = max(np.asarray(image.getchannel(c)).max() for c in colours)
+    if brightest < _LEAST_WHITE:
         raise ContentError(
             "holds colours of 16 bits that are all below 4096, so that it cannot be "
             f"told which is white: {_ADVICE}"

@@ -57,12 +57,12 @@ def can_strip(head: bytes) -> bool:
 
 def orientation_of(image: Image.Image) -> int:
     """Return the orientation of an opened picture; 1 if it cannot be read."""
+    said: Any = None
     try:
         said = image.getexif().get(_ORIENTATION)
     except Exception as error:
         if not is_of_item(error):
-            raise
-        said = None  # other tags are broken: read this one alone
+            raise  # or else other tags are broken: read this one alone
     if said not in range(1, 9):
         said = _first([image.info.get("exif")], [image.info.get("xmp")])
     return int(said)

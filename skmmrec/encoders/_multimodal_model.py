@@ -222,8 +222,8 @@ class MultimodalModel:
         groups = groupby(order, key=lambda i: _alike(parts[i]))
         rows = [list(group) for _, group in groups]
         batches = [[parts[i] for i in row] for row in rows]
-        encode = partial(self._embedder.encode, counts=counts, **self._options)
-        done = [encode(batch) for batch in batches]
+        encode, options = self._embedder.encode, self._options
+        done = [encode(batch, counts, **options) for batch in batches]
         return np.concatenate(done)[np.argsort(np.concatenate(rows))]
 
     def _require_readable(self, parts: dict[str, Any]) -> None:

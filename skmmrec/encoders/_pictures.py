@@ -149,7 +149,7 @@ def _first_that_shows(image: Image.Image) -> Image.Image:
 
 def _variation(image: Image.Image) -> int:
     """Return the range of the channel that varies most."""
-    return max(high - low for low, high in image.getextrema())
+    return int(np.ptp(np.asarray(image), axis=(0, 1)).max())
 
 
 def _later_frames(image: Image.Image) -> Iterator[Image.Image]:

@@ -56,7 +56,7 @@ def unknown_rows(tokenizer: Any, tokens: Any) -> list[int]:
     tokens : Tensor of shape (n, length)
         Padded with the tokenizer's own token.
     """
-    inner = getattr(tokenizer, "tokenizer", None)
+    inner: Any = getattr(tokenizer, "tokenizer", None)
     unknown = None if inner is None else unknown_id(inner)
     if unknown is None:
         return []
@@ -85,8 +85,9 @@ def note_unknown(transformer: Any, unknown: int, counts: Counts) -> None:
         features = tokenise(inputs, *args, **options)
         texts = [one.get("text") if isinstance(one, dict) else one for one in inputs]
         numbers = _count(features, unknown, len(texts))
-        pairs = zip(texts, numbers, strict=True)
-        counts.update(pair for pair in pairs if isinstance(pair[0], str))
+        for text, number in zip(texts, numbers, strict=True):
+            if isinstance(text, str):
+                counts[text] = number
         return features
 
     transformer.preprocess = preprocess

@@ -1,5 +1,6 @@
 """What every encoder owes: columns, missing values, duplicates, pickles, pipelines."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -160,6 +161,22 @@ def test_a_text_that_utf8_cannot_encode_names_its_row(text_model, text):
     with pytest.warns(UserWarning, match="2 of 4 rows could not be read"):
         vectors = lenient.transform(["a", text, "b", text])
     np.testing.assert_array_equal(vectors.any(axis=1), [True, False, True, False])
+
+
+@pytest.mark.parametrize("path", ["half\ud83d.png", "\udfff", "caf\udce9.png"])
+def test_a_path_that_utf8_cannot_encode_names_its_row(image_model, tmp_path, path):
+    encoder = ImageEncoder(image_model, cache=tmp_path).fit(["any"])
+    with pytest.raises(ContentError, match=r"ImageEncoder: row 1 .*no such file"):
+        encoder.transform([noise_picture(0), str(tmp_path / path)])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux")
+def test_a_file_whose_name_is_not_utf8_is_read(image_encoder, tmp_path):
+    path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.png")
+    with open(path, "wb") as file:
+        noise_picture(0).save(file, "PNG")
+    vectors = image_encoder.transform([os.fsdecode(path), noise_picture(0)])
+    np.testing.assert_allclose(vectors[0], vectors[1], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["prompt", "template"])
