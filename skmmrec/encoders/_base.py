@@ -92,8 +92,9 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         Reduce the vectors to this many dimensions by PCA with whitening, fitted on the
         distinct items in `fit`.
     on_error : {"raise", "missing"}, default="raise"
-        Whether an item that cannot be read raises an error that names its row, or
-        becomes a missing row; one warning then counts these rows.
+        Whether an item that cannot be read, for whatever reason a library gives, raises
+        an error that names its row, or becomes a missing row; one warning then counts
+        these rows.
     verbose : bool, int or "auto", default="auto"
         Show a progress bar. ``"auto"`` shows it on a terminal, for work of more than
         two seconds.
@@ -346,9 +347,8 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
                 continue
             try:
                 with reading():
-                    group = groups.setdefault(
-                        self._content_key(item), Distinct(item, [])
-                    )
+                    key = self._content_key(item)
+                    group = groups.setdefault(key, Distinct(item, []))
             except ContentError as error:
                 self._fail(Distinct(item, [row]), error, failures)
             else:
@@ -371,9 +371,8 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         unknown: list[int] = []
         engine = self._engine(model, failures)
         engine.doubt = lambda distinct: unknown.extend(distinct.rows)
-        for distinct, vector in engine.run(
-            self._progress(self._distinct(items, failures))
-        ):
+        groups = self._progress(self._distinct(items, failures))
+        for distinct, vector in engine.run(groups):
             try:
                 out[distinct.rows] = finish(np.asarray(vector, np.float32))
             except ContentError as error:

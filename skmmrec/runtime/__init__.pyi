@@ -19,7 +19,6 @@ from ._engine import (
 )
 from ._errors import (
     ContentError as ContentError,
-    content_error as content_error,
     is_of_item as is_of_item,
     reading as reading,
 )
