@@ -37,6 +37,7 @@ from skmmrec.runtime import (
     n_cores,
     n_decoders,
     progress,
+    reading,
     resolve_device,
     resolve_precision,
     shared_model,
@@ -58,9 +59,10 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
       annotation that is not a parameter is a ``ClassVar`` or a ``field(init=False)``;
     - ``_load_model(device)``, which returns the model. It has the attributes ``dim``,
       the width of its vectors, and ``identity``, bytes that hash all that the vectors
-      depend on, for the cache. ``prepare(item)`` is called in threads and raises a
-      `ContentError` for an item that cannot be read; ``encode(contents)`` turns a list
-      of prepared items into an array of shape (n, dim);
+      depend on, for the cache. ``prepare(item)`` is called in threads;
+      ``encode(contents)`` turns a list of prepared items into an array of shape
+      (n, dim). Whatever they raise for one item is reported with its row; a
+      `ContentError` says it in its own words;
     - ``_model_key()``, a value that differs for models loaded with other arguments:
       encoders with equal keys share a model;
     - ``_content_key(item)``, a value that is equal for equal items;
@@ -90,8 +92,9 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         Reduce the vectors to this many dimensions by PCA with whitening, fitted on the
         distinct items in `fit`.
     on_error : {"raise", "missing"}, default="raise"
-        Whether an item that cannot be read raises an error that names its row, or
-        becomes a missing row; one warning then counts these rows.
+        Whether an item that cannot be read, for whatever reason a library gives, raises
+        an error that names its row, or becomes a missing row; one warning then counts
+        these rows.
     verbose : bool, int or "auto", default="auto"
         Show a progress bar. ``"auto"`` shows it on a terminal, for work of more than
         two seconds.
@@ -343,11 +346,13 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             if is_missing(item):
                 continue
             try:
-                key = self._content_key(item)
+                with reading():
+                    key = self._content_key(item)
+                    group = groups.setdefault(key, Distinct(item, []))
             except ContentError as error:
                 self._fail(Distinct(item, [row]), error, failures)
             else:
-                groups.setdefault(key, Distinct(item, [])).rows.append(row)
+                group.rows.append(row)
         return self._order(list(groups.values()))
 
     def _order(self, groups: list[Distinct]) -> list[Distinct]:
@@ -363,13 +368,17 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         """Encode each distinct item once; return rows in the order of the items."""
         out = np.full((len(items), model.dim), self._fill, dtype=np.float32)
         failures: list[tuple[Distinct, ContentError]] = []
+        unknown: list[int] = []
+        engine = self._engine(model, failures)
+        engine.doubt = lambda distinct: unknown.extend(distinct.rows)
         groups = self._progress(self._distinct(items, failures))
-        for distinct, vector in self._engine(model, failures).run(groups):
+        for distinct, vector in engine.run(groups):
             try:
                 out[distinct.rows] = finish(np.asarray(vector, np.float32))
             except ContentError as error:
                 self._fail(distinct, error, failures)
         self._report(failures, len(items))
+        self._report_unknown(unknown, len(items))
         return out
 
     def _engine(self, model: Model, failures: list) -> Engine:
@@ -445,6 +454,19 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             warnings.warn(
                 f"{n_failed} of {n_rows} rows could not be read and are treated as "
                 f"missing; the first: {self._describe(*first)}",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _report_unknown(self, rows: list[int], n_rows: int) -> None:
+        """Count the texts that the model cannot read, whose vectors are much alike."""
+        if rows:
+            model = getattr(self, "model", None)
+            warnings.warn(
+                f"{self._name}(model={model!r}) does not know most of the words or "
+                f"characters in {len(rows)} of {n_rows} rows, the first of which is "
+                f"row {min(rows)}: their vectors say little. Take a model of their "
+                "language or script, such as 'intfloat/multilingual-e5-small'.",
                 UserWarning,
                 stacklevel=4,
             )

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from skmmrec.runtime import ContentError, open_file
+from skmmrec.runtime import ContentError, open_file, reading
 
 # Containers whose header says how long they are; of others FFmpeg makes an estimate.
 _DECLARE_LENGTH = ("mov", "matroska", "asf", "avi", "flv")
@@ -18,7 +18,7 @@ _DECLARE_LENGTH = ("mov", "matroska", "asf", "avi", "flv")
 
 @contextmanager
 def opened(item: Any, kind: str = "video") -> Iterator[Any]:
-    """Open a container; turn errors of its decoder into a `ContentError`.
+    """Open a container; an error of its decoder is one of the item.
 
     Parameters
     ----------
@@ -29,17 +29,12 @@ def opened(item: Any, kind: str = "video") -> Iterator[Any]:
         What it should be, for errors.
     """
     av = _import_av()
-    try:
-        with (
-            _as_file(item) as file,
-            av.open(file, options={"protocol_whitelist": "none"}) as container,
-        ):
-            yield container
-    except (av.FFmpegError, OSError, ValueError) as error:
-        if isinstance(error, ContentError):
-            raise
-        reason = getattr(error, "strerror", None) or error
-        raise ContentError(f"is not a readable {kind}: {reason}") from error
+    with (
+        reading(f"is not a readable {kind}"),
+        _as_file(item) as file,
+        av.open(file, options={"protocol_whitelist": "none"}) as container,
+    ):
+        yield container
 
 
 def _as_file(item: Any) -> Any:

@@ -14,10 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 from skmmrec.encoders._base import BaseEncoder
 from skmmrec.encoders._pictures import picture_key, present_pictures, read_picture
 from skmmrec.encoders._pooling import encode_parts
+from skmmrec.encoders._tokens import unknown_rows
 from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
     ContentError,
     as_items,
+    checked_text,
     digest,
     file_fingerprint,
     quantize,
@@ -109,7 +111,9 @@ class ImageEncoder(BaseEncoder):
 
     A picture is a path, the bytes of a file, a PIL image, or a uint8 array of shape
     (H, W, 3). It is rotated as its EXIF data says and converted to RGB; transparent
-    parts become white. An item may be a list of pictures, whose vectors are averaged.
+    parts become white. Grey of more than 8 bits is scaled by the bits that its largest
+    value needs. A file of several frames counts as the first that shows more than one
+    colour. An item may be a list of pictures, whose vectors are averaged.
 
     Parameters
     ----------
@@ -185,12 +189,15 @@ class ImageEncoder(BaseEncoder):
         Raises
         ------
         ValueError
-            If the model has no text tower.
+            If the model has no text tower, or a row is not a text.
         """
         check_is_fitted(self)
         from skmmrec.encoders._open_clip import load_tokenizer
 
-        tokens = load_tokenizer(self.model)(as_items(texts, "encode_text"))
+        items = _checked_texts(texts)
+        tokenizer = load_tokenizer(self.model)
+        tokens = tokenizer(items)
+        self._report_unknown(unknown_rows(tokenizer, tokens), len(items))
         return self._loaded_model().encode_text(tokens)
 
     def zero_shot(
@@ -245,6 +252,17 @@ class ImageEncoder(BaseEncoder):
 
     def _content_key(self, item: Any) -> Hashable:
         return picture_key(item)
+
+
+def _checked_texts(texts: RawColumn) -> list[str]:
+    """Return texts as a list; an error names the row."""
+    checked = []
+    for row, text in enumerate(as_items(texts, "encode_text")):
+        try:
+            checked.append(checked_text(text))
+        except ContentError as error:
+            raise ContentError(f"encode_text: row {row}: {error}") from error
+    return checked
 
 
 def _identity(network: Any, transform: Any) -> bytes:

@@ -21,7 +21,11 @@ from skmmrec.encoders._multimodal_model import (
     part_hash,
     part_key,
 )
-from skmmrec.encoders._sentence_models import load_embedder, weights_key
+from skmmrec.encoders._sentence_models import (
+    load_embedder,
+    require_texts,
+    weights_key,
+)
 from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
     ContentError,
@@ -173,6 +177,9 @@ class MultimodalEncoder(BaseEncoder):
         vectors = reader.fit_transform(as_items(texts, "encode_text"))
         del model
         return vectors if self.n_components is None else self._reduce(vectors)
+
+    def _prepare_fit(self) -> None:
+        require_texts(self._name, prompt=self.prompt)
 
     def _load_model(self, device: Any) -> MultimodalModel:
         embedder = load_embedder(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -16,7 +16,8 @@ from skmmrec.encoders._pictures import picture_key, present_pictures, read_pictu
 from skmmrec.encoders._pooling import encode_parts
 from skmmrec.encoders._sentence_models import Embedder, SentenceModel
 from skmmrec.encoders._sounds import read_sound, sound_key
-from skmmrec.runtime import ContentError, digest, file_digest
+from skmmrec.encoders._tokens import Counts, Pieces
+from skmmrec.runtime import ContentError, checked_text, digest, file_digest
 
 # Seconds per window if the model states no length: the clips of AudioSet, as in PANNs.
 _WINDOW = 10.0
@@ -60,6 +61,10 @@ class TextReader:
     def read_whole(self, item: str) -> str:
         """Return a text to be read together with other kinds."""
         return item
+
+    def unknown_share(self, texts: list[str], counts: Counts) -> float:
+        """Return the share of the tokens of some texts that are unknown."""
+        return self._model.unknown_share(texts, counts)
 
     def cost(self, text: str) -> float:
         """Return the bytes of the largest layer output for a piece."""
@@ -172,15 +177,16 @@ class MultimodalModel:
         }
         self.dim: int = self._readers[kinds[0]].dim
 
-    def prepare(self, item: Any) -> list[Part]:
+    def prepare(self, item: Any) -> Pieces:
         """Read an item's files into the model's input."""
         parts = item if isinstance(item, dict) else {self._modality: item}
         self._require_readable(parts)
         if len(parts) > 1:
-            return [({k: self._readers[k].read_whole(v) for k, v in parts.items()}, 1)]
+            whole = {k: self._readers[k].read_whole(v) for k, v in parts.items()}
+            return Pieces([(whole, 1.0)])
         kind, content = next(iter(parts.items()))
         pieces = self._readers[kind].read(content)
-        return [({kind: piece}, weight) for piece, weight in pieces]
+        return Pieces([({kind: piece}, weight) for piece, weight in pieces])
 
     def cost(self, content: list[Part]) -> float:
         """Return the bytes of the largest layer output, for the most expensive part."""
@@ -189,24 +195,35 @@ class MultimodalModel:
             for part, _ in content
         )
 
-    def encode(self, contents: list[list[Part]]) -> np.ndarray:
+    def encode(self, contents: list[Pieces]) -> np.ndarray:
         """Encode a batch; an item becomes the mean of its parts."""
         parts = [[part for part, _ in content] for content in contents]
         weights = [[weight for _, weight in content] for content in contents]
-        return encode_parts(parts, weights, self._encode)
+        counts: Counts = {}
+        vectors = encode_parts(parts, weights, partial(self._encode, counts=counts))
+        for content, own in zip(contents, parts, strict=True):
+            texts = [part["text"] for part in own if part.keys() == {"text"}]
+            if texts:
+                content.unknown = self._readers["text"].unknown_share(texts, counts)
+        return vectors
+
+    def doubt(self, content: Pieces) -> bool:
+        """Tell whether an item is a text, most of which is unknown to the model."""
+        return content.are_unknown
 
     @cached_property
     def identity(self) -> bytes:
         """A hash of the model and of how its input is prepared."""
         return self._embedder.identity + digest(self._settings.encode())
 
-    def _encode(self, parts: list[dict[str, Any]]) -> np.ndarray:
+    def _encode(self, parts: list[dict[str, Any]], counts: Counts) -> np.ndarray:
         """Run parts of one kind together, and sounds of one length."""
         order = sorted(range(len(parts)), key=lambda i: _alike(parts[i]))
         groups = groupby(order, key=lambda i: _alike(parts[i]))
         rows = [list(group) for _, group in groups]
         batches = [[parts[i] for i in row] for row in rows]
-        done = [self._embedder.encode(batch, **self._options) for batch in batches]
+        encode, options = self._embedder.encode, self._options
+        done = [encode(batch, counts, **options) for batch in batches]
         return np.concatenate(done)[np.argsort(np.concatenate(rows))]
 
     def _require_readable(self, parts: dict[str, Any]) -> None:
@@ -227,9 +244,7 @@ def part_key(kind: str, item: Any) -> Hashable:
         return picture_key(item)
     if kind == "audio":
         return sound_key(item)
-    if not isinstance(item, str):
-        raise ContentError(f"expected a text, got {type(item).__name__}")
-    return str(item)
+    return checked_text(item)
 
 
 def part_hash(kind: str, item: Any) -> bytes:

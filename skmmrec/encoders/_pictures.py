@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import io
 import os
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from io import BufferedReader
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from skmmrec.runtime import ContentError, digest, is_missing, open_file
+from skmmrec.encoders._grey import eight_bits, is_deep, loses_depth, require_depth
+from skmmrec.encoders._metadata import can_strip, orientation_of, strip
+from skmmrec.runtime import ContentError, digest, is_missing, open_file, reading
 
 # Pictures that declare more are refused before they are decoded. As RGB this is 403 MB.
 # Pillow warns from two thirds of it on.
 MAX_PIXELS = 2**27
+# Files of more bytes are decoded as they are, without a copy of them in memory.
+_MOST_BYTES = 2**30
+# Frames of an animation that are looked at for one that shows something: 4 s at 25 per
+# second. Fading in takes one or two.
+_MOST_FRAMES = 100
+# A frame whose channels vary by no more, out of 255, shows one colour: codecs with
+# losses add as much to it, and `ImageCropper` takes the same for a border.
+_ONE_COLOUR = 16
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def picture_key(item: Any) -> Any:
@@ -30,9 +52,7 @@ def picture_key(item: Any) -> Any:
     if isinstance(item, Image.Image):
         rgb = read_picture(item)
         return (rgb.size, digest(rgb.tobytes()))
-    raise ContentError(
-        f"expected a path, bytes, a PIL image or an array, got {type(item).__name__}"
-    )
+    raise ContentError(_unknown(item))
 
 
 def present_pictures(item: Any) -> list[Any]:
@@ -47,70 +67,153 @@ def read_picture(item: Any) -> Image.Image:
 
     Parameters
     ----------
-    item : str, path, bytes, PIL image or ndarray of shape (H, W[, 1, 3 or 4]), uint8
-        The picture. Transparent parts become white.
+    item : str, path, bytes, PIL image or ndarray of shape (H, W[, 1, 3 or 4])
+        The picture; an array is uint8 or bool. Transparent parts become white. Grey of
+        more than 8 bits is scaled by the least depth of 8, 10, 12, 14 or 16 bits that
+        holds its largest value; floating grey is in [0, 1] or [0, 255]. An animation or
+        a file of several pages is the first frame, among 100, that does not show a
+        single colour; a PIL image is the frame that it is at.
 
     Raises
     ------
     ContentError
-        If the item is missing, damaged, too large or not a picture.
+        If the item is missing, damaged, too large or not a picture, or it cannot be
+        told which of its values is white.
     """
     if isinstance(item, np.ndarray):
         return _to_rgb(Image.fromarray(_checked_array(item)))
     if isinstance(item, Image.Image):
         return _upright(item)
     if isinstance(item, bytes):
-        return _decode(io.BytesIO(item))
-    with open_file(item) as file:
-        return _decode(file)
+        return _decode(*strip(item))
+    if isinstance(item, str | os.PathLike):
+        with open_file(item) as file:
+            return _decode(*_stripped(file))
+    raise ContentError(_unknown(item))
 
 
-def _decode(file: BinaryIO) -> Image.Image:
-    try:
-        image = Image.open(file)
-    except Exception as error:
-        raise ContentError(f"is not a readable picture: {error}") from error
-    return _upright(image)
+def _stripped(file: BufferedReader) -> tuple[Any, int | None]:
+    """Return a file without metadata, in memory, or itself if they do no harm."""
+    n_bytes = os.fstat(file.fileno()).st_size
+    if n_bytes <= _MOST_BYTES and can_strip(file.peek(64)):
+        return strip(file.read())
+    return file, None
+
+
+def _decode(source: Any, orientation: int | None) -> Image.Image:
+    with reading("is not a readable picture"):
+        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+    _require_modest_size(image)
+    with reading("is a damaged picture"):
+        shown = _first_that_shows(image)
+        return _turned(shown, orientation or orientation_of(image))
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    n_pixels = image.width * image.height
-    if n_pixels > MAX_PIXELS:
+    """Return the current frame of an image of someone else as upright RGB."""
+    _require_modest_size(image)
+    with reading("is a damaged picture"):
+        return _turned(_loaded(image), orientation_of(image))
+
+
+def _require_modest_size(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
         raise ContentError(
             f"declares {image.width} x {image.height} pixels, more than the "
             f"{MAX_PIXELS} that are allowed"
         )
-    try:
-        image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
-    except Exception as error:
-        raise ContentError(f"is a damaged picture: {error}") from error
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    """Return an image upright, and without what said how it was turned."""
+    turn = _TURNS.get(orientation)
+    upright = image if turn is None else image.transpose(turn)
+    upright.info = {}
+    return upright
+
+
+def _first_that_shows(image: Image.Image) -> Image.Image:
+    """Return as RGB the first of several frames that has more than one colour.
+
+    If there is none among the first ones, return the one that varies most.
+    """
+    best = _loaded(image)
+    if not getattr(image, "is_animated", False):
+        return best
+    most, frames = _variation(best), _later_frames(image)
+    while most <= _ONE_COLOUR and (frame := next(frames, None)) is not None:
+        if _variation(frame) > most:
+            best, most = frame, _variation(frame)
+    return best
+
+
+def _variation(image: Image.Image) -> int:
+    """Return the range of the channel that varies most."""
+    return int(np.ptp(np.asarray(image), axis=(0, 1)).max())
+
+
+def _later_frames(image: Image.Image) -> Iterator[Image.Image]:
+    for number in range(1, _MOST_FRAMES):
+        try:
+            image.seek(number)
+        except EOFError:
+            return
+        yield _loaded(image)
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    """Return the current frame of an image as RGB."""
+    is_cut = loses_depth(image)
+    image.load()
+    if is_cut:
+        require_depth(image)
+    return _to_rgb(image)
 
 
 def _checked_array(array: np.ndarray) -> np.ndarray:
+    """Return an array as uint8 of shape (H, W[, 3 or 4])."""
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
-    if array.dtype != np.uint8 or not is_picture or array.size == 0:
+    if array.dtype not in (np.uint8, bool) or not is_picture or array.size == 0:
         raise ContentError(
             "expected a uint8 array of shape (H, W, 3), "
-            f"got {array.dtype} of shape {array.shape}"
+            f"got {array.dtype} of shape {array.shape}{_advice(array)}"
         )
+    if array.dtype == bool:
+        array = array * np.uint8(255)
     return np.ascontiguousarray(array)
 
 
+def _advice(array: np.ndarray) -> str:
+    """Say what to do with an array that is not a picture."""
+    steps = []
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (3, 4):
+        steps.append("transpose it by array.transpose(1, 2, 0)")
+    if array.dtype.kind in "fiu" and array.dtype != np.uint8:
+        steps.append("scale it to 0 ... 255 and cast it by .astype(np.uint8)")
+    return f": {' and '.join(steps)}" if steps else ""
+
+
+def _unknown(item: Any) -> str:
+    advice = ""
+    if hasattr(item, "__array__"):
+        advice = ": turn it into a uint8 array of shape (H, W, 3)"
+    if hasattr(item, "permute"):
+        advice += ", a tensor of shape (3, H, W) by .permute(1, 2, 0).numpy()"
+    kind = type(item).__name__
+    return f"expected a path, bytes, a PIL image or an array, got {kind}{advice}"
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I"):
-        return Image.fromarray(_eight_bits(image)).convert("RGB")
+    """Return a new image, RGB and on white."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image.copy()
+    if is_deep(image):
+        return eight_bits(image).convert("RGB")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        # Pillow converts premultiplied grey to its straight kind alone.
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
-
-
-def _eight_bits(image: Image.Image) -> np.ndarray:
-    """Scale 16-bit grey, which Pillow would clip instead."""
-    return (np.asarray(image).clip(0, 65535) // 256).astype(np.uint8)

@@ -6,7 +6,7 @@ import os
 import struct
 from collections.abc import Hashable
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -15,7 +15,10 @@ import numpy as np
 
 from skmmrec.encoders._chunks import chunk_text
 from skmmrec.encoders._pooling import encode_parts
+from skmmrec.encoders._tokens import Counts, Pieces, note_unknown, unknown_id
 from skmmrec.runtime import (
+    ContentError,
+    checked_text,
     digest,
     existing_path,
     file_fingerprint,
@@ -46,10 +49,27 @@ class Embedder:
         self.lock = Lock()
         """Held while the model works: a tokenizer serves one thread at a time."""
         self._sees_media = bool(_MEDIA & set(transformer.modalities))
+        self._counts: Counts = {}
+        unknown = unknown_id(transformer.tokenizer)
+        if unknown is not None:
+            note_unknown(transformer, unknown, self._counts)
 
-    def encode(self, inputs: list[Any], **options: Any) -> np.ndarray:
-        """Encode inputs of one kind in one batch."""
+    def encode(
+        self, inputs: list[Any], counts: Counts | None = None, **options: Any
+    ) -> np.ndarray:
+        """Encode inputs of one kind in one batch.
+
+        Parameters
+        ----------
+        inputs : list
+            Texts, or parts of other kinds.
+        counts : dict or None
+            Where the numbers of unknown tokens and of all tokens of texts are written.
+        **options
+            Those of the library.
+        """
         with self.lock:
+            self._counts.clear()
             vectors = self.transformer.encode(
                 inputs,
                 batch_size=len(inputs),
@@ -57,6 +77,8 @@ class Embedder:
                 convert_to_tensor=True,
                 **options,
             )
+            if counts is not None:
+                counts.update(self._counts)
         return vectors.float().cpu().numpy()
 
     def encode_texts(self, texts: list[str], **options: Any) -> np.ndarray:
@@ -139,25 +161,41 @@ class SentenceModel:
         self._max_tokens = self._chunk_size() if chunk else None
         self._token_cost = self._measure()
 
-    def prepare(self, item: str) -> list[tuple[str, int]]:
+    def prepare(self, item: str) -> Pieces:
         """Return the pieces of a text to encode, with their lengths."""
         if self._max_tokens is None or _n_bytes(item) <= self._max_tokens:
-            return [(item, 1)]
+            return Pieces([(item, 1)])
+        tokenizer = self._transformer.tokenizer
         with self._embedder.lock:
-            return chunk_text(item, self._transformer.tokenizer, self._max_tokens)
+            return Pieces(chunk_text(item, tokenizer, self._max_tokens))
 
     def cost(self, content: list[tuple[str, int]]) -> float:
         """Return the bytes of the largest layer output, for the longest piece."""
         return self._token_cost * max(self._guess_tokens(text) for text, _ in content)
 
-    def encode(self, contents: list[list[tuple[str, int]]]) -> np.ndarray:
+    def encode(self, contents: list[Pieces]) -> np.ndarray:
         """Encode a batch; a text becomes the mean of its pieces, weighted by length."""
         texts = [[text for text, _ in pieces] for pieces in contents]
         lengths = [[float(length) for _, length in pieces] for pieces in contents]
-        return encode_parts(texts, lengths, self._encode)
+        counts: Counts = {}
+        encode = partial(self._encode, counts=counts)
+        vectors = encode_parts(texts, lengths, encode)
+        for pieces, own in zip(contents, texts, strict=True):
+            pieces.unknown = self.unknown_share(own, counts)
+        return vectors
 
-    def _encode(self, texts: list[str]) -> np.ndarray:
-        return self._embedder.encode_texts(texts, **self._options)
+    def doubt(self, content: Pieces) -> bool:
+        """Tell whether most of a text, which was encoded, is unknown to the model."""
+        return content.are_unknown
+
+    def unknown_share(self, texts: list[str], counts: Counts) -> float:
+        """Return the share of the tokens of some texts that are unknown."""
+        known = [counts[text] for text in texts if text in counts]
+        n_tokens = sum(n - self._overhead for _, n in known)
+        return sum(n for n, _ in known) / max(n_tokens, 1)
+
+    def _encode(self, texts: list[str], counts: Counts | None = None) -> np.ndarray:
+        return self._embedder.encode_texts(texts, counts=counts, **self._options)
 
     def _guess_tokens(self, text: str) -> float:
         """Estimate the tokens of a text: one per four bytes, up to the window."""
@@ -230,6 +268,15 @@ def load_embedder(
         return Embedder(quantize(transformer, device) if is_int8 else transformer)
 
     return shared_model(key, load)
+
+
+def require_texts(owner: str, **parameters: str | None) -> None:
+    """Raise a ValueError that names a parameter if UTF-8 cannot encode its text."""
+    for name, value in parameters.items():
+        try:
+            checked_text(value or "")
+        except ContentError as error:
+            raise ValueError(f"{owner}: {name}={value!r} {error}") from error
 
 
 def weights_key(model: str | os.PathLike, device: Any, precision: str) -> Hashable:

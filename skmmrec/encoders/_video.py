@@ -61,8 +61,8 @@ class VideoEncoder(BaseEncoder):
         Seconds from one window to the next; None takes `window`, without overlap.
     frames : {"uniform", "scene"}, default="uniform"
         Which frames represent a window: the middles of equal parts, or the middles of
-        its longest scenes, weighted by their seconds. To find scenes, every frame is
-        decoded.
+        its longest scenes, weighted by their seconds. So the first frame, from which
+        many videos fade in, is none of them. To find scenes, every frame is decoded.
     n_frames : int, default=4
         Frames per window; for ``frames="scene"``, at most so many.
     fps : float or None, default=None

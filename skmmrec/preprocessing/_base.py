@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmmrec._sklearn import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from skmmrec.interactions import RawColumn
-from skmmrec.runtime import ContentError, as_items, is_missing
+from skmmrec.runtime import ContentError, as_items, is_missing, reading
 
 
 class BaseContentTransformer(
@@ -44,13 +44,7 @@ class BaseContentTransformer(
 
     @abstractmethod
     def _change(self, item: Any) -> Any:
-        """Return the changed item.
-
-        Raises
-        ------
-        ContentError
-            If the item cannot be read.
-        """
+        """Return the changed item; whatever it raises is reported with the row."""
 
     @abstractmethod
     def _content_key(self, item: Any) -> Hashable:
@@ -124,7 +118,8 @@ class BaseContentTransformer(
         failures: list[str] = []
         for row, item in enumerate(items):
             try:
-                out[row] = item if is_missing(item) else self._once(item, done)
+                with reading():
+                    out[row] = item if is_missing(item) else self._once(item, done)
             except ContentError as error:
                 failures.append(self._describe(row, item, error))
                 if self.on_error == "raise":

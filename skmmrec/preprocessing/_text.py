@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from skmmrec.interactions import RawColumn
 from skmmrec.preprocessing._base import BaseContentTransformer
-from skmmrec.runtime import ContentError
+from skmmrec.runtime import checked_text
 
 _SYMBOL = "[\U0001f000-\U0001faff\u2600-\u27bf\u231a\u231b\u23e9-\u23fa\u2b50\u2b55]"
 _MODIFIERS = "[\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*"
@@ -170,9 +170,7 @@ class TextCleaner(BaseContentTransformer):
         return self
 
     def _content_key(self, item: Any) -> Hashable:
-        if not isinstance(item, str):
-            raise ContentError(f"expected a text, got {type(item).__name__}")
-        return item
+        return checked_text(item)
 
     def _change(self, item: str) -> str:
         text = _visible(item) if self.html else item

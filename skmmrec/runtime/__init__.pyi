@@ -1,6 +1,7 @@
 from ._cache import EmbeddingCache as EmbeddingCache, as_cache as as_cache
 from ._columns import (
     as_items as as_items,
+    checked_text as checked_text,
     fill_template as fill_template,
     is_missing as is_missing,
 )
@@ -16,7 +17,11 @@ from ._engine import (
     Engine as Engine,
     Model as Model,
 )
-from ._errors import ContentError as ContentError
+from ._errors import (
+    ContentError as ContentError,
+    is_of_item as is_of_item,
+    reading as reading,
+)
 from ._files import (
     digest as digest,
     file_digest as file_digest,

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skmmrec.runtime._errors import ContentError
+
 
 def as_items(X: Any, owner: str) -> list[Any]:
     """Return the items of a single column as a list.
@@ -75,6 +77,28 @@ def is_missing(item: Any) -> bool:
     if item is None or item is pd.NA or item is pd.NaT:
         return True
     return isinstance(item, float | np.floating) and bool(np.isnan(item))
+
+
+def checked_text(item: Any) -> str:
+    """Return an item that is a text, as UTF-8 knows it, or raise.
+
+    Raises
+    ------
+    ContentError
+        If it is not a str, or holds half of a character. Such halves come from text
+        that was cut inside a character, or decoded with ``errors="surrogateescape"``.
+    """
+    if not isinstance(item, str):
+        raise ContentError(f"expected a text, got {type(item).__name__}")
+    try:
+        item.encode()
+    except UnicodeEncodeError as error:
+        raise ContentError(
+            f"is not a text that UTF-8 can encode: {item[error.start]!r} at position "
+            f"{error.start}. Decode the bytes it came from by their own encoding, or "
+            'drop such characters by text.encode(errors="ignore").decode()'
+        ) from error
+    return str(item)
 
 
 def _fill(template: str, row: dict[str, Any]) -> str | None:

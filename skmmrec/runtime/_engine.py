@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from skmmrec.runtime._cache import EmbeddingCache
-from skmmrec.runtime._errors import ContentError
+from skmmrec.runtime._errors import ContentError, content_error, is_of_item
 from skmmrec.runtime._memory import BatchLimit, HalvingBatches, batches
 from skmmrec.runtime._threads import map_ahead, map_in_lanes
+
+Outcome = tuple["Distinct", np.ndarray | BaseException]
+"""A distinct item, and its vector or the error that it caused."""
 
 # Items that are looked up in the cache at a time: of 384 float32, 1.5 MB. Not tuned.
 _LOOKUP = 1000
@@ -23,7 +27,12 @@ class Model(Protocol):
     """A loaded model, which turns batches of prepared contents into vectors.
 
     It may also have a method `cost`: the bytes of the largest layer output for one
-    prepared content. Without it, batches are not cut to fit memory in advance.
+    prepared content. Without it, batches are not cut to fit memory in advance. And it
+    may have a method `doubt`: called with a content after it was encoded, it tells
+    whether the content is a text most of which is unknown to the model.
+
+    Whatever `prepare`, `cost` or `encode` raises for one item becomes a `ContentError`
+    of that item.
     """
 
     dim: int
@@ -91,6 +100,8 @@ class Engine:
         The cache and its keys; None for no cache.
     n_lanes : int, default=1
         Batches that are encoded at the same time, on one processor core each.
+    doubt : callable or None, default=None
+        Called with each item that its model doubts.
     """
 
     model: Model
@@ -100,6 +111,7 @@ class Engine:
     context: Callable[[], AbstractContextManager] = nullcontext
     access: CacheAccess | None = None
     n_lanes: int = 1
+    doubt: Callable[[Distinct], None] | None = None
 
     def run(self, groups: Iterable[Distinct]) -> Iterator[tuple[Distinct, np.ndarray]]:
         """Yield each readable item with its vector, in any order."""
@@ -128,18 +140,51 @@ class Engine:
     def _encode(
         self, groups: Iterable[Distinct]
     ) -> Iterator[tuple[Distinct, np.ndarray]]:
+        prepared = self._ahead(self._prepare, groups)
+        parts = self.limit.cut(prepared, lambda pair: pair[1][1])
         forward = self._forward()
+        works = False  # whether the model has encoded anything
+        run = partial(self._run, forward)
+        for outcomes in map_in_lanes(run, parts, self.n_lanes):
+            works = works or _require_one(outcomes)
+            for group, outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    self.fail(group, content_error(outcome))
+                else:
+                    yield group, outcome
 
-        def run(batch: list[tuple[Distinct, Any]]) -> list[tuple[Distinct, np.ndarray]]:
-            vectors = forward([content for _, content in batch])
-            encoded = [group for group, _ in batch]
-            self._keep(encoded, vectors)
-            return list(zip(encoded, vectors, strict=True))
+    def _prepare(self, group: Distinct) -> tuple[Any, float]:
+        """Return an item's prepared content, and its cost."""
+        content = self.model.prepare(group.item)
+        return content, self._cost(content)
 
-        prepared = self._ahead(lambda group: self.model.prepare(group.item), groups)
-        parts = self.limit.cut(prepared, lambda pair: self._cost(pair[1]))
-        for done in map_in_lanes(run, parts, self.n_lanes):
-            yield from done
+    def _run(
+        self,
+        forward: Callable[[list[Any]], np.ndarray],
+        batch: list[tuple[Distinct, tuple[Any, float]]],
+    ) -> list[Outcome]:
+        """Encode a batch; if that fails, item by item, to find the one at fault."""
+        groups = [group for group, _ in batch]
+        contents = [content for _, (content, _) in batch]
+        try:
+            vectors = forward(contents)
+        except BaseException as error:
+            if not is_of_item(error):
+                raise
+            if len(batch) == 1:
+                return [(groups[0], error)]
+            return [self._run(forward, [pair])[0] for pair in batch]
+        self._keep(groups, vectors)
+        self._tell_doubts(groups, contents)
+        return list(zip(groups, vectors, strict=True))
+
+    def _tell_doubts(self, groups: list[Distinct], contents: list[Any]) -> None:
+        is_doubtful = getattr(self.model, "doubt", None)
+        if self.doubt is None or is_doubtful is None:
+            return
+        for group, content in zip(groups, contents, strict=True):
+            if is_doubtful(content):
+                self.doubt(group)
 
     def _forward(self) -> Callable[[list[Any]], np.ndarray]:
         """Return a function that encodes a batch in this encoder's precision."""
@@ -168,8 +213,10 @@ class Engine:
         def attempt(group: Distinct) -> tuple[Distinct, Any]:
             try:
                 return group, function(group)
-            except ContentError as error:
-                return group, error
+            except BaseException as error:
+                if not is_of_item(error):
+                    raise
+                return group, content_error(error)
 
         results: Iterable[tuple[Distinct, Any]] = map(attempt, groups)
         if self.n_threads:
@@ -180,3 +227,18 @@ class Engine:
                 self.fail(group, result)
             else:
                 yield group, result
+
+
+def _require_one(outcomes: list[Outcome]) -> bool:
+    """Tell whether an item was encoded; raise if the model fails for each alike.
+
+    Items that all fail in the same way, before any other was encoded, are not at fault.
+    A single one may be.
+    """
+    errors = [error for _, error in outcomes if isinstance(error, BaseException)]
+    if len(errors) < len(outcomes):
+        return True
+    is_of_model = not any(isinstance(error, ContentError) for error in errors)
+    if is_of_model and len(errors) > 1 and len({repr(error) for error in errors}) == 1:
+        raise errors[0]
+    return False

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from skmmrec.runtime._errors import is_out_of_memory
+
 if TYPE_CHECKING:
     import torch
 
@@ -150,15 +152,8 @@ class HalvingBatches:
         try:
             return self.encode(piece)
         except RuntimeError as error:
-            if len(piece) == 1 or not _is_out_of_memory(error):
+            if len(piece) == 1 or not is_out_of_memory(error):
                 raise
         self.size = min(self.size, len(piece) // 2)
         _log.info("memory ran out: from now on at most %d items at once", self.size)
         return None
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    import torch
-
-    is_accelerator = isinstance(error, torch.OutOfMemoryError)
-    return is_accelerator or "DefaultCPUAllocator: can't allocate" in str(error)

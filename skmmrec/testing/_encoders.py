@@ -27,7 +27,7 @@ class EncoderTests:
 
     Rows must keep their order. Each distinct item must be encoded once, independently
     of others. A missing row must stay missing. Errors must name the row of an item that
-    cannot be read. A pickle must contain no weights.
+    cannot be read, whatever a library raises for it. A pickle must contain no weights.
 
     Override the fixtures `encoder` and `items`, and `bad_item` if an item of the right
     type can be unreadable.
@@ -139,6 +139,24 @@ class EncoderTests:
             vectors = encoder.transform(_column([items[0], bad_item, items[1]]))
         np.testing.assert_allclose(vectors, expected, atol=TOLERANCE)
 
+    @pytest.mark.parametrize("step", ["prepare", "encode"])
+    def test_what_a_library_raises_stays_with_its_row(
+        self,
+        encoder: BaseEncoder,
+        items: Sequence[Any],
+        step: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        encoder.set_params(on_error="missing").fit(_column(items))
+        expected = encoder.transform(_column(items))
+        _fail_for(items[0], step, encoder, monkeypatch)
+        with pytest.warns(
+            UserWarning, match=r"1 of \d+ rows .* row 0.*a library fails"
+        ):
+            vectors = encoder.transform(_column(items))
+        np.testing.assert_array_equal(vectors[0], np.zeros_like(vectors[0]))
+        np.testing.assert_allclose(vectors[1:], expected[1:], atol=TOLERANCE)
+
     def test_frames_come_back_with_names_and_index(
         self, fitted: BaseEncoder, items: Sequence[Any]
     ) -> None:
@@ -210,3 +228,27 @@ def _note_prepared(encoder: BaseEncoder, monkeypatch: pytest.MonkeyPatch) -> lis
 
     monkeypatch.setattr(model, "prepare", noting)
     return prepared
+
+
+def _fail_for(
+    item: Any, step: str, encoder: BaseEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let the model raise an error of a library whenever it meets an item."""
+    model, marked = encoder._loaded_model(), []
+    prepare, encode, key = model.prepare, model.encode, encoder._content_key(item)
+
+    def preparing(one: Any) -> Any:
+        content = prepare(one)
+        if encoder._content_key(one) == key:
+            marked.append(content)
+            if step == "prepare":
+                raise RuntimeError("a library fails")
+        return content
+
+    def encoding(contents: list[Any]) -> np.ndarray:
+        if any(content is bad for content in contents for bad in marked):
+            raise RuntimeError("a library fails")
+        return encode(contents)
+
+    monkeypatch.setattr(model, "prepare", preparing)
+    monkeypatch.setattr(model, "encode", encoding)

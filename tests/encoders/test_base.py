@@ -1,5 +1,6 @@
 """What every encoder owes: columns, missing values, duplicates, pickles, pipelines."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skmmrec.encoders import ImageEncoder, TextEncoder
+from skmmrec.encoders import BaseEncoder, ContentError, ImageEncoder, TextEncoder
 
 from .conftest import noise_picture
 
@@ -142,6 +143,98 @@ def test_an_item_of_the_wrong_type_names_its_row(text_model):
             ["a", "b", 3, {"b": 1}]
         )
     np.testing.assert_array_equal(vectors.any(axis=1), [True, True, False, False])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "half \ud83d of an emoji",
+        b"caf\xe9".decode("utf-8", "surrogateescape"),
+        "\udfff",
+    ],
+)
+def test_a_text_that_utf8_cannot_encode_names_its_row(text_model, text):
+    encoder = TextEncoder(text_model).fit(["a"])
+    with pytest.raises(ContentError, match=r"TextEncoder: row 1: .*UTF-8.*position"):
+        encoder.transform(["a", text, "b"])
+    lenient = clone(encoder).set_params(on_error="missing").fit(["a"])
+    with pytest.warns(UserWarning, match="2 of 4 rows could not be read"):
+        vectors = lenient.transform(["a", text, "b", text])
+    np.testing.assert_array_equal(vectors.any(axis=1), [True, False, True, False])
+
+
+@pytest.mark.parametrize("path", ["half\ud83d.png", "\udfff", "caf\udce9.png"])
+def test_a_path_that_utf8_cannot_encode_names_its_row(image_model, tmp_path, path):
+    encoder = ImageEncoder(image_model, cache=tmp_path).fit(["any"])
+    with pytest.raises(ContentError, match=r"ImageEncoder: row 1 .*no such file"):
+        encoder.transform([noise_picture(0), str(tmp_path / path)])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux")
+def test_a_file_whose_name_is_not_utf8_is_read(image_encoder, tmp_path):
+    path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.png")
+    with open(path, "wb") as file:
+        noise_picture(0).save(file, "PNG")
+    vectors = image_encoder.transform([os.fsdecode(path), noise_picture(0)])
+    np.testing.assert_allclose(vectors[0], vectors[1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["prompt", "template"])
+def test_a_parameter_that_utf8_cannot_encode_is_named(text_model, name):
+    encoder = TextEncoder(text_model, **{name: "\ud800 {title}"})
+    with pytest.raises(ValueError, match=f"TextEncoder: {name}=.*UTF-8"):
+        encoder.fit(pd.DataFrame({"title": ["a"]}))
+
+
+def test_a_value_of_a_template_that_utf8_cannot_encode_names_its_row(text_model):
+    films = pd.DataFrame({"title": ["a", "b"], "plot": ["c", "\ud800"]}, dtype=object)
+    with pytest.raises(ContentError, match=r"row 1: .*UTF-8"):
+        TextEncoder(text_model, template="{title}: {plot}").fit(films).transform(films)
+
+
+class Fussy:
+    """A model of a user, whose key, reading and encoding fail for some items."""
+
+    dim, identity = 1, b"fussy"
+
+    def prepare(self, item):
+        return 1 / item["divisor"]
+
+    def encode(self, contents):
+        return np.sqrt(np.array(contents))[:, None].astype(np.float32)
+
+
+class FussyEncoder(BaseEncoder):
+    _items_are_paths = False
+
+    def _load_model(self, device):
+        return Fussy()
+
+    def _model_key(self):
+        return 0
+
+    def _content_key(self, item):
+        return item["divisor"]
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({}, "KeyError: 'divisor'"),
+        ({"divisor": []}, "TypeError: unhashable type: 'list'"),
+        ({"divisor": 0}, "ZeroDivisionError: division by zero"),
+    ],
+)
+@pytest.mark.parametrize("cache", [False, True])
+def test_errors_of_an_encoder_of_ones_own_name_the_row(item, message, cache, tmp_path):
+    options = {"cache": tmp_path} if cache else {}
+    column = [{"divisor": 2}, item, {"divisor": 4}]
+    with pytest.raises(ContentError, match=f"FussyEncoder: row 1: {message}"):
+        FussyEncoder(**options).fit(column).transform(column)
+    lenient = FussyEncoder(on_error="missing", **options).fit(column)
+    with pytest.warns(UserWarning, match=r"1 of 3 rows .* row 1: " + message):
+        vectors = lenient.transform(column)
+    np.testing.assert_allclose(vectors[:, 0], [1, 0, 1], atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])

@@ -242,6 +242,36 @@ def test_words_and_pictures_share_a_space(image_encoder):
     np.testing.assert_array_equal(vectors[0], vectors[2])
 
 
+@pytest.mark.parametrize("text", ["\ud800", None, 3])
+def test_words_that_are_no_text_name_their_row(image_encoder, text):
+    with pytest.raises(ValueError, match="encode_text: row 1: "):
+        image_encoder.encode_text(["a dog", text])
+
+
+def test_words_that_the_text_tower_cannot_read_are_counted(image_encoder, monkeypatch):
+    from types import SimpleNamespace
+
+    inner = SimpleNamespace(
+        unk_token_id=5, pad_token_id=0, bos_token_id=1, eos_token_id=2
+    )
+
+    class Tokenizer:
+        tokenizer = inner
+
+        def __call__(self, texts):
+            import torch
+
+            rows = {"known": [1, 7, 5, 8, 2, 0, 0, 0], "new": [1, 5, 5, 8, 2, 0, 0, 0]}
+            return torch.tensor([rows[text] for text in texts])
+
+    name = "skmmrec.encoders._open_clip.load_tokenizer"
+    monkeypatch.setattr(name, lambda model: Tokenizer())
+    with pytest.warns(
+        UserWarning, match=r"in 1 of 3 rows, the first of which is row 2"
+    ):
+        image_encoder.encode_text(["known", "known", "new"])
+
+
 def test_zero_shot_scores_are_those_of_the_model(image_encoder):
     column = [noise_picture(0), None, noise_picture(1)]
     scores = image_encoder.zero_shot(column, ["dog", "cat", "car"], "{}")

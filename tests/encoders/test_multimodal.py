@@ -394,3 +394,32 @@ class TestContract(EncoderTests):
     @pytest.fixture
     def items(self):
         return [noise_picture(seed) for seed in range(3)]
+
+
+def test_a_text_that_utf8_cannot_encode_names_its_row(clip, chat):
+    for fitted, item in (
+        (encoder(clip, "text").fit(["a"]), "\ud800"),
+        (encoder(chat, "mixed").fit([{"text": "a"}]), {"text": "a \udce9"}),
+    ):
+        column = np.empty(2, object)
+        column[:] = [{"text": "a"} if isinstance(item, dict) else "a", item]
+        with pytest.raises(ValueError, match=r"row 1: .*UTF-8"):
+            fitted.transform(column)
+    with pytest.raises(ValueError, match=r"MultimodalEncoder: prompt=.*UTF-8"):
+        MultimodalEncoder(clip, modality="text", prompt="\ud800").fit(["a"])
+
+
+def test_texts_that_the_model_cannot_read_are_counted(clip, monkeypatch):
+    """As a model would say whose tokenizer, other than CLIP's, has an unknown token."""
+    fitted = encoder(clip, "text").fit(["a"])
+    embedder = fitted._loaded_model()._embedder
+    encode = embedder.encode
+
+    def counting(inputs, counts=None, **options):
+        if counts is not None:
+            counts.update({one["text"]: (9, 10) for one in inputs})
+        return encode(inputs, **options)
+
+    monkeypatch.setattr(embedder, "encode", counting)
+    with pytest.warns(UserWarning, match="in 2 of 3 rows"):
+        fitted.transform(["a", None, "b"])

@@ -1,5 +1,7 @@
 """Texts: meaning, and models that are not there."""
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +137,70 @@ def test_a_template_joins_columns(text_model, text_encoder, frame):
         TextEncoder(text_model, template="{name}").fit(films)
     with pytest.raises(ValueError, match="names the columns"):
         TextEncoder(text_model, template="{title}").fit(["a"])
+
+
+THAI, GEORGIAN = "สุนัขเห่าดวงจันทร์", "ძაღლი ყეფს მთვარეზე"
+
+
+def unknown_warnings(encoder, column):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        vectors = encoder.transform(column)
+    assert vectors.any(axis=1).sum() == sum(bool(text) for text in column)
+    return [str(w.message) for w in caught if "does not know" in str(w.message)]
+
+
+def test_texts_that_the_model_cannot_read_are_counted_once(minilm):
+    column = ["a dog", THAI, None, GEORGIAN, "a cat", THAI, f"{GEORGIAN} " * 400]
+    (message,) = unknown_warnings(minilm, column)
+    assert "TextEncoder(model='package:all-MiniLM-L6-v2')" in message
+    assert "in 4 of 7 rows" in message
+    assert "row 1" in message
+    assert len(unknown_warnings(minilm, column)) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a dog barks at the moon",
+        "cute 🐶 dog 🌙 moon",
+        "café, naïve, Übermut",
+        f"the sign says {GEORGIAN}",
+        "собака лает",  # letter by letter, but not unknown
+    ],
+)
+def test_texts_that_are_known_for_the_most_part_are_not_counted(minilm, text):
+    assert unknown_warnings(minilm, [text, "a dog"]) == []
+
+
+def test_a_prompt_does_not_make_a_text_known():
+    prompted = TextEncoder(
+        "package:all-MiniLM-L6-v2", prompt="find what this says: "
+    ).fit(["a"])
+    assert len(unknown_warnings(prompted, [THAI, "a dog"])) == 1
+    assert unknown_warnings(prompted, ["a dog"]) == []
+
+
+def test_words_without_context_are_counted_as_well(text_encoder):
+    assert (
+        "in 2 of 4 rows"
+        in unknown_warnings(text_encoder, ["abc", "漢字かな", "ab漢", "漢字a"])[0]
+    )
+
+
+def test_a_tokenizer_that_knows_all_bytes_knows_all_texts(decoder_model):
+    encoder = TextEncoder(decoder_model).fit(["a"])
+    assert unknown_warnings(encoder, [THAI, GEORGIAN]) == []
+
+
+def test_threads_count_their_own_texts(minilm):
+    """They share one model, which works for one of them at a time."""
+    columns = [[f"dog {i}", *[f"{THAI}{i}{k}" for k in range(i)]] for i in range(1, 5)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(minilm.transform, columns))
+    expected = {f"in {i} of {i + 1} rows" for i in range(1, 5)}
+    assert {
+        text for text in expected if any(text in str(w) for w in caught)
+    } == expected

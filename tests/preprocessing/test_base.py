@@ -1,6 +1,7 @@
 """Columns stay columns, and the transformers are scikit-learn's."""
 
 import pickle
+import struct
 
 import numpy as np
 import pandas as pd
@@ -180,3 +181,21 @@ def test_a_table_is_cleaned_and_encoded(text_model, image_model):  # noqa: F811
         "pipeline-1__textencoder0",
         "pipeline-2__imageencoder11",
     ]
+
+
+@pytest.mark.parametrize("error", [RecursionError("too deep"), struct.error("short")])
+def test_whatever_a_library_raises_stays_with_the_row(monkeypatch, error):
+    change = TextCleaner._change
+
+    def fragile(self, item):
+        if item == "bad":
+            raise error
+        return change(self, item)
+
+    monkeypatch.setattr(TextCleaner, "_change", fragile)
+    message = rf"row 1: {type(error).__name__}: {error}"
+    with pytest.raises(ValueError, match=message):
+        TextCleaner().fit_transform(["a", "bad"])
+    with pytest.warns(UserWarning, match=message):
+        cleaned = TextCleaner(on_error="missing").fit_transform(["a", "bad"])
+    assert cleaned.tolist() == ["a", None]

@@ -81,3 +81,12 @@ def test_a_missing_library_names_its_extra(monkeypatch):
 def test_what_is_no_text_is_named():
     with pytest.raises(ValueError, match="TextCleaner: row 1: expected a text, got"):
         TextCleaner().fit_transform(["a", 7])
+
+
+def test_a_text_that_utf8_cannot_encode_is_named():
+    column = ["a", "\ud800<p>", "b"]
+    with pytest.raises(ValueError, match=r"TextCleaner: row 1: .*UTF-8"):
+        TextCleaner().fit_transform(column)
+    with pytest.warns(UserWarning, match="1 of 3 rows could not be read"):
+        cleaned = TextCleaner(on_error="missing").fit_transform(column)
+    assert cleaned.tolist() == ["a", None, "b"]

@@ -1,15 +1,19 @@
 """Batches, memory, and decoding ahead of the model."""
 
+import struct
 import threading
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from skmmrec.runtime import (
     BatchLimit,
+    CacheAccess,
     ContentError,
     Distinct,
     Engine,
@@ -230,3 +234,132 @@ def test_a_stream_that_is_given_up_waits_for_no_thread(mapped):
     go_on.set()
     closing.join()
     assert was_closed
+
+
+class FragileModel(LimitedModel):
+    """A model whose library fails for some items, alone or in a batch."""
+
+    def __init__(self, error, *bad, at="encode"):
+        super().__init__(100)
+        self.error, self.bad, self.at = error, bad, at
+
+    def raise_for(self, items, at):
+        if self.at == at and set(self.bad) & set(items):
+            raise self.error
+
+    def prepare(self, item):
+        self.raise_for([item], "prepare")
+        return item
+
+    def cost(self, content):
+        self.raise_for([content], "cost")
+        return 1.0
+
+    def encode(self, contents):
+        self.raise_for(contents, "encode")
+        return super().encode(contents)
+
+
+PanicException = type("PanicException", (BaseException,), {})  # as pyo3 makes it
+LIBRARY_ERRORS = [
+    TypeError("TextInputSequence must be str"),
+    RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"),
+    struct.error("unpack requires a buffer of 4 bytes"),
+    zlib.error("Error -3 while decompressing data"),
+    RecursionError("maximum recursion depth exceeded"),
+    OverflowError("Python integer 300 out of bounds for uint8"),
+    AssertionError(),
+    KeyError("pixel_values"),
+    StopIteration(),
+    Image.DecompressionBombError("Image size exceeds limit"),
+    UserWarning("a warning that is an error"),
+    PanicException("called `Option::unwrap()` on a `None` value"),
+]
+
+
+@pytest.mark.parametrize("at", ["prepare", "cost", "encode"])
+@pytest.mark.parametrize("n_lanes", [1, 2])
+@pytest.mark.parametrize("error", LIBRARY_ERRORS, ids=lambda e: type(e).__name__)
+def test_whatever_a_library_raises_stays_with_the_item(error, n_lanes, at):
+    model = FragileModel(error, 5, 6, at=at)
+    vectors, failures = run(model, range(11), n_lanes=n_lanes)
+    assert vectors == {i: i for i in range(11) if i not in (5, 6)}
+    assert failures == [5, 6]
+
+
+def failing(model, n_items, **options):
+    """Return the errors that an engine reports."""
+    errors = []
+    settings = {"limit": BatchLimit(4), "n_threads": 2, **options}
+    engine = Engine(model, fail=lambda g, e: errors.append(e), **settings)
+    list(engine.run([Distinct(i, [i]) for i in range(n_items)]))
+    return errors
+
+
+def test_the_error_of_an_item_says_what_the_library_said():
+    (error,) = failing(FragileModel(TypeError("must be str"), 2), 4)
+    assert isinstance(error, ContentError)
+    assert str(error) == "TypeError: must be str"
+    assert isinstance(error.__cause__, TypeError)
+
+
+def test_an_item_that_the_cache_cannot_hash_fails_alone():
+    def content_hash(item):
+        if item == 1:
+            raise PermissionError("denied")
+        return bytes([item])
+
+    class Nothing:
+        def get(self, keys):
+            assert len(list(keys)) == 3
+            return {}
+
+        def put(self, vectors):
+            assert len(vectors) == 3
+
+    access = CacheAccess(Nothing(), b"", content_hash)
+    (error,) = failing(LimitedModel(9), 4, access=access)
+    assert str(error) == "PermissionError: denied"
+
+
+def test_a_model_that_encodes_nothing_is_at_fault_itself():
+    broken = TypeError("forward() got an unexpected keyword argument")
+    with pytest.raises(TypeError, match="forward"):
+        failing(FragileModel(broken, *range(8)), 8)
+    # A single item, or items after others that were encoded, may be at fault.
+    assert len(failing(FragileModel(broken, 0), 1)) == 1
+    assert len(failing(FragileModel(broken, *range(4, 8)), 8)) == 4
+
+
+def test_an_error_that_the_model_words_itself_is_always_of_the_item():
+    assert len(failing(FragileModel(ContentError("too short"), 0, 1, 2), 3)) == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        ImportError("no module named av"),
+        KeyboardInterrupt(),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("at", ["prepare", "encode"])
+def test_what_no_item_causes_is_raised_at_once(error, at):
+    model = FragileModel(error, 5, at=at)
+    with pytest.raises(type(error)):
+        failing(model, 8, n_lanes=2)
+
+
+def test_items_of_a_batch_that_only_fails_together_are_all_encoded():
+    class OneByOne(LimitedModel):
+        def encode(self, contents):
+            if len(contents) > 1:
+                raise RuntimeError("stack expects each tensor to be equal size")
+            return super().encode(contents)
+
+    vectors, failures = run(OneByOne(9), range(6))
+    assert vectors == {i: i for i in range(6)}
+    assert failures == []
