@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from skmmrec._sklearn import Transformer, clone
 from skmmrec.catalog._blocks import Blocks, ColumnGroups, group_columns, read_blocks
-from skmmrec.interactions import check_ids, plain
+from skmmrec.interactions import check_ids, plain, take_over
 
 
 class ItemCatalog:
@@ -127,7 +127,7 @@ class ItemCatalog:
         ValueError
             If `content` has no column of the catalogue, an unknown column, or no row.
         """
-        content = _as_frame(content, "content")
+        content = take_over(content, "content")
         known = [column for column in self.content_columns if column in content.columns]
         if len(content) == 0:
             raise ValueError("content is empty: it has 0 rows")
@@ -193,16 +193,8 @@ def check_not_empty(ids: pd.Index, blocks: Blocks) -> None:
         )
 
 
-def _as_frame(table: Any, name: str) -> pd.DataFrame:
-    if isinstance(table, pd.DataFrame):
-        return table
-    if hasattr(table, "to_pandas"):
-        return table.to_pandas()
-    raise TypeError(f"{name} must be a DataFrame, got {type(table).__name__}")
-
-
 def _as_table(items: Any, key: str) -> pd.DataFrame:
-    table = _as_frame(items, "items")
+    table = take_over(items, "items")
     if key not in table.columns:
         raise ValueError(
             f"items has no column {key!r} (the key); its columns are "
