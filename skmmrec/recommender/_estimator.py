@@ -288,10 +288,11 @@ class MultimodalFusionRecommender(VectorRecommender):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n, n_columns)
-            The columns ``user_id`` and ``item_id``, or else the first two, are the ids,
-            unless `user_key` or the catalogue's key name them; a column ``timestamp`` orders the histories, which otherwise keep the order
-            of the rows. Without a catalog the other columns are numeric content of the
-            row's item; where rows of one item differ, the first counts.
+            The columns ``user_id`` and ``item_id`` are the ids, under these names or
+            those of `user_key` and the catalogue's key; without such names, the first
+            two are. A column ``timestamp`` orders the histories, which otherwise keep
+            the order of the rows. Without a catalog the other columns are numeric
+            content of the row's item; where rows of one item differ, the first counts.
         y : array-like of shape (n,) or (n, n_tasks), or None, default=None
             Strength of each interaction: above 0 it counts as liked, otherwise as seen
             and not liked, so subtract from stars of 1 to 5 the one that means
