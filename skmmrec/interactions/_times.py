@@ -40,6 +40,9 @@ EPOCHS = {
     }.items()
 }
 
+# Behind a time of day: Z, or hours from UTC.
+OFFSET = re.compile(r"\d[T ]\d.*(Z|[+-]\d\d(:?\d\d)?)\s*$", re.IGNORECASE)
+
 
 def check_times(times: Any, name: str) -> NDArray:
     """Validate a column of times, so that sorting it sorts by time.
@@ -169,16 +172,24 @@ def _refuse_several_units(times: NDArray[np.float64], name: str) -> None:
 
 def _of_texts(texts: NDArray, name: str) -> NDArray:
     # pandas reads the words "now" and "today" as well, which no table means.
-    dated = np.array([re.match(r"\s*[+-]?\d", text) is not None for text in texts])
-    parsed = pd.to_datetime(
-        np.where(dated, texts, None), format="ISO8601", utc=True, errors="coerce"
+    dated = np.array([re.match(r"\s*\d", text) is not None for text in texts])
+    # And it gives a text without an offset that of the text before: so they go apart.
+    has_offset = np.array([OFFSET.search(text) is not None for text in texts])
+    parsed = [
+        pd.to_datetime(
+            np.where(kept, texts, None), format="ISO8601", utc=True, errors="coerce"
+        )
+        for kept in (dated & has_offset, dated & ~has_offset)
+    ]
+    times = (
+        parsed[1] if not has_offset.any() else parsed[0].where(has_offset, parsed[1])
     )
-    if not parsed.isna().any():
-        return parsed.tz_convert(None).to_numpy()
+    if not times.isna().any():
+        return times.tz_convert(None).to_numpy()
     return _in_nanoseconds(
         to_objects(
             _parse(text, row, name) if time is pd.NaT else time
-            for row, (text, time) in enumerate(zip(texts, parsed, strict=True))
+            for row, (text, time) in enumerate(zip(texts, times, strict=True))
         ),
         name,
     )
