@@ -8,7 +8,7 @@ from numbers import Integral, Real
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
 from skmmrec.interactions import ITEM, USER, check_ids, id_table, plain
 from skmmrec.retrieval._exact import chunks, unit_vectors
@@ -37,7 +37,7 @@ class _Lists:
 
 @validate_params(
     {
-        "recommendations": [pd.DataFrame],
+        "recommendations": [pd.DataFrame, HasMethods("to_pandas")],
         "item_vectors": [pd.DataFrame],
         "k": _COUNT,
         "trade_off": [Interval(Real, 0, 1, closed="both")],
@@ -121,7 +121,7 @@ def rerank_mmr(
 
 @validate_params(
     {
-        "recommendations": [pd.DataFrame],
+        "recommendations": [pd.DataFrame, HasMethods("to_pandas")],
         "k": _COUNT,
         "max_share": [Interval(Real, 0, 1, closed="right")],
     },
