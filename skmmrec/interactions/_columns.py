@@ -97,10 +97,12 @@ def time_codes(X: Any, column: Column, times: Any) -> NDArray[np.int64]:
     if times is not None:
         return _ordered(times, "groups", n_rows)
     names = column_names(X) or []
-    found = find_column(names, [TIME]) if column is None else None
-    if column is None and found is None:
+    if column is not None:
+        values, label = _pick(X, column, "time")
+    elif (found := find_column(names, [TIME])) is not None:
+        values, label = _at(X, names, found)
+    else:
         return np.arange(n_rows)
-    values, label = _pick(X, column, "time") if found is None else _at(X, names, found)
     return _ordered(values, f"time column {label!r}", n_rows)
 
 

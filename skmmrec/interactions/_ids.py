@@ -144,7 +144,7 @@ NUMBERS = ("int", "float", "Decimal")
 
 def _word_of(kind: type) -> str:
     """Name a type; those of NumPy by Python's word."""
-    words = {
+    words: dict[str, Any] = {
         "bool": (bool, np.bool_),
         "str": str,
         "int": Integral,

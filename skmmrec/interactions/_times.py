@@ -171,41 +171,43 @@ def _refuse_several_units(times: NDArray[np.float64], name: str) -> None:
 
 
 def _of_texts(texts: NDArray, name: str) -> NDArray:
-    # pandas reads the words "now" and "today" as well, which no table means.
-    dated = np.array([re.match(r"\s*\d", text) is not None for text in texts])
-    # And it gives a text without an offset that of the text before: so they go apart.
+    # pandas gives a text without an offset that of the text before: so they go apart.
     has_offset = np.array([OFFSET.search(text) is not None for text in texts])
-    parsed = [
-        pd.to_datetime(
-            np.where(kept, texts, None), format="ISO8601", utc=True, errors="coerce"
-        )
-        for kept in (dated & has_offset, dated & ~has_offset)
+    parts = [_to_utc(texts[kept]) for kept in (has_offset, ~has_offset)]
+    units = {part.dtype for part in parts if len(part)}
+    times = np.empty(len(texts), units.pop() if len(units) == 1 else object)
+    times[has_offset], times[~has_offset] = map(list, parts)
+    is_odd = pd.isna(times)
+    if not is_odd.any() and times.dtype != object:
+        return times
+    exact = [
+        _parse(text, row, name) if is_odd[row] else times[row]
+        for row, text in enumerate(texts)
     ]
-    times = (
-        parsed[1] if not has_offset.any() else parsed[0].where(has_offset, parsed[1])
-    )
-    if not times.isna().any():
-        return times.tz_convert(None).to_numpy()
-    return _in_nanoseconds(
-        to_objects(
-            _parse(text, row, name) if time is pd.NaT else time
-            for row, (text, time) in enumerate(zip(texts, times, strict=True))
-        ),
-        name,
-    )
+    return _in_nanoseconds(to_objects(exact), name)
+
+
+def _to_utc(texts: NDArray) -> NDArray[np.datetime64]:
+    """Parse texts; NaT for what is no time."""
+    # pandas reads the words "now" and "today" as well, which no table means.
+    is_date = [re.match(r"\s*\d", text) is not None for text in texts]
+    dates = np.where(is_date, texts, np.array(None))
+    parsed = pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce")
+    return parsed.tz_convert(None).to_numpy()
 
 
 def _parse(text: str, row: int, name: str) -> datetime:
     """Parse what is beyond the years that pandas counts in nanoseconds."""
-    try:
-        if re.match(r"\d{4}-\d{2}-\d{2}", text):
-            return datetime.fromisoformat(text)
-    except ValueError:
-        pass
-    raise ValueError(
+    odd = ValueError(
         f"{name} in row {row} is {text!r}, no time in the format of ISO 8601: convert "
         "the column first, for example by pandas.to_datetime"
     )
+    if not re.match(r"\d{4}-\d{2}-\d{2}", text):
+        raise odd
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise odd from None
 
 
 # -- dates and times -----------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def _of_numpy(column: Any, name: str) -> NDArray:
 def _of_pandas(column: Any, name: str) -> NDArray:
     if isinstance(column, pd.MultiIndex):
         return to_objects(column)
-    refuse_missing(np.asarray(pd.isna(column)), name)
+    refuse_missing(_is_missing(column), name)
     array: Any = getattr(column, "array", column)
     dtype = array.dtype
     if isinstance(dtype, pd.ArrowDtype):
@@ -115,8 +116,16 @@ def to_objects(values: Any) -> NDArray:
 
 
 def _complete(values: NDArray, name: str) -> NDArray:
-    refuse_missing(pd.isna(values), name)
+    refuse_missing(_is_missing(values), name)
     return values
+
+
+def _is_missing(values: Any) -> NDArray[np.bool_]:
+    try:
+        return np.asarray(pd.isna(values))
+    except ArithmeticError:  # A signalling NaN among decimals stops pandas.
+        quiet = [None if isinstance(v, Decimal) and v.is_nan() else v for v in values]
+        return pd.isna(to_objects(quiet))
 
 
 def refuse_missing(missing: NDArray[np.bool_], name: str) -> None:

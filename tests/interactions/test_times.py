@@ -77,7 +77,7 @@ IN_ORDER = {
     "polars": pl.Series([datetime(2023, 1, 1), datetime.max]),
     "polars dates": pl.Series([date(2023, 1, 1), date(2024, 1, 1)]),
     "polars zones": pl.Series([datetime(2023, 1, 1, tzinfo=UTC)]),
-    "lengths": [timedelta(1), pd.Timedelta("1d 1ns"), np.timedelta64(2, "D")],
+    "lengths": [timedelta(1), pd.Timedelta("1 day 1ns"), np.timedelta64(2, "D")],
     "durations": pl.Series([timedelta(1), timedelta(2)]),
     "integers": [-5, 0, 1_700_000_000, 1_700_000_000_000],
     "nanoseconds": [1_700_000_000_000_000_000, 1_700_000_000_000_000_001],

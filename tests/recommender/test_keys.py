@@ -79,10 +79,8 @@ def test_feedback_is_read(make, skus, catalog, renamed, X, y):
         ),
     ],
 )
-def test_other_names_and_positions_are_read_too(
-    by_name, make, skus, renamed, y, make_X
-):
-    rec = make(skus, user_key="customer").fit(make_X(renamed), y)
+def test_other_names_and_positions_count(by_name, make, skus, renamed, y, change):
+    rec = make(skus, user_key="customer").fit(change(renamed), y)
     is_equal(rec, by_name)
 
 
