@@ -11,13 +11,22 @@ QUICK := -m "not slow and not gpu and not services"
 OLD := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=SSE41
 COMMON := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2
 
-.PHONY: help env demo test test-all test-numerics test-services lint coverage format clean
+# Where Feast, which asks for pandas 2, is not.
+VENV3 ?= .venv-pandas3
+STAMP3 := $(VENV3)/.installed
+NO_FEAST := --ignore=tests/feature_store --ignore=skmmrec/feature_store \
+	--ignore=tests/test_whole_path.py --ignore=tests/test_readme.py \
+	--deselect=tests/test_import.py::test_every_public_name_resolves
+
+.PHONY: help env demo test test-all test-numerics test-pandas3 test-services lint coverage \
+	format clean
 
 help:
 	@echo "make demo      encode, fit, publish and recommend on a generated catalogue"
 	@echo "make test      run the tests (under 15 minutes on 2 cores)"
 	@echo "make test-all  run the slow tests too"
 	@echo "make test-numerics  the tests as other processors, orders and strings have them"
+	@echo "make test-pandas3   the tests of all but the feature store, with pandas 3"
 	@echo "make test-services  PostgreSQL and Redis, where they are installed"
 	@echo "make lint      ruff and mypy"
 	@echo "make coverage  lines that the tests do not reach"
@@ -48,6 +57,20 @@ test-numerics: $(STAMP)
 		--random-order tests/fusion tests/recommender tests/encoders
 	PANDAS_FUTURE_INFER_STRING=1 $(PYTEST) $(QUICK) --random-order
 
+test-pandas3: $(STAMP3)
+	OMP_NUM_THREADS=1 $(VENV3)/bin/python -m pytest --numprocesses 2 --dist loadfile \
+		$(QUICK) $(NO_FEAST)
+
+$(STAMP3): pyproject.toml constraints.txt .ci/without_feast.py
+	$(PYTHON) -m venv $(VENV3)
+	$(VENV3)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV3)/bin/python .ci/without_feast.py requirements > $(VENV3)/requirements.txt
+	$(VENV3)/bin/python .ci/without_feast.py constraints > $(VENV3)/constraints.txt
+	$(VENV3)/bin/python -m pip install --quiet --requirement $(VENV3)/requirements.txt \
+		--constraint $(VENV3)/constraints.txt
+	$(VENV3)/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
 test-services: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[services]'
 	$(BIN)/python -m pytest -m services tests/feature_store
@@ -65,4 +88,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) out build dist *.egg-info
+	rm -rf $(VENV) $(VENV3) out build dist *.egg-info

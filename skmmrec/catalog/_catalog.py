@@ -30,7 +30,7 @@ from skmmrec.catalog._encoding import (
 )
 from skmmrec.catalog._floats import as_floats, is_numeric
 from skmmrec.catalog._readers import dense, wanting_target
-from skmmrec.interactions import USER, check_ids, plain
+from skmmrec.interactions import USER, check_ids, plain, take_over
 
 
 class ItemCatalog:
@@ -194,7 +194,7 @@ class ItemCatalog:
             If `content` has no column of the catalogue, an unknown column, or no row,
             or some but not all columns that one transformer needs.
         """
-        content = _as_frame(content, "content")
+        content = take_over(content, "content")
         known = [column for column in self.content_columns if column in content.columns]
         if len(content) == 0:
             raise ValueError("content is empty: it has 0 rows")
@@ -311,16 +311,8 @@ def check_not_empty(ids: pd.Index, blocks: Blocks, noun: str = "item") -> None:
         )
 
 
-def _as_frame(table: Any, name: str) -> pd.DataFrame:
-    if isinstance(table, pd.DataFrame):
-        return table
-    if hasattr(table, "to_pandas"):
-        return table.to_pandas()
-    raise TypeError(f"{name} must be a DataFrame, got {type(table).__name__}")
-
-
 def _as_table(items: Any, key: str) -> pd.DataFrame:
-    table = _as_frame(items, "items")
+    table = take_over(items, "items")
     if key not in table.columns:
         raise ValueError(
             f"items has no column {key!r} (the key); its columns are "

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from skmmrec.interactions import ITEM, USER
+from skmmrec.interactions import ITEM, USER, id_table
 from skmmrec.metrics import rank_lists
 
 _TEAMS = np.array(["a", "b"], dtype=object)
@@ -169,6 +169,7 @@ def compare_interleaved(
     >>> compare_interleaved(shown, clicks)[:4]
     (0, 3, 0, 0.5)
     """
+    shown, clicks = id_table(shown, "shown"), id_table(clicks, "clicks")
     for name, table, columns in (
         ("shown", shown, (USER, ITEM, "team")),
         ("clicks", clicks, (USER, ITEM)),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skmmrec.interactions import ITEM, USER, check_ids
+from skmmrec.interactions import ITEM, USER, id_table
 
 _METHODS = ("ips", "snips", "dr")
 
@@ -108,6 +108,7 @@ def off_policy_value(
         raise ValueError(f"level must lie between 0 and 1, got {level}")
     if clip is not None and not clip > 0:
         raise ValueError(f"clip must be above 0, got {clip}")
+    log, policy = id_table(log, "log"), id_table(policy, "policy")
     _check_log(log)
     _check_policy(policy, log, predicted=method == "dr")
     weights = _weights(log, policy, clip)
@@ -157,6 +158,7 @@ def recommendation_policy(
     >>> recommendation_policy(table, temperature=1.0).probability.round(3).tolist()
     [0.731, 0.269, 1.0]
     """
+    recommendations = id_table(recommendations, "recommendations")
     _require(recommendations, "recommendations", USER, ITEM)
     if temperature is None:
         likelihood = pd.Series(1.0, recommendations.index)
@@ -229,8 +231,6 @@ def _check_log(log: pd.DataFrame) -> None:
     _require(log, "log", USER, ITEM, "propensity", "reward")
     if not len(log):
         raise ValueError("log has no rows")
-    check_ids(log[USER], "log['user_id']")
-    check_ids(log[ITEM], "log['item_id']")
     propensity = log["propensity"].to_numpy(dtype=np.float64)
     bad = np.flatnonzero(~((propensity > 0) & (propensity <= 1)))
     if len(bad):

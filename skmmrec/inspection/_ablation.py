@@ -14,6 +14,7 @@ from skmmrec.inspection._sources import content_sources
 from skmmrec.interactions import USER, Numbers, Table
 from skmmrec.metrics import (
     evaluate_ranking,
+    find_keys,
     is_graded,
     keep_relevant,
     parse_metric,
@@ -124,7 +125,7 @@ class ModalityAblationDisplay:
         display : ModalityAblationDisplay
         """
         _, k = parse_metric(metric)
-        pairs = read_pairs(X)
+        pairs = read_pairs(X, keys=find_keys(estimator))
         relevant = keep_relevant(pairs, y, relevant_above, is_graded([metric]))
         recommender = with_new_items(estimator, X, pairs)
         rows = {}

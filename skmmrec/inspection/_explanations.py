@@ -19,7 +19,7 @@ from skmmrec.inspection._contributions import (
 )
 from skmmrec.inspection._sentences import Reason, rewrite, sentence
 from skmmrec.inspection._sources import content_sources
-from skmmrec.interactions import ITEM, USER, Ids, check_ids
+from skmmrec.interactions import ITEM, USER, Ids, check_ids, id_table
 
 if TYPE_CHECKING:
     from skmmrec.catalog import Blocks
@@ -153,6 +153,7 @@ def explain(
     >>> explain(rec, rec.recommend([3], k=1), tags=tags).reason[0]
     '...which you liked (100% of what speaks for it): storm.'
     """
+    recommendations = id_table(recommendations, "recommendations")
     known_tags = _check_tags(tags, _content(recommender).modalities)
     users, items = recommendations[USER], recommendations[ITEM]
     contributions = modality_contributions(recommender, users, items)

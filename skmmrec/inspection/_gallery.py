@@ -13,7 +13,15 @@ from skmmrec.inspection._axes import import_pyplot
 from skmmrec.inspection._contributions import modality_contributions, modality_shares
 from skmmrec.inspection._gallery_layout import GalleryLayout
 from skmmrec.inspection._pictures import is_missing
-from skmmrec.interactions import ITEM, TIME, USER
+from skmmrec.interactions import (
+    ITEM,
+    TIME,
+    USER,
+    as_frame,
+    check_ids,
+    id_table,
+    take_over,
+)
 from skmmrec.metrics import find_recommender
 
 if TYPE_CHECKING:
@@ -186,8 +194,9 @@ class RecommendationGalleryDisplay:
             If a column or an item is missing, the user is ambiguous or unknown, or a
             picture cannot be read.
         """
-        items = items.to_pandas() if hasattr(items, "to_pandas") else items
+        items = take_over(items, "items")
         _require(items, (key, title, picture), "items")
+        items = items.assign(**{key: check_ids(items[key], key)})
         table = items.drop_duplicates(key).set_index(key)[[title, picture]]
         table.columns = pd.Index(["title", "picture"])
         rows = _as_rows(recommendations, "recommendations")
@@ -257,15 +266,16 @@ def _catalog_table(recommender: Any) -> tuple[pd.DataFrame, str]:
 
 def _liked(recommender: Any, user: Any) -> list[Any]:
     """Return the items that the user liked in training, oldest first."""
-    row = recommender.user_index_.get_indexer([user])[0]
+    row = recommender.user_index_.get_indexer(check_ids([user], "user"))[0]
     found = recommender.history_.of(row) if row >= 0 else []
     return recommender.item_index_[found].tolist()
 
 
 def _as_rows(rows: pd.DataFrame | Sequence[Any], name: str) -> pd.DataFrame:
-    table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame({ITEM: list(rows)})
+    table = as_frame(rows)
+    table = pd.DataFrame({ITEM: list(rows)}) if table is None else table
     _require(table, (ITEM,), name)
-    return table
+    return id_table(table, name)
 
 
 def _require(table: pd.DataFrame, columns: Iterable[str], name: str) -> None:

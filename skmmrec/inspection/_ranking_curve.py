@@ -11,6 +11,7 @@ from skmmrec.inspection._axes import get_axes, tidy
 from skmmrec.interactions import USER, Numbers, Table
 from skmmrec.metrics import (
     evaluate_ranking,
+    find_keys,
     is_graded,
     keep_relevant,
     read_pairs,
@@ -120,7 +121,7 @@ class RankingCurveDisplay:
         """
         ks = sorted(set(ks))
         graded = is_graded([f"{metric}@{k}" for k in ks])
-        pairs = read_pairs(X)
+        pairs = read_pairs(X, keys=find_keys(estimator))
         relevant = keep_relevant(pairs, y, relevant_above, graded)
         recommender = with_new_items(estimator, X, pairs)
         return cls.from_recommendations(

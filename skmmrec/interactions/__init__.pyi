@@ -14,27 +14,33 @@ from ._columns import (
     user_ids as user_ids,
 )
 from ._ids import (
-    ITEM as ITEM,
-    TIME as TIME,
-    USER as USER,
     as_list as as_list,
     check_ids as check_ids,
     check_k as check_k,
     check_same_kind as check_same_kind,
-    check_times as check_times,
     plain as plain,
     sorted_index as sorted_index,
+)
+from ._keys import (
+    ITEM as ITEM,
+    TIME as TIME,
+    USER as USER,
+    Keys as Keys,
+    find_column as find_column,
 )
 from ._reading import (
     Interactions as Interactions,
     OtherColumns as OtherColumns,
     as_frame as as_frame,
+    id_table as id_table,
     read_answers as read_answers,
     read_interactions as read_interactions,
     read_strengths as read_strengths,
     read_weights as read_weights,
     refuse_columns as refuse_columns,
+    take_over as take_over,
 )
+from ._times import check_times as check_times
 from ._types import (
     Ids as Ids,
     Numbers as Numbers,

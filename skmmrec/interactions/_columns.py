@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skmmrec.interactions._ids import ITEM, TIME, USER, check_ids, check_times
+from skmmrec.interactions._ids import check_ids
+from skmmrec.interactions._keys import (
+    ITEM,
+    TIME,
+    USER,
+    find_column,
+    refuse_other_role,
+)
+from skmmrec.interactions._times import check_times
 
 Column = str | int | None
 
 
-def read_ids(X: Any, column: Column, default: str, position: int) -> NDArray:
+def read_ids(X: Any, column: Column, names: Sequence[str], position: int) -> NDArray:
     """Read a column of ids.
 
     Parameters
@@ -21,12 +30,12 @@ def read_ids(X: Any, column: Column, default: str, position: int) -> NDArray:
     X : DataFrame or array-like of shape (n_rows, n_columns)
         Interactions.
     column : str, int or None
-        Name or position. None for the column named `default`, with or without a prefix
-        such as ``ids__`` or, where there is none, the one at `position`.
-    default : str
-        Usual name of the column.
+        Name or position. None for the first of `names` that is there, with or without a
+        prefix such as ``ids__`` or, where there is none, the one at `position`.
+    names : sequence of str
+        Usual names of the column.
     position : int
-        Usual position of the column.
+        Usual position of the column: 0 for users, 1 for items.
 
     Returns
     -------
@@ -35,23 +44,27 @@ def read_ids(X: Any, column: Column, default: str, position: int) -> NDArray:
     Raises
     ------
     ValueError
-        If there is no such column or an id is missing.
+        If there is no such column, an id is missing, or the column at `position` has a
+        name that says that it is something else.
     """
-    if column is None:
-        column = _named(X, default)
-    column = position if column is None else column
-    argument = default.removesuffix("_id")
-    return check_ids(read_column(X, column, argument), str(column))
+    role, held = ("user", "item")[position], column_names(X)
+    if column is None and held is not None and len(held) > position:
+        found = find_column(held, names)
+        if found is None:
+            refuse_other_role(held, position, role)
+            found = position
+        return check_ids(*_at(X, held, found))
+    return check_ids(*_pick(X, position if column is None else column, role))
 
 
-def user_ids(X: Any, column: Column = None) -> NDArray:
+def user_ids(X: Any, column: Column = None, names: Sequence[str] = (USER,)) -> NDArray:
     """Read the users; the first column holds them unless it is told otherwise."""
-    return read_ids(X, column, USER, 0)
+    return read_ids(X, column, names, 0)
 
 
-def item_ids(X: Any, column: Column = None) -> NDArray:
+def item_ids(X: Any, column: Column = None, names: Sequence[str] = (ITEM,)) -> NDArray:
     """Read the items; the second column holds them unless it is told otherwise."""
-    return read_ids(X, column, ITEM, 1)
+    return read_ids(X, column, names, 1)
 
 
 def user_codes(X: Any, column: Column) -> NDArray[np.int64]:
@@ -83,23 +96,20 @@ def time_codes(X: Any, column: Column, times: Any) -> NDArray[np.int64]:
     n_rows = len(X)
     if times is not None:
         return _ordered(times, "groups", n_rows)
-    if column is None:
-        column = _named(X, TIME)
-    if column is None:
-        return np.arange(n_rows)
-    return _ordered(read_column(X, column, "time"), f"time column {column!r}", n_rows)
-
-
-def _named(X: Any, name: str) -> Any:
-    """Find the column with a name, whatever its prefix."""
     names = column_names(X) or []
-    found = [n for n in names if str(n).rpartition("__")[2] == name]
-    return found[0] if found else None
+    if column is not None:
+        values, label = _pick(X, column, "time")
+    elif (found := find_column(names, [TIME])) is not None:
+        values, label = _at(X, names, found)
+    else:
+        return np.arange(n_rows)
+    return _ordered(values, f"time column {label!r}", n_rows)
 
 
 def column_names(X: Any) -> list[Any] | None:
     """List the names of the columns; None for what has no names."""
-    return list(X.columns) if hasattr(X, "columns") else None
+    names = getattr(X, "column_names", getattr(X, "columns", None))
+    return None if names is None else list(names)
 
 
 def read_column(X: Any, column: str | int, argument: str) -> Any:
@@ -110,7 +120,7 @@ def read_column(X: Any, column: str | int, argument: str) -> Any:
     X : DataFrame or array-like of shape (n_rows, n_columns)
         Interactions.
     column : str or int
-        Name or position.
+        Name, with or without a prefix such as ``ids__``, or position.
     argument : str
         What errors call the column's argument.
 
@@ -123,10 +133,14 @@ def read_column(X: Any, column: str | int, argument: str) -> Any:
     ValueError
         If there is no such column.
     """
+    return _pick(X, column, argument)[0]
+
+
+def _pick(X: Any, column: str | int, argument: str) -> tuple[Any, str]:
+    """Pick a column; also what errors call it."""
     names = column_names(X)
     if names is not None:
-        values = X[_name_of(names, column, argument)]
-        return values if isinstance(values, pd.Series) else np.asarray(values)
+        return _at(X, names, _position_of(names, column, argument))
     table = np.asarray(X, dtype=getattr(X, "dtype", object))
     if isinstance(column, str):
         raise ValueError(f"{argument}={column!r} is a name, but X has no column names")
@@ -134,23 +148,31 @@ def read_column(X: Any, column: str | int, argument: str) -> Any:
         raise ValueError(
             f"{argument}={column} is out of range for X of shape {table.shape}"
         )
-    return pd.Series(table[:, column]).infer_objects()
+    return table[:, column], str(column)
 
 
-def _name_of(names: list[Any], column: str | int, argument: str) -> Any:
+def _at(X: Any, names: list[Any], position: int) -> tuple[Any, str]:
+    values = X.iloc[:, position] if hasattr(X, "iloc") else X[names[position]]
+    return values, str(names[position])
+
+
+def _position_of(names: list[Any], column: str | int, argument: str) -> int:
     if column in names:
-        return column
+        return names.index(column)
     if isinstance(column, str):
-        raise ValueError(f"{argument}={column!r} is not a column of X: {names}")
+        found = find_column(names, [column])
+        if found is None:
+            raise ValueError(f"{argument}={column!r} is not a column of X: {names}")
+        return found
     if not -len(names) <= column < len(names):
         raise ValueError(
             f"{argument}={column} is out of range for {len(names)} columns"
         )
-    return names[column]
+    return int(column)
 
 
 def _ordered(times: Any, name: str, n_rows: int) -> NDArray[np.int64]:
-    values = pd.Series(times) if not isinstance(times, pd.Series) else times
+    values = check_times(times, name)
     if len(values) != n_rows:
         raise ValueError(f"{name} has {len(values)} entries, X has {n_rows} rows")
-    return pd.factorize(check_times(values, name), sort=True)[0]
+    return np.unique(values, return_inverse=True)[1]

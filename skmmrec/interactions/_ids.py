@@ -2,140 +2,175 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-USER = "user_id"
-ITEM = "item_id"
-TIME = "timestamp"
+from skmmrec.interactions._values import read_values, to_objects
 
 
 def check_ids(ids: Any, name: str) -> np.ndarray:
     """Validate a column of ids.
 
+    Ids that are equal stay equal, and ids that differ stay apart, whatever type they
+    come in: floats that are whole become integers, and numbers that a float holds only
+    by rounding are refused.
+
     Parameters
     ----------
     ids : array-like of shape (n,)
-        Integers, floats or strings.
+        Integers, floats, decimals or strings, of pandas, polars, Arrow or NumPy.
     name : str
         What errors call the column.
 
     Returns
     -------
     ndarray of shape (n,)
-        int64, float64 or object (of str).
+        int64, float64 (if any has a fraction) or object (of str).
 
     Raises
     ------
     ValueError
-        For a missing id, or numbers and strings in one column.
+        For a missing id, numbers and strings in one column, an infinite number, or one
+        that may have been rounded.
     TypeError
         For an id that is neither a number nor a string.
     """
-    ids = ids.to_pandas() if hasattr(ids, "to_pandas") else ids
-    column = np.asarray(ids, dtype=object) if not hasattr(ids, "dtype") else ids
-    missing = np.flatnonzero(pd.isna(column))
-    if len(missing):
-        raise ValueError(
-            f"{name} is missing (NaN or None) in row {missing[0]} "
-            f"({len(missing)} such rows)"
-        )
-    kind = pd.api.types.infer_dtype(column, skipna=False)
-    if kind in ("integer", "boolean"):
-        return _check_int64(column, name)
-    if kind in ("floating", "mixed-integer-float", "decimal"):
-        return _check_finite(np.asarray(column, dtype=np.float64), name)
-    if kind in ("string", "categorical", "empty"):
-        return _check_strings(np.asarray(column, dtype=object), name)
-    raise _bad_type(column, name)
+    values = read_values(ids, name)
+    if values.dtype.kind in "iub":
+        return _int64(values, name)
+    if values.dtype.kind == "f":
+        return _of_floats(values, name)
+    if values.dtype.kind != "O":
+        raise _bad_type(values, name)
+    return _of_objects(values, name)
 
 
-def _check_int64(ids: Any, name: str) -> np.ndarray:
-    too_large = np.flatnonzero(np.asarray(ids > np.iinfo(np.int64).max))
-    if len(too_large):
-        raise ValueError(
-            f"{name} in row {too_large[0]} does not fit into 64 bits, signed"
-        )
-    return np.asarray(ids, dtype=np.int64)
+def _int64(ids: NDArray, name: str) -> NDArray[np.int64]:
+    """Integers, which may be Python's own."""
+    limits = np.iinfo(np.int64)
+    beyond = np.flatnonzero((ids > limits.max) | (ids < limits.min))
+    if len(beyond):
+        raise _too_large(beyond[0], name)
+    return ids.astype(np.int64)
 
 
-def _check_finite(ids: np.ndarray, name: str) -> np.ndarray:
-    infinite = np.flatnonzero(~np.isfinite(ids))
+def _too_large(row: int, name: str) -> ValueError:
+    return ValueError(
+        f"{name} in row {row} does not fit into 64 bits, signed: make the column one "
+        "of strings"
+    )
+
+
+def _of_floats(ids: NDArray, name: str, first_row: int = 0) -> NDArray:
+    infinite = np.flatnonzero(np.isinf(ids))
     if len(infinite):
-        raise ValueError(f"{name} contains infinity in row {infinite[0]}")
-    return ids
+        raise ValueError(f"{name} contains infinity in row {first_row + infinite[0]}")
+    exact_below = _exact_below(ids.dtype)
+    coarse = np.flatnonzero(np.abs(ids) >= exact_below)
+    if len(coarse):
+        raise ValueError(
+            f"{name} in row {first_row + coarse[0]} is {ids[coarse[0]]!s}, which may "
+            f"have been rounded: {ids.dtype} tells whole numbers apart below "
+            f"{exact_below:.0f} only. Read the ids as integers or as strings"
+        )
+    if (ids == np.trunc(ids)).all():
+        return ids.astype(np.int64)
+    numbers = ids.astype(np.float64)
+    changed = np.flatnonzero(numbers != ids)
+    if len(changed):
+        raise _changes(ids[changed[0]], first_row + int(changed[0]), name)
+    return numbers
 
 
-def _check_strings(ids: np.ndarray, name: str) -> np.ndarray:
-    """Check categories by their values, which may be numbers."""
-    if all(isinstance(value, str) for value in ids):
+def _exact_below(dtype: Any) -> float:
+    """Least whole number that a float may have been rounded to: 2**53 in float64."""
+    # The numbers of long doubles must fit into 64 bits.
+    return 2.0 ** min(np.finfo(dtype).nmant + 1, 63)
+
+
+def _changes(value: Any, row: int, name: str) -> ValueError:
+    return ValueError(
+        f"{name} in row {row} is {value!s}, which changes when it becomes a float64. "
+        "Read the ids as integers or as strings"
+    )
+
+
+def _of_objects(ids: NDArray, name: str) -> NDArray:
+    types = set(map(type, ids))
+    if all(issubclass(kind, str) for kind in types):
         return ids
-    return check_ids(pd.Series(ids.tolist()), name)
+    if all(issubclass(kind, bool | np.bool_) for kind in types):
+        return ids.astype(np.int64)
+    if any(_word_of(kind) not in NUMBERS for kind in types):
+        raise _bad_type(ids, name)
+    if types == {float}:
+        return _of_floats(ids.astype(np.float64), name)
+    if types == {int}:
+        return _int64(ids, name)
+    numbers = [_number(value, row, name) for row, value in enumerate(ids)]
+    if all(isinstance(number, int) for number in numbers):
+        return _int64(to_objects(numbers), name)
+    return np.array([_to_float(n, row, name) for row, n in enumerate(numbers)])
 
 
-def _bad_type(column: Any, name: str) -> Exception:
+def _number(value: Any, row: int, name: str) -> int | float:
+    """Python's own integer or, if it has a fraction, float of the same value."""
+    if isinstance(value, Integral):
+        return int(value)
+    if not isinstance(value, Decimal):
+        return _of_floats(np.array([value]), name, row)[0].item()
+    if not value.is_finite():
+        raise ValueError(f"{name} contains infinity in row {row}")
+    if not -(2**63) <= value < 2**63:
+        raise _too_large(row, name)
+    return int(value) if value == int(value) else _to_float(value, row, name)
+
+
+def _to_float(value: Decimal | float, row: int, name: str) -> float:
+    """Float of the same value; an integer that is one of several for it is refused."""
+    exact_below = _exact_below(np.float64)
+    if not -exact_below < value < exact_below or float(value) != value:
+        raise _changes(value, row, name)
+    return float(value)
+
+
+NUMBERS = ("int", "float", "Decimal")
+
+
+def _word_of(kind: type) -> str:
+    """Name a type; those of NumPy by Python's word."""
+    words: dict[str, Any] = {
+        "bool": (bool, np.bool_),
+        "str": str,
+        "int": Integral,
+        "float": (float, np.floating),
+        "Decimal": Decimal,
+    }
+    found = (word for word, kinds in words.items() if issubclass(kind, kinds))
+    return next(found, kind.__name__)
+
+
+def _bad_type(ids: NDArray, name: str) -> Exception:
     first: dict[str, int] = {}
-    for row, value in enumerate(column):
-        first.setdefault("str" if isinstance(value, str) else type(value).__name__, row)
-    odd = next((k for k in first if k not in ("str", "int", "float", "bool")), None)
+    for row, value in enumerate(ids):
+        first.setdefault(_word_of(type(value)), row)
+    odd = next((word for word in first if word not in ("str", "bool", *NUMBERS)), None)
     if odd is not None:
         return TypeError(
             f"{name} argument must be a string or a number, "
             f"got {odd} in row {first[odd]}"
         )
-    rows = ", ".join(f"{kind} in row {row}" for kind, row in first.items())
+    rows = ", ".join(f"{word} in row {row}" for word, row in first.items())
     return ValueError(f"{name} mixes types ({rows}); give all ids one type")
 
 
-def check_times(times: Any, name: str) -> np.ndarray:
-    """Validate a column of times, so that sorting it sorts by time.
-
-    Parameters
-    ----------
-    times : array-like of shape (n,)
-        Numbers, dates, or texts in the format of ISO 8601, which count as UTC where
-        they name no time zone.
-    name : str
-        What errors call the column.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-
-    Raises
-    ------
-    ValueError
-        For a missing time, other text, or times of several types.
-    """
-    column = pd.Series(np.asarray(times)).infer_objects()
-    missing = np.flatnonzero(column.isna())
-    if len(missing):
-        raise ValueError(
-            f"{name} is missing (NaN or None) in row {missing[0]} "
-            f"({len(missing)} such rows)"
-        )
-    kind = pd.api.types.infer_dtype(column, skipna=False)
-    if kind == "string":
-        parsed = pd.to_datetime(column, format="ISO8601", utc=True, errors="coerce")
-        odd = np.flatnonzero(parsed.isna())
-        if len(odd):
-            raise ValueError(
-                f"{name} in row {odd[0]} is {column.iloc[odd[0]]!r}, no time in the "
-                "format of ISO 8601: convert the column first, for example by "
-                "pandas.to_datetime"
-            )
-        return parsed.to_numpy()
-    if kind.startswith("mixed") and kind != "mixed-integer-float":
-        types = sorted({type(value).__name__ for value in column})
-        raise ValueError(f"{name} mixes types ({', '.join(types)})")
-    return column.to_numpy()
-
-
 def check_same_kind(new: np.ndarray, known: pd.Index, name: str) -> None:
-    """Refuse numbers among strings, and strings among numbers.
+    """Refuse numbers among strings, strings among numbers, and what would round ids.
 
     Raises
     ------
@@ -150,6 +185,19 @@ def check_same_kind(new: np.ndarray, known: pd.Index, name: str) -> None:
         raise ValueError(
             f"{name} {plain(new[0])!r} is a {kinds[0]}, but the known ids are "
             f"{kinds[1]}s"
+        )
+    if {new.dtype.kind, known.dtype.kind} == {"i", "f"}:
+        _check_no_rounding(new, known, name)
+
+
+def _check_no_rounding(new: np.ndarray, known: pd.Index, name: str) -> None:
+    """Integers beside numbers with a fraction become float64: they must stay apart."""
+    integers = new if new.dtype.kind == "i" else known
+    largest = integers[np.abs(np.asarray(integers, np.float64)).argmax()]
+    if abs(int(largest)) >= _exact_below(np.float64):
+        raise ValueError(
+            f"{name} has ids with a fraction beside {plain(largest)!r}, which changes "
+            "when it becomes a float64: give all ids as integers or as strings"
         )
 
 
@@ -167,7 +215,7 @@ def sorted_index(ids: np.ndarray) -> pd.Index:
 
 def as_list(ids: Any) -> Any:
     """Put a single id into a list; refuse a table of ids."""
-    if isinstance(ids, str) or np.ndim(ids) == 0:
+    if isinstance(ids, str | bytes) or np.ndim(ids) == 0:
         return [ids]
     if getattr(ids, "ndim", 1) != 1:
         raise ValueError(f"ids must be a list or a column, got shape {ids.shape}")

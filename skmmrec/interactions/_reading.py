@@ -10,8 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, check_consistent_length
 
-from skmmrec.interactions._ids import ITEM, TIME, USER, check_ids, check_times
+from skmmrec.interactions._ids import check_ids
+from skmmrec.interactions._keys import ITEM, TIME, USER, Keys, find_column, locate_ids
+from skmmrec.interactions._times import check_times
 from skmmrec.interactions._types import Numbers, Table
+
+USUAL = Keys()
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,17 @@ class OtherColumns(NamedTuple):
         return [self.names[c] for c in self.positions]
 
 
-def read_interactions(X: Table) -> tuple[Interactions, OtherColumns]:
-    """Read X: the columns ``user_id`` and ``item_id``, or else the first two, are ids.
+def read_interactions(
+    X: Table, keys: Keys = USUAL
+) -> tuple[Interactions, OtherColumns]:
+    """Read X: the columns that `keys` name, or else the first two, are ids.
 
     Parameters
     ----------
     X : DataFrame or array-like of shape (n, n_columns)
         A ``timestamp`` column may follow the ids, and others.
+    keys : Keys
+        Names of the columns of ids.
 
     Returns
     -------
@@ -82,28 +90,35 @@ def read_interactions(X: Table) -> tuple[Interactions, OtherColumns]:
     Raises
     ------
     ValueError
-        For missing ids or times, or an empty table.
+        For missing ids or times, an empty table, or columns by position whose names
+        say that they are something else.
     """
     table, names = _as_table(X)
-    positions = _locate(names)
+    # NumPy would turn a list of numbers and words into words.
+    cells = np.array(X, dtype=object) if isinstance(X, list | tuple) else table
+    user, item = locate_ids(names, keys)
     users, items = (
-        check_ids(_column(table, positions[name]), name) for name in (USER, ITEM)
+        check_ids(_column(cells, position), _name_of(names, position, usual))
+        for position, usual in ((user, keys.user[0]), (item, keys.item[0]))
     )
-    times = (
-        check_times(_column(table, positions[TIME]), TIME)
-        if TIME in positions
-        else None
-    )
-    rest = [c for c in range(table.shape[1]) if c not in positions.values()]
+    time = None if names is None else find_column(names, [TIME])
+    times = None if time is None else check_times(_column(cells, time), TIME)
+    rest = [c for c in range(table.shape[1]) if c not in (user, item, time)]
     return Interactions(users, items, times), OtherColumns(table, names, rest)
 
 
-def refuse_columns(others: OtherColumns) -> None:
+def _name_of(names: list[str] | None, position: int, usual: str) -> str:
+    """Say what errors call a column of ids."""
+    return usual if names is None else names[position].rpartition("__")[2]
+
+
+def refuse_columns(others: OtherColumns, keys: Keys = USUAL) -> None:
     """Refuse columns that nobody would read, by a ValueError that names them."""
     if others.positions:
         raise ValueError(
-            f"X has unknown columns {others.labels}: with a catalog, X holds {USER!r}, "
-            f"{ITEM!r} and at most {TIME!r}; ratings are given as y"
+            f"X has unknown columns {others.labels}: with a catalog, X holds "
+            f"{keys.user[0]!r}, {keys.item[0]!r} and at most {TIME!r}; ratings are "
+            "given as y"
         )
 
 
@@ -186,23 +201,6 @@ def _check_shape(X: pd.DataFrame) -> None:
         )
 
 
-def _locate(names: list[str] | None) -> dict[str, int]:
-    """Positions of the ids and the time; a prefix such as ``ids__`` is overlooked."""
-    if names is None:
-        return {USER: 0, ITEM: 1}
-    bare = [name.rpartition("__")[2] for name in names]
-    found = {name: bare.index(name) for name in (USER, ITEM, TIME) if name in bare}
-    named = [name for name in (USER, ITEM) if name in found]
-    if len(named) == 1:
-        raise ValueError(f"X has a column {named[0]!r} but lacks the other id: {names}")
-    if not named and all("__" in name for name in names[:2]):
-        raise ValueError(
-            f"X has no ids: its first columns are {names[:2]}. Pass {USER!r} and "
-            f"{ITEM!r} through the encoding step."
-        )
-    return found if named else {**found, USER: 0, ITEM: 1}
-
-
 def _column(table: Any, position: int) -> Any:
     return (table.iloc if isinstance(table, pd.DataFrame) else table)[:, position]
 
@@ -215,3 +213,48 @@ def as_frame(table: object) -> pd.DataFrame | None:
         frame = table.to_pandas()
         return frame if isinstance(frame, pd.DataFrame) else None
     return None
+
+
+def id_table(table: Any, name: str) -> pd.DataFrame:
+    """Take over a table of pandas, polars or Arrow, with its ids checked.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns ``user_id`` and ``item_id`` are checked where they are there.
+    name : str
+        What errors call it.
+
+    Returns
+    -------
+    DataFrame
+        Ids are int64, float64 or str, as everywhere in this package.
+
+    Raises
+    ------
+    TypeError
+        For what is no table.
+    ValueError
+        For ids that are missing or cannot be told apart.
+    """
+    frame = take_over(table, name)
+    ids = {
+        column: check_ids(frame[column], f"{name}[{column!r}]")
+        for column in (USER, ITEM)
+        if column in frame.columns
+    }
+    return frame.assign(**ids)
+
+
+def take_over(table: Any, name: str) -> pd.DataFrame:
+    """Return a table of pandas, polars or Arrow as pandas.
+
+    Raises
+    ------
+    TypeError
+        For what is no table.
+    """
+    frame = as_frame(table)
+    if frame is None:
+        raise TypeError(f"{name} must be a DataFrame, got {type(table).__name__}")
+    return frame

@@ -38,6 +38,7 @@ from ._hits import find_hits as find_hits
 from ._names import parse_metric as parse_metric
 from ._relevance import rank_lists as rank_lists
 from ._scorers import (
+    find_keys as find_keys,
     find_recommender as find_recommender,
     is_graded as is_graded,
     keep_relevant as keep_relevant,

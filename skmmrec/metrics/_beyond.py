@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from skmmrec.interactions import ITEM, USER, check_ids
+from skmmrec.interactions import ITEM, USER, check_ids, check_same_kind, take_over
 from skmmrec.metrics._groups import GroupScores, score_by
 
 
@@ -138,7 +138,9 @@ def novelty(
     if by is not None:
         return score_by(novelty, recommendations, interactions, by)
     popularity, n_users = _popularity(interactions)
-    met_by = popularity.reindex(_ids(recommendations, ITEM)).fillna(1).to_numpy()
+    offered = _ids(recommendations, ITEM)
+    check_same_kind(offered, popularity.index, ITEM)
+    met_by = popularity.reindex(offered).fillna(1).to_numpy()
     return _mean_by_user(recommendations, -np.log2(met_by / n_users), "novelty")
 
 
@@ -190,7 +192,9 @@ def popularity_bias(
     if by is not None:
         return score_by(popularity_bias, recommendations, interactions, by)
     popularity, _ = _popularity(interactions)
-    offered = popularity.reindex(_ids(recommendations, ITEM)).fillna(0).to_numpy()
+    items = _ids(recommendations, ITEM)
+    check_same_kind(items, popularity.index, ITEM)
+    offered = popularity.reindex(items).fillna(0).to_numpy()
     met = popularity[_ids(interactions, ITEM)].to_numpy()
     own = _mean_by_user(interactions, met, "popularity_bias")
     shown = _mean_by_user(recommendations, offered, "popularity_bias")
@@ -250,7 +254,8 @@ def intra_list_diversity(
     """
     if by is not None:
         return score_by(intra_list_diversity, recommendations, vectors, by)
-    rows = _find(_ids(recommendations, ITEM), vectors.index, "vectors")
+    known_ids = pd.Index(check_ids(vectors.index, "the index of vectors"))
+    rows = _find(_ids(recommendations, ITEM), known_ids, "vectors")
     units, known = _unit_rows(vectors.to_numpy(dtype=np.float64))
     codes, users = pd.factorize(_ids(recommendations, USER), sort=True)
     codes, rows = codes[known[rows]], rows[known[rows]]
@@ -333,7 +338,8 @@ def _mean_by_user(table: pd.DataFrame, values: NDArray, name: str) -> pd.Series:
 
 
 def _ids(table: pd.DataFrame, column: str, name: str = "recommendations") -> Any:
-    if column not in table:
+    table = take_over(table, name)
+    if column not in table.columns:
         raise ValueError(f"{name} has no column {column!r}: {list(table.columns)}")
     return check_ids(table[column], f"{name}[{column!r}]")
 

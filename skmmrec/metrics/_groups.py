@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from skmmrec.interactions import ITEM, USER
+from skmmrec.interactions import ITEM, USER, as_frame, check_ids, id_table
 
 
 class GroupScores(NamedTuple):
@@ -67,6 +67,7 @@ def groups_of(ids: pd.Index, groups: pd.Series) -> pd.Series:
     ValueError
         If an id has no group or occurs twice in `groups`.
     """
+    groups = groups.set_axis(pd.Index(check_ids(groups.index, "the index of groups")))
     if groups.index.has_duplicates:
         twice = groups.index[groups.index.duplicated()].tolist()[0]
         raise ValueError(f"groups has {twice!r} more than once")
@@ -103,12 +104,13 @@ def score_by(
         A group without recommendations has NaN, or a coverage of 0.
     """
     kind = kind_of(by)
+    recommendations = id_table(recommendations, "recommendations")
     for column in (USER, ITEM):
         if column not in recommendations:
             raise ValueError(f"recommendations has no column {column!r}")
-    split = kind == ITEM and not isinstance(other, pd.DataFrame)
+    split = kind == ITEM and as_frame(other) is None
     ids = pd.Index(recommendations[kind].unique())
-    groups = groups_of(pd.Index(other) if split else ids, by)
+    groups = groups_of(pd.Index(check_ids(other, "items")) if split else ids, by)
     rows = {}
     for name in pd.unique(groups.sort_values()):
         members = groups.index[groups == name]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from skmmrec.interactions import ITEM, USER, check_ids
+from skmmrec.interactions import ITEM, USER, check_ids, check_same_kind, take_over
 from skmmrec.metrics._hits import check_k, find_marked
 
 GAIN = "gain"
@@ -127,6 +127,8 @@ def ranked_relevance(
     >>> lists.users.tolist(), lists.relevance.tolist(), lists.n_skipped
     (['ann', 'cem'], [[False, True], [False, False]], 1)
     """
+    recommendations = take_over(recommendations, "recommendations")
+    relevant = take_over(relevant, "relevant")
     if not len(relevant):
         raise ValueError("relevant has no rows: there is nothing to rank for")
     tables = {"recommendations": recommendations, "relevant": relevant}
@@ -172,7 +174,9 @@ def rank_lists(
     lists : list of two ndarrays of shape (n_users, longest list)
         Positions in `items`, best first; -1 past the end of a list.
     """
-    tables = dict(zip(names, (a, b), strict=True))
+    tables = {
+        name: take_over(table, name) for name, table in zip(names, (a, b), strict=True)
+    }
     users, who = _shared_codes(USER, tables)
     items, what = _shared_codes(ITEM, tables)
     return (
@@ -180,7 +184,7 @@ def rank_lists(
         items,
         [
             _lists(table, who[n], what[n], len(users))[0]
-            for n, table in enumerate((a, b))
+            for n, table in enumerate(tables.values())
         ],
     )
 
@@ -226,18 +230,20 @@ def _shared_codes(
     """Enumerate the ids of a column over two tables, in sorted order."""
     columns = []
     for argument, table in tables.items():
-        if name not in table:
+        if name not in table.columns:
             columns_held = list(table.columns)
             raise ValueError(
                 f"{argument} has no column {name!r}; it has {columns_held}"
             )
         columns.append(check_ids(table[name], f"{argument}[{name!r}]"))
-    if len(columns[0]) and columns[0].dtype.kind != columns[1].dtype.kind:
+    are_texts = [column.dtype == object for column in columns]
+    if len(columns[0]) and are_texts[0] != are_texts[1]:
         first, second = tables
         raise ValueError(
             f"{name} is {columns[0].dtype} in {first} but {columns[1].dtype} in "
             f"{second}; give both one type"
         )
+    check_same_kind(columns[0], pd.Index(columns[1]), name)
     return _number(columns)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
 
 from skmmrec._sklearn import BaseEstimator
-from skmmrec.interactions import ITEM, USER, item_ids, user_ids
+from skmmrec.interactions import ITEM, USER, Keys, item_ids, user_ids
 from skmmrec.metrics._clicks import CLICK_METRICS, click_scorer
 from skmmrec.metrics._evaluation import evaluate_ranking
 from skmmrec.metrics._formulas import FORMULAS
@@ -62,7 +62,7 @@ class RankingScorer(BaseEstimator):
             Mean over the users with a relevant row; a dict for several metrics.
         """
         names = [self.metric] if isinstance(self.metric, str) else list(self.metric)
-        pairs = read_pairs(X, self.user, self.item)
+        pairs = read_pairs(X, self.user, self.item, keys=find_keys(estimator))
         relevant = keep_relevant(pairs, y, self.relevant_above, is_graded(names))
         if self.candidates == "rows":
             ranked = _rank_rows(pairs, estimator.predict(X))
@@ -98,8 +98,9 @@ def make_ranking_scorer(
     relevant_above : float, default=0.0
         Rows with y above it are relevant; without y, all are.
     user, item : str or int, default=None
-        Names or positions of columns. None for the columns named user_id and item_id
-        or, without these names, the first two.
+        Names or positions of columns. None for those that the estimator reads by the
+        key of its catalogue or its `user_key`, those named user_id and item_id or,
+        without these names, the first two.
 
     Returns
     -------
@@ -301,8 +302,25 @@ def _before_recommender(estimator: Any, X: Any) -> Any:
     return X
 
 
+def find_keys(estimator: Any) -> Keys:
+    """Names of the columns that a recommender inside searches and pipelines reads."""
+    inner = estimator
+    while not hasattr(inner, "keys_"):
+        if hasattr(inner, "best_estimator_"):
+            inner = inner.best_estimator_
+        elif hasattr(inner, "steps"):
+            inner = inner.steps[-1][1]
+        else:
+            return Keys()
+    return inner.keys_
+
+
 def read_pairs(
-    X: Any, user: str | int | None = None, item: str | int | None = None
+    X: Any,
+    user: str | int | None = None,
+    item: str | int | None = None,
+    *,
+    keys: Keys | None = None,
 ) -> pd.DataFrame:
     """Read who met what.
 
@@ -312,13 +330,17 @@ def read_pairs(
         Interactions.
     user, item : str or int, default=None
         Names or positions of columns.
+    keys : Keys or None, default=None
+        Names that count where these are None.
 
     Returns
     -------
     DataFrame of shape (n_rows, 2)
         Columns user_id and item_id.
     """
-    return pd.DataFrame({USER: user_ids(X, user), ITEM: item_ids(X, item)})
+    keys = Keys() if keys is None else keys
+    users, items = user_ids(X, user, keys.user), item_ids(X, item, keys.item)
+    return pd.DataFrame({USER: users, ITEM: items})
 
 
 def is_graded(names: Sequence[str]) -> bool:

@@ -22,6 +22,7 @@ from skmmrec.interactions import (
     Ids,
     InteractionData,
     Interactions,
+    Keys,
     Numbers,
     Table,
     as_frame,
@@ -58,6 +59,11 @@ class BaseRecommender(BaseEstimator, ABC):
     @abstractmethod
     def _data(self) -> InteractionData:
         """Interactions that the recommender knows."""
+
+    @property
+    def keys_(self) -> Keys:
+        """Names of the columns of X that hold ids, those of catalogues among them."""
+        return keys_of(self)
 
     @property
     def user_index_(self) -> pd.Index:
@@ -147,6 +153,8 @@ class BaseRecommender(BaseEstimator, ABC):
         check_is_fitted(self)
         ranker, held_out = self._prepare_score(X)
         strengths = read_strengths(y, held_out)
+        check_same_kind(held_out.users, self.user_index_, USER)
+        check_same_kind(held_out.items, self.item_index_, ITEM)
         pairs = pd.DataFrame({"user": held_out.users, "item": held_out.items})
         pairs = pairs if strengths is None else pairs[strengths > 0]
         parts = ranker._relevance(pairs.drop_duplicates(), 10)
@@ -176,7 +184,7 @@ class BaseRecommender(BaseEstimator, ABC):
     def _read_ids(self, X: Table, *, reset: bool = False) -> Interactions:
         """Ids and times of the rows of X; other columns are not looked at."""
         self._check_columns(X, reset)
-        return read_interactions(X)[0]
+        return read_interactions(X, self.keys_)[0]
 
     def _check_columns(self, X: Table, reset: bool) -> None:
         """Compare the columns of X with those that `fit` saw."""
@@ -224,13 +232,13 @@ class BaseRecommender(BaseEstimator, ABC):
         )
 
     @staticmethod
-    def _check_known(ids: NDArray, index: pd.Index) -> None:
+    def _check_known(ids: NDArray, index: pd.Index, what_to_do: str = "") -> None:
         check_same_kind(ids, index, ITEM)
         unknown = np.flatnonzero(index.get_indexer(ids) < 0)
         if len(unknown):
             raise ValueError(
                 f"item {plain(ids[unknown[0]])!r} (row {unknown[0]}) is not in the "
-                f"catalogue ({len(unknown)} such rows)"
+                f"catalogue ({len(unknown)} such rows){what_to_do}"
             )
 
     def _repr_html_inner(self) -> str:
@@ -259,6 +267,14 @@ class BaseRecommender(BaseEstimator, ABC):
             vars(self).clear()
             vars(self).update(before)
             raise
+
+
+def keys_of(recommender: BaseEstimator) -> Keys:
+    """Names of the columns of X: what parameters say, then what catalogues say."""
+    params = recommender.get_params(deep=False)
+    catalogs = (params.get("user_catalog"), params.get("catalog"))
+    user, item = (getattr(catalog, "key", None) for catalog in catalogs)
+    return Keys.of([params.get("user_key"), user], [params.get("item_key"), item])
 
 
 def warn_of_no_likes(data: InteractionData) -> None:

@@ -17,7 +17,8 @@ from sklearn.utils._param_validation import (
 from skmmrec._sklearn import fit_context
 from skmmrec.catalog import ItemCatalog
 from skmmrec.fusion import Fusion, get_fusion
-from skmmrec.interactions import Numbers, RandomState, Table
+from skmmrec.interactions import USER, Numbers, RandomState, Table
+from skmmrec.recommender._base import keys_of
 from skmmrec.recommender._fitting import (
     Watch,
     feed,
@@ -101,6 +102,9 @@ class MultimodalFusionRecommender(VectorRecommender):
         Content of the users, an `ItemCatalog` with ``key="user_id"``; fused like that
         of items and added to the user's vector. Give ``history_dropout`` of
         `Regularization` with it.
+    user_key : str, default="user_id"
+        Column of `X` with the user ids. Where it is not there, the key of
+        `user_catalog` counts, then ``user_id``. That of the items is the catalogue's.
     half_life : float, "auto" or None, default="auto"
         After how many later items an item of the history counts half in the user's
         vector; None: all count the same. "auto" chooses what lets earlier likes predict
@@ -211,6 +215,7 @@ class MultimodalFusionRecommender(VectorRecommender):
         "n_members": [Interval(Integral, 1, None, closed="left")],
         "modalities": [HasMethods("items"), None],
         "user_catalog": "no_validation",
+        "user_key": [str],
         "half_life": [
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="neither"),
@@ -240,6 +245,7 @@ class MultimodalFusionRecommender(VectorRecommender):
         n_members: int = 1,
         modalities: Mapping[str, Any] | None = None,
         user_catalog: ItemCatalog | None = None,
+        user_key: str = USER,
         half_life: float | Literal["auto"] | None = "auto",
         cold_popularity: float = 0.5,
         propagation: Propagation | None = None,
@@ -260,6 +266,7 @@ class MultimodalFusionRecommender(VectorRecommender):
         self.n_members = n_members
         self.modalities = modalities
         self.user_catalog = user_catalog
+        self.user_key = user_key
         self.half_life = half_life
         self.cold_popularity = cold_popularity
         self.propagation = propagation
@@ -281,10 +288,11 @@ class MultimodalFusionRecommender(VectorRecommender):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n, n_columns)
-            The columns ``user_id`` and ``item_id``, or else the first two, are the ids;
-            a column ``timestamp`` orders the histories, which otherwise keep the order
-            of the rows. Without a catalog the other columns are numeric content of the
-            row's item; where rows of one item differ, the first counts.
+            The columns ``user_id`` and ``item_id`` are the ids, under these names or
+            those of `user_key` and the catalogue's key; without such names, the first
+            two are. A column ``timestamp`` orders the histories, which otherwise keep
+            the order of the rows. Without a catalog the other columns are numeric
+            content of the row's item; where rows of one item differ, the first counts.
         y : array-like of shape (n,) or (n, n_tasks), or None, default=None
             Strength of each interaction: above 0 it counts as liked, otherwise as seen
             and not liked, so subtract from stars of 1 to 5 the one that means
@@ -313,7 +321,9 @@ class MultimodalFusionRecommender(VectorRecommender):
             plan, watch = self._plan(), Watch(self.verbose)
             source, is_own = self._source()
             self._check_columns(X, reset=True)
-            rows = read_rows(X, y, sample_weight, others_are, self.modalities)
+            rows = read_rows(
+                X, y, sample_weight, others_are, self.modalities, keys_of(self)
+            )
             model = prepare(
                 rows,
                 plan,

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from skmmrec.catalog import Blocks
-from skmmrec.interactions import History, InteractionData
+from skmmrec.interactions import History, InteractionData, Keys
 from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._serving import ServingVectors
 from skmmrec.recommender.cold_start import Expectation, graph_of_new
@@ -59,6 +59,8 @@ class FittedModel:
         Whether more was ever learned about an item than its content says.
     is_flat : bool
         Whether `X` brings the content of its items along.
+    keys : Keys
+        Names of the columns of `X` that hold ids.
     cold_popularity : float
         Users that an item without any is credited with, on average.
     fuser : SoftTokenFuser or None
@@ -91,6 +93,7 @@ class FittedModel:
     met: NDArray[np.bool_]
     is_flat: bool
     cold_popularity: float
+    keys: Keys = field(default_factory=Keys)
     user_content: Blocks | None = None
     user_space: ContentSpace | None = None
     fuser: SoftTokenFuser | None = None

@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 from skmmrec import __version__
 from skmmrec.catalog import Blocks, NumberSpace
 from skmmrec.fusion import get_fusion_names
-from skmmrec.interactions import History, InteractionData, plain
+from skmmrec.interactions import History, InteractionData, Keys, plain
 from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._parameter_records import (
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from skmmrec.llm import SoftTokenFuser
 
 # Counts up with each change after which older folders cannot be read.
-FORMAT = 6
+FORMAT = 7
 TENSORS = "model.safetensors"
 RECORD = "recommender.json"
 
@@ -160,6 +160,7 @@ def _record(model: FittedModel) -> dict[str, Any]:
         "format": FORMAT,
         "skmmrec": __version__,
         "flat": model.is_flat,
+        "keys": asdict(model.keys),
         "design": _write_design(model.design),
         "modality_names": model.content.modalities,
         "muted_modalities": list(model.space.muted),
@@ -204,6 +205,7 @@ def _read_model(record: dict[str, Any], tensors: dict[str, NDArray]) -> FittedMo
         met=tensors["items.met"],
         is_flat=record["flat"],
         cold_popularity=record["cold_popularity"],
+        keys=Keys(*(tuple(record["keys"][kind]) for kind in ("user", "item"))),
         user_content=user_content,
         user_space=user_space,
         fuser=_read_fuser(record, tensors),

@@ -20,6 +20,7 @@ from skmmrec.interactions import (
     History,
     InteractionData,
     Interactions,
+    Keys,
     Numbers,
     Table,
     check_same_kind,
@@ -100,6 +101,7 @@ def prepare(
         space=space,
         met=np.zeros(len(items), bool),
         is_flat=catalog is None,
+        keys=rows.keys,
         cold_popularity=plan.cold_popularity,
         user_content=user_content,
         user_space=user_space,
@@ -218,6 +220,7 @@ logger = logging.getLogger(__name__)
 
 OtherColumnsAre: TypeAlias = Literal["content", "ignored", "unknown"]
 Modalities: TypeAlias = Mapping[str, Any] | None
+USUAL = Keys()
 
 
 @dataclass(frozen=True)
@@ -234,12 +237,15 @@ class Rows:
         y; None: all are likes.
     weights : ndarray of shape (n,), float64, or None
         None: all are 1.
+    keys : Keys
+        Names of the columns of ids.
     """
 
     ids: Interactions
     content: Blocks | None
     answers: NDArray[np.float64] | None
     weights: NDArray[np.float64] | None
+    keys: Keys = USUAL
 
 
 def read_rows(
@@ -248,6 +254,7 @@ def read_rows(
     sample_weight: Numbers | None,
     others_are: OtherColumnsAre,
     modalities: Modalities = None,
+    keys: Keys = USUAL,
 ) -> Rows:
     """Read and check everything that the caller of `fit` or `partial_fit` gave.
 
@@ -255,24 +262,28 @@ def read_rows(
     ----------
     X, y, sample_weight
         As in `MultimodalFusionRecommender.fit`.
-    others_are, modalities
+    others_are, modalities, keys
         As in `read_columns_of`.
     """
-    ids, content = read_columns_of(X, others_are, modalities)
+    ids, content = read_columns_of(X, others_are, modalities, keys)
     answers, weights = read_answers(y, ids), read_weights(sample_weight, ids)
     if weights is None or weights.all():
-        return Rows(ids, content, answers, weights)
+        return Rows(ids, content, answers, weights, keys)
     kept = weights > 0
     return Rows(
         ids.where(kept),
         None if content is None else content.take(kept),
         None if answers is None else answers[kept],
         weights[kept],
+        keys,
     )
 
 
 def read_columns_of(
-    X: Table, others_are: OtherColumnsAre, modalities: Modalities = None
+    X: Table,
+    others_are: OtherColumnsAre,
+    modalities: Modalities = None,
+    keys: Keys = USUAL,
 ) -> tuple[Interactions, Blocks | None]:
     """Read the columns of X: ids, times and, in the flat form, content.
 
@@ -284,13 +295,15 @@ def read_columns_of(
         What columns are that are neither ids nor times. Unknown ones are an error.
     modalities : mapping or None
         Which columns of content form which modality.
+    keys : Keys
+        Names of the columns of ids.
     """
-    ids, others = read_interactions(X)
+    ids, others = read_interactions(X, keys)
     if others_are == "content":
         return ids, read_columns(others, modalities)
     if others_are == "ignored":
         return ids, Blocks.without_content(len(ids))
-    refuse_columns(others)
+    refuse_columns(others, keys)
     return ids, None
 
 
@@ -302,7 +315,8 @@ def take_in(model: FittedModel, rows: Rows) -> None:
     if n_columns != len(model.tasks):
         raise ValueError(f"y has {n_columns} columns, but fit had {len(model.tasks)}")
     if rows.content is None:
-        BaseRecommender._check_known(ids.items, data.items)
+        advice = ": add it by add_items first"
+        BaseRecommender._check_known(ids.items, data.items, advice)
     check_same_kind(ids.users, data.users, USER)
     check_same_kind(ids.items, data.items, ITEM)
     new, content = new_items(model, ids, rows.content)

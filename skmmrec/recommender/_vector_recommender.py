@@ -25,6 +25,7 @@ from skmmrec.interactions import (
     Ids,
     InteractionData,
     Interactions,
+    Keys,
     Numbers,
     Table,
     as_frame,
@@ -32,9 +33,10 @@ from skmmrec.interactions import (
     check_ids,
     check_k,
     check_same_kind,
+    find_column,
 )
 from skmmrec.recommender import _persistence
-from skmmrec.recommender._base import BaseRecommender
+from skmmrec.recommender._base import BaseRecommender, keys_of
 from skmmrec.recommender._content_space import check_speaks
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._parameter_records import write_params
@@ -103,11 +105,16 @@ class VectorRecommender(
 
     # -- reading ---------------------------------------------------------------------
 
+    @property
+    def keys_(self) -> Keys:
+        """Names of the columns of X that hold ids; after `fit`, those of `fit`."""
+        return self.model_.keys if hasattr(self, "model_") else keys_of(self)
+
     def _read(self, X: Table) -> tuple[Interactions, Blocks | None]:
         """Rows to be answered: ids and, in the flat form, content of the items."""
         if self.model_.is_flat:
             self._check_columns(X, reset=False)
-        return read_columns_of(X, *self._columns(self.model_.is_flat))
+        return read_columns_of(X, *self._columns(self.model_.is_flat), self.keys_)
 
     def _columns(self, is_flat: bool) -> tuple[OtherColumnsAre, Modalities]:
         """Say what the columns of X besides ids and times are."""
@@ -174,7 +181,8 @@ class VectorRecommender(
         model = self.model_
         if model.is_flat:
             self._check_columns(X, reset=False)
-        rows = read_rows(X, y, sample_weight, *self._columns(model.is_flat))
+        columns = self._columns(model.is_flat)
+        rows = read_rows(X, y, sample_weight, *columns, model.keys)
         self.model_ = self._take_in(rows)
         return self
 
@@ -302,7 +310,7 @@ class VectorRecommender(
         """
         check_is_fitted(self)
         table = None if self.model_.is_flat else as_frame(X)
-        if table is not None and _is_content(table):
+        if table is not None and self._is_content(table):
             return self._content_vectors(table)
         return self._items_of(*self._read(X))[0]
 
@@ -339,7 +347,8 @@ class VectorRecommender(
             keys = table.index
         else:
             keys = check_ids(as_list(items), "items")
-            self._check_known(keys, known)
+            advice = ". A list is read as ids: give raw content as a DataFrame"
+            self._check_known(keys, known, advice)
             rows = known.get_indexer(keys)
             queries = vectors[rows]
         cosines = unit_vectors(queries) @ unit_vectors(vectors).T
@@ -376,6 +385,19 @@ class VectorRecommender(
         content = model.in_space(content)
         biases = model.biases_of(model.embedded(rows), content)
         return model.vectors_of(rows, content), biases
+
+    def _is_content(self, X: pd.DataFrame) -> bool:
+        """Tell raw content of items from rows of interactions."""
+        names = [str(column) for column in X.columns]
+        item = find_column(names, self.keys_.item)
+        if item is None or not names:
+            return bool(names)
+        # Raw content may bring its key along, unless that has the usual name.
+        return (
+            self.catalog is not None
+            and find_column([names[item]], [ITEM]) is None
+            and set(X.columns) <= set(self.catalog.items.columns)
+        )
 
     def _content_vectors(
         self, content: pd.DataFrame, refuse_empty: bool = False
@@ -501,11 +523,3 @@ class VectorRecommender(
         if tags.transformer_tags is not None:
             tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def _is_content(X: pd.DataFrame) -> bool:
-    """Tell raw content of items from rows of interactions."""
-    columns = [str(column) for column in X.columns]
-    return bool(columns) and not any(
-        column.rpartition("__")[2] == ITEM for column in columns
-    )

@@ -8,9 +8,9 @@ from numbers import Integral, Real
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
-from skmmrec.interactions import ITEM, USER, check_ids, plain
+from skmmrec.interactions import ITEM, USER, check_ids, id_table, plain
 from skmmrec.retrieval._exact import chunks, unit_vectors
 
 _COUNT = [Interval(Integral, 1, None, closed="left")]
@@ -37,7 +37,7 @@ class _Lists:
 
 @validate_params(
     {
-        "recommendations": [pd.DataFrame],
+        "recommendations": [pd.DataFrame, HasMethods("to_pandas")],
         "item_vectors": [pd.DataFrame],
         "k": _COUNT,
         "trade_off": [Interval(Real, 0, 1, closed="both")],
@@ -106,6 +106,7 @@ def rerank_mmr(
     0        1       a     1    3.0
     1        1       c     2    1.0
     """
+    recommendations = id_table(recommendations, "recommendations")
     lists, items = _read_lists(recommendations)
     vectors = _unit_vectors(item_vectors, items)
     k = min(k, lists.rows.shape[1])
@@ -120,7 +121,7 @@ def rerank_mmr(
 
 @validate_params(
     {
-        "recommendations": [pd.DataFrame],
+        "recommendations": [pd.DataFrame, HasMethods("to_pandas")],
         "k": _COUNT,
         "max_share": [Interval(Real, 0, 1, closed="right")],
     },
@@ -180,6 +181,7 @@ def cap_exposure(
     0        1       b     1    0.2
     1        2       a     1    0.9
     """
+    recommendations = id_table(recommendations, "recommendations")
     lists, items = _read_lists(recommendations)
     room = int(max_share * len(lists.rows) + 1e-9)
     if room == 0 and len(recommendations):
@@ -274,7 +276,8 @@ def _check_rows(recommendations: pd.DataFrame, scores: NDArray) -> None:
 
 
 def _unit_vectors(vectors: pd.DataFrame, items: pd.Index) -> NDArray[np.float32]:
-    places = vectors.index.get_indexer(items)
+    known = pd.Index(check_ids(vectors.index, "the index of item_vectors"))
+    places = known.get_indexer(items)
     unknown = np.flatnonzero(places < 0)
     if len(unknown):
         raise ValueError(

@@ -73,6 +73,14 @@ def scores(rec, world):
     return rec.recommend(k=99).sort_values(IDS).score
 
 
+def known_users(rec, world):
+    return rec.user_index_
+
+
+def known_items(rec, world):
+    return rec.item_index_
+
+
 def muted(rec, world):
     return rec.muted_modalities_
 
@@ -114,6 +122,15 @@ def two_answers(world):
 
 def with_content(world):
     return world.flat, None
+
+
+def with_other_ids(world):
+    """Columns of ids that count only where a parameter names them."""
+    others = {
+        "who__buyer": world.flat.user_id + 1000,
+        "what__sku": range(len(world.flat)),
+    }
+    return world.flat.assign(**others), None
 
 
 def likes_by_text(world):
@@ -160,6 +177,23 @@ class Made(NamedTuple):
 
 TWO_TASKS = {"objective": ["softmax", "mse"]}
 STOPPING = {"early_stopping": EarlyStopping(), "training__max_epochs": 40}
+
+USER_KEY = {
+    "user_key": [
+        Changes("buyer", known_users, {"catalog": None}, with_other_ids),
+        Refused(3, "'user_key'"),
+    ],
+}
+KEYS = {
+    "user_key": [
+        Changes("buyer", known_users, rows=with_other_ids),
+        Refused(3, "'user_key'"),
+    ],
+    "item_key": [
+        Changes("sku", known_items, rows=with_other_ids),
+        Refused(None, "'item_key'"),
+    ],
+}
 
 LEARNING = {
     "training": [
@@ -238,6 +272,7 @@ LEARNING = {
 
 FUSION = {
     **LEARNING,
+    **USER_KEY,
     "catalog": [
         Changes(Made(lambda world: ItemCatalog(world.items.assign(image__0=1.0)))),
         Refused(Made(lambda world: world.items), "'catalog' .* got DataFrame"),
@@ -378,6 +413,7 @@ TOWERS = {
 
 FACTORS = {
     **LEARNING,
+    **KEYS,
     "cold_popularity": [
         Changes(5.0, biases, rows=ratings),
         Refused(0, "'cold_popularity'"),
@@ -400,18 +436,22 @@ FACTORS = {
 }
 
 CONTENT = {
+    **USER_KEY,
     "catalog": FUSION["catalog"],
     "modalities": FUSION["modalities"],
     "half_life": [Changes(1.0, users), Refused(0, "'half_life'")],
 }
 
-NEIGHBORS = {"n_neighbors": [Changes(1, scores), Refused(0, "'n_neighbors'")]}
+NEIGHBORS = {
+    **KEYS,
+    "n_neighbors": [Changes(1, scores), Refused(0, "'n_neighbors'")],
+}
 
 TABLE = {
     MultimodalFusionRecommender: FUSION,
     MatrixFactorizationRecommender: FACTORS,
     ContentRecommender: CONTENT,
-    PopularityRecommender: {},
+    PopularityRecommender: KEYS,
     ItemKNNRecommender: NEIGHBORS,
     UserKNNRecommender: NEIGHBORS,
     RandomWalkRecommender: {
@@ -420,6 +460,7 @@ TABLE = {
         "beta": [Changes(0.5, scores), Refused(-1, "'beta'")],
     },
     GraphDiffusionRecommender: {
+        **KEYS,
         "n_steps": [Changes(1, scores), Refused(0, "'n_steps'")],
         "step_ratio": [Changes(0.5, scores), Refused(0, "'step_ratio'")],
         "popularity_weight": [
@@ -428,10 +469,12 @@ TABLE = {
         ],
     },
     EASERecommender: {
+        **KEYS,
         "l2": [Changes(1.0, scores), Refused(0, "'l2'")],
         "max_items": [Refused(3, "X has 14 items, more than max_items=3")],
     },
     ImplicitALSRecommender: {
+        **KEYS,
         "n_factors": [Changes(2, scores), Refused(0, "'n_factors'")],
         "l2": [Changes(1.0, scores), Refused(0, "'l2'")],
         "alpha": [Changes(1.0, scores), Refused(-1, "'alpha'")],

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
-from skmmrec.interactions import RandomState
+from skmmrec.interactions import ITEM, USER, RandomState
 from skmmrec.recommender.baselines._history import HistoryRecommender, inner_products
 
 # Of 64 factors in float64, 17 MB: what is solved at a time stays near the cache.
@@ -38,6 +38,8 @@ class ImplicitALSRecommender(HistoryRecommender):
         How often users and items are solved for by turns.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial item vectors.
+    user_key, item_key : str, default="user_id" and "item_id"
+        Columns of `X` with the ids.
 
     Attributes
     ----------
@@ -62,6 +64,7 @@ class ImplicitALSRecommender(HistoryRecommender):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **HistoryRecommender._parameter_constraints,
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "l2": [Interval(Real, 0, None, closed="neither")],
         "alpha": [Interval(Real, 0, None, closed="left")],
@@ -77,12 +80,16 @@ class ImplicitALSRecommender(HistoryRecommender):
         alpha: float = 10.0,
         n_iterations: int = 10,
         random_state: RandomState = None,
+        user_key: str = USER,
+        item_key: str = ITEM,
     ) -> None:
         self.n_factors = n_factors
         self.l2 = l2
         self.alpha = alpha
         self.n_iterations = n_iterations
         self.random_state = random_state
+        self.user_key = user_key
+        self.item_key = item_key
 
     def _learn(self, met: csr_array) -> None:
         rng = check_random_state(self.random_state)

@@ -10,7 +10,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from skmmrec._sklearn import fit_context
 from skmmrec.catalog import ItemCatalog
-from skmmrec.interactions import Numbers, Table
+from skmmrec.interactions import USER, Numbers, Table
+from skmmrec.recommender._base import keys_of
 from skmmrec.recommender._fitting import Watch, finish, learn
 from skmmrec.recommender._preparation import (
     OtherColumnsAre,
@@ -38,6 +39,9 @@ class ContentRecommender(VectorRecommender):
     modalities : mapping of str to slice, positions or column names, or None
         In the flat form: which columns of `X` form which modality. By default the
         prefix before ``__`` tells. A catalogue has its own.
+    user_key : str, default="user_id"
+        Column of `X` with the user ids, or else ``user_id``. That of the items is the
+        catalogue's key.
     half_life : float, "auto" or None, default="auto"
         After how many later items an item of the history counts half; None: all count
         the same. "auto" chooses what lets earlier likes predict the latest best if `X`
@@ -76,6 +80,7 @@ class ContentRecommender(VectorRecommender):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "catalog": "no_validation",
         "modalities": [HasMethods("items"), None],
+        "user_key": [str],
         "half_life": [
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="neither"),
@@ -88,10 +93,12 @@ class ContentRecommender(VectorRecommender):
         catalog: ItemCatalog | None = None,
         *,
         modalities: Mapping[str, Any] | None = None,
+        user_key: str = USER,
         half_life: float | Literal["auto"] | None = "auto",
     ) -> None:
         self.catalog = catalog
         self.modalities = modalities
+        self.user_key = user_key
         self.half_life = half_life
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -127,7 +134,9 @@ class ContentRecommender(VectorRecommender):
         with self._all_or_nothing():
             check_catalogs(self)
             self._check_columns(X, reset=True)
-            rows = read_rows(X, y, sample_weight, others_are, self.modalities)
+            rows = read_rows(
+                X, y, sample_weight, others_are, self.modalities, keys_of(self)
+            )
             model = prepare(rows, self._plan(), self.catalog, "softmax")
             learn(model, self._plan(), Watch(False))
             self.model_ = finish(model, rows, self.half_life)

@@ -11,6 +11,8 @@ from scipy.sparse import csr_array
 
 from skmmrec._sklearn import fit_context
 from skmmrec.interactions import (
+    ITEM,
+    USER,
     InteractionData,
     Numbers,
     Table,
@@ -26,6 +28,12 @@ class HistoryRecommender(BaseRecommender):
     A subclass implements `_learn` and `_score_histories`; the rest is done here, as
     `skmmrec.testing.RecommenderTests` asks for. Users who liked nothing get the items
     by popularity.
+
+    Parameters
+    ----------
+    user_key, item_key : str, default="user_id" and "item_id"
+        Columns of `X` with the ids; where they are not there, those by default count. A
+        subclass that has parameters of its own may leave these out.
 
     Attributes
     ----------
@@ -49,9 +57,16 @@ class HistoryRecommender(BaseRecommender):
     0        3       b     1    2.0
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "user_key": [str],
+        "item_key": [str],
+    }
 
     data_: InteractionData
+
+    def __init__(self, *, user_key: str = USER, item_key: str = ITEM) -> None:
+        self.user_key = user_key
+        self.item_key = item_key
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Table, y: Numbers | None = None) -> Self:
@@ -100,6 +115,11 @@ class HistoryRecommender(BaseRecommender):
 
 class PopularityRecommender(HistoryRecommender):
     """Recommend what most users liked.
+
+    Parameters
+    ----------
+    user_key, item_key : str, default="user_id" and "item_id"
+        Columns of `X` with the ids.
 
     Attributes
     ----------

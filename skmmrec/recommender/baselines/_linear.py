@@ -11,6 +11,7 @@ from scipy.linalg import lapack
 from scipy.sparse import csr_array
 from sklearn.utils._param_validation import Interval
 
+from skmmrec.interactions import ITEM, USER
 from skmmrec.recommender.baselines._history import HistoryRecommender
 
 
@@ -27,6 +28,8 @@ class EASERecommender(HistoryRecommender):
     max_items : int, default=20_000
         Most items that `fit` accepts: time grows with their cube, memory with their
         square (12 bytes a pair: 4.8 GB for 20,000 items).
+    user_key, item_key : str, default="user_id" and "item_id"
+        Columns of `X` with the ids.
 
     Attributes
     ----------
@@ -48,13 +51,23 @@ class EASERecommender(HistoryRecommender):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **HistoryRecommender._parameter_constraints,
         "l2": [Interval(Real, 0, None, closed="neither")],
         "max_items": [Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(self, l2: float = 100.0, *, max_items: int = 20_000) -> None:
+    def __init__(
+        self,
+        l2: float = 100.0,
+        *,
+        max_items: int = 20_000,
+        user_key: str = USER,
+        item_key: str = ITEM,
+    ) -> None:
         self.l2 = l2
         self.max_items = max_items
+        self.user_key = user_key
+        self.item_key = item_key
 
     def _learn(self, met: csr_array) -> None:
         n_items = met.shape[1]

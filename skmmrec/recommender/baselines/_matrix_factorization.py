@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skmmrec._sklearn import fit_context
-from skmmrec.interactions import Numbers, RandomState, Table
+from skmmrec.interactions import ITEM, USER, Numbers, RandomState, Table
+from skmmrec.recommender._base import keys_of
 from skmmrec.recommender._fitting import (
     Watch,
     feed,
@@ -68,6 +69,8 @@ class MatrixFactorizationRecommender(VectorRecommender):
         each column of `y`.
     cold_popularity : float, default=0.5
         Number of users that an item without any is credited with.
+    user_key, item_key : str, default="user_id" and "item_id"
+        Columns of `X` with the ids.
     training, regularization, early_stopping
         As in `MultimodalFusionRecommender`.
     warm_start : bool, default=False
@@ -115,6 +118,8 @@ class MatrixFactorizationRecommender(VectorRecommender):
         "n_members": [Interval(Integral, 1, None, closed="left")],
         "objective": "no_validation",
         "cold_popularity": [Interval(Real, 0, None, closed="neither")],
+        "user_key": [str],
+        "item_key": [str],
         "training": "no_validation",
         "regularization": "no_validation",
         "early_stopping": "no_validation",
@@ -131,6 +136,8 @@ class MatrixFactorizationRecommender(VectorRecommender):
         n_members: int = 1,
         objective: Objective | Sequence[Objective] = "softmax",
         cold_popularity: float = 0.5,
+        user_key: str = USER,
+        item_key: str = ITEM,
         training: Training | None = None,
         regularization: Regularization | None = None,
         early_stopping: EarlyStopping | None = None,
@@ -143,6 +150,8 @@ class MatrixFactorizationRecommender(VectorRecommender):
         self.n_members = n_members
         self.objective = objective
         self.cold_popularity = cold_popularity
+        self.user_key = user_key
+        self.item_key = item_key
         self.training = training
         self.regularization = regularization
         self.early_stopping = early_stopping
@@ -182,7 +191,7 @@ class MatrixFactorizationRecommender(VectorRecommender):
             plan = self._plan()
             source = self.model_ if self._goes_on else None
             self._check_columns(X, reset=True)
-            rows = read_rows(X, y, sample_weight, "ignored")
+            rows = read_rows(X, y, sample_weight, "ignored", keys=keys_of(self))
             model = prepare(rows, plan, None, self.objective, source=source)
             refuse_idle(plan, model)
             learn(model, plan, Watch(self.verbose), source, self._goes_on)

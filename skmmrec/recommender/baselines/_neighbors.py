@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.utils._param_validation import Interval
 
+from skmmrec.interactions import ITEM, USER
 from skmmrec.recommender.baselines._history import HistoryRecommender
 from skmmrec.retrieval import nearest_rows, unit_rows
 
@@ -21,6 +22,8 @@ class ItemKNNRecommender(HistoryRecommender):
     ----------
     n_neighbors : int, default=50
         How many neighbours of each item are kept.
+    user_key, item_key : str, default="user_id" and "item_id"
+        Columns of `X` with the ids.
 
     Attributes
     ----------
@@ -43,11 +46,20 @@ class ItemKNNRecommender(HistoryRecommender):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_neighbors": [Interval(Integral, 1, None, closed="left")]
+        **HistoryRecommender._parameter_constraints,
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(self, n_neighbors: int = 50) -> None:
+    def __init__(
+        self,
+        n_neighbors: int = 50,
+        *,
+        user_key: str = USER,
+        item_key: str = ITEM,
+    ) -> None:
         self.n_neighbors = n_neighbors
+        self.user_key = user_key
+        self.item_key = item_key
 
     def _learn(self, met: csr_array) -> None:
         items = csr_array(unit_rows(csr_array(met.T)))
@@ -64,6 +76,8 @@ class UserKNNRecommender(HistoryRecommender):
     ----------
     n_neighbors : int, default=500
         How many neighbours of each user are kept.
+    user_key, item_key : str, default="user_id" and "item_id"
+        Columns of `X` with the ids.
 
     Attributes
     ----------
@@ -86,11 +100,20 @@ class UserKNNRecommender(HistoryRecommender):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_neighbors": [Interval(Integral, 1, None, closed="left")]
+        **HistoryRecommender._parameter_constraints,
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(self, n_neighbors: int = 500) -> None:
+    def __init__(
+        self,
+        n_neighbors: int = 500,
+        *,
+        user_key: str = USER,
+        item_key: str = ITEM,
+    ) -> None:
         self.n_neighbors = n_neighbors
+        self.user_key = user_key
+        self.item_key = item_key
 
     def _learn(self, met: csr_array) -> None:
         users = unit_rows(met)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 from sklearn.utils._param_validation import Interval
 
+from skmmrec.interactions import ITEM, USER
 from skmmrec.recommender.baselines._history import HistoryRecommender
 from skmmrec.retrieval import chunks, nearest_rows
 
@@ -25,6 +26,8 @@ class RandomWalkRecommender(HistoryRecommender):
         Power of the popularity by which items are divided: more favours rare items.
     n_neighbors : int, default=500
         How many items that are reached from an item are kept.
+    user_key, item_key : str, default="user_id" and "item_id"
+        Columns of `X` with the ids.
 
     Attributes
     ----------
@@ -48,17 +51,26 @@ class RandomWalkRecommender(HistoryRecommender):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **HistoryRecommender._parameter_constraints,
         "alpha": [Interval(Real, 0, None, closed="left")],
         "beta": [Interval(Real, 0, None, closed="left")],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
-        self, alpha: float = 1.0, beta: float = 0.0, n_neighbors: int = 500
+        self,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+        n_neighbors: int = 500,
+        *,
+        user_key: str = USER,
+        item_key: str = ITEM,
     ) -> None:
         self.alpha = alpha
         self.beta = beta
         self.n_neighbors = n_neighbors
+        self.user_key = user_key
+        self.item_key = item_key
 
     def _learn(self, met: csr_array) -> None:
         to_users = shares(csr_array(met.T))
@@ -91,6 +103,8 @@ class GraphDiffusionRecommender(HistoryRecommender):
         and lean to what is popular.
     popularity_weight : float, default=0.1
         Weight of the item's share of all likes.
+    user_key, item_key : str, default="user_id" and "item_id"
+        Columns of `X` with the ids.
 
     Notes
     -----
@@ -115,6 +129,7 @@ class GraphDiffusionRecommender(HistoryRecommender):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **HistoryRecommender._parameter_constraints,
         "n_steps": [Interval(Integral, 1, None, closed="left")],
         "step_ratio": [Interval(Real, 0, None, closed="neither")],
         "popularity_weight": [Interval(Real, 0, None, closed="left")],
@@ -125,10 +140,15 @@ class GraphDiffusionRecommender(HistoryRecommender):
         n_steps: int = 4,
         step_ratio: float = 2.0,
         popularity_weight: float = 0.1,
+        *,
+        user_key: str = USER,
+        item_key: str = ITEM,
     ) -> None:
         self.n_steps = n_steps
         self.step_ratio = step_ratio
         self.popularity_weight = popularity_weight
+        self.user_key = user_key
+        self.item_key = item_key
 
     def _learn(self, met: csr_array) -> None:
         self.to_users_ = csr_array(shares(csr_array(met.T)).T)

@@ -1,0 +1,143 @@
+"""Columns of any library as NumPy arrays: nothing is rounded, nothing is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+
+def read_values(column: Any, name: str) -> NDArray:
+    """Read a column of pandas, polars, Arrow or NumPy, or a list.
+
+    Dictionaries and categories are read by their values.
+
+    Parameters
+    ----------
+    column : array-like of shape (n,)
+        Of any type.
+    name : str
+        What errors call the column.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Numbers, datetime64 in UTC, timedelta64 or, for all else, objects.
+
+    Raises
+    ------
+    ValueError
+        For a missing value, or what is no column.
+    """
+    if isinstance(column, pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
+        return _of_pandas(column, name)
+    if isinstance(column, pa.Array):
+        column = pa.chunked_array([column])
+    if isinstance(column, pa.ChunkedArray):
+        return _of_arrow(column, name)
+    for convert in ("to_arrow", "to_pandas"):
+        if hasattr(column, convert) and not isinstance(column, pd.DataFrame):
+            return read_values(getattr(column, convert)(), name)
+    if hasattr(column, "__array__"):
+        return _of_numpy(column, name)
+    if not isinstance(column, Sequence) or isinstance(column, str | bytes):
+        raise ValueError(f"{name} must be a column or a list, got {column!r}")
+    return _complete(to_objects(column), name)
+
+
+def _of_numpy(column: Any, name: str) -> NDArray:
+    refuse_missing(np.ma.getmaskarray(column), name)
+    values = np.asarray(column)
+    if values.ndim != 1:
+        raise ValueError(f"{name} must be one column, got shape {values.shape}")
+    return _complete(
+        values.astype(object) if values.dtype.kind in "UT" else values, name
+    )
+
+
+def _of_pandas(column: Any, name: str) -> NDArray:
+    if isinstance(column, pd.MultiIndex):
+        return to_objects(column)
+    refuse_missing(_is_missing(column), name)
+    array: Any = getattr(column, "array", column)
+    dtype = array.dtype
+    if isinstance(dtype, pd.ArrowDtype):
+        return read_values(pa.array(array), name)
+    if isinstance(dtype, pd.CategoricalDtype):
+        return read_values(array.categories.take(array.codes), name)
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        return array.tz_convert(None).to_numpy()
+    if isinstance(dtype, pd.StringDtype):
+        return np.asarray(array, dtype=object)
+    # The type of NumPy beneath Int64 and its like; for other types their own.
+    values = array.to_numpy(dtype=getattr(dtype, "numpy_dtype", None))
+    return _complete(values, name)
+
+
+def _of_arrow(column: pa.ChunkedArray, name: str) -> NDArray:
+    kind = column.type
+    if isinstance(kind, pa.DictionaryType):
+        chunks = [chunk.dictionary_decode() for chunk in column.chunks]
+        return _of_arrow(pa.chunked_array(chunks, kind.value_type), name)
+    if isinstance(kind, pa.BaseExtensionType):
+        chunks = [chunk.storage for chunk in column.chunks]
+        return _of_arrow(pa.chunked_array(chunks, kind.storage_type), name)
+    if pa.types.is_run_end_encoded(kind):
+        return _of_arrow(column.cast(kind.value_type), name)
+    refuse_missing(column.is_null().to_numpy(), name)
+    return _complete(_of_plain_arrow(column), name)
+
+
+def _of_plain_arrow(column: pa.ChunkedArray) -> NDArray:
+    kind, types = column.type, pa.types
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind):
+        return column.to_numpy()
+    if types.is_timestamp(kind):
+        return _ticks(column).view(f"datetime64[{kind.unit}]")
+    if types.is_duration(kind):
+        return _ticks(column).view(f"timedelta64[{kind.unit}]")
+    if types.is_date(kind):
+        return _ticks(column.cast(pa.date64())).view("datetime64[ms]")
+    return to_objects(column.to_pylist())
+
+
+def _ticks(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    return column.cast(pa.int64()).to_numpy()
+
+
+def to_objects(values: Any) -> NDArray:
+    """Keep the values as they are, tuples among them."""
+    return pd.Series(list(values), dtype=object).to_numpy()
+
+
+def _complete(values: NDArray, name: str) -> NDArray:
+    refuse_missing(_is_missing(values), name)
+    return values
+
+
+def _is_missing(values: Any) -> NDArray[np.bool_]:
+    try:
+        return np.asarray(pd.isna(values))
+    except ArithmeticError:  # A signalling NaN among decimals stops pandas.
+        quiet = [None if isinstance(v, Decimal) and v.is_nan() else v for v in values]
+        return pd.isna(to_objects(quiet))
+
+
+def refuse_missing(missing: NDArray[np.bool_], name: str) -> None:
+    """Name the first row that is missing.
+
+    Raises
+    ------
+    ValueError
+        If any is.
+    """
+    rows = np.flatnonzero(missing)
+    if len(rows):
+        raise ValueError(
+            f"{name} is missing (NaN or None) in row {rows[0]} ({len(rows)} such rows)"
+        )

@@ -1,0 +1,244 @@
+"""Times of every type, in the order of the instants that they mean."""
+
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from skmmrec.interactions import check_times
+from skmmrec.model_selection import LeaveLastOut
+from skmmrec.recommender import PopularityRecommender
+
+EAST = timezone(timedelta(hours=9))
+# Each is a column, oldest first.
+IN_ORDER = {
+    "naive and aware": [
+        datetime(2024, 1, 1, 3, tzinfo=EAST),
+        datetime(2024, 1, 1),
+        datetime(2024, 1, 1, 1, tzinfo=UTC),
+    ],
+    "timestamps, naive and aware": [
+        pd.Timestamp(2024, 1, 1, 3, tz=EAST),
+        pd.Timestamp(2024, 1, 1),
+        pd.Timestamp(2024, 1, 1, 1, tz="UTC"),
+    ],
+    "zones of the year": [
+        pd.Timestamp("2024-07-01 08:00", tz="Europe/Berlin"),
+        pd.Timestamp("2024-07-01 08:00", tz="Europe/London"),
+        pd.Timestamp("2024-07-01 08:00", tz="America/New_York"),
+    ],
+    "an hour that comes twice": [
+        pd.Timestamp("2024-10-27 00:30", tz="UTC").tz_convert("Europe/Berlin"),
+        pd.Timestamp("2024-10-27 01:30", tz="UTC").tz_convert("Europe/Berlin"),
+    ],
+    "dates and times": [date(2024, 1, 1), datetime(2024, 1, 1, 1), date(2024, 1, 2)],
+    "dates": [date(2024, 1, 1), date(2024, 1, 2)],
+    "far apart": [datetime.min, datetime(2024, 1, 1), datetime.max],
+    "fine and far": [pd.Timestamp(10**18 + 1), pd.Timestamp(10**18 + 2), datetime.max],
+    "NumPy, of several units": [
+        np.datetime64("2023"),
+        np.datetime64("2023-02"),
+        np.datetime64("2023-02-01T00:00:00.000000001"),
+        np.datetime64("2023-03-01T10", "h"),
+        np.datetime64("9999-01-01"),
+    ],
+    "NumPy beside Python": [np.datetime64("2023"), datetime(2023, 1, 2)],
+    "years": np.array(["2023", "2024"], "datetime64[Y]"),
+    "days": np.array(["2023-01-01", "2024-01-01"], "datetime64[D]"),
+    "picoseconds": np.array([1, 2], "datetime64[ps]"),
+    "periods": pd.period_range("2024", periods=3, freq="M"),
+    "periods of several lengths": [pd.Period("2024"), pd.Period("2024-01-02", "D")],
+    "UTC offsets": [
+        "2024-01-01T03:00:00+09:00",
+        "2024-01-01T00:00:00",
+        "2024-01-01T01:00:00Z",
+        "2024-01-01 00:00:00-02:00",
+    ],
+    "texts of several lengths": ["2023", "2023-02", "2023-03-01", "2023-03-01T01"],
+    "texts beyond nanoseconds": ["0001-01-01", "2024-01-01", "9999-12-31T23:59:59"],
+    "texts of nanoseconds": ["2024-01-01T00:00:00.000000001", "2024-01-01T00:00:01"],
+    "texts as categories": pd.Series(["2023", "2024"], dtype="category"),
+    "texts of pandas": pd.Series(["2023", "2024"], dtype="string"),
+    "zone of pandas": pd.date_range("2024", periods=3, tz="Asia/Tokyo"),
+    "Arrow seconds": pa.array([datetime(1, 1, 1), datetime.max], pa.timestamp("s")),
+    "Arrow zones": pa.array(
+        [datetime(2024, 1, 1, 3, tzinfo=EAST), datetime(2024, 1, 1, tzinfo=UTC)]
+    ),
+    "Arrow dates": pa.array([date(2023, 1, 1), date(2024, 1, 1)]),
+    "Arrow times of pandas": pd.Series(
+        [datetime(2023, 1, 1), datetime.max], dtype=pd.ArrowDtype(pa.timestamp("us"))
+    ),
+    "Arrow dictionary": pa.array(["2023", "2024"]).dictionary_encode(),
+    "polars": pl.Series([datetime(2023, 1, 1), datetime.max]),
+    "polars dates": pl.Series([date(2023, 1, 1), date(2024, 1, 1)]),
+    "polars zones": pl.Series([datetime(2023, 1, 1, tzinfo=UTC)]),
+    "lengths": [timedelta(1), pd.Timedelta("1 day 1ns"), np.timedelta64(2, "D")],
+    "durations": pl.Series([timedelta(1), timedelta(2)]),
+    "integers": [-5, 0, 1_700_000_000, 1_700_000_000_000],
+    "nanoseconds": [1_700_000_000_000_000_000, 1_700_000_000_000_000_001],
+    "integers beside fractions": [0.5, 2**53, 2**53 + 1],
+    "large integers": [2**63, 2**64, 2**70],
+    "decimals": [Decimal("0.1"), 0.5, Decimal("1700000000.123456789")],
+    "Int64": pd.Series([1, 2], dtype="Int64"),
+    "years as numbers": [1999, 2024],
+    "floats": [1.7e9, 1.7e9 + 0.5],
+    "small singles": np.array([1, 2.5], np.float32),
+}
+
+
+@pytest.mark.parametrize("kind", IN_ORDER)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_they_are_in_order(kind, backwards):
+    column = IN_ORDER[kind]
+    if backwards:
+        rows = np.arange(len(column))[::-1]
+        column = column.take(rows) if hasattr(column, "take") else column[::-1]
+    times = check_times(column, "timestamp")
+    codes = np.unique(times, return_inverse=True)[1]
+    expected = np.arange(len(IN_ORDER[kind]))
+    np.testing.assert_array_equal(codes, expected[::-1] if backwards else expected)
+
+
+def test_what_names_no_zone_is_in_utc():
+    for same in (
+        [datetime(2024, 1, 1), datetime(2024, 1, 1, 9, tzinfo=EAST)],
+        [date(2024, 1, 1), datetime(2024, 1, 1)],
+        ["2024-01-01", "2024-01-01T00:00:00Z"],
+        [pd.Period("2024"), np.datetime64("2024-01")],
+    ):
+        times = check_times(same, "timestamp")
+        assert times[0] == times[1]
+
+
+REFUSED = {
+    "bool": ([True, False], "timestamp in row 0 is True: a bool is no time"),
+    "bools of NumPy": (np.array([True]), "timestamp in row 0 .* a bool is no time"),
+    "clock": ([time(1), time(2)], "timestamp in row 0 .* a time is no time"),
+    "bytes": (["2024", b"2024"], "timestamp in row 1 .* a bytes is no time"),
+    "text beside times": (
+        [pd.Timestamp(2024, 1, 1), "2024"],
+        r"timestamp mixes types \(Timestamp, str\), from row 1 on",
+    ),
+    "number beside times": (
+        [date(2024, 1, 1), 5],
+        r"timestamp mixes types \(date, int\), from row 1 on",
+    ),
+    "length beside times": (
+        [date(2024, 1, 1), timedelta(1)],
+        r"timestamp mixes types \(date, timedelta\), from row 1 on",
+    ),
+    "words": (["2024", "now"], "timestamp in row 1 is 'now', no time in the format"),
+    "other words": (["today"], "timestamp in row 0 is 'today', no time"),
+    "empty": (["2024", ""], "timestamp in row 1 is '', no time"),
+    "no such day": (["2024-02-30"], "timestamp in row 0 is '2024-02-30', no time"),
+    "infinite": ([1, np.inf], "timestamp is infinite in row 1"),
+    "single": (
+        np.array([1, 1.7e9], np.float32),
+        "timestamp in row 1 .* rounded: float32 tells whole numbers apart below 1677",
+    ),
+    "half": (np.array([1, 2048], np.float16), "timestamp in row 1 .* rounded"),
+    "units": (
+        [1_700_000_000, 1_700_000_001, 1_700_000_000_000],
+        "several units .seconds in row 0, milliseconds in row 2",
+    ),
+    "units of floats": (
+        [1.7e15, 1.7e18],
+        "several units .microseconds in row 0, nanoseconds in row 1",
+    ),
+    "years of no length": ([np.timedelta64(1, "Y")], "timestamp in row 0 .* no length"),
+    "NaT": ([pd.Timestamp(2024, 1, 1), pd.NaT], "timestamp is missing .* in row 1"),
+    "None": (pa.array([1, None]), "timestamp is missing .* in row 1"),
+    "NaN": (pd.Series([1, np.nan]), "timestamp is missing .* in row 1"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_is_no_time_names_column_and_row(kind):
+    column, message = REFUSED[kind]
+    with pytest.raises(ValueError, match=message):
+        check_times(column, "timestamp")
+
+
+@pytest.mark.parametrize("kind", ["naive and aware", "dates and times", "UTC offsets"])
+def test_recommenders_and_splitters_read_them(kind):
+    """Given from the latest to the first."""
+    times = pd.Series(IN_ORDER[kind][::-1], dtype=object)
+    n = len(times)
+    X = pd.DataFrame({"user_id": 1, "item_id": range(n), "timestamp": times})
+    rec = PopularityRecommender().fit(X)
+    assert rec.history_.of(0).tolist() == list(range(n))[::-1]
+    renamed = X.rename(columns={"timestamp": "when"})
+    for splits in (
+        LeaveLastOut().split(X),
+        LeaveLastOut(time="when").split(renamed),
+        LeaveLastOut().split(X[["user_id", "item_id"]], groups=times),
+    ):
+        assert [test.tolist() for _, test in splits] == [[0]]
+
+
+def test_errors_name_the_argument():
+    X = pd.DataFrame({"user_id": 1, "item_id": range(2), "when": ["2024", "x"]})
+    with pytest.raises(ValueError, match="time column 'when' in row 1 is 'x'"):
+        list(LeaveLastOut(time="when").split(X))
+    with pytest.raises(ValueError, match="groups in row 0 is 'y'"):
+        list(LeaveLastOut().split(X, groups=["y", "2024"]))
+    with pytest.raises(ValueError, match="groups has 1 entries, X has 2 rows"):
+        list(LeaveLastOut().split(X, groups=[1]))
+
+
+ZONES = st.sampled_from([None, UTC, EAST, timezone(timedelta(hours=-11, minutes=-30))])
+MOMENTS = st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29))
+
+
+@st.composite
+def told(draw):
+    """A moment in UTC, and one of the values that tell it."""
+    moment, zone = draw(MOMENTS), draw(ZONES)
+    local = moment
+    if zone is not None:
+        local = moment.replace(tzinfo=UTC).astimezone(zone)
+    ways = [
+        local,
+        pd.Timestamp(local),
+        np.datetime64(moment),
+        np.datetime64(moment, "us"),
+    ]
+    if moment.time() == time():
+        ways.append(moment.date())
+    return moment, draw(st.sampled_from(ways)), local.isoformat()
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(st.lists(told(), min_size=2, max_size=6))
+def test_the_order_is_that_of_the_instants(rows):
+    moments = [moment for moment, _, _ in rows]
+    expected = np.unique(np.array(moments, "datetime64[us]"), return_inverse=True)[1]
+    for column in ([value for _, value, _ in rows], [text for _, _, text in rows]):
+        times = check_times(column, "timestamp")
+        np.testing.assert_array_equal(
+            np.unique(times, return_inverse=True)[1], expected
+        )
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(
+    st.lists(
+        st.one_of(st.integers(-(2**70), 2**70), st.floats(allow_nan=False)),
+        min_size=2,
+        max_size=6,
+    )
+)
+def test_the_order_is_that_of_the_numbers(numbers):
+    if any(abs(number) == np.inf for number in numbers):
+        with pytest.raises(ValueError, match="timestamp is infinite in row"):
+            check_times(numbers, "timestamp")
+        return
+    times = check_times(numbers, "timestamp")
+    ranks = {value: rank for rank, value in enumerate(sorted(set(numbers)))}
+    codes = np.unique(times, return_inverse=True)[1]
+    assert codes.tolist() == [ranks[value] for value in numbers]
