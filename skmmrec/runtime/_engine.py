@@ -13,7 +13,7 @@ import numpy as np
 from skmmrec.runtime._cache import EmbeddingCache
 from skmmrec.runtime._errors import ContentError
 from skmmrec.runtime._memory import BatchLimit, HalvingBatches, batches
-from skmmrec.runtime._threads import map_ahead, map_in_lanes
+from skmmrec.runtime._threads import map_ahead, map_in_lanes, survive_fork
 
 # Items that are looked up in the cache at a time: of 384 float32, 1.5 MB. Not tuned.
 _LOOKUP = 1000
@@ -103,6 +103,7 @@ class Engine:
 
     def run(self, groups: Iterable[Distinct]) -> Iterator[tuple[Distinct, np.ndarray]]:
         """Yield each readable item with its vector, in any order."""
+        survive_fork()
         if self.access is None:
             yield from self._encode(groups)
         else:
@@ -122,6 +123,7 @@ class Engine:
         """Encode any number of prepared contents into shape (n, dim)."""
         if not contents:
             return np.zeros((0, self.model.dim), np.float32)
+        survive_fork()
         parts = self.limit.cut(contents, self._cost)
         return np.concatenate(list(map_in_lanes(self._forward(), parts, self.n_lanes)))
 
