@@ -21,7 +21,7 @@ from skmmrec.encoders._base import BaseEncoder
 from skmmrec.encoders._pooling import encode_parts
 from skmmrec.encoders._sounds import read_sound, sound_key
 from skmmrec.interactions import RawColumn
-from skmmrec.runtime import digest, file_fingerprint, weights_hash
+from skmmrec.runtime import digest, file_fingerprint, own_draws, weights_hash
 
 # Shorter windows are padded with silence: Cnn14 pools time by 32, and a second has 101
 # frames, which leaves 3.
@@ -270,6 +270,7 @@ class AudioEncoder(BaseEncoder):
     def _loaded_model(self) -> SoundModel:
         return cast(SoundModel, super()._loaded_model())
 
+    @own_draws()
     def _load_model(self, device: Any) -> SoundModel:
         from skmmrec.encoders._panns import load_network
         from skmmrec.encoders._panns_networks import faster, second_cost

@@ -20,6 +20,7 @@ from skmmrec.runtime import (
     as_items,
     digest,
     file_fingerprint,
+    own_draws,
     quantize,
     weights_hash,
 )
@@ -223,6 +224,7 @@ class ImageEncoder(BaseEncoder):
     def _loaded_model(self) -> VisionModel:
         return cast(VisionModel, super()._loaded_model())
 
+    @own_draws()
     def _load_model(self, device: Any) -> VisionModel:
         from skmmrec.encoders._open_clip import faster, load_open_clip
 

@@ -8,7 +8,6 @@ from collections.abc import Hashable
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,13 @@ import numpy as np
 from skmmrec.encoders._chunks import chunk_text
 from skmmrec.encoders._pooling import encode_parts
 from skmmrec.runtime import (
+    ForkSafeLock,
     digest,
     existing_path,
     file_fingerprint,
     is_packaged,
     model_identity,
+    own_draws,
     packaged_file,
     quantize,
     reading_quietly,
@@ -43,7 +44,7 @@ class Embedder:
 
     def __init__(self, transformer: Any) -> None:
         self.transformer = transformer
-        self.lock = Lock()
+        self.lock = ForkSafeLock()
         """Held while the model works: a tokenizer serves one thread at a time."""
         self._sees_media = bool(_MEDIA & set(transformer.modalities))
 
@@ -252,6 +253,7 @@ def _source(model: str | os.PathLike) -> Path | None:
     return file if file.suffix == ".gguf" else file.parent
 
 
+@own_draws()
 def _load(model: str | os.PathLike, device: Any, owner: str, verbose: bool) -> Any:
     from sentence_transformers import SentenceTransformer
 
