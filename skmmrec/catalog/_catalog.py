@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cached_property
+from contextlib import suppress
+from copy import deepcopy
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from skmmrec._sklearn import Transformer, clone
 from skmmrec.catalog._blocks import Blocks, ColumnGroups, group_columns, read_blocks
 from skmmrec.interactions import check_ids, plain
+from skmmrec.runtime import ForkSafeLock
 
 
 class ItemCatalog:
@@ -21,7 +23,8 @@ class ItemCatalog:
 
     Items are encoded once, when their vectors are first needed, however many
     recommenders, folds or candidate models use them: `sklearn.base.clone` shares a
-    catalogue instead of copying it.
+    catalogue instead of copying it. Nor do threads or processes encode items again:
+    before a catalogue is pickled for another process, it is encoded.
 
     Parameters
     ----------
@@ -50,6 +53,8 @@ class ItemCatalog:
     derived : dict of bytes to ndarray
         Results that others computed from the content of items, by a hash of all that
         they depend on. They are kept here so that they are computed only once.
+    lock : ForkSafeLock
+        Held while items are encoded; hold it while you compute something `derived`.
 
     Raises
     ------
@@ -88,6 +93,9 @@ class ItemCatalog:
         self.on_empty = on_empty
         self.ids = _unique_ids(self.items, key)
         self.derived: dict[bytes, NDArray] = {}
+        self.lock = ForkSafeLock()
+        self._blocks: Blocks | None = None
+        self._was_tried = False
         if on_empty not in ("raise", "ignore"):
             raise ValueError(f"on_empty must be 'raise' or 'ignore', got {on_empty!r}")
 
@@ -100,13 +108,47 @@ class ItemCatalog:
     def __sklearn_clone__(self) -> ItemCatalog:
         return self
 
-    @cached_property
+    def __copy__(self) -> ItemCatalog:
+        return self._with(vars(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ItemCatalog:
+        state = {name: deepcopy(v, memo) for name, v in self._state().items()}
+        return self._with(state | {"lock": ForkSafeLock()})
+
+    def _with(self, state: dict[str, Any]) -> ItemCatalog:
+        new = type(self).__new__(type(self))
+        vars(new).update(state)
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Encode the items first, so that no process that gets a pickle has to.
+
+        If that raises, so does the `fit` of a recommender there, which tells why.
+        """
+        with self.lock:
+            if not self._was_tried:
+                with suppress(Exception):
+                    self.blocks  # noqa: B018 - encodes the items
+            return self._state()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.lock = ForkSafeLock()
+
+    def _state(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "lock"}
+
+    @property
     def blocks(self) -> Blocks:
         """Vectors of all items, encoded on first use."""
-        self._groups, blocks = self._fit_encode()
-        if self.on_empty == "raise":
-            check_not_empty(self.ids, blocks)
-        return blocks
+        with self.lock:
+            if self._blocks is None:
+                self._was_tried = True
+                self._groups, blocks = self._fit_encode()
+                if self.on_empty == "raise":
+                    check_not_empty(self.ids, blocks)
+                self._blocks = blocks
+            return self._blocks
 
     def encode(self, content: pd.DataFrame) -> Blocks:
         """Encode rows of raw content that need not be in the catalogue.

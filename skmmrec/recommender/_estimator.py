@@ -25,6 +25,7 @@ from skmmrec.recommender._fitting import (
     learn,
     refuse_idle,
 )
+from skmmrec.recommender._fusing import fuse_ahead
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._preparation import (
     OtherColumnsAre,
@@ -374,6 +375,12 @@ class MultimodalFusionRecommender(VectorRecommender):
             f"The 'fusion' parameter of {type(self).__name__} must be a str, a "
             f"subclass of Fusion or a SoftTokenFuser, got {self.fusion!r}."
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Do ahead, in one place, what processes would each do with a pickle."""
+        if not hasattr(self, "model_"):
+            fuse_ahead(self.fusion, self.catalog)
+        return super().__getstate__()
 
     def _source(self) -> tuple[FittedModel | None, bool]:
         """Return a model to start from, and whether it is an earlier fit of this."""
