@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from skmmrec import ItemCatalog, MultimodalFusionRecommender, TextEncoder
 from skmmrec.encoders import EmbeddingCache
 from skmmrec.recommender import MatrixFactorizationRecommender, Training
-from skmmrec.runtime import ForkSafeLock, n_cores, shared_model
+from skmmrec.runtime import ForkSafeLock, cached_property, n_cores, shared_model
 from tests.forks import in_child, needs_fork, quietly, use_cores
 
 pytestmark = [needs_fork, quietly]
@@ -196,6 +196,20 @@ def test_a_lock_of_the_forking_thread(held):
 def test_a_model_that_is_being_loaded(held):
     held(lambda: shared_model("slow", held.wait))
     assert in_child(lambda: shared_model("fast", lambda: Held).__name__) == "Held"
+
+
+class Slow:
+    def __init__(self, wait):
+        self.wait = wait
+
+    @cached_property
+    def value(self):
+        return self.wait()
+
+
+def test_a_property_that_is_being_computed(held):
+    held(lambda: Slow(held.wait).value)
+    assert in_child(lambda: Slow(lambda: 3).value) == 3
 
 
 def test_a_catalogue_that_is_being_encoded(items, X, held, monkeypatch):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable
 from dataclasses import KW_ONLY
-from functools import cached_property
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -18,6 +17,7 @@ from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
     ContentError,
     as_items,
+    cached_property,
     digest,
     file_fingerprint,
     own_draws,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable
-from functools import cached_property
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from skmmrec.encoders._pictures import picture_key, present_pictures, read_pictu
 from skmmrec.encoders._pooling import encode_parts
 from skmmrec.encoders._sentence_models import Embedder, SentenceModel
 from skmmrec.encoders._sounds import read_sound, sound_key
-from skmmrec.runtime import ContentError, digest, file_digest
+from skmmrec.runtime import ContentError, cached_property, digest, file_digest
 
 # Seconds per window if the model states no length: the clips of AudioSet, as in PANNs.
 _WINDOW = 10.0

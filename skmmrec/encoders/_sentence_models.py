@@ -6,7 +6,6 @@ import os
 import struct
 from collections.abc import Hashable
 from contextlib import nullcontext
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from skmmrec.encoders._chunks import chunk_text
 from skmmrec.encoders._pooling import encode_parts
 from skmmrec.runtime import (
     ForkSafeLock,
+    cached_property,
     digest,
     existing_path,
     file_fingerprint,

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skmmrec.runtime import (
     ForkSafeLock,
+    cached_property,
     describe_processor,
     digest,
     existing_path,

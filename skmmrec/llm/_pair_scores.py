@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from skmmrec.runtime import (
     ForkSafeLock,
     HalvingBatches,
     batches,
+    cached_property,
     existing_path,
     file_fingerprint,
     model_identity,

@@ -28,7 +28,7 @@ from ._identities import (
     model_identity as model_identity,
     weights_hash as weights_hash,
 )
-from ._locks import ForkSafeLock as ForkSafeLock
+from ._locks import ForkSafeLock as ForkSafeLock, cached_property as cached_property
 from ._memory import (
     BatchLimit as BatchLimit,
     HalvingBatches as HalvingBatches,

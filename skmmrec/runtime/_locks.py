@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from threading import RLock
 from types import TracebackType
+from typing import Any, TypeVar
 from weakref import WeakSet
+
+T = TypeVar("T")
 
 _locks: WeakSet[ForkSafeLock] = WeakSet()
 
@@ -39,6 +44,14 @@ class ForkSafeLock:
             self._lock.release()
         else:
             self._lock = RLock()
+
+
+class cached_property(functools.cached_property[T]):
+    """That of functools, whose lock in Python 3.11 a forked child may find held."""
+
+    def __init__(self, func: Callable[[Any], T]) -> None:
+        super().__init__(func)
+        self.lock = ForkSafeLock()
 
 
 def _renew_all() -> None:

@@ -113,22 +113,22 @@ def _draw(func: Any, args: Any, kwargs: Any, generator: torch.Generator) -> Any:
     if other is not None:
         return other(*args, generator=generator, **kwargs)
     if func is torch.ops.aten.native_dropout.default:
-        return _native_dropout(*args, **kwargs, generator=generator)
+        return _native_dropout(generator, *args, **kwargs)
     with _in_place_of_the_default(generator):
         return func(*args, **kwargs)
 
 
 def _native_dropout(
-    values: Tensor, p: float, train: bool | None, generator: torch.Generator
+    generator: torch.Generator, input: Tensor, p: float, train: bool | None
 ) -> tuple[Tensor, Tensor]:
     """Dropout on a GPU, as torch defines it: the result, and what is kept."""
-    kept = torch.ones_like(values, dtype=torch.bool)
+    kept = torch.ones_like(input, dtype=torch.bool)
     if train is False or p == 0:
-        return values.clone(), kept
+        return input.clone(), kept
     if p == 1:
-        return torch.zeros_like(values), ~kept
+        return torch.zeros_like(input), ~kept
     kept.bernoulli_(1 - p, generator=generator)
-    return values * kept / (1 - p), kept
+    return input * kept / (1 - p), kept
 
 
 @contextmanager

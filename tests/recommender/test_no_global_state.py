@@ -161,7 +161,6 @@ def test_nothing_of_the_process_changes(catalog, X, kind):
     with nothing_changes():
         rec.fit(X[["user_id", "item_id"]])
         rec.recommend(k=2)
-        rec.predict(X[["user_id", "item_id"]])
 
 
 def test_nothing_changes_by_feedback_and_vectors(catalog, X):
@@ -171,6 +170,7 @@ def test_nothing_changes_by_feedback_and_vectors(catalog, X):
     with nothing_changes():
         rec.fit(ids).partial_fit(ids.head(3).assign(user_id=7))
         rec.transform(ids)
+        rec.predict(ids)
         rec.similar_items(X.item_id[:1], k=2)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -17,7 +16,7 @@ from skmmrec.catalog import Blocks
 from skmmrec.interactions import History
 from skmmrec.recommender.network._network import FusionNetwork
 from skmmrec.recommender.network._towers import AttentionTowerModule, Past
-from skmmrec.runtime import survive_fork
+from skmmrec.runtime import cached_property, survive_fork
 
 # Of 64 factors in float64, 4 MB: more rows at a time are no faster.
 ROWS_PER_CHUNK = 8192

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from skmmrec.recommender.network import (
     UserTower,
     teaches,
 )
+from skmmrec.runtime import cached_property
 
 
 @dataclass(frozen=True)
