@@ -136,7 +136,9 @@ class MultimodalFusionRecommender(VectorRecommender):
     device : str, default="auto"
         Torch device of the training; "auto" takes CUDA, then MPS, then the CPU.
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial weights and of all sampling.
+        Seed of the initial weights and of all sampling, which no other thread changes
+        and no other thread notices. None draws one from NumPy's global generator, as
+        everywhere in scikit-learn.
     verbose : bool or "auto", default="auto"
         Whether to show a progress bar; "auto": on a terminal only. Each epoch's loss
         goes to the log of ``skmmrec`` in any case.

@@ -97,6 +97,12 @@ def global_state():
     }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def libraries(catalog, X):
+    """Let torch import what it imports on first use; sympy changes warnings then."""
+    fusion_recommender(catalog, 0, fusion=Restless).fit(X)
+
+
 @contextmanager
 def nothing_changes():
     random.seed(3)
