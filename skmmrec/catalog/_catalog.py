@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cached_property
+from contextlib import suppress
+from copy import deepcopy
 from typing import Any, Literal
 
 import numpy as np
@@ -31,6 +32,7 @@ from skmmrec.catalog._encoding import (
 from skmmrec.catalog._floats import as_floats, is_numeric
 from skmmrec.catalog._readers import dense, wanting_target
 from skmmrec.interactions import USER, check_ids, plain, take_over
+from skmmrec.runtime import ForkSafeLock
 
 
 class ItemCatalog:
@@ -38,7 +40,8 @@ class ItemCatalog:
 
     Items are encoded once, when their vectors are first needed, however many
     recommenders, folds or candidate models use them: `sklearn.base.clone` shares a
-    catalogue instead of copying it.
+    catalogue instead of copying it. Nor do threads or processes encode items again:
+    before a catalogue is pickled for another process, it is encoded.
 
     Parameters
     ----------
@@ -72,6 +75,8 @@ class ItemCatalog:
     derived : dict of bytes to ndarray
         Results that others computed from the content of items, by a hash of all that
         they depend on. They are kept here so that they are computed only once.
+    lock : ForkSafeLock
+        Held while items are encoded; hold it while you compute something `derived`.
 
     Raises
     ------
@@ -138,6 +143,9 @@ class ItemCatalog:
         self.target = target
         self.ids = _unique_ids(self.items, key)
         self.derived: dict[bytes, NDArray] = {}
+        self.lock = ForkSafeLock()
+        self._encoded: Blocks | None = None
+        self._was_tried = False
         if on_empty not in ("raise", "ignore"):
             raise ValueError(f"on_empty must be 'raise' or 'ignore', got {on_empty!r}")
         if target is not None and target not in self.items.columns:
@@ -155,7 +163,37 @@ class ItemCatalog:
     def __sklearn_clone__(self) -> ItemCatalog:
         return self
 
-    @cached_property
+    def __copy__(self) -> ItemCatalog:
+        return self._with(vars(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ItemCatalog:
+        state = {name: deepcopy(v, memo) for name, v in self._state().items()}
+        return self._with(state | {"lock": ForkSafeLock()})
+
+    def _with(self, state: dict[str, Any]) -> ItemCatalog:
+        new = type(self).__new__(type(self))
+        vars(new).update(state)
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Encode the items first, so that no process that gets a pickle has to.
+
+        If that raises, so does the `fit` of a recommender there, which tells why.
+        """
+        with self.lock:
+            if not self._was_tried:
+                with suppress(Exception):
+                    self.blocks  # noqa: B018 - encodes the items
+            return self._state()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.lock = ForkSafeLock()
+
+    def _state(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "lock"}
+
+    @property
     def blocks(self) -> Blocks:
         """Vectors of all items, encoded on first use."""
         self.check_not_empty("user" if self.key == USER else "item")
@@ -169,10 +207,13 @@ class ItemCatalog:
         if self.on_empty == "raise":
             check_not_empty(self.ids, self._blocks, noun)
 
-    @cached_property
+    @property
     def _blocks(self) -> Blocks:
-        self._groups, blocks = self._fit_encode()
-        return blocks
+        with self.lock:
+            if self._encoded is None:
+                self._was_tried = True
+                self._groups, self._encoded = self._fit_encode()
+            return self._encoded
 
     def encode(self, content: pd.DataFrame) -> Blocks:
         """Encode rows of raw content that need not be in the catalogue.

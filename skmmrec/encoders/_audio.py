@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Hashable
 from dataclasses import KW_ONLY
-from functools import cached_property
 from itertools import groupby
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple, cast
@@ -21,7 +20,13 @@ from skmmrec.encoders._base import BaseEncoder
 from skmmrec.encoders._pooling import encode_parts
 from skmmrec.encoders._sounds import read_sound, sound_key
 from skmmrec.interactions import RawColumn
-from skmmrec.runtime import digest, file_fingerprint, weights_hash
+from skmmrec.runtime import (
+    cached_property,
+    digest,
+    file_fingerprint,
+    own_draws,
+    weights_hash,
+)
 
 # Shorter windows are padded with silence: Cnn14 pools time by 32, and a second has 101
 # frames, which leaves 3.
@@ -277,6 +282,7 @@ class AudioEncoder(BaseEncoder):
     def _loaded_model(self) -> SoundModel:
         return cast(SoundModel, super()._loaded_model())
 
+    @own_draws()
     def _load_model(self, device: Any) -> SoundModel:
         from skmmrec.encoders._panns import load_network
         from skmmrec.encoders._panns_networks import faster, second_cost

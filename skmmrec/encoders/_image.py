@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable
 from dataclasses import KW_ONLY
-from functools import cached_property
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -19,9 +18,11 @@ from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
     ContentError,
     as_items,
+    cached_property,
     checked_text,
     digest,
     file_fingerprint,
+    own_draws,
     quantize,
     weights_hash,
 )
@@ -230,6 +231,7 @@ class ImageEncoder(BaseEncoder):
     def _loaded_model(self) -> VisionModel:
         return cast(VisionModel, super()._loaded_model())
 
+    @own_draws()
     def _load_model(self, device: Any) -> VisionModel:
         from skmmrec.encoders._open_clip import faster, load_open_clip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable
-from functools import cached_property, partial
+from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -17,7 +17,13 @@ from skmmrec.encoders._pooling import encode_parts
 from skmmrec.encoders._sentence_models import Embedder, SentenceModel
 from skmmrec.encoders._sounds import read_sound, sound_key
 from skmmrec.encoders._tokens import Counts, Pieces
-from skmmrec.runtime import ContentError, checked_text, digest, file_digest
+from skmmrec.runtime import (
+    ContentError,
+    cached_property,
+    checked_text,
+    digest,
+    file_digest,
+)
 
 # Seconds per window if the model states no length: the clips of AudioSet, as in PANNs.
 _WINDOW = 10.0

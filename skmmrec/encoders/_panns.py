@@ -13,7 +13,6 @@ import os
 import sys
 from functools import cache
 from pathlib import Path
-from threading import Lock
 from types import ModuleType
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -23,7 +22,7 @@ import torch
 
 from skmmrec.encoders import _panns_networks
 from skmmrec.encoders._panns_networks import N_TAGS, SETTINGS
-from skmmrec.runtime import load_state_dict
+from skmmrec.runtime import ForkSafeLock, Generators, load_state_dict
 
 SAMPLE_RATE = SETTINGS["sample_rate"]
 """In Hz, as the networks were trained."""
@@ -55,7 +54,7 @@ _CLASSES_URL = (
 _CLASSES_FILE = "class_labels_indices.csv"
 _CLASSES_SHA256 = "cdd1049833c4b86127c2773ac0d14a2754b6a6d0d1798002ed5c66e699708429"
 
-_import_lock = Lock()
+_import_lock = ForkSafeLock()
 
 
 def load_network(
@@ -73,8 +72,7 @@ def load_network(
     seed : int
         Seed of the weights of an untrained network.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with Generators(seed).lent():
         network = _build(model)
     path = checkpoint(model, pretrained)
     if path is not None:

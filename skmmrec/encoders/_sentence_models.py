@@ -6,9 +6,8 @@ import os
 import struct
 from collections.abc import Hashable
 from contextlib import nullcontext
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,15 @@ from skmmrec.encoders._pooling import encode_parts
 from skmmrec.encoders._tokens import Counts, Pieces, note_unknown, unknown_id
 from skmmrec.runtime import (
     ContentError,
+    ForkSafeLock,
+    cached_property,
     checked_text,
     digest,
     existing_path,
     file_fingerprint,
     is_packaged,
     model_identity,
+    own_draws,
     packaged_file,
     quantize,
     reading_quietly,
@@ -46,7 +48,7 @@ class Embedder:
 
     def __init__(self, transformer: Any) -> None:
         self.transformer = transformer
-        self.lock = Lock()
+        self.lock = ForkSafeLock()
         """Held while the model works: a tokenizer serves one thread at a time."""
         self._sees_media = bool(_MEDIA & set(transformer.modalities))
         self._counts: Counts = {}
@@ -299,6 +301,7 @@ def _source(model: str | os.PathLike) -> Path | None:
     return file if file.suffix == ".gguf" else file.parent
 
 
+@own_draws()
 def _load(model: str | os.PathLike, device: Any, owner: str, verbose: bool) -> Any:
     from sentence_transformers import SentenceTransformer
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -15,7 +14,7 @@ from skmmrec.encoders._clips import (
     read_waveform,
     scene_changes,
 )
-from skmmrec.runtime import ContentError, Engine, Model, digest
+from skmmrec.runtime import ContentError, Engine, Model, cached_property, digest
 
 # A shorter rest at the end, in seconds, gets no window of its own: containers round
 # times. Not tuned.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from skmmrec.llm._soft_model import Reading, SoftTokenModel
+from skmmrec.runtime import Generators
 
 # The rank is peft's own default, and alpha twice the rank is common; neither is tuned.
 DEFAULTS = {
@@ -88,7 +88,7 @@ def with_adapters(model: SoftTokenModel, lora: Any, seed: int) -> SoftTokenModel
     adapted.soft_tokens = copy.deepcopy(model.soft_tokens)
     shared = [*model.network.parameters(), *model.network.buffers()]
     network = copy.deepcopy(model.network, {id(weight): weight for weight in shared})
-    with seeded(seed, model.loaded.device):
+    with Generators(seed, model.loaded.device).lent():
         adapted.network = inject_adapter_in_model(_config(lora), network)
     for weight in trainable(adapted).values():
         weight.data = weight.data.float()
@@ -176,7 +176,7 @@ def train_adapters(
     )
     losses = []
     model.network.train()
-    with seeded(seed, model.loaded.device):
+    with Generators(seed, model.loaded.device).lent():
         for _ in watch(range(n_steps), n_steps):
             pairs = likes.draw(n_pairs, rng)
             loss = _contrast(
@@ -232,14 +232,3 @@ def settings_of(config: Any) -> dict[str, Any]:
         name: sorted(value) if isinstance(value, set) else value
         for name, value in chosen.items()
     }
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch inside the block, and restore its generators afterwards."""
-    on_gpu = device.type == "cuda"
-    current = torch.cuda.current_device() if on_gpu and device.index is None else None
-    devices = [current if device.index is None else device.index] if on_gpu else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield

@@ -6,17 +6,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from skmmrec.runtime import (
+    ForkSafeLock,
+    cached_property,
     describe_processor,
     digest,
     existing_path,
     file_fingerprint,
     is_packaged,
+    own_draws,
     packaged_file,
     resolve_device,
     resolve_precision,
@@ -45,7 +47,7 @@ class Loaded:
 
     network: Any
     tokenizer: Any
-    lock: Lock = field(default_factory=Lock, repr=False)
+    lock: ForkSafeLock = field(default_factory=ForkSafeLock, repr=False)
     """Hold it while the tokenizer works, which serves one thread at a time."""
 
     @cached_property
@@ -146,6 +148,7 @@ def _local_source(model: str | os.PathLike) -> Path | None:
     return existing_path(model, "model")
 
 
+@own_draws()
 def _load(
     model: str | os.PathLike,
     source: Path | None,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,11 +13,14 @@ from skmmrec.llm._answers import PAIRS, Answers, Pair
 from skmmrec.llm._identities import identity_for
 from skmmrec.llm._loading import dtype_of
 from skmmrec.runtime import (
+    ForkSafeLock,
     HalvingBatches,
     batches,
+    cached_property,
     existing_path,
     file_fingerprint,
     model_identity,
+    own_draws,
     reading_quietly,
     resolve_device,
     resolve_precision,
@@ -45,7 +46,7 @@ class CrossEncoderModel:
 
     def __init__(self, network: Any) -> None:
         self._network = network
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
         self._size = _BATCH.get(network.device.type, _BATCH_ELSEWHERE)
 
     def __call__(self, pairs: list[Pair]) -> np.ndarray:
@@ -159,6 +160,7 @@ def load_cross_encoder(
     return shared_model(key, lambda: _load(model, torch_device, precision))
 
 
+@own_draws()
 def _load(model: str | os.PathLike, device: Any, precision: str) -> CrossEncoderModel:
     from sentence_transformers import CrossEncoder
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from functools import cached_property
 from hashlib import blake2b
 from typing import Any, NoReturn
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from skmmrec.catalog import Blocks
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.runtime import ContentError, Distinct, Engine
+from skmmrec.runtime import ContentError, Distinct, Engine, cached_property
 
 # A smaller standard deviation is due to rounding of float32 (1e-7 relative). Not tuned.
 _SMALLEST = 1e-6

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from skmmrec.runtime import cached_property
 
 
 @dataclass(frozen=True)

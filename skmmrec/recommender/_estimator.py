@@ -26,6 +26,7 @@ from skmmrec.recommender._fitting import (
     learn,
     refuse_idle,
 )
+from skmmrec.recommender._fusing import fuse_ahead
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._preparation import (
     OtherColumnsAre,
@@ -139,7 +140,9 @@ class MultimodalFusionRecommender(VectorRecommender):
     device : str, default="auto"
         Torch device of the training; "auto" takes CUDA, then MPS, then the CPU.
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial weights and of all sampling.
+        Seed of the initial weights and of all sampling, which no other thread changes
+        and no other thread notices. None draws one from NumPy's global generator, as
+        everywhere in scikit-learn.
     verbose : bool or "auto", default="auto"
         Whether to show a progress bar; "auto": on a terminal only. Each epoch's loss
         goes to the log of ``skmmrec`` in any case.
@@ -384,6 +387,12 @@ class MultimodalFusionRecommender(VectorRecommender):
             f"The 'fusion' parameter of {type(self).__name__} must be a str, a "
             f"subclass of Fusion or a SoftTokenFuser, got {self.fusion!r}."
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Do ahead, in one place, what processes would each do with a pickle."""
+        if not hasattr(self, "model_"):
+            fuse_ahead(self.fusion, self.catalog)
+        return super().__getstate__()
 
     def _source(self) -> tuple[FittedModel | None, bool]:
         """Return a model to start from, and whether it is an earlier fit of this."""

@@ -33,6 +33,7 @@ from skmmrec.recommender._parameter_records import (
 from skmmrec.recommender.cold_start import Expectation
 from skmmrec.recommender.network import FusionNetwork, ItemGraph, Task
 from skmmrec.recommender.training import NetworkDesign
+from skmmrec.runtime import Generators, survive_fork
 
 if TYPE_CHECKING:
     from skmmrec.llm import SoftTokenFuser
@@ -94,6 +95,7 @@ def load(
     ValueError
         Where the files are damaged, of another class or of another format.
     """
+    survive_fork()
     record = _read_record(path)
     if record.get("estimator") != estimator:
         raise ValueError(
@@ -219,7 +221,7 @@ def _read_model(record: dict[str, Any], tensors: dict[str, NDArray]) -> FittedMo
         validation_curve=record["validation_curve"],
     )
     problem = model.problem()
-    with torch.random.fork_rng(devices=[]):
+    with Generators(0).lent():
         model.networks = [
             _network_in(f"network.{number}.", model.design.make(problem), tensors)
             for number in range(record["n_networks"])

@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import InvalidParameterError
 
-from skmmrec._sklearn import clone
 from skmmrec.catalog import Blocks, ItemCatalog, check_not_empty, read_columns
 from skmmrec.interactions import (
     ITEM,
@@ -33,6 +32,7 @@ from skmmrec.interactions import (
 )
 from skmmrec.recommender._base import BaseRecommender, warn_of_no_likes
 from skmmrec.recommender._content_space import ContentSpace
+from skmmrec.recommender._fusing import fuse
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._settings import Propagation
 from skmmrec.recommender.cold_start import find_noise, item_graph
@@ -88,8 +88,7 @@ def prepare(
     data = with_signals(data, tasks)
     if fuser is not None:
         known = None if source is None else source.fuser
-        fuser = known or _fit_fuser(fuser, data, catalog, blocks)
-        blocks = fuser.transform(blocks, words=_words_of(catalog, items))
+        fuser, blocks = fuse(fuser, known, data, catalog, blocks)
     space, content = _share_space(blocks, plan, data.history, source)
     user_space, user_content = _user_content(users, user_catalog, plan)
     model = FittedModel(
@@ -141,31 +140,6 @@ def _index_users(rows: Rows, user_catalog: ItemCatalog | None) -> pd.Index:
             f"{plain(user_catalog.ids[0])!r}, that of X is {plain(users[0])!r}"
         )
     return sorted_index(np.concatenate([user_catalog.ids.to_numpy(), users]))
-
-
-def _fit_fuser(
-    fuser: SoftTokenFuser,
-    data: InteractionData,
-    catalog: ItemCatalog | None,
-    blocks: Blocks,
-) -> SoftTokenFuser:
-    """Fit a fuser to these items and likes."""
-    from skmmrec.llm import CoLikes
-
-    fuser = clone(fuser)
-    if catalog is not None:
-        fuser.remember_in(catalog.derived)
-    history = data.history
-    likes = CoLikes(history.users[history.liked], history.items[history.liked])
-    return fuser.fit(blocks, words=_words_of(catalog, data.items), likes=likes)
-
-
-def _words_of(catalog: ItemCatalog | None, items: pd.Index) -> pd.DataFrame | None:
-    """Raw content of items of the catalogue; a flat table brings none."""
-    if catalog is None:
-        return None
-    table = catalog.items.iloc[catalog.ids.get_indexer(items)]
-    return table.drop(columns=catalog.key)
 
 
 def _share_space(

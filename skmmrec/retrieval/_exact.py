@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skmmrec.interactions import ITEM
+from skmmrec.runtime import survive_fork
 
 # Most scores in memory at a time: 64 MB in float32.
 CHUNK_SCORES = 16_000_000
@@ -50,6 +51,7 @@ def top_k(scores: NDArray, k: int) -> NDArray[np.intp]:
     k = min(k, n_columns)
     if k == 0 or len(scores) == 0:
         return np.empty((len(scores), k), np.intp)
+    survive_fork()
     table = torch.from_numpy(np.require(scores, requirements=["C", "W"]))
     values, columns = torch.topk(table, min(k + 1, n_columns), dim=1)
     best = columns[:, :k].numpy().astype(np.intp)

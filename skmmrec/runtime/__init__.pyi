@@ -33,6 +33,7 @@ from ._identities import (
     model_identity as model_identity,
     weights_hash as weights_hash,
 )
+from ._locks import ForkSafeLock as ForkSafeLock, cached_property as cached_property
 from ._memory import (
     BatchLimit as BatchLimit,
     HalvingBatches as HalvingBatches,
@@ -40,13 +41,20 @@ from ._memory import (
     batches as batches,
     free_memory as free_memory,
 )
-from ._models import reading_quietly as reading_quietly, shared_model as shared_model
+from ._models import (
+    own_draws as own_draws,
+    reading_quietly as reading_quietly,
+    shared_model as shared_model,
+)
 from ._progress import progress as progress
+from ._randomness import DrawFrom as DrawFrom, Generators as Generators
 from ._threads import (
     map_ahead as map_ahead,
     map_in_lanes as map_in_lanes,
     n_cores as n_cores,
     n_decoders as n_decoders,
+    survive_fork as survive_fork,
+    torch_threads as torch_threads,
 )
 from ._weights import (
     existing_path as existing_path,

@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from threading import Lock
 from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
+
+from skmmrec.runtime._locks import ForkSafeLock
 
 # Version of the tables. Raise it when the schema changes.
 _FORMAT = 1
@@ -287,7 +288,7 @@ class EmbeddingCache:
         self._reset()
 
     def _reset(self) -> None:
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
         self._counts = (0, 0, 0)
 
     def __repr__(self) -> str:

@@ -6,6 +6,8 @@ import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from skmmrec.runtime._threads import survive_fork
+
 if TYPE_CHECKING:
     import torch
 
@@ -20,6 +22,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     """
     import torch
 
+    survive_fork()
     if device == "auto":
         return torch.device(_best_device())
     try:

@@ -14,7 +14,7 @@ import numpy as np
 from skmmrec.runtime._cache import EmbeddingCache
 from skmmrec.runtime._errors import ContentError, content_error, is_of_item
 from skmmrec.runtime._memory import BatchLimit, HalvingBatches, batches
-from skmmrec.runtime._threads import map_ahead, map_in_lanes
+from skmmrec.runtime._threads import map_ahead, map_in_lanes, survive_fork
 
 Outcome = tuple["Distinct", np.ndarray | BaseException]
 """A distinct item, and its vector or the error that it caused."""
@@ -115,6 +115,7 @@ class Engine:
 
     def run(self, groups: Iterable[Distinct]) -> Iterator[tuple[Distinct, np.ndarray]]:
         """Yield each readable item with its vector, in any order."""
+        survive_fork()
         if self.access is None:
             yield from self._encode(groups)
         else:
@@ -134,6 +135,7 @@ class Engine:
         """Encode any number of prepared contents into shape (n, dim)."""
         if not contents:
             return np.zeros((0, self.model.dim), np.float32)
+        survive_fork()
         parts = self.limit.cut(contents, self._cost)
         return np.concatenate(list(map_in_lanes(self._forward(), parts, self.n_lanes)))
 

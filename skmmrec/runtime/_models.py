@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from threading import RLock
 from typing import Any
 from weakref import WeakValueDictionary
 
+from skmmrec.runtime._locks import ForkSafeLock
+from skmmrec.runtime._threads import survive_fork
+
 _models: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
-_models_lock = RLock()
+_models_lock = ForkSafeLock()
 
 
 def shared_model(key: Hashable, build: Callable[[], Any]) -> Any:
@@ -18,11 +20,24 @@ def shared_model(key: Hashable, build: Callable[[], Any]) -> Any:
     Clones of an encoder, and encoders of several columns, thus share one copy of the
     weights. A model is freed with the last encoder that uses it.
     """
+    survive_fork()
     with _models_lock:
         model = _models.get(key)
         if model is None:
             model = _models[key] = build()
         return model
+
+
+@contextmanager
+def own_draws() -> Iterator[None]:
+    """Leave the generators of torch alone while a model is loaded, or a method runs.
+
+    The layers of a network draw their weights before those of a file take their place.
+    """
+    from skmmrec.runtime._randomness import Generators
+
+    with Generators(0).lent():
+        yield
 
 
 @contextmanager

@@ -3,24 +3,68 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain, islice
-from threading import Barrier, RLock
+from threading import Barrier, Thread, get_ident
 from typing import Any, TypeVar
+
+from skmmrec.runtime._locks import ForkSafeLock
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_threads_lock = RLock()
+_threads_lock = ForkSafeLock()
+# The thread that this process was forked in, until it is safe there to use torch.
+_forked_in: int | None = None
 
 
 def n_cores() -> int:
     """Return how many cores torch may use in this thread."""
     import torch
 
+    survive_fork()
     return torch.get_num_threads()
+
+
+@contextmanager
+def torch_threads(n_threads: int) -> Iterator[None]:
+    """Let torch use so many cores in this thread, and leave others as they are."""
+    import torch
+
+    before = torch.get_num_threads()
+    _set_own_threads(n_threads)
+    try:
+        yield
+    finally:
+        _set_own_threads(before)
+
+
+def survive_fork() -> None:
+    """Call this before torch is used: in a forked child it could hang.
+
+    The threads of OpenMP do not survive a fork, but the thread that forked still waits
+    for them, if it has used them before. With one core it needs none. In other threads
+    of the child, and in the parent, nothing changes.
+    """
+    global _forked_in
+    if _forked_in is None or _forked_in != get_ident():
+        return
+    if "torch" in sys.modules:
+        _set_own_threads(1)
+    _forked_in = None
+
+
+def _note_fork() -> None:
+    global _forked_in
+    _forked_in = get_ident()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_note_fork)
 
 
 def n_decoders(device: Any) -> int:
@@ -82,11 +126,7 @@ def _in_order(
 
 
 def _lanes(n_lanes: int) -> ThreadPoolExecutor:
-    """Start threads in which torch uses one core, and leave other threads as they are.
-
-    `torch.set_num_threads` applies to the calling thread, and to threads that have not
-    used torch yet.
-    """
+    """Start threads in which torch uses one core, and leave others as they are."""
     import torch
 
     ready = Barrier(n_lanes + 1)
@@ -97,10 +137,48 @@ def _lanes(n_lanes: int) -> ThreadPoolExecutor:
         ready.wait()
 
     pool = ThreadPoolExecutor(n_lanes)
-    with _threads_lock:
-        n_threads = torch.get_num_threads()
+    with _for_new_threads_as_before():
         for _ in range(n_lanes):
             pool.submit(start)
         ready.wait()
-        torch.set_num_threads(n_threads)
     return pool
+
+
+def _set_own_threads(n_threads: int) -> None:
+    """Set how many cores torch uses in this thread alone."""
+    import torch
+
+    if torch.get_num_threads() == n_threads:
+        return
+    with _for_new_threads_as_before():
+        torch.set_num_threads(n_threads)
+
+
+@contextmanager
+def _for_new_threads_as_before() -> Iterator[None]:
+    """Undo what `torch.set_num_threads` does beyond the thread that calls it.
+
+    It also sets the number that threads start with which have not used torch yet. That
+    can only be read and set in a thread whose own number does not matter.
+    """
+    import torch
+
+    def put_back() -> None:
+        torch.get_num_threads()
+        torch.set_num_threads(usual)
+
+    with _threads_lock:
+        usual = _in_new_thread(torch.get_num_threads)
+        try:
+            yield
+        finally:
+            _in_new_thread(put_back)
+
+
+def _in_new_thread(function: Callable[[], R]) -> R:
+    """Call a function in a thread; no pool, which would refuse while Python ends."""
+    results: list[R] = []
+    thread = Thread(target=lambda: results.append(function()))
+    thread.start()
+    thread.join()
+    return results[0]

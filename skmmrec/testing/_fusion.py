@@ -12,6 +12,7 @@ from torch import Tensor
 
 from skmmrec.fusion import Fusion
 from skmmrec.recommender import MultimodalFusionRecommender, Training
+from skmmrec.runtime import Generators
 from skmmrec.testing._data import make_interactions
 
 # Float64 holds 16 digits, and no fusion adds up more than some thousand numbers.
@@ -63,8 +64,7 @@ class FusionTests:
     @pytest.fixture
     def fusion(self, fusion_class: type[Fusion]) -> Fusion:
         """Return a module whose gates, attention and so on do some work."""
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
+        with Generators(0).lent():
             module = fusion_class(self.widths, self.dim).double().eval()
             with torch.no_grad():
                 for parameter in module.parameters():

@@ -1,6 +1,7 @@
 """Vectors and words of items, read by a frozen or an adapted language model."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -409,6 +410,18 @@ def test_adapters_are_seeded_and_leave_the_generators_alone(
         np.testing.assert_array_equal(weight, other.weights_[name])
     drawn_otherwise = fit_lora(causal_model, blocks, words, likes, random_state=1)
     assert drawn_otherwise.loss_curve_ != one.loss_curve_
+
+
+def test_adapters_in_threads_are_those_alone(causal_model, blocks, words, likes):
+    def fit(seed):
+        return fit_lora(
+            causal_model, blocks, words, likes, random_state=seed, n_steps=4
+        ).loss_curve_
+
+    alone = [fit(seed) for seed in (0, 1)]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(fit, (0, 1)))
+    np.testing.assert_allclose(found, alone, rtol=1e-4, atol=1e-5)
 
 
 def test_adapters_survive_a_pickle(causal_model, blocks, words, likes):

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -127,6 +128,32 @@ def test_a_search_over_the_settings_of_the_fuser(make, catalog, model, X, read):
     )
     search.fit(X)
     assert len(read) == 2 * len(catalog)
+
+
+def test_a_pickle_for_other_processes_has_the_vectors(make, catalog, model, X, read):
+    recommender = make(catalog, fusion=SoftTokenFuser(model))
+    copies = [pickle.loads(pickle.dumps(recommender)) for _ in range(3)]
+    assert len(read) == len(catalog)
+    for copied in copies:
+        copied.fit(X)
+    recommender.fit(X)
+    assert len(read) == len(catalog)
+
+
+def test_a_pickle_of_what_cannot_be_read_is_no_error(make, catalog, X):
+    recommender = make(catalog, fusion=SoftTokenFuser("./no-such-model"))
+    with pytest.raises(FileNotFoundError, match="no-such-model"):
+        pickle.loads(pickle.dumps(recommender)).fit(X)
+
+
+def test_threads_read_each_item_once(make, catalog, model, X, read):
+    fits = [make(catalog, fusion=SoftTokenFuser(model)) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        fitted = list(pool.map(lambda recommender: recommender.fit(X), fits))
+    assert len(read) == len(catalog)
+    scores = [recommender.predict(X) for recommender in fitted]
+    np.testing.assert_array_equal(scores[0], scores[1])
+    np.testing.assert_array_equal(scores[0], scores[2])
 
 
 def test_a_cache_serves_other_catalogues(make, table, model, X, read, tmp_path):

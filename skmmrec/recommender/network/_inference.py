@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +16,7 @@ from skmmrec.catalog import Blocks
 from skmmrec.interactions import History
 from skmmrec.recommender.network._network import FusionNetwork
 from skmmrec.recommender.network._towers import AttentionTowerModule, Past
+from skmmrec.runtime import cached_property, survive_fork
 
 # Of 64 factors in float64, 4 MB: more rows at a time are no faster.
 ROWS_PER_CHUNK = 8192
@@ -37,6 +37,7 @@ class VectorMaker:
     """
 
     def __init__(self, networks: Sequence[FusionNetwork]) -> None:
+        survive_fork()
         self.members = [_Member(network) for network in networks]
         self.scale = len(networks) ** -0.5
 
@@ -280,10 +281,10 @@ class Content:
         rows = rows.clamp(min=0)
         return Content([block[rows] for block in self.blocks], self.mask[rows] & known)
 
-    def drop(self, rate: float) -> Content:
+    def drop(self, rate: float, generator: torch.Generator) -> Content:
         """Hide each modality of each row at random."""
-        kept = torch.rand(self.mask.shape, device=self.mask.device) >= rate
-        return Content(self.blocks, self.mask & kept)
+        dice = torch.rand(self.mask.shape, device=self.mask.device, generator=generator)
+        return Content(self.blocks, self.mask & (dice >= rate))
 
 
 @dataclass(frozen=True)

@@ -82,8 +82,8 @@ def _would_gain_by_shrinking(loss: LossOfBatch, hidden: Batcher) -> bool:
     of the vectors' length is left out.
     """
     embedding = loss.network.item_embedding
-    rows = torch.randperm(len(hidden.examples))[:PROBE_SIZE].numpy()
-    batch = hidden.batch(rows).to(embedding.device)
+    rows = torch.randperm(len(hidden.examples), generator=hidden.generator)
+    batch = hidden.batch(rows[:PROBE_SIZE].numpy()).to(embedding.device)
     loss.eval()
     (gradient,) = torch.autograd.grad(loss(batch), [embedding])
     with torch.no_grad():

@@ -6,7 +6,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from skmmrec.recommender.training._plan import Epoch
 from skmmrec.recommender.training._problem import Batcher
 from skmmrec.recommender.training._step import LossOfBatch
 from skmmrec.recommender.training._validation import Monitor
+from skmmrec.runtime import n_cores, torch_threads
 
 # Numbers in a step's user vectors up to which one thread is as fast as several, which
 # mostly wait for each other: a batch of 4,096 users of 64 factors.
@@ -88,6 +88,7 @@ class Trainer:
         self.device = loss.network.item_bias.device
         self.optimizer = self._make_optimizer()
         self.order = torch.Generator()
+        self.generators = loss.generators
         self.history: list[Epoch] = []
         self.best: dict[str, Tensor] | None = None
         self.deadline = time.monotonic() + (options.max_time or math.inf)
@@ -112,7 +113,7 @@ class Trainer:
         yield from self.history
         module = parallel(self.loss)
         self.loss.train()
-        with _threads(self._step_size):
+        with torch_threads(self._n_threads):
             while not self._is_over():
                 self.history.append(self._epoch(module, schedule))
                 self._save(schedule)
@@ -213,25 +214,24 @@ class Trainer:
             yield order[start : start + self.options.batch_size]
 
     @property
-    def _step_size(self) -> int:
-        """How many numbers a step's user vectors hold."""
-        return self.options.batch_size * self.loss.network.dim
+    def _n_threads(self) -> int:
+        """One thread for small steps: several would mostly wait for each other."""
+        step_size = self.options.batch_size * self.loss.network.dim
+        return 1 if step_size <= SERIAL_STEP else n_cores()
 
     def _seed(self) -> None:
         """Give all processes one order of examples, and each its own dropout."""
-        seed = agree(int(torch.randint(2**31, ())))
+        seed = agree(self.generators.integer())
         self.order.manual_seed(seed)
         if world()[1] > 1:
-            torch.manual_seed(seed + world()[0])
+            self.generators.seed(seed + world()[0])
 
     # -- going on after a kill -------------------------------------------------------
 
     def _save(self, schedule: Any) -> None:
         if self.checkpoint is None or world()[0]:
             return
-        generators = {"cpu": torch.get_rng_state(), "order": self.order.get_state()}
-        if self.device.type == "cuda":
-            generators["cuda"] = torch.cuda.get_rng_state(self.device)
+        generators = {"order": self.order.get_state(), **self.generators.get_state()}
         self.checkpoint.save(
             {
                 "network": self.loss.network.state_dict(),
@@ -254,20 +254,7 @@ class Trainer:
         self.history = [Epoch(*epoch) for epoch in state["history"]]
         generators = state["generators"]
         self.order.set_state(generators["order"])
-        torch.set_rng_state(generators["cpu"])
-        if "cuda" in generators:
-            torch.cuda.set_rng_state(generators["cuda"], self.device)
-
-
-@contextmanager
-def _threads(step_size: int) -> Iterator[None]:
-    """Take one thread for small steps: several would mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1 if step_size <= SERIAL_STEP else before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        self.generators.set_state(generators)
 
 
 def world() -> tuple[int, int]:

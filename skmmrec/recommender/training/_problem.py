@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from skmmrec.recommender.network import (
     UserTower,
     teaches,
 )
+from skmmrec.runtime import cached_property
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,8 @@ class Batcher:
         Whether what a user likes is left among the negatives.
     by_popularity : bool
         Draw them by popularity instead of uniformly.
+    generator : torch.Generator
+        What is drawn comes from it, on the host.
     max_history : int or None
         About how many items of a longer history are drawn for each batch; None: all.
     """
@@ -163,8 +165,10 @@ class Batcher:
         *,
         own_negatives: bool,
         by_popularity: bool,
+        generator: torch.Generator,
         max_history: int | None = None,
     ) -> None:
+        self.generator = generator
         self.max_history = max_history
         self.history = history
         self.examples = examples
@@ -227,7 +231,7 @@ class Batcher:
         if self.max_history is None or (past.lengths <= self.max_history).all():
             return past, chosen.held
         shares = self.max_history / np.maximum(past.lengths, 1)
-        dice = torch.rand(len(past.items)).numpy()
+        dice = torch.rand(len(past.items), generator=self.generator).numpy()
         kept = dice < np.repeat(shares, past.lengths)
         entries = np.minimum(past.offsets[user_rows] + chosen.before, len(kept) - 1)
         return past.where(kept), chosen.held & kept[entries]
@@ -242,7 +246,9 @@ class Batcher:
     def _draw_negatives(self) -> Tensor:
         if self.everything is not None:
             return self.everything
-        draws = torch.rand(self.n_negatives, dtype=torch.float64)
+        draws = torch.rand(
+            self.n_negatives, dtype=torch.float64, generator=self.generator
+        )
         return torch.searchsorted(
             self.cumulative, draws * self.cumulative[-1], right=True
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from itertools import zip_longest
@@ -45,7 +44,7 @@ from skmmrec.recommender.training._validation import (
     some_users,
     without,
 )
-from skmmrec.runtime import resolve_device
+from skmmrec.runtime import Generators, resolve_device
 
 # Interactions per item or user from which on batches are smaller and negatives spared.
 # TikTok (9 per item) loses by both, MovieLens (31) gains (validation rows).
@@ -89,18 +88,19 @@ def train_networks(
     design = plan.design
     n_networks = plan.n_members if design.is_trained else 1
     networks, curves, id_l2 = [], [], LOW
-    with seeded(plan.random_state, device):
-        for number in range(n_networks):
+    generators = _generators(plan.random_state, device)
+    for number in range(n_networks):
+        with generators.lent():
             network = make_network(design, problem, plan.cold_popularity)
-            if source is not None:
-                _start_from(network, source, number, ids)
-            network = network.to(device)
-            if number == 0:
-                id_l2 = choose_id_l2(network, problem, plan)
-            if design.is_trained:
-                epochs = _train(network, problem, plan, source, number, id_l2)
-                curves.append(watch(epochs, plan.training.max_epochs))
-            networks.append(network.cpu())
+        if source is not None:
+            _start_from(network, source, number, ids)
+        network = network.to(device)
+        if number == 0:
+            id_l2 = choose_id_l2(network, problem, plan, generators)
+        if design.is_trained:
+            epochs = _train(network, problem, plan, generators, source, number, id_l2)
+            curves.append(watch(epochs, plan.training.max_epochs))
+        networks.append(network.cpu())
     _forget_checkpoints(problem, plan, source)
     return Trained(
         networks,
@@ -127,12 +127,12 @@ def train_further(
     """
     device = own_device(resolve_device(plan.device))
     epochs: list[Epoch] = []
-    with seeded(plan.random_state, device):
-        for network in networks:
-            network.to(device)
-            trainer = _further_trainer(network, problem, plan, id_l2, new_pairs)
-            epochs = watch(trainer.run(), plan.training.partial_fit_epochs)
-            network.cpu()
+    generators = _generators(plan.random_state, device)
+    for network in networks:
+        network.to(device)
+        trainer = _further_trainer(network, problem, plan, generators, id_l2, new_pairs)
+        epochs = watch(trainer.run(), plan.training.partial_fit_epochs)
+        network.cpu()
     return [epoch.loss for epoch in epochs]
 
 
@@ -140,6 +140,7 @@ def _further_trainer(
     network: FusionNetwork,
     problem: Problem,
     plan: Plan,
+    generators: Generators,
     id_l2: float,
     new_pairs: tuple[NDArray, NDArray],
 ) -> Trainer:
@@ -147,7 +148,7 @@ def _further_trainer(
     users, items = new_pairs
     new = np.isin(examples.users * n_items + examples.items, users * n_items + items)
     old = np.flatnonzero(~new)
-    drawn = _rng().permutation(len(old))[: np.count_nonzero(new)]
+    drawn = _rng(generators).permutation(len(old))[: np.count_nonzero(new)]
     chosen = examples.take(np.concatenate([np.flatnonzero(new), old[drawn]]))
     decay = id_l2 / max(1, len(examples))
     options = replace(
@@ -157,8 +158,9 @@ def _further_trainer(
         max_time=None,
         patience=None,
     )
-    batcher = _batcher(problem, plan, problem.history, chosen)
-    return Trainer(_loss(network, problem, plan, batcher), batcher, options)
+    batcher = _batcher(problem, plan, generators, problem.history, chosen)
+    loss = _loss(network, problem, plan, generators, batcher)
+    return Trainer(loss, batcher, options)
 
 
 def _start_from(
@@ -203,18 +205,19 @@ def _train(
     network: FusionNetwork,
     problem: Problem,
     plan: Plan,
+    generators: Generators,
     source: Source | None,
     number: int,
     id_l2: float,
 ) -> Iterator[Epoch]:
     """Train one network, on the device that it is on; yields the epochs."""
-    examples, history, monitor = _hold_out(problem, plan)
+    examples, history, monitor = _hold_out(problem, plan, generators)
     decay = id_l2 / max(1, len(examples))
     options = _options(network, plan, history, decay)
     if source is not None and not source.knows_ids:
         options = replace(options, shared_rate=TRANSFER_RATE)
-    batcher = _batcher(problem, plan, history, examples)
-    loss = _loss(network, problem, plan, batcher)
+    batcher = _batcher(problem, plan, generators, history, examples)
+    loss = _loss(network, problem, plan, generators, batcher)
     if isinstance(monitor, LossMonitor):
         monitor = replace(monitor, loss=loss)
     folder, checkpoint = plan.training.checkpoint_dir, None
@@ -223,14 +226,16 @@ def _train(
     return Trainer(loss, batcher, options, monitor, checkpoint).run()
 
 
-def choose_id_l2(network: FusionNetwork, problem: Problem, plan: Plan) -> float:
+def choose_id_l2(
+    network: FusionNetwork, problem: Problem, plan: Plan, generators: Generators
+) -> float:
     """Choose the precision of the embeddings' prior, by training a copy."""
     training, given = plan.training, plan.regularization.id_l2
     if given != "auto":
         return float(given)
     if not plan.design.is_trained or training.max_time is not None:
         return LOW
-    rng = _rng()
+    rng = _rng(generators)
     is_too_short = training.max_epochs <= MIN_TRIAL_EPOCHS
     if len(problem.examples) < MIN_TRIED or is_too_short:
         return LOW
@@ -239,27 +244,31 @@ def choose_id_l2(network: FusionNetwork, problem: Problem, plan: Plan) -> float:
     n_epochs = min(
         max(n_epochs, MIN_TRIAL_EPOCHS), MAX_TRIAL_EPOCHS, training.max_epochs
     )
-    rest, hidden, left = hide_examples(examples, history, HIDDEN_SHARE, _rng())
-    batcher = _batcher(problem, plan, left, rest)
-    loss = _loss(deepcopy(network), problem, plan, batcher)
+    rest, hidden, left = hide_examples(
+        examples, history, HIDDEN_SHARE, _rng(generators)
+    )
+    batcher = _batcher(problem, plan, generators, left, rest)
+    loss = _loss(deepcopy(network), problem, plan, generators, batcher)
     options = _options(network, plan, left, LOW / len(rest))
     trainer = Trainer(loss, batcher, replace(options, patience=None))
-    held_out = _batcher(problem, plan, left, hidden)
+    held_out = _batcher(problem, plan, generators, left, hidden)
     return learn_precision(trainer, held_out, n_epochs)
 
 
-def _hold_out(problem: Problem, plan: Plan) -> tuple[Examples, History, Monitor | None]:
+def _hold_out(
+    problem: Problem, plan: Plan, generators: Generators
+) -> tuple[Examples, History, Monitor | None]:
     """Split off what early stopping holds out, and make its monitor."""
     examples, history, stopping = problem.examples, problem.history, plan.early_stopping
     if stopping is None:
         return examples, history, None
-    rng, metric = _rng(), stopping.metric
+    rng, metric = _rng(generators), stopping.metric
     if metric == "auto":
         metric = "ndcg@10" if problem.tasks[0].sampled else "loss"
     if metric == "loss":
         share = stopping.validation_fraction
         rest, aside, left = hide_examples(examples, history, share, rng)
-        return rest, left, LossMonitor(_batcher(problem, plan, left, aside))
+        return rest, left, LossMonitor(_batcher(problem, plan, generators, left, aside))
     hidden, held_out = hide_likes(history, stopping.validation_fraction, rng)
     is_hidden = examples.held & hidden[examples.places_in(history)]
     monitor = LikesMonitor(
@@ -294,13 +303,17 @@ def _options(
     )
 
 
-def _rng() -> np.random.RandomState:
-    """Numbers that follow from torch's seed, the same in all processes."""
-    return np.random.RandomState(agree(int(torch.randint(2**31, ()))))
+def _rng(generators: Generators) -> np.random.RandomState:
+    """Numbers that follow from the seed of the fit, the same in all processes."""
+    return np.random.RandomState(agree(generators.integer()))
 
 
 def _batcher(
-    problem: Problem, plan: Plan, history: History, examples: Examples
+    problem: Problem,
+    plan: Plan,
+    generators: Generators,
+    history: History,
+    examples: Examples,
 ) -> Batcher:
     """Batches of some examples of the problem, by what is left of its histories."""
     training, own = plan.training, plan.training.own_negatives
@@ -312,12 +325,17 @@ def _batcher(
         training.n_negatives,
         own_negatives=bool(own),
         by_popularity=any(task.objective == "softmax" for task in problem.tasks),
+        generator=generators.host,
         max_history=(plan.design.tower or MeanTower()).drawn_history,
     )
 
 
 def _loss(
-    network: FusionNetwork, problem: Problem, plan: Plan, batcher: Batcher
+    network: FusionNetwork,
+    problem: Problem,
+    plan: Plan,
+    generators: Generators,
+    batcher: Batcher,
 ) -> LossOfBatch:
     device, given = network.item_bias.device, plan.regularization
     weights = plan.training.task_weights
@@ -339,6 +357,7 @@ def _loss(
         batcher.log_q.to(device),
         problem.tasks,
         options,
+        generators,
         None if users is None else to_tensors(users, torch.float32, device),
         None
         if graph is None
@@ -364,17 +383,7 @@ def _forget_checkpoints(problem: Problem, plan: Plan, source: Source | None) -> 
         checkpoint_of(folder, problem, plan, source, number).remove()
 
 
-@contextmanager
-def seeded(random_state: RandomState, device: torch.device) -> Iterator[None]:
-    """Seed torch inside the block, and leave its generators as they were."""
+def _generators(random_state: RandomState, device: torch.device) -> Generators:
+    """Make the generators of a fit, with the same seed in all processes."""
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-    device = own_device(device)
-    with torch.random.fork_rng(devices=_cuda_devices(device)):
-        torch.manual_seed(agree(seed))
-        yield
-
-
-def _cuda_devices(device: torch.device) -> list[int]:
-    if device.type != "cuda":
-        return []
-    return [torch.cuda.current_device() if device.index is None else device.index]
+    return Generators(agree(int(seed)), device)

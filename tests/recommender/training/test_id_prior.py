@@ -16,6 +16,7 @@ from skmmrec.recommender.training import _training
 from skmmrec.recommender.training._id_prior import CLEAR, HIGH, LOW
 from skmmrec.recommender.training._loop import Trainer
 from skmmrec.recommender.training._validation import some_users
+from skmmrec.runtime import Generators
 
 N_USERS, N_ITEMS = 300, 60
 
@@ -124,7 +125,9 @@ def test_the_trial_leaves_the_network_as_it_is(items, by_content):
     rec = fit(items, by_content)
     network = rec.model_.networks[0]
     before = deepcopy(network.state_dict())
-    assert _training.choose_id_l2(network, rec.model_.problem(), rec._plan()) >= CLEAR
+    problem = rec.model_.problem()
+    chosen = _training.choose_id_l2(network, problem, rec._plan(), Generators(0))
+    assert chosen >= CLEAR
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name
 
@@ -239,8 +242,10 @@ def test_the_prior_is_shared_out_over_the_interactions(items, by_content, monkey
 def test_penalties_are_no_part_of_the_loss_at_rest(items, by_content):
     rec = fit(items, by_content)
     problem, plan = rec.model_.problem(), rec._plan()
-    batcher = _training._batcher(problem, plan, problem.history, problem.examples)
-    loss = _training._loss(rec.model_.networks[0], problem, plan, batcher)
+    generators, network = Generators(0), rec.model_.networks[0]
+    history, examples = problem.history, problem.examples
+    batcher = _training._batcher(problem, plan, generators, history, examples)
+    loss = _training._loss(network, problem, plan, generators, batcher)
     batch = batcher.batch(np.arange(50))
     loss.options = replace(loss.options, dropout=0.0, modality_dropout=0.0)
     with torch.no_grad():

@@ -9,6 +9,7 @@ from skmmrec.interactions import History
 from skmmrec.recommender.network._objectives import Task
 from skmmrec.recommender.training._problem import Batcher, make_examples, make_network
 from skmmrec.recommender.training._training import _batcher, _loss
+from skmmrec.runtime import Generators
 
 
 def batcher_of(pairs, signals=None, **params):
@@ -21,6 +22,7 @@ def batcher_of(pairs, signals=None, **params):
         "n_negatives": 6,
         "own_negatives": False,
         "by_popularity": True,
+        "generator": torch.Generator(),
         **params,
     }
     return Batcher(history, examples, **params)
@@ -40,7 +42,6 @@ def test_what_a_user_likes_is_no_negative():
 
 
 def test_drawn_negatives_are_spared_as_often_as_they_are_drawn():
-    torch.manual_seed(0)
     batcher, numbers = batcher_of(PAIRS, n_negatives=4), set()
     for _ in range(20):
         batch = batcher.batch(np.array([3, 4]))
@@ -76,9 +77,11 @@ def test_the_loss_does_not_look_at_them(make, catalog, X, objective):
     )
     rec.fit(X)
     problem, plan = rec.model_.problem(), rec._plan()
-    batcher = _batcher(problem, plan, problem.history, problem.examples)
+    generators = Generators(0)
+    history, examples = problem.history, problem.examples
+    batcher = _batcher(problem, plan, generators, history, examples)
     network = make_network(plan.design, problem, plan.cold_popularity)
-    loss = _loss(network, problem, plan, batcher).eval()
+    loss = _loss(network, problem, plan, generators, batcher).eval()
     item = int(problem.history.popularity.argmax())
     users, items = problem.examples.users, problem.examples.items
     likes = [item in problem.history.of(user) for user in range(len(rec.user_index_))]
