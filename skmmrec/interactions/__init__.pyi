@@ -22,6 +22,7 @@ from ._ids import (
     check_k as check_k,
     check_same_kind as check_same_kind,
     check_times as check_times,
+    hashed as hashed,
     plain as plain,
     sorted_index as sorted_index,
 )
