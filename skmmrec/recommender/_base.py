@@ -261,6 +261,16 @@ class BaseRecommender(BaseEstimator, ABC):
             raise
 
 
+def refuse_strangers(ids: NDArray, known: NDArray[np.bool_]) -> None:
+    """Name the first user who is not known, and so cannot be forgotten."""
+    unknown = np.flatnonzero(~known)
+    if len(unknown):
+        raise ValueError(
+            f"user {plain(ids[unknown[0]])!r} (row {unknown[0]} of users) is not "
+            f"known, so there is nothing to forget ({len(unknown)} such rows)"
+        )
+
+
 def warn_of_no_likes(data: InteractionData) -> None:
     """Say that there is nothing to learn from."""
     if len(data.history.items) == 0:

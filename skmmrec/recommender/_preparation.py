@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skmmrec._sklearn import clone
-from skmmrec.catalog import Blocks, ItemCatalog, check_not_empty, read_columns
+from skmmrec.catalog import Blocks, ItemCatalog, read_columns
 from skmmrec.interactions import (
     ITEM,
     USER,
@@ -23,7 +23,6 @@ from skmmrec.interactions import (
     Numbers,
     Table,
     check_same_kind,
-    plain,
     read_answers,
     read_interactions,
     read_weights,
@@ -77,6 +76,7 @@ def prepare(
     FittedModel
         Without networks.
     """
+    catalog, user_catalog = _as_of_now(rows, catalog, user_catalog)
     items, blocks = _collect_items(rows, catalog)
     tasks = make_tasks(objective, rows.answers, rows.weights)
     users, liked = _index_users(rows, user_catalog), liked_rows(tasks, rows)
@@ -88,7 +88,7 @@ def prepare(
     if fuser is not None:
         known = None if source is None else source.fuser
         fuser = known or _fit_fuser(fuser, data, catalog, blocks)
-        blocks = fuser.transform(blocks, words=_words_of(catalog, items))
+        blocks = fuser.transform(blocks, words=words_of(catalog, items))
     space, content = _share_space(blocks, plan, data.history, source)
     user_space, user_content = _user_content(users, user_catalog, plan)
     model = FittedModel(
@@ -112,6 +112,19 @@ def prepare(
     return model
 
 
+def _as_of_now(
+    rows: Rows, catalog: ItemCatalog | None, user_catalog: ItemCatalog | None
+) -> tuple[ItemCatalog | None, ItemCatalog | None]:
+    """Return the catalogues as they are now, encoded, once the ids are checked."""
+    if catalog is not None:
+        BaseRecommender._check_known(rows.ids.items, catalog.ids)
+        catalog = catalog.snapshot()
+    if user_catalog is not None:
+        check_same_kind(rows.ids.users, user_catalog.ids, USER)
+        user_catalog = user_catalog.snapshot()
+    return catalog, user_catalog
+
+
 def _collect_items(rows: Rows, catalog: ItemCatalog | None) -> tuple[pd.Index, Blocks]:
     """Index of all items, sorted, and their content in that order."""
     if catalog is None:
@@ -123,7 +136,6 @@ def _collect_items(rows: Rows, catalog: ItemCatalog | None) -> tuple[pd.Index, B
         if content is None:
             return items, Blocks.without_content(len(items))
         return items, content.take(order)
-    BaseRecommender._check_known(rows.ids.items, catalog.ids)
     items = sorted_index(catalog.ids.to_numpy())
     return items, catalog.blocks.take(catalog.ids.get_indexer(items))
 
@@ -132,7 +144,6 @@ def _index_users(rows: Rows, user_catalog: ItemCatalog | None) -> pd.Index:
     users = rows.ids.users
     if user_catalog is None:
         return sorted_index(users)
-    check_same_kind(users, user_catalog.ids, USER)
     return sorted_index(np.concatenate([user_catalog.ids.to_numpy(), users]))
 
 
@@ -150,10 +161,10 @@ def _fit_fuser(
         fuser.remember_in(catalog.derived)
     history = data.history
     likes = CoLikes(history.users[history.liked], history.items[history.liked])
-    return fuser.fit(blocks, words=_words_of(catalog, data.items), likes=likes)
+    return fuser.fit(blocks, words=words_of(catalog, data.items), likes=likes)
 
 
-def _words_of(catalog: ItemCatalog | None, items: pd.Index) -> pd.DataFrame | None:
+def words_of(catalog: ItemCatalog | None, items: pd.Index) -> pd.DataFrame | None:
     """Raw content of items of the catalogue; a flat table brings none."""
     if catalog is None:
         return None
@@ -203,9 +214,14 @@ def _user_content(
     blocks = user_catalog.blocks
     space = ContentSpace.fit(blocks, plan.regularization.n_components)
     rows: NDArray = user_catalog.ids.get_indexer(users)
-    content = space.transform(blocks).take(np.maximum(rows, 0))
-    mask = content.mask & (rows >= 0)[:, None]
-    return space, Blocks(content.values, mask)
+    nobody = Blocks(
+        {
+            name: np.zeros((1, width), np.float32)
+            for name, width in blocks.widths.items()
+        },
+        np.zeros((1, len(blocks.widths)), bool),
+    )
+    return space, space.transform(blocks.append(nobody)).take(rows)
 
 
 logger = logging.getLogger(__name__)
@@ -337,31 +353,6 @@ def with_signals(data: InteractionData, tasks: Sequence[Task]) -> InteractionDat
     """Weigh the items of histories by their answers, where these are predicted."""
     answers = weights_and_answers(data.history, len(tasks))[1]
     return data.with_signals(tasks[0].signals(answers[:, 0]))
-
-
-def add_items(model: FittedModel, catalog: ItemCatalog, items: pd.DataFrame) -> None:
-    """Encode new items of a catalogue, and add them to a model.
-
-    Raises
-    ------
-    ValueError
-        For an item that is known already, comes twice or has no content; the model is
-        left alone.
-    """
-    known_ids = model.data.items
-    added = ItemCatalog(items, key=catalog.key)
-    known = np.flatnonzero(known_ids.get_indexer(added.ids) >= 0)
-    if len(known):
-        raise ValueError(
-            f"item {plain(added.ids[known[0]])!r} (row {known[0]}) is known already "
-            f"({len(known)} such rows)"
-        )
-    check_same_kind(added.ids.to_numpy(), known_ids, catalog.key)
-    content = added.items.drop(columns=catalog.key)
-    blocks = catalog.encode(content)
-    if catalog.on_empty == "raise":
-        check_not_empty(added.ids, blocks)
-    model.add_items(added.ids.to_numpy(), model.in_space(blocks, content))
 
 
 def check_catalogs(recommender: BaseRecommender) -> None:
