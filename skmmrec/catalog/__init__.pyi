@@ -5,4 +5,5 @@ from ._catalog import ItemCatalog as ItemCatalog
 # For other rooms: reading content and checking it.
 from ._blocks import read_blocks as read_blocks, read_columns as read_columns
 from ._catalog import check_not_empty as check_not_empty
+from ._changes import refuse_known as refuse_known
 from ._number_space import NumberSpace as NumberSpace

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from copy import deepcopy
-from typing import Any, Literal
+from copy import copy, deepcopy
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,12 @@ from skmmrec.catalog._blocks import (
     read_blocks,
     to_blocks,
 )
+from skmmrec.catalog._changes import (
+    appended_ids,
+    appended_rows,
+    completed,
+    rows_of,
+)
 from skmmrec.catalog._encoding import (
     encode_some,
     find_outputs,
@@ -31,7 +37,7 @@ from skmmrec.catalog._encoding import (
 )
 from skmmrec.catalog._floats import as_floats, is_numeric
 from skmmrec.catalog._readers import dense, wanting_target
-from skmmrec.interactions import USER, check_ids, plain, take_over
+from skmmrec.interactions import USER, Ids, as_list, check_ids, hashed, plain, take_over
 from skmmrec.runtime import ForkSafeLock
 
 
@@ -42,6 +48,7 @@ class ItemCatalog:
     recommenders, folds or candidate models use them: `sklearn.base.clone` shares a
     catalogue instead of copying it. Nor do threads or processes encode items again:
     before a catalogue is pickled for another process, it is encoded.
+    It can grow and shrink: all who share it see that in their next `fit`.
 
     Parameters
     ----------
@@ -256,6 +263,96 @@ class ItemCatalog:
             matrix = encode_some(self.encoder_, self._outputs, table, absent)
         return to_blocks(matrix, self._groups, self._numbers, self._names)
 
+    def append(self, items: pd.DataFrame, blocks: Blocks | None = None) -> Self:
+        """Add items at the end; the encoder stays as it was fitted.
+
+        Parameters
+        ----------
+        items : DataFrame of n rows
+            The key column, and some or all of the content columns; absent ones count
+            as missing.
+        blocks : Blocks of n items or None, default=None
+            Their vectors, where `encode` has made them before; a modality that they
+            lack is missing.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For an item that is there already, comes twice, has an id of another kind
+            or, but for ``on_empty="ignore"``, no content; or an unknown column. The
+            catalogue is as it was then.
+
+        Notes
+        -----
+        Other threads see the catalogue with all of the items or with none: what belongs
+        together is in `snapshot`.
+        """
+        added = ItemCatalog(items, key=self.key)
+        if blocks is None:
+            blocks = self.encode(added.items.drop(columns=self.key))
+        if self.on_empty == "raise":
+            check_not_empty(added.ids, blocks)
+        self.blocks  # noqa: B018 - encoded before others have to wait
+        with self.lock:
+            known = self.blocks
+            blocks = completed(blocks, known, len(added))
+            ids = appended_ids(self.ids, added.ids, self.key)
+            table = appended_rows(self.items, added.items)
+            self._become(table, ids, known.append(blocks))
+        return self
+
+    def drop(self, ids: Ids) -> Self:
+        """Take items out, their raw content and their vectors.
+
+        Parameters
+        ----------
+        ids : id or array-like of shape (n,)
+            Ids of the items.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For an id that is missing or unknown; the catalogue is as it was then.
+
+        Notes
+        -----
+        The encoder stays as it was fitted, also on these items, and a cache on disk
+        that was given to an encoder keeps its vectors, under a hash of the content.
+        """
+        wanted = check_ids(as_list(ids), self.key)
+        with self.lock:
+            kept = np.ones(len(self), bool)
+            kept[rows_of(self.ids, wanted, self.key)] = False
+            blocks = self._encoded
+            blocks = None if blocks is None else blocks.take(kept)
+            self._become(self.items[kept], self.ids[kept], blocks)
+        return self
+
+    def snapshot(self) -> ItemCatalog:
+        """Return the catalogue as it is now: ids, table and vectors that go together.
+
+        Later changes of this catalogue do not show in it.
+        """
+        self.blocks  # noqa: B018 - encoded here, not in what is returned
+        return copy(self)
+
+    def _become(
+        self, items: pd.DataFrame, ids: pd.Index, blocks: Blocks | None
+    ) -> None:
+        """Put new contents in place, at once for all threads."""
+        changed: dict[str, Any] = {"items": items, "ids": hashed(ids)}
+        if blocks is not None:
+            changed["_encoded"] = blocks
+        vars(self).update(changed)
+
     @property
     def content_columns(self) -> list[str]:
         """Columns of the table that contain content."""
@@ -368,7 +465,7 @@ def _as_table(items: Any, key: str) -> pd.DataFrame:
 
 
 def _unique_ids(table: pd.DataFrame, key: str) -> pd.Index:
-    ids = pd.Index(check_ids(table[key], key))
+    ids = hashed(pd.Index(check_ids(table[key], key)))
     repeated = np.flatnonzero(ids.duplicated())
     if len(repeated):
         first = repeated[0]

@@ -63,6 +63,12 @@ class NumberSpace:
             blocks, values=values, numbers=blocks.numbers - set(self.centres)
         )
 
+    def raw_widths(self, widths: Mapping[str, int]) -> dict[str, int]:
+        """Return the width of each modality before `transform`, from those after it."""
+        return {
+            n: len(self.centres.get(n, range(width))) for n, width in widths.items()
+        }
+
     def _lift(self, name: str, block: NDArray) -> NDArray[np.float64]:
         """Divide by sqrt(d), so that a typical item is at 45 degrees whatever d is."""
         centre, scale = self.centres[name], self.scales[name]

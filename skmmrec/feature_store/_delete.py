@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from feast import FeatureStore, FeatureView
+from numpy.typing import NDArray
 
 from skmmrec.feature_store.backends import backend_of
 from skmmrec.feature_store.backends.base import (
@@ -16,10 +20,12 @@ from skmmrec.feature_store.backends.base import (
     EVENT_VIEW,
     ITEM_VIEW,
     SEEN,
+    TIMESTAMP,
     USER_VIEW,
     Backend,
     Id,
     entity_keys,
+    key_ids,
     pack_ids,
     unpack,
 )
@@ -33,7 +39,7 @@ from ._repo import (
     open_store,
     parquet_path,
 )
-from ._types import Ids, Repo
+from ._types import ForgottenUsers, Ids, Repo
 
 
 def delete_ids(store: Repo, *, users: Ids = (), items: Ids = ()) -> None:
@@ -43,22 +49,25 @@ def delete_ids(store: Repo, *, users: Ids = (), items: Ids = ()) -> None:
     ----------
     store : feast.FeatureStore, str or path
         The store or the folder of its repository.
-    users, items : array-like, default=()
+    users, items : id or array-like, default=()
         Ids; unknown ones are ignored.
 
     Raises
     ------
     TypeError
         For ids of another type than the stored ones.
+    ValueError
+        For ids that are missing, not whole or infinite. Nothing is deleted then.
 
     Notes
     -----
     The rows go from all feature views with the join key ``user_id`` or ``item_id`` and
     from their parquet files, recorded feedback too; deleted items also go from the
     lists of seen items, and an interrupted publication is forgotten. Publishing a
-    model that still knows an id brings it back. The rows of replaced models are in no
-    table, but their bytes stay in the free pages of sqlite's file until these are used
-    again; the command VACUUM removes them.
+    model that still knows an id brings it back, so let the recommender ``forget`` users
+    too; publishing it then deletes them just as this does. The rows of replaced models
+    are in no table, but their bytes stay in the free pages of sqlite's file until these
+    are used again; the command VACUUM removes them.
     """
     store = open_store(store)
     gone = {
@@ -68,16 +77,76 @@ def delete_ids(store: Repo, *, users: Ids = (), items: Ids = ()) -> None:
     backend, users_view = backend_of(store), feature_view(store, USER_VIEW)
     with backend.sole_publisher(LOCK_TIMEOUT):
         backend.discard()
-        for join_key, ids in gone.items():
-            backend.delete_feedback(join_key, entity_keys(join_key, ids))
-        for view in store.list_feature_views():
-            for join_key in set(view.join_keys) & set(gone):
-                _delete_online(backend, view, join_key, gone[join_key])
-                _delete_offline(parquet_path(store, view), join_key, gone[join_key])
-        _delete_events(store, backend, gone)
+        _delete_rows(store, backend, gone)
         if gone[ITEM]:
             backend.change(users_view, SEEN, _forgetting(gone[ITEM]))
         _forget_offline(parquet_path(store, users_view), gone[ITEM])
+
+
+def _delete_rows(
+    store: FeatureStore, backend: Backend, gone: dict[str, list[Id]]
+) -> None:
+    """Remove all rows and events of users and items."""
+    for join_key, ids in gone.items():
+        backend.delete_feedback(join_key, entity_keys(join_key, ids))
+    for view in store.list_feature_views():
+        for join_key in set(view.join_keys) & set(gone):
+            _delete_online(backend, view, join_key, gone[join_key])
+            _delete_offline(parquet_path(store, view), join_key, gone[join_key])
+    _delete_events(store, backend, gone)
+
+
+def delete_forgotten(
+    store: FeatureStore,
+    backend: Backend,
+    who: ForgottenUsers,
+    users: Sequence[Id],
+    when: datetime,
+) -> None:
+    """Delete what a store holds of users whom a model has forgotten.
+
+    Those who are among its `users` again lose the offline rows from before `when`. The
+    caller is the sole publisher.
+    """
+    known = _known_users(store, backend)
+    forgotten = known[who.mark(known)]
+    is_back = np.isin(forgotten, np.asarray(users, dtype=known.dtype))
+    if not is_back.all():
+        gone = {USER: forgotten[~is_back].tolist(), ITEM: []}
+        _delete_rows(store, backend, gone)
+    path = parquet_path(store, feature_view(store, USER_VIEW))
+    _delete_offline(path, USER, forgotten[is_back].tolist(), when)
+
+
+def _known_users(store: FeatureStore, backend: Backend) -> NDArray:
+    """Ids of all users of whom a row or an event is stored."""
+    found = [_ids_in(backend.feedback(0)[USER])]
+    for view in store.list_feature_views():
+        if view.join_keys == [USER]:
+            found.append(key_ids(USER, backend.keys(view)))
+        if USER in view.join_keys:
+            found.append(_offline_ids(parquet_path(store, view), USER))
+    events = feature_view(store, EVENT_VIEW)
+    rows = backend.read(events, backend.keys(events), [EVENT_USER])
+    users = [unpack(row.get(EVENT_USER, b"")) for row in rows.values()]
+    found.append(_ids_in([user for user in users if user is not None]))
+    found.append(_offline_ids(parquet_path(store, events), EVENT_USER))
+    parts = [ids for ids in found if len(ids)]
+    return np.unique(np.concatenate(parts)) if parts else np.empty(0, dtype=object)
+
+
+def _ids_in(values: Iterable[Id]) -> NDArray:
+    listed = list(values)
+    return np.array(listed, object if isinstance(next(iter(listed), ""), str) else None)
+
+
+def _offline_ids(path: Path, column: str) -> NDArray:
+    """Distinct ids in a column of a file, missing ones left out."""
+    if not path.is_file():
+        return np.empty(0, dtype=object)
+    with pq.ParquetFile(path) as file:
+        ids = file.read([column])[column]
+    return _ids_in(ids.unique().drop_null().to_pylist())
 
 
 def _delete_events(
@@ -118,13 +187,19 @@ def _forgetting(items: Sequence[Id]) -> Callable[[bytes], bytes | None]:
     return forget
 
 
-def _delete_offline(path: Path, join_key: str, ids: Sequence[Id]) -> None:
+def _delete_offline(
+    path: Path, join_key: str, ids: Sequence[Id], before: datetime | None = None
+) -> None:
+    """Remove rows of some ids; with `before`, those that are older."""
     if not len(ids) or not path.is_file():
         return
     gone = pa.array(ids)
 
     def keep(table: pa.Table) -> pa.Table:
-        return table.filter(pc.invert(pc.is_in(table[join_key], gone)))
+        goes = pc.is_in(table[join_key], gone)
+        if before is not None:
+            goes = pc.and_(goes, pc.less(table[TIMESTAMP], pa.scalar(before)))
+        return table.filter(pc.invert(goes))
 
     rewrite_parquet(path, keep)
 

@@ -46,7 +46,9 @@ class OnlineRecommender:
     unknown : {"error", "popular", "skip"}, default="error"
         What to do for a user without a vector of the model that is served: raise an
         error that names the id, rank by the items' biases alone, or leave the user out
-        of the result.
+        of the result. "popular" may order items differently from the recommender's own
+        `recommend`, which gives someone unknown the vector that it has learned for
+        users without a history; the store does not hold that vector.
     index : ApproximateIndex, optional
         Search a graph of the items in place of all of them. It is built anew, in the
         background, whenever the items change; until then the search is exact.
@@ -130,7 +132,7 @@ class OnlineRecommender:
         TypeError
             For ids of another type than the stored ones.
         ValueError
-            For `k` below 1.
+            For `k` below 1, or ids that are missing, not whole or infinite.
         """
         check_k(k)
         ids = checked_ids(self._served.user_view, users)
@@ -210,8 +212,8 @@ class OnlineRecommender:
         KeyError
             For an item without a vector.
         ValueError
-            For an empty history, or when the users of the served model are not sums of
-            their items' vectors.
+            For an empty history, ids that are missing, not whole or infinite, or when
+            the users of the served model are not sums of their items' vectors.
         """
         check_k(k)
         seen = checked_ids(self._served.item_view, history)
@@ -260,9 +262,9 @@ class OnlineRecommender:
             For ids of another type than the stored ones, or `categories` of another
             type.
         ValueError
-            For an id that comes twice, vectors or biases of another shape or not
-            finite, a category of an item that is not added, or categories where the
-            model was published without.
+            For an id that is missing, not whole, infinite or comes twice, vectors or
+            biases of another shape or not finite, a category of an item that is not
+            added, or categories where the model was published without.
 
         Notes
         -----
@@ -300,7 +302,8 @@ class OnlineRecommender:
         KeyError
             For an item without a vector.
         ValueError
-            For a `y` that is not finite; nothing is recorded then.
+            For a `y` that is not finite, or an id that is missing, not whole or
+            infinite; nothing is recorded then.
 
         Notes
         -----

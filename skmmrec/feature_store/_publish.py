@@ -27,6 +27,7 @@ from skmmrec.feature_store.backends.base import (
 
 from ._batches import serving_batches
 from ._definitions import EmbeddingDefinitions, embedding_definitions
+from ._delete import delete_forgotten
 from ._fold_in import history_exponent
 from ._offline import (
     append_parquet,
@@ -47,7 +48,7 @@ from ._repo import (
     parquet_path,
     write_settings,
 )
-from ._types import CategoriesByItem, Repo, Servable
+from ._types import CategoriesByItem, ForgottenUsers, Repo, Servable
 
 # Each version has a feature service in the registry, which Feast parses as a whole; ten
 # keep it small. No measurement chose this number.
@@ -137,15 +138,27 @@ def publish(
     What was recorded online belongs to the old model: moved users, new users and added
     items are gone, and `OnlineRecommender.feedback` no longer gives the events before
     `timestamp`. Take them into the recommender first.
+
+    What the offline store holds of earlier models stays, as it is the past, but for
+    users whom the recommender was told to ``forget``: what is stored of them is deleted
+    as by `delete_ids`, in all feature views with the join key ``user_id``, in their
+    parquet files, and among recorded and pushed events. Feast's own commands then have
+    nothing to bring them back from. Your own sources of events and users are yours to
+    clean: whoever is in the rows of the next `fit` or `partial_fit` comes back with the
+    next publication, without the rows from before it. A recommender that knows nothing
+    of a `forget`, such as another one that was fitted without these users, takes them
+    out of the online store only; call `delete_ids` as well.
     """
     check_engines(store)
     store = open_store(store)
     backend_of(store)
-    batches = serving_batches(recommender.serving_vectors(), categories)
+    vectors = recommender.serving_vectors()
+    batches = serving_batches(vectors, categories)
     users, items = batches
     settings = _Settings(users.matrix.shape[1], users.id_type, items.id_type)
     _ensure_definitions(store, settings)
-    when = _write(store, batches, timestamp, chunk_size, progress)
+    forgotten = getattr(vectors, "forgotten", None)
+    when = _write(store, batches, forgotten, timestamp, chunk_size, progress)
     _add_service(store, settings, users.version)
     return Publication(
         users.version, when, len(users.ids), len(items.ids), settings.dim
@@ -155,6 +168,7 @@ def publish(
 def _write(
     store: FeatureStore,
     batches: tuple[Batch, Batch],
+    forgotten: ForgottenUsers | None,
     timestamp: datetime | None,
     chunk_size: int,
     progress: bool | None,
@@ -167,6 +181,8 @@ def _write(
         for view, batch in zip(views, batches, strict=True):
             with _bar(batch, progress) as advance:
                 backend.stage(view, batch, snapshot.event_us, chunk_size, advance)
+        if forgotten:
+            delete_forgotten(store, backend, forgotten, batches[0].ids, when)
         _append_offline(store, batches, when, chunk_size)
         backend.serve(views, snapshot)
     return when

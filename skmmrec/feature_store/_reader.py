@@ -18,9 +18,9 @@ from skmmrec.feature_store.backends.base import (
     entity_keys,
     unpack_vectors,
 )
-from skmmrec.interactions import as_list, check_ids
+from skmmrec.interactions import as_list
 
-from ._batches import id_type_of
+from ._ids import refuse_missing, store_ids
 from ._repo import feature_view, open_store
 from ._types import Ids, Repo
 
@@ -47,7 +47,7 @@ def read_vectors(store: Repo, entity: str, ids: Ids) -> tuple[np.ndarray, np.nda
     Raises
     ------
     ValueError
-        For another `entity` or missing ids.
+        For another `entity`, or ids that are missing, not whole or infinite.
     TypeError
         For ids of another type than the stored ones.
     """
@@ -78,14 +78,7 @@ def _read_column(
 def checked_ids(view: FeatureView, ids: Ids) -> list[Id]:
     """Validate ids, or a single one, against the type of the view's join key."""
     name = view.join_keys[0]
-    wanted = id_type(view)
-    checked = check_ids(as_list(ids), name)
-    if len(checked) and id_type_of(checked, name) != wanted:
-        raise TypeError(
-            f"{name} is of type {wanted} in this store, "
-            f"got {id_type_of(checked, name)}: {checked[0]!r:.100}"
-        )
-    return list(checked.tolist())
+    return refuse_missing(store_ids(as_list(ids), id_type(view), name), name)
 
 
 def id_type(view: FeatureView) -> str:

@@ -8,11 +8,11 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import yaml
-from feast import FeatureStore, FeatureView, FileSource
+from feast import FeatureStore, FeatureView
 from feast.errors import FeatureViewNotFoundException
 from feast.feast_object import FeastObject
 
@@ -122,9 +122,11 @@ def _engines(repo: Repo) -> dict[str, tuple[Any, tuple[str, ...]]]:
 
 
 def parquet_path(store: FeatureStore, view: FeatureView) -> Path:
-    """Return the file that a view's historical rows are read from."""
-    source = cast("FileSource", view.batch_source)
-    return Path(store.repo_path) / source.path
+    """Return the file that a view's historical rows are read from.
+
+    Of a view whose rows are in no file, this is a folder.
+    """
+    return Path(store.repo_path) / getattr(view.batch_source, "path", "")
 
 
 def repo_settings(repo_path: str | Path, **defaults: object) -> dict[str, Any]:

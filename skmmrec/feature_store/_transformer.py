@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -12,14 +14,18 @@ from feast import FeatureService, FeatureStore, FeatureView
 from feast.errors import FeatureViewNotFoundException
 from feast.protos.feast.types.Value_pb2 import Value
 from numpy.typing import ArrayLike
+from pyarrow import ArrowException
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._sklearn import BaseEstimator, TransformerMixin
-from skmmrec.feature_store.backends.base import unpack, unpack_vectors
+from skmmrec.feature_store.backends.base import Id, unpack, unpack_vectors
+from skmmrec.interactions import as_frame
 
+from ._ids import refuse_missing, store_ids
 from ._repo import open_store
+from ._times import moments
 from ._types import Repo
 
 _TIME, _ROW = "event_timestamp", "__row"
@@ -41,13 +47,15 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
         offline store as they were at that time, as training needs; without it, as they
         are now, from the online store.
     missing : {"nan", "error"}, default="nan"
-        What to do for an id that the store does not know: NaN in its columns, or an
-        error that names the row.
+        What to do for an id that is missing (NaN, None) or that the store does not
+        know: NaN in its columns, or an error that names the row.
 
     Attributes
     ----------
     join_keys_ : list of str
         Columns of ids that the service needs.
+    id_types_ : dict of str to str
+        The type that the store has for each of them, in Feast's words.
     widths_ : dict of str to int
         Feature name to its number of output columns.
     n_features_in_ : int
@@ -58,6 +66,9 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
     -----
     `X` is a DataFrame with at least the columns in ``join_keys_``, or an array with
     exactly these columns, in this order. A list feature gives one column a number.
+
+    Floats that are whole count as integers, as pandas makes such of integers where one
+    is missing.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -94,7 +105,9 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
         self
         """
         self._validate_params()
-        self.join_keys_ = self._needed_keys()
+        self.id_types_ = self._needed_keys()
+        self.join_keys_ = list(self.id_types_)
+        X = _as_pandas(X)
         self.n_features_in_ = np.shape(X)[1]
         if isinstance(X, pd.DataFrame):
             self.feature_names_in_ = np.asarray(X.columns, dtype=object)
@@ -117,8 +130,10 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For a missing column, an unknown id under ``missing="error"``, or a feature
-            that is not numeric or whose length has changed since `fit`.
+            For a missing column; an id that is not whole, infinite or of another type
+            than the store's; one that is missing or unknown under ``missing="error"``;
+            a time that is missing, no time or a number of seconds; or a feature that is
+            not numeric or whose length has changed since `fit`.
         RuntimeError
             When the offline store does not return every row.
         """
@@ -161,7 +176,7 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
             return store.get_feature_service(self.service)
         return list(self.service)
 
-    def _needed_keys(self) -> list[str]:
+    def _needed_keys(self) -> dict[str, str]:
         store = open_store(self.repo_path)
         features = self._features(store)
         names = (
@@ -170,30 +185,90 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
             else [projection.name for projection in features.feature_view_projections]
         )
         views = [view for name in dict.fromkeys(names) for view in _views(store, name)]
-        return list(dict.fromkeys(key for view in views for key in view.join_keys))
+        return {key: _id_type(view, key) for view in views for key in view.join_keys}
 
-    def _id_columns(self, X: pd.DataFrame | ArrayLike) -> dict[str, list[Any]]:
+    def _id_columns(self, X: pd.DataFrame | ArrayLike) -> dict[str, Any]:
+        """Columns of `X`, as they are."""
         if isinstance(X, pd.DataFrame):
             absent = [key for key in self.join_keys_ if key not in X]
             if absent:
                 raise ValueError(f"X lacks the column {absent[0]!r}")
-            return {key: X[key].tolist() for key in self.join_keys_}
+            return {key: X[key] for key in self.join_keys_}
         columns = np.asarray(X).T
         if columns.ndim != 2 or len(columns) != len(self.join_keys_):
             raise ValueError(
                 f"X must have the columns {self.join_keys_}, got shape {np.shape(X)}"
             )
-        return {k: c.tolist() for k, c in zip(self.join_keys_, columns, strict=True)}
+        return dict(zip(self.join_keys_, columns, strict=True))
+
+    def _ids(self, X: pd.DataFrame | ArrayLike) -> dict[str, list[Id]]:
+        """Ids as the store has them; a missing one is one that nobody has."""
+        columns = self._id_columns(X).items()
+        return {key: self._column_of_ids(key, column) for key, column in columns}
+
+    def _column_of_ids(self, key: str, column: Any) -> list[Id]:
+        kind = self.id_types_[key]
+        ids = _read_ids(column, kind, key)
+        if self.missing == "error" or kind not in ("int64", "string"):
+            return refuse_missing(ids, key)
+        return _or_nobody(ids, kind)
 
     def _read(self, X: pd.DataFrame | ArrayLike) -> dict[str, list[Any]]:
         """Read one list of numbers, lists and None a feature."""
-        ids, store = self._id_columns(X), open_store(self.repo_path)
+        X = _as_pandas(X)
+        ids, store = self._ids(X), open_store(self.repo_path)
         features = self._features(store)
         if self.timestamp is None:
-            return _online(store, features, ids)
+            with _asking(ids):
+                return _online(store, features, ids)
         if not isinstance(X, pd.DataFrame) or self.timestamp not in X:
             raise ValueError(f"X lacks the column {self.timestamp!r}")
-        return _historical(store, features, ids, X[self.timestamp])
+        times = moments(X[self.timestamp], self.timestamp)
+        with _asking(ids):
+            return _historical(store, features, ids, times)
+
+
+def _as_pandas(X: pd.DataFrame | ArrayLike) -> pd.DataFrame | ArrayLike:
+    """Turn a table of another library, such as polars, into one of pandas."""
+    table = as_frame(X)
+    return X if table is None else table
+
+
+def _id_type(view: FeatureView, key: str) -> str:
+    """Return the type of a join key, "unknown" where it was never told."""
+    for column in view.entity_columns:
+        if column.name == key:
+            name: str = column.dtype.to_value_type().name
+            return name.lower()
+    return "unknown"
+
+
+def _read_ids(column: Any, kind: str, key: str) -> list[Id | None]:
+    """Check a column of ids; types that are neither numbers nor texts are Feast's."""
+    if kind in ("int32", "int64", "string"):
+        return store_ids(column, kind.replace("32", "64"), key)
+    values = pd.Series(column)
+    return list(values.astype(object).where(values.notna(), None))
+
+
+def _or_nobody(ids: list[Id | None], kind: str) -> list[Id]:
+    """Put an id that no row of a store has in the place of those that are missing.
+
+    It is drawn anew each time, from 2 to the power of 62 numbers or from more texts.
+    """
+    nobody: Id = uuid4().hex if kind == "string" else -(uuid4().int >> 66)
+    return [nobody if value is None else value for value in ids]
+
+
+@contextmanager
+def _asking(ids: Mapping[str, object]) -> Iterator[None]:
+    """Say which columns Feast was asked about when it fails on what is in them."""
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError, ArrowException) as error:
+        raise ValueError(
+            f"Feast cannot look up the ids of the columns {list(ids)}: {error}"
+        ) from error
 
 
 def _views(store: FeatureStore, name: str) -> list[FeatureView]:
@@ -206,7 +281,7 @@ def _views(store: FeatureStore, name: str) -> list[FeatureView]:
 
 
 def _online(
-    store: FeatureStore, features: FeatureService | list[str], ids: dict[str, list[Any]]
+    store: FeatureStore, features: FeatureService | list[str], ids: dict[str, list[Id]]
 ) -> dict[str, list[Any]]:
     response = store.get_online_features(features=features, entity_rows=ids).proto
     names = response.metadata.feature_names.val
@@ -229,15 +304,14 @@ def _contents(values: Sequence[Value]) -> list[Any]:
 def _historical(
     store: FeatureStore,
     features: FeatureService | list[str],
-    ids: dict[str, list[Any]],
-    times: pd.Series,
+    ids: dict[str, list[Id]],
+    when: pd.DatetimeIndex,
 ) -> dict[str, list[Any]]:
     """Read features as they were.
 
     Feast keeps neither the order of rows nor, with some offline stores, all of them.
     """
-    when = pd.to_datetime(times, utc=True).to_numpy()
-    asked = pd.DataFrame({**ids, _TIME: pd.DatetimeIndex(when, tz="UTC")})
+    asked = pd.DataFrame({**ids, _TIME: when})
     asked[_ROW] = np.arange(len(asked))
     job = store.get_historical_features(entity_df=asked, features=features)
     found = job.to_df().sort_values(_ROW)

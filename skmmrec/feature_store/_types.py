@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import pandas as pd
 from feast import FeatureStore
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 Repo: TypeAlias = FeatureStore | str | Path
 SingleId: TypeAlias = int | str | np.integer
@@ -21,11 +21,21 @@ CategoriesByItem: TypeAlias = (
 WantedCategories: TypeAlias = Category | Collection[Category]
 
 
+class ForgottenUsers(Protocol):
+    """Users whom a model has forgotten: see `skmmrec.recommender.ServingVectors`."""
+
+    def __len__(self) -> int:
+        """Count them."""
+
+    def mark(self, ids: NDArray) -> NDArray[np.bool_]:
+        """Tell which of n ids are among them."""
+
+
 class Vectors(Protocol):
     """What is published of a recommender: see `skmmrec.recommender.ServingVectors`.
 
-    Its ``history_exponent``, ``history_sizes`` and ``history_half_life`` are read where
-    there are any.
+    Its ``history_exponent``, ``history_sizes``, ``history_half_life`` and ``forgotten``
+    are read where there are any.
     """
 
     @property

@@ -83,7 +83,7 @@ class FusedSources:
         Raises
         ------
         ValueError
-            For items that were added after the fit: the catalogue does not know them.
+            For items that the catalogue lacks.
         """
         if len(self.unknown):
             raise ValueError(

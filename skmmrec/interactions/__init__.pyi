@@ -18,6 +18,7 @@ from ._ids import (
     check_ids as check_ids,
     check_k as check_k,
     check_same_kind as check_same_kind,
+    hashed as hashed,
     plain as plain,
     sorted_index as sorted_index,
 )

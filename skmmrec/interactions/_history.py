@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from skmmrec.interactions._ids import sorted_index
+from skmmrec.interactions._ids import hashed, sorted_index
 from skmmrec.interactions._reading import Interactions
 
 
@@ -133,6 +133,10 @@ class InteractionData:
     seen: History
     history: History
 
+    def __post_init__(self) -> None:
+        for index in (self.users, self.items):
+            hashed(index)
+
     @classmethod
     def collect(
         cls,
@@ -189,6 +193,11 @@ class InteractionData:
         seen, history = (replace(h, n_items=len(items)) for h in self._histories)
         return InteractionData(self.users, items, seen, history)
 
+    def keep_users(self, kept: NDArray[np.bool_]) -> InteractionData:
+        """Keep the users marked in `kept`, of shape (n_users,); all items stay."""
+        seen, history = (h.take(np.flatnonzero(kept)) for h in self._histories)
+        return InteractionData(self.users[kept], self.items, seen, history)
+
     def with_signals(self, signals: NDArray[np.float32] | None) -> InteractionData:
         """Set the weights of the items of histories; None: all weigh the same."""
         return replace(self, history=replace(self.history, values=signals))
@@ -200,13 +209,20 @@ class InteractionData:
     def _pairs(self) -> pd.DataFrame:
         """Return what `_group` was given, without the repetitions."""
         users, items = self.seen.users, self.seen.items
-        liked = self.history.to_csr(bool)[users, items]
+        liked = self._liked_among_seen()
         known = pd.DataFrame(
             {"user": users, "item": items, "liked": liked, WEIGHT: 1.0}
         )
         if self.seen.values is not None:
             known[[WEIGHT, *range(self.seen.values.shape[1] - 1)]] = self.seen.values
         return known
+
+    def _liked_among_seen(self) -> NDArray[np.bool_]:
+        """Tell which entries of `seen` are in `history`."""
+        if len(self.seen.items) == 0:
+            return np.zeros(0, bool)  # where scipy would return a matrix
+        liked: NDArray = self.history.to_csr(bool)[self.seen.users, self.seen.items]
+        return liked
 
 
 def _pairs(

@@ -213,6 +213,16 @@ def sorted_index(ids: np.ndarray) -> pd.Index:
     )
 
 
+def hashed(index: pd.Index) -> pd.Index:
+    """Build the hash table of an index, and return the index.
+
+    pandas builds it on first use; threads that use an index for the first time together
+    find a table that is half full.
+    """
+    index.is_unique  # noqa: B018 - builds it
+    return index
+
+
 def as_list(ids: Any) -> Any:
     """Put a single id into a list; refuse a table of ids."""
     if isinstance(ids, str | bytes) or np.ndim(ids) == 0:

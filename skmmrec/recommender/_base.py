@@ -277,6 +277,16 @@ def keys_of(recommender: BaseEstimator) -> Keys:
     return Keys.of([params.get("user_key"), user], [params.get("item_key"), item])
 
 
+def refuse_strangers(ids: NDArray, known: NDArray[np.bool_]) -> None:
+    """Name the first user who is not known, and so cannot be forgotten."""
+    unknown = np.flatnonzero(~known)
+    if len(unknown):
+        raise ValueError(
+            f"user {plain(ids[unknown[0]])!r} (row {unknown[0]} of users) is not "
+            f"known, so there is nothing to forget ({len(unknown)} such rows)"
+        )
+
+
 def warn_of_no_likes(data: InteractionData) -> None:
     """Say that there is nothing to learn from."""
     if len(data.history.items) == 0:

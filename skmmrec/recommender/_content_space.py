@@ -72,10 +72,7 @@ class ContentSpace:
     @property
     def raw_widths(self) -> dict[str, int]:
         """Width of each modality as content brings it, the muted ones too."""
-        return {
-            name: len(self.numbers.centres.get(name, mean))
-            for name, mean in self.means.items()
-        }
+        return self.numbers.raw_widths({n: len(mean) for n, mean in self.means.items()})
 
     def centre(self, name: str, block: NDArray[np.float32]) -> NDArray[np.float32]:
         """Centre one modality's vectors and scale them to length 1."""

@@ -339,7 +339,7 @@ class MultimodalFusionRecommender(VectorRecommender):
             )
             refuse_idle(plan, model, self.half_life)
             learn(model, plan, watch, source, is_own)
-            self.model_ = finish(model, rows, self.half_life)
+            self._adopt(finish(model, rows, self.half_life))
         return self
 
     @property

@@ -46,7 +46,7 @@ def fuse(
     SoftTokenFuser, Blocks
         The fitted one, and what it made of the content.
     """
-    words, is_shared = _words_of(catalog, data.items), fuser.lora is None
+    words, is_shared = words_of(catalog, data.items), fuser.lora is None
     with catalog.lock if catalog is not None and is_shared else nullcontext():
         known = known or _fit(fuser, data, catalog, blocks, words)
         return known, known.transform(blocks, words=words)
@@ -69,7 +69,7 @@ def fuse_ahead(fusion: object, catalog: object) -> None:
         if settings in _read_ahead.get(catalog, ()):
             return
         _read_ahead.setdefault(catalog, set()).add(settings)
-        fuser, words = clone(fusion), _words_of(catalog, catalog.ids)
+        fuser, words = clone(fusion), words_of(catalog, catalog.ids)
         fuser.remember_in(catalog.derived)
         fuser.fit(catalog.blocks, words=words).transform(catalog.blocks, words=words)
 
@@ -92,7 +92,7 @@ def _fit(
     return fuser.fit(blocks, words=words, likes=likes)
 
 
-def _words_of(catalog: ItemCatalog | None, items: pd.Index) -> pd.DataFrame | None:
+def words_of(catalog: ItemCatalog | None, items: pd.Index) -> pd.DataFrame | None:
     """Raw content of items of the catalogue; a flat table brings none."""
     if catalog is None:
         return None

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from skmmrec.catalog import Blocks
 from skmmrec.interactions import History, InteractionData, Keys
 from skmmrec.recommender._content_space import ContentSpace
+from skmmrec.recommender._forgotten import Forgotten
 from skmmrec.recommender._serving import ServingVectors
 from skmmrec.recommender.cold_start import Expectation, graph_of_new
 from skmmrec.recommender.network import (
@@ -78,6 +79,8 @@ class FittedModel:
         Precision of the prior of the item embeddings.
     loss_curve, validation_curve : list of float
         How the training went.
+    forgotten : Forgotten
+        Users who were taken out.
     item_vectors, user_vectors : ndarray of shape (n, dim), float32
         What scores are made of.
     item_biases : ndarray of shape (n_items, n_tasks), float32
@@ -105,6 +108,7 @@ class FittedModel:
     id_l2: float = 1.0
     loss_curve: list[float] = field(default_factory=list)
     validation_curve: list[float] = field(default_factory=list)
+    forgotten: Forgotten = field(default_factory=Forgotten)
     item_vectors: NDArray[np.float32] = field(init=False, repr=False)
     item_biases: NDArray[np.float32] = field(init=False, repr=False)
     user_vectors: NDArray[np.float32] = field(init=False, repr=False)
@@ -273,7 +277,7 @@ class FittedModel:
         """
         n_new = len(data.users) - len(self.data.users)
         self.data = data
-        for network in self.networks:
+        for network in self.networks if self.design.user_embedding else ():
             network.append_users(n_new)
         self._append_user_content(n_new)
         rows = np.unique(data.users.get_indexer(users))
@@ -281,6 +285,16 @@ class FittedModel:
         vectors[: len(self.user_vectors)] = self.user_vectors
         vectors[rows] = self.make_users(rows, data.history.take(rows), self.half_life)
         self.user_vectors = vectors
+
+    def forget(self, kept: NDArray[np.bool_]) -> None:
+        """Keep the users marked in `kept`, of shape (n_users,), and drop the others."""
+        rows = np.flatnonzero(kept)
+        self.data = self.data.keep_users(kept)
+        for network in self.networks if self.design.user_embedding else ():
+            network.keep_users(rows)
+        if self.user_content is not None:
+            self.user_content = self.user_content.take(rows)
+        self.user_vectors = self.user_vectors[rows]
 
     def _append_user_content(self, n_users: int) -> None:
         if self.user_content is None or n_users == 0:
@@ -303,7 +317,9 @@ class FittedModel:
     def users_at(self, rows: NDArray) -> NDArray[np.float32]:
         """Vectors of users at these positions; -1 is one who is not known."""
         default = VectorMaker(self.networks).default_user()
-        return np.where(rows[:, None] >= 0, self.user_vectors[rows], default)
+        users, known = np.tile(default, (len(rows), 1)), rows >= 0
+        users[known] = self.user_vectors[rows[known]]
+        return users
 
     def offsets_at(self, rows: NDArray) -> NDArray[np.float64]:
         """Compute the offset of each user's ratings from the mean of the answers."""
@@ -365,6 +381,7 @@ class FittedModel:
             self.networks[0].tower.history_exponent if self._is_plain_mean else None,
             pd.Series(self.data.history.lengths, users),
             self.half_life,
+            self.forgotten,
         )
 
     @property

@@ -23,6 +23,7 @@ from skmmrec.catalog import Blocks, NumberSpace
 from skmmrec.fusion import get_fusion_names
 from skmmrec.interactions import History, InteractionData, Keys, plain
 from skmmrec.recommender._content_space import ContentSpace
+from skmmrec.recommender._forgotten import Forgotten
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._parameter_records import (
     read_params,
@@ -181,6 +182,7 @@ def _record(model: FittedModel) -> dict[str, Any]:
         "users": _index_out(model.data.users),
         "loss_curve": model.loss_curve,
         "validation_curve": model.validation_curve,
+        "forgotten": list(model.forgotten.hashes),
     }
 
 
@@ -219,6 +221,7 @@ def _read_model(record: dict[str, Any], tensors: dict[str, NDArray]) -> FittedMo
         id_l2=record["id_l2"],
         loss_curve=record["loss_curve"],
         validation_curve=record["validation_curve"],
+        forgotten=Forgotten(tuple(record.get("forgotten", ()))),
     )
     problem = model.problem()
     with Generators(0).lent():

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import InvalidParameterError
 
-from skmmrec.catalog import Blocks, ItemCatalog, check_not_empty, read_columns
+from skmmrec.catalog import Blocks, ItemCatalog, read_columns
 from skmmrec.interactions import (
     ITEM,
     USER,
@@ -78,6 +78,7 @@ def prepare(
     FittedModel
         Without networks.
     """
+    catalog, user_catalog = _as_of_now(rows, catalog, user_catalog)
     items, blocks = _collect_items(rows, catalog)
     tasks = make_tasks(objective, rows.answers, rows.weights)
     users, liked = _index_users(rows, user_catalog), liked_rows(tasks, rows)
@@ -113,6 +114,19 @@ def prepare(
     return model
 
 
+def _as_of_now(
+    rows: Rows, catalog: ItemCatalog | None, user_catalog: ItemCatalog | None
+) -> tuple[ItemCatalog | None, ItemCatalog | None]:
+    """Return the catalogues as they are now, encoded, once the ids are checked."""
+    if catalog is not None:
+        BaseRecommender._check_known(rows.ids.items, catalog.ids)
+        catalog = catalog.snapshot()
+    if user_catalog is not None:
+        check_same_kind(rows.ids.users, user_catalog.ids, USER)
+        user_catalog = user_catalog.snapshot()
+    return catalog, user_catalog
+
+
 def _collect_items(rows: Rows, catalog: ItemCatalog | None) -> tuple[pd.Index, Blocks]:
     """Index of all items, sorted, and their content in that order."""
     if catalog is None:
@@ -124,7 +138,6 @@ def _collect_items(rows: Rows, catalog: ItemCatalog | None) -> tuple[pd.Index, B
         if content is None:
             return items, Blocks.without_content(len(items))
         return items, content.take(order)
-    BaseRecommender._check_known(rows.ids.items, catalog.ids)
     items = sorted_index(catalog.ids.to_numpy())
     return items, catalog.blocks.take(catalog.ids.get_indexer(items))
 
@@ -185,9 +198,14 @@ def _user_content(
     blocks = user_catalog.blocks
     space = ContentSpace.fit(blocks, plan.regularization.n_components)
     rows: NDArray = user_catalog.ids.get_indexer(users)
-    content = space.transform(blocks).take(np.maximum(rows, 0))
-    mask = content.mask & (rows >= 0)[:, None]
-    return space, Blocks(content.values, mask)
+    nobody = Blocks(
+        {
+            name: np.zeros((1, width), np.float32)
+            for name, width in blocks.widths.items()
+        },
+        np.zeros((1, len(blocks.widths)), bool),
+    )
+    return space, space.transform(blocks.append(nobody)).take(rows)
 
 
 logger = logging.getLogger(__name__)
@@ -331,31 +349,6 @@ def with_signals(data: InteractionData, tasks: Sequence[Task]) -> InteractionDat
     """Weigh the items of histories by their answers, where these are predicted."""
     answers = weights_and_answers(data.history, len(tasks))[1]
     return data.with_signals(tasks[0].signals(answers[:, 0]))
-
-
-def add_items(model: FittedModel, catalog: ItemCatalog, items: pd.DataFrame) -> None:
-    """Encode new items of a catalogue, and add them to a model.
-
-    Raises
-    ------
-    ValueError
-        For an item that is known already, comes twice or has no content; the model is
-        left alone.
-    """
-    known_ids = model.data.items
-    added = ItemCatalog(items, key=catalog.key)
-    known = np.flatnonzero(known_ids.get_indexer(added.ids) >= 0)
-    if len(known):
-        raise ValueError(
-            f"item {plain(added.ids[known[0]])!r} (row {known[0]}) is known already "
-            f"({len(known)} such rows)"
-        )
-    check_same_kind(added.ids.to_numpy(), known_ids, catalog.key)
-    content = added.items.drop(columns=catalog.key)
-    blocks = catalog.encode(content)
-    if catalog.on_empty == "raise":
-        check_not_empty(added.ids, blocks)
-    model.add_items(added.ids.to_numpy(), model.in_space(blocks, content))
 
 
 def check_catalogs(recommender: BaseRecommender) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from skmmrec.recommender._forgotten import Forgotten
+
 
 @dataclass(frozen=True)
 class ServingVectors:
@@ -30,6 +32,8 @@ class ServingVectors:
         User id to the number of items in the sum; None: as many as were met.
     history_half_life : float or None
         After how many later items one has half the weight; None: all have 1.
+    forgotten : Forgotten or None
+        Users whom the model was told to forget, and the store is to forget too.
     """
 
     users: pd.DataFrame
@@ -39,3 +43,4 @@ class ServingVectors:
     history_exponent: float | None = None
     history_sizes: pd.Series | None = None
     history_half_life: float | None = None
+    forgotten: Forgotten | None = None

@@ -38,13 +38,18 @@ from skmmrec.interactions import (
 from skmmrec.recommender import _persistence
 from skmmrec.recommender._base import BaseRecommender, keys_of
 from skmmrec.recommender._content_space import check_speaks
+from skmmrec.recommender._lifecycle import (
+    add_items,
+    check_fits,
+    forget,
+    with_items_of,
+)
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._parameter_records import write_params
 from skmmrec.recommender._preparation import (
     Modalities,
     OtherColumnsAre,
     Rows,
-    add_items,
     new_items,
     read_columns_of,
     read_rows,
@@ -153,8 +158,9 @@ class VectorRecommender(
         ----------
         X : DataFrame or array-like of shape (n, n_columns)
             As in `fit`. Users may be new and, in the flat form, items too; with a
-            catalog, `add_items` comes first. What is taken in comes after all that was
-            known before; a ``timestamp`` orders these rows among themselves.
+            catalog, `add_items` comes first, here or in another recommender with it.
+            What is taken in comes after all that was known before; a ``timestamp``
+            orders these rows among themselves.
         y : array-like of shape (n,) or (n, n_tasks), or None, default=None
             As in `fit`; 0 takes back an earlier like.
         sample_weight : array-like of shape (n,) or None, default=None
@@ -183,7 +189,9 @@ class VectorRecommender(
             self._check_columns(X, reset=False)
         columns = self._columns(model.is_flat)
         rows = read_rows(X, y, sample_weight, *columns, model.keys)
-        self.model_ = self._take_in(rows)
+        with self._all_or_nothing():
+            self.model_ = with_items_of(model, self.catalog, rows)
+            self.model_ = self._take_in(rows)
         return self
 
     def _take_in(self, rows: Rows) -> FittedModel:
@@ -197,8 +205,9 @@ class VectorRecommender(
         Parameters
         ----------
         items : DataFrame of n rows
-            The key column and content columns of the catalogue, which itself stays as
-            it is.
+            The key column and content columns of the catalogue. Of an item that the
+            catalogue has already, as another recommender has added it, the id is
+            enough: its content is that of the catalogue.
 
         Returns
         -------
@@ -208,7 +217,13 @@ class VectorRecommender(
         ------
         ValueError
             Without a catalog, or for an item that is known already, comes twice or, but
-            for ``on_empty="ignore"`` in the catalogue, has no content.
+            for ``on_empty="ignore"`` in the catalogue, has no content. Recommender and
+            catalogue are as they were then.
+
+        Notes
+        -----
+        The items are encoded once and appended to the catalogue, so that the next
+        `fit` knows them, also that of other recommenders with this catalogue.
         """
         check_is_fitted(self)
         if self.catalog is None:
@@ -216,8 +231,54 @@ class VectorRecommender(
                 "add_items needs a catalog: it encodes the items' content (after load, "
                 "give load(..., catalog=...))"
             )
-        add_items(self.model_, self.catalog, items)
+        self.model_ = add_items(self.model_, self.catalog, items)
         return self
+
+    def forget(self, users: Ids) -> Self:
+        """Take users out of the model.
+
+        Their interactions, embeddings, vectors and content go, and so do their rows in
+        the ``user_catalog``, raw content included. To `recommend` they are new.
+
+        Parameters
+        ----------
+        users : id or array-like of shape (n,)
+            User ids.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For a user who is missing, of another kind or unknown; nothing has changed
+            then.
+
+        Notes
+        -----
+        How popular items are is counted anew. What items have learned, from these users
+        among others, stays as it is until the next `fit`: embeddings, biases, fusion,
+        half-life.
+
+        The next ``skmmrec.feature_store.publish`` of this recommender, even if it was
+        fitted again or saved and loaded in between, deletes what the store holds of
+        them; for that, hashes of their ids are kept, but no ids. Whoever occurs in the
+        rows of a later `fit` or `partial_fit` is known again: take the users out of
+        your own tables of events and of users too. A recommender that was saved before
+        still knows them.
+        """
+        check_is_fitted(self)
+        ids = np.asarray(self._read_users(as_list(users)))
+        catalog = getattr(self, "user_catalog", None)
+        self.model_ = forget(self.model_, catalog, ids)
+        return self
+
+    def _adopt(self, model: FittedModel) -> None:
+        """Set a new model; a store still has to forget whom the last one forgot."""
+        if hasattr(self, "model_"):
+            model.forgotten = self.model_.forgotten
+        self.model_ = model
 
     # -- asking ----------------------------------------------------------------------
 
@@ -447,7 +508,9 @@ class VectorRecommender(
         path : str or Path
             The folder.
         catalog : ItemCatalog or None, default=None
-            Needed only to ask by raw content.
+            That of the model, which may have grown since. Needed only to ask by raw
+            content, to add items and to fit again. It is encoded here, to see that its
+            content is of the same kind.
 
         Returns
         -------
@@ -459,13 +522,17 @@ class VectorRecommender(
         FileNotFoundError
             Where there is no model.
         ValueError
-            Where the files are damaged or of another kind.
+            Where the files are damaged or of another kind, or for a catalogue that has
+            none of the model's items, or other modalities than the model or vectors of
+            another width.
         """
         if catalog is not None and not isinstance(catalog, ItemCatalog):
             kind = type(catalog).__name__
             raise TypeError(f"catalog must be an ItemCatalog, got {kind}")
         names = {*cls._get_param_names()}
         model, record = _persistence.load(Path(path), cls.__name__, names)
+        if catalog is not None:
+            check_fits(model, catalog)
         rec = cls(**record["params"])
         rec.catalog = catalog
         rec.model_ = model

@@ -36,7 +36,7 @@ def nearest_rows(
     """
     transposed = csr_array(right.T)
     blocks = []
-    for start in range(0, left.shape[0], rows_at_once):
+    for start in range(0, max(1, left.shape[0]), rows_at_once):
         block = csr_array(left[start : start + rows_at_once] @ transposed)
         block.setdiag(0, k=start)
         block.eliminate_zeros()

@@ -75,3 +75,13 @@ def test_events_outlive_a_publication_in_the_recommender(repo, fit):
     assert online.feedback()["user_id"].tolist() == ["late"]
     with pytest.raises(KeyError, match="'late'"):
         online.recommend("late")
+
+
+def test_a_stranger_is_served_by_the_biases_alone(repo, fit):
+    """Not by the vector that the recommender has for users without a history."""
+    rec = fit()
+    publish(rec, repo)
+    served = OnlineRecommender(repo, unknown="popular").recommend("nobody", k=20)
+    biases = rec.item_biases_.loc[served["item_id"]]
+    np.testing.assert_allclose(served["score"], biases, rtol=1e-6, atol=1e-6)
+    assert (np.diff(biases) <= 0).all()

@@ -119,3 +119,35 @@ def test_another_online_store_is_refused(repo, recommender):
         TypeError, match="ExactSqliteOnlineStore, postgres or redis, got sqlite"
     ):
         OnlineRecommender(repo)
+
+
+def test_whole_floats_are_ids_and_others_are_named(repo):
+    publish(history_model(), repo)
+    online = OnlineRecommender(repo)
+    pd.testing.assert_frame_equal(
+        online.recommend(pd.Series([4.0, 1.0])), online.recommend([4, 1])
+    )
+    assert online.record(np.float64(77), 4.0)
+    assert online.feedback()[["user_id", "item_id"]].to_numpy().tolist() == [[77, 4]]
+    for bad, words in [
+        (3.5, "is 3.5 in row 1"),
+        (np.inf, "is infinite in row 1"),
+        (None, "is missing .* in row 1"),
+        (pd.NA, "is missing .* in row 1"),
+        ("4", "is of type int64 in this store.*got str in row 1: '4'"),
+    ]:
+        for call in (
+            online.recommend,
+            lambda ids: online.recommend([1], items=ids),
+            online.recommend_from_history,
+            lambda ids: delete_ids(repo, users=ids),
+            lambda ids: delete_ids(repo, items=ids),
+            lambda ids: read_vectors(repo, "user", ids),
+        ):
+            with pytest.raises(ValueError, match=words):
+                call([1, bad])
+        for pair in ((bad, 1), (1, bad)):
+            with pytest.raises(ValueError, match=words.replace("row 1", "row 0")):
+                online.record(*pair)
+    assert read_vectors(repo, "user", [1])[1].all()
+    assert len(online.feedback()) == 1

@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -168,3 +169,124 @@ def test_on_demand_features_work_too(published, recommender):
     users, items = vectors.users.loc[X["user_id"]], vectors.items.loc[X["item_id"]]
     expected = np.einsum("ij,ij->i", users, items)[:, None]
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
+
+
+def items_of(ids, **columns):
+    return pd.DataFrame({"item_id": ids, **columns})
+
+
+ITEMS = ["item_embeddings:item_vector"]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pd.Series([3, None, 4], dtype="Int64"),
+        pd.Series([3, np.nan, 4]),
+        pd.Series([3, np.nan, 4], dtype="float32"),
+        pd.Series([3, None, 4], dtype=object),
+        pd.Series([3, pd.NA, 4.0], dtype=object),
+        pd.Series([3, None, 4], dtype="int64[pyarrow]"),
+    ],
+    ids=lambda ids: str(ids.dtype),
+)
+def test_a_missing_id_is_a_missing_row(published, recommender, ids):
+    features = FeastFeatures(published, ITEMS).fit(X)
+    known = recommender.vectors.items.loc[[3, 4]]
+    for table in (items_of(ids), pl.from_pandas(items_of(ids.astype("Int64")))):
+        out = features.transform(table)
+        assert np.isnan(out[1]).all()
+        np.testing.assert_array_equal(out[[0, 2]], known)
+    with pytest.raises(
+        ValueError, match=r"item_id is missing \(NaN or None\) in row 1"
+    ):
+        features.set_params(missing="error").transform(items_of(ids))
+
+
+def test_only_the_columns_of_a_missing_id_are_missing(published, recommender):
+    ids = pd.DataFrame({"user_id": [None, "100"], "item_id": [3, None]})
+    out = FeastFeatures(published).fit(X).transform(ids)
+    vectors = recommender.vectors
+    assert np.isnan(out[0, :5]).all()
+    assert np.isnan(out[1, 5:]).all()
+    np.testing.assert_array_equal(out[0, 5:], vectors.items.loc[3])
+    np.testing.assert_array_equal(out[1, :5], vectors.users.loc["100"])
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        ([3.0, 3.5], "item_id is 3.5 in row 1"),
+        ([3.0, np.inf], "item_id is infinite in row 1"),
+        ([3, "4"], "item_id is of type int64 in this store.* in row 1: '4'"),
+        (["a", "b"], "item_id is of type int64 in this store.* in row 0: 'a'"),
+        ([3, pd.Timestamp("2026-01-01")], "got Timestamp in row 1"),
+        ([3, 2**70], "item_id in row 1 does not fit"),
+        ([3.0, 2.0**60], "item_id is 1.15.* in row 1"),
+    ],
+)
+def test_a_wrong_id_is_named_by_column_and_row(published, ids, words):
+    features = FeastFeatures(published, ITEMS).fit(X)
+    with pytest.raises(ValueError, match=words):
+        features.transform(items_of(pd.Series(ids)))
+    with pytest.raises(
+        ValueError, match=r"user_id is of type string.*got int in row 2"
+    ):
+        FeastFeatures(published).fit(X).transform(X.assign(user_id=["100", "101", 102]))
+
+
+@reads_with_duckdb
+def test_missing_ids_have_no_past_either(repo, history):
+    table = items_of(pd.Series([3, None, 4], dtype="Int64"), when=DAYS[1])
+    features = FeastFeatures(repo, ITEMS, timestamp="when").fit(table)
+    out = features.transform(table)
+    assert np.isnan(out[1]).all()
+    np.testing.assert_array_equal(out[[0, 2]], history[1].vectors.items.loc[[3, 4]])
+    with pytest.raises(ValueError, match=r"item_id is 3\.5 in row 0"):
+        features.transform(items_of([3.5], when=DAYS[1]))
+
+
+@reads_with_duckdb
+def test_times_are_times(repo, history):
+    features = FeastFeatures(repo, ITEMS, timestamp="when")
+    expected = history[1].vectors.items.loc[[3, 4]]
+    when = pd.Series(DAYS[1]).repeat(2)
+    for times in (
+        when,
+        when.dt.tz_localize(None),
+        when.dt.tz_convert("Asia/Tokyo"),
+        when.astype(str),
+        when.dt.date,
+        when.astype("int64[pyarrow]").astype("int64"),
+    ):
+        table = items_of([3, 4], when=times.to_numpy(object))
+        np.testing.assert_array_equal(features.fit_transform(table), expected)
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        ([1_772_323_200, 1_773_100_800], "when is a number in row 0: 1772323200"),
+        ([DAYS[0], 1_773_100_800.0], "when is a number in row 1"),
+        ([1_772_323_200_000] * 2, "when is a number in row 0"),
+        ([DAYS[0], None], "when is missing .* in row 1"),
+        ([DAYS[0], pd.NaT], "when is missing .* in row 1"),
+        (["2026-03-01", "soon"], "when is no time in row 1.*'soon'"),
+    ],
+)
+def test_what_is_no_time_is_named_by_its_row(repo, history, times, words):
+    table = items_of([3, 4], when=pd.Series(times, dtype=object))
+    features = FeastFeatures(repo, ITEMS, timestamp="when")
+    with pytest.raises(ValueError, match=words):
+        features.fit(table)
+
+
+def test_what_feast_refuses_names_the_columns(published, monkeypatch):
+    features = FeastFeatures(published, ITEMS).fit(X)
+
+    def refuse(*args, **kwargs):
+        raise TypeError("bad argument type for built-in operation")
+
+    monkeypatch.setattr("feast.FeatureStore.get_online_features", refuse)
+    with pytest.raises(ValueError, match=r"ids of the columns \['item_id'\]: bad arg"):
+        features.transform(X)

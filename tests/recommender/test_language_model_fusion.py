@@ -447,8 +447,14 @@ def test_contributions_where_only_the_fused_content_is_left(fitted, X, tmp_path)
     np.testing.assert_allclose(total, fitted.predict(X), atol=1e-5)
 
 
-def test_contributions_of_an_added_item_are_refused(fitted, table):
+def test_contributions_of_an_added_item(fitted, table):
+    """The catalogue tells them, unless it is one from before."""
     fitted.add_items(table.head(1).assign(item_id="new"))
+    found = modality_contributions(fitted, [100], ["new"])
+    total = found[list(found.columns[2:])].sum(axis=1)
+    pair = pd.DataFrame({"user_id": [100], "item_id": ["new"]})
+    np.testing.assert_allclose(total, fitted.predict(pair), rtol=1e-5, atol=1e-5)
+    fitted.set_params(catalog=ItemCatalog(table))
     with pytest.raises(ValueError, match="'new' is not in the catalogue"):
         modality_contributions(fitted, [100], ["new"])
     assert len(modality_contributions(fitted, [100], ["i00"])) == 1

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.frozen import FrozenEstimator
 
-from skmmrec import MultimodalFusionRecommender
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.recommender.training import _loop
 from tests.recommender.test_fit import assert_same_model
 
@@ -62,8 +62,8 @@ def test_served_vectors_score_as_predict_does(pair, all_pairs):
     np.testing.assert_allclose(scores, pair.predict(known), rtol=1e-4, atol=1e-5)
 
 
-def test_feedback_and_new_items(make, catalog, items, X):
-    rec = make(catalog, n_members=2).fit(X[IDS])
+def test_feedback_and_new_items(make, items, X):
+    rec = make(ItemCatalog(items), n_members=2).fit(X[IDS])
     rec.add_items(items.head(2).assign(item_id=["n1", "n2"]))
     rec.partial_fit(pd.DataFrame({"user_id": [7, 7], "item_id": ["n1", "i05"]}))
     expected = rec.item_vectors_.loc[["n1", "i05"]].mean()

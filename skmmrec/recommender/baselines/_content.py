@@ -139,7 +139,7 @@ class ContentRecommender(VectorRecommender):
             )
             model = prepare(rows, self._plan(), self.catalog, "softmax")
             learn(model, self._plan(), Watch(False))
-            self.model_ = finish(model, rows, self.half_life)
+            self._adopt(finish(model, rows, self.half_life))
         return self
 
     def _plan(self) -> Plan:

@@ -8,18 +8,25 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._sklearn import fit_context
 from skmmrec.interactions import (
     ITEM,
     USER,
+    Ids,
     InteractionData,
     Numbers,
     Table,
+    as_list,
     read_strengths,
     sorted_index,
 )
-from skmmrec.recommender._base import BaseRecommender, warn_of_no_likes
+from skmmrec.recommender._base import (
+    BaseRecommender,
+    refuse_strangers,
+    warn_of_no_likes,
+)
 
 
 class HistoryRecommender(BaseRecommender):
@@ -93,6 +100,39 @@ class HistoryRecommender(BaseRecommender):
             self._learn(self.history_.to_csr())
         return self
 
+    def forget(self, users: Ids) -> Self:
+        """Take users out, and learn again from those who are left.
+
+        Parameters
+        ----------
+        users : id or array-like of shape (n,)
+            User ids.
+
+        Returns
+        -------
+        self
+            As if `fit` had never seen these users, but that it knows the same items.
+
+        Raises
+        ------
+        ValueError
+            For a user who is missing, of another kind or unknown; nothing has changed
+            then.
+
+        Notes
+        -----
+        A later `fit` knows again whoever is in its rows.
+        """
+        check_is_fitted(self)
+        ids = np.asarray(self._read_users(as_list(users)))
+        rows = self.user_index_.get_indexer(ids)
+        refuse_strangers(ids, rows >= 0)
+        with self._all_or_nothing():
+            kept = ~np.isin(np.arange(len(self.user_index_)), rows)
+            self.data_ = self.data_.keep_users(kept)
+            self._learn(self.history_.to_csr())
+        return self
+
     @property
     def _data(self) -> InteractionData:
         return self.data_
@@ -103,13 +143,18 @@ class HistoryRecommender(BaseRecommender):
 
     @abstractmethod
     def _score_histories(self, users: NDArray, met: csr_array) -> NDArray[np.float32]:
-        """Score all items for users, given their positions and rows of likes."""
+        """Score all items for users, given their positions and rows of likes.
+
+        Each of them has liked something.
+        """
 
     def _score_users(self, users: NDArray) -> NDArray[np.float32]:
-        histories = self.history_.take(users)
-        scores = self._score_histories(users, histories.to_csr())
-        empty = histories.lengths == 0
-        scores[empty] = self.history_.popularity.astype(np.float32)
+        history = self.history_
+        scores = np.tile(history.popularity.astype(np.float32), (len(users), 1))
+        rows = np.flatnonzero(history.take(users).lengths)
+        if len(rows):
+            met = history.take(users[rows]).to_csr()
+            scores[rows] = self._score_histories(users[rows], met)
         return scores
 
 

@@ -195,7 +195,7 @@ class MatrixFactorizationRecommender(VectorRecommender):
             model = prepare(rows, plan, None, self.objective, source=source)
             refuse_idle(plan, model)
             learn(model, plan, Watch(self.verbose), source, self._goes_on)
-            self.model_ = finish(model, rows, None)
+            self._adopt(finish(model, rows, None))
         return self
 
     @property

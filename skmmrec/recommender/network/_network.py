@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skmmrec.fusion import Fusion
@@ -89,8 +90,12 @@ class FusionNetwork(nn.Module):
     @torch.no_grad()
     def append_users(self, n_users: int) -> None:
         """Add users who have no embedding of their own."""
-        if len(self.user_embedding):
-            self.user_embedding = _extended(self.user_embedding, n_users, 0.0)
+        self.user_embedding = _extended(self.user_embedding, n_users, 0.0)
+
+    def keep_users(self, rows: NDArray) -> None:
+        """Keep the embeddings of users at these positions, in this order."""
+        kept = self.user_embedding.detach()[torch.as_tensor(rows)]
+        self.user_embedding = nn.Parameter(kept)
 
     def user_extras(
         self, rows: Tensor, blocks: Sequence[Tensor] | None, mask: Tensor | None

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,9 +27,11 @@ from skmmrec.feature_store import (
 )
 from skmmrec.feature_store._repo import apply
 from skmmrec.feature_store.backends import backend_of
+from skmmrec.recommender._forgotten import Forgotten
 
 from ..conftest import FakeRecommender, make_recommender
 from ..services import postgres_settings, redis_settings
+from ..test_events import events
 from ..test_fold_in import history_model
 from ..test_online import expected
 
@@ -172,6 +175,31 @@ def test_deleted_ids_are_gone(remote, recommender):
     seen = recommender.vectors.seen.drop("101")
     touched = [user for user, items in seen.items() if item in items]
     assert report.changed == [("user_id", user) for user in touched]
+
+
+def test_the_forgotten_are_gone_with_the_next_publication(remote):
+    publish(history_model(), remote)
+    store, online = open_store(remote), OnlineRecommender(remote)
+    for user in (2, 3):
+        online.record(user, 24)
+    pushed = events(e1=(2, 5, 1.0), e2=(3, 5, 1.0), e3=(77, 5, 1.0))
+    store.push("feedback_events_push", pushed)
+    model = history_model(version="v2")
+    left = model.vectors.users.index.drop(2)
+    model.vectors = replace(
+        model.vectors,
+        users=model.vectors.users.loc[left],
+        seen=model.vectors.seen.loc[left],
+        forgotten=Forgotten().add([2, 77]),
+    )
+    publish(model, remote, timestamp=online.feedback().timestamp.min())
+    assert verify(model, remote).ok
+    assert online.feedback().user_id.tolist() == [3]
+    assert online.record_pushed() == 1
+    assert backend_of(store).feedback(0).user_id.tolist() == [3, 3]
+    rows = pd.read_parquet(remote / "data" / "user_embeddings.parquet").user_id
+    assert rows.value_counts().to_dict() == dict.fromkeys(left, 2)
+    assert not read_vectors(remote, "user", [2, 77])[1].any()
 
 
 @pytest.mark.parametrize("half_life", [None, 1.5])

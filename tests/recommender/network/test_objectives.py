@@ -162,7 +162,8 @@ def test_tasks_may_lack_answers(catalog, halves):
 
 def test_new_items_have_an_answer_to_every_task(catalog, halves):
     train, _ = halves
-    rec = fit(catalog, train, train[["click", "rating"]], objective=["bce", "mse"])
+    own = ItemCatalog(catalog.items)
+    rec = fit(own, train, train[["click", "rating"]], objective=["bce", "mse"])
     new = catalog.items.head(2).assign(item_id=["new1", "new2"])
     rec.add_items(new)
     pairs = pd.DataFrame({"user_id": train.user_id.iloc[0], "item_id": new.item_id})

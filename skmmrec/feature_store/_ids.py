@@ -1,0 +1,125 @@
+"""Ids as a store keeps them: whole numbers or texts, each checked by its row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skmmrec.feature_store.backends.base import Id
+
+_SMALLEST, _LARGEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+# Whole numbers up to here are exact in a float of so many bytes; beyond, neighbours are
+# no longer told apart.
+_EXACT = {2: 2.0**11, 4: 2.0**24, 8: 2.0**53}
+_TYPES = {"int64": "whole numbers", "string": "strings"}
+
+
+class IdTypeError(TypeError, ValueError):
+    """An id is of another type than those of the store."""
+
+
+def store_ids(values: Any, kind: str, name: str) -> list[Id | None]:
+    """Read a column of ids, of which some may be missing.
+
+    Parameters
+    ----------
+    values : array-like of shape (n,)
+        Ids. Floats that are whole count as integers.
+    kind : {"int64", "string"}
+        Type of the ids in the store.
+    name : str
+        What errors call the column.
+
+    Returns
+    -------
+    list of length n
+        Python's own ``int`` or ``str``; None where an id is missing.
+
+    Raises
+    ------
+    ValueError
+        For a number that is not whole, infinite or so large that it may be another one,
+        or a text that cannot be encoded in UTF-8. It names column and row.
+    IdTypeError
+        For an id of another type than `kind`; a TypeError and a ValueError.
+    """
+    column = _as_column(values)
+    if kind == "int64" and column.dtype in (np.int64, np.int32):
+        return list(column.tolist())
+    read = _whole if kind == "int64" else _text
+    size = getattr(column.dtype, "itemsize", 8) if column.dtype.kind == "f" else 8
+    missing = pd.isna(column).to_numpy()
+    return [
+        None if absent else read(value, name, row, size)
+        for row, (value, absent) in enumerate(zip(column, missing, strict=True))
+    ]
+
+
+def _as_column(values: Any) -> pd.Series:
+    values = values.to_pandas() if hasattr(values, "to_pandas") else values
+    if not hasattr(values, "dtype"):
+        values = np.fromiter(values, dtype=object, count=len(values))
+    return pd.Series(values, dtype=values.dtype)
+
+
+def _whole(value: Any, name: str, row: int, size: int) -> int:
+    """Read a number, which came in a float of `size` bytes if it is one."""
+    if isinstance(value, Integral | np.bool_):
+        whole = int(value)
+    elif isinstance(value, Real) or hasattr(value, "to_integral_value"):
+        whole = _whole_of_fraction(value, name, row, size)
+    else:
+        raise _of_another_type(value, name, row, "int64")
+    if not _SMALLEST <= whole <= _LARGEST:
+        raise ValueError(f"{name} in row {row} does not fit into 64 bits, signed")
+    return whole
+
+
+def _whole_of_fraction(value: Any, name: str, row: int, size: int) -> int:
+    if not np.isfinite(float(value)):
+        raise ValueError(f"{name} is infinite in row {row}")
+    if value != int(value):
+        raise ValueError(
+            f"{name} is {value} in row {row}, but ids are whole numbers in this store"
+        )
+    size = value.itemsize if isinstance(value, np.floating) else size
+    largest = _EXACT.get(size, np.inf)
+    if isinstance(value, float | np.floating) and abs(float(value)) > largest:
+        raise ValueError(
+            f"{name} is {value} in row {row}, a float of {size} bytes, which cannot "
+            "tell such ids apart: give them as integers"
+        )
+    return int(value)
+
+
+def _text(value: Any, name: str, row: int, size: int) -> str:
+    if not isinstance(value, str):
+        raise _of_another_type(value, name, row, "string")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} in row {row} cannot be encoded in UTF-8: {value!r:.100}"
+        ) from error
+    return str(value)
+
+
+def _of_another_type(value: Any, name: str, row: int, kind: str) -> IdTypeError:
+    return IdTypeError(
+        f"{name} is of type {kind} in this store, whose ids are {_TYPES[kind]}; got "
+        f"{type(value).__name__} in row {row}: {value!r:.100}"
+    )
+
+
+def refuse_missing(ids: Sequence[Id | None], name: str) -> list[Id]:
+    """Raise a ValueError that names the first row without an id."""
+    rows = [row for row, value in enumerate(ids) if value is None]
+    if rows:
+        raise ValueError(
+            f"{name} is missing (NaN or None) in row {rows[0]} ({len(rows)} such rows)"
+        )
+    return [value for value in ids if value is not None]

@@ -1,0 +1,51 @@
+"""Who was forgotten, without saying who."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from skmmrec.interactions import plain
+
+# Bytes of a hash: among a billion ids, two share one with a chance of 1 to 10 ** 20.
+SIZE = 16
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """Hashes of the ids of users who were forgotten.
+
+    A store needs them to delete what it still holds of these users. Whoever knows an id
+    can ask whether it is among them, but nobody can list the ids.
+
+    Attributes
+    ----------
+    hashes : tuple of str
+        One for each id, sorted.
+    """
+
+    hashes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def add(self, ids: Iterable[Any]) -> Forgotten:
+        """Return these and others."""
+        return Forgotten(tuple(sorted({*self.hashes, *map(hash_of, ids)})))
+
+    def mark(self, ids: pd.Index | NDArray) -> NDArray[np.bool_]:
+        """Tell which of n ids are among them: shape (n,)."""
+        hashes = set(self.hashes)
+        return np.fromiter((hash_of(id_) in hashes for id_ in ids), bool, len(ids))
+
+
+def hash_of(id_: Any) -> str:
+    """Hash an id; a number and the same number as a text differ."""
+    text = repr(plain(id_)).encode(errors="backslashreplace")
+    return blake2b(text, digest_size=SIZE).hexdigest()

@@ -1,0 +1,117 @@
+"""What becomes of a fitted model and its catalogue as items come and users go."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from skmmrec.catalog import Blocks, ItemCatalog, check_not_empty, refuse_known
+from skmmrec.interactions import check_same_kind, plain
+from skmmrec.recommender._base import refuse_strangers
+from skmmrec.recommender._fusing import words_of
+from skmmrec.recommender._model import FittedModel
+from skmmrec.recommender._preparation import Rows
+
+
+def add_items(
+    model: FittedModel, catalog: ItemCatalog, items: pd.DataFrame
+) -> FittedModel:
+    """Add items to a model, and to the catalogue those that it has not got yet.
+
+    Returns
+    -------
+    FittedModel
+        A copy that knows them.
+
+    Raises
+    ------
+    ValueError
+        For an item that is known already, comes twice or has no content; model and
+        catalogue are left alone.
+    """
+    added = ItemCatalog(items, key=catalog.key)
+    refuse_known(model.data.items, added.ids)
+    check_same_kind(added.ids.to_numpy(), model.data.items, catalog.key)
+    now = catalog.snapshot()
+    is_new = now.ids.get_indexer(added.ids) < 0
+    rows, blocks = added.items[is_new], Blocks.without_content(0)
+    if is_new.any():
+        blocks = now.encode(rows.drop(columns=catalog.key))
+        now.append(rows, blocks)
+    places = now.ids.get_indexer(added.ids)
+    ids, content = now.ids[places], now.blocks.take(places)
+    if catalog.on_empty == "raise":
+        check_not_empty(ids, content)
+    model = model.copy()
+    model.add_items(ids.to_numpy(), model.in_space(content, words_of(now, ids)))
+    if is_new.any():
+        catalog.append(rows, blocks)
+    return model
+
+
+def with_items_of(
+    model: FittedModel, catalog: ItemCatalog | None, rows: Rows
+) -> FittedModel:
+    """Return the model with the items of rows that only the catalogue knows by now."""
+    if catalog is None or rows.content is not None:
+        return model
+    ids = pd.Index(rows.ids.items)
+    ids = ids[model.data.items.get_indexer(ids) < 0].unique()
+    ids = ids[catalog.ids.get_indexer(ids) >= 0]
+    if len(ids) == 0:
+        return model
+    return add_items(model, catalog, pd.DataFrame({catalog.key: ids}))
+
+
+def check_fits(model: FittedModel, catalog: ItemCatalog) -> None:
+    """Refuse a catalogue that is not that of a model.
+
+    Raises
+    ------
+    ValueError
+        Where none of its items is known, or its content is of another kind.
+    """
+    if not catalog.ids.isin(model.data.items).any():
+        raise ValueError(
+            f"catalog is not that of the model: it has none of its {len(model.met)} "
+            f"items, such as {plain(model.data.items[0])!r}; its own are such as "
+            f"{plain(next(iter(catalog.ids), None))!r}"
+        )
+    ours = model.space.raw_widths
+    if model.fuser is not None:
+        ours = model.fuser.number_space_.raw_widths(model.fuser.widths_)
+    if ours and ours != catalog.blocks.widths:
+        raise ValueError(
+            "catalog is not that of the model, which was fitted with the modalities "
+            f"{ours} (name: width): it has {catalog.blocks.widths}. Give load(..., "
+            "catalog=) the items with the encoder of that fit"
+        )
+
+
+def forget(
+    model: FittedModel, user_catalog: ItemCatalog | None, ids: NDArray
+) -> FittedModel:
+    """Take users out of a model, and out of the table of users.
+
+    Returns
+    -------
+    FittedModel
+        A copy that does not know them.
+
+    Raises
+    ------
+    ValueError
+        For a user whom neither knows; model and table are left alone.
+    """
+    rows = model.data.users.get_indexer(ids)
+    is_listed = np.zeros(len(ids), bool)
+    if user_catalog is not None:
+        is_listed = user_catalog.ids.get_indexer(ids) >= 0
+    refuse_strangers(ids, (rows >= 0) | is_listed)
+    model = model.copy()
+    model.forget(~np.isin(np.arange(len(model.data.users)), rows))
+    model.forgotten = model.forgotten.add(ids)
+    if user_catalog is not None and is_listed.any():
+        user_catalog.drop(ids[is_listed])
+    return model

@@ -1,0 +1,128 @@
+"""Ids as the store reads them: right, or an error that names column and row."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from skmmrec.feature_store._ids import refuse_missing, store_ids
+
+LIMIT = 2**63
+whole = st.integers(-LIMIT, LIMIT - 1)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+
+
+def as_series(dtype):
+    return lambda ids: pd.Series(ids, dtype=dtype)
+
+
+CONTAINERS = {
+    "list": list,
+    "objects": lambda ids: np.array([*ids, None], dtype=object)[:-1],
+    "Series of objects": as_series(object),
+    "polars": lambda ids: pl.Series(ids, dtype=pl.Int64),
+    "int64": as_series("int64"),
+    "Int64": as_series("Int64"),
+    "pyarrow": as_series("int64[pyarrow]"),
+    "category": as_series("category"),
+    "Index": pd.Index,
+}
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(ids=st.lists(whole, min_size=1, max_size=6), kind=st.sampled_from([*CONTAINERS]))
+def test_whole_numbers_stay_what_they_are(ids, kind):
+    read = store_ids(CONTAINERS[kind](ids), "int64", "item_id")
+    assert read == ids
+    assert {type(value) for value in read} == {int}
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    ids=st.lists(st.none() | whole, min_size=1, max_size=6),
+    kind=st.sampled_from(["list", "objects", "Series of objects", "Int64", "pyarrow"]),
+)
+def test_missing_numbers_are_told_apart(ids, kind):
+    assert store_ids(CONTAINERS[kind](ids), "int64", "item_id") == ids
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(ids=st.lists(st.none() | texts, min_size=1, max_size=6))
+@pytest.mark.parametrize("dtype", [object, "string", "string[pyarrow]", "category"])
+def test_texts_stay_what_they_are(ids, dtype):
+    assert store_ids(pd.Series(ids, dtype=dtype), "string", "user_id") == ids
+    assert store_ids(ids, "string", "user_id") == ids
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(number=st.floats(), dtype=st.sampled_from(["float16", "float32", "float64"]))
+def test_a_float_is_the_id_that_it_holds_or_an_error(number, dtype):
+    with np.errstate(over="ignore"):
+        number = np.array([1.0, number]).astype(dtype)[1]
+    column = np.array([1.0, number], dtype=dtype)
+    exact = {"float16": 2**11, "float32": 2**24, "float64": 2**53}[dtype]
+    for values in (column, pd.Series(column), [1.0, column[1]]):
+        if np.isnan(number):
+            assert store_ids(values, "int64", "item_id") == [1, None]
+        elif np.isfinite(number) and number == int(number) and abs(number) <= exact:
+            assert store_ids(values, "int64", "item_id") == [1, int(number)]
+        else:
+            with pytest.raises(ValueError, match=r"item_id .*in row 1"):
+                store_ids(values, "int64", "item_id")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (3.5, "item_id is 3.5 in row 1, but ids are whole numbers"),
+        (float("inf"), "item_id is infinite in row 1"),
+        (Decimal("3.5"), "item_id is 3.5 in row 1"),
+        (Fraction(7, 2), "item_id is 7/2 in row 1"),
+        (2**63, "item_id in row 1 does not fit into 64 bits"),
+        (-(2**63) - 1, "item_id in row 1 does not fit into 64 bits"),
+        (2.0**60, "a float of 8 bytes, which cannot tell such ids apart"),
+        ("3", "item_id is of type int64 in this store.*got str in row 1: '3'"),
+        (b"3", "got bytes in row 1"),
+        (pd.Timestamp("2026-01-01"), "got Timestamp in row 1"),
+        ([3], "got list in row 1"),
+        (3 + 0j, "got complex in row 1"),
+    ],
+)
+def test_what_is_no_number_is_named_by_its_row(value, words):
+    with pytest.raises(ValueError, match=words):
+        store_ids([1, value], "int64", "item_id")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (3, "user_id is of type string in this store.*got int in row 1: 3"),
+        (3.0, "got float in row 1"),
+        (b"a", "got bytes in row 1"),
+        ("\ud800", "user_id in row 1 cannot be encoded in UTF-8"),
+    ],
+)
+def test_what_is_no_text_is_named_by_its_row(value, words):
+    with pytest.raises(ValueError, match=words):
+        store_ids(["a", value], "string", "user_id")
+
+
+def test_numbers_of_other_types_are_whole_numbers():
+    values = [Decimal(3), Fraction(4), np.int8(5), np.uint64(6), True, np.float32(7)]
+    assert store_ids(values, "int64", "item_id") == [3, 4, 5, 6, 1, 7]
+    for dtype in ("uint8", "int32", "uint32", "uint64", "bool", "Float64", "boolean"):
+        assert store_ids(pd.Series([1, 0], dtype=dtype), "int64", "item_id") == [1, 0]
+    assert store_ids([], "int64", "item_id") == []
+
+
+def test_missing_ids_are_refused_by_their_row():
+    for absent in (None, np.nan, pd.NA, pd.NaT):
+        with pytest.raises(ValueError, match=r"user_id is missing .* row 2 \(1 such"):
+            refuse_missing(
+                store_ids(["a", "b", absent], "string", "user_id"), "user_id"
+            )
+    assert refuse_missing([1, 2], "item_id") == [1, 2]

@@ -1,0 +1,460 @@
+"""A recommender over time: items come, users go, models are saved and read again."""
+
+import json
+import pickle
+from copy import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings, strategies as st
+from sklearn.model_selection import cross_val_score
+
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.model_selection import RandomHoldoutPerUser
+from skmmrec.recommender import (
+    ContentRecommender,
+    EASERecommender,
+    GraphDiffusionRecommender,
+    ImplicitALSRecommender,
+    ItemKNNRecommender,
+    MatrixFactorizationRecommender,
+    PopularityRecommender,
+    RandomWalkRecommender,
+    UserKNNRecommender,
+)
+
+IDS = ["user_id", "item_id"]
+load = MultimodalFusionRecommender.load
+
+
+def likes(user, *items):
+    return pd.DataFrame({"user_id": [user] * len(items), "item_id": items})
+
+
+@pytest.fixture
+def old(items):
+    return items[items.item_id != "i13"]
+
+
+@pytest.fixture
+def new(items):
+    return items[items.item_id == "i13"]
+
+
+@pytest.fixture
+def before(X):
+    return X.loc[X.item_id != "i13", IDS]
+
+
+@pytest.fixture
+def grown(make, old, new, before):
+    """A recommender that was given one more item after its fit."""
+    return make(ItemCatalog(old)).fit(before).add_items(new)
+
+
+def check_consistent(rec, gone=(), known=()):
+    """All parts of a model agree on how many users and items there are."""
+    model = rec.model_
+    n_users, n_items = len(model.data.users), len(model.data.items)
+    assert model.data.users.is_unique
+    assert model.data.items.is_unique
+    assert model.user_vectors.shape == (n_users, model.item_vectors.shape[1])
+    assert len(model.item_vectors) == len(model.item_biases) == n_items
+    assert len(model.content) == len(model.met) == n_items
+    for history in (model.data.seen, model.data.history):
+        assert len(history.lengths) == n_users
+        assert history.n_items == n_items
+    for network in model.networks:
+        assert len(network.item_embedding) == len(network.item_bias) == n_items
+        assert len(network.user_embedding) in (0, n_users)
+    if model.user_content is not None:
+        assert len(model.user_content) == n_users
+    assert not set(gone) & set(model.data.users)
+    assert set(known) <= set(model.data.items)
+    served = rec.serving_vectors()
+    assert list(served.users.index) == list(served.seen.index) == list(model.data.users)
+    stranger = "a stranger" if model.data.users.dtype == object else -99
+    assert np.isfinite(rec.recommend([stranger], k=n_items).score).all()
+    if n_users:
+        assert len(rec.recommend(k=1)) <= n_users
+
+
+# -- items -----------------------------------------------------------------------------
+
+
+def test_the_next_fit_knows_added_items(grown, items, X, y, make):
+    catalog = grown.catalog
+    assert len(catalog) == len(items)
+    pd.testing.assert_frame_equal(
+        catalog.items.set_index("item_id").loc[items.item_id].reset_index(), items
+    )
+    refitted = grown.fit(X[IDS], y)
+    again = make(ItemCatalog(items)).fit(X[IDS], y)
+    pd.testing.assert_frame_equal(refitted.item_vectors_, again.item_vectors_)
+    pd.testing.assert_frame_equal(refitted.recommend(k=9), again.recommend(k=9))
+
+
+def test_everyone_else_with_the_catalogue_knows_added_items(grown, make, X, before):
+    catalog, others = grown.catalog, [ContentRecommender(grown.catalog)]
+    others.append(make(catalog))
+    for other in others:
+        assert "i13" in other.fit(X[IDS]).item_index_
+    folds = cross_val_score(make(catalog), X[IDS], cv=RandomHoldoutPerUser())
+    assert np.isfinite(folds).all()
+
+
+def test_feedback_takes_items_from_the_catalogue(make, old, new, before):
+    catalog = ItemCatalog(old)
+    first, second = make(catalog).fit(before), make(catalog).fit(before)
+    first.add_items(new)
+    assert "i13" not in second.item_index_
+    second.partial_fit(likes(7, "i03", "i13"))
+    check_consistent(second, known=["i13"])
+    np.testing.assert_array_equal(
+        second.item_vectors_.loc["i03"], first.item_vectors_.loc["i03"]
+    )
+    assert "i13" not in set(second.recommend([7], k=99).item_id)
+    with pytest.raises(ValueError, match=r"'nope' \(row 1\) is not in the catalogue"):
+        first.partial_fit(likes(7, "i13", "nope"))
+
+
+def test_what_another_recommender_added_is_added_by_its_id(make, old, new, before):
+    catalog = ItemCatalog(old)
+    first, second = make(catalog).fit(before), make(catalog).fit(before)
+    first.add_items(new)
+    second.add_items(new[["item_id"]])
+    pd.testing.assert_frame_equal(first.item_vectors_, second.item_vectors_)
+    assert len(catalog) == len(old) + 1
+
+
+def test_an_item_that_cannot_be_added_changes_nothing(make, old, new, before):
+    catalog = ItemCatalog(old)
+    rec = make(catalog).fit(before)
+    model, expected = rec.model_, rec.recommend(k=9)
+    twice = pd.concat([new, new])
+    empty = new.assign(item_id="i99").iloc[:, :1].assign(text__0=np.nan)
+    for bad, words in [
+        (twice, "'i13' in row 1 occurs in an earlier row"),
+        (pd.concat([new, old.head(1)]), r"'i00' \(row 1\) is known already"),
+        (pd.concat([new, empty]), r"'i99' \(row 1\) has no modality"),
+        (new.assign(item_id=13), "item_id 13 is a number"),
+        (new.assign(smell__0=1.0), "content has columns"),
+        (new.assign(text__0="hello"), "'text__0' is not numeric in row 0"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            rec.add_items(bad)
+        assert rec.model_ is model
+        assert len(catalog) == len(catalog.blocks) == len(catalog.items) == len(old)
+    pd.testing.assert_frame_equal(rec.recommend(k=9), expected)
+
+
+def test_an_earlier_model_is_left_alone_by_what_is_added(make, old, new, before):
+    rec = make(ItemCatalog(old)).fit(before)
+    reader = copy(rec)
+    expected = reader.recommend(k=9)
+    rec.add_items(new)
+    pd.testing.assert_frame_equal(reader.recommend(k=9), expected)
+
+
+def test_a_warm_start_goes_on_with_added_items(grown, X):
+    grown.set_params(warm_start=True, training__max_epochs=0).fit(X[IDS])
+    check_consistent(grown, known=["i13"])
+
+
+# -- users -----------------------------------------------------------------------------
+
+
+VARIANTS = {
+    "mean": {},
+    "attention": {"user_tower": "attention"},
+    "sequence": {"user_tower": "sequence"},
+    "embeddings": {"user_tower__user_embedding": True},
+    "members": {"n_members": 2, "user_tower__user_embedding": True},
+    "ratings": {"objective": "mse"},
+    "two tasks": {"objective": ["softmax", "bce"]},
+    "propagation": {"propagation__n_neighbors": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def of_variant(make, items, X, y):
+    """Fit each variant once; what is asked for is a copy of it."""
+    fitted = {}
+
+    def of_variant(name):
+        if name not in fitted:
+            answers = y if name != "two tasks" else np.column_stack([y, y > 0])
+            rec = make(ItemCatalog(items), **VARIANTS[name])
+            fitted[name] = rec.fit(X[IDS], answers)
+        return pickle.loads(pickle.dumps(fitted[name]))
+
+    return of_variant
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_forgotten_users_are_new(of_variant, name, tmp_path):
+    rec = of_variant(name)
+    users = rec.user_index_
+    gone, left = users[[0, 2]], users[[1, *range(3, len(users))]]
+    before, vectors, biases = rec.user_vectors_, rec.item_vectors_, rec.item_biases_
+    stranger = rec.recommend([-1], k=9).drop(columns="user_id")
+    answers = rec.recommend(left, k=9)
+    assert rec.forget(gone) is rec
+    check_consistent(rec, gone)
+    assert list(rec.user_index_) == list(left)
+    pd.testing.assert_frame_equal(rec.user_vectors_, before.loc[left])
+    pd.testing.assert_frame_equal(rec.item_vectors_, vectors)
+    pd.testing.assert_series_equal(rec.item_biases_, biases)
+    pd.testing.assert_frame_equal(rec.recommend(left, k=9), answers)
+    served = rec.recommend([gone[0]], k=9)
+    pd.testing.assert_frame_equal(served.drop(columns="user_id"), stranger)
+    rec.save(tmp_path / "model")
+    again = load(tmp_path / "model")
+    check_consistent(again, gone)
+    np.testing.assert_allclose(
+        again.user_vectors_, rec.user_vectors_, rtol=1e-5, atol=1e-6
+    )
+    pd.testing.assert_frame_equal(again.recommend(left, k=3), rec.recommend(left, k=3))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_model_learns_on_after_it_forgot(of_variant, name, X, y):
+    rec = of_variant(name)
+    gone = rec.user_index_[0]
+    rec.forget(gone)
+    answers = [1.0, 1.0]
+    if name == "two tasks":
+        answers = np.ones((2, 2))
+    items = rec.item_index_[[3, 5]]
+    rec.partial_fit(likes(gone, *items), answers)
+    check_consistent(rec)
+    assert rec.seen_.of(rec.user_index_.get_loc(gone)).tolist() == [3, 5]
+    rec.set_params(training__partial_fit_epochs=1)
+    rec.partial_fit(likes(gone, items[0]), answers[:1])
+    check_consistent(rec)
+    kept = X.user_id != gone
+    answers = y[kept]
+    if name == "two tasks":
+        answers = np.column_stack([answers, answers > 0])
+    rec.set_params(warm_start=True).fit(X.loc[kept, IDS], answers)
+    check_consistent(rec, [gone])
+
+
+@pytest.mark.parametrize("name", ["mean", "members"])
+def test_everyone_can_be_forgotten(of_variant, name, tmp_path):
+    rec = of_variant(name)
+    users = rec.user_index_
+    rec.forget(users)
+    check_consistent(rec, users)
+    rec.save(tmp_path / "model")
+    again = load(tmp_path / "model").partial_fit(likes(1, "i03"), [1.0])
+    check_consistent(again)
+    assert len(again.recommend(k=3)) == 3
+    again.save(tmp_path / "model")
+    check_consistent(load(tmp_path / "model"))
+
+
+def test_popularity_counts_those_who_are_left(of_variant, X, make, items):
+    rec = of_variant("mean")
+    gone = rec.user_index_[:3]
+    rec.forget(gone)
+    rest = X[~X.user_id.isin(gone)].drop_duplicates(IDS)
+    expected = rest.item_id.value_counts().reindex(rec.item_index_, fill_value=0)
+    assert rec.seen_.popularity.tolist() == expected.tolist()
+    evidence = rec.model_._evidence
+    assert evidence.tolist() == np.maximum(rec.history_.popularity, 1).tolist()
+
+
+def test_who_is_unknown_cannot_be_forgotten(of_variant):
+    rec = of_variant("mean")
+    model, users = rec.model_, rec.user_index_
+    for bad, words in [
+        ([users[0], -5, -6], r"user -5 \(row 1 of users\) is not known.*\(2 such rows"),
+        (-5, r"user -5 \(row 0"),
+        ([users[0], None], "users is missing .* in row 1"),
+        ("alice", "users 'alice' is a string"),
+        (pd.DataFrame({"user_id": users}), "a list or a column"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            rec.forget(bad)
+        assert rec.model_ is model
+    assert rec.forget([]).user_index_.equals(users)
+    rec.forget(users[0])
+    with pytest.raises(ValueError, match="is not known"):
+        rec.forget(users[0])
+
+
+def test_ids_of_forgotten_users_are_nowhere(make, items, X, tmp_path):
+    named = X[IDS].assign(user_id="person-" + X.user_id.astype(str))
+    users = pd.DataFrame({"user_id": named.user_id.unique()})
+    users["profile__0"] = np.arange(len(users), dtype=float) + 1
+    people = ItemCatalog(users, key="user_id")
+    rec = make(ItemCatalog(items), user_catalog=people).fit(named)
+    gone = users.user_id[3]
+    content = rec.model_.user_content.values["profile"].copy()
+    rec.forget([gone, gone])
+    assert gone.encode() not in pickle.dumps(rec)
+    assert gone not in set(people.ids)
+    assert gone not in set(people.items.user_id)
+    assert len(people.blocks) == len(people) == len(users) - 1
+    row = np.flatnonzero(np.sort(users.user_id) == gone)
+    np.testing.assert_array_equal(
+        rec.model_.user_content.values["profile"], np.delete(content, row, axis=0)
+    )
+    rec.save(tmp_path / "model")
+    for file in (tmp_path / "model").iterdir():
+        assert gone.encode() not in file.read_bytes()
+    forgotten = load(tmp_path / "model").serving_vectors().forgotten
+    assert forgotten.mark(users.user_id.to_numpy()).tolist() == [
+        user == gone for user in users.user_id
+    ]
+    rec.fit(named[named.user_id != gone])
+    check_consistent(rec, [gone])
+    assert len(rec.serving_vectors().forgotten) == 1
+
+
+def test_whoever_is_only_in_the_table_of_users_can_be_forgotten(make, items, X):
+    users = pd.DataFrame({"user_id": [*X.user_id.unique(), 999], "profile__0": 1.0})
+    people = ItemCatalog(users, key="user_id")
+    rec = make(ItemCatalog(items)).fit(X[IDS]).set_params(user_catalog=people)
+    rec.forget(999)
+    assert 999 not in people.ids
+    rec.forget(people.ids)
+    assert len(people) == len(people.items) == 0
+    rec.fit(X[IDS])
+    check_consistent(rec)
+
+
+def test_old_folders_are_read(fitted, tmp_path):
+    fitted.save(tmp_path / "model")
+    file = tmp_path / "model" / "recommender.json"
+    record = json.loads(file.read_text())
+    del record["forgotten"]
+    file.write_text(json.dumps(record))
+    assert len(load(tmp_path / "model").model_.forgotten) == 0
+
+
+def test_factors_and_content_forget_too(items, X):
+    for rec in (
+        MatrixFactorizationRecommender(4, n_members=2, random_state=0, verbose=False)
+        .set_params(training__max_epochs=1)
+        .fit(X[IDS]),
+        ContentRecommender(ItemCatalog(items)).fit(X[IDS]),
+    ):
+        gone = rec.user_index_[:2]
+        before = rec.user_vectors_
+        rec.forget(gone)
+        check_consistent(rec, gone)
+        pd.testing.assert_frame_equal(rec.user_vectors_, before.drop(gone))
+        rec.partial_fit(likes(gone[0], "i03"))
+        check_consistent(rec)
+
+
+BASELINES = [
+    PopularityRecommender(),
+    ItemKNNRecommender(),
+    UserKNNRecommender(),
+    RandomWalkRecommender(),
+    GraphDiffusionRecommender(),
+    EASERecommender(l2=1.0),
+    ImplicitALSRecommender(4, n_iterations=2, random_state=0),
+]
+
+
+@pytest.mark.parametrize("rec", BASELINES, ids=lambda rec: type(rec).__name__)
+def test_baselines_learn_again_without_the_forgotten(rec, X):
+    rec.fit(X[IDS])
+    every, users = rec.item_index_, rec.user_index_
+    gone, left = users[[1, 3]], users.delete([1, 3])
+    rec.forget(gone)
+    rest = X[~X.user_id.isin(gone)]
+    assert list(rec.user_index_) == list(left)
+    assert list(rec.item_index_) == list(every)
+    again = type(rec)(**rec.get_params()).fit(rest[IDS])
+    assert set(again.item_index_) == set(every), "the case needs all items to be left"
+    pd.testing.assert_frame_equal(rec.recommend(k=9), again.recommend(k=9))
+    pd.testing.assert_frame_equal(rec.recommend(gone, k=9), again.recommend(gone, k=9))
+    with pytest.raises(ValueError, match=r"user -5 \(row 0 of users\) is not known"):
+        rec.forget(-5)
+    rec.forget(left)
+    assert len(rec.user_index_) == 0
+    assert len(rec.recommend([gone[0]], k=3)) == 3
+
+
+# -- the catalogue of a saved model ----------------------------------------------------
+
+
+def test_another_catalogue_is_refused_by_load(fitted, items, tmp_path):
+    fitted.save(tmp_path / "model")
+    others = items.assign(item_id="x" + items.item_id)
+    fewer = items.drop(columns=[c for c in items if c.startswith("audio__")])
+    wider = items.assign(text__9=items.text__0)
+    for table, words in [
+        (others, "none of its .* items, such as 'i00'; its own are such as 'xi00'"),
+        (items.assign(item_id=range(len(items))), "none of its"),
+        (fewer, "fitted with the modalities .*'audio': 3.* it has"),
+        (wider, "'text': 4"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            load(tmp_path / "model", catalog=ItemCatalog(table))
+    loaded = load(tmp_path / "model", catalog=ItemCatalog(items[3:]))
+    check_consistent(loaded)
+
+
+def test_a_catalogue_that_has_grown_is_loaded(make, items, old, before, tmp_path):
+    make(ItemCatalog(old)).fit(before).save(tmp_path / "model")
+    loaded = load(tmp_path / "model", catalog=ItemCatalog(items))
+    loaded.partial_fit(likes(7, "i13"))
+    check_consistent(loaded, known=["i13"])
+
+
+# -- all in any order ------------------------------------------------------------------
+
+
+STEPS = ["fit", "add", "feed", "forget", "save", "train on"]
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(STEPS), st.integers(0, 10**6)), max_size=8
+    ),
+    name=st.sampled_from(["mean", "members", "attention"]),
+)
+def test_any_order_of_events_leaves_a_whole_model(make, tmp_path_factory, steps, name):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        rng.normal(size=(30, 3)), columns=[f"text__{i}" for i in "abc"]
+    )
+    table.insert(0, "item_id", range(30))
+    catalog, stock = ItemCatalog(table[:10]), list(range(10, 30))
+    pairs = pd.DataFrame({"user_id": np.arange(40) % 8, "item_id": np.arange(40) % 10})
+    rec = make(catalog, **VARIANTS[name]).set_params(training__max_epochs=1).fit(pairs)
+    gone, rows = set(), pairs
+    for step, number in steps:
+        rng = np.random.default_rng(number)
+        if step == "add" and stock:
+            ids, stock = stock[:2], stock[2:]
+            rec.add_items(table[table.item_id.isin(ids)])
+        elif step in ("feed", "train on"):
+            user, item = int(rng.integers(12)), int(rng.choice(catalog.ids))
+            rec.set_params(training__partial_fit_epochs=int(step == "train on"))
+            rec.partial_fit(likes(user, item))
+            rows = pd.concat([rows, likes(user, item)])
+            gone.discard(user)
+        elif step == "forget" and len(rec.user_index_) > 1:
+            user = int(rng.choice(rec.user_index_))
+            rec.forget(user)
+            rows = rows[rows.user_id != user]
+            gone.add(user)
+        elif step == "fit":
+            rec.fit(rows)
+        elif step == "save":
+            folder = tmp_path_factory.mktemp("model") / "model"
+            rec.save(folder)
+            rec = load(folder, catalog=catalog)
+        check_consistent(rec, gone, known=catalog.ids)
+        assert set(rec.user_index_) == set(rows.user_id)
+        hashes = rec.serving_vectors().forgotten
+        assert hashes.mark(np.array(sorted(gone), dtype=np.int64)).all()
