@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -32,6 +31,7 @@ from skmmrec.interactions import (
     plain,
     read_interactions,
     read_strengths,
+    warn_caller,
 )
 from skmmrec.metrics import ndcg_at_k
 from skmmrec.recommender._html import describe_html
@@ -261,11 +261,32 @@ class BaseRecommender(BaseEstimator, ABC):
             raise
 
 
-def warn_of_no_likes(data: InteractionData) -> None:
-    """Say that there is nothing to learn from."""
+def warn_of_odd_answers(data: InteractionData, answers: Sequence[NDArray]) -> None:
+    """Say that there is nothing to learn from, or that ratings all count as likes.
+
+    Parameters
+    ----------
+    data : InteractionData
+        Its histories are what is learned from.
+    answers : sequence of ndarray of shape (n,)
+        Columns of y that count as likes above 0; NaN is no answer.
+    """
     if len(data.history.items) == 0:
-        # Names the line that calls `fit`, past the wrapper of scikit-learn.
-        warnings.warn("no interaction has y above 0: nothing to learn", stacklevel=4)
+        warn_caller("no interaction has y above 0: nothing to learn")
+        return
+    ratings = next((y for y in answers if _are_all_likes(y)), None)
+    if ratings is not None:
+        warn_caller(
+            f"y is from {np.nanmin(ratings):g} to {np.nanmax(ratings):g}, and each row "
+            "counts as liked, as y above 0 does: subtract the rating that means "
+            'indifference (y - 3, say), predict the rating itself (objective="mse"), '
+            "or leave y out if all is liked"
+        )
+
+
+def _are_all_likes(answers: NDArray) -> bool:
+    """Tell ratings that are all above 0 from likes, which have one value."""
+    return bool(0 < np.nanmin(answers) < np.nanmax(answers))
 
 
 class Ranker:

@@ -17,7 +17,7 @@ from skmmrec.interactions import (
     read_strengths,
     sorted_index,
 )
-from skmmrec.recommender._base import BaseRecommender, warn_of_no_likes
+from skmmrec.recommender._base import BaseRecommender, warn_of_odd_answers
 
 
 class HistoryRecommender(BaseRecommender):
@@ -74,7 +74,7 @@ class HistoryRecommender(BaseRecommender):
             liked = None if strengths is None else strengths > 0
             users, items = sorted_index(rows.users), sorted_index(rows.items)
             self.data_ = InteractionData.collect(rows, users, items, liked, strengths)
-            warn_of_no_likes(self.data_)
+            warn_of_odd_answers(self.data_, [] if strengths is None else [strengths])
             self._learn(self.history_.to_csr())
         return self
 
