@@ -14,6 +14,7 @@ from skmmrec.metrics import (
     is_graded,
     keep_relevant,
     read_pairs,
+    warn_of_seen,
     with_new_items,
 )
 
@@ -123,6 +124,7 @@ class RankingCurveDisplay:
         pairs = read_pairs(X)
         relevant = keep_relevant(pairs, y, relevant_above, graded)
         recommender = with_new_items(estimator, X, pairs)
+        warn_of_seen(recommender, relevant)
         return cls.from_recommendations(
             recommender.recommend(relevant[USER].unique(), k=ks[-1]),
             relevant,

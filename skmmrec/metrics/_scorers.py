@@ -16,6 +16,7 @@ from skmmrec.metrics._evaluation import evaluate_ranking
 from skmmrec.metrics._formulas import FORMULAS
 from skmmrec.metrics._names import parse_metric
 from skmmrec.metrics._relevance import GAIN
+from skmmrec.metrics._seen import warn_of_seen
 
 # Lengths of lists that have a scorer by name; others are made by make_ranking_scorer.
 _LENGTHS = (1, 5, 10, 20, 50, 100)
@@ -68,6 +69,7 @@ class RankingScorer(BaseEstimator):
             ranked = _rank_rows(pairs, estimator.predict(X))
         else:
             model = with_new_items(estimator, X, pairs)
+            warn_of_seen(model, relevant)
             k = max(parse_metric(name)[1] for name in names)
             ranked = model.recommend(relevant[USER].unique(), k=k)
         means = evaluate_ranking(ranked, relevant, names).mean()

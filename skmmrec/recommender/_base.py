@@ -33,7 +33,7 @@ from skmmrec.interactions import (
     read_strengths,
     warn_caller,
 )
-from skmmrec.metrics import ndcg_at_k
+from skmmrec.metrics import ndcg_at_k, warn_of_seen
 from skmmrec.recommender._html import describe_html
 from skmmrec.retrieval import chunks, ranked_frame, top_k
 
@@ -143,13 +143,27 @@ class BaseRecommender(BaseEstimator, ABC):
         -------
         float
             Mean over the users with at least one relevant item; 0.0 if there is none.
+
+        Warns
+        -----
+        UserWarning
+            Where most of the relevant rows were seen in `fit`: none of them can be
+            found.
+
+        Notes
+        -----
+        The same for all objectives, so that they can be compared. How well ratings are
+        predicted is told by ``cross_val_score(..., scoring="r2")``, or any other of
+        scikit-learn's scorers that judge `predict`.
         """
         check_is_fitted(self)
         ranker, held_out = self._prepare_score(X)
         strengths = read_strengths(y, held_out)
-        pairs = pd.DataFrame({"user": held_out.users, "item": held_out.items})
+        pairs = pd.DataFrame({USER: held_out.users, ITEM: held_out.items})
         pairs = pairs if strengths is None else pairs[strengths > 0]
-        parts = ranker._relevance(pairs.drop_duplicates(), 10)
+        pairs = pairs.drop_duplicates()
+        warn_of_seen(ranker, pairs)
+        parts = ranker._relevance(pairs, 10)
         values = np.concatenate([ndcg_at_k(*part) for part in parts])
         return float(values.mean()) if len(values) else 0.0
 
@@ -193,8 +207,8 @@ class BaseRecommender(BaseEstimator, ABC):
         self, pairs: pd.DataFrame, k: int
     ) -> Iterator[tuple[NDArray, NDArray]]:
         """Relevance of each user's `k` best items, and how many are relevant at all."""
-        ids, users = np.unique(pairs["user"].to_numpy(), return_inverse=True)
-        items = self.item_index_.get_indexer(pairs["item"])
+        ids, users = np.unique(pairs[USER].to_numpy(), return_inverse=True)
+        items = self.item_index_.get_indexer(pairs[ITEM])
         relevant = History.from_pairs(users, items, len(ids), len(self.item_index_))
         rows = self.user_index_.get_indexer(ids)
         ranker = Ranker(self, None, exclude_seen=True)
