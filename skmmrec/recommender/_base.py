@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copyreg
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 import numpy as np
 import pandas as pd
@@ -78,6 +79,28 @@ class BaseRecommender(BaseEstimator, ABC):
     def history_(self) -> History:
         """Pairs that make up the users' histories, by position."""
         return self._data.history
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name; ``a__b`` is parameter b of what parameter a is.
+
+        Parameters
+        ----------
+        **params : object
+            Values by name.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For an unknown name, or one inside of what has no parameters.
+        """
+        for name in {key.partition("__")[0] for key in params if "__" in key}:
+            if name in self._get_param_names():
+                _refuse_inner(name, params.get(name, getattr(self, name)))
+        return super().set_params(**params)
 
     @abstractmethod
     def _score_users(self, users: NDArray) -> NDArray[np.float32]:
@@ -247,6 +270,10 @@ class BaseRecommender(BaseEstimator, ABC):
                 f"catalogue ({len(unknown)} such rows)"
             )
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        """Pickle and copy the attributes as they are; `__getstate__` is for others."""
+        return copyreg.__newobj__, (type(self),), vars(self)
+
     def _repr_html_inner(self) -> str:
         """Show scikit-learn's diagram, and beneath it what the model knows."""
         return super()._repr_html_inner() + describe_html(self)
@@ -301,6 +328,19 @@ def warn_of_odd_answers(data: InteractionData, answers: Sequence[NDArray]) -> No
 def _are_all_likes(answers: NDArray) -> bool:
     """Tell ratings that are all above 0 from likes, which have one value."""
     return bool(0 < np.nanmin(answers) < np.nanmax(answers))
+
+
+def _refuse_inner(name: str, value: Any) -> None:
+    """Refuse to set parameters inside of what has none, and say what to give."""
+    if hasattr(value, "set_params"):
+        return
+    whole = f"{name}=[...]"
+    if name.endswith("catalog"):
+        whole = f"{name}=[ItemCatalog(...), ItemCatalog(...)]"
+    raise ValueError(
+        f"{name}__... sets parameters of {name}, but {name}={value!r} has none: give "
+        f"{name} as a whole, which in a grid is {whole}"
+    )
 
 
 class Ranker:

@@ -27,11 +27,9 @@ from skmmrec.recommender._fitting import (
 )
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._preparation import (
-    OtherColumnsAre,
     Rows,
     check_catalogs,
     prepare,
-    read_rows,
 )
 from skmmrec.recommender._settings import (
     EarlyStopping,
@@ -43,16 +41,11 @@ from skmmrec.recommender._settings import (
 )
 from skmmrec.recommender._user_towers import TowerSettings, get_tower
 from skmmrec.recommender._vector_recommender import VectorRecommender
-from skmmrec.recommender.network import (
-    Objective,
-    check_objective,
-    predicts_ratings,
-)
+from skmmrec.recommender.network import Objective, check_objective
 from skmmrec.recommender.training import NetworkDesign, Plan
 
 if TYPE_CHECKING:
     from sklearn.frozen import FrozenEstimator
-    from sklearn.utils import Tags
 
     from skmmrec.llm import SoftTokenFuser
 
@@ -307,13 +300,11 @@ class MultimodalFusionRecommender(VectorRecommender):
             For missing ids, an empty table, unknown columns, or an item that the
             catalogue lacks.
         """
-        is_flat = self.catalog is None
-        others_are: OtherColumnsAre = "content" if is_flat else "unknown"
         with self._all_or_nothing():
             plan, watch = self._plan(), Watch(self.verbose)
             source, is_own = self._source()
             self._check_columns(X, reset=True)
-            rows = read_rows(X, y, sample_weight, others_are, self.modalities)
+            rows = self._read_rows(X, y, sample_weight)
             model = prepare(
                 rows,
                 plan,
@@ -385,11 +376,6 @@ class MultimodalFusionRecommender(VectorRecommender):
 
     def _take_in(self, rows: Rows) -> FittedModel:
         return feed(self.model_, rows, self._plan(), Watch(self.verbose))
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = predicts_ratings(self.objective)
-        return tags
 
 
 def resolve_pretrained(pretrained: object) -> FittedModel:
