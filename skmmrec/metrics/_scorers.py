@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from sklearn import get_config
 from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
 
 from skmmrec._sklearn import BaseEstimator
-from skmmrec.interactions import ITEM, USER, item_ids, user_ids
+from skmmrec.interactions import ITEM, USER, item_ids, read_weights, user_ids
 from skmmrec.metrics._clicks import CLICK_METRICS, click_scorer
 from skmmrec.metrics._evaluation import evaluate_ranking
 from skmmrec.metrics._formulas import FORMULAS
@@ -44,7 +46,7 @@ class RankingScorer(BaseEstimator):
         self.item = item
 
     def __call__(
-        self, estimator: Any, X: Any, y: Any = None
+        self, estimator: Any, X: Any, y: Any = None, *, sample_weight: Any = None
     ) -> float | dict[str, float]:
         """Judge a fitted estimator.
 
@@ -56,6 +58,9 @@ class RankingScorer(BaseEstimator):
             Held-out interactions, as the estimator takes them.
         y : array-like of shape (n_rows,), default=None
             Strength of each interaction; None where every row is relevant.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows. A user counts as much as the relevant rows of the user
+            do on average; a row of weight 0 is as if it were not there.
 
         Returns
         -------
@@ -65,15 +70,57 @@ class RankingScorer(BaseEstimator):
         names = [self.metric] if isinstance(self.metric, str) else list(self.metric)
         pairs = read_pairs(X, self.user, self.item)
         relevant = keep_relevant(pairs, y, self.relevant_above, is_graded(names))
+        weights = _read_weights(sample_weight, len(pairs))
+        relevant = relevant[weights[relevant.index] > 0]
+        if not len(relevant):
+            raise ValueError("no row of X is relevant: sample_weight is 0 for all")
         if self.candidates == "rows":
-            ranked = _rank_rows(pairs, estimator.predict(X))
+            ranked = _rank_rows(pairs, estimator.predict(X))[weights > 0]
         else:
             model = with_new_items(estimator, X, pairs)
             warn_of_seen(model, relevant)
             k = max(parse_metric(name)[1] for name in names)
             ranked = model.recommend(relevant[USER].unique(), k=k)
-        means = evaluate_ranking(ranked, relevant, names).mean()
-        return float(means.iloc[0]) if isinstance(self.metric, str) else means.to_dict()
+        values = evaluate_ranking(ranked, relevant, names).per_user
+        of_users = pd.Series(weights[relevant.index]).groupby(relevant[USER].to_numpy())
+        means = np.average(values, axis=0, weights=of_users.mean()[values.index])
+        if isinstance(self.metric, str):
+            return float(means[0])
+        return dict(zip(names, means.tolist(), strict=True))
+
+    def set_score_request(
+        self, *, sample_weight: bool | str | None = None
+    ) -> RankingScorer:
+        """Say whether weights of rows are asked for, with metadata routing.
+
+        Parameters
+        ----------
+        sample_weight : bool, str or None, default=None
+            True: they are passed on; False: they are not; None: it is an error to give
+            some; a name: they are called that.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        RuntimeError
+            Unless ``sklearn.set_config(enable_metadata_routing=True)`` was called.
+        """
+        if not get_config()["enable_metadata_routing"]:
+            raise RuntimeError(
+                "set_score_request needs metadata routing: call "
+                "sklearn.set_config(enable_metadata_routing=True) first"
+            )
+        request = self.get_metadata_routing()
+        request.score.add_request(param="sample_weight", alias=sample_weight)
+        self._metadata_request = request
+        return self
+
+    def _accept_sample_weight(self) -> bool:
+        """Tell scikit-learn's searches to pass weights on without routing, too."""
+        return True
 
 
 def make_ranking_scorer(
@@ -107,7 +154,8 @@ def make_ranking_scorer(
     -------
     scorer : callable
         ``scorer(estimator, X, y=None)``, greater is better. It takes the raw X of a
-        Pipeline, can be pickled and cloned, and asks for no metadata.
+        Pipeline, can be pickled and cloned, and takes ``sample_weight``, for which it
+        asks by ``set_score_request`` where metadata routing is enabled.
 
     Raises
     ------
@@ -366,6 +414,11 @@ def keep_relevant(
     if not len(relevant):
         raise ValueError(f"no row of X is relevant: no y is above {relevant_above}")
     return relevant
+
+
+def _read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
+    weights = read_weights(sample_weight, range(n_rows))
+    return np.ones(n_rows) if weights is None else weights
 
 
 def _rank_rows(pairs: pd.DataFrame, predictions: Any) -> pd.DataFrame:
