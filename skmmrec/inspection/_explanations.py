@@ -131,7 +131,8 @@ def explain(
     ------
     ValueError
         For an unknown item, titles of none, `tags` of an unknown modality, a prompt
-        file without its placeholder, or `recommendations` with a column of the name of a modality.
+        file without its placeholder, or `recommendations` with a column that is
+        called like a modality.
     TypeError
         Where `recommendations` is no table.
 

@@ -75,7 +75,7 @@ class RankingScorer(BaseEstimator):
         if not len(relevant):
             raise ValueError("no row of X is relevant: sample_weight is 0 for all")
         if self.candidates == "rows":
-            ranked = _rank_rows(pairs, estimator.predict(X))[weights > 0]
+            ranked = _rank_rows(pairs, estimator.predict(X), weights > 0)
         else:
             model = with_new_items(estimator, X, pairs)
             warn_of_seen(model, relevant)
@@ -421,10 +421,13 @@ def _read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
     return np.ones(n_rows) if weights is None else weights
 
 
-def _rank_rows(pairs: pd.DataFrame, predictions: Any) -> pd.DataFrame:
+def _rank_rows(
+    pairs: pd.DataFrame, predictions: Any, kept: NDArray[np.bool_]
+) -> pd.DataFrame:
+    """Rank the rows that are kept by what is predicted for them."""
     scores = np.asarray(predictions, dtype=float).ravel()
     missing = np.flatnonzero(np.isnan(scores))
     if len(missing):
         raise ValueError(f"the estimator predicts NaN in row {missing[0]}")
-    table = pairs.assign(score=-scores)
+    table = pairs.assign(score=-scores)[kept]
     return table.sort_values([USER, "score", ITEM], kind="stable")[[USER, ITEM]]
