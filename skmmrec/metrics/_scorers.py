@@ -12,7 +12,14 @@ from sklearn import get_config
 from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
 
 from skmmrec._sklearn import BaseEstimator
-from skmmrec.interactions import ITEM, USER, item_ids, read_weights, user_ids
+from skmmrec.interactions import (
+    ITEM,
+    USER,
+    Interactions,
+    item_ids,
+    read_weights,
+    user_ids,
+)
 from skmmrec.metrics._clicks import CLICK_METRICS, click_scorer
 from skmmrec.metrics._evaluation import evaluate_ranking
 from skmmrec.metrics._formulas import FORMULAS
@@ -70,7 +77,7 @@ class RankingScorer(BaseEstimator):
         names = [self.metric] if isinstance(self.metric, str) else list(self.metric)
         pairs = read_pairs(X, self.user, self.item)
         relevant = keep_relevant(pairs, y, self.relevant_above, is_graded(names))
-        weights = _read_weights(sample_weight, len(pairs))
+        weights = _read_weights(sample_weight, pairs)
         relevant = relevant[weights[relevant.index] > 0]
         if not len(relevant):
             raise ValueError("no row of X is relevant: sample_weight is 0 for all")
@@ -416,9 +423,10 @@ def keep_relevant(
     return relevant
 
 
-def _read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
-    weights = read_weights(sample_weight, range(n_rows))
-    return np.ones(n_rows) if weights is None else weights
+def _read_weights(sample_weight: Any, pairs: pd.DataFrame) -> NDArray[np.float64]:
+    rows = Interactions(pairs[USER].to_numpy(), pairs[ITEM].to_numpy())
+    weights = read_weights(sample_weight, rows)
+    return np.ones(len(pairs)) if weights is None else weights
 
 
 def _rank_rows(

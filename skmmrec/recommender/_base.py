@@ -272,7 +272,8 @@ class BaseRecommender(BaseEstimator, ABC):
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         """Pickle and copy the attributes as they are; `__getstate__` is for others."""
-        return copyreg.__newobj__, (type(self),), vars(self)
+        make = copyreg.__newobj__  # type: ignore[attr-defined]
+        return make, (type(self),), vars(self)
 
     def _repr_html_inner(self) -> str:
         """Show scikit-learn's diagram, and beneath it what the model knows."""
