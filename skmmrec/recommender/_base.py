@@ -6,6 +6,7 @@ import copyreg
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 import numpy as np
@@ -138,10 +139,12 @@ class BaseRecommender(BaseEstimator, ABC):
         ------
         ValueError
             For `k` below 1, a missing user id, one of another kind than those of `fit`
-            (a number among strings), or an unknown item.
+            (a number among strings), an unknown item, or `exclude_seen` that is
+            neither True nor False.
         """
         check_is_fitted(self)
         check_k(k)
+        check_flag(exclude_seen, "exclude_seen")
         ids = self._read_users(users)
         rows = self.user_index_.get_indexer(ids)
         ranker = Ranker(self, self._candidates(items), exclude_seen)
@@ -329,6 +332,12 @@ def warn_of_odd_answers(data: InteractionData, answers: Sequence[NDArray]) -> No
 def _are_all_likes(answers: NDArray) -> bool:
     """Tell ratings that are all above 0 from likes, which have one value."""
     return bool(0 < np.nanmin(answers) < np.nanmax(answers))
+
+
+def check_flag(value: object, name: str) -> None:
+    """Refuse what is neither True nor False: a text would count as True."""
+    if not (isinstance(value, Integral | np.bool_) and value in (0, 1)):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
 def _refuse_inner(name: str, value: Any) -> None:

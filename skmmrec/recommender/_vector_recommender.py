@@ -37,7 +37,7 @@ from skmmrec.interactions import (
     warn_caller,
 )
 from skmmrec.recommender import _persistence
-from skmmrec.recommender._base import BaseRecommender
+from skmmrec.recommender._base import BaseRecommender, check_flag
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._parameter_records import write_params
 from skmmrec.recommender._preparation import (
@@ -302,6 +302,7 @@ class VectorRecommender(
             return super().recommend(users, k, items=items, exclude_seen=exclude_seen)
         check_is_fitted(self)
         check_k(k)
+        check_flag(exclude_seen, "exclude_seen")
         if items is not None:
             raise ValueError("index searches all items: items must be None with it")
         ids = np.asarray(self._read_users(users))

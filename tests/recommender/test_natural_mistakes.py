@@ -175,6 +175,18 @@ def test_a_grid_of_catalogues(items, pairs):
     assert grid.fit(pairs).best_params_["catalog"] in catalogs
 
 
+# -- answers that are neither yes nor no --
+
+
+def test_what_was_seen_is_left_out_or_not(pairs):
+    rec = PopularityRecommender().fit(pairs)
+    shown = rec.recommend([100], k=99, exclude_seen=np.False_)
+    assert len(shown) == len(rec.item_index_)
+    for wrong in ("no", 2, None):
+        with pytest.raises(ValueError, match="exclude_seen must be True or False"):
+            rec.recommend([100], exclude_seen=wrong)
+
+
 # -- similar items among some --
 
 
