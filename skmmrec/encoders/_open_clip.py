@@ -19,7 +19,15 @@ from open_clip.transform import (
 )
 
 from skmmrec.encoders._layers import fold_batch_norms, pack_convolutions
-from skmmrec.runtime import existing_path, is_packaged, load_state_dict, packaged_file
+from skmmrec.runtime import (
+    cached_file,
+    existing_path,
+    hub_silence,
+    is_packaged,
+    load_state_dict,
+    packaged_file,
+    unreachable,
+)
 
 _SCHEMES = ("hf-hub:", "local-dir:")
 
@@ -65,8 +73,12 @@ def load_open_clip(
         network = _timm_clip(name)
         _load_timm_weights(network, pretrained)
     else:
-        checkpoint_preprocess = _checkpoint_preprocess(name, pretrained, preprocess)
-        network = _create(name, pretrained, checkpoint_preprocess)
+        name, pretrained, published = _without_hub(name, pretrained)
+        network = _create(
+            name,
+            pretrained,
+            published or _checkpoint_preprocess(name, pretrained, preprocess),
+        )
     own = open_clip.get_model_preprocess_cfg(network)
     config = PreprocessCfg(**merge_preprocess_dict(own, dict(preprocess or {})))
     return network.eval(), image_transform_v2(config, is_train=False)
@@ -133,6 +145,48 @@ def _checkpoint(pretrained: str | os.PathLike) -> Path | None:
     if is_packaged(pretrained):
         return packaged_file(str(pretrained))
     return existing_path(pretrained, "pretrained")
+
+
+def _without_hub(
+    name: str, pretrained: str | os.PathLike
+) -> tuple[str, str | os.PathLike, dict[str, Any] | None]:
+    """Name the files in the hub's cache instead, where the hub does not answer.
+
+    Returns
+    -------
+    name, pretrained : str or path
+        As they are, where the hub answers or is not needed.
+    preprocess : dict or None
+        What belongs to published weights; None: the model itself tells.
+    """
+    repo, files = _hub_files(name, pretrained)
+    silent = hub_silence(repo) if files else None
+    if silent is None:
+        return name, pretrained, None
+    cached = cached_file(repo, files)
+    if cached is None:
+        what = f"ImageEncoder(model={name!r}, pretrained={str(pretrained)!r})"
+        raise unreachable(what, silent)
+    if name.startswith(_SCHEMES):
+        return f"local-dir:{cached.parent}", pretrained, None
+    config = open_clip.get_pretrained_cfg(name, str(pretrained))
+    return name, cached, dict(_statistics(config))
+
+
+def _hub_files(name: str, pretrained: str | os.PathLike) -> tuple[str, list[str]]:
+    """Return a model's place on the hub, and files one of which it must have there."""
+    if name.startswith("hf-hub:"):
+        return name.removeprefix("hf-hub:"), ["open_clip_config.json"]
+    if name.startswith(_SCHEMES) or _checkpoint(pretrained) is not None:
+        return "", []
+    place = open_clip.get_pretrained_cfg(name, str(pretrained)).get("hf_hub")
+    if not place:
+        return "", []
+    repo, file = os.path.split(place)
+    file = file or "open_clip_pytorch_model.bin"
+    # In the order in which open_clip looks for them.
+    safe = str(Path(file).with_suffix(".safetensors"))
+    return repo, ["open_clip_model.safetensors", safe, file]
 
 
 def _create(

@@ -22,7 +22,13 @@ import torch
 
 from skmmrec.encoders import _panns_networks
 from skmmrec.encoders._panns_networks import N_TAGS, SETTINGS
-from skmmrec.runtime import ForkSafeLock, Generators, load_state_dict
+from skmmrec.runtime import (
+    PATIENCE,
+    ForkSafeLock,
+    Generators,
+    load_state_dict,
+    silence,
+)
 
 SAMPLE_RATE = SETTINGS["sample_rate"]
 """In Hz, as the networks were trained."""
@@ -145,12 +151,18 @@ def _fetch(url: str, known_hash: str, name: str, advice: str) -> Path:
     import requests
 
     folder = cache_folder()
+    advice = f"Without a network, {advice}, or put it at {folder / name}."
+    if not (folder / name).is_file():
+        silent = silence(lambda: requests.head(url, timeout=PATIENCE))
+        if silent is not None:
+            raise ConnectionError(
+                f"AudioEncoder could not fetch {url}: {silent}. {advice}"
+            )
     try:
         path = pooch.retrieve(url, known_hash, name, folder, progressbar=True)
     except requests.RequestException as error:
         raise ConnectionError(
-            f"AudioEncoder could not fetch {url}: {error}. Without a network, "
-            f"{advice}, or put it at {folder / name}."
+            f"AudioEncoder could not fetch {url}: {error}. {advice}"
         ) from error
     return Path(path)
 

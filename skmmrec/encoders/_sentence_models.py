@@ -23,6 +23,7 @@ from skmmrec.runtime import (
     digest,
     existing_path,
     file_fingerprint,
+    hub_source,
     is_packaged,
     model_identity,
     own_draws,
@@ -306,17 +307,20 @@ def _load(model: str | os.PathLike, device: Any, owner: str, verbose: bool) -> A
     from sentence_transformers import SentenceTransformer
 
     source = _source(model)
+    what, name = f"{owner}(model={str(model)!r})", str(source or model)
+    if source is None:
+        name = hub_source(what, name, f"sentence-transformers/{name}")
     quiet = source is not None and not verbose
     try:
         with reading_quietly() if quiet else nullcontext():
             if source is not None and source.suffix == ".gguf":
                 modules = _gguf_modules(source)
                 return SentenceTransformer(modules=modules, device=str(device))
-            return SentenceTransformer(str(source or model), device=str(device))
+            return SentenceTransformer(name, device=str(device))
     except (OSError, ValueError, struct.error) as error:
         raise ValueError(
-            f"{owner}(model={str(model)!r}) could not be loaded. It is neither a usable"
-            f" folder or file nor available from the Hugging Face hub: {error}"
+            f"{what} could not be loaded. It is neither a usable folder or file nor "
+            f"available from the Hugging Face hub: {error}"
         ) from error
 
 

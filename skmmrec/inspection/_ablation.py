@@ -19,6 +19,7 @@ from skmmrec.metrics import (
     keep_relevant,
     parse_metric,
     read_pairs,
+    warn_of_seen,
     with_new_items,
 )
 from skmmrec.recommender import keep_modalities
@@ -128,6 +129,7 @@ class ModalityAblationDisplay:
         pairs = read_pairs(X, keys=find_keys(estimator))
         relevant = keep_relevant(pairs, y, relevant_above, is_graded([metric]))
         recommender = with_new_items(estimator, X, pairs)
+        warn_of_seen(recommender, relevant)
         rows = {}
         for name, model in _variants(recommender):
             ranked = model.recommend(relevant[USER].unique(), k=k)

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.inspection._sources import content_sources
-from skmmrec.interactions import ITEM, USER, Ids, check_ids
+from skmmrec.interactions import (
+    ITEM,
+    USER,
+    Ids,
+    as_list,
+    check_ids,
+    check_same_kind,
+    plain,
+)
+from skmmrec.metrics import find_recommender
 
 if TYPE_CHECKING:
     from skmmrec.recommender import MultimodalFusionRecommender
@@ -33,9 +42,9 @@ def modality_contributions(
     Parameters
     ----------
     recommender : MultimodalFusionRecommender
-        Fitted.
-    users, items : array-like of shape (n,)
-        The pairs; an unknown user counts as new.
+        Fitted, or a Pipeline or a search that ends in such a one.
+    users, items : array-like of shape (n,), or one id
+        The pairs; an unknown user counts as new. One id goes with all of the others.
 
     Returns
     -------
@@ -64,7 +73,7 @@ def modality_contributions(
     L. S. Shapley, "A value for n-person games", Contributions to the Theory of Games
     II, 1953.
     """
-    check_is_fitted(recommender)
+    recommender = fitted_model(recommender)
     pairs = Pairs.read(recommender, users, items)
     worth = _Worth(recommender, pairs)
     names = worth.sources.blocks.modalities
@@ -130,10 +139,7 @@ class Pairs:
         cls, recommender: MultimodalFusionRecommender, users: Any, items: Any
     ) -> Pairs:
         """Check ids and look them up."""
-        users, items = check_ids(users, USER), check_ids(items, ITEM)
-        if len(users) != len(items):
-            raise ValueError(f"users has {len(users)} entries, items {len(items)}")
-        recommender._check_known(items, recommender.item_index_)
+        users, items = read_ids_of_pairs(recommender, users, items)
         item_rows = recommender.item_index_.get_indexer(items)
         user_rows = recommender.user_index_.get_indexer(users)
         return cls(
@@ -152,6 +158,67 @@ class Pairs:
         """Scores of the network, given the items' vectors and perhaps other biases."""
         added = self.offsets + (self.biases if biases is None else biases)
         return np.einsum("nd,nd->n", self.vectors, vectors) + added
+
+
+def fitted_model(estimator: Any) -> MultimodalFusionRecommender:
+    """Find the fitted recommender inside whose scores are made of vectors.
+
+    Raises
+    ------
+    TypeError
+        If there is none.
+    NotFittedError
+        If it is not fitted.
+    """
+    recommender = find_recommender(estimator)
+    check_is_fitted(recommender)
+    if not hasattr(recommender, "model_"):
+        raise TypeError(
+            f"{type(recommender).__name__} has no vectors of items and users, of which "
+            "scores are split: a MultimodalFusionRecommender is expected"
+        )
+    return recommender
+
+
+def read_ids_of_pairs(
+    recommender: MultimodalFusionRecommender, users: Any, items: Any
+) -> tuple[NDArray, NDArray]:
+    """Check the ids of pairs; one id goes with all of the others.
+
+    Raises
+    ------
+    ValueError
+        For an unknown item, or numbers of ids that do not go together.
+    """
+    of_users = check_ids(as_list(users), USER)
+    of_items = check_ids(as_list(items), ITEM)
+    n = max(len(of_users), len(of_items))
+    of_users = np.repeat(of_users, n) if _is_one(users) else of_users
+    of_items = np.repeat(of_items, n) if _is_one(items) else of_items
+    if len(of_users) != len(of_items):
+        raise ValueError(
+            f"users has {len(of_users)} entries, items {len(of_items)}: they are the "
+            "two sides of pairs, row by row"
+        )
+    _refuse_swapped(recommender, of_items)
+    check_same_kind(of_users, recommender.user_index_, USER)
+    recommender._check_known(of_items, recommender.item_index_)
+    return of_users, of_items
+
+
+def _refuse_swapped(recommender: MultimodalFusionRecommender, items: NDArray) -> None:
+    """Refuse users in the place of items, where that can be told."""
+    no_item = recommender.item_index_.get_indexer(items) < 0
+    is_user = recommender.user_index_.get_indexer(items) >= 0
+    if len(items) and np.all(no_item & is_user):
+        raise ValueError(
+            f"items holds ids of users, such as {plain(items[0])!r}: give users first, "
+            "then items"
+        )
+
+
+def _is_one(ids: Any) -> bool:
+    return isinstance(ids, str) or np.ndim(ids) == 0
 
 
 def score_scale(recommender: MultimodalFusionRecommender) -> tuple[float, float]:

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.inspection._contributions import (
     BASE,
+    fitted_model,
     liked_by,
     modality_contributions,
     modality_shares,
+    read_ids_of_pairs,
 )
 from skmmrec.inspection._sentences import Reason, rewrite, sentence
 from skmmrec.inspection._sources import content_sources
-from skmmrec.interactions import ITEM, USER, Ids, check_ids, id_table
+from skmmrec.interactions import ITEM, USER, Ids, as_frame, id_table
 
 if TYPE_CHECKING:
     from skmmrec.catalog import Blocks
@@ -43,9 +44,9 @@ def nearest_in_history(
     Parameters
     ----------
     recommender : MultimodalFusionRecommender
-        Fitted.
-    users, items : array-like of shape (n,)
-        The pairs.
+        Fitted, or a Pipeline or a search that ends in such a one.
+    users, items : array-like of shape (n,), or one id
+        The pairs. One id goes with all of the others.
 
     Returns
     -------
@@ -60,13 +61,9 @@ def nearest_in_history(
     ValueError
         For an unknown item, or `users` and `items` of different lengths.
     """
-    check_is_fitted(recommender)
-    users, items = check_ids(users, USER), check_ids(items, ITEM)
-    if len(users) != len(items):
-        raise ValueError(f"users has {len(users)} entries, items {len(items)}")
+    recommender = fitted_model(recommender)
+    users, items = read_ids_of_pairs(recommender, users, items)
     columns = recommender.item_index_.get_indexer(items)
-    if (columns < 0).any():
-        raise ValueError(f"unknown {ITEM}: {items[columns < 0].tolist()[0]!r}")
     rows = recommender.user_index_.get_indexer(users)
     content = _content(recommender)
     found = {
@@ -96,7 +93,7 @@ def explain(
     Parameters
     ----------
     recommender : MultimodalFusionRecommender
-        Fitted.
+        Fitted, or a Pipeline or a search that ends in such a one.
     recommendations : DataFrame
         As `recommend` gives it, with the columns user_id and item_id.
     titles : Series, default=None
@@ -133,8 +130,11 @@ def explain(
     Raises
     ------
     ValueError
-        For an unknown item, `tags` of an unknown modality, or a prompt file without its
-        placeholder.
+        For an unknown item, titles of none, `tags` of an unknown modality, a prompt
+        file without its placeholder, or `recommendations` with a column that is
+        called like a modality.
+    TypeError
+        Where `recommendations` is no table.
 
     Examples
     --------
@@ -153,12 +153,16 @@ def explain(
     >>> explain(rec, rec.recommend([3], k=1), tags=tags).reason[0]
     '...which you liked (100% of what speaks for it): storm.'
     """
+    recommender = fitted_model(recommender)
+    recommendations = _check_recommendations(recommendations)
     recommendations = id_table(recommendations, "recommendations")
+    _check_titles(titles, recommender.item_index_)
     known_tags = _check_tags(tags, _content(recommender).modalities)
     users, items = recommendations[USER], recommendations[ITEM]
     contributions = modality_contributions(recommender, users, items)
     added = contributions.drop(columns=[USER, ITEM, BASE])
-    shares = modality_shares(contributions).set_index(recommendations.index)
+    shares = modality_shares(contributions)
+    _check_free(recommendations, [*shares, "reason"])
     nearest = nearest_in_history(recommender, users, items).nearest.to_numpy()
     nearest = nearest.reshape(len(items), added.shape[1])
     reasons = [
@@ -170,12 +174,51 @@ def explain(
         other if reason is None else sentence(reason, titles)
         for reason, other in zip(reasons, otherwise, strict=True)
     ]
-    explained = recommendations.join(shares).assign(reason=said)
+    added_columns = {name: shares[name].to_numpy() for name in shares}
+    explained = recommendations.assign(**added_columns, reason=said)
     if llm is None:
         return explained
     options: dict[str, Any] = {"on_error": on_error, "cache": cache}
     told = rewrite(reasons, said, titles, llm, prompt, show_history, **options)
     return explained.assign(**{name: told[name].to_numpy() for name in told})
+
+
+def _check_recommendations(recommendations: Any) -> pd.DataFrame:
+    """Refuse what is no table of users and items."""
+    table = as_frame(recommendations)
+    if table is None:
+        raise TypeError(
+            f"recommendations must be a DataFrame with the columns {USER} and {ITEM}, "
+            f"as recommend gives it, got {type(recommendations).__name__}; for pairs "
+            f"of your own, pd.DataFrame({{{USER!r}: users, {ITEM!r}: items}})"
+        )
+    missing = [name for name in (USER, ITEM) if name not in table.columns]
+    if missing:
+        raise ValueError(
+            f"recommendations has no column {missing[0]!r}, but {list(table.columns)}"
+        )
+    return table
+
+
+def _check_titles(titles: Any, items: pd.Index) -> None:
+    """Refuse titles that are not found by item id."""
+    how = "it is indexed by item id, as items.set_index(key)[column] is"
+    if isinstance(titles, pd.DataFrame):
+        raise TypeError(f"titles must be a Series, got a DataFrame: {how}")
+    if isinstance(titles, pd.Series) and not (
+        titles.empty or titles.index.isin(items).any()
+    ):
+        raise ValueError(f"titles has no item id in its index: {how}")
+
+
+def _check_free(table: pd.DataFrame, names: list[str]) -> None:
+    """Refuse a table that has columns of these names already."""
+    taken = [name for name in names if name in table.columns]
+    if taken:
+        raise ValueError(
+            f"recommendations has a column {taken[0]!r} already, where explain puts "
+            "its own: drop or rename it"
+        )
 
 
 def _reason(

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 
-from skmmrec.inspection._contributions import Pairs, score_scale
+from skmmrec.inspection._contributions import (
+    Pairs,
+    fitted_model,
+    score_scale,
+)
 from skmmrec.interactions import ITEM, USER, Ids
 from skmmrec.recommender.network import (
     NoTowerModule,
@@ -35,9 +38,10 @@ def history_contributions(
     Parameters
     ----------
     recommender : MultimodalFusionRecommender
-        Fitted.
-    users, items : array-like of shape (n,)
-        The pairs; an unknown user counts as new and has no history.
+        Fitted, or a Pipeline or a search that ends in such a one.
+    users, items : array-like of shape (n,), or one id
+        The pairs; an unknown user counts as new and has no history. One id goes with
+        all of the others.
 
     Returns
     -------
@@ -76,7 +80,7 @@ def history_contributions(
     >>> bool(abs(table.contribution.sum() - score) < 1e-5)
     True
     """
-    check_is_fitted(recommender)
+    recommender = fitted_model(recommender)
     pairs = Pairs.read(recommender, users, items)
     history = recommender.history_.take(pairs.user_rows)
     factor, shift = score_scale(recommender)

@@ -15,6 +15,7 @@ from skmmrec.metrics import (
     is_graded,
     keep_relevant,
     read_pairs,
+    warn_of_seen,
     with_new_items,
 )
 
@@ -124,6 +125,7 @@ class RankingCurveDisplay:
         pairs = read_pairs(X, keys=find_keys(estimator))
         relevant = keep_relevant(pairs, y, relevant_above, graded)
         recommender = with_new_items(estimator, X, pairs)
+        warn_of_seen(recommender, relevant)
         return cls.from_recommendations(
             recommender.recommend(relevant[USER].unique(), k=ks[-1]),
             relevant,

@@ -1,7 +1,8 @@
 from ._history import History as History, InteractionData as InteractionData
 
 # isort: split
-# For other rooms: names of columns, and reading and checking tables.
+# For other rooms: names of columns, reading and checking tables, and warnings.
+from ._caller import is_called_by as is_called_by, warn_caller as warn_caller
 from ._columns import (
     Column as Column,
     column_names as column_names,

@@ -17,6 +17,7 @@ from skmmrec.runtime import (
     digest,
     existing_path,
     file_fingerprint,
+    hub_source,
     is_packaged,
     own_draws,
     packaged_file,
@@ -159,6 +160,8 @@ def _load(
     import transformers
 
     name, options = _names(model, source)
+    if source is None:
+        name = hub_source(f"The language model model={name!r}", name)
     loader = transformers.AutoModelForCausalLM if generates else transformers.AutoModel
     try:
         with _quietly():

@@ -19,6 +19,7 @@ from skmmrec.runtime import (
     cached_property,
     existing_path,
     file_fingerprint,
+    hub_source,
     model_identity,
     own_draws,
     reading_quietly,
@@ -164,9 +165,12 @@ def load_cross_encoder(
 def _load(model: str | os.PathLike, device: Any, precision: str) -> CrossEncoderModel:
     from sentence_transformers import CrossEncoder
 
+    name = str(model)
+    if existing_path(model, "llm") is None:
+        name = hub_source(f"llm={name!r}", name, f"cross-encoder/{name}")
     try:
         with reading_quietly():
-            network = CrossEncoder(str(model), device=str(device))
+            network = CrossEncoder(name, device=str(device))
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
             f"llm={str(model)!r} could not be loaded as a cross-encoder from a folder "

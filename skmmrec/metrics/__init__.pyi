@@ -45,3 +45,4 @@ from ._scorers import (
     read_pairs as read_pairs,
     with_new_items as with_new_items,
 )
+from ._seen import warn_of_seen as warn_of_seen

@@ -7,15 +7,26 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from sklearn import get_config
 from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
 
 from skmmrec._sklearn import BaseEstimator
-from skmmrec.interactions import ITEM, USER, Keys, item_ids, user_ids
+from skmmrec.interactions import (
+    ITEM,
+    USER,
+    Interactions,
+    Keys,
+    item_ids,
+    read_weights,
+    user_ids,
+)
 from skmmrec.metrics._clicks import CLICK_METRICS, click_scorer
 from skmmrec.metrics._evaluation import evaluate_ranking
 from skmmrec.metrics._formulas import FORMULAS
 from skmmrec.metrics._names import parse_metric
 from skmmrec.metrics._relevance import GAIN
+from skmmrec.metrics._seen import warn_of_seen
 
 # Lengths of lists that have a scorer by name; others are made by make_ranking_scorer.
 _LENGTHS = (1, 5, 10, 20, 50, 100)
@@ -43,7 +54,7 @@ class RankingScorer(BaseEstimator):
         self.item = item
 
     def __call__(
-        self, estimator: Any, X: Any, y: Any = None
+        self, estimator: Any, X: Any, y: Any = None, *, sample_weight: Any = None
     ) -> float | dict[str, float]:
         """Judge a fitted estimator.
 
@@ -55,6 +66,9 @@ class RankingScorer(BaseEstimator):
             Held-out interactions, as the estimator takes them.
         y : array-like of shape (n_rows,), default=None
             Strength of each interaction; None where every row is relevant.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows. A user counts as much as the relevant rows of the user
+            do on average; a row of weight 0 is as if it were not there.
 
         Returns
         -------
@@ -64,14 +78,57 @@ class RankingScorer(BaseEstimator):
         names = [self.metric] if isinstance(self.metric, str) else list(self.metric)
         pairs = read_pairs(X, self.user, self.item, keys=find_keys(estimator))
         relevant = keep_relevant(pairs, y, self.relevant_above, is_graded(names))
+        weights = _read_weights(sample_weight, pairs)
+        relevant = relevant[weights[relevant.index] > 0]
+        if not len(relevant):
+            raise ValueError("no row of X is relevant: sample_weight is 0 for all")
         if self.candidates == "rows":
-            ranked = _rank_rows(pairs, estimator.predict(X))
+            ranked = _rank_rows(pairs, estimator.predict(X), weights > 0)
         else:
             model = with_new_items(estimator, X, pairs)
+            warn_of_seen(model, relevant)
             k = max(parse_metric(name)[1] for name in names)
             ranked = model.recommend(relevant[USER].unique(), k=k)
-        means = evaluate_ranking(ranked, relevant, names).mean()
-        return float(means.iloc[0]) if isinstance(self.metric, str) else means.to_dict()
+        values = evaluate_ranking(ranked, relevant, names).per_user
+        of_users = pd.Series(weights[relevant.index]).groupby(relevant[USER].to_numpy())
+        means = np.average(values, axis=0, weights=of_users.mean()[values.index])
+        if isinstance(self.metric, str):
+            return float(means[0])
+        return dict(zip(names, means.tolist(), strict=True))
+
+    def set_score_request(
+        self, *, sample_weight: bool | str | None = None
+    ) -> RankingScorer:
+        """Say whether weights of rows are asked for, with metadata routing.
+
+        Parameters
+        ----------
+        sample_weight : bool, str or None, default=None
+            True: they are passed on; False: they are not; None: it is an error to give
+            some; a name: they are called that.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        RuntimeError
+            Unless ``sklearn.set_config(enable_metadata_routing=True)`` was called.
+        """
+        if not get_config()["enable_metadata_routing"]:
+            raise RuntimeError(
+                "set_score_request needs metadata routing: call "
+                "sklearn.set_config(enable_metadata_routing=True) first"
+            )
+        request = self.get_metadata_routing()
+        request.score.add_request(param="sample_weight", alias=sample_weight)
+        self._metadata_request = request
+        return self
+
+    def _accept_sample_weight(self) -> bool:
+        """Tell scikit-learn's searches to pass weights on without routing, too."""
+        return True
 
 
 def make_ranking_scorer(
@@ -106,7 +163,8 @@ def make_ranking_scorer(
     -------
     scorer : callable
         ``scorer(estimator, X, y=None)``, greater is better. It takes the raw X of a
-        Pipeline, can be pickled and cloned, and asks for no metadata.
+        Pipeline, can be pickled and cloned, and takes ``sample_weight``, for which it
+        asks by ``set_score_request`` where metadata routing is enabled.
 
     Raises
     ------
@@ -388,10 +446,19 @@ def keep_relevant(
     return relevant
 
 
-def _rank_rows(pairs: pd.DataFrame, predictions: Any) -> pd.DataFrame:
+def _read_weights(sample_weight: Any, pairs: pd.DataFrame) -> NDArray[np.float64]:
+    rows = Interactions(pairs[USER].to_numpy(), pairs[ITEM].to_numpy())
+    weights = read_weights(sample_weight, rows)
+    return np.ones(len(pairs)) if weights is None else weights
+
+
+def _rank_rows(
+    pairs: pd.DataFrame, predictions: Any, kept: NDArray[np.bool_]
+) -> pd.DataFrame:
+    """Rank the rows that are kept by what is predicted for them."""
     scores = np.asarray(predictions, dtype=float).ravel()
     missing = np.flatnonzero(np.isnan(scores))
     if len(missing):
         raise ValueError(f"the estimator predicts NaN in row {missing[0]}")
-    table = pairs.assign(score=-scores)
+    table = pairs.assign(score=-scores)[kept]
     return table.sort_values([USER, "score", ITEM], kind="stable")[[USER, ITEM]]

@@ -30,6 +30,9 @@ class InteractionSplitter(BaseCrossValidator):
     Subclasses implement `_folds`, which yields pairs of boolean masks over the rows.
     """
 
+    # None: with metadata routing, groups are asked for by `set_split_request` only.
+    __metadata_request__split: ClassVar[dict[str, bool | None]] = {"groups": None}
+
     n_splits: int
     user: str | int | None
     item: str | int | None

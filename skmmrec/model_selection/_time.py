@@ -22,7 +22,7 @@ from skmmrec.model_selection._base import (
 class _TimedSplitter(InteractionSplitter):
     """Takes times as groups, also with metadata routing."""
 
-    __metadata_request__split: ClassVar[dict[str, bool]] = {"groups": True}
+    __metadata_request__split: ClassVar[dict[str, bool | None]] = {"groups": True}
 
 
 class LeaveLastOut(_TimedSplitter):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
+import copyreg
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 import numpy as np
 import pandas as pd
@@ -33,8 +34,9 @@ from skmmrec.interactions import (
     plain,
     read_interactions,
     read_strengths,
+    warn_caller,
 )
-from skmmrec.metrics import ndcg_at_k
+from skmmrec.metrics import ndcg_at_k, warn_of_seen
 from skmmrec.recommender._html import describe_html
 from skmmrec.retrieval import chunks, ranked_frame, top_k
 
@@ -85,6 +87,28 @@ class BaseRecommender(BaseEstimator, ABC):
         """Pairs that make up the users' histories, by position."""
         return self._data.history
 
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name; ``a__b`` is parameter b of what parameter a is.
+
+        Parameters
+        ----------
+        **params : object
+            Values by name.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For an unknown name, or one inside of what has no parameters.
+        """
+        for name in {key.partition("__")[0] for key in params if "__" in key}:
+            if name in self._get_param_names():
+                _refuse_inner(name, params.get(name, getattr(self, name)))
+        return super().set_params(**params)
+
     @abstractmethod
     def _score_users(self, users: NDArray) -> NDArray[np.float32]:
         """Scores of all items for users at these positions; -1 is an unknown user."""
@@ -121,10 +145,12 @@ class BaseRecommender(BaseEstimator, ABC):
         ------
         ValueError
             For `k` below 1, a missing user id, one of another kind than those of `fit`
-            (a number among strings), or an unknown item.
+            (a number among strings), an unknown item, or `exclude_seen` that is
+            neither True nor False.
         """
         check_is_fitted(self)
         check_k(k)
+        check_flag(exclude_seen, "exclude_seen")
         ids = self._read_users(users)
         rows = self.user_index_.get_indexer(ids)
         ranker = Ranker(self, self._candidates(items), exclude_seen)
@@ -149,15 +175,29 @@ class BaseRecommender(BaseEstimator, ABC):
         -------
         float
             Mean over the users with at least one relevant item; 0.0 if there is none.
+
+        Warns
+        -----
+        UserWarning
+            Where most of the relevant rows were seen in `fit`: none of them can be
+            found.
+
+        Notes
+        -----
+        The same for all objectives, so that they can be compared. How well ratings are
+        predicted is told by ``cross_val_score(..., scoring="r2")``, or any other of
+        scikit-learn's scorers that judge `predict`.
         """
         check_is_fitted(self)
         ranker, held_out = self._prepare_score(X)
         strengths = read_strengths(y, held_out)
         check_same_kind(held_out.users, self.user_index_, USER)
         check_same_kind(held_out.items, self.item_index_, ITEM)
-        pairs = pd.DataFrame({"user": held_out.users, "item": held_out.items})
+        pairs = pd.DataFrame({USER: held_out.users, ITEM: held_out.items})
         pairs = pairs if strengths is None else pairs[strengths > 0]
-        parts = ranker._relevance(pairs.drop_duplicates(), 10)
+        pairs = pairs.drop_duplicates()
+        warn_of_seen(ranker, pairs)
+        parts = ranker._relevance(pairs, 10)
         values = np.concatenate([ndcg_at_k(*part) for part in parts])
         return float(values.mean()) if len(values) else 0.0
 
@@ -201,8 +241,8 @@ class BaseRecommender(BaseEstimator, ABC):
         self, pairs: pd.DataFrame, k: int
     ) -> Iterator[tuple[NDArray, NDArray]]:
         """Relevance of each user's `k` best items, and how many are relevant at all."""
-        ids, users = np.unique(pairs["user"].to_numpy(), return_inverse=True)
-        items = self.item_index_.get_indexer(pairs["item"])
+        ids, users = np.unique(pairs[USER].to_numpy(), return_inverse=True)
+        items = self.item_index_.get_indexer(pairs[ITEM])
         relevant = History.from_pairs(users, items, len(ids), len(self.item_index_))
         rows = self.user_index_.get_indexer(ids)
         ranker = Ranker(self, None, exclude_seen=True)
@@ -240,6 +280,11 @@ class BaseRecommender(BaseEstimator, ABC):
                 f"item {plain(ids[unknown[0]])!r} (row {unknown[0]}) is not in the "
                 f"catalogue ({len(unknown)} such rows){what_to_do}"
             )
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        """Pickle and copy the attributes as they are; `__getstate__` is for others."""
+        make = copyreg.__newobj__  # type: ignore[attr-defined]
+        return make, (type(self),), vars(self)
 
     def _repr_html_inner(self) -> str:
         """Show scikit-learn's diagram, and beneath it what the model knows."""
@@ -287,11 +332,51 @@ def refuse_strangers(ids: NDArray, known: NDArray[np.bool_]) -> None:
         )
 
 
-def warn_of_no_likes(data: InteractionData) -> None:
-    """Say that there is nothing to learn from."""
+def warn_of_odd_answers(data: InteractionData, answers: Sequence[NDArray]) -> None:
+    """Say that there is nothing to learn from, or that ratings all count as likes.
+
+    Parameters
+    ----------
+    data : InteractionData
+        Its histories are what is learned from.
+    answers : sequence of ndarray of shape (n,)
+        Columns of y that count as likes above 0; NaN is no answer.
+    """
     if len(data.history.items) == 0:
-        # Names the line that calls `fit`, past the wrapper of scikit-learn.
-        warnings.warn("no interaction has y above 0: nothing to learn", stacklevel=4)
+        warn_caller("no interaction has y above 0: nothing to learn")
+        return
+    ratings = next((y for y in answers if _are_all_likes(y)), None)
+    if ratings is not None:
+        warn_caller(
+            f"y is from {np.nanmin(ratings):g} to {np.nanmax(ratings):g}, and each row "
+            "counts as liked, as y above 0 does: subtract the rating that means "
+            'indifference (y - 3, say), predict the rating itself (objective="mse"), '
+            "or leave y out if all is liked"
+        )
+
+
+def _are_all_likes(answers: NDArray) -> bool:
+    """Tell ratings that are all above 0 from likes, which have one value."""
+    return bool(0 < np.nanmin(answers) < np.nanmax(answers))
+
+
+def check_flag(value: object, name: str) -> None:
+    """Refuse what is neither True nor False: a text would count as True."""
+    if not (isinstance(value, Integral | np.bool_) and value in (0, 1)):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
+def _refuse_inner(name: str, value: Any) -> None:
+    """Refuse to set parameters inside of what has none, and say what to give."""
+    if hasattr(value, "set_params"):
+        return
+    whole = f"{name}=[...]"
+    if name.endswith("catalog"):
+        whole = f"{name}=[ItemCatalog(...), ItemCatalog(...)]"
+    raise ValueError(
+        f"{name}__... sets parameters of {name}, but {name}={value!r} has none: give "
+        f"{name} as a whole, which in a grid is {whole}"
+    )
 
 
 class Ranker:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, SupportsIndex
 
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -18,7 +18,6 @@ from skmmrec._sklearn import fit_context
 from skmmrec.catalog import ItemCatalog
 from skmmrec.fusion import Fusion, get_fusion
 from skmmrec.interactions import USER, Numbers, RandomState, Table
-from skmmrec.recommender._base import keys_of
 from skmmrec.recommender._fitting import (
     Watch,
     feed,
@@ -29,11 +28,9 @@ from skmmrec.recommender._fitting import (
 from skmmrec.recommender._fusing import fuse_ahead
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._preparation import (
-    OtherColumnsAre,
     Rows,
     check_catalogs,
     prepare,
-    read_rows,
 )
 from skmmrec.recommender._settings import (
     EarlyStopping,
@@ -45,16 +42,11 @@ from skmmrec.recommender._settings import (
 )
 from skmmrec.recommender._user_towers import TowerSettings, get_tower
 from skmmrec.recommender._vector_recommender import VectorRecommender
-from skmmrec.recommender.network import (
-    Objective,
-    check_objective,
-    predicts_ratings,
-)
+from skmmrec.recommender.network import Objective, check_objective
 from skmmrec.recommender.training import NetworkDesign, Plan
 
 if TYPE_CHECKING:
     from sklearn.frozen import FrozenEstimator
-    from sklearn.utils import Tags
 
     from skmmrec.llm import SoftTokenFuser
 
@@ -318,15 +310,11 @@ class MultimodalFusionRecommender(VectorRecommender):
             For missing ids, an empty table, unknown columns, or an item that the
             catalogue lacks.
         """
-        is_flat = self.catalog is None
-        others_are: OtherColumnsAre = "content" if is_flat else "unknown"
         with self._all_or_nothing():
             plan, watch = self._plan(), Watch(self.verbose)
             source, is_own = self._source()
             self._check_columns(X, reset=True)
-            rows = read_rows(
-                X, y, sample_weight, others_are, self.modalities, keys_of(self)
-            )
+            rows = self._read_rows(X, y, sample_weight)
             model = prepare(
                 rows,
                 plan,
@@ -388,11 +376,11 @@ class MultimodalFusionRecommender(VectorRecommender):
             f"subclass of Fusion or a SoftTokenFuser, got {self.fusion!r}."
         )
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         """Do ahead, in one place, what processes would each do with a pickle."""
         if not hasattr(self, "model_"):
             fuse_ahead(self.fusion, self.catalog)
-        return super().__getstate__()
+        return super().__reduce_ex__(protocol)
 
     def _source(self) -> tuple[FittedModel | None, bool]:
         """Return a model to start from, and whether it is an earlier fit of this."""
@@ -404,11 +392,6 @@ class MultimodalFusionRecommender(VectorRecommender):
 
     def _take_in(self, rows: Rows) -> FittedModel:
         return feed(self.model_, rows, self._plan(), Watch(self.verbose))
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = predicts_ratings(self.objective)
-        return tags
 
 
 def resolve_pretrained(pretrained: object) -> FittedModel:

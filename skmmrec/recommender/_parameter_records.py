@@ -1,4 +1,4 @@
-"""Parameters of estimators in terms of JSON."""
+"""Parameters of estimators, and ids, in terms of JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from skmmrec.interactions import plain
 from skmmrec.recommender._settings import SETTINGS, Settings
@@ -116,3 +117,13 @@ def _modalities_out(modalities: Any) -> Any:
         else [c if isinstance(c, str) else int(c) for c in columns]
         for name, columns in modalities.items()
     }
+
+
+def write_index(index: pd.Index) -> dict[str, Any]:
+    """Write ids in terms of JSON."""
+    return {"dtype": str(index.dtype), "ids": index.tolist()}
+
+
+def read_index(record: dict[str, Any]) -> pd.Index:
+    """Read what `write_index` wrote."""
+    return pd.Index(record["ids"], dtype=record["dtype"])

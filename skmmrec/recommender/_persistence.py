@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -26,9 +25,13 @@ from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._forgotten import Forgotten
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._parameter_records import (
+    NOT_SAVED,
+    read_index,
     read_params,
     read_settings,
     write_fusion,
+    write_index,
+    write_params,
     write_settings,
 )
 from skmmrec.recommender.cold_start import Expectation
@@ -133,6 +136,47 @@ def _replace(fresh: Path, path: Path) -> None:
     shutil.rmtree(old)
 
 
+def write_state(model: FittedModel | None, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a model and parameters as a text and arrays, for formats without pickle.
+
+    Parameters
+    ----------
+    model : FittedModel or None
+        None: not fitted.
+    params : mapping
+        Parameters of the estimator; those of `NOT_SAVED` are left out.
+
+    Returns
+    -------
+    dict
+        A text of JSON, ``"record"``, and a dict of arrays, ``"tensors"``.
+    """
+    record = {} if model is None else _record(model)
+    record["params"] = write_params(params)
+    tensors = {} if model is None else _tensors(model)
+    return {"record": json.dumps(record), "tensors": tensors}
+
+
+def read_state(
+    state: Mapping[str, Any], names: set[str]
+) -> tuple[FittedModel | None, dict[str, Any]]:
+    """Read what `write_state` wrote.
+
+    Returns
+    -------
+    model : FittedModel or None
+        On the CPU.
+    params : dict
+        Parameters of the estimator, whose names are `names`.
+    """
+    record = json.loads(state["record"])
+    _check_fusion(record)
+    model = _read_model(record, state["tensors"]) if "format" in record else None
+    fuser = None if model is None else model.fuser
+    left_out = dict.fromkeys(names.intersection(NOT_SAVED))
+    return model, {**left_out, **read_params(record["params"], fuser, names)}
+
+
 # -- the model -----------------------------------------------------------------------
 
 
@@ -178,8 +222,8 @@ def _record(model: FittedModel) -> dict[str, Any]:
         "propagation": plain(model.propagation),
         "n_neighbors": plain(model.n_neighbors),
         "tasks": [asdict(task) for task in model.tasks],
-        "items": _index_out(model.data.items),
-        "users": _index_out(model.data.users),
+        "items": write_index(model.data.items),
+        "users": write_index(model.data.users),
         "loss_curve": model.loss_curve,
         "validation_curve": model.validation_curve,
         "forgotten": list(model.forgotten.hashes),
@@ -235,7 +279,7 @@ def _read_model(record: dict[str, Any], tensors: dict[str, NDArray]) -> FittedMo
 
 
 def _read_data(record: dict[str, Any], tensors: dict[str, NDArray]) -> InteractionData:
-    items, users = _index_in(record["items"]), _index_in(record["users"])
+    items, users = read_index(record["items"]), read_index(record["users"])
     seen, history = (
         History(
             tensors[f"{name}.offsets"],
@@ -350,14 +394,6 @@ def _read_expectation(
         tensors["expectation.means"],
         tensors["expectation.shares"],
     )
-
-
-def _index_out(index: pd.Index) -> dict[str, Any]:
-    return {"dtype": str(index.dtype), "ids": index.tolist()}
-
-
-def _index_in(record: dict[str, Any]) -> pd.Index:
-    return pd.Index(record["ids"], dtype=record["dtype"])
 
 
 def _read_record(path: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from skmmrec.interactions import (
     refuse_columns,
     sorted_index,
 )
-from skmmrec.recommender._base import BaseRecommender, warn_of_no_likes
+from skmmrec.recommender._base import BaseRecommender, warn_of_odd_answers
 from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._fusing import fuse
 from skmmrec.recommender._model import FittedModel
@@ -85,7 +85,7 @@ def prepare(
     data = InteractionData.collect(
         rows.ids, users, items, liked, rows.answers, rows.weights
     )
-    warn_of_no_likes(data)
+    warn_of_odd_answers(data, _ranked_answers(tasks, rows.answers))
     data = with_signals(data, tasks)
     if fuser is not None:
         known = None if source is None else source.fuser
@@ -323,6 +323,13 @@ def take_in(model: FittedModel, rows: Rows) -> None:
 def liked_rows(tasks: Sequence[Task], rows: Rows) -> NDArray[np.bool_] | None:
     """Rows that make up histories: likes, or all with an answer that is predicted."""
     return None if rows.answers is None else tasks[0].learns_from(rows.answers[:, 0])
+
+
+def _ranked_answers(tasks: Sequence[Task], answers: NDArray | None) -> list[NDArray]:
+    """Columns of answers that say no more than what is liked."""
+    if answers is None:
+        return []
+    return [answers[:, n] for n, task in enumerate(tasks) if task.sampled]
 
 
 def new_items(

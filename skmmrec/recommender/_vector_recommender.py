@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils import RegressorTags
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._sklearn import (
@@ -34,9 +36,10 @@ from skmmrec.interactions import (
     check_k,
     check_same_kind,
     find_column,
+    warn_caller,
 )
 from skmmrec.recommender import _persistence
-from skmmrec.recommender._base import BaseRecommender, keys_of
+from skmmrec.recommender._base import BaseRecommender, check_flag, keys_of
 from skmmrec.recommender._content_space import check_speaks
 from skmmrec.recommender._lifecycle import (
     add_items,
@@ -59,6 +62,7 @@ from skmmrec.recommender._search import search
 from skmmrec.recommender._serving import ServingVectors
 from skmmrec.recommender._settings import SETTINGS, refuse_moved
 from skmmrec.recommender._user_towers import TOWERS
+from skmmrec.recommender.network import predicts_ratings
 from skmmrec.retrieval import ApproximateIndex, ranked_frame, top_k, unit_vectors
 
 if TYPE_CHECKING:
@@ -193,6 +197,22 @@ class VectorRecommender(
             self.model_ = with_items_of(model, self.catalog, rows)
             self.model_ = self._take_in(rows)
         return self
+
+    def _read_rows(
+        self, X: Table, y: Numbers | None, sample_weight: Numbers | None
+    ) -> Rows:
+        """Read what `fit` is given."""
+        columns = self._columns(is_flat=self.catalog is None)
+        rows = read_rows(X, y, sample_weight, *columns, keys_of(self))
+        is_column = y is not None and np.asarray(y).shape[1:] == (1,)
+        if is_column and getattr(self, "objective", None) == "mse":
+            # The words of scikit-learn's regressors, whose checks look for them.
+            warn_caller(
+                "A column-vector y was passed when a 1d array was expected. Please "
+                "change the shape of y to (n_samples,), for example using ravel().",
+                DataConversionWarning,
+            )
+        return rows
 
     def _take_in(self, rows: Rows) -> FittedModel:
         """Return the model with rows taken in."""
@@ -351,6 +371,7 @@ class VectorRecommender(
             return super().recommend(users, k, items=items, exclude_seen=exclude_seen)
         check_is_fitted(self)
         check_k(k)
+        check_flag(exclude_seen, "exclude_seen")
         if items is not None:
             raise ValueError("index searches all items: items must be None with it")
         ids = np.asarray(self._read_users(users))
@@ -375,16 +396,20 @@ class VectorRecommender(
             return self._content_vectors(table)
         return self._items_of(*self._read(X))[0]
 
-    def similar_items(self, items: Ids | pd.DataFrame, k: int = 10) -> pd.DataFrame:
+    def similar_items(
+        self, query: Ids | pd.DataFrame, /, k: int = 10, *, items: Ids | None = None
+    ) -> pd.DataFrame:
         """Items whose vectors point the same way.
 
         Parameters
         ----------
-        items : array-like of shape (n,), or DataFrame
+        query : array-like of shape (n,), or DataFrame
             Item ids; or, with a catalog, a DataFrame of raw content, of which some
             columns are enough: a picture, a sound or words can ask. A list is ids.
         k : int, default=10
-            Neighbours per item.
+            Neighbours per item. Fewer are given where fewer are left.
+        items : array-like or None, default=None
+            Ids of the items to choose from; None: all.
 
         Returns
         -------
@@ -402,12 +427,12 @@ class VectorRecommender(
         check_is_fitted(self)
         check_k(k)
         known, vectors = self.model_.data.items, self.model_.item_vectors
-        table = as_frame(items)
+        candidates, table = self._candidates(items), as_frame(query)
         if table is not None:
             queries, rows = self._content_vectors(table, True), np.full(len(table), -1)
             keys = table.index
         else:
-            keys = check_ids(as_list(items), "items")
+            keys = check_ids(as_list(query), "query")
             advice = ". A list is read as ids: give raw content as a DataFrame"
             self._check_known(keys, known, advice)
             rows = known.get_indexer(keys)
@@ -415,6 +440,8 @@ class VectorRecommender(
         cosines = unit_vectors(queries) @ unit_vectors(vectors).T
         itself = np.flatnonzero(rows >= 0)
         cosines[itself, rows[itself]] = -np.inf
+        if candidates is not None:
+            cosines[:, ~candidates] = -np.inf
         best = top_k(cosines, k)
         scores = np.take_along_axis(cosines, best, axis=1)
         return ranked_frame("query", keys, known, best, scores)
@@ -541,6 +568,25 @@ class VectorRecommender(
             rec.feature_names_in_ = np.asarray(record["feature_names_in"], dtype=object)
         return rec
 
+    def __getstate__(self) -> dict[str, Any]:
+        """State in terms that formats without pickle know, such as that of skops.
+
+        As with `save`, the catalogue is not part of it.
+        """
+        params = self.get_params(deep=False)
+        others = {n: v for n, v in vars(self).items() if n not in {*params, "model_"}}
+        model = getattr(self, "model_", None)
+        return {**others, **_persistence.write_state(model, params)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        if "record" in state:
+            written = {name: state.pop(name) for name in ("record", "tensors")}
+            names = {*self._get_param_names()}
+            model, params = _persistence.read_state(written, names)
+            state |= params if model is None else {**params, "model_": model}
+        super().__setstate__(state)
+
     # -- what was learned ------------------------------------------------------------
 
     @property
@@ -589,4 +635,9 @@ class VectorRecommender(
         tags = super().__sklearn_tags__()
         if tags.transformer_tags is not None:
             tags.transformer_tags.preserves_dtype = []
+        if predicts_ratings(getattr(self, "objective", None)):
+            tags.estimator_type = "regressor"
+            # Ids as features, as the checks of scikit-learn have them, tell nothing.
+            tags.regressor_tags = RegressorTags(poor_score=True)
+            tags.target_tags.required = True
         return tags

@@ -28,6 +28,14 @@ from ._files import (
     open_file as open_file,
     readable_file as readable_file,
 )
+from ._hub import (
+    PATIENCE as PATIENCE,
+    cached_file as cached_file,
+    hub_silence as hub_silence,
+    hub_source as hub_source,
+    silence as silence,
+    unreachable as unreachable,
+)
 from ._identities import (
     describe_processor as describe_processor,
     model_identity as model_identity,

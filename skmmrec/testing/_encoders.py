@@ -29,8 +29,8 @@ class EncoderTests:
     of others. A missing row must stay missing. Errors must name the row of an item that
     cannot be read, whatever a library raises for it. A pickle must contain no weights.
 
-    Override the fixtures `encoder` and `items`, and `bad_item` if an item of the right
-    type can be unreadable.
+    Override the fixtures `encoder` and `items`, `bad_item` if an item of the right type
+    can be unreadable, and `other_encoder` to show that a cache tells models apart.
 
     Examples
     --------
@@ -60,6 +60,11 @@ class EncoderTests:
     def bad_item(self) -> Any:
         """Return an item that cannot be read."""
         return {"of": "no type that is encoded"}
+
+    @pytest.fixture
+    def other_encoder(self) -> BaseEncoder | None:
+        """Return the encoder with another model or setting, which changes vectors."""
+        return None
 
     @pytest.fixture
     def fitted(self, encoder: BaseEncoder, items: Sequence[Any]) -> BaseEncoder:
@@ -207,6 +212,23 @@ class EncoderTests:
         again = encoder.transform(_column(items[::-1]))
         np.testing.assert_array_equal(again[::-1], vectors)
         assert prepared == []
+
+    def test_a_cache_tells_models_apart(
+        self,
+        encoder: BaseEncoder,
+        other_encoder: BaseEncoder | None,
+        items: Sequence[Any],
+        tmp_path: Any,
+    ) -> None:
+        if other_encoder is None:
+            pytest.skip("the fixture other_encoder gives no other model")
+        expected = clone(other_encoder).fit_transform(_column(items))
+        encoder.set_params(cache=tmp_path / "cache")
+        vectors = encoder.fit_transform(_column(items))
+        assert not np.array_equal(vectors, expected), "other_encoder is no other one"
+        other_encoder.set_params(cache=tmp_path / "cache")
+        found = other_encoder.fit_transform(_column(items))
+        np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def _column(items: Sequence[Any]) -> np.ndarray:

@@ -20,6 +20,10 @@ class TestTextEncoder(EncoderTests):
         return TextEncoder(text_model)
 
     @pytest.fixture
+    def other_encoder(self, text_model):
+        return TextEncoder(text_model, prompt="puppy ")
+
+    @pytest.fixture
     def items(self):
         return ["a dog barks", "puppy", "stock market"]
 
@@ -28,6 +32,10 @@ class TestImageEncoder(EncoderTests):
     @pytest.fixture
     def encoder(self, image_model):
         return ImageEncoder(image_model)
+
+    @pytest.fixture
+    def other_encoder(self, image_model):
+        return ImageEncoder(image_model, preprocess={"mean": (0.1, 0.2, 0.3)})
 
     @pytest.fixture
     def items(self):
@@ -44,6 +52,10 @@ class TestAudioEncoder(EncoderTests):
         return AudioEncoder(pretrained=False)
 
     @pytest.fixture
+    def other_encoder(self, cnn14):
+        return AudioEncoder(pretrained=False, random_state=7)
+
+    @pytest.fixture
     def items(self):
         return [tone(frequency) for frequency in (220, 440, 880)]
 
@@ -56,6 +68,10 @@ class TestVideoEncoder(EncoderTests):
     @pytest.fixture
     def encoder(self, image_model):
         return VideoEncoder(ImageEncoder(image_model), "drop", window=1.0)
+
+    @pytest.fixture
+    def other_encoder(self, image_model):
+        return VideoEncoder(ImageEncoder(image_model), "drop", window=1.2)
 
     @pytest.fixture
     def items(self):

@@ -34,7 +34,8 @@ def recommender(request, items, X, ratings):
     else:
         model = MultimodalFusionRecommender(ItemCatalog(items))
         model.set_params(**SMALL, **kind)
-    return model.fit(X, ratings.rating - 2 * (request.param == "clicks"))
+    y = {"ratings": ratings.rating, "clicks": ratings.rating - 2}
+    return model.fit(X, y.get(request.param))
 
 
 @pytest.fixture

@@ -464,8 +464,10 @@ def test_contributions_of_an_added_item(fitted, table):
 def test_neighbours_and_ablation(fitted, X):
     near = nearest_in_history(fitted, X.user_id.head(2), X.item_id.head(2))
     assert near.modality.tolist() == ["text", "image", "audio"] * 2
-    display = ModalityAblationDisplay.from_estimator(fitted, X.head(20))
+    unseen = fitted.recommend(k=2)[["user_id", "item_id"]]
+    display = ModalityAblationDisplay.from_estimator(fitted, unseen)
     assert "without image" in display.values.index
+    assert display.values["mean"].iloc[0] == pytest.approx(1.0, abs=1e-9)
 
 
 # -- parameters ----------------------------------------------------------------------

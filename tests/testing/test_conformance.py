@@ -74,6 +74,10 @@ class Model:
         lengths = np.array(contents, np.float32)[:, None]
         return lengths ** np.arange(3)
 
+class OtherModel(Model):
+    def encode(self, contents):
+        return -super().encode(contents)
+
 class BatchModel(Model):
     def encode(self, contents):
         return super().encode(contents) + max(contents)
@@ -93,6 +97,14 @@ class SeesTheBatch(Good):
     def _load_model(self, device):
         return BatchModel()
 
+class HidesASetting(Good):
+    sign: int = 1
+    _parameter_constraints = {**Good._parameter_constraints, "sign": [int]}
+    def _load_model(self, device):
+        return Model() if self.sign > 0 else OtherModel()
+    def _model_key(self):
+        return ("lengths", self.sign)
+
 class KeepsItsWeights(Good):
     def __getstate__(self):
         return {**super().__getstate__(), "weights": bytes(100_000)}
@@ -104,6 +116,9 @@ class TestIt(EncoderTests):
     @pytest.fixture
     def items(self):
         return ["a", "bb", "cccc"]
+    @pytest.fixture
+    def other_encoder(self):
+        return NAME(sign=-1) if NAME is HidesASetting else None
 """
 
 
@@ -163,6 +178,7 @@ def test_what_is_right_passes(run, module, at_least):
         (RECOMMENDER, "KnowsNobodyNew", "test_a_user_who_was_never_met_is_served"),
         (ENCODER, "SeesTheBatch", "test_rows_keep_their_order_in_any_batch"),
         (ENCODER, "KeepsItsWeights", "test_a_pickle_carries_no_weights"),
+        (ENCODER, "HidesASetting", "test_a_cache_tells_models_apart"),
     ],
 )
 def test_what_is_wrong_fails(run, module, name, expected):

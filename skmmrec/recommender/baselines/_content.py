@@ -11,14 +11,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from skmmrec._sklearn import fit_context
 from skmmrec.catalog import ItemCatalog
 from skmmrec.interactions import USER, Numbers, Table
-from skmmrec.recommender._base import keys_of
 from skmmrec.recommender._fitting import Watch, finish, learn
-from skmmrec.recommender._preparation import (
-    OtherColumnsAre,
-    check_catalogs,
-    prepare,
-    read_rows,
-)
+from skmmrec.recommender._preparation import check_catalogs, prepare
 from skmmrec.recommender._settings import Regularization, Training
 from skmmrec.recommender._user_towers import MeanTower
 from skmmrec.recommender._vector_recommender import VectorRecommender
@@ -129,14 +123,10 @@ class ContentRecommender(VectorRecommender):
             For missing ids, an empty table, unknown columns, or an item that the
             catalogue lacks.
         """
-        is_flat = self.catalog is None
-        others_are: OtherColumnsAre = "content" if is_flat else "unknown"
         with self._all_or_nothing():
             check_catalogs(self)
             self._check_columns(X, reset=True)
-            rows = read_rows(
-                X, y, sample_weight, others_are, self.modalities, keys_of(self)
-            )
+            rows = self._read_rows(X, y, sample_weight)
             model = prepare(rows, self._plan(), self.catalog, "softmax")
             learn(model, self._plan(), Watch(False))
             self._adopt(finish(model, rows, self.half_life))

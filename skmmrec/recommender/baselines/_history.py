@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from typing import Any, ClassVar, Self
 
@@ -25,8 +26,9 @@ from skmmrec.interactions import (
 from skmmrec.recommender._base import (
     BaseRecommender,
     refuse_strangers,
-    warn_of_no_likes,
+    warn_of_odd_answers,
 )
+from skmmrec.recommender._parameter_records import read_index, write_index
 
 
 class HistoryRecommender(BaseRecommender):
@@ -96,7 +98,7 @@ class HistoryRecommender(BaseRecommender):
             liked = None if strengths is None else strengths > 0
             users, items = sorted_index(rows.users), sorted_index(rows.items)
             self.data_ = InteractionData.collect(rows, users, items, liked, strengths)
-            warn_of_no_likes(self.data_)
+            warn_of_odd_answers(self.data_, [] if strengths is None else [strengths])
             self._learn(self.history_.to_csr())
         return self
 
@@ -132,6 +134,29 @@ class HistoryRecommender(BaseRecommender):
             self.data_ = self.data_.keep_users(kept)
             self._learn(self.history_.to_csr())
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """State in terms that formats without pickle know, such as that of skops."""
+        state = dict(vars(self))
+        if "data_" in state:
+            data = state.pop("data_")
+            ids = {
+                name: write_index(getattr(data, name)) for name in ("users", "items")
+            }
+            state["written_data"] = {
+                "ids": json.dumps(ids),
+                "histories": [data.seen, data.history],
+            }
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        if "written_data" in state:
+            written = state.pop("written_data")
+            ids = json.loads(written["ids"])
+            users, items = (read_index(ids[name]) for name in ("users", "items"))
+            state["data_"] = InteractionData(users, items, *written["histories"])
+        super().__setstate__(state)
 
     @property
     def _data(self) -> InteractionData:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skmmrec._sklearn import fit_context
 from skmmrec.interactions import ITEM, USER, Numbers, RandomState, Table
-from skmmrec.recommender._base import keys_of
 from skmmrec.recommender._fitting import (
     Watch,
     feed,
@@ -25,7 +24,6 @@ from skmmrec.recommender._preparation import (
     OtherColumnsAre,
     Rows,
     prepare,
-    read_rows,
 )
 from skmmrec.recommender._settings import (
     EarlyStopping,
@@ -34,15 +32,8 @@ from skmmrec.recommender._settings import (
     checked,
 )
 from skmmrec.recommender._vector_recommender import VectorRecommender
-from skmmrec.recommender.network import (
-    Objective,
-    check_objective,
-    predicts_ratings,
-)
+from skmmrec.recommender.network import Objective, check_objective
 from skmmrec.recommender.training import NetworkDesign, Plan
-
-if TYPE_CHECKING:
-    from sklearn.utils import Tags
 
 # What it has none of: content, and users that are made of histories.
 _OF_CONTENT = frozenset(
@@ -191,7 +182,7 @@ class MatrixFactorizationRecommender(VectorRecommender):
             plan = self._plan()
             source = self.model_ if self._goes_on else None
             self._check_columns(X, reset=True)
-            rows = read_rows(X, y, sample_weight, "ignored", keys=keys_of(self))
+            rows = self._read_rows(X, y, sample_weight)
             model = prepare(rows, plan, None, self.objective, source=source)
             refuse_idle(plan, model)
             learn(model, plan, Watch(self.verbose), source, self._goes_on)
@@ -231,8 +222,3 @@ class MatrixFactorizationRecommender(VectorRecommender):
 
     def _take_in(self, rows: Rows) -> FittedModel:
         return feed(self.model_, rows, self._plan(), Watch(self.verbose))
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = predicts_ratings(self.objective)
-        return tags

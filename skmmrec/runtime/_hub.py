@@ -1,0 +1,142 @@
+"""Ask whether a server is there before libraries that wait for minutes do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any
+
+# Seconds to wait for the first answer, name look-up and all addresses together. A
+# healthy hub answers within one; its own client waits 10 for each address of the hub,
+# and tries each file five times.
+PATIENCE = 5.0
+
+
+def hub_source(what: str, *repos: str) -> str:
+    """Name by which a model of the hub is loaded.
+
+    Parameters
+    ----------
+    what : str
+        The argument that names the model, for errors.
+    *repos : str
+        Its name, and others that the library tries for it.
+
+    Returns
+    -------
+    str
+        The first name; where the hub does not answer, the folder of its cache: not all
+        that is loaded by name keeps to the cache when told to.
+
+    Raises
+    ------
+    ValueError
+        Where the hub does not answer, and the cache does not have the model.
+    """
+    silent = hub_silence(repos[0])
+    if silent is None:
+        return repos[0]
+    # What sentence-transformers and transformers begin with.
+    files = ("modules.json", "config.json")
+    cached = next(filter(None, (cached_file(repo, files) for repo in repos)), None)
+    if cached is None:
+        raise unreachable(what, silent)
+    return str(cached.parent)
+
+
+def hub_silence(repo: str) -> str | None:
+    """Say why the Hugging Face hub does not answer; None: it does.
+
+    Parameters
+    ----------
+    repo : str
+        Name of a model on the hub, whose configuration is asked for once. Whatever the
+        answer is, the hub is there.
+
+    Returns
+    -------
+    str or None
+        A reason, such as that the host is unknown. Models in the hub's cache can be
+        loaded nevertheless.
+    """
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    # Whoever waits longer for a slow network has set this in the environment.
+    is_default = constants.HF_HUB_ETAG_TIMEOUT == constants.DEFAULT_ETAG_TIMEOUT
+    patience = PATIENCE if is_default else float(constants.HF_HUB_ETAG_TIMEOUT)
+    url = f"{constants.ENDPOINT}/{repo}/resolve/main/config.json"
+
+    def ask() -> None:
+        # Without a token: to be refused is an answer, too.
+        huggingface_hub.get_session().head(url, timeout=patience)
+
+    reason = silence(ask, patience)
+    if reason is None:
+        return None
+    return f"the Hugging Face hub at {constants.ENDPOINT} does not answer ({reason})"
+
+
+def cached_file(repo: str, files: Sequence[str]) -> Path | None:
+    """Return the first of these files of a model that is in the hub's cache, or None.
+
+    Its folder holds what else there is of the model, and may take the model's place.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = [try_to_load_from_cache(repo, file) for file in files]
+    except HFValidationError:
+        return None  # No name that a model on the hub could have.
+    return next((Path(path) for path in found if isinstance(path, str)), None)
+
+
+def unreachable(what: str, silent: str) -> ValueError:
+    """Make the error for a model that neither the hub nor its cache gives.
+
+    Parameters
+    ----------
+    what : str
+        The argument that names the model.
+    silent : str
+        As `hub_silence` returned it.
+    """
+    return ValueError(
+        f"{what} could not be found: {silent}, and its cache does not hold the model. "
+        "Give the path of a local folder or file with the weights, which needs no "
+        "network, or mend the network: a proxy (HTTPS_PROXY) or a mirror (HF_ENDPOINT) "
+        "may be needed."
+    )
+
+
+def silence(ask: Callable[[], Any], patience: float = PATIENCE) -> str | None:
+    """Call once, and say why there is no answer; None: there is one.
+
+    Parameters
+    ----------
+    ask : callable
+        Raises where no answer comes.
+    patience : float
+        Seconds to wait, whatever `ask` waits for: look-ups of names, and each of a
+        host's addresses, have limits of their own.
+    """
+    answers: SimpleQueue[str | None] = SimpleQueue()
+
+    def listen() -> None:
+        try:
+            ask()
+        except Exception as error:
+            answers.put(f"{type(error).__name__}: {error}")
+        else:
+            answers.put(None)
+
+    Thread(target=listen, daemon=True).start()
+    try:
+        return answers.get(timeout=patience)
+    except Empty:
+        return f"no answer within {patience:g} seconds"

@@ -1,0 +1,210 @@
+"""What is natural to write: it works, or a warning or an error says what to do."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings, strategies as st
+from sklearn.model_selection import GridSearchCV, cross_validate
+
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.metrics import get_scorer
+from skmmrec.model_selection import LeaveLastOut
+from skmmrec.recommender import (
+    ContentRecommender,
+    ItemKNNRecommender,
+    MatrixFactorizationRecommender,
+    PopularityRecommender,
+    Training,
+)
+
+STARS = r"y is from {} to {}, and each row counts as liked.*subtract the rating"
+SEEN = r"{} of {} relevant rows were seen in fit"
+ONE = Training(max_epochs=1)
+
+
+def warned(call):
+    """Warnings of a call, as they reach whoever asks for all of them."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    return caught
+
+
+@pytest.fixture
+def pairs(X):
+    return X[["user_id", "item_id"]]
+
+
+@pytest.fixture
+def stars(ratings):
+    return ratings.rating.to_numpy()
+
+
+def ranking(catalog):
+    yield PopularityRecommender()
+    yield ItemKNNRecommender()
+    yield ContentRecommender(catalog)
+    for objective in ("softmax", "bpr", "bce"):
+        yield MatrixFactorizationRecommender(2, objective=objective, training=ONE)
+    yield MultimodalFusionRecommender(catalog, n_factors=2, training=ONE)
+
+
+# -- ratings that are all above 0 --
+
+
+def test_stars_are_one_warning_at_the_line_of_the_caller(catalog, pairs, stars):
+    for rec in ranking(catalog):
+        (warning,) = warned(lambda rec=rec: rec.fit(pairs, stars))
+        assert warning.filename == __file__
+        with pytest.warns(UserWarning, match=STARS.format(1, 5)):
+            rec.fit(pairs, stars)
+
+
+def test_likes_and_ratings_that_are_predicted_are_no_mistake(catalog, pairs, stars):
+    for rec in ranking(catalog):
+        for y in (None, np.ones(len(pairs)), np.full(len(pairs), 5), stars - 2):
+            assert warned(lambda rec=rec, y=y: rec.fit(pairs, y)) == []
+    rec = MatrixFactorizationRecommender(2, objective="mse", training=ONE)
+    assert warned(lambda: rec.fit(pairs, stars)) == []
+
+
+def test_feedback_may_be_all_liked(catalog, pairs, stars):
+    rec = ContentRecommender(catalog).fit(pairs, stars - 2)
+    assert warned(lambda: rec.partial_fit(pairs.head(2), [1, 2])) == []
+
+
+def test_of_several_answers_each_is_looked_at(catalog, pairs, stars):
+    rec = MultimodalFusionRecommender(
+        catalog, n_factors=2, training=ONE, objective=["mse", "bpr"]
+    )
+    y = np.column_stack([stars, np.where(stars > 4, np.nan, stars)])
+    with pytest.warns(UserWarning, match=STARS.format(1, 4)):
+        rec.fit(pairs, y)
+    assert warned(lambda: rec.fit(pairs, y - [0, 2])) == []
+
+
+@settings(derandomize=True, max_examples=40, deadline=None)
+@given(st.lists(st.integers(-2, 5), min_size=1, max_size=6))
+def test_a_warning_is_for_distinct_numbers_above_zero(y):
+    X = pd.DataFrame({"user_id": 1, "item_id": range(len(y))})
+    caught = warned(lambda: PopularityRecommender().fit(X, y))
+    said = [str(w.message).startswith("y is from") for w in caught]
+    assert any(said) == (min(y) > 0 and len(set(y)) > 1)
+
+
+# -- rows that were seen --
+
+
+def test_rows_of_fit_are_a_warning_instead_of_zero(catalog, pairs):
+    n = len(pairs)
+    for rec in ranking(catalog):
+        rec.fit(pairs)
+        for judge in (rec.score, lambda X, rec=rec: get_scorer("recall@5")(rec, X)):
+            with pytest.warns(UserWarning, match=SEEN.format(n, n)):
+                judge(pairs)
+            (warning,) = warned(lambda judge=judge: judge(pairs))
+            assert Path(warning.filename) == Path(__file__)
+
+
+def test_repeats_are_tolerated_up_to_a_half(pairs):
+    rec = PopularityRecommender().fit(pairs.iloc[4:])
+    assert warned(lambda: rec.score(pairs.iloc[:8])) == []
+    with pytest.warns(UserWarning, match=SEEN.format(5, 9)):
+        rec.score(pairs.iloc[:9])
+
+
+def test_rows_that_are_not_relevant_do_not_count(pairs):
+    rec = PopularityRecommender().fit(pairs.iloc[4:])
+    y = np.arange(9) < 5
+    assert warned(lambda: rec.score(pairs.iloc[:9], y)) == []
+    assert warned(lambda: get_scorer("ndcg@5")(rec, pairs.iloc[:9], y)) == []
+
+
+def test_unknown_users_and_rows_that_are_ranked_alone_are_not_seen(pairs, catalog):
+    rec = ContentRecommender(catalog).fit(pairs)
+    assert warned(lambda: rec.score(pairs.assign(user_id=1))) == []
+    from skmmrec.metrics import make_ranking_scorer
+
+    scorer = make_ranking_scorer("ndcg@5", candidates="rows")
+    assert warned(lambda: scorer(rec, pairs)) == []
+
+
+def test_a_search_may_ask_for_scores_of_training(pairs):
+    """They are 0 by what a list is: nobody is warned of each fit."""
+    rec, cv = PopularityRecommender(), LeaveLastOut()
+    found = cross_validate(rec, pairs, cv=cv, return_train_score=True)
+    assert found["train_score"].tolist() == [0.0]
+    wrong = [(np.arange(len(pairs)), np.arange(9))]
+    with pytest.warns(UserWarning, match=SEEN.format(9, 9)):
+        cross_validate(rec, pairs, cv=wrong)
+
+
+# -- parameters inside of parameters --
+
+
+@pytest.mark.parametrize("name", ["catalog", "user_catalog"])
+def test_a_catalogue_is_given_as_a_whole(catalog, name):
+    rec = MultimodalFusionRecommender(catalog)
+    message = rf"{name}=\[ItemCatalog\(\.\.\.\), ItemCatalog\(\.\.\.\)\]"
+    with pytest.raises(ValueError, match=message):
+        rec.set_params(**{f"{name}__encoder": None})
+
+
+def test_what_has_no_parameters_is_given_as_a_whole(catalog, pairs):
+    rec = MultimodalFusionRecommender(catalog)
+    for name in ("fusion", "objective", "n_factors", "random_state", "pretrained"):
+        with pytest.raises(ValueError, match=rf"in a grid is {name}=\[\.\.\.\]"):
+            rec.set_params(**{f"{name}__any": 1})
+    with pytest.raises(ValueError, match="Invalid parameter 'no'"):
+        rec.set_params(no__any=1)
+    with pytest.raises(ValueError, match="n_neighbors as a whole"):
+        ItemKNNRecommender().set_params(n_neighbors__any=1)
+    grid = GridSearchCV(
+        ContentRecommender(), {"catalog__key": ["a"]}, cv=LeaveLastOut()
+    )
+    with pytest.raises(ValueError, match="catalog as a whole"):
+        grid.fit(pairs)
+
+
+def test_a_grid_of_catalogues(items, pairs):
+    catalogs = [ItemCatalog(items), ItemCatalog(items.drop(columns="text__0"))]
+    grid = GridSearchCV(ContentRecommender(), {"catalog": catalogs}, cv=LeaveLastOut())
+    assert grid.fit(pairs).best_params_["catalog"] in catalogs
+
+
+# -- answers that are neither yes nor no --
+
+
+def test_what_was_seen_is_left_out_or_not(pairs):
+    rec = PopularityRecommender().fit(pairs)
+    shown = rec.recommend([100], k=99, exclude_seen=np.False_)
+    assert len(shown) == len(rec.item_index_)
+    for wrong in ("no", 2, None):
+        with pytest.raises(ValueError, match="exclude_seen must be True or False"):
+            rec.recommend([100], exclude_seen=wrong)
+
+
+# -- similar items among some --
+
+
+def test_similar_items_among_some(catalog, items, pairs):
+    rec = ContentRecommender(catalog).fit(pairs)
+    some = ["i03", "i00", "i07"]
+    for query in (["i00", "i05"], items.drop(columns="item_id").iloc[[2, 4]]):
+        everything = rec.similar_items(query, k=99)
+        expected = everything[everything.item_id.isin(some)].reset_index(drop=True)
+        found = rec.similar_items(query, k=99, items=some)
+        expected["rank"] = expected.groupby("query").cumcount() + 1
+        pd.testing.assert_frame_equal(found, expected)
+        first = rec.similar_items(query, k=1, items=some)
+        pd.testing.assert_frame_equal(
+            first, expected[expected["rank"] == 1].reset_index(drop=True)
+        )
+    assert rec.similar_items("i00", items="i00").empty
+    with pytest.raises(ValueError, match=r"item 'zz' .* is not in the catalogue"):
+        rec.similar_items("i00", items=["i03", "zz"])
+    with pytest.raises(ValueError, match="is missing"):
+        rec.similar_items("i00", items=[None])
