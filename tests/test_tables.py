@@ -152,7 +152,8 @@ def test_recommenders(tables):
         rec.similar_items(chosen, k=3), expected.similar_items(X.item_id.head(4), k=3)
     )
     np.testing.assert_array_equal(rec.predict(some), expected.predict(X.head(4)))
-    assert rec.score(some) == expected.score(X.head(4))
+    others = X.head(12).assign(user_id=X.user_id.to_numpy()[11::-1])
+    assert rec.score(convert(others)) == expected.score(others)
     pd.testing.assert_frame_equal(
         modality_contributions(rec, users, chosen),
         modality_contributions(expected, X.user_id.head(4), X.item_id.head(4)),

@@ -341,7 +341,7 @@ class ItemCatalog:
 
         Later changes of this catalogue do not show in it.
         """
-        self.blocks  # noqa: B018 - encoded here, not in what is returned
+        self._blocks  # noqa: B018 - encoded here, not in what is returned
         return copy(self)
 
     def _become(

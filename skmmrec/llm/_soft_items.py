@@ -174,6 +174,10 @@ class WhenNeeded:
         self.dim = dim
         self.load = load
 
+    def ready(self) -> None:
+        """Load the model; what that raises is no fault of an item."""
+        self.load()
+
     def prepare(self, item: Item) -> Any:
         """Turn an item into the model's input."""
         return self.load().prepare(item)

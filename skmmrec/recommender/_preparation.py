@@ -147,7 +147,7 @@ def _index_users(rows: Rows, user_catalog: ItemCatalog | None) -> pd.Index:
     if user_catalog is None:
         return sorted_index(users)
     check_same_kind(users, user_catalog.ids, USER)
-    if not user_catalog.ids.isin(users).any():
+    if len(user_catalog) and not user_catalog.ids.isin(users).any():
         raise ValueError(
             "user_catalog has none of the users of X: its first is "
             f"{plain(user_catalog.ids[0])!r}, that of X is {plain(users[0])!r}"

@@ -29,7 +29,8 @@ class Model(Protocol):
     It may also have a method `cost`: the bytes of the largest layer output for one
     prepared content. Without it, batches are not cut to fit memory in advance. And it
     may have a method `doubt`: called with a content after it was encoded, it tells
-    whether the content is a text most of which is unknown to the model.
+    whether the content is a text most of which is unknown to the model. A method
+    `ready` is called before the first item.
 
     Whatever `prepare`, `cost` or `encode` raises for one item becomes a `ContentError`
     of that item.
@@ -142,7 +143,7 @@ class Engine:
     def _encode(
         self, groups: Iterable[Distinct]
     ) -> Iterator[tuple[Distinct, np.ndarray]]:
-        prepared = self._ahead(self._prepare, groups)
+        prepared = self._ahead(self._prepare, self._once_ready(groups))
         parts = self.limit.cut(prepared, lambda pair: pair[1][1])
         forward = self._forward()
         works = False  # whether the model has encoded anything
@@ -154,6 +155,14 @@ class Engine:
                     self.fail(group, content_error(outcome))
                 else:
                     yield group, outcome
+
+    def _once_ready(self, groups: Iterable[Distinct]) -> Iterator[Distinct]:
+        """Let a model that loads late do so before its first item is looked at."""
+        ready = getattr(self.model, "ready", None)
+        for number, group in enumerate(groups):
+            if number == 0 and ready is not None:
+                ready()
+            yield group
 
     def _prepare(self, group: Distinct) -> tuple[Any, float]:
         """Return an item's prepared content, and its cost."""

@@ -16,7 +16,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skmmrec import ItemCatalog
-from skmmrec.catalog import Blocks, _changes
+from skmmrec.catalog import Blocks
 
 
 class LetterEncoder(TransformerMixin, BaseEstimator):
@@ -87,7 +87,7 @@ def test_appended_items_are_encoded_once_by_the_encoder_as_it_is(catalog, table,
         np.testing.assert_array_equal(block[:3], before.values[name])
     price = (3.5 - table.price.mean()) / table.price.std(ddof=0)
     np.testing.assert_allclose(
-        catalog.blocks.values["standardscaler"][3], price, rtol=1e-6, atol=1e-6
+        catalog.blocks.values["price"][3], price, rtol=1e-6, atol=1e-6
     )
     assert catalog.items.price.tolist() == [1, 2, 6, 3.5]
     assert catalog.items.brand.tolist() == ["x", "y", "x", "y"]
@@ -183,7 +183,7 @@ def test_vectors_of_some_modalities_are_enough(catalog, more):
     catalog.append(more, only)
     assert catalog.blocks.modalities == blocks.modalities
     assert catalog.blocks.mask[3].tolist() == [True, False, False]
-    assert not catalog.blocks.values["onehot"][3].any()
+    assert not catalog.blocks.values["brand"][3].any()
 
 
 def test_ids_keep_their_type():
@@ -312,9 +312,7 @@ def test_a_child_does_not_wait_for_a_change_of_its_parent():
         catalog.append(pd.DataFrame({"item_id": [2], "text__0": [2.0]}))
         result.put(catalog.ids.tolist())
 
-    from skmmrec.catalog._catalog import _changing
-
-    held = Thread(target=_changing._lock.acquire)
+    held = Thread(target=catalog.lock.__enter__)
     held.start()
     held.join()
     child = context.Process(target=grow)
@@ -322,7 +320,5 @@ def test_a_child_does_not_wait_for_a_change_of_its_parent():
     child.join(60)
     alive = child.is_alive()
     child.kill()
-    _changing._start()
     assert not alive
     assert result.get() == [1, 2]
-    assert isinstance(_changing, _changes.ChangeLock)

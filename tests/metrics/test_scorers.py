@@ -98,7 +98,7 @@ def test_strengths_are_gains_of_graded_metrics(X):
 def test_new_items_of_a_flat_table_compete(X, wrap):
     """What training lacks is ranked by the content that the test rows bring along."""
     ((train, test),) = ColdItemSplit(0.3, random_state=0).split(X)
-    estimator = small(training__max_epochs=8, n_factors=16)
+    estimator = small(training__max_epochs=8, n_factors=16, cold_popularity=10)
     if wrap != "bare":
         same = FunctionTransformer(feature_names_out="one-to-one")
         estimator = make_pipeline(same, estimator)

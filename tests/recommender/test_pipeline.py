@@ -98,7 +98,9 @@ def test_pipeline_is_the_catalogue_form(make, pipe, raw_catalog, rows, y):
     np.testing.assert_array_equal(last.item_vectors_, whole.item_vectors_)
     np.testing.assert_array_equal(pipe.predict(rows), whole.predict(pairs))
     np.testing.assert_array_equal(pipe.transform(rows), whole.transform(pairs))
-    rows, pairs = (table.assign(user_id="new") for table in (rows, pairs))
+    rows, pairs = (
+        table.assign(user_id=rows.user_id.max() + 1) for table in (rows, pairs)
+    )
     assert pipe.score(rows, y) == whole.score(pairs, y) > 0
 
 
