@@ -74,7 +74,8 @@ def check_consistent(rec, gone=(), known=()):
     assert set(known) <= set(model.data.items)
     served = rec.serving_vectors()
     assert list(served.users.index) == list(served.seen.index) == list(model.data.users)
-    stranger = "a stranger" if model.data.users.dtype == object else -99
+    are_numbers = pd.api.types.is_numeric_dtype(model.data.users.dtype)
+    stranger = -99 if are_numbers else "a stranger"
     assert np.isfinite(rec.recommend([stranger], k=n_items).score).all()
     if n_users:
         assert len(rec.recommend(k=1)) <= n_users
