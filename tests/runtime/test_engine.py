@@ -380,3 +380,15 @@ def test_an_error_says_something_even_if_a_library_says_nothing(
     with pytest.raises(ContentError) as raised, reading(problem):
         raise error
     assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("returned", [None, np.ones(2), np.ones((2, 3)), np.ones(())])
+@pytest.mark.parametrize("items", [[0, 1], [0]])
+def test_vectors_of_a_wrong_shape_are_refused(returned, items):
+    model = LimitedModel(100)
+    model.encode = lambda contents: returned
+    if len(items) == 1:
+        assert run(model, items) == ({}, items)
+        return
+    with pytest.raises(TypeError, match="encode should return an array"):
+        run(model, items)
