@@ -134,7 +134,8 @@ def tag_size(head: bytes) -> int:
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
     sevens = zip(head[6:10], (21, 14, 7, 0), strict=True)
-    return 10 + sum((byte & 127) << shift for byte, shift in sevens)
+    n_footer = 10 if head[3] == 4 and head[5] & 0x10 else 0
+    return 10 + n_footer + sum((byte & 127) << shift for byte, shift in sevens)
 
 
 @lru_cache(4096)
@@ -183,10 +184,22 @@ def _next_frame(data: bytes, position: int) -> int:
     return len(data)
 
 
+def _after_tags(data: bytes, start: int) -> int:
+    """Return where frames start behind tags that start here; 0 if none do."""
+    position = start
+    while n_bytes := tag_size(data[position : position + 10]):
+        position += n_bytes
+    return position if position > start and _is_chain(data, position) else 0
+
+
 def _pieces(data: bytes) -> Iterator[tuple[int, int, Frame | None]]:
     """Yield where frames, and whatever is between them, start and end."""
     position, before = 0, None
     while position < len(data):
+        if frames_start := _after_tags(data, position):
+            # What is in a tag does not count: it may be a sound.
+            yield position, position + 3, None
+            position, before = frames_start, None
         frame = _frame_at(data, position)
         follows = frame is not None and before is not None and frame.kind == before.kind
         if frame is None or not (follows or _is_chain(data, position)):

@@ -23,6 +23,8 @@ _MOST_BYTES = 2**30
 # Frames of an animation that are looked at for one that shows something: 4 s at 25 per
 # second. Fading in takes one or two.
 _MOST_FRAMES = 100
+# Pixels of all these frames: of large ones, fewer are looked at, which takes seconds.
+_MOST_FRAME_PIXELS = 2**28
 # A frame whose channels vary by no more, out of 255, shows one colour: codecs with
 # losses add as much to it, and `ImageCropper` takes the same for a border.
 _ONE_COLOUR = 16
@@ -153,7 +155,8 @@ def _variation(image: Image.Image) -> int:
 
 
 def _later_frames(image: Image.Image) -> Iterator[Image.Image]:
-    for number in range(1, _MOST_FRAMES):
+    n_frames = _MOST_FRAME_PIXELS // (image.width * image.height)
+    for number in range(1, min(_MOST_FRAMES, n_frames)):
         try:
             image.seek(number)
         except EOFError:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, takewhile
 from typing import BinaryIO, NamedTuple
 
 from skmmrec.encoders._mpeg import mpeg_parts
@@ -34,6 +34,8 @@ _MOST_BYTES = 2**24
 # Writers of a pipe declare 2**31 or 2**32 bytes, less the header or what fits into a
 # buffer: sox 0x7FFFF000, others 0x7FFFFFFF, 0x80000000 or 0xFFFFFFFF.
 _NEAR = 2**16
+# Names of files, which stand where a chunk would if files are joined.
+_FILES = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM")
 # Names of chunks that follow a sound.
 _TRAILERS = re.compile(
     rb"LIST|INFO|fact|PEAK|bext|iXML|_PMX|axml|cue |plst|smpl|inst|id3 |ID3 |JUNK|PAD "
@@ -126,7 +128,9 @@ def layout_of(head: bytes) -> Layout | None:
 
 
 def chunked_parts(file: BinaryIO, layout: Layout, max_seconds: float) -> list[Part]:
-    """Return a file of the chunks that a decoder needs, and all the sound.
+    """Return files of the chunks that a decoder needs, and all the sound.
+
+    There is one for each chunk of sound, and for each of several files that are joined.
 
     Raises
     ------
@@ -134,18 +138,35 @@ def chunked_parts(file: BinaryIO, layout: Layout, max_seconds: float) -> list[Pa
         If there is no sound, less of it than declared, or a format that contradicts
         itself.
     """
-    search = _Search(file, layout)
-    kept, sound, end = search.needed()
+    parts, start, one = [], 0, layout
+    while True:
+        whole = buffered(Spliced(b"", file, start, size_of(file))) if start else file
+        search = _Search(whole, one)
+        parts += _parts_of_one(whole, one, search, max_seconds)
+        following = search.following_file()
+        if following is None:
+            return parts
+        n_before, one = following
+        start += n_before
+
+
+def _parts_of_one(
+    file: BinaryIO, layout: Layout, search: _Search, max_seconds: float
+) -> list[Part]:
+    kept, spans = search.needed()
     bodies = {c.name: bytes_at(file, c.start, min(c.size, _MOST_BYTES)) for c in kept}
     if layout.sound == b"data" and b"fmt " in bodies:
         _require_consistent(bodies[b"fmt "], layout.order)
         (tag,) = struct.unpack_from(layout.order + "H", bodies[b"fmt "])
         if tag in _MPEG_TAGS:
-            inner = buffered(Spliced(b"", file, sound.start, end))
-            return mpeg_parts(inner, max_seconds)
-    start = bytes_at(file, 0, layout.first)
-    header = _new_header(start, layout, bodies, end - sound.start)
-    return [Part(buffered(Spliced(header, file, sound.start, end)))]
+            inner = [buffered(Spliced(b"", file, *span)) for span in spans]
+            return [part for each in inner for part in mpeg_parts(each, max_seconds)]
+    head = bytes_at(file, 0, layout.first)
+    headers = [_new_header(head, layout, bodies, end - start) for start, end in spans]
+    return [
+        Part(buffered(Spliced(header, file, *span)))
+        for header, span in zip(headers, spans, strict=True)
+    ]
 
 
 def _new_header(
@@ -176,18 +197,40 @@ class _Search:
         self._total = self._declared_total()
         self._long_sound = _OPEN
         self._dead_ends: set[int] = set()
+        self._after_sound: list[Chunk] = []
 
-    def needed(self) -> tuple[list[Chunk], Chunk, int]:
-        """Return what a decoder needs, the sound, and where the sound ends."""
+    def needed(self) -> tuple[list[Chunk], list[tuple[int, int]]]:
+        """Return what a decoder needs, and where sound starts and ends."""
         before, sound = self._walk_to_sound()
         if sound is None or not before:
             before, sound = self._look_for_sound()
         end = self._end_of(sound)
-        after = list(self._walk(end + -end % self._layout.padding))
-        kept = {c.name: c for c in [*after, *before] if c.name in self._layout.kept}
+        self._after_sound = list(self._walk(self._next(end)))
+        named = {c.name: c for c in [*self._after_sound, *before]}
+        kept = [named[name] for name in self._layout.kept if name in named]
         if not kept:
             raise ContentError("is not a readable sound: its format is not declared")
-        return list(kept.values()), sound, end
+        return kept, [(sound.start, end), *self._more_sound()]
+
+    def _more_sound(self) -> list[tuple[int, int]]:
+        """Return where chunks of sound that follow the first start and end."""
+        if self._layout.kept != _RIFF.kept:  # other files have one
+            return []
+        own = takewhile(lambda c: c.name not in _FILES, self._after_sound)
+        sounds = [c for c in own if c.name == self._layout.sound and c.size]
+        return [(c.start, self._end_of(c)) for c in sounds]
+
+    def following_file(self) -> tuple[int, Layout] | None:
+        """Return where another file starts that was joined to this one, and its kind.
+
+        Only known after `needed`.
+        """
+        for chunk in self._after_sound:
+            start = chunk.start - self._layout.n_header
+            layout = layout_of(bytes_at(self._file, start, 40))
+            if chunk.name in _FILES and layout is not None:
+                return start, layout
+        return None
 
     def _declared_total(self) -> int | None:
         """Return where everything ends; None if that is not declared."""
@@ -219,8 +262,10 @@ class _Search:
             position = self._after(chunk)
 
     def _after(self, chunk: Chunk) -> int:
+        return self._next(chunk.start + chunk.size)
+
+    def _next(self, end: int) -> int:
         """Return where the next chunk starts; some writers do not pad odd sizes."""
-        end = chunk.start + chunk.size
         padded = end + -end % self._layout.padding
         names = [bytes_at(self._file, position, 4) for position in (end, padded)]
         return end if _is_name(names[0]) and not _is_name(names[1]) else padded
@@ -292,13 +337,13 @@ class _Search:
         if end > self._n_bytes + 1:
             return False
         agrees = self._total is not None and abs(self._total - end) <= 1
-        return (agrees and sound.size > 0) or self._is_chain(end)
+        padded = end + -end % self._layout.padding
+        return (agrees and sound.size > 0) or any(map(self._is_chain, (padded, end)))
 
     def _is_chain(self, position: int) -> bool:
         """Whether chunks follow one another from here to the end."""
-        end = position + -position % self._layout.padding
-        passed = [end]
-        for chunk in self._walk(end):
+        end, passed = position, [position]
+        for chunk in self._walk(position):
             end = self._after(chunk)
             if self._total is not None and abs(end - self._total) <= 1:
                 return True  # what follows is no part of the file, or is cut off

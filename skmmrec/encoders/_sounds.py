@@ -14,6 +14,8 @@ from skmmrec.runtime import ContentError, digest
 # The most channels that an array may have: those of ambisonics of the 7th order. More
 # are frames of a spectrogram, or samples.
 _MOST_CHANNELS = 64
+# In Hz. Files cannot declare more, and resampling from far more does not end.
+_HIGHEST_RATE = 2**32 - 1
 # Channels of the layouts in common use, up to 7.1.
 _FEW_CHANNELS = 8
 
@@ -138,8 +140,11 @@ def _channels_last(samples: np.ndarray) -> np.ndarray:
 
 
 def _checked_rate(rate: Any) -> int:
-    if not isinstance(rate, int | float | np.number) or not 1 <= rate < np.inf:
-        raise ContentError(f"the sample rate must be at least 1 Hz, got {rate!r}")
+    is_number = isinstance(rate, int | float | np.number)
+    if not is_number or isinstance(rate, bool) or not 1 <= rate <= _HIGHEST_RATE:
+        raise ContentError(
+            f"the sample rate must be from 1 to {_HIGHEST_RATE} Hz, got {rate!r}"
+        )
     return int(rate)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
+
+from skmmrec.encoders import read_picture
 
 
 def is_missing(picture: Any) -> bool:
@@ -41,7 +42,7 @@ def open_picture(picture: Any, name: str) -> Image.Image:
     Returns
     -------
     PIL.Image.Image
-        RGB; transparent parts are white.
+        Upright RGB, as encoders see it; transparent parts are white.
 
     Raises
     ------
@@ -51,32 +52,24 @@ def open_picture(picture: Any, name: str) -> Image.Image:
         If there is no file at the path.
     """
     try:
-        return _to_rgb(_decode(picture))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{name}: no file {str(picture)!r}") from error
-    except (OSError, TypeError, ValueError, Image.DecompressionBombError) as error:
-        shown = (
-            repr(os.fspath(picture)) if isinstance(picture, str | Path) else "content"
-        )
+        return read_picture(_readable(picture))
+    except (TypeError, ValueError) as error:  # of which `ContentError` is one
+        is_file = isinstance(picture, str | Path)
+        if is_file and isinstance(error.__cause__, FileNotFoundError):
+            raise FileNotFoundError(f"{name}: no file {str(picture)!r}") from error
+        shown = repr(os.fspath(picture)) if is_file else "content"
         raise ValueError(
             f"{name}: cannot read {shown} as a picture: {error}"
         ) from error
 
 
-def _decode(picture: Any) -> Image.Image:
-    if isinstance(picture, Image.Image):
+def _readable(picture: Any) -> Any:
+    """Return what encoders read as well."""
+    if isinstance(picture, bytearray):
+        return bytes(picture)
+    if isinstance(picture, Image.Image | bytes | str | Path):
         return picture
-    if isinstance(picture, bytes | bytearray):
-        return _load(io.BytesIO(picture))
-    if isinstance(picture, str | Path):
-        return _load(picture)
     return _from_array(np.asarray(picture))
-
-
-def _load(source: Any) -> Image.Image:
-    with Image.open(source) as picture:
-        picture.load()
-        return picture.copy()
 
 
 def _from_array(pixels: np.ndarray) -> Image.Image:
@@ -87,10 +80,3 @@ def _from_array(pixels: np.ndarray) -> Image.Image:
     elif pixels.dtype != np.uint8:
         raise TypeError(f"pixels must be uint8 or float, got {pixels.dtype}")
     return Image.fromarray(pixels.astype(np.uint8))
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if "transparency" not in picture.info and "A" not in picture.getbands():
-        return picture.convert("RGB")
-    opaque = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(opaque, picture.convert("RGBA")).convert("RGB")

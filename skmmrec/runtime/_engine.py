@@ -199,13 +199,24 @@ class Engine:
 
     def _forward(self) -> Callable[[list[Any]], np.ndarray]:
         """Return a function that encodes a batch in this encoder's precision."""
-        encode = HalvingBatches(self.model.encode, self.limit.n_items)
+        encode = HalvingBatches(self._encode_batch, self.limit.n_items)
 
         def forward(contents: list[Any]) -> np.ndarray:
             with self.context():
                 return encode(contents)
 
         return forward
+
+    def _encode_batch(self, contents: list[Any]) -> np.ndarray:
+        """Return what the model makes of contents, if it is a vector for each."""
+        vectors = np.asarray(self.model.encode(contents))
+        expected = (len(contents), self.model.dim)
+        if vectors.shape != expected:
+            raise TypeError(
+                f"{type(self.model).__name__}.encode should return an array of shape "
+                f"{expected}, got one of shape {vectors.shape}"
+            )
+        return vectors
 
     def _cost(self, content: Any) -> float:
         cost = getattr(self.model, "cost", None)

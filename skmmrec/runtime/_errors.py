@@ -34,7 +34,8 @@ def content_error(error: BaseException, problem: str = "") -> ContentError:
     """Return an error of an item with the message of a library's error."""
     if isinstance(error, ContentError):
         return error
-    described = ContentError(f"{problem or type(error).__name__}: {error}")
+    parts = (problem or type(error).__name__, str(error) or type(error).__name__)
+    described = ContentError(": ".join(dict.fromkeys(parts)))
     described.__cause__ = error
     return described
 

@@ -35,6 +35,13 @@ def without_count(data):
     return data[start:]
 
 
+def id3_of(frames, footer):
+    """Return an ID3v2.4 tag of some bytes, with or without a footer."""
+    sevens = bytes(len(frames) >> shift & 127 for shift in (21, 14, 7, 0))
+    tag = b"ID3\4\0" + (b"\x10" if footer else b"\0") + sevens + frames
+    return tag + (footer + sevens if footer else b"")
+
+
 def uneven():
     """A sound whose start is all but silent: a VBR estimates its length badly."""
     samples = sweep(3.0)
@@ -72,6 +79,15 @@ class TestMp3:
         assert_same(id3() + data + ID3V1, SOUND, MP3_FRAME)
         assert_same(id3(400_000) + data, SOUND, MP3_FRAME)
         assert_same(bytes(500) + data, SOUND, MP3_FRAME)
+
+    @pytest.mark.parametrize("has_footer", [False, True])
+    def test_a_sound_in_a_tag_is_not_heard(self, has_footer):
+        data, other = encoded(SOUND, "MP3"), encoded(sweep(0.7, seed=1), "MP3")
+        footer = b"3DI\4\0\x10" if has_footer else b""
+        tag = id3_of(b"PRIV" + bytes(6) + other, footer)
+        assert_same(tag + data, SOUND, 1)
+        assert_same(tag + tag + without_count(data), SOUND, MP3_FRAME)
+        assert_same(tag + data + tag + data, np.concatenate([SOUND, SOUND]), 1)
 
     def test_joined(self):
         other = sweep(0.7, seed=1)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from skmmrec.encoders import ContentError, picture_key, read_picture
+from skmmrec.encoders import ContentError, _pictures, picture_key, read_picture
 
 from .conftest import noise_picture
 
@@ -407,3 +407,15 @@ def test_the_given_image_stays_as_it_is():
     read_picture(image).putpixel((0, 0), (1, 2, 3))
     np.testing.assert_array_equal(np.asarray(image), PIXELS)
     assert image.info == info
+
+
+def test_of_large_frames_fewer_are_looked_at(monkeypatch):
+    monkeypatch.setattr(_pictures, "_MOST_FRAME_PIXELS", 3 * 16)
+    shown = Image.fromarray(np.arange(0, 160, 10, np.uint8).reshape(4, 4))
+    blank = [Image.new("L", (4, 4), grey) for grey in (0, 1, 2, 3)]
+    for n_blank, is_found in ((2, True), (3, False)):
+        buffer = io.BytesIO()
+        frames = [*blank[1:n_blank], shown]
+        blank[0].save(buffer, "TIFF", save_all=True, append_images=frames)
+        found = np.asarray(read_picture(buffer.getvalue()))
+        assert (found.max() > 3) == is_found

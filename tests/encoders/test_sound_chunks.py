@@ -19,6 +19,7 @@ from .sound_files import (
     assert_same,
     chunk,
     encoded,
+    encoded_by_av,
     pcm,
     pcm_format,
     put,
@@ -79,6 +80,30 @@ class TestWav:
         unpadded = b"note" + struct.pack("<I", 3) + b"abc"
         assert_same(wav(before=unpadded), QUANTIZED)
         assert_same(wav(before=chunk(b"note", b"abc")), QUANTIZED)
+
+    @pytest.mark.parametrize("title", [b"title", b"a much longer title"])
+    def test_an_odd_sound_without_padding(self, title):
+        after = chunk(b"LIST", chunk(b"INFO", b"INAM" + title))
+        data = chunk(b"data", bytes(range(128, 195)))[: 8 + 67]
+        whole = riff(chunk(b"fmt ", pcm_format(n_bytes=1)), data, after)
+        assert_same(whole, np.arange(67) / 128)
+
+    def test_several_chunks_of_sound(self):
+        halves = [chunk(b"data", half) for half in (pcm(SOUND)[:20], pcm(SOUND)[20:])]
+        head = chunk(b"fmt ", pcm_format())
+        assert_same(riff(head, LIST.join(halves)), QUANTIZED)
+        assert_same(riff(head, chunk(b"LIST", b"wavl" + b"".join(halves))), QUANTIZED)
+        with pytest.raises(ContentError, match="cut off"):
+            read_sound(riff(head, *halves)[:-2000], RATE, 600)
+
+    def test_joined_files(self):
+        aiff = encoded(SOUND, "AIFF", "PCM_16")
+        for files in ([wav(), wav()], [wav(after=LIST), aiff, wav(before=LIST)]):
+            both = np.concatenate([QUANTIZED] * len(files))
+            assert_same(b"".join(files), both)
+        with pytest.raises(ContentError, match="cut off"):
+            read_sound(wav() + wav()[:-100], RATE, 600)
+        assert len(read_sound(wav() * 3, RATE, 1.5)) == 1.5 * RATE
 
     @pytest.mark.parametrize("size", [0, 3, 17, 5000, 10**8, 2**32 - 1])
     def test_a_chunk_whose_size_leads_nowhere(self, size):
@@ -210,6 +235,15 @@ class TestOtherChunks:
         data = encoded(SOUND, "CAF", "PCM_16")
         place = data.index(b"data") + 4
         assert_same(put(data, place, struct.pack(">q", size)), QUANTIZED)
+
+    def test_caf_whose_packets_are_listed_behind_the_sound(self):
+        pytest.importorskip("av")
+        data = encoded_by_av(SOUND, "alac", "caf")
+        assert 0 < data.index(b"data") < data.index(b"pakt")
+        found = read_sound(data, RATE, 600)
+        assert len(found) > len(SOUND) - 4096  # FFmpeg leaves the last packet out
+        expected = SOUND[: len(found)]
+        np.testing.assert_allclose(found, expected, atol=2e-4, rtol=1e-3)
 
     @pytest.mark.parametrize("size", [-1, 0, 5000])
     @pytest.mark.parametrize("total", [-1, 0, None])

@@ -250,3 +250,11 @@ def test_the_own_rate_is_kept():
     waveform, rate = decode_sound((SOUND, 11_025), 600)
     assert rate == 11_025
     np.testing.assert_array_equal(waveform, SOUND)
+
+
+@pytest.mark.parametrize(
+    "rate", [0, -1, np.nan, np.inf, 1e300, 2**32, "16000", None, True]
+)
+def test_rates_that_are_none(rate):
+    with pytest.raises(ContentError, match="sample rate must be from 1 to"):
+        read_sound((np.zeros(100, np.float32), rate), 16_000, 600)

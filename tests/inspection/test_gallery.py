@@ -9,6 +9,7 @@ import pytest
 
 from skmmrec.datasets import make_multimodal_interactions
 from skmmrec.inspection import RecommendationGalleryDisplay
+from skmmrec.inspection._pictures import open_picture
 from skmmrec.inspection._text_fit import fit_text, text_width
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -214,3 +215,16 @@ def test_importing_the_display_does_not_import_matplotlib():
         "sys.exit('matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_pictures_are_shown_as_encoders_see_them(tmp_path):
+    from PIL import Image
+
+    grey = np.kron([[0, 4000], [2000, 1000]], np.ones((4, 2))).astype(np.uint16)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    Image.new("RGB", (8, 4)).save(tmp_path / "turned.jpg", exif=turned)
+    deep = np.asarray(open_picture(tmp_path / "deep.png", "deep"))
+    np.testing.assert_array_equal(deep, np.repeat((grey >> 4)[..., None], 3, axis=2))
+    assert open_picture(str(tmp_path / "turned.jpg"), "turned").size == (4, 8)

@@ -20,6 +20,7 @@ from skmmrec.runtime import (
     HalvingBatches,
     map_ahead,
     map_in_lanes,
+    reading,
 )
 
 
@@ -363,3 +364,31 @@ def test_items_of_a_batch_that_only_fails_together_are_all_encoded():
     vectors, failures = run(OneByOne(9), range(6))
     assert vectors == {i: i for i in range(6)}
     assert failures == []
+
+
+@pytest.mark.parametrize(
+    ("error", "problem", "message"),
+    [
+        (KeyError("a"), "", "KeyError: 'a'"),
+        (AssertionError(), "", "AssertionError"),
+        (AssertionError(), "is damaged", "is damaged: AssertionError"),
+    ],
+)
+def test_an_error_says_something_even_if_a_library_says_nothing(
+    error, problem, message
+):
+    with pytest.raises(ContentError) as raised, reading(problem):
+        raise error
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("returned", [None, np.ones(2), np.ones((2, 3)), np.ones(())])
+@pytest.mark.parametrize("items", [[0, 1], [0]])
+def test_vectors_of_a_wrong_shape_are_refused(returned, items):
+    model = LimitedModel(100)
+    model.encode = lambda contents: returned
+    if len(items) == 1:
+        assert run(model, items) == ({}, items)
+        return
+    with pytest.raises(TypeError, match="encode should return an array"):
+        run(model, items)
