@@ -208,10 +208,14 @@ class Engine:
         return forward
 
     def _encode_batch(self, contents: list[Any]) -> np.ndarray:
-        """Return what the model makes of contents, if it is a vector for each."""
+        """Return what the model makes of contents, if it is a vector for each.
+
+        Objects, one for each, are sequences of vectors.
+        """
         vectors = np.asarray(self.model.encode(contents))
         expected = (len(contents), self.model.dim)
-        if vectors.shape != expected:
+        are_sequences = vectors.dtype == object and vectors.shape == expected[:1]
+        if vectors.shape != expected and not are_sequences:
             raise TypeError(
                 f"{type(self.model).__name__}.encode should return an array of shape "
                 f"{expected}, got one of shape {vectors.shape}"
