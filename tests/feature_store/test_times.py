@@ -25,7 +25,5 @@ def test_texts_are_moments_in_utc(times, expected):
 
 @pytest.mark.parametrize("time", ["now", "today", "", "nan", "01/02/2024", "1.2.2024"])
 def test_texts_that_pandas_would_guess_are_refused(time):
-    with pytest.raises(
-        ValueError, match="when is no time in row 1, or may be"
-    ):
+    with pytest.raises(ValueError, match="when is no time in row 1, or may be"):
         moments(pd.Series(["2024-01-01", time], dtype=object), "when")
