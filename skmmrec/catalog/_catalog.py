@@ -243,16 +243,16 @@ class ItemCatalog:
             or some but not all columns that one transformer needs.
         """
         content = take_over(content, "content")
-        known = [column for column in self.content_columns if column in content.columns]
         if len(content) == 0:
             raise ValueError("content is empty: it has 0 rows")
+        self.blocks  # noqa: B018 - fits the encoder
+        readable = self._readable_columns
         unknown = [c for c in content.columns if c not in self.items.columns]
-        if unknown or not known:
+        if unknown or not any(column in content.columns for column in readable):
             raise ValueError(
                 f"content has columns {list(content.columns)}; those of the catalogue "
-                f"are {self.content_columns}"
+                f"are {readable}"
             )
-        self.blocks  # noqa: B018 - fits the encoder
         table = content.reindex(columns=self.items.columns)
         if self.encoder is None:
             return self._read_vectors(table)[1]
@@ -293,7 +293,7 @@ class ItemCatalog:
         """
         added = ItemCatalog(items, key=self.key)
         if blocks is None:
-            blocks = self.encode(added.items.drop(columns=self.key))
+            blocks = self.encode(added.items)
         if self.on_empty == "raise":
             check_not_empty(added.ids, blocks)
         self.blocks  # noqa: B018 - encoded before others have to wait
@@ -302,6 +302,8 @@ class ItemCatalog:
             blocks = completed(blocks, known, len(added))
             ids = appended_ids(self.ids, added.ids, self.key)
             table = appended_rows(self.items, added.items)
+            if ids.dtype != object:  # Beside floats, pandas would round integers.
+                table[self.key] = ids
             self._become(table, ids, known.append(blocks))
         return self
 
@@ -360,6 +362,14 @@ class ItemCatalog:
         if self.encoder is None and self.modalities is None:
             columns = [column for column in columns if "__" in str(column)]
         return columns
+
+    @property
+    def _readable_columns(self) -> list[str]:
+        """Columns that content may have: also the key, if the encoder reads it."""
+        outputs = (self._outputs or []) if self.encoder is not None else []
+        if any(self.key in output.columns for output in outputs):
+            return [self.key, *self.content_columns]
+        return self.content_columns
 
     def _fit_encode(self) -> tuple[ColumnGroups, Blocks]:
         if self.encoder is None:

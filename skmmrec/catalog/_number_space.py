@@ -13,6 +13,8 @@ from skmmrec.catalog._blocks import Blocks
 
 # Its square is still a number in float64.
 FARTHEST = 1e150
+# Of a number relative to its size, after a few operations in float64.
+ROUNDING = 8 * np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,9 @@ class NumberSpace:
                 centre = np.median(block, axis=0)
             distances = np.abs(block - centre)
             space.centres[name] = centre
+            # What is left of equal numbers after arithmetic is no difference.
+            size = np.abs(block).max(axis=0, initial=0.0)
+            distances[:, distances.max(axis=0, initial=0.0) <= ROUNDING * size] = 0.0
             space.scales[name] = distances.sum(axis=0) / max(1, len(block))
         return space
 

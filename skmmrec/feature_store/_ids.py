@@ -12,8 +12,8 @@ import pandas as pd
 from skmmrec.feature_store.backends.base import Id
 
 _SMALLEST, _LARGEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-# Whole numbers up to here are exact in a float of so many bytes; beyond, neighbours are
-# no longer told apart.
+# Whole numbers below are told apart in a float of so many bytes; this one may be its
+# neighbour, rounded.
 _EXACT = {2: 2.0**11, 4: 2.0**24, 8: 2.0**53}
 _TYPES = {"int64": "whole numbers", "string": "strings"}
 
@@ -87,8 +87,8 @@ def _whole_of_fraction(value: Any, name: str, row: int, size: int) -> int:
             f"{name} is {value} in row {row}, but ids are whole numbers in this store"
         )
     size = value.itemsize if isinstance(value, np.floating) else size
-    largest = _EXACT.get(size, np.inf)
-    if isinstance(value, float | np.floating) and abs(float(value)) > largest:
+    least_coarse = _EXACT.get(size, np.inf)
+    if isinstance(value, float | np.floating) and abs(float(value)) >= least_coarse:
         raise ValueError(
             f"{name} is {value} in row {row}, a float of {size} bytes, which cannot "
             "tell such ids apart: give them as integers"

@@ -194,7 +194,8 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
             if absent:
                 raise ValueError(f"X lacks the column {absent[0]!r}")
             return {key: X[key] for key in self.join_keys_}
-        columns = np.asarray(X).T
+        # NumPy would make texts of numbers and of missing values among texts.
+        columns = np.asarray(X, dtype=getattr(X, "dtype", object)).T
         if columns.ndim != 2 or len(columns) != len(self.join_keys_):
             raise ValueError(
                 f"X must have the columns {self.join_keys_}, got shape {np.shape(X)}"

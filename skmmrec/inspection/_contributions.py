@@ -202,7 +202,7 @@ def read_ids_of_pairs(
         )
     _refuse_swapped(recommender, of_items)
     check_same_kind(of_users, recommender.user_index_, USER)
-    recommender._check_known(of_items, recommender.item_index_)
+    recommender._check_item_ids(of_items)
     return of_users, of_items
 
 

@@ -126,7 +126,8 @@ WORDS = {
 def refuse_other_role(names: Sequence[Any], position: int, role: str) -> None:
     """Refuse a column of users by position whose name says items, and the reverse.
 
-    Where the other column has such a name too, as in ``item_a, item_b``, both stand.
+    So is one beside a column that its name says to be of users. Where both columns
+    have such a name, as in ``item_a, item_b``, both stand.
 
     Parameters
     ----------
@@ -148,7 +149,9 @@ def refuse_other_role(names: Sequence[Any], position: int, role: str) -> None:
     other = "item" if role == "user" else "user"
     is_swapped = [str(name).lower() for name in names[:2]] == ["i", "u"]
     is_time = find_column([names[position]], [TIME]) is not None
-    if is_time or is_swapped or (here == {other} and there != {other}):
+    is_other = here == {other} and there != {other}
+    is_elsewhere = there == {role} and here != {role}
+    if is_time or is_swapped or is_other or is_elsewhere:
         raise ValueError(
             f"X has no column {role + '_id'!r}, and its column {position}, "
             f"{names[position]!r}, which would stand for the {role}s, is named like "

@@ -266,10 +266,25 @@ class BaseRecommender(BaseEstimator, ABC):
         if items is None:
             return None
         ids = check_ids(as_list(items), "items")
-        self._check_known(ids, self.item_index_)
+        self._check_item_ids(ids)
         return np.isin(
             np.arange(len(self.item_index_)), self.item_index_.get_indexer(ids)
         )
+
+    def _check_item_ids(self, ids: NDArray, what_to_do: str = "") -> None:
+        """Refuse items that this recommender does not know, though others may."""
+        catalog = getattr(self, "catalog", None)
+        if catalog is not None:
+            check_same_kind(ids, self.item_index_, ITEM)
+            new = ids[self.item_index_.get_indexer(ids) < 0]
+            listed = new[catalog.ids.get_indexer(new) >= 0]
+            if len(listed):
+                raise ValueError(
+                    f"item {plain(listed[0])!r} is in the catalogue by now, but not "
+                    f"yet in this recommender ({len(listed)} such rows): add it by "
+                    f"add_items(pd.DataFrame({{{catalog.key!r}: [...]}})), or fit again"
+                )
+        self._check_known(ids, self.item_index_, what_to_do)
 
     @staticmethod
     def _check_known(ids: NDArray, index: pd.Index, what_to_do: str = "") -> None:

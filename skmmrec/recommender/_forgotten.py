@@ -46,6 +46,9 @@ class Forgotten:
 
 
 def hash_of(id_: Any) -> str:
-    """Hash an id; a number and the same number as a text differ."""
-    text = repr(plain(id_)).encode(errors="backslashreplace")
+    """Hash an id: 1 and 1.0 are the same, a number and its text are not."""
+    id_ = plain(id_)
+    if isinstance(id_, float) and id_.is_integer():
+        id_ = int(id_)
+    text = repr(id_).encode(errors="backslashreplace")
     return blake2b(text, digest_size=SIZE).hexdigest()

@@ -37,7 +37,7 @@ def add_items(
     is_new = now.ids.get_indexer(added.ids) < 0
     rows, blocks = added.items[is_new], Blocks.without_content(0)
     if is_new.any():
-        blocks = now.encode(rows.drop(columns=catalog.key))
+        blocks = now.encode(rows)
         now.append(rows, blocks)
     places = now.ids.get_indexer(added.ids)
     ids, content = now.ids[places], now.blocks.take(places)

@@ -434,7 +434,7 @@ class VectorRecommender(
         else:
             keys = check_ids(as_list(query), "query")
             advice = ". A list is read as ids: give raw content as a DataFrame"
-            self._check_known(keys, known, advice)
+            self._check_item_ids(keys, advice)
             rows = known.get_indexer(keys)
             queries = vectors[rows]
         cosines = unit_vectors(queries) @ unit_vectors(vectors).T
@@ -468,7 +468,7 @@ class VectorRecommender(
         model = self.model_
         rows = model.data.items.get_indexer(ids.items)
         if content is None:
-            self._check_known(ids.items, model.data.items)
+            self._check_item_ids(ids.items)
             return model.item_vectors[rows], model.item_biases[rows]
         content = model.in_space(content)
         biases = model.biases_of(model.embedded(rows), content)

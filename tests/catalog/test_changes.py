@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.compose import make_column_transformer
+from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skmmrec import ItemCatalog
@@ -322,3 +322,29 @@ def test_a_child_does_not_wait_for_a_change_of_its_parent():
     child.kill()
     assert not alive
     assert result.get() == [1, 2]
+
+
+def test_a_key_that_the_encoder_reads_is_content_of_appended_items():
+    items = pd.DataFrame({"title": ["aab", "bb"], "price": [1.0, 2.0]})
+    encoder = ColumnTransformer(
+        [("words", LetterEncoder(), ["title"]), ("price", "passthrough", ["price"])]
+    )
+    catalog = ItemCatalog(items, encoder, key="title")
+    catalog.append(pd.DataFrame({"title": ["abab"], "price": [3.0]}))
+    catalog.append(pd.DataFrame({"title": ["bab"]}))
+    np.testing.assert_array_equal(catalog.blocks.mask.T, [[1] * 4, [1, 1, 1, 0]])
+    np.testing.assert_array_equal(catalog.blocks.values["words"][2:], [[3, 2], [2, 2]])
+    alone = catalog.encode(pd.DataFrame({"title": ["abab"]}))
+    np.testing.assert_array_equal(alone.values["words"], [[3, 2]])
+    prices = ItemCatalog(items.rename(columns={"title": "item_id"}), key="item_id")
+    with pytest.raises(ValueError, match="no content"):
+        prices.encode(pd.DataFrame({"item_id": ["abab"]}))
+
+
+def test_whole_floats_do_not_round_the_keys_that_are_there():
+    ids = [2**60 + 1, 2**60 + 2]
+    catalog = ItemCatalog(pd.DataFrame({"sku": ids, "price__0": [1.0, 2.0]}), key="sku")
+    catalog.append(pd.DataFrame({"sku": [7.0], "price__0": [3.0]}))
+    check_whole(catalog)
+    again = ItemCatalog(catalog.items, key="sku")
+    assert again.ids.tolist() == catalog.ids.tolist() == [*ids, 7]

@@ -36,6 +36,10 @@ def test_missing_numbers_are_zeros_and_do_not_count():
 def test_a_constant_is_there_and_says_nothing():
     np.testing.assert_array_equal(lift([7, 7, 7]), [[0, 1]] * 3)
     np.testing.assert_array_equal(lift([[7, 1], [7, 2], [7, 3]])[:, 0], [0, 0, 0])
+    rounded = lift([0.1 + 0.2, 0.3, 0.3])
+    np.testing.assert_array_equal(rounded, [[0, 1]] * 3)
+    times = 2021.5 + np.arange(3) * 1e-9  # a few hundredths of a second apart
+    assert len(np.unique(lift(times), axis=0)) == 3
 
 
 def test_what_lies_far_outside_is_told_apart_from_its_opposite():

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from skmmrec.feature_store import FeastFeatures
 from skmmrec.feature_store._ids import refuse_missing, store_ids
 
 LIMIT = 2**63
@@ -68,7 +69,7 @@ def test_a_float_is_the_id_that_it_holds_or_an_error(number, dtype):
     for values in (column, pd.Series(column), [1.0, column[1]]):
         if np.isnan(number):
             assert store_ids(values, "int64", "item_id") == [1, None]
-        elif np.isfinite(number) and number == int(number) and abs(number) <= exact:
+        elif np.isfinite(number) and number == int(number) and abs(number) < exact:
             assert store_ids(values, "int64", "item_id") == [1, int(number)]
         else:
             with pytest.raises(ValueError, match=r"item_id .*in row 1"):
@@ -126,3 +127,13 @@ def test_missing_ids_are_refused_by_their_row():
                 store_ids(["a", "b", absent], "string", "user_id"), "user_id"
             )
     assert refuse_missing([1, 2], "item_id") == [1, 2]
+
+
+def test_texts_among_missing_values_of_a_list_stay_missing():
+    features = FeastFeatures("nowhere", ["item_embeddings:item_vector"])
+    features.id_types_, features.join_keys_ = {"item_id": "string"}, ["item_id"]
+    ids = features._ids([["a"], [np.nan], [None]])["item_id"]
+    assert ids[0] == "a"
+    assert not {"nan", "None"} & set(ids)
+    with pytest.raises(ValueError, match="got int in row 1"):
+        features._ids([["a"], [1]])

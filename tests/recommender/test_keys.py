@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.inspection import RankingCurveDisplay
 from skmmrec.metrics import make_ranking_scorer
-from skmmrec.model_selection import LeaveLastOut
+from skmmrec.model_selection import ColdItemSplit, ColdUserSplit, LeaveLastOut
 from skmmrec.recommender import (
     ContentRecommender,
     ItemKNNRecommender,
@@ -19,6 +19,7 @@ from skmmrec.recommender import (
 )
 
 NEW_NAMES = {"user_id": "customer", "item_id": "sku"}
+NEW_ID = "new"
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +239,36 @@ def test_an_unknown_item_in_feedback_says_what_to_do(by_name, make, skus, rename
         rec.partial_fit(pd.DataFrame({"customer": [1], "sku": ["zz"]}))
     with pytest.raises(ValueError, match="give raw content as a DataFrame"):
         rec.similar_items(["a red dress"])
+
+
+def test_an_item_that_only_the_catalogue_knows_is_told(make, items, renamed):
+    catalog = ItemCatalog(items.rename(columns=NEW_NAMES), key="sku")
+    one, other = (make(catalog, user_key="customer").fit(renamed) for _ in range(2))
+    added = catalog.items[:1].assign(sku=NEW_ID)
+    one.add_items(added)
+    row = pd.DataFrame({"customer": renamed.customer[:1], "sku": [NEW_ID]})
+    for ask in (
+        lambda: other.predict(row),
+        lambda: other.transform(row),
+        lambda: other.similar_items([NEW_ID]),
+        lambda: other.recommend(items=[NEW_ID]),
+    ):
+        with pytest.raises(ValueError, match=r"by now, .* add_items\(.*'sku'"):
+            ask()
+    other.add_items(added[["sku"]])
+    np.testing.assert_allclose(
+        other.predict(row), one.predict(row), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "splitter"),
+    [(("sku", "cust"), ColdItemSplit), (("cust", "person"), ColdUserSplit)],
+)
+def test_a_splitter_refuses_ids_beside_those_of_its_kind(X, names, splitter):
+    table = X[["user_id", "item_id"]].set_axis(list(names), axis=1)
+    with pytest.raises(ValueError, match="named like something else"):
+        next(splitter().split(table))
 
 
 def test_unknown_columns_are_told_with_the_names_that_count(by_name, renamed):

@@ -23,6 +23,7 @@ from skmmrec.recommender import (
     RandomWalkRecommender,
     UserKNNRecommender,
 )
+from skmmrec.recommender._forgotten import Forgotten
 
 IDS = ["user_id", "item_id"]
 load = MultimodalFusionRecommender.load
@@ -459,3 +460,10 @@ def test_any_order_of_events_leaves_a_whole_model(make, tmp_path_factory, steps,
         assert set(rec.user_index_) == set(rows.user_id)
         hashes = rec.serving_vectors().forgotten
         assert hashes.mark(np.array(sorted(gone), dtype=np.int64)).all()
+
+
+def test_a_number_is_forgotten_whatever_its_type():
+    forgotten = Forgotten().add([3, 5.0, "7"])
+    marked = forgotten.mark(np.array([3.0, 5.0, 7.0, 3.5]))
+    np.testing.assert_array_equal(marked, [True, True, False, False])
+    assert forgotten.mark(pd.Index([3, 5])).all()

@@ -23,7 +23,9 @@ class ContentRecommender(VectorRecommender):
     """Score items by the mean cosine between their content and that of a user's items.
 
     Nothing is trained. The vectors of each modality are centred and scaled to length 1;
-    items that lack a modality are compared by the others.
+    items that lack a modality are compared by the others. Cosines of numbers are
+    mostly above 0, so that an item without a price, say, ranks below those with one; a
+    `SimpleImputer` before the scaler makes it an item of a typical price.
 
     Parameters
     ----------
