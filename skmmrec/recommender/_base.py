@@ -39,6 +39,7 @@ from skmmrec.interactions import (
 from skmmrec.metrics import ndcg_at_k, warn_of_seen
 from skmmrec.recommender._html import describe_html
 from skmmrec.retrieval import chunks, ranked_frame, top_k
+from skmmrec.runtime import own_modes
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -307,7 +308,8 @@ class BaseRecommender(BaseEstimator, ABC):
         """Leave the estimator as it was if something is raised inside the block."""
         before = vars(self).copy()
         try:
-            yield
+            with own_modes():
+                yield
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
