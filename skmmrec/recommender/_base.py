@@ -194,10 +194,10 @@ class BaseRecommender(BaseEstimator, ABC):
         strengths = read_strengths(y, held_out)
         check_same_kind(held_out.users, self.user_index_, USER)
         check_same_kind(held_out.items, self.item_index_, ITEM)
-        pairs = pd.DataFrame({USER: held_out.users, ITEM: held_out.items})
-        pairs = pairs if strengths is None else pairs[strengths > 0]
+        judged = pd.DataFrame({USER: held_out.users, ITEM: held_out.items})
+        pairs = judged if strengths is None else judged[strengths > 0]
         pairs = pairs.drop_duplicates()
-        warn_of_seen(ranker, pairs)
+        warn_of_seen(ranker, pairs, judged)
         parts = ranker._relevance(pairs, 10)
         values = np.concatenate([ndcg_at_k(*part) for part in parts])
         return float(values.mean()) if len(values) else 0.0
