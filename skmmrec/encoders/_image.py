@@ -99,6 +99,8 @@ class VisionModel:
 
         with torch.inference_mode():
             batch = torch.stack(pictures).to(self._device)
+            if batch.dtype == torch.float64:  # as torchvision does by default dtype
+                batch = batch.float()
             return self._network.encode_image(batch).float().cpu().numpy()
 
     @cached_property

@@ -83,7 +83,7 @@ def load_network(
     path = checkpoint(model, pretrained)
     if path is not None:
         _load(network, path, model)
-    return network.eval()
+    return network.eval().float()  # parts are of torch's default dtype
 
 
 def _build(model: str) -> torch.nn.Module:

@@ -86,7 +86,7 @@ class RankingScorer(BaseEstimator):
             ranked = _rank_rows(pairs, estimator.predict(X), weights > 0)
         else:
             model = with_new_items(estimator, X, pairs)
-            warn_of_seen(model, relevant)
+            warn_of_seen(model, relevant, pairs)
             k = max(parse_metric(name)[1] for name in names)
             ranked = model.recommend(relevant[USER].unique(), k=k)
         values = evaluate_ranking(ranked, relevant, names).per_user

@@ -15,7 +15,9 @@ from skmmrec.interactions import ITEM, USER, History, is_called_by, warn_caller
 _TOLERATED = 0.5
 
 
-def warn_of_seen(recommender: Any, relevant: pd.DataFrame) -> None:
+def warn_of_seen(
+    recommender: Any, relevant: pd.DataFrame, judged: pd.DataFrame | None = None
+) -> None:
     """Warn where most of what is to be found was met in `fit`, and so is left out.
 
     Parameters
@@ -24,13 +26,16 @@ def warn_of_seen(recommender: Any, relevant: pd.DataFrame) -> None:
         With `seen_`, `user_index_` and `item_index_`; others are not looked at.
     relevant : DataFrame
         With the columns user_id and item_id.
+    judged : DataFrame or None
+        The same of all rows, relevant or not; None: all are relevant.
     """
     seen = getattr(recommender, "seen_", None)
     if seen is None or len(relevant) == 0:
         return
     pairs, asked = _positions(recommender, seen, relevant)
+    rows = asked if judged is None else _positions(recommender, seen, judged)[1]
     n_seen = int(np.isin(asked, pairs).sum())
-    if n_seen <= _TOLERATED * len(relevant) or _are_training_rows(asked, pairs):
+    if n_seen <= _TOLERATED * len(relevant) or _are_training_rows(rows, seen):
         return
     warn_caller(
         f"{n_seen} of {len(relevant)} relevant rows were seen in fit, and a list "
@@ -52,10 +57,10 @@ def _positions(
     return known[met.users] * n_items + met.items, asked
 
 
-def _are_training_rows(asked: NDArray[np.int64], pairs: NDArray[np.int64]) -> bool:
+def _are_training_rows(rows: NDArray[np.int64], seen: History) -> bool:
     """Tell whether a search judges all rows of a fit for `return_train_score`.
 
     It is 0 by what a list is, and some searches ask for it unbidden, for each fit.
     """
-    is_whole = len(np.unique(asked)) == len(pairs) and bool((asked >= 0).all())
+    is_whole = len(np.unique(rows)) == len(seen.items) and bool((rows >= 0).all())
     return is_whole and is_called_by("_fit_and_score", "sklearn")

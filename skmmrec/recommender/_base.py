@@ -39,6 +39,7 @@ from skmmrec.interactions import (
 from skmmrec.metrics import ndcg_at_k, warn_of_seen
 from skmmrec.recommender._html import describe_html
 from skmmrec.retrieval import chunks, ranked_frame, top_k
+from skmmrec.runtime import own_modes
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -193,10 +194,10 @@ class BaseRecommender(BaseEstimator, ABC):
         strengths = read_strengths(y, held_out)
         check_same_kind(held_out.users, self.user_index_, USER)
         check_same_kind(held_out.items, self.item_index_, ITEM)
-        pairs = pd.DataFrame({USER: held_out.users, ITEM: held_out.items})
-        pairs = pairs if strengths is None else pairs[strengths > 0]
+        judged = pd.DataFrame({USER: held_out.users, ITEM: held_out.items})
+        pairs = judged if strengths is None else judged[strengths > 0]
         pairs = pairs.drop_duplicates()
-        warn_of_seen(ranker, pairs)
+        warn_of_seen(ranker, pairs, judged)
         parts = ranker._relevance(pairs, 10)
         values = np.concatenate([ndcg_at_k(*part) for part in parts])
         return float(values.mean()) if len(values) else 0.0
@@ -322,7 +323,8 @@ class BaseRecommender(BaseEstimator, ABC):
         """Leave the estimator as it was if something is raised inside the block."""
         before = vars(self).copy()
         try:
-            yield
+            with own_modes():
+                yield
         except BaseException:
             vars(self).clear()
             vars(self).update(before)

@@ -30,6 +30,7 @@ from skmmrec.recommender.network import (
 )
 from skmmrec.recommender.training import NetworkDesign, Problem
 from skmmrec.retrieval import score_pairs
+from skmmrec.runtime import own_modes
 
 if TYPE_CHECKING:
     from skmmrec.llm import SoftTokenFuser
@@ -241,6 +242,7 @@ class FittedModel:
             blocks = self.fuser.transform(blocks, words=words)
         return self.space.transform(blocks)
 
+    @own_modes()
     def add_items(self, ids: NDArray, content: Blocks) -> None:
         """Add items that are known by their content alone, which is in the space."""
         if len(ids) == 0:
@@ -286,6 +288,7 @@ class FittedModel:
         vectors[rows] = self.make_users(rows, data.history.take(rows), self.half_life)
         self.user_vectors = vectors
 
+    @own_modes()
     def forget(self, kept: NDArray[np.bool_]) -> None:
         """Keep the users marked in `kept`, of shape (n_users,), and drop the others."""
         rows = np.flatnonzero(kept)

@@ -37,7 +37,7 @@ from skmmrec.recommender._parameter_records import (
 from skmmrec.recommender.cold_start import Expectation
 from skmmrec.recommender.network import FusionNetwork, ItemGraph, Task
 from skmmrec.recommender.training import NetworkDesign
-from skmmrec.runtime import Generators, survive_fork
+from skmmrec.runtime import Generators, own_modes, survive_fork
 
 if TYPE_CHECKING:
     from skmmrec.llm import SoftTokenFuser
@@ -230,6 +230,7 @@ def _record(model: FittedModel) -> dict[str, Any]:
     }
 
 
+@own_modes()
 def _read_model(record: dict[str, Any], tensors: dict[str, NDArray]) -> FittedModel:
     names, users = record["modality_names"], record["user_modality_names"]
     muted = record["muted_modalities"]

@@ -54,6 +54,7 @@ from ._models import (
     reading_quietly as reading_quietly,
     shared_model as shared_model,
 )
+from ._own_modes import own_modes as own_modes
 from ._progress import progress as progress
 from ._randomness import DrawFrom as DrawFrom, Generators as Generators
 from ._threads import (

@@ -199,10 +199,12 @@ class Engine:
 
     def _forward(self) -> Callable[[list[Any]], np.ndarray]:
         """Return a function that encodes a batch in this encoder's precision."""
+        from skmmrec.runtime._own_modes import own_modes
+
         encode = HalvingBatches(self._encode_batch, self.limit.n_items)
 
         def forward(contents: list[Any]) -> np.ndarray:
-            with self.context():
+            with own_modes(), self.context():
                 return encode(contents)
 
         return forward

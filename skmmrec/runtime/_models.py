@@ -20,8 +20,10 @@ def shared_model(key: Hashable, build: Callable[[], Any]) -> Any:
     Clones of an encoder, and encoders of several columns, thus share one copy of the
     weights. A model is freed with the last encoder that uses it.
     """
+    from skmmrec.runtime._own_modes import own_modes
+
     survive_fork()
-    with _models_lock:
+    with _models_lock, own_modes():
         model = _models.get(key)
         if model is None:
             model = _models[key] = build()

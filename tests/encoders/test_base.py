@@ -4,19 +4,27 @@ import os
 import pickle
 import subprocess
 import sys
+from contextlib import contextmanager, nullcontext
 
 import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skmmrec.encoders import BaseEncoder, ContentError, ImageEncoder, TextEncoder
+from skmmrec.encoders import (
+    AudioEncoder,
+    BaseEncoder,
+    ContentError,
+    ImageEncoder,
+    TextEncoder,
+)
 
 from .conftest import noise_picture
 
@@ -369,3 +377,41 @@ def test_importing_the_encoders_loads_no_model_library():
         "sys.exit(bool(heavy & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("mode", ["double", "device", "autocast"])
+@pytest.mark.parametrize("kind", ["text", "image", "sound"])
+def test_modes_of_the_caller_make_no_difference(
+    kind, mode, text_encoder, image_encoder
+):
+    rate = 32_000
+    tone = np.sin(np.arange(rate) * 0.05).astype(np.float32)
+    grey = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    encoder, column = {
+        "text": (text_encoder, ["a storm", "at sea"]),
+        "image": (image_encoder, [grey, grey[::-1].copy()]),
+        "sound": (
+            AudioEncoder(pretrained=False, random_state=0),
+            [(tone, rate), (tone[::-1].copy(), rate)],
+        ),
+    }[kind]
+    expected = clone(encoder).fit_transform(column)
+    with caller_modes(mode):
+        found = clone(encoder).fit_transform(column)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@contextmanager
+def caller_modes(mode):
+    if mode == "double":
+        torch.set_default_dtype(torch.float64)
+    context = {
+        "double": nullcontext,
+        "device": lambda: torch.device("meta"),
+        "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    }[mode]
+    try:
+        with context():
+            yield
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -137,6 +137,11 @@ def test_a_search_may_ask_for_scores_of_training(pairs):
     rec, cv = PopularityRecommender(), LeaveLastOut()
     found = cross_validate(rec, pairs, cv=cv, return_train_score=True)
     assert found["train_score"].tolist() == [0.0]
+    some_liked = np.arange(len(pairs)) % 2
+    for scoring in (None, get_scorer("ndcg@10")):
+        cross_validate(
+            rec, pairs, some_liked, cv=cv, scoring=scoring, return_train_score=True
+        )
     wrong = [(np.arange(len(pairs)), np.arange(9))]
     with pytest.warns(UserWarning, match=SEEN.format(9, 9)):
         cross_validate(rec, pairs, cv=wrong)

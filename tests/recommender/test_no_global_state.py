@@ -19,6 +19,7 @@ from skmmrec.recommender import (
     EarlyStopping,
     ImplicitALSRecommender,
     MatrixFactorizationRecommender,
+    Propagation,
     Training,
 )
 
@@ -267,3 +268,61 @@ def test_any_fits_in_threads(make, catalog, X, seeds, fusion, tower, regularizat
     with another_thread_draws(), ThreadPoolExecutor(len(seeds)) as pool:
         for scores, expected in zip(pool.map(fit, seeds), alone, strict=True):
             np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=1e-6)
+
+
+@contextmanager
+def double_by_default():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+MODES = {
+    "no_grad": torch.no_grad,
+    "inference": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "double": double_by_default,
+    "device": lambda: torch.device("meta"),
+}
+UNDER_MODES = {
+    **KINDS,
+    "bfloat16, with a graph": lambda catalog, seed: MultimodalFusionRecommender(
+        catalog,
+        n_factors=8,
+        propagation=Propagation(),
+        training=Training(max_epochs=3, batch_size=16, precision="bfloat16"),
+        random_state=seed,
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", UNDER_MODES)
+def test_modes_of_the_caller_make_no_difference(catalog, X, kind, mode):
+    ids = X[["user_id", "item_id"]]
+    if kind == "a fusion of one's own" and mode in ("double", "device"):
+        pytest.skip("what a class of the caller's makes is its own affair")
+    outside = UNDER_MODES[kind](catalog, 0).fit(ids)
+    with MODES[mode](), nothing_changes():
+        inside = UNDER_MODES[kind](catalog, 0).fit(ids)
+        found = inside.recommend(k=3).score
+    expected = outside.recommend(k=3).score
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_of_the_caller_at_load_and_feedback(catalog, X, mode, tmp_path):
+    ids = X[["user_id", "item_id"]]
+    rec = fusion_recommender(catalog, 0)
+    rec.set_params(training=Training(max_epochs=1, partial_fit_epochs=2))
+    rec.fit(ids).save(tmp_path / "model")
+    few = ids.head(3).assign(user_id=7)
+    with MODES[mode]():
+        loaded = MultimodalFusionRecommender.load(tmp_path / "model")
+        loaded.partial_fit(few).forget([7])
+    rec.partial_fit(few).forget([7])
+    np.testing.assert_allclose(
+        loaded.predict(ids), rec.predict(ids), rtol=1e-5, atol=1e-5
+    )

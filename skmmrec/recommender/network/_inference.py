@@ -16,7 +16,7 @@ from skmmrec.catalog import Blocks
 from skmmrec.interactions import History
 from skmmrec.recommender.network._network import FusionNetwork
 from skmmrec.recommender.network._towers import AttentionTowerModule, Past
-from skmmrec.runtime import cached_property, survive_fork
+from skmmrec.runtime import cached_property, own_modes, survive_fork
 
 # Of 64 factors in float64, 4 MB: more rows at a time are no faster.
 ROWS_PER_CHUNK = 8192
@@ -41,11 +41,13 @@ class VectorMaker:
         self.members = [_Member(network) for network in networks]
         self.scale = len(networks) ** -0.5
 
+    @own_modes()
     def items(self, rows: NDArray, content: Blocks) -> NDArray[np.float64]:
         """Items with this content; row -1 is an item without an embedding."""
         parts = [member.items(rows, content) for member in self.members]
         return np.hstack(parts) * self.scale
 
+    @own_modes()
     def embeddings(self, rows: NDArray) -> NDArray[np.float64]:
         """Return what the networks add to the fused content of items at `rows`."""
         parts = [member.embeddings(rows) for member in self.members]
@@ -55,6 +57,7 @@ class VectorMaker:
         """Return what the networks make of content alone."""
         return self.items(np.full(len(content), -1), content)
 
+    @own_modes()
     def users(
         self,
         items: NDArray,
@@ -93,6 +96,7 @@ class VectorMaker:
         whole = torch.cat(defaults).detach().double().numpy()
         return (whole * self.scale).astype(np.float32)
 
+    @own_modes()
     @torch.no_grad()
     def attention(self, items: NDArray) -> NDArray[np.float64] | None:
         """Attention to each item by each network: (n_items, n_networks), or None."""
@@ -308,5 +312,6 @@ def to_tensors(
 
 def blend(own: Tensor, spread: Tensor, weights: Tensor, share: float) -> Tensor:
     """Mix item vectors with their neighbours'; an item without any is unchanged."""
-    share_of = share * (weights.sum(1, keepdim=True) > 0)
+    has_any = weights.sum(1, keepdim=True) > 0
+    share_of = share * has_any.to(own.dtype)
     return (1 - share_of) * own + share_of * spread

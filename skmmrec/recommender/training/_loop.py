@@ -164,6 +164,9 @@ class Trainer:
                     self.loss.network.parameters(), self.options.clip_norm
                 )
             self.optimizer.step()
+            if self.options.half:
+                # Inside of an autocast of the caller, torch would keep weights of now.
+                torch.clear_autocast_cache()
             schedule.step()
             losses.append(loss.detach())
             if agree(time.monotonic() > self.deadline):
