@@ -226,23 +226,11 @@ def _naming_columns(table: pd.DataFrame) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
-        is_category = "isnan" in str(error)
-        if not is_category and re.search(
-            "string to float|ufunc|real number", str(error)
-        ):
+        if re.search("string to float|ufunc|real number", str(error)):
             for name in table.columns:
                 as_floats(table[name], name)
         columns = ", ".join(repr(name) for name in table.columns)
-        raise ValueError(
-            f"content column {columns}: {KINDS_DIFFER if is_category else error}"
-        ) from error
-
-
-# What scikit-learn's encoders of categories say as "ufunc 'isnan' not supported".
-KINDS_DIFFER = (
-    "there are words where fit saw numbers only. Make both one kind, such as by "
-    "astype(str) in the table of the catalogue too"
-)
+        raise ValueError(f"content column {columns}: {error}") from error
 
 
 def _fit_transform(transformer: Any, table: Any, target: Any) -> Any:

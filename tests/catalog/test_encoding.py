@@ -670,13 +670,3 @@ def test_a_reduction_of_numbered_columns_gives_vectors():
     items = pd.DataFrame(rows, columns=[f"emb_{c}" for c in range(4)])
     encoder = make_column_transformer((PCA(2), list(items.columns)))
     assert not ItemCatalog(items.assign(item_id=range(6)), encoder).blocks.numbers
-
-
-def test_words_beside_categories_that_are_numbers_are_told():
-    table = pd.DataFrame({"item_id": [1, 2], "code": [1, 2]})
-    encoder = make_column_transformer(
-        (OneHotEncoder(handle_unknown="ignore"), ["code"])
-    )
-    catalog = ItemCatalog(table, encoder)
-    with pytest.raises(ValueError, match=r"content column 'code': .*astype\(str\)"):
-        catalog.encode(pd.DataFrame({"code": ["x"]}, dtype=object))
