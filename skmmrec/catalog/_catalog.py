@@ -464,7 +464,8 @@ def _as_table(items: Any, key: str) -> pd.DataFrame:
     if key not in table.columns:
         raise ValueError(
             f"items has no column {key!r} (the key); its columns are "
-            f"{list(table.columns)}"
+            f"{list(table.columns)}: name the one with the ids, "
+            "ItemCatalog(items, key=...)"
         )
     if len(table) == 0:
         raise ValueError("items is empty: it has 0 rows")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import KW_ONLY, field
@@ -18,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 import skmmrec
 from skmmrec.encoders._parameters import DeclaresParameters
 from skmmrec.encoders._reduction import fit_whitening, present_rows
-from skmmrec.interactions import RawColumn
+from skmmrec.interactions import RawColumn, warn_caller
 from skmmrec.runtime import (
     BatchLimit,
     CacheAccess,
@@ -451,24 +450,20 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         if failures:
             n_failed = sum(len(distinct.rows) for distinct, _ in failures)
             first = min(failures, key=lambda failure: failure[0].rows[0])
-            warnings.warn(
+            warn_caller(
                 f"{n_failed} of {n_rows} rows could not be read and are treated as "
                 f"missing; the first: {self._describe(*first)}",
-                UserWarning,
-                stacklevel=4,
             )
 
     def _report_unknown(self, rows: list[int], n_rows: int) -> None:
         """Count the texts that the model cannot read, whose vectors are much alike."""
         if rows:
             model = getattr(self, "model", None)
-            warnings.warn(
+            warn_caller(
                 f"{self._name}(model={model!r}) does not know most of the words or "
                 f"characters in {len(rows)} of {n_rows} rows, the first of which is "
                 f"row {min(rows)}: their vectors say little. Take a model of their "
                 "language or script, such as 'intfloat/multilingual-e5-small'.",
-                UserWarning,
-                stacklevel=4,
             )
 
     def _progress(self, groups: list[Distinct]) -> Iterable[Distinct]:

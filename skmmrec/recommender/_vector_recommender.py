@@ -492,7 +492,7 @@ class VectorRecommender(
     ) -> NDArray[np.float32]:
         if self.catalog is None:
             raise ValueError(
-                "items is raw content, which needs a catalog: this recommender has "
+                "raw content needs a catalog, which encodes it: this recommender has "
                 "none (after load, give load(..., catalog=...))"
             )
         blocks = self.model_.in_space(self.catalog.encode(content), content)

@@ -415,3 +415,16 @@ def caller_modes(mode):
             yield
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def test_warnings_point_at_the_line_of_the_caller(text_encoder):
+    """Also where scikit-learn calls the encoder on the caller's behalf."""
+    text_encoder.set_params(on_error="missing")
+    pipeline = make_column_transformer((text_encoder, "text"))
+    for run, column in (
+        (text_encoder.fit_transform, ["a dog", b"\xff"]),
+        (pipeline.fit_transform, pd.DataFrame({"text": ["a dog", b"\xff"]})),
+    ):
+        with pytest.warns(UserWarning, match="1 of 2 rows") as caught:
+            run(column)
+        assert [warning.filename for warning in caught] == [__file__]
