@@ -152,6 +152,8 @@ class ItemCatalog:
         self.derived: dict[bytes, NDArray] = {}
         self.lock = ForkSafeLock()
         self._encoded: Blocks | None = None
+        # The same, once no row of it was found empty.
+        self._whole: Blocks | None = None
         self._was_tried = False
         if on_empty not in ("raise", "ignore"):
             raise ValueError(f"on_empty must be 'raise' or 'ignore', got {on_empty!r}")
@@ -211,8 +213,10 @@ class ItemCatalog:
 
         `noun` is what a row is.
         """
-        if self.on_empty == "raise":
-            check_not_empty(self.ids, self._blocks, noun)
+        blocks = self._blocks
+        if self.on_empty == "raise" and blocks is not self._whole:
+            check_not_empty(self.ids, blocks, noun)
+            self._whole = blocks
 
     @property
     def _blocks(self) -> Blocks:

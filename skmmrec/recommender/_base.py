@@ -274,10 +274,10 @@ class BaseRecommender(BaseEstimator, ABC):
 
     def _check_item_ids(self, ids: NDArray, what_to_do: str = "") -> None:
         """Refuse items that this recommender does not know, though others may."""
+        unknown = _unknown(ids, self.item_index_)
         catalog = getattr(self, "catalog", None)
-        if catalog is not None:
-            check_same_kind(ids, self.item_index_, ITEM)
-            new = ids[self.item_index_.get_indexer(ids) < 0]
+        if len(unknown) and catalog is not None:
+            new = ids[unknown]
             listed = new[catalog.ids.get_indexer(new) >= 0]
             if len(listed):
                 raise ValueError(
@@ -285,17 +285,11 @@ class BaseRecommender(BaseEstimator, ABC):
                     f"yet in this recommender ({len(listed)} such rows): add it by "
                     f"add_items(pd.DataFrame({{{catalog.key!r}: [...]}})), or fit again"
                 )
-        self._check_known(ids, self.item_index_, what_to_do)
+        _refuse_unknown(ids, unknown, what_to_do)
 
     @staticmethod
     def _check_known(ids: NDArray, index: pd.Index, what_to_do: str = "") -> None:
-        check_same_kind(ids, index, ITEM)
-        unknown = np.flatnonzero(index.get_indexer(ids) < 0)
-        if len(unknown):
-            raise ValueError(
-                f"item {plain(ids[unknown[0]])!r} (row {unknown[0]}) is not in the "
-                f"catalogue ({len(unknown)} such rows){what_to_do}"
-            )
+        _refuse_unknown(ids, _unknown(ids, index), what_to_do)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         """Pickle and copy the attributes as they are; `__getstate__` is for others."""
@@ -337,6 +331,21 @@ def keys_of(recommender: BaseEstimator) -> Keys:
     catalogs = (params.get("user_catalog"), params.get("catalog"))
     user, item = (getattr(catalog, "key", None) for catalog in catalogs)
     return Keys.of([params.get("user_key"), user], [params.get("item_key"), item])
+
+
+def _unknown(ids: NDArray, index: pd.Index) -> NDArray[np.intp]:
+    """Rows of items that an index lacks, once they are of the kind of its ids."""
+    check_same_kind(ids, index, ITEM)
+    return np.flatnonzero(index.get_indexer(ids) < 0)
+
+
+def _refuse_unknown(ids: NDArray, unknown: NDArray[np.intp], what_to_do: str) -> None:
+    """Name the first item that is not known, if any."""
+    if len(unknown):
+        raise ValueError(
+            f"item {plain(ids[unknown[0]])!r} (row {unknown[0]}) is not in the "
+            f"catalogue ({len(unknown)} such rows){what_to_do}"
+        )
 
 
 def refuse_strangers(ids: NDArray, known: NDArray[np.bool_]) -> None:
