@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -309,18 +309,25 @@ def find_recommender(estimator: Any) -> Any:
     TypeError
         If there is none.
     """
-    inner = estimator
-    while not hasattr(inner, "recommend"):
-        if hasattr(inner, "best_estimator_"):
-            inner = inner.best_estimator_
-        elif hasattr(inner, "steps"):
-            inner = inner.steps[-1][1]
+    for layer in _layers(estimator):
+        if hasattr(layer, "recommend"):
+            return layer
+    raise TypeError(
+        f"{type(estimator).__name__} neither has nor contains a fitted recommender: "
+        "`recommend` is missing"
+    )
+
+
+def _layers(estimator: Any) -> Iterator[Any]:
+    """Yield an estimator, then what searches and pipelines have inside."""
+    while True:
+        yield estimator
+        if hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        elif hasattr(estimator, "steps"):
+            estimator = estimator.steps[-1][1]
         else:
-            raise TypeError(
-                f"{type(estimator).__name__} neither has nor contains a fitted "
-                "recommender: `recommend` is missing"
-            )
-    return inner
+            return
 
 
 def with_new_items(estimator: Any, X: Any, pairs: pd.DataFrame) -> Any:
@@ -351,26 +358,18 @@ def with_new_items(estimator: Any, X: Any, pairs: pd.DataFrame) -> Any:
 
 def _before_recommender(estimator: Any, X: Any) -> Any:
     """Run X through the steps of searches and pipelines before the recommender."""
-    while not hasattr(estimator, "recommend"):
-        if hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-            continue
-        X = estimator[:-1].transform(X) if len(estimator.steps) > 1 else X
-        estimator = estimator.steps[-1][1]
+    for layer in _layers(estimator):
+        if hasattr(layer, "recommend"):
+            break
+        if len(getattr(layer, "steps", ())) > 1:
+            X = layer[:-1].transform(X)
     return X
 
 
 def find_keys(estimator: Any) -> Keys:
     """Names of the columns that a recommender inside searches and pipelines reads."""
-    inner = estimator
-    while not hasattr(inner, "keys_"):
-        if hasattr(inner, "best_estimator_"):
-            inner = inner.best_estimator_
-        elif hasattr(inner, "steps"):
-            inner = inner.steps[-1][1]
-        else:
-            return Keys()
-    return inner.keys_
+    keys = (layer.keys_ for layer in _layers(estimator) if hasattr(layer, "keys_"))
+    return next(keys, Keys())
 
 
 def read_pairs(
