@@ -32,10 +32,12 @@ def warn_of_seen(
     seen = getattr(recommender, "seen_", None)
     if seen is None or len(relevant) == 0:
         return
-    pairs, asked = _positions(recommender, seen, relevant)
-    rows = asked if judged is None else _positions(recommender, seen, judged)[1]
-    n_seen = int(np.isin(asked, pairs).sum())
-    if n_seen <= _TOLERATED * len(relevant) or _are_training_rows(rows, seen):
+    asked = _numbers(recommender, relevant)
+    n_seen = int(np.isin(asked, _met(recommender, seen, relevant)).sum())
+    if n_seen <= _TOLERATED * len(relevant):
+        return
+    rows = asked if judged is None else _numbers(recommender, judged)
+    if _are_training_rows(rows, seen):
         return
     warn_caller(
         f"{n_seen} of {len(relevant)} relevant rows were seen in fit, and a list "
@@ -45,16 +47,20 @@ def warn_of_seen(
     )
 
 
-def _positions(
-    recommender: Any, seen: History, relevant: pd.DataFrame
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give a number to pairs seen and to pairs to be found; -1 is unknown."""
-    users = recommender.user_index_.get_indexer(relevant[USER])
-    items = recommender.item_index_.get_indexer(relevant[ITEM])
-    known = np.unique(users[users >= 0])
-    met, n_items = seen.take(known), len(recommender.item_index_)
-    asked = np.where((users >= 0) & (items >= 0), users * n_items + items, -1)
-    return known[met.users] * n_items + met.items, asked
+def _numbers(recommender: Any, rows: pd.DataFrame) -> NDArray[np.int64]:
+    """Give a number to each pair of user and item; -1 is unknown."""
+    users = recommender.user_index_.get_indexer(rows[USER])
+    items = recommender.item_index_.get_indexer(rows[ITEM])
+    n_items = len(recommender.item_index_)
+    return np.where((users >= 0) & (items >= 0), users * n_items + items, -1)
+
+
+def _met(recommender: Any, seen: History, rows: pd.DataFrame) -> NDArray[np.int64]:
+    """Give the same numbers to all that the users of these rows have met."""
+    users = np.unique(recommender.user_index_.get_indexer(rows[USER]))
+    users = users[users >= 0]
+    met = seen.take(users)
+    return users[met.users] * len(recommender.item_index_) + met.items
 
 
 def _are_training_rows(rows: NDArray[np.int64], seen: History) -> bool:
