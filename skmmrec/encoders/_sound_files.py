@@ -16,7 +16,7 @@ from skmmrec.encoders._mpeg import mpeg_parts, tag_size
 from skmmrec.encoders._sound_chunks import chunked_parts, layout_of, sun_part
 from skmmrec.encoders._sound_parts import Part, Spliced, buffered, bytes_at, size_of
 from skmmrec.encoders._sound_streams import flac_parts, ogg_parts
-from skmmrec.runtime import ContentError, open_file
+from skmmrec.runtime import ContentError, open_file, reading
 
 # Values per read: large enough to cost nothing, small against what a sound takes.
 _AT_ONCE = 2**20
@@ -46,13 +46,11 @@ def read_file(item: Any, max_seconds: float) -> tuple[np.ndarray, int]:
         If the file is damaged, cut off, or not a sound.
     """
     is_path = isinstance(item, str | os.PathLike)
-    with open_file(item) if is_path else io.BytesIO(item) as file:
-        try:
-            return _join(_waveforms(file, max_seconds), max_seconds)
-        except ContentError:
-            raise
-        except (OSError, ValueError, RuntimeError, OverflowError) as error:
-            raise ContentError(f"is not a readable sound: {error}") from error
+    with (
+        open_file(item) if is_path else io.BytesIO(item) as file,
+        reading("is not a readable sound"),
+    ):
+        return _join(_waveforms(file, max_seconds), max_seconds)
 
 
 def _join(
