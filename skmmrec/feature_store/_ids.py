@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skmmrec import interactions
 from skmmrec.feature_store.backends.base import Id
+from skmmrec.interactions import exact_below
 
 _SMALLEST, _LARGEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-# Whole numbers below are told apart in a float of so many bytes; this one may be its
-# neighbour, rounded.
-_EXACT = {2: 2.0**11, 4: 2.0**24, 8: 2.0**53}
 _TYPES = {"int64": "whole numbers", "string": "strings"}
 
 
@@ -51,10 +50,11 @@ def store_ids(values: Any, kind: str, name: str) -> list[Id | None]:
     if kind == "int64" and column.dtype in (np.int64, np.int32):
         return list(column.tolist())
     read = _whole if kind == "int64" else _text
-    size = getattr(column.dtype, "itemsize", 8) if column.dtype.kind == "f" else 8
+    own = column.dtype if column.dtype.kind == "f" else None
+    dtype = np.dtype(getattr(own, "numpy_dtype", own))  # None is float64
     missing = pd.isna(column).to_numpy()
     return [
-        None if absent else read(value, name, row, size)
+        None if absent else read(value, name, row, dtype)
         for row, (value, absent) in enumerate(zip(column, missing, strict=True))
     ]
 
@@ -66,12 +66,12 @@ def _as_column(values: Any) -> pd.Series:
     return pd.Series(values, dtype=values.dtype)
 
 
-def _whole(value: Any, name: str, row: int, size: int) -> int:
-    """Read a number, which came in a float of `size` bytes if it is one."""
+def _whole(value: Any, name: str, row: int, dtype: np.dtype) -> int:
+    """Read a number, which came in a column of `dtype` if it is a float."""
     if isinstance(value, Integral | np.bool_):
         whole = int(value)
     elif isinstance(value, Real) or hasattr(value, "to_integral_value"):
-        whole = _whole_of_fraction(value, name, row, size)
+        whole = _whole_of_fraction(value, name, row, dtype)
     else:
         raise _of_another_type(value, name, row, "int64")
     if not _SMALLEST <= whole <= _LARGEST:
@@ -79,24 +79,24 @@ def _whole(value: Any, name: str, row: int, size: int) -> int:
     return whole
 
 
-def _whole_of_fraction(value: Any, name: str, row: int, size: int) -> int:
+def _whole_of_fraction(value: Any, name: str, row: int, dtype: np.dtype) -> int:
     if not np.isfinite(float(value)):
         raise ValueError(f"{name} is infinite in row {row}")
     if value != int(value):
         raise ValueError(
             f"{name} is {value} in row {row}, but ids are whole numbers in this store"
         )
-    size = value.itemsize if isinstance(value, np.floating) else size
-    least_coarse = _EXACT.get(size, np.inf)
-    if isinstance(value, float | np.floating) and abs(float(value)) >= least_coarse:
+    dtype = value.dtype if isinstance(value, np.floating) else dtype
+    is_float = isinstance(value, float | np.floating)
+    if is_float and abs(float(value)) >= exact_below(dtype):
         raise ValueError(
-            f"{name} is {value} in row {row}, a float of {size} bytes, which cannot "
-            "tell such ids apart: give them as integers"
+            f"{name} is {value} in row {row}, a float of {dtype.itemsize} bytes, which "
+            "cannot tell such ids apart: give them as integers"
         )
     return int(value)
 
 
-def _text(value: Any, name: str, row: int, size: int) -> str:
+def _text(value: Any, name: str, row: int, dtype: np.dtype) -> str:
     if not isinstance(value, str):
         raise _of_another_type(value, name, row, "string")
     try:
@@ -117,9 +117,5 @@ def _of_another_type(value: Any, name: str, row: int, kind: str) -> IdTypeError:
 
 def refuse_missing(ids: Sequence[Id | None], name: str) -> list[Id]:
     """Raise a ValueError that names the first row without an id."""
-    rows = [row for row, value in enumerate(ids) if value is None]
-    if rows:
-        raise ValueError(
-            f"{name} is missing (NaN or None) in row {rows[0]} ({len(rows)} such rows)"
-        )
+    interactions.refuse_missing(np.array([v is None for v in ids], bool), name)
     return [value for value in ids if value is not None]

@@ -19,6 +19,7 @@ from ._ids import (
     check_ids as check_ids,
     check_k as check_k,
     check_same_kind as check_same_kind,
+    exact_below as exact_below,
     hashed as hashed,
     plain as plain,
     sorted_index as sorted_index,
@@ -51,3 +52,4 @@ from ._types import (
     Table as Table,
     ToPandas as ToPandas,
 )
+from ._values import refuse_missing as refuse_missing

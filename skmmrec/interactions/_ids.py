@@ -70,13 +70,13 @@ def _of_floats(ids: NDArray, name: str, first_row: int = 0) -> NDArray:
     infinite = np.flatnonzero(np.isinf(ids))
     if len(infinite):
         raise ValueError(f"{name} contains infinity in row {first_row + infinite[0]}")
-    exact_below = _exact_below(ids.dtype)
-    coarse = np.flatnonzero(np.abs(ids) >= exact_below)
+    limit = exact_below(ids.dtype)
+    coarse = np.flatnonzero(np.abs(ids) >= limit)
     if len(coarse):
         raise ValueError(
             f"{name} in row {first_row + coarse[0]} is {ids[coarse[0]]!s}, which may "
             f"have been rounded: {ids.dtype} tells whole numbers apart below "
-            f"{exact_below:.0f} only. Read the ids as integers or as strings"
+            f"{limit:.0f} only. Read the ids as integers or as strings"
         )
     if (ids == np.trunc(ids)).all():
         return ids.astype(np.int64)
@@ -87,7 +87,7 @@ def _of_floats(ids: NDArray, name: str, first_row: int = 0) -> NDArray:
     return numbers
 
 
-def _exact_below(dtype: Any) -> float:
+def exact_below(dtype: Any) -> float:
     """Least whole number that a float may have been rounded to: 2**53 in float64."""
     # The numbers of long doubles must fit into 64 bits.
     return 2.0 ** min(np.finfo(dtype).nmant + 1, 63)
@@ -133,8 +133,8 @@ def _number(value: Any, row: int, name: str) -> int | float:
 
 def _to_float(value: Decimal | float, row: int, name: str) -> float:
     """Float of the same value; an integer that is one of several for it is refused."""
-    exact_below = _exact_below(np.float64)
-    if not -exact_below < value < exact_below or float(value) != value:
+    limit = exact_below(np.float64)
+    if not -limit < value < limit or float(value) != value:
         raise _changes(value, row, name)
     return float(value)
 
@@ -194,7 +194,7 @@ def _check_no_rounding(new: np.ndarray, known: pd.Index, name: str) -> None:
     """Integers beside numbers with a fraction become float64: they must stay apart."""
     integers = new if new.dtype.kind == "i" else known
     largest = integers[np.abs(np.asarray(integers, np.float64)).argmax()]
-    if abs(int(largest)) >= _exact_below(np.float64):
+    if abs(int(largest)) >= exact_below(np.float64):
         raise ValueError(
             f"{name} has ids with a fraction beside {plain(largest)!r}, which changes "
             "when it becomes a float64: give all ids as integers or as strings"

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skmmrec.interactions._ids import exact_below
 from skmmrec.interactions._values import read_values, to_objects
 
 # Nanoseconds in each unit of NumPy's datetime64, beside years and months, which vary.
@@ -139,12 +140,12 @@ def _refuse_coarse(times: NDArray, name: str) -> None:
     """Refuse seconds of today in float32, which are 128 apart."""
     if times.dtype.kind != "f" or times.dtype.itemsize >= 8:
         return
-    exact_below = 2.0 ** (np.finfo(times.dtype).nmant + 1)
-    coarse = np.flatnonzero(np.abs(times) >= exact_below)
+    limit = exact_below(times.dtype)
+    coarse = np.flatnonzero(np.abs(times) >= limit)
     if len(coarse):
         raise ValueError(
             f"{name} in row {coarse[0]} is {times[coarse[0]]!s}, which has been "
-            f"rounded: {times.dtype} tells whole numbers apart below {exact_below:.0f} "
+            f"rounded: {times.dtype} tells whole numbers apart below {limit:.0f} "
             "only. Read the times as integers or as float64"
         )
 
