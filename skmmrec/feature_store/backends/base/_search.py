@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
+
+from skmmrec.runtime import cached_property
 
 METRICS = ("cosine", "inner_product", "l2")
 _ALIASES = {
