@@ -32,6 +32,18 @@ def y(ratings):
     return ratings.rating - 2
 
 
+@pytest.fixture
+def pairs(X):
+    """Rows without times."""
+    return X[["user_id", "item_id"]]
+
+
+@pytest.fixture
+def stars(ratings):
+    """Ratings as people give them, all above 0."""
+    return ratings.rating.to_numpy()
+
+
 @pytest.fixture(scope="session")
 def fitted(make, catalog, X, y):
     return make(catalog).fit(X, y)

@@ -33,16 +33,6 @@ def warned(call):
     return caught
 
 
-@pytest.fixture
-def pairs(X):
-    return X[["user_id", "item_id"]]
-
-
-@pytest.fixture
-def stars(ratings):
-    return ratings.rating.to_numpy()
-
-
 def ranking(catalog):
     yield PopularityRecommender()
     yield ItemKNNRecommender()

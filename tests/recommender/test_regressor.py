@@ -38,16 +38,6 @@ def rec(catalog):
     )
 
 
-@pytest.fixture
-def pairs(X):
-    return X[["user_id", "item_id"]]
-
-
-@pytest.fixture
-def stars(ratings):
-    return ratings.rating.to_numpy()
-
-
 def test_the_objective_decides(rec):
     assert is_regressor(rec)
     assert is_regressor(rec.set_params(objective=["mse", "bpr"]))

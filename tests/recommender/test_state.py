@@ -88,11 +88,6 @@ WAYS = {
 EVERY_WAY = pytest.mark.parametrize("way", WAYS)
 
 
-@pytest.fixture
-def pairs(X):
-    return X[["user_id", "item_id"]]
-
-
 @EVERY_WAY
 @pytest.mark.parametrize("rec", FROM_HISTORIES, ids=lambda rec: type(rec).__name__)
 def test_what_learns_from_histories_comes_back(rec, way, pairs, y):
