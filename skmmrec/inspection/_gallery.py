@@ -197,7 +197,7 @@ class RecommendationGalleryDisplay:
         items = take_over(items, "items")
         _require(items, (key, title, picture), "items")
         items = items.assign(**{key: check_ids(items[key], key)})
-        table = items.drop_duplicates(key).set_index(key)[[title, picture]]
+        table = items.drop_duplicates(key).set_index(key, drop=False)[[title, picture]]
         table.columns = pd.Index(["title", "picture"])
         rows = _as_rows(recommendations, "recommendations")
         user = _one_user(rows, user)

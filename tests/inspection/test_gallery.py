@@ -134,6 +134,13 @@ def test_a_fitted_recommender_shows_itself(fitted, truth):
         FROM_ESTIMATOR(fitted, user)
 
 
+def test_ids_can_be_the_titles(fitted, truth):
+    user = truth.users.user_id[4]
+    display = FROM_ESTIMATOR(fitted, user, items=truth.item_table, k=4, title="item_id")
+    shown = display.recommendations
+    assert shown.title.tolist() == fitted.recommend([user], k=4).item_id.tolist()
+
+
 def test_draws_on_given_axes_at_their_scale(data, recommendations):
     figure, (_, ax) = plt.subplots(1, 2, figsize=(4, 2))
     display = FROM(recommendations, data.item_table, user="user-0002", ax=ax)
