@@ -18,8 +18,9 @@ from skmmrec.encoders._sound_parts import Part, Spliced, buffered, bytes_at, siz
 from skmmrec.encoders._sound_streams import flac_parts, ogg_parts
 from skmmrec.runtime import ContentError, open_file, reading
 
-# Values per read: large enough to cost nothing, small against what a sound takes.
-_AT_ONCE = 2**20
+# Values per read, 1 MiB. libsndfile fills what it cannot read with zeros: with 2**20, a
+# WAV of 5 s took 4 times as long as without blocks; less than 2**18 gains nothing.
+_AT_ONCE = 2**18
 # An MP3 whose first frames are damaged still is one; other files hold frames too.
 _DAMAGED = 4096
 
