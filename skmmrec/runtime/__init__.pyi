@@ -65,6 +65,14 @@ from ._threads import (
     survive_fork as survive_fork,
     torch_threads as torch_threads,
 )
+from ._transfer import (
+    fetch as fetch,
+    host_empty as host_empty,
+    stack_on as stack_on,
+    to_device as to_device,
+    working_dtype as working_dtype,
+    working_precision as working_precision,
+)
 from ._weights import (
     existing_path as existing_path,
     file_fingerprint as file_fingerprint,

@@ -32,6 +32,14 @@ class Model(Protocol):
     whether the content is a text most of which is unknown to the model. A method
     `ready` is called before the first item.
 
+    ``prepare_many(items)`` returns a content or an exception for each item. If there is
+    one, it is called in place of `prepare`, in a thread ahead of the model, with up to
+    some thousand items. ``start(contents)`` begins to encode a batch on an accelerator
+    and returns a function that waits for the vectors; ``encode(contents)`` is then
+    ``start(contents)()``. The next batch is started before the last one is waited for.
+    ``own_precision`` is true if the weights have the working precision, so that the
+    model runs without autocast.
+
     Whatever `prepare`, `cost` or `encode` raises for one item becomes a `ContentError`
     of that item.
     """
