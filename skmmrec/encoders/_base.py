@@ -6,7 +6,6 @@ import os
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import KW_ONLY, field
-from itertools import chain
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -16,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import skmmrec
+from skmmrec.encoders._distinct import DistinctItems, fill_rows
 from skmmrec.encoders._parameters import DeclaresParameters
 from skmmrec.encoders._reduction import fit_whitening, present_rows
 from skmmrec.interactions import RawColumn, warn_caller
@@ -348,29 +348,32 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             self._model = shared_model(key, lambda: self._load_model(device))
         return self._model
 
-    def _distinct(self, items: list[Any], failures: list) -> list[Distinct]:
-        """Group rows by content, in order of first appearance."""
-        groups: dict[Hashable, Distinct] = {}
+    def _distinct(self, items: list[Any], failures: list) -> DistinctItems:
+        """Group rows by content."""
+        first: dict[Hashable, int] = {}
+        others: dict[int, list[int]] = {}
         for row, item in enumerate(items):
             if is_missing(item):
                 continue
             try:
-                key = self._content_key(item)
-                group = groups.get(key)
+                known = first.setdefault(self._content_key(item), row)
             except BaseException as error:
                 if not is_of_item(error):
                     raise
                 self._fail(Distinct(item, [row]), content_error(error), failures)
                 continue
-            if group is None:
-                groups[key] = Distinct(item, [row])
-            else:
-                group.rows.append(row)
-        return self._order(list(groups.values()))
+            if known != row:
+                others.setdefault(known, []).append(row)
+        rows = list(first.values())
+        order = self._order([items[row] for row in rows])
+        return DistinctItems(items, [rows[i] for i in order], others)
 
-    def _order(self, groups: list[Distinct]) -> list[Distinct]:
-        """Order the distinct items so that batches are cheap; any order is valid."""
-        return groups
+    def _order(self, items: list[Any]) -> Iterable[int]:
+        """Return the places of distinct items in an order that makes batches cheap.
+
+        Any order is valid; by default that of their first appearance.
+        """
+        return range(len(items))
 
     def _vectors(self, items: list[Any], model: Model, finish: Finish) -> np.ndarray:
         """Encode each distinct item once; return rows in the order of the items."""
@@ -385,7 +388,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             for i, error in faults.items():
                 self._fail(batch[i], error, failures)
             good = [i for i in range(len(batch)) if i not in faults]
-            _fill_rows(out, [batch[i] for i in good], finished[good])
+            fill_rows(out, [batch[i] for i in good], finished[good])
         self._report(failures, len(items))
         self._report_unknown(unknown, len(items))
         return out
@@ -492,7 +495,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
                 "language or script, such as 'intfloat/multilingual-e5-small'.",
             )
 
-    def _progress(self, groups: list[Distinct]) -> Iterable[Distinct]:
+    def _progress(self, groups: DistinctItems) -> Iterable[Distinct]:
         return progress(groups, self._name, self.verbose)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -509,13 +512,6 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def _fill_rows(out: np.ndarray, groups: list[Distinct], vectors: np.ndarray) -> None:
-    """Put the vector of each distinct item into all of its rows."""
-    n_rows = [len(group.rows) for group in groups]
-    rows = list(chain.from_iterable(group.rows for group in groups))
-    out[rows] = vectors if len(rows) == len(groups) else vectors.repeat(n_rows, axis=0)
 
 
 def _no_content(kind: str) -> ContentError:

@@ -23,13 +23,13 @@ from ._errors import (
     is_of_item as is_of_item,
     reading as reading,
 )
-from ._flights import in_turn as in_turn
 from ._files import (
     digest as digest,
     file_digest as file_digest,
     open_file as open_file,
     readable_file as readable_file,
 )
+from ._flights import start_in_turn as start_in_turn
 from ._hub import (
     PATIENCE as PATIENCE,
     cached_file as cached_file,

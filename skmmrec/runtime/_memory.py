@@ -61,11 +61,15 @@ class BatchLimit(NamedTuple):
         dearest = 0.0
         for item in items:
             price = cost(item)
-            if batch and (len(batch) + 1) * max(dearest, price) > self.n_bytes:
+            if price > dearest:
+                if batch and (len(batch) + 1) * price > self.n_bytes:
+                    yield batch
+                    batch = []
+                dearest = price
+            elif batch and (len(batch) + 1) * dearest > self.n_bytes:
                 yield batch
-                batch, dearest = [], 0.0
+                batch, dearest = [], price
             batch.append(item)
-            dearest = max(dearest, price)
             if len(batch) == self.n_items:
                 yield batch
                 batch, dearest = [], 0.0
