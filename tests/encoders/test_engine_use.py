@@ -18,6 +18,7 @@ from skmmrec.encoders import (
     MultimodalEncoder,
     TextEncoder,
 )
+from skmmrec.testing import EncoderTests
 
 from .conftest import noise_picture, tone
 
@@ -108,6 +109,56 @@ def test_a_vector_that_says_nothing_names_its_first_row(item, kind):
     encoder = NumberEncoder(device="cpu").fit(["a"])
     with pytest.raises(ContentError, match=f"row 2: the model gave a {kind} vector"):
         encoder.transform(["a", "bb", item, "a", item])
+
+
+class LengthModel:
+    """A model that offers all that a model may offer."""
+
+    dim = 2
+    identity = b"lengths"
+
+    def prepare(self, item):
+        return [len(item), item.count("a")]
+
+    def prepare_many(self, items):
+        return [self.prepare(item) for item in items]
+
+    def start(self, contents):
+        vectors = np.array(contents, np.float32)
+        return lambda: vectors
+
+    def encode(self, contents):
+        return self.start(contents)()
+
+    def cost(self, content):
+        return float(content[0])
+
+
+class LengthEncoder(BaseEncoder):
+    """Measure texts."""
+
+    _items_are_paths = False
+
+    def _load_model(self, device):
+        return LengthModel()
+
+    def _model_key(self):
+        return None
+
+    def _content_key(self, item):
+        if not isinstance(item, str):
+            raise ContentError("expected a text")
+        return item
+
+
+class TestLengthEncoder(EncoderTests):
+    @pytest.fixture
+    def encoder(self):
+        return LengthEncoder()
+
+    @pytest.fixture
+    def items(self):
+        return ["Ada", "Grace Hopper", "Emmy", "abba"]
 
 
 @pytest.fixture
