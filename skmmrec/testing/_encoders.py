@@ -278,7 +278,8 @@ def _change_contents(
     model: Any, change: Callable[[Any, Any], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Let a function of an item and its content decide what the model gets."""
-    prepare, prepare_many = model.prepare, getattr(model, "prepare_many", None)
+    prepare = model.prepare
+    prepare_many: Any = getattr(model, "prepare_many", None)
 
     def preparing(item: Any) -> Any:
         return change(item, prepare(item))
