@@ -22,6 +22,7 @@ from skmmrec.encoders._sounds import read_sound, sound_key
 from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
     cached_property,
+    compile_in_place,
     digest,
     file_fingerprint,
     own_draws,
@@ -100,6 +101,16 @@ class SoundModel:
             self._second_cost,
             "clipwise_output",
         )
+
+    def compile(self) -> None:
+        """Compile the network after its spectrogram, whose numbers are complex."""
+        import torch
+
+        spectrogram = self._network.spectrogram_extractor
+        spectrogram.forward = torch.compiler.disable(spectrogram.forward)
+        noise = np.random.default_rng(0).normal(0, 0.1, MIN_SECONDS * self._rate)
+        probe = self.prepare((noise.astype(np.float32), self._rate))
+        compile_in_place(self._network, lambda: self.encode([probe] * 2))
 
     def cost(self, content: list[np.ndarray]) -> float:
         """Return the bytes of the largest layer output, for one window."""
@@ -262,7 +273,8 @@ class AudioEncoder(BaseEncoder):
         from skmmrec.encoders._panns import audioset_classes
 
         items = self._items(X, reset=False)
-        scores = self._vectors(items, self._loaded_model().tagger(), finish=np.asarray)
+        tagger = self._loaded_model().tagger()
+        scores = self._vectors(items, tagger, lambda scores: (scores, {}))
         scores[~scores.any(axis=1)] = np.nan
         index = getattr(X, "index", None)
         return pd.DataFrame(scores, columns=audioset_classes(), index=index)

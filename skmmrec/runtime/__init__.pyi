@@ -5,6 +5,7 @@ from ._columns import (
     fill_template as fill_template,
     is_missing as is_missing,
 )
+from ._compilation import compile_in_place as compile_in_place
 from ._devices import (
     autocast as autocast,
     quantize as quantize,
@@ -19,6 +20,7 @@ from ._engine import (
 )
 from ._errors import (
     ContentError as ContentError,
+    content_error as content_error,
     is_of_item as is_of_item,
     reading as reading,
 )
@@ -28,6 +30,7 @@ from ._files import (
     open_file as open_file,
     readable_file as readable_file,
 )
+from ._flights import start_in_turn as start_in_turn
 from ._hub import (
     PATIENCE as PATIENCE,
     cached_file as cached_file,
@@ -43,6 +46,7 @@ from ._identities import (
 )
 from ._locks import ForkSafeLock as ForkSafeLock, cached_property as cached_property
 from ._memory import (
+    TOKENS_AT_ONCE as TOKENS_AT_ONCE,
     BatchLimit as BatchLimit,
     HalvingBatches as HalvingBatches,
     automatic_limit as automatic_limit,
@@ -55,6 +59,11 @@ from ._models import (
     shared_model as shared_model,
 )
 from ._own_modes import own_modes as own_modes
+from ._precision import (
+    is_cast as is_cast,
+    working_dtype as working_dtype,
+    working_precision as working_precision,
+)
 from ._progress import progress as progress
 from ._randomness import DrawFrom as DrawFrom, Generators as Generators
 from ._threads import (
@@ -64,6 +73,12 @@ from ._threads import (
     n_decoders as n_decoders,
     survive_fork as survive_fork,
     torch_threads as torch_threads,
+)
+from ._transfer import (
+    fetch as fetch,
+    host_empty as host_empty,
+    stack_on as stack_on,
+    to_device as to_device,
 )
 from ._weights import (
     existing_path as existing_path,
