@@ -25,7 +25,23 @@ def chunk_text(text: str, tokenizer: Any, max_tokens: int) -> list[tuple[str, in
         truncation=False,
         verbose=False,
     )
-    offsets = encoding["offset_mapping"]
+    return cut_text(text, encoding["offset_mapping"], max_tokens)
+
+
+def cut_text(
+    text: str, offsets: list[tuple[int, int]], max_tokens: int
+) -> list[tuple[str, int]]:
+    """Return pieces of a text whose tokens are known, with the token count of each.
+
+    Parameters
+    ----------
+    text : str
+        Any text that is not blank.
+    offsets : list of (int, int)
+        Where each token begins and ends in the text, without special tokens.
+    max_tokens : int
+        Tokens per piece; at least 1.
+    """
     if len(offsets) <= max_tokens:
         return [(text, max(len(offsets), 1))]
     starts = _piece_starts(text, offsets, max_tokens)

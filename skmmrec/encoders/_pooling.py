@@ -38,7 +38,14 @@ def encode_parts(
     size = len(items)
     starts = range(0, len(parts), size)
     vectors = np.concatenate([encode(parts[i : i + size]) for i in starts])
-    first = np.cumsum([0, *(len(item) for item in items[:-1])])
+    return pool_parts(vectors, weights, pooling)
+
+
+def pool_parts(
+    vectors: np.ndarray, weights: list[list[float]], pooling: str = "mean"
+) -> np.ndarray:
+    """Pool the vectors of all parts item by item, as `encode_parts` does."""
+    first = np.cumsum([0, *(len(item) for item in weights[:-1])])
     pooled = []
     if "mean" in pooling:
         flat = np.fromiter(chain.from_iterable(weights), float)[:, None]

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skmmrec.encoders._chunks import chunk_text
-from skmmrec.encoders._pooling import encode_parts
-from skmmrec.encoders._tokens import Counts, Pieces, note_unknown, unknown_id
+from skmmrec.encoders._chunks import chunk_text, cut_text
+from skmmrec.encoders._pooling import encode_parts, pool_parts
+from skmmrec.encoders._token_reader import TokenReader, Tokens, token_reader
+from skmmrec.encoders._tokens import (
+    Counts,
+    Pieces,
+    note_unknown,
+    note_unknown_ids,
+    unknown_id,
+)
 from skmmrec.runtime import (
     ContentError,
     ForkSafeLock,
@@ -22,6 +29,7 @@ from skmmrec.runtime import (
     checked_text,
     digest,
     existing_path,
+    fetch,
     file_fingerprint,
     hub_source,
     is_packaged,
@@ -35,7 +43,16 @@ from skmmrec.runtime import (
     shared_model,
 )
 
+if TYPE_CHECKING:
+    import torch
+
 _MEDIA = {"image", "audio", "video"}
+# Texts of more bytes for each token of the window are first looked at as if they were
+# too long. English words take five; either way gives the same pieces.
+_BYTES_PER_TOKEN = 6
+# A prompt and the first word of a text may be other tokens together than apart. Texts
+# that fill the window up to so many tokens are measured again, apart from the prompt.
+_SLACK = 16
 
 
 class Embedder:
@@ -53,9 +70,27 @@ class Embedder:
         """Held while the model works: a tokenizer serves one thread at a time."""
         self._sees_media = bool(_MEDIA & set(transformer.modalities))
         self._counts: Counts = {}
-        unknown = unknown_id(transformer.tokenizer)
-        if unknown is not None:
-            note_unknown(transformer, unknown, self._counts)
+        self._readers: dict[str, TokenReader | None] = {}
+        self.unknown = unknown_id(transformer.tokenizer)
+        if self.unknown is not None:
+            note_unknown(transformer, self.unknown, self._counts)
+
+    def reader(self, prompt: str) -> TokenReader | None:
+        """Return what tokenises texts in batches; None if only the library does."""
+        with self.lock:
+            if prompt not in self._readers:
+                self._readers[prompt] = token_reader(self.transformer, prompt)
+            return self._readers[prompt]
+
+    def run(self, features: dict[str, Any], truncate_dim: int | None) -> torch.Tensor:
+        """Return the vectors of tokenised texts, on the device, without waiting."""
+        import torch
+
+        if truncate_dim is None:
+            truncate_dim = self.transformer.truncate_dim
+        with self.lock, torch.inference_mode():
+            vectors = self.transformer(features)["sentence_embedding"]
+        return vectors[:, :truncate_dim]
 
     def encode(
         self, inputs: list[Any], counts: Counts | None = None, **options: Any
@@ -160,24 +195,73 @@ class SentenceModel:
             "truncate_dim": truncate_dim,
         }
         self.dim: int = self._encode(["dimension"]).shape[1]
+        self._reader = embedder.reader(self._prompt)
         self._overhead = self._measure_overhead()
         self._max_tokens = self._chunk_size() if chunk else None
         self._token_cost = self._measure()
 
     def prepare(self, item: str) -> Pieces:
         """Return the pieces of a text to encode, with their lengths."""
-        if self._max_tokens is None or _n_bytes(item) <= self._max_tokens:
-            return Pieces([(item, 1)])
+        return self.prepare_many([item])[0]
+
+    def prepare_many(self, items: list[str]) -> list[Pieces]:
+        """Return the pieces of each text; any number of threads may ask for them."""
+        if self._reader is None:
+            return [Pieces(self.cut(text)) for text in items]
+        contents = [Pieces(pieces) for pieces in self._read(self._reader, items)]
+        if self._embedder.unknown is not None:
+            note_unknown_ids(contents, self._embedder.unknown, self._overhead)
+        return contents
+
+    def cut(self, text: str) -> list[tuple[str, int]]:
+        """Return the pieces of a text as texts, with their lengths in tokens."""
+        if self._max_tokens is None or _n_bytes(text) <= self._max_tokens:
+            return [(text, 1)]
         tokenizer = self._transformer.tokenizer
         with self._embedder.lock:
-            return Pieces(chunk_text(item, tokenizer, self._max_tokens))
+            return chunk_text(text, tokenizer, self._max_tokens)
 
-    def cost(self, content: list[tuple[str, int]]) -> float:
+    def cost(self, content: list[tuple[Any, int]]) -> float:
         """Return the bytes of the largest layer output, for the longest piece."""
-        return self._token_cost * max(self._guess_tokens(text) for text, _ in content)
+        return self._token_cost * max(self._n_tokens(piece) for piece, _ in content)
 
     def encode(self, contents: list[Pieces]) -> np.ndarray:
         """Encode a batch; a text becomes the mean of its pieces, weighted by length."""
+        return self.start(contents)()
+
+    def start(self, contents: list[Pieces]) -> Callable[[], np.ndarray]:
+        """Begin to encode a batch; the function returned waits for the vectors."""
+        if self._reader is None:
+            vectors = self._encode_by_library(contents)
+            return lambda: vectors
+        return self._start(self._reader, contents)
+
+    def _start(
+        self, reader: TokenReader, contents: list[Pieces]
+    ) -> Callable[[], np.ndarray]:
+        import torch
+
+        parts = [piece for content in contents for piece, _ in content]
+        order = np.argsort([-len(part) for part in parts], kind="stable")
+        batches = np.split(order, range(len(contents), len(parts), len(contents)))
+        wait = fetch(torch.cat([self._run(reader, parts, rows) for rows in batches]))
+
+        def vectors() -> np.ndarray:
+            found = wait()[np.argsort(order)]
+            if len(parts) == len(contents):
+                return found
+            return pool_parts(found, [[float(n) for _, n in c] for c in contents])
+
+        return vectors
+
+    def _run(
+        self, reader: TokenReader, parts: list[Tokens], rows: np.ndarray
+    ) -> torch.Tensor:
+        device = self._transformer.device
+        features = reader.features([parts[row] for row in rows], device)
+        return self._embedder.run(features, self._options["truncate_dim"])
+
+    def _encode_by_library(self, contents: list[Pieces]) -> np.ndarray:
         texts = [[text for text, _ in pieces] for pieces in contents]
         lengths = [[float(length) for _, length in pieces] for pieces in contents]
         counts: Counts = {}
@@ -186,6 +270,34 @@ class SentenceModel:
         for pieces, own in zip(contents, texts, strict=True):
             pieces.unknown = self.unknown_share(own, counts)
         return vectors
+
+    def _read(
+        self, reader: TokenReader, texts: list[str]
+    ) -> list[list[tuple[Tokens, int]]]:
+        """Return the tokens of the pieces of texts, with the weights of the pieces."""
+        if self._max_tokens is None:
+            return [[(reader.cut(tokens), 1)] for tokens in reader.read(texts)]
+        most_bytes = _BYTES_PER_TOKEN * self._max_tokens
+        found: dict[int, list[tuple[Tokens, int]]] = {}
+        short = [i for i, text in enumerate(texts) if _n_bytes(text) <= most_bytes]
+        fits = self._max_tokens + self._overhead - _SLACK
+        rows = reader.read([texts[i] for i in short])
+        for i, tokens in zip(short, rows, strict=True):
+            if len(tokens) <= fits:
+                found[i] = [(tokens, 1)]
+        rest = [i for i in range(len(texts)) if i not in found]
+        pieces = self._read_long(reader, [texts[i] for i in rest], self._max_tokens)
+        found |= zip(rest, pieces, strict=True)
+        return [found[i] for i in range(len(texts))]
+
+    def _read_long(
+        self, reader: TokenReader, texts: list[str], max_tokens: int
+    ) -> list[list[tuple[Tokens, int]]]:
+        """Cut texts that are, or may be, too long for the model."""
+        spans = zip(texts, reader.spans(texts), strict=True)
+        cut = [cut_text(text, offsets, max_tokens) for text, offsets in spans]
+        rows = iter(reader.read([piece for pieces in cut for piece, _ in pieces]))
+        return [[(reader.cut(next(rows)), n) for _, n in pieces] for pieces in cut]
 
     def doubt(self, content: Pieces) -> bool:
         """Tell whether most of a text, which was encoded, is unknown to the model."""
@@ -200,6 +312,9 @@ class SentenceModel:
     def _encode(self, texts: list[str], counts: Counts | None = None) -> np.ndarray:
         return self._embedder.encode_texts(texts, counts=counts, **self._options)
 
+    def _n_tokens(self, piece: str | Tokens) -> float:
+        return self._guess_tokens(piece) if isinstance(piece, str) else len(piece)
+
     def _guess_tokens(self, text: str) -> float:
         """Estimate the tokens of a text: one per four bytes, up to the window."""
         limit = self._transformer.max_seq_length or np.inf
@@ -209,9 +324,9 @@ class SentenceModel:
         """Return the bytes of the largest layer output for a token."""
         from skmmrec.encoders._layers import largest_result
 
-        text = "word " * 20
-        largest = largest_result(self._transformer, lambda: self._encode([text]))
-        return largest / self._guess_tokens(text)
+        content = self.prepare("word " * 20)
+        largest = largest_result(self._transformer, lambda: self.encode([content]))
+        return largest / max(self._n_tokens(piece) for piece, _ in content)
 
     def _measure_overhead(self) -> int:
         if not getattr(self._transformer.tokenizer, "is_fast", False):
