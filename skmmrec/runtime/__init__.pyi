@@ -19,9 +19,11 @@ from ._engine import (
 )
 from ._errors import (
     ContentError as ContentError,
+    content_error as content_error,
     is_of_item as is_of_item,
     reading as reading,
 )
+from ._flights import in_turn as in_turn
 from ._files import (
     digest as digest,
     file_digest as file_digest,

@@ -148,6 +148,14 @@ class HalvingBatches:
                 start += len(piece)
         return done[0] if len(done) == 1 else np.concatenate(done)
 
+    def pieces(self, items: list[T]) -> Iterator[list[T]]:
+        """Cut a list into pieces that fit, by what is known when each is asked for."""
+        start = 0
+        while start < len(items):
+            piece = items[start : start + self.size]
+            yield piece
+            start += len(piece)
+
     def _attempt(self, piece: list[Any]) -> np.ndarray | None:
         try:
             return self.encode(piece)
