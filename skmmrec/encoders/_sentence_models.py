@@ -22,6 +22,7 @@ from skmmrec.encoders._tokens import (
     note_unknown_ids,
     unknown_id,
 )
+from skmmrec.encoders._wide_masks import Widen, choose_mask, run_widened
 from skmmrec.runtime import (
     ContentError,
     ForkSafeLock,
@@ -32,6 +33,7 @@ from skmmrec.runtime import (
     fetch,
     file_fingerprint,
     hub_source,
+    is_of_item,
     is_packaged,
     model_identity,
     own_draws,
@@ -41,18 +43,26 @@ from skmmrec.runtime import (
     resolve_device,
     resolve_precision,
     shared_model,
+    working_dtype,
 )
 
 if TYPE_CHECKING:
     import torch
 
 _MEDIA = {"image", "audio", "video"}
+_HALVES = ("bf16", "fp16")
+# Cosines of a model's vectors before and after its weights are cast. bf16 gives 0.9999
+# with all-MiniLM-L6-v2; a network that half precision overwhelms gives NaN.
+_CAST_WELL = 0.99
 # Texts of more bytes for each token of the window are first looked at as if they were
 # too long. English words take five; either way gives the same pieces.
 _BYTES_PER_TOKEN = 6
 # A prompt and the first word of a text may be other tokens together than apart. Texts
 # that fill the window up to so many tokens are measured again, apart from the prompt.
 _SLACK = 16
+# Texts of very different lengths: how a mask works shows where it hides much. They are
+# encoded when a model is loaded on an accelerator.
+_LOAD_PROBES = ["a", "a dog barks at the moon", "word, and another. " * 300]
 
 
 class Embedder:
@@ -62,15 +72,19 @@ class Embedder:
     ----------
     transformer : SentenceTransformer
         The model, in evaluation mode.
+    is_cast : bool, default=False
+        Whether its weights have the precision that it works in.
     """
 
-    def __init__(self, transformer: Any) -> None:
+    def __init__(self, transformer: Any, is_cast: bool = False) -> None:
         self.transformer = transformer
+        self.is_cast = is_cast
         self.lock = ForkSafeLock()
         """Held while the model works: a tokenizer serves one thread at a time."""
-        self._sees_media = bool(_MEDIA & set(transformer.modalities))
+        self._sees_media = _sees_media(transformer)
         self._counts: Counts = {}
         self._readers: dict[str, TokenReader | None] = {}
+        self._widen: Widen | None = None
         self.unknown = unknown_id(transformer.tokenizer)
         if self.unknown is not None:
             note_unknown(transformer, self.unknown, self._counts)
@@ -79,8 +93,18 @@ class Embedder:
         """Return what tokenises texts in batches; None if only the library does."""
         with self.lock:
             if prompt not in self._readers:
-                self._readers[prompt] = token_reader(self.transformer, prompt)
+                reader = token_reader(self.transformer, prompt)
+                self._readers[prompt] = reader
+                if self.transformer.device.type != "cpu" and reader is not None:
+                    self.widen_masks(reader)
             return self._readers[prompt]
+
+    def widen_masks(self, reader: TokenReader) -> None:
+        """Spare the host to wait for a device that looks into masks, if possible."""
+        if self._widen is None and reader.is_padded:
+            tokens = [reader.cut(row) for row in reader.read(_LOAD_PROBES)]
+            features = reader.features(tokens, self.transformer.device)
+            self._widen = choose_mask(self.transformer, features)
 
     def run(self, features: dict[str, Any], truncate_dim: int | None) -> torch.Tensor:
         """Return the vectors of tokenised texts, on the device, without waiting."""
@@ -89,7 +113,10 @@ class Embedder:
         if truncate_dim is None:
             truncate_dim = self.transformer.truncate_dim
         with self.lock, torch.inference_mode():
-            vectors = self.transformer(features)["sentence_embedding"]
+            if self._widen is None:
+                vectors = self.transformer(features)["sentence_embedding"]
+            else:
+                vectors = run_widened(self.transformer, features, self._widen)
         return vectors[:, :truncate_dim]
 
     def encode(
@@ -199,6 +226,11 @@ class SentenceModel:
         self._overhead = self._measure_overhead()
         self._max_tokens = self._chunk_size() if chunk else None
         self._token_cost = self._measure()
+
+    @property
+    def own_precision(self) -> bool:
+        """Whether the weights have the working precision, so that nothing is cast."""
+        return self._embedder.is_cast
 
     def prepare(self, item: str) -> Pieces:
         """Return the pieces of a text to encode, with their lengths."""
@@ -376,16 +408,54 @@ def load_embedder(
     ValueError
         If there is no such model.
     """
-    is_int8, is_wide = precision == "int8", _is_wide(device, precision)
+    weights = _weights(device, precision)
+    is_int8 = precision == "int8"
     key = (Embedder, weights_key(model, device, precision), str(device), is_int8)
 
-    def load() -> Embedder:
+    def load_once() -> Any:
         transformer = _load(model, device, owner, verbose).eval()
         _ensure_padding(transformer.tokenizer)
-        transformer = transformer.float() if is_wide else transformer
-        return Embedder(quantize(transformer, device) if is_int8 else transformer)
+        return transformer.float() if weights == "fp32" else transformer
+
+    def load() -> Embedder:
+        transformer = load_once()
+        if is_int8:
+            return Embedder(quantize(transformer, device))
+        if weights not in _HALVES or _sees_media(transformer):
+            return Embedder(transformer)
+        is_cast = cast_weights(transformer, working_dtype(device, weights))
+        return Embedder(transformer if is_cast else load_once(), is_cast)
 
     return shared_model(key, load)
+
+
+def cast_weights(transformer: Any, dtype: torch.dtype) -> bool:
+    """Cast a model's weights, and tell whether it still gives the same vectors.
+
+    What a network computes when it is made, such as the frequencies of positions, keeps
+    its precision: transformers relies on that.
+    """
+    import torch
+
+    def vectors() -> torch.Tensor:
+        return transformer.encode(_LOAD_PROBES, convert_to_tensor=True).float()
+
+    expected = vectors()
+    kept = [
+        (module, name, module._buffers[name])
+        for module in transformer.modules()
+        for name in module._non_persistent_buffers_set
+    ]
+    transformer.to(dtype)
+    for module, name, buffer in kept:
+        module._buffers[name] = buffer
+    try:
+        cosines = torch.nn.functional.cosine_similarity(vectors(), expected)
+    except BaseException as error:  # of layers that need all to be of one type
+        if not is_of_item(error):
+            raise
+        return False
+    return bool((cosines >= _CAST_WELL).all())
 
 
 def require_texts(owner: str, **parameters: str | None) -> None:
@@ -401,12 +471,22 @@ def weights_key(model: str | os.PathLike, device: Any, precision: str) -> Hashab
     """Return a key that changes with the model's name, files or precision."""
     source = _source(model)
     name = str(model) if source is None else file_fingerprint(source)
-    return (name, _is_wide(resolve_device(device), precision))
+    return (name, _weights(resolve_device(device), precision))
 
 
-def _is_wide(device: Any, precision: str) -> bool:
-    """Tell whether the weights are to be float32."""
-    return resolve_precision(precision, device) in ("fp32", "int8")
+def _weights(device: Any, precision: str) -> str:
+    """Return the weights' precision, or "saved" if they stay as they were saved.
+
+    On a CPU, autocast casts what it computes with.
+    """
+    resolved = resolve_precision(precision, device)
+    if resolved not in _HALVES:
+        return "fp32"
+    return "saved" if device.type == "cpu" else resolved
+
+
+def _sees_media(transformer: Any) -> bool:
+    return bool(_MEDIA & set(transformer.modalities))
 
 
 def _source(model: str | os.PathLike) -> Path | None:

@@ -108,6 +108,11 @@ class TokenReader:
         encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
         return [encoding.offsets for encoding in encodings]
 
+    @property
+    def is_padded(self) -> bool:
+        """Whether texts of a batch become rows of one length, with a mask."""
+        return isinstance(self._layout, Padded)
+
     def features(self, texts: list[Tokens], device: torch.device) -> dict[str, Any]:
         """Return the network's input for some texts, on its device."""
         return self._layout.features(texts, device)

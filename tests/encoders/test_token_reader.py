@@ -1,6 +1,5 @@
 """Tokens that are read in batches are those of the library, whatever the tokenizer."""
 
-
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
