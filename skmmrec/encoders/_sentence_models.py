@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skmmrec.encoders._chunks import chunk_text, cut_text
+from skmmrec.encoders._chunks import chunk_text
 from skmmrec.encoders._pooling import encode_parts, pool_parts
 from skmmrec.encoders._token_reader import TokenReader, Tokens, token_reader
 from skmmrec.encoders._tokens import (
@@ -55,8 +55,8 @@ _HALVES = ("bf16", "fp16")
 # with all-MiniLM-L6-v2; a network that half precision overwhelms gives NaN.
 _CAST_WELL = 0.99
 # Texts of more bytes for each token of the window are first looked at as if they were
-# too long. English words take five; either way gives the same pieces.
-_BYTES_PER_TOKEN = 6
+# too long. English takes five; either way gives the same pieces.
+_BYTES_PER_TOKEN = 5
 # A prompt and the first word of a text may be other tokens together than apart. Texts
 # that fill the window up to so many tokens are measured again, apart from the prompt.
 _SLACK = 16
@@ -318,18 +318,9 @@ class SentenceModel:
             if len(tokens) <= fits:
                 found[i] = [(tokens, 1)]
         rest = [i for i in range(len(texts)) if i not in found]
-        pieces = self._read_long(reader, [texts[i] for i in rest], self._max_tokens)
+        pieces = reader.pieces([texts[i] for i in rest], self._max_tokens)
         found |= zip(rest, pieces, strict=True)
         return [found[i] for i in range(len(texts))]
-
-    def _read_long(
-        self, reader: TokenReader, texts: list[str], max_tokens: int
-    ) -> list[list[tuple[Tokens, int]]]:
-        """Cut texts that are, or may be, too long for the model."""
-        spans = zip(texts, reader.spans(texts), strict=True)
-        cut = [cut_text(text, offsets, max_tokens) for text, offsets in spans]
-        rows = iter(reader.read([piece for pieces in cut for piece, _ in pieces]))
-        return [[(reader.cut(next(rows)), n) for _, n in pieces] for pieces in cut]
 
     def doubt(self, content: Pieces) -> bool:
         """Tell whether most of a text, which was encoded, is unknown to the model."""
