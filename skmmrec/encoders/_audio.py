@@ -22,6 +22,7 @@ from skmmrec.encoders._sounds import read_sound, sound_key
 from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
     cached_property,
+    compile_in_place,
     digest,
     file_fingerprint,
     own_draws,
@@ -100,6 +101,12 @@ class SoundModel:
             self._second_cost,
             "clipwise_output",
         )
+
+    def compile(self) -> None:
+        """Compile the network."""
+        noise = np.random.default_rng(0).normal(0, 0.1, MIN_SECONDS * self._rate)
+        probe = self.prepare((noise.astype(np.float32), self._rate))
+        compile_in_place(self._network, lambda: self.encode([probe] * 2))
 
     def cost(self, content: list[np.ndarray]) -> float:
         """Return the bytes of the largest layer output, for one window."""

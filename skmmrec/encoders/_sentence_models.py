@@ -28,6 +28,7 @@ from skmmrec.runtime import (
     ForkSafeLock,
     cached_property,
     checked_text,
+    compile_in_place,
     digest,
     existing_path,
     fetch,
@@ -157,6 +158,26 @@ class Embedder:
 
         return largest_result(self.transformer, lambda: self.encode(inputs, **options))
 
+    def compile(self, run: Callable[[], object]) -> None:
+        """Compile the networks of transformers in the model, and run them.
+
+        Raises
+        ------
+        ValueError
+            If it contains none.
+        """
+        from sentence_transformers.base.modules import Transformer
+
+        parts = [m for m in self.transformer.modules() if isinstance(m, Transformer)]
+        if not parts:
+            raise ValueError(
+                "compile=True: the model has no network that could be compiled. Leave "
+                "compile=False."
+            )
+        for part in parts:
+            methods = {config["method"] for config in part.modality_config.values()}
+            compile_in_place(part.auto_model, run, methods)
+
     def prompt(self, prompt: str | None, prompt_name: str | None) -> str:
         """Return the prompt that is put before each text."""
         if prompt is not None:
@@ -221,6 +242,7 @@ class SentenceModel:
             "prompt_name": prompt_name,
             "truncate_dim": truncate_dim,
         }
+        self._truncate_dim = truncate_dim
         self.dim: int = self._encode(["dimension"]).shape[1]
         self._reader = embedder.reader(self._prompt)
         self._overhead = self._measure_overhead()
@@ -253,6 +275,11 @@ class SentenceModel:
         with self._embedder.lock:
             return chunk_text(text, tokenizer, self._max_tokens)
 
+    def compile(self) -> None:
+        """Compile the network."""
+        contents = self.prepare_many(["two words"] * 2)
+        self._embedder.compile(lambda: self.encode(contents))
+
     def cost(self, content: list[tuple[Any, int]]) -> float:
         """Return the bytes of the largest layer output, for the longest piece."""
         return self._token_cost * max(self._n_tokens(piece) for piece, _ in content)
@@ -280,8 +307,6 @@ class SentenceModel:
 
         def vectors() -> np.ndarray:
             found = wait()[np.argsort(order)]
-            if len(parts) == len(contents):
-                return found
             return pool_parts(found, [[float(n) for _, n in c] for c in contents])
 
         return vectors
@@ -291,7 +316,7 @@ class SentenceModel:
     ) -> torch.Tensor:
         device = self._transformer.device
         features = reader.features([parts[row] for row in rows], device)
-        return self._embedder.run(features, self._options["truncate_dim"])
+        return self._embedder.run(features, self._truncate_dim)
 
     def _encode_by_library(self, contents: list[Pieces]) -> np.ndarray:
         texts = [[text for text, _ in pieces] for pieces in contents]
@@ -377,7 +402,12 @@ class SentenceModel:
 
 
 def load_embedder(
-    model: str | os.PathLike, device: Any, precision: str, owner: str, verbose: bool
+    model: str | os.PathLike,
+    device: Any,
+    precision: str,
+    owner: str,
+    verbose: bool,
+    is_compiled: bool = False,
 ) -> Embedder:
     """Load a model, or share one that is already loaded.
 
@@ -393,6 +423,8 @@ def load_embedder(
         The encoder that error messages name.
     verbose : bool
         Show a progress bar while local files are read.
+    is_compiled : bool, default=False
+        Whether it is shared with encoders that compile it, or with others.
 
     Raises
     ------
@@ -401,7 +433,8 @@ def load_embedder(
     """
     weights = _weights(device, precision)
     is_int8 = precision == "int8"
-    key = (Embedder, weights_key(model, device, precision), str(device), is_int8)
+    ways = (str(device), is_int8, is_compiled)
+    key = (Embedder, weights_key(model, device, precision), *ways)
 
     def load_once() -> Any:
         transformer = _load(model, device, owner, verbose).eval()

@@ -94,7 +94,7 @@ class TokenReader:
         self._prompt = prompt
         self._layout = layout
         self._frame = frame
-        self._start = self._beginning()
+        self._around = self._surroundings()
 
     def read(self, texts: Sequence[str]) -> list[Tokens]:
         """Return the tokens of texts, however many there are."""
@@ -119,8 +119,9 @@ class TokenReader:
         others: list[tuple[int, str, int]] = []
         for i, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
             pieces = cut_text(text, _Offsets(encoding), max_tokens)
-            if self._are_apart(text, encoding, pieces):
-                found[i] = self._slices(encoding, [n for _, n in pieces])
+            sizes = [n for _, n in pieces]
+            if self._around is not None and _are_apart(text, encoding, sizes):
+                found[i] = self._slices(encoding, sizes, *self._around)
             else:
                 others += [(i, piece, n) for piece, n in pieces]
         rows = self.read([piece for _, piece, _ in others])
@@ -128,28 +129,17 @@ class TokenReader:
             found[i].append((self.cut(tokens), n))
         return found
 
-    def _are_apart(
-        self, text: str, encoding: Any, pieces: list[tuple[str, int]]
-    ) -> bool:
-        """Tell whether pieces have the tokens of the whole text."""
-        if self._start is None:
-            return False
-        begins = np.cumsum([n for _, n in pieces])[:-1].tolist()
-        of = encoding.token_to_chars
-        gaps = (text[of(begin - 1)[1] : of(begin)[0]] for begin in begins)
-        return all(not _SPACES.isdisjoint(gap) for gap in gaps)
+    def _slices(
+        self, encoding: Any, sizes: list[int], before: Tokens, after: Tokens
+    ) -> list[tuple[Tokens, int]]:
+        tokens = np.array(encoding.ids, np.int32)
+        ends = np.cumsum(sizes).tolist()
+        parts = [tokens[end - n : end] for end, n in zip(ends, sizes, strict=True)]
+        framed = [self.cut(np.concatenate([before, part, after])) for part in parts]
+        return list(zip(framed, sizes, strict=True))
 
-    def _slices(self, encoding: Any, sizes: list[int]) -> list[tuple[Tokens, int]]:
-        tokens, begin = np.array(encoding.ids, np.int32), 0
-        found = []
-        for n in sizes:
-            piece = [self._start, tokens[begin : begin + n], self._frame.after]
-            found.append((self.cut(np.concatenate(piece)), n))
-            begin += n
-        return found
-
-    def _beginning(self) -> Tokens | None:
-        """Return what stands before each text, if a text has the same tokens alone."""
+    def _surroundings(self) -> tuple[Tokens, Tokens] | None:
+        """Return what stands around each text, if a text has the same tokens alone."""
         ends_in_space = not self._prompt or self._prompt[-1] in _SPACES
         if (
             self._frame is None
@@ -158,7 +148,8 @@ class TokenReader:
         ):
             return None
         prompt = self._tokenizer.encode(self._prompt, add_special_tokens=False)
-        return np.append(self._frame.before, np.array(prompt.ids, np.int32))
+        before = np.append(self._frame.before, np.array(prompt.ids, np.int32))
+        return before, self._frame.after
 
     @property
     def is_padded(self) -> bool:
@@ -340,6 +331,14 @@ def _reads_words(tokenizer: Any) -> bool:
         and type(tokenizer.pre_tokenizer) is pre_tokenizers.BertPreTokenizer
         and type(tokenizer.model) is models.WordPiece
     )
+
+
+def _are_apart(text: str, encoding: Any, sizes: list[int]) -> bool:
+    """Tell whether white space lies between the pieces of a text, by their sizes."""
+    begins = np.cumsum(sizes)[:-1].tolist()
+    of = encoding.token_to_chars
+    gaps = (text[of(begin - 1)[1] : of(begin)[0]] for begin in begins)
+    return all(not _SPACES.isdisjoint(gap) for gap in gaps)
 
 
 class _Offsets:

@@ -32,8 +32,8 @@ Prepared = tuple["Distinct", Any, float]
 
 # Items that are looked up in the cache at a time: of 384 float32, 1.5 MB. Not tuned.
 _LOOKUP = 1000
-# Items that a model prepares together: of texts, a millisecond of 16 cores at first, so
-# that the model soon has work, and at most enough for several of its batches. Not tuned.
+# Items that a model prepares together: of texts, a millisecond of 16 cores at first,
+# so that the model soon has work, and at most enough for several batches. Not tuned.
 _FIRST_TOGETHER = 256
 _MOST_TOGETHER = 4096
 # Threads that prepare many items together: one finishes in Python while the library of
@@ -222,7 +222,8 @@ class Engine:
 
         def land() -> list[Outcome]:
             try:
-                vectors = self._checked(wait(), len(batch))
+                with self._computing():
+                    vectors = self._checked(wait(), len(batch))
             except BaseException as error:
                 if not is_worth_another_try(error):
                     raise
@@ -307,7 +308,7 @@ class Engine:
     def _prepared(self, groups: Iterable[Distinct]) -> Iterator[Prepared]:
         """Yield items with their contents and costs; skip those that fail."""
         if getattr(self.model, "prepare_many", None) is None:
-            results = self._ahead(self._prepare, groups)
+            results = self._ahead(self._preparation(), groups)
         else:
             chunks = _growing(groups)
             prepared = map_ahead(
@@ -316,14 +317,21 @@ class Engine:
             results = self._readable(chain.from_iterable(prepared))
         return ((group, content, cost) for group, (content, cost) in results)
 
-    def _prepare(self, group: Distinct) -> tuple[Any, float]:
-        content = self.model.prepare(group.item)
-        return content, self._cost(content)
+    def _preparation(self) -> Callable[[Distinct], tuple[Any, float]]:
+        """Return a function that gives the content and the cost of an item."""
+        prepare, cost = self.model.prepare, self._cost
+
+        def prepared(group: Distinct) -> tuple[Any, float]:
+            content = prepare(group.item)
+            return content, cost(content)
+
+        return prepared
 
     def _prepare_together(self, groups: list[Distinct]) -> list[tuple[Distinct, Any]]:
         """Return the contents and costs of some items, or errors; the dearest first."""
         contents = self._contents([group.item for group in groups])
-        results = [_attempt(self._with_cost, content) for content in contents]
+        priced = partial(_with_cost, self._cost)
+        results = [_attempt(priced, content) for content in contents]
         pairs = list(zip(groups, results, strict=True))
         return sorted(pairs, key=_dearest_first)
 
@@ -342,14 +350,9 @@ class Engine:
             )
         return contents
 
-    def _with_cost(self, content: Any) -> tuple[Any, float]:
-        if isinstance(content, BaseException):
-            raise content
-        return content, self._cost(content)
-
-    def _cost(self, content: Any) -> float:
-        cost = getattr(self.model, "cost", None)
-        return 0.0 if cost is None else cost(content)
+    @property
+    def _cost(self) -> Callable[[Any], float]:
+        return getattr(self.model, "cost", None) or _no_cost
 
     def _ahead(
         self, function: Callable[[Distinct], Any], groups: Iterable[Distinct]
@@ -383,6 +386,17 @@ def _attempt(function: Callable[[Any], Any], argument: Any) -> Any:
         if not is_of_item(error):
             raise
         return content_error(error)
+
+
+def _no_cost(content: Any) -> float:
+    return 0.0
+
+
+def _with_cost(cost: Callable[[Any], float], content: Any) -> tuple[Any, float]:
+    """Return a content and its cost, or raise the error that is in its place."""
+    if isinstance(content, BaseException):
+        raise content
+    return content, cost(content)
 
 
 def _dearest_first(pair: tuple[Distinct, Any]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -51,14 +52,25 @@ def in_flight(
         yield pending.popleft()()
 
 
-def in_turn(
+def start_in_turn(
     start: Callable[[T], Wait[R]], batches: Iterable[T], n_in_flight: int
-) -> list[R]:
-    """Return the result of each batch; like `in_flight`, but errors are raised."""
-    done: list[R] = []
-    pending: deque[Wait[R]] = deque()
-    for batch in batches:
-        pending.append(start(batch))
-        if len(pending) >= n_in_flight:
+) -> Wait[list[R]]:
+    """Begin to work on batches: on the first at once, on others as those are over.
+
+    Returns
+    -------
+    wait : callable
+        Starts the rest, and waits for the result of each batch, in order. To be called
+        once.
+    """
+    rest = iter(batches)
+    pending = deque(start(batch) for batch in islice(rest, n_in_flight))
+
+    def wait() -> list[R]:
+        done: list[R] = []
+        while pending:
             done.append(pending.popleft()())
-    return done + [wait() for wait in pending]
+            pending.extend(start(batch) for batch in islice(rest, 1))
+        return done
+
+    return wait
