@@ -1,5 +1,8 @@
 """Tokens that are read in batches are those of the library, whatever the tokenizer."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
@@ -24,7 +27,12 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from skmmrec.encoders._sentence_models import Embedder, SentenceModel
+from skmmrec.encoders import TextEncoder
+from skmmrec.encoders._sentence_models import (
+    Embedder,
+    SentenceModel,
+    cast_weights,
+)
 from skmmrec.encoders._token_reader import token_reader
 
 SIZES = {
@@ -66,6 +74,7 @@ def word_pieces(**options):
         unk_token="[UNK]",
         cls_token="[CLS]",
         sep_token="[SEP]",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
         **{"pad_token": "[PAD]", "model_max_length": 24, **options},
     )
 
@@ -191,3 +200,140 @@ def test_pieces_of_long_texts_are_those_of_the_library(transformer, prompt, text
     features = model._reader.features([tokens for tokens, _ in given_pieces], CPU)
     expected = transformer.preprocess(texts_of_pieces, prompt=prompt)
     assert_same_features(features, expected)
+
+
+def by_the_library(transformer, **options):
+    """A model of texts that tokenises as the library does."""
+    embedder = Embedder(transformer)
+    embedder.reader = lambda prompt: None
+    return SentenceModel(embedder, **options)
+
+
+@pytest.mark.parametrize("chunk", [True, False])
+@pytest.mark.parametrize("prompt", [None, "find ab: "])
+def test_vectors_are_those_of_the_library(transformer, chunk, prompt):
+    texts = ["a", "word ab. " * 30, "Ab bc", "x" * 70, "漢字 ca", "abc, " * 9]
+    model = SentenceModel(Embedder(transformer), chunk=chunk, prompt=prompt)
+    assert model._reader is not None
+    slow = by_the_library(transformer, chunk=chunk, prompt=prompt)
+    expected = slow.encode(slow.prepare_many(texts))
+    contents = model.prepare_many(texts)
+    np.testing.assert_allclose(model.encode(contents), expected, rtol=1e-5, atol=1e-6)
+    for content, other in zip(contents, slow.prepare_many(texts), strict=True):
+        slow.encode([other])
+        assert content.unknown == pytest.approx(other.unknown, rel=1e-9, abs=1e-9)
+    assert model.identity == slow.identity
+
+
+def test_a_prompt_may_be_left_out_of_the_mean(tmp_path):
+    transformer = sentence_transformer(bert(tmp_path), include_prompt=False)
+    model = SentenceModel(Embedder(transformer), chunk=False, prompt="find: ")
+    vectors = model.encode(model.prepare_many(["ab bc", "word"]))
+    expected = transformer.encode(["ab bc", "word"], prompt="find: ")
+    np.testing.assert_allclose(vectors, expected, rtol=1e-5, atol=1e-6)
+
+
+def changed_in_call(transformer):
+    kind = type(transformer.tokenizer)
+
+    class Other(kind):
+        def _encode_plus(self, *args, **options):
+            return super()._encode_plus(*args, **options)
+
+    transformer.tokenizer.__class__ = Other
+
+
+def changed_by_settings(transformer):
+    transformer[0].processing_kwargs = {"text": {"max_length": 5}}
+
+
+def without_padding(transformer):
+    transformer.tokenizer.pad_token = None
+
+
+def with_other_types(transformer):
+    tokenizer = transformer.tokenizer.backend_tokenizer
+    framed(tokenizer, ["[CLS]"], ["[SEP]"], types=1)
+
+
+def without_room(transformer):
+    transformer.tokenizer.model_max_length = 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        changed_in_call,
+        changed_by_settings,
+        without_padding,
+        with_other_types,
+        without_room,
+    ],
+)
+def test_whatever_is_unusual_is_left_to_the_library(tmp_path, change):
+    transformer = sentence_transformer(bert(tmp_path))
+    assert token_reader(transformer, "") is not None
+    change(transformer)
+    assert token_reader(transformer, "") is None
+
+
+def test_threads_share_a_reader(minilm):
+    reader = minilm._model._reader
+    columns = [[f"text {i} {'word ' * i}" for i in range(n, n + 40)] for n in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(reader.read, columns))
+    for column, rows in zip(columns, together, strict=True):
+        for row, alone in zip(rows, reader.read(column), strict=True):
+            np.testing.assert_array_equal(row, alone)
+
+
+def test_each_text_is_tokenised_once(minilm, monkeypatch):
+    """Those that are cut as well: their pieces are parts of it."""
+
+    class Counting:
+        def __init__(self, tokenizer):
+            self.tokenizer = tokenizer
+            self.read = []
+
+        def encode_batch_fast(self, texts, **options):
+            self.read += texts
+            return self.tokenizer.encode_batch_fast(texts, **options)
+
+        def encode_batch(self, texts, **options):
+            self.read += texts
+            return self.tokenizer.encode_batch(texts, **options)
+
+    reader = minilm._model._reader
+    counting = Counting(reader._tokenizer)
+    monkeypatch.setattr(reader, "_tokenizer", counting)
+    texts = ["a dog barks. " * n for n in (1, 20, 400)] + ["a cat"]
+    contents = minilm._model.prepare_many(texts)
+    assert [len(content) > 1 for content in contents] == [False, False, True, False]
+    assert sorted(counting.read) == sorted(texts)
+
+
+def test_a_text_that_a_tokenizer_refuses_is_named(tmp_path):
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_tokens([AddedToken("dimension"), AddedToken("word")])
+    module = StaticEmbedding(tokenizer, embedding_dim=4)
+    SentenceTransformer(modules=[module], device="cpu").save(str(tmp_path / "words"))
+    encoder = TextEncoder(tmp_path / "words", on_error="missing")
+    with pytest.warns(UserWarning, match=r"1 of 4 rows.*row 2"):
+        vectors = encoder.fit_transform(["a", "b", "c", "a b"])
+    assert vectors.any(axis=1).tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_are_cast_and_what_a_network_computed_is_not(decoder_model, dtype):
+    transformer = SentenceTransformer(decoder_model, device="cpu").eval()
+    assert cast_weights(transformer, dtype)
+    assert {weight.dtype for weight in transformer.parameters()} == {dtype}
+    assert {buffer.dtype for buffer in transformer.buffers()} == {torch.float32}
+
+
+def test_weights_that_half_precision_overwhelms_are_not_cast(tmp_path):
+    transformer = sentence_transformer(static(tmp_path))
+    with torch.no_grad():
+        transformer[0].embedding.weight.mul_(1e6)
+    assert not cast_weights(transformer, torch.float16)
