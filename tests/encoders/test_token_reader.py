@@ -1,6 +1,7 @@
 """Tokens that are read in batches are those of the library, whatever the tokenizer."""
 
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_all_start_methods, get_context
 
 import numpy as np
 import pytest
@@ -337,3 +338,22 @@ def test_weights_that_half_precision_overwhelms_are_not_cast(tmp_path):
     with torch.no_grad():
         transformer[0].embedding.weight.mul_(1e6)
     assert not cast_weights(transformer, torch.float16)
+
+
+def in_child(encoder, texts, queue):
+    queue.put(encoder.transform(texts))
+
+
+@pytest.mark.skipif("fork" not in get_all_start_methods(), reason="no forks here")
+def test_a_forked_child_tokenises_after_its_parent_did_so_in_threads(minilm):
+    texts = [f"text {i} " + "word " * (i % 40) for i in range(300)]
+    minilm._model.prepare_many(texts)  # long enough for the library to use threads
+    context = get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=in_child, args=(minilm, texts[:5], queue))
+    child.start()
+    vectors = queue.get(timeout=60)
+    child.join()
+    np.testing.assert_allclose(
+        vectors, minilm.transform(texts[:5]), rtol=1e-5, atol=1e-6
+    )

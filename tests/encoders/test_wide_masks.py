@@ -82,3 +82,28 @@ def test_padding_of_a_decoder_attends_to_something():
         [False, True, True],
     ]
     assert wide[1, 0].tolist() == np.tril(np.ones((3, 3), bool)).tolist()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_a_batch_begins_on_a_gpu_while_the_last_one_is_computed(minilm, precision):
+    encoder = TextEncoder(
+        "package:all-MiniLM-L6-v2", device="cuda", precision=precision
+    ).fit(["any"])
+    model = encoder._model
+    assert model._embedder._widen is bidirectional
+    assert model.own_precision == (precision == "auto")
+    texts = [text for text in TEXTS if text]
+    contents = model.prepare_many(texts)
+    model.start(contents)()  # what is made at the first call is made now
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        waits = [model.start(contents) for _ in range(3)]
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+    expected = minilm.transform(texts)
+    for wait in waits:
+        vectors = wait() / np.linalg.norm(wait(), axis=1, keepdims=True)
+        assert ((vectors * expected).sum(axis=1) > 0.99).all()
