@@ -24,6 +24,7 @@ from skmmrec.encoders._tokens import (
 )
 from skmmrec.encoders._wide_masks import Widen, choose_mask, run_widened
 from skmmrec.runtime import (
+    TOKENS_AT_ONCE,
     ContentError,
     ForkSafeLock,
     cached_property,
@@ -253,6 +254,11 @@ class SentenceModel:
     def own_precision(self) -> bool:
         """Whether the weights have the working precision, so that nothing is cast."""
         return self._embedder.is_cast
+
+    @property
+    def enough(self) -> float:
+        """The cost of a batch from which on an accelerator is busy."""
+        return TOKENS_AT_ONCE * self._token_cost
 
     def prepare(self, item: str) -> Pieces:
         """Return the pieces of a text to encode, with their lengths."""

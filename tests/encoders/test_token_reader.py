@@ -35,6 +35,7 @@ from skmmrec.encoders._sentence_models import (
     cast_weights,
 )
 from skmmrec.encoders._token_reader import token_reader
+from skmmrec.runtime import TOKENS_AT_ONCE, BatchLimit
 
 SIZES = {
     "hidden_size": 16,
@@ -357,3 +358,14 @@ def test_a_forked_child_tokenises_after_its_parent_did_so_in_threads(minilm):
     np.testing.assert_allclose(
         vectors, minilm.transform(texts[:5]), rtol=1e-5, atol=1e-6
     )
+
+
+def test_batches_of_an_accelerator_are_cut_by_tokens(minilm):
+    model = minilm._model
+    limit = BatchLimit(4096, model.enough)
+    short = model.prepare_many(["a dog"] * 9000)
+    long = model.prepare_many(["a dog barks at the moon. " * 30] * 600)
+    sizes = [len(batch) for batch in limit.cut(long + short, model.cost)]
+    n_tokens = len(long[0][0][0])
+    assert sizes[0] == TOKENS_AT_ONCE // n_tokens
+    assert max(sizes) == 4096
