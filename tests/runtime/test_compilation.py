@@ -80,7 +80,7 @@ def test_a_call_of_forward_itself_is_compiled(network, traced):
 def test_what_fails_is_told_with_advice_and_undone(network, monkeypatch):
     def no_compiler(function, **options):
         def fail(*arguments):
-            raise OSError("No working C++ compiler found\nmany lines")
+            raise OSError("inductor raised:\nNo working C++ compiler\nmany lines")
 
         return fail
 
