@@ -62,7 +62,7 @@ class TextReader:
 
     def read(self, item: str) -> list[tuple[str, float]]:
         """Return the pieces of a text, and their lengths."""
-        return [(text, float(n_tokens)) for text, n_tokens in self._model.prepare(item)]
+        return [(text, float(n_tokens)) for text, n_tokens in self._model.cut(item)]
 
     def read_whole(self, item: str) -> str:
         """Return a text to be read together with other kinds."""

@@ -40,7 +40,7 @@ def encode_parts(
         With 2 * dim columns for ``"mean+max"``.
     """
     vectors = [encode(parts) for parts in _lists(items)]
-    return _pool(np.concatenate(vectors), items, weights, pooling)
+    return pool_parts(np.concatenate(vectors), weights, pooling)
 
 
 def start_parts(
@@ -64,7 +64,7 @@ def start_parts(
         Waits for the vectors of the items.
     """
     wait = start_in_turn(start, _lists(items), _IN_FLIGHT)
-    return lambda: _pool(np.concatenate(wait()), items, weights, pooling)
+    return lambda: pool_parts(np.concatenate(wait()), weights, pooling)
 
 
 def _lists(items: list[list[Any]]) -> Iterator[list[Any]]:
@@ -74,15 +74,13 @@ def _lists(items: list[list[Any]]) -> Iterator[list[Any]]:
     return (parts[i : i + size] for i in range(0, len(parts), size))
 
 
-def _pool(
-    vectors: np.ndarray,
-    items: list[list[Any]],
-    weights: list[list[float]],
-    pooling: str,
+def pool_parts(
+    vectors: np.ndarray, weights: list[list[float]], pooling: str = "mean"
 ) -> np.ndarray:
-    if len(vectors) == len(items) and "+" not in pooling:
+    """Pool the vectors of all parts item by item, as `encode_parts` does."""
+    if len(vectors) == len(weights) and "+" not in pooling:
         return vectors.astype(np.float32, copy=False)  # each item has one part
-    first = np.cumsum([0, *(len(item) for item in items[:-1])])
+    first = np.cumsum([0, *(len(item) for item in weights[:-1])])
     pooled = []
     if "mean" in pooling:
         flat = np.fromiter(chain.from_iterable(weights), float)[:, None]

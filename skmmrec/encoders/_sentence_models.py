@@ -8,14 +8,23 @@ from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skmmrec.encoders._chunks import chunk_text
-from skmmrec.encoders._pooling import encode_parts
-from skmmrec.encoders._tokens import Counts, Pieces, note_unknown, unknown_id
+from skmmrec.encoders._pooling import encode_parts, pool_parts
+from skmmrec.encoders._token_reader import TokenReader, Tokens, token_reader
+from skmmrec.encoders._tokens import (
+    Counts,
+    Pieces,
+    note_unknown,
+    note_unknown_ids,
+    unknown_id,
+)
+from skmmrec.encoders._wide_masks import Widen, choose_mask, run_widened
 from skmmrec.runtime import (
+    TOKENS_AT_ONCE,
     ContentError,
     ForkSafeLock,
     cached_property,
@@ -23,8 +32,10 @@ from skmmrec.runtime import (
     compile_in_place,
     digest,
     existing_path,
+    fetch,
     file_fingerprint,
     hub_source,
+    is_of_item,
     is_packaged,
     model_identity,
     own_draws,
@@ -34,9 +45,26 @@ from skmmrec.runtime import (
     resolve_device,
     resolve_precision,
     shared_model,
+    working_dtype,
 )
 
+if TYPE_CHECKING:
+    import torch
+
 _MEDIA = {"image", "audio", "video"}
+_HALVES = ("bf16", "fp16")
+# Cosines of a model's vectors before and after its weights are cast. bf16 gives 0.9999
+# with all-MiniLM-L6-v2; a network that half precision overwhelms gives NaN.
+_CAST_WELL = 0.99
+# Texts of more bytes for each token of the window are first looked at as if they were
+# too long. English takes five; either way gives the same pieces.
+_BYTES_PER_TOKEN = 5
+# A prompt and the first word of a text may be other tokens together than apart. Texts
+# that fill the window up to so many tokens are measured again, apart from the prompt.
+_SLACK = 16
+# Texts of very different lengths: how a mask works shows where it hides much. They are
+# encoded when a model is loaded on an accelerator.
+_LOAD_PROBES = ["a", "a dog barks at the moon", "word, and another. " * 300]
 
 
 class Embedder:
@@ -46,17 +74,52 @@ class Embedder:
     ----------
     transformer : SentenceTransformer
         The model, in evaluation mode.
+    is_cast : bool, default=False
+        Whether its weights have the precision that it works in.
     """
 
-    def __init__(self, transformer: Any) -> None:
+    def __init__(self, transformer: Any, is_cast: bool = False) -> None:
         self.transformer = transformer
+        self.is_cast = is_cast
         self.lock = ForkSafeLock()
         """Held while the model works: a tokenizer serves one thread at a time."""
-        self._sees_media = bool(_MEDIA & set(transformer.modalities))
+        self._sees_media = _sees_media(transformer)
         self._counts: Counts = {}
-        unknown = unknown_id(transformer.tokenizer)
-        if unknown is not None:
-            note_unknown(transformer, unknown, self._counts)
+        self._readers: dict[str, TokenReader | None] = {}
+        self._widen: Widen | None = None
+        self.unknown = unknown_id(transformer.tokenizer)
+        if self.unknown is not None:
+            note_unknown(transformer, self.unknown, self._counts)
+
+    def reader(self, prompt: str) -> TokenReader | None:
+        """Return what tokenises texts in batches; None if only the library does."""
+        with self.lock:
+            if prompt not in self._readers:
+                reader = token_reader(self.transformer, prompt)
+                self._readers[prompt] = reader
+                if self.transformer.device.type != "cpu" and reader is not None:
+                    self.widen_masks(reader)
+            return self._readers[prompt]
+
+    def widen_masks(self, reader: TokenReader) -> None:
+        """Spare the host to wait for a device that looks into masks, if possible."""
+        if self._widen is None and reader.is_padded:
+            tokens = [reader.cut(row) for row in reader.read(_LOAD_PROBES)]
+            features = reader.features(tokens, self.transformer.device)
+            self._widen = choose_mask(self.transformer, features)
+
+    def run(self, features: dict[str, Any], truncate_dim: int | None) -> torch.Tensor:
+        """Return the vectors of tokenised texts, on the device, without waiting."""
+        import torch
+
+        if truncate_dim is None:
+            truncate_dim = self.transformer.truncate_dim
+        with self.lock, torch.inference_mode():
+            if self._widen is None:
+                vectors = self.transformer(features)["sentence_embedding"]
+            else:
+                vectors = run_widened(self.transformer, features, self._widen)
+        return vectors[:, :truncate_dim]
 
     def encode(
         self, inputs: list[Any], counts: Counts | None = None, **options: Any
@@ -180,29 +243,88 @@ class SentenceModel:
             "prompt_name": prompt_name,
             "truncate_dim": truncate_dim,
         }
+        self._truncate_dim = truncate_dim
         self.dim: int = self._encode(["dimension"]).shape[1]
+        self._reader = embedder.reader(self._prompt)
         self._overhead = self._measure_overhead()
         self._max_tokens = self._chunk_size() if chunk else None
         self._token_cost = self._measure()
 
+    @property
+    def own_precision(self) -> bool:
+        """Whether the weights have the working precision, so that nothing is cast."""
+        return self._embedder.is_cast
+
+    @property
+    def enough(self) -> float:
+        """The cost of a batch from which on an accelerator is busy."""
+        return TOKENS_AT_ONCE * self._token_cost
+
     def prepare(self, item: str) -> Pieces:
         """Return the pieces of a text to encode, with their lengths."""
-        if self._max_tokens is None or _n_bytes(item) <= self._max_tokens:
-            return Pieces([(item, 1)])
+        return self.prepare_many([item])[0]
+
+    def prepare_many(self, items: list[str]) -> list[Pieces]:
+        """Return the pieces of each text; any number of threads may ask for them."""
+        if self._reader is None:
+            return [Pieces(self.cut(text)) for text in items]
+        contents = [Pieces(pieces) for pieces in self._read(self._reader, items)]
+        if self._embedder.unknown is not None:
+            note_unknown_ids(contents, self._embedder.unknown, self._overhead)
+        return contents
+
+    def cut(self, text: str) -> list[tuple[str, int]]:
+        """Return the pieces of a text as texts, with their lengths in tokens."""
+        if self._max_tokens is None or _n_bytes(text) <= self._max_tokens:
+            return [(text, 1)]
         tokenizer = self._transformer.tokenizer
         with self._embedder.lock:
-            return Pieces(chunk_text(item, tokenizer, self._max_tokens))
+            return chunk_text(text, tokenizer, self._max_tokens)
 
     def compile(self) -> None:
         """Compile the network."""
-        self._embedder.compile(lambda: self._encode(["two words"] * 2))
+        contents = self.prepare_many(["two words"] * 2)
+        self._embedder.compile(lambda: self.encode(contents))
 
-    def cost(self, content: list[tuple[str, int]]) -> float:
+    def cost(self, content: list[tuple[Any, int]]) -> float:
         """Return the bytes of the largest layer output, for the longest piece."""
-        return self._token_cost * max(self._guess_tokens(text) for text, _ in content)
+        return self._token_cost * max(self._n_tokens(piece) for piece, _ in content)
 
     def encode(self, contents: list[Pieces]) -> np.ndarray:
         """Encode a batch; a text becomes the mean of its pieces, weighted by length."""
+        return self.start(contents)()
+
+    def start(self, contents: list[Pieces]) -> Callable[[], np.ndarray]:
+        """Begin to encode a batch; the function returned waits for the vectors."""
+        if self._reader is None:
+            vectors = self._encode_by_library(contents)
+            return lambda: vectors
+        return self._start(self._reader, contents)
+
+    def _start(
+        self, reader: TokenReader, contents: list[Pieces]
+    ) -> Callable[[], np.ndarray]:
+        import torch
+
+        parts = [piece for content in contents for piece, _ in content]
+        order = np.argsort([-len(part) for part in parts], kind="stable")
+        batches = np.split(order, range(len(contents), len(parts), len(contents)))
+        wait = fetch(torch.cat([self._run(reader, parts, rows) for rows in batches]))
+
+        def vectors() -> np.ndarray:
+            found = wait()[np.argsort(order)]
+            return pool_parts(found, [[float(n) for _, n in c] for c in contents])
+
+        return vectors
+
+    def _run(
+        self, reader: TokenReader, parts: list[Tokens], rows: np.ndarray
+    ) -> torch.Tensor:
+        device = self._transformer.device
+        features = reader.features([parts[row] for row in rows], device)
+        return self._embedder.run(features, self._truncate_dim)
+
+    def _encode_by_library(self, contents: list[Pieces]) -> np.ndarray:
         texts = [[text for text, _ in pieces] for pieces in contents]
         lengths = [[float(length) for _, length in pieces] for pieces in contents]
         counts: Counts = {}
@@ -211,6 +333,25 @@ class SentenceModel:
         for pieces, own in zip(contents, texts, strict=True):
             pieces.unknown = self.unknown_share(own, counts)
         return vectors
+
+    def _read(
+        self, reader: TokenReader, texts: list[str]
+    ) -> list[list[tuple[Tokens, int]]]:
+        """Return the tokens of the pieces of texts, with the weights of the pieces."""
+        if self._max_tokens is None:
+            return [[(reader.cut(tokens), 1)] for tokens in reader.read(texts)]
+        most_bytes = _BYTES_PER_TOKEN * self._max_tokens
+        found: dict[int, list[tuple[Tokens, int]]] = {}
+        short = [i for i, text in enumerate(texts) if _n_bytes(text) <= most_bytes]
+        fits = self._max_tokens + self._overhead - _SLACK
+        rows = reader.read([texts[i] for i in short])
+        for i, tokens in zip(short, rows, strict=True):
+            if len(tokens) <= fits:
+                found[i] = [(tokens, 1)]
+        rest = [i for i in range(len(texts)) if i not in found]
+        pieces = reader.pieces([texts[i] for i in rest], self._max_tokens)
+        found |= zip(rest, pieces, strict=True)
+        return [found[i] for i in range(len(texts))]
 
     def doubt(self, content: Pieces) -> bool:
         """Tell whether most of a text, which was encoded, is unknown to the model."""
@@ -225,6 +366,9 @@ class SentenceModel:
     def _encode(self, texts: list[str], counts: Counts | None = None) -> np.ndarray:
         return self._embedder.encode_texts(texts, counts=counts, **self._options)
 
+    def _n_tokens(self, piece: str | Tokens) -> float:
+        return self._guess_tokens(piece) if isinstance(piece, str) else len(piece)
+
     def _guess_tokens(self, text: str) -> float:
         """Estimate the tokens of a text: one per four bytes, up to the window."""
         limit = self._transformer.max_seq_length or np.inf
@@ -234,9 +378,9 @@ class SentenceModel:
         """Return the bytes of the largest layer output for a token."""
         from skmmrec.encoders._layers import largest_result
 
-        text = "word " * 20
-        largest = largest_result(self._transformer, lambda: self._encode([text]))
-        return largest / self._guess_tokens(text)
+        content = self.prepare("word " * 20)
+        largest = largest_result(self._transformer, lambda: self.encode([content]))
+        return largest / max(self._n_tokens(piece) for piece, _ in content)
 
     def _measure_overhead(self) -> int:
         if not getattr(self._transformer.tokenizer, "is_fast", False):
@@ -293,16 +437,55 @@ def load_embedder(
     ValueError
         If there is no such model.
     """
-    is_int8, is_wide = precision == "int8", _is_wide(device, precision)
-    key = (Embedder, weights_key(model, device, precision), str(device), is_int8)
+    weights = _weights(device, precision)
+    is_int8 = precision == "int8"
+    ways = (str(device), is_int8, is_compiled)
+    key = (Embedder, weights_key(model, device, precision), *ways)
 
-    def load() -> Embedder:
+    def load_once() -> Any:
         transformer = _load(model, device, owner, verbose).eval()
         _ensure_padding(transformer.tokenizer)
-        transformer = transformer.float() if is_wide else transformer
-        return Embedder(quantize(transformer, device) if is_int8 else transformer)
+        return transformer.float() if weights == "fp32" else transformer
 
-    return shared_model((*key, is_compiled), load)
+    def load() -> Embedder:
+        transformer = load_once()
+        if is_int8:
+            return Embedder(quantize(transformer, device))
+        if weights not in _HALVES or _sees_media(transformer):
+            return Embedder(transformer)
+        is_cast = cast_weights(transformer, working_dtype(device, weights))
+        return Embedder(transformer if is_cast else load_once(), is_cast)
+
+    return shared_model(key, load)
+
+
+def cast_weights(transformer: Any, dtype: torch.dtype) -> bool:
+    """Cast a model's weights, and tell whether it still gives the same vectors.
+
+    What a network computes when it is made, such as the frequencies of positions, keeps
+    its precision: transformers relies on that.
+    """
+    import torch
+
+    def vectors() -> torch.Tensor:
+        return transformer.encode(_LOAD_PROBES, convert_to_tensor=True).float()
+
+    expected = vectors()
+    kept = [
+        (module, name, module._buffers[name])
+        for module in transformer.modules()
+        for name in module._non_persistent_buffers_set
+    ]
+    transformer.to(dtype)
+    for module, name, buffer in kept:
+        module._buffers[name] = buffer
+    try:
+        cosines = torch.nn.functional.cosine_similarity(vectors(), expected)
+    except BaseException as error:  # of layers that need all to be of one type
+        if not is_of_item(error):
+            raise
+        return False
+    return bool((cosines >= _CAST_WELL).all())
 
 
 def require_texts(owner: str, **parameters: str | None) -> None:
@@ -318,12 +501,22 @@ def weights_key(model: str | os.PathLike, device: Any, precision: str) -> Hashab
     """Return a key that changes with the model's name, files or precision."""
     source = _source(model)
     name = str(model) if source is None else file_fingerprint(source)
-    return (name, _is_wide(resolve_device(device), precision))
+    return (name, _weights(resolve_device(device), precision))
 
 
-def _is_wide(device: Any, precision: str) -> bool:
-    """Tell whether the weights are to be float32."""
-    return resolve_precision(precision, device) in ("fp32", "int8")
+def _weights(device: Any, precision: str) -> str:
+    """Return the weights' precision, or "saved" if they stay as they were saved.
+
+    On a CPU, autocast casts what it computes with.
+    """
+    resolved = resolve_precision(precision, device)
+    if resolved not in _HALVES:
+        return "fp32"
+    return "saved" if device.type == "cpu" else resolved
+
+
+def _sees_media(transformer: Any) -> bool:
+    return bool(_MEDIA & set(transformer.modalities))
 
 
 def _source(model: str | os.PathLike) -> Path | None:

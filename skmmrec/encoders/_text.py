@@ -102,7 +102,9 @@ class TextEncoder(BaseEncoder):
     }
     _items_are_paths: ClassVar[bool] = False
     _decodes: ClassVar[bool] = False
-    _runs_in_lanes: ClassVar[bool] = False  # a tokenizer serves one thread at a time
+    _runs_in_lanes: ClassVar[bool] = (
+        False  # tokenizers of transformers serve one thread
+    )
 
     def _prepare_fit(self) -> None:
         require_texts(self._name, template=self.template, prompt=self.prompt)

@@ -19,7 +19,7 @@ class Pieces(list[Any]):
     """The pieces of an item with their weights, and what is unknown of its text.
 
     `unknown` is the share of tokens that the tokenizer does not know, once the pieces
-    were encoded.
+    were tokenised.
     """
 
     unknown: float = 0.0
@@ -91,6 +91,27 @@ def note_unknown(transformer: Any, unknown: int, counts: Counts) -> None:
         return features
 
     transformer.preprocess = preprocess
+
+
+def note_unknown_ids(contents: list[Pieces], unknown: int, n_framing: int) -> None:
+    """Note what is unknown of texts whose pieces are arrays of tokens.
+
+    Parameters
+    ----------
+    contents : list of Pieces
+        Their attribute `unknown` is set.
+    unknown : int
+        The token to count.
+    n_framing : int
+        The tokens of each piece that are not of the text.
+    """
+    pieces = [tokens for content in contents for tokens, _ in content]
+    sizes = np.array([[sum(len(t) for t, _ in c), len(c)] for c in contents])
+    are_unknown = np.concatenate(pieces) == unknown
+    seen = np.append(0, np.cumsum(are_unknown))[np.cumsum([0, *sizes[:, 0]])]
+    shares = np.diff(seen) / np.maximum(sizes[:, 0] - n_framing * sizes[:, 1], 1)
+    for row in np.flatnonzero(shares).tolist():
+        contents[row].unknown = float(shares[row])
 
 
 def _count(features: Any, unknown: int, n_texts: int) -> list[tuple[int, int]]:

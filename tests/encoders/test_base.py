@@ -34,13 +34,21 @@ TEXTS = ["a dog barks", "puppy", "stock market", "a dog barks"]
 def count_encoded(encoder, monkeypatch):
     """Return a list that grows with each item that is prepared for the model."""
     seen = []
-    prepare = encoder._model.prepare
+    model = encoder._model
+    prepare, prepare_many = model.prepare, getattr(model, "prepare_many", None)
 
     def counting(item):
         seen.append(item)
         return prepare(item)
 
-    monkeypatch.setattr(encoder._model, "prepare", counting)
+    def counting_many(items):
+        seen.extend(items)
+        return prepare_many(items)
+
+    if prepare_many is None:
+        monkeypatch.setattr(model, "prepare", counting)
+    else:
+        monkeypatch.setattr(model, "prepare_many", counting_many)
     return seen
 
 

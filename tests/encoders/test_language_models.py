@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 from skmmrec.encoders import EmbeddingCache, TextEncoder
 from skmmrec.encoders._chunks import chunk_text
-from skmmrec.encoders._sentence_models import Embedder
+from skmmrec.encoders._token_reader import TokenReader
 
 from .conftest import byte_tokenizer
 
@@ -100,18 +100,15 @@ def test_pieces_of_a_long_text_leave_room_for_the_prompt(
     decoder_model, prompt_name, monkeypatch
 ):
     lengths = []
-    encode = Embedder.encode_texts
+    cut = TokenReader.cut
 
-    def watch(embedder, texts, **options):
-        transformer = embedder.transformer
-        prompt = embedder.prompt(options["prompt"], options["prompt_name"])
-        tokens = transformer.tokenizer([prompt + text for text in texts])
-        lengths.extend(len(ids) for ids in tokens["input_ids"])
-        return encode(embedder, texts, **options)
+    def watch(reader, tokens):
+        lengths.append(len(tokens))
+        return cut(reader, tokens)
 
     encoder = TextEncoder(decoder_model, device="cpu", prompt_name=prompt_name)
     encoder.fit(["any"])
-    monkeypatch.setattr(Embedder, "encode_texts", watch)
+    monkeypatch.setattr(TokenReader, "cut", watch)
     encoder.transform([LONG])
     assert len(lengths) > 3
     assert max(lengths) <= 64
