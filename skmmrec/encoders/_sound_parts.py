@@ -76,9 +76,9 @@ class Spliced(io.RawIOBase):
 
 def spliced(header: bytes, file: BinaryIO, start: int, end: int) -> BinaryIO:
     """Return a header before a stretch of a file: the file itself, if it is that."""
-    if start == len(header) and bytes_at(file, 0, start) == header:
-        if end == size_of(file):
-            return file
+    is_whole = start == len(header) and end == size_of(file)
+    if is_whole and bytes_at(file, 0, start) == header:
+        return file
     return buffered(Spliced(header, file, start, end))
 
 
