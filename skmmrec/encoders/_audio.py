@@ -262,7 +262,8 @@ class AudioEncoder(BaseEncoder):
         from skmmrec.encoders._panns import audioset_classes
 
         items = self._items(X, reset=False)
-        scores = self._vectors(items, self._loaded_model().tagger(), finish=np.asarray)
+        tagger = self._loaded_model().tagger()
+        scores = self._vectors(items, tagger, lambda scores: (scores, {}))
         scores[~scores.any(axis=1)] = np.nan
         index = getattr(X, "index", None)
         return pd.DataFrame(scores, columns=audioset_classes(), index=index)

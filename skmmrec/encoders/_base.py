@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import skmmrec
+from skmmrec.encoders._distinct import DistinctItems, fill_rows
 from skmmrec.encoders._parameters import DeclaresParameters
 from skmmrec.encoders._reduction import fit_whitening, present_rows
 from skmmrec.interactions import RawColumn, warn_caller
@@ -30,13 +31,14 @@ from skmmrec.runtime import (
     as_items,
     autocast,
     automatic_limit,
+    content_error,
     digest,
     file_digest,
     is_missing,
+    is_of_item,
     n_cores,
     n_decoders,
     progress,
-    reading,
     resolve_device,
     resolve_precision,
     shared_model,
@@ -44,6 +46,11 @@ from skmmrec.runtime import (
 
 if TYPE_CHECKING:
     import torch
+
+
+Finished = tuple[np.ndarray, dict[int, ContentError]]
+"""Vectors as they are returned, and the errors of those that are no vectors."""
+Finish = Callable[[np.ndarray], Finished]
 
 
 class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
@@ -267,7 +274,8 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             True where the row is missing. Unreadable files are only found by
             `transform`.
         """
-        return np.array([is_missing(item) for item in self._rows(X)])
+        rows = self._rows(X)
+        return np.fromiter(map(is_missing, rows), bool, len(rows))
 
     @property
     def _name(self) -> str:
@@ -303,7 +311,9 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         out = np.full((len(vectors), self.embedding_dim_), self._fill, np.float32)
         if present.any():
             reduced = self.whitening_.transform(vectors[present])
-            out[present] = [BaseEncoder._finish(self, vector) for vector in reduced]
+            out[present], faults = BaseEncoder._finish(self, reduced)
+            for error in faults.values():
+                raise error
         return out
 
     @property
@@ -338,32 +348,34 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             self._model = shared_model(key, lambda: self._load_model(device))
         return self._model
 
-    def _distinct(self, items: list[Any], failures: list) -> list[Distinct]:
-        """Group rows by content, in order of first appearance."""
-        groups: dict[Hashable, Distinct] = {}
+    def _distinct(self, items: list[Any], failures: list) -> DistinctItems:
+        """Group rows by content."""
+        first: dict[Hashable, int] = {}
+        others: dict[int, list[int]] = {}
         for row, item in enumerate(items):
             if is_missing(item):
                 continue
             try:
-                with reading():
-                    key = self._content_key(item)
-                    group = groups.setdefault(key, Distinct(item, []))
-            except ContentError as error:
-                self._fail(Distinct(item, [row]), error, failures)
-            else:
-                group.rows.append(row)
-        return self._order(list(groups.values()))
+                known = first.setdefault(self._content_key(item), row)
+            except BaseException as error:
+                if not is_of_item(error):
+                    raise
+                self._fail(Distinct(item, [row]), content_error(error), failures)
+                continue
+            if known != row:
+                others.setdefault(known, []).append(row)
+        rows = list(first.values())
+        order = self._order([items[row] for row in rows])
+        return DistinctItems(items, [rows[i] for i in order], others)
 
-    def _order(self, groups: list[Distinct]) -> list[Distinct]:
-        """Order the distinct items so that batches are cheap; any order is valid."""
-        return groups
+    def _order(self, items: list[Any]) -> Iterable[int]:
+        """Return the places of distinct items in an order that makes batches cheap.
 
-    def _vectors(
-        self,
-        items: list[Any],
-        model: Model,
-        finish: Callable[[np.ndarray], np.ndarray],
-    ) -> np.ndarray:
+        Any order is valid; by default that of their first appearance.
+        """
+        return range(len(items))
+
+    def _vectors(self, items: list[Any], model: Model, finish: Finish) -> np.ndarray:
         """Encode each distinct item once; return rows in the order of the items."""
         out = np.full((len(items), model.dim), self._fill, dtype=np.float32)
         failures: list[tuple[Distinct, ContentError]] = []
@@ -371,11 +383,12 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         engine = self._engine(model, failures)
         engine.doubt = lambda distinct: unknown.extend(distinct.rows)
         groups = self._progress(self._distinct(items, failures))
-        for distinct, vector in engine.run(groups):
-            try:
-                out[distinct.rows] = finish(np.asarray(vector, np.float32))
-            except ContentError as error:
-                self._fail(distinct, error, failures)
+        for batch, vectors in engine.run_batches(groups):
+            finished, faults = finish(np.asarray(vectors, np.float32))
+            for i, error in faults.items():
+                self._fail(batch[i], error, failures)
+            good = [i for i in range(len(batch)) if i not in faults]
+            fill_rows(out, [batch[i] for i in good], finished[good])
         self._report(failures, len(items))
         self._report_unknown(unknown, len(items))
         return out
@@ -426,13 +439,29 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         key = self._content_key(item)
         return key if isinstance(key, bytes) else digest(repr(key).encode())
 
-    def _finish(self, vector: np.ndarray) -> np.ndarray:
-        """Scale a vector; refuse one that would count as a missing row."""
-        norm = np.linalg.norm(vector)
-        if not np.isfinite(norm) or norm == 0:
-            kind = "zero" if norm == 0 else "non-finite"
-            raise ContentError(f"the model gave a {kind} vector")
-        return vector / norm if self.normalize else vector
+    def _finish(self, vectors: np.ndarray) -> Finished:
+        """Scale vectors; find those that would count as missing rows.
+
+        Parameters
+        ----------
+        vectors : ndarray of shape (n, dim), float32
+
+        Returns
+        -------
+        finished : ndarray of shape (n, dim), float32
+            What stands in a row with an error is of no use.
+        faults : dict of int to ContentError
+            The rows that are zero or not finite.
+        """
+        norms = np.linalg.norm(vectors, axis=1)
+        is_good = np.isfinite(norms) & (norms != 0)
+        faults = {
+            int(i): _no_content("zero" if norms[i] == 0 else "non-finite")
+            for i in np.flatnonzero(~is_good)
+        }
+        if not self.normalize:
+            return vectors, faults
+        return vectors / np.where(is_good, norms, 1)[:, None], faults
 
     def _fail(self, distinct: Distinct, error: ContentError, failures: list) -> None:
         if self.on_error == "raise":
@@ -466,7 +495,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
                 "language or script, such as 'intfloat/multilingual-e5-small'.",
             )
 
-    def _progress(self, groups: list[Distinct]) -> Iterable[Distinct]:
+    def _progress(self, groups: DistinctItems) -> Iterable[Distinct]:
         return progress(groups, self._name, self.verbose)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -483,3 +512,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def _no_content(kind: str) -> ContentError:
+    return ContentError(f"the model gave a {kind} vector")

@@ -234,14 +234,14 @@ class MultimodalEncoder(BaseEncoder):
             return super()._describe(distinct, error)
         return f"{self._name}: row {distinct.rows[0]}: {error}"
 
-    def _order(self, groups: list[Distinct]) -> list[Distinct]:
+    def _order(self, items: list[Any]) -> list[int]:
         """Put items of one kind together, and texts of similar length."""
 
-        def order(group: Distinct) -> tuple[list[str], int]:
-            parts = self._parts(group.item)
+        def order(place: int) -> tuple[list[str], int]:
+            parts = self._parts(items[place])
             return sorted(parts), -len(parts.get("text", ""))
 
-        return sorted(groups, key=order)
+        return sorted(range(len(items)), key=order)
 
 
 def _names_kinds(X: Any) -> bool:

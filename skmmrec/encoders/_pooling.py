@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
 import numpy as np
+
+from skmmrec.runtime import start_in_turn
+
+# Lists of parts that are on an accelerator's queue at a time.
+_IN_FLIGHT = 2
 
 
 def encode_parts(
@@ -34,10 +39,49 @@ def encode_parts(
     vectors : ndarray of shape (len(items), dim), float32
         With 2 * dim columns for ``"mean+max"``.
     """
+    vectors = [encode(parts) for parts in _lists(items)]
+    return _pool(np.concatenate(vectors), items, weights, pooling)
+
+
+def start_parts(
+    items: list[list[Any]],
+    weights: list[list[float]],
+    start: Callable[[list[Any]], Callable[[], np.ndarray]],
+    pooling: str = "mean",
+) -> Callable[[], np.ndarray]:
+    """Begin to encode the parts of items, as in `encode_parts`.
+
+    Parameters
+    ----------
+    items, weights, pooling
+        As in `encode_parts`.
+    start : callable
+        Begins to encode a list of parts; returns a function that waits for the vectors.
+
+    Returns
+    -------
+    wait : callable
+        Waits for the vectors of the items.
+    """
+    wait = start_in_turn(start, _lists(items), _IN_FLIGHT)
+    return lambda: _pool(np.concatenate(wait()), items, weights, pooling)
+
+
+def _lists(items: list[list[Any]]) -> Iterator[list[Any]]:
+    """Yield all parts in lists of at most as many as there are items."""
     parts = list(chain.from_iterable(items))
     size = len(items)
-    starts = range(0, len(parts), size)
-    vectors = np.concatenate([encode(parts[i : i + size]) for i in starts])
+    return (parts[i : i + size] for i in range(0, len(parts), size))
+
+
+def _pool(
+    vectors: np.ndarray,
+    items: list[list[Any]],
+    weights: list[list[float]],
+    pooling: str,
+) -> np.ndarray:
+    if len(vectors) == len(items) and "+" not in pooling:
+        return vectors.astype(np.float32, copy=False)  # each item has one part
     first = np.cumsum([0, *(len(item) for item in items[:-1])])
     pooled = []
     if "mean" in pooling:

@@ -17,7 +17,7 @@ from skmmrec.encoders._sentence_models import (
     require_texts,
     weights_key,
 )
-from skmmrec.runtime import Distinct, checked_text, fill_template
+from skmmrec.runtime import checked_text, fill_template
 
 
 class TextEncoder(BaseEncoder):
@@ -131,6 +131,6 @@ class TextEncoder(BaseEncoder):
     def _content_key(self, item: Any) -> str:
         return checked_text(item)
 
-    def _order(self, groups: list[Distinct]) -> list[Distinct]:
+    def _order(self, items: list[Any]) -> list[int]:
         """Put texts of similar length together, the longest first."""
-        return sorted(groups, key=lambda group: -len(group.item))
+        return sorted(range(len(items)), key=lambda i: -len(items[i]))

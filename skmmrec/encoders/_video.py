@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._sklearn import clone
 from skmmrec.encoders._audio import AudioEncoder
-from skmmrec.encoders._base import BaseEncoder
+from skmmrec.encoders._base import BaseEncoder, Finish, Finished
 from skmmrec.encoders._clips import clip_key
 from skmmrec.encoders._image import ImageEncoder
 from skmmrec.encoders._video_model import (
@@ -220,7 +220,9 @@ class VideoEncoder(BaseEncoder):
 
     def _sequence(self, rows: np.ndarray) -> VideoWindows:
         times = rows[:, :2].astype(np.float64)
-        vectors = np.stack([self._finish_parts(vector) for vector in rows[:, 2:]])
+        vectors, faults = self._finish_parts(rows[:, 2:])
+        for error in faults.values():
+            raise error
         return VideoWindows(times[:, 0], times[:, 1], vectors)
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
@@ -259,9 +261,9 @@ class VideoEncoder(BaseEncoder):
         n_windows = 1 if self.align == "pool" else self._sampling().most_windows
         return n_windows * model.dim
 
-    def _vectors(self, items: list[Any], *arguments: Any) -> np.ndarray:
+    def _vectors(self, items: list[Any], model: Model, finish: Finish) -> np.ndarray:
         """Encode; before a reduction, a part that a video lacks is set to zeros."""
-        vectors = super()._vectors(items, *arguments)
+        vectors = super()._vectors(items, model, finish)
         if self.n_components is not None:
             some = np.isfinite(vectors).any(axis=1)
             vectors[some] = np.nan_to_num(vectors[some])
@@ -332,20 +334,24 @@ class VideoEncoder(BaseEncoder):
     def _content_key(self, item: Any) -> Hashable:
         return clip_key(item)
 
-    def _finish(self, vector: np.ndarray) -> np.ndarray:
-        """Scale both parts; refuse zeros, which would count as a missing row."""
-        if not vector.any():
-            raise ContentError("the models gave zero vectors")
-        return self._finish_parts(vector)
+    def _finish(self, vectors: np.ndarray) -> Finished:
+        """Scale both parts; refuse zeros, which would count as missing rows."""
+        finished, faults = self._finish_parts(vectors)
+        for i in np.flatnonzero(~vectors.any(axis=1)):
+            faults[int(i)] = ContentError("the models gave zero vectors")
+        return finished, faults
 
-    def _finish_parts(self, vector: np.ndarray) -> np.ndarray:
-        parts = np.split(vector, np.cumsum(self._loaded_model().dims)[:-1])
-        return np.concatenate([self._finish_part(part) for part in parts])
-
-    def _finish_part(self, part: np.ndarray) -> np.ndarray:
-        if not part.any():
-            return np.full_like(part, self._fill)
-        return super()._finish(part)
+    def _finish_parts(self, vectors: np.ndarray) -> Finished:
+        finished = np.full_like(vectors, self._fill)
+        faults: dict[int, ContentError] = {}
+        ends = np.cumsum(self._loaded_model().dims)
+        for end, width in zip(ends, self._loaded_model().dims, strict=True):
+            part = vectors[:, end - width : end]
+            there = np.flatnonzero(part.any(axis=1))
+            scaled, bad = super()._finish(part[there])
+            finished[there, end - width : end] = scaled
+            faults |= {int(there[i]): error for i, error in bad.items()}
+        return finished, faults
 
 
 def _part(encoder: BaseEncoder | None) -> Part | None:

@@ -19,6 +19,7 @@ from ._engine import (
 )
 from ._errors import (
     ContentError as ContentError,
+    content_error as content_error,
     is_of_item as is_of_item,
     reading as reading,
 )
@@ -28,6 +29,7 @@ from ._files import (
     open_file as open_file,
     readable_file as readable_file,
 )
+from ._flights import start_in_turn as start_in_turn
 from ._hub import (
     PATIENCE as PATIENCE,
     cached_file as cached_file,

@@ -56,6 +56,12 @@ def is_of_item(error: BaseException) -> bool:
     return isinstance(error, Exception) or is_panic
 
 
+def is_worth_another_try(error: BaseException) -> bool:
+    """Tell whether a batch may succeed alone, in smaller parts or item by item."""
+    is_memory = isinstance(error, RuntimeError) and is_out_of_memory(error)
+    return is_memory or is_of_item(error)
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Tell whether torch ran out of memory, on an accelerator or on the host."""
     import torch  # not at the top: preprocessing of texts does without it

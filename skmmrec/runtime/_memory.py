@@ -61,11 +61,15 @@ class BatchLimit(NamedTuple):
         dearest = 0.0
         for item in items:
             price = cost(item)
-            if batch and (len(batch) + 1) * max(dearest, price) > self.n_bytes:
+            if price > dearest:
+                if batch and (len(batch) + 1) * price > self.n_bytes:
+                    yield batch
+                    batch = []
+                dearest = price
+            elif batch and (len(batch) + 1) * dearest > self.n_bytes:
                 yield batch
-                batch, dearest = [], 0.0
+                batch, dearest = [], price
             batch.append(item)
-            dearest = max(dearest, price)
             if len(batch) == self.n_items:
                 yield batch
                 batch, dearest = [], 0.0
@@ -147,6 +151,14 @@ class HalvingBatches:
                 done.append(vectors)
                 start += len(piece)
         return done[0] if len(done) == 1 else np.concatenate(done)
+
+    def pieces(self, items: list[T]) -> Iterator[list[T]]:
+        """Cut a list into pieces that fit, by what is known when each is asked for."""
+        start = 0
+        while start < len(items):
+            piece = items[start : start + self.size]
+            yield piece
+            start += len(piece)
 
     def _attempt(self, piece: list[Any]) -> np.ndarray | None:
         try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, islice
-from threading import Barrier, Thread, get_ident
+from threading import Barrier, Event, Thread, get_ident
 from typing import Any, TypeVar
 
 from skmmrec.runtime._locks import ForkSafeLock
@@ -17,6 +17,9 @@ from skmmrec.runtime._locks import ForkSafeLock
 T = TypeVar("T")
 R = TypeVar("R")
 
+# The most items that a thread takes at a time. To hand over work costs 30 us, which is
+# then 1 us for each item; 32 pictures are 50 ms of a core. Chunks of 16 were slower.
+_CHUNK = 32
 _threads_lock = ForkSafeLock()
 # The thread that this process was forked in, until it is safe there to use torch.
 _forked_in: int | None = None
@@ -75,16 +78,58 @@ def n_decoders(device: Any) -> int:
 def map_ahead(
     function: Callable[[T], R], items: Iterable[T], n_threads: int, n_ahead: int
 ) -> Iterator[R]:
-    """Map in threads, in order, with at most `n_ahead` results ahead of the one in use.
+    """Map in threads, in order, with about `n_ahead` results ahead of the one in use.
 
+    Threads take items in chunks, which begin small: few items spread over all threads.
     The end does not wait for the threads. The garbage collector closes an abandoned
     generator, perhaps in a thread that holds a lock which they need to finish.
     """
     pool = ThreadPoolExecutor(n_threads)
+    is_over = Event()
+
+    def work(chunk: list[T]) -> tuple[list[R], BaseException | None]:
+        results: list[R] = []
+        for item in chunk:
+            if is_over.is_set():
+                break
+            try:
+                results.append(function(item))
+            except BaseException as error:
+                return results, error
+        return results, None
+
+    pending: deque[Future[tuple[list[R], BaseException | None]]] = deque()
+    sizes: deque[int] = deque()
     try:
-        yield from _in_order(pool, function, items, n_ahead)
+        for chunk in _chunks(items, n_threads, n_ahead):
+            pending.append(pool.submit(work, chunk))
+            sizes.append(len(chunk))
+            while sum(sizes) > n_ahead:
+                sizes.popleft()
+                yield from _results(pending.popleft())
+        while pending:
+            yield from _results(pending.popleft())
     finally:
+        is_over.set()
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _results(future: Future[tuple[list[R], BaseException | None]]) -> Iterator[R]:
+    """Yield the results of a chunk, then raise the error that ended it."""
+    results, error = future.result()
+    yield from results
+    if error is not None:
+        raise error
+
+
+def _chunks(items: Iterable[T], n_threads: int, n_ahead: int) -> Iterator[list[T]]:
+    """Cut a stream into chunks that grow with the number of items seen."""
+    iterator = iter(items)
+    most = max(1, min(_CHUNK, n_ahead // (2 * n_threads)))
+    n_seen = 0
+    while chunk := list(islice(iterator, min(most, 1 + n_seen // (4 * n_threads)))):
+        yield chunk
+        n_seen += len(chunk)
 
 
 def map_in_lanes(
