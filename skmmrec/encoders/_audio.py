@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import KW_ONLY
 from itertools import groupby
 from numbers import Real
@@ -17,16 +17,22 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.encoders._base import BaseEncoder
-from skmmrec.encoders._pooling import encode_parts
+from skmmrec.encoders._pooling import start_parts
 from skmmrec.encoders._sounds import read_sound, sound_key
 from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
     cached_property,
     compile_in_place,
     digest,
+    fetch,
     file_fingerprint,
+    host_empty,
     own_draws,
+    resolve_device,
+    resolve_precision,
+    to_device,
     weights_hash,
+    working_dtype,
 )
 
 # Shorter windows are padded with silence: Cnn14 pools time by 32, and a second has 101
@@ -44,12 +50,17 @@ class Windowing(NamedTuple):
 
     def cut(self, waveform: np.ndarray, rate: int) -> list[np.ndarray]:
         """Cut a waveform into windows; the last one ends with the waveform."""
-        waveform = np.pad(waveform, (0, -len(waveform) % rate))
+        waveform = _padded(waveform, -len(waveform) % rate)
         size, step = int(self.window * rate), int(self.hop * rate)
         n_windows = 1 + math.ceil(max(len(waveform) - size, 0) / step)
         windows = (waveform[i * step : i * step + size] for i in range(n_windows))
         shortest = MIN_SECONDS * rate
-        return [np.pad(w, (0, max(shortest - len(w), 0))) for w in windows]
+        return [_padded(window, shortest - len(window)) for window in windows]
+
+
+def _padded(waveform: np.ndarray, n_more: int) -> np.ndarray:
+    """Return a waveform with silence at its end; the same one if there is none."""
+    return np.pad(waveform, (0, n_more)) if n_more > 0 else waveform
 
 
 class SoundModel:
@@ -124,24 +135,33 @@ class SoundModel:
 
     def encode(self, contents: list[list[np.ndarray]]) -> np.ndarray:
         """Encode a batch; the mean weights windows by their length."""
+        return self.start(contents)()
+
+    def start(self, contents: list[list[np.ndarray]]) -> Callable[[], np.ndarray]:
+        """Begin to encode a batch; return a function that waits for its vectors."""
         seconds = [[len(window) / self._rate for window in clip] for clip in contents]
         pooling = self._windowing.pooling
-        return encode_parts(contents, seconds, self._encode_windows, pooling)
+        return start_parts(contents, seconds, self._start_windows, pooling)
 
-    def _encode_windows(self, windows: list[np.ndarray]) -> np.ndarray:
+    def _start_windows(self, windows: list[np.ndarray]) -> Callable[[], np.ndarray]:
         """Run windows of one length together: padding would change their mean."""
-        order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
-        groups = groupby(order, key=lambda i: len(windows[i]))
-        rows = [list(group) for _, group in groups]
-        vectors = [self._forward(np.stack([windows[i] for i in row])) for row in rows]
-        return np.concatenate(vectors)[np.argsort(np.concatenate(rows))]
-
-    def _forward(self, waveforms: np.ndarray) -> np.ndarray:
         import torch
 
+        order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
+        groups = groupby((windows[i] for i in order), key=len)
         with torch.inference_mode():
-            batch = torch.from_numpy(waveforms).to(self._device)
-            return self._network(batch)[self._output].float().cpu().numpy()
+            vectors = [self._forward(list(group)) for _, group in groups]
+            wait = fetch(torch.cat(vectors))
+        return lambda: wait()[np.argsort(order)]
+
+    def _forward(self, windows: list[np.ndarray]) -> Any:
+        """Return the vectors of windows of one length, on the device."""
+        import torch
+
+        shape = (len(windows), len(windows[0]))
+        batch = host_empty(shape, torch.float32, self._device)
+        np.stack(windows, out=batch.numpy())
+        return self._network(to_device(batch, self._device))[self._output]
 
     @cached_property
     def identity(self) -> bytes:
@@ -297,16 +317,19 @@ class AudioEncoder(BaseEncoder):
     @own_draws()
     def _load_model(self, device: Any) -> SoundModel:
         from skmmrec.encoders._panns import load_network
-        from skmmrec.encoders._panns_networks import faster, second_cost
+        from skmmrec.encoders._panns_networks import cast, faster, second_cost
 
         network = load_network(self.model, self.pretrained, self.seed_)
         weights = weights_hash(network) + digest(self.model.encode())
         network = faster(network, pack=self._packs(device))
         cost = second_cost(network)
-        return SoundModel(network.to(device), weights, device, self._windowing(), cost)
+        precision = resolve_precision(self.precision, device)
+        network = cast(network, working_dtype(device, precision)).to(device)
+        return SoundModel(network, weights, device, self._windowing(), cost)
 
     def _model_key(self) -> Hashable:
-        options = (self._windowing(), self._is_exact)
+        precision = resolve_precision(self.precision, resolve_device(self.device))
+        options = (self._windowing(), precision)
         key = (self.model, self.pretrained, self.seed_, *options)
         if isinstance(self.pretrained, bool):
             return key

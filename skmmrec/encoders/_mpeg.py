@@ -12,7 +12,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import BinaryIO, NamedTuple
 
@@ -186,6 +186,8 @@ def _next_frame(data: bytes, position: int) -> int:
 
 def _after_tags(data: bytes, start: int) -> int:
     """Return where frames start behind tags that start here; 0 if none do."""
+    if data[start] != ord("I"):  # looked at for each frame, so it must not take long
+        return 0
     position = start
     while n_bytes := tag_size(data[position : position + 10]):
         position += n_bytes
@@ -273,16 +275,19 @@ def _require_whole(recording: Recording) -> None:
 def _as_part(data: bytes, recording: Recording, is_cut: bool) -> Part:
     """Return a recording as a file that counts its frames."""
     frames = recording.frames
+    seconds = recording.n_samples / frames[0][1].rate
     joined = b"".join(data[p : p + frame.n_bytes] for p, frame in frames)
     if frames[0][1].layer < 3:  # mpg123 estimates its length by the first frame
         n_missing = len(frames) * frames[0][1].n_bytes - len(joined)
         last = data[frames[-1][0] : recording.end]
         copies = last * -(-n_missing // len(last))
-        return Part(io.BytesIO(joined + copies), n_most=recording.n_samples)
+        file = io.BytesIO(joined + copies)
+        return Part(file, n_most=recording.n_samples, seconds=seconds)
     delay, padding = _trimmed(recording.count_tag, frames[0][1].n_samples)
     trims = (delay, 0 if is_cut else padding) if delay or padding else None
     first = data[frames[0][0] : frames[0][0] + 4]
-    return Part(io.BytesIO(_counting_frame(first, len(frames), trims) + joined))
+    file = io.BytesIO(_counting_frame(first, len(frames), trims) + joined)
+    return Part(file, seconds=seconds)
 
 
 def _trimmed(tag: bytes, n_samples: int) -> tuple[int, int]:
@@ -318,12 +323,20 @@ def _is_intact(tag: bytes, place: int) -> bool:
 
 def _checksum(data: bytes) -> int:
     """Return the CRC-16 of ARC, which LAME's tag uses."""
+    table = _checksums()
     value = 0
     for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = value >> 1 ^ (0xA001 if value & 1 else 0)
+        value = value >> 8 ^ table[(value ^ byte) & 255]
     return value
+
+
+@cache
+def _checksums() -> list[int]:
+    """Return the checksum of each byte by itself."""
+    table = list(range(256))
+    for _ in range(8):
+        table = [value >> 1 ^ (0xA001 if value & 1 else 0) for value in table]
+    return table
 
 
 def _counting_frame(

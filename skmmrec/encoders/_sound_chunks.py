@@ -21,6 +21,7 @@ from skmmrec.encoders._sound_parts import (
     buffered,
     bytes_at,
     size_of,
+    spliced,
 )
 from skmmrec.runtime import ContentError
 
@@ -159,14 +160,22 @@ def _parts_of_one(
         _require_consistent(bodies[b"fmt "], layout.order)
         (tag,) = struct.unpack_from(layout.order + "H", bodies[b"fmt "])
         if tag in _MPEG_TAGS:
-            inner = [buffered(Spliced(b"", file, *span)) for span in spans]
+            inner = [spliced(b"", file, *span) for span in spans]
             return [part for each in inner for part in mpeg_parts(each, max_seconds)]
     head = bytes_at(file, 0, layout.first)
     headers = [_new_header(head, layout, bodies, end - start) for start, end in spans]
+    per_second = _bytes_per_second(bodies, layout)
     return [
-        Part(buffered(Spliced(header, file, *span)))
-        for header, span in zip(headers, spans, strict=True)
+        Part(spliced(header, file, start, end), seconds=(end - start) / per_second)
+        for header, (start, end) in zip(headers, spans, strict=True)
     ]
+
+
+def _bytes_per_second(bodies: dict[bytes, bytes], layout: Layout) -> float:
+    """Return what a WAV declares, or so little that its length is not known."""
+    body = bodies.get(b"fmt ", b"")
+    fields = struct.unpack_from(layout.order + "I", body, 8) if len(body) >= 12 else [0]
+    return fields[0] or 1
 
 
 def _new_header(
@@ -414,4 +423,4 @@ def sun_part(file: BinaryIO) -> Part:
         raise ContentError(f"is cut off: {n_bytes} of {start + size} bytes are there")
     header = bytes_at(file, 0, start)
     header = header[:8] + struct.pack(order + "I", _OPEN) + header[12:]
-    return Part(buffered(Spliced(header, file, start, n_bytes)))
+    return Part(spliced(header, file, start, n_bytes))

@@ -14,13 +14,19 @@ from skmmrec.encoders._containers import read_sound_stream
 from skmmrec.encoders._mixing import BLOCK, Mixer, to_mono
 from skmmrec.encoders._mpeg import mpeg_parts, tag_size
 from skmmrec.encoders._sound_chunks import chunked_parts, layout_of, sun_part
-from skmmrec.encoders._sound_parts import Part, Spliced, buffered, bytes_at, size_of
+from skmmrec.encoders._sound_memory import descriptor
+from skmmrec.encoders._sound_parts import Part, bytes_at, size_of, spliced
 from skmmrec.encoders._sound_streams import flac_parts, ogg_parts
 from skmmrec.runtime import ContentError, open_file, reading
 
 # Values per read, 1 MiB. libsndfile fills what it cannot read with zeros: with 2**20, a
 # WAV of 5 s took 4 times as long as without blocks; less than 2**18 gains nothing.
 _AT_ONCE = 2**18
+# Samples for which room is made by what a file declares: two minutes. More is made as
+# they come.
+_MOST_ROOM = 2**22
+# Seconds behind those that are wanted: a file of so many more is read as a whole.
+_BEYOND = 1
 # An MP3 whose first frames are damaged still is one; other files hold frames too.
 _DAMAGED = 4096
 
@@ -101,7 +107,7 @@ def _parts(file: BinaryIO, max_seconds: float) -> list[Part]:
     head = bytes_at(file, 0, 10)
     if head[:3] != b"ID3":
         return mpeg_parts(file, max_seconds, within=_DAMAGED) or [Part(file)]
-    rest = buffered(Spliced(b"", file, tag_size(head), size_of(file)))
+    rest = spliced(b"", file, tag_size(head), size_of(file))
     known = _marked_parts(rest, max_seconds) or mpeg_parts(file, max_seconds)
     return known or flac_parts(file) or [Part(file)]
 
@@ -121,12 +127,32 @@ def _marked_parts(file: BinaryIO, max_seconds: float) -> list[Part]:
 
 def _decode(part: Part, max_seconds: float) -> tuple[np.ndarray, int]:
     """Return the mono waveform of one recording, and its rate."""
+    is_needed = part.seconds <= max_seconds + _BEYOND
+    with descriptor(part.file, may_copy=is_needed) as number:
+        stream = None if number is None else _opened(number)
+        if stream is not None:
+            return _from_stream(stream, part, max_seconds)
+    part.file.seek(0)
     try:
         stream = _forward_reader()(part.file)
     except Exception as error:  # libsndfile's, or those of its callbacks
         part.file.seek(0)
         samples, rate = read_sound_stream(part.file, max_seconds, error)
         return to_mono(samples), rate
+    return _from_stream(stream, part, max_seconds)
+
+
+def _opened(number: int) -> Any:
+    """Return a stream; None if libsndfile cannot read it, as it will say once more."""
+    import soundfile
+
+    try:
+        return _forward_reader()(number, closefd=False)
+    except soundfile.LibsndfileError:
+        return None
+
+
+def _from_stream(stream: Any, part: Part, max_seconds: float) -> tuple[np.ndarray, int]:
     with stream:
         n_wanted = min(n_samples(max_seconds, stream.samplerate), part.n_most)
         return _read(stream, n_wanted, part), stream.samplerate
@@ -150,30 +176,65 @@ def _forward_reader() -> Any:
 
 def _read(stream: Any, n_wanted: int, part: Part) -> np.ndarray:
     """Return the mono waveform of up to `n_wanted` samples per channel."""
-    mixer, mixed, n_read = Mixer(), [np.empty(0, np.float32)], 0
+    mixer, n_read = Mixer(is_bounded=stream.subtype.startswith("PCM_")), 0
+    mixed = _Waveform(min(n_wanted, part.n_declared or stream.frames))
     n_block = max(_AT_ONCE // stream.channels // BLOCK, 1) * BLOCK
+    buffer = np.empty((n_block, stream.channels), np.float32)
     while n_read < n_wanted:
-        # What follows the declared length may be anything: it is read by itself.
-        is_declared = n_read < part.n_declared
-        n_next = part.n_declared - n_read if is_declared else n_block
-        n_next = min(n_next, n_block, n_wanted - n_read)
-        block = _read_block(stream, n_next, part, n_read)
+        n_next = min(_expected(stream, part, n_read), n_block, n_wanted - n_read)
+        block = _read_block(stream, buffer[:n_next], part, n_read)
         if not len(block):
             break
-        mixed.append(mixer.mix(block))
+        mixer.mix(block, mixed.extended_by(len(block)))
         n_read += len(block)
     if n_read < min(n_wanted, part.n_declared):
         raise ContentError(
             f"is cut off: {n_read} of {part.n_declared} samples are there"
         )
-    return np.concatenate(mixed)
+    return mixed.values
 
 
-def _read_block(stream: Any, n_frames: int, part: Part, n_read: int) -> np.ndarray:
+class _Waveform:
+    """A waveform that grows; its expected length is a hint."""
+
+    def __init__(self, n_expected: int) -> None:
+        self._room = np.empty(min(n_expected, _MOST_ROOM), np.float32)
+        self._length = 0
+
+    def extended_by(self, n_more: int) -> np.ndarray:
+        """Make it longer, and return the new end to be filled."""
+        start, self._length = self._length, self._length + n_more
+        if self._length > len(self._room):
+            room = np.empty(2 * self._length, np.float32)
+            room[:start] = self._room[:start]
+            self._room = room
+        return self._room[start : self._length]
+
+    @property
+    def values(self) -> np.ndarray:
+        """The waveform, without room for more if that is much."""
+        values = self._room[: self._length]
+        return values if 2 * self._length > len(self._room) else values.copy()
+
+
+def _expected(stream: Any, part: Part, n_read: int) -> int:
+    """Return how many samples are to be read next; behind those declared, a block.
+
+    What follows may be anything: it is read by itself. Mostly there is nothing, and
+    libsndfile takes its time to fill what it cannot read with zeros.
+    """
+    if n_read < part.n_declared:
+        return part.n_declared - n_read
+    n_left = 0 if part.n_declared else stream.frames - n_read
+    return BLOCK * max(-(-n_left // BLOCK), 1)
+
+
+def _read_block(stream: Any, buffer: np.ndarray, part: Part, n_read: int) -> np.ndarray:
+    """Fill a buffer as far as samples reach; return that part of it."""
     import soundfile
 
     try:
-        return stream.read(n_frames, dtype="float32", always_2d=True)
+        return stream.read(len(buffer), out=buffer)
     except soundfile.LibsndfileError as error:
         if part.n_declared and n_read >= part.n_declared:
             return np.empty((0, stream.channels), np.float32)

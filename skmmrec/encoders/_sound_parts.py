@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from typing import Any, BinaryIO, NamedTuple
 
@@ -15,6 +16,8 @@ class Part(NamedTuple):
     """The samples per channel that it declares; 0 for none."""
     n_most: int = 2**62
     """The samples per channel that are taken from it."""
+    seconds: float = math.inf
+    """Its length, as far as it is known before it is decoded."""
 
 
 class Spliced(io.RawIOBase):
@@ -50,20 +53,33 @@ class Spliced(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         n_filled = 0
         while n_filled < len(view):
-            data = self._next_bytes(len(view) - n_filled)
-            if not data:
+            n_next = self._read_next(view[n_filled : n_filled + self._n_left()])
+            if not n_next:
                 break
-            view[n_filled : n_filled + len(data)] = data
-            n_filled += len(data)
-            self._position += len(data)
+            n_filled += n_next
+            self._position += n_next
         return n_filled
 
-    def _next_bytes(self, n_bytes: int) -> bytes:
+    def _n_left(self) -> int:
+        return max(self._length - self._position, 0)
+
+    def _read_next(self, view: memoryview) -> int:
+        """Fill a buffer from the header, or else from the file."""
         behind = self._position - len(self._header)
         if behind < 0:
-            return self._header[self._position : self._position + n_bytes]
+            data = self._header[self._position : self._position + len(view)]
+            view[: len(data)] = data
+            return len(data)
         self._file.seek(self._start + behind)
-        return self._file.read(max(min(n_bytes, self._length - self._position), 0))
+        return self._file.readinto(view)  # type: ignore[attr-defined]
+
+
+def spliced(header: bytes, file: BinaryIO, start: int, end: int) -> BinaryIO:
+    """Return a header before a stretch of a file: the file itself, if it is that."""
+    is_whole = start == len(header) and end == size_of(file)
+    if is_whole and bytes_at(file, 0, start) == header:
+        return file
+    return buffered(Spliced(header, file, start, end))
 
 
 def size_of(file: BinaryIO) -> int:

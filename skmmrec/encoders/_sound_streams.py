@@ -6,17 +6,14 @@ pictures and comments are not, nor the length that a FLAC declares.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from skmmrec.encoders._sound_parts import (
-    Part,
-    Spliced,
-    buffered,
-    bytes_at,
-    size_of,
-)
+import numpy as np
+
+from skmmrec.encoders._sound_parts import Part, bytes_at, size_of, spliced
 from skmmrec.runtime import ContentError
 
 # A FLAC starts with its name and the header of its 34 bytes of stream information.
@@ -27,8 +24,10 @@ _FLAC_FRAME = re.compile(rb"\xff[\xf8\xf9]")
 # dozens of blocks, and chance makes one place in 2**15 bytes.
 _MOST_BLOCKS = 1000
 _MOST_MARKS = 2**14
-# Pieces in which a file is searched for marks.
+# Pieces in which a file is searched for marks, and for the start of a FLAC in it:
+# small ones stay in the processor's cache, and their memory is not asked for anew.
 _PIECE = 2**22
+_SMALL_PIECE = 2**18
 # In Hz, by their codes; 0 stands for what the stream information says.
 _FLAC_RATES = [0, 88_200, 176_400, 192_000, 8000, 16_000, 22_050, 24_000, 32_000]
 _FLAC_RATES += [44_100, 48_000, 96_000]
@@ -56,17 +55,35 @@ def flac_parts(file: BinaryIO) -> list[Part]:
     n_bytes = size_of(file)
     if bytes_at(file, max(n_bytes - _N_ID3V1, 0), 3) == b"TAG":
         n_bytes -= _N_ID3V1
-    starts = list(_marks(file, _FLAC, n_bytes))
+    starts = list(_flac_starts(file, n_bytes))
     ends = [*starts, n_bytes][1:]
     return [_flac_part(file, *span) for span in zip(starts, ends, strict=True)]
 
 
-def _marks(file: BinaryIO, mark: re.Pattern, n_bytes: int) -> Iterator[int]:
-    """Yield where a mark of less than 16 bytes stands."""
-    for start in range(0, n_bytes, _PIECE):
-        for match in mark.finditer(bytes_at(file, start, _PIECE + 16)):
-            if match.start() < _PIECE and start + match.start() < n_bytes:
-                yield start + match.start()
+def _flac_starts(file: BinaryIO, n_bytes: int) -> Iterator[int]:
+    """Yield where a FLAC starts."""
+    for start in range(0, n_bytes, _SMALL_PIECE):
+        piece = bytes_at(file, start, _SMALL_PIECE + 16)
+        for position in _pairs(piece, b"fL"):
+            is_here = position < min(_SMALL_PIECE, n_bytes - start)
+            if is_here and _FLAC.match(piece, position):
+                yield start + position
+
+
+def _pairs(data: bytes, pair: bytes) -> list[int]:
+    """Return where two bytes stand, in order.
+
+    NumPy compares whole pairs, and without the interpreter. `bytes.find` takes five
+    times as long and keeps other threads waiting.
+    """
+    number = int.from_bytes(pair, "little")
+    found: list[int] = []
+    for shift in (0, 1):
+        n_pairs = (len(data) - shift) // 2
+        if n_pairs > 0:
+            pairs = np.frombuffer(data, "<u2", n_pairs, shift)
+            found.extend(shift + 2 * np.flatnonzero(pairs == number))
+    return sorted(map(int, found))
 
 
 def _flac_part(file: BinaryIO, start: int, end: int) -> Part:
@@ -77,7 +94,9 @@ def _flac_part(file: BinaryIO, start: int, end: int) -> Part:
     position, coded = first
     header = b"fLaC\x80\x00\x00\x22" + _open_information(information, coded)
     n_declared = int.from_bytes(information[13:18], "big") & (2**36 - 1)
-    return Part(buffered(Spliced(header, file, position, end)), n_declared)
+    seconds = n_declared / (coded.rate or _declared_format(information).rate or 1)
+    whole = spliced(header, file, position, end)
+    return Part(whole, n_declared, seconds=seconds or math.inf)
 
 
 def _declared_format(information: bytes) -> Format:
@@ -190,7 +209,7 @@ def ogg_parts(file: BinaryIO) -> list[Part]:
         return [Part(file)]
     ends = [*starts[1:], n_bytes]
     spans = zip(starts, ends, strict=True)
-    return [Part(buffered(Spliced(b"", file, *span))) for span in spans]
+    return [Part(spliced(b"", file, *span)) for span in spans]
 
 
 def _pages(file: BinaryIO, n_bytes: int) -> Iterator[tuple[int, bool]]:

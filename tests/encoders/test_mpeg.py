@@ -175,3 +175,8 @@ class TestMp3:
         )
         for joined in (data + other, other + data):
             assert_joined(joined, [sweep(1.0, 44_100)] * 2, MP3_FRAME, 44_100)
+
+
+def test_checksums_of_tags():
+    assert _mpeg._checksum(b"123456789") == 0xBB3D  # the check value of CRC-16/ARC
+    assert _mpeg._checksum(b"") == 0

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 from skmmrec.encoders import AudioEncoder
 from skmmrec.encoders._panns import NETWORKS, load_network
-from skmmrec.encoders._panns_networks import faster
+from skmmrec.encoders._panns_networks import cast, faster
 
 from .conftest import tone
 
@@ -112,3 +113,91 @@ def test_half_precision_is_not_packed_and_close():
     assert (cosine > 0.999).all()
     assert half._model is not exact._model
     assert half._model.identity == exact._model.identity
+
+
+def half(name):
+    """Return a network with weights in half precision."""
+    return cast(faster(load_network(name, False, 0), pack=False), torch.bfloat16)
+
+
+@pytest.mark.parametrize("name", ["Cnn6", "MobileNetV1"])
+def test_weights_are_cast_once_and_the_front_end_is_not(name):
+    exact = faster(load_network(name, False, 0), pack=False)
+    network = half(name)
+    floats = {k: t for k, t in network.state_dict().items() if t.is_floating_point()}
+    types = {key.split(".")[0]: tensor.dtype for key, tensor in floats.items()}
+    front_end = {"spectrogram_extractor", "logmel_extractor", "bn0"} & types.keys()
+    assert {types[key] for key in front_end} == {torch.float32}
+    assert {types[key] for key in types.keys() - front_end} == {torch.bfloat16}
+    front = network.logmel_extractor, exact.logmel_extractor
+    loud_and_soft = torch.logspace(-9, 3, 5 * 513).reshape(1, 1, 5, 513)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        given, expected = (layer(loud_and_soft) for layer in front)
+    assert given.dtype == torch.float32
+    torch.testing.assert_close(given, expected, atol=0, rtol=0)
+    waveforms = torch.from_numpy(np.stack([tone(200, 1, 32_000)[0]] * 2))
+    with torch.inference_mode():
+        given = network(waveforms)["embedding"].double()
+        expected = exact(waveforms)["embedding"].double()
+    lengths = given.norm(dim=1) * expected.norm(dim=1)  # tiny without training
+    assert ((given * expected).sum(dim=1) > 0.999 * lengths).all()
+    assert (lengths > 0).all()
+    assert cast(exact, torch.float32) is exact
+
+
+def on_fake_gpu(network, mode):
+    """Give a network tensors that have a device and a shape, but no values."""
+
+    def move(tensor):
+        fake = mode.from_tensor(tensor)
+        with mode:
+            return fake.to("cuda")
+
+    for layer in network.modules():
+        for tensors in (layer._parameters, layer._buffers):
+            for key, tensor in tensors.items():
+                if tensor is not None:
+                    moved = move(tensor.data)
+                    is_learned = tensors is layer._parameters
+                    moved = torch.nn.Parameter(moved, False) if is_learned else moved
+                    tensors[key] = moved
+    return network
+
+
+@pytest.mark.parametrize("name", ["Cnn6", "MobileNetV1"])
+def test_a_gpu_runs_it_without_a_look_at_values(name):
+    mode = FakeTensorMode()
+    network = on_fake_gpu(half(name), mode)
+    with mode, torch.inference_mode():
+        outputs = network(torch.empty(3, 48_000, device="cuda"))
+    for output in outputs.values():
+        assert output.device.type == "cuda"
+        assert output.dtype == torch.bfloat16
+        assert len(output) == 3
+
+
+def test_windows_of_any_lengths_keep_their_order():
+    encoder = AudioEncoder("MobileNetV1", pretrained=False, window=2).fit(["any"])
+    model = encoder._model
+    sounds = [tone(300 + 90 * i, s) for i, s in enumerate((1, 3.5, 1, 5, 2, 0.3))]
+    contents = [model.prepare(sound) for sound in sounds]
+    wait = model.start(contents)
+    together = wait()
+    alone = np.concatenate([model.encode([content]) for content in contents])
+    np.testing.assert_allclose(together, alone, atol=1e-4, rtol=1e-4)
+    assert together.dtype == np.float32
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_batch_is_started_without_waiting():
+    encoder = AudioEncoder("MobileNetV1", pretrained=False, device="cuda").fit(["any"])
+    model = encoder._model
+    contents = [model.prepare(tone(300 + 90 * i, 1 + i % 2)) for i in range(6)]
+    expected = model.encode(contents)  # kernels and pinned memory are there now
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        wait = model.start(contents)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    np.testing.assert_allclose(wait(), expected, atol=1e-3, rtol=1e-3)

@@ -4,9 +4,11 @@ import struct
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from skmmrec.encoders import (
     ContentError,
+    _sound_streams,
     read_sound,
 )
 
@@ -83,3 +85,11 @@ class TestOgg:
         found = read_sound(data[: len(data) // 2], RATE, 600)
         assert 7 < len(found) / RATE < 13
         np.testing.assert_allclose(np.std(found), 0.2, atol=0.05, rtol=0.2)
+
+
+@settings(deadline=None, max_examples=100, derandomize=True)
+@given(st.lists(st.sampled_from([b"f", b"L", b"fL", b"x", b"Lf"])))
+def test_pairs_are_found_at_even_and_odd_places(pieces):
+    data = b"".join(pieces)
+    expected = [i for i in range(len(data)) if data[i : i + 2] == b"fL"]
+    assert _sound_streams._pairs(data, b"fL") == expected

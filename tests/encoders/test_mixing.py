@@ -1,0 +1,70 @@
+"""Channels are averaged, and no channel cancels another, whatever the blocks."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from skmmrec.encoders._mixing import _AS_LOUD, _CANCELLED, BLOCK, Mixer, to_mono
+from skmmrec.runtime import ContentError
+
+
+def mixed_by_products(samples):
+    """Mix as the definition says: by the inner products of all channels."""
+    samples = samples.astype(np.float64)
+    mono, lost = samples.mean(axis=1), 0
+    for start in range(0, len(samples), BLOCK):
+        block = samples[start : start + BLOCK]
+        products = block.T @ block
+        energies = np.diag(products)
+        if products.sum() < _CANCELLED * energies.sum():
+            lost = lost + energies
+            loudest = np.argmax(lost >= _AS_LOUD * lost.max())
+            mono[start : start + BLOCK] = block[:, loudest]
+    return mono
+
+
+LENGTHS = [0, 1, 5, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 7]
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(
+    n=st.sampled_from(LENGTHS),
+    gains=st.lists(st.sampled_from([-1, -0.6, 0, 0.5, 1]), min_size=1, max_size=7),
+    is_transposed=st.booleans(),
+    seed=st.integers(0, 100),
+)
+def test_mixing_is_what_its_definition_says(n, gains, is_transposed, seed):
+    generator = np.random.default_rng(seed)
+    # Half common and half own: no energy stands at the limit of cancelling.
+    common = generator.normal(0, 0.1, (n, 1)) * np.array(gains)
+    own = generator.normal(0, 0.01, (n, len(gains)))
+    samples = (common + own).astype(np.float32)
+    if is_transposed:
+        samples = np.asfortranarray(samples)
+    mono = to_mono(samples)
+    assert mono.dtype == np.float32
+    np.testing.assert_allclose(mono, mixed_by_products(samples), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 6])
+def test_parts_of_whole_blocks_give_what_all_at_once_gives(n_channels):
+    generator = np.random.default_rng(0)
+    samples = generator.normal(0, 0.1, (3 * BLOCK + 5, n_channels)).astype(np.float32)
+    samples[:BLOCK, -1] = -samples[:BLOCK, 0]
+    mixer, parts = Mixer(), []
+    for start in range(0, len(samples), 2 * BLOCK):
+        part = samples[start : start + 2 * BLOCK]
+        parts.append(np.empty(len(part), np.float32))
+        mixer.mix(part, parts[-1])
+    np.testing.assert_array_equal(np.concatenate(parts), to_mono(samples))
+
+
+def test_only_samples_that_may_be_out_of_range_are_looked_at():
+    loud = np.full((10, 2), 20, np.float32)
+    with pytest.raises(ContentError, match="floats up to 20"):
+        to_mono(loud)
+    with pytest.raises(ContentError, match="NaN or infinite"):
+        to_mono(np.full((10, 1), -np.inf, np.float32))
+    mixed = np.empty(10, np.float32)
+    Mixer(is_bounded=True).mix(loud, mixed)
+    np.testing.assert_array_equal(mixed, loud[:, 0])
