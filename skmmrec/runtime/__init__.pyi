@@ -7,6 +7,7 @@ from ._columns import (
 )
 from ._devices import (
     autocast as autocast,
+    device_or_cpu as device_or_cpu,
     quantize as quantize,
     resolve_device as resolve_device,
     resolve_precision as resolve_precision,
@@ -20,6 +21,7 @@ from ._engine import (
 from ._errors import (
     ContentError as ContentError,
     is_of_item as is_of_item,
+    is_out_of_memory as is_out_of_memory,
     reading as reading,
 )
 from ._files import (
