@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ from skmmrec.recommender.network import (
     spread_vectors,
 )
 from skmmrec.recommender.training import NetworkDesign, Problem
-from skmmrec.retrieval import ExactSearch, score_pairs
+from skmmrec.retrieval import ExactSearch, bound_lengths, score_pairs
 from skmmrec.runtime import own_modes
 
 if TYPE_CHECKING:
@@ -329,9 +329,9 @@ class FittedModel:
 
     def offsets_at(self, rows: NDArray) -> NDArray[np.float64]:
         """Compute the offset of each user's ratings from the mean of the answers."""
-        history = self.data.history.take(rows)
-        if history.values is None:
+        if self.data.history.values is None:
             return np.zeros(len(rows))
+        history = self.data.history.take(rows)
         sums = np.bincount(history.users, history.values, minlength=len(rows))
         tilt = float(_mean([network.tilt for network in self.networks]))
         return tilt * sums / np.maximum(history.lengths, 1)
@@ -366,12 +366,25 @@ class FittedModel:
         if candidates is not None:
             vectors, biases = vectors[candidates], biases[candidates]
             hidden = None if hidden is None else hidden.among(candidates)
-        search = ExactSearch(vectors, biases, device, self._first_link)
+        longest = self._bound_lengths()
+        search = ExactSearch(vectors, biases, device, self._first_link, longest)
         offsets = self.offsets_at(users).astype(np.float32)
         best, scores = search.search(
             self.users_at(users), k, offsets=offsets, hidden=hidden
         )
         return best if candidates is None else np.flatnonzero(candidates)[best], scores
+
+    def _bound_lengths(self) -> float:
+        """Bound the items' lengths; a single user would wait for it in each call."""
+        measured = vars(self).get("_measured")
+        if measured is None or measured[0] is not self.item_vectors:
+            measured = self.item_vectors, bound_lengths(self.item_vectors)
+            vars(self)["_measured"] = measured
+        return measured[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is only kept to be quick."""
+        return {name: v for name, v in vars(self).items() if name != "_measured"}
 
     @property
     def _first_link(self) -> Callable[[NDArray], NDArray] | None:

@@ -11,7 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from skmmrec.interactions import History
-from skmmrec.retrieval._exact import chunks, score_pairs_at, sum_in_halves
+from skmmrec.retrieval._exact import (
+    PAIRS_IN_CACHE,
+    chunks,
+    score_pairs_at,
+    sum_in_halves,
+)
 from skmmrec.runtime import free_memory
 
 if TYPE_CHECKING:
@@ -29,25 +34,26 @@ SPLIT_ERROR = 2.0**-18
 # and in `predict`, and what is left to the terms of second order.
 MORE_ROUNDINGS = 8
 # With fewer in each, groups do not pay.
-LEAST_GROUP = 4
+LEAST_GROUP = 2
 
 
 class Block(NamedTuple):
-    """Candidates of a block of queries, roughly best first.
+    """Candidates of a block of queries, by position.
 
     Attributes
     ----------
     columns : ndarray of shape (n, n_candidates)
-        Rows of the items.
-    values : ndarray of the same shape, float32
-        Their products, more or less, with the bias; minus infinity is hidden.
+        Rows of the items, ascending.
     dots : ndarray of the same shape, float32
-        Their products as `score_pairs` gives them.
+        Their products as `score_pairs` gives them; minus infinity is hidden.
+    least : ndarray of shape (n,), float32
+        What the value of no other item exceeds, more or less; minus infinity where all
+        others are hidden.
     """
 
     columns: NDArray[np.intp]
-    values: NDArray[np.float32]
     dots: NDArray[np.float32]
+    least: NDArray[np.float32]
 
 
 class HostProducts:
@@ -57,15 +63,20 @@ class HostProducts:
     ----------
     items, biases : ndarray of shape (n_items, d) and (n_items,), float32
         What queries are compared with.
+    longest : float
+        No item is longer.
     n_candidates : int
         Of each query.
     """
 
-    def __init__(self, items: NDArray, biases: NDArray, n_candidates: int) -> None:
+    def __init__(
+        self, items: NDArray, biases: NDArray, longest: float, n_candidates: int
+    ) -> None:
         self.items = items
         self.biases = biases
         self.n_candidates = n_candidates
         self.n_groups = count_groups(len(items), n_candidates)
+        self.longest = longest
         self._scores: NDArray[np.float32] | None = None
 
     def blocks(self, n_queries: int) -> Iterator[slice]:
@@ -87,18 +98,32 @@ class HostProducts:
             scores[:, :n_items] += self.biases
         if hidden is not None:
             scores[hidden.users, hidden.items] = -np.inf
-        table = torch.from_numpy(scores)
-        values, found = greatest(table, self.n_candidates, self.n_groups)
-        columns = found.clamp_(max=n_items - 1).numpy().astype(np.intp, copy=False)
-        rows = np.repeat(np.arange(n_queries), self.n_candidates)
-        dots = score_pairs_at(queries, rows, self.items, columns.ravel())
-        block = Block(columns, values.numpy(), dots.reshape(columns.shape))
+        columns, least = self._greatest(scores)
+        dots = exact_dots(queries, self.items, columns, self.longest)
+        dots[scores[np.arange(n_queries)[:, None], columns] == -np.inf] = -np.inf
+        block = Block(np.minimum(columns, n_items - 1), dots, least)
         return lambda: block
+
+    def _greatest(
+        self, scores: NDArray[np.float32]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """As `greatest`, by numpy, which finds the k-th value in less time."""
+        k, n_groups = self.n_candidates, self.n_groups
+        if n_groups == 1 or len(scores) == 1:  # one row is not worth grouping
+            return columns_of_greatest(scores, k)
+        n_queries, width = scores.shape
+        groups = scores.reshape(n_queries, -1, n_groups).max(axis=1)
+        best = columns_of_greatest(groups, k)[0][:, None, :]
+        steps = np.arange(0, width, n_groups)[:, None]
+        columns = (best + steps).reshape(n_queries, -1)
+        table, places = torch.from_numpy(scores), torch.from_numpy(columns)
+        found, least = columns_of_greatest(table.gather(1, places).numpy(), k)
+        return np.take_along_axis(columns, found, axis=1), least
 
     def bound_errors(
         self, queries: NDArray[np.float32], offsets: NDArray[np.float32]
     ) -> NDArray[np.float64]:
-        """How far a value with the offset may be from the query's score: (n,).
+        """Bound how far a value plus the offset is from the query's score: (n,).
 
         Infinity where sums may exceed the range of float32.
         """
@@ -109,13 +134,11 @@ class HostProducts:
     ) -> NDArray[np.float64]:
         """Errors of sums, N. Higham's gamma, and of underflow, numbers flushed to 0."""
         lengths = np.sqrt(np.einsum("nd,nd->n", queries, queries, dtype=np.float64))
-        # Cheaper than the greatest length, and above it.
-        longest = queries.shape[1] ** 0.5 * _largest(self.items)
-        reach = lengths * longest + _largest(self.biases) + np.abs(offsets)
+        reach = lengths * self.longest + _largest(self.biases) + np.abs(offsets)
         n = queries.shape[1] + MORE_ROUNDINGS
         limits = np.finfo(np.float32)
         errors = (n * unit / (1 - n * unit) + lost) * reach
-        errors += n * float(limits.tiny) * (1 + lengths + longest)
+        errors += n * float(limits.tiny) * (1 + lengths + self.longest)
         return np.where(reach < 0.9 * float(limits.max), errors, np.inf)
 
 
@@ -124,7 +147,7 @@ class DeviceProducts(HostProducts):
 
     Parameters
     ----------
-    items, biases, n_candidates
+    items, biases, longest, n_candidates
         As for `HostProducts`.
     device : torch.device
         With float64 or, as MPS, without.
@@ -134,10 +157,11 @@ class DeviceProducts(HostProducts):
         self,
         items: NDArray,
         biases: NDArray,
+        longest: float,
         n_candidates: int,
         device: torch.device,
     ) -> None:
-        super().__init__(items, biases, n_candidates)
+        super().__init__(items, biases, longest, n_candidates)
         self.device = device
         self.splits = device.type == "cuda" and uses_tf32()
         self._items = _send(items, device)
@@ -168,17 +192,29 @@ class DeviceProducts(HostProducts):
         fetch = _fetch(*found)
 
         def finish() -> Block:
-            columns, values, *dots = fetch()
+            columns, least, hides, *dots = fetch()
             if not dots:
-                rows = np.repeat(np.arange(len(queries)), self.n_candidates)
-                pairs = score_pairs_at(queries, rows, self.items, columns.ravel())
-                dots = [pairs.reshape(columns.shape)]
-            return Block(columns.astype(np.intp, copy=False), values, dots[0])
+                dots = [exact_dots(queries, self.items, columns, self.longest)]
+            dots[0][hides] = -np.inf
+            return Block(columns.astype(np.intp, copy=False), dots[0], least)
 
         return finish
 
     def find(self, users: Tensor, places: Tensor | None) -> tuple[Tensor, ...]:
-        """Columns, values and, where there is float64, products of the candidates."""
+        """Find the candidates.
+
+        Parameters
+        ----------
+        users : Tensor of shape (n, d)
+            Queries.
+        places : Tensor of shape (n_hidden,), int64, or None
+            Items to leave out: positions in the flat table of scores.
+
+        Returns
+        -------
+        columns, least, hides, dots : tuple of Tensor
+            As in a `Block`, and which are hidden; `dots` where there is float64.
+        """
         n_items = len(self._items)
         if self._table is None:
             size = (len(users), padded(n_items, self.n_groups))
@@ -190,18 +226,19 @@ class DeviceProducts(HostProducts):
         if places is not None:
             scores.view(-1).index_fill_(0, places, -torch.inf)
         values, columns = greatest(scores, self.n_candidates, self.n_groups)
-        columns.clamp_(max=n_items - 1)
+        columns, order = columns.clamp_(max=n_items - 1).sort(dim=1)
+        found = columns, values[:, -1], values.gather(1, order) == -torch.inf
         if self.device.type == "mps":
-            return columns, values
+            return found
         terms = self._items[columns].double()
         terms *= users.double()[:, None]
         dots = sum_in_halves(terms.permute(2, 0, 1).contiguous())
-        return columns, values, dots.float()
+        return *found, dots.float()
 
     def bound_errors(
         self, queries: NDArray[np.float32], offsets: NDArray[np.float32]
     ) -> NDArray[np.float64]:
-        """How far a value with the offset may be from the query's score: (n,)."""
+        """Bound how far a value plus the offset is from the query's score: (n,)."""
         lost = SPLIT_ERROR if self.splits else 0.0
         return self._bound(queries, offsets, DEVICE_UNIT, lost)
 
@@ -234,28 +271,97 @@ def greatest(scores: Tensor, k: int, n_groups: int) -> tuple[Tensor, Tensor]:
     return values, columns.gather(1, places)
 
 
+def columns_of_greatest(
+    table: NDArray[np.float32], k: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Columns of the `k` greatest values of each row, ascending, and the least value.
+
+    Any will do of those that are equal to it.
+    """
+    n_rows, width = table.shape
+    least = np.partition(table, width - k, axis=1)[:, width - k]
+    found = table >= least[:, None]
+    if np.count_nonzero(found) != n_rows * k:
+        tied = np.flatnonzero(np.count_nonzero(found, axis=1) != k)
+        chosen = torch.topk(torch.from_numpy(table[tied]), k, dim=1).indices
+        found[tied] = False
+        found[tied[:, None], chosen.numpy()] = True
+    places = np.flatnonzero(found).reshape(n_rows, k)
+    places -= np.arange(0, n_rows * width, width)[:, None]
+    return places, least
+
+
+def exact_dots(
+    queries: NDArray[np.float32],
+    items: NDArray[np.float32],
+    columns: NDArray[np.intp],
+    longest: float,
+) -> NDArray[np.float32]:
+    """Products of each query with the items in its row of `columns`: (n, k).
+
+    As `score_pairs` gives them. Columns past the end count as the last; no item is
+    longer than `longest`.
+    """
+    dim, k = items.shape[1], columns.shape[1]
+    step = max(1, PAIRS_IN_CACHE // k)
+    single = np.empty((min(step, len(queries)), k, dim), np.float32)
+    double, dots = np.empty(single.shape), np.empty(columns.shape)
+    for start in range(0, len(queries), step):
+        part = slice(start, start + step)
+        own = columns[part]
+        near, wide = single[: len(own)], double[: len(own)]
+        items.take(own, axis=0, out=near, mode="clip")
+        wide[...] = near
+        users = queries[part].astype(np.float64)
+        np.matmul(wide, users[:, :, None], out=dots[part][:, :, None])
+    sizes = np.sqrt(np.einsum("nd,nd->n", queries, queries, dtype=np.float64))
+    errors = double_error(dim) * longest * sizes[:, None]
+    scores, rows, places = round_products(dots, errors)
+    last = np.minimum(columns[rows, places], len(items) - 1)
+    scores[rows, places] = score_pairs_at(queries, rows, items, last)
+    return scores
+
+
+def round_products(
+    products: NDArray[np.float64], errors: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]:
+    """Round to float32, and tell where another sum might have been rounded otherwise.
+
+    Returns
+    -------
+    rounded : ndarray of shape (n, k), float32
+        What every sum within the errors is rounded to, but for the entries at
+    rows, columns : ndarray of shape (n_unsure,)
+        Those few are to be summed as `score_pairs` does.
+    """
+    rounded: NDArray[np.float32] = (products + errors).astype(np.float32)
+    products -= errors
+    unsure = np.flatnonzero(products.astype(np.float32) != rounded)
+    rows, columns = np.divmod(unsure, products.shape[1])
+    return rounded, rows, columns
+
+
+def double_error(dim: int) -> float:
+    """Bound how far two sums in float64 are apart, over the sum of absolute terms."""
+    return 4 * (dim + MORE_ROUNDINGS) * float(np.finfo(np.float64).eps)
+
+
 def all_scores(
     items: NDArray[np.float32], device: torch.device
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Return what gives the scores of `score_pairs` with all items: (n, n_items).
-
-    Products in float64 give the same float32 numbers, unless these change within the
-    error of the product; those few pairs are computed one by one.
-    """
+    """Return what gives the products of `score_pairs` with all items: (n, n_items)."""
     place = torch.device("cpu") if device.type == "mps" else device
-    vectors = _send(items, place).double()
-    sizes = vectors.abs()
-    n = items.shape[1] + MORE_ROUNDINGS
-    share = 2 * n * float(np.finfo(np.float64).eps)
+    single = _send(items, place)
+    sizes, double = single.abs(), single.double()
+    share = double_error(items.shape[1])
+    # For what is flushed to 0.
+    least = items.shape[1] * float(np.finfo(np.float32).tiny)
 
     def compare(queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        users = _send(queries, place).double()
-        products = users @ vectors.T
-        errors = share * (users.abs() @ sizes.T)
-        low = (products - errors).float()
-        unsure = low != (products + errors).float()
-        rows, columns = (found.cpu().numpy() for found in unsure.nonzero().T)
-        scores: NDArray[np.float32] = low.cpu().numpy()
+        users = _send(queries, place)
+        products = (users.double() @ double.T).cpu().numpy()
+        terms = (users.abs() @ sizes.T).cpu().numpy()
+        scores, rows, columns = round_products(products, share * (terms + least))
         scores[rows, columns] = score_pairs_at(queries, rows, items, columns)
         return scores
 
@@ -308,6 +414,11 @@ def _fetch(*tensors: Tensor) -> Callable[[], list[NDArray]]:
         return [copy.numpy() for copy in copies]
 
     return wait
+
+
+def bound_lengths(vectors: NDArray[np.float32]) -> float:
+    """Bound the length of the longest vector from above, cheaply."""
+    return float(vectors.shape[1] ** 0.5 * _largest(vectors))
 
 
 def _largest(values: NDArray[np.float32]) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from skmmrec.retrieval._products import (
     DeviceProducts,
     HostProducts,
     all_scores,
+    bound_lengths,
 )
 from skmmrec.runtime import is_out_of_memory, own_modes, survive_fork
 
@@ -75,6 +77,8 @@ class ExactSearch:
         Where to compute.
     link : callable or None, default=None
         From scores to what ranks, elementwise and never decreasing; None: the same.
+    longest : float or None, default=None
+        No item is longer, as `bound_lengths` tells of `items` or more; None: look.
     """
 
     def __init__(
@@ -83,12 +87,14 @@ class ExactSearch:
         biases: NDArray[np.float32] | None,
         device: torch.device,
         link: Callable[[NDArray], NDArray] | None = None,
+        longest: float | None = None,
     ) -> None:
         self.items = np.ascontiguousarray(items)
         none = np.zeros(len(items), np.float32)
         self.biases = none if biases is None else np.ascontiguousarray(biases)
         self.device = device
         self.link = link
+        self.longest = bound_lengths(items) if longest is None else longest
 
     def search(
         self,
@@ -113,8 +119,7 @@ class ExactSearch:
         """
         survive_fork()
         task = _Task(self, np.ascontiguousarray(queries), k, offsets, hidden)
-        with own_modes():
-            task.run()
+        task.run()
         return task.lists
 
 
@@ -162,7 +167,12 @@ class _Task:
         if n_candidates * SHARE >= n_items:
             self._compare_with_all(np.arange(n_queries))
             return
-        self._compare_with_all(np.concatenate([*self._rank_candidates(n_candidates)]))
+        # On the CPU, no candidate is found by what modes change.
+        on_cpu = self.device.type == "cpu"
+        with nullcontext() if on_cpu else own_modes():
+            rows = np.concatenate([*self._rank_candidates(n_candidates)])
+        if len(rows):
+            self._compare_with_all(rows)
 
     def _rank_candidates(self, n_candidates: int) -> Iterator[NDArray[np.intp]]:
         """Fill the lists where that is safe, and yield the other rows.
@@ -182,7 +192,7 @@ class _Task:
             yield self._rank_block(part, fetch(), errors[part])
 
     def _products(self, n_candidates: int) -> HostProducts:
-        values = self.on.items, self.on.biases, n_candidates
+        values = self.on.items, self.on.biases, self.on.longest, n_candidates
         if self.device.type == "cpu":
             return HostProducts(*values)
         return DeviceProducts(*values, self.device)
@@ -193,13 +203,12 @@ class _Task:
         """Fill the lists of a block; return the rows where others may be missing."""
         offsets = self.offsets[part]
         scores = self._scores(block.dots, self.on.biases[block.columns], offsets)
-        scores[block.values == -np.inf] = -np.inf
-        columns, scores = _in_order(block.columns, scores)
-        self.lists.positions[part] = columns[:, : self.k]
-        self.lists.scores[part] = scores[:, : self.k]
-        least = block.values[:, -1]
-        safe = self._limits(least, offsets, errors) < scores[:, self.k - 1]
-        safe |= (least == -np.inf) & (errors < np.inf)
+        scores[block.dots == -np.inf] = -np.inf
+        order = _best_first(scores)[:, : self.k]
+        self.lists.positions[part] = np.take_along_axis(block.columns, order, axis=1)
+        self.lists.scores[part] = ranked = np.take_along_axis(scores, order, axis=1)
+        safe = self._limits(block.least, offsets, errors) < ranked[:, -1]
+        safe |= (block.least == -np.inf) & (errors < np.inf)
         return part.start + np.flatnonzero(~safe)
 
     def _limits(
@@ -211,10 +220,9 @@ class _Task:
             limits = self._link(highest.astype(np.float32))
             return limits + LINK_ULPS * np.spacing(np.abs(limits))
 
+    @own_modes()
     def _compare_with_all(self, rows: NDArray[np.intp]) -> None:
         """Fill the lists of some rows from the exact scores of all items."""
-        if len(rows) == 0:
-            return
         compare = all_scores(self.on.items, self.device)
         for part in chunks(len(rows), 4 * len(self.on.items)):
             own = rows[part]
@@ -224,7 +232,10 @@ class _Task:
             hidden = self._hidden_of(own)
             if hidden is not None:
                 scores[hidden.users, hidden.items] = -np.inf
-            columns = top_k(scores, self.k)
+            if SHARE * self.k < len(self.on.items):
+                columns = top_k(scores, self.k)
+            else:
+                columns = _best_first(scores)[:, : self.k]
             self.lists.positions[own] = columns
             self.lists.scores[own] = np.take_along_axis(scores, columns, axis=1)
 
@@ -239,15 +250,18 @@ class _Task:
         return scores if self.on.link is None else self.on.link(scores)
 
     def _hidden_of(self, rows: NDArray) -> History | None:
-        return None if self.hidden is None else self.hidden.take(rows)
+        if self.hidden is None or len(rows) == len(self.queries):
+            return self.hidden
+        return self.hidden.take(rows)
 
 
-def _in_order(
-    columns: NDArray[np.intp], scores: NDArray[np.float32]
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Sort candidates, which nearly are sorted, by score and then by position."""
-    rows = np.flatnonzero((scores[:, 1:] >= scores[:, :-1]).any(axis=1))
-    order = np.lexsort((columns[rows], -scores[rows]), axis=1)
-    columns[rows] = np.take_along_axis(columns[rows], order, axis=1)
-    scores[rows] = np.take_along_axis(scores[rows], order, axis=1)
-    return columns, scores
+def _best_first(scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Order each row by falling score, then by place, in one sort of whole numbers."""
+    bits = (scores + np.float32(0)).view(np.int32)  # -0 becomes 0
+    # Floats below 0 grow with falling bits.
+    keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
+    keys *= -(2**32)
+    keys += np.arange(scores.shape[1])
+    keys.sort(axis=1)
+    keys &= 2**32 - 1
+    return keys
