@@ -163,7 +163,7 @@ class _Task:
         n_queries, n_items = len(self.queries), len(self.on.items)
         if n_queries == 0 or self.k == 0:
             return
-        n_candidates = self.k + MARGIN
+        n_candidates = min(self.k + MARGIN, n_items)
         if n_candidates * SHARE >= n_items:
             self._compare_with_all(np.arange(n_queries))
             return
