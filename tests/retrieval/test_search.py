@@ -278,7 +278,7 @@ def test_a_pair_has_one_score(dim):
 
 
 def test_what_two_orders_would_round_otherwise_is_summed_in_one():
-    """1 and half a unit in the last place, give or take: a tie that an order decides."""
+    """1 and half a unit in the last place: what is added last decides."""
     item = np.float32([1, 2**-24, 2**-60, -(2**-60), 2**-80, 0, 0, 0])
     rng = np.random.default_rng(0)
     items = np.stack([rng.permutation(item) for _ in range(200)])
