@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from skmmrec.interactions import History
-from skmmrec.retrieval._exact import (
-    PAIRS_IN_CACHE,
-    chunks,
-    score_pairs_at,
-    sum_in_halves,
+from skmmrec.retrieval._exact import chunks, sum_in_halves
+from skmmrec.retrieval._exact_products import (
+    MORE_ROUNDINGS,
+    exact_dots,
+    largest,
+    send,
 )
 from skmmrec.runtime import free_memory
 
@@ -30,9 +31,6 @@ FREE_SHARE = 8
 HOST_UNIT, DEVICE_UNIT = 2.0**-24, 2.0**-22
 # What is lost of a product of float32 numbers that are split for TF32, see `split`.
 SPLIT_ERROR = 2.0**-18
-# Roundings of a score beside those of the sum: the addition of bias and offset, here
-# and in `predict`, and what is left to the terms of second order.
-MORE_ROUNDINGS = 8
 # With fewer in each, groups do not pay.
 LEAST_GROUP = 2
 
@@ -134,7 +132,7 @@ class HostProducts:
     ) -> NDArray[np.float64]:
         """Errors of sums, N. Higham's gamma, and of underflow, numbers flushed to 0."""
         lengths = np.sqrt(np.einsum("nd,nd->n", queries, queries, dtype=np.float64))
-        reach = lengths * self.longest + _largest(self.biases) + np.abs(offsets)
+        reach = lengths * self.longest + largest(self.biases) + np.abs(offsets)
         n = queries.shape[1] + MORE_ROUNDINGS
         limits = np.finfo(np.float32)
         errors = (n * unit / (1 - n * unit) + lost) * reach
@@ -164,8 +162,8 @@ class DeviceProducts(HostProducts):
         super().__init__(items, biases, longest, n_candidates)
         self.device = device
         self.splits = device.type == "cuda" and uses_tf32()
-        self._items = _send(items, device)
-        self._biases = _send(biases, device)
+        self._items = send(items, device)
+        self._biases = send(biases, device)
         self._factors = split(self._items, (0, 1, 0)) if self.splits else self._items
         self._table: Tensor | None = None
 
@@ -187,8 +185,8 @@ class DeviceProducts(HostProducts):
         places = None
         if hidden is not None:
             width = padded(len(self.items), self.n_groups)
-            places = _send(hidden.users * width + hidden.items, self.device)
-        found = self.find(_send(queries, self.device), places)
+            places = send(hidden.users * width + hidden.items, self.device)
+        found = self.find(send(queries, self.device), places)
         fetch = _fetch(*found)
 
         def finish() -> Block:
@@ -280,7 +278,8 @@ def columns_of_greatest(
     """
     n_rows, width = table.shape
     least = np.partition(table, width - k, axis=1)[:, width - k]
-    found = table >= least[:, None]
+    found = table < least[:, None]
+    np.logical_not(found, out=found)  # `>=`, but that what is not a number stays
     if np.count_nonzero(found) != n_rows * k:
         tied = np.flatnonzero(np.count_nonzero(found, axis=1) != k)
         chosen = torch.topk(torch.from_numpy(table[tied]), k, dim=1).indices
@@ -289,83 +288,6 @@ def columns_of_greatest(
     places = np.flatnonzero(found).reshape(n_rows, k)
     places -= np.arange(0, n_rows * width, width)[:, None]
     return places, least
-
-
-def exact_dots(
-    queries: NDArray[np.float32],
-    items: NDArray[np.float32],
-    columns: NDArray[np.intp],
-    longest: float,
-) -> NDArray[np.float32]:
-    """Products of each query with the items in its row of `columns`: (n, k).
-
-    As `score_pairs` gives them. Columns past the end count as the last; no item is
-    longer than `longest`.
-    """
-    dim, k = items.shape[1], columns.shape[1]
-    step = max(1, PAIRS_IN_CACHE // k)
-    single = np.empty((min(step, len(queries)), k, dim), np.float32)
-    double, dots = np.empty(single.shape), np.empty(columns.shape)
-    for start in range(0, len(queries), step):
-        part = slice(start, start + step)
-        own = columns[part]
-        near, wide = single[: len(own)], double[: len(own)]
-        items.take(own, axis=0, out=near, mode="clip")
-        wide[...] = near
-        users = queries[part].astype(np.float64)
-        np.matmul(wide, users[:, :, None], out=dots[part][:, :, None])
-    sizes = np.sqrt(np.einsum("nd,nd->n", queries, queries, dtype=np.float64))
-    errors = double_error(dim) * longest * sizes[:, None]
-    scores, rows, places = round_products(dots, errors)
-    last = np.minimum(columns[rows, places], len(items) - 1)
-    scores[rows, places] = score_pairs_at(queries, rows, items, last)
-    return scores
-
-
-def round_products(
-    products: NDArray[np.float64], errors: NDArray[np.float64]
-) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]:
-    """Round to float32, and tell where another sum might have been rounded otherwise.
-
-    Returns
-    -------
-    rounded : ndarray of shape (n, k), float32
-        What every sum within the errors is rounded to, but for the entries at
-    rows, columns : ndarray of shape (n_unsure,)
-        Those few are to be summed as `score_pairs` does.
-    """
-    rounded: NDArray[np.float32] = (products + errors).astype(np.float32)
-    products -= errors
-    unsure = np.flatnonzero(products.astype(np.float32) != rounded)
-    rows, columns = np.divmod(unsure, products.shape[1])
-    return rounded, rows, columns
-
-
-def double_error(dim: int) -> float:
-    """Bound how far two sums in float64 are apart, over the sum of absolute terms."""
-    return 4 * (dim + MORE_ROUNDINGS) * float(np.finfo(np.float64).eps)
-
-
-def all_scores(
-    items: NDArray[np.float32], device: torch.device
-) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Return what gives the products of `score_pairs` with all items: (n, n_items)."""
-    place = torch.device("cpu") if device.type == "mps" else device
-    single = _send(items, place)
-    sizes, double = single.abs(), single.double()
-    share = double_error(items.shape[1])
-    # For what is flushed to 0.
-    least = items.shape[1] * float(np.finfo(np.float32).tiny)
-
-    def compare(queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        users = _send(queries, place)
-        products = (users.double() @ double.T).cpu().numpy()
-        terms = (users.abs() @ sizes.T).cpu().numpy()
-        scores, rows, columns = round_products(products, share * (terms + least))
-        scores[rows, columns] = score_pairs_at(queries, rows, items, columns)
-        return scores
-
-    return compare
 
 
 def uses_tf32() -> bool:
@@ -388,14 +310,6 @@ def split(vectors: Tensor, parts: tuple[int, ...]) -> Tensor:
     return torch.cat([halves[part] for part in parts], dim=1)
 
 
-def _send(array: NDArray, device: torch.device) -> Tensor:
-    """Copy to a device without waiting for what runs there."""
-    tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
-
-
 def _fetch(*tensors: Tensor) -> Callable[[], list[NDArray]]:
     """Start to copy to the host, and return what waits for the copies."""
     if tensors[0].device.type != "cuda":
@@ -414,13 +328,3 @@ def _fetch(*tensors: Tensor) -> Callable[[], list[NDArray]]:
         return [copy.numpy() for copy in copies]
 
     return wait
-
-
-def bound_lengths(vectors: NDArray[np.float32]) -> float:
-    """Bound the length of the longest vector from above, cheaply."""
-    return float(vectors.shape[1] ** 0.5 * _largest(vectors))
-
-
-def _largest(values: NDArray[np.float32]) -> float:
-    """Greatest absolute value."""
-    return float(max(values.max(initial=0), -values.min(initial=0)))

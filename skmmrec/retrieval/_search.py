@@ -20,13 +20,8 @@ from numpy.typing import NDArray
 
 from skmmrec.interactions import History
 from skmmrec.retrieval._exact import chunks, top_k
-from skmmrec.retrieval._products import (
-    Block,
-    DeviceProducts,
-    HostProducts,
-    all_scores,
-    bound_lengths,
-)
+from skmmrec.retrieval._exact_products import all_scores, bound_lengths
+from skmmrec.retrieval._products import Block, DeviceProducts, HostProducts
 from skmmrec.runtime import is_out_of_memory, own_modes, survive_fork
 
 # Candidates beyond those asked for. Neighbouring scores among the best are some
