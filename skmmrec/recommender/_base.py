@@ -261,10 +261,7 @@ class BaseRecommender(BaseEstimator, ABC):
     ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         """Relevance of each user's `k` best items, and how many are relevant at all."""
         ids, users = np.unique(pairs[USER].to_numpy(), return_inverse=True)
-        items, n_items = (
-            self.item_index_.get_indexer(pairs[ITEM]),
-            len(self.item_index_),
-        )
+        items, n_items = self.item_index_.get_indexer(pairs[ITEM]), self.seen_.n_items
         rows = self.user_index_.get_indexer(ids)
         best, scores = self._rank(rows, k, None, exclude_seen=True)
         asked = np.arange(len(ids))[:, None] * n_items + best
