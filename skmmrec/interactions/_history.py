@@ -98,6 +98,12 @@ class History:
         values = None if self.values is None else self.values[kept]
         return History(before[self.offsets], self.items[kept], self.n_items, values)
 
+    def among(self, chosen: NDArray[np.bool_]) -> History:
+        """Keep the items marked in `chosen`, of shape (n_items,), numbered anew."""
+        kept = self.where(chosen[self.items])
+        places = np.cumsum(chosen) - 1
+        return replace(kept, items=places[kept.items], n_items=int(chosen.sum()))
+
     def recency(self, half_life: float) -> NDArray[np.float64]:
         """Weights that halve with every `half_life` later items, 1 for the latest."""
         return 0.5 ** (self.n_later / half_life)

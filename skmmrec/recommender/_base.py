@@ -38,7 +38,7 @@ from skmmrec.interactions import (
 )
 from skmmrec.metrics import ndcg_at_k, warn_of_seen
 from skmmrec.recommender._html import describe_html
-from skmmrec.retrieval import chunks, ranked_frame, top_k
+from skmmrec.retrieval import ranked_frame
 from skmmrec.runtime import own_modes
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 class BaseRecommender(BaseEstimator, ABC):
-    """Top-k and ranking score on top of `_score_users`.
+    """Top-k and ranking score on top of `_rank`.
 
     Attributes
     ----------
@@ -111,8 +111,31 @@ class BaseRecommender(BaseEstimator, ABC):
         return super().set_params(**params)
 
     @abstractmethod
-    def _score_users(self, users: NDArray) -> NDArray[np.float32]:
-        """Scores of all items for users at these positions; -1 is an unknown user."""
+    def _rank(
+        self,
+        users: NDArray,
+        k: int,
+        candidates: NDArray[np.bool_] | None,
+        exclude_seen: bool,
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Positions and scores of users' best items, best first, ties by position.
+
+        Parameters
+        ----------
+        users : ndarray of shape (n,)
+            Positions; -1 is an unknown user.
+        k : int
+            Items for each.
+        candidates : ndarray of shape (n_items,), bool, or None
+            Items to choose from; None: all.
+        exclude_seen : bool
+            Whether to leave out what a user met.
+
+        Returns
+        -------
+        positions, scores : ndarray of shape (n, at most k)
+            The score is minus infinity where there are fewer items.
+        """
 
     def recommend(
         self,
@@ -154,12 +177,8 @@ class BaseRecommender(BaseEstimator, ABC):
         check_flag(exclude_seen, "exclude_seen")
         ids = self._read_users(users)
         rows = self.user_index_.get_indexer(ids)
-        ranker = Ranker(self, self._candidates(items), exclude_seen)
-        frames = [
-            ranked_frame(USER, ids[part], self.item_index_, *ranker.rank(rows[part], k))
-            for part in chunks(len(rows), len(self.item_index_))
-        ]
-        return pd.concat(frames, ignore_index=True)
+        best = self._rank(rows, k, self._candidates(items), bool(exclude_seen))
+        return ranked_frame(USER, ids, self.item_index_, *best)
 
     def score(self, X: Table, y: Numbers | None = None) -> float:
         """NDCG@10 of ranking all items, those seen in `fit` left out.
@@ -198,8 +217,7 @@ class BaseRecommender(BaseEstimator, ABC):
         pairs = judged if strengths is None else judged[strengths > 0]
         pairs = pairs.drop_duplicates()
         warn_of_seen(ranker, pairs, judged)
-        parts = ranker._relevance(pairs, 10)
-        values = np.concatenate([ndcg_at_k(*part) for part in parts])
+        values = ndcg_at_k(*ranker._relevance(pairs, 10))
         return float(values.mean()) if len(values) else 0.0
 
     def knowing_items_of(self, X: Table) -> Self:
@@ -240,19 +258,16 @@ class BaseRecommender(BaseEstimator, ABC):
 
     def _relevance(
         self, pairs: pd.DataFrame, k: int
-    ) -> Iterator[tuple[NDArray, NDArray]]:
+    ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         """Relevance of each user's `k` best items, and how many are relevant at all."""
         ids, users = np.unique(pairs[USER].to_numpy(), return_inverse=True)
-        items = self.item_index_.get_indexer(pairs[ITEM])
-        relevant = History.from_pairs(users, items, len(ids), len(self.item_index_))
+        items, n_items = self.item_index_.get_indexer(pairs[ITEM]), self.seen_.n_items
         rows = self.user_index_.get_indexer(ids)
-        ranker = Ranker(self, None, exclude_seen=True)
-        for part in chunks(len(ids), len(self.item_index_)):
-            best, scores = ranker.rank(rows[part], k)
-            hits = np.zeros(best.shape, bool)
-            for row, user in enumerate(range(part.start, part.stop)):
-                hits[row] = np.isin(best[row], relevant.of(user))
-            yield hits & np.isfinite(scores), relevant.lengths[part]
+        best, scores = self._rank(rows, k, None, exclude_seen=True)
+        asked = np.arange(len(ids))[:, None] * n_items + best
+        relevant = (users * n_items + items)[items >= 0]
+        hits = np.isin(asked, relevant) & np.isfinite(scores)
+        return hits, np.bincount(users, minlength=len(ids))
 
     def _read_users(self, users: Ids | None) -> pd.Index | NDArray:
         """Ids of the users to serve, who may be new."""
@@ -403,37 +418,3 @@ def _refuse_inner(name: str, value: Any) -> None:
         f"{name}__... sets parameters of {name}, but {name}={value!r} has none: give "
         f"{name} as a whole, which in a grid is {whole}"
     )
-
-
-class Ranker:
-    """Ranks the items that a user may be shown.
-
-    Parameters
-    ----------
-    model : BaseRecommender
-        Scores the items.
-    candidates : ndarray of shape (n_items,), bool, or None
-        Items to choose from; None: all.
-    exclude_seen : bool
-        Whether to leave out what a user met.
-    """
-
-    def __init__(
-        self, model: BaseRecommender, candidates: NDArray | None, exclude_seen: bool
-    ) -> None:
-        self.model = model
-        self.candidates = candidates
-        self.exclude_seen = exclude_seen
-
-    def rank(
-        self, rows: NDArray, k: int
-    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Positions and scores of each user's best items; minus infinity is hidden."""
-        scores = self.model._score_users(rows)
-        if self.candidates is not None:
-            scores[:, ~self.candidates] = -np.inf
-        if self.exclude_seen:
-            seen = self.model._data.seen.take(rows)
-            scores[seen.users, seen.items] = -np.inf
-        best = top_k(scores, k)
-        return best, np.take_along_axis(scores, best, axis=1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ from skmmrec.recommender.network import (
     spread_vectors,
 )
 from skmmrec.recommender.training import NetworkDesign, Problem
-from skmmrec.retrieval import score_pairs
+from skmmrec.retrieval import ExactSearch, bound_lengths, score_pairs
 from skmmrec.runtime import own_modes
 
 if TYPE_CHECKING:
@@ -319,29 +319,78 @@ class FittedModel:
 
     def users_at(self, rows: NDArray) -> NDArray[np.float32]:
         """Vectors of users at these positions; -1 is one who is not known."""
+        known = rows >= 0
+        if known.all():
+            return self.user_vectors[rows]
         default = VectorMaker(self.networks).default_user()
-        users, known = np.tile(default, (len(rows), 1)), rows >= 0
+        users = np.tile(default, (len(rows), 1))
         users[known] = self.user_vectors[rows[known]]
         return users
 
     def offsets_at(self, rows: NDArray) -> NDArray[np.float64]:
         """Compute the offset of each user's ratings from the mean of the answers."""
-        history = self.data.history.take(rows)
-        if history.values is None:
+        if self.data.history.values is None:
             return np.zeros(len(rows))
+        history = self.data.history.take(rows)
         sums = np.bincount(history.users, history.values, minlength=len(rows))
         tilt = float(_mean([network.tilt for network in self.networks]))
         return tilt * sums / np.maximum(history.lengths, 1)
 
     # -- answers ---------------------------------------------------------------------
 
-    def score_all(self, users: NDArray) -> NDArray[np.float32]:
-        """Scores of all items for users at these positions, for the first task."""
-        scores = self.users_at(users) @ self.item_vectors.T
-        scores += self.item_biases[:, 0]
-        if self.data.history.values is not None:
-            scores += self.offsets_at(users)[:, None].astype(np.float32)
-        return self.tasks[0].link(scores)
+    def rank(
+        self,
+        users: NDArray,
+        k: int,
+        candidates: NDArray[np.bool_] | None,
+        exclude_seen: bool,
+        device: torch.device,
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Best items of users at these positions, by what `score_rows` gives first.
+
+        Parameters
+        ----------
+        users : ndarray of shape (n,)
+            Positions, -1 for one who is not known.
+        k : int
+            Items for each.
+        candidates : ndarray of shape (n_items,), bool, or None
+            Items to choose from; None: all.
+        exclude_seen : bool
+            Whether to leave out what a user met.
+        device : torch.device
+            Where to compare.
+        """
+        vectors, biases = self.item_vectors, self.item_biases[:, 0]
+        hidden = self.data.seen.take(users) if exclude_seen else None
+        if candidates is not None:
+            vectors, biases = vectors[candidates], biases[candidates]
+            hidden = None if hidden is None else hidden.among(candidates)
+        longest = self._bound_lengths()
+        search = ExactSearch(vectors, biases, device, self._first_link, longest)
+        offsets = self.offsets_at(users).astype(np.float32)
+        best, scores = search.search(
+            self.users_at(users), k, offsets=offsets, hidden=hidden
+        )
+        return best if candidates is None else np.flatnonzero(candidates)[best], scores
+
+    def _bound_lengths(self) -> float:
+        """Bound the items' lengths; a single user would wait for it in each call."""
+        measured = vars(self).get("_measured")
+        if measured is None or measured[0] is not self.item_vectors:
+            measured = self.item_vectors, bound_lengths(self.item_vectors)
+            vars(self)["_measured"] = measured
+        return measured[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is only kept to be quick."""
+        return {name: v for name, v in vars(self).items() if name != "_measured"}
+
+    @property
+    def _first_link(self) -> Callable[[NDArray], NDArray] | None:
+        """From scores to what is predicted; None: they are the same."""
+        task = self.tasks[0]
+        return task.link if task.objective in ("bce", "mse") else None
 
     def score_rows(
         self, users: NDArray, vectors: NDArray, biases: NDArray

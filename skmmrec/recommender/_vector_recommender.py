@@ -24,6 +24,7 @@ from skmmrec.catalog import Blocks, ItemCatalog
 from skmmrec.interactions import (
     ITEM,
     USER,
+    History,
     Ids,
     InteractionData,
     Interactions,
@@ -63,9 +64,16 @@ from skmmrec.recommender._serving import ServingVectors
 from skmmrec.recommender._settings import SETTINGS, refuse_moved
 from skmmrec.recommender._user_towers import TOWERS
 from skmmrec.recommender.network import predicts_ratings
-from skmmrec.retrieval import ApproximateIndex, ranked_frame, top_k, unit_vectors
+from skmmrec.retrieval import (
+    ApproximateIndex,
+    ExactSearch,
+    ranked_frame,
+    unit_vectors,
+)
+from skmmrec.runtime import device_or_cpu
 
 if TYPE_CHECKING:
+    import torch
     from sklearn.utils import Tags
 
 
@@ -437,14 +445,15 @@ class VectorRecommender(
             self._check_item_ids(keys, advice)
             rows = known.get_indexer(keys)
             queries = vectors[rows]
-        cosines = unit_vectors(queries) @ unit_vectors(vectors).T
-        itself = np.flatnonzero(rows >= 0)
-        cosines[itself, rows[itself]] = -np.inf
+        itself = History(
+            np.concatenate([[0], np.cumsum(rows >= 0)]), rows[rows >= 0], len(known)
+        )
         if candidates is not None:
-            cosines[:, ~candidates] = -np.inf
-        best = top_k(cosines, k)
-        scores = np.take_along_axis(cosines, best, axis=1)
-        return ranked_frame("query", keys, known, best, scores)
+            vectors, itself = vectors[candidates], itself.among(candidates)
+            known = known[candidates]
+        search = ExactSearch(unit_vectors(vectors), None, self._device)
+        best = search.search(unit_vectors(queries), k, hidden=itself)
+        return ranked_frame("query", keys, known, *best)
 
     def serving_vectors(self) -> ServingVectors:
         """Vectors whose inner product is the score, for a store to serve.
@@ -458,8 +467,19 @@ class VectorRecommender(
         check_is_fitted(self)
         return self.model_.serving_vectors()
 
-    def _score_users(self, users: NDArray) -> NDArray[np.float32]:
-        return self.model_.score_all(users)
+    def _rank(
+        self,
+        users: NDArray,
+        k: int,
+        candidates: NDArray[np.bool_] | None,
+        exclude_seen: bool,
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        return self.model_.rank(users, k, candidates, exclude_seen, self._device)
+
+    @property
+    def _device(self) -> torch.device:
+        """Where vectors are compared: those who are not trained stay on the CPU."""
+        return device_or_cpu(getattr(self, "device", "cpu"))
 
     def _items_of(
         self, ids: Interactions, content: Blocks | None

@@ -14,4 +14,6 @@ from ._exact import (
     top_k as top_k,
     unit_vectors as unit_vectors,
 )
+from ._exact_products import bound_lengths as bound_lengths
+from ._search import ExactSearch as ExactSearch
 from ._sparse import nearest_rows as nearest_rows, unit_rows as unit_rows

@@ -8,6 +8,7 @@ from ._columns import (
 from ._compilation import compile_in_place as compile_in_place
 from ._devices import (
     autocast as autocast,
+    device_or_cpu as device_or_cpu,
     quantize as quantize,
     resolve_device as resolve_device,
     resolve_precision as resolve_precision,
@@ -22,6 +23,7 @@ from ._errors import (
     ContentError as ContentError,
     content_error as content_error,
     is_of_item as is_of_item,
+    is_out_of_memory as is_out_of_memory,
     reading as reading,
 )
 from ._files import (

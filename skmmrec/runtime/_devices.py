@@ -30,12 +30,29 @@ def resolve_device(device: str | torch.device) -> torch.device:
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"device={device!r} is not a device: {error}") from error
     absent = {
-        "cuda": not torch.cuda.is_available(),
+        "cuda": not torch.cuda.is_available()
+        or (resolved.index or 0) >= torch.cuda.device_count(),
         "mps": not torch.backends.mps.is_available(),
     }
     if absent.get(resolved.type, False):
         raise ValueError(f"device={device!r} is not available on this machine.")
     return resolved
+
+
+def device_or_cpu(device: str | torch.device) -> torch.device:
+    """Choose as `resolve_device`, but the CPU where the device is not available.
+
+    What was fitted on one machine answers on any other, and in a forked child, which
+    cannot use CUDA once its parent has.
+    """
+    import torch
+
+    try:
+        resolved = resolve_device(device)
+    except ValueError:
+        return torch.device("cpu")
+    is_lost = resolved.type == "cuda" and torch.cuda._is_in_bad_fork()
+    return torch.device("cpu") if is_lost else resolved
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

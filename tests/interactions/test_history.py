@@ -86,6 +86,13 @@ def test_a_matrix_has_a_one_for_each_pair(history, pairs):
     assert history.to_csr(bool).dtype == bool
 
 
+def test_chosen_items_are_numbered_anew():
+    history = History.from_pairs(np.array([0, 0, 1]), np.array([3, 1, 2]), 2, 4)
+    chosen = history.among(np.array([True, False, True, True]))
+    assert chosen.n_items == 3
+    assert [chosen.of(user).tolist() for user in range(2)] == [[2], [1]]
+
+
 def test_recency_halves_with_every_half_life():
     history = History(np.array([0, 3, 3, 8]), np.arange(8), 8)
     weights = history.recency(2.0)

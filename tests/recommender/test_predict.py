@@ -1,6 +1,7 @@
 """Scores, lists and neighbours of a fitted recommender."""
 
 import math
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -332,3 +333,38 @@ def test_an_index_searches_all_items(fitted):
     index = ApproximateIndex().fit(fitted.serving_vectors().items)
     with pytest.raises(ValueError, match="items must be None"):
         fitted.recommend(k=1, items=["i01"], index=index)
+
+
+# -- one score, wherever it comes from -----------------------------------------------
+
+
+@pytest.mark.parametrize("objective", ["softmax", "bce", "mse"])
+@pytest.mark.parametrize("k", [3, 99])
+def test_a_list_has_the_scores_of_predict(make, catalog, X, y, objective, k):
+    rec = make(catalog, objective=objective).fit(X, y)
+    table = rec.recommend([*rec.user_index_, 1], k=k)
+    predicted = rec.predict(table[["user_id", "item_id"]])
+    np.testing.assert_array_equal(table.score, predicted)
+
+
+def test_a_list_of_candidates_is_that_of_all_others_hidden(fitted):
+    chosen = list(fitted.item_index_[::3])
+    table = fitted.recommend(k=2, items=chosen)
+    everything = fitted.recommend(k=99)
+    everything = everything[everything.item_id.isin(chosen)]
+    expected = everything.groupby("user_id", sort=False).head(2)
+    assert table.item_id.tolist() == expected.item_id.tolist()
+    near = fitted.similar_items(["i00", "i03"], k=2, items=chosen)
+    assert set(near.item_id) <= set(chosen)
+    assert not (near["query"] == near.item_id).any()
+
+
+def test_no_candidates_give_an_empty_table(fitted):
+    assert len(fitted.recommend(k=2, items=[])) == 0
+    assert len(fitted.similar_items(["i00"], k=2, items=[])) == 0
+
+
+def test_what_is_kept_to_be_quick_is_not_pickled(fitted):
+    fitted.recommend(k=1)
+    assert "_measured" in vars(fitted.model_)
+    assert "_measured" not in vars(pickle.loads(pickle.dumps(fitted)).model_)

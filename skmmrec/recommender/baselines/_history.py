@@ -29,6 +29,7 @@ from skmmrec.recommender._base import (
     warn_of_odd_answers,
 )
 from skmmrec.recommender._parameter_records import read_index, write_index
+from skmmrec.retrieval import chunks, top_k
 
 
 class HistoryRecommender(BaseRecommender):
@@ -173,7 +174,28 @@ class HistoryRecommender(BaseRecommender):
         Each of them has liked something.
         """
 
+    def _rank(
+        self,
+        users: NDArray,
+        k: int,
+        candidates: NDArray[np.bool_] | None,
+        exclude_seen: bool,
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        size = (len(users), min(k, self.history_.n_items))
+        positions, values = np.empty(size, np.intp), np.empty(size, np.float32)
+        for part in chunks(len(users), self.history_.n_items):
+            scores = self._score_users(users[part])
+            if candidates is not None:
+                scores[:, ~candidates] = -np.inf
+            if exclude_seen:
+                seen = self.seen_.take(users[part])
+                scores[seen.users, seen.items] = -np.inf
+            positions[part] = best = top_k(scores, k)
+            values[part] = np.take_along_axis(scores, best, axis=1)
+        return positions, values
+
     def _score_users(self, users: NDArray) -> NDArray[np.float32]:
+        """Scores of all items for users at these positions; -1 is an unknown user."""
         history = self.history_
         scores = np.tile(history.popularity.astype(np.float32), (len(users), 1))
         rows = np.flatnonzero(history.take(users).lengths)

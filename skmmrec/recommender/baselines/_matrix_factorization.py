@@ -67,7 +67,7 @@ class MatrixFactorizationRecommender(VectorRecommender):
     warm_start : bool, default=False
         Start `fit` from the last one.
     device : str, default="auto"
-        Torch device of the training.
+        Torch device of the training, and of comparing users and items.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial weights and of all sampling.
     verbose : bool or "auto", default="auto"
