@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from tqdm.auto import tqdm
 
+from skmmrec.interactions import positions
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._preparation import Rows, take_in
 from skmmrec.recommender._settings import Settings
@@ -130,8 +131,8 @@ def feed(model: FittedModel, rows: Rows, plan: Plan, watch: Watch) -> FittedMode
     model = model.copy()
     take_in(model, rows)
     pairs = (
-        model.data.users.get_indexer(rows.ids.users),
-        model.data.items.get_indexer(rows.ids.items),
+        positions(model.data.users, rows.ids.users),
+        positions(model.data.items, rows.ids.items),
     )
     model.loss_curve = model.loss_curve + train_further(
         model.networks, model.problem(), plan, model.id_l2, pairs, watch

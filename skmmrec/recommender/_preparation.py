@@ -24,6 +24,7 @@ from skmmrec.interactions import (
     Table,
     check_same_kind,
     plain,
+    positions,
     read_answers,
     read_interactions,
     read_weights,
@@ -338,7 +339,7 @@ def new_items(
     """Ids and content of the items that a flat table brings along."""
     if content is None:
         return ids.items[:0], Blocks.without_content(0)
-    is_new = model.data.items.get_indexer(ids.items) < 0
+    is_new = positions(model.data.items, ids.items) < 0
     first = is_new & ~pd.Index(ids.items).duplicated()
     return ids.items[first], content.take(first)
 
@@ -348,8 +349,8 @@ def _newly_met(model: FittedModel, rows: Rows) -> NDArray:
     items = rows.ids.items
     if rows.answers is not None:
         items = items[teaches(model.tasks, rows.answers)]
-    positions = np.unique(model.data.items.get_indexer(items))
-    return positions[~model.met[positions]]
+    places = np.unique(positions(model.data.items, items))
+    return places[~model.met[places]]
 
 
 def with_signals(data: InteractionData, tasks: Sequence[Task]) -> InteractionData:
