@@ -38,7 +38,7 @@ from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._settings import Propagation
 from skmmrec.recommender.cold_start import find_noise, item_graph
 from skmmrec.recommender.network import Task, check_ratings, make_tasks, teaches
-from skmmrec.recommender.training import Plan, weights_and_answers
+from skmmrec.recommender.training import Plan, fit_accelerator, weights_and_answers
 
 if TYPE_CHECKING:
     from skmmrec.llm import SoftTokenFuser
@@ -162,16 +162,18 @@ def _share_space(
     """Space of the content, that of `source` if there is one, and content in it."""
     if source is not None:
         check_modalities(source.space, blocks.widths)
-        return source.space, source.space.transform(blocks)
-    settings = plan.regularization
-    space = ContentSpace.fit(blocks, settings.n_components)
-    content = space.transform(blocks)
-    noise = find_noise(content, history) if settings.mute_noise else []
+        return source.space, source.space.transform(blocks, fit_accelerator(plan))
+    settings, where = plan.regularization, fit_accelerator(plan)
+    space = ContentSpace.fit(blocks, settings.n_components, where)
+    content = space.transform(blocks, where)
+    noise = find_noise(content, history, where) if settings.mute_noise else []
     if not noise:
         return space, content
     logger.info("muted: %s", ", ".join(noise))
     space = replace(space, muted=tuple(noise))
-    return space, space.transform(blocks)
+    values = {name: content.values[name] for name in space.modalities}
+    is_kept = [name in values for name in content.modalities]
+    return space, Blocks(values, content.mask[:, is_kept])
 
 
 def check_modalities(space: ContentSpace, widths: dict[str, int]) -> None:
@@ -197,7 +199,8 @@ def _user_content(
         return None, None
     user_catalog.check_not_empty("user")
     blocks = user_catalog.blocks
-    space = ContentSpace.fit(blocks, plan.regularization.n_components)
+    where = fit_accelerator(plan)
+    space = ContentSpace.fit(blocks, plan.regularization.n_components, where)
     rows: NDArray = user_catalog.ids.get_indexer(users)
     nobody = Blocks(
         {
@@ -206,7 +209,7 @@ def _user_content(
         },
         np.zeros((1, len(blocks.widths)), bool),
     )
-    return space, space.transform(blocks.append(nobody)).take(rows)
+    return space, space.transform(blocks.append(nobody), where).take(rows)
 
 
 logger = logging.getLogger(__name__)
