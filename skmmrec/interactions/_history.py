@@ -271,7 +271,7 @@ def _merge_repeated(pairs: pd.DataFrame, n_items: int) -> pd.DataFrame:
     later = keys.duplicated().to_numpy()
     if not later.any():
         return pairs
-    repeated = np.flatnonzero(keys.duplicated(keep=False))
+    repeated = np.flatnonzero(keys.isin(keys[later].unique()))
     numbers = pd.factorize(keys.iloc[repeated])[0]
     weights = pairs[WEIGHT].iloc[repeated].groupby(numbers).sum().to_numpy()
     is_last = ~pd.Series(numbers).duplicated(keep="last").to_numpy()

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from skmmrec.catalog import Blocks, NumberSpace
-from skmmrec.recommender._algebra import as_float64, place, to_host
 from skmmrec.recommender._principal_axes import (
     PresentRows,
     host_axes,
     principal_axes,
 )
+from skmmrec.recommender.network import as_float64, place, to_host
 
 
 @dataclass(frozen=True)

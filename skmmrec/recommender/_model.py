@@ -16,18 +16,20 @@ from numpy.typing import NDArray
 
 from skmmrec.catalog import Blocks
 from skmmrec.interactions import History, InteractionData, Keys
-from skmmrec.recommender._algebra import Array, place, to_host
 from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._forgotten import Forgotten
 from skmmrec.recommender._serving import ServingVectors
 from skmmrec.recommender.cold_start import Expectation, graph_of_new, learn_half_life
 from skmmrec.recommender.network import (
+    Array,
     FusionNetwork,
     ItemGraph,
     MeanTowerModule,
     Task,
     VectorMaker,
+    place,
     spread_vectors,
+    to_host,
 )
 from skmmrec.recommender.training import HeldOut, NetworkDesign, Problem
 from skmmrec.retrieval import score_pairs

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from skmmrec.recommender._algebra import Array, place, row_blocks, unit
+from skmmrec.recommender.network import Array, place, row_blocks, unit
 
 # Where scikit-learn's PCA turns from one method to another; where it is small, the host
 # does it.

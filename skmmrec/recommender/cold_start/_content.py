@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from skmmrec.catalog import Blocks
-from skmmrec.recommender._algebra import Array, namespace, place, row_blocks, to_host
 from skmmrec.recommender.cold_start._kernels import Directions, kernels, weighed
+from skmmrec.recommender.network import Array, namespace, place, row_blocks, to_host
 
 # The kernels of 20,000 items and 2,000 landmarks take some 300 MB and a second or two;
 # the leave-one-out errors of 1,000 items, an inverse for each choice of shares, half

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from skmmrec.interactions import History
-from skmmrec.recommender._algebra import Array
+from skmmrec.recommender.network import Array
 from skmmrec.recommender.training import HeldOut, judge_held_out
 
 # Each about 1.6 times the one before: finer steps are not told apart by 1,000 users.

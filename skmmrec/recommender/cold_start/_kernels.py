@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from skmmrec.catalog import Blocks
-from skmmrec.recommender._algebra import Array, as_float64, namespace, place, unit
+from skmmrec.recommender.network import Array, as_float64, namespace, place, unit
 
 # Chosen together with the ridge, on rows held out of the training rows of MovieLens and
 # TikTok; near them nothing changes by more than the noise (benchmarks/recommender.py

@@ -9,8 +9,8 @@ from scipy.sparse import csr_array
 
 from skmmrec.catalog import Blocks
 from skmmrec.interactions import History
-from skmmrec.recommender._algebra import Array, namespace, place
 from skmmrec.recommender.cold_start._kernels import Directions, kernels
+from skmmrec.recommender.network import Array, namespace, place
 
 # Matrices of 1,000 items take 8 MB each and some 0.1 s; the likes of 20,000 users tell
 # their lifts well enough. Fewer than 10 items cannot tell noise from anything.

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from skmmrec.catalog import Blocks
 from skmmrec.interactions import History
-from skmmrec.recommender._algebra import place
+from skmmrec.recommender.network._algebra import place
 from skmmrec.recommender.network._network import FusionNetwork
 from skmmrec.recommender.network._towers import AttentionTowerModule, Past
 from skmmrec.runtime import cached_property, own_modes, survive_fork

@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from skmmrec.interactions import History, RandomState
-from skmmrec.recommender._algebra import accelerator
 from skmmrec.recommender._user_towers import MeanTower
-from skmmrec.recommender.network import FusionNetwork, Neighbours, to_tensors
+from skmmrec.recommender.network import (
+    FusionNetwork,
+    Neighbours,
+    accelerator,
+    to_tensors,
+)
 from skmmrec.recommender.training._checkpoints import checkpoint_of
 from skmmrec.recommender.training._id_prior import LOW, learn_precision
 from skmmrec.recommender.training._loop import (

@@ -13,19 +13,17 @@ from torch import Tensor
 from skmmrec.catalog import Blocks
 from skmmrec.interactions import History
 from skmmrec.metrics import find_hits, judge, parse_metric
-from skmmrec.recommender._algebra import (
+from skmmrec.recommender.network import (
     Array,
+    FusionNetwork,
+    ItemGraph,
+    VectorMaker,
     accelerator,
     namespace,
     place,
     row_blocks,
-    to_host,
-)
-from skmmrec.recommender.network import (
-    FusionNetwork,
-    ItemGraph,
-    VectorMaker,
     spread_vectors,
+    to_host,
 )
 from skmmrec.recommender.training._problem import Batcher, Examples
 from skmmrec.recommender.training._step import LossOfBatch
@@ -205,10 +203,11 @@ class LikesMonitor:
             None if content is None else content.take(held.users),
         )
         biases = network.item_bias.detach()
-        vectors: list[Array] = [users, items.float(), biases]
+        vectors: Array = (users, items.float(), biases)
         if maker.where.type == "cpu":
             vectors = [to_host(part) for part in vectors]
-        return float(judge_held_out(name, k, *vectors, held).mean())
+        users, items, biases = vectors
+        return float(judge_held_out(name, k, users, items, biases, held).mean())
 
 
 def judge_held_out(

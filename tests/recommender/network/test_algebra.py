@@ -14,7 +14,6 @@ from torch._subclasses import FakeTensorMode
 from skmmrec.catalog import Blocks
 from skmmrec.fusion import get_fusion, get_fusion_names
 from skmmrec.interactions import History
-from skmmrec.recommender._algebra import accelerator, place, row_blocks, to_host, unit
 from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._principal_axes import PresentRows, principal_axes
 from skmmrec.recommender.cold_start import Expectation, find_noise
@@ -29,7 +28,12 @@ from skmmrec.recommender.network import (
     NoTowerModule,
     VectorMaker,
     _inference,
+    accelerator,
+    place,
+    row_blocks,
     spread_vectors,
+    to_host,
+    unit,
 )
 from skmmrec.recommender.training import HeldOut, judge_held_out
 from skmmrec.recommender.training._validation import best_items
@@ -51,7 +55,7 @@ places = pytest.mark.parametrize(
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     """Several pieces, where there would be one."""
-    monkeypatch.setattr("skmmrec.recommender._algebra.ON_ACCELERATOR", 700)
+    monkeypatch.setattr("skmmrec.recommender.network._algebra.ON_ACCELERATOR", 700)
 
 
 def content_of(n, widths=(5, 3), seed=0):
