@@ -22,6 +22,7 @@ from ._ids import (
     exact_below as exact_below,
     hashed as hashed,
     plain as plain,
+    positions as positions,
     sorted_index as sorted_index,
 )
 from ._keys import (

@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from skmmrec.interactions._ids import hashed, sorted_index
+from skmmrec.interactions._ids import hashed, positions, sorted_index
+from skmmrec.interactions._order import stable_order
 from skmmrec.interactions._reading import Interactions
 
 
@@ -44,7 +45,7 @@ class History:
         values: NDArray | None = None,
     ) -> History:
         """Group (user, item) pairs by user, keeping their order within a user."""
-        order = np.argsort(users, kind="stable")
+        order = stable_order(users)
         counts = np.bincount(users, minlength=n_users)
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         values = None if values is None else values[order].astype(np.float32)
@@ -243,20 +244,19 @@ def _pairs(
 
     The answers, one column per column of y, are named by their number.
     """
-    pairs = pd.DataFrame(
-        {
-            "user": users.get_indexer(rows.users),
-            "item": items.get_indexer(rows.items),
-            "liked": True if liked is None else liked,
-            WEIGHT: 1.0 if weights is None else weights,
-        }
-    )
+    columns: dict[str | int, NDArray] = {
+        "user": positions(users, rows.users),
+        "item": positions(items, rows.items),
+        "liked": np.ones(len(rows), bool) if liked is None else liked,
+        WEIGHT: np.ones(len(rows)) if weights is None else weights,
+    }
     if answers is not None:
         table = answers if answers.ndim == 2 else answers[:, None]
-        pairs[list(range(table.shape[1]))] = table
-    if rows.times is None:
-        return pairs
-    return pairs.iloc[np.argsort(rows.times, kind="stable")]
+        columns |= dict(enumerate(table.T))
+    if rows.times is not None:
+        order = stable_order(rows.times)
+        columns = {name: column[order] for name, column in columns.items()}
+    return pd.DataFrame(columns)
 
 
 def _group(pairs: pd.DataFrame, n_users: int, n_items: int) -> tuple[History, History]:
@@ -265,17 +265,27 @@ def _group(pairs: pd.DataFrame, n_users: int, n_items: int) -> tuple[History, Hi
     A pair that occurs several times keeps its first place and its last answer, and its
     weights add up.
     """
-    pair = ["user", "item"]
-    last = ~pairs.duplicated(pair, keep="last").to_numpy()
-    if not last.all():
-        groups = pairs.groupby(pair, sort=False)
-        pairs = pairs.assign(weight=groups[WEIGHT].transform("sum"))
-        order = np.argsort(groups.ngroup().to_numpy()[last])
-        pairs = pairs[last].iloc[order]
-    users, items = (pairs[name].to_numpy() for name in pair)
+    pairs = _merge_repeated(pairs, n_items)
+    users, items = pairs["user"].to_numpy(), pairs["item"].to_numpy()
     seen = History.from_pairs(users, items, n_users, n_items, _values(pairs))
-    liked = pairs["liked"].to_numpy(bool)[np.argsort(users, kind="stable")]
+    liked = pairs["liked"].to_numpy(bool)[stable_order(users)]
     return seen, seen.where(liked)
+
+
+def _merge_repeated(pairs: pd.DataFrame, n_items: int) -> pd.DataFrame:
+    keys = pd.Series(pairs["user"].to_numpy() * n_items + pairs["item"].to_numpy())
+    later = keys.duplicated().to_numpy()
+    if not later.any():
+        return pairs
+    repeated = np.flatnonzero(keys.isin(keys[later].unique()))
+    numbers = pd.factorize(keys.iloc[repeated])[0]
+    weights = pairs[WEIGHT].iloc[repeated].groupby(numbers).sum().to_numpy()
+    is_last = ~pd.Series(numbers).duplicated(keep="last").to_numpy()
+    taken, summed = np.arange(len(pairs)), pairs[WEIGHT].to_numpy().copy()
+    firsts, lasts = repeated[~later[repeated]], repeated[is_last]
+    taken[firsts[numbers[is_last]]] = lasts
+    summed[firsts] = weights
+    return pairs.iloc[taken[~later]].assign(**{WEIGHT: summed[~later]})
 
 
 def _values(pairs: pd.DataFrame) -> NDArray[np.float32] | None:

@@ -208,9 +208,17 @@ def plain(value: Any) -> Any:
 
 def sorted_index(ids: np.ndarray) -> pd.Index:
     """Index of the distinct ids, sorted, so that no row order shows in a model."""
-    return (
-        pd.Index(np.unique(ids)) if ids.dtype != object else pd.Index(sorted(set(ids)))
-    )
+    distinct = pd.unique(ids)
+    return pd.Index(np.sort(distinct) if ids.dtype != object else sorted(distinct))
+
+
+def positions(index: pd.Index, ids: np.ndarray) -> NDArray[np.intp]:
+    """Position of each id in an index of distinct ids; -1 for one that is not there."""
+    if ids.dtype != object:
+        return index.get_indexer(ids)
+    # pandas finds equal strings three times faster in a column than in an index.
+    codes, distinct = pd.factorize(ids)
+    return index.get_indexer(distinct)[codes]
 
 
 def hashed(index: pd.Index) -> pd.Index:

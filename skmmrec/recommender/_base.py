@@ -32,6 +32,7 @@ from skmmrec.interactions import (
     check_k,
     check_same_kind,
     plain,
+    positions,
     read_interactions,
     read_strengths,
     warn_caller,
@@ -351,7 +352,7 @@ def keys_of(recommender: BaseEstimator) -> Keys:
 def _unknown(ids: NDArray, index: pd.Index) -> NDArray[np.intp]:
     """Rows of items that an index lacks, once they are of the kind of its ids."""
     check_same_kind(ids, index, ITEM)
-    return np.flatnonzero(index.get_indexer(ids) < 0)
+    return np.flatnonzero(positions(index, ids) < 0)
 
 
 def _refuse_unknown(ids: NDArray, unknown: NDArray[np.intp], what_to_do: str) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
 from skmmrec.catalog import Blocks, NumberSpace
-from skmmrec.retrieval import unit_vectors
+from skmmrec.recommender._principal_axes import (
+    PresentRows,
+    host_axes,
+    principal_axes,
+)
+from skmmrec.recommender.network import as_float64, place, to_host
 
 
 @dataclass(frozen=True)
@@ -39,24 +44,32 @@ class ContentSpace:
     numbers: NumberSpace = field(default_factory=NumberSpace)
 
     @classmethod
-    def fit(cls, blocks: Blocks, n_components: int | None) -> ContentSpace:
-        """Learn the means, and the axes of modalities wider than `n_components`."""
+    def fit(
+        cls,
+        blocks: Blocks,
+        n_components: int | None,
+        where: torch.device | None = None,
+    ) -> ContentSpace:
+        """Learn the means, and the axes of modalities wider than `n_components`.
+
+        `where` is an accelerator to compute on, here and below; None: the CPU.
+        """
         numbers = NumberSpace.fit(blocks)
         blocks = numbers.transform(blocks)
-        means = {
-            name: _mean(block[present]) for name, block, present in _modalities(blocks)
-        }
+        present = dict(_present_rows(blocks, where))
+        means = {name: rows.mean() for name, rows in present.items()}
         means |= {name: np.zeros_like(means[name]) for name in numbers.centres}
         space = cls(means, numbers=numbers)
-        for name, block, present in _modalities(blocks):
-            if n_components is None or n_components >= min(block[present].shape):
+        for name, rows in present.items():
+            if n_components is None or n_components >= min(rows.shape):
                 continue
-            centred = space.centre(name, block[present])
-            is_number = name in numbers.centres
-            if not centred[:, : -1 if is_number else None].any():
-                continue
-            reduce = _axes_of_numbers if is_number else _axes
-            space.axes[name] = reduce(centred, n_components)
+            centred = rows.minus(means[name])
+            if name in numbers.centres:
+                axes = _axes_of_numbers(centred.whole(), n_components)
+            else:
+                axes = principal_axes(centred, n_components)
+            if axes is not None:
+                space.axes[name] = axes
         return space
 
     @property
@@ -74,30 +87,27 @@ class ContentSpace:
         """Width of each modality as content brings it, the muted ones too."""
         return self.numbers.raw_widths({n: len(mean) for n, mean in self.means.items()})
 
-    def centre(self, name: str, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Centre one modality's vectors and scale them to length 1."""
-        return unit_vectors(block - self.means[name])
-
-    def transform(self, blocks: Blocks) -> Blocks:
+    def transform(self, blocks: Blocks, where: torch.device | None = None) -> Blocks:
         """Bring content into this space; a modality that `blocks` lacks is missing."""
         self._check_widths(blocks)
         blocks = self.numbers.transform(blocks)
         values, masks = {}, []
+        there = dict(_present_rows(blocks, where))
         for name, width in zip(self.modalities, self.widths, strict=True):
-            present = _mask_of(blocks, name)
+            masks.append(_mask_of(blocks, name))
             values[name] = np.zeros((len(blocks), width), np.float32)
-            masks.append(present)
-            if present.any():
-                centred = self.centre(name, blocks.values[name][present])
-                values[name][present] = self._rotate(name, centred)
+            if name in there and there[name].shape[0]:
+                values[name][masks[-1]] = self._bring(name, there[name])
         mask = np.column_stack(masks) if masks else np.empty((len(blocks), 0), bool)
         return Blocks(values, mask)
 
-    def _rotate(self, name: str, centred: NDArray) -> NDArray:
+    def _bring(self, name: str, rows: PresentRows) -> NDArray[np.floating]:
         """In float64, so that a row's result does not depend on its neighbours."""
+        centred = rows.minus(self.means[name])
         if name not in self.axes:
-            return centred
-        return centred.astype(np.float64) @ self.axes[name].T.astype(np.float64)
+            return np.concatenate([to_host(piece) for piece in centred])
+        turn = as_float64(place(self.axes[name].T, rows.where))
+        return np.concatenate([to_host(as_float64(p) @ turn) for p in centred])
 
     def _check_widths(self, blocks: Blocks) -> None:
         for name, width in blocks.widths.items():
@@ -130,31 +140,23 @@ def check_speaks(content: Blocks, index: Sequence[Any]) -> None:
         )
 
 
-def _modalities(blocks: Blocks) -> Sequence[tuple[str, NDArray, NDArray]]:
-    return [
-        (name, block, blocks.mask[:, m])
-        for m, (name, block) in enumerate(blocks.values.items())
-    ]
+def _present_rows(
+    blocks: Blocks, where: torch.device | None
+) -> Iterator[tuple[str, PresentRows]]:
+    for number, (name, block) in enumerate(blocks.values.items()):
+        rows = np.flatnonzero(blocks.mask[:, number])
+        yield name, PresentRows(block, rows, where)
 
 
-def _axes(vectors: NDArray, n_components: int) -> NDArray[np.float32]:
-    pca = PCA(n_components, random_state=0).fit(vectors)
-    return pca.components_.astype(np.float32)
-
-
-def _axes_of_numbers(lifted: NDArray, n_components: int) -> NDArray[np.float32]:
+def _axes_of_numbers(lifted: NDArray, n_components: int) -> NDArray[np.float32] | None:
     """Reduce the numbers and keep the last column, which tells their size."""
+    if not lifted[:, :-1].any():
+        return None
     width = lifted.shape[1]
     axes = np.zeros((max(n_components, 2), width), np.float32)
-    axes[:-1, :-1] = _axes(lifted[:, :-1], len(axes) - 1)
+    axes[:-1, :-1] = host_axes(lifted[:, :-1], len(axes) - 1)
     axes[-1, -1] = 1.0
     return axes
-
-
-def _mean(block: NDArray[np.float32]) -> NDArray[np.float32]:
-    if len(block) < 2:
-        return np.zeros(block.shape[1], np.float32)
-    return block.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 def _mask_of(blocks: Blocks, name: str) -> NDArray[np.bool_]:

@@ -329,7 +329,7 @@ class MultimodalFusionRecommender(VectorRecommender):
             )
             refuse_idle(plan, model, self.half_life)
             learn(model, plan, watch, source, is_own)
-            self._adopt(finish(model, rows, self.half_life))
+            self._adopt(finish(model, rows, plan, self.half_life))
         return self
 
     @property

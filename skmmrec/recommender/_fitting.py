@@ -9,15 +9,16 @@ from typing import Literal
 import numpy as np
 from tqdm.auto import tqdm
 
+from skmmrec.interactions import positions
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._preparation import Rows, take_in
 from skmmrec.recommender._settings import Settings
 from skmmrec.recommender._user_towers import SequenceTower
-from skmmrec.recommender.cold_start import learn_half_life
 from skmmrec.recommender.training import (
     Epoch,
     Plan,
     Source,
+    fit_accelerator,
     forget_unmet,
     met_items,
     train_further,
@@ -91,27 +92,26 @@ def learn(
         model.met[before[before >= 0]] = True
     forget_unmet(model.networks, model.met)
     if plan.design.is_trained:
-        model.learn_expectation()
+        model.learn_expectation(fit_accelerator(plan))
 
 
 def finish(
-    model: FittedModel, rows: Rows, half_life: float | Literal["auto"] | None
+    model: FittedModel,
+    rows: Rows,
+    plan: Plan,
+    half_life: float | Literal["auto"] | None,
 ) -> FittedModel:
     """Compute the vectors, with the half-life that is given or learned."""
-    model.update_items()
+    where = fit_accelerator(plan)
+    model.update_items(where)
     times = rows.ids.times
     if not model.networks[0].tower.weighs_recency:
         model.half_life = None
     elif half_life != "auto":
         model.half_life = half_life
     elif times is not None and np.any(times != times[0]):
-        model.half_life = learn_half_life(
-            model.data.history,
-            lambda held, half: model.make_users(held.users, held.known, half),
-            model.item_vectors,
-            model.item_biases[:, 0],
-        )
-    model.update_users()
+        model.learn_half_life(where)
+    model.update_users(where)
     return model
 
 
@@ -130,14 +130,15 @@ def feed(model: FittedModel, rows: Rows, plan: Plan, watch: Watch) -> FittedMode
     model = model.copy()
     take_in(model, rows)
     pairs = (
-        model.data.users.get_indexer(rows.ids.users),
-        model.data.items.get_indexer(rows.ids.items),
+        positions(model.data.users, rows.ids.users),
+        positions(model.data.items, rows.ids.items),
     )
     model.loss_curve = model.loss_curve + train_further(
         model.networks, model.problem(), plan, model.id_l2, pairs, watch
     )
-    model.update_items()
-    model.update_users()
+    where = fit_accelerator(plan)
+    model.update_items(where)
+    model.update_users(where)
     return model
 
 

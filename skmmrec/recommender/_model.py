@@ -19,16 +19,19 @@ from skmmrec.interactions import History, InteractionData, Keys
 from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._forgotten import Forgotten
 from skmmrec.recommender._serving import ServingVectors
-from skmmrec.recommender.cold_start import Expectation, graph_of_new
+from skmmrec.recommender.cold_start import Expectation, graph_of_new, learn_half_life
 from skmmrec.recommender.network import (
+    Array,
     FusionNetwork,
     ItemGraph,
     MeanTowerModule,
     Task,
     VectorMaker,
+    place,
     spread_vectors,
+    to_host,
 )
-from skmmrec.recommender.training import NetworkDesign, Problem
+from skmmrec.recommender.training import HeldOut, NetworkDesign, Problem
 from skmmrec.retrieval import ExactSearch, bound_lengths, score_pairs
 from skmmrec.runtime import own_modes
 
@@ -137,13 +140,16 @@ class FittedModel:
 
     # -- items -----------------------------------------------------------------------
 
-    def update_items(self) -> None:
-        """Compute the vectors and biases of all items."""
+    def update_items(self, where: torch.device | None = None) -> None:
+        """Compute the vectors and biases of all items.
+
+        `where` is an accelerator to compute on, here and below; None: the CPU.
+        """
         rows = self.embedded(np.arange(len(self.data.items)))
-        own = self._own_items = self._own_vectors(rows, self.content)
-        vectors = spread_vectors(own, own, self.graph, self.propagation)
+        own = self._own_items = self._own_vectors(rows, self.content, where)
+        vectors = self._spread(own, own, self.graph, where)
         self.item_vectors = vectors.astype(np.float32)
-        self.item_biases = self.biases_of(rows, self.content)
+        self.item_biases = self.biases_of(rows, self.content, where)
 
     def _update_some_items(self, rows: NDArray) -> None:
         """Compute the vectors and biases of some items that are met."""
@@ -165,18 +171,35 @@ class FittedModel:
             known = rows >= 0
             graph.items[known] = self.graph.items[rows[known]]
             graph.weights[known] = self.graph.weights[rows[known]]
-            own = spread_vectors(own, self._own_items, graph, self.propagation)
+            own = self._spread(own, self._own_items, graph)
         return own.astype(np.float32)
 
-    def _own_vectors(self, rows: NDArray, content: Blocks) -> NDArray[np.float64]:
+    def _own_vectors(
+        self, rows: NDArray, content: Blocks, where: torch.device | None = None
+    ) -> NDArray[np.float64]:
         """Vectors before propagation; at -1, those expected from content."""
-        own = VectorMaker(self.networks).items(rows, content)
+        own = VectorMaker(self.networks, where).items(rows, content)
         new = rows < 0
         if self.expectation is not None and new.any():
-            own[new] = self.expectation.vectors(content.take(new), own[new])
+            own[new] = self.expectation.vectors(content.take(new), own[new], where)
         return own
 
-    def biases_of(self, rows: NDArray, content: Blocks) -> NDArray[np.float32]:
+    def _spread(
+        self,
+        own: NDArray[np.float64],
+        items: NDArray[np.float64],
+        graph: ItemGraph | None,
+        where: torch.device | None = None,
+    ) -> NDArray[np.float64]:
+        """Mix vectors with those of their neighbours, if there is a graph."""
+        if graph is None:
+            return own
+        ours, theirs = (place(p, where or torch.device("cpu")) for p in (own, items))
+        return to_host(spread_vectors(ours, theirs, graph, self.propagation))
+
+    def biases_of(
+        self, rows: NDArray, content: Blocks, where: torch.device | None = None
+    ) -> NDArray[np.float32]:
         """Biases of items for each task: (n, n_tasks); at -1, those expected."""
         learned = [_mean([network.item_bias for network in self.networks])]
         for heads in zip(*(network.heads for network in self.networks), strict=True):
@@ -185,7 +208,7 @@ class FittedModel:
         new = rows < 0
         biases[new] = self._cold_biases
         if self.expectation is not None and new.any():
-            biases[new] += self.expectation.biases(content.take(new))
+            biases[new] += self.expectation.biases(content.take(new), where)
         return biases
 
     def embedded(self, rows: NDArray) -> NDArray:
@@ -194,18 +217,19 @@ class FittedModel:
             return rows
         return np.where(self.met[rows], rows, -1)
 
-    def learn_expectation(self) -> None:
+    def learn_expectation(self, where: torch.device | None = None) -> None:
         """Learn to predict embeddings and biases from content."""
         met = np.flatnonzero(self.met)
         if not self.content.values or len(met) == 0:
             return
-        content, maker = self.content.take(met), VectorMaker(self.networks)
+        content, maker = self.content.take(met), VectorMaker(self.networks, where)
         self.expectation = Expectation.fit(
             content,
             maker.embeddings(met),
             maker.fused(content),
             self.biases_of(met, content),
             self._evidence[met],
+            where,
         )
 
     @property
@@ -266,11 +290,12 @@ class FittedModel:
 
     # -- users -----------------------------------------------------------------------
 
-    def update_users(self) -> None:
+    def update_users(self, where: torch.device | None = None) -> None:
         """Compute the vectors of all users."""
-        rows = np.arange(len(self.data.users))
-        history = self.data.history.take(rows)
-        self.user_vectors = self.make_users(rows, history, self.half_life)
+        everyone = np.arange(len(self.data.users))
+        self.user_vectors = self.make_users(
+            everyone, self.data.history, self.half_life, where
+        )
 
     def take_in(self, data: InteractionData, users: NDArray) -> None:
         """Replace the interactions; `users` are the ids whose rows have changed.
@@ -310,12 +335,30 @@ class FittedModel:
         self.user_content = self.user_content.append(Blocks(values, mask))
 
     def make_users(
-        self, rows: NDArray, history: History, half_life: float | None
+        self,
+        rows: NDArray,
+        history: History,
+        half_life: float | None,
+        where: torch.device | None = None,
     ) -> NDArray[np.float32]:
         """Vectors of users as they would be with these histories."""
         content = None if self.user_content is None else self.user_content.take(rows)
-        maker = VectorMaker(self.networks)
+        maker = VectorMaker(self.networks, where)
         return maker.users(self.item_vectors, history, rows, content, half_life)
+
+    def learn_half_life(self, where: torch.device | None = None) -> None:
+        """Choose the half-life that lets earlier likes predict the latest best."""
+        maker, users = VectorMaker(self.networks, where), self.user_content
+        items = place(self.item_vectors, where)
+
+        def users_of(held: HeldOut, half_life: float | None) -> Array:
+            content = None if users is None else users.take(held.users)
+            made = maker.user_tensor(items, held.known, held.users, content, half_life)
+            return made if where else made.numpy()
+
+        self.half_life = learn_half_life(
+            self.data.history, users_of, items, place(self.item_biases[:, 0], where)
+        )
 
     def users_at(self, rows: NDArray) -> NDArray[np.float32]:
         """Vectors of users at these positions; -1 is one who is not known."""

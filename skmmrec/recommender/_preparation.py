@@ -24,6 +24,7 @@ from skmmrec.interactions import (
     Table,
     check_same_kind,
     plain,
+    positions,
     read_answers,
     read_interactions,
     read_weights,
@@ -37,7 +38,7 @@ from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._settings import Propagation
 from skmmrec.recommender.cold_start import find_noise, item_graph
 from skmmrec.recommender.network import Task, check_ratings, make_tasks, teaches
-from skmmrec.recommender.training import Plan, weights_and_answers
+from skmmrec.recommender.training import Plan, fit_accelerator, weights_and_answers
 
 if TYPE_CHECKING:
     from skmmrec.llm import SoftTokenFuser
@@ -161,16 +162,18 @@ def _share_space(
     """Space of the content, that of `source` if there is one, and content in it."""
     if source is not None:
         check_modalities(source.space, blocks.widths)
-        return source.space, source.space.transform(blocks)
-    settings = plan.regularization
-    space = ContentSpace.fit(blocks, settings.n_components)
-    content = space.transform(blocks)
-    noise = find_noise(content, history) if settings.mute_noise else []
+        return source.space, source.space.transform(blocks, fit_accelerator(plan))
+    settings, where = plan.regularization, fit_accelerator(plan)
+    space = ContentSpace.fit(blocks, settings.n_components, where)
+    content = space.transform(blocks, where)
+    noise = find_noise(content, history, where) if settings.mute_noise else []
     if not noise:
         return space, content
     logger.info("muted: %s", ", ".join(noise))
     space = replace(space, muted=tuple(noise))
-    return space, space.transform(blocks)
+    values = {name: content.values[name] for name in space.modalities}
+    is_kept = [name in values for name in content.modalities]
+    return space, Blocks(values, content.mask[:, is_kept])
 
 
 def check_modalities(space: ContentSpace, widths: dict[str, int]) -> None:
@@ -196,7 +199,8 @@ def _user_content(
         return None, None
     user_catalog.check_not_empty("user")
     blocks = user_catalog.blocks
-    space = ContentSpace.fit(blocks, plan.regularization.n_components)
+    where = fit_accelerator(plan)
+    space = ContentSpace.fit(blocks, plan.regularization.n_components, where)
     rows: NDArray = user_catalog.ids.get_indexer(users)
     nobody = Blocks(
         {
@@ -205,7 +209,7 @@ def _user_content(
         },
         np.zeros((1, len(blocks.widths)), bool),
     )
-    return space, space.transform(blocks.append(nobody)).take(rows)
+    return space, space.transform(blocks.append(nobody), where).take(rows)
 
 
 logger = logging.getLogger(__name__)
@@ -338,7 +342,7 @@ def new_items(
     """Ids and content of the items that a flat table brings along."""
     if content is None:
         return ids.items[:0], Blocks.without_content(0)
-    is_new = model.data.items.get_indexer(ids.items) < 0
+    is_new = positions(model.data.items, ids.items) < 0
     first = is_new & ~pd.Index(ids.items).duplicated()
     return ids.items[first], content.take(first)
 
@@ -348,8 +352,8 @@ def _newly_met(model: FittedModel, rows: Rows) -> NDArray:
     items = rows.ids.items
     if rows.answers is not None:
         items = items[teaches(model.tasks, rows.answers)]
-    positions = np.unique(model.data.items.get_indexer(items))
-    return positions[~model.met[positions]]
+    places = np.unique(positions(model.data.items, items))
+    return places[~model.met[places]]
 
 
 def with_signals(data: InteractionData, tasks: Sequence[Task]) -> InteractionData:

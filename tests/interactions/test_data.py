@@ -3,8 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings, strategies as st
 
-from skmmrec.interactions import InteractionData, read_interactions
+from skmmrec.interactions import (
+    InteractionData,
+    Interactions,
+    positions,
+    read_interactions,
+)
 
 USERS, ITEMS = pd.Index([1, 2, 3]), pd.Index(["a", "b", "c", "d"])
 ROWS = [(1, "a", 5), (2, "b", 1), (1, "c", 2), (1, "b", 9), (2, "d", 4)]
@@ -91,3 +97,57 @@ def test_signals_are_values_of_histories():
     assert data.history.values is signals
     assert data.seen.values is None
     assert data.with_signals(None).history.values is None
+
+
+@settings(derandomize=True, max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([1, 2, 3]),
+            st.sampled_from("abcd"),
+            st.integers(-5, 5),
+            st.booleans(),
+            st.sampled_from([0.1, 0.5, 1.0, 2.0]),
+            st.integers(0, 9),
+        ),
+        min_size=1,
+        max_size=30,
+    ),
+    st.booleans(),
+)
+def test_rows_are_grouped_as_one_by_one(table, has_times):
+    """Whatever repeats: against a dictionary that is filled in the order of time."""
+    users, items, times, liked, weights, answers = zip(*table, strict=True)
+    rows = Interactions(
+        np.array(users),
+        np.array(items, dtype=object),
+        np.array(times) if has_times else None,
+    )
+    order = sorted(range(len(table)), key=lambda row: times[row] if has_times else row)
+    expected = {}
+    for row in order:
+        pair = users[row], items[row]
+        weight = expected.get(pair, (0, 0, 0))[0] + weights[row]
+        expected[pair] = weight, answers[row], liked[row]
+    data = InteractionData.collect(
+        rows, USERS, ITEMS, np.array(liked), np.array(answers), np.array(weights)
+    )
+    for place, user in enumerate(USERS):
+        own = {item: said for (u, item), said in expected.items() if u == user}
+        assert data.items[data.seen.of(place)].tolist() == list(own)
+        kept = [item for item, (_, _, is_liked) in own.items() if is_liked]
+        assert data.items[data.history.of(place)].tolist() == kept
+        start, end = data.seen.offsets[place : place + 2]
+        said = np.array([pair[:2] for pair in own.values()]).reshape(-1, 2)
+        np.testing.assert_allclose(
+            data.seen.values[start:end], said, rtol=1e-6, atol=1e-6
+        )
+
+
+def test_ids_are_found_in_columns_of_strings_too():
+    index = pd.Index(["a", "b", "c"])
+    ids = np.array(["c", "x", "a", "c"], dtype=object)
+    assert positions(index, ids).tolist() == [2, -1, 0, 2]
+    assert positions(index, ids[:0]).tolist() == []
+    assert positions(index, np.array([1, 2])).tolist() == [-1, -1]
+    assert positions(pd.Index([3, 5]), np.array([5, 4, 3])).tolist() == [1, -1, 0]

@@ -129,9 +129,10 @@ class ContentRecommender(VectorRecommender):
             check_catalogs(self)
             self._check_columns(X, reset=True)
             rows = self._read_rows(X, y, sample_weight)
-            model = prepare(rows, self._plan(), self.catalog, "softmax")
-            learn(model, self._plan(), Watch(False))
-            self._adopt(finish(model, rows, self.half_life))
+            plan = self._plan()
+            model = prepare(rows, plan, self.catalog, "softmax")
+            learn(model, plan, Watch(False))
+            self._adopt(finish(model, rows, plan, self.half_life))
         return self
 
     def _plan(self) -> Plan:

@@ -186,7 +186,7 @@ class MatrixFactorizationRecommender(VectorRecommender):
             model = prepare(rows, plan, None, self.objective, source=source)
             refuse_idle(plan, model)
             learn(model, plan, Watch(self.verbose), source, self._goes_on)
-            self._adopt(finish(model, rows, None))
+            self._adopt(finish(model, rows, plan, None))
         return self
 
     @property

@@ -1,3 +1,4 @@
-from ._content import Expectation as Expectation, find_noise as find_noise
+from ._content import Expectation as Expectation
 from ._half_life import learn_half_life as learn_half_life
 from ._item_graph import graph_of_new as graph_of_new, item_graph as item_graph
+from ._noise import find_noise as find_noise

@@ -1,16 +1,18 @@
-"""What content says about items that nobody has met, and whether it says anything."""
+"""What content says about items that nobody has met."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from skmmrec.catalog import Blocks
-from skmmrec.interactions import History
-from skmmrec.retrieval import chunks, unit_vectors
+from skmmrec.recommender.cold_start._kernels import Directions, kernels, weighed
+from skmmrec.recommender.network import Array, namespace, place, row_blocks, to_host
 
 # The kernels of 20,000 items and 2,000 landmarks take some 300 MB and a second or two;
 # the leave-one-out errors of 1,000 items, an inverse for each choice of shares, half
@@ -19,11 +21,8 @@ MAX_LANDMARKS, MAX_ITEMS, MAX_TRIED = 2000, 20_000, 1000
 # How little the other modalities may count beside the best: a choice so coarse that
 # 1,000 items can make it.
 SHARES = (0.5, 0.25)
-# Chosen together on rows held out of the training rows of MovieLens and TikTok; near
-# them nothing changes by more than the noise (benchmarks/recommender.py cold).
-SHARPNESS = 4.0  # of the Gaussian: vectors at a right angle count exp(-4)
-PRESENCE = 0.5  # similarity by having the same modality at all, half of the best
-RIDGE = 2.0  # penalty, in units of one item of average popularity
+# Penalty, in units of one item of average popularity; chosen with the kernel.
+RIDGE = 2.0
 # A quarter, a half and three quarters were alike on eighteen splits, and 1 to 5 %
 # better than all or nothing of what the network makes of new content (the same).
 TRUST = 0.5
@@ -79,6 +78,7 @@ class Expectation:
         fused: NDArray,
         biases: NDArray,
         popularity: NDArray,
+        where: torch.device | None = None,
     ) -> Self:
         """Learn from known items.
 
@@ -93,233 +93,136 @@ class Expectation:
             What was learned of them.
         popularity : ndarray of shape (n,)
             Number of users that each item was learned from; not all 0.
+        where : torch.device or None
+            Accelerator to compute on; None: NumPy computes, on the host.
         """
         order = np.random.RandomState(0).permutation(len(content))[:MAX_ITEMS]
         content = content.take(order)
         landmarks = content.take(slice(MAX_LANDMARKS))
         weights = np.sqrt(popularity[order] / popularity[order].sum() * len(order))
-        some = content.take(slice(MAX_TRIED))
-        each = kernels(some, some)
-        parts = []
-        for targets in (embeddings + (1 - TRUST) * fused, biases):
-            targets = targets[order]
-            mean = weights @ targets / weights.sum()
-            targets = targets - mean
-            shares = _choose_shares(each, targets[:MAX_TRIED], weights[:MAX_TRIED])
-            solved = _solve(content, landmarks, targets, weights, shares)
-            parts.append((mean, shares, solved))
-        means, chosen, coefficients = zip(*parts, strict=True)
+        answers = [embeddings[order] + (1 - TRUST) * fused[order], biases[order]]
+        means = [weights @ answer / weights.sum() for answer in answers]
+        targets = [
+            place(answer - mean, where)
+            for answer, mean in zip(answers, means, strict=True)
+        ]
+        weights = place(weights, where)
+        some = Directions.of(content.take(slice(MAX_TRIED)), where)
+        shares = _choose_shares(
+            kernels(some, some), [t[:MAX_TRIED] for t in targets], weights[:MAX_TRIED]
+        )
+        solved = _solve(content, landmarks, targets, weights, shares, where)
         return cls(
             landmarks,
-            np.hstack(coefficients).astype(np.float32),
+            np.hstack(solved).astype(np.float32),
             means[0].astype(np.float32),
-            np.stack(chosen).astype(np.float32),
+            np.stack(shares).astype(np.float32),
         )
 
-    def vectors(self, content: Blocks, fused: NDArray) -> NDArray[np.float64]:
+    def vectors(
+        self, content: Blocks, fused: NDArray, where: torch.device | None = None
+    ) -> NDArray[np.float64]:
         """Return the vectors of new items: (n, dim), 0 for those without content.
 
-        `fused` is what the network makes of their content.
+        `fused` is what the network makes of their content, `where` as in `fit`.
         """
         has_content = np.asarray(content.mask.any(axis=1))[:, None]
-        expected = self._predict(content, 0)
+        expected = self._predict(content, 0, where)
         return TRUST * fused + expected + has_content * self.means
 
-    def biases(self, content: Blocks) -> NDArray[np.float64]:
+    def biases(
+        self, content: Blocks, where: torch.device | None = None
+    ) -> NDArray[np.float64]:
         """Return how far biases are expected to be above the mean: (n, n_tasks)."""
-        return BIAS_FACTOR * self._predict(content, 1)
+        return BIAS_FACTOR * self._predict(content, 1, where)
 
-    def _predict(self, content: Blocks, part: int) -> NDArray[np.float64]:
+    def _predict(
+        self, content: Blocks, part: int, where: torch.device | None
+    ) -> NDArray[np.float64]:
         """Predict the vectors (part 0) or the biases (part 1)."""
         split = np.split(self.coefficients, [len(self.means)], axis=1)
-        coefficients, shares = split[part].astype(np.float64), self.shares[part]
+        coefficients = place(split[part].astype(np.float64), where)
+        landmarks = Directions.of(self.landmarks, where)
         predicted = np.zeros((len(content), coefficients.shape[1]))
-        for rows in chunks(len(content), len(self.landmarks)):
-            near = _kernel(content.take(rows), self.landmarks, shares)
-            predicted[rows] = near @ coefficients
+        for rows in row_blocks(len(content), len(self.landmarks), where):
+            items = Directions.of(content.take(rows), where)
+            near = weighed(kernels(items, landmarks), self.shares[part])
+            predicted[rows] = to_host(near @ coefficients)
         return predicted
 
 
 def _solve(
     content: Blocks,
     landmarks: Blocks,
-    targets: NDArray,
-    weights: NDArray,
-    shares: NDArray,
-) -> NDArray[np.floating]:
-    """Coefficients of the landmarks, of shape (m, n_targets)."""
-    near = np.zeros((len(landmarks), len(landmarks)))
-    answers = np.zeros((len(landmarks), targets.shape[1]))
-    for part in chunks(len(content), len(landmarks)):
-        roots = np.sqrt(weights[part])[:, None]
-        kernel = roots * _kernel(content.take(part), landmarks, shares)
-        near += kernel.T @ kernel
-        answers += kernel.T @ (roots * targets[part])
-    near += RIDGE * _kernel(landmarks, landmarks, shares)
-    near[np.diag_indices(len(near))] += JITTER * np.trace(near) / len(near) + JITTER
-    return np.linalg.solve(near, answers)
+    targets: Sequence[Array],
+    weights: Array,
+    shares: Sequence[NDArray],
+    where: torch.device | None,
+) -> list[NDArray[np.float64]]:
+    """Coefficients of the landmarks for each of the targets: (m, n_targets)."""
+    marks = Directions.of(landmarks, where)
+    # Targets that weigh the modalities alike are solved by one matrix.
+    systems = {tuple(share): share for share in shares}
+    near, answers = dict.fromkeys(systems, 0.0), [0.0] * len(targets)
+    for rows in row_blocks(len(content), len(landmarks), where):
+        each = kernels(Directions.of(content.take(rows), where), marks)
+        roots = weights[rows, None] ** 0.5
+        rooted = {key: roots * weighed(each, share) for key, share in systems.items()}
+        for key, kernel in rooted.items():
+            near[key] += kernel.T @ kernel
+        for number, (target, share) in enumerate(zip(targets, shares, strict=True)):
+            kernel = rooted[tuple(share)]
+            answers[number] += kernel.T @ (roots * target[rows])
+    each = kernels(marks, marks)
+    for key, share in systems.items():
+        near[key] = _penalised(near[key], weighed(each, share))
+    solve = namespace(weights).linalg.solve
+    return [
+        to_host(solve(near[tuple(share)], answer))
+        for share, answer in zip(shares, answers, strict=True)
+    ]
+
+
+def _penalised(near: Array, kernel: Array) -> Array:
+    """Add the penalty, and what keeps the solver from items that are the same."""
+    near = near + RIDGE * kernel
+    diagonal = list(range(len(near)))
+    trace = namespace(near).trace(near)
+    near[diagonal, diagonal] += JITTER * trace / len(near) + JITTER
+    return near
 
 
 def _choose_shares(
-    each: NDArray, targets: NDArray, weights: NDArray
-) -> NDArray[np.float64]:
+    each: Sequence[Array], targets: Sequence[Array], weights: Array
+) -> list[NDArray[np.float64]]:
     """Weigh modalities by the error of predicting each item from all others.
 
-    `each` holds the similarities of the items in each modality.
+    `each` holds the similarities of the items in each modality. The result has one
+    choice for each of the targets.
     """
     n_modalities = len(each)
     tried = [np.ones(n_modalities)]
     if n_modalities > 1:
         tried += [np.where(row, 1.0, s) for row in np.eye(n_modalities) for s in SHARES]
     errors = [
-        _left_out_error(np.tensordot(shares, each, 1), targets, weights)
-        for shares in tried
+        left_out_errors(weighed(each, shares), targets, weights) for shares in tried
     ]
-    return tried[int(np.argmin(errors))]
+    best = np.argmin([[float(e) for e in row] for row in errors], axis=0)
+    return [tried[number] for number in best]
 
 
-def _left_out_error(
-    kernel: NDArray[np.float64], targets: NDArray, weights: NDArray
-) -> float:
-    """Sum of the squared leave-one-out errors.
+def left_out_errors(
+    kernel: Array, targets: Sequence[Array], weights: Array
+) -> list[Array]:
+    """Sum of the squared leave-one-out errors of each of the targets.
 
     References
     ----------
     G. Golub, M. Heath and G. Wahba, "Generalized cross-validation as a method for
     choosing a good ridge parameter", Technometrics 21(2), 1979 (the closed form).
     """
-    inverse = np.linalg.inv(kernel + np.diag(RIDGE / weights + JITTER))
-    lost = inverse @ targets / np.diag(inverse)[:, None]
-    return float(weights @ np.square(lost).sum(axis=1))
-
-
-def _kernel(content: Blocks, landmarks: Blocks, shares: NDArray) -> NDArray[np.float64]:
-    """Similarities of n items to m others: (n, m), float64."""
-    return np.tensordot(shares.astype(np.float64), kernels(content, landmarks), 1)
-
-
-def kernels(content: Blocks, landmarks: Blocks) -> NDArray[np.float64]:
-    """Similarities in each modality: (n_modalities, n, m), 0 where one lacks it."""
-    similarities = np.zeros((len(content.values), len(content), len(landmarks)))
-    for number, (name, block) in enumerate(content.values.items()):
-        ours = unit_vectors(block.astype(np.float64))
-        theirs = unit_vectors(landmarks.values[name].astype(np.float64))
-        near = np.exp(SHARPNESS * (ours @ theirs.T - 1)) + PRESENCE
-        near *= content.mask[:, number, None]
-        near *= landmarks.mask[:, number]
-        similarities[number] = near
-    return similarities
-
-
-# Matrices of 1,000 items take 8 MB each and some 0.1 s; the likes of 20,000 users tell
-# their lifts well enough. Fewer than 10 items cannot tell noise from anything.
-MAX_LIKED, MAX_USERS, MIN_ITEMS = 1000, 20_000, 10
-# With two standard errors, the sound of TikTok was muted on 3 of 15 splits, which cost
-# cold items 12 % (benchmarks/recommender.py noise).
-N_ERRORS = 3.0
-# A modality that says a fifth of what the best one says is worth keeping.
-SHARE = 0.2
-
-
-def find_noise(content: Blocks, history: History) -> list[str]:
-    """Name the modalities that say nothing about who likes what.
-
-    In such a modality, similar items are liked together no more often than by chance,
-    while similar items of another modality clearly are. In terms of Mantel's test:
-    within three standard errors, its correlation may be 0 and is below a fifth of the
-    best one. With too little data to tell, no modality is named.
-
-    Parameters
-    ----------
-    content : Blocks of n items
-        In the space of the network.
-    history : History
-        Values, if any, are above 0 for likes.
-
-    Returns
-    -------
-    list of str
-        In the order of the modalities.
-    """
-    if len(content.values) < 2:
-        return []
-    items, lifts = liked_together(history)
-    content = content.take(items)
-    likeness = kernels(content, content)
-    bounds = []
-    for matrix, present in zip(likeness, content.mask.T, strict=True):
-        both = np.ix_(present, present)
-        correlation, error = 0.0, np.inf
-        if np.count_nonzero(present) >= MIN_ITEMS:
-            correlation, error = mantel(matrix[both], lifts[both])
-        bounds.append(correlation + N_ERRORS * error * np.array([-1, 1]))
-    low, high = np.array(bounds).T
-    best = low.max(initial=0.0)
-    return [
-        name
-        for name, least, most in zip(content.values, low, high, strict=True)
-        if least <= 0 and most < SHARE * best
-    ]
-
-
-def liked_together(history: History) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Measure how much more often than by chance the most liked items are co-liked.
-
-    Returns
-    -------
-    items : ndarray of shape (n,), int64
-        Their positions.
-    lifts : ndarray of shape (n, n)
-        (observed - expected) / sqrt(expected + 1), where these are the numbers of users
-        who like both, and who would if only popularity mattered.
-    """
-    history = history.where(history.liked)
-    n_users = len(history.lengths)
-    if n_users > MAX_USERS:
-        drawn = np.random.RandomState(0).permutation(n_users)[:MAX_USERS]
-        history = history.take(np.sort(drawn))
-    popularity = history.popularity
-    items = np.argsort(-popularity, kind="stable")[:MAX_LIKED]
-    items = np.sort(items[popularity[items] > 0])
-    likes = history.to_csr()[:, items]
-    together = (likes.T @ likes).toarray().astype(np.float64)
-    expected = np.outer(popularity[items], popularity[items]) / len(history.lengths)
-    return items, (together - expected) / np.sqrt(expected + 1)
-
-
-def mantel(one: NDArray, other: NDArray) -> tuple[float, float]:
-    """Correlation of two symmetric matrices, without their diagonals [1]_.
-
-    Parameters
-    ----------
-    one, other : ndarray of shape (n, n)
-        Of the same items; at least four.
-
-    Returns
-    -------
-    correlation : float
-        From -1 to 1.
-    error : float
-        Its standard deviation under permutations of the items. Both are 0 if a matrix
-        is constant.
-
-    References
-    ----------
-    .. [1] N. Mantel, "The detection of disease clustering and a generalized regression
-       approach", Cancer Research 27(2), 1967.
-    """
-    n = len(one)
-    outside = ~np.eye(n, dtype=bool)
-    x, y = (np.where(outside, m - m[outside].mean(), 0.0) for m in (one, other))
-    if any(np.ptp(m[outside]) <= 1e-9 * np.abs(m).max() for m in (one, other)):
-        return 0.0, 0.0
-    squares = np.square(x).sum(), np.square(y).sum()
-    rows = np.square(x.sum(axis=1)).sum(), np.square(y.sum(axis=1)).sum()
-    pairs = n * (n - 1)
-    triples, quadruples = pairs * (n - 2), pairs * (n - 2) * (n - 3)
-    same = squares[0] * squares[1]
-    linked = (rows[0] - squares[0]) * (rows[1] - squares[1])
-    apart = (squares[0] - 2 * rows[0]) * (squares[1] - 2 * rows[1])
-    variance = 2 * same / pairs + 4 * linked / triples + 4 * apart / quadruples
-    scale = np.sqrt(same)
-    return float((x * y).sum() / scale), float(np.sqrt(max(variance, 0.0)) / scale)
+    xp = namespace(kernel)
+    inverse = xp.linalg.inv(kernel + xp.diag(RIDGE / weights + JITTER))
+    scale = xp.diag(inverse)[:, None]
+    lost = [inverse @ target / scale for target in targets]
+    return [weights @ xp.square(part).sum(axis=1) for part in lost]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skmmrec.interactions import History
+from skmmrec.recommender.network import Array
 from skmmrec.recommender.training import HeldOut, judge_held_out
 
 # Each about 1.6 times the one before: finer steps are not told apart by 1,000 users.
@@ -23,9 +23,9 @@ MIN_USERS, MAX_USERS, MAX_SCORES = 20, 1000, 20_000_000
 
 def learn_half_life(
     history: History,
-    users_of: Callable[[HeldOut, float | None], NDArray],
-    items: NDArray,
-    biases: NDArray,
+    users_of: Callable[[HeldOut, float | None], Array],
+    items: Array,
+    biases: Array,
 ) -> float | None:
     """Choose the half-life with which earlier likes predict the latest ones best.
 
@@ -39,8 +39,9 @@ def learn_half_life(
         Oldest first; values, if any, are above 0 for likes.
     users_of : callable
         Makes the vectors of held-out users, given a half-life.
-    items, biases : ndarray of shape (n_items, dim) and (n_items,)
-        Vectors and biases of the items.
+    items, biases : array of shape (n_items, dim) and (n_items,)
+        Vectors and biases of the items; on an accelerator, where the users must be too,
+        they are judged there.
 
     Returns
     -------

@@ -1,3 +1,13 @@
+from ._algebra import (
+    Array as Array,
+    accelerator as accelerator,
+    as_float64 as as_float64,
+    namespace as namespace,
+    place as place,
+    row_blocks as row_blocks,
+    to_host as to_host,
+    unit as unit,
+)
 from ._inference import (
     Content as Content,
     ItemGraph as ItemGraph,

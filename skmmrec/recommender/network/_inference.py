@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from skmmrec.catalog import Blocks
 from skmmrec.interactions import History
+from skmmrec.recommender.network._algebra import place
 from skmmrec.recommender.network._network import FusionNetwork
 from skmmrec.recommender.network._towers import AttentionTowerModule, Past
 from skmmrec.runtime import cached_property, own_modes, survive_fork
@@ -25,7 +27,7 @@ EVENTS_PER_CHUNK = 200_000
 
 
 class VectorMaker:
-    """Item and user vectors of an ensemble of networks, in float64 on the CPU.
+    """Item and user vectors of an ensemble of networks, in float64.
 
     The networks' vectors stand side by side, scaled so that inner products are the mean
     of the networks' inner products.
@@ -34,33 +36,43 @@ class VectorMaker:
     ----------
     networks : sequence of FusionNetwork
         Trained; they are not changed.
+    where : torch.device or None
+        Accelerator to compute on, as `accelerator` tells it; None: the CPU.
     """
 
-    def __init__(self, networks: Sequence[FusionNetwork]) -> None:
+    def __init__(
+        self, networks: Sequence[FusionNetwork], where: torch.device | None = None
+    ) -> None:
         survive_fork()
-        self.members = [_Member(network) for network in networks]
+        self.where = where or torch.device("cpu")
+        self.members = [_Member(network, self.where) for network in networks]
         self.scale = len(networks) ** -0.5
 
-    @own_modes()
     def items(self, rows: NDArray, content: Blocks) -> NDArray[np.float64]:
         """Items with this content; row -1 is an item without an embedding."""
-        parts = [member.items(rows, content) for member in self.members]
-        return np.hstack(parts) * self.scale
+        return self.item_tensor(rows, content).cpu().numpy()
 
     @own_modes()
+    @torch.no_grad()
+    def item_tensor(self, rows: NDArray, content: Blocks) -> Tensor:
+        """As `items`, left where it was computed."""
+        parts = [member.items(rows, content) for member in self.members]
+        return torch.cat(parts, dim=1) * self.scale
+
+    @own_modes()
+    @torch.no_grad()
     def embeddings(self, rows: NDArray) -> NDArray[np.float64]:
         """Return what the networks add to the fused content of items at `rows`."""
         parts = [member.embeddings(rows) for member in self.members]
-        return np.hstack(parts) * self.scale
+        return (torch.cat(parts, dim=1) * self.scale).cpu().numpy()
 
     def fused(self, content: Blocks) -> NDArray[np.float64]:
         """Return what the networks make of content alone."""
         return self.items(np.full(len(content), -1), content)
 
-    @own_modes()
     def users(
         self,
-        items: NDArray,
+        items: NDArray | Tensor,
         history: History,
         rows: NDArray,
         content: Blocks | None = None,
@@ -70,7 +82,7 @@ class VectorMaker:
 
         Parameters
         ----------
-        items : ndarray of shape (n_items, dim)
+        items : ndarray or tensor of shape (n_items, dim)
             Item vectors.
         history : History
             The users' liked items.
@@ -81,12 +93,25 @@ class VectorMaker:
         half_life : float or None
             After how many later items one counts half; None: all count the same.
         """
-        segments = self._segments(items)
+        users = self.user_tensor(items, history, rows, content, half_life)
+        return users.cpu().numpy()
+
+    @own_modes()
+    @torch.no_grad()
+    def user_tensor(
+        self,
+        items: NDArray | Tensor,
+        history: History,
+        rows: NDArray,
+        content: Blocks | None = None,
+        half_life: float | None = None,
+    ) -> Tensor:
+        """As `users`, left where it was computed."""
         parts = [
             member.users(segment, history, rows, content, half_life)
-            for member, segment in zip(self.members, segments, strict=True)
+            for member, segment in zip(self.members, self._segments(items), strict=True)
         ]
-        return (np.hstack(parts) * self.scale).astype(np.float32)
+        return (torch.cat(parts, dim=1) * self.scale).float()
 
     def default_user(self) -> NDArray[np.float32]:
         """Vector of a user without any history, of shape (dim,)."""
@@ -100,95 +125,93 @@ class VectorMaker:
     @torch.no_grad()
     def attention(self, items: NDArray) -> NDArray[np.float64] | None:
         """Attention to each item by each network: (n_items, n_networks), or None."""
-        segments = [torch.from_numpy(part) for part in self._segments(items)]
         towers = [member.tower for member in self.members]
         if not isinstance(towers[0], AttentionTowerModule):
             return None
+        segments = self._segments(items)
         weights = [t.weights(s) for t, s in zip(towers, segments, strict=True)]
-        return torch.cat(weights, dim=1).numpy()
+        return torch.cat(weights, dim=1).cpu().numpy()
 
-    def _segments(self, items: NDArray) -> list[NDArray[np.float64]]:
+    def _segments(self, items: NDArray | Tensor) -> Sequence[Tensor]:
         """Each network's part of the item vectors."""
-        whole = items.astype(np.float64) / self.scale
-        return np.split(whole, len(self.members), axis=1)
+        whole = place(items, self.where).double() / self.scale
+        return [part.contiguous() for part in whole.chunk(len(self.members), dim=1)]
 
 
 class _Member:
     """One trained network, of which only the parts in use are copied."""
 
-    def __init__(self, network: FusionNetwork) -> None:
+    def __init__(self, network: FusionNetwork, where: torch.device) -> None:
         self.network = network
+        self.where = where
 
     @cached_property
     def fusion(self) -> Any:
         """What fuses an item's content."""
-        return _at_rest(self.network.fusion)
+        return _at_rest(self.network.fusion, self.where)
 
     @cached_property
     def tower(self) -> Any:
         """What reads histories."""
-        return _at_rest(self.network.tower)
+        return _at_rest(self.network.tower, self.where)
 
     @cached_property
     def user_fusion(self) -> Any:
         """What fuses a user's content."""
-        return _at_rest(self.network.user_fusion)
+        return _at_rest(self.network.user_fusion, self.where)
 
-    def items(self, rows: NDArray, content: Blocks) -> NDArray[np.float64]:
+    def items(self, rows: NDArray, content: Blocks) -> Tensor:
         """See `VectorMaker.items`."""
-        with torch.no_grad():
-            fused = _fuse(self.fusion, content, self.network.dim)
+        fused = _fuse(self.fusion, content, self.network.dim, self.where)
         return self.embeddings(rows) + fused
 
-    @torch.no_grad()
-    def embeddings(self, rows: NDArray) -> NDArray[np.float64]:
+    def embeddings(self, rows: NDArray) -> Tensor:
         """See `VectorMaker.embeddings`."""
-        if len(self.network.item_embedding) == 0:
-            return np.zeros((len(rows), self.network.dim))
-        known = torch.as_tensor(rows >= 0).unsqueeze(1)
-        positions = torch.as_tensor(np.maximum(rows, 0))
-        return (self.network.item_embedding[positions].cpu().double() * known).numpy()
+        table = self.network.item_embedding
+        if len(table) == 0:
+            return _zeros(len(rows), self.network.dim, self.where)
+        positions = torch.from_numpy(np.maximum(rows, 0)).to(table.device)
+        known = torch.from_numpy(rows >= 0).to(self.where)
+        return table[positions].to(self.where).double() * known.unsqueeze(1)
 
-    @torch.no_grad()
     def users(
         self,
-        items: NDArray,
+        items: Tensor,
         history: History,
         rows: NDArray,
         content: Blocks | None,
         half_life: float | None,
-    ) -> NDArray[np.float64]:
+    ) -> Tensor:
         """See `VectorMaker.users`."""
-        vectors = torch.from_numpy(items)
         parts = [
-            self.tower(vectors, to_past(history.take(part), half_life))
+            self.tower(items, to_past(history.take(part), half_life, self.where))
             for part in _user_chunks(history)
         ]
-        users = torch.cat(parts) if parts else vectors[:0]
-        return (users + self._extras(rows, content)).numpy()
+        users = torch.cat(parts) if parts else items[:0]
+        return users + self._extras(rows, content)
 
     def _extras(self, rows: NDArray, content: Blocks | None) -> Tensor | float:
-        extras = self.network.user_extras(torch.as_tensor(rows), None, None)
-        extras = extras.double().cpu() if isinstance(extras, Tensor) else extras
+        network = self.network
+        positions = torch.as_tensor(rows).to(network.item_bias.device)
+        extras = network.user_extras(positions, None, None)
+        if isinstance(extras, Tensor):
+            extras = extras.to(self.where).double()
         if self.user_fusion is None or content is None:
             return extras
-        fused = _fuse(self.user_fusion, content, self.network.dim)
-        return extras + torch.from_numpy(fused)
+        return extras + _fuse(self.user_fusion, content, network.dim, self.where)
 
 
+@torch.no_grad()
 def spread_vectors(
-    own: NDArray[np.float64],
-    items: NDArray[np.float64],
-    graph: ItemGraph | None,
-    share: float,
-) -> NDArray[np.float64]:
+    own: Tensor, items: Tensor, graph: ItemGraph | None, share: float
+) -> Tensor:
     """Mix vectors with those of their neighbours among all items.
 
     Parameters
     ----------
-    own : ndarray of shape (n, dim)
+    own : tensor of shape (n, dim)
         Vectors before propagation.
-    items : ndarray of shape (n_items, dim)
+    items : tensor of shape (n_items, dim)
         Those of all items.
     graph : ItemGraph or None
         Neighbours of the n items; None: nothing is mixed.
@@ -197,42 +220,50 @@ def spread_vectors(
     """
     if graph is None:
         return own
-    weights = graph.weights.astype(np.float64)
-    spread = np.einsum("nk,nkd->nd", weights, items[graph.items])
-    return blend(
-        torch.from_numpy(own),
-        torch.from_numpy(spread),
-        torch.from_numpy(weights),
-        share,
-    ).numpy()
+    neighbours = torch.from_numpy(graph.items).to(own.device)
+    weights = torch.from_numpy(graph.weights).to(own.device).to(own.dtype)
+    spread = F.embedding_bag(neighbours, items, mode="sum", per_sample_weights=weights)
+    return blend(own, spread, weights, share)
 
 
-def to_past(history: History, half_life: float | None = None) -> Past:
+def to_past(
+    history: History,
+    half_life: float | None = None,
+    where: torch.device | str = "cpu",
+) -> Past:
     """Histories as tensors."""
-    values = None if history.values is None else torch.as_tensor(history.values)
-    recency = None if half_life is None else torch.as_tensor(history.recency(half_life))
+    recency = None if half_life is None else history.recency(half_life)
     return Past(
-        torch.as_tensor(history.items),
-        torch.as_tensor(history.offsets),
-        values,
-        recency=recency,
+        torch.as_tensor(history.items).to(where),
+        torch.as_tensor(history.offsets).to(where),
+        _to(history.values, where),
+        recency=_to(recency, where),
     )
 
 
-def _at_rest(module: Any) -> Any:
-    return module if module is None else deepcopy(module).cpu().double().eval()
+def _to(values: NDArray | None, where: torch.device | str) -> Tensor | None:
+    return None if values is None else torch.as_tensor(values).to(where)
 
 
-def _fuse(fusion: nn.Module | None, content: Blocks, dim: int) -> NDArray[np.float64]:
+def _at_rest(module: Any, where: torch.device) -> Any:
+    return module if module is None else deepcopy(module).to(where).double().eval()
+
+
+def _zeros(n: int, dim: int, where: torch.device) -> Tensor:
+    return torch.zeros(n, dim, dtype=torch.float64, device=where)
+
+
+def _fuse(
+    fusion: nn.Module | None, content: Blocks, dim: int, where: torch.device
+) -> Tensor:
     if fusion is None or len(content) == 0:
-        return np.zeros((len(content), dim))
-    parts = [
-        to_tensors(
-            content.take(slice(start, start + ROWS_PER_CHUNK)), torch.float64, "cpu"
-        )
-        for start in range(0, len(content), ROWS_PER_CHUNK)
-    ]
-    return np.concatenate([fusion(part.blocks, part.mask).numpy() for part in parts])
+        return _zeros(len(content), dim, where)
+    vectors = []
+    for start in range(0, len(content), ROWS_PER_CHUNK):
+        rows = slice(start, start + ROWS_PER_CHUNK)
+        part = to_tensors(content.take(rows), torch.float64, where)
+        vectors.append(fusion(part.blocks, part.mask))
+    return torch.cat(vectors)
 
 
 def _user_chunks(history: History) -> list[NDArray]:
@@ -306,7 +337,8 @@ def to_tensors(
     blocks: Blocks, dtype: torch.dtype, device: torch.device | str
 ) -> Content:
     """Content as tensors on a device."""
-    values = [torch.from_numpy(v).to(device, dtype) for v in blocks.values.values()]
+    # On the way to a device, numbers are as small as they come.
+    values = [torch.from_numpy(v).to(device).to(dtype) for v in blocks.values.values()]
     return Content(values, torch.from_numpy(blocks.mask).to(device))
 
 

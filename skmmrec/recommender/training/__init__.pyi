@@ -16,6 +16,7 @@ from ._problem import (
     weights_and_answers as weights_and_answers,
 )
 from ._training import (
+    fit_accelerator as fit_accelerator,
     train_further as train_further,
     train_networks as train_networks,
 )

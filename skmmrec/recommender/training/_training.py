@@ -16,7 +16,12 @@ from sklearn.utils import check_random_state
 
 from skmmrec.interactions import History, RandomState
 from skmmrec.recommender._user_towers import MeanTower
-from skmmrec.recommender.network import FusionNetwork, Neighbours, to_tensors
+from skmmrec.recommender.network import (
+    FusionNetwork,
+    Neighbours,
+    accelerator,
+    to_tensors,
+)
 from skmmrec.recommender.training._checkpoints import checkpoint_of
 from skmmrec.recommender.training._id_prior import LOW, learn_precision
 from skmmrec.recommender.training._loop import (
@@ -108,6 +113,11 @@ def train_networks(
         _mean_curve([[e.score for e in c if e.score is not None] for c in curves]),
         id_l2,
     )
+
+
+def fit_accelerator(plan: Plan) -> torch.device | None:
+    """Tell where a fit does its linear algebra beside the training; None: in NumPy."""
+    return accelerator(own_device(resolve_device(plan.device)))
 
 
 def train_further(

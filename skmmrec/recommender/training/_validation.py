@@ -8,19 +8,26 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from skmmrec.catalog import Blocks
 from skmmrec.interactions import History
 from skmmrec.metrics import find_hits, judge, parse_metric
 from skmmrec.recommender.network import (
+    Array,
     FusionNetwork,
     ItemGraph,
     VectorMaker,
+    accelerator,
+    namespace,
+    place,
+    row_blocks,
     spread_vectors,
+    to_host,
 )
 from skmmrec.recommender.training._problem import Batcher, Examples
 from skmmrec.recommender.training._step import LossOfBatch
-from skmmrec.retrieval import chunks, top_k
+from skmmrec.retrieval import top_k
 
 # The standard error of an NDCG near 0.3 over 2,000 users is below 0.01.
 MAX_USERS = 2000
@@ -184,24 +191,27 @@ class LikesMonitor:
     def score(self, network: FusionNetwork) -> float:
         """Mean of the metric over the held-out users."""
         name, k = parse_metric(self.metric)
-        maker = VectorMaker([network])
-        own = maker.items(np.arange(len(self.content)), self.content)
+        maker = VectorMaker([network], accelerator(network.item_bias.device))
+        own = maker.item_tensor(np.arange(len(self.content)), self.content)
         items = spread_vectors(own, own, self.graph, self.propagation)
         held = self.held_out
         content = self.user_content
-        users = maker.users(
+        users = maker.user_tensor(
             items,
             held.known,
             held.users,
             None if content is None else content.take(held.users),
         )
-        biases = network.item_bias.detach().cpu().numpy()
-        values = judge_held_out(name, k, users, items.astype(np.float32), biases, held)
-        return float(values.mean())
+        biases = network.item_bias.detach()
+        vectors: Array = (users, items.float(), biases)
+        if maker.where.type == "cpu":
+            vectors = [to_host(part) for part in vectors]
+        users, items, biases = vectors
+        return float(judge_held_out(name, k, users, items, biases, held).mean())
 
 
 def judge_held_out(
-    metric: str, k: int, users: NDArray, items: NDArray, biases: NDArray, held: HeldOut
+    metric: str, k: int, users: Array, items: Array, biases: Array, held: HeldOut
 ) -> NDArray[np.float64]:
     """Compute a metric of each held-out user.
 
@@ -211,23 +221,53 @@ def judge_held_out(
         Such as "ndcg".
     k : int
         Length of the lists.
-    users, items, biases : ndarray of shape (n, dim), (n_items, dim) and (n_items,)
-        Vectors of the held-out users and of all items, and the items' biases.
+    users, items, biases : arrays of shape (n, dim), (n_items, dim) and (n_items,)
+        Vectors of the held-out users and of all items, and the items' biases, all on
+        one device: lists are made there.
     held : HeldOut
         The users, and the likes that a good list contains.
     """
-    values = []
-    for part in chunks(len(users), len(items)):
-        rows = np.arange(part.start, part.stop)
+    best = best_items(users, items, biases, held.known, k)
+    hidden = held.hidden
+    rows = np.repeat(np.arange(len(best)), best.shape[1]).reshape(best.shape)
+    hits = np.isin(
+        rows * hidden.n_items + best, hidden.users * hidden.n_items + hidden.items
+    )
+    return judge(metric, find_hits(hits, hidden.lengths, k))
+
+
+def best_items(
+    users: Array, items: Array, biases: Array, known: History, k: int
+) -> NDArray[np.intp]:
+    """List the best items of each user, without the known ones; ties by position."""
+    is_placed = isinstance(items, torch.Tensor)
+    where = items.device if is_placed else None
+    lists: list[Array] = []
+    for part in row_blocks(len(users), len(items), where):
+        past = known.take(np.arange(part.start, part.stop))
+        entries = place(past.users, where), place(past.items, where)
+        if is_placed:
+            lists.append(_best_placed(users[part], items, biases, entries, k))
+            continue
         scores = users[part] @ items.T + biases
-        known, hidden = held.known.take(rows), held.hidden.take(rows)
-        scores[known.users, known.items] = -np.inf
-        best = top_k(scores, k)
-        relevant = np.zeros(scores.shape, bool)
-        relevant[hidden.users, hidden.items] = True
-        hits = np.take_along_axis(relevant, best, axis=1)
-        values.append(judge(metric, find_hits(hits, hidden.lengths, k)))
-    return np.concatenate(values)
+        scores[entries] = -np.inf
+        lists.append(top_k(scores, k))
+    return to_host(namespace(items).concatenate(lists))
+
+
+def _best_placed(
+    users: Tensor, items: Tensor, biases: Tensor, known: tuple[Tensor, Tensor], k: int
+) -> Tensor:
+    """As `best_items`, without waiting for the device."""
+    # In float64, so that no setting of the process rounds a product more coarsely.
+    scores = (users.double() @ items.double().T + biases).float()
+    scores[known] = -torch.inf
+    n_items = scores.shape[1]
+    # Bits of floats, in the order of the floats; adding 0 turns -0 into 0.
+    bits = (scores + 0.0).view(torch.int32)
+    order = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    backwards = torch.arange(n_items - 1, -1, -1, device=scores.device)
+    return ((order.long() << 32) + backwards).topk(min(k, n_items), dim=1).indices
 
 
 def without(

@@ -17,9 +17,9 @@ from skmmrec.recommender.cold_start._content import (
     RIDGE,
     TRUST,
     Expectation,
-    _kernel,
-    _left_out_error,
+    left_out_errors,
 )
+from skmmrec.recommender.cold_start._kernels import Directions, kernels, weighed
 
 N_ITEMS, N_NEW, N_USERS = 60, 20, 80
 
@@ -48,9 +48,10 @@ def test_all_items_as_landmarks_are_plain_kernel_ridge_regression(content, learn
     expectation = Expectation.fit(content, *learned)
     vectors = embeddings + (1 - TRUST) * fused
     weights = np.sqrt(popularity / popularity.mean())
-    kernel = _kernel(content, content, expectation.shares[0])
+    directions = Directions.of(content)
+    kernel = weighed(kernels(directions, directions), expectation.shares[0])
     means = np.average(vectors, axis=0, weights=weights)
-    exact = KernelRidge(alpha=_content.RIDGE, kernel="precomputed")
+    exact = KernelRidge(alpha=RIDGE, kernel="precomputed")
     exact.fit(kernel, vectors - means, sample_weight=weights)
     expected = exact.predict(kernel) + means * content.mask.any(axis=1)[:, None]
     found = expectation.vectors(content, np.zeros_like(fused))
@@ -259,7 +260,7 @@ def test_the_left_out_error_is_that_of_leaving_out():
         system = kernel[np.ix_(rest, rest)] + np.diag((RIDGE / weights + JITTER)[rest])
         predicted = kernel[left_out, rest] @ np.linalg.solve(system, targets[rest])
         error += weights[left_out] * np.square(targets[left_out] - predicted).sum()
-    found = _left_out_error(kernel, targets, weights)
+    (found,) = left_out_errors(kernel, [targets], weights)
     assert found == pytest.approx(error, rel=1e-6, abs=1e-9)
 
 

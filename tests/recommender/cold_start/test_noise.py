@@ -10,12 +10,8 @@ from skmmrec.fusion import get_fusion_names
 from skmmrec.inspection import modality_contributions
 from skmmrec.interactions import History
 from skmmrec.recommender import ContentRecommender
-from skmmrec.recommender.cold_start._content import (
-    find_noise,
-    kernels,
-    liked_together,
-    mantel,
-)
+from skmmrec.recommender.cold_start._kernels import Directions, kernels
+from skmmrec.recommender.cold_start._noise import find_noise, liked_together, mantel
 
 N_USERS, N_ITEMS = 200, 150
 
@@ -164,7 +160,7 @@ def test_what_tells_little_is_no_noise():
     vectors = np.hstack([values["text"], 0.35 * values["image"]])
     history = history_of(likes_by(vectors, rng, n=40))
     items, lifts = liked_together(history)
-    content = blocks_of(values).take(items)
+    content = Directions.of(blocks_of(values).take(items))
     (much, _), (little, error) = (mantel(k, lifts) for k in kernels(content, content))
     assert 3 * error < little < 0.2 * much
     assert find_noise(blocks_of(values), history) == []
