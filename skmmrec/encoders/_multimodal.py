@@ -14,17 +14,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._sklearn import clone
 from skmmrec.encoders._base import BaseEncoder
+from skmmrec.encoders._embedders import (
+    load_embedder,
+    require_texts,
+    weights_key,
+)
 from skmmrec.encoders._multimodal_model import (
     KINDS,
     MultimodalModel,
     Reading,
     part_hash,
     part_key,
-)
-from skmmrec.encoders._sentence_models import (
-    load_embedder,
-    require_texts,
-    weights_key,
 )
 from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (

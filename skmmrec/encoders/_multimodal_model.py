@@ -12,9 +12,10 @@ import numpy as np
 from PIL import Image
 
 from skmmrec.encoders._audio import MIN_SECONDS, Windowing
+from skmmrec.encoders._embedders import Embedder
 from skmmrec.encoders._pictures import picture_key, present_pictures, read_picture
 from skmmrec.encoders._pooling import encode_parts
-from skmmrec.encoders._sentence_models import Embedder, SentenceModel
+from skmmrec.encoders._sentence_models import SentenceModel
 from skmmrec.encoders._sounds import read_sound, sound_key
 from skmmrec.encoders._tokens import Counts, Pieces
 from skmmrec.runtime import (

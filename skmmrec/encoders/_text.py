@@ -11,12 +11,8 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skmmrec.encoders._base import BaseEncoder
-from skmmrec.encoders._sentence_models import (
-    SentenceModel,
-    load_embedder,
-    require_texts,
-    weights_key,
-)
+from skmmrec.encoders._embedders import load_embedder, require_texts, weights_key
+from skmmrec.encoders._sentence_models import SentenceModel
 from skmmrec.runtime import checked_text, fill_template
 
 

@@ -29,11 +29,8 @@ from transformers import (
 )
 
 from skmmrec.encoders import TextEncoder
-from skmmrec.encoders._sentence_models import (
-    Embedder,
-    SentenceModel,
-    cast_weights,
-)
+from skmmrec.encoders._embedders import Embedder, cast_weights
+from skmmrec.encoders._sentence_models import SentenceModel
 from skmmrec.encoders._token_reader import token_reader
 from skmmrec.runtime import TOKENS_AT_ONCE, BatchLimit
 
