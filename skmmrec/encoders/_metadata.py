@@ -132,8 +132,8 @@ def _first_integer(data: bytes, order: str, entry: int) -> int | None:
 # -- JPEG ------------------------------------------------------------------------------
 
 
-# How a JPEG may be coded, and the three ways that decoders can scale: baseline, extended
-# and progressive, by Huffman's code.
+# How a JPEG may be coded, and the three ways that decoders can scale: baseline,
+# extended and progressive, by Huffman's code.
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_SCALED = {0xC0, 0xC1, 0xC2}
 

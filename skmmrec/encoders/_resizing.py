@@ -205,10 +205,10 @@ def _pixels(image: Image.Image) -> torch.Tensor | None:
     if not hasattr(image, "__arrow_c_array__"):
         return None
     try:
-        values = pyarrow.array(image).flatten()
+        values = pyarrow.array(image).values
     except ValueError:
         return None
-    pixels = torch.from_dlpack(values).view(image.height, image.width, 4)
+    pixels = torch.utils.dlpack.from_dlpack(values).view(image.height, image.width, 4)
     return pixels.permute(2, 0, 1)[None]
 
 
