@@ -103,7 +103,11 @@ class SoundModel:
         )
 
     def compile(self) -> None:
-        """Compile the network."""
+        """Compile the network after its spectrogram, whose numbers are complex."""
+        import torch
+
+        spectrogram = self._network.spectrogram_extractor
+        spectrogram.forward = torch.compiler.disable(spectrogram.forward)
         noise = np.random.default_rng(0).normal(0, 0.1, MIN_SECONDS * self._rate)
         probe = self.prepare((noise.astype(np.float32), self._rate))
         compile_in_place(self._network, lambda: self.encode([probe] * 2))

@@ -295,7 +295,6 @@ def load_embedder(
     """
     is_int8, is_wide = precision == "int8", _is_wide(device, precision)
     key = (Embedder, weights_key(model, device, precision), str(device), is_int8)
-    key = (*key, is_compiled)
 
     def load() -> Embedder:
         transformer = _load(model, device, owner, verbose).eval()
@@ -303,7 +302,7 @@ def load_embedder(
         transformer = transformer.float() if is_wide else transformer
         return Embedder(quantize(transformer, device) if is_int8 else transformer)
 
-    return shared_model(key, load)
+    return shared_model((*key, is_compiled), load)
 
 
 def require_texts(owner: str, **parameters: str | None) -> None:

@@ -55,10 +55,10 @@ def compile_in_place(
 
 
 def _advice(network: torch.nn.Module, error: Exception) -> str:
-    first, *_ = str(error).strip().splitlines() or [""]
+    cause = " ".join(str(error).split("\n")[:2])  # then come hints for developers
     return (
         f"compile=True: torch could not compile {type(network).__name__}: "
-        f"{type(error).__name__}: {first}. It needs a C++ compiler, such as g++ with "
+        f"{type(error).__name__}: {cause}. It needs a C++ compiler, such as g++ with "
         "the headers of Python (on Debian: apt install g++ python3-dev), and on CUDA "
         "the package triton. Without them, leave compile=False."
     )
