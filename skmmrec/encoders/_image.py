@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import KW_ONLY
 from typing import Any, ClassVar, cast
 
@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.encoders._base import BaseEncoder
-from skmmrec.encoders._pictures import picture_key, present_pictures, read_picture
-from skmmrec.encoders._pooling import encode_parts
+from skmmrec.encoders._pictures import picture_key, present_pictures
+from skmmrec.encoders._pooling import start_parts
 from skmmrec.encoders._tokens import unknown_rows
 from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
@@ -22,10 +22,14 @@ from skmmrec.runtime import (
     checked_text,
     compile_in_place,
     digest,
+    fetch,
     file_fingerprint,
     own_draws,
     quantize,
+    resolve_precision,
+    stack_on,
     weights_hash,
+    working_precision,
 )
 
 
@@ -36,8 +40,8 @@ class VisionModel:
     ----------
     network : torch.nn.Module
         In evaluation mode, on the device.
-    transform : callable
-        Maps an RGB image to the network's input.
+    transform : PictureTransform
+        Turns a picture into the network's input; its tensors are moved to the device.
     identity : bytes or None, default=None
         The identity of the original, if the network is a rewritten one.
     """
@@ -46,8 +50,9 @@ class VisionModel:
         self, network: Any, transform: Any, device: Any, identity: bytes | None = None
     ) -> None:
         self._network = network
-        self._transform = transform
+        self._transform = transform.to(device)
         self._device = device
+        self._dtype = _input_type(network)
         self._identity = identity
         from skmmrec.encoders._layers import largest_result
 
@@ -66,8 +71,17 @@ class VisionModel:
 
     def encode(self, contents: list[list[Any]]) -> np.ndarray:
         """Encode a batch; an item becomes the mean of its pictures."""
+        return self.start(contents)()
+
+    def start(self, contents: list[list[Any]]) -> Callable[[], np.ndarray]:
+        """Begin to encode a batch; the function returned waits for the vectors."""
         weights = [[1.0] * len(pictures) for pictures in contents]
-        return encode_parts(contents, weights, self._encode_pictures)
+        return start_parts(contents, weights, self._start_pictures)
+
+    @property
+    def own_precision(self) -> bool:
+        """Whether the weights have the working precision, so that nothing casts."""
+        return self._dtype.itemsize < 4
 
     def compile(self) -> None:
         """Compile the vision tower."""
@@ -94,20 +108,18 @@ class VisionModel:
 
     def _prepare_one(self, index: int, picture: Any) -> Any:
         try:
-            return self._transform(read_picture(picture))
+            return self._transform.read(picture)
         except ContentError as error:
             if index:
                 raise ContentError(f"picture {index} of the item {error}") from error
             raise
 
-    def _encode_pictures(self, pictures: list[Any]) -> np.ndarray:
+    def _start_pictures(self, pictures: list[Any]) -> Callable[[], np.ndarray]:
         import torch
 
         with torch.inference_mode():
-            batch = torch.stack(pictures).to(self._device)
-            if batch.dtype == torch.float64:  # as torchvision does by default dtype
-                batch = batch.float()
-            return self._network.encode_image(batch).float().cpu().numpy()
+            batch = self._transform.normalise(stack_on(pictures, self._device))
+            return fetch(self._network.encode_image(batch.to(self._dtype)))
 
     @cached_property
     def identity(self) -> bytes:
@@ -241,7 +253,7 @@ class ImageEncoder(BaseEncoder):
 
     @own_draws()
     def _load_model(self, device: Any) -> VisionModel:
-        from skmmrec.encoders._open_clip import faster, load_open_clip
+        from skmmrec.encoders._open_clip import faster, load_open_clip, probe_vectors
 
         network, transform = load_open_clip(
             self.model, self.pretrained, self.preprocess
@@ -250,7 +262,9 @@ class ImageEncoder(BaseEncoder):
         identity = None if fast is network else _identity(network, transform)
         if self.precision == "int8":
             fast = quantize(fast, device)
-        return VisionModel(fast.to(device), transform, device, identity)
+        precision = resolve_precision(self.precision, device)
+        fast = working_precision(fast, device, precision, probe=probe_vectors)
+        return VisionModel(fast, transform, device, identity)
 
     def _model_key(self) -> Hashable:
         from skmmrec.encoders._open_clip import weight_paths
@@ -273,6 +287,15 @@ def _checked_texts(texts: RawColumn) -> list[str]:
         except ContentError as error:
             raise ContentError(f"encode_text: row {row}: {error}") from error
     return checked
+
+
+def _input_type(network: Any) -> Any:
+    """Return the type of the pictures that a network takes, as of its weights."""
+    import torch
+
+    halves = (torch.bfloat16, torch.float16)
+    types = (weight.dtype for weight in network.visual.parameters())
+    return next((dtype for dtype in types if dtype in halves), torch.float32)
 
 
 def _identity(network: Any, transform: Any) -> bytes:

@@ -32,14 +32,17 @@ class Stripped(NamedTuple):
 
     Parameters
     ----------
-    data : bytes
+    data : bytes or file
         The file, from which all that is not needed to decode the pixels was taken.
     orientation : int or None
         1 to 8, as in EXIF; None if the file still says it itself, if at all.
+    has_fractions : bool
+        Whether it is a JPEG that may be decoded at a fraction of its size.
     """
 
-    data: bytes
+    data: Any
     orientation: int | None
+    has_fractions: bool = False
 
 
 def strip(data: bytes) -> Stripped:
@@ -129,22 +132,31 @@ def _first_integer(data: bytes, order: str, entry: int) -> int | None:
 # -- JPEG ------------------------------------------------------------------------------
 
 
+# How a JPEG may be coded, and the three ways that decoders can scale: baseline,
+# extended and progressive, by Huffman's code.
+_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_JPEG_SCALED = {0xC0, 0xC1, 0xC2}
+
+
 def _is_jpeg(data: bytes) -> bool:
     return data[:3] == b"\xff\xd8\xff"
 
 
 def _strip_jpeg(data: bytes) -> Stripped:
-    kept, exifs, xmps = [data[:2]], [], []
+    kept, exifs, xmps, frames = [data[:2]], [], [], set()
     at = 2
     for start, end, marker, body in _segments(data):
         if _matters(marker, body):
             kept.append(data[start:end])
+            frames |= {marker} & _JPEG_FRAMES
         elif body.startswith(b"Exif\0"):
             exifs.append(body)
         elif body.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
             xmps.append(body)
         at = end
-    return Stripped(b"".join([*kept, data[at:]]), _first(exifs, xmps))
+    stripped = b"".join([*kept, data[at:]])
+    has_fractions = bool(frames) and frames <= _JPEG_SCALED
+    return Stripped(stripped, _first(exifs, xmps), has_fractions)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:

@@ -12,13 +12,10 @@ from typing import Any
 
 import open_clip
 import torch
-from open_clip.transform import (
-    PreprocessCfg,
-    image_transform_v2,
-    merge_preprocess_dict,
-)
+from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from skmmrec.encoders._layers import fold_batch_norms, pack_convolutions
+from skmmrec.encoders._resizing import PictureTransform
 from skmmrec.runtime import (
     cached_file,
     existing_path,
@@ -44,14 +41,12 @@ _TIMM_TOWERS: dict[str, dict[str, Any]] = {
 # CLIP needs a text tower; a vision-only model gets the smallest possible.
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "layers": 1}
 
-Transform = Callable[[Any], torch.Tensor]
-
 
 def load_open_clip(
     model: str | os.PathLike,
     pretrained: str | os.PathLike,
     preprocess: Mapping[str, Any] | None = None,
-) -> tuple[Any, Transform]:
+) -> tuple[Any, PictureTransform]:
     """Return a model in evaluation mode and the transform of its pictures.
 
     Parameters
@@ -81,7 +76,7 @@ def load_open_clip(
         )
     own = open_clip.get_model_preprocess_cfg(network)
     config = PreprocessCfg(**merge_preprocess_dict(own, dict(preprocess or {})))
-    return network.eval(), image_transform_v2(config, is_train=False)
+    return network.eval(), PictureTransform(config)
 
 
 def faster(network: Any, pack: bool) -> Any:
@@ -97,15 +92,22 @@ def faster(network: Any, pack: bool) -> Any:
     pack : bool
         Store the weights of convolutions in oneDNN's layout, for float32 on a CPU.
     """
-    size = network.visual.image_size
-    height, width = (size, size) if isinstance(size, int) else size
-    generator = torch.Generator().manual_seed(0)
-    picture = torch.randn(1, 3, height, width, generator=generator)
-    folded = fold_batch_norms(network, lambda model: model.encode_image(picture))
+    folded = fold_batch_norms(network, probe_vectors)
     if folded is network:
         return network
     folded = folded.to(memory_format=torch.channels_last)
     return pack_convolutions(folded) if pack else folded
+
+
+def probe_vectors(network: Any) -> torch.Tensor:
+    """Return what a model makes of noise, in the type and on the device it is in."""
+    size = network.visual.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    generator = torch.Generator().manual_seed(0)
+    picture = torch.randn(1, 3, height, width, generator=generator)
+    weight = next(w for w in network.visual.parameters() if w.ndim > 1)
+    with torch.inference_mode():
+        return network.encode_image(picture.to(weight))
 
 
 def load_tokenizer(model: str | os.PathLike) -> Callable[[list[str]], torch.Tensor]:

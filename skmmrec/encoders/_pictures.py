@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BufferedReader
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from skmmrec.encoders._grey import eight_bits, is_deep, loses_depth, require_depth
-from skmmrec.encoders._metadata import can_strip, orientation_of, strip
+from skmmrec.encoders._metadata import Stripped, can_strip, orientation_of, strip
 from skmmrec.runtime import ContentError, digest, is_missing, open_file, reading
 
 # Pictures that declare more are refused before they are decoded. As RGB this is 403 MB.
@@ -28,6 +28,11 @@ _MOST_FRAME_PIXELS = 2**28
 # A frame whose channels vary by no more, out of 255, shows one colour: codecs with
 # losses add as much to it, and `ImageCropper` takes the same for a border.
 _ONE_COLOUR = 16
+# How much larger than needed a JPEG must still be at an eighth, a quarter or half of
+# its size to be decoded at it. A decoder averages pixels there, which lets fine
+# patterns through. With these margins the vectors of MovieLens posters, enlarged to
+# such sizes, keep a mean cosine of 0.999 for EfficientNet-Lite0, 0.99999 for ViT-B-32.
+_FRACTIONS = ((8, 3 / 2), (4, 3 / 2), (2, 4 / 3))
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -52,7 +57,7 @@ def picture_key(item: Any) -> Any:
         array = _checked_array(item)
         return (array.shape, digest(array))
     if isinstance(item, Image.Image):
-        rgb = read_picture(item)
+        rgb = decode_picture(item).image
         return (rgb.size, digest(rgb.tobytes()))
     raise ContentError(_unknown(item))
 
@@ -82,33 +87,105 @@ def read_picture(item: Any) -> Image.Image:
         If the item is missing, damaged, too large or not a picture, or it cannot be
         told which of its values is white.
     """
+    image = decode_picture(item).image.copy()
+    image.info = {}
+    return image
+
+
+class Decoded(NamedTuple):
+    """A decoded picture, perhaps at a fraction of its size.
+
+    Parameters
+    ----------
+    image : PIL image
+        Upright and RGB; not to be changed.
+    size : tuple of float
+        Width and height of the whole picture in the pixels of `image`, the last of
+        which may lie partly outside.
+    full : tuple of int
+        Width and height in pixels of the file.
+    """
+
+    image: Image.Image
+    size: tuple[float, float]
+    full: tuple[int, int]
+
+
+Needed = Callable[[int, int], tuple[int, int]]
+"""Maps the width and height of a picture to those that it will be resized to."""
+
+
+def decode_picture(item: Any, needed: Needed | None = None) -> Decoded:
+    """Decode a picture as `read_picture` does, at a fraction of its size if it may be.
+
+    Parameters
+    ----------
+    item : str, path, bytes, PIL image or ndarray
+        As in `read_picture`.
+    needed : callable or None
+        See `Needed`; None: decode it at its full size.
+    """
     if isinstance(item, np.ndarray):
-        return _to_rgb(Image.fromarray(_checked_array(item)))
+        return _whole(_to_rgb(Image.fromarray(_checked_array(item))))
     if isinstance(item, Image.Image):
-        return _upright(item)
+        return _whole(_upright(item))
     if isinstance(item, bytes):
-        return _decode(*strip(item))
+        return _decode(strip(item), needed)
     if isinstance(item, str | os.PathLike):
         with open_file(item) as file:
-            return _decode(*_stripped(file))
+            return _decode(_stripped(file), needed)
     raise ContentError(_unknown(item))
 
 
-def _stripped(file: BufferedReader) -> tuple[Any, int | None]:
+def _whole(image: Image.Image) -> Decoded:
+    return Decoded(image, image.size, image.size)
+
+
+def _stripped(file: BufferedReader) -> Stripped:
     """Return a file without metadata, in memory, or itself if they do no harm."""
     n_bytes = os.fstat(file.fileno()).st_size
     if n_bytes <= _MOST_BYTES and can_strip(file.peek(64)):
         return strip(file.read())
-    return file, None
+    return Stripped(file, None)
 
 
-def _decode(source: Any, orientation: int | None) -> Image.Image:
+def _decode(file: Stripped, needed: Needed | None) -> Decoded:
+    source, turn = file.data, file.orientation
     with reading("is not a readable picture"):
         image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
     _require_modest_size(image)
     with reading("is a damaged picture"):
-        shown = _first_that_shows(image)
-        return _turned(shown, orientation or orientation_of(image))
+        if turn is None or not file.has_fractions or needed is None:
+            shown = _first_that_shows(image)
+            return _whole(_turned(shown, turn or orientation_of(image)))
+        return _at_fraction(image, turn, needed)
+
+
+def _at_fraction(image: Image.Image, turn: int, needed: Needed) -> Decoded:
+    """Decode a JPEG at the smallest fraction of its size that is enough."""
+    width, height = image.size
+    full = (height, width) if turn >= 5 else (width, height)
+    divisor = _divisor(full, needed(*full), is_turned=turn > 1)
+    done = None
+    if divisor > 1 and image.mode in ("RGB", "L"):
+        done = image.draft(None, (width // divisor, height // divisor))
+    upright = _turned(_loaded(image), turn)
+    is_whole = done is None or turn > 1
+    size = upright.size if is_whole else (done[1][2], done[1][3])  # type: ignore[index]
+    return Decoded(upright, size, full)
+
+
+def _divisor(full: tuple[int, int], needed: tuple[int, int], is_turned: bool) -> int:
+    """Return by how much a JPEG's size is divided.
+
+    What is over lies at the end; that of a turned picture would be at its beginning.
+    """
+    ratio = min(full[0] / max(needed[0], 1), full[1] / max(needed[1], 1))
+    for divisor, margin in _FRACTIONS:
+        is_even = full[0] % divisor == 0 and full[1] % divisor == 0
+        if ratio >= divisor * margin and (is_even or not is_turned):
+            return divisor
+    return 1
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -127,11 +204,9 @@ def _require_modest_size(image: Image.Image) -> None:
 
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:
-    """Return an image upright, and without what said how it was turned."""
+    """Return an image upright; itself if it is."""
     turn = _TURNS.get(orientation)
-    upright = image if turn is None else image.transpose(turn)
-    upright.info = {}
-    return upright
+    return image if turn is None else image.transpose(turn)
 
 
 def _first_that_shows(image: Image.Image) -> Image.Image:
@@ -142,10 +217,11 @@ def _first_that_shows(image: Image.Image) -> Image.Image:
     best = _loaded(image)
     if not getattr(image, "is_animated", False):
         return best
+    best = best.copy()  # it may be the image itself, which goes on
     most, frames = _variation(best), _later_frames(image)
     while most <= _ONE_COLOUR and (frame := next(frames, None)) is not None:
         if _variation(frame) > most:
-            best, most = frame, _variation(frame)
+            best, most = frame.copy(), _variation(frame)
     return best
 
 
@@ -209,9 +285,9 @@ def _unknown(item: Any) -> str:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Return a new image, RGB and on white."""
+    """Return an image as RGB and on white; itself if it is."""
     if image.mode == "RGB" and "transparency" not in image.info:
-        return image.copy()
+        return image
     if is_deep(image):
         return eight_bits(image).convert("RGB")
     if image.has_transparency_data:

@@ -147,7 +147,8 @@ def test_an_encoder_gives_what_the_untouched_network_gives(residual_network):
     network, transform = load_open_clip(residual_network, "ignored")
     pictures = [noise_picture(i) for i in range(3)]
     with torch.inference_mode():
-        batch = torch.stack([transform(picture) for picture in pictures])
+        batch = torch.stack([transform.read(picture) for picture in pictures])
+        batch = transform.normalise(batch)
         expected = network.encode_image(batch, normalize=True).numpy()
     np.testing.assert_allclose(encoder.transform(pictures), expected, atol=1e-5)
 
