@@ -3,7 +3,7 @@
     python benchmarks/encoders.py [NAME ...] [--size 1.0] [--repeats 5]
 
 NAME is one of text, image, vit, audio, duplicates, cache, text_memory, image_memory,
-int8, gpu. Prints one line per ratio, theirs over ours: medians over repetitions that
+int8. Prints one line per ratio, theirs over ours: medians over repetitions that
 alternate between both sides, on the wall and in processor time, and the best of each
 side on the wall. Other work on the machine disturbs the best least. Weights are
 packaged ones (extra ``demo``), an untrained ViT-B-32 and an untrained Cnn14; media are
@@ -307,55 +307,6 @@ def bench_text_memory(size: float, folder: Path) -> None:
 
 def bench_image_memory(size: float, folder: Path) -> None:
     compare_memory("pictures", image_peak, int(20_000 * size), folder)
-
-
-def bench_gpu(size: float, folder: Path) -> None:
-    """Compare with bare loops on a GPU in its own precision; needs CUDA."""
-    if not torch.cuda.is_available():
-        print("gpu: no CUDA device")
-        return
-    from sentence_transformers import SentenceTransformer
-
-    print(torch.cuda.get_device_name())
-    texts = sentences(int(20_000 * size))
-    text = TextEncoder(TEXT, device="cuda", long_texts="truncate").fit(["any"])
-    direct = SentenceTransformer(str(packaged_file(TEXT).parent), device="cuda")
-
-    @torch.autocast("cuda", torch.bfloat16)
-    def bare_texts() -> None:
-        direct.encode(texts, batch_size=512, show_progress_bar=False)
-
-    report_gpu("texts", len(texts), partial(text.transform, texts), bare_texts)
-    paths = picture_files(folder, int(4_000 * size))
-    image = ImageEncoder(*IMAGE, device="cuda").fit(["any"])
-    network, transform = load_open_clip(*IMAGE)
-    network = network.cuda()
-
-    @torch.inference_mode()
-    @torch.autocast("cuda", torch.bfloat16)
-    def bare_images() -> None:
-        for start in range(0, len(paths), 256):
-            batch = [transform(Image.open(p)) for p in paths[start : start + 256]]
-            network.encode_image(torch.stack(batch).cuda()).float().cpu()
-
-    report_gpu("pictures", len(paths), partial(image.transform, paths), bare_images)
-
-
-def report_gpu(name: str, n: int, ours: Callable, theirs: Callable) -> None:
-    report(f"gpu: {n} {name}, a bare loop", *compare(ours, theirs), ">= 0.97")
-    wall = measure(ours).wall
-    print(f"{f'gpu: {name} a second; share of time busy':56} ", end="")
-    print(f"{n / wall:.0f} {busy_share(ours):.2f}")
-
-
-def busy_share(function: Callable) -> float:
-    """Return the share of a call's time in which kernels ran."""
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-        wall = measure(lambda: (function(), torch.cuda.synchronize())).wall
-    busy = sum(event.self_device_time_total for event in profiler.key_averages())
-    return busy / 1e6 / wall
 
 
 def main() -> None:

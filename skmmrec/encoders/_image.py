@@ -20,6 +20,7 @@ from skmmrec.runtime import (
     as_items,
     cached_property,
     checked_text,
+    compile_in_place,
     digest,
     file_fingerprint,
     own_draws,
@@ -67,6 +68,11 @@ class VisionModel:
         """Encode a batch; an item becomes the mean of its pictures."""
         weights = [[1.0] * len(pictures) for pictures in contents]
         return encode_parts(contents, weights, self._encode_pictures)
+
+    def compile(self) -> None:
+        """Compile the vision tower."""
+        probe = self.prepare(np.zeros((8, 8, 3), np.uint8))
+        compile_in_place(self._network.visual, lambda: self.encode([probe] * 2))
 
     def encode_text(self, tokens: Any) -> np.ndarray:
         """Encode tokens with the text tower, into vectors of unit length."""

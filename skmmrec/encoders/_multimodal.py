@@ -183,7 +183,12 @@ class MultimodalEncoder(BaseEncoder):
 
     def _load_model(self, device: Any) -> MultimodalModel:
         embedder = load_embedder(
-            self.model, device, self.precision, self._name, self._shows_loading
+            self.model,
+            device,
+            self.precision,
+            self._name,
+            self._shows_loading,
+            self.compile,
         )
         reading = Reading(self.max_side, self.window, self.max_duration)
         options = {

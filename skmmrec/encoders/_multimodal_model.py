@@ -145,6 +145,12 @@ class SoundReader:
         return {"array": waveform, "sampling_rate": self._rate}
 
 
+_PROBES: dict[str, Any] = {
+    "text": "two words",
+    "image": Image.new("RGB", (_PROBE_SIDE, _PROBE_SIDE), "white"),
+    "audio": (np.sin(np.arange(16_000) / 10).astype(np.float32), 16_000),
+}
+"""What a model is compiled with: a content of each kind that can be read."""
 _READERS = {"text": TextReader, "image": PictureReader, "audio": SoundReader}
 KINDS = tuple(_READERS)
 """The kinds of content that an item may consist of."""
@@ -193,6 +199,12 @@ class MultimodalModel:
         kind, content = next(iter(parts.items()))
         pieces = self._readers[kind].read(content)
         return Pieces([({kind: piece}, weight) for piece, weight in pieces])
+
+    def compile(self) -> None:
+        """Compile the network, for one of the kinds that it reads."""
+        kind = next(iter(self._readers))
+        content = self.prepare({kind: _PROBES[kind]})
+        self._embedder.compile(lambda: self.encode([content] * 2))
 
     def cost(self, content: list[Part]) -> float:
         """Return the bytes of the largest layer output, for the most expensive part."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from skmmrec.runtime import (
     ForkSafeLock,
     cached_property,
     checked_text,
+    compile_in_place,
     digest,
     existing_path,
     file_fingerprint,
@@ -94,6 +95,26 @@ class Embedder:
         from skmmrec.encoders._layers import largest_result
 
         return largest_result(self.transformer, lambda: self.encode(inputs, **options))
+
+    def compile(self, run: Callable[[], object]) -> None:
+        """Compile the networks of transformers in the model, and run them.
+
+        Raises
+        ------
+        ValueError
+            If it contains none.
+        """
+        from sentence_transformers.base.modules import Transformer
+
+        parts = [m for m in self.transformer.modules() if isinstance(m, Transformer)]
+        if not parts:
+            raise ValueError(
+                "compile=True: the model has no network that could be compiled. Leave "
+                "compile=False."
+            )
+        for part in parts:
+            methods = {config["method"] for config in part.modality_config.values()}
+            compile_in_place(part.auto_model, run, methods)
 
     def prompt(self, prompt: str | None, prompt_name: str | None) -> str:
         """Return the prompt that is put before each text."""
@@ -172,6 +193,10 @@ class SentenceModel:
         with self._embedder.lock:
             return Pieces(chunk_text(item, tokenizer, self._max_tokens))
 
+    def compile(self) -> None:
+        """Compile the network."""
+        self._embedder.compile(lambda: self._encode(["two words"] * 2))
+
     def cost(self, content: list[tuple[str, int]]) -> float:
         """Return the bytes of the largest layer output, for the longest piece."""
         return self._token_cost * max(self._guess_tokens(text) for text, _ in content)
@@ -239,7 +264,12 @@ class SentenceModel:
 
 
 def load_embedder(
-    model: str | os.PathLike, device: Any, precision: str, owner: str, verbose: bool
+    model: str | os.PathLike,
+    device: Any,
+    precision: str,
+    owner: str,
+    verbose: bool,
+    is_compiled: bool = False,
 ) -> Embedder:
     """Load a model, or share one that is already loaded.
 
@@ -255,6 +285,8 @@ def load_embedder(
         The encoder that error messages name.
     verbose : bool
         Show a progress bar while local files are read.
+    is_compiled : bool, default=False
+        Whether it is shared with encoders that compile it, or with others.
 
     Raises
     ------
@@ -270,7 +302,7 @@ def load_embedder(
         transformer = transformer.float() if is_wide else transformer
         return Embedder(quantize(transformer, device) if is_int8 else transformer)
 
-    return shared_model(key, load)
+    return shared_model((*key, is_compiled), load)
 
 
 def require_texts(owner: str, **parameters: str | None) -> None:

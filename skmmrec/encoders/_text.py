@@ -109,7 +109,12 @@ class TextEncoder(BaseEncoder):
 
     def _load_model(self, device: Any) -> SentenceModel:
         embedder = load_embedder(
-            self.model, device, self.precision, self._name, self._shows_loading
+            self.model,
+            device,
+            self.precision,
+            self._name,
+            self._shows_loading,
+            self.compile,
         )
         return SentenceModel(
             embedder,

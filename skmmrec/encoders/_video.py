@@ -131,7 +131,8 @@ class VideoEncoder(BaseEncoder):
     max_duration: float = 300.0
     batch_size: int = 4
     device: str = field(default="cpu", init=False)
-    """Both encoders have their own device and precision."""
+    compile: bool = field(default=False, init=False)
+    """Both encoders have their own device and precision, and may be compiled."""
     precision: str = field(default="fp32", init=False)
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -362,7 +363,7 @@ def _part(encoder: BaseEncoder | None) -> Part | None:
 
 def _run_key(encoder: BaseEncoder) -> Hashable:
     """Return a key of an encoder and of how it runs its model."""
-    run = (str(encoder.device), encoder.precision, encoder.batch_size)
+    run = (str(encoder.device), encoder.precision, encoder.batch_size, encoder.compile)
     return (*run, encoder._model_key())
 
 

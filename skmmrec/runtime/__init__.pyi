@@ -5,6 +5,7 @@ from ._columns import (
     fill_template as fill_template,
     is_missing as is_missing,
 )
+from ._compilation import compile_in_place as compile_in_place
 from ._devices import (
     autocast as autocast,
     quantize as quantize,
@@ -45,6 +46,7 @@ from ._identities import (
 )
 from ._locks import ForkSafeLock as ForkSafeLock, cached_property as cached_property
 from ._memory import (
+    TOKENS_AT_ONCE as TOKENS_AT_ONCE,
     BatchLimit as BatchLimit,
     HalvingBatches as HalvingBatches,
     automatic_limit as automatic_limit,
@@ -57,6 +59,11 @@ from ._models import (
     shared_model as shared_model,
 )
 from ._own_modes import own_modes as own_modes
+from ._precision import (
+    is_cast as is_cast,
+    working_dtype as working_dtype,
+    working_precision as working_precision,
+)
 from ._progress import progress as progress
 from ._randomness import DrawFrom as DrawFrom, Generators as Generators
 from ._threads import (
@@ -72,8 +79,6 @@ from ._transfer import (
     host_empty as host_empty,
     stack_on as stack_on,
     to_device as to_device,
-    working_dtype as working_dtype,
-    working_precision as working_precision,
 )
 from ._weights import (
     existing_path as existing_path,

@@ -211,7 +211,7 @@ class Engine:
     def _start(
         self, run: Callable[[list[Prepared]], list[Outcome]], batch: list[Prepared]
     ) -> Callable[[], list[Outcome]] | None:
-        """Begin to encode a batch; None if that fails and others are in the way."""
+        """Begin to encode a batch; None if that fails, perhaps for those in flight."""
         try:
             with self._computing():
                 wait = self._begin([content for _, content, _ in batch])

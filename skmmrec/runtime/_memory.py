@@ -26,6 +26,12 @@ _log = logging.getLogger("skmmrec.runtime")
 _FAST_BYTES = 2**25
 # A layer's output may take an eighth of free memory: others exist beside it. Not tuned.
 _SHARE = 8
+TOKENS_AT_ONCE = 2**15
+"""Tokens in a batch from which on an accelerator is busy: the smallest of the usual
+networks, MiniLM, needs 2 ms for them on an H100, and the host 1 ms to begin. Not tuned.
+"""
+# The most short texts in such a batch, which are padded and sorted at a time.
+_MOST_SHORT = 2**12
 # A core gains nothing from larger batches, and the last batch is over sooner.
 _PER_LANE = 8
 # 1 GiB is assumed to be free where the system does not tell. Not tuned.
@@ -77,7 +83,9 @@ class BatchLimit(NamedTuple):
             yield batch
 
 
-def automatic_limit(device: torch.device, most: int, n_lanes: int) -> BatchLimit:
+def automatic_limit(
+    device: torch.device, most: int, n_lanes: int, enough: float | None = None
+) -> BatchLimit:
     """Return the batch limit that fits the free memory of a device.
 
     Parameters
@@ -88,12 +96,17 @@ def automatic_limit(device: torch.device, most: int, n_lanes: int) -> BatchLimit
         The most items on a CPU; an accelerator takes 16 times as many.
     n_lanes : int
         Batches that run at the same time. On a CPU, several are kept small.
+    enough : float or None, default=None
+        The cost of a batch from which on an accelerator is busy. It takes the place of
+        the number of items there, up to 4,096.
     """
     share = free_memory(device) / (_SHARE * n_lanes)
     if device.type == "cpu":
         n_items = most if n_lanes == 1 else min(most, _PER_LANE)
         return BatchLimit(n_items, min(share, _FAST_BYTES))
-    return BatchLimit(16 * most, share)
+    if enough is None:
+        return BatchLimit(16 * most, share)
+    return BatchLimit(_MOST_SHORT, min(share, enough))
 
 
 def free_memory(device: torch.device) -> float:

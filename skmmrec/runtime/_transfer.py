@@ -1,4 +1,4 @@
-"""Tensors on their way to a device and back, and weights in its working precision.
+"""Tensors on their way to a device and back.
 
 Host memory that a GPU reads or writes by itself is pinned. torch keeps such memory and
 lends it again, but not before the copies that use it are over. Copies run on the
@@ -16,8 +16,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     import torch
-
-_HALVES = {"bf16": "bfloat16", "fp16": "float16"}
 
 
 def host_empty(
@@ -73,21 +71,3 @@ def fetch(tensor: torch.Tensor) -> Callable[[], np.ndarray]:
         return host.numpy()
 
     return wait
-
-
-def working_dtype(device: torch.device, precision: str) -> torch.dtype:
-    """Return the type that weights have on a device, at a resolved precision.
-
-    On a CPU they stay float32: autocast casts what it computes with.
-    """
-    import torch
-
-    is_half = device.type != "cpu" and precision in _HALVES
-    return getattr(torch, _HALVES[precision]) if is_half else torch.float32
-
-
-def working_precision(
-    network: torch.nn.Module, device: torch.device, precision: str
-) -> torch.nn.Module:
-    """Move a network to a device, and cast its weights there once."""
-    return network.to(device=device, dtype=working_dtype(device, precision))

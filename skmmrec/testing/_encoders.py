@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -162,6 +162,29 @@ class EncoderTests:
         np.testing.assert_array_equal(vectors[0], np.zeros_like(vectors[0]))
         np.testing.assert_allclose(vectors[1:], expected[1:], atol=TOLERANCE)
 
+    def test_items_are_the_same_prepared_together(
+        self, fitted: BaseEncoder, items: Sequence[Any]
+    ) -> None:
+        model: Any = fitted._loaded_model()
+        if not hasattr(model, "prepare_many"):
+            pytest.skip("the model prepares items one by one")
+        together = list(model.prepare_many([*items, items[0]]))
+        alone = [model.prepare(item) for item in [*items, items[0]]]
+        found, expected = model.encode(together), model.encode(alone)
+        np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+    def test_batches_may_start_before_others_are_waited_for(
+        self, fitted: BaseEncoder, items: Sequence[Any]
+    ) -> None:
+        model: Any = fitted._loaded_model()
+        if not hasattr(model, "start"):
+            pytest.skip("the model encodes a batch at once")
+        contents = [model.prepare(item) for item in items]
+        expected = [model.encode([content]) for content in contents]
+        waits = [model.start([content]) for content in contents]
+        for wait, vector in zip(waits, expected, strict=True):
+            np.testing.assert_allclose(wait(), vector, rtol=TOLERANCE, atol=TOLERANCE)
+
     def test_frames_come_back_with_names_and_index(
         self, fitted: BaseEncoder, items: Sequence[Any]
     ) -> None:
@@ -241,15 +264,42 @@ def _column(items: Sequence[Any]) -> np.ndarray:
 
 def _note_prepared(encoder: BaseEncoder, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Return a list that records each item that is prepared for the model."""
-    model, prepared = encoder._loaded_model(), []
-    prepare = model.prepare
+    prepared = []
 
-    def noting(item: Any) -> Any:
+    def note(item: Any, content: Any) -> Any:
         prepared.append(item)
-        return prepare(item)
+        return content
 
-    monkeypatch.setattr(model, "prepare", noting)
+    _change_contents(encoder._loaded_model(), note, monkeypatch)
     return prepared
+
+
+def _change_contents(
+    model: Any, change: Callable[[Any, Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let a function of an item and its content decide what the model gets."""
+    prepare = model.prepare
+    prepare_many: Any = getattr(model, "prepare_many", None)
+
+    def preparing(item: Any) -> Any:
+        return change(item, prepare(item))
+
+    def preparing_many(items: list[Any]) -> list[Any]:
+        pairs = zip(items, prepare_many(items), strict=True)
+        return [_attempt(change, item, content) for item, content in pairs]
+
+    if prepare_many is None:
+        monkeypatch.setattr(model, "prepare", preparing)
+    else:  # which may call `prepare`
+        monkeypatch.setattr(model, "prepare_many", preparing_many)
+
+
+def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return a function's result, or its error."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return error
 
 
 def _fail_for(
@@ -257,20 +307,30 @@ def _fail_for(
 ) -> None:
     """Let the model raise an error of a library whenever it meets an item."""
     model, marked = encoder._loaded_model(), []
-    prepare, encode, key = model.prepare, model.encode, encoder._content_key(item)
+    encode, key = model.encode, encoder._content_key(item)
 
-    def preparing(one: Any) -> Any:
-        content = prepare(one)
+    def mark(one: Any, content: Any) -> Any:
         if encoder._content_key(one) == key:
             marked.append(content)
             if step == "prepare":
                 raise RuntimeError("a library fails")
         return content
 
-    def encoding(contents: list[Any]) -> np.ndarray:
+    def check(contents: list[Any]) -> None:
         if any(content is bad for content in contents for bad in marked):
             raise RuntimeError("a library fails")
+
+    def encoding(contents: list[Any]) -> np.ndarray:
+        check(contents)
         return encode(contents)
 
-    monkeypatch.setattr(model, "prepare", preparing)
+    _change_contents(model, mark, monkeypatch)
     monkeypatch.setattr(model, "encode", encoding)
+    start = getattr(model, "start", None)
+    if start is not None:
+
+        def starting(contents: list[Any]) -> Callable[[], np.ndarray]:
+            check(contents)
+            return start(contents)
+
+        monkeypatch.setattr(model, "start", starting)

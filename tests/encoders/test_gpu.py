@@ -3,12 +3,22 @@
 Skipped where there is none.
 """
 
+import copy
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from skmmrec.encoders import AudioEncoder, ImageEncoder, TextEncoder
-from skmmrec.runtime import free_memory
+from skmmrec.runtime import (
+    fetch,
+    free_memory,
+    host_empty,
+    stack_on,
+    to_device,
+    working_precision,
+)
 
 from .conftest import noise_picture, tone
 
@@ -54,25 +64,31 @@ def test_auto_takes_the_gpu_and_large_batches(case):
     kind, options, column = case
     encoder = kind(**options).fit(["any"])
     engine = encoder._engine(encoder._model, [])
-    assert engine.n_lanes == 1
-    assert engine.limit.n_items == 16 * kind._largest_batch
+    assert (engine.n_lanes, engine.n_in_flight) == (1, 2)
+    by_cost = getattr(encoder._model, "enough", None) is not None
+    assert engine.limit.n_items == (4096 if by_cost else 16 * kind._largest_batch)
     assert 2**20 < engine.limit.n_bytes < free_memory(torch.device("cuda"))
     assert encoder.transform(column).any(axis=1).all()
+
+
+def limit(function, sizes, contents):
+    """Call a function that runs out of memory with more than four contents."""
+    sizes.append(len(contents))
+    if len(contents) > 4:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    return function(contents)
 
 
 def test_batches_shrink_where_memory_runs_out(case, monkeypatch):
     kind, options, column = case
     encoder = kind(device="cuda", **options).fit(["any"])
     expected = encoder.transform(column)
-    encode, sizes = encoder._model.encode, []
-
-    def limited(contents):
-        sizes.append(len(contents))
-        if len(contents) > 4:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return encode(contents)
-
-    monkeypatch.setattr(encoder._model, "encode", limited)
+    sizes = []
+    for name in ("start", "encode"):
+        function = getattr(encoder._model, name, None)
+        if function is not None:
+            limited = partial(limit, function, sizes)
+            monkeypatch.setattr(encoder._model, name, limited)
     np.testing.assert_allclose(encoder.transform(column), expected, atol=2e-2)
     assert sizes[-1] <= 4
 
@@ -85,3 +101,60 @@ def test_a_pickle_loads_where_auto_finds_no_gpu(case, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     vectors = pickle.loads(data).transform(column[:2])
     assert vectors.any(axis=1).all()
+
+
+CUDA = torch.device("cuda")
+
+
+def test_copies_arrive_and_leave_in_order():
+    """Pinned memory is lent again at once, but not before it was read."""
+    waits = []
+    for number in range(50):
+        host = host_empty((256, 1024), torch.int32, CUDA)
+        assert host.is_pinned()
+        on_device = to_device(host.fill_(number), CUDA)
+        del host
+        waits.append(fetch(on_device * 2))
+    for number, wait in enumerate(waits):
+        result = wait()
+        assert result.dtype == np.float32
+        assert (result == 2 * number).all()
+
+
+def test_parts_are_stacked_on_the_device():
+    parts = [torch.full((3, 8, 8), i, dtype=torch.uint8) for i in range(5)]
+    stacked = stack_on(parts, CUDA)
+    assert stacked.device.type == "cuda"
+    assert torch.equal(stacked.cpu(), torch.stack(parts))
+
+
+def test_nothing_waits_for_the_device_but_the_wait():
+    layer = torch.nn.Linear(64, 64).to(CUDA)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with torch.inference_mode():
+            wait = fetch(layer(to_device(torch.ones(32, 64), CUDA)))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert np.isfinite(wait()).all()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_weights_that_are_cast_once_give_the_vectors_of_float32(precision):
+    layers = [torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.GELU()]
+    heads = [torch.nn.Flatten(), torch.nn.LayerNorm(288), torch.nn.Linear(288, 16)]
+    network = torch.nn.Sequential(*layers, *heads).eval()
+    half = working_precision(copy.deepcopy(network), CUDA, precision)
+    pictures = torch.randn(7, 3, 8, 8)
+    with torch.inference_mode():
+        expected = network(pictures)
+        given = half(pictures.to(CUDA, half[0].weight.dtype)).float().cpu()
+    assert torch.nn.functional.cosine_similarity(given, expected).min() > 0.999
+    assert half[1].running_mean.dtype == torch.float32
+
+
+def test_compiled_vectors_are_the_same(case):
+    kind, options, column = case
+    expected = kind(device="cuda", **options).fit_transform(column)
+    found = kind(device="cuda", compile=True, **options).fit_transform(column)
+    assert ((found * expected).sum(axis=1) > 0.999).all()

@@ -31,6 +31,7 @@ COMMON = {
     "cache": None,
     "missing": "zero",
     "normalize": True,
+    "compile": False,
     "n_components": None,
     "on_error": "raise",
     "verbose": "auto",

@@ -392,3 +392,144 @@ def test_vectors_of_a_wrong_shape_are_refused(returned, items):
         return
     with pytest.raises(TypeError, match="encode should return an array"):
         run(model, items)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+@pytest.mark.parametrize("n_ahead", [1, 8, 1000])
+@pytest.mark.parametrize("n_items", [0, 1, 7, 300])
+def test_chunks_keep_the_order_and_the_place_of_an_error(n_items, n_ahead, n_threads):
+    def work(item):
+        if item == 250:
+            raise ZeroDivisionError
+        return -item
+
+    seen = []
+    stream = map_ahead(work, iter(range(n_items)), n_threads, n_ahead)
+    try:
+        seen.extend(stream)
+    except ZeroDivisionError:
+        assert n_items > 250
+    assert seen == [-i for i in range(min(n_items, 250))]
+
+
+def test_few_items_spread_over_all_threads():
+    all_there = threading.Barrier(8, timeout=30)
+    stream = map_ahead(lambda _: all_there.wait(), range(8), 8, 1024)
+    assert sorted(stream) == list(range(8))
+
+
+def test_many_items_are_handed_over_in_chunks(monkeypatch):
+    handed = []
+    submit = ThreadPoolExecutor.submit
+
+    def counting(pool, function, chunk):
+        handed.append(len(chunk))
+        return submit(pool, function, chunk)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", counting)
+    assert len(list(map_ahead(abs, range(5000), 4, 1024))) == 5000
+    assert sum(handed) == 5000
+    assert len(handed) < 5000 / 10
+    assert max(handed) <= 32
+
+
+def test_a_stream_that_is_given_up_begins_no_further_item_of_a_chunk():
+    go_on, done = threading.Event(), []
+
+    def work(number):
+        if number >= 100:
+            go_on.wait(60)
+        done.append(number)
+        return number
+
+    stream = map_ahead(work, range(1000), 1, 400)
+    assert next(stream) == 0
+    stream.close()
+    go_on.set()
+    time.sleep(0.05)
+    assert len([number for number in done if number > 100]) == 0
+
+
+class TogetherModel(LimitedModel):
+    """Prepares many items at once; `costs` are those of its contents."""
+
+    def __init__(self, *bad, costs=None):
+        super().__init__(100)
+        self.bad, self.costs, self.chunks, self.alone = set(bad), costs or {}, [], []
+
+    def prepare(self, item):
+        self.alone.append(item)
+        if item in self.bad:
+            raise ValueError("a library fails")
+        return item
+
+    def prepare_many(self, items):
+        self.chunks.append(len(items))
+        return [ValueError("is bad") if item in self.bad else item for item in items]
+
+    def cost(self, content):
+        return self.costs.get(content, 1.0)
+
+
+def test_items_are_prepared_together_ahead_of_the_model():
+    model = TogetherModel(3, 900)
+    vectors, failures = run(model, range(3000), limit=BatchLimit(100))
+    assert vectors == {i: i for i in range(3000) if i not in (3, 900)}
+    assert failures == [3, 900]
+    assert sorted(model.chunks) == sorted([256, 512, 1024, 1208])
+    assert model.alone == []
+
+
+@pytest.mark.parametrize("error", LIBRARY_ERRORS, ids=lambda e: type(e).__name__)
+def test_items_that_cannot_be_prepared_together_are_prepared_alone(error):
+    model = TogetherModel(2)
+
+    def failing_together(items):
+        raise error
+
+    model.prepare_many = failing_together
+    vectors, failures = run(model, range(9))
+    assert vectors == {i: i for i in range(9) if i != 2}
+    assert failures == [2]
+    assert model.alone == list(range(9))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ImportError("av")], ids=repr)
+def test_what_no_item_causes_is_raised_when_items_are_prepared_together(error):
+    model = TogetherModel()
+    model.prepare_many = lambda items: [error for _ in items]
+    with pytest.raises(type(error)):
+        run(model, range(9))
+
+
+def test_contents_that_are_missing_are_an_error():
+    model = TogetherModel()
+    model.prepare_many = lambda items: list(items)[1:]
+    with pytest.raises(TypeError, match="for each of 9 items, got 8"):
+        run(model, range(9))
+
+
+def test_contents_prepared_together_are_sorted_by_what_they_cost():
+    costs = {i: float(1 + i % 7) for i in range(50)}
+    model, batches = TogetherModel(costs=costs), []
+    encode = model.encode
+    model.encode = lambda contents: batches.append(contents) or encode(contents)
+    vectors, _ = run(model, range(50), limit=BatchLimit(100, 21.0))
+    assert vectors == {i: i for i in range(50)}
+    prices = [costs[content] for batch in batches for content in batch]
+    assert prices == sorted(prices, reverse=True)
+    assert all(len(batch) * max(map(costs.get, batch)) <= 21 for batch in batches)
+
+
+def test_vectors_come_in_batches_and_known_ones_together(tmp_path):
+    from skmmrec.runtime import EmbeddingCache
+
+    access = CacheAccess(EmbeddingCache(tmp_path), b"", lambda item: bytes([item]))
+    engine = Engine(LimitedModel(9), BatchLimit(4), 2, None, access=access)
+    groups = [Distinct(i, [i]) for i in range(10)]
+    for expected in ([4, 4, 2], [10]):
+        found = list(engine.run_batches(groups))
+        assert [len(batch) for batch, _ in found] == expected
+        assert all(v.shape == (len(batch), 1) for batch, v in found)
+        items = [group.item for batch, _ in found for group in batch]
+        assert np.concatenate([v[:, 0] for _, v in found]).tolist() == items
