@@ -27,12 +27,12 @@ from skmmrec.runtime import (
     fetch,
     file_fingerprint,
     host_empty,
+    is_cast,
     own_draws,
-    resolve_device,
     resolve_precision,
     to_device,
     weights_hash,
-    working_dtype,
+    working_precision,
 )
 
 # Shorter windows are padded with silence: Cnn14 pools time by 32, and a second has 101
@@ -101,6 +101,7 @@ class SoundModel:
         layer = network.fc1 if output == "embedding" else network.fc_audioset
         n_poolings = 1 + windowing.pooling.count("+")
         self.dim: int = layer.out_features * n_poolings
+        self.own_precision: bool = is_cast(network)
 
     def tagger(self) -> SoundModel:
         """Return a model of the same network that gives tags, averaged over windows."""
@@ -317,19 +318,24 @@ class AudioEncoder(BaseEncoder):
     @own_draws()
     def _load_model(self, device: Any) -> SoundModel:
         from skmmrec.encoders._panns import load_network
-        from skmmrec.encoders._panns_networks import cast, faster, second_cost
+        from skmmrec.encoders._panns_networks import (
+            faster,
+            front_end,
+            probe,
+            second_cost,
+        )
 
         network = load_network(self.model, self.pretrained, self.seed_)
         weights = weights_hash(network) + digest(self.model.encode())
         network = faster(network, pack=self._packs(device))
         cost = second_cost(network)
         precision = resolve_precision(self.precision, device)
-        network = cast(network, working_dtype(device, precision)).to(device)
+        front = front_end(network)
+        network = working_precision(network, device, precision, front, probe)
         return SoundModel(network, weights, device, self._windowing(), cost)
 
     def _model_key(self) -> Hashable:
-        precision = resolve_precision(self.precision, resolve_device(self.device))
-        options = (self._windowing(), precision)
+        options = (self._windowing(), self._is_exact)
         key = (self.model, self.pretrained, self.seed_, *options)
         if isinstance(self.pretrained, bool):
             return key

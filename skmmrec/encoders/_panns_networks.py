@@ -32,9 +32,6 @@ SETTINGS = {
 }
 
 
-_FRONT_END = ("spectrogram_extractor", "logmel_extractor", "bn0")
-
-
 class _TaggingNetwork(nn.Module):
     """A log-mel front end, a convolutional trunk, and two linear layers.
 
@@ -195,7 +192,7 @@ def faster(network: nn.Module, pack: bool) -> nn.Module:
     pack : bool
         Store the weights of convolutions in oneDNN's layout, for float32 on a CPU.
     """
-    fast: Any = fold_batch_norms(network, _probe)
+    fast: Any = fold_batch_norms(network, probe)
     if fast is network:
         return network
     spectrogram = _PowerSpectrogram()
@@ -203,56 +200,28 @@ def faster(network: nn.Module, pack: bool) -> nn.Module:
         expected = fast.spectrogram_extractor(_noise())
         if agree(spectrogram(_noise()), expected):
             fast.spectrogram_extractor = spectrogram
-    fast.logmel_extractor = _InFloat32(fast.logmel_extractor)
     fast = fast.to(memory_format=torch.channels_last)
     return pack_convolutions(fast) if pack else fast
 
 
-class _InFloat32(nn.Module):
-    """A layer that computes in float32, whatever autocast says."""
+def front_end(network: Any) -> list[nn.Module]:
+    """Return the layers that stay in float32, up to the norm behind the logarithm.
 
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return self.layer(x.float())
-
-
-class _CastTo(nn.Module):
-    """Give the layers behind their own type."""
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.dtype = dtype
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.to(self.dtype)
-
-
-def cast(network: Any, dtype: torch.dtype) -> nn.Module:
-    """Cast a network's weights, but not those of its front end, in place.
-
-    Energies of sound span more than half precision tells apart: the front end goes on
-    in float32 as far as the norm behind the logarithm.
+    Energies of sound span more than half precision tells apart.
     """
-    if dtype == torch.float32:
-        return network
-    for name, child in network.named_children():
-        if name not in _FRONT_END:
-            child.to(dtype)
-    network.bn0 = nn.Sequential(network.bn0, _CastTo(dtype))
-    return network
+    return [network.spectrogram_extractor, network.logmel_extractor, network.bn0]
 
 
 def second_cost(network: nn.Module) -> float:
     """Return the bytes of the largest layer output for a second of sound."""
-    return float(largest_result(network, lambda: _probe(network)))
+    return float(largest_result(network, lambda: probe(network)))
 
 
-def _probe(network: nn.Module) -> torch.Tensor:
-    return network(_noise())["embedding"]
+def probe(network: nn.Module) -> torch.Tensor:
+    """Return the embedding of a second of noise."""
+    device = next(network.parameters()).device
+    with torch.inference_mode():
+        return network(_noise().to(device))["embedding"]
 
 
 def _noise() -> torch.Tensor:
