@@ -130,9 +130,10 @@ class MultimodalFusionRecommender(VectorRecommender):
         Start `fit` from the last one: items and users that are known keep what was
         learned about them.
     device : str, default="auto"
-        Torch device of the training, and of comparing users and items; "auto" takes
-        CUDA, then MPS, then the CPU. A fitted recommender whose device is not available
-        answers on the CPU, with the same lists.
+        Torch device of the training, of the linear algebra of a fit where it has
+        float64, and of comparing users and items; "auto" takes CUDA, then MPS, then the
+        CPU. A fitted recommender whose device is not available answers on the CPU, with
+        the same lists.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial weights and of all sampling, which no other thread changes
         and no other thread notices. None draws one from NumPy's global generator, as
