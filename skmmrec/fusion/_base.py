@@ -55,11 +55,11 @@ class Fusion(nn.Module):
         tensor of shape (n, m, dim)
             Zero where the modality is missing.
         """
-        present = mask.unsqueeze(-1).unbind(1)
+        missing = (~mask).unsqueeze(-1).unbind(1)
         tokens = [
-            project(block.masked_fill(~there, 0.0))
-            for project, block, there in zip(
-                self.projections, blocks, present, strict=True
+            project(block.masked_fill(hidden, 0.0))
+            for project, block, hidden in zip(
+                self.projections, blocks, missing, strict=True
             )
         ]
         return torch.stack(tokens, dim=1)
@@ -136,6 +136,16 @@ class Fusion(nn.Module):
 
 def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
     """Softmax over the last axis among the entries present; zero where none is."""
-    filled = logits.masked_fill(~mask, float("-inf"))
-    empty = ~mask.any(dim=-1, keepdim=True)
-    return torch.softmax(filled.masked_fill(empty, 0.0), dim=-1) * mask
+    return _softmax_of_present(logits, mask) * mask
+
+
+def shared_weights(logits: Tensor, mask: Tensor) -> Tensor:
+    """Softmax among the modalities present, scaled to average 1 over them: (n, m)."""
+    return _softmax_of_present(logits, mask) * mask.sum(dim=1, keepdim=True)
+
+
+def _softmax_of_present(logits: Tensor, mask: Tensor) -> Tensor:
+    """Softmax that is 0 for a missing entry, unless all are missing."""
+    # Infinity would give NaN where all are.
+    lowest = torch.finfo(logits.dtype).min
+    return torch.softmax(logits.masked_fill(~mask, lowest), dim=-1)

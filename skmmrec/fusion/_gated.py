@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from skmmrec.fusion._base import Fusion, masked_softmax
+from skmmrec.fusion._base import Fusion, shared_weights
 
 
 class GatedFusion(Fusion):
@@ -29,5 +29,4 @@ class GatedFusion(Fusion):
 
     def weigh(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Gates scaled to average 1 over the present; see `Fusion.weigh`."""
-        gates = masked_softmax(self.gate(tokens.flatten(1)), mask)
-        return gates * mask.sum(dim=1, keepdim=True)
+        return shared_weights(self.gate(tokens.flatten(1)), mask)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skmmrec.fusion._base import Fusion, masked_softmax
+from skmmrec.fusion._base import Fusion, shared_weights
 
 # Scores of unit vectors then differ by up to 8, about as much as the logarithms of
 # popularities do. A start only: the scale is learned.
@@ -69,8 +69,7 @@ class LateFusion(LateMeanFusion):
 
     def weigh(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Learned weights, averaging 1 over the present; see `Fusion.weigh`."""
-        weights = masked_softmax(self.logits.expand(mask.shape), mask)
-        return weights * mask.sum(dim=1, keepdim=True)
+        return shared_weights(self.logits.expand(mask.shape), mask)
 
 
 class LateStackingFusion(LateFusion):

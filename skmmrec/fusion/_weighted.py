@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from skmmrec.fusion._base import Fusion, masked_softmax
+from skmmrec.fusion._base import Fusion, shared_weights
 
 
 class WeightedFusion(Fusion):
@@ -23,5 +23,4 @@ class WeightedFusion(Fusion):
 
     def weigh(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Weights scaled to average 1 over the present; see `Fusion.weigh`."""
-        weights = masked_softmax(self.logits.expand(mask.shape), mask)
-        return weights * mask.sum(dim=1, keepdim=True)
+        return shared_weights(self.logits.expand(mask.shape), mask)

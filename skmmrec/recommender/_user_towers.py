@@ -23,9 +23,9 @@ class TowerSettings(Settings, ABC):
     Parameters
     ----------
     max_history : int, default=20
-        How much of a history training looks at: about as many items are drawn anew from
-        a longer one for each batch, which costs less and keeps long histories from
-        being learned by heart. Serving takes them whole.
+        How much of a history training looks at: so many items, spread over its length,
+        are drawn anew from a longer one for each batch, which costs less and keeps long
+        histories from being learned by heart. Serving takes them whole.
     history_exponent : float, default=1.0
         A user is the sum of n item vectors over n to this power: 1 is the mean, less
         lets long histories speak louder.
@@ -52,7 +52,7 @@ class TowerSettings(Settings, ABC):
 
     @property
     def drawn_history(self) -> int | None:
-        """About how many items training draws from a history; None: all are needed."""
+        """How many items training draws from a history; None: all are needed."""
         return self.max_history
 
     @abstractmethod
@@ -66,9 +66,9 @@ class MeanTower(TowerSettings):
     Parameters
     ----------
     max_history : int, default=20
-        How much of a history training looks at: about as many items are drawn anew from
-        a longer one for each batch, which costs less and keeps long histories from
-        being learned by heart. Serving takes them whole.
+        How much of a history training looks at: so many items, spread over its length,
+        are drawn anew from a longer one for each batch, which costs less and keeps long
+        histories from being learned by heart. Serving takes them whole.
     history_exponent : float, default=1.0
         A user is the sum of n item vectors over n to this power: 1 is the mean, less
         lets long histories speak louder.

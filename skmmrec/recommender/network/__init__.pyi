@@ -34,6 +34,7 @@ from ._objectives import (
     sampled_bce as sampled_bce,
     sampled_softmax as sampled_softmax,
     teaches as teaches,
+    weighted_squares as weighted_squares,
 )
 from ._towers import (
     AttentionTowerModule as AttentionTowerModule,
@@ -41,6 +42,9 @@ from ._towers import (
     NoTowerModule as NoTowerModule,
     Past as Past,
     SequenceTowerModule as SequenceTowerModule,
+    TargetFacts as TargetFacts,
     Targets as Targets,
     UserTower as UserTower,
+    scale_of_left as scale_of_left,
+    sums_without as sums_without,
 )

@@ -310,16 +310,12 @@ class Content:
     blocks: Sequence[Tensor]
     mask: Tensor
 
-    def take(self, rows: Tensor) -> Content:
-        """Content at `rows`; -1 stands for no content."""
-        known = (rows >= 0).unsqueeze(1)
-        rows = rows.clamp(min=0)
-        return Content([block[rows] for block in self.blocks], self.mask[rows] & known)
-
-    def drop(self, rate: float, generator: torch.Generator) -> Content:
-        """Hide each modality of each row at random."""
-        dice = torch.rand(self.mask.shape, device=self.mask.device, generator=generator)
-        return Content(self.blocks, self.mask & (dice >= rate))
+    def take(self, rows: Tensor, mask: Tensor | None = None) -> Content:
+        """Content at `rows`, of which `mask` may hide some."""
+        blocks = [block.index_select(0, rows) for block in self.blocks]
+        return Content(
+            blocks, self.mask.index_select(0, rows) if mask is None else mask
+        )
 
 
 @dataclass(frozen=True)

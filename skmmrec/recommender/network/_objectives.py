@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 Objective = Literal["softmax", "bpr", "bce", "mse"]
@@ -189,22 +190,18 @@ def check_objective(objective: object) -> None:
 
 
 def sampled_softmax(
-    positive: Tensor,
-    negative: Tensor,
-    log_q_positive: Tensor,
-    log_q_negative: Tensor,
-    excluded: Tensor,
+    positive: Tensor, negative: Tensor, offsets: Tensor, excluded: Tensor
 ) -> Tensor:
     """Softmax cross-entropy over the positive and sampled negatives, log-Q corrected.
 
     Parameters
     ----------
     positive : tensor of shape (n,)
-        Scores of the positives.
+        Scores of the positives, each less the log probability with which it is drawn.
     negative : tensor of shape (n, k)
         Scores of the negatives.
-    log_q_positive, log_q_negative : tensors of shape (n,) and (k,)
-        Log probability with which the sampler draws each of them.
+    offsets : tensor of shape (k,)
+        What is added to the scores of each negative: less the log probability.
     excluded : tensor of shape (n, k), bool
         True where a drawn item is no negative for the row, as its own positive.
 
@@ -218,10 +215,69 @@ def sampled_softmax(
     X. Yi et al., "Sampling-bias-corrected neural modeling for large corpus item
     recommendations", RecSys 2019.
     """
-    corrected = (negative - log_q_negative).masked_fill(excluded, float("-inf"))
-    target = positive - log_q_positive
-    logits = torch.cat([target.unsqueeze(1), corrected], dim=1)
-    return torch.logsumexp(logits, dim=1) - target
+    loss: Tensor = _SampledSoftmax.apply(positive, negative, offsets, excluded)
+    return loss
+
+
+class _SampledSoftmax(torch.autograd.Function):
+    """The table of all scores is written once here, and once in the gradient.
+
+    Torch's own chain of operations writes it nine times, which is most of what a step
+    costs on a CPU.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, positive: Tensor, negative: Tensor, offsets: Tensor, excluded: Tensor
+    ) -> Tensor:
+        """Loss of each row."""
+        kept = (negative + offsets).masked_fill_(excluded, float("-inf"))
+        loss = F.softplus(torch.logsumexp(kept, dim=1) - positive)
+        ctx.save_for_backward(kept, positive + loss)
+        ctx.dtype = negative.dtype
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Probability of each negative, and what the positive lacks to 1."""
+        kept, total = ctx.saved_tensors
+        share = (kept - total.unsqueeze(1)).exp_().mul_(gradient.unsqueeze(1))
+        return -share.sum(1), share.to(ctx.dtype), share.sum(0), None
+
+
+def weighted_squares(vectors: Tensor, weights: Tensor, factor: float) -> Tensor:
+    """Sum of squares of vectors, times a factor.
+
+    Parameters
+    ----------
+    vectors : tensor of shape (n, dim)
+        The vectors.
+    weights : tensor of shape (n, 1)
+        Weight of each vector.
+    factor : float
+        What the sum is multiplied by.
+    """
+    total: Tensor = _WeightedSquares.apply(vectors, weights, factor)
+    return total
+
+
+class _WeightedSquares(torch.autograd.Function):
+    """A third of the operations that torch's own gradient takes."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, weights: Tensor, factor: float) -> Tensor:
+        """Sum of squares."""
+        weighed = vectors * (weights * factor)
+        ctx.save_for_backward(weighed)
+        return (vectors * weighed).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Twice the weighed vectors."""
+        (weighed,) = ctx.saved_tensors
+        return weighed * (2 * gradient), None, None
 
 
 def bpr(positive: Tensor, negative: Tensor, excluded: Tensor) -> Tensor:
@@ -258,7 +314,9 @@ def sampled_bce(positive: Tensor, negative: Tensor, excluded: Tensor) -> Tensor:
     return F.softplus(-positive) + _mean(F.softplus(negative), ~excluded)
 
 
-def info_nce(left: Tensor, right: Tensor, temperature: float) -> Tensor:
+def info_nce(
+    left: Tensor, right: Tensor, temperature: float, rows: Tensor | None = None
+) -> Tensor:
     """Contrastive loss: the i-th rows of both belong together, all others do not.
 
     Parameters
@@ -267,11 +325,14 @@ def info_nce(left: Tensor, right: Tensor, temperature: float) -> Tensor:
         Vectors of two modalities of the same items.
     temperature : float
         What the cosines are divided by.
+    rows : tensor of shape (n,), bool, or None
+        Which items have both modalities; None: all.
 
     Returns
     -------
     tensor of shape (n,)
-        Loss per row, the mean of both directions.
+        Loss per row, the mean of both directions; 0 for a row that is left out, or that
+        is the only one.
 
     References
     ----------
@@ -280,6 +341,11 @@ def info_nce(left: Tensor, right: Tensor, temperature: float) -> Tensor:
     from natural language supervision", ICML 2021 (both directions).
     """
     logits = F.normalize(left, dim=1) @ F.normalize(right, dim=1).T / temperature
+    if rows is not None:
+        # The diagonal stays, so that no row is empty: alone it gives a loss of 0.
+        others = ~torch.eye(len(rows), dtype=torch.bool, device=rows.device)
+        absent = others & ~(rows.unsqueeze(1) & rows)
+        logits = logits.masked_fill(absent, float("-inf"))
     labels = torch.arange(len(logits), device=logits.device)
     return (
         F.cross_entropy(logits, labels, reduction="none")

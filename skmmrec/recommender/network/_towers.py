@@ -70,6 +70,33 @@ class Past(NamedTuple):
         )
 
 
+class TargetFacts(NamedTuple):
+    """What is known of p pairs and the histories that their targets are left out of.
+
+    Attributes
+    ----------
+    held : tensor of shape (p, 1)
+        Weight of the target in a mean of the history: 1 where it is in it, else 0.
+    share : tensor of shape (p, 1)
+        The same in a sum by signals.
+    n_left : tensor of shape (p, 1)
+        How many items the history has besides.
+    scale : tensor of shape (p, 1)
+        What a sum over these is multiplied by; 0 where there are none.
+    empty : tensor of shape (p, 1)
+        1 where there are none, else 0.
+    most_before : int
+        The most items that came before a target.
+    """
+
+    held: Tensor
+    share: Tensor
+    n_left: Tensor
+    scale: Tensor
+    empty: Tensor
+    most_before: int
+
+
 class Targets(NamedTuple):
     """The p pairs of a batch, and where each lies in its user's history.
 
@@ -85,6 +112,8 @@ class Targets(NamedTuple):
         Whether the item is in the history, from which it is then left out.
     signals : tensor of shape (p,) or None
         Signal of the item in the history.
+    facts : TargetFacts or None
+        What follows from these and the `Past`, if it is known already.
     """
 
     rows: Tensor
@@ -92,6 +121,7 @@ class Targets(NamedTuple):
     before: Tensor
     held: Tensor
     signals: Tensor | None = None
+    facts: TargetFacts | None = None
 
 
 class UserTower(nn.Module):
@@ -121,25 +151,38 @@ class UserTower(nn.Module):
         """Users from their whole histories: (n, dim), the default for empty ones."""
         raise NotImplementedError
 
-    def without(self, vectors: Tensor, past: Past, targets: Targets) -> Tensor:
-        """Users as they are without the target, for each pair: (p, dim)."""
+    def without(
+        self, vectors: Tensor, past: Past, targets: Targets, own: Tensor
+    ) -> Tensor:
+        """Users as they are without the target, for each pair: (p, dim).
+
+        `own` are the vectors of the targets.
+        """
         raise NotImplementedError
 
     def scale(self, counts: Tensor, dtype: torch.dtype) -> Tensor:
         """Compute what a sum over `counts` items is multiplied by."""
-        return counts.clamp(min=1).to(dtype).pow(-self.history_exponent)
+        return counts.to(dtype).clamp(min=1).pow(-self.history_exponent)
 
-    def of_whole(self, users: Tensor, past: Past, rows: Tensor) -> Tensor:
-        """Scale users of drawn items to the length they have with whole histories."""
-        if past.drawn_from is None or self.history_exponent == 1:
-            return users
-        ratio = past.drawn_from / past.lengths.clamp(min=1)
-        factor = ratio.to(users.dtype).pow(1 - self.history_exponent)
-        return users * factor[rows].unsqueeze(1)
+    def facts(self, past: Past, targets: Targets, dtype: torch.dtype) -> TargetFacts:
+        """Look up or compute what is known of the targets."""
+        if targets.facts is not None:
+            return targets.facts
+        held = targets.held.to(dtype).unsqueeze(1)
+        share, ratio = held, None
+        if targets.signals is not None:
+            share = held * targets.signals.to(dtype).unsqueeze(1)
+        n_drawn = past.lengths[targets.rows].to(dtype).unsqueeze(1)
+        if past.drawn_from is not None and self.history_exponent != 1:
+            whole = past.drawn_from[targets.rows].to(dtype).unsqueeze(1)
+            ratio = whole / n_drawn.clamp(min=1)
+        n_left = n_drawn - held
+        scale, empty = scale_of_left(n_left, self.history_exponent, ratio)
+        return TargetFacts(held, share, n_left, scale, empty, _greatest(targets.before))
 
     def or_default(self, users: Tensor, counts: Tensor) -> Tensor:
-        """Use the default vector where there is no history."""
-        return torch.where((counts > 0).unsqueeze(1), users, self.default)
+        """Use the default vector where there is no history; `counts` are (n, 1)."""
+        return torch.where(counts > 0, users, self.default)
 
 
 class MeanTowerModule(UserTower):
@@ -155,17 +198,17 @@ class MeanTowerModule(UserTower):
 
     def forward(self, vectors: Tensor, past: Past) -> Tensor:
         """See `UserTower.forward`."""
-        return self._mean(past.sum(vectors), past.counts)
-
-    def without(self, vectors: Tensor, past: Past, targets: Targets) -> Tensor:
-        """Leave the target out of the sum; see `UserTower.without`."""
-        sums = past.sum(vectors)[targets.rows] - _held_part(vectors, targets)
-        sums = self.of_whole(sums, past, targets.rows)
-        return self._mean(sums, past.lengths[targets.rows] - targets.held.long())
-
-    def _mean(self, sums: Tensor, counts: Tensor) -> Tensor:
-        means = sums * self.scale(counts, sums.dtype).unsqueeze(1)
+        counts = past.counts.unsqueeze(1)
+        means = past.sum(vectors) * self.scale(counts, vectors.dtype)
         return self.or_default(means, counts)
+
+    def without(
+        self, vectors: Tensor, past: Past, targets: Targets, own: Tensor
+    ) -> Tensor:
+        """Leave the target out of the sum; see `UserTower.without`."""
+        facts = self.facts(past, targets, vectors.dtype)
+        sums = sums_without(past.sum(vectors), own, targets.rows, facts.share)
+        return torch.addcmul(sums * facts.scale, facts.empty, self.default)
 
 
 class AttentionTowerModule(UserTower):
@@ -193,32 +236,29 @@ class AttentionTowerModule(UserTower):
         """See `UserTower.forward`."""
         weights = self.weights(vectors)
         plain = past._replace(signals=None)
-        return self._mean(past.sum(weights * vectors), plain.sum(weights), past.counts)
+        counts = past.counts.to(vectors.dtype).unsqueeze(1)
+        means = _over(past.sum(weights * vectors), plain.sum(weights))
+        length = counts * self.scale(counts, vectors.dtype)
+        return self.or_default(means * length, counts)
 
-    def without(self, vectors: Tensor, past: Past, targets: Targets) -> Tensor:
+    def without(
+        self, vectors: Tensor, past: Past, targets: Targets, own: Tensor
+    ) -> Tensor:
         """Leave the target out of both sums; see `UserTower.without`."""
+        facts, rows = self.facts(past, targets, vectors.dtype), targets.rows
         weights = self.weights(vectors)
-        weighted = weights * vectors
-        held = targets.held.unsqueeze(1)
-        totals = Past(past.items, past.offsets).sum(weights)[targets.rows]
-        sums = past.sum(weighted)[targets.rows] - _held_part(weighted, targets)
-        return self._mean(
-            self.of_whole(sums, past, targets.rows),
-            totals - weights[targets.items] * held,
-            past.lengths[targets.rows] - targets.held.long(),
-        )
+        own_weights = F.embedding(targets.items, weights)
+        sums = past.sum(weights * vectors)
+        sums = sums_without(sums, own_weights * own, rows, facts.share)
+        totals = Past(past.items, past.offsets).sum(weights)
+        totals = sums_without(totals, own_weights, rows, facts.held)
+        means = _over(sums, totals) * (facts.n_left * facts.scale)
+        return torch.addcmul(means, facts.empty, self.default)
 
     def weights(self, vectors: Tensor) -> Tensor:
         """Attention to each item before it is normalised: (n_items, 1)."""
         logits = self.query(torch.tanh(self.hidden(vectors)))
         return torch.exp(MAX_LOGIT * torch.tanh(logits / MAX_LOGIT))
-
-    def _mean(self, sums: Tensor, totals: Tensor, counts: Tensor) -> Tensor:
-        length = counts.clamp(min=1).to(sums.dtype).unsqueeze(1)
-        means = sums / totals.clamp(min=torch.finfo(sums.dtype).eps) * length
-        return self.or_default(
-            means * self.scale(counts, sums.dtype).unsqueeze(1), counts
-        )
 
 
 class SequenceTowerModule(UserTower):
@@ -249,29 +289,42 @@ class SequenceTowerModule(UserTower):
 
     def forward(self, vectors: Tensor, past: Past) -> Tensor:
         """See `UserTower.forward`."""
-        rows = torch.arange(len(past.lengths), device=vectors.device)
-        return self._read(vectors, past, rows, past.lengths)
+        rows, ends = (
+            torch.arange(len(past.lengths), device=vectors.device),
+            past.lengths,
+        )
+        return self._read(vectors, past, rows, ends, _greatest(ends))
 
-    def without(self, vectors: Tensor, past: Past, targets: Targets) -> Tensor:
+    def without(
+        self, vectors: Tensor, past: Past, targets: Targets, own: Tensor
+    ) -> Tensor:
         """Read what came before the target; see `UserTower.without`."""
-        return self._read(vectors, past, targets.rows, targets.before)
+        facts = targets.facts
+        most = _greatest(targets.before) if facts is None else facts.most_before
+        return self._read(vectors, past, targets.rows, targets.before, most)
 
-    def _read(self, vectors: Tensor, past: Past, rows: Tensor, ends: Tensor) -> Tensor:
-        """Make users from the histories at `rows`, each up to its end."""
-        window = min(len(self.positions), max(1, int(ends.max())) if len(ends) else 1)
+    def _read(
+        self, vectors: Tensor, past: Past, rows: Tensor, ends: Tensor, most: int
+    ) -> Tensor:
+        """Make users from the histories at `rows`, each up to its end.
+
+        `most` is the greatest of the ends.
+        """
+        window = min(len(self.positions), max(1, most))
         steps = torch.arange(window, device=vectors.device)
         places = ends.unsqueeze(1) - 1 - steps
         there = places >= 0
         if len(past.items) == 0:
-            return self.or_default(vectors.new_zeros(len(rows), vectors.shape[1]), ends)
+            users = vectors.new_zeros(len(rows), vectors.shape[1])
+            return self.or_default(users, ends.unsqueeze(1))
         entries = past.offsets[rows].unsqueeze(1) + places.clamp(min=0)
         entries = entries.clamp(max=len(past.items) - 1)
-        events = vectors[past.items[entries]]
+        events = F.embedding(past.items[entries], vectors)
         if past.signals is not None:
             events = events * past.signals.to(vectors.dtype)[entries].unsqueeze(2)
         events = events * there.unsqueeze(2)
-        counts = there.sum(1)
-        means = events.sum(1) * self.scale(counts, vectors.dtype).unsqueeze(1)
+        counts = there.sum(1, keepdim=True)
+        means = events.sum(1) * self.scale(counts, vectors.dtype)
         return self.or_default(means + self._attend(events, there), counts)
 
     def _attend(self, events: Tensor, there: Tensor) -> Tensor:
@@ -291,16 +344,65 @@ class NoTowerModule(UserTower):
     def forward(self, vectors: Tensor, past: Past) -> Tensor:
         """Zero for whoever liked something; see `UserTower.forward`."""
         users = vectors.new_zeros(len(past.lengths), vectors.shape[1])
-        return self.or_default(users, past.lengths)
+        return self.or_default(users, past.lengths.unsqueeze(1))
 
-    def without(self, vectors: Tensor, past: Past, targets: Targets) -> Tensor:
+    def without(
+        self, vectors: Tensor, past: Past, targets: Targets, own: Tensor
+    ) -> Tensor:
         """Zero; see `UserTower.without`."""
         return vectors.new_zeros(len(targets.rows), vectors.shape[1])
 
 
-def _held_part(vectors: Tensor, targets: Targets) -> Tensor:
-    """Compute what the targets contribute to the sums of their histories."""
-    share = targets.held.to(vectors.dtype)
-    if targets.signals is not None:
-        share = share * targets.signals.to(vectors.dtype)
-    return vectors[targets.items] * share.unsqueeze(1)
+def scale_of_left(
+    n_left: Tensor, exponent: float, ratio: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Compute what a sum over what is left of a history is multiplied by.
+
+    Parameters
+    ----------
+    n_left : tensor
+        How many items were added up.
+    exponent : float
+        The sum is divided by their number to this power.
+    ratio : tensor of the same shape, or None
+        How many items of the history stand behind each of them; with an exponent below
+        1 the whole history speaks louder. None: 1.
+
+    Returns
+    -------
+    scale : tensor
+        0 where there are none.
+    empty : tensor
+        1 where there are none, else 0.
+    """
+    scale = n_left.clamp(min=1).pow(-exponent)
+    if ratio is not None:
+        scale = scale * ratio.pow(1 - exponent)
+    is_empty = n_left == 0
+    return scale.masked_fill(is_empty, 0.0), is_empty.to(scale.dtype)
+
+
+def _over(sums: Tensor, totals: Tensor) -> Tensor:
+    """Divide sums by totals that may be 0 where there is nothing."""
+    return sums / totals.clamp(min=torch.finfo(sums.dtype).eps)
+
+
+def sums_without(sums: Tensor, own: Tensor, rows: Tensor, share: Tensor) -> Tensor:
+    """Take from the sums of histories what each pair's target adds: (p, dim).
+
+    Parameters
+    ----------
+    sums : tensor of shape (n_users, dim)
+        Sums of the whole histories.
+    own : tensor of shape (p, dim)
+        Vectors of the targets.
+    rows : tensor of shape (p,), int64
+        User of each pair.
+    share : tensor of shape (p, 1)
+        Weight of each target in the sum.
+    """
+    return torch.addcmul(F.embedding(rows, sums), own, share, value=-1)
+
+
+def _greatest(numbers: Tensor) -> int:
+    return int(numbers.max()) if len(numbers) else 0

@@ -1,3 +1,4 @@
+from ._batches import Batcher as Batcher
 from ._plan import (
     Epoch as Epoch,
     Plan as Plan,
@@ -5,7 +6,6 @@ from ._plan import (
     Trained as Trained,
 )
 from ._problem import (
-    Batcher as Batcher,
     Examples as Examples,
     NetworkDesign as NetworkDesign,
     Problem as Problem,

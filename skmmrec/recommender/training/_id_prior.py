@@ -7,9 +7,9 @@ from contextlib import closing
 import numpy as np
 import torch
 
+from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._loop import Trainer, mean_over_processes
-from skmmrec.recommender.training._problem import Batcher
-from skmmrec.recommender.training._step import LossOfBatch
+from skmmrec.recommender.training._step import LossOfBatch, Noise
 
 # Precisions: the least (2 was no better on validation rows), from where on the result
 # is trusted, and the most (60 loses 15 % on random films). The latter two were chosen
@@ -82,13 +82,15 @@ def _would_gain_by_shrinking(loss: LossOfBatch, hidden: Batcher) -> bool:
     of the vectors' length is left out.
     """
     embedding = loss.network.item_embedding
-    rows = torch.randperm(len(hidden.examples), generator=hidden.generator)
-    batch = hidden.batch(rows[:PROBE_SIZE].numpy()).to(embedding.device)
+    rows = torch.randperm(
+        len(hidden.examples), generator=hidden.generator, device=hidden.home
+    )
+    batch = hidden.batch(rows[:PROBE_SIZE])
     loss.eval()
     (gradient,) = torch.autograd.grad(loss(batch), [embedding])
     with torch.no_grad():
         gradient, own = gradient[batch.needed], embedding[batch.needed]
-        vectors = loss.own_vectors(batch.needed)[0]
+        vectors = loss.own_vectors(batch.needed, Noise())[0]
         share = (own * vectors).sum() / vectors.square().sum().clamp(min=1e-12)
         gain = gradient * (own - share * vectors)
     loss.train()

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
 
 from skmmrec.recommender.network import is_by_id
+from skmmrec.recommender.training._batch import Batch
+from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._checkpoints import Checkpoint
 from skmmrec.recommender.training._plan import Epoch
-from skmmrec.recommender.training._problem import Batcher
-from skmmrec.recommender.training._step import LossOfBatch
+from skmmrec.recommender.training._step import LossOfBatch, Noise
 from skmmrec.recommender.training._validation import Monitor
 from skmmrec.runtime import n_cores, torch_threads
 
@@ -86,6 +86,8 @@ class Trainer:
         self.monitor = monitor
         self.checkpoint = checkpoint
         self.device = loss.network.item_bias.device
+        # Given, the gradient of the loss is not made anew in each step.
+        self.one = torch.ones((), device=self.device)
         self.optimizer = self._make_optimizer()
         self.order = torch.Generator()
         self.generators = loss.generators
@@ -151,25 +153,11 @@ class Trainer:
 
     def _epoch(self, module: nn.Module, schedule: Any) -> Epoch:
         losses = []
-        for rows in self._batches():
-            batch = self.batcher.batch(own_share(rows)).to(self.device)
-            with torch.autocast(
-                self.device.type, torch.bfloat16, enabled=self.options.half
-            ):
-                loss = module(batch)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if self.options.clip_norm is not None:
-                nn.utils.clip_grad_norm_(
-                    self.loss.network.parameters(), self.options.clip_norm
-                )
-            self.optimizer.step()
-            if self.options.half:
-                # Inside of an autocast of the caller, torch would keep weights of now.
-                torch.clear_autocast_cache()
+        for batch, noise in self._batches():
+            losses.append(self._step(module, batch, noise))
+            del batch, noise  # the block that they are parts of goes before the next
             schedule.step()
-            losses.append(loss.detach())
-            if agree(time.monotonic() > self.deadline):
+            if self._is_late():
                 break
             if self.after_step is not None:
                 self.after_step()
@@ -180,6 +168,24 @@ class Trainer:
                 "may be too large, or a fusion of your own gives what is not finite"
             )
         return Epoch(mean, self._judge())
+
+    def _step(self, module: nn.Module, batch: Batch, noise: Noise) -> Tensor:
+        """Learn from a batch; returns its loss, at which nobody looks yet."""
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.options.half
+        ):
+            loss: Tensor = module(batch, noise)
+        module.zero_grad(set_to_none=True)
+        loss.backward(self.one)
+        if self.options.clip_norm is not None:
+            nn.utils.clip_grad_norm_(
+                self.loss.network.parameters(), self.options.clip_norm
+            )
+        self.optimizer.step()
+        if self.options.half:
+            # Inside of an autocast of the caller, torch would keep weights of now.
+            torch.clear_autocast_cache()
+        return loss.detach()
 
     def _judge(self) -> float | None:
         """Score of the network, which is kept if it is the best so far."""
@@ -196,12 +202,18 @@ class Trainer:
         done = len(self.history)
         if done >= self.options.epochs:
             return True
-        if done and agree(time.monotonic() > self.deadline):
+        if done and self._is_late():
             return True
         if self.options.patience is None or done == 0:
             return False
         scores = [epoch.score for epoch in self.history]
         return done - int(np.argmax(np.asarray(scores))) > self.options.patience
+
+    def _is_late(self) -> bool:
+        """Whether the time is up; processes agree on it only where there is a limit."""
+        if self.options.max_time is None:
+            return False
+        return bool(agree(time.monotonic() > self.deadline))
 
     def _rate(self, step: int) -> float:
         """Short linear warm-up, then half a cosine down to zero."""
@@ -211,10 +223,12 @@ class Trainer:
         done = (step - warmup) / max(1, self.n_steps - warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
-    def _batches(self) -> Iterator[NDArray]:
-        order = torch.randperm(len(self.batcher.examples), generator=self.order).numpy()
-        for start in range(0, len(order), self.options.batch_size):
-            yield order[start : start + self.options.batch_size]
+    def _batches(self) -> Iterator[tuple[Batch, Noise]]:
+        order = torch.randperm(len(self.batcher.examples), generator=self.order)
+        steps = order.split(self.options.batch_size)
+        for block in self.batcher.blocks([own_share(rows) for rows in steps]):
+            yield from self.loss.with_noise(block)
+            del block  # before the next one is made
 
     @property
     def _n_threads(self) -> int:
@@ -281,10 +295,10 @@ def parallel(module: nn.Module) -> nn.Module:
     return nn.parallel.DistributedDataParallel(module, find_unused_parameters=True)
 
 
-def own_share(rows: NDArray) -> NDArray:
+def own_share(rows: Tensor) -> Tensor:
     """Part of a batch that this process works on; never empty."""
     rank, size = world()
-    return rows[rank::size] if len(rows) >= size else rows
+    return rows[rank::size] if size > 1 and len(rows) >= size else rows
 
 
 def agree(value: Any) -> Any:

@@ -1,15 +1,13 @@
-"""What there is to learn from, in batches, and an untrained network for it."""
+"""What there is to learn from, and an untrained network for it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from skmmrec.catalog import Blocks
 from skmmrec.fusion import Fusion, StackFusion, get_fusion
@@ -19,11 +17,8 @@ from skmmrec.recommender.network import (
     FusionNetwork,
     ItemGraph,
     NoTowerModule,
-    Past,
-    Targets,
     Task,
     UserTower,
-    teaches,
 )
 from skmmrec.runtime import cached_property
 
@@ -38,6 +33,8 @@ class Examples:
         Positions.
     answers : ndarray of shape (n, n_tasks), float32
         What each task is to predict; NaN where it has no answer.
+    counted : ndarray of shape (n, n_tasks), bool
+        Whether each task learns from the pair.
     weights : ndarray of shape (n,), float32
         Sample weights.
     before : ndarray of shape (n,), int64
@@ -49,6 +46,7 @@ class Examples:
     users: NDArray[np.int64]
     items: NDArray[np.int64]
     answers: NDArray[np.float32]
+    counted: NDArray[np.bool_]
     weights: NDArray[np.float32]
     before: NDArray[np.int64]
     held: NDArray[np.bool_]
@@ -58,7 +56,11 @@ class Examples:
 
     def take(self, rows: NDArray) -> Examples:
         """Select examples by position or mask."""
-        return Examples(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return Examples(*(column[rows] for column in self.columns()))
+
+    def columns(self) -> list[NDArray]:
+        """All attributes, in their order."""
+        return [getattr(self, field.name) for field in fields(self)]
 
     def places_in(self, history: History) -> NDArray[np.int64]:
         """Entry of each pair in the history; arbitrary for a pair that is not in it."""
@@ -84,8 +86,10 @@ def make_examples(seen: History, history: History, tasks: Sequence[Task]) -> Exa
     passed = np.cumsum(held) - held
     before = passed - history.offsets[users]
     weights, answers = weights_and_answers(seen, len(tasks))
-    examples = Examples(users, seen.items, answers, weights, before, held)
-    return examples.take(teaches(tasks, answers))
+    columns = zip(tasks, answers.T, strict=True)
+    counted = np.stack([task.learns_from(column) for task, column in columns], axis=1)
+    examples = Examples(users, seen.items, answers, counted, weights, before, held)
+    return examples.take(np.flatnonzero(counted.any(axis=1)))
 
 
 def weights_and_answers(
@@ -97,183 +101,6 @@ def weights_and_answers(
     if seen.values is None or seen.values.shape[1] == 1:
         return weights, np.ones((n, n_tasks), np.float32)
     return weights, seen.values[:, 1:]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One step's pairs, with items numbered by their place in `needed`.
-
-    Attributes
-    ----------
-    needed : tensor of shape (n_needed,), int64
-        Items that occur, as positions in the catalogue.
-    past : Past
-        Whole histories of the users that occur.
-    users : tensor of shape (n_users,), int64
-        These users, as positions.
-    targets : Targets
-        The pairs.
-    negatives : tensor of shape (k,), int64
-        Items that the positives are ranked against.
-    spared : tensor of shape (n_users, k), bool, or None
-        True where a user likes a drawn item, which then is no negative for that user;
-        None: drawn items are negatives for everybody.
-    answers, weights : tensors of shape (p, n_tasks) and (p,)
-        As in `Examples`.
-    """
-
-    needed: Tensor
-    past: Past
-    users: Tensor
-    targets: Targets
-    negatives: Tensor
-    spared: Tensor | None
-    answers: Tensor
-    weights: Tensor
-
-    def to(self, device: Any) -> Batch:
-        """Move every tensor to a device."""
-        return Batch(*(_to(getattr(self, f.name), device) for f in fields(self)))
-
-
-class Batcher:
-    """Makes batches of examples.
-
-    Parameters
-    ----------
-    history : History
-        The users' histories; values, if any, are the signals of their items.
-    examples : Examples
-        What to learn from.
-    n_negatives : int
-        Items drawn for each batch; all that anyone liked where they are no more.
-    own_negatives : bool
-        Whether what a user likes is left among the negatives.
-    by_popularity : bool
-        Draw them by popularity instead of uniformly.
-    generator : torch.Generator
-        What is drawn comes from it, on the host.
-    max_history : int or None
-        About how many items of a longer history are drawn for each batch; None: all.
-    """
-
-    def __init__(
-        self,
-        history: History,
-        examples: Examples,
-        n_negatives: int,
-        *,
-        own_negatives: bool,
-        by_popularity: bool,
-        generator: torch.Generator,
-        max_history: int | None = None,
-    ) -> None:
-        self.generator = generator
-        self.max_history = max_history
-        self.history = history
-        self.examples = examples
-        self.n_negatives = n_negatives
-        self.own_negatives = own_negatives
-        popularity = torch.as_tensor(history.popularity, dtype=torch.float64)
-        liked = popularity > 0
-        self.everything = None
-        if int(liked.sum()) <= n_negatives:
-            self.everything = liked.nonzero().squeeze(1)
-        mass = popularity if by_popularity else liked.double()
-        self.cumulative = mass.cumsum(0)
-        shares = mass.clamp(min=0.5) / mass.sum()
-        self.log_q = torch.log(shares).float()
-        if self.everything is not None:
-            self.log_q.zero_()
-
-    def batch(self, rows: NDArray) -> Batch:
-        """Batch of the examples at `rows`."""
-        chosen = self.examples.take(rows)
-        users, user_rows = np.unique(chosen.users, return_inverse=True)
-        whole = self.history.take(users)
-        past, held = self._draw_past(whole, user_rows, chosen)
-        drawn = self._draw_negatives()
-        needed, (items, targets, negatives) = _compact(
-            [
-                torch.as_tensor(past.items),
-                torch.as_tensor(chosen.items),
-                drawn,
-            ],
-            self.history.n_items,
-        )
-        signals = None if past.values is None else torch.as_tensor(past.values)
-        return Batch(
-            needed,
-            Past(
-                items,
-                torch.as_tensor(past.offsets),
-                signals,
-                None if past is whole else torch.as_tensor(whole.lengths),
-            ),
-            torch.as_tensor(users),
-            Targets(
-                torch.as_tensor(user_rows),
-                targets,
-                torch.as_tensor(chosen.before),
-                torch.as_tensor(held),
-                self._signals_of(chosen, held),
-            ),
-            negatives,
-            self._liked(whole, drawn),
-            torch.as_tensor(chosen.answers),
-            torch.as_tensor(chosen.weights),
-        )
-
-    def _draw_past(
-        self, past: History, user_rows: NDArray, chosen: Examples
-    ) -> tuple[History, NDArray[np.bool_]]:
-        """Thin out long histories; also tells which pairs they still hold."""
-        if self.max_history is None or (past.lengths <= self.max_history).all():
-            return past, chosen.held
-        shares = self.max_history / np.maximum(past.lengths, 1)
-        dice = torch.rand(len(past.items), generator=self.generator).numpy()
-        kept = dice < np.repeat(shares, past.lengths)
-        entries = np.minimum(past.offsets[user_rows] + chosen.before, len(kept) - 1)
-        return past.where(kept), chosen.held & kept[entries]
-
-    def _signals_of(self, chosen: Examples, held: NDArray) -> Tensor | None:
-        """Signal that each pair has in the history; 0 where it is not there."""
-        if self.history.values is None:
-            return None
-        signals = self.history.values[chosen.places_in(self.history)]
-        return torch.as_tensor(np.where(held, signals, 0).astype(np.float32))
-
-    def _draw_negatives(self) -> Tensor:
-        if self.everything is not None:
-            return self.everything
-        draws = torch.rand(
-            self.n_negatives, dtype=torch.float64, generator=self.generator
-        )
-        return torch.searchsorted(
-            self.cumulative, draws * self.cumulative[-1], right=True
-        )
-
-    def _liked(self, past: History, negatives: Tensor) -> Tensor | None:
-        """Tell which negatives are among what each user likes: (n_users, k)."""
-        if self.own_negatives:
-            return None
-        table = past.where(past.liked).to_csr(bool)[:, negatives.numpy()]
-        return torch.as_tensor(table.toarray())
-
-
-def _compact(groups: list[Tensor], n_items: int) -> tuple[Tensor, list[Tensor]]:
-    """Positions that occur in any group, and the groups renumbered by them."""
-    used = torch.zeros(n_items, dtype=torch.bool)
-    for group in groups:
-        used[group] = True
-    number = used.cumsum(0) - 1
-    return used.nonzero().squeeze(1), [number[group] for group in groups]
-
-
-def _to(value: Any, device: Any) -> Any:
-    if isinstance(value, Past | Targets):
-        return type(value)(*(_to(part, device) for part in value))
-    return None if value is None else value.to(device)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,20 +16,25 @@ from skmmrec.recommender.network import (
     Content,
     FusionNetwork,
     Neighbours,
+    TargetFacts,
     Task,
     blend,
     bpr,
     info_nce,
     sampled_bce,
     sampled_softmax,
+    sums_without,
+    weighted_squares,
 )
-from skmmrec.recommender.training._problem import Batch
+from skmmrec.recommender.training._batch import Batch
 from skmmrec.runtime import Generators
 
 # Usual for InfoNCE (0.05 to 0.2); not tuned, since alignment is off by default.
 TEMPERATURE = 0.1
 # Items of a batch whose modalities are told apart: a table of 512 squared.
 MAX_ALIGNED = 512
+# Numbers of dropout that are drawn at once: 16 MB.
+MAX_NOISE = 2**22
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,27 @@ class LossOptions:
     task_weights: tuple[float, ...] | None
 
 
+class Noise(NamedTuple):
+    """What dropout hides of one batch; None: nothing.
+
+    Attributes
+    ----------
+    mask : tensor of shape (n, m), bool
+        Modalities that are looked at, of the items whose vectors are made.
+    ids : tensor of shape (n, 1), bool
+        False for items whose embedding is hidden.
+    history : tensor of shape (p, 1), bool
+        True for pairs whose user's history is hidden.
+    users : tensor of shape (p, dim)
+        Factors of the users' vectors: 0 for what is hidden.
+    """
+
+    mask: Tensor | None = None
+    ids: Tensor | None = None
+    history: Tensor | None = None
+    users: Tensor | None = None
+
+
 class LossOfBatch(nn.Module):
     """Loss of a batch of pairs, with everything that training adds to it.
 
@@ -55,8 +82,6 @@ class LossOfBatch(nn.Module):
         What is trained.
     content : Content
         Of all items.
-    log_q : tensor of shape (n_items,)
-        Log probability with which each item is drawn as a negative.
     tasks : sequence of Task
         What is predicted.
     options : LossOptions
@@ -73,7 +98,6 @@ class LossOfBatch(nn.Module):
         self,
         network: FusionNetwork,
         content: Content,
-        log_q: Tensor,
         tasks: Sequence[Task],
         options: LossOptions,
         generators: Generators,
@@ -83,7 +107,6 @@ class LossOfBatch(nn.Module):
         super().__init__()
         self.network = network
         self.content = content
-        self.log_q = log_q
         self.tasks = tasks
         self.options = options
         self.generators = generators
@@ -91,10 +114,60 @@ class LossOfBatch(nn.Module):
         self.user_content = user_content
         self.neighbours = neighbours
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Mean loss of the batch; in training, penalties are added."""
+    def forward(self, batch: Batch, noise: Noise | None = None) -> Tensor:
+        """Mean loss of the batch; in training, penalties are added.
+
+        In training, `noise` is what `with_noise` gave for the batch; None: it is drawn
+        now.
+        """
+        if noise is None:
+            noise = self._noise([batch])[0] if self.training else Noise()
         with self._lent_generators():
-            return self._whole_loss(batch)
+            return self._whole_loss(batch, noise)
+
+    def with_noise(self, batches: Sequence[Batch]) -> Iterator[tuple[Batch, Noise]]:
+        """Draw what dropout hides of many batches at once."""
+        size = max(1, len(batches[0].weights) * self.network.dim)
+        n_steps = max(1, MAX_NOISE // size)
+        for start in range(0, len(batches), n_steps):
+            some = batches[start : start + n_steps]
+            yield from zip(some, self._noise(some), strict=True)
+
+    def _noise(self, batches: Sequence[Batch]) -> list[Noise]:
+        """Noise of each of some batches, with one draw of each kind for all of them."""
+        options, dim = self.options, self.network.dim
+        sources = [
+            batch.needed if batch.reach is None else batch.reach.items
+            for batch in batches
+        ]
+        n_items = [len(rows) for rows in sources]
+        n_pairs = [len(batch.weights) for batch in batches]
+        columns: list[Sequence[Any]] = [[None] * len(batches)] * 4
+        if options.modality_dropout:
+            mask = self.content.mask.index_select(0, torch.cat(sources))
+            kept = self._dice(*mask.shape) >= options.modality_dropout
+            columns[0] = (mask & kept).split(n_items)
+        if options.id_dropout:
+            kept = self._dice(sum(n_items), 1) >= options.id_dropout
+            columns[1] = kept.split(n_items)
+        if options.history_dropout:
+            hidden = self._dice(sum(n_pairs), 1) < options.history_dropout
+            columns[2] = hidden.split(n_pairs)
+        if options.dropout:
+            # Unlike torch's own dropout, this takes a generator.
+            factors = torch.empty(sum(n_pairs), dim, device=self.device)
+            factors.bernoulli_(1 - options.dropout, generator=self.generators.device)
+            columns[3] = factors.div_(1 - options.dropout).split(n_pairs)
+        return [Noise(*part) for part in zip(*columns, strict=True)]
+
+    def _dice(self, *shape: int) -> Tensor:
+        """Draw numbers between 0 and 1."""
+        return torch.rand(*shape, device=self.device, generator=self.generators.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.network.item_bias.device
 
     def _lent_generators(self) -> AbstractContextManager[object]:
         """Let modules of the caller draw from our generators, for instance in dropout.
@@ -104,12 +177,13 @@ class LossOfBatch(nn.Module):
         """
         return self.generators.lent() if self.draws_unseen else nullcontext()
 
-    def _whole_loss(self, batch: Batch) -> Tensor:
-        vectors, tokens, mask = self._item_vectors(batch.needed)
-        users = self._user_vectors(vectors, batch)
-        loss = self._task_loss(users, vectors, batch)
+    def _whole_loss(self, batch: Batch, noise: Noise) -> Tensor:
+        vectors, tokens, mask = self._item_vectors(batch, noise)
+        scored = Scored.of(vectors, batch)
+        users = self._user_vectors(vectors, scored.targets, batch, noise)
+        loss = self._task_loss(users, scored, batch)
         if self.training:
-            loss = loss + self._penalty(vectors, batch)
+            loss = loss + self._penalty(scored, batch)
         fusion = self.network.fusion
         if fusion is None or tokens is None:
             return loss
@@ -124,41 +198,46 @@ class LossOfBatch(nn.Module):
 
     # -- vectors ---------------------------------------------------------------------
 
-    def _item_vectors(self, rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Vectors of the items at `rows`, their projected modalities and the mask."""
-        if self.neighbours is None:
-            return self.own_vectors(rows)
-        near, weights = self.neighbours.items[rows], self.neighbours.weights[rows]
-        everyone, place = torch.unique(
-            torch.cat([rows, near.flatten()]), return_inverse=True
-        )
-        vectors, tokens, mask = self.own_vectors(everyone)
-        own, place = place[: len(rows)], place[len(rows) :].view(near.shape)
-        spread = torch.einsum("nk,nkd->nd", weights.to(vectors.dtype), vectors[place])
-        mixed = blend(vectors[own], spread, weights, self.options.propagation)
-        return mixed, None if tokens is None else tokens[own], mask[own]
+    def _item_vectors(
+        self, batch: Batch, noise: Noise
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Vectors of a batch's items, their projected modalities and the mask."""
+        reach = batch.reach
+        if self.neighbours is None or reach is None:
+            return self.own_vectors(batch.needed, noise)
+        vectors, tokens, mask = self.own_vectors(reach.items, noise)
+        weights = self.neighbours.weights[batch.needed]
+        near = F.embedding(reach.near, vectors)
+        spread = torch.einsum("nk,nkd->nd", weights.to(vectors.dtype), near)
+        own = F.embedding(reach.own, vectors)
+        mixed = blend(own, spread, weights, self.options.propagation)
+        return mixed, None if tokens is None else tokens[reach.own], mask[reach.own]
 
-    def own_vectors(self, rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+    def own_vectors(
+        self, rows: Tensor, noise: Noise
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Like `_item_vectors`, before their neighbours are mixed in."""
-        content, vectors = self.content.take(rows), self.network.item_embedding[rows]
-        if self.training:
-            content = content.drop(
-                self.options.modality_dropout, self.generators.device
-            )
-            vectors = vectors * (self._dice(rows) >= self.options.id_dropout)
+        content, vectors = self.content.take(rows, noise.mask), self._embeddings(rows)
+        if noise.ids is not None:
+            vectors = vectors * noise.ids
         if self.network.fusion is None:
             return vectors, None, content.mask
         tokens = self.network.fusion.project(content.blocks, content.mask)
         fused = self.network.fusion.combine(tokens, content.mask)
         return vectors + fused, tokens, content.mask
 
-    def _user_vectors(self, vectors: Tensor, batch: Batch) -> Tensor:
+    def _embeddings(self, rows: Tensor) -> Tensor:
+        """Embeddings of items."""
+        return F.embedding(rows, self.network.item_embedding)
+
+    def _user_vectors(
+        self, vectors: Tensor, own: Tensor, batch: Batch, noise: Noise
+    ) -> Tensor:
         """Users of the pairs as they are without the pair's item: (p, dim)."""
         targets = batch.targets
-        users = self.network.tower.without(vectors, batch.past, targets)
-        if self.training and self.options.history_dropout:
-            hidden = self._dice(users) < self.options.history_dropout
-            users = torch.where(hidden, self.network.tower.default, users)
+        users = self.network.tower.without(vectors, batch.past, targets, own)
+        if noise.history is not None:
+            users = torch.where(noise.history, self.network.tower.default, users)
         content = None
         if self.user_content is not None:
             content = self.user_content.take(batch.users)
@@ -168,27 +247,12 @@ class LossOfBatch(nn.Module):
             None if content is None else content.mask,
         )
         if isinstance(extras, Tensor):
-            users = users + extras[targets.rows]
-        return self._dropout(users) if self.training else users
-
-    def _dice(self, rows: Tensor) -> Tensor:
-        """Draw a number between 0 and 1 for each row: (n, 1)."""
-        return torch.rand(
-            len(rows), 1, device=rows.device, generator=self.generators.device
-        )
-
-    def _dropout(self, users: Tensor) -> Tensor:
-        """Dropout as in torch, whose own takes no generator."""
-        rate = self.options.dropout
-        if rate == 0:
-            return users
-        noise = torch.empty_like(users)
-        noise.bernoulli_(1 - rate, generator=self.generators.device)
-        return users * noise.div_(1 - rate)
+            users = users + F.embedding(targets.rows, extras)
+        return users if noise.users is None else users * noise.users
 
     # -- losses ----------------------------------------------------------------------
 
-    def _task_loss(self, users: Tensor, vectors: Tensor, batch: Batch) -> Tensor:
+    def _task_loss(self, users: Tensor, scored: Scored, batch: Batch) -> Tensor:
         """Losses of all tasks, by the weights given or by learned uncertainty [1]_.
 
         References
@@ -196,14 +260,15 @@ class LossOfBatch(nn.Module):
         .. [1] A. Kendall, Y. Gal and R. Cipolla, "Multi-task learning using uncertainty
            to weigh losses for scene geometry and semantics", CVPR 2018.
         """
-        losses = torch.stack(
-            [self._loss_of(task, users, vectors, batch) for task in range(self.n_tasks)]
-        )
+        each = [
+            self._loss_of(task, users, scored, batch) for task in range(self.n_tasks)
+        ]
         if self.options.task_weights is not None:
-            return (losses * losses.new_tensor(self.options.task_weights)).sum()
+            weighed = zip(each, self.options.task_weights, strict=True)
+            return torch.stack([loss * weight for loss, weight in weighed]).sum()
         if self.n_tasks == 1:
-            return losses[0]
-        log_variances = self.network.log_variances
+            return each[0]
+        log_variances, losses = self.network.log_variances, torch.stack(each)
         return (torch.exp(-log_variances) * losses + log_variances).sum()
 
     @property
@@ -212,108 +277,125 @@ class LossOfBatch(nn.Module):
         return len(self.tasks)
 
     def _loss_of(
-        self, number: int, users: Tensor, vectors: Tensor, batch: Batch
+        self, number: int, users: Tensor, scored: Scored, batch: Batch
     ) -> Tensor:
-        task, answers = self.tasks[number], batch.answers[:, number]
-        rows = answers > 0 if task.sampled else ~torch.isnan(answers)
+        task, learned = self.tasks[number], batch.tasks[number]
         if number:
             users = users * self.network.heads[number - 1].gate
+        bias = self._bias(number)
         if task.sampled:
-            losses = self._ranking_losses(
-                task.objective, users[rows], vectors, rows, batch, self._bias(number)
+            losses = _ranking_losses(
+                task.objective, users, scored, batch, bias, learned.rows
             )
         else:
-            losses = self._answer_losses(number, users[rows], vectors, rows, batch)
-        weights = batch.weights[rows]
-        return (losses * weights).sum() / weights.sum().clamp(min=1e-12)
+            losses = self._answer_losses(number, users, scored, batch, bias)
+        return torch.dot(losses, learned.weights)
 
     def _bias(self, number: int) -> Tensor:
         if number:
             return self.network.heads[number - 1].bias
         return self.network.item_bias
 
-    def _ranking_losses(
-        self,
-        objective: str,
-        users: Tensor,
-        vectors: Tensor,
-        rows: Tensor,
-        batch: Batch,
-        bias: Tensor,
-        hidden: Tensor | None = None,
-    ) -> Tensor:
-        """Loss of each pair in `rows` against the negatives that are not hidden."""
-        bias, negatives = bias[batch.needed], batch.negatives
-        targets = batch.targets.items[rows]
-        positive = (users * vectors[targets]).sum(1) + bias[targets]
-        negative = users @ vectors[negatives].T + bias[negatives]
-        excluded = negatives == targets.unsqueeze(1)
-        if batch.spared is not None:
-            excluded = excluded | batch.spared[batch.targets.rows[rows]]
-        if hidden is not None:
-            excluded = excluded | hidden
-        if objective == "bpr":
-            return bpr(positive, negative, excluded)
-        if objective == "bce":
-            return sampled_bce(positive, negative, excluded)
-        log_q = self.log_q[batch.needed]
-        return sampled_softmax(
-            positive, negative, log_q[targets], log_q[negatives], excluded
-        )
-
     def _answer_losses(
-        self, number: int, users: Tensor, vectors: Tensor, rows: Tensor, batch: Batch
+        self, number: int, users: Tensor, scored: Scored, batch: Batch, bias: Tensor
     ) -> Tensor:
-        """Loss of each row's predicted answer."""
-        targets, task = batch.targets.items[rows], self.tasks[number]
-        scores = (users * vectors[targets]).sum(1)
-        scores = scores + self._bias(number)[batch.needed[targets]]
-        answers = batch.answers[rows, number]
+        """Loss of the predicted answer of each row that the task learns from."""
+        task, learned = self.tasks[number], batch.tasks[number]
+        items = batch.scored_items[: len(users)]
+        scores = learned.of((users * scored.targets).sum(1) + bias[items])
+        answers = learned.of(batch.answers[:, number])
         if task.objective == "bce":
             return F.binary_cross_entropy_with_logits(
                 scores, (answers > 0).to(scores.dtype), reduction="none"
             )
         if number == 0:
-            scores = scores + self.network.tilt * _mean_signal(batch)[rows]
+            facts = self.network.tower.facts(batch.past, batch.targets, scores.dtype)
+            mean_signal = learned.of(_mean_signal(batch, facts))
+            scores = scores + self.network.tilt * mean_signal
         return (scores - (answers - task.mean) / task.scale).square()
 
-    def _penalty(self, vectors: Tensor, batch: Batch) -> Tensor:
+    def _penalty(self, scored: Scored, batch: Batch) -> Tensor:
         """Squared length of the vectors that were scored."""
-        weights = batch.weights / batch.weights.sum().clamp(min=1e-12)
-        positive = (vectors[batch.targets.items].square().sum(1) * weights).sum()
-        penalty = positive + vectors[batch.negatives].square().sum(1).mean()
+        l2 = self.options.l2
+        penalty = weighted_squares(scored.both, batch.shares, l2)
         if len(self.network.user_embedding):
-            known = self.network.user_embedding[batch.users]
-            penalty = penalty + known.square().sum(1).mean()
-        return self.options.l2 * penalty
+            known = F.embedding(batch.users, self.network.user_embedding)
+            penalty = penalty + l2 * known.square().sum(1).mean()
+        return penalty
 
     def _alone(self, tokens: Tensor, mask: Tensor, batch: Batch) -> Tensor:
         """Mean loss of ranking by each modality alone.
 
-        The popularity is given, so that a modality learns what it can add to it.
+        The popularity is given, so that a modality learns what it can add to it. Pairs
+        whose item lacks the modality count nothing.
         """
-        liked = batch.answers[:, 0] > 0
-        held = batch.targets.held.to(tokens.dtype).unsqueeze(1)
+        liked = (batch.answers[:, 0] > 0).unsqueeze(1)
+        counts = (liked & mask[batch.targets.items]).to(tokens.dtype)
         bias = self.network.item_bias.detach()
-        losses = [tokens.new_zeros(())]
+        past = batch.past
+        facts = self.network.tower.facts(past, batch.targets, tokens.dtype)
+        n_left = facts.n_left.clamp(min=1)
+        losses = []
         for m, vectors in enumerate(tokens.unbind(1)):
-            rows = liked & mask[batch.targets.items, m]
-            if not rows.any():
-                continue
-            targets, users = batch.targets.items[rows], batch.targets.rows[rows]
-            sums = batch.past.sum(vectors)[users] - vectors[targets] * held[rows]
-            counts = batch.past.lengths[users].unsqueeze(1) - held[rows]
-            loss = self._ranking_losses(
-                "softmax",
-                sums / counts.clamp(min=1),
-                vectors,
-                rows,
-                batch,
-                bias,
-                ~mask[batch.negatives, m],
+            scored = Scored.of(vectors, batch)
+            users = sums_without(
+                past.sum(vectors), scored.targets, batch.targets.rows, facts.held
             )
-            losses.append((loss * batch.weights[rows]).mean())
-        return torch.stack(losses).sum() / max(1, len(losses) - 1)
+            hidden = ~mask[batch.negatives, m]
+            each = _ranking_losses(
+                "softmax", users / n_left, scored, batch, bias, hidden=hidden
+            )
+            losses.append(torch.dot(each, batch.weights * counts[:, m]))
+        numbers = counts.sum(0)
+        means = torch.stack(losses) / numbers.clamp(min=1)
+        return means.sum() / (numbers > 0).sum().clamp(min=1)
+
+
+class Scored(NamedTuple):
+    """Vectors of the items that a batch scores.
+
+    Attributes
+    ----------
+    both : tensor of shape (p + k, dim)
+        Those of the pairs and, after these, of the negatives.
+    targets, negatives : tensors of shape (p, dim) and (k, dim)
+        Each alone.
+    """
+
+    both: Tensor
+    targets: Tensor
+    negatives: Tensor
+
+    @classmethod
+    def of(cls, vectors: Tensor, batch: Batch) -> Scored:
+        """Look them up once for all that needs them."""
+        both = F.embedding(batch.scored, vectors)
+        return cls(both, *both.split([len(batch.weights), len(batch.negatives)]))
+
+
+def _ranking_losses(
+    objective: str,
+    users: Tensor,
+    scored: Scored,
+    batch: Batch,
+    bias: Tensor,
+    rows: Tensor | None = None,
+    hidden: Tensor | None = None,
+) -> Tensor:
+    """Loss of each pair in `rows` against the negatives that are not hidden."""
+    offsets = bias[batch.scored_items]
+    if objective == "softmax":
+        offsets = offsets - batch.log_q
+    of_targets, of_negatives = offsets.split([len(users), len(batch.negatives)])
+    positive = (users * scored.targets).sum(1) + of_targets
+    excluded = batch.excluded if hidden is None else batch.excluded | hidden
+    if rows is not None:
+        positive, users, excluded = positive[rows], users[rows], excluded[rows]
+    negative = users @ scored.negatives.T
+    if objective == "softmax":
+        return sampled_softmax(positive, negative, of_negatives, excluded)
+    loss = {"bpr": bpr, "bce": sampled_bce}[objective]
+    return loss(positive, negative + of_negatives, excluded)
 
 
 def _is_ours(network: nn.Module) -> bool:
@@ -330,23 +412,23 @@ def _alignment(tokens: Tensor, mask: Tensor, generator: torch.Generator) -> Tens
     order = torch.randperm(len(tokens), device=tokens.device, generator=generator)
     chosen = order[:MAX_ALIGNED]
     tokens, mask = tokens[chosen], mask[chosen]
-    losses = [tokens.new_zeros(())]
-    for one, other in combinations(range(mask.shape[1]), 2):
-        both = mask[:, one] & mask[:, other]
-        if both.sum() > 1:
-            losses.append(
-                info_nce(tokens[both, one], tokens[both, other], TEMPERATURE).mean()
-            )
-    return torch.stack(losses).sum() / max(1, len(losses) - 1)
+    pairs = list(combinations(range(mask.shape[1]), 2))
+    both = [mask[:, one] & mask[:, other] for one, other in pairs]
+    losses = [
+        info_nce(tokens[:, one], tokens[:, other], TEMPERATURE, rows).sum()
+        for (one, other), rows in zip(pairs, both, strict=True)
+    ]
+    numbers = torch.stack(both).sum(1)
+    means = torch.stack(losses) / numbers.clamp(min=1)
+    # A single item has no other to be told from.
+    return means.sum() / (numbers > 1).sum().clamp(min=1)
 
 
-def _mean_signal(batch: Batch) -> Tensor:
+def _mean_signal(batch: Batch, facts: TargetFacts) -> Tensor:
     """Mean signal of each pair's user, the pair itself left out: (p,)."""
-    past, targets = batch.past, batch.targets
-    if past.signals is None or targets.signals is None:
-        return torch.zeros(len(targets.rows), device=targets.rows.device)
-    users = torch.repeat_interleave(past.lengths)
-    sums = torch.zeros(len(past.lengths), device=users.device)
-    sums = sums.index_add(0, users, past.signals)[targets.rows] - targets.signals
-    counts = past.lengths[targets.rows] - targets.held.long()
-    return sums / counts.clamp(min=1)
+    if batch.past.signals is None:
+        return torch.zeros_like(batch.weights)
+    ones = facts.n_left.new_ones(len(batch.needed), 1)
+    own = torch.ones_like(facts.n_left)
+    sums = sums_without(batch.past.sum(ones), own, batch.targets.rows, facts.share)
+    return (sums / facts.n_left.clamp(min=1)).squeeze(1)

@@ -22,6 +22,7 @@ from skmmrec.recommender.network import (
     accelerator,
     to_tensors,
 )
+from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._checkpoints import checkpoint_of
 from skmmrec.recommender.training._id_prior import LOW, learn_precision
 from skmmrec.recommender.training._loop import (
@@ -33,7 +34,6 @@ from skmmrec.recommender.training._loop import (
 )
 from skmmrec.recommender.training._plan import Epoch, Plan, Source, Trained, Watch
 from skmmrec.recommender.training._problem import (
-    Batcher,
     Examples,
     Problem,
     make_network,
@@ -169,7 +169,7 @@ def _further_trainer(
         patience=None,
     )
     batcher = _batcher(problem, plan, generators, problem.history, chosen)
-    loss = _loss(network, problem, plan, generators, batcher)
+    loss = _loss(network, problem, plan, generators)
     return Trainer(loss, batcher, options)
 
 
@@ -227,7 +227,7 @@ def _train(
     if source is not None and not source.knows_ids:
         options = replace(options, shared_rate=TRANSFER_RATE)
     batcher = _batcher(problem, plan, generators, history, examples)
-    loss = _loss(network, problem, plan, generators, batcher)
+    loss = _loss(network, problem, plan, generators)
     if isinstance(monitor, LossMonitor):
         monitor = replace(monitor, loss=loss)
     folder, checkpoint = plan.training.checkpoint_dir, None
@@ -258,7 +258,7 @@ def choose_id_l2(
         examples, history, HIDDEN_SHARE, _rng(generators)
     )
     batcher = _batcher(problem, plan, generators, left, rest)
-    loss = _loss(deepcopy(network), problem, plan, generators, batcher)
+    loss = _loss(deepcopy(network), problem, plan, generators)
     options = _options(network, plan, left, LOW / len(rest))
     trainer = Trainer(loss, batcher, replace(options, patience=None))
     held_out = _batcher(problem, plan, generators, left, hidden)
@@ -327,6 +327,7 @@ def _batcher(
 ) -> Batcher:
     """Batches of some examples of the problem, by what is left of its histories."""
     training, own = plan.training, plan.training.own_negatives
+    graph, tower = problem.graph, plan.design.tower or MeanTower()
     if own == "auto":
         own = not _is_dense(problem.history)
     return Batcher(
@@ -335,9 +336,18 @@ def _batcher(
         training.n_negatives,
         own_negatives=bool(own),
         by_popularity=any(task.objective == "softmax" for task in problem.tasks),
-        generator=generators.host,
-        max_history=(plan.design.tower or MeanTower()).drawn_history,
+        generator=_where_batches_are_made(generators),
+        max_history=tower.drawn_history,
+        history_exponent=tower.history_exponent,
+        device=generators.device.device,
+        neighbours=None if graph is None else torch.from_numpy(graph.items),
     )
+
+
+def _where_batches_are_made(generators: Generators) -> torch.Generator:
+    """On the device, unless it may lack some of the operations, as Apple's."""
+    on_device = generators.device.device.type in ("cpu", "cuda")
+    return generators.device if on_device else generators.host
 
 
 def _loss(
@@ -345,7 +355,6 @@ def _loss(
     problem: Problem,
     plan: Plan,
     generators: Generators,
-    batcher: Batcher,
 ) -> LossOfBatch:
     device, given = network.item_bias.device, plan.regularization
     weights = plan.training.task_weights
@@ -364,7 +373,6 @@ def _loss(
     return LossOfBatch(
         network,
         to_tensors(problem.content, torch.float32, device),
-        batcher.log_q.to(device),
         problem.tasks,
         options,
         generators,

@@ -25,7 +25,8 @@ from skmmrec.recommender.network import (
     spread_vectors,
     to_host,
 )
-from skmmrec.recommender.training._problem import Batcher, Examples
+from skmmrec.recommender.training._batches import Batcher
+from skmmrec.recommender.training._problem import Examples
 from skmmrec.recommender.training._step import LossOfBatch
 from skmmrec.retrieval import top_k
 
@@ -152,13 +153,11 @@ class LossMonitor:
     def score(self, network: FusionNetwork) -> float:
         """Mean loss of the examples, times -1."""
         assert self.loss is not None
-        n = len(self.batcher.examples)
-        total = 0.0
-        for start in range(0, n, MAX_USERS):
-            rows = np.arange(start, min(n, start + MAX_USERS))
-            batch = self.batcher.batch(rows).to(network.item_bias.device)
-            total += float(self.loss(batch)) * len(rows)
-        return -total / n
+        steps = torch.arange(len(self.batcher.examples)).split(MAX_USERS)
+        losses = [self.loss(batch) for batch in self.batcher.batches(steps)]
+        sizes = torch.tensor([len(rows) for rows in steps], dtype=torch.float64)
+        mean = torch.stack(losses).double().cpu() @ sizes / sizes.sum()
+        return -float(mean)
 
 
 @dataclass(frozen=True)

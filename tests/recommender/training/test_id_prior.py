@@ -105,13 +105,13 @@ def test_few_interactions_are_too_few_to_learn_from(items, by_content, monkeypat
 def test_the_trial_leaves_nothing_out_of_the_fit(items, by_content, monkeypatch):
     """It sees nine tenths of the pairs; then all are learned from."""
     seen = []
-    batch = _training.Batcher.batch
+    blocks = _training.Batcher.blocks
 
-    def spy(self, rows):
+    def spy(self, steps):
         seen.append((len(self.examples), len(self.history.items)))
-        return batch(self, rows)
+        return blocks(self, steps)
 
-    monkeypatch.setattr(_training.Batcher, "batch", spy)
+    monkeypatch.setattr(_training.Batcher, "blocks", spy)
     rec = fit(items, by_content)
     n = len(by_content)
     trial = {(0.9 * n, 0.9 * n), (0.1 * n, 0.9 * n)}
@@ -166,13 +166,13 @@ def test_the_trial_does_not_stop_early(items, by_content):
 def test_the_trial_takes_some_users_of_many(items, by_content, monkeypatch):
     monkeypatch.setattr(_training, "MAX_TRIED", 2100)
     sizes = []
-    batch = _training.Batcher.batch
+    blocks = _training.Batcher.blocks
 
-    def spy(self, rows):
+    def spy(self, steps):
         sizes.append(len(self.examples))
-        return batch(self, rows)
+        return blocks(self, steps)
 
-    monkeypatch.setattr(_training.Batcher, "batch", spy)
+    monkeypatch.setattr(_training.Batcher, "blocks", spy)
     assert fit(items, by_content).id_l2_ >= CLEAR
     assert set(sizes) == {1890, 210, len(by_content)}
 
@@ -245,7 +245,7 @@ def test_penalties_are_no_part_of_the_loss_at_rest(items, by_content):
     generators, network = Generators(0), rec.model_.networks[0]
     history, examples = problem.history, problem.examples
     batcher = _training._batcher(problem, plan, generators, history, examples)
-    loss = _training._loss(network, problem, plan, generators, batcher)
+    loss = _training._loss(network, problem, plan, generators)
     batch = batcher.batch(np.arange(50))
     loss.options = replace(loss.options, dropout=0.0, modality_dropout=0.0)
     with torch.no_grad():

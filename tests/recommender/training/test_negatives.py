@@ -7,7 +7,8 @@ import torch
 
 from skmmrec.interactions import History
 from skmmrec.recommender.network._objectives import Task
-from skmmrec.recommender.training._problem import Batcher, make_examples, make_network
+from skmmrec.recommender.training._batches import Batcher
+from skmmrec.recommender.training._problem import make_examples, make_network
 from skmmrec.recommender.training._training import _batcher, _loss
 from skmmrec.runtime import Generators
 
@@ -32,9 +33,12 @@ PAIRS = [(0, 0), (0, 1), (0, 2), (1, 2), (1, 3), (1, 5)]
 
 
 def spared(batch):
-    """Items that are no negatives, by user."""
+    """Items that are no negatives for any pair of a user, by user."""
     negatives = batch.needed[batch.negatives]
-    return [sorted(set(negatives[row].tolist())) for row in batch.spared]
+    rows = [batch.targets.rows == user for user in range(len(batch.users))]
+    return [
+        sorted(set(negatives[batch.excluded[pairs].all(0)].tolist())) for pairs in rows
+    ]
 
 
 def test_what_a_user_likes_is_no_negative():
@@ -46,7 +50,7 @@ def test_drawn_negatives_are_spared_as_often_as_they_are_drawn():
     for _ in range(20):
         batch = batcher.batch(np.array([3, 4]))
         liked = np.isin(batch.needed[batch.negatives], [2, 3, 5])
-        np.testing.assert_array_equal(batch.spared, liked[None])
+        np.testing.assert_array_equal(batch.excluded, [liked, liked])
         numbers.add(int(liked.sum()))
     assert len(numbers) > 2
 
@@ -62,8 +66,11 @@ def test_what_a_user_dislikes_stays_a_negative():
     assert spared(batch) == [[0, 2], [3, 5]]
 
 
-def test_nobody_is_spared_on_demand():
-    assert batcher_of(PAIRS, own_negatives=True).batch(np.arange(6)).spared is None
+def test_on_demand_only_the_pair_itself_is_spared():
+    batch = batcher_of(PAIRS, own_negatives=True).batch(np.arange(6))
+    negatives = batch.needed[batch.negatives].numpy()
+    own = np.array([item for _, item in PAIRS])
+    np.testing.assert_array_equal(batch.excluded, negatives == own[:, None])
 
 
 @pytest.mark.parametrize("objective", ["softmax", "bpr", "bce"])
@@ -81,7 +88,7 @@ def test_the_loss_does_not_look_at_them(make, catalog, X, objective):
     history, examples = problem.history, problem.examples
     batcher = _batcher(problem, plan, generators, history, examples)
     network = make_network(plan.design, problem, plan.cold_popularity)
-    loss = _loss(network, problem, plan, generators, batcher).eval()
+    loss = _loss(network, problem, plan, generators).eval()
     item = int(problem.history.popularity.argmax())
     users, items = problem.examples.users, problem.examples.items
     likes = [item in problem.history.of(user) for user in range(len(rec.user_index_))]

@@ -7,6 +7,7 @@ import textwrap
 
 import numpy as np
 import pytest
+import torch
 
 from skmmrec import MultimodalFusionRecommender
 from tests.recommender.test_fit import assert_same_model
@@ -78,7 +79,7 @@ def test_two_processes_learn_one_model(tmp_path, halves, early, n_rows):
 def test_the_shares_of_the_processes_make_up_the_batch(monkeypatch):
     from skmmrec.recommender.training import _loop
 
-    rows = np.arange(7)
+    rows = torch.arange(7)
     shares = []
     for rank in range(3):
         monkeypatch.setattr(_loop, "world", lambda rank=rank: (rank, 3))

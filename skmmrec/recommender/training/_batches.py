@@ -1,0 +1,161 @@
+"""Batches of examples, made on the device, many steps at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skmmrec.interactions import History
+from skmmrec.recommender.training._batch import Batch
+from skmmrec.recommender.training._blocks import (
+    EVERYTHING,
+    Block,
+    Histories,
+    Negatives,
+    Pairs,
+    Tables,
+)
+from skmmrec.recommender.training._problem import Examples
+from skmmrec.runtime import cached_property
+
+# Bytes of the tensors from which a block of batches is made: ten steps of 2,000 pairs
+# with 20 items each, little beside a process that has loaded torch.
+BLOCK_BYTES = 2**26
+# About ten numbers of 8 bytes for each drawn entry of a history while a block is made,
+# and six for each that is known, where what is liked is no negative.
+DRAWN_BYTES, KNOWN_BYTES = 80, 48
+# The 200 operations of a block are then 3 a step, and more steps save little.
+MAX_STEPS = 64
+
+
+class Batcher:
+    """Makes batches of examples.
+
+    Everything that batches consist of lies on the device of the generator, where
+    blocks of many batches are made at once: the host waits for the sizes of a block,
+    a few times for all its batches, and never within a batch.
+
+    Parameters
+    ----------
+    history : History
+        The users' histories; values, if any, are the signals of their items.
+    examples : Examples
+        What to learn from.
+    n_negatives : int
+        Items drawn for each batch; all that anyone liked where they are no more.
+    own_negatives : bool
+        Whether what a user likes is left among the negatives.
+    by_popularity : bool
+        Draw them by popularity instead of uniformly.
+    generator : torch.Generator
+        What is drawn comes from it.
+    max_history : int or None
+        How many items of a longer history are drawn for each batch, spread over its
+        whole length; None: all.
+    history_exponent : float
+        Of the user tower.
+    device : torch.device or None
+        Where the batches are needed; None: where they are made.
+    neighbours : tensor of shape (n_items, k), int64, or None
+        Items whose vectors are mixed into each item's.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        examples: Examples,
+        n_negatives: int,
+        *,
+        own_negatives: bool,
+        by_popularity: bool,
+        generator: torch.Generator,
+        max_history: int | None = None,
+        history_exponent: float = 1.0,
+        device: torch.device | None = None,
+        neighbours: Tensor | None = None,
+    ) -> None:
+        self.history = history
+        self.examples = examples
+        self.generator = generator
+        self.device = self.home if device is None else device
+        self.tables = Tables(
+            pairs=Pairs(*(self._here(part) for part in examples.columns())),
+            histories=Histories(
+                self._here(history.offsets),
+                self._here(history.lengths),
+                self._here(history.items),
+                None if history.values is None else self._here(history.values),
+            ),
+            negatives=Negatives(history, n_negatives, by_popularity, self.home),
+            counts_all=[bool(column.all()) for column in examples.counted.T],
+            n_items=history.n_items,
+            generator=generator,
+            own_negatives=own_negatives,
+            max_history=max_history,
+            history_exponent=history_exponent,
+            neighbours=None if neighbours is None else neighbours.to(self.home),
+        )
+
+    @property
+    def home(self) -> torch.device:
+        """Where batches are made."""
+        return self.generator.device
+
+    def batch(self, rows: NDArray | Tensor) -> Batch:
+        """Batch of the examples at `rows`."""
+        (batch,) = self.batches([torch.as_tensor(rows)])
+        return batch
+
+    def batches(self, steps: Sequence[Tensor]) -> Iterator[Batch]:
+        """Batches of the examples at the rows of each step."""
+        for block in self.blocks(steps):
+            yield from block
+
+    def blocks(self, steps: Sequence[Tensor]) -> Iterator[list[Batch]]:
+        """Return the same, with those together that are made together."""
+        for size, same in groupby(steps, key=len):
+            together, n_steps = list(same), self._n_steps(size)
+            for start in range(0, len(together), n_steps):
+                rows = torch.stack(together[start : start + n_steps])
+                yield self._delivered(Block(self.tables, rows.to(self.home)).batches())
+
+    def _delivered(self, batches: list[Batch]) -> list[Batch]:
+        if self.device.type == self.home.type:
+            return batches
+        return [_to(batch, self.device) for batch in batches]
+
+    def _here(self, values: NDArray) -> Tensor:
+        """Lay an array on the device; on a CPU it is not copied."""
+        writable = values if values.flags.writeable else values.copy()
+        return torch.as_tensor(writable).to(self.home)
+
+    def _n_steps(self, size: int) -> int:
+        """How many batches of a size are made at once."""
+        n_steps = BLOCK_BYTES / (size * self._bytes_per_pair)
+        return min(max(1, int(n_steps)), MAX_STEPS)
+
+    @cached_property
+    def _bytes_per_pair(self) -> float:
+        """Memory that a block takes for each pair, by the length of its history."""
+        tables, spares = self.tables, not self.tables.own_negatives
+        known = self.history.lengths[self.examples.users]
+        drawn = np.minimum(known, tables.max_history or EVERYTHING)
+        table = (4 if spares else 1) * tables.negatives.number
+        entries = DRAWN_BYTES * float(drawn.mean()) + DRAWN_BYTES * 2
+        return entries + spares * KNOWN_BYTES * float(known.mean()) + table
+
+
+def _to(value: Any, device: torch.device) -> Any:
+    """Move every tensor of a nested tuple."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, tuple):
+        parts = [_to(part, device) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value

@@ -1,0 +1,295 @@
+"""A training step: few operations, none of which waits for the device."""
+
+from collections import Counter
+from copy import deepcopy
+from functools import cache
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.recommender import Propagation
+from skmmrec.recommender.network import (
+    info_nce,
+    sampled_softmax,
+    weighted_squares,
+)
+from skmmrec.recommender.training import _loop
+from skmmrec.recommender.training._step import _alignment
+from skmmrec.recommender.training._training import _batcher, _loss, _options
+from skmmrec.runtime import Generators
+
+N_ITEMS, N_USERS = 40, 60
+
+
+def table(seed=0):
+    rng = np.random.default_rng(seed)
+    items = pd.DataFrame(rng.normal(size=(N_ITEMS, 9)).astype(np.float32))
+    items.columns = [f"{m}__{c}" for m in ("image", "text", "audio") for c in range(3)]
+    items.loc[::5, [c for c in items if c.startswith("text")]] = np.nan
+    items.insert(0, "item_id", np.arange(N_ITEMS))
+    pairs = [
+        (user, item, step)
+        for user in range(N_USERS)
+        for step, item in enumerate(rng.choice(N_ITEMS, rng.integers(2, 30), False))
+    ]
+    X = pd.DataFrame(pairs, columns=["user_id", "item_id", "timestamp"])
+    return items, X, rng.integers(1, 6, len(X)).astype(float)
+
+
+OPTIONS = {
+    "default": {},
+    "two modalities": {"training__batch_size": 10},
+    "batch of few negatives": {"training__n_negatives": 8},
+    "own negatives": {"training__own_negatives": True},
+    "attention": {"user_tower": "attention", "user_tower__history_exponent": 0.5},
+    "sequence": {"user_tower": "sequence"},
+    "user embedding": {"user_tower__user_embedding": True},
+    "bpr": {"objective": "bpr"},
+    "bce": {"objective": "bce"},
+    "ratings": {"objective": "mse"},
+    "several tasks": {"objective": ["softmax", "mse"]},
+    "dropout": {
+        "regularization__id_dropout": 0.2,
+        "regularization__history_dropout": 0.2,
+    },
+    "alignment": {"regularization__alignment": 0.1},
+    "balance": {"regularization__modality_balance": 0.5},
+    "late stacking": {"fusion": "late_stacking"},
+    "graph": {"propagation": Propagation(share=0.3, n_neighbors=4)},
+}
+
+
+@cache
+def fitted(name):
+    items, X, ratings = table()
+    options = OPTIONS[name]
+    if name == "two modalities":
+        items = items.drop(columns=[c for c in items if c.startswith("audio")])
+    answers = {
+        "ratings": ratings,
+        "several tasks": np.column_stack([ratings > 2, ratings]).astype(float),
+    }
+    params = {
+        "n_factors": 8,
+        "random_state": 0,
+        "training__max_epochs": 1,
+        "training__batch_size": 25,
+        **options,
+    }
+    rec = MultimodalFusionRecommender(ItemCatalog(items)).set_params(**params)
+    return rec.fit(X, answers.get(name))
+
+
+def made(rec, device="cpu"):
+    """Trainer of a fitted recommender's network, on a device."""
+    problem, plan = rec.model_.problem(), rec._plan()
+    generators = Generators(0, torch.device(device))
+    network = deepcopy(rec.model_.networks[0]).to(device)
+    batcher = _batcher(problem, plan, generators, problem.history, problem.examples)
+    loss = _loss(network, problem, plan, generators).train()
+    options = _options(network, plan, problem.history, 0.0)
+    return _loop.Trainer(loss, batcher, options)
+
+
+@pytest.fixture(params=sorted(OPTIONS))
+def trainer(request):
+    return made(fitted(request.param))
+
+
+def a_step(trainer):
+    """Parts of a step, as the loop makes them."""
+    batch, noise = next(trainer._batches())
+    return trainer.loss, batch, noise
+
+
+class Counted(TorchDispatchMode):
+    """Counts the operations of torch."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.counts[str(func)] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_default_step_takes_few_operations():
+    """Making its batch, the gradients and the optimizer included."""
+    trainer = made(fitted("two modalities"))
+    with Counted() as mode:
+        trainer._epoch(trainer.loss, mock.Mock())
+    assert sum(mode.counts.values()) / trainer.steps_per_epoch <= 150
+
+
+class Strict(Counted):
+    """Refuses what must wait for a device: values, and sizes that depend on values."""
+
+    LOOKS = (
+        "_local_scalar_dense",
+        "nonzero",
+        "masked_select",
+        "unique",
+        "equal.default",
+    )
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert not any(look in str(func) for look in self.LOOKS), func
+        if str(func).startswith("aten.index"):
+            indices = args[1] if isinstance(args[1], list) else []
+            by_mask = [i is not None and i.dtype == torch.bool for i in indices]
+            assert not any(by_mask), f"{func} selects by a mask"
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+
+def test_a_step_waits_for_nothing(trainer, monkeypatch):
+    """Neither a value nor a size that depends on values goes to the host."""
+    batch, noise = next(trainer._batches())
+    before = trainer.loss.network.item_embedding.clone()
+
+    def refuse(self, *args, **kwargs):
+        raise AssertionError("a step looked at a tensor")
+
+    names = ["cpu", "item", "nonzero", "tolist", "numpy", "unique"]
+    names += ["__bool__", "__float__", "__int__", "__index__", "__array__"]
+    with monkeypatch.context() as patch, Strict() as mode:
+        for name in names:
+            patch.setattr(torch.Tensor, name, refuse)
+        loss = trainer._step(trainer.loss, batch, noise)
+    assert sum(mode.counts.values()) > 50
+    assert loss.isfinite()
+    assert not torch.equal(trainer.loss.network.item_embedding, before)
+    assert trainer.loss.network.item_embedding.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "wait", [float, bool, lambda x: x.nonzero(), lambda x: x[x > 0]]
+)
+def test_waiting_would_be_noticed(wait):
+    with Strict(), pytest.raises(AssertionError):
+        wait(torch.ones(1))
+
+
+def pretend(trainer, device):
+    """Move a trainer's loss and its next batch to a device that need not exist."""
+    loss, parts = trainer.loss, next(trainer._batches())
+    fake = FakeTensorMode()
+
+    def move(value):
+        copy = fake.from_tensor(value.detach())
+        with fake:
+            return copy.to(device)
+
+    for module in loss.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:  # a layer may have no bias
+                module._parameters[name] = torch.nn.Parameter(move(parameter))
+    for name in ("content", "user_content", "neighbours"):
+        table = getattr(loss, name)
+        if table is not None:
+            moved = tree_map_only(torch.Tensor, move, vars(table))
+            setattr(loss, name, type(table)(**moved))
+    return fake, tree_map_only(torch.Tensor, move, parts)
+
+
+def test_a_step_stays_on_its_device(trainer):
+    """Shown by tensors that only pretend to be on a GPU."""
+    fake, (batch, noise) = pretend(trainer, "cuda")
+    with fake:
+        loss = trainer.loss(batch, noise)
+    assert loss.device.type == "cuda"
+
+
+def test_another_device_would_be_noticed():
+    trainer = made(fitted("default"))
+    fake, (batch, noise) = pretend(trainer, "cuda")
+    with fake, pytest.raises(Exception, match="device"):
+        trainer.loss(batch._replace(log_q=torch.zeros(batch.log_q.shape)), noise)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_is_not_waited_for(request):
+    for name in OPTIONS:
+        trainer = made(fitted(name), "cuda")
+        batches = trainer._batches()
+        trainer._step(trainer.loss, *next(batches))  # the optimizer makes its state
+        batch, noise = next(batches)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            loss = trainer._step(trainer.loss, batch, noise)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert loss.isfinite(), name
+
+
+# -- the parts -----------------------------------------------------------------------
+
+
+def numbers(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def test_the_gradient_of_the_softmax():
+    """As torch derives it, also for a row without any negative."""
+    positive, negative, offsets = numbers(5), numbers(5, 7, seed=1), numbers(7, seed=2)
+    excluded = numbers(5, 7, seed=3) > 0.5
+    excluded[2] = True
+    inputs = [x.requires_grad_() for x in (positive, negative, offsets)]
+    assert torch.autograd.gradcheck(
+        lambda *parts: sampled_softmax(*parts, excluded), inputs
+    )
+    logits = (negative + offsets).masked_fill(excluded, float("-inf"))
+    whole = torch.cat([positive.unsqueeze(1), logits], dim=1)
+    expected = torch.logsumexp(whole, dim=1) - positive
+    found = sampled_softmax(*inputs, excluded)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    assert found[2] == 0
+
+
+def test_the_softmax_of_half_precision_products():
+    parts = [numbers(5).float(), numbers(5, 7, seed=1).bfloat16(), numbers(7).float()]
+    inputs = [part.requires_grad_() for part in parts]
+    sampled_softmax(*inputs, torch.zeros(5, 7, dtype=torch.bool)).sum().backward()
+    assert [x.grad.dtype for x in inputs] == [x.dtype for x in inputs]
+
+
+def test_weighted_squares():
+    vectors, weights = numbers(6, 3).requires_grad_(), numbers(6, 1, seed=1).abs()
+    assert torch.autograd.gradcheck(
+        lambda x: weighted_squares(x, weights, 0.3), [vectors]
+    )
+    expected = 0.3 * (weights * vectors**2).sum()
+    found = weighted_squares(vectors, weights, 0.3)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_both", [0, 1, 2, 6])
+def test_contrast_among_those_that_have_both(n_both):
+    """Those without one of the modalities are as if they were not there."""
+    left, right = numbers(6, 4).requires_grad_(), numbers(6, 4, seed=1)
+    rows = torch.arange(6) < n_both
+    found = info_nce(left, right, 0.1, rows)
+    found.sum().backward()
+    expected = torch.zeros(6, dtype=torch.float64)
+    expected[:n_both] = info_nce(left[:n_both], right[:n_both], 0.1).detach()
+    torch.testing.assert_close(found.detach(), expected, rtol=1e-9, atol=1e-9)
+    assert left.grad.isfinite().all()
+    assert (left.grad[n_both:] == 0).all()
+
+
+def test_alignment_is_the_mean_over_pairs_that_can_be_compared():
+    """A pair of modalities that one item alone has tells nothing."""
+    tokens, mask = numbers(5, 3, 4), torch.ones(5, 3, dtype=torch.bool)
+    mask[1:, 2] = False
+    found = _alignment(tokens, mask, torch.Generator())
+    expected = info_nce(tokens[:, 0], tokens[:, 1], 0.1).mean()
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
