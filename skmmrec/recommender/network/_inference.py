@@ -168,7 +168,7 @@ class _Member:
         return (users + self._extras(rows, content)).numpy()
 
     def _extras(self, rows: NDArray, content: Blocks | None) -> Tensor | float:
-        extras = self.network.user_extras(torch.as_tensor(rows), None, None)
+        extras = self.network.user_embeddings(torch.as_tensor(rows))
         extras = extras.double().cpu() if isinstance(extras, Tensor) else extras
         if self.user_fusion is None or content is None:
             return extras

@@ -9,7 +9,6 @@ import torch
 
 from skmmrec.recommender.training._loop import Trainer, mean_over_processes
 from skmmrec.recommender.training._problem import Batcher
-from skmmrec.recommender.training._step import LossOfBatch
 
 # Precisions: the least (2 was no better on validation rows), from where on the result
 # is trusted, and the most (60 loses 15 % on random films). The latter two were chosen
@@ -68,27 +67,29 @@ class _Search:
         self.n_steps += 1
         if self.n_steps % self.interval:
             return
-        gains = _would_gain_by_shrinking(self.trainer.loss, self.hidden)
+        gains = _would_gain_by_shrinking(self.trainer, self.hidden)
         step = STEP if gains else -STEP
         self.way.append(np.clip(self.way[-1] + step, np.log(LOW), np.log(HIGH)))
         n_examples = len(self.trainer.batcher.examples)
-        self.trainer.set_id_decay(float(np.exp(self.way[-1])) / n_examples)
+        self.trainer.optimizer.set_id_decay(float(np.exp(self.way[-1])) / n_examples)
 
 
-def _would_gain_by_shrinking(loss: LossOfBatch, hidden: Batcher) -> bool:
+def _would_gain_by_shrinking(trainer: Trainer, hidden: Batcher) -> bool:
     """Whether the likelihood of hidden pairs grows if the embeddings shrink.
 
     Early in training, longer vectors are better whatever they consist of. So the effect
     of the vectors' length is left out.
     """
-    embedding = loss.network.item_embedding
-    rows = torch.randperm(len(hidden.examples), generator=hidden.generator)
-    batch = hidden.batch(rows[:PROBE_SIZE].numpy()).to(embedding.device)
+    loss = trainer.loss
+    chosen = torch.randperm(len(hidden.examples), generator=hidden.generator)
+    batch = hidden.batch(chosen[:PROBE_SIZE].numpy()).to(trainer.device)
+    rows = trainer.rows(batch)
     loss.eval()
-    (gradient,) = torch.autograd.grad(loss(batch), [embedding])
+    (gradient,) = torch.autograd.grad(loss(batch, rows), [rows.items])
     with torch.no_grad():
-        gradient, own = gradient[batch.needed], embedding[batch.needed]
-        vectors = loss.own_vectors(batch.needed)[0]
+        needed = torch.searchsorted(rows.at, batch.needed)
+        vectors = loss.own_vectors(rows)[0][needed]
+        gradient, own = gradient[needed], rows.items[needed]
         share = (own * vectors).sum() / vectors.square().sum().clamp(min=1e-12)
         gain = gradient * (own - share * vectors)
     loss.train()

@@ -15,6 +15,7 @@ from skmmrec.recommender.network import (
     Content,
     FusionNetwork,
     Neighbours,
+    Rows,
     Task,
     blend,
     bpr,
@@ -91,10 +92,23 @@ class LossOfBatch(nn.Module):
         self.user_content = user_content
         self.neighbours = neighbours
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Mean loss of the batch; in training, penalties are added."""
+    def forward(self, batch: Batch, rows: Rows | None = None) -> Tensor:
+        """Mean loss of the batch; in training, penalties are added.
+
+        `rows` is what the optimizer read at the `places` of the batch; None: what the
+        network has there.
+        """
         with self._lent_generators():
-            return self._whole_loss(batch)
+            if rows is None:
+                rows = self.network.rows(*self.places(batch))
+            return self._whole_loss(batch, rows)
+
+    def places(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Items and users, each once, of whom the batch reads embeddings and biases."""
+        if self.neighbours is None:
+            return batch.needed, batch.users
+        near = self.neighbours.items[batch.needed]
+        return torch.unique(torch.cat([batch.needed, near.flatten()])), batch.users
 
     def _lent_generators(self) -> AbstractContextManager[object]:
         """Let modules of the caller draw from our generators, for instance in dropout.
@@ -104,18 +118,20 @@ class LossOfBatch(nn.Module):
         """
         return self.generators.lent() if self.draws_unseen else nullcontext()
 
-    def _whole_loss(self, batch: Batch) -> Tensor:
-        vectors, tokens, mask = self._item_vectors(batch.needed)
-        users = self._user_vectors(vectors, batch)
-        loss = self._task_loss(users, vectors, batch)
+    def _whole_loss(self, batch: Batch, rows: Rows) -> Tensor:
+        vectors, tokens, mask = self._item_vectors(batch.needed, rows)
+        users = self._user_vectors(vectors, batch, rows)
+        biases = self._biases(batch.needed, rows)
+        loss = self._task_loss(users, vectors, batch, biases)
         if self.training:
-            loss = loss + self._penalty(vectors, batch)
+            loss = loss + self._penalty(vectors, batch, rows)
         fusion = self.network.fusion
         if fusion is None or tokens is None:
             return loss
         alone = max(self.options.modality_balance, float(fusion.learns_alone))
         if alone:
-            loss = loss + alone * self._alone(fusion.alone(tokens), mask, batch)
+            separate = fusion.alone(tokens)
+            loss = loss + alone * self._alone(separate, mask, batch, biases[0])
         if self.options.alignment:
             loss = loss + self.options.alignment * _alignment(
                 tokens, mask, self.generators.device
@@ -124,52 +140,61 @@ class LossOfBatch(nn.Module):
 
     # -- vectors ---------------------------------------------------------------------
 
-    def _item_vectors(self, rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Vectors of the items at `rows`, their projected modalities and the mask."""
+    def _item_vectors(
+        self, needed: Tensor, rows: Rows
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Vectors of needed items, their projected modalities and the mask."""
+        vectors, tokens, mask = self.own_vectors(rows)
         if self.neighbours is None:
-            return self.own_vectors(rows)
-        near, weights = self.neighbours.items[rows], self.neighbours.weights[rows]
-        everyone, place = torch.unique(
-            torch.cat([rows, near.flatten()]), return_inverse=True
-        )
-        vectors, tokens, mask = self.own_vectors(everyone)
-        own, place = place[: len(rows)], place[len(rows) :].view(near.shape)
-        spread = torch.einsum("nk,nkd->nd", weights.to(vectors.dtype), vectors[place])
+            return vectors, tokens, mask
+        weights = self.neighbours.weights[needed]
+        own = torch.searchsorted(rows.at, needed)
+        near = torch.searchsorted(rows.at, self.neighbours.items[needed])
+        spread = torch.einsum("nk,nkd->nd", weights.to(vectors.dtype), vectors[near])
         mixed = blend(vectors[own], spread, weights, self.options.propagation)
         return mixed, None if tokens is None else tokens[own], mask[own]
 
-    def own_vectors(self, rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Like `_item_vectors`, before their neighbours are mixed in."""
-        content, vectors = self.content.take(rows), self.network.item_embedding[rows]
+    def _biases(self, needed: Tensor, rows: Rows) -> Sequence[Tensor]:
+        """Biases of needed items, for each task."""
+        if self.neighbours is None:
+            return rows.biases
+        own = torch.searchsorted(rows.at, needed)
+        return [bias[own] for bias in rows.biases]
+
+    def own_vectors(self, rows: Rows) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Make the vectors of the items in `rows`, before neighbours are mixed in."""
+        content, vectors = self.content.take(rows.at), rows.items
         if self.training:
             content = content.drop(
                 self.options.modality_dropout, self.generators.device
             )
-            vectors = vectors * (self._dice(rows) >= self.options.id_dropout)
+            vectors = vectors * (self._dice(vectors) >= self.options.id_dropout)
         if self.network.fusion is None:
             return vectors, None, content.mask
         tokens = self.network.fusion.project(content.blocks, content.mask)
         fused = self.network.fusion.combine(tokens, content.mask)
         return vectors + fused, tokens, content.mask
 
-    def _user_vectors(self, vectors: Tensor, batch: Batch) -> Tensor:
+    def _user_vectors(self, vectors: Tensor, batch: Batch, rows: Rows) -> Tensor:
         """Users of the pairs as they are without the pair's item: (p, dim)."""
         targets = batch.targets
         users = self.network.tower.without(vectors, batch.past, targets)
         if self.training and self.options.history_dropout:
             hidden = self._dice(users) < self.options.history_dropout
             users = torch.where(hidden, self.network.tower.default, users)
-        content = None
-        if self.user_content is not None:
-            content = self.user_content.take(batch.users)
-        extras = self.network.user_extras(
-            batch.users,
-            None if content is None else content.blocks,
-            None if content is None else content.mask,
-        )
-        if isinstance(extras, Tensor):
+        extras = self._user_extras(batch, rows)
+        if extras is not None:
             users = users + extras[targets.rows]
         return self._dropout(users) if self.training else users
+
+    def _user_extras(self, batch: Batch, rows: Rows) -> Tensor | None:
+        """Add up what ids and content say of the users of a batch: (n_users, dim)."""
+        fusion = self.network.user_fusion
+        if fusion is None or self.user_content is None:
+            return rows.users
+        content = self.user_content.take(batch.users)
+        fused: Tensor = fusion(content.blocks, content.mask)
+        return fused if rows.users is None else rows.users + fused
 
     def _dice(self, rows: Tensor) -> Tensor:
         """Draw a number between 0 and 1 for each row: (n, 1)."""
@@ -188,7 +213,9 @@ class LossOfBatch(nn.Module):
 
     # -- losses ----------------------------------------------------------------------
 
-    def _task_loss(self, users: Tensor, vectors: Tensor, batch: Batch) -> Tensor:
+    def _task_loss(
+        self, users: Tensor, vectors: Tensor, batch: Batch, biases: Sequence[Tensor]
+    ) -> Tensor:
         """Losses of all tasks, by the weights given or by learned uncertainty [1]_.
 
         References
@@ -197,7 +224,10 @@ class LossOfBatch(nn.Module):
            to weigh losses for scene geometry and semantics", CVPR 2018.
         """
         losses = torch.stack(
-            [self._loss_of(task, users, vectors, batch) for task in range(self.n_tasks)]
+            [
+                self._loss_of(number, users, vectors, batch, bias)
+                for number, bias in enumerate(biases)
+            ]
         )
         if self.options.task_weights is not None:
             return (losses * losses.new_tensor(self.options.task_weights)).sum()
@@ -212,7 +242,7 @@ class LossOfBatch(nn.Module):
         return len(self.tasks)
 
     def _loss_of(
-        self, number: int, users: Tensor, vectors: Tensor, batch: Batch
+        self, number: int, users: Tensor, vectors: Tensor, batch: Batch, bias: Tensor
     ) -> Tensor:
         task, answers = self.tasks[number], batch.answers[:, number]
         rows = answers > 0 if task.sampled else ~torch.isnan(answers)
@@ -220,17 +250,14 @@ class LossOfBatch(nn.Module):
             users = users * self.network.heads[number - 1].gate
         if task.sampled:
             losses = self._ranking_losses(
-                task.objective, users[rows], vectors, rows, batch, self._bias(number)
+                task.objective, users[rows], vectors, rows, batch, bias
             )
         else:
-            losses = self._answer_losses(number, users[rows], vectors, rows, batch)
+            losses = self._answer_losses(
+                number, users[rows], vectors, rows, batch, bias
+            )
         weights = batch.weights[rows]
         return (losses * weights).sum() / weights.sum().clamp(min=1e-12)
-
-    def _bias(self, number: int) -> Tensor:
-        if number:
-            return self.network.heads[number - 1].bias
-        return self.network.item_bias
 
     def _ranking_losses(
         self,
@@ -243,7 +270,7 @@ class LossOfBatch(nn.Module):
         hidden: Tensor | None = None,
     ) -> Tensor:
         """Loss of each pair in `rows` against the negatives that are not hidden."""
-        bias, negatives = bias[batch.needed], batch.negatives
+        negatives = batch.negatives
         targets = batch.targets.items[rows]
         positive = (users * vectors[targets]).sum(1) + bias[targets]
         negative = users @ vectors[negatives].T + bias[negatives]
@@ -262,12 +289,17 @@ class LossOfBatch(nn.Module):
         )
 
     def _answer_losses(
-        self, number: int, users: Tensor, vectors: Tensor, rows: Tensor, batch: Batch
+        self,
+        number: int,
+        users: Tensor,
+        vectors: Tensor,
+        rows: Tensor,
+        batch: Batch,
+        bias: Tensor,
     ) -> Tensor:
         """Loss of each row's predicted answer."""
         targets, task = batch.targets.items[rows], self.tasks[number]
-        scores = (users * vectors[targets]).sum(1)
-        scores = scores + self._bias(number)[batch.needed[targets]]
+        scores = (users * vectors[targets]).sum(1) + bias[targets]
         answers = batch.answers[rows, number]
         if task.objective == "bce":
             return F.binary_cross_entropy_with_logits(
@@ -277,24 +309,25 @@ class LossOfBatch(nn.Module):
             scores = scores + self.network.tilt * _mean_signal(batch)[rows]
         return (scores - (answers - task.mean) / task.scale).square()
 
-    def _penalty(self, vectors: Tensor, batch: Batch) -> Tensor:
+    def _penalty(self, vectors: Tensor, batch: Batch, rows: Rows) -> Tensor:
         """Squared length of the vectors that were scored."""
         weights = batch.weights / batch.weights.sum().clamp(min=1e-12)
         positive = (vectors[batch.targets.items].square().sum(1) * weights).sum()
         penalty = positive + vectors[batch.negatives].square().sum(1).mean()
-        if len(self.network.user_embedding):
-            known = self.network.user_embedding[batch.users]
-            penalty = penalty + known.square().sum(1).mean()
+        if rows.users is not None:
+            penalty = penalty + rows.users.square().sum(1).mean()
         return self.options.l2 * penalty
 
-    def _alone(self, tokens: Tensor, mask: Tensor, batch: Batch) -> Tensor:
+    def _alone(
+        self, tokens: Tensor, mask: Tensor, batch: Batch, bias: Tensor
+    ) -> Tensor:
         """Mean loss of ranking by each modality alone.
 
         The popularity is given, so that a modality learns what it can add to it.
         """
         liked = batch.answers[:, 0] > 0
         held = batch.targets.held.to(tokens.dtype).unsqueeze(1)
-        bias = self.network.item_bias.detach()
+        bias = bias.detach()
         losses = [tokens.new_zeros(())]
         for m, vectors in enumerate(tokens.unbind(1)):
             rows = liked & mask[batch.targets.items, m]
