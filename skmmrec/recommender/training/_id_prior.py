@@ -50,6 +50,8 @@ def learn_precision(trainer: Trainer, hidden: Batcher, n_epochs: int) -> float:
             next(epochs)
         trainer.after_step = search.after_step
         next(epochs)
+    # It holds the trainer, whose tables would lie in memory for as long.
+    trainer.after_step = None
     mean = float(np.exp(np.mean(search.way[len(search.way) // 2 :])))
     return min(mean, HIGH) if mean >= CLEAR else LOW
 

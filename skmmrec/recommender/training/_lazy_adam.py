@@ -35,9 +35,8 @@ class LazyAdam:
     up to rounding where every step touches each row. Without this, rows that are
     touched every 100th step would move half as far, and feel hardly any prior.
 
-    Two things differ on purpose. Rows without any gradient so far stay as they are:
-    Adam would move them to zero, one learning rate a step. And the prior acts on the
-    first table alone.
+    One thing differs on purpose: rows without any gradient so far stay as they are.
+    Adam would move them to zero, one learning rate a step.
 
     Parameters
     ----------
@@ -46,7 +45,7 @@ class LazyAdam:
     rates : callable
         Learning rate of each step, from the number of steps before it.
     decay : float
-        How much of the first table is added to its gradient.
+        How much of the first table is added to its gradient. The others have no prior.
 
     References
     ----------
@@ -112,10 +111,11 @@ class LazyAdam:
             missed.applied(row, decay) for row, decay in zip(rows, decays, strict=True)
         ]
 
+    @torch.no_grad()
     def _write(self, at: Tensor, rows: list[_Table]) -> None:
         for table, row in zip(self.tables, rows, strict=True):
             for whole, part in zip(table, row, strict=True):
-                whole.index_copy_(0, at, part.detach())
+                whole.index_copy_(0, at, part)
         self.last.index_fill_(0, at, self.n_steps)
 
     def _adam(self, which: slice, rate: float, decay: float) -> None:
@@ -286,7 +286,7 @@ class _Gap(NamedTuple):
         scale = squares.sqrt().add_(EPS)
         values.addcmul_(means / scale, moved, value=-1)
         if decay:
-            values.mul_(torch.div(shrunk, scale).neg_().exp_())
+            values.mul_(torch.div(-shrunk, scale).exp_())
             torch.lerp(values * decay, means, means_left, out=means)
         else:
             means.mul_(means_left)
