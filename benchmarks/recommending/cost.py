@@ -102,28 +102,30 @@ def scaling(sizes: list[int], folder: Path) -> Iterator[str]:
         )
 
 
-def sparse_interactions(n_items: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def sparse_interactions(n_items: int) -> pd.DataFrame:
     """Draw the same number of interactions for any number of items."""
     rng = np.random.default_rng(0)
-    X = pd.DataFrame(
+    return pd.DataFrame(
         {
             "user_id": rng.integers(0, N_INTERACTIONS // 10, N_INTERACTIONS),
             "item_id": rng.integers(0, n_items, N_INTERACTIONS),
         }
     )
-    items = pd.DataFrame({"item_id": np.arange(n_items)})
-    parts = [
-        pd.DataFrame(rng.normal(size=(n_items, 64)).astype(np.float32)).add_prefix(name)
-        for name in ("image__", "text__")
-    ]
-    return X, pd.concat([items, *parts], axis=1)
+
+
+def noise_catalog(n_items: int) -> ItemCatalog:
+    """Two modalities of 64 random numbers."""
+    rng = np.random.default_rng(1)
+    names = [f"{kind}__{i}" for kind in ("image", "text") for i in range(64)]
+    values = rng.standard_normal((n_items, len(names)), np.float32)
+    items = pd.DataFrame(values, columns=names, copy=False)
+    return ItemCatalog(items.assign(item_id=np.arange(n_items)))
 
 
 def measure_items(n_items: int, with_content: bool, epochs: int, queue: Any) -> None:
     """Put CPU seconds of a fit, those of its epochs alone, and memory in MB."""
-    X, items = sparse_interactions(n_items)
-    catalog = ItemCatalog(items) if with_content else None
-    del items
+    X = sparse_interactions(n_items)
+    catalog = noise_catalog(n_items) if with_content else None
     seconds = []
     epoch = Trainer._epoch
 
