@@ -6,6 +6,7 @@
     python benchmarks/recommender.py cold movielens-random --fusions llm gated attention
     python benchmarks/recommender.py llm [DATA ...] [--items 100]
     python benchmarks/recommender.py cost [--sizes 10000 100000 1000000]
+    python benchmarks/recommender.py items [--sizes 20000 500000 1000000] [--epochs 2]
     python benchmarks/recommender.py options|transfer [DATA ...] [--seeds 3]
     python benchmarks/recommender.py compress
     python benchmarks/recommender.py tune [DATA ...] [--models iALS EASE]
@@ -93,8 +94,12 @@ def tune(args: argparse.Namespace) -> Iterator[str]:
 
 
 def costs(args: argparse.Namespace) -> Iterator[str]:
-    yield from cost.scaling(args.sizes, args.output)
+    yield from cost.scaling(args.sizes or [10**4, 10**5, 10**6], args.output)
     yield from cost.serving(data.load("tiktok", args.output))
+
+
+def items(args: argparse.Namespace) -> Iterator[str]:
+    yield from cost.by_items(args.sizes or [20_000, 500_000, 1_000_000], args.epochs)
 
 
 def llm(args: argparse.Namespace) -> Iterator[str]:
@@ -112,7 +117,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     what = ["accuracy", "pairs", *SITUATIONS, *SINGLE]
-    what += ["cost", "llm", "compress", "tune"]
+    what += ["cost", "items", "llm", "compress", "tune"]
     parser.add_argument("what", choices=what)
     parser.add_argument("data", nargs="*", help=f"some of {data.names()}")
     parser.add_argument("--seeds", type=int, default=1)
@@ -121,7 +126,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--fusions", nargs="*", choices=kinds)
     parser.add_argument("--items", type=int, default=100)
     parser.add_argument("--reference", default="fusion_gated")
-    parser.add_argument("--sizes", nargs="*", type=int, default=[10**4, 10**5, 10**6])
+    parser.add_argument("--sizes", nargs="*", type=int)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("out/recommender"))
     return parser.parse_args()
 
@@ -136,6 +142,7 @@ def main() -> None:
         "accuracy": accuracy,
         "pairs": pairs,
         "cost": costs,
+        "items": items,
         "llm": llm,
         "compress": compress,
         "tune": tune,

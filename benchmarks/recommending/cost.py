@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -17,10 +18,12 @@ import torch
 from recommending.data import IDS, Data
 from recommending.protocol import judge, rank
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
-from skmmrec.recommender import Training
+from skmmrec.recommender import Regularization, Training
+from skmmrec.recommender.training._loop import Trainer
 from skmmrec.retrieval import ApproximateIndex, quantize_int8, reduce_dimensions
 
 PER_USER, PER_ITEM = 20, 50
+N_INTERACTIONS = 500_000
 NEW_ROWS = 1000
 REPEATS = 5
 
@@ -96,6 +99,74 @@ def scaling(sizes: list[int], folder: Path) -> Iterator[str]:
         yield (
             f"exponents of the fitted power laws: time {np.polyfit(n, fit, 1)[0]:.2f} "
             f"(goal at most 1.1), memory {np.polyfit(n, memory, 1)[0]:.2f}"
+        )
+
+
+def sparse_interactions(n_items: int) -> pd.DataFrame:
+    """Draw the same number of interactions for any number of items."""
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "user_id": rng.integers(0, N_INTERACTIONS // 10, N_INTERACTIONS),
+            "item_id": rng.integers(0, n_items, N_INTERACTIONS),
+        }
+    )
+
+
+def noise_catalog(n_items: int) -> ItemCatalog:
+    """Two modalities of 64 random numbers."""
+    rng = np.random.default_rng(1)
+    names = [f"{kind}__{i}" for kind in ("image", "text") for i in range(64)]
+    values = rng.standard_normal((n_items, len(names)), np.float32)
+    items = pd.DataFrame(values, columns=names, copy=False)
+    return ItemCatalog(items.assign(item_id=np.arange(n_items)))
+
+
+def measure_items(n_items: int, with_content: bool, epochs: int, queue: Any) -> None:
+    """Put CPU seconds of a fit, those of its epochs alone, and memory in MB."""
+    X = sparse_interactions(n_items)
+    catalog = noise_catalog(n_items) if with_content else None
+    seconds = []
+    epoch = Trainer._epoch
+
+    def timed(self: Trainer, *args: Any) -> Any:
+        start = time.process_time()
+        result = epoch(self, *args)
+        seconds.append(time.process_time() - start)
+        return result
+
+    Trainer._epoch = timed
+    model = MultimodalFusionRecommender(
+        catalog,
+        random_state=0,
+        training=Training(max_epochs=epochs),
+        regularization=Regularization(id_l2=1.0),
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    fit = cpu(lambda: model.fit(X))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    queue.put((fit, sum(seconds), before / 1024, peak / 1024))
+
+
+def by_items(sizes: list[int], epochs: int) -> Iterator[str]:
+    """Fit as many interactions on ever more items, each in a process of its own."""
+    context = get_context("spawn")
+    yield (
+        "| items | content | interactions a second, fit | epochs alone | peak memory, "
+        f"MB | of it the fit's |\n|{'---|' * 6}"
+    )
+    for n, with_content in product(sizes, (False, True)):
+        queue = context.Queue()
+        process = context.Process(
+            target=measure_items, args=(n, with_content, epochs, queue)
+        )
+        process.start()
+        fit, alone, before, peak = queue.get()
+        process.join()
+        rows = N_INTERACTIONS * epochs
+        yield (
+            f"| {n:,} | {'2 x 64' if with_content else 'none'} | {rows / fit:,.0f} | "
+            f"{rows / alone:,.0f} | {peak:,.0f} | {peak - before:,.0f} |"
         )
 
 

@@ -20,6 +20,7 @@ from ._inference import (
 from ._network import (
     BY_USER as BY_USER,
     FusionNetwork as FusionNetwork,
+    Rows as Rows,
     is_by_id as is_by_id,
 )
 from ._objectives import (

@@ -193,7 +193,7 @@ class _Member:
     def _extras(self, rows: NDArray, content: Blocks | None) -> Tensor | float:
         network = self.network
         positions = torch.as_tensor(rows).to(network.item_bias.device)
-        extras = network.user_extras(positions, None, None)
+        extras = network.user_embeddings(positions)
         if isinstance(extras, Tensor):
             extras = extras.to(self.where).double()
         if self.user_fusion is None or content is None:

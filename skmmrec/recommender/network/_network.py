@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from numpy.typing import NDArray
@@ -26,6 +27,32 @@ class TaskHead(nn.Module):
         super().__init__()
         self.gate = nn.Parameter(torch.ones(dim))
         self.bias = nn.Parameter(torch.zeros(n_items))
+
+
+class Rows(NamedTuple):
+    """What some items and users have of their own.
+
+    Attributes
+    ----------
+    at : tensor of shape (n,), int64
+        Positions of the items, distinct and ascending.
+    items : tensor of shape (n, dim)
+        Their embeddings.
+    biases : tuple of tensors of shape (n,)
+        Their biases, for each task.
+    users : tensor of shape (n_users, dim) or None
+        Embeddings of the users, where users have any.
+    """
+
+    at: Tensor
+    items: Tensor
+    biases: tuple[Tensor, ...]
+    users: Tensor | None
+
+    @classmethod
+    def of(cls, at: Tensor, items: Sequence[Tensor], users: Sequence[Tensor]) -> Rows:
+        """Rows of `FusionNetwork.item_tables` and `FusionNetwork.user_tables`."""
+        return cls(at, items[0], tuple(items[1:]), users[0] if users else None)
 
 
 class FusionNetwork(nn.Module):
@@ -79,6 +106,29 @@ class FusionNetwork(nn.Module):
         """Heads of the tasks after the first."""
         return [head for head in self.extra_heads if isinstance(head, TaskHead)]
 
+    @property
+    def biases(self) -> list[nn.Parameter]:
+        """Biases of the items, for each task."""
+        return [self.item_bias, *(head.bias for head in self.heads)]
+
+    @property
+    def item_tables(self) -> list[nn.Parameter]:
+        """Embeddings and biases: parameters with a row for each item."""
+        return [self.item_embedding, *self.biases]
+
+    @property
+    def user_tables(self) -> list[nn.Parameter]:
+        """Parameters with a row for each user, where there are any."""
+        return [self.user_embedding] if len(self.user_embedding) else []
+
+    def rows(self, items: Tensor, users: Tensor) -> Rows:
+        """Read the rows of items and users, each given once by its position."""
+        return Rows.of(
+            items,
+            [table[items] for table in self.item_tables],
+            [table[users] for table in self.user_tables],
+        )
+
     @torch.no_grad()
     def append_items(self, n_items: int, biases: Sequence[float]) -> None:
         """Add items that have no embedding of their own; one bias for each task."""
@@ -97,20 +147,12 @@ class FusionNetwork(nn.Module):
         kept = self.user_embedding.detach()[torch.as_tensor(rows)]
         self.user_embedding = nn.Parameter(kept)
 
-    def user_extras(
-        self, rows: Tensor, blocks: Sequence[Tensor] | None, mask: Tensor | None
-    ) -> Tensor | float:
-        """Add up what ids and content say of the users at `rows`; -1 is unknown.
-
-        `blocks` and `mask` hold these users' content, where there is any.
-        """
-        extras: Tensor | float = 0.0
-        if len(self.user_embedding):
-            known = (rows >= 0).unsqueeze(1)
-            extras = torch.where(known, self.user_embedding[rows.clamp(min=0)], 0.0)
-        if self.user_fusion is not None and blocks is not None and mask is not None:
-            extras = extras + self.user_fusion(blocks, mask)
-        return extras
+    def user_embeddings(self, rows: Tensor) -> Tensor | float:
+        """Embeddings of the users at `rows`; 0 for one who is unknown, at row -1."""
+        if len(self.user_embedding) == 0:
+            return 0.0
+        known = (rows >= 0).unsqueeze(1)
+        return torch.where(known, self.user_embedding[rows.clamp(min=0)], 0.0)
 
 
 def _extended(parameter: nn.Parameter, n_rows: int, value: float) -> nn.Parameter:

@@ -9,7 +9,7 @@ import torch
 
 from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._loop import Trainer, mean_over_processes
-from skmmrec.recommender.training._step import LossOfBatch, Noise
+from skmmrec.recommender.training._step import Noise
 
 # Precisions: the least (2 was no better on validation rows), from where on the result
 # is trusted, and the most (60 loses 15 % on random films). The latter two were chosen
@@ -51,6 +51,8 @@ def learn_precision(trainer: Trainer, hidden: Batcher, n_epochs: int) -> float:
             next(epochs)
         trainer.after_step = search.after_step
         next(epochs)
+    # It holds the trainer, whose tables would lie in memory for as long.
+    trainer.after_step = None
     mean = float(np.exp(np.mean(search.way[len(search.way) // 2 :])))
     return min(mean, HIGH) if mean >= CLEAR else LOW
 
@@ -68,29 +70,37 @@ class _Search:
         self.n_steps += 1
         if self.n_steps % self.interval:
             return
-        gains = _would_gain_by_shrinking(self.trainer.loss, self.hidden)
+        gains = _would_gain_by_shrinking(self.trainer, self.hidden)
         step = STEP if gains else -STEP
         self.way.append(np.clip(self.way[-1] + step, np.log(LOW), np.log(HIGH)))
         n_examples = len(self.trainer.batcher.examples)
-        self.trainer.set_id_decay(float(np.exp(self.way[-1])) / n_examples)
+        self.trainer.optimizer.set_id_decay(float(np.exp(self.way[-1])) / n_examples)
 
 
-def _would_gain_by_shrinking(loss: LossOfBatch, hidden: Batcher) -> bool:
+def _would_gain_by_shrinking(trainer: Trainer, hidden: Batcher) -> bool:
     """Whether the likelihood of hidden pairs grows if the embeddings shrink.
 
     Early in training, longer vectors are better whatever they consist of. So the effect
     of the vectors' length is left out.
     """
-    embedding = loss.network.item_embedding
-    rows = torch.randperm(
+    loss = trainer.loss
+    chosen = torch.randperm(
         len(hidden.examples), generator=hidden.generator, device=hidden.home
     )
-    batch = hidden.batch(rows[:PROBE_SIZE])
+    batch = hidden.batch(chosen[:PROBE_SIZE])
+    rows = trainer.rows(batch)
     loss.eval()
-    (gradient,) = torch.autograd.grad(loss(batch), [embedding])
+    value = loss(batch, rows=rows)
+    (gradient,) = torch.autograd.grad(value, [rows.items])
     with torch.no_grad():
-        gradient, own = gradient[batch.needed], embedding[batch.needed]
-        vectors = loss.own_vectors(batch.needed, Noise())[0]
+        vectors, gradient, own = (
+            values if batch.reach is None else values[batch.reach.own]
+            for values in (
+                loss.own_vectors(rows.at, rows.items, Noise())[0],
+                gradient,
+                rows.items,
+            )
+        )
         share = (own * vectors).sum() / vectors.square().sum().clamp(min=1e-12)
         gain = gradient * (own - share * vectors)
     loss.train()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 
-from skmmrec.recommender.network import is_by_id
+from skmmrec.recommender.network import Rows
 from skmmrec.recommender.training._batch import Batch
 from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._checkpoints import Checkpoint
+from skmmrec.recommender.training._optimizer import Optimizer, Schedule
 from skmmrec.recommender.training._plan import Epoch
 from skmmrec.recommender.training._step import LossOfBatch, Noise
+from skmmrec.recommender.training._touched import choose_lazy
 from skmmrec.recommender.training._validation import Monitor
 from skmmrec.runtime import n_cores, torch_threads
 
@@ -109,54 +111,52 @@ class Trainer:
         """Train, and yield the result of each epoch; there is none without examples."""
         if len(self.batcher.examples) == 0:
             return
-        schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
         self._seed()
-        self._resume(schedule)
+        self._resume()
         yield from self.history
         module = parallel(self.loss)
         self.loss.train()
         with torch_threads(self._n_threads):
             while not self._is_over():
-                self.history.append(self._epoch(module, schedule))
-                self._save(schedule)
+                self.history.append(self._epoch(module))
+                self._save()
                 yield self.history[-1]
         self.loss.eval()
-        if self.best is not None:
+        if self.best is None:
+            self.optimizer.settle()
+        else:
             self.loss.network.load_state_dict(self.best)
 
-    def _make_optimizer(self) -> torch.optim.Adam:
-        """Adam, which adds the gradient of the embeddings' prior by itself.
-
-        As a part of the loss it would cost a second dense gradient in each step, and
-        fragment the memory.
-        """
-        embedding, rate = self.loss.network.item_embedding, self.options.learning_rate
-        by_id: list[nn.Parameter] = []
-        shared: list[nn.Parameter] = []
-        for name, parameter in self.loss.network.named_parameters():
-            if parameter is not embedding:
-                (by_id if is_by_id(name) else shared).append(parameter)
-        groups: list[dict[str, Any]] = [
-            {"params": [embedding], "weight_decay": self.options.id_decay},
-            {"params": by_id},
-            {"params": shared, "lr": rate * self.options.shared_rate},
-        ]
-        return torch.optim.Adam(
-            groups,
-            lr=rate,
-            fused=self.device.type in ("cpu", "cuda"),
+    def _make_optimizer(self) -> Optimizer:
+        return Optimizer(
+            self.loss.network,
+            Schedule(self.options.learning_rate, self.n_steps, self.options.warmup),
+            shared_rate=self.options.shared_rate,
+            id_decay=self.options.id_decay,
+            lazy=self._lazy(),
         )
 
-    def set_id_decay(self, decay: float) -> None:
-        """Change how much of the id embeddings is added to their gradient."""
-        self.optimizer.param_groups[0]["weight_decay"] = decay
+    def _lazy(self) -> frozenset[str]:
+        """Tables that are updated row by row.
 
-    def _epoch(self, module: nn.Module, schedule: Any) -> Epoch:
+        None where processes average their gradients: torch does so for whole tables,
+        and the rows that one process touches are not those of another.
+        """
+        if world()[1] > 1:
+            return frozenset()
+        return choose_lazy(self.loss, self.batcher, self.options.batch_size)
+
+    def rows(self, batch: Batch) -> Rows:
+        """Rows that a batch reads, apart from the tables."""
+        places = self.loss.places(batch)
+        rows = self.optimizer.read(*places)
+        return self.loss.network.rows(*places) if rows is None else rows
+
+    def _epoch(self, module: nn.Module) -> Epoch:
         losses = []
         for batch, noise in self._batches():
             losses.append(self._step(module, batch, noise))
             del batch, noise  # the block that they are parts of goes before the next
-            schedule.step()
             if self._is_late():
                 break
             if self.after_step is not None:
@@ -174,13 +174,12 @@ class Trainer:
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.options.half
         ):
-            loss: Tensor = module(batch, noise)
-        module.zero_grad(set_to_none=True)
+            rows = self.optimizer.read(*self.loss.places(batch))
+            loss: Tensor = module(batch, noise, rows)
+        self.optimizer.clear()
         loss.backward(self.one)
         if self.options.clip_norm is not None:
-            nn.utils.clip_grad_norm_(
-                self.loss.network.parameters(), self.options.clip_norm
-            )
+            self.optimizer.clip(self.options.clip_norm)
         self.optimizer.step()
         if self.options.half:
             # Inside of an autocast of the caller, torch would keep weights of now.
@@ -192,11 +191,19 @@ class Trainer:
         if self.monitor is None:
             return None
         self.loss.eval()
+        self.optimizer.settle()
         score = agree(self.monitor.score(self.loss.network))
         self.loss.train()
         if all(score > epoch.score for epoch in self.history):
-            self.best = deepcopy(self.loss.network.state_dict())
+            self._keep(self.loss.network.state_dict())
         return score
+
+    def _keep(self, state: dict[str, Tensor]) -> None:
+        """Keep a state, in the memory of the one that was kept before."""
+        if self.best is None:
+            self.best = {name: torch.empty_like(value) for name, value in state.items()}
+        for name, value in state.items():
+            self.best[name].copy_(value)
 
     def _is_over(self) -> bool:
         done = len(self.history)
@@ -214,14 +221,6 @@ class Trainer:
         if self.options.max_time is None:
             return False
         return bool(agree(time.monotonic() > self.deadline))
-
-    def _rate(self, step: int) -> float:
-        """Short linear warm-up, then half a cosine down to zero."""
-        warmup = max(1, round(self.options.warmup * self.n_steps))
-        if step < warmup:
-            return (step + 1) / warmup
-        done = (step - warmup) / max(1, self.n_steps - warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
     def _batches(self) -> Iterator[tuple[Batch, Noise]]:
         order = torch.randperm(len(self.batcher.examples), generator=self.order)
@@ -245,7 +244,7 @@ class Trainer:
 
     # -- going on after a kill -------------------------------------------------------
 
-    def _save(self, schedule: Any) -> None:
+    def _save(self) -> None:
         if self.checkpoint is None or world()[0]:
             return
         generators = {"order": self.order.get_state(), **self.generators.get_state()}
@@ -254,19 +253,24 @@ class Trainer:
                 "network": self.loss.network.state_dict(),
                 "best": self.best,
                 "optimizer": self.optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
                 "generators": generators,
                 "history": [tuple(epoch) for epoch in self.history],
             }
         )
 
-    def _resume(self, schedule: Any) -> None:
+    def _resume(self) -> None:
         state = None if self.checkpoint is None else self.checkpoint.load()
         if state is None:
             return
+        if not self.optimizer.knows(state["optimizer"]):
+            warnings.warn(
+                "the checkpoint is of a training that updates other tables row by row, "
+                "as with another number of processes: starting anew",
+                stacklevel=2,
+            )
+            return
         self.loss.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
         self.best = state["best"]
         self.history = [Epoch(*epoch) for epoch in state["history"]]
         generators = state["generators"]

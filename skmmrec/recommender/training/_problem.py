@@ -209,8 +209,8 @@ def _set_biases(
 ) -> None:
     seen, popularity = problem.seen, problem.history.popularity
     weights, answers = weights_and_answers(seen, len(problem.tasks))
-    biases = [network.item_bias, *(head.bias for head in network.heads)]
-    for number, (task, bias) in enumerate(zip(problem.tasks, biases, strict=True)):
+    biases = zip(problem.tasks, network.biases, strict=True)
+    for number, (task, bias) in enumerate(biases):
         start = task.start_biases(
             popularity, cold_popularity, seen.items, answers[:, number], weights
         )

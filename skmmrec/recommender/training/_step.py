@@ -16,6 +16,7 @@ from skmmrec.recommender.network import (
     Content,
     FusionNetwork,
     Neighbours,
+    Rows,
     TargetFacts,
     Task,
     blend,
@@ -114,16 +115,24 @@ class LossOfBatch(nn.Module):
         self.user_content = user_content
         self.neighbours = neighbours
 
-    def forward(self, batch: Batch, noise: Noise | None = None) -> Tensor:
+    def forward(
+        self, batch: Batch, noise: Noise | None = None, rows: Rows | None = None
+    ) -> Tensor:
         """Mean loss of the batch; in training, penalties are added.
 
         In training, `noise` is what `with_noise` gave for the batch; None: it is drawn
-        now.
+        now. `rows` is what the optimizer read at the `places` of the batch; None: the
+        tables of the network are read.
         """
         if noise is None:
             noise = self._noise([batch])[0] if self.training else Noise()
         with self._lent_generators():
-            return self._whole_loss(batch, noise)
+            return self._whole_loss(batch, noise, rows)
+
+    def places(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Items and users, each once, of whom the batch reads embeddings and biases."""
+        items = batch.needed if batch.reach is None else batch.reach.items
+        return items, batch.users
 
     def with_noise(self, batches: Sequence[Batch]) -> Iterator[tuple[Batch, Noise]]:
         """Draw what dropout hides of many batches at once."""
@@ -136,10 +145,7 @@ class LossOfBatch(nn.Module):
     def _noise(self, batches: Sequence[Batch]) -> list[Noise]:
         """Noise of each of some batches, with one draw of each kind for all of them."""
         options, dim = self.options, self.network.dim
-        sources = [
-            batch.needed if batch.reach is None else batch.reach.items
-            for batch in batches
-        ]
+        sources = [self.places(batch)[0] for batch in batches]
         n_items = [len(rows) for rows in sources]
         n_pairs = [len(batch.weights) for batch in batches]
         columns: list[Sequence[Any]] = [[None] * len(batches)] * 4
@@ -177,19 +183,22 @@ class LossOfBatch(nn.Module):
         """
         return self.generators.lent() if self.draws_unseen else nullcontext()
 
-    def _whole_loss(self, batch: Batch, noise: Noise) -> Tensor:
-        vectors, tokens, mask = self._item_vectors(batch, noise)
+    def _whole_loss(self, batch: Batch, noise: Noise, rows: Rows | None) -> Tensor:
+        vectors, tokens, mask = self._item_vectors(batch, noise, rows)
         scored = Scored.of(vectors, batch)
-        users = self._user_vectors(vectors, scored.targets, batch, noise)
-        loss = self._task_loss(users, scored, batch)
+        own = self._user_embeddings(batch, rows)
+        users = self._user_vectors(vectors, scored.targets, own, batch, noise)
+        biases = self._biases(batch, rows)
+        loss = self._task_loss(users, scored, batch, biases)
         if self.training:
-            loss = loss + self._penalty(scored, batch)
+            loss = loss + self._penalty(scored, own, batch)
         fusion = self.network.fusion
         if fusion is None or tokens is None:
             return loss
         alone = max(self.options.modality_balance, float(fusion.learns_alone))
         if alone:
-            loss = loss + alone * self._alone(fusion.alone(tokens), mask, batch)
+            separate = fusion.alone(tokens)
+            loss = loss + alone * self._alone(separate, mask, batch, biases[0])
         if self.options.alignment:
             loss = loss + self.options.alignment * _alignment(
                 tokens, mask, self.generators.device
@@ -199,13 +208,14 @@ class LossOfBatch(nn.Module):
     # -- vectors ---------------------------------------------------------------------
 
     def _item_vectors(
-        self, batch: Batch, noise: Noise
+        self, batch: Batch, noise: Noise, rows: Rows | None
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Vectors of a batch's items, their projected modalities and the mask."""
-        reach = batch.reach
+        reach, (at, _) = batch.reach, self.places(batch)
+        embeddings = self._embeddings(at) if rows is None else rows.items
+        vectors, tokens, mask = self.own_vectors(at, embeddings, noise)
         if self.neighbours is None or reach is None:
-            return self.own_vectors(batch.needed, noise)
-        vectors, tokens, mask = self.own_vectors(reach.items, noise)
+            return vectors, tokens, mask
         weights = self.neighbours.weights[batch.needed]
         near = F.embedding(reach.near, vectors)
         spread = torch.einsum("nk,nkd->nd", weights.to(vectors.dtype), near)
@@ -214,10 +224,10 @@ class LossOfBatch(nn.Module):
         return mixed, None if tokens is None else tokens[reach.own], mask[reach.own]
 
     def own_vectors(
-        self, rows: Tensor, noise: Noise
+        self, at: Tensor, embeddings: Tensor, noise: Noise
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Like `_item_vectors`, before their neighbours are mixed in."""
-        content, vectors = self.content.take(rows, noise.mask), self._embeddings(rows)
+        """Make the vectors of items, before their neighbours are mixed in."""
+        content, vectors = self.content.take(at, noise.mask), embeddings
         if noise.ids is not None:
             vectors = vectors * noise.ids
         if self.network.fusion is None:
@@ -230,29 +240,52 @@ class LossOfBatch(nn.Module):
         """Embeddings of items."""
         return F.embedding(rows, self.network.item_embedding)
 
+    def _user_embeddings(self, batch: Batch, rows: Rows | None) -> Tensor | None:
+        """Embeddings of a batch's users, where users have any."""
+        if rows is not None:
+            return rows.users
+        if len(self.network.user_embedding) == 0:
+            return None
+        return F.embedding(batch.users, self.network.user_embedding)
+
+    def _biases(self, batch: Batch, rows: Rows | None) -> list[Tensor]:
+        """Biases of the items that a batch scores, for each task: (p + k,)."""
+        if rows is None:
+            return [bias[batch.scored_items] for bias in self.network.biases]
+        own = batch.scored if batch.reach is None else batch.reach.own[batch.scored]
+        return [bias[own] for bias in rows.biases]
+
     def _user_vectors(
-        self, vectors: Tensor, own: Tensor, batch: Batch, noise: Noise
+        self,
+        vectors: Tensor,
+        targets: Tensor,
+        embeddings: Tensor | None,
+        batch: Batch,
+        noise: Noise,
     ) -> Tensor:
         """Users of the pairs as they are without the pair's item: (p, dim)."""
-        targets = batch.targets
-        users = self.network.tower.without(vectors, batch.past, targets, own)
+        users = self.network.tower.without(vectors, batch.past, batch.targets, targets)
         if noise.history is not None:
             users = torch.where(noise.history, self.network.tower.default, users)
-        content = None
-        if self.user_content is not None:
-            content = self.user_content.take(batch.users)
-        extras = self.network.user_extras(
-            batch.users,
-            None if content is None else content.blocks,
-            None if content is None else content.mask,
-        )
-        if isinstance(extras, Tensor):
-            users = users + F.embedding(targets.rows, extras)
+        extras = self._user_extras(embeddings, batch)
+        if extras is not None:
+            users = users + F.embedding(batch.targets.rows, extras)
         return users if noise.users is None else users * noise.users
+
+    def _user_extras(self, embeddings: Tensor | None, batch: Batch) -> Tensor | None:
+        """Add up what ids and content say of the users of a batch: (n_users, dim)."""
+        fusion = self.network.user_fusion
+        if fusion is None or self.user_content is None:
+            return embeddings
+        content = self.user_content.take(batch.users)
+        fused: Tensor = fusion(content.blocks, content.mask)
+        return fused if embeddings is None else embeddings + fused
 
     # -- losses ----------------------------------------------------------------------
 
-    def _task_loss(self, users: Tensor, scored: Scored, batch: Batch) -> Tensor:
+    def _task_loss(
+        self, users: Tensor, scored: Scored, batch: Batch, biases: list[Tensor]
+    ) -> Tensor:
         """Losses of all tasks, by the weights given or by learned uncertainty [1]_.
 
         References
@@ -261,7 +294,8 @@ class LossOfBatch(nn.Module):
            to weigh losses for scene geometry and semantics", CVPR 2018.
         """
         each = [
-            self._loss_of(task, users, scored, batch) for task in range(self.n_tasks)
+            self._loss_of(number, users, scored, batch, bias)
+            for number, bias in enumerate(biases)
         ]
         if self.options.task_weights is not None:
             weighed = zip(each, self.options.task_weights, strict=True)
@@ -277,12 +311,11 @@ class LossOfBatch(nn.Module):
         return len(self.tasks)
 
     def _loss_of(
-        self, number: int, users: Tensor, scored: Scored, batch: Batch
+        self, number: int, users: Tensor, scored: Scored, batch: Batch, bias: Tensor
     ) -> Tensor:
         task, learned = self.tasks[number], batch.tasks[number]
         if number:
             users = users * self.network.heads[number - 1].gate
-        bias = self._bias(number)
         if task.sampled:
             losses = _ranking_losses(
                 task.objective, users, scored, batch, bias, learned.rows
@@ -291,18 +324,12 @@ class LossOfBatch(nn.Module):
             losses = self._answer_losses(number, users, scored, batch, bias)
         return torch.dot(losses, learned.weights)
 
-    def _bias(self, number: int) -> Tensor:
-        if number:
-            return self.network.heads[number - 1].bias
-        return self.network.item_bias
-
     def _answer_losses(
         self, number: int, users: Tensor, scored: Scored, batch: Batch, bias: Tensor
     ) -> Tensor:
         """Loss of the predicted answer of each row that the task learns from."""
         task, learned = self.tasks[number], batch.tasks[number]
-        items = batch.scored_items[: len(users)]
-        scores = learned.of((users * scored.targets).sum(1) + bias[items])
+        scores = learned.of((users * scored.targets).sum(1) + bias[: len(users)])
         answers = learned.of(batch.answers[:, number])
         if task.objective == "bce":
             return F.binary_cross_entropy_with_logits(
@@ -314,16 +341,17 @@ class LossOfBatch(nn.Module):
             scores = scores + self.network.tilt * mean_signal
         return (scores - (answers - task.mean) / task.scale).square()
 
-    def _penalty(self, scored: Scored, batch: Batch) -> Tensor:
+    def _penalty(self, scored: Scored, users: Tensor | None, batch: Batch) -> Tensor:
         """Squared length of the vectors that were scored."""
         l2 = self.options.l2
         penalty = weighted_squares(scored.both, batch.shares, l2)
-        if len(self.network.user_embedding):
-            known = F.embedding(batch.users, self.network.user_embedding)
-            penalty = penalty + l2 * known.square().sum(1).mean()
+        if users is not None:
+            penalty = penalty + l2 * users.square().sum(1).mean()
         return penalty
 
-    def _alone(self, tokens: Tensor, mask: Tensor, batch: Batch) -> Tensor:
+    def _alone(
+        self, tokens: Tensor, mask: Tensor, batch: Batch, bias: Tensor
+    ) -> Tensor:
         """Mean loss of ranking by each modality alone.
 
         The popularity is given, so that a modality learns what it can add to it. Pairs
@@ -331,7 +359,7 @@ class LossOfBatch(nn.Module):
         """
         liked = (batch.answers[:, 0] > 0).unsqueeze(1)
         counts = (liked & mask[batch.targets.items]).to(tokens.dtype)
-        bias = self.network.item_bias.detach()
+        bias = bias.detach()
         past = batch.past
         facts = self.network.tower.facts(past, batch.targets, tokens.dtype)
         n_left = facts.n_left.clamp(min=1)
@@ -383,9 +411,7 @@ def _ranking_losses(
     hidden: Tensor | None = None,
 ) -> Tensor:
     """Loss of each pair in `rows` against the negatives that are not hidden."""
-    offsets = bias[batch.scored_items]
-    if objective == "softmax":
-        offsets = offsets - batch.log_q
+    offsets = bias - batch.log_q if objective == "softmax" else bias
     of_targets, of_negatives = offsets.split([len(users), len(batch.negatives)])
     positive = (users * scored.targets).sum(1) + of_targets
     excluded = batch.excluded if hidden is None else batch.excluded | hidden

@@ -222,7 +222,7 @@ def test_the_prior_is_shared_out_over_the_interactions(items, by_content, monkey
     make = Trainer._make_optimizer
 
     def spy(self):
-        groups.append(make(self).param_groups)
+        groups.append(make(self).adam.param_groups)
         embedding = self.loss.network.item_embedding
         assert [p is embedding for p in groups[-1][0]["params"]] == [True]
         others = [p for group in groups[-1][1:] for p in group["params"]]

@@ -125,7 +125,7 @@ def test_a_default_step_takes_few_operations():
     """Making its batch, the gradients and the optimizer included."""
     trainer = made(fitted("two modalities"))
     with Counted() as mode:
-        trainer._epoch(trainer.loss, mock.Mock())
+        trainer._epoch(trainer.loss)
     assert sum(mode.counts.values()) / trainer.steps_per_epoch <= 150
 
 

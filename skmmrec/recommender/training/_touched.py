@@ -1,0 +1,79 @@
+"""How many rows of a table one step touches, and what follows from it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skmmrec.interactions import History
+from skmmrec.recommender.training._batches import Batcher
+from skmmrec.recommender.training._step import LossOfBatch
+
+# Rows of a table for each one touched from where on `LazyAdam` is cheaper than an
+# update of the whole table (benchmarks/recommender.py items): it reads and writes a row
+# several times, in no order.
+ROWS_PER_TOUCHED = 8
+# Numbers in a table below which it is not tried. On a CPU, an update of so many costs
+# what the small operations of a lazy one cost. On a GPU, where those are launches, the
+# memory's bandwidth says so: a table of 130 MB is updated in a third of a millisecond.
+LEAST = {"cpu": 2**20, "cuda": 2**25}
+
+
+def choose_lazy(loss: LossOfBatch, batcher: Batcher, batch_size: int) -> frozenset[str]:
+    """Tell whose tables are better updated row by row.
+
+    Decided before training, from the expected number of rows that a batch touches.
+
+    Parameters
+    ----------
+    loss : LossOfBatch
+        Holds the network, on its device, and the neighbours of the items.
+    batcher : Batcher
+        Makes the batches.
+    batch_size : int
+        Examples in each.
+
+    Returns
+    -------
+    set of {"items", "users"}
+        Those whose tables are large, and of which a batch touches an eighth at most.
+    """
+    network = loss.network
+    least = LEAST.get(network.item_bias.device.type)
+    sizes = {
+        "items": network.item_embedding.shape,
+        "users": network.user_embedding.shape,
+    }
+    large = {n: s[0] for n, s in sizes.items() if least and s.numel() >= least}
+    if not large:
+        return frozenset()
+    items, users = expect_touched(batcher, batch_size)
+    if loss.neighbours is not None:
+        items *= 1 + loss.neighbours.items.shape[1]
+    touched = {"items": items, "users": users}
+    return frozenset(
+        name for name, n in large.items() if n >= ROWS_PER_TOUCHED * touched[name]
+    )
+
+
+def expect_touched(batcher: Batcher, batch_size: int) -> tuple[float, float]:
+    """Estimate how many items and how many users occur in a batch."""
+    history, examples = batcher.history, batcher.examples
+    n_users = len(history.lengths)
+    counts = np.bincount(examples.users, minlength=n_users)
+    there = _share_drawn(counts / max(1, len(examples)), batch_size)
+    lengths = np.minimum(history.lengths, batcher.tables.max_history or np.inf)
+    n_drawn = batch_size + batcher.tables.negatives.number
+    events = float(there @ lengths) + n_drawn
+    return _expect_distinct(history, events), float(there.sum())
+
+
+def _expect_distinct(history: History, n_events: float) -> float:
+    """Distinct items among draws by popularity."""
+    shares = history.popularity / max(1, len(history.items))
+    return float(_share_drawn(shares, n_events).sum())
+
+
+def _share_drawn(shares: NDArray, n_draws: float) -> NDArray[np.float64]:
+    """Probability that each of some things is drawn at least once."""
+    return -np.expm1(n_draws * np.log1p(-np.minimum(shares, 1 - 1e-12)))
