@@ -124,6 +124,6 @@ def _agree(given: torch.Tensor, expected: torch.Tensor) -> bool:
     from torch.nn.functional import cosine_similarity
 
     # Networks without training give vectors so short that float32 loses their product.
-    pair = (vectors.float().cpu().double() for vectors in (given, expected))
-    least = cosine_similarity(*pair, dim=-1, eps=0).min()
+    one, other = (vectors.float().cpu().double() for vectors in (given, expected))
+    least = cosine_similarity(one, other, dim=-1, eps=0).min()
     return bool(least >= _LEAST_COSINE)  # NaN is not

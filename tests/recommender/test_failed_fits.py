@@ -265,7 +265,7 @@ def test_what_stops_at_the_end_leaves_it_as_it_was(
     recommender.fit(table)
     before = state_of(recommender)
 
-    def stop(self):
+    def stop(self, where=None):
         raise Stopped
 
     with monkeypatch.context() as patch:

@@ -7,6 +7,7 @@ arrays of NumPy and tensors: what both call the same, they compute the same.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -48,7 +49,7 @@ def to_host(array: Array) -> NDArray:
     return array.cpu().numpy() if isinstance(array, Tensor) else array
 
 
-def namespace(array: Array) -> Any:
+def namespace(array: Array) -> ModuleType:
     """Return the functions for an array, under the names that NumPy gives them."""
     return torch if isinstance(array, Tensor) else np
 
