@@ -244,7 +244,9 @@ def test_the_rows_of_a_batch_are_foreseen(n_items, batch_size, max_history):
     n = len(users)
     before = np.arange(n) - history.offsets[users]
     ones = np.ones((n, 1), np.float32)
-    examples = Examples(users, drawn, ones, ones[:, 0], before, np.ones(n, bool))
+    examples = Examples(
+        users, drawn, ones, ones > 0, ones[:, 0], before, np.ones(n, bool)
+    )
     batcher = Batcher(
         history,
         examples,

@@ -3,7 +3,6 @@
 from collections import Counter
 from copy import deepcopy
 from functools import cache
-from unittest import mock
 
 import numpy as np
 import pandas as pd
