@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from skmmrec.retrieval._exact import PAIRS_IN_CACHE, score_pairs_at
+from skmmrec.runtime import to_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,9 +100,7 @@ def all_scores(
 def send(array: NDArray, device: torch.device) -> Tensor:
     """Copy to a device without waiting for what runs there."""
     tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+    return to_device(tensor, device)
 
 
 def bound_lengths(vectors: NDArray[np.float32]) -> float:

@@ -18,7 +18,7 @@ from skmmrec.retrieval._exact_products import (
     largest,
     send,
 )
-from skmmrec.runtime import free_memory
+from skmmrec.runtime import fetch_each, free_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -187,7 +187,7 @@ class DeviceProducts(HostProducts):
             width = padded(len(self.items), self.n_groups)
             places = send(hidden.users * width + hidden.items, self.device)
         found = self.find(send(queries, self.device), places)
-        fetch = _fetch(*found)
+        fetch = fetch_each(*found)
 
         def finish() -> Block:
             columns, least, hides, *dots = fetch()
@@ -308,23 +308,3 @@ def split(vectors: Tensor, parts: tuple[int, ...]) -> Tensor:
     high = (vectors.view(torch.int32) & ~0x1FFF).view(torch.float32)
     halves = (high, vectors - high)
     return torch.cat([halves[part] for part in parts], dim=1)
-
-
-def _fetch(*tensors: Tensor) -> Callable[[], list[NDArray]]:
-    """Start to copy to the host, and return what waits for the copies."""
-    if tensors[0].device.type != "cuda":
-        return lambda: [tensor.cpu().numpy() for tensor in tensors]
-    copies = [
-        torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-        for tensor in tensors
-    ]
-    for copy, tensor in zip(copies, tensors, strict=True):
-        copy.copy_(tensor, non_blocking=True)
-    done = torch.cuda.Event()
-    done.record(torch.cuda.current_stream(tensors[0].device))
-
-    def wait() -> list[NDArray]:
-        done.synchronize()
-        return [copy.numpy() for copy in copies]
-
-    return wait

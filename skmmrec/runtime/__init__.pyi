@@ -62,6 +62,7 @@ from ._models import (
 )
 from ._own_modes import own_modes as own_modes
 from ._precision import (
+    cast as cast,
     is_cast as is_cast,
     working_dtype as working_dtype,
     working_precision as working_precision,
@@ -78,6 +79,7 @@ from ._threads import (
 )
 from ._transfer import (
     fetch as fetch,
+    fetch_each as fetch_each,
     host_empty as host_empty,
     stack_on as stack_on,
     to_device as to_device,

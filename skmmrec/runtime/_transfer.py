@@ -56,18 +56,25 @@ def fetch(tensor: torch.Tensor) -> Callable[[], np.ndarray]:
     wait : callable
         Waits for this result, and for nothing that began later; returns it as float32.
     """
+    wait = fetch_each(tensor.detach().float())
+    return lambda: wait()[0]
+
+
+def fetch_each(*tensors: torch.Tensor) -> Callable[[], list[np.ndarray]]:
+    """Begin to copy results of one device as they are; see `fetch`."""
     import torch
 
-    tensor = tensor.detach()
-    if tensor.device.type != "cuda":
-        return lambda: tensor.float().cpu().numpy()
-    host = host_empty(tensor.shape, torch.float32, tensor.device)
-    host.copy_(tensor.float(), non_blocking=True)
+    device = tensors[0].device
+    if device.type != "cuda":
+        return lambda: [tensor.cpu().numpy() for tensor in tensors]
+    hosts = [host_empty(tensor.shape, tensor.dtype, device) for tensor in tensors]
+    for host, tensor in zip(hosts, tensors, strict=True):
+        host.copy_(tensor, non_blocking=True)
     done = torch.cuda.Event(blocking=True)  # else a core would spin while it waits
-    done.record(torch.cuda.current_stream(tensor.device))
+    done.record(torch.cuda.current_stream(device))
 
-    def wait() -> np.ndarray:
+    def wait() -> list[np.ndarray]:
         done.synchronize()
-        return host.numpy()
+        return [host.numpy() for host in hosts]
 
     return wait
