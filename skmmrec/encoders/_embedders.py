@@ -22,12 +22,12 @@ from skmmrec.runtime import (
     ContentError,
     ForkSafeLock,
     cached_property,
+    cast,
     checked_text,
     compile_in_place,
     existing_path,
     file_fingerprint,
     hub_source,
-    is_of_item,
     is_packaged,
     model_identity,
     own_draws,
@@ -42,11 +42,9 @@ from skmmrec.runtime import (
 
 if TYPE_CHECKING:
     import torch
+
 _MEDIA = {"image", "audio", "video"}
 _HALVES = ("bf16", "fp16")
-# Cosines of a model's vectors before and after its weights are cast. bf16 gives 0.9999
-# with all-MiniLM-L6-v2; a network that half precision overwhelms gives NaN.
-_CAST_WELL = 0.99
 # Texts of very different lengths: how a mask works shows where it hides much. They are
 # encoded when a model is loaded on an accelerator.
 _LOAD_PROBES = ["a", "a dog barks at the moon", "word, and another. " * 300]
@@ -226,50 +224,30 @@ def load_embedder(
     ways = (str(device), is_int8, is_compiled)
     key = (Embedder, weights_key(model, device, precision), *ways)
 
-    def load_once() -> Any:
+    def load() -> Embedder:
         transformer = _load(model, device, owner, verbose).eval()
         _ensure_padding(transformer.tokenizer)
-        return transformer.float() if weights == "fp32" else transformer
-
-    def load() -> Embedder:
-        transformer = load_once()
+        if weights == "fp32":
+            transformer = transformer.float()
         if is_int8:
             return Embedder(quantize(transformer, device))
         if weights not in _HALVES or _sees_media(transformer):
             return Embedder(transformer)
         is_cast = cast_weights(transformer, working_dtype(device, weights))
-        return Embedder(transformer if is_cast else load_once(), is_cast)
+        return Embedder(transformer, is_cast)
 
     return shared_model(key, load)
 
 
 def cast_weights(transformer: Any, dtype: torch.dtype) -> bool:
-    """Cast a model's weights, and tell whether it still gives the same vectors.
+    """Cast a model's weights, and tell whether it still gives the same vectors."""
 
-    What a network computes when it is made, such as the frequencies of positions, keeps
-    its precision: transformers relies on that.
-    """
-    import torch
+    def vectors(network: Any) -> torch.Tensor:
+        found: torch.Tensor = network.encode(_LOAD_PROBES, convert_to_tensor=True)
+        return found
 
-    def vectors() -> torch.Tensor:
-        return transformer.encode(_LOAD_PROBES, convert_to_tensor=True).float()
-
-    expected = vectors()
-    kept = [
-        (module, name, module._buffers[name])
-        for module in transformer.modules()
-        for name in module._non_persistent_buffers_set
-    ]
-    transformer.to(dtype)
-    for module, name, buffer in kept:
-        module._buffers[name] = buffer
-    try:
-        cosines = torch.nn.functional.cosine_similarity(vectors(), expected)
-    except BaseException as error:  # of layers that need all to be of one type
-        if not is_of_item(error):
-            raise
-        return False
-    return bool((cosines >= _CAST_WELL).all())
+    cast(transformer, dtype, probe=vectors)
+    return all(w.dtype == dtype for w in transformer.parameters() if w.ndim)
 
 
 def require_texts(owner: str, **parameters: str | None) -> None:

@@ -98,9 +98,8 @@ class TextEncoder(BaseEncoder):
     }
     _items_are_paths: ClassVar[bool] = False
     _decodes: ClassVar[bool] = False
-    _runs_in_lanes: ClassVar[bool] = (
-        False  # tokenizers of transformers serve one thread
-    )
+    # Tokenizers of transformers serve one thread.
+    _runs_in_lanes: ClassVar[bool] = False
 
     def _prepare_fit(self) -> None:
         require_texts(self._name, template=self.template, prompt=self.prompt)

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from skmmrec.runtime._errors import is_of_item
+
 if TYPE_CHECKING:
     import torch
 
@@ -54,7 +56,7 @@ def working_precision(
         the last of them gives is cast.
     probe : callable or None, default=None
         Runs the network on some input. Weights whose vectors are not those of float32,
-        up to a cosine of 0.99, become float32 again; see `is_cast`.
+        up to a cosine of 0.99, become what they were; see `is_cast`.
     """
     import torch
 
@@ -83,28 +85,42 @@ def cast(
 ) -> torch.nn.Module:
     """Cast the weights of a network in place, as in `working_precision`."""
     expected = None if probe is None else probe(network)
-    _cast_layers(network, dtype, {layer for part in front for layer in part.modules()})
+    kept = {layer for part in front for layer in part.modules()}
+    tensors = _to_cast(network, kept)
+    # While it is not known whether half precision will do, both are in memory.
+    before = [] if probe is None else [tensor.data for tensor in tensors]
+    for tensor in tensors:
+        tensor.data = tensor.data.to(dtype)
     hook = front[-1].register_forward_hook(_casting(dtype)) if front else None
-    if probe is None or expected is None or _agree(probe(network), expected):
+    if probe is None or expected is None or _agrees(network, probe, expected):
         return network
     if hook is not None:
         hook.remove()
-    _log.info("weights in %s give other vectors: they stay in float32", dtype)
-    return network.float()  # they are rounded, as autocast rounds them
+    for tensor, whole in zip(tensors, before, strict=True):
+        tensor.data = whole
+    _log.info("weights in %s give other vectors: they stay as they were", dtype)
+    return network
 
 
-def _cast_layers(
-    network: torch.nn.Module, dtype: torch.dtype, kept: set[torch.nn.Module]
-) -> None:
+def _to_cast(
+    network: torch.nn.Module, kept: set[torch.nn.Module]
+) -> list[torch.Tensor]:
+    """Return the weights and stored buffers of the layers that are not kept.
+
+    What a network computes when it is made, such as the frequencies of positions, keeps
+    its precision: transformers relies on that.
+    """
+    found: dict[int, torch.Tensor] = {}
     for layer in network.modules():
         if layer in kept or _is_batch_norm(layer):
             continue
-        for weight in layer.parameters(recurse=False):
-            if weight.is_floating_point() and weight.ndim:
-                weight.data = weight.data.to(dtype)
-        for name, buffer in layer.named_buffers(recurse=False):
-            if buffer.is_floating_point() and buffer.ndim:
-                layer._buffers[name] = buffer.to(dtype)
+        buffers = dict(layer.named_buffers(recurse=False))
+        for name in layer._non_persistent_buffers_set:
+            buffers.pop(name, None)
+        for tensor in (*layer.parameters(recurse=False), *buffers.values()):
+            if tensor.is_floating_point() and tensor.ndim:
+                found[id(tensor)] = tensor
+    return list(found.values())
 
 
 def _is_batch_norm(layer: torch.nn.Module) -> bool:
@@ -120,9 +136,20 @@ def _casting(dtype: torch.dtype) -> Callable[[Any, Any, torch.Tensor], torch.Ten
     return hook
 
 
-def _agree(given: torch.Tensor, expected: torch.Tensor) -> bool:
+def _agrees(
+    network: torch.nn.Module,
+    probe: Callable[[torch.nn.Module], torch.Tensor],
+    expected: torch.Tensor,
+) -> bool:
+    """Tell whether a network still gives these vectors, up to rounding."""
     from torch.nn.functional import cosine_similarity
 
+    try:
+        given = probe(network)
+    except BaseException as error:  # of layers that need all to be of one type
+        if not is_of_item(error):
+            raise
+        return False
     # Networks without training give vectors so short that float32 loses their product.
     one, other = (vectors.float().cpu().double() for vectors in (given, expected))
     least = cosine_similarity(one, other, dim=-1, eps=0).min()

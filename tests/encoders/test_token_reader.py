@@ -335,7 +335,9 @@ def test_weights_that_half_precision_overwhelms_are_not_cast(tmp_path):
     transformer = sentence_transformer(static(tmp_path))
     with torch.no_grad():
         transformer[0].embedding.weight.mul_(1e6)
+    before = transformer[0].embedding.weight.clone()
     assert not cast_weights(transformer, torch.float16)
+    assert torch.equal(transformer[0].embedding.weight, before)
 
 
 def in_child(encoder, texts, queue):

@@ -126,8 +126,11 @@ def test_a_network_that_overflows_keeps_float32(network):
     with torch.no_grad():
         network.trunk[3].weight *= 1e6
     whole = copy.deepcopy(network)
+    before = {name: t.clone() for name, t in network.state_dict().items()}
     _precision.cast(network, torch.float16, front(network), probe)
     assert not is_cast(network)
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name])
     assert network.norm0(torch.ones(1, 3, 2, 2)).dtype == torch.float32
     _precision.cast(whole, HALF, front(whole), probe)
     assert is_cast(whole)
@@ -139,3 +142,23 @@ def test_weights_that_were_cast_in_vain_are_whole_again(network):
     _precision.cast(network, HALF, front(network), lambda network: next(results))
     assert not is_cast(network)
     assert cosines(probe(network), expected).min() > 0.999
+
+
+def test_a_network_that_takes_no_half_precision_is_whole_again(network):
+    expected = probe(network)
+
+    def fails_once_cast(network):
+        if is_cast(network):
+            raise RuntimeError("expected scalar type Float but found BFloat16")
+        return expected
+
+    _precision.cast(network, HALF, front(network), fails_once_cast)
+    assert torch.equal(probe(network), expected)
+
+
+def test_what_a_network_computes_when_it_is_made_keeps_its_precision(network):
+    frequencies = torch.linspace(1e-4, 1, 8)
+    network.register_buffer("frequencies", frequencies, persistent=False)
+    _precision.cast(network, HALF)
+    assert is_cast(network)
+    assert torch.equal(network.frequencies, frequencies)
