@@ -271,10 +271,10 @@ class _Worth:
         kept = np.isin(np.arange(self.sources.blocks.mask.shape[1]), coalition)
         content = self.sources.keep(kept)
         recommender, model = self.recommender, self.recommender.model_
-        vectors = model.vectors_of(self.rows, content).astype(np.float64)
-        biases = model.biases_of(model.embedded(self.rows), content)
+        vectors, biases = model.items_of(self.rows, content)
         scores = self.pairs.scores(
-            vectors[self.back], biases[self.back, 0].astype(np.float64)
+            vectors.astype(np.float64)[self.back],
+            biases[self.back, 0].astype(np.float64),
         )
         factor, shift = score_scale(recommender)
         return factor * scores + shift

@@ -146,10 +146,10 @@ class FittedModel:
         `where` is an accelerator to compute on, here and below; None: the CPU.
         """
         rows = self.embedded(np.arange(len(self.data.items)))
-        own = self._own_items = self._own_vectors(rows, self.content, where)
+        own, self.item_biases = self._own_items_of(rows, self.content, where)
+        self._own_items = own
         vectors = self._spread(own, own, self.graph, where)
         self.item_vectors = vectors.astype(np.float32)
-        self.item_biases = self.biases_of(rows, self.content, where)
 
     def _update_some_items(self, rows: NDArray) -> None:
         """Compute the vectors and biases of some items that are met."""
@@ -157,32 +157,39 @@ class FittedModel:
             self.update_items()
             return
         content = self.content.take(rows)
-        self._own_items[rows] = self._own_vectors(rows, content)
+        own, self.item_biases[rows] = self._own_items_of(rows, content)
+        self._own_items[rows] = own
         vectors = self.item_vectors.copy()
-        vectors[rows] = self._own_items[rows]
+        vectors[rows] = own
         self.item_vectors = vectors
-        self.item_biases[rows] = self.biases_of(rows, content)
 
-    def vectors_of(self, rows: NDArray, content: Blocks) -> NDArray[np.float32]:
-        """Vectors of items with this content; row -1 is an item that is not known."""
-        own = self._own_vectors(self.embedded(rows), content)
+    def items_of(
+        self, rows: NDArray, content: Blocks
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Vectors and biases of items with this content; row -1 is not known."""
+        own, biases = self._own_items_of(self.embedded(rows), content)
         if self.graph is not None:
             graph = graph_of_new(content, self.content, self.n_neighbors)
             known = rows >= 0
             graph.items[known] = self.graph.items[rows[known]]
             graph.weights[known] = self.graph.weights[rows[known]]
             own = self._spread(own, self._own_items, graph)
-        return own.astype(np.float32)
+        return own.astype(np.float32), biases
 
-    def _own_vectors(
+    def _own_items_of(
         self, rows: NDArray, content: Blocks, where: torch.device | None = None
-    ) -> NDArray[np.float64]:
-        """Vectors before propagation; at -1, those expected from content."""
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Vectors before propagation, and biases; at -1, those expected from content.
+
+        The biases are those for each task: (n, n_tasks).
+        """
         own = VectorMaker(self.networks, where).items(rows, content)
-        new = rows < 0
+        biases, new = self._learned_biases(rows), rows < 0
         if self.expectation is not None and new.any():
-            own[new] = self.expectation.vectors(content.take(new), own[new], where)
-        return own
+            known = content.take(new)
+            own[new], above = self.expectation.predict(known, own[new], where)
+            biases[new] += above
+        return own, biases
 
     def _spread(
         self,
@@ -197,18 +204,13 @@ class FittedModel:
         ours, theirs = (place(p, where or torch.device("cpu")) for p in (own, items))
         return to_host(spread_vectors(ours, theirs, graph, self.propagation))
 
-    def biases_of(
-        self, rows: NDArray, content: Blocks, where: torch.device | None = None
-    ) -> NDArray[np.float32]:
-        """Biases of items for each task: (n, n_tasks); at -1, those expected."""
+    def _learned_biases(self, rows: NDArray) -> NDArray[np.float32]:
+        """Biases of items for each task; at -1, that of items that nobody met."""
         learned = [_mean([network.item_bias for network in self.networks])]
         for heads in zip(*(network.heads for network in self.networks), strict=True):
             learned.append(_mean([head.bias for head in heads]))
         biases = np.column_stack(learned)[rows]
-        new = rows < 0
-        biases[new] = self._cold_biases
-        if self.expectation is not None and new.any():
-            biases[new] += self.expectation.biases(content.take(new), where)
+        biases[rows < 0] = self._cold_biases
         return biases
 
     def embedded(self, rows: NDArray) -> NDArray:
@@ -227,7 +229,7 @@ class FittedModel:
             content,
             maker.embeddings(met),
             maker.fused(content),
-            self.biases_of(met, content),
+            self._learned_biases(met),
             self._evidence[met],
             where,
         )
@@ -250,9 +252,11 @@ class FittedModel:
             return
         content, n_networks = self.content.take(rows), len(self.networks)
         fused = VectorMaker(self.networks).fused(content)
-        expected = self.expectation.vectors(content, fused) - fused
-        parts = np.split(expected * n_networks**0.5, n_networks, axis=1)
-        biases = torch.from_numpy(self.biases_of(np.full(len(rows), -1), content))
+        expected, above = self.expectation.predict(content, fused)
+        parts = np.split((expected - fused) * n_networks**0.5, n_networks, axis=1)
+        learned = self._learned_biases(np.full(len(rows), -1))
+        learned += above
+        biases = torch.from_numpy(learned)
         for network, part in zip(self.networks, parts, strict=True):
             network.item_embedding[rows] = torch.from_numpy(part.astype(np.float32))
             network.item_bias[rows] = biases[:, 0]

@@ -490,9 +490,7 @@ class VectorRecommender(
         if content is None:
             self._check_item_ids(ids.items)
             return model.item_vectors[rows], model.item_biases[rows]
-        content = model.in_space(content)
-        biases = model.biases_of(model.embedded(rows), content)
-        return model.vectors_of(rows, content), biases
+        return model.items_of(rows, model.in_space(content))
 
     def _is_content(self, X: pd.DataFrame) -> bool:
         """Tell raw content of items from rows of interactions."""
@@ -518,7 +516,7 @@ class VectorRecommender(
         blocks = self.model_.in_space(self.catalog.encode(content), content)
         if refuse_empty or self.catalog.on_empty == "raise":
             check_speaks(blocks, content.index)
-        return self.model_.vectors_of(np.full(len(blocks), -1), blocks)
+        return self.model_.items_of(np.full(len(blocks), -1), blocks)[0]
 
     # -- keeping ---------------------------------------------------------------------
 

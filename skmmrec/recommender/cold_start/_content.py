@@ -119,35 +119,38 @@ class Expectation:
             np.stack(shares).astype(np.float32),
         )
 
-    def vectors(
+    def predict(
         self, content: Blocks, fused: NDArray, where: torch.device | None = None
-    ) -> NDArray[np.float64]:
-        """Return the vectors of new items: (n, dim), 0 for those without content.
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Predict vectors and biases of new items, which are compared once for both.
 
         `fused` is what the network makes of their content, `where` as in `fit`.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n, dim)
+            0 for items without content.
+        biases : ndarray of shape (n, n_tasks)
+            How far they are expected to be above the mean.
         """
         has_content = np.asarray(content.mask.any(axis=1))[:, None]
-        expected = self._predict(content, 0, where)
-        return TRUST * fused + expected + has_content * self.means
-
-    def biases(
-        self, content: Blocks, where: torch.device | None = None
-    ) -> NDArray[np.float64]:
-        """Return how far biases are expected to be above the mean: (n, n_tasks)."""
-        return BIAS_FACTOR * self._predict(content, 1, where)
+        expected, biases = self._predict(content, where)
+        vectors = TRUST * fused + expected + has_content * self.means
+        return vectors, BIAS_FACTOR * biases
 
     def _predict(
-        self, content: Blocks, part: int, where: torch.device | None
-    ) -> NDArray[np.float64]:
-        """Predict the vectors (part 0) or the biases (part 1)."""
+        self, content: Blocks, where: torch.device | None
+    ) -> list[NDArray[np.float64]]:
         split = np.split(self.coefficients, [len(self.means)], axis=1)
-        coefficients = place(split[part].astype(np.float64), where)
+        coefficients = [place(part.astype(np.float64), where) for part in split]
         landmarks = Directions.of(self.landmarks, where)
-        predicted = np.zeros((len(content), coefficients.shape[1]))
+        predicted = [np.zeros((len(content), part.shape[1])) for part in split]
         for rows in row_blocks(len(content), len(self.landmarks), where):
-            items = Directions.of(content.take(rows), where)
-            near = weighed(kernels(items, landmarks), self.shares[part])
-            predicted[rows] = to_host(near @ coefficients)
+            each = kernels(Directions.of(content.take(rows), where), landmarks)
+            for out, part, shares in zip(
+                predicted, coefficients, self.shares, strict=True
+            ):
+                out[rows] = to_host(weighed(each, shares) @ part)
         return predicted
 
 

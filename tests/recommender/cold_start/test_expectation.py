@@ -54,10 +54,10 @@ def test_all_items_as_landmarks_are_plain_kernel_ridge_regression(content, learn
     exact = KernelRidge(alpha=RIDGE, kernel="precomputed")
     exact.fit(kernel, vectors - means, sample_weight=weights)
     expected = exact.predict(kernel) + means * content.mask.any(axis=1)[:, None]
-    found = expectation.vectors(content, np.zeros_like(fused))
+    found = expectation.predict(content, np.zeros_like(fused))[0]
     np.testing.assert_allclose(found, expected, atol=0.02)
     assert not found[0].any()  # without content nothing is expected
-    assert not expectation.biases(content)[0].any()
+    assert not expectation.predict(content, fused)[1][0].any()
 
 
 def test_few_landmarks_are_close_to_all(monkeypatch, content, learned):
@@ -67,7 +67,7 @@ def test_few_landmarks_are_close_to_all(monkeypatch, content, learned):
     monkeypatch.setattr(_content, "MAX_LANDMARKS", 30)
     fewer = Expectation.fit(content, vectors, nothing, *learned[2:])
     assert len(fewer.landmarks) == 30
-    a, b = (e.vectors(content, nothing) for e in (exact, fewer))
+    a, b = (e.predict(content, nothing)[0] for e in (exact, fewer))
     assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.9
 
 
@@ -84,22 +84,22 @@ def test_all_of_a_large_catalogue_is_learned_from():
     last = np.random.RandomState(0).permutation(n)[-500:]
     embeddings[last] += 5.0
     other = Expectation.fit(content, embeddings, fused, biases, popularity)
-    rise = other.vectors(content, fused) - one.vectors(content, fused)
+    rise = other.predict(content, fused)[0] - one.predict(content, fused)[0]
     assert rise.mean() == pytest.approx(5 / 3, rel=0.1, abs=1e-6)
 
 
 def test_an_item_does_not_depend_on_its_neighbours(content, learned):
     expectation = Expectation.fit(content, *learned)
-    one = expectation.vectors(content.take([7]), learned[1][[7]])
-    all_of_them = expectation.vectors(content, learned[1])
+    one = expectation.predict(content.take([7]), learned[1][[7]])[0]
+    all_of_them = expectation.predict(content, learned[1])[0]
     np.testing.assert_allclose(one[0], all_of_them[7], rtol=1e-12, atol=1e-10)
 
 
 def test_fused_content_is_believed_by_half(content, learned):
     """The other half is what known items of like content have."""
     expectation = Expectation.fit(content, *learned)
-    found = expectation.vectors(content, learned[1])
-    without = expectation.vectors(content, np.zeros_like(learned[1]))
+    found = expectation.predict(content, learned[1])[0]
+    without = expectation.predict(content, np.zeros_like(learned[1]))[0]
     np.testing.assert_allclose(found - without, TRUST * learned[1], atol=1e-9)
 
 
@@ -108,7 +108,7 @@ def test_a_new_item_is_what_its_twins_are(content, learned):
     twins = content.take(np.full(40, 7))
     embeddings, fused = (np.repeat(part[[7]], 40, axis=0) for part in learned[:2])
     expectation = Expectation.fit(twins, embeddings, fused, *learned[2:])
-    found = expectation.vectors(twins.take([0]), fused[:1])
+    found = expectation.predict(twins.take([0]), fused[:1])[0]
     np.testing.assert_allclose(found, embeddings[:1] + fused[:1], rtol=1e-6, atol=1e-6)
 
 

@@ -132,9 +132,8 @@ def test_expectations_are_those_of_the_host(where, widths):
         other.coefficients, host.coefficients, rtol=1e-4, atol=1e-5
     )
     new, fused = content_of(40, widths, seed=5), parts[1][:40]
-    for found, expected in (
-        (host.vectors(new, fused, where), host.vectors(new, fused)),
-        (host.biases(new, where), host.biases(new)),
+    for found, expected in zip(
+        host.predict(new, fused, where), host.predict(new, fused), strict=True
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
