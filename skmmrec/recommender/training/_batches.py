@@ -24,9 +24,9 @@ from skmmrec.recommender.training._blocks import (
 from skmmrec.recommender.training._problem import Examples
 from skmmrec.runtime import cached_property
 
-# Bytes of the tensors from which a block of batches is made: ten steps of 2,000 pairs
+# Bytes of the tensors from which a block of batches is made: 14 steps of 2,000 pairs
 # with 20 items each, little beside a process that has loaded torch.
-BLOCK_BYTES = 2**26
+BLOCK_BYTES = 2**27
 # About ten numbers of 8 bytes for each drawn entry of a history while a block is made,
 # and six for each that is known, where what is liked is no negative.
 DRAWN_BYTES, KNOWN_BYTES = 80, 48
