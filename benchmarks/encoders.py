@@ -147,7 +147,8 @@ def bench_vit(size: float, folder: Path) -> None:
 
 def compare_images(name: str, model: str, pretrained: str, paths: list[str]) -> None:
     encoder = ImageEncoder(model, pretrained, device="cpu").fit(["any"])
-    network, transform = load_open_clip(model, pretrained)
+    network, own = load_open_clip(model, pretrained)
+    transform = own.whole
 
     def open_one(path: str) -> torch.Tensor:
         with Image.open(path) as image:

@@ -117,7 +117,9 @@ def map_ahead(
 def _results(future: Future[tuple[list[R], BaseException | None]]) -> Iterator[R]:
     """Yield the results of a chunk, then raise the error that ended it."""
     results, error = future.result()
-    yield from results
+    results.reverse()
+    while results:  # let go of each, which may be a large picture, once it is used
+        yield results.pop()
     if error is not None:
         raise error
 
