@@ -139,7 +139,7 @@ def bench_pictures(size: float, folder: Path) -> None:
     dim = encoder.embedding_dim_
     network: Any = encoder._model._network
     network.encode_image = lambda batch, *args, **options: torch.ones(len(batch), dim)
-    _, transform = load_open_clip(*IMAGE)
+    transform = load_open_clip(*IMAGE)[1].whole
     side = transform(Image.new("RGB", (600, 900))).shape[-1]
     large = picture_files(folder, int(64 * size))
     (folder / "small").mkdir()
