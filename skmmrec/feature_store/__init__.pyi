@@ -4,6 +4,7 @@ from ._definitions import (
 )
 from ._delete import delete_ids as delete_ids
 from ._online import OnlineRecommender as OnlineRecommender
+from ._permissions import embedding_permissions as embedding_permissions
 from ._publish import (
     Publication as Publication,
     publish as publish,
