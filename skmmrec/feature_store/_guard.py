@@ -1,0 +1,128 @@
+"""What Feast's server with authentication lets through, refused.
+
+Feast 0.67 takes tokens without an expiry, grants everything while no permission is
+registered, and asks for the permissions of whatever project a request names.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+
+import jwt
+from feast import FeatureStore
+from feast.errors import FeastPermissionError
+from feast.permissions.auth.auth_manager import (
+    AuthManager,
+    get_auth_manager,
+    set_auth_manager,
+)
+from feast.permissions.auth.token_parser import TokenParser
+from feast.permissions.auth_model import AuthConfig, OidcAuthConfig
+from feast.permissions.permission import Permission
+from feast.permissions.security_manager import SecurityManager, set_security_manager
+from feast.permissions.user import User
+from starlette.authentication import AuthenticationError
+
+from ._repo import open_store
+from ._types import Repo
+
+# Settings without which tokens made by others, or for others, would pass.
+_NEEDED = ("auth_discovery_url", "issuer", "audience")
+# Feast believes an unsigned token that names what this variable holds.
+_TRUSTED_NAME = "INTRA_COMMUNICATION_BASE64"
+
+
+def guard_server(repo: Repo) -> None:
+    """Make `feast serve` as strict as its configuration reads.
+
+    ``static_artifacts.py`` of a repository calls it in every process of the server,
+    before the first request. Without authentication it does nothing.
+
+    - A token of OpenID Connect without ``exp`` is refused.
+    - Permissions are those of this repository's project, whatever the request names.
+    - While none is registered, nobody may do anything.
+    - A token that names the secret by which Feast's servers know each other
+      (``INTRA_COMMUNICATION_BASE64``) is refused: Feast does not check its signature.
+
+    Parameters
+    ----------
+    repo : FeatureStore, str or path
+        The repository that is served.
+
+    Raises
+    ------
+    SystemExit
+        When tokens cannot be checked so: with OpenID Connect and without an issuer, an
+        audience or the package that verifies signatures. The server does not start
+        then; Feast would go on after any other error.
+    """
+    try:
+        _guard(open_store(repo))
+    except Exception as error:
+        raise SystemExit(f"feast serve is not safe to start: {error}") from error
+
+
+def _guard(store: FeatureStore) -> None:
+    config = store.config.auth_config
+    if config.type == "no_auth":
+        return
+    _check(config)
+    known = get_auth_manager()
+    # Tokens of Kubernetes' older service accounts never expire; it can revoke them.
+    needs_expiry = isinstance(config, OidcAuthConfig)
+    parser = _StrictParser(known.token_parser, needs_expiry)
+    set_auth_manager(AuthManager(parser, known.token_extractor))
+    set_security_manager(_OwnPermissions(store))
+
+
+def _check(config: AuthConfig) -> None:
+    if not isinstance(config, OidcAuthConfig):
+        return
+    for name in _NEEDED:
+        value = getattr(config, name)
+        if not value or "$" in value:
+            raise ValueError(
+                f"auth.{name} in feature_store.yaml is {value!r}: write it there, or "
+                "set the environment variable that it names"
+            )
+    if find_spec("cryptography") is None:
+        raise ImportError(
+            "signatures of tokens cannot be verified: pip install 'skmmrec[auth]'"
+        )
+
+
+class _StrictParser(TokenParser):
+    """Refuse tokens that never expire or that name a server; ask Feast of the rest."""
+
+    def __init__(self, parser: TokenParser, needs_expiry: bool) -> None:
+        self._parser = parser
+        self._needs_expiry = needs_expiry
+
+    async def user_details_from_access_token(self, access_token: str) -> User:
+        # Feast verifies the signature over these same claims.
+        claims = jwt.decode(access_token, options={"verify_signature": False})
+        if self._needs_expiry and "exp" not in claims:
+            raise AuthenticationError("the token has no exp claim")
+        user = await self._parser.user_details_from_access_token(access_token)
+        if user.username == os.getenv(_TRUSTED_NAME):
+            raise AuthenticationError("the token names a server of Feast")
+        return user
+
+
+class _OwnPermissions(SecurityManager):
+    """Permissions of one project; none registered is none granted."""
+
+    def __init__(self, store: FeatureStore) -> None:
+        super().__init__(project=store.project, registry=store.registry)
+        self._store = store
+
+    @property
+    def permissions(self) -> list[Permission]:
+        found = self._store.registry.list_permissions(project=self._store.project)
+        if not found:
+            raise FeastPermissionError(
+                "no permissions are registered, so nobody may do anything: put those "
+                "of embedding_permissions into the definitions and run `feast apply`"
+            )
+        return list(found)
