@@ -7,25 +7,27 @@ registered, and asks for the permissions of whatever project a request names.
 from __future__ import annotations
 
 import os
+from contextvars import Token
 from importlib.util import find_spec
 
 import jwt
-from feast import FeatureStore
 from feast.errors import FeastPermissionError
 from feast.permissions.auth.auth_manager import (
     AuthManager,
     get_auth_manager,
     set_auth_manager,
 )
+from feast.permissions.auth.oidc_token_parser import OidcTokenParser
 from feast.permissions.auth.token_parser import TokenParser
-from feast.permissions.auth_model import AuthConfig, OidcAuthConfig
+from feast.permissions.auth_model import OidcAuthConfig
 from feast.permissions.permission import Permission
-from feast.permissions.security_manager import SecurityManager, set_security_manager
+from feast.permissions.security_manager import (
+    SecurityManager,
+    get_security_manager,
+    set_security_manager,
+)
 from feast.permissions.user import User
 from starlette.authentication import AuthenticationError
-
-from ._repo import open_store
-from ._types import Repo
 
 # Settings without which tokens made by others, or for others, would pass.
 _NEEDED = ("auth_discovery_url", "issuer", "audience")
@@ -33,22 +35,17 @@ _NEEDED = ("auth_discovery_url", "issuer", "audience")
 _TRUSTED_NAME = "INTRA_COMMUNICATION_BASE64"
 
 
-def guard_server(repo: Repo) -> None:
+def guard_server() -> None:
     """Make `feast serve` as strict as its configuration reads.
 
     ``static_artifacts.py`` of a repository calls it in every process of the server,
     before the first request. Without authentication it does nothing.
 
     - A token of OpenID Connect without ``exp`` is refused.
-    - Permissions are those of this repository's project, whatever the request names.
+    - Permissions are those of the project that is served, whatever the request names.
     - While none is registered, nobody may do anything.
     - A token that names the secret by which Feast's servers know each other
       (``INTRA_COMMUNICATION_BASE64``) is refused: Feast does not check its signature.
-
-    Parameters
-    ----------
-    repo : FeatureStore, str or path
-        The repository that is served.
 
     Raises
     ------
@@ -58,27 +55,26 @@ def guard_server(repo: Repo) -> None:
         then; Feast would go on after any other error.
     """
     try:
-        _guard(open_store(repo))
+        _guard()
     except Exception as error:
         raise SystemExit(f"feast serve is not safe to start: {error}") from error
 
 
-def _guard(store: FeatureStore) -> None:
-    config = store.config.auth_config
-    if config.type == "no_auth":
+def _guard() -> None:
+    security = get_security_manager()
+    if security is None:  # no authentication
         return
-    _check(config)
     known = get_auth_manager()
     # Tokens of Kubernetes' older service accounts never expire; it can revoke them.
-    needs_expiry = isinstance(config, OidcAuthConfig)
+    needs_expiry = isinstance(known.token_parser, OidcTokenParser)
+    if needs_expiry:
+        _check(known.token_parser._auth_config)
     parser = _StrictParser(known.token_parser, needs_expiry)
     set_auth_manager(AuthManager(parser, known.token_extractor))
-    set_security_manager(_OwnPermissions(store))
+    set_security_manager(_OwnPermissions(security))
 
 
-def _check(config: AuthConfig) -> None:
-    if not isinstance(config, OidcAuthConfig):
-        return
+def _check(config: OidcAuthConfig) -> None:
     for name in _NEEDED:
         value = getattr(config, name)
         if not value or "$" in value:
@@ -111,18 +107,22 @@ class _StrictParser(TokenParser):
 
 
 class _OwnPermissions(SecurityManager):
-    """Permissions of one project; none registered is none granted."""
+    """Permissions of the project that is served; none registered is none granted."""
 
-    def __init__(self, store: FeatureStore) -> None:
-        super().__init__(project=store.project, registry=store.registry)
-        self._store = store
+    def __init__(self, known: SecurityManager) -> None:
+        super().__init__(project=known._project, registry=known._registry)
+
+    def set_current_project(self, project: str | None) -> Token[str | None]:
+        """Forget which project the request names: it may be one that grants all."""
+        return super().set_current_project(None)
 
     @property
     def permissions(self) -> list[Permission]:
-        found = self._store.registry.list_permissions(project=self._store.project)
+        """Permissions that are registered now."""
+        found: list[Permission] = super().permissions
         if not found:
             raise FeastPermissionError(
                 "no permissions are registered, so nobody may do anything: put those "
                 "of embedding_permissions into the definitions and run `feast apply`"
             )
-        return list(found)
+        return found

@@ -1,7 +1,14 @@
 import pytest
 from feast import FeatureService, FeatureView, OnDemandFeatureView
 
-from skmmrec.feature_store import embedding_definitions, embedding_permissions
+from skmmrec.feature_store import (
+    embedding_definitions,
+    embedding_permissions,
+    open_store,
+    publish,
+)
+
+from .conftest import make_recommender
 
 
 def test_permissions_cover_all_that_is_defined_and_no_more():
@@ -31,6 +38,14 @@ def test_permissions_do_not_change_with_the_versions_that_are_published():
         for versions in ([], ["v1"])
     )
     assert one == other
+
+
+def test_publishing_again_leaves_permissions_registered(repo, recommender):
+    publish(recommender, repo)
+    store = open_store(repo)
+    store.apply(embedding_permissions(embedding_definitions(5)))
+    publish(make_recommender(version="v2"), repo)
+    assert len(open_store(repo).list_permissions()) == 3
 
 
 def test_who_has_no_role_has_no_permission():
