@@ -65,12 +65,13 @@ def _guard() -> None:
     if security is None:  # no authentication
         return
     known = get_auth_manager()
-    # Tokens of Kubernetes' older service accounts never expire; it can revoke them.
-    needs_expiry = isinstance(known.token_parser, OidcTokenParser)
-    if needs_expiry:
-        _check(known.token_parser._auth_config)
-    parser = _StrictParser(known.token_parser, needs_expiry)
-    set_auth_manager(AuthManager(parser, known.token_extractor))
+    parser = known.token_parser
+    needs_expiry = False  # Kubernetes' older tokens never expire; it can revoke them
+    if isinstance(parser, OidcTokenParser):
+        _check(parser._auth_config)
+        needs_expiry = True
+    strict = _StrictParser(parser, needs_expiry)
+    set_auth_manager(AuthManager(strict, known.token_extractor))
     set_security_manager(_OwnPermissions(security))
 
 

@@ -27,6 +27,7 @@ def tracked(repo):
 
 
 def test_what_is_written_is_the_example(tmp_path):
+    """Who changes one changes the other: skmmrec/feature_store/repository."""
     repo = init_repo(tmp_path / "repo", project="skmmrec")
     assert tracked(repo) == tracked(REPO)
     for name in tracked(repo):
