@@ -28,7 +28,7 @@ from skmmrec import (
 )
 from skmmrec.datasets import make_multimodal_interactions
 from skmmrec.encoders import cnn14_is_cached
-from skmmrec.feature_store import OnlineRecommender, publish
+from skmmrec.feature_store import OnlineRecommender, init_repo, publish
 from skmmrec.inspection import (
     RecommendationGalleryDisplay,
     modality_contributions,
@@ -37,7 +37,6 @@ from skmmrec.inspection import (
 from skmmrec.model_selection import RandomHoldoutPerUser
 from skmmrec.recommender import PopularityRecommender
 
-FEATURE_REPO = Path(__file__).parents[1] / "feature_repo"
 IDS = ["user_id", "item_id"]
 
 
@@ -68,11 +67,10 @@ def make_encoder() -> ColumnTransformer:
 
 
 def new_feature_repo(output: Path) -> Path:
-    """Copy the feature repository, so that the demo leaves the original alone."""
+    """Write a feature repository in place of that of an earlier run."""
     repo = output / "feature_repo"
     shutil.rmtree(repo, ignore_errors=True)
-    shutil.copytree(FEATURE_REPO, repo, ignore=shutil.ignore_patterns("data"))
-    return repo
+    return init_repo(repo)
 
 
 def explained(

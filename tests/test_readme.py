@@ -1,7 +1,6 @@
 """The README's examples run as they stand."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_readme_runs_from_top_to_bottom(tmp_path, monkeypatch):
-    shutil.copytree(ROOT / "feature_repo", tmp_path / "feature_repo")
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     for block in BLOCKS:

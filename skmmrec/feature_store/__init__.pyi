@@ -3,7 +3,10 @@ from ._definitions import (
     embedding_definitions as embedding_definitions,
 )
 from ._delete import delete_ids as delete_ids
+from ._guard import guard_server as guard_server
+from ._init_repo import init_repo as init_repo
 from ._online import OnlineRecommender as OnlineRecommender
+from ._permissions import embedding_permissions as embedding_permissions
 from ._publish import (
     Publication as Publication,
     publish as publish,

@@ -1,4 +1,4 @@
-"""Feast's servers over a published repository: metrics, health, tokens, pages."""
+"""Feast's servers over a published repository: metrics, pushed events, pages."""
 
 import json
 import socket
@@ -9,7 +9,6 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
-import yaml
 
 from skmmrec.feature_store import OnlineRecommender, publish
 
@@ -72,64 +71,6 @@ def test_events_pushed_over_http_move_the_user(repo):
     assert online.record_pushed() == 1
     same = online.recommend_from_history([4])
     assert online.recommend([77])["item_id"].tolist() == same["item_id"].tolist()
-
-
-def test_without_a_token_nothing_is_answered_but_health(repo, tmp_path):
-    publish(history_model(), repo)
-    provider = _Provider(tmp_path)
-    path = repo / "feature_store.yaml"
-    settings = yaml.safe_load(path.read_text())
-    settings["auth"] = {
-        "type": "oidc",
-        "client_id": "feast",
-        "auth_discovery_url": provider.url + "/configuration.json",
-    }
-    path.write_text(yaml.safe_dump(settings))
-    body = {
-        "feature_service": "embeddings",
-        "entities": {"user_id": [1], "item_id": [1]},
-    }
-    with provider, _running(repo, "serve") as url:
-        assert _wait(url) == 200
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            _post(url + "/get-online-features", body)
-        assert refused.value.code in (401, 403)
-        refused.value.close()
-
-
-class _Provider:
-    """An OpenID Connect provider that has nothing but its configuration."""
-
-    def __init__(self, folder):
-        self.port, self.folder = _free_port(), folder
-        self.url = f"http://127.0.0.1:{self.port}"
-        pages = {
-            f"{name}_endpoint": f"{self.url}/{name}"
-            for name in ("token", "authorization")
-        }
-        page = {**pages, "jwks_uri": self.url + "/keys.json", "issuer": self.url}
-        (folder / "configuration.json").write_text(json.dumps(page))
-        (folder / "keys.json").write_text('{"keys": []}')
-
-    def __enter__(self):
-        command = [
-            "python3",
-            "-m",
-            "http.server",
-            str(self.port),
-            "--bind",
-            "127.0.0.1",
-        ]
-        self.process = subprocess.Popen(
-            command,
-            cwd=self.folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait(timeout=30)
 
 
 def test_the_user_interface_shows_the_repository(repo):
