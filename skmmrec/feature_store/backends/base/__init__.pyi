@@ -26,6 +26,13 @@ from ._encoding import (
     unpack as unpack,
     unpack_vectors as unpack_vectors,
 )
+from ._errors import (
+    BusyStoreError as BusyStoreError,
+    DamagedStoreError as DamagedStoreError,
+    FullStoreError as FullStoreError,
+    ReadOnlyStoreError as ReadOnlyStoreError,
+    StoreError as StoreError,
+)
 from ._expiry import (
     fresh as fresh,
     oldest_us as oldest_us,

@@ -71,6 +71,10 @@ class Backend(ABC):
     -----
     Keys and values have the bytes that Feast gives them, so that whatever is written
     here is read by Feast and the other way round.
+
+    Whatever is read of a publication has its `Snapshot.served_us` as its event time.
+    What goes wrong is a `StoreError` that names the place and what to do:
+    `DamagedStoreError`, `FullStoreError`, `ReadOnlyStoreError` or `BusyStoreError`.
     """
 
     def __init__(self, store: FeatureStore) -> None:
@@ -202,7 +206,15 @@ class Backend(ABC):
     def rows(self, view: FeatureView, snapshot: Snapshot) -> Iterator[list[Row]]:
         """Return the rows of a publication as they were published, in parts.
 
-        They come in the order of the keys, with all their features.
+        They come in the order of the keys, with all their features; those that are
+        empty may be left out.
+
+        Raises
+        ------
+        LookupError
+            When `snapshot` has been dropped.
+        DamagedStoreError
+            When rows cannot be read.
         """
 
     # Reading and writing
@@ -259,7 +271,13 @@ class Backend(ABC):
 
     @abstractmethod
     def write(self, view: FeatureView, rows: Sequence[Row]) -> None:
-        """Write rows to Feast's table; a value with a newer event time stays."""
+        """Write rows of a published view, to be read in the place of those before.
+
+        Their event times are those given, but later than what they replace and than
+        the publication that is served: whose clock is behind is served all the same.
+        Rows of other models, whatever their times, are replaced as if they were not
+        there.
+        """
 
     @abstractmethod
     def delete(self, view: FeatureView, keys: Sequence[bytes]) -> None:
