@@ -20,6 +20,8 @@ from ._verify import (
     verify as verify,
 )
 from .backends import (
+    ExactPostgresOnlineStore as ExactPostgresOnlineStore,
+    ExactPostgresOnlineStoreConfig as ExactPostgresOnlineStoreConfig,
     ExactSqliteOnlineStore as ExactSqliteOnlineStore,
     ExactSqliteOnlineStoreConfig as ExactSqliteOnlineStoreConfig,
 )

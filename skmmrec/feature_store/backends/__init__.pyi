@@ -1,4 +1,8 @@
 from ._engines import backend_of as backend_of
+from .postgres import (
+    ExactPostgresOnlineStore as ExactPostgresOnlineStore,
+    ExactPostgresOnlineStoreConfig as ExactPostgresOnlineStoreConfig,
+)
 from .sqlite import (
     ExactSqliteOnlineStore as ExactSqliteOnlineStore,
     ExactSqliteOnlineStoreConfig as ExactSqliteOnlineStoreConfig,
