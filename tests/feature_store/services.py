@@ -24,7 +24,7 @@ def postgres_settings(tmp_path_factory):
     running.psql("CREATE EXTENSION IF NOT EXISTS vector")
     info = running.get_postmaster_info()
     yield {
-        "type": "postgres",
+        "type": "skmmrec.feature_store.ExactPostgresOnlineStore",
         "host": str(info.socket_dir),
         "port": 5432 if info.port is None else info.port,
         "database": "postgres",

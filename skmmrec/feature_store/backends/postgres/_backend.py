@@ -76,20 +76,29 @@ class PostgresBackend(Backend):
     @contextmanager
     def sole_publisher(self, timeout: float) -> Iterator[None]:
         """Hold an advisory lock, which ends with the connection."""
-        with self._writing() as conn:
-            deadline, name = time.monotonic() + timeout, f"publish {self.project}"
-            while not one(conn, _TRY_LOCK, [name]):
-                if time.monotonic() > deadline:
-                    raise BusyStoreError(
-                        f"another process has been publishing to project "
-                        f"{self.project!r} for {timeout} s"
-                    )
-                time.sleep(0.05)  # 20 questions a second burden no server
-            try:
-                yield
-            finally:
-                if not conn.closed:  # else it has ended already
-                    conn.execute(_UNLOCK, [name])
+        deadline, name = time.monotonic() + timeout, f"publish {self.project}"
+        publishing = self.online.engine(self.config).publishing
+        if not publishing.acquire(timeout=timeout):
+            raise self._busy(timeout)
+        try:
+            with self._writing() as conn:
+                while not one(conn, _TRY_LOCK, [name]):
+                    if time.monotonic() > deadline:
+                        raise self._busy(timeout)
+                    time.sleep(0.05)  # 20 questions a second burden no server
+                try:
+                    yield
+                finally:
+                    if not conn.closed:  # else it has ended already
+                        conn.execute(_UNLOCK, [name])
+        finally:
+            publishing.release()
+
+    def _busy(self, timeout: float) -> BusyStoreError:
+        return BusyStoreError(
+            f"another process has been publishing to project {self.project!r} for "
+            f"{timeout} s"
+        )
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -118,6 +119,7 @@ class Engine:
     ) -> None:
         self.connections = connections
         self.project = project
+        self.publishing = threading.Lock()  # a session's own lock keeps no thread out
         self._versioning = versioning
         self._exists = self._prepared = False
         self._known: Publication | None = None
@@ -143,18 +145,18 @@ class Engine:
         self._known = self._find(conn, _SERVED, self.project)
         return self._known
 
-    def numbered(self, conn: Connection, number: int) -> Publication:
-        """Find a publication that can be served.
+    def numbered(self, conn: Connection, snapshot: Snapshot) -> Publication:
+        """Find what is recorded of a publication by now.
 
         Raises
         ------
         LookupError
-            When it was dropped.
+            When it was dropped; another one may have its number.
         """
-        found = self._find(conn, _NUMBERED, self.project, number)
-        if found is None:
-            raise dropped(number)
-        return found
+        found = self._find(conn, _NUMBERED, self.project, snapshot.number)
+        if found is None or found.snapshot.fingerprint != snapshot.fingerprint:
+            raise dropped(snapshot.number)
+        return found._replace(snapshot=snapshot)
 
     def _find(self, conn: Connection, query: str, *args: object) -> Publication | None:
         if not self.exists(conn):
@@ -183,7 +185,7 @@ class Engine:
         key = snapshot.number, snapshot.fingerprint
         found = self._numbered.get(key)
         if found is None:
-            found = self.numbered(conn, snapshot.number)
+            found = self.numbered(conn, snapshot)
             # The one served and the one before are asked for; others rarely.
             self._numbered = dict([*self._numbered.items(), (key, found)][-4:])
         pinned = found._replace(snapshot=snapshot)

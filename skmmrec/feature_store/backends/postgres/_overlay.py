@@ -194,7 +194,7 @@ def clean(conn: Connection, publication: Publication) -> None:
         overlay = table.overlay
         if one(conn, "SELECT to_regclass(%s)", [regclass(overlay)]) is None:
             continue
-        query = statement(_CLEAN, overlay, overlay)
+        query = statement(_CLEAN, overlay, overlay, overlay)
         try:
             while _clean_piece(conn, overlay, query, view, publication.snapshot):
                 pass

@@ -59,8 +59,7 @@ class Vectors:
         engine = self._engine
         with engine.connections.get() as conn:
             if snapshot is not None:
-                found = engine.numbered(conn, snapshot.number)
-                pinned = found._replace(snapshot=snapshot)
+                pinned = engine.numbered(conn, snapshot)
                 return engine.gone_if_undefined(
                     conn, pinned, lambda: self._get(conn, view, feature, pinned)
                 )
@@ -138,7 +137,9 @@ class Vectors:
     ) -> VectorTable:
         """Return the vectors as published, read once."""
         snapshot, table = publication.snapshot, publication.tables[view.name]
-        source = table.name, feature, snapshot.checksums.get(view.name, "")
+        # As they are by now: what was deleted since is not in memory either.
+        checksums = Snapshot.from_json(publication.content).checksums
+        source = table.name, feature, checksums.get(view.name, "")
         found = self._published.get(source)
         if found is None:
             found = _read_table(conn, view.join_keys[0], table, feature, snapshot)
