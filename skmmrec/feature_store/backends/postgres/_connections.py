@@ -12,7 +12,7 @@ from typing import Any
 
 from feast.infra.utils.postgres.connection_utils import _get_conn
 from feast.infra.utils.postgres.postgres_config import ConnectionType
-from psycopg import Connection
+from psycopg import Connection, OperationalError
 from psycopg.pq import TransactionStatus
 
 from skmmrec.feature_store.backends.base import BusyStoreError
@@ -96,7 +96,7 @@ class Connections:
     def _take(self) -> Connection:
         while self._idle:
             conn = self._idle.pop()
-            if _silent(conn):
+            if _alive(conn):
                 return conn
             conn.close()
         conn = _get_conn(self._settings)
@@ -113,13 +113,16 @@ class Connections:
             conn.close()
 
 
-def _silent(conn: Connection) -> bool:
-    """Tell whether a connection is open, and the server has not said good-bye on it.
+def _alive(conn: Connection) -> bool:
+    """Tell whether an idle connection can be used.
 
-    A server that shut down, or ended an idle connection, says so; asking for it costs
-    no round trip.
+    A server that shut down, or ended it, has said so on it: only where there is
+    something to read is the server asked, which takes a round trip.
     """
-    if conn.closed:
+    try:
+        readable, _, _ = select.select([conn.fileno()], [], [], 0)
+        if readable:
+            conn.execute("SELECT 1")
+    except OperationalError:
         return False
-    readable, _, _ = select.select([conn.fileno()], [], [], 0)
-    return not readable
+    return not conn.closed

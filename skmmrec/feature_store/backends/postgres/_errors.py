@@ -40,7 +40,12 @@ _KINDS: list[tuple[tuple[type[Error], ...], type[Exception], str]] = [
         "its disk cannot be read or written: see to the disk, then publish again",
     ),
     (
-        (errors.LockNotAvailable, errors.DeadlockDetected, errors.QueryCanceled),
+        (
+            errors.LockNotAvailable,
+            errors.DeadlockDetected,
+            errors.QueryCanceled,
+            errors.IdleInTransactionSessionTimeout,
+        ),
         BusyStoreError,
         "others hold what is needed: repeat this",
     ),
