@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import select
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from selectors import EVENT_READ, DefaultSelector
 from typing import Any
 
 from feast.infra.utils.postgres.connection_utils import _get_conn
@@ -120,9 +120,10 @@ def _alive(conn: Connection) -> bool:
     something to read is the server asked, which takes a round trip.
     """
     try:
-        readable, _, _ = select.select([conn.fileno()], [], [], 0)
-        if readable:
-            conn.execute("SELECT 1")
+        with DefaultSelector() as selector:
+            selector.register(conn, EVENT_READ)
+            if selector.select(0):
+                conn.execute("SELECT 1")
     except OperationalError:
         return False
     return not conn.closed

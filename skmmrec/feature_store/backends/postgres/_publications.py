@@ -156,9 +156,10 @@ def complete(conn: Connection, project: str, snapshot: Snapshot) -> None:
 
 
 def serve(conn: Connection, project: str, snapshot: Snapshot) -> None:
-    """Move the pointer, while nothing is recorded."""
+    """Move the pointer, while nothing is recorded or written."""
     with conn.transaction():
         lock(conn, f"record {project}")
+        lock(conn, f"serve {project}")
         record = _ready(conn, project, snapshot.number)
         conn.execute(_SET_CONTENT, (snapshot.to_json(), record.id))
         conn.execute(_POINT, (project, record.id))

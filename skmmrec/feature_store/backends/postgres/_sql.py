@@ -38,6 +38,15 @@ def lock(conn: Connection, name: str) -> None:
     conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
 
 
+def share(conn: Connection, name: str) -> None:
+    """Wait for a lock that others may share until the transaction ends.
+
+    Who waits for the whole of it has its turn before those that come later. With a lock
+    of a row (``FOR SHARE``), those that share it could keep it for ever.
+    """
+    conn.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", [name])
+
+
 def idle(conn: Connection) -> bool:
     """Tell whether no transaction is open."""
     return conn.info.transaction_status == TransactionStatus.IDLE

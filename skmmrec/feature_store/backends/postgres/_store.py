@@ -45,6 +45,7 @@ from ._engine import Engine, Request
 from ._overlay import Cell, disown, upsert, utc
 from ._publications import forget_project
 from ._schema import count_changes, forget_counts
+from ._sql import share
 from ._vectors import Vectors
 
 TYPE: Final = "skmmrec.feature_store.ExactPostgresOnlineStore"
@@ -52,8 +53,6 @@ TYPE: Final = "skmmrec.feature_store.ExactPostgresOnlineStore"
 # Rows that are written in one transaction: those that record or serve meanwhile wait
 # for one, about 0.1 s.
 _PIECE = 1000
-
-_POINTER = "SELECT publication FROM skmmrec_served WHERE project = %s FOR SHARE"
 
 
 class ExactPostgresOnlineStoreConfig(PostgreSQLOnlineStoreConfig):
@@ -196,7 +195,7 @@ class ExactPostgresOnlineStore(ExactOnlineStore, PostgreSQLOnlineStore):
         name = engine.overlay(view)
         with engine.connections.get() as conn, conn.transaction():
             if view.name in PUBLISHED_VIEWS and engine.exists(conn):
-                conn.execute(_POINTER, [config.project])  # it stays where it is
+                share(conn, f"serve {config.project}")
                 data = self._owned(config, view, data)
                 served = engine.served(conn)
                 if served is not None:
