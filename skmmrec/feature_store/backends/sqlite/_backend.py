@@ -373,10 +373,15 @@ class SqliteBackend(Backend):
         with self._main() as conn:
             return feedback_frame(events.read_feedback(conn, self.project, after))
 
-    def recorded(self, pushed: Sequence[bytes]) -> set[bytes]:
+    def last_event(self) -> int:
+        """Read the counter."""
+        with self._main() as conn:
+            return events.last_event(conn)
+
+    def recorded(self, pushed: Sequence[bytes], until: int | None = None) -> set[bytes]:
         """Look for the keys of events."""
         with self._main() as conn:
-            return events.recorded(conn, self.project, pushed)
+            return events.recorded(conn, self.project, pushed, until)
 
     def prune_feedback(self, until: int) -> None:
         """Delete events by number."""
