@@ -247,7 +247,8 @@ def _compare(
             keys += part
         others = sorted(set(backend.keys(view)) - set(keys))
         extra += _named(batch, others, [True] * len(others))
-    if backend.served() != snapshot:
+    served_now = backend.served()
+    if served_now is None or served_now.number != snapshot.number:
         raise LookupError("another publication is served by now")
     total = sum(len(batch.ids) for batch in batches)
     return SkewReport(batches[0].version, total, missing, extra, changed)
