@@ -160,6 +160,7 @@ class BackendContract:
         assert table.version is None
         assert len(table.keys) == 0
         assert backend.feedback(0).empty
+        assert backend.last_event() == 0
 
     def test_what_is_published_is_read_bit_for_bit(self, backend):
         self.publish(backend, ONE, 1)
@@ -525,6 +526,10 @@ class BackendContract:
         assert list(backend.feedback(0)["item_id"]) == [1, 2, 2, 2]
         assert backend.recorded([b"push 1", b"push 3"]) == {b"push 1"}
         assert backend.recorded([]) == set()
+        first, _, last, _ = backend.feedback(0).index
+        both = [b"push 1", b"push 2"]
+        assert backend.recorded(both, until=first) == {b"push 1"}
+        assert backend.recorded(both, until=last) == set(both)
 
     def test_numbers_are_never_used_again(self, backend):
         for item in (1, 2, 3):
@@ -533,6 +538,7 @@ class BackendContract:
         backend.prune_feedback(numbers[1])
         assert list(backend.feedback(0).index) == numbers[2:]
         backend.prune_feedback(numbers[2])
+        assert backend.last_event() == numbers[2]
         self.record(backend, "a", 4)
         [last] = backend.feedback(0).index
         assert last > numbers[-1]

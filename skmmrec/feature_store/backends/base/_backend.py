@@ -311,9 +311,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def recorded(
-        self, pushed: Sequence[bytes], until: int | None = None
-    ) -> set[bytes]:
+    def recorded(self, pushed: Sequence[bytes], until: int | None = None) -> set[bytes]:
         """Return which pushed events have been kept, up to a sequence number."""
 
     @abstractmethod

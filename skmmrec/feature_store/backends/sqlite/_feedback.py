@@ -48,31 +48,52 @@ def read_feedback(
     conn: sqlite3.Connection, project: str, after: int
 ) -> list[tuple[int, bytes, bytes, float, int]]:
     """Return number, user key, item key, y and time of events, in their order."""
-    number = "number"
-    table = _TABLE
-    if not columns_of(conn, _TABLE):
-        if not columns_of(conn, _OLD):
-            return []
-        # Numbered as `prepare_feedback` will do.
-        table = f"(SELECT *, row_number() OVER (ORDER BY rowid) AS number FROM {_OLD})"
+    table = _readable(conn)
+    if table is None:
+        return []
     return conn.execute(
-        f"SELECT {number}, user_key, item_key, y, event_us FROM {table} "
+        f"SELECT number, user_key, item_key, y, event_us FROM {table} "
         "WHERE project = ? AND number > ? ORDER BY number",
         (project, after),
     ).fetchall()
 
 
+def _readable(conn: sqlite3.Connection) -> str | None:
+    """Return the table of events, as `prepare_feedback` will make it."""
+    if columns_of(conn, _TABLE):
+        return _TABLE
+    if columns_of(conn, _OLD):
+        return f"(SELECT *, row_number() OVER (ORDER BY rowid) AS number FROM {_OLD})"
+    return None
+
+
+def last_event(conn: sqlite3.Connection) -> int:
+    """Return the highest number of an event so far, of any project."""
+    if columns_of(conn, _TABLE):
+        query = f"SELECT max(seq) FROM sqlite_sequence WHERE name = '{_TABLE}'"
+    elif columns_of(conn, _OLD):
+        query = f"SELECT count(*) FROM {_OLD}"
+    else:
+        return 0
+    return int(conn.execute(query).fetchone()[0] or 0)
+
+
 def recorded(
-    conn: sqlite3.Connection, project: str, pushed: Sequence[bytes]
+    conn: sqlite3.Connection,
+    project: str,
+    pushed: Sequence[bytes],
+    until: int | None,
 ) -> set[bytes]:
-    """Return which pushed events have been added."""
+    """Return which pushed events have been added, up to a number."""
     if not columns_of(conn, _TABLE):
         return set()
+    where = "" if until is None else f" AND number <= {int(until)}"
     found: set[bytes] = set()
     for part in chunks(pushed, KEYS_PER_QUERY):
         marks = ",".join("?" * len(part))
         query = f"SELECT pushed FROM {_TABLE} WHERE project = ? AND pushed IN ({marks})"
-        found.update(key for (key,) in conn.execute(query, (project, *part)))
+        rows = conn.execute(query + where, (project, *part))
+        found.update(key for (key,) in rows)
     return found
 
 
