@@ -20,6 +20,8 @@ from ._verify import (
     verify as verify,
 )
 from .backends import (
+    ExactRedisOnlineStore as ExactRedisOnlineStore,
+    ExactRedisOnlineStoreConfig as ExactRedisOnlineStoreConfig,
     ExactSqliteOnlineStore as ExactSqliteOnlineStore,
     ExactSqliteOnlineStoreConfig as ExactSqliteOnlineStoreConfig,
 )

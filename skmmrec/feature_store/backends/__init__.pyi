@@ -1,4 +1,8 @@
 from ._engines import backend_of as backend_of
+from .redis import (
+    ExactRedisOnlineStore as ExactRedisOnlineStore,
+    ExactRedisOnlineStoreConfig as ExactRedisOnlineStoreConfig,
+)
 from .sqlite import (
     ExactSqliteOnlineStore as ExactSqliteOnlineStore,
     ExactSqliteOnlineStoreConfig as ExactSqliteOnlineStoreConfig,
