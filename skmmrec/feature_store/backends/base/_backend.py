@@ -304,8 +304,15 @@ class Backend(ABC):
         """Return the events after a sequence number, in their order."""
 
     @abstractmethod
-    def recorded(self, pushed: Sequence[bytes]) -> set[bytes]:
-        """Return which pushed events have been kept."""
+    def last_event(self) -> int:
+        """Return the highest sequence number so far, 0 before the first event.
+
+        Also when the event has been pruned or deleted since.
+        """
+
+    @abstractmethod
+    def recorded(self, pushed: Sequence[bytes], until: int | None = None) -> set[bytes]:
+        """Return which pushed events have been kept, up to a sequence number."""
 
     @abstractmethod
     def prune_feedback(self, until: int) -> None:

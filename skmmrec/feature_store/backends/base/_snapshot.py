@@ -23,7 +23,8 @@ class Snapshot:
     event_us : int
         Event time of all rows, microseconds since the epoch.
     served_us : int
-        Since when it is served, as `event_us`. Later than `event_us` after a rollback.
+        Since when it is served, as `event_us`; 0 as long as it never was. Later than
+        `event_us` after a rollback.
         A row that others write belongs to this publication if it has its version and
         a later event time.
     feedback : int
