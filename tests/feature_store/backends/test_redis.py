@@ -5,7 +5,6 @@ import os
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 
@@ -14,18 +13,12 @@ from skmmrec.feature_store._repo import apply
 from skmmrec.feature_store.backends import backend_of
 from skmmrec.feature_store.backends.base import (
     ITEM_VIEW,
-    USER_VIEW,
-    Event,
-    Row,
     Snapshot,
-    entity_keys,
-    pack_ids,
-    pack_text,
-    pack_vectors,
 )
 
 from ..conftest import make_recommender
 from ..services import redis_settings
+from .contract import BackendContract
 
 pytestmark = pytest.mark.services
 _PROJECTS = itertools.count()
@@ -37,13 +30,24 @@ def server(tmp_path_factory):
         yield settings
 
 
-def configure(repo, online, project=None, definitions=()):
+class TestContract(BackendContract):
+    @pytest.fixture
+    def store(self, repo, server):
+        return open_project(repo, server)
+
+
+def open_project(repo, online, project=None):
+    """Open a repository of a project of its own on a server."""
     path = repo / "feature_store.yaml"
     settings = yaml.safe_load(path.read_text())
     settings["online_store"] = online
     settings["project"] = project or f"p{os.getpid()}_{next(_PROJECTS)}"
     path.write_text(yaml.safe_dump(settings))
-    store = open_store(repo)
+    return open_store(repo)
+
+
+def configure(repo, online, project=None, definitions=()):
+    store = open_project(repo, online, project)
     found = embedding_definitions(5, user_id_type="string", data=repo / "data")
     apply(store, [*found, *definitions])
     return store

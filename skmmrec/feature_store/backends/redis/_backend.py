@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from uuid import uuid4
+from contextlib import AbstractContextManager
+from typing import Any
 
 import pandas as pd
 from feast import FeatureStore, FeatureView
 
 from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
-    VERSION_OF,
     Backend,
-    BusyStoreError,
-    Checksum,
     Event,
     Features,
     Row,
@@ -28,32 +23,14 @@ from skmmrec.feature_store.backends.base import (
 )
 
 from ._earlier import Earlier
+from ._edits import Edits
 from ._feedback import Feedback
-from ._format import read_cell, with_value
-from ._lease import Lease, held
-from ._names import Names
 from ._server import SCAN, Command
 from ._store import ExactRedisOnlineStore
+from ._writer import Writer
 
-# Seconds after which a killed publisher's lease is free; a living one renews it.
-_PUBLISHER = 30.0
-# The same of a recorder, which needs some milliseconds, or a second where it has to
-# read all items first; nobody renews it.
-_RECORDER = 10.0
-# Seconds to wait for other recorders; a killed one holds them up for `_RECORDER`.
-_WAIT = 30.0
 # Bytes in one transaction, of which Redis serves nobody else: 1 ms.
 _PIECE = 250_000
-
-
-@dataclass
-class _Recorder:
-    """What is done inside `exclusive`, all at its end."""
-
-    lease: Lease
-    last_event: int
-    commands: list[Command] = field(default_factory=list)
-    pushed: set[bytes] = field(default_factory=set)
 
 
 class RedisBackend(Backend):
@@ -71,68 +48,19 @@ class RedisBackend(Backend):
     def __init__(self, store: FeatureStore) -> None:
         super().__init__(store)
         self._tables = self.online.tables(self.config)
-        self._server, self._names = self._tables.server, Names(self.project)
+        self._server, self._names = self._tables.server, self._tables.names
         self._feedback = Feedback(self._server, self._names)
         self._earlier = Earlier(self._server, self.project)
-        self._local = threading.local()
+        self._writer = Writer(self._server, self.project, self._feedback, self._earlier)
+        self._edits = Edits(self._tables, self._writer)
 
-    # Locks
-
-    @contextmanager
-    def sole_publisher(self, timeout: float) -> Iterator[None]:
+    def sole_publisher(self, timeout: float) -> AbstractContextManager[Any]:
         """Hold a lease, which a thread renews."""
-        lease = Lease(self._server, self._names.publisher, _PUBLISHER)
-        what = f"publishing to project {self.project!r}"
-        with held(lease, timeout, what), lease.renewed():
-            self._local.publisher = lease
-            try:
-                yield
-            finally:
-                self._local.publisher = None
+        return self._writer.sole_publisher(timeout)
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self) -> AbstractContextManager[Any]:
         """Hold the lease of recorders; what is written waits for the end."""
-        with self._recording() as lease:
-            recorder = _Recorder(lease, self._feedback.last())
-            self._local.recorder = recorder
-            try:
-                yield
-            finally:
-                self._local.recorder = None
-            if recorder.commands:
-                self._write([lease], recorder.commands)
-
-    @contextmanager
-    def _recording(self) -> Iterator[Lease]:
-        lease = Lease(self._server, self._names.recorder, _RECORDER)
-        with held(lease, _WAIT, f"recording in project {self.project!r}"):
-            while self._earlier.has_events():
-                self._write([lease], self._earlier.next_events(self._feedback))
-            yield lease
-
-    @property
-    def _recorder(self) -> _Recorder | None:
-        return getattr(self._local, "recorder", None)
-
-    def _write(self, leases: Sequence[Lease], commands: Sequence[Command]) -> None:
-        """Run commands in one transaction, if all leases are still ours."""
-        holds = {lease.name: lease.token for lease in leases}
-        sign = self._names.writer, uuid4().bytes
-        marked = [*commands, ("SET", *sign)]
-        if not self._server.together_while(holds, marked, sign):
-            raise BusyStoreError(
-                f"this process was held up for so long that others have gone on "
-                f"publishing to or recording in project {self.project!r}; nothing was "
-                "written, try again"
-            )
-
-    def _publish(self, commands: Sequence[Command]) -> None:
-        """Run commands in one transaction, if we are still the sole publisher."""
-        lease: Lease | None = getattr(self._local, "publisher", None)
-        if lease is None:
-            raise RuntimeError("publications are changed inside `sole_publisher` only")
-        self._write([lease], commands)
+        return self._writer.exclusive()
 
     # Publications
 
@@ -157,7 +85,7 @@ class RedisBackend(Backend):
             raise ValueError(f"there is a publication {snapshot.number} already")
         if self.served() is not None:
             self._earlier.delete_rows(self.online.feast(self.config), views)
-        self._publish([("SET", self._names.staged, snapshot.to_json())])
+        self._writer.publish([("SET", self._names.staged, snapshot.to_json())])
 
     def _warn_of_eviction(self) -> None:
         memory = self._server("INFO", "memory")
@@ -188,9 +116,9 @@ class RedisBackend(Backend):
         rows = max(1, _PIECE * len(keys) // max(1, total))
         for part in chunks(range(len(keys)), rows):
             commands = self._stage_piece(staged.number, view.name, keys, columns, part)
-            self._publish(commands)
+            self._writer.publish(commands)
         done = self.count_staged(view) + len(keys)
-        self._publish([("HSET", self._names.done, view.name, done)])
+        self._writer.publish([("HSET", self._names.done, view.name, done)])
 
     def _stage_piece(
         self,
@@ -213,34 +141,31 @@ class RedisBackend(Backend):
     def complete(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
         """Turn the record of what is staged into that of a publication."""
         record = self._names.publications, snapshot.number, snapshot.to_json()
-        self._publish(
+        self._writer.publish(
             [("HSET", *record), ("DEL", self._names.staged, self._names.done)]
         )
 
     def serve(self, snapshot: Snapshot) -> None:
         """Move the pointer, while nobody records."""
-        if not self._server("HEXISTS", self._names.publications, snapshot.number):
-            raise LookupError(
-                f"there is no publication {snapshot.number} in project {self.project!r}"
-            )
-        lease: Lease | None = getattr(self._local, "publisher", None)
-        with self._recording() as recording:
-            leases = [recording] if lease is None else [lease, recording]
-            self._write(leases, self._recorded(snapshot, served=True))
-
-    def _recorded(self, snapshot: Snapshot, *, served: bool) -> list[Command]:
-        """Return the commands that change the record of a publication."""
+        self._find(snapshot.number)
         text = snapshot.to_json()
-        record: Command = ("HSET", self._names.publications, snapshot.number, text)
-        return [record, ("SET", self._names.served, text)] if served else [record]
+        record = ("HSET", self._names.publications, snapshot.number, text)
+        self._writer.publish_alone([record, ("SET", self._names.served, text)])
+
+    def _find(self, number: int) -> None:
+        if not self._server("HEXISTS", self._names.publications, number):
+            raise LookupError(
+                f"there is no publication {number} in project {self.project!r}"
+            )
 
     def drop(self, number: int) -> None:
         """Delete a publication's hashes and its record at once."""
+        self._find(number)
         served = self.served()
         if served is not None and served.number == number:
             raise ValueError(f"publication {number} is served and cannot be dropped")
         forget = self._tables.forget(number)
-        self._publish([("HDEL", self._names.publications, number), *forget])
+        self._writer.publish([("HDEL", self._names.publications, number), *forget])
 
     def discard(self) -> None:
         """Delete staged hashes, and what does not count of what was written since."""
@@ -248,10 +173,10 @@ class RedisBackend(Backend):
         if staged is not None:
             forget = self._tables.forget(staged.number)
             gone = ("DEL", self._names.staged, self._names.done)
-            self._publish([*forget, gone])
+            self._writer.publish([*forget, gone])
         for view in PUBLISHED_VIEWS:
             self._tables.clean_later(view, self.served())
-        self._make_checksums()
+        self._edits.make_checksums()
 
     def rows(self, view: FeatureView, snapshot: Snapshot) -> Iterator[list[Row]]:
         """Read hashes in the order of the keys."""
@@ -288,126 +213,33 @@ class RedisBackend(Backend):
 
     def write(self, view: FeatureView, rows: Sequence[Row]) -> None:
         """Write rows, with the rest of `exclusive` if inside."""
-        with self._within() as recorder:
+        with self._writer.within() as recorder:
             for commands in self._tables.put(view, rows, "later", self.served()):
                 recorder.commands += commands
-
-    @contextmanager
-    def _within(self) -> Iterator[_Recorder]:
-        """Be inside `exclusive`, if the caller is not."""
-        if self._recorder is not None:
-            yield self._recorder
-            return
-        with self.exclusive():
-            yield self._local.recorder
 
     def delete(self, view: FeatureView, keys: Sequence[bytes]) -> None:
         """Delete fields by key; Feast's own hashes are shared with other views."""
         feast = self.online.feast(self.config)
         for part in chunks(keys, SCAN):
-            with self._within() as recorder:
+            with self._writer.within() as recorder:
                 recorder.commands += feast.deletions(view, part)
-                recorder.commands += self._later_deletions(view, part)
+                if view.name in PUBLISHED_VIEWS:
+                    recorder.commands += self._tables.later_deletions(view.name, part)
         if view.name in PUBLISHED_VIEWS:
-            for snapshot in self.publications():
-                self._delete_published(view.name, keys, snapshot)
-            self._make_checksums()
-
-    def _later_deletions(
-        self, view: FeatureView, keys: Sequence[bytes]
-    ) -> list[Command]:
-        if view.name not in PUBLISHED_VIEWS:
-            return []
-        columns = self._tables.later_columns(view.name)
-        return [
-            *(("HDEL", column, *keys) for column in columns),
-            ("HINCRBY", self._names.changes, view.name, 1),
-        ]
-
-    def _delete_published(
-        self, view: str, keys: Sequence[bytes], snapshot: Snapshot
-    ) -> None:
-        """Delete rows of a publication, and count them less, in one step a part."""
-        columns = [
-            self._names.column(snapshot.number, view, feature)
-            for feature in self._tables.features(view, snapshot.number)
-        ]
-        tags = self._names.column(snapshot.number, view, VERSION_OF[view])
-        left = snapshot.counts.get(view, 0)
-        for part in chunks(list(dict.fromkeys(keys)), SCAN):
-            found = self._server("HMGET", tags, *part)
-            there = [k for k, tag in zip(part, found, strict=True) if tag is not None]
-            if there:
-                left -= len(there)
-                counts = {**snapshot.counts, view: left}
-                gone = [("HDEL", column, *there) for column in columns]
-                self._change(view, replace(snapshot, counts=counts), gone)
-
-    def _change(
-        self, view: str, snapshot: Snapshot, commands: Sequence[Command]
-    ) -> None:
-        """Change rows of a publication, whose checksum is then to be made anew."""
-        served = self.served()
-        is_served = served is not None and served.number == snapshot.number
-        stale = ("SADD", self._names.stale, f"{snapshot.number}:{view}")
-        record = self._recorded(snapshot, served=is_served)
-        self._publish([*commands, stale, *record])
-
-    def _make_checksums(self) -> None:
-        """Make the checksums anew of what was changed, also before a process died."""
-        known = {snapshot.number: snapshot for snapshot in self.publications()}
-        for member in self._server("SMEMBERS", self._names.stale):
-            number, _, view = member.decode().partition(":")
-            snapshot = known.get(int(number))
-            commands: list[Command] = [("SREM", self._names.stale, member)]
-            if snapshot is not None:
-                snapshot = self._checked(snapshot, view)
-                known[snapshot.number] = snapshot
-                served = self.served()
-                is_served = served is not None and served.number == snapshot.number
-                commands += self._recorded(snapshot, served=is_served)
-            self._publish(commands)
-
-    def _checked(self, snapshot: Snapshot, view: str) -> Snapshot:
-        """Count and hash the rows of a publication as they are now."""
-        checksum = Checksum()
-        for part in self._tables.rows(view, snapshot):
-            checksum.update_rows([row.key for row in part], [r.features for r in part])
-        return replace(
-            snapshot,
-            counts={**snapshot.counts, view: checksum.n},
-            checksums={**snapshot.checksums, view: checksum.hexdigest()},
-        )
+            self._edits.delete(view.name, keys)
 
     def change(
         self, view: FeatureView, feature: str, change: Callable[[bytes], bytes | None]
     ) -> None:
         """Change values page by page."""
-        for snapshot in self.publications():
-            column = self._names.column(snapshot.number, view.name, feature)
-            for page in self._server.scan(column):
-                changed = [(key, change(value)) for key, value in page.items()]
-                texts = [t for pair in changed if pair[1] is not None for t in pair]
-                if texts:
-                    self._change(view.name, snapshot, [("HSET", column, *texts)])
-        later = self._names.later(view.name, feature)
-        for page in self._server.scan(later):
-            with self._within() as recorder:
-                cells = self._server("HMGET", later, *page)
-                for key, cell in zip(page, cells, strict=True):
-                    value = None if cell is None else change(read_cell(cell)[0])
-                    if value is not None:
-                        new = with_value(cell, value)
-                        recorder.commands.append(("HSET", later, key, new))
-                changes = self._names.changes, view.name
-                recorder.commands.append(("HINCRBY", *changes, 1))
-        self._make_checksums()
+        self._edits.change_later(view.name, feature, change)
+        self._edits.change(view.name, feature, change)
 
     # Feedback
 
     def append_feedback(self, event: Event) -> bool:
         """Append one event, with the rest of `exclusive`."""
-        recorder = self._recorder
+        recorder = self._writer.recorder
         if recorder is None:
             raise RuntimeError("events are kept inside `exclusive` only")
         if event.pushed is not None:
@@ -424,9 +256,9 @@ class RedisBackend(Backend):
         return self._feedback.frame(after)
 
     def _take_over(self) -> None:
-        """Number the events that an earlier release kept."""
+        """Give numbers to the events that an earlier release kept."""
         if self._earlier.has_events():
-            with self._recording():
+            with self._writer.recording():
                 pass
 
     def last_event(self) -> int:

@@ -6,6 +6,8 @@ list. Nothing of it is served; events are taken over, the rest is deleted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from feast import FeatureView
 
 from skmmrec.feature_store.backends.base import PUBLISHED_VIEWS, Event, chunks
@@ -38,7 +40,7 @@ class Earlier:
             commands += feedback.append(n, Event(*event))
         return [*commands, ("LTRIM", self.events, len(packed), -1)]
 
-    def delete_rows(self, feast: FeastHashes, views: list[FeatureView]) -> None:
+    def delete_rows(self, feast: FeastHashes, views: Sequence[FeatureView]) -> None:
         """Delete rows that were published or staged; once, as it lists all keys."""
         if not self._server("EXISTS", self.publication):
             return

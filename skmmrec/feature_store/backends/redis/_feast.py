@@ -88,7 +88,8 @@ class FeastHashes:
         """
         start = serialize_entity_key_prefix(list(join_keys))
         pattern = glob_literal(start) + b"*" + glob_literal(self._end)
-        found, cursor = set(), 0
+        found: set[bytes] = set()
+        cursor = 0
         while True:
             scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN)
             cursor, page = self._server(*scan)

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 from redis.exceptions import LockNotOwnedError
 from redis.lock import Lock
@@ -38,7 +39,9 @@ class Lease:
         self.name = name
         self._server = server
         self._seconds = seconds
-        self._lock = Lock(server.client, name, timeout=seconds, thread_local=False)
+        self._lock = Lock(
+            server.client, cast("str", name), timeout=seconds, thread_local=False
+        )
         self.token = b""
 
     def acquire(self, timeout: float) -> bool:

@@ -21,7 +21,6 @@ from pydantic import field_validator
 
 from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
-    VERSION_OF,
     Cells,
     ExactOnlineStore,
     Row,

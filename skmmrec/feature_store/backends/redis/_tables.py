@@ -163,7 +163,7 @@ class Tables:
             )
             check_kept(snapshot, text)
             yield [
-                Row(key, _filled(features, row), snapshot.served_us)
+                Row(key, _filled(features, row), snapshot.event_us)
                 for key, *row in zip(part, *values, strict=True)
             ]
 
@@ -213,6 +213,14 @@ class Tables:
         members = self.server("SMEMBERS", self.names.later_columns())
         parts = (member.decode().partition(":") for member in members)
         return [self.names.later(view, f) for name, _, f in parts if name == view]
+
+    def later_deletions(self, view: str, keys: Sequence[bytes]) -> list[Command]:
+        """Return the commands that delete rows by key."""
+        columns = self.later_columns(view)
+        return [
+            *(("HDEL", column, *keys) for column in columns),
+            ("HINCRBY", self.names.changes, view, 1),
+        ]
 
     def put_newer(self, view: FeatureView, rows: Sequence[Row]) -> None:
         """Write rows of what is served; a value with a newer event time stays."""
@@ -282,14 +290,15 @@ class Tables:
         self.server.together([*commands, ("UNLINK", *later, *own)])
 
 
-def check_kept(snapshot: Snapshot, text: bytes | None) -> None:
-    """Raise a LookupError unless a publication is there, and is the same one."""
+def check_kept(snapshot: Snapshot, text: bytes | None) -> Snapshot:
+    """Return what is recorded of a publication; a LookupError if it is gone."""
     kept = None if text is None else Snapshot.from_json(text)
     if kept is None or kept.fingerprint != snapshot.fingerprint:
         raise LookupError(
             f"publication {snapshot.number} (version {snapshot.version!r}) has been "
             "dropped; ask for what is served by now"
         )
+    return kept
 
 
 def lost(server: Server, snapshot: Snapshot, what: str) -> DamagedStoreError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from feast import FeatureView
@@ -33,15 +34,25 @@ class Vectors:
         self, view: FeatureView, feature: str, snapshot: Snapshot | None = None
     ) -> VectorTable:
         """Return the vectors of a publication (None: of the one that is served)."""
-        names = self._tables.names
-        text, count = self._tables.server.together(
-            [("GET", names.served), ("HGET", names.changes, view.name)]
-        )
-        chosen = snapshot or self._tables.parsed(text)
+        chosen, changes = self._state(view.name, snapshot)
         source = _identity(view, feature, chosen)
         return self._merged.get(
-            source, count, lambda: self._merge(view, feature, chosen)
+            source, changes, lambda: self._merge(view, feature, chosen)
         )
+
+    def _state(
+        self, view: str, snapshot: Snapshot | None
+    ) -> tuple[Snapshot | None, bytes | None]:
+        """Return what is recorded by now, and the count of changes of a view."""
+        names, server = self._tables.names, self._tables.server
+        changes = ("HGET", names.changes, view)
+        if snapshot is None:
+            text, count = server.together([("GET", names.served), changes])
+            return self._tables.parsed(text), count
+        kept = ("HGET", names.publications, snapshot.number)
+        text, count = server.together([kept, changes])
+        now = check_kept(snapshot, text)
+        return replace(now, served_us=snapshot.served_us), count
 
     def _merge(
         self, view: FeatureView, feature: str, snapshot: Snapshot | None
@@ -63,9 +74,8 @@ class Vectors:
         found: dict[bytes, bytes] = {}
         for page in server.scan(names.column(snapshot.number, view.name, feature)):
             found.update(page)
-        kept = server("HGET", names.publications, snapshot.number)
-        check_kept(snapshot, kept)
-        n = Snapshot.from_json(kept).counts.get(view.name, len(found))
+        text = server("HGET", names.publications, snapshot.number)
+        n = check_kept(snapshot, text).counts.get(view.name, len(found))
         if len(found) < n:
             what = f"{n - len(found)} of {n} vectors of {view.name}"
             raise lost(server, snapshot, what)
