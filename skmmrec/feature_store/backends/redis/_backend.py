@@ -25,12 +25,15 @@ from skmmrec.feature_store.backends.base import (
 from ._earlier import Earlier
 from ._edits import Edits
 from ._feedback import Feedback
+from ._packed import PACKED, pack_rows
 from ._server import SCAN, Command
 from ._store import ExactRedisOnlineStore
 from ._writer import Writer
 
 # Bytes in one transaction, of which Redis serves nobody else: 1 ms.
 _PIECE = 250_000
+# Rows in one transaction, where they are small, for the same reason.
+_PIECE_ROWS = 1000
 
 
 class RedisBackend(Backend):
@@ -113,29 +116,40 @@ class RedisBackend(Backend):
         if staged is None:
             raise RuntimeError("nothing is being staged; call `begin` before")
         total = sum(map(len, keys)) + sum(len(v) for _, vs in columns for v in vs)
-        rows = max(1, _PIECE * len(keys) // max(1, total))
+        rows = min(_PIECE_ROWS, max(1, _PIECE * len(keys) // max(1, total)))
+        done = self.count_staged(view)
         for part in chunks(range(len(keys)), rows):
-            commands = self._stage_piece(staged.number, view.name, keys, columns, part)
-            self._writer.publish(commands)
-        done = self.count_staged(view) + len(keys)
-        self._writer.publish([("HSET", self._names.done, view.name, done)])
+            piece = slice(part[0], part[-1] + 1)
+            values = [(feature, column[piece]) for feature, column in columns]
+            self._writer.publish(
+                self._piece(
+                    staged.number, view.name, done + part[0], keys[piece], values
+                )
+            )
+        count = ("HSET", self._names.done, view.name, done + len(keys))
+        self._writer.publish([count])
 
-    def _stage_piece(
+    def _piece(
         self,
         number: int,
         view: str,
+        first: int,
         keys: Sequence[bytes],
         columns: Sequence[tuple[str, list[bytes]]],
-        rows: Sequence[int],
     ) -> list[Command]:
+        """Return the commands that stage some rows, of which the first has a number."""
         commands: list[Command] = []
         for feature, values in columns:
-            filled = [text for n in rows if values[n] for text in (keys[n], values[n])]
+            pairs = zip(keys, values, strict=True)
+            filled = [text for pair in pairs if pair[1] for text in pair]
             if filled:
                 column = self._names.column(number, view, feature)
                 listed = self._names.columns(number)
                 commands.append(("SADD", listed, f"{view}:{feature}"))
                 commands.append(("HSET", column, *filled))
+            if (view, feature) == PACKED and all(values):
+                packed = self._names.packed(number)
+                commands.append(("HSET", packed, first, pack_rows(keys, values)))
         return commands
 
     def complete(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:

@@ -62,8 +62,9 @@ class Edits:
         self, view: str, snapshot: Snapshot, commands: Sequence[Command]
     ) -> None:
         """Change rows of a publication, whose checksum is then to be made anew."""
-        stale = ("SADD", self._names.stale, f"{snapshot.number}:{view}")
-        self._writer.publish([*commands, stale, *self.record(snapshot)])
+        stale: Command = ("SADD", self._names.stale, f"{snapshot.number}:{view}")
+        gone: Command = ("UNLINK", self._names.packed(snapshot.number))
+        self._writer.publish([*commands, gone, stale, *self.record(snapshot)])
 
     def change(
         self, view: str, feature: str, change: Callable[[bytes], bytes | None]

@@ -42,6 +42,10 @@ class Names:
         """Name the hash of one feature of a publication: values by entity key."""
         return self.own(f"rows:{number}:{view}:{feature}")
 
+    def packed(self, number: int) -> bytes:
+        """Name the hash of the packed item vectors of a publication; see `_packed`."""
+        return self.own(f"packed:{number}")
+
     def columns(self, number: int) -> bytes:
         """Name the set of a publication's columns, each as "view:feature"."""
         return self.own(f"columns:{number}")

@@ -99,24 +99,35 @@ class Tables:
         commands: list[Command] = [("GET", self.names.served)]
         if snapshot:
             commands = [("HGET", self.names.publications, snapshot.number)]
-        later = [VERSION_OF[view], *features]
-        commands += [("HMGET", self.names.later(view, f), *keys) for f in later]
+        commands.append(("HMGET", self.names.later(view, VERSION_OF[view]), *keys))
         if expected:
             n = expected.number
             columns = [self.names.column(n, view, f) for f in features]
             commands += [("HMGET", column, *keys) for column in columns]
-        text, tags, *values = self.server.together(commands)
+        text, tags, *published = self.server.together(commands)
         if snapshot:
             check_kept(snapshot, text)
         elif self.parsed(text) != expected:
             return False
-        later_values, published = values[: len(features)], values[len(features) :]
         if expected:
             _take_published(keys, features, published, expected, found)
             self._check_columns(view, features, published, expected)
-        rows = _owned(keys, tags, features, later_values, expected)
-        merge_cells(found, rows)
+        written = [k for k, tag in zip(keys, tags, strict=True) if tag is not None]
+        if written:
+            merge_cells(found, self._later(view, written, features, expected))
         return True
+
+    def _later(
+        self,
+        view: str,
+        keys: Sequence[bytes],
+        features: Sequence[str],
+        snapshot: Snapshot | None,
+    ) -> dict[bytes, Cells]:
+        """Read cells of rows that were written since, those that count."""
+        names = [self.names.later(view, f) for f in (VERSION_OF[view], *features)]
+        tags, *columns = self.server.together([("HMGET", n, *keys) for n in names])
+        return _owned(keys, tags, features, columns, snapshot)
 
     def _check_columns(
         self,
@@ -188,11 +199,9 @@ class Tables:
         self, view: str, feature: str, snapshot: Snapshot | None
     ) -> list[tuple[bytes, bytes, int]]:
         """Return key, value and event time of a feature in all rows that count."""
-        names = [self.names.later(view, f) for f in (VERSION_OF[view], feature)]
         found = []
         for part in chunks(self.later_keys(view, snapshot), KEYS):
-            tags, values = self.server.together([("HMGET", n, *part) for n in names])
-            rows = _owned(part, tags, [feature], [values], snapshot)
+            rows = self._later(view, part, [feature], snapshot)
             found += [(key, *row[feature]) for key, row in rows.items() if row]
         return found
 
@@ -274,7 +283,7 @@ class Tables:
         columns = self.names.columns(number)
         members = [member.decode() for member in self.server("SMEMBERS", columns)]
         rows = [self.names.own(f"rows:{number}:{member}") for member in members]
-        return [("UNLINK", columns, *rows)]
+        return [("UNLINK", columns, self.names.packed(number), *rows)]
 
     def delete_all(self) -> None:
         """Delete all entries of the project but leases."""
