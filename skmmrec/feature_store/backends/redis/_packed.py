@@ -31,7 +31,7 @@ def pack_rows(keys: Sequence[bytes], values: Sequence[bytes]) -> bytes:
     matrix, text = unpack_vectors(values), b"".join(keys)
     head = _HEAD.pack(*matrix.shape, len(text))
     lengths = np.array([len(key) for key in keys], _LENGTH)
-    return head + lengths.tobytes() + text + matrix.astype(_FLOAT).tobytes()
+    return head + lengths.tobytes() + text + matrix.astype(_FLOAT, copy=False).tobytes()
 
 
 def unpack_rows(pieces: Iterable[tuple[int, bytes]]) -> tuple[list[bytes], np.ndarray]:

@@ -23,9 +23,10 @@ Command = tuple[Any, ...]
 SCAN = 1000
 
 _KEPT = "what is served is unchanged"
-# What Redis writes in its errors, also where a script met them.
+# What Redis writes in its errors, also where a script met them. The client cuts off
+# the first word where it has a class for it.
 _MEANINGS = {
-    "OOM command not allowed": (
+    "command not allowed when used memory": (
         FullStoreError,
         f"has reached its maxmemory and refuses to write; {_KEPT}. Give it more "
         "memory, or publish with a smaller keep=",
@@ -35,7 +36,7 @@ _MEANINGS = {
         f"cannot save to its disk and therefore refuses to write; {_KEPT}. Make room "
         "on the disk of the server",
     ),
-    "READONLY": (
+    "read only replica": (
         ReadOnlyStoreError,
         "is a replica, which serves reads; write to its master",
     ),
