@@ -121,13 +121,12 @@ class RedisBackend(Backend):
         for part in chunks(range(len(keys)), rows):
             piece = slice(part[0], part[-1] + 1)
             values = [(feature, column[piece]) for feature, column in columns]
-            self._writer.publish(
-                self._piece(
-                    staged.number, view.name, done + part[0], keys[piece], values
-                )
-            )
-        count = ("HSET", self._names.done, view.name, done + len(keys))
-        self._writer.publish([count])
+            first = done + part[0]
+            commands = self._piece(staged.number, view.name, first, keys[piece], values)
+            if piece.stop == len(keys):
+                count = "HSET", self._names.done, view.name, done + len(keys)
+                commands.append(count)
+            self._writer.publish(commands)
 
     def _piece(
         self,

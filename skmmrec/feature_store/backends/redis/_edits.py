@@ -87,12 +87,17 @@ class Edits:
         for page in self._server.scan(column):
             with self._writer.within() as recorder:
                 cells = self._server("HMGET", column, *page)
-                for key, cell in zip(page, cells, strict=True):
-                    value = None if cell is None else change(read_cell(cell)[0])
-                    if value is not None:
-                        new = with_value(cell, value)
-                        recorder.commands.append(("HSET", column, key, new))
-                recorder.commands.append(("HINCRBY", self._names.changes, view, 1))
+                pairs = [
+                    (key, with_value(cell, value))
+                    for key, cell in zip(page, cells, strict=True)
+                    if cell is not None
+                    and (value := change(read_cell(cell)[0])) is not None
+                ]
+                if pairs:
+                    texts = [text for pair in pairs for text in pair]
+                    recorder.commands.append(("HSET", column, *texts))
+                    counted = self._names.changes, view, 1
+                    recorder.commands.append(("HINCRBY", *counted))
 
     def make_checksums(self) -> None:
         """Make the checksums anew of what was changed, also before a process died."""

@@ -120,7 +120,8 @@ class Server:
         cursor = 0
         while True:
             cursor, page = self("HSCAN", name, cursor, "COUNT", SCAN)
-            yield page
+            if page:
+                yield page
             if not cursor:
                 return
 
