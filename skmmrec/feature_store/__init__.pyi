@@ -27,6 +27,8 @@ from ._verify import (
 from .backends import (
     ExactPostgresOnlineStore as ExactPostgresOnlineStore,
     ExactPostgresOnlineStoreConfig as ExactPostgresOnlineStoreConfig,
+    ExactRedisOnlineStore as ExactRedisOnlineStore,
+    ExactRedisOnlineStoreConfig as ExactRedisOnlineStoreConfig,
     ExactSqliteOnlineStore as ExactSqliteOnlineStore,
     ExactSqliteOnlineStoreConfig as ExactSqliteOnlineStoreConfig,
 )

@@ -3,6 +3,10 @@ from .postgres import (
     ExactPostgresOnlineStore as ExactPostgresOnlineStore,
     ExactPostgresOnlineStoreConfig as ExactPostgresOnlineStoreConfig,
 )
+from .redis import (
+    ExactRedisOnlineStore as ExactRedisOnlineStore,
+    ExactRedisOnlineStoreConfig as ExactRedisOnlineStoreConfig,
+)
 from .sqlite import (
     ExactSqliteOnlineStore as ExactSqliteOnlineStore,
     ExactSqliteOnlineStoreConfig as ExactSqliteOnlineStoreConfig,
