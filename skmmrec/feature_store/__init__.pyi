@@ -3,14 +3,17 @@ from ._definitions import (
     embedding_definitions as embedding_definitions,
 )
 from ._delete import delete_ids as delete_ids
+from ._feedback import prune_feedback as prune_feedback
 from ._guard import guard_server as guard_server
 from ._init_repo import init_repo as init_repo
 from ._online import OnlineRecommender as OnlineRecommender
 from ._permissions import embedding_permissions as embedding_permissions
-from ._publish import (
+from ._publications import (
     Publication as Publication,
-    publish as publish,
+    publications as publications,
+    rollback as rollback,
 )
+from ._publish import publish as publish
 from ._reader import read_vectors as read_vectors
 from ._registry import AtomicFileRegistryStore as AtomicFileRegistryStore
 from ._repo import (
@@ -19,10 +22,23 @@ from ._repo import (
 )
 from ._transformer import FeastFeatures as FeastFeatures
 from ._verify import (
+    Damage as Damage,
     SkewReport as SkewReport,
+    StoreReport as StoreReport,
     verify as verify,
 )
 from .backends import (
+    ExactPostgresOnlineStore as ExactPostgresOnlineStore,
+    ExactPostgresOnlineStoreConfig as ExactPostgresOnlineStoreConfig,
+    ExactRedisOnlineStore as ExactRedisOnlineStore,
+    ExactRedisOnlineStoreConfig as ExactRedisOnlineStoreConfig,
     ExactSqliteOnlineStore as ExactSqliteOnlineStore,
     ExactSqliteOnlineStoreConfig as ExactSqliteOnlineStoreConfig,
+)
+from .backends.base import (
+    BusyStoreError as BusyStoreError,
+    DamagedStoreError as DamagedStoreError,
+    FullStoreError as FullStoreError,
+    ReadOnlyStoreError as ReadOnlyStoreError,
+    StoreError as StoreError,
 )

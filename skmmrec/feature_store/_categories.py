@@ -15,6 +15,7 @@ from skmmrec.feature_store.backends.base import (
     CATEGORY,
     Backend,
     Id,
+    Snapshot,
     VectorTable,
     unpack,
 )
@@ -30,7 +31,9 @@ class Categories:
         self._lock = threading.Lock()
         self._read: tuple[VectorTable | None, np.ndarray] = None, np.empty(0, object)
 
-    def of(self, view: FeatureView, table: VectorTable) -> np.ndarray:
+    def of(
+        self, view: FeatureView, table: VectorTable, snapshot: Snapshot
+    ) -> np.ndarray:
         """Return the category of each item, None for items without one.
 
         Raises
@@ -40,7 +43,7 @@ class Categories:
         """
         with self._lock:
             if self._read[0] is not table:
-                self._read = table, self._load(view, table)
+                self._read = table, self._load(view, table, snapshot)
             categories = self._read[1]
         if all(category is None for category in categories):
             raise ValueError(
@@ -49,17 +52,23 @@ class Categories:
         return categories
 
     def mask(
-        self, view: FeatureView, table: VectorTable, wanted: WantedCategories
+        self,
+        view: FeatureView,
+        table: VectorTable,
+        snapshot: Snapshot,
+        wanted: WantedCategories,
     ) -> np.ndarray:
         """Mark the items of some categories; a ValueError when no item has one."""
-        categories = self.of(view, table)
+        categories = self.of(view, table, snapshot)
         listed: Any = wanted if is_list_like(wanted) else [wanted]
         chosen = np.isin(categories.astype(str), [_text(name) for name in listed])
         mask: np.ndarray = chosen & (categories != None)  # noqa: E711
         return mask
 
-    def _load(self, view: FeatureView, table: VectorTable) -> np.ndarray:
-        column = self._backend.read_column(view, table.keys, CATEGORY)
+    def _load(
+        self, view: FeatureView, table: VectorTable, snapshot: Snapshot
+    ) -> np.ndarray:
+        column = self._backend.read_column(view, table.keys, CATEGORY, snapshot)
         values = [unpack(column.get(key, b"")) for key in table.keys]
         return np.array([*values, None], dtype=object)[:-1]
 

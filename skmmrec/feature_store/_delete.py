@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from feast import FeatureStore, FeatureView
 from numpy.typing import NDArray
 
@@ -19,6 +18,7 @@ from skmmrec.feature_store.backends.base import (
     EVENT_USER,
     EVENT_VIEW,
     ITEM_VIEW,
+    PUBLISHED_VIEWS,
     SEEN,
     TIMESTAMP,
     USER_VIEW,
@@ -31,7 +31,9 @@ from skmmrec.feature_store.backends.base import (
 )
 from skmmrec.interactions import ITEM, USER
 
-from ._offline import rewrite_parquet
+from ._faults import told_apart
+from ._offline import read_columns, rewrite_parquet
+from ._publications import free_leftovers
 from ._reader import checked_ids
 from ._repo import (
     LOCK_TIMEOUT,
@@ -61,13 +63,13 @@ def delete_ids(store: Repo, *, users: Ids = (), items: Ids = ()) -> None:
 
     Notes
     -----
-    The rows go from all feature views with the join key ``user_id`` or ``item_id`` and
-    from their parquet files, recorded feedback too; deleted items also go from the
-    lists of seen items, and an interrupted publication is forgotten. Publishing a
-    model that still knows an id brings it back, so let the recommender ``forget`` users
-    too; publishing it then deletes them just as this does. The rows of replaced models
-    are in no table, but their bytes stay in the free pages of sqlite's file until these
-    are used again; the command VACUUM removes them.
+    The rows go from all feature views with the join key ``user_id`` or ``item_id``,
+    from all publications that are kept and from their parquet files, recorded feedback
+    too; deleted items also go from the lists of seen items, and an interrupted
+    publication is forgotten. Publishing a model that still knows an id brings it back,
+    so let the recommender ``forget`` users too; publishing it then deletes them just as
+    this does. No file of the embedded store has their bytes any more. A server's own
+    logs and backups are not touched: see to those of PostgreSQL and Redis yourself.
     """
     store = open_store(store)
     gone = {
@@ -75,7 +77,8 @@ def delete_ids(store: Repo, *, users: Ids = (), items: Ids = ()) -> None:
         ITEM: checked_ids(feature_view(store, ITEM_VIEW), items),
     }
     backend, users_view = backend_of(store), feature_view(store, USER_VIEW)
-    with backend.sole_publisher(LOCK_TIMEOUT):
+    with told_apart(store), backend.sole_publisher(LOCK_TIMEOUT):
+        free_leftovers(store, backend)
         backend.discard()
         _delete_rows(store, backend, gone)
         if gone[ITEM]:
@@ -124,6 +127,7 @@ def _known_users(store: FeatureStore, backend: Backend) -> NDArray:
     for view in store.list_feature_views():
         if view.join_keys == [USER]:
             found.append(key_ids(USER, backend.keys(view)))
+            found += _ids_of_publications(backend, view)
         if USER in view.join_keys:
             found.append(_offline_ids(parquet_path(store, view), USER))
     events = feature_view(store, EVENT_VIEW)
@@ -135,6 +139,17 @@ def _known_users(store: FeatureStore, backend: Backend) -> NDArray:
     return np.unique(np.concatenate(parts)) if parts else np.empty(0, dtype=object)
 
 
+def _ids_of_publications(backend: Backend, view: FeatureView) -> list[NDArray]:
+    """Ids of a published view that others have than the publication served."""
+    if view.name not in PUBLISHED_VIEWS:
+        return []
+    return [
+        key_ids(USER, [row.key for row in rows])
+        for snapshot in backend.publications()
+        for rows in backend.rows(view, snapshot)
+    ]
+
+
 def _ids_in(values: Iterable[Id]) -> NDArray:
     listed = list(values)
     return np.array(listed, object if isinstance(next(iter(listed), ""), str) else None)
@@ -144,8 +159,7 @@ def _offline_ids(path: Path, column: str) -> NDArray:
     """Distinct ids in a column of a file, missing ones left out."""
     if not path.is_file():
         return np.empty(0, dtype=object)
-    with pq.ParquetFile(path) as file:
-        ids = file.read([column])[column]
+    ids = read_columns(path, [column])[column]
     return _ids_in(ids.unique().drop_null().to_pylist())
 
 

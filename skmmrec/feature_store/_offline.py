@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from feast import FeatureView
+from feast.types import from_feast_to_pyarrow_type
 
 from skmmrec.feature_store.backends.base import (
     EVENT,
@@ -20,6 +24,11 @@ from skmmrec.feature_store.backends.base import (
     TIMESTAMP,
     Batch,
     Column,
+    DamagedStoreError,
+    Row,
+    key_ids,
+    unpack,
+    unpack_vectors,
 )
 
 _ARROW = {"int64": pa.int64(), "string": pa.string()}
@@ -73,24 +82,135 @@ def event_schema(batches: tuple[Batch, Batch]) -> pa.Schema:
     )
 
 
-def append_parquet(
-    path: Path, schema: pa.Schema, tables: Iterable[pa.Table], when: datetime
-) -> None:
-    """Add rows of one event time to a parquet file, all or nothing.
+def view_schema(view: FeatureView) -> pa.Schema:
+    """Columns of the parquet file of a registered view."""
+    fields = [
+        (field.name, from_feast_to_pyarrow_type(field.dtype))
+        for field in (*view.entity_columns, *view.features)
+    ]
+    return pa.schema([*fields, (TIMESTAMP, _WHEN)])
 
+
+def rows_table(view: FeatureView, rows: Sequence[Row], when: datetime) -> pa.Table:
+    """Make a table of rows that were published online, for the parquet file."""
+    schema, join_key = view_schema(view), view.join_keys[0]
+    columns = []
+    for name, kind in zip(schema.names, schema.types, strict=True):
+        if name == join_key:
+            values = key_ids(join_key, [row.key for row in rows]).tolist()
+        elif name == TIMESTAMP:
+            values = [when] * len(rows)
+        else:
+            columns.append(_unpacked([r.features.get(name, b"") for r in rows], kind))
+            continue
+        columns.append(pa.array(values, kind))
+    return pa.table(columns, schema=schema)
+
+
+def _unpacked(values: list[bytes], kind: pa.DataType) -> pa.Array:
+    """Make a column of serialized values; vectors, where all have one, by bytes."""
+    if kind == pa.list_(pa.float32()) and all(values):
+        return _vector_column(unpack_vectors(values)).cast(kind)
+    return pa.array([unpack(value) for value in values], kind)
+
+
+def append_parquet(
+    path: Path,
+    schema: pa.Schema,
+    tables: Iterable[pa.Table],
+    when: datetime,
+    oldest: datetime | None = None,
+) -> None:
+    """Add the rows of one event time to a parquet file, all or nothing.
+
+    Parameters
+    ----------
+    path : Path
+    schema : pyarrow.Schema
+    tables : iterable of pyarrow.Table
+        Rows of the event time `when`. Those of this time that the file has already,
+        which a killed process left, are replaced.
+    when : datetime
+    oldest : datetime, optional
+        Rows from before are left out.
+
+    Notes
+    -----
     The file is rewritten beside itself, one row group in memory at a time, and swapped
-    in at the end. Rows of an event time that the file already ends with are not added
-    twice.
+    in at the end.
     """
-    if _latest(path) == when:
-        return
     path.parent.mkdir(parents=True, exist_ok=True)
     old = _row_groups(path) if path.exists() else ()
-    _replace(path, schema, chain((_with_schema(t, schema) for t in old), tables))
+    kept = (_others(_with_schema(table, schema), when, oldest) for table in old)
+    _replace(path, schema, chain(kept, tables))
+
+
+def _others(table: pa.Table, when: datetime, oldest: datetime | None) -> pa.Table:
+    """Rows of other event times than `when`, not from before `oldest`."""
+    times = table[TIMESTAMP]
+    kept = pc.not_equal(times, pa.scalar(when, _WHEN))
+    if oldest is not None:
+        kept = pc.and_(kept, pc.greater_equal(times, pa.scalar(oldest, _WHEN)))
+    return table.filter(kept)
+
+
+def forget_before(path: Path, oldest: datetime) -> None:
+    """Leave out the rows from before a time, if there are any."""
+    bound = pa.scalar(oldest, _WHEN)
+    if pc.any(pc.less(event_times(path), bound)).as_py():
+        rewrite_parquet(
+            path, lambda table: table.filter(pc.greater_equal(table[TIMESTAMP], bound))
+        )
+
+
+def forget_time(path: Path, when: datetime) -> None:
+    """Leave out the rows of one event time, if there are any."""
+    if holds_time(path, when):
+        rewrite_parquet(path, lambda table: _others(table, when, None))
+
+
+def holds_time(path: Path, when: datetime) -> bool:
+    """Tell whether a file has rows of an event time."""
+    same = pc.equal(event_times(path), pa.scalar(when, _WHEN))
+    return bool(pc.any(same).as_py())
+
+
+def event_times(path: Path) -> pa.ChunkedArray:
+    """Event times of all rows; none where there is no file."""
+    if not path.exists():
+        return pa.chunked_array([], _WHEN)
+    return read_columns(path, [TIMESTAMP])[TIMESTAMP].cast(_WHEN)
+
+
+def read_columns(path: Path, names: list[str]) -> pa.Table:
+    """Read some columns of a file.
+
+    Raises
+    ------
+    DamagedStoreError
+        When it cannot be read.
+    """
+    with _opened(path) as file:
+        return file.read(names)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a file to read it, and tell damage from all else."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise  # of the system: there is nothing wrong with the file
+        raise DamagedStoreError(
+            f"{path} is damaged and cannot be read ({error}); restore it from a "
+            "backup, or move it away and publish again, which begins a new history"
+        ) from error
 
 
 def _row_groups(path: Path) -> Iterator[pa.Table]:
-    with pq.ParquetFile(path) as file:
+    with _opened(path) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group)
 
@@ -108,35 +228,46 @@ def _with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def rewrite_parquet(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
     """Change a file, one row group in memory at a time, all or nothing."""
-    with pq.ParquetFile(path) as old:
+    with _opened(path) as old:
         schema = old.schema_arrow
     _replace(path, schema, map(change, _row_groups(path)))
 
 
 def _replace(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
     """Write beside the file, and swap the new one in at the end."""
-    partial = path.with_name(path.name + ".partial")
-    with pq.ParquetWriter(partial, schema) as writer:
-        for table in tables:
-            writer.write_table(table)
+    partial = partial_of(path)
+    try:
+        # Damage of a page is then found when it is read.
+        with pq.ParquetWriter(partial, schema, write_page_checksum=True) as writer:
+            for table in tables:
+                # An empty row group would stay for good.
+                if len(table):
+                    writer.write_table(table)
+        with open(partial, "rb") as written:
+            os.fsync(written.fileno())
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     os.replace(partial, path)
+
+
+def partial_of(path: Path) -> Path:
+    """Return the file beside `path` that is written and then takes its place."""
+    return path.with_name(path.name + ".partial")
 
 
 def write_empty(path: Path, schema: pa.Schema) -> None:
     """Write a file without rows, unless there is one."""
     if not path.exists():
-        append_parquet(path, schema, (), datetime.min)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, schema, ())
 
 
-def _latest(path: Path) -> datetime | None:
-    """Latest event time in the file, from its statistics."""
-    if not path.exists():
-        return None
-    with pq.ParquetFile(path) as file:
-        column = file.schema_arrow.get_field_index(TIMESTAMP)
-        groups = range(file.num_row_groups)
-        chunks = [file.metadata.row_group(g).column(column) for g in groups]
-        return max((c.statistics.max for c in chunks if c.statistics), default=None)
+def check_readable(path: Path) -> None:
+    """Raise a DamagedStoreError for a file that is no parquet file."""
+    if path.exists():
+        with _opened(path):
+            return
 
 
 def _vector_column(matrix: np.ndarray) -> pa.ListArray:

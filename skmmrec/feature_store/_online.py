@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from skmmrec.feature_store.backends.base import (
     Id,
+    Snapshot,
     VectorTable,
     fresh,
 )
@@ -28,7 +29,7 @@ from ._ranking import (
 )
 from ._reader import checked_ids
 from ._repo import open_store
-from ._served import ServedModel, item_matrix, vectors_of
+from ._served import ServedModel, history_sum_of, item_matrix, vectors_of
 from ._types import CategoriesByItem, Ids, Repo, SingleId, WantedCategories
 
 _UNKNOWN = ("error", "popular", "skip")
@@ -93,7 +94,8 @@ class OnlineRecommender:
     @property
     def model_version(self) -> str | None:
         """Version of the model that is served (None: nothing is published)."""
-        return self._served.items().version
+        served = self._served.backend.served()
+        return None if served is None else served.version
 
     def recommend(
         self,
@@ -136,23 +138,28 @@ class OnlineRecommender:
         """
         check_k(k)
         ids = checked_ids(self._served.user_view, users)
-        table, found = self._served.with_users(ids)
-        allowed, graph = self._allowed(table, items, category), self._graph_of(table)
-        parts = [
-            top_k(
-                user,
-                found[user].vector,
-                table,
-                k,
-                allowed,
-                found[user].seen if exclude_seen else (),
-                graph,
-            )
-            for user in self._servable(ids, found, table)
-        ]
-        if not parts:
-            return ranked_frame([], table, [])
-        return pd.concat(parts, ignore_index=True)
+
+        def read(snapshot: Snapshot) -> pd.DataFrame:
+            table, found = self._read(ids, snapshot)
+            allowed = self._allowed(table, snapshot, items, category)
+            graph = self._graph_of(table)
+            parts = [
+                top_k(
+                    user,
+                    found[user].vector,
+                    table,
+                    k,
+                    allowed,
+                    found[user].seen if exclude_seen else (),
+                    graph,
+                )
+                for user in self._servable(ids, found, table)
+            ]
+            if not parts:
+                return ranked_frame([], table, [])
+            return pd.concat(parts, ignore_index=True)
+
+        return self._served.pinned(read)
 
     def recall(self, users: Ids, k: int = 10) -> float:
         """Share of the truly best items that the search finds.
@@ -176,7 +183,7 @@ class OnlineRecommender:
         """
         check_k(k)
         ids = checked_ids(self._served.user_view, users)
-        table, found = self._served.with_users(ids)
+        table, found = self._served.pinned(lambda snapshot: self._read(ids, snapshot))
         if not found:
             raise KeyError(f"no vector of model version {table.version!r} for any user")
         if self._graph is None:
@@ -217,21 +224,22 @@ class OnlineRecommender:
         """
         check_k(k)
         seen = checked_ids(self._served.item_view, history)
-        table = self._served.items()
         if not seen:
             raise ValueError("history is empty")
-        history_sum = self._served.history_sum()
-        if history_sum is None:
-            raise ValueError(
-                f"users of model version {table.version!r} are not sums of their "
-                "items' vectors, so none can be made from a history"
-            )
-        vector = history_sum.user(vectors_of(table, seen))
-        allowed, left_out = self._allowed(table, items, category), seen
-        graph = self._graph_of(table)
-        left_out = left_out if exclude_seen else []
-        ranked = top_k(None, vector, table, k, allowed, left_out, graph)
-        return ranked.drop(columns=USER)
+
+        def read(snapshot: Snapshot) -> pd.DataFrame:
+            table, history_sum = self._served.items(snapshot), history_sum_of(snapshot)
+            if history_sum is None:
+                raise ValueError(
+                    f"users of model version {table.version!r} are not sums of their "
+                    "items' vectors, so none can be made from a history"
+                )
+            vector = history_sum.user(vectors_of(table, seen))
+            allowed = self._allowed(table, snapshot, items, category)
+            left_out, graph = seen if exclude_seen else [], self._graph_of(table)
+            return top_k(None, vector, table, k, allowed, left_out, graph)
+
+        return self._served.pinned(read).drop(columns=USER)
 
     def add_items(
         self,
@@ -268,18 +276,21 @@ class OnlineRecommender:
 
         Notes
         -----
-        Added items are gone with the next `publish`, unless the recommender has them.
+        Added items are gone with the next `publish` or `rollback`, unless the
+        recommender that is then served has them.
         """
-        view, table = self._served.item_view, self._served.items()
-        values = checked_ids(view, ids)
+        served = self._served
+        view, values = served.item_view, checked_ids(served.item_view, ids)
         repeated = pd.Index(values)[pd.Index(values).duplicated()].tolist()
         if repeated:
             raise ValueError(f"ids has item {repeated[0]!r:.100} more than once")
+        table = served.pinned(served.items)
         matrix = item_matrix(values, vectors, biases, table.matrix.shape[1] - 1)
         texts = category_texts(categories, values)
         if categories is not None:
-            self._categories.of(view, table)
-        self._served.write_items(values, matrix, table.version, texts)
+            served.pinned(lambda s: self._categories.of(view, served.items(s), s))
+        with served.backend.exclusive():
+            served.write_items(values, matrix, served.snapshot(), texts)
 
     def record(self, user: SingleId, item: SingleId, y: float = 1.0) -> bool:
         """Keep an event and move the user's vector at once, without training.
@@ -307,14 +318,14 @@ class OnlineRecommender:
 
         Notes
         -----
-        This lasts until the next `publish`, which serves the users that the recommender
-        has: a user known from `record` alone is then unknown, unless the recommender
-        was given the events; see `feedback`.
+        The vector lasts until the next `publish` or `rollback`, which serves the users
+        that the recommender has: a user known from `record` alone is then unknown,
+        unless the recommender was given the events. The event stays; see `feedback`.
         """
         value = float(y)
         if not math.isfinite(value):
             raise ValueError(f"y must be finite, got {y!r}")
-        return self._served.record(user, item, value)
+        return bool(self._served.record(user, item, value))
 
     def record_pushed(self) -> int:
         """Record the events that were pushed to ``feedback_events_push``.
@@ -336,29 +347,40 @@ class OnlineRecommender:
         -----
         A pushed row has the columns event_id, which tells events apart, event_user_id,
         event_item_id, event_y and event_timestamp. Events are recorded in the order of
-        their ids, each exactly once.
+        their ids, each exactly once: one that was recorded does not count again, when
+        it is pushed again or `feast materialize` brings it back, until `prune_feedback`
+        has forgotten it everywhere.
         """
         return self._served.record_pushed()
 
     def feedback(self) -> pd.DataFrame:
-        """Return the events recorded since the served model was published.
+        """Return the recorded events that the served model has not taken in.
 
         Returns
         -------
         DataFrame
-            Columns user_id, item_id, y and timestamp, in the order they came.
+            Columns user_id, item_id, y and timestamp, in the order they came. The
+            index, `event`, numbers all events of the repository.
 
         Notes
         -----
-        Events from before a publication are no longer returned after it. So give them
-        to the recommender before `publish`: ``events = online.feedback()``, then
-        ``recommender.partial_fit(events.drop(columns="y"), events["y"])``. The time of
-        the fetch as the `timestamp` of `publish` keeps the events recorded since then.
+        Give the events to the recommender, and tell `publish` that you did::
+
+            events = online.feedback()
+            recommender.partial_fit(events.drop(columns="y"), events["y"])
+            publish(recommender, repo, feedback=events)
+
+        What is recorded between the first line and the last comes back after it. So
+        does everything if `publish` is not told: no event is lost. After a `rollback`,
+        events come back that the model now served has not taken in.
+
+        The time of an event is that of the machine which recorded it. Nothing depends
+        on it.
         """
         return self._served.feedback()
 
     def retrain_due(self, min_events: int = 1000) -> bool:  # a round number
-        """Tell whether enough feedback has come since the model was published.
+        """Tell whether enough feedback waits to be taken into the model.
 
         Parameters
         ----------
@@ -370,15 +392,26 @@ class OnlineRecommender:
         """
         return len(self.feedback()) >= min_events
 
+    def _read(
+        self, ids: list[Id], snapshot: Snapshot
+    ) -> tuple[VectorTable, dict[Id, User]]:
+        """Read all items, and some users."""
+        return self._served.items(snapshot), self._served.users(ids, snapshot)
+
     def _allowed(
-        self, table: VectorTable, items: Ids | None, category: WantedCategories | None
+        self,
+        table: VectorTable,
+        snapshot: Snapshot,
+        items: Ids | None,
+        category: WantedCategories | None,
     ) -> np.ndarray | None:
         view = self._served.item_view
         wanted = None if items is None else checked_ids(view, items)
         allowed = both(fresh(table, view), rows_mask(table, wanted))
         if category is None:
             return allowed
-        return both(allowed, self._categories.mask(view, table, category))
+        mask = self._categories.mask(view, table, snapshot, category)
+        return both(allowed, mask)
 
     def _graph_of(self, table: VectorTable) -> ApproximateIndex | None:
         return None if self._graph is None else self._graph.of(table)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
+import numpy as np
 from feast import FeatureStore, FeatureView
 
 from skmmrec.feature_store.backends import backend_of
 from skmmrec.feature_store.backends.base import (
     EVENT_VIEW,
-    ITEM_VIEW,
-    USER_VIEW,
+    PUBLISHED_VIEWS,
     Backend,
     Batch,
     Snapshot,
@@ -26,61 +25,44 @@ from skmmrec.feature_store.backends.base import (
 )
 
 from ._batches import serving_batches
-from ._definitions import EmbeddingDefinitions, embedding_definitions
+from ._clock import now_us
 from ._delete import delete_forgotten
+from ._faults import check_writable, told_apart
+from ._feedback import TakenIn, check_recorded, last_taken_in
 from ._fold_in import history_exponent
 from ._offline import (
     append_parquet,
     batch_schema,
     batch_table,
+    check_readable,
     event_schema,
+    forget_before,
     write_empty,
 )
-from ._reader import id_type
+from ._publications import (
+    Publication,
+    complete_offline,
+    free_leftovers,
+    next_us,
+    served_ones,
+    superseded,
+    unserved,
+)
+from ._registration import Settings, add_service, ensure_definitions
+from ._registry import repair_registry
 from ._repo import (
-    DATA,
     LOCK_TIMEOUT,
-    apply,
     check_engines,
     feature_view,
-    known_versions,
     open_store,
     parquet_path,
-    write_settings,
 )
 from ._types import CategoriesByItem, ForgottenUsers, Repo, Servable
 
-# Each version has a feature service in the registry, which Feast parses as a whole; ten
-# keep it small. No measurement chose this number.
-_VERSIONS = 10
-
-
-class Publication(NamedTuple):
-    """What `publish` wrote.
-
-    Attributes
-    ----------
-    version : str
-        Model version.
-    timestamp : datetime
-        Event time of all rows, UTC.
-    n_users, n_items, dim : int
-    """
-
-    version: str
-    timestamp: datetime
-    n_users: int
-    n_items: int
-    dim: int
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """Arguments of `embedding_definitions` that follow from the recommender."""
-
-    dim: int
-    user_id_type: str
-    item_id_type: str
+# How far a timestamp may be ahead of this machine's clock. Clocks that are a whole day
+# wrong, by a time zone or two, do occur and do no harm; a year that was mistyped would
+# date all that follows in the future.
+_ALLOWANCE = timedelta(days=2)
 
 
 def publish(
@@ -88,7 +70,9 @@ def publish(
     store: Repo,
     *,
     categories: CategoriesByItem | None = None,
+    feedback: TakenIn | None = None,
     timestamp: datetime | None = None,
+    keep: int | None = 3,  # the served one, the one before, and one in reserve
     chunk_size: int = 5000,  # 5 MB of vectors of 256 numbers
     progress: bool | None = None,
 ) -> Publication:
@@ -105,8 +89,18 @@ def publish(
     categories : mapping or Series, optional
         Category (a string or a number) by item id, to filter by when serving. Items may
         have none. They are stored as text, so 1 and "1" are the same category.
+    feedback : DataFrame, Series or int, optional
+        What the recommender has taken in: the table that `OnlineRecommender.feedback`
+        gave, or rows of it; all events up to the last of them then count as taken in. A
+        number says the same. By default the recommender has taken in nothing new, and
+        `OnlineRecommender.feedback` gives all these events again.
     timestamp : datetime, optional
-        Event time of the rows (UTC when it has no zone), by default now.
+        Event time of the rows (UTC when it has no zone), by default now, or just after
+        the publication before if that is later.
+    keep : int or None, default=3
+        How many publications stay, this one among them, for `rollback`: those that were
+        served last. Rows of the others go, online and offline, as do rows in the
+        offline files from before all that stay. With None, all stay.
     chunk_size : int, default=5000
         Users or items written at a time.
     progress : bool, optional
@@ -120,26 +114,32 @@ def publish(
     ------
     ValueError
         For vectors that are not finite, ids that repeat, a category of an item that the
-        recommender does not have, a dimension or id type other than what is stored, or
-        a timestamp older than what is served. Nothing is changed then.
+        recommender does not have, a dimension or id type other than what is stored,
+        a timestamp older than what is served or more than two days ahead of this
+        machine's clock, a `feedback` that does not say which events, or a `keep` below
+        1. Nothing is changed then.
     TypeError
-        For `categories` of another type, for another kind of online store, or for an
-        offline store or materialization engine that is not known to keep all rows.
+        For `categories` or `feedback` of another type, for another kind of online
+        store, or for an offline store or materialization engine that is not known to
+        keep all rows.
     TimeoutError
         When another publisher holds the store for ten minutes.
+    FullStoreError, ReadOnlyStoreError, DamagedStoreError
+        When there is no space left, nothing can be written, or what is stored cannot be
+        read. What was served is still served then, as far as it can be read.
 
     Notes
     -----
     Readers see the old model or the new one, never a mixture, and what the new model
     lacks is gone. A killed run leaves the old model in service; the next run of the
-    same model resumes it. This holds for `ExactSqliteOnlineStore` and for
-    Feast's ``postgres`` and ``redis`` stores; other online stores are refused.
+    same model resumes it, and one of another model frees what was left.
 
     What was recorded online belongs to the old model: moved users, new users and added
-    items are gone, and `OnlineRecommender.feedback` no longer gives the events before
-    `timestamp`. Take them into the recommender first.
+    items are gone, until the recommender has taken in the events; these stay. See
+    `OnlineRecommender.feedback`, `prune_feedback` and `rollback`.
 
-    What the offline store holds of earlier models stays, as it is the past, but for
+    What the offline store holds of earlier models stays as long as they do (see
+    `keep`), as it is the past, but for
     users whom the recommender was told to ``forget``: what is stored of them is deleted
     as by `delete_ids`, in all feature views with the join key ``user_id``, in their
     parquet files, and among recorded and pushed events. Feast's own commands then have
@@ -147,91 +147,221 @@ def publish(
     clean: whoever is in the rows of the next `fit` or `partial_fit` comes back with the
     next publication, without the rows from before it. A recommender that knows nothing
     of a `forget`, such as another one that was fitted without these users, takes them
-    out of the online store only; call `delete_ids` as well.
+    out of what is served only; call `delete_ids` as well.
+
+    A registry file that cannot be read is set aside, beside itself, and what publishing
+    needs is registered anew; `feast apply` registers the rest. A damaged parquet file
+    is not replaced, as it has the past: restore it, or move it away.
     """
     check_engines(store)
+    check_keep(keep)
+    taken_in = last_taken_in(feedback)
+    event_us = None if timestamp is None else _checked(timestamp)
     store = open_store(store)
-    backend_of(store)
+    backend = backend_of(store)
     vectors = recommender.serving_vectors()
     batches = serving_batches(vectors, categories)
-    users, items = batches
-    settings = _Settings(users.matrix.shape[1], users.id_type, items.id_type)
-    _ensure_definitions(store, settings)
-    forgotten = getattr(vectors, "forgotten", None)
-    when = _write(store, batches, forgotten, timestamp, chunk_size, progress)
-    _add_service(store, settings, users.version)
-    return Publication(
-        users.version, when, len(users.ids), len(items.ids), settings.dim
-    )
+    settings = Settings.of(*batches)
+    with told_apart(store):
+        check_writable(store)
+        with backend.sole_publisher(LOCK_TIMEOUT):
+            repair_registry(store)
+            if ensure_definitions(store, settings):
+                keep = 1  # earlier ones are of another dimension
+            snapshot = _write(
+                store,
+                batches,
+                _Said(event_us, taken_in, keep, getattr(vectors, "forgotten", None)),
+                chunk_size,
+                progress,
+            )
+            add_service(store, settings, snapshot.version)
+    when = from_us(snapshot.event_us)
+    n_users, n_items = (len(batch.ids) for batch in batches)
+    return Publication(snapshot.version, when, n_users, n_items, settings.dim)
+
+
+def check_keep(keep: int | None) -> None:
+    """Refuse to keep less than what is served."""
+    if keep is None:
+        return
+    if isinstance(keep, bool) or not isinstance(keep, int | np.integer):
+        raise TypeError(f"keep must be an integer or None, got {keep!r}")
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1, got {keep}; None keeps all")
+
+
+def _checked(timestamp: datetime) -> int:
+    """Return a timestamp in microseconds; refuse one that is far ahead."""
+    event_us = to_us(timestamp)
+    ahead = timedelta(microseconds=event_us - now_us())
+    if ahead > _ALLOWANCE:
+        raise ValueError(
+            f"timestamp {timestamp} is {ahead} ahead of this machine's clock; at most "
+            f"{_ALLOWANCE.days} days are allowed, as all later publications must be "
+            "later still"
+        )
+    return event_us
+
+
+class _Said(NamedTuple):
+    """What a call says of a publication, beside its rows."""
+
+    event_us: int | None
+    taken_in: int | None
+    keep: int | None
+    forgotten: ForgottenUsers | None
 
 
 def _write(
     store: FeatureStore,
     batches: tuple[Batch, Batch],
-    forgotten: ForgottenUsers | None,
-    timestamp: datetime | None,
+    said: _Said,
     chunk_size: int,
     progress: bool | None,
-) -> datetime:
+) -> Snapshot:
+    """Write a publication and serve it; the caller is the sole publisher.
+
+    Whenever the process is killed, the old model is served or the new one, and the
+    next call finishes or undoes what was begun.
+    """
     backend = backend_of(store)
     views = [feature_view(store, batch.view) for batch in batches]
-    with backend.sole_publisher(LOCK_TIMEOUT):
-        snapshot = _begin(backend, views, batches, timestamp)
-        when = from_us(snapshot.event_us)
-        for view, batch in zip(views, batches, strict=True):
-            with _bar(batch, progress) as advance:
-                backend.stage(view, batch, snapshot.event_us, chunk_size, advance)
-        if forgotten:
-            delete_forgotten(store, backend, forgotten, batches[0].ids, when)
-        _append_offline(store, batches, when, chunk_size)
-        backend.serve(views, snapshot)
-    return when
+    for view in (*views, feature_view(store, EVENT_VIEW)):
+        check_readable(parquet_path(store, view))
+    complete_offline(store, backend)
+    snapshot = _begin(store, backend, batches, said)
+    is_complete = any(s.number == snapshot.number for s in backend.publications())
+    if not is_complete:
+        snapshot = _stage(backend, views, batches, snapshot, chunk_size, progress)
+    when = from_us(snapshot.event_us)
+    if said.forgotten:
+        delete_forgotten(store, backend, said.forgotten, batches[0].ids, when)
+    _append_offline(store, backend, batches, snapshot, said.keep, chunk_size)
+    if not is_complete:
+        backend.complete(views, snapshot)
+    snapshot = replace(snapshot, served_us=snapshot.event_us)
+    backend.serve(snapshot)
+    _drop_superseded(store, backend, said.keep)
+    return snapshot
 
 
 def _begin(
+    store: FeatureStore, backend: Backend, batches: tuple[Batch, Batch], said: _Said
+) -> Snapshot:
+    """Resume a publication of the same rows that was not served, or begin a new one."""
+    served = backend.served()
+    if said.taken_in is not None:
+        check_recorded(backend, said.taken_in)
+    if served and said.event_us is not None and said.event_us < served.served_us:
+        raise ValueError(
+            f"timestamp {from_us(said.event_us)} is older than version "
+            f"{served.version!r}, which is served since {from_us(served.served_us)}; "
+            "an older model never replaces a newer one"
+        )
+    before = 0 if served is None else served.feedback
+    feedback = before if said.taken_in is None else said.taken_in
+    fingerprint = b"".join(batch.fingerprint() for batch in batches)
+    found = _resumable(backend, fingerprint, said.event_us)
+    free_leftovers(store, backend, resumed=found)
+    if found is not None:
+        return replace(found, feedback=feedback)
+    users = batches[0]
+    snapshot = Snapshot(
+        number=max((s.number for s in backend.publications()), default=0) + 1,
+        version=users.version,
+        fingerprint=fingerprint,
+        event_us=next_us(backend) if said.event_us is None else said.event_us,
+        served_us=0,
+        feedback=feedback,
+        exponent=history_exponent(*batches)
+        if users.exponent is None
+        else users.exponent,
+        half_life=users.half_life,
+    )
+    backend.begin([feature_view(store, batch.view) for batch in batches], snapshot)
+    return snapshot
+
+
+def _resumable(
+    backend: Backend, fingerprint: bytes, event_us: int | None
+) -> Snapshot | None:
+    """Find what a killed process left of the same rows, dated as it is asked for."""
+    since = max((s.served_us for s in served_ones(backend)), default=0)
+    return next(
+        (
+            snapshot
+            for snapshot in unserved(backend)
+            if snapshot.fingerprint == fingerprint
+            and snapshot.event_us > since
+            and event_us in (None, snapshot.event_us)
+        ),
+        None,
+    )
+
+
+def _stage(
     backend: Backend,
     views: list[FeatureView],
     batches: tuple[Batch, Batch],
-    timestamp: datetime | None,
+    snapshot: Snapshot,
+    chunk_size: int,
+    progress: bool | None,
 ) -> Snapshot:
-    """Resume a staged snapshot of the same rows, or begin a new one."""
-    served = backend.state("served")
-    event_us = to_us(timestamp or datetime.now(UTC))
-    if served and timestamp and event_us < served.event_us:
-        raise ValueError(
-            f"timestamp {timestamp} is older than version {served.version!r}, "
-            "which is served; an older model never replaces a newer one"
-        )
-    if served and not timestamp:
-        event_us = max(event_us, served.event_us + 1)
-    fingerprint = b"".join(batch.fingerprint() for batch in batches)
-    staged = backend.state("staged")
-    if staged and staged.fingerprint == fingerprint:
-        newer = not served or staged.event_us > served.event_us
-        if newer and (not timestamp or event_us == staged.event_us):
-            return staged
-    users = batches[0]
-    exponent = history_exponent(*batches) if users.exponent is None else users.exponent
-    snapshot = Snapshot(users.version, fingerprint, event_us, exponent, users.half_life)
-    backend.begin(views, snapshot)
-    return snapshot
+    """Write the rows that are not staged yet; count and hash them all."""
+    checksums = {}
+    for view, batch in zip(views, batches, strict=True):
+        with _bar(batch, progress) as advance:
+            checksums[view.name] = backend.stage(view, batch, chunk_size, advance)
+    counts = {batch.view: len(batch.ids) for batch in batches}
+    return replace(snapshot, counts=counts, checksums=checksums)
 
 
 def _append_offline(
     store: FeatureStore,
+    backend: Backend,
     batches: tuple[Batch, Batch],
-    when: datetime,
+    snapshot: Snapshot,
+    keep: int | None,
     chunk_size: int,
 ) -> None:
+    """Add a publication to the offline files, without what it makes superfluous."""
+    when, oldest = from_us(snapshot.event_us), _oldest_to_stay(backend, keep)
     for batch in batches:
         path = parquet_path(store, feature_view(store, batch.view))
         parts = (
             batch_table(batch, rows[0], rows[-1] + 1, when)
             for rows in chunks(range(len(batch.ids)), chunk_size)
         )
-        append_parquet(path, batch_schema(batch), parts, when)
+        append_parquet(path, batch_schema(batch), parts, when, oldest)
     events = feature_view(store, EVENT_VIEW)
     write_empty(parquet_path(store, events), event_schema(batches))
+
+
+def _oldest_to_stay(backend: Backend, keep: int | None) -> datetime | None:
+    """Return the time before which no rows are needed once one more is served.
+
+    None as long as there are not more publications than are to be kept: so what came
+    into the files in other ways stays at first.
+    """
+    served = backend.served()
+    if keep is None or served is None or not superseded(backend, keep - 1):
+        return None
+    gone = {s.number for s in superseded(backend, keep - 1)} - {served.number}
+    stay = [s.served_us for s in served_ones(backend) if s.number not in gone]
+    return from_us(min(stay))
+
+
+def _drop_superseded(store: FeatureStore, backend: Backend, keep: int | None) -> None:
+    """Forget all but the publications that were served last, online and offline."""
+    gone = superseded(backend, keep)
+    for snapshot in gone:
+        backend.drop(snapshot.number)
+    backend.discard()
+    if gone:
+        oldest = from_us(min(s.served_us for s in served_ones(backend)))
+        for name in PUBLISHED_VIEWS:
+            forget_before(parquet_path(store, feature_view(store, name)), oldest)
 
 
 @contextmanager
@@ -250,74 +380,3 @@ def _bar(batch: Batch, progress: bool | None) -> Iterator[Callable[[int], object
 
     with tqdm(total=len(batch.ids), desc=batch.view) as bar:
         yield bar.update
-
-
-def _ensure_definitions(store: FeatureStore, settings: _Settings) -> None:
-    """Register what is missing; refuse what contradicts stored vectors."""
-    registered = _registered(store)
-    if registered != settings and registered and _holds_rows(store):
-        raise ValueError(_mismatch(store, registered, settings))
-    versions = known_versions(store.repo_path)
-    if registered != settings or not _is_complete(store, settings):
-        _apply(store, settings, versions)
-    write_settings(store.repo_path, {**asdict(settings), "versions": versions})
-
-
-def _is_complete(store: FeatureStore, settings: _Settings) -> bool:
-    """Tell whether the registry has all views, with all their features."""
-    wanted = [
-        v for v in _definitions(store, settings, []) if isinstance(v, FeatureView)
-    ]
-    stored = {view.name: view for view in store.list_feature_views()}
-    return all(
-        view.name in stored
-        and {f.name for f in view.features}
-        <= {f.name for f in stored[view.name].features}
-        for view in wanted
-    )
-
-
-def _add_service(store: FeatureStore, settings: _Settings, version: str) -> None:
-    """Register the service of a model version, and forget all but the last ones."""
-    versions = [v for v in known_versions(store.repo_path) if v != version]
-    versions = [*versions, version][-_VERSIONS:]
-    write_settings(store.repo_path, {**asdict(settings), "versions": versions})
-    apply(store, [_definitions(store, settings, versions).services[-1]])
-
-
-def _registered(store: FeatureStore) -> _Settings | None:
-    try:
-        views = [feature_view(store, name) for name in (USER_VIEW, ITEM_VIEW)]
-    except LookupError:
-        return None
-    lengths = {f.vector_length for view in views for f in view.features}
-    return _Settings(max(lengths), *map(id_type, views))
-
-
-def _definitions(
-    store: FeatureStore, settings: _Settings, versions: list[str]
-) -> EmbeddingDefinitions:
-    data = Path(store.repo_path).resolve() / DATA
-    return embedding_definitions(**asdict(settings), data=data, versions=versions)
-
-
-def _apply(store: FeatureStore, settings: _Settings, versions: list[str]) -> None:
-    apply(store, list(_definitions(store, settings, versions)))
-
-
-def _holds_rows(store: FeatureStore) -> bool:
-    return any(
-        parquet_path(store, feature_view(store, name)).exists()
-        for name in (USER_VIEW, ITEM_VIEW)
-    )
-
-
-def _mismatch(store: FeatureStore, stored: _Settings, given: _Settings) -> str:
-    pairs = zip(asdict(stored).items(), asdict(given).values(), strict=True)
-    odd = ", ".join(
-        f"{name}={new!r} (stored: {old!r})" for (name, old), new in pairs if old != new
-    )
-    return (
-        f"the recommender's vectors do not fit those in {store.repo_path}: {odd}; "
-        "publish to another repository or fit the recommender to match"
-    )

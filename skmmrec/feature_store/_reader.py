@@ -15,6 +15,7 @@ from skmmrec.feature_store.backends.base import (
     USER_VIEW,
     Features,
     Id,
+    Snapshot,
     entity_keys,
     unpack_vectors,
 )
@@ -93,9 +94,16 @@ def vector_length(view: FeatureView, feature: str) -> int:
 
 
 def read_features(
-    store: FeatureStore, view: FeatureView, ids: Sequence[Id], features: Sequence[str]
+    store: FeatureStore,
+    view: FeatureView,
+    ids: Sequence[Id],
+    features: Sequence[str],
+    snapshot: Snapshot | None = None,
 ) -> list[Features]:
-    """Read serialized values by feature: one dict an id, empty for unknown ids."""
+    """Read serialized values by feature: one dict an id, empty for unknown ids.
+
+    With `snapshot`, those of this publication, whatever is served by now.
+    """
     keys = entity_keys(view.join_keys[0], ids)
-    rows = backend_of(store).read(view, keys, features)
+    rows = backend_of(store).read(view, keys, features, snapshot)
     return [rows.get(key, {}) for key in keys]

@@ -15,6 +15,9 @@ import yaml
 from feast import FeatureStore, FeatureView
 from feast.errors import FeatureViewNotFoundException
 from feast.feast_object import FeastObject
+from google.protobuf.message import DecodeError
+
+from skmmrec.feature_store.backends.base import DamagedStoreError
 
 from ._types import Repo
 
@@ -74,6 +77,12 @@ def feature_view(store: FeatureStore, name: str) -> FeatureView:
 def _registered(store: FeatureStore, name: str) -> FeatureView:
     try:
         return store.get_feature_view(name)
+    except DecodeError as error:
+        raise DamagedStoreError(
+            f"the registry of {store.repo_path} ({store.config.registry.path}) is "
+            f"damaged and cannot be read ({error}); restore it from a backup, or "
+            "publish again, which registers what it needs anew"
+        ) from error
     except FeatureViewNotFoundException as error:
         raise LookupError(
             f"nothing is published in {store.repo_path} yet: it has no {name}; "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ from skmmrec.feature_store.backends.base import (
     USER_VECTOR,
     USER_VERSION,
     USER_VIEW,
+    Event,
     Features,
     Id,
     Row,
@@ -39,11 +40,11 @@ from skmmrec.feature_store.backends.base import (
     pack_int,
     pack_text,
     pack_vectors,
-    to_us,
     unpack,
 )
 from skmmrec.interactions import ITEM, USER
 
+from ._clock import now_us
 from ._fold_in import HistorySum
 from ._ranking import (
     User,
@@ -56,9 +57,11 @@ from ._reader import checked_ids, id_type, read_features
 from ._repo import feature_view
 from ._types import SingleId
 
-# A second attempt is needed only if a model is published between two reads; five in a
-# row mean that somebody publishes without pause.
+# A second attempt is needed only if the publication that is read is dropped meanwhile,
+# by one that follows; five in a row mean that somebody publishes without pause.
 _ATTEMPTS = 5
+
+T = TypeVar("T")
 
 
 class ServedModel:
@@ -91,124 +94,153 @@ class ServedModel:
 
     def snapshot(self) -> Snapshot:
         """Return what is published; raise a LookupError if nothing is."""
-        served = self.backend.state("served")
+        served = self.backend.served()
         if served is None:
-            raise LookupError(f"nothing is published in {self.store.repo_path}")
+            raise LookupError(
+                f"nothing is published in {self.store.repo_path} yet; "
+                "skmmrec.feature_store.publish fills it"
+            )
         return served
 
-    def history_sum(self) -> HistorySum | None:
-        """Return how users follow from their items; None if they do not."""
-        snapshot = self.snapshot()
-        if snapshot.exponent is None:
-            return None
-        return HistorySum(snapshot.exponent, snapshot.half_life)
+    def pinned(self, read: Callable[[Snapshot], T]) -> T:
+        """Read one publication: all that `read` asks for is of the one it is given.
 
-    def items(self) -> VectorTable:
-        """Return all items, from memory while their table does not change."""
-        return self.backend.vectors(self.item_view, ITEM_VECTOR, ITEM_VERSION)
+        It is called again, for what is served then, if its publication was dropped.
+        """
+        for _ in range(_ATTEMPTS - 1):
+            snapshot = self.snapshot()
+            try:
+                return read(snapshot)
+            except LookupError:
+                if self.snapshot().number == snapshot.number:
+                    raise
+        return read(self.snapshot())
 
-    def with_users(self, ids: list[Id]) -> tuple[VectorTable, dict[Id, User]]:
-        """Read items and users of one version, even if a new one is published now."""
-        for _ in range(_ATTEMPTS):
-            items = self.items()
-            rows = self._user_rows(ids)
-            versions = {unpack(row.get(USER_VERSION, b"")) for row in rows if row}
-            if versions <= {items.version} or self.items().version == items.version:
-                break
-        return items, users_of(ids, rows, items.version)
+    def items(self, snapshot: Snapshot | None = None) -> VectorTable:
+        """Return all items, from memory while their table does not change.
+
+        Of a publication, or of what is served now.
+        """
+        return self.backend.vectors(self.item_view, ITEM_VECTOR, snapshot)
+
+    def users(self, ids: list[Id], snapshot: Snapshot) -> dict[Id, User]:
+        """Read users; unknown ones are left out."""
+        features = [USER_VECTOR, USER_VERSION, SEEN, HISTORY_SIZE]
+        rows = read_features(self.store, self.user_view, ids, features, snapshot)
+        return users_of(ids, rows, snapshot.version)
 
     def write_items(
         self,
         ids: list[Id],
         matrix: np.ndarray,
-        version: str | None,
+        snapshot: Snapshot,
         categories: Sequence[str | None],
     ) -> None:
-        """Add items to a version; the last column of (n, dim) vectors is their bias."""
-        rows = [
-            {ITEM_VECTOR: vector, ITEM_VERSION: pack_text(str(version))}
+        """Add items to what is served, which the caller holds by `exclusive`.
+
+        The last column of (n, dim) vectors is their bias.
+        """
+        rows: list[Features] = [
+            {ITEM_VECTOR: vector, ITEM_VERSION: pack_text(snapshot.version)}
             for vector in pack_vectors(matrix)
         ]
         for row, category in zip(rows, categories, strict=True):
             if category is not None:
                 row[CATEGORY] = pack_text(category)
-        self._write(self.item_view, ids, rows, to_us(datetime.now(UTC)))
+        self._write(self.item_view, ids, rows)
 
     def record(
-        self, user: SingleId, item: SingleId, y: float, event: bytes | None = None
-    ) -> bool:
+        self, user: SingleId, item: SingleId, y: float, pushed: bytes | None = None
+    ) -> bool | None:
         """Keep an event, and move the user's vector; see `OnlineRecommender.record`.
 
-        `event` is the key of the pushed event that this is, which is then deleted.
+        `pushed` is the key of the pushed event that this is, which is then deleted. The
+        result is None if it was recorded before: nothing is done then.
         """
         [user_id] = checked_ids(self.user_view, [user])
         [item_id] = checked_ids(self.item_view, [item])
-        # These may prepare tables, which cannot wait for the transaction.
-        self._user_rows([user_id])
-        self.items()
+        self.pinned(self.items)  # into memory, while nobody waits for it
         [user_key], [item_key] = (
             entity_keys(USER, [user_id]),
             entity_keys(ITEM, [item_id]),
         )
+        event = Event(user_key, item_key, y, now_us(), pushed)
         with self.backend.exclusive():
-            table, now = self.items(), to_us(datetime.now(UTC))
+            snapshot = self.snapshot()
+            table = self.items(snapshot)
             vector = vectors_of(table, [item_id])[0]
-            if event is not None:
-                self.backend.delete(feature_view(self.store, EVENT_VIEW), [event])
-            self.backend.append_feedback(user_key, item_key, y, now)
-            known = users_of([user_id], self._user_rows([user_id]), table.version)
+            if pushed is not None:
+                self.backend.delete(feature_view(self.store, EVENT_VIEW), [pushed])
+            if not self.backend.append_feedback(event):
+                return None
+            known, history_sum = (
+                self.users([user_id], snapshot),
+                history_sum_of(snapshot),
+            )
             before = known.get(user_id, bias_user(table))
-            history_sum = self.history_sum()
             if item_id in before.seen or not (known or history_sum is not None):
                 return False
             after = after_event(before, item_id, vector, y, history_sum)
-            self._write_user(user_id, after, table, now)
+            self._write_user(user_id, after, snapshot)
         return after.history_size > before.history_size
 
     def record_pushed(self) -> int:
         """Record what was pushed; see `OnlineRecommender.record_pushed`."""
         view = feature_view(self.store, EVENT_VIEW)
-        keys, columns = self.backend.keys(view), [EVENT_USER, EVENT_ITEM, EVENT_Y]
-        rows, known = self.backend.read(view, keys, columns), self.items().ids
+        keys, columns = self._waiting(view), [EVENT_USER, EVENT_ITEM, EVENT_Y]
+        rows, known = (
+            self.backend.read(view, keys, columns),
+            self.pinned(self.items).ids,
+        )
         recorded, broken = 0, []
         for key in sorted(rows):
             user, item, y = (unpack(rows[key].get(name, b"")) for name in columns)
             if None in (user, item, y) or not math.isfinite(y):
                 broken.append(key)
             elif len(positions(known, [item])):
-                self.record(user, item, y, event=key)
-                recorded += 1
+                recorded += self.record(user, item, y, pushed=key) is not None
         if broken:
             warnings.warn(_left_message(broken), UserWarning, stacklevel=3)
         return recorded
 
+    def _waiting(self, view: FeatureView) -> list[bytes]:
+        """Keys of pushed events; those that were recorded before are removed.
+
+        Feast brings them back from its offline store when it materializes.
+        """
+        keys = self.backend.keys(view)
+        recorded = self.backend.recorded(keys)
+        if recorded:
+            self.backend.delete(view, sorted(recorded))
+        return [key for key in keys if key not in recorded]
+
     def feedback(self) -> pd.DataFrame:
-        """Return the events since the model was published."""
-        return self.backend.feedback(self.snapshot().event_us)
+        """Return the events that the served model has not taken in."""
+        return self.backend.feedback(self.snapshot().feedback)
 
-    def _user_rows(self, ids: list[Id]) -> list[Features]:
-        features = [USER_VECTOR, USER_VERSION, SEEN, HISTORY_SIZE]
-        return read_features(self.store, self.user_view, ids, features)
-
-    def _write_user(
-        self, user_id: Id, user: User, table: VectorTable, now: int
-    ) -> None:
+    def _write_user(self, user_id: Id, user: User, snapshot: Snapshot) -> None:
         features = {
             USER_VECTOR: pack_vectors(user.vector[None])[0],
-            USER_VERSION: pack_text(str(table.version)),
+            USER_VERSION: pack_text(snapshot.version),
             SEEN: pack_ids(user.seen, id_type(self.item_view)),
             HISTORY_SIZE: pack_int(user.history_size),
         }
-        self._write(self.user_view, [user_id], [features], now)
+        self._write(self.user_view, [user_id], [features])
 
     def _write(
-        self, view: FeatureView, ids: list[Id], features: list[Features], now: int
+        self, view: FeatureView, ids: list[Id], features: list[Features]
     ) -> None:
-        """Write rows; the model's own may be dated later than now."""
-        when = max(now, self.snapshot().event_us + 1)
-        keys = entity_keys(view.join_keys[0], ids)
-        rows = [Row(key, row, when) for key, row in zip(keys, features, strict=True)]
+        """Write rows; `Backend.write` dates them after what they replace."""
+        now, keys = now_us(), entity_keys(view.join_keys[0], ids)
+        rows = [Row(key, row, now) for key, row in zip(keys, features, strict=True)]
         self.backend.write(view, rows)
+
+
+def history_sum_of(snapshot: Snapshot) -> HistorySum | None:
+    """Return how users follow from their items; None if they do not."""
+    if snapshot.exponent is None:
+        return None
+    return HistorySum(snapshot.exponent, snapshot.half_life)
 
 
 def _left_message(keys: list[bytes]) -> str:

@@ -1,25 +1,31 @@
-"""Compare what the store serves with what the model computes."""
+"""Compare what the store serves with what the model computes, or what was written."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from feast import FeatureStore
 
-from skmmrec.feature_store.backends import backend_of
 from skmmrec.feature_store.backends.base import (
     CATEGORY,
+    PUBLISHED_VIEWS,
+    Backend,
     Batch,
+    Checksum,
+    DamagedStoreError,
+    Features,
     Id,
-    chunks,
+    Snapshot,
     key_ids,
 )
 
 from ._batches import serving_batches
-from ._reader import read_features
 from ._repo import feature_view, open_store
+from ._served import ServedModel
 from ._types import CategoriesByItem, Repo, Servable
 
 # Rows in memory at a time, as many as `publish` writes: 5 MB of vectors of 256 numbers.
@@ -52,20 +58,79 @@ class SkewReport(NamedTuple):
         return not (self.missing or self.extra or self.changed)
 
 
+class Damage(NamedTuple):
+    """Something that is not as it was published.
+
+    Attributes
+    ----------
+    view : str
+        Feature view, or "feedback" for recorded events.
+    kind : {"unreadable", "missing", "extra", "changed"}
+        Pages that cannot be read, too few rows, too many, or others than were written.
+    message : str
+        What is wrong, where, and what to do.
+    """
+
+    view: str
+    kind: str
+    message: str
+
+
+class StoreReport(NamedTuple):
+    """What `verify` found in a store without a model to compare with.
+
+    Attributes
+    ----------
+    version : str
+        Version of the model that is served.
+    n_compared : int
+        Users and items that were read.
+    damage : list of Damage
+    """
+
+    version: str
+    n_compared: int
+    damage: list[Damage]
+
+    @property
+    def ok(self) -> bool:
+        """True when what is served is what was published, row by row."""
+        return not self.damage
+
+
+@overload
+def verify(store: Repo, /) -> StoreReport: ...
+
+
+@overload
+def verify(*, store: Repo) -> StoreReport: ...
+
+
+@overload
 def verify(
     recommender: Servable,
     store: Repo,
     *,
     categories: CategoriesByItem | None = None,
-) -> SkewReport:
-    """Compare the vectors that the online store serves with a recommender's.
+) -> SkewReport: ...
 
-    Every vector is compared bit for bit, and so are versions, seen items and how often
-    items were met.
+
+def verify(
+    recommender: Any = None,
+    store: Any = None,
+    *,
+    categories: CategoriesByItem | None = None,
+) -> SkewReport | StoreReport:
+    """Compare what the online store serves with a recommender, or with its record.
+
+    ``verify(recommender, store)`` compares every vector bit for bit, versions, seen
+    items and how often items were met. ``verify(store)`` needs no model: it reads all
+    rows of the publication that is served, and compares their number and their checksum
+    with those that `publish` recorded.
 
     Parameters
     ----------
-    recommender : object
+    recommender : object, optional
         Fitted; its ``serving_vectors()`` is taken as the truth.
     store : feast.FeatureStore, str or path
         The store or the folder of its repository.
@@ -74,52 +139,137 @@ def verify(
 
     Returns
     -------
-    SkewReport
-        Its ``ok`` is True when nothing differs.
+    SkewReport or StoreReport
+        Its ``ok`` is True when nothing differs. Without a recommender, damage is
+        reported, not raised.
+
+    Raises
+    ------
+    LookupError
+        When nothing is published.
+    BusyStoreError
+        When the store cannot be read now because others hold it: this tells nothing of
+        its state, so try again.
 
     Notes
     -----
     Scores are not compared: those of the store are inner products of the vectors, also
     where the recommender predicts ratings or probabilities. What was recorded or added
-    online since `publish` differs from the recommender and is reported.
+    online since `publish` differs from the recommender and is reported; it is no damage
+    for ``verify(store)``, which reads what was published.
+
+    Examples
+    --------
+    >>> verify(recommender, "my_repo").ok  # doctest: +SKIP
+    True
+    >>> verify("my_repo").damage  # doctest: +SKIP
+    []
     """
-    store = open_store(store)
+    if store is None:
+        store, recommender = recommender, None
+    if not isinstance(store, FeatureStore | str | Path):
+        raise TypeError(
+            "verify needs the store or the folder of its repository: verify(store) or "
+            f"verify(recommender, store); got {type(store).__name__}"
+        )
+    served = ServedModel(open_store(store))
+    if recommender is None:
+        if categories is not None:
+            raise TypeError("categories are compared only with those of a recommender")
+        return served.pinned(partial(_inspect, served.backend, served.store))
     batches = serving_batches(recommender.serving_vectors(), categories)
+    left_out = {CATEGORY} if categories is None else set()
+    return served.pinned(
+        partial(_compare, served.backend, served.store, batches, left_out)
+    )
+
+
+def _inspect(backend: Backend, store: FeatureStore, snapshot: Snapshot) -> StoreReport:
+    """Read everything that was published, and all events."""
+    total, damage = 0, []
+    for name in PUBLISHED_VIEWS:
+        checksum = Checksum()
+        try:
+            for rows in backend.rows(feature_view(store, name), snapshot):
+                checksum.update_rows([r.key for r in rows], [r.features for r in rows])
+            backend.keys(feature_view(store, name))
+        except DamagedStoreError as error:
+            damage.append(Damage(name, "unreadable", str(error)))
+        else:
+            damage += _deviations(backend, snapshot, name, checksum)
+        total += checksum.n
+    try:
+        backend.feedback(0)
+    except DamagedStoreError as error:
+        damage.append(Damage("feedback", "unreadable", str(error)))
+    return StoreReport(snapshot.version, total, damage)
+
+
+def _deviations(
+    backend: Backend, snapshot: Snapshot, name: str, checksum: Checksum
+) -> list[Damage]:
+    """Compare what was read of a view with the record of the publication."""
+    expected = snapshot.counts.get(name, 0)
+    if checksum.n == expected and checksum.hexdigest() == snapshot.checksums.get(name):
+        return []
+    kind = {-1: "missing", 0: "changed", 1: "extra"}[np.sign(checksum.n - expected)]
+    what = (
+        f"{checksum.n} rows, of which some are not those that were written"
+        if kind == "changed"
+        else f"{checksum.n} rows, but {expected} were written"
+    )
+    message = (
+        f"{name} of publication {snapshot.number} (version {snapshot.version!r}) in "
+        f"{type(backend.online).__name__} has {what}; publish again or roll back"
+    )
+    return [Damage(name, kind, message)]
+
+
+def _compare(
+    backend: Backend,
+    store: FeatureStore,
+    batches: tuple[Batch, Batch],
+    left_out: set[str],
+    snapshot: Snapshot,
+) -> SkewReport:
     missing: list[tuple[str, Id]] = []
     changed: list[tuple[str, Id]] = []
     extra: list[tuple[str, Id]] = []
-    left_out = {CATEGORY} if categories is None else set()
     for batch in batches:
-        names = [name for name in batch.feature_names if name not in left_out]
-        for rows in chunks(range(len(batch.ids)), _CHUNK):
-            _compare(store, batch, names, rows, missing, changed)
-        extra += [(batch.join_key, value) for value in _others(store, batch)]
+        view, keys = feature_view(store, batch.view), list[bytes]()
+        for part, expected in _expected(batch, left_out):
+            served = backend.read(view, part, list(expected[0]), snapshot)
+            rows = [_filled(served.get(key, {})) for key in part]
+            wanted = [_filled(row) for row in expected]
+            missing += _named(batch, part, [not row for row in rows])
+            pairs = zip(rows, wanted, strict=True)
+            changed += _named(batch, part, [bool(r) and r != w for r, w in pairs])
+            keys += part
+        others = sorted(set(backend.keys(view)) - set(keys))
+        extra += _named(batch, others, [True] * len(others))
+    served_now = backend.served()
+    if served_now is None or served_now.number != snapshot.number:
+        raise LookupError("another publication is served by now")
     total = sum(len(batch.ids) for batch in batches)
     return SkewReport(batches[0].version, total, missing, extra, changed)
 
 
-def _compare(
-    store: FeatureStore,
-    batch: Batch,
-    names: list[str],
-    rows: Sequence[int],
-    missing: list[tuple[str, Id]],
-    changed: list[tuple[str, Id]],
-) -> None:
-    view = feature_view(store, batch.view)
-    start, stop = rows[0], rows[-1] + 1
-    expected = batch.serialized(start, stop)
-    ids = batch.ids[start:stop]
-    served = read_features(store, view, ids, names)
-    for value, wanted, row in zip(ids, expected, served, strict=True):
-        if not row:
-            missing.append((batch.join_key, value))
-        elif {name: content for name, content in row.items() if content} != wanted:
-            changed.append((batch.join_key, value))
+def _expected(
+    batch: Batch, left_out: set[str]
+) -> Iterator[tuple[list[bytes], list[Features]]]:
+    """Serialize entities, some at a time: keys, and the features of each."""
+    for keys, columns in batch.serialized_chunks(_CHUNK):
+        named = {name: values for name, values in columns if name not in left_out}
+        rows = zip(*named.values(), strict=True)
+        yield keys, [dict(zip(named, row, strict=True)) for row in rows]
 
 
-def _others(store: FeatureStore, batch: Batch) -> list[Id]:
-    """Return ids that only the store has."""
-    view = feature_view(store, batch.view)
-    keys = backend_of(store).keys(view)
-    return list(np.setdiff1d(key_ids(batch.join_key, keys), batch.ids).tolist())
+def _filled(row: Features) -> Features:
+    return {name: value for name, value in row.items() if value}
+
+
+def _named(batch: Batch, keys: list[bytes], chosen: list[bool]) -> list[tuple[str, Id]]:
+    """Name some entities, in the order of their ids."""
+    found = [key for key, is_chosen in zip(keys, chosen, strict=True) if is_chosen]
+    ids = sorted(key_ids(batch.join_key, found).tolist())
+    return [(batch.join_key, value) for value in ids]

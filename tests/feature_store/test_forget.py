@@ -49,18 +49,26 @@ def rows_of(repo, name):
     return pq.read_table(repo / "data" / f"{name}.parquet").to_pandas()
 
 
-def everything_in(repo):
-    """All cells of all tables of the online database, and of all parquet files."""
-    with closing(sqlite3.connect(repo / "data" / "online.db")) as conn:
+def cells_of(database):
+    """All cells of all tables."""
+    with closing(sqlite3.connect(database)) as conn:
         query = "SELECT name FROM sqlite_master WHERE type = 'table'"
         tables = [name for (name,) in conn.execute(query)]
-        cells = [
+        return [
             cell
             for table in tables
             for row in conn.execute(f'SELECT * FROM "{table}"')
             for cell in row
         ]
+
+
+def everything_in(repo):
+    """All cells of all tables of the online databases, and of all parquet files."""
+    cells = []
+    for path in (repo / "data").rglob("online.db*/**/*.db"):
+        cells += cells_of(path)
     assert any(isinstance(cell, bytes) for cell in cells)
+    cells += cells_of(repo / "data" / "online.db")
     for path in (repo / "data").rglob("*.parquet"):
         for column in pq.read_table(path).to_pydict().values():
             cells += column

@@ -1,5 +1,7 @@
 from ._backend import (
+    PUBLISHED_VIEWS as PUBLISHED_VIEWS,
     Backend as Backend,
+    Event as Event,
     Row as Row,
 )
 from ._batch import (
@@ -10,6 +12,7 @@ from ._cache import (
     CachedVectors as CachedVectors,
     vector_table as vector_table,
 )
+from ._checksum import Checksum as Checksum
 from ._chunks import chunks as chunks
 from ._encoding import (
     entity_keys as entity_keys,
@@ -23,11 +26,21 @@ from ._encoding import (
     unpack as unpack,
     unpack_vectors as unpack_vectors,
 )
+from ._errors import (
+    BusyStoreError as BusyStoreError,
+    DamagedStoreError as DamagedStoreError,
+    FullStoreError as FullStoreError,
+    ReadOnlyStoreError as ReadOnlyStoreError,
+    StoreError as StoreError,
+)
 from ._expiry import (
     fresh as fresh,
     oldest_us as oldest_us,
 )
-from ._feedback import feedback_frame as feedback_frame
+from ._feedback import (
+    SEQUENCE as SEQUENCE,
+    feedback_frame as feedback_frame,
+)
 from ._names import (
     CATEGORY as CATEGORY,
     EVENT as EVENT,
@@ -45,6 +58,15 @@ from ._names import (
     USER_VECTOR as USER_VECTOR,
     USER_VERSION as USER_VERSION,
     USER_VIEW as USER_VIEW,
+)
+from ._online_store import (
+    VERSION_OF as VERSION_OF,
+    Cells as Cells,
+    ExactOnlineStore as ExactOnlineStore,
+    WriteRow as WriteRow,
+    check_length as check_length,
+    feast_row as feast_row,
+    merge_cells as merge_cells,
 )
 from ._search import (
     VectorTable as VectorTable,

@@ -1,9 +1,19 @@
-"""What publishing and serving ask of an online store, whatever its engine."""
+"""What publishing and serving ask of an online store, whatever its engine.
+
+The rows of each publication are written once, beside those of the others, and are
+never changed but by `Backend.delete` and `Backend.change`. A pointer, the record of
+what is served, chooses between them. Whatever is written afterwards (by `record`,
+`add_items`, or by Feast's own `push` and `materialize`) goes to Feast's own tables and
+counts, cell by cell in the place of the published values, as long as its row belongs to
+the publication that is served: see `Snapshot.owns`. So neither a publication nor a
+rollback copies or locks what is served, and nothing that is written later can bring
+back rows of another model.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -11,9 +21,14 @@ import pandas as pd
 from feast import FeatureStore, FeatureView
 
 from ._batch import Batch
+from ._checksum import Checksum
+from ._names import ITEM_VIEW, USER_VIEW
 from ._search import VectorTable
 from ._snapshot import Snapshot
 from ._types import Features
+
+# The feature views whose rows are published; all others are Feast's alone.
+PUBLISHED_VIEWS = (USER_VIEW, ITEM_VIEW)
 
 
 class Row(NamedTuple):
@@ -22,6 +37,27 @@ class Row(NamedTuple):
     key: bytes
     features: Features
     event_us: int
+
+
+class Event(NamedTuple):
+    """One event of feedback.
+
+    Attributes
+    ----------
+    user_key, item_key : bytes
+        Serialized ids.
+    y : float
+    event_us : int
+        When it was recorded, by the recorder's clock. Nothing depends on it.
+    pushed : bytes or None
+        Key of the pushed event that this is. No two events have the same.
+    """
+
+    user_key: bytes
+    item_key: bytes
+    y: float
+    event_us: int
+    pushed: bytes | None = None
 
 
 class Backend(ABC):
@@ -35,6 +71,10 @@ class Backend(ABC):
     -----
     Keys and values have the bytes that Feast gives them, so that whatever is written
     here is read by Feast and the other way round.
+
+    Whatever is read of a publication has its `Snapshot.served_us` as its event time.
+    What goes wrong is a `StoreError` that names the place and what to do:
+    `DamagedStoreError`, `FullStoreError`, `ReadOnlyStoreError` or `BusyStoreError`.
     """
 
     def __init__(self, store: FeatureStore) -> None:
@@ -42,49 +82,73 @@ class Backend(ABC):
         self.project = store.project
         self.online = store.provider.online_store
 
+    # Locks
+
     @abstractmethod
     def sole_publisher(self, timeout: float) -> AbstractContextManager[None]:
-        """Keep other publishers out; the lock ends with the process."""
+        """Keep other publishers out; the lock ends with the process.
+
+        Raises
+        ------
+        TimeoutError
+            After `timeout` seconds.
+        """
 
     @abstractmethod
     def exclusive(self) -> AbstractContextManager[None]:
-        """Keep other recorders out, and write all or nothing."""
+        """Keep other recorders and `serve` out, and write all or nothing."""
+
+    # Publications. All but `publications`, `served` and `rows` are for the sole
+    # publisher.
 
     @abstractmethod
-    def state(self, state: str) -> Snapshot | None:
-        """Return the snapshot in state "served" or "staged"."""
+    def publications(self) -> list[Snapshot]:
+        """Return those that can be served, the earliest number first."""
+
+    @abstractmethod
+    def served(self) -> Snapshot | None:
+        """Return the one that is served."""
+
+    @abstractmethod
+    def staged(self) -> Snapshot | None:
+        """Return the one that is being written, or that a killed process left."""
 
     @abstractmethod
     def begin(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
-        """Make room for a new snapshot of some views."""
+        """Make room for a new publication; what was staged before is discarded."""
 
     def stage(
         self,
         view: FeatureView,
         batch: Batch,
-        event_us: int,
         chunk_size: int,
         advance: Callable[[int], object],
-    ) -> None:
-        """Write what is not staged yet, each chunk all or nothing.
+    ) -> str:
+        """Write what is not staged yet, in the order of the keys, chunk by chunk.
 
         Parameters
         ----------
         view : feast.FeatureView
         batch : Batch
-        event_us : int
-            Event time of all rows, microseconds since the epoch.
         chunk_size : int
             Entities to write at a time.
         advance : callable
             Told of each number of entities that is done.
+
+        Returns
+        -------
+        str
+            Checksum of all rows, those that were staged before among them.
         """
-        done, n = self.count_staged(view), len(batch.ids)
-        advance(done)
-        for start in range(done, n, chunk_size):
-            rows = range(start, min(start + chunk_size, n))
-            self.stage_rows(view, batch, rows, event_us)
-            advance(len(rows))
+        done, checksum = self.count_staged(view), Checksum()
+        for keys, columns in batch.serialized_chunks(chunk_size, done):
+            checksum.update(keys, columns)
+            if done > 0:
+                done -= len(keys)
+            else:
+                self.stage_rows(view, keys, columns)
+            advance(len(keys))
+        return checksum.hexdigest()
 
     @abstractmethod
     def count_staged(self, view: FeatureView) -> int:
@@ -92,62 +156,167 @@ class Backend(ABC):
 
     @abstractmethod
     def stage_rows(
-        self, view: FeatureView, batch: Batch, rows: range, event_us: int
+        self,
+        view: FeatureView,
+        keys: Sequence[bytes],
+        columns: Sequence[tuple[str, list[bytes]]],
     ) -> None:
-        """Stage some entities of a batch, all or nothing."""
+        """Stage some entities, all or nothing.
+
+        Parameters
+        ----------
+        view : feast.FeatureView
+        keys : sequence of bytes
+            In ascending order, after all those that are staged already.
+        columns : sequence of (str, list of bytes)
+            Each feature with its serialized values; empty where there is none.
+        """
 
     @abstractmethod
-    def serve(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
-        """Put what is staged in the place of what is served, at once."""
+    def complete(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
+        """Make a publication of what is staged, which is not served yet.
+
+        Whatever takes long is done here, where nobody waits for it.
+        """
+
+    @abstractmethod
+    def serve(self, snapshot: Snapshot) -> None:
+        """Serve a publication, at once: move the pointer in one short transaction.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            One of `publications`, by its number; what else it says is recorded.
+        """
+
+    @abstractmethod
+    def drop(self, number: int) -> None:
+        """Forget a publication that is not served, and free its space."""
 
     @abstractmethod
     def discard(self) -> None:
-        """Forget an interrupted publication."""
+        """Forget what is staged, and free its space.
+
+        Also that which a killed process left of `begin`, `complete` or `drop`, and rows
+        in Feast's own tables of the published views that do not belong to what is
+        served.
+        """
+
+    @abstractmethod
+    def rows(self, view: FeatureView, snapshot: Snapshot) -> Iterator[list[Row]]:
+        """Return the rows of a publication as they were published, in parts.
+
+        They come in the order of the keys, with all their features; those that are
+        empty may be left out.
+
+        Raises
+        ------
+        LookupError
+            When `snapshot` has been dropped.
+        DamagedStoreError
+            When rows cannot be read.
+        """
+
+    # Reading and writing
 
     @abstractmethod
     def read(
-        self, view: FeatureView, keys: Sequence[bytes], features: Sequence[str]
+        self,
+        view: FeatureView,
+        keys: Sequence[bytes],
+        features: Sequence[str],
+        snapshot: Snapshot | None = None,
     ) -> dict[bytes, Features]:
-        """Return serialized values that have not expired, by key and feature."""
+        """Return serialized values that have not expired, by key and feature.
+
+        Parameters
+        ----------
+        view : feast.FeatureView
+            Any view. Of those that are published, what is served.
+        keys : sequence of bytes
+        features : sequence of str
+        snapshot : Snapshot, optional
+            Read this publication rather than what is served by now.
+
+        Raises
+        ------
+        LookupError
+            When `snapshot` has been dropped.
+        """
 
     def read_column(
-        self, view: FeatureView, keys: Sequence[bytes], feature: str
+        self,
+        view: FeatureView,
+        keys: Sequence[bytes],
+        feature: str,
+        snapshot: Snapshot | None = None,
     ) -> dict[bytes, bytes]:
         """Return serialized values of one feature, by key."""
-        rows = self.read(view, keys, [feature])
+        rows = self.read(view, keys, [feature], snapshot)
         return {key: row[feature] for key, row in rows.items() if feature in row}
 
     @abstractmethod
     def keys(self, view: FeatureView) -> list[bytes]:
-        """Return the keys of all stored entities of a view."""
+        """Return the keys of all entities of a view: of those published, the served."""
 
     @abstractmethod
-    def vectors(self, view: FeatureView, feature: str, version: str) -> VectorTable:
-        """Return all vectors of the model version that is served."""
+    def vectors(
+        self, view: FeatureView, feature: str, snapshot: Snapshot | None = None
+    ) -> VectorTable:
+        """Return all vectors of a feature, in memory until they change.
+
+        The table's `version` is that of the publication; None where nothing is
+        published, and then the table is empty.
+        """
 
     @abstractmethod
     def write(self, view: FeatureView, rows: Sequence[Row]) -> None:
-        """Write rows; a value with a newer event time stays."""
+        """Write rows of a published view, to be read in the place of those before.
+
+        Their event times are those given, but later than what they replace and than
+        the publication that is served: whose clock is behind is served all the same.
+        Rows of other models, whatever their times, are replaced as if they were not
+        there.
+        """
 
     @abstractmethod
     def delete(self, view: FeatureView, keys: Sequence[bytes]) -> None:
-        """Remove the rows of some entities."""
+        """Remove the rows of some entities, from all publications too."""
 
     @abstractmethod
     def change(
         self, view: FeatureView, feature: str, change: Callable[[bytes], bytes | None]
     ) -> None:
-        """Change the values of a feature wherever `change` gives another one."""
+        """Change the values of a feature wherever `change` gives another one.
+
+        In all publications too. Checksums of what was changed are made anew, here and
+        in `delete`.
+        """
+
+    # Feedback: events have sequence numbers, from 1, in the order in which they came.
 
     @abstractmethod
-    def append_feedback(
-        self, user_key: bytes, item_key: bytes, y: float, event_us: int
-    ) -> None:
-        """Keep one event."""
+    def append_feedback(self, event: Event) -> bool:
+        """Keep one event, inside `exclusive`; False if it was kept already."""
 
     @abstractmethod
-    def feedback(self, since: int) -> pd.DataFrame:
-        """Return events from `since` (microseconds) on, in the order they came."""
+    def feedback(self, after: int) -> pd.DataFrame:
+        """Return the events after a sequence number, in their order."""
+
+    @abstractmethod
+    def last_event(self) -> int:
+        """Return the highest sequence number so far, 0 before the first event.
+
+        Also when the event has been pruned or deleted since.
+        """
+
+    @abstractmethod
+    def recorded(self, pushed: Sequence[bytes], until: int | None = None) -> set[bytes]:
+        """Return which pushed events have been kept, up to a sequence number."""
+
+    @abstractmethod
+    def prune_feedback(self, until: int) -> None:
+        """Forget the events up to a sequence number; numbers are never used again."""
 
     @abstractmethod
     def delete_feedback(self, join_key: str, keys: Sequence[bytes]) -> None:

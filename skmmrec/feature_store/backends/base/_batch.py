@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._encoding import pack_ids, pack_int, pack_text, pack_vectors
+from ._encoding import entity_keys, pack_ids, pack_int, pack_text, pack_vectors
 from ._names import SEEN
-from ._types import Features, Id
+from ._types import Id
 
 _PACKERS: dict[str, Callable[[Any], bytes]] = {
     "int64": pack_int,
@@ -36,10 +36,10 @@ class Column(NamedTuple):
     kind: str
     values: list[Any]
 
-    def packed(self, start: int, stop: int) -> list[bytes]:
+    def packed(self, rows: Sequence[int]) -> list[bytes]:
         """Serialize some values; nothing for None."""
         pack = _PACKERS[self.kind]
-        values = self.values[start:stop]
+        values = [self.values[row] for row in rows]
         return [b"" if value is None else pack(value) for value in values]
 
 
@@ -96,20 +96,41 @@ class Batch:
         digest.update(self.matrix.data)
         return digest.digest()
 
-    def features(self, start: int, stop: int) -> list[tuple[str, list[bytes]]]:
-        """Serialize entities ``[start, stop)``, a list for each feature."""
-        n = stop - start
-        features = [
-            (self.vector_name, pack_vectors(self.matrix[start:stop])),
-            (self.version_name, [pack_text(self.version)] * n),
-        ]
-        return features + [(c.name, c.packed(start, stop)) for c in self.columns]
+    def serialized_chunks(
+        self, size: int, first: int = 0
+    ) -> Iterator[tuple[list[bytes], list[tuple[str, list[bytes]]]]]:
+        """Serialize entities in the order of their keys.
 
-    def serialized(self, start: int, stop: int) -> list[Features]:
-        """Serialize values by feature, one dict a row."""
-        names, columns = zip(*self.features(start, stop), strict=True)
-        rows = zip(*columns, strict=True)
-        return [
-            {name: value for name, value in zip(names, row, strict=True) if value}
-            for row in rows
+        Parameters
+        ----------
+        size : int
+            Entities in a chunk.
+        first : int, default=0
+            Cut here too: no chunk has entities both before and after this many.
+
+        Yields
+        ------
+        keys : list of bytes
+        columns : list of (str, list of bytes)
+            Each feature with its values; empty where there is none.
+        """
+        keys = entity_keys(self.join_key, self.ids)
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        for start, stop in _cuts(len(keys), size, first):
+            rows = order[start:stop]
+            yield [keys[row] for row in rows], self._columns(rows)
+
+    def _columns(self, rows: list[int]) -> list[tuple[str, list[bytes]]]:
+        """Serialize some entities, a list for each feature."""
+        features = [
+            (self.vector_name, pack_vectors(self.matrix[rows])),
+            (self.version_name, [pack_text(self.version)] * len(rows)),
         ]
+        return features + [(c.name, c.packed(rows)) for c in self.columns]
+
+
+def _cuts(n: int, size: int, first: int) -> Iterator[tuple[int, int]]:
+    """Cut ``[0, n)`` into slices of at most `size`, with a cut at `first`."""
+    for start, stop in ((0, min(first, n)), (min(first, n), n)):
+        for begin in range(start, stop, size):
+            yield begin, min(begin + size, stop)

@@ -10,10 +10,18 @@ from skmmrec.interactions import ITEM, TIME, USER
 
 from ._encoding import key_ids
 
+# Name of the index of `feedback_frame`, by which `publish` knows such a table.
+SEQUENCE = "event"
 
-def feedback_frame(rows: Sequence[tuple[bytes, bytes, float, int]]) -> pd.DataFrame:
-    """Build the table of events from rows of user key, item key, y and time (us)."""
-    users, items, y, times = zip(*rows, strict=True) if rows else ((), (), (), ())
+
+def feedback_frame(
+    rows: Sequence[tuple[int, bytes, bytes, float, int]],
+) -> pd.DataFrame:
+    """Build the table of events, with their sequence numbers as its index.
+
+    A row is a sequence number, user key, item key, y and time (us).
+    """
+    numbers, users, items, y, times = zip(*rows, strict=True) if rows else ((),) * 5
     return pd.DataFrame(
         {
             USER: key_ids(USER, users),
@@ -21,4 +29,4 @@ def feedback_frame(rows: Sequence[tuple[bytes, bytes, float, int]]) -> pd.DataFr
             "y": pd.Series(y, dtype=float),
             TIME: pd.to_datetime(pd.Series(times, dtype="int64"), unit="us", utc=True),
         }
-    )
+    ).set_index(pd.Index(numbers, dtype="int64", name=SEQUENCE))

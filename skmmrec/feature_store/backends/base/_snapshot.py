@@ -1,30 +1,71 @@
-"""What an online store says of the model in it."""
+"""What an online store says of a publication in it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is served, or being staged.
+    """One publication: the rows of one model, written at once.
 
     Attributes
     ----------
+    number : int
+        Counts the publications of a project, from 1. The rows of a publication are
+        stored under it.
     version : str
         Model version.
     fingerprint : bytes
         Hash of the rows.
     event_us : int
         Event time of all rows, microseconds since the epoch.
+    served_us : int
+        Since when it is served, as `event_us`; 0 as long as it never was. Later than
+        `event_us` after a rollback.
+        A row that others write belongs to this publication if it has its version and
+        a later event time.
+    feedback : int
+        Sequence number of the last event of feedback that the model has taken in.
     exponent : float or None
         A user is the sum of n item vectors over n to this power (None: is not).
     half_life : float or None
         After how many later items one counts half in the sum (None: never).
+    counts : dict
+        How many entities each feature view has.
+    checksums : dict
+        Hash of the rows of each feature view, as `Checksum` makes it.
     """
 
+    number: int
     version: str
     fingerprint: bytes
     event_us: int
+    served_us: int
+    feedback: int = 0
     exponent: float | None = None
     half_life: float | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    checksums: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Write as JSON."""
+        fields = {**asdict(self), "fingerprint": self.fingerprint.hex()}
+        return json.dumps(fields, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Snapshot:
+        """Undo `to_json`."""
+        fields: dict[str, Any] = json.loads(text)
+        fields["fingerprint"] = bytes.fromhex(fields["fingerprint"])
+        return cls(**fields)
+
+    def owns(self, version: str | None, event_us: int) -> bool:
+        """Tell whether a row that was written beside the publication belongs to it.
+
+        Rows of an earlier model do not, whoever brings them back: they have another
+        version, or are no later than the publication.
+        """
+        return version == self.version and event_us > self.served_us

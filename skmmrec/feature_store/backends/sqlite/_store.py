@@ -3,51 +3,57 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 from weakref import WeakSet
 
-import numpy as np
 from feast import Entity, FeatureView
-from feast.infra.key_encoding_utils import deserialize_entity_key, serialize_entity_key
+from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.helpers import compute_table_id, extract_text_and_num
 from feast.infra.online_stores.sqlite import (
     SqliteOnlineStore,
     SqliteOnlineStoreConfig,
 )
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
 
 from skmmrec.feature_store.backends.base import (
+    PUBLISHED_VIEWS,
+    VERSION_OF,
+    Cells,
+    DamagedStoreError,
+    ExactOnlineStore,
+    Snapshot,
     VectorTable,
-    fresh,
-    from_us,
-    metric_name,
-    nearest,
+    WriteRow,
+    check_length,
+    merge_cells,
     oldest_us,
     to_us,
 )
 
+from . import _publications as publications
+from ._connections import Database, joined, open_publication, telling
+from ._files import REPAIR, read_column, read_keys, read_rows
+from ._overlay import Overlay
 from ._tables import (
+    all_keys,
     feast_seconds,
-    open_database,
     prepare_table,
     quote,
     select_column,
     select_values,
-    transaction,
 )
-from ._vectors import VectorCache
-
-Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
-Document = tuple[datetime | None, EntityKey | None, dict[str, Value] | None]
+from ._vectors import Source, VectorCache
 
 TYPE: Final = "skmmrec.feature_store.ExactSqliteOnlineStore"
+
+# Of each thread: the publication that is served, and the one before, which is still
+# read for a moment.
+_OPEN_FILES = 2
 
 _UPSERT = """
 INSERT INTO {table} (entity_key, feature_name, value, value_text,
@@ -69,8 +75,14 @@ def _disconnect_all() -> None:
         store.disconnect()
 
 
+def _renew_all() -> None:
+    """Replace what another thread, which the child has not, may have locked."""
+    for store in list(_STORES):
+        store.renew()
+
+
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(before=_disconnect_all)
+    os.register_at_fork(before=_disconnect_all, after_in_child=_renew_all)
 
 
 class ExactSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
@@ -88,13 +100,21 @@ class ExactSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
 
     type: Literal["skmmrec.feature_store.ExactSqliteOnlineStore"] = TYPE  # type: ignore[assignment]
     path: str = "data/online.db"
-    # Another writer holds the file for one chunk, well under a second, or for the swap,
-    # which builds the indexes and so grows with the tables.
+    # Other writers hold the file for an event or some rows that Feast writes, well
+    # under a second.
     busy_timeout: float = 30.0
 
 
-class ExactSqliteOnlineStore(SqliteOnlineStore):
-    """Feast's sqlite store with exact search, ordered writes and expiry.
+class Publication(NamedTuple):
+    """A publication that is open for reading."""
+
+    snapshot: Snapshot
+    path: Path
+    conn: sqlite3.Connection
+
+
+class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
+    """Feast's sqlite store with publications, exact search, order and expiry.
 
     Name it in ``feature_store.yaml``::
 
@@ -102,15 +122,19 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
           type: skmmrec.feature_store.ExactSqliteOnlineStore
           path: data/online.db
 
-    It keeps Feast's tables and adds one column, the event time in microseconds. What
-    differs from the stock store:
+    It keeps Feast's tables and adds one column, the event time in microseconds. Each
+    publication is a file of its own in a folder beside the database. What differs from
+    the stock store:
 
+    - of the published views, what is read is the publication that is served, and what
+      was written to it since; rows of other models are neither written nor read;
     - vectors are searched exactly, with numpy, for cosine, L2 and inner product; no
       sqlite extension is needed;
     - a write never replaces a value with a newer event time;
     - values older than the view's ``ttl`` are not served;
     - each thread has its own connection, in write-ahead mode, so that readers never
-      wait for a writer.
+      wait for a writer;
+    - where the database or its folder cannot be written, it is read all the same.
 
     Notes
     -----
@@ -121,30 +145,41 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
     before one, so fork while no other thread uses the store.
     """
 
-    # What `backend_of` looks for, also in a class derived from this one.
     backend_type: ClassVar[str] = TYPE
 
     def __init__(self) -> None:
+        self.renew()
+        _STORES.add(self)
+
+    def renew(self) -> None:
+        """Begin without connections and locks."""
         self._local = threading.local()
         self._cache = VectorCache()
-        _STORES.add(self)
+
+    def open(self, config: RepoConfig) -> Database:
+        """Open another connection to the main database."""
+        return Database(self._get_db_path(config), config.online_store.busy_timeout)
 
     def connect(self, config: RepoConfig) -> sqlite3.Connection:
         """Return this thread's connection, in autocommit mode."""
+        database: Database | None = getattr(self._local, "database", None)
         path = self._get_db_path(config)
-        if getattr(self._local, "path", None) != path:
-            timeout = config.online_store.busy_timeout
-            self._local.conn = open_database(path, timeout)
-            self._local.path = path
-        conn: sqlite3.Connection = self._local.conn
-        return conn
+        if database is None or database.path != path or database.is_stale():
+            self._close_files()
+            database = self._local.database = self.open(config)
+        return database.conn
 
     def disconnect(self) -> None:
-        """Close this thread's connection and that of the cache."""
-        if hasattr(self._local, "path"):
-            self._local.conn.close()
-            del self._local.conn, self._local.path
+        """Close this thread's connections and that of the cache."""
+        if hasattr(self._local, "database"):
+            self._local.database.conn.close()
+            del self._local.database
+        self._close_files()
         self._cache.disconnect()
+
+    def _close_files(self) -> None:
+        for conn in vars(self._local).pop("files", {}).values():
+            conn.close()
 
     def _get_conn(self, config: RepoConfig) -> sqlite3.Connection:
         return self.connect(config)
@@ -158,17 +193,18 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
         entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """Create and drop tables (called by ``feast apply``)."""
-        super().update(
-            config,
-            tables_to_delete,
-            tables_to_keep,
-            entities_to_delete,
-            entities_to_keep,
-            partial,
-        )
-        for view in tables_to_keep:
-            prepare_table(self.connect(config), self.table_name(config, view))
+        """Create and drop tables (called by ``feast apply``); publications stay."""
+        with telling(self.db_path(config)):
+            super().update(
+                config,
+                tables_to_delete,
+                tables_to_keep,
+                entities_to_delete,
+                entities_to_keep,
+                partial,
+            )
+            for view in tables_to_keep:
+                prepare_table(self.connect(config), self.table_name(config, view))
 
     def teardown(
         self,
@@ -176,15 +212,21 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
         tables: Sequence[FeatureView],
         entities: Sequence[Entity],
     ) -> None:
-        """Delete the database (called by ``feast teardown``)."""
+        """Delete the database and publications (called by ``feast teardown``)."""
         self.disconnect()
         super().teardown(config, tables, entities)
-        for suffix in ("-wal", "-shm"):
+        for suffix in ("-wal", "-shm", ".publish"):
             Path(self._get_db_path(config) + suffix).unlink(missing_ok=True)
+        if self.folder(config).exists():
+            shutil.rmtree(self.folder(config))
 
     def db_path(self, config: RepoConfig) -> str:
         """Path of the database file."""
         return self._get_db_path(config)
+
+    def folder(self, config: RepoConfig) -> Path:
+        """Folder of the publications' files."""
+        return Path(self._get_db_path(config) + ".publications")
 
     @staticmethod
     def table_name(config: RepoConfig, view: FeatureView) -> str:
@@ -192,11 +234,65 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
         versioning = config.registry.enable_online_feature_view_versioning
         return compute_table_id(config.project, view, versioning)
 
-    def online_write_batch(
+    def served(self, config: RepoConfig) -> Snapshot | None:
+        """Return the publication that is served."""
+        with telling(self.db_path(config)):
+            record = publications.served(self.connect(config), config.project)
+        return record and record.snapshot
+
+    def publication(
+        self, config: RepoConfig, snapshot: Snapshot | None = None
+    ) -> Publication | None:
+        """Open a publication (None: the one that is served, if any is).
+
+        Raises
+        ------
+        LookupError
+            When `snapshot` has been dropped.
+        """
+        tried = None
+        while record := self._record(config, snapshot):
+            path = self.folder(config) / record.file
+            try:
+                return Publication(record.snapshot, path, self._file(path))
+            except FileNotFoundError as error:
+                # Rows were deleted, which makes another file, or it has been dropped.
+                if path == tried:
+                    raise DamagedStoreError(f"{path} is gone: {REPAIR}") from error
+                tried = path
+        return None
+
+    def _record(
+        self, config: RepoConfig, snapshot: Snapshot | None
+    ) -> publications.Record | None:
+        conn = self.connect(config)
+        with telling(self.db_path(config)):
+            if snapshot is None:
+                return publications.served(conn, config.project)
+            return publications.find(conn, config.project, snapshot)
+
+    def _file(self, path: Path) -> sqlite3.Connection:
+        """Return this thread's connection to a publication; the last ones stay open."""
+        files = vars(self._local).setdefault("files", {})
+        if path not in files:
+            with telling(path, REPAIR):
+                files[path] = open_publication(path)
+            for other in list(files)[:-_OPEN_FILES]:
+                files.pop(other).close()
+        conn: sqlite3.Connection = files[path]
+        return conn
+
+    def overlay(
+        self, config: RepoConfig, view: FeatureView, snapshot: Snapshot
+    ) -> Overlay:
+        """Return where what was written since a publication is."""
+        return Overlay(self.table_name(config, view), snapshot, VERSION_OF[view.name])
+
+    def write_newer(
         self,
         config: RepoConfig,
         table: FeatureView,
-        data: list[Row],
+        data: Sequence[WriteRow],
         progress: Callable[[int], object] | None,
     ) -> None:
         """Write rows in one transaction; newer event times win."""
@@ -204,24 +300,27 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
         lengths = {f.name: f.vector_length for f in table.features if f.vector_length}
         serialization = config.entity_key_serialization_version
         rows = [cell for row in data for cell in _cells(row, lengths, serialization)]
-        prepare_table(conn, name)
-        with transaction(conn):
-            upsert(conn, name, rows)
+        with telling(self.db_path(config)):
+            prepare_table(conn, name)
+            with joined(conn):
+                self.disown(config, table, list({row[0] for row in rows}))
+                upsert(conn, name, rows)
         if progress:
             progress(len(data))
 
-    def online_read(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        entity_keys: list[EntityKey],
-        requested_features: list[str] | None = None,
-    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        """Read rows by entity, leaving out values older than the view's ttl."""
-        serialization = config.entity_key_serialization_version
-        keys = [serialize_entity_key(key, serialization) for key in entity_keys]
-        found = self.read_values(config, table, keys, requested_features)
-        return [_feast_row(found.get(key)) for key in keys]
+    def disown(
+        self, config: RepoConfig, view: FeatureView, keys: Sequence[bytes]
+    ) -> Overlay | None:
+        """Remove what Feast's table has of other models; in the caller's transaction.
+
+        Returns where rows of the served publication are, of a published view.
+        """
+        snapshot = self.served(config) if view.name in PUBLISHED_VIEWS else None
+        if snapshot is None:
+            return None
+        overlay = self.overlay(config, view, snapshot)
+        overlay.disown(self.connect(config), keys)
+        return overlay
 
     def read_values(
         self,
@@ -229,86 +328,107 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
         view: FeatureView,
         keys: Sequence[bytes],
         features: Sequence[str] | None = None,
-    ) -> dict[bytes, dict[str, tuple[bytes, int]]]:
+        snapshot: Snapshot | None = None,
+    ) -> dict[bytes, Cells]:
         """Return serialized values and event times (us), by key and feature."""
-        conn, name = self.connect(config), self.table_name(config, view)
-        prepare_table(conn, name)
-        return select_values(conn, name, keys, features, oldest_us(view))
+        features, oldest = features or None, oldest_us(view)
+        published = self._published(config, view, snapshot)
+        if published is None:
+            with telling(self.db_path(config)):
+                name = self.table_name(config, view)
+                return select_values(self.connect(config), name, keys, features, oldest)
+        found: dict[bytes, Cells] = {}
+        when = published.snapshot.served_us
+        if oldest is None or oldest <= when:
+            with telling(published.path, REPAIR):
+                rows = read_rows(published.conn, view.name, keys, features)
+            found = {
+                key: {name: (value, when) for name, value in row.items()}
+                for key, row in rows.items()
+            }
+        merge_cells(found, self._later(config, view, keys, features, published))
+        return found
 
     def read_column(
-        self, config: RepoConfig, view: FeatureView, keys: Sequence[bytes], feature: str
+        self,
+        config: RepoConfig,
+        view: FeatureView,
+        keys: Sequence[bytes],
+        feature: str,
+        snapshot: Snapshot | None = None,
     ) -> dict[bytes, bytes]:
         """Return serialized values of one feature, by key."""
-        conn, name = self.connect(config), self.table_name(config, view)
-        prepare_table(conn, name)
-        return select_column(conn, name, keys, feature, oldest_us(view))
+        oldest = oldest_us(view)
+        published = self._published(config, view, snapshot)
+        if published is None:
+            with telling(self.db_path(config)):
+                name = self.table_name(config, view)
+                return select_column(self.connect(config), name, keys, feature, oldest)
+        found: dict[bytes, bytes] = {}
+        if oldest is None or oldest <= published.snapshot.served_us:
+            with telling(published.path, REPAIR):
+                found = read_column(published.conn, view.name, keys, feature)
+        later = self._later(config, view, keys, [feature], published)
+        found.update((k, row[feature][0]) for k, row in later.items() if feature in row)
+        return found
+
+    def _published(
+        self, config: RepoConfig, view: FeatureView, snapshot: Snapshot | None
+    ) -> Publication | None:
+        if view.name not in PUBLISHED_VIEWS:
+            return None
+        return self.publication(config, snapshot)
+
+    def _later(
+        self,
+        config: RepoConfig,
+        view: FeatureView,
+        keys: Sequence[bytes],
+        features: Sequence[str] | None,
+        published: Publication,
+    ) -> dict[bytes, Cells]:
+        """Return values that were written since a publication, by key and feature."""
+        overlay, oldest = (
+            self.overlay(config, view, published.snapshot),
+            oldest_us(view),
+        )
+        with telling(self.db_path(config)):
+            found = overlay.read(self.connect(config), keys, features)
+        if oldest is None:
+            return found
+        return {
+            key: {name: cell for name, cell in row.items() if cell[1] >= oldest}
+            for key, row in found.items()
+        }
 
     def keys(self, config: RepoConfig, view: FeatureView) -> list[bytes]:
         """Return the serialized keys of all stored entities."""
-        name = quote(self.table_name(config, view))
-        rows = self.connect(config).execute(f"SELECT DISTINCT entity_key FROM {name}")
-        return [row[0] for row in rows]
+        published, conn = self._published(config, view, None), self.connect(config)
+        if published is None:
+            with telling(self.db_path(config)):
+                return all_keys(conn, self.table_name(config, view))
+        with telling(published.path, REPAIR):
+            found = read_keys(published.conn, view.name)
+        with telling(self.db_path(config)):
+            later = self.overlay(config, view, published.snapshot).keys(conn)
+        return list(dict.fromkeys([*found, *later]))
 
     def vectors(
-        self, config: RepoConfig, view: FeatureView, feature: str, version: str = ""
-    ) -> VectorTable:
-        """Return all vectors of a feature, cached until the database changes.
-
-        With `version`, the name of the feature that holds the model version, only
-        those of the version that most entities carry.
-        """
-        name = self.table_name(config, view)
-        path, timeout = self._get_db_path(config), config.online_store.busy_timeout
-        join_key = view.join_keys[0]
-        return self._cache.get(
-            lambda: open_database(path, timeout), name, join_key, feature, version
-        )
-
-    def search(
         self,
         config: RepoConfig,
         view: FeatureView,
         feature: str,
-        query: Sequence[float] | np.ndarray,
-        k: int,
-        metric: str | None = None,
-    ) -> tuple[VectorTable, np.ndarray, np.ndarray]:
-        """Search exactly: the table, the rows found (nearest first), distances."""
-        table = self.vectors(config, view, feature)
-        allowed = fresh(table, view)
-        vector = np.asarray(query, dtype=np.float32)
-        rows, distances = nearest(table, vector, k, metric_name(metric), allowed)
-        return table, rows, distances
-
-    def retrieve_online_documents_v2(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        requested_features: list[str],
-        embedding: list[float] | None,
-        top_k: int,
-        distance_metric: str | None = None,
-        query_string: str | None = None,
-        filters: object = None,
-        include_feature_view_version_metadata: bool = False,
-    ) -> list[Document]:
-        """Exact vector search, found entities in the order of their ids."""
-        if embedding is None or query_string is not None or filters is not None:
-            raise NotImplementedError(
-                "this store searches by vector only: give a query vector, "
-                "no query_string and no filters"
-            )
-        vector = _vector_feature(table)
-        found, rows, distances = self.search(
-            config, table, vector, embedding, top_k, distance_metric
-        )
-        order = np.argsort(found.ids[rows], kind="stable")
-        keys = [found.keys[row] for row in rows[order]]
-        values = self.read_values(config, table, keys, requested_features)
-        return [
-            _document(key, values.get(key), float(distance))
-            for key, distance in zip(keys, distances[order], strict=True)
-        ]
+        snapshot: Snapshot | None = None,
+    ) -> VectorTable:
+        """Return all vectors of a feature, cached until the database changes."""
+        name, join_key = self.table_name(config, view), view.join_keys[0]
+        source = Source(name, view.name, join_key, feature)
+        published = self._published(config, view, snapshot)
+        if published is not None:
+            overlay = self.overlay(config, view, published.snapshot)
+            source = source._replace(overlay=overlay, path=published.path)
+        with telling(self.db_path(config)):
+            return self._cache.get(lambda: self.open(config), source)
 
 
 def upsert(conn: sqlite3.Connection, name: str, rows: list[tuple[Any, ...]]) -> None:
@@ -317,7 +437,7 @@ def upsert(conn: sqlite3.Connection, name: str, rows: list[tuple[Any, ...]]) -> 
 
 
 def _cells(
-    row: Row, lengths: dict[str, int], serialization: int
+    row: WriteRow, lengths: dict[str, int], serialization: int
 ) -> Iterator[tuple[Any, ...]]:
     """One tuple for each feature of a row."""
     entity_key, values, event, created = row
@@ -326,49 +446,7 @@ def _cells(
     created_seconds = feast_seconds(created) if created else None
     micros = to_us(event)
     for feature, value in values.items():
-        _check_length(entity_key, feature, value, lengths)
+        check_length(entity_key, feature, value, lengths)
         text, _ = extract_text_and_num(value, False)
         content = value.SerializeToString()
         yield key, feature, content, text, seconds, created_seconds, micros
-
-
-def _check_length(
-    entity_key: EntityKey, feature: str, value: Value, lengths: dict[str, int]
-) -> None:
-    length = len(value.float_list_val.val)
-    if feature in lengths and length not in (0, lengths[feature]):
-        entity = entity_key.entity_values[0]
-        value_of = getattr(entity, entity.WhichOneof("val"))
-        raise ValueError(
-            f"{feature} of {value_of!r:.100} has {length} numbers; "
-            f"the feature view is defined for {lengths[feature]}"
-        )
-
-
-def _feast_row(
-    values: dict[str, tuple[bytes, int]] | None,
-) -> tuple[datetime | None, dict[str, Value] | None]:
-    if not values:
-        return None, None
-    latest = max(event_us for _, event_us in values.values())
-    protos = {name: Value.FromString(value) for name, (value, _) in values.items()}
-    return from_us(latest), protos
-
-
-def _document(
-    key: bytes, values: dict[str, tuple[bytes, int]] | None, distance: float
-) -> Document:
-    when, features = _feast_row(values)
-    features = {**(features or {}), "distance": Value(float_val=distance)}
-    # `entity_keys` writes Feast's version 3.
-    return when, deserialize_entity_key(key, 3), features
-
-
-def _vector_feature(view: FeatureView) -> str:
-    names = [field.name for field in view.features if field.vector_index]
-    if len(names) != 1:
-        raise ValueError(
-            f"feature view {view.name!r} must have one field with vector_index=True, "
-            f"it has {len(names)}"
-        )
-    return names[0]

@@ -1,89 +1,138 @@
-"""Whole vector columns of Feast's sqlite tables, kept in memory."""
+"""Whole vector columns, kept in memory."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from skmmrec.feature_store.backends.base import (
+    Snapshot,
     VectorTable,
     key_ids,
-    unpack,
-    unpack_vectors,
+    vector_table,
 )
 
-from ._tables import prepare_table, quote, transaction
+from ._connections import Database, open_publication, telling, transaction
+from ._files import REPAIR, read_vectors
+from ._overlay import Overlay
+from ._tables import CHANGES, columns_of, event_us, quote
 
-# Blobs held beside the matrix that they become: 5 MB for vectors of 128 numbers.
-_ROWS_PER_FETCH = 10_000
+# Of each feature, that which is served, and the one before while it is still read.
+_KEPT = 2
 
 
-def load_vectors(
-    conn: sqlite3.Connection, name: str, join_key: str, feature: str, version: str
-) -> VectorTable:
-    """Read all vectors of a feature, sorted by id.
+class Source(NamedTuple):
+    """Where the vectors of a feature are; others are of another publication.
 
-    With `version`, the name of a feature, only those of its most frequent value.
+    Attributes
+    ----------
+    table : str
+        Feast's table of the view.
+    view, join_key, feature : str
+    overlay : Overlay or None
+        What was written since the publication, where there is one.
+    path : Path or None
+        The file of that publication.
     """
-    common = _common_version(conn, name, version) if version else None
-    return _read_table(conn, name, join_key, feature, version, common)
+
+    table: str
+    view: str
+    join_key: str
+    feature: str
+    overlay: Overlay | None = None
+    path: Path | None = None
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells it from others."""
+        served = self.overlay and self.overlay.snapshot.served_us
+        return self.table, self.feature, self.path, served
 
 
-def _common_version(conn: sqlite3.Connection, name: str, version: str) -> bytes | None:
-    row = conn.execute(
-        f"SELECT value FROM {quote(name)} WHERE feature_name = ? "
-        "GROUP BY value ORDER BY count(*) DESC, max(event_us) DESC LIMIT 1",
-        (version,),
-    ).fetchone()
-    return None if row is None else bytes(row[0])
+@dataclass
+class _Entry:
+    """A table in memory: as it was published, and as it is now."""
+
+    published: VectorTable | None
+    changes: object
+    table: VectorTable
 
 
-def _read_table(
-    conn: sqlite3.Connection,
-    name: str,
-    join_key: str,
-    feature: str,
-    version: str,
-    common: bytes | None,
+def load_published(source: Source, snapshot: Snapshot) -> VectorTable:
+    """Read the vectors of a publication, sorted by id."""
+    assert source.path is not None
+    path = source.path
+    with telling(path, REPAIR), closing(open_publication(path)) as conn:
+        keys, blocks = read_vectors(conn, source.view, source.feature)
+        ids = key_ids(source.join_key, keys)
+        order = np.argsort(ids, kind="stable")
+        matrix = _in_order(blocks, order)
+    times = np.full(len(keys), snapshot.served_us, np.int64)
+    keys = [keys[row] for row in order.tolist()]
+    return VectorTable(keys, ids[order], matrix, times, snapshot.version)
+
+
+def _in_order(blocks: Iterable[np.ndarray], order: np.ndarray) -> np.ndarray:
+    """Put rows where they belong, without a second copy of them all."""
+    matrix, places = np.empty((0, 0), np.float32), np.argsort(order)
+    done = 0
+    for block in blocks:
+        if not done:
+            matrix = np.empty((len(order), block.shape[1]), np.float32)
+        matrix[places[done : done + len(block)]] = block
+        done += len(block)
+    return matrix
+
+
+def load_table(conn: sqlite3.Connection, source: Source) -> VectorTable:
+    """Read all vectors from Feast's table, sorted by id."""
+    event = event_us(conn, source.table)
+    rows = conn.execute(
+        f"SELECT entity_key, value, {event} FROM {quote(source.table)} "
+        "WHERE feature_name = ?",
+        (source.feature,),
+    )
+    cells = [(key, value, micros or 0) for key, value, micros in rows]
+    return vector_table(source.join_key, cells, None)
+
+
+def merged(
+    table: VectorTable, join_key: str, later: list[tuple[bytes, bytes, int]]
 ) -> VectorTable:
-    keys: list[bytes] = []
-    times: list[int] = []
-    blocks: list[np.ndarray] = []
-    query = f"SELECT entity_key, value, event_us FROM {quote(name)} AS row"
-    query += " WHERE feature_name = ?"
-    arguments: list[Any] = [feature]
-    if common is not None:
-        query += (
-            f" AND EXISTS (SELECT 1 FROM {quote(name)} AS tag WHERE tag.entity_key = "
-            "row.entity_key AND tag.feature_name = ? AND tag.value = ?)"
-        )
-        arguments += [version, common]
-    cursor = conn.execute(query, arguments)
-    while rows := cursor.fetchmany(_ROWS_PER_FETCH):
-        keys += [row[0] for row in rows]
-        times += [row[2] or 0 for row in rows]
-        blocks.append(unpack_vectors([row[1] for row in rows]))
-    tag = None if common is None else unpack(common)
-    ids, matrix = key_ids(join_key, keys), _stack(blocks, name)
-    return _by_id(VectorTable(keys, ids, matrix, np.array(times, np.int64), tag))
-
-
-def _by_id(table: VectorTable) -> VectorTable:
-    """Sort by id; published rows are sorted already and are not copied."""
-    if len(table.ids) < 2 or np.all(table.ids[:-1] < table.ids[1:]):
+    """Put later rows over those published."""
+    if not later:
         return table
-    return table.take(np.argsort(table.ids, kind="stable"))
-
-
-def _stack(blocks: list[np.ndarray], name: str) -> np.ndarray:
-    widths = sorted({block.shape[1] for block in blocks})
-    if len(widths) > 1:
-        raise ValueError(f"table {name!r} holds vectors of different lengths: {widths}")
-    return np.concatenate(blocks) if blocks else np.empty((0, 0), dtype=np.float32)
+    newer = vector_table(join_key, later, table.version)
+    if not len(table.ids):
+        return newer
+    kept: np.ndarray = np.flatnonzero(~np.isin(table.ids, newer.ids))
+    if not len(kept):
+        return newer
+    if newer.matrix.shape[1] != table.matrix.shape[1]:
+        raise ValueError(
+            f"the store holds vectors of different lengths: {table.matrix.shape[1]} "
+            f"and {newer.matrix.shape[1]}"
+        )
+    ids = np.concatenate([table.ids[kept], newer.ids])
+    order = np.argsort(ids, kind="stable")
+    keys = [table.keys[row] for row in kept] + newer.keys
+    times = np.concatenate([table.event_us[kept], newer.event_us])
+    matrix = np.concatenate([table.matrix[kept], newer.matrix])
+    return VectorTable(
+        [keys[row] for row in order],
+        ids[order],
+        matrix[order],
+        times[order],
+        table.version,
+    )
 
 
 class VectorCache:
@@ -94,44 +143,93 @@ class VectorCache:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._conn: sqlite3.Connection | None = None
+        self._lock, self._loading = threading.Lock(), threading.Lock()
+        self._database: Database | None = None
         self._data_version = -1
-        self._tables: dict[tuple[str, ...], tuple[int, VectorTable]] = {}
-        self._checked: set[tuple[str, ...]] = set()
+        self._tables: dict[tuple[str, str], OrderedDict[object, _Entry]] = {}
+        self._checked: set[tuple[object, ...]] = set()
 
-    def get(
-        self, connect: Callable[[], sqlite3.Connection], *source: str
-    ) -> VectorTable:
-        """Return the table of ``(name, join_key, feature, version)``."""
-        with self._lock:
-            if self._conn is None:
-                self._conn = connect()
-            conn = self._conn
-            data_version = conn.execute("PRAGMA data_version").fetchone()[0]
-            if data_version != self._data_version:
-                self._checked.clear()
-                self._data_version = data_version
-            if source not in self._checked:
-                self._refresh(conn, source)
-            return self._tables[source][1]
+    def get(self, connect: Callable[[], Database], source: Source) -> VectorTable:
+        """Return the table of a source; `connect` opens the main database."""
+        found = self._current(connect, source)
+        if found is not None:
+            return found
+        with self._loading:
+            found = self._current(connect, source)
+            return self._load(connect, source) if found is None else found
 
     def disconnect(self) -> None:
         """Close the connection and forget the tables."""
         with self._lock:
-            if self._conn is not None:
-                self._conn.close()
-            self._conn = None
+            self._close()
             self._tables.clear()
-            self._checked.clear()
 
-    def _refresh(self, conn: sqlite3.Connection, source: tuple[str, ...]) -> None:
-        name = source[0]
-        prepare_table(conn, name)
-        with transaction(conn, "BEGIN"):
-            changes = conn.execute(
-                "SELECT n FROM skmmrec_changes WHERE name = ?", (name,)
-            ).fetchone()[0]
-            if self._tables.get(source, (None,))[0] != changes:
-                self._tables[source] = changes, load_vectors(conn, *source)
-        self._checked.add(source)
+    def _close(self) -> None:
+        if self._database is not None:
+            self._database.conn.close()
+        self._database = None
+        self._checked.clear()
+
+    def _current(
+        self, connect: Callable[[], Database], source: Source
+    ) -> VectorTable | None:
+        """Return a table if nothing was written since it was compared."""
+        with self._lock:
+            if self._database is not None and self._database.is_stale():
+                self._close()
+            if self._database is None:
+                self._database = connect()
+            query = self._database.conn.execute("PRAGMA data_version")
+            version = query.fetchone()[0]
+            if version != self._data_version:
+                self._checked.clear()
+                self._data_version = version
+            entry = self._entry(source)
+            return entry.table if entry and source.key in self._checked else None
+
+    def _entry(self, source: Source) -> _Entry | None:
+        entries = self._tables.get((source.table, source.feature), OrderedDict())
+        return entries.get(source.key)
+
+    def _load(self, connect: Callable[[], Database], source: Source) -> VectorTable:
+        seen, entry = self._data_version, self._entry(source)
+        with closing(connect().conn) as conn, transaction(conn, "BEGIN"):
+            changes = _changes(conn, source.table)
+            if entry is None or entry.changes != changes:
+                entry = _read(conn, source, entry, changes)
+        with self._lock:
+            self._keep(source, entry)
+            # Else something was written, and another thread has seen it already.
+            if self._data_version == seen:
+                self._checked.add(source.key)
+        return entry.table
+
+    def _keep(self, source: Source, entry: _Entry) -> None:
+        name = source.table, source.feature
+        entries = self._tables.setdefault(name, OrderedDict())
+        entries[source.key] = entry
+        entries.move_to_end(source.key)
+        while len(entries) > _KEPT:
+            entries.popitem(last=False)
+
+
+def _changes(conn: sqlite3.Connection, table: str) -> object:
+    """Return what differs once a table was changed."""
+    if columns_of(conn, CHANGES):
+        query = f"SELECT n FROM {CHANGES} WHERE name = ?"
+        if row := conn.execute(query, (table,)).fetchone():
+            return row[0]
+    return object()  # nobody counts them, so it may have been changed
+
+
+def _read(
+    conn: sqlite3.Connection, source: Source, entry: _Entry | None, changes: object
+) -> _Entry:
+    overlay = source.overlay
+    if overlay is None:
+        return _Entry(None, changes, load_table(conn, source))
+    published = None if entry is None else entry.published
+    if published is None:
+        published = load_published(source, overlay.snapshot)
+    later = overlay.column(conn, source.feature)
+    return _Entry(published, changes, merged(published, source.join_key, later))

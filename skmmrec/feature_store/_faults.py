@@ -1,0 +1,52 @@
+"""What may be wrong with a repository's files, each told by its own error."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from feast import FeatureStore
+
+from skmmrec.feature_store.backends.base import FullStoreError, ReadOnlyStoreError
+
+from ._repo import DATA
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+@contextmanager
+def told_apart(store: FeatureStore) -> Iterator[None]:
+    """Tell a full disk and one that cannot be written to from other errors.
+
+    Raises
+    ------
+    FullStoreError, ReadOnlyStoreError
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise FullStoreError(
+                f"there is no space left to write to {store.repo_path}: {error}; what "
+                "is served is complete. Free some space, then do the same again: it "
+                "takes up or replaces what was written so far"
+            ) from error
+        if error.errno in _READ_ONLY:
+            raise ReadOnlyStoreError(
+                f"{store.repo_path} cannot be written to: {error}; what is stored is "
+                "served all the same. Mount it for writing, or do this where it is "
+                "mounted so, as a user who may write"
+            ) from error
+        raise
+
+
+def check_writable(store: FeatureStore) -> None:
+    """Raise an OSError when nothing can be written beside the offline files."""
+    folder = Path(store.repo_path) / DATA
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        return

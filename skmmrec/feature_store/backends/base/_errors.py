@@ -1,0 +1,21 @@
+"""What can be wrong with an online store, each an error of its own."""
+
+
+class StoreError(RuntimeError):
+    """An online store cannot do what was asked of it."""
+
+
+class DamagedStoreError(StoreError):
+    """What is stored cannot be read, or is not what was written."""
+
+
+class FullStoreError(StoreError):
+    """There is no room left; what was served before is still served."""
+
+
+class ReadOnlyStoreError(StoreError):
+    """What is stored can be read, but not changed from here."""
+
+
+class BusyStoreError(StoreError, TimeoutError):
+    """Others have held the store for longer than this one was to wait."""

@@ -1,0 +1,270 @@
+"""What the three online stores share: what is published, exact search, order, expiry.
+
+Each is a subclass of Feast's own store of the engine. Feast's tables stay Feast's; the
+rows of publications are beside them, see `_backend`.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+import numpy as np
+from feast import FeatureView
+from feast.infra.key_encoding_utils import deserialize_entity_key, serialize_entity_key
+from feast.infra.online_stores.online_store import OnlineStore
+from feast.infra.supported_async_methods import SupportedAsyncMethods
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import FloatList, Value
+from feast.repo_config import RepoConfig
+
+from ._backend import PUBLISHED_VIEWS
+from ._expiry import fresh
+from ._names import ITEM_VERSION, ITEM_VIEW, USER_VERSION, USER_VIEW
+from ._search import VectorTable, metric_name, nearest
+from ._snapshot import Snapshot
+from ._times import from_us, to_us
+
+_LOG = logging.getLogger("skmmrec.feature_store")
+
+WriteRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
+Document = tuple[datetime | None, EntityKey | None, dict[str, Value] | None]
+# Serialized value and event time (us) of each feature of an entity.
+Cells = dict[str, tuple[bytes, int]]
+
+# The feature that says which model made a row.
+VERSION_OF = {USER_VIEW: USER_VERSION, ITEM_VIEW: ITEM_VERSION}
+
+
+class ExactOnlineStore(OnlineStore):
+    """An online store that serves what was published, and nothing of other models.
+
+    Notes
+    -----
+    - Of the published views, rows are read from the publication that is served. Rows
+      that are pushed or materialized count if they belong to it (see `Snapshot.owns`);
+      others are not written, with a message in the log.
+    - Vectors are searched exactly, with numpy, for cosine, L2 and inner product.
+    - A write never replaces a value with a newer event time.
+    - Values older than the view's ``ttl`` are not served.
+    """
+
+    # The `type` in feature_store.yaml, which `backend_of` looks for, also in a class
+    # derived from this one.
+    backend_type: ClassVar[str]
+
+    @property
+    def async_supported(self) -> SupportedAsyncMethods:
+        """Neither reads nor writes: Feast then calls `online_read` in a thread."""
+        return SupportedAsyncMethods()
+
+    @abstractmethod
+    def served(self, config: RepoConfig) -> Snapshot | None:
+        """Return the publication that is served."""
+
+    @abstractmethod
+    def read_values(
+        self,
+        config: RepoConfig,
+        view: FeatureView,
+        keys: Sequence[bytes],
+        features: Sequence[str] | None = None,
+        snapshot: Snapshot | None = None,
+    ) -> dict[bytes, Cells]:
+        """Return values that have not expired, by key and feature (None: all).
+
+        Of a published view, those of `snapshot` (None: of the one that is served) and
+        what was written to it since; see `Backend.read`.
+        """
+
+    @abstractmethod
+    def vectors(
+        self,
+        config: RepoConfig,
+        view: FeatureView,
+        feature: str,
+        snapshot: Snapshot | None = None,
+    ) -> VectorTable:
+        """Return all vectors of a feature, in memory until they change."""
+
+    @abstractmethod
+    def write_newer(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        data: Sequence[WriteRow],
+        progress: Callable[[int], object] | None,
+    ) -> None:
+        """Write rows; a value with a newer event time stays."""
+
+    def online_write_batch(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        data: list[WriteRow],
+        progress: Callable[[int], object] | None,
+    ) -> None:
+        """Write rows, those that belong to what is served; newer event times win."""
+        if table.name in PUBLISHED_VIEWS:
+            data = self._owned(config, table, data)
+        self.write_newer(config, table, data, progress)
+
+    def online_read(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKey],
+        requested_features: list[str] | None = None,
+    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
+        """Read rows by entity, leaving out values older than the view's ttl."""
+        serialization = config.entity_key_serialization_version
+        keys = [serialize_entity_key(key, serialization) for key in entity_keys]
+        found = self.read_values(config, table, keys, requested_features)
+        return [feast_row(found.get(key)) for key in keys]
+
+    def search(
+        self,
+        config: RepoConfig,
+        view: FeatureView,
+        feature: str,
+        query: Sequence[float] | np.ndarray,
+        k: int,
+        metric: str | None = None,
+    ) -> tuple[VectorTable, np.ndarray, np.ndarray]:
+        """Search exactly: the table, the rows found (nearest first), distances."""
+        table = self.vectors(config, view, feature)
+        allowed = fresh(table, view)
+        vector = np.asarray(query, dtype=np.float32)
+        rows, distances = nearest(table, vector, k, metric_name(metric), allowed)
+        return table, rows, distances
+
+    def retrieve_online_documents_v2(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        requested_features: list[str],
+        embedding: list[float] | None,
+        top_k: int,
+        distance_metric: str | None = None,
+        query_string: str | None = None,
+        filters: object = None,
+        include_feature_view_version_metadata: bool = False,
+    ) -> list[Document]:
+        """Exact vector search, found entities in the order of their ids."""
+        if embedding is None or query_string is not None or filters is not None:
+            raise NotImplementedError(
+                "this store searches by vector only: give a query vector, "
+                "no query_string and no filters"
+            )
+        vector = _vector_feature(table)
+        found, rows, distances = self.search(
+            config, table, vector, embedding, top_k, distance_metric
+        )
+        order = np.argsort(found.ids[rows], kind="stable")
+        keys = [found.keys[row] for row in rows[order]]
+        values = self.read_values(config, table, keys, requested_features)
+        return [
+            _document(key, values.get(key), float(distance))
+            for key, distance in zip(keys, distances[order], strict=True)
+        ]
+
+    def retrieve_online_documents(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        requested_features: list[str] | None,
+        embedding: list[float],
+        top_k: int,
+        distance_metric: str | None = None,
+    ) -> list[tuple[datetime, EntityKey, Value, Value, Value]]:
+        """Exact vector search, nearest first, by Feast's earlier interface.
+
+        Each has its event time, entity, vector (twice) and distance.
+        """
+        found, rows, distances = self.search(
+            config, table, _vector_feature(table), embedding, top_k, distance_metric
+        )
+        documents = []
+        for row, distance in zip(rows, distances, strict=True):
+            vector = Value(float_list_val=FloatList(val=found.matrix[row].tolist()))
+            key = deserialize_entity_key(found.keys[row], 3)
+            when = from_us(int(found.event_us[row]))
+            distance_value = Value(float_val=float(distance))
+            documents.append((when, key, vector, vector, distance_value))
+        return documents
+
+    def _owned(
+        self, config: RepoConfig, view: FeatureView, data: list[WriteRow]
+    ) -> list[WriteRow]:
+        """Leave out rows of other models; all, while nothing is published."""
+        snapshot, name = self.served(config), VERSION_OF[view.name]
+        if snapshot is None:
+            return data
+        owned = [row for row in data if _owns(snapshot, row, name)]
+        if len(owned) < len(data):
+            _LOG.info(
+                "%d of %d rows for %s are not of model version %r as it was published "
+                "last, and were left out",
+                len(data) - len(owned),
+                len(data),
+                view.name,
+                snapshot.version,
+            )
+        return owned
+
+
+def _owns(snapshot: Snapshot, row: WriteRow, version_name: str) -> bool:
+    _, values, event, _ = row
+    version = values[version_name].string_val if version_name in values else None
+    return snapshot.owns(version, to_us(event))
+
+
+def feast_row(
+    cells: Cells | None,
+) -> tuple[datetime | None, dict[str, Value] | None]:
+    """Return a row as Feast reads it: its latest event time, and values."""
+    if not cells:
+        return None, None
+    latest = max(event_us for _, event_us in cells.values())
+    protos = {name: Value.FromString(value) for name, (value, _) in cells.items()}
+    return from_us(latest), protos
+
+
+def _document(key: bytes, cells: Cells | None, distance: float) -> Document:
+    when, features = feast_row(cells)
+    features = {**(features or {}), "distance": Value(float_val=distance)}
+    # `entity_keys` writes Feast's version 3.
+    return when, deserialize_entity_key(key, 3), features
+
+
+def _vector_feature(view: FeatureView) -> str:
+    names = [field.name for field in view.features if field.vector_index]
+    if len(names) != 1:
+        raise ValueError(
+            f"feature view {view.name!r} must have one field with vector_index=True, "
+            f"it has {len(names)}"
+        )
+    return names[0]
+
+
+def merge_cells(published: dict[bytes, Cells], later: dict[bytes, Cells]) -> None:
+    """Put the cells of later rows, which must be owned, over those published."""
+    for key, cells in later.items():
+        published.setdefault(key, {}).update(cells)
+
+
+def check_length(
+    entity_key: EntityKey, feature: str, value: Value, lengths: dict[str, int]
+) -> None:
+    """Refuse a vector of another length than the view is defined for."""
+    length = len(value.float_list_val.val)
+    if feature in lengths and length not in (0, lengths[feature]):
+        entity = entity_key.entity_values[0]
+        value_of: Any = getattr(entity, entity.WhichOneof("val"))
+        raise ValueError(
+            f"{feature} of {value_of!r:.100} has {length} numbers; "
+            f"the feature view is defined for {lengths[feature]}"
+        )
