@@ -49,7 +49,7 @@ from skmmrec.recommender._lifecycle import (
     with_items_of,
 )
 from skmmrec.recommender._model import FittedModel
-from skmmrec.recommender._parameter_records import write_params
+from skmmrec.recommender._parameter_records import read_params, write_params
 from skmmrec.recommender._preparation import (
     Modalities,
     OtherColumnsAre,
@@ -75,6 +75,8 @@ from skmmrec.runtime import device_or_cpu
 if TYPE_CHECKING:
     import torch
     from sklearn.utils import Tags
+
+    from skmmrec.recommender.training import Plan
 
 
 class VectorRecommender(
@@ -531,16 +533,31 @@ class VectorRecommender(
         """
         check_is_fitted(self)
         columns = list(getattr(self, "feature_names_in_", [])) or None
+        params = write_params(self.get_params(deep=False))
+        self._of_record(params, self.model_)
         _persistence.save(
             self.model_,
             Path(path),
             {
                 "estimator": type(self).__name__,
-                "params": write_params(self.get_params(deep=False)),
+                "params": params,
                 "n_features_in": self.n_features_in_,
                 "feature_names_in": columns,
             },
         )
+
+    @classmethod
+    def _of_record(cls, params: dict[str, Any], model: FittedModel) -> Self:
+        """Make an estimator of parameters that were written, and check them."""
+        names = {*cls._get_param_names()}
+        recommender = cls(**read_params(params, model.fuser, names))
+        recommender._validate_params()
+        recommender._plan()
+        return recommender
+
+    @abstractmethod
+    def _plan(self) -> Plan:
+        """Check the parameters, and put the settings together."""
 
     @classmethod
     def load(
@@ -574,11 +591,11 @@ class VectorRecommender(
         if catalog is not None and not isinstance(catalog, ItemCatalog):
             kind = type(catalog).__name__
             raise TypeError(f"catalog must be an ItemCatalog, got {kind}")
-        names = {*cls._get_param_names()}
-        model, record = _persistence.load(Path(path), cls.__name__, names)
+        model, record = _persistence.load(Path(path), cls.__name__)
+        with _persistence.naming(Path(path)):
+            rec = cls._of_record(record["params"], model)
         if catalog is not None:
             check_fits(model, catalog)
-        rec = cls(**record["params"])
         rec.catalog = catalog
         rec.model_ = model
         rec.n_features_in_ = record["n_features_in"]
