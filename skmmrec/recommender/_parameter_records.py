@@ -74,10 +74,23 @@ def write_settings(settings: Settings) -> dict[str, Any]:
 
 
 def read_settings(record: dict[str, Any]) -> Any:
+    """Read what `write_settings` wrote.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind, or parameters that it has not got.
+    """
     kinds: dict[str, type[Settings]] = {
         kind.__name__: kind for kind in (*SETTINGS.values(), *TOWERS.values())
     }
-    return kinds[record["kind"]](**record["params"])
+    kind = kinds.get(record["kind"])
+    if kind is None:
+        raise ValueError(f"{record['kind']!r} is no kind of settings: {sorted(kinds)}")
+    unknown = record["params"].keys() - {*kind._get_param_names()}
+    if unknown:
+        raise ValueError(f"{record['kind']} has no parameters {sorted(unknown)}")
+    return kind(**record["params"])
 
 
 def read_params(

@@ -74,6 +74,8 @@ def save(model: FittedModel, path: Path, extra: Mapping[str, Any]) -> None:
     record, tensors = {**_record(model), **extra}, _tensors(model)
     try:
         _check(json.loads(json.dumps(record)), tensors, ESTIMATOR)
+        for number, network in enumerate(model.networks):
+            check_network(f"network.{number}.", network, tensors)
         _check_vectors(model)
     except ValueError as error:
         raise ValueError(f"the model cannot be saved: {error}") from error

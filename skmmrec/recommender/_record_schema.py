@@ -133,7 +133,10 @@ def _ids(name: str, values: Any) -> None:
         raise ValueError(f"{name}.ids has a {kind}, which is no id of type {dtype!r}")
     if dtype == "float64" and not np.isfinite(ids).all():
         raise ValueError(f"{name}.ids has an id that is not finite")
-    index = read_index(values)
+    try:
+        index = read_index(values)
+    except OverflowError as error:
+        raise ValueError(f"{name}.ids has an id beyond 64 bits") from error
     if not index.is_unique:
         twice = plain(index[index.duplicated()][0])
         raise ValueError(f"{name}.ids has {twice!r} twice")
