@@ -84,13 +84,14 @@ def read_settings(record: dict[str, Any]) -> Any:
     kinds: dict[str, type[Settings]] = {
         kind.__name__: kind for kind in (*SETTINGS.values(), *TOWERS.values())
     }
-    kind = kinds.get(record["kind"])
-    if kind is None:
-        raise ValueError(f"{record['kind']!r} is no kind of settings: {sorted(kinds)}")
-    unknown = record["params"].keys() - {*kind._get_param_names()}
-    if unknown:
-        raise ValueError(f"{record['kind']} has no parameters {sorted(unknown)}")
-    return kind(**record["params"])
+    name, params = record["kind"], record["params"]
+    if name not in [*kinds]:
+        raise ValueError(f"{name!r} is no kind of settings: {sorted(kinds)}")
+    if not isinstance(params, dict) or params.keys() - {
+        *kinds[name]._get_param_names()
+    }:
+        raise ValueError(f"{params!r:.60} are no parameters of {name}")
+    return kinds[name](**params)
 
 
 def read_params(

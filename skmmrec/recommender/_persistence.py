@@ -132,7 +132,14 @@ def _damaged(what: str, advice: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"{what} is damaged: {error}. {advice}") from error
-    except (ArithmeticError, LookupError, TypeError, RuntimeError, OSError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        RuntimeError,
+        OSError,
+    ) as error:
         raise ValueError(f"{what} is damaged: {error!r}. {advice}") from error
 
 

@@ -530,6 +530,23 @@ class VectorRecommender(
         path : str or Path
             Folder to make; an earlier model there is replaced as a whole. Neither the
             catalogue's raw content nor any encoder's weights are written.
+
+        Raises
+        ------
+        FileExistsError
+            Where something other than a saved model is there.
+        OSError
+            Where the disk is full or cannot be written; an earlier model stays.
+        ValueError
+            For a fusion without a name, or a parameter or a number in the model that
+            `load` would refuse.
+
+        Notes
+        -----
+        The model is written in a hidden folder beside `path`, ``.NAME.saving-...``, and
+        then put in place. Whoever loads meanwhile gets the earlier model or the new
+        one. If the process is killed, `load` gives one of both, and the next `save` to
+        the same path removes what was left.
         """
         check_is_fitted(self)
         columns = list(getattr(self, "feature_names_in_", [])) or None
@@ -565,10 +582,14 @@ class VectorRecommender(
     ) -> Self:
         """Read a model that `save` wrote.
 
+        Hashes tell whether the files are those that were saved together; they are
+        checked first. They do not tell who saved them.
+
         Parameters
         ----------
         path : str or Path
-            The folder.
+            The folder. One of the last version without hashes is read with a warning,
+            as nothing tells whether it is whole: save it again.
         catalog : ItemCatalog or None, default=None
             That of the model, which may have grown since. Needed only to ask by raw
             content, to add items and to fit again. It is encoded here, to see that its
@@ -584,9 +605,10 @@ class VectorRecommender(
         FileNotFoundError
             Where there is no model.
         ValueError
-            Where the files are damaged or of another kind, or for a catalogue that has
-            none of the model's items, or other modalities than the model or vectors of
-            another width.
+            Where the files are damaged, were edited, belong to different models, say
+            what no model can be, or are of another kind or format. For a catalogue
+            that has none of the model's items, or other modalities than the model or
+            vectors of another width.
         """
         if catalog is not None and not isinstance(catalog, ItemCatalog):
             kind = type(catalog).__name__
