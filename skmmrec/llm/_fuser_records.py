@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -13,15 +14,22 @@ from skmmrec.interactions import plain
 from skmmrec.llm._soft_tokens import SoftTokenFuser
 
 SCALE = "fuser.scale"
-FITTED = (
-    "widths_",
-    "columns_",
-    "template_",
-    "precision_",
-    "language_model_",
-    "embedding_dim_",
-    "loss_curve_",
-)
+# What each of them is, and how that is told.
+FITTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "widths_": (
+        "whole numbers by modality",
+        lambda v: isinstance(v, dict) and all(map(_is_count, v.values())),
+    ),
+    "columns_": ("texts", lambda v: isinstance(v, list) and all(map(_is_text, v))),
+    "template_": ("a text", lambda v: _is_text(v)),
+    "precision_": ("a precision", lambda v: v in ("fp32", "bf16", "fp16")),
+    "language_model_": ("a text", lambda v: _is_text(v)),
+    "embedding_dim_": ("a whole number", lambda v: _is_count(v)),
+    "loss_curve_": (
+        "finite numbers",
+        lambda v: isinstance(v, list) and all(map(_is_finite, v)),
+    ),
+}
 
 
 def fuser_settings(fuser: SoftTokenFuser) -> dict[str, Any]:
@@ -54,18 +62,55 @@ def write_fuser(
 def read_fuser(
     record: Mapping[str, Any], tensors: Mapping[str, NDArray]
 ) -> SoftTokenFuser:
-    """Read what `write_fuser` wrote; the language model is loaded when needed."""
+    """Read what `write_fuser` wrote; the language model is loaded when needed.
+
+    Raises
+    ------
+    ValueError
+        For a parameter or an attribute that no fitted fuser can have.
+    """
     fuser = SoftTokenFuser(**record["params"])
+    fuser._validate_params()
+    _check_fitted(record["fitted"])
     for name in FITTED:
         setattr(fuser, name, record["fitted"][name])
-    fuser.number_space_ = NumberSpace.from_record(record.get("numbers", {}))
+    fuser.number_space_ = NumberSpace.from_record(record["numbers"])
     fuser.scale_ = tensors.get(SCALE)
     fuser.weights_ = {
         name.removeprefix("fuser."): weight
         for name, weight in tensors.items()
         if name.startswith("fuser.") and name != SCALE
     }
+    _check_scale(fuser)
     return fuser
+
+
+def _check_fitted(fitted: Mapping[str, Any]) -> None:
+    if fitted.keys() != FITTED.keys():
+        raise ValueError(f"fuser.fitted must have {sorted(FITTED)}, got {[*fitted]}")
+    for name, (what, holds) in FITTED.items():
+        if not holds(fitted[name]):
+            raise ValueError(
+                f"fuser.fitted.{name} must be {what}, got {fitted[name]!r:.60}"
+            )
+
+
+def _check_scale(fuser: SoftTokenFuser) -> None:
+    scale, shape = fuser.scale_, (fuser.embedding_dim_,)
+    if scale is not None and (scale.shape != shape or not (scale > 0).all()):
+        raise ValueError(f"{SCALE} must be {shape[0]} numbers above 0")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _lora_settings(lora: Any) -> dict[str, Any] | None:

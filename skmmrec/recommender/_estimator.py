@@ -352,7 +352,9 @@ class MultimodalFusionRecommender(VectorRecommender):
         checked(self.early_stopping, "early_stopping", EarlyStopping, self)
         checked(self.propagation, "propagation", Propagation, self)
         tower = get_tower(self.user_tower)
-        fusion = self.fusion if isinstance(self.fusion, str | type) else "concat"
+        fusion: str | type[Fusion] = "concat"
+        if self._fuser is None and isinstance(self.fusion, str | type):
+            fusion = self.fusion
         get_fusion(fusion)
         return Plan(
             NetworkDesign(fusion, tower, self.n_factors, tower.user_embedding),

@@ -74,10 +74,24 @@ def write_settings(settings: Settings) -> dict[str, Any]:
 
 
 def read_settings(record: dict[str, Any]) -> Any:
+    """Read what `write_settings` wrote.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind, or parameters that it has not got.
+    """
     kinds: dict[str, type[Settings]] = {
         kind.__name__: kind for kind in (*SETTINGS.values(), *TOWERS.values())
     }
-    return kinds[record["kind"]](**record["params"])
+    name, params = record["kind"], record["params"]
+    if name not in [*kinds]:
+        raise ValueError(f"{name!r} is no kind of settings: {sorted(kinds)}")
+    if not isinstance(params, dict) or params.keys() - {
+        *kinds[name]._get_param_names()
+    }:
+        raise ValueError(f"{params!r:.60} are no parameters of {name}")
+    return kinds[name](**params)
 
 
 def read_params(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from skmmrec import __version__
 from skmmrec.catalog import Blocks, NumberSpace
 from skmmrec.fusion import get_fusion_names
 from skmmrec.interactions import History, InteractionData, Keys, plain
+from skmmrec.recommender._array_schema import (
+    check_arrays,
+    check_network,
+    check_tower,
+    refuse_infinite,
+)
 from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._forgotten import Forgotten
 from skmmrec.recommender._model import FittedModel
@@ -34,6 +36,15 @@ from skmmrec.recommender._parameter_records import (
     write_params,
     write_settings,
 )
+from skmmrec.recommender._record_schema import ESTIMATOR, PICKLED, Check, check_record
+from skmmrec.recommender._saved_folder import (
+    ADVICE,
+    FORMAT,
+    UNHASHED,
+    read_folder,
+    write_folder,
+)
+from skmmrec.recommender._user_towers import get_tower
 from skmmrec.recommender.cold_start import Expectation
 from skmmrec.recommender.network import FusionNetwork, ItemGraph, Task
 from skmmrec.recommender.training import NetworkDesign
@@ -42,14 +53,9 @@ from skmmrec.runtime import Generators, own_modes, survive_fork
 if TYPE_CHECKING:
     from skmmrec.llm import SoftTokenFuser
 
-# Counts up with each change after which older folders cannot be read.
-FORMAT = 7
-TENSORS = "model.safetensors"
-RECORD = "recommender.json"
-
 
 def save(model: FittedModel, path: Path, extra: Mapping[str, Any]) -> None:
-    """Write to a folder beside `path`, then put it in place.
+    """Write a model as a folder, as `write_folder` does.
 
     Parameters
     ----------
@@ -59,21 +65,24 @@ def save(model: FittedModel, path: Path, extra: Mapping[str, Any]) -> None:
         Folder to make; an earlier model there is replaced as a whole.
     extra : mapping
         What the record says besides the model, in terms of JSON.
+
+    Raises
+    ------
+    ValueError
+        For a model that `load` would refuse.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    record, tensors = {**_record(model), **extra}, _tensors(model)
     try:
-        record = {**_record(model), **extra}
-        save_file(_tensors(model), fresh / TENSORS)
-        (fresh / RECORD).write_text(json.dumps(record, indent=1))
-        _replace(fresh, path)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        _check(json.loads(json.dumps(record)), tensors, ESTIMATOR)
+        for number, network in enumerate(model.networks):
+            check_network(f"network.{number}.", network, tensors)
+        _check_vectors(model)
+    except ValueError as error:
+        raise ValueError(f"the model cannot be saved: {error}") from error
+    write_folder(path, record, tensors)
 
 
-def load(
-    path: Path, estimator: str, names: set[str]
-) -> tuple[FittedModel, dict[str, Any]]:
+def load(path: Path, estimator: str) -> tuple[FittedModel, dict[str, Any]]:
     """Read what `save` wrote.
 
     Parameters
@@ -82,58 +91,91 @@ def load(
         The folder.
     estimator : str
         Name of the class that asks.
-    names : set of str
-        Its parameters.
 
     Returns
     -------
     model : FittedModel
         On the CPU.
     record : dict
-        With the parameters of the estimator as ``"params"``.
+        With the parameters of the estimator as ``"params"``, in terms of JSON.
 
     Raises
     ------
     FileNotFoundError
         Where there is no model.
     ValueError
-        Where the files are damaged, of another class or of another format.
+        Where the files are damaged, do not belong together, say what cannot be, or are
+        of another class or of another format.
     """
-    survive_fork()
-    record = _read_record(path)
+    record, tensors = read_folder(path)
     if record.get("estimator") != estimator:
         raise ValueError(
             f"{path} holds a {record.get('estimator')}, which is loaded by its own "
             f"class, not by {estimator}"
         )
+    survive_fork()
+    with naming(path):
+        _check(record, tensors, ESTIMATOR)
     _check_fusion(record)
+    with naming(path):
+        return _read_model(record, tensors), record
+
+
+def naming(path: Path) -> AbstractContextManager[None]:
+    """Say of an error that the model in a folder is damaged, and what to do."""
+    return _damaged(f"the model in {path}", ADVICE)
+
+
+@contextmanager
+def _damaged(what: str, advice: str) -> Iterator[None]:
     try:
-        tensors = load_file(path / TENSORS)
-        model = _read_model(record, tensors)
-        record["params"] = read_params(record["params"], model.fuser, names)
-    except SafetensorError as error:
-        raise ValueError(f"{path / TENSORS} is damaged: {error}") from error
-    except (LookupError, TypeError, ValueError, RuntimeError, OSError) as error:
-        raise ValueError(f"the model in {path} is damaged: {error!r}") from error
-    return model, record
+        yield
+    except ValueError as error:
+        raise ValueError(f"{what} is damaged: {error}. {advice}") from error
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        RuntimeError,
+        OSError,
+    ) as error:
+        raise ValueError(f"{what} is damaged: {error!r}. {advice}") from error
 
 
-def _replace(fresh: Path, path: Path) -> None:
-    """Move a finished folder to `path`; an earlier one goes only after that."""
-    os.chmod(fresh, 0o755)
-    if not path.exists():
-        fresh.rename(path)
+def _check(
+    record: dict[str, Any],
+    tensors: Mapping[str, NDArray],
+    others: Mapping[str, Check],
+) -> None:
+    """Refuse what no fitted model can be."""
+    # Records of older versions lack these where there is nothing to say.
+    for name in ("numbers", "user_numbers"):
+        record.setdefault(name, {})
+    record.setdefault("forgotten", [])
+    if isinstance(record.get("fuser"), dict):
+        record["fuser"].setdefault("numbers", {})
+    check_record(record, others)
+    check_arrays(record, tensors)
+    _check_fuser(_read_fuser(record, tensors), tensors)
+
+
+def _check_fuser(fuser: SoftTokenFuser | None, tensors: Mapping[str, NDArray]) -> None:
+    """Refuse a fuser that makes other vectors than the model was fitted with."""
+    if fuser is None:
         return
-    if not (path / RECORD).is_file():
-        raise FileExistsError(f"{path} exists and is not a saved recommender")
-    old = path.with_name(f".{path.name}-old-{os.getpid()}")
-    path.rename(old)
-    try:
-        fresh.rename(path)
-    except OSError:
-        old.rename(path)
-        raise
-    shutil.rmtree(old)
+    means = {n: len(v) for n, v in tensors.items() if n.startswith("items.mean.")}
+    if [*means.values()] != [fuser.embedding_dim_]:
+        raise ValueError(
+            f"fuser.fitted.embedding_dim_ is {fuser.embedding_dim_}, but the content "
+            f"has {means}"
+        )
+
+
+def _check_vectors(model: FittedModel) -> None:
+    """Refuse vectors that are infinite, though what they are made of is not."""
+    for name in ("item_vectors", "item_biases", "user_vectors"):
+        refuse_infinite(name, getattr(model, name))
 
 
 def write_state(model: FittedModel | None, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,10 +210,24 @@ def read_state(
         On the CPU.
     params : dict
         Parameters of the estimator, whose names are `names`.
+
+    Raises
+    ------
+    ValueError
+        For a model that cannot be.
     """
-    record = json.loads(state["record"])
-    _check_fusion(record)
-    model = _read_model(record, state["tensors"]) if "format" in record else None
+    record, tensors, model = json.loads(state["record"]), state["tensors"], None
+    if "format" in record:
+        if record["format"] not in (UNHASHED, FORMAT):
+            raise ValueError(
+                f"the pickled model is of format {record['format']!r} and was made by "
+                f"skmmrec {record.get('skmmrec')}; this is {__version__}. Fit it again"
+            )
+        with _damaged("the pickled model", "Fit it again"):
+            _check(record, tensors, PICKLED)
+        _check_fusion(record)
+        with _damaged("the pickled model", "Fit it again"):
+            model = _read_model(record, tensors)
     fuser = None if model is None else model.fuser
     left_out = dict.fromkeys(names.intersection(NOT_SAVED))
     return model, {**left_out, **read_params(record["params"], fuser, names)}
@@ -234,7 +290,7 @@ def _record(model: FittedModel) -> dict[str, Any]:
 def _read_model(record: dict[str, Any], tensors: dict[str, NDArray]) -> FittedModel:
     names, users = record["modality_names"], record["user_modality_names"]
     muted = record["muted_modalities"]
-    numbers, user_numbers = record.get("numbers", {}), record.get("user_numbers", {})
+    numbers, user_numbers = record["numbers"], record["user_numbers"]
     content, space = _read_content("items", names, muted, numbers, tensors)
     user_content, user_space = None, None
     if users is not None:
@@ -266,16 +322,19 @@ def _read_model(record: dict[str, Any], tensors: dict[str, NDArray]) -> FittedMo
         id_l2=record["id_l2"],
         loss_curve=record["loss_curve"],
         validation_curve=record["validation_curve"],
-        forgotten=Forgotten(tuple(record.get("forgotten", ()))),
+        forgotten=Forgotten(tuple(record["forgotten"])),
     )
+    check_tower(model.design, tensors)
     problem = model.problem()
     with Generators(0).lent():
         model.networks = [
             _network_in(f"network.{number}.", model.design.make(problem), tensors)
             for number in range(record["n_networks"])
         ]
-    model.update_items()
-    model.update_users()
+    with np.errstate(over="ignore", invalid="ignore"):
+        model.update_items()
+        model.update_users()
+    _check_vectors(model)
     return model
 
 
@@ -290,8 +349,6 @@ def _read_data(record: dict[str, Any], tensors: dict[str, NDArray]) -> Interacti
         )
         for name in ("seen_", "history_")
     )
-    if len(users) != len(history.lengths):
-        raise ValueError("the number of users is not that of the histories")
     return InteractionData(users, items, seen, history)
 
 
@@ -304,7 +361,7 @@ def _fuser_parts(model: FittedModel) -> tuple[Any, dict[str, NDArray]]:
 
 
 def _read_fuser(
-    record: dict[str, Any], tensors: dict[str, NDArray]
+    record: dict[str, Any], tensors: Mapping[str, NDArray]
 ) -> SoftTokenFuser | None:
     if record["fuser"] is None:
         return None
@@ -324,10 +381,10 @@ def _write_design(design: NetworkDesign) -> dict[str, Any]:
 
 
 def _read_design(record: dict[str, Any]) -> NetworkDesign:
-    tower = record["tower"]
+    tower = None if record["tower"] is None else read_settings(record["tower"])
     return NetworkDesign(
         record["fusion"],
-        None if tower is None else read_settings(tower),
+        None if tower is None else get_tower(tower),
         record["n_factors"],
         record["user_embedding"],
     )
@@ -397,23 +454,10 @@ def _read_expectation(
     )
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    if not (path / RECORD).is_file():
-        raise FileNotFoundError(
-            f"no saved recommender in {path}: {RECORD} is not there"
-        )
-    try:
-        record = json.loads((path / RECORD).read_text())
-    except ValueError as error:
-        raise ValueError(f"{path / RECORD} is damaged: {error}") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise ValueError(f"{path / RECORD} is not of format {FORMAT}")
-    return record
-
-
 def _network_in(
     prefix: str, network: FusionNetwork, tensors: dict[str, NDArray]
 ) -> FusionNetwork:
+    check_network(prefix, network, tensors)
     network.load_state_dict(
         {
             name.removeprefix(prefix): torch.from_numpy(value.copy())
@@ -426,8 +470,8 @@ def _network_in(
 
 def _check_fusion(record: dict[str, Any]) -> None:
     """Refuse a fusion whose class is not registered here."""
-    fusion = record.get("design", {}).get("fusion")
-    if isinstance(fusion, str) and fusion not in get_fusion_names():
+    fusion = record["design"]["fusion"]
+    if fusion not in get_fusion_names():
         raise ValueError(
             f"the model was fitted with fusion={fusion!r}, which is not known here: "
             "give its class to skmmrec.fusion.register_fusion first"

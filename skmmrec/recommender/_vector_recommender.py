@@ -49,7 +49,7 @@ from skmmrec.recommender._lifecycle import (
     with_items_of,
 )
 from skmmrec.recommender._model import FittedModel
-from skmmrec.recommender._parameter_records import write_params
+from skmmrec.recommender._parameter_records import read_params, write_params
 from skmmrec.recommender._preparation import (
     Modalities,
     OtherColumnsAre,
@@ -75,6 +75,8 @@ from skmmrec.runtime import device_or_cpu
 if TYPE_CHECKING:
     import torch
     from sklearn.utils import Tags
+
+    from skmmrec.recommender.training import Plan
 
 
 class VectorRecommender(
@@ -528,19 +530,51 @@ class VectorRecommender(
         path : str or Path
             Folder to make; an earlier model there is replaced as a whole. Neither the
             catalogue's raw content nor any encoder's weights are written.
+
+        Raises
+        ------
+        FileExistsError
+            Where something other than a saved model is there.
+        OSError
+            Where the disk is full or cannot be written; an earlier model stays.
+        ValueError
+            For a fusion without a name, or a parameter or a number in the model that
+            `load` would refuse.
+
+        Notes
+        -----
+        The model is written in a hidden folder beside `path`, ``.NAME.saving-...``, and
+        then put in place. Whoever loads meanwhile gets the earlier model or the new
+        one. If the process is killed, `load` gives one of both, and the next `save` to
+        the same path removes what was left.
         """
         check_is_fitted(self)
         columns = list(getattr(self, "feature_names_in_", [])) or None
+        params = write_params(self.get_params(deep=False))
+        self._of_record(params, self.model_)
         _persistence.save(
             self.model_,
             Path(path),
             {
                 "estimator": type(self).__name__,
-                "params": write_params(self.get_params(deep=False)),
+                "params": params,
                 "n_features_in": self.n_features_in_,
                 "feature_names_in": columns,
             },
         )
+
+    @classmethod
+    def _of_record(cls, params: dict[str, Any], model: FittedModel) -> Self:
+        """Make an estimator of parameters that were written, and check them."""
+        names = {*cls._get_param_names()}
+        recommender = cls(**read_params(params, model.fuser, names))
+        recommender._validate_params()
+        recommender._plan()
+        return recommender
+
+    @abstractmethod
+    def _plan(self) -> Plan:
+        """Check the parameters, and put the settings together."""
 
     @classmethod
     def load(
@@ -548,10 +582,14 @@ class VectorRecommender(
     ) -> Self:
         """Read a model that `save` wrote.
 
+        Hashes tell whether the files are those that were saved together; they are
+        checked first. They do not tell who saved them.
+
         Parameters
         ----------
         path : str or Path
-            The folder.
+            The folder. One of the last version without hashes is read with a warning,
+            as nothing tells whether it is whole: save it again.
         catalog : ItemCatalog or None, default=None
             That of the model, which may have grown since. Needed only to ask by raw
             content, to add items and to fit again. It is encoded here, to see that its
@@ -567,18 +605,19 @@ class VectorRecommender(
         FileNotFoundError
             Where there is no model.
         ValueError
-            Where the files are damaged or of another kind, or for a catalogue that has
-            none of the model's items, or other modalities than the model or vectors of
-            another width.
+            Where the files are damaged, were edited, belong to different models, say
+            what no model can be, or are of another kind or format. For a catalogue
+            that has none of the model's items, or other modalities than the model or
+            vectors of another width.
         """
         if catalog is not None and not isinstance(catalog, ItemCatalog):
             kind = type(catalog).__name__
             raise TypeError(f"catalog must be an ItemCatalog, got {kind}")
-        names = {*cls._get_param_names()}
-        model, record = _persistence.load(Path(path), cls.__name__, names)
+        model, record = _persistence.load(Path(path), cls.__name__)
+        with _persistence.naming(Path(path)):
+            rec = cls._of_record(record["params"], model)
         if catalog is not None:
             check_fits(model, catalog)
-        rec = cls(**record["params"])
         rec.catalog = catalog
         rec.model_ = model
         rec.n_features_in_ = record["n_features_in"]

@@ -84,6 +84,10 @@ from ._transfer import (
     stack_on as stack_on,
     to_device as to_device,
 )
+from ._unfinished import (
+    remove_abandoned as remove_abandoned,
+    unfinished as unfinished,
+)
 from ._weights import (
     existing_path as existing_path,
     file_fingerprint as file_fingerprint,

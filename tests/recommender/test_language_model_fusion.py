@@ -26,6 +26,7 @@ from skmmrec.model_selection import LeaveLastOut
 from skmmrec.recommender import ContentRecommender, Regularization, Training
 from skmmrec.testing import RecommenderTests
 from tests.llm.conftest import save_causal_model
+from tests.recommender.saved import editing
 
 load = MultimodalFusionRecommender.load
 TITLES = ["rain", "wind", "snow", "sun", "fog", "hail", "storm", "frost"]
@@ -551,3 +552,43 @@ def test_a_search_in_several_processes(make, catalog, model, X):
         n_jobs=2,
     )
     assert np.isfinite(search.fit(X).cv_results_["mean_test_score"]).all()
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("params", "max_tokens", -1),
+        ("params", "learning_rate", float("nan")),
+        ("params", "pooling", "first"),
+        ("params", "no_such", 1),
+        ("fitted", "widths_", {"text": 0}),
+        ("fitted", "widths_", ["text"]),
+        ("fitted", "columns_", [1]),
+        ("fitted", "template_", None),
+        ("fitted", "precision_", "fp8"),
+        ("fitted", "language_model_", 7),
+        ("fitted", "embedding_dim_", 0),
+        ("fitted", "embedding_dim_", 7),
+        ("fitted", "loss_curve_", [float("inf")]),
+        ("fitted", "no_such_", 1),
+        ("numbers", "text", [[1.0], []]),
+    ],
+)
+def test_a_saved_fuser_that_cannot_be(fitted, tmp_path, part, name, value):
+    fitted.save(tmp_path / "model")
+    with editing(tmp_path / "model") as (record, _):
+        record["fuser"][part][name] = value
+    with pytest.raises(ValueError, match=r"is damaged.*whole folder"):
+        load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("change", ["zero", "NaN", "long"])
+def test_a_saved_scale_that_cannot_be(fitted, tmp_path, change):
+    fitted.save(tmp_path / "model")
+    with editing(tmp_path / "model") as (_, tensors):
+        scale = tensors["fuser.scale"]
+        scale[0] = {"zero": 0.0, "NaN": np.nan, "long": 1.0}[change]
+        if change == "long":
+            tensors["fuser.scale"] = np.append(scale, np.float32(1))
+    with pytest.raises(ValueError, match=r"fuser\.scale must be"):
+        load(tmp_path / "model")

@@ -1,6 +1,5 @@
 """A recommender over time: items come, users go, models are saved and read again."""
 
-import json
 import pickle
 from copy import copy
 
@@ -24,6 +23,7 @@ from skmmrec.recommender import (
     UserKNNRecommender,
 )
 from skmmrec.recommender._forgotten import Forgotten
+from tests.recommender.saved import editing
 
 IDS = ["user_id", "item_id"]
 load = MultimodalFusionRecommender.load
@@ -330,10 +330,8 @@ def test_whoever_is_only_in_the_table_of_users_can_be_forgotten(make, items, X):
 
 def test_old_folders_are_read(fitted, tmp_path):
     fitted.save(tmp_path / "model")
-    file = tmp_path / "model" / "recommender.json"
-    record = json.loads(file.read_text())
-    del record["forgotten"]
-    file.write_text(json.dumps(record))
+    with editing(tmp_path / "model") as (record, _):
+        del record["forgotten"]
     assert len(load(tmp_path / "model").model_.forgotten) == 0
 
 

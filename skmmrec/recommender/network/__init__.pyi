@@ -24,6 +24,7 @@ from ._network import (
     is_by_id as is_by_id,
 )
 from ._objectives import (
+    OBJECTIVES as OBJECTIVES,
     Objective as Objective,
     Task as Task,
     bpr as bpr,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,14 @@ import torch
 
 from skmmrec.recommender.training._plan import Plan, Source
 from skmmrec.recommender.training._problem import Problem
+from skmmrec.runtime import remove_abandoned, unfinished
 
 
 class Checkpoint:
     """State of one fit, in a file that is replaced as a whole.
+
+    The file names its fit, and is an archive with checksums, which `torch.load` does
+    not look at.
 
     Parameters
     ----------
@@ -34,39 +38,52 @@ class Checkpoint:
         self.path = Path(folder) / f"fit-{key}.pt"
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write beside the file, then put it in place."""
+        """Write beside the file, then put it in place; remove what others have left."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".fit-", dir=self.path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                torch.save(state, file)
-            os.replace(name, self.path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        for left in self.path.parent.glob(".fit-*.saving-*"):
+            remove_abandoned(left, partial(Path.unlink, missing_ok=True))
+        with unfinished(self._make_beside) as fresh:
+            try:
+                with fresh.open("wb") as file:
+                    torch.save({"fit": self.path.stem, **state}, file)
+                os.replace(fresh, self.path)
+            finally:
+                fresh.unlink(missing_ok=True)
 
     def load(self) -> dict[str, Any] | None:
-        """Read the state; None where there is none, or a damaged one."""
+        """Read the state; None where there is none, or a damaged or an alien one."""
         if not self.path.is_file():
             return None
         try:
-            return torch.load(self.path, map_location="cpu", weights_only=True)
-        except (
-            EOFError,
-            OSError,
-            RuntimeError,
-            pickle.UnpicklingError,
-            zipfile.BadZipFile,
-        ) as error:
-            warnings.warn(
-                f"the checkpoint {self.path} is damaged ({error}): starting anew",
-                stacklevel=2,
-            )
+            state = _read(self.path)
+        except Exception as error:  # zipfile, torch and pickle each have their own
+            self._warn(f"is damaged ({error!r})")
             return None
+        if not isinstance(state, dict) or state.get("fit") != self.path.stem:
+            self._warn("is that of another fit, or of another version")
+            return None
+        return state
+
+    def _make_beside(self) -> Path:
+        fresh = self.path.with_name(f".{self.path.name}.saving-{token_hex(6)}")
+        fresh.touch(0o600, exist_ok=False)
+        return fresh
+
+    def _warn(self, what: str) -> None:
+        message = f"the checkpoint {self.path} {what}: starting anew"
+        warnings.warn(message, stacklevel=3)
 
     def remove(self) -> None:
         """Delete the file of a fit that is complete."""
         self.path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        odd = archive.testzip()
+    if odd is not None:
+        raise zipfile.BadZipFile(f"{odd} has another checksum")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def fingerprint(params: Any, arrays: Iterable[Any]) -> str:
