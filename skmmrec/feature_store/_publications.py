@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -20,9 +20,9 @@ from skmmrec.feature_store.backends.base import (
     Backend,
     Snapshot,
     from_us,
-    to_us,
 )
 
+from ._clock import now_us
 from ._faults import told_apart
 from ._offline import (
     append_parquet,
@@ -209,11 +209,6 @@ def superseded(backend: Backend, keep: int | None) -> list[Snapshot]:
     """All but the `keep` publications that were served last (None: none)."""
     known = sorted(served_ones(backend), key=_age)
     return [] if keep is None else known[: max(len(known) - keep, 0)]
-
-
-def now_us() -> int:
-    """Return the time by this machine's clock."""
-    return to_us(datetime.now(UTC))
 
 
 def latest_us(backend: Backend) -> int:

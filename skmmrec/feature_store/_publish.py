@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from skmmrec.feature_store.backends.base import (
 )
 
 from ._batches import serving_batches
+from ._clock import now_us
 from ._delete import delete_forgotten
 from ._faults import check_writable, told_apart
 from ._feedback import TakenIn, check_recorded, last_taken_in
@@ -192,12 +193,13 @@ def check_keep(keep: int | None) -> None:
 
 def _checked(timestamp: datetime) -> int:
     """Return a timestamp in microseconds; refuse one that is far ahead."""
-    event_us, now = to_us(timestamp), datetime.now(UTC)
-    if event_us > to_us(now + _ALLOWANCE):
+    event_us = to_us(timestamp)
+    ahead = timedelta(microseconds=event_us - now_us())
+    if ahead > _ALLOWANCE:
         raise ValueError(
-            f"timestamp {timestamp} is {from_us(event_us) - now} ahead of this "
-            f"machine's clock; at most {_ALLOWANCE.days} days are allowed, as all "
-            "later publications must be later still"
+            f"timestamp {timestamp} is {ahead} ahead of this machine's clock; at most "
+            f"{_ALLOWANCE.days} days are allowed, as all later publications must be "
+            "later still"
         )
     return event_us
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import TypeVar
 
 import numpy as np
@@ -41,11 +40,11 @@ from skmmrec.feature_store.backends.base import (
     pack_int,
     pack_text,
     pack_vectors,
-    to_us,
     unpack,
 )
 from skmmrec.interactions import ITEM, USER
 
+from ._clock import now_us
 from ._fold_in import HistorySum
 from ._ranking import (
     User,
@@ -117,8 +116,11 @@ class ServedModel:
                     raise
         return read(self.snapshot())
 
-    def items(self, snapshot: Snapshot) -> VectorTable:
-        """Return all items, from memory while their table does not change."""
+    def items(self, snapshot: Snapshot | None = None) -> VectorTable:
+        """Return all items, from memory while their table does not change.
+
+        Of a publication, or of what is served now.
+        """
         return self.backend.vectors(self.item_view, ITEM_VECTOR, snapshot)
 
     def users(self, ids: list[Id], snapshot: Snapshot) -> dict[Id, User]:
@@ -162,7 +164,7 @@ class ServedModel:
             entity_keys(USER, [user_id]),
             entity_keys(ITEM, [item_id]),
         )
-        event = Event(user_key, item_key, y, to_us(datetime.now(UTC)), pushed)
+        event = Event(user_key, item_key, y, now_us(), pushed)
         with self.backend.exclusive():
             snapshot = self.snapshot()
             table = self.items(snapshot)
@@ -229,7 +231,7 @@ class ServedModel:
         self, view: FeatureView, ids: list[Id], features: list[Features]
     ) -> None:
         """Write rows; `Backend.write` dates them after what they replace."""
-        now, keys = to_us(datetime.now(UTC)), entity_keys(view.join_keys[0], ids)
+        now, keys = now_us(), entity_keys(view.join_keys[0], ids)
         rows = [Row(key, row, now) for key, row in zip(keys, features, strict=True)]
         self.backend.write(view, rows)
 

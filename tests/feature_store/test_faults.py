@@ -93,22 +93,6 @@ def test_a_resumed_publication_does_not_write_rows_twice(repo, monkeypatch):
     assert verify(new, repo).ok
 
 
-def test_a_full_disk_leaves_the_old_model(repo):
-    old = make_recommender()
-    publish(old, repo)
-    store = open_store(repo)
-    conn = store.provider.online_store.connect(store.config)
-    pages = conn.execute("PRAGMA page_count").fetchone()[0]
-    conn.execute(f"PRAGMA max_page_count = {pages + 8}")
-    big = make_recommender(n_items=5000, version="v2")
-    with pytest.raises(sqlite3.OperationalError, match="full"):
-        publish(big, store, chunk_size=100)
-    assert verify(old, repo).ok
-    conn.execute("PRAGMA max_page_count = 1000000")
-    publish(big, store)
-    assert verify(big, repo).ok
-
-
 def test_two_publishers_at_once_take_turns(repo):
     models = [make_recommender(seed=n, version=f"v{n}") for n in range(4)]
     publish(models[0], repo)

@@ -1,7 +1,5 @@
 """A fitted recommender and what the store makes of it."""
 
-from datetime import UTC, datetime
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -66,10 +64,10 @@ def test_events_outlive_a_publication_in_the_recommender(repo, fit):
     publish(rec, repo)
     online = OnlineRecommender(repo)
     online.record("new", "i03")
-    fetched, events = datetime.now(UTC), online.feedback()
+    events = online.feedback()
     online.record("late", "i04")
     rec.partial_fit(events.drop(columns="y"), events["y"])
-    publish(rec, repo, timestamp=fetched)
+    publish(rec, repo, feedback=events)
     assert verify(rec, repo).ok
     assert "i03" not in online.recommend("new", k=20)["item_id"].tolist()
     assert online.feedback()["user_id"].tolist() == ["late"]

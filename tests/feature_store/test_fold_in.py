@@ -146,11 +146,12 @@ def test_an_event_must_have_a_finite_y(repo, y):
         online.recommend([500])
 
 
-def test_feedback_counts_from_the_last_model_and_is_deleted_with_its_user(repo):
+def test_feedback_that_was_taken_in_is_over_and_is_deleted_with_its_user(repo):
     publish(history_model(), repo)
     online = OnlineRecommender(repo)
     online.record(1, 20)
-    publish(history_model(version="v2", seed=1), repo)
+    events = online.feedback()
+    publish(history_model(version="v2", seed=1), repo, feedback=events)
     assert online.feedback().empty
     online.record(1, 21)
     online.record(2, 22)

@@ -1,5 +1,4 @@
 import io
-import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -13,6 +12,7 @@ from skmmrec.feature_store import (
     publish,
     read_vectors,
 )
+from skmmrec.feature_store.backends import backend_of
 
 from .conftest import FakeRecommender, make_recommender
 from .messages import entity_key_proto
@@ -174,7 +174,7 @@ def test_a_folder_without_a_repository_is_named(tmp_path, recommender):
 def test_feast_reads_the_rows_as_its_own(repo, recommender):
     """Keys and values have the bytes that Feast's writer would have written."""
     from feast.infra.key_encoding_utils import serialize_entity_key
-    from feast.infra.online_stores.helpers import extract_text_and_num
+    from feast.protos.feast.types.Value_pb2 import Value
 
     publish(recommender, repo)
     store = open_store(repo)
@@ -188,18 +188,11 @@ def test_feast_reads_the_rows_as_its_own(repo, recommender):
     assert online["user_seen_items"] == vectors.seen.loc[["101", "104"]].tolist()
     assert online["item_model_version"] == ["v1", "v1"]
 
-    conn = sqlite3.connect(repo / "data" / "online.db")
     key = serialize_entity_key(entity_key_proto("user_id", "101"), 3)
-    stored = conn.execute(
-        "SELECT value, value_text FROM skmmrec_user_embeddings "
-        "WHERE entity_key = ? AND feature_name = 'user_model_version'",
-        (key,),
-    ).fetchone()
-    from feast.protos.feast.types.Value_pb2 import Value
-
+    view = store.get_feature_view("user_embeddings")
+    stored = backend_of(store).read(view, [key], ["user_model_version"])
     proto = Value(string_val="v1")
-    text = extract_text_and_num(proto, False)[0]
-    assert stored == (proto.SerializeToString(), text)
+    assert stored == {key: {"user_model_version": proto.SerializeToString()}}
 
 
 class Terminal(io.StringIO):
