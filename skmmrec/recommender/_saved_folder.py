@@ -8,6 +8,7 @@ was killed at that moment, the next one brings ``old`` back.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -71,7 +72,10 @@ def write_folder(path: Path, record: Mapping[str, Any], tensors: Tensors) -> Non
         remove_abandoned(left, partial(_settle, path))
     with unfinished(partial(_make_beside, path)) as work:
         try:
-            _write_files(work / "new", record, tensors)
+            try:
+                _write_files(work / "new", record, tensors)
+            except (OSError, SafetensorError) as error:
+                raise _not_written(path, error) from error
             _replace(work, path)
         finally:
             _settle(path, work)
@@ -180,10 +184,7 @@ def _place_of(path: Path) -> Path:
 
 def _write_files(folder: Path, record: Mapping[str, Any], tensors: Tensors) -> None:
     folder.mkdir()
-    try:
-        save_file(tensors, folder / TENSORS)
-    except SafetensorError as error:
-        raise OSError(f"{folder / TENSORS} could not be written: {error}") from error
+    save_file(tensors, folder / TENSORS)
     files = {TENSORS: _hash_of_file(folder / TENSORS)}
     (folder / RECORD).write_bytes(with_hash({**record, "files": files}))
     # safetensors lets nobody but the owner read; the umask decides, as for the other.
@@ -191,6 +192,15 @@ def _write_files(folder: Path, record: Mapping[str, Any], tensors: Tensors) -> N
     for name in (TENSORS, RECORD):
         _sync(folder / name, os.O_RDWR)
     _sync_names(folder)
+
+
+def _not_written(path: Path, error: Exception) -> OSError:
+    """Say what could not be written, as the system does, and what is there now."""
+    told = re.search(r"os error (\d+)", str(error))  # as safetensors has it
+    number = getattr(error, "errno", None) or (int(told[1]) if told else errno.EIO)
+    why = getattr(error, "strerror", None) or str(error)
+    what = "the model could not be saved, and what was there before stays"
+    return OSError(number, f"{what}: {why}", str(path))
 
 
 def _sync(path: Path, mode: int) -> None:
