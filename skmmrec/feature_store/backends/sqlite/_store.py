@@ -20,8 +20,9 @@ from feast.infra.online_stores.sqlite import (
     SqliteOnlineStoreConfig,
 )
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
+from feast.protos.feast.types.Value_pb2 import FloatList, Value
 from feast.repo_config import RepoConfig
+from feast.types import Array, Float32
 
 from skmmrec.feature_store.backends.base import (
     VectorTable,
@@ -45,6 +46,7 @@ from ._tables import (
 from ._vectors import VectorCache
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
+Neighbour = tuple[datetime, EntityKey, Value, Value, Value]
 Document = tuple[datetime | None, EntityKey | None, dict[str, Value] | None]
 
 TYPE: Final = "skmmrec.feature_store.ExactSqliteOnlineStore"
@@ -114,6 +116,19 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
 
     Notes
     -----
+    Otherwise it answers as Feast's own store does: views of every kind, stored
+    on-demand views among them, join keys and values of every type. Left out on purpose:
+
+    - text queries (``query_string``): Feast's own store adds the texts of the whole
+      table to another one at each query, so that every search writes and the database
+      grows, and returns them in an order that Feast mislabels (see below);
+    - metadata ``filters``: they need a column of numbers beside the values, which
+      publishing would have to fill for all rows;
+    - vectors of another type than ``Array(Float32)``, and lengths other than the view's
+      ``vector_length``: distances would be rounded or could not be taken;
+    - null and empty vectors are stored, and are not found by a search;
+    - asynchronous reads and writes, which Feast's own store has not either.
+
     All writers of one database file must use this class. `FeatureStore.
     retrieve_online_documents_v2` returns what was found in the order of the ids, each
     with its own distance: Feast 0.67 pairs ids with the wrong columns in any other
@@ -259,7 +274,8 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
         """
         name = self.table_name(config, view)
         path, timeout = self._get_db_path(config), config.online_store.busy_timeout
-        join_key = view.join_keys[0]
+        # An on-demand view without entities has none.
+        join_key = next(iter(view.join_keys), "")
         return self._cache.get(
             lambda: open_database(path, timeout), name, join_key, feature, version
         )
@@ -279,6 +295,24 @@ class ExactSqliteOnlineStore(SqliteOnlineStore):
         vector = np.asarray(query, dtype=np.float32)
         rows, distances = nearest(table, vector, k, metric_name(metric), allowed)
         return table, rows, distances
+
+    def retrieve_online_documents(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        requested_features: list[str],
+        embedding: list[float],
+        top_k: int,
+        distance_metric: str | None = None,
+    ) -> list[Neighbour]:
+        """Exact vector search, nearest first, for Feast's first interface."""
+        found, rows, distances = self.search(
+            config, table, _vector_feature(table), embedding, top_k, distance_metric
+        )
+        return [
+            _neighbour(found, row, float(distance))
+            for row, distance in zip(rows, distances, strict=True)
+        ]
 
     def retrieve_online_documents_v2(
         self,
@@ -364,11 +398,24 @@ def _document(
     return when, deserialize_entity_key(key, 3), features
 
 
+def _neighbour(table: VectorTable, row: int, distance: float) -> Neighbour:
+    vector = Value(float_list_val=FloatList(val=table.matrix[row]))
+    key = deserialize_entity_key(table.keys[row], 3)
+    when = from_us(int(table.event_us[row]))
+    return when, key, vector, vector, Value(float_val=distance)
+
+
 def _vector_feature(view: FeatureView) -> str:
-    names = [field.name for field in view.features if field.vector_index]
-    if len(names) != 1:
+    fields = [field for field in view.features if field.vector_index]
+    if len(fields) != 1:
         raise ValueError(
             f"feature view {view.name!r} must have one field with vector_index=True, "
-            f"it has {len(names)}"
+            f"it has {len(fields)}"
         )
-    return names[0]
+    if fields[0].dtype != Array(Float32):
+        raise ValueError(
+            f"field {fields[0].name!r} of feature view {view.name!r} is of type "
+            f"{fields[0].dtype}; only vectors of type Array(Float32) are searched"
+        )
+    name: str = fields[0].name
+    return name

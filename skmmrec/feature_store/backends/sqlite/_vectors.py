@@ -11,6 +11,7 @@ import numpy as np
 
 from skmmrec.feature_store.backends.base import (
     VectorTable,
+    has_numbers,
     key_ids,
     unpack,
     unpack_vectors,
@@ -25,7 +26,7 @@ _ROWS_PER_FETCH = 10_000
 def load_vectors(
     conn: sqlite3.Connection, name: str, join_key: str, feature: str, version: str
 ) -> VectorTable:
-    """Read all vectors of a feature, sorted by id.
+    """Read all vectors of a feature, sorted by id; not those that are null or empty.
 
     With `version`, the name of a feature, only those of its most frequent value.
     """
@@ -63,10 +64,12 @@ def _read_table(
         )
         arguments += [version, common]
     cursor = conn.execute(query, arguments)
-    while rows := cursor.fetchmany(_ROWS_PER_FETCH):
+    while fetched := cursor.fetchmany(_ROWS_PER_FETCH):
+        rows = [row for row in fetched if has_numbers(row[1])]
         keys += [row[0] for row in rows]
         times += [row[2] or 0 for row in rows]
-        blocks.append(unpack_vectors([row[1] for row in rows]))
+        if rows:
+            blocks.append(unpack_vectors([row[1] for row in rows]))
     tag = None if common is None else unpack(common)
     ids, matrix = key_ids(join_key, keys), _stack(blocks, name)
     return _by_id(VectorTable(keys, ids, matrix, np.array(times, np.int64), tag))
