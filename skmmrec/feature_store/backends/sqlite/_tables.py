@@ -69,7 +69,9 @@ def prepare_table(conn: sqlite3.Connection, name: str) -> None:
     columns = {row[1] for row in conn.execute(f"PRAGMA table_info({quote(name)})")}
     if not columns:
         raise LookupError(
-            f"the online store has no table {name!r}; run `feast apply` first"
+            f"the online store has no table {name!r}; run `feast apply` first "
+            "(views with online=False and on-demand views without "
+            "write_to_online_store have none)"
         )
     if "event_us" not in columns:
         _add_event_us(conn, name)
