@@ -46,7 +46,9 @@ from ._tables import (
 from ._vectors import VectorCache
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
-Neighbour = tuple[datetime, EntityKey, Value, Value, Value]
+Neighbour = tuple[
+    datetime | None, EntityKey | None, Value | None, Value | None, Value | None
+]
 Document = tuple[datetime | None, EntityKey | None, dict[str, Value] | None]
 
 TYPE: Final = "skmmrec.feature_store.ExactSqliteOnlineStore"
