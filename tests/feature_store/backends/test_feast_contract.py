@@ -41,7 +41,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:On demand feature view:RuntimeWarning"),
 ]
 
-NOW = datetime.now(UTC).replace(microsecond=0)
+NOW, HOUR = datetime.now(UTC).replace(microsecond=0), timedelta(hours=1)
 # Views of each kind, and a feature of each.
 WRITTEN = {
     "one": "x",
@@ -119,7 +119,7 @@ def table(first, **columns):
             "b": ["x", "y"],
             "x": [1.0, 2.0],
             "who": ["me", "me"],
-            "event_timestamp": pd.to_datetime([NOW - timedelta(hours=1)] * 2),
+            "event_timestamp": pd.to_datetime([NOW - HOUR, NOW - HOUR / 2]),
             **columns,
         }
     )
@@ -222,8 +222,7 @@ def read_both(stores, name, first, **options):
     stock, exact = (read(store, name, first, **options) for store in stores)
     if name.startswith("on_demand"):  # written with the time at which it was computed
         for answer in (stock, exact):
-            times = answer.pop(f"{READ[name]}__ts", None)
-            assert times is None or len(times) == 4
+            answer.pop(f"{READ[name]}__ts", None)
     assert exact == stock
     return exact
 
@@ -292,7 +291,10 @@ def test_a_view_is_dropped_and_made_anew_without_its_rows(stores):
 
 SCALARS = {
     FieldDescriptor.TYPE_BYTES: st.binary(max_size=9),
-    FieldDescriptor.TYPE_STRING: st.text(max_size=9),
+    # PostgreSQL has no texts with a zero character.
+    FieldDescriptor.TYPE_STRING: st.text(
+        st.characters(exclude_characters="\0", codec="utf-8"), max_size=9
+    ),
     FieldDescriptor.TYPE_INT32: st.integers(-(2**31), 2**31 - 1),
     FieldDescriptor.TYPE_INT64: st.integers(-(2**63), 2**63 - 1),
     FieldDescriptor.TYPE_DOUBLE: st.floats(),
