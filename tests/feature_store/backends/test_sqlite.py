@@ -8,6 +8,7 @@ import pytest
 from feast.protos.feast.types.Value_pb2 import FloatList, Value
 
 from skmmrec.feature_store import (
+    OnlineRecommender,
     embedding_definitions,
     open_store,
     publish,
@@ -125,6 +126,41 @@ def test_search_refuses_what_it_cannot_do(store):
         store.retrieve_online_documents_v2(
             features=["item_embeddings:item_vector"], top_k=1, query_string="words"
         )
+
+
+@pytest.mark.parametrize("nothing", [None, []])
+def test_what_has_no_vector_is_left_out_and_hurts_nobody_else(repo, nothing):
+    """Feast itself writes null vectors; an item without one is not recommended."""
+    model = make_recommender()
+    publish(model, repo)
+    store, now = open_store(repo), datetime.now(UTC) + timedelta(minutes=1)
+    version = {"item_model_version": Value(string_val="v1")}
+    value = Value() if nothing is None else Value(float_list_val=FloatList(val=nothing))
+    row = (entity_key_proto("item_id", 3), {"item_vector": value, **version}, now, None)
+    view = store.get_feature_view("item_embeddings")
+    store.provider.online_write_batch(store.config, view, [row], None)
+    vectors, found = read_vectors(store, "item", [2, 3])
+    assert found.tolist() == [True, False]
+    np.testing.assert_array_equal(vectors[0], model.vectors.items.loc[2])
+    items = OnlineRecommender(store).recommend(["100"], k=30)["item_id"]
+    seen = model.vectors.seen.loc["100"]
+    assert sorted(items) == sorted(set(range(30)) - {3, *seen})
+    found = search(store, [0.0] * 5, top_k=30)["item_id"]
+    assert found == [item for item in range(30) if item != 3]
+
+
+def test_a_user_without_a_vector_is_unknown(repo):
+    publish(make_recommender(), repo)
+    store, now = open_store(repo), datetime.now(UTC) + timedelta(minutes=1)
+    view = store.get_feature_view("user_embeddings")
+    values = {"user_vector": Value(), "user_model_version": Value(string_val="v1")}
+    row = (entity_key_proto("user_id", "100"), values, now, None)
+    store.provider.online_write_batch(store.config, view, [row], None)
+    assert read_vectors(store, "user", ["100", "101"])[1].tolist() == [False, True]
+    recommender = OnlineRecommender(store)
+    assert len(recommender.recommend(["101"])) == 10
+    with pytest.raises(KeyError, match="for 1 of 2 users, such as '100'"):
+        recommender.recommend(["100", "101"])
 
 
 def test_a_vector_of_another_length_is_refused(store):

@@ -16,6 +16,7 @@ from ._checksum import Checksum as Checksum
 from ._chunks import chunks as chunks
 from ._encoding import (
     entity_keys as entity_keys,
+    has_numbers as has_numbers,
     key_ids as key_ids,
     key_prefix as key_prefix,
     pack_ids as pack_ids,

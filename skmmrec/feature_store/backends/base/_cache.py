@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from feast import FeatureView
 
-from ._encoding import key_ids, unpack_vectors
+from ._encoding import has_numbers, key_ids, unpack_vectors
 from ._search import VectorTable
 
 
@@ -53,7 +53,11 @@ class CachedVectors:
 def vector_table(
     join_key: str, rows: Sequence[tuple[bytes, bytes, int]], version: str | None
 ) -> VectorTable:
-    """Build a table from rows of key, vector and event time, sorted by id."""
+    """Build a table from rows of key, vector and event time, sorted by id.
+
+    Entities whose vector is null or empty are left out.
+    """
+    rows = [row for row in rows if has_numbers(row[1])]
     keys = [row[0] for row in rows]
     matrix = unpack_vectors([row[1] for row in rows])
     times = np.array([row[2] for row in rows], np.int64)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
+from feast.infra.key_encoding_utils import deserialize_entity_key
 from feast.protos.feast.types.Value_pb2 import (
     FloatList,
     Int64List,
@@ -26,6 +27,7 @@ from ._types import Id
 _FLOAT = np.dtype("<f4")
 _STRING, _INT64 = ValueType.STRING.value, ValueType.INT64.value
 _INT64_HEAD = struct.pack("<II", _INT64, 8)
+_EMPTY_LIST = len(Value(float_list_val=FloatList()).SerializeToString())
 
 
 def key_prefix(join_key: str) -> bytes:
@@ -66,13 +68,30 @@ def _integer_keys(prefix: bytes, values: np.ndarray) -> list[bytes]:
 
 
 def key_ids(join_key: str, keys: Sequence[bytes]) -> np.ndarray:
-    """Undo `entity_keys`: int64, or object holding str."""
-    start = len(key_prefix(join_key))
-    if not keys:
-        return np.empty(0, dtype=object)
-    if struct.unpack_from("<I", keys[0], start)[0] == _INT64:
+    """Undo `entity_keys`: int64, or object holding str.
+
+    Of keys that it does not make (several join keys, other types), object holding
+    tuples, whose order is the one that Feast sorts entities in.
+    """
+    prefix = key_prefix(join_key)
+    if _all_begin(keys, prefix + _INT64_HEAD):
         return np.frombuffer(b"".join(key[-8:] for key in keys), dtype="<i8")
-    return np.array([key[start + 8 :].decode() for key in keys], dtype=object)
+    ids: Iterable[object]
+    if _all_begin(keys, prefix + struct.pack("<I", _STRING)):
+        start = len(prefix) + 8
+        ids = (key[start:].decode() for key in keys)
+    else:
+        ids = (_key_values(key) for key in keys)
+    return np.fromiter(ids, dtype=object, count=len(keys))
+
+
+def _all_begin(keys: Sequence[bytes], start: bytes) -> bool:
+    return bool(keys) and all(key.startswith(start) for key in keys)
+
+
+def _key_values(key: bytes) -> tuple[Any, ...]:
+    values = deserialize_entity_key(key, 3).entity_values
+    return tuple(getattr(value, value.WhichOneof("val")) for value in values)
 
 
 @lru_cache(maxsize=64)  # lengths of vectors in use at once; more only cost time
@@ -118,6 +137,11 @@ def unpack_vectors(values: Sequence[bytes]) -> np.ndarray:
             )
     rows = np.frombuffer(b"".join(values), dtype=np.uint8).reshape(-1, size)
     return np.ascontiguousarray(rows[:, len(header) :]).view(_FLOAT)
+
+
+def has_numbers(value: bytes | None) -> bool:
+    """Whether a stored vector can be compared: null and empty lists cannot."""
+    return value is not None and len(value) > _EMPTY_LIST
 
 
 def vector_length(value: bytes) -> int:

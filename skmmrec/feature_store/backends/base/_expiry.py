@@ -12,8 +12,11 @@ from ._times import to_us
 
 
 def oldest_us(view: FeatureView) -> int | None:
-    """Event time below which the view's values have expired (None: never)."""
-    ttl: timedelta | None = view.ttl
+    """Event time below which the view's values have expired (None: never).
+
+    An on-demand view, which has no ``ttl``, is written like any other.
+    """
+    ttl: timedelta | None = getattr(view, "ttl", None)
     return to_us(datetime.now(UTC) - ttl) if ttl else None
 
 

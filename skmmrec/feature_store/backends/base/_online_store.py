@@ -20,6 +20,7 @@ from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import FloatList, Value
 from feast.repo_config import RepoConfig
+from feast.types import Array, Float32
 
 from ._backend import PUBLISHED_VIEWS
 from ._expiry import fresh
@@ -31,6 +32,9 @@ from ._times import from_us, to_us
 _LOG = logging.getLogger("skmmrec.feature_store")
 
 WriteRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
+Neighbour = tuple[
+    datetime | None, EntityKey | None, Value | None, Value | None, Value | None
+]
 Document = tuple[datetime | None, EntityKey | None, dict[str, Value] | None]
 # Serialized value and event time (us) of each feature of an entity.
 Cells = dict[str, tuple[bytes, int]]
@@ -141,6 +145,24 @@ class ExactOnlineStore(OnlineStore):
         rows, distances = nearest(table, vector, k, metric_name(metric), allowed)
         return table, rows, distances
 
+    def retrieve_online_documents(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        requested_features: list[str],
+        embedding: list[float],
+        top_k: int,
+        distance_metric: str | None = None,
+    ) -> list[Neighbour]:
+        """Exact vector search, nearest first, for Feast's first interface."""
+        found, rows, distances = self.search(
+            config, table, _vector_feature(table), embedding, top_k, distance_metric
+        )
+        return [
+            _neighbour(found, row, float(distance))
+            for row, distance in zip(rows, distances, strict=True)
+        ]
+
     def retrieve_online_documents_v2(
         self,
         config: RepoConfig,
@@ -240,14 +262,27 @@ def _document(key: bytes, cells: Cells | None, distance: float) -> Document:
     return when, deserialize_entity_key(key, 3), features
 
 
+def _neighbour(table: VectorTable, row: int, distance: float) -> Neighbour:
+    vector = Value(float_list_val=FloatList(val=table.matrix[row]))
+    key = deserialize_entity_key(table.keys[row], 3)
+    when = from_us(int(table.event_us[row]))
+    return when, key, vector, vector, Value(float_val=distance)
+
+
 def _vector_feature(view: FeatureView) -> str:
-    names = [field.name for field in view.features if field.vector_index]
-    if len(names) != 1:
+    fields = [field for field in view.features if field.vector_index]
+    if len(fields) != 1:
         raise ValueError(
             f"feature view {view.name!r} must have one field with vector_index=True, "
-            f"it has {len(names)}"
+            f"it has {len(fields)}"
         )
-    return names[0]
+    if fields[0].dtype != Array(Float32):
+        raise ValueError(
+            f"field {fields[0].name!r} of feature view {view.name!r} is of type "
+            f"{fields[0].dtype}; only vectors of type Array(Float32) are searched"
+        )
+    name: str = fields[0].name
+    return name
 
 
 def merge_cells(published: dict[bytes, Cells], later: dict[bytes, Cells]) -> None:

@@ -108,6 +108,8 @@ def nearest(
     rounding error of the k-th are scored again in float64, so order and recall are
     those of an exact search; equal distances keep the order of the table.
     """
+    if not len(table.ids):
+        return np.empty(0, np.int64), np.empty(0, np.float64)
     if len(query) != table.matrix.shape[1]:
         raise ValueError(
             f"the query has {len(query)} numbers, "

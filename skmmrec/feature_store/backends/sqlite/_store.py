@@ -144,6 +144,19 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
 
     Notes
     -----
+    Otherwise it answers as Feast's own store does: views of every kind, stored
+    on-demand views among them, join keys and values of every type. Left out on purpose:
+
+    - text queries (``query_string``): Feast's own store adds the texts of the whole
+      table to another one at each query, so that every search writes and the database
+      grows, and returns them in an order that Feast mislabels (see below);
+    - metadata ``filters``: they need a column of numbers beside the values, which
+      publishing would have to fill for all rows;
+    - vectors of another type than ``Array(Float32)``, and lengths other than the view's
+      ``vector_length``: distances would be rounded or could not be taken;
+    - null and empty vectors are stored, and are not found by a search;
+    - asynchronous reads and writes, which Feast's own store has not either.
+
     All writers of one database file must use this class. `FeatureStore.
     retrieve_online_documents_v2` returns what was found in the order of the ids, each
     with its own distance: Feast 0.67 pairs ids with the wrong columns in any other
@@ -427,7 +440,9 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         snapshot: Snapshot | None = None,
     ) -> VectorTable:
         """Return all vectors of a feature, cached until the database changes."""
-        name, join_key = self.table_name(config, view), view.join_keys[0]
+        name = self.table_name(config, view)
+        # An on-demand view without entities has no join key.
+        join_key = next(iter(view.join_keys), "")
         source = Source(name, view.name, join_key, feature)
         published = self._published(config, view, snapshot)
         if published is not None:

@@ -54,7 +54,9 @@ def _known_columns(conn: sqlite3.Connection, name: str) -> set[str]:
     columns = columns_of(conn, name)
     if not columns:
         raise LookupError(
-            f"the online store has no table {name!r}; run `feast apply` first"
+            f"the online store has no table {name!r}; run `feast apply` first "
+            "(views with online=False and on-demand views without "
+            "write_to_online_store have none)"
         )
     return columns
 

@@ -123,9 +123,13 @@ def merged(
     newer = vector_table(join_key, later, table.version)
     if not len(table.ids):
         return newer
-    kept: np.ndarray = np.flatnonzero(~np.isin(table.ids, newer.ids))
+    # A later vector that is null takes the place of the published one, too.
+    written = key_ids(join_key, [row[0] for row in later])
+    kept: np.ndarray = np.flatnonzero(~np.isin(table.ids, written))
     if not len(kept):
         return newer
+    if not len(newer.ids):
+        return table.take(kept)
     if newer.matrix.shape[1] != table.matrix.shape[1]:
         raise ValueError(
             f"the store holds vectors of different lengths: {table.matrix.shape[1]} "
