@@ -36,6 +36,9 @@ Neighbour = tuple[
     datetime | None, EntityKey | None, Value | None, Value | None, Value | None
 ]
 Document = tuple[datetime | None, EntityKey | None, dict[str, Value] | None]
+EarlierDocument = tuple[
+    datetime | None, EntityKey | None, Value | None, Value | None, Value | None
+]
 # Serialized value and event time (us) of each feature of an entity.
 Cells = dict[str, tuple[bytes, int]]
 
@@ -201,7 +204,7 @@ class ExactOnlineStore(OnlineStore):
         embedding: list[float],
         top_k: int,
         distance_metric: str | None = None,
-    ) -> list[tuple[datetime, EntityKey, Value, Value, Value]]:
+    ) -> list[EarlierDocument]:
         """Exact vector search, nearest first, by Feast's earlier interface.
 
         Each has its event time, entity, vector (twice) and distance.
@@ -209,7 +212,7 @@ class ExactOnlineStore(OnlineStore):
         found, rows, distances = self.search(
             config, table, _vector_feature(table), embedding, top_k, distance_metric
         )
-        documents = []
+        documents: list[EarlierDocument] = []
         for row, distance in zip(rows, distances, strict=True):
             vector = Value(float_list_val=FloatList(val=found.matrix[row].tolist()))
             key = deserialize_entity_key(found.keys[row], 3)
