@@ -36,9 +36,6 @@ Neighbour = tuple[
     datetime | None, EntityKey | None, Value | None, Value | None, Value | None
 ]
 Document = tuple[datetime | None, EntityKey | None, dict[str, Value] | None]
-EarlierDocument = tuple[
-    datetime | None, EntityKey | None, Value | None, Value | None, Value | None
-]
 # Serialized value and event time (us) of each feature of an entity.
 Cells = dict[str, tuple[bytes, int]]
 
@@ -152,12 +149,15 @@ class ExactOnlineStore(OnlineStore):
         self,
         config: RepoConfig,
         table: FeatureView,
-        requested_features: list[str],
+        requested_features: list[str] | None,
         embedding: list[float],
         top_k: int,
         distance_metric: str | None = None,
     ) -> list[Neighbour]:
-        """Exact vector search, nearest first, for Feast's first interface."""
+        """Exact vector search, nearest first, by Feast's earlier interface.
+
+        Each has its event time, entity, vector (twice) and distance.
+        """
         found, rows, distances = self.search(
             config, table, _vector_feature(table), embedding, top_k, distance_metric
         )
@@ -195,31 +195,6 @@ class ExactOnlineStore(OnlineStore):
             _document(key, values.get(key), float(distance))
             for key, distance in zip(keys, distances[order], strict=True)
         ]
-
-    def retrieve_online_documents(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        requested_features: list[str] | None,
-        embedding: list[float],
-        top_k: int,
-        distance_metric: str | None = None,
-    ) -> list[EarlierDocument]:
-        """Exact vector search, nearest first, by Feast's earlier interface.
-
-        Each has its event time, entity, vector (twice) and distance.
-        """
-        found, rows, distances = self.search(
-            config, table, _vector_feature(table), embedding, top_k, distance_metric
-        )
-        documents: list[EarlierDocument] = []
-        for row, distance in zip(rows, distances, strict=True):
-            vector = Value(float_list_val=FloatList(val=found.matrix[row].tolist()))
-            key = deserialize_entity_key(found.keys[row], 3)
-            when = from_us(int(found.event_us[row]))
-            distance_value = Value(float_val=float(distance))
-            documents.append((when, key, vector, vector, distance_value))
-        return documents
 
     def _owned(
         self, config: RepoConfig, view: FeatureView, data: list[WriteRow]
