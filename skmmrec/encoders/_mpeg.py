@@ -12,10 +12,10 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
-from itertools import pairwise
+from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
+from skmmrec.encoders._mpeg_tags import COUNT_NAMES, declared, trimmed
 from skmmrec.encoders._sound_parts import Part, bytes_at, size_of
 from skmmrec.runtime import ContentError
 
@@ -37,18 +37,17 @@ _CHAIN = 4
 # Bytes beyond the frames that are read at once: tags, and frames for the decoder to
 # warm up. If a picture takes more, the whole file is read.
 _SLACK = 2**20
+# Frames that are looked at together: 7 s of a compact disc. Not tuned.
+_IN_A_ROW = 256
 # How far from its frame's start the tag that counts frames may be: after the header,
 # a checksum and the side information, of 32 bytes at most.
 _COUNT_WITHIN = 48
 _SYNC = re.compile(rb"\xff[\xe2-\xff]")
-_COUNT = re.compile(rb"Xing|Info|VBRI")
 _TAG = re.compile(rb"ID3[\x02-\x04]|TAG|APETAGEX|LYRICSBEGIN|3DI")
 # A tag behind the rest of a frame, or a count in a frame that is damaged: both names
 # may also stand in a picture or a text, but hardly with the bytes that follow them.
 _LATE_TAG = re.compile(rb"ID3[\x02-\x04]\x00")
 _LATE_COUNT = re.compile(rb"(Xing|Info)(?=\x00\x00\x00[\x00-\x0f])|VBRI(?=\x00\x01)")
-# Samples that LAME puts in front.
-_USUAL_DELAY = 576
 
 
 class Frame(NamedTuple):
@@ -66,13 +65,17 @@ class Frame(NamedTuple):
         return self.kind[1]
 
 
+Frames = list[tuple[int, Frame]]
+"""Where frames start, and what they are."""
+
+
 @dataclass
 class Recording:
     """Frames that belong together, and what the tag before them says."""
 
     count_tag: bytes = b""
     start: int = 0
-    frames: list[tuple[int, Frame]] = field(default_factory=list)
+    frames: Frames = field(default_factory=list)
 
     @property
     def n_samples(self) -> int:
@@ -82,8 +85,8 @@ class Recording:
     @property
     def has_gaps(self) -> bool:
         """Whether there are bytes between two frames."""
-        pairs = pairwise(self.frames)
-        return any(a + frame.n_bytes != b for (a, frame), (b, _) in pairs)
+        n_bytes = sum(frame.n_bytes for _, frame in self.frames)
+        return n_bytes < self.end - self.frames[0][0]
 
     @property
     def end(self) -> int:
@@ -139,8 +142,11 @@ def tag_size(head: bytes) -> int:
 
 
 @lru_cache(4096)
-def _read_header(header: int) -> Frame | None:
-    """Return what 4 bytes say that start with 11 bits set; None if no header."""
+def _read_header(head: bytes) -> Frame | None:
+    """Return what 4 bytes say; None if they are no header of a frame."""
+    header = int.from_bytes(head, "big")
+    if header >> 21 != 0x7FF:
+        return None
     version = {3: 1, 2: 2, 0: 25}.get(header >> 19 & 3)
     layer = 4 - (header >> 17 & 3)
     i_bitrate, i_rate = header >> 12 & 15, header >> 10 & 3
@@ -158,8 +164,7 @@ def _read_header(header: int) -> Frame | None:
 
 
 def _frame_at(data: bytes, position: int) -> Frame | None:
-    header = int.from_bytes(data[position : position + 4], "big")
-    return _read_header(header) if header >> 21 == 0x7FF else None
+    return _read_header(data[position : position + 4])
 
 
 def _is_chain(data: bytes, position: int) -> bool:
@@ -194,65 +199,94 @@ def _after_tags(data: bytes, start: int) -> int:
     return position if position > start and _is_chain(data, position) else 0
 
 
-def _pieces(data: bytes) -> Iterator[tuple[int, int, Frame | None]]:
-    """Yield where frames, and whatever is between them, start and end."""
+def _pieces(data: bytes) -> Iterator[tuple[int, int, Frames]]:
+    """Yield where frames of one kind in a row start and end, and what is between."""
     position, before = 0, None
     while position < len(data):
         if frames_start := _after_tags(data, position):
             # What is in a tag does not count: it may be a sound.
-            yield position, position + 3, None
+            yield position, position + 3, []
             position, before = frames_start, None
         frame = _frame_at(data, position)
         follows = frame is not None and before is not None and frame.kind == before.kind
+        frames: Frames = []
         if frame is None or not (follows or _is_chain(data, position)):
-            end = _next_frame(data, position + 1)
-            frame = None
+            end, frame = _next_frame(data, position + 1), None
         else:
-            end = position + frame.n_bytes
-            if end > len(data):
+            end, frames = _in_a_row(data, position, frame)
+            if not frames:  # the last one is cut off
                 return
-        yield position, end, frame
+        yield position, end, frames
         position, before = end, frame
+
+
+def _in_a_row(data: bytes, position: int, frame: Frame) -> tuple[int, Frames]:
+    """Return where whole frames of one kind end, one after the other, and them."""
+    frames: Frames = []
+    following: Frame | None = frame
+    for _ in range(_IN_A_ROW):
+        if following is None or following.kind != frame.kind:
+            break
+        end = position + following.n_bytes
+        if end > len(data):
+            break
+        frames.append((position, following))
+        position, following = end, _read_header(data[end : end + 4])
+    return position, frames
 
 
 def _recordings(data: bytes, max_seconds: float) -> tuple[list[Recording], bool]:
     """Return the recordings, and whether they are long enough before the end."""
     found = [Recording()]
-    seconds = 0.0
-    for start, end, frame in _pieces(data):
-        now = found[-1]
-        if frame is None:
+    # A second more: decoders need frames before those that they give.
+    seconds = max_seconds + 1
+    for start, end, frames in _pieces(data):
+        if not frames:
             count = _LATE_COUNT.search(data, start, end)
             # The tag of a damaged frame starts at most 36 bytes before the count.
             tag_start = max(start, count.start() - 36) if count else end
             if count or _TAG.match(data, start) or _LATE_TAG.search(data, start, end):
                 found.append(Recording(data[tag_start:end], tag_start))
-        elif _COUNT.search(data, start, start + _COUNT_WITHIN):
-            found.append(Recording(data[start:end], start))
-        else:
-            if now.frames and now.frames[-1][1].kind != frame.kind:
-                found.append(Recording(start=start))
-            found[-1].frames.append((start, frame))
-            seconds += frame.n_samples / frame.rate
-            # A second more: decoders need frames before those that they give.
-            if seconds > max_seconds + 1:
+        for is_count, group in _apart_from_counts(data, frames):
+            if is_count:
+                found += [Recording(data[p : p + f.n_bytes], p) for p, f in group]
+                continue
+            first = group[0]
+            if found[-1].frames and found[-1].frames[-1][1].kind != first[1].kind:
+                found.append(Recording(start=first[0]))
+            each = first[1].n_samples / first[1].rate
+            n_needed = int(min(seconds / each, len(group))) + 1
+            found[-1].frames += group[:n_needed]
+            if n_needed <= len(group):
                 return [one for one in found if one.frames], True
+            seconds -= len(group) * each
     return [one for one in found if one.frames], False
 
 
-def _declared(tag: bytes) -> tuple[int, int]:
-    """Return the frames and the bytes that a counting tag declares; 0 for none."""
-    match = _COUNT.search(tag)
-    if match is None:
-        return 0, 0
-    if match.group() == b"VBRI":
-        fields = tag[match.start() + 10 : match.start() + 18]
-        return struct.unpack(">II", fields)[::-1] if len(fields) == 8 else (0, 0)
-    fields = tag[match.start() + 4 : match.start() + 16].ljust(12, b"\0")
-    flags, first, second = struct.unpack(">III", fields)
-    n_frames = first if flags & 1 else 0
-    n_bytes = (second if flags & 1 else first) if flags & 2 else 0
-    return n_frames, n_bytes
+def _apart_from_counts(data: bytes, frames: Frames) -> Iterator[tuple[bool, Frames]]:
+    """Yield frames in order: each that holds a tag which counts, and those between."""
+    start = 0
+    for place in _places_of_counts(data, frames):
+        if start < place:
+            yield False, frames[start:place]
+        yield True, [frames[place]]
+        start = place + 1
+    if start < len(frames):
+        yield False, frames[start:]
+
+
+def _places_of_counts(data: bytes, frames: Frames) -> list[int]:
+    """Return which frames hold a tag that counts, in order."""
+    # To look at all together takes a tenth of the time.
+    heads = b"".join([data[p : p + _COUNT_WITHIN] for p, _ in frames])
+    found = set()
+    for name in COUNT_NAMES:
+        position = heads.find(name)
+        while position >= 0:
+            if position % _COUNT_WITHIN <= _COUNT_WITHIN - len(name):
+                found.add(position // _COUNT_WITHIN)
+            position = heads.find(name, position + 1)
+    return sorted(found)
 
 
 def _require_whole(recording: Recording) -> None:
@@ -261,12 +295,12 @@ def _require_whole(recording: Recording) -> None:
     Some count the frame of the tag as well. Where bytes of no frame are in between, a
     frame was damaged.
     """
-    n_frames, n_bytes = _declared(recording.count_tag)
+    n_frames, n_bytes = declared(recording.count_tag)
     found = len(recording.frames)
     length = recording.end - recording.start
     # A frame more or less: some do not count the frame of the tag.
     is_whole = n_bytes and abs(length - n_bytes) <= len(recording.count_tag)
-    if recording.has_gaps and found < n_frames:
+    if found < n_frames and recording.has_gaps:
         raise ContentError(f"is damaged: {found} of {n_frames} frames can be read")
     if found < n_frames - 1 and not is_whole:
         raise ContentError(f"is cut off: {found} of {n_frames} frames are there")
@@ -276,67 +310,20 @@ def _as_part(data: bytes, recording: Recording, is_cut: bool) -> Part:
     """Return a recording as a file that counts its frames."""
     frames = recording.frames
     seconds = recording.n_samples / frames[0][1].rate
-    joined = b"".join(data[p : p + frame.n_bytes] for p, frame in frames)
+    joined = data[frames[0][0] : recording.end]
+    if recording.has_gaps:
+        joined = b"".join([data[p : p + frame.n_bytes] for p, frame in frames])
     if frames[0][1].layer < 3:  # mpg123 estimates its length by the first frame
         n_missing = len(frames) * frames[0][1].n_bytes - len(joined)
         last = data[frames[-1][0] : recording.end]
         copies = last * -(-n_missing // len(last))
         file = io.BytesIO(joined + copies)
         return Part(file, n_most=recording.n_samples, seconds=seconds)
-    delay, padding = _trimmed(recording.count_tag, frames[0][1].n_samples)
+    delay, padding = trimmed(recording.count_tag, frames[0][1].n_samples)
     trims = (delay, 0 if is_cut else padding) if delay or padding else None
     first = data[frames[0][0] : frames[0][0] + 4]
     file = io.BytesIO(_counting_frame(first, len(frames), trims) + joined)
     return Part(file, seconds=seconds)
-
-
-def _trimmed(tag: bytes, n_samples: int) -> tuple[int, int]:
-    """Return the samples that an encoder put before and after a sound.
-
-    Of a damaged tag, no more is believed than what LAME always writes: 576 samples
-    before, and 576 to 576 and a frame of `n_samples` after.
-    """
-    match = _COUNT.search(tag)
-    if match is None or match.group() == b"VBRI":
-        return 0, 0
-    flags = int.from_bytes(tag[match.start() + 4 : match.start() + 8], "big")
-    sizes = (4, 4, 100, 4)
-    start = match.start() + 8 + sum(n for i, n in enumerate(sizes) if flags >> i & 1)
-    if len(tag) < start + 36 or not tag[start]:
-        return 0, 0
-    both = int.from_bytes(tag[start + 21 : start + 24], "big")
-    delay, padding = both >> 12, both & 0xFFF
-    if _is_intact(tag, start + 34):
-        return delay, padding
-    is_usual = _USUAL_DELAY <= padding < _USUAL_DELAY + n_samples
-    return _USUAL_DELAY, padding if is_usual else 0
-
-
-def _is_intact(tag: bytes, place: int) -> bool:
-    """Whether a tag agrees with its checksum, if it has one, at some place."""
-    stored = int.from_bytes(tag[place : place + 2], "big")
-    # Of the bytes before it, or, by FFmpeg, of as many as stand before it in stereo.
-    blank = tag[:place] + bytes(2) + tag[place + 2 :]
-    known = [_checksum(tag[:place]), _checksum(blank[:190].ljust(190, b"\0"))]
-    return not stored or stored in known
-
-
-def _checksum(data: bytes) -> int:
-    """Return the CRC-16 of ARC, which LAME's tag uses."""
-    table = _checksums()
-    value = 0
-    for byte in data:
-        value = value >> 8 ^ table[(value ^ byte) & 255]
-    return value
-
-
-@cache
-def _checksums() -> list[int]:
-    """Return the checksum of each byte by itself."""
-    table = list(range(256))
-    for _ in range(8):
-        table = [value >> 1 ^ (0xA001 if value & 1 else 0) for value in table]
-    return table
 
 
 def _counting_frame(
@@ -346,7 +333,8 @@ def _counting_frame(
     header = int.from_bytes(first, "big") | 1 << 16  # without a checksum
     header &= ~(0xF << 12 | 1 << 9)
     headers = (header | i_bitrate << 12 for i_bitrate in range(1, 15))
-    sized = ((each, _read_header(each)) for each in headers)
+    heads = (each.to_bytes(4, "big") for each in headers)
+    sized = ((each, _read_header(each)) for each in heads)
     # Side information, tag and LAME's part of it take up to 32 + 12 + 36 bytes; mpg123
     # wants room for a table of 100 more.
     chosen, frame = next((h, f) for h, f in sized if f and f.n_bytes >= 192)
@@ -356,5 +344,5 @@ def _counting_frame(
     if trims is not None:
         delays = (trims[0] << 12 | trims[1]).to_bytes(3, "big")
         tag += b"LAME3.100" + bytes(12) + delays
-    content = chosen.to_bytes(4, "big") + bytes(n_side) + tag
+    content = chosen + bytes(n_side) + tag
     return content.ljust(frame.n_bytes, b"\0")

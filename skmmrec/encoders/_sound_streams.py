@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -32,6 +33,10 @@ _SMALL_PIECE = 2**18
 _FLAC_RATES = [0, 88_200, 176_400, 192_000, 8000, 16_000, 22_050, 24_000, 32_000]
 _FLAC_RATES += [44_100, 48_000, 96_000]
 _FLAC_BITS = (0, 8, 12, -1, 16, 20, 24, 32)
+# The end of a file in which its last frame is looked for, and the start of another
+# recording: frames of 4,096 samples in stereo have 16 KiB, and decoders of FLAC are 8
+# KiB ahead of what they give.
+_TAIL = 2**15
 # An ID3v1 tag, which some programs put behind any file.
 _N_ID3V1 = 128
 
@@ -42,6 +47,81 @@ class Format(NamedTuple):
     rate: int
     n_channels: int
     n_bits: int
+
+
+def plain_flac(file: BinaryIO) -> Part | None:
+    """Return a FLAC as it is, if all that it declares seems to be true.
+
+    That is so of nearly all, and spares a search of the whole file, and a copy with a
+    new header. What stands in the middle is not looked at: it is for the decoder to
+    reach the end of the file with the last sample.
+
+    Parameters
+    ----------
+    file : binary file
+        Any file.
+
+    Returns
+    -------
+    part : Part or None
+        None if the file is anything else than a header, metadata and frames, the last
+        of which ends with the declared length.
+    """
+    head = bytes_at(file, 0, _N_FLAC)
+    if not _FLAC.match(head):
+        return None
+    declared = _declared_format(head[8:])
+    first = bytes_at(file, _metadata_end(file, 4), 16)
+    if not _is_frame_of(first, declared) or first[4]:
+        return None
+    n_declared = int.from_bytes(head[21:26], "big") & (2**36 - 1)
+    if not n_declared or _n_until_end(file, declared, _n_in_frame(first)) != n_declared:
+        return None
+    return Part(file, n_declared, n_declared, n_declared / declared.rate)
+
+
+def _n_until_end(file: BinaryIO, declared: Format, n_in_block: int) -> int:
+    """Return the number of samples by the last frame of a file; 0 if none is found."""
+    n_bytes = size_of(file)
+    tail = bytes_at(file, max(n_bytes - _TAIL, 0), _TAIL)
+    if tail.find(b"fLaC", 1) > 0:
+        return 0
+    position = len(tail)
+    while (position := tail.rfind(b"\xff", 0, position)) >= 0:
+        head = tail[position : position + 16]
+        if _is_frame_of(head, declared):
+            # Frames of any length are numbered by samples, others by frames.
+            n_in_unit = 1 if head[1] & 1 else n_in_block
+            return n_in_unit * _frame_number(head) + _n_in_frame(head)
+    return 0
+
+
+def _is_frame_of(head: bytes, declared: Format) -> bool:
+    coded = _frame_format(head)
+    return coded is not None and _agree(coded, declared)
+
+
+def _frame_number(head: bytes) -> int:
+    """Return the number in a frame's header, which is coded as UTF-8 codes letters."""
+    n_more = _n_number(head) - 1
+    value = head[4] & (127 >> n_more + 1 if n_more else 127)
+    for byte in head[5 : 5 + n_more]:
+        value = value << 6 | byte & 63
+    return value
+
+
+def _n_number(head: bytes) -> int:
+    """Return the bytes of the number in a frame's header."""
+    return 1 if head[4] < 128 else 8 - (head[4] ^ 255).bit_length()
+
+
+def _n_in_frame(head: bytes) -> int:
+    """Return the samples of a frame by its header."""
+    code = head[2] >> 4
+    if code in (6, 7):
+        start = 4 + _n_number(head)
+        return 1 + int.from_bytes(head[start : start + code - 5], "big")
+    return 192 if code == 1 else (144 if code < 6 else 1) << code
 
 
 def flac_parts(file: BinaryIO) -> list[Part]:
@@ -175,10 +255,9 @@ def _frame_format(head: bytes) -> Format | None:
     channels, bits = head[3] >> 4, _FLAC_BITS[head[3] >> 1 & 7]
     if not size_code or rate_code == 15 or channels > 10 or bits < 0 or head[3] & 1:
         return None
-    number = 1 if head[4] < 128 else 8 - (head[4] ^ 255).bit_length()
     n_size = {6: 1, 7: 2}.get(size_code, 0)
     n_rate = {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
-    end = 4 + number + n_size + n_rate
+    end = 4 + _n_number(head) + n_size + n_rate
     if end >= len(head) or _checksum(head[:end]) != head[end]:
         return None
     value = int.from_bytes(head[end - n_rate : end], "big")
@@ -189,12 +268,20 @@ def _frame_format(head: bytes) -> Format | None:
 
 def _checksum(data: bytes) -> int:
     """Return the CRC-8 of FLAC's headers, of polynomial 7."""
+    table = _checksums()
     value = 0
     for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = (value << 1 ^ (7 if value & 128 else 0)) & 255
+        value = table[value ^ byte]
     return value
+
+
+@cache
+def _checksums() -> list[int]:
+    """Return the checksum of each byte by itself."""
+    table = list(range(256))
+    for _ in range(8):
+        table = [(value << 1 ^ (7 if value & 128 else 0)) & 255 for value in table]
+    return table
 
 
 def ogg_parts(file: BinaryIO) -> list[Part]:

@@ -221,7 +221,7 @@ class FittedModel:
 
     def learn_expectation(self, where: torch.device | None = None) -> None:
         """Learn to predict embeddings and biases from content."""
-        met = np.flatnonzero(self.met)
+        met = Expectation.sample(np.flatnonzero(self.met))
         if not self.content.values or len(met) == 0:
             return
         content, maker = self.content.take(met), VectorMaker(self.networks, where)

@@ -4,10 +4,12 @@ import struct
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from skmmrec.encoders import (
     ContentError,
     _mpeg,
+    _mpeg_tags,
     read_sound,
 )
 
@@ -178,5 +180,61 @@ class TestMp3:
 
 
 def test_checksums_of_tags():
-    assert _mpeg._checksum(b"123456789") == 0xBB3D  # the check value of CRC-16/ARC
-    assert _mpeg._checksum(b"") == 0
+    assert _mpeg_tags._checksum(b"123456789") == 0xBB3D  # the check value of CRC-16/ARC
+    assert _mpeg_tags._checksum(b"") == 0
+
+
+class TestFramesInARow:
+    DATA = encoded(sweep(2.0), "MP3")
+    OTHER = encoded(sweep(0.5, 44_100), "MP3", rate=44_100)
+
+    @settings(deadline=None, max_examples=150, derandomize=True, database=None)
+    @given(
+        st.lists(st.sampled_from(["data", "other", "cut", "tag", "id3"]), max_size=5),
+        st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=3),
+        st.sampled_from([0.05, 0.3, 2.0, 600, np.inf]),
+        st.integers(2, 9),
+    )
+    def test_they_are_what_they_are_one_by_one(self, names, changes, seconds, n):
+        kinds = {
+            "data": self.DATA,
+            "other": self.OTHER,
+            "cut": self.DATA[50:-31],
+            "tag": ID3V1,
+            "id3": id3(),
+        }
+        data = b"".join(kinds[name] for name in ["data", *names])
+        for place, byte in changes:
+            data = put(data, int(place * (len(data) - 1)), bytes([byte]))
+        found = []
+        for n_in_a_row in (1, n, 256):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(_mpeg, "_IN_A_ROW", n_in_a_row)
+                found.append(_mpeg._recordings(data, seconds))
+        assert found[0] == found[1] == found[2]
+
+    @settings(deadline=None, max_examples=200, derandomize=True, database=None)
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from(_mpeg_tags.COUNT_NAMES), st.integers(0, 100)),
+            max_size=4,
+        )
+    )
+    def test_counts_are_found_in_the_first_bytes_of_each(self, counts):
+        size, n_frames = 60, 5
+        data = bytearray(size * n_frames)
+        for number, (name, shift) in enumerate(counts):
+            start = min(number * size + shift, len(data) - len(name))
+            data[start : start + len(name)] = name
+        frame = _mpeg.Frame(size, 1152, RATE, (1, 3, 0, 0))
+        frames = [(number * size, frame) for number in range(n_frames)]
+        expected = [
+            number
+            for number, (start, _) in enumerate(frames)
+            if _mpeg_tags._COUNT.search(bytes(data), start, start + _mpeg._COUNT_WITHIN)
+        ]
+        assert _mpeg._places_of_counts(bytes(data), frames) == expected
+        groups = list(_mpeg._apart_from_counts(bytes(data), frames))
+        assert [frame for _, group in groups for frame in group] == frames
+        counting = [group for counts, group in groups if counts]
+        assert counting == [[frames[number]] for number in expected]

@@ -3,9 +3,11 @@
 import io
 import struct
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
+import soundfile
 
 from skmmrec.encoders import (
     AudioEncoder,
@@ -14,6 +16,7 @@ from skmmrec.encoders import (
     decode_sound,
     read_sound,
 )
+from skmmrec.encoders._mixing import to_mono
 from skmmrec.preprocessing import LoudnessNormalizer
 
 from .sound_files import (
@@ -124,6 +127,26 @@ class TestWhatWasRight:
     @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
     def test_content_in_memory(self, kind):
         assert_same(kind(wav()), QUANTIZED)
+
+
+PLAIN = ["WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "NIST", "SDS"]
+INTEGERS = ["PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32"]
+
+
+@pytest.mark.parametrize(
+    ("file_format", "subtype"),
+    [pair for pair in product(PLAIN, INTEGERS) if soundfile.check_format(*pair)],
+)
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_integers_are_scaled_as_by_libsndfile(file_format, subtype, n_channels):
+    n_channels = 1 if file_format == "SDS" else n_channels
+    samples = np.random.default_rng(0).uniform(-1, 1, (20_000, n_channels))
+    samples[:2], samples[2:4] = 1, -1
+    data = encoded(samples, file_format, subtype)
+    expected, _ = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    waveform, _ = decode_sound(data, 600)
+    np.testing.assert_array_equal(waveform, to_mono(expected)[: len(waveform)])
+    assert len(waveform) == len(samples)
 
 
 def test_any_kind_of_bytes_reaches_the_encoder():

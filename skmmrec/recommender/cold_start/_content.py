@@ -11,7 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from skmmrec.catalog import Blocks
-from skmmrec.recommender.cold_start._kernels import Directions, kernels, weighed
+from skmmrec.recommender.cold_start._kernels import (
+    Directions,
+    expected,
+    kernels,
+    weighed,
+)
 from skmmrec.recommender.network import Array, namespace, place, row_blocks, to_host
 
 # The kernels of 20,000 items and 2,000 landmarks take some 300 MB and a second or two;
@@ -70,6 +75,11 @@ class Expectation:
     means: NDArray[np.float32]
     shares: NDArray[np.float32]
 
+    @staticmethod
+    def sample(items: NDArray) -> NDArray:
+        """Return the items to learn from, in random order."""
+        return np.random.RandomState(0).permutation(items)[:MAX_ITEMS]
+
     @classmethod
     def fit(
         cls,
@@ -85,7 +95,8 @@ class Expectation:
         Parameters
         ----------
         content : Blocks of n items
-            In the space of the network.
+            In the space of the network; `sample` says of which items, and in which
+            order: the first ones become landmarks.
         embeddings, fused : ndarray of shape (n, dim)
             The two parts of their vectors: what was learned of each, and what the
             network makes of its content.
@@ -96,11 +107,9 @@ class Expectation:
         where : torch.device or None
             Accelerator to compute on; None: NumPy computes, on the host.
         """
-        order = np.random.RandomState(0).permutation(len(content))[:MAX_ITEMS]
-        content = content.take(order)
         landmarks = content.take(slice(MAX_LANDMARKS))
-        weights = np.sqrt(popularity[order] / popularity[order].sum() * len(order))
-        answers = [embeddings[order] + (1 - TRUST) * fused[order], biases[order]]
+        weights = np.sqrt(popularity / popularity.sum() * len(popularity))
+        answers = [embeddings + (1 - TRUST) * fused, biases]
         means = [weights @ answer / weights.sum() for answer in answers]
         targets = [
             place(answer - mean, where)
@@ -134,24 +143,26 @@ class Expectation:
             How far they are expected to be above the mean.
         """
         has_content = np.asarray(content.mask.any(axis=1))[:, None]
-        expected, biases = self._predict(content, where)
-        vectors = TRUST * fused + expected + has_content * self.means
+        above, biases = self._predict(content, where)
+        vectors = TRUST * fused + above + has_content * self.means
         return vectors, BIAS_FACTOR * biases
 
     def _predict(
         self, content: Blocks, where: torch.device | None
     ) -> list[NDArray[np.float64]]:
-        split = np.split(self.coefficients, [len(self.means)], axis=1)
-        coefficients = [place(part.astype(np.float64), where) for part in split]
+        coefficients = [place(part, where) for part in self._by_modality()]
         landmarks = Directions.of(self.landmarks, where)
-        predicted = [np.zeros((len(content), part.shape[1])) for part in split]
+        predicted = np.zeros((len(content), self.coefficients.shape[1]))
         for rows in row_blocks(len(content), len(self.landmarks), where):
-            each = kernels(Directions.of(content.take(rows), where), landmarks)
-            for out, part, shares in zip(
-                predicted, coefficients, self.shares, strict=True
-            ):
-                out[rows] = to_host(weighed(each, shares) @ part)
-        return predicted
+            items = Directions.of(content.take(rows), where)
+            predicted[rows] = to_host(expected(items, landmarks, coefficients))
+        return np.split(predicted, [len(self.means)], axis=1)
+
+    def _by_modality(self) -> list[NDArray[np.float64]]:
+        """Coefficients times what each modality counts for vectors and for biases."""
+        widths = len(self.means), self.coefficients.shape[1] - len(self.means)
+        counted = np.repeat(self.shares.astype(np.float64), widths, axis=0)
+        return [self.coefficients * share for share in counted.T]
 
 
 def _solve(

@@ -23,6 +23,8 @@ TAIL = 256
 MAX_LAG = 20_000
 # Steps for which `Missed` makes its tables at first; they double.
 FIRST_STEPS = 1024
+# What NumPy can view; it knows no bfloat16.
+_OF_NUMPY = (torch.float32, torch.float64)
 
 
 class LazyAdam:
@@ -115,7 +117,7 @@ class LazyAdam:
     def _write(self, at: Tensor, rows: list[_Table]) -> None:
         for table, row in zip(self.tables, rows, strict=True):
             for whole, part in zip(table, row, strict=True):
-                whole.index_copy_(0, at, part)
+                write_rows(whole, at, part)
         self.last.index_fill_(0, at, self.n_steps)
 
     def _adam(self, which: slice, rate: float, decay: float) -> None:
@@ -153,6 +155,22 @@ class LazyAdam:
         for table, (means, squares) in zip(self.tables, state["moments"], strict=True):
             table.means.copy_(means)
             table.squares.copy_(squares)
+
+
+def write_rows(table: Tensor, at: Tensor, rows: Tensor) -> None:
+    """Put rows in place of those at distinct positions.
+
+    `Tensor.index_copy_` moves number by number on the host, which takes nine times as
+    long as to move rows as bytes (10,000 rows of 64 float32: 2.4 ms, and 0.27).
+    """
+    is_on_host = table.device.type == "cpu" and table.dtype in _OF_NUMPY
+    if not is_on_host or not table.numel() or not table.is_contiguous():
+        table.index_copy_(0, at, rows)
+        return
+    whole = table.numpy()
+    row = np.dtype((np.void, whole.nbytes // len(whole)))
+    part = np.ascontiguousarray(rows.numpy())
+    whole.reshape(-1).view(row)[at.numpy()] = part.reshape(-1).view(row)
 
 
 class _Table(NamedTuple):

@@ -1,6 +1,7 @@
 """What content leads to expect of items that nobody has met."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from skmmrec.recommender.cold_start._content import (
     left_out_errors,
 )
 from skmmrec.recommender.cold_start._kernels import Directions, kernels, weighed
+from skmmrec.recommender.network import VectorMaker
 
 N_ITEMS, N_NEW, N_USERS = 60, 20, 80
 
@@ -60,6 +62,35 @@ def test_all_items_as_landmarks_are_plain_kernel_ridge_regression(content, learn
     assert not expectation.predict(content, fused)[1][0].any()
 
 
+def test_what_is_expected_is_the_sum_of_all_similarities(content, learned):
+    expectation = Expectation.fit(content, *learned)
+    shares = np.array([[1, 0.25], [0.5, 1]], np.float32)
+    expectation = replace(expectation, shares=shares)
+    items = Directions.of(content.take(np.arange(0, 40, 3)))
+    each = kernels(items, Directions.of(expectation.landmarks))
+    parts = np.split(expectation.coefficients, [6], axis=1)
+    found = expectation._predict(content.take(np.arange(0, 40, 3)), None)
+    for out, part, share in zip(found, parts, shares, strict=True):
+        summed = weighed(each, share) @ part.astype(float)
+        np.testing.assert_allclose(out, summed, rtol=1e-10, atol=1e-12)
+
+
+def test_no_more_items_are_looked_at_than_are_learned_from(monkeypatch, recommender):
+    monkeypatch.setattr(_content, "MAX_ITEMS", 30)
+    seen = []
+    fused = VectorMaker.fused
+    monkeypatch.setattr(
+        VectorMaker,
+        "fused",
+        lambda self, content: seen.append(len(content)) or fused(self, content),
+    )
+    model = deepcopy(recommender.model_)
+    assert model.met.sum() > 30
+    model.learn_expectation()
+    assert seen == [30]
+    assert len(model.expectation.landmarks) == 30
+
+
 def test_few_landmarks_are_close_to_all(monkeypatch, content, learned):
     vectors = content.values["text"] @ np.ones((5, 6))
     nothing = np.zeros_like(vectors)
@@ -81,8 +112,7 @@ def test_all_of_a_large_catalogue_is_learned_from():
     embeddings, fused = rng.normal(size=(2, n, 3))
     biases, popularity = rng.normal(size=(n, 1)), rng.integers(1, 50, n)
     one = Expectation.fit(content, embeddings, fused, biases, popularity)
-    last = np.random.RandomState(0).permutation(n)[-500:]
-    embeddings[last] += 5.0
+    embeddings[-500:] += 5.0
     other = Expectation.fit(content, embeddings, fused, biases, popularity)
     rise = other.predict(content, fused)[0] - one.predict(content, fused)[0]
     assert rise.mean() == pytest.approx(5 / 3, rel=0.1, abs=1e-6)

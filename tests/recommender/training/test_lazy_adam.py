@@ -14,6 +14,7 @@ from skmmrec.recommender.training._lazy_adam import (
     FIRST_STEPS,
     LazyAdam,
     Missed,
+    write_rows,
 )
 from skmmrec.recommender.training._optimizer import Schedule
 
@@ -309,3 +310,25 @@ def test_on_cuda_it_learns_the_same_without_waiting():
     lazy.settle()
     for found, values in zip(values_of(lazy), expected, strict=True):
         np.testing.assert_allclose(found.cpu(), values, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(7,), (7, 5), (7, 1), (7, 2, 3), (7, 0)])
+@pytest.mark.parametrize("at", [[], [3], [6, 0, 2]])
+def test_rows_are_written_where_they_belong(dtype, shape, at):
+    table = torch.randn(shape, dtype=torch.float64).to(dtype)
+    places = torch.tensor(at, dtype=torch.int64)
+    # Of another layout too: rows come out of sums and products.
+    rows = torch.randn((*shape[1:], len(at)), dtype=torch.float64).to(dtype)
+    rows = rows.movedim(-1, 0)
+    expected = table.clone().index_copy_(0, places, rows)
+    before = table.data_ptr()
+    write_rows(table, places, rows)
+    assert table.data_ptr() == before
+    assert torch.equal(table, expected)
+
+
+def test_rows_of_a_table_that_is_a_view_are_written_too():
+    wide = torch.zeros(6, 4)
+    write_rows(wide[:, :2], torch.tensor([1, 4]), torch.ones(2, 2))
+    assert wide.sum() == wide[[1, 4], :2].sum() == 4
