@@ -116,7 +116,7 @@ def test_another_online_store_is_refused(repo, recommender):
         text.replace("skmmrec.feature_store.ExactSqliteOnlineStore", "sqlite")
     )
     with pytest.raises(
-        TypeError, match="write `type: skmmrec.feature_store.ExactSqliteOnlineStore`"
+        TypeError, match=r"write `type: skmmrec\.feature_store\.ExactSqliteOnlineStore`"
     ):
         OnlineRecommender(repo)
 
