@@ -1,8 +1,10 @@
 """Publications beside each other: listing, rolling back, keeping and forgetting."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -168,8 +170,11 @@ def test_only_the_last_services_stay_in_the_registry(repo, monkeypatch):
 
 
 def files_of(repo):
-    files = [p for p in (repo / "data").rglob("*") if p.is_file()]
-    return {"count": len(files), "bytes": sum(p.stat().st_size for p in files)}
+    """Count files and their bytes, but for sqlite's log, which has its own bound."""
+    files = {p: p.stat().st_size for p in (repo / "data").rglob("*") if p.is_file()}
+    log = files.pop(repo / "data" / "online.db-wal", 0)
+    assert log < 2 * 1000 * 4096  # it is emptied after 1,000 pages
+    return {"count": len(files), "bytes": sum(files.values())}
 
 
 def grows(repo, times):
@@ -199,8 +204,6 @@ def test_features_as_they_were_follow_a_rollback(repo):
     publish(first, repo, timestamp=day)
     publish(second, repo, timestamp=day + timedelta(days=1))
     back = rollback(repo).timestamp
-    import pandas as pd
-
     asked = pd.DataFrame({"user_id": ["101"] * 3})
     asked["event_timestamp"] = [
         day + timedelta(hours=1),
@@ -424,10 +427,8 @@ def check_operations(operations):
             elif kind == "killed":
                 with outer.context() as patch:
                     interrupt(patch, SqliteBackend, argument)
-                    try:
+                    with suppress(Interrupted):
                         publish(recommender, store, keep=1)
-                    except Interrupted:
-                        pass
                 if argument == "drop" or OnlineRecommender(store).model_version == (
                     recommender.vectors.version
                 ):
