@@ -732,16 +732,6 @@ class TestTrouble(Redis):
         self.publish(backend, TWO, 2)
         self.assert_items(self.items_of(backend), TWO)
 
-    def test_a_server_that_cannot_save_says_so(self, backend, tmp_path):
-        from redis.exceptions import ResponseError
-
-        text = "MISCONF Redis is configured to save RDB snapshots, but"
-        with (
-            pytest.raises(FullStoreError, match="Make room on the disk of the server"),
-            backend._server.errors(),
-        ):
-            raise ResponseError(text)
-
     def test_a_replica_serves_reads(self, backend, own, tmp_path_factory, repo):
         first = self.publish(backend, ONE, 1)
         self.write_user(backend, ONE, "new", 7, START)
