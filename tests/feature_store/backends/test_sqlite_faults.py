@@ -588,3 +588,12 @@ def test_vectors_in_memory_are_those_of_two_publications_at_most(published):
         backend.vectors(view, ITEM_VECTOR)
     tables = backend.online._cache._tables
     assert [len(entries) for entries in tables.values()] == [2]
+
+
+def test_stores_of_one_database_share_the_vectors_in_memory(published):
+    one, other = published.backend, backend_of(open_store(published.repo))
+    view = published.view("item_embeddings")
+    table = one.vectors(view, ITEM_VECTOR)
+    assert other.vectors(view, ITEM_VECTOR) is table
+    one.online.disconnect()
+    assert other.vectors(view, ITEM_VECTOR) is table

@@ -53,7 +53,13 @@ from ._tables import (
     select_column,
     select_values,
 )
-from ._vectors import Source, VectorCache
+from ._vectors import (
+    Source,
+    VectorCache,
+    forget_cache,
+    renew_caches,
+    shared_cache,
+)
 
 TYPE: Final = "skmmrec.feature_store.ExactSqliteOnlineStore"
 
@@ -83,6 +89,7 @@ def _disconnect_all() -> None:
 
 def _renew_all() -> None:
     """Replace what another thread, which the child has not, may have locked."""
+    renew_caches()
     for store in list(_STORES):
         store.renew()
 
@@ -173,7 +180,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
     def renew(self) -> None:
         """Begin without connections and locks."""
         self._local = threading.local()
-        self._cache = VectorCache()
+        self._cache: VectorCache | None = None  # shared, while a store refers to it
 
     def open(self, config: RepoConfig) -> Database:
         """Open another connection to the main database."""
@@ -194,7 +201,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
             self._local.database.conn.close()
             del self._local.database
         self._close_files()
-        self._cache.clear()
+        self._cache = None
 
     def _close_files(self) -> None:
         for conn in vars(self._local).pop("files", {}).values():
@@ -233,6 +240,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
     ) -> None:
         """Delete the database and publications (called by ``feast teardown``)."""
         self.disconnect()
+        forget_cache(self._cache_name(config))
         super().teardown(config, tables, entities)
         for suffix in ("-wal", "-shm", ".publish"):
             Path(self._get_db_path(config) + suffix).unlink(missing_ok=True)
@@ -242,6 +250,9 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
     def db_path(self, config: RepoConfig) -> str:
         """Path of the database file."""
         return self._get_db_path(config)
+
+    def _cache_name(self, config: RepoConfig) -> str:
+        return str(Path(self._get_db_path(config)).resolve())
 
     def folder(self, config: RepoConfig) -> Path:
         """Folder of the publications' files."""
@@ -450,7 +461,10 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
             source = source._replace(overlay=overlay, path=published.path)
         with telling(self.db_path(config)):
             conn = self.connect(config)
-            return self._cache.get(conn, lambda: self.open(config), source)
+            cache = self._cache = shared_cache(
+                str(Path(self.db_path(config)).resolve())
+            )
+            return cache.get(conn, lambda: self.open(config), source)
 
 
 def upsert(conn: sqlite3.Connection, name: str, rows: list[tuple[Any, ...]]) -> None:
