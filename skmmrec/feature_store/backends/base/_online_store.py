@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -38,6 +40,11 @@ Neighbour = tuple[
 Document = tuple[datetime | None, EntityKey | None, dict[str, Value] | None]
 # Serialized value and event time (us) of each feature of an entity.
 Cells = dict[str, tuple[bytes, int]]
+
+# The publication that the views of one request are read from, and by which store.
+_PINNED: ContextVar[tuple[object, Snapshot | None]] = ContextVar(
+    "pinned", default=(None, None)
+)
 
 # The feature that says which model made a row.
 VERSION_OF = {USER_VIEW: USER_VERSION, ITEM_VIEW: ITEM_VERSION}
@@ -126,8 +133,40 @@ class ExactOnlineStore(OnlineStore):
         """Read rows by entity, leaving out values older than the view's ttl."""
         serialization = config.entity_key_serialization_version
         keys = [serialize_entity_key(key, serialization) for key in entity_keys]
-        found = self.read_values(config, table, keys, requested_features)
+        found = self._read_pinned(config, table, keys, requested_features)
         return [feast_row(found.get(key)) for key in keys]
+
+    def _read_pinned(
+        self,
+        config: RepoConfig,
+        view: FeatureView,
+        keys: Sequence[bytes],
+        features: Sequence[str] | None,
+    ) -> dict[bytes, Cells]:
+        """Read the publication that this request began with, while it is there."""
+        store, snapshot = _PINNED.get()
+        if store is self and view.name in PUBLISHED_VIEWS:
+            with suppress(LookupError):  # dropped since
+                return self.read_values(config, view, keys, features, snapshot)
+        return self.read_values(config, view, keys, features)
+
+    def _read_features_per_fv(self, config: RepoConfig, *args: Any) -> None:
+        """Read all views of one request from one publication."""
+        with self._pinned(config):
+            OnlineStore._read_features_per_fv(self, config, *args)
+
+    async def _read_features_per_fv_async(self, config: RepoConfig, *args: Any) -> None:
+        """Read all views of one request from one publication."""
+        with self._pinned(config):
+            await OnlineStore._read_features_per_fv_async(self, config, *args)
+
+    @contextmanager
+    def _pinned(self, config: RepoConfig) -> Iterator[None]:
+        token = _PINNED.set((self, self.served(config)))
+        try:
+            yield
+        finally:
+            _PINNED.reset(token)
 
     def search(
         self,

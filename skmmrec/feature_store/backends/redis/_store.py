@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Final, Literal
 
 from feast import Entity, FeatureView
 from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.online_stores.redis import (
     RedisOnlineStore,
     RedisOnlineStoreConfig,
@@ -109,10 +108,6 @@ class ExactRedisOnlineStore(ExactOnlineStore, RedisOnlineStore):
     """
 
     backend_type: ClassVar[str] = TYPE
-
-    # Feast's own class reads its hashes directly. These come back to `online_read`.
-    _read_features_per_fv = OnlineStore._read_features_per_fv
-    _read_features_per_fv_async = OnlineStore._read_features_per_fv_async
 
     _parts: tuple[Tables, Vectors, FeastHashes] | None = None
 
