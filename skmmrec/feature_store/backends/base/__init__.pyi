@@ -41,6 +41,13 @@ from ._feedback import (
     SEQUENCE as SEQUENCE,
     feedback_frame as feedback_frame,
 )
+from ._filters import (
+    Filter as Filter,
+    FilterColumn as FilterColumn,
+    filter_mask as filter_mask,
+    filter_names as filter_names,
+    parse_filter as parse_filter,
+)
 from ._names import (
     CATEGORY as CATEGORY,
     EVENT as EVENT,
