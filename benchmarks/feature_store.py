@@ -113,13 +113,16 @@ def raw_database(path: Path, items: pd.DataFrame) -> sqlite3.Connection:
 
 
 def bulk_write(store: FeatureStore, batch: Batch) -> None:
-    """Replace one table: the online part of `publish`."""
+    """Publish one table: the online part of `publish`."""
     backend, view = backend_of(store), store.get_feature_view(batch.view)
-    snapshot = Snapshot(batch.version, b"", to_us(datetime.now(UTC)))
+    number, now = backend.publications()[-1].number + 1, to_us(datetime.now(UTC))
+    snapshot = Snapshot(number, batch.version, b"", now, now)
     with backend.sole_publisher(60):
         backend.begin([view], snapshot)
-        backend.stage(view, batch, snapshot.event_us, 5000, lambda _: None)
-        backend.serve([view], snapshot)
+        backend.stage(view, batch, 5000, lambda _: None)
+        backend.complete([view], snapshot)
+        backend.serve(snapshot)
+        backend.drop(number - 1)
 
 
 def items_frame(recommender: Recommender, n: int) -> pd.DataFrame:

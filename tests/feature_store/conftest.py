@@ -1,5 +1,7 @@
 import shutil
+import tempfile
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +48,22 @@ def make_recommender(
     )
 
 
+def copy_repo(folder):
+    """Copy the repository of the example, without what was published into it."""
+    ignored = shutil.ignore_patterns("data", "__pycache__")
+    return shutil.copytree(REPO, folder / "repo", ignore=ignored)
+
+
+@contextmanager
+def new_repo():
+    """Make a repository for one example of a property test."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield copy_repo(Path(folder))
+
+
 @pytest.fixture
 def repo(tmp_path):
-    return shutil.copytree(
-        REPO, tmp_path / "repo", ignore=shutil.ignore_patterns("data", "__pycache__")
-    )
+    return copy_repo(tmp_path)
 
 
 @pytest.fixture

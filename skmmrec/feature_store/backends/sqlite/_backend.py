@@ -18,6 +18,7 @@ from skmmrec.feature_store.backends.base import (
     VERSION_OF,
     Backend,
     BusyStoreError,
+    DamagedStoreError,
     Event,
     Features,
     Row,
@@ -47,6 +48,10 @@ class SqliteBackend(Backend):
     """The embedded database, and a file for each publication; exact search."""
 
     online: ExactSqliteOnlineStore
+
+    # The file that was begun here. Another one was begun by a process that ended, and
+    # is looked at before it is trusted.
+    _begun = ""
 
     @contextmanager
     def _main(self) -> Iterator[sqlite3.Connection]:
@@ -92,13 +97,14 @@ class SqliteBackend(Backend):
         return self.online.served(self.config)
 
     def staged(self) -> Snapshot | None:
-        """Read the record; None if its file is gone."""
+        """Read the record; None if its file is gone or damaged."""
         record = self._staged()
         return record and record.snapshot
 
     def _staged(self) -> Record | None:
         for record in self._records(STAGED):
-            if (self._folder / record.file).exists():
+            path = self._folder / record.file
+            if record.file == self._begun or files.is_sound(path):
                 return record
         return None
 
@@ -122,6 +128,7 @@ class SqliteBackend(Backend):
             for view in views:
                 prepare_table(conn, self._name(view))
             files.create(self._folder / file)
+            self._begun = file
             with transaction(conn):
                 publications.create_tables(conn)
                 publications.add(conn, self.project, snapshot, file)
@@ -137,14 +144,27 @@ class SqliteBackend(Backend):
         columns: Sequence[tuple[str, list[bytes]]],
     ) -> None:
         """Append to the file, in one transaction of its own."""
-        files.append(self._staged_file(), view.name, keys, columns)
+        vectors = {field.name for field in view.features if field.vector_index}
+        files.append(self._staged_file(), view.name, keys, columns, vectors)
 
     def complete(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
         """Have the disk keep the file."""
         path = self._staged_file()
+        for view, count in snapshot.counts.items():
+            self._check(path, view, count, snapshot.checksums.get(view))
         files.finish(path)
         with self._main() as conn, transaction(conn):
             publications.update(conn, self.project, Record(snapshot, path.name))
+
+    def _check(self, path: Path, view: str, count: int, checksum: str | None) -> None:
+        """Refuse a file that has not what was staged."""
+        same = files.count(path, view) == count
+        if same and path.name != self._begun and checksum is not None:
+            same = files.checksum(path, view).hexdigest() == checksum
+        if not same:
+            raise DamagedStoreError(
+                f"{path} has lost rows of {view} that were staged; publish again"
+            )
 
     def serve(self, snapshot: Snapshot) -> None:
         """Move the pointer."""

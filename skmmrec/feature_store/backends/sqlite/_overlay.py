@@ -13,6 +13,7 @@ from typing import NamedTuple
 from skmmrec.feature_store.backends.base import (
     Cells,
     Snapshot,
+    chunks,
     pack_text,
 )
 
@@ -121,18 +122,19 @@ class Overlay(NamedTuple):
         conn.executemany(delete, ({**arguments, "key": key} for key in keys))
 
     def clean(self, conn: sqlite3.Connection) -> None:
-        """Remove all that is not owned, in short transactions."""
-        while not self.is_empty(conn):
+        """Remove all that is not owned, in short transactions.
+
+        They are looked for outside of these, and looked at once more inside.
+        """
+        if self.is_empty(conn):
+            return
+        query = self._sql(f"SELECT rowid FROM {{table}} AS cell WHERE {_FOREIGN}")
+        rows = [row for (row,) in conn.execute(query, self._arguments())]
+        for part in chunks(rows, _PIECE):
             began = time.monotonic()
+            numbers = ",".join(map(str, part))
+            query = f"DELETE FROM {{table}} AS cell WHERE rowid IN ({numbers})"
             with transaction(conn):
-                gone = conn.execute(
-                    self._sql(
-                        "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} "
-                        f"AS cell WHERE {_FOREIGN} LIMIT {_PIECE})"
-                    ),
-                    self._arguments(),
-                ).rowcount
-            if gone < _PIECE:
-                break
+                conn.execute(self._sql(f"{query} AND {_FOREIGN}"), self._arguments())
             # Others that wait for the lock look for it now and then only.
             time.sleep(time.monotonic() - began)

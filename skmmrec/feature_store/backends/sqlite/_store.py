@@ -40,6 +40,7 @@ from ._connections import Database, joined, open_publication, telling
 from ._files import REPAIR, read_column, read_keys, read_rows
 from ._overlay import Overlay
 from ._tables import (
+    all_keys,
     feast_seconds,
     prepare_table,
     quote,
@@ -74,8 +75,14 @@ def _disconnect_all() -> None:
         store.disconnect()
 
 
+def _renew_all() -> None:
+    """Replace what another thread, which the child has not, may have locked."""
+    for store in list(_STORES):
+        store.renew()
+
+
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(before=_disconnect_all)
+    os.register_at_fork(before=_disconnect_all, after_in_child=_renew_all)
 
 
 class ExactSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
@@ -141,9 +148,13 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
     backend_type: ClassVar[str] = TYPE
 
     def __init__(self) -> None:
+        self.renew()
+        _STORES.add(self)
+
+    def renew(self) -> None:
+        """Begin without connections and locks."""
         self._local = threading.local()
         self._cache = VectorCache()
-        _STORES.add(self)
 
     def open(self, config: RepoConfig) -> Database:
         """Open another connection to the main database."""
@@ -320,7 +331,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         snapshot: Snapshot | None = None,
     ) -> dict[bytes, Cells]:
         """Return serialized values and event times (us), by key and feature."""
-        oldest = oldest_us(view)
+        features, oldest = features or None, oldest_us(view)
         published = self._published(config, view, snapshot)
         if published is None:
             with telling(self.db_path(config)):
@@ -394,10 +405,8 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         """Return the serialized keys of all stored entities."""
         published, conn = self._published(config, view, None), self.connect(config)
         if published is None:
-            name = quote(self.table_name(config, view))
             with telling(self.db_path(config)):
-                rows = conn.execute(f"SELECT DISTINCT entity_key FROM {name}")
-                return [row[0] for row in rows]
+                return all_keys(conn, self.table_name(config, view))
         with telling(published.path, REPAIR):
             found = read_keys(published.conn, view.name)
         with telling(self.db_path(config)):

@@ -166,6 +166,14 @@ def _conditions(
     return where, arguments
 
 
+def all_keys(conn: sqlite3.Connection, name: str) -> list[bytes]:
+    """Return the keys of all entities of a table; a LookupError: there is none."""
+    _known_columns(conn, name)
+    return [
+        key for (key,) in conn.execute(f"SELECT DISTINCT entity_key FROM {quote(name)}")
+    ]
+
+
 def latest_times(
     conn: sqlite3.Connection, name: str, keys: Sequence[bytes]
 ) -> dict[bytes, int]:

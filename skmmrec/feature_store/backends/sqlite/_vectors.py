@@ -17,12 +17,11 @@ from skmmrec.feature_store.backends.base import (
     Snapshot,
     VectorTable,
     key_ids,
-    unpack_vectors,
     vector_table,
 )
 
 from ._connections import Database, open_publication, telling, transaction
-from ._files import REPAIR, read_keys, scan
+from ._files import REPAIR, read_vectors
 from ._overlay import Overlay
 from ._tables import CHANGES, columns_of, event_us, quote
 
@@ -70,33 +69,24 @@ class _Entry:
 def load_published(source: Source, snapshot: Snapshot) -> VectorTable:
     """Read the vectors of a publication, sorted by id."""
     assert source.path is not None
-    view, path = source.view, source.path
+    path = source.path
     with telling(path, REPAIR), closing(open_publication(path)) as conn:
-        keys = read_keys(conn, view)
+        keys, blocks = read_vectors(conn, source.view, source.feature)
         ids = key_ids(source.join_key, keys)
         order = np.argsort(ids, kind="stable")
-        blocks = (
-            unpack_vectors(columns[0][1])
-            for _, columns in scan(conn, view, [source.feature])
-        )
-        matrix = _in_order(blocks, order, view)
+        matrix = _in_order(blocks, order)
     times = np.full(len(keys), snapshot.served_us, np.int64)
-    keys = [keys[row] for row in order]
+    keys = [keys[row] for row in order.tolist()]
     return VectorTable(keys, ids[order], matrix, times, snapshot.version)
 
 
-def _in_order(blocks: Iterable[np.ndarray], order: np.ndarray, view: str) -> np.ndarray:
+def _in_order(blocks: Iterable[np.ndarray], order: np.ndarray) -> np.ndarray:
     """Put rows where they belong, without a second copy of them all."""
-    matrix, done = np.empty((0, 0), np.float32), 0
-    places = np.argsort(order)
+    matrix, places = np.empty((0, 0), np.float32), np.argsort(order)
+    done = 0
     for block in blocks:
         if not done:
             matrix = np.empty((len(order), block.shape[1]), np.float32)
-        if block.shape[1] != matrix.shape[1]:
-            raise ValueError(
-                f"{view!r} holds vectors of different lengths: {matrix.shape[1]} and "
-                f"{block.shape[1]}"
-            )
         matrix[places[done : done + len(block)]] = block
         done += len(block)
     return matrix

@@ -1,0 +1,239 @@
+"""Publish beside readers and a writer, and tell how long each of them waits.
+
+    python benchmarks/store_load.py [--engine sqlite|postgres|redis]
+        [--workers threads|processes] [--items 100000] [--users 20000] [--dim 64]
+        [--readers 8] [--publications 3]
+
+Publishes once with nobody else there and then, as often as asked for, beside readers
+(`recommend` for one user after the other), and a writer (`record`), each in a thread or
+a process of its own. Prints wall times at the median, the 99th percentile and the
+most; errors; answers that are of no publication, or mix two of them; and which part of
+the readers' time is the wait of others for the processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from skmmrec.feature_store import OnlineRecommender, publish
+    from skmmrec.recommender import ServingVectors
+    from tests.feature_store.services import postgres_settings, redis_settings
+
+SEEN = 20  # items that each user has met
+WARM_UP = 2.0  # seconds before the first publication, and after the last
+
+
+class Recommender:
+    """Vectors of a version, in which every score tells the version.
+
+    The last number of a user is 1, and that of an item the version's: it stands for the
+    item's bias. All others are small, so that the whole part of a score is the version
+    of the items, and the scores of a list differ by less than 1.
+    """
+
+    def __init__(self, number: int, n_users: int, n_items: int, dim: int) -> None:
+        rng = np.random.default_rng(number)
+        scale = 0.4 / dim  # |dot| < 0.4**2, far below the step between versions
+        users = rng.uniform(-scale, scale, (n_users, dim)).astype(np.float32)
+        items = rng.uniform(-scale, scale, (n_items, dim)).astype(np.float32)
+        users[:, -1] = 1
+        # A user of one version and items of another: users tell theirs by the first
+        # number, items by the last.
+        users[:, 0], items[:, 0] = 10 * number, 1
+        items[:, -1] = 1000 * number
+        seen = rng.integers(0, n_items, (n_users, SEEN)).tolist()
+        self.vectors = ServingVectors(
+            pd.DataFrame(users), pd.DataFrame(items), pd.Series(seen), f"v{number}"
+        )
+
+    def serving_vectors(self) -> ServingVectors:
+        """Return what `publish` needs."""
+        return self.vectors
+
+
+def mixes(scores: np.ndarray) -> bool:
+    """Tell whether scores are those of no version: 1010 times its number."""
+    number = scores / 1010
+    return bool(np.abs(number - np.round(number)).max() > 0.001)
+
+
+def read(repo: str, seed: int, n_users: int, until: Any, report: Any) -> None:
+    """Ask for lists until told to stop."""
+    online, rng = OnlineRecommender(repo), np.random.default_rng(seed)
+    times, errors, mixed = [], [], 0
+    online.recommend([0], k=10)
+    while not until.is_set():
+        user = int(rng.integers(n_users))
+        start = time.perf_counter()
+        try:
+            found = online.recommend([user], k=10)
+        except Exception as error:  # counted and printed
+            errors.append(repr(error)[:300])
+        else:
+            mixed += mixes(found["score"].to_numpy())
+        times.append((start, time.perf_counter() - start))
+    report.put(("reader", times, errors, mixed))
+
+
+def write(repo: str, n_users: int, n_items: int, until: Any, report: Any) -> None:
+    """Record an event every 10 ms until told to stop."""
+    online, rng = OnlineRecommender(repo), np.random.default_rng(99)
+    times, errors = [], []
+    while not until.wait(0.01):
+        user, item = int(rng.integers(n_users)), int(rng.integers(n_items))
+        start = time.perf_counter()
+        try:
+            online.record(user, item, 0.0)
+        except Exception as error:  # counted and printed
+            errors.append(repr(error)[:300])
+        times.append((start, time.perf_counter() - start))
+    report.put(("writer", times, errors, 0))
+
+
+def line(name: str, seconds: list[float]) -> None:
+    if not seconds:
+        print(f"{name:42} nothing")
+        return
+    p50, p99 = np.percentile(seconds, [50, 99]) * 1e3
+    print(
+        f"{name:42} n {len(seconds):6}  p50 {p50:8.1f}  p99 {p99:8.1f}  "
+        f"max {max(seconds) * 1e3:8.1f} ms"
+    )
+
+
+@contextmanager
+def repository(engine: str, folder: Path) -> Iterator[Path]:
+    source = Path(__file__).parents[1] / "feature_repo"
+    ignored = shutil.ignore_patterns("data", "__pycache__")
+    repo = Path(shutil.copytree(source, folder / "repo", ignore=ignored))
+    if engine == "sqlite":
+        yield repo
+        return
+    start = {"postgres": postgres_settings, "redis": redis_settings}[engine]
+    with start(_Folders(folder)) as settings:
+        path = repo / "feature_store.yaml"
+        text = yaml.safe_load(path.read_text())
+        path.write_text(yaml.safe_dump({**text, "online_store": settings}))
+        yield repo
+
+
+class _Folders:
+    """Makes folders where pytest would."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def mktemp(self, name: str) -> Path:
+        """Make a folder."""
+        path = self.folder / f"server-{name}"
+        path.mkdir()
+        return path
+
+
+def publish_timed(number: int, repo: Path, options: argparse.Namespace) -> float:
+    model = Recommender(number, options.users, options.items, options.dim)
+    start = time.perf_counter()
+    publish(model, repo)
+    return time.perf_counter() - start
+
+
+def run(options: argparse.Namespace, repo: Path) -> None:
+    idle = [publish_timed(number, repo, options) for number in (1, 2)]
+    threads = options.workers == "threads"
+    if threads:
+        import queue
+
+        until, report, start = threading.Event(), queue.Queue(), threading.Thread
+    else:
+        context = multiprocessing.get_context("spawn")
+        until, report, start = context.Event(), context.Queue(), context.Process
+    workers = [
+        start(target=read, args=(str(repo), n, options.users, until, report))
+        for n in range(options.readers)
+    ]
+    arguments = (str(repo), options.users, options.items, until, report)
+    workers.append(start(target=write, args=arguments))
+    for worker in workers:
+        worker.start()
+    # Feast is imported by each process.
+    time.sleep(WARM_UP if threads else WARM_UP + 5 * options.readers)
+    quiet, loaded, spans = time.perf_counter(), [], []
+    for number in range(3, 3 + options.publications):
+        begin = time.perf_counter()
+        loaded.append(publish_timed(number, repo, options))
+        spans.append((begin, time.perf_counter() + 1.0))
+    time.sleep(WARM_UP)
+    until.set()
+    reports = [report.get() for _ in workers]
+    for worker in workers:
+        worker.join()
+    show(reports, quiet, spans)
+    line("publication, idle", idle)
+    line("publication, under load", loaded)
+
+
+def show(reports: list, quiet: float, spans: list[tuple[float, float]]) -> None:
+    for kind in ("reader", "writer"):
+        times = [t for name, found, _, _ in reports if name == kind for t in found]
+        within = [
+            any(start + taken > a and start < b for a, b in spans)
+            for start, taken in times
+        ]
+        during = [t for (_, t), inside in zip(times, within, strict=True) if inside]
+        others = [
+            t
+            for (start, t), inside in zip(times, within, strict=True)
+            if not inside and start < quiet
+        ]
+        line(f"{kind}, nobody publishes", others)
+        line(f"{kind}, while a model is published", during)
+    errors = [error for _, _, found, _ in reports for error in found]
+    print(f"errors {len(errors)}, mixed answers {sum(r[3] for r in reports)}")
+    for error in sorted(set(errors))[:5]:
+        print("  ", error)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--engine", default="sqlite", choices=["sqlite", "postgres", "redis"]
+    )
+    parser.add_argument(
+        "--workers", default="threads", choices=["threads", "processes"]
+    )
+    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--users", type=int, default=20_000)
+    parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument("--readers", type=int, default=8)
+    parser.add_argument("--publications", type=int, default=3)
+    options = parser.parse_args()
+    print(f"{options.engine}, {options.workers}, {os.cpu_count()} CPUs")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        repository(options.engine, Path(folder)) as repo,
+    ):
+        run(options, repo)
+
+
+if __name__ == "__main__":
+    main()
