@@ -5,6 +5,7 @@ from ._backend import (
     Row as Row,
 )
 from ._batch import (
+    VECTOR as VECTOR,
     Batch as Batch,
     Column as Column,
 )
@@ -18,6 +19,8 @@ from ._encoding import (
     entity_keys as entity_keys,
     key_ids as key_ids,
     key_prefix as key_prefix,
+    pack_bool as pack_bool,
+    pack_float as pack_float,
     pack_ids as pack_ids,
     pack_int as pack_int,
     pack_text as pack_text,

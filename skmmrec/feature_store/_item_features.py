@@ -1,0 +1,226 @@
+"""What else is published of items: scalars to filter by, and further vectors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+
+from skmmrec.feature_store.backends.base import (
+    CATEGORY,
+    HISTORY_SIZE,
+    ITEM_VECTOR,
+    ITEM_VERSION,
+    POPULARITY,
+    SEEN,
+    TIMESTAMP,
+    USER_VECTOR,
+    USER_VERSION,
+    VECTOR,
+    Column,
+    Id,
+)
+from skmmrec.interactions import ITEM, USER
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+# Words that a filter reads otherwise; of no use as the name of a feature.
+_WORDS = {"and", "or", "not", "in", "is", "True", "False", "None"}
+_TAKEN = {
+    USER,
+    ITEM,
+    TIMESTAMP,
+    USER_VECTOR,
+    USER_VERSION,
+    SEEN,
+    HISTORY_SIZE,
+    ITEM_VECTOR,
+    ITEM_VERSION,
+    POPULARITY,
+    CATEGORY,
+}
+
+
+def vector_feature(name: str) -> str:
+    """Name the feature in which the vectors called `name` are stored."""
+    return f"{name}_vector"
+
+
+def item_columns(
+    features: pd.DataFrame | None,
+    item_ids: Sequence[Id],
+    known: Mapping[str, str] | None = None,
+) -> tuple[Column, ...]:
+    """Return scalar features of items.
+
+    Parameters
+    ----------
+    features : DataFrame or None
+        Numbers, truth values or texts, by item id; missing ones may be left out.
+    item_ids : sequence of int or str
+    known : mapping of str to str, optional
+        Kinds of features that the view has already; without values in `features` they
+        are missing for all items.
+
+    Raises
+    ------
+    TypeError
+        When `features` is no DataFrame, or a column holds anything else.
+    ValueError
+        For an item that comes twice or is not among `item_ids`, a number that is
+        infinite, or a name that cannot be a feature's.
+    """
+    columns = {} if features is None else _scalars(features, item_ids)
+    for name, kind in (known or {}).items():
+        columns.setdefault(name, Column(name, kind, [None] * len(item_ids)))
+    return tuple(columns[name] for name in sorted(columns))
+
+
+def vector_columns(
+    vectors: Mapping[str, pd.DataFrame] | None,
+    item_ids: Sequence[Id],
+    known: Iterable[str] = (),
+) -> tuple[Column, ...]:
+    """Return further vectors of items.
+
+    Parameters
+    ----------
+    vectors : mapping of str to DataFrame, or None
+        Vectors by item id, of some or all items.
+    item_ids : sequence of int or str
+    known : iterable of str, default=()
+        Vector features that the view has already.
+
+    Raises
+    ------
+    TypeError
+        When `vectors` is no mapping, or holds anything but tables of numbers.
+    ValueError
+        As for `item_columns`, or for numbers that are not finite.
+    """
+    if vectors is not None and not isinstance(vectors, Mapping):
+        raise TypeError(
+            "vectors must be a mapping of names to DataFrames by item id, "
+            f"got {type(vectors).__name__}"
+        )
+    columns = {}
+    for name, table in (vectors or {}).items():
+        feature = vector_feature(_checked_name(name, "vectors"))
+        columns[feature] = _vectors(name, feature, table, item_ids)
+    for feature in known:
+        columns.setdefault(feature, Column(feature, VECTOR, [None] * len(item_ids)))
+    return tuple(columns[feature] for feature in sorted(columns))
+
+
+def _scalars(features: pd.DataFrame, item_ids: Sequence[Id]) -> dict[str, Column]:
+    """Return each column, in the order of the items."""
+    if not isinstance(features, pd.DataFrame):
+        raise TypeError(
+            f"features must be a DataFrame by item id, got {type(features).__name__}"
+        )
+    rows = _rows_of(features.index, item_ids, "features").tolist()
+    repeated = features.columns[features.columns.duplicated()].tolist()
+    if repeated:
+        raise ValueError(f"features has column {repeated[0]!r:.100} more than once")
+    return {
+        _checked_name(name, "features"): _column(name, features[name], rows)
+        for name in features.columns
+    }
+
+
+def _rows_of(index: pd.Index, item_ids: Sequence[Id], argument: str) -> np.ndarray:
+    """Return the row of each item, -1 for those without; refuse other ids."""
+    repeated = index[index.duplicated()].tolist()
+    if repeated:
+        raise ValueError(f"{argument} has item {repeated[0]!r:.100} more than once")
+    place = {item: row for row, item in enumerate(index.tolist())}
+    known = set(item_ids)
+    unknown = [item for item in place if item not in known]
+    if unknown:
+        raise ValueError(
+            f"{argument} has item {unknown[0]!r:.100}, which is none of the "
+            f"{len(item_ids)} items ({len(unknown)} such ids); give them by item id, "
+            "as the index"
+        )
+    return np.array([place.get(item, -1) for item in item_ids], dtype=np.int64)
+
+
+def _checked_name(name: Hashable, argument: str) -> str:
+    """Refuse what is no name, or another feature's."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _WORDS:
+        raise ValueError(
+            f"{argument} has the name {name!r:.100}; a feature's name has letters, "
+            "digits and underscores, begins with a letter and is no word of a filter"
+        )
+    stored = name if argument == "features" else vector_feature(name)
+    if stored in _TAKEN or (argument == "features" and name.endswith("_vector")):
+        raise ValueError(
+            f"{argument} has the name {name!r}, which is taken; names that end in "
+            f"_vector and {sorted(_TAKEN)} are"
+        )
+    return name
+
+
+def _column(name: str, values: pd.Series, rows: list[int]) -> Column:
+    """Turn a column into Python values of one kind, one for each of some rows."""
+    present = ~values.isna().to_numpy()
+    kind, convert = _kind(name, values[present])
+    made = [
+        convert(value) if there else None
+        for value, there in zip(values.tolist(), present, strict=True)
+    ]
+    if kind == "float64" and np.isinf([v for v in made if v is not None]).any():
+        raise ValueError(f"features: {name} holds an infinite number")
+    return Column(name, kind, [made[row] if row >= 0 else None for row in rows])
+
+
+def _kind(name: str, values: pd.Series) -> tuple[str, Callable[[Any], Any]]:
+    """Tell how the values of a column, none of them missing, are stored."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(values.cat.categories.dtype)
+    dtype = values.infer_objects().dtype
+    found = {type(value) for value in values} if dtype == object else set()
+    if types.is_bool_dtype(dtype) or (found and found <= {bool, np.bool_}):
+        return "bool", bool
+    if types.is_integer_dtype(dtype):
+        if len(values) and int(values.max()) >= 2**63:
+            raise ValueError(f"features: {name} holds numbers of 2**63 or more")
+        return "int64", int
+    if types.is_float_dtype(dtype):
+        return "float64", float
+    if types.is_string_dtype(dtype) and all(isinstance(v, str) for v in values):
+        return "string", str
+    raise TypeError(
+        f"features: {name} must hold numbers, truth values or texts, and one of these "
+        f"alone, got {dtype} with {_example(values)}; make one of them of it first"
+    )
+
+
+def _example(values: pd.Series) -> str:
+    names = sorted({type(value).__name__ for value in values})
+    return " and ".join(names[:3]) or "nothing"
+
+
+def _vectors(
+    name: str, feature: str, table: pd.DataFrame, item_ids: Sequence[Id]
+) -> Column:
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(
+            f"vectors[{name!r}] must be a DataFrame by item id, "
+            f"got {type(table).__name__}"
+        )
+    if not table.shape[1] or not all(map(types.is_numeric_dtype, table.dtypes)):
+        raise TypeError(f"vectors[{name!r}] must have columns of numbers, and no others")
+    rows = _rows_of(table.index, item_ids, f"vectors[{name!r}]")
+    matrix = table.to_numpy(np.float32)
+    odd = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    if len(odd):
+        raise ValueError(
+            f"vectors[{name!r}] of item {table.index[odd[0]]!r:.100} is not finite; "
+            "leave items out that have no vector"
+        )
+    placed = [matrix[row] if row >= 0 else None for row in rows.tolist()]
+    return Column(feature, VECTOR, placed)
