@@ -92,11 +92,13 @@ def _delete_rows(
     """Remove all rows and events of users and items."""
     for join_key, ids in gone.items():
         backend.delete_feedback(join_key, entity_keys(join_key, ids))
-    for view in store.list_feature_views():
+    _delete_events(store, backend, gone)
+    # Those that are published last: with their rows, an engine frees what was written.
+    views = sorted(store.list_feature_views(), key=lambda v: v.name in PUBLISHED_VIEWS)
+    for view in views:
         for join_key in set(view.join_keys) & set(gone):
             _delete_online(backend, view, join_key, gone[join_key])
             _delete_offline(parquet_path(store, view), join_key, gone[join_key])
-    _delete_events(store, backend, gone)
 
 
 def delete_forgotten(

@@ -32,8 +32,8 @@ def told_apart(store: FeatureStore) -> Iterator[None]:
         if error.errno in _FULL:
             raise FullStoreError(
                 f"there is no space left to write to {store.repo_path}: {error}; what "
-                "was served before is still served. Free some space, then do the same "
-                "again: it takes up or replaces what was written so far"
+                "is served is complete. Free some space, then do the same again: it "
+                "takes up or replaces what was written so far"
             ) from error
         if error.errno in _READ_ONLY:
             raise ReadOnlyStoreError(

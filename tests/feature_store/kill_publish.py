@@ -1,4 +1,4 @@
-"""Kill publishers at random moments; run as ``kill_publish.py REPO TIMES``.
+"""Kill publishers and recorders at random; run as ``kill_publish.py REPO TIMES``.
 
 Runs in a process of its own because it forks, which only a process with one thread can
 do safely.
@@ -10,11 +10,24 @@ import signal
 import sys
 import time
 import warnings
+from pathlib import Path
+
+import pyarrow.parquet as pq
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from skmmrec.feature_store import OnlineRecommender, publish, verify
-    from tests.feature_store.conftest import make_recommender
+    from skmmrec.feature_store import (
+        OnlineRecommender,
+        open_store,
+        publications,
+        publish,
+        verify,
+    )
+    from skmmrec.feature_store.backends import backend_of
+    from tests.feature_store.conftest import make_recommender, new_repo
+    from tests.feature_store.test_fold_in import history_model
+
+KEEP = 2
 
 
 def model(n):
@@ -23,11 +36,11 @@ def model(n):
     )
 
 
-def publish_and_die(repo, n, delay):
-    """Publish version n in a child, killed after `delay` seconds unless None."""
+def in_child(do, delay):
+    """Do something in a child, killed after `delay` seconds unless None."""
     child = os.fork()
     if not child:
-        publish(model(n), repo, chunk_size=5)
+        do()
         os._exit(0)
     if delay is not None:
         time.sleep(delay)
@@ -35,7 +48,43 @@ def publish_and_die(repo, n, delay):
     return os.waitpid(child, 0)[1] == 0
 
 
-def main(repo, times):
+def publish_and_die(repo, n, delay):
+    return in_child(lambda: publish(model(n), repo, chunk_size=5, keep=KEEP), delay)
+
+
+def record_and_die(repo, first, delay):
+    """Record events 1, 2, ...; return how many a killed child says it has recorded."""
+    reader, writer = os.pipe()
+
+    def record():
+        online = OnlineRecommender(repo)
+        for n in range(1000):
+            assert online.record(1000 + first + n, n % 25)
+            os.write(writer, b".")
+
+    in_child(record, delay)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        return len(pipe.read())
+
+
+def check_nothing_left(repo):
+    """What is on the disk is what publications are listed, and no more."""
+    data, table = Path(repo) / "data", publications(repo)
+    assert len(table) == KEEP, table
+    assert backend_of(open_store(repo)).staged() is None
+    for name in ("user", "item"):
+        rows = pq.read_table(data / f"{name}_embeddings.parquet").to_pandas()
+        sizes = rows.groupby("event_timestamp").size()
+        assert sizes.tolist() == table[f"n_{name}s"].tolist(), (sizes, table)
+        assert sizes.index.tolist() == table["timestamp"].tolist()
+    files = sorted(path.name for path in data.iterdir())
+    left = [name for name in files if "partial" in name or name.startswith(".")]
+    assert not left, left
+    assert len(list((data / "online.db.publications").iterdir())) == KEEP
+
+
+def kill_publishers(repo, times):
     rng = random.Random(0)
     publish(model(0), repo)
     start = time.perf_counter()
@@ -50,14 +99,47 @@ def main(repo, times):
         served = int(version[1:])
         versions.add(served)
         assert verify(model(served), repo).ok, f"mixture in {version}"
+        assert verify(repo).ok
         killed += not completed
+        if completed:
+            check_nothing_left(repo)
         if served == current or rng.random() < 0.5:
             current += 1
-    publish(model(current), repo)
+    publish(model(current), repo, keep=KEEP)
     assert verify(model(current), repo).ok
+    check_nothing_left(repo)
     print(f"{killed} of {times} publishers killed, {len(versions)} versions served")
     assert killed > times / 4
     assert len(versions) > 1
+
+
+def kill_recorders(repo, times):
+    """What was said to be recorded is there; at most the last one is there besides."""
+    rng, said, before = random.Random(0), 0, 0
+    users = history_model()
+    publish(users, repo, keep=KEEP)
+    online = OnlineRecommender(repo)
+    for _ in range(times):
+        said += record_and_die(repo, before, rng.uniform(0.2, 0.6))
+        events = online.feedback()
+        assert events.index.tolist() == list(range(1, len(events) + 1))
+        assert said <= len(events), "an event is lost"
+        assert events["user_id"].is_unique
+        assert len(events) - said <= 1
+        served = OnlineRecommender(repo).recommend(events["user_id"], k=1)
+        assert len(served) == len(events), "a vector is lost"
+        said = before = len(events)
+    print(f"{said} events of {times} killed recorders")
+    assert said > times
+    publish(users, repo, feedback=online.feedback(), keep=KEEP)
+    assert online.feedback().empty
+    check_nothing_left(repo)
+
+
+def main(repo, times):
+    kill_publishers(repo, times)
+    with new_repo() as fresh:
+        kill_recorders(fresh, max(times // 5, 1))
 
 
 if __name__ == "__main__":

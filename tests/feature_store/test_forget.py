@@ -15,9 +15,12 @@ from feast.types import Float32
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.feature_store import (
     OnlineRecommender,
+    delete_ids,
     open_store,
+    publications,
     publish,
     read_vectors,
+    rollback,
     verify,
 )
 from skmmrec.feature_store._repo import apply
@@ -197,3 +200,56 @@ def test_a_model_that_knows_nothing_of_it_leaves_the_past(repo):
     publish(make_recommender(n_users=11, version="v2"), repo)
     assert not read_vectors(repo, "user", ["111"])[1].any()
     assert rows_of(repo, "user_embeddings").user_id.tolist().count("111") == 1
+
+
+@reads_with_duckdb
+@pytest.mark.parametrize("how", ["delete_ids", "forget"])
+def test_nothing_is_left_of_a_user_in_any_publication_or_page(repo, how):
+    """Not even bytes in pages of the databases that are free."""
+    gone, store = "somebody-very-special", open_store(repo)
+    rec = fit(lambda n: gone if n == 2 else f"person-{n}")
+    publish(rec, store)
+    online = OnlineRecommender(store)
+    for item in (5, 6, 7):
+        online.record(gone, item)
+        rec.partial_fit(online.feedback().iloc[-1:][["user_id", "item_id"]])
+        publish(rec, store, feedback=online.feedback())
+    online.record(gone, 0)
+    pushed = events(e1=(gone, 1, 1.0))
+    store.push("feedback_events_push", pushed, to=PushMode.ONLINE_AND_OFFLINE)
+    assert len(publications(store)) == 3
+    assert places_of(repo, gone)
+    if how == "forget":
+        publish(rec.forget([gone]), store)
+    else:
+        delete_ids(store, users=[gone])
+    assert not holds(repo, gone)
+    assert places_of(repo, gone) == []
+    for n in publications(store)["number"]:
+        rollback(store, n)
+        assert not read_vectors(store, "user", [gone])[1].any()
+        assert verify(store).ok
+    assert not holds(repo, gone)
+    assert places_of(repo, gone) == []
+
+
+def places_of(repo, text):
+    """Files whose bytes have a text; those of parquet are compressed, and not read."""
+    files = [path for path in (repo / "data").rglob("*") if path.is_file()]
+    return [p.name for p in files if text.encode() in p.read_bytes()]
+
+
+def test_who_is_in_an_earlier_publication_alone_is_forgotten_too(repo):
+    """The next model did not know the user, and the offline file is not there."""
+    rec, user_of = fit(KINDS["int"]), KINDS["int"]
+    publish(rec, repo)
+    rec.forget(user_of(0))
+    others = pd.DataFrame({"user_id": [user_of(1)] * 2, "item_id": [0, 1]})
+    publish(make_recommender(n_items=8, user_id=int, version="other"), repo)
+    (repo / "data" / "user_embeddings.parquet").unlink()
+    publish(rec.fit(others), repo)
+    assert not holds(repo, user_of(0))
+    for n in publications(repo)["number"]:
+        rollback(repo, n)
+        assert not read_vectors(repo, "user", [user_of(0)])[1].any()
+        assert verify(repo).ok

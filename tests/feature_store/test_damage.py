@@ -1,0 +1,356 @@
+"""Damaged files, full disks, read-only mounts: each told by its own error."""
+
+import errno
+import os
+import subprocess
+from contextlib import contextmanager
+
+import pyarrow.parquet as pq
+import pytest
+
+from skmmrec.feature_store import (
+    BusyStoreError,
+    DamagedStoreError,
+    FullStoreError,
+    OnlineRecommender,
+    ReadOnlyStoreError,
+    StoreReport,
+    _offline,
+    delete_ids,
+    open_store,
+    prune_feedback,
+    publications,
+    publish,
+    read_vectors,
+    rollback,
+    verify,
+)
+from skmmrec.feature_store.backends.sqlite import SqliteBackend
+
+from .conftest import copy_repo, make_recommender
+from .test_publications import model
+
+
+@pytest.fixture
+def published(repo):
+    publish(model(1), repo)
+    publish(model(2), repo)
+    return repo
+
+
+def publication_file(repo, number):
+    [path] = (repo / "data" / "online.db.publications").glob(f"*-{number}-*.db")
+    return path
+
+
+def flip(path, place):
+    """Change one byte of a file; negative places count from the end."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0xFF
+    path.write_bytes(content)
+
+
+# verify(store)
+
+
+def test_a_sound_store_verifies_without_a_model(published):
+    report = verify(published)
+    assert isinstance(report, StoreReport)
+    assert report == ("v2", 14, [])
+    assert report.ok
+    assert verify(open_store(published)).ok
+    assert verify(store=str(published)).ok
+    assert verify(recommender=model(2), store=published).ok
+
+
+def test_what_is_recorded_and_deleted_is_no_damage(published):
+    online = OnlineRecommender(published)
+    online.record("101", 3)
+    online.add_items([99], [[1.0, 2.0]])
+    assert verify(published).ok
+    delete_ids(published, users=["102"], items=[4])
+    report = verify(published)
+    assert report.ok
+    assert report.n_compared == 12
+    assert verify(rollback(published) and published).ok
+
+
+def test_verify_asks_for_a_store(published):
+    with pytest.raises(TypeError, match=r"verify\(store\) or verify\(recommender, st"):
+        verify(model(2))
+    with pytest.raises(TypeError, match="categories are compared only with"):
+        verify(published, categories={1: "a"})
+
+
+def test_verify_of_nothing(repo):
+    with pytest.raises(LookupError, match="nothing is published"):
+        verify(repo)
+    with pytest.raises(LookupError, match="nothing is published"):
+        verify(model(1), repo)
+
+
+def edit(repo, number, statement):
+    import sqlite3
+    from contextlib import closing
+
+    path = publication_file(repo, number)
+    path.chmod(0o644)
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute(statement)
+        conn.commit()
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind", "words"),
+    [
+        ("DELETE FROM item_embeddings WHERE rowid IS NULL OR 1", "missing", "0 rows"),
+        ("UPDATE item_embeddings SET f0 = f1", "changed", "not those that were"),
+    ],
+)
+def test_rows_that_differ_are_told_by_their_kind(published, statement, kind, words):
+    statement = statement.replace("rowid IS NULL OR ", "")
+    edit(published, 2, statement)
+    report = verify(published)
+    [damage] = report.damage
+    assert (damage.view, damage.kind) == ("item_embeddings", kind)
+    assert words in damage.message
+    assert "publish again" in damage.message
+    publish(model(3), published)
+    assert verify(published).ok
+
+
+def test_a_page_that_cannot_be_read_is_damage(published):
+    path = publication_file(published, 2)
+    content = bytearray(path.read_bytes())
+    content[8192:] = os.urandom(len(content) - 8192)
+    path.chmod(0o644)
+    path.write_bytes(content)
+    report = verify(published)
+    assert {d.kind for d in report.damage} == {"unreadable"}
+    assert all(str(path) in d.message for d in report.damage)
+    assert rollback(published).version == "v1"
+    assert verify(published).ok
+
+
+def test_a_busy_store_is_not_a_damaged_one(published, monkeypatch):
+    def busy(*args):
+        raise BusyStoreError("others hold it")
+
+    monkeypatch.setattr(SqliteBackend, "rows", busy)
+    with pytest.raises(BusyStoreError, match="others hold it"):
+        verify(published)
+
+
+def test_a_damaged_database_is_told(published):
+    path = published / "data" / "online.db"
+    for name in ("online.db-wal", "online.db-shm"):
+        (published / "data" / name).unlink(missing_ok=True)
+    path.write_bytes(os.urandom(20_000))
+    store = open_store(published)
+    for call in (
+        lambda: OnlineRecommender(store).recommend(["101"]),
+        lambda: verify(store),
+        lambda: publish(model(3), store),
+        lambda: rollback(store),
+        lambda: publications(store),
+    ):
+        with pytest.raises(DamagedStoreError, match=r"online\.db"):
+            call()
+
+
+# The registry
+
+
+GARBAGE = {
+    "noise": lambda content: b"\xff" * 1000,
+    "cut": lambda content: content[: len(content) // 2 + 3],
+}
+
+
+@pytest.mark.parametrize("how", GARBAGE)
+def test_a_damaged_registry_is_told_and_made_anew(published, how, caplog):
+    path = published / "data" / "registry.db"
+    damaged = GARBAGE[how](path.read_bytes())
+    path.write_bytes(damaged)
+    with pytest.raises(DamagedStoreError, match=r"registry\.db.* publish again"):
+        OnlineRecommender(published).recommend(["101"])
+    publish(model(3), published)
+    assert verify(model(3), published).ok
+    [aside] = path.parent.glob("registry.db.damaged-*")
+    assert aside.read_bytes() == damaged
+    assert "feast apply" in caplog.text
+    publish(model(4), published)
+    assert len(list(path.parent.glob("registry.db.damaged-*"))) == 1
+    assert rollback(published).version == "v3"
+
+
+def test_an_open_store_sees_the_repaired_registry(published):
+    store = open_store(published)
+    online = OnlineRecommender(store)
+    assert online.model_version == "v2"
+    path = published / "data" / "registry.db"
+    path.write_bytes(b"\xff" * 100)
+    publish(model(3), published)
+    assert len(online.recommend(["101"], k=3, exclude_seen=False)) == 3
+    publish(model(4), store)
+    assert online.model_version == "v4"
+
+
+def test_what_a_killed_writer_left_of_a_registry_goes(published):
+    partial = published / "data" / ".registry.db.0-0-0"
+    partial.write_bytes(b"half")
+    publish(model(3), published)
+    assert not partial.exists()
+
+
+# Parquet files
+
+
+@pytest.mark.parametrize("place", [-1, 40], ids=["footer", "page"])
+@pytest.mark.parametrize("name", ["user_embeddings", "item_embeddings"])
+def test_a_damaged_parquet_file_is_told_and_not_replaced(published, name, place):
+    path = published / "data" / f"{name}.parquet"
+    flip(path, place)
+    damaged = path.read_bytes()
+    with pytest.raises(
+        DamagedStoreError, match=rf"{name}\.parquet is damaged.* move it"
+    ):
+        publish(model(3), published)
+    assert path.read_bytes() == damaged
+    assert verify(model(2), published).ok
+    path.rename(path.with_suffix(".aside"))
+    publish(model(3), published)
+    assert verify(model(3), published).ok
+    assert len(pq.read_table(path)) == (6 if name == "user_embeddings" else 8)
+
+
+def test_a_damaged_file_of_events_is_told(published):
+    path = published / "data" / "feedback_events.parquet"
+    path.write_bytes(b"nothing of the kind")
+    for call in (
+        lambda: publish(model(3), published),
+        lambda: prune_feedback(published),
+    ):
+        with pytest.raises(DamagedStoreError, match=r"feedback_events\.parquet is dam"):
+            call()
+    assert verify(model(2), published).ok
+
+
+# Full disks
+
+
+def big(version="v2"):
+    return make_recommender(n_users=3, n_items=20_000, dim=16, version=version)
+
+
+@contextmanager
+def mounted(folder, *options):
+    """Mount something on a folder, where that is allowed."""
+    folder.mkdir(exist_ok=True)
+    done = subprocess.run(
+        ["mount", *options, str(folder)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"nothing may be mounted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def needs_mount():
+    """Skip where there is no program to mount with."""
+    import shutil
+
+    return pytest.mark.skipif(
+        shutil.which("mount") is None, reason="there is no mount command"
+    )
+
+
+@needs_mount()
+def test_a_full_disk_leaves_what_is_served(tmp_path):
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=4m", "tmpfs") as disk:
+        repo = copy_repo(disk)
+        small = make_recommender(n_users=3, dim=16)
+        publish(small, repo)
+        for _ in range(2):
+            with pytest.raises(FullStoreError, match=r"(?s)space|full"):
+                publish(big(), repo, chunk_size=500)
+            assert verify(small, repo).ok
+            assert verify(repo).ok
+        online = OnlineRecommender(repo)
+        assert online.model_version == "v1"
+        other = make_recommender(n_users=3, dim=16, seed=3, version="v3")
+        publish(other, repo)
+        assert verify(other, repo).ok
+        assert sum(p.stat().st_size for p in repo.rglob("*") if p.is_file()) < 1_500_000
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("step", ["offline", "registry"])
+def test_a_disk_that_is_full_in_between(published, monkeypatch, code, step):
+    def full(*args, **kwargs):
+        raise OSError(code, os.strerror(code))
+
+    target = {"offline": "pyarrow.parquet.ParquetWriter.write_table"}
+    target["registry"] = "skmmrec.feature_store._registry._write"
+    with monkeypatch.context() as patch:
+        patch.setattr(target[step], full)
+        with pytest.raises(FullStoreError, match=r"no space left .* is complete"):
+            publish(model(3), published)
+    served = OnlineRecommender(published).model_version
+    assert served == ("v2" if step == "offline" else "v3")
+    assert verify(model(int(served[1:])), published).ok
+    assert not list((published / "data").glob("*.partial"))
+    publish(model(3), published)
+    assert verify(model(3), published).ok
+
+
+# Read-only
+
+
+@needs_mount()
+def test_a_read_only_mount_serves_and_says_so(published, tmp_path):
+    online = OnlineRecommender(published)
+    online.record("101", 3)
+    expected = online.recommend(["100"], k=3)
+    del online
+    with mounted(tmp_path / "ro", "--bind", "-o", "ro", str(published)) as repo:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(repo)], check=True)
+        reader = OnlineRecommender(repo)
+        assert reader.recommend(["100"], k=3).equals(expected)
+        assert reader.feedback()["user_id"].tolist() == ["101"]
+        assert publications(repo)["version"].tolist() == ["v1", "v2"]
+        assert read_vectors(repo, "item", [3])[1].all()
+        assert verify(repo).ok
+        for call in (
+            lambda: publish(model(3), repo),
+            lambda: rollback(repo),
+            lambda: prune_feedback(repo),
+            lambda: delete_ids(repo, users=["101"]),
+            lambda: reader.record("102", 4),
+        ):
+            with pytest.raises(ReadOnlyStoreError, match=r"read-?only|writ(ten|ing)"):
+                call()
+    assert verify(published).ok
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_the_right_to_write(published):
+    (published / "data").chmod(0o555)
+    try:
+        with pytest.raises(ReadOnlyStoreError, match="cannot be written to"):
+            publish(model(3), published)
+    finally:
+        (published / "data").chmod(0o755)
+
+
+def test_other_errors_of_the_system_are_left_alone(published, monkeypatch):
+    def fails(*args, **kwargs):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(_offline.pq.ParquetWriter, "write_table", fails)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        publish(model(3), published)
+    assert type(caught.value) is OSError
+    assert verify(model(2), published).ok
