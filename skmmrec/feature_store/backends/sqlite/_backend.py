@@ -31,7 +31,14 @@ from skmmrec.feature_store.backends.base import (
 )
 
 from . import _feedback as events, _files as files, _publications as publications
-from ._connections import joined, open_publication, sync, telling, transaction
+from ._connections import (
+    joined,
+    open_publication,
+    sync,
+    telling,
+    telling_publication,
+    transaction,
+)
 from ._overlay import Overlay
 from ._publications import COMPLETE, STAGED, Record
 from ._store import ExactSqliteOnlineStore, upsert
@@ -226,7 +233,8 @@ class SqliteBackend(Backend):
         published = self.online.publication(self.config, snapshot)
         assert published is not None
         path, event_us = published.path, published.snapshot.event_us
-        with telling(path, files.REPAIR), closing(open_publication(path)) as conn:
+        with telling_publication(path), closing(open_publication(path)) as conn:
+            files.check_blocks(path, conn, view.name)
             for keys, columns in files.scan(conn, view.name):
                 names = [name for name, _ in columns]
                 values = zip(*(column for _, column in columns), strict=True)
@@ -340,7 +348,7 @@ class SqliteBackend(Backend):
         if not gone:
             return record
         target = self._new_path(record)
-        with telling(path, files.REPAIR):
+        with telling_publication(path):
             files.without(path, target, view, gone)
         return _edited(record, target, view)
 
@@ -360,13 +368,13 @@ class SqliteBackend(Backend):
         if not values:
             return record
         target = self._new_path(record)
-        with telling(path, files.REPAIR):
+        with telling_publication(path):
             files.changed(path, target, view, feature, values)
         return _edited(record, target, view)
 
     @contextmanager
     def _reading(self, path: Path) -> Iterator[sqlite3.Connection]:
-        with telling(path, files.REPAIR), closing(open_publication(path)) as conn:
+        with telling_publication(path), closing(open_publication(path)) as conn:
             yield conn
 
     def _new_path(self, record: Record) -> Path:

@@ -19,9 +19,14 @@ from skmmrec.feature_store.backends.base import (
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _READ_ONLY = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+# Of the main database, and of a publication.
 _RESTORE = (
     "restore it from a copy; or move it away with the files beside it whose names "
     "begin with its own, run `feast apply` and publish again"
+)
+_REPUBLISH = (
+    "publish the model again, serve another publication, or restore the file from a "
+    "copy"
 )
 # Reads random pages: 16 MB in place of 2.
 _CACHE = "PRAGMA cache_size = -16000"
@@ -44,6 +49,23 @@ def telling(path: str | Path, repair: str = _RESTORE) -> Iterator[None]:
         if told is None:
             raise
         raise told from error
+
+
+@contextmanager
+def telling_publication(path: Path) -> Iterator[None]:
+    """Do the same for the file of a publication, which always has its tables."""
+    with telling(path, _REPUBLISH):
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                raise
+            raise damaged_publication(path, error) from error
+
+
+def damaged_publication(path: Path, why: object) -> DamagedStoreError:
+    """Say that a publication is damaged, and what to do."""
+    return DamagedStoreError(f"{path} is damaged ({why}): {_REPUBLISH}")
 
 
 def _told(error: sqlite3.Error, path: str | Path, repair: str) -> StoreError | None:

@@ -8,6 +8,7 @@ has their names. Vectors are kept a second time, thousands in one value of the t
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sqlite3
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -25,13 +26,15 @@ from skmmrec.feature_store.backends.base import (
     unpack_vectors,
 )
 
-from ._connections import open_publication, sync, telling, transaction
+from ._connections import (
+    damaged_publication,
+    open_publication,
+    sync,
+    telling_publication,
+    transaction,
+)
 from ._tables import KEYS_PER_QUERY, quote
 
-REPAIR = (
-    "publish the model again, serve another publication, or restore the file from a "
-    "copy"
-)
 _FEATURES = (
     "CREATE TABLE features (view TEXT, place INTEGER, name TEXT, "
     "PRIMARY KEY (view, place))"
@@ -55,7 +58,7 @@ def _writer(path: Path) -> Iterator[sqlite3.Connection]:
     when the file is resumed, by its checksums.
     """
     with (
-        telling(path, REPAIR),
+        telling_publication(path),
         closing(sqlite3.connect(path, isolation_level=None)) as conn,
     ):
         conn.execute("PRAGMA synchronous = OFF")
@@ -252,10 +255,26 @@ def read_vectors(
     )
 
 
+def check_blocks(path: Path, conn: sqlite3.Connection, view: str) -> None:
+    """Compare vectors with those of the rows; a DamagedStoreError: they differ."""
+    query = "SELECT DISTINCT feature FROM blocks WHERE view = ?"
+    for (feature,) in conn.execute(query, (view,)).fetchall():
+        of_rows, of_blocks = hashlib.blake2b(), hashlib.blake2b()
+        total = list[bytes]()
+        for part, columns in scan(conn, view, [feature]):
+            total += part
+            of_rows.update(unpack_vectors(columns[0][1]).data)
+        keys, blocks = read_vectors(conn, view, feature)
+        for block in blocks:
+            of_blocks.update(block.data)
+        if keys != total or of_rows.digest() != of_blocks.digest():
+            raise damaged_publication(path, f"two copies of {feature} differ")
+
+
 def checksum(path: Path, view: str) -> Checksum:
     """Hash the rows of a view."""
     result = Checksum()
-    with telling(path, REPAIR), closing(open_publication(path)) as conn:
+    with telling_publication(path), closing(open_publication(path)) as conn:
         for keys, columns in scan(conn, view):
             result.update(keys, columns)
     return result

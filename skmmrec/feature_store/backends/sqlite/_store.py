@@ -24,7 +24,6 @@ from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
     VERSION_OF,
     Cells,
-    DamagedStoreError,
     ExactOnlineStore,
     Snapshot,
     VectorTable,
@@ -36,8 +35,15 @@ from skmmrec.feature_store.backends.base import (
 )
 
 from . import _publications as publications
-from ._connections import Database, joined, open_publication, telling
-from ._files import REPAIR, read_column, read_keys, read_rows
+from ._connections import (
+    Database,
+    damaged_publication,
+    joined,
+    open_publication,
+    telling,
+    telling_publication,
+)
+from ._files import read_column, read_keys, read_rows
 from ._overlay import Overlay
 from ._tables import (
     all_keys,
@@ -258,7 +264,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
             except FileNotFoundError as error:
                 # Rows were deleted, which makes another file, or it has been dropped.
                 if path == tried:
-                    raise DamagedStoreError(f"{path} is gone: {REPAIR}") from error
+                    raise damaged_publication(path, "it is gone") from error
                 tried = path
         return None
 
@@ -275,7 +281,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         """Return this thread's connection to a publication; the last ones stay open."""
         files = vars(self._local).setdefault("files", {})
         if path not in files:
-            with telling(path, REPAIR):
+            with telling_publication(path):
                 files[path] = open_publication(path)
             for other in list(files)[:-_OPEN_FILES]:
                 files.pop(other).close()
@@ -340,7 +346,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         found: dict[bytes, Cells] = {}
         when = published.snapshot.served_us
         if oldest is None or oldest <= when:
-            with telling(published.path, REPAIR):
+            with telling_publication(published.path):
                 rows = read_rows(published.conn, view.name, keys, features)
             found = {
                 key: {name: (value, when) for name, value in row.items()}
@@ -366,7 +372,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
                 return select_column(self.connect(config), name, keys, feature, oldest)
         found: dict[bytes, bytes] = {}
         if oldest is None or oldest <= published.snapshot.served_us:
-            with telling(published.path, REPAIR):
+            with telling_publication(published.path):
                 found = read_column(published.conn, view.name, keys, feature)
         later = self._later(config, view, keys, [feature], published)
         found.update((k, row[feature][0]) for k, row in later.items() if feature in row)
@@ -407,7 +413,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         if published is None:
             with telling(self.db_path(config)):
                 return all_keys(conn, self.table_name(config, view))
-        with telling(published.path, REPAIR):
+        with telling_publication(published.path):
             found = read_keys(published.conn, view.name)
         with telling(self.db_path(config)):
             later = self.overlay(config, view, published.snapshot).keys(conn)

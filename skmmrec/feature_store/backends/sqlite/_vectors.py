@@ -20,8 +20,14 @@ from skmmrec.feature_store.backends.base import (
     vector_table,
 )
 
-from ._connections import Database, open_publication, telling, transaction
-from ._files import REPAIR, read_vectors
+from ._connections import (
+    Database,
+    damaged_publication,
+    open_publication,
+    telling_publication,
+    transaction,
+)
+from ._files import read_vectors
 from ._overlay import Overlay
 from ._tables import CHANGES, columns_of, event_us, quote
 
@@ -70,11 +76,14 @@ def load_published(source: Source, snapshot: Snapshot) -> VectorTable:
     """Read the vectors of a publication, sorted by id."""
     assert source.path is not None
     path = source.path
-    with telling(path, REPAIR), closing(open_publication(path)) as conn:
+    with telling_publication(path), closing(open_publication(path)) as conn:
         keys, blocks = read_vectors(conn, source.view, source.feature)
         ids = key_ids(source.join_key, keys)
         order = np.argsort(ids, kind="stable")
-        matrix = _in_order(blocks, order)
+        try:
+            matrix = _in_order(blocks, order)
+        except ValueError as error:
+            raise damaged_publication(path, error) from error
     times = np.full(len(keys), snapshot.served_us, np.int64)
     keys = [keys[row] for row in order.tolist()]
     return VectorTable(keys, ids[order], matrix, times, snapshot.version)
