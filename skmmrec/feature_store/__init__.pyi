@@ -25,6 +25,10 @@ from ._verify import (
     verify as verify,
 )
 from .backends import (
+    ExactPostgresOnlineStore as ExactPostgresOnlineStore,
+    ExactPostgresOnlineStoreConfig as ExactPostgresOnlineStoreConfig,
+    ExactRedisOnlineStore as ExactRedisOnlineStore,
+    ExactRedisOnlineStoreConfig as ExactRedisOnlineStoreConfig,
     ExactSqliteOnlineStore as ExactSqliteOnlineStore,
     ExactSqliteOnlineStoreConfig as ExactSqliteOnlineStoreConfig,
 )

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
+REDIS = "skmmrec.feature_store.ExactRedisOnlineStore"
+
 
 @contextmanager
 def postgres_settings(tmp_path_factory):
@@ -24,7 +26,7 @@ def postgres_settings(tmp_path_factory):
     running.psql("CREATE EXTENSION IF NOT EXISTS vector")
     info = running.get_postmaster_info()
     yield {
-        "type": "postgres",
+        "type": "skmmrec.feature_store.ExactPostgresOnlineStore",
         "host": str(info.socket_dir),
         "port": 5432 if info.port is None else info.port,
         "database": "postgres",
@@ -37,8 +39,11 @@ def postgres_settings(tmp_path_factory):
 
 
 @contextmanager
-def redis_settings(tmp_path_factory):
-    """Start Redis on a free port and yield its section of feature_store.yaml."""
+def redis_settings(tmp_path_factory, *more):
+    """Start Redis on a free port and yield its section of feature_store.yaml.
+
+    `more` are further options of the server.
+    """
     pytest.importorskip("redis", reason="no Redis client: skmmrec[redis]")
     binary = shutil.which("redis-server")
     if binary is None:
@@ -47,11 +52,11 @@ def redis_settings(tmp_path_factory):
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     options = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--dir"]
-    command = [binary, *options, tmp_path_factory.mktemp("redis")]
+    command = [binary, *options, tmp_path_factory.mktemp("redis"), *more]
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
     try:
         _wait(port)
-        yield {"type": "redis", "connection_string": f"127.0.0.1:{port}"}
+        yield {"type": REDIS, "connection_string": f"127.0.0.1:{port}"}
     finally:
         process.terminate()
         process.wait(timeout=30)

@@ -13,18 +13,29 @@ from skmmrec.feature_store.backends.base import Backend
 
 
 class _Engine(NamedTuple):
-    """Where the backend of an engine is: a folder beside this file, and a class."""
+    """Where the backend of an engine is: a folder beside this file, and a class.
+
+    `stock` is the type of Feast's own store of the engine, which knows nothing of
+    publications.
+    """
 
     folder: str
     backend: str
+    stock: str
 
 
 # By the `type` of the online store in feature_store.yaml. A new engine is a folder and
 # a line here; it is imported when it is used, as its client may not be installed.
 _ENGINES = {
-    "skmmrec.feature_store.ExactSqliteOnlineStore": _Engine("sqlite", "SqliteBackend"),
-    "postgres": _Engine("postgres", "PostgresBackend"),
-    "redis": _Engine("redis", "RedisBackend"),
+    "skmmrec.feature_store.ExactSqliteOnlineStore": _Engine(
+        "sqlite", "SqliteBackend", "sqlite"
+    ),
+    "skmmrec.feature_store.ExactPostgresOnlineStore": _Engine(
+        "postgres", "PostgresBackend", "postgres"
+    ),
+    "skmmrec.feature_store.ExactRedisOnlineStore": _Engine(
+        "redis", "RedisBackend", "redis"
+    ),
 }
 _BACKENDS: WeakKeyDictionary[FeatureStore, Backend] = WeakKeyDictionary()
 _LOCK = threading.Lock()
@@ -58,11 +69,21 @@ def _new_backend(store: FeatureStore) -> Backend:
     kind = getattr(store.provider.online_store, "backend_type", kind)
     engine = _ENGINES.get(kind)
     if engine is None:
-        *types, last = _ENGINES
-        raise TypeError(
-            f"this needs an online_store of type {', '.join(types)} or {last}, "
-            f"got {kind}"
-        )
+        raise TypeError(_refusal(kind))
     folder = import_module(f"{__package__}.{engine.folder}")
     backend: Backend = getattr(folder, engine.backend)(store)
     return backend
+
+
+def _refusal(kind: str) -> str:
+    """Say which type to write in feature_store.yaml, or which there are."""
+    for name, engine in _ENGINES.items():
+        if kind == engine.stock:
+            return (
+                f"Feast's own online_store of type {kind!r} serves rows of any model: "
+                f"write `type: {name}` in feature_store.yaml; all other settings stay"
+            )
+    *types, last = _ENGINES
+    return (
+        f"this needs an online_store of type {', '.join(types)} or {last}, got {kind}"
+    )

@@ -18,7 +18,7 @@ from feast.infra.key_encoding_utils import deserialize_entity_key, serialize_ent
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
+from feast.protos.feast.types.Value_pb2 import FloatList, Value
 from feast.repo_config import RepoConfig
 
 from ._backend import PUBLISHED_VIEWS
@@ -170,6 +170,31 @@ class ExactOnlineStore(OnlineStore):
             _document(key, values.get(key), float(distance))
             for key, distance in zip(keys, distances[order], strict=True)
         ]
+
+    def retrieve_online_documents(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        requested_features: list[str] | None,
+        embedding: list[float],
+        top_k: int,
+        distance_metric: str | None = None,
+    ) -> list[tuple[datetime, EntityKey, Value, Value, Value]]:
+        """Exact vector search, nearest first, by Feast's earlier interface.
+
+        Each has its event time, entity, vector (twice) and distance.
+        """
+        found, rows, distances = self.search(
+            config, table, _vector_feature(table), embedding, top_k, distance_metric
+        )
+        documents = []
+        for row, distance in zip(rows, distances, strict=True):
+            vector = Value(float_list_val=FloatList(val=found.matrix[row].tolist()))
+            key = deserialize_entity_key(found.keys[row], 3)
+            when = from_us(int(found.event_us[row]))
+            distance_value = Value(float_val=float(distance))
+            documents.append((when, key, vector, vector, distance_value))
+        return documents
 
     def _owned(
         self, config: RepoConfig, view: FeatureView, data: list[WriteRow]

@@ -1,374 +1,310 @@
-"""Publishing to and serving from Feast's PostgreSQL online store."""
+"""Publishing to and serving from `ExactPostgresOnlineStore`."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple
-from typing import Any
-from weakref import finalize
+from functools import partial
+from itertools import repeat
 
+import numpy as np
 import pandas as pd
-from feast import FeatureStore, FeatureView
-from feast.infra.online_stores.helpers import compute_table_id
-from psycopg import Connection, Cursor, sql
+from feast import FeatureView
+from psycopg import Connection
 
 from skmmrec.feature_store.backends.base import (
-    ITEM_VIEW,
+    PUBLISHED_VIEWS,
     Backend,
-    Batch,
-    CachedVectors,
+    BusyStoreError,
+    Event,
     Features,
     Row,
     Snapshot,
     VectorTable,
-    entity_keys,
     feedback_frame,
-    from_us,
-    key_ids,
-    oldest_us,
-    to_us,
-    unpack,
-    vector_table,
 )
-from skmmrec.interactions import USER
 
-from ._connections import Connections, close_all
-from ._copy import COLUMNS, binary_rows
+from . import _feedback as events, _overlay as overlay, _publications as publications
+from ._engine import OWNED, Publication, ownership
+from ._sql import lock, one, statement
+from ._store import ExactPostgresOnlineStore
 
-# A B-tree of PostgreSQL takes entries of up to 2,704 bytes; the rest is left to the
-# name of the feature.
-MAX_KEY_BYTES = 2000
-_UPSERT = f"""
-INSERT INTO {{}} AS stored ({COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s)
-ON CONFLICT (entity_key, feature_name) DO UPDATE SET
-    value = excluded.value, value_text = excluded.value_text,
-    vector_value = excluded.vector_value, event_ts = excluded.event_ts
-WHERE excluded.event_ts >= stored.event_ts
-"""
-_CREATE = """
-CREATE TABLE IF NOT EXISTS skmmrec_publication (
-    project TEXT, state TEXT, version TEXT, fingerprint BYTEA, event_us BIGINT,
-    exponent DOUBLE PRECISION, half_life DOUBLE PRECISION, changes BIGINT DEFAULT 0,
-    PRIMARY KEY (project, state)
-);
-CREATE TABLE IF NOT EXISTS skmmrec_feedback (
-    n BIGSERIAL PRIMARY KEY, project TEXT, user_key BYTEA, item_key BYTEA,
-    y DOUBLE PRECISION, event_us BIGINT
-)
-"""
-_WRITE_STATE = """
-INSERT INTO skmmrec_publication (
-    project, state, version, fingerprint, event_us, exponent, half_life)
-VALUES (%s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (project, state) DO UPDATE SET version = excluded.version,
-    fingerprint = excluded.fingerprint, event_us = excluded.event_us,
-    exponent = excluded.exponent, half_life = excluded.half_life, changes = 0
-"""
+_TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+_UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
+# A recorder that sleeps in its transaction keeps all others out; none needs a second.
+_SLEEP = "SET LOCAL idle_in_transaction_session_timeout = '30s'"
 
 
 class PostgresBackend(Backend):
-    """Feast's tables in PostgreSQL, replaced whole in one transaction."""
+    """Publications in tables of their own, beside Feast's tables."""
 
-    def __init__(self, store: FeatureStore) -> None:
-        super().__init__(store)
-        from feast.infra.utils.postgres.connection_utils import _get_conn
-
-        settings = self.config.online_store
-        self._connections = Connections(lambda: _get_conn(settings))
-        finalize(store, close_all, self._connections, self.online)
-        self._cache = CachedVectors()
-        self._prepared = False
+    online: ExactPostgresOnlineStore
 
     @contextmanager
-    def _conn(self) -> Iterator[Connection]:
-        with self._connections.get() as conn:
-            if not self._prepared:
-                with conn.transaction():
-                    _advisory_lock(conn, "skmmrec tables")
-                    conn.execute(_CREATE)
-                self._prepared = True
+    def _reading(self) -> Iterator[Connection]:
+        with self.online.engine(self.config).connections.get() as conn:
             yield conn
 
-    def _name(self, view: FeatureView) -> str:
-        versioning = self.config.registry.enable_online_feature_view_versioning
-        return compute_table_id(self.project, view, versioning)
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """Lend a connection, with our tables made."""
+        with self._reading() as conn:
+            self.online.engine(self.config).prepare(conn)
+            yield conn
+
+    @contextmanager
+    def _numbered(self) -> Iterator[Connection]:
+        """Lend a connection to read events, all of which have numbers.
+
+        Those of an earlier release get theirs first, where the server writes at all.
+        """
+        with self._reading() as conn:
+            engine = self.online.engine(self.config)
+            if not engine.exists(conn):
+                engine.prepare(conn)
+            yield conn
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._writing() as conn, conn.transaction():
+            yield conn
+
+    def _overlay(self, view: FeatureView) -> str:
+        return self.online.engine(self.config).overlay(view)
 
     @contextmanager
     def sole_publisher(self, timeout: float) -> Iterator[None]:
         """Hold an advisory lock, which ends with the connection."""
-        with self._conn() as conn:
-            deadline, name = time.monotonic() + timeout, f"publish {self.project}"
-            while not _locked(conn, name):
-                if time.monotonic() > deadline:
-                    raise TimeoutError(
-                        f"another process has been publishing to project "
-                        f"{self.project!r} for {timeout} s"
-                    )
-                time.sleep(0.05)  # 20 questions a second burden no server
-            try:
-                yield
-            finally:
-                conn.execute(
-                    "SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name]
-                )
+        deadline, name = time.monotonic() + timeout, f"publish {self.project}"
+        publishing = self.online.engine(self.config).publishing
+        if not publishing.acquire(timeout=timeout):
+            raise self._busy(timeout)
+        try:
+            with self._writing() as conn:
+                while not one(conn, _TRY_LOCK, [name]):
+                    if time.monotonic() > deadline:
+                        raise self._busy(timeout)
+                    time.sleep(0.05)  # 20 questions a second burden no server
+                try:
+                    yield
+                finally:
+                    if not conn.closed:  # else it has ended already
+                        conn.execute(_UNLOCK, [name])
+        finally:
+            publishing.release()
+
+    def _busy(self, timeout: float) -> BusyStoreError:
+        return BusyStoreError(
+            f"another process has been publishing to project {self.project!r} for "
+            f"{timeout} s"
+        )
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Begin a transaction that only one recorder may be in."""
-        with self._conn() as conn, conn.transaction():
-            _advisory_lock(conn, f"record {self.project}")
+        with self._transaction() as conn:
+            conn.execute(_SLEEP)
+            lock(conn, f"record {self.project}")
             yield
 
-    def state(self, state: str) -> Snapshot | None:
-        """Return the snapshot in a state."""
-        with self._conn() as conn:
-            row = conn.execute(
-                "SELECT version, fingerprint, event_us, exponent, half_life "
-                "FROM skmmrec_publication WHERE project = %s AND state = %s",
-                (self.project, state),
-            ).fetchone()
-        return None if row is None else Snapshot(*row)
+    # Publications
+
+    def publications(self) -> list[Snapshot]:
+        """Return those that can be served, the earliest number first."""
+        return self._snapshots("ready")
+
+    def staged(self) -> Snapshot | None:
+        """Return the one that is being written, or that a killed process left."""
+        found = self._snapshots("staged")
+        return found[-1] if found else None
+
+    def _snapshots(self, state: str) -> list[Snapshot]:
+        with self._reading() as conn:
+            if not self.online.engine(self.config).exists(conn):
+                return []
+            found = publications.records(conn, self.project, state)
+        return [record.snapshot for record in found]
+
+    def served(self) -> Snapshot | None:
+        """Return the one that is served."""
+        return self.online.served(self.config)
 
     def begin(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
-        """Make empty staging tables, which have no index yet."""
-        with self._conn() as conn, conn.transaction():
-            for view in views:
-                conn.execute(
-                    _sql("DROP TABLE IF EXISTS {}", _staging(self._name(view)))
-                )
-                conn.execute(
-                    _sql(
-                        "CREATE TABLE {} (LIKE {})",
-                        _staging(self._name(view)),
-                        self._name(view),
-                    )
-                )
-            conn.execute(_WRITE_STATE, (self.project, "staged", *astuple(snapshot)))
+        """Make empty tables, which have no index yet."""
+        overlays = [self._overlay(view) for view in views]
+        with self._writing() as conn:
+            publications.discard_staged(conn, self.project)
+            publications.begin(conn, self.project, views, overlays, snapshot)
 
     def count_staged(self, view: FeatureView) -> int:
-        """Count the rows of a staging table, by entity."""
-        name = _staging(self._name(view))
-        with self._conn() as conn:
-            count = _sql("SELECT count(DISTINCT entity_key) FROM {}", name)
-            return _one(conn.execute(count))
+        """Count the rows of a staged table."""
+        with self._writing() as conn:
+            table = publications.staged(conn, self.project).publication.tables[
+                view.name
+            ]
+            return int(one(conn, statement("SELECT count(*) FROM {}", table.name)))
 
     def stage_rows(
-        self, view: FeatureView, batch: Batch, rows: range, event_us: int
+        self,
+        view: FeatureView,
+        keys: Sequence[bytes],
+        columns: Sequence[tuple[str, list[bytes]]],
     ) -> None:
         """Copy rows in PostgreSQL's binary form, in one transaction."""
-        keys = entity_keys(batch.join_key, batch.ids[rows.start : rows.stop])
-        _check_keys(view, keys)
-        vectors = self.config.online_store.vector_enabled
-        query = f"COPY {{}} ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
-        copy = _sql(query, _staging(self._name(view)))
-        with (
-            self._conn() as conn,
-            conn.transaction(),
-            conn.cursor() as cursor,
-            cursor.copy(copy) as sink,
-        ):
-            sink.write(binary_rows(batch, keys, rows, event_us, vectors))
+        overlay.check_keys(view, keys)
+        with self._writing() as conn:
+            table = publications.staged(conn, self.project).publication.tables[
+                view.name
+            ]
+            publications.stage_rows(conn, table, keys, columns)
 
-    def serve(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
-        """Index the staging tables and rename them, in one transaction."""
-        with self._conn() as conn, conn.transaction():
-            for view in views:
-                name = self._name(view)
-                key = "ALTER TABLE {} ADD PRIMARY KEY (entity_key, feature_name)"
-                conn.execute(_sql(key, _staging(name)))
-            _advisory_lock(conn, f"record {self.project}")
-            for view in views:
-                name = self._name(view)
-                conn.execute(_sql("DROP TABLE {}", name))
-                conn.execute(_sql("ALTER TABLE {} RENAME TO {}", _staging(name), name))
-            self._forget_staged(conn)
-            conn.execute(_WRITE_STATE, (self.project, "served", *astuple(snapshot)))
+    def complete(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
+        """Index the staged tables, and record that they can be served."""
+        with self._writing() as conn:
+            publications.complete(conn, self.project, snapshot)
+
+    def serve(self, snapshot: Snapshot) -> None:
+        """Move the pointer in one transaction."""
+        with self._writing() as conn:
+            publications.serve(conn, self.project, snapshot)
+
+    def drop(self, number: int) -> None:
+        """Forget a publication, and drop its tables as soon as nobody reads them."""
+        with self._writing() as conn:
+            publications.drop(conn, self.project, number)
 
     def discard(self) -> None:
-        """Drop the staging tables."""
-        with self._conn() as conn, conn.transaction():
-            found = conn.execute(
-                "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() "
-                "AND tablename LIKE %s",
-                (self.project.replace("_", r"\_") + r"\_%\_\_staged",),
-            ).fetchall()
-            for (name,) in found:
-                conn.execute(_sql("DROP TABLE {}", name))
-            self._forget_staged(conn)
+        """Forget what is staged, and clean Feast's tables of what is not served."""
+        engine = self.online.engine(self.config)
+        with self._writing() as conn:
+            publications.discard_staged(conn, self.project)
+            served = engine.served(conn)
+            if served is not None:
+                overlay.clean(conn, served)
 
-    def _forget_staged(self, conn: Connection) -> None:
-        delete = (
-            "DELETE FROM skmmrec_publication WHERE project = %s AND state = 'staged'"
-        )
-        conn.execute(delete, (self.project,))
+    def rows(self, view: FeatureView, snapshot: Snapshot) -> Iterator[list[Row]]:
+        """Return the rows of a publication, in parts."""
+        engine, last = self.online.engine(self.config), b""
+        while True:
+            with self._reading() as conn:
+                keys, rows = engine.pinned(
+                    conn,
+                    snapshot,
+                    partial(_rows_after, conn, view.name, last),
+                )
+            if not keys:
+                return
+            times = repeat(snapshot.served_us)
+            yield list(map(Row, keys, rows, times))
+            last = keys[-1]
+
+    # Reading and writing
 
     def read(
-        self, view: FeatureView, keys: Sequence[bytes], features: Sequence[str]
+        self,
+        view: FeatureView,
+        keys: Sequence[bytes],
+        features: Sequence[str],
+        snapshot: Snapshot | None = None,
     ) -> dict[bytes, Features]:
         """Read rows by key."""
-        query = (
-            "SELECT entity_key, feature_name, value FROM {} "
-            "WHERE entity_key = ANY(%s) AND feature_name = ANY(%s) AND event_ts >= %s"
-        )
-        since = from_us(oldest_us(view) or 0)
-        found: dict[bytes, Features] = {}
-        with self._conn() as conn, conn.cursor(binary=True) as cursor:
-            arguments = (list(keys), list(features), since)
-            for key, name, value in cursor.execute(
-                _sql(query, self._name(view)), arguments
-            ):
-                found.setdefault(key, {})[name] = value
-        return found
+        found = self.online.read_values(self.config, view, keys, features, snapshot)
+        return {
+            key: {name: value for name, (value, _) in row.items()}
+            for key, row in found.items()
+        }
 
     def keys(self, view: FeatureView) -> list[bytes]:
         """List all keys."""
-        query = _sql("SELECT DISTINCT entity_key FROM {}", self._name(view))
-        with self._conn() as conn, conn.cursor(binary=True) as cursor:
-            return [row[0] for row in cursor.execute(query)]
-
-    def vectors(self, view: FeatureView, feature: str, version: str) -> VectorTable:
-        """Return the cached table of vectors."""
-        return self._cache.get(view, feature, version, self._stamp, self._load)
-
-    def _stamp(self) -> tuple[str, int, int] | None:
-        """Tell version, event time and count of changes of what is served."""
-        with self._conn() as conn:
-            row = conn.execute(
-                "SELECT version, event_us, changes FROM skmmrec_publication "
-                "WHERE project = %s AND state = 'served'",
-                (self.project,),
-            ).fetchone()
-        return None if row is None else (row[0], row[1], row[2])
-
-    def _load(
-        self, view: FeatureView, feature: str, version: str
-    ) -> tuple[object, VectorTable]:
-        name = self._name(view)
-        query = _sql(
-            "SELECT v.entity_key, v.value, v.event_ts FROM {} v JOIN {} t USING "
-            "(entity_key) WHERE v.feature_name = %s AND t.feature_name = %s "
-            "AND t.value_text = %s",
-            name,
-            name,
-        )
-        with self._conn() as conn, conn.transaction():
-            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            stamp = self._stamp()
-            served = stamp[0] if stamp else None
+        engine, name = self.online.engine(self.config), self._overlay(view)
+        query, args, parts = "SELECT entity_key FROM {} o", list[object](), [name]
+        with self._reading() as conn:
+            served = engine.served(conn) if view.name in PUBLISHED_VIEWS else None
+            if served is not None:
+                query = f"{query} WHERE {OWNED} UNION SELECT entity_key FROM {{}}"
+                args += ownership(view.name, served.snapshot)
+                parts += [name, served.tables[view.name].name]
             with conn.cursor(binary=True) as cursor:
-                cursor.execute(query, (feature, version, served or ""))
-                rows = [(key, value, to_us(when)) for key, value, when in cursor]
-        return stamp, vector_table(view.join_keys[0], rows, served)
+                distinct = f"SELECT DISTINCT entity_key FROM ({query}) AS every"
+                return [
+                    row[0] for row in cursor.execute(statement(distinct, *parts), args)
+                ]
+
+    def vectors(
+        self, view: FeatureView, feature: str, snapshot: Snapshot | None = None
+    ) -> VectorTable:
+        """Return the cached table of vectors."""
+        snapshot = snapshot or self.served()
+        if snapshot is None:
+            none = np.empty(0, np.int64)
+            return VectorTable([], none, np.empty((0, 0), np.float32), none)
+        return self.online.vectors(self.config, view, feature, snapshot)
 
     def write(self, view: FeatureView, rows: Sequence[Row]) -> None:
         """Upsert rows; the caller may hold a transaction."""
-        _check_keys(view, [row.key for row in rows])
-        with self._conn() as conn, conn.transaction(), conn.cursor() as cursor:
-            cells = [cell for row in rows for cell in self._cells(row)]
-            cursor.executemany(_sql(_UPSERT, self._name(view)), cells)
-            self._count_change(conn, view)
+        overlay.check_keys(view, [row.key for row in rows])
+        name, engine = self._overlay(view), self.online.engine(self.config)
+        with self._transaction() as conn:
+            lock(conn, f"record {self.project}")
+            served = engine.served(conn) if view.name in PUBLISHED_VIEWS else None
+            if served is None:
+                cells = [cell for row in rows for cell in overlay.row_cells(row)]
+            else:
+                snapshot, keys = served.snapshot, [row.key for row in rows]
+                overlay.disown(conn, name, view.name, keys, snapshot)
+                cells = overlay.later_cells(conn, name, view.name, rows, snapshot)
+            overlay.upsert(conn, name, cells, self.config.online_store.vector_enabled)
 
     def delete(self, view: FeatureView, keys: Sequence[bytes]) -> None:
         """Delete rows by key."""
-        query = _sql("DELETE FROM {} WHERE entity_key = ANY(%s)", self._name(view))
-        with self._conn() as conn, conn.transaction():
-            conn.execute(query, (list(keys),))
-            self._count_change(conn, view)
+        query = "DELETE FROM {} WHERE entity_key = ANY(%s)"
+        with self._transaction() as conn:
+            conn.execute(statement(query, self._overlay(view)), (list(keys),))
+            publications.delete_rows(conn, self.project, view.name, keys)
 
     def change(
         self, view: FeatureView, feature: str, change: Callable[[bytes], bytes | None]
     ) -> None:
         """Update values row by row."""
-        name = self._name(view)
-        select = _sql("SELECT entity_key, value FROM {} WHERE feature_name = %s", name)
-        update = "UPDATE {} SET value = %s WHERE entity_key = %s AND feature_name = %s"
-        with self._conn() as conn, conn.transaction(), conn.cursor() as cursor:
-            cursor.execute(select, (feature,))
-            values = [(change(value), key, feature) for key, value in cursor]
-            changed = [row for row in values if row[0] is not None]
-            cursor.executemany(_sql(update, name), changed)
+        with self._transaction() as conn:
+            overlay.change_values(conn, self._overlay(view), feature, change)
+            publications.change_values(conn, self.project, view.name, feature, change)
 
-    def append_feedback(
-        self, user_key: bytes, item_key: bytes, y: float, event_us: int
-    ) -> None:
-        """Insert one event."""
-        with self._conn() as conn:
-            conn.execute(
-                "INSERT INTO skmmrec_feedback "
-                "(project, user_key, item_key, y, event_us)"
-                " VALUES (%s, %s, %s, %s, %s)",
-                (self.project, user_key, item_key, y, event_us),
-            )
+    # Feedback
 
-    def feedback(self, since: int) -> pd.DataFrame:
+    def append_feedback(self, event: Event) -> bool:
+        """Insert one event; the caller holds the transaction."""
+        with self._writing() as conn:
+            return events.append(conn, self.project, event)
+
+    def feedback(self, after: int) -> pd.DataFrame:
         """Read events."""
-        with self._conn() as conn:
-            rows = conn.execute(
-                "SELECT user_key, item_key, y, event_us FROM skmmrec_feedback "
-                "WHERE project = %s AND event_us >= %s ORDER BY n",
-                (self.project, since),
-            ).fetchall()
-        return feedback_frame(rows)
+        with self._numbered() as conn:
+            return feedback_frame(events.read(conn, self.project, after))
+
+    def last_event(self) -> int:
+        """Return the number of the last event."""
+        with self._numbered() as conn:
+            return events.last(conn, self.project)
+
+    def recorded(self, pushed: Sequence[bytes], until: int | None = None) -> set[bytes]:
+        """Return which pushed events have been kept."""
+        with self._numbered() as conn:
+            return events.recorded(conn, self.project, pushed, until)
+
+    def prune_feedback(self, until: int) -> None:
+        """Delete events up to a number."""
+        with self._writing() as conn:
+            events.prune(conn, self.project, until)
 
     def delete_feedback(self, join_key: str, keys: Sequence[bytes]) -> None:
         """Delete events by user or item."""
-        column = "user_key" if join_key == USER else "item_key"
-        query = "DELETE FROM skmmrec_feedback WHERE project = %s AND {} = ANY(%s)"
-        with self._conn() as conn:
-            conn.execute(_sql(query, column), (self.project, list(keys)))
-
-    def _count_change(self, conn: Connection, view: FeatureView) -> None:
-        if view.name == ITEM_VIEW:
-            conn.execute(
-                "UPDATE skmmrec_publication SET changes = changes + 1 "
-                "WHERE project = %s AND state = 'served'",
-                (self.project,),
-            )
-
-    def _cells(self, row: Row) -> Iterator[tuple[Any, ...]]:
-        when = from_us(row.event_us)
-        for name, value in row.features.items():
-            content = unpack(value)
-            text = content if isinstance(content, str) else None
-            is_vector = bool(content) and isinstance(content, list)
-            is_vector = is_vector and isinstance(content[0], float)
-            vector = None
-            if is_vector and self.config.online_store.vector_enabled:
-                vector = str(content)
-            yield row.key, name, value, text, vector, when
+        with self._writing() as conn:
+            events.delete(conn, self.project, join_key, keys)
 
 
-def _check_keys(view: FeatureView, keys: Sequence[bytes]) -> None:
-    longest = max(keys, key=len, default=b"")
-    if len(longest) > MAX_KEY_BYTES:
-        [value] = key_ids(view.join_keys[0], [longest])
-        raise ValueError(
-            f"{view.join_keys[0]} {value!r:.40}... is {len(longest)} bytes long: "
-            f"PostgreSQL indexes up to {MAX_KEY_BYTES}"
-        )
-
-
-def _staging(name: str) -> str:
-    """Name of a staging table; PostgreSQL cuts names after 63 bytes, this has 58."""
-    return f"{name[:50]}__staged"
-
-
-def _sql(query: str, *names: str) -> sql.Composed:
-    return sql.SQL(query).format(*map(sql.Identifier, names))
-
-
-def _advisory_lock(conn: Connection, name: str) -> None:
-    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
-
-
-def _locked(conn: Connection, name: str) -> bool:
-    query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-    return bool(_one(conn.execute(query, [name])))
-
-
-def _one(cursor: Cursor) -> int:
-    """Return the number that a query gives."""
-    [value] = cursor.fetchone() or [0]
-    return int(value)
+def _rows_after(
+    conn: Connection, view: str, last: bytes, publication: Publication
+) -> tuple[list[bytes], list[Features]]:
+    return publications.feature_page(conn, publication.tables[view], last)

@@ -5,55 +5,125 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from selectors import EVENT_READ, DefaultSelector
 from typing import Any
 
-from psycopg import Connection
+from feast.infra.utils.postgres.connection_utils import _get_conn
+from feast.infra.utils.postgres.postgres_config import ConnectionType
+from psycopg import Connection, OperationalError
+from psycopg.pq import TransactionStatus
+
+from skmmrec.feature_store.backends.base import BusyStoreError
+
+from ._errors import translated
+
+# Idle connections that are kept where `max_conn` does not say; each costs the server
+# some megabytes. No measurement chose this number.
+_KEEP = 10
+# Seconds to wait for a connection of `max_conn`, as Feast's own pool does.
+_WAIT = 30.0
 
 
 class Connections:
-    """Idle connections of one process; no two threads share one."""
+    """Connections of one process; no two threads share one.
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
-        self._connect = connect
+    Parameters
+    ----------
+    settings : PostgreSQLOnlineStoreConfig
+        With ``conn_type: pool``, no more than ``max_conn`` are open at a time.
+    """
+
+    def __init__(self, settings: Any) -> None:
+        self._settings = settings
+        self._limit = (
+            settings.max_conn if settings.conn_type == ConnectionType.pool else None
+        )
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
         self._idle: deque[Connection] = deque()
         self._local = threading.local()
-        self._pid = os.getpid()
+        self._free = threading.Semaphore(self._limit) if self._limit else None
 
     @contextmanager
     def get(self) -> Iterator[Connection]:
-        """Lend a connection; nested calls of one thread get the same one."""
+        """Lend a connection in autocommit mode; nested calls of a thread get one.
+
+        Raises
+        ------
+        StoreError
+            For what PostgreSQL says, in words.
+        """
+        if self._pid != os.getpid():  # a fork shares sockets with its parent
+            self._inherited = self._idle, self._local  # never closed from here
+            self._reset()
         lent = getattr(self._local, "conn", None)
         if lent is not None:
             yield lent
             return
-        conn = self._local.conn = self._take()
-        try:
-            yield conn
-        finally:
-            self._local.conn = None
-            if not conn.closed:
-                self._idle.append(conn)
+        with translated(self._settings), self._turn():
+            conn = self._local.conn = self._take()
+            try:
+                yield conn
+            finally:
+                self._local.conn = None
+                self._put_back(conn)
 
     def close(self) -> None:
         """Close the idle ones."""
         while self._idle and self._pid == os.getpid():
             self._idle.pop().close()
 
-    def _take(self) -> Connection:
-        if self._pid != os.getpid():  # a fork shares sockets with its parent
-            self._idle, self._pid = deque(), os.getpid()
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until fewer than `max_conn` are lent."""
+        if self._free is None:
+            yield
+            return
+        if not self._free.acquire(timeout=_WAIT):
+            raise BusyStoreError(
+                f"all {self._limit} connections have been in use for {_WAIT:g} s: "
+                "raise max_conn of the online_store in feature_store.yaml"
+            )
         try:
-            return self._idle.pop()
-        except IndexError:
-            conn = self._connect()
-            conn.autocommit = True
-            return conn
+            yield
+        finally:
+            self._free.release()
+
+    def _take(self) -> Connection:
+        while self._idle:
+            conn = self._idle.pop()
+            if _alive(conn):
+                return conn
+            conn.close()
+        conn = _get_conn(self._settings)
+        conn.autocommit = True
+        # Feast writes times without a zone and means UTC.
+        conn.execute("SET TIME ZONE 'UTC'")
+        return conn
+
+    def _put_back(self, conn: Connection) -> None:
+        idle = conn.info.transaction_status == TransactionStatus.IDLE
+        if idle and len(self._idle) < (self._limit or _KEEP):
+            self._idle.append(conn)
+        else:
+            conn.close()
 
 
-def close_all(connections: Connections, online: Any) -> None:
-    """Close our idle connections and the one that Feast keeps open."""
-    connections.close()
-    if online._conn is not None:
-        online._conn.close()
+def _alive(conn: Connection) -> bool:
+    """Tell whether an idle connection can be used.
+
+    A server that shut down, or ended it, has said so on it: only where there is
+    something to read is the server asked, which takes a round trip.
+    """
+    try:
+        with DefaultSelector() as selector:
+            selector.register(conn, EVENT_READ)
+            if selector.select(0):
+                conn.execute("SELECT 1")
+    except OperationalError:
+        return False
+    return not conn.closed

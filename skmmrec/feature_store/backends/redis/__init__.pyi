@@ -1,1 +1,5 @@
 from ._backend import RedisBackend as RedisBackend
+from ._store import (
+    ExactRedisOnlineStore as ExactRedisOnlineStore,
+    ExactRedisOnlineStoreConfig as ExactRedisOnlineStoreConfig,
+)

@@ -1,329 +1,295 @@
-"""Publishing to and serving from Feast's Redis online store."""
+"""Publishing to and serving from `ExactRedisOnlineStore`."""
 
 from __future__ import annotations
 
-import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pandas as pd
 from feast import FeatureStore, FeatureView
-from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name
-from feast.infra.online_stores.redis import RedisOnlineStore
 
 from skmmrec.feature_store.backends.base import (
-    ITEM_VIEW,
+    PUBLISHED_VIEWS,
     Backend,
-    Batch,
-    CachedVectors,
+    Event,
     Features,
     Row,
     Snapshot,
     VectorTable,
     chunks,
-    entity_keys,
-    feedback_frame,
-    key_prefix,
-    oldest_us,
-    unpack,
     vector_table,
 )
-from skmmrec.interactions import USER
 
-from ._format import (
-    glob_literal,
-    is_whole,
-    read_event,
-    read_snapshot,
-    read_time,
-    time_field,
-    write_event,
-    write_snapshot,
-    write_time,
-)
-from ._swap import SWAP
+from ._earlier import Earlier
+from ._edits import Edits
+from ._feedback import Feedback
+from ._packed import PACKED, pack_rows
+from ._server import SCAN, Command
+from ._store import ExactRedisOnlineStore
+from ._writer import Writer
 
-# Seconds until a killed process loses its lease, which others wait for. A publisher
-# renews it with each chunk, that is several times a second.
-_LEASE = 30.0
-# Commands in one go: about 1 MB of answers with vectors of 128 numbers.
-_PIPELINE = 2000
-# Keys in one step of a scan; Redis serves nobody else meanwhile, a few milliseconds.
-_SCAN = 10_000
+# Bytes in one transaction, of which Redis serves nobody else: 1 ms.
+_PIECE = 250_000
+# Rows in one transaction, where they are small, for the same reason.
+_PIECE_ROWS = 1000
 
 
 class RedisBackend(Backend):
-    """Feast's hashes in one Redis server, replaced in one step.
+    """Hashes in one Redis server, chosen by a pointer.
 
     Notes
     -----
-    The step blocks the server for about as long as it takes to list its keys. A cluster
-    has no such step, so it is refused.
+    No step holds the server up for more than some milliseconds, however large a
+    publication is. A process that was paused for so long that its lease ran out
+    changes nothing once it goes on.
     """
 
-    online: RedisOnlineStore
+    online: ExactRedisOnlineStore
 
     def __init__(self, store: FeatureStore) -> None:
         super().__init__(store)
-        if self.config.online_store.redis_type == "redis_cluster":
-            raise ValueError(
-                "redis_type redis_cluster cannot swap models at once; publish to a "
-                "single server or to sentinels"
-            )
-        self._client: Any = self.online._get_client(self.config.online_store)
-        self._swap = self._client.register_script(SWAP)
-        self._cache = CachedVectors()
-        self._local = threading.local()
-        self._end = self.project.encode()
+        self._tables = self.online.tables(self.config)
+        self._server, self._names = self._tables.server, self._tables.names
+        self._feedback = Feedback(self._server, self._names)
+        self._earlier = Earlier(self._server, self.project)
+        self._writer = Writer(self._server, self.project, self._feedback, self._earlier)
+        self._edits = Edits(self._tables, self._writer)
 
-    def _own(self, name: str) -> bytes:
-        """Name one of our own entries."""
-        return f"skmmrec:{self.project}:{name}".encode()
+    def sole_publisher(self, timeout: float) -> AbstractContextManager[Any]:
+        """Hold a lease, which a thread renews."""
+        return self._writer.sole_publisher(timeout)
 
-    def _fields(self, view: FeatureView, features: Sequence[str]) -> list[bytes]:
-        """Name the fields in which Feast keeps some features, and their time."""
-        versioning = self.config.registry.enable_online_feature_view_versioning
-        name = compute_versioned_name(view, versioning)
-        return [
-            *(_mmh3(f"{name}:{feature}") for feature in features),
-            time_field(name),
-        ]
-
-    @contextmanager
-    def sole_publisher(self, timeout: float) -> Iterator[None]:
-        """Hold a lease, renewed by every chunk."""
-        lock = self._client.lock(
-            self._own("publish"), timeout=_LEASE, blocking_timeout=timeout
-        )
-        if not lock.acquire():
-            raise TimeoutError(
-                f"another process has been publishing to project {self.project!r} "
-                f"for {timeout} s"
-            )
-        self._local.lease = lock
-        try:
-            yield
-        finally:
-            self._local.lease = None
-            _release(lock)
-
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self) -> AbstractContextManager[Any]:
         """Hold the lease of recorders; what is written waits for the end."""
-        with self._client.lock(
-            self._own("record"), timeout=_LEASE, blocking_timeout=_LEASE
-        ):
-            pipe = self._local.pipe = self._client.pipeline(transaction=True)
-            try:
-                yield
-                pipe.execute()
-            finally:
-                self._local.pipe = None
-                pipe.reset()
+        return self._writer.exclusive()
 
-    def state(self, state: str) -> Snapshot | None:
-        """Return the snapshot in a state."""
-        text = self._client.hget(self._own("publication"), state)
-        return None if text is None else read_snapshot(text)
+    # Publications
+
+    def publications(self) -> list[Snapshot]:
+        """Read all records."""
+        return self._tables.publications()
+
+    def served(self) -> Snapshot | None:
+        """Read the pointer, which holds the whole record."""
+        return self._tables.served()
+
+    def staged(self) -> Snapshot | None:
+        """Read the record of what is staged."""
+        text = self._server("GET", self._names.staged)
+        return None if text is None else Snapshot.from_json(text)
 
     def begin(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
-        """Forget what was staged before."""
+        """Forget what was staged before, and what an earlier release left."""
+        self._warn_of_eviction()
         self.discard()
-        self._client.hset(self._own("publication"), "staged", write_snapshot(snapshot))
+        if self._server("HEXISTS", self._names.publications, snapshot.number):
+            raise ValueError(f"there is a publication {snapshot.number} already")
+        if self.served() is not None:
+            self._earlier.delete_rows(self.online.feast(self.config), views)
+        self._writer.publish([("SET", self._names.staged, snapshot.to_json())])
 
-    def _staged(self, view: FeatureView) -> tuple[bytes, bytes]:
-        """Name the list of staged keys, and what their names begin with."""
-        return self._own(f"staged:{view.name}"), self._own(f"row:{view.name}:")
+    def _warn_of_eviction(self) -> None:
+        memory = self._server("INFO", "memory")
+        policy = str(memory.get("maxmemory_policy", ""))
+        if memory.get("maxmemory") and policy.startswith("allkeys"):
+            warnings.warn(
+                f"Redis at {self._server.place} has maxmemory-policy {policy}: it may "
+                "throw away what is served; set it to noeviction",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def count_staged(self, view: FeatureView) -> int:
-        """Count the staged keys."""
-        return int(self._client.llen(self._staged(view)[0]))
+        """Read the count of what is staged."""
+        return int(self._server("HGET", self._names.done, view.name) or 0)
 
     def stage_rows(
-        self, view: FeatureView, batch: Batch, rows: range, event_us: int
+        self,
+        view: FeatureView,
+        keys: Sequence[bytes],
+        columns: Sequence[tuple[str, list[bytes]]],
     ) -> None:
-        """Write hashes beside those that are served, in one transaction."""
-        listed, stage = self._staged(view)
-        stamp = write_time(event_us)
-        ids = entity_keys(batch.join_key, batch.ids[rows.start : rows.stop])
-        keys = [key + self._end for key in ids]
-        serialized = batch.serialized(rows.start, rows.stop)
-        with self._client.pipeline(transaction=True) as pipe:
-            for key, row in zip(keys, serialized, strict=True):
-                names, values = self._fields(view, list(row)), [*row.values(), stamp]
-                pipe.hset(stage + key, mapping=dict(zip(names, values, strict=True)))
-            pipe.rpush(listed, *keys)
-            pipe.execute()
-        self._local.lease.reacquire()
+        """Write hashes in pieces; rows count once the last of them is written."""
+        staged = self.staged()
+        if staged is None:
+            raise RuntimeError("nothing is being staged; call `begin` before")
+        total = sum(map(len, keys)) + sum(len(v) for _, vs in columns for v in vs)
+        rows = min(_PIECE_ROWS, max(1, _PIECE * len(keys) // max(1, total)))
+        done = self.count_staged(view)
+        for part in chunks(range(len(keys)), rows):
+            piece = slice(part[0], part[-1] + 1)
+            values = [(feature, column[piece]) for feature, column in columns]
+            first = done + part[0]
+            commands = self._piece(staged.number, view.name, first, keys[piece], values)
+            if piece.stop == len(keys):
+                count = "HSET", self._names.done, view.name, done + len(keys)
+                commands.append(count)
+            self._writer.publish(commands)
 
-    def serve(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
-        """Swap all views and the state in one transaction."""
-        ttl = self.config.online_store.key_ttl_seconds or 0
-        with self.exclusive():
-            pipe = self._local.pipe
-            for view in views:
-                listed, stage = self._staged(view)
-                fields = self._fields(view, [field.name for field in view.features])
-                start = len(key_prefix(view.join_keys[0]))
-                self._swap(
-                    keys=[listed],
-                    args=[self._pattern(view), start, self._end, stage, ttl, *fields],
-                    client=pipe,
-                )
-            pipe.hset(self._own("publication"), "served", write_snapshot(snapshot))
-            pipe.hdel(self._own("publication"), "staged")
-            pipe.hincrby(self._own("publication"), "changes", 1)
+    def _piece(
+        self,
+        number: int,
+        view: str,
+        first: int,
+        keys: Sequence[bytes],
+        columns: Sequence[tuple[str, list[bytes]]],
+    ) -> list[Command]:
+        """Return the commands that stage some rows, of which the first has a number."""
+        commands: list[Command] = []
+        for feature, values in columns:
+            pairs = zip(keys, values, strict=True)
+            filled = [text for pair in pairs if pair[1] for text in pair]
+            if filled:
+                column = self._names.column(number, view, feature)
+                listed = self._names.columns(number)
+                commands.append(("SADD", listed, f"{view}:{feature}"))
+                commands.append(("HSET", column, *filled))
+            if (view, feature) == PACKED and all(values):
+                packed = self._names.packed(number)
+                commands.append(("HSET", packed, first, pack_rows(keys, values)))
+        return commands
+
+    def complete(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
+        """Turn the record of what is staged into that of a publication."""
+        record = self._names.publications, snapshot.number, snapshot.to_json()
+        self._writer.publish(
+            [("HSET", *record), ("DEL", self._names.staged, self._names.done)]
+        )
+
+    def serve(self, snapshot: Snapshot) -> None:
+        """Move the pointer, while nobody records."""
+        self._find(snapshot.number)
+        text = snapshot.to_json()
+        record = ("HSET", self._names.publications, snapshot.number, text)
+        self._writer.publish_alone([record, ("SET", self._names.served, text)])
+
+    def _find(self, number: int) -> None:
+        if not self._server("HEXISTS", self._names.publications, number):
+            raise LookupError(
+                f"there is no publication {number} in project {self.project!r}"
+            )
+
+    def drop(self, number: int) -> None:
+        """Delete a publication's hashes and its record at once."""
+        self._find(number)
+        served = self.served()
+        if served is not None and served.number == number:
+            raise ValueError(f"publication {number} is served and cannot be dropped")
+        forget = self._tables.forget(number)
+        self._writer.publish([("HDEL", self._names.publications, number), *forget])
 
     def discard(self) -> None:
-        """Delete staged hashes."""
-        for listed in self._client.scan_iter(glob_literal(self._own("staged:")) + b"*"):
-            view = listed.removeprefix(self._own("staged:")).decode()
-            stage = self._own(f"row:{view}:")
-            for part in chunks(self._client.lrange(listed, 0, -1), _PIPELINE):
-                self._client.unlink(*(stage + key for key in part))
-            self._client.unlink(listed)
-        self._client.hdel(self._own("publication"), "staged")
+        """Delete staged hashes, and what does not count of what was written since."""
+        staged = self.staged()
+        if staged is not None:
+            forget = self._tables.forget(staged.number)
+            gone = ("DEL", self._names.staged, self._names.done)
+            self._writer.publish([*forget, gone])
+        for view in PUBLISHED_VIEWS:
+            self._tables.clean_later(view, self.served())
+        self._edits.make_checksums()
+
+    def rows(self, view: FeatureView, snapshot: Snapshot) -> Iterator[list[Row]]:
+        """Read hashes in the order of the keys."""
+        return self._tables.rows(view.name, snapshot)
+
+    # Reading and writing
 
     def read(
-        self, view: FeatureView, keys: Sequence[bytes], features: Sequence[str]
+        self,
+        view: FeatureView,
+        keys: Sequence[bytes],
+        features: Sequence[str],
+        snapshot: Snapshot | None = None,
     ) -> dict[bytes, Features]:
         """Read hashes by key."""
-        oldest = oldest_us(view)
-        found: dict[bytes, Features] = {}
-        for key, (*values, time) in self._hashes(view, keys, features):
-            if time is not None and (not oldest or read_time(time) >= oldest):
-                row = zip(features, values, strict=True)
-                found[key] = {name: v for name, v in row if v is not None}
-        return found
-
-    def _hashes(
-        self, view: FeatureView, keys: Sequence[bytes], features: Sequence[str]
-    ) -> Iterator[tuple[bytes, list[bytes | None]]]:
-        names = self._fields(view, features)
-        for part in chunks(keys, _PIPELINE):
-            with self._client.pipeline(transaction=False) as pipe:
-                for key in part:
-                    pipe.hmget(key + self._end, names)
-                yield from zip(part, pipe.execute(), strict=True)
+        found = self.online.read_values(self.config, view, keys, features, snapshot)
+        return {
+            key: {name: value for name, (value, _) in row.items()}
+            for key, row in found.items()
+        }
 
     def keys(self, view: FeatureView) -> list[bytes]:
-        """List the keys that have a time of this view."""
-        found = self._client.scan_iter(self._pattern(view), count=_SCAN)
-        start = len(key_prefix(view.join_keys[0]))
-        keys = [key[: -len(self._end)] for key in set(found)]
-        keys = [key for key in keys if is_whole(key, start)]
-        return [key for key, values in self._hashes(view, keys, []) if values[0]]
+        """List all keys."""
+        return self.online.keys(self.config, view)
 
-    def _pattern(self, view: FeatureView) -> bytes:
-        prefix = key_prefix(view.join_keys[0])
-        return glob_literal(prefix) + b"*" + glob_literal(self._end)
-
-    def vectors(self, view: FeatureView, feature: str, version: str) -> VectorTable:
+    def vectors(
+        self, view: FeatureView, feature: str, snapshot: Snapshot | None = None
+    ) -> VectorTable:
         """Return the cached table of vectors."""
-        return self._cache.get(view, feature, version, self._stamp, self._load)
-
-    def _stamp(self) -> list[bytes | None]:
-        fields = ["served", "changes"]
-        return list(self._client.hmget(self._own("publication"), fields))
-
-    def _load(
-        self, view: FeatureView, feature: str, version: str
-    ) -> tuple[object, VectorTable]:
-        """Read all hashes; again if a model was swapped in meanwhile."""
-        while True:
-            stamp, served = self._stamp(), self.state("served")
-            current = served.version if served else None
-            hashes = self._hashes(view, self.keys(view), [feature, version])
-            rows = [
-                (key, vector, read_time(time))
-                for key, (vector, tag, time) in hashes
-                if vector and tag and time and unpack(tag) == current
-            ]
-            if self._stamp() == stamp:
-                return stamp, vector_table(view.join_keys[0], rows, current)
+        table = self.online.vectors(self.config, view, feature, snapshot)
+        if table.version is None:
+            return vector_table(view.join_keys[0], [], None)
+        return table
 
     def write(self, view: FeatureView, rows: Sequence[Row]) -> None:
-        """Write hashes: with the rest of `exclusive`, or each unless it is older."""
-        pipe = getattr(self._local, "pipe", None)
-        if pipe is not None:
-            for row in rows:
-                self._put(pipe, view, row)
-            return
-        for row in rows:
-            key, [time] = row.key + self._end, self._fields(view, [])
-
-            def put(
-                pipe: Any, row: Row = row, key: bytes = key, time: bytes = time
-            ) -> None:
-                stored = pipe.hget(key, time)
-                pipe.multi()
-                if stored is None or read_time(stored) <= row.event_us:
-                    self._put(pipe, view, row)
-
-            self._client.transaction(put, key)
-
-    def _put(self, pipe: Any, view: FeatureView, row: Row) -> None:
-        key, names = row.key + self._end, self._fields(view, list(row.features))
-        values = [*row.features.values(), write_time(row.event_us)]
-        pipe.hset(key, mapping=dict(zip(names, values, strict=True)))
-        if self.config.online_store.key_ttl_seconds:
-            pipe.expire(key, self.config.online_store.key_ttl_seconds)
-        if view.name == ITEM_VIEW:
-            pipe.hincrby(self._own("publication"), "changes", 1)
+        """Write rows, with the rest of `exclusive` if inside."""
+        with self._writer.within() as recorder:
+            for commands in self._tables.put(view, rows, "later", self.served()):
+                recorder.commands += commands
 
     def delete(self, view: FeatureView, keys: Sequence[bytes]) -> None:
-        """Delete the fields of a view; other views of the entity stay."""
-        fields = self._fields(view, [field.name for field in view.features])
-        pipe = getattr(self._local, "pipe", None)
-        if pipe is not None:
-            self._remove(pipe, keys, fields)
-            return
-        for part in chunks(keys, _PIPELINE):
-            with self._client.pipeline(transaction=True) as pipe:
-                self._remove(pipe, part, fields)
-                pipe.hincrby(self._own("publication"), "changes", 1)
-                pipe.execute()
-
-    def _remove(self, pipe: Any, keys: Sequence[bytes], fields: list[bytes]) -> None:
-        for key in keys:
-            pipe.hdel(key + self._end, *fields)
+        """Delete fields by key; Feast's own hashes are shared with other views."""
+        feast = self.online.feast(self.config)
+        for part in chunks(keys, SCAN):
+            with self._writer.within() as recorder:
+                recorder.commands += feast.deletions(view, part)
+                if view.name in PUBLISHED_VIEWS:
+                    recorder.commands += self._tables.later_deletions(view.name, part)
+        if view.name in PUBLISHED_VIEWS:
+            self._edits.delete(view.name, keys)
 
     def change(
         self, view: FeatureView, feature: str, change: Callable[[bytes], bytes | None]
     ) -> None:
-        """Update values under the lease of recorders."""
-        [field, _] = self._fields(view, [feature])
-        with self.exclusive():
-            for key, (value, _) in self._hashes(view, self.keys(view), [feature]):
-                new = change(value) if value is not None else None
-                if new is not None:
-                    self._local.pipe.hset(key + self._end, field, new)
+        """Change values page by page."""
+        self._edits.change_later(view.name, feature, change)
+        self._edits.change(view.name, feature, change)
 
-    def append_feedback(
-        self, user_key: bytes, item_key: bytes, y: float, event_us: int
-    ) -> None:
+    # Feedback
+
+    def append_feedback(self, event: Event) -> bool:
         """Append one event, with the rest of `exclusive`."""
-        event = write_event(user_key, item_key, y, event_us)
-        self._local.pipe.rpush(self._own("feedback"), event)
+        recorder = self._writer.recorder
+        if recorder is None:
+            raise RuntimeError("events are kept inside `exclusive` only")
+        if event.pushed is not None:
+            if event.pushed in recorder.pushed or self.recorded([event.pushed]):
+                return False
+            recorder.pushed.add(event.pushed)
+        recorder.last_event += 1
+        recorder.commands += self._feedback.append(recorder.last_event, event)
+        return True
 
-    def feedback(self, since: int) -> pd.DataFrame:
+    def feedback(self, after: int) -> pd.DataFrame:
         """Read events."""
-        events = map(read_event, self._client.lrange(self._own("feedback"), 0, -1))
-        return feedback_frame([event for event in events if event[3] >= since])
+        self._take_over()
+        return self._feedback.frame(after)
+
+    def _take_over(self) -> None:
+        """Give numbers to the events that an earlier release kept."""
+        if self._earlier.has_events():
+            with self._writer.recording():
+                pass
+
+    def last_event(self) -> int:
+        """Read the count of events."""
+        self._take_over()
+        return self._feedback.last()
+
+    def recorded(self, pushed: Sequence[bytes], until: int | None = None) -> set[bytes]:
+        """Look pushed events up."""
+        numbers = self._feedback.numbers(pushed)
+        return {key for key, n in numbers.items() if until is None or n <= until}
+
+    def prune_feedback(self, until: int) -> None:
+        """Delete the oldest entries."""
+        self._take_over()
+        self._feedback.prune(until)
 
     def delete_feedback(self, join_key: str, keys: Sequence[bytes]) -> None:
-        """Keep the events of the others."""
-        gone, column = set(keys), 0 if join_key == USER else 1
-        with self.exclusive():
-            events = self._client.lrange(self._own("feedback"), 0, -1)
-            kept = [event for event in events if read_event(event)[column] not in gone]
-            self._local.pipe.delete(self._own("feedback"))
-            for part in chunks(kept, _PIPELINE):
-                self._local.pipe.rpush(self._own("feedback"), *part)
-
-
-def _release(lock: Any) -> None:
-    """Release a lease, unless it ran out, as another process may hold it then."""
-    if lock.owned():
-        lock.release()
+        """Delete entries by user or item."""
+        self._take_over()
+        self._feedback.delete(join_key, keys)

@@ -1,30 +1,56 @@
-"""How Feast and we write into Redis: times, events, snapshots, patterns."""
+"""How Feast and we write into Redis: cells, events, times, keys."""
 
 from __future__ import annotations
 
-import json
 import re
 import struct
-from dataclasses import asdict
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from skmmrec.feature_store.backends.base import Snapshot, from_us
+from skmmrec.feature_store.backends.base import from_us
 
-# An event is y, its time, the length of the user's key, and then both keys.
-_EVENT = struct.Struct("<dqI")
-
-
-def write_snapshot(snapshot: Snapshot) -> str:
-    """Write a snapshot as JSON."""
-    return json.dumps({**asdict(snapshot), "fingerprint": snapshot.fingerprint.hex()})
+_TIME = struct.Struct("<q")
+_NUMBER = struct.Struct("<d")
+# What the release before this one wrote: y, time, the length of the user's key, and
+# then both keys.
+_EARLIER_EVENT = struct.Struct("<dqI")
 
 
-def read_snapshot(text: str | bytes) -> Snapshot:
-    """Undo `write_snapshot`."""
-    fields = json.loads(text)
-    fields["fingerprint"] = bytes.fromhex(fields["fingerprint"])
-    return Snapshot(**fields)
+def read_cell(cell: bytes) -> tuple[bytes, int]:
+    """Return value and event time of a cell that was written beside a publication."""
+    return cell[_TIME.size :], _TIME.unpack_from(cell)[0]
+
+
+def with_value(cell: bytes, value: bytes) -> bytes:
+    """Put another value into such a cell."""
+    return cell[: _TIME.size] + value
+
+
+def event_fields(
+    user: bytes, item: bytes, y: float, event_us: int, pushed: bytes | None
+) -> list[bytes]:
+    """Write an event as fields and values of a stream's entry."""
+    fields = [b"user", user, b"item", item, b"y", _NUMBER.pack(y)]
+    fields += [b"time", _TIME.pack(event_us)]
+    return fields if pushed is None else [*fields, b"pushed", pushed]
+
+
+def read_event(fields: dict[bytes, bytes]) -> tuple[bytes, bytes, float, int]:
+    """Undo `event_fields`: user key, item key, y and time."""
+    [y], [event_us] = _NUMBER.unpack(fields[b"y"]), _TIME.unpack(fields[b"time"])
+    return fields[b"user"], fields[b"item"], y, event_us
+
+
+def read_earlier_event(packed: bytes) -> tuple[bytes, bytes, float, int]:
+    """Read an event as the release before this one wrote it, as `read_event`."""
+    y, event_us, length = _EARLIER_EVENT.unpack_from(packed)
+    keys = packed[_EARLIER_EVENT.size :]
+    return keys[:length], keys[length:], y, event_us
+
+
+def event_number(entry: bytes) -> int:
+    """Sequence number of a stream's entry."""
+    return int(entry.partition(b"-")[0])
 
 
 def time_field(view_name: str) -> bytes:
@@ -32,29 +58,17 @@ def time_field(view_name: str) -> bytes:
     return f"_ts:{view_name}".encode()
 
 
-def write_time(event_us: int) -> bytes:
-    """Serialize an event time as Feast does."""
+def feast_time(event_us: int) -> Timestamp:
+    """Make an event time as Feast has it."""
     stamp = Timestamp()
     stamp.FromDatetime(from_us(event_us))
-    return bytes(stamp.SerializeToString())
+    return stamp
 
 
-def read_time(serialized: bytes) -> int:
-    """Undo `write_time`: microseconds since the epoch."""
+def read_feast_time(serialized: bytes) -> int:
+    """Read an event time that Feast wrote: microseconds since the epoch."""
     stamp = Timestamp.FromString(serialized)
     return int(stamp.seconds * 1_000_000 + stamp.nanos // 1000)
-
-
-def write_event(user_key: bytes, item_key: bytes, y: float, event_us: int) -> bytes:
-    """Pack one event."""
-    return _EVENT.pack(y, event_us, len(user_key)) + user_key + item_key
-
-
-def read_event(packed: bytes) -> tuple[bytes, bytes, float, int]:
-    """Undo `write_event`: user key, item key, y and time."""
-    y, event_us, length = _EVENT.unpack_from(packed)
-    keys = packed[_EVENT.size :]
-    return keys[:length], keys[length:], y, event_us
 
 
 def glob_literal(name: bytes) -> bytes:
@@ -62,7 +76,20 @@ def glob_literal(name: bytes) -> bytes:
     return re.sub(rb"([*?\[\]\\^])", rb"\\\1", name)
 
 
-def is_whole(key: bytes, start: int) -> bool:
-    """Tell whether a key ends where its id does: else it is of another project."""
-    length = int.from_bytes(key[start + 4 : start + 8], "little")
-    return len(key) == start + 8 + length
+def is_whole(key: bytes, start: int, values: int) -> bool:
+    """Tell whether an entity key is whole: else it is that of another project.
+
+    Parameters
+    ----------
+    key : bytes
+        What is left of an entry's name without the project.
+    start : int
+        Where the values begin, behind the names of the join keys.
+    values : int
+        How many there are. Each is a type, its length, and itself.
+    """
+    for _ in range(values):
+        if len(key) < start + 8:
+            return False
+        start += 8 + int.from_bytes(key[start + 4 : start + 8], "little")
+    return len(key) == start

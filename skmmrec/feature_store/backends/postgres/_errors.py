@@ -1,0 +1,90 @@
+"""What PostgreSQL says went wrong, as errors that tell what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from psycopg import Error, OperationalError, errors
+
+from skmmrec.feature_store.backends.base import (
+    BusyStoreError,
+    DamagedStoreError,
+    FullStoreError,
+    ReadOnlyStoreError,
+    StoreError,
+)
+
+# Kinds of psycopg's errors, the more special ones first, and what is raised for each.
+_KINDS: list[tuple[tuple[type[Error], ...], type[Exception], str]] = [
+    (
+        (errors.DiskFull,),
+        FullStoreError,
+        "its disk is full; what was served is still served: free space and repeat this",
+    ),
+    (
+        (errors.ReadOnlySqlTransaction,),
+        ReadOnlyStoreError,
+        "it is read-only (a standby, or default_transaction_read_only): reads are "
+        "served, publish and record on the primary",
+    ),
+    (
+        (errors.DataCorrupted, errors.IndexCorrupted, errors.UndefinedFile),
+        DamagedStoreError,
+        "a table is damaged: restore the database, or drop the table and publish again",
+    ),
+    (
+        (errors.IoError,),
+        DamagedStoreError,
+        "its disk cannot be read or written: see to the disk, then publish again",
+    ),
+    (
+        (
+            errors.LockNotAvailable,
+            errors.DeadlockDetected,
+            errors.QueryCanceled,
+            errors.IdleInTransactionSessionTimeout,
+        ),
+        BusyStoreError,
+        "others hold what is needed: repeat this",
+    ),
+    (
+        (errors.InsufficientPrivilege,),
+        StoreError,
+        "the user may not do this: grant it, or name another user in "
+        "feature_store.yaml",
+    ),
+    (
+        (errors.UndefinedTable, errors.UndefinedColumn),
+        StoreError,
+        "a table or column is missing: run `feast apply`, then publish again",
+    ),
+    (
+        (errors.ProgramLimitExceeded,),
+        ValueError,
+        "an id or name is too long for an index of PostgreSQL (up to 2,704 bytes): "
+        "use shorter ids",
+    ),
+    (
+        (OperationalError,),
+        StoreError,
+        "it cannot be reached, or the connection was lost: see to server and settings "
+        "(host, port, user, sslmode), then repeat this",
+    ),
+]
+
+
+@contextmanager
+def translated(settings: Any) -> Iterator[None]:
+    """Raise errors of the server as `StoreError`, chained from psycopg's own."""
+    try:
+        yield
+    except Error as error:
+        for kinds, new, advice in _KINDS:
+            if isinstance(error, kinds):
+                place = f"PostgreSQL at {settings.host}:{settings.port}"
+                said = str(error).strip().split("\n")[0]
+                message = f"{place}, database {settings.database!r}: {advice} ({said})"
+                raise new(message) from error
+        raise

@@ -1,0 +1,229 @@
+"""Whole vector columns in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from feast import FeatureView
+from psycopg import Connection
+from psycopg.errors import UndefinedTable
+
+from skmmrec.feature_store.backends.base import (
+    PUBLISHED_VIEWS,
+    Snapshot,
+    VectorTable,
+    to_us,
+    vector_table,
+)
+
+from ._engine import OWNED, Engine, Publication, Table, ownership
+from ._sql import column, idle, one, regclass, statement
+
+# Rows that are read at a time: 5 MB of vectors of 128 numbers.
+_PAGE = 10_000
+_COUNT = """
+SELECT c.n FROM skmmrec_changes c JOIN pg_trigger t ON t.tgrelid = c.relation
+WHERE c.relation = to_regclass(%s) AND t.tgname = 'skmmrec_changes'
+    AND t.tgenabled <> 'D'
+"""
+_TRIGGER = """
+SELECT 0 FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgname = 'skmmrec_changes'
+    AND tgenabled <> 'D'
+"""
+
+# Key, vector and event time (us) of an entity.
+_Vector = tuple[bytes, bytes, int]
+
+
+class Vectors:
+    """Vector tables in memory, as fresh as the database.
+
+    What was published is read once; what was written since is read again when the count
+    of changes moves.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._published: dict[tuple[str, ...], VectorTable] = {}
+        self._tables: dict[tuple[str, ...], tuple[object, VectorTable]] = {}
+
+    def get(
+        self, view: FeatureView, feature: str, snapshot: Snapshot | None
+    ) -> VectorTable:
+        """Return the table of a feature; see `Backend.vectors`."""
+        engine = self._engine
+        with engine.connections.get() as conn:
+            if snapshot is not None:
+                pinned = engine.numbered(conn, snapshot)
+                return engine.gone_if_undefined(
+                    conn, pinned, lambda: self._get(conn, view, feature, pinned)
+                )
+            if view.name not in PUBLISHED_VIEWS:
+                return self._get(conn, view, feature, None)
+            while True:
+                served = engine.served(conn)
+                try:
+                    return self._get(conn, view, feature, served)
+                except UndefinedTable:  # perhaps it was dropped since
+                    if not idle(conn) or engine.served(conn) == served:
+                        raise
+
+    def _get(
+        self,
+        conn: Connection,
+        view: FeatureView,
+        feature: str,
+        publication: Publication | None,
+    ) -> VectorTable:
+        overlay, number = self._engine.overlay(view), ""
+        if publication is not None:
+            number = f"{publication.snapshot.number} {publication.snapshot.served_us}"
+        source = overlay, feature, number
+        stamp = self._stamp(conn, overlay, publication)
+        found = self._tables.get(source)
+        if found is None or found[0] != stamp:
+            with self._lock:
+                found = self._tables.get(source)
+                if found is None or found[0] != stamp:
+                    found = stamp, self._load(conn, view, feature, publication)
+                    _keep(self._tables, source, found)
+        return found[1]
+
+    def _stamp(
+        self, conn: Connection, overlay: str, publication: Publication | None
+    ) -> object:
+        """Tell the state of the tables; unlike any other where nothing counts."""
+        count = None
+        if self._engine.exists(conn):
+            name = [regclass(overlay)]
+            count = one(conn, _COUNT, name)
+            count = one(conn, _TRIGGER, name) if count is None else count
+        content = None if publication is None else publication.content
+        return object() if count is None else (content, count)
+
+    def _load(
+        self,
+        conn: Connection,
+        view: FeatureView,
+        feature: str,
+        publication: Publication | None,
+    ) -> VectorTable:
+        """Read the rows, after their stamp: what is newer than it is read again."""
+        query = "SELECT entity_key, value, event_ts FROM {} o WHERE feature_name = %s"
+        args: list[Any] = [feature]
+        overlay, names = self._engine.overlay(view), 1
+        if publication is not None:
+            query, names = f"{query} AND {OWNED}", 2
+            args += ownership(view.name, publication.snapshot)
+        with conn.cursor(binary=True) as cursor:
+            cursor.execute(statement(query, *[overlay] * names), args)
+            later = [(key, value, to_us(when)) for key, value, when in cursor if value]
+        if publication is None:
+            return vector_table(view.join_keys[0], later, None)
+        base = self._base(conn, view, feature, publication)
+        return _merged(base, later, view.join_keys[0])
+
+    def _base(
+        self,
+        conn: Connection,
+        view: FeatureView,
+        feature: str,
+        publication: Publication,
+    ) -> VectorTable:
+        """Return the vectors as published, read once."""
+        snapshot, table = publication.snapshot, publication.tables[view.name]
+        # As they are by now: what was deleted since is not in memory either.
+        checksums = Snapshot.from_json(publication.content).checksums
+        source = table.name, feature, checksums.get(view.name, "")
+        found = self._published.get(source)
+        if found is None:
+            found = _read_table(conn, view.join_keys[0], table, feature, snapshot)
+            _keep(self._published, source, found)
+        times = np.full(len(found.keys), snapshot.served_us, np.int64)
+        return replace(found, event_us=times)
+
+
+def _keep(
+    tables: dict[tuple[str, ...], Any], source: tuple[str, ...], new: Any
+) -> None:
+    """Keep a table, and of each feature no more than the one before it."""
+    tables[source] = new
+    same = [key for key in tables if key[1] == source[1] and key != source]
+    for key in same[:-1]:
+        tables.pop(key, None)
+
+
+def page(
+    conn: Connection, table: str, columns: Sequence[str], after: bytes
+) -> list[tuple[bytes, ...]]:
+    """Read the rows of a published table after a key, in the order of the keys."""
+    names = ("entity_key", *columns)
+    query = statement(
+        f"SELECT {', '.join(['{}'] * len(names))} FROM {{}} WHERE entity_key > %s "
+        f"ORDER BY entity_key LIMIT {_PAGE}",
+        *names,
+        table,
+    )
+    with conn.cursor(binary=True) as cursor:
+        return cursor.execute(query, [after]).fetchall()
+
+
+def pages(
+    conn: Connection, table: str, columns: Sequence[str]
+) -> Iterator[list[tuple[bytes, ...]]]:
+    """Read a published table in parts."""
+    last = b""  # no key is empty
+    while rows := page(conn, table, columns, last):
+        yield rows
+        last = rows[-1][0]
+
+
+def _read_table(
+    conn: Connection, join_key: str, table: Table, feature: str, snapshot: Snapshot
+) -> VectorTable:
+    rows: list[_Vector] = []
+    if feature in table.features:
+        name = column(table.features.index(feature))
+        for part in pages(conn, table.name, [name]):
+            rows += [(key, value, 0) for key, value in part if value]
+    return vector_table(join_key, rows, snapshot.version)
+
+
+def _merged(base: VectorTable, later: Sequence[_Vector], join_key: str) -> VectorTable:
+    """Put rows over those of a table, or beside them."""
+    if not later:
+        return base
+    new = vector_table(join_key, later, base.version)
+    if not base.keys:
+        return new
+    if base.matrix.shape[1] != new.matrix.shape[1]:
+        raise ValueError(
+            f"vectors of {new.matrix.shape[1]} numbers were written beside published "
+            f"ones of {base.matrix.shape[1]}: delete them, or publish again"
+        )
+    at = np.searchsorted(base.ids, new.ids).clip(max=len(base.keys) - 1)
+    known = base.ids[at] == new.ids
+    matrix, times = base.matrix.copy(), base.event_us.copy()
+    matrix[at[known]] = new.matrix[known]
+    times[at[known]] = new.event_us[known]
+    merged = replace(base, matrix=matrix, event_us=times)
+    return (
+        merged if known.all() else _with_rows(merged, new.take(np.flatnonzero(~known)))
+    )
+
+
+def _with_rows(table: VectorTable, new: VectorTable) -> VectorTable:
+    """Add rows of other entities."""
+    both = VectorTable(
+        table.keys + new.keys,
+        np.concatenate([table.ids, new.ids]),
+        np.concatenate([table.matrix, new.matrix]),
+        np.concatenate([table.event_us, new.event_us]),
+        table.version,
+    )
+    return both.take(np.argsort(both.ids, kind="stable"))

@@ -1,0 +1,95 @@
+"""Events of feedback: a stream whose entries have the events' sequence numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from skmmrec.feature_store.backends.base import Event, feedback_frame
+from skmmrec.interactions import USER
+
+from ._format import event_fields, event_number, read_event
+from ._names import Names
+from ._server import Command, Server
+
+# Entries in one step, of which Redis serves nobody else: below 1 ms.
+_PAGE = 500
+
+_Entry = tuple[bytes, dict[bytes, bytes]]
+
+
+class Feedback:
+    """Events of one project."""
+
+    def __init__(self, server: Server, names: Names) -> None:
+        self._server = server
+        self._names = names
+
+    def last(self) -> int:
+        """Return the last number that was given out."""
+        return int(self._server("GET", self._names.last_event) or 0)
+
+    def append(self, number: int, event: Event) -> list[Command]:
+        """Return the commands that keep an event under a number."""
+        fields = event_fields(*event)
+        commands: list[Command] = [
+            ("XADD", self._names.events, f"{number}-0", *fields),
+            ("SET", self._names.last_event, number),
+        ]
+        if event.pushed is not None:
+            commands.append(("HSET", self._names.pushed, event.pushed, number))
+        return commands
+
+    def numbers(self, pushed: Sequence[bytes]) -> dict[bytes, int]:
+        """Return the numbers of pushed events, of those that are kept."""
+        if not pushed:
+            return {}
+        found = self._server("HMGET", self._names.pushed, *pushed)
+        known = zip(pushed, found, strict=True)
+        return {key: int(number) for key, number in known if number is not None}
+
+    def frame(self, after: int) -> pd.DataFrame:
+        """Return the events after a number."""
+        rows = [
+            (event_number(entry), *read_event(fields))
+            for page in self._pages(after)
+            for entry, fields in page
+        ]
+        return feedback_frame(rows)
+
+    def prune(self, until: int) -> None:
+        """Forget the events up to a number."""
+        for page in self._pages(0):
+            old = [entry for entry in page if event_number(entry[0]) <= until]
+            self._forget(old)
+            if len(old) < len(page):
+                return
+
+    def delete(self, join_key: str, keys: Sequence[bytes]) -> None:
+        """Forget all events of some users or items."""
+        gone, field = set(keys), b"user" if join_key == USER else b"item"
+        if gone:
+            for page in self._pages(0):
+                self._forget([entry for entry in page if entry[1][field] in gone])
+
+    def _forget(self, entries: Sequence[_Entry]) -> None:
+        if not entries:
+            return
+        names = [entry for entry, _ in entries]
+        commands: list[Command] = [("XDEL", self._names.events, *names)]
+        pushed = [f[b"pushed"] for _, f in entries if b"pushed" in f]
+        if pushed:
+            commands.append(("HDEL", self._names.pushed, *pushed))
+        self._server.together(commands)
+
+    def _pages(self, after: int) -> Iterator[list[_Entry]]:
+        while True:
+            first = f"{after + 1}-0"
+            page: list[_Entry] = self._server(
+                "XRANGE", self._names.events, first, "+", "COUNT", _PAGE
+            )
+            if not page:
+                return
+            yield page
+            after = event_number(page[-1][0])

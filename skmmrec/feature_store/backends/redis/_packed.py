@@ -1,0 +1,60 @@
+"""Item vectors of a publication once more, in pieces of many rows.
+
+Whoever recommends reads all of them at once: 100,000 x 64 in a quarter of the time
+that it takes by field, for another 28 MB. A piece begins with three numbers: of rows,
+of dimensions, and of bytes of the keys; then come the lengths of the keys, the keys,
+and the numbers of the vectors.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+from skmmrec.feature_store.backends.base import (
+    ITEM_VECTOR,
+    ITEM_VIEW,
+    unpack_vectors,
+)
+
+# The view and the feature of which there are such pieces.
+PACKED = ITEM_VIEW, ITEM_VECTOR
+_HEAD = struct.Struct("<III")
+_LENGTH, _FLOAT = np.dtype("<u4"), np.dtype("<f4")
+
+
+def pack_rows(keys: Sequence[bytes], values: Sequence[bytes]) -> bytes:
+    """Pack keys and serialized vectors of one length."""
+    matrix, text = unpack_vectors(values), b"".join(keys)
+    head = _HEAD.pack(*matrix.shape, len(text))
+    lengths = np.array([len(key) for key in keys], _LENGTH)
+    return head + lengths.tobytes() + text + matrix.astype(_FLOAT, copy=False).tobytes()
+
+
+def unpack_rows(pieces: Iterable[tuple[int, bytes]]) -> tuple[list[bytes], np.ndarray]:
+    """Undo `pack_rows` of consecutive pieces, each with the number of its first row.
+
+    Pieces may overlap, where staging was resumed. What follows a gap is left out.
+    """
+    keys: list[bytes] = []
+    parts = []
+    for first, piece in sorted(pieces):
+        if first > len(keys):
+            break
+        found, matrix = _unpack(piece)
+        parts.append(matrix[len(keys) - first :])
+        keys += found[len(keys) - first :]
+    return keys, np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+
+
+def _unpack(piece: bytes) -> tuple[list[bytes], np.ndarray]:
+    n, dim, size = _HEAD.unpack_from(piece)
+    lengths = np.frombuffer(piece, _LENGTH, n, _HEAD.size)
+    start = _HEAD.size + lengths.nbytes
+    ends = accumulate(lengths.tolist(), initial=start)
+    keys = [piece[begin:end] for begin, end in pairwise(ends)]
+    numbers = np.frombuffer(piece, _FLOAT, n * dim, start + size)
+    return keys, numbers.reshape(n, dim).astype(np.float32, copy=False)

@@ -1,0 +1,373 @@
+"""Rows of the published views: a hash for each feature, with values by entity key.
+
+Those of a publication stand under its number. Those that were written since, whose
+cells begin with their event times, stand beside all publications; `Snapshot.owns`
+tells which count. They are not in Feast's own hashes, where an entity shares one
+lifetime with all its views, and where each would have to be asked for by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from feast import FeatureView
+
+from skmmrec.feature_store.backends.base import (
+    VERSION_OF,
+    Cells,
+    DamagedStoreError,
+    Features,
+    Row,
+    Snapshot,
+    chunks,
+    merge_cells,
+    pack_text,
+)
+
+from ._format import read_cell
+from ._names import Names
+from ._scripts import CLEAN_LATER, PUT_LATER
+from ._server import Command, Server
+
+# Keys in one command: 0.5 ms, of which Redis serves nobody else.
+KEYS = 1000
+# Rows in one script: below 1 ms.
+ROWS = 100
+
+
+class Tables:
+    """Publications in one server, and what was written since."""
+
+    def __init__(self, server: Server, names: Names) -> None:
+        self.server = server
+        self.names = names
+        # What was served last, as text and read, in one object for the sake of threads.
+        self._last: tuple[bytes | None, Snapshot | None] = None, None
+
+    def served(self) -> Snapshot | None:
+        """Return what is served."""
+        return self.parsed(self.server("GET", self.names.served))
+
+    def parsed(self, text: bytes | None) -> Snapshot | None:
+        """Return the snapshot in a text; most times it is that of the time before."""
+        last = self._last
+        if text != last[0]:
+            last = text, None if text is None else Snapshot.from_json(text)
+            self._last = last
+        return last[1]
+
+    def publications(self) -> list[Snapshot]:
+        """Return all publications, the earliest number first."""
+        texts = self.server("HVALS", self.names.publications)
+        return sorted(map(Snapshot.from_json, texts), key=lambda s: s.number)
+
+    # Reading
+
+    def read(
+        self,
+        view: str,
+        keys: Sequence[bytes],
+        features: Sequence[str],
+        snapshot: Snapshot | None = None,
+    ) -> dict[bytes, Cells]:
+        """Read cells, of one publication (None: the one that is served).
+
+        Raises
+        ------
+        LookupError
+            When `snapshot` has been dropped.
+        DamagedStoreError
+            When the server has lost one of the features.
+        """
+        expected = snapshot or self._last[1]
+        found: dict[bytes, Cells] = {}
+        for part in chunks(list(dict.fromkeys(keys)), KEYS):
+            if not self._read_part(view, part, features, snapshot, expected, found):
+                return self.read(view, keys, features, snapshot)
+        return found
+
+    def _read_part(
+        self,
+        view: str,
+        keys: Sequence[bytes],
+        features: Sequence[str],
+        snapshot: Snapshot | None,
+        expected: Snapshot | None,
+        found: dict[bytes, Cells],
+    ) -> bool:
+        """Read one chunk in one step; False if another publication is served by now."""
+        commands: list[Command] = [("GET", self.names.served)]
+        if snapshot:
+            commands = [("HGET", self.names.publications, snapshot.number)]
+        commands.append(("HMGET", self.names.later(view, VERSION_OF[view]), *keys))
+        if expected:
+            n = expected.number
+            columns = [self.names.column(n, view, f) for f in features]
+            commands += [("HMGET", column, *keys) for column in columns]
+        text, tags, *published = self.server.together(commands)
+        if snapshot:
+            check_kept(snapshot, text)
+        elif self.parsed(text) != expected:
+            return False
+        if expected:
+            _take_published(keys, features, published, expected, found)
+            self._check_columns(view, features, published, expected)
+        written = [k for k, tag in zip(keys, tags, strict=True) if tag is not None]
+        if written:
+            merge_cells(found, self._later(view, written, features, expected))
+        return True
+
+    def _later(
+        self,
+        view: str,
+        keys: Sequence[bytes],
+        features: Sequence[str],
+        snapshot: Snapshot | None,
+    ) -> dict[bytes, Cells]:
+        """Read cells of rows that were written since, those that count."""
+        names = [self.names.later(view, f) for f in (VERSION_OF[view], *features)]
+        tags, *columns = self.server.together([("HMGET", n, *keys) for n in names])
+        return _owned(keys, tags, features, columns, snapshot)
+
+    def _check_columns(
+        self,
+        view: str,
+        features: Sequence[str],
+        published: list[list[bytes | None]],
+        snapshot: Snapshot,
+    ) -> None:
+        """Refuse to read from a publication of which the server lost a feature."""
+        absent = [
+            feature
+            for feature, values in zip(features, published, strict=True)
+            if not any(value is not None for value in values)
+        ]
+        if not absent or not snapshot.counts.get(view, 1):
+            return
+        commands: list[Command] = []
+        for feature in absent:
+            column = self.names.column(snapshot.number, view, feature)
+            listed = self.names.columns(snapshot.number), f"{view}:{feature}"
+            commands += [("SISMEMBER", *listed), ("EXISTS", column)]
+        answers = self.server.together(commands)
+        for feature, is_listed, is_there in zip(
+            absent, answers[::2], answers[1::2], strict=True
+        ):
+            if is_listed and not is_there:
+                raise lost(self.server, snapshot, f"{feature} of {view}")
+
+    def keys(self, view: str, snapshot: Snapshot) -> list[bytes]:
+        """Return the keys of a publication in ascending order."""
+        column = self.names.column(snapshot.number, view, VERSION_OF[view])
+        return sorted({key for page in self.server.scan(column) for key in page})
+
+    def rows(self, view: str, snapshot: Snapshot) -> Iterator[list[Row]]:
+        """Return rows of a publication in the order of their keys, in parts."""
+        features = self.features(view, snapshot.number)
+        columns = [self.names.column(snapshot.number, view, f) for f in features]
+        keys = self.keys(view, snapshot)
+        kept: Command = ("HGET", self.names.publications, snapshot.number)
+        check_kept(snapshot, self.server(*kept))
+        for part in chunks(keys, KEYS):
+            text, *values = self.server.together(
+                [kept, *(("HMGET", column, *part) for column in columns)]
+            )
+            check_kept(snapshot, text)
+            yield [
+                Row(key, _filled(features, row), snapshot.event_us)
+                for key, *row in zip(part, *values, strict=True)
+            ]
+
+    def features(self, view: str, number: int) -> list[str]:
+        """Return the features that a publication has of a view."""
+        members = self.server("SMEMBERS", self.names.columns(number))
+        parts = (member.decode().partition(":") for member in members)
+        return sorted(feature for name, _, feature in parts if name == view)
+
+    # What was written since
+
+    def later_keys(self, view: str, snapshot: Snapshot | None) -> list[bytes]:
+        """Return the keys of rows that count."""
+        found: set[bytes] = set()
+        for page in self.server.scan(self.names.later(view, VERSION_OF[view])):
+            for key, tag in page.items():
+                if snapshot is None or _owns(snapshot, tag):
+                    found.add(key)
+        return list(found)
+
+    def later(
+        self, view: str, feature: str, snapshot: Snapshot | None
+    ) -> list[tuple[bytes, bytes, int]]:
+        """Return key, value and event time of a feature in all rows that count."""
+        found = []
+        for part in chunks(self.later_keys(view, snapshot), KEYS):
+            rows = self._later(view, part, [feature], snapshot)
+            found += [(key, *row[feature]) for key, row in rows.items() if row]
+        return found
+
+    def clean_later(self, view: str, snapshot: Snapshot | None) -> None:
+        """Delete rows that do not count, page by page."""
+        if snapshot is None:
+            return
+        tags = self.names.later(view, VERSION_OF[view])
+        columns = [tags, *self.later_columns(view)]
+        for page in self.server.scan(tags):
+            gone = [(key, tag) for key, tag in page.items() if not _owns(snapshot, tag)]
+            for part in chunks(gone, KEYS // 2):
+                pairs = [text for pair in part for text in pair]
+                self.server("EVAL", CLEAN_LATER, len(columns), *columns, *pairs)
+
+    def later_columns(self, view: str) -> list[bytes]:
+        """Name all columns of the rows that were written since."""
+        members = self.server("SMEMBERS", self.names.later_columns())
+        parts = (member.decode().partition(":") for member in members)
+        return [self.names.later(view, f) for name, _, f in parts if name == view]
+
+    def later_deletions(self, view: str, keys: Sequence[bytes]) -> list[Command]:
+        """Return the commands that delete rows by key."""
+        columns = self.later_columns(view)
+        return [
+            *(("HDEL", column, *keys) for column in columns),
+            ("HINCRBY", self.names.changes, view, 1),
+        ]
+
+    def put_newer(self, view: FeatureView, rows: Sequence[Row]) -> None:
+        """Write rows of what is served; a value with a newer event time stays."""
+        for part in chunks(rows, ROWS):
+            written = 0
+            while not written:  # what is served may change before the script runs
+                snapshot = self.served()
+                mine = part if snapshot is None else _of(snapshot, view.name, part)
+                if not mine:
+                    break
+                [commands] = self.put(view, mine, "newer", snapshot)
+                *_, written = self.server.together(commands, atomic=False)
+
+    def put(
+        self,
+        view: FeatureView,
+        rows: Sequence[Row],
+        mode: str,
+        snapshot: Snapshot | None,
+    ) -> Iterator[list[Command]]:
+        """Make the commands that write rows, those of each part; see `PUT_LATER`."""
+        tag = VERSION_OF[view.name]
+        given = {f for row in rows for f in row.features}
+        features = list(dict.fromkeys([tag, *(f.name for f in view.features), *given]))
+        columns = [self.names.later(view.name, feature) for feature in features]
+        members = [f"{view.name}:{feature}" for feature in features]
+        place = {feature: n for n, feature in enumerate(features, 1)}
+        version, since = b"", 0
+        if snapshot is not None:
+            version, since = pack_text(snapshot.version), snapshot.served_us
+        text = b"" if snapshot is None else snapshot.to_json()
+        head = [text, mode, version, since, view.name]
+        keys = [self.names.served, self.names.changes, *columns]
+        for part in chunks(rows, ROWS):
+            cells: list[object] = []
+            for key, values, event_us in part:
+                cells += [key, event_us, len(values)]
+                cells += [text for f, v in values.items() for text in (place[f], v)]
+            yield [
+                ("SADD", self.names.later_columns(), *members),
+                ("EVAL", PUT_LATER, len(keys), *keys, *head, *cells),
+            ]
+
+    # Deleting
+
+    def forget(self, number: int) -> list[Command]:
+        """Return the commands that delete a publication's rows.
+
+        Redis frees the space in the background.
+        """
+        columns = self.names.columns(number)
+        members = [member.decode() for member in self.server("SMEMBERS", columns)]
+        rows = [self.names.own(f"rows:{number}:{member}") for member in members]
+        return [("UNLINK", columns, self.names.packed(number), *rows)]
+
+    def delete_all(self) -> None:
+        """Delete all entries of the project but leases."""
+        names, staged = self.names, self.server("GET", self.names.staged)
+        numbers = {snapshot.number for snapshot in self.publications()}
+        numbers |= {Snapshot.from_json(staged).number} if staged else set()
+        commands = [command for n in numbers for command in self.forget(n)]
+        members = self.server("SMEMBERS", names.later_columns())
+        later = [names.own(f"later:{member.decode()}") for member in members]
+        own = [names.later_columns(), names.served, names.staged, names.publications]
+        own += [names.done, names.stale, names.changes, names.events]
+        own += [names.last_event, names.pushed, names.writer]
+        self.server.together([*commands, ("UNLINK", *later, *own)])
+
+
+def check_kept(snapshot: Snapshot, text: bytes | None) -> Snapshot:
+    """Return what is recorded of a publication; a LookupError if it is gone."""
+    kept = None if text is None else Snapshot.from_json(text)
+    if kept is None or kept.fingerprint != snapshot.fingerprint:
+        raise LookupError(
+            f"publication {snapshot.number} (version {snapshot.version!r}) has been "
+            "dropped; ask for what is served by now"
+        )
+    return kept
+
+
+def lost(server: Server, snapshot: Snapshot, what: str) -> DamagedStoreError:
+    """Make the error of a server that has lost rows."""
+    return DamagedStoreError(
+        f"Redis at {server.place} has lost {what} of publication {snapshot.number} "
+        f"(version {snapshot.version!r}), most likely evicted for want of memory: "
+        "publish again, and set its maxmemory-policy to noeviction"
+    )
+
+
+def _of(snapshot: Snapshot, view: str, rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that belong to a publication."""
+    version = pack_text(snapshot.version)
+    return [
+        row
+        for row in rows
+        if row.features.get(VERSION_OF[view]) == version
+        and snapshot.owns(snapshot.version, row.event_us)
+    ]
+
+
+def _owns(snapshot: Snapshot, tag: bytes) -> bool:
+    version, event_us = read_cell(tag)
+    return snapshot.owns(snapshot.version, event_us) and version == pack_text(
+        snapshot.version
+    )
+
+
+def _owned(
+    keys: Sequence[bytes],
+    tags: Sequence[bytes | None],
+    features: Sequence[str],
+    columns: Sequence[Sequence[bytes | None]],
+    snapshot: Snapshot | None,
+) -> dict[bytes, Cells]:
+    """Return cells of the rows that count, which most entities have none of."""
+    found: dict[bytes, Cells] = {}
+    for n, (key, tag) in enumerate(zip(keys, tags, strict=True)):
+        if snapshot is None or (tag is not None and _owns(snapshot, tag)):
+            cells = {f: column[n] for f, column in zip(features, columns, strict=True)}
+            row = {f: read_cell(c) for f, c in cells.items() if c is not None}
+            if row:
+                found[key] = row
+    return found
+
+
+def _take_published(
+    keys: Sequence[bytes],
+    features: Sequence[str],
+    columns: Sequence[Sequence[bytes | None]],
+    snapshot: Snapshot,
+    found: dict[bytes, Cells],
+) -> None:
+    for feature, values in zip(features, columns, strict=True):
+        for key, value in zip(keys, values, strict=True):
+            if value is not None:
+                found.setdefault(key, {})[feature] = value, snapshot.served_us
+
+
+def _filled(features: Sequence[str], values: Sequence[bytes | None]) -> Features:
+    row = zip(features, values, strict=True)
+    return {feature: value for feature, value in row if value is not None}

@@ -1,0 +1,174 @@
+"""Vectors in memory, read again when they change."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from feast import FeatureView
+
+from skmmrec.feature_store.backends.base import (
+    Snapshot,
+    VectorTable,
+    chunks,
+    key_ids,
+    vector_table,
+)
+
+from ._packed import PACKED, unpack_rows
+from ._tables import Tables, check_kept, lost
+
+# Pieces of some 200 kB in one go, of which Redis serves nobody else: 1 ms.
+_PIECES = 10
+# Publications in memory: the one that is served and the one before it, which readers
+# that have begun may still hold.
+_PUBLICATIONS = 2
+
+
+class Vectors:
+    """Tables of vectors: a publication's, and those with what was written since."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._published = _Recent(_PUBLICATIONS)
+        self._merged = _Recent(_PUBLICATIONS)
+
+    def get(
+        self, view: FeatureView, feature: str, snapshot: Snapshot | None = None
+    ) -> VectorTable:
+        """Return the vectors of a publication (None: of the one that is served)."""
+        chosen, changes = self._state(view.name, snapshot)
+        source = _identity(view, feature, chosen)
+        return self._merged.get(
+            source, changes, lambda: self._merge(view, feature, chosen)
+        )
+
+    def _state(
+        self, view: str, snapshot: Snapshot | None
+    ) -> tuple[Snapshot | None, bytes | None]:
+        """Return what is recorded by now, and the count of changes of a view."""
+        names, server = self._tables.names, self._tables.server
+        changes = ("HGET", names.changes, view)
+        if snapshot is None:
+            text, count = server.together([("GET", names.served), changes])
+            return self._tables.parsed(text), count
+        kept = ("HGET", names.publications, snapshot.number)
+        text, count = server.together([kept, changes])
+        now = check_kept(snapshot, text)
+        return replace(now, served_us=snapshot.served_us), count
+
+    def _merge(
+        self, view: FeatureView, feature: str, snapshot: Snapshot | None
+    ) -> VectorTable:
+        later = self._tables.later(view.name, feature, snapshot)
+        version = None if snapshot is None else snapshot.version
+        rows = vector_table(view.join_keys[0], later, version)
+        if snapshot is None:
+            return rows
+        source = _identity(view, feature, snapshot)
+        published = self._published.get(
+            source, None, lambda: self._load(view, feature, snapshot)
+        )
+        return _over(published, rows)
+
+    def _load(self, view: FeatureView, feature: str, snapshot: Snapshot) -> VectorTable:
+        """Read a publication whole."""
+        server, names = self._tables.server, self._tables.names
+        table = self._unpack(view, feature, snapshot)
+        text = server("HGET", names.publications, snapshot.number)
+        n = check_kept(snapshot, text).counts.get(view.name)
+        if table is None or len(table.ids) != n:
+            table = self._scan(view, feature, snapshot)
+            text = server("HGET", names.publications, snapshot.number)
+            n = check_kept(snapshot, text).counts.get(view.name, len(table.ids))
+        if len(table.ids) < n:
+            what = f"{n - len(table.ids)} of {n} vectors of {view.name}"
+            raise lost(server, snapshot, what)
+        return table
+
+    def _unpack(
+        self, view: FeatureView, feature: str, snapshot: Snapshot
+    ) -> VectorTable | None:
+        """Read vectors by many, as long as nothing was deleted of them."""
+        if (view.name, feature) != PACKED:
+            return None
+        server, name = self._tables.server, self._tables.names.packed(snapshot.number)
+        firsts = server("HKEYS", name)
+        pieces: list[bytes | None] = []
+        for part in chunks(firsts, _PIECES):
+            pieces += server("HMGET", name, *part)
+        numbered = zip(map(int, firsts), pieces, strict=True)
+        keys, matrix = unpack_rows((n, piece) for n, piece in numbered if piece)
+        ids = key_ids(view.join_keys[0], keys)
+        times = np.full(len(keys), snapshot.served_us, np.int64)
+        table = VectorTable(keys, ids, matrix, times, snapshot.version)
+        return table.take(np.argsort(ids, kind="stable"))
+
+    def _scan(self, view: FeatureView, feature: str, snapshot: Snapshot) -> VectorTable:
+        """Read vectors one by one."""
+        names, found = self._tables.names, {}
+        column = names.column(snapshot.number, view.name, feature)
+        for page in self._tables.server.scan(column):
+            found.update(page)
+        rows = [(key, value, snapshot.served_us) for key, value in found.items()]
+        return vector_table(view.join_keys[0], rows, snapshot.version)
+
+
+class _Recent:
+    """The tables that were asked for last, each made by one thread."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        self._tables: dict[object, tuple[object, VectorTable]] = {}
+
+    def get(
+        self, source: object, stamp: object, make: Callable[[], VectorTable]
+    ) -> VectorTable:
+        """Return what `make` gave for a source, made anew under another stamp."""
+        found = self._tables.get(source)
+        if found is None or found[0] != stamp:
+            with self._lock:
+                found = self._tables.get(source)
+                if found is None or found[0] != stamp:
+                    found = stamp, make()
+                    tables = {**self._tables, source: found}
+                    self._tables = dict(list(tables.items())[-self._size :])
+        return found[1]
+
+
+def _identity(view: FeatureView, feature: str, snapshot: Snapshot | None) -> object:
+    """Tell rows of a publication from those before something was deleted of it."""
+    if snapshot is None:
+        return view.name, feature
+    counted = snapshot.counts.get(view.name), snapshot.checksums.get(view.name)
+    served = snapshot.number, snapshot.fingerprint, snapshot.served_us
+    return view.name, feature, *served, *counted
+
+
+def _over(table: VectorTable, rows: VectorTable) -> VectorTable:
+    """Put rows over those of a table with the same ids, and the others among them."""
+    if not len(table.ids) or not len(rows.ids):
+        return rows if len(rows.ids) else table
+    places = np.searchsorted(table.ids, rows.ids)
+    known = table.ids[np.minimum(places, len(table.ids) - 1)] == rows.ids
+    matrix, event_us = table.matrix.copy(), table.event_us.copy()
+    matrix[places[known]] = rows.matrix[known]
+    event_us[places[known]] = rows.event_us[known]
+    new = np.flatnonzero(~known)
+    if not len(new):
+        return VectorTable(table.keys, table.ids, matrix, event_us, table.version)
+    keys = np.empty(len(table.keys), dtype=object)
+    keys[:] = table.keys
+    added = np.empty(len(new), dtype=object)
+    added[:] = [rows.keys[row] for row in new]
+    at = places[new]
+    return VectorTable(
+        np.insert(keys, at, added).tolist(),
+        np.insert(table.ids, at, rows.ids[new]),
+        np.insert(matrix, at, rows.matrix[new], axis=0),
+        np.insert(event_us, at, rows.event_us[new]),
+        table.version,
+    )
