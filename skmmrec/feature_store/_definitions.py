@@ -254,10 +254,12 @@ def _view(
 
 
 def _further(features: Mapping[str, str], vectors: Mapping[str, int]) -> list[Field]:
-    """Define further features of the items; Feast's search takes none of the vectors."""
+    """Define further features of the items, none of which Feast's search takes."""
     odd = sorted(set(features.values()) - set(_SCALARS))
     if odd:
-        raise ValueError(f"item_features must be among {list(_SCALARS)}, got {odd[0]!r}")
+        raise ValueError(
+            f"item_features must be among {list(_SCALARS)}, got {odd[0]!r}"
+        )
     scalars = [Field(name=n, dtype=_SCALARS[kind]) for n, kind in features.items()]
     return scalars + [
         Field(name=name, dtype=Array(Float32), vector_length=dim)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from feast import FeatureView
 from pandas.api import types
 
 from skmmrec.feature_store.backends.base import (
@@ -23,12 +24,16 @@ from skmmrec.feature_store.backends.base import (
     VECTOR,
     Column,
     Id,
+    scalar_features,
 )
 from skmmrec.interactions import ITEM, USER
+
+from ._types import Content
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 # Words that a filter reads otherwise; of no use as the name of a feature.
 _WORDS = {"and", "or", "not", "in", "is", "True", "False", "None"}
+_TYPES: dict[str, type] = {"int64": int, "float64": float, "bool": bool, "string": str}
 _TAKEN = {
     USER,
     ITEM,
@@ -83,6 +88,7 @@ def vector_columns(
     vectors: Mapping[str, pd.DataFrame] | None,
     item_ids: Sequence[Id],
     known: Iterable[str] = (),
+    argument: str = "vectors",
 ) -> tuple[Column, ...]:
     """Return further vectors of items.
 
@@ -93,6 +99,8 @@ def vector_columns(
     item_ids : sequence of int or str
     known : iterable of str, default=()
         Vector features that the view has already.
+    argument : str
+        What errors call `vectors`.
 
     Raises
     ------
@@ -103,16 +111,97 @@ def vector_columns(
     """
     if vectors is not None and not isinstance(vectors, Mapping):
         raise TypeError(
-            "vectors must be a mapping of names to DataFrames by item id, "
+            f"{argument} must be a mapping of names to DataFrames by item id, "
             f"got {type(vectors).__name__}"
         )
     columns = {}
     for name, table in (vectors or {}).items():
-        feature = vector_feature(_checked_name(name, "vectors"))
-        columns[feature] = _vectors(name, feature, table, item_ids)
+        feature = vector_feature(_checked_name(name, argument))
+        columns[feature] = _vectors(f"{argument}[{name!r}]", feature, table, item_ids)
     for feature in known:
         columns.setdefault(feature, Column(feature, VECTOR, [None] * len(item_ids)))
     return tuple(columns[feature] for feature in sorted(columns))
+
+
+def added_columns(
+    view: FeatureView,
+    features: pd.DataFrame | None,
+    content: Mapping[str, Content] | None,
+    item_ids: Sequence[Id],
+) -> tuple[Column, ...]:
+    """Return features and further vectors of items that are added.
+
+    Parameters
+    ----------
+    view : feast.FeatureView
+        The items' view, which must have them.
+    features : DataFrame or None
+        As in `item_columns`.
+    content : mapping of str to DataFrame or array-like, or None
+        As in `vector_columns`; arrays have a row for each item.
+    item_ids : sequence of int or str
+
+    Raises
+    ------
+    TypeError, ValueError
+        As there, and for what the view does not have, or has of another kind.
+    """
+    scalars = item_columns(features, item_ids)
+    tables = None if content is None else _as_tables(content, item_ids)
+    vectors = vector_columns(tables, item_ids, argument="content")
+    types, lengths = scalar_features(view), _lengths(view)
+    for column in vectors:
+        stored = lengths.get(column.name)
+        given = next((len(v) for v in column.values if v is not None), stored)
+        if given != stored:
+            name = column.name.removesuffix("_vector")
+            raise ValueError(
+                f"content[{name!r}] has {given} columns; the model was published "
+                + ("without such vectors" if stored is None else f"with {stored}")
+            )
+    return tuple(_of_type(column, types) for column in scalars) + vectors
+
+
+def _lengths(view: FeatureView) -> dict[str, int]:
+    return {f.name: f.vector_length for f in view.features if f.vector_length}
+
+
+def _as_tables(
+    content: Mapping[str, Content], item_ids: Sequence[Id]
+) -> dict[str, pd.DataFrame]:
+    if not isinstance(content, Mapping):
+        raise TypeError(
+            f"content must be a mapping of names, got {type(content).__name__}"
+        )
+    return {name: _as_table(name, given, item_ids) for name, given in content.items()}
+
+
+def _as_table(name: str, given: Content, item_ids: Sequence[Id]) -> pd.DataFrame:
+    if isinstance(given, pd.DataFrame):
+        return given
+    matrix = np.asarray(given)
+    if matrix.ndim != 2 or len(matrix) != len(item_ids):
+        raise ValueError(
+            f"content[{name!r}] of {len(item_ids)} ids must have shape "
+            f"({len(item_ids)}, dim), got {matrix.shape}"
+        )
+    return pd.DataFrame(matrix, index=pd.Index(item_ids, dtype=object))
+
+
+def _of_type(column: Column, types: Mapping[str, type]) -> Column:
+    """Refuse a feature that the view does not have; let whole numbers be floats."""
+    name, given = column.name, _TYPES[column.kind]
+    if name not in types:
+        raise ValueError(f"the model was published without the feature {name!r}")
+    if (types[name], given) == (float, int):
+        floats = [None if v is None else float(v) for v in column.values]
+        return Column(name, "float64", floats)
+    if types[name] is not given and any(v is not None for v in column.values):
+        raise ValueError(
+            f"features: {name} was published as {types[name].__name__}, "
+            f"got {given.__name__}"
+        )
+    return column
 
 
 def _scalars(features: pd.DataFrame, item_ids: Sequence[Id]) -> dict[str, Column]:
@@ -155,8 +244,9 @@ def _checked_name(name: Hashable, argument: str) -> str:
             f"{argument} has the name {name!r:.100}; a feature's name has letters, "
             "digits and underscores, begins with a letter and is no word of a filter"
         )
-    stored = name if argument == "features" else vector_feature(name)
-    if stored in _TAKEN or (argument == "features" and name.endswith("_vector")):
+    is_feature = argument == "features"
+    stored = name if is_feature else vector_feature(name)
+    if stored in _TAKEN or (is_feature and name.endswith("_vector")):
         raise ValueError(
             f"{argument} has the name {name!r}, which is taken; names that end in "
             f"_vector and {sorted(_TAKEN)} are"
@@ -182,7 +272,7 @@ def _kind(name: str, values: pd.Series) -> tuple[str, Callable[[Any], Any]]:
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(values.cat.categories.dtype)
     dtype = values.infer_objects().dtype
-    found = {type(value) for value in values} if dtype == object else set()
+    found = {type(value) for value in values} if dtype.kind == "O" else set()
     if types.is_bool_dtype(dtype) or (found and found <= {bool, np.bool_}):
         return "bool", bool
     if types.is_integer_dtype(dtype):
@@ -192,11 +282,22 @@ def _kind(name: str, values: pd.Series) -> tuple[str, Callable[[Any], Any]]:
     if types.is_float_dtype(dtype):
         return "float64", float
     if types.is_string_dtype(dtype) and all(isinstance(v, str) for v in values):
-        return "string", str
+        return "string", lambda text: _checked_text(name, text)
     raise TypeError(
         f"features: {name} must hold numbers, truth values or texts, and one of these "
         f"alone, got {dtype} with {_example(values)}; make one of them of it first"
     )
+
+
+def _checked_text(name: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"features: {name} holds a text that cannot be encoded in UTF-8: "
+            f"{text!r:.100}"
+        ) from error
+    return str(text)
 
 
 def _example(values: pd.Series) -> str:
@@ -205,22 +306,22 @@ def _example(values: pd.Series) -> str:
 
 
 def _vectors(
-    name: str, feature: str, table: pd.DataFrame, item_ids: Sequence[Id]
+    what: str, feature: str, table: pd.DataFrame, item_ids: Sequence[Id]
 ) -> Column:
     if not isinstance(table, pd.DataFrame):
         raise TypeError(
-            f"vectors[{name!r}] must be a DataFrame by item id, "
-            f"got {type(table).__name__}"
+            f"{what} must be a DataFrame by item id, got {type(table).__name__}"
         )
     if not table.shape[1] or not all(map(types.is_numeric_dtype, table.dtypes)):
-        raise TypeError(f"vectors[{name!r}] must have columns of numbers, and no others")
-    rows = _rows_of(table.index, item_ids, f"vectors[{name!r}]")
-    matrix = table.to_numpy(np.float32)
+        raise TypeError(f"{what} must have columns of numbers, and no others")
+    rows = _rows_of(table.index, item_ids, what)
+    matrix = table.to_numpy(np.float32, na_value=np.nan)
     odd = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(odd):
         raise ValueError(
-            f"vectors[{name!r}] of item {table.index[odd[0]]!r:.100} is not finite; "
-            "leave items out that have no vector"
+            f"{what} of item {table.index[odd[0]]!r:.100} is not finite; leave items "
+            "out that have no vector"
         )
-    placed = [matrix[row] if row >= 0 else None for row in rows.tolist()]
-    return Column(feature, VECTOR, placed)
+    return Column(
+        feature, VECTOR, [matrix[row] if row >= 0 else None for row in rows.tolist()]
+    )

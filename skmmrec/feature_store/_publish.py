@@ -136,9 +136,9 @@ def publish(
         machine's clock, a `feedback` that does not say which events, or a `keep` below
         1. Nothing is changed then.
     TypeError
-        For `categories`, `features`, `vectors` or `feedback` of another type, for another kind of online
-        store, or for an offline store or materialization engine that is not known to
-        keep all rows.
+        For `categories`, `features`, `vectors` or `feedback` of another type, for
+        another kind of online store, or for an offline store or materialization engine
+        that is not known to keep all rows.
     TimeoutError
         When another publisher holds the store for ten minutes.
     FullStoreError, ReadOnlyStoreError, DamagedStoreError

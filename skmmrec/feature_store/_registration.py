@@ -51,7 +51,9 @@ class Settings:
         vectors = {} if known is None else dict(known.item_vectors)
         for column in further:
             if column.kind == VECTOR and any(v is not None for v in column.values):
-                vectors[column.name] = max(len(v) for v in column.values if v is not None)
+                vectors[column.name] = max(
+                    len(v) for v in column.values if v is not None
+                )
         scalars = {c.name: c.kind for c in further if c.kind != VECTOR}
         return cls(dim, users.id_type, items.id_type, scalars, vectors)
 
@@ -92,8 +94,7 @@ def _is_complete(store: FeatureStore, settings: Settings) -> bool:
     ]
     stored = {view.name: view for view in store.list_feature_views()}
     return all(
-        view.name in stored
-        and _fields(view) <= _fields(stored[view.name])
+        view.name in stored and _fields(view) <= _fields(stored[view.name])
         for view in wanted
     )
 
@@ -122,7 +123,8 @@ def _registered(store: FeatureStore) -> Settings | None:
         vector_length(view, name)
         for view, name in zip(views, (USER_VECTOR, ITEM_VECTOR), strict=True)
     ]
-    return Settings(max(lengths), *map(id_type, views))
+    user_type, item_type = map(id_type, views)
+    return Settings(max(lengths), user_type, item_type)
 
 
 def _definitions(

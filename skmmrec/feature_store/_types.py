@@ -19,6 +19,7 @@ CategoriesByItem: TypeAlias = (
     Mapping[int, Category | None] | Mapping[str, Category | None] | pd.Series
 )
 WantedCategories: TypeAlias = Category | Collection[Category]
+Content: TypeAlias = ArrayLike | pd.DataFrame  # vectors, (n, dim)
 
 
 class ForgottenUsers(Protocol):

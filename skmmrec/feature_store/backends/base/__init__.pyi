@@ -15,6 +15,11 @@ from ._cache import (
 )
 from ._checksum import Checksum as Checksum
 from ._chunks import chunks as chunks
+from ._columns import (
+    column_of as column_of,
+    condition_mask as condition_mask,
+    scalar_features as scalar_features,
+)
 from ._encoding import (
     entity_keys as entity_keys,
     key_ids as key_ids,
@@ -79,9 +84,11 @@ from ._online_store import (
     merge_cells as merge_cells,
 )
 from ._search import (
+    Aspect as Aspect,
     VectorTable as VectorTable,
     metric_name as metric_name,
     nearest as nearest,
+    nearest_weighted as nearest_weighted,
 )
 from ._snapshot import Snapshot as Snapshot
 from ._times import (

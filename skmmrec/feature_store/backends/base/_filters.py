@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from feast.filter_models import ComparisonFilter, CompoundFilter
@@ -52,6 +52,8 @@ _ORDERED = ("gt", "gte", "lt", "lte")
 # Characters of a condition: a list of a thousand ids fits, and Python's parser does not
 # run out of stack.
 _LONGEST = 20_000
+# From here on, whole numbers are rounded where they meet floats.
+_ROUNDED = 2**53
 # Conditions inside conditions; well below what Python's stack bears.
 _DEEPEST = 50
 
@@ -89,6 +91,7 @@ def parse_filter(condition: Filter) -> ComparisonFilter | CompoundFilter:
         When `condition` is neither.
     """
     if isinstance(condition, ComparisonFilter | CompoundFilter):
+        _check_depth(condition)
         return condition
     if not isinstance(condition, str):
         raise TypeError(
@@ -104,8 +107,15 @@ def parse_filter(condition: Filter) -> ComparisonFilter | CompoundFilter:
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise ValueError(
             f"the filter {condition!r:.100} cannot be read: {error}"
-        ) from (error)
+        ) from error
     return _Reader(condition).read(tree, negated=False, depth=0)
+
+
+def _check_depth(condition: ComparisonFilter | CompoundFilter, depth: int = 0) -> None:
+    if depth > _DEEPEST:
+        raise ValueError("the filter is nested too deeply")
+    for part in getattr(condition, "filters", ()):
+        _check_depth(part, depth + 1)
 
 
 def filter_names(condition: ComparisonFilter | CompoundFilter) -> list[str]:
@@ -145,11 +155,15 @@ def filter_mask(
         mask: np.ndarray = joined.reduce(masks)
         return mask
     if condition.key not in columns:
-        raise ValueError(
-            f"there is no feature {condition.key!r:.100} to filter by; "
-            f"there are {sorted(columns)}"
-        )
+        raise unknown_feature(condition.key, columns)
     return _compare(condition, columns[condition.key])
+
+
+def unknown_feature(name: str, known: Iterable[str]) -> ValueError:
+    """Make the error for a feature that there is none of."""
+    return ValueError(
+        f"there is no feature {name!r:.100} to filter by; there are {sorted(known)}"
+    )
 
 
 def _compare(condition: ComparisonFilter, column: FilterColumn) -> np.ndarray:
@@ -158,10 +172,18 @@ def _compare(condition: ComparisonFilter, column: FilterColumn) -> np.ndarray:
         met = _is_in(condition, values)
     else:
         _check(condition, condition.value, values)
-        met = _COMPARE["eq" if operator == "ne" else operator](values, condition.value)
+        compare = _COMPARE["eq" if operator == "ne" else operator]
+        met = compare(_exact(values, condition.value), condition.value)
     mask = np.zeros(len(column.present), dtype=bool)
     mask[column.present] = ~met if operator in ("ne", "nin") else met
     return mask
+
+
+def _exact(values: np.ndarray, value: Any) -> np.ndarray:
+    """Make Python compare numbers that NumPy would round."""
+    is_number = values.dtype.kind in "if"
+    is_exact = not is_number or -_ROUNDED < value < _ROUNDED
+    return values if is_exact else values.astype(object)
 
 
 def _is_in(condition: ComparisonFilter, values: np.ndarray) -> np.ndarray:
@@ -170,17 +192,19 @@ def _is_in(condition: ComparisonFilter, values: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"{condition.key} {condition.type!r} needs a list, got {listed!r:.100}"
         )
-    met = np.zeros(len(values), dtype=bool)
     for value in listed:
         _check(condition, value, values)
-        met |= np.asarray(values == value, dtype=bool)
-    return met
+    # Python finds numbers that are equal, whatever their types.
+    is_listed = set(listed).__contains__
+    return np.fromiter(map(is_listed, values.tolist()), bool, len(values))
 
 
-def _check(condition: ComparisonFilter, value: object, values: np.ndarray) -> None:
+def _check(condition: ComparisonFilter, value: Any, values: np.ndarray) -> None:
     """Refuse what cannot be compared: numbers and texts, None, order of truth."""
     is_text, is_truth = values.dtype.kind == "O", values.dtype.kind == "b"
-    number: Any = bool | np.bool_ if is_truth else int | float | np.number
+    number: Any = (
+        bool | np.bool_ if is_truth else int | float | np.integer | np.floating
+    )
     given_truth = isinstance(value, bool | np.bool_)
     if not isinstance(value, str if is_text else number) or given_truth > is_truth:
         kind = "texts" if is_text else "truth values" if is_truth else "numbers"
@@ -188,7 +212,7 @@ def _check(condition: ComparisonFilter, value: object, values: np.ndarray) -> No
             f"{condition.key} holds {kind}, which cannot be compared with "
             f"{value!r:.100}"
         )
-    if isinstance(value, float) and math.isnan(value):
+    if not is_text and math.isnan(cast("float", value)):
         raise ValueError(f"{condition.key} cannot be compared with NaN")
     if is_truth and condition.type in _ORDERED:
         raise ValueError(f"{condition.key} holds truth values, which have no order")
@@ -209,12 +233,12 @@ class _Reader:
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             return self.read(node.operand, negated=not negated, depth=depth + 1)
         if isinstance(node, ast.BoolOp):
-            kind = "and" if isinstance(node.op, ast.And) is not negated else "or"
+            is_and = isinstance(node.op, ast.And) is not negated
             parts = [
                 self.read(part, negated=negated, depth=depth + 1)
                 for part in node.values
             ]
-            return CompoundFilter(type=kind, filters=parts)
+            return CompoundFilter(type="and" if is_and else "or", filters=parts)
         if isinstance(node, ast.Compare):
             return self._chain(node, negated)
         if isinstance(node, ast.Name):
@@ -252,7 +276,7 @@ class _Reader:
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             raise self._error(right) from None
         name = _OPPOSITE[name] if negated else name
-        return ComparisonFilter(type=name, key=left.id, value=value)
+        return ComparisonFilter(type=cast("Any", name), key=left.id, value=value)
 
     def _error(self, node: ast.expr) -> ValueError:
         piece = ast.get_source_segment(self._text.strip(), node) or self._text
