@@ -90,7 +90,9 @@ from ._search import (
     nearest as nearest,
     nearest_weighted as nearest_weighted,
 )
+from ._search_errors import SearchError as SearchError
 from ._snapshot import Snapshot as Snapshot
+from ._text_search import TextSearch as TextSearch
 from ._times import (
     from_us as from_us,
     to_us as to_us,
