@@ -117,7 +117,11 @@ def _unpacked(values: list[bytes], kind: pa.DataType) -> pa.Array:
     """Make a column of serialized values; vectors, where all have one, by bytes."""
     if kind == pa.list_(pa.float32()) and all(values):
         return _vector_column(unpack_vectors(values)).cast(kind)
-    return pa.array([unpack(value) for value in values], kind)
+    read = [unpack(value) for value in values]
+    try:
+        return pa.array(read, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # the feature is of another kind now
+        return _of_type(pa.array(read), kind)
 
 
 def append_parquet(
@@ -232,7 +236,9 @@ def _with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def _of_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | pa.Array:
+def _of_type(
+    column: pa.ChunkedArray | pa.Array, kind: pa.DataType
+) -> pa.ChunkedArray | pa.Array:
     """Cast a column; what a feature held before it became of another kind is empty."""
     try:
         return column.cast(kind)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from feast.errors import FeastError
-from grpc import StatusCode
 
 
 class SearchError(FeastError, ValueError):
@@ -15,10 +14,6 @@ class SearchError(FeastError, ValueError):
     def http_status_code(self) -> int:
         """Say that the request cannot be processed as it is."""
         return 422
-
-    def grpc_status_code(self) -> StatusCode:
-        """Say the same in other words."""
-        return StatusCode.INVALID_ARGUMENT
 
 
 @contextmanager
