@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import pandas as pd
@@ -119,8 +119,8 @@ def verify(
 
 
 def verify(
-    recommender: Any = None,
-    store: Any = None,
+    recommender: Servable | Repo | None = None,
+    store: Repo | None = None,
     *,
     categories: CategoriesByItem | None = None,
     features: pd.DataFrame | None = None,
@@ -170,25 +170,30 @@ def verify(
     >>> verify("my_repo").damage  # doctest: +SKIP
     []
     """
-    if store is None:
-        store, recommender = recommender, None
-    if not isinstance(store, FeatureStore | str | Path):
-        raise TypeError(
-            "verify needs the store or the folder of its repository: verify(store) or "
-            f"verify(recommender, store); got {type(store).__name__}"
-        )
-    served = ServedModel(open_store(store))
-    if recommender is None:
+    repo = recommender if store is None else store
+    if not isinstance(repo, FeatureStore | str | Path):
+        raise _misused(repo)
+    served = ServedModel(open_store(repo))
+    if recommender is None or store is None:
         if not (categories is features is vectors is None):
             raise TypeError(
                 "categories, features and vectors are compared only with a recommender"
             )
         return served.pinned(partial(_inspect, served.backend, served.store))
+    if isinstance(recommender, FeatureStore | str | Path):
+        raise _misused(recommender)
     further = Further(features, vectors)
     batches = serving_batches(recommender.serving_vectors(), categories, further)
     left_out = {CATEGORY} if categories is None else set()
     return served.pinned(
         partial(_compare, served.backend, served.store, batches, left_out)
+    )
+
+
+def _misused(given: object) -> TypeError:
+    return TypeError(
+        "verify needs the store or the folder of its repository: verify(store) or "
+        f"verify(recommender, store); got {type(given).__name__}"
     )
 
 

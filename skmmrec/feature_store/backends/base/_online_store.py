@@ -46,7 +46,7 @@ _LOG = logging.getLogger("skmmrec.feature_store")
 
 WriteRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 Document = tuple[datetime | None, EntityKey | None, dict[str, Value] | None]
-OldDocument = tuple[
+EarlierDocument = tuple[
     datetime | None, EntityKey | None, Value | None, Value | None, Value | None
 ]
 # Serialized value and event time (us) of each feature of an entity.
@@ -223,7 +223,7 @@ class ExactOnlineStore(OnlineStore):
         embedding: list[float],
         top_k: int,
         distance_metric: str | None = None,
-    ) -> list[OldDocument]:
+    ) -> list[EarlierDocument]:
         """Exact vector search, nearest first, by Feast's earlier interface.
 
         Each has its event time, entity, vector (twice) and distance.
@@ -231,7 +231,7 @@ class ExactOnlineStore(OnlineStore):
         check_features(table, requested_features or ())
         query = vector_query(table, embedding, distance_metric)
         found, rows, distances = self.search(config, table, query, top_k)
-        documents = list[OldDocument]()
+        documents = list[EarlierDocument]()
         for row, distance in zip(rows, distances, strict=True):
             vector = Value(float_list_val=FloatList(val=found.matrix[row].tolist()))
             key = deserialize_entity_key(found.keys[row], 3)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import repeat
+from itertools import chain, repeat
 
 import numpy as np
 import pandas as pd
@@ -248,12 +248,11 @@ class PostgresBackend(Backend):
         with self._transaction() as conn:
             lock(conn, f"record {self.project}")
             served = engine.served(conn) if view.name in PUBLISHED_VIEWS else None
-            if served is None:
-                cells = [cell for row in rows for cell in overlay.row_cells(row)]
-            else:
+            if served is not None:
                 snapshot, keys = served.snapshot, [row.key for row in rows]
                 overlay.disown(conn, name, view.name, keys, snapshot)
-                cells = overlay.later_cells(conn, name, view.name, rows, snapshot)
+                rows = overlay.later_rows(conn, name, view.name, rows, snapshot)
+            cells = chain.from_iterable(map(overlay.row_cells, rows))
             overlay.upsert(conn, name, cells, self.config.online_store.vector_enabled)
 
     def delete(self, view: FeatureView, keys: Sequence[bytes]) -> None:

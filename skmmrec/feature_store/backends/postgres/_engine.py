@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
@@ -311,7 +311,7 @@ def _values(table: Table, features: Sequence[str] | None) -> str:
 
 
 def _sorted_out(
-    rows: Iterator[tuple[Any, ...]] | list[tuple[Any, ...]],
+    rows: Iterable[tuple[Any, ...]],
     requests: Sequence[Request],
     publication: Publication | None,
     pointer: _Pointer | None,

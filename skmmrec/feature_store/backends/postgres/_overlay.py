@@ -21,6 +21,7 @@ from skmmrec.feature_store.backends.base import (
     from_us,
     key_ids,
     to_us,
+    unpack,
 )
 
 from ._engine import OWNED, Publication, ownership
@@ -112,7 +113,7 @@ def _vector(value: Value) -> str | None:
     text: str | None = get_list_val_str(value)
     if text is None:
         return None
-    numbers = np.array(getattr(value, value.WhichOneof("val")).val, np.float32)
+    numbers = np.array(unpack(value.SerializeToString()), np.float32)
     fits = 0 < len(numbers) <= _MAX_DIMENSIONS and np.isfinite(numbers).all()
     return text if fits else None
 
@@ -144,16 +145,18 @@ def disown(
     conn.execute(query, [list(keys), *ownership(view, snapshot)])
 
 
-def later_cells(
+def later_rows(
     conn: Connection, table: str, view: str, rows: Sequence[Row], snapshot: Snapshot
-) -> Iterator[Cell]:
+) -> list[Row]:
     """Give rows times after what they replace, and after the publication's."""
     args = [[row.key for row in rows], *ownership(view, snapshot)]
     found = conn.execute(statement(_LATEST, table, table), args)
     latest = {bytes(key): to_us(when) for key, when in found}
-    for row in rows:
-        before = max(snapshot.served_us, latest.get(row.key, 0))
-        yield from row_cells(row._replace(event_us=max(row.event_us, before + 1)))
+    since = snapshot.served_us
+    return [
+        row._replace(event_us=max(row.event_us, latest.get(row.key, since) + 1))
+        for row in rows
+    ]
 
 
 def utc(when: datetime) -> datetime:
