@@ -90,10 +90,7 @@ def publications(store: Repo) -> pd.DataFrame:
         )
         for snapshot in known
     ]
-    columns = dict(zip(_COLUMNS, zip(*rows, strict=True) if rows else (), strict=False))
-    return pd.DataFrame(
-        {n: pd.Series(columns.get(n, ()), dtype=t) for n, t in _COLUMNS.items()}
-    )
+    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
 
 
 _COLUMNS = {
