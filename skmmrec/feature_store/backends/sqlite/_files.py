@@ -47,7 +47,7 @@ _BLOCKS = (
 ROWS = 5000
 # Values in a statement. Python's lock is let go of and waited for in each, so more rows
 # in one are written faster beside busy threads; sqlite takes up to 32,766.
-_VALUES = 4000
+_VALUES = 10_000
 
 
 @contextmanager

@@ -180,12 +180,12 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         return database.conn
 
     def disconnect(self) -> None:
-        """Close this thread's connections and that of the cache."""
+        """Close this thread's connections and forget the vectors in memory."""
         if hasattr(self._local, "database"):
             self._local.database.conn.close()
             del self._local.database
         self._close_files()
-        self._cache.disconnect()
+        self._cache.clear()
 
     def _close_files(self) -> None:
         for conn in vars(self._local).pop("files", {}).values():
@@ -438,7 +438,8 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
             overlay = self.overlay(config, view, published.snapshot)
             source = source._replace(overlay=overlay, path=published.path)
         with telling(self.db_path(config)):
-            return self._cache.get(lambda: self.open(config), source)
+            conn = self.connect(config)
+            return self._cache.get(conn, lambda: self.open(config), source)
 
 
 def upsert(conn: sqlite3.Connection, name: str, rows: list[tuple[Any, ...]]) -> None:

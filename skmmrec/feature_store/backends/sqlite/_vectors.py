@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections import OrderedDict
@@ -150,79 +151,56 @@ def merged(
 class VectorCache:
     """Vector tables in memory, as fresh as the database.
 
-    A connection of its own, which never writes, asks `PRAGMA data_version` whether
-    anything was committed by any other, and only then for the table's change count.
+    Whoever asks compares the table's change count by a connection of their own: a lock
+    around it would be held by each thread while it waits for Python's.
     """
 
     def __init__(self) -> None:
-        self._lock, self._loading = threading.Lock(), threading.Lock()
-        self._database: Database | None = None
-        self._data_version = -1
+        self._loading = threading.Lock()
         self._tables: dict[tuple[str, str], OrderedDict[object, _Entry]] = {}
-        self._checked: set[tuple[object, ...]] = set()
 
-    def get(self, connect: Callable[[], Database], source: Source) -> VectorTable:
-        """Return the table of a source; `connect` opens the main database."""
-        found = self._current(connect, source)
-        if found is not None:
-            return found
-        with self._loading:
-            found = self._current(connect, source)
-            return self._load(connect, source) if found is None else found
+    def get(
+        self,
+        conn: sqlite3.Connection,
+        connect: Callable[[], Database],
+        source: Source,
+    ) -> VectorTable:
+        """Return the table of a source.
 
-    def disconnect(self) -> None:
-        """Close the connection and forget the tables."""
-        with self._lock:
-            self._close()
-            self._tables.clear()
+        Parameters
+        ----------
+        conn : sqlite3.Connection
+            The caller's connection. What it has not committed is not in the table.
+        connect : callable
+            Opens the main database once more.
+        source : Source
+        """
+        entry = self._entry(source)
+        if entry is not None and entry.changes == _changes(conn, source.table):
+            return entry.table
+        with self._loading, closing(connect().conn) as own:
+            return self._load(own, source)
 
-    def _close(self) -> None:
-        if self._database is not None:
-            self._database.conn.close()
-        self._database = None
-        self._checked.clear()
-
-    def _current(
-        self, connect: Callable[[], Database], source: Source
-    ) -> VectorTable | None:
-        """Return a table if nothing was written since it was compared."""
-        with self._lock:
-            if self._database is not None and self._database.is_stale():
-                self._close()
-            if self._database is None:
-                self._database = connect()
-            query = self._database.conn.execute("PRAGMA data_version")
-            version = query.fetchone()[0]
-            if version != self._data_version:
-                self._checked.clear()
-                self._data_version = version
-            entry = self._entry(source)
-            return entry.table if entry and source.key in self._checked else None
+    def clear(self) -> None:
+        """Forget the tables."""
+        self._tables.clear()
 
     def _entry(self, source: Source) -> _Entry | None:
         entries = self._tables.get((source.table, source.feature), OrderedDict())
         return entries.get(source.key)
 
-    def _load(self, connect: Callable[[], Database], source: Source) -> VectorTable:
-        seen, entry = self._data_version, self._entry(source)
-        with closing(connect().conn) as conn, transaction(conn, "BEGIN"):
-            changes = _changes(conn, source.table)
+    def _load(self, conn: sqlite3.Connection, source: Source) -> VectorTable:
+        """Read what has changed, unless another thread has done so by now."""
+        with transaction(conn, "BEGIN"):
+            changes, entry = _changes(conn, source.table), self._entry(source)
             if entry is None or entry.changes != changes:
                 entry = _read(conn, source, entry, changes)
-        with self._lock:
-            self._keep(source, entry)
-            # Else something was written, and another thread has seen it already.
-            if self._data_version == seen:
-                self._checked.add(source.key)
-        return entry.table
-
-    def _keep(self, source: Source, entry: _Entry) -> None:
-        name = source.table, source.feature
-        entries = self._tables.setdefault(name, OrderedDict())
+        entries = self._tables.setdefault((source.table, source.feature), OrderedDict())
         entries[source.key] = entry
         entries.move_to_end(source.key)
         while len(entries) > _KEPT:
             entries.popitem(last=False)
+        return entry.table
 
 
 def _changes(conn: sqlite3.Connection, table: str) -> object:
@@ -231,7 +209,10 @@ def _changes(conn: sqlite3.Connection, table: str) -> object:
         query = f"SELECT n FROM {CHANGES} WHERE name = ?"
         if row := conn.execute(query, (table,)).fetchone():
             return row[0]
-    return object()  # nobody counts them, so it may have been changed
+    # Nobody counts them as yet: any change of the files may be one.
+    path = conn.execute("PRAGMA database_list").fetchone()[2]
+    stats = [os.stat(p) for p in (path, f"{path}-wal") if os.path.exists(p)]
+    return [(stat.st_mtime_ns, stat.st_size) for stat in stats]
 
 
 def _read(
