@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from skmmrec.feature_store import (
     OnlineRecommender,
@@ -109,15 +110,17 @@ def test_nothing_published_yet(repo):
         OnlineRecommender(repo).recommend(["100"])
 
 
-def test_another_online_store_is_refused(repo, recommender):
+@pytest.mark.parametrize(
+    ("stock", "ours"),
+    [("sqlite", "ExactSqliteOnlineStore"), ("redis", "ExactRedisOnlineStore")],
+)
+def test_feasts_own_online_stores_are_refused(repo, stock, ours):
+    pytest.importorskip(stock.replace("sqlite", "sqlite3"))
     settings = repo / "feature_store.yaml"
-    text = settings.read_text()
-    settings.write_text(
-        text.replace("skmmrec.feature_store.ExactSqliteOnlineStore", "sqlite")
-    )
-    with pytest.raises(
-        TypeError, match="ExactSqliteOnlineStore, postgres or redis, got sqlite"
-    ):
+    text = yaml.safe_load(settings.read_text())
+    text["online_store"] = {"type": stock}
+    settings.write_text(yaml.safe_dump(text))
+    with pytest.raises(TypeError, match=f"type '{stock}' serves .*{ours}` in feat"):
         OnlineRecommender(repo)
 
 

@@ -13,11 +13,9 @@ class Names:
     def __init__(self, project: str) -> None:
         name = project.encode()
         self._prefix = b"skmmrec/%d:%s:" % (len(name), name)
-        # Leases, see `_lease`.
+        # Leases, see `_lease`; what was written last under each has ":last" behind.
         self.publisher = self.own("publisher")
         self.recorder = self.own("recorder")
-        # Which lease wrote last in `exclusive`.
-        self.writer = self.own("writer")
         # JSON of the snapshot that is served, of the one that is staged, and of all by
         # number.
         self.served = self.own("served")

@@ -1,5 +1,37 @@
 """Scripts that Redis runs as one step. Each is given some 100 rows: about 1 ms."""
 
+# Commands that run only while entries have certain values, and once. Redis does not let
+# a script run EVAL, so a script among the commands is called as a function.
+#
+# KEYS: an entry that tells what ran last, then those that must have certain values.
+# ARGV: what to put into the first, those values, and for each command the number of its
+# words and the words.
+WHILE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return 1 end
+for n = 2, #KEYS do
+  if redis.call('GET', KEYS[n]) ~= ARGV[n] then return 0 end
+end
+local function words(first, last)
+  local found = {}
+  for n = first, last do found[n - first + 1] = ARGV[n] end
+  return found
+end
+local at = #KEYS + 1
+while at <= #ARGV do
+  local last = at + tonumber(ARGV[at])
+  if ARGV[at + 1] == 'EVAL' then
+    local script = assert(loadstring('local KEYS, ARGV = ...\\n' .. ARGV[at + 2]))
+    local keys = at + 3 + tonumber(ARGV[at + 3])
+    script(words(at + 4, keys), words(keys + 1, last))
+  else
+    redis.call(unpack(ARGV, at + 1, last))
+  end
+  at = last + 1
+end
+redis.call('SET', KEYS[1], ARGV[1])
+return 1
+"""
+
 # Rows of a published view that are written beside the publication. A value is kept
 # behind the eight bytes of its event time.
 #

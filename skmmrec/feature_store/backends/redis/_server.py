@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
-from redis.exceptions import BusyLoadingError, RedisError, WatchError
+from redis.exceptions import BusyLoadingError, RedisError
 
 from skmmrec.feature_store.backends.base import (
     BusyStoreError,
@@ -14,6 +15,8 @@ from skmmrec.feature_store.backends.base import (
     ReadOnlyStoreError,
     StoreError,
 )
+
+from ._scripts import WHILE
 
 # A command's name and its arguments.
 Command = tuple[Any, ...]
@@ -75,45 +78,32 @@ class Server:
     def together_while(
         self,
         holds: dict[bytes, bytes],
-        commands: Sequence[Command],
-        written: tuple[bytes, bytes] | None = None,
+        parts: Sequence[Sequence[Command]],
+        sign: bytes,
     ) -> bool:
-        """Run commands in one transaction, if entries have certain values.
+        """Run commands in one step a part, if entries have certain values.
 
         Parameters
         ----------
         holds : dict
             Entries and their values.
-        commands : sequence of Command
-        written : tuple of (bytes, bytes), optional
-            An entry and a value of which `commands` make it. This tells whether they
-            ran, where the connection broke before their answer.
+        parts : sequence of sequences of Command
+        sign : bytes
+            Name of an entry that tells what ran last, so that nothing runs twice where
+            the connection breaks before the answer.
 
         Returns
         -------
         bool
-            False if nothing was done.
+            False if nothing was done of some parts.
         """
-        tried = False
-        while True:
-            with self.errors(), self.client.pipeline() as pipe:
-                try:
-                    if tried and written and self.client.get(written[0]) == written[1]:
-                        return True
-                    return self._try(pipe, holds, commands)
-                except WatchError:  # renewed, lost, or a broken connection: look again
-                    tried = True
-
-    @staticmethod
-    def _try(pipe: Any, holds: dict[bytes, bytes], commands: Sequence[Command]) -> bool:
-        pipe.watch(*holds)
-        if any(pipe.get(name) != value for name, value in holds.items()):
-            return False
-        pipe.multi()
-        for command in commands:
-            pipe.execute_command(*command)
-        pipe.execute()
-        return True
+        names = [sign, *holds]
+        scripts: list[Command] = []
+        for commands in parts:
+            values = [uuid4().bytes, *holds.values()]
+            words = [word for c in commands for word in (len(c), *c)]
+            scripts.append(("EVAL", WHILE, len(names), *names, *values, *words))
+        return all(self.together(scripts, atomic=False))
 
     def scan(self, name: bytes) -> Iterator[dict[bytes, bytes]]:
         """Read a hash in pages; a field may come twice."""

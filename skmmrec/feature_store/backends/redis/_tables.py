@@ -295,7 +295,8 @@ class Tables:
         later = [names.own(f"later:{member.decode()}") for member in members]
         own = [names.later_columns(), names.served, names.staged, names.publications]
         own += [names.done, names.stale, names.changes, names.events]
-        own += [names.last_event, names.pushed, names.writer]
+        own += [names.last_event, names.pushed]
+        own += [names.publisher + b":last", names.recorder + b":last"]
         self.server.together([*commands, ("UNLINK", *later, *own)])
 
 

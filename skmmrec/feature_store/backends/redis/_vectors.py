@@ -20,8 +20,8 @@ from skmmrec.feature_store.backends.base import (
 from ._packed import PACKED, unpack_rows
 from ._tables import Tables, check_kept, lost
 
-# Pieces of some 200 kB in one go, of which Redis serves nobody else: 1 ms.
-_PIECES = 10
+# Pieces of some 50 kB in one go, of which Redis serves nobody else: 1 ms.
+_PIECES = 40
 # Publications in memory: the one that is served and the one before it, which readers
 # that have begun may still hold.
 _PUBLICATIONS = 2

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from uuid import uuid4
 
 from skmmrec.feature_store.backends.base import BusyStoreError
 
@@ -76,13 +75,13 @@ class Writer:
         with self.sole_publisher(_WAIT) as lease:
             yield lease
 
-    def publish(self, commands: Sequence[Command]) -> None:
-        """Run commands in one transaction, as the sole publisher."""
+    def publish(self, *parts: Sequence[Command]) -> None:
+        """Run commands in one step a part, as the sole publisher."""
         with self._publisher() as lease:
-            self._write([lease], commands)
+            self._write([lease], *parts)
 
     def publish_alone(self, commands: Sequence[Command]) -> None:
-        """Run commands in one transaction, while nobody records either."""
+        """Run commands in one step, while nobody records either."""
         with self._publisher() as lease, self.recording() as recording:
             self._write([lease, recording], commands)
 
@@ -122,11 +121,9 @@ class Writer:
         with self.exclusive() as recorder:
             yield recorder
 
-    def _write(self, leases: Sequence[Lease], commands: Sequence[Command]) -> None:
+    def _write(self, leases: Sequence[Lease], *parts: Sequence[Command]) -> None:
         holds = {lease.name: lease.token for lease in leases}
-        sign = self._names.writer, uuid4().bytes
-        marked = [*commands, ("SET", *sign)]
-        if not self._server.together_while(holds, marked, sign):
+        if not self._server.together_while(holds, parts, leases[-1].name + b":last"):
             raise BusyStoreError(
                 "this process was held up for so long that its turn to write to "
                 f"project {self._project!r} was over; nothing was written, try again"

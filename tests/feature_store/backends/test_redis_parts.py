@@ -1,0 +1,157 @@
+"""Parts of the Redis engine that need no server."""
+
+import numpy as np
+import pytest
+import yaml
+from feast.infra.key_encoding_utils import serialize_entity_key_prefix
+from feast.repo_config import FeastConfigError
+from hypothesis import given, settings, strategies as st
+
+pytest.importorskip("redis", reason="no Redis client: skmmrec[redis]")
+
+from skmmrec.feature_store import open_store
+from skmmrec.feature_store.backends.base import entity_keys, pack_vectors
+from skmmrec.feature_store.backends.redis._format import (
+    event_fields,
+    feast_time,
+    is_whole,
+    read_event,
+    read_feast_time,
+)
+from skmmrec.feature_store.backends.redis._names import Names
+from skmmrec.feature_store.backends.redis._packed import pack_rows, unpack_rows
+from skmmrec.feature_store.backends.redis._server import Server
+
+TYPE = "skmmrec.feature_store.ExactRedisOnlineStore"
+quickly = settings(max_examples=60, deadline=None, derandomize=True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"redis_type": "redis_cluster"}, "cannot swap models at once"),
+        ({"client": "glide"}, "glide reads Feast's own hashes only"),
+        ({"skip_dedup": True}, "would let older values overwrite newer ones"),
+    ],
+)
+def test_settings_that_cannot_be_kept_are_refused(repo, setting, message):
+    path = repo / "feature_store.yaml"
+    text = yaml.safe_load(path.read_text())
+    text["online_store"] = {"type": TYPE, **setting}
+    path.write_text(yaml.safe_dump(text))
+    with pytest.raises(FeastConfigError, match=message):
+        open_store(repo)
+
+
+def test_feasts_own_settings_are_taken(repo):
+    path = repo / "feature_store.yaml"
+    text = yaml.safe_load(path.read_text())
+    given_settings = {
+        "redis_type": "redis_sentinel",
+        "client": "redis",
+        "key_ttl_seconds": 9,
+        "skip_dedup": False,
+    }
+    text["online_store"] = {"type": TYPE, **given_settings}
+    path.write_text(yaml.safe_dump(text))
+    online = open_store(repo).config.online_store
+    assert {name: getattr(online, name) for name in given_settings} == given_settings
+
+
+@given(
+    ids=st.lists(st.text(max_size=5), min_size=1, max_size=30, unique=True),
+    dim=st.integers(0, 5),
+    data=st.data(),
+)
+@quickly
+def test_packed_rows_come_back_from_pieces_that_overlap(ids, dim, data):
+    keys = entity_keys("item_id", ids)
+    matrix = np.random.default_rng(0).normal(size=(len(ids), dim)).astype(np.float32)
+    values = pack_vectors(matrix)
+    starts = data.draw(st.lists(st.integers(0, len(ids) - 1), max_size=5))
+    cuts = sorted({0, *starts})
+    ends = [*cuts[1:], len(ids)]
+    longer = [data.draw(st.integers(0, 3)) for _ in cuts]
+    pieces = [
+        (start, pack_rows(keys[start : end + more], values[start : end + more]))
+        for start, end, more in zip(cuts, ends, longer, strict=True)
+    ]
+    found, numbers = unpack_rows(reversed(pieces))
+    assert found == keys
+    np.testing.assert_array_equal(numbers, matrix)
+
+
+def test_rows_behind_a_gap_are_left_out():
+    keys, values = entity_keys("item_id", [1, 2]), pack_vectors(np.eye(2))
+    assert unpack_rows([(1, pack_rows(keys, values))])[0] == []
+    assert unpack_rows([])[1].shape == (0, 0)
+
+
+@given(
+    projects=st.tuples(st.text(max_size=8), st.text(max_size=8)),
+    names=st.tuples(st.text(max_size=8), st.text(max_size=8)),
+)
+@quickly
+def test_no_project_has_entries_of_another(projects, names):
+    one, other = (Names(p).own(n) for p, n in zip(projects, names, strict=True))
+    same = projects[0] == projects[1] and names[0] == names[1]
+    assert (one == other) == same
+
+
+@given(
+    ids=st.lists(st.integers(-(2**63), 2**63 - 1) | st.text(max_size=9), max_size=3),
+    more=st.binary(min_size=1, max_size=12),
+)
+@quickly
+def test_a_key_is_whole_without_the_end_of_another_project(ids, more):
+    joins = [f"key{n}" for n in range(len(ids))]
+    start = serialize_entity_key_prefix(joins)
+    values = [entity_keys("k", [i])[0] for i in ids]
+    head = len(serialize_entity_key_prefix(["k"]))
+    key = start + b"".join(value[head:] for value in values)
+    assert is_whole(key, len(start), len(ids))
+    assert not is_whole(key + more, len(start), len(ids))
+    if ids:
+        assert not is_whole(key[:-1], len(start), len(ids))
+
+
+@given(event_us=st.integers(-(2**55), 2**55))
+@quickly
+def test_times_are_those_of_feast(event_us):
+    assert read_feast_time(feast_time(event_us).SerializeToString()) == event_us
+
+
+@given(
+    user=st.binary(max_size=9),
+    item=st.binary(max_size=9),
+    y=st.floats(allow_nan=False),
+    event_us=st.integers(-(2**62), 2**62),
+    pushed=st.none() | st.binary(max_size=9),
+)
+@quickly
+def test_events_come_back(user, item, y, event_us, pushed):
+    fields = event_fields(user, item, y, event_us, pushed)
+    read = dict(zip(fields[::2], fields[1::2], strict=True))
+    assert read_event(read) == (user, item, y, event_us)
+    assert read.get(b"pushed") == pushed
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        ("FullStoreError", "MISCONF Redis is configured to save RDB", "Make room on"),
+        ("FullStoreError", "OOM command not allowed when used memory >", "maxmemory"),
+        ("ReadOnlyStoreError", "READONLY You can't write against a read only replica",
+         "write to its master"),
+        ("StoreError", "ERR unknown command", "did not do what was asked: ERR unknown"),
+    ],
+)  # fmt: skip
+def test_errors_name_the_server_and_what_to_do(kind, text, message):
+    from redis.exceptions import ResponseError
+
+    with (
+        pytest.raises(RuntimeError, match=f"Redis at host:1 .*{message}") as error,
+        Server(None, "host:1").errors(),
+    ):
+        raise ResponseError(text)
+    assert type(error.value).__name__ == kind
