@@ -29,7 +29,7 @@ from skmmrec.interactions import ITEM, USER, check_ids
 
 from ._categories import category_texts
 from ._item_features import item_columns, vector_columns
-from ._types import CategoriesByItem, Vectors
+from ._types import CategoriesByItem, FurtherVectors, Vectors
 
 
 class Further(NamedTuple):
@@ -38,7 +38,7 @@ class Further(NamedTuple):
     Attributes
     ----------
     features : DataFrame or None
-    vectors : mapping of str to DataFrame, or None
+    vectors : mapping of str to DataFrame, ItemCatalog or None
     known_features : mapping of str to str
         Kinds by the names of features that the view has.
     known_vectors : iterable of str
@@ -46,7 +46,7 @@ class Further(NamedTuple):
     """
 
     features: pd.DataFrame | None = None
-    vectors: Mapping[str, pd.DataFrame] | None = None
+    vectors: FurtherVectors | None = None
     known_features: Mapping[str, str] = MappingProxyType({})
     known_vectors: Iterable[str] = ()
 

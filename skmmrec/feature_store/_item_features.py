@@ -11,6 +11,7 @@ import pandas as pd
 from feast import FeatureView
 from pandas.api import types
 
+from skmmrec.catalog import Blocks, ItemCatalog
 from skmmrec.feature_store.backends.base import (
     CATEGORY,
     HISTORY_SIZE,
@@ -28,7 +29,7 @@ from skmmrec.feature_store.backends.base import (
 )
 from skmmrec.interactions import ITEM, USER
 
-from ._types import Content
+from ._types import Content, Contents, FurtherVectors
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 # Words that a filter reads otherwise; of no use as the name of a feature.
@@ -46,6 +47,9 @@ _TAKEN = {
     ITEM_VERSION,
     POPULARITY,
     CATEGORY,
+    # What Feast's search adds to the features of an item.
+    "distance",
+    "text_rank",
 }
 
 
@@ -81,11 +85,11 @@ def item_columns(
     columns = {} if features is None else _scalars(features, item_ids)
     for name, kind in (known or {}).items():
         columns.setdefault(name, Column(name, kind, [None] * len(item_ids)))
-    return tuple(columns[name] for name in sorted(columns))
+    return _in_order(columns, "features")
 
 
 def vector_columns(
-    vectors: Mapping[str, pd.DataFrame] | None,
+    vectors: FurtherVectors | None,
     item_ids: Sequence[Id],
     known: Iterable[str] = (),
     argument: str = "vectors",
@@ -94,8 +98,9 @@ def vector_columns(
 
     Parameters
     ----------
-    vectors : mapping of str to DataFrame, or None
-        Vectors by item id, of some or all items.
+    vectors : mapping of str to DataFrame, ItemCatalog or None
+        Vectors by item id, of some or all items. Of a catalogue, those of each modality
+        but numbers, of the items among `item_ids`.
     item_ids : sequence of int or str
     known : iterable of str, default=()
         Vector features that the view has already.
@@ -109,6 +114,9 @@ def vector_columns(
     ValueError
         As for `item_columns`, or for numbers that are not finite.
     """
+    if isinstance(vectors, ItemCatalog):
+        tables = _tables(vectors.blocks, vectors.ids)
+        vectors = {name: t[t.index.isin(item_ids)] for name, t in tables.items()}
     if vectors is not None and not isinstance(vectors, Mapping):
         raise TypeError(
             f"{argument} must be a mapping of names to DataFrames by item id, "
@@ -120,13 +128,13 @@ def vector_columns(
         columns[feature] = _vectors(f"{argument}[{name!r}]", feature, table, item_ids)
     for feature in known:
         columns.setdefault(feature, Column(feature, VECTOR, [None] * len(item_ids)))
-    return tuple(columns[feature] for feature in sorted(columns))
+    return _in_order(columns, argument)
 
 
 def added_columns(
     view: FeatureView,
     features: pd.DataFrame | None,
-    content: Mapping[str, Content] | None,
+    content: Contents | None,
     item_ids: Sequence[Id],
 ) -> tuple[Column, ...]:
     """Return features and further vectors of items that are added.
@@ -137,8 +145,8 @@ def added_columns(
         The items' view, which must have them.
     features : DataFrame or None
         As in `item_columns`.
-    content : mapping of str to DataFrame or array-like, or None
-        As in `vector_columns`; arrays have a row for each item.
+    content : mapping of str to DataFrame or array-like, Blocks or None
+        As in `vector_columns`; arrays and blocks have a row for each item.
     item_ids : sequence of int or str
 
     Raises
@@ -162,13 +170,42 @@ def added_columns(
     return tuple(_of_type(column, types) for column in scalars) + vectors
 
 
+def _in_order(columns: Mapping[str, Column], argument: str) -> tuple[Column, ...]:
+    """Sort columns by name; refuse names that DuckDB takes for the same."""
+    before: dict[str, str] = {}
+    for name in sorted(columns):
+        other = before.setdefault(name.lower(), name)
+        if other != name:
+            raise ValueError(
+                f"{argument} has, with those of publications before, the names "
+                f"{other!r} and {name!r}, which differ in case alone"
+            )
+    return tuple(columns[name] for name in sorted(columns))
+
+
 def _lengths(view: FeatureView) -> dict[str, int]:
     return {f.name: f.vector_length for f in view.features if f.vector_length}
 
 
-def _as_tables(
-    content: Mapping[str, Content], item_ids: Sequence[Id]
+def _tables(
+    blocks: Blocks, item_ids: Sequence[Id] | pd.Index
 ) -> dict[str, pd.DataFrame]:
+    """Return the vectors that there are, by item id."""
+    index = pd.Index(item_ids)
+    return {
+        name: pd.DataFrame(values[mask], index[mask])
+        for (name, values), mask in zip(
+            blocks.values.items(), blocks.mask.T, strict=True
+        )
+        if name not in blocks.numbers
+    }
+
+
+def _as_tables(content: Contents, item_ids: Sequence[Id]) -> dict[str, pd.DataFrame]:
+    if isinstance(content, Blocks):
+        if len(content) != len(item_ids):
+            raise ValueError(f"content of {len(item_ids)} ids has {len(content)} rows")
+        return _tables(content, item_ids)
     if not isinstance(content, Mapping):
         raise TypeError(
             f"content must be a mapping of names, got {type(content).__name__}"
@@ -246,7 +283,7 @@ def _checked_name(name: Hashable, argument: str) -> str:
         )
     is_feature = argument == "features"
     stored = name if is_feature else vector_feature(name)
-    if stored in _TAKEN or (is_feature and name.endswith("_vector")):
+    if stored.lower() in _TAKEN or (is_feature and stored.endswith("_vector")):
         raise ValueError(
             f"{argument} has the name {name!r}, which is taken; names that end in "
             f"_vector and {sorted(_TAKEN)} are"
@@ -271,6 +308,8 @@ def _kind(name: str, values: pd.Series) -> tuple[str, Callable[[Any], Any]]:
     """Tell how the values of a column, none of them missing, are stored."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(values.cat.categories.dtype)
+    if isinstance(values.dtype, pd.ArrowDtype):  # perhaps a dictionary
+        values = values.astype(object)
     dtype = values.infer_objects().dtype
     found = {type(value) for value in values} if dtype.kind == "O" else set()
     if types.is_bool_dtype(dtype) or (found and found <= {bool, np.bool_}):
@@ -318,9 +357,10 @@ def _vectors(
     matrix = table.to_numpy(np.float32, na_value=np.nan)
     odd = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(odd):
+        item = table.index.tolist()[odd[0]]
         raise ValueError(
-            f"{what} of item {table.index[odd[0]]!r:.100} is not finite; leave items "
-            "out that have no vector"
+            f"{what} of item {item!r:.100} is not finite; leave items out that have no "
+            "vector"
         )
     return Column(
         feature, VECTOR, [matrix[row] if row >= 0 else None for row in rows.tolist()]

@@ -39,7 +39,15 @@ from ._reader import checked_ids
 from ._repo import open_store
 from ._served import ServedModel, history_sum_of, item_matrix, vectors_of
 from ._similar import Query, Similarity, checked_weights, content_query
-from ._types import CategoriesByItem, Content, Ids, Repo, SingleId, WantedCategories
+from ._types import (
+    CategoriesByItem,
+    Content,
+    Contents,
+    Ids,
+    Repo,
+    SingleId,
+    WantedCategories,
+)
 
 _UNKNOWN = ("error", "popular", "skip")
 
@@ -274,7 +282,7 @@ class OnlineRecommender:
         self,
         items: Ids | None = None,
         *,
-        content: Content | Mapping[str, Content] | None = None,
+        content: Content | Contents | None = None,
         weights: Mapping[str, float] | None = None,
         k: int = 10,
         where: Filter | None = None,
@@ -289,9 +297,9 @@ class OnlineRecommender:
             Item ids.
         content : array-like or DataFrame of shape (n, dim - 1), or mapping, optional
             In place of `items`: vectors of content, as `add_items` takes them, which
-            ``recommender.transform`` makes. Or a mapping of names to such vectors: of
-            those that `publish` was given as ``vectors``, and ``"item"`` for the
-            model's own.
+            ``recommender.transform`` makes. Or a mapping of names to such vectors, or
+            the blocks that ``catalog.encode`` makes: of those that `publish` was given
+            as ``vectors``, and ``"item"`` for the model's own. A row of NaN has none.
         weights : mapping of str to float, optional
             How much each vector counts, such as ``{"words": 0.2, "picture": 0.8}``;
             ``"item"`` is the model's own. By default the model's own alone, or all
@@ -341,9 +349,7 @@ class OnlineRecommender:
 
         return self._served.pinned(read)
 
-    def _query(
-        self, items: Ids | None, content: Content | Mapping[str, Content] | None
-    ) -> Query:
+    def _query(self, items: Ids | None, content: Content | Contents | None) -> Query:
         if content is not None and items is None:
             return content_query(content)
         if items is None or content is not None:
@@ -359,7 +365,7 @@ class OnlineRecommender:
         categories: CategoriesByItem | None = None,
         *,
         features: pd.DataFrame | None = None,
-        content: Mapping[str, Content] | None = None,
+        content: Contents | None = None,
     ) -> None:
         """Add items to the served model, by their content vectors.
 
@@ -378,7 +384,7 @@ class OnlineRecommender:
             one, a new item is found in no category.
         features : DataFrame, optional
             Further features by item id, of those that the model was published with.
-        content : mapping of str to DataFrame or array-like, optional
+        content : mapping of str to DataFrame or array-like, or blocks, optional
             Further vectors, of those that the model was published with, by item id or
             in the order of `ids`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -63,7 +63,7 @@ from ._repo import (
     open_store,
     parquet_path,
 )
-from ._types import CategoriesByItem, ForgottenUsers, Repo, Servable
+from ._types import CategoriesByItem, ForgottenUsers, FurtherVectors, Repo, Servable
 
 # How far a timestamp may be ahead of this machine's clock. Clocks that are a whole day
 # wrong, by a time zone or two, do occur and do no harm; a year that was mistyped would
@@ -77,7 +77,7 @@ def publish(
     *,
     categories: CategoriesByItem | None = None,
     features: pd.DataFrame | None = None,
-    vectors: Mapping[str, pd.DataFrame] | None = None,
+    vectors: FurtherVectors | None = None,
     feedback: TakenIn | None = None,
     timestamp: datetime | None = None,
     keep: int | None = 3,  # the served one, the one before, and one in reserve
@@ -101,10 +101,11 @@ def publish(
         Numbers, truth values or texts by item id, to filter by when serving: each
         column is a feature of the item view. Items may have none. Those that an earlier
         publication had stay in the view, without values.
-    vectors : mapping of str to DataFrame, optional
+    vectors : mapping of str to DataFrame, or ItemCatalog, optional
         Further vectors by item id, such as ``{"words": ..., "picture": ...}``, for
         `OnlineRecommender.similar_items` to weigh. They are the features
         ``words_vector`` and ``picture_vector`` of the item view. Items may have none.
+        Of a catalogue, those of each modality but numbers.
     feedback : DataFrame, Series or int, optional
         What the recommender has taken in: the table that `OnlineRecommender.feedback`
         gave, or rows of it; all events up to the last of them then count as taken in. A

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from feast import FeatureView
 
+from skmmrec.catalog import Blocks
 from skmmrec.feature_store.backends.base import (
     Aspect,
     Backend,
@@ -25,7 +26,7 @@ from skmmrec.retrieval import unit_vectors
 from ._item_features import vector_feature
 from ._ranking import both
 from ._served import rows_of
-from ._types import Content
+from ._types import Content, Contents
 
 # What the fused vectors are called beside further ones.
 MAIN = "item"
@@ -40,6 +41,7 @@ class Query(NamedTuple):
         What the answer calls each of the n questions.
     items : list of ids, or None
     content : mapping of str to float32 ndarray of shape (n, dim)
+        A row of NaN where one of the questions has no such vector.
     """
 
     keys: Sequence[Any]
@@ -54,8 +56,10 @@ class _Vectors(NamedTuple):
     rows: np.ndarray
 
 
-def content_query(content: Content | Mapping[str, Content]) -> Query:
+def content_query(content: Content | Contents) -> Query:
     """Read vectors that are asked by; a ValueError names those that are odd."""
+    if isinstance(content, Blocks):
+        return Query(range(len(content)), None, _block_matrices(content))
     given = content if isinstance(content, Mapping) else {MAIN: content}
     if not given:
         raise ValueError("content has no vectors")
@@ -68,6 +72,15 @@ def content_query(content: Content | Mapping[str, Content]) -> Query:
     return Query(range(n) if keys is None else keys, None, matrices)
 
 
+def _block_matrices(blocks: Blocks) -> dict[str, np.ndarray]:
+    pairs = zip(blocks.values.items(), blocks.mask.T, strict=True)
+    return {
+        name: np.where(mask[:, None], values, np.float32(np.nan))
+        for (name, values), mask in pairs
+        if name not in blocks.numbers
+    }
+
+
 def _matrix(name: str, values: Content, keys: pd.Index | None) -> np.ndarray:
     if isinstance(values, pd.DataFrame) and not values.index.equals(keys):
         raise ValueError(f"content[{name!r}] has another index than the one before it")
@@ -76,9 +89,9 @@ def _matrix(name: str, values: Content, keys: pd.Index | None) -> np.ndarray:
         raise ValueError(
             f"content[{name!r}] must have shape (n, dim), got {matrix.shape}"
         )
-    odd = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
-    if len(odd):
-        raise ValueError(f"content[{name!r}] is not finite in row {odd[0]}")
+    bad = ~np.isfinite(matrix).all(axis=1) & ~_absent(matrix)
+    if bad.any():
+        raise ValueError(f"content[{name!r}] is not finite in row {np.argmax(bad)}")
     return matrix
 
 
@@ -167,8 +180,7 @@ class Similarity:
                 if (found := asked[name][place]) is not None
             ]
             if not aspects:
-                names = " or ".join(weights)
-                raise KeyError(f"no vector {names} of {ITEM} {key!r:.100} is stored")
+                raise _says_nothing(query, key, weights)
             others = None if query.items is None else ids != key
             chosen = both(allowed, others)
             rows, cosines = nearest_weighted(aspects, len(ids), k, chosen)
@@ -195,7 +207,7 @@ class Similarity:
                     f"content[{name!r}] must have shape (n, {stored.shape[1]}), "
                     f"got {given.shape}"
                 )
-        return {name: list(directions(query.content[name])) for name in shared}
+        return {name: _of_content(query.content[name]) for name in shared}
 
     def _vectors(self, name: str) -> _Vectors:
         """Return the directions of a vector, kept with the items' table."""
@@ -239,6 +251,23 @@ def directions(matrix: np.ndarray) -> np.ndarray:
     _, exponents = np.frexp(np.abs(matrix).max(axis=1, initial=0))
     scaled: np.ndarray = unit_vectors(np.ldexp(matrix, -exponents[:, None]))
     return scaled
+
+
+def _absent(matrix: np.ndarray) -> np.ndarray:
+    absent: np.ndarray = np.isnan(matrix).all(axis=1)
+    return absent
+
+
+def _says_nothing(query: Query, key: Any, weights: Mapping[str, float]) -> Exception:
+    names = " or ".join(weights)
+    if query.items is None:
+        return ValueError(f"content has no vector {names} in row {key!r:.100}")
+    return KeyError(f"no vector {names} of {ITEM} {key!r:.100} is stored")
+
+
+def _of_content(matrix: np.ndarray) -> list[np.ndarray | None]:
+    pairs = zip(directions(matrix), _absent(matrix), strict=True)
+    return [None if is_absent else direction for direction, is_absent in pairs]
 
 
 def _of_rows(vectors: _Vectors, rows: np.ndarray) -> list[np.ndarray | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, overload
@@ -27,7 +27,7 @@ from skmmrec.feature_store.backends.base import (
 from ._batches import Further, serving_batches
 from ._repo import feature_view, open_store
 from ._served import ServedModel
-from ._types import CategoriesByItem, Repo, Servable
+from ._types import CategoriesByItem, FurtherVectors, Repo, Servable
 
 # Rows in memory at a time, as many as `publish` writes: 5 MB of vectors of 256 numbers.
 _CHUNK = 5000
@@ -114,7 +114,7 @@ def verify(
     *,
     categories: CategoriesByItem | None = None,
     features: pd.DataFrame | None = None,
-    vectors: Mapping[str, pd.DataFrame] | None = None,
+    vectors: FurtherVectors | None = None,
 ) -> SkewReport: ...
 
 
@@ -124,7 +124,7 @@ def verify(
     *,
     categories: CategoriesByItem | None = None,
     features: pd.DataFrame | None = None,
-    vectors: Mapping[str, pd.DataFrame] | None = None,
+    vectors: FurtherVectors | None = None,
 ) -> SkewReport | StoreReport:
     """Compare what the online store serves with a recommender, or with its record.
 

@@ -110,11 +110,9 @@ class SearchContract:
         weights = {"item": 1, "words": 0.5, "picture": 2.5}
         names = ["item", "words"] + ["picture"] * (item == 10)
         parts = [cosines(name, recommender, item=item) for name in names]
-        given = [weights[name] * (1 + 0 * part) for name, part in zip(names, parts)]
-        total = pd.concat([p * weights[n] for n, p in zip(names, parts)], axis=1).sum(
-            axis=1
-        )
-        mean = (total / pd.concat(given, axis=1).sum(axis=1)).drop(item)
+        given = pd.DataFrame(dict(zip(names, parts, strict=True)))
+        counted = given.notna().mul(pd.Series(weights)[names]).sum(axis=1)
+        mean = given.mul(pd.Series(weights)[names]).sum(axis=1).div(counted).drop(item)
         table = OnlineRecommender(published).similar_items(item, weights=weights, k=N)
         assert table["item_id"].tolist() == best(mean, N)
         np.testing.assert_allclose(
@@ -141,7 +139,10 @@ class SearchContract:
         )
         found = online.recommend("100", N, where="language == 'fr' and price > 3")
         assert found["item_id"].tolist() == [70]
-        for name, row, item in (("words", np.eye(2, 6)[1], 71), ("picture", [9] * 3, 70)):
+        for name, row, item in (
+            ("words", np.eye(2, 6)[1], 71),
+            ("picture", [9] * 3, 70),
+        ):
             table = online.similar_items(content={name: [row]}, k=1)
             assert table["item_id"].tolist() == [item]
         answer = open_store(published).get_online_features(
@@ -152,14 +153,16 @@ class SearchContract:
 
     def test_what_is_pushed_is_filtered_by(self, published, recommender):
         online, store = OnlineRecommender(published), open_store(published)
-        assert 4 not in online.recommend("100", N, where="price == 1234")["item_id"]
+        assert online.recommend("100", N, where="price == 1234").empty
         answer = store.get_online_features(
             [f"item_embeddings:{f.name}" for f in _view(store).features],
             [{"item_id": 4}],
         ).to_df()
         row = answer.assign(price=1234.0, event_timestamp=datetime.now(UTC))
         store.push("item_embeddings_push", row)
-        assert online.recommend("100", N, where="price == 1234")["item_id"].tolist() == [4]
+        assert online.recommend("100", N, where="price == 1234")[
+            "item_id"
+        ].tolist() == [4]
 
     def test_features_are_those_of_the_served_publication(self, published, recommender):
         online = OnlineRecommender(published)
@@ -174,9 +177,7 @@ class SearchContract:
         with pytest.raises(ValueError, match="published without the vectors 'words'"):
             online.similar_items(3, weights={"words": 1})
         rollback(published, "v1")
-        assert verify(
-            recommender, published, features=features(), vectors=vectors()
-        ).ok
+        assert verify(recommender, published, features=features(), vectors=vectors()).ok
         again = online.recommend("100", N, where="price < 30")
         pd.testing.assert_frame_equal(again, before)
         assert len(online.similar_items(3, weights={"words": 1}, k=3)) == 3

@@ -142,3 +142,41 @@ def test_comparisons_are_those_of_python(values, symbol, bound, negated):
         for value in values
     ]
     assert mask.tolist() == wanted
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(
+    st.sampled_from([2**53, -(2**53), 2**62, 2**63 - 1, -(2**63), 3]),
+    st.integers(-2, 2),
+    st.sampled_from([2**53, -(2**53), 2**62, 2.0**53, 2.0**63, 1e300, 3.5, 2**70]),
+    st.integers(-2, 2),
+    st.sampled_from(sorted(PYTHON)),
+    st.booleans(),
+)
+def test_large_numbers_are_compared_exactly(
+    value, step, bound, shift, symbol, is_float
+):
+    value, bound = min(max(value + step, -(2**63)), 2**63 - 1), bound + shift
+    stored = np.array([float(value) if is_float else value])
+    column = {"n": FilterColumn(stored, np.array([True]))}
+    wanted = PYTHON[symbol](stored.tolist()[0], bound)
+    assert filter_mask(parse_filter(f"n {symbol} {bound!r}"), column)[0] == wanted
+    met = filter_mask(parse_filter(f"n in [{bound!r}]"), column)[0]
+    assert met == (stored.tolist()[0] == bound)
+
+
+def test_deep_filters_of_feast_are_refused():
+    condition = ComparisonFilter(type="eq", key="new", value=True)
+    for _ in range(60):
+        condition = CompoundFilter(type="and", filters=[condition])
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_filter(condition)
+
+
+def test_long_lists_are_looked_up():
+    values = np.array([f"a{n}" for n in range(50_000)], object)
+    column = {"name": FilterColumn(values, np.ones(len(values), bool))}
+    listed = ComparisonFilter(type="in", key="name", value=values[::2].tolist())
+    mask = filter_mask(listed, column)
+    assert mask.sum() == 25_000
+    assert mask[::2].all()

@@ -117,7 +117,7 @@ def test_search_follows_every_write(store):
 
 def test_search_refuses_what_it_cannot_do(store):
     write(store, 1, [1, 0], NOW)
-    with pytest.raises(ValueError, match="query has 3 numbers, item_vector of .* 2"):
+    with pytest.raises(ValueError, match=r"query has 3 numbers, item_vector of .* 2"):
         search(store, [1, 2, 3])
     with pytest.raises(ValueError, match="distance_metric must be one of"):
         search(store, [1, 2], metric="hamming")
