@@ -59,8 +59,9 @@ class _Vectors(NamedTuple):
 def content_query(content: Content | Contents) -> Query:
     """Read vectors that are asked by; a ValueError names those that are odd."""
     if isinstance(content, Blocks):
-        return Query(range(len(content)), None, _block_matrices(content))
-    given = content if isinstance(content, Mapping) else {MAIN: content}
+        given: Mapping[str, Content] = _block_matrices(content)
+    else:
+        given = content if isinstance(content, Mapping) else {MAIN: content}
     if not given:
         raise ValueError("content has no vectors")
     keys = next((c.index for c in given.values() if isinstance(c, pd.DataFrame)), None)
@@ -73,11 +74,12 @@ def content_query(content: Content | Contents) -> Query:
 
 
 def _block_matrices(blocks: Blocks) -> dict[str, np.ndarray]:
+    """Return the vectors of each modality that any row has."""
     pairs = zip(blocks.values.items(), blocks.mask.T, strict=True)
     return {
         name: np.where(mask[:, None], values, np.float32(np.nan))
         for (name, values), mask in pairs
-        if name not in blocks.numbers
+        if name not in blocks.numbers and mask.any()
     }
 
 
