@@ -114,6 +114,17 @@ def test_a_publication_without_its_file_is_damaged(published, content):
         published.items_of(backend)
     with pytest.raises(DamagedStoreError, match=path.name):
         published.user(backend, ONE.users.ids[0])
+    key = entity_keys("user_id", ONE.users.ids[:1])
+    with pytest.raises(DamagedStoreError, match=path.name):
+        backend.delete(published.view(USER_VIEW), key)
+
+
+def test_a_file_that_goes_while_it_is_open_is_damage(published):
+    published.user(published.backend, ONE.users.ids[0])
+    path = published.served_file()
+    path.unlink()
+    with pytest.raises(DamagedStoreError, match=path.name):
+        published.items_of(published.backend)
 
 
 def test_vectors_that_differ_from_the_rows_are_noticed(published):
@@ -588,3 +599,12 @@ def test_vectors_in_memory_are_those_of_two_publications_at_most(published):
         backend.vectors(view, ITEM_VECTOR)
     tables = backend.online._cache._tables
     assert [len(entries) for entries in tables.values()] == [2]
+
+
+def test_stores_of_one_database_share_the_vectors_in_memory(published):
+    one, other = published.backend, backend_of(open_store(published.repo))
+    view = published.view("item_embeddings")
+    table = one.vectors(view, ITEM_VECTOR)
+    assert other.vectors(view, ITEM_VECTOR) is table
+    one.online.disconnect()
+    assert other.vectors(view, ITEM_VECTOR) is table

@@ -6,14 +6,13 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, NamedTuple
+from typing import ClassVar, Final, Literal, NamedTuple
 from weakref import WeakSet
 
 from feast import Entity, FeatureView
-from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.infra.online_stores.helpers import compute_table_id, extract_text_and_num
+from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.sqlite import (
     SqliteOnlineStore,
     SqliteOnlineStoreConfig,
@@ -29,10 +28,8 @@ from skmmrec.feature_store.backends.base import (
     TextSearch,
     VectorTable,
     WriteRow,
-    check_length,
     merge_cells,
     oldest_us,
-    to_us,
 )
 
 from . import _publications as publications
@@ -46,33 +43,26 @@ from ._connections import (
 )
 from ._files import read_column, read_keys, read_rows
 from ._overlay import Overlay
+from ._rows import cells_of, upsert
 from ._tables import (
     all_keys,
-    feast_seconds,
     prepare_table,
-    quote,
     select_column,
     select_values,
 )
-from ._vectors import Source, VectorCache
+from ._vectors import (
+    Source,
+    VectorCache,
+    forget_cache,
+    renew_caches,
+    shared_cache,
+)
 
 TYPE: Final = "skmmrec.feature_store.ExactSqliteOnlineStore"
 
 # Of each thread: the publication that is served, and the one before, which is still
 # read for a moment.
 _OPEN_FILES = 2
-
-_UPSERT = """
-INSERT INTO {table} (entity_key, feature_name, value, value_text,
-                     event_ts, created_ts, event_us)
-VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (entity_key, feature_name) DO UPDATE SET
-    value = excluded.value, value_text = excluded.value_text,
-    event_ts = excluded.event_ts, created_ts = excluded.created_ts,
-    event_us = excluded.event_us
-WHERE excluded.event_us >= COALESCE(event_us, 0)
-"""
-
 
 _STORES: WeakSet[ExactSqliteOnlineStore] = WeakSet()
 
@@ -84,6 +74,7 @@ def _disconnect_all() -> None:
 
 def _renew_all() -> None:
     """Replace what another thread, which the child has not, may have locked."""
+    renew_caches()
     for store in list(_STORES):
         store.renew()
 
@@ -164,7 +155,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
     def renew(self) -> None:
         """Begin without connections and locks."""
         self._local = threading.local()
-        self._cache = VectorCache()
+        self._cache: VectorCache | None = None  # shared, while a store refers to it
 
     def open(self, config: RepoConfig) -> Database:
         """Open another connection to the main database."""
@@ -185,7 +176,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
             self._local.database.conn.close()
             del self._local.database
         self._close_files()
-        self._cache.clear()
+        self._cache = None
 
     def _close_files(self) -> None:
         for conn in vars(self._local).pop("files", {}).values():
@@ -224,6 +215,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
     ) -> None:
         """Delete the database and publications (called by ``feast teardown``)."""
         self.disconnect()
+        forget_cache(self._cache_name(config))
         super().teardown(config, tables, entities)
         for suffix in ("-wal", "-shm", ".publish"):
             Path(self._get_db_path(config) + suffix).unlink(missing_ok=True)
@@ -233,6 +225,9 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
     def db_path(self, config: RepoConfig) -> str:
         """Path of the database file."""
         return self._get_db_path(config)
+
+    def _cache_name(self, config: RepoConfig) -> str:
+        return str(Path(self._get_db_path(config)).resolve())
 
     def folder(self, config: RepoConfig) -> Path:
         """Folder of the publications' files."""
@@ -251,9 +246,11 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         return record and record.snapshot
 
     def publication(
-        self, config: RepoConfig, snapshot: Snapshot | None = None
+        self, config: RepoConfig, snapshot: Snapshot | None = None, own: bool = False
     ) -> Publication | None:
         """Open a publication (None: the one that is served, if any is).
+
+        With `own`, by another connection than that of the thread.
 
         Raises
         ------
@@ -264,7 +261,8 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         while record := self._record(config, snapshot):
             path = self.folder(config) / record.file
             try:
-                return Publication(record.snapshot, path, self._file(path))
+                conn = _open(path) if own else self._file(path)
+                return Publication(record.snapshot, path, conn)
             except FileNotFoundError as error:
                 # Rows were deleted, which makes another file, or it has been dropped.
                 if path == tried:
@@ -285,8 +283,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         """Return this thread's connection to a publication; the last ones stay open."""
         files = vars(self._local).setdefault("files", {})
         if path not in files:
-            with telling_publication(path):
-                files[path] = open_publication(path)
+            files[path] = _open(path)
             for other in list(files)[:-_OPEN_FILES]:
                 files.pop(other).close()
         conn: sqlite3.Connection = files[path]
@@ -309,7 +306,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         conn, name = self.connect(config), self.table_name(config, table)
         lengths = {f.name: f.vector_length for f in table.features if f.vector_length}
         serialization = config.entity_key_serialization_version
-        rows = [cell for row in data for cell in _cells(row, lengths, serialization)]
+        rows = [cell for row in data for cell in cells_of(row, lengths, serialization)]
         with telling(self.db_path(config)):
             prepare_table(conn, name)
             with joined(conn):
@@ -431,33 +428,39 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         snapshot: Snapshot | None = None,
     ) -> VectorTable:
         """Return all vectors of a feature, cached until the database changes."""
+        tried = None
+        while True:
+            source = self._source(config, view, feature, snapshot)
+            try:
+                return self._cached(config, source)
+            except FileNotFoundError as error:
+                # As in `publication`.
+                if source.path == tried:
+                    raise damaged_publication(source.path, "it is gone") from error
+                tried = source.path
+
+    def _source(
+        self,
+        config: RepoConfig,
+        view: FeatureView,
+        feature: str,
+        snapshot: Snapshot | None,
+    ) -> Source:
         name, join_key = self.table_name(config, view), view.join_keys[0]
         source = Source(name, view.name, join_key, feature)
         published = self._published(config, view, snapshot)
-        if published is not None:
-            overlay = self.overlay(config, view, published.snapshot)
-            source = source._replace(overlay=overlay, path=published.path)
+        if published is None:
+            return source
+        overlay = self.overlay(config, view, published.snapshot)
+        return source._replace(overlay=overlay, path=published.path)
+
+    def _cached(self, config: RepoConfig, source: Source) -> VectorTable:
         with telling(self.db_path(config)):
             conn = self.connect(config)
-            return self._cache.get(conn, lambda: self.open(config), source)
+            cache = self._cache = shared_cache(self._cache_name(config))
+            return cache.get(conn, lambda: self.open(config), source)
 
 
-def upsert(conn: sqlite3.Connection, name: str, rows: list[tuple[Any, ...]]) -> None:
-    """Write (key, feature, value, text, event_ts, created_ts, event_us) rows."""
-    conn.executemany(_UPSERT.format(table=quote(name)), rows)
-
-
-def _cells(
-    row: WriteRow, lengths: dict[str, int], serialization: int
-) -> Iterator[tuple[Any, ...]]:
-    """One tuple for each feature of a row."""
-    entity_key, values, event, created = row
-    key = serialize_entity_key(entity_key, serialization)
-    seconds = feast_seconds(event)
-    created_seconds = feast_seconds(created) if created else None
-    micros = to_us(event)
-    for feature, value in values.items():
-        check_length(entity_key, feature, value, lengths)
-        text, _ = extract_text_and_num(value, False)
-        content = value.SerializeToString()
-        yield key, feature, content, text, seconds, created_seconds, micros
+def _open(path: Path) -> sqlite3.Connection:
+    with telling_publication(path):
+        return open_publication(path)

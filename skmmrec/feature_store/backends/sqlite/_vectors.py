@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -34,6 +35,10 @@ from ._tables import CHANGES, columns_of, event_us, quote
 
 # Of each feature, that which is served, and the one before while it is still read.
 _KEPT = 2
+
+
+_CACHES: WeakValueDictionary[str, VectorCache] = WeakValueDictionary()
+_CACHES_LOCK = threading.Lock()
 
 
 class Source(NamedTuple):
@@ -148,6 +153,28 @@ def merged(
     )
 
 
+def shared_cache(path: str) -> VectorCache:
+    """Return the cache of a database, for all stores of this process that use it."""
+    with _CACHES_LOCK:
+        cache = _CACHES.get(path)
+        if cache is None:
+            cache = _CACHES[path] = VectorCache()
+        return cache
+
+
+def forget_cache(path: str) -> None:
+    """Have other stores begin anew: the database is another one from now on."""
+    with _CACHES_LOCK:
+        _CACHES.pop(path, None)
+
+
+def renew_caches() -> None:
+    """Begin without caches, whose locks may be held by threads that are not here."""
+    global _CACHES_LOCK
+    _CACHES_LOCK = threading.Lock()
+    _CACHES.clear()
+
+
 class VectorCache:
     """Vector tables in memory, as fresh as the database.
 
@@ -180,10 +207,6 @@ class VectorCache:
             return entry.table
         with self._loading, closing(connect().conn) as own:
             return self._load(own, source)
-
-    def clear(self) -> None:
-        """Forget the tables."""
-        self._tables.clear()
 
     def _entry(self, source: Source) -> _Entry | None:
         entries = self._tables.get((source.table, source.feature), OrderedDict())
