@@ -360,6 +360,33 @@ class TestPublications(Redis):
         self.publish(backend, TWO, 2)
         self.assert_items(self.items_of(backend), TWO)
 
+    def test_a_feature_that_was_deleted_to_its_last_value_is_no_damage(self, backend):
+        """Redis forgets a hash with its last field, whoever has taken it out."""
+        popular = [f for f in ONE.items.feature_names if f == "item_popularity"]
+        [key, other] = entity_keys("item_id", ONE.items.ids[:2])
+        view = self.view(ITEM_VIEW)
+        with backend.sole_publisher(5):
+            self.stage(backend, ONE, 1)
+            backend._server("DEL", backend._names.column(1, ITEM_VIEW, popular[0]))
+            backend._server(
+                "HSET", backend._names.column(1, ITEM_VIEW, popular[0]), key, b"x"
+            )
+            staged = replace(backend.staged(), counts={ITEM_VIEW: ITEMS})
+            backend.complete(self.views, staged)
+            backend.serve(staged)
+            done = []
+            checksums = backend._edits.make_checksums
+
+            def reading():
+                done.append(backend.read(view, [key, other], popular))
+                checksums()
+                done.append(backend.read(view, [key, other], popular))
+
+            backend._edits.make_checksums = reading
+            backend.delete(view, [key])
+        assert done == [{}, {}]
+        assert self.user(backend, ONE.users.ids[0])
+
     def test_who_is_unknown_is_no_damage(self, backend):
         self.publish(backend, ONE, 1)
         for view in self.views:

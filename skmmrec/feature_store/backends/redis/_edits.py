@@ -106,6 +106,7 @@ class Edits:
             commands: list[Command] = [("SREM", self._names.stale, member)]
             for snapshot in self._tables.publications():
                 if snapshot.number == int(number):
+                    commands += self._tables.unlist_columns(view, snapshot.number)
                     commands += self.record(self._checked(snapshot, view))
             self._writer.publish(commands)
 

@@ -21,9 +21,6 @@ from ._server import Server
 
 _LOG = logging.getLogger("skmmrec.feature_store")
 
-# Seconds between two tries to get a lease; a holder needs some milliseconds to record.
-_RETRY = 0.005
-
 
 class Lease:
     """One lease that is held.
@@ -46,8 +43,11 @@ class Lease:
 
     def acquire(self, timeout: float) -> bool:
         """Wait for the lease; False after `timeout` seconds."""
+        # A recorder holds it for milliseconds, and so asks every ten; a publisher,
+        # whose lease is longer, less often.
         with self._server.errors():
-            if not self._lock.acquire(sleep=_RETRY, blocking_timeout=timeout):
+            again = self._seconds / 1000
+            if not self._lock.acquire(sleep=again, blocking_timeout=timeout):
                 return False
         self.token = self._lock.local.token
         return True

@@ -144,17 +144,32 @@ class Tables:
         ]
         if not absent or not snapshot.counts.get(view, 1):
             return
+        # What was deleted a moment ago may have been the last of its column.
+        changing = ("SISMEMBER", self.names.stale, f"{snapshot.number}:{view}")
+        is_changing, *states = self.server.together(
+            [changing, *self._column_states(view, absent, snapshot.number)]
+        )
+        gone = _gone(absent, states)
+        if gone and not is_changing:
+            raise lost(self.server, snapshot, f"{gone[0]} of {view}")
+
+    def _column_states(
+        self, view: str, features: Sequence[str], number: int
+    ) -> list[Command]:
+        """Return commands that ask whether columns were written, and are there."""
         commands: list[Command] = []
-        for feature in absent:
-            column = self.names.column(snapshot.number, view, feature)
-            listed = self.names.columns(snapshot.number), f"{view}:{feature}"
+        for feature in features:
+            listed = self.names.columns(number), f"{view}:{feature}"
+            column = self.names.column(number, view, feature)
             commands += [("SISMEMBER", *listed), ("EXISTS", column)]
-        answers = self.server.together(commands)
-        for feature, is_listed, is_there in zip(
-            absent, answers[::2], answers[1::2], strict=True
-        ):
-            if is_listed and not is_there:
-                raise lost(self.server, snapshot, f"{feature} of {view}")
+        return commands
+
+    def unlist_columns(self, view: str, number: int) -> list[Command]:
+        """Return the commands that forget the columns of which all was deleted."""
+        features = self.features(view, number)
+        states = self.server.together(self._column_states(view, features, number))
+        columns = self.names.columns(number)
+        return [("SREM", columns, f"{view}:{f}") for f in _gone(features, states)]
 
     def keys(self, view: str, snapshot: Snapshot) -> list[bytes]:
         """Return the keys of a publication in ascending order."""
@@ -318,6 +333,12 @@ def lost(server: Server, snapshot: Snapshot, what: str) -> DamagedStoreError:
         f"(version {snapshot.version!r}), most likely evicted for want of memory: "
         "publish again, and set its maxmemory-policy to noeviction"
     )
+
+
+def _gone(features: Sequence[str], states: Sequence[int]) -> list[str]:
+    """Return the features whose columns were written, but are not there."""
+    pairs = zip(features, states[::2], states[1::2], strict=True)
+    return [feature for feature, listed, there in pairs if listed and not there]
 
 
 def _of(snapshot: Snapshot, view: str, rows: Sequence[Row]) -> list[Row]:
