@@ -213,7 +213,6 @@ def test_a_missing_registry_is_named_and_made_anew(repo, recommender):
     assert len(OnlineRecommender(repo).recommend(["100"])) == 10
 
 
-@pytest.mark.parametrize("kind", [FileRegistryStore, AtomicFileRegistryStore])
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -233,6 +232,7 @@ def test_online_stores_that_mix_up_rows_are_refused(repo, recommender, kind, mes
     assert not (repo / "data").exists()
 
 
+@pytest.mark.parametrize("kind", [FileRegistryStore, AtomicFileRegistryStore])
 def test_stock_empties_the_registry_before_writing_and_ours_does_not(
     repo, kind, monkeypatch
 ):
