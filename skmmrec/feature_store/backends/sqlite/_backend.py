@@ -151,7 +151,7 @@ class SqliteBackend(Backend):
         columns: Sequence[tuple[str, list[bytes]]],
     ) -> None:
         """Append to the file, in one transaction of its own."""
-        vectors = {field.name for field in view.features if field.vector_index}
+        vectors = {field.name for field in view.features if field.vector_length}
         files.append(self._staged_file(), view.name, keys, columns, vectors)
 
     def complete(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:

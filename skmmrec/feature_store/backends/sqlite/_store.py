@@ -25,6 +25,7 @@ from skmmrec.feature_store.backends.base import (
     Cells,
     ExactOnlineStore,
     Snapshot,
+    TextSearch,
     VectorTable,
     WriteRow,
     merge_cells,
@@ -93,6 +94,8 @@ class ExactSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
         The database file, relative to the repository.
     busy_timeout : float, default=30.0
         Seconds to wait for another writer.
+    text_encoder : TextSearch, optional
+        Answers searches by a text: its ``model``, and the ``feature`` to compare with.
     """
 
     type: Literal["skmmrec.feature_store.ExactSqliteOnlineStore"] = TYPE  # type: ignore[assignment]
@@ -100,6 +103,7 @@ class ExactSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
     # Other writers hold the file for an event or some rows that Feast writes, well
     # under a second.
     busy_timeout: float = 30.0
+    text_encoder: TextSearch | None = None
 
 
 class Publication(NamedTuple):
