@@ -32,9 +32,6 @@ from ._times import from_us, to_us
 _LOG = logging.getLogger("skmmrec.feature_store")
 
 WriteRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
-Neighbour = tuple[
-    datetime | None, EntityKey | None, Value | None, Value | None, Value | None
-]
 Document = tuple[datetime | None, EntityKey | None, dict[str, Value] | None]
 EarlierDocument = tuple[
     datetime | None, EntityKey | None, Value | None, Value | None, Value | None
@@ -148,24 +145,6 @@ class ExactOnlineStore(OnlineStore):
         rows, distances = nearest(table, vector, k, metric_name(metric), allowed)
         return table, rows, distances
 
-    def retrieve_online_documents(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        requested_features: list[str],
-        embedding: list[float],
-        top_k: int,
-        distance_metric: str | None = None,
-    ) -> list[Neighbour]:
-        """Exact vector search, nearest first, for Feast's first interface."""
-        found, rows, distances = self.search(
-            config, table, _vector_feature(table), embedding, top_k, distance_metric
-        )
-        return [
-            _neighbour(found, row, float(distance))
-            for row, distance in zip(rows, distances, strict=True)
-        ]
-
     def retrieve_online_documents_v2(
         self,
         config: RepoConfig,
@@ -263,13 +242,6 @@ def _document(key: bytes, cells: Cells | None, distance: float) -> Document:
     features = {**(features or {}), "distance": Value(float_val=distance)}
     # `entity_keys` writes Feast's version 3.
     return when, deserialize_entity_key(key, 3), features
-
-
-def _neighbour(table: VectorTable, row: int, distance: float) -> Neighbour:
-    vector = Value(float_list_val=FloatList(val=table.matrix[row]))
-    key = deserialize_entity_key(table.keys[row], 3)
-    when = from_us(int(table.event_us[row]))
-    return when, key, vector, vector, Value(float_val=distance)
 
 
 def _vector_feature(view: FeatureView) -> str:
