@@ -1,7 +1,7 @@
 """Our stores beside Feast's own of the same engine: the same calls, the same answers.
 
 Whatever a view, a join key or a value of Feast may be, both are told the same and asked
-the same. To take in an engine, add it to `EXACT` and its settings to `SETTINGS`.
+the same. To take in an engine, add it to `ENGINES`.
 """
 
 import itertools
@@ -33,7 +33,10 @@ from feast.types import Array, Bytes, Float32, Float64, Int64, String
 from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import given, settings, strategies as st
 
+from skmmrec.feature_store import StoreError
+
 from ..conftest import reads_with_duckdb
+from ..services import postgres_settings, redis_settings
 
 pytestmark = [
     # Feast warns of stream and on-demand views each time that it reads one.
@@ -67,18 +70,38 @@ OF_FILE = 0
 
 @contextmanager
 def sqlite_settings(_):
-    yield {"type": "sqlite", "path": "online.db"}
+    yield {"type": "skmmrec.feature_store.ExactSqliteOnlineStore", "path": "online.db"}
 
 
-EXACT = {"sqlite": {"type": "skmmrec.feature_store.ExactSqliteOnlineStore"}}
-SETTINGS = {"sqlite": sqlite_settings}
+@contextmanager
+def plain_postgres_settings(tmp_path_factory):
+    with postgres_settings(tmp_path_factory) as settings:
+        yield {**settings, "vector_enabled": False}
 
 
-@pytest.fixture(scope="module", params=list(EXACT))
+# Feast's own type, and the settings of ours. For PostgreSQL both of the switch that
+# fills pgvector's column, where Feast's own store does not take every value.
+ENGINES = {
+    "sqlite": ("sqlite", sqlite_settings),
+    "pgvector": ("postgres", postgres_settings),
+    "postgres": ("postgres", plain_postgres_settings),
+    "redis": ("redis", redis_settings),
+}
+PARAMS = [
+    pytest.param(name, marks=() if name == "sqlite" else pytest.mark.services)
+    for name in ENGINES
+]
+
+
+@pytest.fixture(scope="module", params=PARAMS)
 def engine(request, tmp_path_factory):
     """Give the sections of feature_store.yaml for Feast's own store and for ours."""
-    with SETTINGS[request.param](tmp_path_factory) as stock:
-        yield {"stock": stock, "exact": {**stock, **EXACT[request.param]}}
+    stock, settings_of = ENGINES[request.param]
+    with settings_of(tmp_path_factory) as exact:
+        settings = {"stock": {**exact, "type": stock}, "exact": exact}
+        if stock == "postgres":
+            settings["stock"]["vector_enabled"] = False
+        yield settings
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +116,9 @@ def stores(engine, tmp_path_factory):
     yield pair
     for store in pair:
         store.teardown()
+    # Feast's PostgreSQL store keeps a connection for ever.
+    if left := getattr(pair[0].provider.online_store, "_conn", None):
+        left.close()
 
 
 def open_repo(folder, project, online_store):
@@ -543,5 +569,12 @@ def test_a_view_that_is_not_online_says_why_it_cannot_be_read(stores):
     store = stores[1]
     view = store.get_feature_view("one")
     view.name = "never_applied"
-    with pytest.raises(LookupError, match=r"run `feast apply` first .*online=False"):
+    if store.config.online_store.type.endswith("ExactRedisOnlineStore"):
+        # There are no tables: its rows are unknown.
+        found = store.provider.online_read(store.config, view, [EntityKey()], ["x"])
+        assert found == [(None, None)]
+        return
+    with pytest.raises(
+        (LookupError, StoreError), match=r"run `feast apply` first.*online=False"
+    ):
         store.provider.online_read(store.config, view, [EntityKey()], ["x"])

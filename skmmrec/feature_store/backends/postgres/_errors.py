@@ -58,7 +58,9 @@ _KINDS: list[tuple[tuple[type[Error], ...], type[Exception], str]] = [
     (
         (errors.UndefinedTable, errors.UndefinedColumn),
         StoreError,
-        "a table or column is missing: run `feast apply`, then publish again",
+        "a table or column is missing: run `feast apply` first, and publish again if "
+        "a published view is concerned (views with online=False and on-demand views "
+        "without write_to_online_store have no table)",
     ),
     (
         (errors.ProgramLimitExceeded,),
