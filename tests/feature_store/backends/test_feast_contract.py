@@ -6,7 +6,6 @@ the same. To take in an engine, add it to `ENGINES`.
 
 import itertools
 import warnings
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -36,7 +35,6 @@ from hypothesis import given, settings, strategies as st
 from skmmrec.feature_store import StoreError
 
 from ..conftest import reads_with_duckdb
-from ..services import postgres_settings, redis_settings
 
 pytestmark = [
     # Feast warns of stream and on-demand views each time that it reads one.
@@ -68,25 +66,15 @@ SERIAL = itertools.count(1)
 OF_FILE = 0
 
 
-@contextmanager
-def sqlite_settings(_):
-    yield {"type": "skmmrec.feature_store.ExactSqliteOnlineStore", "path": "online.db"}
-
-
-@contextmanager
-def plain_postgres_settings(tmp_path_factory):
-    with postgres_settings(tmp_path_factory) as settings:
-        yield {**settings, "vector_enabled": False}
-
-
-# Feast's own type, and the settings of ours. For PostgreSQL both of the switch that
-# fills pgvector's column, where Feast's own store does not take every value.
+# Our settings. For PostgreSQL with and without pgvector's column, which cannot hold
+# every value that Feast's own store puts there.
 ENGINES = {
-    "sqlite": ("sqlite", sqlite_settings),
-    "pgvector": ("postgres", postgres_settings),
-    "postgres": ("postgres", plain_postgres_settings),
-    "redis": ("redis", redis_settings),
+    "sqlite": {"type": "skmmrec.feature_store.ExactSqliteOnlineStore", "path": "x.db"},
+    "pgvector": {"vector_enabled": True},
+    "postgres": {"vector_enabled": False},
+    "redis": {},
 }
+STOCK = {"pgvector": "postgres"}
 PARAMS = [
     pytest.param(name, marks=() if name == "sqlite" else pytest.mark.services)
     for name in ENGINES
@@ -94,14 +82,14 @@ PARAMS = [
 
 
 @pytest.fixture(scope="module", params=PARAMS)
-def engine(request, tmp_path_factory):
+def engine(request):
     """Give the sections of feature_store.yaml for Feast's own store and for ours."""
-    stock, settings_of = ENGINES[request.param]
-    with settings_of(tmp_path_factory) as exact:
-        settings = {"stock": {**exact, "type": stock}, "exact": exact}
-        if stock == "postgres":
-            settings["stock"]["vector_enabled"] = False
-        yield settings
+    stock, exact = STOCK.get(request.param, request.param), ENGINES[request.param]
+    if stock == "sqlite":
+        return {"stock": {**exact, "type": stock}, "exact": exact}
+    exact = {**request.getfixturevalue(stock), **exact}
+    own = {"vector_enabled": False} if stock == "postgres" else {}
+    return {"stock": {**exact, **own, "type": stock}, "exact": exact}
 
 
 @pytest.fixture(scope="module")
