@@ -17,6 +17,7 @@ from skmmrec.feature_store import (
     FullStoreError,
     OnlineRecommender,
     ReadOnlyStoreError,
+    StoreError,
     open_store,
     publications,
     publish,
@@ -136,9 +137,9 @@ def rows_table(admin, project, view):
 
 @pytest.fixture
 def copied(admin):
-    """Copy a database whose files may then be damaged.
+    """Make a database, and a copy whose files may then be damaged.
 
-    Nothing of it is in the memory of the server.
+    Nothing of the copy is in the memory of the server yet.
     """
     made = []
 
@@ -168,9 +169,9 @@ def file_of(settings, database, project, view):
     return Path(folder, name)
 
 
-def damage(path, seed):
+def write_over(path, _):
     """Write over some places of a file, within its rows."""
-    rng = random.Random(seed)
+    rng = random.Random(0)
     with path.open("r+b") as file:
         pages = file.seek(0, 2) // 8192
         for _ in range(3):
@@ -178,34 +179,45 @@ def damage(path, seed):
             file.write(rng.randbytes(64))
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("view", ["user_embeddings", "item_embeddings"])
-@pytest.mark.parametrize("checksums", [True, False], ids=["checksums", "none"])
+def change_a_number(path, model):
+    """Change the last number of an item's vector."""
+    content, wanted = path.read_bytes(), model.vectors.items.iloc[7].to_numpy()
+    vector = wanted.tobytes()
+    assert content.count(vector) == 1
+    path.write_bytes(content.replace(vector, vector[:-1] + b"\0"))
+
+
+@pytest.mark.parametrize(
+    ("view", "damage", "checksums", "kind", "says"),
+    [
+        ("user_embeddings", write_over, True, "unreadable", "table is damaged"),
+        ("item_embeddings", write_over, True, "unreadable", "table is damaged"),
+        ("item_embeddings", change_a_number, False, "changed", "3000 rows, of which"),
+    ],
+)
 def test_damaged_pages_of_postgresql_are_told(
-    repo, postgres, admin, copied, view, seed, checksums
+    repo, postgres, admin, copied, view, damage, checksums, kind, says
 ):
     """Also by a server that has no checksums of its own."""
     database, copy = copied
     whole = database()
-    store = open_store(configure(repo, {**postgres, "database": whole}))
+    settings = {**postgres, "vector_enabled": False, "database": whole}
+    store = open_store(configure(repo, settings))
     first, second = big_model("v1", 1), big_model("v2", 2)
     publish(first, store)
     assert verify(store).ok
     path = file_of(postgres, whole, store.project, view)
     damaged = copy(whole)
-    oids = "SELECT oid FROM pg_database WHERE datname IN (%s, %s) ORDER BY oid"
-    [[old], [new]] = admin.execute(oids, [whole, damaged]).fetchall()
+    query = "SELECT oid FROM pg_database WHERE datname = %s"
+    [new] = admin.execute(query, [damaged]).fetchone()
     if not checksums:
         admin.execute(f"ALTER DATABASE {damaged} SET ignore_checksum_failure = on")
-    damage(path.parents[1] / str(new) / path.name, seed)
-    assert path.parent.name == str(old)
-    settings = {**postgres, "database": damaged}
+    damage(path.parents[1] / str(new) / path.name, first)
+    settings["database"] = damaged
     store = open_store(configure(repo, settings, store.project))
     [found] = verify(store).damage
-    assert found.view == view
-    if checksums:
-        assert found.kind == "unreadable"
-        assert "damaged" in found.message
+    assert (found.view, found.kind) == (view, kind)
+    assert says in found.message
     assert "publish again" in found.message
     publish(second, store)
     assert verify(second, store).ok
@@ -232,6 +244,15 @@ def test_rows_that_somebody_changed_in_redis_are_told(repo, redis):
     client.hset(column, key, b"\x20\x63")
     [found] = verify(store).damage
     assert (found.view, found.kind) == ("item_embeddings", "changed")
+
+
+def test_a_database_without_pgvector_says_what_to_do(repo, postgres, copied):
+    settings = {**postgres, "database": copied[0]()}
+    with pytest.raises(StoreError, match=r"CREATE EXTENSION vector.*vector_enabled"):
+        publish(make_recommender(), configure(repo, settings))
+    configure(repo, {**settings, "vector_enabled": False})
+    publish(make_recommender(), repo)
+    assert verify(repo).ok
 
 
 # Servers that only read

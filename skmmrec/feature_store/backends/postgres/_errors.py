@@ -63,6 +63,13 @@ _KINDS: list[tuple[tuple[type[Error], ...], type[Exception], str]] = [
         "without write_to_online_store have no table)",
     ),
     (
+        (errors.UndefinedObject,),
+        StoreError,
+        "something that feature_store.yaml asks for is not there; if it is the type "
+        "of pgvector: run `CREATE EXTENSION vector` in this database, or write "
+        "vector_enabled: false, as nothing here needs it",
+    ),
+    (
         (errors.ProgramLimitExceeded,),
         ValueError,
         "an id or name is too long for an index of PostgreSQL (up to 2,704 bytes): "
