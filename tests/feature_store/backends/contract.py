@@ -389,6 +389,31 @@ class BackendContract:
         self.write_user(backend, TWO, user, 3, second.served_us - DAY)
         assert self.first_number(backend, user) == 3
 
+    @pytest.mark.parametrize("ahead", [1, DAY])
+    def test_what_was_written_before_belongs_to_no_publication_of_the_same_version(
+        self, backend, ahead
+    ):
+        first = self.publish(backend, ONE, 1)
+        known, new = ONE.users.ids[0], "new user"
+        for user in (known, new):
+            self.write_user(backend, ONE, user, 7, first.served_us + SECOND + ahead)
+        self.items_of(backend)
+        second = self.publish(backend, THREE, 2)
+        vector = pack_vectors(THREE.users.matrix[:1])[0]
+        assert self.user(backend, known)[USER_VECTOR] == vector
+        assert self.user(backend, new) == {}
+        self.write_user(backend, THREE, known, 8, second.served_us + ahead)
+        assert self.first_number(backend, known) == 8
+        backend.vectors(self.view(USER_VIEW), USER_VECTOR)
+        backend.serve(second)
+        assert self.first_number(backend, known) == 8  # it was served all the time
+        backend.serve(replace(first, served_us=second.served_us))
+        table = backend.vectors(self.view(USER_VIEW), USER_VECTOR)
+        assert set(table.ids) == set(ONE.users.ids)
+        np.testing.assert_array_equal(
+            table.matrix[list(table.ids).index(known)], ONE.users.matrix[0]
+        )
+
     def test_what_is_pushed_counts_if_it_is_of_the_served_model(self, backend):
         first = self.publish(backend, ONE, 1)
         user, now = ONE.users.ids[0], first.served_us

@@ -183,6 +183,9 @@ class Backend(ABC):
     def serve(self, snapshot: Snapshot) -> None:
         """Serve a publication, at once: move the pointer in one short transaction.
 
+        What was written before and would count as its own goes, whatever its time: it
+        was written to another publication of this version, by whichever clock.
+
         Parameters
         ----------
         snapshot : Snapshot

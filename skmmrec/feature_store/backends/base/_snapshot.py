@@ -25,8 +25,8 @@ class Snapshot:
     served_us : int
         Since when it is served, as `event_us`; 0 as long as it never was. Later than
         `event_us` after a rollback.
-        A row that others write belongs to this publication if it has its version and
-        a later event time.
+        A row that others write while it is served belongs to this publication if it
+        has its version and a later event time.
     feedback : int
         Sequence number of the last event of feedback that the model has taken in.
     exponent : float or None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 from uuid import uuid4
@@ -16,7 +16,7 @@ from psycopg.errors import LockNotAvailable
 from skmmrec.feature_store.backends.base import Checksum, Snapshot, StoreError
 
 from ._copy import binary_rows
-from ._engine import Publication, Table, dropped
+from ._engine import OWNED, Publication, Table, dropped, ownership
 from ._schema import count_changes
 from ._sql import column, idle, lock, one, regclass, statement
 from ._vectors import page, pages
@@ -161,8 +161,18 @@ def serve(conn: Connection, project: str, snapshot: Snapshot) -> None:
         lock(conn, f"record {project}")
         lock(conn, f"serve {project}")
         record = _ready(conn, project, snapshot.number)
+        if one(conn, _SERVED, [project]) != record.id:
+            _empty(conn, record.publication.tables, snapshot)
         conn.execute(_SET_CONTENT, (snapshot.to_json(), record.id))
         conn.execute(_POINT, (project, record.id))
+
+
+def _empty(conn: Connection, tables: Mapping[str, Table], snapshot: Snapshot) -> None:
+    """Delete what was written before and would belong to a publication."""
+    for view, table in tables.items():
+        if one(conn, "SELECT to_regclass(%s)", [regclass(table.overlay)]) is not None:
+            query = statement(f"DELETE FROM {{}} o WHERE {OWNED}", *[table.overlay] * 2)
+            conn.execute(query, ownership(view, snapshot))
 
 
 def _ready(conn: Connection, project: str, number: int) -> Record:

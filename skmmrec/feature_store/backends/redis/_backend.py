@@ -162,9 +162,16 @@ class RedisBackend(Backend):
     def serve(self, snapshot: Snapshot) -> None:
         """Move the pointer, while nobody records."""
         self._find(snapshot.number)
+        served, commands = self.served(), list[Command]()
+        if served is None or served.number != snapshot.number:
+            for view in PUBLISHED_VIEWS:
+                self._tables.clean_later(view, snapshot, owned=True)
+                commands.append(("HINCRBY", self._names.changes, view, 1))
         text = snapshot.to_json()
         record = ("HSET", self._names.publications, snapshot.number, text)
-        self._writer.publish_alone([record, ("SET", self._names.served, text)])
+        self._writer.publish_alone(
+            [*commands, record, ("SET", self._names.served, text)]
+        )
 
     def _find(self, number: int) -> None:
         if not self._server("HEXISTS", self._names.publications, number):

@@ -220,14 +220,16 @@ class Tables:
             found += [(key, *row[feature]) for key, row in rows.items() if row]
         return found
 
-    def clean_later(self, view: str, snapshot: Snapshot | None) -> None:
-        """Delete rows that do not count, page by page."""
+    def clean_later(
+        self, view: str, snapshot: Snapshot | None, owned: bool = False
+    ) -> None:
+        """Delete rows that do not count (or those that do), page by page."""
         if snapshot is None:
             return
         tags = self.names.later(view, VERSION_OF[view])
         columns = [tags, *self.later_columns(view)]
         for page in self.server.scan(tags):
-            gone = [(key, tag) for key, tag in page.items() if not _owns(snapshot, tag)]
+            gone = [row for row in page.items() if _owns(snapshot, row[1]) is owned]
             for part in chunks(gone, KEYS // 2):
                 pairs = [text for pair in part for text in pair]
                 self.server("EVAL", CLEAN_LATER, len(columns), *columns, *pairs)

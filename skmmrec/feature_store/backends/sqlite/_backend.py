@@ -177,6 +177,10 @@ class SqliteBackend(Backend):
         """Move the pointer."""
         with self._main() as conn, transaction(conn):
             record = publications.find(conn, self.project, snapshot)
+            before = publications.served(conn, self.project)
+            if before is None or before.snapshot.number != snapshot.number:
+                for overlay in self._overlays(conn, snapshot):
+                    overlay.empty(conn)
             publications.update(conn, self.project, Record(snapshot, record.file))
             publications.point(conn, self.project, snapshot.number)
 
@@ -200,9 +204,15 @@ class SqliteBackend(Backend):
         if snapshot is None:
             return
         with self._main() as conn:
-            for view in PUBLISHED_VIEWS:
-                for table in _tables_of(conn, self.project, view):
-                    Overlay(table, snapshot, VERSION_OF[view]).clean(conn)
+            for overlay in self._overlays(conn, snapshot):
+                overlay.clean(conn)
+
+    def _overlays(self, conn: sqlite3.Connection, snapshot: Snapshot) -> list[Overlay]:
+        return [
+            Overlay(table, snapshot, VERSION_OF[view])
+            for view in PUBLISHED_VIEWS
+            for table in _tables_of(conn, self.project, view)
+        ]
 
     def _discard_staged(self) -> None:
         with self._main() as conn:

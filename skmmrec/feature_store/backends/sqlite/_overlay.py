@@ -112,6 +112,12 @@ class Overlay(NamedTuple):
             {**self._arguments(), "feature": feature},
         ).fetchall()
 
+    def empty(self, conn: sqlite3.Connection) -> None:
+        """Remove what is owned; the caller holds a transaction."""
+        if not self.is_empty(conn):
+            query = f"DELETE FROM {{table}} WHERE entity_key IN ({_OWNED})"
+            conn.execute(self._sql(query), self._arguments())
+
     def disown(self, conn: sqlite3.Connection, keys: Sequence[bytes]) -> None:
         """Remove what is not owned of some rows; the caller holds a transaction."""
         delete = self._sql(
