@@ -17,6 +17,7 @@ from skmmrec.feature_store.backends.base import (
     Features,
     Id,
     VectorTable,
+    has_vector,
     nearest,
     unpack,
     unpack_vectors,
@@ -50,7 +51,8 @@ def users_of(
     known = {
         user: row
         for user, row in zip(ids, rows, strict=True)
-        if USER_VECTOR in row and unpack(row.get(USER_VERSION, b"")) == version
+        if has_vector(row.get(USER_VECTOR))
+        and unpack(row.get(USER_VERSION, b"")) == version
     }
     vectors = unpack_vectors([row[USER_VECTOR] for row in known.values()])
     return {

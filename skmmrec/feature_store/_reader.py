@@ -17,6 +17,7 @@ from skmmrec.feature_store.backends.base import (
     Id,
     Snapshot,
     entity_keys,
+    has_vector,
     unpack_vectors,
 )
 from skmmrec.interactions import as_list
@@ -73,7 +74,8 @@ def _read_column(
 ) -> list[bytes | None]:
     keys = entity_keys(view.join_keys[0], ids)
     column = backend_of(store).read_column(view, keys, feature)
-    return [column.get(key) for key in keys]
+    values = [column.get(key) for key in keys]
+    return [value if has_vector(value) else None for value in values]
 
 
 def checked_ids(view: FeatureView, ids: Ids) -> list[Id]:

@@ -12,6 +12,7 @@ from ._batch import (
 from ._cache import (
     CachedVectors as CachedVectors,
     vector_table as vector_table,
+    without_emptied as without_emptied,
 )
 from ._checksum import Checksum as Checksum
 from ._chunks import chunks as chunks
@@ -22,6 +23,7 @@ from ._columns import (
 )
 from ._encoding import (
     entity_keys as entity_keys,
+    has_vector as has_vector,
     key_ids as key_ids,
     key_prefix as key_prefix,
     pack_bool as pack_bool,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from feast import FeatureView
 
-from ._encoding import key_ids, unpack_vectors
+from ._encoding import has_vector, key_ids, unpack_vectors
 from ._search import VectorTable
 
 
@@ -53,9 +53,23 @@ class CachedVectors:
 def vector_table(
     join_key: str, rows: Sequence[tuple[bytes, bytes, int]], version: str | None
 ) -> VectorTable:
-    """Build a table from rows of key, vector and event time, sorted by id."""
+    """Build a table from rows of key, vector and event time, sorted by id.
+
+    Rows without a vector are left out.
+    """
+    rows = [row for row in rows if has_vector(row[1])]
     keys = [row[0] for row in rows]
     matrix = unpack_vectors([row[1] for row in rows])
     times = np.array([row[2] for row in rows], np.int64)
     table = VectorTable(keys, key_ids(join_key, keys), matrix, times, version)
     return table.take(np.argsort(table.ids, kind="stable"))
+
+
+def without_emptied(
+    table: VectorTable, later: Sequence[tuple[bytes, bytes, int]]
+) -> VectorTable:
+    """Leave out those whose later rows have no vector."""
+    gone = {key for key, value, _ in later if not has_vector(value)}
+    if not gone:
+        return table
+    return table.take(np.flatnonzero([key not in gone for key in table.keys]))

@@ -120,6 +120,15 @@ def unpack_vectors(values: Sequence[bytes]) -> np.ndarray:
     return np.ascontiguousarray(rows[:, len(header) :]).view(_FLOAT)
 
 
+# A vector that is not there: no value, or a list of no numbers.
+_NO_VECTOR = (b"", bytes(Value(float_list_val=FloatList()).SerializeToString()))
+
+
+def has_vector(value: bytes | None) -> bool:
+    """Tell whether a serialized value is a vector of at least one number."""
+    return value is not None and value not in _NO_VECTOR
+
+
 def vector_length(value: bytes) -> int:
     """How many numbers a packed vector holds."""
     return len(Value.FromString(value).float_list_val.val)
