@@ -160,9 +160,14 @@ def bench_write(n: int, folder: Path) -> None:
     feast = cpu(lambda: store.write_to_online_store("item_embeddings", frame))
     report("  Feast's write_to_online_store, per row / ours", feast / part, ours / n)
     packed = [Value.FromString(v) for v in pack_vectors(items.to_numpy()[:part])]
-    now = datetime.now(UTC)
+    now, version = datetime.now(UTC), Value(string_val="v1")
     rows = [
-        (entity_key_proto("item_id", i), {"item_vector": value}, now, None)
+        (
+            entity_key_proto("item_id", i),
+            {"item_vector": value, "item_model_version": version},
+            now,
+            None,
+        )
         for i, value in enumerate(packed)
     ]
     write = store.provider.online_write_batch
@@ -280,7 +285,10 @@ def _write_users(repo: Path, recommender: Recommender, done: threading.Event) ->
         rows = [
             (
                 entity_key_proto("user_id", user),
-                {"user_vector": Value.FromString(values[user])},
+                {
+                    "user_vector": Value.FromString(values[user]),
+                    "user_model_version": Value(string_val="v1"),
+                },
                 now,
                 None,
             )

@@ -79,6 +79,7 @@ def read(repo: str, seed: int, n_users: int, until: Any, report: Any) -> None:
     online, rng = OnlineRecommender(repo), np.random.default_rng(seed)
     times, errors, mixed = [], [], 0
     online.recommend([0], k=10)
+    report.put("ready")
     while not until.is_set():
         user = int(rng.integers(n_users))
         start = time.perf_counter()
@@ -96,6 +97,8 @@ def write(repo: str, n_users: int, n_items: int, until: Any, report: Any) -> Non
     """Record an event every 10 ms until told to stop."""
     online, rng = OnlineRecommender(repo), np.random.default_rng(99)
     times, errors = [], []
+    online.record(0, 0, 0.0)
+    report.put("ready")
     while not until.wait(0.01):
         user, item = int(rng.integers(n_users)), int(rng.integers(n_items))
         start = time.perf_counter()
@@ -172,8 +175,9 @@ def run(options: argparse.Namespace, repo: Path) -> None:
     workers.append(start(target=write, args=arguments))
     for worker in workers:
         worker.start()
-    # Feast is imported by each process.
-    time.sleep(WARM_UP if threads else WARM_UP + 5 * options.readers)
+    for _ in workers:  # each process imports Feast
+        assert report.get() == "ready"
+    time.sleep(WARM_UP)
     quiet, loaded, spans = time.perf_counter(), [], []
     for number in range(3, 3 + options.publications):
         begin = time.perf_counter()
