@@ -167,6 +167,11 @@ def publish(
     of a `forget`, such as another one that was fitted without these users, takes them
     out of what is served only; call `delete_ids` as well.
 
+    Features and vectors of items are features of the item view: rows that you push to
+    it need a column for each, empty where there is nothing to say. What is published as
+    another kind than before, such as texts in the place of numbers, is of that kind
+    from then on.
+
     A registry file that cannot be read is set aside, beside itself, and what publishing
     needs is registered anew; `feast apply` registers the rest. A damaged parquet file
     is not replaced, as it has the past: restore it, or move it away.

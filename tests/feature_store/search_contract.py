@@ -11,6 +11,7 @@ from skmmrec.feature_store import (
     OnlineRecommender,
     open_store,
     publish,
+    read_vectors,
     rollback,
     verify,
 )
@@ -163,6 +164,43 @@ class SearchContract:
         assert online.recommend("100", N, where="price == 1234")[
             "item_id"
         ].tolist() == [4]
+
+    def test_what_is_pushed_without_vectors_or_features_has_none(self, published):
+        """Whatever was published of the item before."""
+        online, store = OnlineRecommender(published), open_store(published)
+        rows = store.get_online_features(
+            [f"item_embeddings:{f.name}" for f in _view(store).features],
+            [{"item_id": item} for item in (4, 10)],
+        ).to_df()
+        rows["words_vector"] = [None, rows["words_vector"][1]]
+        rows["picture_vector"] = None
+        rows = rows.assign(price=np.nan, event_timestamp=datetime.now(UTC))
+        store.push("item_embeddings_push", rows)
+        assert online.recommend("100", N, where="price > 0 and item_id == 4").empty
+        content = {"words": np.ones((1, 6)), "picture": np.ones((1, 3))}
+        by_words = online.similar_items(
+            content=content, weights={"words": 1, "picture": 0}
+        )
+        assert set(by_words["item_id"]).isdisjoint({4})
+        by_both = online.similar_items(content=content, k=99)
+        assert sorted(by_both["item_id"]) == [2, 3, *range(5, N - 2)]
+        with pytest.raises(KeyError, match="no vector picture of item_id 10"):
+            online.similar_items(10, weights={"picture": 1})
+
+    def test_a_user_who_is_pushed_without_a_vector_has_none(self, published):
+        store = open_store(published)
+        view = store.get_feature_view("user_embeddings")
+        rows = store.get_online_features(
+            [f"user_embeddings:{f.name}" for f in view.features],
+            [{"user_id": "100"}, {"user_id": "101"}],
+        ).to_df()
+        rows["user_vector"] = [None, rows["user_vector"][1]]
+        rows["event_timestamp"] = datetime.now(UTC)
+        store.push("user_embeddings_push", rows)
+        found = read_vectors(published, "user", ["100", "101"])[1]
+        assert found.tolist() == [False, True]
+        with pytest.raises(KeyError, match="no vector of model version 'v1'"):
+            OnlineRecommender(published).recommend("100")
 
     def test_features_are_those_of_the_served_publication(self, published, recommender):
         online = OnlineRecommender(published)

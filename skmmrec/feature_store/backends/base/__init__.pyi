@@ -12,6 +12,7 @@ from ._batch import (
 from ._cache import (
     CachedVectors as CachedVectors,
     vector_table as vector_table,
+    without_emptied as without_emptied,
 )
 from ._checksum import Checksum as Checksum
 from ._chunks import chunks as chunks

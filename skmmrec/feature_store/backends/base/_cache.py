@@ -63,3 +63,13 @@ def vector_table(
     times = np.array([row[2] for row in rows], np.int64)
     table = VectorTable(keys, key_ids(join_key, keys), matrix, times, version)
     return table.take(np.argsort(table.ids, kind="stable"))
+
+
+def without_emptied(
+    table: VectorTable, later: Sequence[tuple[bytes, bytes, int]]
+) -> VectorTable:
+    """Leave out those whose later rows have no vector."""
+    gone = {key for key, value, _ in later if not has_numbers(value)}
+    if not gone:
+        return table
+    return table.take(np.flatnonzero([key not in gone for key in table.keys]))

@@ -18,6 +18,7 @@ from skmmrec.feature_store.backends.base import (
     VectorTable,
     to_us,
     vector_table,
+    without_emptied,
 )
 
 from ._engine import OWNED, Engine, Publication, Table, ownership
@@ -122,7 +123,7 @@ class Vectors:
             args += ownership(view.name, publication.snapshot)
         with conn.cursor(binary=True) as cursor:
             cursor.execute(statement(query, *[overlay] * names), args)
-            later = [(key, value, to_us(when)) for key, value, when in cursor if value]
+            later = [(key, value, to_us(when)) for key, value, when in cursor]
         if publication is None:
             return vector_table(view.join_keys[0], later, None)
         base = self._base(conn, view, feature, publication)
@@ -198,7 +199,10 @@ def _merged(base: VectorTable, later: Sequence[_Vector], join_key: str) -> Vecto
     """Put rows over those of a table, or beside them."""
     if not later:
         return base
+    base = without_emptied(base, later)
     new = vector_table(join_key, later, base.version)
+    if not new.keys:
+        return base
     if not base.keys:
         return new
     if base.matrix.shape[1] != new.matrix.shape[1]:

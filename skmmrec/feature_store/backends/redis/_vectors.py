@@ -15,6 +15,7 @@ from skmmrec.feature_store.backends.base import (
     chunks,
     key_ids,
     vector_table,
+    without_emptied,
 )
 
 from ._packed import PACKED, unpack_rows
@@ -74,7 +75,7 @@ class Vectors:
         published = self._published.get(
             source, None, lambda: self._load(view, feature, snapshot)
         )
-        return _over(published, rows)
+        return _over(without_emptied(published, later), rows)
 
     def _load(self, view: FeatureView, feature: str, snapshot: Snapshot) -> VectorTable:
         """Read a publication whole."""

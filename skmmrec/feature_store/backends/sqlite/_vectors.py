@@ -20,6 +20,7 @@ from skmmrec.feature_store.backends.base import (
     VectorTable,
     key_ids,
     vector_table,
+    without_emptied,
 )
 
 from ._connections import (
@@ -128,7 +129,10 @@ def merged(
     """
     if not later:
         return replace(table)
+    table = without_emptied(table, later)
     newer = vector_table(join_key, later, table.version)
+    if not len(newer.ids):
+        return replace(table)
     if not len(table.ids):
         return newer
     # A later vector that is null takes the place of the published one, too.
