@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from feast import FeatureStore, FeatureView
 
 from skmmrec.feature_store.backends import backend_of
@@ -119,9 +120,9 @@ def publish(
         machine's clock, a `feedback` that does not say which events, or a `keep` below
         1. Nothing is changed then.
     TypeError
-        For `categories` or `feedback` of another type, for another kind of online
-        store, or for an offline store or materialization engine that is not known to
-        keep all rows.
+        For `categories`, `feedback` or `timestamp` of another type, for another kind of
+        online store, or for an offline store or materialization engine that is not
+        known to keep all rows.
     TimeoutError
         When another publisher holds the store for ten minutes.
     FullStoreError, ReadOnlyStoreError, DamagedStoreError
@@ -193,6 +194,11 @@ def check_keep(keep: int | None) -> None:
 
 def _checked(timestamp: datetime) -> int:
     """Return a timestamp in microseconds; refuse one that is far ahead."""
+    if not isinstance(timestamp, datetime) or pd.isna(timestamp):
+        raise TypeError(
+            f"timestamp must be a datetime or None, got {timestamp!r:.100}; "
+            "pandas.Timestamp makes one of a text"
+        )
     event_us = to_us(timestamp)
     ahead = timedelta(microseconds=event_us - now_us())
     if ahead > _ALLOWANCE:

@@ -15,6 +15,7 @@ from ._repo import (
     DATA,
     apply,
     feature_view,
+    is_of_another,
     known_versions,
     parquet_path,
     write_settings,
@@ -55,7 +56,7 @@ def ensure_definitions(store: FeatureStore, settings: Settings) -> bool:
 
 
 def _is_complete(store: FeatureStore, settings: Settings) -> bool:
-    """Tell whether the registry has all views, with all their features."""
+    """Tell whether the registry has all views, their features and this folder."""
     wanted = [
         v for v in _definitions(store, settings, []) if isinstance(v, FeatureView)
     ]
@@ -64,6 +65,7 @@ def _is_complete(store: FeatureStore, settings: Settings) -> bool:
         view.name in stored
         and {f.name for f in view.features}
         <= {f.name for f in stored[view.name].features}
+        and not is_of_another(store, stored[view.name])
         for view in wanted
     )
 
