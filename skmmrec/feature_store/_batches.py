@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,11 +28,43 @@ from skmmrec.feature_store.backends.base import (
 from skmmrec.interactions import ITEM, USER, check_ids
 
 from ._categories import category_texts
-from ._types import CategoriesByItem, Vectors
+from ._item_features import item_columns, vector_columns
+from ._types import CategoriesByItem, FurtherVectors, Vectors
+
+
+class Further(NamedTuple):
+    """What else is published of items, see `publish`, and which of it is known before.
+
+    Attributes
+    ----------
+    features : DataFrame or None
+    vectors : mapping of str to DataFrame, ItemCatalog or None
+    known_features : mapping of str to str
+        Kinds by the names of features that the view has.
+    known_vectors : iterable of str
+        Names of vector features that the view has.
+    """
+
+    features: pd.DataFrame | None = None
+    vectors: FurtherVectors | None = None
+    known_features: Mapping[str, str] = MappingProxyType({})
+    known_vectors: Iterable[str] = ()
+
+    def columns(self, item_ids: Sequence[Id]) -> tuple[Column, ...]:
+        """Return the columns for some items."""
+        scalars = item_columns(self.features, item_ids, self.known_features)
+        return scalars + vector_columns(self.vectors, item_ids, self.known_vectors)
+
+
+def further_columns(items: Batch) -> list[Column]:
+    """Return the columns that `Further` made."""
+    return [c for c in items.columns if c.name not in (POPULARITY, CATEGORY)]
 
 
 def serving_batches(
-    vectors: Vectors, categories: CategoriesByItem | None = None
+    vectors: Vectors,
+    categories: CategoriesByItem | None = None,
+    further: Further = Further(),  # noqa: B008 -- it is never changed
 ) -> tuple[Batch, Batch]:
     """Check serving vectors and sort them by id: users first, then items.
 
@@ -56,6 +91,7 @@ def serving_batches(
     about_items: tuple[Column, ...] = (
         Column(POPULARITY, "int64", _popularity(seen, item_ids)),
         Column(CATEGORY, "string", category_texts(categories, item_ids)),
+        *further.columns(item_ids),
     )
     names = (USER_VIEW, USER, USER_VECTOR, USER_VERSION)
     version = str(vectors.version)

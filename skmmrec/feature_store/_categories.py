@@ -1,76 +1,18 @@
-"""Categories of items: as they are published, and as they are asked for."""
+"""Categories of items, as texts."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from feast import FeatureView
 from pandas.api.types import is_list_like
 
 from skmmrec.feature_store.backends.base import (
-    CATEGORY,
-    Backend,
     Id,
-    Snapshot,
-    VectorTable,
-    unpack,
 )
 
-from ._types import CategoriesByItem, Category, WantedCategories
-
-
-class Categories:
-    """One category an item, read from the store once for each table of items."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._lock = threading.Lock()
-        self._read: tuple[VectorTable | None, np.ndarray] = None, np.empty(0, object)
-
-    def of(
-        self, view: FeatureView, table: VectorTable, snapshot: Snapshot
-    ) -> np.ndarray:
-        """Return the category of each item, None for items without one.
-
-        Raises
-        ------
-        ValueError
-            When no item has a category.
-        """
-        with self._lock:
-            if self._read[0] is not table:
-                self._read = table, self._load(view, table, snapshot)
-            categories = self._read[1]
-        if all(category is None for category in categories):
-            raise ValueError(
-                f"model version {table.version!r} was published without categories"
-            )
-        return categories
-
-    def mask(
-        self,
-        view: FeatureView,
-        table: VectorTable,
-        snapshot: Snapshot,
-        wanted: WantedCategories,
-    ) -> np.ndarray:
-        """Mark the items of some categories; a ValueError when no item has one."""
-        categories = self.of(view, table, snapshot)
-        listed: Any = wanted if is_list_like(wanted) else [wanted]
-        chosen = np.isin(categories.astype(str), [_text(name) for name in listed])
-        mask: np.ndarray = chosen & (categories != None)  # noqa: E711
-        return mask
-
-    def _load(
-        self, view: FeatureView, table: VectorTable, snapshot: Snapshot
-    ) -> np.ndarray:
-        column = self._backend.read_column(view, table.keys, CATEGORY, snapshot)
-        values = [unpack(column.get(key, b"")) for key in table.keys]
-        return np.array([*values, None], dtype=object)[:-1]
+from ._types import CategoriesByItem, Category
 
 
 def category_texts(
@@ -126,10 +68,10 @@ def _checked_text(item: Id, category: Category | None) -> str | None:
             "categories must have one string or number for each item, "
             f"got {type(category).__name__} for item {item!r:.100}"
         )
-    return None if category is None or pd.isna(category) else _text(category)
+    return None if category is None or pd.isna(category) else category_text(category)
 
 
-def _text(category: Category) -> str:
+def category_text(category: Category) -> str:
     """Write whole floats as integers, which pandas turns into floats beside NaN."""
     if isinstance(category, float | np.floating) and category.is_integer():
         category = int(category)

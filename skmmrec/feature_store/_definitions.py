@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from feast import (
 )
 from feast.data_format import ParquetFormat
 from feast.feast_object import FeastObject
-from feast.types import Array, FeastType, Float32, Float64, Int64, String
+from feast.types import Array, Bool, FeastType, Float32, Float64, Int64, String
 
 from skmmrec.feature_store.backends.base import (
     CATEGORY,
@@ -48,6 +48,13 @@ VERSION_TAG = "model_version"
 _ID_TYPES: dict[str, tuple[ValueType, FeastType]] = {
     "int64": (ValueType.INT64, Int64),
     "string": (ValueType.STRING, String),
+}
+
+_SCALARS: dict[str, FeastType] = {
+    "int64": Int64,
+    "float64": Float64,
+    "bool": Bool,
+    "string": String,
 }
 
 
@@ -98,6 +105,8 @@ def embedding_definitions(
     data: str | Path = "data",
     ttl: timedelta | None = None,
     versions: Iterable[str] = (),
+    item_features: Mapping[str, str] | None = None,
+    item_vectors: Mapping[str, int] | None = None,
 ) -> EmbeddingDefinitions:
     """Define the entities, feature views and services of published vectors.
 
@@ -114,6 +123,10 @@ def embedding_definitions(
         Age at which vectors expire. By default they never do.
     versions : iterable of str, default=()
         Model versions to define a feature service for.
+    item_features : mapping of str to str, optional
+        Further features of the items: "int64", "float64", "bool" or "string" by name.
+    item_vectors : mapping of str to int, optional
+        Further vectors of the items: their lengths by the name of the feature.
 
     Returns
     -------
@@ -122,7 +135,7 @@ def embedding_definitions(
     Raises
     ------
     ValueError
-        For a `dim` below 1 or an unknown id type.
+        For a `dim` below 1, or an unknown id type or kind of feature.
 
     Notes
     -----
@@ -163,6 +176,7 @@ def embedding_definitions(
             Field(name=ITEM_VERSION, dtype=String),
             Field(name=POPULARITY, dtype=Int64),
             Field(name=CATEGORY, dtype=String),
+            *_further(item_features or {}, item_vectors or {}),
         ],
         Path(data) / f"{ITEM_VIEW}.parquet",
         ttl,
@@ -237,6 +251,20 @@ def _view(
         ttl=ttl or timedelta(0),
     )
     return entity, view
+
+
+def _further(features: Mapping[str, str], vectors: Mapping[str, int]) -> list[Field]:
+    """Define further features of the items, none of which Feast's search takes."""
+    odd = sorted(set(features.values()) - set(_SCALARS))
+    if odd:
+        raise ValueError(
+            f"item_features must be among {list(_SCALARS)}, got {odd[0]!r}"
+        )
+    scalars = [Field(name=n, dtype=_SCALARS[kind]) for n, kind in features.items()]
+    return scalars + [
+        Field(name=name, dtype=Array(Float32), vector_length=dim)
+        for name, dim in vectors.items()
+    ]
 
 
 def _vector(name: str, dim: int) -> Field:

@@ -31,7 +31,13 @@ from skmmrec.feature_store.backends.base import (
     unpack_vectors,
 )
 
-_ARROW = {"int64": pa.int64(), "string": pa.string()}
+_ARROW = {
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "float32": pa.float32(),
+    "bool": pa.bool_(),
+    "string": pa.string(),
+}
 _WHEN = pa.timestamp("us", tz="UTC")
 
 
@@ -111,7 +117,11 @@ def _unpacked(values: list[bytes], kind: pa.DataType) -> pa.Array:
     """Make a column of serialized values; vectors, where all have one, by bytes."""
     if kind == pa.list_(pa.float32()) and all(values):
         return _vector_column(unpack_vectors(values)).cast(kind)
-    return pa.array([unpack(value) for value in values], kind)
+    read = [unpack(value) for value in values]
+    try:
+        return pa.array(read, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # the feature is of another kind now
+        return _of_type(pa.array(read), kind)
 
 
 def append_parquet(
@@ -219,12 +229,22 @@ def _row_groups(path: Path) -> Iterator[pa.Table]:
 def _with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Choose columns; those that an older version did not write are empty."""
     columns = [
-        table[field.name]
+        _of_type(table[field.name], field.type)
         if field.name in table.column_names
         else pa.nulls(len(table), field.type)
         for field in schema
     ]
-    return pa.table(columns, names=schema.names).cast(schema)
+    return pa.table(columns, schema=schema)
+
+
+def _of_type(
+    column: pa.ChunkedArray | pa.Array, kind: pa.DataType
+) -> pa.ChunkedArray | pa.Array:
+    """Cast a column; what a feature held before it became of another kind is empty."""
+    try:
+        return column.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return pa.nulls(len(column), kind)
 
 
 def rewrite_parquet(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:

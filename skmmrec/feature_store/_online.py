@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from skmmrec.feature_store.backends.base import (
+    CATEGORY,
+    VECTOR,
+    Column,
+    Filter,
     Id,
     Snapshot,
     VectorTable,
     fresh,
+    parse_filter,
 )
 from skmmrec.interactions import USER, check_k
 from skmmrec.retrieval import ApproximateIndex
 
 from ._approximate import SwappedIndex
-from ._categories import Categories, category_texts
+from ._categories import category_texts
+from ._conditions import Conditions
+from ._item_features import added_columns
 from ._ranking import (
     User,
     bias_user,
@@ -30,7 +38,16 @@ from ._ranking import (
 from ._reader import checked_ids
 from ._repo import open_store
 from ._served import ServedModel, history_sum_of, item_matrix, vectors_of
-from ._types import CategoriesByItem, Ids, Repo, SingleId, WantedCategories
+from ._similar import Query, Similarity, checked_weights, content_query
+from ._types import (
+    CategoriesByItem,
+    Content,
+    Contents,
+    Ids,
+    Repo,
+    SingleId,
+    WantedCategories,
+)
 
 _UNKNOWN = ("error", "popular", "skip")
 
@@ -66,7 +83,8 @@ class OnlineRecommender:
     recommender's own `recommend` gives, but it puts a user's items in the same order.
 
     The search is exact without an `index`, and with one where items are listed or of a
-    category. Items are kept in memory until their table changes. A user's vector and
+    category or meet a
+    condition. Items are kept in memory until their table changes. A user's vector and
     the items' vectors always come from the same model version, also while a new one is
     published.
     """
@@ -85,7 +103,6 @@ class OnlineRecommender:
         self.index = index
         self._served = ServedModel(self.store)
         self._graph = None if index is None else SwappedIndex(index)
-        self._categories = Categories(self._served.backend)
 
     def __repr__(self) -> str:
         path, project = self.store.repo_path, self.store.project
@@ -104,6 +121,7 @@ class OnlineRecommender:
         *,
         items: Ids | None = None,
         category: WantedCategories | None = None,
+        where: Filter | None = None,
         exclude_seen: bool = True,
     ) -> pd.DataFrame:
         """Recommend items to users.
@@ -118,6 +136,9 @@ class OnlineRecommender:
             Ids of the items to choose from, by default all. Unknown ones are ignored.
         category : str, number or list of these, optional
             Choose from the items of these categories, as `publish` was given them.
+        where : str or filter of feast.filter_models, optional
+            Choose from the items that meet a condition on published features, such as
+            ``"price < 30 and language in ['de', 'en']"``; see Notes.
         exclude_seen : bool, default=True
             Leave out items that the user met in training or by `record`.
 
@@ -134,14 +155,27 @@ class OnlineRecommender:
         TypeError
             For ids of another type than the stored ones.
         ValueError
-            For `k` below 1, or ids that are missing, not whole or infinite.
+            For `k` below 1, ids that are missing, not whole or infinite, or a condition
+            that cannot be read, or asks for what the served model was published
+            without.
+
+        Notes
+        -----
+        A condition compares features by ``== != < <= > >= in`` and ``not in`` with
+        numbers, texts, True and False, and joins such comparisons by ``and``, ``or``,
+        ``not`` and brackets; ``10 <= price < 30`` and ``available``, a feature of truth
+        values, are conditions too. Nothing else is understood, and nothing is run. The
+        features are those that `publish` was given, ``item_id``, and ``category`` and
+        ``popularity`` (how many users have met the item). An item without a value meets
+        no comparison with it, neither ``price < 30`` nor ``not price < 30``.
         """
         check_k(k)
+        where = None if where is None else parse_filter(where)
         ids = checked_ids(self._served.user_view, users)
 
         def read(snapshot: Snapshot) -> pd.DataFrame:
             table, found = self._read(ids, snapshot)
-            allowed = self._allowed(table, snapshot, items, category)
+            allowed = self._allowed(table, snapshot, items, category, where)
             graph = self._graph_of(table)
             parts = [
                 top_k(
@@ -198,6 +232,7 @@ class OnlineRecommender:
         *,
         items: Ids | None = None,
         category: WantedCategories | None = None,
+        where: Filter | None = None,
         exclude_seen: bool = True,
     ) -> pd.DataFrame:
         """Recommend items to someone the store does not know, by what they saw.
@@ -206,7 +241,7 @@ class OnlineRecommender:
         ----------
         history : id or array-like of shape (n,)
             Ids of at least one item, oldest first.
-        k, items, category, exclude_seen
+        k, items, category, where, exclude_seen
             As in `recommend`.
 
         Returns
@@ -219,10 +254,12 @@ class OnlineRecommender:
         KeyError
             For an item without a vector.
         ValueError
-            For an empty history, ids that are missing, not whole or infinite, or when
-            the users of the served model are not sums of their items' vectors.
+            For an empty history, ids that are missing, not whole or infinite, a
+            condition as in `recommend`, or when the users of the served model are not
+            sums of their items' vectors.
         """
         check_k(k)
+        where = None if where is None else parse_filter(where)
         seen = checked_ids(self._served.item_view, history)
         if not seen:
             raise ValueError("history is empty")
@@ -235,11 +272,90 @@ class OnlineRecommender:
                     "items' vectors, so none can be made from a history"
                 )
             vector = history_sum.user(vectors_of(table, seen))
-            allowed = self._allowed(table, snapshot, items, category)
+            allowed = self._allowed(table, snapshot, items, category, where)
             left_out, graph = seen if exclude_seen else [], self._graph_of(table)
             return top_k(None, vector, table, k, allowed, left_out, graph)
 
         return self._served.pinned(read).drop(columns=USER)
+
+    def similar_items(
+        self,
+        items: Ids | None = None,
+        *,
+        content: Content | Contents | None = None,
+        weights: Mapping[str, float] | None = None,
+        k: int = 10,
+        where: Filter | None = None,
+        category: WantedCategories | None = None,
+        among: Ids | None = None,
+    ) -> pd.DataFrame:
+        """Find the items that are most like others, or like content.
+
+        Parameters
+        ----------
+        items : id or array-like of shape (n,), optional
+            Item ids.
+        content : array-like or DataFrame of shape (n, dim - 1), or mapping, optional
+            In place of `items`: vectors of content, as `add_items` takes them, which
+            ``recommender.transform`` makes. Or a mapping of names to such vectors, or
+            the blocks that ``catalog.encode`` makes: of those that `publish` was given
+            as ``vectors``, and ``"item"`` for the model's own. A row of NaN has none.
+        weights : mapping of str to float, optional
+            How much each vector counts, such as ``{"words": 0.2, "picture": 0.8}``;
+            ``"item"`` is the model's own. By default the model's own alone, or all
+            those of `content` the same.
+        k : int, default=10
+            Items for each; fewer where there are fewer.
+        where, category
+            Choose from some items, as in `recommend`.
+        among : id or array-like, optional
+            Ids of the items to choose from, by default all. Unknown ones are ignored.
+
+        Returns
+        -------
+        DataFrame
+            Columns query (item id, index of the row of a DataFrame, or its number),
+            item_id, rank (from 1) and score (float32), best first. An item is not found
+            for itself.
+
+        Raises
+        ------
+        KeyError
+            For an item that is not stored, or that has none of the vectors.
+        TypeError
+            For both `items` and `content` or neither, ids of another type than those
+            stored, or weights that are no numbers.
+        ValueError
+            For `k` below 1, a condition as in `recommend`, vectors of another length
+            or not finite, unknown vectors, or weights below 0, not finite or all 0.
+
+        Notes
+        -----
+        The score is the cosine, without the items' biases, and the lists are those of
+        the recommender's own `similar_items`. With several vectors it is the weighted
+        mean of the cosines of those that both have: an item without a picture is
+        compared by its words alone, and one without any of the vectors is not found.
+        """
+        check_k(k)
+        where = None if where is None else parse_filter(where)
+        query = self._query(items, content)
+        chosen = checked_weights(weights, query)
+
+        def read(snapshot: Snapshot) -> pd.DataFrame:
+            served, table = self._served, self._served.items(snapshot)
+            allowed = self._allowed(table, snapshot, among, category, where)
+            stored = Similarity(served.backend, served.item_view, table, snapshot)
+            return stored.search(query, chosen, k, allowed)
+
+        return self._served.pinned(read)
+
+    def _query(self, items: Ids | None, content: Content | Contents | None) -> Query:
+        if content is not None and items is None:
+            return content_query(content)
+        if items is None or content is not None:
+            raise TypeError("similar_items needs items or content, and not both")
+        ids = checked_ids(self._served.item_view, items)
+        return Query(ids, ids, {})
 
     def add_items(
         self,
@@ -247,6 +363,9 @@ class OnlineRecommender:
         vectors: ArrayLike,
         biases: ArrayLike = 0.0,
         categories: CategoriesByItem | None = None,
+        *,
+        features: pd.DataFrame | None = None,
+        content: Contents | None = None,
     ) -> None:
         """Add items to the served model, by their content vectors.
 
@@ -263,16 +382,21 @@ class OnlineRecommender:
         categories : mapping or Series, optional
             Category by item id, where the model was published with categories. Without
             one, a new item is found in no category.
+        features : DataFrame, optional
+            Further features by item id, of those that the model was published with.
+        content : mapping of str to DataFrame or array-like, or blocks, optional
+            Further vectors, of those that the model was published with, by item id or
+            in the order of `ids`.
 
         Raises
         ------
         TypeError
-            For ids of another type than the stored ones, or `categories` of another
-            type.
+            For ids of another type than the stored ones, or `categories`, `features` or
+            `content` of another type.
         ValueError
             For an id that is missing, not whole, infinite or comes twice, vectors or
-            biases of another shape or not finite, a category of an item that is not
-            added, or categories where the model was published without.
+            biases of another shape or not finite, a category, feature or vector of an
+            item that is not added, or that the model was published without.
 
         Notes
         -----
@@ -286,11 +410,24 @@ class OnlineRecommender:
             raise ValueError(f"ids has item {repeated[0]!r:.100} more than once")
         table = served.pinned(served.items)
         matrix = item_matrix(values, vectors, biases, table.matrix.shape[1] - 1)
-        texts = category_texts(categories, values)
+        columns = added_columns(view, features, content, values)
         if categories is not None:
-            served.pinned(lambda s: self._categories.of(view, served.items(s), s))
+            texts = category_texts(categories, values)
+            columns = (*columns, Column(CATEGORY, "string", texts))
+        served.pinned(lambda snapshot: self._refuse_absent(columns, snapshot))
         with served.backend.exclusive():
-            served.write_items(values, matrix, served.snapshot(), texts)
+            served.write_items(values, matrix, served.snapshot(), columns)
+
+    def _refuse_absent(self, columns: Sequence[Column], snapshot: Snapshot) -> None:
+        """Refuse features and vectors that nothing was published with."""
+        served, table = self._served, self._served.items(snapshot)
+        conditions = self._conditions(table, snapshot)
+        similarity = Similarity(served.backend, served.item_view, table, snapshot)
+        for column in columns:
+            if column.kind == VECTOR:
+                similarity.further(column.name)
+            else:
+                conditions.of(column.name)
 
     def record(self, user: SingleId, item: SingleId, y: float = 1.0) -> bool:
         """Keep an event and move the user's vector at once, without training.
@@ -404,14 +541,19 @@ class OnlineRecommender:
         snapshot: Snapshot,
         items: Ids | None,
         category: WantedCategories | None,
+        where: Filter | None,
     ) -> np.ndarray | None:
         view = self._served.item_view
         wanted = None if items is None else checked_ids(view, items)
         allowed = both(fresh(table, view), rows_mask(table, wanted))
-        if category is None:
-            return allowed
-        mask = self._categories.mask(view, table, snapshot, category)
-        return both(allowed, mask)
+        conditions = self._conditions(table, snapshot)
+        if category is not None:
+            allowed = both(allowed, conditions.category_mask(category))
+        return allowed if where is None else both(allowed, conditions.mask(where))
+
+    def _conditions(self, table: VectorTable, snapshot: Snapshot) -> Conditions:
+        served = self._served
+        return Conditions(served.backend, served.item_view, table, snapshot)
 
     def _graph_of(self, table: VectorTable) -> ApproximateIndex | None:
         return None if self._graph is None else self._graph.of(table)

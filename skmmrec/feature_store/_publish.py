@@ -25,7 +25,7 @@ from skmmrec.feature_store.backends.base import (
     to_us,
 )
 
-from ._batches import serving_batches
+from ._batches import Further, serving_batches
 from ._clock import now_us
 from ._delete import delete_forgotten
 from ._faults import check_writable, told_apart
@@ -49,7 +49,12 @@ from ._publications import (
     superseded,
     unserved,
 )
-from ._registration import Settings, add_service, ensure_definitions
+from ._registration import (
+    Settings,
+    add_service,
+    ensure_definitions,
+    known_settings,
+)
 from ._registry import repair_registry
 from ._repo import (
     LOCK_TIMEOUT,
@@ -58,7 +63,7 @@ from ._repo import (
     open_store,
     parquet_path,
 )
-from ._types import CategoriesByItem, ForgottenUsers, Repo, Servable
+from ._types import CategoriesByItem, ForgottenUsers, FurtherVectors, Repo, Servable
 
 # How far a timestamp may be ahead of this machine's clock. Clocks that are a whole day
 # wrong, by a time zone or two, do occur and do no harm; a year that was mistyped would
@@ -71,6 +76,8 @@ def publish(
     store: Repo,
     *,
     categories: CategoriesByItem | None = None,
+    features: pd.DataFrame | None = None,
+    vectors: FurtherVectors | None = None,
     feedback: TakenIn | None = None,
     timestamp: datetime | None = None,
     keep: int | None = 3,  # the served one, the one before, and one in reserve
@@ -90,6 +97,15 @@ def publish(
     categories : mapping or Series, optional
         Category (a string or a number) by item id, to filter by when serving. Items may
         have none. They are stored as text, so 1 and "1" are the same category.
+    features : DataFrame, optional
+        Numbers, truth values or texts by item id, to filter by when serving: each
+        column is a feature of the item view. Items may have none. Those that an earlier
+        publication had stay in the view, without values.
+    vectors : mapping of str to DataFrame, or ItemCatalog, optional
+        Further vectors by item id, such as ``{"words": ..., "picture": ...}``, for
+        `OnlineRecommender.similar_items` to weigh. They are the features
+        ``words_vector`` and ``picture_vector`` of the item view. Items may have none.
+        Of a catalogue, those of each modality but numbers.
     feedback : DataFrame, Series or int, optional
         What the recommender has taken in: the table that `OnlineRecommender.feedback`
         gave, or rows of it; all events up to the last of them then count as taken in. A
@@ -114,15 +130,16 @@ def publish(
     Raises
     ------
     ValueError
-        For vectors that are not finite, ids that repeat, a category of an item that the
-        recommender does not have, a dimension or id type other than what is stored,
+        For vectors that are not finite, ids that repeat, a category, feature or vector
+        of an item that the recommender does not have, a name that no feature can have,
+        a dimension or id type other than what is stored,
         a timestamp older than what is served or more than two days ahead of this
         machine's clock, a `feedback` that does not say which events, or a `keep` below
         1. Nothing is changed then.
     TypeError
-        For `categories`, `feedback` or `timestamp` of another type, for another kind of
-        online store, or for an offline store or materialization engine that is not
-        known to keep all rows.
+        For `categories`, `features`, `vectors`, `feedback` or `timestamp` of another
+        type, for another kind of online store, or for an offline store or
+        materialization engine that is not known to keep all rows.
     TimeoutError
         When another publisher holds the store for ten minutes.
     FullStoreError, ReadOnlyStoreError, DamagedStoreError
@@ -160,9 +177,12 @@ def publish(
     event_us = None if timestamp is None else _checked(timestamp)
     store = open_store(store)
     backend = backend_of(store)
-    vectors = recommender.serving_vectors()
-    batches = serving_batches(vectors, categories)
-    settings = Settings.of(*batches)
+    serving, known = recommender.serving_vectors(), known_settings(store.repo_path)
+    further = Further(features, vectors)
+    if known is not None:
+        further = Further(features, vectors, known.item_features, known.item_vectors)
+    batches = serving_batches(serving, categories, further)
+    settings = Settings.of(*batches, known)
     with told_apart(store):
         check_writable(store)
         with backend.sole_publisher(LOCK_TIMEOUT):
@@ -172,7 +192,7 @@ def publish(
             snapshot = _write(
                 store,
                 batches,
-                _Said(event_us, taken_in, keep, getattr(vectors, "forgotten", None)),
+                _Said(event_us, taken_in, keep, getattr(serving, "forgotten", None)),
                 chunk_size,
                 progress,
             )

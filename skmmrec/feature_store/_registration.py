@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from feast import FeatureStore, FeatureView
 
-from skmmrec.feature_store.backends.base import ITEM_VIEW, USER_VIEW, Batch
+from skmmrec.feature_store.backends.base import (
+    ITEM_VECTOR,
+    ITEM_VIEW,
+    USER_VECTOR,
+    USER_VIEW,
+    VECTOR,
+    Batch,
+)
 
+from ._batches import further_columns
 from ._definitions import VERSION_TAG, EmbeddingDefinitions, embedding_definitions
-from ._reader import id_type
+from ._reader import id_type, vector_length
 from ._repo import (
     DATA,
     apply,
@@ -18,6 +26,7 @@ from ._repo import (
     is_of_another,
     known_versions,
     parquet_path,
+    published_settings,
     write_settings,
 )
 
@@ -33,11 +42,34 @@ class Settings:
     dim: int
     user_id_type: str
     item_id_type: str
+    item_features: dict[str, str] = field(default_factory=dict)
+    item_vectors: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, users: Batch, items: Batch) -> Settings:
-        """Read them from what is published."""
-        return cls(users.matrix.shape[1], users.id_type, items.id_type)
+    def of(cls, users: Batch, items: Batch, known: Settings | None) -> Settings:
+        """Read them from what is published; vectors that are not keep their length."""
+        dim, further = users.matrix.shape[1], further_columns(items)
+        vectors = {} if known is None else dict(known.item_vectors)
+        for column in further:
+            if column.kind == VECTOR and any(v is not None for v in column.values):
+                vectors[column.name] = max(
+                    len(v) for v in column.values if v is not None
+                )
+        scalars = {c.name: c.kind for c in further if c.kind != VECTOR}
+        return cls(dim, users.id_type, items.id_type, scalars, vectors)
+
+    @property
+    def basis(self) -> tuple[int, str, str]:
+        """What cannot change while anything is stored."""
+        return self.dim, self.user_id_type, self.item_id_type
+
+
+def known_settings(repo_path: str | Path) -> Settings | None:
+    """Return what was published before, as ``data/embeddings.json`` has it."""
+    known = published_settings(repo_path)
+    names = [each.name for each in fields(Settings)]
+    given = {name: known[name] for name in names if name in known}
+    return Settings(**given) if "dim" in given else None
 
 
 def ensure_definitions(store: FeatureStore, settings: Settings) -> bool:
@@ -46,13 +78,14 @@ def ensure_definitions(store: FeatureStore, settings: Settings) -> bool:
     True where what was registered contradicts these settings, and nothing is stored.
     """
     registered = _registered(store)
-    if registered != settings and registered and _holds_rows(store):
+    differs = registered is not None and registered.basis != settings.basis
+    if registered is not None and differs and _holds_rows(store):
         raise ValueError(_mismatch(store, registered, settings))
     versions = known_versions(store.repo_path)
-    if registered != settings or not _is_complete(store, settings):
+    if differs or not _is_complete(store, settings):
         _apply(store, settings, versions)
     write_settings(store.repo_path, {**asdict(settings), "versions": versions})
-    return registered is not None and registered != settings
+    return differs
 
 
 def _is_complete(store: FeatureStore, settings: Settings) -> bool:
@@ -63,11 +96,14 @@ def _is_complete(store: FeatureStore, settings: Settings) -> bool:
     stored = {view.name: view for view in store.list_feature_views()}
     return all(
         view.name in stored
-        and {f.name for f in view.features}
-        <= {f.name for f in stored[view.name].features}
+        and _fields(view) <= _fields(stored[view.name])
         and not is_of_another(store, stored[view.name])
         for view in wanted
     )
+
+
+def _fields(view: FeatureView) -> set[tuple[str, str, int]]:
+    return {(f.name, str(f.dtype), f.vector_length) for f in view.features}
 
 
 def add_service(store: FeatureStore, settings: Settings, version: str) -> None:
@@ -86,8 +122,12 @@ def _registered(store: FeatureStore) -> Settings | None:
         views = [feature_view(store, name) for name in (USER_VIEW, ITEM_VIEW)]
     except LookupError:
         return None
-    lengths = {f.vector_length for view in views for f in view.features}
-    return Settings(max(lengths), *map(id_type, views))
+    lengths = [
+        vector_length(view, name)
+        for view, name in zip(views, (USER_VECTOR, ITEM_VECTOR), strict=True)
+    ]
+    user_type, item_type = map(id_type, views)
+    return Settings(max(lengths), user_type, item_type)
 
 
 def _definitions(
@@ -109,9 +149,11 @@ def _holds_rows(store: FeatureStore) -> bool:
 
 
 def _mismatch(store: FeatureStore, stored: Settings, given: Settings) -> str:
-    pairs = zip(asdict(stored).items(), asdict(given).values(), strict=True)
+    names = ("dim", "user_id_type", "item_id_type")
     odd = ", ".join(
-        f"{name}={new!r} (stored: {old!r})" for (name, old), new in pairs if old != new
+        f"{name}={new!r} (stored: {old!r})"
+        for name, old, new in zip(names, stored.basis, given.basis, strict=True)
+        if old != new
     )
     return (
         f"the recommender's vectors do not fit those in {store.repo_path}: {odd}; "

@@ -18,9 +18,10 @@ from feast.errors import FeatureViewNotFoundException
 from feast.feast_object import FeastObject
 from google.protobuf.message import DecodeError
 
+from skmmrec.feature_store.backends import refuse_online_type
 from skmmrec.feature_store.backends.base import DamagedStoreError
 
-from ._registry import DATA, is_left_behind
+from ._registry import DATA as DATA, is_left_behind
 from ._types import Repo
 
 _LOG = logging.getLogger("skmmrec.feature_store")
@@ -107,9 +108,12 @@ def check_engines(repo: Repo) -> None:
     Raises
     ------
     TypeError
-        For an offline store other than duckdb and file, or a materialization engine
-        other than local. They need not be installed to be refused.
+        For an offline store other than duckdb and file, a materialization engine other
+        than local, or an online store of Feast's own. They need not be installed to be
+        refused.
     """
+    if not isinstance(repo, FeatureStore):
+        refuse_online_type(_online_type(Path(repo)))
     for name, (given, trusted) in _engines(repo).items():
         kind = given.get("type") if isinstance(given, dict) else given
         if kind is not None and kind not in trusted:
@@ -119,13 +123,23 @@ def check_engines(repo: Repo) -> None:
             )
 
 
+def _online_type(repo: Path) -> str:
+    online = _settings(repo).get("online_store")
+    return str(online.get("type") if isinstance(online, dict) else online)
+
+
+def _settings(repo: Path) -> dict[str, Any]:
+    """Return what feature_store.yaml says, nothing where there is none."""
+    file = repo / "feature_store.yaml"
+    return yaml.safe_load(file.read_text()) if file.is_file() else {}
+
+
 def _engines(repo: Repo) -> dict[str, tuple[Any, tuple[str, ...]]]:
     """Return what is configured, as written, and what is trusted."""
     if isinstance(repo, FeatureStore):
         offline, batch = repo.config.offline_config, repo.config.batch_engine_config
     else:
-        file = Path(repo) / "feature_store.yaml"
-        text = yaml.safe_load(file.read_text()) if file.is_file() else {}
+        text = _settings(Path(repo))
         offline, batch = text.get("offline_store"), text.get("batch_engine")
     return {
         "offline_store": (offline, OFFLINE_STORES),
@@ -203,19 +217,21 @@ def _written_settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def known_versions(repo_path: str | Path) -> list[str]:
-    """Model versions that were published, the last ones, oldest first.
+def published_settings(repo_path: str | Path) -> dict[str, Any]:
+    """Return what `publish` found last; nothing if that is damaged.
 
-    None where the file of settings is damaged; `publish` writes it anew.
+    It is about to be written anew, by who asks.
     """
     try:
-        found = repo_settings(repo_path).get("versions", ())
-    except DamagedStoreError:
-        _LOG.warning(
-            "%s is damaged and written anew", Path(repo_path) / DATA / SETTINGS
-        )
-        return []
-    return list(found)
+        return repo_settings(repo_path)
+    except DamagedStoreError as error:
+        _LOG.warning("%s", error)
+        return {}
+
+
+def known_versions(repo_path: str | Path) -> list[str]:
+    """Model versions that were published, the last ones, oldest first."""
+    return list(published_settings(repo_path).get("versions", ()))
 
 
 def write_settings(repo_path: str | Path, settings: Mapping[str, object]) -> None:

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike
 
 from skmmrec.feature_store.backends import backend_of
 from skmmrec.feature_store.backends.base import (
-    CATEGORY,
     EVENT,
     EVENT_ITEM,
     EVENT_USER,
@@ -28,6 +27,7 @@ from skmmrec.feature_store.backends.base import (
     USER_VECTOR,
     USER_VERSION,
     USER_VIEW,
+    Column,
     Event,
     Features,
     Id,
@@ -134,19 +134,21 @@ class ServedModel:
         ids: list[Id],
         matrix: np.ndarray,
         snapshot: Snapshot,
-        categories: Sequence[str | None],
+        columns: Sequence[Column],
     ) -> None:
         """Add items to what is served, which the caller holds by `exclusive`.
 
-        The last column of (n, dim) vectors is their bias.
+        The last column of (n, dim) vectors is their bias; `columns` are what else is
+        known of them.
         """
         rows: list[Features] = [
             {ITEM_VECTOR: vector, ITEM_VERSION: pack_text(snapshot.version)}
             for vector in pack_vectors(matrix)
         ]
-        for row, category in zip(rows, categories, strict=True):
-            if category is not None:
-                row[CATEGORY] = pack_text(category)
+        for column in columns:
+            for row, value in zip(rows, column.packed(range(len(ids))), strict=True):
+                if value:
+                    row[column.name] = value
         self._write(self.item_view, ids, rows)
 
     def record(
@@ -253,6 +255,12 @@ def _left_message(keys: list[bytes]) -> str:
 
 def vectors_of(table: VectorTable, items: list[Id]) -> np.ndarray:
     """Vectors of items, (n, dim); a KeyError names one that there is none of."""
+    vectors: np.ndarray = table.matrix[rows_of(table, items)]
+    return vectors
+
+
+def rows_of(table: VectorTable, items: list[Id]) -> np.ndarray:
+    """Rows of items; a KeyError names one that there is none of."""
     rows = positions(table.ids, items)
     if len(rows) < len(items):
         known = set(table.ids[rows].tolist())
@@ -260,8 +268,7 @@ def vectors_of(table: VectorTable, items: list[Id]) -> np.ndarray:
         raise KeyError(
             f"no vector of model version {table.version!r} for {ITEM} {absent!r}"
         )
-    vectors: np.ndarray = table.matrix[rows]
-    return vectors
+    return rows
 
 
 def item_matrix(

@@ -11,6 +11,8 @@ import pandas as pd
 from feast import FeatureStore
 from numpy.typing import ArrayLike, NDArray
 
+from skmmrec.catalog import Blocks, ItemCatalog
+
 Repo: TypeAlias = FeatureStore | str | Path
 SingleId: TypeAlias = int | str | np.integer
 Ids: TypeAlias = ArrayLike | Sequence[SingleId]  # one id, or a column of them
@@ -19,6 +21,9 @@ CategoriesByItem: TypeAlias = (
     Mapping[int, Category | None] | Mapping[str, Category | None] | pd.Series
 )
 WantedCategories: TypeAlias = Category | Collection[Category]
+Content: TypeAlias = ArrayLike | pd.DataFrame  # vectors, (n, dim)
+Contents: TypeAlias = Mapping[str, Content] | Blocks
+FurtherVectors: TypeAlias = Mapping[str, pd.DataFrame] | ItemCatalog
 
 
 class ForgottenUsers(Protocol):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, overload
 
 import numpy as np
+import pandas as pd
 from feast import FeatureStore
 
 from skmmrec.feature_store.backends.base import (
@@ -23,10 +24,10 @@ from skmmrec.feature_store.backends.base import (
     key_ids,
 )
 
-from ._batches import serving_batches
+from ._batches import Further, serving_batches
 from ._repo import feature_view, open_store
 from ._served import ServedModel
-from ._types import CategoriesByItem, Repo, Servable
+from ._types import CategoriesByItem, FurtherVectors, Repo, Servable
 
 # Rows in memory at a time, as many as `publish` writes: 5 MB of vectors of 256 numbers.
 _CHUNK = 5000
@@ -43,7 +44,7 @@ class SkewReport(NamedTuple):
         Users and items of the model.
     missing, extra, changed : list of tuple
         ``(join key, id)`` of what the store lacks, what only the store has, and what
-        differs in the vector, the version, the seen items or the category.
+        differs in a vector, the version, the seen items or a feature.
     """
 
     version: str
@@ -112,6 +113,8 @@ def verify(
     store: Repo,
     *,
     categories: CategoriesByItem | None = None,
+    features: pd.DataFrame | None = None,
+    vectors: FurtherVectors | None = None,
 ) -> SkewReport: ...
 
 
@@ -120,6 +123,8 @@ def verify(
     store: Repo | None = None,
     *,
     categories: CategoriesByItem | None = None,
+    features: pd.DataFrame | None = None,
+    vectors: FurtherVectors | None = None,
 ) -> SkewReport | StoreReport:
     """Compare what the online store serves with a recommender, or with its record.
 
@@ -134,8 +139,8 @@ def verify(
         Fitted; its ``serving_vectors()`` is taken as the truth.
     store : feast.FeatureStore, str or path
         The store or the folder of its repository.
-    categories : mapping or Series, optional
-        As given to `publish`. Without them, the items' categories are not compared.
+    categories, features, vectors : optional
+        As given to `publish`. What is not given is not compared.
 
     Returns
     -------
@@ -170,12 +175,15 @@ def verify(
         raise _misused(repo)
     served = ServedModel(open_store(repo))
     if recommender is None or store is None:
-        if categories is not None:
-            raise TypeError("categories are compared only with those of a recommender")
+        if not (categories is features is vectors is None):
+            raise TypeError(
+                "categories, features and vectors are compared only with a recommender"
+            )
         return served.pinned(partial(_inspect, served.backend, served.store))
     if isinstance(recommender, FeatureStore | str | Path):
         raise _misused(recommender)
-    batches = serving_batches(recommender.serving_vectors(), categories)
+    further = Further(features, vectors)
+    batches = serving_batches(recommender.serving_vectors(), categories, further)
     left_out = {CATEGORY} if categories is None else set()
     return served.pinned(
         partial(_compare, served.backend, served.store, batches, left_out)

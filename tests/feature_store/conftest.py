@@ -14,6 +14,8 @@ with warnings.catch_warnings():
 
 from skmmrec.recommender import ServingVectors
 
+from .services import postgres_settings, redis_settings
+
 # ibis calls what duckdb has deprecated
 reads_with_duckdb = pytest.mark.filterwarnings(
     "ignore:fetch_arrow_table:DeprecationWarning"
@@ -59,6 +61,20 @@ def new_repo():
     """Make a repository for one example of a property test."""
     with tempfile.TemporaryDirectory() as folder:
         yield copy_repo(Path(folder))
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """Give the settings of a PostgreSQL server; each test has a project of its own."""
+    with postgres_settings() as settings:
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory):
+    """Give the settings of a Redis server; each test has a project of its own."""
+    with redis_settings(tmp_path_factory) as settings:
+        yield settings
 
 
 @pytest.fixture

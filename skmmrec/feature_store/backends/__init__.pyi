@@ -1,4 +1,7 @@
-from ._engines import backend_of as backend_of
+from ._engines import (
+    backend_of as backend_of,
+    refuse_online_type as refuse_online_type,
+)
 from .postgres import (
     ExactPostgresOnlineStore as ExactPostgresOnlineStore,
     ExactPostgresOnlineStoreConfig as ExactPostgresOnlineStoreConfig,

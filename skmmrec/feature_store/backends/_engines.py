@@ -37,6 +37,19 @@ _ENGINES = {
         "redis", "RedisBackend", "redis"
     ),
 }
+# Feast's stores for vectors, and what came back through Feast 0.67 from their embedded
+# modes (milvus-lite 3.2, qdrant-client 1.20), with rows like those that are published.
+# Feast gives each point of Qdrant a random id, so none is ever replaced.
+_MEASURED = {
+    "milvus": (
+        "its search gives the values and distances of one item to another, an older "
+        "write replaces a newer one, and a row without a number cannot be read"
+    ),
+    "qdrant": (
+        "no row can be read from it, its search gives no ids, and each write of an "
+        "item is kept beside those before"
+    ),
+}
 _BACKENDS: WeakKeyDictionary[FeatureStore, Backend] = WeakKeyDictionary()
 _LOCK = threading.Lock()
 
@@ -75,15 +88,37 @@ def _new_backend(store: FeatureStore) -> Backend:
     return backend
 
 
+def refuse_online_type(kind: str) -> None:
+    """Raise a TypeError for a type of Feast's that rows are not served from.
+
+    Its client need not be installed.
+    """
+    message = _known_refusal(kind)
+    if message is not None:
+        raise TypeError(message)
+
+
 def _refusal(kind: str) -> str:
     """Say which type to write in feature_store.yaml, or which there are."""
+    return _known_refusal(kind) or f"{_needed()}, got {kind}"
+
+
+def _needed() -> str:
+    *types, last = _ENGINES
+    return f"this needs an online_store of type {', '.join(types)} or {last}"
+
+
+def _known_refusal(kind: str) -> str | None:
+    """Say why a type of Feast's own is refused; None for another."""
     for name, engine in _ENGINES.items():
         if kind == engine.stock:
             return (
                 f"Feast's own online_store of type {kind!r} serves rows of any model: "
                 f"write `type: {name}` in feature_store.yaml; all other settings stay"
             )
-    *types, last = _ENGINES
-    return (
-        f"this needs an online_store of type {', '.join(types)} or {last}, got {kind}"
-    )
+    for name, measured in _MEASURED.items():
+        if kind.rpartition(".")[-1].lower().startswith(name):
+            return (
+                f"{_needed()}; Feast's store for {name} is not served from: {measured}"
+            )
+    return None

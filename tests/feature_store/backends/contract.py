@@ -13,9 +13,11 @@ from skmmrec.feature_store._batches import serving_batches
 from skmmrec.feature_store._repo import apply
 from skmmrec.feature_store.backends import backend_of
 from skmmrec.feature_store.backends.base import (
+    CATEGORY,
     EVENT_VIEW,
     HISTORY_SIZE,
     ITEM_VECTOR,
+    ITEM_VERSION,
     ITEM_VIEW,
     SEEN,
     USER_VECTOR,
@@ -358,6 +360,21 @@ class BackendContract:
         assert len(backend.keys(self.view(USER_VIEW))) == USERS + 1
         # What was not written is read as it was published.
         assert SEEN in self.user(backend, known, features=[USER_VECTOR, SEEN])
+
+    def test_a_table_is_another_one_when_anything_of_its_rows_changes(self, backend):
+        """What is kept with a table, such as prices, is then read again."""
+        first = self.publish(backend, ONE, 1)
+        before = self.items_of(backend)
+        assert self.items_of(backend) is before
+        row = {ITEM_VERSION: pack_text("v1"), CATEGORY: pack_text("rock")}
+        with backend.exclusive():
+            backend.write(
+                self.view(ITEM_VIEW), [Row(before.keys[0], row, first.served_us + 1)]
+            )
+        after = self.items_of(backend)
+        assert after is not before
+        self.assert_items(after, ONE)
+        assert self.items_of(backend) is after
 
     @pytest.mark.parametrize("ahead", [-DAY, -1, 0, 1, DAY])
     def test_recorders_need_no_common_clock(self, backend, ahead):

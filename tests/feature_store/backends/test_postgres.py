@@ -40,17 +40,10 @@ from skmmrec.feature_store.backends.base import (
 )
 
 from ..messages import entity_key_proto
-from ..services import postgres_settings
 from .contract import DAY, DIM, ONE, SECOND, START, TWO, BackendContract, Model, Value
 
 pytestmark = pytest.mark.services
 _PROJECTS = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
-    with postgres_settings(tmp_path_factory) as settings:
-        yield settings
 
 
 def configure(repo, postgres, **changes):

@@ -57,12 +57,6 @@ on_a_server = settings(
 )
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with redis_settings(tmp_path_factory) as online:
-        yield online
-
-
 def open_project(repo, online, project=None):
     """Open a repository of a project of its own on a server."""
     path = repo / "feature_store.yaml"
@@ -75,8 +69,8 @@ def open_project(repo, online, project=None):
 
 class Redis(BackendContract):
     @pytest.fixture
-    def store(self, repo, server):
-        return open_project(repo, server)
+    def store(self, repo, redis):
+        return open_project(repo, redis)
 
     def names(self, backend):
         """Names of all entries of the project, in Redis."""
@@ -633,8 +627,8 @@ class TestOtherViews(Redis):
         assert to_us(when) == START + 123_456
         assert row["visits"].int64_val == 8
 
-    def test_entries_live_as_long_as_feast_says(self, repo, server, tmp_path):
-        self.store = open_project(repo, {**server, "key_ttl_seconds": 50})
+    def test_entries_live_as_long_as_feast_says(self, repo, redis, tmp_path):
+        self.store = open_project(repo, {**redis, "key_ttl_seconds": 50})
         backend = backend_of(self.store)
         shops = self.one(backend, "shops", tmp=tmp_path / "shops")
         self.put(shops, [1], from_us(START))
@@ -642,7 +636,7 @@ class TestOtherViews(Redis):
         [name] = entity_keys("shop", [1])
         assert 0 < client.ttl(name + backend.project.encode()) <= 50
 
-    def test_projects_with_names_alike_are_apart(self, repo, server, tmp_path):
+    def test_projects_with_names_alike_are_apart(self, repo, redis, tmp_path):
         """Feast's names end in the project's; a join key may hold patterns."""
         backends = []
         for project in ("ab", "xab", "b"):
@@ -650,7 +644,7 @@ class TestOtherViews(Redis):
             folder.mkdir()
             text = (repo / "feature_store.yaml").read_text()
             (folder / "feature_store.yaml").write_text(text)
-            self.store = open_project(folder, server, f"{project}{os.getpid()}")
+            self.store = open_project(folder, redis, f"{project}{os.getpid()}")
             backend = backend_of(self.store)
             odd = self.one(backend, "odd", "a" * 42, tmp=tmp_path / project)
             self.put(odd, range(7), from_us(START))

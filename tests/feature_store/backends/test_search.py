@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
-from skmmrec.feature_store.backends.base import VectorTable, metric_name, nearest
+from skmmrec.feature_store.backends.base import (
+    Aspect,
+    VectorTable,
+    metric_name,
+    nearest,
+    nearest_weighted,
+)
+from skmmrec.retrieval import unit_vectors
 
 
 def table(matrix):
@@ -62,3 +70,55 @@ def test_metric_names():
     assert metric_name("IP") == metric_name("inner_product") == "inner_product"
     with pytest.raises(ValueError, match="got 'jaccard'"):
         metric_name("jaccard")
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-36, 1e25, 3e37])
+@pytest.mark.parametrize("metric", ["cosine", "inner_product", "l2"])
+def test_sizes_that_float32_cannot_multiply_change_nothing(metric, scale):
+    """Rows of usual size stand among rows that overflow or underflow."""
+    rng = np.random.default_rng(1)
+    matrix = rng.normal(size=(60, 6))
+    matrix[::2] *= scale
+    query = (rng.normal(size=6) * scale).astype(np.float32)
+    matrix = matrix.astype(np.float32)
+    rows, distances = nearest(table(matrix), query, 7, metric)
+    exact = brute(matrix, query.astype(np.float64), metric)
+    np.testing.assert_allclose(distances, np.sort(exact)[:7], rtol=1e-12, atol=1e-70)
+    np.testing.assert_allclose(exact[rows], distances, rtol=1e-12, atol=1e-70)
+
+
+@st.composite
+def compared(draw):
+    """Several vectors of some items, small numbers that often tie, and weights."""
+    n = draw(st.integers(1, 12))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    aspects = []
+    for _ in range(draw(st.integers(1, 3))):
+        rows = np.flatnonzero(rng.random(n) < 0.7)
+        values = rng.integers(-1, 2, (len(rows) + 1, 2)).astype(np.float32)
+        made = unit_vectors(values)
+        weight = draw(st.sampled_from([0.1, 1.0, 7.0]))
+        aspects.append(Aspect(made[1:], rows, made[0], weight))
+    allowed = rng.random(n) < 0.8 if draw(st.booleans()) else None
+    return aspects, n, draw(st.integers(1, n)), allowed
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(compared())
+def test_weighted_means_are_those_of_the_vectors_that_there_are(case):
+    aspects, n, k, allowed = case
+    totals, weights = np.zeros(n), np.zeros(n)
+    for directions, rows, query, weight in aspects:
+        for direction, row in zip(directions.astype(np.float64), rows, strict=True):
+            totals[row] += weight * (direction @ query.astype(np.float64))
+            weights[row] += weight
+    has = weights > 0 if allowed is None else (weights > 0) & allowed
+    found, means = nearest_weighted(aspects, n, k, allowed)
+    exact = totals[has] / weights[has]
+    wanted = np.sort(exact)[::-1][:k]
+    np.testing.assert_allclose(means, wanted, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        (totals / np.maximum(weights, 1e-300))[found], means, rtol=1e-12, atol=1e-12
+    )
+    assert len(set(found)) == len(found) == min(k, has.sum())
+    assert all((np.diff(found)[np.diff(means) == 0]) > 0)

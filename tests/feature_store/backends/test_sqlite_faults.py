@@ -114,6 +114,17 @@ def test_a_publication_without_its_file_is_damaged(published, content):
         published.items_of(backend)
     with pytest.raises(DamagedStoreError, match=path.name):
         published.user(backend, ONE.users.ids[0])
+    key = entity_keys("user_id", ONE.users.ids[:1])
+    with pytest.raises(DamagedStoreError, match=path.name):
+        backend.delete(published.view(USER_VIEW), key)
+
+
+def test_a_file_that_goes_while_it_is_open_is_damage(published):
+    published.user(published.backend, ONE.users.ids[0])
+    path = published.served_file()
+    path.unlink()
+    with pytest.raises(DamagedStoreError, match=path.name):
+        published.items_of(published.backend)
 
 
 def test_vectors_that_differ_from_the_rows_are_noticed(published):

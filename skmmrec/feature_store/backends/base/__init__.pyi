@@ -5,6 +5,7 @@ from ._backend import (
     Row as Row,
 )
 from ._batch import (
+    VECTOR as VECTOR,
     Batch as Batch,
     Column as Column,
 )
@@ -14,11 +15,18 @@ from ._cache import (
 )
 from ._checksum import Checksum as Checksum
 from ._chunks import chunks as chunks
+from ._columns import (
+    column_of as column_of,
+    condition_mask as condition_mask,
+    scalar_features as scalar_features,
+)
 from ._encoding import (
     entity_keys as entity_keys,
     has_numbers as has_numbers,
     key_ids as key_ids,
     key_prefix as key_prefix,
+    pack_bool as pack_bool,
+    pack_float as pack_float,
     pack_ids as pack_ids,
     pack_int as pack_int,
     pack_text as pack_text,
@@ -41,6 +49,13 @@ from ._expiry import (
 from ._feedback import (
     SEQUENCE as SEQUENCE,
     feedback_frame as feedback_frame,
+)
+from ._filters import (
+    Filter as Filter,
+    FilterColumn as FilterColumn,
+    filter_mask as filter_mask,
+    filter_names as filter_names,
+    parse_filter as parse_filter,
 )
 from ._names import (
     CATEGORY as CATEGORY,
@@ -70,11 +85,15 @@ from ._online_store import (
     merge_cells as merge_cells,
 )
 from ._search import (
+    Aspect as Aspect,
     VectorTable as VectorTable,
     metric_name as metric_name,
     nearest as nearest,
+    nearest_weighted as nearest_weighted,
 )
+from ._search_errors import SearchError as SearchError
 from ._snapshot import Snapshot as Snapshot
+from ._text_search import TextSearch as TextSearch
 from ._times import (
     from_us as from_us,
     to_us as to_us,

@@ -9,15 +9,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._encoding import entity_keys, pack_ids, pack_int, pack_text, pack_vectors
+from ._encoding import (
+    entity_keys,
+    pack_bool,
+    pack_float,
+    pack_ids,
+    pack_int,
+    pack_text,
+    pack_vectors,
+)
 from ._names import SEEN
 from ._types import Id
 
+# Kind of a column of vectors.
+VECTOR = "float32_list"
+
 _PACKERS: dict[str, Callable[[Any], bytes]] = {
     "int64": pack_int,
+    "float64": pack_float,
+    "bool": pack_bool,
     "string": pack_text,
     "int64_list": lambda ids: pack_ids(ids, "int64"),
     "string_list": lambda ids: pack_ids(ids, "string"),
+    VECTOR: lambda vector: pack_vectors(vector[None])[0],
 }
 
 
@@ -27,9 +41,10 @@ class Column(NamedTuple):
     Attributes
     ----------
     name : str
-    kind : {"int64", "string", "int64_list", "string_list"}
+    kind : {"int64", "float64", "bool", "string", "int64_list", "string_list", \
+            "float32_list"}
     values : list
-        None where there is nothing to say.
+        None where there is nothing to say. Of "float32_list", arrays of shape (dim,).
     """
 
     name: str
@@ -41,6 +56,15 @@ class Column(NamedTuple):
         pack = _PACKERS[self.kind]
         values = [self.values[row] for row in rows]
         return [b"" if value is None else pack(value) for value in values]
+
+    def content(self) -> bytes:
+        """Return all that it says, for a hash."""
+        head = repr((self.name, self.kind)).encode("utf-8", "surrogatepass")
+        if self.kind != VECTOR:
+            return head + repr(self.values).encode("utf-8", "surrogatepass")
+        present = [value for value in self.values if value is not None]
+        missing = bytes(value is None for value in self.values)
+        return b"".join([head, missing, *(value.tobytes() for value in present)])
 
 
 @dataclass(frozen=True)
@@ -91,8 +115,10 @@ class Batch:
     def fingerprint(self) -> bytes:
         """Hash of everything in the batch."""
         digest = hashlib.blake2b(digest_size=16)  # 128 bits: never equal by chance
-        for text in (self.version, self.ids, self.columns, self.matrix.shape):
+        for text in (self.version, self.ids, self.matrix.shape):
             digest.update(repr(text).encode("utf-8", "surrogatepass"))
+        for column in self.columns:
+            digest.update(column.content())
         digest.update(self.matrix.data)
         return digest.digest()
 

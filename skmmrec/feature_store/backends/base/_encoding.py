@@ -160,6 +160,16 @@ def pack_int(number: int) -> bytes:
     return bytes(Value(int64_val=number).SerializeToString())
 
 
+def pack_float(number: float) -> bytes:
+    """Serialize a float of 64 bits."""
+    return bytes(Value(double_val=number).SerializeToString())
+
+
+def pack_bool(truth: bool) -> bytes:
+    """Serialize a truth value."""
+    return bytes(Value(bool_val=truth).SerializeToString())
+
+
 def pack_ids(ids: Sequence[Id], kind: str) -> bytes:
     """Serialize a list of ids; `kind` is "int64" or "string"."""
     if kind == "string":

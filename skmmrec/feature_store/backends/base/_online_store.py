@@ -12,24 +12,37 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from feast import FeatureView
+from feast.filter_models import ComparisonFilter, CompoundFilter
 from feast.infra.key_encoding_utils import deserialize_entity_key, serialize_entity_key
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import FloatList, Value
 from feast.repo_config import RepoConfig
-from feast.types import Array, Float32
 
 from ._backend import PUBLISHED_VIEWS
+from ._columns import column_of, condition_mask
 from ._expiry import fresh
+from ._filters import Filter
 from ._names import ITEM_VERSION, ITEM_VIEW, USER_VERSION, USER_VIEW
-from ._search import VectorTable, metric_name, nearest
+from ._queries import (
+    SearchQuery,
+    check_features,
+    check_search,
+    vector_lengths,
+    vector_query,
+)
+from ._search import VectorTable, nearest
+from ._search_errors import SearchError, refusing
 from ._snapshot import Snapshot
+from ._text_search import TextSearch, text_vector
 from ._times import from_us, to_us
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger("skmmrec.feature_store")
 
@@ -152,16 +165,16 @@ class ExactOnlineStore(OnlineStore):
 
     def _read_features_per_fv(self, config: RepoConfig, *args: Any) -> None:
         """Read all views of one request from one publication."""
-        with self._pinned(config):
+        with self._one_publication(config):
             OnlineStore._read_features_per_fv(self, config, *args)
 
     async def _read_features_per_fv_async(self, config: RepoConfig, *args: Any) -> None:
         """Read all views of one request from one publication."""
-        with self._pinned(config):
+        with self._one_publication(config):
             await OnlineStore._read_features_per_fv_async(self, config, *args)
 
     @contextmanager
-    def _pinned(self, config: RepoConfig) -> Iterator[None]:
+    def _one_publication(self, config: RepoConfig) -> Iterator[None]:
         token = _PINNED.set((self, self.served(config)))
         try:
             yield
@@ -172,17 +185,74 @@ class ExactOnlineStore(OnlineStore):
         self,
         config: RepoConfig,
         view: FeatureView,
-        feature: str,
-        query: Sequence[float] | np.ndarray,
+        query: SearchQuery,
         k: int,
-        metric: str | None = None,
+        filters: Filter | None = None,
+        snapshot: Snapshot | None = None,
     ) -> tuple[VectorTable, np.ndarray, np.ndarray]:
-        """Search exactly: the table, the rows found (nearest first), distances."""
-        table = self.vectors(config, view, feature)
+        """Search exactly: the table, the rows found (nearest first), distances.
+
+        Raises
+        ------
+        SearchError
+            For a `k` below 1, a query of another length or not finite, an unknown
+            distance, or filters that cannot be applied.
+        """
+        check_search(view, query, k)
+        table = self.vectors(config, view, query.feature, snapshot)
         allowed = fresh(table, view)
-        vector = np.asarray(query, dtype=np.float32)
-        rows, distances = nearest(table, vector, k, metric_name(metric), allowed)
+        if filters is not None:
+
+            def read(name: str) -> dict[bytes, bytes]:
+                rows = self.read_values(config, view, table.keys, [name], snapshot)
+                return {key: row[name][0] for key, row in rows.items() if name in row}
+
+            with refusing():
+                mask = condition_mask(
+                    filters, view, lambda name: column_of(view, table, name, read)
+                )
+            allowed = mask if allowed is None else mask & allowed
+        if not len(table.ids):
+            return table, np.empty(0, np.int64), np.empty(0)
+        with refusing():  # a length that the view is not defined with
+            rows, distances = nearest(table, query.vector, k, query.metric, allowed)
         return table, rows, distances
+
+    def retrieve_online_documents_v2(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        requested_features: list[str],
+        embedding: list[float] | None,
+        top_k: int,
+        distance_metric: str | None = None,
+        query_string: str | None = None,
+        filters: ComparisonFilter | CompoundFilter | None = None,
+        include_feature_view_version_metadata: bool = False,
+    ) -> list[Document]:
+        """Exact search by a vector or a text, those found in the order of their ids.
+
+        A text is answered where ``feature_store.yaml`` names a `TextSearch`.
+        """
+        check_features(table, requested_features)
+        if query_string is None:
+            query = vector_query(table, embedding, distance_metric)
+        else:
+            query = self._text_query(config, table, query_string, embedding)
+
+        def read(snapshot: Snapshot | None) -> list[Document]:
+            found, rows, distances = self.search(
+                config, table, query, top_k, filters, snapshot
+            )
+            order = np.argsort(found.ids[rows], kind="stable")
+            keys = [found.keys[row] for row in rows[order]]
+            values = self.read_values(config, table, keys, requested_features, snapshot)
+            return [
+                _document(key, values.get(key), float(distance), query.is_text)
+                for key, distance in zip(keys, distances[order], strict=True)
+            ]
+
+        return self._pinned(config, table, read)
 
     def retrieve_online_documents(
         self,
@@ -197,43 +267,58 @@ class ExactOnlineStore(OnlineStore):
 
         Each has its event time, entity, vector (twice) and distance.
         """
-        found, rows, distances = self.search(
-            config, table, _vector_feature(table), embedding, top_k, distance_metric
-        )
-        return [
-            _neighbour(found, row, float(distance))
-            for row, distance in zip(rows, distances, strict=True)
-        ]
+        check_features(table, requested_features or ())
+        query = vector_query(table, embedding, distance_metric)
+        found, rows, distances = self.search(config, table, query, top_k)
+        documents = list[Neighbour]()
+        for row, distance in zip(rows, distances, strict=True):
+            vector = Value(float_list_val=FloatList(val=found.matrix[row].tolist()))
+            key = deserialize_entity_key(found.keys[row], 3)
+            when = from_us(int(found.event_us[row]))
+            distance_value = Value(float_val=float(distance))
+            documents.append((when, key, vector, vector, distance_value))
+        return documents
 
-    def retrieve_online_documents_v2(
+    def _text_query(
         self,
         config: RepoConfig,
-        table: FeatureView,
-        requested_features: list[str],
+        view: FeatureView,
+        text: str,
         embedding: list[float] | None,
-        top_k: int,
-        distance_metric: str | None = None,
-        query_string: str | None = None,
-        filters: object = None,
-        include_feature_view_version_metadata: bool = False,
-    ) -> list[Document]:
-        """Exact vector search, found entities in the order of their ids."""
-        if embedding is None or query_string is not None or filters is not None:
-            raise NotImplementedError(
-                "this store searches by vector only: give a query vector, "
-                "no query_string and no filters"
+    ) -> SearchQuery:
+        """Make a query of a text, by the encoder of feature_store.yaml."""
+        settings: TextSearch | None = config.online_store.text_encoder
+        if settings is None:
+            raise SearchError(
+                "this store answers no query_string, as online_store in "
+                "feature_store.yaml names no text_encoder: give a query vector"
             )
-        vector = _vector_feature(table)
-        found, rows, distances = self.search(
-            config, table, vector, embedding, top_k, distance_metric
-        )
-        order = np.argsort(found.ids[rows], kind="stable")
-        keys = [found.keys[row] for row in rows[order]]
-        values = self.read_values(config, table, keys, requested_features)
-        return [
-            _document(key, values.get(key), float(distance))
-            for key, distance in zip(keys, distances[order], strict=True)
-        ]
+        if embedding is not None:
+            raise SearchError("give a query vector or a query_string, not both")
+        if settings.feature not in vector_lengths(view):
+            raise SearchError(
+                f"query_string searches {settings.feature!r}, which feature view "
+                f"{view.name!r} does not have"
+            )
+        vector = text_vector(config, settings, text)
+        return SearchQuery(settings.feature, vector, "cosine", is_text=True)
+
+    def _pinned(
+        self,
+        config: RepoConfig,
+        view: FeatureView,
+        read: Callable[[Snapshot | None], T],
+    ) -> T:
+        """Read one publication, again if it was dropped meanwhile by the next."""
+        if view.name not in PUBLISHED_VIEWS:
+            return read(None)
+        while True:
+            snapshot = self.served(config)
+            try:
+                return read(snapshot)
+            except LookupError:
+                if self.served(config) == snapshot:
+                    raise
 
     def _owned(
         self, config: RepoConfig, view: FeatureView, data: list[WriteRow]
@@ -272,34 +357,15 @@ def feast_row(
     return from_us(latest), protos
 
 
-def _document(key: bytes, cells: Cells | None, distance: float) -> Document:
+def _document(
+    key: bytes, cells: Cells | None, distance: float, is_text: bool
+) -> Document:
     when, features = feast_row(cells)
     features = {**(features or {}), "distance": Value(float_val=distance)}
+    if is_text:  # Feast asks for a rank that is larger for better ones
+        features["text_rank"] = Value(float_val=1.0 - distance)
     # `entity_keys` writes Feast's version 3.
     return when, deserialize_entity_key(key, 3), features
-
-
-def _neighbour(table: VectorTable, row: int, distance: float) -> Neighbour:
-    vector = Value(float_list_val=FloatList(val=table.matrix[row]))
-    key = deserialize_entity_key(table.keys[row], 3)
-    when = from_us(int(table.event_us[row]))
-    return when, key, vector, vector, Value(float_val=distance)
-
-
-def _vector_feature(view: FeatureView) -> str:
-    fields = [field for field in view.features if field.vector_index]
-    if len(fields) != 1:
-        raise ValueError(
-            f"feature view {view.name!r} must have one field with vector_index=True, "
-            f"it has {len(fields)}"
-        )
-    if fields[0].dtype != Array(Float32):
-        raise ValueError(
-            f"field {fields[0].name!r} of feature view {view.name!r} is of type "
-            f"{fields[0].dtype}; only vectors of type Array(Float32) are searched"
-        )
-    name: str = fields[0].name
-    return name
 
 
 def merge_cells(published: dict[bytes, Cells], later: dict[bytes, Cells]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +19,9 @@ _ALIASES = {
     "l2": "l2",
     "euclidean": "l2",
 }
+# Rows below this norm have products that float32 gives with fewer digits (its smallest
+# number with all digits is 1e-38).
+_SHORTEST = 1e-30
 
 
 def metric_name(metric: str | None) -> str:
@@ -66,6 +71,11 @@ class VectorTable:
         """Largest norm of a row."""
         return float(self.norms.max(initial=0.0))
 
+    @cached_property
+    def kept(self) -> dict[object, Any]:
+        """What others keep with these rows, for as long as they do not change."""
+        return {}
+
     def take(self, rows: np.ndarray) -> VectorTable:
         """Choose rows, in the order given."""
         return VectorTable(
@@ -110,35 +120,126 @@ def nearest(
     """
     if not len(table.ids):
         return np.empty(0, np.int64), np.empty(0, np.float64)
-    if len(query) != table.matrix.shape[1]:
-        raise ValueError(
-            f"the query has {len(query)} numbers, "
-            f"the stored vectors {table.matrix.shape[1]}"
-        )
+    _check_width(table, query)
     with np.errstate(over="ignore", invalid="ignore"):
-        rough, error = _rough(table, query.astype(np.float32), metric)
+        rough, error = _rough(table, query, metric)
         rows = _candidates(rough, k, error, allowed)
     exact = _exact(table, rows, query.astype(np.float64), metric)
     order = np.argsort(exact, kind="stable")[:k]
     return rows[order], exact[order]
 
 
+def _check_width(table: VectorTable, query: np.ndarray) -> None:
+    if len(query) != table.matrix.shape[1]:
+        raise ValueError(
+            f"the query has {len(query)} numbers, "
+            f"the stored vectors {table.matrix.shape[1]}"
+        )
+
+
+class Aspect(NamedTuple):
+    """One of several vectors by which items are compared.
+
+    Attributes
+    ----------
+    directions : float32 ndarray of shape (m, dim)
+        Vectors of length 1, of some or all items.
+    rows : int64 ndarray of shape (m,)
+        Which of the n items they are of, in ascending order.
+    query : float32 ndarray of shape (dim,)
+        Of length 1, too.
+    weight : float
+        Above 0.
+    """
+
+    directions: np.ndarray
+    rows: np.ndarray
+    query: np.ndarray
+    weight: float
+
+
+def nearest_weighted(
+    aspects: Sequence[Aspect], n: int, k: int, allowed: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Items whose weighted mean of cosines is largest, largest first.
+
+    Parameters
+    ----------
+    aspects : sequence of Aspect
+    n, k : int
+        How many items there are, and are wanted.
+    allowed : bool ndarray of shape (n,), optional
+        Items that may be returned.
+
+    Returns
+    -------
+    rows : int64 ndarray of shape (at most k,)
+    cosines : float64 ndarray of the same shape
+        The mean is over those aspects that an item has a vector of; items without any
+        are not found. Equal means keep the order of the items.
+
+    Notes
+    -----
+    As exact as `nearest`, and in the same way.
+    """
+    totals, weights = np.zeros(n), np.zeros(n)
+    for directions, rows, query, weight in aspects:
+        totals[rows] += weight * (directions @ query)
+        weights[rows] += weight
+    has_any = weights > 0
+    means = np.divide(totals, weights, out=np.zeros(n), where=has_any)
+    error = max((_relative_error(aspect.query) for aspect in aspects), default=0.0)
+    allowed = has_any if allowed is None else has_any & allowed
+    chosen = _candidates(-means, k, error, allowed)
+    exact = _exact_totals(aspects, chosen) / weights[chosen]
+    order = np.argsort(-exact, kind="stable")[:k]
+    return chosen[order], exact[order]
+
+
+def _exact_totals(aspects: Sequence[Aspect], chosen: np.ndarray) -> np.ndarray:
+    """Weighted sums of the cosines of some items, in float64."""
+    totals = np.zeros(len(chosen))
+    for directions, rows, query, weight in aspects:
+        places = np.searchsorted(rows, chosen)
+        has = np.append(rows, -1)[places] == chosen
+        vectors = directions[places[has]].astype(np.float64)
+        totals[has] += weight * np.einsum("ij,j->i", vectors, query.astype(np.float64))
+    return totals
+
+
 def _rough(
     table: VectorTable, query: np.ndarray, metric: str
 ) -> tuple[np.ndarray, float]:
-    """Order-preserving float32 distances and a bound on their error."""
-    dots = table.matrix @ query
-    norm = float(np.linalg.norm(query))
-    # A sum of n products is off by at most n roundings; 4 more for norms and quotients.
-    relative = (len(query) + 4) * float(np.finfo(np.float32).eps)
+    """Order-preserving float32 distances and a bound on their error.
+
+    Not a number where float32 cannot tell.
+    """
+    exact = query.astype(np.float64)
+    norm = float(np.linalg.norm(exact))
+    if metric == "cosine" and norm:
+        exact, norm = exact / norm, 1.0
+    dots = table.matrix @ exact.astype(np.float32)
+    dots[~np.isfinite(dots)] = np.nan
+    relative = _relative_error(query)
     if metric == "cosine":
-        scale = np.maximum(table.norms * norm, np.finfo(np.float64).tiny)
-        return (-dots / scale).astype(np.float32), relative
+        cosines = dots / np.maximum(table.norms, np.finfo(np.float64).tiny)
+        cosines[(table.norms > 0) & (table.norms < _SHORTEST)] = np.nan
+        return (-cosines).astype(np.float32), relative
+    # Products that are too small for float32 are off by as much as that.
+    least = len(query) * float(np.finfo(np.float32).tiny)
     if metric == "l2":
         squares = np.square(table.norms)
-        error = relative * (table.max_norm + norm) ** 2
+        error = relative * (table.max_norm + norm) ** 2 + least
         return (squares - 2.0 * dots).astype(np.float32), error
-    return -dots, relative * table.max_norm * norm
+    return -dots, relative * table.max_norm * norm + least
+
+
+def _relative_error(query: np.ndarray) -> float:
+    """Bound the error of a product in float32, relative to the norms.
+
+    A sum of n products is off by at most n roundings; 4 more for norms and quotients.
+    """
+    return (len(query) + 4) * float(np.finfo(np.float32).eps)
 
 
 def _candidates(

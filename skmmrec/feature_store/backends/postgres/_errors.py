@@ -58,7 +58,16 @@ _KINDS: list[tuple[tuple[type[Error], ...], type[Exception], str]] = [
     (
         (errors.UndefinedTable, errors.UndefinedColumn),
         StoreError,
-        "a table or column is missing: run `feast apply`, then publish again",
+        "a table or column is missing: run `feast apply` first, and publish again if "
+        "a published view is concerned (views with online=False and on-demand views "
+        "without write_to_online_store have no table)",
+    ),
+    (
+        (errors.UndefinedObject,),
+        StoreError,
+        "something that feature_store.yaml asks for is not there; if it is the type "
+        "of pgvector: run `CREATE EXTENSION vector` in this database, or write "
+        "vector_enabled: false, as nothing here needs it",
     ),
     (
         (errors.ProgramLimitExceeded,),

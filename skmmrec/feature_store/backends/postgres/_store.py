@@ -22,6 +22,7 @@ from skmmrec.feature_store.backends.base import (
     Cells,
     ExactOnlineStore,
     Snapshot,
+    TextSearch,
     VectorTable,
     WriteRow,
     check_length,
@@ -67,9 +68,12 @@ class ExactPostgresOnlineStoreConfig(PostgreSQLOnlineStoreConfig):
         ``user``, ``password``, ``db_schema``, ``sslmode`` and others. Each thread that
         reads has a connection; ``conn_type: pool`` keeps them to ``max_conn``. No
         pgvector is needed; ``vector_enabled: true`` fills its column for others.
+    text_encoder : TextSearch, optional
+        Answers searches by a text: its ``model``, and the ``feature`` to compare with.
     """
 
     type: Literal["skmmrec.feature_store.ExactPostgresOnlineStore"] = TYPE  # type: ignore[assignment]
+    text_encoder: TextSearch | None = None
 
 
 class ExactPostgresOnlineStore(ExactOnlineStore, PostgreSQLOnlineStore):

@@ -24,6 +24,7 @@ from skmmrec.feature_store.backends.base import (
     ExactOnlineStore,
     Row,
     Snapshot,
+    TextSearch,
     VectorTable,
     WriteRow,
     check_length,
@@ -59,9 +60,12 @@ class ExactRedisOnlineStoreConfig(RedisOnlineStoreConfig):
         publication is served.
     skip_dedup : False
         Writes are always in the order of event times.
+    text_encoder : TextSearch, optional
+        Answers searches by a text: its ``model``, and the ``feature`` to compare with.
     """
 
     type: Literal["skmmrec.feature_store.ExactRedisOnlineStore"] = TYPE  # type: ignore[assignment]
+    text_encoder: TextSearch | None = None
 
     @field_validator("redis_type", "client", "skip_dedup")
     @classmethod

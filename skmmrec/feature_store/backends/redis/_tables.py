@@ -111,7 +111,7 @@ class Tables:
             return False
         if expected:
             _take_published(keys, features, published, expected, found)
-            self._check_columns(view, features, published, expected)
+            self.check_columns(view, features, published, expected)
         written = [k for k, tag in zip(keys, tags, strict=True) if tag is not None]
         if written:
             merge_cells(found, self._later(view, written, features, expected))
@@ -129,7 +129,7 @@ class Tables:
         tags, *columns = self.server.together([("HMGET", n, *keys) for n in names])
         return _owned(keys, tags, features, columns, snapshot)
 
-    def _check_columns(
+    def check_columns(
         self,
         view: str,
         features: Sequence[str],

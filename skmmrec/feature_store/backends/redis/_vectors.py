@@ -26,6 +26,9 @@ _PIECES = 40
 # that have begun may still hold.
 _PUBLICATIONS = 2
 
+# View, feature, and what tells one state of the rows from others.
+_Source = tuple[object, ...]
+
 
 class Vectors:
     """Tables of vectors: a publication's, and those with what was written since."""
@@ -75,11 +78,13 @@ class Vectors:
 
     def _load(self, view: FeatureView, feature: str, snapshot: Snapshot) -> VectorTable:
         """Read a publication whole."""
+        if (view.name, feature) != PACKED:
+            return self._load_some(view, feature, snapshot)
         server, names = self._tables.server, self._tables.names
-        table = self._unpack(view, feature, snapshot)
+        table = self._unpack(view, snapshot)
         text = server("HGET", names.publications, snapshot.number)
         n = check_kept(snapshot, text).counts.get(view.name)
-        if table is None or len(table.ids) != n:
+        if len(table.ids) != n:
             table = self._scan(view, feature, snapshot)
             text = server("HGET", names.publications, snapshot.number)
             n = check_kept(snapshot, text).counts.get(view.name, len(table.ids))
@@ -88,12 +93,19 @@ class Vectors:
             raise lost(server, snapshot, what)
         return table
 
-    def _unpack(
+    def _load_some(
         self, view: FeatureView, feature: str, snapshot: Snapshot
-    ) -> VectorTable | None:
+    ) -> VectorTable:
+        """Read vectors that not every entity needs to have."""
+        table, server = self._scan(view, feature, snapshot), self._tables.server
+        kept = server("HGET", self._tables.names.publications, snapshot.number)
+        check_kept(snapshot, kept)
+        if not len(table.ids):
+            self._tables.check_columns(view.name, [feature], [[]], snapshot)
+        return table
+
+    def _unpack(self, view: FeatureView, snapshot: Snapshot) -> VectorTable:
         """Read vectors by many, as long as nothing was deleted of them."""
-        if (view.name, feature) != PACKED:
-            return None
         server, name = self._tables.server, self._tables.names.packed(snapshot.number)
         firsts = server("HKEYS", name)
         pieces: list[bytes | None] = []
@@ -117,15 +129,15 @@ class Vectors:
 
 
 class _Recent:
-    """The tables that were asked for last, each made by one thread."""
+    """The tables of each feature that were made last, each by one thread."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._tables: dict[object, tuple[object, VectorTable]] = {}
+        self._tables: dict[_Source, tuple[object, VectorTable]] = {}
 
     def get(
-        self, source: object, stamp: object, make: Callable[[], VectorTable]
+        self, source: _Source, stamp: object, make: Callable[[], VectorTable]
     ) -> VectorTable:
         """Return what `make` gave for a source, made anew under another stamp."""
         found = self._tables.get(source)
@@ -134,12 +146,14 @@ class _Recent:
                 found = self._tables.get(source)
                 if found is None or found[0] != stamp:
                     found = stamp, make()
-                    tables = {**self._tables, source: found}
-                    self._tables = dict(list(tables.items())[-self._size :])
+                    same = [s for s in self._tables if s[:2] == source[:2]]
+                    gone = [s for s in same if s != source][: 1 - self._size]
+                    kept = {s: t for s, t in self._tables.items() if s not in gone}
+                    self._tables = {**kept, source: found}
         return found[1]
 
 
-def _identity(view: FeatureView, feature: str, snapshot: Snapshot | None) -> object:
+def _identity(view: FeatureView, feature: str, snapshot: Snapshot | None) -> _Source:
     """Tell rows of a publication from those before something was deleted of it."""
     if snapshot is None:
         return view.name, feature
@@ -149,9 +163,13 @@ def _identity(view: FeatureView, feature: str, snapshot: Snapshot | None) -> obj
 
 
 def _over(table: VectorTable, rows: VectorTable) -> VectorTable:
-    """Put rows over those of a table with the same ids, and the others among them."""
+    """Put rows over those of a table with the same ids, and the others among them.
+
+    The table is another one in any case, so that what is kept with it is read again
+    when anything of its rows changes.
+    """
     if not len(table.ids) or not len(rows.ids):
-        return rows if len(rows.ids) else table
+        return rows if len(rows.ids) else replace(table)
     places = np.searchsorted(table.ids, rows.ids)
     known = table.ids[np.minimum(places, len(table.ids) - 1)] == rows.ids
     matrix, event_us = table.matrix.copy(), table.event_us.copy()

@@ -6,7 +6,6 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,15 +32,16 @@ from skmmrec.feature_store.backends.base import (
 from . import _feedback as events, _files as files, _publications as publications
 from ._connections import (
     joined,
-    open_publication,
     sync,
     telling,
     telling_publication,
     transaction,
 )
+from ._edits import changed, without
 from ._overlay import Overlay
 from ._publications import COMPLETE, STAGED, Record
-from ._store import ExactSqliteOnlineStore, upsert
+from ._rows import upsert
+from ._store import ExactSqliteOnlineStore
 from ._tables import (
     KEYS_PER_QUERY,
     feast_seconds,
@@ -151,7 +151,7 @@ class SqliteBackend(Backend):
         columns: Sequence[tuple[str, list[bytes]]],
     ) -> None:
         """Append to the file, in one transaction of its own."""
-        vectors = {field.name for field in view.features if field.vector_index}
+        vectors = {field.name for field in view.features if field.vector_length}
         files.append(self._staged_file(), view.name, keys, columns, vectors)
 
     def complete(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
@@ -240,10 +240,10 @@ class SqliteBackend(Backend):
 
     def rows(self, view: FeatureView, snapshot: Snapshot) -> Iterator[list[Row]]:
         """Read the file from end to end."""
-        published = self.online.publication(self.config, snapshot)
+        published = self.online.publication(self.config, snapshot, own=True)
         assert published is not None
         path, event_us = published.path, published.snapshot.event_us
-        with telling_publication(path), closing(open_publication(path)) as conn:
+        with telling_publication(path), closing(published.conn) as conn:
             files.check_blocks(path, conn, view.name)
             for keys, columns in files.scan(conn, view.name):
                 names = [name for name, _ in columns]
@@ -316,7 +316,8 @@ class SqliteBackend(Backend):
         edited = []
         if view.name in PUBLISHED_VIEWS:
             edited = [
-                self._without(r, view.name, keys) for r in self._records(COMPLETE)
+                without(self._folder, r, view.name, keys)
+                for r in self._records(COMPLETE)
             ]
         name = quote(self._name(view))
         with self._main() as conn:
@@ -334,7 +335,7 @@ class SqliteBackend(Backend):
     ) -> None:
         """Update values row by row, and write files with others."""
         edited = [
-            self._changed(record, view.name, feature, change)
+            changed(self._folder, record, view.name, feature, change)
             for record in self._records(COMPLETE)
         ]
         table = quote(self._name(view))
@@ -349,47 +350,6 @@ class SqliteBackend(Backend):
                     [pair for pair in values if pair[0] is not None],
                 )
             self._forget_bytes(conn)
-
-    def _without(self, record: Record, view: str, keys: Sequence[bytes]) -> Record:
-        """Write a file without some entities; the same one if it has none of them."""
-        path = self._folder / record.file
-        with self._reading(path) as conn:
-            gone = list(files.read_rows(conn, view, keys, None))
-        if not gone:
-            return record
-        target = self._new_path(record)
-        with telling_publication(path):
-            files.without(path, target, view, gone)
-        return _edited(record, target, view)
-
-    def _changed(
-        self,
-        record: Record,
-        view: str,
-        feature: str,
-        change: Callable[[bytes], bytes | None],
-    ) -> Record:
-        """Write a file with other values; the same one if none differs."""
-        path, values = self._folder / record.file, dict[bytes, bytes]()
-        with self._reading(path) as conn:
-            for keys, columns in files.scan(conn, view, [feature]):
-                pairs = zip(keys, map(change, columns[0][1]), strict=True)
-                values.update((k, value) for k, value in pairs if value is not None)
-        if not values:
-            return record
-        target = self._new_path(record)
-        with telling_publication(path):
-            files.changed(path, target, view, feature, values)
-        return _edited(record, target, view)
-
-    @contextmanager
-    def _reading(self, path: Path) -> Iterator[sqlite3.Connection]:
-        with telling_publication(path), closing(open_publication(path)) as conn:
-            yield conn
-
-    def _new_path(self, record: Record) -> Path:
-        number = record.snapshot.number
-        return self._folder / publications.new_file(self.project, number)
 
     def _put(self, conn: sqlite3.Connection, edited: Sequence[Record]) -> None:
         for record in edited:
@@ -448,14 +408,6 @@ def _cells(row: Row, at_least: int) -> Iterator[tuple[object, ...]]:
     seconds = feast_seconds(from_us(when))
     for name, value in row.features.items():
         yield row.key, name, value, text_of(value), seconds, None, when
-
-
-def _edited(record: Record, path: Path, view: str) -> Record:
-    """Return the record of a file that was written anew."""
-    found, snapshot = files.checksum(path, view), record.snapshot
-    counts = {**snapshot.counts, view: found.n}
-    checksums = {**snapshot.checksums, view: found.hexdigest()}
-    return Record(replace(snapshot, counts=counts, checksums=checksums), path.name)
 
 
 def _tables_of(conn: sqlite3.Connection, project: str, view: str) -> list[str]:

@@ -66,7 +66,7 @@ def telling_publication(path: Path) -> Iterator[None]:
             raise damaged_publication(path, error) from error
 
 
-def damaged_publication(path: Path, why: object) -> DamagedStoreError:
+def damaged_publication(path: Path | None, why: object) -> DamagedStoreError:
     """Say that a publication is damaged, and what to do."""
     return DamagedStoreError(f"{path} is damaged ({why}): {_REPUBLISH}")
 

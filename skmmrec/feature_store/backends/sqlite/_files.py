@@ -82,7 +82,10 @@ def append(
     columns: Sequence[tuple[str, Sequence[bytes]]],
     vectors: Container[str],
 ) -> None:
-    """Add some entities, all or nothing; `vectors` names the features that are."""
+    """Add some entities, all or nothing; `vectors` names the features that are.
+
+    Not every entity needs to have each vector.
+    """
     with _writer(path) as conn, transaction(conn):
         places = _places(conn, view) or _add_table(conn, view, [n for n, _ in columns])
         into = ", ".join(["entity_key", *(places[name] for name, _ in columns)])
@@ -110,12 +113,23 @@ def _add_block(
     keys: Sequence[bytes],
     values: Sequence[bytes],
 ) -> None:
+    keys, values = _present(keys, values)
+    if not keys:
+        return
     lengths = np.fromiter(map(len, keys), "<u4", len(keys))
     conn.execute(
         "INSERT INTO blocks SELECT ?1, ?2, (SELECT count(*) FROM blocks "
         "WHERE view = ?1 AND feature = ?2), ?3, ?4, ?5",
         (view, feature, lengths.data, b"".join(keys), unpack_vectors(values).data),
     )
+
+
+def _present(
+    keys: Sequence[bytes], values: Sequence[bytes]
+) -> tuple[list[bytes], list[bytes]]:
+    """Leave out entities without a value."""
+    pairs = [pair for pair in zip(keys, values, strict=True) if pair[1]]
+    return [key for key, _ in pairs], [value for _, value in pairs]
 
 
 def _add_table(
@@ -236,7 +250,7 @@ def scan(
 def read_vectors(
     conn: sqlite3.Connection, view: str, feature: str
 ) -> tuple[list[bytes], Iterator[np.ndarray]]:
-    """Return all keys of a view, in their order, and the vectors of a feature.
+    """Return the vectors of a feature, and the keys of those that have one, in order.
 
     The vectors come in parts.
     """
@@ -262,9 +276,10 @@ def check_blocks(path: Path, conn: sqlite3.Connection, view: str) -> None:
         of_rows, of_blocks = hashlib.blake2b(), hashlib.blake2b()
         total = list[bytes]()
         for part, columns in scan(conn, view, [feature]):
+            part, values = _present(part, columns[0][1])
             total += part
             with suppress(ValueError):  # no vectors: the two differ then
-                of_rows.update(unpack_vectors(columns[0][1]).data)
+                of_rows.update(unpack_vectors(values).data)
         keys, blocks = read_vectors(conn, view, feature)
         for block in blocks:
             of_blocks.update(block.data)

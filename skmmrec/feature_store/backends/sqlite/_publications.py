@@ -40,6 +40,11 @@ def new_file(project: str, number: int) -> str:
     return f"{name}-{number}-{secrets.token_hex(8)}.db"
 
 
+def another_file(file: str) -> str:
+    """Name another file of the same publication."""
+    return f"{file.rpartition('-')[0]}-{secrets.token_hex(8)}.db"
+
+
 def add(conn: sqlite3.Connection, project: str, snapshot: Snapshot, file: str) -> None:
     """Add a publication that is staged."""
     conn.execute(

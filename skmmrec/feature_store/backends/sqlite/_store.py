@@ -6,14 +6,13 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, NamedTuple
+from typing import ClassVar, Final, Literal, NamedTuple
 from weakref import WeakSet
 
 from feast import Entity, FeatureView
-from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.infra.online_stores.helpers import compute_table_id, extract_text_and_num
+from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.sqlite import (
     SqliteOnlineStore,
     SqliteOnlineStoreConfig,
@@ -26,12 +25,11 @@ from skmmrec.feature_store.backends.base import (
     Cells,
     ExactOnlineStore,
     Snapshot,
+    TextSearch,
     VectorTable,
     WriteRow,
-    check_length,
     merge_cells,
     oldest_us,
-    to_us,
 )
 
 from . import _publications as publications
@@ -45,11 +43,10 @@ from ._connections import (
 )
 from ._files import read_column, read_keys, read_rows
 from ._overlay import Overlay
+from ._rows import cells_of, upsert
 from ._tables import (
     all_keys,
-    feast_seconds,
     prepare_table,
-    quote,
     select_column,
     select_values,
 )
@@ -66,18 +63,6 @@ TYPE: Final = "skmmrec.feature_store.ExactSqliteOnlineStore"
 # Of each thread: the publication that is served, and the one before, which is still
 # read for a moment.
 _OPEN_FILES = 2
-
-_UPSERT = """
-INSERT INTO {table} (entity_key, feature_name, value, value_text,
-                     event_ts, created_ts, event_us)
-VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (entity_key, feature_name) DO UPDATE SET
-    value = excluded.value, value_text = excluded.value_text,
-    event_ts = excluded.event_ts, created_ts = excluded.created_ts,
-    event_us = excluded.event_us
-WHERE excluded.event_us >= COALESCE(event_us, 0)
-"""
-
 
 _STORES: WeakSet[ExactSqliteOnlineStore] = WeakSet()
 
@@ -109,6 +94,8 @@ class ExactSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
         The database file, relative to the repository.
     busy_timeout : float, default=30.0
         Seconds to wait for another writer.
+    text_encoder : TextSearch, optional
+        Answers searches by a text: its ``model``, and the ``feature`` to compare with.
     """
 
     type: Literal["skmmrec.feature_store.ExactSqliteOnlineStore"] = TYPE  # type: ignore[assignment]
@@ -116,6 +103,7 @@ class ExactSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
     # Other writers hold the file for an event or some rows that Feast writes, well
     # under a second.
     busy_timeout: float = 30.0
+    text_encoder: TextSearch | None = None
 
 
 class Publication(NamedTuple):
@@ -271,9 +259,11 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         return record and record.snapshot
 
     def publication(
-        self, config: RepoConfig, snapshot: Snapshot | None = None
+        self, config: RepoConfig, snapshot: Snapshot | None = None, own: bool = False
     ) -> Publication | None:
         """Open a publication (None: the one that is served, if any is).
+
+        With `own`, by another connection than that of the thread.
 
         Raises
         ------
@@ -284,7 +274,8 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         while record := self._record(config, snapshot):
             path = self.folder(config) / record.file
             try:
-                return Publication(record.snapshot, path, self._file(path))
+                conn = _open(path) if own else self._file(path)
+                return Publication(record.snapshot, path, conn)
             except FileNotFoundError as error:
                 # Rows were deleted, which makes another file, or it has been dropped.
                 if path == tried:
@@ -305,8 +296,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         """Return this thread's connection to a publication; the last ones stay open."""
         files = vars(self._local).setdefault("files", {})
         if path not in files:
-            with telling_publication(path):
-                files[path] = open_publication(path)
+            files[path] = _open(path)
             for other in list(files)[:-_OPEN_FILES]:
                 files.pop(other).close()
         conn: sqlite3.Connection = files[path]
@@ -329,7 +319,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         conn, name = self.connect(config), self.table_name(config, table)
         lengths = {f.name: f.vector_length for f in table.features if f.vector_length}
         serialization = config.entity_key_serialization_version
-        rows = [cell for row in data for cell in _cells(row, lengths, serialization)]
+        rows = [cell for row in data for cell in cells_of(row, lengths, serialization)]
         with telling(self.db_path(config)):
             prepare_table(conn, name)
             with joined(conn):
@@ -451,38 +441,41 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         snapshot: Snapshot | None = None,
     ) -> VectorTable:
         """Return all vectors of a feature, cached until the database changes."""
+        tried = None
+        while True:
+            source = self._source(config, view, feature, snapshot)
+            try:
+                return self._cached(config, source)
+            except FileNotFoundError as error:
+                # As in `publication`.
+                if source.path == tried:
+                    raise damaged_publication(source.path, "it is gone") from error
+                tried = source.path
+
+    def _source(
+        self,
+        config: RepoConfig,
+        view: FeatureView,
+        feature: str,
+        snapshot: Snapshot | None,
+    ) -> Source:
         name = self.table_name(config, view)
         # An on-demand view without entities has no join key.
         join_key = next(iter(view.join_keys), "")
         source = Source(name, view.name, join_key, feature)
         published = self._published(config, view, snapshot)
-        if published is not None:
-            overlay = self.overlay(config, view, published.snapshot)
-            source = source._replace(overlay=overlay, path=published.path)
+        if published is None:
+            return source
+        overlay = self.overlay(config, view, published.snapshot)
+        return source._replace(overlay=overlay, path=published.path)
+
+    def _cached(self, config: RepoConfig, source: Source) -> VectorTable:
         with telling(self.db_path(config)):
             conn = self.connect(config)
-            cache = self._cache = shared_cache(
-                str(Path(self.db_path(config)).resolve())
-            )
+            cache = self._cache = shared_cache(self._cache_name(config))
             return cache.get(conn, lambda: self.open(config), source)
 
 
-def upsert(conn: sqlite3.Connection, name: str, rows: list[tuple[Any, ...]]) -> None:
-    """Write (key, feature, value, text, event_ts, created_ts, event_us) rows."""
-    conn.executemany(_UPSERT.format(table=quote(name)), rows)
-
-
-def _cells(
-    row: WriteRow, lengths: dict[str, int], serialization: int
-) -> Iterator[tuple[Any, ...]]:
-    """One tuple for each feature of a row."""
-    entity_key, values, event, created = row
-    key = serialize_entity_key(entity_key, serialization)
-    seconds = feast_seconds(event)
-    created_seconds = feast_seconds(created) if created else None
-    micros = to_us(event)
-    for feature, value in values.items():
-        check_length(entity_key, feature, value, lengths)
-        text, _ = extract_text_and_num(value, False)
-        content = value.SerializeToString()
-        yield key, feature, content, text, seconds, created_seconds, micros
+def _open(path: Path) -> sqlite3.Connection:
+    with telling_publication(path):
+        return open_publication(path)

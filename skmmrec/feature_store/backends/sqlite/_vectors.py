@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakValueDictionary
@@ -122,9 +122,12 @@ def load_table(conn: sqlite3.Connection, source: Source) -> VectorTable:
 def merged(
     table: VectorTable, join_key: str, later: list[tuple[bytes, bytes, int]]
 ) -> VectorTable:
-    """Put later rows over those published."""
+    """Put later rows over those published; the table is another one in any case.
+
+    So what is kept with a table is read again when anything of its rows changes.
+    """
     if not later:
-        return table
+        return replace(table)
     newer = vector_table(join_key, later, table.version)
     if not len(table.ids):
         return newer

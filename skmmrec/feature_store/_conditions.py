@@ -1,0 +1,86 @@
+"""Which items meet a condition, by the features that were published of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from feast import FeatureView
+from pandas.api.types import is_list_like
+
+from skmmrec.feature_store.backends.base import (
+    CATEGORY,
+    POPULARITY,
+    Backend,
+    Filter,
+    FilterColumn,
+    Snapshot,
+    VectorTable,
+    column_of,
+    condition_mask,
+)
+
+from ._categories import category_text
+from ._types import WantedCategories
+
+_SHORT = {"category": CATEGORY, "popularity": POPULARITY}
+
+
+class Conditions:
+    """Conditions on the items of one publication.
+
+    Parameters
+    ----------
+    backend : Backend
+    view : feast.FeatureView
+        The items' view.
+    table : VectorTable
+        All items, with which their features are kept.
+    snapshot : Snapshot
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        view: FeatureView,
+        table: VectorTable,
+        snapshot: Snapshot,
+    ) -> None:
+        self._backend = backend
+        self._view = view
+        self._table = table
+        self._snapshot = snapshot
+
+    def mask(self, where: Filter) -> np.ndarray:
+        """Mark the items that meet a condition.
+
+        Raises
+        ------
+        ValueError
+            When it asks for a feature that was not published, or compares one with
+            what it cannot be compared with.
+        """
+        return condition_mask(where, self._view, self.of, _SHORT)
+
+    def category_mask(self, wanted: WantedCategories) -> np.ndarray:
+        """Mark the items of some categories; a ValueError when no item has one."""
+        column = self.of(CATEGORY)
+        listed: Any = wanted if is_list_like(wanted) else [wanted]
+        mask = np.zeros(len(column.present), dtype=bool)
+        for name in listed:
+            mask |= np.asarray(column.values == category_text(name), dtype=bool)
+        return mask & column.present
+
+    def of(self, name: str) -> FilterColumn:
+        """Return a feature of all items; a ValueError when no item has a value."""
+        column = column_of(self._view, self._table, name, self._read)
+        if not column.present.any():
+            what = "categories" if name == CATEGORY else name
+            raise ValueError(
+                f"model version {self._table.version!r} was published without {what}"
+            )
+        return column
+
+    def _read(self, name: str) -> dict[bytes, bytes]:
+        keys = self._table.keys
+        return self._backend.read_column(self._view, keys, name, self._snapshot)

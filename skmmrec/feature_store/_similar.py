@@ -1,0 +1,292 @@
+"""Items that are like others, by one vector of each or by several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from feast import FeatureView
+
+from skmmrec.catalog import Blocks
+from skmmrec.feature_store.backends.base import (
+    Aspect,
+    Backend,
+    Id,
+    Snapshot,
+    VectorTable,
+    nearest_weighted,
+)
+from skmmrec.interactions import ITEM
+from skmmrec.retrieval import unit_vectors
+
+from ._item_features import vector_feature
+from ._ranking import both
+from ._served import rows_of
+from ._types import Content, Contents
+
+# What the fused vectors are called beside further ones.
+MAIN = "item"
+
+
+class Query(NamedTuple):
+    """What is asked: items by their ids, or content by its vectors.
+
+    Attributes
+    ----------
+    keys : sequence
+        What the answer calls each of the n questions.
+    items : list of ids, or None
+    content : mapping of str to float32 ndarray of shape (n, dim)
+        A row of NaN where one of the questions has no such vector.
+    """
+
+    keys: Sequence[Any]
+    items: list[Id] | None
+    content: Mapping[str, np.ndarray]
+
+
+class _Vectors(NamedTuple):
+    """Directions of one vector of some or all items, and their rows among all."""
+
+    directions: np.ndarray
+    rows: np.ndarray
+
+
+def content_query(content: Content | Contents) -> Query:
+    """Read vectors that are asked by; a ValueError names those that are odd."""
+    if isinstance(content, Blocks):
+        given: Mapping[str, Content] = _block_matrices(content)
+    else:
+        given = content if isinstance(content, Mapping) else {MAIN: content}
+    if not given:
+        raise ValueError("content has no vectors")
+    keys = next((c.index for c in given.values() if isinstance(c, pd.DataFrame)), None)
+    matrices = {name: _matrix(name, values, keys) for name, values in given.items()}
+    sizes = {name: len(matrix) for name, matrix in matrices.items()}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"content must have as many rows for each vector, got {sizes}")
+    n = next(iter(sizes.values()))
+    return Query(range(n) if keys is None else keys, None, matrices)
+
+
+def _block_matrices(blocks: Blocks) -> dict[str, np.ndarray]:
+    """Return the vectors of each modality that any row has."""
+    pairs = zip(blocks.values.items(), blocks.mask.T, strict=True)
+    return {
+        name: np.where(mask[:, None], values, np.float32(np.nan))
+        for (name, values), mask in pairs
+        if name not in blocks.numbers and mask.any()
+    }
+
+
+def _matrix(name: str, values: Content, keys: pd.Index | None) -> np.ndarray:
+    if isinstance(values, pd.DataFrame) and not values.index.equals(keys):
+        raise ValueError(f"content[{name!r}] has another index than the one before it")
+    matrix = np.atleast_2d(np.asarray(values, np.float32))
+    if matrix.ndim != 2:
+        raise ValueError(
+            f"content[{name!r}] must have shape (n, dim), got {matrix.shape}"
+        )
+    bad = ~np.isfinite(matrix).all(axis=1) & ~_absent(matrix)
+    if bad.any():
+        raise ValueError(f"content[{name!r}] is not finite in row {np.argmax(bad)}")
+    return matrix
+
+
+def checked_weights(
+    weights: Mapping[str, float] | None, query: Query
+) -> dict[str, float]:
+    """Return the weights above 0, by default the same for what is asked by.
+
+    Raises
+    ------
+    TypeError
+        When `weights` is no mapping of names to numbers.
+    ValueError
+        For a weight below 0 or not finite, weights that are all 0, or content without
+        a weight.
+    """
+    if weights is None:
+        return dict.fromkeys(query.content or [MAIN], 1.0)
+    if not isinstance(weights, Mapping):
+        raise TypeError(
+            f"weights must be a mapping of names, got {type(weights).__name__}"
+        )
+    for name, weight in weights.items():
+        if not isinstance(weight, Real) or isinstance(weight, bool):
+            raise TypeError(f"weights[{name!r}] must be a number, got {weight!r:.100}")
+        if not math.isfinite(weight) or weight < 0:
+            raise ValueError(f"weights[{name!r}] must be 0 or more, got {weight!r}")
+    idle = sorted(set(query.content) - set(weights))
+    if idle:
+        raise ValueError(f"content has {idle[0]!r}, of which weights says nothing")
+    found = {name: float(weight) for name, weight in weights.items() if weight > 0}
+    if not found:
+        raise ValueError("weights must have one above 0")
+    largest = max(found.values())  # so that no sum is too large for a float
+    return {name: weight / largest for name, weight in found.items()}
+
+
+class Similarity:
+    """The vectors of the items of one publication.
+
+    Parameters
+    ----------
+    backend : Backend
+    view : feast.FeatureView
+        The items' view.
+    table : VectorTable
+        All items.
+    snapshot : Snapshot
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        view: FeatureView,
+        table: VectorTable,
+        snapshot: Snapshot,
+    ) -> None:
+        self._backend = backend
+        self._view = view
+        self._table = table
+        self._snapshot = snapshot
+
+    def search(
+        self,
+        query: Query,
+        weights: Mapping[str, float],
+        k: int,
+        allowed: np.ndarray | None,
+    ) -> pd.DataFrame:
+        """Return the items that are most like each of those that are asked for.
+
+        Raises
+        ------
+        KeyError
+            For an item that is not stored, or has none of the vectors.
+        ValueError
+            For vectors that there are not, or of another length than those stored.
+        """
+        vectors = {name: self._vectors(name) for name in weights}
+        asked = self._asked(query, vectors)
+        ids, parts = self._table.ids, []
+        for place, key in enumerate(query.keys):
+            aspects = [
+                Aspect(*vectors[name], found, weights[name])
+                for name in asked
+                if (found := asked[name][place]) is not None
+            ]
+            if not aspects:
+                raise _says_nothing(query, key, weights)
+            others = None if query.items is None else ids != key
+            chosen = both(allowed, others)
+            rows, cosines = nearest_weighted(aspects, len(ids), k, chosen)
+            parts.append(_frame([key] * len(rows), ids[rows], cosines))
+        return pd.concat(parts, ignore_index=True) if parts else _frame([], [], [])
+
+    def _asked(
+        self, query: Query, vectors: Mapping[str, _Vectors]
+    ) -> dict[str, Sequence[np.ndarray | None]]:
+        """Return the directions to search in, by vector, None where there is none."""
+        if query.items is not None:
+            rows = rows_of(self._table, query.items)
+            return {name: _of_rows(found, rows) for name, found in vectors.items()}
+        shared = [name for name in query.content if name in vectors]
+        if not shared:
+            raise ValueError(
+                f"content has {sorted(query.content)}, none of which has a weight "
+                "above 0"
+            )
+        for name in shared:
+            given, stored = query.content[name], vectors[name].directions
+            if given.shape[1] != stored.shape[1]:
+                raise ValueError(
+                    f"content[{name!r}] must have shape (n, {stored.shape[1]}), "
+                    f"got {given.shape}"
+                )
+        return {name: _of_content(query.content[name]) for name in shared}
+
+    def _vectors(self, name: str) -> _Vectors:
+        """Return the directions of a vector, kept with the items' table."""
+        lengths = {f.name: f.vector_length for f in self._view.features}
+        if not isinstance(name, str) or not lengths.get(vector_feature(name)):
+            known = sorted(
+                n.removesuffix("_vector") for n, dim in lengths.items() if dim
+            )
+            raise ValueError(
+                f"there are no vectors {name!r:.100} of items; there are {known}"
+            )
+        if name == MAIN:
+            table, without_bias = self._table, slice(-1)
+        else:
+            table, without_bias = self.further(vector_feature(name)), slice(None)
+        kept = self._table.kept.get((_Vectors, name))
+        if kept is None or kept[0] is not table:
+            found = np.isin(table.ids, self._table.ids)
+            rows = np.searchsorted(self._table.ids, table.ids[found])
+            matrix = table.matrix[found, without_bias]
+            kept = table, _Vectors(directions(matrix), rows)
+            self._table.kept[_Vectors, name] = kept
+        vectors: _Vectors = kept[1]
+        return vectors
+
+    def further(self, feature: str) -> VectorTable:
+        """Return further vectors; a ValueError when no item has one."""
+        table = self._backend.vectors(self._view, feature, self._snapshot)
+        if not len(table.ids):
+            raise ValueError(
+                f"model version {self._table.version!r} was published without the "
+                f"vectors {feature.removesuffix('_vector')!r}"
+            )
+        return table
+
+
+def directions(matrix: np.ndarray) -> np.ndarray:
+    """Scale rows to length 1, as a recommender does; a row of zeros stays one."""
+    # By a power of two first, which changes no digit, so that no square is too large or
+    # too small for float32.
+    _, exponents = np.frexp(np.abs(matrix).max(axis=1, initial=0))
+    scaled: np.ndarray = unit_vectors(np.ldexp(matrix, -exponents[:, None]))
+    return scaled
+
+
+def _absent(matrix: np.ndarray) -> np.ndarray:
+    absent: np.ndarray = np.isnan(matrix).all(axis=1)
+    return absent
+
+
+def _says_nothing(query: Query, key: Any, weights: Mapping[str, float]) -> Exception:
+    names = " or ".join(weights)
+    if query.items is None:
+        return ValueError(f"content has no vector {names} in row {key!r:.100}")
+    return KeyError(f"no vector {names} of {ITEM} {key!r:.100} is stored")
+
+
+def _of_content(matrix: np.ndarray) -> list[np.ndarray | None]:
+    pairs = zip(directions(matrix), _absent(matrix), strict=True)
+    return [None if is_absent else direction for direction, is_absent in pairs]
+
+
+def _of_rows(vectors: _Vectors, rows: np.ndarray) -> list[np.ndarray | None]:
+    places = np.searchsorted(vectors.rows, rows)
+    has = np.isin(rows, vectors.rows)
+    return [
+        vectors.directions[place] if there else None
+        for place, there in zip(places, has, strict=True)
+    ]
+
+
+def _frame(queries: Sequence[Any], items: Any, scores: Any) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "query": queries,
+            ITEM: items,
+            "rank": np.arange(1, len(queries) + 1, dtype=np.int64),
+            "score": np.asarray(scores, dtype=np.float32),
+        }
+    )

@@ -1,0 +1,27 @@
+"""Searches that are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from feast.errors import FeastError
+
+
+class SearchError(FeastError, ValueError):
+    """A search asks for what there is not; Feast's server answers with status 422."""
+
+    def http_status_code(self) -> int:
+        """Say that the request cannot be processed as it is."""
+        return 422
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Make any ValueError inside a `SearchError`."""
+    try:
+        yield
+    except SearchError:
+        raise
+    except ValueError as error:
+        raise SearchError(str(error)) from error
