@@ -201,7 +201,7 @@ def read_columns(path: Path, names: list[str]) -> pa.Table:
         When it cannot be read.
     """
     with _opened(path) as file:
-        return file.read(names)
+        return file.read(names).select(names)
 
 
 @contextmanager
@@ -210,7 +210,8 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
-    except (pa.ArrowException, OSError) as error:
+    # Names of columns may be others or, as the messages that have them, no text.
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         if getattr(error, "errno", None) is not None:
             raise  # of the system: there is nothing wrong with the file
         raise DamagedStoreError(
@@ -291,10 +292,10 @@ def write_empty(path: Path, schema: pa.Schema) -> None:
 
 
 def check_readable(path: Path) -> None:
-    """Raise a DamagedStoreError for a file that is no parquet file."""
+    """Raise a DamagedStoreError for a file that is none, or whose rows have no time."""
     if path.exists():
-        with _opened(path):
-            return
+        with _opened(path) as file:
+            file.schema_arrow.names.index(TIMESTAMP)
 
 
 def _vector_column(matrix: np.ndarray) -> pa.ListArray:

@@ -137,9 +137,9 @@ def publish(
         machine's clock, a `feedback` that does not say which events, or a `keep` below
         1. Nothing is changed then.
     TypeError
-        For `categories`, `features`, `vectors` or `feedback` of another type, for
-        another kind of online store, or for an offline store or materialization engine
-        that is not known to keep all rows.
+        For `categories`, `features`, `vectors`, `feedback` or `timestamp` of another
+        type, for another kind of online store, or for an offline store or
+        materialization engine that is not known to keep all rows.
     TimeoutError
         When another publisher holds the store for ten minutes.
     FullStoreError, ReadOnlyStoreError, DamagedStoreError
@@ -219,6 +219,11 @@ def check_keep(keep: int | None) -> None:
 
 def _checked(timestamp: datetime) -> int:
     """Return a timestamp in microseconds; refuse one that is far ahead."""
+    if not isinstance(timestamp, datetime) or pd.isna(timestamp):
+        raise TypeError(
+            f"timestamp must be a datetime or None, got {timestamp!r:.100}; "
+            "pandas.Timestamp makes one of a text"
+        )
     event_us = to_us(timestamp)
     ahead = timedelta(microseconds=event_us - now_us())
     if ahead > _ALLOWANCE:

@@ -23,9 +23,10 @@ from ._repo import (
     DATA,
     apply,
     feature_view,
+    is_of_another,
     known_versions,
     parquet_path,
-    repo_settings,
+    published_settings,
     write_settings,
 )
 
@@ -65,7 +66,7 @@ class Settings:
 
 def known_settings(repo_path: str | Path) -> Settings | None:
     """Return what was published before, as ``data/embeddings.json`` has it."""
-    known = repo_settings(repo_path)
+    known = published_settings(repo_path)
     names = [each.name for each in fields(Settings)]
     given = {name: known[name] for name in names if name in known}
     return Settings(**given) if "dim" in given else None
@@ -88,13 +89,15 @@ def ensure_definitions(store: FeatureStore, settings: Settings) -> bool:
 
 
 def _is_complete(store: FeatureStore, settings: Settings) -> bool:
-    """Tell whether the registry has all views, with all their features."""
+    """Tell whether the registry has all views, their features and this folder."""
     wanted = [
         v for v in _definitions(store, settings, []) if isinstance(v, FeatureView)
     ]
     stored = {view.name: view for view in store.list_feature_views()}
     return all(
-        view.name in stored and _fields(view) <= _fields(stored[view.name])
+        view.name in stored
+        and _fields(view) <= _fields(stored[view.name])
+        and not is_of_another(store, stored[view.name])
         for view in wanted
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +14,16 @@ from urllib.parse import urlparse
 from feast import FeatureStore
 from feast.infra.registry.file import FileRegistryStore
 from feast.infra.registry.registry import REGISTRY_SCHEMA_VERSION
+from feast.protos.feast.core.DataSource_pb2 import DataSource
 from feast.protos.feast.core.Registry_pb2 import Registry
-from google.protobuf.message import DecodeError
+from feast.repo_config import RegistryConfig
+from google.protobuf.message import DecodeError, Message
+
+from skmmrec.feature_store.backends.base import (
+    EVENT_VIEW,
+    PUBLISHED_VIEWS,
+    DamagedStoreError,
+)
 
 try:
     import fcntl
@@ -23,6 +31,8 @@ except ImportError:  # there is none on Windows, where partial files then stay
     fcntl = None  # type: ignore[assignment]
 
 _LOG = logging.getLogger("skmmrec.feature_store")
+
+DATA = "data"
 
 
 class AtomicFileRegistryStore(FileRegistryStore):
@@ -38,10 +48,80 @@ class AtomicFileRegistryStore(FileRegistryStore):
     -----
     Feast 0.67 empties the file before it writes it. Who reads it then finds nothing
     registered, and a process that is killed then leaves it so.
+
+    Feast registers absolute paths, and the file is copied and moved with the rest of a
+    repository. Offline files in the folder that was left are read as those of the same
+    names in the folder of this one.
     """
+
+    def __init__(self, registry_config: RegistryConfig, repo_path: Path) -> None:
+        super().__init__(registry_config, repo_path)
+        self._data = Path(repo_path).resolve() / DATA
+
+    def get_registry_proto(self) -> Registry:
+        """Read the file.
+
+        Raises
+        ------
+        DamagedStoreError
+            When it cannot be read.
+        """
+        try:
+            registry: Registry = super().get_registry_proto()
+        except DecodeError as error:
+            raise DamagedStoreError(
+                f"the registry {self._filepath} is damaged and cannot be read "
+                f"({error}); restore it from a backup, or publish again, which "
+                "registers what it needs anew"
+            ) from error
+        _rebase(registry, self._data)
+        return registry
 
     def _write_registry(self, registry_proto: Registry) -> None:
         _write(self._filepath, registry_proto)
+
+
+def is_left_behind(path: Path, own: Path) -> bool:
+    """Tell whether a registered file is that of a repository that this is a copy of.
+
+    A file elsewhere that someone chose is in no folder of a repository's data.
+    """
+    if path.name != own.name or path.parent.name != DATA or path == own:
+        return False
+    if not path.parent.exists():
+        return True
+    is_repo = (path.parent.parent / "feature_store.yaml").is_file()
+    is_same = own.parent.exists() and path.parent.samefile(own.parent)
+    return is_repo and not is_same
+
+
+def _rebase(registry: Registry, data: Path) -> None:
+    """Put the folder of this repository's data in the place of one left behind."""
+    names = (*PUBLISHED_VIEWS, EVENT_VIEW)
+    views = [view.spec for view in registry.feature_views if view.spec.name in names]
+    paths = {view.name: Path(view.batch_source.file_options.uri) for view in views}
+    left = {
+        path.parent
+        for name, path in paths.items()
+        if path.is_absolute() and is_left_behind(path, data / f"{name}.parquet")
+    }
+    if left:
+        for source in _sources(registry):
+            path = Path(source.file_options.uri)
+            if path.parent in left:
+                source.file_options.uri = str(data / path.name)
+
+
+def _sources(message: Message) -> Iterator[DataSource]:
+    """Return all data sources in a message, wherever they are."""
+    if isinstance(message, DataSource):
+        yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            values = value if isinstance(value, Sequence) else [value]
+            for part in values:
+                if isinstance(part, Message):
+                    yield from _sources(part)
 
 
 def registry_file(store: FeatureStore) -> Path | None:

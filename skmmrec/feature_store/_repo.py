@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 import warnings
@@ -20,9 +21,11 @@ from google.protobuf.message import DecodeError
 from skmmrec.feature_store.backends import refuse_online_type
 from skmmrec.feature_store.backends.base import DamagedStoreError
 
+from ._registry import DATA as DATA, is_left_behind
 from ._types import Repo
 
-DATA = "data"
+_LOG = logging.getLogger("skmmrec.feature_store")
+
 SETTINGS = "embeddings.json"
 OFFLINE_STORES = ("duckdb", "file", "dask")
 BATCH_ENGINES = ("local",)
@@ -147,9 +150,28 @@ def _engines(repo: Repo) -> dict[str, tuple[Any, tuple[str, ...]]]:
 def parquet_path(store: FeatureStore, view: FeatureView) -> Path:
     """Return the file that a view's historical rows are read from.
 
-    Of a view whose rows are in no file, this is a folder.
+    Of a view whose rows are in no file, this is a folder. Of a repository that was
+    copied or moved, it is the file in this one: see `is_of_another`.
     """
+    if is_of_another(store, view):
+        return _own_path(store, view)
+    return _registered_path(store, view)
+
+
+def is_of_another(store: FeatureStore, view: FeatureView) -> bool:
+    """Tell whether a registered file is that of a repository that this is a copy of.
+
+    `AtomicFileRegistryStore` already gives the files of this one.
+    """
+    return is_left_behind(_registered_path(store, view), _own_path(store, view))
+
+
+def _registered_path(store: FeatureStore, view: FeatureView) -> Path:
     return Path(store.repo_path) / getattr(view.batch_source, "path", "")
+
+
+def _own_path(store: FeatureStore, view: FeatureView) -> Path:
+    return Path(store.repo_path).resolve() / DATA / f"{view.name}.parquet"
 
 
 def repo_settings(repo_path: str | Path, **defaults: object) -> dict[str, Any]:
@@ -166,24 +188,57 @@ def repo_settings(repo_path: str | Path, **defaults: object) -> dict[str, Any]:
     Returns
     -------
     dict
+
+    Raises
+    ------
+    DamagedStoreError
+        When that file cannot be read.
     """
     data = Path(repo_path).resolve() / DATA
-    settings = {**defaults, "data": str(data)}
-    if (data / SETTINGS).is_file():
-        settings.update(json.loads((data / SETTINGS).read_text()))
+    return {**defaults, "data": str(data), **_written_settings(data / SETTINGS)}
+
+
+def _written_settings(path: Path) -> dict[str, Any]:
+    """Read what `write_settings` wrote; nothing where there is no file."""
+    if not path.is_file():
+        return {}
+    try:
+        settings = json.loads(path.read_bytes())
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise DamagedStoreError(
+            f"{path} is damaged and cannot be read ({error}); publish again, which "
+            "writes it anew"
+        ) from error
+    if not isinstance(settings, dict):
+        raise DamagedStoreError(
+            f"{path} is damaged: it holds no settings; publish again, which writes it "
+            "anew"
+        )
     return settings
+
+
+def published_settings(repo_path: str | Path) -> dict[str, Any]:
+    """Return what `publish` found last; nothing if that is damaged.
+
+    It is about to be written anew, by who asks.
+    """
+    try:
+        return repo_settings(repo_path)
+    except DamagedStoreError as error:
+        _LOG.warning("%s", error)
+        return {}
 
 
 def known_versions(repo_path: str | Path) -> list[str]:
     """Model versions that were published, the last ones, oldest first."""
-    return list(repo_settings(repo_path).get("versions", ()))
+    return list(published_settings(repo_path).get("versions", ()))
 
 
 def write_settings(repo_path: str | Path, settings: Mapping[str, object]) -> None:
     """Write ``data/embeddings.json`` unless it already says so."""
     path = Path(repo_path) / DATA / SETTINGS
     text = json.dumps(settings, indent=2) + "\n"
-    if not path.is_file() or path.read_text() != text:
+    if not path.is_file() or path.read_bytes() != text.encode():
         path.parent.mkdir(exist_ok=True)
         partial = path.with_suffix(".partial")
         partial.write_text(text)

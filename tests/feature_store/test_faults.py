@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from skmmrec.feature_store import (
+    DamagedStoreError,
     OnlineRecommender,
     _publish as publish_module,
     open_store,
     publish,
+    repo_settings,
     verify,
 )
 from skmmrec.feature_store.backends.sqlite import SqliteBackend
@@ -186,3 +188,48 @@ def test_a_forked_server_opens_its_own_connections(repo, recommender):
     finally:
         child.kill()
         child.join()
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"\xff\xfe{}", b"[1]", b"null", b""], ids=str
+)
+def test_damaged_settings_are_told_and_written_anew(repo, recommender, content):
+    publish(recommender, repo)
+    path = repo / "data" / "embeddings.json"
+    good = path.read_bytes()
+    path.write_bytes(content)
+    with pytest.raises(DamagedStoreError, match=r"embeddings\.json is damaged"):
+        repo_settings(repo)
+    publish(recommender, repo)
+    assert path.read_bytes() == good
+
+
+def test_feast_tells_a_damaged_registry(repo, recommender):
+    publish(recommender, repo)
+    path = repo / "data" / "registry.db"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DamagedStoreError, match=r"registry\.db is damaged"):
+        open_store(repo).list_feature_views()
+    publish(recommender, repo)
+    assert open_store(repo).list_feature_views()
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"xx"])
+def test_a_parquet_file_with_other_names_is_damaged(repo, recommender, text):
+    publish(recommender, repo)
+    path = repo / "data" / "user_embeddings.parquet"
+    content = path.read_bytes().replace(b"event_timestamp", text + b"ent_timestamp")
+    path.write_bytes(content)
+    with pytest.raises(DamagedStoreError, match=r"user_embeddings\.parquet is damaged"):
+        publish(recommender, repo)
+    assert path.read_bytes() == content
+    assert verify(recommender, repo).ok
+
+
+def test_a_name_that_is_no_text_is_damage(repo, recommender):
+    publish(recommender, repo)
+    [path] = (repo / "data" / "online.db.publications").glob("*.db")
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE", b"\xff\xfeEATE TABLE"))
+    with pytest.raises(DamagedStoreError, match="is damaged"):
+        OnlineRecommender(repo).recommend(["100"])
+    assert not verify(repo).ok

@@ -216,3 +216,12 @@ def test_a_terminal_sees_progress_unless_told_otherwise(
     monkeypatch.setattr("sys.stderr", stream)
     publish(recommender, repo, progress=progress)
     assert ("user_embeddings" in stream.getvalue()) == shown
+
+
+@pytest.mark.parametrize(
+    "timestamp", ["2026-01-01", pd.NaT, 1.5e9, np.datetime64("2026-01-01")], ids=repr
+)
+def test_a_timestamp_of_another_type_is_refused(repo, recommender, timestamp):
+    with pytest.raises(TypeError, match="timestamp must be a datetime"):
+        publish(recommender, repo, timestamp=timestamp)
+    assert not (repo / "data").exists()

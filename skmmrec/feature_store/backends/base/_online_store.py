@@ -337,6 +337,7 @@ class ExactOnlineStore(OnlineStore):
                 view.name,
                 snapshot.version,
             )
+        _check_finite(owned)
         return owned
 
 
@@ -344,6 +345,22 @@ def _owns(snapshot: Snapshot, row: WriteRow, version_name: str) -> bool:
     _, values, event, _ = row
     version = values[version_name].string_val if version_name in values else None
     return snapshot.owns(version, to_us(event))
+
+
+def _check_finite(data: Sequence[WriteRow]) -> None:
+    """Refuse vectors that have no score."""
+    for key, values, _, _ in data:
+        for name, value in values.items():
+            if not np.isfinite(value.float_list_val.val).all():
+                raise ValueError(
+                    f"{name} of {_id_in(key)!r:.100} must be finite, it is not; "
+                    "nothing was written: leave this row out"
+                )
+
+
+def _id_in(key: EntityKey) -> Any:
+    entity = key.entity_values[0]
+    return getattr(entity, entity.WhichOneof("val"))
 
 
 def feast_row(
@@ -380,9 +397,7 @@ def check_length(
     """Refuse a vector of another length than the view is defined for."""
     length = len(value.float_list_val.val)
     if feature in lengths and length not in (0, lengths[feature]):
-        entity = entity_key.entity_values[0]
-        value_of: Any = getattr(entity, entity.WhichOneof("val"))
         raise ValueError(
-            f"{feature} of {value_of!r:.100} has {length} numbers; "
+            f"{feature} of {_id_in(entity_key)!r:.100} has {length} numbers; "
             f"the feature view is defined for {lengths[feature]}"
         )

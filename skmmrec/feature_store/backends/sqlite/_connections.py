@@ -44,6 +44,9 @@ def telling(path: str | Path, repair: str = _RESTORE) -> Iterator[None]:
     """
     try:
         yield
+    except UnicodeDecodeError as error:
+        # Of a name in the file, or of the message that has it.
+        raise DamagedStoreError(f"{path} is damaged ({error}): {repair}") from error
     except sqlite3.Error as error:
         told = _told(error, path, repair)
         if told is None:
