@@ -33,7 +33,6 @@ _STORES: dict[str, str] = {
   database: feast
   user: feast
   password: "${POSTGRES_PASSWORD}"
-  vector_enabled: true  # pgvector; Feast's own search needs it
 """,
     "redis": """\
   type: skmmrec.feature_store.ExactRedisOnlineStore

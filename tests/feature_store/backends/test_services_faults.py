@@ -270,7 +270,12 @@ def reading(repo, name, redis, postgres, admin, project):
         return
     admin.execute("CREATE ROLE reads LOGIN")
     admin.execute("ALTER ROLE reads SET default_transaction_read_only = on")
+    # As README.md says: each publication has new tables.
     admin.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reads")
+    admin.execute(
+        "ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA public "
+        "GRANT SELECT ON TABLES TO reads"
+    )
     yield configure(folder, {**postgres, "user": "reads"}, project)
     admin.execute("DROP OWNED BY reads")
     admin.execute("DROP ROLE reads")
@@ -313,6 +318,11 @@ def test_a_server_that_only_reads_recommends(repo, name, redis, postgres, admin)
             with pytest.raises(ReadOnlyStoreError, match=r"primary|master"):
                 write()
         assert online.model_version == "v2"
+        publish(history_model(version="v3", seed=2), store)
+        wanted = main.recommend([3, 4], k=5)
+        while online.model_version != "v3":
+            assert time.monotonic() < deadline
+        assert online.recommend([3, 4], k=5).equals(wanted)
 
 
 def is_there(online):
