@@ -71,7 +71,7 @@ Frames = list[tuple[int, Frame]]
 
 @dataclass
 class Recording:
-    """Frames that belong together, and what the tag before them says."""
+    """Frames of one kind that belong together, and what the tag before them says."""
 
     count_tag: bytes = b""
     start: int = 0
@@ -79,13 +79,13 @@ class Recording:
 
     @property
     def n_samples(self) -> int:
-        """The samples per channel of all frames."""
-        return sum(frame.n_samples for _, frame in self.frames)
+        """The samples per channel of all frames, of which each has as many."""
+        return len(self.frames) * self.frames[0][1].n_samples
 
     @property
     def has_gaps(self) -> bool:
         """Whether there are bytes between two frames."""
-        n_bytes = sum(frame.n_bytes for _, frame in self.frames)
+        n_bytes = sum([frame.n_bytes for _, frame in self.frames])
         return n_bytes < self.end - self.frames[0][0]
 
     @property
@@ -223,16 +223,26 @@ def _pieces(data: bytes) -> Iterator[tuple[int, int, Frames]]:
 def _in_a_row(data: bytes, position: int, frame: Frame) -> tuple[int, Frames]:
     """Return where whole frames of one kind end, one after the other, and them."""
     frames: Frames = []
+    # Frames differ in a few bits: each header is read once.
+    known: dict[bytes, Frame | None] = {}
     following: Frame | None = frame
-    for _ in range(_IN_A_ROW):
-        if following is None or following.kind != frame.kind:
-            break
+    n_bytes = len(data)
+    while following is not None and len(frames) < _IN_A_ROW:
         end = position + following.n_bytes
-        if end > len(data):
+        if end > n_bytes:
             break
         frames.append((position, following))
-        position, following = end, _read_header(data[end : end + 4])
+        position, head = end, data[end : end + 4]
+        if head not in known:
+            known[head] = _of_kind(frame.kind, head)
+        following = known[head]
     return position, frames
+
+
+def _of_kind(kind: tuple[int, ...], head: bytes) -> Frame | None:
+    """Return what a header says, if its frame is of a kind."""
+    frame = _read_header(head)
+    return frame if frame is not None and frame.kind == kind else None
 
 
 def _recordings(data: bytes, max_seconds: float) -> tuple[list[Recording], bool]:
@@ -310,19 +320,20 @@ def _as_part(data: bytes, recording: Recording, is_cut: bool) -> Part:
     """Return a recording as a file that counts its frames."""
     frames = recording.frames
     seconds = recording.n_samples / frames[0][1].rate
-    joined = data[frames[0][0] : recording.end]
+    joined: bytes | memoryview = memoryview(data)[frames[0][0] : recording.end]
     if recording.has_gaps:
         joined = b"".join([data[p : p + frame.n_bytes] for p, frame in frames])
     if frames[0][1].layer < 3:  # mpg123 estimates its length by the first frame
         n_missing = len(frames) * frames[0][1].n_bytes - len(joined)
         last = data[frames[-1][0] : recording.end]
         copies = last * -(-n_missing // len(last))
-        file = io.BytesIO(joined + copies)
+        file = io.BytesIO(b"".join((joined, copies)))
         return Part(file, n_most=recording.n_samples, seconds=seconds)
     delay, padding = trimmed(recording.count_tag, frames[0][1].n_samples)
     trims = (delay, 0 if is_cut else padding) if delay or padding else None
     first = data[frames[0][0] : frames[0][0] + 4]
-    file = io.BytesIO(_counting_frame(first, len(frames), trims) + joined)
+    counting = _counting_frame(first, len(frames), trims)
+    file = io.BytesIO(b"".join((counting, joined)))
     return Part(file, seconds=seconds)
 
 

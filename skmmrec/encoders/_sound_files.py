@@ -213,10 +213,12 @@ def _read(stream: Any, n_wanted: int, part: Part) -> np.ndarray:
     mixer = Mixer(is_bounded=stream.subtype in _INTEGERS)
     mixed = _Waveform(min(n_wanted, part.n_declared or stream.frames))
     while n_read < n_wanted:
-        block = blocks.next(n_read, n_wanted - n_read)
+        room = mixed.room(blocks.size(n_read, n_wanted - n_read))
+        block = blocks.next(n_read, room)
         if not len(block):
             break
-        mixer.mix(block, mixed.extended_by(len(block)))
+        mixer.mix(block, room[: len(block)])
+        mixed.length += len(block)
         n_read += len(block)
     if n_read < min(n_wanted, part.n_declared):
         raise ContentError(
@@ -238,25 +240,30 @@ class _Blocks:
         self._part = part
         self._n_most = max(_AT_ONCE // stream.channels // BLOCK, 1) * BLOCK
         shape = (self._n_most, stream.channels)
-        self._floats = np.empty(shape, np.float32)
+        is_mono = stream.channels == 1
+        self._floats = None if is_mono else np.empty(shape, np.float32)
         integers = _INTEGERS.get(stream.subtype)
-        if integers is None or stream.format not in _PLAIN_FORMATS:
-            self._buffer = self._floats
-        else:
-            self._buffer = np.empty(shape, integers)
+        is_plain = integers is not None and stream.format in _PLAIN_FORMATS
+        self._integers = np.empty(shape, integers) if is_plain else None
 
-    def next(self, n_read: int, n_wanted: int) -> np.ndarray:
-        """Return at most `n_wanted` samples behind `n_read`; none at the end.
+    def size(self, n_read: int, n_wanted: int) -> int:
+        """Return how many samples behind `n_read` are asked for next, at the most."""
+        n_next = _expected(self._stream, self._part, n_read)
+        return min(n_next, self._n_most, n_wanted)
 
-        They are valid until the next ones are asked for.
+    def next(self, n_read: int, room: np.ndarray) -> np.ndarray:
+        """Return at most as many samples behind `n_read` as there is room for.
+
+        None at the end. They are valid until the next ones are asked for. A single
+        channel lies in the room.
         """
-        n_next = min(_expected(self._stream, self._part, n_read), self._n_most)
-        buffer = self._buffer[: min(n_next, n_wanted)]
+        floats = room[:, None] if self._floats is None else self._floats[: len(room)]
+        buffer = floats if self._integers is None else self._integers[: len(room)]
         block = _read_block(self._stream, buffer, self._part, n_read)
-        if block.dtype == np.float32:
+        if self._integers is None:
             return block
         scale = np.float32(2.0 ** (1 - 8 * block.itemsize))  # full scale is 1
-        floats = self._floats[: len(block)]
+        floats = floats[: len(block)]
         return np.multiply(block, scale, floats, dtype="f4", casting="same_kind")
 
 
@@ -264,23 +271,24 @@ class _Waveform:
     """A waveform that grows; its expected length is a hint."""
 
     def __init__(self, n_expected: int) -> None:
-        self._room = np.empty(min(n_expected, _MOST_ROOM), np.float32)
-        self._length = 0
+        # A block more, in which to find that nothing follows.
+        self._memory = np.empty(min(n_expected, _MOST_ROOM) + BLOCK, np.float32)
+        self.length = 0
 
-    def extended_by(self, n_more: int) -> np.ndarray:
-        """Make it longer, and return the new end to be filled."""
-        start, self._length = self._length, self._length + n_more
-        if self._length > len(self._room):
-            room = np.empty(2 * self._length, np.float32)
-            room[:start] = self._room[:start]
-            self._room = room
-        return self._room[start : self._length]
+    def room(self, n_more: int) -> np.ndarray:
+        """Return memory for the samples that follow."""
+        end = self.length + n_more
+        if end > len(self._memory):
+            memory = np.empty(2 * end, np.float32)
+            memory[: self.length] = self._memory[: self.length]
+            self._memory = memory
+        return self._memory[self.length : end]
 
     @property
     def values(self) -> np.ndarray:
         """The waveform, without room for more if that is much."""
-        values = self._room[: self._length]
-        return values if 2 * self._length > len(self._room) else values.copy()
+        values = self._memory[: self.length]
+        return values if 2 * self.length > len(self._memory) else values.copy()
 
 
 def _expected(stream: Any, part: Part, n_read: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,12 @@ def readable_file(item: str | os.PathLike) -> Path:
         raise ContentError("is a URL; nothing is read from the network: download it")
     path = Path(item).expanduser()
     try:
-        size = path.stat().st_size
+        status = path.stat()
     except (OSError, ValueError) as error:
         raise ContentError(f"no such file: {error}") from error
-    if not path.is_file():
+    if not stat.S_ISREG(status.st_mode):
         raise ContentError("is not a file")
-    if size == 0:
+    if status.st_size == 0:
         raise ContentError("is an empty file")
     return path
 

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from skmmrec.encoders._mixing import _AS_LOUD, _CANCELLED, BLOCK, Mixer, to_mono
+from skmmrec.encoders._mixing import (
+    _AS_LOUD,
+    _CANCELLED,
+    _ROW,
+    BLOCK,
+    Mixer,
+    to_mono,
+)
 from skmmrec.runtime import ContentError
 
 
@@ -68,3 +75,32 @@ def test_only_samples_that_may_be_out_of_range_are_looked_at():
     mixed = np.empty(10, np.float32)
     Mixer(is_bounded=True).mix(loud, mixed)
     np.testing.assert_array_equal(mixed, loud[:, 0])
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(
+    n=st.sampled_from([1, _ROW - 1, _ROW, BLOCK + 1, 2 * BLOCK + 7]),
+    n_channels=st.integers(1, 3),
+    level=st.sampled_from([0.0, 0.1, 0.6, 15.0]),
+    peak=st.sampled_from([1.0, 15.99, 16.0, 16.01, -16.01, 1e30, np.nan, -np.inf]),
+    place=st.floats(0, 1),
+)
+def test_one_value_beyond_full_scale_is_found(n, n_channels, level, peak, place):
+    samples = np.full((n, n_channels), level, np.float32)
+    samples.flat[int(place * (samples.size - 1))] = peak
+    if abs(peak) <= 16:
+        assert np.abs(to_mono(samples)).max() <= 16
+        return
+    message = "full scale is 1" if np.isfinite(peak) else "NaN or infinite"
+    with pytest.raises(ContentError, match=message):
+        to_mono(samples)
+
+
+def test_a_single_channel_may_be_what_it_is_mixed_into():
+    expected = np.random.default_rng(0).normal(0, 0.1, BLOCK + 5).astype(np.float32)
+    mixed = expected.copy()
+    Mixer().mix(mixed[:, None], mixed)
+    np.testing.assert_array_equal(mixed, expected)
+    mixed[7] = 17
+    with pytest.raises(ContentError, match="full scale"):
+        Mixer().mix(mixed[:, None], mixed)
