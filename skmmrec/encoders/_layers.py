@@ -74,7 +74,7 @@ def fold_batch_norms(
         return network
     folded = copy.deepcopy(network)
     calls, expected = watch(folded, lambda: probe(folded))
-    pairs = _pairs(calls, _is_batch_norm)
+    pairs = _pairs(calls)
     for convolution, norm in pairs:
         _fold(folded, convolution, norm)
     with torch.inference_mode():
@@ -100,14 +100,19 @@ def _is_timm_norm(layer: torch.nn.Module) -> bool:
     return type(layer) is BatchNormAct2d
 
 
-def _pairs(
-    calls: list[Call], is_reader: Callable[[torch.nn.Module], bool]
-) -> list[tuple[torch.nn.Module, torch.nn.Module]]:
-    """Find the layers that read one convolution's output, both called only once."""
+def _pairs(calls: list[Call]) -> list[tuple[torch.nn.Module, torch.nn.Module]]:
+    """Find the norms that read one convolution's output, both called only once."""
     givers = {id(c.result): c.layer for c in calls if _is_convolution(c.layer)}
-    times = Counter(call.layer for call in calls)
-    readers = [c for c in calls if is_reader(c.layer) and id(c.argument) in givers]
-    pairs = [(givers[id(call.argument)], call.layer) for call in readers]
+    norms = [c for c in calls if _is_batch_norm(c.layer) and id(c.argument) in givers]
+    pairs = [(givers[id(call.argument)], call.layer) for call in norms]
+    return _once(pairs, Counter(call.layer for call in calls))
+
+
+def _once(
+    pairs: list[tuple[torch.nn.Module, torch.nn.Module]],
+    times: Counter[torch.nn.Module],
+) -> list[tuple[torch.nn.Module, torch.nn.Module]]:
+    """Return the pairs whose layers were both called only once."""
     return [pair for pair in pairs if all(times[layer] == 1 for layer in pair)]
 
 
@@ -165,9 +170,9 @@ def join_clips(
     probe : callable
         Runs a network on the largest inputs that it is given.
     """
-    calls, expected = watch(network, lambda: probe(network))
+    pairs, expected = _clipped(network, lambda: probe(network))
     places = []
-    for convolution, clip in _pairs(calls, _is_clip):
+    for convolution, clip in pairs:
         joined = _Clipped(convolution, clip)
         nothing = torch.nn.Identity()
         _replace(network, clip, nothing)
@@ -180,6 +185,43 @@ def join_clips(
     return network
 
 
+def _clipped(
+    network: torch.nn.Module, run: Callable[[], torch.Tensor]
+) -> tuple[list[tuple[torch.nn.Module, torch.nn.Module]], torch.Tensor]:
+    """Find the clips that read one convolution's output as it was given.
+
+    A sum that is added in place keeps the tensor, but not its version.
+    """
+    given: dict[int, tuple[torch.nn.Module, torch.Tensor, int]] = {}
+    pairs: list[tuple[torch.nn.Module, torch.nn.Module]] = []
+    times: Counter[torch.nn.Module] = Counter()
+
+    def note_output(layer: torch.nn.Module, arguments: tuple, result: Any) -> None:
+        times[layer] += 1
+        given[id(result)] = layer, result, result._version
+
+    def note_input(clip: torch.nn.Module, arguments: tuple) -> None:
+        times[clip] += 1
+        layer, _, version = given.get(id(arguments[0]), (clip, None, None))
+        if arguments[0]._version == version:
+            pairs.append((layer, clip))
+
+    handles = []
+    for layer in network.modules():
+        if _is_convolution(layer):
+            handles.append(layer.register_forward_hook(note_output))
+        elif _is_clip(layer):
+            handles.append(layer.register_forward_pre_hook(note_input))
+    try:
+        # Tensors of inference mode have no versions.
+        with torch.inference_mode(False), torch.no_grad():
+            expected = run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return _once(pairs, times), expected
+
+
 def _is_clip(layer: torch.nn.Module) -> bool:
     return type(layer) in (torch.nn.ReLU, torch.nn.ReLU6, torch.nn.Hardtanh)
 
@@ -188,16 +230,21 @@ class _PackedConv2d(torch.nn.Module):
     """A convolution whose weights are stored in oneDNN's own layout.
 
     Otherwise each call reorders them, which costs as much as the convolution of a
-    single sound. Its output is clipped while it is written, if there is a `clip`.
+    single sound. Its output is clipped while it is written, if there is a `clip`. With
+    `weight` and `padding`, these take the place of the layer's.
     """
 
     def __init__(
-        self, layer: torch.nn.Conv2d, clip: torch.nn.Module | None = None
+        self,
+        layer: torch.nn.Conv2d,
+        clip: torch.nn.Module | None = None,
+        weight: torch.Tensor | None = None,
+        padding: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
-        shape = (layer.padding, layer.stride, layer.dilation, layer.groups)
+        shape = (padding or layer.padding, layer.stride, layer.dilation, layer.groups)
         self._shape = shape
-        weight = layer.weight.detach()
+        weight = (layer.weight if weight is None else weight).detach()
         self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *shape)
         self._bias = None if layer.bias is None else layer.bias.detach()
         self._clip = _clip_of(clip)
@@ -211,11 +258,9 @@ class _PackedConv2d(torch.nn.Module):
 
 def _clip_of(layer: Any) -> tuple[str, list[float]]:
     """Return oneDNN's name and limits of an activation."""
-    if layer is None:
-        return "none", []
-    if isinstance(layer, torch.nn.ReLU):
-        return "relu", []
-    return "hardtanh", [layer.min_val, layer.max_val]
+    if isinstance(layer, torch.nn.Hardtanh):  # ReLU6 is one
+        return "hardtanh", [layer.min_val, layer.max_val]
+    return ("relu" if isinstance(layer, torch.nn.ReLU) else "none"), []
 
 
 class _PackedSame(torch.nn.Module):
@@ -230,12 +275,8 @@ class _PackedSame(torch.nn.Module):
         super().__init__()
         self._stride = layer.stride
         self._other_sizes = layer if clip is None else _Clipped(layer, clip)
-        wide = copy.copy(layer)
-        wide._parameters = dict(layer._parameters)
-        weight = torch.nn.functional.pad(layer.weight.detach(), (1, 0, 1, 0))
-        wide.weight = torch.nn.Parameter(weight, requires_grad=False)
-        wide.padding = _same_padding(layer)
-        self._wide = _PackedConv2d(wide, clip)
+        wide = torch.nn.functional.pad(layer.weight.detach(), (1, 0, 1, 0))
+        self._wide = _PackedConv2d(layer, clip, wide, _same_padding(layer))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         height, width = self._stride
@@ -283,7 +324,7 @@ def _is_plain(layer: Any) -> bool:
 
 
 def _is_same(layer: Any) -> bool:
-    from timm.layers.conv2d_same import Conv2dSame
+    from timm.layers import Conv2dSame
 
     is_own = type(layer) is Conv2dSame and layer.dilation == (1, 1)
     return is_own and _same_padding(layer) is not None
@@ -291,11 +332,15 @@ def _is_same(layer: Any) -> bool:
 
 @cache
 def _can_pack() -> bool:
-    """Tell whether this build of torch packs weights as `_PackedConv2d` expects."""
+    """Tell whether this build of torch does what `_PackedConv2d` expects."""
     layer = torch.nn.Conv2d(8, 8, 3, padding=1).eval()
     x = torch.linspace(-1, 1, 8 * 36).reshape(1, 8, 6, 6)
+    clips = (torch.nn.Identity(), torch.nn.ReLU(), torch.nn.Hardtanh(-0.1, 0.2))
     try:
         with torch.inference_mode():
-            return torch.allclose(_PackedConv2d(layer)(x), layer(x), atol=1e-5)
+            return all(
+                torch.allclose(_PackedConv2d(layer, clip)(x), clip(layer(x)), atol=1e-5)
+                for clip in clips
+            )
     except (AttributeError, RuntimeError):
         return False
