@@ -258,7 +258,7 @@ class ImageEncoder(BaseEncoder):
         network, transform = load_open_clip(
             self.model, self.pretrained, self.preprocess
         )
-        fast = faster(network, pack=self._packs(device))
+        fast = faster(network, transform, pack=self._packs(device))
         identity = None if fast is network else _identity(network, transform)
         if self.precision == "int8":
             fast = quantize(fast, device)

@@ -103,9 +103,16 @@ def _is_timm_norm(layer: torch.nn.Module) -> bool:
 def _pairs(calls: list[Call]) -> list[tuple[torch.nn.Module, torch.nn.Module]]:
     """Find the norms that read one convolution's output, both called only once."""
     givers = {id(c.result): c.layer for c in calls if _is_convolution(c.layer)}
-    times = Counter(call.layer for call in calls)
     norms = [c for c in calls if _is_batch_norm(c.layer) and id(c.argument) in givers]
     pairs = [(givers[id(call.argument)], call.layer) for call in norms]
+    return _once(pairs, Counter(call.layer for call in calls))
+
+
+def _once(
+    pairs: list[tuple[torch.nn.Module, torch.nn.Module]],
+    times: Counter[torch.nn.Module],
+) -> list[tuple[torch.nn.Module, torch.nn.Module]]:
+    """Return the pairs whose layers were both called only once."""
     return [pair for pair in pairs if all(times[layer] == 1 for layer in pair)]
 
 
@@ -124,31 +131,164 @@ def _fold(network: torch.nn.Module, convolution: Any, norm: Any) -> None:
         norm.bias,
     )
     rest = norm.act if _is_timm_norm(norm) else torch.nn.Identity()
-    name = next(name for name, layer in network.named_modules() if layer is norm)
+    _replace(network, norm, rest)
+
+
+def _replace(
+    network: torch.nn.Module, layer: torch.nn.Module, other: torch.nn.Module
+) -> None:
+    """Put another layer in the first place of a network that holds this one."""
+    name = next(name for name, known in network.named_modules() if known is layer)
     parent, _, child = name.rpartition(".")
-    setattr(network.get_submodule(parent), child, rest)
+    setattr(network.get_submodule(parent), child, other)
+
+
+class _Clipped(torch.nn.Module):
+    """A convolution and the activation of its output."""
+
+    def __init__(self, convolution: torch.nn.Module, clip: torch.nn.Module) -> None:
+        super().__init__()
+        self.convolution, self.clip = convolution, clip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.clip(self.convolution(x))
+
+
+def join_clips(
+    network: torch.nn.Module, probe: Callable[[torch.nn.Module], torch.Tensor]
+) -> torch.nn.Module:
+    """Join convolutions with the activations that clip their output, in place.
+
+    `pack_convolutions` then makes one operation of each, so that the output is written
+    once. Its clip turns NaN into a number, where that of torch keeps it. So nothing is
+    joined in a network whose output for `probe` is not finite.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In evaluation mode. Stays as it is if its output would change.
+    probe : callable
+        Runs a network on the largest inputs that it is given.
+    """
+    pairs, expected = _clipped(network, lambda: probe(network))
+    places = []
+    for convolution, clip in pairs:
+        joined = _Clipped(convolution, clip)
+        nothing = torch.nn.Identity()
+        _replace(network, clip, nothing)
+        _replace(network, convolution, joined)
+        places += [(joined, convolution), (nothing, clip)]
+    with torch.inference_mode():
+        if places and not agree(probe(network), expected):
+            for now, before in places:
+                _replace(network, now, before)
+    return network
+
+
+def _clipped(
+    network: torch.nn.Module, run: Callable[[], torch.Tensor]
+) -> tuple[list[tuple[torch.nn.Module, torch.nn.Module]], torch.Tensor]:
+    """Find the clips that read one convolution's output as it was given.
+
+    A sum that is added in place keeps the tensor, but not its version.
+    """
+    given: dict[int, tuple[torch.nn.Module, torch.Tensor, int]] = {}
+    pairs: list[tuple[torch.nn.Module, torch.nn.Module]] = []
+    times: Counter[torch.nn.Module] = Counter()
+
+    def note_output(layer: torch.nn.Module, arguments: tuple, result: Any) -> None:
+        times[layer] += 1
+        given[id(result)] = layer, result, result._version
+
+    def note_input(clip: torch.nn.Module, arguments: tuple) -> None:
+        times[clip] += 1
+        layer, _, version = given.get(id(arguments[0]), (clip, None, None))
+        if arguments[0]._version == version:
+            pairs.append((layer, clip))
+
+    handles = []
+    for layer in network.modules():
+        if _is_convolution(layer):
+            handles.append(layer.register_forward_hook(note_output))
+        elif _is_clip(layer):
+            handles.append(layer.register_forward_pre_hook(note_input))
+    try:
+        # Tensors of inference mode have no versions.
+        with torch.inference_mode(False), torch.no_grad():
+            expected = run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return _once(pairs, times), expected
+
+
+def _is_clip(layer: torch.nn.Module) -> bool:
+    return type(layer) in (torch.nn.ReLU, torch.nn.ReLU6, torch.nn.Hardtanh)
 
 
 class _PackedConv2d(torch.nn.Module):
     """A convolution whose weights are stored in oneDNN's own layout.
 
     Otherwise each call reorders them, which costs as much as the convolution of a
-    single sound.
+    single sound. Its output is clipped while it is written, if there is a `clip`. With
+    `weight` and `padding`, these take the place of the layer's.
     """
 
-    def __init__(self, layer: torch.nn.Conv2d) -> None:
+    def __init__(
+        self,
+        layer: torch.nn.Conv2d,
+        clip: torch.nn.Module | None = None,
+        weight: torch.Tensor | None = None,
+        padding: tuple[int, ...] | None = None,
+    ) -> None:
         super().__init__()
-        shape = (layer.padding, layer.stride, layer.dilation, layer.groups)
+        shape = (padding or layer.padding, layer.stride, layer.dilation, layer.groups)
         self._shape = shape
-        weight = layer.weight.detach()
+        weight = (layer.weight if weight is None else weight).detach()
         self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *shape)
         self._bias = None if layer.bias is None else layer.bias.detach()
+        self._clip = _clip_of(clip)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         return torch.ops.mkldnn._convolution_pointwise(
-            x, self._weight, self._bias, *self._shape, "none", [], ""
+            x, self._weight, self._bias, *self._shape, *self._clip, ""
         )
+
+
+def _clip_of(layer: Any) -> tuple[str, list[float]]:
+    """Return oneDNN's name and limits of an activation."""
+    if isinstance(layer, torch.nn.Hardtanh):  # ReLU6 is one
+        return "hardtanh", [layer.min_val, layer.max_val]
+    return ("relu" if isinstance(layer, torch.nn.ReLU) else "none"), []
+
+
+class _PackedSame(torch.nn.Module):
+    """timm's `Conv2dSame`, packed, without a padded copy of its input.
+
+    An input whose sides are multiples of the stride is padded by one more pixel at the
+    end than at the start. With a kernel that begins with a row and a column of zeros,
+    that is the same as equal padding, which oneDNN does itself.
+    """
+
+    def __init__(self, layer: Any, clip: torch.nn.Module | None = None) -> None:
+        super().__init__()
+        self._stride = layer.stride
+        self._other_sizes = layer if clip is None else _Clipped(layer, clip)
+        wide = torch.nn.functional.pad(layer.weight.detach(), (1, 0, 1, 0))
+        self._wide = _PackedConv2d(layer, clip, wide, _same_padding(layer))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        height, width = self._stride
+        is_multiple = x.shape[-2] % height == 0 and x.shape[-1] % width == 0
+        return self._wide(x) if is_multiple else self._other_sizes(x)
+
+
+def _same_padding(layer: Any) -> tuple[int, ...] | None:
+    """Return the padding at the end, if it is by one more than at the start."""
+    totals = [k - s for k, s in zip(layer.kernel_size, layer.stride, strict=True)]
+    is_uneven = all(total > 0 and total % 2 for total in totals)
+    return tuple((t + 1) // 2 for t in totals) if is_uneven else None
 
 
 def pack_convolutions(network: torch.nn.Module) -> torch.nn.Module:
@@ -159,24 +299,48 @@ def pack_convolutions(network: torch.nn.Module) -> torch.nn.Module:
     if not _can_pack():
         return network
     for layer in list(network.modules()):
+        if isinstance(layer, _Clipped):  # packed as a whole
+            continue
         for name, child in layer.named_children():
-            if isinstance(child, torch.nn.Conv2d) and _is_plain(child):
-                setattr(layer, name, _PackedConv2d(child))
+            packed = _packed(child)
+            if packed is not None:
+                setattr(layer, name, packed)
     return network
 
 
-def _is_plain(layer: torch.nn.Conv2d) -> bool:
+def _packed(layer: torch.nn.Module) -> torch.nn.Module | None:
+    """Return a layer in oneDNN's layout, if it is one that has such a form."""
+    clip = None
+    if isinstance(layer, _Clipped):
+        layer, clip = layer.convolution, layer.clip
+    if _is_plain(layer):
+        return _PackedConv2d(layer, clip)
+    return _PackedSame(layer, clip) if _is_same(layer) else None
+
+
+def _is_plain(layer: Any) -> bool:
     is_own = type(layer) is torch.nn.Conv2d and layer.padding_mode == "zeros"
     return is_own and isinstance(layer.padding, tuple)
 
 
+def _is_same(layer: Any) -> bool:
+    from timm.layers import Conv2dSame
+
+    is_own = type(layer) is Conv2dSame and layer.dilation == (1, 1)
+    return is_own and _same_padding(layer) is not None
+
+
 @cache
 def _can_pack() -> bool:
-    """Tell whether this build of torch packs weights as `_PackedConv2d` expects."""
+    """Tell whether this build of torch does what `_PackedConv2d` expects."""
     layer = torch.nn.Conv2d(8, 8, 3, padding=1).eval()
     x = torch.linspace(-1, 1, 8 * 36).reshape(1, 8, 6, 6)
+    clips = (torch.nn.Identity(), torch.nn.ReLU(), torch.nn.Hardtanh(-0.1, 0.2))
     try:
         with torch.inference_mode():
-            return torch.allclose(_PackedConv2d(layer)(x), layer(x), atol=1e-5)
+            return all(
+                torch.allclose(_PackedConv2d(layer, clip)(x), clip(layer(x)), atol=1e-5)
+                for clip in clips
+            )
     except (AttributeError, RuntimeError):
         return False

@@ -14,7 +14,7 @@ import open_clip
 import torch
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
-from skmmrec.encoders._layers import fold_batch_norms, pack_convolutions
+from skmmrec.encoders._layers import fold_batch_norms, join_clips, pack_convolutions
 from skmmrec.encoders._resizing import PictureTransform
 from skmmrec.runtime import (
     cached_file,
@@ -79,7 +79,7 @@ def load_open_clip(
     return network.eval(), PictureTransform(config)
 
 
-def faster(network: Any, pack: bool) -> Any:
+def faster(network: Any, transform: PictureTransform, pack: bool) -> Any:
     """Return a faster model with the same output.
 
     Batch norms are folded into the convolutions before them. A model without batch
@@ -89,14 +89,28 @@ def faster(network: Any, pack: bool) -> Any:
     ----------
     network : open_clip.CLIP
         In evaluation mode, on the CPU.
+    transform : PictureTransform
+        Of the pictures that it is given.
     pack : bool
-        Store the weights of convolutions in oneDNN's layout, for float32 on a CPU.
+        Store the weights of convolutions in oneDNN's layout, and let it clip what they
+        give, for float32 on a CPU.
     """
     folded = fold_batch_norms(network, probe_vectors)
     if folded is network:
         return network
     folded = folded.to(memory_format=torch.channels_last)
-    return pack_convolutions(folded) if pack else folded
+    if not pack:
+        return folded
+    extremes = _extremes(transform)
+    return pack_convolutions(join_clips(folded, lambda n: n.encode_image(extremes)))
+
+
+def _extremes(transform: PictureTransform) -> torch.Tensor:
+    """Return a picture of black and white points, the least and largest of inputs."""
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randint(0, 2, (256, 256, 3), generator=generator) * 255
+    picture = transform.read(points.to(torch.uint8).numpy())
+    return transform.normalise(picture[None])
 
 
 def probe_vectors(network: Any) -> torch.Tensor:
