@@ -1,3 +1,5 @@
+import itertools
+import os
 import shutil
 import tempfile
 import warnings
@@ -7,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # feast imports much that is deprecated
@@ -21,6 +24,7 @@ reads_with_duckdb = pytest.mark.filterwarnings(
     "ignore:fetch_arrow_table:DeprecationWarning"
 )
 
+_PROJECTS = itertools.count()
 REPO = Path(__file__).parents[2] / "feature_repo"
 
 
@@ -85,3 +89,14 @@ def repo(tmp_path):
 @pytest.fixture
 def recommender():
     return make_recommender()
+
+
+@pytest.fixture(params=["postgres", "redis"])
+def remote(repo, request):
+    """Return a repository whose online store is a server, in a project of its own."""
+    path = repo / "feature_store.yaml"
+    settings = yaml.safe_load(path.read_text())
+    settings["online_store"] = request.getfixturevalue(request.param)
+    settings["project"] = f"s{os.getpid()}_{next(_PROJECTS)}"
+    path.write_text(yaml.safe_dump(settings))
+    return repo

@@ -4,7 +4,6 @@ What an engine must do is in `contract`; what is special to one in a file of its
 """
 
 import itertools
-import os
 import subprocess
 import sys
 import threading
@@ -44,18 +43,6 @@ from ..test_online import expected
 
 pytestmark = pytest.mark.services
 ROOT = Path(__file__).parents[3]
-_PROJECTS = itertools.count()
-
-
-@pytest.fixture(params=["postgres", "redis"])
-def remote(repo, request):
-    """Return a repository whose online store is a server, in a project of its own."""
-    path = repo / "feature_store.yaml"
-    settings = yaml.safe_load(path.read_text())
-    settings["online_store"] = request.getfixturevalue(request.param)
-    settings["project"] = f"s{os.getpid()}_{next(_PROJECTS)}"
-    path.write_text(yaml.safe_dump(settings))
-    return repo
 
 
 def test_vectors_come_back_bit_for_bit_in_request_order(remote):
