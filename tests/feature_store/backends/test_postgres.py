@@ -110,7 +110,7 @@ def stock_write(store, view, user, value, when, version):
         PostgreSQLOnlineStoreConfig,
     )
 
-    given = store.config.online_store.model_dump(exclude={"type"})
+    given = store.config.online_store.model_dump(exclude={"type", "text_encoder"})
     config = store.config.model_copy()
     config._online_store = PostgreSQLOnlineStoreConfig(**given)
     stock = PostgreSQLOnlineStore()
