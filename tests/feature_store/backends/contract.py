@@ -76,6 +76,12 @@ class BackendContract:
     The store is one that nothing was applied to.
     """
 
+    @pytest.fixture(autouse=True)
+    def forget_stores(self):
+        """Pytest keeps the instance, which would keep its connections."""
+        yield
+        vars(self).clear()
+
     @pytest.fixture
     def backend(self, store, tmp_path):
         (tmp_path / "parquet").mkdir()
