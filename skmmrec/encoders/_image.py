@@ -33,9 +33,9 @@ from skmmrec.runtime import (
     working_precision,
 )
 
-# Where a layer's output takes more, the heap of a thread gives memory back to the system
-# after each layer, and new pages have to be cleared: with 29 MB, EfficientNet-Lite0 has
-# three times the page faults of 14 MB (benchmarks/README.md).
+# Where a layer's output takes more, the heap of a thread gives memory back to the
+# system after layers, and new pages have to be cleared: with 29 MB, EfficientNet-Lite0
+# has three times the page faults of 14 MB (benchmarks/README.md).
 _FAST_IN_A_LANE = 2**24
 
 
