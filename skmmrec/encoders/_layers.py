@@ -310,12 +310,12 @@ def pack_convolutions(network: torch.nn.Module) -> torch.nn.Module:
 
 def _packed(layer: torch.nn.Module) -> torch.nn.Module | None:
     """Return a layer in oneDNN's layout, if it is one that has such a form."""
-    clip = None
-    if isinstance(layer, _Clipped):
-        layer, clip = layer.convolution, layer.clip
-    if _is_plain(layer):
-        return _PackedConv2d(layer, clip)
-    return _PackedSame(layer, clip) if _is_same(layer) else None
+    is_joined = isinstance(layer, _Clipped)
+    convolution: Any = layer.convolution if is_joined else layer
+    clip: Any = layer.clip if is_joined else None
+    if _is_plain(convolution):
+        return _PackedConv2d(convolution, clip)
+    return _PackedSame(convolution, clip) if _is_same(convolution) else None
 
 
 def _is_plain(layer: Any) -> bool:
@@ -324,7 +324,7 @@ def _is_plain(layer: Any) -> bool:
 
 
 def _is_same(layer: Any) -> bool:
-    from timm.layers import Conv2dSame
+    from timm.layers.conv2d_same import Conv2dSame
 
     is_own = type(layer) is Conv2dSame and layer.dilation == (1, 1)
     return is_own and _same_padding(layer) is not None

@@ -101,16 +101,16 @@ def faster(network: Any, transform: PictureTransform, pack: bool) -> Any:
     folded = folded.to(memory_format=torch.channels_last)
     if not pack:
         return folded
-    extremes = _extremes(transform)
-    return pack_convolutions(join_clips(folded, lambda n: n.encode_image(extremes)))
+    return pack_convolutions(join_clips(folded, _extremes_through(transform)))
 
 
-def _extremes(transform: PictureTransform) -> torch.Tensor:
-    """Return a picture of black and white points, the least and largest of inputs."""
+def _extremes_through(transform: PictureTransform) -> Callable[[Any], torch.Tensor]:
+    """Return what runs a network on the least and largest numbers of pictures."""
     generator = torch.Generator().manual_seed(0)
     points = torch.randint(0, 2, (256, 256, 3), generator=generator) * 255
     picture = transform.read(points.to(torch.uint8).numpy())
-    return transform.normalise(picture[None])
+    batch = transform.normalise(picture[None])
+    return lambda network: network.encode_image(batch)
 
 
 def probe_vectors(network: Any) -> torch.Tensor:

@@ -305,3 +305,12 @@ def test_the_cache_knows_the_weights_as_published(residual_network):
     half = ImageEncoder(residual_network, device="cpu", precision="bf16").fit(["any"])
     assert half._model is not exact._model
     assert half._model.identity == exact._model.identity
+
+
+def test_batches_of_pictures_are_small_in_lanes(residual_network):
+    encoder = ImageEncoder(residual_network, device="cpu").fit(["any"])
+    cpu = torch.device("cpu")
+    assert encoder._limit(cpu, 2, None).n_bytes <= 2**24
+    assert encoder._limit(cpu, 1, None).n_bytes <= 2**25
+    encoder.set_params(batch_size=7)
+    assert encoder._limit(cpu, 2, None) == (7, float("inf"))
