@@ -202,8 +202,9 @@ def _clipped(
 
     def note_input(clip: torch.nn.Module, arguments: tuple) -> None:
         times[clip] += 1
-        layer, _, version = given.get(id(arguments[0]), (clip, None, None))
-        if arguments[0]._version == version:
+        x = arguments[0] if arguments else None  # it may be given by name
+        layer, _, version = given.get(id(x), (clip, None, None))
+        if x is not None and x._version == version:
             pairs.append((layer, clip))
 
     handles = []

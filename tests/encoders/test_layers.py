@@ -173,7 +173,18 @@ class Summed(nn.Module):
         return self.clip(result)
 
 
-@pytest.mark.parametrize("kind", [Reused, Recurring, Summed])
+class Named(nn.Module):
+    """Gives its activation the input by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.clip = nn.Conv2d(3, 3, 1), nn.ReLU()
+
+    def forward(self, x):
+        return self.clip(input=self.conv(x))
+
+
+@pytest.mark.parametrize("kind", [Reused, Recurring, Summed, Named])
 def test_clips_that_do_not_belong_to_one_convolution_stay(kind):
     network = kind().eval()
     layers = dict(network.named_modules())
