@@ -6,6 +6,7 @@ do safely.
 
 import os
 import random
+import select
 import signal
 import sys
 import time
@@ -37,13 +38,14 @@ def model(n):
     )
 
 
-def in_child(do, delay):
-    """Do something in a child, killed after `delay` seconds unless None."""
+def in_child(do, delay, begun=lambda: None):
+    """Do something in a child, killed `delay` seconds after `begun` unless None."""
     child = os.fork()
     if not child:
         do()
         os._exit(0)
     if delay is not None:
+        begun()
         time.sleep(delay)
         os.kill(child, signal.SIGKILL)
     return os.waitpid(child, 0)[1] == 0
@@ -63,7 +65,11 @@ def record_and_die(repo, first, delay):
             assert online.record(1000 + first + n, n % 25)
             os.write(writer, b".")
 
-    in_child(record, delay)
+    def first_is_recorded():
+        """However long a busy machine takes to start."""
+        assert select.select([reader], [], [], 60)[0]
+
+    in_child(record, delay, first_is_recorded)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         return len(pipe.read())
