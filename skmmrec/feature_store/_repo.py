@@ -78,6 +78,11 @@ def feature_view(store: FeatureStore, name: str) -> FeatureView:
     return view
 
 
+def forget_views(store: FeatureStore) -> None:
+    """Have feature views read again, as they may have been registered anew."""
+    _VIEWS.pop(store, None)
+
+
 def _registered(store: FeatureStore, name: str) -> FeatureView:
     try:
         return store.get_feature_view(name)
@@ -99,7 +104,7 @@ def apply(store: FeatureStore, objects: Sequence[FeastObject]) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "On demand feature view is an experimental")
         store.apply(list(objects))
-    _VIEWS.pop(store, None)
+    forget_views(store)
 
 
 def check_engines(repo: Repo) -> None:

@@ -54,7 +54,7 @@ from ._ranking import (
     users_of,
 )
 from ._reader import checked_ids, id_type, read_features
-from ._repo import feature_view
+from ._repo import feature_view, forget_views
 from ._types import SingleId
 
 # A second attempt is needed only if the publication that is read is dropped meanwhile,
@@ -81,6 +81,7 @@ class ServedModel:
     def __init__(self, store: FeatureStore) -> None:
         self.store = store
         self.backend = backend_of(store)
+        self._seen: tuple[int, int] | None = None
 
     @property
     def user_view(self) -> FeatureView:
@@ -100,6 +101,9 @@ class ServedModel:
                 f"nothing is published in {self.store.repo_path} yet; "
                 "skmmrec.feature_store.publish fills it"
             )
+        if self._seen != (served.number, served.served_us):
+            forget_views(self.store)  # a publication may bring features of its own
+            self._seen = served.number, served.served_us
         return served
 
     def pinned(self, read: Callable[[Snapshot], T]) -> T:
