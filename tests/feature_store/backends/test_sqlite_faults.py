@@ -465,8 +465,10 @@ class Expected:
         self.publications, self.served, self.later = [], None, {}
 
     def serve(self, snapshot):
-        """What was written before does not count, whatever its time."""
-        self.served, self.later = snapshot, {}
+        """What was written to another one does not count, whatever its time."""
+        if self.served is None or self.served.number != snapshot.number:
+            self.later = {}
+        self.served = snapshot
 
     def owned(self, user):
         version, when, _ = self.later.get(user, (None, 0, None))
