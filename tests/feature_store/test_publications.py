@@ -430,9 +430,8 @@ def check_operations(operations):
                     interrupt(patch, SqliteBackend, argument)
                     with suppress(Interrupted):
                         publish(recommender, store, keep=1)
-                if argument == "drop" or OnlineRecommender(store).model_version == (
-                    recommender.vectors.version
-                ):
+                served = OnlineRecommender(store).model_version
+                if served == recommender.vectors.version:
                     number = publications(store)["number"].max()
                     models[number] = recommender
                     serve(number)
