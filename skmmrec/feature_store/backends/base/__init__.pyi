@@ -80,9 +80,10 @@ from ._online_store import (
     VERSION_OF as VERSION_OF,
     Cells as Cells,
     ExactOnlineStore as ExactOnlineStore,
+    GroupedRefs as GroupedRefs,
     WriteRow as WriteRow,
-    check_length as check_length,
     feast_row as feast_row,
+    fresh_cells as fresh_cells,
     merge_cells as merge_cells,
 )
 from ._search import (

@@ -6,6 +6,7 @@ rows of publications are beside them, see `_backend`.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +52,8 @@ Neighbour = tuple[
     datetime | None, EntityKey | None, Value | None, Value | None, Value | None
 ]
 Document = tuple[datetime | None, EntityKey | None, dict[str, Value] | None]
+# Feature views and the features that a request asks of each.
+GroupedRefs = list[tuple[FeatureView, list[str]]]
 # Serialized value and event time (us) of each feature of an entity.
 Cells = dict[str, tuple[bytes, int]]
 
@@ -134,6 +137,7 @@ class ExactOnlineStore(OnlineStore):
         """Write rows, those that belong to what is served; newer event times win."""
         if table.name in PUBLISHED_VIEWS:
             data = self._owned(config, table, data)
+        _check_lengths(table, data)
         self.write_newer(config, table, data, progress)
 
     def online_read(
@@ -163,18 +167,42 @@ class ExactOnlineStore(OnlineStore):
                 return self.read_values(config, view, keys, features, snapshot)
         return self.read_values(config, view, keys, features)
 
-    def _read_features_per_fv(self, config: RepoConfig, *args: Any) -> None:
-        """Read all views of one request from one publication."""
-        with self._one_publication(config):
-            OnlineStore._read_features_per_fv(self, config, *args)
+    async def online_read_async(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKey],
+        requested_features: list[str] | None = None,
+    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
+        """Read rows by entity in a thread, as `online_read` does."""
+        return await asyncio.to_thread(
+            self.online_read, config, table, entity_keys, requested_features
+        )
 
-    async def _read_features_per_fv_async(self, config: RepoConfig, *args: Any) -> None:
+    def _read_features_per_fv(
+        self, config: RepoConfig, grouped_refs: GroupedRefs, *args: Any
+    ) -> None:
         """Read all views of one request from one publication."""
-        with self._one_publication(config):
-            await OnlineStore._read_features_per_fv_async(self, config, *args)
+        with self._one_publication(config, grouped_refs):
+            OnlineStore._read_features_per_fv(self, config, grouped_refs, *args)
+
+    async def _read_features_per_fv_async(
+        self, config: RepoConfig, grouped_refs: GroupedRefs, *args: Any
+    ) -> None:
+        """Read all views of one request from one publication."""
+        with self._one_publication(config, grouped_refs):
+            await OnlineStore._read_features_per_fv_async(
+                self, config, grouped_refs, *args
+            )
 
     @contextmanager
-    def _one_publication(self, config: RepoConfig) -> Iterator[None]:
+    def _one_publication(
+        self, config: RepoConfig, grouped_refs: GroupedRefs
+    ) -> Iterator[None]:
+        """Pin what is served, where more than one read depends on it."""
+        if sum(view.name in PUBLISHED_VIEWS for view, _ in grouped_refs) < 2:
+            yield
+            return
         token = _PINNED.set((self, self.served(config)))
         try:
             yield
@@ -391,13 +419,23 @@ def merge_cells(published: dict[bytes, Cells], later: dict[bytes, Cells]) -> Non
         published.setdefault(key, {}).update(cells)
 
 
-def check_length(
-    entity_key: EntityKey, feature: str, value: Value, lengths: dict[str, int]
-) -> None:
-    """Refuse a vector of another length than the view is defined for."""
-    length = len(value.float_list_val.val)
-    if feature in lengths and length not in (0, lengths[feature]):
-        raise ValueError(
-            f"{feature} of {_id_in(entity_key)!r:.100} has {length} numbers; "
-            f"the feature view is defined for {lengths[feature]}"
-        )
+def fresh_cells(found: dict[bytes, Cells], oldest: int) -> dict[bytes, Cells]:
+    """Leave out cells that have expired: those from before `oldest` (us)."""
+    rows = {
+        key: {name: cell for name, cell in row.items() if cell[1] >= oldest}
+        for key, row in found.items()
+    }
+    return {key: row for key, row in rows.items() if row}
+
+
+def _check_lengths(view: FeatureView, data: Sequence[WriteRow]) -> None:
+    """Refuse vectors of another length than the view is defined with."""
+    lengths = vector_lengths(view)
+    for key, values, _, _ in data:
+        for name, value in values.items():
+            length = len(value.float_list_val.val)
+            if name in lengths and length not in (0, lengths[name]):
+                raise ValueError(
+                    f"{name} of {_id_in(key)!r:.100} has {length} numbers; "
+                    f"the feature view is defined for {lengths[name]}"
+                )

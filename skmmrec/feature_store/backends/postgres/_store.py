@@ -7,13 +7,10 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from datetime import datetime
 from typing import Any, ClassVar, Final, Literal
 
 from feast import Entity, FeatureView
 from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
 from feast.utils import _populate_response_from_feature_data
 
@@ -21,11 +18,11 @@ from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
     Cells,
     ExactOnlineStore,
+    GroupedRefs,
     Snapshot,
     TextSearch,
     VectorTable,
     WriteRow,
-    check_length,
     chunks,
     feast_row,
 )
@@ -180,10 +177,6 @@ class ExactPostgresOnlineStore(ExactOnlineStore, PostgreSQLOnlineStore):
         progress: Callable[[int], object] | None,
     ) -> None:
         """Write rows, some in each transaction; values with newer times stay."""
-        lengths = {f.name: f.vector_length for f in table.features if f.vector_length}
-        for row in data:
-            for feature, value in row[1].items():
-                check_length(row[0], feature, value, lengths)
         for part in chunks(data, _PIECE):
             self._write(config, table, list(part))
             if progress:
@@ -208,22 +201,10 @@ class ExactPostgresOnlineStore(ExactOnlineStore, PostgreSQLOnlineStore):
             cells = _cells(data, serialization)
             upsert(conn, name, cells, config.online_store.vector_enabled)
 
-    async def online_read_async(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        entity_keys: list[EntityKey],
-        requested_features: list[str] | None = None,
-    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        """Read rows by entity in a thread, as `online_read` does."""
-        return await asyncio.to_thread(
-            self.online_read, config, table, entity_keys, requested_features
-        )
-
     def _read_features_per_fv(
         self,
         config: RepoConfig,
-        grouped_refs: list[tuple[FeatureView, list[str]]],
+        grouped_refs: GroupedRefs,
         join_key_values: dict[str, Any],
         entity_name_to_join_key_map: dict[str, str],
         online_features_response: Any,

@@ -15,7 +15,6 @@ from feast.repo_config import RepoConfig
 from skmmrec.feature_store.backends.base import (
     Cells,
     WriteRow,
-    check_length,
     chunks,
     to_us,
 )
@@ -106,11 +105,10 @@ class FeastHashes:
     ) -> None:
         """Write rows, unless there is one with a newer event time."""
         ttl = self._config.online_store.key_ttl_seconds or 0
-        lengths = {f.name: f.vector_length for f in view.features if f.vector_length}
         [time] = self.fields(view, [])
         head: list[object] = [view.name, time, ttl]
         for part in chunks(data, ROWS):
-            rows = [self._row(view, row, lengths) for row in part]
+            rows = [self._row(view, row) for row in part]
             names = [name for name, _ in rows]
             values = [value for _, row in rows for value in row]
             self._server(
@@ -125,13 +123,9 @@ class FeastHashes:
             if progress:
                 progress(len(part))
 
-    def _row(
-        self, view: FeatureView, row: WriteRow, lengths: dict[str, int]
-    ) -> tuple[bytes, list[object]]:
+    def _row(self, view: FeatureView, row: WriteRow) -> tuple[bytes, list[object]]:
         """Return an entity's name, and what the script is told of the row."""
         entity_key, values, event, _ = row
-        for feature, value in values.items():
-            check_length(entity_key, feature, value, lengths)
         version = self._config.entity_key_serialization_version
         stamp = feast_time(to_us(event))
         head = [stamp.seconds, stamp.nanos, stamp.SerializeToString(), len(values)]

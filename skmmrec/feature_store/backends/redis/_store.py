@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any, ClassVar, Final, Literal
 
 from feast import Entity, FeatureView
@@ -13,8 +12,6 @@ from feast.infra.online_stores.redis import (
     RedisOnlineStore,
     RedisOnlineStoreConfig,
 )
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
 from pydantic import field_validator
 
@@ -27,7 +24,7 @@ from skmmrec.feature_store.backends.base import (
     TextSearch,
     VectorTable,
     WriteRow,
-    check_length,
+    fresh_cells,
     oldest_us,
     to_us,
     vector_table,
@@ -153,7 +150,7 @@ class ExactRedisOnlineStore(ExactOnlineStore, RedisOnlineStore):
         else:
             found = self.feast(config).read(view, keys, names)
         oldest = oldest_us(view)
-        return found if oldest is None else _fresh(found, oldest)
+        return found if oldest is None else fresh_cells(found, oldest)
 
     def keys(self, config: RepoConfig, view: FeatureView) -> list[bytes]:
         """Return the keys of all entities of a view: of those published, the served."""
@@ -193,23 +190,10 @@ class ExactRedisOnlineStore(ExactOnlineStore, RedisOnlineStore):
             self.feast(config).write(table, data, progress)
             return
         version = config.entity_key_serialization_version
-        lengths = {f.name: f.vector_length for f in table.features if f.vector_length}
-        rows = [_row(row, lengths, version) for row in data]
+        rows = [_row(row, version) for row in data]
         self.tables(config).put_newer(table, rows)
         if progress:
             progress(len(rows))
-
-    async def online_read_async(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        entity_keys: list[EntityKey],
-        requested_features: list[str] | None = None,
-    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        """Read rows in a thread."""
-        return await asyncio.to_thread(
-            self.online_read, config, table, entity_keys, requested_features
-        )
 
     async def online_write_batch_async(
         self,
@@ -244,21 +228,10 @@ class ExactRedisOnlineStore(ExactOnlineStore, RedisOnlineStore):
         self.tables(config).delete_all()
 
 
-def _row(row: WriteRow, lengths: dict[str, int], serialization: int) -> Row:
+def _row(row: WriteRow, serialization: int) -> Row:
     entity_key, values, event, _ = row
-    for feature, value in values.items():
-        check_length(entity_key, feature, value, lengths)
     cells = {f: bytes(v.SerializeToString()) for f, v in values.items()}
     return Row(serialize_entity_key(entity_key, serialization), cells, to_us(event))
-
-
-def _fresh(found: dict[bytes, Cells], oldest: int) -> dict[bytes, Cells]:
-    """Leave out cells that have expired."""
-    rows = {
-        key: {name: cell for name, cell in row.items() if cell[1] >= oldest}
-        for key, row in found.items()
-    }
-    return {key: row for key, row in rows.items() if row}
 
 
 def _place(connection: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.helpers import extract_text_and_num
 
-from skmmrec.feature_store.backends.base import WriteRow, check_length, to_us
+from skmmrec.feature_store.backends.base import WriteRow, to_us
 
 from ._tables import feast_seconds, quote
 
@@ -30,9 +30,7 @@ def upsert(conn: sqlite3.Connection, name: str, rows: list[tuple[Any, ...]]) -> 
     conn.executemany(_UPSERT.format(table=quote(name)), rows)
 
 
-def cells_of(
-    row: WriteRow, lengths: dict[str, int], serialization: int
-) -> Iterator[tuple[Any, ...]]:
+def cells_of(row: WriteRow, serialization: int) -> Iterator[tuple[Any, ...]]:
     """One tuple for each feature of a row."""
     entity_key, values, event, created = row
     key = serialize_entity_key(entity_key, serialization)
@@ -40,7 +38,6 @@ def cells_of(
     created_seconds = feast_seconds(created) if created else None
     micros = to_us(event)
     for feature, value in values.items():
-        check_length(entity_key, feature, value, lengths)
         text, _ = extract_text_and_num(value, False)
         content = value.SerializeToString()
         yield key, feature, content, text, seconds, created_seconds, micros

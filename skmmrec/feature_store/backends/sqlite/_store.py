@@ -28,6 +28,7 @@ from skmmrec.feature_store.backends.base import (
     TextSearch,
     VectorTable,
     WriteRow,
+    fresh_cells,
     merge_cells,
     oldest_us,
 )
@@ -142,15 +143,14 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
     Otherwise it answers as Feast's own store does: views of every kind, stored
     on-demand views among them, join keys and values of every type. Left out on purpose:
 
-    - text queries (``query_string``): Feast's own store adds the texts of the whole
-      table to another one at each query, so that every search writes and the database
-      grows, and returns them in an order that Feast mislabels (see below);
-    - metadata ``filters``: they need a column of numbers beside the values, which
-      publishing would have to fill for all rows;
+    - text queries (``query_string``) by words: Feast's own store adds the texts of the
+      whole table to another one at each query, so that every search writes and the
+      database grows. They are answered by the vector of the text, where
+      ``text_encoder`` names a model;
     - vectors of another type than ``Array(Float32)``, and lengths other than the view's
       ``vector_length``: distances would be rounded or could not be taken;
     - null and empty vectors are stored, and are not found by a search;
-    - asynchronous reads and writes, which Feast's own store has not either.
+    - asynchronous writes, which Feast's own store has not either.
 
     All writers of one database file must use this class. `FeatureStore.
     retrieve_online_documents_v2` returns what was found in the order of the ids, each
@@ -317,9 +317,8 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
     ) -> None:
         """Write rows in one transaction; newer event times win."""
         conn, name = self.connect(config), self.table_name(config, table)
-        lengths = {f.name: f.vector_length for f in table.features if f.vector_length}
         serialization = config.entity_key_serialization_version
-        rows = [cell for row in data for cell in cells_of(row, lengths, serialization)]
+        rows = [cell for row in data for cell in cells_of(row, serialization)]
         with telling(self.db_path(config)):
             prepare_table(conn, name)
             with joined(conn):
@@ -408,18 +407,11 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         published: Publication,
     ) -> dict[bytes, Cells]:
         """Return values that were written since a publication, by key and feature."""
-        overlay, oldest = (
-            self.overlay(config, view, published.snapshot),
-            oldest_us(view),
-        )
+        overlay = self.overlay(config, view, published.snapshot)
         with telling(self.db_path(config)):
             found = overlay.read(self.connect(config), keys, features)
-        if oldest is None:
-            return found
-        return {
-            key: {name: cell for name, cell in row.items() if cell[1] >= oldest}
-            for key, row in found.items()
-        }
+        oldest = oldest_us(view)
+        return found if oldest is None else fresh_cells(found, oldest)
 
     def keys(self, config: RepoConfig, view: FeatureView) -> list[bytes]:
         """Return the serialized keys of all stored entities."""
