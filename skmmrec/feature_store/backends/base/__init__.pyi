@@ -10,7 +10,7 @@ from ._batch import (
     Column as Column,
 )
 from ._cache import (
-    CachedVectors as CachedVectors,
+    RecentTables as RecentTables,
     vector_table as vector_table,
     without_emptied as without_emptied,
 )

@@ -1,4 +1,4 @@
-"""Item vectors of an engine that cannot search itself, kept in memory."""
+"""Vectors of an engine that cannot search itself, kept in memory."""
 
 from __future__ import annotations
 
@@ -6,47 +6,42 @@ import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from feast import FeatureView
 
 from ._encoding import has_numbers, key_ids, unpack_vectors
 from ._search import VectorTable
 
+# View or table of Feast's, feature, and what tells one state of the rows from others.
+_Source = tuple[object, ...]
 
-class CachedVectors:
-    """Item vectors in memory, read again when a stamp says that they have changed."""
 
-    def __init__(self) -> None:
+class RecentTables:
+    """The tables of each feature that were made last, each by one thread.
+
+    Parameters
+    ----------
+    size : int
+        How many of a feature are kept.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
         self._lock = threading.Lock()
-        self._tables: dict[tuple[str, ...], tuple[object, VectorTable]] = {}
+        self._tables: dict[_Source, tuple[object, VectorTable]] = {}
 
     def get(
-        self,
-        view: FeatureView,
-        feature: str,
-        version: str,
-        stamp: Callable[[], object],
-        load: Callable[[FeatureView, str, str], tuple[object, VectorTable]],
+        self, source: _Source, stamp: object, make: Callable[[], VectorTable]
     ) -> VectorTable:
-        """Return the table of a feature.
-
-        Parameters
-        ----------
-        view : feast.FeatureView
-        feature, version : str
-            Names of the vectors and of the model version beside each.
-        stamp : callable
-            Tells the state of the store: with any other one, the table is read again.
-        load : callable
-            Reads the table of ``(view, feature, version)``; returns the stamp that it
-            was read under, too.
-        """
-        source, current = (view.name, feature, version), stamp()
+        """Return what `make` gave for a source, made anew under another stamp."""
         found = self._tables.get(source)
-        if found is None or found[0] != current:
+        if found is None or found[0] != stamp:
             with self._lock:
                 found = self._tables.get(source)
-                if found is None or found[0] != current:
-                    found = self._tables[source] = load(view, feature, version)
+                if found is None or found[0] != stamp:
+                    found = stamp, make()
+                    same = [s for s in self._tables if s[:2] == source[:2]]
+                    gone = [s for s in same if s != source][: 1 - self._size]
+                    kept = {s: t for s, t in self._tables.items() if s not in gone}
+                    self._tables = {**kept, source: found}
         return found[1]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +13,7 @@ from psycopg.errors import UndefinedTable
 
 from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
+    RecentTables,
     Snapshot,
     VectorTable,
     to_us,
@@ -26,6 +26,8 @@ from ._sql import column, idle, one, regclass, statement
 
 # Rows that are read at a time: 5 MB of vectors of 128 numbers.
 _PAGE = 10_000
+# Of each feature, that which is served, and the one before while it is still read.
+_KEPT = 2
 _COUNT = """
 SELECT c.n FROM skmmrec_changes c JOIN pg_trigger t ON t.tgrelid = c.relation
 WHERE c.relation = to_regclass(%s) AND t.tgname = 'skmmrec_changes'
@@ -49,9 +51,8 @@ class Vectors:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._lock = threading.Lock()
-        self._published: dict[tuple[str, ...], VectorTable] = {}
-        self._tables: dict[tuple[str, ...], tuple[object, VectorTable]] = {}
+        self._published = RecentTables(_KEPT)
+        self._tables = RecentTables(_KEPT)
 
     def get(
         self, view: FeatureView, feature: str, snapshot: Snapshot | None
@@ -84,16 +85,11 @@ class Vectors:
         overlay, number = self._engine.overlay(view), ""
         if publication is not None:
             number = f"{publication.snapshot.number} {publication.snapshot.served_us}"
-        source = overlay, feature, number
-        stamp = self._stamp(conn, overlay, publication)
-        found = self._tables.get(source)
-        if found is None or found[0] != stamp:
-            with self._lock:
-                found = self._tables.get(source)
-                if found is None or found[0] != stamp:
-                    found = stamp, self._load(conn, view, feature, publication)
-                    _keep(self._tables, source, found)
-        return found[1]
+        return self._tables.get(
+            (overlay, feature, number),
+            self._stamp(conn, overlay, publication),
+            lambda: self._load(conn, view, feature, publication),
+        )
 
     def _stamp(
         self, conn: Connection, overlay: str, publication: Publication | None
@@ -140,23 +136,13 @@ class Vectors:
         snapshot, table = publication.snapshot, publication.tables[view.name]
         # As they are by now: what was deleted since is not in memory either.
         checksums = Snapshot.from_json(publication.content).checksums
-        source = table.name, feature, checksums.get(view.name, "")
-        found = self._published.get(source)
-        if found is None:
-            found = _read_table(conn, view.join_keys[0], table, feature, snapshot)
-            _keep(self._published, source, found)
+        found = self._published.get(
+            (table.overlay, feature, table.name, checksums.get(view.name)),
+            None,
+            lambda: _read_table(conn, view.join_keys[0], table, feature, snapshot),
+        )
         times = np.full(len(found.keys), snapshot.served_us, np.int64)
         return replace(found, event_us=times)
-
-
-def _keep(
-    tables: dict[tuple[str, ...], Any], source: tuple[str, ...], new: Any
-) -> None:
-    """Keep a table, and of each feature no more than the one before it."""
-    tables[source] = new
-    same = [key for key in tables if key[1] == source[1] and key != source]
-    for key in same[:-1]:
-        tables.pop(key, None)
 
 
 def page(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from feast import FeatureView
 
 from skmmrec.feature_store.backends.base import (
+    RecentTables,
     Snapshot,
     VectorTable,
     chunks,
@@ -27,17 +26,14 @@ _PIECES = 40
 # that have begun may still hold.
 _PUBLICATIONS = 2
 
-# View, feature, and what tells one state of the rows from others.
-_Source = tuple[object, ...]
-
 
 class Vectors:
     """Tables of vectors: a publication's, and those with what was written since."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self._published = _Recent(_PUBLICATIONS)
-        self._merged = _Recent(_PUBLICATIONS)
+        self._published = RecentTables(_PUBLICATIONS)
+        self._merged = RecentTables(_PUBLICATIONS)
 
     def get(
         self, view: FeatureView, feature: str, snapshot: Snapshot | None = None
@@ -129,32 +125,9 @@ class Vectors:
         return vector_table(view.join_keys[0], rows, snapshot.version)
 
 
-class _Recent:
-    """The tables of each feature that were made last, each by one thread."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._lock = threading.Lock()
-        self._tables: dict[_Source, tuple[object, VectorTable]] = {}
-
-    def get(
-        self, source: _Source, stamp: object, make: Callable[[], VectorTable]
-    ) -> VectorTable:
-        """Return what `make` gave for a source, made anew under another stamp."""
-        found = self._tables.get(source)
-        if found is None or found[0] != stamp:
-            with self._lock:
-                found = self._tables.get(source)
-                if found is None or found[0] != stamp:
-                    found = stamp, make()
-                    same = [s for s in self._tables if s[:2] == source[:2]]
-                    gone = [s for s in same if s != source][: 1 - self._size]
-                    kept = {s: t for s, t in self._tables.items() if s not in gone}
-                    self._tables = {**kept, source: found}
-        return found[1]
-
-
-def _identity(view: FeatureView, feature: str, snapshot: Snapshot | None) -> _Source:
+def _identity(
+    view: FeatureView, feature: str, snapshot: Snapshot | None
+) -> tuple[object, ...]:
     """Tell rows of a publication from those before something was deleted of it."""
     if snapshot is None:
         return view.name, feature
