@@ -12,7 +12,7 @@ from ._batch import (
 from ._cache import (
     RecentTables as RecentTables,
     vector_table as vector_table,
-    without_emptied as without_emptied,
+    with_later as with_later,
 )
 from ._checksum import Checksum as Checksum
 from ._chunks import chunks as chunks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -60,7 +61,54 @@ def vector_table(
     return table.take(np.argsort(table.ids, kind="stable"))
 
 
-def without_emptied(
+def with_later(
+    table: VectorTable, join_key: str, later: Sequence[tuple[bytes, bytes, int]]
+) -> VectorTable:
+    """Put rows that were written later over those of a table, or among them.
+
+    Those whose later vector is null or empty are left out. The table is another one in
+    any case, so that what is kept with it is read again when anything of its rows
+    changes.
+
+    Raises
+    ------
+    ValueError
+        When the vectors that are left differ in length.
+    """
+    table = _without_emptied(table, later)
+    rows = vector_table(join_key, later, table.version)
+    if not len(table.ids) or not len(rows.ids):
+        return rows if len(rows.ids) else replace(table)
+    places = np.searchsorted(table.ids, rows.ids)
+    known = table.ids[np.minimum(places, len(table.ids) - 1)] == rows.ids
+    if table.matrix.shape[1] != rows.matrix.shape[1]:
+        if np.count_nonzero(known) == len(table.ids):
+            return rows
+        raise ValueError(
+            f"vectors of {rows.matrix.shape[1]} numbers were written beside published "
+            f"ones of {table.matrix.shape[1]}: delete them, or publish again"
+        )
+    matrix, event_us = table.matrix.copy(), table.event_us.copy()
+    matrix[places[known]] = rows.matrix[known]
+    event_us[places[known]] = rows.event_us[known]
+    new = np.flatnonzero(~known)
+    if not len(new):
+        return VectorTable(table.keys, table.ids, matrix, event_us, table.version)
+    keys = np.empty(len(table.keys), dtype=object)
+    keys[:] = table.keys
+    added = np.empty(len(new), dtype=object)
+    added[:] = [rows.keys[row] for row in new]
+    at = places[new]
+    return VectorTable(
+        np.insert(keys, at, added).tolist(),
+        np.insert(table.ids, at, rows.ids[new]),
+        np.insert(matrix, at, rows.matrix[new], axis=0),
+        np.insert(event_us, at, rows.event_us[new]),
+        table.version,
+    )
+
+
+def _without_emptied(
     table: VectorTable, later: Sequence[tuple[bytes, bytes, int]]
 ) -> VectorTable:
     """Leave out those whose later rows have no vector."""

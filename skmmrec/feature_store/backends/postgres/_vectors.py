@@ -18,7 +18,7 @@ from skmmrec.feature_store.backends.base import (
     VectorTable,
     to_us,
     vector_table,
-    without_emptied,
+    with_later,
 )
 
 from ._engine import OWNED, Engine, Publication, Table, ownership
@@ -37,9 +37,6 @@ _TRIGGER = """
 SELECT 0 FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgname = 'skmmrec_changes'
     AND tgenabled <> 'D'
 """
-
-# Key, vector and event time (us) of an entity.
-_Vector = tuple[bytes, bytes, int]
 
 
 class Vectors:
@@ -123,7 +120,7 @@ class Vectors:
         if publication is None:
             return vector_table(view.join_keys[0], later, None)
         base = self._base(conn, view, feature, publication)
-        return _merged(base, later, view.join_keys[0])
+        return with_later(base, view.join_keys[0], later)
 
     def _base(
         self,
@@ -173,47 +170,9 @@ def pages(
 def _read_table(
     conn: Connection, join_key: str, table: Table, feature: str, snapshot: Snapshot
 ) -> VectorTable:
-    rows: list[_Vector] = []
+    rows: list[tuple[bytes, bytes, int]] = []
     if feature in table.features:
         name = column(table.features.index(feature))
         for part in pages(conn, table.name, [name]):
             rows += [(key, value, 0) for key, value in part if value]
     return vector_table(join_key, rows, snapshot.version)
-
-
-def _merged(base: VectorTable, later: Sequence[_Vector], join_key: str) -> VectorTable:
-    """Put rows over those of a table, or beside them."""
-    if not later:
-        return base
-    base = without_emptied(base, later)
-    new = vector_table(join_key, later, base.version)
-    if not new.keys:
-        return base
-    if not base.keys:
-        return new
-    if base.matrix.shape[1] != new.matrix.shape[1]:
-        raise ValueError(
-            f"vectors of {new.matrix.shape[1]} numbers were written beside published "
-            f"ones of {base.matrix.shape[1]}: delete them, or publish again"
-        )
-    at = np.searchsorted(base.ids, new.ids).clip(max=len(base.keys) - 1)
-    known = base.ids[at] == new.ids
-    matrix, times = base.matrix.copy(), base.event_us.copy()
-    matrix[at[known]] = new.matrix[known]
-    times[at[known]] = new.event_us[known]
-    merged = replace(base, matrix=matrix, event_us=times)
-    return (
-        merged if known.all() else _with_rows(merged, new.take(np.flatnonzero(~known)))
-    )
-
-
-def _with_rows(table: VectorTable, new: VectorTable) -> VectorTable:
-    """Add rows of other entities."""
-    both = VectorTable(
-        table.keys + new.keys,
-        np.concatenate([table.ids, new.ids]),
-        np.concatenate([table.matrix, new.matrix]),
-        np.concatenate([table.event_us, new.event_us]),
-        table.version,
-    )
-    return both.take(np.argsort(both.ids, kind="stable"))

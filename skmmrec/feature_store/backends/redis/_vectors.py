@@ -14,7 +14,7 @@ from skmmrec.feature_store.backends.base import (
     chunks,
     key_ids,
     vector_table,
-    without_emptied,
+    with_later,
 )
 
 from ._packed import PACKED, unpack_rows
@@ -63,15 +63,13 @@ class Vectors:
         self, view: FeatureView, feature: str, snapshot: Snapshot | None
     ) -> VectorTable:
         later = self._tables.later(view.name, feature, snapshot)
-        version = None if snapshot is None else snapshot.version
-        rows = vector_table(view.join_keys[0], later, version)
         if snapshot is None:
-            return rows
+            return vector_table(view.join_keys[0], later, None)
         source = _identity(view, feature, snapshot)
         published = self._published.get(
             source, None, lambda: self._load(view, feature, snapshot)
         )
-        return _over(without_emptied(published, later), rows)
+        return with_later(published, view.join_keys[0], later)
 
     def _load(self, view: FeatureView, feature: str, snapshot: Snapshot) -> VectorTable:
         """Read a publication whole."""
@@ -134,33 +132,3 @@ def _identity(
     counted = snapshot.counts.get(view.name), snapshot.checksums.get(view.name)
     served = snapshot.number, snapshot.fingerprint, snapshot.served_us
     return view.name, feature, *served, *counted
-
-
-def _over(table: VectorTable, rows: VectorTable) -> VectorTable:
-    """Put rows over those of a table with the same ids, and the others among them.
-
-    The table is another one in any case, so that what is kept with it is read again
-    when anything of its rows changes.
-    """
-    if not len(table.ids) or not len(rows.ids):
-        return rows if len(rows.ids) else replace(table)
-    places = np.searchsorted(table.ids, rows.ids)
-    known = table.ids[np.minimum(places, len(table.ids) - 1)] == rows.ids
-    matrix, event_us = table.matrix.copy(), table.event_us.copy()
-    matrix[places[known]] = rows.matrix[known]
-    event_us[places[known]] = rows.event_us[known]
-    new = np.flatnonzero(~known)
-    if not len(new):
-        return VectorTable(table.keys, table.ids, matrix, event_us, table.version)
-    keys = np.empty(len(table.keys), dtype=object)
-    keys[:] = table.keys
-    added = np.empty(len(new), dtype=object)
-    added[:] = [rows.keys[row] for row in new]
-    at = places[new]
-    return VectorTable(
-        np.insert(keys, at, added).tolist(),
-        np.insert(table.ids, at, rows.ids[new]),
-        np.insert(matrix, at, rows.matrix[new], axis=0),
-        np.insert(event_us, at, rows.event_us[new]),
-        table.version,
-    )
