@@ -10,9 +10,9 @@ from ._batch import (
     Column as Column,
 )
 from ._cache import (
-    CachedVectors as CachedVectors,
+    RecentTables as RecentTables,
     vector_table as vector_table,
-    without_emptied as without_emptied,
+    with_later as with_later,
 )
 from ._checksum import Checksum as Checksum
 from ._chunks import chunks as chunks

@@ -1,52 +1,48 @@
-"""Item vectors of an engine that cannot search itself, kept in memory."""
+"""Vectors of an engine that cannot search itself, kept in memory."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
-from feast import FeatureView
 
 from ._encoding import has_numbers, key_ids, unpack_vectors
 from ._search import VectorTable
 
+# View or table of Feast's, feature, and what tells one state of the rows from others.
+_Source = tuple[object, ...]
 
-class CachedVectors:
-    """Item vectors in memory, read again when a stamp says that they have changed."""
 
-    def __init__(self) -> None:
+class RecentTables:
+    """The tables of each feature that were made last, each by one thread.
+
+    Parameters
+    ----------
+    size : int
+        How many of a feature are kept.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
         self._lock = threading.Lock()
-        self._tables: dict[tuple[str, ...], tuple[object, VectorTable]] = {}
+        self._tables: dict[_Source, tuple[object, VectorTable]] = {}
 
     def get(
-        self,
-        view: FeatureView,
-        feature: str,
-        version: str,
-        stamp: Callable[[], object],
-        load: Callable[[FeatureView, str, str], tuple[object, VectorTable]],
+        self, source: _Source, stamp: object, make: Callable[[], VectorTable]
     ) -> VectorTable:
-        """Return the table of a feature.
-
-        Parameters
-        ----------
-        view : feast.FeatureView
-        feature, version : str
-            Names of the vectors and of the model version beside each.
-        stamp : callable
-            Tells the state of the store: with any other one, the table is read again.
-        load : callable
-            Reads the table of ``(view, feature, version)``; returns the stamp that it
-            was read under, too.
-        """
-        source, current = (view.name, feature, version), stamp()
+        """Return what `make` gave for a source, made anew under another stamp."""
         found = self._tables.get(source)
-        if found is None or found[0] != current:
+        if found is None or found[0] != stamp:
             with self._lock:
                 found = self._tables.get(source)
-                if found is None or found[0] != current:
-                    found = self._tables[source] = load(view, feature, version)
+                if found is None or found[0] != stamp:
+                    found = stamp, make()
+                    same = [s for s in self._tables if s[:2] == source[:2]]
+                    gone = [s for s in same if s != source][: 1 - self._size]
+                    kept = {s: t for s, t in self._tables.items() if s not in gone}
+                    self._tables = {**kept, source: found}
         return found[1]
 
 
@@ -65,7 +61,54 @@ def vector_table(
     return table.take(np.argsort(table.ids, kind="stable"))
 
 
-def without_emptied(
+def with_later(
+    table: VectorTable, join_key: str, later: Sequence[tuple[bytes, bytes, int]]
+) -> VectorTable:
+    """Put rows that were written later over those of a table, or among them.
+
+    Those whose later vector is null or empty are left out. The table is another one in
+    any case, so that what is kept with it is read again when anything of its rows
+    changes.
+
+    Raises
+    ------
+    ValueError
+        When the vectors that are left differ in length.
+    """
+    table = _without_emptied(table, later)
+    rows = vector_table(join_key, later, table.version)
+    if not len(table.ids) or not len(rows.ids):
+        return rows if len(rows.ids) else replace(table)
+    places = np.searchsorted(table.ids, rows.ids)
+    known = table.ids[np.minimum(places, len(table.ids) - 1)] == rows.ids
+    if table.matrix.shape[1] != rows.matrix.shape[1]:
+        if np.count_nonzero(known) == len(table.ids):
+            return rows
+        raise ValueError(
+            f"vectors of {rows.matrix.shape[1]} numbers were written beside published "
+            f"ones of {table.matrix.shape[1]}: delete them, or publish again"
+        )
+    matrix, event_us = table.matrix.copy(), table.event_us.copy()
+    matrix[places[known]] = rows.matrix[known]
+    event_us[places[known]] = rows.event_us[known]
+    new = np.flatnonzero(~known)
+    if not len(new):
+        return VectorTable(table.keys, table.ids, matrix, event_us, table.version)
+    keys = np.empty(len(table.keys), dtype=object)
+    keys[:] = table.keys
+    added = np.empty(len(new), dtype=object)
+    added[:] = [rows.keys[row] for row in new]
+    at = places[new]
+    return VectorTable(
+        np.insert(keys, at, added).tolist(),
+        np.insert(table.ids, at, rows.ids[new]),
+        np.insert(matrix, at, rows.matrix[new], axis=0),
+        np.insert(event_us, at, rows.event_us[new]),
+        table.version,
+    )
+
+
+def _without_emptied(
     table: VectorTable, later: Sequence[tuple[bytes, bytes, int]]
 ) -> VectorTable:
     """Leave out those whose later rows have no vector."""

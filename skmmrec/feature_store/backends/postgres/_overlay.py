@@ -25,7 +25,7 @@ from skmmrec.feature_store.backends.base import (
 )
 
 from ._engine import OWNED, Publication, ownership
-from ._sql import lock, one, regclass, statement
+from ._sql import lock, one, regclass, statement, table_exists
 
 _LOG = logging.getLogger("skmmrec.feature_store")
 
@@ -195,7 +195,7 @@ def clean(conn: Connection, publication: Publication) -> None:
     """
     for view, table in publication.tables.items():
         overlay = table.overlay
-        if one(conn, "SELECT to_regclass(%s)", [regclass(overlay)]) is None:
+        if not table_exists(conn, overlay):
             continue
         query = statement(_CLEAN, overlay, overlay, overlay)
         try:

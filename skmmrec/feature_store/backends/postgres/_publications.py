@@ -18,7 +18,7 @@ from skmmrec.feature_store.backends.base import Checksum, Snapshot, StoreError
 from ._copy import binary_rows
 from ._engine import OWNED, Publication, Table, dropped, ownership
 from ._schema import count_changes
-from ._sql import column, idle, lock, one, regclass, statement
+from ._sql import column, idle, lock, one, statement, table_exists
 from ._vectors import page, pages
 
 _LOG = logging.getLogger("skmmrec.feature_store")
@@ -94,7 +94,7 @@ def begin(
 def _check_overlay(
     conn: Connection, project: str, view: FeatureView, overlay: str
 ) -> None:
-    if one(conn, "SELECT to_regclass(%s)", [regclass(overlay)]) is None:
+    if not table_exists(conn, overlay):
         raise StoreError(
             f"feature view {view.name!r} has no table in PostgreSQL: run `feast apply`"
         )
@@ -170,7 +170,7 @@ def serve(conn: Connection, project: str, snapshot: Snapshot) -> None:
 def _empty(conn: Connection, tables: Mapping[str, Table], snapshot: Snapshot) -> None:
     """Delete what was written before and would belong to a publication."""
     for view, table in tables.items():
-        if one(conn, "SELECT to_regclass(%s)", [regclass(table.overlay)]) is not None:
+        if table_exists(conn, table.overlay):
             query = statement(f"DELETE FROM {{}} o WHERE {OWNED}", *[table.overlay] * 2)
             conn.execute(query, ownership(view, snapshot))
 

@@ -21,6 +21,12 @@ def regclass(name: str) -> str:
     return sql.Identifier(name).as_string(None)
 
 
+def table_exists(conn: Connection, name: str) -> bool:
+    """Tell whether there is a table of this name."""
+    found = one(conn, "SELECT to_regclass(%s)", [regclass(name)])
+    return found is not None
+
+
 def column(position: int) -> str:
     """Name the column of a view's feature; features may have names of any length."""
     return f"f{position}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,11 +13,12 @@ from psycopg.errors import UndefinedTable
 
 from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
+    RecentTables,
     Snapshot,
     VectorTable,
     to_us,
     vector_table,
-    without_emptied,
+    with_later,
 )
 
 from ._engine import OWNED, Engine, Publication, Table, ownership
@@ -26,6 +26,8 @@ from ._sql import column, idle, one, regclass, statement
 
 # Rows that are read at a time: 5 MB of vectors of 128 numbers.
 _PAGE = 10_000
+# Of each feature, that which is served, and the one before while it is still read.
+_KEPT = 2
 _COUNT = """
 SELECT c.n FROM skmmrec_changes c JOIN pg_trigger t ON t.tgrelid = c.relation
 WHERE c.relation = to_regclass(%s) AND t.tgname = 'skmmrec_changes'
@@ -35,9 +37,6 @@ _TRIGGER = """
 SELECT 0 FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgname = 'skmmrec_changes'
     AND tgenabled <> 'D'
 """
-
-# Key, vector and event time (us) of an entity.
-_Vector = tuple[bytes, bytes, int]
 
 
 class Vectors:
@@ -49,9 +48,8 @@ class Vectors:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._lock = threading.Lock()
-        self._published: dict[tuple[str, ...], VectorTable] = {}
-        self._tables: dict[tuple[str, ...], tuple[object, VectorTable]] = {}
+        self._published = RecentTables(_KEPT)
+        self._tables = RecentTables(_KEPT)
 
     def get(
         self, view: FeatureView, feature: str, snapshot: Snapshot | None
@@ -84,16 +82,11 @@ class Vectors:
         overlay, number = self._engine.overlay(view), ""
         if publication is not None:
             number = f"{publication.snapshot.number} {publication.snapshot.served_us}"
-        source = overlay, feature, number
-        stamp = self._stamp(conn, overlay, publication)
-        found = self._tables.get(source)
-        if found is None or found[0] != stamp:
-            with self._lock:
-                found = self._tables.get(source)
-                if found is None or found[0] != stamp:
-                    found = stamp, self._load(conn, view, feature, publication)
-                    _keep(self._tables, source, found)
-        return found[1]
+        return self._tables.get(
+            (overlay, feature, number),
+            self._stamp(conn, overlay, publication),
+            lambda: self._load(conn, view, feature, publication),
+        )
 
     def _stamp(
         self, conn: Connection, overlay: str, publication: Publication | None
@@ -127,7 +120,7 @@ class Vectors:
         if publication is None:
             return vector_table(view.join_keys[0], later, None)
         base = self._base(conn, view, feature, publication)
-        return _merged(base, later, view.join_keys[0])
+        return with_later(base, view.join_keys[0], later)
 
     def _base(
         self,
@@ -140,23 +133,13 @@ class Vectors:
         snapshot, table = publication.snapshot, publication.tables[view.name]
         # As they are by now: what was deleted since is not in memory either.
         checksums = Snapshot.from_json(publication.content).checksums
-        source = table.name, feature, checksums.get(view.name, "")
-        found = self._published.get(source)
-        if found is None:
-            found = _read_table(conn, view.join_keys[0], table, feature, snapshot)
-            _keep(self._published, source, found)
+        found = self._published.get(
+            (table.overlay, feature, table.name, checksums.get(view.name)),
+            None,
+            lambda: _read_table(conn, view.join_keys[0], table, feature, snapshot),
+        )
         times = np.full(len(found.keys), snapshot.served_us, np.int64)
         return replace(found, event_us=times)
-
-
-def _keep(
-    tables: dict[tuple[str, ...], Any], source: tuple[str, ...], new: Any
-) -> None:
-    """Keep a table, and of each feature no more than the one before it."""
-    tables[source] = new
-    same = [key for key in tables if key[1] == source[1] and key != source]
-    for key in same[:-1]:
-        tables.pop(key, None)
 
 
 def page(
@@ -187,47 +170,9 @@ def pages(
 def _read_table(
     conn: Connection, join_key: str, table: Table, feature: str, snapshot: Snapshot
 ) -> VectorTable:
-    rows: list[_Vector] = []
+    rows: list[tuple[bytes, bytes, int]] = []
     if feature in table.features:
         name = column(table.features.index(feature))
         for part in pages(conn, table.name, [name]):
             rows += [(key, value, 0) for key, value in part if value]
     return vector_table(join_key, rows, snapshot.version)
-
-
-def _merged(base: VectorTable, later: Sequence[_Vector], join_key: str) -> VectorTable:
-    """Put rows over those of a table, or beside them."""
-    if not later:
-        return base
-    base = without_emptied(base, later)
-    new = vector_table(join_key, later, base.version)
-    if not new.keys:
-        return base
-    if not base.keys:
-        return new
-    if base.matrix.shape[1] != new.matrix.shape[1]:
-        raise ValueError(
-            f"vectors of {new.matrix.shape[1]} numbers were written beside published "
-            f"ones of {base.matrix.shape[1]}: delete them, or publish again"
-        )
-    at = np.searchsorted(base.ids, new.ids).clip(max=len(base.keys) - 1)
-    known = base.ids[at] == new.ids
-    matrix, times = base.matrix.copy(), base.event_us.copy()
-    matrix[at[known]] = new.matrix[known]
-    times[at[known]] = new.event_us[known]
-    merged = replace(base, matrix=matrix, event_us=times)
-    return (
-        merged if known.all() else _with_rows(merged, new.take(np.flatnonzero(~known)))
-    )
-
-
-def _with_rows(table: VectorTable, new: VectorTable) -> VectorTable:
-    """Add rows of other entities."""
-    both = VectorTable(
-        table.keys + new.keys,
-        np.concatenate([table.ids, new.ids]),
-        np.concatenate([table.matrix, new.matrix]),
-        np.concatenate([table.event_us, new.event_us]),
-        table.version,
-    )
-    return both.take(np.argsort(both.ids, kind="stable"))

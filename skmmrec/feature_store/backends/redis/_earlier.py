@@ -53,12 +53,6 @@ class Earlier:
 
     def _staged(self) -> list[bytes]:
         """Name all staged rows, and the lists of them."""
-        found, cursor = [], 0
-        while True:
-            pattern = glob_literal(self._prefix) + b"*"
-            scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN)
-            cursor, page = self._server(*scan)
-            kinds = (self._prefix + b"row:", self._prefix + b"staged:")
-            found += [name for name in page if name.startswith(kinds)]
-            if not int(cursor):
-                return found
+        names = self._server.names(glob_literal(self._prefix) + b"*")
+        kinds = (self._prefix + b"row:", self._prefix + b"staged:")
+        return [name for name in names if name.startswith(kinds)]

@@ -87,14 +87,8 @@ class FeastHashes:
         """
         start = serialize_entity_key_prefix(list(join_keys))
         pattern = glob_literal(start) + b"*" + glob_literal(self._end)
-        found: set[bytes] = set()
-        cursor = 0
-        while True:
-            scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN)
-            cursor, page = self._server(*scan)
-            found.update(name[: len(name) - len(self._end)] for name in page)
-            if not int(cursor):
-                break
+        names = self._server.names(pattern)
+        found = {name[: len(name) - len(self._end)] for name in names}
         return [key for key in found if is_whole(key, len(start), len(join_keys))]
 
     def write(

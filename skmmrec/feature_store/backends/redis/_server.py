@@ -105,6 +105,16 @@ class Server:
             scripts.append(("EVAL", WHILE, len(names), *names, *values, *words))
         return all(self.together(scripts, atomic=False))
 
+    def names(self, pattern: bytes) -> Iterator[bytes]:
+        """List the entries that match a pattern; one may come twice."""
+        cursor = 0
+        while True:
+            scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN)
+            cursor, page = self(*scan)
+            yield from page
+            if not int(cursor):
+                return
+
     def scan(self, name: bytes) -> Iterator[dict[bytes, bytes]]:
         """Read a hash in pages; a field may come twice."""
         cursor = 0

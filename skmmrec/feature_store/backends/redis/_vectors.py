@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from feast import FeatureView
 
 from skmmrec.feature_store.backends.base import (
+    RecentTables,
     Snapshot,
     VectorTable,
     chunks,
     key_ids,
     vector_table,
-    without_emptied,
+    with_later,
 )
 
 from ._packed import PACKED, unpack_rows
@@ -27,17 +26,14 @@ _PIECES = 40
 # that have begun may still hold.
 _PUBLICATIONS = 2
 
-# View, feature, and what tells one state of the rows from others.
-_Source = tuple[object, ...]
-
 
 class Vectors:
     """Tables of vectors: a publication's, and those with what was written since."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self._published = _Recent(_PUBLICATIONS)
-        self._merged = _Recent(_PUBLICATIONS)
+        self._published = RecentTables(_PUBLICATIONS)
+        self._merged = RecentTables(_PUBLICATIONS)
 
     def get(
         self, view: FeatureView, feature: str, snapshot: Snapshot | None = None
@@ -67,15 +63,13 @@ class Vectors:
         self, view: FeatureView, feature: str, snapshot: Snapshot | None
     ) -> VectorTable:
         later = self._tables.later(view.name, feature, snapshot)
-        version = None if snapshot is None else snapshot.version
-        rows = vector_table(view.join_keys[0], later, version)
         if snapshot is None:
-            return rows
+            return vector_table(view.join_keys[0], later, None)
         source = _identity(view, feature, snapshot)
         published = self._published.get(
             source, None, lambda: self._load(view, feature, snapshot)
         )
-        return _over(without_emptied(published, later), rows)
+        return with_later(published, view.join_keys[0], later)
 
     def _load(self, view: FeatureView, feature: str, snapshot: Snapshot) -> VectorTable:
         """Read a publication whole."""
@@ -129,65 +123,12 @@ class Vectors:
         return vector_table(view.join_keys[0], rows, snapshot.version)
 
 
-class _Recent:
-    """The tables of each feature that were made last, each by one thread."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._lock = threading.Lock()
-        self._tables: dict[_Source, tuple[object, VectorTable]] = {}
-
-    def get(
-        self, source: _Source, stamp: object, make: Callable[[], VectorTable]
-    ) -> VectorTable:
-        """Return what `make` gave for a source, made anew under another stamp."""
-        found = self._tables.get(source)
-        if found is None or found[0] != stamp:
-            with self._lock:
-                found = self._tables.get(source)
-                if found is None or found[0] != stamp:
-                    found = stamp, make()
-                    same = [s for s in self._tables if s[:2] == source[:2]]
-                    gone = [s for s in same if s != source][: 1 - self._size]
-                    kept = {s: t for s, t in self._tables.items() if s not in gone}
-                    self._tables = {**kept, source: found}
-        return found[1]
-
-
-def _identity(view: FeatureView, feature: str, snapshot: Snapshot | None) -> _Source:
+def _identity(
+    view: FeatureView, feature: str, snapshot: Snapshot | None
+) -> tuple[object, ...]:
     """Tell rows of a publication from those before something was deleted of it."""
     if snapshot is None:
         return view.name, feature
     counted = snapshot.counts.get(view.name), snapshot.checksums.get(view.name)
     served = snapshot.number, snapshot.fingerprint, snapshot.served_us
     return view.name, feature, *served, *counted
-
-
-def _over(table: VectorTable, rows: VectorTable) -> VectorTable:
-    """Put rows over those of a table with the same ids, and the others among them.
-
-    The table is another one in any case, so that what is kept with it is read again
-    when anything of its rows changes.
-    """
-    if not len(table.ids) or not len(rows.ids):
-        return rows if len(rows.ids) else replace(table)
-    places = np.searchsorted(table.ids, rows.ids)
-    known = table.ids[np.minimum(places, len(table.ids) - 1)] == rows.ids
-    matrix, event_us = table.matrix.copy(), table.event_us.copy()
-    matrix[places[known]] = rows.matrix[known]
-    event_us[places[known]] = rows.event_us[known]
-    new = np.flatnonzero(~known)
-    if not len(new):
-        return VectorTable(table.keys, table.ids, matrix, event_us, table.version)
-    keys = np.empty(len(table.keys), dtype=object)
-    keys[:] = table.keys
-    added = np.empty(len(new), dtype=object)
-    added[:] = [rows.keys[row] for row in new]
-    at = places[new]
-    return VectorTable(
-        np.insert(keys, at, added).tolist(),
-        np.insert(table.ids, at, rows.ids[new]),
-        np.insert(matrix, at, rows.matrix[new], axis=0),
-        np.insert(event_us, at, rows.event_us[new]),
-        table.version,
-    )

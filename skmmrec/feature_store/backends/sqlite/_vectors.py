@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakValueDictionary
@@ -20,7 +20,7 @@ from skmmrec.feature_store.backends.base import (
     VectorTable,
     key_ids,
     vector_table,
-    without_emptied,
+    with_later,
 )
 
 from ._connections import (
@@ -120,47 +120,6 @@ def load_table(conn: sqlite3.Connection, source: Source) -> VectorTable:
     return vector_table(source.join_key, cells, None)
 
 
-def merged(
-    table: VectorTable, join_key: str, later: list[tuple[bytes, bytes, int]]
-) -> VectorTable:
-    """Put later rows over those published; the table is another one in any case.
-
-    So what is kept with a table is read again when anything of its rows changes.
-    """
-    if not later:
-        return replace(table)
-    table = without_emptied(table, later)
-    newer = vector_table(join_key, later, table.version)
-    if not len(newer.ids):
-        return replace(table)
-    if not len(table.ids):
-        return newer
-    # A later vector that is null takes the place of the published one, too.
-    written = key_ids(join_key, [row[0] for row in later])
-    kept: np.ndarray = np.flatnonzero(~np.isin(table.ids, written))
-    if not len(kept):
-        return newer
-    if not len(newer.ids):
-        return table.take(kept)
-    if newer.matrix.shape[1] != table.matrix.shape[1]:
-        raise ValueError(
-            f"the store holds vectors of different lengths: {table.matrix.shape[1]} "
-            f"and {newer.matrix.shape[1]}"
-        )
-    ids = np.concatenate([table.ids[kept], newer.ids])
-    order = np.argsort(ids, kind="stable")
-    keys = [table.keys[row] for row in kept] + newer.keys
-    times = np.concatenate([table.event_us[kept], newer.event_us])
-    matrix = np.concatenate([table.matrix[kept], newer.matrix])
-    return VectorTable(
-        [keys[row] for row in order],
-        ids[order],
-        matrix[order],
-        times[order],
-        table.version,
-    )
-
-
 def shared_cache(path: str) -> VectorCache:
     """Return the cache of a database, for all stores of this process that use it."""
     with _CACHES_LOCK:
@@ -256,4 +215,4 @@ def _read(
     if published is None:
         published = load_published(source, overlay.snapshot)
     later = overlay.column(conn, source.feature)
-    return _Entry(published, changes, merged(published, source.join_key, later))
+    return _Entry(published, changes, with_later(published, source.join_key, later))
