@@ -1,7 +1,8 @@
 """Find the recordings of FLAC and Ogg files: one or several, behind any metadata.
 
-Both formats mark where things start. Only these marks are followed; the sizes of
-pictures and comments are not, nor the length that a FLAC declares.
+Both formats mark where things start, and these marks are followed. The sizes of
+pictures and comments, and the length that a FLAC declares, are believed only where
+frames say the same.
 """
 
 from __future__ import annotations
