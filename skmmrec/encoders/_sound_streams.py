@@ -1,7 +1,8 @@
 """Find the recordings of FLAC and Ogg files: one or several, behind any metadata.
 
-Both formats mark where things start. Only these marks are followed; the sizes of
-pictures and comments are not, nor the length that a FLAC declares.
+Both formats mark where things start, and these marks are followed. The sizes of
+pictures and comments, and the length that a FLAC declares, are believed only where
+frames say the same.
 """
 
 from __future__ import annotations
@@ -70,11 +71,10 @@ def plain_flac(file: BinaryIO) -> Part | None:
     head = bytes_at(file, 0, _N_FLAC)
     if not _FLAC.match(head):
         return None
-    declared = _declared_format(head[8:])
+    declared, n_declared = _declared_format(head[8:]), _declared_length(head[8:])
     first = bytes_at(file, _metadata_end(file, 4), 16)
     if not _is_frame_of(first, declared) or first[4]:
         return None
-    n_declared = int.from_bytes(head[21:26], "big") & (2**36 - 1)
     if not n_declared or _n_until_end(file, declared, _n_in_frame(first)) != n_declared:
         return None
     return Part(file, n_declared, n_declared, n_declared / declared.rate)
@@ -173,7 +173,7 @@ def _flac_part(file: BinaryIO, start: int, end: int) -> Part:
         raise ContentError("is not a readable sound: it has no frame of samples")
     position, coded = first
     header = b"fLaC\x80\x00\x00\x22" + _open_information(information, coded)
-    n_declared = int.from_bytes(information[13:18], "big") & (2**36 - 1)
+    n_declared = _declared_length(information)
     seconds = n_declared / (coded.rate or _declared_format(information).rate or 1)
     whole = spliced(header, file, position, end)
     return Part(whole, n_declared, seconds=seconds or math.inf)
@@ -182,6 +182,11 @@ def _flac_part(file: BinaryIO, start: int, end: int) -> Part:
 def _declared_format(information: bytes) -> Format:
     bits = int.from_bytes(information[10:14], "big")
     return Format(bits >> 12, (bits >> 9 & 7) + 1, (bits >> 4 & 31) + 1)
+
+
+def _declared_length(information: bytes) -> int:
+    """Return the samples per channel; 0 if that is not known."""
+    return int.from_bytes(information[13:18], "big") & (2**36 - 1)
 
 
 def _open_information(information: bytes, coded: Format) -> bytes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,11 +115,7 @@ def load(path: Path, estimator: str) -> tuple[FittedModel, dict[str, Any]]:
             f"class, not by {estimator}"
         )
     survive_fork()
-    with naming(path):
-        _check(record, tensors, ESTIMATOR)
-    _check_fusion(record)
-    with naming(path):
-        return _read_model(record, tensors), record
+    return _checked_model(record, tensors, ESTIMATOR, partial(naming, path)), record
 
 
 def naming(path: Path) -> AbstractContextManager[None]:
@@ -223,11 +220,8 @@ def read_state(
                 f"the pickled model is of format {record['format']!r} and was made by "
                 f"skmmrec {record.get('skmmrec')}; this is {__version__}. Fit it again"
             )
-        with _damaged("the pickled model", "Fit it again"):
-            _check(record, tensors, PICKLED)
-        _check_fusion(record)
-        with _damaged("the pickled model", "Fit it again"):
-            model = _read_model(record, tensors)
+        damaged = partial(_damaged, "the pickled model", "Fit it again")
+        model = _checked_model(record, tensors, PICKLED, damaged)
     fuser = None if model is None else model.fuser
     left_out = dict.fromkeys(names.intersection(NOT_SAVED))
     return model, {**left_out, **read_params(record["params"], fuser, names)}
@@ -284,6 +278,20 @@ def _record(model: FittedModel) -> dict[str, Any]:
         "validation_curve": model.validation_curve,
         "forgotten": list(model.forgotten.hashes),
     }
+
+
+def _checked_model(
+    record: dict[str, Any],
+    tensors: dict[str, NDArray],
+    others: Mapping[str, Check],
+    damaged: Callable[[], AbstractContextManager[None]],
+) -> FittedModel:
+    """Read a model; an error says what is damaged, unless a fusion is not known."""
+    with damaged():
+        _check(record, tensors, others)
+    _check_fusion(record)
+    with damaged():
+        return _read_model(record, tensors)
 
 
 @own_modes()

@@ -66,12 +66,12 @@ def _entry(name: str, key: str) -> str:
     return f"{name}.{key}" if name else key
 
 
-def is_number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     """Tell whether it is a finite number, and no truth value."""
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
-def is_whole(value: Any) -> bool:
+def _is_whole(value: Any) -> bool:
     """Tell whether it is a whole number from 1 on."""
     return type(value) is int and value >= 1
 
@@ -97,11 +97,11 @@ _list = _must("a list", lambda v: isinstance(v, list))
 _dict = _must("an object", lambda v: isinstance(v, dict))
 _flag = _must("true or false", lambda v: isinstance(v, bool))
 _text = _must("a text", lambda v: isinstance(v, str))
-_count = _must("a whole number from 1 on", is_whole)
-_number = _must("a finite number", is_number)
-_positive = _must("a finite number above 0", lambda v: is_number(v) and v > 0)
-_not_negative = _must("a finite number from 0 on", lambda v: is_number(v) and v >= 0)
-_share = _must("a number from 0 to below 1", lambda v: is_number(v) and 0 <= v < 1)
+_count = _must("a whole number from 1 on", _is_whole)
+_number = _must("a finite number", _is_number)
+_positive = _must("a finite number above 0", lambda v: _is_number(v) and v > 0)
+_not_negative = _must("a finite number from 0 on", lambda v: _is_number(v) and v >= 0)
+_share = _must("a number from 0 to below 1", lambda v: _is_number(v) and 0 <= v < 1)
 _names = _must("a list of distinct names", _are_distinct)
 _some_names = _must("distinct names", lambda v: _are_distinct(v) and bool(v))
 _id_type = _must("a type of ids", lambda v: isinstance(v, str) and v in _KINDS)

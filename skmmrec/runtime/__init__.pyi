@@ -86,6 +86,7 @@ from ._transfer import (
 )
 from ._unfinished import (
     remove_abandoned as remove_abandoned,
+    replacing as replacing,
     unfinished as unfinished,
 )
 from ._weights import (

@@ -7,7 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from secrets import token_hex
 
 if sys.platform != "win32":
     import fcntl
@@ -35,6 +37,33 @@ def unfinished(make: Callable[[], Path]) -> Iterator[Path]:
     finally:
         if handle is not None:
             _unlock(handle)
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
+    """Lend a file beside another, whose place it takes at the end if nothing fails.
+
+    What a killed process leaves is named ``.NAME.saving-...``; `remove_abandoned` it.
+
+    Parameters
+    ----------
+    path : Path
+        The file, which there may be or not, in a folder that there is.
+    mode : int, default=0o666
+        Who may read and write it, as far as the umask lets them.
+    """
+    with unfinished(partial(_make_beside, path, mode)) as fresh:
+        try:
+            yield fresh
+            os.replace(fresh, path)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+
+def _make_beside(path: Path, mode: int) -> Path:
+    fresh = path.with_name(f".{path.name}.saving-{token_hex(6)}")
+    fresh.touch(mode, exist_ok=False)
+    return fresh
 
 
 def remove_abandoned(path: Path, remove: Callable[[Path], object]) -> None:

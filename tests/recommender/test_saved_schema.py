@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 from safetensors.numpy import load_file
 from sklearn.compose import make_column_transformer
 from sklearn.preprocessing import StandardScaler
@@ -25,13 +25,7 @@ from skmmrec.recommender import (
 from skmmrec.recommender._persistence import read_state, write_state
 from skmmrec.recommender._record_schema import ESTIMATOR, PICKLED
 from tests.recommender.saved import editing
-from tests.recommender.test_saved_folder import places
-
-each_on_its_own = settings(
-    derandomize=True,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+from tests.recommender.test_saved_folder import each_on_its_own, places
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from skmmrec.runtime import _unfinished, remove_abandoned, unfinished
+from skmmrec.runtime import _unfinished, remove_abandoned, replacing, unfinished
 from tests.forks import needs_fork, quietly
 
 
@@ -48,6 +48,38 @@ def test_what_is_taken_for_abandoned_is_made_anew(tmp_path, kind):
         assert path.name == "second"
         remove_abandoned(path, remove)
         assert path.exists()
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o600])
+def test_a_file_takes_the_place_of_another(tmp_path, mode):
+    path = tmp_path / "file"
+    path.write_text("old")
+    before = os.umask(0o022)
+    try:
+        with replacing(path, mode) as fresh:
+            fresh.write_text("new")
+            remove_abandoned(fresh, Path.unlink)
+            assert path.read_text() == "old"
+    finally:
+        os.umask(before)
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == mode & ~0o022
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_not_finished_takes_no_place(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fill():
+        with replacing(path) as fresh:
+            fresh.write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fill()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @needs_fork

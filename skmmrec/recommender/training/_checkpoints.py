@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 import zipfile
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ import torch
 
 from skmmrec.recommender.training._plan import Plan, Source
 from skmmrec.recommender.training._problem import Problem
-from skmmrec.runtime import remove_abandoned, unfinished
+from skmmrec.runtime import remove_abandoned, replacing
 
 
 class Checkpoint:
@@ -42,13 +40,8 @@ class Checkpoint:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for left in self.path.parent.glob(".fit-*.saving-*"):
             remove_abandoned(left, partial(Path.unlink, missing_ok=True))
-        with unfinished(self._make_beside) as fresh:
-            try:
-                with fresh.open("wb") as file:
-                    torch.save({"fit": self.path.stem, **state}, file)
-                os.replace(fresh, self.path)
-            finally:
-                fresh.unlink(missing_ok=True)
+        with replacing(self.path, mode=0o600) as fresh, fresh.open("wb") as file:
+            torch.save({"fit": self.path.stem, **state}, file)
 
     def load(self) -> dict[str, Any] | None:
         """Read the state; None where there is none, or a damaged or an alien one."""
@@ -63,11 +56,6 @@ class Checkpoint:
             self._warn("is that of another fit, or of another version")
             return None
         return state
-
-    def _make_beside(self) -> Path:
-        fresh = self.path.with_name(f".{self.path.name}.saving-{token_hex(6)}")
-        fresh.touch(0o600, exist_ok=False)
-        return fresh
 
     def _warn(self, what: str) -> None:
         message = f"the checkpoint {self.path} {what}: starting anew"
