@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from ._types import WantedCategories
 _SHORT = {"category": CATEGORY, "popularity": POPULARITY}
 
 
+@dataclass(frozen=True)
 class Conditions:
     """Conditions on the items of one publication.
 
@@ -39,17 +41,10 @@ class Conditions:
     snapshot : Snapshot
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        view: FeatureView,
-        table: VectorTable,
-        snapshot: Snapshot,
-    ) -> None:
-        self._backend = backend
-        self._view = view
-        self._table = table
-        self._snapshot = snapshot
+    backend: Backend
+    view: FeatureView
+    table: VectorTable
+    snapshot: Snapshot
 
     def mask(self, where: Filter) -> np.ndarray:
         """Mark the items that meet a condition.
@@ -60,7 +55,7 @@ class Conditions:
             When it asks for a feature that was not published, or compares one with
             what it cannot be compared with.
         """
-        return condition_mask(where, self._view, self.of, _SHORT)
+        return condition_mask(where, self.view, self.of, _SHORT)
 
     def category_mask(self, wanted: WantedCategories) -> np.ndarray:
         """Mark the items of some categories; a ValueError when no item has one."""
@@ -73,14 +68,14 @@ class Conditions:
 
     def of(self, name: str) -> FilterColumn:
         """Return a feature of all items; a ValueError when no item has a value."""
-        column = column_of(self._view, self._table, name, self._read)
+        column = column_of(self.view, self.table, name, self._read)
         if not column.present.any():
             what = "categories" if name == CATEGORY else name
             raise ValueError(
-                f"model version {self._table.version!r} was published without {what}"
+                f"model version {self.table.version!r} was published without {what}"
             )
         return column
 
     def _read(self, name: str) -> dict[bytes, bytes]:
-        keys = self._table.keys
-        return self._backend.read_column(self._view, keys, name, self._snapshot)
+        keys = self.table.keys
+        return self.backend.read_column(self.view, keys, name, self.snapshot)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -131,6 +132,7 @@ def checked_weights(
     return {name: weight / largest for name, weight in found.items()}
 
 
+@dataclass(frozen=True)
 class Similarity:
     """The vectors of the items of one publication.
 
@@ -144,17 +146,10 @@ class Similarity:
     snapshot : Snapshot
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        view: FeatureView,
-        table: VectorTable,
-        snapshot: Snapshot,
-    ) -> None:
-        self._backend = backend
-        self._view = view
-        self._table = table
-        self._snapshot = snapshot
+    backend: Backend
+    view: FeatureView
+    table: VectorTable
+    snapshot: Snapshot
 
     def search(
         self,
@@ -174,7 +169,7 @@ class Similarity:
         """
         vectors = {name: self._vectors(name) for name in weights}
         asked = self._asked(query, vectors)
-        ids, parts = self._table.ids, []
+        ids, parts = self.table.ids, []
         for place, key in enumerate(query.keys):
             aspects = [
                 Aspect(*vectors[name], found, weights[name])
@@ -194,7 +189,7 @@ class Similarity:
     ) -> dict[str, Sequence[np.ndarray | None]]:
         """Return the directions to search in, by vector, None where there is none."""
         if query.items is not None:
-            rows = rows_of(self._table, query.items)
+            rows = rows_of(self.table, query.items)
             return {name: _of_rows(found, rows) for name, found in vectors.items()}
         shared = [name for name in query.content if name in vectors]
         if not shared:
@@ -213,7 +208,7 @@ class Similarity:
 
     def _vectors(self, name: str) -> _Vectors:
         """Return the directions of a vector, kept with the items' table."""
-        lengths = {f.name: f.vector_length for f in self._view.features}
+        lengths = {f.name: f.vector_length for f in self.view.features}
         if not isinstance(name, str) or not lengths.get(vector_feature(name)):
             known = sorted(
                 n.removesuffix("_vector") for n, dim in lengths.items() if dim
@@ -222,25 +217,25 @@ class Similarity:
                 f"there are no vectors {name!r:.100} of items; there are {known}"
             )
         if name == MAIN:
-            table, without_bias = self._table, slice(-1)
+            table, without_bias = self.table, slice(-1)
         else:
             table, without_bias = self.further(vector_feature(name)), slice(None)
-        kept = self._table.kept.get((_Vectors, name))
+        kept = self.table.kept.get((_Vectors, name))
         if kept is None or kept[0] is not table:
-            found = np.isin(table.ids, self._table.ids)
-            rows = np.searchsorted(self._table.ids, table.ids[found])
+            found = np.isin(table.ids, self.table.ids)
+            rows = np.searchsorted(self.table.ids, table.ids[found])
             matrix = table.matrix[found, without_bias]
             kept = table, _Vectors(directions(matrix), rows)
-            self._table.kept[_Vectors, name] = kept
+            self.table.kept[_Vectors, name] = kept
         vectors: _Vectors = kept[1]
         return vectors
 
     def further(self, feature: str) -> VectorTable:
         """Return further vectors; a ValueError when no item has one."""
-        table = self._backend.vectors(self._view, feature, self._snapshot)
+        table = self.backend.vectors(self.view, feature, self.snapshot)
         if not len(table.ids):
             raise ValueError(
-                f"model version {self._table.version!r} was published without the "
+                f"model version {self.table.version!r} was published without the "
                 f"vectors {feature.removesuffix('_vector')!r}"
             )
         return table
