@@ -3,8 +3,18 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 N_ITEMS, N_USERS = 14, 9
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what needs a CUDA device where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
 @pytest.fixture(scope="session")

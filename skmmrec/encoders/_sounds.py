@@ -54,12 +54,19 @@ def read_sound(item: Any, rate: int, max_seconds: float) -> np.ndarray:
     Raises
     ------
     ContentError
-        If the item is missing, damaged, without samples or not a sound.
+        If the item is missing, damaged, without samples or not a sound, or shorter
+        than one sample of the result.
     """
     from skmmrec.encoders._sound_files import resample
 
     waveform, own_rate = decode_sound(item, max_seconds)
-    return resample(waveform, own_rate, rate)
+    resampled = resample(waveform, own_rate, rate)
+    if not len(resampled):
+        raise ContentError(
+            f"holds {len(waveform)} samples at {own_rate} Hz, which are shorter than "
+            f"one at {rate} Hz"
+        )
+    return resampled
 
 
 def decode_sound(item: Any, max_seconds: float) -> tuple[np.ndarray, int]:

@@ -22,10 +22,7 @@ from skmmrec.runtime import (
 
 from .conftest import noise_picture, tone
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-]
+pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(params=["text", "image", "audio"])

@@ -189,7 +189,6 @@ def test_windows_of_any_lengths_keep_their_order():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_batch_is_started_without_waiting():
     encoder = AudioEncoder("MobileNetV1", pretrained=False, device="cuda").fit(["any"])
     model = encoder._model

@@ -305,7 +305,6 @@ def _loaded(folder):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_batch_is_started_without_waiting(image_model):
     model = ImageEncoder(image_model, device="cuda").fit(["any"])._model
     contents = [model.prepare(noise_picture(i)) for i in range(4)]

@@ -26,6 +26,24 @@ def assert_read(samples, expected=SOUND, tolerance=1e-4):
     np.testing.assert_allclose(found, expected, atol=tolerance, rtol=tolerance)
 
 
+class TestLengths:
+    @given(
+        n=st.integers(1, 50), own=st.integers(1, 2**32 - 1), rate=st.integers(1, 48000)
+    )
+    @settings(max_examples=50, derandomize=True, deadline=None)
+    def test_there_is_a_sample_or_an_error(self, n, own, rate):
+        sound = np.full(n, 0.5, np.float32), own
+        if n * rate < own // 2:
+            with pytest.raises(ContentError, match=f"{n} samples at {own} Hz"):
+                read_sound(sound, rate, 600)
+        elif n * rate > own:
+            assert len(read_sound(sound, rate, 600))
+
+    def test_a_length_below_one_sample_is_refused(self):
+        with pytest.raises(ContentError, match="holds 3 samples at 1000000000 Hz"):
+            read_sound((np.full(3, 0.5, np.float32), 10**9), RATE, 600)
+
+
 class TestShapes:
     @pytest.mark.parametrize("n_channels", [1, 2, 6, 8, 16, 64])
     def test_either_axis_may_be_that_of_the_channels(self, n_channels):

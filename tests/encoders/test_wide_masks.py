@@ -85,7 +85,6 @@ def test_padding_of_a_decoder_attends_to_something():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("precision", ["fp32", "auto"])
 def test_a_batch_begins_on_a_gpu_while_the_last_one_is_computed(minilm, precision):
     encoder = TextEncoder(

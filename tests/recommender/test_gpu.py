@@ -16,10 +16,7 @@ from skmmrec.recommender import MatrixFactorizationRecommender
 from skmmrec.retrieval import _products, _search
 from skmmrec.testing import RecommenderTests
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-]
+pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(autouse=True)

@@ -39,14 +39,7 @@ from skmmrec.recommender.training import HeldOut, judge_held_out
 from skmmrec.recommender.training._validation import best_items
 
 HOST_TORCH = torch.device("cpu")
-GPU = pytest.param(
-    torch.device("cuda"),
-    marks=[
-        pytest.mark.gpu,
-        pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-    ],
-    id="cuda",
-)
+GPU = pytest.param(torch.device("cuda"), marks=pytest.mark.gpu, id="cuda")
 places = pytest.mark.parametrize(
     "where", [pytest.param(HOST_TORCH, id="torch on the CPU"), GPU]
 )

@@ -289,7 +289,6 @@ def test_it_waits_for_no_device():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_on_cuda_it_learns_the_same_without_waiting():
     pull = Pull(gap=10)
     expected = pull.learned(1e-6)

@@ -214,7 +214,6 @@ def test_another_device_would_be_noticed():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_is_not_waited_for(request):
     for name in OPTIONS:
         trainer = made(fitted(name), "cuda")
