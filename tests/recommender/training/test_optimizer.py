@@ -140,14 +140,6 @@ def test_feedback_leaves_the_others_as_they_are(make, catalog, X, lazily):
     assert not same.all()
 
 
-def test_processes_update_whole_tables(make, catalog, X, monkeypatch):
-    trainer = trainer_of(make(catalog).fit(X), X)
-    monkeypatch.setattr(_loop, "choose_lazy", lambda *_: BOTH)
-    assert trainer._lazy() == BOTH
-    monkeypatch.setattr(_loop, "world", lambda: (1, 2))
-    assert trainer._lazy() == frozenset()
-
-
 def trainer_of(rec, X):
     problem, plan, generators = rec.model_.problem(), rec._plan(), Generators(0)
     network, history = rec.model_.networks[0], problem.history

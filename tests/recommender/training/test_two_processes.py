@@ -77,20 +77,20 @@ def test_two_processes_learn_one_model(tmp_path, halves, early, n_rows):
 
 
 def test_the_shares_of_the_processes_make_up_the_batch(monkeypatch):
-    from skmmrec.recommender.training import _loop
+    from skmmrec.recommender.training import _processes
 
     rows = torch.arange(7)
     shares = []
     for rank in range(3):
-        monkeypatch.setattr(_loop, "world", lambda rank=rank: (rank, 3))
-        shares.append(_loop.own_share(rows))
-        assert len(_loop.own_share(rows[:2])) == 2
+        monkeypatch.setattr(_processes, "world", lambda rank=rank: (rank, 3))
+        shares.append(_processes.own_share(rows))
+        assert len(_processes.own_share(rows[:2])) == 2
     assert sorted(np.concatenate(shares)) == rows.tolist()
 
 
 def test_alone_nothing_is_asked_of_others():
-    from skmmrec.recommender.training import _loop
+    from skmmrec.recommender.training import _processes
 
-    assert _loop.world() == (0, 1)
-    assert _loop.agree("mine") == "mine"
-    assert _loop.mean_over_processes(2.5) == 2.5
+    assert _processes.world() == (0, 1)
+    assert _processes.agree("mine") == "mine"
+    assert _processes.mean_over_processes(2.5) == 2.5
