@@ -145,7 +145,8 @@ def trainer_of(rec, X):
     network, history = rec.model_.networks[0], problem.history
     batcher = _training._batcher(problem, plan, generators, history, problem.examples)
     loss = _training._loss(network, problem, plan, generators)
-    return _loop.Trainer(loss, batcher, _training._options(network, plan, history, 0.1))
+    options = _training._options(network, problem, plan, history, 0.1)
+    return _loop.Trainer(loss, batcher, options)
 
 
 # -- cost ----------------------------------------------------------------------------
