@@ -203,7 +203,7 @@ def fit_accuracy(name: str, tables: str, n_seeds: int) -> np.ndarray:
             random_state=seed,
             verbose=False,
         ).fit(part.train)
-        scores.append(protocol.evaluate(model, part.test).means["ndcg@20"])
+        scores.append(protocol.evaluate(model, part.test).summary["ndcg@20"])
     return np.array(scores)
 
 

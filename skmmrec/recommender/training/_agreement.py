@@ -113,7 +113,7 @@ def _parameters(plan: Plan) -> str:
     """Write down what changes steps; seeds may differ, that of process 0 counts."""
     training = plan.training.get_params()
     for name in ("checkpoint_dir", "max_time"):
-        del training[name]
+        training[name] = training[name] is None
     stopping = plan.early_stopping
     held_out = None if stopping is None else stopping.get_params()
     parts = [plan.design, plan.regularization.get_params(), held_out]

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +21,10 @@ from skmmrec.recommender.training._optimizer import Optimizer, Routes, Schedule
 from skmmrec.recommender.training._plan import Epoch
 from skmmrec.recommender.training._processes import (
     agree,
+    from_all,
     mean_over_processes,
     parallel,
+    wait,
     world,
 )
 from skmmrec.recommender.training._split_tables import joined
@@ -273,21 +276,26 @@ class Trainer:
     # -- going on after a kill -------------------------------------------------------
 
     def _save(self) -> None:
-        if self.checkpoint is None or world()[0]:
+        if self.checkpoint is None:
             return
-        generators = {"order": self.order.get_state(), **self.generators.get_state()}
+        generators = from_all(self.generators.get_state())
+        if world()[0] and not self.options.split:
+            return
         self.checkpoint.save(
             {
                 "network": self.loss.network.state_dict(),
                 "best": self.best,
                 "optimizer": self.optimizer.state_dict(),
+                "order": self.order.get_state(),
                 "generators": generators,
                 "history": [tuple(epoch) for epoch in self.history],
-            }
+            },
+            # Each process puts its file in place when all have written theirs.
+            wait if self.options.split else None,
         )
 
     def _resume(self) -> None:
-        state = None if self.checkpoint is None else self.checkpoint.load()
+        state = None if self.checkpoint is None else self._found(self.checkpoint)
         if state is None:
             return
         if not self.optimizer.knows(state["optimizer"]):
@@ -301,6 +309,21 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.best = state["best"]
         self.history = [Epoch(*epoch) for epoch in state["history"]]
-        generators = state["generators"]
-        self.order.set_state(generators["order"])
-        self.generators.set_state(generators)
+        self.order.set_state(state["order"])
+        rank, size = world()
+        # Other processes than those of then go on with numbers of their own.
+        if len(state["generators"]) == size:
+            self.generators.set_state(state["generators"][rank])
+
+    def _found(self, checkpoint: Checkpoint) -> dict[str, Any] | None:
+        """State that was saved, where all processes found that of one epoch."""
+        state = checkpoint.load()
+        done = from_all(None if state is None else len(state["history"]))
+        if len(set(done)) == 1:
+            return state
+        warnings.warn(
+            f"the processes found checkpoints in {checkpoint.path.parent} of different "
+            f"epochs, {done}: starting anew. All of them must see this folder.",
+            stacklevel=2,
+        )
+        return None

@@ -87,6 +87,11 @@ def from_all(value: Any) -> list[Any]:
     return values
 
 
+def wait() -> None:
+    """Wait until all processes have come here."""
+    distributed.barrier()
+
+
 def send_to_all(values: Tensor, sender: int) -> Tensor:
     """Values of one process, in all of them; the others give a tensor of its shape."""
     distributed.broadcast(values, src=sender)

@@ -415,7 +415,7 @@ def _half(precision: str, network: FusionNetwork) -> bool:
 def _forget_checkpoints(problem: Problem, plan: Plan, source: Source | None) -> None:
     """Delete the checkpoints of a fit that is complete."""
     folder = plan.training.checkpoint_dir
-    if folder is None or world()[0]:
+    if folder is None or (world()[0] and not choose_split(problem, plan)):
         return
     for number in range(plan.n_members):
         checkpoint_of(folder, problem, plan, source, number).remove()

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 
 from skmmrec import ItemCatalog
 from skmmrec.catalog import Blocks
@@ -122,10 +123,14 @@ def test_each_process_is_told_who_differs_in_what(
 def test_rounding_and_seeds_may_differ(monkeypatch, given):
     problem, plan, ids = given
     rounded = content_of(problem, lambda block: block * np.float32(1 + 1e-6))
-    training = type(plan.training)(checkpoint_dir="mine", max_time=3.0)
-    training = training.set_params(**plan.training.changed())
-    other = replace(plan, random_state=7, device="cpu", training=training)
-    assert check(monkeypatch, [given, (rounded, other, ids)]) == [None, None]
+    mine, yours = (
+        clone(plan.training).set_params(checkpoint_dir=folder, max_time=seconds)
+        for folder, seconds in (("here", 3.0), ("there", 4.0))
+    )
+    one = problem, replace(plan, training=mine), ids
+    other = replace(plan, random_state=7, device="cpu", training=yours)
+    assert check(monkeypatch, [one, (rounded, other, ids)]) == [None, None]
+    assert "other parameters" in check(monkeypatch, [one, given])[0]
 
 
 def test_sums_are_made_in_parts(monkeypatch):
