@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skmmrec.catalog import Blocks
+from skmmrec.recommender.network import FusionNetwork
 from skmmrec.recommender.training._plan import Plan
 from skmmrec.recommender.training._problem import Problem
 from skmmrec.recommender.training._processes import from_all, world
@@ -23,7 +24,10 @@ AT_ONCE = 2**16
 
 
 def check_agreement(
-    problem: Problem, plan: Plan, ids: Sequence[pd.Index | NDArray]
+    problem: Problem,
+    plan: Plan,
+    ids: Sequence[pd.Index | NDArray],
+    networks: Sequence[FusionNetwork] = (),
 ) -> None:
     """Refuse processes that were given different things.
 
@@ -38,6 +42,8 @@ def check_agreement(
         How.
     ids : sequence of Index or ndarray
         Of the items and of the users, or of the pairs that are new.
+    networks : sequence of FusionNetwork
+        What is started from.
 
     Raises
     ------
@@ -46,7 +52,7 @@ def check_agreement(
     """
     if world()[1] == 1:
         return
-    everyone = from_all(dict(_facts(problem, plan, ids)))
+    everyone = from_all(dict(_facts(problem, plan, ids, networks)))
     for rank, theirs in enumerate(everyone):
         for name, fact in everyone[0].items():
             if not _agree(fact, theirs.get(name)):
@@ -67,7 +73,10 @@ def _agree(one: Any, other: Any) -> bool:
 
 
 def _facts(
-    problem: Problem, plan: Plan, ids: Sequence[pd.Index | NDArray]
+    problem: Problem,
+    plan: Plan,
+    ids: Sequence[pd.Index | NDArray],
+    networks: Sequence[FusionNetwork],
 ) -> Iterator[tuple[str, Any]]:
     """Collect what must agree: hashes or, of numbers that were computed, sums."""
     yield "ids", [_hash(pd.util.hash_array(np.asarray(part))) for part in ids]
@@ -79,6 +88,8 @@ def _facts(
     if problem.user_content is not None:
         yield from _facts_of_content("content of users", problem.user_content)
     yield "parameters", _parameters(plan)
+    learned = [p.detach().numpy() for network in networks for p in network.parameters()]
+    yield "networks to start from", _hash(*learned)
 
 
 def _facts_of_content(name: str, content: Blocks) -> Iterator[tuple[str, Any]]:

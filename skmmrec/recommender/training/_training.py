@@ -93,13 +93,15 @@ def train_networks(
     watch : callable
         Runs the epochs of each network.
     """
-    check_agreement(problem, plan, ids)
+    check_agreement(problem, plan, ids, () if source is None else source.networks)
     device = own_device(resolve_device(plan.device))
     design, split = plan.design, choose_split(problem, plan)
     n_networks = plan.n_members if design.is_trained else 1
     networks, curves, id_l2 = [], [], LOW
     generators = _generators(plan.random_state, device)
     for number in range(n_networks):
+        if world()[1] > 1:  # the last training has left each process with its own
+            generators.seed(agree(generators.integer()))
         with generators.lent():
             network = make_network(design, problem, plan.cold_popularity)
         if source is not None:
@@ -141,7 +143,7 @@ def train_further(
     list of float
         The last network's loss in each epoch.
     """
-    check_agreement(problem, plan, new_pairs)
+    check_agreement(problem, plan, new_pairs, networks)
     device, split = own_device(resolve_device(plan.device)), choose_split(problem, plan)
     epochs: list[Epoch] = []
     generators = _generators(plan.random_state, device)

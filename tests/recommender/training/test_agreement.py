@@ -1,5 +1,6 @@
 """Processes that were given different things are told so, all of them."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -148,6 +149,14 @@ def test_ids_of_every_kind_are_compared(monkeypatch, given, dtype):
     same, differ = (problem, plan, (ids, ids)), (problem, plan, (ids, other))
     assert check(monkeypatch, [same, same]) == [None, None]
     assert "other ids" in check(monkeypatch, [same, differ])[1]
+
+
+def test_networks_to_start_from_are_compared(monkeypatch, make, catalog, X, given):
+    one = make(catalog, training__max_epochs=1).fit(X).model_.networks
+    other = make(catalog, training__max_epochs=2).fit(X).model_.networks
+    assert check(monkeypatch, [(*given, one), (*given, deepcopy(one))]) == [None, None]
+    error = check(monkeypatch, [(*given, one), (*given, other)])[0]
+    assert "other networks to start from" in error
 
 
 def test_content_of_users_is_compared(monkeypatch, make, catalog, X, given):

@@ -1,6 +1,6 @@
 """One of two processes that fit in several ways, and write down what each learned.
 
-python two_processes.py folder rank
+python two_processes.py folder quickly|slowly rank
 """
 
 import pickle
@@ -15,7 +15,7 @@ from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.recommender import EarlyStopping, MeanTower, Training
 from skmmrec.recommender.training import _loop
 
-EPOCHS = 6
+EPOCHS = 4
 FEW = 240
 """Rows of most fits; with more than 2,000, a trial comes before the training."""
 
@@ -34,7 +34,6 @@ WAYS = {
     "replicated": {"training__tables": "replicated"},
     "auto": {},
     "sharded": {"training__tables": "sharded"},
-    "sharded again": {"training__tables": "sharded"},
     "clipped": {"training__tables": "sharded", "training__clip_norm": 0.05},
     "by likes": {"training__tables": "sharded", "early_stopping": EarlyStopping()},
     "by loss": {
@@ -78,6 +77,14 @@ def note_what_is_held(trainer):
     HELD["moments"] = sum(m.numel() for some in moments for pair in some for m in pair)
 
 
+def fitted(items, X, name):
+    """Fit one of the ways, and train further where that is it."""
+    rec = recommender(items, **WAYS[name]).fit(X)
+    if name == "trained further":
+        rec.partial_fit(X.head(30))
+    return learned(rec)
+
+
 def row_by_row(items, X):
     """Replicated tables are updated row by row, as if they were large."""
     choose = _loop.choose_lazy
@@ -109,7 +116,8 @@ def interrupted(fit, after):
 def resumed(items, X, folder, tables):
     """Fit, be interrupted, fit again."""
     params = {"training__tables": tables, "training__checkpoint_dir": folder}
-    interrupted(lambda: recommender(items, **params).fit(X), after=3)
+    interrupted(lambda: recommender(items, **params).fit(X), after=2)
+    distributed.barrier()
     kept = sorted(path.name for path in folder.iterdir())
     distributed.barrier()
     rec = recommender(items, **params).fit(X)
@@ -120,7 +128,7 @@ def resumed(items, X, folder, tables):
 def lost(items, X, folder, rank):
     """Fit, be interrupted, and go on where one process has lost its file."""
     params = {"training__tables": "sharded", "training__checkpoint_dir": folder}
-    interrupted(lambda: recommender(items, **params).fit(X), after=3)
+    interrupted(lambda: recommender(items, **params).fit(X), after=2)
     if rank:
         next(folder.glob("*-1-of-2.pt")).unlink()
     with warnings.catch_warnings(record=True) as told:
@@ -137,31 +145,40 @@ def refused(items, X, rank):
         return str(error)
 
 
-def main(folder, rank):
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
-    )
-    items = pd.read_pickle(folder / "items.pkl")
-    everything = pd.read_pickle(folder / "X.pkl")
+def quickly(items, everything, folder, rank):
+    """Results of a few fits."""
     X = everything.head(FEW)
-    results = {}
-    save = _loop.Trainer._save
-    _loop.Trainer._save = lambda self: (note_what_is_held(self), save(self))
-    for name, params in WAYS.items():
-        rec = recommender(items, **params).fit(X)
-        if name == "trained further":
-            rec.partial_fit(X.head(30))
-        results[name] = learned(rec)
+    results = {name: fitted(items, X, name) for name in ("replicated", "sharded")}
     results["row by row"] = row_by_row(items, X)
-    params = {"training__tables": "sharded", "n_members": 2}
-    results["two networks"] = learned(recommender(items, **params).fit(everything))
+    results["refused"] = refused(items, X, rank)
+    return results
+
+
+def slowly(items, everything, folder, rank):
+    """Results of all others."""
+    X = everything.head(FEW)
+    results = {name: fitted(items, X, name) for name in WAYS}
+    params = {"n_members": 2, "training__batch_size": 153}
+    rec = recommender(items, training__tables="sharded", **params).fit(everything)
+    results["two networks"] = learned(rec)
     for tables in ("replicated", "sharded"):
         results["resumed", tables] = resumed(items, X, folder / tables, tables)
     results["lost"] = lost(items, X, folder / "lost", rank)
-    results["refused"] = refused(items, X, rank)
+    return results
+
+
+def main(folder, speed, rank):
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
+    )
+    save = _loop.Trainer._save
+    _loop.Trainer._save = lambda self: (note_what_is_held(self), save(self))
+    tables = [pd.read_pickle(folder / f"{name}.pkl") for name in ("items", "X")]
+    work = {"quickly": quickly, "slowly": slowly}[speed]
+    results = work(*tables, folder, rank)
     (folder / f"results{rank}").write_bytes(pickle.dumps(results))
     distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
