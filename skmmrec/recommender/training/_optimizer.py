@@ -193,7 +193,8 @@ class Optimizer:
 
     def clip(self, norm: float) -> None:
         """Shorten the gradient of everything to this length, if it is longer."""
-        here, split = list(self.network.parameters()), []
+        here: list[Tensor] = list(self.network.parameters())
+        split: list[Tensor] = []
         for name, tables in self.lazy.items():
             rows = [row.values for row in tables.rows]
             (split if name in self.split else here).extend(rows)

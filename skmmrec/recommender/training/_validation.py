@@ -138,7 +138,7 @@ class Monitor(Protocol):
         Whether it reads rows of tables that this process may not hold.
     """
 
-    reads_tables: bool
+    reads_tables: ClassVar[bool]
 
     def score(self, network: FusionNetwork) -> float:
         """Judge the network as it is now."""
