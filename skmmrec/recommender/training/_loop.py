@@ -188,7 +188,11 @@ class Trainer:
         return Epoch(mean, self._judge())
 
     def _step(
-        self, module: nn.Module, batch: Batch, noise: Noise, routes: Routes
+        self,
+        module: nn.Module,
+        batch: Batch,
+        noise: Noise,
+        routes: Routes | None = None,
     ) -> Tensor:
         """Learn from a batch; returns its loss, at which nobody looks yet."""
         with torch.autocast(
