@@ -2,6 +2,7 @@
 
     python benchmarks/processes.py cost [--items 1000000] [--users 20000]
     python benchmarks/processes.py accuracy [generated-sparse tiktok ...] [--seeds 5]
+        [--epochs 5]
     python benchmarks/processes.py lookups [--items 1000000]
 
 The processes talk through gloo, on this machine. `cost` fits interactions of users who
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=5)
     args = parser.parse_args()
     {"cost": show_cost, "accuracy": show_accuracy, "lookups": show_lookups}[args.what](
         args
@@ -179,7 +181,8 @@ def show_accuracy(args: argparse.Namespace) -> None:
         for way, (n_processes, tables) in WAYS.items():
             if way == "two, whole tables":
                 continue
-            (found, *_) = start(fit_accuracy, n_processes, name, tables, args.seeds)
+            options = name, tables, args.seeds, args.epochs
+            (found, *_) = start(fit_accuracy, n_processes, *options)
             alone = found if alone is None else alone
             gap = found - alone
             error = gap.std(ddof=1) / len(gap) ** 0.5
@@ -191,7 +194,7 @@ def show_accuracy(args: argparse.Namespace) -> None:
             )
 
 
-def fit_accuracy(name: str, tables: str, n_seeds: int) -> np.ndarray:
+def fit_accuracy(name: str, tables: str, n_seeds: int, epochs: int) -> np.ndarray:
     # So that replicated tables are updated row by row, too, though they are small.
     _loop.choose_lazy = lambda *_: frozenset({"items"})
     part = data.load(name, Path(tempfile.gettempdir()))
@@ -199,7 +202,8 @@ def fit_accuracy(name: str, tables: str, n_seeds: int) -> np.ndarray:
     for seed in range(n_seeds):
         model = MultimodalFusionRecommender(
             part.catalog,
-            training=Training(tables=tables),
+            training=Training(max_epochs=epochs, tables=tables),
+            regularization=Regularization(id_l2=1.0),
             random_state=seed,
             verbose=False,
         ).fit(part.train)
