@@ -161,20 +161,15 @@ class Trainer:
 
     def rows(self, batch: Batch) -> Rows:
         """Rows that a batch reads, apart from the tables."""
-        rows = self.read(batch)
-        return (
-            self.loss.network.rows(*self.loss.places(batch)) if rows is None else rows
-        )
+        rows, network = self.read(batch), self.loss.network
+        return network.rows(*self.loss.places(batch)) if rows is None else rows
 
     def _epoch(self, module: nn.Module) -> Epoch:
         losses = []
         for batch, noise, routes in self._batches():
             losses.append(self._step(module, batch, noise, routes))
-            del (
-                batch,
-                noise,
-                routes,
-            )  # the block that they are parts of goes before the next
+            # The block that they are parts of goes before the next one is made.
+            del batch, noise, routes
             if self._is_late():
                 break
             if self.after_step is not None:
