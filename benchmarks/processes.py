@@ -1,12 +1,12 @@
 """One fit by one process and by two: what each holds, how fast, and how well it ranks.
 
-    python benchmarks/processes.py cost [--items 1000000] [--users 20000]
+    python benchmarks/processes.py cost [--items 500000] [--users 1000]
     python benchmarks/processes.py accuracy [generated-sparse tiktok ...] [--seeds 5]
-        [--epochs 5]
-    python benchmarks/processes.py lookups [--items 1000000]
+        [--epochs 5] [--ways alone "two, sharded" ...]
+    python benchmarks/processes.py lookups [--items 500000]
 
 The processes talk through gloo, on this machine. `cost` fits interactions of users who
-like 20 items each, without content, and prints for each process: bytes of tables,
+like 20 items each and prints for each process: bytes of tables,
 moments and gradients that the training holds at most, the most memory of the process
 beyond what it has before the fit, and examples a second in the second epoch of two.
 `accuracy` fits with the same seeds and prints NDCG@20. `lookups` compares ways to look
@@ -35,7 +35,7 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.recommending import data, protocol
-from skmmrec import MultimodalFusionRecommender
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.recommender import Regularization, Training
 from skmmrec.recommender.training import _loop
 from skmmrec.recommender.training._lazy_adam import LazyAdam
@@ -57,10 +57,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=["cost", "accuracy", "lookups"])
     parser.add_argument("names", nargs="*", default=["generated-sparse", "tiktok"])
-    parser.add_argument("--items", type=int, default=1_000_000)
-    parser.add_argument("--users", type=int, default=20_000)
+    parser.add_argument("--items", type=int, default=500_000)
+    parser.add_argument("--users", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--ways", nargs="*", choices=WAYS, default=list(WAYS))
     args = parser.parse_args()
     {"cost": show_cost, "accuracy": show_accuracy, "lookups": show_lookups}[args.what](
         args
@@ -99,7 +100,8 @@ def _run(rank: int, work: Any, n_processes: int, folder: str, args: Any) -> None
 def show_cost(args: argparse.Namespace) -> None:
     print("| way | MB held | MB beyond the start | examples a second |")
     print("|---|---|---|---|")
-    for name, (n_processes, tables) in WAYS.items():
+    for name in args.ways:
+        n_processes, tables = WAYS[name]
         figures = start(fit_cost, n_processes, name, tables, args.items, args.users)
         held, beyond, speed = np.array(figures).T
         megabytes = [
@@ -109,7 +111,7 @@ def show_cost(args: argparse.Namespace) -> None:
 
 
 def fit_cost(name: str, tables: str, n_items: int, n_users: int) -> tuple[float, ...]:
-    X = likes(n_items, n_users)
+    X, catalog = likes(n_items, n_users), catalog_of(n_items)
     held, ends = 0, []
 
     class Watched(_loop.Trainer):
@@ -127,9 +129,10 @@ def fit_cost(name: str, tables: str, n_items: int, n_users: int) -> tuple[float,
         _loop.choose_lazy = lambda *_: frozenset()
     before = most_memory()
     MultimodalFusionRecommender(
+        catalog,
         n_factors=DIM,
         half_life=None,
-        training=Training(max_epochs=2, tables=tables),
+        training=Training(max_epochs=2, batch_size=2048, tables=tables),
         regularization=Regularization(id_l2=1.0),
         random_state=0,
         verbose=False,
@@ -138,13 +141,18 @@ def fit_cost(name: str, tables: str, n_items: int, n_users: int) -> tuple[float,
 
 
 def likes(n_items: int, n_users: int, n_likes: int = 20) -> pd.DataFrame:
-    """Each item liked at least once, and some far more often than others."""
+    """Draw what users like; some items are liked far more often than others."""
     rng = np.random.default_rng(0)
-    n = n_users * n_likes
-    items = (n_items * rng.random(n) ** 2).astype(np.int64)
-    items[: min(n, n_items)] = np.arange(min(n, n_items))
+    items = (n_items * rng.random(n_users * n_likes) ** 2).astype(np.int64)
     users = np.repeat(np.arange(n_users), n_likes)
-    return pd.DataFrame({"user_id": rng.permutation(users), "item_id": items})
+    return pd.DataFrame({"user_id": users, "item_id": items})
+
+
+def catalog_of(n_items: int) -> ItemCatalog:
+    """Make items with two numbers of content, which cost little."""
+    numbers = np.random.default_rng(0).normal(size=(n_items, 2)).astype(np.float32)
+    table = pd.DataFrame(numbers).add_prefix("text__")
+    return ItemCatalog(table.assign(item_id=np.arange(n_items)))
 
 
 def bytes_held(trainer: _loop.Trainer) -> int:
@@ -174,11 +182,10 @@ def most_memory() -> float:
 
 def show_accuracy(args: argparse.Namespace) -> None:
     for name in args.names:
-        print(
-            f"\n{name}: NDCG@20 by seed, mean, and paired difference to one process\n"
-        )
+        print(f"\n{name}: NDCG@20 by seed, mean, and paired difference to the first\n")
         alone = None
-        for way, (n_processes, tables) in WAYS.items():
+        for way in args.ways:
+            n_processes, tables = WAYS[way]
             if way == "two, whole tables":
                 continue
             options = name, tables, args.seeds, args.epochs
