@@ -6,9 +6,9 @@
     python benchmarks/processes.py lookups [--items 500000]
 
 The processes talk through gloo, on this machine. `cost` fits interactions of users who
-like 20 items each and prints for each process: bytes of tables,
-moments and gradients that the training holds at most, the most memory of the process
-beyond what it has before the fit, and examples a second in the second epoch of two.
+like 20 items each and prints for each process: bytes of tables, moments and gradients
+that the training holds, the most memory of the process beyond what it has before the
+fit, and examples a second in the second epoch of two.
 `accuracy` fits with the same seeds and prints NDCG@20. `lookups` compares ways to look
 up rows of one table, 20,000 random ones per process and step, and to update them by
 Adam: ours and torch's DTensor, split by rows.
