@@ -31,6 +31,7 @@ from ._delete import delete_forgotten
 from ._faults import check_writable, told_apart
 from ._feedback import TakenIn, check_recorded, last_taken_in
 from ._fold_in import history_exponent
+from ._handover import hand_over_now
 from ._offline import (
     append_parquet,
     batch_schema,
@@ -202,6 +203,7 @@ def publish(
                 progress,
             )
             add_service(store, settings, snapshot.version)
+    hand_over_now()
     when = from_us(snapshot.event_us)
     n_users, n_items = (len(batch.ids) for batch in batches)
     return Publication(snapshot.version, when, n_users, n_items, settings.dim)

@@ -10,6 +10,7 @@ from ._batch import (
     Column as Column,
 )
 from ._cache import (
+    MakingLocks as MakingLocks,
     RecentTables as RecentTables,
     vector_table as vector_table,
     with_later as with_later,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 import numpy as np
+
+from skmmrec.runtime import ForkSafeLock
 
 from ._encoding import has_numbers, key_ids, unpack_vectors
 from ._search import VectorTable
@@ -18,6 +20,8 @@ _Source = tuple[object, ...]
 class RecentTables:
     """The tables of each feature that were made last, each by one thread.
 
+    Whoever asks for a table that is there waits for nobody who makes another one.
+
     Parameters
     ----------
     size : int
@@ -26,7 +30,8 @@ class RecentTables:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._lock = threading.Lock()
+        self._making = MakingLocks()
+        self._lock = ForkSafeLock()
         self._tables: dict[_Source, tuple[object, VectorTable]] = {}
 
     def get(
@@ -35,15 +40,35 @@ class RecentTables:
         """Return what `make` gave for a source, made anew under another stamp."""
         found = self._tables.get(source)
         if found is None or found[0] != stamp:
-            with self._lock:
+            with self._making.of(source):
                 found = self._tables.get(source)
                 if found is None or found[0] != stamp:
                     found = stamp, make()
-                    same = [s for s in self._tables if s[:2] == source[:2]]
-                    gone = [s for s in same if s != source][: 1 - self._size]
-                    kept = {s: t for s, t in self._tables.items() if s not in gone}
-                    self._tables = {**kept, source: found}
+                    self._keep(source, found)
         return found[1]
+
+    def _keep(self, source: _Source, found: tuple[object, VectorTable]) -> None:
+        with self._lock:
+            same = [s for s in self._tables if s[:2] == source[:2]]
+            gone = [s for s in same if s != source][: 1 - self._size]
+            kept = {s: t for s, t in self._tables.items() if s not in gone}
+            self._tables = {**kept, source: found}
+
+
+class MakingLocks:
+    """A lock for each thing that is made; those that nobody holds are forgotten."""
+
+    def __init__(self) -> None:
+        self._lock = ForkSafeLock()
+        self._locks: WeakValueDictionary[object, ForkSafeLock] = WeakValueDictionary()
+
+    def of(self, source: object) -> ForkSafeLock:
+        """Return the lock of one of them; hold on to it while it is needed."""
+        with self._lock:
+            lock = self._locks.get(source)
+            if lock is None:
+                lock = self._locks[source] = ForkSafeLock()
+            return lock
 
 
 def vector_table(

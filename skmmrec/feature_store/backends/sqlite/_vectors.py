@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from skmmrec.feature_store.backends.base import (
+    MakingLocks,
     Snapshot,
     VectorTable,
     key_ids,
@@ -150,7 +151,8 @@ class VectorCache:
     """
 
     def __init__(self) -> None:
-        self._loading = threading.Lock()
+        self._loading = MakingLocks()
+        self._keeping = threading.Lock()
         self._tables: dict[tuple[str, str], OrderedDict[object, _Entry]] = {}
 
     def get(
@@ -172,7 +174,8 @@ class VectorCache:
         entry = self._entry(source)
         if entry is not None and entry.changes == _changes(conn, source.table):
             return entry.table
-        with self._loading, closing(connect().conn) as own:
+        loading = self._loading.of((source.feature, source.key))
+        with loading, closing(connect().conn) as own:
             return self._load(own, source)
 
     def _entry(self, source: Source) -> _Entry | None:
@@ -185,12 +188,17 @@ class VectorCache:
             changes, entry = _changes(conn, source.table), self._entry(source)
             if entry is None or entry.changes != changes:
                 entry = _read(conn, source, entry, changes)
-        entries = self._tables.setdefault((source.table, source.feature), OrderedDict())
-        entries[source.key] = entry
-        entries.move_to_end(source.key)
-        while len(entries) > _KEPT:
-            entries.popitem(last=False)
+        self._keep(source, entry)
         return entry.table
+
+    def _keep(self, source: Source, entry: _Entry) -> None:
+        name = source.table, source.feature
+        with self._keeping:
+            entries = self._tables.setdefault(name, OrderedDict())
+            entries[source.key] = entry
+            entries.move_to_end(source.key)
+            while len(entries) > _KEPT:
+                entries.popitem(last=False)
 
 
 def _changes(conn: sqlite3.Connection, table: str) -> object:
