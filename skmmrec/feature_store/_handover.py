@@ -89,7 +89,8 @@ class Handover:
         return self._take(snapshot, self._noted)
 
     def _take(self, snapshot: Snapshot, noted: object) -> Snapshot:
-        self._ready, self._noted, self._behind_since = snapshot, noted, None
+        self._ready, self._noted = snapshot, noted
+        self._loading = self._behind_since = None
         return snapshot
 
     def _started(self, snapshot: Snapshot) -> _Loading:
