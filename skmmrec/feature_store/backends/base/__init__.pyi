@@ -59,6 +59,11 @@ from ._filters import (
     filter_names as filter_names,
     parse_filter as parse_filter,
 )
+from ._keys import (
+    SortedKeys as SortedKeys,
+    sorted_joined as sorted_joined,
+    sorted_keys as sorted_keys,
+)
 from ._names import (
     CATEGORY as CATEGORY,
     EVENT as EVENT,

@@ -10,7 +10,8 @@ import numpy as np
 
 from skmmrec.runtime import ForkSafeLock
 
-from ._encoding import has_numbers, key_ids, unpack_vectors
+from ._encoding import has_numbers, unpack_vectors
+from ._keys import sorted_keys
 from ._search import VectorTable
 
 # View or table of Feast's, feature, and what tells one state of the rows from others.
@@ -79,11 +80,10 @@ def vector_table(
     Entities whose vector is null or empty are left out.
     """
     rows = [row for row in rows if has_numbers(row[1])]
-    keys = [row[0] for row in rows]
+    order, ids, keys = sorted_keys(join_key, [row[0] for row in rows])
     matrix = unpack_vectors([row[1] for row in rows])
     times = np.array([row[2] for row in rows], np.int64)
-    table = VectorTable(keys, key_ids(join_key, keys), matrix, times, version)
-    return table.take(np.argsort(table.ids, kind="stable"))
+    return VectorTable(keys, ids, matrix[order], times[order], version)
 
 
 def with_later(

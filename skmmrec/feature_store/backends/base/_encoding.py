@@ -26,7 +26,9 @@ from ._types import Id
 
 _FLOAT = np.dtype("<f4")
 _STRING, _INT64 = ValueType.STRING.value, ValueType.INT64.value
-_INT64_HEAD = struct.pack("<II", _INT64, 8)
+# What the value of a key begins with: its type and, of numbers, its length.
+INT64_HEAD = struct.pack("<II", _INT64, 8)
+STRING_HEAD = struct.pack("<I", _STRING)
 _EMPTY_LIST = len(Value(float_list_val=FloatList()).SerializeToString())
 
 
@@ -52,7 +54,7 @@ def entity_keys(join_key: str, ids: Iterable[Id]) -> list[bytes]:
     """
     prefix, values = key_prefix(join_key), list(ids)
     if not all(isinstance(value, str) for value in values):
-        return _integer_keys(prefix + _INT64_HEAD, np.array(values, "<i8"))
+        return _integer_keys(prefix + INT64_HEAD, np.array(values, "<i8"))
     texts = [value.encode() for value in cast("list[str]", values)]
     return [prefix + struct.pack("<II", _STRING, len(t)) + t for t in texts]
 
@@ -74,10 +76,10 @@ def key_ids(join_key: str, keys: Sequence[bytes]) -> np.ndarray:
     tuples, whose order is the one that Feast sorts entities in.
     """
     prefix = key_prefix(join_key)
-    if _all_begin(keys, prefix + _INT64_HEAD):
+    if _all_begin(keys, prefix + INT64_HEAD):
         return np.frombuffer(b"".join(key[-8:] for key in keys), dtype="<i8")
     ids: Iterable[object]
-    if _all_begin(keys, prefix + struct.pack("<I", _STRING)):
+    if _all_begin(keys, prefix + STRING_HEAD):
         start = len(prefix) + 8
         ids = (key[start:].decode() for key in keys)
     else:

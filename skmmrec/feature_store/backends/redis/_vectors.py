@@ -12,7 +12,7 @@ from skmmrec.feature_store.backends.base import (
     Snapshot,
     VectorTable,
     chunks,
-    key_ids,
+    sorted_keys,
     vector_table,
     with_later,
 )
@@ -108,10 +108,9 @@ class Vectors:
             pieces += server("HMGET", name, *part)
         numbered = zip(map(int, firsts), pieces, strict=True)
         keys, matrix = unpack_rows((n, piece) for n, piece in numbered if piece)
-        ids = key_ids(view.join_keys[0], keys)
+        order, ids, keys = sorted_keys(view.join_keys[0], keys)
         times = np.full(len(keys), snapshot.served_us, np.int64)
-        table = VectorTable(keys, ids, matrix, times, snapshot.version)
-        return table.take(np.argsort(ids, kind="stable"))
+        return VectorTable(keys, ids, matrix[order], times, snapshot.version)
 
     def _scan(self, view: FeatureView, feature: str, snapshot: Snapshot) -> VectorTable:
         """Read vectors one by one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -19,11 +20,12 @@ from skmmrec.feature_store.backends.base import (
     MakingLocks,
     Snapshot,
     VectorTable,
-    key_ids,
+    sorted_joined,
     vector_table,
     with_later,
 )
 
+from ._blocks import read_blocks
 from ._connections import (
     Database,
     damaged_publication,
@@ -31,7 +33,6 @@ from ._connections import (
     telling_publication,
     transaction,
 )
-from ._files import read_vectors
 from ._overlay import Overlay
 from ._tables import CHANGES, columns_of, event_us, quote
 
@@ -85,22 +86,20 @@ def load_published(source: Source, snapshot: Snapshot) -> VectorTable:
     assert source.path is not None
     path = source.path
     with telling_publication(path), closing(open_publication(path)) as conn:
-        keys, blocks = read_vectors(conn, source.view, source.feature)
-        ids = key_ids(source.join_key, keys)
-        order = np.argsort(ids, kind="stable")
         try:
+            joined, blocks = read_blocks(conn, source.view, source.feature)
+            order, ids, keys = sorted_joined(source.join_key, *joined)
             matrix = _in_order(blocks, order)
-        except ValueError as error:
+        except (ValueError, struct.error) as error:
             raise damaged_publication(path, error) from error
     times = np.full(len(keys), snapshot.served_us, np.int64)
-    keys = [keys[row] for row in order.tolist()]
-    return VectorTable(keys, ids[order], matrix, times, snapshot.version)
+    return VectorTable(keys, ids, matrix, times, snapshot.version)
 
 
 def _in_order(blocks: Iterable[np.ndarray], order: np.ndarray) -> np.ndarray:
     """Put rows where they belong, without a second copy of them all."""
-    matrix, places = np.empty((0, 0), np.float32), np.argsort(order)
-    done = 0
+    matrix, places, done = np.empty((0, 0), np.float32), np.empty_like(order), 0
+    places[order] = np.arange(len(order))
     for block in blocks:
         if not done:
             matrix = np.empty((len(order), block.shape[1]), np.float32)
