@@ -549,7 +549,8 @@ class OnlineRecommender:
         self, ids: list[Id], snapshot: Snapshot
     ) -> tuple[VectorTable, dict[Id, User]]:
         """Read all items, and some users."""
-        return self._served.items(snapshot), self._served.users(ids, snapshot)
+        table = self._served.items(snapshot)
+        return table, self._served.users(ids, snapshot, table)
 
     def _allowed(
         self,

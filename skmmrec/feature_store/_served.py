@@ -54,6 +54,7 @@ from ._ranking import (
     User,
     after_event,
     bias_user,
+    check_lengths,
     positions,
     users_of,
 )
@@ -173,11 +174,15 @@ class ServedModel:
         self._items = self.backend.vectors(self.item_view, ITEM_VECTOR, snapshot)
         return self._items
 
-    def users(self, ids: list[Id], snapshot: Snapshot) -> dict[Id, User]:
-        """Read users; unknown ones are left out."""
+    def users(
+        self, ids: list[Id], snapshot: Snapshot, table: VectorTable
+    ) -> dict[Id, User]:
+        """Read users whose vectors go with a table's; unknown ones are left out."""
         features = [USER_VECTOR, USER_VERSION, SEEN, HISTORY_SIZE]
         rows = read_features(self.store, self.user_view, ids, features, snapshot)
-        return users_of(ids, rows, snapshot.version)
+        users = users_of(ids, rows, snapshot.version)
+        check_lengths(users, table)
+        return users
 
     def write_items(
         self,
@@ -227,7 +232,7 @@ class ServedModel:
             if not self.backend.append_feedback(event):
                 return None
             known, history_sum = (
-                self.users([user_id], snapshot),
+                self.users([user_id], snapshot, table),
                 history_sum_of(snapshot),
             )
             before = known.get(user_id, bias_user(table))

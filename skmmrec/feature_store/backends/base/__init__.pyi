@@ -22,6 +22,11 @@ from ._columns import (
     condition_mask as condition_mask,
     scalar_features as scalar_features,
 )
+from ._damage import (
+    Place as Place,
+    parsed as parsed,
+    parsed_vectors as parsed_vectors,
+)
 from ._encoding import (
     entity_keys as entity_keys,
     has_numbers as has_numbers,

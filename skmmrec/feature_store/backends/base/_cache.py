@@ -10,7 +10,8 @@ import numpy as np
 
 from skmmrec.runtime import ForkSafeLock
 
-from ._encoding import has_numbers, unpack_vectors
+from ._damage import Place, parsed_vectors
+from ._encoding import has_numbers
 from ._keys import sorted_keys
 from ._search import VectorTable
 
@@ -73,21 +74,31 @@ class MakingLocks:
 
 
 def vector_table(
-    join_key: str, rows: Sequence[tuple[bytes, bytes, int]], version: str | None
+    place: Place, rows: Sequence[tuple[bytes, bytes, int]], version: str | None
 ) -> VectorTable:
     """Build a table from rows of key, vector and event time, sorted by id.
 
     Entities whose vector is null or empty are left out.
+
+    Raises
+    ------
+    DamagedStoreError
+        When a vector cannot be read.
+    ValueError
+        When the vectors differ in length.
     """
     rows = [row for row in rows if has_numbers(row[1])]
-    order, ids, keys = sorted_keys(join_key, [row[0] for row in rows])
-    matrix = unpack_vectors([row[1] for row in rows])
+    order, ids, keys = sorted_keys(place.join_key, [row[0] for row in rows])
+    matrix = parsed_vectors(
+        [row[1] for row in rows],
+        lambda row, why: place.damaged_of_key(rows[row][0], why),
+    )
     times = np.array([row[2] for row in rows], np.int64)
     return VectorTable(keys, ids, matrix[order], times[order], version)
 
 
 def with_later(
-    table: VectorTable, join_key: str, later: Sequence[tuple[bytes, bytes, int]]
+    table: VectorTable, place: Place, later: Sequence[tuple[bytes, bytes, int]]
 ) -> VectorTable:
     """Put rows that were written later over those of a table, or among them.
 
@@ -97,11 +108,13 @@ def with_later(
 
     Raises
     ------
+    DamagedStoreError
+        When a vector cannot be read.
     ValueError
         When the vectors that are left differ in length.
     """
     table = _without_emptied(table, later)
-    rows = vector_table(join_key, later, table.version)
+    rows = vector_table(place, later, table.version)
     if not len(table.ids) or not len(rows.ids):
         return rows if len(rows.ids) else replace(table)
     places = np.searchsorted(table.ids, rows.ids)

@@ -15,6 +15,7 @@ from skmmrec.feature_store.backends.base import (
     Backend,
     Event,
     Features,
+    Place,
     Row,
     Snapshot,
     VectorTable,
@@ -229,7 +230,7 @@ class RedisBackend(Backend):
         """Return the cached table of vectors."""
         table = self.online.vectors(self.config, view, feature, snapshot)
         if table.version is None:
-            return vector_table(view.join_keys[0], [], None)
+            return vector_table(Place(view.name, view.join_keys[0], feature), [], None)
         return table
 
     def write(self, view: FeatureView, rows: Sequence[Row]) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from skmmrec.feature_store.backends.base import (
     MakingLocks,
+    Place,
     Snapshot,
     VectorTable,
     sorted_joined,
@@ -64,6 +65,11 @@ class Source(NamedTuple):
     feature: str
     overlay: Overlay | None = None
     path: Path | None = None
+
+    @property
+    def place(self) -> Place:
+        """What errors call it."""
+        return Place(self.view, self.join_key, self.feature)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -117,7 +123,7 @@ def load_table(conn: sqlite3.Connection, source: Source) -> VectorTable:
         (source.feature,),
     )
     cells = [(key, value, micros or 0) for key, value, micros in rows]
-    return vector_table(source.join_key, cells, None)
+    return vector_table(source.place, cells, None)
 
 
 def shared_cache(path: str) -> VectorCache:
@@ -222,4 +228,4 @@ def _read(
     if published is None:
         published = load_published(source, overlay.snapshot)
     later = overlay.column(conn, source.feature)
-    return _Entry(published, changes, with_later(published, source.join_key, later))
+    return _Entry(published, changes, with_later(published, source.place, later))
