@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,14 +47,16 @@ def bias_user(items: VectorTable) -> User:
 
 
 def users_of(
-    ids: list[Id], rows: Sequence[Features], version: str | None
+    ids: list[Id], rows: Sequence[Features], version: str | None, length: int | None
 ) -> dict[Id, User]:
     """Decode stored rows of users, those of one model version.
+
+    `length` is that of their vectors, None if there are no items to compare with.
 
     Raises
     ------
     DamagedStoreError
-        When a value cannot be read.
+        When a value cannot be read, or a vector has another length.
     """
     known = {
         user: row
@@ -66,20 +68,12 @@ def users_of(
     vectors = parsed_vectors(
         [row[USER_VECTOR] for row in known.values()],
         lambda row, why: _place(USER_VECTOR).damaged(named[row], why),
+        length,
     )
     return {
         user: _user(user, vector, row)
         for (user, row), vector in zip(known.items(), vectors, strict=True)
     }
-
-
-def check_lengths(users: Mapping[Id, User], items: VectorTable) -> None:
-    """Raise a DamagedStoreError for vectors that are not as long as the items'."""
-    length = items.matrix.shape[1]
-    for name, user in users.items():
-        if length and len(user.vector) != length:
-            why = f"it has {len(user.vector)} numbers, items have {length}"
-            raise _place(USER_VECTOR).damaged(name, why)
 
 
 def _user(user: Id, vector: np.ndarray, row: Features) -> User:

@@ -54,7 +54,6 @@ from ._ranking import (
     User,
     after_event,
     bias_user,
-    check_lengths,
     positions,
     users_of,
 )
@@ -105,11 +104,22 @@ class ServedModel:
         """Return what is served; raise a LookupError if nothing is."""
         served = self.backend.served()
         if served is None:
-            raise LookupError(
-                f"nothing is published in {self.store.repo_path} yet; "
-                "skmmrec.feature_store.publish fills it"
-            )
+            raise LookupError(self._nothing())
         return served
+
+    def _nothing(self) -> str:
+        """Tell why nothing is served."""
+        repo, earlier = self.store.repo_path, self.backend.served_earlier()
+        if earlier is None:
+            return (
+                f"nothing is published in {repo} yet; skmmrec.feature_store.publish "
+                "fills it"
+            )
+        return (
+            f"model version {earlier!r} was published in {repo} by an earlier release "
+            "of skmmrec, whose rows are not read any more; publish it again, as "
+            "skmmrec.feature_store.publish does. No recorded event is lost"
+        )
 
     def snapshot(self) -> Snapshot:
         """Return the publication to read: what is served, once it is in memory.
@@ -180,9 +190,7 @@ class ServedModel:
         """Read users whose vectors go with a table's; unknown ones are left out."""
         features = [USER_VECTOR, USER_VERSION, SEEN, HISTORY_SIZE]
         rows = read_features(self.store, self.user_view, ids, features, snapshot)
-        users = users_of(ids, rows, snapshot.version)
-        check_lengths(users, table)
-        return users
+        return users_of(ids, rows, snapshot.version, table.matrix.shape[1] or None)
 
     def write_items(
         self,

@@ -132,7 +132,7 @@ def test_a_fork_waits_for_what_is_loaded(monkeypatch):
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    """Publish and roll back as another process does, of which this one hears nothing."""
+    """Publish and roll back as another process does, which this one is not told."""
 
     def run(change, *args, **kwargs):
         with monkeypatch.context() as patch:
@@ -242,7 +242,7 @@ def test_items_are_added_to_what_is_served(repo, elsewhere, held):
 
 
 def test_what_is_deleted_is_gone_from_the_model_before_too(repo, elsewhere, held):
-    online, first = published(repo, elsewhere)
+    online, _ = published(repo, elsewhere)
     gone = online.recommend("101", k=1)["item_id"].tolist()
     assert online.model_version == "v1"
     delete_ids(repo, items=gone)

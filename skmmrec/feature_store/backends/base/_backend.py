@@ -110,6 +110,13 @@ class Backend(ABC):
         """Return the one that is served."""
 
     @abstractmethod
+    def served_earlier(self) -> str | None:
+        """Return the version that a release without numbered publications served.
+
+        Its rows are not read any more. None where there was none, or it is forgotten.
+        """
+
+    @abstractmethod
     def staged(self) -> Snapshot | None:
         """Return the one that is being written, or that a killed process left."""
 

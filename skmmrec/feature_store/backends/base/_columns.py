@@ -97,7 +97,7 @@ def column_of(
         place = Place(view.name, view.join_keys[0], name)
         values = [
             parsed(place, entity, found.get(key, b""))
-            for key, entity in zip(table.keys, table.ids, strict=True)
+            for key, entity in zip(table.keys, table.ids.tolist(), strict=True)
         ]
         columns[name] = _column(name, values, scalar_features(view)[name])
     column: FilterColumn = columns[name]

@@ -30,7 +30,7 @@ class Place(NamedTuple):
 
     def damaged_of_key(self, key: bytes, why: object) -> DamagedStoreError:
         """Do the same of a serialized key."""
-        [entity] = key_ids(self.join_key, [key])
+        [entity] = key_ids(self.join_key, [key]).tolist()
         return self.damaged(entity, why)
 
 
@@ -54,7 +54,9 @@ def parsed(
 
 
 def parsed_vectors(
-    values: Sequence[bytes], damaged: Callable[[int, object], DamagedStoreError]
+    values: Sequence[bytes],
+    damaged: Callable[[int, object], DamagedStoreError],
+    length: int | None = None,
 ) -> np.ndarray:
     """Read vectors as `unpack_vectors` does.
 
@@ -63,20 +65,36 @@ def parsed_vectors(
     values : sequence of bytes
     damaged : callable
         Makes the error of a value by its number, and of what is wrong with it.
+    length : int, optional
+        How many numbers each must have.
 
     Raises
     ------
     DamagedStoreError
-        When one cannot be read.
+        When one cannot be read, or has another length than it must have.
     ValueError
-        When they can, but differ in length.
+        When they differ in length, and may have any.
     """
     try:
-        return unpack_vectors(values)
+        found = unpack_vectors(values)
     except (ValueError, DecodeError):
-        for row, value in enumerate(values):
-            try:
-                unpack_vectors([value])
-            except (ValueError, DecodeError) as error:
-                raise damaged(row, "it holds no vector") from error
+        _refuse_odd(values, damaged, length)
         raise
+    if length is not None and len(values) and found.shape[1] != length:
+        _refuse_odd(values, damaged, length)
+    return found
+
+
+def _refuse_odd(
+    values: Sequence[bytes],
+    damaged: Callable[[int, object], DamagedStoreError],
+    length: int | None,
+) -> None:
+    """Look for the vector that cannot be read, or has another length."""
+    for row, value in enumerate(values):
+        try:
+            n = unpack_vectors([value]).shape[1]
+        except (ValueError, DecodeError) as error:
+            raise damaged(row, "it holds no vector") from error
+        if length not in (None, n):
+            raise damaged(row, f"it has {n} numbers, not {length}")

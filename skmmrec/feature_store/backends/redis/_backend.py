@@ -77,6 +77,10 @@ class RedisBackend(Backend):
         """Read the pointer, which holds the whole record."""
         return self._tables.served()
 
+    def served_earlier(self) -> str | None:
+        """Read the record of an earlier release."""
+        return self._earlier.served()
+
     def staged(self) -> Snapshot | None:
         """Read the record of what is staged."""
         text = self._server("GET", self._names.staged)

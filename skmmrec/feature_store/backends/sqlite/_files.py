@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from skmmrec.feature_store.backends.base import (
     Checksum,
@@ -260,11 +261,14 @@ def check_blocks(path: Path, conn: sqlite3.Connection, view: str) -> None:
         for part, columns in scan(conn, view, [feature]):
             part, values = _present(part, columns[0][1])
             total += part
-            with suppress(ValueError):  # no vectors: the two differ then
+            with suppress(ValueError, DecodeError):  # no vectors: the two differ then
                 of_rows.update(unpack_vectors(values).data)
-        keys, blocks = read_blocks(conn, view, feature)
-        for block in blocks:
-            of_blocks.update(block.data)
+        try:
+            keys, blocks = read_blocks(conn, view, feature)
+            for block in blocks:
+                of_blocks.update(block.data)
+        except ValueError as error:
+            raise damaged_publication(path, error) from error
         if keys.split() != total or of_rows.digest() != of_blocks.digest():
             raise damaged_publication(path, f"two copies of {feature} differ")
 
