@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from skmmrec.feature_store.backends.base import (
 from skmmrec.interactions import ITEM, USER, check_ids
 
 from ._categories import category_texts
+from ._ids import check_encodable
 from ._item_features import item_columns, vector_columns
 from ._types import CategoriesByItem, FurtherVectors, Vectors
 
@@ -84,6 +86,7 @@ def serving_batches(
             f"user vectors have {users.shape[1]} columns, item vectors {items.shape[1]}"
         )
     seen = _seen_lists(vectors.seen, user_ids, item_type)
+    check_encodable(chain.from_iterable(seen), f"seen: {ITEM}")
     about_users: tuple[Column, ...] = (
         Column(SEEN, f"{item_type}_list", seen),
         Column(HISTORY_SIZE, "int64", _history_sizes(vectors, user_ids, seen)),
@@ -95,6 +98,7 @@ def serving_batches(
     )
     names = (USER_VIEW, USER, USER_VECTOR, USER_VERSION)
     version = str(vectors.version)
+    check_encodable([version], "the model version")
     made_by = [
         getattr(vectors, f"history_{name}", None) for name in ("exponent", "half_life")
     ]
@@ -138,6 +142,7 @@ def _check(frame: pd.DataFrame, name: str) -> tuple[list[Id], str, np.ndarray]:
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
     listed = ids.tolist()
+    check_encodable(listed, name)
     repeated = np.flatnonzero(ids[1:] == ids[:-1])
     if len(repeated):
         raise ValueError(
