@@ -12,8 +12,9 @@ from skmmrec.feature_store.backends import backend_of
 from .test_publications import model
 
 CREATE = (
-    "CREATE TABLE IF NOT EXISTS skmmrec_publication (project TEXT, state TEXT, version TEXT, "
-    "fingerprint {bytes}, event_us BIGINT, exponent {float}, half_life {float}, "
+    "CREATE TABLE IF NOT EXISTS skmmrec_publication (project TEXT, state TEXT, "
+    "version TEXT, fingerprint {bytes}, event_us BIGINT, exponent {float}, "
+    "half_life {float}, "
     "PRIMARY KEY (project, state))"
 )
 INSERT = "INSERT INTO skmmrec_publication VALUES ('{}', '{}', 'v0', NULL, 1, 0.5, NULL)"

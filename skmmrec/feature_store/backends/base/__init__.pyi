@@ -97,6 +97,7 @@ from ._online_store import (
     fresh_cells as fresh_cells,
     merge_cells as merge_cells,
 )
+from ._row_errors import RowError as RowError
 from ._search import (
     Aspect as Aspect,
     VectorTable as VectorTable,

@@ -39,6 +39,7 @@ from ._queries import (
     vector_lengths,
     vector_query,
 )
+from ._row_errors import RowError
 from ._search import VectorTable, nearest
 from ._search_errors import SearchError, refusing
 from ._snapshot import Snapshot
@@ -382,7 +383,7 @@ def _check_finite(data: Sequence[WriteRow]) -> None:
     for key, values, _, _ in data:
         for name, value in values.items():
             if not np.isfinite(value.float_list_val.val).all():
-                raise ValueError(
+                raise RowError(
                     f"{name} of {_id_in(key)!r:.100} must be finite, it is not; "
                     "nothing was written: leave this row out"
                 )
@@ -456,7 +457,7 @@ def _check_lengths(view: FeatureView, data: Sequence[WriteRow]) -> None:
         for name, value in values.items():
             length = len(value.float_list_val.val)
             if name in lengths and length not in (0, lengths[name]):
-                raise ValueError(
+                raise RowError(
                     f"{name} of {_id_in(key)!r:.100} has {length} numbers; "
                     f"the feature view is defined for {lengths[name]}"
                 )
