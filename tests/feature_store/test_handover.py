@@ -271,3 +271,18 @@ def test_a_damaged_successor_is_told_by_requests(repo, elsewhere):
     online._served._handover.join(LONG)
     with pytest.raises(DamagedStoreError, match="publish the model again"):
         online.recommend("101")
+
+
+@pytest.mark.services
+def test_servers_go_on_with_the_model_before(remote, elsewhere, held):
+    online, first = published(remote, elsewhere)
+    assert versions(online) == first
+    fresh = versions(OnlineRecommender(remote))
+    settle(online, held)
+    assert versions(online) == fresh
+    elsewhere(publish, model(3), remote, keep=1)
+    held.open.clear()
+    assert online.recommend("101", k=3)["score"].tolist() != fresh[1]
+    assert online.model_version == "v3"
+    online.record("101", 3)
+    assert 3 not in set(online.recommend("101", k=30)["item_id"])

@@ -1,5 +1,3 @@
 from ._backend import SqliteBackend as SqliteBackend
-from ._store import (
-    ExactSqliteOnlineStore as ExactSqliteOnlineStore,
-    ExactSqliteOnlineStoreConfig as ExactSqliteOnlineStoreConfig,
-)
+from ._config import ExactSqliteOnlineStoreConfig as ExactSqliteOnlineStoreConfig
+from ._store import ExactSqliteOnlineStore as ExactSqliteOnlineStore
