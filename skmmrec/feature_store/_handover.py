@@ -75,7 +75,7 @@ class Handover:
         """Return the publication to read, `served` telling which is served."""
         noted = _Changes.latest  # before it is asked: what is noted later comes later
         now, ready = served(), self._ready
-        if ready is None or noted is not self._noted or _is_same(now, ready):
+        if ready is None or noted is not self._noted or is_same(now, ready):
             return self._take(now, noted)
         with self._lock:
             loading = self._started(now)
@@ -96,7 +96,7 @@ class Handover:
     def _started(self, snapshot: Snapshot) -> _Loading:
         """Have a publication loaded, if it is not being loaded already."""
         loading = self._loading
-        if loading is None or not _is_same(loading.snapshot, snapshot):
+        if loading is None or not is_same(loading.snapshot, snapshot):
             thread = threading.Thread(target=self._run, args=(snapshot,), daemon=True)
             loading = _Loading(snapshot, thread)
             self._loading = loading
@@ -128,6 +128,6 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
     os.register_at_fork(before=_join_all)
 
 
-def _is_same(one: Snapshot, other: Snapshot) -> bool:
+def is_same(one: Snapshot, other: Snapshot) -> bool:
     """Tell whether two records are of one publication: its number may come again."""
     return (one.number, one.event_us) == (other.number, other.event_us)

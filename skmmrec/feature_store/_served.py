@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
@@ -49,7 +48,7 @@ from skmmrec.interactions import ITEM, USER
 from ._clock import now_us
 from ._conditions import Conditions
 from ._fold_in import HistorySum
-from ._handover import Handover
+from ._handover import Handover, is_same
 from ._ranking import (
     User,
     after_event,
@@ -88,7 +87,7 @@ class ServedModel:
         self._handover = Handover(self._load)
         self._items: VectorTable | None = None  # what was asked for last
         # Publications whose features are known: what is read, and what comes next.
-        self._known: deque[tuple[int, int]] = deque(maxlen=2)
+        self._known: tuple[tuple[int, int], ...] = ()
 
     @property
     def user_view(self) -> FeatureView:
@@ -140,7 +139,7 @@ class ServedModel:
         named = snapshot.number, snapshot.served_us
         if named not in self._known:
             forget_views(self.store)
-            self._known.append(named)
+            self._known = (*self._known[-1:], named)
 
     def _load(self, snapshot: Snapshot) -> None:
         """Read into memory what requests ask for, and what those before asked for."""
@@ -172,7 +171,7 @@ class ServedModel:
                 return read(snapshot)
             except Exception:
                 current = True
-                if self.served().number == snapshot.number:
+                if is_same(self.served(), snapshot):
                     raise
         return read(self.adopt(self.served()))
 

@@ -1,3 +1,5 @@
 from ._backend import SqliteBackend as SqliteBackend
-from ._config import ExactSqliteOnlineStoreConfig as ExactSqliteOnlineStoreConfig
-from ._store import ExactSqliteOnlineStore as ExactSqliteOnlineStore
+from ._store import (
+    ExactSqliteOnlineStore as ExactSqliteOnlineStore,
+    ExactSqliteOnlineStoreConfig as ExactSqliteOnlineStoreConfig,
+)

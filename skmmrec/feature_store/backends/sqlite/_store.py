@@ -7,12 +7,15 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, Literal, NamedTuple
 from weakref import WeakSet
 
 from feast import Entity, FeatureView
 from feast.infra.online_stores.helpers import compute_table_id
-from feast.infra.online_stores.sqlite import SqliteOnlineStore
+from feast.infra.online_stores.sqlite import (
+    SqliteOnlineStore,
+    SqliteOnlineStoreConfig,
+)
 from feast.repo_config import RepoConfig
 
 from skmmrec.feature_store.backends.base import (
@@ -21,6 +24,7 @@ from skmmrec.feature_store.backends.base import (
     Cells,
     ExactOnlineStore,
     Snapshot,
+    TextSearch,
     VectorTable,
     WriteRow,
     fresh_cells,
@@ -29,7 +33,6 @@ from skmmrec.feature_store.backends.base import (
 )
 
 from . import _publications as publications
-from ._config import TYPE
 from ._connections import (
     Database,
     damaged_publication,
@@ -55,6 +58,8 @@ from ._vectors import (
     shared_cache,
 )
 
+TYPE: Final = "skmmrec.feature_store.ExactSqliteOnlineStore"
+
 _STORES: WeakSet[ExactSqliteOnlineStore] = WeakSet()
 
 
@@ -72,6 +77,30 @@ def _renew_all() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
     os.register_at_fork(before=_disconnect_all, after_in_child=_renew_all)
+
+
+# Feast looks for the store in the module of its settings.
+class ExactSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
+    """Settings of `ExactSqliteOnlineStore` in ``feature_store.yaml``.
+
+    Parameters
+    ----------
+    type : str
+        "skmmrec.feature_store.ExactSqliteOnlineStore".
+    path : str, default="data/online.db"
+        The database file, relative to the repository.
+    busy_timeout : float, default=30.0
+        Seconds to wait for another writer.
+    text_encoder : TextSearch, optional
+        Answers searches by a text: its ``model``, and the ``feature`` to compare with.
+    """
+
+    type: Literal["skmmrec.feature_store.ExactSqliteOnlineStore"] = TYPE  # type: ignore[assignment]
+    path: str = "data/online.db"
+    # Other writers hold the file for an event or some rows that Feast writes, well
+    # under a second.
+    busy_timeout: float = 30.0
+    text_encoder: TextSearch | None = None
 
 
 class Publication(NamedTuple):
