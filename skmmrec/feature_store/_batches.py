@@ -24,12 +24,17 @@ from skmmrec.feature_store.backends.base import (
     Batch,
     Column,
     Id,
+    Rows,
 )
 from skmmrec.interactions import ITEM, USER, check_ids
 
 from ._categories import category_texts
 from ._item_features import item_columns, vector_columns
 from ._types import CategoriesByItem, FurtherVectors, Vectors
+
+# View, join key, vector and version.
+USER_NAMES = (USER_VIEW, USER, USER_VECTOR, USER_VERSION)
+ITEM_NAMES = (ITEM_VIEW, ITEM, ITEM_VECTOR, ITEM_VERSION)
 
 
 class Further(NamedTuple):
@@ -56,9 +61,10 @@ class Further(NamedTuple):
         return scalars + vector_columns(self.vectors, item_ids, self.known_vectors)
 
 
-def further_columns(items: Batch) -> list[Column]:
-    """Return the columns that `Further` made."""
-    return [c for c in items.columns if c.name not in (POPULARITY, CATEGORY)]
+def further_kinds(items: Rows) -> dict[str, str]:
+    """Return the kinds of the columns that `Further` made."""
+    own = (POPULARITY, CATEGORY)
+    return {name: kind for name, kind in items.kinds.items() if name not in own}
 
 
 def serving_batches(
@@ -93,24 +99,19 @@ def serving_batches(
         Column(CATEGORY, "string", category_texts(categories, item_ids)),
         *further.columns(item_ids),
     )
-    names = (USER_VIEW, USER, USER_VECTOR, USER_VERSION)
     version = str(vectors.version)
-    made_by = [
-        getattr(vectors, f"history_{name}", None) for name in ("exponent", "half_life")
-    ]
     return (
-        Batch(*names, user_ids, user_type, users, version, about_users, *made_by),
         Batch(
-            ITEM_VIEW,
-            ITEM,
-            ITEM_VECTOR,
-            ITEM_VERSION,
-            item_ids,
-            item_type,
-            items,
+            *USER_NAMES,
+            user_type,
             version,
-            about_items,
+            user_ids,
+            users,
+            about_users,
+            exponent=getattr(vectors, "history_exponent", None),
+            half_life=getattr(vectors, "history_half_life", None),
         ),
+        Batch(*ITEM_NAMES, item_type, version, item_ids, items, about_items),
     )
 
 

@@ -22,10 +22,9 @@ from skmmrec.feature_store.backends.base import (
     EVENT_USER,
     EVENT_Y,
     TIMESTAMP,
-    Batch,
-    Column,
     DamagedStoreError,
     Row,
+    Rows,
     key_ids,
     unpack,
     unpack_vectors,
@@ -41,7 +40,7 @@ _ARROW = {
 _WHEN = pa.timestamp("us", tz="UTC")
 
 
-def batch_schema(batch: Batch) -> pa.Schema:
+def batch_schema(batch: Rows) -> pa.Schema:
     """Columns of the parquet file of users or items."""
     fields = [
         (batch.join_key, _ARROW[batch.id_type]),
@@ -49,32 +48,31 @@ def batch_schema(batch: Batch) -> pa.Schema:
         (batch.version_name, pa.string()),
         (TIMESTAMP, _WHEN),
     ]
-    fields += [(column.name, _arrow_type(column)) for column in batch.columns]
+    fields += [(name, arrow_type(kind)) for name, kind in batch.kinds.items()]
     return pa.schema(fields)
 
 
-def batch_table(batch: Batch, start: int, stop: int, when: datetime) -> pa.Table:
-    """Rows ``[start, stop)`` for the parquet file."""
-    n = stop - start
-    columns = [
-        pa.array(batch.ids[start:stop], _ARROW[batch.id_type]),
-        _vector_column(batch.matrix[start:stop]),
-        pa.array([batch.version] * n),
-        pa.array([when] * n, _WHEN),
-    ]
-    columns += [
-        pa.array(column.values[start:stop], _arrow_type(column))
-        for column in batch.columns
-    ]
-    return pa.table(columns, schema=batch_schema(batch))
+def batch_tables(batch: Rows, size: int, when: datetime) -> Iterator[pa.Table]:
+    """Return the rows for the parquet file, at most `size` at a time."""
+    schema = batch_schema(batch)
+    for ids, matrix, columns in batch.slices(size):
+        arrays = [
+            pa.array(ids, _ARROW[batch.id_type]),
+            _vector_column(matrix),
+            pa.repeat(batch.version, len(ids)),
+            pa.repeat(pa.scalar(when, _WHEN), len(ids)),
+        ]
+        arrays += [pa.array(c.values, arrow_type(c.kind)) for c in columns]
+        yield pa.table(arrays, schema=schema)
 
 
-def _arrow_type(column: Column) -> pa.DataType:
-    scalar = _ARROW[column.kind.removesuffix("_list")]
-    return pa.list_(scalar) if column.kind.endswith("_list") else scalar
+def arrow_type(kind: str) -> pa.DataType:
+    """Return the type of a column of a kind."""
+    scalar = _ARROW[kind.removesuffix("_list")]
+    return pa.list_(scalar) if kind.endswith("_list") else scalar
 
 
-def event_schema(batches: tuple[Batch, Batch]) -> pa.Schema:
+def event_schema(batches: tuple[Rows, Rows]) -> pa.Schema:
     """Columns of the parquet file of pushed events."""
     users, items = batches
     return pa.schema(

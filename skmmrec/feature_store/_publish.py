@@ -18,9 +18,8 @@ from skmmrec.feature_store.backends.base import (
     EVENT_VIEW,
     PUBLISHED_VIEWS,
     Backend,
-    Batch,
+    Rows,
     Snapshot,
-    chunks,
     from_us,
     to_us,
 )
@@ -34,7 +33,7 @@ from ._fold_in import history_exponent
 from ._offline import (
     append_parquet,
     batch_schema,
-    batch_table,
+    batch_tables,
     check_readable,
     event_schema,
     forget_before,
@@ -203,7 +202,7 @@ def publish(
             )
             add_service(store, settings, snapshot.version)
     when = from_us(snapshot.event_us)
-    n_users, n_items = (len(batch.ids) for batch in batches)
+    n_users, n_items = (len(batch) for batch in batches)
     return Publication(snapshot.version, when, n_users, n_items, settings.dim)
 
 
@@ -246,7 +245,7 @@ class _Said(NamedTuple):
 
 def _write(
     store: FeatureStore,
-    batches: tuple[Batch, Batch],
+    batches: tuple[Rows, Rows],
     said: _Said,
     chunk_size: int,
     progress: bool | None,
@@ -267,7 +266,8 @@ def _write(
         snapshot = _stage(backend, views, batches, snapshot, chunk_size, progress)
     when = from_us(snapshot.event_us)
     if said.forgotten:
-        delete_forgotten(store, backend, said.forgotten, batches[0].ids, when)
+        users = (part.ids for part in batches[0].slices(chunk_size))
+        delete_forgotten(store, backend, said.forgotten, users, when)
     _append_offline(store, backend, batches, snapshot, said.keep, chunk_size)
     if not is_complete:
         backend.complete(views, snapshot)
@@ -278,7 +278,7 @@ def _write(
 
 
 def _begin(
-    store: FeatureStore, backend: Backend, batches: tuple[Batch, Batch], said: _Said
+    store: FeatureStore, backend: Backend, batches: tuple[Rows, Rows], said: _Said
 ) -> Snapshot:
     """Resume a publication of the same rows that was not served, or begin a new one."""
     served = backend.served()
@@ -305,9 +305,7 @@ def _begin(
         event_us=next_us(backend) if said.event_us is None else said.event_us,
         served_us=0,
         feedback=feedback,
-        exponent=history_exponent(*batches)
-        if users.exponent is None
-        else users.exponent,
+        exponent=history_exponent(*batches),
         half_life=users.half_life,
     )
     backend.begin([feature_view(store, batch.view) for batch in batches], snapshot)
@@ -334,7 +332,7 @@ def _resumable(
 def _stage(
     backend: Backend,
     views: list[FeatureView],
-    batches: tuple[Batch, Batch],
+    batches: tuple[Rows, Rows],
     snapshot: Snapshot,
     chunk_size: int,
     progress: bool | None,
@@ -344,14 +342,14 @@ def _stage(
     for view, batch in zip(views, batches, strict=True):
         with _bar(batch, progress) as advance:
             checksums[view.name] = backend.stage(view, batch, chunk_size, advance)
-    counts = {batch.view: len(batch.ids) for batch in batches}
+    counts = {batch.view: len(batch) for batch in batches}
     return replace(snapshot, counts=counts, checksums=checksums)
 
 
 def _append_offline(
     store: FeatureStore,
     backend: Backend,
-    batches: tuple[Batch, Batch],
+    batches: tuple[Rows, Rows],
     snapshot: Snapshot,
     keep: int | None,
     chunk_size: int,
@@ -360,10 +358,7 @@ def _append_offline(
     when, oldest = from_us(snapshot.event_us), _oldest_to_stay(backend, keep)
     for batch in batches:
         path = parquet_path(store, feature_view(store, batch.view))
-        parts = (
-            batch_table(batch, rows[0], rows[-1] + 1, when)
-            for rows in chunks(range(len(batch.ids)), chunk_size)
-        )
+        parts = batch_tables(batch, chunk_size, when)
         append_parquet(path, batch_schema(batch), parts, when, oldest)
     events = feature_view(store, EVENT_VIEW)
     write_empty(parquet_path(store, events), event_schema(batches))
@@ -396,7 +391,7 @@ def _drop_superseded(store: FeatureStore, backend: Backend, keep: int | None) ->
 
 
 @contextmanager
-def _bar(batch: Batch, progress: bool | None) -> Iterator[Callable[[int], object]]:
+def _bar(batch: Rows, progress: bool | None) -> Iterator[Callable[[int], object]]:
     """Show progress (None: where stderr is a terminal).
 
     Without a bar tqdm is not even imported: it takes a lock that forked processes
@@ -409,5 +404,5 @@ def _bar(batch: Batch, progress: bool | None) -> Iterator[Callable[[int], object
         return
     from tqdm.auto import tqdm
 
-    with tqdm(total=len(batch.ids), desc=batch.view) as bar:
+    with tqdm(total=len(batch), desc=batch.view) as bar:
         yield bar.update

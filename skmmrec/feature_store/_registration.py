@@ -13,10 +13,10 @@ from skmmrec.feature_store.backends.base import (
     USER_VECTOR,
     USER_VIEW,
     VECTOR,
-    Batch,
+    Rows,
 )
 
-from ._batches import further_columns
+from ._batches import further_kinds
 from ._definitions import VERSION_TAG, EmbeddingDefinitions, embedding_definitions
 from ._reader import id_type, vector_length
 from ._repo import (
@@ -46,17 +46,13 @@ class Settings:
     item_vectors: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, users: Batch, items: Batch, known: Settings | None) -> Settings:
+    def of(cls, users: Rows, items: Rows, known: Settings | None) -> Settings:
         """Read them from what is published; vectors that are not keep their length."""
-        dim, further = users.matrix.shape[1], further_columns(items)
         vectors = {} if known is None else dict(known.item_vectors)
-        for column in further:
-            if column.kind == VECTOR and any(v is not None for v in column.values):
-                vectors[column.name] = max(
-                    len(v) for v in column.values if v is not None
-                )
-        scalars = {c.name: c.kind for c in further if c.kind != VECTOR}
-        return cls(dim, users.id_type, items.id_type, scalars, vectors)
+        vectors.update(items.lengths)
+        kinds = further_kinds(items).items()
+        scalars = {name: kind for name, kind in kinds if kind != VECTOR}
+        return cls(users.dim, users.id_type, items.id_type, scalars, vectors)
 
     @property
     def basis(self) -> tuple[int, str, str]:

@@ -15,11 +15,11 @@ from skmmrec.feature_store.backends.base import (
     CATEGORY,
     PUBLISHED_VIEWS,
     Backend,
-    Batch,
     Checksum,
     DamagedStoreError,
     Features,
     Id,
+    Rows,
     Snapshot,
     key_ids,
 )
@@ -241,7 +241,7 @@ def _deviations(
 def _compare(
     backend: Backend,
     store: FeatureStore,
-    batches: tuple[Batch, Batch],
+    batches: tuple[Rows, Rows],
     left_out: set[str],
     snapshot: Snapshot,
 ) -> SkewReport:
@@ -263,12 +263,12 @@ def _compare(
     served_now = backend.served()
     if served_now is None or served_now.number != snapshot.number:
         raise LookupError("another publication is served by now")
-    total = sum(len(batch.ids) for batch in batches)
+    total = sum(map(len, batches))
     return SkewReport(batches[0].version, total, missing, extra, changed)
 
 
 def _expected(
-    batch: Batch, left_out: set[str]
+    batch: Rows, left_out: set[str]
 ) -> Iterator[tuple[list[bytes], list[Features]]]:
     """Serialize entities, some at a time: keys, and the features of each."""
     for keys, columns in batch.serialized_chunks(_CHUNK):
@@ -281,7 +281,7 @@ def _filled(row: Features) -> Features:
     return {name: value for name, value in row.items() if value}
 
 
-def _named(batch: Batch, keys: list[bytes], chosen: list[bool]) -> list[tuple[str, Id]]:
+def _named(batch: Rows, keys: list[bytes], chosen: list[bool]) -> list[tuple[str, Id]]:
     """Name some entities, in the order of their ids."""
     found = [key for key, is_chosen in zip(keys, chosen, strict=True) if is_chosen]
     ids = sorted(key_ids(batch.join_key, found).tolist())

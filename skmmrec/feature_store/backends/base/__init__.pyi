@@ -8,6 +8,9 @@ from ._batch import (
     VECTOR as VECTOR,
     Batch as Batch,
     Column as Column,
+    Rows as Rows,
+    Slice as Slice,
+    cuts as cuts,
 )
 from ._cache import (
     RecentTables as RecentTables,

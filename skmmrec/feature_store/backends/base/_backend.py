@@ -20,7 +20,7 @@ from typing import NamedTuple
 import pandas as pd
 from feast import FeatureStore, FeatureView
 
-from ._batch import Batch
+from ._batch import Rows
 from ._checksum import Checksum
 from ._names import ITEM_VIEW, USER_VIEW
 from ._search import VectorTable
@@ -120,7 +120,7 @@ class Backend(ABC):
     def stage(
         self,
         view: FeatureView,
-        batch: Batch,
+        batch: Rows,
         chunk_size: int,
         advance: Callable[[int], object],
     ) -> str:
@@ -129,7 +129,7 @@ class Backend(ABC):
         Parameters
         ----------
         view : feast.FeatureView
-        batch : Batch
+        batch : Rows
         chunk_size : int
             Entities to write at a time.
         advance : callable

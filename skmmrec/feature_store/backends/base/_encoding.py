@@ -50,7 +50,10 @@ def entity_keys(join_key: str, ids: Iterable[Id]) -> list[bytes]:
     -------
     list of bytes
     """
-    prefix, values = key_prefix(join_key), list(ids)
+    prefix = key_prefix(join_key)
+    if isinstance(ids, np.ndarray) and ids.dtype.kind == "i":
+        return _integer_keys(prefix + _INT64_HEAD, ids.astype("<i8", copy=False))
+    values = list(ids)
     if not all(isinstance(value, str) for value in values):
         return _integer_keys(prefix + _INT64_HEAD, np.array(values, "<i8"))
     texts = [value.encode() for value in cast("list[str]", values)]
@@ -58,12 +61,17 @@ def entity_keys(join_key: str, ids: Iterable[Id]) -> list[bytes]:
 
 
 def _integer_keys(prefix: bytes, values: np.ndarray) -> list[bytes]:
-    """Put a prefix before each number, all at once."""
-    size = len(prefix) + values.itemsize
-    keys = np.empty((len(values), size), np.uint8)
-    keys[:, : len(prefix)] = np.frombuffer(prefix, np.uint8)
-    keys[:, len(prefix) :] = values[:, None].view(np.uint8)
-    found: list[bytes] = keys.view(f"V{size}").ravel().tolist()
+    return _prefixed(prefix, np.ascontiguousarray(values)[:, None])
+
+
+def _prefixed(prefix: bytes, rows: np.ndarray) -> list[bytes]:
+    """Put a prefix before the bytes of each row, all at once."""
+    start, n = len(prefix), len(rows)
+    size = start + rows.shape[1] * rows.itemsize
+    whole = np.empty((n, size), np.uint8)
+    whole[:, :start] = np.frombuffer(prefix, np.uint8)
+    whole[:, start:] = rows.view(np.uint8)
+    found: list[bytes] = whole.view(f"V{size}").ravel().tolist()
     return found
 
 
@@ -112,8 +120,7 @@ def pack_vectors(matrix: np.ndarray) -> list[bytes]:
     list of bytes, of length n
     """
     header = _vector_header(matrix.shape[1])
-    rows = np.ascontiguousarray(matrix, dtype=_FLOAT)
-    return [header + row.tobytes() for row in rows]
+    return _prefixed(header, np.ascontiguousarray(matrix, dtype=_FLOAT))
 
 
 def unpack_vectors(values: Sequence[bytes]) -> np.ndarray:
