@@ -46,6 +46,14 @@ def category_texts(
     return [texts.get(item) for item in item_ids]
 
 
+def given_categories(
+    categories: CategoriesByItem,
+) -> tuple[list[Id], list[str | None]]:
+    """Return item ids and the category of each as text; errors as there."""
+    ids = [item for item, _ in _pairs(categories)]
+    return ids, category_texts(categories, ids)
+
+
 def _pairs(categories: CategoriesByItem) -> list[tuple[Id, Category | None]]:
     """Return item ids and categories."""
     if isinstance(categories, Mapping):

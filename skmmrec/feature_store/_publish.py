@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from skmmrec.feature_store.backends.base import (
     from_us,
     to_us,
 )
+from skmmrec.recommender import StoredVectors
 
 from ._batches import Further, serving_batches
 from ._clock import now_us
@@ -58,11 +59,21 @@ from ._registry import repair_registry
 from ._repo import (
     LOCK_TIMEOUT,
     check_engines,
+    data_folder,
     feature_view,
     open_store,
     parquet_path,
 )
-from ._types import CategoriesByItem, ForgottenUsers, FurtherVectors, Repo, Servable
+from ._sorting import remove_leftovers
+from ._stored import stored_rows
+from ._types import (
+    CategoriesByItem,
+    ForgottenUsers,
+    FurtherVectors,
+    Repo,
+    Servable,
+    Vectors,
+)
 
 # How far a timestamp may be ahead of this machine's clock. Clocks that are a whole day
 # wrong, by a time zone or two, do occur and do no harm; a year that was mistyped would
@@ -185,25 +196,35 @@ def publish(
     further = Further(features, vectors)
     if known is not None:
         further = Further(features, vectors, known.item_features, known.item_vectors)
-    batches = serving_batches(serving, categories, further)
-    settings = Settings.of(*batches, known)
+    said = _Said(event_us, taken_in, keep, getattr(serving, "forgotten", None))
+    rows = _checked_rows(store, serving, categories, further)
     with told_apart(store):
         check_writable(store)
         with backend.sole_publisher(LOCK_TIMEOUT):
-            repair_registry(store)
-            if ensure_definitions(store, settings):
-                keep = 1  # earlier ones are of another dimension
-            snapshot = _write(
-                store,
-                batches,
-                _Said(event_us, taken_in, keep, getattr(serving, "forgotten", None)),
-                chunk_size,
-                progress,
-            )
-            add_service(store, settings, snapshot.version)
+            remove_leftovers(data_folder(store))
+            with rows as batches:
+                settings = Settings.of(*batches, known)
+                repair_registry(store)
+                if ensure_definitions(store, settings):
+                    # Earlier ones are of another dimension.
+                    said = said._replace(keep=1)
+                snapshot = _write(store, batches, said, chunk_size, progress)
+                add_service(store, settings, snapshot.version)
     when = from_us(snapshot.event_us)
     n_users, n_items = (len(batch) for batch in batches)
     return Publication(snapshot.version, when, n_users, n_items, settings.dim)
+
+
+def _checked_rows(
+    store: FeatureStore,
+    serving: Vectors | StoredVectors,
+    categories: CategoriesByItem | None,
+    further: Further,
+) -> AbstractContextManager[tuple[Rows, Rows]]:
+    """Check what is to be published: in memory at once, else once there is a lock."""
+    if isinstance(serving, StoredVectors):
+        return stored_rows(serving, categories, further, data_folder(store))
+    return nullcontext(serving_batches(serving, categories, further))
 
 
 def check_keep(keep: int | None) -> None:

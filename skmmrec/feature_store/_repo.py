@@ -152,6 +152,11 @@ def _engines(repo: Repo) -> dict[str, tuple[Any, tuple[str, ...]]]:
     }
 
 
+def data_folder(store: FeatureStore) -> Path:
+    """Return the folder of what is stored on this machine."""
+    return Path(store.repo_path).resolve() / DATA
+
+
 def parquet_path(store: FeatureStore, view: FeatureView) -> Path:
     """Return the file that a view's historical rows are read from.
 
@@ -176,7 +181,7 @@ def _registered_path(store: FeatureStore, view: FeatureView) -> Path:
 
 
 def _own_path(store: FeatureStore, view: FeatureView) -> Path:
-    return Path(store.repo_path).resolve() / DATA / f"{view.name}.parquet"
+    return data_folder(store) / f"{view.name}.parquet"
 
 
 def repo_settings(repo_path: str | Path, **defaults: object) -> dict[str, Any]:
