@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -23,9 +23,8 @@ from skmmrec.feature_store.backends.base import (
     from_us,
     to_us,
 )
-from skmmrec.recommender import StoredVectors
 
-from ._batches import Further, serving_batches
+from ._batches import Further
 from ._clock import now_us
 from ._delete import delete_forgotten
 from ._faults import check_writable, told_apart
@@ -65,14 +64,13 @@ from ._repo import (
     parquet_path,
 )
 from ._sorting import remove_leftovers
-from ._stored import stored_rows
+from ._stored import checked_rows
 from ._types import (
     CategoriesByItem,
     ForgottenUsers,
     FurtherVectors,
     Repo,
     Servable,
-    Vectors,
 )
 
 # How far a timestamp may be ahead of this machine's clock. Clocks that are a whole day
@@ -100,6 +98,9 @@ def publish(
     ----------
     recommender : object
         Fitted; its ``serving_vectors()`` gives users, items, seen items and version.
+        What does not fit into memory is published from parquet files or an iterator of
+        tables: see `skmmrec.recommender.StoredVectors`, which is given in the place of
+        a recommender, or returned by its ``serving_vectors()``.
     store : feast.FeatureStore, str or path
         The store or the folder of its repository. Definitions that are not registered
         yet, or were registered for other dimensions while nothing is stored, are
@@ -143,6 +144,7 @@ def publish(
         For vectors that are not finite, ids that repeat, a category, feature or vector
         of an item that the recommender does not have, a name that no feature can have,
         a dimension or id type other than what is stored,
+        what is wrong in a file or table (it says in which, and in which row),
         a timestamp older than what is served or more than two days ahead of this
         machine's clock, a `feedback` that does not say which events, or a `keep` below
         1. Nothing is changed then.
@@ -197,7 +199,7 @@ def publish(
     if known is not None:
         further = Further(features, vectors, known.item_features, known.item_vectors)
     said = _Said(event_us, taken_in, keep, getattr(serving, "forgotten", None))
-    rows = _checked_rows(store, serving, categories, further)
+    rows = checked_rows(serving, categories, further, data_folder(store))
     with told_apart(store):
         check_writable(store)
         with backend.sole_publisher(LOCK_TIMEOUT):
@@ -213,18 +215,6 @@ def publish(
     when = from_us(snapshot.event_us)
     n_users, n_items = (len(batch) for batch in batches)
     return Publication(snapshot.version, when, n_users, n_items, settings.dim)
-
-
-def _checked_rows(
-    store: FeatureStore,
-    serving: Vectors | StoredVectors,
-    categories: CategoriesByItem | None,
-    further: Further,
-) -> AbstractContextManager[tuple[Rows, Rows]]:
-    """Check what is to be published: in memory at once, else once there is a lock."""
-    if isinstance(serving, StoredVectors):
-        return stored_rows(serving, categories, further, data_folder(store))
-    return nullcontext(serving_batches(serving, categories, further))
 
 
 def check_keep(keep: int | None) -> None:

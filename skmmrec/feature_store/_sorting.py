@@ -52,6 +52,9 @@ class Sorter:
                 "temp_directory": str(Path(name) / "spilled"),
                 # Each thread takes memory of its own, and none made it faster.
                 "threads": 1,
+                # A joined table is held in memory, so it has to be the one that a
+                # query names second, and not the rows of all vectors.
+                "disabled_optimizers": "join_order,build_side_probe_side",
                 # Nothing is looked for in the network.
                 "autoinstall_known_extensions": False,
             }

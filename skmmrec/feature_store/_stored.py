@@ -8,7 +8,7 @@ source is read once, and may be an iterator.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from skmmrec.feature_store.backends.base import (
     VECTOR,
     Column,
     Id,
+    Rows,
 )
 from skmmrec.interactions import ITEM, USER
 from skmmrec.recommender import StoredVectors
@@ -41,7 +42,7 @@ from ._arrow_columns import (
     some_vectors,
     taken,
 )
-from ._batches import ITEM_NAMES, USER_NAMES, Further
+from ._batches import ITEM_NAMES, USER_NAMES, Further, serving_batches
 from ._categories import given_categories
 from ._item_features import (
     checked_name,
@@ -54,7 +55,7 @@ from ._offline import arrow_type
 from ._sorting import Sorter, Stream, read_spool
 from ._sources import Source
 from ._stored_rows import StoredRows
-from ._types import CategoriesByItem, FurtherVectors
+from ._types import CategoriesByItem, FurtherVectors, Vectors
 from ._vector_reading import Part, VectorReading, concatenated
 
 _POPULARITY = (
@@ -62,6 +63,21 @@ _POPULARITY = (
     "(SELECT unnest(list_distinct(seen)) AS id FROM lists) GROUP BY id"
 )
 _SQL = {"int64": "BIGINT", "string": "VARCHAR"}
+
+
+def checked_rows(
+    vectors: Vectors | StoredVectors,
+    categories: CategoriesByItem | None,
+    further: Further,
+    folder: Path,
+) -> AbstractContextManager[tuple[Rows, Rows]]:
+    """Check what is to be published: at once, or on entry where it is stored.
+
+    Stored vectors are sorted in a folder inside `folder`, which goes at the end.
+    """
+    if isinstance(vectors, StoredVectors):
+        return stored_rows(vectors, categories, further, folder)
+    return nullcontext(serving_batches(vectors, categories, further))
 
 
 @contextmanager

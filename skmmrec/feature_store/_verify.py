@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from tempfile import gettempdir
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -24,9 +25,10 @@ from skmmrec.feature_store.backends.base import (
     key_ids,
 )
 
-from ._batches import Further, serving_batches
+from ._batches import Further
 from ._repo import feature_view, open_store
 from ._served import ServedModel
+from ._stored import checked_rows
 from ._types import CategoriesByItem, FurtherVectors, Repo, Servable
 
 # Rows in memory at a time, as many as `publish` writes: 5 MB of vectors of 256 numbers.
@@ -136,7 +138,9 @@ def verify(
     Parameters
     ----------
     recommender : object, optional
-        Fitted; its ``serving_vectors()`` is taken as the truth.
+        Fitted; its ``serving_vectors()`` is taken as the truth. Or
+        `skmmrec.recommender.StoredVectors`, which are sorted in the folder of
+        temporary files.
     store : feast.FeatureStore, str or path
         The store or the folder of its repository.
     categories, features, vectors : optional
@@ -183,11 +187,13 @@ def verify(
     if isinstance(recommender, FeatureStore | str | Path):
         raise _misused(recommender)
     further = Further(features, vectors)
-    batches = serving_batches(recommender.serving_vectors(), categories, further)
-    left_out = {CATEGORY} if categories is None else set()
-    return served.pinned(
-        partial(_compare, served.backend, served.store, batches, left_out)
-    )
+    vectors, folder = recommender.serving_vectors(), Path(gettempdir())
+    with checked_rows(vectors, categories, further, folder) as batches:
+        named = getattr(vectors, "category", None)
+        left_out = {CATEGORY} if categories is named is None else set()
+        return served.pinned(
+            partial(_compare, served.backend, served.store, batches, left_out)
+        )
 
 
 def _misused(given: object) -> TypeError:
