@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +18,7 @@ from skmmrec.catalog import Blocks
 from skmmrec.interactions import History, InteractionData, Keys
 from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._forgotten import Forgotten
-from skmmrec.recommender._serving import ServingVectors
+from skmmrec.recommender._serving import SLICE, ServingVectors, StoredVectors, sliced
 from skmmrec.recommender.cold_start import Expectation, graph_of_new, learn_half_life
 from skmmrec.recommender.network import (
     Array,
@@ -477,11 +477,29 @@ class FittedModel:
             pd.DataFrame(with_biases, items),
             pd.Series(seen, users, dtype=object),
             self.fingerprint(),
-            self.networks[0].tower.history_exponent if self._is_plain_mean else None,
+            self._exponent,
             pd.Series(self.data.history.lengths, users),
             self.half_life,
             self.forgotten,
         )
+
+    def stored_vectors(self) -> StoredVectors:
+        """Return the same in slices, which are made when they are read."""
+        return sliced(
+            (self.data.users, self.user_vectors),
+            (self.data.items, self.item_vectors, self.item_biases[:, 0]),
+            self.data.seen,
+            self.data.history.lengths,
+            version=self.fingerprint(),
+            history_exponent=self._exponent,
+            history_half_life=self.half_life,
+            forgotten=self.forgotten,
+        )
+
+    @property
+    def _exponent(self) -> float | None:
+        tower = self.networks[0].tower
+        return tower.history_exponent if self._is_plain_mean else None
 
     @property
     def _is_plain_mean(self) -> bool:
@@ -502,9 +520,19 @@ class FittedModel:
             (self.data.users, self.user_vectors),
             (self.data.items, self.item_biases[:, 0]),
         ):
-            digest.update(json.dumps(ids.tolist()).encode())
+            for text in _json(ids):
+                digest.update(text.encode())
             digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()[:16]
+
+
+def _json(ids: pd.Index) -> Iterator[str]:
+    """Write ids as a JSON list, in parts: not all of them as Python's objects."""
+    yield "["
+    for start in range(0, len(ids), SLICE):
+        text = json.dumps(ids[start : start + SLICE].tolist())
+        yield (", " if start else "") + text[1:-1]
+    yield "]"
 
 
 def keep_modalities(model: FittedModel, content: Blocks) -> FittedModel:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
 
+from skmmrec.interactions import ITEM, USER, History
 from skmmrec.recommender._forgotten import Forgotten
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-TableSource: TypeAlias = Union[
-    str, Path, "pa.Table", "Iterable[pa.Table | pa.RecordBatch]"
-]
+TableSource: TypeAlias = str | Path | pa.Table | Iterable[pa.Table | pa.RecordBatch]
 
 
 @dataclass(frozen=True)
@@ -120,3 +119,71 @@ class StoredVectors:
     def serving_vectors(self) -> StoredVectors:
         """Return itself, as what a recommender returns."""
         return self
+
+
+# Rows in memory at a time: 26 MB of vectors of 64 numbers.
+SLICE = 100_000
+
+
+class _Slices:
+    """Arrow tables that are made when they are read, again each time."""
+
+    def __init__(self, n: int, make: Callable[[slice], pa.Table]) -> None:
+        self._n, self._make = n, make
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for start in range(0, self._n, SLICE):
+            yield self._make(slice(start, min(start + SLICE, self._n)))
+
+
+def sliced(
+    users: tuple[pd.Index, NDArray],
+    items: tuple[pd.Index, NDArray, NDArray],
+    seen: History,
+    sizes: NDArray,
+    **named: Any,
+) -> StoredVectors:
+    """Return vectors in memory as what is stored, without a copy of them all.
+
+    Parameters
+    ----------
+    users : Index of shape (n_users,), ndarray of shape (n_users, dim)
+    items : Index of shape (n_items,), ndarrays of shape (n_items, dim) and (n_items,)
+        Vectors and biases.
+    seen : History
+        Items that users have met.
+    sizes : ndarray of shape (n_users,)
+        In how many items each user is a sum of.
+    **named
+        For `StoredVectors`.
+    """
+
+    def some_users(rows: slice) -> pa.Table:
+        ids, vectors = users[0][rows], users[1][rows]
+        ones = np.ones((len(ids), 1), np.float32)
+        return pa.table(
+            {
+                USER: pa.array(ids),
+                "vector": _lists(np.hstack([vectors, ones])),
+                "seen": _seen(items[0], seen, rows),
+                "history_size": pa.array(sizes[rows]),
+            }
+        )
+
+    def some_items(rows: slice) -> pa.Table:
+        ids, vectors, biases = (each[rows] for each in items)
+        matrix = np.hstack([vectors, biases[:, None]])
+        return pa.table({ITEM: pa.array(ids), "vector": _lists(matrix)})
+
+    parts = (_Slices(len(users[0]), some_users), _Slices(len(items[0]), some_items))
+    return StoredVectors(*parts, **named)
+
+
+def _lists(matrix: NDArray) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(matrix.ravel(), matrix.shape[1])
+
+
+def _seen(items: pd.Index, seen: History, rows: slice) -> pa.Array:
+    offsets = seen.offsets[rows.start : rows.stop + 1]
+    ids = items.take(seen.items[offsets[0] : offsets[-1]])
+    return pa.LargeListArray.from_arrays(offsets - offsets[0], pa.array(ids))

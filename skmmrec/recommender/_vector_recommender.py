@@ -60,7 +60,7 @@ from skmmrec.recommender._preparation import (
     take_in,
 )
 from skmmrec.recommender._search import search
-from skmmrec.recommender._serving import ServingVectors
+from skmmrec.recommender._serving import ServingVectors, StoredVectors
 from skmmrec.recommender._settings import SETTINGS, refuse_moved
 from skmmrec.recommender._user_towers import TOWERS
 from skmmrec.recommender.network import predicts_ratings
@@ -468,6 +468,24 @@ class VectorRecommender(
         """
         check_is_fitted(self)
         return self.model_.serving_vectors()
+
+    def stored_vectors(self) -> StoredVectors:
+        """Return the same as `serving_vectors`, in slices: of millions of items.
+
+        No second copy of the vectors is made: each slice is put together when
+        `skmmrec.feature_store.publish` reads it, and sorted on the disk.
+
+        Returns
+        -------
+        StoredVectors
+            To be given to `publish` or `verify` in the place of the recommender.
+
+        Examples
+        --------
+        >>> publish(recommender.stored_vectors(), "my_repo")  # doctest: +SKIP
+        """
+        check_is_fitted(self)
+        return self.model_.stored_vectors()
 
     def _rank(
         self,
