@@ -145,10 +145,10 @@ def append_parquet(
     Notes
     -----
     The file is rewritten beside itself, one row group in memory at a time, and swapped
-    in at the end.
+    in at the end. Row groups of which no row stays are not read.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    old = _row_groups(path) if path.exists() else ()
+    old = _row_groups(path, when, oldest) if path.exists() else ()
     kept = (_others(_with_schema(table, schema), when, oldest) for table in old)
     _replace(path, schema, chain(kept, tables))
 
@@ -159,7 +159,7 @@ def _others(table: pa.Table, when: datetime, oldest: datetime | None) -> pa.Tabl
     kept = pc.not_equal(times, pa.scalar(when, _WHEN))
     if oldest is not None:
         kept = pc.and_(kept, pc.greater_equal(times, pa.scalar(oldest, _WHEN)))
-    return table.filter(kept)
+    return table if pc.all(kept).as_py() else table.filter(kept)
 
 
 def forget_before(path: Path, oldest: datetime) -> None:
@@ -218,10 +218,36 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         ) from error
 
 
-def _row_groups(path: Path) -> Iterator[pa.Table]:
+def _row_groups(
+    path: Path, without: datetime | None = None, oldest: datetime | None = None
+) -> Iterator[pa.Table]:
+    """Read a file by row groups, but those all of whose rows have a time, or are older.
+
+    Parameters
+    ----------
+    path : Path
+    without, oldest : datetime, optional
+    """
     with _opened(path) as file:
         for group in range(file.num_row_groups):
+            times = _times_of(file.metadata.row_group(group))
+            if times is not None and (
+                times == (without, without) or (oldest and times[1] < oldest)
+            ):
+                continue
             yield file.read_row_group(group)
+
+
+def _times_of(group: pq.RowGroupMetaData) -> tuple[datetime, datetime] | None:
+    """Return the first and the last event time in a row group, where it is known."""
+    columns = (group.column(number) for number in range(group.num_columns))
+    for column in columns:
+        if column.path_in_schema == TIMESTAMP and column.is_stats_set:
+            found = column.statistics
+            zoned = found.has_min_max and isinstance(found.min, datetime)
+            if zoned and found.min.tzinfo and not found.null_count:
+                return found.min, found.max
+    return None
 
 
 def _with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -262,8 +288,14 @@ def _replace(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
             schema,
             write_page_checksum=True,
             # Looking for vectors' numbers that repeat, of which there are none, takes
-            # six times longer than all the rest.
+            # six times longer than all the rest, and compressing them, which makes them
+            # no smaller, as long again as writing.
             use_dictionary=[f.name for f in schema if not pa.types.is_list(f.type)],
+            compression={
+                _path_of(f): "snappy"
+                for f in schema
+                if f.type != pa.list_(pa.float32())
+            },
         ) as writer:
             for table in tables:
                 # An empty row group would stay for good.
@@ -275,6 +307,11 @@ def _replace(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
         partial.unlink(missing_ok=True)
         raise
     os.replace(partial, path)
+
+
+def _path_of(field: pa.Field) -> str:
+    """Name the column in a parquet file that has the values of a field."""
+    return f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
 
 
 def partial_of(path: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -273,13 +274,20 @@ def _write(
     complete_offline(store, backend)
     snapshot = _begin(store, backend, batches, said)
     is_complete = any(s.number == snapshot.number for s in backend.publications())
-    if not is_complete:
-        snapshot = _stage(backend, views, batches, snapshot, chunk_size, progress)
-    when = from_us(snapshot.event_us)
+    append = _offline_appender(store, backend, batches, snapshot, said.keep, chunk_size)
+    # The files are written beside the online store: those of a publication that is not
+    # served are forgotten, or written again, whenever either of the two fails.
+    with ThreadPoolExecutor(1) as pool:
+        appended = None if said.forgotten else pool.submit(append)
+        if not is_complete:
+            snapshot = _stage(backend, views, batches, snapshot, chunk_size, progress)
+        if appended is not None:
+            appended.result()
     if said.forgotten:
         users = (part.ids for part in batches[0].slices(chunk_size))
+        when = from_us(snapshot.event_us)
         delete_forgotten(store, backend, said.forgotten, users, when)
-    _append_offline(store, backend, batches, snapshot, said.keep, chunk_size)
+        append()
     if not is_complete:
         backend.complete(views, snapshot)
     snapshot = replace(snapshot, served_us=snapshot.event_us)
@@ -357,22 +365,30 @@ def _stage(
     return replace(snapshot, counts=counts, checksums=checksums)
 
 
-def _append_offline(
+def _offline_appender(
     store: FeatureStore,
     backend: Backend,
     batches: tuple[Rows, Rows],
     snapshot: Snapshot,
     keep: int | None,
     chunk_size: int,
-) -> None:
-    """Add a publication to the offline files, without what it makes superfluous."""
+) -> Callable[[], None]:
+    """Prepare to add a publication to the offline files, without what it makes useless.
+
+    What is returned does not touch the online store, so any thread may call it.
+    """
     when, oldest = from_us(snapshot.event_us), _oldest_to_stay(backend, keep)
-    for batch in batches:
-        path = parquet_path(store, feature_view(store, batch.view))
-        parts = batch_tables(batch, chunk_size, when)
-        append_parquet(path, batch_schema(batch), parts, when, oldest)
-    events = feature_view(store, EVENT_VIEW)
-    write_empty(parquet_path(store, events), event_schema(batches))
+    views = [feature_view(store, batch.view) for batch in batches]
+    paths = [parquet_path(store, view) for view in views]
+    events = parquet_path(store, feature_view(store, EVENT_VIEW))
+
+    def append() -> None:
+        for path, batch in zip(paths, batches, strict=True):
+            parts = batch_tables(batch, chunk_size, when)
+            append_parquet(path, batch_schema(batch), parts, when, oldest)
+        write_empty(events, event_schema(batches))
+
+    return append
 
 
 def _oldest_to_stay(backend: Backend, keep: int | None) -> datetime | None:
