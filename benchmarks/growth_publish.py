@@ -4,8 +4,9 @@
         [--items 500000,1500000,5000000] [--users 1000] [--dim 64] [--folder FOLDER]
 
 Writes parquet files of random vectors, publishes each size into a new repository, in a
-process of its own, and prints seconds, the peak of its memory beyond what its imports
-took, and the exponents between the first size and the last. With `--folder`, files are
+process of its own, and prints seconds (and those of processors, which others that run
+beside it change less), the peak of its memory beyond what its imports took, and the
+exponents between the first size and the last. With `--folder`, files are
 made there, and made once.
 """
 
@@ -67,8 +68,8 @@ def publish_once(repo: str, users: str, items: str) -> None:
     imports = _peak()
     start = time.perf_counter()
     publish(StoredVectors(users, items, "v1"), repo)
-    seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "bytes": _peak() - imports}))
+    seconds, cpu = time.perf_counter() - start, time.process_time()
+    print(json.dumps({"seconds": seconds, "cpu": cpu, "bytes": _peak() - imports}))
 
 
 def _peak() -> int:
@@ -101,6 +102,7 @@ def measure(
         found.append({"items": n, **json.loads(output.splitlines()[-1])})
         print(
             f"{n:>10,} items {found[-1]['seconds']:8.1f} s "
+            f"({found[-1]['cpu']:.1f} s of processors) "
             f"{found[-1]['bytes'] / 2**20:8.0f} MiB beyond the imports",
             flush=True,
         )
@@ -150,6 +152,7 @@ def main() -> None:
     if len(found) > 1:
         print(
             f"exponent of time {exponent(found, 'seconds'):.2f}, "
+            f"of processors' time {exponent(found, 'cpu'):.2f}, "
             f"of memory {exponent(found, 'bytes'):.2f}"
         )
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -274,20 +275,20 @@ def _write(
     complete_offline(store, backend)
     snapshot = _begin(store, backend, batches, said)
     is_complete = any(s.number == snapshot.number for s in backend.publications())
-    append = _offline_appender(store, backend, batches, snapshot, said.keep, chunk_size)
-    # The files are written beside the online store: those of a publication that is not
-    # served are forgotten, or written again, whenever either of the two fails.
+    files = _Files.of(store, backend, snapshot, said)
+    to_append = files, batches, chunk_size
+    # The files are written beside the online store: what they have of a publication
+    # that is never served is forgotten, or written again, whichever of the two fails.
     with ThreadPoolExecutor(1) as pool:
-        appended = None if said.forgotten else pool.submit(append)
+        appended = None if said.forgotten else pool.submit(_append_offline, *to_append)
         if not is_complete:
             snapshot = _stage(backend, views, batches, snapshot, chunk_size, progress)
         if appended is not None:
             appended.result()
     if said.forgotten:
         users = (part.ids for part in batches[0].slices(chunk_size))
-        when = from_us(snapshot.event_us)
-        delete_forgotten(store, backend, said.forgotten, users, when)
-        append()
+        delete_forgotten(store, backend, said.forgotten, users, files.when)
+        _append_offline(*to_append)
     if not is_complete:
         backend.complete(views, snapshot)
     snapshot = replace(snapshot, served_us=snapshot.event_us)
@@ -365,30 +366,45 @@ def _stage(
     return replace(snapshot, counts=counts, checksums=checksums)
 
 
-def _offline_appender(
-    store: FeatureStore,
-    backend: Backend,
-    batches: tuple[Rows, Rows],
-    snapshot: Snapshot,
-    keep: int | None,
-    chunk_size: int,
-) -> Callable[[], None]:
-    """Prepare to add a publication to the offline files, without what it makes useless.
+class _Files(NamedTuple):
+    """Where a publication is added offline, for a thread that knows no store.
 
-    What is returned does not touch the online store, so any thread may call it.
+    Attributes
+    ----------
+    paths : list of Path
+        Files of users and items.
+    events : Path
+        File of pushed events.
+    when : datetime
+        Event time of the rows.
+    oldest : datetime or None
+        Rows from before are not needed any more.
     """
-    when, oldest = from_us(snapshot.event_us), _oldest_to_stay(backend, keep)
-    views = [feature_view(store, batch.view) for batch in batches]
-    paths = [parquet_path(store, view) for view in views]
-    events = parquet_path(store, feature_view(store, EVENT_VIEW))
 
-    def append() -> None:
-        for path, batch in zip(paths, batches, strict=True):
-            parts = batch_tables(batch, chunk_size, when)
-            append_parquet(path, batch_schema(batch), parts, when, oldest)
-        write_empty(events, event_schema(batches))
+    paths: list[Path]
+    events: Path
+    when: datetime
+    oldest: datetime | None
 
-    return append
+    @classmethod
+    def of(
+        cls, store: FeatureStore, backend: Backend, snapshot: Snapshot, said: _Said
+    ) -> _Files:
+        """Look them up."""
+        *paths, events = (
+            parquet_path(store, feature_view(store, name))
+            for name in (*PUBLISHED_VIEWS, EVENT_VIEW)
+        )
+        oldest = _oldest_to_stay(backend, said.keep)
+        return cls(paths, events, from_us(snapshot.event_us), oldest)
+
+
+def _append_offline(files: _Files, batches: tuple[Rows, Rows], chunk_size: int) -> None:
+    """Add a publication to the offline files, without what it makes superfluous."""
+    for path, batch in zip(files.paths, batches, strict=True):
+        parts = batch_tables(batch, chunk_size, files.when)
+        append_parquet(path, batch_schema(batch), parts, files.when, files.oldest)
+    write_empty(files.events, event_schema(batches))
 
 
 def _oldest_to_stay(backend: Backend, keep: int | None) -> datetime | None:

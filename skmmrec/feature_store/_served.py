@@ -150,7 +150,7 @@ class ServedModel:
             for vector in pack_vectors(matrix)
         ]
         for column in columns:
-            for row, value in zip(rows, column.packed(range(len(ids))), strict=True):
+            for row, value in zip(rows, column.packed(), strict=True):
                 if value:
                     row[column.name] = value
         self._write(self.item_view, ids, rows)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -83,10 +84,10 @@ class StoredRows(Rows):
         return Slice(ids, matrix, columns)
 
 
-def _values(rows: pa.RecordBatch, name: str, kind: str) -> list[object]:
+def _values(rows: pa.RecordBatch, name: str, kind: str) -> list[Any]:
     if name not in rows.schema.names:
         return [None] * len(rows)
-    values: list[object] = rows[name].to_pylist()
+    values: list[Any] = rows[name].to_pylist()
     if kind != VECTOR:
         return values
     return [v if v is None else np.frombuffer(v, "<f4") for v in values]

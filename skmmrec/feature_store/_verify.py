@@ -187,9 +187,9 @@ def verify(
     if isinstance(recommender, FeatureStore | str | Path):
         raise _misused(recommender)
     further = Further(features, vectors)
-    vectors, folder = recommender.serving_vectors(), Path(gettempdir())
-    with checked_rows(vectors, categories, further, folder) as batches:
-        named = getattr(vectors, "category", None)
+    serving, folder = recommender.serving_vectors(), Path(gettempdir())
+    with checked_rows(serving, categories, further, folder) as batches:
+        named = getattr(serving, "category", None)
         left_out = {CATEGORY} if categories is named is None else set()
         return served.pinned(
             partial(_compare, served.backend, served.store, batches, left_out)
