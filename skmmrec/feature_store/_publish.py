@@ -28,6 +28,7 @@ from skmmrec.feature_store.backends.base import (
 from ._batches import Further, serving_batches
 from ._clock import now_us
 from ._delete import delete_forgotten
+from ._engines import check_engines, check_written
 from ._faults import check_writable, told_apart
 from ._feedback import TakenIn, check_recorded, last_taken_in
 from ._fold_in import history_exponent
@@ -58,7 +59,6 @@ from ._registration import (
 from ._registry import repair_registry
 from ._repo import (
     LOCK_TIMEOUT,
-    check_engines,
     feature_view,
     open_store,
     parquet_path,
@@ -138,8 +138,13 @@ def publish(
         1. Nothing is changed then.
     TypeError
         For `categories`, `features`, `vectors`, `feedback` or `timestamp` of another
-        type, for another kind of online store, or for an offline store or
-        materialization engine that is not known to keep all rows.
+        type, for another kind of online store, or for a materialization engine other
+        than "local" without a `CountingProvider`.
+    ImportError
+        When the offline store or the engine needs Ray or Spark, and it is missing.
+    LostRowsError
+        When the offline store does not give back all rows that were written for it.
+        What was served is still served, and what was written is gone.
     TimeoutError
         When another publisher holds the store for ten minutes.
     FullStoreError, ReadOnlyStoreError, DamagedStoreError
@@ -269,6 +274,7 @@ def _write(
     if said.forgotten:
         delete_forgotten(store, backend, said.forgotten, batches[0].ids, when)
     _append_offline(store, backend, batches, snapshot, said.keep, chunk_size)
+    check_written(store, backend, {b.view: len(b.ids) for b in batches}, when)
     if not is_complete:
         backend.complete(views, snapshot)
     snapshot = replace(snapshot, served_us=snapshot.event_us)

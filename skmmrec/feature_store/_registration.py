@@ -27,6 +27,7 @@ from ._repo import (
     known_versions,
     parquet_path,
     published_settings,
+    source_kind,
     write_settings,
 )
 
@@ -89,7 +90,7 @@ def ensure_definitions(store: FeatureStore, settings: Settings) -> bool:
 
 
 def _is_complete(store: FeatureStore, settings: Settings) -> bool:
-    """Tell whether the registry has all views, their features and this folder."""
+    """Tell whether the registry has all views, their features, sources and folder."""
     wanted = [
         v for v in _definitions(store, settings, []) if isinstance(v, FeatureView)
     ]
@@ -98,6 +99,7 @@ def _is_complete(store: FeatureStore, settings: Settings) -> bool:
         view.name in stored
         and _fields(view) <= _fields(stored[view.name])
         and not is_of_another(store, stored[view.name])
+        and type(view.batch_source) is type(stored[view.name].batch_source)
         for view in wanted
     )
 
@@ -134,7 +136,9 @@ def _definitions(
     store: FeatureStore, settings: Settings, versions: list[str]
 ) -> EmbeddingDefinitions:
     data = Path(store.repo_path).resolve() / DATA
-    return embedding_definitions(**asdict(settings), data=data, versions=versions)
+    return embedding_definitions(
+        **asdict(settings), data=data, versions=versions, source=source_kind(store)
+    )
 
 
 def _apply(store: FeatureStore, settings: Settings, versions: list[str]) -> None:

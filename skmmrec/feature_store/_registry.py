@@ -99,7 +99,7 @@ def _rebase(registry: Registry, data: Path) -> None:
     """Put the folder of this repository's data in the place of one left behind."""
     names = (*PUBLISHED_VIEWS, EVENT_VIEW)
     views = [view.spec for view in registry.feature_views if view.spec.name in names]
-    paths = {view.name: Path(view.batch_source.file_options.uri) for view in views}
+    paths = {view.name: _path(view.batch_source) for view in views}
     left = {
         path.parent
         for name, path in paths.items()
@@ -107,9 +107,18 @@ def _rebase(registry: Registry, data: Path) -> None:
     }
     if left:
         for source in _sources(registry):
-            path = Path(source.file_options.uri)
-            if path.parent in left:
+            path = _path(source)
+            if path.parent not in left:
+                continue
+            if source.HasField("spark_options"):
+                source.spark_options.path = str(data / path.name)
+            else:
                 source.file_options.uri = str(data / path.name)
+
+
+def _path(source: DataSource) -> Path:
+    """Return the file that a source reads, of Feast's two kinds for parquet files."""
+    return Path(source.spark_options.path or source.file_options.uri)
 
 
 def _sources(message: Message) -> Iterator[DataSource]:

@@ -40,6 +40,7 @@ from ._errors import (
     BusyStoreError as BusyStoreError,
     DamagedStoreError as DamagedStoreError,
     FullStoreError as FullStoreError,
+    LostRowsError as LostRowsError,
     ReadOnlyStoreError as ReadOnlyStoreError,
     StoreError as StoreError,
 )
