@@ -129,6 +129,7 @@ def _rows_read(store: FeatureStore, view: FeatureView, when: datetime) -> int:
     if offline_type(store) in _READ_WHOLE:
         found = dataset(parquet_path(store, view))
         return int(found.count_rows(filter=field(TIMESTAMP) == when))
+    assert view.batch_source is not None  # as `embedding_definitions` makes it
     job = store.provider.offline_store.pull_all_from_table_or_query(
         config=store.config,
         data_source=view.batch_source,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -88,8 +88,7 @@ class CountingProvider(PassthroughProvider):
         TypeError
             For a feature view whose rows cannot be counted.
         """
-        counted = not isinstance(feature_view, OnDemandFeatureView)
-        if counted:
+        if not isinstance(feature_view, OnDemandFeatureView):
             _check_countable(feature_view)
         super().materialize_single_feature_view(
             config,
@@ -101,11 +100,10 @@ class CountingProvider(PassthroughProvider):
             tqdm_builder,
             disable_event_timestamp,
         )
-        if counted and feature_view.online:
-            if disable_event_timestamp:  # as Feast's engines read it
-                start_date, end_date = datetime.fromtimestamp(0, UTC), datetime.now(UTC)
-            table = self._latest(feature_view, registry, start_date, end_date)
-            self._count(feature_view, table, start_date, end_date)
+        if isinstance(feature_view, OnDemandFeatureView) or not feature_view.online:
+            return
+        table = self._latest(feature_view, registry, start_date, end_date)
+        self._count(feature_view, table, start_date, end_date)
 
     def _count(
         self, view: FeatureView, table: pa.Table, start: datetime, end: datetime
@@ -152,12 +150,13 @@ class CountingProvider(PassthroughProvider):
         self, view: FeatureView, registry: BaseRegistry, start: datetime, end: datetime
     ) -> pa.Table:
         """Ask the offline store for what should be online: ids and times, as `__us`."""
-        project = self.repo_config.project
+        project, source = self.repo_config.project, view.batch_source
+        assert source is not None  # Feast has just read it
         entities = [registry.get_entity(name, project) for name in view.entities]
         keys, features, when, created = _get_column_names(view, entities)
         job = self.offline_store.pull_latest_from_table_or_query(
             config=self.repo_config,
-            data_source=view.batch_source,
+            data_source=source,
             join_key_columns=keys,
             feature_name_columns=[VERSION_OF.get(view.name, features[0])],
             timestamp_field=when,
@@ -167,7 +166,7 @@ class CountingProvider(PassthroughProvider):
         )
         check_zone(job)
         table = job.to_arrow()
-        mapping = view.batch_source.field_mapping or {}
+        mapping = source.field_mapping or {}
         table = table.rename_columns([mapping.get(n, n) for n in table.column_names])
         times = table[mapping.get(when, when)].cast(pa.timestamp("us", "UTC"))
         return self._owned(view, table.append_column("__us", times.cast(pa.int64())))

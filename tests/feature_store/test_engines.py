@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from feast import Entity, FeatureView, Field, FileSource, ValueType
+from feast import Entity, FeatureView, Field, ValueType
 from feast.types import Array, Float32, Int64
 from hypothesis import given, settings, strategies as st
 
@@ -21,6 +21,7 @@ from skmmrec.feature_store import (
     publish,
     rollback,
 )
+from skmmrec.feature_store._definitions import _file_source, _spark_source
 from skmmrec.feature_store._engines import rows_at
 from skmmrec.feature_store._repo import apply
 
@@ -147,28 +148,33 @@ def test_an_engine_needs_the_provider_that_counts(repo, recommender):
     assert OnlineRecommender(repo).model_version == "v1"
 
 
-def priced(repo, when, prices, ttl=None, **sections):
-    """Register a view of a user's own, with prices of items 0, 1, ... at times."""
+def priced(repo, when, prices, ttl=None, length=2, **sections):
+    """Register a view of a user's own: prices of items 0, 1, ..., vectors of 2."""
     path = repo / "prices.parquet"
     table = {
         "item_id": np.arange(len(prices)),
         "price": pd.array(prices, "Int64"),
-        "vector": [np.ones(2, np.float32)] * len(prices),
+        "vector": [np.ones(length, np.float32)] * len(prices),
         "event_timestamp": pd.DatetimeIndex(when).as_unit("us"),
     }
     pd.DataFrame(table).to_parquet(path)
+    (repo / "data").mkdir(exist_ok=True)
+    sections = {"offline_store": {"type": "dask"}, "provider": COUNTED, **sections}
+    store = configure(repo, **sections)
+    is_spark = sections["offline_store"]["type"] == "spark"
+    new_source = _spark_source if is_spark else _file_source
     item = Entity(name="item", join_keys=["item_id"], value_type=ValueType.INT64)
-    fields = [("item_id", Int64), ("price", Int64), ("vector", Array(Float32))]
+    vector = Field(
+        name="vector", dtype=Array(Float32), vector_index=True, vector_length=2
+    )
+    numbers = [Field(name=name, dtype=Int64) for name in ("item_id", "price")]
     view = FeatureView(
         name="prices",
         entities=[item],
-        schema=[Field(name=name, dtype=dtype) for name, dtype in fields],
-        source=FileSource(path=str(path), timestamp_field="event_timestamp"),
+        schema=[*numbers, vector],
+        source=new_source("prices_file", str(path)),
         ttl=ttl or timedelta(0),
     )
-    (repo / "data").mkdir(exist_ok=True)
-    offline = {"type": "dask"}
-    store = configure(repo, offline_store=offline, provider=COUNTED, **sections)
     apply(store, [item, view])
     return store
 
