@@ -9,7 +9,8 @@ these are Feast's stores, its engines and its sqlite store.
 1,000 items have two rows each, a day apart, at a fraction of a second. The joins ask
 for 2,000 rows: at any time of these two days; the same, each row twice; of items that
 are not there; within a second of the first rows. A materialization has 1,000 rows to
-write, and then again while nothing can be written.
+write; the same where the view declares the length of its vectors; and again while
+nothing can be written.
 """
 
 from __future__ import annotations
@@ -65,7 +66,12 @@ ENGINES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def new_store(folder: Path, offline: dict[str, Any], engine: dict[str, Any]) -> Any:
+def new_store(
+    folder: Path,
+    offline: dict[str, Any],
+    engine: dict[str, Any],
+    vector_length: int = 0,
+) -> Any:
     """Write a repository with prices of items, and register them."""
     from feast import Entity, FeatureStore, FeatureView, Field, ValueType
     from feast.types import Array, Float32, Int64
@@ -89,7 +95,12 @@ def new_store(folder: Path, offline: dict[str, Any], engine: dict[str, Any]) -> 
         schema=[
             Field(name="item_id", dtype=Int64),
             Field(name="price", dtype=Int64),
-            Field(name="vector", dtype=Array(Float32)),
+            Field(
+                name="vector",
+                dtype=Array(Float32),
+                vector_index=bool(vector_length),
+                vector_length=vector_length,
+            ),
         ],
         source=source(str(path), offline["type"]),
         ttl=timedelta(0),
@@ -220,8 +231,13 @@ def ask(name: str, folder: Path) -> list[str]:
         cases = ("any", "twice", "unknown", "early")
         return [told(read_all, store), *(told(join, store, case) for case in cases)]
     engine, offline = ENGINES[name]
-    store = new_store(folder, offline, engine)
-    return [told(materialize, store), told(fail_to_write, store)]
+    declared = folder / "declared"
+    declared.mkdir()
+    stores = new_store(folder, offline, engine), new_store(declared, offline, engine, 4)
+    return [
+        *(told(materialize, each) for each in stores),
+        told(fail_to_write, stores[0]),
+    ]
 
 
 def in_own_process(name: str) -> list[str]:
@@ -253,7 +269,10 @@ def main() -> None:
             "read / with their time | any time: rows / right"
             " | each twice | unknown ids | within a second",
         ),
-        "engine": (ENGINES, "written / right | while nothing can be written"),
+        "engine": (
+            ENGINES,
+            "written / right | with vector_length | while nothing can be written",
+        ),
     }
     for head, (group, columns) in heads.items():
         chosen = [name for name in names if name in group]

@@ -148,13 +148,13 @@ def test_an_engine_needs_the_provider_that_counts(repo, recommender):
     assert OnlineRecommender(repo).model_version == "v1"
 
 
-def priced(repo, when, prices, ttl=None, length=2, **sections):
-    """Register a view of a user's own: prices of items 0, 1, ..., vectors of 2."""
+def priced(repo, when, prices, ttl=None, vectors=False, **sections):
+    """Register a view of a user's own: prices of items 0, 1, ..., perhaps vectors."""
     path = repo / "prices.parquet"
     table = {
         "item_id": np.arange(len(prices)),
         "price": pd.array(prices, "Int64"),
-        "vector": [np.ones(length, np.float32)] * len(prices),
+        "vector": [np.ones(2, np.float32)] * len(prices),
         "event_timestamp": pd.DatetimeIndex(when).as_unit("us"),
     }
     pd.DataFrame(table).to_parquet(path)
@@ -171,7 +171,7 @@ def priced(repo, when, prices, ttl=None, length=2, **sections):
     view = FeatureView(
         name="prices",
         entities=[item],
-        schema=[*numbers, vector],
+        schema=[*numbers, vector] if vectors else numbers,
         source=new_source("prices_file", str(path)),
         ttl=ttl or timedelta(0),
     )
