@@ -30,9 +30,9 @@ try:
 except ImportError:  # there is none on Windows, where partial files then stay
     fcntl = None  # type: ignore[assignment]
 
-_LOG = logging.getLogger("skmmrec.feature_store")
+from ._faults import DATA as DATA, writing_to
 
-DATA = "data"
+_LOG = logging.getLogger("skmmrec.feature_store")
 
 
 class AtomicFileRegistryStore(FileRegistryStore):
@@ -78,7 +78,8 @@ class AtomicFileRegistryStore(FileRegistryStore):
         return registry
 
     def _write_registry(self, registry_proto: Registry) -> None:
-        _write(self._filepath, registry_proto)
+        with writing_to(self._filepath):
+            _write(self._filepath, registry_proto)
 
 
 def is_left_behind(path: Path, own: Path) -> bool:
