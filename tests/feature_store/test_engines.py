@@ -16,13 +16,15 @@ from skmmrec.feature_store import (
     FeastFeatures,
     LostRowsError,
     OnlineRecommender,
+    embedding_definitions,
     open_store,
     publications,
     publish,
+    repo_settings,
     rollback,
 )
 from skmmrec.feature_store._definitions import _file_source, _spark_source
-from skmmrec.feature_store._engines import rows_at
+from skmmrec.feature_store._engines import check_zone, rows_at
 from skmmrec.feature_store._repo import apply
 
 from .conftest import make_recommender, new_repo, reads_with_duckdb
@@ -265,3 +267,53 @@ def test_the_stores_for_files_read_as_many_rows_as_a_file_has(engine, n, version
                 end_date=day,
             )
             assert rows_at(job, day) == n
+
+
+class SparkJob:
+    """What a job of Feast's for Spark says of its session."""
+
+    def __init__(self, zone):
+        self.spark_session = self.conf = self
+        self.zone = zone
+
+    def get(self, name):
+        return {"spark.sql.session.timeZone": self.zone}[name]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Etc/UTC", "GMT", "Z", "+00:00"])
+def test_a_session_of_spark_may_be_in_utc(zone):
+    check_zone(SparkJob(zone))
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "Europe/London", "+01:00"])
+def test_another_clock_of_spark_is_refused(zone):
+    with pytest.raises(LostRowsError, match=r"spark\.sql\.session\.timeZone: UTC"):
+        check_zone(SparkJob(zone))
+
+
+@pytest.mark.filterwarnings("ignore:The spark data source:RuntimeWarning")
+def test_spark_reads_the_same_files_as_its_own_sources(tmp_path):
+    views = [
+        embedding_definitions(2, data=tmp_path, source=source).item_embeddings
+        for source in ("file", "spark")
+    ]
+    assert [type(v.batch_source).__name__ for v in views] == [
+        "FileSource",
+        "SparkSource",
+    ]
+    assert {v.batch_source.path for v in views} == {
+        str(tmp_path / "item_embeddings.parquet")
+    }
+    with pytest.raises(ValueError, match="source must be 'file' or 'spark', got 'csv'"):
+        embedding_definitions(2, source="csv")
+
+
+@pytest.mark.parametrize(
+    ("kind", "source"),
+    [("spark", "spark"), ("my.own.SparkOfflineStore", "spark"), ("duckdb", None)],
+)
+def test_definitions_follow_the_offline_store(repo, kind, source):
+    path = repo / "feature_store.yaml"
+    configured = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**configured, "offline_store": {"type": kind}}))
+    assert repo_settings(repo).get("source") == source
