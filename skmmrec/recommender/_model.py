@@ -267,7 +267,7 @@ class FittedModel:
     def in_space(self, blocks: Blocks, words: pd.DataFrame | None = None) -> Blocks:
         """Bring content into the space of the networks; `words` are its raw columns."""
         if self.fuser is not None:
-            blocks = self.fuser.transform(blocks, words=words)
+            blocks = self.fuser.transform(blocks.in_memory(), words=words)
         return self.space.transform(blocks)
 
     @own_modes()

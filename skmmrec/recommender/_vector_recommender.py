@@ -504,7 +504,7 @@ class VectorRecommender(
         return (
             self.catalog is not None
             and find_column([names[item]], [ITEM]) is None
-            and set(X.columns) <= set(self.catalog.items.columns)
+            and set(X.columns) <= set(self.catalog.columns)
         )
 
     def _content_vectors(
