@@ -7,3 +7,7 @@ from ._blocks import read_blocks as read_blocks, read_columns as read_columns
 from ._catalog import check_not_empty as check_not_empty
 from ._changes import refuse_known as refuse_known
 from ._number_space import NumberSpace as NumberSpace
+from ._parquet_files import (
+    parquet_files as parquet_files,
+    reading_file as reading_file,
+)

@@ -62,7 +62,7 @@ def reading_file(path: Path) -> Iterator[None]:
     except (pa.ArrowException, ValueError, OSError) as error:
         if str(error).startswith(str(path)):
             raise
-        raise ValueError(f"{path} cannot be read as items: {error}") from error
+        raise ValueError(f"{path} cannot be read: {error}") from error
 
 
 @dataclass(frozen=True)

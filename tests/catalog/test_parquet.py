@@ -388,13 +388,13 @@ def test_a_damaged_file_is_named(folder):
     path = folder / "part-00001.parquet"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    refused(folder, r"part-00001\.parquet cannot be read as items")
+    refused(folder, r"part-00001\.parquet cannot be read")
     damaged = bytearray(whole)
     damaged[4:200] = bytes(196)
     path.write_bytes(damaged)
-    refused(folder, r"part-00001\.parquet cannot be read as items")
+    refused(folder, r"part-00001\.parquet cannot be read")
     path.write_bytes(b"")
-    refused(folder, r"part-00001\.parquet cannot be read as items")
+    refused(folder, r"part-00001\.parquet cannot be read")
 
 
 def test_a_folder_without_files_is_refused(tmp_path):
