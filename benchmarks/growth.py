@@ -3,8 +3,8 @@
     python benchmarks/growth.py fit [--sizes 1000000 3000000 10000000] [--content]
     python benchmarks/growth.py catalog [--sizes 100000 300000 1000000]
 
-``fit`` reads interactions from parquet and fits one epoch; 20 interactions a user, 50 an
-item; ``--content`` gives items two modalities of 64 numbers. ``catalog`` makes a
+``fit`` reads interactions from parquet and fits one epoch; 20 interactions a user, 50
+an item; ``--content`` gives items two modalities of 64 numbers. ``catalog`` makes a
 catalogue of parquet files with vectors of 256 numbers and fits on 100,000 interactions.
 Seconds are without imports and without making the data. Memory is the peak of the
 process, what is mapped included, and in brackets what it is above the interpreter with

@@ -10,7 +10,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skmmrec.catalog import parquet_files, reading_file
+from skmmrec.catalog import (
+    completed_schema,
+    parquet_files,
+    read_schema,
+    reading_file,
+)
 from skmmrec.interactions import ITEM, TIME, USER
 
 
@@ -71,7 +76,7 @@ def read_interactions(
     given = [user_id, item_id, *([] if time is None else [time])]
     _check_distinct([*given, *answers])
     paths = parquet_files(path)
-    kinds = _kinds(paths[0], [*given, *answers])
+    kinds = _kinds(paths, [*given, *answers])
     table = pa.concat_tables(_read(p, kinds, given) for p in paths)
     if len(table) == 0:
         raise ValueError(f"{str(path)!r} has no rows: {len(paths)} files are empty")
@@ -89,10 +94,10 @@ def _check_distinct(names: Sequence[str]) -> None:
         raise ValueError(f"the column {again[0]!r} is named twice: {list(names)}")
 
 
-def _kinds(path: Path, names: Sequence[str]) -> pa.Schema:
-    """Types of the columns in the first file; texts are read as a dictionary."""
-    with reading_file(path):
-        schema = pq.read_schema(path)
+def _kinds(paths: Sequence[Path], names: Sequence[str]) -> pa.Schema:
+    """Types of the columns in the first file that knows; texts become a dictionary."""
+    schema = completed_schema([read_schema(path)[0] for path in paths])
+    with reading_file(paths[0]):
         lacking = [name for name in names if name not in schema.names]
         if lacking:
             raise ValueError(
@@ -116,7 +121,7 @@ def _read(path: Path, kinds: pa.Schema, complete: Sequence[str]) -> pa.Table:
             if field.name not in found.names:
                 raise ValueError(f"it lacks the column {field.name!r}")
             kind = found.field(field.name).type
-            if _kind(kind) != field.type:
+            if _kind(kind) != field.type and not pa.types.is_null(kind):
                 raise ValueError(
                     f"column {field.name!r} is {kind}, and {field.type} in the first "
                     "file: write all files with one schema"
