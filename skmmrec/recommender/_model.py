@@ -116,13 +116,14 @@ class FittedModel:
     item_vectors: NDArray[np.float32] = field(init=False, repr=False)
     item_biases: NDArray[np.float32] = field(init=False, repr=False)
     user_vectors: NDArray[np.float32] = field(init=False, repr=False)
+    # Before they are spread; none where there is no graph.
     _own_items: NDArray[np.float64] = field(init=False, repr=False)
 
     def copy(self) -> Self:
         """Return a copy that can take in items and users without changing this."""
         model = copy(self)
         model.networks = deepcopy(self.networks)
-        for name in ("met", "item_biases", "_own_items"):
+        for name in ("met", "item_biases"):
             setattr(model, name, getattr(self, name).copy())
         return model
 
@@ -147,7 +148,7 @@ class FittedModel:
         """
         rows = self.embedded(np.arange(len(self.data.items)))
         own, self.item_biases = self._own_items_of(rows, self.content, where)
-        self._own_items = own
+        self._own_items = own[:0].copy() if self.graph is None else own
         vectors = self._spread(own, own, self.graph, where)
         self.item_vectors = vectors.astype(np.float32)
 
@@ -158,7 +159,6 @@ class FittedModel:
             return
         content = self.content.take(rows)
         own, self.item_biases[rows] = self._own_items_of(rows, content)
-        self._own_items[rows] = own
         vectors = self.item_vectors.copy()
         vectors[rows] = own
         self.item_vectors = vectors
