@@ -8,8 +8,8 @@ from ._catalog import check_not_empty as check_not_empty
 from ._changes import refuse_known as refuse_known
 from ._number_space import NumberSpace as NumberSpace
 from ._parquet_files import (
-    completed_schema as completed_schema,
     parquet_files as parquet_files,
     read_schema as read_schema,
     reading_file as reading_file,
 )
+from ._parquet_layout import completed_schema as completed_schema

@@ -23,20 +23,22 @@ from numpy.typing import NDArray
 
 from skmmrec.catalog._blocks import Blocks
 from skmmrec.catalog._parquet_files import (
-    Layout,
     blocks_of,
-    check_lists,
-    check_no_more,
-    check_same_schema,
-    completed_schema,
     find_widths,
     join_keys,
     parquet_files,
     read_keys,
-    read_layout,
     read_rows,
     read_schema,
     reading_file,
+)
+from skmmrec.catalog._parquet_layout import (
+    Layout,
+    check_lists,
+    check_no_more,
+    check_same_schema,
+    completed_schema,
+    read_layout,
 )
 from skmmrec.catalog._stored import StoredMatrix
 from skmmrec.runtime import remove_abandoned, unfinished
