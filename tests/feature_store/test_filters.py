@@ -160,7 +160,7 @@ def test_a_disliked_item_leaves_later_steps_exact(repo):
 
 
 def test_an_approximate_index_answers_when_it_is_built(repo):
-    pytest.importorskip("usearch")
+    pytest.importorskip("faiss")
     model = make_recommender(n_items=400, dim=8)
     publish(model, repo)
     exact = OnlineRecommender(repo)
@@ -182,7 +182,7 @@ def test_an_approximate_index_answers_when_it_is_built(repo):
 
 
 def test_an_approximate_index_is_never_of_another_model(repo):
-    pytest.importorskip("usearch")
+    pytest.importorskip("faiss")
     publish(make_recommender(n_items=50), repo)
     online = OnlineRecommender(repo, index=ApproximateIndex())
     online.recall(["100"])
