@@ -32,7 +32,7 @@ from skmmrec.recommender.network import (
     to_host,
 )
 from skmmrec.recommender.training import HeldOut, NetworkDesign, Problem
-from skmmrec.retrieval import ExactSearch, bound_lengths, score_pairs
+from skmmrec.retrieval import ExactSearch, bound_lengths, hash_rows, score_pairs
 from skmmrec.runtime import own_modes
 
 if TYPE_CHECKING:
@@ -429,9 +429,18 @@ class FittedModel:
             vars(self)["_measured"] = measured
         return measured[1]
 
+    def item_hashes(self) -> NDArray[np.uint64]:
+        """Hash each item's vector and bias, once until they change."""
+        kept = vars(self).get("_hashed")
+        if kept is None or kept[0] is not self.item_vectors:
+            hashes = hash_rows(self.item_vectors, self.item_biases[:, :1])
+            kept = vars(self)["_hashed"] = self.item_vectors, hashes
+        return kept[1]
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is only kept to be quick."""
-        return {name: v for name, v in vars(self).items() if name != "_measured"}
+        quick = ("_measured", "_hashed")
+        return {name: v for name, v in vars(self).items() if name not in quick}
 
     @property
     def _first_link(self) -> Callable[[NDArray], NDArray] | None:

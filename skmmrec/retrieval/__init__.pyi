@@ -11,6 +11,7 @@ from ._exact import (
     chunks as chunks,
     ranked_frame as ranked_frame,
     score_pairs as score_pairs,
+    tell_recall as tell_recall,
     top_k as top_k,
     unit_vectors as unit_vectors,
 )

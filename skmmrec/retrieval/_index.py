@@ -553,6 +553,12 @@ class ApproximateIndex(BaseEstimator):
         params = {name: getattr(self, name) for name in _PARAMS}
         return {"params": params, "n_probes": int(n_probes), "recall": float(recall)}
 
+    def __copy__(self) -> Self:
+        """Share what there is; changes of one do not show in the other."""
+        other = type(self).__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if "_contents" in state:
