@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -21,9 +24,9 @@ from skmmrec.feature_store.backends.base import (
     parse_filter,
 )
 from skmmrec.interactions import USER, check_k
-from skmmrec.retrieval import ApproximateIndex
+from skmmrec.retrieval import ApproximateIndex, tell_recall
 
-from ._approximate import SwappedIndex
+from ._approximate import SwappedIndex, folder_beside
 from ._categories import category_texts
 from ._conditions import Conditions
 from ._item_features import added_columns
@@ -67,9 +70,15 @@ class OnlineRecommender:
         of the result. "popular" may order items differently from the recommender's own
         `recommend`, which gives someone unknown the vector that it has learned for
         users without a history; the store does not hold that vector.
-    index : ApproximateIndex, optional
-        Search a graph of the items in place of all of them. It is built anew, in the
-        background, whenever the items change; until then the search is exact.
+    index : "auto", ApproximateIndex or None, default="auto"
+        None: the search is exact. An index: search there in place of all items. "auto":
+        in one with defaults, for more than 500,000 items, where the extra ``index`` is
+        installed and it is faster. It is built in the background, and brought up to
+        date when items change; until then the search is exact.
+    index_folder : str, path or None, default=None
+        Where to keep the index, memory-mapped, for the next process. None: beside the
+        database of sqlite, under its name with ``.index``, and in memory with other
+        stores.
 
     Raises
     ------
@@ -83,10 +92,13 @@ class OnlineRecommender:
     recommender's own `recommend` gives, but it puts a user's items in the same order.
 
     The search is exact without an `index`, and with one where items are listed or of a
-    category or meet a
-    condition. Items are kept in memory until their table changes. A user's vector and
-    the items' vectors always come from the same model version, also while a new one is
-    published.
+    category or meet a condition. The `attrs` of what `recommend` and
+    `recommend_from_history` return say which it was: ``search`` is "exact" or
+    "approximate", and ``recall`` the share of the ten best items that was found for
+    users who asked (128 or more; before that, for items in their place).
+
+    Items are kept in memory until their table changes. A user's vector and the items'
+    vectors always come from the same model version, also while a new one is published.
     """
 
     def __init__(
@@ -94,15 +106,20 @@ class OnlineRecommender:
         repo_path: Repo,
         *,
         unknown: str = "error",
-        index: ApproximateIndex | None = None,
+        index: ApproximateIndex | Literal["auto"] | None = "auto",
+        index_folder: str | PathLike[str] | None = None,
     ) -> None:
+        if isinstance(index, str) and index != "auto":
+            raise ValueError(f"index must be 'auto', None or an index, got {index!r}")
         if unknown not in _UNKNOWN:
             raise ValueError(f"unknown must be one of {_UNKNOWN}, got {unknown!r}")
         self.store = open_store(repo_path)
         self.unknown = unknown
         self.index = index
         self._served = ServedModel(self.store)
-        self._graph = None if index is None else SwappedIndex(index)
+        folder = index_folder or folder_beside(self.store)
+        kept = None if folder is None else Path(folder)
+        self._graph = None if index is None else SwappedIndex(index, kept)
 
     def __repr__(self) -> str:
         path, project = self.store.repo_path, self.store.project
@@ -176,7 +193,8 @@ class OnlineRecommender:
         def read(snapshot: Snapshot) -> pd.DataFrame:
             table, found = self._read(ids, snapshot)
             allowed = self._allowed(table, snapshot, items, category, where)
-            graph = self._graph_of(table)
+            servable = self._servable(ids, found, table)
+            graph = self._graph_of(table, allowed, [found[u].vector for u in servable])
             parts = [
                 top_k(
                     user,
@@ -187,11 +205,11 @@ class OnlineRecommender:
                     found[user].seen if exclude_seen else (),
                     graph,
                 )
-                for user in self._servable(ids, found, table)
+                for user in servable
             ]
             if not parts:
-                return ranked_frame([], table, [])
-            return pd.concat(parts, ignore_index=True)
+                return tell_recall(ranked_frame([], table, []))
+            return _told(pd.concat(parts, ignore_index=True), graph)
 
         return self._served.pinned(read)
 
@@ -208,7 +226,8 @@ class OnlineRecommender:
         Returns
         -------
         float
-            1.0 without an `index`; with one, this waits until it is built.
+            1.0 where the search is exact; with an `index`, this waits until it is
+            built.
 
         Raises
         ------
@@ -222,8 +241,9 @@ class OnlineRecommender:
             raise KeyError(f"no vector of model version {table.version!r} for any user")
         if self._graph is None:
             return 1.0
+        graph = self._graph.wait(table)
         vectors = np.stack([user.vector for user in found.values()])
-        return float(self._graph.wait(table).recall(vectors, k))
+        return 1.0 if graph is None else graph.recall(vectors, k)
 
     def recommend_from_history(
         self,
@@ -273,8 +293,10 @@ class OnlineRecommender:
                 )
             vector = history_sum.user(vectors_of(table, seen))
             allowed = self._allowed(table, snapshot, items, category, where)
-            left_out, graph = seen if exclude_seen else [], self._graph_of(table)
-            return top_k(None, vector, table, k, allowed, left_out, graph)
+            graph = self._graph_of(table, allowed, [vector])
+            left_out = seen if exclude_seen else []
+            found = top_k(None, vector, table, k, allowed, left_out, graph)
+            return _told(found, graph)
 
         return self._served.pinned(read).drop(columns=USER)
 
@@ -555,8 +577,16 @@ class OnlineRecommender:
         served = self._served
         return Conditions(served.backend, served.item_view, table, snapshot)
 
-    def _graph_of(self, table: VectorTable) -> ApproximateIndex | None:
-        return None if self._graph is None else self._graph.of(table)
+    def _graph_of(
+        self,
+        table: VectorTable,
+        allowed: np.ndarray | None,
+        users: Sequence[np.ndarray],
+    ) -> ApproximateIndex | None:
+        """Return the index to search in; None where all or some items are scored."""
+        if self._graph is None or allowed is not None:
+            return None
+        return self._graph.of(table, users)
 
     def _servable(
         self, ids: list[Id], found: dict[Id, User], items: VectorTable
@@ -571,3 +601,10 @@ class OnlineRecommender:
         if self.unknown == "popular":
             found.update(dict.fromkeys(unknown, bias_user(items)))
         return [user for user in ids if user in found]
+
+
+def _told(table: pd.DataFrame, graph: ApproximateIndex | None) -> pd.DataFrame:
+    """Say in a table how it was found."""
+    if graph is None:
+        return tell_recall(table)
+    return tell_recall(table, graph.recall_, "approximate")

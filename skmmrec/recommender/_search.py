@@ -14,19 +14,18 @@ from numpy.typing import NDArray
 
 from skmmrec.interactions import USER
 from skmmrec.recommender._model import FittedModel
-from skmmrec.retrieval import ApproximateIndex, ranked_frame, tell_recall
+from skmmrec.retrieval import (
+    MANY_ITEMS,
+    ApproximateIndex,
+    ranked_frame,
+    tell_recall,
+)
 
 Index = ApproximateIndex | Literal["auto"] | None
 
-# Up to so many items, the exact search makes a list in 15 ms on one core, and nothing
-# is to be gained by missing an item. A million takes 26 ms, or 7 among many users; an
-# index 0.6 and 0.14. benchmarks/search_at_size.py.
-AUTO_ITEMS = 500_000
 # Building an index of a million items takes as long as 2,200 exact lists, of 300,000 as
 # 3,100: for twice as many users it has paid in the call that builds it.
 AUTO_USERS = 5000
-# An index that has to read a greater share of its lists is no faster than exact search.
-WORTH = 0.1
 
 _log = logging.getLogger("skmmrec.recommender")
 
@@ -55,16 +54,15 @@ class KeptIndex(NamedTuple):
     def build_if_fast(cls, model: FittedModel) -> KeptIndex:
         """Build an index with defaults, and keep it if it is faster."""
         kept = cls.build(model, index := ApproximateIndex())
-        is_fast = index.n_probes_ <= WORTH * index.n_lists_
         _log.info(
             "%s an index of %d items, which reads %d of %d lists for a recall of %.4f",
-            "built" if is_fast else "built, and will not use,",
+            "built" if index.is_fast_ else "built, and will not use,",
             len(index.item_index_),
             index.n_probes_,
             index.n_lists_,
             index.recall_,
         )
-        return kept if is_fast else kept._replace(index=None)
+        return kept if index.is_fast_ else kept._replace(index=None)
 
     def of(self, model: FittedModel) -> KeptIndex:
         """Bring it up to date with a model that has taken in feedback or items."""
@@ -81,7 +79,7 @@ def pays(model: FittedModel, n_users: int, device: torch.device) -> bool:
 
     On an accelerator, comparing with all items is as fast.
     """
-    is_large = len(model.data.items) > AUTO_ITEMS and device.type == "cpu"
+    is_large = len(model.data.items) > MANY_ITEMS and device.type == "cpu"
     return is_large and n_users > AUTO_USERS and find_spec("faiss") is not None
 
 

@@ -32,6 +32,13 @@ LISTS_PER_ROOT = 4
 REMEASURE = 0.1
 # Share of items that `update` puts to the lists there are; beyond it learns new ones.
 REBUILD = 0.5
+# Reading a greater share of the lists takes as long as exact search for many users:
+# 9 % of them for 100,000 items, 60 % for a million. benchmarks/search_at_size.py.
+WORTH = 0.1
+# Up to so many items, the exact search makes a list in 15 ms on one core, and nothing
+# is to be gained by missing an item. A million takes 26 ms, or 7 among many users; an
+# index 0.6 and 0.14.
+MANY_ITEMS = 500_000
 _PARAMS = ("min_recall", "n_probes", "n_lists", "shard_size", "random_state")
 
 
@@ -65,8 +72,12 @@ class ApproximateIndex(BaseEstimator):
         Ids of the items.
     item_vectors_ : ndarray of shape (n_items, d), float32
         Their vectors.
+    n_features_in_ : int
+        Numbers in a vector.
     n_lists_, n_probes_ : int
         Lists that there are, and those that a search reads.
+    is_fast_ : bool
+        Whether these are few enough to be faster than exact search: a tenth.
     recall_ : float
         Share of the best ten items that was found for a sample of queries, which was
         not looked at to choose `n_probes_`. It is measured anew once a tenth of the
@@ -165,14 +176,23 @@ class ApproximateIndex(BaseEstimator):
         matrix = as_matrix(items)
         ids = _ids_of(items)
         sample = None if queries is None else self._sampled(queries, matrix.shape[1])
+        self._take(*self._build_in(folder, matrix, ids, sample))
+        return self
+
+    def _build_in(
+        self,
+        folder: str | PathLike[str] | None,
+        matrix: NDArray,
+        ids: pd.Index,
+        sample: NDArray[np.float32] | None,
+    ) -> tuple[Contents, pd.Index, NDArray[np.float32], int, float]:
+        """Build in a folder, whose earlier index stays until all is there."""
         if folder is None:
-            self._take(*self._build(matrix, ids, sample))
-            return self
+            return self._build(matrix, ids, sample)
         with _index_folder.writing(Path(folder)) as files:
             built = self._build(matrix, ids, sample, files)
             _index_folder.finish(files, *built[:3], self._record(*built[3:]))
-        self._take(*built)
-        return self
+        return built
 
     def _build(
         self,
@@ -253,13 +273,20 @@ class ApproximateIndex(BaseEstimator):
 
     # -- changing --------------------------------------------------------------------
 
-    def update(self, items: pd.DataFrame | NDArray) -> Self:
+    def update(
+        self,
+        items: pd.DataFrame | NDArray,
+        *,
+        folder: str | PathLike[str] | None = None,
+    ) -> Self:
         """Bring the index up to date with all items as they are now.
 
         Parameters
         ----------
         items : DataFrame or ndarray of shape (n_items, d)
             All of them, as in `fit`. Positions count in their order from now on.
+        folder : str, path or None, default=None
+            Where to write it if it is built anew, as in `fit`.
 
         Returns
         -------
@@ -274,8 +301,7 @@ class ApproximateIndex(BaseEstimator):
         Notes
         -----
         Items that are new or have other vectors, and only they, are put to the lists
-        that there are; where they are more than half of all, it is built anew, in
-        memory.
+        that there are; where they are more than half of all, it is built anew.
         """
         matrix, ids = self._like_fitted(items), _ids_of(items)
         _refuse_repeated(ids, "items")
@@ -288,7 +314,7 @@ class ApproximateIndex(BaseEstimator):
         new = np.flatnonzero(~same)
         gone = len(contents) - same.sum()
         if len(new) + gone > REBUILD * len(ids):
-            self._take(*self._build(matrix, ids, self._sample))
+            self._take(*self._build_in(folder, matrix, ids, self._sample))
             return self
         keys[new] = len(contents.hashes) + np.arange(len(new))
         if len(new):
@@ -383,7 +409,7 @@ class ApproximateIndex(BaseEstimator):
 
     def _like_fitted(self, items: pd.DataFrame | NDArray) -> NDArray:
         check_is_fitted(self, "item_index_")
-        matrix, width = as_matrix(items), self._contents.rows.width
+        matrix, width = as_matrix(items), self.n_features_in_
         if matrix.shape[1] != width:
             raise ValueError(
                 f"items must have {width} numbers each, as in fit: {matrix.shape[1]}"
@@ -393,9 +419,19 @@ class ApproximateIndex(BaseEstimator):
     # -- asking ----------------------------------------------------------------------
 
     @property
+    def n_features_in_(self) -> int:
+        """Numbers in a vector."""
+        return self._contents.rows.width
+
+    @property
     def n_lists_(self) -> int:
         """Lists that there are."""
         return len(self._contents.centres.vectors)
+
+    @property
+    def is_fast_(self) -> bool:
+        """Whether so few lists are read that exact search takes longer."""
+        return self.n_probes_ <= WORTH * self.n_lists_
 
     @property
     def item_vectors_(self) -> NDArray[np.float32]:
@@ -454,6 +490,24 @@ class ApproximateIndex(BaseEstimator):
             raise ValueError(f"seen must have shape {shape}, got {hidden.shape}")
         return find_unseen(contents, queries, k, hidden, self.n_probes_, self.n_threads)
 
+    def measure(self, queries: ArrayLike) -> Self:
+        """Choose `n_probes_` and measure `recall_` by other queries.
+
+        Parameters
+        ----------
+        queries : array-like of shape (n, d)
+            As in `fit`.
+
+        Returns
+        -------
+        self
+        """
+        check_is_fitted(self, "item_index_")
+        sample = self._sampled(queries, self.n_features_in_)
+        measured = self._measure(self._contents, sample)
+        self._take(self._contents, self.item_index_, sample, *measured)
+        return self
+
     def recall(self, queries: ArrayLike, k: int) -> float:
         """Share of the truly best items that `search` finds.
 
@@ -477,7 +531,7 @@ class ApproximateIndex(BaseEstimator):
     def _check_queries(self, queries: ArrayLike) -> NDArray[np.float32]:
         check_is_fitted(self, "item_index_")
         table = np.ascontiguousarray(queries, dtype=np.float32)
-        width = self._contents.rows.width
+        width = self.n_features_in_
         if table.ndim != 2 or table.shape[1] != width:
             raise ValueError(
                 f"queries must have shape (n, {width}) like the items, got "

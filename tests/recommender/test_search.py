@@ -10,7 +10,7 @@ import pytest
 
 from skmmrec.metrics import make_ranking_scorer
 from skmmrec.recommender import PopularityRecommender, _search
-from skmmrec.retrieval import ApproximateIndex
+from skmmrec.retrieval import ApproximateIndex, _index
 
 EXACT = {"search": "exact", "recall": 1.0}
 
@@ -31,9 +31,9 @@ def own(make, catalog, X, y):
 def low_bounds(monkeypatch):
     """Few items and users are many, and any index is fast."""
     pytest.importorskip("faiss")
-    monkeypatch.setattr(_search, "AUTO_ITEMS", 3)
+    monkeypatch.setattr(_search, "MANY_ITEMS", 3)
     monkeypatch.setattr(_search, "AUTO_USERS", 2)
-    monkeypatch.setattr(_search, "WORTH", 1.0)
+    monkeypatch.setattr(_index, "WORTH", 1.0)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_many_users_build_an_index_once_and_few_use_it(own, builds):
 
 @pytest.mark.usefixtures("low_bounds")
 def test_an_index_that_would_be_slower_is_not_used(own, builds, monkeypatch):
-    monkeypatch.setattr(_search, "WORTH", 0.0)
+    monkeypatch.setattr(_index, "WORTH", 0.0)
     for _ in range(2):
         assert own.recommend(k=5).attrs == EXACT
     assert len(builds) == 1

@@ -105,6 +105,17 @@ def test_as_many_lists_are_read_as_the_recall_needs(vectors, queries):
         assert index.recall_ == index.recall(measured, 10)
 
 
+def test_other_queries_choose_other_lists(vectors, queries):
+    pytest.importorskip("faiss")
+    index = ApproximateIndex(min_recall=0.9).fit(vectors)  # measured by items
+    before = index.n_probes_, index.recall_
+    index.measure(queries)
+    fitted = ApproximateIndex(min_recall=0.9).fit(vectors, queries)
+    assert (index.n_probes_, index.recall_) == (fitted.n_probes_, fitted.recall_)
+    assert (index.n_probes_, index.recall_) != before
+    assert index.is_fast_ == (index.n_probes_ <= 6)
+
+
 def test_scores_are_exact(rough, vectors, queries):
     positions, scores = rough.search(queries, 5)
     products = np.einsum("nd,nkd->nk", queries, vectors.to_numpy()[positions])
