@@ -179,7 +179,7 @@ def _anonymous_mb() -> float:
 def _measure_from_file(folder: Path, users: NDArray) -> None:
     items = np.load(folder / "items.npy", mmap_mode="r")
     n, start = len(items), _anonymous_mb()
-    index = ApproximateIndex(n_threads=0)
+    index = ApproximateIndex()
     build = timed(lambda: index.fit(items, users[500:], folder=folder / "index"))[1]
     anonymous = _anonymous_mb() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
@@ -189,7 +189,7 @@ def _measure_from_file(folder: Path, users: NDArray) -> None:
     new = np.asarray(items[:1000]) * 1.01
     add = timed(lambda: loaded.partial_fit(new))[1]
     print(
-        f"{n:>9,} from a file: built in {build:.0f} s with all threads, peak "
+        f"{n:>9,} from a file: built in {build:.0f} s, peak "
         f"{peak:.0f} MB with mapped files, {anonymous:.0f} MB of its own left, "
         f"{on_disk:.0f} bytes an item on disk\n          {found}, "
         f"recall {index.recall_:.4f}, {index.n_probes_} of {index.n_lists_} lists; "

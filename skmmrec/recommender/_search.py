@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from copy import copy
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,8 @@ AUTO_USERS = 5000
 _log = logging.getLogger("skmmrec.recommender")
 
 
-class KeptIndex(NamedTuple):
+@dataclass(frozen=True)
+class KeptIndex:
     """An index of a recommender's own items.
 
     Attributes
@@ -62,7 +64,7 @@ class KeptIndex(NamedTuple):
             index.n_lists_,
             index.recall_,
         )
-        return kept if index.is_fast_ else kept._replace(index=None)
+        return kept if index.is_fast_ else replace(kept, index=None)
 
     def of(self, model: FittedModel) -> KeptIndex:
         """Bring it up to date with a model that has taken in feedback or items."""

@@ -257,6 +257,7 @@ class ApproximateIndex(BaseEstimator):
     ) -> None:
         self._contents, self._sample, self.item_index_ = contents, sample, ids
         self.n_probes_, self.recall_ = n_probes, recall
+        self.n_features_in_ = contents.rows.width
         self._measured_at = len(contents.hashes)
 
     def _check_params(self) -> None:
@@ -417,11 +418,6 @@ class ApproximateIndex(BaseEstimator):
         return matrix
 
     # -- asking ----------------------------------------------------------------------
-
-    @property
-    def n_features_in_(self) -> int:
-        """Numbers in a vector."""
-        return self._contents.rows.width
 
     @property
     def n_lists_(self) -> int:

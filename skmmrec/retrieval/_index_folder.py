@@ -130,7 +130,10 @@ def finish(
     ValueError
         For ids that Arrow cannot write.
     """
-    arrays = {"centres": contents.centres.vectors, "hashes": contents.hashes}
+    arrays: dict[str, NDArray] = {
+        "centres": contents.centres.vectors,
+        "hashes": contents.hashes,
+    }
     arrays["queries"] = queries
     if contents.places is not None:
         arrays["places"] = contents.places
