@@ -148,7 +148,7 @@ def faiss_graph(items: NDArray) -> tuple[Callable[[NDArray], NDArray], float, fl
     return lambda users: graph.search(users, K)[1], build, size
 
 
-def build_from_file(n: int, kind: str, folder: Path) -> None:
+def build_from_file(n: int, kind: str, folder: Path, shard: int) -> None:
     """Write vectors, then build and search in a process that never has them all."""
     folder.mkdir(parents=True, exist_ok=True)
     blocks, users = items_of(n, kind)
@@ -162,7 +162,7 @@ def build_from_file(n: int, kind: str, folder: Path) -> None:
     table.flush()
     del table
     process = multiprocessing.get_context("spawn").Process(
-        target=_measure_from_file, args=(folder, users)
+        target=_measure_from_file, args=(folder, users, shard)
     )
     process.start()
     process.join()
@@ -176,10 +176,10 @@ def _anonymous_mb() -> float:
     return float("nan")
 
 
-def _measure_from_file(folder: Path, users: NDArray) -> None:
+def _measure_from_file(folder: Path, users: NDArray, shard: int) -> None:
     items = np.load(folder / "items.npy", mmap_mode="r")
     n, start = len(items), _anonymous_mb()
-    index = ApproximateIndex()
+    index = ApproximateIndex(shard_size=shard)
     build = timed(lambda: index.fit(items, users[500:], folder=folder / "index"))[1]
     anonymous = _anonymous_mb() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
@@ -204,9 +204,10 @@ if __name__ == "__main__":
     parser.add_argument("--kind", choices=KINDS, default="clustered")
     parser.add_argument("--others", action="store_true")
     parser.add_argument("--from-file", type=Path)
+    parser.add_argument("--shard-size", type=int, default=1_000_000)
     options = parser.parse_args()
     for size in options.sizes:
         if options.from_file is not None:
-            build_from_file(size, options.kind, options.from_file)
+            build_from_file(size, options.kind, options.from_file, options.shard_size)
         else:
             compare(size, options.kind, options.others)
