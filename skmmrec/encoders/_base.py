@@ -546,9 +546,8 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the weights, which are loaded again on first use."""
-        state = super().__getstate__()
-        state.pop("_model", None)
-        return state
+        state = super().__getstate__()  # may be the encoder's own dict
+        return {name: value for name, value in state.items() if name != "_model"}
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
