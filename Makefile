@@ -18,11 +18,14 @@ NO_FEAST := --ignore=tests/feature_store --ignore=skmmrec/feature_store \
 	--ignore=tests/test_whole_path.py --ignore=tests/test_readme.py \
 	--deselect=tests/test_import.py::test_every_public_name_resolves
 
-.PHONY: help env demo test test-all test-numerics test-pandas3 test-services lint coverage \
-	format clean
+DOCS := $(VENV)/.docs-installed
+
+.PHONY: help env demo docs test test-all test-numerics test-pandas3 test-services lint \
+	coverage format clean
 
 help:
 	@echo "make demo      encode, fit, publish and recommend on a generated catalogue"
+	@echo "make docs      build the site in docs/_build/html"
 	@echo "make test      run the tests (under 15 minutes on 2 cores)"
 	@echo "make test-all  run the slow tests too"
 	@echo "make test-numerics  the tests as other processors, orders and strings have them"
@@ -42,6 +45,14 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py
+
+# No network is needed once its packages are there. Warnings are errors.
+docs: $(DOCS)
+	OMP_NUM_THREADS=2 $(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+$(DOCS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 test: $(STAMP)
 	$(PYTEST) $(QUICK)
@@ -88,4 +99,5 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV3) out build dist *.egg-info
+	rm -rf $(VENV) $(VENV3) out build dist *.egg-info docs/_build docs/auto_examples \
+		docs/reference/generated docs/sg_execution_times.rst
