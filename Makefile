@@ -100,4 +100,4 @@ format: $(STAMP)
 
 clean:
 	rm -rf $(VENV) $(VENV3) out build dist *.egg-info docs/_build docs/auto_examples \
-		docs/reference/generated docs/sg_execution_times.rst
+		docs/reference/generated

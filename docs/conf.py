@@ -33,7 +33,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "auto_examples/*.ipynb", "auto_examples/*.py.md5"]
+exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 nitpicky = True
 # In docstrings, `name` links to the public name, if it is one.
@@ -56,12 +56,15 @@ sphinx_gallery_conf = {
     "reference_url": {"skmmrec": None},
     "remove_config_comments": True,
     "show_memory": False,
+    "write_computation_times": False,  # its page asks other hosts for scripts
     "show_signature": False,
     "min_reported_time": 1_000,
-    "matplotlib_animations": False,
 }
-copybutton_prompt_text = ">>> |... |$ "
-copybutton_prompt_is_regexp = False
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+copybutton_selector = (
+    "div:not(.highlight-text):not(.sphx-glr-script-out) > .highlight > pre"
+)
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skmmrec"

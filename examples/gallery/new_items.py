@@ -21,7 +21,7 @@ from skmmrec.model_selection import ColdItemSplit
 from skmmrec.recommender import ContentRecommender
 
 data = make_multimodal_interactions(
-    n_users=200, n_items=160, modalities=["text", "image"], random_state=1
+    n_users=400, n_items=240, modalities=["text", "image"], random_state=0
 )
 catalog = ItemCatalog(
     data.item_table,
@@ -41,27 +41,32 @@ print(f"{train['item_id'].nunique()} items to learn from, {len(new)} that are ne
 # -----------------------------------
 #
 # A random order is the floor. :class:`~skmmrec.recommender.ContentRecommender` trains
-# nothing: it takes the cosine between an item and what the user liked.
+# nothing: it takes the cosine between an item and what the user liked. Words and
+# pictures of these items speak of different things, which is what ``"late"`` is for.
 
 users = test["user_id"].unique()
-fusion = MultimodalFusionRecommender(catalog, random_state=0).fit(train)
-content = ContentRecommender(catalog).fit(train)
+models = {
+    "late fusion": MultimodalFusionRecommender(catalog, fusion="late", random_state=0),
+    "gated fusion": MultimodalFusionRecommender(catalog, random_state=0),
+    "cosines of content": ContentRecommender(catalog),
+}
+lists = {
+    name: model.fit(train).recommend(users, k=20, items=new)
+    for name, model in models.items()
+}
 shuffled = pd.DataFrame({"user_id": users}).merge(
     pd.DataFrame({"item_id": new}), how="cross"
 )
-shuffled = shuffled.sample(frac=1, random_state=0).sort_values("user_id", kind="stable")
+lists["random order"] = shuffled.sample(frac=1, random_state=0).sort_values(
+    "user_id", kind="stable"
+)
 
-ax = None
-for name, lists in {
-    "fusion": fusion.recommend(users, k=20, items=new),
-    "cosines of content": content.recommend(users, k=20, items=new),
-    "random order": shuffled,
-}.items():
-    display = RankingCurveDisplay.from_recommendations(
-        lists, test, ks=[1, 2, 3, 5, 10, 20], name=name, ax=ax, random_state=0
+fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+for name, recommended in lists.items():
+    RankingCurveDisplay.from_recommendations(
+        recommended, test, ks=[1, 2, 5, 10, 20], name=name, ax=ax, random_state=0
     )
-    ax = display.ax_
-ax.set(title="New items only")
+ax.set(title="New items, ranked among themselves")
 plt.show()
 
 # %%
@@ -73,10 +78,8 @@ plt.show()
 # ``recommend`` puts more new items into the lists if it is greater.
 
 shares = {}
-for credit in [0.1, 0.5, 2.0, 8.0]:
-    rec = MultimodalFusionRecommender(
-        catalog, cold_popularity=credit, random_state=0
-    ).fit(train)
+for credit in [0.1, 0.5, 4.0]:
+    rec = models["late fusion"].set_params(cold_popularity=credit).fit(train)
     shares[str(credit)] = rec.recommend(users, k=10)["item_id"].isin(new).mean()
 
 fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
@@ -92,5 +95,5 @@ plt.show()
 # A new item need not wait for the next fit: ``add_items`` encodes it and serves it.
 
 item = pd.DataFrame({"item_id": ["comet"], "description": ["a comet over the harbour"]})
-fusion.add_items(item)
-fusion.similar_items(["comet"], k=3).merge(data.item_table[["item_id", "title"]])
+rec.add_items(item)
+rec.similar_items(["comet"], k=3).merge(data.item_table[["item_id", "title"]])
