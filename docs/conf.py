@@ -46,6 +46,7 @@ autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc tells the types
 numpydoc_show_class_members = False  # the template shows them
 python_maximum_signature_line_length = 80
+toc_object_entries_show_parents = "hide"
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples/gallery",
@@ -78,7 +79,7 @@ html_theme_options = {
     "logo": {"text": "skmmrec"},
     "navbar_align": "left",
     "header_links_before_dropdown": 6,
-    "show_nav_level": 2,
+    "show_nav_level": 1,
     "show_toc_level": 2,
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],

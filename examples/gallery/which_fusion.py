@@ -38,7 +38,7 @@ encode = make_column_transformer(
     (AudioEncoder("MobileNetV1", pretrained=False, random_state=0), "audio"),
 )
 catalog = ItemCatalog(data.item_table, encode)
-data.item_table.head(3)
+data.item_table[["item_id", "title", "description"]].head(3)
 
 # %%
 # The last three likes of every user are held out.

@@ -63,8 +63,8 @@ best = rec.recommend([user], k=4)
 modality_contributions(rec, best["user_id"], best["item_id"]).round(2)
 
 # %%
-# And over the history: the last row is what no single liked item adds, such as the
-# popularity of the item.
+# And over the history. The row without an item is what no single liked item adds, such
+# as the popularity of what is recommended.
 
 by_item = history_contributions(rec, user, best["item_id"][0])
 by_item.assign(title=by_item["met"].map(titles)).sort_values(
@@ -83,10 +83,11 @@ for reason in explain(rec, best, titles=titles)["reason"]:
 # --------------
 #
 # The generator gave every user a lean towards words or pictures, which the recommender
-# never sees. Users who lean to pictures are recommended items by their pictures.
+# never sees. To users who lean to pictures, items are recommended more by their
+# pictures.
 
 lean = data.users.set_index("user_id")["image"]
-groups = pd.cut(lean, [0, 0.33, 0.67, 1], labels=["words", "both", "pictures"])
+groups = pd.cut(lean, [0, 0.33, 0.67, 1], labels=["words", "neither", "pictures"])
 groups = ("leans to " + groups.astype(str)).rename("lean")
 ModalityContributionDisplay.from_estimator(rec, groups=groups)
 plt.show()
