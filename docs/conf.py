@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -12,6 +13,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.errors import ExtensionError
 
 import skmmrec
 
@@ -86,7 +88,19 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "first_steps": [], "figures": [], "limits": []}
+# Pages that have none below them need no navigation of their section.
+html_sidebars = {
+    name: []
+    for name in [
+        "architecture",
+        "coming_from",
+        "figures",
+        "first_steps",
+        "index",
+        "inputs",
+        "limits",
+    ]
+}
 
 
 def skip_foreign(
@@ -146,6 +160,16 @@ def resolve(
     return content if node["reftype"] == "obj" else None
 
 
+def refuse_other_hosts(app: Sphinx, error: Exception | None) -> None:
+    """Fail where a page would fetch a script, a style or a picture from elsewhere."""
+    asset = re.compile(
+        r'<(?:script|link|img|iframe|source)\b[^>]*"(?:https?:)?//[^"]*"'
+    )
+    for page in Path(app.outdir).rglob("*.html") if error is None else []:
+        if found := asset.search(page.read_text(encoding="utf-8")):
+            raise ExtensionError(f"{page} asks another host: {found[0]}")
+
+
 def visit_math(self: Any, node: nodes.math | nodes.math_block) -> None:
     """Write MathML, which browsers show without a script."""
     is_block = isinstance(node, nodes.math_block)
@@ -159,4 +183,5 @@ def setup(app: Sphinx) -> None:
     # Before numpydoc, which has the default priority, 500.
     app.connect("autodoc-process-docstring", escape_shapes, priority=400)
     app.connect("missing-reference", resolve)
+    app.connect("build-finished", refuse_other_hosts)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
