@@ -17,7 +17,7 @@ from sphinx.errors import ExtensionError
 
 import skmmrec
 
-# The examples need no network; progress bars and warnings of forks are not for pages.
+# The examples need no network, and no page is to show a warning about forks.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -41,7 +41,7 @@ nitpicky = True
 # In docstrings, `name` links to the public name, if it is one.
 default_role = "py:obj"
 nitpick_ignore = [("py:class", "sklearn.utils.Bunch")]
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
 autosummary_generate = True
@@ -57,7 +57,6 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "backreferences_dir": None,
     "reference_url": {"skmmrec": None},
-    "remove_config_comments": True,
     "show_memory": False,
     "write_computation_times": False,  # its page asks other hosts for scripts
     "show_signature": False,

@@ -89,4 +89,5 @@ after.assign(title=after["item_id"].map(title)).round(2)
 
 # %%
 # What was liked is gone from the list, as it is known now, and what is like it has come
-# up. :doc:`/guide/serving` tells how the model takes such events in.
+# up. The next publication keeps it so, once the recommender has taken in the events:
+# ``rec.partial_fit``, then ``publish(rec, repo, feedback=events)``.

@@ -40,9 +40,9 @@ print(f"{train['item_id'].nunique()} items to learn from, {len(new)} that are ne
 # Rank the new items among themselves
 # -----------------------------------
 #
-# A random order is the floor. :class:`~skmmrec.recommender.ContentRecommender` trains
-# nothing: it takes the cosine between an item and what the user liked. Words and
-# pictures of these items speak of different things, which is what ``"late"`` is for.
+# A random order is the floor. ``ContentRecommender`` trains nothing: it takes the
+# cosine between an item and what the user liked. Words and pictures of these items
+# speak of different things, which is what ``"late"`` is for.
 
 users = test["user_id"].unique()
 models = {

@@ -74,8 +74,8 @@ means.round(3).to_frame("NDCG@10")
 # Are the differences more than chance?
 # -------------------------------------
 #
-# :func:`~skmmrec.metrics.compare` looks at the same users under two models. Where its
-# interval excludes 0, the difference is hardly chance.
+# ``compare`` looks at the same users under two models. Where its interval excludes 0,
+# the difference is hardly chance.
 
 against = {
     name: compare(results["ids alone"], result, random_state=0).loc["ndcg@10"]
