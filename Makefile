@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # One thread a worker: torch's threads get in each other's way on a busy machine.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
-QUICK := -m "not slow and not gpu and not services"
+QUICK := -m "not slow and not gpu and not services and not cluster"
 # What torch, MKL and oneDNN compute with on an old and on a common processor.
 OLD := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=SSE41
 COMMON := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2
@@ -14,20 +14,26 @@ COMMON := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2
 # Where Feast, which asks for pandas 2, is not.
 VENV3 ?= .venv-pandas3
 STAMP3 := $(VENV3)/.installed
+VENV_CLUSTER ?= .venv-cluster
 NO_FEAST := --ignore=tests/feature_store --ignore=skmmrec/feature_store \
 	--ignore=tests/test_whole_path.py --ignore=tests/test_readme.py \
+	--ignore=tests/test_docs.py \
 	--deselect=tests/test_import.py::test_every_public_name_resolves
 
-.PHONY: help env demo test test-all test-numerics test-pandas3 test-services lint coverage \
-	format clean
+DOCS := $(VENV)/.docs-installed
+
+.PHONY: help env demo docs test test-all test-numerics test-pandas3 test-services \
+	test-cluster lint coverage format clean
 
 help:
 	@echo "make demo      encode, fit, publish and recommend on a generated catalogue"
+	@echo "make docs      build the site in docs/_build/html"
 	@echo "make test      run the tests (under 15 minutes on 2 cores)"
 	@echo "make test-all  run the slow tests too"
 	@echo "make test-numerics  the tests as other processors, orders and strings have them"
 	@echo "make test-pandas3   the tests of all but the feature store, with pandas 3"
 	@echo "make test-services  PostgreSQL and Redis, where they are installed"
+	@echo "make test-cluster   Ray and Spark, which needs Java 17 or newer"
 	@echo "make lint      ruff and mypy"
 	@echo "make coverage  lines that the tests do not reach"
 	@echo "make clean     remove the environment and the outputs"
@@ -42,6 +48,14 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py
+
+# No network is needed once its packages are there. Warnings are errors.
+docs: $(DOCS)
+	OMP_NUM_THREADS=2 $(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+$(DOCS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 test: $(STAMP)
 	$(PYTEST) $(QUICK)
@@ -75,6 +89,17 @@ test-services: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[services]'
 	$(BIN)/python -m pytest -m services tests/feature_store
 
+# Not in the environment of the other tests: together they are 700 MB.
+test-cluster: $(VENV_CLUSTER)/.installed
+	OMP_NUM_THREADS=1 $(VENV_CLUSTER)/bin/python -m pytest -m cluster tests/batch tests/feature_store
+
+$(VENV_CLUSTER)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV_CLUSTER)
+	$(VENV_CLUSTER)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV_CLUSTER)/bin/python -m pip install --quiet --constraint constraints.txt \
+		--editable '.[dev,ray,spark]'
+	touch $@
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -88,4 +113,5 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV3) out build dist *.egg-info
+	rm -rf $(VENV) $(VENV3) $(VENV_CLUSTER) out build dist *.egg-info docs/_build \
+		docs/auto_examples docs/reference/generated

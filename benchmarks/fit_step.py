@@ -76,8 +76,8 @@ class Measured:
         cost, self.trainer = Cost(), trainer
         mode = nullcontext() if self.costs else Counter()
         blocks = type(trainer.batcher).blocks
-        trainer.batcher.blocks = lambda steps: self._timed(
-            blocks(trainer.batcher, steps), cost
+        trainer.batcher.blocks = lambda steps, **options: self._timed(
+            blocks(trainer.batcher, steps, **options), cost
         )
         start, wall = self.now(), time.perf_counter()
         with mode:

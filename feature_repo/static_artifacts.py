@@ -13,5 +13,5 @@ except ImportError as error:
 
 
 def load_artifacts(app: FastAPI) -> None:
-    """Refuse what Feast would let through."""
-    guard_server()
+    """Refuse what Feast would let through, and tell of rows that it cannot take."""
+    guard_server(app)

@@ -40,6 +40,7 @@ ROOMS = [
     "skmmrec.feature_store.backends.redis",
     "skmmrec.feature_store.backends",
     "skmmrec.feature_store",
+    "skmmrec.batch",
 ]
 
 # Modules of `recommender` that stand before its own rooms: settings are values that

@@ -2,8 +2,15 @@ from ._blocks import Blocks as Blocks
 from ._catalog import ItemCatalog as ItemCatalog
 
 # isort: split
-# For other rooms: reading content and checking it.
+# For other rooms: reading content and checking it, and what an encoder is.
 from ._blocks import read_blocks as read_blocks, read_columns as read_columns
 from ._catalog import check_not_empty as check_not_empty
 from ._changes import refuse_known as refuse_known
+from ._identity import Encoding as Encoding, encoding_of as encoding_of
 from ._number_space import NumberSpace as NumberSpace
+from ._parquet_files import (
+    parquet_files as parquet_files,
+    read_schema as read_schema,
+    reading_file as reading_file,
+)
+from ._parquet_layout import completed_schema as completed_schema

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from skmmrec.catalog._floats import as_floats
+from skmmrec.catalog._stored import StoredMatrix
 from skmmrec.interactions import OtherColumns
 
 ColumnGroups = dict[str, NDArray[np.intp]]
@@ -26,7 +27,8 @@ class Blocks:
     ----------
     values : dict of str to ndarray of shape (n, d_m), float32
         One block per modality; zero where the modality is missing. Those of `numbers`
-        are float64.
+        are float64. What `ItemCatalog.from_parquet` read stays on disk: an index into
+        such a block reads the rows that it asks for.
     mask : ndarray of shape (n, m), bool
         True where the modality is present; columns in the order of `values`.
     numbers : frozenset of str
@@ -56,10 +58,23 @@ class Blocks:
         values = {name: block[rows] for name, block in self.values.items()}
         return replace(self, values=values, mask=self.mask[rows])
 
+    def view(self, rows: NDArray) -> Blocks:
+        """Select items as `take` does; what is on disk is not read."""
+        values = {
+            name: block.view(rows) if isinstance(block, StoredMatrix) else block[rows]
+            for name, block in self.values.items()
+        }
+        return replace(self, values=values, mask=self.mask[rows])
+
+    def in_memory(self) -> Blocks:
+        """Read what is on disk."""
+        values = {name: np.asarray(block) for name, block in self.values.items()}
+        return replace(self, values=values)
+
     def append(self, other: Blocks) -> Blocks:
         """Put the items of another, of the same modalities, after these."""
         values = {
-            name: np.concatenate([block, other.values[name]])
+            name: _appended(block, other.values[name])
             for name, block in self.values.items()
         }
         mask = np.concatenate([self.mask, other.mask])
@@ -76,6 +91,7 @@ class Blocks:
         matrix: ArrayLike,
         groups: Mapping[str, Any],
         numbers: Collection[str] = (),
+        first_row: int = 0,
     ) -> Blocks:
         """Split a matrix into blocks; rows of NaN are missing, and zeros of vectors.
 
@@ -87,6 +103,8 @@ class Blocks:
             The columns of each modality.
         numbers : collection of str, default=()
             The modalities whose size counts: a 0 of theirs is a number like others.
+        first_row : int, default=0
+            What errors call the first row.
 
         Returns
         -------
@@ -104,7 +122,7 @@ class Blocks:
             is_number = name in numbers
             dtype = np.float64 if is_number else np.float32
             block = np.array(matrix[:, columns], dtype=dtype, order="C")
-            present = _present(block, name, is_number)
+            present = _present(block, name, is_number, first_row)
             block[~present] = 0.0
             values[name] = block
             masks.append(present)
@@ -112,11 +130,19 @@ class Blocks:
         return cls(values, mask, frozenset(groups) & frozenset(numbers))
 
 
+def _appended(block: Any, more: NDArray) -> Any:
+    if isinstance(block, StoredMatrix):
+        return block.append(more)
+    return np.concatenate([block, more])
+
+
 # Beyond this a number is infinite to all that computes in float32.
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def _present(block: NDArray, name: str, is_number: bool) -> NDArray[np.bool_]:
+def _present(
+    block: NDArray, name: str, is_number: bool, first_row: int
+) -> NDArray[np.bool_]:
     finite = np.abs(block) <= LARGEST
     missing = np.isnan(block).all(axis=1)
     if not is_number:
@@ -126,8 +152,8 @@ def _present(block: NDArray, name: str, is_number: bool) -> NDArray[np.bool_]:
         is_nan = np.isnan(block[bad[0]])
         what = "infinity" if (~finite[bad[0]] & ~is_nan).any() else "NaN"
         raise ValueError(
-            f"Input contains {what}: modality {name!r} of row {bad[0]} is neither a "
-            f"finite vector nor wholly missing ({len(bad)} such rows)."
+            f"Input contains {what}: modality {name!r} of row {first_row + bad[0]} is "
+            f"neither a finite vector nor wholly missing ({len(bad)} such rows)."
             f"{_HINT if is_nan.any() else ''}"
         )
     return np.logical_not(missing)
@@ -257,12 +283,13 @@ def to_blocks(
     groups: ColumnGroups,
     numbers: Collection[str],
     labels: Sequence[Any] | None,
+    first_row: int = 0,
 ) -> Blocks:
     """Split a table or array into blocks; what belongs to none need not be numeric."""
     chosen = np.unique(np.concatenate([*groups.values(), []])).astype(int)
     matrix = _as_matrix(table, labels, chosen)
     local = {name: np.searchsorted(chosen, columns) for name, columns in groups.items()}
-    return Blocks.from_matrix(matrix, local, numbers)
+    return Blocks.from_matrix(matrix, local, numbers, first_row)
 
 
 def read_columns(others: OtherColumns, modalities: Mapping[str, Any] | None) -> Blocks:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import copy, deepcopy
+from os import PathLike
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -36,6 +37,7 @@ from skmmrec.catalog._encoding import (
     ready_encoder,
 )
 from skmmrec.catalog._floats import as_floats, is_numeric
+from skmmrec.catalog._parquet import ParquetItems
 from skmmrec.catalog._readers import dense, wanting_target
 from skmmrec.interactions import USER, Ids, as_list, check_ids, hashed, plain, take_over
 from skmmrec.runtime import ForkSafeLock
@@ -151,6 +153,7 @@ class ItemCatalog:
         self.ids = _unique_ids(self.items, key)
         self.derived: dict[bytes, NDArray] = {}
         self.lock = ForkSafeLock()
+        self._stored: ParquetItems | None = None
         self._encoded: Blocks | None = None
         # The same, once no row of it was found empty.
         self._whole: Blocks | None = None
@@ -162,6 +165,91 @@ class ItemCatalog:
                 f"target is {target!r}, which is no column of items: "
                 f"{list(self.items.columns)}"
             )
+
+    @classmethod
+    def from_parquet(
+        cls,
+        folder: str | PathLike[str],
+        *,
+        key: str | None = None,
+        modalities: Sequence[str] | None = None,
+        on_empty: Literal["raise", "ignore"] = "raise",
+        cache_dir: str | PathLike[str] | None = None,
+    ) -> Self:
+        """Make a catalogue of vectors in parquet files, which may exceed memory.
+
+        The vectors are copied once to files that can be mapped into memory, and are
+        read by slices from then on. What stays in memory are the ids and the mask, and
+        in a fitted recommender the content as `Regularization.n_components` reduces it.
+        A fit is the same, to the bit, as with a DataFrame of these items.
+
+        Parameters
+        ----------
+        folder : path
+            A folder with files ``*.parquet``, also in sub folders, which are read in
+            the order of their names, or one file. Names that begin with ``_`` or ``.``
+            are passed over.
+        key : str or None, default=None
+            Column of the item ids. None: the one that the writer named in the metadata,
+            or ``item_id``.
+        modalities : sequence of str or None, default=None
+            The modalities to read, in this order. None: all columns of lists of
+            numbers, which are vectors and all equally long; the columns
+            ``<modality>__<anything>``, as in `ItemCatalog`; and those that the
+            metadata name as numbers. Another column of numbers is read if it is named
+            here.
+        on_empty : {"raise", "ignore"}, default="raise"
+            As in `ItemCatalog`.
+        cache_dir : path or None, default=None
+            Folder for the maps, which take 4 bytes a number, 8 for numbers whose size
+            counts. None: ``.skmmrec`` beside the files. They are found again as long as
+            the files stay the same, and may be deleted at any time: then they are made
+            anew.
+
+        Returns
+        -------
+        ItemCatalog
+            Its `items` have the column of the ids alone. What `encode`, `append` and
+            `MultimodalFusionRecommender.add_items` get has the columns of the files:
+            vectors are given, not made of raw content.
+
+        Raises
+        ------
+        ValueError
+            For a file that is damaged, columns that differ between files, an id that is
+            missing or there twice, lists of different lengths, or numbers that are
+            infinite or missing among others; names the file, and the row.
+
+        Notes
+        -----
+        A vector that is null, all NaN or all zeros is missing, and so is a number that
+        is null or NaN. The metadata of the schema may hold, under ``skmmrec``, JSON
+        with ``{"format": 1, "key": ..., "numbers": [...], "encoder": {...}}``.
+
+        A pickle has the path of the folder, as it was given, instead of the vectors:
+        where it is loaded, the folder must be there once vectors are asked for.
+
+        A fit reads the rows in the order of the ids. Files that are sorted by them are
+        read from beginning to end, which counts where they exceed memory.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import pandas as pd
+        >>> from skmmrec import ItemCatalog
+        >>> folder = tempfile.mkdtemp()
+        >>> items = pd.DataFrame({"item_id": [1, 2], "text": [[0.5, 1.0], None]})
+        >>> items.to_parquet(f"{folder}/part-0.parquet")
+        >>> catalog = ItemCatalog.from_parquet(folder, on_empty="ignore")
+        >>> catalog.blocks.widths, catalog.blocks.mask.ravel().tolist()
+        ({'text': 2}, [True, False])
+        """
+        stored = ParquetItems.find(folder, key, modalities, cache_dir)
+        table = pd.DataFrame({stored.layout.key: stored.read_ids()})
+        catalog = cls(table, key=stored.layout.key, on_empty=on_empty)
+        catalog._stored, catalog._encoded = stored, stored.blocks()
+        catalog._was_tried = True
+        return catalog
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -249,6 +337,8 @@ class ItemCatalog:
         content = take_over(content, "content")
         if len(content) == 0:
             raise ValueError("content is empty: it has 0 rows")
+        if self._stored is not None:
+            return self._stored.read(content)
         self.blocks  # noqa: B018 - fits the encoder
         readable = self._readable_columns
         unknown = [c for c in content.columns if c not in self.items.columns]
@@ -338,7 +428,7 @@ class ItemCatalog:
             kept = np.ones(len(self), bool)
             kept[rows_of(self.ids, wanted, self.key)] = False
             blocks = self._encoded
-            blocks = None if blocks is None else blocks.take(kept)
+            blocks = None if blocks is None else blocks.view(kept)
             self._become(self.items[kept], self.ids[kept], blocks)
         return self
 
@@ -358,6 +448,13 @@ class ItemCatalog:
         if blocks is not None:
             changed["_encoded"] = blocks
         vars(self).update(changed)
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns that a table for `encode` may have: those of the items, or files."""
+        if self._stored is not None:
+            return [self.key, *self._stored.layout.columns]
+        return list(self.items.columns)
 
     @property
     def content_columns(self) -> list[str]:

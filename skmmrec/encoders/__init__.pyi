@@ -11,7 +11,8 @@ from ._text import TextEncoder as TextEncoder
 from ._video import VideoEncoder as VideoEncoder
 
 # isort: split
-# For other rooms: reading pictures and sounds.
+# For other rooms: hashes of encoders, and reading pictures and sounds.
+from ._identity import encoder_identity as encoder_identity
 from ._pictures import (
     picture_key as picture_key,
     present_pictures as present_pictures,

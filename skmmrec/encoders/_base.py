@@ -27,11 +27,13 @@ from skmmrec.runtime import (
     Distinct,
     EmbeddingCache as EmbeddingCache,
     Engine,
+    Failure,
     Model,
     as_cache,
     as_items,
     autocast,
     automatic_limit,
+    collect_failures,
     content_error,
     digest,
     file_digest,
@@ -511,23 +513,30 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
 
     def _fail(self, distinct: Distinct, error: ContentError, failures: list) -> None:
         if self.on_error == "raise":
-            raise ContentError(self._describe(distinct, error)) from error
+            failure = self._failure(distinct, distinct.rows[0], error)
+            raise ContentError(str(failure)) from error
         failures.append((distinct, error))
 
-    def _describe(self, distinct: Distinct, error: ContentError) -> str:
+    def _failure(self, distinct: Distinct, row: int, error: ContentError) -> Failure:
         is_named = isinstance(distinct.item, os.PathLike) or (
             isinstance(distinct.item, str) and self._items_are_paths
         )
-        source = f" ({os.fspath(distinct.item)!r})" if is_named else ""
-        return f"{self._name}: row {distinct.rows[0]}{source}: {error}"
+        source = os.fspath(distinct.item) if is_named else ""
+        return Failure(self._name, row, source, str(error))
 
-    def _report(self, failures: list, n_rows: int) -> None:
-        if failures:
-            n_failed = sum(len(distinct.rows) for distinct, _ in failures)
-            first = min(failures, key=lambda failure: failure[0].rows[0])
+    def _report(
+        self, failures: list[tuple[Distinct, ContentError]], n_rows: int
+    ) -> None:
+        rows = [
+            self._failure(distinct, row, error)
+            for distinct, error in failures
+            for row in distinct.rows
+        ]
+        if rows and not collect_failures(rows):
+            first = min(rows, key=lambda failure: failure.row)
             warn_caller(
-                f"{n_failed} of {n_rows} rows could not be read and are treated as "
-                f"missing; the first: {self._describe(*first)}",
+                f"{len(rows)} of {n_rows} rows could not be read and are treated as "
+                f"missing; the first: {first}",
             )
 
     def _report_unknown(self, rows: list[int], n_rows: int) -> None:
@@ -546,9 +555,8 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the weights, which are loaded again on first use."""
-        state = super().__getstate__()
-        state.pop("_model", None)
-        return state
+        state = super().__getstate__()  # may be the encoder's own dict
+        return {name: value for name, value in state.items() if name != "_model"}
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

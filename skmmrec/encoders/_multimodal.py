@@ -30,6 +30,7 @@ from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
     ContentError,
     Distinct,
+    Failure,
     as_items,
     digest,
     is_missing,
@@ -234,10 +235,10 @@ class MultimodalEncoder(BaseEncoder):
         )
         return digest(b"".join(hashes))
 
-    def _describe(self, distinct: Distinct, error: ContentError) -> str:
-        if self.modality in ("image", "audio"):
-            return super()._describe(distinct, error)
-        return f"{self._name}: row {distinct.rows[0]}: {error}"
+    def _failure(self, distinct: Distinct, row: int, error: ContentError) -> Failure:
+        failure = super()._failure(distinct, row, error)
+        is_file = self.modality in ("image", "audio")
+        return failure if is_file else failure._replace(source="")
 
     def _order(self, items: list[Any]) -> list[int]:
         """Put items of one kind together, and texts of similar length."""

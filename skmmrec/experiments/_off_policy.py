@@ -75,11 +75,13 @@ def off_policy_value(
         a user of the log has no policy, or, with "snips", the policy would show no
         logged item.
 
-    Notes ----- "ips" and, whatever the model predicts, "dr" are unbiased if
-    propensities are right and the logging policy could show everything that the policy
-    shows. No log can tell whether it could. "snips" has a bias that vanishes with more
-    rows, and much less variance. Rows of one user may be correlated, so the interval is
-    computed over users, not rows.
+    Notes
+    -----
+    "ips" and, whatever the model predicts, "dr" are unbiased if propensities are right
+    and the logging policy could show everything that the policy shows. No log can tell
+    whether it could. "snips" has a bias that vanishes with more rows, and much less
+    variance. Rows of one user may be correlated, so the interval is computed over
+    users, not rows.
 
     References
     ----------

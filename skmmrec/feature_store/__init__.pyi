@@ -8,6 +8,7 @@ from ._guard import guard_server as guard_server
 from ._init_repo import init_repo as init_repo
 from ._online import OnlineRecommender as OnlineRecommender
 from ._permissions import embedding_permissions as embedding_permissions
+from ._provider import CountingProvider as CountingProvider
 from ._publications import (
     Publication as Publication,
     publications as publications,
@@ -39,6 +40,7 @@ from .backends.base import (
     BusyStoreError as BusyStoreError,
     DamagedStoreError as DamagedStoreError,
     FullStoreError as FullStoreError,
+    LostRowsError as LostRowsError,
     ReadOnlyStoreError as ReadOnlyStoreError,
     StoreError as StoreError,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -24,12 +25,18 @@ from skmmrec.feature_store.backends.base import (
     Batch,
     Column,
     Id,
+    Rows,
 )
 from skmmrec.interactions import ITEM, USER, check_ids
 
 from ._categories import category_texts
+from ._ids import check_encodable
 from ._item_features import item_columns, vector_columns
 from ._types import CategoriesByItem, FurtherVectors, Vectors
+
+# View, join key, vector and version.
+USER_NAMES = (USER_VIEW, USER, USER_VECTOR, USER_VERSION)
+ITEM_NAMES = (ITEM_VIEW, ITEM, ITEM_VECTOR, ITEM_VERSION)
 
 
 class Further(NamedTuple):
@@ -56,9 +63,10 @@ class Further(NamedTuple):
         return scalars + vector_columns(self.vectors, item_ids, self.known_vectors)
 
 
-def further_columns(items: Batch) -> list[Column]:
-    """Return the columns that `Further` made."""
-    return [c for c in items.columns if c.name not in (POPULARITY, CATEGORY)]
+def further_kinds(items: Rows) -> dict[str, str]:
+    """Return the kinds of the columns that `Further` made."""
+    own = (POPULARITY, CATEGORY)
+    return {name: kind for name, kind in items.kinds.items() if name not in own}
 
 
 def serving_batches(
@@ -84,6 +92,7 @@ def serving_batches(
             f"user vectors have {users.shape[1]} columns, item vectors {items.shape[1]}"
         )
     seen = _seen_lists(vectors.seen, user_ids, item_type)
+    check_encodable(chain.from_iterable(seen), f"seen: {ITEM}")
     about_users: tuple[Column, ...] = (
         Column(SEEN, f"{item_type}_list", seen),
         Column(HISTORY_SIZE, "int64", _history_sizes(vectors, user_ids, seen)),
@@ -93,24 +102,20 @@ def serving_batches(
         Column(CATEGORY, "string", category_texts(categories, item_ids)),
         *further.columns(item_ids),
     )
-    names = (USER_VIEW, USER, USER_VECTOR, USER_VERSION)
     version = str(vectors.version)
-    made_by = [
-        getattr(vectors, f"history_{name}", None) for name in ("exponent", "half_life")
-    ]
+    check_encodable([version], "the model version")
     return (
-        Batch(*names, user_ids, user_type, users, version, about_users, *made_by),
         Batch(
-            ITEM_VIEW,
-            ITEM,
-            ITEM_VECTOR,
-            ITEM_VERSION,
-            item_ids,
-            item_type,
-            items,
+            *USER_NAMES,
+            user_type,
             version,
-            about_items,
+            user_ids,
+            users,
+            about_users,
+            exponent=getattr(vectors, "history_exponent", None),
+            half_life=getattr(vectors, "history_half_life", None),
         ),
+        Batch(*ITEM_NAMES, item_type, version, item_ids, items, about_items),
     )
 
 
@@ -138,6 +143,7 @@ def _check(frame: pd.DataFrame, name: str) -> tuple[list[Id], str, np.ndarray]:
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
     listed = ids.tolist()
+    check_encodable(listed, name)
     repeated = np.flatnonzero(ids[1:] == ids[:-1])
     if len(repeated):
         raise ValueError(

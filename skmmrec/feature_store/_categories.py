@@ -12,6 +12,7 @@ from skmmrec.feature_store.backends.base import (
     Id,
 )
 
+from ._ids import check_encodable
 from ._types import CategoriesByItem, Category
 
 
@@ -31,7 +32,8 @@ def category_texts(
     TypeError
         When `categories` is something else, or a category is a list.
     ValueError
-        For an item that comes twice or is not among `item_ids`.
+        For an item that comes twice or is not among `item_ids`, or a category that
+        cannot be encoded in UTF-8.
     """
     if categories is None:
         return [None] * len(item_ids)
@@ -43,7 +45,16 @@ def category_texts(
             f"{len(item_ids)} items ({len(unknown)} such ids); give them by item id"
         )
     texts = {item: _checked_text(item, category) for item, category in pairs}
+    check_encodable(texts.values(), "categories: the category")
     return [texts.get(item) for item in item_ids]
+
+
+def given_categories(
+    categories: CategoriesByItem,
+) -> tuple[list[Id], list[str | None]]:
+    """Return item ids and the category of each as text; errors as there."""
+    ids = [item for item, _ in _pairs(categories)]
+    return ids, category_texts(categories, ids)
 
 
 def _pairs(categories: CategoriesByItem) -> list[tuple[Id, Category | None]]:

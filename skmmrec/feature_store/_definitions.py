@@ -18,6 +18,7 @@ from feast import (
     ValueType,
 )
 from feast.data_format import ParquetFormat
+from feast.data_source import DataSource
 from feast.feast_object import FeastObject
 from feast.types import Array, Bool, FeastType, Float32, Float64, Int64, String
 
@@ -107,6 +108,7 @@ def embedding_definitions(
     versions: Iterable[str] = (),
     item_features: Mapping[str, str] | None = None,
     item_vectors: Mapping[str, int] | None = None,
+    source: str = "file",
 ) -> EmbeddingDefinitions:
     """Define the entities, feature views and services of published vectors.
 
@@ -127,6 +129,9 @@ def embedding_definitions(
         Further features of the items: "int64", "float64", "bool" or "string" by name.
     item_vectors : mapping of str to int, optional
         Further vectors of the items: their lengths by the name of the feature.
+    source : {"file", "spark"}, default="file"
+        What the offline store reads parquet files as: Feast's store for Spark wants a
+        ``SparkSource``, all others a ``FileSource``.
 
     Returns
     -------
@@ -135,7 +140,7 @@ def embedding_definitions(
     Raises
     ------
     ValueError
-        For a `dim` below 1, or an unknown id type or kind of feature.
+        For a `dim` below 1, or an unknown id type, kind of feature or source.
 
     Notes
     -----
@@ -155,6 +160,8 @@ def embedding_definitions(
     """
     if dim < 1:
         raise ValueError(f"dim must be at least 1, got {dim}")
+    if source not in ("file", "spark"):
+        raise ValueError(f"source must be 'file' or 'spark', got {source!r}")
     item_type = _id_type(item_id_type, "item_id_type")[1]
     user, users = _view(
         "user",
@@ -165,7 +172,7 @@ def embedding_definitions(
             Field(name=SEEN, dtype=Array(item_type)),
             Field(name=HISTORY_SIZE, dtype=Int64),
         ],
-        Path(data) / f"{USER_VIEW}.parquet",
+        _pushed(USER_VIEW, Path(data), source),
         ttl,
     )
     item, items = _view(
@@ -178,7 +185,7 @@ def embedding_definitions(
             Field(name=CATEGORY, dtype=String),
             *_further(item_features or {}, item_vectors or {}),
         ],
-        Path(data) / f"{ITEM_VIEW}.parquet",
+        _pushed(ITEM_VIEW, Path(data), source),
         ttl,
     )
     return EmbeddingDefinitions(
@@ -191,7 +198,7 @@ def embedding_definitions(
             name="embeddings", features=[users[[USER_VECTOR]], items[[ITEM_VECTOR]]]
         ),
         score_view(users[[USER_VECTOR]], items[[ITEM_VECTOR]]),
-        *_events(user_id_type, item_id_type, Path(data) / f"{EVENT_VIEW}.parquet"),
+        *_events(user_id_type, item_id_type, _pushed(EVENT_VIEW, Path(data), source)),
         tuple(_version_service(version, users, items) for version in versions),
     )
 
@@ -206,7 +213,7 @@ def _version_service(
 
 
 def _events(
-    user_id_type: str, item_id_type: str, path: Path
+    user_id_type: str, item_id_type: str, source: PushSource
 ) -> tuple[Entity, FeatureView]:
     event = Entity(name="event", join_keys=[EVENT], value_type=ValueType.STRING)
     view = FeatureView(
@@ -218,27 +225,40 @@ def _events(
             Field(name=EVENT_ITEM, dtype=_id_type(item_id_type, "item_id_type")[1]),
             Field(name=EVENT_Y, dtype=Float64),
         ],
-        source=_pushed(EVENT_VIEW, path),
+        source=source,
         ttl=timedelta(0),
     )
     return event, view
 
 
-def _pushed(view: str, path: Path) -> PushSource:
-    file = FileSource(
-        name=f"{view}_file",
-        path=str(path),
-        file_format=ParquetFormat(),
-        timestamp_field=TIMESTAMP,
+def _pushed(view: str, data: Path, kind: str) -> PushSource:
+    path, name = str(data / f"{view}.parquet"), f"{view}_file"
+    batch_source = _spark_source if kind == "spark" else _file_source
+    return PushSource(name=f"{view}_push", batch_source=batch_source(name, path))
+
+
+def _file_source(name: str, path: str) -> DataSource:
+    parquet = ParquetFormat()
+    return FileSource(
+        name=name, path=path, file_format=parquet, timestamp_field=TIMESTAMP
     )
-    return PushSource(name=f"{view}_push", batch_source=file)
+
+
+def _spark_source(name: str, path: str) -> DataSource:
+    from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import (
+        SparkSource,
+    )
+
+    return SparkSource(
+        name=name, path=path, file_format="parquet", timestamp_field=TIMESTAMP
+    )
 
 
 def _view(
     kind: str,
     id_type: tuple[ValueType, FeastType],
     features: list[Field],
-    path: Path,
+    source: PushSource,
     ttl: timedelta | None,
 ) -> tuple[Entity, FeatureView]:
     join_key = {"user": USER, "item": ITEM}[kind]
@@ -247,7 +267,7 @@ def _view(
         name=f"{kind}_embeddings",
         entities=[entity],
         schema=[Field(name=join_key, dtype=id_type[1]), *features],
-        source=_pushed(f"{kind}_embeddings", path),
+        source=source,
         ttl=ttl or timedelta(0),
     )
     return entity, view

@@ -105,17 +105,19 @@ def delete_forgotten(
     store: FeatureStore,
     backend: Backend,
     who: ForgottenUsers,
-    users: Sequence[Id],
+    users: Iterable[Sequence[Id]],
     when: datetime,
 ) -> None:
     """Delete what a store holds of users whom a model has forgotten.
 
-    Those who are among its `users` again lose the offline rows from before `when`. The
-    caller is the sole publisher.
+    Those who are among its `users` again, who come in parts, lose the offline rows from
+    before `when`. The caller is the sole publisher.
     """
     known = _known_users(store, backend)
     forgotten = known[who.mark(known)]
-    is_back = np.isin(forgotten, np.asarray(users, dtype=known.dtype))
+    is_back = np.zeros(len(forgotten), bool)
+    for part in users if len(forgotten) else ():
+        is_back |= np.isin(forgotten, np.asarray(part, dtype=known.dtype))
     if not is_back.all():
         gone = {USER: forgotten[~is_back].tolist(), ITEM: []}
         _delete_rows(store, backend, gone)

@@ -10,9 +10,13 @@ from pathlib import Path
 
 from feast import FeatureStore
 
-from skmmrec.feature_store.backends.base import FullStoreError, ReadOnlyStoreError
+from skmmrec.feature_store.backends.base import (
+    FullStoreError,
+    ReadOnlyStoreError,
+)
 
-from ._repo import DATA
+# The folder of a repository that holds what is published.
+DATA = "data"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -26,18 +30,25 @@ def told_apart(store: FeatureStore) -> Iterator[None]:
     ------
     FullStoreError, ReadOnlyStoreError
     """
+    with writing_to(store.repo_path):
+        yield
+
+
+@contextmanager
+def writing_to(place: str | Path) -> Iterator[None]:
+    """Do the same of a folder or a file."""
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
             raise FullStoreError(
-                f"there is no space left to write to {store.repo_path}: {error}; what "
+                f"there is no space left to write to {place}: {error}; what "
                 "is served is complete. Free some space, then do the same again: it "
                 "takes up or replaces what was written so far"
             ) from error
         if error.errno in _READ_ONLY:
             raise ReadOnlyStoreError(
-                f"{store.repo_path} cannot be written to: {error}; what is stored is "
+                f"{place} cannot be written to: {error}; what is stored is "
                 "served all the same. Mount it for writing, or do this where it is "
                 "mounted so, as a user who may write"
             ) from error

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 from skmmrec.feature_store.backends.base import (
     Batch,
     Id,
+    Rows,
 )
 
 # Exponents are set by people (0.5, 1): four digits drop what float32 adds to them.
@@ -19,19 +20,24 @@ _DIGITS = 4
 _TOLERANCE = 1e-3
 
 
-def history_exponent(users: Batch, items: Batch) -> float | None:
+def history_exponent(users: Rows, items: Rows) -> float | None:
     """Find e such that each user is the sum of n seen items' vectors over n to the e.
 
     Parameters
     ----------
-    users, items : Batch
-        The last column of `users` is 1 and multiplies the items' bias.
+    users, items : Rows
+        The last column of `users` is 1 and multiplies the items' bias. Where the model
+        does not say the exponent, it is looked for if both are in memory.
 
     Returns
     -------
     float or None
         None where the users are not made that way.
     """
+    if users.exponent is not None:
+        return users.exponent
+    if not (isinstance(users, Batch) and isinstance(items, Batch)):
+        return None
     histories = _history_matrix(users.seen or [], items.ids)
     if histories is None or not np.all(users.matrix[:, -1] == 1):
         return None

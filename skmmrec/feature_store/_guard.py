@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from contextvars import Token
 from importlib.util import find_spec
+from typing import Any
 
 import jwt
 from feast.errors import FeastPermissionError
@@ -29,23 +30,26 @@ from feast.permissions.security_manager import (
 from feast.permissions.user import User
 from starlette.authentication import AuthenticationError
 
+from ._mistakes import answer_mistakes
+
 # Settings without which tokens made by others, or for others, would pass.
 _NEEDED = ("auth_discovery_url", "issuer", "audience")
 # Feast believes an unsigned token that names what this variable holds.
 _TRUSTED_NAME = "INTRA_COMMUNICATION_BASE64"
 
 
-def guard_server() -> None:
+def guard_server(app: Any = None) -> None:
     """Make `feast serve` as strict as its configuration reads.
 
     ``static_artifacts.py`` of a repository calls it in every process of the server,
-    before the first request. Without authentication it does nothing.
+    before the first request.
 
-    - A token of OpenID Connect without ``exp`` is refused.
-    - Permissions are those of the project that is served, whatever the request names.
-    - While none is registered, nobody may do anything.
-    - A token that names the secret by which Feast's servers know each other
-      (``INTRA_COMMUNICATION_BASE64``) is refused: Feast does not check its signature.
+    Parameters
+    ----------
+    app : fastapi.FastAPI, optional
+        Feast's server, which then answers rows that it cannot take with status 422 and
+        the reason: vectors of another length or type, missing columns, times that are
+        none. By itself it answers 500.
 
     Raises
     ------
@@ -53,11 +57,23 @@ def guard_server() -> None:
         When tokens cannot be checked so: with OpenID Connect and without an issuer, an
         audience or the package that verifies signatures. The server does not start
         then; Feast would go on after any other error.
+
+    Notes
+    -----
+    Without authentication that is all. With it:
+
+    - A token of OpenID Connect without ``exp`` is refused.
+    - Permissions are those of the project that is served, whatever the request names.
+    - While none is registered, nobody may do anything.
+    - A token that names the secret by which Feast's servers know each other
+      (``INTRA_COMMUNICATION_BASE64``) is refused: Feast does not check its signature.
     """
     try:
         _guard()
     except Exception as error:
         raise SystemExit(f"feast serve is not safe to start: {error}") from error
+    if app is not None:
+        answer_mistakes(app)
 
 
 def _guard() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -57,6 +57,26 @@ def store_ids(values: Any, kind: str, name: str) -> list[Id | None]:
         None if absent else read(value, name, row, dtype)
         for row, (value, absent) in enumerate(zip(column, missing, strict=True))
     ]
+
+
+def check_encodable(texts: Iterable[object], name: str) -> None:
+    """Raise a ValueError that names the first text that UTF-8 has no bytes for.
+
+    Parameters
+    ----------
+    texts : iterable of object
+        Those that are no texts are passed over.
+    name : str
+        What errors call them.
+    """
+    for text in texts:
+        try:
+            isinstance(text, str) and text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"{name} {text!r:.100} cannot be encoded in UTF-8: it holds half a "
+                "character (a surrogate); mend it where it is read or made"
+            ) from error
 
 
 def _as_column(values: Any) -> pd.Series:

@@ -85,7 +85,7 @@ def item_columns(
     columns = {} if features is None else _scalars(features, item_ids)
     for name, kind in (known or {}).items():
         columns.setdefault(name, Column(name, kind, [None] * len(item_ids)))
-    return _in_order(columns, "features")
+    return in_order(columns, "features")
 
 
 def vector_columns(
@@ -124,11 +124,11 @@ def vector_columns(
         )
     columns = {}
     for name, table in (vectors or {}).items():
-        feature = vector_feature(_checked_name(name, argument))
+        feature = vector_feature(checked_name(name, argument))
         columns[feature] = _vectors(f"{argument}[{name!r}]", feature, table, item_ids)
     for feature in known:
         columns.setdefault(feature, Column(feature, VECTOR, [None] * len(item_ids)))
-    return _in_order(columns, argument)
+    return in_order(columns, argument)
 
 
 def added_columns(
@@ -170,7 +170,7 @@ def added_columns(
     return tuple(_of_type(column, types) for column in scalars) + vectors
 
 
-def _in_order(columns: Mapping[str, Column], argument: str) -> tuple[Column, ...]:
+def in_order(columns: Mapping[str, Column], argument: str) -> tuple[Column, ...]:
     """Sort columns by name; refuse names that DuckDB takes for the same."""
     before: dict[str, str] = {}
     for name in sorted(columns):
@@ -252,7 +252,7 @@ def _scalars(features: pd.DataFrame, item_ids: Sequence[Id]) -> dict[str, Column
     if repeated:
         raise ValueError(f"features has column {repeated[0]!r:.100} more than once")
     return {
-        _checked_name(name, "features"): _column(name, features[name], rows)
+        checked_name(name, "features"): _column(name, features[name], rows)
         for name in features.columns
     }
 
@@ -274,7 +274,7 @@ def _rows_of(index: pd.Index, item_ids: Sequence[Id], argument: str) -> np.ndarr
     return np.array([place.get(item, -1) for item in item_ids], dtype=np.int64)
 
 
-def _checked_name(name: Hashable, argument: str) -> str:
+def checked_name(name: Hashable, argument: str) -> str:
     """Refuse what is no name, or another feature's."""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _WORDS:
         raise ValueError(

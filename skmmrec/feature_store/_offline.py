@@ -22,10 +22,9 @@ from skmmrec.feature_store.backends.base import (
     EVENT_USER,
     EVENT_Y,
     TIMESTAMP,
-    Batch,
-    Column,
     DamagedStoreError,
     Row,
+    Rows,
     key_ids,
     unpack,
     unpack_vectors,
@@ -41,7 +40,7 @@ _ARROW = {
 _WHEN = pa.timestamp("us", tz="UTC")
 
 
-def batch_schema(batch: Batch) -> pa.Schema:
+def batch_schema(batch: Rows) -> pa.Schema:
     """Columns of the parquet file of users or items."""
     fields = [
         (batch.join_key, _ARROW[batch.id_type]),
@@ -49,32 +48,31 @@ def batch_schema(batch: Batch) -> pa.Schema:
         (batch.version_name, pa.string()),
         (TIMESTAMP, _WHEN),
     ]
-    fields += [(column.name, _arrow_type(column)) for column in batch.columns]
+    fields += [(name, arrow_type(kind)) for name, kind in batch.kinds.items()]
     return pa.schema(fields)
 
 
-def batch_table(batch: Batch, start: int, stop: int, when: datetime) -> pa.Table:
-    """Rows ``[start, stop)`` for the parquet file."""
-    n = stop - start
-    columns = [
-        pa.array(batch.ids[start:stop], _ARROW[batch.id_type]),
-        _vector_column(batch.matrix[start:stop]),
-        pa.array([batch.version] * n),
-        pa.array([when] * n, _WHEN),
-    ]
-    columns += [
-        pa.array(column.values[start:stop], _arrow_type(column))
-        for column in batch.columns
-    ]
-    return pa.table(columns, schema=batch_schema(batch))
+def batch_tables(batch: Rows, size: int, when: datetime) -> Iterator[pa.Table]:
+    """Return the rows for the parquet file, at most `size` at a time."""
+    schema = batch_schema(batch)
+    for ids, matrix, columns in batch.slices(size):
+        arrays = [
+            pa.array(ids, _ARROW[batch.id_type]),
+            _vector_column(matrix),
+            pa.repeat(batch.version, len(ids)),
+            pa.repeat(pa.scalar(when, _WHEN), len(ids)),
+        ]
+        arrays += [pa.array(c.values, arrow_type(c.kind)) for c in columns]
+        yield pa.table(arrays, schema=schema)
 
 
-def _arrow_type(column: Column) -> pa.DataType:
-    scalar = _ARROW[column.kind.removesuffix("_list")]
-    return pa.list_(scalar) if column.kind.endswith("_list") else scalar
+def arrow_type(kind: str) -> pa.DataType:
+    """Return the type of a column of a kind."""
+    scalar = _ARROW[kind.removesuffix("_list")]
+    return pa.list_(scalar) if kind.endswith("_list") else scalar
 
 
-def event_schema(batches: tuple[Batch, Batch]) -> pa.Schema:
+def event_schema(batches: tuple[Rows, Rows]) -> pa.Schema:
     """Columns of the parquet file of pushed events."""
     users, items = batches
     return pa.schema(
@@ -147,10 +145,10 @@ def append_parquet(
     Notes
     -----
     The file is rewritten beside itself, one row group in memory at a time, and swapped
-    in at the end.
+    in at the end. Row groups of which no row stays are not read.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    old = _row_groups(path) if path.exists() else ()
+    old = _row_groups(path, when, oldest) if path.exists() else ()
     kept = (_others(_with_schema(table, schema), when, oldest) for table in old)
     _replace(path, schema, chain(kept, tables))
 
@@ -161,7 +159,7 @@ def _others(table: pa.Table, when: datetime, oldest: datetime | None) -> pa.Tabl
     kept = pc.not_equal(times, pa.scalar(when, _WHEN))
     if oldest is not None:
         kept = pc.and_(kept, pc.greater_equal(times, pa.scalar(oldest, _WHEN)))
-    return table.filter(kept)
+    return table if pc.all(kept).as_py() else table.filter(kept)
 
 
 def forget_before(path: Path, oldest: datetime) -> None:
@@ -220,10 +218,36 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         ) from error
 
 
-def _row_groups(path: Path) -> Iterator[pa.Table]:
+def _row_groups(
+    path: Path, without: datetime | None = None, oldest: datetime | None = None
+) -> Iterator[pa.Table]:
+    """Read a file by row groups, but those all of whose rows have a time, or are older.
+
+    Parameters
+    ----------
+    path : Path
+    without, oldest : datetime, optional
+    """
     with _opened(path) as file:
         for group in range(file.num_row_groups):
+            times = _times_of(file.metadata.row_group(group))
+            if times is not None and (
+                times == (without, without) or (oldest and times[1] < oldest)
+            ):
+                continue
             yield file.read_row_group(group)
+
+
+def _times_of(group: pq.RowGroupMetaData) -> tuple[datetime, datetime] | None:
+    """Return the first and the last event time in a row group, where it is known."""
+    columns = (group.column(number) for number in range(group.num_columns))
+    for column in columns:
+        if column.path_in_schema == TIMESTAMP and column.is_stats_set:
+            found = column.statistics
+            zoned = found.has_min_max and isinstance(found.min, datetime)
+            if zoned and found.min.tzinfo and not found.null_count:
+                return found.min, found.max
+    return None
 
 
 def _with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -264,8 +288,14 @@ def _replace(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
             schema,
             write_page_checksum=True,
             # Looking for vectors' numbers that repeat, of which there are none, takes
-            # six times longer than all the rest.
+            # six times longer than all the rest, and compressing them, which makes them
+            # no smaller, as long again as writing.
             use_dictionary=[f.name for f in schema if not pa.types.is_list(f.type)],
+            compression={
+                _path_of(f): "snappy"
+                for f in schema
+                if f.type != pa.list_(pa.float32())
+            },
         ) as writer:
             for table in tables:
                 # An empty row group would stay for good.
@@ -277,6 +307,11 @@ def _replace(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
         partial.unlink(missing_ok=True)
         raise
     os.replace(partial, path)
+
+
+def _path_of(field: pa.Field) -> str:
+    """Name the column in a parquet file that has the values of a field."""
+    return f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
 
 
 def partial_of(path: Path) -> Path:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
 from skmmrec.feature_store.backends.base import (
-    CATEGORY,
-    VECTOR,
-    Column,
     Filter,
     Id,
     Snapshot,
@@ -21,12 +19,10 @@ from skmmrec.feature_store.backends.base import (
     parse_filter,
 )
 from skmmrec.interactions import USER, check_k
-from skmmrec.retrieval import ApproximateIndex
+from skmmrec.retrieval import ApproximateIndex, tell_recall
 
-from ._approximate import SwappedIndex
-from ._categories import category_texts
+from ._approximate import SwappedIndex, folder_beside
 from ._conditions import Conditions
-from ._item_features import added_columns
 from ._ranking import (
     User,
     bias_user,
@@ -36,23 +32,22 @@ from ._ranking import (
     top_k,
 )
 from ._reader import checked_ids
+from ._recording import OnlineWriter
 from ._repo import open_store
-from ._served import ServedModel, history_sum_of, item_matrix, vectors_of
+from ._served import ServedModel, history_sum_of, vectors_of
 from ._similar import Query, Similarity, checked_weights, content_query
 from ._types import (
-    CategoriesByItem,
     Content,
     Contents,
     Ids,
     Repo,
-    SingleId,
     WantedCategories,
 )
 
 _UNKNOWN = ("error", "popular", "skip")
 
 
-class OnlineRecommender:
+class OnlineRecommender(OnlineWriter):
     """Top-k items for a user, from the vectors in the online store.
 
     Neither the training data nor the model nor the encoders are needed.
@@ -67,9 +62,15 @@ class OnlineRecommender:
         of the result. "popular" may order items differently from the recommender's own
         `recommend`, which gives someone unknown the vector that it has learned for
         users without a history; the store does not hold that vector.
-    index : ApproximateIndex, optional
-        Search a graph of the items in place of all of them. It is built anew, in the
-        background, whenever the items change; until then the search is exact.
+    index : "auto", ApproximateIndex or None, default="auto"
+        None: the search is exact. An index: search there in place of all items. "auto":
+        in one with defaults, for more than 500,000 items, where the extra ``index`` is
+        installed and it is faster. It is built in the background, and brought up to
+        date when items change; until then the search is exact.
+    index_folder : str, path or None, default=None
+        Where to keep the index, memory-mapped, for the next process. None: beside the
+        database of sqlite, under its name with ``.index``, and in memory with other
+        stores.
 
     Raises
     ------
@@ -83,10 +84,23 @@ class OnlineRecommender:
     recommender's own `recommend` gives, but it puts a user's items in the same order.
 
     The search is exact without an `index`, and with one where items are listed or of a
-    category or meet a
-    condition. Items are kept in memory until their table changes. A user's vector and
-    the items' vectors always come from the same model version, also while a new one is
-    published.
+    category or meet a condition. The `attrs` of what `recommend` and
+    `recommend_from_history` return say which it was: ``search`` is "exact" or
+    "approximate", and ``recall`` the share of the ten best items that was found for
+    users who asked (128 or more; before that, for items in their place).
+
+    Items are kept in memory until their table changes. A user's vector and the items'
+    vectors always come from the same model version, also while a new one is published.
+
+    No request waits for a publication: after another process has published or rolled
+    back, requests are answered from the model before for as long as it takes to read
+    the new one into memory, in a thread (100,000 vectors of 64 numbers take 0.1 s on an
+    idle machine), and for a minute at most. `model_version` tells which one that is.
+    What others have recorded meanwhile is not seen until then, and what was recorded of
+    the model before may be gone. Requests do wait, and are answered from the new model,
+    if the one before has been dropped (``keep=1``) or fails to answer. The new model
+    answers at once in an `OnlineRecommender` that is made, in the process that has
+    published or rolled back, and after a `record`, `record_pushed` or `add_items`.
     """
 
     def __init__(
@@ -94,15 +108,20 @@ class OnlineRecommender:
         repo_path: Repo,
         *,
         unknown: str = "error",
-        index: ApproximateIndex | None = None,
+        index: ApproximateIndex | Literal["auto"] | None = "auto",
+        index_folder: str | PathLike[str] | None = None,
     ) -> None:
+        if isinstance(index, str) and index != "auto":
+            raise ValueError(f"index must be 'auto', None or an index, got {index!r}")
         if unknown not in _UNKNOWN:
             raise ValueError(f"unknown must be one of {_UNKNOWN}, got {unknown!r}")
         self.store = open_store(repo_path)
         self.unknown = unknown
         self.index = index
         self._served = ServedModel(self.store)
-        self._graph = None if index is None else SwappedIndex(index)
+        folder = index_folder or folder_beside(self.store)
+        kept = None if folder is None else Path(folder)
+        self._graph = None if index is None else SwappedIndex(index, kept)
 
     def __repr__(self) -> str:
         path, project = self.store.repo_path, self.store.project
@@ -110,9 +129,12 @@ class OnlineRecommender:
 
     @property
     def model_version(self) -> str | None:
-        """Version of the model that is served (None: nothing is published)."""
-        served = self._served.backend.served()
-        return None if served is None else served.version
+        """Version of the model that requests are answered by; see Notes.
+
+        None: nothing is published.
+        """
+        served = self._served
+        return None if served.backend.served() is None else served.snapshot().version
 
     def recommend(
         self,
@@ -176,7 +198,8 @@ class OnlineRecommender:
         def read(snapshot: Snapshot) -> pd.DataFrame:
             table, found = self._read(ids, snapshot)
             allowed = self._allowed(table, snapshot, items, category, where)
-            graph = self._graph_of(table)
+            servable = self._servable(ids, found, table)
+            graph = self._graph_of(table, allowed, [found[u].vector for u in servable])
             parts = [
                 top_k(
                     user,
@@ -187,11 +210,11 @@ class OnlineRecommender:
                     found[user].seen if exclude_seen else (),
                     graph,
                 )
-                for user in self._servable(ids, found, table)
+                for user in servable
             ]
             if not parts:
-                return ranked_frame([], table, [])
-            return pd.concat(parts, ignore_index=True)
+                return tell_recall(ranked_frame([], table, []))
+            return _told(pd.concat(parts, ignore_index=True), graph)
 
         return self._served.pinned(read)
 
@@ -208,7 +231,8 @@ class OnlineRecommender:
         Returns
         -------
         float
-            1.0 without an `index`; with one, this waits until it is built.
+            1.0 where the search is exact; with an `index`, this waits until it is
+            built.
 
         Raises
         ------
@@ -222,8 +246,9 @@ class OnlineRecommender:
             raise KeyError(f"no vector of model version {table.version!r} for any user")
         if self._graph is None:
             return 1.0
+        graph = self._graph.wait(table)
         vectors = np.stack([user.vector for user in found.values()])
-        return float(self._graph.wait(table).recall(vectors, k))
+        return 1.0 if graph is None else graph.recall(vectors, k)
 
     def recommend_from_history(
         self,
@@ -273,8 +298,10 @@ class OnlineRecommender:
                 )
             vector = history_sum.user(vectors_of(table, seen))
             allowed = self._allowed(table, snapshot, items, category, where)
-            left_out, graph = seen if exclude_seen else [], self._graph_of(table)
-            return top_k(None, vector, table, k, allowed, left_out, graph)
+            graph = self._graph_of(table, allowed, [vector])
+            left_out = seen if exclude_seen else []
+            found = top_k(None, vector, table, k, allowed, left_out, graph)
+            return _told(found, graph)
 
         return self._served.pinned(read).drop(columns=USER)
 
@@ -357,183 +384,12 @@ class OnlineRecommender:
         ids = checked_ids(self._served.item_view, items)
         return Query(ids, ids, {})
 
-    def add_items(
-        self,
-        ids: Ids,
-        vectors: ArrayLike,
-        biases: ArrayLike = 0.0,
-        categories: CategoriesByItem | None = None,
-        *,
-        features: pd.DataFrame | None = None,
-        content: Contents | None = None,
-    ) -> None:
-        """Add items to the served model, by their content vectors.
-
-        Parameters
-        ----------
-        ids : array-like of shape (n,)
-            An item that is there already gets the new vector.
-        vectors : array-like of shape (n, dim - 1)
-            What ``recommender.item_vectors_`` has for the items after the recommender's
-            own `add_items`.
-        biases : float or array-like of shape (n,), default=0.0
-            The items' head start: what ``recommender.item_biases_`` has for them. With
-            0, new items may stand far above or below where the recommender puts them.
-        categories : mapping or Series, optional
-            Category by item id, where the model was published with categories. Without
-            one, a new item is found in no category.
-        features : DataFrame, optional
-            Further features by item id, of those that the model was published with.
-        content : mapping of str to DataFrame or array-like, or blocks, optional
-            Further vectors, of those that the model was published with, by item id or
-            in the order of `ids`.
-
-        Raises
-        ------
-        TypeError
-            For ids of another type than the stored ones, or `categories`, `features` or
-            `content` of another type.
-        ValueError
-            For an id that is missing, not whole, infinite or comes twice, vectors or
-            biases of another shape or not finite, a category, feature or vector of an
-            item that is not added, or that the model was published without.
-
-        Notes
-        -----
-        Added items are gone with the next `publish` or `rollback`, unless the
-        recommender that is then served has them.
-        """
-        served = self._served
-        view, values = served.item_view, checked_ids(served.item_view, ids)
-        repeated = pd.Index(values)[pd.Index(values).duplicated()].tolist()
-        if repeated:
-            raise ValueError(f"ids has item {repeated[0]!r:.100} more than once")
-        table = served.pinned(served.items)
-        matrix = item_matrix(values, vectors, biases, table.matrix.shape[1] - 1)
-        columns = added_columns(view, features, content, values)
-        if categories is not None:
-            texts = category_texts(categories, values)
-            columns = (*columns, Column(CATEGORY, "string", texts))
-        served.pinned(lambda snapshot: self._refuse_absent(columns, snapshot))
-        with served.backend.exclusive():
-            served.write_items(values, matrix, served.snapshot(), columns)
-
-    def _refuse_absent(self, columns: Sequence[Column], snapshot: Snapshot) -> None:
-        """Refuse features and vectors that nothing was published with."""
-        served, table = self._served, self._served.items(snapshot)
-        conditions = self._conditions(table, snapshot)
-        similarity = Similarity(served.backend, served.item_view, table, snapshot)
-        for column in columns:
-            if column.kind == VECTOR:
-                similarity.further(column.name)
-            else:
-                conditions.of(column.name)
-
-    def record(self, user: SingleId, item: SingleId, y: float = 1.0) -> bool:
-        """Keep an event and move the user's vector at once, without training.
-
-        Parameters
-        ----------
-        user, item : id
-            The user may be new.
-        y : float, default=1.0
-            Only a positive event moves the vector; the item counts as seen in any case.
-
-        Returns
-        -------
-        bool
-            Whether the vector was moved. It is not moved by an item that the user has
-            seen, nor in a model whose users are not sums of their items' vectors.
-
-        Raises
-        ------
-        KeyError
-            For an item without a vector.
-        ValueError
-            For a `y` that is not finite, or an id that is missing, not whole or
-            infinite; nothing is recorded then.
-
-        Notes
-        -----
-        The vector lasts until the next `publish` or `rollback`, which serves the users
-        that the recommender has: a user known from `record` alone is then unknown,
-        unless the recommender was given the events. The event stays; see `feedback`.
-        """
-        value = float(y)
-        if not math.isfinite(value):
-            raise ValueError(f"y must be finite, got {y!r}")
-        return bool(self._served.record(user, item, value))
-
-    def record_pushed(self) -> int:
-        """Record the events that were pushed to ``feedback_events_push``.
-
-        Returns
-        -------
-        int
-            How many were recorded. Those of items without a vector stay until there is
-            one.
-
-        Warns
-        -----
-        UserWarning
-            For events without a user, an item or a finite y. They stay too, and the
-            others are recorded all the same. To replace an event, push it again under
-            the same event_id.
-
-        Notes
-        -----
-        A pushed row has the columns event_id, which tells events apart, event_user_id,
-        event_item_id, event_y and event_timestamp. Events are recorded in the order of
-        their ids, each exactly once: one that was recorded does not count again, when
-        it is pushed again or `feast materialize` brings it back, until `prune_feedback`
-        has forgotten it everywhere.
-        """
-        return self._served.record_pushed()
-
-    def feedback(self) -> pd.DataFrame:
-        """Return the recorded events that the served model has not taken in.
-
-        Returns
-        -------
-        DataFrame
-            Columns user_id, item_id, y and timestamp, in the order they came. The
-            index, `event`, numbers all events of the repository.
-
-        Notes
-        -----
-        Give the events to the recommender, and tell `publish` that you did::
-
-            events = online.feedback()
-            recommender.partial_fit(events.drop(columns="y"), events["y"])
-            publish(recommender, repo, feedback=events)
-
-        What is recorded between the first line and the last comes back after it. So
-        does everything if `publish` is not told: no event is lost. After a `rollback`,
-        events come back that the model now served has not taken in.
-
-        The time of an event is that of the machine which recorded it. Nothing depends
-        on it.
-        """
-        return self._served.feedback()
-
-    def retrain_due(self, min_events: int = 1000) -> bool:  # a round number
-        """Tell whether enough feedback waits to be taken into the model.
-
-        Parameters
-        ----------
-        min_events : int, default=1000
-
-        Returns
-        -------
-        bool
-        """
-        return len(self.feedback()) >= min_events
-
     def _read(
         self, ids: list[Id], snapshot: Snapshot
     ) -> tuple[VectorTable, dict[Id, User]]:
         """Read all items, and some users."""
-        return self._served.items(snapshot), self._served.users(ids, snapshot)
+        table = self._served.items(snapshot)
+        return table, self._served.users(ids, snapshot, table)
 
     def _allowed(
         self,
@@ -555,8 +411,16 @@ class OnlineRecommender:
         served = self._served
         return Conditions(served.backend, served.item_view, table, snapshot)
 
-    def _graph_of(self, table: VectorTable) -> ApproximateIndex | None:
-        return None if self._graph is None else self._graph.of(table)
+    def _graph_of(
+        self,
+        table: VectorTable,
+        allowed: np.ndarray | None,
+        users: Sequence[np.ndarray],
+    ) -> ApproximateIndex | None:
+        """Return the index to search in; None where all or some items are scored."""
+        if self._graph is None or allowed is not None:
+            return None
+        return self._graph.of(table, users)
 
     def _servable(
         self, ids: list[Id], found: dict[Id, User], items: VectorTable
@@ -571,3 +435,10 @@ class OnlineRecommender:
         if self.unknown == "popular":
             found.update(dict.fromkeys(unknown, bias_user(items)))
         return [user for user in ids if user in found]
+
+
+def _told(table: pd.DataFrame, graph: ApproximateIndex | None) -> pd.DataFrame:
+    """Say in a table how it was found."""
+    if graph is None:
+        return tell_recall(table)
+    return tell_recall(table, graph.recall_, "approximate")

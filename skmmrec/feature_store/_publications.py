@@ -24,6 +24,7 @@ from skmmrec.feature_store.backends.base import (
 
 from ._clock import now_us
 from ._faults import told_apart
+from ._handover import hand_over_now
 from ._offline import (
     append_parquet,
     forget_time,
@@ -150,6 +151,7 @@ def rollback(store: Repo, version: str | int | None = None) -> Publication:
         free_leftovers(store, backend)
         backend.discard()
         complete_offline(store, backend)
+    hand_over_now()
     dim = vector_length(feature_view(store, ITEM_VIEW), ITEM_VECTOR)
     n_users, n_items = (chosen.counts.get(name, 0) for name in (USER_VIEW, ITEM_VIEW))
     when = from_us(chosen.served_us)

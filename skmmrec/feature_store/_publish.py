@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,23 +20,24 @@ from skmmrec.feature_store.backends.base import (
     EVENT_VIEW,
     PUBLISHED_VIEWS,
     Backend,
-    Batch,
+    Rows,
     Snapshot,
-    chunks,
     from_us,
     to_us,
 )
 
-from ._batches import Further, serving_batches
+from ._batches import Further
 from ._clock import now_us
 from ._delete import delete_forgotten
+from ._engines import check_engines, check_written
 from ._faults import check_writable, told_apart
 from ._feedback import TakenIn, check_recorded, last_taken_in
 from ._fold_in import history_exponent
+from ._handover import hand_over_now
 from ._offline import (
     append_parquet,
     batch_schema,
-    batch_table,
+    batch_tables,
     check_readable,
     event_schema,
     forget_before,
@@ -58,12 +61,20 @@ from ._registration import (
 from ._registry import repair_registry
 from ._repo import (
     LOCK_TIMEOUT,
-    check_engines,
+    data_folder,
     feature_view,
     open_store,
     parquet_path,
 )
-from ._types import CategoriesByItem, ForgottenUsers, FurtherVectors, Repo, Servable
+from ._sorting import remove_leftovers
+from ._stored import checked_rows
+from ._types import (
+    CategoriesByItem,
+    ForgottenUsers,
+    FurtherVectors,
+    Repo,
+    Servable,
+)
 
 # How far a timestamp may be ahead of this machine's clock. Clocks that are a whole day
 # wrong, by a time zone or two, do occur and do no harm; a year that was mistyped would
@@ -90,6 +101,9 @@ def publish(
     ----------
     recommender : object
         Fitted; its ``serving_vectors()`` gives users, items, seen items and version.
+        What does not fit into memory is published from parquet files or an iterator of
+        tables: see `skmmrec.recommender.StoredVectors`, which is given in the place of
+        a recommender, or returned by its ``serving_vectors()``.
     store : feast.FeatureStore, str or path
         The store or the folder of its repository. Definitions that are not registered
         yet, or were registered for other dimensions while nothing is stored, are
@@ -133,13 +147,19 @@ def publish(
         For vectors that are not finite, ids that repeat, a category, feature or vector
         of an item that the recommender does not have, a name that no feature can have,
         a dimension or id type other than what is stored,
+        what is wrong in a file or table (it says in which, and in which row),
         a timestamp older than what is served or more than two days ahead of this
         machine's clock, a `feedback` that does not say which events, or a `keep` below
         1. Nothing is changed then.
     TypeError
         For `categories`, `features`, `vectors`, `feedback` or `timestamp` of another
-        type, for another kind of online store, or for an offline store or
-        materialization engine that is not known to keep all rows.
+        type, for another kind of online store, or for a materialization engine other
+        than "local" without a `CountingProvider`.
+    ImportError
+        When the offline store or the engine needs Ray or Spark, and it is missing.
+    LostRowsError
+        When the offline store does not give back all rows that were written for it.
+        What was served is still served, and what was written is gone.
     TimeoutError
         When another publisher holds the store for ten minutes.
     FullStoreError, ReadOnlyStoreError, DamagedStoreError
@@ -186,24 +206,23 @@ def publish(
     further = Further(features, vectors)
     if known is not None:
         further = Further(features, vectors, known.item_features, known.item_vectors)
-    batches = serving_batches(serving, categories, further)
-    settings = Settings.of(*batches, known)
+    said = _Said(event_us, taken_in, keep, getattr(serving, "forgotten", None))
+    rows = checked_rows(serving, categories, further, data_folder(store))
     with told_apart(store):
         check_writable(store)
         with backend.sole_publisher(LOCK_TIMEOUT):
-            repair_registry(store)
-            if ensure_definitions(store, settings):
-                keep = 1  # earlier ones are of another dimension
-            snapshot = _write(
-                store,
-                batches,
-                _Said(event_us, taken_in, keep, getattr(serving, "forgotten", None)),
-                chunk_size,
-                progress,
-            )
-            add_service(store, settings, snapshot.version)
+            remove_leftovers(data_folder(store))
+            with rows as batches:
+                settings = Settings.of(*batches, known)
+                repair_registry(store)
+                if ensure_definitions(store, settings):
+                    # Earlier ones are of another dimension.
+                    said = said._replace(keep=1)
+                snapshot = _write(store, batches, said, chunk_size, progress)
+                add_service(store, settings, snapshot.version)
+    hand_over_now()
     when = from_us(snapshot.event_us)
-    n_users, n_items = (len(batch.ids) for batch in batches)
+    n_users, n_items = (len(batch) for batch in batches)
     return Publication(snapshot.version, when, n_users, n_items, settings.dim)
 
 
@@ -246,7 +265,7 @@ class _Said(NamedTuple):
 
 def _write(
     store: FeatureStore,
-    batches: tuple[Batch, Batch],
+    batches: tuple[Rows, Rows],
     said: _Said,
     chunk_size: int,
     progress: bool | None,
@@ -263,12 +282,22 @@ def _write(
     complete_offline(store, backend)
     snapshot = _begin(store, backend, batches, said)
     is_complete = any(s.number == snapshot.number for s in backend.publications())
-    if not is_complete:
-        snapshot = _stage(backend, views, batches, snapshot, chunk_size, progress)
-    when = from_us(snapshot.event_us)
+    files = _Files.of(store, backend, snapshot, said)
+    to_append = files, batches, chunk_size
+    # The files are written beside the online store: what they have of a publication
+    # that is never served is forgotten, or written again, whichever of the two fails.
+    with ThreadPoolExecutor(1) as pool:
+        appended = None if said.forgotten else pool.submit(_append_offline, *to_append)
+        if not is_complete:
+            snapshot = _stage(backend, views, batches, snapshot, chunk_size, progress)
+        if appended is not None:
+            appended.result()
     if said.forgotten:
-        delete_forgotten(store, backend, said.forgotten, batches[0].ids, when)
-    _append_offline(store, backend, batches, snapshot, said.keep, chunk_size)
+        users = (part.ids for part in batches[0].slices(chunk_size))
+        delete_forgotten(store, backend, said.forgotten, users, files.when)
+        _append_offline(*to_append)
+    written = {batch.view: len(batch) for batch in batches}
+    check_written(store, backend, written, files.when)
     if not is_complete:
         backend.complete(views, snapshot)
     snapshot = replace(snapshot, served_us=snapshot.event_us)
@@ -278,7 +307,7 @@ def _write(
 
 
 def _begin(
-    store: FeatureStore, backend: Backend, batches: tuple[Batch, Batch], said: _Said
+    store: FeatureStore, backend: Backend, batches: tuple[Rows, Rows], said: _Said
 ) -> Snapshot:
     """Resume a publication of the same rows that was not served, or begin a new one."""
     served = backend.served()
@@ -305,9 +334,7 @@ def _begin(
         event_us=next_us(backend) if said.event_us is None else said.event_us,
         served_us=0,
         feedback=feedback,
-        exponent=history_exponent(*batches)
-        if users.exponent is None
-        else users.exponent,
+        exponent=history_exponent(*batches),
         half_life=users.half_life,
     )
     backend.begin([feature_view(store, batch.view) for batch in batches], snapshot)
@@ -334,7 +361,7 @@ def _resumable(
 def _stage(
     backend: Backend,
     views: list[FeatureView],
-    batches: tuple[Batch, Batch],
+    batches: tuple[Rows, Rows],
     snapshot: Snapshot,
     chunk_size: int,
     progress: bool | None,
@@ -344,29 +371,49 @@ def _stage(
     for view, batch in zip(views, batches, strict=True):
         with _bar(batch, progress) as advance:
             checksums[view.name] = backend.stage(view, batch, chunk_size, advance)
-    counts = {batch.view: len(batch.ids) for batch in batches}
+    counts = {batch.view: len(batch) for batch in batches}
     return replace(snapshot, counts=counts, checksums=checksums)
 
 
-def _append_offline(
-    store: FeatureStore,
-    backend: Backend,
-    batches: tuple[Batch, Batch],
-    snapshot: Snapshot,
-    keep: int | None,
-    chunk_size: int,
-) -> None:
-    """Add a publication to the offline files, without what it makes superfluous."""
-    when, oldest = from_us(snapshot.event_us), _oldest_to_stay(backend, keep)
-    for batch in batches:
-        path = parquet_path(store, feature_view(store, batch.view))
-        parts = (
-            batch_table(batch, rows[0], rows[-1] + 1, when)
-            for rows in chunks(range(len(batch.ids)), chunk_size)
+class _Files(NamedTuple):
+    """Where a publication is added offline, for a thread that knows no store.
+
+    Attributes
+    ----------
+    paths : list of Path
+        Files of users and items.
+    events : Path
+        File of pushed events.
+    when : datetime
+        Event time of the rows.
+    oldest : datetime or None
+        Rows from before are not needed any more.
+    """
+
+    paths: list[Path]
+    events: Path
+    when: datetime
+    oldest: datetime | None
+
+    @classmethod
+    def of(
+        cls, store: FeatureStore, backend: Backend, snapshot: Snapshot, said: _Said
+    ) -> _Files:
+        """Look them up."""
+        *paths, events = (
+            parquet_path(store, feature_view(store, name))
+            for name in (*PUBLISHED_VIEWS, EVENT_VIEW)
         )
-        append_parquet(path, batch_schema(batch), parts, when, oldest)
-    events = feature_view(store, EVENT_VIEW)
-    write_empty(parquet_path(store, events), event_schema(batches))
+        oldest = _oldest_to_stay(backend, said.keep)
+        return cls(paths, events, from_us(snapshot.event_us), oldest)
+
+
+def _append_offline(files: _Files, batches: tuple[Rows, Rows], chunk_size: int) -> None:
+    """Add a publication to the offline files, without what it makes superfluous."""
+    for path, batch in zip(files.paths, batches, strict=True):
+        parts = batch_tables(batch, chunk_size, files.when)
+        append_parquet(path, batch_schema(batch), parts, files.when, files.oldest)
+    write_empty(files.events, event_schema(batches))
 
 
 def _oldest_to_stay(backend: Backend, keep: int | None) -> datetime | None:
@@ -396,7 +443,7 @@ def _drop_superseded(store: FeatureStore, backend: Backend, keep: int | None) ->
 
 
 @contextmanager
-def _bar(batch: Batch, progress: bool | None) -> Iterator[Callable[[int], object]]:
+def _bar(batch: Rows, progress: bool | None) -> Iterator[Callable[[int], object]]:
     """Show progress (None: where stderr is a terminal).
 
     Without a bar tqdm is not even imported: it takes a lock that forked processes
@@ -409,5 +456,5 @@ def _bar(batch: Batch, progress: bool | None) -> Iterator[Callable[[int], object
         return
     from tqdm.auto import tqdm
 
-    with tqdm(total=len(batch.ids), desc=batch.view) as bar:
+    with tqdm(total=len(batch), desc=batch.view) as bar:
         yield bar.update

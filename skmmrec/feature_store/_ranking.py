@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,13 +14,15 @@ from skmmrec.feature_store.backends.base import (
     SEEN,
     USER_VECTOR,
     USER_VERSION,
+    USER_VIEW,
     Features,
     Id,
+    Place,
     VectorTable,
     has_numbers,
     nearest,
-    unpack,
-    unpack_vectors,
+    parsed,
+    parsed_vectors,
 )
 from skmmrec.interactions import ITEM, USER
 from skmmrec.retrieval import ApproximateIndex
@@ -45,26 +47,47 @@ def bias_user(items: VectorTable) -> User:
 
 
 def users_of(
-    ids: list[Id], rows: Sequence[Features], version: str | None
+    ids: list[Id], rows: Sequence[Features], version: str | None, length: int | None
 ) -> dict[Id, User]:
-    """Decode stored rows of users, those of one model version."""
+    """Decode stored rows of users, those of one model version.
+
+    `length` is that of their vectors, None if there are no items to compare with.
+
+    Raises
+    ------
+    DamagedStoreError
+        When a value cannot be read, or a vector has another length.
+    """
     known = {
         user: row
         for user, row in zip(ids, rows, strict=True)
         if has_numbers(row.get(USER_VECTOR))
-        and unpack(row.get(USER_VERSION, b"")) == version
+        and _parsed(user, row, USER_VERSION, str) == version
     }
-    vectors = unpack_vectors([row[USER_VECTOR] for row in known.values()])
+    named = list(known)
+    vectors = parsed_vectors(
+        [row[USER_VECTOR] for row in known.values()],
+        lambda row, why: _place(USER_VECTOR).damaged(named[row], why),
+        length,
+    )
     return {
-        user: _user(vector, row)
+        user: _user(user, vector, row)
         for (user, row), vector in zip(known.items(), vectors, strict=True)
     }
 
 
-def _user(vector: np.ndarray, row: dict[str, bytes]) -> User:
-    seen = unpack(row.get(SEEN, b"")) or []
-    size = unpack(row.get(HISTORY_SIZE, b""))
+def _user(user: Id, vector: np.ndarray, row: Features) -> User:
+    seen = _parsed(user, row, SEEN, list) or []
+    size = _parsed(user, row, HISTORY_SIZE, int)
     return User(vector, seen, len(seen) if size is None else size)
+
+
+def _parsed(user: Id, row: Features, feature: str, kind: type) -> Any:
+    return parsed(_place(feature), user, row.get(feature, b""), kind)
+
+
+def _place(feature: str) -> Place:
+    return Place(USER_VIEW, USER, feature)
 
 
 def after_event(

@@ -15,10 +15,11 @@ from skmmrec.feature_store.backends.base import (
     USER_VIEW,
     Features,
     Id,
+    Place,
     Snapshot,
     entity_keys,
     has_numbers,
-    unpack_vectors,
+    parsed_vectors,
 )
 from skmmrec.interactions import as_list
 
@@ -52,15 +53,23 @@ def read_vectors(store: Repo, entity: str, ids: Ids) -> tuple[np.ndarray, np.nda
         For another `entity`, or ids that are missing, not whole or infinite.
     TypeError
         For ids of another type than the stored ones.
+    DamagedStoreError
+        When a vector cannot be read.
     """
     if entity not in _VECTORS:
         raise ValueError(f"entity must be 'user' or 'item', got {entity!r}")
     store = open_store(store)
     view_name, feature = _VECTORS[entity]
     view = feature_view(store, view_name)
-    values = _read_column(store, view, checked_ids(view, ids), feature)
+    wanted = checked_ids(view, ids)
+    values = _read_column(store, view, wanted, feature)
     found = np.array([value is not None for value in values], dtype=bool)
-    stored = unpack_vectors([value for value in values if value is not None])
+    rows = np.flatnonzero(found)
+    place = Place(view_name, view.join_keys[0], feature)
+    stored = parsed_vectors(
+        [value for value in values if value is not None],
+        lambda row, why: place.damaged(wanted[rows[row]], why),
+    )
     if found.all() and len(found):
         return stored, found
     dim = stored.shape[1] or vector_length(view, feature)

@@ -13,10 +13,10 @@ from skmmrec.feature_store.backends.base import (
     USER_VECTOR,
     USER_VIEW,
     VECTOR,
-    Batch,
+    Rows,
 )
 
-from ._batches import further_columns
+from ._batches import further_kinds
 from ._definitions import VERSION_TAG, EmbeddingDefinitions, embedding_definitions
 from ._reader import id_type, vector_length
 from ._repo import (
@@ -27,6 +27,7 @@ from ._repo import (
     known_versions,
     parquet_path,
     published_settings,
+    source_kind,
     write_settings,
 )
 
@@ -46,17 +47,13 @@ class Settings:
     item_vectors: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, users: Batch, items: Batch, known: Settings | None) -> Settings:
+    def of(cls, users: Rows, items: Rows, known: Settings | None) -> Settings:
         """Read them from what is published; vectors that are not keep their length."""
-        dim, further = users.matrix.shape[1], further_columns(items)
         vectors = {} if known is None else dict(known.item_vectors)
-        for column in further:
-            if column.kind == VECTOR and any(v is not None for v in column.values):
-                vectors[column.name] = max(
-                    len(v) for v in column.values if v is not None
-                )
-        scalars = {c.name: c.kind for c in further if c.kind != VECTOR}
-        return cls(dim, users.id_type, items.id_type, scalars, vectors)
+        vectors.update(items.lengths)
+        kinds = further_kinds(items).items()
+        scalars = {name: kind for name, kind in kinds if kind != VECTOR}
+        return cls(users.dim, users.id_type, items.id_type, scalars, vectors)
 
     @property
     def basis(self) -> tuple[int, str, str]:
@@ -89,7 +86,7 @@ def ensure_definitions(store: FeatureStore, settings: Settings) -> bool:
 
 
 def _is_complete(store: FeatureStore, settings: Settings) -> bool:
-    """Tell whether the registry has all views, their features and this folder."""
+    """Tell whether the registry has all views, their features, sources and folder."""
     wanted = [
         v for v in _definitions(store, settings, []) if isinstance(v, FeatureView)
     ]
@@ -98,6 +95,7 @@ def _is_complete(store: FeatureStore, settings: Settings) -> bool:
         view.name in stored
         and _fields(view) <= _fields(stored[view.name])
         and not is_of_another(store, stored[view.name])
+        and type(view.batch_source) is type(stored[view.name].batch_source)
         for view in wanted
     )
 
@@ -134,7 +132,9 @@ def _definitions(
     store: FeatureStore, settings: Settings, versions: list[str]
 ) -> EmbeddingDefinitions:
     data = Path(store.repo_path).resolve() / DATA
-    return embedding_definitions(**asdict(settings), data=data, versions=versions)
+    return embedding_definitions(
+        **asdict(settings), data=data, versions=versions, source=source_kind(store)
+    )
 
 
 def _apply(store: FeatureStore, settings: Settings, versions: list[str]) -> None:

@@ -30,9 +30,9 @@ try:
 except ImportError:  # there is none on Windows, where partial files then stay
     fcntl = None  # type: ignore[assignment]
 
-_LOG = logging.getLogger("skmmrec.feature_store")
+from ._faults import DATA as DATA, writing_to
 
-DATA = "data"
+_LOG = logging.getLogger("skmmrec.feature_store")
 
 
 class AtomicFileRegistryStore(FileRegistryStore):
@@ -78,7 +78,8 @@ class AtomicFileRegistryStore(FileRegistryStore):
         return registry
 
     def _write_registry(self, registry_proto: Registry) -> None:
-        _write(self._filepath, registry_proto)
+        with writing_to(self._filepath):
+            _write(self._filepath, registry_proto)
 
 
 def is_left_behind(path: Path, own: Path) -> bool:
@@ -99,7 +100,7 @@ def _rebase(registry: Registry, data: Path) -> None:
     """Put the folder of this repository's data in the place of one left behind."""
     names = (*PUBLISHED_VIEWS, EVENT_VIEW)
     views = [view.spec for view in registry.feature_views if view.spec.name in names]
-    paths = {view.name: Path(view.batch_source.file_options.uri) for view in views}
+    paths = {view.name: _path(view.batch_source) for view in views}
     left = {
         path.parent
         for name, path in paths.items()
@@ -107,9 +108,18 @@ def _rebase(registry: Registry, data: Path) -> None:
     }
     if left:
         for source in _sources(registry):
-            path = Path(source.file_options.uri)
-            if path.parent in left:
+            path = _path(source)
+            if path.parent not in left:
+                continue
+            if source.HasField("spark_options"):
+                source.spark_options.path = str(data / path.name)
+            else:
                 source.file_options.uri = str(data / path.name)
+
+
+def _path(source: DataSource) -> Path:
+    """Return the file that a source reads, of Feast's two kinds for parquet files."""
+    return Path(source.spark_options.path or source.file_options.uri)
 
 
 def _sources(message: Message) -> Iterator[DataSource]:

@@ -18,7 +18,6 @@ from feast.errors import FeatureViewNotFoundException
 from feast.feast_object import FeastObject
 from google.protobuf.message import DecodeError
 
-from skmmrec.feature_store.backends import refuse_online_type
 from skmmrec.feature_store.backends.base import DamagedStoreError
 
 from ._registry import DATA as DATA, is_left_behind
@@ -27,8 +26,6 @@ from ._types import Repo
 _LOG = logging.getLogger("skmmrec.feature_store")
 
 SETTINGS = "embeddings.json"
-OFFLINE_STORES = ("duckdb", "file", "dask")
-BATCH_ENGINES = ("local",)
 # Seconds to wait for another publisher. 10,000 vectors take 0.3 s, so whoever takes ten
 # minutes publishes millions or hangs.
 LOCK_TIMEOUT = 600.0
@@ -107,49 +104,40 @@ def apply(store: FeatureStore, objects: Sequence[FeastObject]) -> None:
     forget_views(store)
 
 
-def check_engines(repo: Repo) -> None:
-    """Refuse engines of Feast that are not known to keep all rows.
-
-    Raises
-    ------
-    TypeError
-        For an offline store other than duckdb and file, a materialization engine other
-        than local, or an online store of Feast's own. They need not be installed to be
-        refused.
-    """
-    if not isinstance(repo, FeatureStore):
-        refuse_online_type(_online_type(Path(repo)))
-    for name, (given, trusted) in _engines(repo).items():
-        kind = given.get("type") if isinstance(given, dict) else given
-        if kind is not None and kind not in trusted:
-            raise TypeError(
-                f"{name} of type {kind!r} is not trusted: it may report success and "
-                f"lose rows; choose from {trusted}"
-            )
-
-
-def _online_type(repo: Path) -> str:
-    online = _settings(repo).get("online_store")
-    return str(online.get("type") if isinstance(online, dict) else online)
-
-
-def _settings(repo: Path) -> dict[str, Any]:
-    """Return what feature_store.yaml says, nothing where there is none."""
-    file = repo / "feature_store.yaml"
+def repo_file(repo: Repo) -> dict[str, Any]:
+    """Return what feature_store.yaml says; nothing where there is none."""
+    if isinstance(repo, FeatureStore):
+        config = repo.config
+        return {
+            "provider": config.provider,
+            "offline_store": config.offline_config,
+            "batch_engine": config.batch_engine_config,
+        }
+    file = Path(repo) / "feature_store.yaml"
     return yaml.safe_load(file.read_text()) if file.is_file() else {}
 
 
-def _engines(repo: Repo) -> dict[str, tuple[Any, tuple[str, ...]]]:
-    """Return what is configured, as written, and what is trusted."""
-    if isinstance(repo, FeatureStore):
-        offline, batch = repo.config.offline_config, repo.config.batch_engine_config
-    else:
-        text = _settings(Path(repo))
-        offline, batch = text.get("offline_store"), text.get("batch_engine")
-    return {
-        "offline_store": (offline, OFFLINE_STORES),
-        "batch_engine": (batch, BATCH_ENGINES),
-    }
+def engine_type(given: Any) -> str | None:
+    """Return the type of a store or an engine, as feature_store.yaml has it."""
+    if isinstance(given, Mapping):
+        return given.get("type")
+    return given if given is None or isinstance(given, str) else given.type
+
+
+def offline_type(repo: Repo) -> str:
+    """Return the type of the offline store."""
+    return engine_type(repo_file(repo).get("offline_store")) or "file"
+
+
+def source_kind(repo: Repo) -> str:
+    """Return how the offline store reads parquet files, see `embedding_definitions`."""
+    is_spark = offline_type(repo).rpartition(".")[-1].endswith("SparkOfflineStore")
+    return "spark" if is_spark or offline_type(repo) == "spark" else "file"
+
+
+def data_folder(store: FeatureStore) -> Path:
+    """Return the folder of what is stored on this machine."""
+    return Path(store.repo_path).resolve() / DATA
 
 
 def parquet_path(store: FeatureStore, view: FeatureView) -> Path:
@@ -176,7 +164,7 @@ def _registered_path(store: FeatureStore, view: FeatureView) -> Path:
 
 
 def _own_path(store: FeatureStore, view: FeatureView) -> Path:
-    return Path(store.repo_path).resolve() / DATA / f"{view.name}.parquet"
+    return data_folder(store) / f"{view.name}.parquet"
 
 
 def repo_settings(repo_path: str | Path, **defaults: object) -> dict[str, Any]:
@@ -200,7 +188,9 @@ def repo_settings(repo_path: str | Path, **defaults: object) -> dict[str, Any]:
         When that file cannot be read.
     """
     data = Path(repo_path).resolve() / DATA
-    return {**defaults, "data": str(data), **_written_settings(data / SETTINGS)}
+    source = {"source": "spark"} if source_kind(repo_path) == "spark" else {}
+    written = _written_settings(data / SETTINGS)
+    return {**defaults, "data": str(data), **source, **written}
 
 
 def _written_settings(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import numpy as np
@@ -45,7 +46,9 @@ from skmmrec.feature_store.backends.base import (
 from skmmrec.interactions import ITEM, USER
 
 from ._clock import now_us
+from ._conditions import Conditions
 from ._fold_in import HistorySum
+from ._handover import Handover, is_same
 from ._ranking import (
     User,
     after_event,
@@ -81,7 +84,10 @@ class ServedModel:
     def __init__(self, store: FeatureStore) -> None:
         self.store = store
         self.backend = backend_of(store)
-        self._seen: tuple[int, int] | None = None
+        self._handover = Handover(self._load)
+        self._items: VectorTable | None = None  # what was asked for last
+        # Publications whose features are known: what is read, and what comes next.
+        self._known: tuple[tuple[int, int], ...] = ()
 
     @property
     def user_view(self) -> FeatureView:
@@ -93,45 +99,97 @@ class ServedModel:
         """Feature view of the items."""
         return feature_view(self.store, ITEM_VIEW)
 
-    def snapshot(self) -> Snapshot:
-        """Return what is published; raise a LookupError if nothing is."""
+    def served(self) -> Snapshot:
+        """Return what is served; raise a LookupError if nothing is."""
         served = self.backend.served()
         if served is None:
-            raise LookupError(
-                f"nothing is published in {self.store.repo_path} yet; "
-                "skmmrec.feature_store.publish fills it"
-            )
-        if self._seen != (served.number, served.served_us):
-            forget_views(self.store)  # a publication may bring features of its own
-            self._seen = served.number, served.served_us
+            raise LookupError(self._nothing())
         return served
 
-    def pinned(self, read: Callable[[Snapshot], T]) -> T:
+    def _nothing(self) -> str:
+        """Tell why nothing is served."""
+        repo, earlier = self.store.repo_path, self.backend.served_earlier()
+        if earlier is None:
+            return (
+                f"nothing is published in {repo} yet; skmmrec.feature_store.publish "
+                "fills it"
+            )
+        return (
+            f"model version {earlier!r} was published in {repo} by an earlier release "
+            "of skmmrec, whose rows are not read any more; publish it again, as "
+            "skmmrec.feature_store.publish does. No recorded event is lost"
+        )
+
+    def snapshot(self) -> Snapshot:
+        """Return the publication to read: what is served, once it is in memory.
+
+        See `Handover`; raise a LookupError if nothing is published.
+        """
+        snapshot = self._handover.read(self.served)
+        self._know_features(snapshot)
+        return snapshot
+
+    def adopt(self, snapshot: Snapshot) -> Snapshot:
+        """Read what is served from now on, as it has been written to."""
+        self._know_features(snapshot)
+        return self._handover.adopt(snapshot)
+
+    def _know_features(self, snapshot: Snapshot) -> None:
+        """Read feature views again: a publication may bring features of its own."""
+        named = snapshot.number, snapshot.served_us
+        if named not in self._known:
+            forget_views(self.store)
+            self._known = (*self._known[-1:], named)
+
+    def _load(self, snapshot: Snapshot) -> None:
+        """Read into memory what requests ask for, and what those before asked for."""
+        self._know_features(snapshot)
+        before, table = self._items, self.items(snapshot)
+        conditions = Conditions(self.backend, self.item_view, table, snapshot)
+        for name in [] if before is None else list(before.kept):
+            if isinstance(name, str):
+                with suppress(ValueError):  # there is none, as whoever asks is told
+                    conditions.of(name)
+        table.max_norm  # noqa: B018 -- it is kept, too
+        self.user_view  # noqa: B018
+
+    def pinned(self, read: Callable[[Snapshot], T], current: bool = False) -> T:
         """Read one publication: all that `read` asks for is of the one it is given.
 
-        It is called again, for what is served then, if its publication was dropped.
+        It is called again, for what is served then, where it fails and another one is
+        served, as its publication may have been dropped, or lack what the other has.
+
+        Parameters
+        ----------
+        read : callable
+        current : bool, default=False
+            Read what is served, also while that is not in memory.
         """
         for _ in range(_ATTEMPTS - 1):
-            snapshot = self.snapshot()
+            snapshot = self.adopt(self.served()) if current else self.snapshot()
             try:
                 return read(snapshot)
-            except LookupError:
-                if self.snapshot().number == snapshot.number:
+            except Exception:
+                current = True
+                if is_same(self.served(), snapshot):
                     raise
-        return read(self.snapshot())
+        return read(self.adopt(self.served()))
 
     def items(self, snapshot: Snapshot | None = None) -> VectorTable:
         """Return all items, from memory while their table does not change.
 
         Of a publication, or of what is served now.
         """
-        return self.backend.vectors(self.item_view, ITEM_VECTOR, snapshot)
+        self._items = self.backend.vectors(self.item_view, ITEM_VECTOR, snapshot)
+        return self._items
 
-    def users(self, ids: list[Id], snapshot: Snapshot) -> dict[Id, User]:
-        """Read users; unknown ones are left out."""
+    def users(
+        self, ids: list[Id], snapshot: Snapshot, table: VectorTable
+    ) -> dict[Id, User]:
+        """Read users whose vectors go with a table's; unknown ones are left out."""
         features = [USER_VECTOR, USER_VERSION, SEEN, HISTORY_SIZE]
         rows = read_features(self.store, self.user_view, ids, features, snapshot)
-        return users_of(ids, rows, snapshot.version)
+        return users_of(ids, rows, snapshot.version, table.matrix.shape[1] or None)
 
     def write_items(
         self,
@@ -150,7 +208,7 @@ class ServedModel:
             for vector in pack_vectors(matrix)
         ]
         for column in columns:
-            for row, value in zip(rows, column.packed(range(len(ids))), strict=True):
+            for row, value in zip(rows, column.packed(), strict=True):
                 if value:
                     row[column.name] = value
         self._write(self.item_view, ids, rows)
@@ -165,14 +223,15 @@ class ServedModel:
         """
         [user_id] = checked_ids(self.user_view, [user])
         [item_id] = checked_ids(self.item_view, [item])
-        self.pinned(self.items)  # into memory, while nobody waits for it
+        # Into memory, while nobody waits for it.
+        self.pinned(self.items, current=True)
         [user_key], [item_key] = (
             entity_keys(USER, [user_id]),
             entity_keys(ITEM, [item_id]),
         )
         event = Event(user_key, item_key, y, now_us(), pushed)
         with self.backend.exclusive():
-            snapshot = self.snapshot()
+            snapshot = self.adopt(self.served())
             table = self.items(snapshot)
             vector = vectors_of(table, [item_id])[0]
             if pushed is not None:
@@ -180,7 +239,7 @@ class ServedModel:
             if not self.backend.append_feedback(event):
                 return None
             known, history_sum = (
-                self.users([user_id], snapshot),
+                self.users([user_id], snapshot, table),
                 history_sum_of(snapshot),
             )
             before = known.get(user_id, bias_user(table))
@@ -196,7 +255,7 @@ class ServedModel:
         keys, columns = self._waiting(view), [EVENT_USER, EVENT_ITEM, EVENT_Y]
         rows, known = (
             self.backend.read(view, keys, columns),
-            self.pinned(self.items).ids,
+            self.pinned(self.items, current=True).ids,
         )
         recorded, broken = 0, []
         for key in sorted(rows):
@@ -222,7 +281,7 @@ class ServedModel:
 
     def feedback(self) -> pd.DataFrame:
         """Return the events that the served model has not taken in."""
-        return self.backend.feedback(self.snapshot().feedback)
+        return self.backend.feedback(self.served().feedback)
 
     def _write_user(self, user_id: Id, user: User, snapshot: Snapshot) -> None:
         features = {

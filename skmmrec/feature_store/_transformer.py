@@ -20,11 +20,17 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._sklearn import BaseEstimator, TransformerMixin
-from skmmrec.feature_store.backends.base import Id, unpack, unpack_vectors
+from skmmrec.feature_store.backends.base import (
+    Id,
+    LostRowsError,
+    unpack,
+    unpack_vectors,
+)
 from skmmrec.interactions import as_frame
 
+from ._engines import check_zone
 from ._ids import refuse_missing, store_ids
-from ._repo import open_store
+from ._repo import offline_type, open_store
 from ._times import moments
 from ._types import Repo
 
@@ -134,8 +140,8 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
             than the store's; one that is missing or unknown under ``missing="error"``;
             a time that is missing, no time or a number of seconds; or a feature that is
             not numeric or whose length has changed since `fit`.
-        RuntimeError
-            When the offline store does not return every row.
+        LostRowsError
+            When the offline store does not return every row, each once.
         """
         check_is_fitted(self)
         features = self._read(X)
@@ -308,27 +314,32 @@ def _historical(
     ids: dict[str, list[Id]],
     when: pd.DatetimeIndex,
 ) -> dict[str, list[Any]]:
-    """Read features as they were.
+    """Read features as they were, of each distinct row once.
 
-    Feast keeps neither the order of rows nor, with some offline stores, all of them.
+    Feast keeps neither the order of rows nor, with some offline stores, all of them;
+    some give one of two equal rows back.
     """
-    asked = pd.DataFrame({**ids, _TIME: when})
-    asked[_ROW] = np.arange(len(asked))
+    rows = pd.DataFrame({**ids, _TIME: when})
+    places = rows.groupby(list(rows), sort=False).ngroup().to_numpy()
+    distinct = rows.drop_duplicates(ignore_index=True)
+    asked = distinct.assign(**{_ROW: np.arange(len(distinct))})
     job = store.get_historical_features(entity_df=asked, features=features)
+    check_zone(job)
     found = job.to_df().sort_values(_ROW)
     if found[_ROW].tolist() != asked[_ROW].tolist():
-        raise RuntimeError(
-            f"the offline store {store.config.offline_store.type!r} returned "
-            f"{len(found)} rows for {len(asked)}; 'duckdb' returns them all"
+        raise LostRowsError(
+            f"the offline store {offline_type(store)!r} returned {len(found)} rows for "
+            f"{len(asked)} distinct ones; 'duckdb' returns them all, each once"
         )
     names = [name for name in found if name not in asked]
-    return {name: [_known(value) for value in found[name]] for name in names}
+    columns = {name: [_known(value) for value in found[name]] for name in names}
+    return {name: [values[i] for i in places] for name, values in columns.items()}
 
 
 def _known(value: Any) -> Any:
-    """Return None for a missing scalar or list."""
+    """Return None for what is missing; of a list, Ray gives an empty one."""
     if isinstance(value, np.ndarray | list):
-        return value
+        return value if len(value) else None
     return None if pd.isna(value) else value
 
 

@@ -12,6 +12,7 @@ from feast import FeatureStore
 from numpy.typing import ArrayLike, NDArray
 
 from skmmrec.catalog import Blocks, ItemCatalog
+from skmmrec.recommender import StoredVectors
 
 Repo: TypeAlias = FeatureStore | str | Path
 SingleId: TypeAlias = int | str | np.integer
@@ -63,5 +64,5 @@ class Vectors(Protocol):
 class Servable(Protocol):
     """A fitted recommender that can be published."""
 
-    def serving_vectors(self) -> Vectors:
+    def serving_vectors(self) -> Vectors | StoredVectors:
         """Return the vectors to publish."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from tempfile import gettempdir
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -15,18 +16,19 @@ from skmmrec.feature_store.backends.base import (
     CATEGORY,
     PUBLISHED_VIEWS,
     Backend,
-    Batch,
     Checksum,
     DamagedStoreError,
     Features,
     Id,
+    Rows,
     Snapshot,
     key_ids,
 )
 
-from ._batches import Further, serving_batches
+from ._batches import Further
 from ._repo import feature_view, open_store
 from ._served import ServedModel
+from ._stored import checked_rows
 from ._types import CategoriesByItem, FurtherVectors, Repo, Servable
 
 # Rows in memory at a time, as many as `publish` writes: 5 MB of vectors of 256 numbers.
@@ -136,7 +138,9 @@ def verify(
     Parameters
     ----------
     recommender : object, optional
-        Fitted; its ``serving_vectors()`` is taken as the truth.
+        Fitted; its ``serving_vectors()`` is taken as the truth. Or
+        `skmmrec.recommender.StoredVectors`, which are sorted in the folder of
+        temporary files.
     store : feast.FeatureStore, str or path
         The store or the folder of its repository.
     categories, features, vectors : optional
@@ -183,11 +187,13 @@ def verify(
     if isinstance(recommender, FeatureStore | str | Path):
         raise _misused(recommender)
     further = Further(features, vectors)
-    batches = serving_batches(recommender.serving_vectors(), categories, further)
-    left_out = {CATEGORY} if categories is None else set()
-    return served.pinned(
-        partial(_compare, served.backend, served.store, batches, left_out)
-    )
+    serving, folder = recommender.serving_vectors(), Path(gettempdir())
+    with checked_rows(serving, categories, further, folder) as batches:
+        named = getattr(serving, "category", None)
+        left_out = {CATEGORY} if categories is named is None else set()
+        return served.pinned(
+            partial(_compare, served.backend, served.store, batches, left_out)
+        )
 
 
 def _misused(given: object) -> TypeError:
@@ -241,7 +247,7 @@ def _deviations(
 def _compare(
     backend: Backend,
     store: FeatureStore,
-    batches: tuple[Batch, Batch],
+    batches: tuple[Rows, Rows],
     left_out: set[str],
     snapshot: Snapshot,
 ) -> SkewReport:
@@ -263,12 +269,12 @@ def _compare(
     served_now = backend.served()
     if served_now is None or served_now.number != snapshot.number:
         raise LookupError("another publication is served by now")
-    total = sum(len(batch.ids) for batch in batches)
+    total = sum(map(len, batches))
     return SkewReport(batches[0].version, total, missing, extra, changed)
 
 
 def _expected(
-    batch: Batch, left_out: set[str]
+    batch: Rows, left_out: set[str]
 ) -> Iterator[tuple[list[bytes], list[Features]]]:
     """Serialize entities, some at a time: keys, and the features of each."""
     for keys, columns in batch.serialized_chunks(_CHUNK):
@@ -281,7 +287,7 @@ def _filled(row: Features) -> Features:
     return {name: value for name, value in row.items() if value}
 
 
-def _named(batch: Batch, keys: list[bytes], chosen: list[bool]) -> list[tuple[str, Id]]:
+def _named(batch: Rows, keys: list[bytes], chosen: list[bool]) -> list[tuple[str, Id]]:
     """Name some entities, in the order of their ids."""
     found = [key for key, is_chosen in zip(keys, chosen, strict=True) if is_chosen]
     ids = sorted(key_ids(batch.join_key, found).tolist())

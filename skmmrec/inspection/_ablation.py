@@ -19,6 +19,7 @@ from skmmrec.metrics import (
     keep_relevant,
     parse_metric,
     read_pairs,
+    recommend_exactly,
     warn_of_seen,
     with_new_items,
 )
@@ -132,7 +133,7 @@ class ModalityAblationDisplay:
         warn_of_seen(recommender, relevant)
         rows = {}
         for name, model in _variants(recommender):
-            ranked = model.recommend(relevant[USER].unique(), k=k)
+            ranked = recommend_exactly(model, relevant[USER].unique(), k)
             evaluation = evaluate_ranking(ranked, relevant, [metric])
             intervals = evaluation.intervals(level, random_state=random_state)
             rows[name] = intervals.iloc[0]

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from skmmrec.inspection._axes import MUTED, get_axes, tidy
-from skmmrec.metrics import count_exposure, find_recommender, gini
+from skmmrec.metrics import count_exposure, find_recommender, gini, recommend_exactly
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,7 +92,7 @@ class ExposureCurveDisplay:
         """
         recommender = find_recommender(estimator)
         return cls.from_recommendations(
-            recommender.recommend(users, k=k),
+            recommend_exactly(recommender, users, k),
             recommender.item_index_,
             name=type(recommender).__name__ if name is None else name,
             ax=ax,

@@ -15,6 +15,7 @@ from skmmrec.metrics import (
     is_graded,
     keep_relevant,
     read_pairs,
+    recommend_exactly,
     warn_of_seen,
     with_new_items,
 )
@@ -127,7 +128,7 @@ class RankingCurveDisplay:
         recommender = with_new_items(estimator, X, pairs)
         warn_of_seen(recommender, relevant)
         return cls.from_recommendations(
-            recommender.recommend(relevant[USER].unique(), k=ks[-1]),
+            recommend_exactly(recommender, relevant[USER].unique(), ks[-1]),
             relevant,
             metric=metric,
             ks=ks,

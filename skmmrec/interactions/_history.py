@@ -95,6 +95,8 @@ class History:
 
     def where(self, kept: NDArray[np.bool_]) -> History:
         """Keep the pairs marked in `kept`, of shape (n_pairs,), of every user."""
+        if kept.all():
+            return self
         before = np.concatenate([[0], np.cumsum(kept)])
         values = None if self.values is None else self.values[kept]
         return History(before[self.offsets], self.items[kept], self.n_items, values)
@@ -273,12 +275,11 @@ def _group(pairs: pd.DataFrame, n_users: int, n_items: int) -> tuple[History, Hi
 
 
 def _merge_repeated(pairs: pd.DataFrame, n_items: int) -> pd.DataFrame:
-    keys = pd.Series(pairs["user"].to_numpy() * n_items + pairs["item"].to_numpy())
-    later = keys.duplicated().to_numpy()
-    if not later.any():
+    keys = pairs["user"].to_numpy() * n_items + pairs["item"].to_numpy()
+    later, repeated = _find_repeated(keys)
+    if len(repeated) == 0:
         return pairs
-    repeated = np.flatnonzero(keys.isin(keys[later].unique()))
-    numbers = pd.factorize(keys.iloc[repeated])[0]
+    numbers = pd.factorize(keys[repeated])[0]
     weights = pairs[WEIGHT].iloc[repeated].groupby(numbers).sum().to_numpy()
     is_last = ~pd.Series(numbers).duplicated(keep="last").to_numpy()
     taken, summed = np.arange(len(pairs)), pairs[WEIGHT].to_numpy().copy()
@@ -286,6 +287,19 @@ def _merge_repeated(pairs: pd.DataFrame, n_items: int) -> pd.DataFrame:
     taken[firsts[numbers[is_last]]] = lasts
     summed[firsts] = weights
     return pairs.iloc[taken[~later]].assign(**{WEIGHT: summed[~later]})
+
+
+def _find_repeated(keys: NDArray) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+    """Mark keys that came before, and list the rows of all that are there repeatedly.
+
+    Sorting takes a third of the memory and of the time that a hash table does.
+    """
+    order = stable_order(keys)
+    same = np.diff(keys[order]) == 0
+    later, is_repeated = np.zeros((2, len(keys)), bool)
+    later[order[1:][same]] = True
+    is_repeated[order[1:][same]] = is_repeated[order[:-1][same]] = True
+    return later, np.flatnonzero(is_repeated)
 
 
 def _values(pairs: pd.DataFrame) -> NDArray[np.float32] | None:

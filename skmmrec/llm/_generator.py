@@ -300,7 +300,7 @@ class LanguageModel(BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out weights and texts: a pickle contains only the settings."""
-        state = super().__getstate__()
+        state = dict(super().__getstate__())
         for name in ("_loaded", "_loaded_for", "_memory", "_counts"):
             state.pop(name, None)
         return state

@@ -417,7 +417,7 @@ class LLMReranker(WritesTexts, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out scores and weights: a pickle contains only the settings."""
-        state = super().__getstate__()
+        state = dict(super().__getstate__())
         state.pop("_scorer", None)
         return state
 

@@ -102,8 +102,7 @@ class WritesTexts:
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the writer, which is made again on first use."""
         state: Any = super().__getstate__()
-        state.pop("_writer", None)
-        return state
+        return {name: value for name, value in state.items() if name != "_writer"}
 
 
 def _are_same(one: Any, other: Any) -> bool:

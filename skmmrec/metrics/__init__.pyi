@@ -36,6 +36,7 @@ from ._beyond import count_exposure as count_exposure, gini as gini
 from ._formulas import judge as judge
 from ._hits import find_hits as find_hits
 from ._names import parse_metric as parse_metric
+from ._ranking_all import recommend_exactly as recommend_exactly
 from ._relevance import rank_lists as rank_lists
 from ._scorers import (
     find_keys as find_keys,

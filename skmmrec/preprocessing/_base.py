@@ -17,7 +17,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmmrec._sklearn import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from skmmrec.interactions import RawColumn
-from skmmrec.runtime import ContentError, as_items, is_missing, reading
+from skmmrec.runtime import (
+    ContentError,
+    Failure,
+    as_items,
+    collect_failures,
+    is_missing,
+    reading,
+)
 
 
 class BaseContentTransformer(
@@ -115,15 +122,15 @@ class BaseContentTransformer(
         # Filled one by one: numpy would turn a list of tuples into a matrix.
         out = np.empty(len(items), dtype=object)
         done: dict[Hashable, Any] = {}
-        failures: list[str] = []
+        failures: list[Failure] = []
         for row, item in enumerate(items):
             try:
                 with reading():
                     out[row] = item if is_missing(item) else self._once(item, done)
             except ContentError as error:
-                failures.append(self._describe(row, item, error))
+                failures.append(self._failure(row, item, error))
                 if self.on_error == "raise":
-                    raise ContentError(failures[0]) from error
+                    raise ContentError(str(failures[0])) from error
         self._report(failures, len(items))
         return out
 
@@ -145,15 +152,15 @@ class BaseContentTransformer(
         is_matrix = isinstance(X, np.ndarray) and X.ndim == 2
         return values[:, None] if is_matrix else values
 
-    def _describe(self, row: int, item: Any, error: ContentError) -> str:
+    def _failure(self, row: int, item: Any, error: ContentError) -> Failure:
         is_named = isinstance(item, os.PathLike) or (
             isinstance(item, str) and self._items_are_paths
         )
-        source = f" ({os.fspath(item)!r})" if is_named else ""
-        return f"{type(self).__name__}: row {row}{source}: {error}"
+        source = os.fspath(item) if is_named else ""
+        return Failure(type(self).__name__, row, source, str(error))
 
-    def _report(self, failures: list[str], n_rows: int) -> None:
-        if failures:
+    def _report(self, failures: list[Failure], n_rows: int) -> None:
+        if failures and not collect_failures(failures):
             warnings.warn(
                 f"{len(failures)} of {n_rows} rows could not be read and are treated "
                 f"as missing; the first: {failures[0]}",

@@ -1,6 +1,10 @@
 from ._estimator import MultimodalFusionRecommender as MultimodalFusionRecommender
 from ._model import FittedModel as FittedModel
-from ._serving import ServingVectors as ServingVectors
+from ._serving import (
+    ServingVectors as ServingVectors,
+    StoredVectors as StoredVectors,
+    TableSource as TableSource,
+)
 from ._settings import (
     EarlyStopping as EarlyStopping,
     Propagation as Propagation,

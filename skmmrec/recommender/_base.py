@@ -39,7 +39,7 @@ from skmmrec.interactions import (
 )
 from skmmrec.metrics import ndcg_at_k, warn_of_seen
 from skmmrec.recommender._html import describe_html
-from skmmrec.retrieval import ranked_frame
+from skmmrec.retrieval import ranked_frame, tell_recall
 from skmmrec.runtime import own_modes
 
 if TYPE_CHECKING:
@@ -164,7 +164,8 @@ class BaseRecommender(BaseEstimator, ABC):
         -------
         DataFrame
             Columns ``user_id``, ``item_id``, ``rank`` (from 1) and ``score`` (float32),
-            best first, users in the order given.
+            best first, users in the order given. Its `attrs` say ``search="exact"`` and
+            ``recall=1.0``.
 
         Raises
         ------
@@ -179,7 +180,7 @@ class BaseRecommender(BaseEstimator, ABC):
         ids = self._read_users(users)
         rows = self.user_index_.get_indexer(ids)
         best = self._rank(rows, k, self._candidates(items), bool(exclude_seen))
-        return ranked_frame(USER, ids, self.item_index_, *best)
+        return tell_recall(ranked_frame(USER, ids, self.item_index_, *best))
 
     def score(self, X: Table, y: Numbers | None = None) -> float:
         """NDCG@10 of ranking all items, those seen in `fit` left out.

@@ -97,17 +97,18 @@ class ContentSpace:
             masks.append(_mask_of(blocks, name))
             values[name] = np.zeros((len(blocks), width), np.float32)
             if name in there and there[name].shape[0]:
-                values[name][masks[-1]] = self._bring(name, there[name])
+                self._bring(name, there[name], values[name])
         mask = np.column_stack(masks) if masks else np.empty((len(blocks), 0), bool)
         return Blocks(values, mask)
 
-    def _bring(self, name: str, rows: PresentRows) -> NDArray[np.floating]:
+    def _bring(self, name: str, rows: PresentRows, out: NDArray[np.float32]) -> None:
         """In float64, so that a row's result does not depend on its neighbours."""
-        centred = rows.minus(self.means[name])
-        if name not in self.axes:
-            return np.concatenate([to_host(piece) for piece in centred])
-        turn = as_float64(place(self.axes[name].T, rows.where))
-        return np.concatenate([to_host(as_float64(p) @ turn) for p in centred])
+        centred, turn = rows.minus(self.means[name]), None
+        if name in self.axes:
+            turn = as_float64(place(self.axes[name].T, rows.where))
+        for part, piece in zip(centred.parts, centred, strict=True):
+            brought = piece if turn is None else as_float64(piece) @ turn
+            out[rows.rows[part]] = to_host(brought)
 
     def _check_widths(self, blocks: Blocks) -> None:
         for name, width in blocks.widths.items():

@@ -21,6 +21,7 @@ from skmmrec.recommender.training import (
     fit_accelerator,
     forget_unmet,
     met_items,
+    n_processes,
     train_further,
     train_networks,
 )
@@ -170,6 +171,7 @@ def _idle(
 ) -> Iterator[tuple[str, str]]:
     yield from _idle_tasks(plan, model)
     yield from _idle_content(plan, model)
+    yield from _idle_processes(plan, model)
     if isinstance(plan.design.tower, SequenceTower) and isinstance(
         half_life, int | float
     ):
@@ -205,6 +207,18 @@ def _idle_content(plan: Plan, model: FittedModel) -> Iterator[tuple[str, str]]:
     for name in ("modality_dropout", "modality_balance", "n_components", "mute_noise"):
         if name in changed:
             yield f"regularization.{name}", "the items have no content"
+
+
+def _idle_processes(plan: Plan, model: FittedModel) -> Iterator[tuple[str, str]]:
+    tables, n_items = plan.training.tables, len(model.content)
+    if tables != "auto" and n_processes() == 1:
+        yield (
+            "training.tables",
+            "one process trains alone, and holds all. Start several by torchrun and "
+            "torch.distributed.init_process_group()",
+        )
+    if tables == "sharded" and n_items < n_processes():
+        yield "training.tables", f"{n_items} items, but {n_processes()} processes"
 
 
 def refuse_changed(settings: Settings, names: frozenset[str], reason: str) -> None:

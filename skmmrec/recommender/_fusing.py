@@ -47,6 +47,7 @@ def fuse(
         The fitted one, and what it made of the content.
     """
     words, is_shared = words_of(catalog, data.items), fuser.lora is None
+    blocks = blocks.in_memory()
     with catalog.lock if catalog is not None and is_shared else nullcontext():
         known = known or _fit(fuser, data, catalog, blocks, words)
         return known, known.transform(blocks, words=words)
@@ -71,7 +72,8 @@ def fuse_ahead(fusion: object, catalog: object) -> None:
         _read_ahead.setdefault(catalog, set()).add(settings)
         fuser, words = clone(fusion), words_of(catalog, catalog.ids)
         fuser.remember_in(catalog.derived)
-        fuser.fit(catalog.blocks, words=words).transform(catalog.blocks, words=words)
+        blocks = catalog.blocks.in_memory()
+        fuser.fit(blocks, words=words).transform(blocks, words=words)
 
 
 def _fit(

@@ -40,7 +40,7 @@ def add_items(
         blocks = now.encode(rows)
         now.append(rows, blocks)
     places = now.ids.get_indexer(added.ids)
-    ids, content = now.ids[places], now.blocks.take(places)
+    ids, content = now.ids[places], now.blocks.view(places)
     if catalog.on_empty == "raise":
         check_not_empty(ids, content)
     model = model.copy()

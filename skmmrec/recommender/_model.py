@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +18,7 @@ from skmmrec.catalog import Blocks
 from skmmrec.interactions import History, InteractionData, Keys
 from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._forgotten import Forgotten
-from skmmrec.recommender._serving import ServingVectors
+from skmmrec.recommender._serving import SLICE, ServingVectors, StoredVectors, sliced
 from skmmrec.recommender.cold_start import Expectation, graph_of_new, learn_half_life
 from skmmrec.recommender.network import (
     Array,
@@ -32,7 +32,7 @@ from skmmrec.recommender.network import (
     to_host,
 )
 from skmmrec.recommender.training import HeldOut, NetworkDesign, Problem
-from skmmrec.retrieval import ExactSearch, bound_lengths, score_pairs
+from skmmrec.retrieval import ExactSearch, bound_lengths, hash_rows, score_pairs
 from skmmrec.runtime import own_modes
 
 if TYPE_CHECKING:
@@ -116,13 +116,14 @@ class FittedModel:
     item_vectors: NDArray[np.float32] = field(init=False, repr=False)
     item_biases: NDArray[np.float32] = field(init=False, repr=False)
     user_vectors: NDArray[np.float32] = field(init=False, repr=False)
+    # Before they are spread; none where there is no graph.
     _own_items: NDArray[np.float64] = field(init=False, repr=False)
 
     def copy(self) -> Self:
         """Return a copy that can take in items and users without changing this."""
         model = copy(self)
         model.networks = deepcopy(self.networks)
-        for name in ("met", "item_biases", "_own_items"):
+        for name in ("met", "item_biases"):
             setattr(model, name, getattr(self, name).copy())
         return model
 
@@ -147,7 +148,7 @@ class FittedModel:
         """
         rows = self.embedded(np.arange(len(self.data.items)))
         own, self.item_biases = self._own_items_of(rows, self.content, where)
-        self._own_items = own
+        self._own_items = own[:0].copy() if self.graph is None else own
         vectors = self._spread(own, own, self.graph, where)
         self.item_vectors = vectors.astype(np.float32)
 
@@ -158,7 +159,6 @@ class FittedModel:
             return
         content = self.content.take(rows)
         own, self.item_biases[rows] = self._own_items_of(rows, content)
-        self._own_items[rows] = own
         vectors = self.item_vectors.copy()
         vectors[rows] = own
         self.item_vectors = vectors
@@ -267,7 +267,7 @@ class FittedModel:
     def in_space(self, blocks: Blocks, words: pd.DataFrame | None = None) -> Blocks:
         """Bring content into the space of the networks; `words` are its raw columns."""
         if self.fuser is not None:
-            blocks = self.fuser.transform(blocks, words=words)
+            blocks = self.fuser.transform(blocks.in_memory(), words=words)
         return self.space.transform(blocks)
 
     @own_modes()
@@ -429,9 +429,18 @@ class FittedModel:
             vars(self)["_measured"] = measured
         return measured[1]
 
+    def item_hashes(self) -> NDArray[np.uint64]:
+        """Hash each item's vector and bias, once until they change."""
+        kept = vars(self).get("_hashed")
+        if kept is None or kept[0] is not self.item_vectors:
+            hashes = hash_rows(self.item_vectors, self.item_biases[:, :1])
+            kept = vars(self)["_hashed"] = self.item_vectors, hashes
+        return kept[1]
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is only kept to be quick."""
-        return {name: v for name, v in vars(self).items() if name != "_measured"}
+        quick = ("_measured", "_hashed")
+        return {name: v for name, v in vars(self).items() if name not in quick}
 
     @property
     def _first_link(self) -> Callable[[NDArray], NDArray] | None:
@@ -477,11 +486,29 @@ class FittedModel:
             pd.DataFrame(with_biases, items),
             pd.Series(seen, users, dtype=object),
             self.fingerprint(),
-            self.networks[0].tower.history_exponent if self._is_plain_mean else None,
+            self._exponent,
             pd.Series(self.data.history.lengths, users),
             self.half_life,
             self.forgotten,
         )
+
+    def stored_vectors(self) -> StoredVectors:
+        """Return the same in slices, which are made when they are read."""
+        return sliced(
+            (self.data.users, self.user_vectors),
+            (self.data.items, self.item_vectors, self.item_biases[:, 0]),
+            self.data.seen,
+            self.data.history.lengths,
+            version=self.fingerprint(),
+            history_exponent=self._exponent,
+            history_half_life=self.half_life,
+            forgotten=self.forgotten,
+        )
+
+    @property
+    def _exponent(self) -> float | None:
+        tower = self.networks[0].tower
+        return tower.history_exponent if self._is_plain_mean else None
 
     @property
     def _is_plain_mean(self) -> bool:
@@ -502,9 +529,19 @@ class FittedModel:
             (self.data.users, self.user_vectors),
             (self.data.items, self.item_biases[:, 0]),
         ):
-            digest.update(json.dumps(ids.tolist()).encode())
+            for text in _json(ids):
+                digest.update(text.encode())
             digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()[:16]
+
+
+def _json(ids: pd.Index) -> Iterator[str]:
+    """Write ids as a JSON list, in parts: not all of them as Python's objects."""
+    yield "["
+    for start in range(0, len(ids), SLICE):
+        text = json.dumps(ids[start : start + SLICE].tolist())
+        yield (", " if start else "") + text[1:-1]
+    yield "]"
 
 
 def keep_modalities(model: FittedModel, content: Blocks) -> FittedModel:

@@ -140,7 +140,7 @@ def _collect_items(rows: Rows, catalog: ItemCatalog | None) -> tuple[pd.Index, B
             return items, Blocks.without_content(len(items))
         return items, content.take(order)
     items = sorted_index(catalog.ids.to_numpy())
-    return items, catalog.blocks.take(catalog.ids.get_indexer(items))
+    return items, catalog.blocks.view(catalog.ids.get_indexer(items))
 
 
 def _index_users(rows: Rows, user_catalog: ItemCatalog | None) -> pd.Index:

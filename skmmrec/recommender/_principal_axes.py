@@ -1,4 +1,4 @@
-"""Principal axes of many vectors, which an accelerator sees piece by piece."""
+"""Principal axes of many vectors, which are seen piece by piece."""
 
 from __future__ import annotations
 
@@ -19,16 +19,22 @@ WIDE, TALL, SMALL = 1000, 10, 500
 # What is drawn beyond the axes that are wanted, and how often it is turned towards
 # them, of few axes and of many: as scikit-learn's PCA has it.
 OVERSAMPLES, FEW, TURNS_FOR_FEW, TURNS = 10, 0.1, 7, 4
+# Numbers of a matrix, 128 MB in float32, above which the host sees it in pieces of so
+# many, and what is computed of it does not grow with it.
+WHOLE, PIECE = 2**25, 2**22
+# Up to this width the host multiplies the matrix by itself, as it is read once then:
+# a projection of 64 axes is no faster, and the axes take a minute. Not tuned.
+WIDE_IN_PIECES = 4096
 
 
 @dataclass(frozen=True)
 class PresentRows:
-    """Some rows of a matrix in pieces: on the host one, on an accelerator several.
+    """Some rows of a matrix in pieces: on the host one, unless they are many.
 
     Attributes
     ----------
     block : ndarray of shape (n_items, d)
-        The matrix.
+        The matrix, which may be on disk.
     rows : ndarray of shape (n,), int64
         The rows that count.
     where : torch.device or None
@@ -53,37 +59,54 @@ class PresentRows:
 
     def whole(self) -> NDArray[np.float32]:
         """All of them in one piece, on the host."""
-        (piece,) = replace(self, where=None)
-        return piece
+        return self._piece(slice(0, len(self.rows)), None)
+
+    @property
+    def are_many(self) -> bool:
+        """Whether they are too many for the host to see them at once."""
+        n, d = self.shape
+        return n * d > WHOLE
 
     @property
     def parts(self) -> list[slice]:
         """The rows of each piece."""
-        if self.where is None:
-            return [slice(0, len(self.rows))]
-        return list(row_blocks(*self.shape, self.where))
+        if self.where is not None:
+            return list(row_blocks(*self.shape, self.where))
+        n, d = self.shape
+        step = max(1, PIECE // max(1, d)) if self.are_many else max(1, n)
+        return [
+            slice(start, min(n, start + step)) for start in range(0, max(1, n), step)
+        ]
 
     def __iter__(self) -> Iterator[Array]:
         for part in self.parts:
-            piece = place(self.block[self.rows[part]], self.where)
-            if self.centre is not None:
-                piece = unit(piece - place(self.centre, self.where))
-            yield piece
+            yield self._piece(part, self.where)
+
+    def _piece(self, part: slice, where: torch.device | None) -> Array:
+        piece = place(self.block[self.rows[part]], where)
+        if self.centre is None:
+            return piece
+        return unit(piece - place(self.centre, where))
 
     def mean(self) -> NDArray[np.float32]:
         """Mean of the rows; 0 where there is but one, which it would hide."""
         if len(self.rows) < 2:
             return np.zeros(self.shape[1], np.float32)
-        if self.where is None:
+        if self.where is not None:
+            total = torch.stack([piece.double().sum(0) for piece in self]).sum(0)
+            return (total / len(self.rows)).float().cpu().numpy()
+        if not self.are_many:
             return self.whole().mean(axis=0, dtype=np.float64).astype(np.float32)
-        total = torch.stack([piece.double().sum(0) for piece in self]).sum(0)
-        return (total / len(self.rows)).float().cpu().numpy()
+        sums = sum(piece.sum(axis=0, dtype=np.float64) for piece in self)
+        return np.asarray(sums / len(self.rows), np.float32)
 
 
 def principal_axes(
     vectors: PresentRows, n_components: int
 ) -> NDArray[np.float32] | None:
     """Principal axes, by the method that scikit-learn's PCA chooses.
+
+    Of very many vectors the host adds up the products, in one pass.
 
     Parameters
     ----------
@@ -105,6 +128,8 @@ def principal_axes(
     Review 53(2), 2011.
     """
     n, d = vectors.shape
+    if vectors.where is None and vectors.are_many and d <= min(n, WIDE_IN_PIECES):
+        return _of_many(vectors, n_components)
     is_tall = d <= WIDE and n >= TALL * d
     if vectors.where is None or not (is_tall or _is_random(n, d, n_components)):
         centred = vectors.whole()
@@ -113,6 +138,25 @@ def principal_axes(
         return None
     found = _by_covariance if is_tall else _by_projection
     return _turned(found(_Centred(vectors), n_components).float().cpu().numpy())
+
+
+def _of_many(vectors: PresentRows, n_components: int) -> NDArray[np.float32] | None:
+    """Axes from the sums of the vectors and of their products, in float64.
+
+    The vectors have a length of 1 at most: nothing is lost by taking the mean away from
+    the products afterwards.
+    """
+    n, d = vectors.shape
+    total, gram = np.zeros(d), np.zeros((d, d))
+    for piece in vectors:
+        exact = piece.astype(np.float64)
+        total += exact.sum(axis=0)
+        gram += exact.T @ exact
+    if not gram.any():
+        return None
+    gram -= np.outer(total, total / n)
+    axes = np.linalg.eigh(gram)[1][:, ::-1][:, :n_components].T
+    return _turned(np.ascontiguousarray(axes, np.float32))
 
 
 def host_axes(vectors: NDArray, n_components: int) -> NDArray[np.float32]:

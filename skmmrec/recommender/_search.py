@@ -2,13 +2,129 @@
 
 from __future__ import annotations
 
+import logging
+from copy import copy
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import Literal
+
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from skmmrec.interactions import USER
 from skmmrec.recommender._model import FittedModel
-from skmmrec.retrieval import ApproximateIndex, ranked_frame
+from skmmrec.retrieval import (
+    MANY_ITEMS,
+    ApproximateIndex,
+    ranked_frame,
+    tell_recall,
+)
+
+Index = ApproximateIndex | Literal["auto"] | None
+
+# Building an index of a million items takes as long as 2,200 exact lists, of 300,000 as
+# 3,100: for twice as many users it has paid in the call that builds it.
+AUTO_USERS = 5000
+
+_log = logging.getLogger("skmmrec.recommender")
+
+
+@dataclass(frozen=True)
+class KeptIndex:
+    """An index of a recommender's own items.
+
+    Attributes
+    ----------
+    index : ApproximateIndex or None
+        Never changed: an update makes another. None: it was slower than exact search.
+    vectors : ndarray of shape (n_items, d)
+        Those of the model when it was made.
+    """
+
+    index: ApproximateIndex | None
+    vectors: NDArray[np.float32]
+
+    @classmethod
+    def build(cls, model: FittedModel, index: ApproximateIndex) -> KeptIndex:
+        """Build an index of all items."""
+        index.fit(item_table(model), _sample_of(model))
+        return cls(index, model.item_vectors)
+
+    @classmethod
+    def build_if_fast(cls, model: FittedModel) -> KeptIndex:
+        """Build an index with defaults, and keep it if it is faster."""
+        kept = cls.build(model, index := ApproximateIndex())
+        _log.info(
+            "%s an index of %d items, which reads %d of %d lists for a recall of %.4f",
+            "built" if index.is_fast_ else "built, and will not use,",
+            len(index.item_index_),
+            index.n_probes_,
+            index.n_lists_,
+            index.recall_,
+        )
+        return kept if index.is_fast_ else replace(kept, index=None)
+
+    def of(self, model: FittedModel) -> KeptIndex:
+        """Bring it up to date with a model that has taken in feedback or items."""
+        if self.index is None or self.vectors is model.item_vectors:
+            return self
+        index = self.index
+        if not index.holds(model.data.items, model.item_hashes()):
+            index = copy(index).update(item_table(model))
+        return KeptIndex(index, model.item_vectors)
+
+
+def pays(model: FittedModel, n_users: int, device: torch.device) -> bool:
+    """Tell whether to build an index for the lists of so many users, and keep it.
+
+    On an accelerator, comparing with all items is as fast.
+    """
+    is_large = len(model.data.items) > MANY_ITEMS and device.type == "cpu"
+    return is_large and n_users > AUTO_USERS and find_spec("faiss") is not None
+
+
+def item_table(model: FittedModel) -> pd.DataFrame:
+    """Vectors of the items, biases last, by id."""
+    table = np.hstack([model.item_vectors, model.item_biases[:, :1]])
+    return pd.DataFrame(table, model.data.items, copy=False)
+
+
+def _sample_of(model: FittedModel) -> NDArray[np.float32] | None:
+    """Vectors of some users, 1 last; None where there are none."""
+    n_users = len(model.user_vectors)
+    # As many as the index looks at, drawn the same each time.
+    rows = np.random.default_rng(0).permutation(n_users)[:512]
+    return queries_of(model, rows) if n_users else None
+
+
+def queries_of(model: FittedModel, users: NDArray) -> NDArray[np.float32]:
+    """Vectors of users at these positions, -1 for one who is not known, 1 last."""
+    return np.hstack([model.users_at(users), np.ones((len(users), 1), np.float32)])
+
+
+def check_index(index: object) -> None:
+    """Refuse what is no index."""
+    if index is None or index == "auto" or isinstance(index, ApproximateIndex):
+        return
+    raise ValueError(f"index must be 'auto', None or an ApproximateIndex: {index!r}")
+
+
+def check_holds(index: ApproximateIndex, model: FittedModel) -> None:
+    """Refuse an index of other items, or of other vectors of these."""
+    if index.holds(model.data.items, model.item_hashes()):
+        return
+    items = "serving_vectors().items"
+    if not index.item_index_.equals(model.data.items):
+        raise ValueError(
+            f"index holds other items than this recommender: fit it on {items}, or "
+            f"index.update({items})"
+        )
+    raise ValueError(
+        "index holds other vectors of these items, of another fit or from before "
+        f"feedback was taken in: fit it on {items}, or index.update({items})"
+    )
 
 
 def search(
@@ -20,17 +136,11 @@ def search(
 ) -> pd.DataFrame:
     """Rank by an index of the items instead of scoring all of them."""
     data = model.data
-    if not index.item_index_.equals(data.items):
-        raise ValueError(
-            "index holds other items than this recommender: fit it on "
-            "serving_vectors().items"
-        )
     rows = data.users.get_indexer(ids)
-    ones = np.ones((len(rows), 1), np.float32)
-    queries = np.hstack([model.users_at(rows), ones])
     seen = data.seen.take(rows).to_csr() if exclude_seen else None
-    best, scores = index.search(queries, k, seen=seen)
+    best, scores = index.search(queries_of(model, rows), k, seen=seen)
     there = np.isfinite(scores)
     scores += model.offsets_at(rows)[:, None].astype(np.float32)
     scores = np.where(there, model.tasks[0].link(scores), -np.inf)
-    return ranked_frame(USER, ids, data.items, best, scores)
+    table = ranked_frame(USER, ids, data.items, best, scores)
+    return tell_recall(table, index.recall_, "approximate")

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
 
+from skmmrec.interactions import ITEM, USER, History
 from skmmrec.recommender._forgotten import Forgotten
+
+TableSource: TypeAlias = str | Path | pa.Table | Iterable[pa.Table | pa.RecordBatch]
 
 
 @dataclass(frozen=True)
@@ -44,3 +53,137 @@ class ServingVectors:
     history_sizes: pd.Series | None = None
     history_half_life: float | None = None
     forgotten: Forgotten | None = None
+
+
+@dataclass(frozen=True)
+class StoredVectors:
+    """User and item vectors that are too many for a DataFrame, to be published.
+
+    Attributes
+    ----------
+    users, items : path, pyarrow.Table or iterable of pyarrow tables or record batches
+        A parquet file, a folder of parquet files (those in its folders too), or tables
+        that come one after the other. The columns that are read are the id (``user_id``
+        or ``item_id``, whole numbers or strings), the vector (a list of numbers, all of
+        one length), and those named below; others are left alone. Each source is read
+        once, in any order of its rows.
+
+        Users may have a column ``seen``, lists of the item ids that they have met,
+        oldest first, and a column ``history_size``, in how many items the vector is a
+        sum of (by default, all that were seen).
+    version : str
+        Name of the model. Another model needs another one.
+    seen : like `users`, optional
+        Interactions, with the columns ``user_id`` and ``item_id``, each user's oldest
+        first, in the place of a column ``seen``. Those of users who have no vector are
+        left out.
+    vector : str, default="vector"
+        Column of the vectors.
+    category : str, optional
+        Column of the items' categories, texts or numbers.
+    features : sequence of str, default=()
+        Columns of the items to filter by: numbers, truth values or texts.
+    vectors : sequence of str, default=()
+        Columns of further vectors of the items.
+    history_exponent, history_half_life, forgotten : optional
+        As in `ServingVectors`.
+
+    Notes
+    -----
+    `skmmrec.feature_store.publish` takes it in the place of a recommender, or from one
+    whose ``serving_vectors()`` returns it. A null is a value that is missing, which an
+    id or a vector cannot be.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from skmmrec.recommender import StoredVectors
+    >>> users = pa.table({"user_id": ["ann"], "vector": [[1.0, 0.0]], "seen": [[7]]})
+    >>> items = pa.table({"item_id": [7, 8], "vector": [[0.5, 1.0], [2.0, 0.0]]})
+    >>> vectors = StoredVectors(users, items, version="monday")
+    >>> publish(vectors, "my_repo")  # doctest: +SKIP
+    """
+
+    users: TableSource
+    items: TableSource
+    version: str
+    seen: TableSource | None = None
+    vector: str = "vector"
+    category: str | None = None
+    features: Sequence[str] = ()
+    vectors: Sequence[str] = ()
+    history_exponent: float | None = None
+    history_half_life: float | None = None
+    forgotten: Forgotten | None = None
+
+    def serving_vectors(self) -> StoredVectors:
+        """Return itself, as what a recommender returns."""
+        return self
+
+
+# Rows in memory at a time: 26 MB of vectors of 64 numbers.
+SLICE = 100_000
+
+
+class _Slices:
+    """Arrow tables that are made when they are read, again each time."""
+
+    def __init__(self, n: int, make: Callable[[slice], pa.Table]) -> None:
+        self._n, self._make = n, make
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for start in range(0, self._n, SLICE):
+            yield self._make(slice(start, min(start + SLICE, self._n)))
+
+
+def sliced(
+    users: tuple[pd.Index, NDArray],
+    items: tuple[pd.Index, NDArray, NDArray],
+    seen: History,
+    sizes: NDArray,
+    **named: Any,
+) -> StoredVectors:
+    """Return vectors in memory as what is stored, without a copy of them all.
+
+    Parameters
+    ----------
+    users : Index of shape (n_users,), ndarray of shape (n_users, dim)
+    items : Index of shape (n_items,), ndarrays of shape (n_items, dim) and (n_items,)
+        Vectors and biases.
+    seen : History
+        Items that users have met.
+    sizes : ndarray of shape (n_users,)
+        In how many items each user is a sum of.
+    **named
+        For `StoredVectors`.
+    """
+
+    def some_users(rows: slice) -> pa.Table:
+        ids, vectors = users[0][rows], users[1][rows]
+        ones = np.ones((len(ids), 1), np.float32)
+        return pa.table(
+            {
+                USER: pa.array(ids),
+                "vector": _lists(np.hstack([vectors, ones])),
+                "seen": _seen(items[0], seen, rows),
+                "history_size": pa.array(sizes[rows]),
+            }
+        )
+
+    def some_items(rows: slice) -> pa.Table:
+        ids, vectors, biases = (each[rows] for each in items)
+        matrix = np.hstack([vectors, biases[:, None]])
+        return pa.table({ITEM: pa.array(ids), "vector": _lists(matrix)})
+
+    parts = (_Slices(len(users[0]), some_users), _Slices(len(items[0]), some_items))
+    return StoredVectors(*parts, **named)
+
+
+def _lists(matrix: NDArray) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(matrix.ravel(), matrix.shape[1])
+
+
+def _seen(items: pd.Index, seen: History, rows: slice) -> pa.Array:
+    offsets = seen.offsets[rows.start : rows.stop + 1]
+    ids = items.take(seen.items[offsets[0] : offsets[-1]])
+    return pa.LargeListArray.from_arrays(offsets - offsets[0], pa.array(ids))

@@ -86,7 +86,13 @@ class Training(Settings):
         in without training.
     checkpoint_dir : str, Path or None, default=None
         Folder that keeps the state of training after each epoch: after a kill, the same
-        `fit` goes on from there, to the same result.
+        `fit` goes on from there, to the same result. Several processes need a folder
+        that all of them see.
+    tables : {"auto", "replicated", "sharded"}, default="auto"
+        Where several processes train one model: whether each holds the embeddings and
+        biases of all items and users, or its share of the rows. "auto" splits tables
+        of 2**28 numbers, which are 4,194,304 rows of 64 factors. Alone, a process
+        holds all, and other values than "auto" are refused.
 
     Notes
     -----
@@ -95,7 +101,17 @@ class Training(Settings):
     numbers (2**25 on CUDA) and eight times as many rows as a batch is expected to
     touch, only these rows are updated, together with all that the steps since their
     last one would have done to them. What is learned is nearly the same, and a step
-    then costs no more for more items. Several processes always update whole tables.
+    then costs no more for more items.
+
+    Of several processes, each works on its part of every batch. Tables that are updated
+    as a whole have their gradients averaged by `DistributedDataParallel`. Of others,
+    the processes send each other the gradients of the rows that they have read, and of
+    split ones these rows, too; then a process holds its share of the rows and of their
+    moving means. Each draws negatives of its own. After the fit, each has the whole
+    model. If one dies, the others get an error when torch notices: with gloo at once
+    where a connection is closed, and after the `timeout` of `init_process_group` where
+    a process hangs. ``early_stopping`` by a ranking metric brings the tables together
+    after each epoch, ``metric="loss"`` does not.
 
     A row of 64 factors takes 256 bytes, its bias 4, the two moving means of Adam as
     much again each, and either a gradient of 260 or, row by row, 4 bytes. Two
@@ -124,6 +140,7 @@ class Training(Settings):
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "partial_fit_epochs": [Interval(Integral, 0, None, closed="left")],
         "checkpoint_dir": [str, Path, None],
+        "tables": [StrOptions({"auto", "replicated", "sharded"})],
     }
 
     def __init__(
@@ -140,6 +157,7 @@ class Training(Settings):
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         partial_fit_epochs: int = 0,
         checkpoint_dir: str | Path | None = None,
+        tables: Literal["auto", "replicated", "sharded"] = "auto",
     ) -> None:
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -152,6 +170,7 @@ class Training(Settings):
         self.precision = precision
         self.partial_fit_epochs = partial_fit_epochs
         self.checkpoint_dir = checkpoint_dir
+        self.tables = tables
 
 
 class Regularization(Settings):

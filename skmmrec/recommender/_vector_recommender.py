@@ -6,7 +6,7 @@ from abc import abstractmethod
 from copy import copy
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 import numpy as np
 import pandas as pd
@@ -59,8 +59,15 @@ from skmmrec.recommender._preparation import (
     read_rows,
     take_in,
 )
-from skmmrec.recommender._search import search
-from skmmrec.recommender._serving import ServingVectors
+from skmmrec.recommender._search import (
+    Index,
+    KeptIndex,
+    check_holds,
+    check_index,
+    pays,
+    search,
+)
+from skmmrec.recommender._serving import ServingVectors, StoredVectors
 from skmmrec.recommender._settings import SETTINGS, refuse_moved
 from skmmrec.recommender._user_towers import TOWERS
 from skmmrec.recommender.network import predicts_ratings
@@ -91,6 +98,7 @@ class VectorRecommender(
     """
 
     model_: FittedModel
+    _kept: KeptIndex | None = None
     catalog: ItemCatalog | None = None
     modalities: Modalities = None
 
@@ -309,6 +317,7 @@ class VectorRecommender(
         if hasattr(self, "model_"):
             model.forgotten = self.model_.forgotten
         self.model_ = model
+        vars(self).pop("_kept", None)
 
     # -- asking ----------------------------------------------------------------------
 
@@ -341,7 +350,7 @@ class VectorRecommender(
         *,
         items: Ids | None = None,
         exclude_seen: bool = True,
-        index: ApproximateIndex | None = None,
+        index: Index = "auto",
     ) -> pd.DataFrame:
         """Recommend the best items to each user.
 
@@ -356,28 +365,35 @@ class VectorRecommender(
             Ids of the items to choose from; None: all.
         exclude_seen : bool, default=True
             Leave out what the user met in `fit`.
-        index : ApproximateIndex or None, default=None
-            Fitted on ``serving_vectors().items``: search there instead of scoring every
-            item, where there are very many. It may miss some of the best.
+        index : "auto", ApproximateIndex or None, default="auto"
+            None: all items are scored. An index, fitted on ``serving_vectors().items``:
+            search there, which may miss some of the best. "auto": in the index that
+            `build_index` has built or, on a CPU, with more than 500,000 items, for more
+            than 5,000 users and where the extra ``index`` is installed, in one that is
+            built now and kept until the next `fit`; otherwise as None.
 
         Returns
         -------
         DataFrame
             Columns ``user_id``, ``item_id``, ``rank`` (from 1) and ``score`` (float32),
-            best first, users in the order given.
+            best first, users in the order given. Its `attrs` say how they were found:
+            ``search`` is "exact" or "approximate", and ``recall`` the share of the ten
+            best items, seen ones among them, that the index was measured to find.
 
         Raises
         ------
         ValueError
             For `k` below 1, a missing user id, one of another kind than those of `fit`
-            (a number among strings), an unknown item, or an index of other items.
+            (a number among strings), an unknown item, or an index of other items or
+            of other vectors.
 
         See Also
         --------
         skmmrec.retrieval.rerank_mmr : Trade relevance for variety.
         skmmrec.retrieval.cap_exposure : Keep items from being shown to everybody.
         """
-        if index is None:
+        check_index(index)
+        if index is None or (index == "auto" and items is not None):
             return super().recommend(users, k, items=items, exclude_seen=exclude_seen)
         check_is_fitted(self)
         check_k(k)
@@ -385,7 +401,50 @@ class VectorRecommender(
         if items is not None:
             raise ValueError("index searches all items: items must be None with it")
         ids = np.asarray(self._read_users(users))
-        return search(self.model_, index, ids, k, exclude_seen)
+        graph = self._own_index(len(ids)) if index == "auto" else index
+        if graph is None:
+            return super().recommend(users, k, exclude_seen=exclude_seen)
+        if index != "auto":
+            check_holds(graph, self.model_)
+        return search(self.model_, graph, ids, k, exclude_seen)
+
+    def build_index(self, index: ApproximateIndex | None = None) -> ApproximateIndex:
+        """Build an index of all items, in which `recommend` searches from now on.
+
+        `recommend` does so by itself only for very many items and users, as building
+        takes as long as thousands of exact lists. Feedback and new items are taken into
+        it without building it anew. It is gone with the next `fit`, and part of
+        neither `save` nor a pickle; ``save`` of the index itself keeps it.
+
+        Parameters
+        ----------
+        index : ApproximateIndex or None, default=None
+            What to fit; None: one with defaults.
+
+        Returns
+        -------
+        ApproximateIndex
+            Fitted. ``recall_`` tells what share of the best it finds for the users.
+
+        Raises
+        ------
+        ImportError
+            Without the package faiss.
+        """
+        check_is_fitted(self)
+        wanted = ApproximateIndex() if index is None else index
+        self._kept = KeptIndex.build(self.model_, wanted)
+        return wanted
+
+    def _own_index(self, n_users: int) -> ApproximateIndex | None:
+        """Return the index to search in for so many users; None: score all items."""
+        kept = self._kept
+        if kept is None and pays(self.model_, n_users, self._device):
+            kept = KeptIndex.build_if_fast(self.model_)
+        if kept is None:
+            return None
+        self._kept = kept = kept.of(self.model_)
+        return kept.index
 
     def transform(self, X: Table) -> NDArray[np.float32]:
         """Fused vectors of items.
@@ -469,6 +528,24 @@ class VectorRecommender(
         check_is_fitted(self)
         return self.model_.serving_vectors()
 
+    def stored_vectors(self) -> StoredVectors:
+        """Return the same as `serving_vectors`, in slices: of millions of items.
+
+        No second copy of the vectors is made: each slice is put together when
+        `skmmrec.feature_store.publish` reads it, and sorted on the disk.
+
+        Returns
+        -------
+        StoredVectors
+            To be given to `publish` or `verify` in the place of the recommender.
+
+        Examples
+        --------
+        >>> publish(recommender.stored_vectors(), "my_repo")  # doctest: +SKIP
+        """
+        check_is_fitted(self)
+        return self.model_.stored_vectors()
+
     def _rank(
         self,
         users: NDArray,
@@ -504,7 +581,7 @@ class VectorRecommender(
         return (
             self.catalog is not None
             and find_column([names[item]], [ITEM]) is None
-            and set(X.columns) <= set(self.catalog.items.columns)
+            and set(X.columns) <= set(self.catalog.columns)
         )
 
     def _content_vectors(
@@ -625,13 +702,19 @@ class VectorRecommender(
             rec.feature_names_in_ = np.asarray(record["feature_names_in"], dtype=object)
         return rec
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        """Leave out the index, which may be larger than all the rest."""
+        make, args, state = super().__reduce_ex__(protocol)
+        return make, args, {name: v for name, v in state.items() if name != "_kept"}
+
     def __getstate__(self) -> dict[str, Any]:
         """State in terms that formats without pickle know, such as that of skops.
 
         As with `save`, the catalogue is not part of it.
         """
         params = self.get_params(deep=False)
-        others = {n: v for n, v in vars(self).items() if n not in {*params, "model_"}}
+        left_out = {*params, "model_", "_kept"}
+        others = {name: v for name, v in vars(self).items() if name not in left_out}
         model = getattr(self, "model_", None)
         return {**others, **_persistence.write_state(model, params)}
 

@@ -11,9 +11,12 @@ from ._exact import (
     chunks as chunks,
     ranked_frame as ranked_frame,
     score_pairs as score_pairs,
+    tell_recall as tell_recall,
     top_k as top_k,
     unit_vectors as unit_vectors,
 )
 from ._exact_products import bound_lengths as bound_lengths
+from ._index import MANY_ITEMS as MANY_ITEMS
 from ._search import ExactSearch as ExactSearch
 from ._sparse import nearest_rows as nearest_rows, unit_rows as unit_rows
+from ._vector_rows import hash_rows as hash_rows

@@ -148,3 +148,19 @@ def ranked_frame(
             "score": scores[kept].astype(np.float32),
         }
     )
+
+
+def tell_recall(
+    table: pd.DataFrame, recall: float = 1.0, search: str = "exact"
+) -> pd.DataFrame:
+    """Write into a table's `attrs` how its lists were found.
+
+    Parameters
+    ----------
+    table : DataFrame
+    recall : float
+        Share of the best items that such a search finds.
+    search : {"exact", "approximate"}
+    """
+    table.attrs.update(search=search, recall=float(recall))
+    return table

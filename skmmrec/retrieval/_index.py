@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -11,49 +13,86 @@ from scipy.sparse import csr_array
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._sklearn import BaseEstimator
-from skmmrec.retrieval._exact import chunks, score_pairs, top_k
+from skmmrec.retrieval import _index_folder
+from skmmrec.retrieval._index_contents import Contents
+from skmmrec.retrieval._index_recall import (
+    best_of_all,
+    choose_probes,
+    sample_rows,
+    share_found,
+)
+from skmmrec.retrieval._index_search import find_unseen
+from skmmrec.retrieval._inverted_lists import Centres, Shard, load_faiss
+from skmmrec.retrieval._vector_rows import Rows, as_matrix, checked, hash_rows, slices
+
+# Lists for n items: this times the root of n. Then finding the lists and reading them
+# take about the same; 2 and 8 were slower at the same recall.
+LISTS_PER_ROOT = 4
+# Share of items that changed since the recall was measured, to measure it again.
+REMEASURE = 0.1
+# Share of items that `update` puts to the lists there are; beyond it learns new ones.
+REBUILD = 0.5
+# Reading a greater share of the lists takes as long as exact search for many users:
+# 9 % of them for 100,000 items, 60 % for a million. benchmarks/search_at_size.py.
+WORTH = 0.1
+# Up to so many items, the exact search makes a list in 15 ms on one core, and nothing
+# is to be gained by missing an item. A million takes 26 ms, or 7 among many users; an
+# index 0.6 and 0.14.
+MANY_ITEMS = 500_000
+_PARAMS = ("min_recall", "n_probes", "n_lists", "shard_size", "random_state")
 
 
 class ApproximateIndex(BaseEstimator):
-    """Graph of items that quickly finds those with the greatest inner products.
+    """Lists of items by direction, of which a search reads a few.
 
-    A search looks at a few hundred items instead of all of them, and misses some of the
-    best; `recall` measures how many. It pays off from several 100,000 items on. With
-    fewer, the exact search of `recommend` is as fast.
+    A search looks at some hundredths of the items, and misses some of the best. How
+    many is measured when the index is built. It pays off from several 100,000 items on.
+    With fewer, the exact search of `recommend` is as fast.
 
     Parameters
     ----------
-    connectivity : int, default=32
-        Links of each item in the graph. More find more and take more memory.
-    expansion_add : int, default=128
-        Items looked at for each item that is added.
-    expansion_search : int, default=128
-        Items that each search looks at, at least. More find more and take longer.
-    dtype : {"f32", "f16"}, default="f32"
-        Numbers in the graph; "f16" halves its memory. The scores of what is found are
-        exact in any case.
+    min_recall : float, default=0.99
+        Share of the truly best ten items to be found: as many lists are read as a
+        sample of queries needs for it.
+    n_probes : int or None, default=None
+        Lists that each search reads. None: as `min_recall` has it.
+    n_lists : int or None, default=None
+        Lists to divide the items into; None: 4 times the root of their number.
+    shard_size : int, default=1_000_000
+        Items whose lists are built at a time, and lie in one file. Building takes
+        memory for so many, however many there are.
     n_threads : int, default=1
-        Threads to add and to search with; 0 for all. With more than one the graph, and
-        so what is missed, varies from run to run.
+        Threads to build and to search with; 0 for all.
+    random_state : int, default=0
+        Draws the items that the lists are learned from, and the sample of queries.
 
     Attributes
     ----------
-    item_vectors_ : ndarray of shape (n_items, d), float32
-        What `fit` was given.
     item_index_ : Index of length n_items
-        Their ids.
+        Ids of the items.
+    item_vectors_ : ndarray of shape (n_items, d), float32
+        Their vectors.
+    n_features_in_ : int
+        Numbers in a vector.
+    n_lists_, n_probes_ : int
+        Lists that there are, and those that a search reads.
+    is_fast_ : bool
+        Whether these are few enough to be faster than exact search: a tenth.
+    recall_ : float
+        Share of the best ten items that was found for a sample of queries, which was
+        not looked at to choose `n_probes_`. It is measured anew once a tenth of the
+        items has changed.
 
     Notes
     -----
-    The graph is a hierarchical navigable small world [1]_, built by the package
-    usearch: install the extra ``index``. It holds the vectors less their mean, which
-    moves all scores of a query alike and makes far more of the best be found.
+    Built by faiss (``IndexIVFFlat``): install the extra ``index``. The scores of what
+    is found are exact: they are computed from the vectors as they were given. Vectors
+    without structure, such as independent normal numbers of many dimensions, and those
+    whose lengths differ by orders of magnitude need most lists to be read; then the
+    exact search is faster.
 
-    References
-    ----------
-    .. [1] Y. A. Malkov and D. A. Yashunin, "Efficient and robust approximate nearest
-       neighbor search using hierarchical navigable small world graphs", IEEE
-       Transactions on Pattern Analysis and Machine Intelligence 42(4), 2020.
+    Lists are never changed, additions make others: a search in one thread is not
+    disturbed by an update in another.
 
     Examples
     --------
@@ -63,7 +102,7 @@ class ApproximateIndex(BaseEstimator):
     >>> rng = np.random.default_rng(0)
     >>> items = pd.DataFrame(rng.normal(size=(500, 8)).astype(np.float32))
     >>> users = rng.normal(size=(20, 8))
-    >>> index = ApproximateIndex().fit(items)
+    >>> index = ApproximateIndex(n_probes=89).fit(items)
     >>> positions, scores = index.search(users, k=5)
     >>> positions.shape, scores.dtype
     ((20, 5), dtype('float32'))
@@ -71,32 +110,52 @@ class ApproximateIndex(BaseEstimator):
     1.0
     """
 
-    item_vectors_: NDArray[np.float32]
     item_index_: pd.Index
+    n_probes_: int
+    recall_: float
 
     def __init__(
         self,
         *,
-        connectivity: int = 32,
-        expansion_add: int = 128,
-        expansion_search: int = 128,
-        dtype: Literal["f32", "f16"] = "f32",
+        min_recall: float = 0.99,
+        n_probes: int | None = None,
+        n_lists: int | None = None,
+        shard_size: int = 1_000_000,
         n_threads: int = 1,
+        random_state: int = 0,
     ) -> None:
-        self.connectivity = connectivity
-        self.expansion_add = expansion_add
-        self.expansion_search = expansion_search
-        self.dtype = dtype
+        self.min_recall = min_recall
+        self.n_probes = n_probes
+        self.n_lists = n_lists
+        self.shard_size = shard_size
         self.n_threads = n_threads
+        self.random_state = random_state
 
-    def fit(self, items: pd.DataFrame) -> Self:
-        """Build the graph.
+    # -- building --------------------------------------------------------------------
+
+    def fit(
+        self,
+        items: pd.DataFrame | NDArray,
+        queries: ArrayLike | None = None,
+        *,
+        folder: str | PathLike[str] | None = None,
+    ) -> Self:
+        """Build the lists.
 
         Parameters
         ----------
-        items : DataFrame of shape (n_items, d)
+        items : DataFrame or ndarray of shape (n_items, d)
             Vectors by item id, such as ``recommender.serving_vectors().items``, in
-            which the last column is the item's bias.
+            which the last column is the item's bias. A memory-mapped array is read by
+            slices, and the index keeps using it; ids are its rows' numbers then, or
+            give ``pd.DataFrame(array, index=ids, copy=False)``.
+        queries : array-like of shape (n, d) or None, default=None
+            Such as the rows of ``recommender.serving_vectors().users``: at most 512 are
+            drawn to choose `n_probes_` and to measure `recall_`. None: items take their
+            place, which tells less.
+        folder : str, path or None, default=None
+            Where to write the index, shard by shard, and use it from there, memory-
+            mapped. None: it is in memory.
 
         Returns
         -------
@@ -104,26 +163,294 @@ class ApproximateIndex(BaseEstimator):
 
         Raises
         ------
+        FileExistsError
+            Where something else than an index is in `folder`.
         ImportError
-            Without the package usearch.
+            Without the package faiss.
         ValueError
-            For no items, or a number that is not finite.
+            For no items, a number that is not finite, or a parameter out of range. An
+            earlier index in `folder` stays.
         """
-        vectors = np.ascontiguousarray(items.to_numpy(np.float32))
-        if vectors.size == 0:
-            raise ValueError(f"items is empty: its shape is {vectors.shape}")
-        odd = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        if len(odd):
-            raise ValueError(
-                f"the vector of item {items.index[odd[0]]!r} (row {odd[0]}) is not "
-                f"finite ({len(odd)} such items)"
-            )
-        self._graph = self._new_graph(vectors.shape[1])
-        centred = vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-        self._graph.add(np.arange(len(vectors)), centred, threads=self.n_threads)
-        self.item_vectors_ = vectors
-        self.item_index_ = items.index
+        self._check_params()
+        load_faiss()
+        matrix = as_matrix(items)
+        ids = _ids_of(items)
+        sample = None if queries is None else self._sampled(queries, matrix.shape[1])
+        self._take(*self._build_in(folder, matrix, ids, sample))
         return self
+
+    def _build_in(
+        self,
+        folder: str | PathLike[str] | None,
+        matrix: NDArray,
+        ids: pd.Index,
+        sample: NDArray[np.float32] | None,
+    ) -> tuple[Contents, pd.Index, NDArray[np.float32], int, float]:
+        """Build in a folder, whose earlier index stays until all is there."""
+        if folder is None:
+            return self._build(matrix, ids, sample)
+        with _index_folder.writing(Path(folder)) as files:
+            built = self._build(matrix, ids, sample, files)
+            _index_folder.finish(files, *built[:3], self._record(*built[3:]))
+        return built
+
+    def _build(
+        self,
+        matrix: NDArray,
+        ids: pd.Index,
+        sample: NDArray[np.float32] | None,
+        files: Path | None = None,
+    ) -> tuple[Contents, pd.Index, NDArray[np.float32], int, float]:
+        n_items = len(matrix)
+        n_lists = self.n_lists or int(LISTS_PER_ROOT * n_items**0.5)
+        n_lists = min(n_lists, n_items)
+        centres = Centres.learn(
+            sample_rows(matrix, ids, n_lists, self.random_state),
+            n_lists,
+            self.random_state,
+            self.n_threads,
+        )
+        shards, hashes = [], np.empty(n_items, np.uint64)
+        for number, part in enumerate(slices(n_items, self.shard_size)):
+            vectors = checked(matrix, part, ids)
+            hashes[part] = hash_rows(vectors)
+            shard = centres.shard(vectors, self.n_threads)
+            if files is not None:
+                shard = _index_folder.write_shard(files, number, shard)
+            shards.append(shard)
+        rows = Rows((matrix,))
+        if files is not None:
+            rows = _index_folder.write_rows(files, rows)
+        contents = Contents(centres, tuple(shards), rows, hashes)
+        if sample is None:
+            sample = self._sampled(matrix, matrix.shape[1])
+        return contents, ids, sample, *self._measure(contents, sample)
+
+    def _measure(
+        self, contents: Contents, sample: NDArray[np.float32]
+    ) -> tuple[int, float]:
+        """Choose how many lists to read by half of the queries; measure by the rest."""
+        return choose_probes(
+            contents, sample, self.min_recall, self.n_probes, self.n_threads
+        )
+
+    def _sampled(self, queries: ArrayLike, width: int) -> NDArray[np.float32]:
+        table = queries if isinstance(queries, np.ndarray) else np.asarray(queries)
+        if table.ndim != 2 or table.shape[1] != width or len(table) == 0:
+            raise ValueError(
+                f"queries must have shape (n, {width}) like the items, got "
+                f"{table.shape}"
+            )
+        drawn = np.random.default_rng(self.random_state).permutation(len(table))[:512]
+        sample = np.ascontiguousarray(table[drawn], np.float32)
+        if not np.isfinite(sample).all():
+            raise ValueError("queries must be finite")
+        return sample
+
+    def _take(
+        self,
+        contents: Contents,
+        ids: pd.Index,
+        sample: NDArray[np.float32],
+        n_probes: int,
+        recall: float,
+    ) -> None:
+        self._contents, self._sample, self.item_index_ = contents, sample, ids
+        self.n_probes_, self.recall_ = n_probes, recall
+        self.n_features_in_ = contents.rows.width
+        self._measured_at = len(contents.hashes)
+
+    def _check_params(self) -> None:
+        if not 0 < self.min_recall <= 1:
+            raise ValueError(f"min_recall must be in (0, 1], got {self.min_recall!r}")
+        for name in ("n_probes", "n_lists", "shard_size"):
+            value = getattr(self, name)
+            if value is None and name != "shard_size":
+                continue
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise ValueError(
+                    f"{name} must be a whole number above 0, got {value!r}"
+                )
+
+    # -- changing --------------------------------------------------------------------
+
+    def update(
+        self,
+        items: pd.DataFrame | NDArray,
+        *,
+        folder: str | PathLike[str] | None = None,
+    ) -> Self:
+        """Bring the index up to date with all items as they are now.
+
+        Parameters
+        ----------
+        items : DataFrame or ndarray of shape (n_items, d)
+            All of them, as in `fit`. Positions count in their order from now on.
+        folder : str, path or None, default=None
+            Where to write it if it is built anew, as in `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For vectors of another width or not finite, or ids that repeat. The index
+            is as it was then.
+
+        Notes
+        -----
+        Items that are new or have other vectors, and only they, are put to the lists
+        that there are; where they are more than half of all, it is built anew.
+        """
+        matrix, ids = self._like_fitted(items), _ids_of(items)
+        _refuse_repeated(ids, "items")
+        _refuse_repeated(self.item_index_, "the items of the index")
+        contents = self._contents
+        hashes = hash_rows(matrix)
+        known = self.item_index_.get_indexer(ids)
+        keys = contents.keys[known]
+        same = (known >= 0) & (contents.hashes[keys] == hashes)
+        new = np.flatnonzero(~same)
+        gone = len(contents) - same.sum()
+        if len(new) + gone > REBUILD * len(ids):
+            self._take(*self._build_in(folder, matrix, ids, self._sample))
+            return self
+        keys[new] = len(contents.hashes) + np.arange(len(new))
+        if len(new):
+            vectors = checked(matrix, new, ids)
+            contents = contents.with_more(vectors, hashes[new])
+        self._change(contents.in_order(keys), ids, gone)
+        return self
+
+    def partial_fit(self, items: pd.DataFrame | NDArray) -> Self:
+        """Add new items behind those that there are.
+
+        Parameters
+        ----------
+        items : DataFrame or ndarray of shape (n, d)
+            Vectors by item id. Of an array, ids go on from the greatest number.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For an item that is there already or repeats, vectors of another width or
+            not finite. The index is as it was then.
+        """
+        if not hasattr(self, "_contents"):
+            return self.fit(items)
+        matrix = self._like_fitted(items)
+        ids = _ids_of(items)
+        if isinstance(items, np.ndarray):
+            ids = ids + (int(self.item_index_.max()) + 1)
+        _refuse_repeated(ids, "items")
+        known = np.flatnonzero(self.item_index_.get_indexer(ids) >= 0)
+        if len(known):
+            raise ValueError(
+                f"item {ids[known[0]]!r} (row {known[0]}) is in the index already "
+                f"({len(known)} such items): update(items) takes changes of items"
+            )
+        vectors = checked(matrix, slice(0, len(matrix)), ids)
+        contents = self._contents.with_more(vectors, hash_rows(vectors))
+        self._change(contents, self.item_index_.append(ids), 0)
+        return self
+
+    def remove(self, ids: ArrayLike | pd.Index) -> Self:
+        """Take items out; the others move up.
+
+        Parameters
+        ----------
+        ids : array-like of shape (n,)
+            Item ids.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For an item that is not there, or to remove all. The index is as it was
+            then.
+
+        Notes
+        -----
+        They still take memory and the time to be passed over, until the next `fit`.
+        """
+        check_is_fitted(self, "item_index_")
+        wanted = pd.Index(np.atleast_1d(np.asarray(ids)))
+        unknown = wanted[~wanted.isin(self.item_index_)]
+        if len(unknown):
+            raise ValueError(
+                f"item {unknown[0]!r} is not in the index ({len(unknown)} such items)"
+            )
+        kept = ~self.item_index_.isin(wanted)
+        if not kept.any():
+            raise ValueError("no item would be left in the index")
+        contents = self._contents
+        contents = contents.in_order(contents.keys[kept])
+        self._change(contents, self.item_index_[kept], int((~kept).sum()))
+        return self
+
+    def _change(self, contents: Contents, ids: pd.Index, n_gone: int) -> None:
+        """Take other contents, and measure the recall anew where much has changed."""
+        changed = len(contents.hashes) - self._measured_at + n_gone
+        if changed > REMEASURE * len(contents):
+            self._take(
+                contents, ids, self._sample, *self._measure(contents, self._sample)
+            )
+            return
+        self._contents, self.item_index_ = contents, ids
+        self._measured_at -= n_gone
+
+    def _like_fitted(self, items: pd.DataFrame | NDArray) -> NDArray:
+        check_is_fitted(self, "item_index_")
+        matrix, width = as_matrix(items), self.n_features_in_
+        if matrix.shape[1] != width:
+            raise ValueError(
+                f"items must have {width} numbers each, as in fit: {matrix.shape[1]}"
+            )
+        return matrix
+
+    # -- asking ----------------------------------------------------------------------
+
+    @property
+    def n_lists_(self) -> int:
+        """Lists that there are."""
+        return len(self._contents.centres.vectors)
+
+    @property
+    def is_fast_(self) -> bool:
+        """Whether so few lists are read that exact search takes longer."""
+        return self.n_probes_ <= WORTH * self.n_lists_
+
+    @property
+    def item_vectors_(self) -> NDArray[np.float32]:
+        """Vectors of the items; a copy where items were added or removed."""
+        return self._contents.vectors_at(slice(0, len(self._contents)))
+
+    @property
+    def item_hashes_(self) -> NDArray[np.uint64]:
+        """Hash of each item's vector."""
+        return self._contents.hashes[self._contents.keys]
+
+    def holds(self, ids: pd.Index, hashes: NDArray[np.uint64]) -> bool:
+        """Tell whether these are the items, with vectors of these hashes.
+
+        Parameters
+        ----------
+        ids : Index of length n
+            In order.
+        hashes : ndarray of shape (n,), uint64
+            What `hash_rows` gives for their vectors.
+        """
+        same = len(ids) == len(self.item_index_) and self.item_index_.equals(ids)
+        return same and np.array_equal(self.item_hashes_, hashes)
 
     def search(
         self, queries: ArrayLike, k: int, *, seen: csr_array | None = None
@@ -137,7 +464,7 @@ class ApproximateIndex(BaseEstimator):
         k : int
             Items per query.
         seen : sparse matrix of shape (n, n_items) or None, default=None
-            Its stored entries are left out: more is fetched until `k` others are found.
+            Its stored entries are left out: more is read until `k` others are found.
 
         Returns
         -------
@@ -151,21 +478,31 @@ class ApproximateIndex(BaseEstimator):
         ValueError
             For queries of another width, or `seen` of another shape.
         """
-        check_is_fitted(self, "item_vectors_")
         queries = self._check_queries(queries)
-        n_items = len(self.item_vectors_)
-        hidden = csr_array((len(queries), n_items)) if seen is None else csr_array(seen)
-        if hidden.shape != (len(queries), n_items):
-            raise ValueError(
-                f"seen must have shape {(len(queries), n_items)}, got {hidden.shape}"
-            )
-        k = min(k, n_items)
-        positions = np.full((len(queries), k), -1, np.intp)
-        scores = np.full((len(queries), k), -np.inf, np.float32)
-        for part in chunks(len(queries), (k + 1) * queries.shape[1]):
-            found = self._search_unseen(queries[part], k, hidden[part])
-            positions[part], scores[part] = found
-        return positions, scores
+        contents = self._contents
+        shape = len(queries), len(contents)
+        hidden = csr_array(shape) if seen is None else csr_array(seen)
+        if hidden.shape != shape:
+            raise ValueError(f"seen must have shape {shape}, got {hidden.shape}")
+        return find_unseen(contents, queries, k, hidden, self.n_probes_, self.n_threads)
+
+    def measure(self, queries: ArrayLike) -> Self:
+        """Choose `n_probes_` and measure `recall_` by other queries.
+
+        Parameters
+        ----------
+        queries : array-like of shape (n, d)
+            As in `fit`.
+
+        Returns
+        -------
+        self
+        """
+        check_is_fitted(self, "item_index_")
+        sample = self._sampled(queries, self.n_features_in_)
+        measured = self._measure(self._contents, sample)
+        self._take(self._contents, self.item_index_, sample, *measured)
+        return self
 
     def recall(self, queries: ArrayLike, k: int) -> float:
         """Share of the truly best items that `search` finds.
@@ -184,72 +521,13 @@ class ApproximateIndex(BaseEstimator):
         """
         queries = self._check_queries(queries)
         found = self.search(queries, k)[0]
-        kept = 0
-        for part in chunks(len(queries), len(self.item_vectors_)):
-            exact = top_k(queries[part] @ self.item_vectors_.T, k)
-            kept += (found[part, :, None] == exact[:, None, :]).sum()
-        return kept / found.size
-
-    def _search_unseen(
-        self, queries: NDArray, k: int, hidden: csr_array
-    ) -> tuple[NDArray, NDArray]:
-        """Fetch twice as many for the queries that lack some, until none does."""
-        positions = np.full((len(queries), k), -1, np.intp)
-        scores = np.full((len(queries), k), -np.inf, np.float32)
-        n_items, left, fetch = len(self.item_vectors_), np.arange(len(queries)), k
-        enough = np.minimum(k, n_items - np.diff(hidden.indptr))
-        while len(left):
-            found = self._fetch(queries[left], fetch)
-            value = self._scores(queries[left], found)
-            value[_is_stored(hidden[left], found)] = -np.inf
-            best = top_k(value, k)
-            scores[left] = np.take_along_axis(value, best, axis=1)
-            positions[left] = np.take_along_axis(found, best, axis=1)
-            short = np.isfinite(scores[left]).sum(axis=1) < enough[left]
-            left = left[short & (fetch < n_items)]
-            fetch = min(n_items, 2 * fetch)
-        positions[~np.isfinite(scores)] = -1
-        return positions, scores
-
-    def _fetch(self, queries: NDArray, count: int) -> NDArray[np.intp]:
-        """Positions of items, ascending; -1 where the graph gives fewer."""
-        matches = self._graph.search(queries, count, threads=self.n_threads)
-        found = np.full((len(queries), count), -1, np.intp)
-        if len(queries) == 1:  # usearch answers a single query in another form
-            found[0, : len(matches)] = matches.keys
-        else:
-            given = np.arange(count) < matches.counts[:, None]
-            found[given] = matches.keys[given]
-        found.sort(axis=1)
-        return found
-
-    def _scores(self, queries: NDArray, found: NDArray) -> NDArray[np.float32]:
-        rows, columns = np.nonzero(found >= 0)
-        scores = np.full(found.shape, -np.inf, np.float32)
-        items = self.item_vectors_[found[rows, columns]]
-        scores[rows, columns] = score_pairs(queries[rows], items)
-        return scores
-
-    def _new_graph(self, width: int) -> Any:
-        try:
-            from usearch.index import Index
-        except ImportError as error:
-            raise ImportError(
-                "An approximate index needs usearch: pip install 'skmmrec[index]'"
-            ) from error
-        return Index(
-            ndim=width,
-            metric="ip",
-            dtype=self.dtype,
-            connectivity=self.connectivity,
-            expansion_add=self.expansion_add,
-            expansion_search=self.expansion_search,
-        )
+        best = best_of_all(self._contents, queries, k)
+        return share_found(found, best)
 
     def _check_queries(self, queries: ArrayLike) -> NDArray[np.float32]:
-        check_is_fitted(self, "item_vectors_")
+        check_is_fitted(self, "item_index_")
         table = np.ascontiguousarray(queries, dtype=np.float32)
-        width = self.item_vectors_.shape[1]
+        width = self.n_features_in_
         if table.ndim != 2 or table.shape[1] != width:
             raise ValueError(
                 f"queries must have shape (n, {width}) like the items, got "
@@ -257,21 +535,111 @@ class ApproximateIndex(BaseEstimator):
             )
         return table
 
+    # -- keeping ---------------------------------------------------------------------
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Write the index to a folder; an earlier one there is replaced at once.
+
+        Parameters
+        ----------
+        folder : str or path
+            Whoever reads the earlier one may go on to do so.
+
+        Raises
+        ------
+        FileExistsError
+            Where something other than an index is in the way.
+        ValueError
+            For ids that Arrow cannot write, such as numbers among strings.
+        """
+        check_is_fitted(self, "item_index_")
+        contents = self._contents
+        with _index_folder.writing(Path(folder)) as files:
+            for number, shard in enumerate(contents.shards):
+                _index_folder.write_shard(files, number, shard)
+            _index_folder.write_rows(files, contents.rows)
+            record = self._record(self.n_probes_, self.recall_)
+            _index_folder.finish(
+                files, contents, self.item_index_, self._sample, record
+            )
+
+    @classmethod
+    def load(
+        cls, folder: str | PathLike[str], *, check: bool = True, n_threads: int = 1
+    ) -> Self:
+        """Use an index that `save`, or `fit` with a folder, has written.
+
+        Lists and vectors are memory-mapped. Only open a folder that you trust: hashes
+        tell what is damaged, and not who wrote it.
+
+        Parameters
+        ----------
+        folder : str or path
+            The folder.
+        check : bool, default=True
+            Compare the files with their hashes, which reads all of them once. False:
+            only the record and the names are looked at.
+        n_threads : int, default=1
+            As in the class.
+
+        Returns
+        -------
+        ApproximateIndex
+
+        Raises
+        ------
+        FileNotFoundError
+            Where there is no index, or a file of it is missing.
+        ValueError
+            Where a file is damaged or of another format.
+        """
+        load_faiss()
+        contents, ids, sample, record = _index_folder.read(Path(folder), check)
+        index = cls(n_threads=n_threads, **record["params"])
+        index._take(contents, ids, sample, record["n_probes"], record["recall"])
+        return index
+
+    def _record(self, n_probes: int, recall: float) -> dict[str, Any]:
+        params = {name: getattr(self, name) for name in _PARAMS}
+        return {"params": params, "n_probes": int(n_probes), "recall": float(recall)}
+
+    def __copy__(self) -> Self:
+        """Share what there is; changes of one do not show in the other."""
+        other = type(self).__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return {**state, "_graph": self._graph.save()} if "_graph" in state else state
+        state = dict(super().__getstate__())
+        if "_contents" in state:
+            contents: Contents = state.pop("_contents")
+            state["_written"] = (
+                contents.centres,
+                [shard.to_bytes() for shard in contents.shards],
+                [np.asarray(part) for part in contents.rows.parts],
+                contents.hashes,
+                contents.places,
+            )
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        written = state.pop("_written", None)
         super().__setstate__(state)
-        if "_graph" in state:
-            self._graph = self._new_graph(self.item_vectors_.shape[1])
-            self._graph.load(state["_graph"])
+        if written is not None:
+            centres, shards, parts, hashes, places = written
+            made = tuple(Shard.from_bytes(shard) for shard in shards)
+            self._contents = Contents(centres, made, Rows(tuple(parts)), hashes, places)
 
 
-def _is_stored(matrix: csr_array, columns: NDArray) -> NDArray[np.bool_]:
-    """Tell which columns of each row are stored entries; -1 is no column."""
-    width = matrix.shape[1]
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    stored = rows * width + matrix.indices
-    asked = np.arange(len(columns))[:, None] * width + columns
-    return np.isin(asked, stored) & (columns >= 0)
+def _ids_of(items: pd.DataFrame | NDArray) -> pd.Index:
+    return items.index if isinstance(items, pd.DataFrame) else pd.RangeIndex(len(items))
+
+
+def _refuse_repeated(ids: pd.Index, what: str) -> None:
+    repeated = np.flatnonzero(ids.duplicated())
+    if len(repeated):
+        raise ValueError(
+            f"{what}: id {ids[repeated[0]]!r} repeats (row {repeated[0]}, "
+            f"{len(repeated)} such rows)"
+        )

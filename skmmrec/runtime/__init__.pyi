@@ -26,6 +26,11 @@ from ._errors import (
     is_out_of_memory as is_out_of_memory,
     reading as reading,
 )
+from ._failures import (
+    Failure as Failure,
+    collect_failures as collect_failures,
+    collecting_failures as collecting_failures,
+)
 from ._files import (
     digest as digest,
     file_digest as file_digest,

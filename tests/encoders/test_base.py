@@ -330,6 +330,13 @@ def test_a_pickle_carries_neither_weights_nor_resolved_paths(minilm):
     np.testing.assert_array_equal(copy.transform(TEXTS), minilm.transform(TEXTS))
 
 
+def test_a_pickle_leaves_the_weights_where_they_are(minilm):
+    minilm.transform(["a"])
+    model = minilm._model
+    pickle.dumps(minilm)
+    assert minilm._model is model is not None
+
+
 def test_a_dumped_encoder_works_in_another_process(text_encoder, tmp_path):
     path = tmp_path / "encoder.joblib"
     joblib.dump(text_encoder, path)

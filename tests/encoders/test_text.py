@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 
 from skmmrec.encoders import TextEncoder
+from skmmrec.encoders._sentence_models import _begins
+from skmmrec.runtime import torch_threads
 
 
 def test_meaning_is_near(minilm):
@@ -204,3 +206,24 @@ def test_threads_count_their_own_texts(minilm):
     assert {
         text for text in expected if any(text in str(w) for w in caught)
     } == expected
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_vector_has_the_same_bits_in_any_batch(minilm, n_threads):
+    """Lengths on both sides of the 8 and 16 numbers that kernels add at a time."""
+    rng = np.random.default_rng(0)
+    words = rng.choice(["red", "oak", "chair", "with", "warm", "light", "garden"], 30)
+    texts = [" ".join(words[:n]) for n in (1, 2, 3, 5, 6, 9, 13, 14, 15, 20, 30)]
+    with torch_threads(1):
+        together = minilm.transform(texts)
+    with torch_threads(n_threads):
+        alone = [minilm.transform([text]) for text in texts]
+        pairs = [minilm.transform([text, texts[-1]])[:1] for text in texts]
+    np.testing.assert_array_equal(np.concatenate(alone), together)
+    np.testing.assert_array_equal(np.concatenate(pairs), together)
+
+
+def test_batches_hold_texts_of_one_length():
+    assert _begins([9, 9, 9, 7, 7, 2], 2) == [2, 3, 5]
+    assert _begins([4] * 5, 2) == [2, 4]
+    assert _begins([4], 2) == []

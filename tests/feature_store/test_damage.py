@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pyarrow.parquet as pq
 import pytest
@@ -27,7 +28,7 @@ from skmmrec.feature_store import (
 )
 from skmmrec.feature_store.backends.sqlite import SqliteBackend
 
-from .conftest import copy_repo, make_recommender
+from .conftest import copy_repo, make_recommender, reads_with_duckdb
 from .test_publications import model
 
 
@@ -334,6 +335,32 @@ def test_a_read_only_mount_serves_and_says_so(published, tmp_path):
             with pytest.raises(ReadOnlyStoreError, match=r"read-?only|writ(ten|ing)"):
                 call()
     assert verify(published).ok
+
+
+@reads_with_duckdb
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [(errno.EROFS, ReadOnlyStoreError), (errno.ENOSPC, FullStoreError)],
+)
+def test_feasts_own_commands_say_what_is_wrong_with_a_disk(
+    published, monkeypatch, code, error
+):
+    """Both `apply` and `materialize` write the registry."""
+
+    def fails(*args, **kwargs):
+        raise OSError(code, os.strerror(code))
+
+    store = open_store(published)
+    views = store.list_feature_views()
+    before = (published / "data" / "registry.db").read_bytes()
+    monkeypatch.setattr("skmmrec.feature_store._registry._write", fails)
+    for call in (
+        lambda: store.apply(views),
+        lambda: store.materialize(*2 * [datetime.now(UTC)], ["item_embeddings"]),
+    ):
+        with pytest.raises(error, match=r"registry\.db"):
+            call()
+    assert (published / "data" / "registry.db").read_bytes() == before
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

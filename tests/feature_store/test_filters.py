@@ -1,11 +1,10 @@
-"""Categories, popularity, approximate search and services of model versions."""
+"""Categories, popularity and services of model versions."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from skmmrec.feature_store import OnlineRecommender, open_store, publish, verify
-from skmmrec.retrieval import ApproximateIndex
 
 from .conftest import make_recommender
 from .test_fold_in import history_model
@@ -157,47 +156,3 @@ def test_a_disliked_item_leaves_later_steps_exact(repo):
     same = same[same["item_id"] != disliked]
     assert table["item_id"].tolist() == same["item_id"].tolist()
     np.testing.assert_allclose(table["score"], same["score"], rtol=1e-5, atol=1e-5)
-
-
-def test_an_approximate_index_answers_when_it_is_built(repo):
-    pytest.importorskip("usearch")
-    model = make_recommender(n_items=400, dim=8)
-    publish(model, repo)
-    exact = OnlineRecommender(repo)
-    online = OnlineRecommender(repo, index=ApproximateIndex())
-    users = list(model.vectors.users.index)
-    wanted = exact.recommend(users, k=5)
-    pd.testing.assert_frame_equal(online.recommend(users, k=5), wanted)
-    assert online.recall(users) > 0.95
-    assert exact.recall(users) == 1.0
-    table = online._served.items()
-    assert online._graph_of(table) is not None
-    approximate = online.recommend(users, k=5)
-    seen = model.vectors.seen
-    assert all(i not in seen[u] for u, i in approximate.iloc[:, :2].to_numpy())
-    same = (approximate["item_id"] == wanted["item_id"]).mean()
-    assert same > 0.9
-    listed = online.recommend(users, k=3, items=range(9))
-    pd.testing.assert_frame_equal(listed, exact.recommend(users, k=3, items=range(9)))
-
-
-def test_an_approximate_index_is_never_of_another_model(repo):
-    pytest.importorskip("usearch")
-    publish(make_recommender(n_items=50), repo)
-    online = OnlineRecommender(repo, index=ApproximateIndex())
-    online.recall(["100"])
-    newer = make_recommender(n_items=40, seed=3, version="v2")
-    publish(newer, repo)
-    best = expected(newer, "100", 5)
-    assert online.recommend(["100"], k=5)["item_id"].tolist() == best.index.tolist()
-    assert online.recall(["100"]) > 0.9
-    assert len(online._graph_of(online._served.items()).item_vectors_) == 40
-
-
-def test_an_index_that_cannot_be_built_says_so(repo, recommender):
-    publish(recommender, repo)
-    online = OnlineRecommender(repo, index=ApproximateIndex(dtype="f128"))
-    with pytest.raises(RuntimeError, match="the approximate index was not built"):
-        online.recall(["100"])
-    with pytest.raises(KeyError, match="for any user"):
-        online.recall(["nobody"])

@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from skmmrec.feature_store import FeastFeatures
+from skmmrec.feature_store import FeastFeatures, OnlineRecommender, publish
 from skmmrec.feature_store._ids import refuse_missing, store_ids
+
+from .conftest import make_recommender
 
 LIMIT = 2**63
 whole = st.integers(-LIMIT, LIMIT - 1)
@@ -137,3 +139,42 @@ def test_texts_among_missing_values_of_a_list_stay_missing():
     assert not {"nan", "None"} & set(ids)
     with pytest.raises(ValueError, match="got int in row 1"):
         features._ids([["a"], [1]])
+
+
+def _bad_publications():
+    bad = {"user_id": lambda i: f"\ud800{i}", "item_id": lambda i: f"{i}\udfff"}
+    for name, make in bad.items():
+        yield name, make_recommender(**{"item_id": str, name: make})
+    yield "the model version", make_recommender(version="v\ud800")
+    seen = make_recommender(item_id=str)
+    seen.vectors.seen.iloc[3] = ["\ud800"]
+    yield "seen: item_id", seen
+
+
+@pytest.mark.parametrize(("name", "recommender"), list(_bad_publications()))
+def test_half_a_character_is_refused_before_anything_is_written(
+    repo, name, recommender
+):
+    with pytest.raises(ValueError, match=rf"{name} '.*\\ud.*' cannot be encoded in U"):
+        publish(recommender, repo)
+    assert not (repo / "data").exists()
+
+
+def test_half_a_character_is_refused_in_requests(repo):
+    publish(make_recommender(item_id=str), repo)
+    online, half = OnlineRecommender(repo), "\ud800"
+    for name, ask in {
+        "user_id in row 0": lambda: online.recommend(half),
+        "item_id in row 1": lambda: online.recommend("101", items=["1", half]),
+        "user_id in row 0 ": lambda: online.record(half, "1"),
+        "item_id in row 0": lambda: online.record("101", half),
+        "item_id in row 0 ": lambda: online.add_items([half], [[1.0, 2.0, 3.0, 4.0]]),
+        "item_id in row 1 ": lambda: online.similar_items(["1", half]),
+        "categories: the cat": lambda: publish(
+            make_recommender(item_id=str), repo, categories={"1": half}
+        ),
+    }.items():
+        with pytest.raises(ValueError, match=name) as error:
+            ask()
+        assert not isinstance(error.value, UnicodeError)
+    assert len(online.feedback()) == 0

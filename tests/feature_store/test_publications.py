@@ -359,11 +359,11 @@ def test_a_reader_follows_when_its_publication_is_dropped(repo, monkeypatch):
     served = online._served
     read, calls = served.users, []
 
-    def late(ids, snapshot):
+    def late(*args):
         if not calls:
             calls.append(1)
             publish(model(2), repo, keep=1)
-        return read(ids, snapshot)
+        return read(*args)
 
     monkeypatch.setattr(served, "users", late)
     table = online.recommend(["101"], k=3, exclude_seen=False)

@@ -11,6 +11,7 @@ from skmmrec.interactions import (
     positions,
     read_interactions,
 )
+from skmmrec.interactions._history import _find_repeated
 
 USERS, ITEMS = pd.Index([1, 2, 3]), pd.Index(["a", "b", "c", "d"])
 ROWS = [(1, "a", 5), (2, "b", 1), (1, "c", 2), (1, "b", 9), (2, "d", 4)]
@@ -151,3 +152,11 @@ def test_ids_are_found_in_columns_of_strings_too():
     assert positions(index, ids[:0]).tolist() == []
     assert positions(index, np.array([1, 2])).tolist() == [-1, -1]
     assert positions(pd.Index([3, 5]), np.array([5, 4, 3])).tolist() == [1, -1, 0]
+
+
+@given(st.lists(st.integers(-(2**40), 2**40) | st.integers(0, 5), max_size=40))
+def test_repeated_keys_are_those_that_pandas_finds(keys):
+    later, repeated = _find_repeated(np.array(keys, np.int64))
+    series = pd.Series(keys, dtype="int64")
+    assert later.tolist() == series.duplicated().tolist()
+    assert repeated.tolist() == np.flatnonzero(series.duplicated(keep=False)).tolist()

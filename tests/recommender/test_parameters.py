@@ -231,6 +231,11 @@ LEARNING = {
         Changes(Made(lambda world: world.folder), kept_states),
         Refused(3, "'checkpoint_dir'"),
     ],
+    "training__tables": [
+        Refused("sharded", "tables has no effect here: one process trains alone"),
+        Refused("replicated", "tables has no effect here: one process trains alone"),
+        Refused("by columns", "'tables'"),
+    ],
     "regularization": [
         Changes(Regularization(dropout=0.8)),
         Refused(

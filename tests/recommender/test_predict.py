@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 
 from skmmrec import ItemCatalog
-from skmmrec.retrieval import ApproximateIndex
 
 
 def test_predict_is_float32(fitted, X):
@@ -307,32 +306,6 @@ def test_the_version_is_that_of_the_fit(make, catalog, X, y, fitted):
     assert make(catalog).fit(X, y).serving_vectors().version == version
     other = make(catalog, random_state=1).fit(X, y)
     assert other.serving_vectors().version != version
-
-
-# -- by an index ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("params", [{}, {"objective": "mse"}, {"n_members": 2}])
-def test_an_index_finds_what_the_exact_search_finds(make, catalog, X, y, params):
-    rec = make(catalog, **params).fit(X, y)
-    index = ApproximateIndex().fit(rec.serving_vectors().items)
-    users = [*rec.user_index_, 1]
-    for exclude_seen in (True, False):
-        exact = rec.recommend(users, k=99, exclude_seen=exclude_seen)
-        found = rec.recommend(users, k=99, exclude_seen=exclude_seen, index=index)
-        pd.testing.assert_frame_equal(found, exact, rtol=1e-5, atol=1e-5)
-
-
-def test_an_index_of_other_items_is_refused(fitted):
-    index = ApproximateIndex().fit(fitted.serving_vectors().items.iloc[1:])
-    with pytest.raises(ValueError, match="other items"):
-        fitted.recommend(k=1, index=index)
-
-
-def test_an_index_searches_all_items(fitted):
-    index = ApproximateIndex().fit(fitted.serving_vectors().items)
-    with pytest.raises(ValueError, match="items must be None"):
-        fitted.recommend(k=1, items=["i01"], index=index)
 
 
 # -- one score, wherever it comes from -----------------------------------------------

@@ -107,11 +107,15 @@ class VectorMaker:
         half_life: float | None = None,
     ) -> Tensor:
         """As `users`, left where it was computed."""
-        parts = [
-            member.users(segment, history, rows, content, half_life)
-            for member, segment in zip(self.members, self._segments(items), strict=True)
-        ]
-        return (torch.cat(parts, dim=1) * self.scale).float()
+        whole = torch.empty(len(rows), items.shape[1], device=self.where)
+        own = list(zip(self.members, self._segments(items), strict=True))
+        for part in _user_chunks(history):
+            some = None if content is None else content.take(part)
+            past = to_past(history.take(part), half_life, self.where)
+            parts = [m.users(segment, past, rows[part], some) for m, segment in own]
+            start, end = part[0], part[-1] + 1
+            whole[start:end] = torch.cat(parts, dim=1) * self.scale
+        return whole
 
     def default_user(self) -> NDArray[np.float32]:
         """Vector of a user without any history, of shape (dim,)."""
@@ -175,19 +179,10 @@ class _Member:
         return table[positions].to(self.where).double() * known.unsqueeze(1)
 
     def users(
-        self,
-        items: Tensor,
-        history: History,
-        rows: NDArray,
-        content: Blocks | None,
-        half_life: float | None,
+        self, items: Tensor, past: Past, rows: NDArray, content: Blocks | None
     ) -> Tensor:
         """See `VectorMaker.users`."""
-        parts = [
-            self.tower(items, to_past(history.take(part), half_life, self.where))
-            for part in _user_chunks(history)
-        ]
-        users = torch.cat(parts) if parts else items[:0]
+        users: Tensor = self.tower(items, past)
         return users + self._extras(rows, content)
 
     def _extras(self, rows: NDArray, content: Blocks | None) -> Tensor | float:
@@ -269,7 +264,8 @@ def _fuse(
 def _user_chunks(history: History) -> list[NDArray]:
     """Divide the users into groups whose histories fit in bounded memory."""
     cost = np.cumsum(history.lengths + 1) // EVENTS_PER_CHUNK
-    return np.split(np.arange(len(cost)), np.flatnonzero(np.diff(cost)) + 1)
+    parts = np.split(np.arange(len(cost)), np.flatnonzero(np.diff(cost)) + 1)
+    return [part for part in parts if len(part)]
 
 
 @dataclass(frozen=True)

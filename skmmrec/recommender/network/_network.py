@@ -84,11 +84,11 @@ class FusionNetwork(nn.Module):
     ) -> None:
         super().__init__()
         dim = len(tower.default)
-        self.item_embedding = nn.Parameter(torch.randn(n_items, dim) * ID_INIT_STD)
+        self.item_embedding = nn.Parameter(torch.randn(n_items, dim).mul_(ID_INIT_STD))
         self.item_bias = nn.Parameter(torch.zeros(n_items))
         self.fusion = fusion
         self.tower = tower
-        self.user_embedding = nn.Parameter(torch.randn(n_users, dim) * ID_INIT_STD)
+        self.user_embedding = nn.Parameter(torch.randn(n_users, dim).mul_(ID_INIT_STD))
         self.user_fusion = user_fusion
         self.extra_heads = nn.ModuleList(
             TaskHead(n_items, dim) for _ in range(n_tasks - 1)

@@ -15,6 +15,7 @@ from ._problem import (
     met_items as met_items,
     weights_and_answers as weights_and_answers,
 )
+from ._processes import n_processes as n_processes
 from ._training import (
     fit_accelerator as fit_accelerator,
     train_further as train_further,

@@ -22,6 +22,7 @@ from skmmrec.recommender.training._blocks import (
     Tables,
 )
 from skmmrec.recommender.training._problem import Examples
+from skmmrec.recommender.training._processes import largest_share, own_share
 from skmmrec.runtime import cached_property
 
 # Bytes of the tensors from which a block of batches is made: 14 steps of 2,000 pairs
@@ -117,12 +118,22 @@ class Batcher:
         for block in self.blocks(steps):
             yield from block
 
-    def blocks(self, steps: Sequence[Tensor]) -> Iterator[list[Batch]]:
-        """Return the same, with those together that are made together."""
+    def blocks(
+        self,
+        steps: Sequence[Tensor],
+        are_shared: bool = False,
+    ) -> Iterator[list[Batch]]:
+        """Return the same, with those together that are made together.
+
+        With `are_shared`, each process works on a share of every step. All of them make
+        the same steps together, though their shares may differ by one example.
+        """
         for size, same in groupby(steps, key=len):
-            together, n_steps = list(same), self._n_steps(size)
+            together, part = list(same), largest_share(size) if are_shared else size
+            n_steps = self._n_steps(part)
             for start in range(0, len(together), n_steps):
                 rows = torch.stack(together[start : start + n_steps])
+                rows = own_share(rows.T).T.contiguous() if are_shared else rows
                 yield self._delivered(Block(self.tables, rows.to(self.home)).batches())
 
     def _delivered(self, batches: list[Batch]) -> list[Batch]:

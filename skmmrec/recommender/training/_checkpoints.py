@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ import torch
 
 from skmmrec.recommender.training._plan import Plan, Source
 from skmmrec.recommender.training._problem import Problem
+from skmmrec.recommender.training._processes import world
+from skmmrec.recommender.training._split_tables import choose_split
 from skmmrec.runtime import remove_abandoned, replacing
 
 
@@ -35,13 +37,21 @@ class Checkpoint:
     def __init__(self, folder: str | Path, key: str) -> None:
         self.path = Path(folder) / f"fit-{key}.pt"
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Write beside the file, then put it in place; remove what others have left."""
+    def save(
+        self, state: dict[str, Any], written: Callable[[], None] | None = None
+    ) -> None:
+        """Write beside the file, then put it in place; remove what others have left.
+
+        `written`, if given, is called in between.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for left in self.path.parent.glob(".fit-*.saving-*"):
             remove_abandoned(left, partial(Path.unlink, missing_ok=True))
         with replacing(self.path, mode=0o600) as fresh, fresh.open("wb") as file:
             torch.save({"fit": self.path.stem, **state}, file)
+            file.flush()
+            if written is not None:
+                written()
 
     def load(self) -> dict[str, Any] | None:
         """Read the state; None where there is none, or a damaged or an alien one."""
@@ -89,7 +99,10 @@ def checkpoint_of(
     source: Source | None,
     number: int,
 ) -> Checkpoint:
-    """Return where the state of one network's training is kept."""
+    """Return where the state of one network's training is kept.
+
+    Each process has a file of its own where each holds rows of its own.
+    """
     # Neither changes what is learned, except where max_time cuts a fit off.
     training = plan.training.get_params() | {"checkpoint_dir": None, "max_time": None}
     parts = [training, plan.design, plan.regularization.get_params()]
@@ -103,4 +116,7 @@ def checkpoint_of(
     if source is not None:
         start = [p for network in source.networks for p in network.parameters()]
         arrays += [parameter.detach().numpy() for parameter in start]
-    return Checkpoint(folder, f"{fingerprint(parts, arrays)}-{number}")
+    key = f"{fingerprint(parts, arrays)}-{number}"
+    rank, size = world()
+    is_split = bool(choose_split(problem, plan))
+    return Checkpoint(folder, f"{key}-{rank}-of-{size}" if is_split else key)

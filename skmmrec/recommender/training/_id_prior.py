@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from skmmrec.recommender.training._batches import Batcher
-from skmmrec.recommender.training._loop import Trainer, mean_over_processes
+from skmmrec.recommender.training._loop import Trainer
+from skmmrec.recommender.training._processes import mean_over_processes
 from skmmrec.recommender.training._step import Noise
 
 # Precisions: the least (2 was no better on validation rows), from where on the result

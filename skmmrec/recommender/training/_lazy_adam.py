@@ -64,13 +64,13 @@ class LazyAdam:
         self.rates = rates
         self.n_steps = 0
         self.tables = [
-            _Table(t.detach(), torch.zeros_like(t), torch.zeros_like(t)) for t in tables
+            Table(t.detach(), torch.zeros_like(t), torch.zeros_like(t)) for t in tables
         ]
         self.last = torch.zeros(len(first), dtype=torch.int32, device=first.device)
         self.counts = [torch.zeros((), device=first.device) for _ in tables]
         self.missed = Missed(rates, decay, first.device)
         self.at = self.last[:0].long()
-        self.rows: list[_Table] = []
+        self.rows: list[Table] = []
 
     def set_decay(self, decay: float) -> None:
         """Change how much of the first table is added to its gradient from now on."""
@@ -102,10 +102,10 @@ class LazyAdam:
             self._write(at, self._up_to_date(at))
 
     @torch.no_grad()
-    def _up_to_date(self, at: Tensor) -> list[_Table]:
+    def _up_to_date(self, at: Tensor) -> list[Table]:
         missed = self.missed.since(self.last.index_select(0, at), self.n_steps)
         rows = [
-            _Table(*(part.index_select(0, at) for part in table))
+            Table(*(part.index_select(0, at) for part in table))
             for table in self.tables
         ]
         decays = [self.missed.decay] + [0.0] * (len(rows) - 1)
@@ -114,7 +114,7 @@ class LazyAdam:
         ]
 
     @torch.no_grad()
-    def _write(self, at: Tensor, rows: list[_Table]) -> None:
+    def _write(self, at: Tensor, rows: list[Table]) -> None:
         for table, row in zip(self.tables, rows, strict=True):
             for whole, part in zip(table, row, strict=True):
                 write_rows(whole, at, part)
@@ -126,7 +126,7 @@ class LazyAdam:
             return
         adam(
             [row.values for row in rows],
-            [_gradient(row.values) for row in rows],
+            [gradient(row.values) for row in rows],
             [row.means for row in rows],
             [row.squares for row in rows],
             [],
@@ -173,7 +173,7 @@ def write_rows(table: Tensor, at: Tensor, rows: Tensor) -> None:
     whole.reshape(-1).view(row)[at.numpy()] = part.reshape(-1).view(row)
 
 
-class _Table(NamedTuple):
+class Table(NamedTuple):
     """A table, or some of its rows, with the moving means of gradients and squares."""
 
     values: Tensor
@@ -181,7 +181,8 @@ class _Table(NamedTuple):
     squares: Tensor
 
 
-def _gradient(values: Tensor) -> Tensor:
+def gradient(values: Tensor) -> Tensor:
+    """Gradient of values; zeros where nothing said anything of them."""
     return torch.zeros_like(values) if values.grad is None else values.grad
 
 
@@ -296,7 +297,7 @@ class _Gap(NamedTuple):
     means: Tensor
     squares: Tensor
 
-    def applied(self, rows: _Table, decay: float) -> _Table:
+    def applied(self, rows: Table, decay: float) -> Table:
         """Give rows what they have missed, in place."""
         shape = (-1, *[1] * (rows.values.ndim - 1))
         moved, shrunk, means_left, squares_left = (part.view(shape) for part in self)

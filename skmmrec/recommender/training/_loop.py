@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from skmmrec.recommender.network import Rows
 from skmmrec.recommender.training._batch import Batch
 from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._checkpoints import Checkpoint
-from skmmrec.recommender.training._optimizer import Optimizer, Schedule
+from skmmrec.recommender.training._optimizer import Optimizer, Routes, Schedule
 from skmmrec.recommender.training._plan import Epoch
+from skmmrec.recommender.training._processes import (
+    agree,
+    from_all,
+    mean_over_processes,
+    parallel,
+    wait,
+    world,
+)
+from skmmrec.recommender.training._split_tables import joined
 from skmmrec.recommender.training._step import LossOfBatch, Noise
 from skmmrec.recommender.training._touched import choose_lazy
 from skmmrec.recommender.training._validation import Monitor
@@ -35,7 +43,8 @@ class TrainingOptions:
     """Hyper-parameters of the loop; `Training` documents them.
 
     `shared_rate` is the learning rate of the parameters that all items and users share,
-    relative to `learning_rate`.
+    relative to `learning_rate`. `split` says of whose tables the network has this
+    process's rows alone, and how many rows there are in all.
     """
 
     epochs: int
@@ -48,6 +57,7 @@ class TrainingOptions:
     half: bool = False
     patience: int | None = None
     warmup: float = 0.05
+    split: Mapping[str, int] = field(default_factory=dict)
 
 
 class Trainer:
@@ -114,7 +124,7 @@ class Trainer:
         self._seed()
         self._resume()
         yield from self.history
-        module = parallel(self.loss)
+        module = parallel(self.loss, bool(self.options.split))
         self.loss.train()
         with torch_threads(self._n_threads):
             while not self._is_over():
@@ -134,29 +144,32 @@ class Trainer:
             shared_rate=self.options.shared_rate,
             id_decay=self.options.id_decay,
             lazy=self._lazy(),
+            split=self.options.split,
         )
 
     def _lazy(self) -> frozenset[str]:
-        """Tables that are updated row by row.
+        """Tables that are updated row by row: split ones, and others where it pays."""
+        chosen = choose_lazy(self.loss, self.batcher, self.options.batch_size)
+        return chosen | frozenset(self.options.split)
 
-        None where processes average their gradients: torch does so for whole tables,
-        and the rows that one process touches are not those of another.
+    def read(self, batch: Batch) -> Rows | None:
+        """Rows that a batch reads where tables are updated row by row, else None.
+
+        All processes of a fit must ask at once.
         """
-        if world()[1] > 1:
-            return frozenset()
-        return choose_lazy(self.loss, self.batcher, self.options.batch_size)
+        return self.optimizer.read(*self.loss.places(batch))
 
     def rows(self, batch: Batch) -> Rows:
         """Rows that a batch reads, apart from the tables."""
-        places = self.loss.places(batch)
-        rows = self.optimizer.read(*places)
-        return self.loss.network.rows(*places) if rows is None else rows
+        rows, network = self.read(batch), self.loss.network
+        return network.rows(*self.loss.places(batch)) if rows is None else rows
 
     def _epoch(self, module: nn.Module) -> Epoch:
         losses = []
-        for batch, noise in self._batches():
-            losses.append(self._step(module, batch, noise))
-            del batch, noise  # the block that they are parts of goes before the next
+        for batch, noise, routes in self._batches():
+            losses.append(self._step(module, batch, noise, routes))
+            # The block that they are parts of goes before the next one is made.
+            del batch, noise, routes
             if self._is_late():
                 break
             if self.after_step is not None:
@@ -169,15 +182,22 @@ class Trainer:
             )
         return Epoch(mean, self._judge())
 
-    def _step(self, module: nn.Module, batch: Batch, noise: Noise) -> Tensor:
+    def _step(
+        self,
+        module: nn.Module,
+        batch: Batch,
+        noise: Noise,
+        routes: Routes | None = None,
+    ) -> Tensor:
         """Learn from a batch; returns its loss, at which nobody looks yet."""
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.options.half
         ):
-            rows = self.optimizer.read(*self.loss.places(batch))
+            rows = self.optimizer.read(*self.loss.places(batch), routes)
             loss: Tensor = module(batch, noise, rows)
         self.optimizer.clear()
         loss.backward(self.one)
+        self.optimizer.collect()
         if self.options.clip_norm is not None:
             self.optimizer.clip(self.options.clip_norm)
         self.optimizer.step()
@@ -192,11 +212,18 @@ class Trainer:
             return None
         self.loss.eval()
         self.optimizer.settle()
-        score = agree(self.monitor.score(self.loss.network))
+        score = agree(self._score(self.monitor))
         self.loss.train()
         if all(score > epoch.score for epoch in self.history):
             self._keep(self.loss.network.state_dict())
         return score
+
+    def _score(self, monitor: Monitor) -> float:
+        """Judge the network, with all rows of its tables where that is needed."""
+        if not monitor.reads_tables:
+            return monitor.score(self.loss.network)
+        with joined(self.loss.network, self.options.split):
+            return monitor.score(self.loss.network)
 
     def _keep(self, state: dict[str, Tensor]) -> None:
         """Keep a state, in the memory of the one that was kept before."""
@@ -222,12 +249,15 @@ class Trainer:
             return False
         return bool(agree(time.monotonic() > self.deadline))
 
-    def _batches(self) -> Iterator[tuple[Batch, Noise]]:
+    def _batches(self) -> Iterator[tuple[Batch, Noise, Routes]]:
         order = torch.randperm(len(self.batcher.examples), generator=self.order)
         steps = order.split(self.options.batch_size)
-        for block in self.batcher.blocks([own_share(rows) for rows in steps]):
-            yield from self.loss.with_noise(block)
-            del block  # before the next one is made
+        for block in self.batcher.blocks(steps, are_shared=True):
+            routes = self.optimizer.routes([self.loss.places(batch) for batch in block])
+            noisy = self.loss.with_noise(block)
+            for (batch, noise), route in zip(noisy, routes, strict=True):
+                yield batch, noise, route
+            del block, routes, batch, noise, route  # before the next one is made
 
     @property
     def _n_threads(self) -> int:
@@ -245,21 +275,26 @@ class Trainer:
     # -- going on after a kill -------------------------------------------------------
 
     def _save(self) -> None:
-        if self.checkpoint is None or world()[0]:
+        if self.checkpoint is None:
             return
-        generators = {"order": self.order.get_state(), **self.generators.get_state()}
+        generators = from_all(self.generators.get_state())
+        if world()[0] and not self.options.split:
+            return
         self.checkpoint.save(
             {
                 "network": self.loss.network.state_dict(),
                 "best": self.best,
                 "optimizer": self.optimizer.state_dict(),
+                "order": self.order.get_state(),
                 "generators": generators,
                 "history": [tuple(epoch) for epoch in self.history],
-            }
+            },
+            # Each process puts its file in place when all have written theirs.
+            wait if self.options.split else None,
         )
 
     def _resume(self) -> None:
-        state = None if self.checkpoint is None else self.checkpoint.load()
+        state = None if self.checkpoint is None else self._found(self.checkpoint)
         if state is None:
             return
         if not self.optimizer.knows(state["optimizer"]):
@@ -273,51 +308,21 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.best = state["best"]
         self.history = [Epoch(*epoch) for epoch in state["history"]]
-        generators = state["generators"]
-        self.order.set_state(generators["order"])
-        self.generators.set_state(generators)
+        self.order.set_state(state["order"])
+        rank, size = world()
+        # Other processes than those of then go on with numbers of their own.
+        if len(state["generators"]) == size:
+            self.generators.set_state(state["generators"][rank])
 
-
-def world() -> tuple[int, int]:
-    """Rank of this process and the number of processes; (0, 1) when alone."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
-
-
-def own_device(device: torch.device) -> torch.device:
-    """One GPU for each process of a machine, as torchrun numbers them."""
-    if device.type == "cuda" and device.index is None and world()[1] > 1:
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return device
-
-
-def parallel(module: nn.Module) -> nn.Module:
-    """Wrap a module so that its gradients are averaged over the processes."""
-    if world()[1] == 1:
-        return module
-    return nn.parallel.DistributedDataParallel(module, find_unused_parameters=True)
-
-
-def own_share(rows: Tensor) -> Tensor:
-    """Part of a batch that this process works on; never empty."""
-    rank, size = world()
-    return rows[rank::size] if size > 1 and len(rows) >= size else rows
-
-
-def agree(value: Any) -> Any:
-    """Value of the first process, in all of them."""
-    if world()[1] == 1:
-        return value
-    values = [value]
-    distributed.broadcast_object_list(values, src=0)
-    return values[0]
-
-
-def mean_over_processes(value: float) -> float:
-    """Mean of a number over the processes."""
-    if world()[1] == 1:
-        return value
-    values: list[Any] = [None] * world()[1]
-    distributed.all_gather_object(values, value)
-    return float(np.mean(values))
+    def _found(self, checkpoint: Checkpoint) -> dict[str, Any] | None:
+        """State that was saved, where all processes found that of one epoch."""
+        state = checkpoint.load()
+        done = from_all(None if state is None else len(state["history"]))
+        if len(set(done)) == 1:
+            return state
+        warnings.warn(
+            f"the processes found checkpoints in {checkpoint.path.parent} of different "
+            f"epochs, {done}: starting anew. All of them must see this folder.",
+            stacklevel=2,
+        )
+        return None

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from skmmrec.recommender.network import BY_USER, FusionNetwork, Rows, is_by_id
 from skmmrec.recommender.training._lazy_adam import BETA1, BETA2, EPS, LazyAdam
+from skmmrec.recommender.training._processes import sum_over_processes, world
+from skmmrec.recommender.training._shared_adam import Route, SharedAdam
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,17 @@ class Schedule:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
+# No table is split.
+NOTHING: Mapping[str, int] = MappingProxyType({})
+
+
+class Routes(NamedTuple):
+    """Who reads what in one step, of the tables of items and of users."""
+
+    items: Route | None = None
+    users: Route | None = None
+
+
 class Optimizer:
     """Adam, which adds the gradient of the item embeddings' prior by itself.
 
@@ -62,6 +77,9 @@ class Optimizer:
         How much of the item embeddings is added to their gradient.
     lazy : set of {"items", "users"}
         Whose tables are updated by `LazyAdam`, the others' as a whole.
+    split : mapping of {"items", "users"} to int
+        Those of them of whose tables each process holds some rows, and how many these
+        have in all.
     """
 
     def __init__(
@@ -72,16 +90,32 @@ class Optimizer:
         shared_rate: float = 1.0,
         id_decay: float = 0.0,
         lazy: frozenset[str] = frozenset(),
+        split: Mapping[str, int] = NOTHING,
     ) -> None:
         self.network = network
         self.schedule = schedule
         self.n_steps = 0
+        self.split = split
         self.items = self.users = None
         if "items" in lazy:
-            self.items = LazyAdam(network.item_tables, schedule, id_decay)
+            tables = LazyAdam(network.item_tables, schedule, id_decay)
+            self.items = self._shared(tables, "items")
         if "users" in lazy:
-            self.users = LazyAdam(network.user_tables, schedule)
+            tables = LazyAdam(network.user_tables, schedule)
+            self.users = self._shared(tables, "users")
         self.adam = self._make_adam(shared_rate, id_decay)
+
+    def _shared(self, tables: LazyAdam, name: str) -> LazyAdam | SharedAdam:
+        """Let all processes read and teach the tables, if there are several.
+
+        Gradients are theirs to collect, and not those of DistributedDataParallel.
+        """
+        if world()[1] == 1:
+            return tables
+        network = self.network
+        for table in network.item_tables if name == "items" else network.user_tables:
+            table.requires_grad_(False)
+        return SharedAdam(tables, self.split.get(name))
 
     def _make_adam(self, shared_rate: float, id_decay: float) -> torch.optim.Adam:
         """Adam for everything that is updated as a whole."""
@@ -113,7 +147,7 @@ class Optimizer:
         return is_by_id(name) and tables is not None
 
     @property
-    def lazy(self) -> dict[str, LazyAdam]:
+    def lazy(self) -> dict[str, LazyAdam | SharedAdam]:
         """Tables that are not updated as a whole."""
         both = {"items": self.items, "users": self.users}
         return {name: tables for name, tables in both.items() if tables is not None}
@@ -124,22 +158,33 @@ class Optimizer:
         if self.items is not None:
             self.items.set_decay(decay)
 
-    def read(self, items: Tensor, users: Tensor) -> Rows | None:
+    def routes(self, steps: Sequence[tuple[Tensor, Tensor]]) -> list[Routes]:
+        """Tell all processes which items and users each reads in some steps."""
+        if not steps:
+            return []
+        parts = zip((self.items, self.users), zip(*steps, strict=True), strict=True)
+        columns = [
+            tables.routes(at) if isinstance(tables, SharedAdam) else [None] * len(steps)
+            for tables, at in parts
+        ]
+        return [Routes(*of_step) for of_step in zip(*columns, strict=True)]
+
+    def read(
+        self, items: Tensor, users: Tensor, routes: Routes | None = None
+    ) -> Rows | None:
         """Rows of items and users, each given once, to compute a loss from.
 
-        None: every table is updated as a whole, and the loss reads the network.
+        None: every table is updated as a whole, and the loss reads the network. Where
+        there are several processes, all of them must read at once; `routes` is what was
+        told them of the step, None: they are told now.
         """
         if not self.lazy:
             return None
-        network = self.network
+        network, routes = self.network, routes or Routes()
         return Rows.of(
             items,
-            [table[items] for table in network.item_tables]
-            if self.items is None
-            else self.items.read(items),
-            [table[users] for table in network.user_tables]
-            if self.users is None
-            else self.users.read(users),
+            _read(self.items, network.item_tables, items, routes.items),
+            _read(self.users, network.user_tables, users, routes.users),
         )
 
     def clear(self) -> None:
@@ -148,8 +193,21 @@ class Optimizer:
 
     def clip(self, norm: float) -> None:
         """Shorten the gradient of everything to this length, if it is longer."""
-        read = [row.values for tables in self.lazy.values() for row in tables.rows]
-        nn.utils.clip_grad_norm_([*self.network.parameters(), *read], norm)
+        here: list[Tensor] = list(self.network.parameters())
+        split: list[Tensor] = []
+        for name, tables in self.lazy.items():
+            rows = [row.values for row in tables.rows]
+            (split if name in self.split else here).extend(rows)
+        total = _norm(here)
+        if split:
+            total = (total**2 + sum_over_processes(_norm(split) ** 2)).sqrt()
+        nn.utils.clip_grads_with_norm_([*here, *split], norm, total)
+
+    def collect(self) -> None:
+        """Bring the gradients of rows to the processes that update them."""
+        for tables in self.lazy.values():
+            if isinstance(tables, SharedAdam):
+                tables.collect()
 
     def step(self) -> None:
         """Update everything by its gradients."""
@@ -181,3 +239,18 @@ class Optimizer:
         self.adam.load_state_dict(state["adam"])
         for name, tables in self.lazy.items():
             tables.load_state_dict(state["lazy"][name])
+
+
+def _read(
+    tables: LazyAdam | SharedAdam | None,
+    whole: Sequence[Tensor],
+    at: Tensor,
+    route: Route | None,
+) -> list[Tensor]:
+    if tables is None:
+        return [table[at] for table in whole]
+    return tables.read(at, route) if isinstance(tables, SharedAdam) else tables.read(at)
+
+
+def _norm(parameters: Sequence[Tensor]) -> Tensor:
+    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

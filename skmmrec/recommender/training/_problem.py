@@ -89,7 +89,8 @@ def make_examples(seen: History, history: History, tasks: Sequence[Task]) -> Exa
     columns = zip(tasks, answers.T, strict=True)
     counted = np.stack([task.learns_from(column) for task, column in columns], axis=1)
     examples = Examples(users, seen.items, answers, counted, weights, before, held)
-    return examples.take(np.flatnonzero(counted.any(axis=1)))
+    taught = counted.any(axis=1)
+    return examples if taught.all() else examples.take(np.flatnonzero(taught))
 
 
 def weights_and_answers(

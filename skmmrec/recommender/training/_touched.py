@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from skmmrec.interactions import History
 from skmmrec.recommender.training._batches import Batcher
+from skmmrec.recommender.training._processes import world
 from skmmrec.recommender.training._step import LossOfBatch
 
 # Rows of a table for each one touched from where on `LazyAdam` is cheaper than an
@@ -57,13 +58,16 @@ def choose_lazy(loss: LossOfBatch, batcher: Batcher, batch_size: int) -> frozens
 
 
 def expect_touched(batcher: Batcher, batch_size: int) -> tuple[float, float]:
-    """Estimate how many items and how many users occur in a batch."""
+    """Estimate how many items and how many users occur in a batch.
+
+    All processes together; each draws negatives of its own.
+    """
     history, examples = batcher.history, batcher.examples
     n_users = len(history.lengths)
     counts = np.bincount(examples.users, minlength=n_users)
     there = _share_drawn(counts / max(1, len(examples)), batch_size)
     lengths = np.minimum(history.lengths, batcher.tables.max_history or np.inf)
-    n_drawn = batch_size + batcher.tables.negatives.number
+    n_drawn = batch_size + world()[1] * batcher.tables.negatives.number
     events = float(there @ lengths) + n_drawn
     return _expect_distinct(history, events), float(there.sum())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from itertools import zip_longest
@@ -22,21 +22,25 @@ from skmmrec.recommender.network import (
     accelerator,
     to_tensors,
 )
+from skmmrec.recommender.training._agreement import check_agreement
 from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._checkpoints import checkpoint_of
 from skmmrec.recommender.training._id_prior import LOW, learn_precision
 from skmmrec.recommender.training._loop import (
     Trainer,
     TrainingOptions,
-    agree,
-    own_device,
-    world,
 )
 from skmmrec.recommender.training._plan import Epoch, Plan, Source, Trained, Watch
 from skmmrec.recommender.training._problem import (
     Examples,
     Problem,
     make_network,
+)
+from skmmrec.recommender.training._processes import agree, own_device, world
+from skmmrec.recommender.training._split_tables import (
+    choose_split,
+    join_tables,
+    split_tables,
 )
 from skmmrec.recommender.training._step import LossOfBatch, LossOptions
 from skmmrec.recommender.training._transfer import adopt, adopt_ids
@@ -89,23 +93,27 @@ def train_networks(
     watch : callable
         Runs the epochs of each network.
     """
+    check_agreement(problem, plan, ids, () if source is None else source.networks)
     device = own_device(resolve_device(plan.device))
-    design = plan.design
+    design, split = plan.design, choose_split(problem, plan)
     n_networks = plan.n_members if design.is_trained else 1
     networks, curves, id_l2 = [], [], LOW
     generators = _generators(plan.random_state, device)
     for number in range(n_networks):
+        if world()[1] > 1:  # the last training has left each process with its own
+            generators.seed(agree(generators.integer()))
         with generators.lent():
             network = make_network(design, problem, plan.cold_popularity)
         if source is not None:
             _start_from(network, source, number, ids)
+        split_tables(network, split)
         network = network.to(device)
         if number == 0:
             id_l2 = choose_id_l2(network, problem, plan, generators)
         if design.is_trained:
             epochs = _train(network, problem, plan, generators, source, number, id_l2)
             curves.append(watch(epochs, plan.training.max_epochs))
-        networks.append(network.cpu())
+        networks.append(_whole(network, split))
     _forget_checkpoints(problem, plan, source)
     return Trained(
         networks,
@@ -135,14 +143,16 @@ def train_further(
     list of float
         The last network's loss in each epoch.
     """
-    device = own_device(resolve_device(plan.device))
+    check_agreement(problem, plan, new_pairs, networks)
+    device, split = own_device(resolve_device(plan.device)), choose_split(problem, plan)
     epochs: list[Epoch] = []
     generators = _generators(plan.random_state, device)
     for network in networks:
+        split_tables(network, split)
         network.to(device)
         trainer = _further_trainer(network, problem, plan, generators, id_l2, new_pairs)
         epochs = watch(trainer.run(), plan.training.partial_fit_epochs)
-        network.cpu()
+        _whole(network, split)
     return [epoch.loss for epoch in epochs]
 
 
@@ -162,7 +172,7 @@ def _further_trainer(
     chosen = examples.take(np.concatenate([np.flatnonzero(new), old[drawn]]))
     decay = id_l2 / max(1, len(examples))
     options = replace(
-        _options(network, plan, problem.history, decay),
+        _options(network, problem, plan, problem.history, decay),
         epochs=plan.training.partial_fit_epochs,
         learning_rate=plan.training.learning_rate * PARTIAL_FIT_RATE,
         max_time=None,
@@ -184,6 +194,12 @@ def _start_from(
     if source.knows_ids:
         items, users = ids
         adopt_ids(network, theirs, (items, source.items), (users, source.users))
+
+
+def _whole(network: FusionNetwork, split: Mapping[str, int]) -> FusionNetwork:
+    """Bring a trained network to the host, with all rows of its tables."""
+    join_tables(network, split, torch.device("cpu"))
+    return network.cpu().requires_grad_()
 
 
 def _mean_curve(curves: list[list[float]]) -> list[float]:
@@ -223,17 +239,18 @@ def _train(
     """Train one network, on the device that it is on; yields the epochs."""
     examples, history, monitor = _hold_out(problem, plan, generators)
     decay = id_l2 / max(1, len(examples))
-    options = _options(network, plan, history, decay)
+    options = _options(network, problem, plan, history, decay)
     if source is not None and not source.knows_ids:
         options = replace(options, shared_rate=TRANSFER_RATE)
     batcher = _batcher(problem, plan, generators, history, examples)
     loss = _loss(network, problem, plan, generators)
-    if isinstance(monitor, LossMonitor):
-        monitor = replace(monitor, loss=loss)
     folder, checkpoint = plan.training.checkpoint_dir, None
     if folder is not None:
         checkpoint = checkpoint_of(folder, problem, plan, source, number)
-    return Trainer(loss, batcher, options, monitor, checkpoint).run()
+    trainer = Trainer(loss, batcher, options, monitor, checkpoint)
+    if isinstance(monitor, LossMonitor):
+        trainer.monitor = replace(monitor, loss=loss, read=trainer.read)
+    return trainer.run()
 
 
 def choose_id_l2(
@@ -259,7 +276,7 @@ def choose_id_l2(
     )
     batcher = _batcher(problem, plan, generators, left, rest)
     loss = _loss(deepcopy(network), problem, plan, generators)
-    options = _options(network, plan, left, LOW / len(rest))
+    options = _options(network, problem, plan, left, LOW / len(rest))
     trainer = Trainer(loss, batcher, replace(options, patience=None))
     held_out = _batcher(problem, plan, generators, left, hidden)
     return learn_precision(trainer, held_out, n_epochs)
@@ -297,7 +314,11 @@ def _hold_out(
 
 
 def _options(
-    network: FusionNetwork, plan: Plan, history: History, id_decay: float
+    network: FusionNetwork,
+    problem: Problem,
+    plan: Plan,
+    history: History,
+    id_decay: float,
 ) -> TrainingOptions:
     training, stopping = plan.training, plan.early_stopping
     size, max_time = training.batch_size, training.max_time
@@ -310,6 +331,7 @@ def _options(
         max_time=None if max_time is None else max_time / plan.n_members,
         half=_half(training.precision, network),
         patience=None if stopping is None else stopping.n_iter_no_change,
+        split=choose_split(problem, plan),
     )
 
 
@@ -395,7 +417,7 @@ def _half(precision: str, network: FusionNetwork) -> bool:
 def _forget_checkpoints(problem: Problem, plan: Plan, source: Source | None) -> None:
     """Delete the checkpoints of a fit that is complete."""
     folder = plan.training.checkpoint_dir
-    if folder is None or world()[0]:
+    if folder is None or (world()[0] and not choose_split(problem, plan)):
         return
     for number in range(plan.n_members):
         checkpoint_of(folder, problem, plan, source, number).remove()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from skmmrec.recommender.network import (
     Array,
     FusionNetwork,
     ItemGraph,
+    Rows,
     VectorMaker,
     accelerator,
     namespace,
@@ -25,6 +27,7 @@ from skmmrec.recommender.network import (
     spread_vectors,
     to_host,
 )
+from skmmrec.recommender.training._batch import Batch
 from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._problem import Examples
 from skmmrec.recommender.training._step import LossOfBatch
@@ -127,7 +130,15 @@ def hide_likes(
 
 
 class Monitor(Protocol):
-    """Judges a network; greater is better."""
+    """Judges a network; greater is better.
+
+    Attributes
+    ----------
+    reads_tables : bool
+        Whether it reads rows of tables that this process may not hold.
+    """
+
+    reads_tables: ClassVar[bool]
 
     def score(self, network: FusionNetwork) -> float:
         """Judge the network as it is now."""
@@ -144,17 +155,24 @@ class LossMonitor:
         Makes batches of the examples.
     loss : LossOfBatch or None
         Holds the network.
+    read : callable
+        Returns the rows that a batch reads, or None: the network has them.
     """
 
     batcher: Batcher
     loss: LossOfBatch | None = None
+    read: Callable[[Batch], Rows | None] = lambda batch: None
+    reads_tables: ClassVar[bool] = False
 
     @torch.no_grad()
     def score(self, network: FusionNetwork) -> float:
         """Mean loss of the examples, times -1."""
         assert self.loss is not None
         steps = torch.arange(len(self.batcher.examples)).split(MAX_USERS)
-        losses = [self.loss(batch) for batch in self.batcher.batches(steps)]
+        losses = [
+            self.loss(batch, rows=self.read(batch))
+            for batch in self.batcher.batches(steps)
+        ]
         sizes = torch.tensor([len(rows) for rows in steps], dtype=torch.float64)
         mean = torch.stack(losses).double().cpu() @ sizes / sizes.sum()
         return -float(mean)
@@ -186,6 +204,7 @@ class LikesMonitor:
     graph: ItemGraph | None = None
     propagation: float = 0.0
     user_content: Blocks | None = None
+    reads_tables: ClassVar[bool] = True
 
     def score(self, network: FusionNetwork) -> float:
         """Mean of the metric over the held-out users."""

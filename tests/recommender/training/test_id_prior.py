@@ -107,9 +107,9 @@ def test_the_trial_leaves_nothing_out_of_the_fit(items, by_content, monkeypatch)
     seen = []
     blocks = _training.Batcher.blocks
 
-    def spy(self, steps):
+    def spy(self, steps, **options):
         seen.append((len(self.examples), len(self.history.items)))
-        return blocks(self, steps)
+        return blocks(self, steps, **options)
 
     monkeypatch.setattr(_training.Batcher, "blocks", spy)
     rec = fit(items, by_content)
@@ -168,9 +168,9 @@ def test_the_trial_takes_some_users_of_many(items, by_content, monkeypatch):
     sizes = []
     blocks = _training.Batcher.blocks
 
-    def spy(self, steps):
+    def spy(self, steps, **options):
         sizes.append(len(self.examples))
-        return blocks(self, steps)
+        return blocks(self, steps, **options)
 
     monkeypatch.setattr(_training.Batcher, "blocks", spy)
     assert fit(items, by_content).id_l2_ >= CLEAR

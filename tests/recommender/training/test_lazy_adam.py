@@ -236,7 +236,7 @@ def test_nothing_overflows_in_a_long_training():
     missed = Missed(constant(0.01), 1e-5, torch.device("cpu"))
     gap = missed.since(torch.tensor([0, 1, 2**16], dtype=torch.int32), 2**16)
     assert all(torch.isfinite(part).all() for part in gap)
-    rows = _lazy_adam._Table(*(torch.ones(3, 2) for _ in range(3)))
+    rows = _lazy_adam.Table(*(torch.ones(3, 2) for _ in range(3)))
     values = gap.applied(rows, 1e-5).values
     assert values[0].tolist() != [0, 0]
     np.testing.assert_allclose(values[1], 0, rtol=0, atol=1e-5)

@@ -140,20 +140,13 @@ def test_feedback_leaves_the_others_as_they_are(make, catalog, X, lazily):
     assert not same.all()
 
 
-def test_processes_update_whole_tables(make, catalog, X, monkeypatch):
-    trainer = trainer_of(make(catalog).fit(X), X)
-    monkeypatch.setattr(_loop, "choose_lazy", lambda *_: BOTH)
-    assert trainer._lazy() == BOTH
-    monkeypatch.setattr(_loop, "world", lambda: (1, 2))
-    assert trainer._lazy() == frozenset()
-
-
 def trainer_of(rec, X):
     problem, plan, generators = rec.model_.problem(), rec._plan(), Generators(0)
     network, history = rec.model_.networks[0], problem.history
     batcher = _training._batcher(problem, plan, generators, history, problem.examples)
     loss = _training._loss(network, problem, plan, generators)
-    return _loop.Trainer(loss, batcher, _training._options(network, plan, history, 0.1))
+    options = _training._options(network, problem, plan, history, 0.1)
+    return _loop.Trainer(loss, batcher, options)
 
 
 # -- cost ----------------------------------------------------------------------------

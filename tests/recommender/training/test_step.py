@@ -93,7 +93,7 @@ def made(rec, device="cpu"):
     network = deepcopy(rec.model_.networks[0]).to(device)
     batcher = _batcher(problem, plan, generators, problem.history, problem.examples)
     loss = _loss(network, problem, plan, generators).train()
-    options = _options(network, plan, problem.history, 0.0)
+    options = _options(network, problem, plan, problem.history, 0.0)
     return _loop.Trainer(loss, batcher, options)
 
 
@@ -104,7 +104,7 @@ def trainer(request):
 
 def a_step(trainer):
     """Parts of a step, as the loop makes them."""
-    batch, noise = next(trainer._batches())
+    batch, noise, _ = next(trainer._batches())
     return trainer.loss, batch, noise
 
 
@@ -150,7 +150,7 @@ class Strict(Counted):
 
 def test_a_step_waits_for_nothing(trainer, monkeypatch):
     """Neither a value nor a size that depends on values goes to the host."""
-    batch, noise = next(trainer._batches())
+    batch, noise, _ = next(trainer._batches())
     before = trainer.loss.network.item_embedding.clone()
 
     def refuse(self, *args, **kwargs):
@@ -178,7 +178,7 @@ def test_waiting_would_be_noticed(wait):
 
 def pretend(trainer, device):
     """Move a trainer's loss and its next batch to a device that need not exist."""
-    loss, parts = trainer.loss, next(trainer._batches())
+    loss, parts = trainer.loss, next(trainer._batches())[:2]
     fake = FakeTensorMode()
 
     def move(value):
@@ -219,7 +219,7 @@ def test_a_gpu_is_not_waited_for(request):
         trainer = made(fitted(name), "cuda")
         batches = trainer._batches()
         trainer._step(trainer.loss, *next(batches))  # the optimizer makes its state
-        batch, noise = next(batches)
+        batch, noise, _ = next(batches)
         torch.cuda.set_sync_debug_mode("error")
         try:
             loss = trainer._step(trainer.loss, batch, noise)

@@ -8,8 +8,12 @@ from ._batch import (
     VECTOR as VECTOR,
     Batch as Batch,
     Column as Column,
+    Rows as Rows,
+    Slice as Slice,
+    cuts as cuts,
 )
 from ._cache import (
+    MakingLocks as MakingLocks,
     RecentTables as RecentTables,
     vector_table as vector_table,
     with_later as with_later,
@@ -20,6 +24,11 @@ from ._columns import (
     column_of as column_of,
     condition_mask as condition_mask,
     scalar_features as scalar_features,
+)
+from ._damage import (
+    Place as Place,
+    parsed as parsed,
+    parsed_vectors as parsed_vectors,
 )
 from ._encoding import (
     entity_keys as entity_keys,
@@ -40,6 +49,7 @@ from ._errors import (
     BusyStoreError as BusyStoreError,
     DamagedStoreError as DamagedStoreError,
     FullStoreError as FullStoreError,
+    LostRowsError as LostRowsError,
     ReadOnlyStoreError as ReadOnlyStoreError,
     StoreError as StoreError,
 )
@@ -57,6 +67,11 @@ from ._filters import (
     filter_mask as filter_mask,
     filter_names as filter_names,
     parse_filter as parse_filter,
+)
+from ._keys import (
+    SortedKeys as SortedKeys,
+    sorted_joined as sorted_joined,
+    sorted_keys as sorted_keys,
 )
 from ._names import (
     CATEGORY as CATEGORY,
@@ -86,6 +101,7 @@ from ._online_store import (
     fresh_cells as fresh_cells,
     merge_cells as merge_cells,
 )
+from ._row_errors import RowError as RowError
 from ._search import (
     Aspect as Aspect,
     VectorTable as VectorTable,

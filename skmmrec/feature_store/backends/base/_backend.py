@@ -20,7 +20,7 @@ from typing import NamedTuple
 import pandas as pd
 from feast import FeatureStore, FeatureView
 
-from ._batch import Batch
+from ._batch import Rows
 from ._checksum import Checksum
 from ._names import ITEM_VIEW, USER_VIEW
 from ._search import VectorTable
@@ -110,6 +110,13 @@ class Backend(ABC):
         """Return the one that is served."""
 
     @abstractmethod
+    def served_earlier(self) -> str | None:
+        """Return the version that a release without numbered publications served.
+
+        Its rows are not read any more. None where there was none, or it is forgotten.
+        """
+
+    @abstractmethod
     def staged(self) -> Snapshot | None:
         """Return the one that is being written, or that a killed process left."""
 
@@ -120,7 +127,7 @@ class Backend(ABC):
     def stage(
         self,
         view: FeatureView,
-        batch: Batch,
+        batch: Rows,
         chunk_size: int,
         advance: Callable[[int], object],
     ) -> str:
@@ -129,7 +136,7 @@ class Backend(ABC):
         Parameters
         ----------
         view : feast.FeatureView
-        batch : Batch
+        batch : Rows
         chunk_size : int
             Entities to write at a time.
         advance : callable

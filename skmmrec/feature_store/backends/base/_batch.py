@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,11 +52,14 @@ class Column(NamedTuple):
     kind: str
     values: list[Any]
 
-    def packed(self, rows: Sequence[int]) -> list[bytes]:
-        """Serialize some values; nothing for None."""
+    def take(self, rows: Sequence[int]) -> Column:
+        """Choose rows."""
+        return self._replace(values=[self.values[row] for row in rows])
+
+    def packed(self) -> list[bytes]:
+        """Serialize the values; nothing for None."""
         pack = _PACKERS[self.kind]
-        values = [self.values[row] for row in rows]
-        return [b"" if value is None else pack(value) for value in values]
+        return [b"" if value is None else pack(value) for value in self.values]
 
     def content(self) -> bytes:
         """Return all that it says, for a hash."""
@@ -67,22 +71,31 @@ class Column(NamedTuple):
         return b"".join([head, missing, *(value.tobytes() for value in present)])
 
 
+class Slice(NamedTuple):
+    """Some users or items of a batch.
+
+    Attributes
+    ----------
+    ids : list of int or str
+    matrix : float32 ndarray of shape (n, dim)
+    columns : tuple of Column
+    """
+
+    ids: Sequence[Id]
+    matrix: np.ndarray
+    columns: tuple[Column, ...]
+
+
 @dataclass(frozen=True)
-class Batch:
-    """Users or items of one model version, sorted by id.
+class Rows(ABC):
+    """Users or items of one model version, wherever they lie.
 
     Attributes
     ----------
     view, join_key, vector_name, version_name : str
         Names in Feast.
-    ids : list of int or str
     id_type : {"int64", "string"}
-    matrix : float32 ndarray of shape (n, dim)
     version : str
-    columns : tuple of Column
-        What else there is to say about each.
-    seen : list of lists, or None
-        Ids, users only.
     exponent : float or None
         How users follow from their items, where the model says so; users only.
     half_life : float or None
@@ -93,34 +106,46 @@ class Batch:
     join_key: str
     vector_name: str
     version_name: str
-    ids: list[Id]
     id_type: str
-    matrix: np.ndarray
     version: str
-    columns: tuple[Column, ...] = ()
-    exponent: float | None = None
-    half_life: float | None = None
+    exponent: float | None = field(default=None, kw_only=True)
+    half_life: float | None = field(default=None, kw_only=True)
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Count them."""
 
     @property
-    def seen(self) -> list[list[Id]] | None:
-        """Lists of seen items, which only users have."""
-        return next((c.values for c in self.columns if c.name == SEEN), None)
+    @abstractmethod
+    def dim(self) -> int:
+        """Length of the vectors."""
+
+    @property
+    @abstractmethod
+    def kinds(self) -> dict[str, str]:
+        """Kinds of the columns beside the vector, by name, in their order."""
+
+    @property
+    @abstractmethod
+    def lengths(self) -> dict[str, int]:
+        """Lengths of further vectors, by the name of their column; where there are."""
+
+    @abstractmethod
+    def fingerprint(self) -> bytes:
+        """Hash of everything in it."""
+
+    @abstractmethod
+    def slices(self, size: int) -> Iterator[Slice]:
+        """Return them by at most so many at a time, in any order that is the same."""
+
+    @abstractmethod
+    def sorted_slices(self, size: int, first: int = 0) -> Iterator[Slice]:
+        """Return them in the order of their keys: see `serialized_chunks`."""
 
     @property
     def feature_names(self) -> list[str]:
         """Names of all features."""
-        others = [column.name for column in self.columns]
-        return [self.vector_name, self.version_name, *others]
-
-    def fingerprint(self) -> bytes:
-        """Hash of everything in the batch."""
-        digest = hashlib.blake2b(digest_size=16)  # 128 bits: never equal by chance
-        for text in (self.version, self.ids, self.matrix.shape):
-            digest.update(repr(text).encode("utf-8", "surrogatepass"))
-        for column in self.columns:
-            digest.update(column.content())
-        digest.update(self.matrix.data)
-        return digest.digest()
+        return [self.vector_name, self.version_name, *self.kinds]
 
     def serialized_chunks(
         self, size: int, first: int = 0
@@ -140,22 +165,97 @@ class Batch:
         columns : list of (str, list of bytes)
             Each feature with its values; empty where there is none.
         """
+        version = pack_text(self.version)
+        for ids, matrix, columns in self.sorted_slices(size, first):
+            yield (
+                entity_keys(self.join_key, ids),
+                [
+                    (self.vector_name, pack_vectors(matrix)),
+                    (self.version_name, [version] * len(ids)),
+                    *((column.name, column.packed()) for column in columns),
+                ],
+            )
+
+
+@dataclass(frozen=True)
+class Batch(Rows):
+    """Users or items in memory, sorted by id.
+
+    Attributes
+    ----------
+    ids : list of int or str
+    matrix : float32 ndarray of shape (n, dim)
+    columns : tuple of Column
+        What else there is to say about each.
+    seen : list of lists, or None
+        Ids, users only.
+    """
+
+    ids: list[Id]
+    matrix: np.ndarray
+    columns: tuple[Column, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def dim(self) -> int:
+        """Columns of the matrix."""
+        return int(self.matrix.shape[1])
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """What the columns say of themselves."""
+        return {column.name: column.kind for column in self.columns}
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Look at the vectors that there are."""
+        present = {
+            column.name: [len(v) for v in column.values if v is not None]
+            for column in self.columns
+            if column.kind == VECTOR
+        }
+        return {name: max(found) for name, found in present.items() if found}
+
+    @property
+    def seen(self) -> list[list[Id]] | None:
+        """Lists of seen items, which only users have."""
+        return next((c.values for c in self.columns if c.name == SEEN), None)
+
+    def fingerprint(self) -> bytes:
+        """Hash of everything in the batch."""
+        digest = hashlib.blake2b(digest_size=16)  # 128 bits: never equal by chance
+        for text in (self.version, self.ids, self.matrix.shape):
+            digest.update(repr(text).encode("utf-8", "surrogatepass"))
+        for column in self.columns:
+            digest.update(column.content())
+        digest.update(self.matrix.data)
+        return digest.digest()
+
+    def slices(self, size: int) -> Iterator[Slice]:
+        """Cut in the order of the ids."""
+        for start, stop in cuts(len(self), size):
+            yield Slice(
+                self.ids[start:stop],
+                self.matrix[start:stop],
+                tuple(c._replace(values=c.values[start:stop]) for c in self.columns),
+            )
+
+    def sorted_slices(self, size: int, first: int = 0) -> Iterator[Slice]:
+        """Sort by key."""
         keys = entity_keys(self.join_key, self.ids)
         order = sorted(range(len(keys)), key=keys.__getitem__)
-        for start, stop in _cuts(len(keys), size, first):
+        for start, stop in cuts(len(keys), size, first):
             rows = order[start:stop]
-            yield [keys[row] for row in rows], self._columns(rows)
-
-    def _columns(self, rows: list[int]) -> list[tuple[str, list[bytes]]]:
-        """Serialize some entities, a list for each feature."""
-        features = [
-            (self.vector_name, pack_vectors(self.matrix[rows])),
-            (self.version_name, [pack_text(self.version)] * len(rows)),
-        ]
-        return features + [(c.name, c.packed(rows)) for c in self.columns]
+            yield Slice(
+                [self.ids[row] for row in rows],
+                self.matrix[rows],
+                tuple(column.take(rows) for column in self.columns),
+            )
 
 
-def _cuts(n: int, size: int, first: int) -> Iterator[tuple[int, int]]:
+def cuts(n: int, size: int, first: int = 0) -> Iterator[tuple[int, int]]:
     """Cut ``[0, n)`` into slices of at most `size`, with a cut at `first`."""
     for start, stop in ((0, min(first, n)), (min(first, n), n)):
         for begin in range(start, stop, size):

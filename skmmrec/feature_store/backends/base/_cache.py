@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 import numpy as np
 
-from ._encoding import has_numbers, key_ids, unpack_vectors
+from skmmrec.runtime import ForkSafeLock
+
+from ._damage import Place, parsed_vectors
+from ._encoding import has_numbers
+from ._keys import sorted_keys
 from ._search import VectorTable
 
 # View or table of Feast's, feature, and what tells one state of the rows from others.
@@ -18,6 +22,8 @@ _Source = tuple[object, ...]
 class RecentTables:
     """The tables of each feature that were made last, each by one thread.
 
+    Whoever asks for a table that is there waits for nobody who makes another one.
+
     Parameters
     ----------
     size : int
@@ -26,7 +32,8 @@ class RecentTables:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._lock = threading.Lock()
+        self._making = MakingLocks()
+        self._lock = ForkSafeLock()
         self._tables: dict[_Source, tuple[object, VectorTable]] = {}
 
     def get(
@@ -35,34 +42,63 @@ class RecentTables:
         """Return what `make` gave for a source, made anew under another stamp."""
         found = self._tables.get(source)
         if found is None or found[0] != stamp:
-            with self._lock:
+            with self._making.of(source):
                 found = self._tables.get(source)
                 if found is None or found[0] != stamp:
                     found = stamp, make()
-                    same = [s for s in self._tables if s[:2] == source[:2]]
-                    gone = [s for s in same if s != source][: 1 - self._size]
-                    kept = {s: t for s, t in self._tables.items() if s not in gone}
-                    self._tables = {**kept, source: found}
+                    self._keep(source, found)
         return found[1]
+
+    def _keep(self, source: _Source, found: tuple[object, VectorTable]) -> None:
+        with self._lock:
+            same = [s for s in self._tables if s[:2] == source[:2]]
+            gone = [s for s in same if s != source][: 1 - self._size]
+            kept = {s: t for s, t in self._tables.items() if s not in gone}
+            self._tables = {**kept, source: found}
+
+
+class MakingLocks:
+    """A lock for each thing that is made; those that nobody holds are forgotten."""
+
+    def __init__(self) -> None:
+        self._lock = ForkSafeLock()
+        self._locks: WeakValueDictionary[object, ForkSafeLock] = WeakValueDictionary()
+
+    def of(self, source: object) -> ForkSafeLock:
+        """Return the lock of one of them; hold on to it while it is needed."""
+        with self._lock:
+            lock = self._locks.get(source)
+            if lock is None:
+                lock = self._locks[source] = ForkSafeLock()
+            return lock
 
 
 def vector_table(
-    join_key: str, rows: Sequence[tuple[bytes, bytes, int]], version: str | None
+    place: Place, rows: Sequence[tuple[bytes, bytes, int]], version: str | None
 ) -> VectorTable:
     """Build a table from rows of key, vector and event time, sorted by id.
 
     Entities whose vector is null or empty are left out.
+
+    Raises
+    ------
+    DamagedStoreError
+        When a vector cannot be read.
+    ValueError
+        When the vectors differ in length.
     """
     rows = [row for row in rows if has_numbers(row[1])]
-    keys = [row[0] for row in rows]
-    matrix = unpack_vectors([row[1] for row in rows])
+    order, ids, keys = sorted_keys(place.join_key, [row[0] for row in rows])
+    matrix = parsed_vectors(
+        [row[1] for row in rows],
+        lambda row, why: place.damaged_of_key(rows[row][0], why),
+    )
     times = np.array([row[2] for row in rows], np.int64)
-    table = VectorTable(keys, key_ids(join_key, keys), matrix, times, version)
-    return table.take(np.argsort(table.ids, kind="stable"))
+    return VectorTable(keys, ids, matrix[order], times[order], version)
 
 
 def with_later(
-    table: VectorTable, join_key: str, later: Sequence[tuple[bytes, bytes, int]]
+    table: VectorTable, place: Place, later: Sequence[tuple[bytes, bytes, int]]
 ) -> VectorTable:
     """Put rows that were written later over those of a table, or among them.
 
@@ -72,11 +108,13 @@ def with_later(
 
     Raises
     ------
+    DamagedStoreError
+        When a vector cannot be read.
     ValueError
         When the vectors that are left differ in length.
     """
     table = _without_emptied(table, later)
-    rows = vector_table(join_key, later, table.version)
+    rows = vector_table(place, later, table.version)
     if not len(table.ids) or not len(rows.ids):
         return rows if len(rows.ids) else replace(table)
     places = np.searchsorted(table.ids, rows.ids)

@@ -9,7 +9,7 @@ import numpy as np
 from feast import FeatureView
 from feast.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
 
-from ._encoding import unpack
+from ._damage import Place, parsed
 from ._filters import (
     Filter,
     FilterColumn,
@@ -67,14 +67,14 @@ def condition_mask(
         When it asks for what the view does not have, or compares a feature with what
         it cannot be compared with.
     """
-    parsed = parse_filter(condition)
+    wanted = parse_filter(condition)
     own = [view.join_keys[0], *scalar_features(view)]
     names = {**(short or {}), **{name: name for name in own}}
-    asked = filter_names(parsed)
+    asked = filter_names(wanted)
     for name in asked:
         if name not in names:
             raise unknown_feature(name, names)
-    return filter_mask(parsed, {name: column(names[name]) for name in asked})
+    return filter_mask(wanted, {name: column(names[name]) for name in asked})
 
 
 def column_of(
@@ -84,6 +84,8 @@ def column_of(
 
     Raises
     ------
+    DamagedStoreError
+        When a value cannot be read.
     ValueError
         When its values are of several types.
     """
@@ -92,7 +94,11 @@ def column_of(
     columns = table.kept
     if name not in columns:
         found = read(name)
-        values = [unpack(found.get(key, b"")) for key in table.keys]
+        place = Place(view.name, view.join_keys[0], name)
+        values = [
+            parsed(place, entity, found.get(key, b""))
+            for key, entity in zip(table.keys, table.ids.tolist(), strict=True)
+        ]
         columns[name] = _column(name, values, scalar_features(view)[name])
     column: FilterColumn = columns[name]
     return column

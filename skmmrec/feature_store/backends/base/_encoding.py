@@ -26,7 +26,9 @@ from ._types import Id
 
 _FLOAT = np.dtype("<f4")
 _STRING, _INT64 = ValueType.STRING.value, ValueType.INT64.value
-_INT64_HEAD = struct.pack("<II", _INT64, 8)
+# What the value of a key begins with: its type and, of numbers, its length.
+INT64_HEAD = struct.pack("<II", _INT64, 8)
+STRING_HEAD = struct.pack("<I", _STRING)
 _EMPTY_LIST = len(Value(float_list_val=FloatList()).SerializeToString())
 
 
@@ -50,20 +52,28 @@ def entity_keys(join_key: str, ids: Iterable[Id]) -> list[bytes]:
     -------
     list of bytes
     """
-    prefix, values = key_prefix(join_key), list(ids)
+    prefix = key_prefix(join_key)
+    if isinstance(ids, np.ndarray) and ids.dtype.kind == "i":
+        return _integer_keys(prefix + INT64_HEAD, ids.astype("<i8", copy=False))
+    values = list(ids)
     if not all(isinstance(value, str) for value in values):
-        return _integer_keys(prefix + _INT64_HEAD, np.array(values, "<i8"))
+        return _integer_keys(prefix + INT64_HEAD, np.array(values, "<i8"))
     texts = [value.encode() for value in cast("list[str]", values)]
     return [prefix + struct.pack("<II", _STRING, len(t)) + t for t in texts]
 
 
 def _integer_keys(prefix: bytes, values: np.ndarray) -> list[bytes]:
-    """Put a prefix before each number, all at once."""
-    size = len(prefix) + values.itemsize
-    keys = np.empty((len(values), size), np.uint8)
-    keys[:, : len(prefix)] = np.frombuffer(prefix, np.uint8)
-    keys[:, len(prefix) :] = values[:, None].view(np.uint8)
-    found: list[bytes] = keys.view(f"V{size}").ravel().tolist()
+    return _prefixed(prefix, np.ascontiguousarray(values)[:, None])
+
+
+def _prefixed(prefix: bytes, rows: np.ndarray) -> list[bytes]:
+    """Put a prefix before the bytes of each row, all at once."""
+    start, n = len(prefix), len(rows)
+    size = start + rows.shape[1] * rows.itemsize
+    whole = np.empty((n, size), np.uint8)
+    whole[:, :start] = np.frombuffer(prefix, np.uint8)
+    whole[:, start:] = rows.view(np.uint8)
+    found: list[bytes] = whole.view(f"V{size}").ravel().tolist()
     return found
 
 
@@ -74,10 +84,10 @@ def key_ids(join_key: str, keys: Sequence[bytes]) -> np.ndarray:
     tuples, whose order is the one that Feast sorts entities in.
     """
     prefix = key_prefix(join_key)
-    if _all_begin(keys, prefix + _INT64_HEAD):
+    if _all_begin(keys, prefix + INT64_HEAD):
         return np.frombuffer(b"".join(key[-8:] for key in keys), dtype="<i8")
     ids: Iterable[object]
-    if _all_begin(keys, prefix + struct.pack("<I", _STRING)):
+    if _all_begin(keys, prefix + STRING_HEAD):
         start = len(prefix) + 8
         ids = (key[start:].decode() for key in keys)
     else:
@@ -112,8 +122,7 @@ def pack_vectors(matrix: np.ndarray) -> list[bytes]:
     list of bytes, of length n
     """
     header = _vector_header(matrix.shape[1])
-    rows = np.ascontiguousarray(matrix, dtype=_FLOAT)
-    return [header + row.tobytes() for row in rows]
+    return _prefixed(header, np.ascontiguousarray(matrix, dtype=_FLOAT))
 
 
 def unpack_vectors(values: Sequence[bytes]) -> np.ndarray:

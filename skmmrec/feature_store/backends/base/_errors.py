@@ -19,3 +19,7 @@ class ReadOnlyStoreError(StoreError):
 
 class BusyStoreError(StoreError, TimeoutError):
     """Others have held the store for longer than this one was to wait."""
+
+
+class LostRowsError(StoreError):
+    """Feast did not give back, or did not write, all rows that it was given."""

@@ -24,9 +24,11 @@ from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import FloatList, Value
 from feast.repo_config import RepoConfig
+from google.protobuf.message import DecodeError
 
 from ._backend import PUBLISHED_VIEWS
 from ._columns import column_of, condition_mask
+from ._damage import Place
 from ._expiry import fresh
 from ._filters import Filter
 from ._names import ITEM_VERSION, ITEM_VIEW, USER_VERSION, USER_VIEW
@@ -37,6 +39,7 @@ from ._queries import (
     vector_lengths,
     vector_query,
 )
+from ._row_errors import RowError
 from ._search import VectorTable, nearest
 from ._search_errors import SearchError, refusing
 from ._snapshot import Snapshot
@@ -151,7 +154,7 @@ class ExactOnlineStore(OnlineStore):
         serialization = config.entity_key_serialization_version
         keys = [serialize_entity_key(key, serialization) for key in entity_keys]
         found = self._read_pinned(config, table, keys, requested_features)
-        return [feast_row(found.get(key)) for key in keys]
+        return [feast_row(table, key, found.get(key)) for key in keys]
 
     def _read_pinned(
         self,
@@ -276,7 +279,7 @@ class ExactOnlineStore(OnlineStore):
             keys = [found.keys[row] for row in rows[order]]
             values = self.read_values(config, table, keys, requested_features, snapshot)
             return [
-                _document(key, values.get(key), float(distance), query.is_text)
+                _document(table, key, values.get(key), float(distance), query.is_text)
                 for key, distance in zip(keys, distances[order], strict=True)
             ]
 
@@ -380,7 +383,7 @@ def _check_finite(data: Sequence[WriteRow]) -> None:
     for key, values, _, _ in data:
         for name, value in values.items():
             if not np.isfinite(value.float_list_val.val).all():
-                raise ValueError(
+                raise RowError(
                     f"{name} of {_id_in(key)!r:.100} must be finite, it is not; "
                     "nothing was written: leave this row out"
                 )
@@ -392,20 +395,39 @@ def _id_in(key: EntityKey) -> Any:
 
 
 def feast_row(
-    cells: Cells | None,
+    view: FeatureView, key: bytes, cells: Cells | None
 ) -> tuple[datetime | None, dict[str, Value] | None]:
-    """Return a row as Feast reads it: its latest event time, and values."""
+    """Return a row as Feast reads it: its latest event time, and values.
+
+    Raises
+    ------
+    DamagedStoreError
+        When a value cannot be read.
+    """
     if not cells:
         return None, None
     latest = max(event_us for _, event_us in cells.values())
-    protos = {name: Value.FromString(value) for name, (value, _) in cells.items()}
+    protos = {n: _value(view, key, n, value) for n, (value, _) in cells.items()}
     return from_us(latest), protos
 
 
+def _value(view: FeatureView, key: bytes, feature: str, value: bytes) -> Value:
+    try:
+        return Value.FromString(value)
+    except DecodeError as error:
+        # An on-demand view without entities has no join key.
+        place = Place(view.name, next(iter(view.join_keys), ""), feature)
+        raise place.damaged_of_key(key, error) from error
+
+
 def _document(
-    key: bytes, cells: Cells | None, distance: float, is_text: bool
+    view: FeatureView,
+    key: bytes,
+    cells: Cells | None,
+    distance: float,
+    is_text: bool,
 ) -> Document:
-    when, features = feast_row(cells)
+    when, features = feast_row(view, key, cells)
     features = {**(features or {}), "distance": Value(float_val=distance)}
     if is_text:  # Feast asks for a rank that is larger for better ones
         features["text_rank"] = Value(float_val=1.0 - distance)
@@ -435,7 +457,7 @@ def _check_lengths(view: FeatureView, data: Sequence[WriteRow]) -> None:
         for name, value in values.items():
             length = len(value.float_list_val.val)
             if name in lengths and length not in (0, lengths[name]):
-                raise ValueError(
+                raise RowError(
                     f"{name} of {_id_in(key)!r:.100} has {length} numbers; "
                     f"the feature view is defined for {lengths[name]}"
                 )

@@ -27,9 +27,12 @@ from skmmrec.feature_store.backends.base import (
 
 from . import _feedback as events, _overlay as overlay, _publications as publications
 from ._engine import OWNED, Publication, ownership
-from ._sql import lock, one, statement
+from ._sql import lock, one, statement, table_exists
 from ._store import ExactPostgresOnlineStore
 
+_SERVED_EARLIER = (
+    "SELECT version FROM skmmrec_publication WHERE project = %s AND state = 'served'"
+)
 _TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 _UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 # A recorder that sleeps in its transaction keeps all others out; none needs a second.
@@ -113,6 +116,14 @@ class PostgresBackend(Backend):
     def publications(self) -> list[Snapshot]:
         """Return those that can be served, the earliest number first."""
         return self._snapshots("ready")
+
+    def served_earlier(self) -> str | None:
+        """Read the record of an earlier release."""
+        with self._reading() as conn:
+            if not table_exists(conn, "skmmrec_publication"):
+                return None
+            version: str | None = one(conn, _SERVED_EARLIER, [self.project])
+            return version
 
     def staged(self) -> Snapshot | None:
         """Return the one that is being written, or that a killed process left."""

@@ -223,7 +223,7 @@ class ExactPostgresOnlineStore(ExactOnlineStore, PostgreSQLOnlineStore):
         for read, rows in zip(reads, found, strict=True):
             _populate_response_from_feature_data(
                 read.requested_features,
-                [feast_row(rows.get(key)) for key in read.keys],
+                [feast_row(read.table, key, rows.get(key)) for key in read.keys],
                 read.idxs,
                 online_features_response,
                 full_feature_names,

@@ -13,6 +13,7 @@ from psycopg.errors import UndefinedTable
 
 from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
+    Place,
     RecentTables,
     Snapshot,
     VectorTable,
@@ -118,9 +119,9 @@ class Vectors:
             cursor.execute(statement(query, *[overlay] * names), args)
             later = [(key, value, to_us(when)) for key, value, when in cursor]
         if publication is None:
-            return vector_table(view.join_keys[0], later, None)
+            return vector_table(_place(view, feature), later, None)
         base = self._base(conn, view, feature, publication)
-        return with_later(base, view.join_keys[0], later)
+        return with_later(base, _place(view, feature), later)
 
     def _base(
         self,
@@ -136,7 +137,7 @@ class Vectors:
         found = self._published.get(
             (table.overlay, feature, table.name, checksums.get(view.name)),
             None,
-            lambda: _read_table(conn, view.join_keys[0], table, feature, snapshot),
+            lambda: _read_table(conn, _place(view, feature), table, snapshot),
         )
         times = np.full(len(found.keys), snapshot.served_us, np.int64)
         return replace(found, event_us=times)
@@ -168,11 +169,15 @@ def pages(
 
 
 def _read_table(
-    conn: Connection, join_key: str, table: Table, feature: str, snapshot: Snapshot
+    conn: Connection, place: Place, table: Table, snapshot: Snapshot
 ) -> VectorTable:
     rows: list[tuple[bytes, bytes, int]] = []
-    if feature in table.features:
-        name = column(table.features.index(feature))
+    if place.feature in table.features:
+        name = column(table.features.index(place.feature))
         for part in pages(conn, table.name, [name]):
             rows += [(key, value, 0) for key, value in part if value]
-    return vector_table(join_key, rows, snapshot.version)
+    return vector_table(place, rows, snapshot.version)
+
+
+def _place(view: FeatureView, feature: str) -> Place:
+    return Place(view.name, view.join_keys[0], feature)

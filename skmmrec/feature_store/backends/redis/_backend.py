@@ -15,6 +15,7 @@ from skmmrec.feature_store.backends.base import (
     Backend,
     Event,
     Features,
+    Place,
     Row,
     Snapshot,
     VectorTable,
@@ -75,6 +76,10 @@ class RedisBackend(Backend):
     def served(self) -> Snapshot | None:
         """Read the pointer, which holds the whole record."""
         return self._tables.served()
+
+    def served_earlier(self) -> str | None:
+        """Read the record of an earlier release."""
+        return self._earlier.served()
 
     def staged(self) -> Snapshot | None:
         """Read the record of what is staged."""
@@ -229,7 +234,7 @@ class RedisBackend(Backend):
         """Return the cached table of vectors."""
         table = self.online.vectors(self.config, view, feature, snapshot)
         if table.version is None:
-            return vector_table(view.join_keys[0], [], None)
+            return vector_table(Place(view.name, view.join_keys[0], feature), [], None)
         return table
 
     def write(self, view: FeatureView, rows: Sequence[Row]) -> None:

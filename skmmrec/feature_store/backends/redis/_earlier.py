@@ -6,6 +6,7 @@ list. Nothing of it is served; events are taken over, the rest is deleted.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from feast import FeatureView
@@ -26,6 +27,11 @@ class Earlier:
         self._prefix = f"skmmrec:{project}:".encode()
         self.events = self._prefix + b"feedback"
         self.publication = self._prefix + b"publication"
+
+    def served(self) -> str | None:
+        """Return the version that was served."""
+        text = self._server("HGET", self.publication, "served")
+        return None if text is None else str(json.loads(text)["version"])
 
     def has_events(self) -> bool:
         """Tell whether there are events to take over."""

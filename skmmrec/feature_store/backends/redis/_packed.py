@@ -3,7 +3,8 @@
 Whoever recommends reads all of them at once: 100,000 x 64 in a quarter of the time
 that it takes by field, for another 28 MB. A piece begins with three numbers: of rows,
 of dimensions, and of bytes of the keys; then come the lengths of the keys, the keys,
-and the numbers of the vectors.
+the numbers of the vectors, and a checksum (CRC-32) of all that. Pieces of an earlier
+release have none.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
+from zlib import crc32
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from skmmrec.feature_store.backends.base import (
 # The view and the feature of which there are such pieces.
 PACKED = ITEM_VIEW, ITEM_VECTOR
 _HEAD = struct.Struct("<III")
+_SUM = struct.Struct("<I")
 _LENGTH, _FLOAT = np.dtype("<u4"), np.dtype("<f4")
 
 
@@ -31,20 +34,30 @@ def pack_rows(keys: Sequence[bytes], values: Sequence[bytes]) -> bytes:
     matrix, text = unpack_vectors(values), b"".join(keys)
     head = _HEAD.pack(*matrix.shape, len(text))
     lengths = np.array([len(key) for key in keys], _LENGTH)
-    return head + lengths.tobytes() + text + matrix.astype(_FLOAT, copy=False).tobytes()
+    numbers = matrix.astype(_FLOAT, copy=False).tobytes()
+    piece = head + lengths.tobytes() + text + numbers
+    return piece + _SUM.pack(crc32(piece))
 
 
 def unpack_rows(pieces: Iterable[tuple[int, bytes]]) -> tuple[list[bytes], np.ndarray]:
     """Undo `pack_rows` of consecutive pieces, each with the number of its first row.
 
     Pieces may overlap, where staging was resumed. What follows a gap is left out.
+
+    Raises
+    ------
+    ValueError
+        When a piece is not what was packed.
     """
     keys: list[bytes] = []
     parts = []
     for first, piece in sorted(pieces):
         if first > len(keys):
             break
-        found, matrix = _unpack(piece)
+        try:
+            found, matrix = _unpack(piece)
+        except (ValueError, struct.error) as error:
+            raise ValueError(f"the vectors from row {first} on: {error}") from error
         parts.append(matrix[len(keys) - first :])
         keys += found[len(keys) - first :]
     return keys, np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
@@ -57,4 +70,7 @@ def _unpack(piece: bytes) -> tuple[list[bytes], np.ndarray]:
     ends = accumulate(lengths.tolist(), initial=start)
     keys = [piece[begin:end] for begin, end in pairwise(ends)]
     numbers = np.frombuffer(piece, _FLOAT, n * dim, start + size)
+    end = start + size + numbers.nbytes
+    if piece[end:] and _SUM.unpack(piece[end:]) != (crc32(piece[:end]),):
+        raise ValueError("they are not those that were written")
     return keys, numbers.reshape(n, dim).astype(np.float32, copy=False)

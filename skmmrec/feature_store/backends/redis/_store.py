@@ -19,6 +19,7 @@ from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
     Cells,
     ExactOnlineStore,
+    Place,
     Row,
     Snapshot,
     TextSearch,
@@ -176,7 +177,7 @@ class ExactRedisOnlineStore(ExactOnlineStore, RedisOnlineStore):
         feast = self.feast(config)
         found = feast.read(view, feast.keys(view), [feature])
         rows = [(key, *row[feature]) for key, row in found.items() if feature in row]
-        return vector_table(view.join_keys[0], rows, None)
+        return vector_table(Place(view.name, view.join_keys[0], feature), rows, None)
 
     def write_newer(
         self,

@@ -8,11 +8,13 @@ import numpy as np
 from feast import FeatureView
 
 from skmmrec.feature_store.backends.base import (
+    DamagedStoreError,
+    Place,
     RecentTables,
     Snapshot,
     VectorTable,
     chunks,
-    key_ids,
+    sorted_keys,
     vector_table,
     with_later,
 )
@@ -64,12 +66,12 @@ class Vectors:
     ) -> VectorTable:
         later = self._tables.later(view.name, feature, snapshot)
         if snapshot is None:
-            return vector_table(view.join_keys[0], later, None)
+            return vector_table(_place(view, feature), later, None)
         source = _identity(view, feature, snapshot)
         published = self._published.get(
             source, None, lambda: self._load(view, feature, snapshot)
         )
-        return with_later(published, view.join_keys[0], later)
+        return with_later(published, _place(view, feature), later)
 
     def _load(self, view: FeatureView, feature: str, snapshot: Snapshot) -> VectorTable:
         """Read a publication whole."""
@@ -107,11 +109,13 @@ class Vectors:
         for part in chunks(firsts, _PIECES):
             pieces += server("HMGET", name, *part)
         numbered = zip(map(int, firsts), pieces, strict=True)
-        keys, matrix = unpack_rows((n, piece) for n, piece in numbered if piece)
-        ids = key_ids(view.join_keys[0], keys)
+        try:
+            keys, matrix = unpack_rows((n, piece) for n, piece in numbered if piece)
+        except ValueError as error:
+            raise _damaged(server.place, snapshot, error) from error
+        order, ids, keys = sorted_keys(view.join_keys[0], keys)
         times = np.full(len(keys), snapshot.served_us, np.int64)
-        table = VectorTable(keys, ids, matrix, times, snapshot.version)
-        return table.take(np.argsort(ids, kind="stable"))
+        return VectorTable(keys, ids, matrix[order], times, snapshot.version)
 
     def _scan(self, view: FeatureView, feature: str, snapshot: Snapshot) -> VectorTable:
         """Read vectors one by one."""
@@ -120,7 +124,19 @@ class Vectors:
         for page in self._tables.server.scan(column):
             found.update(page)
         rows = [(key, value, snapshot.served_us) for key, value in found.items()]
-        return vector_table(view.join_keys[0], rows, snapshot.version)
+        return vector_table(_place(view, feature), rows, snapshot.version)
+
+
+def _damaged(where: str, snapshot: Snapshot, why: object) -> DamagedStoreError:
+    return DamagedStoreError(
+        f"Redis at {where} has a damaged copy of publication {snapshot.number} "
+        f"(version {snapshot.version!r}): {why}; publish again, or serve another "
+        "publication"
+    )
+
+
+def _place(view: FeatureView, feature: str) -> Place:
+    return Place(view.name, view.join_keys[0], feature)
 
 
 def _identity(

@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from skmmrec.feature_store.backends.base import (
     Checksum,
@@ -26,6 +27,7 @@ from skmmrec.feature_store.backends.base import (
     unpack_vectors,
 )
 
+from ._blocks import add_sums, read_blocks, sums_of
 from ._connections import (
     damaged_publication,
     open_publication,
@@ -41,7 +43,7 @@ _FEATURES = (
 )
 _BLOCKS = (
     "CREATE TABLE blocks (view TEXT, feature TEXT, part INTEGER, lengths BLOB, "
-    "keys BLOB, matrix BLOB, PRIMARY KEY (view, feature, part))"
+    "keys BLOB, matrix BLOB, sums BLOB, PRIMARY KEY (view, feature, part))"
 )
 # Rows in memory at a time: 5 MB of vectors of 256 numbers.
 ROWS = 5000
@@ -116,11 +118,14 @@ def _add_block(
     keys, values = _present(keys, values)
     if not keys:
         return
-    lengths = np.fromiter(map(len, keys), "<u4", len(keys))
+    add_sums(conn)
+    lengths = np.fromiter(map(len, keys), "<u4", len(keys)).tobytes()
+    joined, matrix = b"".join(keys), unpack_vectors(values).data
     conn.execute(
-        "INSERT INTO blocks SELECT ?1, ?2, (SELECT count(*) FROM blocks "
-        "WHERE view = ?1 AND feature = ?2), ?3, ?4, ?5",
-        (view, feature, lengths.data, b"".join(keys), unpack_vectors(values).data),
+        "INSERT INTO blocks (view, feature, part, lengths, keys, matrix, sums) "
+        "SELECT ?1, ?2, (SELECT count(*) FROM blocks "
+        "WHERE view = ?1 AND feature = ?2), ?3, ?4, ?5, ?6",
+        (view, feature, lengths, joined, matrix, sums_of(lengths + joined, matrix)),
     )
 
 
@@ -247,28 +252,6 @@ def scan(
         yield keys, list(zip(names, columns, strict=True))
 
 
-def read_vectors(
-    conn: sqlite3.Connection, view: str, feature: str
-) -> tuple[list[bytes], Iterator[np.ndarray]]:
-    """Return the vectors of a feature, and the keys of those that have one, in order.
-
-    The vectors come in parts.
-    """
-    where = "FROM blocks WHERE view = ? AND feature = ? ORDER BY part"
-    keys, counts = list[bytes](), list[int]()
-    for lengths, joined in conn.execute(
-        f"SELECT lengths, keys {where}", (view, feature)
-    ):
-        ends = np.cumsum(np.frombuffer(lengths, "<u4")).tolist()
-        keys += [joined[i:j] for i, j in zip([0, *ends], ends, strict=False)]
-        counts.append(len(ends))
-    parts = conn.execute(f"SELECT matrix {where}", (view, feature))
-    return keys, (
-        np.frombuffer(matrix, "<f4").reshape(n, -1)
-        for n, (matrix,) in zip(counts, parts, strict=True)
-    )
-
-
 def check_blocks(path: Path, conn: sqlite3.Connection, view: str) -> None:
     """Compare vectors with those of the rows; a DamagedStoreError: they differ."""
     query = "SELECT DISTINCT feature FROM blocks WHERE view = ?"
@@ -278,12 +261,15 @@ def check_blocks(path: Path, conn: sqlite3.Connection, view: str) -> None:
         for part, columns in scan(conn, view, [feature]):
             part, values = _present(part, columns[0][1])
             total += part
-            with suppress(ValueError):  # no vectors: the two differ then
+            with suppress(ValueError, DecodeError):  # no vectors: the two differ then
                 of_rows.update(unpack_vectors(values).data)
-        keys, blocks = read_vectors(conn, view, feature)
-        for block in blocks:
-            of_blocks.update(block.data)
-        if keys != total or of_rows.digest() != of_blocks.digest():
+        try:
+            keys, blocks = read_blocks(conn, view, feature)
+            for block in blocks:
+                of_blocks.update(block.data)
+        except ValueError as error:
+            raise damaged_publication(path, error) from error
+        if keys.split() != total or of_rows.digest() != of_blocks.digest():
             raise damaged_publication(path, f"two copies of {feature} differ")
 
 

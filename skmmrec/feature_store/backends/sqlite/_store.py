@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Final, Literal, NamedTuple
@@ -38,11 +37,11 @@ from ._connections import (
     Database,
     damaged_publication,
     joined,
-    open_publication,
     telling,
     telling_publication,
 )
 from ._files import read_column, read_keys, read_rows
+from ._opened import Opened, open_told
 from ._overlay import Overlay
 from ._rows import cells_of, upsert
 from ._tables import (
@@ -60,10 +59,6 @@ from ._vectors import (
 )
 
 TYPE: Final = "skmmrec.feature_store.ExactSqliteOnlineStore"
-
-# Of each thread: the publication that is served, and the one before, which is still
-# read for a moment.
-_OPEN_FILES = 2
 
 _STORES: WeakSet[ExactSqliteOnlineStore] = WeakSet()
 
@@ -84,6 +79,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
     os.register_at_fork(before=_disconnect_all, after_in_child=_renew_all)
 
 
+# Feast looks for the store in the module of its settings.
 class ExactSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
     """Settings of `ExactSqliteOnlineStore` in ``feature_store.yaml``.
 
@@ -167,7 +163,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
 
     def renew(self) -> None:
         """Begin without connections and locks."""
-        self._local = threading.local()
+        self._opened = Opened()
         self._cache: VectorCache | None = None  # shared, while a store refers to it
 
     def open(self, config: RepoConfig) -> Database:
@@ -176,24 +172,12 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
 
     def connect(self, config: RepoConfig) -> sqlite3.Connection:
         """Return this thread's connection, in autocommit mode."""
-        database: Database | None = getattr(self._local, "database", None)
-        path = self._get_db_path(config)
-        if database is None or database.path != path or database.is_stale():
-            self._close_files()
-            database = self._local.database = self.open(config)
-        return database.conn
+        return self._opened.main(self._get_db_path(config), lambda: self.open(config))
 
     def disconnect(self) -> None:
         """Close this thread's connections and forget the vectors in memory."""
-        if hasattr(self._local, "database"):
-            self._local.database.conn.close()
-            del self._local.database
-        self._close_files()
+        self._opened.close()
         self._cache = None
-
-    def _close_files(self) -> None:
-        for conn in vars(self._local).pop("files", {}).values():
-            conn.close()
 
     def _get_conn(self, config: RepoConfig) -> sqlite3.Connection:
         return self.connect(config)
@@ -274,7 +258,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         while record := self._record(config, snapshot):
             path = self.folder(config) / record.file
             try:
-                conn = _open(path) if own else self._file(path)
+                conn = open_told(path) if own else self._opened.publication(path)
                 return Publication(record.snapshot, path, conn)
             except FileNotFoundError as error:
                 # Rows were deleted, which makes another file, or it has been dropped.
@@ -291,16 +275,6 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
             if snapshot is None:
                 return publications.served(conn, config.project)
             return publications.find(conn, config.project, snapshot)
-
-    def _file(self, path: Path) -> sqlite3.Connection:
-        """Return this thread's connection to a publication; the last ones stay open."""
-        files = vars(self._local).setdefault("files", {})
-        if path not in files:
-            files[path] = _open(path)
-            for other in list(files)[:-_OPEN_FILES]:
-                files.pop(other).close()
-        conn: sqlite3.Connection = files[path]
-        return conn
 
     def overlay(
         self, config: RepoConfig, view: FeatureView, snapshot: Snapshot
@@ -466,8 +440,3 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
             conn = self.connect(config)
             cache = self._cache = shared_cache(self._cache_name(config))
             return cache.get(conn, lambda: self.open(config), source)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    with telling_publication(path):
-        return open_publication(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -16,13 +17,16 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from skmmrec.feature_store.backends.base import (
+    MakingLocks,
+    Place,
     Snapshot,
     VectorTable,
-    key_ids,
+    sorted_joined,
     vector_table,
     with_later,
 )
 
+from ._blocks import read_blocks
 from ._connections import (
     Database,
     damaged_publication,
@@ -30,7 +34,6 @@ from ._connections import (
     telling_publication,
     transaction,
 )
-from ._files import read_vectors
 from ._overlay import Overlay
 from ._tables import CHANGES, columns_of, event_us, quote
 
@@ -64,6 +67,11 @@ class Source(NamedTuple):
     path: Path | None = None
 
     @property
+    def place(self) -> Place:
+        """What errors call it."""
+        return Place(self.view, self.join_key, self.feature)
+
+    @property
     def key(self) -> tuple[object, ...]:
         """What tells it from others."""
         served = self.overlay and self.overlay.snapshot.served_us
@@ -84,22 +92,20 @@ def load_published(source: Source, snapshot: Snapshot) -> VectorTable:
     assert source.path is not None
     path = source.path
     with telling_publication(path), closing(open_publication(path)) as conn:
-        keys, blocks = read_vectors(conn, source.view, source.feature)
-        ids = key_ids(source.join_key, keys)
-        order = np.argsort(ids, kind="stable")
         try:
+            joined, blocks = read_blocks(conn, source.view, source.feature)
+            order, ids, keys = sorted_joined(source.join_key, *joined)
             matrix = _in_order(blocks, order)
-        except ValueError as error:
+        except (ValueError, struct.error) as error:
             raise damaged_publication(path, error) from error
     times = np.full(len(keys), snapshot.served_us, np.int64)
-    keys = [keys[row] for row in order.tolist()]
-    return VectorTable(keys, ids[order], matrix, times, snapshot.version)
+    return VectorTable(keys, ids, matrix, times, snapshot.version)
 
 
 def _in_order(blocks: Iterable[np.ndarray], order: np.ndarray) -> np.ndarray:
     """Put rows where they belong, without a second copy of them all."""
-    matrix, places = np.empty((0, 0), np.float32), np.argsort(order)
-    done = 0
+    matrix, places, done = np.empty((0, 0), np.float32), np.empty_like(order), 0
+    places[order] = np.arange(len(order))
     for block in blocks:
         if not done:
             matrix = np.empty((len(order), block.shape[1]), np.float32)
@@ -117,7 +123,7 @@ def load_table(conn: sqlite3.Connection, source: Source) -> VectorTable:
         (source.feature,),
     )
     cells = [(key, value, micros or 0) for key, value, micros in rows]
-    return vector_table(source.join_key, cells, None)
+    return vector_table(source.place, cells, None)
 
 
 def shared_cache(path: str) -> VectorCache:
@@ -150,7 +156,8 @@ class VectorCache:
     """
 
     def __init__(self) -> None:
-        self._loading = threading.Lock()
+        self._loading = MakingLocks()
+        self._keeping = threading.Lock()
         self._tables: dict[tuple[str, str], OrderedDict[object, _Entry]] = {}
 
     def get(
@@ -172,7 +179,8 @@ class VectorCache:
         entry = self._entry(source)
         if entry is not None and entry.changes == _changes(conn, source.table):
             return entry.table
-        with self._loading, closing(connect().conn) as own:
+        loading = self._loading.of((source.feature, source.key))
+        with loading, closing(connect().conn) as own:
             return self._load(own, source)
 
     def _entry(self, source: Source) -> _Entry | None:
@@ -185,12 +193,17 @@ class VectorCache:
             changes, entry = _changes(conn, source.table), self._entry(source)
             if entry is None or entry.changes != changes:
                 entry = _read(conn, source, entry, changes)
-        entries = self._tables.setdefault((source.table, source.feature), OrderedDict())
-        entries[source.key] = entry
-        entries.move_to_end(source.key)
-        while len(entries) > _KEPT:
-            entries.popitem(last=False)
+        self._keep(source, entry)
         return entry.table
+
+    def _keep(self, source: Source, entry: _Entry) -> None:
+        name = source.table, source.feature
+        with self._keeping:
+            entries = self._tables.setdefault(name, OrderedDict())
+            entries[source.key] = entry
+            entries.move_to_end(source.key)
+            while len(entries) > _KEPT:
+                entries.popitem(last=False)
 
 
 def _changes(conn: sqlite3.Connection, table: str) -> object:
@@ -215,4 +228,4 @@ def _read(
     if published is None:
         published = load_published(source, overlay.snapshot)
     later = overlay.column(conn, source.feature)
-    return _Entry(published, changes, with_later(published, source.join_key, later))
+    return _Entry(published, changes, with_later(published, source.place, later))

@@ -1,0 +1,269 @@
+"""Parquet files of raw items: what they hold, and slices of their rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from skmmrec.runtime import digest
+
+# Rows that are read at a time: of pictures of 50 kB, 50 MB. Not tuned.
+_ROWS_AT_ONCE = 1024
+# Bytes at the end of a parquet file: the length of the footer, and a mark.
+_TAIL = 8
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A parquet file.
+
+    Attributes
+    ----------
+    name : str
+        Its path from the folder that holds all of them.
+    path : str
+        Absolute.
+    n_rows : int
+        Number of rows.
+    schema : Schema
+        Names and types of its columns.
+    identity : str
+        Size, time of change, and a hash of the footer: another one is another file.
+    """
+
+    name: str
+    path: str
+    n_rows: int
+    schema: pa.Schema
+    identity: str
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Rows of a file that become one partition.
+
+    Attributes
+    ----------
+    name : str
+        Of the partition.
+    path : str
+        The file.
+    start, stop : int
+        The first row, and that after the last.
+    """
+
+    name: str
+    path: str
+    start: int
+    stop: int
+
+    @property
+    def label(self) -> str:
+        """What errors call it."""
+        return f"{self.path} (rows count from its row {self.start})"
+
+
+def input_files(path: str | os.PathLike) -> list[InputFile]:
+    """Look at a parquet file, or at all in a folder and those in it, sorted by name.
+
+    Files and folders whose names begin with a dot or an underscore are no data.
+
+    Raises
+    ------
+    ValueError
+        If there is none, no row, or a file that is not parquet; names the file.
+    """
+    root = Path(path).expanduser().resolve()
+    if not root.exists():
+        raise ValueError(f"items: there is no file or folder {str(root)!r}")
+    within = sorted(path for path in root.rglob("*") if _is_data(path, root))
+    files = [_look_at(path, root) for path in ([root] if root.is_file() else within)]
+    if not any(file.n_rows for file in files):
+        raise ValueError(f"items: no row in any *.parquet file of {str(root)!r}")
+    return files
+
+
+def _is_data(path: Path, root: Path) -> bool:
+    names = path.relative_to(root).parts
+    is_hidden = any(name.startswith((".", "_")) for name in names)
+    return path.suffix == ".parquet" and not is_hidden and path.is_file()
+
+
+def _look_at(path: Path, root: Path) -> InputFile:
+    with reading_file(str(path)), pq.ParquetFile(path) as file:
+        n_rows, schema = file.metadata.num_rows, file.schema_arrow.remove_metadata()
+    name = path.relative_to(root.parent).as_posix()
+    return InputFile(name, str(path), n_rows, schema, identity_of(path))
+
+
+def identity_of(path: str | os.PathLike) -> str:
+    """Return size, time of change and a hash of the footer of a parquet file."""
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
+        file.seek(-_TAIL, os.SEEK_END)
+        n_bytes = int.from_bytes(file.read(4), "little")
+        file.seek(-min(status.st_size, _TAIL + n_bytes), os.SEEK_END)
+        footer = digest(file.read()).hex()[:32]
+    return f"{status.st_size}-{status.st_mtime_ns}-{footer}"
+
+
+def common_schema(files: list[InputFile], columns: list[str] | None) -> pa.Schema:
+    """Return the names and types that all files have.
+
+    A column that is empty in a file, and has no type there, has that of the others.
+
+    Parameters
+    ----------
+    files : list of InputFile
+        At least one.
+    columns : list of str or None
+        Those that matter; None for all of the first file.
+
+    Raises
+    ------
+    ValueError
+        If a file lacks a column or has it with another type; names the file.
+    """
+    names = files[0].schema.names if columns is None else columns
+    return pa.schema([_common_field(files, name) for name in names])
+
+
+def _common_field(files: list[InputFile], name: str) -> pa.Field:
+    known, where = pa.null(), files[0].path
+    for file in files:
+        if name not in file.schema.names:
+            raise ValueError(
+                f"items: {file.path} has no column {name!r}; its columns are "
+                f"{file.schema.names}"
+            )
+        found = _wide(file.schema.field(name).type)
+        if pa.types.is_null(known):
+            known, where = found, file.path
+        if found != known and not pa.types.is_null(found):
+            raise ValueError(
+                f"items: column {name!r} is {found} in {file.path}, but {known} in "
+                f"{where}: write it with one type in all files"
+            )
+    return pa.field(name, known)
+
+
+def _wide(kind: pa.DataType) -> pa.DataType:
+    """Strings with long and short offsets are the same to all who read them."""
+    return pa.large_string() if pa.types.is_string(kind) else kind
+
+
+def cut(files: list[InputFile], size: int) -> list[Slice]:
+    """Cut files into slices of at most `size` rows, in order."""
+    bounds = [
+        (file.path, start, min(start + size, file.n_rows))
+        for file in files
+        for start in range(0, file.n_rows, size)
+    ]
+    n_digits = max(5, len(str(len(bounds))))
+    return [
+        Slice(f"part-{number:0{n_digits}}.parquet", *bound)
+        for number, bound in enumerate(bounds)
+    ]
+
+
+def read_slice(part: Slice, schema: pa.Schema) -> pa.Table:
+    """Read some columns of some rows.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or has changed; names it.
+    """
+    with reading_file(part.path), pq.ParquetFile(part.path) as file:
+        batches = list(_batches(file, part, schema.names))
+    table = pa.Table.from_batches(batches).select(schema.names).cast(schema)
+    if len(table) != part.stop - part.start:
+        raise ValueError(f"items: {part.path} has changed while it was read")
+    return table
+
+
+def _batches(
+    file: pq.ParquetFile, part: Slice, columns: list[str]
+) -> Iterator[pa.RecordBatch]:
+    groups, position = _overlapping(file.metadata, part)
+    for batch in file.iter_batches(_ROWS_AT_ONCE, row_groups=groups, columns=columns):
+        begin = max(part.start - position, 0)
+        end = min(part.stop - position, len(batch))
+        if begin < end:
+            yield batch.slice(begin, end - begin)
+        position += len(batch)
+        if position >= part.stop:
+            return
+
+
+def _overlapping(metadata: pq.FileMetaData, part: Slice) -> tuple[list[int], int]:
+    """Return the row groups that a slice has rows of, and the first row of these."""
+    groups: list[int] = []
+    first = position = 0
+    for number in range(metadata.num_row_groups):
+        end = position + metadata.row_group(number).num_rows
+        if position < part.stop and end > part.start:
+            first = first if groups else position
+            groups.append(number)
+        position = end
+    return groups, first
+
+
+def first_rows(files: Iterable[InputFile], schema: pa.Schema) -> pa.Table:
+    """Return some rows in which every column that has values anywhere has one.
+
+    Parameters
+    ----------
+    files : iterable of InputFile
+        Searched in order.
+    schema : Schema
+        The columns.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged; names it.
+    """
+    rows, empty = schema.empty_table(), list(schema.names)
+    for file in files:
+        with reading_file(file.path):
+            rows = _completed(rows, empty, file.path)
+        empty = [name for name in empty if not rows.filter(_is_there(name)).num_rows]
+        if not empty:
+            break
+    return rows
+
+
+def _completed(rows: pa.Table, names: list[str], path: str) -> pa.Table:
+    """Add the first rows of a file that have values in some columns."""
+    data = ds.dataset(path, schema=rows.schema, format="parquet")
+    for name in names:
+        if not len(rows):
+            rows = data.head(1)
+        if not rows.filter(_is_there(name)).num_rows:
+            found = data.scanner(filter=_is_there(name), batch_size=_ROWS_AT_ONCE)
+            rows = pa.concat_tables([rows, found.head(1)])
+    return rows
+
+
+def _is_there(name: str) -> Any:
+    return ~ds.field(name).is_null(nan_is_null=True)
+
+
+@contextmanager
+def reading_file(path: str) -> Iterator[None]:
+    """Name a file in what its damage raises."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(
+            f"items: {path} cannot be read, the file is damaged: {error}"
+        ) from error

@@ -1,0 +1,171 @@
+"""Partitions by an actor pool of Ray Data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from skmmrec.batch._inputs import Slice
+from skmmrec.batch._job import Job, Outcome, attempt
+from skmmrec.batch._tables import attempt_table, named_tables, read_table, write_table
+
+
+def ray_data() -> Any:
+    """Import Ray Data.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
+    try:
+        import ray.data
+    except ImportError as error:
+        raise ImportError(
+            "engine='ray' needs Ray Data: pip install 'skmmrec[ray]'"
+        ) from error
+    return ray.data
+
+
+class RayRows:
+    """The rows of a Ray Dataset.
+
+    Parameters
+    ----------
+    dataset : ray.data.Dataset
+        Items.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def count(self) -> int:
+        """Count the rows."""
+        return int(self.dataset.count())
+
+    def first_rows(self) -> pd.DataFrame:
+        """Return some rows in which every column that has values has one."""
+        rows = _to_pandas(self.dataset.limit(1))
+        if rows.empty:
+            return rows
+        for name in rows.columns:
+            if rows[name].notna().any():
+                continue
+            found = self.dataset.map_batches(_Present(name), batch_format="pyarrow")
+            rows = pd.concat([rows, _to_pandas(found.limit(1))], ignore_index=True)
+        return rows
+
+
+def _to_pandas(dataset: Any) -> pd.DataFrame:
+    tables = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
+    frames = [table.to_pandas(ignore_metadata=True) for table in tables]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+class _Present:
+    """Leaves out rows without a value in a column."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.__name__ = f"present_{name}"
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        import pyarrow.compute as pc
+
+        return table.filter(pc.invert(pc.is_null(table[self.name], nan_is_null=True)))
+
+
+class _Slices:
+    """An actor that encodes slices of files."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        parts = [Slice(**row) for row in batch.to_pylist()]
+        return _as_table(attempt(self.job, parts))
+
+
+class _Tables:
+    """An actor that encodes tables."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        rows = batch.to_pylist()
+        outcomes = [
+            attempt_table(self.job, row["name"], read_table(row["table"]))
+            for row in rows
+        ]
+        return _as_table(outcomes)
+
+
+class _Pack:
+    """Cuts blocks into tables, each of which becomes one row."""
+
+    def __init__(self, job: Job, size: int) -> None:
+        self.job, self.size = job, size
+        self.__name__ = "pack"
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        names, tables = [], []
+        for name, table in named_tables(block.select(self.job.columns), self.size):
+            names.append(name)
+            tables.append(write_table(table))
+        return pa.table({"name": names, "table": pa.array(tables, pa.large_binary())})
+
+
+def _as_table(outcomes: list[Outcome]) -> pa.Table:
+    names, problems = zip(*outcomes, strict=True)
+    return pa.table({"name": list(names), "problem": list(problems)})
+
+
+def run_slices(job: Job, parts: list[Slice], **options: Any) -> Iterator[Outcome]:
+    """Encode slices of files in an actor pool."""
+    rows = [vars(part) for part in parts]
+    dataset = ray_data().from_items(rows, override_num_blocks=len(rows))
+    yield from _mapped(dataset, _Slices, job, **options)
+
+
+def run_rows(job: Job, rows: RayRows, size: int, **options: Any) -> Iterator[Outcome]:
+    """Encode a Ray Dataset in an actor pool."""
+    packed = rows.dataset.map_batches(
+        _Pack(job, size), batch_size=None, batch_format="pyarrow"
+    )
+    yield from _mapped(packed, _Tables, job, **options)
+
+
+def _mapped(
+    dataset: Any,
+    actor: type,
+    job: Job,
+    concurrency: int | tuple[int, int] | None,
+    num_gpus: float | None,
+) -> Iterator[Outcome]:
+    mapped = dataset.map_batches(
+        actor,
+        fn_constructor_args=(job,),
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=_pool(concurrency, num_gpus),
+        num_gpus=num_gpus,
+    )
+    for row in mapped.iter_rows():
+        yield row["name"], row["problem"]
+
+
+def _pool(concurrency: int | tuple[int, int] | None, num_gpus: float | None) -> Any:
+    import ray
+
+    strategy = ray_data().ActorPoolStrategy
+    if isinstance(concurrency, int):
+        return strategy(size=concurrency)
+    if concurrency is None:
+        resources = ray.cluster_resources()
+        each = (resources.get("GPU", 0) / num_gpus) if num_gpus else resources["CPU"]
+        concurrency = 1, max(1, int(each))
+    return strategy(min_size=concurrency[0], max_size=concurrency[1])

@@ -1,0 +1,133 @@
+"""From one publication to the next, without a reader who waits."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from weakref import WeakSet
+
+from skmmrec.feature_store.backends.base import Snapshot
+from skmmrec.runtime import ForkSafeLock
+
+_LOG = logging.getLogger("skmmrec.feature_store")
+
+# Seconds after which requests wait for what is served. 100,000 x 64 vectors take 0.1 s
+# to load, 1 s beside seven other processes that do the same on two cores, so whoever
+# takes a minute loads tens of millions or has a broken disk.
+PATIENCE = 60.0
+
+# Seconds that a fork waits for loads, whose connections must not cross it. A load that
+# takes longer waits for something that the forking thread may hold.
+_FORK_WAIT = 10.0
+
+
+class _Changes:
+    """What this process has changed, so that it is read from then on."""
+
+    latest: object = None
+
+
+def hand_over_now() -> None:
+    """Have all readers of this process read what is served, from now on."""
+    _Changes.latest = object()
+
+
+@dataclass
+class _Loading:
+    """A publication that a thread reads into memory."""
+
+    snapshot: Snapshot
+    thread: threading.Thread
+
+
+class Handover:
+    """The publication to read: what is served, or what was, while that is loaded.
+
+    Parameters
+    ----------
+    load : callable
+        Reads a publication into memory, in a thread of its own.
+
+    Notes
+    -----
+    The first publication is read at once, and so is another one
+
+    - after this process has published or rolled back, or after `adopt`,
+    - when loading it has failed: whoever reads it then is told why,
+    - when loading it takes longer than `PATIENCE`,
+    - in a forked child, to which the thread did not come along.
+    """
+
+    def __init__(self, load: Callable[[Snapshot], object]) -> None:
+        self._load = load
+        self._lock = ForkSafeLock()
+        self._ready: Snapshot | None = None
+        self._noted: object = None
+        self._loading: _Loading | None = None
+        self._behind_since: float | None = None
+        _HANDOVERS.add(self)
+
+    def read(self, served: Callable[[], Snapshot]) -> Snapshot:
+        """Return the publication to read, `served` telling which is served."""
+        noted = _Changes.latest  # before it is asked: what is noted later comes later
+        now, ready = served(), self._ready
+        if ready is None or noted is not self._noted or is_same(now, ready):
+            return self._take(now, noted)
+        with self._lock:
+            loading = self._started(now)
+            since = self._behind_since = self._behind_since or time.monotonic()
+        if time.monotonic() - since > PATIENCE or not loading.thread.is_alive():
+            return self._take(now, noted)
+        return ready
+
+    def adopt(self, snapshot: Snapshot) -> Snapshot:
+        """Read a publication that is served from now on; return it."""
+        return self._take(snapshot, self._noted)
+
+    def _take(self, snapshot: Snapshot, noted: object) -> Snapshot:
+        self._ready, self._noted = snapshot, noted
+        self._loading = self._behind_since = None
+        return snapshot
+
+    def _started(self, snapshot: Snapshot) -> _Loading:
+        """Have a publication loaded, if it is not being loaded already."""
+        loading = self._loading
+        if loading is None or not is_same(loading.snapshot, snapshot):
+            thread = threading.Thread(target=self._run, args=(snapshot,), daemon=True)
+            loading = _Loading(snapshot, thread)
+            self._loading = loading
+            thread.start()
+        return loading
+
+    def _run(self, snapshot: Snapshot) -> None:
+        try:
+            self._load(snapshot)
+        except Exception as error:  # told to whoever reads it next
+            _LOG.warning("publication %d was not loaded: %s", snapshot.number, error)
+
+    def join(self, timeout: float) -> None:
+        """Wait for what is being loaded."""
+        loading = self._loading
+        if loading is not None and loading.thread is not threading.current_thread():
+            loading.thread.join(timeout)
+
+
+_HANDOVERS: WeakSet[Handover] = WeakSet()
+
+
+def _join_all() -> None:
+    for handover in list(_HANDOVERS):
+        handover.join(_FORK_WAIT)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(before=_join_all)
+
+
+def is_same(one: Snapshot, other: Snapshot) -> bool:
+    """Tell whether two records are of one publication: its number may come again."""
+    return (one.number, one.event_us) == (other.number, other.event_us)

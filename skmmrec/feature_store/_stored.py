@@ -1,0 +1,212 @@
+"""From tables that do not fit into memory to the rows of the feature views.
+
+Rows are checked as they are read, sorted by DuckDB in the order of their keys, and
+written to a file of the publisher's own, from which everything is published: so each
+source is read once, and may be an iterator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from skmmrec.feature_store.backends.base import (
+    HISTORY_SIZE,
+    SEEN,
+    Rows,
+)
+from skmmrec.interactions import ITEM, USER
+from skmmrec.recommender import StoredVectors
+
+from ._arrow_columns import (
+    IDS,
+    id_kind,
+    ids_of,
+    lists_of,
+    scalars_of,
+)
+from ._batches import USER_NAMES, Further, serving_batches
+from ._sorting import Sorter, Stream, read_spool
+from ._sources import Source
+from ._stored_items import Items
+from ._stored_rows import StoredRows
+from ._types import CategoriesByItem, Vectors
+from ._vector_reading import Part, VectorReading, concatenated
+
+_SQL = {"int64": "BIGINT", "string": "VARCHAR"}
+
+
+def checked_rows(
+    vectors: Vectors | StoredVectors,
+    categories: CategoriesByItem | None,
+    further: Further,
+    folder: Path,
+) -> AbstractContextManager[tuple[Rows, Rows]]:
+    """Check what is to be published: at once, or on entry where it is stored.
+
+    Stored vectors are sorted in a folder inside `folder`, which goes at the end.
+    """
+    if isinstance(vectors, StoredVectors):
+        return stored_rows(vectors, categories, further, folder)
+    return nullcontext(serving_batches(vectors, categories, further))
+
+
+@contextmanager
+def stored_rows(
+    vectors: StoredVectors,
+    categories: CategoriesByItem | None,
+    further: Further,
+    folder: Path,
+) -> Iterator[tuple[StoredRows, StoredRows]]:
+    """Check and sort stored vectors: users first, then items.
+
+    Parameters
+    ----------
+    vectors : StoredVectors
+    categories, further
+        As in `serving_batches`.
+    folder : Path
+        Where there is space for all of them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in `serving_batches`; they name file and row.
+    """
+    items = Items(vectors, categories, further)
+    users = _Users(vectors, items.id_type)
+    with Sorter.within(folder) as sorter:
+        stored = users.write(sorter), items.write(sorter, users.lists(sorter))
+        dims = [rows.dim for rows in stored]
+        if dims[0] != dims[1]:
+            raise ValueError(
+                f"user vectors have {dims[0]} columns, item vectors {dims[1]}"
+            )
+        yield stored
+
+
+class _Users:
+    """Users, and what they have seen."""
+
+    def __init__(self, vectors: StoredVectors, item_type: str) -> None:
+        lists = () if vectors.seen is not None else ("seen",)
+        source = Source(
+            vectors.users, "users", (USER, vectors.vector), ("history_size", *lists)
+        )
+        self._reading = VectorReading(source, USER, vectors.vector)
+        self._vectors, self._item_type = vectors, item_type
+        self._lists = pa.list_(IDS[item_type])
+        self._interactions: Source | None = None
+        if vectors.seen is not None:
+            self._interactions = Source(vectors.seen, "seen", (USER, ITEM))
+            self._check_interactions(self._interactions.schema)
+        if "seen" in source.schema.names:
+            self._reading.add("seen", self._lists, self._seen)
+        if "history_size" in source.schema.names:
+            self._reading.add("history_size", pa.int64(), _sizes)
+
+    def _check_interactions(self, schema: pa.Schema) -> None:
+        for name, kind in ((USER, self._reading.id_type), (ITEM, self._item_type)):
+            given = schema.field(name).type
+            if id_kind(given, f"{name} of seen") != kind:
+                raise TypeError(
+                    f"{name} is {kind} where the vectors are, but {given} in seen"
+                )
+
+    def _seen(self, part: Part) -> pa.Array:
+        return lists_of(part.rows["seen"], self._item_type, "seen", part.where)
+
+    def write(self, sorter: Sorter) -> StoredRows:
+        """Write them, with what they have seen."""
+        seen, joins, reading = "NULL", "", self._reading
+        if self._interactions is not None:
+            self._keep_seen(sorter, self._interactions)
+            seen, joins = "s.items", "LEFT JOIN seen s ON s.id = r.id"
+        elif "seen" in reading:
+            seen = "r.seen"
+        seen = f"coalesce({seen}, []::{_SQL[self._item_type]}[])"
+        size = "r.history_size" if "history_size" in reading else f"len({seen})"
+        columns = {SEEN: (seen, self._lists), HISTORY_SIZE: (size, pa.int64())}
+        n, given = reading.write(sorter, columns, joins), self._vectors
+        return StoredRows(
+            *USER_NAMES,
+            reading.id_type,
+            str(given.version),
+            reading.path(sorter),
+            n,
+            reading.dim or 0,
+            {SEEN: f"{self._item_type}_list", HISTORY_SIZE: "int64"},
+            exponent=given.history_exponent,
+            half_life=given.history_half_life,
+        )
+
+    def lists(self, sorter: Sorter) -> Stream:
+        """Return the lists of seen items that were written."""
+        schema = pa.schema([("seen", self._lists)])
+        lists = (
+            pa.RecordBatch.from_arrays([batch[SEEN]], schema=schema)
+            for batch in read_spool(self._reading.path(sorter))
+        )
+        return Stream(schema, lists)
+
+    def _keep_seen(self, sorter: Sorter, source: Source) -> None:
+        """Group interactions by user, sorted: DuckDB would hold all lists in memory."""
+        kinds = IDS[self._reading.id_type], IDS[self._item_type]
+        pairs = pa.schema([("id", kinds[0]), ("item", kinds[1]), ("place", pa.int64())])
+        rows = sorter.rows(
+            "SELECT id, item FROM source ORDER BY id, place",
+            source=Stream(pairs, self._pairs(source, pairs)),
+        )
+        lists = pa.schema([("id", kinds[0]), ("items", self._lists)])
+        grouped = Stream(lists, _grouped(rows, lists))
+        sorter.keep("seen", "SELECT * FROM grouped", grouped=grouped)
+
+    def _pairs(self, source: Source, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        user_type = self._reading.id_type
+        for place, rows in source.parts():
+            where = partial(_place_in, source, place)
+            columns = [
+                ids_of(rows[USER], user_type, f"{USER} of seen", where),
+                ids_of(rows[ITEM], self._item_type, f"{ITEM} of seen", where),
+                pa.array(np.arange(place, place + len(rows))),
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _place_in(source: Source, place: int, row: int) -> str:
+    return source.where(place + row)
+
+
+def _sizes(part: Part) -> pa.Array:
+    given = part.rows["history_size"]
+    return scalars_of(given, "int64", "history_size", part.where).fill_null(0)
+
+
+def _grouped(
+    rows: Iterator[pa.RecordBatch], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """Make lists of rows that are sorted by id; the last one may go on in the next."""
+    rest: pa.RecordBatch | None = None
+    for batch in rows:
+        batch = batch if rest is None else concatenated(rest, batch)
+        changes = pc.not_equal(batch["id"][1:], batch["id"][:-1])
+        starts = [0, *(np.flatnonzero(changes) + 1).tolist()]
+        if len(starts) > 1:
+            yield _lists(batch.slice(0, starts[-1]), starts, schema)
+        rest = batch.slice(starts[-1])
+    if rest is not None:
+        yield _lists(rest, [0, len(rest)], schema)
+
+
+def _lists(
+    rows: pa.RecordBatch, offsets: list[int], schema: pa.Schema
+) -> pa.RecordBatch:
+    ids = rows["id"].take(pa.array(offsets[:-1], pa.int64()))
+    items = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), rows["item"])
+    return pa.RecordBatch.from_arrays([ids, items], schema=schema)

@@ -1,0 +1,95 @@
+"""What the site says is so: its code runs, and every public name has a page."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import skmmrec
+from tests.markdown import run_page, without_numbers
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [
+    page
+    for page in sorted([*DOCS.glob("*.md"), *DOCS.glob("guide/*.md")])
+    if "```python" in page.read_text()
+]
+EXAMPLES = sorted(ROOT.glob("examples/gallery/*.py"))
+# What encoders of one's own run on; users get its public parts from `encoders`.
+NOT_FOR_USERS = {"runtime"}
+# Names from here on are for other rooms.
+SPLIT = "# isort: split"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_runs_and_gives_what_it_shows(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for given in run_page(page, {}):
+        if given.shown is not None:
+            value = without_numbers(repr(given.value))
+            where = f"{page.name}, line {given.line}"
+            assert value == without_numbers(given.shown), where
+
+
+def test_every_page_of_the_guide_has_code():
+    assert {*DOCS.glob("guide/*.md")} - {*PAGES} == {DOCS / "guide" / "index.md"}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
+def test_an_example_of_the_gallery_draws_pictures(example, tmp_path, monkeypatch):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    monkeypatch.chdir(tmp_path)
+    plt.switch_backend("agg")
+    plt.close("all")
+    runpy.run_path(str(example))
+    assert plt.get_fignums()
+    plt.close("all")
+
+
+def public_names():
+    """Names of the faces that are for users, by room; "" for the package itself."""
+    folder = Path(skmmrec.__file__).parent
+    faces = [folder / "__init__.pyi", *folder.glob("*/__init__.pyi")]
+    return {
+        "" if face.parent == folder else face.parent.name: set(
+            re.findall(r"\bas (\w+)", face.read_text().split(SPLIT)[0])
+        )
+        for face in faces
+        if face.parent.name not in NOT_FOR_USERS
+    }
+
+
+def documented_names():
+    """Names that the reference makes pages of."""
+    pages = [*DOCS.glob("reference/*.rst"), DOCS / "reference" / "index.md"]
+    text = "\n".join(page.read_text() for page in pages)
+    own = re.findall(r"^   ~skmmrec\.([\w.]+)$", text, re.M)
+    top = re.findall(r"^   ([A-Z]\w+)$", text, re.M)
+    return set(own) | set(top)
+
+
+def test_every_public_name_has_a_page():
+    public, documented = public_names(), documented_names()
+    without = {
+        f"{room}.{name}"
+        for room, names in public.items()
+        for name in names
+        if f"{room}.{name}".strip(".") not in documented and name not in public[""]
+    }
+    assert len(public) > 12
+    assert without == set()
+    assert public[""] <= documented
+
+
+def test_the_reference_has_no_other_names():
+    known = {
+        f"{room}.{name}".strip(".")
+        for room, names in public_names().items()
+        for name in names
+    }
+    assert documented_names() <= known
