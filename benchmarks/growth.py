@@ -3,10 +3,12 @@
     python benchmarks/growth.py fit [--sizes 1000000 3000000 10000000] [--content]
         [--max-time 30]
     python benchmarks/growth.py catalog [--sizes 100000 300000 1000000]
+    python benchmarks/growth.py encode [--sizes 2000 6000 20000]
 
 ``fit`` reads interactions from parquet and fits one epoch; 20 interactions a user, 50
 an item; ``--content`` gives items two modalities of 64 numbers. ``catalog`` makes a
 catalogue of parquet files with vectors of 256 numbers and fits on 100,000 interactions.
+``encode`` turns parquet files of distinct texts into files of vectors by MiniLM.
 Seconds are of the processor, without imports and without making the data. Memory is the
 peak of the process, what is mapped included, and in brackets what it is above the
 interpreter with its imports. ``--max-time`` ends the training early: what it holds is
@@ -171,10 +173,41 @@ def measure_catalog(n: int) -> Measured:
         return measure(CATALOG, FIT_IMPORTS, items=str(items))
 
 
+# -- encode --------------------------------------------------------------------------
+
+ENCODE_IMPORTS = """
+from sklearn.compose import make_column_transformer
+from skmmrec import TextEncoder
+from skmmrec.batch import encode
+encoder = TextEncoder("package:all-MiniLM-L6-v2", device="cpu", verbose=False)
+encoder.fit_transform(["its weights are loaded by now"])
+"""
+ENCODE = """
+columns = make_column_transformer((encoder, "text"))
+report = encode(given["items"], columns, given["out"])
+assert report.encoded == {"text": given["n"]}
+"""
+WORDS = ["comet", "harbour", "winter", "letter", "garden", "engine", "silver", "river"]
+
+
+def measure_encoding(n: int) -> Measured:
+    """Encode n texts of 5 to 15 words."""
+    rng = np.random.default_rng(0)
+    texts = [
+        f"{number} " + " ".join(rng.choice(WORDS, rng.integers(4, 15)))
+        for number in range(n)
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        items = Path(name, "items.parquet")
+        pq.write_table(pa.table({"item_id": np.arange(n), "text": texts}), items)
+        out = str(Path(name, "vectors"))
+        return measure(ENCODE, ENCODE_IMPORTS, items=str(items), out=out, n=n)
+
+
 def main() -> None:
     """Print one of the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=["fit", "catalog"])
+    parser.add_argument("what", choices=["fit", "catalog", "encode"])
     parser.add_argument("--sizes", type=int, nargs="*")
     parser.add_argument("--content", action="store_true")
     parser.add_argument("--max-time", type=float, help="seconds of training at most")
@@ -182,8 +215,10 @@ def main() -> None:
     if given.what == "fit":
         sizes = given.sizes or [1_000_000, 3_000_000, 10_000_000]
         report(sizes, lambda n: measure_fit(n, given.content, given.max_time))
-    else:
+    elif given.what == "catalog":
         report(given.sizes or [100_000, 300_000, 1_000_000], measure_catalog)
+    else:
+        report(given.sizes or [2_000, 6_000, 20_000], measure_encoding)
 
 
 if __name__ == "__main__":
