@@ -38,6 +38,11 @@ def test_every_page_of_the_guide_has_code():
     assert {*DOCS.glob("guide/*.md")} - {*PAGES} == {DOCS / "guide" / "index.md"}
 
 
+def test_the_costs_of_sizes_are_those_that_are_computed():
+    computed = runpy.run_path(str(ROOT / "benchmarks" / "scale.py"))["page"]()
+    assert computed in (DOCS / "scale.md").read_text()
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
