@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from skmmrec.runtime import digest
+from skmmrec.runtime import digest, parquet_files_in
 
 # Rows that are read at a time: of pictures of 50 kB, 50 MB. Not tuned.
 _ROWS_AT_ONCE = 1024
@@ -84,17 +84,10 @@ def input_files(path: str | os.PathLike) -> list[InputFile]:
     root = Path(path).expanduser().resolve()
     if not root.exists():
         raise ValueError(f"items: there is no file or folder {str(root)!r}")
-    within = sorted(path for path in root.rglob("*") if _is_data(path, root))
-    files = [_look_at(path, root) for path in ([root] if root.is_file() else within)]
+    files = [_look_at(path, root) for path in parquet_files_in(root)]
     if not any(file.n_rows for file in files):
         raise ValueError(f"items: no row in any *.parquet file of {str(root)!r}")
     return files
-
-
-def _is_data(path: Path, root: Path) -> bool:
-    names = path.relative_to(root).parts
-    is_hidden = any(name.startswith((".", "_")) for name in names)
-    return path.suffix == ".parquet" and not is_hidden and path.is_file()
 
 
 def _look_at(path: Path, root: Path) -> InputFile:
