@@ -177,10 +177,9 @@ def read_slice(part: Slice, schema: pa.Schema) -> pa.Table:
     """
     with reading_file(part.path), pq.ParquetFile(part.path) as file:
         batches = list(_batches(file, part, schema.names))
-    table = pa.Table.from_batches(batches).select(schema.names).cast(schema)
-    if len(table) != part.stop - part.start:
+    if sum(map(len, batches)) != part.stop - part.start:
         raise ValueError(f"items: {part.path} has changed while it was read")
-    return table
+    return pa.Table.from_batches(batches).select(schema.names).cast(schema)
 
 
 def _batches(
@@ -258,5 +257,5 @@ def reading_file(path: str) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         raise ValueError(
-            f"items: {path} cannot be read, the file is damaged: {error}"
+            f"items: {path} cannot be read; perhaps the file is damaged: {error}"
         ) from error

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from sklearn.compose import make_column_transformer
+from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
@@ -350,6 +350,28 @@ def test_a_file_that_changes_meanwhile_is_named(folder, items, tmp_path, monkeyp
     columns = make_column_transformer((LetterEncoder(), "title"))
     with pytest.raises(ValueError, match=r"a\.parquet has changed"):
         encode(folder, columns, tmp_path / "out")
+
+
+def test_a_file_that_lost_its_rows_meanwhile_is_named(
+    folder, items, tmp_path, monkeypatch
+):
+    from skmmrec.batch._job import Job
+
+    def run(job, part, run=Job.run):
+        if part.start == 10:
+            items[:3].to_parquet(folder / "a.parquet")
+        run(job, part)
+
+    monkeypatch.setattr(Job, "run", run)
+    columns = make_column_transformer((LetterEncoder(), "title"))
+    with pytest.raises(ValueError, match=r"a\.parquet has changed"):
+        encode(folder, columns, tmp_path / "out", rows_per_part=10)
+
+
+def test_a_modality_that_is_called_like_the_key_is_refused(items, tmp_path):
+    columns = ColumnTransformer([("item_id", LetterEncoder(), "title")])
+    with pytest.raises(ValueError, match="the name of the key, 'item_id'"):
+        encode(items, columns, tmp_path / "out")
 
 
 def test_lost_rows_are_an_error(folder, encoder, tmp_path, monkeypatch):
