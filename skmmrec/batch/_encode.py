@@ -157,22 +157,26 @@ def encode(
     catalog = _catalog(encoder, source, key)
     folder = unfinished_folder(out)
     job = Job(catalog, key, str(folder), encoding_of(catalog), uuid4().hex)
+    n_rows = source.count()
+    identity = (
+        source.identity if isinstance(source, Files | Frame) else {"rows": n_rows}
+    )
     manifest = {
         **job.description,
         "rows_per_part": rows_per_part,
-        "input": _identity(source),
+        "input": identity,
     }
     if is_whole(out, manifest):
         return _found(out, key)
     if isinstance(source, Files | Frame):
         job = source.ready(job)
-    begin(out, manifest)
+    begin(folder, manifest)
     found = {path.name for path in folder.glob("*.parquet")}
     outcomes = _outcomes(job, source, engine, rows_per_part, options)
     names = _names(outcomes, folder)
     keep_only(folder, names)
     report = BatchReport.of_folder(folder, key, len(found.intersection(names)))
-    _check_complete(report, source)
+    _check_complete(report, source, n_rows)
     show(folder, out)
     return report.moved(out)
 
@@ -259,12 +263,6 @@ def _catalog(encoder: Any, source: Source, key: str) -> Any:
         raise type(error)(f"{error}{ids}") from error
 
 
-def _identity(source: Source) -> dict[str, Any]:
-    if isinstance(source, Files | Frame):
-        return source.identity
-    return {"rows": source.count()}
-
-
 def _outcomes(
     job: Job, source: Source, engine: str, size: int, options: dict[str, Any]
 ) -> Iterator[Outcome]:
@@ -312,8 +310,7 @@ def _names(outcomes: Iterable[Outcome], folder: Path) -> list[str]:
     return list(names)
 
 
-def _check_complete(report: BatchReport, source: Source) -> None:
-    n_rows = source.count()
+def _check_complete(report: BatchReport, source: Source, n_rows: int) -> None:
     if report.n_rows != n_rows:
         raise RuntimeError(
             f"{report.n_rows} rows were written to {report.folder}, but there are "

@@ -32,12 +32,17 @@ def fitted_catalog(encoder: Any, sample: pd.DataFrame, key: str) -> ItemCatalog:
     Raises
     ------
     ValueError
-        If a part of the encoder learns from items and is not fitted.
+        If a part of the encoder learns from items and is not fitted, or a modality has
+        the name of the key, whose column would be lost.
     """
     if not isinstance(_last(encoder), ColumnTransformer):
         encoder = make_column_transformer((encoder, _only_column(encoder, sample, key)))
     catalog = ItemCatalog(sample, frozen(encoder), key=key, on_empty="ignore")
-    catalog.blocks  # noqa: B018 - encodes the sample
+    if key in catalog.blocks.modalities:  # encodes the sample
+        raise ValueError(
+            f"encoder: a modality has the name of the key, {key!r}: give the "
+            "transformer another name"
+        )
     return catalog
 
 

@@ -40,15 +40,14 @@ def is_whole(out: Path, manifest: dict[str, Any]) -> bool:
     return True
 
 
-def begin(out: Path, manifest: dict[str, Any]) -> Path:
-    """Return the folder to write to, which may have partitions of an earlier run.
+def begin(folder: Path, manifest: dict[str, Any]) -> None:
+    """Make the folder to write to, which may have partitions of an earlier run.
 
     Raises
     ------
     ValueError
         If these are of other items or another encoder.
     """
-    folder = unfinished_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob(".*.saving-*"):
         remove_abandoned(path, Path.unlink)
@@ -57,7 +56,6 @@ def begin(out: Path, manifest: dict[str, Any]) -> Path:
     else:
         with replacing(folder / MANIFEST) as fresh:
             fresh.write_text(json.dumps(manifest, indent=1))
-    return folder
 
 
 def _check_same(folder: Path, manifest: dict[str, Any]) -> None:

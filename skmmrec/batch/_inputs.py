@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from skmmrec.runtime import digest
+from skmmrec.runtime import digest, parquet_files_in
 
 # Rows that are read at a time: of pictures of 50 kB, 50 MB. Not tuned.
 _ROWS_AT_ONCE = 1024
@@ -84,17 +84,10 @@ def input_files(path: str | os.PathLike) -> list[InputFile]:
     root = Path(path).expanduser().resolve()
     if not root.exists():
         raise ValueError(f"items: there is no file or folder {str(root)!r}")
-    within = sorted(path for path in root.rglob("*") if _is_data(path, root))
-    files = [_look_at(path, root) for path in ([root] if root.is_file() else within)]
+    files = [_look_at(path, root) for path in parquet_files_in(root)]
     if not any(file.n_rows for file in files):
         raise ValueError(f"items: no row in any *.parquet file of {str(root)!r}")
     return files
-
-
-def _is_data(path: Path, root: Path) -> bool:
-    names = path.relative_to(root).parts
-    is_hidden = any(name.startswith((".", "_")) for name in names)
-    return path.suffix == ".parquet" and not is_hidden and path.is_file()
 
 
 def _look_at(path: Path, root: Path) -> InputFile:
@@ -184,10 +177,9 @@ def read_slice(part: Slice, schema: pa.Schema) -> pa.Table:
     """
     with reading_file(part.path), pq.ParquetFile(part.path) as file:
         batches = list(_batches(file, part, schema.names))
-    table = pa.Table.from_batches(batches).select(schema.names).cast(schema)
-    if len(table) != part.stop - part.start:
+    if sum(map(len, batches)) != part.stop - part.start:
         raise ValueError(f"items: {part.path} has changed while it was read")
-    return table
+    return pa.Table.from_batches(batches).select(schema.names).cast(schema)
 
 
 def _batches(
@@ -265,5 +257,5 @@ def reading_file(path: str) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         raise ValueError(
-            f"items: {path} cannot be read, the file is damaged: {error}"
+            f"items: {path} cannot be read; perhaps the file is damaged: {error}"
         ) from error

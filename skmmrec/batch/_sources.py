@@ -20,7 +20,7 @@ from skmmrec.batch._inputs import (
     identity_of,
 )
 from skmmrec.batch._job import Job
-from skmmrec.interactions import check_ids, hashed, plain
+from skmmrec.catalog import unique_ids
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,7 @@ class Frame:
 
     def ready(self, job: Job) -> Job:
         """Check the ids."""
-        ids = hashed(pd.Index(check_ids(self.table[job.key], job.key)))
-        repeated = np.flatnonzero(ids.duplicated())
-        if len(repeated):
-            raise ValueError(
-                f"items: {job.key} {plain(ids[repeated[0]])!r} in row {repeated[0]} "
-                "occurs in an earlier row: ids must be unique"
-            )
+        unique_ids(self.table, job.key)
         return job
 
     def slices(self, size: int) -> list[Slice]:

@@ -150,7 +150,7 @@ class ItemCatalog:
         self.modalities = modalities
         self.on_empty = on_empty
         self.target = target
-        self.ids = _unique_ids(self.items, key)
+        self.ids = unique_ids(self.items, key)
         self.derived: dict[bytes, NDArray] = {}
         self.lock = ForkSafeLock()
         self._stored: ParquetItems | None = None
@@ -576,7 +576,14 @@ def _as_table(items: Any, key: str) -> pd.DataFrame:
     return table
 
 
-def _unique_ids(table: pd.DataFrame, key: str) -> pd.Index:
+def unique_ids(table: pd.DataFrame, key: str) -> pd.Index:
+    """Read the ids of a table.
+
+    Raises
+    ------
+    ValueError
+        For one that is missing, or is there twice; names the row.
+    """
     ids = hashed(pd.Index(check_ids(table[key], key)))
     repeated = np.flatnonzero(ids.duplicated())
     if len(repeated):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -41,7 +40,7 @@ from skmmrec.catalog._parquet_layout import (
     read_layout,
 )
 from skmmrec.catalog._stored import StoredMatrix
-from skmmrec.runtime import remove_abandoned, unfinished
+from skmmrec.runtime import digest, remove_abandoned, unfinished
 
 # Beside the files, where engines do not look: they pass over what begins with a dot.
 HOME = ".skmmrec"
@@ -103,7 +102,9 @@ class ParquetItems:
     def read_ids(self) -> NDArray:
         """Read the ids of all files; each may be there once."""
         paths, key = parquet_files(self.folder), self.layout.key
-        return join_keys([read_keys(path, key) for path in paths], paths, key)
+        ids = join_keys([read_keys(path, key) for path in paths], paths, key)
+        self._check_unchanged()
+        return ids
 
     def blocks(self) -> Blocks:
         """Return the content of all items, which stays on disk."""
@@ -175,18 +176,23 @@ class ParquetItems:
         """Return a number, since names of modalities need not be names of files."""
         return f"{list(self.layout.modalities).index(name)}.npy"
 
-    def _make(self, folder: Path) -> None:
+    def _check_unchanged(self) -> None:
+        """Refuse files that changed, so that no id gets another one's vector."""
         if _state_of(self.folder) != self.state:
             raise ValueError(
                 f"the files in {self.folder!r} have changed since the catalogue was "
                 "made of them: make it anew by ItemCatalog.from_parquet"
             )
+
+    def _make(self, folder: Path) -> None:
+        self._check_unchanged()
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             self._tidy(folder.parent)
             with unfinished(partial(_make_folder, folder.parent)) as fresh:
                 try:
                     self._write(fresh)
+                    self._check_unchanged()
                     _move(fresh, folder)
                 finally:
                     shutil.rmtree(fresh, ignore_errors=True)
@@ -275,7 +281,7 @@ def _state_of(folder: str | PathLike[str]) -> str:
 
 
 def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest(text.encode()).hex()[:16]
 
 
 def _to_arrow(column: pd.Series, name: str) -> pa.Array:

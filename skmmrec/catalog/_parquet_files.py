@@ -18,16 +18,14 @@ from numpy.typing import NDArray
 from skmmrec.catalog._blocks import Blocks, to_blocks
 from skmmrec.catalog._parquet_layout import Layout, Modality
 from skmmrec.interactions import check_ids, plain
+from skmmrec.runtime import parquet_files_in
 
 # Rows that are read at a time: of 1,000 float32 numbers, 64 MB. Not tuned.
 ROWS_AT_ONCE = 16_384
 
 
 def parquet_files(folder: str | PathLike[str]) -> list[Path]:
-    """List the files of a folder and its sub folders, in the order of their names.
-
-    What begins with ``_`` or ``.`` is left out, as all engines do. A single file is
-    itself.
+    """List the files of a folder as `parquet_files_in` does.
 
     Raises
     ------
@@ -35,14 +33,11 @@ def parquet_files(folder: str | PathLike[str]) -> list[Path]:
         If there is none.
     """
     root = Path(folder)
-    if root.is_file():
-        return [root]
-    found = [p.relative_to(root) for p in root.rglob("*.parquet") if p.is_file()]
-    shown = [p for p in found if not any(part[0] in "_." for part in p.parts)]
-    if not shown:
+    paths = parquet_files_in(root)
+    if not paths:
         what = "has no *.parquet file" if root.is_dir() else "does not exist"
         raise ValueError(f"{str(folder)!r} {what}: give a parquet file or a folder")
-    return [root / p for p in sorted(shown, key=lambda p: p.as_posix())]
+    return paths
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skmmrec.recommender import TableSource
+from skmmrec.runtime import parquet_files_in
 
 # Rows in memory at a time: 10 MB of vectors of 256 numbers.
 ROWS = 10_000
@@ -155,14 +156,7 @@ def _files(path: Path, name: str) -> list[Path]:
     """List the files of a folder, or the file itself."""
     if not path.exists():
         raise FileNotFoundError(f"{name}: there is no {path}")
-    if not path.is_dir():
-        return [path]
-    # As engines do: what begins so is still being written, or is no data.
-    files = [
-        file
-        for file in sorted(path.rglob("*.parquet"))
-        if not any(part[0] in "._" for part in file.relative_to(path).parts)
-    ]
+    files = parquet_files_in(path)
     if not files:
         raise ValueError(f"{name}: the folder {path} has no file *.parquet")
     return files

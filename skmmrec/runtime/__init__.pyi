@@ -66,6 +66,7 @@ from ._models import (
     shared_model as shared_model,
 )
 from ._own_modes import own_modes as own_modes
+from ._parquet_folders import parquet_files_in as parquet_files_in
 from ._precision import (
     cast as cast,
     is_cast as is_cast,

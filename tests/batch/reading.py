@@ -47,9 +47,14 @@ def assert_same(folder, items, encoder, key="item_id", in_order=True):
     wanted_ids, wanted = expected(items, encoder, key)
     order = np.arange(len(ids)) if in_order else np.argsort(ids)
     assert [ids[row] for row in order] == wanted_ids
+    assert_equal_blocks(blocks.take(order), wanted)
+
+
+def assert_equal_blocks(blocks, wanted):
+    """Names, numbers, mask and all bits are equal."""
     assert (blocks.modalities, blocks.numbers) == (wanted.modalities, wanted.numbers)
-    np.testing.assert_array_equal(blocks.mask[order], wanted.mask)
+    np.testing.assert_array_equal(blocks.mask, wanted.mask)
     for name, block in wanted.values.items():
-        np.testing.assert_array_equal(
-            blocks.values[name][order].view(np.uint8), block.view(np.uint8)
-        )
+        found = blocks.values[name]
+        assert found.dtype == block.dtype
+        np.testing.assert_array_equal(found.view(np.uint8), block.view(np.uint8))

@@ -6,20 +6,23 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from sklearn.compose import make_column_transformer
+from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.batch import encode
 from skmmrec.encoders import ContentError
 from skmmrec.preprocessing import TextCleaner
 from tests.batch.letters import LetterEncoder, noted
-from tests.batch.reading import assert_same, expected, read
+from tests.batch.reading import assert_equal_blocks, assert_same, expected, read
 
 
 def test_files_give_what_a_catalogue_has(folder, items, encoder, tmp_path, log):
@@ -36,6 +39,31 @@ def test_files_give_what_a_catalogue_has(folder, items, encoder, tmp_path, log):
 def test_a_table_in_memory_gives_the_same(items, encoder, tmp_path):
     encode(items, encoder, tmp_path / "out", rows_per_part=11)
     assert_same(tmp_path / "out", items, encoder)
+
+
+@pytest.mark.parametrize("kind", ["files", "table"])
+def test_a_catalogue_reads_what_is_written(items, folder, encoder, tmp_path, kind):
+    """The ids, the blocks, and a fit, to the bit."""
+    source = folder
+    if kind == "table":
+        source = items = items.assign(item_id=2**60 - np.arange(50))
+    encode(source, encoder, tmp_path / "out", rows_per_part=8)
+    stored = ItemCatalog.from_parquet(tmp_path / "out", on_empty="ignore")
+    held = ItemCatalog(items, FrozenEstimator(encoder), on_empty="ignore")
+    assert stored.ids.equals(held.ids)
+    assert_equal_blocks(stored.blocks.in_memory(), held.blocks)
+    rng = np.random.default_rng(1)
+    bought = items.item_id.to_numpy()[rng.integers(0, 45, 300)]
+    X = pd.DataFrame({"user_id": rng.integers(0, 9, 300), "item_id": bought})
+    fits = [
+        MultimodalFusionRecommender(catalog, random_state=0)
+        .set_params(training__max_epochs=1)
+        .fit(X)
+        for catalog in (stored, held)
+    ]
+    assert fits[0].model_.fingerprint() == fits[1].model_.fingerprint()
+    # The maps that were made beside the partitions are no trouble to another run.
+    assert encode(source, encoder, tmp_path / "out", rows_per_part=8).n_found == 7
 
 
 def test_a_reader_is_told_all(folder, encoder, tmp_path):
@@ -322,6 +350,28 @@ def test_a_file_that_changes_meanwhile_is_named(folder, items, tmp_path, monkeyp
     columns = make_column_transformer((LetterEncoder(), "title"))
     with pytest.raises(ValueError, match=r"a\.parquet has changed"):
         encode(folder, columns, tmp_path / "out")
+
+
+def test_a_file_that_lost_its_rows_meanwhile_is_named(
+    folder, items, tmp_path, monkeypatch
+):
+    from skmmrec.batch._job import Job
+
+    def run(job, part, run=Job.run):
+        if part.start == 10:
+            items[:3].to_parquet(folder / "a.parquet")
+        run(job, part)
+
+    monkeypatch.setattr(Job, "run", run)
+    columns = make_column_transformer((LetterEncoder(), "title"))
+    with pytest.raises(ValueError, match=r"a\.parquet has changed"):
+        encode(folder, columns, tmp_path / "out", rows_per_part=10)
+
+
+def test_a_modality_that_is_called_like_the_key_is_refused(items, tmp_path):
+    columns = ColumnTransformer([("item_id", LetterEncoder(), "title")])
+    with pytest.raises(ValueError, match="the name of the key, 'item_id'"):
+        encode(items, columns, tmp_path / "out")
 
 
 def test_lost_rows_are_an_error(folder, encoder, tmp_path, monkeypatch):

@@ -361,6 +361,27 @@ def test_a_catalogue_of_files_that_changed_keeps_its_vectors(folder):
         catalog.blocks.values["text"][:]
 
 
+@pytest.mark.parametrize("step", ["read_ids", "_write"])
+def test_files_that_change_while_they_are_read_are_refused(folder, monkeypatch, step):
+    """As many rows in another order: the ids of one, and the vectors of the other."""
+    if step == "read_ids":
+        read(folder)  # there are maps already
+    ids, columns = make_items()
+    first = table_of(ids, columns).slice(0, 8)
+    before = getattr(_parquet.ParquetItems, step)
+
+    def after_a_change(*args):
+        pq.write_table(
+            first.take(list(range(7, -1, -1))), folder / "part-00000.parquet"
+        )
+        return before(*args)
+
+    monkeypatch.setattr(_parquet.ParquetItems, step, after_a_change)
+    with pytest.raises(ValueError, match="have changed since the catalogue was"):
+        read(folder)
+    assert len(list(folder.glob(".skmmrec/*"))) == (step == "read_ids")
+
+
 def test_old_maps_are_removed_once_nobody_reads_them(folder):
     read(folder)
     home = folder / ".skmmrec"
