@@ -30,7 +30,8 @@ from skmmrec.retrieval._vector_rows import Rows, as_matrix, checked, hash_rows, 
 LISTS_PER_ROOT = 4
 # Share of items that changed since the recall was measured, to measure it again.
 REMEASURE = 0.1
-# Share of items that `update` puts to the lists there are; beyond it learns new ones.
+# Rows to be added and rows that are used no more, by items, up to which `update` keeps
+# the lists that there are; beyond it learns new ones.
 REBUILD = 0.5
 # Reading a greater share of the lists takes as long as exact search for many users:
 # 9 % of them for 100,000 items, 60 % for a million. benchmarks/search_at_size.py.
@@ -302,7 +303,9 @@ class ApproximateIndex(BaseEstimator):
         Notes
         -----
         Items that are new or have other vectors, and only they, are put to the lists
-        that there are; where they are more than half of all, it is built anew.
+        that there are. It is built anew where these and the rows that nothing uses
+        any more, of this update or of earlier changes, would be more than half as many
+        as the items.
         """
         matrix, ids = self._like_fitted(items), _ids_of(items)
         _refuse_repeated(ids, "items")
@@ -313,10 +316,11 @@ class ApproximateIndex(BaseEstimator):
         keys = contents.keys[known]
         same = (known >= 0) & (contents.hashes[keys] == hashes)
         new = np.flatnonzero(~same)
-        gone = len(contents) - same.sum()
-        if len(new) + gone > REBUILD * len(ids):
+        unused = len(contents.hashes) - same.sum()
+        if len(new) + unused > REBUILD * len(ids):
             self._take(*self._build_in(folder, matrix, ids, self._sample))
             return self
+        gone = len(contents) - same.sum()
         keys[new] = len(contents.hashes) + np.arange(len(new))
         if len(new):
             vectors = checked(matrix, new, ids)
@@ -380,7 +384,8 @@ class ApproximateIndex(BaseEstimator):
 
         Notes
         -----
-        They still take memory and the time to be passed over, until the next `fit`.
+        They still take memory and the time to be passed over, until the next `fit` or
+        an `update` that builds anew.
         """
         check_is_fitted(self, "item_index_")
         wanted = pd.Index(np.atleast_1d(np.asarray(ids)))

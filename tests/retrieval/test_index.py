@@ -235,6 +235,15 @@ def test_few_changes_leave_the_lists_and_many_build_others(rough, vectors):
     np.testing.assert_array_equal(rough.item_vectors_, moved.to_numpy(np.float32))
 
 
+def test_what_updates_leave_behind_does_not_pile_up(rough, vectors):
+    moved = vectors.copy()
+    for start in range(0, 400, 20):
+        moved.iloc[start : start + 20] *= 2
+        rough.update(moved)
+        assert len(rough._contents.hashes) <= 1.5 * len(vectors)
+    np.testing.assert_array_equal(rough.item_vectors_, moved.to_numpy(np.float32))
+
+
 def test_recall_is_measured_anew_after_many_changes(vectors, queries):
     pytest.importorskip("faiss")
     index = ApproximateIndex(n_probes=1).fit(vectors, queries)
