@@ -442,7 +442,10 @@ class ApproximateIndex(BaseEstimator):
     @property
     def item_hashes_(self) -> NDArray[np.uint64]:
         """Hash of each item's vector."""
-        return self._contents.hashes[self._contents.keys]
+        contents = self._contents
+        if contents.places is None:
+            return contents.hashes
+        return contents.hashes[contents.keys]
 
     def holds(self, ids: pd.Index, hashes: NDArray[np.uint64]) -> bool:
         """Tell whether these are the items, with vectors of these hashes.
