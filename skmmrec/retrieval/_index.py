@@ -344,13 +344,19 @@ class ApproximateIndex(BaseEstimator):
         ------
         ValueError
             For an item that is there already or repeats, vectors of another width or
-            not finite. The index is as it was then.
+            not finite, or an array where ids are no whole numbers. The index is as it
+            was then.
         """
         if not hasattr(self, "_contents"):
             return self.fit(items)
         matrix = self._like_fitted(items)
         ids = _ids_of(items)
         if isinstance(items, np.ndarray):
+            if self.item_index_.inferred_type != "integer":
+                raise ValueError(
+                    "an array has no ids like those of the index, which are no whole "
+                    "numbers: give a DataFrame with the ids as its index"
+                )
             ids = ids + (int(self.item_index_.max()) + 1)
         _refuse_repeated(ids, "items")
         known = np.flatnonzero(self.item_index_.get_indexer(ids) >= 0)

@@ -268,6 +268,11 @@ def test_changes_that_cannot_be_are_refused_and_change_nothing(rough, vectors, q
     odd.iloc[3, 2] = np.inf
     with pytest.raises(ValueError, match=r"item 'i003' \(row 3\) is not finite"):
         rough.update(odd)
+    with pytest.raises(ValueError, match="an array has no ids like those of the index"):
+        rough.partial_fit(vectors.to_numpy())
+    numbered = ApproximateIndex().fit(vectors.head(9).set_axis([*"123456789"]))
+    with pytest.raises(ValueError, match="give a DataFrame with the ids"):
+        numbered.partial_fit(vectors.to_numpy())
     with pytest.raises(ValueError, match="item 'nobody' is not in the index"):
         rough.remove(["i000", "nobody"])
     with pytest.raises(ValueError, match="no item would be left"):
