@@ -177,7 +177,12 @@ class BaseRecommender(BaseEstimator, ABC):
         check_is_fitted(self)
         check_k(k)
         check_flag(exclude_seen, "exclude_seen")
-        ids = self._read_users(users)
+        return self._score_items(self._read_users(users), k, items, exclude_seen)
+
+    def _score_items(
+        self, ids: pd.Index | NDArray, k: int, items: Ids | None, exclude_seen: bool
+    ) -> pd.DataFrame:
+        """Recommend to users whose ids were read, by the scores of all items."""
         rows = self.user_index_.get_indexer(ids)
         best = self._rank(rows, k, self._candidates(items), bool(exclude_seen))
         return tell_recall(ranked_frame(USER, ids, self.item_index_, *best))

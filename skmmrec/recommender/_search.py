@@ -50,7 +50,8 @@ class KeptIndex:
     def build(cls, model: FittedModel, index: ApproximateIndex) -> KeptIndex:
         """Build an index of all items."""
         index.fit(item_table(model), _sample_of(model))
-        return cls(index, model.item_vectors)
+        # Whoever gave the index may change it, or fit it to another recommender.
+        return cls(copy(index), model.item_vectors)
 
     @classmethod
     def build_if_fast(cls, model: FittedModel) -> KeptIndex:

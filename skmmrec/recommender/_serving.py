@@ -186,4 +186,6 @@ def _lists(matrix: NDArray) -> pa.Array:
 def _seen(items: pd.Index, seen: History, rows: slice) -> pa.Array:
     offsets = seen.offsets[rows.start : rows.stop + 1]
     ids = items.take(seen.items[offsets[0] : offsets[-1]])
-    return pa.LargeListArray.from_arrays(offsets - offsets[0], pa.array(ids))
+    # Where none of them has met anything, no id tells its type.
+    values = pa.array(ids, pa.array(items[:1]).type)
+    return pa.LargeListArray.from_arrays(offsets - offsets[0], values)

@@ -392,21 +392,20 @@ class VectorRecommender(
         skmmrec.retrieval.rerank_mmr : Trade relevance for variety.
         skmmrec.retrieval.cap_exposure : Keep items from being shown to everybody.
         """
-        check_index(index)
-        if index is None or (index == "auto" and items is not None):
-            return super().recommend(users, k, items=items, exclude_seen=exclude_seen)
         check_is_fitted(self)
+        check_index(index)
         check_k(k)
         check_flag(exclude_seen, "exclude_seen")
-        if items is not None:
+        if isinstance(index, ApproximateIndex) and items is not None:
             raise ValueError("index searches all items: items must be None with it")
-        ids = np.asarray(self._read_users(users))
-        graph = self._own_index(len(ids)) if index == "auto" else index
-        if graph is None:
-            return super().recommend(users, k, exclude_seen=exclude_seen)
-        if index != "auto":
-            check_holds(graph, self.model_)
-        return search(self.model_, graph, ids, k, exclude_seen)
+        ids = self._read_users(users)
+        if isinstance(index, ApproximateIndex):
+            check_holds(index, self.model_)
+        elif index == "auto" and items is None:
+            index = self._own_index(len(ids))
+        if isinstance(index, ApproximateIndex):
+            return search(self.model_, index, np.asarray(ids), k, exclude_seen)
+        return self._score_items(ids, k, items, exclude_seen)
 
     def build_index(self, index: ApproximateIndex | None = None) -> ApproximateIndex:
         """Build an index of all items, in which `recommend` searches from now on.

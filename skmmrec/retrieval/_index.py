@@ -30,7 +30,8 @@ from skmmrec.retrieval._vector_rows import Rows, as_matrix, checked, hash_rows, 
 LISTS_PER_ROOT = 4
 # Share of items that changed since the recall was measured, to measure it again.
 REMEASURE = 0.1
-# Share of items that `update` puts to the lists there are; beyond it learns new ones.
+# Rows to be added and rows that are used no more, by items, up to which `update` keeps
+# the lists that there are; beyond it learns new ones.
 REBUILD = 0.5
 # Reading a greater share of the lists takes as long as exact search for many users:
 # 9 % of them for 100,000 items, 60 % for a million. benchmarks/search_at_size.py.
@@ -302,7 +303,9 @@ class ApproximateIndex(BaseEstimator):
         Notes
         -----
         Items that are new or have other vectors, and only they, are put to the lists
-        that there are; where they are more than half of all, it is built anew.
+        that there are. It is built anew where these and the rows that nothing uses
+        any more, of this update or of earlier changes, would be more than half as many
+        as the items.
         """
         matrix, ids = self._like_fitted(items), _ids_of(items)
         _refuse_repeated(ids, "items")
@@ -313,10 +316,11 @@ class ApproximateIndex(BaseEstimator):
         keys = contents.keys[known]
         same = (known >= 0) & (contents.hashes[keys] == hashes)
         new = np.flatnonzero(~same)
-        gone = len(contents) - same.sum()
-        if len(new) + gone > REBUILD * len(ids):
+        unused = len(contents.hashes) - same.sum()
+        if len(new) + unused > REBUILD * len(ids):
             self._take(*self._build_in(folder, matrix, ids, self._sample))
             return self
+        gone = len(contents) - same.sum()
         keys[new] = len(contents.hashes) + np.arange(len(new))
         if len(new):
             vectors = checked(matrix, new, ids)
@@ -340,13 +344,19 @@ class ApproximateIndex(BaseEstimator):
         ------
         ValueError
             For an item that is there already or repeats, vectors of another width or
-            not finite. The index is as it was then.
+            not finite, or an array where ids are no whole numbers. The index is as it
+            was then.
         """
         if not hasattr(self, "_contents"):
             return self.fit(items)
         matrix = self._like_fitted(items)
         ids = _ids_of(items)
         if isinstance(items, np.ndarray):
+            if self.item_index_.inferred_type != "integer":
+                raise ValueError(
+                    "an array has no ids like those of the index, which are no whole "
+                    "numbers: give a DataFrame with the ids as its index"
+                )
             ids = ids + (int(self.item_index_.max()) + 1)
         _refuse_repeated(ids, "items")
         known = np.flatnonzero(self.item_index_.get_indexer(ids) >= 0)
@@ -380,7 +390,8 @@ class ApproximateIndex(BaseEstimator):
 
         Notes
         -----
-        They still take memory and the time to be passed over, until the next `fit`.
+        They still take memory and the time to be passed over, until the next `fit` or
+        an `update` that builds anew.
         """
         check_is_fitted(self, "item_index_")
         wanted = pd.Index(np.atleast_1d(np.asarray(ids)))
@@ -437,7 +448,10 @@ class ApproximateIndex(BaseEstimator):
     @property
     def item_hashes_(self) -> NDArray[np.uint64]:
         """Hash of each item's vector."""
-        return self._contents.hashes[self._contents.keys]
+        contents = self._contents
+        if contents.places is None:
+            return contents.hashes
+        return contents.hashes[contents.keys]
 
     def holds(self, ids: pd.Index, hashes: NDArray[np.uint64]) -> bool:
         """Tell whether these are the items, with vectors of these hashes.

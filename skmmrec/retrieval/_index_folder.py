@@ -35,10 +35,6 @@ RECORD = "index.json"
 ATTEMPTS = 5
 
 
-class Replaced(Exception):
-    """The files were replaced while they were read."""
-
-
 @contextmanager
 def writing(folder: Path) -> Iterator[Path]:
     """Lend a folder for the files of a state; without `finish` they are removed.
@@ -80,21 +76,6 @@ def _remove_others(folder: Path, own: Path) -> None:
             remove_abandoned(files, lambda p: shutil.rmtree(p, ignore_errors=True))
 
 
-def write_vectors(path: Path, blocks: Iterator[NDArray], n_rows: int) -> NDArray:
-    """Write rows that come in blocks, and return them memory-mapped."""
-    first = next(blocks)
-    shape = n_rows, first.shape[1]
-    table = np.lib.format.open_memmap(path, "w+", np.float32, shape)
-    table[: len(first)], done = first, len(first)
-    for block in blocks:
-        table[done : done + len(block)] = block
-        done += len(block)
-    table.flush()
-    del table
-    mapped: NDArray = np.load(path, mmap_mode="r")
-    return mapped
-
-
 def write_shard(files: Path, number: int, shard: Shard) -> Shard:
     """Write the lists of a shard, and return them memory-mapped."""
     path = files / f"lists-{number:05d}.faiss"
@@ -106,14 +87,20 @@ def write_rows(files: Path, rows: Rows) -> Rows:
     """Write vectors, part by part, and return them memory-mapped."""
     return Rows(
         tuple(
-            write_vectors(
-                files / f"vectors-{number:05d}.npy",
-                (part[s] for s in slices(len(part))),
-                len(part),
-            )
+            _write_part(files / f"vectors-{number:05d}.npy", part)
             for number, part in enumerate(rows.parts)
         )
     )
+
+
+def _write_part(path: Path, part: NDArray) -> NDArray:
+    table = np.lib.format.open_memmap(path, "w+", np.float32, part.shape)
+    for rows in slices(len(part)):
+        table[rows] = part[rows]
+    table.flush()
+    del table
+    mapped: NDArray = np.load(path, mmap_mode="r")
+    return mapped
 
 
 def finish(
@@ -133,8 +120,8 @@ def finish(
     arrays: dict[str, NDArray] = {
         "centres": contents.centres.vectors,
         "hashes": contents.hashes,
+        "queries": queries,
     }
-    arrays["queries"] = queries
     if contents.places is not None:
         arrays["places"] = contents.places
     for name, array in arrays.items():

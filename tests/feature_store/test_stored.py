@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
 
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.feature_store import OnlineRecommender, open_store, publish, verify
 from skmmrec.feature_store._arrow_columns import sort_keys
 from skmmrec.feature_store.backends import backend_of
@@ -408,3 +409,19 @@ def test_a_fitted_recommender_is_published_in_slices(repo, monkeypatch, kind):
         assert snapshot_of(repo).exponent == snapshot_of(other).exponent
         assert (offline(repo, VIEWS[0])["user_id"] != "3").all()
     assert verify(model.stored_vectors(), repo).ok
+
+
+def test_a_slice_of_users_who_have_met_nothing_is_published(repo, monkeypatch):
+    rng = np.random.default_rng(0)
+    met = [f"v{n}" for n in range(5)]
+    users = ItemCatalog(
+        pd.DataFrame({"user_id": ["a1", "a2", *met], "age__0": rng.normal(size=7)}),
+        key="user_id",
+    )
+    rows = pd.DataFrame({"user_id": met * 4, "item_id": [*"abcdefghij"] * 2})
+    model = MultimodalFusionRecommender(
+        user_catalog=users, training=Training(max_epochs=1), random_state=0
+    ).fit(rows)
+    monkeypatch.setattr(_serving, "SLICE", 2)
+    publish(model.stored_vectors(), repo)
+    assert verify(model, repo).ok

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import Pipeline
+from torch import nn
 
 from skmmrec import ItemCatalog
 from skmmrec.fusion import ConcatFusion, get_fusion_names, register_fusion
@@ -224,6 +225,26 @@ def test_a_fusion_with_dropout_answers_without(make, catalog, items, X):
     vectors = recommender.transform(content)
     np.testing.assert_array_equal(recommender.transform(content), vectors)
     assert vectors.any(axis=1).all()
+
+
+class FrozenFusion(ConcatFusion):
+    """Has a parameter that is not to be trained."""
+
+    def __init__(self, widths, dim):
+        super().__init__(widths, dim)
+        self.start = nn.Parameter(torch.ones(dim), requires_grad=False)
+
+    def combine(self, tokens, mask):
+        return super().combine(tokens, mask) + self.start
+
+
+def test_what_a_fusion_has_frozen_is_not_trained(make, catalog, X):
+    rec = make(catalog, fusion=FrozenFusion, training__partial_fit_epochs=2)
+    rec.fit(X).partial_fit(X.head(20))
+    network = rec.model_.networks[0]
+    frozen = [name for name, p in network.named_parameters() if not p.requires_grad]
+    assert frozen == ["fusion.start"]
+    assert torch.equal(network.fusion.start, torch.ones(network.dim))
 
 
 def test_registrations_end_with_their_test():

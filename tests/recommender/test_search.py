@@ -172,6 +172,19 @@ def test_a_built_index_is_kept_up_to_date(own, items, X, y, builds):
     assert own.recommend(k=5).attrs == EXACT
 
 
+def test_what_is_done_to_a_built_index_does_not_change_the_recommender(
+    make, catalog, own, X, y
+):
+    index = own.build_index(all_lists())
+    expected = own.recommend(k=5, index=None)
+    index.remove(expected["item_id"].iloc[:1])
+    same(own.recommend(k=5), expected)
+    other = make(catalog, random_state=1).fit(X, y)
+    assert other.build_index(index) is index
+    same(own.recommend(k=5), expected)
+    same(other.recommend(k=5), other.recommend(k=5, index=None))
+
+
 def test_a_built_index_is_in_no_pickle_and_no_copy(own):
     before = len(pickle.dumps(own))
     own.build_index(all_lists())

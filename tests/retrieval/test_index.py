@@ -235,6 +235,15 @@ def test_few_changes_leave_the_lists_and_many_build_others(rough, vectors):
     np.testing.assert_array_equal(rough.item_vectors_, moved.to_numpy(np.float32))
 
 
+def test_what_updates_leave_behind_does_not_pile_up(rough, vectors):
+    moved = vectors.copy()
+    for start in range(0, 400, 20):
+        moved.iloc[start : start + 20] *= 2
+        rough.update(moved)
+        assert len(rough._contents.hashes) <= 1.5 * len(vectors)
+    np.testing.assert_array_equal(rough.item_vectors_, moved.to_numpy(np.float32))
+
+
 def test_recall_is_measured_anew_after_many_changes(vectors, queries):
     pytest.importorskip("faiss")
     index = ApproximateIndex(n_probes=1).fit(vectors, queries)
@@ -259,6 +268,11 @@ def test_changes_that_cannot_be_are_refused_and_change_nothing(rough, vectors, q
     odd.iloc[3, 2] = np.inf
     with pytest.raises(ValueError, match=r"item 'i003' \(row 3\) is not finite"):
         rough.update(odd)
+    with pytest.raises(ValueError, match="an array has no ids like those of the index"):
+        rough.partial_fit(vectors.to_numpy())
+    numbered = ApproximateIndex().fit(vectors.head(9).set_axis([*"123456789"]))
+    with pytest.raises(ValueError, match="give a DataFrame with the ids"):
+        numbered.partial_fit(vectors.to_numpy())
     with pytest.raises(ValueError, match="item 'nobody' is not in the index"):
         rough.remove(["i000", "nobody"])
     with pytest.raises(ValueError, match="no item would be left"):

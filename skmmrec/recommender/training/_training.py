@@ -199,7 +199,10 @@ def _start_from(
 def _whole(network: FusionNetwork, split: Mapping[str, int]) -> FusionNetwork:
     """Bring a trained network to the host, with all rows of its tables."""
     join_tables(network, split, torch.device("cpu"))
-    return network.cpu().requires_grad_()
+    # What a fusion of one's own has frozen stays so.
+    for table in (*network.item_tables, *network.user_tables):
+        table.requires_grad_()
+    return network.cpu()
 
 
 def _mean_curve(curves: list[list[float]]) -> list[float]:
