@@ -37,10 +37,12 @@ from ._publications import free_leftovers
 from ._reader import checked_ids
 from ._repo import (
     LOCK_TIMEOUT,
+    data_folder,
     feature_view,
     open_store,
     parquet_path,
 )
+from ._sorting import remove_leftovers
 from ._types import ForgottenUsers, Ids, Repo
 
 
@@ -78,6 +80,7 @@ def delete_ids(store: Repo, *, users: Ids = (), items: Ids = ()) -> None:
     }
     backend, users_view = backend_of(store), feature_view(store, USER_VIEW)
     with told_apart(store), backend.sole_publisher(LOCK_TIMEOUT):
+        remove_leftovers(data_folder(store))
         free_leftovers(store, backend)
         backend.discard()
         _delete_rows(store, backend, gone)

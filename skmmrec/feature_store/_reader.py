@@ -65,7 +65,7 @@ def read_vectors(store: Repo, entity: str, ids: Ids) -> tuple[np.ndarray, np.nda
     values = _read_column(store, view, wanted, feature)
     found = np.array([value is not None for value in values], dtype=bool)
     rows = np.flatnonzero(found)
-    place = Place(view_name, view.join_keys[0], feature)
+    place = Place.of(view, feature)
     stored = parsed_vectors(
         [value for value in values if value is not None],
         lambda row, why: place.damaged(wanted[rows[row]], why),

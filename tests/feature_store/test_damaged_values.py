@@ -91,6 +91,18 @@ def test_a_flipped_byte_of_a_block_is_noticed_when_it_is_loaded(published, part,
     assert not verify(published).ok
 
 
+def test_checksums_that_are_cut_off_are_noticed(published):
+    change(
+        published,
+        "UPDATE blocks SET sums = ? WHERE view = ?",
+        b"abc",
+        "item_embeddings",
+    )
+    with pytest.raises(DamagedStoreError, match="item_embeddings are not those"):
+        OnlineRecommender(published).recommend("101")
+    assert not verify(published).ok
+
+
 def test_blocks_of_an_earlier_release_are_read_and_get_checksums(published):
     path = publication_file(published)
     path.chmod(0o644)

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, strategies as st
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
-from skmmrec.feature_store import OnlineRecommender, open_store, publish, verify
+from skmmrec.feature_store import (
+    OnlineRecommender,
+    delete_ids,
+    open_store,
+    publish,
+    verify,
+)
 from skmmrec.feature_store._arrow_columns import sort_keys
 from skmmrec.feature_store.backends import backend_of
 from skmmrec.feature_store.backends.base import entity_keys
@@ -349,6 +355,15 @@ def test_a_killed_publication_is_resumed(repo, monkeypatch):
     publish(stored(model), repo, chunk_size=9)
     assert sum(staged) == 112
     assert verify(model, repo).ok
+    assert left_in(repo) == []
+
+
+def test_what_a_killed_publication_sorted_goes_with_deleted_ids(repo, recommender):
+    """It has the ids, too."""
+    publish(recommender, repo)
+    (repo / "data" / "publishing-killed").mkdir()
+    (repo / "data" / "publishing-killed" / "user_id.arrow").touch()
+    delete_ids(repo, users=["nobody"])
     assert left_in(repo) == []
 
 

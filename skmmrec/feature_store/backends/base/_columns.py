@@ -94,7 +94,7 @@ def column_of(
     columns = table.kept
     if name not in columns:
         found = read(name)
-        place = Place(view.name, view.join_keys[0], name)
+        place = Place.of(view, name)
         values = [
             parsed(place, entity, found.get(key, b""))
             for key, entity in zip(table.keys, table.ids.tolist(), strict=True)

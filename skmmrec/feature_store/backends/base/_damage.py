@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from feast import FeatureView
 from google.protobuf.message import DecodeError
 
 from ._encoding import key_ids, unpack, unpack_vectors
@@ -19,6 +20,12 @@ class Place(NamedTuple):
     view: str
     join_key: str
     feature: str
+
+    @classmethod
+    def of(cls, view: FeatureView, feature: str) -> Place:
+        """Name a feature of a view."""
+        # An on-demand view without entities has no join key.
+        return cls(view.name, next(iter(view.join_keys), ""), feature)
 
     def damaged(self, entity: object, why: object) -> DamagedStoreError:
         """Say that the value of an id is damaged, and what to do."""

@@ -415,9 +415,7 @@ def _value(view: FeatureView, key: bytes, feature: str, value: bytes) -> Value:
     try:
         return Value.FromString(value)
     except DecodeError as error:
-        # An on-demand view without entities has no join key.
-        place = Place(view.name, next(iter(view.join_keys), ""), feature)
-        raise place.damaged_of_key(key, error) from error
+        raise Place.of(view, feature).damaged_of_key(key, error) from error
 
 
 def _document(

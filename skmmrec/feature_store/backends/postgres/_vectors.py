@@ -119,9 +119,9 @@ class Vectors:
             cursor.execute(statement(query, *[overlay] * names), args)
             later = [(key, value, to_us(when)) for key, value, when in cursor]
         if publication is None:
-            return vector_table(_place(view, feature), later, None)
+            return vector_table(Place.of(view, feature), later, None)
         base = self._base(conn, view, feature, publication)
-        return with_later(base, _place(view, feature), later)
+        return with_later(base, Place.of(view, feature), later)
 
     def _base(
         self,
@@ -137,7 +137,7 @@ class Vectors:
         found = self._published.get(
             (table.overlay, feature, table.name, checksums.get(view.name)),
             None,
-            lambda: _read_table(conn, _place(view, feature), table, snapshot),
+            lambda: _read_table(conn, Place.of(view, feature), table, snapshot),
         )
         times = np.full(len(found.keys), snapshot.served_us, np.int64)
         return replace(found, event_us=times)
@@ -177,7 +177,3 @@ def _read_table(
         for part in pages(conn, table.name, [name]):
             rows += [(key, value, 0) for key, value in part if value]
     return vector_table(place, rows, snapshot.version)
-
-
-def _place(view: FeatureView, feature: str) -> Place:
-    return Place(view.name, view.join_keys[0], feature)

@@ -234,7 +234,7 @@ class RedisBackend(Backend):
         """Return the cached table of vectors."""
         table = self.online.vectors(self.config, view, feature, snapshot)
         if table.version is None:
-            return vector_table(Place(view.name, view.join_keys[0], feature), [], None)
+            return vector_table(Place.of(view, feature), [], None)
         return table
 
     def write(self, view: FeatureView, rows: Sequence[Row]) -> None:

@@ -177,7 +177,7 @@ class ExactRedisOnlineStore(ExactOnlineStore, RedisOnlineStore):
         feast = self.feast(config)
         found = feast.read(view, feast.keys(view), [feature])
         rows = [(key, *row[feature]) for key, row in found.items() if feature in row]
-        return vector_table(Place(view.name, view.join_keys[0], feature), rows, None)
+        return vector_table(Place.of(view, feature), rows, None)
 
     def write_newer(
         self,

@@ -66,12 +66,12 @@ class Vectors:
     ) -> VectorTable:
         later = self._tables.later(view.name, feature, snapshot)
         if snapshot is None:
-            return vector_table(_place(view, feature), later, None)
+            return vector_table(Place.of(view, feature), later, None)
         source = _identity(view, feature, snapshot)
         published = self._published.get(
             source, None, lambda: self._load(view, feature, snapshot)
         )
-        return with_later(published, _place(view, feature), later)
+        return with_later(published, Place.of(view, feature), later)
 
     def _load(self, view: FeatureView, feature: str, snapshot: Snapshot) -> VectorTable:
         """Read a publication whole."""
@@ -124,7 +124,7 @@ class Vectors:
         for page in self._tables.server.scan(column):
             found.update(page)
         rows = [(key, value, snapshot.served_us) for key, value in found.items()]
-        return vector_table(_place(view, feature), rows, snapshot.version)
+        return vector_table(Place.of(view, feature), rows, snapshot.version)
 
 
 def _damaged(where: str, snapshot: Snapshot, why: object) -> DamagedStoreError:
@@ -133,10 +133,6 @@ def _damaged(where: str, snapshot: Snapshot, why: object) -> DamagedStoreError:
         f"(version {snapshot.version!r}): {why}; publish again, or serve another "
         "publication"
     )
-
-
-def _place(view: FeatureView, feature: str) -> Place:
-    return Place(view.name, view.join_keys[0], feature)
 
 
 def _identity(

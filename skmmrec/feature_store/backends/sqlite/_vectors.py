@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -96,7 +95,7 @@ def load_published(source: Source, snapshot: Snapshot) -> VectorTable:
             joined, blocks = read_blocks(conn, source.view, source.feature)
             order, ids, keys = sorted_joined(source.join_key, *joined)
             matrix = _in_order(blocks, order)
-        except (ValueError, struct.error) as error:
+        except ValueError as error:
             raise damaged_publication(path, error) from error
     times = np.full(len(keys), snapshot.served_us, np.int64)
     return VectorTable(keys, ids, matrix, times, snapshot.version)
