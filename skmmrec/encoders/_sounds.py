@@ -50,22 +50,19 @@ def read_sound(item: Any, rate: int, max_seconds: float) -> np.ndarray:
     Returns
     -------
     waveform : ndarray of shape (n,), float32
+        n is at least 1: what is shorter than one sample becomes its mean.
 
     Raises
     ------
     ContentError
-        If the item is missing, damaged, without samples or not a sound, or shorter
-        than one sample of the result.
+        If the item is missing, damaged, without samples or not a sound.
     """
     from skmmrec.encoders._sound_files import resample
 
     waveform, own_rate = decode_sound(item, max_seconds)
     resampled = resample(waveform, own_rate, rate)
-    if not len(resampled):
-        raise ContentError(
-            f"holds {len(waveform)} samples at {own_rate} Hz, which are shorter than "
-            f"one at {rate} Hz"
-        )
+    if not len(resampled):  # what is shorter than one sample of the result
+        return waveform.mean(keepdims=True)
     return resampled
 
 
