@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 
 from skmmrec.batch._inputs import Slice, read_slice
 from skmmrec.batch._report import MOST_REASONS, PART
-from skmmrec.catalog import Blocks, Encoding, ItemCatalog, encoding_of
+from skmmrec.catalog import (
+    FORMAT,
+    METADATA,
+    Blocks,
+    Encoding,
+    ItemCatalog,
+    encoding_of,
+)
 from skmmrec.interactions import check_ids
 from skmmrec.runtime import (
     ContentError,
@@ -27,9 +34,6 @@ from skmmrec.runtime import (
     collecting_failures,
     replacing,
 )
-
-FORMAT = 1
-"""Version of the partitions. Raise it when a reader would have to know."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ class Job:
         }
         table = pa.table({self.key: keys, **columns})
         part = _summary(keys, blocks, failures)
-        metadata = {b"skmmrec": self.description, PART: part}
+        metadata = {METADATA: self.description, PART: part}
         return table.replace_schema_metadata(
             {name: json.dumps(value) for name, value in metadata.items()}
         )

@@ -14,6 +14,8 @@ from skmmrec.catalog._blocks import group_columns, single_columns
 
 # Key of the schema's metadata, where a writer may say which modalities are numbers.
 METADATA = b"skmmrec"
+# Version of what it says. Raise it when a reader would have to know.
+FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -142,10 +144,10 @@ def _told(schema: pa.Schema) -> dict[str, Any]:
         told = dict(json.loads(text))
     except (TypeError, ValueError) as error:
         raise ValueError(f"its metadata {METADATA!r} is no JSON: {text!r}") from error
-    if told.get("format", 1) != 1:
+    if told.get("format", FORMAT) != FORMAT:
         raise ValueError(
             f"it has the format {told['format']!r}, and this version of skmmrec reads "
-            "format 1: update skmmrec"
+            f"format {FORMAT}: update skmmrec"
         )
     return told
 

@@ -40,7 +40,8 @@ def encoder_identity(encoder: BaseEncoder) -> bytes:
     settings = _settings(encoder)
     whitening = joblib.hash(getattr(encoder, "whitening_", None))
     version = skmmrec.__version__.partition(".")[0]
-    return digest(f"{settings}{whitening}{version}".encode() + _weights(encoder))
+    weights = encoder._loaded_model().identity
+    return digest(f"{settings}{whitening}{version}".encode() + weights)
 
 
 def _settings(encoder: BaseEncoder) -> list[Any]:
@@ -51,7 +52,3 @@ def _settings(encoder: BaseEncoder) -> list[Any]:
         if name not in _OF_THE_RUN
     ]
     return [type(encoder).__name__, *named]
-
-
-def _weights(encoder: BaseEncoder) -> bytes:
-    return encoder._loaded_model().identity
