@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from skmmrec.catalog import parquet_files
 from skmmrec.recommender import TableSource
 
 # Rows in memory at a time: 10 MB of vectors of 256 numbers.
@@ -68,8 +69,12 @@ class Source:
                 yield place, batch
                 place += len(batch)
 
-    def where(self, place: int) -> str:
-        """Say in which file or table, and there in which row, a row was."""
+    def where(self, place: int, row: int = 0) -> str:
+        """Say in which file or table, and there in which row, a row was.
+
+        It is `row` rows after the one whose number is `place`.
+        """
+        place += row
         piece = bisect_right(self._firsts, place) - 1
         return f"row {place - self._firsts[piece]} of {self._labels[piece]}"
 
@@ -155,17 +160,10 @@ def _files(path: Path, name: str) -> list[Path]:
     """List the files of a folder, or the file itself."""
     if not path.exists():
         raise FileNotFoundError(f"{name}: there is no {path}")
-    if not path.is_dir():
-        return [path]
-    # As engines do: what begins so is still being written, or is no data.
-    files = [
-        file
-        for file in sorted(path.rglob("*.parquet"))
-        if not any(part[0] in "._" for part in file.relative_to(path).parts)
-    ]
-    if not files:
-        raise ValueError(f"{name}: the folder {path} has no file *.parquet")
-    return files
+    try:
+        return parquet_files(path)
+    except ValueError as error:
+        raise ValueError(f"{name}: the folder {path} has no file *.parquet") from error
 
 
 def _table(given: Any, name: str) -> pa.Table:
