@@ -127,7 +127,6 @@ def append_parquet(
     schema: pa.Schema,
     tables: Iterable[pa.Table],
     when: datetime,
-    oldest: datetime | None = None,
 ) -> None:
     """Add the rows of one event time to a parquet file, all or nothing.
 
@@ -139,8 +138,6 @@ def append_parquet(
         Rows of the event time `when`. Those of this time that the file has already,
         which a killed process left, are replaced.
     when : datetime
-    oldest : datetime, optional
-        Rows from before are left out.
 
     Notes
     -----
@@ -148,17 +145,14 @@ def append_parquet(
     in at the end. Row groups of which no row stays are not read.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    old = _row_groups(path, when, oldest) if path.exists() else ()
-    kept = (_others(_with_schema(table, schema), when, oldest) for table in old)
+    old = _row_groups(path, when) if path.exists() else ()
+    kept = (_others(_with_schema(table, schema), when) for table in old)
     _replace(path, schema, chain(kept, tables))
 
 
-def _others(table: pa.Table, when: datetime, oldest: datetime | None) -> pa.Table:
-    """Rows of other event times than `when`, not from before `oldest`."""
-    times = table[TIMESTAMP]
-    kept = pc.not_equal(times, pa.scalar(when, _WHEN))
-    if oldest is not None:
-        kept = pc.and_(kept, pc.greater_equal(times, pa.scalar(oldest, _WHEN)))
+def _others(table: pa.Table, when: datetime) -> pa.Table:
+    """Rows of other event times than `when`."""
+    kept = pc.not_equal(table[TIMESTAMP], pa.scalar(when, _WHEN))
     return table if pc.all(kept).as_py() else table.filter(kept)
 
 
@@ -174,7 +168,7 @@ def forget_before(path: Path, oldest: datetime) -> None:
 def forget_time(path: Path, when: datetime) -> None:
     """Leave out the rows of one event time, if there are any."""
     if holds_time(path, when):
-        rewrite_parquet(path, lambda table: _others(table, when, None))
+        rewrite_parquet(path, lambda table: _others(table, when))
 
 
 def holds_time(path: Path, when: datetime) -> bool:
@@ -218,24 +212,13 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         ) from error
 
 
-def _row_groups(
-    path: Path, without: datetime | None = None, oldest: datetime | None = None
-) -> Iterator[pa.Table]:
-    """Read a file by row groups, but those all of whose rows have a time, or are older.
-
-    Parameters
-    ----------
-    path : Path
-    without, oldest : datetime, optional
-    """
+def _row_groups(path: Path, without: datetime | None = None) -> Iterator[pa.Table]:
+    """Read a file by row groups, but those all of whose rows have a time."""
     with _opened(path) as file:
         for group in range(file.num_row_groups):
             times = _times_of(file.metadata.row_group(group))
-            if times is not None and (
-                times == (without, without) or (oldest and times[1] < oldest)
-            ):
-                continue
-            yield file.read_row_group(group)
+            if times is None or times != (without, without):
+                yield file.read_row_group(group)
 
 
 def _times_of(group: pq.RowGroupMetaData) -> tuple[datetime, datetime] | None:

@@ -282,7 +282,7 @@ def _write(
     complete_offline(store, backend)
     snapshot = _begin(store, backend, batches, said)
     is_complete = any(s.number == snapshot.number for s in backend.publications())
-    files = _Files.of(store, backend, snapshot, said)
+    files = _Files.of(store, snapshot)
     to_append = files, batches, chunk_size
     # The files are written beside the online store: what they have of a publication
     # that is never served is forgotten, or written again, whichever of the two fails.
@@ -386,48 +386,31 @@ class _Files(NamedTuple):
         File of pushed events.
     when : datetime
         Event time of the rows.
-    oldest : datetime or None
-        Rows from before are not needed any more.
     """
 
     paths: list[Path]
     events: Path
     when: datetime
-    oldest: datetime | None
 
     @classmethod
-    def of(
-        cls, store: FeatureStore, backend: Backend, snapshot: Snapshot, said: _Said
-    ) -> _Files:
+    def of(cls, store: FeatureStore, snapshot: Snapshot) -> _Files:
         """Look them up."""
         *paths, events = (
             parquet_path(store, feature_view(store, name))
             for name in (*PUBLISHED_VIEWS, EVENT_VIEW)
         )
-        oldest = _oldest_to_stay(backend, said.keep)
-        return cls(paths, events, from_us(snapshot.event_us), oldest)
+        return cls(paths, events, from_us(snapshot.event_us))
 
 
 def _append_offline(files: _Files, batches: tuple[Rows, Rows], chunk_size: int) -> None:
-    """Add a publication to the offline files, without what it makes superfluous."""
+    """Add a publication to the offline files.
+
+    What it makes superfluous stays until it is served, as it may never be.
+    """
     for path, batch in zip(files.paths, batches, strict=True):
         parts = batch_tables(batch, chunk_size, files.when)
-        append_parquet(path, batch_schema(batch), parts, files.when, files.oldest)
+        append_parquet(path, batch_schema(batch), parts, files.when)
     write_empty(files.events, event_schema(batches))
-
-
-def _oldest_to_stay(backend: Backend, keep: int | None) -> datetime | None:
-    """Return the time before which no rows are needed once one more is served.
-
-    None as long as there are not more publications than are to be kept: so what came
-    into the files in other ways stays at first.
-    """
-    served = backend.served()
-    if keep is None or served is None or not superseded(backend, keep - 1):
-        return None
-    gone = {s.number for s in superseded(backend, keep - 1)} - {served.number}
-    stay = [s.served_us for s in served_ones(backend) if s.number not in gone]
-    return from_us(min(stay))
 
 
 def _drop_superseded(store: FeatureStore, backend: Backend, keep: int | None) -> None:

@@ -69,8 +69,12 @@ class Source:
                 yield place, batch
                 place += len(batch)
 
-    def where(self, place: int) -> str:
-        """Say in which file or table, and there in which row, a row was."""
+    def where(self, place: int, row: int = 0) -> str:
+        """Say in which file or table, and there in which row, a row was.
+
+        It is `row` rows after the one whose number is `place`.
+        """
+        place += row
         piece = bisect_right(self._firsts, place) - 1
         return f"row {place - self._firsts[piece]} of {self._labels[piece]}"
 

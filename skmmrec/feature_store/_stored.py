@@ -170,17 +170,13 @@ class _Users:
     def _pairs(self, source: Source, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         user_type = self._reading.id_type
         for place, rows in source.parts():
-            where = partial(_place_in, source, place)
+            where = partial(source.where, place)
             columns = [
                 ids_of(rows[USER], user_type, f"{USER} of seen", where),
                 ids_of(rows[ITEM], self._item_type, f"{ITEM} of seen", where),
                 pa.array(np.arange(place, place + len(rows))),
             ]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _place_in(source: Source, place: int, row: int) -> str:
-    return source.where(place + row)
 
 
 def _sizes(part: Part) -> pa.Array:

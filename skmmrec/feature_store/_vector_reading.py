@@ -111,7 +111,7 @@ class VectorReading:
         """Check and make the columns, part by part."""
         schema = self._schema
         for place, rows in self.source.parts():
-            where = partial(self._where, place)
+            where = partial(self.source.where, place)
             ids = ids_of(rows[self.join_key], self.id_type, self.join_key, where)
             name = f"the vector of {self.join_key}"
             matrix = matrix_of(rows[self.vector], name, self.dim, where)
@@ -125,9 +125,6 @@ class VectorReading:
                 *(make(part) for _, make in self._columns.values()),
             ]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
-
-    def _where(self, place: int, row: int) -> str:
-        return self.source.where(place + row)
 
     def _unique(
         self, sorted_rows: Iterator[pa.RecordBatch], schema: pa.Schema

@@ -87,6 +87,17 @@ def test_a_store_that_loses_rows_leaves_the_old_version(repo, loses, message):
     assert not list((repo / "data").glob("*.partial"))
 
 
+def test_a_publication_that_is_lost_takes_no_history_with_it(repo):
+    publish(make_recommender(), repo, timestamp=NOW)
+    publish(make_recommender(version="v2", seed=1), repo, timestamp=LATER)
+    before = offline_rows(repo)
+    lossy(repo, "a row")
+    with pytest.raises(LostRowsError):
+        publish(make_recommender(version="v3", seed=2), repo, keep=1)
+    assert publications(repo)["version"].tolist() == ["v1", "v2"]
+    assert offline_rows(repo) == before
+
+
 def test_nothing_is_served_where_the_first_publication_is_lost(repo, recommender):
     lossy(repo, "a row")
     with pytest.raises(LostRowsError):
