@@ -108,6 +108,8 @@ def test_a_pipeline_over_one_flat_table(data, tmp_path):
 
 def test_a_cache_keeps_a_pipeline_from_encoding_twice(data, tmp_path, monkeypatch):
     """Each fold and candidate fits an encoder of its own; the model is asked once."""
+    model = TextEncoder("package:all-MiniLM-L6-v2")
+    model.fit_transform(["loaded, and kept: loading it again would encode a text"])
     encoded = []
     encode_once = SentenceModel.encode
 
