@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from contextvars import Token
 from importlib.util import find_spec
-from typing import Any
 
 import jwt
 from feast.errors import FeastPermissionError
@@ -28,6 +27,7 @@ from feast.permissions.security_manager import (
     set_security_manager,
 )
 from feast.permissions.user import User
+from starlette.applications import Starlette
 from starlette.authentication import AuthenticationError
 
 from ._mistakes import answer_mistakes
@@ -38,7 +38,7 @@ _NEEDED = ("auth_discovery_url", "issuer", "audience")
 _TRUSTED_NAME = "INTRA_COMMUNICATION_BASE64"
 
 
-def guard_server(app: Any = None) -> None:
+def guard_server(app: Starlette | None = None) -> None:
     """Make `feast serve` as strict as its configuration reads.
 
     ``static_artifacts.py`` of a repository calls it in every process of the server,
