@@ -27,7 +27,7 @@ from safetensors.numpy import load_file, save_file
 
 from skmmrec import __version__
 from skmmrec.interactions import warn_caller
-from skmmrec.runtime import remove_abandoned, unfinished
+from skmmrec.runtime import remove_abandoned, sha256_of, sync, sync_names, unfinished
 
 # Counts up with each change after which older folders cannot be read.
 FORMAT = 8
@@ -139,7 +139,7 @@ def _replace(work: Path, path: Path) -> None:
         # Another one may have put its model there, as if it had done so after this.
         if not (path / RECORD).is_file():
             raise
-    _sync_names(path.parent)
+    sync_names(path.parent)
 
 
 def _refuse_others(path: Path) -> None:
@@ -185,13 +185,13 @@ def _place_of(path: Path) -> Path:
 def _write_files(folder: Path, record: Mapping[str, Any], tensors: Tensors) -> None:
     folder.mkdir()
     save_file(tensors, folder / TENSORS)
-    files = {TENSORS: _hash_of_file(folder / TENSORS)}
+    files = {TENSORS: sha256_of(folder / TENSORS)}
     (folder / RECORD).write_bytes(with_hash({**record, "files": files}))
     # safetensors lets nobody but the owner read; the umask decides, as for the other.
     shutil.copymode(folder / RECORD, folder / TENSORS)
     for name in (TENSORS, RECORD):
-        _sync(folder / name, os.O_RDWR)
-    _sync_names(folder)
+        sync(folder / name)
+    sync_names(folder)
 
 
 def _not_written(path: Path, error: Exception) -> OSError:
@@ -201,21 +201,6 @@ def _not_written(path: Path, error: Exception) -> OSError:
     why = getattr(error, "strerror", None) or str(error)
     what = "the model could not be saved, and what was there before stays"
     return OSError(number, f"{what}: {why}", str(path))
-
-
-def _sync(path: Path, mode: int) -> None:
-    """Wait until it would survive a loss of power."""
-    handle = os.open(path, mode)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync_names(folder: Path) -> None:
-    """Do so for the names in a folder, where the system can."""
-    with suppress(OSError):
-        _sync(folder, os.O_RDONLY)
 
 
 def _read_files(folder: Path) -> tuple[dict[str, Any], Tensors]:
@@ -280,16 +265,11 @@ def _check_hashes(folder: Path, record: dict[str, Any], text: bytes) -> None:
     path = folder / TENSORS
     if not path.is_file():
         raise ValueError(f"{path} is not there, so the model is damaged. {ADVICE}")
-    if record.get("files") != {TENSORS: _hash_of_file(path)}:
+    if record.get("files") != {TENSORS: sha256_of(path)}:
         raise ValueError(
             f"{path} is damaged, was edited or belongs to another model: its hash is "
             f"not the one in {RECORD}. {ADVICE}"
         )
-
-
-def _hash_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, hashlib.sha256).hexdigest()
 
 
 def _read_tensors(path: Path) -> Tensors:

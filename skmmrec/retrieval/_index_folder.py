@@ -26,7 +26,13 @@ from pyarrow import feather
 from skmmrec.retrieval._index_contents import Contents
 from skmmrec.retrieval._inverted_lists import Centres, Shard
 from skmmrec.retrieval._vector_rows import Rows, slices
-from skmmrec.runtime import remove_abandoned, replacing, unfinished
+from skmmrec.runtime import (
+    remove_abandoned,
+    replacing,
+    sha256_of,
+    sync,
+    unfinished,
+)
 
 # Counts up with each change after which older folders cannot be read.
 FORMAT = 1
@@ -127,9 +133,9 @@ def finish(
     for name, array in arrays.items():
         np.save(files / f"{name}.npy", array)
     _write_ids(files / "ids.arrow", ids)
-    hashes = {path.name: _hash_of(path) for path in sorted(files.iterdir())}
+    hashes = {path.name: sha256_of(path) for path in sorted(files.iterdir())}
     for path in files.iterdir():
-        _sync(path)
+        sync(path)
     whole = {
         "format": FORMAT,
         "files_in": files.name,
@@ -140,7 +146,7 @@ def finish(
     text = json.dumps({**whole, "hash": _hash_of_record(whole)}, indent=1)
     with replacing(files.parent / RECORD) as fresh:
         fresh.write_text(text, encoding="utf-8")
-        _sync(fresh)
+        sync(fresh)
 
 
 def _write_ids(path: Path, ids: pd.Index) -> None:
@@ -186,7 +192,7 @@ def _read_files(
         path = files / name
         if not path.is_file():
             raise FileNotFoundError(f"{path} is not there: build the index again")
-        if check and _hash_of(path) != wanted:
+        if check and sha256_of(path) != wanted:
             raise ValueError(f"{path} is damaged: build the index again")
     names = sorted(record["files"])
     mapped = [np.load(files / n, mmap_mode="r") for n in names if n[:8] == "vectors-"]
@@ -222,19 +228,5 @@ def _record_of(folder: Path) -> dict[str, Any]:
     return dict(record)
 
 
-def _hash_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, hashlib.sha256).hexdigest()
-
-
 def _hash_of_record(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Wait until it would survive a loss of power."""
-    handle = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

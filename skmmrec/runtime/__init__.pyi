@@ -36,6 +36,7 @@ from ._files import (
     file_digest as file_digest,
     open_file as open_file,
     readable_file as readable_file,
+    sha256_of as sha256_of,
 )
 from ._flights import start_in_turn as start_in_turn
 from ._hub import (
@@ -93,6 +94,8 @@ from ._transfer import (
 from ._unfinished import (
     remove_abandoned as remove_abandoned,
     replacing as replacing,
+    sync as sync,
+    sync_names as sync_names,
     unfinished as unfinished,
 )
 from ._weights import (

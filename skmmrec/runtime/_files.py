@@ -67,5 +67,11 @@ def file_digest(item: str | os.PathLike) -> bytes:
         return hashlib.file_digest(file, _new_hash).digest()
 
 
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _new_hash() -> Any:
     return hashlib.blake2b(digest_size=32)

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -58,6 +58,22 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
             os.replace(fresh, path)
         finally:
             fresh.unlink(missing_ok=True)
+
+
+def sync(path: str | os.PathLike) -> None:
+    """Wait until a file, or the names in a folder, would survive a loss of power."""
+    # Windows syncs only what can be written; no system lets a folder be opened so.
+    handle = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_names(folder: Path) -> None:
+    """Do so for the names in a folder, where the system can."""
+    with suppress(OSError):
+        sync(folder)
 
 
 def _make_beside(path: Path, mode: int) -> Path:

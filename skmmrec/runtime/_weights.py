@@ -6,7 +6,6 @@ them (``"package:NAME"``), which keeps absolute paths out of an estimator's para
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import re
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from skmmrec.runtime._files import sha256_of
 
 PREFIX = "package:"
 """Prefix of the names of weights that an installed package contains."""
@@ -86,8 +87,7 @@ def check_sha256(path: Path, expected: str, source: str) -> None:
     """Raise unless a file has the expected SHA-256; check it once per process."""
     if not path.is_file():
         raise ValueError(f"{source} holds no file {path.name}; install it again.")
-    with path.open("rb") as file:
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    actual = sha256_of(path)
     if actual != expected:
         raise ValueError(
             f"{path.name} from {source} has SHA-256 {actual}, expected {expected}: "

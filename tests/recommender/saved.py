@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from safetensors.numpy import load_file, save_file
 
-from skmmrec.recommender._saved_folder import _hash_of_file, with_hash
+from skmmrec.recommender._saved_folder import with_hash
+from skmmrec.runtime import sha256_of
 
 
 @contextmanager
@@ -16,5 +17,5 @@ def editing(folder):
     yield record, tensors
     save_file(tensors, file)
     del record["hash"]
-    record["files"] = {file.name: _hash_of_file(file)}
+    record["files"] = {file.name: sha256_of(file)}
     path.write_bytes(with_hash(record))

@@ -269,7 +269,7 @@ STEPS = [
     (_persistence, "_record"),
     (_saved_folder, "save_file"),
     (_saved_folder, "with_hash"),
-    (_saved_folder, "_sync"),
+    (_saved_folder, "sync"),
     (_saved_folder, "_replace"),
     (shutil, "copymode"),
     (Path, "mkdir"),

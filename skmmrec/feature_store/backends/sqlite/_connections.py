@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
+from skmmrec import runtime
 from skmmrec.feature_store.backends.base import (
     BusyStoreError,
     DamagedStoreError,
@@ -215,11 +216,6 @@ def joined(conn: sqlite3.Connection) -> AbstractContextManager[None]:
 
 def sync(path: str | Path) -> None:
     """Have the disk keep what was written to a file, or to the names in a folder."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return  # a log that was taken into its database, which sqlite has synced
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    # A log may be gone that was taken into its database, which sqlite has synced.
+    with suppress(FileNotFoundError):
+        runtime.sync(path)
