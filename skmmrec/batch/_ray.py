@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from skmmrec.batch._engine_rows import EngineRows
 from skmmrec.batch._inputs import Slice
 from skmmrec.batch._job import Job, Outcome, attempt
 from skmmrec.batch._tables import attempt_table, named_tables, read_table, write_table
@@ -30,7 +31,7 @@ def ray_data() -> Any:
     return ray.data
 
 
-class RayRows:
+class RayRows(EngineRows):
     """The rows of a Ray Dataset.
 
     Parameters
@@ -46,17 +47,12 @@ class RayRows:
         """Count the rows."""
         return int(self.dataset.count())
 
-    def first_rows(self) -> pd.DataFrame:
-        """Return some rows in which every column that has values has one."""
-        rows = _to_pandas(self.dataset.limit(1))
-        if rows.empty:
-            return rows
-        for name in rows.columns:
-            if rows[name].notna().any():
-                continue
-            found = self.dataset.map_batches(_Present(name), batch_format="pyarrow")
-            rows = pd.concat([rows, _to_pandas(found.limit(1))], ignore_index=True)
-        return rows
+    def first_row(self, present: str | None = None) -> pd.DataFrame:
+        """Return the first row, of those with a value in a column if one is named."""
+        rows = self.dataset
+        if present is not None:
+            rows = rows.map_batches(_Present(present), batch_format="pyarrow")
+        return _to_pandas(rows.limit(1))
 
 
 def _to_pandas(dataset: Any) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from skmmrec.batch._engine_rows import EngineRows
 from skmmrec.batch._inputs import Slice
 from skmmrec.batch._job import Job, Outcome, attempt, held
 from skmmrec.batch._tables import attempt_table, named_tables
@@ -33,7 +34,7 @@ def spark_sql() -> Any:
     return pyspark.sql
 
 
-class SparkRows:
+class SparkRows(EngineRows):
     """The rows of a Spark DataFrame.
 
     Parameters
@@ -49,18 +50,12 @@ class SparkRows:
         """Count the rows."""
         return int(self.frame.count())
 
-    def first_rows(self) -> pd.DataFrame:
-        """Return some rows in which every column that has values has one."""
-        rows = self.frame.limit(1).toPandas()
-        if rows.empty:
-            return rows
-        for name in rows.columns:
-            if rows[name].notna().any():
-                continue
-            present = self.frame.where(_present(self.frame, name))
-            found = present.limit(1).toPandas()
-            rows = pd.concat([rows, found], ignore_index=True)
-        return rows
+    def first_row(self, present: str | None = None) -> pd.DataFrame:
+        """Return the first row, of those with a value in a column if one is named."""
+        rows = self.frame
+        if present is not None:
+            rows = rows.where(_present(rows, present))
+        return rows.limit(1).toPandas()
 
 
 def _present(frame: Any, name: str) -> Any:
