@@ -39,10 +39,8 @@ and of garden kitchen bright warm light heavy set pack new old wool glass"""
 ROWS_PER_PART = 250
 
 
-class Texts(TextEncoder):
-    """Notes the process that loads the weights."""
-
-    log: str = os.devnull
+class Noted:
+    """Notes, in the file `log`, the process that loads the weights."""
 
     def _load_model(self, device):
         note(self.log, type(self).__name__)
@@ -54,19 +52,16 @@ class Texts(TextEncoder):
         return vectors
 
 
-class Pictures(ImageEncoder):
-    """Notes the process that loads the weights."""
+class Texts(Noted, TextEncoder):
+    """Words, and what is noted."""
 
     log: str = os.devnull
 
-    def _load_model(self, device):
-        note(self.log, type(self).__name__)
-        return super()._load_model(device)
 
-    def _vectors(self, items, model, finish):
-        vectors = super()._vectors(items, model, finish)
-        note(self.log + ".seconds", time.process_time())
-        return vectors
+class Pictures(Noted, ImageEncoder):
+    """Pictures, and what is noted."""
+
+    log: str = os.devnull
 
 
 def note(log, what):

@@ -51,7 +51,11 @@ from skmmrec.retrieval import ApproximateIndex
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.feature_store.messages import entity_key_proto
-from tests.feature_store.services import postgres_settings, redis_settings
+from tests.feature_store.services import (
+    FolderFactory,
+    postgres_settings,
+    redis_settings,
+)
 
 DIM = 128
 REPEATS = 5
@@ -308,19 +312,6 @@ def bench_services(n: int, folder: Path) -> None:
             text = yaml.safe_load(path.read_text())
             path.write_text(yaml.safe_dump({**text, "online_store": settings}))
             _bench_service(kind, Recommender(n), repo)
-
-
-class FolderFactory:
-    """Makes folders where pytest would."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def mktemp(self, name: str) -> Path:
-        """Make a folder."""
-        path = self.folder / f"server-{name}"
-        path.mkdir()
-        return path
 
 
 def _bench_service(kind: str, recommender: Recommender, repo: Path) -> None:

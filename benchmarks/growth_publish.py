@@ -115,19 +115,6 @@ def exponent(found: list[dict[str, float]], name: str) -> float:
     return math.log(last[name] / first[name]) / math.log(last["items"] / first["items"])
 
 
-class _Folders:
-    """Makes folders where pytest would."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def mktemp(self, name: str) -> Path:
-        """Make a folder."""
-        path = self.folder / f"server-{name}"
-        path.mkdir()
-        return path
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--engine", default="sqlite")
@@ -146,7 +133,9 @@ def main() -> None:
         if args.engine != "sqlite":
             from tests.feature_store import services
 
-            server = getattr(services, f"{args.engine}_settings")(_Folders(folder))
+            server = getattr(services, f"{args.engine}_settings")(
+                services.FolderFactory(folder)
+            )
         with server as settings:
             found = measure(folder, settings, sizes, args)
     if len(found) > 1:

@@ -37,7 +37,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from skmmrec.feature_store import OnlineRecommender, publish
     from skmmrec.recommender import ServingVectors
-    from tests.feature_store.services import postgres_settings, redis_settings
+    from tests.feature_store.services import (
+        FolderFactory,
+        postgres_settings,
+        redis_settings,
+    )
 
 SEEN = 20  # items that each user has met
 WARM_UP = 2.0  # seconds before the first publication, and after the last
@@ -130,24 +134,11 @@ def repository(engine: str, folder: Path) -> Iterator[Path]:
         yield repo
         return
     start = {"postgres": postgres_settings, "redis": redis_settings}[engine]
-    with start(_Folders(folder)) as settings:
+    with start(FolderFactory(folder)) as settings:
         path = repo / "feature_store.yaml"
         text = yaml.safe_load(path.read_text())
         path.write_text(yaml.safe_dump({**text, "online_store": settings}))
         yield repo
-
-
-class _Folders:
-    """Makes folders where pytest would."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def mktemp(self, name: str) -> Path:
-        """Make a folder."""
-        path = self.folder / f"server-{name}"
-        path.mkdir()
-        return path
 
 
 def publish_timed(number: int, repo: Path, options: argparse.Namespace) -> float:

@@ -13,13 +13,13 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from ._sources import ROWS
+
 # Folders of publishers that were killed are told by it.
 _PREFIX = "publishing-"
 # Of what DuckDB manages itself; about twice as much is taken. 5,000,000 rows of 64
 # numbers are sorted as fast with half of it, and no faster with twice.
 _MEMORY = "256MB"
-# Rows written and read at a time: 10 MB of vectors of 256 numbers.
-ROWS = 10_000
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -14,6 +14,19 @@ POSTGRES = "skmmrec.feature_store.ExactPostgresOnlineStore"
 REDIS = "skmmrec.feature_store.ExactRedisOnlineStore"
 
 
+class FolderFactory:
+    """Makes folders where pytest would, for who runs without it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def mktemp(self, name):
+        """Make a folder."""
+        path = self.folder / f"server-{name}"
+        path.mkdir()
+        return path
+
+
 @contextmanager
 def postgres_settings(_=None):
     """Start PostgreSQL with pgvector and yield its section of feature_store.yaml.
