@@ -22,7 +22,6 @@ from skmmrec.interactions import USER, check_k
 from skmmrec.retrieval import ApproximateIndex, tell_recall
 
 from ._approximate import SwappedIndex, folder_beside
-from ._conditions import Conditions
 from ._ranking import (
     User,
     bias_user,
@@ -402,14 +401,10 @@ class OnlineRecommender(OnlineWriter):
         view = self._served.item_view
         wanted = None if items is None else checked_ids(view, items)
         allowed = both(fresh(table, view), rows_mask(table, wanted))
-        conditions = self._conditions(table, snapshot)
+        conditions = self._served.conditions(table, snapshot)
         if category is not None:
             allowed = both(allowed, conditions.category_mask(category))
         return allowed if where is None else both(allowed, conditions.mask(where))
-
-    def _conditions(self, table: VectorTable, snapshot: Snapshot) -> Conditions:
-        served = self._served
-        return Conditions(served.backend, served.item_view, table, snapshot)
 
     def _graph_of(
         self,

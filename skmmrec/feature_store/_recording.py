@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from skmmrec.feature_store.backends.base import CATEGORY, VECTOR, Column, Snapshot
 
 from ._categories import category_texts
-from ._conditions import Conditions
 from ._item_features import added_columns
 from ._reader import checked_ids
 from ._served import ServedModel, item_matrix
@@ -91,7 +90,7 @@ class OnlineWriter:
     def _refuse_absent(self, columns: Sequence[Column], snapshot: Snapshot) -> None:
         """Refuse features and vectors that nothing was published with."""
         served, table = self._served, self._served.items(snapshot)
-        conditions = Conditions(served.backend, served.item_view, table, snapshot)
+        conditions = served.conditions(table, snapshot)
         similarity = Similarity(served.backend, served.item_view, table, snapshot)
         for column in columns:
             if column.kind == VECTOR:

@@ -145,13 +145,17 @@ class ServedModel:
         """Read into memory what requests ask for, and what those before asked for."""
         self._know_features(snapshot)
         before, table = self._items, self.items(snapshot)
-        conditions = Conditions(self.backend, self.item_view, table, snapshot)
+        conditions = self.conditions(table, snapshot)
         for name in [] if before is None else list(before.kept):
             if isinstance(name, str):
                 with suppress(ValueError):  # there is none, as whoever asks is told
                     conditions.of(name)
         table.max_norm  # noqa: B018 -- it is kept, too
         self.user_view  # noqa: B018
+
+    def conditions(self, table: VectorTable, snapshot: Snapshot) -> Conditions:
+        """Return what chooses among the items of a publication."""
+        return Conditions(self.backend, self.item_view, table, snapshot)
 
     def pinned(self, read: Callable[[Snapshot], T], current: bool = False) -> T:
         """Read one publication: all that `read` asks for is of the one it is given.
