@@ -39,9 +39,9 @@ class User(NamedTuple):
     history_size: int = 0
 
 
-def bias_user(items: VectorTable) -> User:
+def bias_user(length: int) -> User:
     """Make a user whose scores are the items' biases, their last dimension."""
-    vector = np.zeros(items.matrix.shape[1], dtype=np.float32)
+    vector = np.zeros(length, dtype=np.float32)
     vector[-1:] = 1.0
     return User(vector, [])
 

@@ -127,6 +127,10 @@ class OnlineWriter:
         The vector lasts until the next `publish` or `rollback`, which serves the users
         that the recommender has: a user known from `record` alone is then unknown,
         unless the recommender was given the events. The event stays; see `feedback`.
+
+        An `OnlineRecommender` that was never asked for a list reads the row of the item
+        alone. One that was first brings its items up to date, if another publication is
+        served by now.
         """
         value = float(y)
         if not math.isfinite(value):

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -32,15 +32,18 @@ from skmmrec.feature_store.backends.base import (
     Event,
     Features,
     Id,
+    Place,
     Row,
     Snapshot,
     VectorTable,
     entity_keys,
+    has_numbers,
     key_ids,
     pack_ids,
     pack_int,
     pack_text,
     pack_vectors,
+    parsed_vectors,
     unpack,
 )
 from skmmrec.interactions import ITEM, USER
@@ -187,13 +190,11 @@ class ServedModel:
         self._items = self.backend.vectors(self.item_view, ITEM_VECTOR, snapshot)
         return self._items
 
-    def users(
-        self, ids: list[Id], snapshot: Snapshot, table: VectorTable
-    ) -> dict[Id, User]:
-        """Read users whose vectors go with a table's; unknown ones are left out."""
+    def users(self, ids: list[Id], snapshot: Snapshot, length: int) -> dict[Id, User]:
+        """Read users by vectors of a length (0: any); unknown ones are left out."""
         features = [USER_VECTOR, USER_VERSION, SEEN, HISTORY_SIZE]
         rows = read_features(self.store, self.user_view, ids, features, snapshot)
-        return users_of(ids, rows, snapshot.version, table.matrix.shape[1] or None)
+        return users_of(ids, rows, snapshot.version, length or None)
 
     def write_items(
         self,
@@ -227,26 +228,28 @@ class ServedModel:
         """
         [user_id] = checked_ids(self.user_view, [user])
         [item_id] = checked_ids(self.item_view, [item])
-        # Into memory, while nobody waits for it.
-        self.pinned(self.items, current=True)
+        lists = self._items is not None  # what answers lists is in memory
+        if lists:
+            self.pinned(self.items, current=True)  # while nobody waits for it
         [user_key], [item_key] = (
             entity_keys(USER, [user_id]),
             entity_keys(ITEM, [item_id]),
         )
         event = Event(user_key, item_key, y, now_us(), pushed)
         with self.backend.exclusive():
-            snapshot = self.adopt(self.served())
-            table = self.items(snapshot)
-            vector = vectors_of(table, [item_id])[0]
+            snapshot = self.served()
+            take = self.adopt if lists else self._know_features
+            take(snapshot)
+            vector = self._item_vector(item_id, snapshot)
             if pushed is not None:
                 self.backend.delete(feature_view(self.store, EVENT_VIEW), [pushed])
             if not self.backend.append_feedback(event):
                 return None
             known, history_sum = (
-                self.users([user_id], snapshot, table),
+                self.users([user_id], snapshot, len(vector)),
                 history_sum_of(snapshot),
             )
-            before = known.get(user_id, bias_user(table))
+            before = known.get(user_id, bias_user(len(vector)))
             if item_id in before.seen or not (known or history_sum is not None):
                 return False
             after = after_event(before, item_id, vector, y, history_sum)
@@ -271,6 +274,23 @@ class ServedModel:
         if broken:
             warnings.warn(_left_message(broken), UserWarning, stacklevel=3)
         return recorded
+
+    def _item_vector(self, item: Id, snapshot: Snapshot) -> np.ndarray:
+        """Vector of an item; a KeyError if there is none.
+
+        From the row of the item alone, unless all are in memory: who only writes need
+        not read all items.
+        """
+        if self._items is not None:
+            return cast("np.ndarray", vectors_of(self.items(snapshot), [item])[0])
+        view = self.item_view
+        [row] = read_features(self.store, view, [item], [ITEM_VECTOR], snapshot)
+        if not has_numbers(row.get(ITEM_VECTOR)):
+            raise _no_vector(snapshot.version, item)
+        place = Place.of(view, ITEM_VECTOR)
+        return parsed_vectors(
+            [row[ITEM_VECTOR]], lambda _, why: place.damaged(item, why)
+        )[0]
 
     def _waiting(self, view: FeatureView) -> list[bytes]:
         """Keys of pushed events; those that were recorded before are removed.
@@ -332,10 +352,12 @@ def rows_of(table: VectorTable, items: list[Id]) -> np.ndarray:
     if len(rows) < len(items):
         known = set(table.ids[rows].tolist())
         absent = next(item for item in items if item not in known)
-        raise KeyError(
-            f"no vector of model version {table.version!r} for {ITEM} {absent!r}"
-        )
+        raise _no_vector(table.version, absent)
     return rows
+
+
+def _no_vector(version: str | None, item: Id) -> KeyError:
+    return KeyError(f"no vector of model version {version!r} for {ITEM} {item!r}")
 
 
 def item_matrix(

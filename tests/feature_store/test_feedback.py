@@ -355,3 +355,24 @@ def check_steps(steps):
             assert events.index.tolist() == list(
                 range(taken_in[number] + 1, len(recorded) + 1)
             )
+
+
+def test_who_only_records_reads_no_table_of_items(repo, monkeypatch):
+    publish(history_model(), repo)
+    writer, reader = OnlineRecommender(repo), OnlineRecommender(repo)
+    reader.recommend([1])
+    assert reader.record(77, 4)
+    assert reader.record(77, 2)
+
+    def read_all(*_, **__):
+        raise AssertionError("all items were read")
+
+    monkeypatch.setattr(writer._served.backend, "vectors", read_all)
+    assert writer.record(78, 4)
+    assert writer.record(78, 2)
+    assert not writer.record(78, 2)
+    with pytest.raises(KeyError, match=r"no vector of .* item_id 500"):
+        writer.record(78, 500)
+    monkeypatch.undo()
+    lists = [writer.recommend([user], k=5).drop(columns="user_id") for user in (77, 78)]
+    pd.testing.assert_frame_equal(*lists, check_exact=True)
