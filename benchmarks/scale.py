@@ -41,7 +41,7 @@ TEXTS = Rate(74.6, 20_000, 0.97)
 # encoders.py, posters by EfficientNet-Lite0 with two threads
 PICTURES = Rate(16.9e-3, 1)
 # growth.py fit, one epoch of ids alone
-EPOCH = Rate(254.8, 10_000_000, 1.24)
+EPOCH = Rate(234.7, 10_000_000, 1.16)
 # growth_publish.py, sqlite, 64 numbers an item
 PUBLISH = Rate(60.1, 5_000_000, 0.73)
 # search_at_size.py, 64 numbers an item; its exponent nears 1.5
@@ -59,7 +59,7 @@ VECTOR = 4 * 384  # of MiniLM, float32
 # recommender.py items, 64 factors: table, Adam's two means, vectors of the model
 TABLE = 1_302
 # growth.py fit: slope of the peak from 3,000,000 to 10,000,000 interactions
-INTERACTION = 357
+INTERACTION = 391
 # growth_publish.py, what lies in the store: rows and blocks, and the offline file
 STORED = 652 + 267
 SERVED = 4 * 65  # in a process that searches exactly
