@@ -476,6 +476,7 @@ TABLE = {
     EASERecommender: {
         **KEYS,
         "l2": [Changes(1.0, scores), Refused(0, "'l2'")],
+        "n_neighbors": [Changes(1, scores), Refused(0, "'n_neighbors'")],
         "max_items": [Refused(3, "X has 14 items, more than max_items=3")],
     },
     ImplicitALSRecommender: {

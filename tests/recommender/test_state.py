@@ -34,6 +34,7 @@ from skmmrec.recommender import (
 ONE = Training(max_epochs=1)
 FROM_HISTORIES = [
     EASERecommender(),
+    EASERecommender(n_neighbors=2),
     GraphDiffusionRecommender(),
     ImplicitALSRecommender(2, random_state=0),
     ItemKNNRecommender(),

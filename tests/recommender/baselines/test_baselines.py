@@ -25,6 +25,7 @@ RANKERS = [
     RandomWalkRecommender(n_neighbors=5),
     GraphDiffusionRecommender(),
     EASERecommender(l2=2.0),
+    EASERecommender(l2=2.0, n_neighbors=3),
     ImplicitALSRecommender(3, l2=1.0, random_state=0),
 ]
 
