@@ -19,7 +19,9 @@ tagged, and all of it is served from a store.
 #
 # For data of your own, replace ``items`` and ``listens`` below by two tables: one with
 # ``item_id``, a title, a column of texts and a column of sounds (paths of files will
-# do), and one with ``user_id``, ``item_id`` and ``timestamp``.
+# do), and one with ``user_id``, ``item_id`` and ``timestamp``. Lists leave out what a
+# user has heard, so keep the first listen of each clip, by ``listens.drop_duplicates``
+# on both ids, or recommend with ``exclude_seen=False``.
 
 import base64
 import tempfile
@@ -276,13 +278,15 @@ plt.show()
 
 # %%
 # `ContentRecommender` compares content alone. Of all hums, how many find their clip, at
-# once or among ten?
+# once or among ten? A hum in which no melody is found asks for nothing, and counts as
+# a miss.
 
 
 def find(catalog):
     """Look for the clips of all hums, and say how often they are found."""
     finder = ContentRecommender(catalog, half_life=None).fit(listens)
-    found = finder.similar_items(hums[["audio"]], k=10)
+    says_something = catalog.encode(hums[["audio"]]).mask.any(axis=1)
+    found = finder.similar_items(hums.loc[says_something, ["audio"]], k=10)
     result = evaluate_ranking(found, hums.reset_index(), ["hit_rate@1", "hit_rate@10"])
     return result.intervals(random_state=0)
 
@@ -300,9 +304,11 @@ pd.concat(tunes).round(2)
 # Clips that nobody has tagged get tags from their content, as the vectors of a
 # catalogue are features for any classifier of scikit-learn. The picture shows how well
 # each tag is predicted from words and from sound, for clips that the classifier has not
-# seen. Your tags go into a column of texts, here separated by commas.
+# seen. Your tags go into a column of texts, here separated by commas; those of fewer
+# than five clips are left out, as nothing can be learned from them.
 
 given = items["tags"].str.get_dummies(", ")
+given = given.loc[:, given.sum() >= 5]
 is_tagged = items["tags"].notna().to_numpy()
 classifier = OneVsRestClassifier(LogisticRegression(C=30))
 precision, scores = {}, {}
