@@ -60,11 +60,11 @@ def sample_listens(
         noisy = liked + carried + rng.gumbel(size=liked.shape)
         heard[step] = noisy.argmax(axis=1)
         liked[np.arange(n_users), heard[step]] = -np.inf
-    user, step = np.nonzero(np.arange(counts.max()) < counts[:, None])
+    user, steps = np.nonzero(np.arange(counts.max()) < counts[:, None])
     table = {
         USER: affinity.leans.index[user],
-        ITEM: affinity.items[heard[step, user]],
-        TIME: _times(begins, rng).T[user, step],
+        ITEM: affinity.items[heard[steps, user]],
+        TIME: _times(begins, rng).T[user, steps],
     }
     return pd.DataFrame(table).sort_values([TIME, USER], ignore_index=True)
 

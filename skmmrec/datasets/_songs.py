@@ -61,10 +61,10 @@ class Song(NamedTuple):
         Beats a minute.
     """
 
-    pitches: NDArray[np.float64]
-    starts: NDArray[np.float64]
-    lengths: NDArray[np.float64]
-    bass: NDArray[np.float64]
+    pitches: NDArray
+    starts: NDArray
+    lengths: NDArray
+    bass: NDArray
     bpm: float
 
 
@@ -85,7 +85,7 @@ def compose(tempo: str, scale: str, rng: np.random.Generator) -> Song:
     lengths = rng.choice(_LENGTHS, size=2 * n_beats, p=_OFTEN)
     starts = np.cumsum(lengths) - lengths
     kept = starts < n_beats
-    key = _LOWEST + rng.integers(12)
+    key = _LOWEST + int(rng.integers(12))
     bass = _BASS + (key + rng.choice([0, 5, 7, 9], size=n_beats // 4 + 1)) % 12
     return Song(
         _walk(kept.sum(), key, _SCALES[scale], rng),
@@ -154,7 +154,7 @@ def _notes(
     return signal
 
 
-def _tone(pitches: NDArray[np.float64], timbre: Timbre) -> NDArray[np.float32]:
+def _tone(pitches: NDArray[np.float64], timbre: Timbre) -> NDArray:
     """Play one tone, given its MIDI number at each sample."""
     time = np.arange(len(pitches), dtype=np.float32) / SAMPLE_RATE
     bent = pitches + timbre.vibrato * np.sin(2 * np.pi * 5.5 * time)
@@ -162,22 +162,20 @@ def _tone(pitches: NDArray[np.float64], timbre: Timbre) -> NDArray[np.float32]:
     # Ratios are quarters, so four turns are a period; float32 is three times as fast.
     turns = (np.cumsum(hertz) / SAMPLE_RATE % 4).astype(np.float32)
     audible = [(r, a) for r, a in timbre.partials if r * hertz.max() < SAMPLE_RATE / 2]
-    tone = sum(a * _partial(turns, time, r, timbre.decay) for r, a in audible)
+    tone = np.zeros_like(time)
+    for ratio, amplitude in audible:
+        tone += amplitude * _partial(turns, time, ratio, timbre.decay)
     ends = np.minimum(time / timbre.attack, (time[-1] - time) / 0.02)
     return np.minimum(1, ends) * tone / sum(a for _, a in audible)
 
 
-def _partial(
-    turns: NDArray[np.float32], time: NDArray[np.float32], ratio: float, decay: float
-) -> NDArray[np.float32]:
+def _partial(turns: NDArray, time: NDArray, ratio: float, decay: float) -> NDArray:
     """Play one partial; of struck and plucked tones, higher ones die sooner."""
     wave = np.sin(np.float32(2 * np.pi * ratio) * turns)
     return wave * np.exp(np.float32(-decay * ratio**0.5) * time) if decay else wave
 
 
-def _drums(
-    beat: str, seconds: float, n: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def _drums(beat: str, seconds: float, n: int, rng: np.random.Generator) -> NDArray:
     """Hit a drum on each beat, or between the beats."""
     if beat == "none":
         return np.zeros(n)
