@@ -23,11 +23,11 @@ def samples_of(sound):
         return np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
 
 
-def test_same_seed_gives_the_same_data(data):
-    again = make_music(60, 40, n_listens_per_user=12, n_hums=15, random_state=0)
+def test_same_seed_gives_the_same_data():
+    data, again = (make_music(8, 6, n_hums=3, random_state=0) for _ in range(2))
     for table in ("item_table", "interactions", "hums", "users", "item_attributes"):
         pd.testing.assert_frame_equal(data[table], again[table])
-    other = make_music(60, 40, n_listens_per_user=12, n_hums=15, random_state=1)
+    other = make_music(8, 6, n_hums=3, random_state=1)
     assert not data.item_table.audio.equals(other.item_table.audio)
 
 
@@ -50,11 +50,11 @@ def test_listens_are_distinct_pairs_in_order_of_time(data):
 
 
 def test_every_clip_has_words_or_sound():
-    data = make_music(2, 150, n_hums=20, missing_rate=0.5, random_state=0)
+    data = make_music(2, 80, n_hums=20, missing_rate=0.5, random_state=0)
     has = data.item_table.set_index("item_id").notna()
     assert (has.lyrics | has.audio).all()
-    assert has.audio.mean() == pytest.approx(0.5, abs=0.12, rel=0)
-    assert has.lyrics.mean() == pytest.approx(0.75, abs=0.12, rel=0)
+    assert has.audio.mean() == pytest.approx(0.5, abs=0.15, rel=0)
+    assert has.lyrics.mean() == pytest.approx(0.75, abs=0.15, rel=0)
     assert has.title.all()
     assert has.audio[data.hums.item_id].all()
 
@@ -68,12 +68,12 @@ def test_tags_name_what_a_clip_is(data):
 
 def test_taste_decides_what_users_hear():
     """The truth ranks the last clip of each user far above chance, if it counts."""
-    sizes = {"n_users": 300, "n_clips": 60, "n_listens_per_user": 8, "n_hums": 0}
+    sizes = {"n_users": 300, "n_clips": 40, "n_listens_per_user": 8, "n_hums": 0}
     others = {"session_strength": 0, "popularity_strength": 0, "random_state": 0}
-    chance = (1 / np.log2(np.arange(2, 12))).sum() / 60
-    assert _oracle_ndcg(make_music(**sizes, **others)) > 2 * chance
+    chance = (1 / np.log2(np.arange(2, 12))).sum() / 40
+    assert _oracle_ndcg(make_music(**sizes, **others)) > 1.7 * chance
     none = make_music(**sizes, **others, taste_strength=0)
-    assert _oracle_ndcg(none) < 1.5 * chance
+    assert _oracle_ndcg(none) < 1.3 * chance
 
 
 def _oracle_ndcg(data):
@@ -95,7 +95,7 @@ def _shares(data):
 
 
 def test_within_a_session_the_next_clip_is_alike_and_faster():
-    options = {"n_users": 200, "n_clips": 60, "n_hums": 0, "random_state": 0}
+    options = {"n_users": 200, "n_clips": 45, "n_hums": 0, "random_state": 0}
     assert min(_shares(make_music(**options))) > 0.42
     alike, faster = _shares(make_music(**options, session_strength=0))
     assert alike < 0.3
