@@ -435,5 +435,5 @@ plt.show()
 #   The untrained network finds hardly more than chance, which is ten of the 133 clips
 #   that have a sound, 0.08.
 # * **Tags.** Words tell theme and mood, sound tells instrument, tempo and beat, and
-#   each is near chance at what the other tells. The scaler matters: the vectors of an
-#   untrained network all point nearly the same way, and their differences are small.
+#   each is mostly near chance at what the other tells. The scaler matters: vectors of
+#   an untrained network all point nearly the same way, and their differences are small.
