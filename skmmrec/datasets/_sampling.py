@@ -51,7 +51,7 @@ def sample_interactions(
     """
     users = affinity.leans.index.to_numpy()
     tilt = popularity * rng.standard_normal(len(items))
-    counts = _counts(len(users), len(items), n_per_user, rng)
+    counts = draw_counts(len(users), len(items), n_per_user, rng)
     frames = []
     for start in range(0, len(users), _USERS_AT_ONCE):
         chunk = slice(start, start + _USERS_AT_ONCE)
@@ -71,10 +71,10 @@ def sample_interactions(
     return pd.concat(frames).sort_values([TIME, USER], ignore_index=True)
 
 
-def _counts(
+def draw_counts(
     n_users: int, n_items: int, mean: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Log-normal activity: some users are much busier than others."""
+    """Draw log-normal activity: some users are much busier than others."""
     spread = 0.5
     counts = rng.lognormal(np.log(mean) - spread**2 / 2, spread, n_users)
     return np.clip(np.rint(counts), 1, min(n_items, _ITEMS_MET)).astype(np.int64)

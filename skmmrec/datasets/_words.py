@@ -23,7 +23,7 @@ _PLOTS = (
     "The {thing} changes everything when {article} {person} {deed}.",
     "Between the {place} and the {thing}, {article} {person} {deed}.",
 )
-_SMALL_WORDS = frozenset({"and", "the", "of"})
+_SMALL_WORDS = frozenset({"and", "at", "of", "the"})
 
 
 def write_words(
@@ -43,27 +43,29 @@ def write_words(
     title, description : str
     """
     theme, tone = THEMES[attributes["theme"]], TONES[attributes["tone"]]
-    person, adjective = _pick(rng, theme.people), _pick(rng, tone.adjectives)
+    person, adjective = pick(rng, theme.people), pick(rng, tone.adjectives)
     article = "an" if adjective[0] in "aeiou" else "a"
     words = {
-        "thing": _pick(rng, theme.things),
-        "place": _pick(rng, theme.places),
-        "deed": _pick(rng, theme.deeds),
+        "thing": pick(rng, theme.things),
+        "place": pick(rng, theme.places),
+        "deed": pick(rng, theme.deeds),
         "article": f"{article} {adjective}",
         "Article": f"{article.capitalize()} {adjective}",
         "adjective": adjective,
         "person": person,
     }
-    title = _title_case(_pick(rng, _TITLES).format(**words))
-    plot = _pick(rng, _PLOTS).format(**words)
-    return title, f"{plot} {_pick(rng, tone.closings)}"
+    title = title_case(pick(rng, _TITLES).format(**words))
+    plot = pick(rng, _PLOTS).format(**words)
+    return title, f"{plot} {pick(rng, tone.closings)}"
 
 
-def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
+def pick(rng: np.random.Generator, options: Sequence[str]) -> str:
+    """Draw one of some texts."""
     return options[int(rng.integers(len(options)))]
 
 
-def _title_case(text: str) -> str:
+def title_case(text: str) -> str:
+    """Write the words of a title with capitals."""
     first, *rest = text.split()
     return " ".join(
         [_upper(first), *(w if w in _SMALL_WORDS else _upper(w) for w in rest)]

@@ -7,6 +7,7 @@ from ._base import (
 from ._image import ImageEncoder as ImageEncoder
 from ._multimodal import MultimodalEncoder as MultimodalEncoder
 from ._panns import cnn14_is_cached as cnn14_is_cached
+from ._sounds import read_sound as read_sound
 from ._text import TextEncoder as TextEncoder
 from ._video import VideoEncoder as VideoEncoder
 
@@ -20,6 +21,5 @@ from ._pictures import (
 )
 from ._sounds import (
     decode_sound as decode_sound,
-    read_sound as read_sound,
     sound_key as sound_key,
 )

@@ -35,16 +35,18 @@ def sound_key(item: Any) -> Hashable:
     )
 
 
-def read_sound(item: Any, rate: int, max_seconds: float) -> np.ndarray:
-    """Return an item as a mono waveform at a rate.
+# The default of `AudioEncoder`'s max_duration: what is longer is rarely worth its time.
+def read_sound(item: Any, rate: int, max_seconds: float = 300.0) -> np.ndarray:
+    """Read a sound in any form that `AudioEncoder` takes, for features of your own.
 
     Parameters
     ----------
     item : str, path, bytes or tuple (samples, rate)
-        The sound, see `decode_sound`.
+        A file, its bytes, or samples of shape (n,), (n, channels) or (channels, n):
+        floats whose full scale is 1, or integers of their type's full range.
     rate : int
         The sample rate of the result, in Hz.
-    max_seconds : float
+    max_seconds : float, default=300.0
         How much is read from the start.
 
     Returns
@@ -56,6 +58,18 @@ def read_sound(item: Any, rate: int, max_seconds: float) -> np.ndarray:
     ------
     ContentError
         If the item is missing, damaged, without samples or not a sound.
+
+    Notes
+    -----
+    Channels are averaged; where they cancel one another, the loudest is taken.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmmrec.encoders import read_sound
+    >>> stereo = np.zeros((44_100, 2), dtype=np.int16)
+    >>> read_sound((stereo, 44_100), rate=16_000).shape
+    (16000,)
     """
     from skmmrec.encoders._sound_files import resample
 

@@ -34,7 +34,7 @@ class RankingEvaluation:
     Attributes
     ----------
     per_user : DataFrame of shape (n_users, n_metrics)
-        Indexed by user id.
+        Indexed by user id, or by query.
     n_users : int
         Number of users with a relevant item.
     n_skipped : int
@@ -140,10 +140,11 @@ def evaluate_ranking(
     ----------
     recommendations : DataFrame
         As returned by `recommend`: user_id, item_id and, optionally, rank. Without
-        rank, the rows of a user must be sorted, best first.
+        rank, the rows of a user must be sorted, best first. Or as returned by
+        `similar_items`: query, item_id and rank.
     relevant : DataFrame
-        The relevant items: one row with user_id and item_id per pair and, optionally,
-        gain, a positive number that "graded_ndcg" uses.
+        The relevant items: one row with user_id, or query, and item_id per pair and,
+        optionally, gain, a positive number that "graded_ndcg" uses.
     metrics : sequence of str
         Names with the length of the list: auc, f1, graded_ndcg, hit_rate, map, mrr,
         ndcg, precision and recall, as in "ndcg@10".
@@ -280,7 +281,7 @@ def _judge(lists: RankedRelevance, metrics: Sequence[str]) -> pd.DataFrame:
     for k in {k for metric, k in parsed.values() if metric == "graded_ndcg"}:
         found[k] = _with_gains(found[k], lists)
     columns = {name: judge(metric, found[k]) for name, (metric, k) in parsed.items()}
-    return pd.DataFrame(columns, index=lists.users.rename(USER))
+    return pd.DataFrame(columns, index=lists.users)
 
 
 def _with_gains(hits: Hits, lists: RankedRelevance) -> Hits:

@@ -13,6 +13,8 @@ from skmmrec.interactions import ITEM, USER, check_ids, check_same_kind, take_ov
 from skmmrec.metrics._hits import check_k, find_marked
 
 GAIN = "gain"
+# Column of `similar_items`: what was asked for.
+QUERY = "query"
 _RANK = "rank"
 # 2 MiB, the size of a large second-level cache, for random look-ups in it. Not tuned.
 _TABLE_BYTES = 2**21
@@ -97,10 +99,11 @@ def ranked_relevance(
     ----------
     recommendations : DataFrame
         As returned by `recommend`: user_id, item_id and, optionally, rank. Without
-        rank, the rows of a user must be sorted, best first.
+        rank, the rows of a user must be sorted, best first. Or as returned by
+        `similar_items`: query, item_id and rank.
     relevant : DataFrame
-        The relevant items: one row with user_id and item_id per pair and, optionally,
-        gain, above 0. Repeated pairs count once, with the largest gain.
+        The relevant items: one row with user_id, or query, and item_id per pair and,
+        optionally, gain, above 0. Repeated pairs count once, with the largest gain.
 
     Returns
     -------
@@ -132,7 +135,9 @@ def ranked_relevance(
     if not len(relevant):
         raise ValueError("relevant has no rows: there is nothing to rank for")
     tables = {"recommendations": recommendations, "relevant": relevant}
-    users, (who, truth_who) = _shared_codes(USER, tables)
+    asking = _who_asks(tables)
+    users, (who, truth_who) = _shared_codes(asking, tables)
+    users = users.rename(asking)
     items, (what, truth_what) = _shared_codes(ITEM, tables)
     truth_who, truth_what, gains = _distinct_pairs(
         truth_who, truth_what, (len(users), len(items)), _gains(relevant)
@@ -153,6 +158,12 @@ def ranked_relevance(
         0,
     )
     return found if n_relevant.all() else found.of_items(np.ones(len(items), bool))
+
+
+def _who_asks(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Return the column of those who ask: users, or queries of `similar_items`."""
+    are_queries = all(QUERY in t and USER not in t for t in tables.values())
+    return QUERY if are_queries else USER
 
 
 def rank_lists(

@@ -670,3 +670,20 @@ def test_a_reduction_of_numbered_columns_gives_vectors():
     items = pd.DataFrame(rows, columns=[f"emb_{c}" for c in range(4)])
     encoder = make_column_transformer((PCA(2), list(items.columns)))
     assert not ItemCatalog(items.assign(item_id=range(6)), encoder).blocks.numbers
+
+
+def test_a_function_of_a_column_of_sounds_is_a_modality():
+    """Words that a function makes of bytes go to a vectorizer; no words are missing."""
+    sounds = pd.Series([b"low low high", (np.zeros(3), 8000), None, b""], dtype=object)
+    items = pd.DataFrame({"item_id": [1, 2, 3, 4], "sound": sounds})
+    spelled = FunctionTransformer(
+        lambda column: [s.decode() if isinstance(s, bytes) else "" for s in column]
+    )
+    words = make_pipeline(spelled, TfidfVectorizer())
+    encoder = ColumnTransformer([("melody", words, "sound")])
+    catalog = ItemCatalog(items, encoder, on_empty="ignore")
+    assert catalog.blocks.widths == {"melody": 2}
+    assert not catalog.blocks.numbers
+    assert catalog.blocks.mask.ravel().tolist() == [True, False, False, False]
+    asked = pd.DataFrame({"sound": [b"high", b"unheard"]})
+    assert catalog.encode(asked).mask.ravel().tolist() == [True, False]

@@ -246,3 +246,21 @@ def test_users_that_do_not_match_count_as_missed(tables):
     evaluation = evaluate_ranking(strangers, relevant)
     assert evaluation.mean().eq(0).all()
     assert (evaluation.n_users, evaluation.n_skipped) == (30, 30)
+
+
+def test_queries_are_judged_like_users(tables):
+    recommendations, relevant = tables
+    by_user = evaluate_ranking(recommendations, relevant, ["ndcg@5", "hit_rate@1"])
+    found, sought = (table.rename(columns={"user_id": "query"}) for table in tables)
+    by_query = evaluate_ranking(found, sought, ["ndcg@5", "hit_rate@1"])
+    assert by_user.per_user.index.name == "user_id"
+    pd.testing.assert_frame_equal(
+        by_query.per_user, by_user.per_user.rename_axis("query")
+    )
+
+
+def test_queries_and_users_are_not_mixed(tables):
+    recommendations, relevant = tables
+    found = recommendations.rename(columns={"user_id": "query"})
+    with pytest.raises(ValueError, match="recommendations has no column 'user_id'"):
+        evaluate_ranking(found, relevant)
