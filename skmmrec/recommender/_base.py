@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copyreg
+import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,10 +42,12 @@ from skmmrec.interactions import (
 from skmmrec.metrics import ndcg_at_k, warn_of_seen
 from skmmrec.recommender._html import describe_html
 from skmmrec.retrieval import ranked_frame, tell_recall
-from skmmrec.runtime import own_modes
+from skmmrec.runtime import own_modes, showing
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
+
+_log = logging.getLogger("skmmrec.recommender")
 
 
 class BaseRecommender(BaseEstimator, ABC):
@@ -337,14 +341,20 @@ class BaseRecommender(BaseEstimator, ABC):
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         """Leave the estimator as it was if something is raised inside the block."""
-        before = vars(self).copy()
+        before, began = vars(self).copy(), time.perf_counter()
         try:
-            with own_modes():
+            with own_modes(), showing(getattr(self, "verbose", "auto")):
                 yield
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
             raise
+        data = self._data
+        _log.info(
+            "%s has learned from %d users and %d items, %d pairs, in %.1f s",
+            *(type(self).__name__, len(data.users), len(data.items)),
+            *(len(data.seen.items), time.perf_counter() - began),
+        )
 
 
 def keys_of(recommender: BaseEstimator) -> Keys:

@@ -166,6 +166,7 @@ def _share_space(
     settings, where = plan.regularization, fit_accelerator(plan)
     space = ContentSpace.fit(blocks, settings.n_components, where)
     content = space.transform(blocks, where)
+    logger.info("modalities and their widths, reduced: %s", content.widths)
     noise = find_noise(content, history, where) if settings.mute_noise else []
     if not noise:
         return space, content
@@ -212,7 +213,7 @@ def _user_content(
     return space, space.transform(blocks.append(nobody), where).take(rows)
 
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("skmmrec.recommender")
 
 OtherColumnsAre: TypeAlias = Literal["content", "ignored", "unknown"]
 Modalities: TypeAlias = Mapping[str, Any] | None

@@ -74,7 +74,7 @@ from ._precision import (
     working_dtype as working_dtype,
     working_precision as working_precision,
 )
-from ._progress import progress as progress
+from ._progress import bar as bar, progress as progress, showing as showing
 from ._randomness import DrawFrom as DrawFrom, Generators as Generators
 from ._threads import (
     map_ahead as map_ahead,
