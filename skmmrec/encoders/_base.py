@@ -25,6 +25,7 @@ from skmmrec.interactions import RawColumn, warn_caller
 from skmmrec.runtime import (
     BatchLimit,
     CacheAccess,
+    CacheInfo as CacheInfo,
     ContentError as ContentError,
     Distinct,
     EmbeddingCache as EmbeddingCache,

@@ -47,6 +47,9 @@ from skmmrec.runtime import own_modes, showing
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
+    from skmmrec.recommender._card import ModelCard
+    from skmmrec.recommender._card_sections import Metrics
+
 _log = logging.getLogger("skmmrec.recommender")
 
 
@@ -321,6 +324,33 @@ class BaseRecommender(BaseEstimator, ABC):
         """Pickle and copy the attributes as they are; `__getstate__` is for others."""
         make = copyreg.__newobj__  # type: ignore[attr-defined]
         return make, (type(self),), vars(self)
+
+    def card(self, metrics: Metrics = None) -> ModelCard:
+        """Describe the fitted model: data, modalities, choices, figures and limits.
+
+        Parameters
+        ----------
+        metrics : mapping, Series, DataFrame or RankingEvaluation, default=None
+            What was measured on held-out interactions: numbers by name, such as
+            ``{"ndcg@10": rec.score(test)}``, or what
+            `skmmrec.metrics.evaluate_ranking` returns, or its ``intervals()``.
+
+        Returns
+        -------
+        ModelCard
+            Markdown by `str`, HTML in a notebook.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError
+            For `metrics` of another type.
+        """
+        check_is_fitted(self)
+        from skmmrec.recommender._card_sections import make_card
+
+        return make_card(self, metrics)
 
     def _repr_html_inner(self) -> str:
         """Show scikit-learn's diagram, and beneath it what the model knows."""

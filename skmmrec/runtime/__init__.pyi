@@ -1,4 +1,8 @@
-from ._cache import EmbeddingCache as EmbeddingCache, as_cache as as_cache
+from ._cache import (
+    CacheInfo as CacheInfo,
+    EmbeddingCache as EmbeddingCache,
+    as_cache as as_cache,
+)
 from ._columns import (
     as_items as as_items,
     checked_text as checked_text,
