@@ -13,7 +13,8 @@ from ._video import VideoEncoder as VideoEncoder
 from ._video_model import VideoWindows as VideoWindows
 
 # isort: split
-# For other rooms: hashes of encoders, what they state of themselves, and reading pictures and sounds.
+# For other rooms: hashes of encoders, what they state of themselves, and reading media.
+from ._clips import still_frames as still_frames
 from ._identity import encoder_identity as encoder_identity
 from ._origin import origins_of as origins_of
 from ._pictures import (

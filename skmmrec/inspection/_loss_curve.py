@@ -130,7 +130,9 @@ class LossCurveDisplay:
         (self.line_,) = self.ax_.plot(
             list(epochs), list(self.losses), **(style | kwargs)
         )
-        self.figure_ = tidy(self.ax_, xlabel="Epoch", ylabel="Training loss")
+        self.figure_ = tidy(
+            self.ax_, "How the training went", xlabel="Epoch", ylabel="Training loss"
+        )
         self.validation_line_ = self._plot_validation() if self.validation else None
         self.ax_.locator_params(axis="x", integer=True)
         if label is not None:

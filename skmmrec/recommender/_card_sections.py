@@ -108,10 +108,8 @@ def _data(
     if users is not None:
         yield "Content of users", ", ".join(users.modalities)
     likes = np.bincount(history.users[history.liked], minlength=n_users)
-    yield (
-        "Likes of a user",
-        f"median {np.median(likes):g}, most {likes.max(initial=0):,}",
-    )
+    if n_users:
+        yield "Likes of a user", f"median {np.median(likes):g}, most {likes.max():,}"
     unmet = int((seen.popularity == 0).sum())
     yield (
         "Items that nobody met",
