@@ -12,7 +12,7 @@ from skmmrec.encoders import BaseEncoder, origins_of
 
 
 def modality_origins(catalog: ItemCatalog) -> dict[str, dict[str, Any]]:
-    """Describe how each modality of an encoded catalogue came about.
+    """Describe how each modality of a catalogue came about, once it is encoded.
 
     Returns
     -------
@@ -20,9 +20,11 @@ def modality_origins(catalog: ItemCatalog) -> dict[str, dict[str, Any]]:
         By modality, in terms of JSON: ``columns`` (names of raw columns, where they
         are known), ``steps`` (class names of the transformers) and ``models`` (as
         `skmmrec.encoders.origins_of` describes them). Without an encoder, all are
-        empty.
+        empty. Nothing is encoded for this.
     """
-    modalities = catalog.blocks.modalities
+    if catalog._encoded is None:
+        return {}
+    modalities = catalog._encoded.modalities
     if catalog.encoder is None:
         return {name: _origin([], []) for name in modalities}
     outputs = catalog._outputs

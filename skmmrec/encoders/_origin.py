@@ -33,7 +33,7 @@ def origins_of(encoder: Any) -> list[dict[str, Any]]:
     if parts:
         return [origin for part in parts for origin in origins_of(part)]
     model, weights = (getattr(encoder, name, None) for name in ("model", "pretrained"))
-    named = [value for value in (model, weights) if _is_name(value)]
+    named = [v for v in (model, weights) if isinstance(v, str | os.PathLike)]
     stated = _stated(named)
     return [
         {
@@ -44,10 +44,6 @@ def origins_of(encoder: Any) -> list[dict[str, Any]]:
             "languages": _texts(stated.get("language")),
         }
     ]
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str | os.PathLike)
 
 
 def _shown(name: str | os.PathLike) -> str:

@@ -150,8 +150,10 @@ class GalleryLayout:
         if isinstance(shown, Words):
             self._card(ax, x, y, title, shown)
         else:
-            draw = self._waveform if isinstance(shown, Waveform) else self._picture
-            draw(ax, x, y, shown)
+            if isinstance(shown, Waveform):
+                self._waveform(ax, x, y, shown)
+            else:
+                self._picture(ax, x, y, shown)
             lines = fit_text(title, 8.5, 72 * _THUMBNAIL, n_lines=2)
             self._text(ax, x, y + self.height + _TITLE_GAP, lines, size=8.5)
         return y + self.height + self.below

@@ -98,7 +98,7 @@ class Thumbnails:
         self, row: dict[str, Any]
     ) -> Iterator[tuple[Callable[[Any, str], Thumbnail], Any, str]]:
         """Yield what there is of an item, the best first, and what reads it."""
-        readers = {
+        readers: dict[str, Callable[[Any, str], Thumbnail]] = {
             "picture": open_picture,
             "video": self._video,
             "sound": _waveform,

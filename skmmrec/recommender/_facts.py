@@ -96,12 +96,15 @@ def period_of(times: NDArray | None) -> Period:
         return [str(end.astype("datetime64[D]")) for end in ends]
     if isinstance(ends[0], np.timedelta64):
         return [end / np.timedelta64(1, "D") for end in ends]
-    dates = [date_of_number(float(end)) for end in ends]
-    return [float(end) for end in ends] if None in dates else dates
+    numbers = [float(end) for end in ends]
+    dates = [day for day in map(date_of_number, numbers) if day is not None]
+    return dates if len(dates) == len(numbers) else numbers
 
 
 def _joined(periods: list[Period]) -> Period:
-    ends = [end for period in periods if period is not None for end in period]
+    ends: list[Any] = [
+        end for period in periods if period is not None for end in period
+    ]
     if not ends or len({type(end) for end in ends}) > 1:
         return None
     return [min(ends), max(ends)]
