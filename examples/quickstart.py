@@ -2,7 +2,8 @@
 
 Items that are described in words, drawn and synthesised are encoded; a fusion
 recommender learns from who met what; its vectors go into a Feast store; and the
-recommendations below come back out of that store.
+recommendations below come back out of that store. The model, its card and its items are
+kept, to be looked at in a browser.
 
     python examples/quickstart.py [--output out/quickstart] [--users 300] [--items 240]
 """
@@ -10,6 +11,8 @@ recommendations below come back out of that store.
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -17,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 
 from skmmrec import (
@@ -38,6 +42,11 @@ from skmmrec.model_selection import RandomHoldoutPerUser
 from skmmrec.recommender import PopularityRecommender
 
 IDS = ["user_id", "item_id"]
+UNTRAINED = """
+The weights for sounds (PANNs, 327 MB) are not on this machine, so an untrained network
+listens: a fixed random filter bank, which tells sounds apart but knows none of them.
+What its share is worth is the difference to the line without sound, and that on simple
+sounds from a synthesizer: expect less of real ones."""
 
 
 @contextmanager
@@ -51,8 +60,7 @@ def step(what: str) -> Iterator[None]:
 
 def make_encoder() -> ColumnTransformer:
     """One encoder per column, with weights that installed packages carry."""
-    if not (pretrained := cnn14_is_cached()):
-        print("Sound: the PANNs weights are not at hand; an untrained Cnn14 listens.")
+    pretrained = cnn14_is_cached()
     return ColumnTransformer(
         [
             ("words", TextEncoder("package:all-MiniLM-L6-v2"), "description"),
@@ -64,6 +72,29 @@ def make_encoder() -> ColumnTransformer:
             ("sound", AudioEncoder(pretrained=pretrained, random_state=0), "audio"),
         ]
     )
+
+
+def without(catalog: ItemCatalog, modality: str) -> ItemCatalog:
+    """Make a catalogue of the same items and vectors, but for one modality."""
+    columns = {
+        f"{name}__{n}": column
+        for name, block in catalog.blocks.values.items()
+        if name != modality
+        for n, column in enumerate(block.T)
+    }
+    return ItemCatalog(pd.DataFrame({catalog.key: catalog.ids, **columns}))
+
+
+def save_items(items: pd.DataFrame, output: Path) -> Path:
+    """Write the table of items, with paths of files relative to it."""
+    paths = {
+        column: items[column].map(
+            lambda path: os.path.relpath(path, output), na_action="ignore"
+        )
+        for column in ("image", "audio")
+    }
+    items.assign(**paths).to_parquet(table := output / "items.parquet", index=False)
+    return table
 
 
 def new_feature_repo(output: Path) -> Path:
@@ -106,7 +137,9 @@ def main() -> None:
     args.output.mkdir(parents=True, exist_ok=True)
 
     with step(f"Make {args.items} items with words, a picture and a sound"):
-        data = make_multimodal_interactions(args.users, args.items, random_state=0)
+        data = make_multimodal_interactions(
+            args.users, args.items, directory=args.output / "media", random_state=0
+        )
     X = data.interactions[IDS]
     ((train, test),) = RandomHoldoutPerUser(0.2, random_state=0).split(X)
 
@@ -129,9 +162,15 @@ def main() -> None:
     print(readable(table, blocks.modalities))
 
     popularity = PopularityRecommender().fit(X.iloc[train])
+    score = rec.score(X.iloc[test])
     print(f"\nNDCG@10 on {len(test)} held-out interactions:")
-    print(f"  {'popularity':<24}{popularity.score(X.iloc[test]):.4f}")
-    print(f"  {'multimodal fusion':<24}{rec.score(X.iloc[test]):.4f}")
+    print(f"  {'popularity':<28}{popularity.score(X.iloc[test]):.4f}")
+    print(f"  {'multimodal fusion':<28}{score:.4f}")
+    if not cnn14_is_cached():
+        silent = clone(rec).set_params(catalog=without(catalog, "sound"))
+        silent.fit(X.iloc[train])
+        print(f"  {'the same without sound':<28}{silent.score(X.iloc[test]):.4f}")
+        print(UNTRAINED)
 
     picture = args.output / "recommendations.png"
     display = RecommendationGalleryDisplay.from_recommendations(
@@ -143,6 +182,12 @@ def main() -> None:
     )
     display.figure_.savefig(picture, dpi=110)
     print(f"\nPicture of one user's history and recommendations: {picture}")
+
+    rec.save(model := args.output / "model", metrics={"ndcg@10": score})
+    items = save_items(data.item_table, args.output)
+    print(f"What the model is, and what it is not good for: {model / 'card.md'}")
+    print("\nNext, look at it in a browser (pip install 'skmmrec[app]'):\n")
+    print(f"  skmmrec browse {shlex.join([str(model), '--items', str(items)])}")
 
 
 if __name__ == "__main__":

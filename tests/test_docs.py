@@ -1,5 +1,6 @@
 """What the site says is so: its code runs, and every public name has a page."""
 
+import importlib
 import re
 import runpy
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 import skmmrec
 from tests.markdown import run_page, without_numbers
+from tests.returned import returned_types
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -19,6 +21,10 @@ PAGES = [
 EXAMPLES = sorted(ROOT.glob("examples/gallery/*.py"))
 # What encoders of one's own run on; users get its public parts from `encoders`.
 NOT_FOR_USERS = {"runtime"}
+# Whose methods other parts of the package call: a store, a tower, a model's inside.
+INNER = re.compile(
+    r"feature_store\.Exact|recommender\.(\w+Tower|Tower\w+|FittedModel)\."
+)
 # Names from here on are for other rooms.
 SPLIT = "# isort: split"
 
@@ -89,6 +95,21 @@ def test_every_public_name_has_a_page():
     assert len(public) > 12
     assert without == set()
     assert public[""] <= documented
+
+
+def test_what_a_public_function_returns_has_a_page():
+    public, documented = public_names(), documented_names()
+    for room in filter(None, public):
+        importlib.import_module(f"skmmrec.{room}")
+    pages = {name.split(".")[-1] for name in documented}
+    returned = list(returned_types(public))
+    without = {
+        f"{who} returns {kind}"
+        for who, kind, _ in returned
+        if kind not in pages and not INNER.match(who)
+    }
+    assert {kind for _, kind, _ in returned} > {"RankingEvaluation", "CacheInfo"}
+    assert without == set()
 
 
 def test_the_reference_has_no_other_names():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from skmmrec.batch._spark import SparkRows
 
     Source = Files | Frame | RayRows | SparkRows
+
+_log = logging.getLogger("skmmrec.batch")
 
 # Of 384 float32, a partition is 15 MB, and takes one core some minutes: what a killed
 # worker loses, and what there is of a row of parquet in memory. Not tuned.
@@ -173,11 +176,15 @@ def encode(
     begin(folder, manifest)
     found = {path.name for path in folder.glob("*.parquet")}
     outcomes = _outcomes(job, source, engine, rows_per_part, options)
-    names = _names(outcomes, folder)
+    shown = progress(
+        outcomes, "encode", unit="part", total=_n_parts(source, rows_per_part)
+    )
+    names = _names(shown, folder)
     keep_only(folder, names)
     report = BatchReport.of_folder(folder, key, len(found.intersection(names)))
     _check_complete(report, source, n_rows)
     show(folder, out)
+    _log.info("encoded %d rows in %d parts: %s", n_rows, len(names), out)
     return report.moved(out)
 
 
@@ -290,9 +297,14 @@ def _outcomes(
 
 def _locally(job: Job, source: Files | Frame, size: int) -> Iterator[Outcome]:
     run = partial(source.write, job) if isinstance(source, Frame) else job.run
-    for part in progress(source.slices(size), "encode", unit="part"):
+    for part in source.slices(size):
         run(part)
         yield part.name, ""
+
+
+def _n_parts(source: Source, size: int) -> int | None:
+    """Count the partitions; an engine cuts its own blocks as it likes."""
+    return len(source.slices(size)) if isinstance(source, Files | Frame) else None
 
 
 def _names(outcomes: Iterable[Outcome], folder: Path) -> list[str]:

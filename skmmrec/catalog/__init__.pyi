@@ -8,6 +8,7 @@ from ._catalog import check_not_empty as check_not_empty, unique_ids as unique_i
 from ._changes import refuse_known as refuse_known
 from ._identity import Encoding as Encoding, encoding_of as encoding_of
 from ._number_space import NumberSpace as NumberSpace
+from ._origins import modality_origins as modality_origins
 from ._parquet_files import (
     parquet_files as parquet_files,
     read_schema as read_schema,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import copy, deepcopy
@@ -41,6 +43,8 @@ from skmmrec.catalog._parquet import ParquetItems
 from skmmrec.catalog._readers import dense, wanting_target
 from skmmrec.interactions import USER, Ids, as_list, check_ids, hashed, plain, take_over
 from skmmrec.runtime import ForkSafeLock
+
+_log = logging.getLogger("skmmrec.catalog")
 
 
 class ItemCatalog:
@@ -311,7 +315,12 @@ class ItemCatalog:
         with self.lock:
             if self._encoded is None:
                 self._was_tried = True
+                began = time.perf_counter()
                 self._groups, self._encoded = self._fit_encode()
+                _log.info(
+                    "encoded %d items in %.1f s; modalities and their widths: %s",
+                    *(len(self), time.perf_counter() - began, self._encoded.widths),
+                )
             return self._encoded
 
     def encode(self, content: pd.DataFrame) -> Blocks:

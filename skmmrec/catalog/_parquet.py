@@ -40,7 +40,7 @@ from skmmrec.catalog._parquet_layout import (
     read_layout,
 )
 from skmmrec.catalog._stored import StoredMatrix
-from skmmrec.runtime import digest, remove_abandoned, unfinished
+from skmmrec.runtime import bar, digest, remove_abandoned, unfinished
 
 # Beside the files, where engines do not look: they pass over what begins with a dot.
 HOME = ".skmmrec"
@@ -216,10 +216,12 @@ class ParquetItems:
                 files[name] = stack.enter_context(open(path, "xb"))
                 shape = (n, modality.width or 0)
                 _write_header(files[name], shape, np.dtype(modality.dtype))
+            advance = stack.enter_context(bar("map vectors", n))
             for blocks in self._read_all():
                 for name, block in blocks.values.items():
                     block.tofile(files[name])
                 masks.append(blocks.mask)
+                advance(len(blocks))
         np.save(fresh / "mask.npy", np.concatenate(masks))
 
     def _read_all(self) -> Iterator[Blocks]:

@@ -1,6 +1,7 @@
 from ._audio import AudioEncoder as AudioEncoder
 from ._base import (
     BaseEncoder as BaseEncoder,
+    CacheInfo as CacheInfo,
     ContentError as ContentError,
     EmbeddingCache as EmbeddingCache,
 )
@@ -10,10 +11,13 @@ from ._panns import cnn14_is_cached as cnn14_is_cached
 from ._sounds import read_sound as read_sound
 from ._text import TextEncoder as TextEncoder
 from ._video import VideoEncoder as VideoEncoder
+from ._video_model import VideoWindows as VideoWindows
 
 # isort: split
-# For other rooms: hashes of encoders, and reading pictures and sounds.
+# For other rooms: hashes of encoders, what they state of themselves, and reading media.
+from ._clips import still_frames as still_frames
 from ._identity import encoder_identity as encoder_identity
+from ._origin import origins_of as origins_of
 from ._pictures import (
     picture_key as picture_key,
     present_pictures as present_pictures,

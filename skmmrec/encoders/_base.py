@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -23,6 +25,7 @@ from skmmrec.interactions import RawColumn, warn_caller
 from skmmrec.runtime import (
     BatchLimit,
     CacheAccess,
+    CacheInfo as CacheInfo,
     ContentError as ContentError,
     Distinct,
     EmbeddingCache as EmbeddingCache,
@@ -52,6 +55,8 @@ from skmmrec.runtime import (
 if TYPE_CHECKING:
     import torch
 
+
+_log = logging.getLogger("skmmrec.encoders")
 
 # Batches on an accelerator's queue at a time: it computes one while the host fetches
 # the last and prepares the next. More would only take memory.
@@ -370,7 +375,10 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
 
     def _ready_model(self, device: torch.device) -> Model:
         """Load the model, and compile it if that is asked for."""
+        began = time.perf_counter()
         model = self._load_model(device)
+        seconds = time.perf_counter() - began
+        _log.info("loaded the model of %s in %.1f s: %r", self._name, seconds, self)
         if not self.compile:
             return model
         if not hasattr(model, "compile"):
@@ -424,18 +432,25 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
 
     def _vectors(self, items: list[Any], model: Model, finish: Finish) -> np.ndarray:
         """Encode each distinct item once; return rows in the order of the items."""
+        began = time.perf_counter()
         out = np.full((len(items), model.dim), self._fill, dtype=np.float32)
         failures: list[tuple[Distinct, ContentError]] = []
         unknown: list[int] = []
         engine = self._engine(model, failures)
         engine.doubt = lambda distinct: unknown.extend(distinct.rows)
-        groups = self._progress(self._distinct(items, failures))
+        distinct = self._distinct(items, failures)
+        groups = self._progress(distinct)
         for batch, vectors in engine.run_batches(groups):
             finished, faults = finish(np.asarray(vectors, np.float32))
             for i, error in faults.items():
                 self._fail(batch[i], error, failures)
             good = [i for i in range(len(batch)) if i not in faults]
             fill_rows(out, [batch[i] for i in good], finished[good])
+        _log.info(
+            "%s: %d rows, %d of them distinct, in %.1f s on %s",
+            *(self._name, len(items), len(distinct)),
+            *(time.perf_counter() - began, resolve_device(self.device)),
+        )
         self._report(failures, len(items))
         self._report_unknown(unknown, len(items))
         return out

@@ -122,6 +122,24 @@ def frames_at(item: Any, times: list[float]) -> Iterator[Image.Image]:
             yield _picture(shown)
 
 
+def still_frames(
+    item: Any, n_frames: int, max_seconds: float = 300.0
+) -> list[Image.Image]:
+    """Return pictures of a video at even distances, to be looked at.
+
+    Raises
+    ------
+    ContentError
+        If the item is damaged or has no pictures.
+    """
+    clip_key(item)  # refuses what is neither a path nor bytes
+    span = find_extents(item, max_seconds).frames
+    if span is None:
+        raise ContentError("contains no pictures")
+    times = [(part.start + part.end) / 2 for part in span.parts(n_frames)]
+    return list(frames_at(item, times))
+
+
 def scene_changes(item: Any, threshold: float, max_seconds: float) -> list[float]:
     """Return the times at which a picture differs from the previous one.
 

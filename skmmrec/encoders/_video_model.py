@@ -68,7 +68,9 @@ def _by_length(span: Span) -> float:
 class VideoWindows(NamedTuple):
     """The windows of one video, in order.
 
-    Parameters
+    Returned by `VideoEncoder.transform_windows`.
+
+    Attributes
     ----------
     start, end : ndarray of shape (n_windows,), float64
         Seconds from the start of the video.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,13 +17,16 @@ from feast import FeatureStore, FeatureView
 from skmmrec.feature_store.backends import backend_of
 from skmmrec.feature_store.backends.base import (
     EVENT_VIEW,
+    ITEM_VIEW,
     PUBLISHED_VIEWS,
+    USER_VIEW,
     Backend,
     Rows,
     Snapshot,
     from_us,
     to_us,
 )
+from skmmrec.runtime import bar
 
 from ._batches import Further
 from ._clock import now_us
@@ -80,6 +82,9 @@ from ._types import (
 # wrong, by a time zone or two, do occur and do no harm; a year that was mistyped would
 # date all that follows in the future.
 _ALLOWANCE = timedelta(days=2)
+_WHAT = {USER_VIEW: "user", ITEM_VIEW: "item"}
+
+_LOG = logging.getLogger("skmmrec.feature_store")
 
 
 def publish(
@@ -135,7 +140,8 @@ def publish(
     chunk_size : int, default=5000
         Users or items written at a time.
     progress : bool, optional
-        Show progress bars; by default only where stderr is a terminal.
+        Show progress bars; by default on a terminal, for what takes more than two
+        seconds.
 
     Returns
     -------
@@ -196,6 +202,7 @@ def publish(
     needs is registered anew; `feast apply` registers the rest. A damaged parquet file
     is not replaced, as it has the past: restore it, or move it away.
     """
+    began = time.perf_counter()
     check_engines(store)
     check_keep(keep)
     taken_in = last_taken_in(feedback)
@@ -223,6 +230,11 @@ def publish(
     hand_over_now()
     when = from_us(snapshot.event_us)
     n_users, n_items = (len(batch) for batch in batches)
+    _LOG.info(
+        "published version %s, %d users and %d items of %d numbers, in %.1f s",
+        *(snapshot.version, n_users, n_items, settings.dim),
+        time.perf_counter() - began,
+    )
     return Publication(snapshot.version, when, n_users, n_items, settings.dim)
 
 
@@ -369,7 +381,9 @@ def _stage(
     """Write the rows that are not staged yet; count and hash them all."""
     checksums = {}
     for view, batch in zip(views, batches, strict=True):
-        with _bar(batch, progress) as advance:
+        what = _WHAT[batch.view]
+        verbose = "auto" if progress is None else progress
+        with bar(f"publish {what}s", len(batch), verbose, unit=what) as advance:
             checksums[view.name] = backend.stage(view, batch, chunk_size, advance)
     counts = {batch.view: len(batch) for batch in batches}
     return replace(snapshot, counts=counts, checksums=checksums)
@@ -423,21 +437,3 @@ def _drop_superseded(store: FeatureStore, backend: Backend, keep: int | None) ->
         oldest = from_us(min(s.served_us for s in served_ones(backend)))
         for name in PUBLISHED_VIEWS:
             forget_before(parquet_path(store, feature_view(store, name)), oldest)
-
-
-@contextmanager
-def _bar(batch: Rows, progress: bool | None) -> Iterator[Callable[[int], object]]:
-    """Show progress (None: where stderr is a terminal).
-
-    Without a bar tqdm is not even imported: it takes a lock that forked processes
-    share and that outlives a killed one.
-    """
-    if progress is None:
-        progress = sys.stderr is not None and sys.stderr.isatty()
-    if not progress:
-        yield lambda done: None
-        return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=len(batch), desc=batch.view) as bar:
-        yield bar.update

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from skmmrec.inspection._axes import COLORS, INK, MUTED, get_axes, tidy
+from skmmrec.inspection._fonts import drawable, families_for
 from skmmrec.inspection._sources import content_sources
 from skmmrec.interactions import USER, Numbers, Table
 from skmmrec.metrics import (
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _ALL, _NONE = "all modalities", "no content"
-_PALE = "#b9c7da"
+_TITLE = "What the lists lose without each modality"
+_PALE = "#a8c8dd"  # the first colour, lighter
 
 
 class ModalityAblationDisplay:
@@ -156,12 +158,13 @@ class ModalityAblationDisplay:
         """
         self.ax_ = get_axes(ax, size=(6.4, 1.1 + 0.36 * len(self.values)))
         means = self.values["mean"]
+        names = [drawable(str(name)) for name in means.index]
         style: dict[str, Any] = {
             "height": 0.62,
             "color": [COLORS[0], *[_PALE] * (len(means) - 1)],
         }
         self.bars_ = self.ax_.barh(
-            [str(name) for name in means.index],
+            names,
             means,
             xerr=[means - self.values["low"], self.values["high"] - means],
             error_kw={"ecolor": MUTED, "elinewidth": 1},
@@ -170,11 +173,14 @@ class ModalityAblationDisplay:
         self.line_ = self.ax_.axvline(
             means.iloc[0], color=MUTED, linewidth=1, linestyle=":"
         )
-        self.figure_ = tidy(self.ax_, xlabel=self.metric)
+        self.figure_ = tidy(self.ax_, _TITLE, xlabel=self.metric)
         self.ax_.set_xlim(left=0)
         self.ax_.invert_yaxis()
         self.ax_.spines["left"].set_visible(False)
-        self.ax_.tick_params(axis="y", left=False, labelcolor=INK)
+        families = families_for("".join(names))
+        self.ax_.tick_params(
+            axis="y", left=False, labelcolor=INK, labelfontfamily=families
+        )
         return self
 
 

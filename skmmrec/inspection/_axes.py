@@ -2,14 +2,77 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, MUTED = "#1f2430", "#6b7280"
-COLORS = ("#4c78a8", "#f2a541", "#5fa777", "#b279a2", "#e45756", "#72b7b2")
+INK, MUTED, PALE = "#1f2430", "#6b7280", "#e3e6ea"
+# Those of M. Okabe and K. Ito that stand out on white, which the colour-blind can tell
+# apart, and two of P. Tol's: dark ones, for what is rarely needed.
+COLORS = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#d55e00",
+    "#56b4e9",
+    "#332288",
+    "#882255",
+)
+# The same modality has the same colour in every display.
+_USUAL = {
+    "text": 0,
+    "words": 0,
+    "image": 1,
+    "picture": 1,
+    "audio": 2,
+    "sound": 2,
+    "video": 3,
+}
+
+
+def modality_colors(
+    names: Sequence[object], colors: Sequence[str] | None = None
+) -> list[str]:
+    """Choose a colour for each modality, the same one in every display.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The modalities.
+    colors : sequence of str or None
+        The caller's, in the order of `names`; repeated where they are too few.
+
+    Returns
+    -------
+    list of str
+        One for each name. Beyond eight names, colours repeat.
+    """
+    if colors:
+        return [colors[number % len(colors)] for number in range(len(names))]
+    places: dict[str, int] = {}
+    for name in sorted(map(str, names), key=lambda name: (name not in _USUAL, name)):
+        wanted = _USUAL.get(name, zlib.crc32(name.encode(errors="replace")))
+        free = [n for n in range(len(COLORS)) if n not in places.values()]
+        among = free or list(range(len(COLORS)))
+        is_free = wanted in among
+        places[name] = wanted if is_free else among[wanted % len(among)]
+    return [COLORS[places[str(name)]] for name in names]
+
+
+def ink_on(color: str) -> str:
+    """Return black or white, whichever is easier to read on a colour."""
+    from matplotlib.colors import to_rgb
+
+    # Relative luminance of WCAG 2, by which 0.18 divides the contrasts.
+    red, green, blue = (
+        v / 12.92 if v <= 0.04 else ((v + 0.055) / 1.055) ** 2.4 for v in to_rgb(color)
+    )
+    return INK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "white"
 
 
 def get_axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.2)) -> Axes:
@@ -29,6 +92,7 @@ def get_axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.2)) -> Axes:
     if ax is not None:
         return ax
     _, ax = import_pyplot().subplots(figsize=size, layout="constrained")
+    ax.set_prop_cycle(color=COLORS)
     return ax
 
 
@@ -53,13 +117,15 @@ def import_pyplot() -> Any:
     return plt
 
 
-def tidy(ax: Axes, **labels: str) -> Figure:
+def tidy(ax: Axes, title: str, **labels: str) -> Figure:
     """Remove needless lines, and set labels.
 
     Parameters
     ----------
     ax : matplotlib Axes
         The axes.
+    title : str
+        Their title, unless they have one already.
     **labels : str
         Arguments of ``Axes.set``.
 
@@ -71,5 +137,7 @@ def tidy(ax: Axes, **labels: str) -> Figure:
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(colors=MUTED)
     ax.set(**labels)
+    if not any(ax.get_title(loc) for loc in ("left", "center", "right")):
+        ax.set_title(title, loc="left", color=INK, fontsize="medium", pad=10)
     figure: Any = ax.figure
     return figure

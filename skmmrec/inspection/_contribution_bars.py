@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from skmmrec.inspection._axes import COLORS, INK, get_axes, tidy
+from skmmrec.inspection._axes import (
+    INK,
+    PALE,
+    get_axes,
+    ink_on,
+    modality_colors,
+    tidy,
+)
 from skmmrec.inspection._contributions import modality_contributions, modality_shares
+from skmmrec.inspection._fonts import drawable, families_for
 from skmmrec.interactions import ITEM, USER
 from skmmrec.metrics import find_recommender
 
@@ -17,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _ALL = "all users"
+# Shares are float64 and add up to 1 within it.
+_ROUNDING = 1e-6
 
 
 class ModalityContributionDisplay:
@@ -120,35 +130,50 @@ class ModalityContributionDisplay:
         display : ModalityContributionDisplay
         """
         self.ax_ = get_axes(ax, size=(6.4, 0.8 + 0.4 * len(self.shares)))
-        palette = list(colors or COLORS)
-        names = [str(bar) for bar in self.shares.index]
+        given = None if colors is None else list(colors)
+        palette = modality_colors(list(self.shares), given)
+        names = [drawable(str(bar)) for bar in self.shares.index]
+        labels = [drawable(str(modality)) for modality in self.shares]
         left = pd.Series(0.0, self.shares.index)
         self.bars_ = []
-        for n, (modality, share) in enumerate(self.shares.items()):
+        for n, (_, share) in enumerate(self.shares.items()):
             bar = self.ax_.barh(
                 names,
                 share,
                 left=left,
                 height=0.62,
-                color=palette[n % len(palette)],
-                label=str(modality),
+                color=palette[n],
+                label=labels[n],
             )
             texts = [f"{value:.0%}" if value >= 0.08 else "" for value in share]
-            self.ax_.bar_label(bar, texts, label_type="center", color="white")
+            ink = ink_on(palette[n])
+            self.ax_.bar_label(bar, texts, label_type="center", color=ink)
             self.bars_.append(bar)
             left = left + share
-        self.figure_ = tidy(self.ax_)
+        self._draw_rest(names, left)
+        self.figure_ = tidy(self.ax_, "", xlabel="Share of what speaks for the items")
         self.ax_.set(xlim=(0, 1), xticks=[])
         self.ax_.invert_yaxis()
         self.ax_.spines[["left", "bottom"]].set_visible(False)
-        self.ax_.tick_params(left=False, labelcolor=INK)
+        self.ax_.tick_params(
+            left=False, labelcolor=INK, labelfontfamily=families_for("".join(names))
+        )
         self.ax_.legend(
             frameon=False,
-            ncols=len(self.bars_),
+            ncols=min(4, len(labels) + 1),
+            prop={"family": families_for("".join(labels))},
             loc="lower left",
             bbox_to_anchor=(0, 1),
         )
         return self
+
+    def _draw_rest(self, names: list[str], shown: pd.Series) -> None:
+        """Draw in grey the items for which no modality speaks."""
+        rest = 1 - shown
+        if (rest > _ROUNDING).any():
+            self.ax_.barh(
+                names, rest, left=shown, height=0.62, color=PALE, label="no modality"
+            )
 
 
 def _bars_of(users: pd.Series, groups: pd.Series | None, *, one_bar: bool) -> pd.Series:

@@ -9,12 +9,17 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from skmmrec.inspection._axes import MUTED, get_axes, tidy
+from skmmrec.inspection._axes import COLORS, MUTED, get_axes, tidy
+from skmmrec.inspection._fonts import drawable, families_for
 from skmmrec.metrics import find_recommender
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+
+_MARKERS = "os^D"
+# Rows that fit beside the map.
+_LEGEND_ROWS = 20
 
 # UMAP starts from eigenvectors; so few points do not have enough of them.
 _FEW = 4
@@ -136,18 +141,35 @@ class EmbeddingMapDisplay:
         display : EmbeddingMapDisplay
         """
         self.ax_ = get_axes(ax, size=(6.0, 5.2))
-        style = {"s": 14, "alpha": 0.8, "linewidths": 0} | kwargs
+        style = {"s": _size(len(self.points)), "alpha": 0.8, "linewidths": 0}
+        parts = self._parts()
         self.scatters_ = [
-            self.ax_.scatter(rows.iloc[:, 0], rows.iloc[:, 1], label=label, **style)
-            for label, rows in self._parts()
+            self.ax_.scatter(
+                rows.iloc[:, 0],
+                rows.iloc[:, 1],
+                label=None if label is None else drawable(label),
+                # Where colours repeat, shapes tell groups apart.
+                **(style | {"marker": _MARKERS[n // len(COLORS) % 4]} | kwargs),
+            )
+            for n, (label, rows) in enumerate(parts)
         ]
         labels = {"pca": "Component", "umap": "UMAP"}
         axis = labels.get(str(self.method), "Dimension")
-        self.figure_ = tidy(self.ax_, xlabel=f"{axis} 1", ylabel=f"{axis} 2")
+        self.figure_ = tidy(
+            self.ax_, "Vectors on a map", xlabel=f"{axis} 1", ylabel=f"{axis} 2"
+        )
         self.ax_.set(xticks=[], yticks=[])
         self.ax_.spines[:].set_color(MUTED)
         if self.groups is not None:
-            self.ax_.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+            families = families_for("".join(str(label) for label, _ in parts))
+            self.ax_.legend(
+                frameon=False,
+                loc="upper left",
+                bbox_to_anchor=(1, 1),
+                prop={"family": families},
+                ncols=-(-len(parts) // _LEGEND_ROWS),
+                scatterpoints=1,
+            )
         return self
 
     def _parts(self) -> list[tuple[str | None, pd.DataFrame]]:
@@ -155,6 +177,11 @@ class EmbeddingMapDisplay:
             return [(None, self.points)]
         grouped = self.points.groupby(self.groups.to_numpy(), observed=True)
         return [(str(label), rows) for label, rows in grouped]
+
+
+def _size(n_points: int) -> float:
+    """Area of a point in square points: larger where there are few."""
+    return float(np.clip(20_000 / max(1, n_points), 8, 45))
 
 
 def _project(vectors: NDArray, method: str, random_state: int | None) -> NDArray:

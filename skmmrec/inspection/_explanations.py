@@ -34,6 +34,8 @@ Tags: TypeAlias = pd.DataFrame | Mapping[Any, Sequence[str]]
 _N_TAGS = 2
 # Of the best possible 1: a tag that is less shared than this tells nothing.
 _TAG_SCORE = 0.1
+# From how many users on one may speak of many.
+_MANY = 10
 
 
 def nearest_in_history(
@@ -88,7 +90,10 @@ def explain(
     """Say in one sentence why each item was recommended.
 
     The sentence names the modality that adds most to the score and the item of the
-    user's history that is most alike in it.
+    user's history that is most alike in it. A modality that is called ``text`` or
+    ``words``, ``image`` or ``picture``, ``audio`` or ``sound``, or ``video`` is spoken
+    of; other names are quoted, with spaces for underscores. Where no modality speaks
+    for the item, or the user has no history, the sentence says who chose it.
 
     Parameters
     ----------
@@ -169,7 +174,7 @@ def explain(
         _reason(row, list(added), shares.iloc[n], item, nearest[n], known_tags)
         for n, (row, item) in enumerate(zip(added.to_numpy(), items, strict=True))
     ]
-    otherwise = _without_content(recommender, users)
+    otherwise = _without_content(recommender, users, items)
     said = [
         other if reason is None else sentence(reason, titles)
         for reason, other in zip(reasons, otherwise, strict=True)
@@ -230,7 +235,7 @@ def _reason(
     tags: Mapping[str, Tags],
 ) -> Reason | None:
     """Name the modality that adds most, of those in which the user met something."""
-    strongest = np.argsort(-added)
+    strongest = np.argsort(-added, kind="stable")
     usable = [m for m in strongest if added[m] > 0 and nearest[m] is not None]
     if not usable:
         return None
@@ -269,13 +274,22 @@ def _check_tags(
 
 
 def _without_content(
-    recommender: MultimodalFusionRecommender, users: pd.Series
+    recommender: MultimodalFusionRecommender, users: pd.Series, items: pd.Series
 ) -> NDArray:
     """Choose what to say where no modality speaks for the item."""
     rows = recommender.user_index_.get_indexer(users)
     known = np.append(recommender.history_.lengths, 0)[rows] > 0
-    return np.where(
-        known, "People with likes like yours chose it.", "Many others chose it."
+    history = recommender.history_
+    places = recommender.item_index_.get_indexer(items)
+    n_likes = history.where(history.liked).popularity[places]
+    return np.select(
+        [n_likes == 0, known, n_likes >= _MANY],
+        [
+            "It is new: nobody has chosen it yet.",
+            "People with likes like yours chose it.",
+            "Many others chose it.",
+        ],
+        "Others chose it.",
     )
 
 

@@ -157,6 +157,7 @@ class ExposureCurveDisplay:
         (self.line_,) = self.ax_.plot(items, share, **({"label": label} | kwargs))
         self.figure_ = tidy(
             self.ax_,
+            "How evenly items are recommended",
             xlabel="Share of the items, least recommended first",
             ylabel="Share of the recommendations",
         )

@@ -1,9 +1,9 @@
-"""Show a user's history and recommendations as pictures."""
+"""Show a user's history and recommendations as pictures, sounds and words."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from skmmrec.inspection._axes import import_pyplot
 from skmmrec.inspection._contributions import modality_contributions, modality_shares
 from skmmrec.inspection._gallery_layout import GalleryLayout
-from skmmrec.inspection._pictures import is_missing
+from skmmrec.inspection._thumbnails import Thumbnails
 from skmmrec.interactions import (
     ITEM,
     TIME,
@@ -23,14 +23,29 @@ from skmmrec.interactions import (
     take_over,
 )
 from skmmrec.metrics import find_recommender
+from skmmrec.runtime import is_missing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
+AUTO = "auto"
+# Columns that are shown where none is named, in this order.
+_USUAL = {
+    "title": ("title", "name"),
+    "picture": ("image", "picture"),
+    "video": ("video",),
+    "sound": ("audio", "sound"),
+    "words": ("description", "text"),
+}
+
+
 class RecommendationGalleryDisplay:
     """A user's history and recommendations, as rows of thumbnails.
+
+    Of each item its picture is shown or, where it has none, frames of its video, the
+    outline of its sound or a card with its words, the first that there is.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_recommendations` to
     create the display.
@@ -38,9 +53,10 @@ class RecommendationGalleryDisplay:
     Parameters
     ----------
     recommendations : DataFrame of shape (n_recommendations, n_columns)
-        Best first. Columns item_id, title and picture, and optionally score.
+        Best first. Columns item_id and title, and optionally picture, video, sound,
+        words and score.
     history : DataFrame of shape (n_history, n_columns), default=None
-        Latest first. Columns item_id, title and picture, and optionally rating.
+        Latest first. The same columns, but rating in the place of score.
     shares : DataFrame of shape (n_recommendations, n_modalities), default=None
         Share of each modality in the score; each row, one per recommendation, sums to
         1.
@@ -114,8 +130,9 @@ class RecommendationGalleryDisplay:
         k : int, default=6
             How many items to recommend.
         **options : object
-            Passed on to :meth:`from_recommendations`: `title`, `picture`, `n_history`,
-            `ax`, `n_columns`, `colors`, and `key` if `items` is given.
+            Passed on to :meth:`from_recommendations`: `title`, `picture`, `video`,
+            `sound`, `words`, `n_history`, `ax`, `n_columns`, `colors`, `n_frames`,
+            `on_error`, and `key` if `items` is given.
 
         Returns
         -------
@@ -150,14 +167,19 @@ class RecommendationGalleryDisplay:
         history: pd.DataFrame | Sequence[Any] | None = None,
         shares: pd.DataFrame | ArrayLike | None = None,
         key: str = ITEM,
-        title: str = "title",
-        picture: str = "image",
+        title: str | None = AUTO,
+        picture: str | None = AUTO,
+        video: str | None = AUTO,
+        sound: str | None = AUTO,
+        words: str | None = AUTO,
         n_history: int = 6,
         ax: Axes | None = None,
         n_columns: int = 6,
         colors: Iterable[str] | None = None,
+        n_frames: int = 1,
+        on_error: Literal["warn", "raise"] = "warn",
     ) -> RecommendationGalleryDisplay:
-        """Look up the titles and pictures of items, and draw them.
+        """Look up the titles and the content of items, and draw them.
 
         Parameters
         ----------
@@ -165,7 +187,7 @@ class RecommendationGalleryDisplay:
             As returned by `recommend`: user_id, item_id, rank, score; all but item_id
             are optional. Rows are sorted by rank if there is one.
         items : DataFrame
-            Item table with the columns `key`, `title` and `picture`.
+            Item table with the column `key` and those that are named below.
         user : object, default=None
             User to show; required if `recommendations` have several.
         history : DataFrame or sequence of item ids, default=None
@@ -176,12 +198,18 @@ class RecommendationGalleryDisplay:
             Share of each modality in the score, a row for each of `recommendations`.
             Shares are not negative and are scaled to sum to 1 (a row of zeros has no
             bar). The columns are the names of the modalities.
-        key, title, picture : str
-            Columns of `items`. A picture is a path, an encoded file, a PIL image or an
-            array; a missing one is drawn as a grey box.
+        key : str, default="item_id"
+            Column of `items` with the ids.
+        title, picture, video, sound, words : str or None, default="auto"
+            Columns of `items`; None: there is none. "auto" takes ``title`` or ``name``,
+            ``image`` or ``picture``, ``video``, ``audio`` or ``sound``, and
+            ``description`` or ``text``, if there is one. Without a title, ids are
+            shown. A picture is a path, an encoded file, a PIL image or an array; a
+            sound is what `AudioEncoder` reads; a video is a path or an encoded file,
+            and needs the extra ``video``.
         n_history : int, default=6
             How many of the latest items of the history to show.
-        ax, n_columns, colors
+        ax, n_columns, colors, n_frames, on_error
             Passed on to :meth:`plot`.
 
         Returns
@@ -191,14 +219,12 @@ class RecommendationGalleryDisplay:
         Raises
         ------
         ValueError
-            If a column or an item is missing, the user is ambiguous or unknown, or a
-            picture cannot be read.
+            If a column or an item is missing, or the user is ambiguous or unknown;
+            with ``on_error="raise"``, if a picture, a sound or a video cannot be read.
         """
         items = take_over(items, "items")
-        _require(items, (key, title, picture), "items")
-        items = items.assign(**{key: check_ids(items[key], key)})
-        table = items.drop_duplicates(key).set_index(key, drop=False)[[title, picture]]
-        table.columns = pd.Index(["title", "picture"])
+        named = {"title": title, "picture": picture, "video": video, "sound": sound}
+        table = _content_table(items, key, {**named, "words": words})
         rows = _as_rows(recommendations, "recommendations")
         user = _one_user(rows, user)
         order = _best_first(rows, user)
@@ -208,7 +234,13 @@ class RecommendationGalleryDisplay:
             shares=_check_shares(shares, rows[ITEM].to_numpy(), order),
             user=user,
         )
-        return display.plot(ax, n_columns=n_columns, colors=colors)
+        return display.plot(
+            ax,
+            n_columns=n_columns,
+            colors=colors,
+            n_frames=n_frames,
+            on_error=on_error,
+        )
 
     def plot(
         self,
@@ -216,6 +248,8 @@ class RecommendationGalleryDisplay:
         *,
         n_columns: int = 6,
         colors: Iterable[str] | None = None,
+        n_frames: int = 1,
+        on_error: Literal["warn", "raise"] = "warn",
     ) -> RecommendationGalleryDisplay:
         """Draw the gallery.
 
@@ -228,6 +262,11 @@ class RecommendationGalleryDisplay:
             The most thumbnails in a row.
         colors : iterable of str, default=None
             Colours of the modalities in the bars.
+        n_frames : int, default=1
+            How many frames of a video are shown, in one thumbnail.
+        on_error : {"warn", "raise"}, default="warn"
+            Whether media that cannot be read are drawn as a card that says so, with
+            one warning that names the first, or are an error.
 
         Returns
         -------
@@ -237,12 +276,18 @@ class RecommendationGalleryDisplay:
         Raises
         ------
         ValueError
-            If a picture cannot be read.
+            With ``on_error="raise"``, if a picture, a sound or a video cannot be read.
         """
-        if n_columns < 1:
-            raise ValueError(f"n_columns must be at least 1, got {n_columns}")
+        for name, value in (("n_columns", n_columns), ("n_frames", n_frames)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if on_error not in ("warn", "raise"):
+            raise ValueError(f"on_error must be 'warn' or 'raise', got {on_error!r}")
         layout = GalleryLayout(
-            self, n_columns, None if colors is None else list(colors)
+            self,
+            n_columns,
+            None if colors is None else list(colors),
+            Thumbnails(on_error, n_frames),
         )
         self.ax_ = _new_axes(layout.size) if ax is None else ax
         self.figure_: Figure = self.ax_.figure  # type: ignore[assignment]
@@ -262,6 +307,25 @@ def _catalog_table(recommender: Any) -> tuple[pd.DataFrame, str]:
     added = pd.DataFrame({catalog.key: later})
     table = pd.concat([catalog.items, added]) if len(added) else catalog.items
     return table, catalog.key
+
+
+def _content_table(
+    items: pd.DataFrame, key: str, named: dict[str, str | None]
+) -> pd.DataFrame:
+    """Take what is shown of items out of their table, by id."""
+    columns = {kind: _column(items, kind, name) for kind, name in named.items()}
+    there = {kind: name for kind, name in columns.items() if name is not None}
+    _require(items, (key, *there.values()), "items")
+    ids = pd.Index(check_ids(items[key], key))
+    table = pd.DataFrame({kind: items[name].array for kind, name in there.items()})
+    table.index = ids
+    return table[~ids.duplicated()]
+
+
+def _column(items: pd.DataFrame, kind: str, name: str | None) -> str | None:
+    if name != AUTO:
+        return name
+    return next((usual for usual in _USUAL[kind] if usual in items), None)
 
 
 def _liked(recommender: Any, user: Any) -> list[Any]:
@@ -332,11 +396,13 @@ def _with_content(rows: pd.DataFrame, table: pd.DataFrame, name: str) -> pd.Data
         drop=True
     )
     found = table.loc[kept[ITEM]].reset_index(drop=True)
+    titles = found["title"] if "title" in found else [None] * len(kept)
     named = [
         str(item) if is_missing(text) else str(text)
-        for item, text in zip(kept[ITEM], found.title, strict=True)
+        for item, text in zip(kept[ITEM], titles, strict=True)
     ]
-    return kept.assign(title=named, picture=found.picture)
+    shown = found.drop(columns="title", errors="ignore")
+    return pd.concat([kept, shown], axis=1).assign(title=named)
 
 
 def _check_shares(

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
-from skmmrec.inspection._axes import COLORS, INK, MUTED
-from skmmrec.inspection._pictures import is_missing, open_picture
+from skmmrec.inspection._axes import INK, MUTED, modality_colors
+from skmmrec.inspection._fonts import drawable, families_for
 from skmmrec.inspection._text_fit import fit_text, text_width
+from skmmrec.inspection._thumbnails import Thumbnail, Thumbnails, Waveform, Words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +23,7 @@ _GAP = 0.22  # room for a caption between thumbnails
 _MARGIN = 0.3  # around the page
 _HEADING = 0.38  # a user's name
 _TITLE_LINE = 0.155  # one line of an item's title
+_TITLE_GAP = 0.08  # between a picture and its title
 _NOTE = 0.19  # the line below a title
 _BAR = 0.09  # height of a bar of contributions
 _SECTION_GAP = 0.12  # between history and recommendations
@@ -30,6 +32,9 @@ _ASCENT = 0.93
 # Twice the 135 pixels of a thumbnail at 100 dpi, for sharp screens.
 _PIXELS = 270
 _BOX = "#eceef1"
+_INSET = 0.1  # from the edge of a box to what is in it
+_CARD = 0.75  # height over width of boxes, where no item has a picture
+_UNREADABLE = "(cannot be read)"
 
 
 class _Content(Protocol):
@@ -50,6 +55,8 @@ class GalleryLayout:
         Most thumbnails in a row.
     colors : list of str or None
         Colours of the modalities.
+    thumbnails : Thumbnails
+        Reads what is shown of each item.
 
     Attributes
     ----------
@@ -58,13 +65,24 @@ class GalleryLayout:
     """
 
     def __init__(
-        self, content: _Content, n_columns: int, colors: list[str] | None
+        self,
+        content: _Content,
+        n_columns: int,
+        colors: list[str] | None,
+        thumbnails: Thumbnails,
     ) -> None:
         self.content = content
-        self.colors = colors or list(COLORS)
+        names = [] if content.shares is None else list(content.shares)
+        self.colors = modality_colors(names, colors)
         self.sections = list(_sections(content))
-        self.pictures = [_thumbnails(rows) for _, rows, _ in self.sections]
+        self.pictures = [thumbnails.of(rows) for _, rows, _ in self.sections]
+        thumbnails.warn()
         self.height = _THUMBNAIL * _aspect(self.pictures)
+        # On cards titles stand inside.
+        is_titled = any(
+            not isinstance(p, Words) for part in self.pictures for p in part
+        )
+        self.below = _TITLE_GAP + 2 * _TITLE_LINE if is_titled else 0.0
         self.n_columns = min(n_columns, max(len(rows) for _, rows, _ in self.sections))
         width = self.n_columns * (_THUMBNAIL + _GAP) - _GAP
         self.size = (width + 2 * _MARGIN, self._total_height())
@@ -96,7 +114,7 @@ class GalleryLayout:
     def _cell_height(self, rows: pd.DataFrame, shares: pd.DataFrame | None) -> float:
         notes = _NOTE * (_notes(rows) is not None)
         bar = (_BAR + 0.1) * (shares is not None)
-        return self.height + 0.08 + 2 * _TITLE_LINE + notes + bar + _GAP
+        return self.height + self.below + notes + bar + _GAP
 
     def _section(
         self,
@@ -105,15 +123,16 @@ class GalleryLayout:
         name: str,
         rows: pd.DataFrame,
         shares: pd.DataFrame | None,
-        pictures: list[Image.Image | None],
+        pictures: list[Thumbnail],
     ) -> float:
         """Draw one heading with its cells; return where the next section starts."""
         self._text(ax, _MARGIN, top, [name], size=11, weight="bold")
         if shares is not None:
-            self._legend(ax, top, list(map(str, shares.columns)))
+            self._legend(ax, top, [drawable(str(name)) for name in shares.columns])
         top += _HEADING
         cell_height, notes = self._cell_height(rows, shares), _notes(rows)
-        for n, title in enumerate(rows.title):
+        titles = map(_drawable_title, rows.title, rows.item_id)
+        for n, title in enumerate(titles):
             row, column = divmod(n, self.n_columns)
             x = _MARGIN + column * (_THUMBNAIL + _GAP)
             y = self._cell(ax, x, top + row * cell_height, title, pictures[n])
@@ -125,17 +144,19 @@ class GalleryLayout:
         return top + self._n_rows(rows) * cell_height + _SECTION_GAP
 
     def _cell(
-        self, ax: Axes, x: float, y: float, title: str, picture: Image.Image | None
+        self, ax: Axes, x: float, y: float, title: str, shown: Thumbnail
     ) -> float:
-        """Draw picture and title; return the height at which the title's box ends."""
-        below = y + self.height + 0.08
-        if picture is None:
-            self._placeholder(ax, x, y, title)
+        """Draw an item and its title; return the height at which the title ends."""
+        if isinstance(shown, Words):
+            self._card(ax, x, y, title, shown)
         else:
-            self._picture(ax, x, y, picture)
+            if isinstance(shown, Waveform):
+                self._waveform(ax, x, y, shown)
+            else:
+                self._picture(ax, x, y, shown)
             lines = fit_text(title, 8.5, 72 * _THUMBNAIL, n_lines=2)
-            self._text(ax, x, below, lines, size=8.5)
-        return below + 2 * _TITLE_LINE
+            self._text(ax, x, y + self.height + _TITLE_GAP, lines, size=8.5)
+        return y + self.height + self.below
 
     def _picture(self, ax: Axes, x: float, y: float, picture: Image.Image) -> None:
         size = (_PIXELS, round(_PIXELS * self.height / _THUMBNAIL))
@@ -146,13 +167,29 @@ class GalleryLayout:
         )
         shown.set_clip_path(_rounded(ax, x, y, _THUMBNAIL, self.height, "none"))
 
-    def _placeholder(self, ax: Axes, x: float, y: float, title: str) -> None:
+    def _waveform(self, ax: Axes, x: float, y: float, sound: Waveform) -> None:
+        """Draw a sound as bars around the middle of a box."""
         _rounded(ax, x, y, _THUMBNAIL, self.height, _BOX)
-        n_lines = max(1, int((self.height - 0.3) / _TITLE_LINE))
-        lines = fit_text(title, 8.5, 72 * (_THUMBNAIL - 0.24), n_lines)
-        middle = y + (self.height - len(lines) * _TITLE_LINE) / 2
-        centre = x + _THUMBNAIL / 2
-        self._text(ax, centre, middle, lines, size=8.5, color=MUTED, align="center")
+        n, middle = len(sound.peaks), y + self.height / 2
+        places = x + _INSET + (np.arange(n) + 0.5) * (_THUMBNAIL - 2 * _INSET) / n
+        # Silence is a line, so that a sound is seen to be one.
+        halves = np.maximum(sound.peaks * (self.height / 2 - 2 * _INSET), 0.01)
+        (color,), width = modality_colors(["audio"]), self.scale * 72 * _THUMBNAIL / n
+        ends = middle - halves, middle + halves
+        ax.vlines(places, *ends, color, linewidth=width / 2.2)
+
+    def _card(self, ax: Axes, x: float, y: float, title: str, words: Words) -> None:
+        """Draw an item that has nothing to be seen: its title, and its words."""
+        _rounded(ax, x, y, _THUMBNAIL, self.height, _BOX)
+        width, left, top = 72 * (_THUMBNAIL - 2 * _INSET), x + _INSET, y + _INSET
+        n_lines = max(1, int((self.height - 2 * _INSET) / _TITLE_LINE))
+        note = _UNREADABLE if words.is_broken else drawable(words.text, "")
+        n_below = min(n_lines // 2, len(fit_text(note, 7.5, width, n_lines)))
+        lines = fit_text(title, 8.5, width, n_lines - n_below)
+        self._text(ax, left, top, lines, size=8.5)
+        top += len(lines) * _TITLE_LINE + 0.04
+        below = fit_text(note, 7.5, width, n_lines - len(lines)) if note else []
+        self._text(ax, left, top, below, size=7.5, color=MUTED)
 
     def _bar(self, ax: Axes, x: float, y: float, shares: np.ndarray) -> None:
         from matplotlib.patches import Rectangle
@@ -179,7 +216,7 @@ class GalleryLayout:
             x -= 0.18
 
     def _color(self, n: int) -> str:
-        return self.colors[n % len(self.colors)]
+        return self.colors[n]
 
     def _text(
         self,
@@ -202,6 +239,7 @@ class GalleryLayout:
                 ha=align,
                 va="baseline",
                 weight=weight,
+                family=families_for(line),
                 parse_math=False,
             )
 
@@ -210,6 +248,7 @@ def _sections(
     content: _Content,
 ) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame | None]]:
     who = content.user if isinstance(content.user, str) else f"user {content.user}"
+    who = drawable(who)
     known = content.user is not None
     if content.history is not None and len(content.history):
         yield f"What {who if known else 'the user'} met last", content.history, None
@@ -227,21 +266,20 @@ def _notes(rows: pd.DataFrame) -> list[str] | None:
     return None
 
 
-def _thumbnails(rows: pd.DataFrame) -> list[Image.Image | None]:
-    return [
-        None
-        if is_missing(picture)
-        else open_picture(picture, f"picture of item {item!r}")
-        for item, picture in zip(rows.item_id, rows.picture, strict=True)
-    ]
+def _drawable_title(title: str, item: Any) -> str:
+    """Return a title in letters that can be drawn, or the item's id in its place."""
+    return drawable(title, str(item))
 
 
-def _aspect(pictures: list[list[Image.Image | None]]) -> float:
+def _aspect(pictures: list[list[Thumbnail]]) -> float:
     """Height over width of the thumbnails: the pictures' median, within reason."""
     known = [
-        p.height / p.width for section in pictures for p in section if p is not None
+        p.height / p.width
+        for section in pictures
+        for p in section
+        if isinstance(p, Image.Image)
     ]
-    return float(np.clip(np.median(known), 0.6, 1.5)) if known else 1.0
+    return float(np.clip(np.median(known), 0.6, 1.5)) if known else _CARD
 
 
 def _width_in_inches(ax: Axes) -> float:

@@ -130,7 +130,9 @@ class LossCurveDisplay:
         (self.line_,) = self.ax_.plot(
             list(epochs), list(self.losses), **(style | kwargs)
         )
-        self.figure_ = tidy(self.ax_, xlabel="Epoch", ylabel="Training loss")
+        self.figure_ = tidy(
+            self.ax_, "How the training went", xlabel="Epoch", ylabel="Training loss"
+        )
         self.validation_line_ = self._plot_validation() if self.validation else None
         self.ax_.locator_params(axis="x", integer=True)
         if label is not None:
@@ -143,10 +145,10 @@ class LossCurveDisplay:
         best = max(range(len(values)), key=self.validation.__getitem__)
         ax = self.ax_.twinx()
         ax.spines[["top", "left"]].set_visible(False)
-        ax.spines["right"].set_color(COLORS[1])
-        ax.tick_params(colors=COLORS[1])
-        ax.set_ylabel(f"Validation: {self.metric or 'metric'}", color=COLORS[1])
+        ax.spines["right"].set_color(COLORS[4])
+        ax.tick_params(colors=COLORS[4])
+        ax.set_ylabel(f"Validation: {self.metric or 'metric'}", color=COLORS[4])
         epochs = range(1, len(values) + 1)
-        (line,) = ax.plot(list(epochs), values, color=COLORS[1], linestyle="--")
-        ax.plot([best + 1], [values[best]], "o", color=COLORS[1])
+        (line,) = ax.plot(list(epochs), values, color=COLORS[4], linestyle="--")
+        ax.plot([best + 1], [values[best]], "o", color=COLORS[4])
         return line

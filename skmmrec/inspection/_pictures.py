@@ -7,25 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from skmmrec.encoders import read_picture
-
-
-def is_missing(picture: Any) -> bool:
-    """Tell whether a cell of a picture column is empty.
-
-    Parameters
-    ----------
-    picture : object
-        None, NaN and ``pd.NA`` are missing.
-
-    Returns
-    -------
-    bool
-    """
-    return picture is None or (np.ndim(picture) == 0 and pd.isna(picture) is True)
 
 
 def open_picture(picture: Any, name: str) -> Image.Image:

@@ -205,7 +205,12 @@ class RankingCurveDisplay:
             alpha=0.15,
             linewidth=0,
         )
-        self.figure_ = tidy(self.ax_, xlabel="k", ylabel=f"{self.metric}@k")
+        self.figure_ = tidy(
+            self.ax_,
+            f"{self.metric} by the length of the list",
+            xlabel="Length of the list, k",
+            ylabel=f"{self.metric}@k",
+        )
         self.ax_.set_ylim(bottom=0)
         self.ax_.locator_params(axis="x", integer=True)
         if label is not None:

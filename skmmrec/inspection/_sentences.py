@@ -8,10 +8,23 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from skmmrec.recommender import format_share
+
+_WORDS, _PICTURE, _SOUND = (
+    "its words are like those of",
+    "its picture is like that of",
+    "its sound is like that of",
+)
+# Names of modalities of which the sense is plain. Others may be in any language and
+# number, so that no grammar fits them: they are quoted.
 _PHRASES = {
-    "text": "words are like those of",
-    "image": "picture is like that of",
-    "audio": "sound is like that of",
+    "text": _WORDS,
+    "words": _WORDS,
+    "image": _PICTURE,
+    "picture": _PICTURE,
+    "audio": _SOUND,
+    "sound": _SOUND,
+    "video": "its video is like that of",
 }
 # Characters of an explanation: two sentences.
 _LONGEST = 240
@@ -46,9 +59,10 @@ class Reason(NamedTuple):
 def sentence(reason: Reason, titles: pd.Series | None) -> str:
     """Put a reason into the usual sentence."""
     tags = f": {', '.join(reason.tags)}" if reason.tags else ""
+    phrase = _phrase(reason.modality)
     return (
-        f"Its {_phrase(reason)} {_title(reason.other, titles)}, which you liked "
-        f"({reason.share:.0%} of what speaks for it){tags}."
+        f"{phrase[0].upper()}{phrase[1:]} {_title(reason.other, titles)}, which you "
+        f"liked ({format_share(reason.share)} of what speaks for it){tags}."
     )
 
 
@@ -103,15 +117,17 @@ def _facts(reason: Reason, titles: pd.Series | None, show_history: bool) -> str:
     other = _title(reason.other, titles) if show_history else "something"
     told = {
         "item": "" if title is None or pd.isna(title) else str(title),
-        "reason": f"its {_phrase(reason)} {other} which the reader liked",
-        "weight": f"{reason.share:.0%} of what speaks for it",
+        "reason": f"{_phrase(reason.modality)} {other} which the reader liked",
+        "weight": f"{format_share(reason.share)} of what speaks for it",
         "in common": ", ".join(reason.tags),
     }
     return as_lines(told, _LONGEST_LINE)
 
 
-def _phrase(reason: Reason) -> str:
-    return _PHRASES.get(reason.modality, f"{reason.modality} is like that of")
+def _phrase(modality: str) -> str:
+    usual = _PHRASES.get(modality.lower())
+    shown = " ".join(modality.replace("_", " ").split()) or modality
+    return usual or f"in \u201c{shown}\u201d it is like"
 
 
 def _title(item: Any, titles: pd.Series | None) -> str:

@@ -44,7 +44,7 @@ from ._reading import (
     refuse_columns as refuse_columns,
     take_over as take_over,
 )
-from ._times import check_times as check_times
+from ._times import check_times as check_times, date_of_number as date_of_number
 from ._types import (
     Ids as Ids,
     Numbers as Numbers,

@@ -110,6 +110,18 @@ def _word_of(value: Any) -> str | None:
     return next((word for word, kind in words.items() if isinstance(value, kind)), None)
 
 
+def date_of_number(time: float) -> str | None:
+    """Return the day (UTC) of a number that counts from 1970; None: it may not.
+
+    Only the years 2000 to 2100 are told, in whichever unit a number is of these.
+    """
+    for first, last in EPOCHS.values():
+        if first <= time <= last:
+            seconds = time / (first / 946_684_800)
+            return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+    return None
+
+
 # -- numbers -------------------------------------------------------------------------
 
 

@@ -6,9 +6,11 @@ from ._beyond import (
     popularity_bias as popularity_bias,
 )
 from ._evaluation import (
+    RankingEvaluation as RankingEvaluation,
     compare as compare,
     evaluate_ranking as evaluate_ranking,
 )
+from ._groups import GroupScores as GroupScores
 from ._ranking import (
     auc_at_k as auc_at_k,
     average_precision_at_k as average_precision_at_k,
@@ -21,10 +23,12 @@ from ._ranking import (
     reciprocal_rank_at_k as reciprocal_rank_at_k,
 )
 from ._relevance import (
+    RankedRelevance as RankedRelevance,
     ranked_relevance as ranked_relevance,
     relevance_from_scores as relevance_from_scores,
 )
 from ._scorers import (
+    RankingScorer as RankingScorer,
     get_scorer as get_scorer,
     get_scorer_names as get_scorer_names,
     make_ranking_scorer as make_ranking_scorer,

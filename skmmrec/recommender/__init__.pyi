@@ -1,3 +1,4 @@
+from ._card import CardSection as CardSection, ModelCard as ModelCard
 from ._estimator import MultimodalFusionRecommender as MultimodalFusionRecommender
 from ._model import FittedModel as FittedModel
 from ._serving import (
@@ -33,5 +34,9 @@ from .baselines import (
 # isort: split
 # For other rooms: the base class, variants of a model, and what a notebook shows.
 from ._base import BaseRecommender as BaseRecommender
-from ._html import describe_html as describe_html, validation_name as validation_name
+from ._html import (
+    describe_html as describe_html,
+    format_share as format_share,
+    validation_name as validation_name,
+)
 from ._model import keep_modalities as keep_modalities

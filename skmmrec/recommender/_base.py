@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copyreg
+import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,10 +42,15 @@ from skmmrec.interactions import (
 from skmmrec.metrics import ndcg_at_k, warn_of_seen
 from skmmrec.recommender._html import describe_html
 from skmmrec.retrieval import ranked_frame, tell_recall
-from skmmrec.runtime import own_modes
+from skmmrec.runtime import own_modes, showing
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
+
+    from skmmrec.recommender._card import ModelCard
+    from skmmrec.recommender._card_sections import Metrics
+
+_log = logging.getLogger("skmmrec.recommender")
 
 
 class BaseRecommender(BaseEstimator, ABC):
@@ -318,6 +325,33 @@ class BaseRecommender(BaseEstimator, ABC):
         make = copyreg.__newobj__  # type: ignore[attr-defined]
         return make, (type(self),), vars(self)
 
+    def card(self, metrics: Metrics = None) -> ModelCard:
+        """Describe the fitted model: data, modalities, choices, figures and limits.
+
+        Parameters
+        ----------
+        metrics : mapping, Series, DataFrame or RankingEvaluation, default=None
+            What was measured on held-out interactions: numbers by name, such as
+            ``{"ndcg@10": rec.score(test)}``, or what
+            `skmmrec.metrics.evaluate_ranking` returns, or its ``intervals()``.
+
+        Returns
+        -------
+        ModelCard
+            Markdown by `str`, HTML in a notebook.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError
+            For `metrics` of another type.
+        """
+        check_is_fitted(self)
+        from skmmrec.recommender._card_sections import make_card
+
+        return make_card(self, metrics)
+
     def _repr_html_inner(self) -> str:
         """Show scikit-learn's diagram, and beneath it what the model knows."""
         return super()._repr_html_inner() + describe_html(self)
@@ -337,14 +371,20 @@ class BaseRecommender(BaseEstimator, ABC):
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         """Leave the estimator as it was if something is raised inside the block."""
-        before = vars(self).copy()
+        before, began = vars(self).copy(), time.perf_counter()
         try:
-            with own_modes():
+            with own_modes(), showing(getattr(self, "verbose", "auto")):
                 yield
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
             raise
+        data = self._data
+        _log.info(
+            "%s has learned from %d users and %d items, %d pairs, in %.1f s",
+            *(type(self).__name__, len(data.users), len(data.items)),
+            *(len(data.seen.items), time.perf_counter() - began),
+        )
 
 
 def keys_of(recommender: BaseEstimator) -> Keys:

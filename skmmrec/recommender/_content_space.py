@@ -17,6 +17,7 @@ from skmmrec.recommender._principal_axes import (
     principal_axes,
 )
 from skmmrec.recommender.network import as_float64, place, to_host
+from skmmrec.runtime import progress
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,9 @@ class ContentSpace:
         centred, turn = rows.minus(self.means[name]), None
         if name in self.axes:
             turn = as_float64(place(self.axes[name].T, rows.where))
-        for part, piece in zip(centred.parts, centred, strict=True):
+        parts, what = centred.parts, f"bring {name} into space"
+        pieces = zip(parts, centred, strict=True)
+        for part, piece in progress(pieces, what, unit="part", total=len(parts)):
             brought = piece if turn is None else as_float64(piece) @ turn
             out[rows.rows[part]] = to_host(brought)
 

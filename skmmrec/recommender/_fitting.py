@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from skmmrec.interactions import positions
 from skmmrec.recommender._model import FittedModel
@@ -25,8 +24,9 @@ from skmmrec.recommender.training import (
     train_further,
     train_networks,
 )
+from skmmrec.runtime import bar
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("skmmrec.recommender")
 
 
 class Watch:
@@ -35,26 +35,22 @@ class Watch:
     Parameters
     ----------
     verbose : bool or "auto"
-        Whether to show the bar; "auto": where standard error is a terminal.
+        Whether to show the bar; "auto": where somebody can see it, and it takes long.
     """
 
     def __init__(self, verbose: bool | Literal["auto"]) -> None:
-        # tqdm takes None for "not on anything but a terminal".
-        self.disable = None if verbose == "auto" else not verbose
+        self.verbose = verbose
 
     def __call__(self, epochs: Iterable[Epoch], n_epochs: int) -> list[Epoch]:
         """Run the epochs."""
         done: list[Epoch] = []
-        with tqdm(
-            total=n_epochs, desc="fit", unit="epoch", disable=self.disable
-        ) as bar:
+        with bar("fit", n_epochs, self.verbose, unit="epoch") as advance:
             for epoch in epochs:
                 done.append(epoch)
                 score = "" if epoch.score is None else f", held out {epoch.score:.4f}"
                 text = f"loss {epoch.loss:.4f}{score}"
                 logger.info("epoch %d/%d: %s", len(done), n_epochs, text)
-                bar.set_postfix_str(text, refresh=False)
-                bar.update()
+                advance(1, text)
         return done
 
 
@@ -113,6 +109,7 @@ def finish(
     elif times is not None and np.any(times != times[0]):
         model.learn_half_life(where)
     model.update_users(where)
+    logger.info("half-life: %s, id_l2: %g", model.half_life, model.id_l2)
     return model
 
 

@@ -70,13 +70,13 @@ def _catalog(recommender: Any) -> Iterator[tuple[str, str]]:
     content = model.content
     missing = 1 - content.mask.mean(axis=0)
     parts = [
-        f"{name} ({width} wide, {_share(share)} missing)"
+        f"{name} ({width} wide, {format_share(share)} missing)"
         for (name, width), share in zip(content.widths.items(), missing, strict=True)
     ]
     yield "Modalities", "; ".join(parts)
 
 
-def _share(share: float) -> str:
+def format_share(share: float) -> str:
     """Format a share in per cent, never rounding it to "0%" or "100%"."""
     if 0 < share < 0.005:
         return "under 1%"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from skmmrec.catalog import Blocks
 from skmmrec.interactions import History, InteractionData, Keys
 from skmmrec.recommender._content_space import ContentSpace
+from skmmrec.recommender._facts import Facts
 from skmmrec.recommender._forgotten import Forgotten
 from skmmrec.recommender._serving import SLICE, ServingVectors, StoredVectors, sliced
 from skmmrec.recommender.cold_start import Expectation, graph_of_new, learn_half_life
@@ -85,6 +86,8 @@ class FittedModel:
         How the training went.
     forgotten : Forgotten
         Users who were taken out.
+    facts : Facts or None
+        What `fit` was given, and when; None: an older version did not say.
     item_vectors, user_vectors : ndarray of shape (n, dim), float32
         What scores are made of.
     item_biases : ndarray of shape (n_items, n_tasks), float32
@@ -113,6 +116,7 @@ class FittedModel:
     loss_curve: list[float] = field(default_factory=list)
     validation_curve: list[float] = field(default_factory=list)
     forgotten: Forgotten = field(default_factory=Forgotten)
+    facts: Facts | None = None
     item_vectors: NDArray[np.float32] = field(init=False, repr=False)
     item_biases: NDArray[np.float32] = field(init=False, repr=False)
     user_vectors: NDArray[np.float32] = field(init=False, repr=False)

@@ -25,6 +25,7 @@ from skmmrec.recommender._array_schema import (
     refuse_infinite,
 )
 from skmmrec.recommender._content_space import ContentSpace
+from skmmrec.recommender._facts import Facts
 from skmmrec.recommender._forgotten import Forgotten
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._parameter_records import (
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from skmmrec.llm import SoftTokenFuser
 
 
-def save(model: FittedModel, path: Path, extra: Mapping[str, Any]) -> None:
+def save(model: FittedModel, path: Path, extra: Mapping[str, Any], card: str) -> None:
     """Write a model as a folder, as `write_folder` does.
 
     Parameters
@@ -66,6 +67,8 @@ def save(model: FittedModel, path: Path, extra: Mapping[str, Any]) -> None:
         Folder to make; an earlier model there is replaced as a whole.
     extra : mapping
         What the record says besides the model, in terms of JSON.
+    card : str
+        Markdown for people to read.
 
     Raises
     ------
@@ -80,7 +83,7 @@ def save(model: FittedModel, path: Path, extra: Mapping[str, Any]) -> None:
         _check_vectors(model)
     except ValueError as error:
         raise ValueError(f"the model cannot be saved: {error}") from error
-    write_folder(path, record, tensors)
+    write_folder(path, record, tensors, card)
 
 
 def load(path: Path, estimator: str) -> tuple[FittedModel, dict[str, Any]]:
@@ -150,6 +153,7 @@ def _check(
     for name in ("numbers", "user_numbers"):
         record.setdefault(name, {})
     record.setdefault("forgotten", [])
+    record.setdefault("facts", None)
     if isinstance(record.get("fuser"), dict):
         record["fuser"].setdefault("numbers", {})
     check_record(record, others)
@@ -277,6 +281,7 @@ def _record(model: FittedModel) -> dict[str, Any]:
         "loss_curve": model.loss_curve,
         "validation_curve": model.validation_curve,
         "forgotten": list(model.forgotten.hashes),
+        "facts": None if model.facts is None else asdict(model.facts),
     }
 
 
@@ -331,6 +336,7 @@ def _read_model(record: dict[str, Any], tensors: dict[str, NDArray]) -> FittedMo
         loss_curve=record["loss_curve"],
         validation_curve=record["validation_curve"],
         forgotten=Forgotten(tuple(record["forgotten"])),
+        facts=Facts.from_record(record["facts"]),
     )
     check_tower(model.design, tensors)
     problem = model.problem()

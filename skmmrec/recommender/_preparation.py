@@ -33,6 +33,7 @@ from skmmrec.interactions import (
 )
 from skmmrec.recommender._base import BaseRecommender, warn_of_odd_answers
 from skmmrec.recommender._content_space import ContentSpace
+from skmmrec.recommender._facts import Facts
 from skmmrec.recommender._fusing import fuse
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._settings import Propagation
@@ -107,6 +108,7 @@ def prepare(
         user_content=user_content,
         user_space=user_space,
         fuser=fuser,
+        facts=Facts.of_fit(len(rows.ids), rows.ids.times, plan.random_state),
     )
     if propagation is not None:
         model.propagation = propagation.share
@@ -166,6 +168,7 @@ def _share_space(
     settings, where = plan.regularization, fit_accelerator(plan)
     space = ContentSpace.fit(blocks, settings.n_components, where)
     content = space.transform(blocks, where)
+    logger.info("modalities and their widths, reduced: %s", content.widths)
     noise = find_noise(content, history, where) if settings.mute_noise else []
     if not noise:
         return space, content
@@ -212,7 +215,7 @@ def _user_content(
     return space, space.transform(blocks.append(nobody), where).take(rows)
 
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("skmmrec.recommender")
 
 OtherColumnsAre: TypeAlias = Literal["content", "ignored", "unknown"]
 Modalities: TypeAlias = Mapping[str, Any] | None
@@ -322,6 +325,8 @@ def take_in(model: FittedModel, rows: Rows) -> None:
     data = model.data.extend(ids, liked, rows.answers, rows.weights)
     model.meet(_newly_met(model, rows))
     model.take_in(with_signals(data, model.tasks), ids.users)
+    if model.facts is not None:
+        model.facts = model.facts.with_rows(len(ids), ids.times)
 
 
 def liked_rows(tasks: Sequence[Task], rows: Rows) -> NDArray[np.bool_] | None:

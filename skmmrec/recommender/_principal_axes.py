@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from skmmrec.recommender.network import Array, place, row_blocks, unit
+from skmmrec.runtime import progress
 
 # Where scikit-learn's PCA turns from one method to another; where it is small, the host
 # does it.
@@ -148,7 +149,8 @@ def _of_many(vectors: PresentRows, n_components: int) -> NDArray[np.float32] | N
     """
     n, d = vectors.shape
     total, gram = np.zeros(d), np.zeros((d, d))
-    for piece in vectors:
+    pieces = progress(vectors, "reduce content", unit="part", total=len(vectors.parts))
+    for piece in pieces:
         exact = piece.astype(np.float64)
         total += exact.sum(axis=0)
         gram += exact.T @ exact

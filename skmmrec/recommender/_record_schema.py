@@ -47,6 +47,17 @@ def _each(check: Check) -> Check:
     return checked
 
 
+def _values(check: Check) -> Check:
+    """Check the values of a dict with any names."""
+
+    def checked(name: str, values: Any) -> None:
+        _dict(name, values)
+        for key, value in values.items():
+            check(_entry(name, key), value)
+
+    return checked
+
+
 def _fields(checks: Mapping[str, Check]) -> Check:
     """Check a dict of these entries and no others."""
 
@@ -84,6 +95,13 @@ def _are_distinct(values: Any) -> bool:
     )
 
 
+def _are_two(values: Any) -> bool:
+    if not isinstance(values, list) or len(values) != 2:
+        return False
+    are_texts = all(isinstance(value, str) for value in values)
+    return are_texts or all(map(_is_number, values))
+
+
 # Types of ids by how they are called, in older and in newer versions of pandas.
 _KINDS: dict[str, type] = {
     "int64": int,
@@ -105,6 +123,9 @@ _share = _must("a number from 0 to below 1", lambda v: _is_number(v) and 0 <= v 
 _names = _must("a list of distinct names", _are_distinct)
 _some_names = _must("distinct names", lambda v: _are_distinct(v) and bool(v))
 _id_type = _must("a type of ids", lambda v: isinstance(v, str) and v in _KINDS)
+_whole = _must("a whole number from 0 on", lambda v: type(v) is int and v >= 0)
+_integer = _must("a whole number", lambda v: type(v) is int)
+_two = _must("two dates or two numbers", _are_two)
 _objective = _must(f"one of {OBJECTIVES}", lambda v: v in OBJECTIVES)
 
 
@@ -174,6 +195,34 @@ _design = _fields(
     }
 )
 
+_origin = _fields(
+    {
+        "columns": _each(_text),
+        "steps": _each(_text),
+        "models": _each(
+            _fields(
+                {
+                    "encoder": _text,
+                    "model": _null_or(_text),
+                    "is_trained": _flag,
+                    "licence": _null_or(_text),
+                    "languages": _null_or(_each(_text)),
+                }
+            )
+        ),
+    }
+)
+_facts = _fields(
+    {
+        "fitted": _text,
+        "n_rows": _whole,
+        "period": _null_or(_two),
+        "seed": _null_or(_integer),
+        "versions": _values(_text),
+        "origins": _values(_origin),
+    }
+)
+
 MODEL: dict[str, Check] = {
     "format": _count,
     "skmmrec": _text,
@@ -198,6 +247,7 @@ MODEL: dict[str, Check] = {
     "loss_curve": _each(_number),
     "validation_curve": _each(_number),
     "forgotten": _names,
+    "facts": _null_or(_facts),
 }
 """What a record says of a model."""
 

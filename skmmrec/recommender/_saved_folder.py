@@ -1,9 +1,10 @@
-"""A folder of safetensors and JSON that is replaced as a whole and read as a whole.
+"""A folder of a saved model that is replaced as a whole and read as a whole.
 
-A folder ``model`` is written as ``new`` in a folder ``.model.saving-...`` beside it.
-Then an earlier one is moved there as ``old``, and the new one takes its place. So there
-is a moment without ``model``. Whoever reads then takes ``old``, and where the writer
-was killed at that moment, the next one brings ``old`` back.
+It holds safetensors, JSON and a model card. A folder ``model`` is written as ``new`` in
+a folder ``.model.saving-...`` beside it. Then an earlier one is moved there as ``old``,
+and the new one takes its place. So there is a moment without ``model``. Whoever reads
+then takes ``old``, and where the writer was killed at that moment, the next one brings
+``old`` back.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ FORMAT = 8
 UNHASHED = 7
 TENSORS = "model.safetensors"
 RECORD = "recommender.json"
+# For people: loading never reads it, so that they may complete it by hand.
+CARD = "card.md"
 # How often a folder is read anew because it was replaced meanwhile. A save takes longer
 # than the reading, so that each time is less likely than not.
 ATTEMPTS = 50
@@ -47,7 +50,9 @@ class Replaced(Exception):
     """The folder was replaced while it was read."""
 
 
-def write_folder(path: Path, record: Mapping[str, Any], tensors: Tensors) -> None:
+def write_folder(
+    path: Path, record: Mapping[str, Any], tensors: Tensors, card: str
+) -> None:
     """Write a folder, and remove what killed writers of it have left.
 
     Parameters
@@ -58,6 +63,8 @@ def write_folder(path: Path, record: Mapping[str, Any], tensors: Tensors) -> Non
         In terms of JSON.
     tensors : dict of str to ndarray
         Contiguous arrays.
+    card : str
+        Markdown, for people to read.
 
     Raises
     ------
@@ -73,7 +80,7 @@ def write_folder(path: Path, record: Mapping[str, Any], tensors: Tensors) -> Non
     with unfinished(partial(_make_beside, path)) as work:
         try:
             try:
-                _write_files(work / "new", record, tensors)
+                _write_files(work / "new", record, tensors, card)
             except (OSError, SafetensorError) as error:
                 raise _not_written(path, error) from error
             _replace(work, path)
@@ -182,14 +189,17 @@ def _place_of(path: Path) -> Path:
 # -- files ---------------------------------------------------------------------------
 
 
-def _write_files(folder: Path, record: Mapping[str, Any], tensors: Tensors) -> None:
+def _write_files(
+    folder: Path, record: Mapping[str, Any], tensors: Tensors, card: str
+) -> None:
     folder.mkdir()
+    (folder / CARD).write_text(card, encoding="utf-8")
     save_file(tensors, folder / TENSORS)
     files = {TENSORS: sha256_of(folder / TENSORS)}
     (folder / RECORD).write_bytes(with_hash({**record, "files": files}))
     # safetensors lets nobody but the owner read; the umask decides, as for the other.
     shutil.copymode(folder / RECORD, folder / TENSORS)
-    for name in (TENSORS, RECORD):
+    for name in (TENSORS, RECORD, CARD):
         sync(folder / name)
     sync_names(folder)
 

@@ -41,6 +41,7 @@ from skmmrec.interactions import (
 )
 from skmmrec.recommender import _persistence
 from skmmrec.recommender._base import BaseRecommender, check_flag, keys_of
+from skmmrec.recommender._card_sections import Metrics, facts_of, make_card
 from skmmrec.recommender._content_space import check_speaks
 from skmmrec.recommender._lifecycle import (
     add_items,
@@ -598,7 +599,7 @@ class VectorRecommender(
 
     # -- keeping ---------------------------------------------------------------------
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(self, path: str | PathLike[str], *, metrics: Metrics = None) -> None:
         """Write the fitted model as a folder of safetensors and JSON, without pickle.
 
         Parameters
@@ -606,6 +607,10 @@ class VectorRecommender(
         path : str or Path
             Folder to make; an earlier model there is replaced as a whole. Neither the
             catalogue's raw content nor any encoder's weights are written.
+        metrics : mapping, Series, DataFrame or RankingEvaluation, default=None
+            Figures for the model card, as `card` takes them. The card is written as
+            ``card.md`` beside the model. It may be completed by hand: `load` does not
+            read it.
 
         Raises
         ------
@@ -628,8 +633,10 @@ class VectorRecommender(
         columns = list(getattr(self, "feature_names_in_", [])) or None
         params = write_params(self.get_params(deep=False))
         self._of_record(params, self.model_)
+        model = copy(self.model_)
+        model.facts = facts_of(self)
         _persistence.save(
-            self.model_,
+            model,
             Path(path),
             {
                 "estimator": type(self).__name__,
@@ -637,6 +644,7 @@ class VectorRecommender(
                 "n_features_in": self.n_features_in_,
                 "feature_names_in": columns,
             },
+            str(make_card(self, metrics)),
         )
 
     @classmethod

@@ -1,4 +1,6 @@
 from ._compression import (
+    QuantizedVectors as QuantizedVectors,
+    ReducedVectors as ReducedVectors,
     quantize_int8 as quantize_int8,
     reduce_dimensions as reduce_dimensions,
 )

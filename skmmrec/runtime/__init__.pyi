@@ -1,4 +1,8 @@
-from ._cache import EmbeddingCache as EmbeddingCache, as_cache as as_cache
+from ._cache import (
+    CacheInfo as CacheInfo,
+    EmbeddingCache as EmbeddingCache,
+    as_cache as as_cache,
+)
 from ._columns import (
     as_items as as_items,
     checked_text as checked_text,
@@ -74,7 +78,7 @@ from ._precision import (
     working_dtype as working_dtype,
     working_precision as working_precision,
 )
-from ._progress import progress as progress
+from ._progress import bar as bar, progress as progress, showing as showing
 from ._randomness import DrawFrom as DrawFrom, Generators as Generators
 from ._threads import (
     map_ahead as map_ahead,

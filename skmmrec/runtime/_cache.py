@@ -47,7 +47,23 @@ _USE_RESOLUTION = 3600.0
 
 
 class CacheInfo(NamedTuple):
-    """What a cache holds, and what this process did with it."""
+    """What a cache holds, and what this process did with it.
+
+    Returned by `EmbeddingCache.info`.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    n_vectors, n_bytes : int
+        What it holds.
+    max_bytes : int or None
+        What it may hold at most; None: there is no limit.
+    hits, misses : int
+        How often this process found a vector, and did not.
+    damaged : int
+        Entries that were not what had been stored, and were encoded again.
+    """
 
     path: str
     n_vectors: int

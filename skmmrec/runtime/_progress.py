@@ -5,19 +5,42 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import threading
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
+Verbose: TypeAlias = bool | int | str
+Advance: TypeAlias = Callable[..., None]
 
 # Seconds before an automatic bar appears, so that short work shows none. Not tuned.
 _DELAY = 2.0
+
+_around: ContextVar[Verbose] = ContextVar("skmmrec_verbose", default="auto")
+
+
+@contextmanager
+def showing(verbose: Verbose) -> Iterator[None]:
+    """Draw the bars inside the block as `verbose` says, unless they say it themselves.
+
+    Parameters
+    ----------
+    verbose : bool, int or "auto"
+        As in `progress`.
+    """
+    before = _around.set(verbose)
+    try:
+        yield
+    finally:
+        _around.reset(before)
 
 
 def progress(
     items: Iterable[T],
     name: str,
-    verbose: bool | int | str = "auto",
+    verbose: Verbose | None = None,
     *,
     unit: str = "item",
     total: int | None = None,
@@ -30,22 +53,67 @@ def progress(
         The items.
     name : str
         The label of the bar.
-    verbose : bool, int or "auto", default="auto"
+    verbose : bool, int, "auto" or None, default=None
         Whether to draw the bar. ``"auto"`` draws it if the work takes more than two
         seconds and somebody can see it: stderr is a terminal, and this is the main
-        thread of a process that `multiprocessing` did not start.
+        thread of a process that `multiprocessing` did not start. None: as `showing`
+        around it says, else ``"auto"``.
     unit : str, default="item"
         What is counted.
     total : int or None, default=None
         The number of items; None takes their length.
     """
+    drawn = _drawn(name, verbose, unit=unit, total=total)
+    return items if drawn is None else drawn(items)
+
+
+@contextmanager
+def bar(
+    name: str, total: int, verbose: Verbose | None = None, *, unit: str = "item"
+) -> Iterator[Advance]:
+    """Draw a progress bar for work that is no loop over items.
+
+    Parameters
+    ----------
+    name, verbose, unit
+        As in `progress`.
+    total : int
+        How much there is to do.
+
+    Yields
+    ------
+    callable
+        Takes how much more was done and, optionally, a text to be shown beside it.
+    """
+    drawn = _drawn(name, verbose, unit=unit, total=total)
+    if drawn is None:
+        yield lambda done, text="": None
+        return
+    with drawn() as shown:
+
+        def advance(done: int, text: str = "") -> None:
+            if text:
+                shown.set_postfix_str(text, refresh=False)
+            shown.update(done)
+
+        yield advance
+
+
+def _drawn(name: str, verbose: Verbose | None, **options: Any) -> Any:
+    """Return what makes a bar; None where nothing is to be drawn.
+
+    tqdm is not even imported then: it takes a lock that forked processes share and
+    that outlives a killed one.
+    """
+    verbose = _around.get() if verbose is None else verbose
     is_automatic = verbose == "auto"
     if not (_is_watched() if is_automatic else verbose):
-        return items  # tqdm creates a lock even for a bar that is never drawn
+        return None
     from tqdm.auto import tqdm
 
     delay = _DELAY if is_automatic else 0.0
-    return tqdm(items, desc=name, unit=unit, total=total, delay=delay)
+    # A bar inside another goes when it is done.
+    return partial(tqdm, desc=name, delay=delay, leave=None, **options)
 
 
 def _is_watched() -> bool:

@@ -13,6 +13,7 @@ from skmmrec.feature_store import (
     read_vectors,
 )
 from skmmrec.feature_store.backends import backend_of
+from skmmrec.runtime import _progress
 
 from .conftest import FakeRecommender, make_recommender
 from .messages import entity_key_proto
@@ -213,9 +214,10 @@ def test_a_terminal_sees_progress_unless_told_otherwise(
     repo, recommender, monkeypatch, stderr, progress, shown
 ):
     stream = stderr()
+    monkeypatch.setattr(_progress, "_DELAY", 0)
     monkeypatch.setattr("sys.stderr", stream)
     publish(recommender, repo, progress=progress)
-    assert ("user_embeddings" in stream.getvalue()) == shown
+    assert ("publish users" in stream.getvalue()) == shown
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Sentences name the modality and the item that they should."""
 
+from copy import deepcopy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,8 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.inspection import explain, modality_contributions, nearest_in_history
+from skmmrec.inspection._explanations import _reason
+from skmmrec.inspection._sentences import Reason, sentence
 from skmmrec.recommender import Training
 
 
@@ -147,3 +151,71 @@ def test_bad_tags_are_named(fitted, first_reason):
     twice = pd.DataFrame({"sea": [1.0, 1.0]}, index=["a", "a"])
     with pytest.raises(ValueError, match=r"tags\['text'\] has item 'a' more than once"):
         explain(fitted, ranked, tags={"text": twice})
+
+
+@pytest.mark.parametrize(
+    ("modality", "said"),
+    [
+        ("text", "Its words are like those of"),
+        ("Text", "Its words are like those of"),
+        ("words", "Its words are like those of"),
+        ("picture", "Its picture is like that of"),
+        ("sound", "Its sound is like that of"),
+        ("video", "Its video is like that of"),
+        ("poster_vec", "In “poster vec” it is like"),
+        ("text__title", "In “text title” it is like"),
+        ("tags", "In “tags” it is like"),
+        ("cover art", "In “cover art” it is like"),
+        ("Ton", "In “Ton” it is like"),
+        ("海報", "In “海報” it is like"),
+        ("x", "In “x” it is like"),
+        ("_", "In “_” it is like"),
+    ],
+)
+def test_a_sentence_reads_well_for_any_name(modality, said):
+    reason = Reason(1, modality, 0.6, 2, [])
+    assert sentence(reason, pd.Series({2: "Up"})) == (
+        f"{said} “Up”, which you liked (60% of what speaks for it)."
+    )
+
+
+def test_a_share_is_never_rounded_to_all_or_nothing():
+    assert "(over 99% of" in sentence(Reason(1, "text", 0.999, 2, []), None)
+    assert "(under 1% of" in sentence(Reason(1, "text", 0.001, 2, []), None)
+
+
+def test_of_equal_modalities_the_first_is_named():
+    added = np.array([0.2, 0.5, 0.5, -1.0])
+    names = ["a", "b", "c", "d"]
+    shares = pd.Series([0.2, 0.4, 0.4, 0.0], names)
+    nearest = np.array([1, None, 2, 3], dtype=object)
+    assert _reason(added, names, shares, 9, nearest, {}).modality == "c"
+    nearest[1] = 4
+    assert _reason(added, names, shares, 9, nearest, {}).modality == "b"
+    assert _reason(-abs(added), names, shares, 9, nearest, {}) is None
+
+
+def test_what_nobody_chose_is_called_new(fitted, truth):
+    model = deepcopy(fitted)
+    vectors = model.catalog.items.drop(columns="item_id").iloc[[3]]
+    model.add_items(vectors.assign(item_id="item-new"))
+    pairs = pd.DataFrame({"user_id": ["stranger"], "item_id": ["item-new"]})
+    assert explain(model, pairs).reason[0] == "It is new: nobody has chosen it yet."
+
+
+@pytest.mark.parametrize("n_modalities", [1, 2, 6])
+def test_any_number_of_modalities_is_explained(n_modalities, items, X):
+    vectors = items.filter(like="__0").iloc[:, :1].to_numpy()
+    columns = {
+        f"m{n}__{part}": vectors[:, 0] * (n + 1) + part + n % 2 * np.arange(len(items))
+        for n in range(n_modalities)
+        for part in (0, 1)
+    }
+    table = items[["item_id"]].assign(**columns)
+    catalog = ItemCatalog(table, on_empty="ignore")
+    rec = MultimodalFusionRecommender(catalog, n_factors=4, random_state=0)
+    rec.set_params(training__max_epochs=1).fit(X)
+    table = explain(rec, rec.recommend(k=2))
+    shares = table[[f"m{n}" for n in range(n_modalities)]].to_numpy()
+    assert ((shares >= 0) & (shares <= 1)).all()
+    assert table.reason.str.endswith(".").all()

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from skmmrec.datasets import make_multimodal_interactions
-from skmmrec.inspection import RecommendationGalleryDisplay
+from skmmrec.inspection import RecommendationGalleryDisplay, _fonts
 from skmmrec.inspection._pictures import open_picture
 from skmmrec.inspection._text_fit import fit_text, text_width
 
@@ -130,8 +131,9 @@ def test_a_fitted_recommender_shows_itself(fitted, truth):
     assert list(display.shares) == ["text", "image", "audio"]
     stranger = FROM_ESTIMATOR(fitted, "stranger", items=truth.item_table)
     assert not len(stranger.history)
-    with pytest.raises(ValueError, match="items has no column 'title'"):
-        FROM_ESTIMATOR(fitted, user)
+    bare = FROM_ESTIMATOR(fitted, user, k=4)
+    assert bare.recommendations.title.tolist() == ranked.item_id.tolist()
+    assert not bare.ax_.images
 
 
 def test_ids_can_be_the_titles(fitted, truth):
@@ -190,6 +192,9 @@ def test_text_is_cut_with_an_ellipsis_only_where_needed():
         ({"user": "nobody"}, "no row of user 'nobody'"),
         ({"user": "user-0001", "title": "name"}, "items has no column 'name'"),
         ({"user": "user-0001", "history": ["item-0099"]}, "no row for 'item-0099'"),
+        ({"user": "user-0001", "sound": "song"}, "items has no column 'song'"),
+        ({"user": "user-0001", "on_error": "skip"}, "on_error must be"),
+        ({"user": "user-0001", "n_frames": 0}, "n_frames must be at least 1"),
         ({"user": "user-0001", "shares": [[1.0]]}, "shares has 1 rows"),
         (
             {"user": "user-0001", "shares": [[1.0], [1.0], [1.0], [-1.0]]},
@@ -207,13 +212,13 @@ def test_a_picture_that_cannot_be_read_names_the_item(tmp_path):
     broken.write_text("not a picture")
     items = pd.DataFrame({"item_id": ["a"], "title": "t", "image": [str(broken)]})
     with pytest.raises(ValueError, match=r"item 'a': cannot read .*broken.png"):
-        FROM(["a"], items)
+        FROM(["a"], items, on_error="raise")
     items["image"] = str(tmp_path / "absent.png")
     with pytest.raises(FileNotFoundError, match=r"item 'a': no file .*absent.png"):
-        FROM(["a"], items)
+        FROM(["a"], items, on_error="raise")
     items["image"] = pd.Series([np.full((2, 2), 7.0)], dtype=object)
     with pytest.raises(ValueError, match="between 0 and 1"):
-        FROM(["a"], items)
+        FROM(["a"], items, on_error="raise")
 
 
 def test_importing_the_display_does_not_import_matplotlib():
@@ -235,3 +240,128 @@ def test_pictures_are_shown_as_encoders_see_them(tmp_path):
     deep = np.asarray(open_picture(tmp_path / "deep.png", "deep"))
     np.testing.assert_array_equal(deep, np.repeat((grey >> 4)[..., None], 3, axis=2))
     assert open_picture(str(tmp_path / "turned.jpg"), "turned").size == (4, 8)
+
+
+SOUND = (np.sin(np.arange(4000.0)).astype(np.float32), 8000)
+
+
+def gallery_of(n=1, **columns):
+    table = pd.DataFrame({"item_id": range(n)})
+    for name, values in columns.items():
+        table[name] = pd.Series(values, dtype=object)
+    return FROM(range(n), table)
+
+
+def bars_of(display):
+    """Heights of the bars of all sounds."""
+    return [
+        np.ptp([path.vertices[:, 1] for path in bars.get_paths()], axis=1)
+        for bars in display.ax_.collections
+    ]
+
+
+def test_without_media_there_are_cards_of_words():
+    display = gallery_of(2, title=["Up", None], description=["A house flies.", "?"])
+    assert not display.ax_.images
+    assert drawn_text(display) == ["Recommended", "Up", "A house flies.", "1", "?"]
+    assert drawn_text(gallery_of()) == ["Recommended", "0"]
+
+
+def test_a_sound_is_drawn_by_its_outline():
+    loud_later = np.linspace(0, 1, 4000) * SOUND[0]
+    display = gallery_of(2, audio=[(loud_later, 8000), (SOUND[0] * 1e-6, 8000)])
+    rising, silent = bars_of(display)
+    assert (np.diff(rising[1:]) > 0).all()
+    np.testing.assert_allclose(silent, silent[0], atol=1e-6, rtol=1e-6)
+    assert silent[0] < rising[-1] / 10
+    (short,) = bars_of(gallery_of(audio=[(np.ones(1, np.float32), 8000)]))
+    assert len(short) == 1
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 4])
+def test_frames_stand_for_a_video(n_frames, tmp_path):
+    av = pytest.importorskip("av")
+    path = tmp_path / "clip.mkv"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("ffv1", rate=10)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for level in range(0, 240, 12):
+            pixels = np.full((32, 32, 3), level, np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    for video in (str(path), path.read_bytes()):
+        table = pd.DataFrame({"item_id": [0], "video": pd.Series([video])})
+        (image,) = FROM([0], table, n_frames=n_frames).ax_.images
+        levels = np.asarray(image.get_array())[..., 0]
+        greys = np.unique(levels[levels < 250] // 16)
+        assert len(greys) >= n_frames
+
+
+def test_what_cannot_be_read_is_told_once_and_something_else_is_shown(tmp_path):
+    broken = str(tmp_path / "absent.png")
+    with pytest.warns(UserWarning, match=r"of 2 of 3 items .* item 0: no file") as told:
+        display = gallery_of(3, image=[broken, broken, None], audio=[SOUND, None, None])
+    assert len(told) == 1
+    assert len(bars_of(display)) == 1
+    assert "(cannot be read)" in drawn_text(display)
+
+
+@pytest.mark.parametrize("column", ["audio", "video"])
+def test_other_media_that_cannot_be_read_name_the_item(column):
+    items = pd.DataFrame({"item_id": ["a"], column: [b"nothing that could be read"]})
+    name = {"audio": "sound"}.get(column, column)
+    with pytest.raises(ValueError, match=f"{name} of item 'a': "):
+        FROM(["a"], items, on_error="raise")
+
+
+@pytest.mark.parametrize("n", [1, 100])
+def test_any_number_of_items_has_its_place(n):
+    display = gallery_of(n, title=[f"title {i}" for i in range(n)])
+    assert len(display.ax_.texts) == n + 1
+    tops = [text.get_position()[1] for text in display.ax_.texts]
+    assert max(tops) < display.ax_.get_ylim()[0]
+
+
+def test_a_column_may_be_left_out():
+    table = pd.DataFrame({"item_id": [0], "image": pd.Series([np.ones((4, 4))])})
+    assert FROM([0], table).ax_.images
+    assert not FROM([0], table, picture=None).ax_.images
+
+
+@pytest.fixture
+def no_other_fonts(monkeypatch):
+    """Only what matplotlib brings is there, as on a machine without fonts."""
+    monkeypatch.setattr(_fonts, "_others", list)
+    _fonts._family_of.cache_clear()
+    yield
+    _fonts._family_of.cache_clear()
+
+
+@pytest.mark.usefixtures("no_other_fonts")
+def test_letters_that_no_font_has_are_boxes_without_a_warning():
+    display = gallery_of(3, title=["海上的風暴", "Storm 海", "a\x00b"])
+    display.figure_.canvas.draw()
+    assert drawn_text(display)[1:] == ["0", "Storm □", "a b"]
+
+
+def test_a_font_that_has_the_letters_is_found(monkeypatch):
+    path = str(Path(matplotlib.get_data_path(), "fonts", "ttf", "STIXGeneral.ttf"))
+    own = matplotlib.font_manager.findfont("DejaVu Sans")
+    code = np.setdiff1d(_fonts._codes(path), _fonts._codes(own))[-1]
+    monkeypatch.setattr(_fonts, "_others", lambda: ["/absent.ttf", path])
+    _fonts._family_of.cache_clear()
+    letter = chr(code)
+    assert _fonts.drawable(letter) == letter
+    assert _fonts.families_for(letter)[-1] == "STIXGeneral"
+    assert text_width(letter, 10) > 0
+    gallery_of(title=[letter]).figure_.canvas.draw()
+    _fonts._family_of.cache_clear()
+
+
+def test_lines_of_chinese_may_end_anywhere():
+    width = text_width("風" * 4, 10) + 1
+    lines = fit_text("風" * 10, 10, width, 3)
+    assert [len(line) for line in lines] == [4, 4, 2]
+    assert "".join(fit_text("Storm 海上的風暴", 10, 1000, 2)) == "Storm 海上的風暴"

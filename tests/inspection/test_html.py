@@ -125,9 +125,9 @@ def test_text_is_escaped():
     [(0.0, "0%"), (0.001, "under 1%"), (0.25, "25%"), (0.999, "over 99%"), (1, "100%")],
 )
 def test_few_are_not_none(share, text):
-    from skmmrec.recommender._html import _share
+    from skmmrec.recommender._html import format_share
 
-    assert _share(share) == text
+    assert format_share(share) == text
 
 
 def test_a_notebook_shows_the_diagram_and_the_table(fitted):

@@ -1,5 +1,6 @@
 """What the fit depends on, and what it must not depend on."""
 
+import sys
 from contextlib import nullcontext
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from skmmrec import ItemCatalog
 from skmmrec.fusion import ConcatFusion
+from skmmrec.runtime import _progress
 
 
 def assert_same_model(one, other):
@@ -262,6 +264,7 @@ def test_each_epoch_is_logged(make, catalog, X, caplog, capsys, verbose):
     caplog.set_level("INFO", logger="skmmrec.recommender")
     recommender = make(catalog, verbose=verbose).fit(X)
     lines = [record.getMessage() for record in caplog.records]
+    lines = [line for line in lines if line.startswith("epoch ")]
     assert lines[-1] == f"epoch 3/3: loss {recommender.loss_curve_[-1]:.4f}"
     assert len(lines) == 3
     shown = capsys.readouterr()
@@ -289,3 +292,26 @@ def test_wide_content_is_reduced(make, X, items):
     assert make(ItemCatalog(wide), regularization__n_components=None).fit(
         X
     ).model_.content.widths == {"text": 40}
+
+
+def test_the_steps_of_a_fit_are_shown_where_somebody_waits(
+    make, catalog, X, capsys, monkeypatch
+):
+    """Those that take long with many items; here each is drawn at once."""
+    monkeypatch.setattr(_progress, "_DELAY", 0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    make(catalog).fit(X)
+    shown = capsys.readouterr().err
+    for name in ("bring text into space", "fit", "learn what content tells of items"):
+        assert f"{name}:" in shown
+    make(catalog, verbose=False).fit(X)
+    assert capsys.readouterr().err == ""
+
+
+def test_choices_and_sizes_are_logged(make, catalog, X, caplog):
+    caplog.set_level("DEBUG", logger="skmmrec")
+    make(catalog).fit(X)
+    for words in ("id_l2: ", "half-life: ", "9 users and 14 items", "widths, reduced"):
+        assert words in caplog.text
+    debug = [r.getMessage() for r in caplog.records if r.levelname == "DEBUG"]
+    assert any("modalities counted" in line for line in debug)

@@ -187,7 +187,11 @@ def test_a_model_is_loaded_by_its_own_class(folder, catalog, X, tmp_path):
 
 
 def test_no_pickle_in_the_folder(folder):
-    assert sorted(file.suffix for file in folder.iterdir()) == [".json", ".safetensors"]
+    assert sorted(file.suffix for file in folder.iterdir()) == [
+        ".json",
+        ".md",
+        ".safetensors",
+    ]
     assert [file.name for file in folder.parent.iterdir()] == [folder.name]
 
 

@@ -199,7 +199,7 @@ def test_another_format_is_told(saved, tmp_path, number):
 
 def write(path, number):
     record = {"format": FORMAT, "number": number}
-    write_folder(path, record, {"numbers": np.full(500, number)})
+    write_folder(path, record, {"numbers": np.full(500, number)}, f"# {number}\n")
 
 
 def read(path):
@@ -293,7 +293,7 @@ def test_a_full_disk_leaves_the_old_model(tmp_path):
         if child == 0:
             try:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-                write_folder(path, {"format": FORMAT, **record}, tensors)
+                write_folder(path, {"format": FORMAT, **record}, tensors, "#")
             except OSError as error:
                 os._exit(5 if error.errno == errno.EFBIG else 4)
             finally:

@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval
 
 from skmmrec.interactions import ITEM, USER, RandomState
 from skmmrec.recommender.baselines._history import HistoryRecommender, inner_products
+from skmmrec.runtime import progress
 
 # Of 64 factors in float64, 17 MB: what is solved at a time stays near the cache.
 CELLS_AT_ONCE = 32_768
@@ -95,7 +96,7 @@ class ImplicitALSRecommender(HistoryRecommender):
         rng = check_random_state(self.random_state)
         items = rng.normal(0, self.n_factors**-0.5, (met.shape[1], self.n_factors))
         of_items = csr_array(met.T)
-        for _ in range(self.n_iterations):
+        for _ in progress(range(self.n_iterations), "fit", unit="iteration"):
             users = solve_rows(met, items, self.l2, self.alpha)
             items = solve_rows(of_items, users, self.l2, self.alpha)
         users = solve_rows(met, items, self.l2, self.alpha)

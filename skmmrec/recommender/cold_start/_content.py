@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -18,6 +19,9 @@ from skmmrec.recommender.cold_start._kernels import (
     weighed,
 )
 from skmmrec.recommender.network import Array, namespace, place, row_blocks, to_host
+from skmmrec.runtime import progress
+
+_log = logging.getLogger("skmmrec.recommender")
 
 # The kernels of 20,000 items and 2,000 landmarks take some 300 MB and a second or two;
 # the leave-one-out errors of 1,000 items, an inverse for each choice of shares, half
@@ -178,7 +182,8 @@ def _solve(
     # Targets that weigh the modalities alike are solved by one matrix.
     systems = {tuple(share): share for share in shares}
     near, answers = dict.fromkeys(systems, 0.0), [0.0] * len(targets)
-    for rows in row_blocks(len(content), len(landmarks), where):
+    parts = list(row_blocks(len(content), len(landmarks), where))
+    for rows in progress(parts, "learn what content tells of items", unit="part"):
         each = kernels(Directions.of(content.take(rows), where), marks)
         roots = weights[rows, None] ** 0.5
         rooted = {key: roots * weighed(each, share) for key, share in systems.items()}
@@ -219,9 +224,13 @@ def _choose_shares(
     if n_modalities > 1:
         tried += [np.where(row, 1.0, s) for row in np.eye(n_modalities) for s in SHARES]
     errors = [
-        left_out_errors(weighed(each, shares), targets, weights) for shares in tried
+        left_out_errors(weighed(each, shares), targets, weights)
+        for shares in progress(tried, "weigh modalities for new items", unit="try")
     ]
-    best = np.argmin([[float(e) for e in row] for row in errors], axis=0)
+    sums = [[float(e) for e in row] for row in errors]
+    for shares, error in zip(tried, sums, strict=True):
+        _log.debug("modalities counted %s for new items: errors %s", shares, error)
+    best = np.argmin(sums, axis=0)
     return [tried[number] for number in best]
 
 

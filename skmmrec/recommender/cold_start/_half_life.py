@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from skmmrec.interactions import History
 from skmmrec.recommender.network import Array
 from skmmrec.recommender.training import HeldOut, judge_held_out
+from skmmrec.runtime import progress
+
+_log = logging.getLogger("skmmrec.recommender")
 
 # Each about 1.6 times the one before: finer steps are not told apart by 1,000 users.
 HALF_LIVES = (2.0, 3.0, 5.0, 10.0, 20.0, 50.0, None)
@@ -60,8 +64,13 @@ def learn_half_life(
     gains = np.array(
         [
             judge_held_out("ndcg", LENGTH, users_of(held, half), items, biases, held)
-            for half in HALF_LIVES
+            for half in progress(HALF_LIVES, "choose half-life", unit="try")
         ]
+    )
+    _log.debug(
+        "NDCG@%d of %d users by half-life: %s",
+        *(LENGTH, len(held.users)),
+        dict(zip(HALF_LIVES, gains.mean(axis=1).round(5).tolist(), strict=True)),
     )
     behind = gains[gains.mean(axis=1).argmax()] - gains
     errors = behind.std(axis=1) / np.sqrt(len(held.users))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,6 +13,8 @@ from skmmrec.catalog import Blocks
 from skmmrec.interactions import History
 from skmmrec.recommender.cold_start._kernels import Directions, kernels
 from skmmrec.recommender.network import Array, namespace, place
+
+_log = logging.getLogger("skmmrec.recommender")
 
 # Matrices of 1,000 items take 8 MB each and some 0.1 s; the likes of 20,000 users tell
 # their lifts well enough. Fewer than 10 items cannot tell noise from anything.
@@ -61,6 +65,10 @@ def find_noise(
             correlation, error = mantel(matrix[both][:, both], lifts[both][:, both])
         bounds.append(correlation + N_ERRORS * error * np.array([-1, 1]))
     low, high = np.array(bounds).T
+    _log.debug(
+        "what modalities say of likes, least and most: %s",
+        dict(zip(content.values, np.round(bounds, 4).tolist(), strict=True)),
+    )
     best = low.max(initial=0.0)
     return [
         name

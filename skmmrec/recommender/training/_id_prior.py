@@ -11,6 +11,7 @@ from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._loop import Trainer
 from skmmrec.recommender.training._processes import mean_over_processes
 from skmmrec.recommender.training._step import Noise
+from skmmrec.runtime import progress
 
 # Precisions: the least (2 was no better on validation rows), from where on the result
 # is trusted, and the most (60 loses 15 % on random films). The latter two were chosen
@@ -48,10 +49,10 @@ def learn_precision(trainer: Trainer, hidden: Batcher, n_epochs: int) -> float:
     """
     search = _Search(trainer, hidden)
     with closing(trainer.run()) as epochs:
-        for _ in range(n_epochs - 1):
+        for number in progress(range(n_epochs), "choose id_l2", unit="epoch"):
+            if number == n_epochs - 1:
+                trainer.after_step = search.after_step
             next(epochs)
-        trainer.after_step = search.after_step
-        next(epochs)
     # It holds the trainer, whose tables would lie in memory for as long.
     trainer.after_step = None
     mean = float(np.exp(np.mean(search.way[len(search.way) // 2 :])))

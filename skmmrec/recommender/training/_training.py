@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -54,6 +55,8 @@ from skmmrec.recommender.training._validation import (
     without,
 )
 from skmmrec.runtime import Generators, resolve_device
+
+_log = logging.getLogger("skmmrec.recommender")
 
 # Interactions per item or user from which on batches are smaller and negatives spared.
 # TikTok (9 per item) loses by both, MovieLens (31) gains (validation rows).
@@ -282,7 +285,9 @@ def choose_id_l2(
     options = _options(network, problem, plan, left, LOW / len(rest))
     trainer = Trainer(loss, batcher, replace(options, patience=None))
     held_out = _batcher(problem, plan, generators, left, hidden)
-    return learn_precision(trainer, held_out, n_epochs)
+    chosen = learn_precision(trainer, held_out, n_epochs)
+    _log.debug("id_l2 is %g by a trial of %d epochs", chosen, n_epochs)
+    return chosen
 
 
 def _hold_out(
