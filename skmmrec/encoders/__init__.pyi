@@ -11,7 +11,7 @@ from ._text import TextEncoder as TextEncoder
 from ._video import VideoEncoder as VideoEncoder
 
 # isort: split
-# For other rooms: hashes of encoders, and reading pictures and sounds.
+# For other rooms: hashes of encoders, and reading pictures, sounds and videos.
 from ._identity import encoder_identity as encoder_identity
 from ._pictures import (
     picture_key as picture_key,
@@ -23,3 +23,4 @@ from ._sounds import (
     read_sound as read_sound,
     sound_key as sound_key,
 )
+from ._timeline import Timeline as Timeline, read_timeline as read_timeline
