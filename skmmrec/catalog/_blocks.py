@@ -66,6 +66,24 @@ class Blocks:
         }
         return replace(self, values=values, mask=self.mask[rows])
 
+    def select(self, modalities: Sequence[str]) -> Blocks:
+        """Take some modalities, in the order in which they are given.
+
+        Raises
+        ------
+        ValueError
+            For none, one that is not there, or one that is named twice.
+        """
+        names = list(modalities)
+        unknown = [name for name in names if name not in self.values]
+        if unknown or not names or len(set(names)) < len(names):
+            raise ValueError(
+                f"modalities must be some of {self.modalities}, each once; got {names}"
+            )
+        columns = [self.modalities.index(name) for name in names]
+        values = {name: self.values[name] for name in names}
+        return Blocks(values, self.mask[:, columns], self.numbers & set(names))
+
     def in_memory(self) -> Blocks:
         """Read what is on disk."""
         values = {name: np.asarray(block) for name, block in self.values.items()}

@@ -37,6 +37,7 @@ from skmmrec.catalog._encoding import (
     numbers_of,
     readable_names,
     ready_encoder,
+    split_parts,
 )
 from skmmrec.catalog._floats import as_floats, is_numeric
 from skmmrec.catalog._parquet import ParquetItems
@@ -103,7 +104,8 @@ class ItemCatalog:
     In a `ColumnTransformer` this depends on the transformer and on what it reads:
 
     - An encoder of this package, or another with `missing_mask` or `embedding_dim_`,
-      gives vectors; rows of zeros or NaN are missing.
+      gives vectors; rows of zeros or NaN are missing. If it has an attribute `parts_`,
+      as `VideoEncoder` has, each part is a modality, like ``video_image``.
     - `OneHotEncoder` and text vectorizers give vectors. Missing is a category or text
       that is missing, and what is unknown: a row of zeros.
     - `OrdinalEncoder`, `TargetEncoder` and ``OneHotEncoder(drop=...)`` give numbers.
@@ -162,6 +164,8 @@ class ItemCatalog:
         # The same, once no row of it was found empty.
         self._whole: Blocks | None = None
         self._was_tried = False
+        # What `select` kept; None: all.
+        self._selected: list[str] | None = None
         if on_empty not in ("raise", "ignore"):
             raise ValueError(f"on_empty must be 'raise' or 'ignore', got {on_empty!r}")
         if target is not None and target not in self.items.columns:
@@ -346,6 +350,11 @@ class ItemCatalog:
         content = take_over(content, "content")
         if len(content) == 0:
             raise ValueError("content is empty: it has 0 rows")
+        blocks = self._encode(content)
+        return blocks if self._selected is None else blocks.select(self._selected)
+
+    def _encode(self, content: pd.DataFrame) -> Blocks:
+        """Encode content into all modalities."""
         if self._stored is not None:
             return self._stored.read(content)
         self.blocks  # noqa: B018 - fits the encoder
@@ -441,6 +450,63 @@ class ItemCatalog:
             self._become(self.items[kept], self.ids[kept], blocks)
         return self
 
+    def select(
+        self,
+        modalities: Sequence[str],
+        *,
+        on_empty: Literal["raise", "ignore"] | None = None,
+    ) -> ItemCatalog:
+        """Return a catalogue of the same items with some of their modalities.
+
+        Nothing is encoded again, so that it is cheap to ask what a model would be
+        without a modality, or with it alone.
+
+        Parameters
+        ----------
+        modalities : sequence of str
+            Those to keep, in this order.
+        on_empty : {"raise", "ignore"} or None, default=None
+            As in `ItemCatalog`, for items that have none of them; None: as in this
+            catalogue.
+
+        Returns
+        -------
+        ItemCatalog
+            Later changes of one do not show in the other.
+
+        Raises
+        ------
+        ValueError
+            For a modality that the catalogue does not have, or none.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from skmmrec import ItemCatalog
+        >>> items = pd.DataFrame(
+        ...     {"item_id": ["a", "b"], "image__0": [1.0, 0.5], "text__0": [0.3, None]}
+        ... )
+        >>> ItemCatalog(items).select(["image"]).blocks.modalities
+        ['image']
+        """
+        if isinstance(modalities, str):
+            raise ValueError(f"modalities must be a list, such as [{modalities!r}]")
+        if on_empty not in (None, "raise", "ignore"):
+            raise ValueError(f"on_empty must be 'raise' or 'ignore', got {on_empty!r}")
+        whole = self.snapshot()
+        encoded = whole._blocks.select(modalities)
+        return self._with(
+            vars(whole)
+            | {
+                "_encoded": encoded,
+                "_whole": None,
+                "_selected": list(modalities),
+                "on_empty": on_empty or self.on_empty,
+                "derived": {},
+                "lock": ForkSafeLock(),
+            }
+        )
+
     def snapshot(self) -> ItemCatalog:
         """Return the catalogue as it is now: ids, table and vectors that go together.
 
@@ -495,11 +561,15 @@ class ItemCatalog:
         return groups, to_blocks(matrix, groups, self._numbers, self._names)
 
     def _readable(self, groups: ColumnGroups) -> ColumnGroups:
-        """Call modalities by the raw column where their names were generated."""
+        """Call modalities by the raw column where their names were generated.
+
+        Parts that an encoder tells apart become modalities of their own.
+        """
         if self.modalities is not None or self._outputs is None:
             return groups
         names = readable_names(self._outputs, groups)
-        return {names.get(name, name): columns for name, columns in groups.items()}
+        named = {names.get(name, name): columns for name, columns in groups.items()}
+        return split_parts(named, self._outputs)
 
     def _find_numbers(self, groups: ColumnGroups) -> set[str]:
         if self._outputs is None:

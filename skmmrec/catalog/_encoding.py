@@ -24,6 +24,7 @@ from skmmrec.catalog._readers import (
     is_encoder,
     is_readable,
     parts_of,
+    steps_of,
 )
 
 
@@ -123,6 +124,11 @@ class Output:
         return str(self.columns[0]) if self._is_generated else self.modality
 
     @property
+    def parts(self) -> dict[str, NDArray[np.intp]]:
+        """Columns of the output, from 0, of the parts that an encoder tells apart."""
+        return getattr(steps_of(self.transformer)[-1], "parts_", {})
+
+    @property
     def _is_generated(self) -> bool:
         """Whether `make_column_transformer` gave the name: a class, and perhaps -2."""
         part, kinds = self.transformer, {"remainder"}
@@ -212,6 +218,31 @@ def readable_names(outputs: list[Output], taken: Collection[str]) -> dict[str, s
         if not set(names) & {*taken, *new.values()}:
             new |= zip(same, names, strict=True)
     return new
+
+
+def split_parts(groups: ColumnGroups, outputs: list[Output]) -> ColumnGroups:
+    """Make a modality of each part, where an encoder gives several.
+
+    Raises
+    ------
+    ValueError
+        If another transformer has the name of a part.
+    """
+    parts = {o.places.start: o.parts for o in outputs if len(o.parts) > 1}
+    split: ColumnGroups = {}
+    for name, columns in groups.items():
+        found = parts.get(columns[0], {})
+        if sum(map(len, found.values())) != len(columns):
+            split[name] = columns
+            continue
+        named = {f"{name}_{part}": columns[places] for part, places in found.items()}
+        if taken := named.keys() & {*groups, *split}:
+            raise ValueError(
+                f"encoder: {min(taken)!r} is a part of {name!r} and also a transformer "
+                "of its own: give one of them another name"
+            )
+        split |= named
+    return split
 
 
 def encode_some(

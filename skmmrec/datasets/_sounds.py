@@ -33,6 +33,27 @@ def play_sound(
     seconds: float = 1.5,
     sample_rate: int = 16_000,
 ) -> bytes:
+    """Synthesise the sound of one item as a file.
+
+    Parameters
+    ----------
+    attributes, rng, seconds, sample_rate
+        As in `synthesise`.
+
+    Returns
+    -------
+    bytes
+        A WAV file: mono, 16 bit.
+    """
+    return _to_wav(synthesise(attributes, rng, seconds, sample_rate), sample_rate)
+
+
+def synthesise(
+    attributes: Mapping[str, str],
+    rng: np.random.Generator,
+    seconds: float,
+    sample_rate: int,
+) -> NDArray:
     """Synthesise the sound of one item.
 
     Parameters
@@ -41,15 +62,15 @@ def play_sound(
         A value for each name in `ATTRIBUTES`.
     rng : numpy Generator
         Chooses what taste does not depend on: key, interval, tempo, loudness.
-    seconds : float, default=1.5
+    seconds : float
         Length of the sound.
-    sample_rate : int, default=16000
+    sample_rate : int
         Samples per second.
 
     Returns
     -------
-    bytes
-        A WAV file: mono, 16 bit.
+    ndarray of shape (seconds * sample_rate,)
+        Between -1 and 1.
     """
     time = np.arange(round(seconds * sample_rate)) / sample_rate
     pitch = _BASE_HZ[attributes["register"]] * 2 ** (rng.choice(_PENTATONIC) / 12)
@@ -59,7 +80,7 @@ def play_sound(
         tone = _chord(time, attributes["timbre"], pitch, sample_rate, rng)
     samples = tone * _envelope(time, attributes["rhythm"], seconds, rng)
     loudness = rng.uniform(0.5, 0.9)
-    return _to_wav(loudness * samples / np.abs(samples).max(), sample_rate)
+    return loudness * samples / np.abs(samples).max()
 
 
 def _chord(

@@ -92,6 +92,9 @@ class VideoEncoder(BaseEncoder):
         The fitted copy of `audio_encoder`; None if it is dropped.
     embedding_dim_ : int
         The number of output columns.
+    parts_ : dict of str to ndarray of int
+        Which output columns are of ``"image"`` and which of ``"sound"``, as far as
+        they are not dropped. Empty with `n_components`, which mixes them.
     whitening_ : PCA
         Fitted if `n_components` is set.
     n_features_in_ : int
@@ -101,6 +104,11 @@ class VideoEncoder(BaseEncoder):
 
     Notes
     -----
+    In an `ItemCatalog`, pictures and sound are two modalities, ``video_image`` and
+    ``video_sound``, so that a fusion weighs them and either may be missing alone. A
+    video is decoded once for both. Beside pictures, a sound track of digital silence
+    counts as none.
+
     Videos are decoded by PyAV, which the extra ``video`` installs. Times are those of
     the container, so a variable frame rate or a late start of the sound is handled.
     Pictures are rotated as the file says. A file that ends before its declared duration
@@ -174,11 +182,10 @@ class VideoEncoder(BaseEncoder):
         if self.align == "pool":
             return super().transform(X)
         sequences = self.transform_windows(X)
-        n_windows = self._sampling().most_windows
-        shape = (len(sequences), n_windows, self._loaded_model().dim)
+        shape = (len(sequences), self._n_windows, self._loaded_model().dim)
         out = np.full(shape, self._fill, np.float32)
         for row, sequence in zip(out, sequences, strict=True):
-            row[: len(sequence.start)] = sequence.vectors[:n_windows]
+            row[: len(sequence.start)] = sequence.vectors[: self._n_windows]
         return out.reshape(len(out), -1)
 
     def transform_windows(self, X: RawColumn) -> list[VideoWindows]:
@@ -193,9 +200,9 @@ class VideoEncoder(BaseEncoder):
         -------
         sequences : list of VideoWindows
             One per row: ``start`` and ``end`` in seconds and ``vectors`` of shape
-            (n_windows, dim), the picture columns and then those of the sound. A missing
-            row has no windows. A part that a window lacks, pictures or sound, is zeros,
-            or NaN with ``missing="nan"``.
+            (n_windows, dim), the picture columns and then those of the sound, which are
+            also ``image`` and ``sound``. A missing row has no windows. A part that a
+            window lacks, pictures or sound, is zeros, or NaN with ``missing="nan"``.
 
         Raises
         ------
@@ -207,24 +214,25 @@ class VideoEncoder(BaseEncoder):
         items = self._items(X, reset=False)
         model = self._loaded_model()
         none = np.zeros(0)
-        empty = VideoWindows(none, none, np.zeros((0, model.dim), np.float32))
+        no_vectors = np.zeros((0, model.dim), np.float32)
+        empty = VideoWindows(none, none, no_vectors, model.image_dim)
         out = [empty] * len(items)
         failures: list = []
         engine = self._engine(Sequences(model), failures)
         groups = self._progress(self._distinct(items, failures))
         for distinct, rows in engine.run(groups):
-            sequence = self._sequence(rows.reshape(-1, model.dim + 2))
+            sequence = self._sequence(rows.reshape(-1, model.dim + 2), model)
             for row in distinct.rows:
                 out[row] = sequence
         self._report(failures, len(items))
         return out
 
-    def _sequence(self, rows: np.ndarray) -> VideoWindows:
+    def _sequence(self, rows: np.ndarray, model: VideoModel) -> VideoWindows:
         times = rows[:, :2].astype(np.float64)
         vectors, faults = self._finish_parts(rows[:, 2:])
         for error in faults.values():
             raise error
-        return VideoWindows(times[:, 0], times[:, 1], vectors)
+        return VideoWindows(times[:, 0], times[:, 1], vectors, model.image_dim)
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Return the names of the columns, which tell pictures from sound.
@@ -246,21 +254,41 @@ class VideoEncoder(BaseEncoder):
             return super().get_feature_names_out()
         prefixes = [""]
         if self.align == "window":
-            n_windows = self._sampling().most_windows
-            prefixes = [f"window{i}_" for i in range(n_windows)]
-        kinds = [("image", self.image_encoder_), ("sound", self.audio_encoder_)]
+            prefixes = [f"window{i}_" for i in range(self._n_windows)]
         names = [
-            f"videoencoder_{prefix}{kind}{i}"
+            f"videoencoder_{prefix}{part}{i}"
             for prefix in prefixes
-            for kind, encoder in kinds
-            if encoder is not None
-            for i in range(encoder.embedding_dim_)
+            for part, width in self._widths.items()
+            for i in range(width)
         ]
         return np.array(names, dtype=object)
 
+    @property
+    def parts_(self) -> dict[str, np.ndarray]:
+        """Which output columns are of which part."""
+        check_is_fitted(self)
+        if self.n_components is not None:
+            return {}
+        of_window = np.repeat(list(self._widths), list(self._widths.values()))
+        of_column = np.tile(of_window, self._n_windows)
+        return {part: np.flatnonzero(of_column == part) for part in self._widths}
+
+    @property
+    def _widths(self) -> dict[str, int]:
+        """Columns of each part in one window."""
+        return {
+            part: encoder.embedding_dim_
+            for part, encoder in zip(("image", "sound"), self._encoders, strict=True)
+            if encoder is not None
+        }
+
+    @property
+    def _n_windows(self) -> int:
+        """Windows that lie side by side in a row of `transform`."""
+        return 1 if self.align == "pool" else self._sampling().most_windows
+
     def _dim(self, model: Model) -> int:
-        n_windows = 1 if self.align == "pool" else self._sampling().most_windows
-        return n_windows * model.dim
+        return self._n_windows * model.dim
 
     def _vectors(self, items: list[Any], model: Model, finish: Finish) -> np.ndarray:
         """Encode; before a reduction, a part that a video lacks is set to zeros."""

@@ -16,6 +16,8 @@ from skmmrec.encoders._clips import (
 )
 from skmmrec.runtime import ContentError, Engine, Model, cached_property, digest
 
+# Less than half a step of 16 bits: no player makes a sound of it.
+_SILENCE = 2.0**-16
 # A shorter rest at the end, in seconds, gets no window of its own: containers round
 # times. Not tuned.
 _LEAST_REST = 0.1
@@ -60,6 +62,14 @@ class Sampling(NamedTuple):
             return span.parts(n_frames)
         return sorted(sorted(span.split(scenes), key=_by_length)[:n_frames])
 
+    def shown(
+        self, item: Any, windows: list[Span], there: Span
+    ) -> tuple[list[list[Span]], list[float]]:
+        """Return the stretches of each window, and the sorted times of all frames."""
+        scenes = self.scenes(item)
+        shown = [self.stretches(window.meet(there), scenes) for window in windows]
+        return shown, sorted({_middle(span) for spans in shown for span in spans})
+
 
 def _by_length(span: Span) -> float:
     return -span.length
@@ -76,11 +86,24 @@ class VideoWindows(NamedTuple):
         Seconds from the start of the video.
     vectors : ndarray of shape (n_windows, dim), float32
         The picture columns, then the sound columns, of the same seconds.
+    image_dim : int
+        How many of the columns are of pictures.
     """
 
     start: np.ndarray
     end: np.ndarray
     vectors: np.ndarray
+    image_dim: int
+
+    @property
+    def image(self) -> np.ndarray:
+        """The picture columns, of shape (n_windows, image_dim)."""
+        return self.vectors[:, : self.image_dim]
+
+    @property
+    def sound(self) -> np.ndarray:
+        """The sound columns, of shape (n_windows, dim - image_dim)."""
+        return self.vectors[:, self.image_dim :]
 
 
 class Track(NamedTuple):
@@ -129,6 +152,7 @@ class VideoModel:
         self._parts = [part for part in (image, sound) if part is not None]
         self.dims = [part.model.dim for part in self._parts]
         self.dim: int = sum(self.dims)
+        self.image_dim: int = 0 if image is None else image.model.dim
 
     def prepare(self, item: Any) -> Clip:
         """Decode the frames and the sound that the windows need."""
@@ -138,7 +162,8 @@ class VideoModel:
         if self._image is not None:
             tracks.append(self._frames(item, windows, extents.frames))
         if self._sound is not None:
-            tracks.append(self._sounds(item, windows, extents.sound))
+            has_pictures = any(track.contents for track in tracks)
+            tracks.append(self._sounds(item, windows, extents.sound, has_pictures))
         if not any(track.contents for track in tracks):
             absent = "pictures" if self._sound is None else "sound"
             raise ContentError(f"contains no {absent}")
@@ -167,9 +192,7 @@ class VideoModel:
     def _frames(self, item: Any, windows: list[Span], there: Span | None) -> Track:
         if there is None:
             return Track([], np.zeros((len(windows), 0)))
-        scenes = self._sampling.scenes(item)
-        shown = [self._sampling.stretches(w.meet(there), scenes) for w in windows]
-        middles = sorted({_middle(span) for spans in shown for span in spans})
+        shown, middles = self._sampling.shown(item, windows, there)
         pictures = frames_at(item, middles)
         contents = [cast(Part, self._image).model.prepare(p) for p in pictures]
         seconds = np.zeros((len(windows), len(contents)))
@@ -179,10 +202,19 @@ class VideoModel:
                 seconds[row, column[_middle(span)]] = span.length
         return Track(contents, seconds)
 
-    def _sounds(self, item: Any, windows: list[Span], there: Span | None) -> Track:
+    def _sounds(
+        self,
+        item: Any,
+        windows: list[Span],
+        there: Span | None,
+        may_be_silent: bool,
+    ) -> Track:
+        nothing = Track([], np.zeros((len(windows), 0)))
         if there is None:
-            return Track([], np.zeros((len(windows), 0)))
+            return nothing
         waveform, rate = read_waveform(item, Span(0, windows[-1].end))
+        if may_be_silent and np.abs(waveform).max(initial=0) < _SILENCE:
+            return nothing
         lengths = [window.meet(there).length for window in windows]
         rows = [row for row, length in enumerate(lengths) if length * rate >= 1]
         prepare = cast(Part, self._sound).model.prepare
@@ -197,10 +229,11 @@ class VideoModel:
         """Return a hash of both models and the sampling."""
         models = b"".join(part.model.identity for part in self._parts)
         has = f"{self._image is not None}{self._sound is not None}"
-        return models + digest(f"{has}{self._sampling}".encode())
+        return models + digest(f"{has}{self._sampling}{_SILENCE}".encode())
 
 
 def _middle(span: Span) -> float:
+    """Return the time of the frame that represents a stretch."""
     return (span.start + span.end) / 2
 
 

@@ -1,5 +1,7 @@
 """The item table, its encoder, and what both refuse."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -296,3 +298,69 @@ def test_encode_ready_vectors(items):
 def test_content_that_cannot_be_encoded(raw, encoder, content, error, message):
     with pytest.raises(error, match=message):
         ItemCatalog(raw, encoder).encode(content)
+
+
+def test_a_selection_shares_what_was_encoded(raw, encoder):
+    catalog = ItemCatalog(raw, encoder)
+    whole = catalog.blocks
+    calls.clear()
+    words = catalog.select(["text"])
+    assert words.blocks.modalities == ["text"]
+    assert words.blocks.values["text"] is whole.values["text"]
+    assert catalog.blocks.modalities == ["text", "image"]
+    assert not calls
+    turned = catalog.select(["image", "text"])
+    np.testing.assert_array_equal(turned.blocks.mask, whole.mask[:, ::-1])
+    assert turned.select(["text"]).blocks.modalities == ["text"]
+
+
+def test_a_selection_encodes_and_grows_with_its_modalities(raw, encoder):
+    catalog = ItemCatalog(raw, encoder)
+    words = catalog.select(["text"])
+    query = words.encode(raw[["title", "poster"]])
+    assert query.modalities == ["text"]
+    np.testing.assert_array_equal(query.values["text"], words.blocks.values["text"])
+    words.append(pd.DataFrame({"item_id": [9], "title": ["cab"]}))
+    assert (len(words), len(catalog)) == (7, 6)
+    again = pickle.loads(pickle.dumps(words))
+    assert again.encode(raw[["title"]]).modalities == ["text"]
+    rec = MultimodalFusionRecommender(
+        words, random_state=0, training=Training(max_epochs=1)
+    )
+    X = pd.DataFrame({"user_id": [1, 1, 2, 2], "item_id": [0, 1, 1, 2]})
+    assert rec.fit(X).model_.content.modalities == ["text"]
+
+
+def test_items_without_a_selected_modality_are_told(raw, encoder):
+    catalog = ItemCatalog(raw, encoder)
+    with pytest.raises(ValueError, match=r"item 2 \(row 2\) has no modality"):
+        catalog.select(["image"]).blocks  # noqa: B018 - raises
+    pictures = catalog.select(["image"], on_empty="ignore")
+    assert pictures.blocks.mask[:, 0].tolist() == [True, True, False, *[True] * 3]
+    assert catalog.on_empty == "raise"
+
+
+@pytest.mark.parametrize(
+    ("modalities", "message"),
+    [
+        (["smell"], "must be some of .'text', 'image'."),
+        ([], "must be some of"),
+        (["text", "text"], "each once"),
+        ("text", r"must be a list, such as \['text'\]"),
+    ],
+)
+def test_a_wrong_selection_is_refused(raw, encoder, modalities, message):
+    with pytest.raises(ValueError, match=message):
+        ItemCatalog(raw, encoder).select(modalities)
+
+
+def test_a_selection_of_vectors_in_files_reads_vectors(tmp_path):
+    items = pd.DataFrame(
+        {"item_id": [1, 2], "text": [[0.5, 1], [1, 2]], "a": [[1.0], None]}
+    )
+    items.to_parquet(tmp_path / "part.parquet")
+    words = ItemCatalog.from_parquet(tmp_path).select(["text"])
+    assert words.blocks.modalities == ["text"]
+    assert words.encode(items[["text", "a"]]).modalities == ["text"]
+    vectors = ItemCatalog(pd.DataFrame({"item_id": [1], "a__0": [1.0], "b__0": [2.0]}))
+    assert vectors.select(["b"]).encode(vectors.items).modalities == ["b"]

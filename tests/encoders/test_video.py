@@ -11,8 +11,14 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer, make_column_transformer
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer as Same
 from sklearn.utils.estimator_checks import check_estimator
 
+from skmmrec.catalog import ItemCatalog
 from skmmrec.encoders import (
     AudioEncoder,
     EmbeddingCache,
@@ -222,6 +228,122 @@ def test_a_video_without_sound_or_pictures_lacks_that_part(build):
     assert np.isnan(marked[0, 12:]).all()
     assert not np.isnan(marked[0, :12]).any()
     assert np.isnan(marked[1]).all()
+
+
+@pytest.mark.parametrize("container", ["matroska", "mp4"])
+def test_a_sound_track_of_silence_is_no_sound_beside_pictures(build, container):
+    silence = np.zeros(2 * RATE)
+    mute = make_video(two_colors(), silence, container)
+    encoder = build()
+    vector, bare = encoder.transform([mute, make_video(two_colors())])
+    np.testing.assert_allclose(vector[:12], bare[:12], atol=0.01, rtol=0.01)
+    assert not vector[12:].any()
+    hiss = np.where(np.arange(2 * RATE) % 2, 2e-4, -2e-4)
+    quiet = make_video(two_colors(), hiss)
+    assert encoder.transform([quiet])[0, 12:].any()
+    alone = build(image_encoder="drop")
+    assert alone.transform([mute]).any()  # there is nothing else
+
+
+def test_parts_are_the_columns_of_pictures_and_sound(build, video):
+    both, drop = build(), build(audio_encoder="drop")
+    assert {name: len(places) for name, places in both.parts_.items()} == {
+        "image": 12,
+        "sound": 2048,
+    }
+    assert list(drop.parts_) == ["image"]
+    reduced = clone(both).set_params(n_components=1)
+    assert reduced.fit([video, make_video(two_colors())]).parts_ == {}
+    with pytest.raises(NotFittedError):
+        VideoEncoder().parts_  # noqa: B018 - raises
+    wide = build(align="window", max_duration=3.0)
+    names = wide.get_feature_names_out()
+    for part, places in wide.parts_.items():
+        assert all(f"_{part}" in name for name in names[places])
+    assert sum(map(len, wide.parts_.values())) == len(names)
+
+
+def test_windows_tell_pictures_from_sound(build, video):
+    sequence, missing = build().transform_windows([video, None])
+    np.testing.assert_array_equal(sequence.image, sequence.vectors[:, :12])
+    np.testing.assert_array_equal(sequence.sound, sequence.vectors[:, 12:])
+    assert missing.image.shape == (0, 12)
+    (heard,) = build(image_encoder="drop").transform_windows([video])
+    assert heard.image.shape == (2, 0)
+    np.testing.assert_array_equal(heard.sound, heard.vectors)
+
+
+def test_pictures_and_sound_are_two_modalities_of_a_catalogue(build, monkeypatch):
+    both = make_video(two_colors(), late_tone(0))
+    mute, blind = make_video(two_colors(0.5)), make_video(None, late_tone(0))
+    table = pd.DataFrame({"item_id": list("abcd"), "file": [both, mute, blind, None]})
+    encoder = clone(build())
+    catalog = ItemCatalog(
+        table, make_column_transformer((encoder, ["file"])), on_empty="ignore"
+    )
+    with monkeypatch.context() as patch:
+        opened = count_calls(patch, _video_model, "frames_at")
+        heard = count_calls(patch, _video_model, "read_waveform")
+        blocks = catalog.blocks
+    assert (len(opened), len(heard)) == (2, 2)  # each stream of each video once
+    assert blocks.widths == {"video_image": 12, "video_sound": 2048}
+    assert blocks.mask.tolist() == [
+        [True, True],
+        [True, False],
+        [False, True],
+        [False, False],
+    ]
+    vectors = build().transform(table["file"])
+    np.testing.assert_array_equal(blocks.values["video_image"], vectors[:, :12])
+    np.testing.assert_array_equal(blocks.values["video_sound"], vectors[:, 12:])
+    query = catalog.encode(table[["file"]])
+    np.testing.assert_array_equal(query.mask, blocks.mask)
+    again = pickle.loads(pickle.dumps(catalog))
+    np.testing.assert_array_equal(again.encode(table[["file"]]).mask, blocks.mask)
+
+
+def count_calls(patch, module, name):
+    calls, original = [], getattr(module, name)
+
+    def counted(*args):
+        calls.append(args)
+        return original(*args)
+
+    patch.setattr(module, name, counted)
+    return calls
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [FrozenEstimator, lambda e: make_pipeline(Same(feature_names_out="one-to-one"), e)],
+)
+def test_parts_are_found_behind_a_wrapper(build, video, wrap):
+    table = pd.DataFrame({"item_id": ["a"], "file": [video]})
+    fitted = build().fit(table[["file"]])
+    encoder = ColumnTransformer([("clip", wrap(fitted), ["file"])])
+    assert ItemCatalog(table, encoder).blocks.modalities == ["clip_image", "clip_sound"]
+
+
+def test_one_part_stays_one_modality(build, video):
+    table = pd.DataFrame({"item_id": ["a"], "file": [video]})
+    encoder = clone(build(image_encoder="drop"))
+    catalog = ItemCatalog(table, make_column_transformer((encoder, ["file"])))
+    assert catalog.blocks.modalities == ["video"]
+    given = ItemCatalog(
+        table,
+        make_column_transformer((clone(build()), ["file"])),
+        modalities={"all": slice(0, 2060)},
+    )
+    assert given.blocks.modalities == ["all"]
+
+
+def test_a_transformer_with_the_name_of_a_part_is_refused(build, video):
+    table = pd.DataFrame({"item_id": ["a"], "file": [video], "price": [1.0]})
+    encoder = ColumnTransformer(
+        [("v", clone(build()), ["file"]), ("v_image", "passthrough", ["price"])]
+    )
+    with pytest.raises(ValueError, match=r"'v_image' is a part of 'v'"):
+        ItemCatalog(table, encoder).blocks  # noqa: B018 - raises
 
 
 def test_windows_after_the_sound_lack_it(build):
