@@ -19,6 +19,7 @@ from skmmrec.datasets._taste import (
     TrueAffinity,
     draw_attributes,
     draw_likings,
+    numbered_ids,
     one_hot,
 )
 from skmmrec.interactions import ITEM, USER
@@ -227,20 +228,15 @@ def _draw_affinity(
     n_items = len(next(iter(attributes.values())))
     leans = pd.DataFrame(
         rng.dirichlet(np.full(len(attributes), concentration), size=n_users),
-        index=_ids("user", n_users, USER),
+        index=numbered_ids("user", n_users, USER),
         columns=list(attributes),
     )
     return TrueAffinity(
         leans,
-        _ids("item", n_items, ITEM),
+        numbered_ids("item", n_items, ITEM),
         {m: draw_likings(_ATTRIBUTES[m], n_users, rng) for m in attributes},
         {m: one_hot(table) for m, table in attributes.items()},
     )
-
-
-def _ids(kind: str, n: int, name: str) -> pd.Index:
-    width = max(4, len(str(n)))
-    return pd.Index([f"{kind}-{row:0{width}d}" for row in range(1, n + 1)], name=name)
 
 
 def _draw_present(

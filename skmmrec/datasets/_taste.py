@@ -153,6 +153,26 @@ def one_hot(attributes: pd.DataFrame) -> NDArray[np.float32]:
     return pd.get_dummies(attributes).to_numpy(np.float32)
 
 
+def numbered_ids(kind: str, n: int, name: str) -> pd.Index:
+    """Make ids such as "item-0001".
+
+    Parameters
+    ----------
+    kind : str
+        What stands before the number.
+    n : int
+        How many.
+    name : str
+        Name of the index.
+
+    Returns
+    -------
+    Index of length n
+    """
+    width = max(4, len(str(n)))
+    return pd.Index([f"{kind}-{row:0{width}d}" for row in range(1, n + 1)], name=name)
+
+
 def _standardise(block: NDArray) -> NDArray:
     centred = block - block.mean(axis=1, keepdims=True)
     return centred / (centred.std(axis=1, keepdims=True) + 1e-12)
