@@ -91,7 +91,7 @@ def _draw_good(look: Look, side: int, rng: np.random.Generator) -> Image.Image:
 
 
 class _Pen:
-    """Draws in units of the side: first the body, which has the cloth, then its trim."""
+    """Draws in units of the side: the body, which has the cloth, and its trim."""
 
     def __init__(self, side: int, scale: float) -> None:
         self.side, self.scale = side, scale

@@ -89,7 +89,7 @@ def make_shop(
     image_size: int = 128,
     random_state: RandomState = None,
 ) -> Bunch:
-    r"""Generate a shop; words, photos, prices and brands decide who buys and rates what.
+    r"""Generate a shop; words, photos and prices decide who buys what.
 
     Parameters
     ----------
@@ -132,10 +132,10 @@ def make_shop(
             ``affinity(users=None, items=None)`` is the true affinity of the given ids,
             of shape (n_users, n_items); ``affinity.by_modality`` splits it.
         show : callable
-            ``show(lists, random_state=None)`` shows lists, as `recommend` gives them, to
-            their customers: the lists with the columns ``looked`` and ``bought`` (bool).
-            One who looks at a good looks at the next one below with a probability of
-            0.85; who looks buys it with the same probability as on a visit.
+            ``show(lists, random_state=None)`` shows lists, as `recommend` gives them,
+            to their customers, and returns them with the columns ``looked`` and
+            ``bought`` (bool). One who looks at a good looks at the next one below with
+            a probability of 0.85; who looks buys it as on a visit.
         DESCR : str
             Description.
 
@@ -187,8 +187,8 @@ def _draw_affinity(
     attributes: dict[str, pd.DataFrame], n_users: int, rng: np.random.Generator
 ) -> TrueAffinity:
     n_items = len(attributes["kind"])
-    # Words and photos count twice as much as kind and price; all customers differ.
-    leans = rng.dirichlet([1.0, 2.0, 2.0, 1.0], size=n_users)
+    # Words and photos count most, on average about the same; each customer differs.
+    leans = rng.dirichlet([0.8, 2.2, 2.0, 0.8], size=n_users)
     # A sum of parts whose weights sum to 1 varies less than one part: by this factor.
     scale = 1 / np.sqrt((leans**2).sum(axis=1).mean())
     likings = {

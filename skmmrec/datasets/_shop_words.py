@@ -74,9 +74,48 @@ CHARACTERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
     ),
 }
-_NAMES = """Alma Anton Bela Cleo Dario Edda Elio Enno Fina Flora Greta Hedda Ida Ilja
-Jonna Juno Kaja Lasse Levi Lotta Malin Mika Nele Nilo Olga Otis Pia Quinn Rasmus Rosa
-Selma Sten Tilda Toni Ulla Vera Vito Wanda Yara Zeno""".split()
+_NAMES = [
+    "Alma",
+    "Anton",
+    "Bela",
+    "Cleo",
+    "Dario",
+    "Edda",
+    "Elio",
+    "Enno",
+    "Fina",
+    "Flora",
+    "Greta",
+    "Hedda",
+    "Ida",
+    "Ilja",
+    "Jonna",
+    "Juno",
+    "Kaja",
+    "Lasse",
+    "Levi",
+    "Lotta",
+    "Malin",
+    "Mika",
+    "Nele",
+    "Nilo",
+    "Olga",
+    "Otis",
+    "Pia",
+    "Quinn",
+    "Rasmus",
+    "Rosa",
+    "Selma",
+    "Sten",
+    "Tilda",
+    "Toni",
+    "Ulla",
+    "Vera",
+    "Vito",
+    "Wanda",
+    "Yara",
+    "Zeno",
+]
 
 
 def write_offer(
