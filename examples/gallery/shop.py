@@ -201,7 +201,7 @@ plt.show()
 # Words and photos each say much about who buys what, and together more than either.
 # Brands say next to nothing about purchases, but most of what can be said about stars:
 # good brands are rated well by everybody. So a column may be worth its place for one
-# task alone. Without brands, new goods are rated no better than by the mean.
+# task alone. None of the others alone rates new goods better than the mean does.
 #
 # What a missing photo does
 # -------------------------
@@ -288,8 +288,9 @@ rates = {
 pd.DataFrame(rates, looks).round(2)
 
 # %%
-# The network sees kinds and patterns and hardly any colour. Where an encoder is blind
-# to something that matters, a column of your own is the remedy.
+# The network sees kinds and patterns and little of colours; hues see nothing else. The
+# weights trade one for the other. Where an encoder is blind to something that matters,
+# a column of your own is the remedy.
 #
 # One customer, and why
 # ---------------------
@@ -345,9 +346,9 @@ print(f"{n_treated} of {len(arm)} see the new lists")
 binomtest(n_treated, len(arm)).pvalue
 
 # %%
-# Check this first. Where such a p-value is below 0.001, arms are not what they should
-# be: look for a bug in the assignment or in the log, as the test is worth nothing. Then
-# read it. The customers come in random order, a hundred a day.
+# Check this first. Unequal arms with a p-value below 0.001 mean a bug in the assignment
+# or in the log, and that the test is worth nothing; 0.04 is no alarm. Then read it. The
+# customers come in random order, a hundred a day.
 
 lists = pd.concat(
     [
