@@ -87,7 +87,13 @@ def _block_matrices(blocks: Blocks) -> dict[str, np.ndarray]:
 def _matrix(name: str, values: Content, keys: pd.Index | None) -> np.ndarray:
     if isinstance(values, pd.DataFrame) and not values.index.equals(keys):
         raise ValueError(f"content[{name!r}] has another index than the one before it")
-    matrix = np.atleast_2d(np.asarray(values, np.float32))
+    try:
+        matrix = np.atleast_2d(np.asarray(values, np.float32))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"content[{name!r}] is no table of numbers: {error}. Raw content is "
+            "encoded first: content=catalog.encode(...)"
+        ) from error
     if matrix.ndim != 2:
         raise ValueError(
             f"content[{name!r}] must have shape (n, dim), got {matrix.shape}"

@@ -92,7 +92,7 @@ def prepare(
     if fuser is not None:
         known = None if source is None else source.fuser
         fuser, blocks = fuse(fuser, known, data, catalog, blocks)
-    space, content = _share_space(blocks, plan, data.history, source)
+    space, content = _share_space(blocks, plan, data, tasks, source)
     user_space, user_content = _user_content(users, user_catalog, plan)
     model = FittedModel(
         data=data,
@@ -159,7 +159,11 @@ def _index_users(rows: Rows, user_catalog: ItemCatalog | None) -> pd.Index:
 
 
 def _share_space(
-    blocks: Blocks, plan: Plan, history: History, source: FittedModel | None
+    blocks: Blocks,
+    plan: Plan,
+    data: InteractionData,
+    tasks: Sequence[Task],
+    source: FittedModel | None,
 ) -> tuple[ContentSpace, Blocks]:
     """Space of the content, that of `source` if there is one, and content in it."""
     if source is not None:
@@ -169,7 +173,9 @@ def _share_space(
     space = ContentSpace.fit(blocks, settings.n_components, where)
     content = space.transform(blocks, where)
     logger.info("modalities and their widths, reduced: %s", content.widths)
-    noise = find_noise(content, history, where) if settings.mute_noise else []
+    noise = []
+    if settings.mute_noise:
+        noise = find_noise(content, data.history, where, mean_answers(data.seen, tasks))
     if not noise:
         return space, content
     logger.info("muted: %s", ", ".join(noise))
@@ -177,6 +183,18 @@ def _share_space(
     values = {name: content.values[name] for name in space.modalities}
     is_kept = [name in values for name in content.modalities]
     return space, Blocks(values, content.mask[:, is_kept])
+
+
+def mean_answers(seen: History, tasks: Sequence[Task]) -> list[NDArray[np.float64]]:
+    """Mean answers about each item that are to be predicted; NaN for none."""
+    weights, answers = weights_and_answers(seen, len(tasks))
+    means = []
+    for task, column in zip(tasks, answers.T, strict=True):
+        if not task.sampled:
+            known = np.bincount(seen.items[~np.isnan(column)], minlength=seen.n_items)
+            start = task.start_biases(known, 1.0, seen.items, column, weights)
+            means.append(np.where(known, start, np.nan))
+    return means
 
 
 def check_modalities(space: ContentSpace, widths: dict[str, int]) -> None:

@@ -206,8 +206,10 @@ class Regularization(Settings):
     mute_noise : bool, default=True
         Leave out modalities that have nothing to do with who likes what: items alike
         in them are liked together no more often than by chance, by Mantel's test, while
-        those alike in another modality are. Where there is too little data to tell,
-        nothing is left out. What `pretrained` or `warm_start` bring is not tested.
+        those alike in another modality are. None is left out that tells an answer
+        which is predicted, as brands may tell ratings. Where there is too little data
+        to tell, nothing is left out. What `pretrained` or `warm_start` bring is not
+        tested.
 
     Examples
     --------

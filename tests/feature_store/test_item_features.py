@@ -297,6 +297,12 @@ def test_questions_that_cannot_be_asked_are_refused(repo, recommender):
     for given, error, message in (
         ({}, TypeError, "needs items or content"),
         ({"items": 3, "content": four}, TypeError, "not both"),
+        (
+            {"content": pd.DataFrame({"image": ["upload.png"]})},
+            ValueError,
+            "'item'.* no table of numbers.*catalog.encode",
+        ),
+        ({"content": {"words": [[1.0], [1.0, 2.0]]}}, ValueError, "'words'.*no table"),
         ({"items": [99]}, KeyError, "99"),
         ({"items": ["a"]}, TypeError, "item_id"),
         ({"items": 3, "k": 0}, ValueError, "k"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -27,7 +28,10 @@ SHARE = 0.2
 
 
 def find_noise(
-    content: Blocks, history: History, where: torch.device | None = None
+    content: Blocks,
+    history: History,
+    where: torch.device | None = None,
+    answers: Sequence[NDArray] = (),
 ) -> list[str]:
     """Name the modalities that say nothing about who likes what.
 
@@ -35,6 +39,9 @@ def find_noise(
     while similar items of another modality clearly are. In terms of Mantel's test:
     within three standard errors, its correlation may be 0 and is below a fifth of the
     best one. With too little data to tell, no modality is named.
+
+    Nor is one that tells the answers to be predicted, such as ratings: items similar in
+    it have similar mean answers, by more than three standard errors.
 
     Parameters
     ----------
@@ -44,6 +51,8 @@ def find_noise(
         Values, if any, are above 0 for likes.
     where : torch.device or None
         Accelerator to compute on; None: NumPy computes, on the host.
+    answers : sequence of ndarray of shape (n,)
+        Mean answers about each item that are to be predicted; NaN where there are none.
 
     Returns
     -------
@@ -52,7 +61,33 @@ def find_noise(
     """
     if len(content.values) < 2:
         return []
-    items, lifts = liked_together(history, where)
+    low, high = _bounds(content, *liked_together(history, where), where)
+    _log.debug(
+        "what modalities say of likes, least and most: %s",
+        {
+            name: (round(float(least), 4), round(float(most), 4))
+            for name, least, most in zip(content.values, low, high, strict=True)
+        },
+    )
+    best = low.max(initial=0.0)
+    silent = (low <= 0) & (high < SHARE * best)
+    if silent.any():
+        for means in answers:
+            silent &= _bounds(content, *_alike(means, where), where)[0] <= 0
+    return [
+        name
+        for name, is_silent in zip(content.values, silent, strict=True)
+        if is_silent
+    ]
+
+
+def _bounds(
+    content: Blocks,
+    items: NDArray[np.int64],
+    likeness: Array,
+    where: torch.device | None,
+) -> NDArray[np.float64]:
+    """Bound the correlation of each modality with a likeness of items: (2, m)."""
     content = content.take(items)
     directions = Directions.of(content, where)
     bounds = []
@@ -62,19 +97,29 @@ def find_noise(
         both = place(np.flatnonzero(present), where)
         correlation, error = 0.0, np.inf
         if len(both) >= MIN_ITEMS:
-            correlation, error = mantel(matrix[both][:, both], lifts[both][:, both])
+            correlation, error = mantel(matrix[both][:, both], likeness[both][:, both])
         bounds.append(correlation + N_ERRORS * error * np.array([-1, 1]))
-    low, high = np.array(bounds).T
-    _log.debug(
-        "what modalities say of likes, least and most: %s",
-        dict(zip(content.values, np.round(bounds, 4).tolist(), strict=True)),
-    )
-    best = low.max(initial=0.0)
-    return [
-        name
-        for name, least, most in zip(content.values, low, high, strict=True)
-        if least <= 0 and most < SHARE * best
-    ]
+    return np.array(bounds).T
+
+
+def _alike(
+    means: NDArray, where: torch.device | None
+) -> tuple[NDArray[np.int64], Array]:
+    """Measure how alike the mean answers are of items that have one, as Moran's I does.
+
+    Returns
+    -------
+    items : ndarray of shape (n,), int64
+        Their positions; a thousand at most.
+    likeness : array of shape (n, n)
+        Products of what each is above the mean.
+    """
+    items = np.flatnonzero(np.isfinite(means))
+    if len(items) > MAX_LIKED:
+        items = np.sort(np.random.RandomState(0).permutation(items)[:MAX_LIKED])
+    above = place(means[items], where)
+    above = above - above.sum() / max(len(items), 1)
+    return items, above[:, None] * above
 
 
 def liked_together(

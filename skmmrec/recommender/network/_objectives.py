@@ -151,7 +151,10 @@ def make_tasks(
     n_columns = 1 if answers is None else answers.shape[1]
     names = [objective] * n_columns if isinstance(objective, str) else list(objective)
     if len(names) != n_columns:
-        raise ValueError(f"objective names {len(names)} tasks, y has {n_columns}")
+        raise ValueError(
+            f"objective names {len(names)} tasks, y has {n_columns}: give a column of "
+            f"y for each of {names}"
+        )
     check_ratings(names[0], answers)
     return [
         Task.fit(name, None if answers is None else answers[:, number], weights)

@@ -176,6 +176,20 @@ def test_nothing_is_named_where_nothing_tells(values):
     assert find_noise(blocks_of(values), empty) == []
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_what_tells_another_answer_is_no_noise(values, X, seed):
+    """Ratings depend on what has nothing to do with who likes what."""
+    rng = np.random.default_rng(seed)
+    told = values["noise"] @ rng.normal(size=6) + rng.normal(size=N_ITEMS)
+    told[rng.random(N_ITEMS) < 0.3] = np.nan
+    blocks, history = blocks_of(values), history_of(X)
+    assert find_noise(blocks, history, answers=[told]) == []
+    chance = rng.normal(size=N_ITEMS)
+    assert find_noise(blocks, history, answers=[chance]) == ["noise"]
+    unknown = np.full(N_ITEMS, np.nan)
+    assert find_noise(blocks, history, answers=[unknown]) == ["noise"]
+
+
 def test_few_interactions_name_nothing(values, X):
     for n in range(0, 60, 10):
         assert find_noise(blocks_of(values), history_of(X.head(n))) == []
@@ -227,6 +241,23 @@ def test_it_can_be_kept(values, X):
     content = ContentRecommender(rec.catalog).fit(X)
     assert list(content.model_.space.muted) == []
     assert content.model_.content.modalities == list(values)
+
+
+def test_what_a_further_task_predicts_is_kept(values, X):
+    """By ratings of some rows, of items that the modality tells apart."""
+    rng = np.random.default_rng(0)
+    quality = values["noise"][:, 0] + 0.5 * rng.normal(size=N_ITEMS)
+    rated = np.where(rng.random(len(X)) < 0.7, quality[X.item_id], np.nan)
+    chance = np.where(np.isnan(rated), np.nan, rng.normal(size=len(X)))
+    muted = []
+    for ratings in (rated, chance):
+        catalog = ItemCatalog(table_of(values))
+        rec = MultimodalFusionRecommender(
+            catalog, objective=["softmax", "mse"], n_factors=8, random_state=0
+        )
+        y = np.column_stack([np.ones(len(X)), ratings])
+        muted.append(rec.set_params(training__max_epochs=1).fit(X, y).muted_modalities_)
+    assert muted == [[], ["noise"]]
 
 
 def test_what_is_muted_is_saved_and_told(values, X, tmp_path, caplog):

@@ -204,7 +204,7 @@ def test_feedback_keeps_the_number_of_tasks(catalog, halves):
         (["bce", "hinge"], "'hinge'"),
         ([], "a list of str"),
         (3, "a list of str"),
-        (["bce", "mse", "bpr"], "names 3 tasks, y has 2"),
+        (["bce", "mse", "bpr"], "names 3 tasks, y has 2: .* each of"),
     ],
 )
 def test_unknown_objectives(catalog, halves, objective, message):
