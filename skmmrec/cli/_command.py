@@ -6,7 +6,6 @@ must come at once.
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -35,6 +34,10 @@ class Failure(click.ClickException):
     exit_code = FAILED
 
 
+class ClosedError(Exception):
+    """Nobody reads stdout any more; click would end by 1, which says something else."""
+
+
 class Group(click.Group):
     """Commands with the exit codes of the documentation."""
 
@@ -54,9 +57,7 @@ class Group(click.Group):
         except click.Abort:
             click.echo("Interrupted.", err=True)
             return INTERRUPTED
-        except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EINVAL):
-                raise
+        except ClosedError:
             _forget_stdout()
             return CLOSED
 
@@ -94,11 +95,13 @@ class Command(click.Command):
         ctx.meta["quiet"] = quiet
         with _messages(quiet, verbose):
             try:
-                return super().invoke(ctx)
+                result = super().invoke(ctx)
+                sys.stdout.flush()
+                return result
             except (click.ClickException, click.exceptions.Exit, click.Abort):
                 raise
-            except BrokenPipeError:
-                raise
+            except BrokenPipeError as error:
+                raise ClosedError from error
             except Exception as error:
                 if debug:
                     traceback.print_exc()

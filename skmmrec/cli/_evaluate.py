@@ -99,18 +99,28 @@ def evaluate(ctx: click.Context, source: Path, test: Path | None, **given: Any) 
     All items are ranked that the user has not met before. The figures are means over
     users with a like that is held out.
     """
+    k = _longest(given["metrics"])
     least = _thresholds(given["least"], given["metrics"])
     if test is None:
         model, train, held = _of_split(source, given)
     else:
         _refuse_items(given)
         model, train, held = _of_model(source, test, given)
-    table = _judged(model, train, held, given)
+    table = _judged(model, train, held, k, given)
     _print(table, given["as_json"])
     wrong = [n for n, value in least.items() if not table.loc["model", n] >= value]
     for name in wrong:
         note(f"{name} is {table.loc['model', name]:.4f}, below {least[name]}.")
     ctx.exit(WRONG if wrong else 0)
+
+
+def _longest(metrics: Sequence[str]) -> int:
+    from skmmrec.metrics import parse_metric
+
+    try:
+        return max(parse_metric(name)[1] for name in metrics)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--metric") from error
 
 
 def _thresholds(least: Sequence[Setting], metrics: Sequence[str]) -> dict[str, float]:
@@ -191,19 +201,19 @@ def _learned_from(model: Any) -> Rows:
 
 
 def _judged(
-    model: Any, train: Rows, held: Rows, given: Mapping[str, Any]
+    model: Any, train: Rows, held: Rows, k: int, given: Mapping[str, Any]
 ) -> pd.DataFrame:
     import pandas as pd
 
     from skmmrec import recommender
-    from skmmrec.metrics import evaluate_ranking, parse_metric
+    from skmmrec.metrics import evaluate_ranking, warn_of_seen
 
-    k = max(parse_metric(name)[1] for name in given["metrics"])
     relevant = held.X if held.y is None else held.X[held.y > 0]
     if not len(relevant):
         raise ValueError(
             f"{held.source.path}: no row is liked: look at --rating and --neutral"
         )
+    warn_of_seen(model, relevant, held.X)
     users = relevant["user_id"].unique()
     models = {"model": model}
     for name in given["baselines"]:

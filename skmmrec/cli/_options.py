@@ -117,7 +117,11 @@ def _setting_option(name: str, help_: str, default: Any) -> Callable[[F], F]:
     # None as the default: what is not given is not passed on.
     shown = str(default).lower() if isinstance(default, bool) else default
     return click.option(
-        _flag(name), name, help=help_, show_default=str(shown) if shown else False
+        _flag(name),
+        name,
+        default=None,
+        help=help_,
+        show_default=str(shown) if shown else False,
     )
 
 

@@ -23,6 +23,7 @@ Examples:
 @repo_argument
 @click.option(
     "--project",
+    default=None,
     help="Feast's name of the project: letters, digits and underscores.",
     show_default="name of the folder",
 )

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from pandas.api.types import is_string_dtype
@@ -225,10 +226,23 @@ def _reading_csv(path: Path) -> Iterator[None]:
 
 
 def _numbers(texts: pd.Series, where: str) -> pd.Series:
-    numbers = pd.to_numeric(texts, errors="coerce").astype("float64")
-    is_nan = texts.str.strip().str.lower() == "nan"
-    _check_read(texts, numbers.notna() | is_nan, where, "no number, such as 12.5")
+    numbers = _cast(texts, pa.float64())
+    if numbers is None:
+        is_number = pd.to_numeric(texts, errors="coerce").notna()
+        is_number |= texts.str.strip().str.lower() == "nan"
+        _check_read(texts, is_number, where, "no number, such as 12.5")
+        raise ValueError(f"{where} has texts that are no numbers")
     return numbers
+
+
+def _cast(texts: pd.Series, kind: pa.DataType) -> pd.Series | None:
+    """Read numbers, to the last bit, which `pandas.to_numeric` does not; or None."""
+    words = pc.utf8_trim_whitespace(pa.array(texts, pa.large_string()))
+    try:
+        numbers = words.cast(kind).to_pandas()
+    except pa.ArrowInvalid:
+        return None
+    return numbers.set_axis(texts.index)
 
 
 def _dates(texts: pd.Series, where: str) -> pd.Series:
@@ -239,10 +253,11 @@ def _dates(texts: pd.Series, where: str) -> pd.Series:
 
 
 def _times(texts: pd.Series, where: str) -> pd.Series:
-    """Read numbers exactly where all are numbers; otherwise they are dates."""
-    numbers = pd.to_numeric(texts, errors="coerce")
-    if numbers[texts.notna()].notna().all():
-        return numbers
+    """Read numbers, whole ones exactly, or else dates."""
+    for kind in (pa.int64(), pa.float64()):
+        numbers = _cast(texts, kind)
+        if numbers is not None:
+            return numbers
     return _dates(texts, where)
 
 
