@@ -71,7 +71,7 @@ def encode(
     recipe = recipe.learned(source)
     report = encode_source(source, recipe, out, given["key"], rows_per_part)
     recipe.write(out)
-    _tell(report, as_json)
+    _tell(report, out, as_json)
 
 
 def encode_source(
@@ -97,12 +97,9 @@ def encode_source(
         raise ValueError(f"{source.path}: {error}") from error
 
 
-def _tell(report: BatchReport, as_json: bool) -> None:
+def _tell(report: BatchReport, out: Path, as_json: bool) -> None:
     if report.n_found:
         note(f"{report.n_found} of {report.n_parts} files were there already.")
     for failure in report.failures.itertuples(index=False):
         note(f"Missing: {failure[0]}: {failure.source} {failure.problem}")
-    record = {"items": report.n_rows}
-    for name, count in report.encoded.items():
-        record[name] = count
-    show({"folder": str(report.folder), **record}, as_json)
+    show({"folder": str(out), "items": report.n_rows, **report.encoded}, as_json)
