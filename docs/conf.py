@@ -41,6 +41,7 @@ templates_path = ["_templates"]
 nitpicky = True
 # In docstrings, `name` links to the public name, if it is one.
 default_role = "py:obj"
+smartquotes_action = "qe"  # two hyphens begin an option; they are no dash
 nitpick_ignore = [("py:class", "sklearn.utils.Bunch")]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3

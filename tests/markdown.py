@@ -1,4 +1,4 @@
-"""Run the blocks of a Markdown page, Python and commands, and look at what they give."""
+"""Run the Python blocks and commands of a Markdown page, and see what they give."""
 
 from __future__ import annotations
 

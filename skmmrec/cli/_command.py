@@ -12,8 +12,9 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -41,25 +42,40 @@ class ClosedError(Exception):
 class Group(click.Group):
     """Commands with the exit codes of the documentation."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        """Run a command and end the process by its exit code."""
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command, and end the process by its exit code."""
+
+        def run() -> Any:
+            return super(Group, self).main(
+                args, prog_name, complete_var, standalone_mode=False, **extra
+            )
+
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
-        code = self._code(*args, **extra)
+            return run()
+        code = _code_of(run)
         sys.exit(code if isinstance(code, int) else DONE)
 
-    def _code(self, *args: Any, **extra: Any) -> Any:
-        try:
-            return super().main(*args, standalone_mode=False, **extra)
-        except click.ClickException as error:
-            error.show()
-            return error.exit_code
-        except click.Abort:
-            click.echo("Interrupted.", err=True)
-            return INTERRUPTED
-        except ClosedError:
-            _forget_stdout()
-            return CLOSED
+
+def _code_of(run: Callable[[], Any]) -> Any:
+    """Return the exit code of a command; what it returns, if it just ends."""
+    try:
+        return run()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("Interrupted.", err=True)
+        return INTERRUPTED
+    except ClosedError:
+        _forget_stdout()
+        return CLOSED
 
 
 def _forget_stdout() -> None:
@@ -169,15 +185,17 @@ def show(record: Mapping[str, Any], as_json: bool) -> None:
         click.echo(f"{name:{width}}  {value}")
 
 
+# Each says its default, on a terminal and on the page of the reference.
+option = partial(click.option, show_default=True)
+
+
 def command(*, epilog: str) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a command whose help ends in examples, printed as they are."""
     return click.command(
         cls=Command,
         epilog="\b\n" + epilog.strip("\n"),
-        context_settings={"show_default": True, "max_content_width": 100},
+        context_settings={"max_content_width": 100},
     )
 
 
-as_json = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON in place of text."
-)
+as_json = option("--json", "as_json", is_flag=True, help="Print JSON in place of text.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skmmrec.cli._command import as_json, command, note, show
+from skmmrec.cli._command import as_json, command, note, option, show
 from skmmrec.cli._options import (
     content_options,
     csv_options,
@@ -36,7 +36,7 @@ Examples:
 @content_options
 @device_option
 @set_option
-@click.option(
+@option(
     "--rows-per-part",
     type=click.IntRange(1),
     default=10_000,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skmmrec.cli._command import WRONG, as_json, command, note, show
+from skmmrec.cli._command import DONE, WRONG, as_json, command, note, option, show
 from skmmrec.cli._fit import fitted, read_inputs
 from skmmrec.cli._options import (
     Setting,
@@ -18,6 +18,7 @@ from skmmrec.cli._options import (
     interaction_options,
     key_option,
     model_options,
+    on_empty_option,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ Examples:
 )
 @click.argument("source", metavar="MODEL|INTERACTIONS", type=click.Path(path_type=Path))
 @click.argument("test", required=False, type=click.Path(path_type=Path))
-@click.option(
+@option(
     "--metric",
     "metrics",
     multiple=True,
@@ -54,7 +55,7 @@ Examples:
     help="auc, f1, graded_ndcg, hit_rate, map, mrr, ndcg, precision or recall, at a "
     "length of lists. May be repeated.",
 )
-@click.option(
+@option(
     "--baseline",
     "baselines",
     type=click.Choice(list(BASELINES)),
@@ -62,33 +63,33 @@ Examples:
     default=["popularity"],
     help="What to compare with, fitted on the same rows. May be repeated.",
 )
-@click.option(
+@option(
     "--split",
     type=click.Choice(["latest", "random"]),
     default="latest",
     help="Without TEST: hold out each user's last interaction, or a random fifth of "
     "each user's interactions.",
 )
-@click.option(
+@option(
     "--min",
     "least",
     type=SettingType(),
     multiple=True,
     help="Least value of a metric; below it, the exit code is 1. May be repeated.",
 )
-@click.option(
+@option(
     "--items",
     type=click.Path(path_type=Path),
     help="Without TEST: the items, as in 'skmmrec fit'.",
 )
 @key_option
+@on_empty_option
 @interaction_options
 @model_options
 @content_options
 @csv_options
 @as_json
-@click.pass_context
-def evaluate(ctx: click.Context, source: Path, test: Path | None, **given: Any) -> None:
+def evaluate(source: Path, test: Path | None, **given: Any) -> None:
     """Tell how well held-out likes are recommended, beside simpler recommenders.
 
     With two arguments, MODEL is a saved model, and TEST has interactions that it has
@@ -111,7 +112,7 @@ def evaluate(ctx: click.Context, source: Path, test: Path | None, **given: Any) 
     wrong = [n for n, value in least.items() if not table.loc["model", n] >= value]
     for name in wrong:
         note(f"{name} is {table.loc['model', name]:.4f}, below {least[name]}.")
-    ctx.exit(WRONG if wrong else 0)
+    click.get_current_context().exit(WRONG if wrong else DONE)
 
 
 def _longest(metrics: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skmmrec.cli._command import command, is_quiet, note
+from skmmrec.cli._command import command, is_quiet, note, option
 from skmmrec.cli._options import (
     MODEL_DEFAULTS,
     check_names,
@@ -18,13 +18,14 @@ from skmmrec.cli._options import (
     is_of_encoder,
     key_option,
     model_options,
+    on_empty_option,
 )
 
 if TYPE_CHECKING:
     from skmmrec import ItemCatalog, MultimodalFusionRecommender
     from skmmrec.cli._interactions import Rows
 
-items_option = click.option(
+items_option = option(
     "--items",
     required=True,
     type=click.Path(path_type=Path),
@@ -46,6 +47,7 @@ Examples:
 @click.argument("model", type=click.Path(path_type=Path))
 @items_option
 @key_option
+@on_empty_option
 @interaction_options
 @model_options
 @content_options
@@ -81,7 +83,7 @@ def read_inputs(interactions: Path, given: Mapping[str, Any]) -> tuple[Any, Any]
     new_recommender(given)  # a mistyped parameter is found before long reading
     recipe = recipe_of(given)
     rows = read_rows(source, given)
-    catalog = open_catalog(items, given["key"], recipe)
+    catalog = open_catalog(items, given["key"], recipe, given["on_empty"])
     check_ids_meet(catalog.ids, items, rows.X.iloc[:, 1], source)
     return catalog, rows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import numpy as np
@@ -37,6 +37,7 @@ MODELS = {
 Model = (
     MultimodalFusionRecommender | ContentRecommender | MatrixFactorizationRecommender
 )
+OnEmpty = Literal["raise", "ignore"]
 _FEW = 3
 
 
@@ -58,7 +59,9 @@ def recipe_of(given: Mapping[str, Any]) -> Recipe:
     return Recipe.of_options(given, encoder_settings(given))
 
 
-def open_catalog(source: Source, key: str | None, recipe: Recipe) -> ItemCatalog:
+def open_catalog(
+    source: Source, key: str | None, recipe: Recipe, on_empty: OnEmpty = "raise"
+) -> ItemCatalog:
     """Make a catalogue of raw items, or of vectors in files.
 
     Parameters
@@ -69,14 +72,17 @@ def open_catalog(source: Source, key: str | None, recipe: Recipe) -> ItemCatalog
         Column of the ids.
     recipe : Recipe
         How raw columns are encoded; without any column, there are vectors.
+    on_empty : {"raise", "ignore"}, default="raise"
+        As in `ItemCatalog`.
     """
     if recipe.columns:
         table = read_items(source, recipe, key)
         encoder = recipe.with_categories(table).transformer()
-        return ItemCatalog(table, encoder, key=key or ITEM)
+        return ItemCatalog(table, encoder, key=key or ITEM, on_empty=on_empty)
     if source.is_parquet:
-        return ItemCatalog.from_parquet(source.path, key=key)
-    return ItemCatalog(_read_vectors(source, key or ITEM), key=key or ITEM)
+        return ItemCatalog.from_parquet(source.path, key=key, on_empty=on_empty)
+    table = _read_vectors(source, key or ITEM)
+    return ItemCatalog(table, key=key or ITEM, on_empty=on_empty)
 
 
 def _read_vectors(source: Source, key: str) -> pd.DataFrame:

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
+from skmmrec.cli._command import option
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Options that name columns, and what such a column becomes.
@@ -102,8 +104,8 @@ def _stacked(options: Iterable[Callable[[F], F]]) -> Callable[[F], F]:
     chosen = list(options)
 
     def decorate(function: F) -> F:
-        for option in reversed(chosen):
-            function = option(function)
+        for each in reversed(chosen):
+            function = each(function)
         return function
 
     return decorate
@@ -116,7 +118,7 @@ def _flag(name: str) -> str:
 def _setting_option(name: str, help_: str, default: Any) -> Callable[[F], F]:
     # None as the default: what is not given is not passed on.
     shown = str(default).lower() if isinstance(default, bool) else default
-    return click.option(
+    return option(
         _flag(name),
         name,
         default=None,
@@ -125,7 +127,7 @@ def _setting_option(name: str, help_: str, default: Any) -> Callable[[F], F]:
     )
 
 
-set_option = click.option(
+set_option = option(
     "--set",
     "settings",
     type=SettingType(),
@@ -134,30 +136,37 @@ set_option = click.option(
     "training__max_epochs=5 or text__truncate_dim=256. May be repeated.",
 )
 
-sep_option = click.option(
+sep_option = option(
     "--sep",
     help="Separator of CSV files: one character, or 'tab'.",
     show_default="tab for .tsv, comma otherwise",
 )
-encoding_option = click.option(
+encoding_option = option(
     "--encoding", default="utf-8", help="Encoding of CSV files, such as cp1252."
+)
+on_empty_option = option(
+    "--on-empty",
+    type=click.Choice(["raise", "ignore"]),
+    default="raise",
+    help="Whether items without any content are an error, or are ranked by their "
+    "interactions alone.",
 )
 csv_options = _stacked([sep_option, encoding_option])
 
-key_option = click.option(
+key_option = option(
     "--key",
     default=None,
     help="Column of the item ids in the table of items.",
     show_default="item_id, or what the vectors say",
 )
-device_option = click.option(
+device_option = option(
     "--device", default="auto", help="Device of torch: auto, cpu, cuda, mps."
 )
 
 content_options = _stacked(
     [
         *(
-            click.option(
+            option(
                 f"--{kind}",
                 kind,
                 multiple=True,
@@ -173,21 +182,21 @@ content_options = _stacked(
 
 interaction_options = _stacked(
     [
-        click.option("--user", default="user_id", help="Column of the user ids."),
-        click.option("--item", default="item_id", help="Column of the item ids."),
-        click.option(
+        option("--user", default="user_id", help="Column of the user ids."),
+        option("--item", default="item_id", help="Column of the item ids."),
+        option(
             "--rating",
             help="Column of the strengths of interactions, such as stars or 0 and 1.",
             show_default="every row is a like",
         ),
-        click.option(
+        option(
             "--neutral",
             type=float,
             default=0.0,
             help="The rating that means indifference, and is subtracted: what is above "
             "counts as liked, the rest as seen and not liked.",
         ),
-        click.option(
+        option(
             "--time",
             help="Column of the times: numbers, dates, or text in ISO 8601.",
             show_default="timestamp, if there is one",
@@ -205,33 +214,33 @@ MODEL_DEFAULTS = {
 }
 model_options = _stacked(
     [
-        click.option(
+        option(
             "--fusion",
             default=MODEL_DEFAULTS["fusion"],
             help="How an item's modalities become one vector: concat, weighted, gated, "
             "attention, bilinear, transformer, cross_attention, late, ...",
         ),
-        click.option(
+        option(
             "--objective",
             type=click.Choice(["softmax", "bpr", "bce", "mse"]),
             default=MODEL_DEFAULTS["objective"],
             help="What is learned: to rank likes (softmax, bpr), the probability of a "
             "like (bce), or the rating (mse).",
         ),
-        click.option(
+        option(
             "--n-factors",
             type=click.IntRange(1),
             default=MODEL_DEFAULTS["n_factors"],
             help="Width of item and user vectors.",
         ),
-        click.option(
+        option(
             "--n-members",
             type=click.IntRange(1),
             default=MODEL_DEFAULTS["n_members"],
             help="Networks that are trained and averaged: better, at that many times "
             "the cost.",
         ),
-        click.option(
+        option(
             "--random-state",
             type=int,
             default=MODEL_DEFAULTS["random_state"],

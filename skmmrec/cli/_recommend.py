@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skmmrec.cli._command import command
+from skmmrec.cli._command import command, option
 
 if TYPE_CHECKING:
     import pandas as pd
 
-k_option = click.option(
+k_option = option(
     "-k", "--k", type=click.IntRange(1), default=10, help="Length of each list."
 )
 # The id of a query that is encoded; no column of a table is called so.
 _QUERY = "\0query"
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, not CSV.")
+as_json = option("--json", "as_json", is_flag=True, help="Print JSON, not CSV.")
 
 
 @command(
@@ -30,7 +30,7 @@ Examples:
 """
 )
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
+@option(
     "--user",
     "users",
     multiple=True,
@@ -38,7 +38,7 @@ Examples:
     show_default="all users",
 )
 @k_option
-@click.option(
+@option(
     "--exclude-seen/--include-seen",
     default=True,
     help="Leave out what the user has met.",
@@ -67,15 +67,15 @@ Examples:
 """
 )
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--item", "ids", multiple=True, help="Id of an item. May be repeated.")
-@click.option(
+@option("--item", "ids", multiple=True, help="Id of an item. May be repeated.")
+@option(
     "--content",
     multiple=True,
     metavar="COLUMN=VALUE",
     help="Content to search by: a text, a path, a number or a date. May be repeated "
     "for other columns.",
 )
-@click.option(
+@option(
     "--items",
     type=click.Path(path_type=Path),
     help="For --content: the vectors that 'skmmrec encode' wrote.",

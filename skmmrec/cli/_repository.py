@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from skmmrec.cli._command import WRONG, as_json, command, is_quiet, note, show
+from skmmrec.cli._command import (
+    DONE,
+    WRONG,
+    as_json,
+    command,
+    is_quiet,
+    note,
+    option,
+    show,
+)
 from skmmrec.cli._options import csv_options, key_option
 
 repo_argument = click.argument("repo", type=click.Path(path_type=Path))
@@ -21,20 +30,20 @@ Examples:
 """
 )
 @repo_argument
-@click.option(
+@option(
     "--project",
     default=None,
     help="Feast's name of the project: letters, digits and underscores.",
     show_default="name of the folder",
 )
-@click.option(
+@option(
     "--online-store",
     type=click.Choice(["sqlite", "postgres", "redis"]),
     default="sqlite",
     help="Where vectors are served from: a file in REPO, or a server, whose address is "
     "set in feature_store.yaml (extras 'postgres', 'redis').",
 )
-@click.option(
+@option(
     "--auth/--no-auth",
     default=False,
     help="Have 'feast serve' ask for tokens of OpenID Connect (extra 'auth').",
@@ -59,13 +68,13 @@ Examples:
 )
 @click.argument("model", type=click.Path(path_type=Path))
 @repo_argument
-@click.option(
+@option(
     "--items",
     type=click.Path(path_type=Path),
     help="Table of items, CSV or parquet, for --feature and --category.",
 )
 @key_option
-@click.option(
+@option(
     "--feature",
     "features",
     multiple=True,
@@ -73,16 +82,16 @@ Examples:
     help="Column of --items to filter by when serving, as in 'price < 30'. In a CSV "
     "file it is numbers if all its values are. May be repeated.",
 )
-@click.option(
+@option(
     "--category", metavar="COLUMN", help="Column of --items with the item's category."
 )
-@click.option(
+@option(
     "--vectors",
     type=click.Path(path_type=Path),
     help="What 'skmmrec encode' wrote: one further vector for each modality, to weigh "
     "when similar items are asked for.",
 )
-@click.option(
+@option(
     "--keep",
     type=click.IntRange(1),
     default=3,
@@ -139,7 +148,7 @@ Examples:
 """
 )
 @repo_argument
-@click.option(
+@option(
     "--model",
     type=click.Path(path_type=Path),
     help="Compare with this model, vector by vector, in place of what was recorded "
@@ -163,7 +172,7 @@ def verify(repo: Path, model: Path | None, as_json: bool) -> None:
     else:
         record |= {n: len(getattr(report, n)) for n in ("missing", "extra", "changed")}
     show(record, as_json)
-    click.get_current_context().exit(0 if report.ok else WRONG)
+    click.get_current_context().exit(DONE if report.ok else WRONG)
 
 
 @command(

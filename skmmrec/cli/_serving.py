@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
-from skmmrec.cli._command import Failure, command
+from skmmrec.cli._command import Failure, command, option
 from skmmrec.cli._options import Setting, SettingType, csv_options, key_option
 
 # Settings of the service by variables of the environment.
 _PREFIX = "SKMMREC_SERVICE_"
 
-host_option = click.option(
+host_option = option(
     "--host",
     default="127.0.0.1",
     help="Address to listen at; by default, this machine alone reaches it.",
@@ -24,7 +24,7 @@ host_option = click.option(
 
 
 def _port_option(port: int) -> Any:
-    return click.option(
+    return option(
         "--port", type=click.IntRange(0, 65535), default=port, help="Port to listen at."
     )
 
@@ -52,29 +52,29 @@ Examples:
 @click.argument("repo", type=click.Path(path_type=Path))
 @host_option
 @_port_option(8000)
-@click.option(
+@option(
     "--workers",
     type=click.IntRange(1),
     default=1,
     help="Processes that answer; each has the items in its memory.",
 )
-@click.option(
+@option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="warning",
     help="What is logged, in lines of JSON; 'info' has every request.",
 )
-@click.option(
+@option(
     "--tokens-file",
     type=click.Path(path_type=Path),
     help="Who may ask: a line name:role:token for each, where role is read or write.",
 )
-@click.option(
+@option(
     "--model",
     type=click.Path(path_type=Path),
     help="Folder of the model that is published, so that it can be explained.",
 )
-@click.option(
+@option(
     "--set",
     "settings",
     type=SettingType(),
@@ -115,37 +115,37 @@ Examples:
 """
 )
 @click.argument("model", metavar="MODEL|REPO", type=click.Path(path_type=Path))
-@click.option(
+@option(
     "--items",
     type=click.Path(path_type=Path),
     help="Table of items to show: CSV or parquet.",
 )
 @key_option
-@click.option(
+@option(
     "--vectors",
     type=click.Path(path_type=Path),
     help="What 'skmmrec encode' made of --items, to search by words, pictures and "
     "sounds.",
 )
-@click.option(
+@option(
     "--compare",
     type=click.Path(path_type=Path),
     help="A second model, to look at side by side.",
 )
-@click.option(
+@option(
     "--media",
     type=click.Path(path_type=Path),
     help="Folder of the pictures, sounds and videos.",
     show_default="that of --items",
 )
-@click.option(
+@option(
     "--record/--no-record",
     default=False,
     help="Write likes to REPO; otherwise they last as long as the visit.",
 )
 @host_option
 @_port_option(8501)
-@click.option(
+@option(
     "--open-browser/--no-open-browser",
     default=True,
     help="Show the page in a browser of this machine.",

@@ -233,6 +233,18 @@ def test_a_key_of_another_name(tables, item_table, model, tmp_path):
     assert run("recommend", tmp_path / "m").stdout == run("recommend", model).stdout
 
 
+def test_items_without_content_may_live_by_their_interactions(
+    tables, item_table, tmp_path
+):
+    empty = item_table.copy()
+    empty.loc[4, ["price", "brand", "released"]] = None
+    empty.to_csv(tmp_path / "items.csv", index=False)
+    run("encode", tmp_path / "items.csv", tmp_path / "v", *CONTENT)
+    args = ["fit", tables / "likes.csv", tmp_path / "m", "--items", tmp_path / "v"]
+    assert "item '004' (row 4) has no modality" in run(*args, *SEED, code=3).stderr
+    run(*args, *SEED, "--on-empty", "ignore")
+
+
 @pytest.mark.parametrize(
     ("args", "message", "code"),
     [

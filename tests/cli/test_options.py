@@ -6,7 +6,13 @@ import click
 import pytest
 from hypothesis import given, strategies as st
 
-from skmmrec import MultimodalFusionRecommender, batch, feature_store, recommender
+from skmmrec import (
+    ItemCatalog,
+    MultimodalFusionRecommender,
+    batch,
+    feature_store,
+    recommender,
+)
 from skmmrec.cli._evaluate import BASELINES
 from skmmrec.cli._main import cli
 from skmmrec.cli._options import (
@@ -19,6 +25,7 @@ from skmmrec.cli._options import (
     encoder_settings,
     parse_value,
 )
+from skmmrec.cli._recipe import Recipe
 from skmmrec.encoders import AudioEncoder, BaseEncoder, ImageEncoder, TextEncoder
 from skmmrec.recommender import BaseRecommender
 
@@ -51,6 +58,24 @@ def test_options_of_the_recommender_are_its_own(command, name):
 def test_options_of_functions_are_their_parameters(command, function, names):
     for name in names:
         assert option(command, name).default == default_of(function, name)
+
+
+@pytest.mark.parametrize(
+    ("command", "room", "names"),
+    [
+        ("serve", "service", ["host", "port", "workers", "log_level"]),
+        ("browse", "app", ["media", "record", "host", "port", "open_browser"]),
+    ],
+)
+def test_options_of_optional_rooms_are_their_parameters(command, room, names):
+    function = getattr(pytest.importorskip(f"skmmrec.{room}"), command)
+    for name in names:
+        assert option(command, name).default == default_of(function, name)
+
+
+@pytest.mark.parametrize("command", ["fit", "evaluate"])
+def test_items_without_content_are_treated_as_in_a_catalogue(command):
+    assert option(command, "on_empty").default == default_of(ItemCatalog, "on_empty")
 
 
 @pytest.mark.parametrize("name", [*MODELS, *COMMON])
@@ -154,3 +179,44 @@ def test_settings_reach_the_encoder_that_they_name():
 
 def test_all_encoders_take_the_common_options():
     assert set(COMMON) <= set(inspect.signature(BaseEncoder).parameters)
+
+
+def recipe(kinds, *settings, **given):
+    given |= {"settings": [SettingType().convert(s, None, None) for s in settings]}
+    return Recipe.of_options(kinds, encoder_settings(given))
+
+
+def test_frames_and_sound_of_videos_are_read_as_pictures_and_sounds_are():
+    chosen = recipe(
+        {"video": ["clip"]},
+        "image__model=tf_efficientnet_lite0",
+        "video__n_frames=2",
+        "video__audio_encoder__pretrained=false",
+        audio__model="Cnn6",
+        audio__pretrained="true",
+        device="cpu",
+    )
+    ((name, encoder, column),) = [each.step() for each in chosen.columns]
+    assert (name, column, encoder.n_frames) == ("clip", "clip", 2)
+    assert encoder.image_encoder.model == "tf_efficientnet_lite0"
+    assert encoder.image_encoder.device == encoder.audio_encoder.device == "cpu"
+    assert (encoder.audio_encoder.model, encoder.audio_encoder.pretrained) == (
+        "Cnn6",
+        False,
+    )
+
+
+def test_a_part_of_videos_may_be_dropped():
+    chosen = recipe({"video": ["clip"]}, "video__audio_encoder=drop", device="cpu")
+    ((_, encoder, _),) = [each.step() for each in chosen.columns]
+    assert encoder.audio_encoder == "drop"
+    assert encoder.image_encoder.device == "cpu"
+
+
+def test_modalities_are_called_by_their_columns():
+    chosen = recipe({"text": ["title", "meta__plot"], "number": ["price"]})
+    assert [each.step()[0] for each in chosen.columns] == [
+        "title",
+        "meta_plot",
+        "price",
+    ]
