@@ -68,10 +68,20 @@ def encode(
             "no content is named: give --text COLUMN, --image COLUMN, --number COLUMN "
             f"or others; the columns of {items} are {source.columns()}"
         )
+    _refuse_learning(recipe)
     recipe = recipe.learned(source)
     report = encode_source(source, recipe, out, given["key"], rows_per_part)
     recipe.write(out)
     _tell(report, out, as_json)
+
+
+def _refuse_learning(recipe: Recipe) -> None:
+    for column in recipe.columns:
+        if column.params.get("n_components") is not None:
+            raise click.UsageError(
+                f"{column.kind}__n_components learns from items, and encoding goes "
+                "item by item: give 'skmmrec fit' regularization__n_components"
+            )
 
 
 def encode_source(

@@ -114,6 +114,7 @@ def test_parquet_files_give_the_same_vectors(vectors, item_table, tmp_path):
         ),
         (["--text", "brand", "--set", "text__trunc_dim=3"], "'truncate_dim'", 2),
         (["--number", "price", "--set", "nonsense"], "NAME=VALUE", 2),
+        (["--text", "brand", "--set", "text__n_components=3"], "learns from items", 2),
     ],
 )
 def test_what_cannot_be_encoded_leaves_nothing(tables, tmp_path, args, message, code):
