@@ -31,6 +31,7 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx_click",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
@@ -40,6 +41,7 @@ templates_path = ["_templates"]
 nitpicky = True
 # In docstrings, `name` links to the public name, if it is one.
 default_role = "py:obj"
+smartquotes_action = "qe"  # two hyphens begin an option; they are no dash
 nitpick_ignore = [("py:class", "sklearn.utils.Bunch")]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3

@@ -1,14 +1,27 @@
-"""Run the Python blocks of a Markdown page, and look at what they give."""
+"""Run the Python blocks and commands of a Markdown page, and see what they give."""
 
 from __future__ import annotations
 
 import ast
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.S | re.M)
+from click.testing import CliRunner
+
+from skmmrec.cli._main import cli
+
+BLOCK = re.compile(r"^```(python|text|console)\n(.*?)^```$", re.S | re.M)
+# A command, which may go on in further lines, and what it prints.
+COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.M)
+
+
+class Printed(str):
+    """What a command has printed."""
+
+    __repr__ = str.__str__
 
 
 class Given(NamedTuple):
@@ -29,6 +42,19 @@ def run_page(page: Path, names: dict[str, Any]) -> Iterator[Given]:
             value = run_block(block[2], names, f"{page.name}:{line}")
             shown = after[2] if after is not None and after[1] == "text" else None
             yield Given(line, value, shown)
+        elif block[1] == "console":
+            yield from run_console(block[2], text.count("\n", 0, block.start()) + 2)
+
+
+def run_console(block: str, first_line: int) -> Iterator[Given]:
+    """Run the commands of a block; only those of this package are to be there."""
+    for found in COMMAND.finditer(block):
+        line = first_line + block.count("\n", 0, found.start())
+        program, *args = shlex.split(found[1].replace("\\\n", ""))
+        assert program == "skmmrec", f"{program!r} in line {line} is not run"
+        result = CliRunner().invoke(cli, args)
+        assert result.exit_code == 0, f"line {line}: {result.output}"
+        yield Given(line, Printed(result.stdout), found[2] or None)
 
 
 def run_block(code: str, names: dict[str, Any], where: str) -> Any:

@@ -1,0 +1,98 @@
+"""Who met what, from files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from skmmrec.cli._tables import Kind, Source, read_table
+from skmmrec.datasets import read_interactions
+from skmmrec.interactions import ITEM, TIME, USER
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Interactions as `fit` takes them.
+
+    Attributes
+    ----------
+    source : Source
+        Where they are from.
+    X : DataFrame of shape (n, 2) or (n, 3)
+        Users, items and, if there are any, times, in this order; the time is called
+        ``timestamp``.
+    y : Series of length n or None
+        Strengths; above 0 is liked.
+    """
+
+    source: Source
+    X: pd.DataFrame
+    y: pd.Series | None
+
+    def take(self, rows: Any) -> Rows:
+        """Return some rows, by position."""
+        y = None if self.y is None else self.y.iloc[rows]
+        return Rows(self.source, self.X.iloc[rows], y)
+
+    def named(self, *names: str) -> Rows:
+        """Call the first columns otherwise."""
+        columns = [*names, *self.X.columns[len(names) :]]
+        return Rows(self.source, self.X.set_axis(columns, axis=1), self.y)
+
+    def usual(self) -> Rows:
+        """Call the ids as tables of results do."""
+        return self.named(USER, ITEM)
+
+
+def read_rows(source: Source, given: Mapping[str, Any]) -> Rows:
+    """Read interactions by the options of a command.
+
+    Parameters
+    ----------
+    source : Source
+        CSV or parquet.
+    given : mapping
+        ``user``, ``item``, ``rating``, ``neutral`` and ``time``.
+    """
+    user, item, rating = given["user"], given["item"], given["rating"]
+    time = given["time"]
+    if time is None and TIME in source.columns():
+        time = TIME
+    if source.is_parquet:
+        X, y = read_interactions(
+            source.path, user_id=user, item_id=item, time=time, y=rating
+        )
+    else:
+        X, y = _read_csv(source, user, item, rating, time)
+    return Rows(source, X, None if y is None else y - given["neutral"])
+
+
+def _read_csv(
+    source: Source, user: str, item: str, rating: str | None, time: str | None
+) -> tuple[pd.DataFrame, pd.Series | None]:
+    kinds: dict[str, Kind] = {user: "id", item: "id"}
+    if time is not None:
+        kinds[time] = "time"
+    if rating is not None:
+        kinds[rating] = "number"
+    named = [name for name in (user, item, time, rating) if name is not None]
+    if len(kinds) < len(named):
+        raise ValueError(f"a column is named twice: {named}")
+    table = read_table(source, kinds)
+    for name in kinds:
+        _check_complete(table[name], name, source.path)
+    X = table[[n for n in (user, item, time) if n]].rename(columns={time: TIME})
+    return X, None if rating is None else table[rating]
+
+
+def _check_complete(column: pd.Series, name: str, path: Path) -> None:
+    missing = column.isna().to_numpy()
+    if missing.any():
+        raise ValueError(
+            f"{path}: column {name!r} is empty in row {missing.argmax()} "
+            f"({missing.sum()} such rows): fill it, or leave these rows out"
+        )

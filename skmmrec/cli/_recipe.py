@@ -1,0 +1,270 @@
+"""How raw columns become vectors: what `skmmrec encode` was told, kept beside them.
+
+A recipe is text: names of columns, of models and of their settings, and the categories
+that were found. So whoever has the vectors can encode further content, such as words to
+search by, and reading it runs no code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.preprocessing import OneHotEncoder
+
+from skmmrec.cli._options import ENCODED, PLAIN, check_names
+from skmmrec.cli._tables import Kind, Source, read_table
+from skmmrec.encoders import (
+    AudioEncoder,
+    BaseEncoder,
+    ImageEncoder,
+    TextEncoder,
+    VideoEncoder,
+)
+from skmmrec.interactions import ITEM, plain
+from skmmrec.runtime import replacing
+
+FILE = "_encoder.json"
+"""Beside the vectors; what begins with an underscore is no data."""
+_FORMAT = 1
+_ENCODERS: dict[str, type[BaseEncoder]] = {
+    "text": TextEncoder,
+    "image": ImageEncoder,
+    "audio": AudioEncoder,
+    "video": VideoEncoder,
+}
+# Columns of paths.
+_FILES = ("image", "audio", "video")
+# What vectors do not depend on, or a place on this machine.
+_NOT_KEPT = ("cache", "device", "batch_size", "verbose", "on_error", "compile")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column, what it holds, and how it is encoded.
+
+    Attributes
+    ----------
+    name : str
+        Of the column.
+    kind : str
+        One of `ENCODED` or `PLAIN`.
+    params : dict
+        Of the encoder; of a category, ``"categories"``.
+    """
+
+    name: str
+    kind: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def read_as(self) -> Kind:
+        """What its table reads it as."""
+        if self.kind == "number":
+            return "number"
+        return "date" if self.kind == "date" else "raw"
+
+    def step(self) -> tuple[str, Any, Any]:
+        """Return what a `ColumnTransformer` takes: name, transformer and columns."""
+        # Two underscores end the name of a modality.
+        name = self.name.replace("__", "_")
+        if self.kind in ENCODED:
+            return name, self._encoder(), self.name
+        one_hot = self._one_hot() if self.kind == "category" else "passthrough"
+        return name, one_hot, [self.name]
+
+    def _encoder(self) -> BaseEncoder:
+        if self.kind == "video":
+            return _video_encoder(self.params)
+        return _ENCODERS[self.kind](**self.params)
+
+    def _one_hot(self) -> OneHotEncoder:
+        values = self.params["categories"]
+        encoder = OneHotEncoder(categories=[values], handle_unknown="ignore")
+        return encoder.fit(pd.DataFrame({self.name: values}))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All columns that become vectors."""
+
+    columns: tuple[Column, ...]
+
+    @classmethod
+    def of_options(
+        cls, given: Mapping[str, Any], settings: Mapping[str, Any]
+    ) -> Recipe:
+        """Make one of a command's options.
+
+        Parameters
+        ----------
+        given : mapping
+            Names of columns by kind.
+        settings : mapping
+            Parameters of encoders by kind.
+        """
+        known = {kind: _parameters(kind) for kind in ENCODED}
+        columns = []
+        for kind in (*ENCODED, *PLAIN):
+            params = _complete(kind, settings, known) if kind in ENCODED else {}
+            columns += [Column(name, kind, params) for name in given.get(kind, ())]
+        _check_once([column.name for column in columns])
+        return cls(tuple(columns))
+
+    @classmethod
+    def read(cls, folder: Path) -> Recipe:
+        """Read the recipe of a folder of vectors.
+
+        Raises
+        ------
+        ValueError
+            If there is none, or it is none that this version writes.
+        """
+        path = folder / FILE
+        if not path.is_file():
+            raise ValueError(
+                f"{path} is not there, which says how raw content becomes vectors: "
+                "encode the items by skmmrec encode"
+            )
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record["format"] != _FORMAT:
+                raise ValueError(f"it is of format {record['format']!r}")
+            columns = tuple(Column(**column) for column in record["columns"])
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} cannot be read ({error}): encode the items again"
+            ) from error
+        return cls(columns)
+
+    def write(self, folder: Path) -> None:
+        """Write it beside the vectors, whole or not at all."""
+        columns = [asdict(replace(c, params=_kept(c.params))) for c in self.columns]
+        record = {"format": _FORMAT, "columns": columns}
+        with replacing(folder / FILE) as fresh:
+            text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
+            fresh.write_text(text, encoding="utf-8")
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """The columns, and what their table reads them as."""
+        return {column.name: column.read_as for column in self.columns}
+
+    @property
+    def files(self) -> list[str]:
+        """Columns of paths."""
+        return [column.name for column in self.columns if column.kind in _FILES]
+
+    def learned(self, source: Source) -> Recipe:
+        """Find the categories of a table."""
+        wanted = [c.name for c in self.columns if c.kind == "category"]
+        if not wanted:
+            return self
+        table = read_table(source, dict.fromkeys(wanted, "raw"))
+        return self.with_categories(table)
+
+    def with_categories(self, table: pd.DataFrame) -> Recipe:
+        """Take the categories from a table that was read."""
+        columns = [
+            replace(c, params={"categories": _categories(table[c.name])})
+            if c.kind == "category"
+            else c
+            for c in self.columns
+        ]
+        return Recipe(tuple(columns))
+
+    def only(self, names: Collection[str]) -> Recipe:
+        """Keep some columns."""
+        return Recipe(tuple(c for c in self.columns if c.name in names))
+
+    def transformer(self) -> ColumnTransformer:
+        """Return what encodes a table; modalities are called as their columns are."""
+        return ColumnTransformer([column.step() for column in self.columns])
+
+
+def _check_once(names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise click.UsageError(f"the column {name!r} is named twice")
+
+
+def read_items(source: Source, recipe: Recipe, key: str | None) -> pd.DataFrame:
+    """Read the table of items: ids, and the columns of a recipe."""
+    kinds: dict[str, Kind] = {key or ITEM: "raw", **recipe.kinds}
+    return located(read_table(source, kinds), recipe.files, source.folder)
+
+
+def located(table: pd.DataFrame, columns: list[str], folder: Path) -> pd.DataFrame:
+    """Take relative paths from the folder of their table."""
+    for name in columns:
+        table[name] = [
+            str(folder.absolute() / value) if isinstance(value, str) else value
+            for value in table[name]
+        ]
+    return table
+
+
+def _categories(column: pd.Series) -> list[Any]:
+    values = column.dropna().unique().tolist()
+    if not values:
+        raise ValueError(f"column {column.name!r} has no category: all are missing")
+    return sorted(map(plain, values))
+
+
+def _kept(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in params.items()
+        if name.rpartition("__")[2] not in _NOT_KEPT
+    }
+
+
+# -- parameters of encoders ----------------------------------------------------------
+
+
+def _parameters(kind: str) -> set[str]:
+    """Names that may be set; those of encoders in a VideoEncoder too."""
+    names = set(_ENCODERS[kind]._get_param_names())
+    if kind == "video":
+        for inner in ("image", "audio"):
+            names |= {f"{inner}_encoder__{name}" for name in _parameters(inner)}
+    return names
+
+
+def _complete(
+    kind: str, settings: Mapping[str, Any], known: Mapping[str, set[str]]
+) -> dict[str, Any]:
+    """Return the parameters of a kind; the parts of a video are set as others are."""
+    params = settings.get(kind, {})
+    common = {n: v for n, v in params.items() if n in ("device", "precision")}
+    params = {n: v for n, v in params.items() if n in known[kind] or n not in common}
+    if kind == "video":
+        for inner in ("image", "audio"):
+            if params.get(f"{inner}_encoder") != "drop":
+                of_inner = {**common, **settings.get(inner, {})}
+                inherited = {f"{inner}_encoder__{n}": v for n, v in of_inner.items()}
+                params = {**inherited, **params}
+    check_names(params, known[kind], _ENCODERS[kind].__name__)
+    return params
+
+
+def _video_encoder(params: Mapping[str, Any]) -> VideoEncoder:
+    own = {n: v for n, v in params.items() if "__" not in n}
+    for part, kind in (
+        ("image_encoder", ImageEncoder),
+        ("audio_encoder", AudioEncoder),
+    ):
+        inner = {
+            name.partition("__")[2]: value
+            for name, value in params.items()
+            if name.startswith(f"{part}__")
+        }
+        if inner and part not in own:
+            own[part] = kind(**inner)
+    return VideoEncoder(**own)

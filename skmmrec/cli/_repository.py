@@ -1,0 +1,219 @@
+"""Commands that make, fill and check a feature store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from skmmrec.cli._command import (
+    DONE,
+    WRONG,
+    as_json,
+    command,
+    is_quiet,
+    note,
+    option,
+    show,
+)
+from skmmrec.cli._options import csv_options, key_option
+
+repo_argument = click.argument("repo", type=click.Path(path_type=Path))
+
+
+@command(
+    epilog="""
+Examples:
+  skmmrec init-repo shop
+  skmmrec init-repo shop --online-store redis --auth
+"""
+)
+@repo_argument
+@option(
+    "--project",
+    default=None,
+    help="Feast's name of the project: letters, digits and underscores.",
+    show_default="name of the folder",
+)
+@option(
+    "--online-store",
+    type=click.Choice(["sqlite", "postgres", "redis"]),
+    default="sqlite",
+    help="Where vectors are served from: a file in REPO, or a server, whose address is "
+    "set in feature_store.yaml (extras 'postgres', 'redis').",
+)
+@option(
+    "--auth/--no-auth",
+    default=False,
+    help="Have 'feast serve' ask for tokens of OpenID Connect (extra 'auth').",
+)
+def init_repo(repo: Path, **given: Any) -> None:
+    """Make a feature store to publish to.
+
+    REPO is a folder that does not exist yet, or is empty. It becomes an ordinary Feast
+    repository, with a README about serving.
+    """
+    from skmmrec.feature_store import init_repo
+
+    note(f"{init_repo(repo, **given)}: publish to it by 'skmmrec publish MODEL {repo}'")
+
+
+@command(
+    epilog="""
+Examples:
+  skmmrec publish model shop
+  skmmrec publish model shop --items items.csv --feature price --feature brand
+"""
+)
+@click.argument("model", type=click.Path(path_type=Path))
+@repo_argument
+@option(
+    "--items",
+    type=click.Path(path_type=Path),
+    help="Table of items, CSV or parquet, for --feature and --category.",
+)
+@key_option
+@option(
+    "--feature",
+    "features",
+    multiple=True,
+    metavar="COLUMN",
+    help="Column of --items to filter by when serving, as in 'price < 30'. In a CSV "
+    "file it is numbers if all its values are. May be repeated.",
+)
+@option(
+    "--category", metavar="COLUMN", help="Column of --items with the item's category."
+)
+@option(
+    "--vectors",
+    type=click.Path(path_type=Path),
+    help="What 'skmmrec encode' wrote: one further vector for each modality, to weigh "
+    "when similar items are asked for.",
+)
+@option(
+    "--keep",
+    type=click.IntRange(1),
+    default=3,
+    help="Publications that stay, this one among them, for 'skmmrec rollback'.",
+)
+@csv_options
+@as_json
+def publish(model: Path, repo: Path, keep: int, as_json: bool, **given: Any) -> None:
+    """Put a model into service.
+
+    MODEL is what 'skmmrec fit' wrote, REPO what 'skmmrec init-repo' made. Readers see
+    the old model or the new one, never a mixture; a killed run leaves the old one in
+    service, and is resumed by the next.
+    """
+    from skmmrec import ItemCatalog
+    from skmmrec.cli._items import load_model
+    from skmmrec.feature_store import publish
+
+    categories, features = _of_items(given)
+    vectors = given["vectors"]
+    done = publish(
+        load_model(model),
+        repo,
+        categories=categories,
+        features=features,
+        vectors=None if vectors is None else ItemCatalog.from_parquet(vectors),
+        keep=keep,
+        progress=False if is_quiet() else None,
+    )
+    show(done._asdict(), as_json)
+
+
+def _of_items(given: dict[str, Any]) -> tuple[Any, Any]:
+    """Read the categories and features that options name."""
+    names = [*given["features"], *([given["category"]] if given["category"] else [])]
+    if bool(names) != (given["items"] is not None):
+        raise click.UsageError("--items goes together with --feature or --category")
+    if not names:
+        return None, None
+    from skmmrec.cli._tables import Source, read_features
+
+    source = Source(given["items"], given["sep"], given["encoding"])
+    table = read_features(source, given["key"] or "item_id", names)
+    categories = table[given["category"]].dropna() if given["category"] else None
+    features = table[list(given["features"])] if given["features"] else None
+    return categories, features
+
+
+@command(
+    epilog="""
+Examples:
+  skmmrec verify shop
+  skmmrec verify shop --model model || echo "the store does not serve this model"
+"""
+)
+@repo_argument
+@option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="Compare with this model, vector by vector, in place of what was recorded "
+    "when it was published.",
+)
+@as_json
+def verify(repo: Path, model: Path | None, as_json: bool) -> None:
+    """Check that what is served is what was published.
+
+    The exit code is 1 if it is not.
+    """
+    from skmmrec.cli._items import load_model
+    from skmmrec.feature_store import verify
+
+    report: Any = verify(repo) if model is None else verify(load_model(model), repo)
+    record = {"ok": report.ok, "version": report.version, "compared": report.n_compared}
+    if model is None:
+        for damage in report.damage:
+            note(f"{damage.view}: {damage.message}")
+        record["damage"] = len(report.damage)
+    else:
+        record |= {n: len(getattr(report, n)) for n in ("missing", "extra", "changed")}
+    show(record, as_json)
+    click.get_current_context().exit(DONE if report.ok else WRONG)
+
+
+@command(
+    epilog="""
+Example:
+  skmmrec publications shop
+"""
+)
+@repo_argument
+@as_json
+def publications(repo: Path, as_json: bool) -> None:
+    """List the models that can be served."""
+    from skmmrec.feature_store import publications
+
+    table = publications(repo)
+    if as_json:
+        click.echo(table.to_json(orient="records", date_format="iso"))
+    elif len(table):
+        click.echo(table.to_string(index=False))
+    else:
+        note(f"Nothing is published in {repo}.")
+
+
+@command(
+    epilog="""
+Examples:
+  skmmrec rollback shop
+  skmmrec rollback shop 3
+"""
+)
+@repo_argument
+@click.argument("version", required=False)
+@as_json
+def rollback(repo: Path, version: str | None, as_json: bool) -> None:
+    """Serve an earlier model again, at once.
+
+    VERSION is that of a model, or the number of a publication, as 'skmmrec
+    publications' lists them; by default the one that was served before.
+    """
+    from skmmrec.feature_store import rollback
+
+    is_number = version is not None and version.isdecimal()
+    wanted = int(version) if version is not None and is_number else version
+    show(rollback(repo, wanted)._asdict(), as_json)

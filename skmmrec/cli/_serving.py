@@ -1,0 +1,177 @@
+"""``skmmrec serve`` and ``skmmrec browse``: the service, and the page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from skmmrec.cli._command import Failure, command, option
+from skmmrec.cli._options import Setting, SettingType, csv_options, key_option
+
+# Settings of the service by variables of the environment.
+_PREFIX = "SKMMREC_SERVICE_"
+
+host_option = option(
+    "--host",
+    default="127.0.0.1",
+    help="Address to listen at; by default, this machine alone reaches it.",
+)
+
+
+def _port_option(port: int) -> Any:
+    return option(
+        "--port", type=click.IntRange(0, 65535), default=port, help="Port to listen at."
+    )
+
+
+def _optional_room(name: str, extra: str) -> Any:
+    """Import a room that a small installation lacks."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise Failure(
+            f"{name} is not installed here: pip install 'skmmrec[{extra}]'"
+        ) from error
+
+
+@command(
+    epilog="""
+Examples:
+  skmmrec serve shop
+  skmmrec serve shop --workers 4 --host 0.0.0.0 --tokens-file tokens.txt
+  skmmrec serve shop --set rate=20 --set max_k=100
+"""
+)
+@click.argument("repo", type=click.Path(path_type=Path))
+@host_option
+@_port_option(8000)
+@option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    help="Processes that answer; each has the items in its memory.",
+)
+@option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="warning",
+    help="What is logged, in lines of JSON; 'info' has every request.",
+)
+@option(
+    "--tokens-file",
+    type=click.Path(path_type=Path),
+    help="Who may ask: a line name:role:token for each, where role is read or write.",
+)
+@option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="Folder of the model that is published, so that it can be explained.",
+)
+@option(
+    "--set",
+    "settings",
+    type=SettingType(),
+    multiple=True,
+    help="Any other field of ServiceSettings. May be repeated.",
+)
+def serve(repo: Path, settings: Sequence[Setting], **given: Any) -> None:
+    """Answer requests for recommendations over HTTP, until Ctrl-C.
+
+    REPO is what 'skmmrec publish' filled; what is published later is served from then
+    on. The page /docs of the server tells what can be asked. Settings also come from
+    variables of the environment, such as SKMMREC_SERVICE_RATE. Needs the extra
+    'service'.
+    """
+    room = _optional_room("skmmrec.service", "service")
+    named = {name: given.pop(name) for name in ("tokens_file", "model")}
+    named |= {setting.name: setting.value for setting in settings}
+    chosen = room.ServiceSettings.from_environment(
+        {**os.environ, **_as_variables(named)}
+    )
+    room.serve(repo, settings=chosen, **given)
+
+
+def _as_variables(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        f"{_PREFIX}{name.upper()}": str(value)
+        for name, value in settings.items()
+        if value is not None
+    }
+
+
+@command(
+    epilog="""
+Examples:
+  skmmrec browse model --items items.csv
+  skmmrec browse model --items items.csv --vectors vectors --compare older-model
+  skmmrec browse shop --items items.csv --record
+"""
+)
+@click.argument("model", metavar="MODEL|REPO", type=click.Path(path_type=Path))
+@option(
+    "--items",
+    type=click.Path(path_type=Path),
+    help="Table of items to show: CSV or parquet.",
+)
+@key_option
+@option(
+    "--vectors",
+    type=click.Path(path_type=Path),
+    help="What 'skmmrec encode' made of --items, to search by words, pictures and "
+    "sounds.",
+)
+@option(
+    "--compare",
+    type=click.Path(path_type=Path),
+    help="A second model, to look at side by side.",
+)
+@option(
+    "--media",
+    type=click.Path(path_type=Path),
+    help="Folder of the pictures, sounds and videos.",
+    show_default="that of --items",
+)
+@option(
+    "--record/--no-record",
+    default=False,
+    help="Write likes to REPO; otherwise they last as long as the visit.",
+)
+@host_option
+@_port_option(8501)
+@option(
+    "--open-browser/--no-open-browser",
+    default=True,
+    help="Show the page in a browser of this machine.",
+)
+@csv_options
+def browse(
+    model: Path,
+    items: Path | None,
+    vectors: Path | None,
+    key: str | None,
+    sep: str | None,
+    encoding: str,
+    **given: Any,
+) -> None:
+    """Look at a model in a browser: users, recommendations, and why.
+
+    MODEL is what 'skmmrec fit' wrote, REPO what 'skmmrec publish' filled. The page is
+    there until Ctrl-C. Needs the extra 'app'.
+    """
+    room = _optional_room("skmmrec.app", "app")
+    catalog = None
+    if vectors is not None:
+        if items is None:
+            raise click.UsageError("--vectors needs --items, of which they were made")
+        from skmmrec.cli._items import encoded_catalog
+        from skmmrec.cli._tables import Source
+
+        catalog = encoded_catalog(Source(items, sep, encoding), vectors, key)
+    room.browse(model, items=items, catalog=catalog, **given)

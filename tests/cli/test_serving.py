@@ -1,0 +1,128 @@
+"""`serve` and `browse` hand over to rooms that a small installation lacks."""
+
+import os
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skmmrec.catalog import ItemCatalog
+from skmmrec.cli._items import encoded_catalog
+from skmmrec.cli._tables import Source
+from tests.cli.conftest import CONTENT, run
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What the rooms are called with, which are stand-ins here."""
+    made = []
+
+    class ServiceSettings(SimpleNamespace):
+        @classmethod
+        def from_environment(cls, environment):
+            prefix = "SKMMREC_SERVICE_"
+            return {k: v for k, v in environment.items() if k.startswith(prefix)}
+
+    for name, function in (("service", "serve"), ("app", "browse")):
+        room = ModuleType(f"skmmrec.{name}")
+        room.ServiceSettings = ServiceSettings
+        setattr(room, function, lambda *a, **k: made.append((a, k)))
+        monkeypatch.setitem(sys.modules, f"skmmrec.{name}", room)
+    return made
+
+
+def test_serve_passes_on_what_it_was_told(calls, tmp_path, monkeypatch):
+    monkeypatch.setenv("SKMMREC_SERVICE_RATE", "5")
+    monkeypatch.setenv("SKMMREC_SERVICE_MAX_K", "7")
+    before = dict(os.environ)
+    run("serve", tmp_path, "--port", 81, "--workers", 2, "--set", "max_k=9")
+    ((args, options),) = calls
+    assert args == (tmp_path,)
+    assert options == {
+        "host": "127.0.0.1",
+        "port": 81,
+        "workers": 2,
+        "log_level": "warning",
+        "settings": {"SKMMREC_SERVICE_RATE": "5", "SKMMREC_SERVICE_MAX_K": "9"},
+    }
+    assert dict(os.environ) == before
+
+
+def test_serve_knows_who_may_ask(calls, tmp_path):
+    run("serve", tmp_path, "--tokens-file", "tokens.txt", "--model", "m")
+    settings = calls[0][1]["settings"]
+    assert settings["SKMMREC_SERVICE_TOKENS_FILE"] == "tokens.txt"
+    assert settings["SKMMREC_SERVICE_MODEL"] == "m"
+
+
+def test_browse_passes_on_what_it_was_told(calls, tables, tmp_path):
+    items = tables / "items.csv"
+    args = ["--items", items, "--compare", "older", "--no-open-browser", "--record"]
+    run("browse", tmp_path, *args)
+    ((given, options),) = calls
+    assert given == (tmp_path,)
+    assert str(options.pop("compare")) == "older"
+    assert options == {
+        "items": items,
+        "catalog": None,
+        "media": None,
+        "record": True,
+        "host": "127.0.0.1",
+        "port": 8501,
+        "open_browser": False,
+    }
+
+
+def test_browse_searches_by_the_vectors_of_the_items(calls, tables, model, vectors):
+    run("browse", model, "--items", tables / "items.csv", "--vectors", vectors)
+    catalog = calls[0][1]["catalog"]
+    assert isinstance(catalog, ItemCatalog)
+    assert catalog.encode(pd.DataFrame({"price": [1.0]})).modalities == [
+        "price",
+        "brand",
+        "released",
+    ]
+    error = run("browse", model, "--vectors", vectors, code=2).stderr
+    assert "--vectors needs --items" in error
+
+
+@pytest.mark.parametrize(("name", "extra"), [("serve", "service"), ("browse", "app")])
+def test_a_room_that_is_not_installed_names_the_extra(
+    name, extra, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, f"skmmrec.{extra}", None)
+    error = run(name, tmp_path, code=3).stderr
+    assert f"pip install 'skmmrec[{extra}]'" in error
+
+
+def test_raw_items_and_their_vectors_are_one_catalogue(tables, vectors, item_table):
+    """Nothing is encoded anew, and what is asked for is encoded as the items were."""
+    stored = ItemCatalog.from_parquet(vectors)
+    joined = encoded_catalog(Source(tables / "items.csv"), vectors, None)
+    assert sorted(joined.ids) == sorted(stored.ids)
+    rows = joined.ids.get_indexer(stored.ids)
+    for name in stored.blocks.modalities:
+        ours = np.asarray(joined.blocks.values[name])[rows]
+        np.testing.assert_allclose(
+            ours, np.asarray(stored.blocks.values[name]), rtol=1e-12, atol=1e-12
+        )
+    assert joined.items.columns.tolist() == item_table.columns.tolist()
+
+
+def test_items_without_vectors_are_told(vectors, item_table, tmp_path):
+    more = pd.concat([item_table, item_table.tail(1).assign(item_id="new")])
+    more.to_csv(tmp_path / "items.csv", index=False)
+    with pytest.raises(ValueError, match="the item 'new'"):
+        encoded_catalog(Source(tmp_path / "items.csv"), vectors, None)
+
+
+def test_a_catalogue_of_the_first_rows_alone(tmp_path):
+    (tmp_path / "items.csv").write_text(
+        "item_id,price,brand,released\na,1,x,2026-01-01\n"
+    )
+    run("encode", tmp_path / "items.csv", tmp_path / "v", *CONTENT)
+    assert (
+        len(encoded_catalog(Source(tmp_path / "items.csv"), tmp_path / "v", None)) == 1
+    )

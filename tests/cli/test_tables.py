@@ -1,0 +1,207 @@
+"""CSV and parquet files: what stays as it is, and what is refused."""
+
+import csv
+import gzip
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from skmmrec.cli._tables import Source, read_features, read_table
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="table.csv", encoding="utf-8", **how):
+        path = tmp_path / name
+        path.write_bytes(text.encode(encoding))
+        return Source(path, **how)
+
+    return write
+
+
+def values(source, name, kind="raw"):
+    return read_table(source, {name: kind})[name].tolist()
+
+
+def test_ids_stay_what_they_are(write):
+    source = write("id\n007\n1e5\n0x1F\nNA\nnull\nTrue\n 1 \n")
+    assert values(source, "id") == ["007", "1e5", "0x1F", "NA", "null", "True", " 1 "]
+    assert values(source, "id", "id") == values(source, "id")
+
+
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        ("a,b\n1,x\n", {}),
+        ("a;b\n1;x\n", {"sep": ";"}),
+        ("a\tb\n1\tx\n", {"sep": "tab"}),
+        ("a\tb\n1\tx\n", {"name": "table.tsv"}),
+        ("a|b\r\n1|x\r\n", {"sep": "|"}),
+    ],
+)
+def test_separators(write, text, how):
+    assert values(write(text, **how), "b") == ["x"]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(write):
+    assert values(write("id,b\n1,x\n", encoding="utf-8-sig"), "id") == ["1"]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-8"])
+def test_encodings(write, encoding):
+    source = write("id,name\n1,süß\n", encoding=encoding)
+    source = Source(source.path, encoding=encoding)
+    assert values(source, "name") == ["süß"]
+
+
+def test_another_encoding_is_told(write):
+    source = write("id,name\n1,süß\n", encoding="cp1252")
+    with pytest.raises(ValueError, match=r"table\.csv cannot be read.*--encoding"):
+        values(source, "name")
+    with pytest.raises(ValueError, match="unknown encoding"):
+        values(Source(source.path, encoding="utf-99"), "name")
+
+
+def test_quotes_hold_separators_lines_and_quotes(write):
+    source = write('id,t\n1,"a, ""b""\nc"\n2,d\n')
+    assert values(source, "t") == ['a, "b"\nc', "d"]
+
+
+def test_empty_fields_are_missing(write):
+    table = read_table(write('id,t,n\na,,\nb,"",2.5\n'), {"t": "raw", "n": "number"})
+    assert table["t"].isna().all()
+    np.testing.assert_allclose(table["n"], [np.nan, 2.5], rtol=0, atol=0)
+
+
+def test_a_compressed_file_is_read(tmp_path):
+    path = tmp_path / "table.csv.gz"
+    path.write_bytes(gzip.compress(b"id\n1\n"))
+    assert values(Source(path), "id") == ["1"]
+
+
+def test_files_of_a_folder_are_read_in_order(tmp_path):
+    for name, text in (("b.csv", "id\n2\n"), ("a.csv", "id\n1\n"), ("_c.csv", "x")):
+        (tmp_path / name).write_text(text)
+    assert values(Source(tmp_path), "id") == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds", "message"),
+    [
+        ("a,b\n1,2\n", {"c": "raw"}, r"no column 'c'; its columns are \['a', 'b'\]"),
+        ("a;b\n1;2\n", {"a": "raw"}, "--sep ';'"),
+        ("a,a\n1,2\n", {"a": "raw"}, "several columns named 'a'"),
+        ("a,b\n1,2\n3\n", {"a": "raw"}, "Expected 2 columns, got 1"),
+        ("a,b\n1,2,3\n", {"a": "raw"}, "Expected 2 columns, got 3"),
+        ("a,b\n", {"a": "raw"}, "has no rows"),
+        ("", {"a": "raw"}, "cannot be read: Empty CSV file"),
+        ("a\n1\nx\ny\n", {"a": "number"}, r"'a', row 1: 'x' is no number.*\(2 such"),
+        ("a\n1,5\n", {"a": "number"}, "Expected 1 columns, got 2"),
+        ("a\n2026-01-01\n31.12.2026\n", {"a": "date"}, r"row 1: '31\.12\.2026' is no"),
+        ("a\n5\n2026-01-01\n!\n", {"a": "time"}, r"row 0: '5' is no date.*\(2 such"),
+    ],
+)
+def test_what_is_wrong_names_file_column_and_row(write, text, kinds, message):
+    with pytest.raises(ValueError, match=message) as error:
+        read_table(write(text), kinds)
+    assert "table.csv" in str(error.value)
+
+
+def test_a_separator_of_two_signs_is_refused(write):
+    with pytest.raises(ValueError, match="sep must be one character"):
+        values(write("a,b\n1,2\n", sep="::"), "a")
+
+
+def test_what_is_not_there_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no file or folder"):
+        values(Source(tmp_path / "none.csv"), "a")
+    with pytest.raises(ValueError, match="no parquet and no CSV files"):
+        values(Source(tmp_path), "a")
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="both parquet and CSV files"):
+        values(Source(tmp_path), "a")
+
+
+def test_times_are_numbers_or_dates(write):
+    assert values(write("t\n10\n2\n"), "t", "time") == [10, 2]
+    (date,) = values(write("t\n2026-01-02 03:04:05+01:00\n"), "t", "time")
+    assert date == pd.Timestamp("2026-01-02 02:04:05", tz="UTC")
+
+
+def test_large_times_are_exact(write):
+    assert values(write(f"t\n{2**62 + 1}\n{2**62}\n"), "t", "time") == [
+        2**62 + 1,
+        2**62,
+    ]
+
+
+def test_parquet_keeps_its_types(tmp_path):
+    path = tmp_path / "without an ending"
+    table = pd.DataFrame({"id": [2**60 + 1, 7], "price": [1.5, None]})
+    table.to_parquet(path)
+    read = read_table(Source(path), {"id": "raw", "price": "number"})
+    pd.testing.assert_frame_equal(read, table)
+
+
+def test_numbers_and_dates_that_parquet_has_as_text_are_read(tmp_path):
+    path = tmp_path / "a.parquet"
+    pd.DataFrame({"n": ["1.5", None], "d": ["2026-01-01", None]}).to_parquet(path)
+    read = read_table(Source(path), {"n": "number", "d": "date"})
+    assert read["n"].iloc[0] == 1.5
+    assert read["d"].iloc[0] == pd.Timestamp("2026-01-01", tz="UTC")
+    assert read.isna().to_numpy()[1].all()
+
+
+def test_a_damaged_parquet_file_is_named(tmp_path):
+    path = tmp_path / "bad.parquet"
+    path.write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(ValueError, match=r"bad\.parquet cannot be read"):
+        values(Source(path), "a")
+
+
+def test_features_are_numbers_if_all_are_and_none_is_a_code(write):
+    text = "item_id,price,zip,brand,empty\n01,5,01067,a,\n02,7.5,80331,1,\n"
+    table = read_features(write(text), "item_id", ["price", "zip", "brand"])
+    assert table.index.tolist() == ["01", "02"]
+    assert table["price"].tolist() == [5.0, 7.5]
+    assert table["zip"].tolist() == ["01067", "80331"]
+    assert table["brand"].tolist() == ["a", "1"]
+
+
+# Fields as a program may write them: no lone carriage return, which ends a line in some
+# dialects and not in others; nothing that UTF-8 has no bytes for.
+FIELDS = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"), max_size=8
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.tuples(FIELDS, FIELDS), min_size=1, max_size=5),
+    sep=st.sampled_from([",", ";", "\t"]),
+)
+def test_what_python_writes_comes_back(rows, sep):
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "table.csv")
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter=sep, quoting=csv.QUOTE_ALL)
+            writer.writerows([("a", "b"), *rows])
+        table = read_table(Source(path, sep=sep), {"a": "raw", "b": "id"})
+    for name, column in zip("ab", zip(*rows, strict=True), strict=True):
+        found = [None if pd.isna(value) else value for value in table[name]]
+        assert found == [value or None for value in column]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+def test_numbers_come_back_to_the_bit(numbers):
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "table.csv")
+        path.write_text("n\n" + "".join(f"{number!r}\n" for number in numbers))
+        read = read_table(Source(path), {"n": "number"})["n"]
+    assert read.tolist() == numbers
