@@ -17,3 +17,7 @@ from ._gallery import RecommendationGalleryDisplay as RecommendationGalleryDispl
 from ._history_contributions import history_contributions as history_contributions
 from ._loss_curve import LossCurveDisplay as LossCurveDisplay
 from ._ranking_curve import RankingCurveDisplay as RankingCurveDisplay
+
+# isort: split
+# For other rooms: colours of modalities.
+from ._axes import COLORS as COLORS
