@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from skmmrec.app._items import Item
 from skmmrec.app._lists import Move
@@ -24,8 +25,9 @@ _LABELS = {
 _BASE, _BASE_COLOR = "interactions", "#8a93a3"
 
 # The logo of the site.
-LOGO = (
-    '<svg viewBox="0 0 64 64"><g fill-opacity="0.82">'
+_LOGO = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64">'
+    '<g fill-opacity="0.82">'
     '<circle cx="24" cy="25" r="17" fill="#2f80ed"/>'
     '<circle cx="40" cy="25" r="17" fill="#f2994a"/>'
     '<circle cx="32" cy="39" r="17" fill="#27ae60"/></g>'
@@ -42,7 +44,8 @@ def style() -> str:
 def head(name: str, kind: str) -> str:
     """Return the line at the top: what is looked at."""
     shown = f"{escape(name)} · {escape(kind)}"
-    return f'<div class="sk-head">{LOGO}<b>skmmrec</b><span>{shown}</span></div>'
+    logo = f'<img src="data:image/svg+xml,{quote(_LOGO)}" alt="">'
+    return f'<div class="sk-head">{logo}<b>skmmrec</b><span>{shown}</span></div>'
 
 
 def label(modality: str) -> str:

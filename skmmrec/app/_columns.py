@@ -54,8 +54,8 @@ class Columns:
     videos are encoded files, or paths by their suffix; texts are strings; the rest are
     facts. Of several columns of a kind, one with a usual name (`NAMES`) is taken, or
     else the first. The title is ``title`` or ``name``, or else the first column of
-    texts, and the text the next. Columns with ``__`` in their names are numbers of
-    vectors and are left out.
+    texts, and the text the next of long ones. Columns with ``__`` in their names are
+    numbers of vectors and are left out.
 
     Attributes
     ----------
@@ -91,8 +91,10 @@ def find_columns(table: pd.DataFrame, key: str) -> Columns:
     media = {kind: _choose(kind, kinds, kind) for kind in SUFFIXES}
     title = _choose("title", kinds, "text")
     others = {name: kind for name, kind in kinds.items() if name != title}
-    text = _choose("text", others, "text")
-    facts = [c for c in others if c != text and _is_short(table[c], kinds[c])]
+    short = [c for c in others if _is_short(table[c], kinds[c])]
+    is_text = {c: k for c, k in others.items() if c not in short or _is_usual(c)}
+    text = _choose("text", is_text, "text")
+    facts = [c for c in short if c != text]
     return Columns(title=title, text=text, facts=tuple(facts[:_N_FACTS]), **media)
 
 
@@ -102,6 +104,10 @@ def _choose(wanted: str, kinds: dict[Any, str | None], kind: str) -> Any:
     lower = {str(name).lower(): name for name in reversed(found)}
     usual = [lower[name] for name in NAMES[wanted] if name in lower]
     return next(iter([*usual, *found]), None)
+
+
+def _is_usual(name: Any) -> bool:
+    return str(name).lower() in NAMES["text"]
 
 
 def _is_short(column: pd.Series, kind: str | None) -> bool:

@@ -68,7 +68,7 @@ def rows(
             items.item(item),
             items.picture(item),
             rank,
-            f"also {ranks[str(item)]}" if str(item) in ranks else "only here",
+            f"{ranks[str(item)]} in the other" if str(item) in ranks else "only here",
             str(item) in ranks,
         )
         for rank, item in enumerate(here, 1)

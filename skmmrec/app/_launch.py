@@ -55,6 +55,7 @@ _OPTIONS = {
     "client.showErrorDetails": "none",
     "client.showErrorLinks": "false",
     "runner.magicEnabled": "false",
+    "theme.headingFontSizes": '["1.8rem", "1.5rem", "1.15rem"]',
     **_THEME,
 }
 
@@ -125,12 +126,12 @@ def browse(
     -----
     What columns hold is found by their first 100 values. Pictures, sounds and videos
     are encoded files, or paths, which are told by their suffixes. The title is the
-    column ``title`` or ``name``, or the first of texts; the text the next, or
-    ``description``, ``text``, ``body``, ``summary``, ``caption`` or ``lyrics``. Of
-    several columns of pictures, ``image``, ``picture``, ``poster``, ``photo``,
-    ``cover`` or ``thumbnail`` is shown; of sounds, ``audio``, ``sound``, ``music``,
-    ``song`` or ``preview``; of videos, ``video``, ``movie`` or ``clip``; and otherwise
-    the first. Up to three columns of numbers or short texts stand below.
+    column ``title`` or ``name``, or the first of texts; the text is ``description``,
+    ``text``, ``body``, ``summary``, ``caption`` or ``lyrics``, or the next column of
+    long texts. Of several columns of pictures, ``image``, ``picture``, ``poster``,
+    ``photo``, ``cover`` or ``thumbnail`` is shown; of sounds, ``audio``, ``sound``,
+    ``music``, ``song`` or ``preview``; of videos, ``video``, ``movie`` or ``clip``; and
+    otherwise the first. Up to three columns of numbers or short texts stand below.
 
     The page asks no other host for anything, and its usage is told to nobody.
 
@@ -247,13 +248,17 @@ def _command(settings: Path, host: str, port: int) -> list[str]:
 @contextmanager
 def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command, and end it with the block, also where SIGTERM ends that."""
-    process = subprocess.Popen(command, env=_environment(os.environ))
+    process = _popen(command, _environment(os.environ))
     try:
         with _exit_at_sigterm():
             yield process
     finally:
         process.terminate()
         process.wait()
+
+
+def _popen(command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, env=env)
 
 
 @contextmanager

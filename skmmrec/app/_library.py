@@ -18,6 +18,12 @@ from skmmrec.interactions import ITEM
 EXPECTED = (ValueError, TypeError, LookupError, OSError, RuntimeError)
 
 
+def message(error: BaseException) -> str:
+    """Return what an error says; a KeyError puts quotes around it."""
+    is_quoted = isinstance(error, KeyError) and len(error.args) == 1
+    return str(error.args[0] if is_quoted else error) or type(error).__name__
+
+
 class Library:
     """Models and items, shared by all who look.
 

@@ -54,7 +54,7 @@ def columns_line(columns: Columns) -> str:
         "picture": columns.picture,
         "sound": columns.sound,
         "video": columns.video,
-        "below": ", ".join(map(str, columns.facts)) or None,
+        "below the text": ", ".join(map(str, columns.facts)) or None,
     }
     found = [f"{what}: {name}" for what, name in named.items() if name is not None]
     return "Columns shown: " + ("; ".join(found) or "none")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import streamlit as st
 
 from skmmrec.app import _cards
 from skmmrec.app._compare_view import show_compare
-from skmmrec.app._library import EXPECTED, Library, open_library
+from skmmrec.app._library import EXPECTED, Library, message, open_library
 from skmmrec.app._model_view import show_model
 from skmmrec.app._search_view import show_search
 from skmmrec.app._settings import Settings
 from skmmrec.app._user_view import show_user
+from skmmrec.app._widgets import plain
 
 VIEWS: dict[str, Callable[[Library], None]] = {
     "For a user": show_user,
@@ -58,14 +58,3 @@ def show(settings_path: str) -> None:
 @st.cache_resource(show_spinner="Loading the model")
 def _library(settings_path: str) -> Library:
     return open_library(Settings.read(settings_path))
-
-
-def message(error: BaseException) -> str:
-    """Return what an error says; a KeyError puts quotes around it."""
-    is_quoted = isinstance(error, KeyError) and len(error.args) == 1
-    return str(error.args[0] if is_quoted else error) or type(error).__name__
-
-
-def plain(text: str) -> str:
-    """Write a text so that it is shown as it is: nothing of it is markup."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~:$@/])", r"\\\1", text)

@@ -22,7 +22,7 @@ from skmmrec.inspection import (
     modality_contributions,
     modality_shares,
 )
-from skmmrec.interactions import ITEM, USER
+from skmmrec.interactions import ITEM, TIME, USER, find_column
 
 _LACKS = (
     "The encoders that read words, pictures and sounds are not saved with a model. "
@@ -117,11 +117,14 @@ class SavedModel:
         if not len(items):
             return []
         pairs = pd.DataFrame({USER: [user] * len(items), ITEM: list(items)})
-        said = explain(self.recommender, pairs, titles)["reason"]
         parts = modality_contributions(self.recommender, pairs[USER], pairs[ITEM])
-        shares = modality_shares(parts).to_dict("records")
         added = parts.drop(columns=[USER, ITEM]).to_dict("records")
-        rows = zip(said, shares, added, strict=True)
+        if not self.recommender.model_.content.modalities:
+            said = "People with likes like yours chose it."
+            return [Reason(said, parts=part) for part in added]
+        sentences = explain(self.recommender, pairs, titles)["reason"]
+        shares = modality_shares(parts).to_dict("records")
+        rows = zip(sentences, shares, added, strict=True)
         return [Reason(*row) for row in rows]
 
     def after(self, user: Any, liked: Sequence[Any]) -> Self:
@@ -129,7 +132,7 @@ class SavedModel:
         moved = copy(self)
         moved.recommender = copy(self.recommender)
         moved.recommender.model_ = self.recommender.model_.copy()
-        likes = pd.DataFrame({USER: [user] * len(liked), ITEM: list(liked)})
+        likes = _likes(self.recommender, user, liked)
         moved.recommender.partial_fit(likes, _answers(self.recommender, len(likes)))
         return moved
 
@@ -163,6 +166,25 @@ def _why_not(catalog: ItemCatalog | None) -> str:
         "No transformer of the catalogue reads a single column of words, pictures, "
         "sounds or videos, so it cannot be asked by them."
     )
+
+
+def _likes(recommender: Any, user: Any, liked: Sequence[Any]) -> Any:
+    """Return rows as `fit` was given them; what is known of the items stays out."""
+    model = recommender.model_
+    if not model.is_flat:
+        return pd.DataFrame({USER: [user] * len(liked), ITEM: list(liked)})
+    names = [str(name) for name in getattr(recommender, "feature_names_in_", [])]
+    width = recommender.n_features_in_
+    table = pd.DataFrame(np.nan, range(len(liked)), range(width), dtype=object)
+    users, items = (
+        find_column(names, keys) for keys in (model.keys.user, model.keys.item)
+    )
+    table[0 if users is None else users] = user
+    table[1 if items is None else items] = list(liked)
+    time = find_column(names, [TIME])
+    if time is not None:
+        table[time] = np.arange(len(liked))
+    return table.set_axis(names, axis=1).infer_objects() if names else table.to_numpy()
 
 
 def _answers(recommender: Any, n_rows: int) -> Any:

@@ -52,6 +52,8 @@ def _by_content(library: Library) -> pd.DataFrame | None:
     main = library.main
     if main.lacks:
         st.info(main.lacks)
+    else:
+        st.caption("Give words, files, or several of them: all count.")
     content = _ask(main.inputs)
     if not content:
         return None

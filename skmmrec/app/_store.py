@@ -131,6 +131,7 @@ class Store:
     def record(self, user: Any, item: Any) -> None:
         """Write a like to the store."""
         self.online.record(user, item)
+        self._ids.pop("user", None)  # the user may be new
 
     def similar(self, item: Any, k: int) -> pd.DataFrame:
         """Rank the items that are most like one."""

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from skmmrec.app import _cards
-from skmmrec.app._library import Library
+from skmmrec.app._library import EXPECTED, Library, message
 from skmmrec.app._lists import DEEPEST, moves
 from skmmrec.app._sources import Source
-from skmmrec.app._widgets import Entry, pick_user, show_cards, show_history
+from skmmrec.app._widgets import Entry, pick_user, plain, show_cards, show_history
 
 # Cards at first, and as many more for each "More".
 _N_CARDS = 12
@@ -93,9 +93,17 @@ def _moved(library: Library, user: Any, likes: Sequence[Like]) -> Source:
 
 def _like(library: Library, user: Any, item: Any, before: list[Any]) -> None:
     """Take in a like; the list is compared with the one before."""
-    if library.record:
-        library.main.record(user, item)
-    _likes(user).append(Like(item, before))
+    likes = _likes(user)
+    like = Like(item, before)
+    try:
+        if library.record:
+            library.main.record(user, item)
+        else:
+            _moved(library, user, [*likes, like])
+    except EXPECTED as error:
+        st.session_state.problem = f"The like was not taken in: {message(error)}"
+    else:
+        likes.append(like)
 
 
 def _undo(user: Any) -> None:
@@ -104,6 +112,8 @@ def _undo(user: Any) -> None:
 
 def _show_likes(library: Library, user: Any, likes: Sequence[Like]) -> None:
     """Say what was liked, and offer to take it back."""
+    if problem := st.session_state.pop("problem", None):
+        st.error(plain(problem))
     if not likes:
         lasts = (
             "written to the store" if library.record else "forgotten after the visit"

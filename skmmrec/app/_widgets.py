@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +24,11 @@ class NewUser(NamedTuple):
     """Someone the model does not know, by the id that was typed."""
 
     text: str
+
+
+def plain(text: str) -> str:
+    """Write a text so that it is shown as it is: nothing of it is markup."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~:$@/&])", r"\\\1", text)
 
 
 def pick_user(library: Library) -> Any | None:
@@ -47,7 +53,11 @@ def pick_user(library: Library) -> Any | None:
         persist_state="session",
     )
     anyone.button(
-        "Anyone", on_click=_choose_anyone, args=(users,), disabled=not len(users)
+        "Anyone",
+        on_click=_choose_anyone,
+        args=(users,),
+        disabled=not len(users),
+        width="stretch",
     )
     if chosen is None:
         return None
@@ -78,9 +88,14 @@ def pick_item(library: Library) -> Any | None:
     items = library.named_items
     rows = items.find(text or "", _N_CHOICES)
     chosen = choosing.selectbox(
-        "Item", rows, format_func=lambda row: items.label(row), key="chosen_item"
+        "Item", rows, format_func=lambda row: _item_label(items, row), key="chosen_item"
     )
     return None if chosen is None else items.at(chosen)
+
+
+def _item_label(items: TextSearch, row: int) -> str:
+    title, item = items.label(row), str(items.at(row))
+    return item if title == item else f"{title} · {item}"
 
 
 class Entry(NamedTuple):
