@@ -192,9 +192,8 @@ def _folder(model: Any, argument: str) -> str | None:
     """Return the absolute folder of a model; None for an object, or none."""
     if not isinstance(model, str | os.PathLike):
         return None
-    path = Path(model).absolute()
-    kind_of_folder(path, argument)
-    return str(path)
+    kind_of_folder(Path(model), argument)
+    return os.path.abspath(model)
 
 
 def _fitted(model: Any, argument: str) -> Any:
@@ -219,7 +218,7 @@ def _refuse_record(folder: str | None, record: bool) -> None:
 def _existing(path: _Path, argument: str, is_right: Any) -> str:
     if not is_right(Path(path)):
         raise FileNotFoundError(f"{argument}: there is no {os.fspath(path)!r}")
-    return str(Path(path).absolute())
+    return os.path.abspath(path)
 
 
 def _check_port(host: str, port: int) -> None:

@@ -26,7 +26,8 @@ def folder(tmp_path_factory):
     """A table in a file, with media beside it."""
     path = tmp_path_factory.mktemp("shop")
     small = {"image_size": 32, "audio_seconds": 0.2, "random_state": 0}
-    data = make_multimodal_interactions(30, 24, directory=path / "media", **small)
+    small["n_interactions_per_user"] = 6
+    data = make_multimodal_interactions(30, 40, directory=path / "media", **small)
     table = data.item_table
     for column in ("image", "audio"):
         table[column] = [os.path.relpath(file, path) for file in table[column]]

@@ -245,7 +245,7 @@ def test_a_library_of_paths(saved, folder, tmp_path):
     settings.write(tmp_path / "s.json")
     library = open_library(Settings.read(str(tmp_path / "s.json")))
     assert library.other is not None
-    assert library.coverage().n_known == 24
+    assert library.coverage().n_known == 40
     assert library.users is library.users
     [first] = library.named_items.find(library.items.title("item-0003"), 1)
     assert library.items.title(library.named_items.at(first)) == (
