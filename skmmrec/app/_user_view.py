@@ -41,7 +41,7 @@ def show_user(library: Library) -> None:
     likes = _likes(user)
     source = _moved(library, user, likes)
     history = source.history(user)
-    st.subheader(f"History: {len(history):,} items" if history else "History")
+    st.subheader(f"History: {_counted(len(history))}" if history else "History")
     show_history(library.items, history)
     where = _condition(library.main)
     ranked = source.recommend(user, DEEPEST, where)
@@ -72,6 +72,10 @@ def show_user(library: Library) -> None:
     show_cards("user", library.items, entries, like)
     if n_shown < len(now):
         st.button("More", on_click=_show_more, args=(user,))
+
+
+def _counted(n_items: int) -> str:
+    return "1 item" if n_items == 1 else f"{n_items:,} items"
 
 
 def _likes(user: Any) -> list[Like]:

@@ -130,15 +130,8 @@ class Page:
 
     def settle(self):
         """Wait until the page is drawn and nothing runs."""
-        self.wait(
-            lambda: (
-                not self.all(
-                    "[data-testid='stStatusWidget'], [data-testid='stSpinner']"
-                )
-                and not self.all("[data-stale='true']")
-                and self.all("[data-testid='stAppViewContainer']")
-            )
-        )
+        busy = "[data-testid='stStatusWidget'], [data-stale='true']"
+        self.wait(lambda: not self.all(busy))
 
     def all(self, css):
         return self.driver.find_elements(By.CSS_SELECTOR, css)
@@ -179,9 +172,9 @@ class Page:
         """How far what is shown reaches beyond the window, but for rows that scroll."""
         return self.driver.execute_script(
             """
-            const inside = e => e.closest('.sk-strip, .sk-model, [data-testid=stDataFrame]');
+            const scrolls = '.sk-strip, .sk-model, [data-testid=stDataFrame]';
             const rights = [...document.querySelectorAll('[data-testid=stMain] *')]
-                .filter(e => !inside(e) && e.offsetParent)
+                .filter(e => !e.closest(scrolls) && e.offsetParent)
                 .map(e => e.getBoundingClientRect().right);
             return Math.max(document.documentElement.scrollWidth, ...rights)
                 - window.innerWidth;
@@ -193,53 +186,39 @@ def titles(page):
     return page.texts("[class*='st-key-card-'] .sk-title")
 
 
-def test_history_cards_pictures_and_players_are_shown(driver, shop):
+def cards(page, name):
+    return page.all(f"[class*='st-key-card-{name}-']")
+
+
+def test_cards_likes_and_new_users(driver, shop):
     page = Page(driver, shop)
-    page.wait(lambda: len(page.buttons("Like")) == 12)
-    assert len(titles(page)) == 12
-    assert page.all(".sk-strip img")
+    page.wait(lambda: len(page.buttons("Like")) == len(titles(page)) == 12)
     assert "What adds to the score" in page.body()
-    shown = driver.execute_script(
-        "return [...document.querySelectorAll('.sk-picture img')]"
-        ".every(i => i.complete && i.naturalWidth > 0)"
-    )
-    assert shown
+    assert len({round(c.size["height"]) for c in cards(page, "user")[:4]}) == 1
     page.wait(
         lambda: driver.execute_script(
-            "const a = [...document.querySelectorAll('audio')];"
-            "return a.length == 12 && a.every(p => p.duration > 0)"
+            "const all = css => [...document.querySelectorAll(css)];"
+            "return all('.sk-picture img').every(i => i.naturalWidth > 0)"
+            " && all('.sk-strip img').length > 0 && all('audio').length == 12"
+            " && all('audio').every(p => p.duration > 0)"
         )
     )
-    heights = {
-        round(card.size["height"])
-        for card in page.all("[class*='st-key-card-user-']")[:4]
-    }
-    assert len(heights) == 1
-
-
-def test_a_like_moves_the_list_and_undo_brings_it_back(driver, shop):
-    page = Page(driver, shop)
     before = titles(page)
     page.click("Like", 3)
     page.wait(lambda: page.buttons("Undo"))
     assert before[3] not in titles(page)
     assert f"Liked: {before[3]}" in page.body()
-    assert any("→" in text for text in page.texts(".sk-tag"))
+    assert any("\u2192" in text for text in page.texts(".sk-tag"))
     page.click("Undo")
     page.wait(lambda: titles(page) == before)
-
-
-def test_a_user_is_found_and_a_new_one_is_served(driver, shop):
-    page = Page(driver, shop)
-    page.type("Find a user", "0007")
-    page.wait(lambda: "user-0007" in page.body())
     page.type("Find a user", "somebody new")
     page.wait(lambda: "that of a new user" in page.body())
     page.click("Like")
-    page.wait(lambda: "History: 1 items" in page.body())
+    page.wait(lambda: "History: 1 item" in page.body())
+    assert page.hosts() == {urlsplit(shop).netloc}
 
 
-def test_two_models_stand_side_by_side(driver, shop):
+def test_two_models_and_searches(driver, shop, table, folder, tmp_path):
     page = Page(driver, shop)
     page.click("Compare")
     page.wait(lambda: len(page.all(".sk-pair h4")) == 2)
@@ -248,68 +227,36 @@ def test_two_models_stand_side_by_side(driver, shop):
     assert left.rect["y"] == right.rect["y"]
     assert left.rect["x"] + left.rect["width"] <= right.rect["x"]
 
-
-def test_words_and_an_uploaded_picture_find_items(driver, shop, table, folder):
-    page = Page(driver, shop)
     page.click("Search")
     page.type("Words", table["description"][4])
-    page.wait(lambda: len(page.all("[class*='st-key-card-found-']")) == 24)
+    page.wait(lambda: len(cards(page, "found")) == 24)
     page.type("Words", Keys.BACKSPACE)
-    page.wait(lambda: not page.all("[class*='st-key-card-found-']"))
-    [upload] = page.wait(lambda: page.all("input[type=file]"))
-    upload.send_keys(str(folder / table["image"][4]))
-    page.wait(lambda: len(page.all("[class*='st-key-card-found-']")) == 24)
-
-
-def test_a_broken_upload_is_said(driver, shop, tmp_path):
+    page.wait(lambda: not cards(page, "found"))
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
-    page = Page(driver, shop)
-    page.click("Search")
     [upload] = page.wait(lambda: page.all("input[type=file]"))
     upload.send_keys(str(tmp_path / "broken.png"))
     page.wait(lambda: page.all("[data-testid='stAlert']"))
     assert "image" in page.texts("[data-testid='stAlert']")[0]
+    [upload] = page.all("input[type=file]")
+    upload.send_keys(str(folder / table["image"][4]))
+    page.wait(lambda: len(cards(page, "found")) == 24)
 
-
-def test_items_like_another_are_found(driver, shop):
-    page = Page(driver, shop)
-    page.click("Search")
     page.click("Like an item")
     page.type("Find an item", "item-0003")
-    page.wait(lambda: len(page.all("[class*='st-key-card-found-']")) == 24)
-
-
-@pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_is_wider_than_the_window(driver, shop, width):
-    page = Page(driver, shop, width, 844)
-    for view in VIEWS:
-        page.click(view)
-        page.wait(
-            lambda: driver.execute_script("return document.readyState") == "complete"
-        )
-        page.settle()
-        assert page.widest() <= 0, view
-
-
-def test_no_other_host_is_asked(driver, shop):
-    page = Page(driver, shop)
-    for view in VIEWS:
-        page.click(view)
-    page.click("For a user")
-    page.click("Like")
+    page.wait(lambda: len(cards(page, "found")) == 24)
     assert page.hosts() == {urlsplit(shop).netloc}
 
 
-def test_dark_and_light_follow_the_system(driver, shop):
-    colors = []
-    for scheme in ("light", "dark"):
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-        page = Page(driver, shop)
-        [app] = page.all("[data-testid='stApp']")
-        colors.append(app.value_of_css_property("background-color"))
+def test_a_narrow_page_in_the_dark(driver, shop):
+    feature = {"name": "prefers-color-scheme", "value": "dark"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    page = Page(driver, shop, 390, 844)
+    [app] = page.all("[data-testid='stApp']")
+    assert app.value_of_css_property("background-color") == "rgba(20, 23, 28, 1)"
+    for view in [*VIEWS, VIEWS[0]]:
+        page.click(view)
+        page.wait(lambda: page.widest() <= 0)
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    assert colors == ["rgba(255, 255, 255, 1)", "rgba(20, 23, 28, 1)"]
 
 
 @pytest.fixture(scope="module")
@@ -329,8 +276,10 @@ def odd(rec, saved, folder):
         yield url
 
 
-def test_broken_and_missing_pictures_are_said(driver, odd):
+def test_markup_and_broken_pictures(driver, odd):
     page = Page(driver, odd)
+    [app] = page.all("[data-testid='stApp']")
+    assert app.value_of_css_property("background-color") == "rgba(255, 255, 255, 1)"
     said = set(page.texts(".sk-picture span"))
     assert said <= {
         "Picture cannot be read",
@@ -339,17 +288,11 @@ def test_broken_and_missing_pictures_are_said(driver, odd):
         "No picture",
     }
     assert len(said) > 2
-
-
-def test_titles_are_shown_and_never_run(driver, odd):
-    page = Page(driver, odd)
-    assert EVIL in titles(page)
-    assert SCRIPTS in titles(page)
+    assert {EVIL, SCRIPTS} <= set(titles(page))
     page.click("Like", titles(page).index(EVIL))
     page.wait(lambda: f"Liked: {EVIL}" in page.body())
     page.click("Search")
-    page.wait(lambda: page.all("[class*='st-key-card-found-']"))
-    page.click("Compare")
+    page.wait(lambda: cards(page, "found"))
     page.click("The model")
     page.wait(lambda: "1 of its rows are no items" in page.body())
     assert driver.title == "skmmrec"

@@ -108,7 +108,7 @@ def test_a_new_user_starts_from_nothing(opened, saved, folder):
     assert page.selectbox(key="chosen_user").options == ["somebody new (a new user)"]
     assert "that of a new user" in texts(page)
     like(page)
-    assert "History: 1 items" in texts(page)
+    assert "History: 1 item" in texts(page)
 
 
 def test_users_are_found_by_a_part_of_their_ids(opened, saved, folder):
