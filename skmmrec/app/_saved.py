@@ -40,7 +40,7 @@ def load_model(path: Path, catalog: ItemCatalog | None = None) -> Any:
     """
     record = json.loads((path / SAVED).read_text(encoding="utf-8"))
     name = record.get("estimator") if isinstance(record, dict) else None
-    cls = getattr(recommenders, str(name), None)
+    cls: Any = getattr(recommenders, str(name), None)
     if not hasattr(cls, "load"):
         raise ValueError(f"{path} holds a {name}, which is no recommender of skmmrec")
     return cls.load(path, catalog=catalog)
