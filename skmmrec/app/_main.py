@@ -4,4 +4,5 @@ import sys
 
 from skmmrec.app._page import show
 
-show(sys.argv[1])
+if __name__ == "__main__":
+    show(sys.argv[1])
