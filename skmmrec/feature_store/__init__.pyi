@@ -44,3 +44,12 @@ from .backends.base import (
     ReadOnlyStoreError as ReadOnlyStoreError,
     StoreError as StoreError,
 )
+
+# isort: split
+# For other rooms: what a page shows of a store.
+from ._browsing import (
+    recommend_after as recommend_after,
+    stored_history as stored_history,
+    stored_ids as stored_ids,
+    stored_names as stored_names,
+)

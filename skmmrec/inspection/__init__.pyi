@@ -18,3 +18,7 @@ from ._history_contributions import history_contributions as history_contributio
 from ._loss_curve import LossCurveDisplay as LossCurveDisplay
 from ._ranking_curve import RankingCurveDisplay as RankingCurveDisplay
 from ._video_windows import VideoWindowsDisplay as VideoWindowsDisplay
+
+# isort: split
+# For other rooms.
+from ._axes import modality_colors as modality_colors

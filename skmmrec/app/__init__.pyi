@@ -1,0 +1,1 @@
+from ._launch import browse as browse

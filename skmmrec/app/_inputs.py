@@ -1,0 +1,74 @@
+"""Which columns of a catalogue read words, pictures, sounds and videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
+from sklearn.pipeline import Pipeline
+
+from skmmrec.app._columns import kind_of
+from skmmrec.catalog import ItemCatalog
+from skmmrec.encoders import (
+    AudioEncoder,
+    BaseEncoder,
+    ImageEncoder,
+    TextEncoder,
+    VideoEncoder,
+)
+
+_ENCODERS = {
+    TextEncoder: "words",
+    ImageEncoder: "picture",
+    AudioEncoder: "sound",
+    VideoEncoder: "video",
+}
+_KINDS = {"text": "words", "picture": "picture", "sound": "sound", "video": "video"}
+
+
+def inputs_of(catalog: ItemCatalog | None) -> dict[str, str]:
+    """Name the column that reads each kind of content.
+
+    Only columns that a transformer reads alone can be asked by themselves.
+
+    Parameters
+    ----------
+    catalog : ItemCatalog or None
+
+    Returns
+    -------
+    dict of str to str
+        Of "words", "picture", "sound" and "video", those that can be asked.
+    """
+    found: dict[str, str] = {}
+    if catalog is None or len(catalog) == 0:
+        return found
+    for transformer, column in _columns_read(catalog.encoder):
+        kind = _reads(transformer, column, catalog)
+        if kind is not None:
+            found.setdefault(kind, column)
+    return found
+
+
+def _columns_read(encoder: Any) -> Iterator[tuple[Any, str]]:
+    """Yield each transformer with the one column that it reads."""
+    if isinstance(encoder, Pipeline):
+        encoder = encoder.steps[-1][1]
+    if not isinstance(encoder, ColumnTransformer):
+        return
+    for _, transformer, columns in encoder.transformers:
+        names = [columns] if isinstance(columns, str) else columns
+        if isinstance(names, list) and len(names) == 1 and isinstance(names[0], str):
+            yield transformer, names[0]
+
+
+def _reads(transformer: Any, column: str, catalog: ItemCatalog) -> str | None:
+    """Tell what a transformer reads: by its class, or else by what is in its column."""
+    if isinstance(transformer, Pipeline):
+        transformer = transformer.steps[-1][1]
+    if not isinstance(transformer, (BaseEncoder, CountVectorizer, HashingVectorizer)):
+        return None
+    known = (kind for cls, kind in _ENCODERS.items() if isinstance(transformer, cls))
+    return next(known, None) or _KINDS.get(kind_of(catalog.items[column]) or "")

@@ -1,0 +1,247 @@
+"""What is known of items besides their ids: the table that the page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from skmmrec.app._columns import Columns, find_columns
+from skmmrec.app._media import MediaReader, Picture, Player
+from skmmrec.interactions import ITEM, find_column, take_over
+from skmmrec.runtime import is_missing
+
+# Thumbnails that are kept: about 20 kB each.
+_N_KEPT = 2000
+# Characters of a text that is shown; the page cuts it by lines.
+_LONGEST = 400
+
+
+class Item(NamedTuple):
+    """An item as cards show it.
+
+    Parameters
+    ----------
+    title : str
+        The id, where there is no title.
+    text : str
+        Perhaps empty.
+    facts : list of str
+        Such as ``"price 12"``.
+    """
+
+    title: str
+    text: str = ""
+    facts: list[str] = []  # noqa: RUF012 - never changed
+
+
+class Coverage(NamedTuple):
+    """How a table and a model go together.
+
+    Parameters
+    ----------
+    n_known : int
+        Items of the model that are in the table.
+    n_items : int
+        Items of the model.
+    n_unknown : int
+        Rows of the table that the model does not know.
+    """
+
+    n_known: int
+    n_items: int
+    n_unknown: int
+
+
+class ItemTable:
+    """Titles, texts and media by item id.
+
+    Ids are compared by how they are written: the number 7 is the text "7", as files of
+    text do not tell them apart.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row for each item; of rows with the same id, the first counts.
+    key : str
+        Column of ids.
+    root : Path or None
+        See `MediaReader`.
+
+    Attributes
+    ----------
+    columns : Columns
+        What is shown.
+    """
+
+    def __init__(self, table: pd.DataFrame, key: str, root: Path | None) -> None:
+        ids = table[key].map(str)
+        self._table = table.loc[~ids.duplicated().to_numpy()]
+        self.ids = pd.Index(ids[~ids.duplicated().to_numpy()], dtype=object)
+        self.columns: Columns = find_columns(table, key)
+        self._reader = MediaReader(root)
+        self.picture = lru_cache(_N_KEPT)(self._picture)
+
+    @classmethod
+    def without(cls) -> ItemTable:
+        """Make a table of no items: ids are shown."""
+        return cls(pd.DataFrame({ITEM: []}), ITEM, None)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def coverage(self, ids: Sequence[Any] | pd.Index) -> Coverage:
+        """Compare the table with the ids of a model's items."""
+        of_model = pd.Index([str(i) for i in ids], dtype=object)
+        n_known = int(of_model.isin(self.ids).sum())
+        return Coverage(n_known, len(of_model), int((~self.ids.isin(of_model)).sum()))
+
+    def item(self, item: Hashable) -> Item:
+        """Return what a card says of an item; of one that is not there, its id."""
+        text = self._words(self._cell(item, self.columns.text))
+        facts = [(name, self._cell(item, name)) for name in self.columns.facts]
+        return Item(
+            self.title(item),
+            text,
+            [f"{_words(n)} {_fact(v)}" for n, v in facts if not is_missing(v)],
+        )
+
+    def title(self, item: Hashable) -> str:
+        """Return the title of an item, or its id."""
+        return self._words(self._cell(item, self.columns.title)) or str(item)
+
+    def titles(self, items: Sequence[Any]) -> pd.Series:
+        """Return the titles of items, by id."""
+        distinct = list(dict.fromkeys(items))
+        return pd.Series(
+            [self.title(item) for item in distinct],
+            pd.Index(distinct, dtype=object),
+            dtype=object,
+        )
+
+    def all_titles(self, ids: Sequence[Any]) -> list[str]:
+        """Return the titles of many items at once; see `title`."""
+        column = self.columns.title
+        if column is None:
+            return [str(item) for item in ids]
+        rows = self.ids.get_indexer(pd.Index([str(i) for i in ids], dtype=object))
+        titles = self._table[column].to_numpy(object, na_value=None)
+        found = [self._words(titles[row]) if row >= 0 else "" for row in rows]
+        return [text or str(item) for text, item in zip(found, ids, strict=True)]
+
+    def _picture(self, item: Hashable) -> Picture:
+        """Return the thumbnail of an item; the attribute `picture` remembers it."""
+        return self._reader.picture(self._cell(item, self.columns.picture))
+
+    def players(self, item: Hashable) -> dict[str, Player]:
+        """Read the sound and the video of an item, as far as there are columns."""
+        columns = {"sound": self.columns.sound, "video": self.columns.video}
+        return {
+            kind: self._reader.player(self._cell(item, column), kind)
+            for kind, column in columns.items()
+            if column is not None
+        }
+
+    def _cell(self, item: Hashable, column: str | None) -> Any:
+        row = self.ids.get_indexer([str(item)])[0]
+        if column is None or row < 0:
+            return None
+        return self._table[column].iloc[row]
+
+    @staticmethod
+    def _words(cell: Any) -> str:
+        return "" if is_missing(cell) else _words(cell)
+
+
+def _words(value: Any) -> str:
+    """Write a value as one line of words."""
+    return " ".join(str(value)[:_LONGEST].split())
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, pd.Timestamp) and value == value.normalize():
+        return f"{value:%Y-%m-%d}"
+    return _words(value)
+
+
+def read_items(path: Path) -> pd.DataFrame:
+    """Read a table of items from a file.
+
+    Parameters
+    ----------
+    path : Path
+        CSV (also compressed), or parquet.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no file.
+    ValueError
+        For a file of another kind, or one that cannot be read.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"items: no file {str(path)!r}")
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            return pd.read_parquet(path)
+        if ".csv" in (suffix.lower() for suffix in path.suffixes):
+            return _read_csv(path)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"items: cannot read {str(path)!r}: {error}") from error
+    raise ValueError(f"items: {str(path)!r} is neither a .csv nor a .parquet file")
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Read a CSV file; ids and words stay as they are written, "NA" and "007" too."""
+    # Empty cells alone are missing. Columns that are all numbers become numbers, but
+    # for the first and those of ids, whose zeros count.
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+    ids = {table.columns[0], ITEM}
+    for name in table.columns.difference(list(ids), sort=False):
+        with_numbers = pd.to_numeric(table[name], errors="coerce")
+        if with_numbers.notna().equals(table[name].notna()):
+            table[name] = with_numbers
+    return table
+
+
+def open_items(
+    items: pd.DataFrame | Path, names: Sequence[str], root: Path | None = None
+) -> ItemTable:
+    """Open the table of items that the page shows.
+
+    Parameters
+    ----------
+    items : DataFrame or Path
+        The table, or its file.
+    names : sequence of str
+        What the column of ids may be called; the first column is it otherwise.
+    root : Path or None, default=None
+        Folder of media. None: that of the file, or any for a DataFrame.
+
+    Returns
+    -------
+    ItemTable
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Where the table cannot be read, or has no columns.
+    """
+    is_file = isinstance(items, Path)
+    table = read_items(items) if isinstance(items, Path) else take_over(items, "items")
+    if table.shape[1] == 0:
+        raise ValueError("items has no columns")
+    found = find_column(list(table.columns), names)
+    key = table.columns[0 if found is None else found]
+    if root is None and is_file:
+        root = Path(items).parent
+    return ItemTable(table, key, root)
