@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from skmmrec.inspection._axes import import_pyplot
 from skmmrec.inspection._contributions import modality_contributions, modality_shares
+from skmmrec.inspection._fonts import drawable
 from skmmrec.inspection._gallery_layout import GalleryLayout
 from skmmrec.inspection._pictures import is_missing
 from skmmrec.interactions import (
@@ -21,6 +22,7 @@ from skmmrec.interactions import (
     check_ids,
     id_table,
     take_over,
+    warn_caller,
 )
 from skmmrec.metrics import find_recommender
 
@@ -177,8 +179,10 @@ class RecommendationGalleryDisplay:
             Shares are not negative and are scaled to sum to 1 (a row of zeros has no
             bar). The columns are the names of the modalities.
         key, title, picture : str
-            Columns of `items`. A picture is a path, an encoded file, a PIL image or an
-            array; a missing one is drawn as a grey box.
+            Columns of `items`. Where no font is installed for the script of a title,
+            the item's id stands in its place, and a warning says so. A picture is a
+            path, an encoded file, a PIL image or an array; a missing one is drawn as a
+            grey box.
         n_history : int, default=6
             How many of the latest items of the history to show.
         ax, n_columns, colors
@@ -332,11 +336,25 @@ def _with_content(rows: pd.DataFrame, table: pd.DataFrame, name: str) -> pd.Data
         drop=True
     )
     found = table.loc[kept[ITEM]].reset_index(drop=True)
-    named = [
-        str(item) if is_missing(text) else str(text)
-        for item, text in zip(kept[ITEM], found.title, strict=True)
+    named = [None if is_missing(text) else str(text) for text in found.title]
+    return kept.assign(title=_legible(named, kept[ITEM]), picture=found.picture)
+
+
+def _legible(titles: list[str | None], items: pd.Series) -> list[str]:
+    """Put the item's id where there is no title, or no font to draw it with."""
+    shown = [None if title is None else drawable(title) for title in titles]
+    lost = [
+        t for t, s in zip(titles, shown, strict=True) if t is not None and s is None
     ]
-    return kept.assign(title=named, picture=found.picture)
+    if lost:
+        warn_caller(
+            f"no font is installed that has the letters of {len(lost)} titles, such as "
+            f"{lost[0]!r:.60}: their ids are shown instead. For Chinese, Japanese and "
+            "Korean install Noto Sans CJK (on Debian the package fonts-noto-cjk); if "
+            "it is there, remove matplotlib's list of fonts, in "
+            "matplotlib.get_cachedir()"
+        )
+    return [s or str(item) for s, item in zip(shown, items, strict=True)]
 
 
 def _check_shares(

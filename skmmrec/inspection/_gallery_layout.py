@@ -10,6 +10,7 @@ import pandas as pd
 from PIL import Image, ImageOps
 
 from skmmrec.inspection._axes import COLORS, INK, MUTED
+from skmmrec.inspection._fonts import font_families
 from skmmrec.inspection._pictures import is_missing, open_picture
 from skmmrec.inspection._text_fit import fit_text, text_width
 
@@ -198,6 +199,7 @@ class GalleryLayout:
                 y + n * _TITLE_LINE + _ASCENT * size / 72,
                 line,
                 fontsize=size * self.scale,
+                fontfamily=font_families(),
                 color=color,
                 ha=align,
                 va="baseline",

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
+from skmmrec.inspection._fonts import font_families
+
 _ELLIPSIS = "…"
+# What stays in one line: a word, or a Chinese or Japanese character with the brackets
+# before it and the punctuation after it.
+_WIDE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_OPENING = "\u300a\u3008\u300c\u300e\u3010\u201c\u2018\uff08"
+_CLOSING = (
+    "\u3001\u3002\u300b\u3009\u300d\u300f\u3011\u201d\u2019\u2026"
+    "\uff01\uff09\uff0c\uff1a\uff1b\uff1f"
+)
+# What an ellipsis does not stand behind.
+_TAIL = f" ,;:-{_CLOSING}"
+_PIECE = re.compile(rf"\s*(?:[{_OPENING}]*[{_WIDE}][{_CLOSING}]*|[^\s{_WIDE}]+)")
 
 
 def fit_text(text: str, size: float, width: float, n_lines: int) -> list[str]:
@@ -25,39 +39,40 @@ def fit_text(text: str, size: float, width: float, n_lines: int) -> list[str]:
     Returns
     -------
     list of str
-        At most `n_lines`, each no wider than `width` in matplotlib's default font.
+        At most `n_lines`, each no wider than `width` in the fonts of `font_families`.
     """
     lines: list[str] = []
-    words = text.split()
-    while words and len(lines) < n_lines:
-        taken = _words_that_fit(words, size, width)
-        if taken < len(words) and len(lines) == n_lines - 1:
-            return [*lines, _shorten(" ".join(words), size, width)]
+    pieces = _PIECE.findall(" ".join(text.split()))
+    while pieces and len(lines) < n_lines:
+        taken = _pieces_that_fit(pieces, size, width)
+        if taken < len(pieces) and len(lines) == n_lines - 1:
+            return [*lines, _shorten(_line(pieces), size, width)]
         if taken == 0:
-            return [*lines, _shorten(words[0], size, width)]
-        lines.append(" ".join(words[:taken]))
-        words = words[taken:]
+            return [*lines, _shorten(_line(pieces[:1]), size, width)]
+        lines.append(_line(pieces[:taken]))
+        pieces = pieces[taken:]
     return lines
 
 
-def _words_that_fit(words: list[str], size: float, width: float) -> int:
+def _line(pieces: list[str]) -> str:
+    return "".join(pieces).strip()
+
+
+def _pieces_that_fit(pieces: list[str], size: float, width: float) -> int:
     taken = 0
-    while (
-        taken < len(words) and text_width(" ".join(words[: taken + 1]), size) <= width
-    ):
+    while taken < len(pieces) and text_width(_line(pieces[: taken + 1]), size) <= width:
         taken += 1
     return taken
 
 
 def _shorten(text: str, size: float, width: float) -> str:
-    while text and text_width(text.rstrip(" ,;:-") + _ELLIPSIS, size) > width:
+    while text and text_width(text.rstrip(_TAIL) + _ELLIPSIS, size) > width:
         text = text[:-1]
-    return text.rstrip(" ,;:-") + _ELLIPSIS
+    return text.rstrip(_TAIL) + _ELLIPSIS
 
 
-@lru_cache(maxsize=4096)
 def text_width(text: str, size: float) -> float:
-    """Measure a line in matplotlib's default font.
+    """Measure a line in the fonts of `font_families`.
 
     Parameters
     ----------
@@ -71,14 +86,20 @@ def text_width(text: str, size: float) -> float:
     float
         Width in points.
     """
-    path, properties = _font()
+    return _width(text, tuple(font_families())) * size
+
+
+@lru_cache(maxsize=4096)
+def _width(text: str, families: tuple[str, ...]) -> float:
+    """Return the width at a font size of 1."""
+    path, properties = _font(families)
     width, _, _ = path.get_text_width_height_descent(text, properties, ismath=False)
-    return width * size / properties.get_size_in_points()
+    return float(width / properties.get_size_in_points())
 
 
-@lru_cache(maxsize=1)
-def _font() -> tuple[Any, Any]:
+@lru_cache(maxsize=8)
+def _font(families: tuple[str, ...]) -> tuple[Any, Any]:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
-    return text_to_path, FontProperties()
+    return text_to_path, FontProperties(family=list(families))
