@@ -325,15 +325,17 @@ axes[0].set_title("NDCG@10 on the likes of the next hour", loc="left", fontsize=
 axes[1].set_title("Share of posts of the last 3 hours", loc="left", fontsize=11)
 ticks = range(FIRST_NIGHT, END + 1, 4)
 axes[1].set_xticks(ticks, [f"{hour % 24}:00" for hour in ticks])
+axes[1].set_xlabel("time of day")
 handles, labels = axes[0].get_legend_handles_labels()
 fig.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
 plt.show()
 
 # %%
 # A model that learns at night alone has nothing to show by the next evening. New posts
-# every hour keep it alive, because their content says whom they are for; likes that
-# count at once are worth about as much again by the evening, and most for those who are
-# new. In the evening, when most is posted, lists are freshest.
+# every hour keep it alive: their content says whom they are for. Likes that count at
+# once add to that as the day goes on, most for those who are new, of whom the night
+# knew nothing. What is most liked is a poor guide: it knows neither tastes nor
+# languages. In the evening, when most is posted, lists are freshest.
 #
 # What is the second night worth, on top of that? The difference after it:
 
@@ -347,8 +349,9 @@ compare(*two, random_state=0).round(3)
 # %%
 # Little, if the interval contains 0: what words and pictures say to whom was learned in
 # three days of likes, and what came since has been recorded. The night is there for
-# what recording does not change, such as new words, popularity and new topics, and so
-# that no event is needed twice.
+# what recording does not change, such as how popular posts are, and to begin the day
+# with one model that knows all. New words reach the counted characters when the
+# catalogue is made anew, once in a while.
 #
 # Who is shown how much
 # ---------------------

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skmmrec.interactions import ITEM, USER, check_ids, check_same_kind, id_table
-from skmmrec.metrics._groups import groups_of, kind_of
+from skmmrec.metrics._groups import groups_of
 
 
 def group_exposure(
@@ -24,8 +24,7 @@ def group_exposure(
         As returned by `recommend`: user_id, item_id and, optionally, rank. Without
         rank, the rows of a user must be sorted, best first.
     groups : Series of length n_items
-        Group of each item of the catalogue, such as that of its author; its index is
-        named item_id.
+        Group of each item of the catalogue, such as that of its author, by item id.
     merit : Series, default=None
         What each item deserves, by item id: numbers of at least 0, such as likes, of
         the items of `groups`, where an item without one has 0. None: all items
@@ -72,10 +71,8 @@ def group_exposure(
     new        3      0.39   0.75   0.52
     old        1      0.61   0.25   2.45
     """
-    if kind_of(groups) != ITEM:
-        raise ValueError(
-            f"groups must be of items: name its index {ITEM!r}, got {USER!r}"
-        )
+    if groups.index.name == USER:
+        raise ValueError(f"groups must be of items, got those of {USER!r}")
     shown = _exposure(id_table(recommendations, "recommendations"))
     catalog = pd.Index(check_ids(groups.index, "the index of groups"))
     check_same_kind(shown.index, catalog, ITEM)
