@@ -57,7 +57,9 @@ def sample_interactions(
         chunk = slice(start, start + _USERS_AT_ONCE)
         met = np.sort(rng.permutation(len(items))[:_ITEMS_MET])
         liked = affinity(users[chunk], items[met])
-        row, column = _draw(strength * liked + tilt[met], counts[chunk], rng)
+        row, column = draw_without_replacement(
+            strength * liked + tilt[met], counts[chunk], rng
+        )
         frames.append(
             pd.DataFrame(
                 {
@@ -80,13 +82,27 @@ def draw_counts(
     return np.clip(np.rint(counts), 1, min(n_items, _ITEMS_MET)).astype(np.int64)
 
 
-def _draw(
+def draw_without_replacement(
     logits: NDArray, counts: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray, NDArray]:
     """Draw ``counts[u]`` columns of row u from its softmax, without replacement.
 
     Gumbel top-k (Kool, van Hoof and Welling, ICML 2019). The order is shuffled: drawn
     first to last, users would meet what they like most early, and little at the end.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n_users, n_items)
+        Minus infinity for what is not to be drawn, while there is anything else.
+    counts : ndarray of shape (n_users,)
+        From 1 to n_items.
+    rng : numpy Generator
+        Source of chance.
+
+    Returns
+    -------
+    row, column : ndarray of shape (n_drawn,)
+        In order of the rows.
     """
     noisy = logits + rng.gumbel(size=logits.shape)
     most = counts.max()

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from functools import lru_cache
 from typing import Any
 
 from skmmrec.inspection._fonts import families_for
 
 _ELLIPSIS = "…"
+# What stays in one line: a word, or a Chinese or Japanese character with the brackets
+# before it and the punctuation after it. Korean has words.
+_WIDE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_OPENING = "\u300a\u3008\u300c\u300e\u3010\u201c\u2018\uff08"
+_CLOSING = (
+    "\u3001\u3002\u300b\u3009\u300d\u300f\u3011\u201d\u2019\u2026"
+    "\uff01\uff09\uff0c\uff1a\uff1b\uff1f"
+)
+# What an ellipsis does not stand behind.
+_TAIL = f" ,;:-{_CLOSING}"
+_PIECE = re.compile(rf"\s*(?:[{_OPENING}]*[{_WIDE}][{_CLOSING}]*|[^\s{_WIDE}]+)")
 
 
 def fit_text(text: str, size: float, width: float, n_lines: int) -> list[str]:
@@ -31,53 +42,33 @@ def fit_text(text: str, size: float, width: float, n_lines: int) -> list[str]:
         At most `n_lines`, each no wider than `width` in the fonts that it needs.
     """
     lines: list[str] = []
-    words = _breakable(text)
-    while words and len(lines) < n_lines:
-        taken = _words_that_fit(words, size, width)
-        if taken < len(words) and len(lines) == n_lines - 1:
-            return [*lines, _shorten("".join(words).strip(), size, width)]
+    pieces = _PIECE.findall(" ".join(text.split()))
+    while pieces and len(lines) < n_lines:
+        taken = _pieces_that_fit(pieces, size, width)
+        if taken < len(pieces) and len(lines) == n_lines - 1:
+            return [*lines, _shorten(_line(pieces), size, width)]
         if taken == 0:
-            return [*lines, _shorten(words[0], size, width)]
-        lines.append("".join(words[:taken]).strip())
-        words = words[taken:]
+            return [*lines, _shorten(_line(pieces[:1]), size, width)]
+        lines.append(_line(pieces[:taken]))
+        pieces = pieces[taken:]
     return lines
 
 
-def _breakable(text: str) -> list[str]:
-    """Cut a text where a line may end: after words, and in scripts without spaces.
-
-    The parts put together are the text, with single spaces.
-    """
-    parts = []
-    for word in text.split():
-        is_cut = any(_ends_anywhere(letter) for letter in word)
-        parts += list(word) if is_cut else [word]
-        parts[-1] += " "
-    return parts
+def _line(pieces: list[str]) -> str:
+    return "".join(pieces).strip()
 
 
-def _ends_anywhere(letter: str) -> bool:
-    """Tell whether a line may end beside a letter: Chinese, Japanese and Korean.
-
-    East Asian Width, Unicode Standard Annex 11, is W or F for them.
-    """
-    return unicodedata.east_asian_width(letter) in "WF"
-
-
-def _words_that_fit(words: list[str], size: float, width: float) -> int:
+def _pieces_that_fit(pieces: list[str], size: float, width: float) -> int:
     taken = 0
-    while (
-        taken < len(words)
-        and text_width("".join(words[: taken + 1]).strip(), size) <= width
-    ):
+    while taken < len(pieces) and text_width(_line(pieces[: taken + 1]), size) <= width:
         taken += 1
     return taken
 
 
 def _shorten(text: str, size: float, width: float) -> str:
-    while text and text_width(text.rstrip(" ,;:-") + _ELLIPSIS, size) > width:
+    while text and text_width(text.rstrip(_TAIL) + _ELLIPSIS, size) > width:
         text = text[:-1]
-    return text.rstrip(" ,;:-") + _ELLIPSIS
+    return text.rstrip(_TAIL) + _ELLIPSIS
 
 
 @lru_cache(maxsize=4096)

@@ -10,6 +10,7 @@ from ._evaluation import (
     compare as compare,
     evaluate_ranking as evaluate_ranking,
 )
+from ._exposure import group_exposure as group_exposure
 from ._groups import GroupScores as GroupScores
 from ._ranking import (
     auc_at_k as auc_at_k,
