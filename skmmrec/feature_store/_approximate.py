@@ -149,7 +149,7 @@ class SwappedIndex:
         """Bring an index up to date with a table, or build one."""
         items = pd.DataFrame(table.matrix, index=table.ids, copy=False)
         known = self._kept() if before is None else copy(before)
-        if known is None or known.n_features_in_ != table.matrix.shape[1]:
+        if known is None or known.n_features_in_ != table.dim:
             return self._written(self._fresh().fit, items, queries=users)
         graph: ApproximateIndex = self._written(known.update, items)
         return graph if users is None else graph.measure(users)

@@ -48,7 +48,7 @@ def stored_history(online: OnlineRecommender, user: SingleId) -> list[Id]:
     [user_id] = checked_ids(served.user_view, [user])
 
     def read(snapshot: Snapshot) -> list[Id]:
-        known = served.users([user_id], snapshot, served.items(snapshot))
+        known = served.users([user_id], snapshot, served.items(snapshot).dim)
         return list(known[user_id].seen) if user_id in known else []
 
     return served.pinned(read)
@@ -131,8 +131,8 @@ def recommend_after(
                 f"users of model version {table.version!r} are not sums of their "
                 "items' vectors, so a like shows after the next fit"
             )
-        known = served.users([user_id], snapshot, table)
-        moved = known.get(user_id, bias_user(table))
+        known = served.users([user_id], snapshot, table.dim)
+        moved = known.get(user_id, bias_user(table.dim))
         for item, vector in zip(item_ids, vectors_of(table, item_ids), strict=True):
             if item not in moved.seen:
                 moved = after_event(moved, item, vector, 1.0, history)

@@ -388,7 +388,7 @@ class OnlineRecommender(OnlineWriter):
     ) -> tuple[VectorTable, dict[Id, User]]:
         """Read all items, and some users."""
         table = self._served.items(snapshot)
-        return table, self._served.users(ids, snapshot, table.matrix.shape[1])
+        return table, self._served.users(ids, snapshot, table.dim)
 
     def _allowed(
         self,
@@ -428,7 +428,7 @@ class OnlineRecommender(OnlineWriter):
                 "unknown='skip' would serve the others"
             )
         if self.unknown == "popular":
-            found.update(dict.fromkeys(unknown, bias_user(items.matrix.shape[1])))
+            found.update(dict.fromkeys(unknown, bias_user(items.dim)))
         return [user for user in ids if user in found]
 
 

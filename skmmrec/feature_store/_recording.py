@@ -76,7 +76,7 @@ class OnlineWriter:
         repeated = pd.Index(values)[pd.Index(values).duplicated()].tolist()
         if repeated:
             raise ValueError(f"ids has item {repeated[0]!r:.100} more than once")
-        matrix = item_matrix(values, vectors, biases, table.matrix.shape[1] - 1)
+        matrix = item_matrix(values, vectors, biases, table.dim - 1)
         columns = added_columns(view, features, content, values)
         if categories is not None:
             texts = category_texts(categories, values)

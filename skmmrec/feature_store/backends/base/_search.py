@@ -59,6 +59,11 @@ class VectorTable:
     event_us: np.ndarray
     version: str | None = None
 
+    @property
+    def dim(self) -> int:
+        """Length of each vector."""
+        return int(self.matrix.shape[1])
+
     @cached_property
     def norms(self) -> np.ndarray:
         """Euclidean norm of each row, float64."""
