@@ -43,4 +43,10 @@ from .backends.base import (
     LostRowsError as LostRowsError,
     ReadOnlyStoreError as ReadOnlyStoreError,
     StoreError as StoreError,
+    UnknownIdError as UnknownIdError,
 )
+
+# isort: split
+# For other rooms: the encoders that a repository names, and vectors as questions.
+from ._queries import content_query as content_query
+from ._repo import content_encoders as content_encoders

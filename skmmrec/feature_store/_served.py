@@ -34,6 +34,7 @@ from skmmrec.feature_store.backends.base import (
     Id,
     Row,
     Snapshot,
+    UnknownIdError,
     VectorTable,
     entity_keys,
     key_ids,
@@ -321,18 +322,18 @@ def _left_message(keys: list[bytes]) -> str:
 
 
 def vectors_of(table: VectorTable, items: list[Id]) -> np.ndarray:
-    """Vectors of items, (n, dim); a KeyError names one that there is none of."""
+    """Vectors of items, (n, dim); an UnknownIdError names one without."""
     vectors: np.ndarray = table.matrix[rows_of(table, items)]
     return vectors
 
 
 def rows_of(table: VectorTable, items: list[Id]) -> np.ndarray:
-    """Rows of items; a KeyError names one that there is none of."""
+    """Rows of items; an UnknownIdError names one without."""
     rows = positions(table.ids, items)
     if len(rows) < len(items):
         known = set(table.ids[rows].tolist())
         absent = next(item for item in items if item not in known)
-        raise KeyError(
+        raise UnknownIdError(
             f"no vector of model version {table.version!r} for {ITEM} {absent!r}"
         )
     return rows
