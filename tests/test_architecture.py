@@ -41,6 +41,7 @@ ROOMS = [
     "skmmrec.feature_store.backends",
     "skmmrec.feature_store",
     "skmmrec.batch",
+    "skmmrec.service",
 ]
 
 # Modules of `recommender` that stand before its own rooms: settings are values that
