@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,6 @@ from feast.filter_models import ComparisonFilter, CompoundFilter
 from skmmrec.feature_store import OnlineRecommender, open_store
 
 from ._encoding import Encoders
-from ._explaining import SavedModel
 from ._messages import (
     ExplainRequest,
     FeedbackRequest,
@@ -23,6 +22,9 @@ from ._messages import (
 )
 from ._problems import ProblemError
 from ._settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from ._explaining import SavedModel
 
 _LOG = logging.getLogger("skmmrec.service")
 T = TypeVar("T")
@@ -46,7 +48,11 @@ class Answers:
         self.online = OnlineRecommender(
             open_store(repo), unknown=settings.unknown, index=index
         )
-        self._model = None if settings.model is None else SavedModel(settings.model)
+        self._model: SavedModel | None = None
+        if settings.model is not None:
+            from ._explaining import SavedModel  # loads torch, which few need
+
+            self._model = SavedModel(settings.model)
 
     def version(self) -> str | None:
         """Return the version that answers; it loads a new publication, if there is."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-
-from skmmrec.encoders import BaseEncoder, TextEncoder
+from typing import TYPE_CHECKING, Any
 
 from ._problems import ProblemError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from skmmrec.encoders import BaseEncoder
 
 
 class Encoders:
@@ -60,8 +61,8 @@ class Encoders:
                 f"no encoder for {name!r:.100}; there are: {known}. The repository's "
                 "feature_store.yaml names them under online_store.encoders",
             )
-        if isinstance(encoder, TextEncoder) is not isinstance(content, str):
-            wanted = "words" if isinstance(encoder, TextEncoder) else "a file"
+        if _reads_words(encoder) is not isinstance(content, str):
+            wanted = "words" if _reads_words(encoder) else "a file"
             raise ProblemError("invalid-type", f"{name!r:.100} is asked by {wanted}")
         column: list[Any] = [content]
         if not content or encoder.missing_mask(column)[0]:
@@ -71,6 +72,12 @@ class Encoders:
         except ValueError as error:
             raise ProblemError("invalid-value", f"{name!r:.100}: {error}") from error
         return vector
+
+
+def _reads_words(encoder: BaseEncoder) -> bool:
+    from skmmrec.encoders import TextEncoder  # loads torch, as its owner has done
+
+    return isinstance(encoder, TextEncoder)
 
 
 def _loaded(encoder: BaseEncoder) -> BaseEncoder:

@@ -490,7 +490,8 @@ def test_a_saved_model_gives_reasons(repo, tmp_path, ratings, items):
             assert {*each["modalities"]} == {"interactions", "text", "image", "audio"}
             assert each["reason"].endswith(".")
         # Another model is served: what this one thinks is not what counts.
-        publish(rec.partial_fit(X.iloc[:1].assign(item_id="i13")), repo)
+        other = MultimodalFusionRecommender(ItemCatalog(items), random_state=1).fit(X)
+        publish(other, repo)
         later = client.post("/explain", json=asked).json()
         assert later["explanations"][0]["reason"] is None
 

@@ -4,13 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
+import yaml
 from feast.filter_models import ComparisonFilter
 
 from skmmrec.feature_store import OnlineRecommender, UnknownIdError, publish
 from skmmrec.service import ServiceClient, ServiceError, ServiceSettings, create_app
+from tests.feature_store.services import redis_settings
 from tests.feature_store.test_fold_in import history_model
 
-from .conftest import READ, TOKENS, WRITE, serving
+from .conftest import READ, TOKENS, WRITE, asking, problem, serving
 
 KINDS = ["direct", "over HTTP"]
 
@@ -271,3 +273,38 @@ def test_a_netrc_does_not_replace_the_token(tmp_path, monkeypatch, repo):
     with serving(create_app(repo, ServiceSettings(tokens=TOKENS))) as url:
         assert len(ServiceClient(url, READ).recommend(4)) == 10
         assert requests.get(f"{url}/metrics", timeout=10).status_code == 401
+
+
+@pytest.mark.services
+def test_servers_of_databases_answer_the_same(remote):
+    fill(remote)
+    with ways("over HTTP", remote) as (one, other):
+        same(one.recommend([3, 4], k=5), other.recommend([3, 4], k=5))
+        options = {"where": "price < 9 and brand in ['north']"}
+        same(one.recommend(4, **options), other.recommend(4, **options))
+        weights = {"words": 0.3, "item": 0.7}
+        same(
+            one.similar_items([1], weights=weights),
+            other.similar_items([1], weights=weights),
+        )
+        assert one.record(4, 20) is True
+        same(one.feedback(), other.feedback())
+        same(one.history_contributions(4, [1]), other.history_contributions(4, [1]))
+        publish(history_model(version="v2", seed=3), remote)
+        assert one.recommend(3).attrs["model_version"] == "v2"
+
+
+@pytest.mark.services
+def test_a_server_that_is_gone_is_told(repo, tmp_path_factory):
+    with redis_settings(tmp_path_factory) as settings:
+        path = repo / "feature_store.yaml"
+        text = yaml.safe_load(path.read_text())
+        path.write_text(yaml.safe_dump({**text, "online_store": settings}))
+        fill(repo)
+        with asking(repo) as client:
+            assert client.post("/recommend", json={"users": 4}).status_code == 200
+    with asking(repo) as client:
+        answers = client.post("/recommend", json={"users": 4}), client.get("/readyz")
+        for answer in answers:
+            assert problem(answer) == (503, "unreachable")
+        assert client.get("/healthz").status_code == 200
