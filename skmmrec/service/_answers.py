@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pandas as pd
 from feast.filter_models import ComparisonFilter, CompoundFilter
+from pydantic import ValidationError
 
 from skmmrec.feature_store import OnlineRecommender, open_store
 
@@ -77,6 +78,7 @@ class Answers:
         }
         if asked.users is not None:
             users = self._some(asked.users, "users")
+            self._check_rows(users, asked.k)
             found = self.online.recommend(users, **options)
         else:
             history = self._some(asked.history, "history")
@@ -88,6 +90,8 @@ class Answers:
     ) -> dict[str, Any]:
         """Answer `/similar`."""
         self._check_k(asked.k)
+        for each in (asked.items, *(asked.vectors or {}).values()):
+            self._check_rows(each, asked.k)
         content: Any = self.encoders.vectors(asked.content or {}, files)
         for name, rows in (asked.vectors or {}).items():
             if name in content:
@@ -127,6 +131,7 @@ class Answers:
             if model is None:
                 raise
             source, why = "model", model.history(asked.users, asked.items)
+        self._check_rows(why["met"].tolist(), 1)
         version = why.attrs.get("model_version", model and model.version)
         explanations = _explanations(why)
         if model is not None and model.version == version:
@@ -151,9 +156,16 @@ class Answers:
         if k > most:
             raise ProblemError("invalid-value", f"k may be {most} at most, got {k}")
 
+    def _check_rows(self, asked: Any, k: int) -> None:
+        n, most = _count(asked) * k, self._settings.max_rows
+        if n > most:
+            raise ProblemError(
+                "invalid-value", f"an answer may have {most} rows, this has up to {n}"
+            )
+
     def _some(self, values: T, name: str) -> T:
         """Refuse more than may be asked about at once."""
-        n, most = len(values) if isinstance(values, list) else 1, self._settings.max_ids
+        n, most = _count(values), self._settings.max_ids
         if n > most:
             raise ProblemError("invalid-value", f"{name} may be {most}, got {n}")
         return values
@@ -164,7 +176,15 @@ def _filter(where: Where) -> Any:
     if not isinstance(where, dict):
         return where
     kind = CompoundFilter if "filters" in where else ComparisonFilter
-    return kind(**where)
+    try:
+        return kind(**where)
+    except ValidationError as error:
+        why = error.errors(include_input=False, include_url=False)[0]["msg"]
+        raise ProblemError("invalid-value", f"where is no filter: {why}") from error
+
+
+def _count(values: Any) -> int:
+    return len(values) if isinstance(values, list) else 1
 
 
 def _matrix(rows: Sequence[Sequence[float | None]], name: str) -> np.ndarray:

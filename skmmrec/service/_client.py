@@ -363,7 +363,7 @@ class ServiceClient:
             | (each["modalities"] or {})
             for each in answer["explanations"]
         ]
-        table = pd.DataFrame(rows)
+        table = pd.DataFrame(rows, columns=None if rows else [USER, ITEM, "reason"])
         table.attrs["model_version"] = answer["model_version"]
         return table
 

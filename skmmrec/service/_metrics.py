@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client import (
@@ -86,7 +87,8 @@ def _forget_dead(folder: Path) -> None:
     for file in folder.glob("gauge_live*_*.db"):
         pid = int(file.stem.rpartition("_")[2])
         if not _is_alive(pid):
-            mark_process_dead(pid, str(folder))
+            with suppress(FileNotFoundError):  # another worker does the same
+                mark_process_dead(pid, str(folder))
 
 
 def _is_alive(pid: int) -> bool:

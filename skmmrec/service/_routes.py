@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request, Security
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
@@ -31,10 +31,9 @@ from ._messages import (
 )
 from ._observing import Observed
 from ._problems import MEDIA_TYPE, Problem, answer_problem
-from ._service import Service
+from ._service import Service, as_json
 from ._uploads import OPENAPI, read_similar
 
-MODEL_VERSION = "X-Model-Version"
 # For OpenAPI; the gate looks at tokens before a body is read, which this could not.
 _BEARER = [Security(HTTPBearer(auto_error=False))]
 
@@ -73,26 +72,26 @@ class Endpoints:
 
     async def recommend(self, asked: RecommendRequest) -> Response:
         """Recommend items to users, or to somebody who has seen some items."""
-        return _answer(await self._service.recommend(asked))
+        return await self._service.recommend(asked)
 
     async def similar(self, request: Request) -> Response:
         """Find the items most like others, or like words, files or vectors."""
-        return _answer(await self._service.similar(*await read_similar(request)))
+        return await self._service.similar(*await read_similar(request))
 
     async def record(self, asked: FeedbackRequest) -> Response:
         """Record that a user has met an item, and move the user at once.
 
         Not to be repeated after status 504: the event may have been recorded.
         """
-        return _answer(await self._service.record(asked))
+        return await self._service.record(asked)
 
     async def feedback(self) -> Response:
         """Return the events that the served model has not taken in."""
-        return _answer(await self._service.feedback())
+        return await self._service.feedback()
 
     async def explain(self, asked: ExplainRequest) -> Response:
         """Say which items of a user's history are behind a score."""
-        return _answer(await self._service.explain(asked))
+        return await self._service.explain(asked)
 
     async def metrics(self) -> Response:
         """Return counts in Prometheus' format."""
@@ -101,18 +100,12 @@ class Endpoints:
 
     async def alive(self) -> Response:
         """Tell that this worker runs."""
-        return _answer({"status": "alive"})
+        return as_json({"status": "alive"})
 
     async def ready(self) -> Response:
         """Tell whether a publication is served."""
         version = self._service.ready()
-        return _answer({"status": "ready", "model_version": version})
-
-
-def _answer(content: dict[str, Any]) -> JSONResponse:
-    version = content.get("model_version")
-    headers = {} if version is None else {MODEL_VERSION: str(version)}
-    return JSONResponse(content, headers=headers)
+        return as_json({"status": "ready", "model_version": version})
 
 
 class _Told:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
+
+from fastapi.responses import JSONResponse, Response
 
 from ._answers import Answers
 from ._messages import (
@@ -23,6 +25,8 @@ from ._settings import ServiceSettings
 from ._threads import Threads
 
 _LOG = logging.getLogger("skmmrec.service")
+
+MODEL_VERSION = "X-Model-Version"
 
 
 class Service:
@@ -48,28 +52,32 @@ class Service:
         self._looking = Threads("refresh", 1, 0)
         self._seen: tuple[float, str | ProblemError] | None = None
 
-    async def recommend(self, asked: RecommendRequest) -> dict[str, Any]:
+    async def recommend(self, asked: RecommendRequest) -> Response:
         """Recommend items."""
-        return await self._threads.run(partial(self._answers.recommend, asked))
+        work = partial(self._answers.recommend, asked)
+        return await self._threads.run(partial(_rendered, work))
 
     async def similar(
         self, asked: SimilarRequest, files: Mapping[str, bytes]
-    ) -> dict[str, Any]:
+    ) -> Response:
         """Find similar items; encoders have threads of their own, as they take long."""
         threads = self._encoding if asked.content or files else self._threads
-        return await threads.run(partial(self._answers.similar, asked, files))
+        work = partial(self._answers.similar, asked, files)
+        return await threads.run(partial(_rendered, work))
 
-    async def record(self, asked: FeedbackRequest) -> dict[str, Any]:
+    async def record(self, asked: FeedbackRequest) -> Response:
         """Record an event."""
-        return await self._threads.run(partial(self._answers.record, asked))
+        work = partial(self._answers.record, asked)
+        return await self._threads.run(partial(_rendered, work))
 
-    async def feedback(self) -> dict[str, Any]:
+    async def feedback(self) -> Response:
         """Return the events that wait."""
-        return await self._threads.run(self._answers.feedback)
+        return await self._threads.run(partial(_rendered, self._answers.feedback))
 
-    async def explain(self, asked: ExplainRequest) -> dict[str, Any]:
+    async def explain(self, asked: ExplainRequest) -> Response:
         """Explain scores."""
-        return await self._threads.run(partial(self._answers.explain, asked))
+        work = partial(self._answers.explain, asked)
+        return await self._threads.run(partial(_rendered, work))
 
     async def look(self) -> None:
         """Look what is served, and note it; a new publication is loaded by that."""
@@ -112,3 +120,15 @@ class Service:
         while True:
             await asyncio.sleep(self._settings.refresh)
             await self.look()
+
+
+def _rendered(work: Callable[[], dict[str, Any]]) -> Response:
+    """Answer, and write it as JSON: long answers take as long to write as to find."""
+    return as_json(work())
+
+
+def as_json(content: dict[str, Any]) -> Response:
+    """Write an answer, with the version of the model in its headers, too."""
+    version = content.get("model_version")
+    headers = {} if version is None else {MODEL_VERSION: str(version)}
+    return JSONResponse(content, headers=headers)

@@ -44,6 +44,8 @@ class ServiceSettings(BaseModel):
         Longest list.
     max_ids : int, default=1000
         Most users, items or pairs that one request may ask about.
+    max_rows : int, default=100000
+        Most rows of an answer: lists times their length; 100,000 are 8 MB.
     rate : float, optional
         Requests per second that each token, or each address without one, may make in
         the long run, of each worker. None: as many as there are.
@@ -87,17 +89,18 @@ class ServiceSettings(BaseModel):
     unknown: Literal["error", "popular", "skip"] = "error"
     search: Literal["auto", "exact"] = "auto"
     model: Path | None = None
-    max_request_bytes: int = Field(2**20, ge=1)
-    max_upload_bytes: int = Field(2**24, ge=1)
-    max_k: int = Field(1000, ge=1)
-    max_ids: int = Field(1000, ge=1)
-    rate: float | None = Field(None, gt=0, allow_inf_nan=False)
-    burst: int = Field(50, ge=1)
-    deadline: float = Field(10.0, gt=0, allow_inf_nan=False)
-    threads: int = Field(4, ge=1)
-    encoder_threads: int = Field(1, ge=1)
-    max_waiting: int = Field(64, ge=0)
-    refresh: float = Field(1.0, gt=0, allow_inf_nan=False)
+    max_request_bytes: int = Field(default=2**20, ge=1)
+    max_upload_bytes: int = Field(default=2**24, ge=1)
+    max_k: int = Field(default=1000, ge=1)
+    max_ids: int = Field(default=1000, ge=1)
+    max_rows: int = Field(default=100_000, ge=1)
+    rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    burst: int = Field(default=50, ge=1)
+    deadline: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    threads: int = Field(default=4, ge=1)
+    encoder_threads: int = Field(default=1, ge=1)
+    max_waiting: int = Field(default=64, ge=0)
+    refresh: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
     @classmethod
     def from_environment(

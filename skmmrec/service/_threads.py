@@ -30,7 +30,7 @@ class Threads:
 
     def __init__(self, name: str, n_threads: int, max_waiting: int) -> None:
         self._name, self._most = name, n_threads + max_waiting
-        self._pool = ThreadPoolExecutor(n_threads, f"skmmrec-{name}")
+        self._n_threads, self._pool = n_threads, self._new_pool(n_threads)
         self._lock, self._taken = threading.Lock(), 0
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -54,5 +54,9 @@ class Threads:
             self._taken -= 1
 
     def close(self) -> None:
-        """Finish what has begun, and drop the rest."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Finish what has begun, and drop the rest; then one may begin anew."""
+        closed, self._pool = self._pool, self._new_pool(self._n_threads)
+        closed.shutdown(wait=False, cancel_futures=True)
+
+    def _new_pool(self, n_threads: int) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(n_threads, f"skmmrec-{self._name}")

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 from hypothesis import given, settings as hypothesis_settings, strategies as st
+from starlette.testclient import TestClient
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender, __version__
 from skmmrec.feature_store import (
@@ -60,7 +61,19 @@ def test_a_list_is_that_of_the_store(client, served):
             "/recommend",
             {"users": 4, "where": {"type": "lt", "filters": []}},
             (422, "invalid-value"),
-            "CompoundFilter",
+            "where is no filter",
+        ),
+        (
+            "/recommend",
+            {"users": [4] * 500, "k": 500},
+            (422, "invalid-value"),
+            "100000 rows, this has up to 250000",
+        ),
+        (
+            "/similar",
+            {"items": [4] * 500, "k": 500},
+            (422, "invalid-value"),
+            "100000 rows, this has up to 250000",
         ),
         ("/recommend", [1], (422, "invalid-value"), "body: Input should be"),
         ("/similar", {"items": 77}, (404, "unknown-id"), "item_id 77"),
@@ -402,6 +415,14 @@ def test_metrics_count_routes_and_not_paths(client):
     assert 'skmmrec_request_seconds_count{route="/recommend"} 2.0' in text
     assert "made" not in text
     assert "BREW" not in text
+
+
+def test_an_application_may_stop_and_start_again(served):
+    with asking(served) as client:
+        app = client.app
+        assert client.post("/recommend", json=ASKED).status_code == 200
+    with TestClient(app) as again:
+        assert again.post("/recommend", json=ASKED).status_code == 200
 
 
 def test_applications_share_nothing(served, tmp_path):

@@ -200,7 +200,7 @@ def test_requests_that_have_begun_are_finished(served):
         requests.get(f"{service.url}/healthz", timeout=30)
         status = service.stop()
         thread.join(60)
-    assert [each.status_code for each in answers] == [200]
+    assert [each.status_code for each in answers] == [200], service.lines
     assert status in (0, -signal.SIGTERM)  # uvicorn gives the signal on when done
 
 
