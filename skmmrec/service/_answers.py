@@ -76,12 +76,12 @@ class Answers:
             "where": _filter(asked.where),
             "exclude_seen": asked.exclude_seen,
         }
-        if asked.users is not None:
-            users = self._some(asked.users, "users")
+        if asked.history is None:
+            users: Any = self._some(asked.users, "users")
             self._check_rows(users, asked.k)
             found = self.online.recommend(users, **options)
         else:
-            history = self._some(asked.history, "history")
+            history: Any = self._some(asked.history, "history")
             found = self.online.recommend_from_history(history, **options)
         return {**found.attrs, "recommendations": _records(found)}
 

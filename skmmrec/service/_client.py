@@ -211,10 +211,10 @@ class ServiceClient:
         similar_to : By words and files.
         """
         query = None if content is None else content_query(content)
-        vectors = None if query is None else query.content
+        vectors = {} if query is None else query.content
         asked = _request(
             items=_ids(items, ITEM),
-            vectors=vectors and {name: _rows(each) for name, each in vectors.items()},
+            vectors={name: _rows(each) for name, each in vectors.items()} or None,
             weights=None if weights is None else dict(weights),
             k=k,
             where=_condition(where),
