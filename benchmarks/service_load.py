@@ -31,17 +31,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from benchmarks.store_load import Recommender, repository
-    from skmmrec.feature_store import OnlineRecommender, publish
-
+# Processes import this file anew: those that only ask over HTTP need none of Feast.
+warnings.simplefilter("ignore")
 SPAWN = multiprocessing.get_context("spawn")
 Ask = Callable[[int], int]
 
 
 def direct(place: str) -> Ask:
     """Ask the store in the folder."""
+    from skmmrec.feature_store import OnlineRecommender
+
     online = OnlineRecommender(place)
     return lambda user: len(online.recommend([user], k=10))
 
@@ -97,7 +96,8 @@ def measure(kind: str, place: str, n_processes: int, options: Any) -> dict[str, 
     rate = len(times) / options.seconds
     print(
         f"{kind:10} {n_processes} asking  p50 {p50:7.2f}  p99 {p99:7.2f}  "
-        f"max {times.max():7.1f} ms  {rate:7.1f}/s  errors {len(errors)}"
+        f"max {times.max():7.1f} ms  {rate:7.1f}/s  errors {len(errors)}",
+        flush=True,
     )
     for error in sorted(set(errors))[:5]:
         print("  ", error)
@@ -106,7 +106,6 @@ def measure(kind: str, place: str, n_processes: int, options: Any) -> dict[str, 
 
 def run_service(repo: str, port: int, workers: int) -> None:
     """Serve until the process is ended."""
-    warnings.simplefilter("ignore")
     from skmmrec.service import serve
 
     serve(repo, port=port, workers=workers)
@@ -142,6 +141,9 @@ def wait(port: int) -> None:
 
 
 def run(options: argparse.Namespace, repo: Path) -> None:
+    from benchmarks.store_load import Recommender
+    from skmmrec.feature_store import publish
+
     publish(Recommender(1, options.users, options.items, options.dim), repo)
     own = measure("direct", str(repo), options.workers, options)
     with service(repo, options) as url:
@@ -164,6 +166,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--port", type=int, default=8765)
     options = parser.parse_args()
+    from benchmarks.store_load import repository
+
     print(f"{options.engine}, {options.items} x {options.dim}, {os.cpu_count()} CPUs")
     with (
         tempfile.TemporaryDirectory() as folder,
