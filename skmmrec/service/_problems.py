@@ -13,9 +13,9 @@ from starlette.exceptions import HTTPException
 
 from skmmrec.feature_store import (
     BusyStoreError,
+    DamagedStoreError,
     FullStoreError,
     ReadOnlyStoreError,
-    StoreError,
     UnknownIdError,
 )
 
@@ -134,14 +134,19 @@ def _of_store(error: Exception) -> ProblemError | None:
         return ProblemError("read-only", "the store can be read, but not written to")
     if isinstance(error, FullStoreError):
         return ProblemError("full", "there is no space left in the store")
-    if isinstance(error, StoreError):
+    if isinstance(error, DamagedStoreError):
         return ProblemError("damaged", _HIDDEN)
     if type(error) is LookupError:  # as the store raises where nothing is published
         return ProblemError("not-published", "nothing is published to be served")
-    names = {(each.__module__, each.__name__) for each in type(error).__mro__}
-    if names & _UNREACHABLE:
+    if _is_unreachable(error) or _is_unreachable(error.__cause__):
         return ProblemError("unreachable", _HIDDEN)
     return None
+
+
+def _is_unreachable(error: BaseException | None) -> bool:
+    """Tell a server that does not answer, also where the store's error wraps that."""
+    names = {(each.__module__, each.__name__) for each in type(error).__mro__}
+    return bool(names & _UNREACHABLE)
 
 
 def _of_values(error: Exception) -> ProblemError | None:
