@@ -16,6 +16,7 @@ VENV3 ?= .venv-pandas3
 STAMP3 := $(VENV3)/.installed
 VENV_CLUSTER ?= .venv-cluster
 NO_FEAST := --ignore=tests/feature_store --ignore=skmmrec/feature_store \
+	--ignore=tests/service --ignore=skmmrec/service \
 	--ignore=tests/test_whole_path.py --ignore=tests/test_readme.py \
 	--ignore=tests/test_docs.py \
 	--deselect=tests/test_import.py::test_every_public_name_resolves
@@ -87,7 +88,7 @@ $(STAMP3): pyproject.toml constraints.txt .ci/without_feast.py
 
 test-services: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[services]'
-	$(BIN)/python -m pytest -m services tests/feature_store
+	$(BIN)/python -m pytest -m services tests/feature_store tests/service
 
 # Not in the environment of the other tests: together they are 700 MB.
 test-cluster: $(VENV_CLUSTER)/.installed

@@ -41,6 +41,7 @@ ROOMS = [
     "skmmrec.feature_store.backends",
     "skmmrec.feature_store",
     "skmmrec.batch",
+    "skmmrec.service",
     "skmmrec.app",
     "skmmrec.cli",
 ]

@@ -43,13 +43,17 @@ from .backends.base import (
     LostRowsError as LostRowsError,
     ReadOnlyStoreError as ReadOnlyStoreError,
     StoreError as StoreError,
+    UnknownIdError as UnknownIdError,
 )
 
 # isort: split
-# For other rooms: what a page shows of a store.
+# For other rooms: what a page shows of a store, the encoders that a repository names,
+# and vectors as questions.
 from ._browsing import (
     recommend_after as recommend_after,
     stored_history as stored_history,
     stored_ids as stored_ids,
     stored_names as stored_names,
 )
+from ._queries import content_query as content_query
+from ._repo import content_encoders as content_encoders

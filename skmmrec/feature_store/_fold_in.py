@@ -89,6 +89,11 @@ class HistorySum(NamedTuple):
         user = weights @ vectors.astype(np.float64)
         return self._finish(user / self._count(len(vectors)) ** self.exponent)
 
+    def weights(self, n_items: int) -> np.ndarray:
+        """Return what each of n items, oldest first, is multiplied by in the sum."""
+        weights: np.ndarray = self._decay ** np.arange(n_items)[::-1]
+        return weights / self._count(n_items) ** self.exponent
+
     def add(self, user: np.ndarray, n_items: int, item: np.ndarray) -> np.ndarray:
         """Move the vector of a user with `n_items` by one more item."""
         total = item.astype(np.float64)

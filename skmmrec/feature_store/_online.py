@@ -14,6 +14,7 @@ from skmmrec.feature_store.backends.base import (
     Filter,
     Id,
     Snapshot,
+    UnknownIdError,
     VectorTable,
     fresh,
     parse_filter,
@@ -22,6 +23,8 @@ from skmmrec.interactions import USER, check_k
 from skmmrec.retrieval import ApproximateIndex, tell_recall
 
 from ._approximate import SwappedIndex, folder_beside
+from ._explaining import OnlineExplainer
+from ._queries import Query, checked_weights, content_query
 from ._ranking import (
     User,
     bias_user,
@@ -34,7 +37,7 @@ from ._reader import checked_ids
 from ._recording import OnlineWriter
 from ._repo import open_store
 from ._served import ServedModel, history_sum_of, vectors_of
-from ._similar import Query, Similarity, checked_weights, content_query
+from ._similar import Similarity
 from ._types import (
     Content,
     Contents,
@@ -46,7 +49,7 @@ from ._types import (
 _UNKNOWN = ("error", "popular", "skip")
 
 
-class OnlineRecommender(OnlineWriter):
+class OnlineRecommender(OnlineWriter, OnlineExplainer):
     """Top-k items for a user, from the vectors in the online store.
 
     Neither the training data nor the model nor the encoders are needed.
@@ -87,6 +90,7 @@ class OnlineRecommender(OnlineWriter):
     `recommend_from_history` return say which it was: ``search`` is "exact" or
     "approximate", and ``recall`` the share of the ten best items that was found for
     users who asked (128 or more; before that, for items in their place).
+    ``model_version`` is that of the model which answered.
 
     Items are kept in memory until their table changes. A user's vector and the items'
     vectors always come from the same model version, also while a new one is published.
@@ -212,8 +216,8 @@ class OnlineRecommender(OnlineWriter):
                 for user in servable
             ]
             if not parts:
-                return tell_recall(ranked_frame([], table, []))
-            return _told(pd.concat(parts, ignore_index=True), graph)
+                return _told(ranked_frame([], table, []), None, table)
+            return _told(pd.concat(parts, ignore_index=True), graph, table)
 
         return self._served.pinned(read)
 
@@ -242,7 +246,9 @@ class OnlineRecommender(OnlineWriter):
         ids = checked_ids(self._served.user_view, users)
         table, found = self._served.pinned(lambda snapshot: self._read(ids, snapshot))
         if not found:
-            raise KeyError(f"no vector of model version {table.version!r} for any user")
+            raise UnknownIdError(
+                f"no vector of model version {table.version!r} for any user"
+            )
         if self._graph is None:
             return 1.0
         graph = self._graph.wait(table)
@@ -300,7 +306,7 @@ class OnlineRecommender(OnlineWriter):
             graph = self._graph_of(table, allowed, [vector])
             left_out = seen if exclude_seen else []
             found = top_k(None, vector, table, k, allowed, left_out, graph)
-            return _told(found, graph)
+            return _told(found, graph, table)
 
         return self._served.pinned(read).drop(columns=USER)
 
@@ -371,7 +377,8 @@ class OnlineRecommender(OnlineWriter):
             served, table = self._served, self._served.items(snapshot)
             allowed = self._allowed(table, snapshot, among, category, where)
             stored = Similarity(served.backend, served.item_view, table, snapshot)
-            return stored.search(query, chosen, k, allowed)
+            found = stored.search(query, chosen, k, allowed)
+            return _told(found, None, table)
 
         return self._served.pinned(read)
 
@@ -422,7 +429,7 @@ class OnlineRecommender(OnlineWriter):
     ) -> list[Id]:
         unknown = [user for user in dict.fromkeys(ids) if user not in found]
         if unknown and self.unknown == "error":
-            raise KeyError(
+            raise UnknownIdError(
                 f"no vector of model version {items.version!r} for {len(unknown)} of "
                 f"{len(ids)} users, such as {unknown[0]!r:.100}; unknown='popular' or "
                 "unknown='skip' would serve the others"
@@ -432,8 +439,11 @@ class OnlineRecommender(OnlineWriter):
         return [user for user in ids if user in found]
 
 
-def _told(table: pd.DataFrame, graph: ApproximateIndex | None) -> pd.DataFrame:
-    """Say in a table how it was found."""
+def _told(
+    table: pd.DataFrame, graph: ApproximateIndex | None, items: VectorTable
+) -> pd.DataFrame:
+    """Say in a table how it was found, and in which model."""
+    table.attrs["model_version"] = items.version
     if graph is None:
         return tell_recall(table)
     return tell_recall(table, graph.recall_, "approximate")

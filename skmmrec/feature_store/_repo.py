@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import yaml
@@ -18,10 +18,13 @@ from feast.errors import FeatureViewNotFoundException
 from feast.feast_object import FeastObject
 from google.protobuf.message import DecodeError
 
-from skmmrec.feature_store.backends.base import DamagedStoreError
+from skmmrec.feature_store.backends.base import DamagedStoreError, encoders_of
 
 from ._registry import DATA as DATA, is_left_behind
 from ._types import Repo
+
+if TYPE_CHECKING:
+    from skmmrec.encoders import BaseEncoder
 
 _LOG = logging.getLogger("skmmrec.feature_store")
 
@@ -102,6 +105,28 @@ def apply(store: FeatureStore, objects: Sequence[FeastObject]) -> None:
         warnings.filterwarnings("ignore", "On demand feature view is an experimental")
         store.apply(list(objects))
     forget_views(store)
+
+
+def content_encoders(repo: Repo) -> dict[str, BaseEncoder]:
+    """Make the encoders that ``feature_store.yaml`` names; none has loaded its model.
+
+    Parameters
+    ----------
+    repo : feast.FeatureStore, str or path
+
+    Returns
+    -------
+    dict of str to BaseEncoder
+        By the name of the vectors that each has made. The one of ``text_encoder`` is
+        among them, under its feature without ``_vector``.
+
+    Raises
+    ------
+    ValueError
+        For parameters that the encoder does not have, or that make its vectors depend
+        on the items it was fitted on.
+    """
+    return encoders_of(open_store(repo).config)
 
 
 def repo_file(repo: Repo) -> dict[str, Any]:

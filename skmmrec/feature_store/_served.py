@@ -35,6 +35,7 @@ from skmmrec.feature_store.backends.base import (
     Place,
     Row,
     Snapshot,
+    UnknownIdError,
     VectorTable,
     entity_keys,
     has_numbers,
@@ -341,13 +342,13 @@ def _left_message(keys: list[bytes]) -> str:
 
 
 def vectors_of(table: VectorTable, items: list[Id]) -> np.ndarray:
-    """Vectors of items, (n, dim); a KeyError names one that there is none of."""
+    """Vectors of items, (n, dim); an UnknownIdError names one without."""
     vectors: np.ndarray = table.matrix[rows_of(table, items)]
     return vectors
 
 
 def rows_of(table: VectorTable, items: list[Id]) -> np.ndarray:
-    """Rows of items; a KeyError names one that there is none of."""
+    """Rows of items; an UnknownIdError names one without."""
     rows = positions(table.ids, items)
     if len(rows) < len(items):
         known = set(table.ids[rows].tolist())
@@ -356,8 +357,8 @@ def rows_of(table: VectorTable, items: list[Id]) -> np.ndarray:
     return rows
 
 
-def _no_vector(version: str | None, item: Id) -> KeyError:
-    return KeyError(f"no vector of model version {version!r} for {ITEM} {item!r}")
+def _no_vector(version: str | None, item: Id) -> UnknownIdError:
+    return UnknownIdError(f"no vector of model version {version!r} for {ITEM} {item!r}")
 
 
 def item_matrix(

@@ -110,7 +110,9 @@ def stock_write(store, view, user, value, when, version):
         PostgreSQLOnlineStoreConfig,
     )
 
-    given = store.config.online_store.model_dump(exclude={"type", "text_encoder"})
+    given = store.config.online_store.model_dump(
+        exclude={"type", "text_encoder", "encoders"}
+    )
     config = store.config.model_copy()
     config._online_store = PostgreSQLOnlineStoreConfig(**given)
     stock = PostgreSQLOnlineStore()

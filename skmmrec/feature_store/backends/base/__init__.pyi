@@ -25,6 +25,10 @@ from ._columns import (
     condition_mask as condition_mask,
     scalar_features as scalar_features,
 )
+from ._content_encoders import (
+    ContentEncoder as ContentEncoder,
+    encoders_of as encoders_of,
+)
 from ._damage import (
     Place as Place,
     parsed as parsed,
@@ -52,6 +56,7 @@ from ._errors import (
     LostRowsError as LostRowsError,
     ReadOnlyStoreError as ReadOnlyStoreError,
     StoreError as StoreError,
+    UnknownIdError as UnknownIdError,
 )
 from ._expiry import (
     fresh as fresh,

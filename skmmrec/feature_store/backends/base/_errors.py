@@ -23,3 +23,7 @@ class BusyStoreError(StoreError, TimeoutError):
 
 class LostRowsError(StoreError):
     """Feast did not give back, or did not write, all rows that it was given."""
+
+
+class UnknownIdError(KeyError):
+    """A user or an item that the served model has no vector of."""

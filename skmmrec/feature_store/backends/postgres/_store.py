@@ -17,6 +17,7 @@ from feast.utils import _populate_response_from_feature_data
 from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
     Cells,
+    ContentEncoder,
     ExactOnlineStore,
     GroupedRefs,
     Snapshot,
@@ -67,10 +68,15 @@ class ExactPostgresOnlineStoreConfig(PostgreSQLOnlineStoreConfig):
         pgvector is needed; ``vector_enabled: true`` fills its column for others.
     text_encoder : TextSearch, optional
         Answers searches by a text: its ``model``, and the ``feature`` to compare with.
+    encoders : dict of str to ContentEncoder, optional
+        What the vectors of `publish` were made by, by their name: a ``kind`` (text,
+        image, audio or video), and parameters of that encoder. `skmmrec.service`
+        answers words and files by them.
     """
 
     type: Literal["skmmrec.feature_store.ExactPostgresOnlineStore"] = TYPE  # type: ignore[assignment]
     text_encoder: TextSearch | None = None
+    encoders: dict[str, ContentEncoder] | None = None
 
 
 class ExactPostgresOnlineStore(ExactOnlineStore, PostgreSQLOnlineStore):

@@ -18,6 +18,7 @@ from pydantic import field_validator
 from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
     Cells,
+    ContentEncoder,
     ExactOnlineStore,
     Place,
     Row,
@@ -60,10 +61,15 @@ class ExactRedisOnlineStoreConfig(RedisOnlineStoreConfig):
         Writes are always in the order of event times.
     text_encoder : TextSearch, optional
         Answers searches by a text: its ``model``, and the ``feature`` to compare with.
+    encoders : dict of str to ContentEncoder, optional
+        What the vectors of `publish` were made by, by their name: a ``kind`` (text,
+        image, audio or video), and parameters of that encoder. `skmmrec.service`
+        answers words and files by them.
     """
 
     type: Literal["skmmrec.feature_store.ExactRedisOnlineStore"] = TYPE  # type: ignore[assignment]
     text_encoder: TextSearch | None = None
+    encoders: dict[str, ContentEncoder] | None = None
 
     @field_validator("redis_type", "client", "skip_dedup")
     @classmethod

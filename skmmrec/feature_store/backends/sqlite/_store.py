@@ -22,6 +22,7 @@ from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
     VERSION_OF,
     Cells,
+    ContentEncoder,
     ExactOnlineStore,
     Snapshot,
     TextSearch,
@@ -93,6 +94,10 @@ class ExactSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
         Seconds to wait for another writer.
     text_encoder : TextSearch, optional
         Answers searches by a text: its ``model``, and the ``feature`` to compare with.
+    encoders : dict of str to ContentEncoder, optional
+        What the vectors of `publish` were made by, by their name: a ``kind`` (text,
+        image, audio or video), and parameters of that encoder. `skmmrec.service`
+        answers words and files by them.
     """
 
     type: Literal["skmmrec.feature_store.ExactSqliteOnlineStore"] = TYPE  # type: ignore[assignment]
@@ -101,6 +106,7 @@ class ExactSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
     # under a second.
     busy_timeout: float = 30.0
     text_encoder: TextSearch | None = None
+    encoders: dict[str, ContentEncoder] | None = None
 
 
 class Publication(NamedTuple):

@@ -1,0 +1,223 @@
+"""Answers to requests, in the terms of `OnlineRecommender`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from feast.filter_models import ComparisonFilter, CompoundFilter
+from pydantic import ValidationError
+
+from skmmrec.feature_store import OnlineRecommender, open_store
+
+from ._encoding import Encoders
+from ._messages import (
+    ExplainRequest,
+    FeedbackRequest,
+    RecommendRequest,
+    SimilarRequest,
+    Where,
+)
+from ._problems import ProblemError
+from ._settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from ._explaining import SavedModel
+
+_LOG = logging.getLogger("skmmrec.service")
+T = TypeVar("T")
+
+
+class Answers:
+    """What a repository answers, each method in the thread that calls it.
+
+    Parameters
+    ----------
+    repo : FeatureStore, str or path
+    settings : ServiceSettings
+    encoders : Encoders
+    """
+
+    def __init__(
+        self, repo: Any, settings: ServiceSettings, encoders: Encoders
+    ) -> None:
+        self._settings, self.encoders = settings, encoders
+        index: Any = "auto" if settings.search == "auto" else None
+        self.online = OnlineRecommender(
+            open_store(repo), unknown=settings.unknown, index=index
+        )
+        self._model: SavedModel | None = None
+        if settings.model is not None:
+            from ._explaining import SavedModel  # loads torch, which few need
+
+            self._model = SavedModel(settings.model)
+
+    def version(self) -> str | None:
+        """Return the version that answers; it loads a new publication, if there is."""
+        return self.online.model_version
+
+    def ready(self) -> str:
+        """Read what is served into memory; a LookupError where nothing is."""
+        version: str = self.online.recommend([], k=1).attrs["model_version"]
+        return version
+
+    def recommend(self, asked: RecommendRequest) -> dict[str, Any]:
+        """Answer `/recommend`."""
+        self._check_k(asked.k)
+        if (asked.users is None) == (asked.history is None):
+            raise ProblemError("invalid-value", "give users or a history, and not both")
+        options: dict[str, Any] = {
+            "k": asked.k,
+            "items": asked.items,
+            "category": asked.category,
+            "where": _filter(asked.where),
+            "exclude_seen": asked.exclude_seen,
+        }
+        if asked.history is None:
+            users: Any = self._some(asked.users, "users")
+            self._check_rows(users, asked.k)
+            found = self.online.recommend(users, **options)
+        else:
+            history: Any = self._some(asked.history, "history")
+            found = self.online.recommend_from_history(history, **options)
+        return {**found.attrs, "recommendations": _records(found)}
+
+    def similar(
+        self, asked: SimilarRequest, files: Mapping[str, bytes]
+    ) -> dict[str, Any]:
+        """Answer `/similar`."""
+        self._check_k(asked.k)
+        for each in (asked.items, *(asked.vectors or {}).values()):
+            self._check_rows(each, asked.k)
+        content: Any = self.encoders.vectors(asked.content or {}, files)
+        for name, rows in (asked.vectors or {}).items():
+            if name in content:
+                raise ProblemError("invalid-value", f"{name!r} is given twice")
+            content[name] = _matrix(self._some(rows, f"vectors.{name}"), name)
+        found = self.online.similar_items(
+            None if asked.items is None else self._some(asked.items, "items"),
+            content=content or None,
+            weights=asked.weights,
+            k=asked.k,
+            where=_filter(asked.where),
+            category=asked.category,
+            among=asked.among,
+        )
+        return {**found.attrs, "similar": _records(found)}
+
+    def record(self, asked: FeedbackRequest) -> dict[str, Any]:
+        """Answer `/feedback`: record an event."""
+        moved = self.online.record(asked.user, asked.item, asked.y)  # type: ignore[arg-type]
+        return {"model_version": self.version(), "moved": moved}
+
+    def feedback(self) -> dict[str, Any]:
+        """Answer `/feedback`: the events that wait."""
+        events = self.online.feedback().reset_index()
+        events["timestamp"] = [time.isoformat() for time in events["timestamp"]]
+        return {"model_version": self.version(), "events": _records(events)}
+
+    def explain(self, asked: ExplainRequest) -> dict[str, Any]:
+        """Answer `/explain`."""
+        self._some(asked.users, "users")
+        self._some(asked.items, "items")
+        model = self._model_of(self.version())
+        source = "store"
+        try:
+            why = self.online.history_contributions(asked.users, asked.items)
+        except ValueError:
+            if model is None:
+                raise
+            source, why = "model", model.history(asked.users, asked.items)
+        self._check_rows(why["met"].tolist(), 1)
+        version = why.attrs.get("model_version", model and model.version)
+        explanations = _explanations(why)
+        if model is not None and model.version == version:
+            model.add_reasons(explanations)
+        return {
+            "model_version": version,
+            "source": source,
+            "explanations": explanations,
+        }
+
+    def _model_of(self, version: str | None) -> SavedModel | None:
+        """Return the saved model if it is the one that is served."""
+        model = self._model
+        if model is None or model.version == version:
+            return model
+        fields = {"saved": model.version, "served": version}
+        _LOG.warning("the saved model is not served", extra={"fields": fields})
+        return None
+
+    def _check_k(self, k: int) -> None:
+        most = self._settings.max_k
+        if k > most:
+            raise ProblemError("invalid-value", f"k may be {most} at most, got {k}")
+
+    def _check_rows(self, asked: Any, k: int) -> None:
+        n, most = _count(asked) * k, self._settings.max_rows
+        if n > most:
+            raise ProblemError(
+                "invalid-value", f"an answer may have {most} rows, this has up to {n}"
+            )
+
+    def _some(self, values: T, name: str) -> T:
+        """Refuse more than may be asked about at once."""
+        n, most = _count(values), self._settings.max_ids
+        if n > most:
+            raise ProblemError("invalid-value", f"{name} may be {most}, got {n}")
+        return values
+
+
+def _filter(where: Where) -> Any:
+    """Return a condition as the store takes it: a text, or a filter of Feast."""
+    if not isinstance(where, dict):
+        return where
+    kind = CompoundFilter if "filters" in where else ComparisonFilter
+    try:
+        return kind(**where)
+    except ValidationError as error:
+        why = error.errors(include_input=False, include_url=False)[0]["msg"]
+        raise ProblemError("invalid-value", f"where is no filter: {why}") from error
+
+
+def _count(values: Any) -> int:
+    return len(values) if isinstance(values, list) else 1
+
+
+def _matrix(rows: Sequence[Sequence[float | None]], name: str) -> np.ndarray:
+    if len({len(row) for row in rows}) > 1:
+        raise ProblemError("invalid-value", f"vectors.{name} has rows of two lengths")
+    return np.array(rows, dtype=np.float32)
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return rows as Python's own values; float32 keep all their digits."""
+    columns = [table[name].tolist() for name in table]
+    names = [str(name) for name in table]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _explanations(why: pd.DataFrame) -> list[dict[str, Any]]:
+    """Group rows by pair: each ends in the row that has met nothing."""
+    explanations: list[dict[str, Any]] = []
+    history: list[dict[str, Any]] = []
+    for row in _records(why):
+        if row["met"] is not None:
+            added = {"item_id": row["met"], "contribution": row["contribution"]}
+            history.append(added)
+            continue
+        explanations.append(
+            {
+                "user_id": row["user_id"],
+                "item_id": row["item_id"],
+                "history": history,
+                "rest": row["contribution"],
+                "reason": None,
+                "modalities": None,
+            }
+        )
+        history = []
+    return explanations

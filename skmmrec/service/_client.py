@@ -1,0 +1,473 @@
+"""A client with the interface of `OnlineRecommender`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.util import Retry
+
+from skmmrec.feature_store import content_query
+from skmmrec.interactions import ITEM, USER, as_list, check_ids, plain
+
+from ._client_errors import error_of
+
+# Answers after which the same question may be asked again.
+_WORTH_ANOTHER = (429, 502, 503, 504)
+# Seconds before the second of these tries; each further one waits twice as long.
+_PAUSE = 0.1
+
+
+class _Bearer(AuthBase):
+    """Send a token; as a header alone, `requests` would put that of .netrc over it."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: Any) -> Any:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class ServiceClient:
+    """Ask a service as one asks an `OnlineRecommender`.
+
+    Methods, tables and errors are those of
+    `skmmrec.feature_store.OnlineRecommender`: code that recommends need not know which
+    of them it has. Neither Feast nor torch is loaded.
+
+    Parameters
+    ----------
+    url : str
+        Where the service is, such as "http://127.0.0.1:8000".
+    token : str, optional
+        Bearer token.
+    timeout : float, default=15.0
+        Seconds to wait for an answer; more than the service's own deadline.
+    retries : int, default=2
+        How often to ask again where the service is busy or cannot be reached. An event
+        is only recorded again where the first try did not reach the service.
+
+    Raises
+    ------
+    ValueError
+        For a `url` that is none of http or https.
+
+    Notes
+    -----
+    Besides the errors of `OnlineRecommender`, all methods raise
+
+    - PermissionError, for a token that is missing, wrong or not good for it;
+    - TimeoutError and ConnectionError, where no answer comes;
+    - `ServiceError`, for all else. Its ``request_id`` finds the request in the logs.
+
+    What `add_items`, `recall` and `record_pushed` do is for who has the store.
+
+    Examples
+    --------
+    >>> from skmmrec.service import ServiceClient
+    >>> client = ServiceClient("http://127.0.0.1:8000", token="...")
+    >>> client.recommend(["ann"], k=5, where="price < 30")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        timeout: float = 15.0,
+        retries: int = 2,
+    ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"url must begin with http:// or https://, got {url!r}")
+        self.url, self.timeout = url.rstrip("/"), timeout
+        auth = None if token is None else _Bearer(token)
+        # A second try of what did not arrive does no harm to anything.
+        self._once = _session(auth, Retry(0, connect=retries, backoff_factor=_PAUSE))
+        self._again = _session(
+            auth,
+            Retry(
+                retries,
+                allowed_methods=None,
+                status_forcelist=_WORTH_ANOTHER,
+                backoff_factor=_PAUSE,
+                raise_on_status=False,
+            ),
+        )
+
+    def __repr__(self) -> str:
+        return f"ServiceClient({self.url!r})"
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._once.close()
+        self._again.close()
+
+    def __enter__(self) -> ServiceClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def model_version(self) -> str | None:
+        """Version of the model that requests are answered by; None: there is none."""
+        try:
+            version: str = self._ask("GET", "/readyz")["model_version"]
+        except LookupError:
+            return None
+        return version
+
+    def recommend(
+        self,
+        users: Any,
+        k: int = 10,
+        *,
+        items: Any = None,
+        category: Any = None,
+        where: Any = None,
+        exclude_seen: bool = True,
+    ) -> pd.DataFrame:
+        """Recommend items to users.
+
+        Parameters and errors are those of `OnlineRecommender.recommend`. What users
+        without a vector get is for the service to say.
+
+        Returns
+        -------
+        DataFrame
+            Columns user_id, item_id, rank (from 1) and score (float32).
+        """
+        asked = _request(
+            users=_ids(users, USER),
+            k=k,
+            items=_ids(items, ITEM),
+            category=_values(category),
+            where=_condition(where),
+            exclude_seen=exclude_seen,
+        )
+        return _ranked(self._ask("POST", "/recommend", asked), "recommendations", USER)
+
+    def recommend_from_history(
+        self,
+        history: Any,
+        k: int = 10,
+        *,
+        items: Any = None,
+        category: Any = None,
+        where: Any = None,
+        exclude_seen: bool = True,
+    ) -> pd.DataFrame:
+        """Recommend items to somebody unknown, by what they saw.
+
+        Parameters and errors are those of `OnlineRecommender.recommend_from_history`.
+
+        Returns
+        -------
+        DataFrame
+            Columns item_id, rank (from 1) and score (float32).
+        """
+        asked = _request(
+            history=_ids(history, ITEM),
+            k=k,
+            items=_ids(items, ITEM),
+            category=_values(category),
+            where=_condition(where),
+            exclude_seen=exclude_seen,
+        )
+        return _ranked(self._ask("POST", "/recommend", asked), "recommendations")
+
+    def similar_items(
+        self,
+        items: Any = None,
+        *,
+        content: Any = None,
+        weights: Mapping[str, float] | None = None,
+        k: int = 10,
+        where: Any = None,
+        category: Any = None,
+        among: Any = None,
+    ) -> pd.DataFrame:
+        """Find the items that are most like others, or like vectors of content.
+
+        Parameters and errors are those of `OnlineRecommender.similar_items`.
+
+        Returns
+        -------
+        DataFrame
+            Columns query, item_id, rank (from 1) and score (float32), best first.
+
+        See Also
+        --------
+        similar_to : By words and files.
+        """
+        query = None if content is None else content_query(content)
+        vectors = {} if query is None else query.content
+        asked = _request(
+            items=_ids(items, ITEM),
+            vectors={name: _rows(each) for name, each in vectors.items()} or None,
+            weights=None if weights is None else dict(weights),
+            k=k,
+            where=_condition(where),
+            category=_values(category),
+            among=_ids(among, ITEM),
+        )
+        found = _ranked(self._ask("POST", "/similar", asked), "similar", "query")
+        if query is not None:
+            found["query"] = [query.keys[row] for row in found["query"]]
+        return found
+
+    def similar_to(
+        self,
+        content: Mapping[str, str | bytes | PathLike[str]],
+        *,
+        weights: Mapping[str, float] | None = None,
+        k: int = 10,
+        where: Any = None,
+        category: Any = None,
+        among: Any = None,
+    ) -> pd.DataFrame:
+        """Find the items that are most like words and files.
+
+        Parameters
+        ----------
+        content : mapping of str to str, bytes or path
+            By the name of the vectors to compare with: words as str, files as their
+            bytes or a `pathlib.Path`. The service must have encoders for them.
+        weights, k, where, category, among
+            As in `similar_items`.
+
+        Returns
+        -------
+        DataFrame
+            Columns query (0), item_id, rank (from 1) and score (float32), best first.
+
+        Raises
+        ------
+        ValueError
+            For content that cannot be read, or as in `similar_items`.
+        ServiceError
+            Where the service has no encoder for it.
+        """
+        words = {name: each for name, each in content.items() if isinstance(each, str)}
+        files = {
+            name: each if isinstance(each, bytes) else Path(each).read_bytes()
+            for name, each in content.items()
+            if not isinstance(each, str)
+        }
+        asked = _request(
+            content=words or None,
+            weights=None if weights is None else dict(weights),
+            k=k,
+            where=_condition(where),
+            category=_values(category),
+            among=_ids(among, ITEM),
+        )
+        answer = self._ask("POST", "/similar", asked, files=files)
+        return _ranked(answer, "similar", "query")
+
+    def record(self, user: Any, item: Any, y: float = 1.0) -> bool:
+        """Keep an event and move the user's vector at once.
+
+        Parameters and errors are those of `OnlineRecommender.record`.
+
+        Returns
+        -------
+        bool
+            Whether the vector was moved.
+
+        Raises
+        ------
+        TimeoutError
+            Where no answer came: the event may have been recorded.
+        """
+        value = float(y)
+        if not math.isfinite(value):
+            raise ValueError(f"y must be finite, got {y!r}")
+        [user_id], [item_id] = _ids([user], USER), _ids([item], ITEM)
+        asked = {"user": user_id, "item": item_id, "y": value}
+        return bool(self._ask("POST", "/feedback", asked, is_event=True)["moved"])
+
+    def feedback(self) -> pd.DataFrame:
+        """Return the recorded events that the served model has not taken in.
+
+        Returns
+        -------
+        DataFrame
+            Columns user_id, item_id, y and timestamp; the index, `event`, numbers all
+            events of the repository.
+        """
+        events = self._ask("GET", "/feedback")["events"]
+        columns = ["event", USER, ITEM, "y", "timestamp"]
+        table = pd.DataFrame(events, columns=columns)
+        table["timestamp"] = pd.to_datetime(table["timestamp"], utc=True)
+        table = table.astype({"event": np.int64, "y": np.float64})
+        return table.set_index("event")
+
+    def retrain_due(self, min_events: int = 1000) -> bool:  # as in OnlineRecommender
+        """Tell whether enough feedback waits to be taken into the model."""
+        return len(self.feedback()) >= min_events
+
+    def history_contributions(self, users: Any, items: Any) -> pd.DataFrame:
+        """Split the scores of pairs over the items of the users' histories.
+
+        Parameters and errors are those of `OnlineRecommender.history_contributions`.
+
+        Returns
+        -------
+        DataFrame
+            Columns user_id, item_id, met and contribution (float64).
+        """
+        answer = self._explanations(users, items)
+        rows = [
+            (each[USER], each[ITEM], met, contribution)
+            for each in answer["explanations"]
+            for met, contribution in [
+                *((one[ITEM], one["contribution"]) for one in each["history"]),
+                (None, each["rest"]),
+            ]
+        ]
+        table = pd.DataFrame(rows, columns=[USER, ITEM, "met", "contribution"])
+        table = table.astype({"met": object, "contribution": np.float64})
+        table["met"] = table["met"].where(table["met"].notna(), None)
+        table.attrs["model_version"] = answer["model_version"]
+        return table
+
+    def explain(self, users: Any, items: Any) -> pd.DataFrame:
+        """Say in one sentence, and by modality, why items have their scores.
+
+        Parameters
+        ----------
+        users, items : array-like of shape (n,), or one id
+            The pairs. One id goes with all of the others.
+
+        Returns
+        -------
+        DataFrame
+            Columns user_id, item_id, reason, and one for what each modality and the
+            interactions add to the score. `reason` is None, and there is no other
+            column, where the service has no saved model of the version it serves.
+        """
+        answer = self._explanations(users, items)
+        rows = [
+            {name: each[name] for name in (USER, ITEM, "reason")}
+            | (each["modalities"] or {})
+            for each in answer["explanations"]
+        ]
+        table = pd.DataFrame(rows, columns=None if rows else [USER, ITEM, "reason"])
+        table.attrs["model_version"] = answer["model_version"]
+        return table
+
+    def _explanations(self, users: Any, items: Any) -> Any:
+        asked = {"users": _ids(users, USER), "items": _ids(items, ITEM)}
+        return self._ask("POST", "/explain", asked)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        asked: Mapping[str, Any] | None = None,
+        *,
+        files: Mapping[str, bytes] | None = None,
+        is_event: bool = False,
+    ) -> Any:
+        session = self._once if is_event else self._again
+        try:
+            answer = session.request(
+                method,
+                f"{self.url}{path}",
+                timeout=self.timeout,
+                allow_redirects=False,
+                **_body(asked, files),
+            )
+        except requests.Timeout as error:
+            raise TimeoutError(f"no answer from {self.url}{path}: {error}") from error
+        except requests.ConnectionError as error:
+            raise ConnectionError(f"{self.url} cannot be reached: {error}") from error
+        return _read(answer)
+
+
+def _session(auth: AuthBase | None, retry: Retry) -> requests.Session:
+    session = requests.Session()
+    session.auth = auth
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=retry))
+    return session
+
+
+def _body(
+    asked: Mapping[str, Any] | None, files: Mapping[str, bytes] | None
+) -> dict[str, Any]:
+    if asked is None:
+        return {}
+    text = json.dumps(asked, allow_nan=False, default=_number)
+    if not files:
+        headers = {"Content-Type": "application/json"}
+        return {"data": text.encode(), "headers": headers}
+    parts = {name: (name, each) for name, each in files.items()}
+    return {"data": {"request": text}, "files": parts}
+
+
+def _read(answer: requests.Response) -> Any:
+    """Return the JSON of an answer, or raise what it stands for."""
+    try:
+        body = answer.json()
+    except requests.JSONDecodeError:  # from something between here and the service
+        body = None
+    if answer.status_code != 200 or body is None:
+        request_id = answer.headers.get("X-Request-ID")
+        raise error_of(answer.status_code, body, request_id)
+    return body
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r:.100} of type {type(value).__name__} cannot be sent")
+
+
+def _request(**values: Any) -> dict[str, Any]:
+    """Leave out what is not given."""
+    return {name: each for name, each in values.items() if each is not None}
+
+
+def _ids(ids: Any, name: str) -> Any:
+    """Return ids as JSON has them."""
+    return None if ids is None else check_ids(as_list(ids), name).tolist()
+
+
+def _values(given: Any) -> Any:
+    if given is None or isinstance(given, str):
+        return given
+    return [plain(each) for each in given] if np.ndim(given) else plain(given)
+
+
+def _condition(where: Any) -> Any:
+    """Return a text as it is, and a filter of Feast as JSON."""
+    return where.model_dump() if hasattr(where, "model_dump") else where
+
+
+def _rows(matrix: np.ndarray) -> list[list[float | None]]:
+    return [
+        [None if math.isnan(value) else value for value in row]
+        for row in matrix.tolist()
+    ]
+
+
+def _ranked(answer: Any, name: str, *first: str) -> pd.DataFrame:
+    """Make the table that `OnlineRecommender` would give."""
+    columns = [*first, ITEM, "rank", "score"]
+    table = pd.DataFrame(answer[name], columns=columns)
+    table = table.astype({"rank": np.int64, "score": np.float32})
+    told = ("model_version", "search", "recall")
+    table.attrs.update({key: answer[key] for key in told if key in answer})
+    return table

@@ -1,0 +1,54 @@
+"""Explanations by the saved model, which knows modalities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from skmmrec.inspection import explain, history_contributions, modality_contributions
+from skmmrec.interactions import ITEM, USER
+from skmmrec.recommender import MultimodalFusionRecommender
+
+
+class SavedModel:
+    """A recommender that `save` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+
+    Attributes
+    ----------
+    version : str
+        What `publish` calls it.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `MultimodalFusionRecommender.load` does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._recommender = MultimodalFusionRecommender.load(path)
+        self.version: str = self._recommender.model_.fingerprint()
+
+    def history(self, users: Any, items: Any) -> pd.DataFrame:
+        """Split scores over histories, as the model knows them."""
+        return history_contributions(self._recommender, users, items)
+
+    def add_reasons(self, explanations: list[dict[str, Any]]) -> None:
+        """Add to each explanation a sentence and the modalities."""
+        pairs = pd.DataFrame(
+            {
+                USER: [each[USER] for each in explanations],
+                ITEM: [each[ITEM] for each in explanations],
+            }
+        )
+        reasons = explain(self._recommender, pairs)["reason"].tolist()
+        added = modality_contributions(self._recommender, pairs[USER], pairs[ITEM])
+        parts = added.drop(columns=[USER, ITEM]).astype(float).to_dict("records")
+        for each, reason, modalities in zip(explanations, reasons, parts, strict=True):
+            each.update(reason=reason, modalities=modalities)

@@ -1,0 +1,192 @@
+"""What requests and answers look like."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+)
+
+# Numbers with a fraction are refused by the store, in the same words as elsewhere.
+Id: TypeAlias = StrictInt | StrictStr | StrictFloat
+Ids: TypeAlias = Id | list[Id]
+Number: TypeAlias = StrictInt | StrictFloat
+Category: TypeAlias = StrictStr | StrictInt | StrictFloat
+Categories: TypeAlias = Category | list[Category]
+
+_WHERE = Field(
+    default=None,
+    description='A condition on published features, such as "price < 30 and brand in '
+    "['north']\"; or a filter of Feast, as JSON.",
+)
+_K = Field(default=10, description="Items for each; fewer where there are fewer.")
+_CATEGORY = Field(default=None, description="Choose from items of these categories.")
+Where: TypeAlias = str | dict[str, Any] | None
+
+
+def _example(**values: Any) -> ConfigDict:
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": [values]})
+
+
+class RecommendRequest(BaseModel):
+    """Whom to recommend to, and from what: users, or one history of items."""
+
+    model_config = _example(users=["ann", "ben"], k=5, where="price < 30")
+
+    users: Ids | None = Field(default=None, description="User ids.")
+    history: Ids | None = Field(
+        default=None, description="In place of users: items somebody saw, oldest first."
+    )
+    k: StrictInt = _K
+    items: Ids | None = Field(default=None, description="Choose from these items.")
+    category: Categories | None = _CATEGORY
+    where: Where = _WHERE
+    exclude_seen: StrictBool = Field(
+        default=True, description="Leave out what was seen."
+    )
+
+
+class SimilarRequest(BaseModel):
+    """What to find items like: items, words, or vectors."""
+
+    model_config = _example(content={"text": "a storm at sea"}, k=5, where="price < 30")
+
+    items: Ids | None = Field(default=None, description="Item ids.")
+    content: dict[str, StrictStr] | None = Field(
+        default=None,
+        description="Words, by the name of the vectors to compare with. Files come in "
+        "parts of multipart/form-data of these names.",
+    )
+    vectors: dict[str, list[list[float | None]]] | None = Field(
+        default=None, description="Vectors by name; null stands for NaN."
+    )
+    weights: dict[str, Number] | None = Field(
+        default=None, description="How much each vector counts."
+    )
+    k: StrictInt = _K
+    where: Where = _WHERE
+    category: Categories | None = _CATEGORY
+    among: Ids | None = Field(default=None, description="Choose from these items.")
+
+
+class FeedbackRequest(BaseModel):
+    """That a user has met an item, and how much it was liked."""
+
+    model_config = _example(user="ann", item="i042", y=1.0)
+
+    user: Id
+    item: Id
+    y: Number = Field(default=1.0, description="Only above 0, it moves the user.")
+
+
+class ExplainRequest(BaseModel):
+    """Pairs of users and items; one id goes with all of the others."""
+
+    model_config = _example(users="ann", items=["i042", "i007"])
+
+    users: Ids
+    items: Ids
+
+
+class _Answer(BaseModel):
+    model_version: str | None = Field(description="The model that has answered.")
+
+
+class Recommendation(BaseModel):
+    """An item in a list."""
+
+    user_id: Id | None = Field(default=None, description="Not with a history.")
+    item_id: Id
+    rank: int = Field(description="From 1.")
+    score: float
+
+
+class _Found(_Answer):
+    search: str = Field(description='"exact" or "approximate".')
+    recall: float = Field(description="Share of the best items that is found.")
+
+
+class RecommendAnswer(_Found):
+    """Lists, users in the order of the request."""
+
+    recommendations: list[Recommendation]
+
+
+class Similar(BaseModel):
+    """An item that is like what was asked for."""
+
+    query: Id = Field(description="Item id, or number of the row of vectors.")
+    item_id: Id
+    rank: int = Field(description="From 1.")
+    score: float = Field(description="Cosine.")
+
+
+class SimilarAnswer(_Found):
+    """Items for each that was asked for, best first."""
+
+    similar: list[Similar]
+
+
+class FeedbackAnswer(_Answer):
+    """Whether the event has moved the user; it was recorded in any case."""
+
+    moved: bool
+
+
+class Event(BaseModel):
+    """An event that was recorded."""
+
+    event: int = Field(description="Numbers all events of the repository.")
+    user_id: Id
+    item_id: Id
+    y: float
+    timestamp: str = Field(description="When, in ISO 8601.")
+
+
+class EventsAnswer(_Answer):
+    """The events that the served model has not taken in."""
+
+    events: list[Event]
+
+
+class Contribution(BaseModel):
+    """What one item of the history adds to a score."""
+
+    item_id: Id
+    contribution: float
+
+
+class Explanation(BaseModel):
+    """Why an item has its score for a user."""
+
+    user_id: Id
+    item_id: Id
+    history: list[Contribution] = Field(description="Items met, oldest first.")
+    rest: float = Field(description="What no single item adds, such as popularity.")
+    reason: str | None = Field(description="A sentence, where a model is configured.")
+    modalities: dict[str, float] | None = Field(
+        description="What each modality adds, and the interactions, likewise."
+    )
+
+
+class ExplainAnswer(_Answer):
+    """Explanations; the history and the rest add up to the score."""
+
+    source: str = Field(description='What the history is from: "store" or "model".')
+    explanations: list[Explanation]
+
+
+class Health(BaseModel):
+    """That the service is alive, or ready."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"status": "alive"}})
+
+    status: str
+    model_version: str | None = None

@@ -1,0 +1,101 @@
+"""What the service counts, for Prometheus."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    values,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+# Seconds; a list takes some ms, an encoded film some seconds.
+_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+# The folder that prometheus_client shares between processes, where there is one.
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class Metrics:
+    """Counts of one application, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "skmmrec_requests",
+            "Requests that were answered.",
+            ["route", "method", "status"],
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "skmmrec_request_seconds",
+            "Time from a request to the end of its answer.",
+            ["route"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._reloads = Counter(
+            "skmmrec_reloads",
+            "Changes of the model that a worker answers by.",
+            registry=self._registry,
+        )
+        self._served = Gauge(
+            "skmmrec_served",
+            "Workers that answer by this model version.",
+            ["version"],
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+        self._version: str | None = None
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        self._requests.labels(route, method, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def serves(self, version: str | None) -> bool:
+        """Note the version that requests are answered by; tell whether it is new."""
+        before, self._version = self._version, version
+        if version == before:
+            return False
+        if before is not None:
+            self._served.labels(before).set(0)
+            self._reloads.inc()
+        if version is not None:
+            self._served.labels(version).set(1)
+        return True
+
+    def text(self) -> bytes:
+        """Return all of it in Prometheus' format: of all workers, where they share."""
+        folder = os.environ.get(FOLDER)
+        if folder is None or not values.ValueClass._multiprocess:
+            return generate_latest(self._registry)
+        _forget_dead(Path(folder))
+        shared = CollectorRegistry()
+        MultiProcessCollector(shared, folder)
+        return generate_latest(shared)
+
+
+def _forget_dead(folder: Path) -> None:
+    """Leave out workers that are no more; what they have counted stays."""
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        if not _is_alive(pid):
+            with suppress(FileNotFoundError):  # another worker does the same
+                mark_process_dead(pid, str(folder))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True

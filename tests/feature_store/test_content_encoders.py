@@ -1,0 +1,64 @@
+"""Encoders that feature_store.yaml names."""
+
+import numpy as np
+import pytest
+import yaml
+from encoders.conftest import text_model  # noqa: F401
+
+from skmmrec.encoders import ImageEncoder, TextEncoder
+from skmmrec.feature_store import content_encoders
+
+
+def with_settings(repo, **online_store):
+    path = repo / "feature_store.yaml"
+    settings = yaml.safe_load(path.read_text())
+    settings["online_store"] |= online_store
+    path.write_text(yaml.safe_dump(settings))
+    return repo
+
+
+def test_a_repository_names_none_by_default(repo):
+    assert content_encoders(repo) == {}
+
+
+def test_encoders_are_made_by_name(repo, text_model):  # noqa: F811
+    encoders = {
+        "words": {"kind": "text", "model": text_model, "normalize": False},
+        "picture": {"kind": "image", "model": "tf_efficientnet_lite0"},
+    }
+    made = content_encoders(with_settings(repo, encoders=encoders))
+    assert {*made} == {"words", "picture"}
+    assert isinstance(made["picture"], ImageEncoder)
+    assert made["words"].normalize is False
+    own = TextEncoder(text_model, normalize=False).fit_transform(["a comet"])
+    np.testing.assert_allclose(
+        made["words"].fit(["x"]).transform(["a comet"]), own, rtol=1e-6, atol=1e-6
+    )
+
+
+def test_the_text_encoder_is_one_of_them(repo, text_model):  # noqa: F811
+    settings = {"model": text_model, "feature": "words_vector"}
+    made = content_encoders(with_settings(repo, text_encoder=settings))
+    assert [*made] == ["words"]
+    assert isinstance(made["words"], TextEncoder)
+
+
+def test_files_may_be_relative_to_the_repository(repo):
+    (repo / "weights").mkdir()
+    encoders = {"words": {"kind": "text", "model": "weights"}}
+    made = content_encoders(with_settings(repo, encoders=encoders))
+    assert made["words"].model == str(repo / "weights")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"no_such": 1}, "encoders.words in feature_store.yaml has 'no_such'; TextEnc"),
+        ({"n_components": 3}, "may not have 'n_components'"),
+        ({"on_error": "missing"}, "may not have 'on_error'"),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused(repo, parameters, message):
+    encoders = {"words": {"kind": "text", **parameters}}
+    with pytest.raises(ValueError, match=message):
+        content_encoders(with_settings(repo, encoders=encoders))

@@ -1,0 +1,559 @@
+"""The service's answers: who gets them, in which form, and how long they may take."""
+
+import json
+import logging
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings as hypothesis_settings, strategies as st
+from starlette.testclient import TestClient
+
+from skmmrec import ItemCatalog, MultimodalFusionRecommender, __version__
+from skmmrec.feature_store import (
+    BusyStoreError,
+    DamagedStoreError,
+    FullStoreError,
+    OnlineRecommender,
+    ReadOnlyStoreError,
+    publish,
+)
+from skmmrec.service import ServiceSettings, app_from_environment, create_app
+from tests.feature_store.conftest import make_recommender
+from tests.feature_store.test_fold_in import history_model
+
+from .conftest import READ, TOKENS, WRITE, asking, problem, wait_until
+
+ASKED = {"users": 4, "k": 3}
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_a_list_is_that_of_the_store(client, served):
+    answer = client.post("/recommend", json=ASKED)
+    assert answer.status_code == 200
+    expected = OnlineRecommender(served).recommend(4, k=3)
+    body = answer.json()
+    assert body.pop("recommendations") == expected.to_dict("records")
+    assert body == {"model_version": "v1", "search": "exact", "recall": 1.0}
+    assert answer.headers["x-model-version"] == "v1"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "kind", "message"),
+    [
+        ("/recommend", {"users": 77}, (404, "unknown-id"), "such as 77"),
+        ("/recommend", {"users": "ann"}, (422, "invalid-type"), "user_id"),
+        ("/recommend", {}, (422, "invalid-value"), "give users or a history"),
+        ("/recommend", {"users": 4, "history": 1}, (422, "invalid-value"), "not both"),
+        ("/recommend", {"users": 4, "n": 1}, (422, "invalid-value"), "n: Extra inputs"),
+        ("/recommend", {"users": 4, "k": True}, (422, "invalid-value"), "k: Input"),
+        ("/recommend", {"users": 4, "k": 9999}, (422, "invalid-value"), "1000 at most"),
+        (
+            "/recommend",
+            {"users": [4] * 1001},
+            (422, "invalid-value"),
+            "users may be 1000, got 1001",
+        ),
+        (
+            "/recommend",
+            {"users": 4, "where": {"type": "lt", "filters": []}},
+            (422, "invalid-value"),
+            "where is no filter",
+        ),
+        (
+            "/recommend",
+            {"users": [4] * 500, "k": 500},
+            (422, "invalid-value"),
+            "100000 rows, this has up to 250000",
+        ),
+        (
+            "/similar",
+            {"items": [4] * 500, "k": 500},
+            (422, "invalid-value"),
+            "100000 rows, this has up to 250000",
+        ),
+        ("/recommend", [1], (422, "invalid-value"), "body: Input should be"),
+        ("/similar", {"items": 77}, (404, "unknown-id"), "item_id 77"),
+        ("/similar", {"items": 1, "k": "3"}, (422, "invalid-value"), "k: Input should"),
+        (
+            "/similar",
+            {"content": {"text": "a storm"}},
+            (501, "no-encoder"),
+            "online_store.encoders",
+        ),
+        (
+            "/similar",
+            {"vectors": {"item": [[1.0, 2.0], [1.0]]}},
+            (422, "invalid-value"),
+            "rows of two lengths",
+        ),
+        ("/feedback", {"user": 4, "item": 77}, (404, "unknown-id"), "item_id 77"),
+        ("/feedback", {"user": 4}, (422, "invalid-value"), "item: Field required"),
+        ("/explain", {"users": 4, "items": 77}, (404, "unknown-id"), "item_id 77"),
+        ("/nowhere", {}, (404, "not-found"), "Not Found"),
+        ("/healthz", {}, (405, "method"), "Method Not Allowed"),
+        ("/recommend/", {"users": 4}, (404, "not-found"), "Not Found"),
+    ],
+)
+def test_mistakes_are_told_in_one_form(client, path, body, kind, message):
+    answer = client.post(path, json=body)
+    assert problem(answer) == kind
+    assert message in answer.json()["detail"]
+
+
+def test_broken_json_is_a_mistake(client):
+    headers = {"Content-Type": "application/json"}
+    for path in ("/recommend", "/similar"):
+        answer = client.post(path, content=b'{"users": ', headers=headers)
+        assert problem(answer) == (422, "invalid-value")
+    deep = b"[" * 100_000
+    answer = client.post("/recommend", content=deep, headers=headers)
+    assert answer.status_code in (400, 422)
+    problem(answer)
+    answer = client.post("/similar", content=b"x", headers={"Content-Type": "text/csv"})
+    assert problem(answer) == (415, "media-type")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "users",
+                    "items",
+                    "k",
+                    "where",
+                    "history",
+                    "y",
+                    "item",
+                    "weights",
+                    "vectors",
+                ]
+            )
+            | st.text(max_size=3),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory):
+    from tests.feature_store.conftest import copy_repo
+
+    repo = copy_repo(tmp_path_factory.mktemp("lasting"))
+    publish(history_model(), repo)
+    with asking(repo) as client:
+        yield client
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(
+    path=st.sampled_from(["/recommend", "/similar", "/feedback", "/explain"]),
+    body=json_values,
+)
+def test_no_json_makes_the_service_fail(lasting, path, body):
+    headers = {"Content-Type": "application/json"}
+    answer = lasting.post(path, content=json.dumps(body), headers=headers)
+    assert answer.status_code in (200, 404, 422, 501), answer.text
+    if answer.status_code != 200:
+        problem(answer)
+
+
+FAILURES = [
+    (BusyStoreError("/secret is locked"), (503, "busy")),
+    (ReadOnlyStoreError("/secret"), (503, "read-only")),
+    (FullStoreError("/secret"), (507, "full")),
+    (DamagedStoreError("/secret"), (500, "damaged")),
+    (KeyError("/secret"), (500, "internal")),
+    (OSError("/secret"), (500, "internal")),
+    (LookupError("nothing is published in /secret"), (503, "not-published")),
+]
+
+
+@pytest.mark.parametrize(("error", "kind"), FAILURES, ids=lambda x: str(x)[:20])
+def test_failures_are_told_without_what_is_inside(
+    client, monkeypatch, caplog, error, kind
+):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(OnlineRecommender, "recommend", fail)
+    answer = client.post("/recommend", json=ASKED, headers={"X-Request-ID": "r-1"})
+    assert problem(answer) == kind
+    assert "/secret" not in answer.text
+    assert answer.headers.get("retry-after") == ("1" if kind[1] == "busy" else None)
+    [record] = [r for r in caplog.records if r.message == "request failed"]
+    assert record.fields["request_id"] == "r-1"
+    assert record.exc_info[1] is error
+
+
+class TestTokens:
+    @pytest.fixture
+    def client(self, served):
+        with asking(served, ServiceSettings(tokens=TOKENS)) as client:
+            yield client
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("POST", "/recommend"),
+            ("POST", "/similar"),
+            ("POST", "/explain"),
+            ("POST", "/feedback"),
+            ("GET", "/feedback"),
+            ("GET", "/metrics"),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "authorization",
+        [None, "", "Bearer", f"Basic {READ}", f"Bearer {READ}x", "Bearer \xe9", READ],
+    )
+    def test_nobody_gets_in_without(self, client, method, path, authorization):
+        headers = {} if authorization is None else {"Authorization": authorization}
+        headers = {name: each.encode("latin-1") for name, each in headers.items()}
+        answer = client.request(method, path, headers=headers)
+        assert problem(answer) == (401, "unauthorized")
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+    def test_the_body_is_not_read_before(self, client):
+        answer = client.post("/similar", content=b"x" * 2**25)
+        assert problem(answer) == (401, "unauthorized")
+
+    def test_roles(self, client):
+        event = {"user": 4, "item": 20}
+        for token, status in ((READ, 403), (WRITE, 200)):
+            headers = bearer(token)
+            ask = client.post("/recommend", json=ASKED, headers=headers)
+            assert ask.status_code == 200
+            write = client.post("/feedback", json=event, headers=headers)
+            assert write.status_code == status
+            read = client.get("/feedback", headers=headers)
+            assert read.status_code == status
+        assert problem(client.get("/feedback", headers=bearer(READ))) == (
+            403,
+            "forbidden",
+        )
+
+    def test_health_is_told_to_all(self, client):
+        assert client.get("/healthz").json() == {"status": "alive"}
+        ready = client.get("/readyz")
+        assert ready.json() == {"status": "ready", "model_version": "v1"}
+
+    def test_logs_say_who_and_not_what(self, client, caplog):
+        caplog.set_level(logging.INFO, "skmmrec.service")
+        asked = {"history": [3, 7], "where": "secret == 1"}
+        answer = client.post("/recommend", json=asked, headers=bearer(READ))
+        [record] = [r for r in caplog.records if r.message == "request answered"]
+        fields = dict(record.fields)
+        assert fields.pop("seconds") >= 0
+        assert fields == {
+            "request_id": answer.headers["x-request-id"],
+            "caller": "web",
+            "method": "POST",
+            "route": "/recommend",
+            "status": 422,
+        }
+        assert READ not in caplog.text
+        assert "secret" not in caplog.text
+
+
+def test_tokens_come_from_a_file(served, tmp_path):
+    file = tmp_path / "tokens"
+    file.write_text(f"# those who may ask\n\nweb:read:{READ}\n")
+    with asking(served, ServiceSettings(tokens_file=file)) as client:
+        assert client.post("/recommend", json=ASKED).status_code == 401
+        good = client.post("/recommend", json=ASKED, headers=bearer(READ))
+        assert good.status_code == 200
+
+
+def test_request_ids(client):
+    given = client.get("/healthz", headers={"X-Request-ID": "shop-1.a:B_c"})
+    assert given.headers["x-request-id"] == "shop-1.a:B_c"
+    made = {
+        client.get("/healthz", headers={"X-Request-ID": odd}).headers["x-request-id"]
+        for odd in ("", "a b", 'a"b', "x" * 65, "<script>")
+    }
+    assert len(made) == 5
+    assert all(len(each) == 32 for each in made)
+
+
+def test_bodies_have_a_limit(served):
+    limits = ServiceSettings(max_request_bytes=100, max_upload_bytes=300)
+    with asking(served, limits) as client:
+        for path, size in (("/recommend", 100), ("/similar", 300)):
+            headers = {"Content-Type": "application/json"}
+            fits = client.post(path, content=b" " * size, headers=headers)
+            assert problem(fits) == (422, "invalid-value")
+            said = client.post(path, content=b" " * (size + 1), headers=headers)
+            assert problem(said) == (413, "too-large")
+            pieces = iter([b" " * size, b" "])  # without a length that is said before
+            unsaid = client.post(path, content=pieces, headers=headers)
+            assert problem(unsaid) == (413, "too-large")
+            assert str(size) in unsaid.json()["detail"]
+
+
+def test_rates_have_a_limit_for_each_token(served):
+    limits = ServiceSettings(tokens=TOKENS, rate=1e-3, burst=2)
+    with asking(served, limits) as client:
+        for token in (READ, WRITE):
+            answers = [
+                client.post("/recommend", json=ASKED, headers=bearer(token))
+                for _ in range(3)
+            ]
+            assert [each.status_code for each in answers] == [200, 200, 429]
+            assert problem(answers[-1]) == (429, "too-many")
+            assert 0 < int(answers[-1].headers["retry-after"]) <= 1000
+        guesses = [client.post("/recommend", json=ASKED) for _ in range(3)]
+        assert [each.status_code for each in guesses] == [401, 401, 429]
+        assert client.get("/healthz").status_code == 200
+
+
+class Stuck:
+    """A store that does not answer until it is let go."""
+
+    def __init__(self, monkeypatch, name="recommend_from_history"):
+        self.go, self.begun, own = (
+            threading.Event(),
+            [],
+            getattr(OnlineRecommender, name),
+        )
+
+        def wait(online, *args, **options):
+            self.begun.append(args)
+            self.go.wait(60)
+            return own(online, *args, **options)
+
+        monkeypatch.setattr(OnlineRecommender, name, wait)
+
+
+def test_a_deadline_ends_what_takes_too_long(served, monkeypatch):
+    stuck = Stuck(monkeypatch)
+    with asking(served, ServiceSettings(deadline=0.2, threads=2)) as client:
+        late = client.post("/recommend", json={"history": 1})
+        assert problem(late) == (504, "deadline")
+        # The worker is not lost: another thread answers.
+        assert client.post("/recommend", json=ASKED).status_code == 200
+        stuck.go.set()
+        wait_until(
+            lambda: client.post("/recommend", json={"history": 1}).status_code == 200
+        )
+
+
+def test_a_queue_that_is_full_is_told(served, monkeypatch):
+    stuck = Stuck(monkeypatch)
+    limits = ServiceSettings(deadline=0.3, threads=1, max_waiting=1)
+    with asking(served, limits) as client:
+        late = [client.post("/recommend", json={"history": 1}) for _ in range(2)]
+        assert [problem(each)[0] for each in late] == [504, 504]
+        # The first is in the thread; the second has left the queue when it was late.
+        assert len(stuck.begun) == 1
+        together = []
+        ask = lambda: together.append(  # noqa: E731
+            client.post("/recommend", json={"history": 1})
+        )
+        threads = [threading.Thread(target=ask) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(problem(each) for each in together) == [
+            (503, "busy"),
+            (504, "deadline"),
+        ]
+        stuck.go.set()
+
+
+def test_a_new_publication_is_followed_and_counted(served):
+    with asking(served, ServiceSettings(refresh=0.02)) as client:
+        assert 'skmmrec_served{version="v1"} 1.0' in client.get("/metrics").text
+        newer = history_model(version="v2", seed=5)
+        publish(newer, served)
+        wait_until(lambda: client.get("/readyz").json()["model_version"] == "v2")
+        answer = client.post("/recommend", json=ASKED)
+        assert answer.headers["x-model-version"] == "v2"
+        assert answer.json()["model_version"] == "v2"
+        text = client.get("/metrics").text
+        assert 'skmmrec_served{version="v2"} 1.0' in text
+        assert 'skmmrec_served{version="v1"} 0.0' in text
+        assert "skmmrec_reloads_total 1.0" in text
+
+
+def test_what_is_published_later_is_served_then(repo):
+    with asking(repo, ServiceSettings(refresh=0.02)) as client:
+        assert client.get("/healthz").status_code == 200
+        assert problem(client.get("/readyz")) == (503, "not-published")
+        answer = client.post("/recommend", json=ASKED)
+        assert problem(answer) == (503, "not-published")
+        assert str(repo) not in answer.text
+        publish(history_model(), repo)
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        assert client.post("/recommend", json=ASKED).status_code == 200
+
+
+def test_metrics_count_routes_and_not_paths(client):
+    for path in ("/recommend", "/recommend", "/a/made/up/path", "/another"):
+        client.post(path, json=ASKED)
+    client.request("BREW", "/coffee")
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    text = answer.text
+    assert (
+        'skmmrec_requests_total{method="POST",route="/recommend",status="200"} 2.0'
+        in text
+    )
+    assert (
+        'skmmrec_requests_total{method="other",route="other",status="404"} 3.0' in text
+    )
+    assert 'skmmrec_request_seconds_count{route="/recommend"} 2.0' in text
+    assert "made" not in text
+    assert "BREW" not in text
+
+
+def test_an_application_may_stop_and_start_again(served):
+    with asking(served) as client:
+        app = client.app
+        assert client.post("/recommend", json=ASKED).status_code == 200
+    with TestClient(app) as again:
+        assert again.post("/recommend", json=ASKED).status_code == 200
+
+
+def test_applications_share_nothing(served, tmp_path):
+    from tests.feature_store.conftest import copy_repo
+
+    other = copy_repo(tmp_path / "other")
+    publish(make_recommender(version="other"), other)
+    with (
+        asking(served) as one,
+        asking(other, ServiceSettings(tokens=TOKENS)) as two,
+    ):
+        assert one.post("/recommend", json=ASKED).status_code == 200
+        assert two.post("/recommend", json=ASKED).status_code == 401
+        assert 'status="401"' not in one.get("/metrics").text
+        assert one.get("/readyz").json()["model_version"] == "v1"
+        assert two.get("/readyz").json()["model_version"] == "other"
+
+
+def test_openapi_has_models_and_examples_of_everything(client):
+    document = client.get("/openapi.json").json()
+    assert document["info"]["version"] == __version__
+    assert {*document["paths"]} == {
+        "/recommend",
+        "/similar",
+        "/feedback",
+        "/explain",
+        "/metrics",
+        "/healthz",
+        "/readyz",
+    }
+    schemas = document["components"]["schemas"]
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            is_open = path in ("/healthz", "/readyz")
+            assert ("security" in operation) is not is_open, path
+            assert operation["summary"]
+            for status, answer in operation["responses"].items():
+                if status != "200":
+                    assert "application/problem+json" in answer["content"], status
+            if method == "post":
+                content = operation["requestBody"]["content"]["application/json"]
+                name = content["schema"]["$ref"].rpartition("/")[2]
+                assert schemas[name]["examples"]
+    references = {
+        each.split('"')[0].rpartition("/")[2]
+        for each in json.dumps(document).split('"$ref": "')[1:]
+    }
+    assert references <= {*schemas}
+    assert not {"HTTPValidationError", "ValidationError"} & references
+
+
+def test_no_other_host_is_asked_for_pages(client):
+    for path in ("/docs", "/redoc"):
+        assert client.get(path).status_code == 404
+
+
+def test_examples_of_openapi_are_valid(client):
+    from skmmrec.service import _messages
+
+    for name in ("Recommend", "Similar", "Feedback", "Explain"):
+        model = getattr(_messages, f"{name}Request")
+        for example in model.model_json_schema()["examples"]:
+            model.model_validate(example)
+
+
+def test_a_saved_model_gives_reasons(repo, tmp_path, ratings, items):
+    X = ratings[["user_id", "item_id", "timestamp"]]
+    rec = MultimodalFusionRecommender(ItemCatalog(items), random_state=0).fit(X)
+    publish(rec, repo)
+    rec.save(tmp_path / "model")
+    asked = {"users": 103, "items": ["i00", "i05"]}
+    with asking(repo) as client:
+        plain = client.post("/explain", json=asked).json()
+    assert plain["source"] == "store"
+    assert [each["reason"] for each in plain["explanations"]] == [None, None]
+    with asking(repo, ServiceSettings(model=tmp_path / "model")) as client:
+        answer = client.post("/explain", json=asked)
+        assert answer.status_code == 200, answer.text
+        body = answer.json()
+        scores = rec.predict(X.iloc[:2].assign(user_id=103, item_id=["i00", "i05"]))
+        for each, score in zip(body["explanations"], scores, strict=True):
+            total = sum(one["contribution"] for one in each["history"]) + each["rest"]
+            np.testing.assert_allclose(total, score, rtol=1e-3, atol=1e-4)
+            parts = sum(each["modalities"].values())
+            np.testing.assert_allclose(parts, score, rtol=1e-3, atol=1e-4)
+            assert {*each["modalities"]} == {"interactions", "text", "image", "audio"}
+            assert each["reason"].endswith(".")
+        # Another model is served: what this one thinks is not what counts.
+        other = MultimodalFusionRecommender(ItemCatalog(items), random_state=1).fit(X)
+        publish(other, repo)
+        later = client.post("/explain", json=asked).json()
+        assert later["explanations"][0]["reason"] is None
+
+
+def test_a_saved_model_explains_where_the_store_cannot(repo, tmp_path, ratings, items):
+    from skmmrec.recommender import AttentionTower
+
+    X = ratings[["user_id", "item_id", "timestamp"]]
+    rec = MultimodalFusionRecommender(
+        ItemCatalog(items), user_tower=AttentionTower(), random_state=0
+    ).fit(X)
+    publish(rec, repo)
+    rec.save(tmp_path / "model")
+    asked = {"users": 103, "items": "i00"}
+    with asking(repo) as client:
+        refused = client.post("/explain", json=asked)
+        assert problem(refused) == (422, "invalid-value")
+        assert "are not sums" in refused.json()["detail"]
+    with asking(repo, ServiceSettings(model=tmp_path / "model")) as client:
+        body = client.post("/explain", json=asked).json()
+    assert body["source"] == "model"
+    assert body["model_version"] == rec.serving_vectors().version
+    assert len(body["explanations"][0]["history"]) > 0
+
+
+def test_the_environment_describes_an_application(served, monkeypatch):
+    monkeypatch.delenv("SKMMREC_SERVICE_REPO", raising=False)
+    with pytest.raises(ValueError, match="SKMMREC_SERVICE_REPO must name"):
+        app_from_environment()
+    monkeypatch.setenv("SKMMREC_SERVICE_REPO", str(served))
+    monkeypatch.setenv("SKMMREC_SERVICE_TOKENS", TOKENS)
+    assert len(app_from_environment().state.gate._tokens) == 2
+
+
+def test_what_is_missing_is_named(served, tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match=r"no feature_store\.yaml"):
+        create_app(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        create_app(served, ServiceSettings(model=tmp_path / "none"))
+    with pytest.raises(FileNotFoundError):
+        create_app(served, ServiceSettings(tokens_file=tmp_path / "none"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'skmmrec\[service\]'"):
+        create_app(served)
