@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # One thread a worker: torch's threads get in each other's way on a busy machine.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
-QUICK := -m "not slow and not gpu and not services and not cluster"
+QUICK := -m "not slow and not gpu and not services and not cluster and not browser"
 # What torch, MKL and oneDNN compute with on an old and on a common processor.
 OLD := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=SSE41
 COMMON := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2
@@ -24,7 +24,7 @@ NO_FEAST := --ignore=tests/feature_store --ignore=skmmrec/feature_store \
 DOCS := $(VENV)/.docs-installed
 
 .PHONY: help env demo docs test test-all test-numerics test-pandas3 test-services \
-	test-cluster lint coverage format clean
+	test-cluster test-browser lint coverage format clean
 
 help:
 	@echo "make demo      encode, fit, publish and recommend on a generated catalogue"
@@ -35,6 +35,7 @@ help:
 	@echo "make test-pandas3   the tests of all but the feature store, with pandas 3"
 	@echo "make test-services  PostgreSQL and Redis, where they are installed"
 	@echo "make test-cluster   Ray and Spark, which needs Java 17 or newer"
+	@echo "make test-browser   the page in Chromium (Debian: chromium chromium-driver)"
 	@echo "make lint      ruff and mypy"
 	@echo "make coverage  lines that the tests do not reach"
 	@echo "make clean     remove the environment and the outputs"
@@ -100,6 +101,9 @@ $(VENV_CLUSTER)/.installed: pyproject.toml constraints.txt
 	$(VENV_CLUSTER)/bin/python -m pip install --quiet --constraint constraints.txt \
 		--editable '.[dev,ray,spark]'
 	touch $@
+
+test-browser: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:xdist -m browser tests/app
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

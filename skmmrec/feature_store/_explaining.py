@@ -73,7 +73,7 @@ class OnlineExplainer:
                     "items' vectors, so their scores cannot be split from the store; "
                     "ask skmmrec.inspection with the model itself"
                 )
-            found = served.users(list(dict.fromkeys(user_ids)), snapshot, table)
+            found = served.users(list(dict.fromkeys(user_ids)), snapshot, table.dim)
             split = _Split(table, history_sum, found)
             parts = [*map(split.pair, user_ids, item_ids)]
             contributions = _joined(parts)

@@ -277,7 +277,7 @@ class ServedModel:
         return recorded
 
     def _item_vector(self, item: Id, snapshot: Snapshot) -> np.ndarray:
-        """Vector of an item; a KeyError if there is none.
+        """Vector of an item; an UnknownIdError if there is none.
 
         From the row of the item alone, unless all are in memory: who only writes need
         not read all items.
