@@ -207,7 +207,9 @@ def test_requests_that_have_begun_are_finished(served):
 @pytest.mark.slow
 def test_a_server_that_cannot_start_ends(served):
     with Running(served, workers=2) as service:
-        wait_until(lambda: service.url is not None, PATIENCE)
+        # A port is taken once a worker listens.
+        wait_until(lambda: service.count("Application startup complete"), PATIENCE)
+        assert requests.get(f"{service.url}/healthz", timeout=30).status_code == 200
         port = int(service.url.rpartition(":")[2])
         code = f"from skmmrec.service import serve; serve({str(served)!r}, port={port})"
         done = subprocess.run(
