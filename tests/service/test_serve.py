@@ -109,7 +109,7 @@ class Running:
 
     @property
     def url(self):
-        """The address, once all workers answer."""
+        """The address, once it is told."""
         pattern = re.compile(r"running on (http://\S+)")
         found = [
             match[1]
@@ -130,9 +130,7 @@ class Running:
 
     def __exit__(self, *_):
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(30)
-        self._reader.join(10)
+            self.stop()  # killed, it would leave its workers behind
         self.process.stderr.close()
 
 
