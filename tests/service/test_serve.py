@@ -109,7 +109,7 @@ class Running:
 
     @property
     def url(self):
-        """The address, once all workers answer."""
+        """The address, once it is told."""
         pattern = re.compile(r"running on (http://\S+)")
         found = [
             match[1]
@@ -130,9 +130,7 @@ class Running:
 
     def __exit__(self, *_):
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(30)
-        self._reader.join(10)
+            self.stop()  # killed, it would leave its workers behind
         self.process.stderr.close()
 
 
@@ -207,7 +205,9 @@ def test_requests_that_have_begun_are_finished(served):
 @pytest.mark.slow
 def test_a_server_that_cannot_start_ends(served):
     with Running(served, workers=2) as service:
-        wait_until(lambda: service.url is not None, PATIENCE)
+        # A port is taken once a worker listens.
+        wait_until(lambda: service.count("Application startup complete"), PATIENCE)
+        assert requests.get(f"{service.url}/healthz", timeout=30).status_code == 200
         port = int(service.url.rpartition(":")[2])
         code = f"from skmmrec.service import serve; serve({str(served)!r}, port={port})"
         done = subprocess.run(
