@@ -133,20 +133,21 @@ def cap_exposure(
     """Fill the users' lists so that no item is in more than a share of them.
 
     The lists are filled rank by rank: every user whose list is not full asks for the
-    next best item. Where an item has room for fewer lists than ask for it, those users
-    get it whose scores are highest.
+    candidate of that rank. Where an item has room for fewer lists than ask for it, the
+    users get it whose scores are highest; the others ask for their next candidate.
 
     Parameters
     ----------
     recommendations : DataFrame
         As `recommend` gives it, with more items per user than are wanted: user_id,
-        item_id, score and, optionally, rank. Without rank, a user's rows are taken best
-        first.
+        item_id, score and, optionally, rank. Without rank, the rows of a user must be
+        sorted, best first.
     k : int, default=10
-        Items per user. Fewer are given where the candidates run out: then ask
-        `recommend` for more of them.
+        Items per user. Users whose candidates run out get fewer, or none and then no
+        row: ask `recommend` for more candidates.
     max_share : float, default=0.1
-        Largest share of the lists that an item may be in, rounded down to a count.
+        Largest share of the lists that an item may be in, rounded down to a count. The
+        lists are those of all users in `recommendations`.
 
     Returns
     -------
@@ -160,8 +161,15 @@ def cap_exposure(
         If a column is missing, a score is not finite, a user has an item twice, or
         `max_share` of the lists is less than one.
 
+    See Also
+    --------
+    skmmrec.metrics.group_exposure : How much groups of items are shown.
+
     Notes
     -----
+    The cap is for each item alone. A group of items, such as those of one seller, may
+    still be in most of the lists.
+
     What items gain in fairness, users pay in relevance, and not all alike: an item that
     is in demand goes to those with the highest scores, who tend to be the users with
     long histories. Where that is not wanted, replace ``score`` by its rank within the
