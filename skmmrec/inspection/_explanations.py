@@ -56,7 +56,7 @@ def nearest_in_history(
         Columns user_id, item_id, modality, nearest (an item id, or None where the item
         or the whole history lacks the modality) and similarity (cosine of the centred
         content vectors, float64; NaN where there is none), pair after pair. The item
-        itself does not count.
+        itself does not count. A model without content has no modalities: no rows.
 
     Raises
     ------
@@ -93,7 +93,8 @@ def explain(
     user's history that is most alike in it. A modality that is called ``text`` or
     ``words``, ``image`` or ``picture``, ``audio`` or ``sound``, or ``video`` is spoken
     of; other names are quoted, with spaces for underscores. Where no modality speaks
-    for the item, or the user has no history, the sentence says who chose it.
+    for the item, or the user has no history, the sentence says who chose it; of a model
+    without content all sentences do.
 
     Parameters
     ----------
@@ -348,17 +349,20 @@ def _long_table(
 ) -> pd.DataFrame:
     """One row per pair and modality, pair after pair."""
     m = len(found)
-    positions = np.stack([n for n, _ in found.values()], axis=1).ravel()
+    # A model of interactions alone has no modality, and the table no rows then.
+    shape = (len(users), m)
+    positions, similarity = np.empty(shape, np.int64), np.empty(shape)
+    for column, (nearest, alike) in enumerate(found.values()):
+        positions[:, column], similarity[:, column] = nearest, alike
+    places = positions.ravel()
     ids = recommender.item_index_.to_numpy().astype(object)
     return pd.DataFrame(
         {
             USER: np.repeat(users, m),
             ITEM: np.repeat(items, m),
-            "modality": np.tile(list(found), len(users)),
-            "nearest": pd.Series(
-                np.where(positions < 0, None, ids[positions]), dtype=object
-            ),
-            "similarity": np.stack([s for _, s in found.values()], axis=1).ravel(),
+            "modality": np.tile(np.array(list(found), dtype=object), len(users)),
+            "nearest": pd.Series(np.where(places < 0, None, ids[places]), dtype=object),
+            "similarity": similarity.ravel(),
         }
     )
 

@@ -11,7 +11,7 @@ from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.inspection import explain, modality_contributions, nearest_in_history
 from skmmrec.inspection._explanations import _reason
 from skmmrec.inspection._sentences import Reason, sentence
-from skmmrec.recommender import Training
+from skmmrec.recommender import MatrixFactorizationRecommender, Training
 
 
 def test_nearest_items_match_a_plain_search(fitted):
@@ -43,6 +43,21 @@ def test_a_missing_modality_and_a_new_user_have_no_nearest(fitted, truth):
     table = nearest_in_history(fitted, ["user-0001", "stranger"], [silent, silent])
     assert table.nearest.isna().tolist() == [False, False, True, True, True, True]
     assert table.similarity.isna().tolist() == table.nearest.isna().tolist()
+
+
+def test_without_content_the_sentence_says_who_chose_it(truth):
+    X = truth.interactions[["user_id", "item_id"]]
+    model = MatrixFactorizationRecommender(n_factors=4, random_state=0)
+    model.set_params(training__max_epochs=1).fit(X)
+    ranked = model.recommend(["user-0001", "stranger"], k=2)
+    nearest = nearest_in_history(model, ranked.user_id, ranked.item_id)
+    assert nearest.shape == (0, 5)
+    said = explain(model, ranked)
+    assert list(said) == [*ranked, "reason"]
+    assert said.reason.tolist() == [
+        *["People with likes like yours chose it."] * 2,
+        *["Many others chose it."] * 2,
+    ]
 
 
 @pytest.mark.parametrize("objective", ["bce", "mse"])
