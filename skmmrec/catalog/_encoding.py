@@ -204,6 +204,16 @@ def names_of(encoder: Any, outputs: list[Output] | None) -> list[str] | None:
     return [f"{o.name}__{number}" for o in outputs for number in range(o.width)]
 
 
+def outputs_at(outputs: list[Output], places: NDArray[np.intp]) -> list[Output]:
+    """Return the outputs of which some columns are at these places."""
+    wanted = set(places)
+    return [
+        output
+        for output in outputs
+        if not wanted.isdisjoint(range(output.places.start, output.places.stop))
+    ]
+
+
 def readable_names(outputs: list[Output], taken: Collection[str]) -> dict[str, str]:
     """Names of modalities to be renamed, and their new names, which are unique.
 

@@ -9,6 +9,7 @@ import joblib
 from sklearn.compose import ColumnTransformer
 
 from skmmrec.catalog._catalog import ItemCatalog
+from skmmrec.catalog._encoding import outputs_at
 from skmmrec.catalog._readers import ColumnReader, parts_of
 from skmmrec.encoders import BaseEncoder, encoder_identity
 from skmmrec.runtime import digest
@@ -43,11 +44,10 @@ def encoding_of(catalog: ItemCatalog) -> Encoding:
         return Encoding(list(catalog.items), dict.fromkeys(blocks.modalities, identity))
     read = [column for output in outputs for column in output.columns]
     identities = {}
-    for name, places in catalog._groups.items():
+    for name in blocks.modalities:
         parts = [
             _identity(output.transformer) + repr(output.columns).encode()
-            for output in outputs
-            if set(places) & set(range(output.places.start, output.places.stop))
+            for output in outputs_at(outputs, catalog._groups[name])
         ]
         identities[name] = digest(b"".join(parts)).hex()
     return Encoding(list(dict.fromkeys(read)), identities)

@@ -7,6 +7,7 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 from skmmrec.catalog._catalog import ItemCatalog
+from skmmrec.catalog._encoding import outputs_at
 from skmmrec.catalog._readers import steps_of
 from skmmrec.encoders import BaseEncoder, origins_of
 
@@ -35,12 +36,8 @@ def modality_origins(catalog: ItemCatalog) -> dict[str, dict[str, Any]]:
     whole = catalog.encoder_
     before = whole.steps[:-1] if isinstance(whole, Pipeline) else []
     origins = {}
-    for name, places in catalog._groups.items():
-        own = [
-            output
-            for output in outputs
-            if set(places) & set(range(output.places.start, output.places.stop))
-        ]
+    for name in modalities:
+        own = outputs_at(outputs, catalog._groups[name])
         columns = [str(column) for output in own for column in output.columns]
         parts = [step for _, step in before] + [output.transformer for output in own]
         origins[name] = _origin(list(dict.fromkeys(columns)), parts)

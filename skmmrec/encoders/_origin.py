@@ -47,8 +47,14 @@ def origins_of(encoder: Any) -> list[dict[str, Any]]:
 
 
 def _shown(name: str | os.PathLike) -> str:
-    path = None if is_packaged(name) else _place_of(name)
-    return str(name) if path is None else path.name
+    """Return what may be told: names of the hub, and of paths the last part."""
+    if is_packaged(name):
+        return str(name)
+    try:
+        path = existing_path(name, "model")
+    except FileNotFoundError:  # it has been moved since, and remains a path
+        path = Path(name)
+    return str(name) if path is None else path.absolute().name
 
 
 def _stated(names: list[Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.model_selection import GridSearchCV
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.catalog import encoding_of
 from skmmrec.recommender import Training
 
 calls = []
@@ -312,6 +313,7 @@ def test_a_selection_shares_what_was_encoded(raw, encoder):
     turned = catalog.select(["image", "text"])
     np.testing.assert_array_equal(turned.blocks.mask, whole.mask[:, ::-1])
     assert turned.select(["text"]).blocks.modalities == ["text"]
+    assert set(encoding_of(words).identities) == {"text"}
 
 
 def test_a_selection_encodes_and_grows_with_its_modalities(raw, encoder):

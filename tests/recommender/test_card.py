@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -115,6 +116,36 @@ def test_what_is_not_stated_is_not_guessed(tmp_path, text):
     assert origin["languages"] is None
     (gone,) = origins_of(LetterEncoder(str(tmp_path / "gone")))
     assert gone["licence"] is None
+    assert gone["model"] == "gone"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("/srv/jane/letters", "letters"),
+        (Path("jane/letters"), "letters"),
+        ("../jane/letters", "letters"),
+        ("~/jane/letters.pt", "letters.pt"),
+        ("jane/letters", "jane/letters"),
+        ("package:letters", "package:letters"),
+    ],
+)
+def test_of_a_path_that_is_gone_the_last_part_is_told(name, told):
+    """A name of the hub stays whole: it tells whose model it is."""
+    (origin,) = origins_of(LetterEncoder(name))
+    assert origin["model"] == told
+
+
+def test_only_selected_modalities_are_told(lettered, X):
+    words = lettered.catalog
+    items = words.items.assign(size=1.0)
+    encode = make_column_transformer(
+        (words.encoder.transformers[0][1], "words"), (StandardScaler(), ["size"])
+    )
+    catalog = ItemCatalog(items, encode, on_empty="ignore").select(["size"])
+    rec = MultimodalFusionRecommender(catalog, n_factors=4)
+    card = rec.set_params(training__max_epochs=1).fit(X).card()
+    assert list(rows_of(card, "Modalities")) == ["size"]
 
 
 def test_an_untrained_network_is_told():
