@@ -11,7 +11,7 @@ import pandas as pd
 
 from skmmrec.metrics import RankingEvaluation
 from skmmrec.recommender._card import CardSection, ModelCard
-from skmmrec.recommender._facts import Facts
+from skmmrec.recommender._facts import Facts, versions
 from skmmrec.recommender._html import format_share, validation_name
 
 Metrics: TypeAlias = (
@@ -294,10 +294,7 @@ def _limits_of_encoders(origins: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _versions(facts: Facts | None) -> Iterator[tuple[str, str]]:
-    if facts is not None:
-        yield from facts.versions.items()
-        return
-    yield from Facts.of_fit(0, None, None).versions.items()
+    yield from (versions() if facts is None else facts.versions).items()
 
 
 def _some(names: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Self, TypeAlias
 
@@ -68,7 +69,7 @@ class Facts:
         is_number = isinstance(random_state, int | np.integer)
         seed = int(random_state) if is_number else None
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(now, n_rows, period_of(times), seed, _versions())
+        return cls(now, n_rows, period_of(times), seed, versions())
 
     def with_rows(self, n_rows: int, times: NDArray | None) -> Self:
         """Note what a `partial_fit` was given."""
@@ -110,7 +111,14 @@ def _joined(periods: list[Period]) -> Period:
     return [min(ends), max(ends)]
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of this package and of those on which numbers depend."""
+    return dict(_installed())
+
+
+# Reading what is installed takes some 25 ms, as long as a small fit does.
+@lru_cache(maxsize=1)
+def _installed() -> dict[str, str]:
     found = {"skmmrec": __version__, "python": platform.python_version()}
     for name in _LIBRARIES:
         try:

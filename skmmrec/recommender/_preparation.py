@@ -175,7 +175,8 @@ def _share_space(
     logger.info("modalities and their widths, reduced: %s", content.widths)
     noise = []
     if settings.mute_noise:
-        noise = find_noise(content, data.history, where, mean_answers(data.seen, tasks))
+        answers = _mean_answers(data.seen, tasks)
+        noise = find_noise(content, data.history, where, answers)
     if not noise:
         return space, content
     logger.info("muted: %s", ", ".join(noise))
@@ -185,7 +186,7 @@ def _share_space(
     return space, Blocks(values, content.mask[:, is_kept])
 
 
-def mean_answers(seen: History, tasks: Sequence[Task]) -> list[NDArray[np.float64]]:
+def _mean_answers(seen: History, tasks: Sequence[Task]) -> list[NDArray[np.float64]]:
     """Mean answers about each item that are to be predicted; NaN for none."""
     weights, answers = weights_and_answers(seen, len(tasks))
     means = []
