@@ -14,15 +14,15 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from skmmrec.datasets import _pictures, _sounds, _words
+from skmmrec.datasets._files import keep
 from skmmrec.datasets._sampling import sample_interactions
 from skmmrec.datasets._taste import (
-    TrueAffinity,
+    draw_affinity,
     draw_attributes,
-    draw_likings,
+    draw_leans,
     numbered_ids,
-    one_hot,
 )
-from skmmrec.interactions import ITEM, USER
+from skmmrec.interactions import ITEM
 
 _ATTRIBUTES = {
     "text": _words.ATTRIBUTES,
@@ -179,7 +179,9 @@ def make_multimodal_interactions(
     seed = int(check_random_state(random_state).randint(2**31))
     rng = np.random.default_rng(seed)
     attributes = {m: draw_attributes(_ATTRIBUTES[m], n_items, rng) for m in kinds}
-    affinity = _draw_affinity(attributes, n_users, lean_concentration, rng)
+    leans = draw_leans(lean_concentration, kinds, n_users, rng)
+    index = numbered_ids("item", n_items, ITEM)
+    affinity = draw_affinity(_ATTRIBUTES, attributes, leans, index, rng)
     ids = affinity.items.to_numpy()
     cold = np.sort(rng.permutation(n_items)[:n_cold_items])
     interactions = sample_interactions(
@@ -217,26 +219,6 @@ def _check_modalities(modalities: Sequence[str]) -> list[str]:
             f"{list(_ATTRIBUTES)}, got {modalities!r}"
         )
     return [m for m in _ATTRIBUTES if m in modalities]
-
-
-def _draw_affinity(
-    attributes: dict[str, pd.DataFrame],
-    n_users: int,
-    concentration: float,
-    rng: np.random.Generator,
-) -> TrueAffinity:
-    n_items = len(next(iter(attributes.values())))
-    leans = pd.DataFrame(
-        rng.dirichlet(np.full(len(attributes), concentration), size=n_users),
-        index=numbered_ids("user", n_users, USER),
-        columns=list(attributes),
-    )
-    return TrueAffinity(
-        leans,
-        numbered_ids("item", n_items, ITEM),
-        {m: draw_likings(_ATTRIBUTES[m], n_users, rng) for m in attributes},
-        {m: one_hot(table) for m, table in attributes.items()},
-    )
 
 
 def _draw_present(
@@ -294,14 +276,5 @@ class _Renderer:
             content = _pictures.draw_picture(row, rng, self.image_size)
         else:
             content = _sounds.play_sound(row, rng, self.audio_seconds, self.sample_rate)
-        return (
-            content if self.directory is None else self._save(modality, item, content)
-        )
-
-    def _save(self, modality: str, item: str, content: bytes) -> str:
-        assert self.directory is not None
-        folder = self.directory / modality
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{item}{_SUFFIXES[modality]}"
-        path.write_bytes(content)
-        return str(path)
+        folder = None if self.directory is None else self.directory / modality
+        return keep(content, folder, f"{item}{_SUFFIXES[modality]}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
+
+from skmmrec.datasets._files import to_png
 
 Colour = tuple[int, int, int]
 Box = tuple[float, float, float, float]
@@ -73,9 +74,7 @@ def photograph(
     _put(scene, good, shift)
     if is_snapshot:
         scene = ImageEnhance.Brightness(scene).enhance(rng.uniform(0.75, 1.1))
-    buffer = io.BytesIO()
-    scene.reduce(2).save(buffer, format="PNG")
-    return buffer.getvalue()
+    return to_png(scene.reduce(2))
 
 
 def _draw_good(look: Look, side: int, rng: np.random.Generator) -> Image.Image:

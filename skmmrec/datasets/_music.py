@@ -14,13 +14,12 @@ from sklearn.utils._param_validation import Interval, validate_params
 from skmmrec.datasets import _lyrics, _songs
 from skmmrec.datasets._listening import sample_listens
 from skmmrec.datasets._taste import (
-    TrueAffinity,
+    draw_affinity,
     draw_attributes,
-    draw_likings,
+    draw_leans,
     numbered_ids,
-    one_hot,
 )
-from skmmrec.interactions import ITEM, USER
+from skmmrec.interactions import ITEM
 
 _ATTRIBUTES = {"text": _lyrics.ATTRIBUTES, "audio": _songs.ATTRIBUTES}
 # Most sad and angry songs are in minor, most others in major; taste does not ask.
@@ -150,7 +149,8 @@ def make_music(
     rng = np.random.default_rng(seed)
     items = numbered_ids("clip", n_clips, ITEM)
     attributes = {m: draw_attributes(v, n_clips, rng) for m, v in _ATTRIBUTES.items()}
-    affinity = _draw_affinity(items, attributes, n_users, rng)
+    leans = draw_leans(_LEAN_CONCENTRATION, list(attributes), n_users, rng)
+    affinity = draw_affinity(_ATTRIBUTES, attributes, leans, items, rng)
     table = pd.concat(attributes.values(), axis=1).set_axis(items)
     strengths = (taste_strength, session_strength, popularity_strength)
     listens = sample_listens(
@@ -172,26 +172,6 @@ def make_music(
         DESCR=_DESCR.format(
             n_users=n_users, n_clips=n_clips, n_listens=len(listens), n_hums=n_hums
         ),
-    )
-
-
-def _draw_affinity(
-    items: pd.Index,
-    attributes: Mapping[str, pd.DataFrame],
-    n_users: int,
-    rng: np.random.Generator,
-) -> TrueAffinity:
-    concentration = np.full(len(attributes), _LEAN_CONCENTRATION)
-    leans = pd.DataFrame(
-        rng.dirichlet(concentration, size=n_users),
-        index=numbered_ids("user", n_users, USER),
-        columns=list(attributes),
-    )
-    return TrueAffinity(
-        leans,
-        items,
-        {m: draw_likings(values, n_users, rng) for m, values in _ATTRIBUTES.items()},
-        {m: one_hot(table) for m, table in attributes.items()},
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+from skmmrec.datasets._files import to_png
 
 Colour = tuple[int, int, int]
 
@@ -44,9 +45,7 @@ def draw_picture(
     canvas = _Canvas(2 * size, palette, rng)
     MOTIFS[attributes["motif"]](canvas)
     TEXTURES[attributes["texture"]](canvas)
-    buffer = io.BytesIO()
-    canvas.image.reduce(2).save(buffer, format="PNG")
-    return buffer.getvalue()
+    return to_png(canvas.image.reduce(2))
 
 
 class _Canvas:

@@ -16,10 +16,10 @@ from skmmrec.datasets._sampling import sample_interactions
 from skmmrec.datasets._shop_words import CHARACTERS, PURPOSES, write_offer
 from skmmrec.datasets._taste import (
     TrueAffinity,
+    draw_affinity,
     draw_attributes,
-    draw_likings,
+    draw_leans,
     numbered_ids,
-    one_hot,
 )
 from skmmrec.interactions import ITEM, USER, RandomState, as_frame
 
@@ -186,21 +186,15 @@ def make_shop(
 def _draw_affinity(
     attributes: dict[str, pd.DataFrame], n_users: int, rng: np.random.Generator
 ) -> TrueAffinity:
-    n_items = len(attributes["kind"])
     # Words and photos count most, on average about the same; each customer differs.
-    leans = rng.dirichlet([0.8, 2.2, 2.0, 0.8], size=n_users)
+    leans = draw_leans([0.8, 2.2, 2.0, 0.8], list(attributes), n_users, rng)
+    items = numbered_ids("item", len(attributes["kind"]), ITEM)
+    affinity = draw_affinity(_ATTRIBUTES, attributes, leans, items, rng)
     # A sum of parts whose weights sum to 1 varies less than one part: by this factor.
-    scale = 1 / np.sqrt((leans**2).sum(axis=1).mean())
-    likings = {
-        name: np.float32(scale) * draw_likings(values, n_users, rng)
-        for name, values in _ATTRIBUTES.items()
-    }
-    return TrueAffinity(
-        pd.DataFrame(leans, numbered_ids("user", n_users, USER), list(attributes)),
-        numbered_ids("item", n_items, ITEM),
-        likings,
-        {name: one_hot(table) for name, table in attributes.items()},
-    )
+    scale = 1 / np.sqrt((leans.to_numpy() ** 2).sum(axis=1).mean())
+    for likings in affinity.user_factors.values():
+        likings *= np.float32(scale)
+    return affinity
 
 
 def _offers(

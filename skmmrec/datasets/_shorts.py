@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import io
 from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from skmmrec.datasets import _films, _sounds
+from skmmrec.datasets._files import keep, to_png
 from skmmrec.datasets._sessions import Habits, draw_owners, sample_sessions
 from skmmrec.datasets._taste import (
     TrueAffinity,
+    draw_affinity,
     draw_attributes,
+    draw_leans,
     draw_likings,
-    one_hot,
+    numbered_ids,
 )
-from skmmrec.interactions import ITEM, USER
+from skmmrec.interactions import ITEM
 
 # Sounds that even an untrained network tells apart, as most users of this have one.
 _HEARD: dict[str, tuple[str, ...]] = {
@@ -229,22 +230,12 @@ def _draw_affinity(
     concentration: float,
     rng: np.random.Generator,
 ) -> TrueAffinity:
-    leans = rng.dirichlet([concentration] * len(_MODALITIES), size=n_users)
-    tells = (parts == "tells").to_numpy(np.float32)
-    return TrueAffinity(
-        pd.DataFrame(leans, index=_ids("user", n_users, USER), columns=_MODALITIES),
-        _ids("short", len(parts), ITEM),
-        {m: draw_likings(_ATTRIBUTES[m], n_users, rng) for m in _MODALITIES},
-        {
-            m: one_hot(attributes[m]) * tells[:, [column]]
-            for column, m in enumerate(_MODALITIES)
-        },
-    )
-
-
-def _ids(kind: str, n: int, name: str) -> pd.Index:
-    width = max(4, len(str(n)))
-    return pd.Index([f"{kind}-{row:0{width}d}" for row in range(1, n + 1)], name=name)
+    leans = draw_leans(concentration, _MODALITIES, n_users, rng)
+    items = numbered_ids("short", len(parts), ITEM)
+    affinity = draw_affinity(_ATTRIBUTES, attributes, leans, items, rng)
+    for part, factors in affinity.item_factors.items():
+        factors[parts[part] != "tells"] = 0
+    return affinity
 
 
 def _make_items(
@@ -260,7 +251,7 @@ def _make_items(
         rng = np.random.default_rng([seed, n])
         title = _TITLES[int(rng.integers(len(_TITLES)))].format(**row)
         video, cover = _make_short(dict(row), parts.loc[n], seconds[n], rng)
-        kept = video if folder is None else _save(video, folder, f"{item}.mp4")
+        kept = keep(video, folder, f"{item}.mp4")
         rows.append((item, title[0].upper() + title[1:], kept, cover, seconds[n]))
     return pd.DataFrame(rows, columns=[ITEM, "title", "video", "cover", "seconds"])
 
@@ -281,7 +272,7 @@ def _make_short(
         begins = n_card / _films.FPS * rng.uniform(0, 1.5)
         sound = _soundtrack(row, part["sound"] == "dull", begins, seconds, rng)
     video = _films.write_video(frames, sound, _RATE)
-    return video, None if frames is None else _png(frames[n_frames // 2])
+    return video, None if frames is None else to_png(frames[n_frames // 2])
 
 
 def _soundtrack(
@@ -298,16 +289,3 @@ def _soundtrack(
     music = _sounds.synthesise(row, rng, seconds - begins, _RATE)
     hiss[-len(music) :] += music
     return hiss
-
-
-def _png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def _save(content: bytes, folder: Path, name: str) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    path.write_bytes(content)
-    return str(path)

@@ -15,9 +15,9 @@ from skmmrec.datasets import _pictures, _social_words
 from skmmrec.datasets._sampling import draw_without_replacement
 from skmmrec.datasets._taste import (
     TrueAffinity,
+    draw_affinity,
     draw_attributes,
-    draw_likings,
-    one_hot,
+    numbered_ids,
 )
 from skmmrec.interactions import ITEM, TIME, USER
 
@@ -184,7 +184,7 @@ def _draw_authors(n: int, chinese: float, rng: np.random.Generator) -> pd.DataFr
     n_established = max(1, n // 5)
     return pd.DataFrame(
         {
-            "author_id": _ids("author", n),
+            "author_id": numbered_ids("author", n, "author_id"),
             "language": np.where(rng.random(n) < chinese, "zh", "en"),
             "group": np.where(np.arange(n) < n_established, "established", "newcomer"),
         }
@@ -208,7 +208,7 @@ def _draw_posts(
     seconds = np.sort(hour * _HOUR + rng.integers(_HOUR, size=len(hour)))
     return pd.DataFrame(
         {
-            ITEM: _ids("post", len(hour), width=5),
+            ITEM: numbered_ids("post", len(hour), ITEM, width=5),
             "author_id": authors["author_id"].to_numpy()[who],
             "language": authors["language"].to_numpy()[who],
             TIME: _START + seconds.astype("timedelta64[s]"),
@@ -233,7 +233,7 @@ def _draw_users(
     text = rng.beta(1.0, 1.0, n)
     return pd.DataFrame(
         {
-            USER: _ids("user", n),
+            USER: numbered_ids("user", n, USER),
             "reads": reads,
             "joined": _START + (hour * _HOUR).astype("timedelta64[s]"),
             "text": text,
@@ -250,14 +250,10 @@ def _draw_affinity(
     has_picture: NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> TrueAffinity:
-    item_factors = {m: one_hot(table) for m, table in attributes.items()}
-    item_factors["image"][~has_picture] = 0
-    return TrueAffinity(
-        users.set_index(USER)[["text", "image"]],
-        pd.Index(posts[ITEM], name=ITEM),
-        {m: draw_likings(_VALUES[m], len(users), rng) for m in _VALUES},
-        item_factors,
-    )
+    leans, items = users.set_index(USER)[list(_VALUES)], pd.Index(posts[ITEM])
+    affinity = draw_affinity(_VALUES, attributes, leans, items, rng)
+    affinity.item_factors["image"][~has_picture] = 0
+    return affinity
 
 
 def _can_read(users: pd.DataFrame, posts: pd.DataFrame) -> NDArray[np.bool_]:
@@ -326,8 +322,3 @@ def _render(
         drawn = _pictures.draw_picture(look, rng, size) if has_picture[n] else None
         pictures.append(drawn)
     return words, pictures
-
-
-def _ids(kind: str, n: int, width: int = 4) -> list[str]:
-    width = max(width, len(str(n)))
-    return [f"{kind}-{row:0{width}d}" for row in range(1, n + 1)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from skmmrec.datasets._files import to_wav
 
 ATTRIBUTES = {
     "instrument": ("piano", "flute", "strings", "organ", "guitar", "bells"),
@@ -135,7 +136,7 @@ def play(song: Song, attributes: Mapping[str, str], rng: np.random.Generator) ->
     mix += 0.5 * _notes(bass, _BASS_TIMBRE, beat, n, rng)
     mix += _drums(attributes["beat"], beat, n, rng)
     mix += 0.003 * rng.standard_normal(n, dtype=np.float32)
-    return _to_wav(rng.uniform(0.5, 0.9) * mix / np.abs(mix).max())
+    return to_wav(rng.uniform(0.5, 0.9) * mix / np.abs(mix).max(), SAMPLE_RATE)
 
 
 def _notes(
@@ -216,7 +217,7 @@ def hum(song: Song, rng: np.random.Generator) -> bytes:
     since = (time - song.starts[now]) * beat
     tone = _tone(slid, _VOICE) * np.minimum(1, 0.3 + since / 0.08)
     tone += 0.01 * rng.standard_normal(n, dtype=np.float32)
-    return _to_wav(0.7 * tone / np.abs(tone).max())
+    return to_wav(0.7 * tone / np.abs(tone).max(), SAMPLE_RATE)
 
 
 def _smooth(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
@@ -224,11 +225,3 @@ def _smooth(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     padded = np.pad(values, (width // 2, width - 1 - width // 2), mode="edge")
     sums = np.cumsum(np.concatenate([[0.0], padded]))
     return (sums[width:] - sums[:-width]) / width
-
-
-def _to_wav(samples: NDArray[np.float64]) -> bytes:
-    import soundfile
-
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, SAMPLE_RATE, format="WAV", subtype="PCM_16")
-    return buffer.getvalue()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import wave
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+
+from skmmrec.datasets._files import to_wav
 
 ATTRIBUTES = {
     "timbre": ("flute", "reed", "organ", "bell", "wind"),
@@ -45,7 +45,7 @@ def play_sound(
     bytes
         A WAV file: mono, 16 bit.
     """
-    return _to_wav(synthesise(attributes, rng, seconds, sample_rate), sample_rate)
+    return to_wav(synthesise(attributes, rng, seconds, sample_rate), sample_rate)
 
 
 def synthesise(
@@ -128,13 +128,3 @@ def _envelope(
             return edges * np.exp(-rng.uniform(3.5, 4.5) * time / seconds * 1.5)
         case _:
             return edges
-
-
-def _to_wav(samples: NDArray, sample_rate: int) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(sample_rate)
-        file.writeframes(np.rint(samples * 32767).astype("<i2").tobytes())
-    return buffer.getvalue()

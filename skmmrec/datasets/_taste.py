@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -153,7 +153,63 @@ def one_hot(attributes: pd.DataFrame) -> NDArray[np.float32]:
     return pd.get_dummies(attributes).to_numpy(np.float32)
 
 
-def numbered_ids(kind: str, n: int, name: str) -> pd.Index:
+def draw_affinity(
+    values: Mapping[str, Mapping[str, tuple[str, ...]]],
+    attributes: Mapping[str, pd.DataFrame],
+    leans: pd.DataFrame,
+    items: pd.Index,
+    rng: np.random.Generator,
+) -> TrueAffinity:
+    """Draw what users like of the attributes that items have.
+
+    Parameters
+    ----------
+    values : mapping of str to mapping
+        By modality, the possible values of each attribute.
+    attributes : mapping of str to DataFrame
+        By modality, as from `draw_attributes`.
+    leans : DataFrame of shape (n_users, n_modalities)
+        Weight of each modality, indexed by user id.
+    items : Index
+        Item ids.
+    rng : numpy Generator
+        Source of chance.
+    """
+    likings = {m: draw_likings(values[m], len(leans), rng) for m in attributes}
+    item_factors = {m: one_hot(table) for m, table in attributes.items()}
+    return TrueAffinity(leans, items, likings, item_factors)
+
+
+def draw_leans(
+    concentration: ArrayLike,
+    modalities: Sequence[str],
+    n_users: int,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Draw how much users care about each modality, from a Dirichlet distribution.
+
+    Parameters
+    ----------
+    concentration : float or array-like of shape (n_modalities,)
+        Near 0, each user cares about a single modality; if large, about all alike.
+    modalities : sequence of str
+        Their names.
+    n_users : int
+        Number of rows.
+    rng : numpy Generator
+        Source of chance.
+
+    Returns
+    -------
+    DataFrame of shape (n_users, n_modalities)
+        Indexed by user id; rows sum to 1.
+    """
+    alpha = np.broadcast_to(concentration, len(modalities))
+    users = numbered_ids("user", n_users, USER)
+    return pd.DataFrame(rng.dirichlet(alpha, n_users), users, list(modalities))
+
+
+def numbered_ids(kind: str, n: int, name: str, width: int = 4) -> pd.Index:
     """Make ids such as "item-0001".
 
     Parameters
@@ -164,12 +220,14 @@ def numbered_ids(kind: str, n: int, name: str) -> pd.Index:
         How many.
     name : str
         Name of the index.
+    width : int, default=4
+        Digits; more where `n` has more.
 
     Returns
     -------
     Index of length n
     """
-    width = max(4, len(str(n)))
+    width = max(width, len(str(n)))
     return pd.Index([f"{kind}-{row:0{width}d}" for row in range(1, n + 1)], name=name)
 
 
