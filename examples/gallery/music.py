@@ -332,7 +332,7 @@ precision["chance"] = given[is_tagged].mean()
 fig, ax = plt.subplots(figsize=(7, 5), layout="constrained")
 for name, color, marker in [
     ("text", "#0072b2", "o"),
-    ("audio", "#d55e00", "s"),
+    ("audio", "#009e73", "s"),
     ("chance", "#8a929e", "|"),
 ]:
     ax.plot(precision[name], precision.index, marker, color=color, label=name)

@@ -131,7 +131,7 @@ table["mean"].unstack(0)[list(parts)].loc[list(choices)].round(3)
 
 # %%
 
-colors = ["#b8bec8", "#7f8896", "#f2a541", "#4c78a8"]
+colors = ["#b8bec8", "#7f8896", "#e69f00", "#0072b2"]
 fig, ax = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
 for row, (name, color) in enumerate(zip(choices, colors, strict=True)):
     values = table.xs(name, level=1).loc[list(parts)]
@@ -298,7 +298,7 @@ fresh = {}
 for name, table in shown.items():
     age = table["hour"] - table["item_id"].map(hours["hour"])
     fresh[name] = (age <= 3).groupby(table["hour"]).mean()
-colors = ["#7f8896", "#f2a541", "#4c78a8", "#4c78a8", "#b279a2"]
+colors = ["#7f8896", "#e69f00", "#0072b2", "#0072b2", "#cc79a7"]
 styles = dict(
     zip(lists, zip(colors, [":", "-", "-", "--", "-."], strict=True), strict=True)
 )
@@ -390,7 +390,7 @@ pd.concat(costs).droplevel(1).round(3)
 
 # %%
 
-colors = ["#7f8896", "#4c78a8", "#f2a541"]
+colors = ["#7f8896", "#0072b2", "#e69f00"]
 fig, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.6), layout="constrained")
 ratios = pd.DataFrame({name: table["ratio"] for name, table in exposure.items()})
 ratios.plot.bar(ax=left, color=colors, rot=0, width=0.75, xlabel="", legend=False)

@@ -76,8 +76,8 @@ VideoWindowsDisplay.from_estimator(watch, whole["video"], title=whole["title"])
 plt.show()
 
 # %%
-# Between the frames that were read and the sound stand the windows: blue for what is
-# seen, orange for what is heard. The video begins with a card, on which there is
+# Between the frames that were read and the sound stand the windows: orange for what is
+# seen, green for what is heard. The video begins with a card, on which there is
 # nothing to see, and its sound starts late. Both concern the first window alone.
 #
 # The next video has no sound. That is no fault: its windows are hollow there, and the
@@ -141,7 +141,7 @@ gains.astype(float).round(3)
 
 means = pd.Series({name: result.mean()["ndcg@10"] for name, result in judged.items()})
 fig, ax = plt.subplots(figsize=(7, 2.4), layout="constrained")
-ax.barh(means.index, means, color=["#4c78a8", "#f2a541", "#5fa777"], height=0.6)
+ax.barh(means.index, means, color=["#e69f00", "#009e73", "#0072b2"], height=0.6)
 for name, row in gains.astype(float).iterrows():
     ax.plot(means.iloc[-1] - row[["low", "high"]], [name, name], color="black")
 ax.axvline(means.iloc[-1], color="gray", linestyle=":")

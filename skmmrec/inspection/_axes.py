@@ -43,7 +43,8 @@ def modality_colors(
     Parameters
     ----------
     names : sequence of str
-        The modalities.
+        The modalities. Those that end in a usual name, as ``video_image`` does, have
+        its colour where it is free.
     colors : sequence of str or None
         The caller's, in the order of `names`; repeated where they are too few.
 
@@ -55,13 +56,19 @@ def modality_colors(
     if colors:
         return [colors[number % len(colors)] for number in range(len(names))]
     places: dict[str, int] = {}
-    for name in sorted(map(str, names), key=lambda name: (name not in _USUAL, name)):
-        wanted = _USUAL.get(name, zlib.crc32(name.encode(errors="replace")))
+    for name in sorted(map(str, names), key=_how_usual):
+        usual = _USUAL.get(name.rpartition("_")[2])
+        wanted = zlib.crc32(name.encode(errors="replace")) if usual is None else usual
         free = [n for n in range(len(COLORS)) if n not in places.values()]
         among = free or list(range(len(COLORS)))
         is_free = wanted in among
         places[name] = wanted if is_free else among[wanted % len(among)]
     return [COLORS[places[str(name)]] for name in names]
+
+
+def _how_usual(name: str) -> tuple[bool, bool, str]:
+    """Sort usual names first, then those that end in one."""
+    return name not in _USUAL, name.rpartition("_")[2] not in _USUAL, name
 
 
 def ink_on(color: str) -> str:

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from skmmrec.encoders import VideoEncoder, read_timeline
-from skmmrec.inspection._axes import COLORS, INK, MUTED, import_pyplot
+from skmmrec.inspection._axes import (
+    INK,
+    MUTED,
+    import_pyplot,
+    ink_on,
+    modality_colors,
+)
+from skmmrec.inspection._fonts import drawable, families_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -171,7 +178,10 @@ class VideoWindowsDisplay:
         self.ax_ = _new_axes() if ax is None else ax
         self.figure_: Figure = self.ax_.figure  # type: ignore[assignment]
         end = float(self.windows["end"].max())
-        self.ax_.set(xlim=(0, end), ylim=(0, 1), xlabel="seconds", title=self.title)
+        self.ax_.set(xlim=(0, end), ylim=(0, 1), xlabel="seconds")
+        if self.title is not None:
+            title = drawable(self.title)
+            self.ax_.set_title(title, family=families_for(title))
         self.ax_.spines[["top", "right", "left"]].set_visible(False)
         middles = [sum(lane) / 2 for lane in (_FRAMES, _SOUND)]
         self.ax_.set_yticks(
@@ -183,9 +193,10 @@ class VideoWindowsDisplay:
         for start in self.windows["start"]:
             self.ax_.axvline(start, color=MUTED, linewidth=0.6, alpha=0.5, zorder=0)
         self._draw_frames(end)
-        self._draw_sound(end)
-        self._draw_bars(_IMAGE_BARS, "image", COLORS[0])
-        self._draw_bars(_SOUND_BARS, "sound", COLORS[1])
+        seen, heard = modality_colors(["image", "sound"])
+        self._draw_sound(end, heard)
+        self._draw_bars(_IMAGE_BARS, "image", seen)
+        self._draw_bars(_SOUND_BARS, "sound", heard)
         return self
 
     def _draw_frames(self, end: float) -> None:
@@ -214,7 +225,7 @@ class VideoWindowsDisplay:
         height = min(_FRAMES[1] - _FRAMES[0], room / seconds_per_share)
         return height * seconds_per_share, height
 
-    def _draw_sound(self, end: float) -> None:
+    def _draw_sound(self, end: float, color: str) -> None:
         if self.waveform is None or not len(self.waveform):
             what = "left out" if self.waveform is None else "no sound"
             _note(self.ax_, what, _SOUND, end)
@@ -229,7 +240,7 @@ class VideoWindowsDisplay:
             times,
             middle + half * np.array(low),
             middle + half * np.array(high),
-            color=COLORS[1],
+            color=color,
             linewidth=0.5,
         )
 
@@ -256,7 +267,7 @@ class VideoWindowsDisplay:
                     (start + end) / 2,
                     low + 0.42 * height,
                     str(number + 1),
-                    color="white" if is_there and part == "image" else INK,
+                    color=ink_on(color) if is_there else INK,
                     ha="center",
                     va="center",
                     fontsize=8,

@@ -30,6 +30,12 @@ def test_usual_modalities_keep_theirs_whatever_is_beside_them():
         assert chosen.get("text", COLORS[0]) == COLORS[0]
 
 
+def test_parts_have_the_colours_of_what_they_are():
+    parts = ["video_image", "video_sound"]
+    assert modality_colors(parts) == modality_colors(["image", "sound"])
+    assert modality_colors(["video_image", "image"])[1] == COLORS[1]
+
+
 def test_many_modalities_and_colours_of_ones_own():
     assert len(modality_colors([f"m{n}" for n in range(20)])) == 20
     assert modality_colors(["a", "b", "c"], ["red", "blue"]) == ["red", "blue", "red"]

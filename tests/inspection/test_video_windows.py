@@ -8,9 +8,14 @@ from PIL import Image
 plt = pytest.importorskip("matplotlib.pyplot")
 pytest.importorskip("av")
 
+from matplotlib.colors import to_rgba  # noqa: E402
+
 from skmmrec import AudioEncoder, VideoEncoder  # noqa: E402
 from skmmrec.datasets._films import write_video  # noqa: E402
-from skmmrec.inspection import VideoWindowsDisplay  # noqa: E402
+from skmmrec.inspection import (  # noqa: E402
+    VideoWindowsDisplay,
+    modality_colors,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +83,19 @@ def test_a_part_that_is_missing_is_hollow_and_named():
     assert reach.x1 == pytest.approx(3.0, abs=0.01)
     nothing = VideoWindowsDisplay(windows=table, waveform=np.zeros(0)).plot()
     assert {"left out", "no sound"} <= set(texts(nothing))
+
+
+def test_parts_have_their_colours_and_titles_their_letters():
+    display = VideoWindowsDisplay(
+        windows=windows(), waveform=np.ones(3000), rate=1000, title="a\x07b"
+    ).plot()
+    outline, *bars = (part.get_facecolor() for part in display.ax_.collections)
+    seen, heard = map(to_rgba, modality_colors(["image", "sound"]))
+    expected = [heard, seen, seen, heard, heard]
+    np.testing.assert_allclose(
+        np.vstack([outline, *bars]), expected, atol=1e-6, rtol=1e-6
+    )
+    assert display.ax_.get_title() == "a b"
 
 
 def test_windows_that_overlap_are_drawn_in_rows():
