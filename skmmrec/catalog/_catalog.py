@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -39,10 +38,11 @@ from skmmrec.catalog._encoding import (
     ready_encoder,
     split_parts,
 )
-from skmmrec.catalog._floats import as_floats, is_numeric
+from skmmrec.catalog._fit_transform import fit_transform
+from skmmrec.catalog._item_table import as_table, check_not_empty, unique_ids
 from skmmrec.catalog._parquet import ParquetItems
-from skmmrec.catalog._readers import dense, wanting_target
-from skmmrec.interactions import USER, Ids, as_list, check_ids, hashed, plain, take_over
+from skmmrec.catalog._readers import dense
+from skmmrec.interactions import USER, Ids, as_list, check_ids, hashed, take_over
 from skmmrec.runtime import ForkSafeLock
 
 _log = logging.getLogger("skmmrec.catalog")
@@ -150,7 +150,7 @@ class ItemCatalog:
         on_empty: Literal["raise", "ignore"] = "raise",
         target: str | None = None,
     ) -> None:
-        self.items = _as_table(items, key)
+        self.items = as_table(items, key)
         self.encoder = encoder
         self.key = key
         self.modalities = modalities
@@ -551,7 +551,7 @@ class ItemCatalog:
         if self.encoder is None:
             return self._read_vectors(self.items)
         self.encoder_ = ready_encoder(self.encoder, self.key)
-        matrix = dense(self._fit_transform())
+        matrix = dense(fit_transform(self.encoder_, self.items, self.target))
         self._outputs = find_outputs(self.encoder_, self.items)
         self._names = names_of(self.encoder_, self._outputs)
         groups = self._readable(
@@ -580,44 +580,6 @@ class ItemCatalog:
         )
         return {name for name, columns in groups.items() if numeric[columns].all()}
 
-    def _fit_transform(self) -> Any:
-        y = self._target()
-        try:
-            if not hasattr(self.encoder_, "fit_transform"):
-                return self.encoder_.fit(self.items, y).transform(self.items)
-            return self.encoder_.fit_transform(self.items, y)
-        except ValueError as error:
-            if not re.search("not (columns|a column) of the dataframe", str(error)):
-                raise
-            raise ValueError(
-                "encoder needs a column that items lacks: "
-                f"{error.__cause__ or error}; the columns of items are "
-                f"{list(self.items.columns)}"
-            ) from error
-
-    def _target(self) -> NDArray | None:
-        """Read what the encoder is to learn from."""
-        if self.target is None:
-            wanting = wanting_target(self.encoder_)
-            if wanting is not None:
-                name = type(wanting).__name__
-                raise ValueError(
-                    f"{name} learns from a target: name a column of items, "
-                    "ItemCatalog(..., target=...), or give one that is fitted, "
-                    f"FrozenEstimator({name}().fit(...))"
-                )
-            return None
-        column = self.items[self.target]
-        missing = np.flatnonzero(column.isna())
-        if len(missing):
-            raise ValueError(
-                f"target {self.target!r} is missing in row {missing[0]} "
-                f"({len(missing)} such rows): leave these items out, or fill it"
-            )
-        return (
-            as_floats(column, self.target) if is_numeric(column) else column.to_numpy()
-        )
-
     def _read_vectors(self, table: pd.DataFrame) -> tuple[ColumnGroups, Blocks]:
         if not self.content_columns:
             raise ValueError(
@@ -626,49 +588,3 @@ class ItemCatalog:
             )
         names = [str(column) for column in self.content_columns]
         return read_blocks(table[self.content_columns], names, self.modalities)
-
-
-def check_not_empty(ids: pd.Index, blocks: Blocks, noun: str = "item") -> None:
-    """Raise a ValueError that names the first item without content, if any."""
-    empty = np.flatnonzero(~blocks.mask.any(axis=1))
-    if len(empty):
-        raise ValueError(
-            f"{noun} {plain(ids[empty[0]])!r} (row {empty[0]}) has no modality "
-            f"at all ({len(empty)} such {noun}s). Leave such {noun}s out, or give "
-            f"on_empty='ignore' to rank them by their interactions alone."
-        )
-
-
-def _as_table(items: Any, key: str) -> pd.DataFrame:
-    table = take_over(items, "items")
-    if key not in table.columns:
-        raise ValueError(
-            f"items has no column {key!r} (the key); its columns are "
-            f"{list(table.columns)}: name the one with the ids, "
-            "ItemCatalog(items, key=...)"
-        )
-    if len(table) == 0:
-        raise ValueError("items is empty: it has 0 rows")
-    repeated = table.columns[table.columns.duplicated()]
-    if len(repeated):
-        raise ValueError(f"items has several columns named {repeated[0]!r}")
-    return table
-
-
-def unique_ids(table: pd.DataFrame, key: str) -> pd.Index:
-    """Read the ids of a table.
-
-    Raises
-    ------
-    ValueError
-        For one that is missing, or is there twice; names the row.
-    """
-    ids = hashed(pd.Index(check_ids(table[key], key)))
-    repeated = np.flatnonzero(ids.duplicated())
-    if len(repeated):
-        first = repeated[0]
-        raise ValueError(
-            f"{key} {plain(ids[first])!r} in row {first} occurs in an earlier row "
-            f"({len(repeated)} duplicated rows)"
-        )
-    return ids
