@@ -30,10 +30,12 @@ from skmmrec.catalog._changes import (
     rows_of,
 )
 from skmmrec.catalog._encoding import (
+    Output,
     encode_some,
     find_outputs,
     names_of,
     numbers_of,
+    outputs_at,
     readable_names,
     ready_encoder,
     split_parts,
@@ -354,7 +356,7 @@ class ItemCatalog:
         return blocks if self._selected is None else blocks.select(self._selected)
 
     def _encode(self, content: pd.DataFrame) -> Blocks:
-        """Encode content into all modalities."""
+        """Encode content into all modalities; those not selected say nothing."""
         if self._stored is not None:
             return self._stored.read(content)
         self.blocks  # noqa: B018 - fits the encoder
@@ -372,8 +374,17 @@ class ItemCatalog:
             matrix = dense(self.encoder_.transform(table))
         else:
             absent = set(self.items.columns) - set(content.columns)
-            matrix = encode_some(self.encoder_, self._outputs, table, absent)
+            idle = self._idle(self._outputs)
+            matrix = encode_some(self.encoder_, self._outputs, table, absent, idle)
         return to_blocks(matrix, self._groups, self._numbers, self._names)
+
+    def _idle(self, outputs: list[Output]) -> set[str]:
+        """Name the outputs of which `select` has kept nothing."""
+        if self._selected is None:
+            return set()
+        kept = [outputs_at(outputs, self._groups[name]) for name in self._selected]
+        asked = {output.name for some in kept for output in some}
+        return {output.name for output in outputs} - asked
 
     def append(self, items: pd.DataFrame, blocks: Blocks | None = None) -> Self:
         """Add items at the end; the encoder stays as it was fitted.

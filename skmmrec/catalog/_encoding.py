@@ -260,6 +260,7 @@ def encode_some(
     outputs: list[Output],
     table: pd.DataFrame,
     absent: Collection[Any],
+    idle: Collection[str] = (),
 ) -> NDArray:
     """Run the transformers whose columns are there.
 
@@ -273,6 +274,8 @@ def encode_some(
         All columns that the encoder was fitted on; those in `absent` say nothing.
     absent : collection
         Names of columns.
+    idle : collection
+        Names of outputs that nobody asks for.
 
     Returns
     -------
@@ -287,7 +290,8 @@ def encode_some(
     weights, parts = encoder.transformer_weights or {}, []
     for output in outputs:
         lacking = [column for column in output.columns if column in absent]
-        if lacking and len(lacking) == len(output.columns):
+        is_absent = lacking and len(lacking) == len(output.columns)
+        if is_absent or output.name in idle:
             gap = np.nan if output.is_number else 0.0
             parts.append(np.full((len(table), output.width), gap))
             continue

@@ -36,11 +36,6 @@ class Timeline(NamedTuple):
     waveform: np.ndarray | None
     rate: int
 
-    @property
-    def seconds(self) -> float:
-        """Length of what was read."""
-        return float(self.windows.end[-1])
-
 
 def read_timeline(encoder: VideoEncoder, video: Any, max_frames: int) -> Timeline:
     """Read a video as a fitted encoder does.

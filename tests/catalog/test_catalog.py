@@ -319,8 +319,10 @@ def test_a_selection_shares_what_was_encoded(raw, encoder):
 def test_a_selection_encodes_and_grows_with_its_modalities(raw, encoder):
     catalog = ItemCatalog(raw, encoder)
     words = catalog.select(["text"])
+    calls.clear()
     query = words.encode(raw[["title", "poster"]])
     assert query.modalities == ["text"]
+    assert calls == list(raw["title"])  # pictures are not looked at
     np.testing.assert_array_equal(query.values["text"], words.blocks.values["text"])
     words.append(pd.DataFrame({"item_id": [9], "title": ["cab"]}))
     assert (len(words), len(catalog)) == (7, 6)
