@@ -76,10 +76,17 @@ def sample_interactions(
 def draw_counts(
     n_users: int, n_items: int, mean: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
+    """Draw how many items each user meets, from 1 to those that there are."""
+    counts = np.rint(draw_activity(n_users, mean, rng))
+    return np.clip(counts, 1, min(n_items, _ITEMS_MET)).astype(np.int64)
+
+
+def draw_activity(
+    n_users: int, mean: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
     """Draw log-normal activity: some users are much busier than others."""
     spread = 0.5
-    counts = rng.lognormal(np.log(mean) - spread**2 / 2, spread, n_users)
-    return np.clip(np.rint(counts), 1, min(n_items, _ITEMS_MET)).astype(np.int64)
+    return rng.lognormal(np.log(mean) - spread**2 / 2, spread, n_users)
 
 
 def draw_without_replacement(

@@ -12,7 +12,7 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from skmmrec.datasets import _pictures, _social_words
-from skmmrec.datasets._sampling import draw_without_replacement
+from skmmrec.datasets._sampling import draw_activity, draw_without_replacement
 from skmmrec.datasets._taste import (
     TrueAffinity,
     draw_affinity,
@@ -29,8 +29,6 @@ _VALUES: dict[str, dict[str, tuple[str, ...]]] = {
     "text": _social_words.ATTRIBUTES,
     "image": {k: _pictures.ATTRIBUTES[k] for k in ("palette", "motif")},
 }
-# The log-odds that what somebody cannot read costs: it is never liked.
-_UNREADABLE = 30.0
 # How far above the posts of newcomers those of authors with many followers are seen,
 # in standard deviations of the popularity of posts.
 _FOLLOWED = 1.5
@@ -157,7 +155,7 @@ def make_social_feed(
     affinity = _draw_affinity(users, posts, attributes, has_picture, rng)
     fame = rng.standard_normal(len(posts)) + _FOLLOWED * posts["is_established"]
     logits = taste_strength * affinity() + popularity_strength * fame.to_numpy()
-    logits -= _UNREADABLE * ~_can_read(users, posts)
+    logits[~_can_read(users, posts)] = -np.inf  # never liked
     likes = _draw_likes(logits, users, posts, n_hours, n_likes_per_day, rng)
     table = posts.drop(columns=["hour", "is_established"])
     words, pictures = _render(posts, attributes, has_picture, seed, image_size)
@@ -270,8 +268,7 @@ def _draw_likes(
     rng: np.random.Generator,
 ) -> pd.DataFrame:
     """Draw hour by hour who likes which of the posts of the last day."""
-    spread = 0.5
-    rates = rng.lognormal(np.log(per_day / 24) - spread**2 / 2, spread, len(users))
+    rates = draw_activity(len(users), per_day / 24, rng)
     posted, joined = posts["hour"].to_numpy(), users["hour"].to_numpy()
     free = logits.copy()
     frames = []
@@ -287,7 +284,7 @@ def _draw_likes(
             free[active, low:high] - fading, counts, rng
         )
         user, post = active[row], low + column
-        allowed = free[user, post] > -_UNREADABLE / 2
+        allowed = np.isfinite(free[user, post])
         user, post = user[allowed], post[allowed]
         free[user, post] = -np.inf
         when = hour * _HOUR + rng.integers(_HOUR, size=len(user))

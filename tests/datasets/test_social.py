@@ -52,6 +52,20 @@ def test_users_like_what_they_can_read_and_posts_are_in_two_scripts(data, met):
     assert data.item_table.text.nunique() > 0.9 * len(data.item_table)
 
 
+@pytest.mark.parametrize("strengths", [(60, 0), (0, 60)])
+def test_what_cannot_be_read_is_never_liked_however_strong_the_taste(strengths):
+    options = dict(
+        zip(("taste_strength", "popularity_strength"), strengths, strict=True)
+    )
+    feed = make_social_feed(
+        40, 12, n_hours=36, picture_rate=0, random_state=0, **options
+    )
+    likes = feed.interactions.merge(feed.item_table, on="item_id")
+    likes = likes.merge(feed.users, on="user_id")
+    assert ((likes.reads == "both") | (likes.reads == likes.language)).all()
+    assert len(likes) > 100
+
+
 def test_every_other_post_has_a_picture(data):
     pictures = data.item_table.image
     assert pictures.notna().mean() == pytest.approx(0.5, abs=0.1, rel=0)
