@@ -1,8 +1,7 @@
-"""`serve` and `browse` hand over to rooms that a small installation lacks."""
+"""`serve` and `browse` hand over to rooms that need an extra."""
 
 import os
 import sys
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,25 +10,16 @@ import pytest
 from skmmrec.catalog import ItemCatalog
 from skmmrec.cli._items import encoded_catalog
 from skmmrec.cli._tables import Source
+from skmmrec.service import ServiceSettings
 from tests.cli.conftest import CONTENT, run
 
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What the rooms are called with, which are stand-ins here."""
+    """What the rooms are called with, in place of serving."""
     made = []
-
-    class ServiceSettings(SimpleNamespace):
-        @classmethod
-        def from_environment(cls, environment):
-            prefix = "SKMMREC_SERVICE_"
-            return {k: v for k, v in environment.items() if k.startswith(prefix)}
-
-    for name, function in (("service", "serve"), ("app", "browse")):
-        room = ModuleType(f"skmmrec.{name}")
-        room.ServiceSettings = ServiceSettings
-        setattr(room, function, lambda *a, **k: made.append((a, k)))
-        monkeypatch.setitem(sys.modules, f"skmmrec.{name}", room)
+    for name in ("skmmrec.service.serve", "skmmrec.app.browse"):
+        monkeypatch.setattr(name, lambda *a, **k: made.append((a, k)))
     return made
 
 
@@ -45,16 +35,24 @@ def test_serve_passes_on_what_it_was_told(calls, tmp_path, monkeypatch):
         "port": 81,
         "workers": 2,
         "log_level": "warning",
-        "settings": {"SKMMREC_SERVICE_RATE": "5", "SKMMREC_SERVICE_MAX_K": "9"},
+        "settings": ServiceSettings(rate=5, max_k=9),
     }
     assert dict(os.environ) == before
 
 
 def test_serve_knows_who_may_ask(calls, tmp_path):
-    run("serve", tmp_path, "--tokens-file", "tokens.txt", "--model", "m")
+    run("serve", tmp_path, "--tokens-file", "tokens.txt", "--model", "1")
     settings = calls[0][1]["settings"]
-    assert settings["SKMMREC_SERVICE_TOKENS_FILE"] == "tokens.txt"
-    assert settings["SKMMREC_SERVICE_MODEL"] == "m"
+    assert settings == ServiceSettings(tokens_file="tokens.txt", model="1")
+
+
+def test_settings_are_named_as_they_were_given(calls, tmp_path, monkeypatch):
+    error = run("serve", tmp_path, "--set", "max_l=9", code=3).stderr
+    assert error.startswith("Error: max_l: ")
+    monkeypatch.setenv("SKMMREC_SERVICE_MAX_L", "9")
+    error = run("serve", tmp_path, code=3).stderr
+    assert error.startswith("Error: SKMMREC_SERVICE_MAX_L: ")
+    assert calls == []
 
 
 def test_browse_passes_on_what_it_was_told(calls, tables, tmp_path):
@@ -88,11 +86,14 @@ def test_browse_searches_by_the_vectors_of_the_items(calls, tables, model, vecto
     assert "--vectors needs --items" in error
 
 
-@pytest.mark.parametrize(("name", "extra"), [("serve", "service"), ("browse", "app")])
-def test_a_room_that_is_not_installed_names_the_extra(
-    name, extra, tmp_path, monkeypatch
+@pytest.mark.parametrize(
+    ("name", "library", "extra"),
+    [("serve", "uvicorn", "service"), ("browse", "streamlit", "app")],
+)
+def test_a_library_that_is_not_installed_names_the_extra(
+    name, library, extra, tmp_path, monkeypatch
 ):
-    monkeypatch.setitem(sys.modules, f"skmmrec.{extra}", None)
+    monkeypatch.setitem(sys.modules, library, None)
     error = run(name, tmp_path, code=3).stderr
     assert f"pip install 'skmmrec[{extra}]'" in error
 
