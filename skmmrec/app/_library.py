@@ -8,11 +8,12 @@ from typing import Any
 
 from skmmrec.app._ids import TextSearch
 from skmmrec.app._items import Coverage, ItemTable, open_items
-from skmmrec.app._saved import SavedModel, load_model
+from skmmrec.app._saved import SavedModel
 from skmmrec.app._settings import Settings, read_objects
 from skmmrec.app._sources import Source, kind_of_folder
 from skmmrec.catalog import ItemCatalog
 from skmmrec.interactions import ITEM
+from skmmrec.recommender import load_model
 
 # What is wrong with data, files or a store, and can be said on the page.
 EXPECTED = (ValueError, TypeError, LookupError, OSError, RuntimeError)

@@ -171,8 +171,9 @@ def _of_model(
     path: Path, test: Path, given: Mapping[str, Any]
 ) -> tuple[Any, Rows, Rows]:
     from skmmrec.cli._interactions import read_rows
-    from skmmrec.cli._items import check_ids_meet, load_model
+    from skmmrec.cli._items import check_ids_meet
     from skmmrec.cli._tables import Source
+    from skmmrec.recommender import load_model
 
     source = Source(test, given["sep"], given["encoding"])
     model, rows = load_model(path), read_rows(source, given).usual()

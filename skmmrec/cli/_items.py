@@ -1,8 +1,7 @@
-"""Catalogues and models that commands name by a path."""
+"""Catalogues that commands name by a path, and ids."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -20,38 +19,9 @@ from skmmrec.cli._options import encoder_settings
 from skmmrec.cli._recipe import Recipe, read_items
 from skmmrec.cli._tables import Kind, Source, read_table
 from skmmrec.interactions import ITEM
-from skmmrec.recommender import (
-    ContentRecommender,
-    MatrixFactorizationRecommender,
-    MultimodalFusionRecommender,
-)
 
-MODELS = {
-    kind.__name__: kind
-    for kind in (
-        MultimodalFusionRecommender,
-        ContentRecommender,
-        MatrixFactorizationRecommender,
-    )
-}
-Model = (
-    MultimodalFusionRecommender | ContentRecommender | MatrixFactorizationRecommender
-)
 OnEmpty = Literal["raise", "ignore"]
 _FEW = 3
-
-
-def load_model(path: Path, catalog: ItemCatalog | None = None) -> Model:
-    """Load a saved model of whichever class it is."""
-    return _kind_of(path).load(path, catalog=catalog)
-
-
-def _kind_of(path: Path) -> Any:
-    try:
-        record = json.loads((path / "recommender.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return MultimodalFusionRecommender  # whose `load` says what is wrong
-    return MODELS.get(record.get("estimator"), MultimodalFusionRecommender)
 
 
 def recipe_of(given: Mapping[str, Any]) -> Recipe:

@@ -107,8 +107,8 @@ def publish(model: Path, repo: Path, keep: int, as_json: bool, **given: Any) -> 
     service, and is resumed by the next.
     """
     from skmmrec import ItemCatalog
-    from skmmrec.cli._items import load_model
     from skmmrec.feature_store import publish
+    from skmmrec.recommender import load_model
 
     categories, features = _of_items(given)
     vectors = given["vectors"]
@@ -160,8 +160,8 @@ def verify(repo: Path, model: Path | None, as_json: bool) -> None:
 
     The exit code is 1 if it is not.
     """
-    from skmmrec.cli._items import load_model
     from skmmrec.feature_store import verify
+    from skmmrec.recommender import load_model
 
     report: Any = verify(repo) if model is None else verify(load_model(model), repo)
     record = {"ok": report.ok, "version": report.version, "compared": report.n_compared}

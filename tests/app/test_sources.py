@@ -1,8 +1,6 @@
 """What the page asks of a saved model and of a store, and that it changes neither."""
 
 import hashlib
-import json
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -11,15 +9,15 @@ import pytest
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.app._inputs import inputs_of
 from skmmrec.app._library import open_library
-from skmmrec.app._saved import SavedModel, load_model
+from skmmrec.app._saved import SavedModel
 from skmmrec.app._settings import Settings, read_objects, write_objects
 from skmmrec.app._sources import kind_of_folder
 from skmmrec.recommender import (
     ContentRecommender,
-    EASERecommender,
     MatrixFactorizationRecommender,
     SequenceTower,
     Training,
+    load_model,
 )
 
 QUICK = {"training": Training(max_epochs=2), "random_state": 0}
@@ -176,21 +174,6 @@ def test_a_model_with_another_tower_moves_too(items, X):
     user = model.user_ids[0]
     item = model.recommend(user, 1)["item_id"][0]
     assert model.after(user, [item]).history(user)[0] == item
-
-
-def test_a_model_of_another_package_is_refused(saved, tmp_path):
-    shutil.copytree(saved, tmp_path / "m")
-    record = json.loads((tmp_path / "m" / "recommender.json").read_text())
-    for name in ("Elsewhere", "BaseRecommender", None):
-        record["estimator"] = name
-        (tmp_path / "m" / "recommender.json").write_text(json.dumps(record))
-        with pytest.raises(ValueError, match="no recommender of skmmrec"):
-            load_model(tmp_path / "m")
-
-
-def test_a_recommender_without_vectors_is_refused(X):
-    with pytest.raises(TypeError, match="EASERecommender without vectors"):
-        SavedModel(EASERecommender().fit(X), "m")
 
 
 # -- search by content ---------------------------------------------------------------
