@@ -131,9 +131,9 @@ def _of_items(given: dict[str, Any]) -> tuple[Any, Any]:
         raise click.UsageError("--items goes together with --feature or --category")
     if not names:
         return None, None
-    from skmmrec.cli._tables import Source, read_features
+    from skmmrec.datasets import TableFiles, read_features
 
-    source = Source(given["items"], given["sep"], given["encoding"])
+    source = TableFiles(given["items"], given["sep"], given["encoding"])
     table = read_features(source, given["key"] or "item_id", names)
     categories = table[given["category"]].dropna() if given["category"] else None
     features = table[list(given["features"])] if given["features"] else None

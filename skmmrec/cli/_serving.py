@@ -93,7 +93,7 @@ Examples:
 @option(
     "--items",
     type=click.Path(path_type=Path),
-    help="Table of items to show: CSV or parquet.",
+    help="Table of items to show: CSV or parquet, or a folder of such files.",
 )
 @key_option
 @option(
@@ -147,7 +147,8 @@ def browse(
         if items is None:
             raise click.UsageError("--vectors needs --items, of which they were made")
         from skmmrec.cli._items import encoded_catalog
-        from skmmrec.cli._tables import Source
+        from skmmrec.datasets import TableFiles
 
-        catalog = encoded_catalog(Source(items, sep, encoding), vectors, key)
-    browse(model, items=items, catalog=catalog, **given)
+        catalog = encoded_catalog(TableFiles(items, sep, encoding), vectors, key)
+    given |= {"items": items, "key": key, "sep": sep, "encoding": encoding}
+    browse(model, catalog=catalog, **given)

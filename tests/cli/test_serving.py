@@ -9,7 +9,7 @@ import pytest
 
 from skmmrec.catalog import ItemCatalog
 from skmmrec.cli._items import encoded_catalog
-from skmmrec.cli._tables import Source
+from skmmrec.datasets import TableFiles
 from skmmrec.service import ServiceSettings
 from tests.cli.conftest import CONTENT, run
 
@@ -58,12 +58,15 @@ def test_settings_are_named_as_they_were_given(calls, tmp_path, monkeypatch):
 def test_browse_passes_on_what_it_was_told(calls, tables, tmp_path):
     items = tables / "items.csv"
     args = ["--items", items, "--compare", "older", "--no-open-browser", "--record"]
-    run("browse", tmp_path, *args)
+    run("browse", tmp_path, *args, "--sep", ";")
     ((given, options),) = calls
     assert given == (tmp_path,)
     assert str(options.pop("compare")) == "older"
     assert options == {
         "items": items,
+        "key": None,
+        "sep": ";",
+        "encoding": "utf-8",
         "catalog": None,
         "media": None,
         "record": True,
@@ -101,7 +104,7 @@ def test_a_library_that_is_not_installed_names_the_extra(
 def test_raw_items_and_their_vectors_are_one_catalogue(tables, vectors, item_table):
     """Nothing is encoded anew, and what is asked for is encoded as the items were."""
     stored = ItemCatalog.from_parquet(vectors)
-    joined = encoded_catalog(Source(tables / "items.csv"), vectors, None)
+    joined = encoded_catalog(TableFiles(tables / "items.csv"), vectors, None)
     assert sorted(joined.ids) == sorted(stored.ids)
     rows = joined.ids.get_indexer(stored.ids)
     for name in stored.blocks.modalities:
@@ -116,7 +119,7 @@ def test_items_without_vectors_are_told(vectors, item_table, tmp_path):
     more = pd.concat([item_table, item_table.tail(1).assign(item_id="new")])
     more.to_csv(tmp_path / "items.csv", index=False)
     with pytest.raises(ValueError, match="the item 'new'"):
-        encoded_catalog(Source(tmp_path / "items.csv"), vectors, None)
+        encoded_catalog(TableFiles(tmp_path / "items.csv"), vectors, None)
 
 
 def test_a_catalogue_of_the_first_rows_alone(tmp_path):
@@ -124,6 +127,5 @@ def test_a_catalogue_of_the_first_rows_alone(tmp_path):
         "item_id,price,brand,released\na,1,x,2026-01-01\n"
     )
     run("encode", tmp_path / "items.csv", tmp_path / "v", *CONTENT)
-    assert (
-        len(encoded_catalog(Source(tmp_path / "items.csv"), tmp_path / "v", None)) == 1
-    )
+    items = TableFiles(tmp_path / "items.csv")
+    assert len(encoded_catalog(items, tmp_path / "v", None)) == 1
