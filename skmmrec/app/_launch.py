@@ -199,7 +199,9 @@ def _settings(
     elif items is not None:
         objects["items"] = items
     root = None if media is None else _existing(media, "media", Path.is_dir)
-    return Settings(**folders, items=table, media=root, record=record), objects
+    model_folder, other_folder = folders.values()
+    settings = Settings(model_folder, other_folder, table, media=root, record=record)
+    return settings, objects
 
 
 def _folder(model: Any, argument: str) -> str | None:

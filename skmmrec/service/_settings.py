@@ -104,7 +104,7 @@ class ServiceSettings(BaseModel):
 
     @classmethod
     def from_environment(
-        cls, environment: Mapping[str, str] | None = None, **given: Any
+        cls, environment: Mapping[str, str] | None = None, /, **given: Any
     ) -> ServiceSettings:
         """Read settings from variables that begin with ``SKMMREC_SERVICE_``.
 
