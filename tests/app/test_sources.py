@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import make_column_transformer
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.app._inputs import inputs_of
@@ -12,6 +13,7 @@ from skmmrec.app._library import open_library
 from skmmrec.app._saved import SavedModel
 from skmmrec.app._settings import Settings, read_objects, write_objects
 from skmmrec.app._sources import kind_of_folder
+from skmmrec.encoders import MultimodalEncoder
 from skmmrec.recommender import (
     ContentRecommender,
     MatrixFactorizationRecommender,
@@ -207,6 +209,17 @@ def test_a_catalogue_of_vectors_cannot_be_asked(items, X):
     assert inputs_of(rec.catalog) == {}
     assert "cannot be asked" in SavedModel(rec, "m").lacks
     assert inputs_of(None) == {}
+
+
+@pytest.mark.parametrize(
+    ("modality", "kind"), [("image", "picture"), ("text", "words"), ("mixed", None)]
+)
+def test_what_an_encoder_says_counts_more_than_its_column(modality, kind):
+    """Names of files without an ending look like words."""
+    table = pd.DataFrame({"item_id": ["a", "b"], "poster": ["folder/a", "folder/b"]})
+    encoder = MultimodalEncoder("some-model", modality=modality)
+    catalog = ItemCatalog(table, make_column_transformer((encoder, "poster")))
+    assert inputs_of(catalog) == ({} if kind is None else {kind: "poster"})
 
 
 # -- settings ------------------------------------------------------------------------
