@@ -34,8 +34,8 @@ class ServiceSettings(BaseModel):
         Whether many items are searched by an approximate index, as in
         `OnlineRecommender`.
     model : path, optional
-        Folder of the saved `MultimodalFusionRecommender` that is published: `/explain`
-        then also gives a sentence and the share of each modality.
+        Folder of the saved model that is published: `/explain` then also gives a
+        sentence and the share of each modality.
     max_request_bytes : int, default=1048576
         Largest body of a request, in bytes; 1 MiB is 50,000 ids.
     max_upload_bytes : int, default=16777216
