@@ -201,7 +201,7 @@ def open_items(
         columns = items.columns()
         key = _key_of(columns, names, key)
         others = [name for name in columns if name != key]
-        table = read_features(items, key, others).reset_index()
+        table = read_features(items, key, others, may_be_empty=True).reset_index()
         return ItemTable(table, key, root or items.folder)
     table = take_over(items, "items")
     return ItemTable(table, _key_of(list(table.columns), names, key), root)

@@ -103,7 +103,9 @@ class TableFiles:
         return "\t" if ".tsv" in file.name.lower() else ","
 
 
-def read_table(source: TableFiles, kinds: Mapping[str, Kind]) -> pd.DataFrame:
+def read_table(
+    source: TableFiles, kinds: Mapping[str, Kind], *, may_be_empty: bool = False
+) -> pd.DataFrame:
     """Read some columns of a table.
 
     Parameters
@@ -112,6 +114,8 @@ def read_table(source: TableFiles, kinds: Mapping[str, Kind]) -> pd.DataFrame:
         The files.
     kinds : mapping of str to Kind
         The columns, and what they are.
+    may_be_empty : bool, default=False
+        Whether a table without rows is one.
 
     Returns
     -------
@@ -133,7 +137,7 @@ def read_table(source: TableFiles, kinds: Mapping[str, Kind]) -> pd.DataFrame:
     else:
         parts = [_read_csv(file, source, kinds) for file in source.files]
         table = pd.concat(parts, ignore_index=True)
-    if not len(table):
+    if not len(table) and not may_be_empty:
         raise ValueError(f"{source.path} has no rows")
     return table
 
@@ -279,14 +283,16 @@ def _check_read(texts: pd.Series, is_read: pd.Series, where: str, what: str) -> 
 # -- features ------------------------------------------------------------------------
 
 
-def read_features(source: TableFiles, key: str, names: list[str]) -> pd.DataFrame:
+def read_features(
+    source: TableFiles, key: str, names: list[str], *, may_be_empty: bool = False
+) -> pd.DataFrame:
     """Read columns of items, to filter by, with the ids as index.
 
     A column of a CSV file becomes numbers if all of its values are, and none begins
     with a zero that a number does not need, as postal codes do.
     """
     kinds: dict[str, Kind] = {key: "raw", **dict.fromkeys(names, "raw")}
-    table = read_table(source, kinds)
+    table = read_table(source, kinds, may_be_empty=may_be_empty)
     if not source.is_parquet:
         for name in names:
             table[name] = _numbers_if_all(table[name])

@@ -32,7 +32,7 @@ class SavedModel:
     """
 
     def __init__(self, path: Path) -> None:
-        self._recommender = load_model(path)
+        self._recommender: Any = load_model(path)
         self.version: str = self._recommender.model_.fingerprint()
 
     def history(self, users: Any, items: Any) -> pd.DataFrame:

@@ -164,6 +164,16 @@ def test_a_damaged_parquet_file_is_named(tmp_path):
         values(TableFiles(path), "a")
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table_without_rows_may_be_one(tmp_path, ending):
+    path, table = tmp_path / f"t.{ending}", pd.DataFrame({"id": [], "n": []})
+    table.to_csv(path, index=False) if ending == "csv" else table.to_parquet(path)
+    with pytest.raises(ValueError, match="has no rows"):
+        read_features(TableFiles(path), "id", ["n"])
+    found = read_features(TableFiles(path), "id", ["n"], may_be_empty=True)
+    assert (len(found), list(found)) == (0, ["n"])
+
+
 def test_features_are_numbers_if_all_are_and_none_is_a_code(write):
     text = "item_id,price,zip,brand,empty\n01,5,01067,a,\n02,7.5,80331,1,\n"
     table = read_features(write(text), "item_id", ["price", "zip", "brand"])
