@@ -110,6 +110,7 @@ Examples:
 @option(
     "--media",
     type=click.Path(path_type=Path),
+    default=None,
     help="Folder of the pictures, sounds and videos.",
     show_default="that of --items",
 )
