@@ -15,6 +15,7 @@ from skmmrec.encoders import (
     AudioEncoder,
     BaseEncoder,
     ImageEncoder,
+    MultimodalEncoder,
     TextEncoder,
     VideoEncoder,
 )
@@ -25,6 +26,8 @@ _ENCODERS = {
     AudioEncoder: "sound",
     VideoEncoder: "video",
 }
+# What a MultimodalEncoder is told that it reads.
+_MODALITIES = {"text": "words", "image": "picture", "audio": "sound", "video": "video"}
 _KINDS = {"text": "words", "picture": "picture", "sound": "sound", "video": "video"}
 
 
@@ -65,10 +68,16 @@ def _columns_read(encoder: Any) -> Iterator[tuple[Any, str]]:
 
 
 def _reads(transformer: Any, column: str, catalog: ItemCatalog) -> str | None:
-    """Tell what a transformer reads: by its class, or else by what is in its column."""
+    """Tell what a transformer reads: by its class, or else by what is in its column.
+
+    Paths may look like words in a column. Where the transformer says what it reads,
+    that counts: words of a visitor must not be taken for a path.
+    """
     if isinstance(transformer, Pipeline):
         transformer = transformer.steps[-1][1]
     if not isinstance(transformer, (BaseEncoder, CountVectorizer, HashingVectorizer)):
         return None
+    if isinstance(transformer, MultimodalEncoder):
+        return _MODALITIES.get(transformer.modality)
     known = (kind for cls, kind in _ENCODERS.items() if isinstance(transformer, cls))
     return next(known, None) or _KINDS.get(kind_of(catalog.items[column]) or "")

@@ -11,6 +11,7 @@ import pandas as pd
 
 from skmmrec.app._columns import Columns, find_columns
 from skmmrec.app._media import MediaReader, Picture, Player
+from skmmrec.datasets import TableFiles, read_features
 from skmmrec.interactions import ITEM, find_column, take_over
 from skmmrec.runtime import is_missing
 
@@ -169,63 +170,23 @@ def _fact(value: Any) -> str:
     return _words(value)
 
 
-def read_items(path: Path) -> pd.DataFrame:
-    """Read a table of items from a file.
-
-    Parameters
-    ----------
-    path : Path
-        CSV (also compressed), or parquet.
-
-    Returns
-    -------
-    DataFrame
-
-    Raises
-    ------
-    FileNotFoundError
-        Where there is no file.
-    ValueError
-        For a file of another kind, or one that cannot be read.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"items: no file {str(path)!r}")
-    try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            return pd.read_parquet(path)
-        if ".csv" in (suffix.lower() for suffix in path.suffixes):
-            return _read_csv(path)
-    except (ValueError, OSError) as error:
-        raise ValueError(f"items: cannot read {str(path)!r}: {error}") from error
-    raise ValueError(f"items: {str(path)!r} is neither a .csv nor a .parquet file")
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    """Read a CSV file; ids and words stay as they are written, "NA" and "007" too."""
-    # Empty cells alone are missing. Columns that are all numbers become numbers, but
-    # for the first and those of ids, whose zeros count.
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-    ids = {table.columns[0], ITEM}
-    for name in table.columns.difference(list(ids), sort=False):
-        with_numbers = pd.to_numeric(table[name], errors="coerce")
-        if with_numbers.notna().equals(table[name].notna()):
-            table[name] = with_numbers
-    return table
-
-
 def open_items(
-    items: pd.DataFrame | Path, names: Sequence[str], root: Path | None = None
+    items: pd.DataFrame | TableFiles,
+    names: Sequence[str],
+    root: Path | None = None,
+    key: str | None = None,
 ) -> ItemTable:
     """Open the table of items that the page shows.
 
     Parameters
     ----------
-    items : DataFrame or Path
-        The table, or its file.
+    items : DataFrame or TableFiles
     names : sequence of str
         What the column of ids may be called; the first column is it otherwise.
     root : Path or None, default=None
-        Folder of media. None: that of the file, or any for a DataFrame.
+        Folder of media. None: that of the files, or any for a DataFrame.
+    key : str or None, default=None
+        The column of ids, whatever it may be called.
 
     Returns
     -------
@@ -234,14 +195,23 @@ def open_items(
     Raises
     ------
     FileNotFoundError, ValueError
-        Where the table cannot be read, or has no columns.
+        Where the table cannot be read, or has no such column, or none.
     """
-    is_file = isinstance(items, Path)
-    table = read_items(items) if isinstance(items, Path) else take_over(items, "items")
-    if table.shape[1] == 0:
+    if isinstance(items, TableFiles):
+        columns = items.columns()
+        key = _key_of(columns, names, key)
+        others = [name for name in columns if name != key]
+        table = read_features(items, key, others, may_be_empty=True).reset_index()
+        return ItemTable(table, key, root or items.folder)
+    table = take_over(items, "items")
+    return ItemTable(table, _key_of(list(table.columns), names, key), root)
+
+
+def _key_of(columns: list[Any], names: Sequence[str], key: str | None) -> Any:
+    """Return the column of ids: the one that is named, or known, or the first."""
+    if not columns:
         raise ValueError("items has no columns")
-    found = find_column(list(table.columns), names)
-    key = table.columns[0 if found is None else found]
-    if root is None and is_file:
-        root = Path(items).parent
-    return ItemTable(table, key, root)
+    if key is not None and key not in columns:
+        raise ValueError(f"items has no column {key!r} (key); it has {columns}")
+    found = find_column(columns, names)
+    return key or columns[0 if found is None else found]

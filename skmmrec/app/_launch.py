@@ -13,6 +13,7 @@ import time
 import webbrowser
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -64,6 +65,9 @@ def browse(
     model: Any,
     *,
     items: pd.DataFrame | _Path | None = None,
+    key: str | None = None,
+    sep: str | None = None,
+    encoding: str = "utf-8",
     catalog: ItemCatalog | None = None,
     compare: Any = None,
     media: _Path | None = None,
@@ -84,9 +88,16 @@ def browse(
         Folder of a saved model or of a feature repository, or a fitted recommender, or
         a Pipeline or a search that ends in one.
     items : path or DataFrame, default=None
-        Table of items, a CSV or parquet file or a DataFrame, with a column of ids: it
-        is called as in the model or ``item_id``, or is the first. None: the catalogue's
-        table, if there is a catalogue, or else ids are shown. See Notes.
+        Table of items, a CSV or parquet file, a folder of such files, or a DataFrame,
+        with a column of ids. None: the catalogue's table, if there is a catalogue, or
+        else ids are shown. See Notes.
+    key : str, default=None
+        Column of the ids in `items`. None: the one that is called as in the model or
+        ``item_id``, or else the first.
+    sep : str, default=None
+        Separator of CSV files, or "tab". None: tab for .tsv, comma otherwise.
+    encoding : str, default="utf-8"
+        Encoding of CSV files.
     catalog : ItemCatalog, default=None
         The catalogue of the model, to search by content; fitted recommenders that were
         not loaded bring their own.
@@ -94,7 +105,7 @@ def browse(
         A second model, as `model`.
     media : path, default=None
         Folder that paths of pictures, sounds and videos are relative to; no file
-        outside of it is shown. None: the folder of the file `items`; for a DataFrame or
+        outside of it is shown. None: the folder of `items`; for a DataFrame or
         the catalogue's table, paths are as your program would read them.
     record : bool, default=False
         Write likes to the feature store, as `OnlineRecommender.record` does. Otherwise,
@@ -120,7 +131,7 @@ def browse(
     TypeError
         For a model that has no vectors, or an object that cannot be pickled.
     ValueError
-        For `record` without a store, or a port that is none.
+        For `record` without a store, `key` without `items`, or a port that is none.
 
     Notes
     -----
@@ -144,12 +155,15 @@ def browse(
     if find_spec("streamlit") is None:
         raise ImportError("browse needs Streamlit: pip install 'skmmrec[app]'")
     _check_port(host, port)
+    if key is not None and items is None:
+        raise ValueError("key names a column of items, and no items are given")
     with tempfile.TemporaryDirectory(prefix="skmmrec-") as folder:
         settings, objects = _settings(model, compare, items, catalog, media, record)
+        settings = replace(settings, key=key, sep=sep, encoding=encoding)
         if objects:
             path = Path(folder, "objects")
             write_objects(objects, path)
-            settings = Settings(**{**vars(settings), "objects": str(path)})
+            settings = replace(settings, objects=str(path))
         settings.write(Path(folder, "settings.json"))
         with _running(_command(Path(folder, "settings.json"), host, port)) as process:
             if open_browser:
@@ -181,11 +195,13 @@ def _settings(
         objects[name] = _fitted(objects[name], name)
     table = None
     if isinstance(items, str | os.PathLike):
-        table = _existing(items, "items", Path.is_file)
+        table = _existing(items, "items", Path.exists)
     elif items is not None:
         objects["items"] = items
     root = None if media is None else _existing(media, "media", Path.is_dir)
-    return Settings(**folders, items=table, media=root, record=record), objects
+    model_folder, other_folder = folders.values()
+    settings = Settings(model_folder, other_folder, table, media=root, record=record)
+    return settings, objects
 
 
 def _folder(model: Any, argument: str) -> str | None:

@@ -8,11 +8,13 @@ from typing import Any
 
 from skmmrec.app._ids import TextSearch
 from skmmrec.app._items import Coverage, ItemTable, open_items
-from skmmrec.app._saved import SavedModel, load_model
+from skmmrec.app._saved import SavedModel
 from skmmrec.app._settings import Settings, read_objects
 from skmmrec.app._sources import Source, kind_of_folder
 from skmmrec.catalog import ItemCatalog
+from skmmrec.datasets import TableFiles
 from skmmrec.interactions import ITEM
+from skmmrec.recommender import load_model
 
 # What is wrong with data, files or a store, and can be said on the page.
 EXPECTED = (ValueError, TypeError, LookupError, OSError, RuntimeError)
@@ -112,10 +114,11 @@ def _items(
 ) -> ItemTable:
     """Open the table that is given, or else that of the catalogue."""
     root = None if settings.media is None else Path(settings.media)
+    given = objects.get("items")
     if settings.items is not None:
-        return open_items(Path(settings.items), [*main.key_names, ITEM], root)
-    if "items" in objects:
-        return open_items(objects["items"], [*main.key_names, ITEM], root)
+        given = TableFiles(Path(settings.items), settings.sep, settings.encoding)
+    if given is not None:
+        return open_items(given, [*main.key_names, ITEM], root, settings.key)
     catalog = catalog or getattr(getattr(main, "recommender", None), "catalog", None)
     if catalog is None or len(catalog.items) == 0:
         return ItemTable.without()

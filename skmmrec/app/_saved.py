@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from copy import copy
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_integer_dtype
 
-from skmmrec import recommender as recommenders
 from skmmrec.app._inputs import inputs_of
-from skmmrec.app._sources import SAVED, Reason
+from skmmrec.app._sources import Reason
 from skmmrec.catalog import ItemCatalog
 from skmmrec.inspection import (
     describe_html,
@@ -28,22 +25,6 @@ _LACKS = (
     "The encoders that read words, pictures and sounds are not saved with a model. "
     "Give the catalogue to search by content: browse(model, catalog=catalog)."
 )
-
-
-def load_model(path: Path, catalog: ItemCatalog | None = None) -> Any:
-    """Load a saved model by the class that saved it.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `load` of the class, and where the class is none of this package's.
-    """
-    record = json.loads((path / SAVED).read_text(encoding="utf-8"))
-    name = record.get("estimator") if isinstance(record, dict) else None
-    cls: Any = getattr(recommenders, str(name), None)
-    if not hasattr(cls, "load"):
-        raise ValueError(f"{path} holds a {name}, which is no recommender of skmmrec")
-    return cls.load(path, catalog=catalog)
 
 
 class SavedModel:
@@ -60,11 +41,6 @@ class SavedModel:
     kind = "saved model"
 
     def __init__(self, recommender: Any, name: str) -> None:
-        if not hasattr(recommender, "model_"):
-            raise TypeError(
-                f"model is a {type(recommender).__name__} without vectors of items; a "
-                "fitted MultimodalFusionRecommender is expected"
-            )
         self.recommender = recommender
         self.name = name
         self.key_names = list(recommender.keys_.item)

@@ -21,6 +21,12 @@ class Settings:
         Absolute folders of models; None: they are among `objects`.
     items : str or None
         Absolute path of a table.
+    key : str or None
+        Its column of ids.
+    sep : str or None
+        Its separator, in CSV files.
+    encoding : str
+        Its encoding, in CSV files.
     media : str or None
         Absolute folder of the media.
     record : bool
@@ -32,6 +38,9 @@ class Settings:
     model: str | None = None
     compare: str | None = None
     items: str | None = None
+    key: str | None = None
+    sep: str | None = None
+    encoding: str = "utf-8"
     media: str | None = None
     record: bool = False
     objects: str | None = None

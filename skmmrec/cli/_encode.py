@@ -19,7 +19,7 @@ from skmmrec.cli._options import (
 if TYPE_CHECKING:
     from skmmrec.batch import BatchReport
     from skmmrec.cli._recipe import Recipe
-    from skmmrec.cli._tables import Source
+    from skmmrec.datasets import TableFiles
 
 
 @command(
@@ -59,9 +59,9 @@ def encode(
     --category and --date; others are not read.
     """
     from skmmrec.cli._items import recipe_of
-    from skmmrec.cli._tables import Source
+    from skmmrec.datasets import TableFiles
 
-    source = Source(items, given["sep"], given["encoding"])
+    source = TableFiles(items, given["sep"], given["encoding"])
     recipe = recipe_of(given)
     if not recipe.columns:
         raise click.UsageError(
@@ -85,7 +85,7 @@ def _refuse_learning(recipe: Recipe) -> None:
 
 
 def encode_source(
-    source: Source, recipe: Recipe, out: Path, key: str | None, rows_per_part: int
+    source: TableFiles, recipe: Recipe, out: Path, key: str | None, rows_per_part: int
 ) -> BatchReport:
     """Encode files as they are, or a table that has to be read before."""
     from skmmrec.batch import encode

@@ -171,13 +171,15 @@ def _of_model(
     path: Path, test: Path, given: Mapping[str, Any]
 ) -> tuple[Any, Rows, Rows]:
     from skmmrec.cli._interactions import read_rows
-    from skmmrec.cli._items import check_ids_meet, load_model
-    from skmmrec.cli._tables import Source
+    from skmmrec.cli._items import check_ids_meet
+    from skmmrec.datasets import TableFiles
+    from skmmrec.recommender import load_model
 
-    source = Source(test, given["sep"], given["encoding"])
+    source = TableFiles(test, given["sep"], given["encoding"])
     model, rows = load_model(path), read_rows(source, given).usual()
     train = _learned_from(model)
-    check_ids_meet(model.item_vectors_.index, Source(path), rows.X["item_id"], source)
+    known = model.item_vectors_.index
+    check_ids_meet(known, TableFiles(path), rows.X["item_id"], source)
     return model, train, rows
 
 
@@ -187,7 +189,7 @@ def _learned_from(model: Any) -> Rows:
     import pandas as pd
 
     from skmmrec.cli._interactions import Rows
-    from skmmrec.cli._tables import Source
+    from skmmrec.datasets import TableFiles
 
     data = model.model_.data
     seen, liked = data.seen, data.history
@@ -198,7 +200,7 @@ def _learned_from(model: Any) -> Rows:
     is_liked = np.isin(
         seen.users * n_items + seen.items, liked.users * n_items + liked.items
     )
-    return Rows(Source(Path()), X, pd.Series(is_liked.astype(float)))
+    return Rows(TableFiles(Path()), X, pd.Series(is_liked.astype(float)))
 
 
 def _judged(

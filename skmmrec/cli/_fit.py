@@ -76,10 +76,10 @@ def read_inputs(interactions: Path, given: Mapping[str, Any]) -> tuple[Any, Any]
     """Read the items and interactions that options name, and see that they match."""
     from skmmrec.cli._interactions import read_rows
     from skmmrec.cli._items import check_ids_meet, open_catalog, recipe_of
-    from skmmrec.cli._tables import Source
+    from skmmrec.datasets import TableFiles
 
     csv = given["sep"], given["encoding"]
-    items, source = Source(given["items"], *csv), Source(interactions, *csv)
+    items, source = TableFiles(given["items"], *csv), TableFiles(interactions, *csv)
     new_recommender(given)  # a mistyped parameter is found before long reading
     recipe = recipe_of(given)
     rows = read_rows(source, given)

@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from skmmrec.cli._tables import Kind, Source, read_table
-from skmmrec.datasets import read_interactions
+from skmmrec.datasets import Kind, TableFiles, read_interactions, read_table
 from skmmrec.interactions import ITEM, TIME, USER
 
 
@@ -20,7 +19,7 @@ class Rows:
 
     Attributes
     ----------
-    source : Source
+    source : TableFiles
         Where they are from.
     X : DataFrame of shape (n, 2) or (n, 3)
         Users, items and, if there are any, times, in this order; the time is called
@@ -29,7 +28,7 @@ class Rows:
         Strengths; above 0 is liked.
     """
 
-    source: Source
+    source: TableFiles
     X: pd.DataFrame
     y: pd.Series | None
 
@@ -48,12 +47,12 @@ class Rows:
         return self.named(USER, ITEM)
 
 
-def read_rows(source: Source, given: Mapping[str, Any]) -> Rows:
+def read_rows(source: TableFiles, given: Mapping[str, Any]) -> Rows:
     """Read interactions by the options of a command.
 
     Parameters
     ----------
-    source : Source
+    source : TableFiles
         CSV or parquet.
     given : mapping
         ``user``, ``item``, ``rating``, ``neutral`` and ``time``.
@@ -72,7 +71,7 @@ def read_rows(source: Source, given: Mapping[str, Any]) -> Rows:
 
 
 def _read_csv(
-    source: Source, user: str, item: str, rating: str | None, time: str | None
+    source: TableFiles, user: str, item: str, rating: str | None, time: str | None
 ) -> tuple[pd.DataFrame, pd.Series | None]:
     kinds: dict[str, Kind] = {user: "id", item: "id"}
     if time is not None:

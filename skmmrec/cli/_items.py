@@ -1,8 +1,7 @@
-"""Catalogues and models that commands name by a path."""
+"""Catalogues that commands name by a path, and ids."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,40 +17,11 @@ from skmmrec import ItemCatalog
 from skmmrec.catalog import read_schema
 from skmmrec.cli._options import encoder_settings
 from skmmrec.cli._recipe import Recipe, read_items
-from skmmrec.cli._tables import Kind, Source, read_table
+from skmmrec.datasets import Kind, TableFiles, read_table
 from skmmrec.interactions import ITEM
-from skmmrec.recommender import (
-    ContentRecommender,
-    MatrixFactorizationRecommender,
-    MultimodalFusionRecommender,
-)
 
-MODELS = {
-    kind.__name__: kind
-    for kind in (
-        MultimodalFusionRecommender,
-        ContentRecommender,
-        MatrixFactorizationRecommender,
-    )
-}
-Model = (
-    MultimodalFusionRecommender | ContentRecommender | MatrixFactorizationRecommender
-)
 OnEmpty = Literal["raise", "ignore"]
 _FEW = 3
-
-
-def load_model(path: Path, catalog: ItemCatalog | None = None) -> Model:
-    """Load a saved model of whichever class it is."""
-    return _kind_of(path).load(path, catalog=catalog)
-
-
-def _kind_of(path: Path) -> Any:
-    try:
-        record = json.loads((path / "recommender.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return MultimodalFusionRecommender  # whose `load` says what is wrong
-    return MODELS.get(record.get("estimator"), MultimodalFusionRecommender)
 
 
 def recipe_of(given: Mapping[str, Any]) -> Recipe:
@@ -60,13 +30,13 @@ def recipe_of(given: Mapping[str, Any]) -> Recipe:
 
 
 def open_catalog(
-    source: Source, key: str | None, recipe: Recipe, on_empty: OnEmpty = "raise"
+    source: TableFiles, key: str | None, recipe: Recipe, on_empty: OnEmpty = "raise"
 ) -> ItemCatalog:
     """Make a catalogue of raw items, or of vectors in files.
 
     Parameters
     ----------
-    source : Source
+    source : TableFiles
         What ``skmmrec encode`` wrote, or a table.
     key : str or None
         Column of the ids.
@@ -85,7 +55,7 @@ def open_catalog(
     return ItemCatalog(table, key=key or ITEM, on_empty=on_empty)
 
 
-def _read_vectors(source: Source, key: str) -> pd.DataFrame:
+def _read_vectors(source: TableFiles, key: str) -> pd.DataFrame:
     numbers = [name for name in source.columns() if "__" in name]
     if not numbers:
         raise click.UsageError(
@@ -96,7 +66,7 @@ def _read_vectors(source: Source, key: str) -> pd.DataFrame:
     return read_table(source, kinds)
 
 
-def encoded_catalog(items: Source, vectors: Path, key: str | None) -> ItemCatalog:
+def encoded_catalog(items: TableFiles, vectors: Path, key: str | None) -> ItemCatalog:
     """Join raw items with the vectors that ``skmmrec encode`` made of them.
 
     The catalogue encodes further content, and encodes no item again but the few that
@@ -109,7 +79,7 @@ def encoded_catalog(items: Source, vectors: Path, key: str | None) -> ItemCatalo
     """
     recipe, stored = Recipe.read(vectors), ItemCatalog.from_parquet(vectors, key=key)
     table = read_items(items, recipe, key or stored.key)
-    check_ids_meet(stored.ids, Source(vectors), table[stored.key], items)
+    check_ids_meet(stored.ids, TableFiles(vectors), table[stored.key], items)
     places = stored.ids.get_indexer(table[stored.key])
     if (places < 0).any():
         lacking = table[stored.key].iloc[(places < 0).argmax()]
@@ -132,7 +102,7 @@ def _first_rows(table: pd.DataFrame) -> NDArray[np.bool_]:
     return first
 
 
-def is_streamed(source: Source, recipe: Recipe) -> bool:
+def is_streamed(source: TableFiles, recipe: Recipe) -> bool:
     """Tell whether parquet files can be encoded slice by slice, as they are.
 
     Relative paths, and numbers and dates that are written as text, have to be read.
@@ -157,7 +127,7 @@ def _is_text(schema: pa.Schema, name: str) -> bool:
 
 
 def check_ids_meet(
-    ids: pd.Index, items: Source, met: pd.Series, interactions: Source
+    ids: pd.Index, items: TableFiles, met: pd.Series, interactions: TableFiles
 ) -> None:
     """Refuse interactions with none of the items, and say why it may be.
 
@@ -165,7 +135,7 @@ def check_ids_meet(
     ----------
     ids : Index
         Of the items.
-    items, interactions : Source
+    items, interactions : TableFiles
         Where both are from.
     met : Series
         Ids of items in the interactions.

@@ -19,7 +19,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import OneHotEncoder
 
 from skmmrec.cli._options import ENCODED, PLAIN, check_names
-from skmmrec.cli._tables import Kind, Source, read_table
+from skmmrec.datasets import Kind, TableFiles, read_table
 from skmmrec.encoders import (
     AudioEncoder,
     BaseEncoder,
@@ -161,7 +161,7 @@ class Recipe:
         """Columns of paths."""
         return [column.name for column in self.columns if column.kind in _FILES]
 
-    def learned(self, source: Source) -> Recipe:
+    def learned(self, source: TableFiles) -> Recipe:
         """Find the categories of a table."""
         wanted = [c.name for c in self.columns if c.kind == "category"]
         if not wanted:
@@ -194,7 +194,7 @@ def _check_once(names: list[str]) -> None:
             raise click.UsageError(f"the column {name!r} is named twice")
 
 
-def read_items(source: Source, recipe: Recipe, key: str | None) -> pd.DataFrame:
+def read_items(source: TableFiles, recipe: Recipe, key: str | None) -> pd.DataFrame:
     """Read the table of items: ids, and the columns of a recipe."""
     kinds: dict[str, Kind] = {key or ITEM: "raw", **recipe.kinds}
     return located(read_table(source, kinds), recipe.files, source.folder)

@@ -51,7 +51,8 @@ def recommend(
 
     MODEL is what 'skmmrec fit' wrote. The columns are user_id, item_id, rank and score.
     """
-    from skmmrec.cli._items import as_ids, load_model
+    from skmmrec.cli._items import as_ids
+    from skmmrec.recommender import load_model
 
     recommender = load_model(model)
     ids = as_ids(users, recommender.user_vectors_.index) if users else None
@@ -94,7 +95,8 @@ def similar(
 
     MODEL is what 'skmmrec fit' wrote. The columns are query, item_id, rank and score.
     """
-    from skmmrec.cli._items import as_ids, load_model
+    from skmmrec.cli._items import as_ids
+    from skmmrec.recommender import load_model
 
     if bool(ids) == bool(content):
         raise click.UsageError("give either --item or --content")

@@ -107,8 +107,8 @@ def publish(model: Path, repo: Path, keep: int, as_json: bool, **given: Any) -> 
     service, and is resumed by the next.
     """
     from skmmrec import ItemCatalog
-    from skmmrec.cli._items import load_model
     from skmmrec.feature_store import publish
+    from skmmrec.recommender import load_model
 
     categories, features = _of_items(given)
     vectors = given["vectors"]
@@ -131,9 +131,9 @@ def _of_items(given: dict[str, Any]) -> tuple[Any, Any]:
         raise click.UsageError("--items goes together with --feature or --category")
     if not names:
         return None, None
-    from skmmrec.cli._tables import Source, read_features
+    from skmmrec.datasets import TableFiles, read_features
 
-    source = Source(given["items"], given["sep"], given["encoding"])
+    source = TableFiles(given["items"], given["sep"], given["encoding"])
     table = read_features(source, given["key"] or "item_id", names)
     categories = table[given["category"]].dropna() if given["category"] else None
     features = table[list(given["features"])] if given["features"] else None
@@ -160,8 +160,8 @@ def verify(repo: Path, model: Path | None, as_json: bool) -> None:
 
     The exit code is 1 if it is not.
     """
-    from skmmrec.cli._items import load_model
     from skmmrec.feature_store import verify
+    from skmmrec.recommender import load_model
 
     report: Any = verify(repo) if model is None else verify(load_model(model), repo)
     record = {"ok": report.ok, "version": report.version, "compared": report.n_compared}

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from skmmrec.cli._command import Failure, command, option
+from skmmrec.cli._command import command, option
 from skmmrec.cli._options import Setting, SettingType, csv_options, key_option
-
-# Settings of the service by variables of the environment.
-_PREFIX = "SKMMREC_SERVICE_"
 
 host_option = option(
     "--host",
@@ -27,18 +22,6 @@ def _port_option(port: int) -> Any:
     return option(
         "--port", type=click.IntRange(0, 65535), default=port, help="Port to listen at."
     )
-
-
-def _optional_room(name: str, extra: str) -> Any:
-    """Import a room that a small installation lacks."""
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise Failure(
-            f"{name} is not installed here: pip install 'skmmrec[{extra}]'"
-        ) from error
 
 
 @command(
@@ -85,25 +68,17 @@ def serve(repo: Path, settings: Sequence[Setting], **given: Any) -> None:
     """Answer requests for recommendations over HTTP, until Ctrl-C.
 
     REPO is what 'skmmrec publish' filled; what is published later is served from then
-    on. The page /docs of the server tells what can be asked. Settings also come from
-    variables of the environment, such as SKMMREC_SERVICE_RATE. Needs the extra
+    on. What can be asked is told by /openapi.json of the server. Settings also come
+    from variables of the environment, such as SKMMREC_SERVICE_RATE. Needs the extra
     'service'.
     """
-    room = _optional_room("skmmrec.service", "service")
+    from skmmrec.service import ServiceSettings, serve
+
     named = {name: given.pop(name) for name in ("tokens_file", "model")}
     named |= {setting.name: setting.value for setting in settings}
-    chosen = room.ServiceSettings.from_environment(
-        {**os.environ, **_as_variables(named)}
-    )
-    room.serve(repo, settings=chosen, **given)
-
-
-def _as_variables(settings: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        f"{_PREFIX}{name.upper()}": str(value)
-        for name, value in settings.items()
-        if value is not None
-    }
+    # As text, as variables are: a number may be a token or a path.
+    texts = {name: str(each) for name, each in named.items() if each is not None}
+    serve(repo, settings=ServiceSettings.from_environment(**texts), **given)
 
 
 @command(
@@ -118,7 +93,7 @@ Examples:
 @option(
     "--items",
     type=click.Path(path_type=Path),
-    help="Table of items to show: CSV or parquet.",
+    help="Table of items to show: CSV or parquet, or a folder of such files.",
 )
 @key_option
 @option(
@@ -135,6 +110,7 @@ Examples:
 @option(
     "--media",
     type=click.Path(path_type=Path),
+    default=None,
     help="Folder of the pictures, sounds and videos.",
     show_default="that of --items",
 )
@@ -165,13 +141,15 @@ def browse(
     MODEL is what 'skmmrec fit' wrote, REPO what 'skmmrec publish' filled. The page is
     there until Ctrl-C. Needs the extra 'app'.
     """
-    room = _optional_room("skmmrec.app", "app")
+    from skmmrec.app import browse
+
     catalog = None
     if vectors is not None:
         if items is None:
             raise click.UsageError("--vectors needs --items, of which they were made")
         from skmmrec.cli._items import encoded_catalog
-        from skmmrec.cli._tables import Source
+        from skmmrec.datasets import TableFiles
 
-        catalog = encoded_catalog(Source(items, sep, encoding), vectors, key)
-    room.browse(model, items=items, catalog=catalog, **given)
+        catalog = encoded_catalog(TableFiles(items, sep, encoding), vectors, key)
+    given |= {"items": items, "key": key, "sep": sep, "encoding": encoding}
+    browse(model, catalog=catalog, **given)

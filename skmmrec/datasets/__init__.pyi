@@ -7,3 +7,12 @@ from ._shorts import make_shorts as make_shorts
 from ._social import make_social_feed as make_social_feed
 from ._tables import read_interactions as read_interactions
 from ._tiktok import load_tiktok as load_tiktok
+
+# isort: split
+# For other rooms: tables in CSV and parquet files.
+from ._table_files import (
+    Kind as Kind,
+    TableFiles as TableFiles,
+    read_features as read_features,
+    read_table as read_table,
+)

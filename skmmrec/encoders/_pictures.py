@@ -153,6 +153,7 @@ def _decode(file: Stripped, needed: Needed | None) -> Decoded:
     source, turn = file.data, file.orientation
     with reading("is not a readable picture"):
         image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+    _require_no_program(image)
     _require_modest_size(image)
     with reading("is a damaged picture"):
         if turn is None or not file.has_fractions or needed is None:
@@ -193,6 +194,12 @@ def _upright(image: Image.Image) -> Image.Image:
     _require_modest_size(image)
     with reading("is a damaged picture"):
         return _turned(_loaded(image), orientation_of(image))
+
+
+def _require_no_program(image: Image.Image) -> None:
+    """Refuse EPS before it is drawn: Pillow has Ghostscript run it, as a program."""
+    if image.format == "EPS":
+        raise ContentError("is an EPS file, which is a program: draw it as a PNG file")
 
 
 def _require_modest_size(image: Image.Image) -> None:

@@ -32,7 +32,8 @@ from .baselines import (
 )
 
 # isort: split
-# For other rooms: the base class, variants of a model, and what a notebook shows.
+# For other rooms: the base class, variants of a model, what a notebook shows, and
+# saved models of any class.
 from ._base import BaseRecommender as BaseRecommender
 from ._html import (
     describe_html as describe_html,
@@ -40,3 +41,4 @@ from ._html import (
     validation_name as validation_name,
 )
 from ._model import keep_modalities as keep_modalities
+from .baselines import load_model as load_model

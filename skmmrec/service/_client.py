@@ -25,6 +25,11 @@ from ._client_errors import error_of
 _WORTH_ANOTHER = (429, 502, 503, 504)
 # Seconds before the second of these tries; each further one waits twice as long.
 _PAUSE = 0.1
+# Connections that end within an answer are no `requests.ConnectionError`.
+_BROKEN_OFF = (
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+)
 
 
 class _Bearer(AuthBase):
@@ -287,8 +292,8 @@ class ServiceClient:
 
         Raises
         ------
-        TimeoutError
-            Where no answer came: the event may have been recorded.
+        TimeoutError, ConnectionError
+            Where no answer came, or not all of it: the event may have been recorded.
         """
         value = float(y)
         if not math.isfinite(value):
@@ -393,6 +398,10 @@ class ServiceClient:
             raise TimeoutError(f"no answer from {self.url}{path}: {error}") from error
         except requests.ConnectionError as error:
             raise ConnectionError(f"{self.url} cannot be reached: {error}") from error
+        except _BROKEN_OFF as error:
+            raise ConnectionError(
+                f"the answer from {self.url}{path} broke off: {error}"
+            ) from error
         return _read(answer)
 
 

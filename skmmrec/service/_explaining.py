@@ -9,7 +9,7 @@ import pandas as pd
 
 from skmmrec.inspection import explain, history_contributions, modality_contributions
 from skmmrec.interactions import ITEM, USER
-from skmmrec.recommender import MultimodalFusionRecommender
+from skmmrec.recommender import load_model
 
 
 class SavedModel:
@@ -28,11 +28,11 @@ class SavedModel:
     Raises
     ------
     FileNotFoundError, ValueError
-        As `MultimodalFusionRecommender.load` does.
+        As `load_model` does.
     """
 
     def __init__(self, path: Path) -> None:
-        self._recommender = MultimodalFusionRecommender.load(path)
+        self._recommender: Any = load_model(path)
         self.version: str = self._recommender.model_.fingerprint()
 
     def history(self, users: Any, items: Any) -> pd.DataFrame:
@@ -40,7 +40,9 @@ class SavedModel:
         return history_contributions(self._recommender, users, items)
 
     def add_reasons(self, explanations: list[dict[str, Any]]) -> None:
-        """Add to each explanation a sentence and the modalities."""
+        """Add to each explanation a sentence and the modalities, if there are any."""
+        if not self._recommender.model_.content.modalities:
+            return
         pairs = pd.DataFrame(
             {
                 USER: [each[USER] for each in explanations],

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from os import PathLike
 from pathlib import Path
 
-from ._settings import REPO, ServiceSettings
+from ._settings import PREFIX, REPO, ServiceSettings
 
 
 def serve(
@@ -126,14 +126,18 @@ def _shared_folder(workers: int) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables, which worker processes inherit, and set them back."""
-    before = {name: os.environ.get(name) for name in values}
+    """Set variables, which worker processes inherit, and set them back.
+
+    Other settings that stand in the environment are taken out meanwhile: a default that
+    was chosen is not written, and a token that was left there would let somebody in.
+    """
+    others = {name for name in os.environ if name.startswith(PREFIX)}
+    before = {name: os.environ.pop(name, None) for name in {*values, *others}}
     os.environ.update(values)
     try:
         yield
     finally:
         for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
+            os.environ.pop(name, None)
+            if value is not None:
                 os.environ[name] = value

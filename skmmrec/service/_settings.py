@@ -34,8 +34,8 @@ class ServiceSettings(BaseModel):
         Whether many items are searched by an approximate index, as in
         `OnlineRecommender`.
     model : path, optional
-        Folder of the saved `MultimodalFusionRecommender` that is published: `/explain`
-        then also gives a sentence and the share of each modality.
+        Folder of the saved model that is published: `/explain` then also gives a
+        sentence and the share of each modality.
     max_request_bytes : int, default=1048576
         Largest body of a request, in bytes; 1 MiB is 50,000 ids.
     max_upload_bytes : int, default=16777216
@@ -104,7 +104,7 @@ class ServiceSettings(BaseModel):
 
     @classmethod
     def from_environment(
-        cls, environment: Mapping[str, str] | None = None
+        cls, environment: Mapping[str, str] | None = None, /, **given: Any
     ) -> ServiceSettings:
         """Read settings from variables that begin with ``SKMMREC_SERVICE_``.
 
@@ -112,6 +112,8 @@ class ServiceSettings(BaseModel):
         ----------
         environment : mapping of str to str, optional
             By default, that of this process.
+        **given
+            Settings by their names, which go before those of the environment.
 
         Returns
         -------
@@ -120,7 +122,7 @@ class ServiceSettings(BaseModel):
         Raises
         ------
         ValueError
-            For a variable that is no setting, or whose value cannot be read.
+            For what is no setting, or a value that cannot be read.
 
         Examples
         --------
@@ -128,16 +130,16 @@ class ServiceSettings(BaseModel):
         >>> ServiceSettings.from_environment({"SKMMREC_SERVICE_MAX_K": "20"}).max_k
         20
         """
-        given = os.environ if environment is None else environment
-        values = {
+        variables = os.environ if environment is None else environment
+        values: dict[str, Any] = {
             name.removeprefix(PREFIX).lower(): value
-            for name, value in given.items()
+            for name, value in variables.items()
             if name.startswith(PREFIX) and name != REPO
         }
         try:
-            return cls(**values)  # type: ignore[arg-type]
+            return cls(**(values | given))
         except ValidationError as error:
-            raise ValueError(_told(error)) from None
+            raise ValueError(_told(error, given)) from None
 
     def to_environment(self) -> dict[str, str]:
         """Write what differs from the defaults as variables.
@@ -154,9 +156,11 @@ def _text(value: Any) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
-def _told(error: ValidationError) -> str:
-    """Name variables and what is wrong with them, and not their values: tokens."""
+def _told(error: ValidationError, given: Mapping[str, Any]) -> str:
+    """Name what is wrong as it was given, and not the values: they may be tokens."""
+    wrong = error.errors(include_input=False, include_url=False)
+    named = ((str(each["loc"][0]), each["msg"]) for each in wrong)
     return "; ".join(
-        f"{PREFIX}{str(each['loc'][0]).upper()}: {each['msg']}"
-        for each in error.errors(include_input=False, include_url=False)
+        f"{name if name in given else PREFIX + name.upper()}: {message}"
+        for name, message in named
     )

@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from skmmrec import ImageEncoder, ItemCatalog, MultimodalFusionRecommender
 from skmmrec.app._items import open_items
-from skmmrec.datasets import make_multimodal_interactions
+from skmmrec.datasets import TableFiles, make_multimodal_interactions
 from skmmrec.recommender import Training
 
 # What must be shown as it is written, in whatever way a page understands text.
@@ -74,4 +74,4 @@ def saved(rec, folder):
 
 @pytest.fixture(scope="session")
 def shown(folder):
-    return open_items(folder / "items.csv", ["item_id"])
+    return open_items(TableFiles(folder / "items.csv"), ["item_id"])

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skmmrec.app._items import ItemTable, open_items, read_items
+from skmmrec.app._items import ItemTable, open_items
+from skmmrec.datasets import TableFiles
 
 from .conftest import EVIL, SCRIPTS
 
@@ -16,7 +17,7 @@ def write(path, text):
 
 def test_a_csv_keeps_ids_and_words_as_they_are_written(tmp_path):
     text = "sku,title,price,code\n007,NA,1.5,01\n8,null,,x\n"
-    found = open_items(write(tmp_path / "t.csv", text), ["sku"])
+    found = open_items(TableFiles(write(tmp_path / "t.csv", text)), ["sku"])
     assert found.ids.tolist() == ["007", "8"]
     assert found.item("007") == ("NA", "", ["price 1.5", "code 01"])
     assert found.item("8") == ("null", "", ["code x"])
@@ -27,28 +28,28 @@ def test_compressed_csv_and_parquet_are_read(tmp_path):
     table.to_csv(tmp_path / "t.csv.gz", index=False)
     table.to_parquet(tmp_path / "t.parquet")
     for name in ("t.csv.gz", "t.parquet"):
-        assert open_items(tmp_path / name, ["item_id"]).title("a") == "One"
+        found = open_items(TableFiles(tmp_path / name), ["item_id"])
+        assert found.title("a") == "One"
 
 
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
-        ("t.txt", b"item_id\n", "neither a .csv nor a .parquet"),
-        ("t.parquet", b"no parquet", "cannot read"),
-        ("t.csv", b"", "cannot read"),
-        ("t.csv", b"item_id\n\xff\xfe\xfa\n", "cannot read"),
+        ("t.parquet", b"PAR1 and no more", "cannot be read"),
+        ("t.csv", b"", "cannot be read"),
+        ("t.csv", b"item_id\n\xff\xfe\xfa\n", "cannot be read"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, content, problem):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=problem) as caught:
-        read_items(tmp_path / name)
+        open_items(TableFiles(tmp_path / name), ["item_id"])
     assert name in str(caught.value)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.csv"):
-        read_items(tmp_path / "none.csv")
+        open_items(TableFiles(tmp_path / "none.csv"), ["item_id"])
 
 
 def test_numbers_are_found_by_how_they_are_written():
@@ -61,6 +62,18 @@ def test_the_key_is_found_by_name_or_is_the_first_column():
     assert open_items(table, ["sku", "item_id"]).ids.tolist() == ["a"]
     assert open_items(table, ["item_id"]).ids.tolist() == ["b"]
     assert open_items(table[["sku", "title"]], ["item_id"]).ids.tolist() == ["a"]
+
+
+def test_tables_are_read_as_they_are_written(tmp_path):
+    """With a separator, an encoding and a column of ids that are told."""
+    path = tmp_path / "t.csv"
+    path.write_bytes("title;sku;item_id\nSüß;007;x\n".encode("cp1252"))
+    files = TableFiles(path, ";", "cp1252")
+    found = open_items(files, ["item_id"], key="sku")
+    assert found.ids.tolist() == ["007"]
+    assert found.title("007") == "Süß"
+    with pytest.raises(ValueError, match=r"no column 'no' \(key\); it has \['title',"):
+        open_items(files, ["item_id"], key="no")
 
 
 def test_of_rows_with_one_id_the_first_counts():

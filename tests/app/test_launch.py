@@ -41,6 +41,9 @@ def test_paths_are_handed_over(started, saved, folder):
         items=folder / "items.csv",
         compare=saved,
         media=folder,
+        key="sku",
+        sep=";",
+        encoding="cp1252",
         port=port,
         open_browser=False,
     )
@@ -48,6 +51,7 @@ def test_paths_are_handed_over(started, saved, folder):
     assert settings.model == settings.compare == str(saved)
     assert (settings.items, settings.media) == (str(folder / "items.csv"), str(folder))
     assert settings.objects is None
+    assert (settings.key, settings.sep, settings.encoding) == ("sku", ";", "cp1252")
     assert f"--server.port={port}" in command
     assert "--server.address=127.0.0.1" in command
     assert "--browser.gatherUsageStats=false" in command
@@ -85,6 +89,7 @@ def test_a_search_or_pipeline_is_opened(started, rec):
         ({"items": "none.csv"}, FileNotFoundError, "items: there is no 'none.csv'"),
         ({"media": "none"}, FileNotFoundError, "media: there is no 'none'"),
         ({"record": True}, ValueError, "record=True needs a feature repository"),
+        ({"key": "sku"}, ValueError, "key names a column of items"),
         ({"port": 0}, ValueError, "port must be between"),
         ({"port": 70000}, ValueError, "port must be between"),
         ({"catalog": "no"}, TypeError, "catalog must be an ItemCatalog"),

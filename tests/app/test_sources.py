@@ -1,25 +1,25 @@
 """What the page asks of a saved model and of a store, and that it changes neither."""
 
 import hashlib
-import json
-import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import make_column_transformer
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.app._inputs import inputs_of
 from skmmrec.app._library import open_library
-from skmmrec.app._saved import SavedModel, load_model
+from skmmrec.app._saved import SavedModel
 from skmmrec.app._settings import Settings, read_objects, write_objects
 from skmmrec.app._sources import kind_of_folder
+from skmmrec.encoders import MultimodalEncoder
 from skmmrec.recommender import (
     ContentRecommender,
-    EASERecommender,
     MatrixFactorizationRecommender,
     SequenceTower,
     Training,
+    load_model,
 )
 
 QUICK = {"training": Training(max_epochs=2), "random_state": 0}
@@ -178,21 +178,6 @@ def test_a_model_with_another_tower_moves_too(items, X):
     assert model.after(user, [item]).history(user)[0] == item
 
 
-def test_a_model_of_another_package_is_refused(saved, tmp_path):
-    shutil.copytree(saved, tmp_path / "m")
-    record = json.loads((tmp_path / "m" / "recommender.json").read_text())
-    for name in ("Elsewhere", "BaseRecommender", None):
-        record["estimator"] = name
-        (tmp_path / "m" / "recommender.json").write_text(json.dumps(record))
-        with pytest.raises(ValueError, match="no recommender of skmmrec"):
-            load_model(tmp_path / "m")
-
-
-def test_a_recommender_without_vectors_is_refused(X):
-    with pytest.raises(TypeError, match="EASERecommender without vectors"):
-        SavedModel(EASERecommender().fit(X), "m")
-
-
 # -- search by content ---------------------------------------------------------------
 
 
@@ -224,6 +209,17 @@ def test_a_catalogue_of_vectors_cannot_be_asked(items, X):
     assert inputs_of(rec.catalog) == {}
     assert "cannot be asked" in SavedModel(rec, "m").lacks
     assert inputs_of(None) == {}
+
+
+@pytest.mark.parametrize(
+    ("modality", "kind"), [("image", "picture"), ("text", "words"), ("mixed", None)]
+)
+def test_what_an_encoder_says_counts_more_than_its_column(modality, kind):
+    """Names of files without an ending look like words."""
+    table = pd.DataFrame({"item_id": ["a", "b"], "poster": ["folder/a", "folder/b"]})
+    encoder = MultimodalEncoder("some-model", modality=modality)
+    catalog = ItemCatalog(table, make_column_transformer((encoder, "poster")))
+    assert inputs_of(catalog) == ({} if kind is None else {kind: "poster"})
 
 
 # -- settings ------------------------------------------------------------------------

@@ -1,8 +1,7 @@
-"""`serve` and `browse` hand over to rooms that a small installation lacks."""
+"""`serve` and `browse` hand over to rooms that need an extra."""
 
 import os
 import sys
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,26 +9,17 @@ import pytest
 
 from skmmrec.catalog import ItemCatalog
 from skmmrec.cli._items import encoded_catalog
-from skmmrec.cli._tables import Source
+from skmmrec.datasets import TableFiles
+from skmmrec.service import ServiceSettings
 from tests.cli.conftest import CONTENT, run
 
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What the rooms are called with, which are stand-ins here."""
+    """What the rooms are called with, in place of serving."""
     made = []
-
-    class ServiceSettings(SimpleNamespace):
-        @classmethod
-        def from_environment(cls, environment):
-            prefix = "SKMMREC_SERVICE_"
-            return {k: v for k, v in environment.items() if k.startswith(prefix)}
-
-    for name, function in (("service", "serve"), ("app", "browse")):
-        room = ModuleType(f"skmmrec.{name}")
-        room.ServiceSettings = ServiceSettings
-        setattr(room, function, lambda *a, **k: made.append((a, k)))
-        monkeypatch.setitem(sys.modules, f"skmmrec.{name}", room)
+    for name in ("skmmrec.service.serve", "skmmrec.app.browse"):
+        monkeypatch.setattr(name, lambda *a, **k: made.append((a, k)))
     return made
 
 
@@ -45,27 +35,38 @@ def test_serve_passes_on_what_it_was_told(calls, tmp_path, monkeypatch):
         "port": 81,
         "workers": 2,
         "log_level": "warning",
-        "settings": {"SKMMREC_SERVICE_RATE": "5", "SKMMREC_SERVICE_MAX_K": "9"},
+        "settings": ServiceSettings(rate=5, max_k=9),
     }
     assert dict(os.environ) == before
 
 
 def test_serve_knows_who_may_ask(calls, tmp_path):
-    run("serve", tmp_path, "--tokens-file", "tokens.txt", "--model", "m")
+    run("serve", tmp_path, "--tokens-file", "tokens.txt", "--model", "1")
     settings = calls[0][1]["settings"]
-    assert settings["SKMMREC_SERVICE_TOKENS_FILE"] == "tokens.txt"
-    assert settings["SKMMREC_SERVICE_MODEL"] == "m"
+    assert settings == ServiceSettings(tokens_file="tokens.txt", model="1")
+
+
+def test_settings_are_named_as_they_were_given(calls, tmp_path, monkeypatch):
+    error = run("serve", tmp_path, "--set", "max_l=9", code=3).stderr
+    assert error.startswith("Error: max_l: ")
+    monkeypatch.setenv("SKMMREC_SERVICE_MAX_L", "9")
+    error = run("serve", tmp_path, code=3).stderr
+    assert error.startswith("Error: SKMMREC_SERVICE_MAX_L: ")
+    assert calls == []
 
 
 def test_browse_passes_on_what_it_was_told(calls, tables, tmp_path):
     items = tables / "items.csv"
     args = ["--items", items, "--compare", "older", "--no-open-browser", "--record"]
-    run("browse", tmp_path, *args)
+    run("browse", tmp_path, *args, "--sep", ";")
     ((given, options),) = calls
     assert given == (tmp_path,)
     assert str(options.pop("compare")) == "older"
     assert options == {
         "items": items,
+        "key": None,
+        "sep": ";",
+        "encoding": "utf-8",
         "catalog": None,
         "media": None,
         "record": True,
@@ -88,11 +89,14 @@ def test_browse_searches_by_the_vectors_of_the_items(calls, tables, model, vecto
     assert "--vectors needs --items" in error
 
 
-@pytest.mark.parametrize(("name", "extra"), [("serve", "service"), ("browse", "app")])
-def test_a_room_that_is_not_installed_names_the_extra(
-    name, extra, tmp_path, monkeypatch
+@pytest.mark.parametrize(
+    ("name", "library", "extra"),
+    [("serve", "uvicorn", "service"), ("browse", "streamlit", "app")],
+)
+def test_a_library_that_is_not_installed_names_the_extra(
+    name, library, extra, tmp_path, monkeypatch
 ):
-    monkeypatch.setitem(sys.modules, f"skmmrec.{extra}", None)
+    monkeypatch.setitem(sys.modules, library, None)
     error = run(name, tmp_path, code=3).stderr
     assert f"pip install 'skmmrec[{extra}]'" in error
 
@@ -100,7 +104,7 @@ def test_a_room_that_is_not_installed_names_the_extra(
 def test_raw_items_and_their_vectors_are_one_catalogue(tables, vectors, item_table):
     """Nothing is encoded anew, and what is asked for is encoded as the items were."""
     stored = ItemCatalog.from_parquet(vectors)
-    joined = encoded_catalog(Source(tables / "items.csv"), vectors, None)
+    joined = encoded_catalog(TableFiles(tables / "items.csv"), vectors, None)
     assert sorted(joined.ids) == sorted(stored.ids)
     rows = joined.ids.get_indexer(stored.ids)
     for name in stored.blocks.modalities:
@@ -115,7 +119,7 @@ def test_items_without_vectors_are_told(vectors, item_table, tmp_path):
     more = pd.concat([item_table, item_table.tail(1).assign(item_id="new")])
     more.to_csv(tmp_path / "items.csv", index=False)
     with pytest.raises(ValueError, match="the item 'new'"):
-        encoded_catalog(Source(tmp_path / "items.csv"), vectors, None)
+        encoded_catalog(TableFiles(tmp_path / "items.csv"), vectors, None)
 
 
 def test_a_catalogue_of_the_first_rows_alone(tmp_path):
@@ -123,6 +127,5 @@ def test_a_catalogue_of_the_first_rows_alone(tmp_path):
         "item_id,price,brand,released\na,1,x,2026-01-01\n"
     )
     run("encode", tmp_path / "items.csv", tmp_path / "v", *CONTENT)
-    assert (
-        len(encoded_catalog(Source(tmp_path / "items.csv"), tmp_path / "v", None)) == 1
-    )
+    items = TableFiles(tmp_path / "items.csv")
+    assert len(encoded_catalog(items, tmp_path / "v", None)) == 1

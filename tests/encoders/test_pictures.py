@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from skmmrec.encoders import ContentError, _pictures, picture_key, read_picture
 
@@ -54,6 +54,21 @@ def assert_grey(item, expected=GREY, atol=1):
     pixels = seen(item)
     for channel in range(3):
         np.testing.assert_allclose(pixels[..., channel], expected, rtol=0, atol=atol)
+
+
+def test_programs_that_draw_are_not_run(tmp_path, monkeypatch):
+    """Ghostscript reads files, and content may be a stranger's."""
+
+    def run(*args, **options):
+        raise AssertionError("Ghostscript was started")
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", run)
+    data = encoded(PICTURE, "EPS")
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    for content in (data, path):
+        with pytest.raises(ContentError, match="is an EPS file, which is a program"):
+            read_picture(content)
 
 
 # -- deep and floating grey ------------------------------------------------------------

@@ -18,6 +18,7 @@ from skmmrec.feature_store import (
     ReadOnlyStoreError,
     publish,
 )
+from skmmrec.recommender import ContentRecommender, MatrixFactorizationRecommender
 from skmmrec.service import ServiceSettings, app_from_environment, create_app
 from tests.feature_store.conftest import make_recommender
 from tests.feature_store.test_fold_in import history_model
@@ -515,6 +516,20 @@ def test_a_saved_model_gives_reasons(repo, tmp_path, ratings, items):
         publish(other, repo)
         later = client.post("/explain", json=asked).json()
         assert later["explanations"][0]["reason"] is None
+
+
+@pytest.mark.parametrize("kind", [ContentRecommender, MatrixFactorizationRecommender])
+def test_each_kind_of_saved_model_explains(kind, repo, tmp_path, ratings, items):
+    X, of_content = ratings[["user_id", "item_id"]], kind is ContentRecommender
+    rec = kind(ItemCatalog(items)) if of_content else kind(random_state=0)
+    publish(rec.fit(X), repo)
+    rec.save(tmp_path / "model")
+    with asking(repo, ServiceSettings(model=tmp_path / "model")) as client:
+        answer = client.post("/explain", json={"users": 103, "items": "i00"})
+    assert answer.status_code == 200, answer.text
+    [explanation] = answer.json()["explanations"]
+    assert (explanation["reason"] is not None) is of_content
+    assert (explanation["modalities"] is not None) is of_content
 
 
 def test_a_saved_model_explains_where_the_store_cannot(repo, tmp_path, ratings, items):

@@ -257,6 +257,20 @@ def test_events_are_not_recorded_twice():
     assert caught.value.status == 503
 
 
+def test_an_answer_that_breaks_off_is_told():
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            headers = [(b"content-length", b"100")]
+            start = {"type": "http.response.start", "status": 200, "headers": headers}
+            await send(start)
+            await send({"type": "http.response.body", "body": b'{"model'})
+
+    with serving(app) as url, ServiceClient(url) as client:
+        for ask in (lambda: client.recommend(4), lambda: client.record(4, 1)):
+            with pytest.raises(ConnectionError, match="broke off"):
+                ask()
+
+
 def test_redirections_are_not_followed():
     app, asked = app_that_answers(307)
     with serving(app) as url, pytest.raises(ServiceError, match="status 307"):

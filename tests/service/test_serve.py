@@ -67,6 +67,21 @@ def test_what_is_meant_is_started(served, started, host, settings):
     assert not Path(environment["PROMETHEUS_MULTIPROC_DIR"]).exists()
 
 
+def test_workers_have_the_settings_that_were_given(served, started, monkeypatch):
+    """A variable that stands in the environment is no setting unless it was read."""
+    monkeypatch.setenv("SKMMREC_SERVICE_TOKENS", "stranger:write:0123456789abcdef")
+    monkeypatch.setenv("SKMMREC_SERVICE_SEARCH", "exact")
+    monkeypatch.setenv("SKMMREC_SERVICE_NO_SUCH", "1")
+    before = dict(os.environ)
+    for settings in (None, ServiceSettings(tokens=TOKENS, max_k=5)):
+        serve(served, settings=settings)
+        environment = started[-1][2]
+        assert ServiceSettings.from_environment(environment) == (
+            settings or ServiceSettings()
+        )
+        assert dict(os.environ) == before
+
+
 def test_what_cannot_be_is_told_before_anything_starts(served, started, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no feature_store\.yaml"):
         serve(tmp_path)

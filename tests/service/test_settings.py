@@ -40,6 +40,14 @@ def test_this_process_is_the_default(monkeypatch):
     assert ServiceSettings.from_environment().max_k == 7
 
 
+def test_what_is_given_goes_before_the_environment():
+    environment = {"SKMMREC_SERVICE_MAX_K": "7", "SKMMREC_SERVICE_RATE": "5"}
+    found = ServiceSettings.from_environment(environment, max_k="9")
+    assert found == ServiceSettings(max_k=9, rate=5)
+    with pytest.raises(ValueError, match=r"^max_k: "):
+        ServiceSettings.from_environment(environment, max_k="many")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

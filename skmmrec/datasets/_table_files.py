@@ -2,7 +2,7 @@
 
 Texts of a CSV file stay what they are: the ids ``007`` and ``1e5`` are no numbers, and
 a brand may be called ``NA``. Only an empty field is missing. A column becomes numbers
-or dates where a command says that it is one.
+or dates where whoever reads it says that it is one.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _BLOCK = 1 << 24
 
 
 @dataclass(frozen=True)
-class Source:
-    """A table: a file, or a folder of files of one kind.
+class TableFiles:
+    """A table in files: a file, or a folder of files of one kind.
 
     Attributes
     ----------
@@ -103,15 +103,19 @@ class Source:
         return "\t" if ".tsv" in file.name.lower() else ","
 
 
-def read_table(source: Source, kinds: Mapping[str, Kind]) -> pd.DataFrame:
+def read_table(
+    source: TableFiles, kinds: Mapping[str, Kind], *, may_be_empty: bool = False
+) -> pd.DataFrame:
     """Read some columns of a table.
 
     Parameters
     ----------
-    source : Source
+    source : TableFiles
         The files.
     kinds : mapping of str to Kind
         The columns, and what they are.
+    may_be_empty : bool, default=False
+        Whether a table without rows is one.
 
     Returns
     -------
@@ -133,7 +137,7 @@ def read_table(source: Source, kinds: Mapping[str, Kind]) -> pd.DataFrame:
     else:
         parts = [_read_csv(file, source, kinds) for file in source.files]
         table = pd.concat(parts, ignore_index=True)
-    if not len(table):
+    if not len(table) and not may_be_empty:
         raise ValueError(f"{source.path} has no rows")
     return table
 
@@ -141,7 +145,7 @@ def read_table(source: Source, kinds: Mapping[str, Kind]) -> pd.DataFrame:
 # -- parquet -------------------------------------------------------------------------
 
 
-def _read_parquet(source: Source, names: list[str]) -> pa.Table:
+def _read_parquet(source: TableFiles, names: list[str]) -> pa.Table:
     schema = completed_schema([read_schema(path)[0] for path in source.files])
     _check_columns(source.path, names, schema.names)
     wanted = pa.schema([schema.field(name) for name in names])
@@ -162,7 +166,7 @@ def _check_columns(path: Path, names: list[str], found: list[str]) -> None:
         return
     advice = ""
     if len(found) == 1 and any(mark in found[0] for mark in ",;\t|"):
-        advice = ". If these are several, say by which sign: --sep ';', or --sep tab"
+        advice = ". If these are several, say by which sign (sep): ';', or tab"
     raise ValueError(
         f"{path} has no column {lacking[0]!r}; its columns are {found}{advice}"
     )
@@ -171,12 +175,12 @@ def _check_columns(path: Path, names: list[str], found: list[str]) -> None:
 # -- CSV -----------------------------------------------------------------------------
 
 
-def _header(path: Path, source: Source) -> list[str]:
+def _header(path: Path, source: TableFiles) -> list[str]:
     with _reading_csv(path), pacsv.open_csv(path, *_how(path, source)) as reader:
         return list(reader.schema.names)
 
 
-def _how(path: Path, source: Source) -> tuple[Any, Any]:
+def _how(path: Path, source: TableFiles) -> tuple[Any, Any]:
     separator = source.separator(path)
     if len(separator) != 1:
         raise ValueError(f"sep must be one character, or 'tab', got {source.sep!r}")
@@ -186,7 +190,9 @@ def _how(path: Path, source: Source) -> tuple[Any, Any]:
     )
 
 
-def _read_csv(path: Path, source: Source, kinds: Mapping[str, Kind]) -> pd.DataFrame:
+def _read_csv(
+    path: Path, source: TableFiles, kinds: Mapping[str, Kind]
+) -> pd.DataFrame:
     _check_columns(path, list(kinds), _header(path, source))
     with _reading_csv(path):
         texts = pacsv.read_csv(path, *_how(path, source), _as_texts(kinds))
@@ -221,7 +227,7 @@ def _reading_csv(path: Path) -> Iterator[None]:
         text = str(error)
         advice = ""
         if isinstance(error, UnicodeError) or "UTF8" in text:
-            advice = ". If it is not in UTF-8, say so: --encoding cp1252, or another"
+            advice = ". If it is not in UTF-8, say so (encoding): cp1252, or another"
         raise ValueError(f"{path} cannot be read: {text}{advice}") from error
 
 
@@ -277,14 +283,16 @@ def _check_read(texts: pd.Series, is_read: pd.Series, where: str, what: str) -> 
 # -- features ------------------------------------------------------------------------
 
 
-def read_features(source: Source, key: str, names: list[str]) -> pd.DataFrame:
+def read_features(
+    source: TableFiles, key: str, names: list[str], *, may_be_empty: bool = False
+) -> pd.DataFrame:
     """Read columns of items, to filter by, with the ids as index.
 
     A column of a CSV file becomes numbers if all of its values are, and none begins
     with a zero that a number does not need, as postal codes do.
     """
     kinds: dict[str, Kind] = {key: "raw", **dict.fromkeys(names, "raw")}
-    table = read_table(source, kinds)
+    table = read_table(source, kinds, may_be_empty=may_be_empty)
     if not source.is_parquet:
         for name in names:
             table[name] = _numbers_if_all(table[name])

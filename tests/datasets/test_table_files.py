@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from skmmrec.cli._tables import Source, read_features, read_table
+from skmmrec.datasets import TableFiles, read_features, read_table
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def write(tmp_path):
     def write(text, name="table.csv", encoding="utf-8", **how):
         path = tmp_path / name
         path.write_bytes(text.encode(encoding))
-        return Source(path, **how)
+        return TableFiles(path, **how)
 
     return write
 
@@ -54,16 +54,16 @@ def test_a_byte_order_mark_is_no_part_of_a_name(write):
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-8"])
 def test_encodings(write, encoding):
     source = write("id,name\n1,süß\n", encoding=encoding)
-    source = Source(source.path, encoding=encoding)
+    source = TableFiles(source.path, encoding=encoding)
     assert values(source, "name") == ["süß"]
 
 
 def test_another_encoding_is_told(write):
     source = write("id,name\n1,süß\n", encoding="cp1252")
-    with pytest.raises(ValueError, match=r"table\.csv cannot be read.*--encoding"):
+    with pytest.raises(ValueError, match=r"table\.csv cannot be read.*encoding"):
         values(source, "name")
     with pytest.raises(ValueError, match="unknown encoding"):
-        values(Source(source.path, encoding="utf-99"), "name")
+        values(TableFiles(source.path, encoding="utf-99"), "name")
 
 
 def test_quotes_hold_separators_lines_and_quotes(write):
@@ -80,20 +80,20 @@ def test_empty_fields_are_missing(write):
 def test_a_compressed_file_is_read(tmp_path):
     path = tmp_path / "table.csv.gz"
     path.write_bytes(gzip.compress(b"id\n1\n"))
-    assert values(Source(path), "id") == ["1"]
+    assert values(TableFiles(path), "id") == ["1"]
 
 
 def test_files_of_a_folder_are_read_in_order(tmp_path):
     for name, text in (("b.csv", "id\n2\n"), ("a.csv", "id\n1\n"), ("_c.csv", "x")):
         (tmp_path / name).write_text(text)
-    assert values(Source(tmp_path), "id") == ["1", "2"]
+    assert values(TableFiles(tmp_path), "id") == ["1", "2"]
 
 
 @pytest.mark.parametrize(
     ("text", "kinds", "message"),
     [
         ("a,b\n1,2\n", {"c": "raw"}, r"no column 'c'; its columns are \['a', 'b'\]"),
-        ("a;b\n1;2\n", {"a": "raw"}, "--sep ';'"),
+        ("a;b\n1;2\n", {"a": "raw"}, r"\(sep\): ';'"),
         ("a,a\n1,2\n", {"a": "raw"}, "several columns named 'a'"),
         ("a,b\n1,2\n3\n", {"a": "raw"}, "Expected 2 columns, got 1"),
         ("a,b\n1,2,3\n", {"a": "raw"}, "Expected 2 columns, got 3"),
@@ -118,13 +118,13 @@ def test_a_separator_of_two_signs_is_refused(write):
 
 def test_what_is_not_there_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="no file or folder"):
-        values(Source(tmp_path / "none.csv"), "a")
+        values(TableFiles(tmp_path / "none.csv"), "a")
     with pytest.raises(ValueError, match="no parquet and no CSV files"):
-        values(Source(tmp_path), "a")
+        values(TableFiles(tmp_path), "a")
     (tmp_path / "a.csv").write_text("a\n1\n")
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="both parquet and CSV files"):
-        values(Source(tmp_path), "a")
+        values(TableFiles(tmp_path), "a")
 
 
 def test_times_are_numbers_or_dates(write):
@@ -144,14 +144,14 @@ def test_parquet_keeps_its_types(tmp_path):
     path = tmp_path / "without an ending"
     table = pd.DataFrame({"id": [2**60 + 1, 7], "price": [1.5, None]})
     table.to_parquet(path)
-    read = read_table(Source(path), {"id": "raw", "price": "number"})
+    read = read_table(TableFiles(path), {"id": "raw", "price": "number"})
     pd.testing.assert_frame_equal(read, table)
 
 
 def test_numbers_and_dates_that_parquet_has_as_text_are_read(tmp_path):
     path = tmp_path / "a.parquet"
     pd.DataFrame({"n": ["1.5", None], "d": ["2026-01-01", None]}).to_parquet(path)
-    read = read_table(Source(path), {"n": "number", "d": "date"})
+    read = read_table(TableFiles(path), {"n": "number", "d": "date"})
     assert read["n"].iloc[0] == 1.5
     assert read["d"].iloc[0] == pd.Timestamp("2026-01-01", tz="UTC")
     assert read.isna().to_numpy()[1].all()
@@ -161,7 +161,17 @@ def test_a_damaged_parquet_file_is_named(tmp_path):
     path = tmp_path / "bad.parquet"
     path.write_bytes(b"PAR1 and nothing else")
     with pytest.raises(ValueError, match=r"bad\.parquet cannot be read"):
-        values(Source(path), "a")
+        values(TableFiles(path), "a")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table_without_rows_may_be_one(tmp_path, ending):
+    path, table = tmp_path / f"t.{ending}", pd.DataFrame({"id": [], "n": []})
+    table.to_csv(path, index=False) if ending == "csv" else table.to_parquet(path)
+    with pytest.raises(ValueError, match="has no rows"):
+        read_features(TableFiles(path), "id", ["n"])
+    found = read_features(TableFiles(path), "id", ["n"], may_be_empty=True)
+    assert (len(found), list(found)) == (0, ["n"])
 
 
 def test_features_are_numbers_if_all_are_and_none_is_a_code(write):
@@ -191,7 +201,7 @@ def test_what_python_writes_comes_back(rows, sep):
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, delimiter=sep, quoting=csv.QUOTE_ALL)
             writer.writerows([("a", "b"), *rows])
-        table = read_table(Source(path, sep=sep), {"a": "raw", "b": "id"})
+        table = read_table(TableFiles(path, sep=sep), {"a": "raw", "b": "id"})
     for name, column in zip("ab", zip(*rows, strict=True), strict=True):
         found = [None if pd.isna(value) else value for value in table[name]]
         assert found == [value or None for value in column]
@@ -203,5 +213,5 @@ def test_numbers_come_back_to_the_bit(numbers):
     with TemporaryDirectory() as folder:
         path = Path(folder, "table.csv")
         path.write_text("n\n" + "".join(f"{number!r}\n" for number in numbers))
-        read = read_table(Source(path), {"n": "number"})["n"]
+        read = read_table(TableFiles(path), {"n": "number"})["n"]
     assert read.tolist() == numbers

@@ -1,0 +1,53 @@
+"""Saved models of any class."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeAlias
+
+from skmmrec.catalog import ItemCatalog
+from skmmrec.recommender._estimator import MultimodalFusionRecommender
+from skmmrec.recommender._saved_folder import RECORD
+
+from ._content import ContentRecommender
+from ._matrix_factorization import MatrixFactorizationRecommender
+
+Saved: TypeAlias = (
+    MultimodalFusionRecommender | ContentRecommender | MatrixFactorizationRecommender
+)
+_CLASSES = (
+    MultimodalFusionRecommender,
+    ContentRecommender,
+    MatrixFactorizationRecommender,
+)
+
+
+def load_model(path: Path, catalog: ItemCatalog | None = None) -> Saved:
+    """Load a saved model by the class that saved it.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    catalog : ItemCatalog or None, default=None
+        As in `load` of the class.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `load` of the class, and where the class is none of this package's.
+    """
+    try:
+        record = json.loads((path / RECORD).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        record = None  # `load` says what is wrong
+    if not isinstance(record, dict):
+        return MultimodalFusionRecommender.load(path, catalog=catalog)
+    for kind in _CLASSES:
+        if kind.__name__ == record.get("estimator"):
+            return kind.load(path, catalog=catalog)
+    raise ValueError(
+        f"{path} holds a {record.get('estimator')}, which is no recommender of skmmrec "
+        "that can be saved"
+    )
