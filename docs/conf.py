@@ -14,6 +14,7 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
+from sphinx_gallery.sorting import ExplicitOrder
 
 import skmmrec
 
@@ -56,7 +57,18 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples/gallery",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"\.py$",
-    "within_subsection_order": "FileNameSortKey",
+    # The whole way first, then the four worlds, then a question each.
+    "within_subsection_order": ExplicitOrder(
+        [
+            "from_content_to_lists.py",
+            "shop.py",
+            "music.py",
+            "video.py",
+            "social.py",
+            "*",
+        ]
+    ),
+    "remove_config_comments": True,
     "backreferences_dir": None,
     "reference_url": {"skmmrec": None},
     "show_memory": False,

@@ -53,6 +53,7 @@ from skmmrec.recommender import (
     SequenceTower,
 )
 
+# sphinx_gallery_thumbnail_number = 2
 data = make_music(n_hums=60, random_state=0)
 items, listens = data.item_table, data.interactions
 items[["item_id", "title", "lyrics", "tags"]].head(4)

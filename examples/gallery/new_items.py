@@ -66,7 +66,7 @@ for name, recommended in lists.items():
     RankingCurveDisplay.from_recommendations(
         recommended, test, ks=[1, 2, 5, 10, 20], name=name, ax=ax, random_state=0
     )
-ax.set(title="New items, ranked among themselves")
+ax.set_title("New items, ranked among themselves", loc="left")
 plt.show()
 
 # %%

@@ -347,11 +347,11 @@ two = [
 compare(*two, random_state=0).round(3)
 
 # %%
-# Little, if the interval contains 0: what words and pictures say to whom was learned in
-# three days of likes, and what came since has been recorded. The night is there for
-# what recording does not change, such as how popular posts are, and to begin the day
-# with one model that knows all. New words reach the counted characters when the
-# catalogue is made anew, once in a while.
+# Nothing that could be told from chance: the interval contains 0. What words and
+# pictures say to whom was learned in three days of likes, and what came since has been
+# recorded. The night is there for what recording does not change, such as how popular
+# posts are, and to begin the day with one model that knows all. New words reach the
+# counted characters when the catalogue is made anew, once in a while.
 #
 # Who is shown how much
 # ---------------------
@@ -406,8 +406,9 @@ plt.show()
 
 # %%
 # At 1 a group is shown as much as it posts. The cap spreads the places over more posts,
-# whoever wrote them; only the handicap asks who did. Choose it on lists of your own:
-# here 0.25 was enough, on scores whose best ten differ by a few units.
+# whoever wrote them; only the handicap asks who did. Neither costs more here than these
+# likes can tell. Choose the handicap on lists of your own: 0.25 was enough, on scores
+# whose best ten differ by a few units.
 #
 # Users forgotten, posts deleted
 # ------------------------------

@@ -47,6 +47,7 @@ from skmmrec.inspection import (
 from skmmrec.metrics import compare, evaluate_ranking
 from skmmrec.model_selection import ColdItemSplit
 
+# sphinx_gallery_thumbnail_number = 6
 data = make_shorts(n_users=300, n_items=120, n_sessions_per_user=4, random_state=0)
 items, views = data.item_table, data.interactions
 views.head(4)
@@ -162,8 +163,8 @@ plt.show()
 
 rec = MultimodalFusionRecommender(catalog, fusion="late", random_state=0).fit(X, y)
 lean = data.users.set_index("user_id")["sound"]
-groups = pd.cut(lean, [0, 0.33, 0.67, 1], labels=["frames", "neither", "sound"])
-groups = ("leans to " + groups.astype(str)).rename("lean")
+names = ["leans to frames", "leans to neither", "leans to sound"]
+groups = pd.cut(lean, [0, 0.33, 0.67, 1], labels=names)
 ModalityContributionDisplay.from_estimator(rec, groups=groups)
 plt.show()
 
@@ -172,8 +173,8 @@ plt.show()
 # ----------
 #
 # Above what was liked last, below what is recommended. The bars show how much of what
-# speaks for a short comes from where. A grey box is a short without pictures, a dark
-# one shows nothing but a card. What puts these into the list is their sound.
+# speaks for a short comes from where. A short without pictures is drawn by its sound; a
+# dark one shows nothing but a card. What puts these into the list is their sound.
 
 viewer = lean.idxmax()
 RecommendationGalleryDisplay.from_estimator(rec, viewer, k=6, picture="cover")
@@ -237,8 +238,9 @@ online.recommend([viewer], k=3).round(2)
 #   for how it sounds, and where one of them tells nothing, the other does.
 # - **The sound's share is that of an untrained network.** Expect more of
 #   ``AudioEncoder()``, and measure it as above.
-# - **Missing is not zero.** Shorts without sound compete by their frames. A 0 in the
-#   numbers above means that there was nothing to hear, not that it was bad.
+# - **Missing is not zero.** Shorts without sound compete by their frames: in numbers
+#   such as those above, a part that is missing has exactly 0, for it and against it. A
+#   card that shows nothing is there, and may speak against a short.
 # - **The windows are averaged here.** What happens when in a video is in
 #   ``watch.transform_windows(videos)``, with the seconds of each window.
 #

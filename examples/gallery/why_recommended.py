@@ -87,8 +87,8 @@ for reason in explain(rec, best, titles=titles)["reason"]:
 # pictures.
 
 lean = data.users.set_index("user_id")["image"]
-groups = pd.cut(lean, [0, 0.33, 0.67, 1], labels=["words", "neither", "pictures"])
-groups = ("leans to " + groups.astype(str)).rename("lean")
+names = ["leans to words", "leans to neither", "leans to pictures"]
+groups = pd.cut(lean, [0, 0.33, 0.67, 1], labels=names)
 ModalityContributionDisplay.from_estimator(rec, groups=groups)
 plt.show()
 

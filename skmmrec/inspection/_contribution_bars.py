@@ -89,7 +89,8 @@ class ModalityContributionDisplay:
         k : int, default=10
             Recommendations of each user.
         groups : Series, default=None
-            Group of each user, indexed by user id; one bar per group instead.
+            Group of each user, indexed by user id; one bar per group instead. Bars of
+            categories are in their order, others in that of the users.
         ax : matplotlib Axes, default=None
             Axes to draw on.
         colors : iterable of str, default=None
@@ -111,7 +112,7 @@ class ModalityContributionDisplay:
         )
         bars = _bars_of(ranked[USER], groups, one_bar=users is None)
         means = shares.groupby(bars.to_numpy(), sort=False).mean()
-        return cls(shares=means).plot(ax, colors=colors)
+        return cls(shares=_in_order(means, groups)).plot(ax, colors=colors)
 
     def plot(
         self, ax: Axes | None = None, *, colors: Iterable[str] | None = None
@@ -174,6 +175,12 @@ class ModalityContributionDisplay:
             self.ax_.barh(
                 names, rest, left=shown, height=0.62, color=PALE, label="no modality"
             )
+
+
+def _in_order(means: pd.DataFrame, groups: pd.Series | None) -> pd.DataFrame:
+    if groups is None or not isinstance(groups.dtype, pd.CategoricalDtype):
+        return means
+    return means.loc[[name for name in groups.cat.categories if name in means.index]]
 
 
 def _bars_of(users: pd.Series, groups: pd.Series | None, *, one_bar: bool) -> pd.Series:

@@ -91,10 +91,10 @@ def explain(
 
     The sentence names the modality that adds most to the score and the item of the
     user's history that is most alike in it. A modality that is called ``text`` or
-    ``words``, ``image`` or ``picture``, ``audio`` or ``sound``, or ``video`` is spoken
-    of; other names are quoted, with spaces for underscores. Where no modality speaks
-    for the item, or the user has no history, the sentence says who chose it; of a model
-    without content all sentences do.
+    ``words``, ``image`` or ``picture``, ``audio`` or ``sound``, ``video``,
+    ``video_image`` or ``video_sound`` is spoken of; other names are quoted, with spaces
+    for underscores. Where no modality speaks for the item, or the user has no history,
+    the sentence says who chose it; of a model without content all sentences do.
 
     Parameters
     ----------

@@ -25,6 +25,9 @@ _PHRASES = {
     "audio": _SOUND,
     "sound": _SOUND,
     "video": "its video is like that of",
+    # What a catalogue makes of a VideoEncoder.
+    "video_image": "its pictures are like those of",
+    "video_sound": _SOUND,
 }
 # Characters of an explanation: two sentences.
 _LONGEST = 240

@@ -107,11 +107,12 @@ class Thumbnails:
             if not is_missing(row.get(kind)):
                 yield read, row[kind], f"{kind} of item {row['item_id']!r}"
 
-    def _video(self, item: Any, name: str) -> Image.Image:
+    def _video(self, item: Any, name: str) -> Thumbnail:
         try:
-            return collage(still_frames(item, self.n_frames))
+            frames = still_frames(item, self.n_frames)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
+        return collage(frames) if frames else _waveform(item, name)
 
 
 def _waveform(item: Any, name: str) -> Waveform:

@@ -124,6 +124,10 @@ def test_contribution_bars_of_groups_and_of_all(fitted, truth):
     groups = truth.users.set_index("user_id").idxmax(axis=1)
     display = ModalityContributionDisplay.from_estimator(fitted, k=3, groups=groups)
     assert set(display.shares.index) == {"text", "image", "audio"}
+    order = ["image", "text", "none", "audio"]
+    groups = pd.Series(pd.Categorical(groups, order), groups.index)
+    display = ModalityContributionDisplay.from_estimator(fitted, k=3, groups=groups)
+    assert display.shares.index.tolist() == ["image", "text", "audio"]
     with pytest.raises(ValueError, match="no group for 'user-0002'"):
         ModalityContributionDisplay.from_estimator(fitted, groups=groups.head(1))
 

@@ -177,6 +177,8 @@ def test_bad_tags_are_named(fitted, first_reason):
         ("picture", "Its picture is like that of"),
         ("sound", "Its sound is like that of"),
         ("video", "Its video is like that of"),
+        ("video_image", "Its pictures are like those of"),
+        ("video_sound", "Its sound is like that of"),
         ("poster_vec", "In “poster vec” it is like"),
         ("text__title", "In “text title” it is like"),
         ("tags", "In “tags” it is like"),

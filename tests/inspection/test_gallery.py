@@ -299,6 +299,22 @@ def test_frames_stand_for_a_video(n_frames, tmp_path):
         assert len(greys) >= n_frames
 
 
+def test_a_video_without_pictures_is_drawn_by_its_sound(tmp_path):
+    av = pytest.importorskip("av")
+    path = tmp_path / "clip.mkv"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("pcm_s16le", rate=8000, layout="mono")
+        tone = (np.sin(np.arange(8000)) * 20_000).astype(np.int16)[None]
+        frame = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
+        frame.sample_rate = 8000
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    display = FROM([0], pd.DataFrame({"item_id": [0], "video": [str(path)]}))
+    assert not display.ax_.images
+    (bars,) = bars_of(display)
+    assert (bars > 0).all()
+
+
 def test_what_cannot_be_read_is_told_once_and_something_else_is_shown(tmp_path):
     broken = str(tmp_path / "absent.png")
     with pytest.warns(UserWarning, match=r"of 2 of 3 items .* item 0: no file") as told:
