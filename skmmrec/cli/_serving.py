@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
-from skmmrec.cli._command import Failure, command, option
+from skmmrec.cli._command import command, note, option
 from skmmrec.cli._options import Setting, SettingType, csv_options, key_option
 
 # Settings of the service by variables of the environment.
@@ -27,18 +26,6 @@ def _port_option(port: int) -> Any:
     return option(
         "--port", type=click.IntRange(0, 65535), default=port, help="Port to listen at."
     )
-
-
-def _optional_room(name: str, extra: str) -> Any:
-    """Import a room that a small installation lacks."""
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise Failure(
-            f"{name} is not installed here: pip install 'skmmrec[{extra}]'"
-        ) from error
 
 
 @command(
@@ -85,17 +72,16 @@ def serve(repo: Path, settings: Sequence[Setting], **given: Any) -> None:
     """Answer requests for recommendations over HTTP, until Ctrl-C.
 
     REPO is what 'skmmrec publish' filled; what is published later is served from then
-    on. The page /docs of the server tells what can be asked. Settings also come from
-    variables of the environment, such as SKMMREC_SERVICE_RATE. Needs the extra
-    'service'.
+    on. GET /openapi.json tells what can be asked. Settings also come from variables of
+    the environment, such as SKMMREC_SERVICE_RATE. Needs the extra 'service'.
     """
-    room = _optional_room("skmmrec.service", "service")
+    from skmmrec.service import ServiceSettings, serve
+
     named = {name: given.pop(name) for name in ("tokens_file", "model")}
     named |= {setting.name: setting.value for setting in settings}
-    chosen = room.ServiceSettings.from_environment(
-        {**os.environ, **_as_variables(named)}
-    )
-    room.serve(repo, settings=chosen, **given)
+    chosen = ServiceSettings.from_environment({**os.environ, **_as_variables(named)})
+    note(f"Reading {repo}; a line will tell where the service listens, until Ctrl-C.")
+    serve(repo, settings=chosen, **given)
 
 
 def _as_variables(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -135,6 +121,7 @@ Examples:
 @option(
     "--media",
     type=click.Path(path_type=Path),
+    default=None,
     help="Folder of the pictures, sounds and videos.",
     show_default="that of --items",
 )
@@ -165,7 +152,8 @@ def browse(
     MODEL is what 'skmmrec fit' wrote, REPO what 'skmmrec publish' filled. The page is
     there until Ctrl-C. Needs the extra 'app'.
     """
-    room = _optional_room("skmmrec.app", "app")
+    from skmmrec.app import browse
+
     catalog = None
     if vectors is not None:
         if items is None:
@@ -174,4 +162,4 @@ def browse(
         from skmmrec.cli._tables import Source
 
         catalog = encoded_catalog(Source(items, sep, encoding), vectors, key)
-    room.browse(model, items=items, catalog=catalog, **given)
+    browse(model, items=items, catalog=catalog, **given)
