@@ -102,9 +102,20 @@ def encode_source(
             items, recipe.transformer(), out, key=key, rows_per_part=rows_per_part
         )
     except ValueError as error:
-        if str(source.path) in str(error):
-            raise
-        raise ValueError(f"{source.path}: {error}") from error
+        where = "" if str(source.path) in str(error) else f"{source.path}: "
+        raise ValueError(f"{where}{error}{_advice(error)}") from error
+
+
+def _advice(error: ValueError) -> str:
+    """Say how to go on where an item is broken, which the first of many may be."""
+    from skmmrec.encoders import ContentError
+
+    if not isinstance(error, ContentError):
+        return ""
+    return (
+        ". Mend it, or give --on-error missing: then what cannot be read counts as "
+        "missing, and is listed"
+    )
 
 
 def _tell(report: BatchReport, out: Path, as_json: bool) -> None:

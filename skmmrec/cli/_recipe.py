@@ -20,27 +20,17 @@ from sklearn.preprocessing import OneHotEncoder
 
 from skmmrec.cli._options import ENCODED, PLAIN, check_names
 from skmmrec.datasets import Kind, TableFiles, read_table
-from skmmrec.encoders import (
-    AudioEncoder,
-    BaseEncoder,
-    ImageEncoder,
-    TextEncoder,
-    VideoEncoder,
-)
+from skmmrec.encoders import encoder_class, encoder_parameters, make_encoder
 from skmmrec.interactions import ITEM, plain
 from skmmrec.runtime import replacing
 
 FILE = "_encoder.json"
 """Beside the vectors; what begins with an underscore is no data."""
 _FORMAT = 1
-_ENCODERS: dict[str, type[BaseEncoder]] = {
-    "text": TextEncoder,
-    "image": ImageEncoder,
-    "audio": AudioEncoder,
-    "video": VideoEncoder,
-}
 # Columns of paths.
 _FILES = ("image", "audio", "video")
+# Parameters that name a model, or files of one.
+_MAY_BE_FILES = ("model", "pretrained")
 # What vectors do not depend on, or a place on this machine.
 _NOT_KEPT = ("cache", "device", "batch_size", "verbose", "on_error", "compile")
 
@@ -72,17 +62,15 @@ class Column:
 
     def step(self) -> tuple[str, Any, Any]:
         """Return what a `ColumnTransformer` takes: name, transformer and columns."""
-        # Two underscores end the name of a modality.
-        name = self.name.replace("__", "_")
         if self.kind in ENCODED:
-            return name, self._encoder(), self.name
+            return self.modality, make_encoder(self.kind, self.params), self.name
         one_hot = self._one_hot() if self.kind == "category" else "passthrough"
-        return name, one_hot, [self.name]
+        return self.modality, one_hot, [self.name]
 
-    def _encoder(self) -> BaseEncoder:
-        if self.kind == "video":
-            return _video_encoder(self.params)
-        return _ENCODERS[self.kind](**self.params)
+    @property
+    def modality(self) -> str:
+        """What its vectors are called; two underscores end the name of a modality."""
+        return self.name.replace("__", "_")
 
     def _one_hot(self) -> OneHotEncoder:
         values = self.params["categories"]
@@ -109,7 +97,7 @@ class Recipe:
         settings : mapping
             Parameters of encoders by kind.
         """
-        known = {kind: _parameters(kind) for kind in ENCODED}
+        known = {kind: encoder_parameters(kind) for kind in ENCODED}
         columns = []
         for kind in (*ENCODED, *PLAIN):
             params = _complete(kind, settings, known) if kind in ENCODED else {}
@@ -183,9 +171,33 @@ class Recipe:
         """Keep some columns."""
         return Recipe(tuple(c for c in self.columns if c.name in names))
 
+    def encoders(self) -> dict[str, dict[str, Any]]:
+        """Return what made the vectors of content, by their names: kind and parameters.
+
+        Files are named by their whole paths, so that others find them.
+        """
+        return {
+            column.modality: {"kind": column.kind, **_located_files(column.params)}
+            for column in self.columns
+            if column.kind in ENCODED
+        }
+
     def transformer(self) -> ColumnTransformer:
         """Return what encodes a table; modalities are called as their columns are."""
         return ColumnTransformer([column.step() for column in self.columns])
+
+
+def _located_files(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: str(Path(value).expanduser().resolve())
+        if name.rpartition("__")[2] in _MAY_BE_FILES and _is_there(value)
+        else value
+        for name, value in params.items()
+    }
+
+
+def _is_there(value: Any) -> bool:
+    return isinstance(value, str) and Path(value).expanduser().exists()
 
 
 def _check_once(names: list[str]) -> None:
@@ -228,15 +240,6 @@ def _kept(params: Mapping[str, Any]) -> dict[str, Any]:
 # -- parameters of encoders ----------------------------------------------------------
 
 
-def _parameters(kind: str) -> set[str]:
-    """Names that may be set; those of encoders in a VideoEncoder too."""
-    names = set(_ENCODERS[kind]._get_param_names())
-    if kind == "video":
-        for inner in ("image", "audio"):
-            names |= {f"{inner}_encoder__{name}" for name in _parameters(inner)}
-    return names
-
-
 def _complete(
     kind: str, settings: Mapping[str, Any], known: Mapping[str, set[str]]
 ) -> dict[str, Any]:
@@ -250,21 +253,5 @@ def _complete(
                 of_inner = {**common, **settings.get(inner, {})}
                 inherited = {f"{inner}_encoder__{n}": v for n, v in of_inner.items()}
                 params = {**inherited, **params}
-    check_names(params, known[kind], _ENCODERS[kind].__name__)
+    check_names(params, known[kind], encoder_class(kind).__name__)
     return params
-
-
-def _video_encoder(params: Mapping[str, Any]) -> VideoEncoder:
-    own = {n: v for n, v in params.items() if "__" not in n}
-    for part, kind in (
-        ("image_encoder", ImageEncoder),
-        ("audio_encoder", AudioEncoder),
-    ):
-        inner = {
-            name.partition("__")[2]: value
-            for name, value in params.items()
-            if name.startswith(f"{part}__")
-        }
-        if inner and part not in own:
-            own[part] = kind(**inner)
-    return VideoEncoder(**own)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +91,8 @@ Examples:
     "--vectors",
     type=click.Path(path_type=Path),
     help="What 'skmmrec encode' wrote: one further vector for each modality, to weigh "
-    "when similar items are asked for.",
+    "when similar items are asked for. What made them is added to feature_store.yaml, "
+    "so that a service can be asked by words and files.",
 )
 @option(
     "--keep",
@@ -111,17 +114,50 @@ def publish(model: Path, repo: Path, keep: int, as_json: bool, **given: Any) -> 
     from skmmrec.recommender import load_model
 
     categories, features = _of_items(given)
-    vectors = given["vectors"]
+    folder = given["vectors"]
+    vectors = None if folder is None else ItemCatalog.from_parquet(folder)
     done = publish(
         load_model(model),
         repo,
         categories=categories,
         features=features,
-        vectors=None if vectors is None else ItemCatalog.from_parquet(vectors),
+        vectors=vectors,
         keep=keep,
         progress=False if is_quiet() else None,
     )
     show(done._asdict(), as_json)
+    if vectors is not None:
+        _name_encoders(repo, folder, vectors.blocks.modalities)
+
+
+def _name_encoders(repo: Path, vectors: Path, published: Collection[str]) -> None:
+    """Let services know what made the vectors that are published, if that is known."""
+    from skmmrec.cli._recipe import FILE, Recipe
+    from skmmrec.feature_store import encoder_lines, name_encoders
+
+    if not (vectors / FILE).is_file():
+        return
+    made_by = Recipe.read(vectors).encoders()
+    encoders = {name: each for name, each in made_by.items() if name in published}
+    try:
+        done = name_encoders(repo, encoders)
+    except ValueError as error:
+        warnings.warn(f"published, but {error}", stacklevel=2)
+        return
+    file = repo / "feature_store.yaml"
+    if done.added:
+        note(
+            f"{file} now says what made {', '.join(done.added)}: a service that is "
+            "started from now on can be asked by these"
+        )
+    if done.other:
+        lines = encoder_lines({name: encoders[name] for name in done.other})
+        warnings.warn(
+            f"{file} names another encoder for {', '.join(done.other)} than made "
+            f"{vectors}: what a service is asked by is not comparable with what is "
+            f"published. Correct it to\n{lines}",
+            stacklevel=2,
+        )
 
 
 def _of_items(given: dict[str, Any]) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from skmmrec.cli._command import command, option
+from skmmrec.cli._command import command, note, option
 from skmmrec.cli._options import Setting, SettingType, csv_options, key_option
 
 host_option = option(
@@ -68,9 +68,8 @@ def serve(repo: Path, settings: Sequence[Setting], **given: Any) -> None:
     """Answer requests for recommendations over HTTP, until Ctrl-C.
 
     REPO is what 'skmmrec publish' filled; what is published later is served from then
-    on. What can be asked is told by /openapi.json of the server. Settings also come
-    from variables of the environment, such as SKMMREC_SERVICE_RATE. Needs the extra
-    'service'.
+    on. GET /openapi.json tells what can be asked. Settings also come from variables of
+    the environment, such as SKMMREC_SERVICE_RATE. Needs the extra 'service'.
     """
     from skmmrec.service import ServiceSettings, serve
 
@@ -78,7 +77,9 @@ def serve(repo: Path, settings: Sequence[Setting], **given: Any) -> None:
     named |= {setting.name: setting.value for setting in settings}
     # As text, as variables are: a number may be a token or a path.
     texts = {name: str(each) for name, each in named.items() if each is not None}
-    serve(repo, settings=ServiceSettings.from_environment(**texts), **given)
+    chosen = ServiceSettings.from_environment(**texts)
+    note(f"Reading {repo}; a line will tell where the service listens, until Ctrl-C.")
+    serve(repo, settings=chosen, **given)
 
 
 @command(

@@ -14,9 +14,15 @@ from ._video import VideoEncoder as VideoEncoder
 from ._video_model import VideoWindows as VideoWindows
 
 # isort: split
-# For other rooms: hashes of encoders, what they state of themselves, and reading media.
+# For other rooms: hashes of encoders, what they state of themselves, encoders that text
+# describes, and reading media.
 from ._clips import still_frames as still_frames
 from ._identity import encoder_identity as encoder_identity
+from ._kinds import (
+    encoder_class as encoder_class,
+    encoder_parameters as encoder_parameters,
+    make_encoder as make_encoder,
+)
 from ._origin import origins_of as origins_of
 from ._pictures import (
     picture_key as picture_key,

@@ -9,7 +9,7 @@ from io import BufferedReader
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from skmmrec.encoders._grey import eight_bits, is_deep, loses_depth, require_depth
 from skmmrec.encoders._metadata import Stripped, can_strip, orientation_of, strip
@@ -149,10 +149,19 @@ def _stripped(file: BufferedReader) -> Stripped:
     return Stripped(file, None)
 
 
+def _opened(source: Any) -> Image.Image:
+    try:
+        return Image.open(source)
+    except UnidentifiedImageError as error:  # whose message names an object in memory
+        raise ContentError(
+            "is not a readable picture: it is no file of a known format"
+        ) from error
+
+
 def _decode(file: Stripped, needed: Needed | None) -> Decoded:
     source, turn = file.data, file.orientation
     with reading("is not a readable picture"):
-        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        image = _opened(io.BytesIO(source) if isinstance(source, bytes) else source)
     _require_no_program(image)
     _require_modest_size(image)
     with reading("is a damaged picture"):

@@ -55,5 +55,6 @@ from ._browsing import (
     stored_ids as stored_ids,
     stored_names as stored_names,
 )
+from ._naming import encoder_lines as encoder_lines, name_encoders as name_encoders
 from ._queries import content_query as content_query
 from ._repo import content_encoders as content_encoders

@@ -71,7 +71,7 @@ class OnlineExplainer:
                 raise ValueError(
                     f"users of model version {table.version!r} are not sums of their "
                     "items' vectors, so their scores cannot be split from the store; "
-                    "ask skmmrec.inspection with the model itself"
+                    "ask skmmrec.inspection with the model, or serve with it"
                 )
             found = served.users(list(dict.fromkeys(user_ids)), snapshot, table.dim)
             split = _Split(table, history_sum, found)
@@ -143,7 +143,7 @@ class _Split:
         raise ValueError(
             f"the store does not tell which of the {n} items that user {user!r:.100} "
             "has met its vector is the sum of, as some were disliked or are deleted; "
-            "ask skmmrec.inspection with the model itself"
+            "ask skmmrec.inspection with the model, or serve with it"
         )
 
 

@@ -18,6 +18,9 @@ from ._settings import ServiceSettings
 from ._tokens import Caller, Role, Tokens
 
 _EVERYBODY = Caller("anonymous", "write")
+_CHALLENGE = (
+    "send the header 'Authorization: Bearer TOKEN', with a token of the service's list"
+)
 
 
 class Gate:
@@ -59,7 +62,7 @@ class Gate:
         self._limit(f"token {name}" if is_named else f"address {address}")
         if caller is None:
             challenge = {"WWW-Authenticate": "Bearer"}
-            raise ProblemError("unauthorized", "send Authorization: Bearer", challenge)
+            raise ProblemError("unauthorized", _CHALLENGE, challenge)
         if not caller.may(role):
             raise ProblemError("forbidden", f"this needs a token for {role!r}")
 

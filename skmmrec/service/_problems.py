@@ -171,11 +171,14 @@ def request_id_of(request: Request) -> str:
 
 
 async def answer_problem(request: Request, error: Exception) -> JSONResponse:
-    """Answer an error, and log it where the service is to blame."""
+    """Answer an error, and log it where the service is to blame.
+
+    What was not configured is no failure: requests for it come by the thousand.
+    """
     problem, request_id = problem_of(error), request_id_of(request)
     status = problem.status_code
     fields: dict[str, Any] = {"request_id": request_id, "kind": problem.kind}
-    if status >= 500:
+    if status >= 500 and problem.kind != "no-encoder":
         _LOG.error("request failed", exc_info=error, extra={"fields": fields})
     body = Problem(
         type=f"{PREFIX}{problem.kind}",

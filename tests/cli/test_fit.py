@@ -138,6 +138,7 @@ def test_pictures_are_found_beside_their_table(tmp_path, monkeypatch):
     error = run(*args, code=3).stderr
     assert "gone.png" in error
     assert "items.csv" in error
+    assert "give --on-error missing" in error
     result = run(*args, "--on-error", "missing", "--json")
     assert json.loads(result.stdout)["image"] == 1
     assert "Missing: c: " in result.stderr

@@ -139,7 +139,7 @@ def test_any_text_is_some_value(text):
     st.none()
     | st.booleans()
     | st.integers()
-    | st.floats(allow_nan=False)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.lists(st.integers(), max_size=3)
 )
 def test_a_value_comes_back_from_how_python_writes_it(value):

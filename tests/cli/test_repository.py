@@ -10,7 +10,7 @@ import pytest
 from feast import FeatureStore
 
 from skmmrec import MultimodalFusionRecommender
-from skmmrec.feature_store import OnlineRecommender
+from skmmrec.feature_store import OnlineRecommender, content_encoders
 from tests.cli.conftest import SEED, run
 
 
@@ -64,6 +64,59 @@ def test_vectors_of_each_modality_are_published(model, tables, tmp_path):
     online = OnlineRecommender(tmp_path / "shop")
     found = online.similar_items("000", k=2, weights={"more": 1.0})
     assert set(found["item_id"]) <= {"003", "006", "009"}
+
+
+WORDS = {
+    "name": "text",
+    "kind": "text",
+    "params": {"model": "package:all-MiniLM-L6-v2"},
+}
+
+
+@pytest.fixture
+def of_words(model, tmp_path):
+    """What is published, with vectors that a recipe says were made of texts."""
+    folder = tmp_path / "vectors"
+    folder.mkdir()
+    table = pd.DataFrame({"item_id": [f"{n:03d}" for n in range(12)], "text__0": 1.0})
+    table.assign(text__1=range(12)).to_parquet(folder / "part-0.parquet")
+    clip = {"name": "clip", "kind": "video", "params": {}}
+    recipe = {"format": 1, "columns": [WORDS, clip]}
+    (folder / "_encoder.json").write_text(json.dumps(recipe))
+    run("init-repo", tmp_path / "shop")
+    return ["publish", model, tmp_path / "shop", "--vectors", folder]
+
+
+def test_a_repository_knows_what_made_the_vectors_of_a_publication(of_words):
+    told = run(*of_words).stderr
+    assert "feature_store.yaml now says what made text:" in told
+    made = content_encoders(of_words[2])
+    assert {name: each.model for name, each in made.items()} == {
+        "text": "package:all-MiniLM-L6-v2"
+    }
+    assert "feature_store.yaml" not in run(*of_words).stderr
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_an_encoder_that_the_repository_names_is_not_replaced(of_words):
+    run(*of_words)
+    file = of_words[2] / "feature_store.yaml"
+    text = file.read_text().replace("all-MiniLM-L6-v2", "another")
+    file.write_text(text)
+    told = run(*of_words).stderr
+    assert "names another encoder for text" in told
+    assert "text: {kind: text, model: 'package:all-MiniLM-L6-v2'}" in told
+    assert file.read_text() == text
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_a_file_that_cannot_be_added_to_does_not_stop_a_publication(of_words):
+    file = of_words[2] / "feature_store.yaml"
+    text = file.read_text().replace("online.db", "online.db\n  encoders: {}")
+    file.write_text(text)
+    assert "published, but nothing can be added" in run(*of_words).stderr
+    assert file.read_text() == text
+    assert len(publications(of_words[2])) == 1
 
 
 def test_verify_finds_nothing_wrong(published, model):

@@ -15,6 +15,13 @@ from tests.cli.conftest import CONTENT, run
 
 
 @pytest.fixture
+def published_repo(tmp_path):
+    """A folder that is taken for a repository."""
+    (tmp_path / "feature_store.yaml").write_text("project: shop\n")
+    return tmp_path
+
+
+@pytest.fixture
 def calls(monkeypatch):
     """What the rooms are called with, in place of serving."""
     made = []
@@ -94,11 +101,16 @@ def test_browse_searches_by_the_vectors_of_the_items(calls, tables, model, vecto
     [("serve", "uvicorn", "service"), ("browse", "streamlit", "app")],
 )
 def test_a_library_that_is_not_installed_names_the_extra(
-    name, library, extra, tmp_path, monkeypatch
+    name, library, extra, published_repo, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, library, None)
-    error = run(name, tmp_path, code=3).stderr
+    error = run(name, published_repo, code=3).stderr
     assert f"pip install 'skmmrec[{extra}]'" in error
+
+
+def test_serve_says_what_it_waits_for(calls, tmp_path):
+    assert f"Reading {tmp_path}" in run("serve", tmp_path).stderr
+    assert run("serve", tmp_path, "--quiet").stderr == ""
 
 
 def test_raw_items_and_their_vectors_are_one_catalogue(tables, vectors, item_table):

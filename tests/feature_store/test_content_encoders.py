@@ -45,9 +45,22 @@ def test_the_text_encoder_is_one_of_them(repo, text_model):  # noqa: F811
 
 def test_files_may_be_relative_to_the_repository(repo):
     (repo / "weights").mkdir()
-    encoders = {"words": {"kind": "text", "model": "weights"}}
+    encoders = {
+        "words": {"kind": "text", "model": "weights"},
+        "picture": {"kind": "image", "pretrained": "weights"},
+        "clip": {"kind": "video", "audio_encoder__pretrained": "weights"},
+    }
     made = content_encoders(with_settings(repo, encoders=encoders))
     assert made["words"].model == str(repo / "weights")
+    assert made["picture"].pretrained == str(repo / "weights")
+    assert made["clip"].audio_encoder.pretrained == str(repo / "weights")
+    assert made["clip"].image_encoder is None
+
+
+def test_parts_of_a_video_encoder_are_as_strict(repo):
+    encoders = {"clip": {"kind": "video", "image_encoder__n_components": 3}}
+    with pytest.raises(ValueError, match="may not have 'image_encoder__n_components'"):
+        content_encoders(with_settings(repo, encoders=encoders))
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_the_client_asks_by_words_and_files(seen, encoders, tmp_path):
             client.similar_to({"picture": "words"})
 
 
-def test_the_repository_names_encoders(seen, text_model):  # noqa: F811
+def test_the_repository_names_encoders(seen, text_model, caplog):  # noqa: F811
     change_settings(seen, encoders={"words": {"kind": "text", "model": text_model}})
     with asking(seen) as client:
         answer = client.post("/similar", json={"content": {"words": WORDS[7]}})
@@ -144,6 +144,7 @@ def test_the_repository_names_encoders(seen, text_model):  # noqa: F811
         answer = client.post("/similar", files={"picture": PICTURES[1]})
         assert problem(answer) == (501, "no-encoder")
         assert "there are: words" in answer.json()["detail"]
+    assert "request failed" not in caplog.text
 
 
 def test_words_are_never_a_path(client, tmp_path):

@@ -28,6 +28,7 @@ from ._columns import (
 from ._content_encoders import (
     ContentEncoder as ContentEncoder,
     encoders_of as encoders_of,
+    same_encoder as same_encoder,
 )
 from ._damage import (
     Place as Place,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,16 +12,15 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from skmmrec.encoders import BaseEncoder
 
-_CLASSES = {
-    "text": "TextEncoder",
-    "image": "ImageEncoder",
-    "audio": "AudioEncoder",
-    "video": "VideoEncoder",
-}
 # With these, vectors depend on what the encoder was fitted on, or are of nothing.
 _REFUSED = ("n_components", "on_error")
+# These make vectors sooner or elsewhere, and no others but for rounding.
+_OF_NO_MATTER = (
+    *("batch_size", "cache", "compile", "device", "missing", "n_jobs", "on_error"),
+    *("precision", "verbose"),
+)
 # Parameters that may be files, relative to the repository.
-_PATHS = ("model", "weights")
+_PATHS = ("model", "pretrained")
 
 
 class ContentEncoder(BaseModel):
@@ -32,8 +31,9 @@ class ContentEncoder(BaseModel):
     kind : {"text", "image", "audio", "video"}
         Which encoder of `skmmrec.encoders`.
     **parameters
-        Those of the encoder, such as ``model`` and ``weights``. Files and folders may
-        be relative to the repository.
+        Those of the encoder, such as ``model`` and ``pretrained``; those of the parts
+        of a `VideoEncoder`, such as ``image_encoder__model``, too. Files and folders
+        may be relative to the repository.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -59,24 +59,68 @@ def encoders_of(config: RepoConfig) -> dict[str, BaseEncoder]:
     return made
 
 
-def _encoder(config: RepoConfig, name: str, entry: ContentEncoder) -> BaseEncoder:
-    from skmmrec import encoders  # imported late, as only few need models
+def same_encoder(
+    config: RepoConfig, name: str, entry: Mapping[str, Any]
+) -> bool | None:
+    """Tell whether a repository names an encoder that makes the same vectors.
 
-    kind: Any = getattr(encoders, _CLASSES[entry.kind])
+    Parameters
+    ----------
+    config : RepoConfig
+    name : str
+        Of the vectors.
+    entry : mapping
+        The encoder's kind and parameters.
+
+    Returns
+    -------
+    bool or None
+        None where it names none for these vectors.
+    """
+    known = encoders_of(config).get(name)
+    if known is None:
+        return None
+    wanted = _encoder(config, name, ContentEncoder(**entry))
+    return type(known) is type(wanted) and _settings(known) == _settings(wanted)
+
+
+def _settings(encoder: BaseEncoder) -> dict[str, Any]:
+    """Return what vectors depend on, of the encoders in an encoder too."""
+    return {
+        name: str(value)
+        for name, value in encoder.get_params().items()
+        if _last(name) not in _OF_NO_MATTER and not hasattr(value, "get_params")
+    }
+
+
+def _encoder(config: RepoConfig, name: str, entry: ContentEncoder) -> BaseEncoder:
+    from skmmrec.encoders import make_encoder  # imported late, as only few need models
+
     parameters = dict(entry.model_extra or {})
+    _check(name, entry.kind, parameters)
+    for parameter, value in parameters.items():
+        if _last(parameter) in _PATHS and isinstance(value, str):
+            parameters[parameter] = _located(config, value)
+    return make_encoder(entry.kind, parameters)
+
+
+def _check(name: str, kind: str, parameters: Collection[str]) -> None:
+    from skmmrec.encoders import encoder_class, encoder_parameters
+
     where = f"online_store.encoders.{name} in feature_store.yaml"
-    known = sorted({*inspect.signature(kind).parameters} - {*_REFUSED})
+    known = {p for p in encoder_parameters(kind) if _last(p) not in _REFUSED}
     for parameter in parameters:
         if parameter not in known:
-            why = "may not have" if parameter in _REFUSED else "has"
+            why = "may not have" if _last(parameter) in _REFUSED else "has"
             raise ValueError(
-                f"{where} {why} {parameter!r}; {_CLASSES[entry.kind]} takes {known}"
+                f"{where} {why} {parameter!r}; {encoder_class(kind).__name__} takes "
+                f"{sorted(known)}"
             )
-    for parameter in _PATHS:
-        if isinstance(parameters.get(parameter), str):
-            parameters[parameter] = _located(config, parameters[parameter])
-    encoder: BaseEncoder = kind(**parameters)
-    return encoder
+
+
+def _last(parameter: str) -> str:
+    """Return the name of a parameter without that of the encoder that it is of."""
+    return parameter.rpartition("__")[2]
 
 
 def _located(config: RepoConfig, value: str) -> str:
