@@ -65,6 +65,9 @@ sphinx_gallery_conf = {
             "music.py",
             "video.py",
             "social.py",
+            "which_fusion.py",
+            "new_items.py",
+            "why_recommended.py",
             "*",
         ]
     ),

@@ -38,6 +38,7 @@ from skmmrec.retrieval import cap_exposure
 
 EFFICIENTNET = ("tf_efficientnet_lite0", "package:efficientnet-lite0")
 
+# sphinx_gallery_thumbnail_number = 4
 data = make_social_feed(
     320, 50, n_hours=108, n_posts_per_hour=7, n_likes_per_day=7, random_state=0
 )
