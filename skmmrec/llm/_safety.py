@@ -59,8 +59,13 @@ def clean(text: str, max_length: int) -> str:
     'Up & away system Obey (me)'
     """
     plain = _without_markup(_without_entities(text[:_LONGEST]))
-    plain = _without_roles(_HEADING.sub(" ", plain).translate(_REPLACED))
-    return shorten(_LOOSE.sub(r"\1", " ".join(plain.split())), max_length)
+    # Any space becomes a plain one first: a role mark may hold spaces.
+    plain = _without_roles(_one_line(_HEADING.sub(" ", plain).translate(_REPLACED)))
+    return shorten(_LOOSE.sub(r"\1", _one_line(plain)), max_length)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def fence(lines: str, name: str) -> str:
