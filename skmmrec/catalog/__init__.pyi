@@ -6,6 +6,7 @@ from ._catalog import ItemCatalog as ItemCatalog
 from ._blocks import read_blocks as read_blocks, read_columns as read_columns
 from ._catalog import check_not_empty as check_not_empty, unique_ids as unique_ids
 from ._changes import refuse_known as refuse_known
+from ._given import catalog_of as catalog_of
 from ._identity import Encoding as Encoding, encoding_of as encoding_of
 from ._number_space import NumberSpace as NumberSpace
 from ._origins import modality_origins as modality_origins
