@@ -38,7 +38,8 @@ Encoder = Transformer | ItemCatalog | tuple[Any, Any]
 
 # Of what is judged alone, as nothing is added to it.
 _PRICES = ("seconds_per_item", "bytes_per_item")
-_SPLITTER = [StrOptions({"auto"}), HasMethods("split"), None]
+# A string, too, has a method split.
+_SPLITTER = [StrOptions({"auto"}), HasMethods(["split", "get_n_splits"]), None]
 
 
 @validate_params(

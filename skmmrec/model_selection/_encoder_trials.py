@@ -134,10 +134,6 @@ def _is_auto(splitter: Any) -> bool:
 
 
 def _folds_of(protocol: str, likes: pd.DataFrame, splitter: Any) -> list[Fold]:
-    if not hasattr(splitter, "split"):
-        raise ValueError(
-            f"{protocol} must be 'auto', None or a splitter, got {splitter!r}"
-        )
     try:
         splits = list(splitter.split(likes))
     except ValueError as error:
