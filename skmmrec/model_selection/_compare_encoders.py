@@ -157,8 +157,9 @@ def compare_encoders(
     stand directly in a `ColumnTransformer`, and with a cache of the encoder's own, if
     it has one. The content of `beside` is no cost of the candidates.
 
-    What content tells alone need not be what it tells a model that also remembers who
-    met what: new items come close to it, known items less so.
+    Content alone is not a model that also remembers who met what. On MovieLens the best
+    two encoders by ``cold`` were also the best once a `MultimodalFusionRecommender` was
+    fitted, and the last two of four changed places; differences of ``warm`` were gone.
 
     Examples
     --------

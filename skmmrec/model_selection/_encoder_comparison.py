@@ -55,7 +55,7 @@ class EncoderComparison:
     Attributes
     ----------
     table : DataFrame of shape (n_candidates, n_columns)
-        Best first. The mean of the metric, ``warm`` and ``cold``; ``level_with_best``,
+        Best first, by ``cold`` if it was judged. The mean of the metric, ``warm`` and ``cold``; ``level_with_best``,
         the ways of judging in which the candidate is the best or within noise of it;
         ``width``; and what it costs: ``seconds_per_item``, ``bytes_per_item`` and
         ``missing``, the share of items without a vector.
@@ -216,14 +216,18 @@ def _short(number: float) -> str:
 
 
 def _best_first(means: pd.DataFrame, costs: pd.DataFrame) -> pd.Index:
-    """Order by the mean share of the best value; ties by size, then by name."""
-    tops = means.max().where(means.max() > 0, 1.0)
+    """Order by the last way of judging; ties by size, then by name.
+
+    That is new items, if they are judged. What content tells of known items, a fit
+    learns without: of four encoders of MovieLens whose `warm` values differed by a
+    factor of five, all were within noise once a model was fitted.
+    """
     keys = pd.DataFrame(
         {
-            "share": -(means / tops).mean(axis=1),
+            "value": -means.iloc[:, -1],
             "bytes": costs["bytes_per_item"],
             "name": means.index,
         },
         index=means.index,
     )
-    return keys.sort_values(["share", "bytes", "name"]).index
+    return keys.sort_values(["value", "bytes", "name"]).index
