@@ -55,8 +55,9 @@ class EncoderComparison:
     Attributes
     ----------
     table : DataFrame of shape (n_candidates, n_columns)
-        Best first, by ``cold`` if it was judged. The mean of the metric, ``warm`` and ``cold``; ``level_with_best``,
-        the ways of judging in which the candidate is the best or within noise of it;
+        Best first, by ``cold`` if it was judged. The mean of the metric, ``warm`` and
+        ``cold``; ``level_with_best``, the ways of judging in which the candidate is the
+        best or within noise of it;
         ``width``; and what it costs: ``seconds_per_item``, ``bytes_per_item`` and
         ``missing``, the share of items without a vector.
     intervals : DataFrame of shape (n_ways * n_candidates, 7)
