@@ -160,6 +160,8 @@ def compare_encoders(
     Content alone is not a model that also remembers who met what. On MovieLens the best
     two encoders by ``cold`` were also the best once a `MultimodalFusionRecommender` was
     fitted, and the last two of four changed places; differences of ``warm`` were gone.
+    It also counts all modalities the same, which a fit does not: what lowers the value
+    of `beside` need not harm a fit.
 
     Examples
     --------
