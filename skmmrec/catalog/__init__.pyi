@@ -5,6 +5,7 @@ from ._catalog import ItemCatalog as ItemCatalog
 # For other rooms: reading content and checking it, and what an encoder is.
 from ._blocks import read_blocks as read_blocks, read_columns as read_columns
 from ._changes import refuse_known as refuse_known
+from ._given import catalog_of as catalog_of
 from ._identity import Encoding as Encoding, encoding_of as encoding_of
 from ._item_table import check_not_empty as check_not_empty, unique_ids as unique_ids
 from ._number_space import NumberSpace as NumberSpace

@@ -8,6 +8,7 @@ from ._contributions import (
 )
 from ._describe import describe_html as describe_html
 from ._embedding_map import EmbeddingMapDisplay as EmbeddingMapDisplay
+from ._encoder_comparison import EncoderComparisonDisplay as EncoderComparisonDisplay
 from ._explanations import (
     explain as explain,
     nearest_in_history as nearest_in_history,

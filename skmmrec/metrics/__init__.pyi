@@ -52,3 +52,7 @@ from ._scorers import (
     with_new_items as with_new_items,
 )
 from ._seen import warn_of_seen as warn_of_seen
+from ._statistics import (
+    bootstrap_interval as bootstrap_interval,
+    simultaneous_interval as simultaneous_interval,
+)

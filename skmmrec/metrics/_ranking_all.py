@@ -8,12 +8,15 @@ from typing import Any
 import pandas as pd
 
 
-def recommend_exactly(recommender: Any, users: Any, k: int) -> pd.DataFrame:
+def recommend_exactly(
+    recommender: Any, users: Any, k: int, **options: Any
+) -> pd.DataFrame:
     """Recommend to users by scoring all items, however many there are.
 
     An approximate index would add what it misses to what is judged.
     """
     can_be_approximate = "index" in signature(recommender.recommend).parameters
-    options = {"index": None} if can_be_approximate else {}
+    if can_be_approximate:
+        options["index"] = None
     table: pd.DataFrame = recommender.recommend(users, k=k, **options)
     return table

@@ -1,4 +1,4 @@
-"""Split interactions into rows to train and to test a recommender on."""
+"""Split interactions into rows to train and to test on; compare encoders by them."""
 
 from lazy_loader import attach_stub
 

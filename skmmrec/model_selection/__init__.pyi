@@ -1,3 +1,5 @@
+from ._compare_encoders import compare_encoders as compare_encoders
+from ._encoder_comparison import EncoderComparison as EncoderComparison
 from ._random import (
     ColdItemSplit as ColdItemSplit,
     ColdUserSplit as ColdUserSplit,
