@@ -21,6 +21,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pandas as pd
+from sklearn.base import BaseEstimator
 
 from skmmrec.app._settings import Settings, write_objects
 from skmmrec.app._sources import kind_of_folder
@@ -62,14 +63,14 @@ _OPTIONS = {
 
 
 def browse(
-    model: Any,
+    model: _Path | BaseEstimator,
     *,
     items: pd.DataFrame | _Path | None = None,
     key: str | None = None,
     sep: str | None = None,
     encoding: str = "utf-8",
     catalog: ItemCatalog | None = None,
-    compare: Any = None,
+    compare: _Path | BaseEstimator | None = None,
     media: _Path | None = None,
     record: bool = False,
     host: str = "127.0.0.1",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable
+from os import PathLike
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skmmrec.encoders._mixing import to_mono
 from skmmrec.runtime import ContentError, digest
@@ -36,7 +38,11 @@ def sound_key(item: Any) -> Hashable:
 
 
 # The default of `AudioEncoder`'s max_duration: what is longer is rarely worth its time.
-def read_sound(item: Any, rate: int, max_seconds: float = 300.0) -> np.ndarray:
+def read_sound(
+    item: str | PathLike[str] | bytes | tuple[ArrayLike, float],
+    rate: int,
+    max_seconds: float = 300.0,
+) -> np.ndarray:
     """Read a sound in any form that `AudioEncoder` takes, for features of your own.
 
     Parameters

@@ -48,7 +48,7 @@ from .backends.base import (
 
 # isort: split
 # For other rooms: what a page shows of a store, the encoders that a repository names,
-# and vectors as questions.
+# vectors as questions, and types.
 from ._browsing import (
     recommend_after as recommend_after,
     stored_history as stored_history,
@@ -58,3 +58,12 @@ from ._browsing import (
 from ._naming import encoder_lines as encoder_lines, name_encoders as name_encoders
 from ._queries import content_query as content_query
 from ._repo import content_encoders as content_encoders
+from ._types import (
+    Content as Content,
+    Contents as Contents,
+    Ids as Ids,
+    Repo as Repo,
+    SingleId as SingleId,
+    WantedCategories as WantedCategories,
+)
+from .backends.base import Filter as Filter

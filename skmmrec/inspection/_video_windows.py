@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -105,7 +106,7 @@ class VideoWindowsDisplay:
     def from_estimator(
         cls,
         encoder: VideoEncoder,
-        video: Any,
+        video: str | PathLike[str] | bytes,
         *,
         max_frames: int = 12,
         title: str | None = None,

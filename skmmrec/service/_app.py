@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from skmmrec.feature_store import content_encoders, open_store
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from skmmrec.encoders import BaseEncoder
+    from skmmrec.feature_store import Repo
 
 _LOG = logging.getLogger("skmmrec.service")
 _NEEDED = ("prometheus_client", "python_multipart", "uvicorn", "fastapi")
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 
 def create_app(
-    repo: Any,
+    repo: Repo,
     settings: ServiceSettings | None = None,
     *,
     encoders: Mapping[str, BaseEncoder] | None = None,

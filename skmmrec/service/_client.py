@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,16 @@ from skmmrec.feature_store import content_query
 from skmmrec.interactions import ITEM, USER, as_list, check_ids, plain
 
 from ._client_errors import error_of
+
+if TYPE_CHECKING:
+    from skmmrec.feature_store import (
+        Content,
+        Contents,
+        Filter,
+        Ids,
+        SingleId,
+        WantedCategories,
+    )
 
 # Answers after which the same question may be asked again.
 _WORTH_ANOTHER = (429, 502, 503, 504)
@@ -134,12 +144,12 @@ class ServiceClient:
 
     def recommend(
         self,
-        users: Any,
+        users: Ids,
         k: int = 10,
         *,
-        items: Any = None,
-        category: Any = None,
-        where: Any = None,
+        items: Ids | None = None,
+        category: WantedCategories | None = None,
+        where: Filter | None = None,
         exclude_seen: bool = True,
     ) -> pd.DataFrame:
         """Recommend items to users.
@@ -164,12 +174,12 @@ class ServiceClient:
 
     def recommend_from_history(
         self,
-        history: Any,
+        history: Ids,
         k: int = 10,
         *,
-        items: Any = None,
-        category: Any = None,
-        where: Any = None,
+        items: Ids | None = None,
+        category: WantedCategories | None = None,
+        where: Filter | None = None,
         exclude_seen: bool = True,
     ) -> pd.DataFrame:
         """Recommend items to somebody unknown, by what they saw.
@@ -193,14 +203,14 @@ class ServiceClient:
 
     def similar_items(
         self,
-        items: Any = None,
+        items: Ids | None = None,
         *,
-        content: Any = None,
+        content: Content | Contents | None = None,
         weights: Mapping[str, float] | None = None,
         k: int = 10,
-        where: Any = None,
-        category: Any = None,
-        among: Any = None,
+        where: Filter | None = None,
+        category: WantedCategories | None = None,
+        among: Ids | None = None,
     ) -> pd.DataFrame:
         """Find the items that are most like others, or like vectors of content.
 
@@ -237,9 +247,9 @@ class ServiceClient:
         *,
         weights: Mapping[str, float] | None = None,
         k: int = 10,
-        where: Any = None,
-        category: Any = None,
-        among: Any = None,
+        where: Filter | None = None,
+        category: WantedCategories | None = None,
+        among: Ids | None = None,
     ) -> pd.DataFrame:
         """Find the items that are most like words and files.
 
@@ -280,7 +290,7 @@ class ServiceClient:
         answer = self._ask("POST", "/similar", asked, files=files)
         return _ranked(answer, "similar", "query")
 
-    def record(self, user: Any, item: Any, y: float = 1.0) -> bool:
+    def record(self, user: SingleId, item: SingleId, y: float = 1.0) -> bool:
         """Keep an event and move the user's vector at once.
 
         Parameters and errors are those of `OnlineRecommender.record`.
@@ -322,7 +332,7 @@ class ServiceClient:
         """Tell whether enough feedback waits to be taken into the model."""
         return len(self.feedback()) >= min_events
 
-    def history_contributions(self, users: Any, items: Any) -> pd.DataFrame:
+    def history_contributions(self, users: Ids, items: Ids) -> pd.DataFrame:
         """Split the scores of pairs over the items of the users' histories.
 
         Parameters and errors are those of `OnlineRecommender.history_contributions`.
@@ -347,7 +357,7 @@ class ServiceClient:
         table.attrs["model_version"] = answer["model_version"]
         return table
 
-    def explain(self, users: Any, items: Any) -> pd.DataFrame:
+    def explain(self, users: Ids, items: Ids) -> pd.DataFrame:
         """Say in one sentence, and by modality, why items have their scores.
 
         Parameters
@@ -372,7 +382,7 @@ class ServiceClient:
         table.attrs["model_version"] = answer["model_version"]
         return table
 
-    def _explanations(self, users: Any, items: Any) -> Any:
+    def _explanations(self, users: Ids, items: Ids) -> Any:
         asked = {"users": _ids(users, USER), "items": _ids(items, ITEM)}
         return self._ask("POST", "/explain", asked)
 
