@@ -577,7 +577,7 @@ class CandidateRanker(BaseRecommender):
         return self._first._data
 
     @property
-    def keys_(self) -> Keys:
+    def keys_(self) -> Any:
         """Names of the columns of X that hold ids: those of the first stage."""
         for name in ("recommender_", "recommender"):
             layer: Any = getattr(self, name, None)
