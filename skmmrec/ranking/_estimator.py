@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from copy import copy
 from datetime import UTC, datetime
@@ -49,6 +50,7 @@ from skmmrec.ranking._feature_tables import FeatureTable, read_features
 from skmmrec.ranking._given_lists import of_lists, of_rows
 from skmmrec.ranking._judging import ndcg_of
 from skmmrec.ranking._out_of_fold import Examples, learn_from, make_folds
+from skmmrec.ranking._paying import Gain, measure_gain
 from skmmrec.ranking._rankers import NAMES, fit_ranker, make_ranker, ranker_scores
 from skmmrec.ranking._requests import (
     Context,
@@ -62,6 +64,8 @@ from skmmrec.recommender import BaseRecommender, ImplicitALSRecommender
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
+
+_log = logging.getLogger("skmmrec.ranking")
 
 
 class CandidateRanker(BaseRecommender):
@@ -105,6 +109,10 @@ class CandidateRanker(BaseRecommender):
         times, else fifths of each user's rows at random.
     max_lists : int or None, default=10000
         Requests of each fold to learn from; more are drawn from. None: all.
+    only_if_better : bool, default=True
+        Keep the second stage only where it pays: where, on lists of users that it has
+        not learned from, its NDCG@10 is more than one standard error above that of the
+        first stage's order. Else that order stays.
     random_state : int, RandomState or None, default=None
         For folds, draws and models that are made by name.
 
@@ -113,8 +121,11 @@ class CandidateRanker(BaseRecommender):
     recommender_ : recommender
         The first stage, fitted on all rows.
     ranker_ : estimator or None
-        None: the first stage's order stays, as `ranker` says or because there was
-        nothing to learn from.
+        None: the first stage's order stays, as `ranker` says, because there was nothing
+        to learn from, or because it did not pay.
+    gain_ : tuple (mean, error) or None
+        What it adds to the NDCG@10 of lists that it has not learned from, and the
+        standard error of that. None: not measured.
     features_ : transformer
         Fitted on candidates, and never on answers.
     feature_names_ : list of str
@@ -138,6 +149,8 @@ class CandidateRanker(BaseRecommender):
     get answers, and tables with times are read as they were before the request.
     Features in a table without times are taken to have been so always: counts of all
     rows are not, `count_before` is.
+
+    Whether it pays costs three fits of the ranker, and none of the first stage.
 
     In training, a list whose liked items are not among the candidates is left out.
 
@@ -176,6 +189,7 @@ class CandidateRanker(BaseRecommender):
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "cv": [Interval(Integral, 1, None, closed="left"), HasMethods("split")],
         "max_lists": [Interval(Integral, 1, None, closed="left"), None],
+        "only_if_better": ["boolean"],
         "random_state": ["random_state"],
     }
 
@@ -194,6 +208,7 @@ class CandidateRanker(BaseRecommender):
         n_candidates: int = 100,
         cv: Any = 2,
         max_lists: int | None = 10_000,
+        only_if_better: bool = True,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.recommender = recommender
@@ -205,6 +220,7 @@ class CandidateRanker(BaseRecommender):
         self.n_candidates = n_candidates
         self.cv = cv
         self.max_lists = max_lists
+        self.only_if_better = only_if_better
         self.random_state = random_state
 
     # -- learning --------------------------------------------------------------------
@@ -257,12 +273,15 @@ class CandidateRanker(BaseRecommender):
                     *(self.n_candidates, self.max_lists, rng),
                 )
             self.recommender_ = clone(first).fit(X, y)
-            self._learn(examples, ranker)
+            self._learn(examples, ranker, rng)
         return self
 
-    def _learn(self, examples: Examples | None, ranker: Any) -> None:
+    def _learn(
+        self, examples: Examples | None, ranker: Any, rng: np.random.RandomState
+    ) -> None:
         """Fit the transformer and the ranker."""
         self.ranker_, self.features_, self.told_ = None, None, None
+        self.gain_: Gain | None = None
         self.feature_names_, self.n_lists_ = [*FIRST], 0
         if examples is None:
             if ranker is not None:
@@ -278,7 +297,11 @@ class CandidateRanker(BaseRecommender):
         self.feature_names_ = [*np.array(names, dtype=object)[self.told_]]
         matrix = matrix[:, self.told_]
         self.n_lists_ = len(examples.sizes)
-        self.ranker_ = fit_ranker(ranker, matrix, examples.labels, examples.sizes)
+        if self.only_if_better:
+            self.gain_ = measure_gain(ranker, matrix, examples, rng)
+            _log.info("the second stage adds %.4f ± %.4f to NDCG@10", *self.gain_)
+        if self.gain_ is None or self.gain_.pays:
+            self.ranker_ = fit_ranker(ranker, matrix, examples.labels, examples.sizes)
 
     def _first_stage(self, seed: int) -> Any:
         if self.recommender is None:

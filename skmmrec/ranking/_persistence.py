@@ -16,6 +16,7 @@ from skmmrec import __version__, recommender as recommenders
 from skmmrec.interactions import TIME, check_times
 from skmmrec.ranking._columns import ColumnNumbers
 from skmmrec.ranking._feature_tables import FeatureTable, read_features
+from skmmrec.ranking._paying import Gain
 from skmmrec.runtime import sha256_of
 
 # Counts up with each change after which older folders cannot be read.
@@ -23,7 +24,7 @@ FORMAT = 1
 RECORD = "ranker.json"
 FIRST_STAGE = "recommender"
 # Parameters that are plain; the others are written as what was fitted.
-PLAIN = ("context", "n_candidates", "max_lists")
+PLAIN = ("context", "n_candidates", "max_lists", "only_if_better")
 MOMENT = "moment.parquet"
 # The trees of scikit-learn's own model: arrays in a class, which skops does not list.
 TREES = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
@@ -71,6 +72,7 @@ def _write(ranker: Any, folder: Path, with_first: bool) -> None:
         "params": {name: _plain(getattr(ranker, name)) for name in PLAIN},
         "feature_names": ranker.feature_names_,
         "told": None if ranker.told_ is None else ranker.told_.tolist(),
+        "gain": None if ranker.gain_ is None else [*ranker.gain_],
         "n_lists": ranker.n_lists_,
         "n_features_in": ranker.n_features_in_,
         "feature_names_in": [*map(str, getattr(ranker, "feature_names_in_", []))],
@@ -192,6 +194,8 @@ def load(cls: Any, path: Path, catalog: Any, trusted: Sequence[str]) -> Any:
     ranker.feature_names_ = record["feature_names"]
     told = record["told"]
     ranker.told_ = None if told is None else np.asarray(told, dtype=bool)
+    gain = record["gain"]
+    ranker.gain_ = None if gain is None else Gain(*gain)
     ranker.n_lists_ = record["n_lists"]
     ranker.n_features_in_ = record["n_features_in"]
     if record["feature_names_in"]:

@@ -49,6 +49,7 @@ def make(repo):
         "scikit-learn",
         features=features,
         context=["timestamp"],
+        only_if_better=False,
         random_state=0,
     )
 

@@ -16,7 +16,9 @@ from skmmrec.ranking import CandidateRanker, count_before
 from skmmrec.recommender import (
     EASERecommender,
     ItemKNNRecommender,
+    MatrixFactorizationRecommender,
     PopularityRecommender,
+    Training,
 )
 from skmmrec.testing import RecommenderTests
 
@@ -24,7 +26,13 @@ IDS = ["user_id", "item_id"]
 
 
 def make(first=None, **options):
-    defaults = {"ranker": "scikit-learn", "random_state": 0, "n_candidates": 60}
+    """Make one that ranks whether it pays or not."""
+    defaults = {
+        "ranker": "scikit-learn",
+        "random_state": 0,
+        "n_candidates": 60,
+        "only_if_better": False,
+    }
     return CandidateRanker(first or EASERecommender(l2=50.0), **{**defaults, **options})
 
 
@@ -43,7 +51,9 @@ class TestOverPopularity(RecommenderTests):
     @pytest.fixture
     def recommender(self):
         ranker = HistGradientBoostingClassifier(max_iter=5)
-        return CandidateRanker(PopularityRecommender(), ranker, random_state=0)
+        return CandidateRanker(
+            PopularityRecommender(), ranker, only_if_better=False, random_state=0
+        )
 
 
 @pytest.mark.filterwarnings("ignore:CandidateRanker has nothing to learn")
@@ -67,6 +77,21 @@ def test_features_of_the_moment_raise_ndcg(shop):
     assert scores[0] > 1.3 * scores[1]
     # Without the price there is nothing to see, and little to lose.
     assert abs(blind.fit(train).score(test) - scores[1]) < 0.1 * scores[1]
+
+
+def test_it_is_kept_only_where_it_pays(shop):
+    train, test, items = shop
+    options = {"context": ["is_late"], "only_if_better": True}
+    sees = make(item_features=items, **options).fit(train)
+    assert sees.gain_.mean > sees.gain_.error > 0
+    assert sees.ranker_ is not None
+    noise = np.random.default_rng(1).normal(size=len(items))
+    blind = make(item_features=items[["item_id"]].assign(noise=noise), **options)
+    blind.fit(train)
+    assert not blind.gain_.pays
+    assert blind.ranker_ is None
+    plain = make(ranker=None, context=["is_late"]).fit(train)
+    assert blind.score(test) == pytest.approx(plain.score(test), abs=1e-9, rel=1e-9)
 
 
 def test_any_estimator_ranks(shop):
@@ -380,6 +405,31 @@ def test_a_folder_gives_the_same_ranker(shop, tmp_path, features):
     table.write_bytes(table.read_bytes()[:-1] + b"x")
     with pytest.raises(ValueError, match=r"item_features.parquet is damaged"):
         CandidateRanker.load(tmp_path / "model")
+
+
+def test_a_first_stage_with_a_folder_of_its_own_keeps_it(shop, tmp_path):
+    pytest.importorskip("skops")
+    train, _, items = shop
+    first = MatrixFactorizationRecommender(
+        n_factors=4, training=Training(max_epochs=2), random_state=0
+    )
+    ranker = make(first, item_features=items).fit(train[[*IDS, "timestamp"]])
+    ranker.save(tmp_path / "model")
+    assert (tmp_path / "model" / "recommender" / "recommender.json").is_file()
+    back = CandidateRanker.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(
+        back.recommend([1, 2], 7), ranker.recommend([1, 2], 7), atol=1e-6, rtol=1e-5
+    )
+
+
+def test_a_pipeline_can_be_the_first_stage(shop):
+    train, test, items = shop
+    pipeline = make_pipeline(FunctionTransformer(), EASERecommender(l2=50.0))
+    options = {"item_features": items, "context": ["is_late"]}
+    ranker, plain = make(pipeline, **options), make(**options)
+    assert ranker.fit(train).score(test) == pytest.approx(
+        plain.fit(train).score(test), abs=1e-9, rel=1e-9
+    )
 
 
 def test_without_a_first_stage_lists_are_asked_for(shop, tmp_path):
