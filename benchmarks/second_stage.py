@@ -20,7 +20,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from skmmrec.datasets import load_movielens_posters
 from skmmrec.metrics import ndcg_at_k
-from skmmrec.model_selection import LeaveLastOut
+from skmmrec.model_selection import LeaveLastOut, TimeSplit
 from skmmrec.ranking import CandidateRanker, count_before
 from skmmrec.recommender import (
     EASERecommender,
@@ -75,6 +75,12 @@ class LatestFifth:
         yield train.index.to_numpy(), test.index.to_numpy()
 
 
+def latest_tenth(X: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Hold out the latest tenth of all rows, as folds by time do."""
+    ((train, test),) = TimeSplit(0.1).split(X)
+    return X.iloc[train], X.iloc[test]
+
+
 CV = {"by time": 2, "latest of users": LatestFifth(), "last 3": LeaveLastOut(3)}
 
 
@@ -123,12 +129,14 @@ def main() -> None:
     parser.add_argument("--ranker", default="scikit-learn")
     parser.add_argument("--cv", nargs="*", default=[*CV])
     parser.add_argument("--kinds", nargs="*", default=[*KINDS])
+    parser.add_argument("--judge", choices=["users", "time"], default="users")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     films = load_movielens_posters()
     X = films.interactions[TIMED].reset_index(drop=True)
     X["timestamp"] = X["timestamp"].dt.tz_localize(None)
-    train, test = latest_fifth(latest_fifth(X)[0].reset_index(drop=True))
+    rows = latest_fifth(X)[0].reset_index(drop=True)
+    train, test = latest_fifth(rows) if options.judge == "users" else latest_tenth(rows)
     train, test = train.reset_index(drop=True), test.reset_index(drop=True)
     items = films.item_table.set_index("item_id")
     year = items["title"].str.extract(r"\((\d{4})\)\s*$")[0].astype(float)

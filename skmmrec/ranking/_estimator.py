@@ -15,18 +15,18 @@ from uuid import uuid4
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skmmrec._sklearn import clone, fit_context
+from skmmrec._sklearn import BaseEstimator, Transformer, clone, fit_context
+from skmmrec.catalog import ItemCatalog
 from skmmrec.interactions import (
     ITEM,
     TIME,
     USER,
     Ids,
-    InteractionData,
-    Keys,
     Numbers,
     Table,
     as_frame,
@@ -35,7 +35,7 @@ from skmmrec.interactions import (
     read_strengths,
     warn_caller,
 )
-from skmmrec.metrics import find_recommender, warn_of_seen
+from skmmrec.metrics import warn_of_seen
 from skmmrec.ranking import _persistence
 from skmmrec.ranking._candidates import (
     REQUEST,
@@ -47,6 +47,7 @@ from skmmrec.ranking._candidates import (
 )
 from skmmrec.ranking._columns import FIRST, ColumnNumbers, as_matrix, at_present
 from skmmrec.ranking._feature_tables import FeatureTable, read_features
+from skmmrec.ranking._first_stage import OverFirstStage
 from skmmrec.ranking._given_lists import of_lists, of_rows
 from skmmrec.ranking._judging import ndcg_of
 from skmmrec.ranking._out_of_fold import Examples, learn_from, make_folds
@@ -60,7 +61,7 @@ from skmmrec.ranking._requests import (
     requests_of,
     tells_time,
 )
-from skmmrec.recommender import BaseRecommender, ImplicitALSRecommender
+from skmmrec.recommender import ImplicitALSRecommender
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("skmmrec.ranking")
 
 
-class CandidateRanker(BaseRecommender):
+class CandidateRanker(OverFirstStage):
     """Rank the candidates of a recommender anew, by features of the moment.
 
     A first stage, any recommender, finds what may suit a user among all items. The
@@ -198,15 +199,15 @@ class CandidateRanker(BaseRecommender):
 
     def __init__(
         self,
-        recommender: Any = None,
-        ranker: Any = "auto",
+        recommender: BaseEstimator | None = None,
+        ranker: str | BaseEstimator | None = "auto",
         *,
-        features: Any = None,
+        features: Transformer | None = None,
         user_features: pd.DataFrame | None = None,
         item_features: pd.DataFrame | None = None,
         context: Sequence[str] | None = None,
         n_candidates: int = 100,
-        cv: Any = 2,
+        cv: int | BaseCrossValidator = 2,
         max_lists: int | None = 10_000,
         only_if_better: bool = True,
         random_state: int | np.random.RandomState | None = None,
@@ -288,7 +289,7 @@ class CandidateRanker(BaseRecommender):
                 _warn_of_nothing()
             return
         table = with_features(examples.candidates, self._tables)
-        made = ColumnNumbers() if self.features is None else clone(self.features)
+        made: Any = ColumnNumbers() if self.features is None else clone(self.features)
         self.features_ = made.fit(table)
         matrix = self._matrix(examples.candidates, table)
         # Trees have nowhere to cut a column without a single number.
@@ -537,7 +538,7 @@ class CandidateRanker(BaseRecommender):
         cls,
         path: str | PathLike[str],
         *,
-        catalog: Any = None,
+        catalog: ItemCatalog | None = None,
         trusted: Sequence[str] = (),
     ) -> Self:
         """Read what `save` wrote.
@@ -584,29 +585,6 @@ class CandidateRanker(BaseRecommender):
     def _tables(self) -> list[FeatureTable]:
         tables = (self.user_features_, self.item_features_)
         return [table for table in tables if table is not None]
-
-    @property
-    def _first(self) -> Any:
-        """The recommender in the first stage."""
-        if not hasattr(self, "recommender_"):
-            raise ValueError(
-                "this CandidateRanker was saved without its first stage "
-                "(recommender=False): give lists to rerank"
-            )
-        return find_recommender(self.recommender_)
-
-    @property
-    def _data(self) -> InteractionData:
-        return self._first._data
-
-    @property
-    def keys_(self) -> Any:
-        """Names of the columns of X that hold ids: those of the first stage."""
-        for name in ("recommender_", "recommender"):
-            layer: Any = getattr(self, name, None)
-            if hasattr(layer, "recommend"):
-                return layer.keys_
-        return Keys()
 
     def _check_length(self, k: int) -> None:
         if k > self.n_candidates:
