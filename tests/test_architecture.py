@@ -30,6 +30,7 @@ ROOMS = [
     "skmmrec.recommender",
     "skmmrec.recommender.baselines",
     "skmmrec.model_selection",
+    "skmmrec.ranking",
     "skmmrec.inspection",
     "skmmrec.experiments",
     "skmmrec.datasets",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar, Self
 from uuid import uuid4
@@ -150,6 +151,19 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
             for name, width in self.widths_.items()
         ]
         return np.concatenate(blocks, axis=1)
+
+    def online(self) -> Self:
+        """Copy this transformer, fitted or not, to read what is so now.
+
+        Returns
+        -------
+        FeastFeatures
+            Without a `timestamp`: it reads the online store, as serving needs. Columns
+            of `X` besides ``join_keys_`` are not looked at.
+        """
+        twin = copy(self)
+        twin.timestamp = None
+        return twin
 
     def __sklearn_tags__(self) -> Tags:
         """Declare that X is a table of ids and not a matrix of numbers."""

@@ -10,7 +10,7 @@ from skmmrec.retrieval import ApproximateIndex, _index
 from .conftest import make_recommender
 from .test_online import expected
 
-EXACT = {"search": "exact", "recall": 1.0}
+EXACT = {"search": "exact", "recall": 1.0, "model_version": "v1"}
 
 
 @pytest.fixture

@@ -1,0 +1,180 @@
+"""Candidates of requests, from a first stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from skmmrec.interactions import ITEM, TIME, USER, Ids, plain
+from skmmrec.ranking._columns import FIRST
+from skmmrec.ranking._feature_tables import FeatureTable
+
+# Where a candidate's request is, and what the first stage said of it.
+REQUEST = "__request"
+SCORE, RANK = FIRST
+# Rows of candidates that are ranked at once. Not tuned: 256 MB at 64 features.
+ROWS_AT_ONCE = 1_000_000
+
+
+def candidates_of(
+    first: Any,
+    requests: pd.DataFrame,
+    n_candidates: int,
+    *,
+    items: Ids | None = None,
+    exclude_seen: bool = True,
+) -> pd.DataFrame:
+    """Ask a first stage for candidates.
+
+    Parameters
+    ----------
+    first : recommender
+        Fitted; each user is asked for once, however many requests there are.
+    requests : DataFrame of n rows
+        ``user_id``, and what else there is to know of a request.
+    n_candidates : int
+        Items for each.
+    items : array-like or None
+        Ids of the items to choose from.
+    exclude_seen : bool
+        Whether to leave out what the first stage has seen of a user.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `requests`, ``item_id``, ``first_score`` and ``first_rank``, and
+        the position of the request; requests in their order, best candidates first.
+    """
+    codes, users = pd.factorize(requests[USER])
+    lists = first.recommend(
+        users, k=n_candidates, items=items, exclude_seen=exclude_seen
+    )
+    counts = np.bincount(pd.Index(users).get_indexer(lists[USER]), minlength=len(users))
+    starts = counts.cumsum() - counts
+    repeated, rows = repeat_ranges(starts[codes], counts[codes])
+    return join_requests(
+        requests,
+        repeated,
+        lists[ITEM].to_numpy()[rows],
+        lists["score"].to_numpy()[rows],
+        lists["rank"].to_numpy()[rows],
+    )
+
+
+def repeat_ranges(
+    starts: NDArray[np.int64], counts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each i, i and starts[i], starts[i] + 1, ... as often as counts[i] says."""
+    owners = np.repeat(np.arange(len(counts)), counts)
+    within = np.arange(len(owners)) - np.repeat(counts.cumsum() - counts, counts)
+    return owners, starts[owners] + within
+
+
+def join_requests(
+    requests: pd.DataFrame,
+    of_request: NDArray[np.int64],
+    items: NDArray,
+    scores: NDArray,
+    ranks: NDArray,
+) -> pd.DataFrame:
+    """Put requests and their candidates side by side."""
+    table = requests.take(of_request).reset_index(drop=True)
+    ids = table.pop(USER)
+    table.insert(0, USER, ids)
+    table.insert(1, ITEM, items)
+    table[SCORE] = np.asarray(scores, dtype=np.float32)
+    table[RANK] = np.asarray(ranks, dtype=np.float32)
+    table[REQUEST] = of_request
+    return table
+
+
+def with_features(
+    candidates: pd.DataFrame, tables: list[FeatureTable], *, latest: bool = False
+) -> pd.DataFrame:
+    """Return what a transformer reads: ids, time, context, features of both sides.
+
+    Parameters
+    ----------
+    candidates : DataFrame
+        As `candidates_of` gives it.
+    tables : list of FeatureTable
+        Of users and of items.
+    latest : bool
+        Whether the latest rows of tables with times count, whatever the time is.
+
+    Raises
+    ------
+    ValueError
+        For a name that two of these have.
+    """
+    parts = [candidates.drop(columns=[SCORE, RANK, REQUEST])]
+    times = None
+    if TIME in candidates and not latest:
+        times = candidates[TIME].to_numpy()
+    for table in tables:
+        found = table.look_up(candidates[table.key].to_numpy(), times)
+        _refuse_common(parts, found, table.key)
+        parts.append(found)
+    return pd.concat(parts, axis=1)
+
+
+def _refuse_common(parts: list[pd.DataFrame], found: pd.DataFrame, key: str) -> None:
+    taken = {str(name) for part in parts for name in part}
+    common = [name for name in found if str(name) in taken]
+    if common:
+        raise ValueError(
+            f"the column {common[0]!r} of the features by {key} is also one of the "
+            "ids, of the context or of the other table: rename it"
+        )
+
+
+def in_parts(requests: pd.DataFrame, n_candidates: int) -> Iterator[pd.DataFrame]:
+    """Cut requests so that candidates and features of a part fit memory."""
+    size = max(1, ROWS_AT_ONCE // n_candidates)
+    for start in range(0, len(requests), size):
+        yield requests.iloc[start : start + size].reset_index(drop=True)
+
+
+def best_first(
+    candidates: pd.DataFrame, scores: NDArray[np.float32], k: int | None
+) -> pd.DataFrame:
+    """Make lists by score, ties as the first stage has them.
+
+    Returns
+    -------
+    DataFrame
+        ``user_id``, ``item_id``, ``rank``, ``score`` and the position of the request.
+    """
+    _refuse_infinite(candidates, scores)
+    of_request = candidates[REQUEST].to_numpy()
+    order = np.lexsort((candidates[RANK], -scores, of_request))
+    requests = of_request[order]
+    is_first = np.r_[True, requests[1:] != requests[:-1]][: len(order)]
+    starts = np.flatnonzero(is_first)
+    ranks = (
+        np.arange(len(order)) - np.repeat(starts, np.diff([*starts, len(order)])) + 1
+    )
+    table = pd.DataFrame(
+        {
+            USER: candidates[USER].to_numpy()[order],
+            ITEM: candidates[ITEM].to_numpy()[order],
+            "rank": ranks,
+            "score": scores[order],
+            REQUEST: requests,
+        }
+    )
+    return table if k is None else table[ranks <= k].reset_index(drop=True)
+
+
+def _refuse_infinite(candidates: pd.DataFrame, scores: NDArray) -> None:
+    odd = np.flatnonzero(~np.isfinite(scores))
+    if len(odd):
+        row = candidates.iloc[odd[0]]
+        raise ValueError(
+            f"the ranker gave {scores[odd[0]]} to item {plain(row[ITEM])!r} for user "
+            f"{plain(row[USER])!r}: it must give finite numbers"
+        )

@@ -1,0 +1,45 @@
+"""What a second stage takes over from its first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skmmrec.interactions import InteractionData, Keys
+from skmmrec.metrics import find_recommender
+from skmmrec.recommender import BaseRecommender
+
+
+class OverFirstStage(BaseRecommender):
+    """Knows the users, items and columns of the recommender beneath it.
+
+    Attributes
+    ----------
+    recommender_ : recommender
+        The first stage, fitted; not there where a ranker was saved without it.
+    """
+
+    recommender: Any
+    recommender_: Any
+
+    @property
+    def _first(self) -> Any:
+        """The recommender in the first stage."""
+        if not hasattr(self, "recommender_"):
+            raise ValueError(
+                "this CandidateRanker was saved without its first stage "
+                "(recommender=False): give lists to rerank"
+            )
+        return find_recommender(self.recommender_)
+
+    @property
+    def _data(self) -> InteractionData:
+        return self._first._data
+
+    @property
+    def keys_(self) -> Keys:
+        """Names of the columns of X that hold ids: those of the first stage."""
+        for name in ("recommender_", "recommender"):
+            layer: Any = getattr(self, name, None)
+            if hasattr(layer, "recommend"):
+                return layer.keys_
+        return Keys()

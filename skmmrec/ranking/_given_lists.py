@@ -1,0 +1,110 @@
+"""Candidates that the caller gives: lists of another recommender, or single rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from skmmrec.interactions import ITEM, USER, id_table, plain
+from skmmrec.ranking._candidates import ROWS_AT_ONCE, join_requests
+
+
+def of_lists(lists: Any) -> tuple[pd.Index, pd.DataFrame]:
+    """Read lists as `recommend` gives them.
+
+    Parameters
+    ----------
+    lists : DataFrame
+        ``user_id``, ``item_id``, ``score`` and perhaps ``rank``; without it a user's
+        rows are best first.
+
+    Returns
+    -------
+    users : Index
+        In order of first appearance.
+    candidates : DataFrame
+        As `candidates_of` gives them, but for what is known of a request.
+
+    Raises
+    ------
+    TypeError
+        For what is no table.
+    ValueError
+        For a missing column, a score that is not finite or a pair that comes twice.
+    """
+    table = id_table(lists, "candidates").reset_index(drop=True)
+    missing = [name for name in (USER, ITEM, "score") if name not in table]
+    if missing:
+        raise ValueError(
+            f"candidates has no column {missing[0]!r}: {list(table)}; give what "
+            "recommend gives"
+        )
+    _refuse_odd(table)
+    codes, users = pd.factorize(table[USER])
+    places = table["rank"] if "rank" in table else pd.Series(np.arange(len(table)))
+    order = np.lexsort((places, codes))
+    sorted_codes = codes[order]
+    ranks = pd.Series(sorted_codes).groupby(sorted_codes).cumcount().to_numpy() + 1
+    requests = pd.DataFrame({USER: np.asarray(users)})
+    ids, scores = table[ITEM].to_numpy()[order], table["score"].to_numpy()[order]
+    return pd.Index(users), join_requests(requests, sorted_codes, ids, scores, ranks)
+
+
+def _refuse_odd(table: pd.DataFrame) -> None:
+    twice = np.flatnonzero(table.duplicated([USER, ITEM]))
+    if len(twice):
+        row = table.iloc[twice[0]]
+        raise ValueError(
+            f"candidates has item {plain(row[ITEM])!r} twice for user "
+            f"{plain(row[USER])!r} (row {twice[0]})"
+        )
+    odd = np.flatnonzero(~np.isfinite(table["score"].to_numpy(np.float64)))
+    if len(odd):
+        raise ValueError(f"candidates has a score that is not finite in row {odd[0]}")
+
+
+def of_rows(first: Any, requests: pd.DataFrame, items: NDArray) -> pd.DataFrame:
+    """Make a candidate of each row, with the score and rank that it would have.
+
+    Parameters
+    ----------
+    first : recommender
+        Fitted.
+    requests : DataFrame of n rows
+        Who asks, and when.
+    items : ndarray of shape (n,)
+        Ids. One that the first stage does not know has the user's lowest score and the
+        rank after all others.
+
+    Returns
+    -------
+    DataFrame of n rows
+        As `candidates_of` gives it. The rank is that among what the user has not seen.
+    """
+    users = pd.unique(requests[USER])
+    n_items = len(first.item_index_)
+    size = max(1, ROWS_AT_ONCE // n_items)
+    found = pd.concat(
+        [
+            _whole_lists(first, users[start : start + size], n_items)
+            for start in range(0, len(users), size)
+        ]
+    )
+    asked = pd.DataFrame({USER: requests[USER].to_numpy(), ITEM: items})
+    told = asked.merge(found, on=[USER, ITEM], how="left")
+    worst = asked[USER].map(found.groupby(USER)["score"].min())
+    scores, ranks = told["score"].fillna(worst), told["rank"].fillna(n_items + 1)
+    return join_requests(requests, np.arange(len(requests)), items, scores, ranks)
+
+
+def _whole_lists(first: Any, users: Any, n_items: int) -> pd.DataFrame:
+    """All items of users by score; ranks count what they have not seen."""
+    whole = first.recommend(users, k=n_items, exclude_seen=False)
+    unseen = first.recommend(users, k=n_items, exclude_seen=True)[[USER, ITEM]]
+    marked = whole.merge(unseen.assign(is_new=1), on=[USER, ITEM], how="left")
+    is_new = marked["is_new"].fillna(0).astype(int)
+    better = is_new.groupby(marked[USER], sort=False).cumsum() - is_new
+    return whole.assign(rank=(better + 1).to_numpy())

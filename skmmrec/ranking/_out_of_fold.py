@@ -1,0 +1,225 @@
+"""Lists to learn from, made by first stages that have not seen their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils import _safe_indexing
+
+from skmmrec._sklearn import clone
+from skmmrec.interactions import ITEM, USER, Interactions
+from skmmrec.metrics import find_recommender
+from skmmrec.model_selection import RandomHoldoutPerUser, TimeSplit
+from skmmrec.ranking._candidates import REQUEST, candidates_of
+from skmmrec.ranking._requests import requests_in
+
+# Shares of the rows that a fold holds out. By time, little: the first stage of the
+# earliest fold has to be like the one that is served. Not tuned.
+BY_TIME, BY_USER = 0.1, 0.2
+# The fewest rows of a user of which a fifth is one, rounded.
+_FEWEST = 3
+
+Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Candidates with their answers, lists one after the other.
+
+    Attributes
+    ----------
+    candidates : DataFrame of n rows
+        As `candidates_of` gives it.
+    labels : ndarray of shape (n,), int64
+        1 for what was liked.
+    """
+
+    candidates: pd.DataFrame
+    labels: NDArray[np.int64]
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Rows of each list."""
+        return np.unique(self.candidates[REQUEST], return_counts=True)[1]
+
+
+def make_folds(cv: Any, X: Any, y: Any, rows: Interactions, seed: int) -> Folds:
+    """Split rows into those to fit a first stage on and those to learn a ranking from.
+
+    Parameters
+    ----------
+    cv : int or splitter
+        A number of folds, by time where there are times, else a part of each user's
+        rows; or what has ``split``.
+    X, y : object
+        What `fit` was given.
+    rows : Interactions
+        What was read of it.
+    seed : int
+        Of folds at random.
+
+    Returns
+    -------
+    list of (train, test)
+        Positions of rows; empty where there are too few rows to hold any out.
+
+    Raises
+    ------
+    ValueError
+        For a splitter that gives a row to both parts.
+    """
+    if hasattr(cv, "split"):
+        return [
+            _checked(train, test, fold)
+            for fold, (train, test) in enumerate(cv.split(X, y))
+        ]
+    table = pd.DataFrame({USER: rows.users, ITEM: rows.items})
+    if rows.times is not None:
+        by_time = TimeSplit(BY_TIME, cv)
+        is_enough = len(rows) > cv * max(1, round(BY_TIME * len(rows)) + 1)
+        return [*by_time.split(table, groups=rows.times)] if is_enough else []
+    if table[USER].value_counts().max() < _FEWEST:
+        return []
+    return [*RandomHoldoutPerUser(BY_USER, cv, random_state=seed).split(table)]
+
+
+def _checked(
+    train: NDArray, test: NDArray, fold: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Refuse a leak: a first stage knows the answers that it was fitted on."""
+    both = np.intersect1d(train, test)
+    if len(both):
+        raise ValueError(
+            f"cv gives row {both[0]} to both parts of fold {fold} ({len(both)} such "
+            "rows): the first stage would know the answers that the ranker learns from"
+        )
+    return np.asarray(train), np.asarray(test)
+
+
+def learn_from(
+    first: Any,
+    X: Any,
+    y: Any,
+    rows: Interactions,
+    liked: NDArray[np.bool_],
+    context: pd.DataFrame,
+    names: Sequence[str],
+    folds: Folds,
+    n_candidates: int,
+    max_lists: int | None,
+    rng: np.random.RandomState,
+) -> Examples | None:
+    """Make the candidates of what each fold holds out, with their answers.
+
+    Parameters
+    ----------
+    first : recommender
+        Not fitted; a copy is fitted on the rest of each fold.
+    X, y : object
+        What `fit` was given.
+    rows : Interactions
+        What was read of it.
+    liked : ndarray of shape (n_rows,), bool
+        Which rows are liked.
+    context : DataFrame of shape (n_rows, n_columns)
+        Columns of the context, times left out.
+    names : sequence of str
+        Columns that tell requests apart.
+    folds : list of (train, test)
+        Positions of rows.
+    n_candidates : int
+        Items for each request.
+    max_lists : int or None
+        Requests of each fold, at most; more are drawn from.
+    rng : RandomState
+        Draws them.
+
+    Returns
+    -------
+    Examples or None
+        None: no list has both liked items and others.
+    """
+    parts: list[Examples] = []
+    for train, test in folds:
+        fitted = clone(first).fit(_safe_indexing(X, train), _part(y, train))
+        held_out = _take(rows, test[liked[test]])
+        about = context.iloc[test[liked[test]]].reset_index(drop=True)
+        fold = (find_recommender(fitted), held_out, about, names)
+        parts += _of_fold(*fold, n_candidates, max_lists, rng)
+    return _together(parts)
+
+
+def _part(y: Any, rows: NDArray[np.int64]) -> Any:
+    return None if y is None else _safe_indexing(np.asarray(y), rows)
+
+
+def _take(rows: Interactions, places: NDArray[np.int64]) -> Interactions:
+    times = None if rows.times is None else rows.times[places]
+    return Interactions(rows.users[places], rows.items[places], times)
+
+
+def _of_fold(
+    first: Any,
+    liked: Interactions,
+    context: pd.DataFrame,
+    names: Sequence[str],
+    n_candidates: int,
+    max_lists: int | None,
+    rng: np.random.RandomState,
+) -> Iterator[Examples]:
+    """Label the candidates of one fold."""
+    if len(liked) == 0:
+        return
+    requests = requests_in(liked, context, names)
+    if max_lists is not None and len(requests.table) > max_lists:
+        drawn = rng.permutation(len(requests.table))[:max_lists]
+        requests = requests.keep(np.sort(drawn))
+    candidates = candidates_of(first, requests.table, n_candidates)
+    labels, elsewhere = _answers(candidates, liked, requests.of_row)
+    # What was liked at another moment says neither yes nor no at this one.
+    kept = ~elsewhere & _has_both(candidates[REQUEST], labels, elsewhere)
+    yield Examples(candidates[kept].reset_index(drop=True), labels[kept])
+
+
+def _answers(
+    candidates: pd.DataFrame, liked: Interactions, of_row: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Which candidates were liked, and which only at another moment."""
+    requests = candidates[REQUEST].to_numpy()
+    items = pd.Index(pd.unique(liked.items))
+    users = pd.Index(pd.unique(liked.users))
+    item = items.get_indexer(candidates[ITEM])
+    n = len(items)
+    here = np.isin(requests * n + item, of_row * n + items.get_indexer(liked.items))
+    met = users.get_indexer(liked.users) * n + items.get_indexer(liked.items)
+    ever = np.isin(users.get_indexer(candidates[USER]) * n + item, met)
+    known = item >= 0
+    return (here & known).astype(np.int64), ever & ~here & known
+
+
+def _has_both(
+    requests: pd.Series, labels: NDArray[np.int64], left_out: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Candidates of lists that have something liked and something else."""
+    counted = pd.DataFrame({"liked": labels, "others": (labels == 0) & ~left_out})
+    sums = counted.groupby(requests.to_numpy()).transform("sum")
+    return (sums["liked"] > 0).to_numpy() & (sums["others"] > 0).to_numpy()
+
+
+def _together(parts: list[Examples]) -> Examples | None:
+    """Put folds one after the other, with numbers of requests of their own."""
+    parts = [part for part in parts if len(part.labels)]
+    if not parts:
+        return None
+    tables, start = [], 0
+    for part in parts:
+        table = part.candidates.assign(**{REQUEST: part.candidates[REQUEST] + start})
+        tables.append(table)
+        start = int(table[REQUEST].max()) + 1
+    labels = np.concatenate([part.labels for part in parts])
+    return Examples(pd.concat(tables, ignore_index=True), labels)

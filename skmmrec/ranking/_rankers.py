@@ -1,0 +1,112 @@
+"""Models that give a candidate its score, by features."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.utils.validation import has_fit_parameter
+
+from skmmrec._sklearn import clone
+
+NAMES = ("auto", "lightgbm", "scikit-learn")
+# Trees, their leaves, the learning rate, rows in a leaf and the penalty of leaves: of
+# eight settings those that overfit least where there are few lists, on the generated
+# shop of the tests. See "A second stage" in benchmarks/README.md.
+TREES, LEAVES, RATE, LEAST, L2 = 100, 7, 0.05, 100, 10.0
+
+
+def make_ranker(ranker: Any, seed: int) -> Any:
+    """Make the model that `ranker` names, or a copy of it.
+
+    Parameters
+    ----------
+    ranker : str or estimator
+        One of `NAMES`, or any estimator with `fit` and `predict`.
+    seed : int
+        Of a model that is made by name.
+
+    Returns
+    -------
+    estimator
+        Not fitted.
+
+    Raises
+    ------
+    ImportError
+        For "lightgbm" where it is not installed.
+    """
+    if not isinstance(ranker, str):
+        return clone(ranker)
+    if ranker == "lightgbm" or (ranker == "auto" and find_spec("lightgbm")):
+        return _lightgbm(seed)
+    return HistGradientBoostingClassifier(
+        max_iter=TREES,
+        max_leaf_nodes=LEAVES,
+        learning_rate=RATE,
+        min_samples_leaf=LEAST,
+        l2_regularization=L2,
+        # The default holds out rows from 10,000 on, and would make a cliff there.
+        early_stopping=False,
+        random_state=seed,
+    )
+
+
+def _lightgbm(seed: int) -> Any:
+    try:
+        from lightgbm import LGBMRanker
+    except ImportError as error:
+        raise ImportError(
+            "ranker=\"lightgbm\" needs LightGBM: pip install 'skmmrec[ranking]'"
+        ) from error
+    return LGBMRanker(
+        n_estimators=TREES,
+        num_leaves=LEAVES,
+        learning_rate=RATE,
+        min_child_samples=LEAST,
+        random_state=seed,
+        deterministic=True,
+        force_row_wise=True,
+        verbose=-1,
+    )
+
+
+def fit_ranker(
+    ranker: Any, matrix: NDArray, labels: NDArray, sizes: NDArray[np.int64]
+) -> Any:
+    """Fit a model on lists.
+
+    Parameters
+    ----------
+    ranker : estimator
+        One that takes ``group`` or ``qid`` is told where lists end; to others a row is
+        a row.
+    matrix : ndarray of shape (n, n_features)
+        Lists one after the other.
+    labels : ndarray of shape (n,), int64
+        1 for what was liked.
+    sizes : ndarray of shape (n_lists,)
+        Rows of each list.
+
+    Returns
+    -------
+    estimator
+        `ranker`, fitted.
+    """
+    if has_fit_parameter(ranker, "group"):
+        return ranker.fit(matrix, labels, group=sizes)
+    if has_fit_parameter(ranker, "qid"):
+        return ranker.fit(matrix, labels, qid=np.repeat(np.arange(len(sizes)), sizes))
+    return ranker.fit(matrix, labels)
+
+
+def ranker_scores(ranker: Any, matrix: NDArray) -> NDArray[np.float32]:
+    """Scores by a fitted model: higher is better."""
+    if hasattr(ranker, "predict_proba"):
+        return ranker.predict_proba(matrix)[:, -1].astype(np.float32)
+    if hasattr(ranker, "decision_function"):
+        return np.asarray(ranker.decision_function(matrix), dtype=np.float32)
+    return np.asarray(ranker.predict(matrix), dtype=np.float32)

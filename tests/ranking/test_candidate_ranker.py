@@ -1,0 +1,556 @@
+"""A second stage: what it learns, that nothing leaks, and that it is an estimator."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+from skmmrec.model_selection import LeaveLastOut, TimeSplit, recommend
+from skmmrec.ranking import CandidateRanker, count_before
+from skmmrec.recommender import (
+    EASERecommender,
+    ItemKNNRecommender,
+    MatrixFactorizationRecommender,
+    PopularityRecommender,
+    Training,
+)
+from skmmrec.testing import RecommenderTests
+
+IDS = ["user_id", "item_id"]
+
+
+def make(first=None, **options):
+    """Make one that ranks whether it pays or not."""
+    defaults = {
+        "ranker": "scikit-learn",
+        "random_state": 0,
+        "n_candidates": 60,
+        "only_if_better": False,
+    }
+    return CandidateRanker(first or EASERecommender(l2=50.0), **{**defaults, **options})
+
+
+class Recorder(PopularityRecommender):
+    """Notes what it was fitted on."""
+
+    fits: list = []  # noqa: RUF012
+
+    def fit(self, X, y=None):
+        Recorder.fits.append(X)
+        return super().fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore:CandidateRanker has nothing to learn")
+class TestOverPopularity(RecommenderTests):
+    @pytest.fixture
+    def recommender(self):
+        ranker = HistGradientBoostingClassifier(max_iter=5)
+        return CandidateRanker(
+            PopularityRecommender(), ranker, only_if_better=False, random_state=0
+        )
+
+
+@pytest.mark.filterwarnings("ignore:CandidateRanker has nothing to learn")
+class TestByDefault(RecommenderTests):
+    @pytest.fixture
+    def recommender(self):
+        return CandidateRanker(ranker="scikit-learn", random_state=0)
+
+
+# -- what it learns ------------------------------------------------------------------
+
+
+def test_features_of_the_moment_raise_ndcg(shop):
+    train, test, items = shop
+    options = {"item_features": items, "context": ["is_late"]}
+    scores = [
+        make(**options, ranker=ranker).fit(train).score(test)
+        for ranker in ("scikit-learn", None)
+    ]
+    blind = make(context=["is_late"], item_features=items[["item_id"]].assign(one=1))
+    assert scores[0] > 1.3 * scores[1]
+    # Without the price there is nothing to see, and little to lose.
+    assert abs(blind.fit(train).score(test) - scores[1]) < 0.1 * scores[1]
+
+
+def test_it_is_kept_only_where_it_pays(shop):
+    train, test, items = shop
+    options = {"context": ["is_late"], "only_if_better": True}
+    sees = make(item_features=items, **options).fit(train)
+    assert sees.gain_.mean > sees.gain_.error > 0
+    assert sees.ranker_ is not None
+    noise = np.random.default_rng(1).normal(size=len(items))
+    blind = make(item_features=items[["item_id"]].assign(noise=noise), **options)
+    blind.fit(train)
+    assert not blind.gain_.pays
+    assert blind.ranker_ is None
+    plain = make(ranker=None, context=["is_late"]).fit(train)
+    assert blind.score(test) == pytest.approx(plain.score(test), abs=1e-9, rel=1e-9)
+
+
+def test_any_estimator_ranks(shop):
+    train, test, items = shop
+    plain = make(ranker=None, context=["is_late"]).fit(train).score(test)
+    signed = FunctionTransformer(
+        lambda table: np.c_[table["price"] * (2 * table["is_late"] - 1)]
+    )
+    linear = make(
+        ranker=make_pipeline(StandardScaler(), LogisticRegression()),
+        features=signed,
+        item_features=items,
+        context=["is_late"],
+    )
+    assert linear.fit(train).score(test) > 1.15 * plain
+
+
+def test_one_that_takes_groups_is_told_where_lists_end(shop):
+    train, _, items = shop
+    told = {}
+
+    class Grouped(LogisticRegression):
+        def fit(self, X, y, group=None):
+            told.update(group=group, y=y, n=len(X))
+            return super().fit(X, y)
+
+    ranker = make(ranker=Grouped(), item_features=items).fit(train)
+    assert told["group"].sum() == told["n"]
+    assert len(told["group"]) == ranker.n_lists_
+    ends = told["group"].cumsum()[:-1]
+    for labels in np.split(told["y"], ends):
+        assert 0 < labels.sum() < len(labels)
+
+
+def test_lightgbm_ranks_and_is_saved_as_its_own_text(shop, tmp_path):
+    pytest.importorskip("lightgbm", reason="the extra ranking is not installed")
+    train, test, items = shop
+    options = {"item_features": items, "context": ["is_late"]}
+    plain = make(ranker=None, **options).fit(train).score(test)
+    ranker = make(ranker="lightgbm", **options).fit(train)
+    assert ranker.score(test) > 1.3 * plain
+    ranker.save(tmp_path / "model", recommender=False)
+    files = {file.name for file in (tmp_path / "model").iterdir()}
+    assert files >= {"ranker.txt", "ranker.json"}
+    assert not any(name.endswith("skops") for name in files)
+    lists = EASERecommender(l2=50.0).fit(train).recommend(k=20)
+    back = CandidateRanker.load(tmp_path / "model")
+    tables = [r.rerank(lists, {"is_late": 1}) for r in (ranker, back)]
+    pd.testing.assert_frame_equal(*tables, atol=1e-6, rtol=1e-5)
+
+
+def test_without_lightgbm_the_extra_is_named(shop, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(ImportError, match=r"skmmrec\[ranking\]"):
+        make(ranker="lightgbm").fit(shop[0])
+
+
+# -- nothing leaks -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("has_times", [True, False])
+def test_a_first_stage_never_saw_what_its_candidates_are_judged_by(shop, has_times):
+    X = shop[0] if has_times else shop[0][IDS]
+    Recorder.fits = []
+    make(Recorder(), cv=3).fit(X)
+    *folds, whole = Recorder.fits
+    assert len(folds) == 3
+    assert len(whole) == len(X)
+    for seen in folds:
+        held_out = X.drop(seen.index)
+        assert 0 < len(held_out) < 0.35 * len(X)
+        if has_times:
+            later = held_out[held_out["timestamp"] < seen["timestamp"].max()]
+            assert len(later) == 0
+
+
+def test_a_splitter_that_leaks_is_refused(shop):
+    class Leaking:
+        def split(self, X, y=None):
+            yield np.arange(len(X)), np.arange(len(X) - 5, len(X))
+
+    with pytest.raises(ValueError, match=r"cv gives row \d+ to both parts of fold 0"):
+        make(cv=Leaking()).fit(shop[0])
+
+
+def answers(X, shift):
+    """Say of each bought item when: at that moment, or a day before."""
+    stamped = X[["item_id", "timestamp"]].drop_duplicates()
+    return stamped.assign(
+        timestamp=stamped["timestamp"] + pd.Timedelta(shift), is_sold=1.0
+    )
+
+
+def test_what_was_known_only_then_does_not_help(shop):
+    """The time since an item was last sold is 0 for the answer, once that is known."""
+    train, test, _ = shop
+    everything = pd.concat([train, test])
+    age = FunctionTransformer(
+        lambda t: np.c_[(t["timestamp"] - t["sold_at"]).dt.total_seconds()]
+    )
+
+    def score(shift):
+        sold = answers(everything, shift)
+        sold["sold_at"] = sold["timestamp"] - pd.Timedelta(shift)
+        options = {"item_features": sold[["item_id", "timestamp", "sold_at"]]}
+        ranker = make(features=age, context=["timestamp"], **options)
+        return ranker.fit(train).score(test)
+
+    plain = make(ranker=None, context=["timestamp"]).fit(train).score(test)
+    assert score("0s") < 1.1 * plain
+    assert score("-1s") > 3 * plain
+
+
+def test_a_transformer_gets_no_answers(shop):
+    """One that learns answers by heart would look good in fit alone."""
+    train, _, items = shop
+
+    class Memory(FunctionTransformer):
+        def fit(self, X, y=None):
+            assert y is None
+            return super().fit(X)
+
+    options = {"item_features": items, "context": ["is_late"]}
+    make(features=Memory(lambda t: t[["price", "is_late"]]), **options).fit(train)
+
+
+def test_tables_are_read_as_they_were_before_the_request():
+    X = pd.DataFrame(
+        {
+            "user_id": np.tile([1, 2, 3, 4], 10),
+            "item_id": np.random.default_rng(0).permutation(np.arange(40) % 20),
+            "timestamp": np.arange(40),
+        }
+    )
+    items = pd.DataFrame(
+        {"item_id": [0, 0, 1], "timestamp": [50, 60, 50], "price": [5.0, 6.0, 7.0]}
+    )
+    seen = []
+    spy = FunctionTransformer(lambda t: seen.append(t) or t[["price"]])
+    ranker = make(PopularityRecommender(), features=spy, item_features=items).fit(X)
+    for moment, price in [(50, np.nan), (51, 5.0), (60, 5.0), (61, 6.0)]:
+        ranker.recommend([1], 7, exclude_seen=False, context={"timestamp": moment})
+        asked = seen[-1].set_index("item_id")["price"]
+        assert np.array_equal([asked[0]], [price], equal_nan=True)
+        assert np.isnan(asked[2])
+
+
+def test_counts_are_of_what_was_before(shop):
+    X = shop[0]
+    counts = count_before(X, "item_id")
+    row = X.iloc[500]
+    at = counts[(counts["item_id"] == row["item_id"])]
+    before = at[at["timestamp"] < row["timestamp"]]["n_item_id"].max()
+    earlier = X[(X["item_id"] == row["item_id"]) & (X["timestamp"] < row["timestamp"])]
+    assert before == len(earlier)
+    with pytest.raises(ValueError, match="no column 'timestamp'"):
+        count_before(X[IDS])
+    with pytest.raises(ValueError, match="of must be"):
+        count_before(X, "item")
+
+
+# -- an estimator --------------------------------------------------------------------
+
+
+def test_a_search_reaches_the_parameters_of_both_stages(shop):
+    train, test, items = shop
+    grid = GridSearchCV(
+        make(
+            ItemKNNRecommender(),
+            ranker=HistGradientBoostingClassifier(max_iter=10),
+            item_features=items,
+            context=["is_late"],
+        ),
+        {"recommender__n_neighbors": [2, 50], "ranker__max_leaf_nodes": [2, 7]},
+        cv=TimeSplit(0.2),
+        error_score="raise",
+    ).fit(train)
+    values = grid.cv_results_["mean_test_score"]
+    assert np.isfinite(values).all()
+    assert len(set(values.round(9))) == 4
+    assert grid.score(test) > 0
+    lists = recommend(grid, [3], k=4, context={"is_late": 0})
+    assert len(lists) == 4
+
+
+def test_a_part_that_has_no_parameters_is_named():
+    with pytest.raises(ValueError, match=r"ranker__\.\.\. sets parameters of ranker"):
+        CandidateRanker().set_params(ranker__max_iter=3)
+
+
+def test_predict_agrees_with_recommend(shop):
+    train, _, items = shop
+    ranker = make(item_features=items, context=["is_late"]).fit(train)
+    table = ranker.recommend([5, 9], k=10, context={"is_late": 1})
+    rows = table[IDS].assign(timestamp=ranker.moment_, is_late=1)
+    scores = ranker.predict(rows)
+    np.testing.assert_allclose(scores, table["score"], atol=1e-6, rtol=1e-5)
+    alone = ranker.predict(rows[3:4])
+    np.testing.assert_allclose(alone, scores[3:4], atol=1e-6, rtol=1e-5)
+    unknown = rows[:1].assign(item_id=999)
+    assert np.isfinite(ranker.predict(unknown)).all()
+
+
+def test_each_moment_is_a_request(shop):
+    train, test, items = shop
+    clock = make_column_transformer(
+        (
+            FunctionTransformer(lambda t: t[["timestamp"]].apply(lambda c: c.dt.hour)),
+            ["timestamp"],
+        ),
+        ("passthrough", ["price"]),
+    )
+    options = {"item_features": items, "context": ["timestamp"]}
+    ranker = make(features=clock, **options).fit(train)
+    plain = make(ranker=None, **options).fit(train)
+    assert ranker.n_lists_ > 150
+    assert ranker.score(test) > 1.15 * plain.score(test)
+
+
+def test_dislikes_are_no_likes(shop):
+    train, _, items = shop
+    y = np.where(np.arange(len(train)) % 2, 1.0, -1.0)
+    ranker = make(item_features=items, max_lists=20, cv=2).fit(train, y)
+    assert 0 < ranker.n_lists_ <= 40
+
+
+def test_with_nothing_to_learn_the_order_stays(shop):
+    X = shop[0].drop_duplicates("user_id")
+    with pytest.warns(UserWarning, match="has nothing to learn from"):
+        ranker = make(PopularityRecommender(), cv=1).fit(X[IDS])
+    first = PopularityRecommender().fit(X[IDS])
+    pd.testing.assert_frame_equal(ranker.recommend(k=5), first.recommend(k=5))
+
+
+def test_the_gap_between_folds_and_fit_is_the_users(shop):
+    train, test, items = shop
+    options = {"item_features": items, "context": ["is_late"]}
+    ranker = make(cv=LeaveLastOut(n_last=3), **options).fit(train)
+    assert ranker.score(test) > make(ranker=None, **options).fit(train).score(test)
+
+
+# -- serving and saving --------------------------------------------------------------
+
+
+def test_lists_from_elsewhere_are_reranked(shop):
+    train, _, items = shop
+    ranker = make(item_features=items, context=["is_late"], n_candidates=20).fit(train)
+    lists = ranker.recommender_.recommend([7, 3], k=20)
+    table = ranker.rerank(lists.sample(frac=1, random_state=0), {"is_late": 0}, k=5)
+    expected = ranker.recommend([7, 3], k=5, context={"is_late": 0})
+    own = table.set_index(IDS).sort_index()
+    pd.testing.assert_frame_equal(
+        own, expected.set_index(IDS).sort_index(), atol=1e-6, rtol=1e-5
+    )
+    for_each = pd.DataFrame({"user_id": [3, 7], "is_late": [1, 0]})
+    mixed = ranker.rerank(lists, for_each, k=5).set_index("user_id")
+    late = ranker.rerank(lists, {"is_late": 1}, k=5).set_index("user_id")
+    assert mixed.loc[3, "item_id"].tolist() == late.loc[3, "item_id"].tolist()
+    assert mixed.loc[7, "item_id"].tolist() != late.loc[7, "item_id"].tolist()
+
+
+def test_what_is_served_is_read_now(shop):
+    train, _, items = shop
+    future = pd.Timestamp("2020-01-01")
+    stamped = pd.concat(
+        [
+            items.assign(timestamp=future),
+            items.assign(timestamp=pd.Timestamp("2999-01-01"), price=99.0),
+        ]
+    )
+    seen = []
+    spy = FunctionTransformer(lambda t: seen.append(t) or t[["price"]])
+    ranker = make(features=spy, item_features=stamped).fit(train)
+    lists = ranker.recommender_.recommend([7], k=5)
+    ranker.rerank(lists, {"timestamp": "2026-05-01"})
+    assert seen[-1]["price"].lt(11).all()
+    ranker.rerank(lists)
+    assert seen[-1]["price"].eq(99).all()
+    gap = pd.Timestamp.now("UTC").tz_localize(None) - seen[-1]["timestamp"]
+    assert gap.lt("1h").all()
+
+
+@pytest.mark.parametrize("features", [None, "transformer"])
+def test_a_folder_gives_the_same_ranker(shop, tmp_path, features):
+    pytest.importorskip("skops")
+    train, test, items = shop
+    items = items.assign(kind=np.where(items["price"] > 5, "dear", None))
+    if features:
+        features = make_column_transformer(
+            (StandardScaler(), ["price", "is_late"]), (OneHotEncoder(), ["kind"])
+        )
+    ranker = make(
+        features=features,
+        item_features=items,
+        user_features=count_before(train),
+        context=["is_late"],
+    ).fit(train)
+    ranker.save(tmp_path / "model")
+    ranker.save(tmp_path / "model")
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+    back = CandidateRanker.load(tmp_path / "model")
+    ask = {"users": [1, 2, 999], "k": 7, "context": {"is_late": 1}}
+    pd.testing.assert_frame_equal(
+        ranker.recommend(**ask), back.recommend(**ask), atol=1e-6, rtol=1e-5
+    )
+    assert back.score(test) == pytest.approx(ranker.score(test), abs=1e-6, rel=1e-6)
+    assert back.feature_names_ == ranker.feature_names_
+    table = tmp_path / "model" / "item_features.parquet"
+    table.write_bytes(table.read_bytes()[:-1] + b"x")
+    with pytest.raises(ValueError, match=r"item_features.parquet is damaged"):
+        CandidateRanker.load(tmp_path / "model")
+
+
+def test_a_first_stage_with_a_folder_of_its_own_keeps_it(shop, tmp_path):
+    pytest.importorskip("skops")
+    train, _, items = shop
+    first = MatrixFactorizationRecommender(
+        n_factors=4, training=Training(max_epochs=2), random_state=0
+    )
+    ranker = make(first, item_features=items).fit(train[[*IDS, "timestamp"]])
+    ranker.save(tmp_path / "model")
+    assert (tmp_path / "model" / "recommender" / "recommender.json").is_file()
+    back = CandidateRanker.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(
+        back.recommend([1, 2], 7), ranker.recommend([1, 2], 7), atol=1e-6, rtol=1e-5
+    )
+
+
+def test_a_pipeline_can_be_the_first_stage(shop):
+    train, test, items = shop
+    pipeline = make_pipeline(FunctionTransformer(), EASERecommender(l2=50.0))
+    options = {"item_features": items, "context": ["is_late"]}
+    ranker, plain = make(pipeline, **options), make(**options)
+    assert ranker.fit(train).score(test) == pytest.approx(
+        plain.fit(train).score(test), abs=1e-9, rel=1e-9
+    )
+
+
+def test_without_a_first_stage_lists_are_asked_for(shop, tmp_path):
+    pytest.importorskip("skops")
+    train, _, items = shop
+    ranker = make(item_features=items).fit(train)
+    ranker.save(tmp_path / "model", recommender=False)
+    back = CandidateRanker.load(tmp_path / "model")
+    lists = ranker.recommender_.recommend([7], k=5)
+    pd.testing.assert_frame_equal(back.rerank(lists), ranker.rerank(lists))
+    with pytest.raises(ValueError, match="without its first stage"):
+        back.recommend([7])
+
+
+def test_types_that_nobody_trusts_are_named(shop, tmp_path):
+    pytest.importorskip("skops")
+    ranker = make(ranker=Odd()).fit(shop[0])
+    ranker.save(tmp_path / "model", recommender=False)
+    with pytest.raises(ValueError, match=r"nobody has said to trust: \[.*Odd"):
+        CandidateRanker.load(tmp_path / "model")
+    odd = f"{Odd.__module__}.Odd"
+    back = CandidateRanker.load(tmp_path / "model", trusted=[odd])
+    assert type(back.ranker_) is Odd
+
+
+class Odd(LogisticRegression):
+    """A type that skops does not know."""
+
+
+def test_no_folder_of_something_else_is_replaced(shop, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="not a saved CandidateRanker"):
+        make(ranker=None).fit(shop[0]).save(tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    with pytest.raises(FileNotFoundError, match="no saved CandidateRanker"):
+        CandidateRanker.load(tmp_path)
+
+
+# -- what is refused -----------------------------------------------------------------
+
+
+def test_what_is_missing_or_odd_is_named(shop):
+    train, _, items = shop
+    twice = pd.concat([items, items[:1]])
+    stamped = items.assign(timestamp=pd.Timestamp("2026-01-01"))
+    cases = [
+        ({"item_features": twice}, "item_features has item_id 0 twice"),
+        ({"item_features": items[["item_id"]]}, "no column besides ids"),
+        ({"item_features": items.assign(item_id=lambda t: t.item_id.map(str))}, "item"),
+        ({"context": ["weather"]}, "context='weather' is not a column"),
+        ({"item_features": items.assign(is_late=1), "context": ["is_late"]}, "rename"),
+        (
+            {
+                "item_features": stamped.rename(columns={"price": "a"}).assign(
+                    b=stamped["timestamp"]
+                )
+            },
+            "neither numbers nor categories",
+        ),
+        ({"features": FunctionTransformer(lambda t: t[["item_id"]][:3])}, "one row"),
+        ({"features": FunctionTransformer(lambda t: [["a"]] * len(t))}, "not a number"),
+        ({"n_candidates": 0}, "n_candidates"),
+    ]
+    for options, message in cases:
+        with pytest.raises(ValueError, match=message):
+            make(**options).fit(train)
+    with pytest.raises(ValueError, match="item_features has a column 'timestamp'"):
+        make(item_features=stamped).fit(train[IDS])
+    with pytest.raises(ValueError, match=r"names 'timestamp', which is not a column"):
+        make(context=["timestamp"]).fit(train[IDS])
+    with pytest.raises(TypeError, match="item_features must be a DataFrame"):
+        make(item_features=[1]).fit(train)
+
+
+def test_what_is_asked_wrongly_is_named(shop):
+    train, _, items = shop
+    ranker = make(item_features=items, context=["is_late"], n_candidates=5).fit(train)
+    lists = ranker.recommender_.recommend([1], k=5)
+    late = {"is_late": 1}
+    cases = [
+        (lambda: ranker.recommend([1], 6, context=late), "k is 6"),
+        (lambda: ranker.recommend([1], 5), "'is_late' is not given"),
+        (lambda: ranker.recommend([1], 5, context={**late, "a": 1}), "does not know"),
+        (
+            lambda: ranker.recommend([1], 5, context=pd.DataFrame({"is_late": [1]})),
+            "no column 'user_id'",
+        ),
+        (
+            lambda: ranker.recommend(
+                [1], 5, context=pd.DataFrame({"user_id": [2], "is_late": 1})
+            ),
+            "no row for user 1",
+        ),
+        (
+            lambda: ranker.recommend(
+                [1], 5, context=pd.DataFrame({"user_id": [1, 1], "is_late": 1})
+            ),
+            "user 1 twice",
+        ),
+        (lambda: ranker.rerank(lists.drop(columns="score"), late), "no column 'score'"),
+        (lambda: ranker.rerank(pd.concat([lists, lists]), late), "twice for user 1"),
+        (
+            lambda: ranker.rerank(lists.assign(score=np.nan), late),
+            "not finite in row 0",
+        ),
+        (lambda: ranker.rerank(lists, late, k=0), "k"),
+    ]
+    for ask, message in cases:
+        with pytest.raises(ValueError, match=message):
+            ask()
+    with pytest.raises(TypeError, match="context must be a mapping"):
+        ranker.recommend([1], 5, context=3)
+
+
+def test_a_fit_that_fails_leaves_it_as_it_was(shop):
+    train, _, items = shop
+    ranker = make(item_features=items).fit(train)
+    before = ranker.recommend([1], 3)
+    ranker.set_params(context=["weather"])
+    with pytest.raises(ValueError, match="weather"):
+        ranker.fit(train)
+    ranker.set_params(context=None)
+    pd.testing.assert_frame_equal(ranker.recommend([1], 3), before)
+    assert not hasattr(clone(ranker), "moment_")
