@@ -265,6 +265,14 @@ def test_periods_of_several_kinds_are_not_joined():
     assert facts.with_rows(1, None).period == [1.0, 2.0]
 
 
+@pytest.mark.parametrize("answers", [[1.0, -1.0], [1.0, 0.0]])
+def test_likes_are_counted_where_there_are_answers(X, answers):
+    y = np.resize(answers, len(X))
+    ranker = PopularityRecommender().fit(X, y)
+    [text] = re.findall(r"Likes of a user \| (.*?) \|", str(ranker.card()))
+    assert text.endswith(f"most {ranker.history_.lengths.max()}")
+
+
 def test_baselines_have_one(X):
     card = PopularityRecommender().fit(X).card()
     assert rows_of(card, "Data")["Users"] == "9"
