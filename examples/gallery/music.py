@@ -82,25 +82,23 @@ Player(whole["audio"])
 # ------
 #
 # One encoder for each column: name yours in the place of ``"lyrics"`` and ``"audio"``.
-# The cache keeps vectors, so that the three catalogues below encode each clip once. The
+# Each clip is encoded once: ``select`` takes some modalities of a catalogue. The
 # sound network is untrained here, as a stand-in that needs no download. It tells
 # instruments apart, though far less well than with its published weights, which
 # ``AudioEncoder()`` fetches. For lyrics in other languages than English, name a text
 # model that reads them.
 
-cache = Path(tempfile.mkdtemp()) / "vectors.db"
-words = TextEncoder("package:all-MiniLM-L6-v2", cache=cache)
-sound = AudioEncoder("MobileNetV1", pretrained=False, random_state=0, cache=cache)
-parts = {
-    "lyrics": [(words, "lyrics")],
-    "sound": [(sound, "audio")],
-    "lyrics and sound": [(words, "lyrics"), (sound, "audio")],
-}
+encode = make_column_transformer(
+    (TextEncoder("package:all-MiniLM-L6-v2"), "lyrics"),
+    (AudioEncoder("MobileNetV1", pretrained=False, random_state=0), "audio"),
+)
+catalog = ItemCatalog(items, encode, on_empty="ignore")
 catalogs = {
-    name: ItemCatalog(items, make_column_transformer(*steps), on_empty="ignore")
-    for name, steps in parts.items()
+    "lyrics": catalog.select(["text"]),
+    "sound": catalog.select(["audio"]),
+    "lyrics and sound": catalog,
 }
-{name: catalog.blocks.widths for name, catalog in catalogs.items()}
+catalog.blocks.widths
 
 # %%
 # New releases
@@ -163,7 +161,6 @@ pd.DataFrame(gains).T.astype(float).round(3)
 # history. Here that spans two sessions and says nothing certain, so it would count all
 # alike. Where the very next track is asked for, give the half-life.
 
-catalog = catalogs["lyrics and sound"]
 models = {
     "popularity": PopularityRecommender(),
     "order-blind mean": MultimodalFusionRecommender(

@@ -96,30 +96,19 @@ def hues(photos):
     return rows
 
 
-# Yours: name a transformer and a column for each thing that customers look at. The
-# cache keeps vectors on disk, so that no text and no photo is encoded twice.
-home = Path(tempfile.mkdtemp())
-cache = home / "vectors.db"
+# Yours: name a transformer and a column for each thing that customers look at.
 items["words"] = items["title"] + ". " + items["description"].fillna("")
-words = TextEncoder("package:all-MiniLM-L6-v2", cache=cache)
-photo = ImageEncoder("tf_efficientnet_lite0", "package:efficientnet-lite0", cache=cache)
-columns = {
-    "text": [("text", words, "words")],
-    "image": [
+photo = ImageEncoder("tf_efficientnet_lite0", "package:efficientnet-lite0")
+encode = ColumnTransformer(
+    [
+        ("text", TextEncoder("package:all-MiniLM-L6-v2"), "words"),
         ("image", photo, "image"),
         ("colours", FunctionTransformer(hues), "image"),
-    ],
-    "price": [("price", StandardScaler(), ["price"])],
-    "brand": [("brand", OneHotEncoder(handle_unknown="ignore"), ["brand"])],
-}
-
-
-def catalog_of(*names):
-    parts = [part for name in names for part in columns[name]]
-    return ItemCatalog(items, ColumnTransformer(parts), on_empty="ignore")
-
-
-catalog = catalog_of(*columns)
+        ("price", StandardScaler(), ["price"]),
+        ("brand", OneHotEncoder(handle_unknown="ignore"), ["brand"]),
+    ]
+)
+catalog = ItemCatalog(items, encode, on_empty="ignore")
 present = pd.DataFrame(catalog.blocks.mask, columns=catalog.blocks.modalities)
 present.mean().map("{:.0%}".format).to_frame("of the goods have it")
 
@@ -154,9 +143,17 @@ new = new[new["user_id"].isin(old["user_id"])]
 sold, rated = new[new["bought"] == 1], new[new["rating"].notna()]
 buyers, arrivals = sold["user_id"].unique(), new["item_id"].unique()
 
+compared = {
+    "text": ["text"],
+    "image": ["image", "colours"],
+    "price": ["price"],
+    "brand": ["brand"],
+    "all": catalog.blocks.modalities,
+}
 models, purchases, stars = {}, {}, {}
-for name, names in {**{name: [name] for name in columns}, "all": columns}.items():
-    model = make_recommender(catalog_of(*names)).fit(X.iloc[train], y.iloc[train])
+for name, modalities in compared.items():
+    model = make_recommender(catalog.select(modalities))
+    model.fit(X.iloc[train], y.iloc[train])
     lists = model.recommend(buyers, k=10, items=arrivals)
     models[name] = model
     purchases[name] = evaluate_ranking(lists, sold, ["ndcg@10"])
@@ -179,7 +176,8 @@ ranks.round(3)
 gains = pd.DataFrame(
     {
         name: compare(purchases[name], purchases["all"], random_state=0).loc["ndcg@10"]
-        for name in columns
+        for name in compared
+        if name != "all"
     }
 ).T
 gains[["difference", "low", "high"]].astype(float).round(3)
@@ -242,8 +240,8 @@ loss[["a", "b", "difference", "low", "high"]].round(3)
 # The model that is served learns from everything. What is filtered by is published as
 # ``features``, and one vector for each column as ``vectors``.
 
-served = make_recommender(catalog_of(*columns)).fit(X, y)
-repo = init_repo(home / "shop")
+served = make_recommender(catalog).fit(X, y)
+repo = init_repo(Path(tempfile.mkdtemp()) / "shop")
 # Yours: the columns that customers filter by.
 features = items.set_index("item_id")[["price", "brand"]]
 publish(served, repo, features=features, vectors=served.catalog)

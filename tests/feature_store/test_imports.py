@@ -21,6 +21,8 @@ def test_every_public_name_resolves():
     import skmmrec.feature_store as feature_store
 
     for name in feature_store.__all__:
-        assert getattr(feature_store, name).__doc__
+        found = getattr(feature_store, name)
+        is_defined_here = getattr(found, "__module__", "").startswith("skmmrec")
+        assert not is_defined_here or found.__doc__  # others are aliases of types
     with pytest.raises(AttributeError, match="nothing"):
         feature_store.nothing  # noqa: B018
