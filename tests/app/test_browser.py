@@ -236,7 +236,7 @@ def test_two_models_and_searches(driver, shop, table, folder, tmp_path):
     [upload] = page.wait(lambda: page.all("input[type=file]"))
     upload.send_keys(str(tmp_path / "broken.png"))
     page.wait(lambda: page.all("[data-testid='stAlert']"))
-    assert "image" in page.texts("[data-testid='stAlert']")[0]
+    assert "is not a readable picture" in page.texts("[data-testid='stAlert']")[0]
     [upload] = page.all("input[type=file]")
     upload.send_keys(str(folder / table["image"][4]))
     page.wait(lambda: len(cards(page, "found")) == 24)
