@@ -20,7 +20,8 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from pandas.api.types import is_string_dtype
 
-from skmmrec.catalog import completed_schema, parquet_files, read_schema, reading_file
+from skmmrec.catalog import completed_schema, read_schema, reading_file
+from skmmrec.runtime import parquet_files_in
 
 Kind = Literal["id", "raw", "number", "date", "time"]
 """What a column is: an id, as it is, a number, a date, or a date or number."""
@@ -70,7 +71,7 @@ class TableFiles:
         if self.path.is_file():
             with self.path.open("rb") as file:
                 return file.read(len(_PARQUET)) == _PARQUET
-        is_parquet = bool([*self.path.rglob("[!_.]*.parquet")])
+        is_parquet = bool(parquet_files_in(self.path))
         if is_parquet == bool(self._csv_files()):
             what = "both parquet and CSV" if is_parquet else "no parquet and no CSV"
             raise ValueError(
@@ -82,7 +83,7 @@ class TableFiles:
     def files(self) -> list[Path]:
         """The files, sorted by name."""
         if self.is_parquet:
-            return parquet_files(self.path)
+            return parquet_files_in(self.path)
         return [self.path] if self.path.is_file() else self._csv_files()
 
     def columns(self) -> list[str]:

@@ -89,6 +89,14 @@ def test_files_of_a_folder_are_read_in_order(tmp_path):
     assert values(TableFiles(tmp_path), "id") == ["1", "2"]
 
 
+@pytest.mark.parametrize("aside", ["_aside/a.parquet", ".b.parquet", "c.parquet/d"])
+def test_what_is_no_data_does_not_make_a_folder_one_of_two_kinds(tmp_path, aside):
+    (tmp_path / aside).parent.mkdir(exist_ok=True)
+    (tmp_path / aside).write_bytes(b"PAR1")
+    (tmp_path / "a.csv").write_text("id\n1\n")
+    assert values(TableFiles(tmp_path), "id") == ["1"]
+
+
 @pytest.mark.parametrize(
     ("text", "kinds", "message"),
     [
