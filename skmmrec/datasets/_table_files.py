@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
-from pandas.api.types import is_string_dtype
+from pandas.api.types import is_float_dtype, is_string_dtype
 
 from skmmrec.catalog import completed_schema, read_schema, reading_file
 from skmmrec.runtime import parquet_files_in
@@ -304,4 +304,8 @@ def _numbers_if_all(texts: pd.Series) -> pd.Series:
     present = texts.dropna().str.strip()
     is_number = pd.to_numeric(present, errors="coerce").notna()
     is_code = present.str.match(r"[+-]?0\d")
-    return texts if is_code.any() or not is_number.all() else pd.to_numeric(texts)
+    if is_code.any() or not is_number.all():
+        return texts
+    numbers = pd.to_numeric(texts)
+    exact = _cast(texts, pa.float64()) if is_float_dtype(numbers) else None
+    return numbers if exact is None else exact

@@ -191,6 +191,13 @@ def test_features_are_numbers_if_all_are_and_none_is_a_code(write):
     assert table["brand"].tolist() == ["a", "1"]
 
 
+def test_features_are_read_to_the_bit(write):
+    written = ["0.25891675029296335", "0.1", "7"]  # the first is rounded by pandas
+    source = write("id,x\n" + "".join(f"{x},{x}\n" for x in written))
+    table = read_features(source, "id", ["x"])
+    assert table["x"].tolist() == [float(x) for x in written]
+
+
 # Fields as a program may write them: no lone carriage return, which ends a line in some
 # dialects and not in others; nothing that UTF-8 has no bytes for.
 FIELDS = st.text(
