@@ -162,15 +162,19 @@ def make_music(
     ]
     content = _content(items, clips, missing_rate, untagged_rate, rng)
     audible = rng.permutation(np.flatnonzero(content["audio"].notna()))
+    sought = np.resize(audible, n_hums if len(audible) else 0)
     return Bunch(
         item_table=content,
         interactions=listens,
-        hums=_hum(clips, items, np.resize(audible, n_hums if len(audible) else 0), rng),
+        hums=_hum(clips, items, sought, rng),
         users=affinity.leans.reset_index(),
         item_attributes=table,
         affinity=affinity,
         DESCR=_DESCR.format(
-            n_users=n_users, n_clips=n_clips, n_listens=len(listens), n_hums=n_hums
+            n_users=n_users,
+            n_clips=n_clips,
+            n_listens=len(listens),
+            n_hums=len(sought),
         ),
     )
 
@@ -202,8 +206,8 @@ def _content(
 ) -> pd.DataFrame:
     """Make the item table; None where a clip lacks something."""
     silent, wordless, untagged = rng.random((3, len(clips)))
-    has_sound = (silent >= missing_rate).tolist()
-    has_words = (wordless >= missing_rate) | ~np.array(has_sound)
+    has_sound = silent >= missing_rate
+    has_words = (wordless >= missing_rate) | ~has_sound
     has_tags = untagged >= untagged_rate
     rows = [
         {

@@ -133,6 +133,7 @@ def test_little_is_enough():
     silent = make_music(1, 2, n_hums=3, missing_rate=0.999, random_state=0)
     assert silent.item_table.audio.isna().all()
     assert len(silent.hums) == 0
+    assert "0 hummed" in silent.DESCR
 
 
 @pytest.mark.parametrize(
