@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skmmrec.datasets._words import pick, title_case
+from skmmrec.datasets._words import pick, title_case, upper_first
 
 
 class Theme(NamedTuple):
@@ -143,4 +143,4 @@ def _line(template: str, theme: Theme, mood: Mood, rng: np.random.Generator) -> 
         adjective=pick(rng, mood.adjectives),
         feeling=pick(rng, mood.feelings),
     )
-    return line[0].upper() + line[1:]
+    return upper_first(line)

@@ -21,6 +21,7 @@ from skmmrec.datasets._taste import (
     draw_leans,
     numbered_ids,
 )
+from skmmrec.datasets._words import pick
 from skmmrec.interactions import ITEM, USER, RandomState, as_frame
 
 # Price in euros of a good of the middle class, by kind.
@@ -214,7 +215,7 @@ def _offers(
                 "description": None if lacks[0] else description,
                 "image": None if lacks[1] else photograph(look, rng, image_size),
                 "price": _price(good.kind, good.price_class, rng),
-                "brand": list(_BRANDS)[int(rng.integers(len(_BRANDS)))],
+                "brand": pick(rng, tuple(_BRANDS)),
             }
         )
     return pd.DataFrame(rows)

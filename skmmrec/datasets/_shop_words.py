@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+
+from skmmrec.datasets._words import pick
 
 # Whom a good is for: how its description begins.
 PURPOSES: dict[str, tuple[str, ...]] = {
@@ -137,9 +137,5 @@ def write_offer(
     title, description : str
     """
     words, endings = CHARACTERS[character]
-    title = f"{_pick(rng, words).capitalize()} {kind} {_pick(rng, _NAMES)}"
-    return title, f"{_pick(rng, PURPOSES[purpose])} {_pick(rng, endings)}"
-
-
-def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
-    return options[int(rng.integers(len(options)))]
+    title = f"{pick(rng, words).capitalize()} {kind} {pick(rng, _NAMES)}"
+    return title, f"{pick(rng, PURPOSES[purpose])} {pick(rng, endings)}"

@@ -22,6 +22,7 @@ from skmmrec.datasets._taste import (
     draw_likings,
     numbered_ids,
 )
+from skmmrec.datasets._words import pick, upper_first
 from skmmrec.interactions import ITEM
 
 # Sounds that even an untrained network tells apart, as most users of this have one.
@@ -249,10 +250,10 @@ def _make_items(
     rows = []
     for n, (item, row) in enumerate(hidden.astype(str).iterrows()):
         rng = np.random.default_rng([seed, n])
-        title = _TITLES[int(rng.integers(len(_TITLES)))].format(**row)
+        title = upper_first(pick(rng, _TITLES).format(**row))
         video, cover = _make_short(dict(row), parts.loc[n], seconds[n], rng)
         kept = keep(video, folder, f"{item}.mp4")
-        rows.append((item, title[0].upper() + title[1:], kept, cover, seconds[n]))
+        rows.append((item, title, kept, cover, seconds[n]))
     return pd.DataFrame(rows, columns=[ITEM, "title", "video", "cover", "seconds"])
 
 

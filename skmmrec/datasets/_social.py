@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from skmmrec.datasets._taste import (
     draw_attributes,
     numbered_ids,
 )
+from skmmrec.datasets._words import pick
 from skmmrec.interactions import ITEM, TIME, USER
 
 _START = np.datetime64("2024-06-03T00:00:00", "s")
@@ -309,13 +309,13 @@ def _render(
 ) -> tuple[list[str], list[bytes | None]]:
     """Write and draw each post from a seed of its own."""
     texts, images = (attributes[m].astype(str).to_dict("records") for m in _VALUES)
-    textures = _pictures.ATTRIBUTES["texture"]
     words: list[str] = []
     pictures: list[bytes | None] = []
     for n, language in enumerate(posts["language"]):
         rng = np.random.default_rng([seed, n])
         words.append(_social_words.write_post(**texts[n], language=language, rng=rng))
-        look: dict[str, Any] = images[n] | {"texture": textures[rng.integers(3)]}
+        texture = pick(rng, _pictures.ATTRIBUTES["texture"])
+        look = images[n] | {"texture": texture}
         drawn = _pictures.draw_picture(look, rng, size) if has_picture[n] else None
         pictures.append(drawn)
     return words, pictures

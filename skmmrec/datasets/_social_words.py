@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from skmmrec.datasets._words import pick
 
 
 class Topic(NamedTuple):
@@ -315,14 +316,10 @@ def write_post(topic: str, mood: str, language: str, rng: np.random.Generator) -
     str
     """
     about, told = TOPICS[topic][language], MOODS[mood][language]
-    return _pick(rng, _PATTERNS[language]).format(
-        thing=_pick(rng, about.things),
-        place=_pick(rng, about.places),
-        deed=_pick(rng, about.deeds),
-        opening=_pick(rng, told.openings),
-        closing=_pick(rng, told.closings),
+    return pick(rng, _PATTERNS[language]).format(
+        thing=pick(rng, about.things),
+        place=pick(rng, about.places),
+        deed=pick(rng, about.deeds),
+        opening=pick(rng, told.openings),
+        closing=pick(rng, told.closings),
     )
-
-
-def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
-    return options[int(rng.integers(len(options)))]

@@ -67,10 +67,10 @@ def pick(rng: np.random.Generator, options: Sequence[str]) -> str:
 def title_case(text: str) -> str:
     """Write the words of a title with capitals."""
     first, *rest = text.split()
-    return " ".join(
-        [_upper(first), *(w if w in _SMALL_WORDS else _upper(w) for w in rest)]
-    )
+    rest = [w if w in _SMALL_WORDS else upper_first(w) for w in rest]
+    return " ".join([upper_first(first), *rest])
 
 
-def _upper(word: str) -> str:
-    return word[0].upper() + word[1:]
+def upper_first(text: str) -> str:
+    """Begin a text with a capital."""
+    return text[0].upper() + text[1:]
