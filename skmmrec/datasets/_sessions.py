@@ -21,15 +21,14 @@ class Habits(NamedTuple):
 
     Attributes
     ----------
-    n_sessions, n_watched : float
-        Mean number of sessions of a user, and of items in a session.
+    n_watched : float
+        Mean number of items in a session.
     taste_strength, popularity_strength : float
         How strongly it depends on affinity and on popularity what a user meets.
     mood_strength : float
         Weight of a session's mood beside the lasting taste, which has weight 1.
     """
 
-    n_sessions: float
     n_watched: float
     taste_strength: float
     popularity_strength: float

@@ -187,11 +187,7 @@ def make_shorts(
     owner = draw_owners(n_users, n_sessions_per_user, rng)
     moods = {m: draw_likings(_ATTRIBUTES[m], len(owner), rng) for m in _MODALITIES}
     habits = Habits(
-        n_sessions_per_user,
-        n_watched_per_session,
-        taste_strength,
-        popularity_strength,
-        mood_strength,
+        n_watched_per_session, taste_strength, popularity_strength, mood_strength
     )
     interactions = sample_sessions(affinity, moods, owner, seconds, habits, rng)
     hidden = pd.concat(attributes.values(), axis=1).set_axis(affinity.items)

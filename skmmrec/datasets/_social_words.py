@@ -280,7 +280,6 @@ MOODS: dict[str, dict[str, Mood]] = {
         ),
     },
 }
-LANGUAGES = ("en", "zh")
 ATTRIBUTES = {"topic": tuple(TOPICS), "mood": tuple(MOODS)}
 
 _PATTERNS = {
