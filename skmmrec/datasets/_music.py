@@ -136,6 +136,10 @@ def make_music(
     --------
     make_multimodal_interactions : Items with words, a picture and a sound.
 
+    Notes
+    -----
+    Memory grows with the square of `n_clips`, as any of them may follow another.
+
     Examples
     --------
     >>> from skmmrec.datasets import make_music
