@@ -162,12 +162,12 @@ def write_video(
     av = _import_av()
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as out:
-        packets: list[Any] = []
-        pictures = None if frames is None else _picture_stream(out)
-        samples = None if sound is None else out.add_stream("aac", rate, layout="mono")
-        if pictures is not None:
-            packets += _encoded(pictures, map(av.VideoFrame.from_image, frames or []))
-        if samples is not None:
+        packets: list[Any] = []  # nothing is written before all streams are there
+        if frames is not None:
+            pictures = map(av.VideoFrame.from_image, frames)
+            packets += _encoded(_picture_stream(out), pictures)
+        if sound is not None:
+            samples = out.add_stream("aac", rate, layout="mono")
             packets += _encoded(samples, _blocks(sound, rate))
         for packet in packets:
             out.mux(packet)
