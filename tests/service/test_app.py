@@ -196,6 +196,32 @@ def test_failures_are_told_without_what_is_inside(
     assert record.exc_info[1] is error
 
 
+@pytest.mark.parametrize("error", [TypeError("/secret"), ValueError("/secret")])
+def test_mistakes_of_the_service_are_not_put_on_who_asks(
+    client, monkeypatch, caplog, error
+):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("skmmrec.service._answers._records", fail)
+    answer = client.post("/recommend", json=ASKED)
+    assert problem(answer) == (500, "internal")
+    assert "/secret" not in answer.text
+    [record] = [r for r in caplog.records if r.message == "request failed"]
+    assert record.exc_info[1] is error
+
+
+def test_readiness_does_not_tell_what_is_wrong_inside(served, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("/secret")
+
+    monkeypatch.setattr(OnlineRecommender, "recommend", fail)
+    with asking(served) as client:
+        answer = client.get("/readyz")
+    assert problem(answer) == (500, "internal")
+    assert "/secret" not in answer.text
+
+
 class TestTokens:
     @pytest.fixture
     def client(self, served):
