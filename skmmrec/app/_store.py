@@ -126,8 +126,10 @@ class Store:
 
     def record(self, user: Any, item: Any) -> None:
         """Write a like to the store."""
+        is_new = not self.knows(user)
         self.online.record(user, item)
-        self._ids.pop("user", None)  # the user may be new
+        if is_new:  # reading 100,000 ids anew takes a second
+            self._ids.pop("user", None)
 
     def similar(self, item: Any, k: int) -> pd.DataFrame:
         """Rank the items that are most like one."""
