@@ -187,13 +187,21 @@ def request_id_of(request: Request) -> str:
 async def answer_problem(request: Request, error: Exception) -> JSONResponse:
     """Answer an error, and log it where the service is to blame.
 
-    What was not configured is no failure: requests for it come by the thousand.
+    What was not configured is no failure: requests for it come by the thousand. So do
+    those that a busy service refuses by itself: their tracebacks tell nothing, and are
+    left out.
     """
     problem, request_id = problem_of(error), request_id_of(request)
     status = problem.status_code
     fields: dict[str, Any] = {"request_id": request_id, "kind": problem.kind}
     if status >= 500 and problem.kind != "no-encoder":
-        _LOG.error("request failed", exc_info=error, extra={"fields": fields})
+        is_refused = error is problem and error.__cause__ is None
+        why = {"detail": problem.detail} if is_refused else {}
+        _LOG.error(
+            "request failed",
+            exc_info=None if is_refused else error,
+            extra={"fields": fields | why},
+        )
     body = Problem(
         type=f"{PREFIX}{problem.kind}",
         title=KINDS[problem.kind].title,

@@ -20,6 +20,7 @@ from skmmrec.feature_store import (
 )
 from skmmrec.recommender import ContentRecommender, MatrixFactorizationRecommender
 from skmmrec.service import ServiceSettings, app_from_environment, create_app
+from skmmrec.service._problems import ProblemError
 from tests.feature_store.conftest import make_recommender
 from tests.feature_store.test_fold_in import history_model
 
@@ -220,6 +221,17 @@ def test_readiness_does_not_tell_what_is_wrong_inside(served, monkeypatch):
         answer = client.get("/readyz")
     assert problem(answer) == (500, "internal")
     assert "/secret" not in answer.text
+
+
+def test_what_a_busy_service_refuses_is_logged_in_a_line(client, monkeypatch, caplog):
+    async def refuse(*_):
+        raise ProblemError("busy", "all threads for answers are taken")
+
+    monkeypatch.setattr("skmmrec.service._threads.Threads.run", refuse)
+    assert problem(client.post("/recommend", json=ASKED)) == (503, "busy")
+    [record] = [r for r in caplog.records if r.message == "request failed"]
+    assert record.fields["detail"] == "all threads for answers are taken"
+    assert record.exc_info is None
 
 
 class TestTokens:
