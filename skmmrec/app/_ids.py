@@ -1,4 +1,4 @@
-"""Find ids and titles among many, as they are typed."""
+"""Find ids and titles among many, and read ids, as they are typed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 class TextSearch:
     """Finds ids by a part of what they are called.
 
-    A million are searched in about 0.1 s, so that a page need not send all of them.
+    A million ids are searched in 0.1 to 0.2 s, and in 0.4 s with as many titles, so
+    that a page need not send all of them.
 
     Parameters
     ----------
@@ -75,3 +76,19 @@ class TextSearch:
 
 def _contains(column: pa.Array, text: str, ignore_case: bool) -> pa.Array:
     return pc.match_substring(column, text, ignore_case=ignore_case)
+
+
+def read_user(text: str, are_numbers: bool) -> Any:
+    """Read the id of a user that was typed, as the other ids are.
+
+    Raises
+    ------
+    ValueError
+        Where they are numbers, and this is none.
+    """
+    if not are_numbers:
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ValueError(f"ids of users are whole numbers, not {text!r}") from error

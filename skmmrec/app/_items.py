@@ -80,8 +80,9 @@ class ItemTable:
 
     def __init__(self, table: pd.DataFrame, key: str, root: Path | None) -> None:
         ids = table[key].map(str)
-        self._table = table.loc[~ids.duplicated().to_numpy()]
-        self.ids = pd.Index(ids[~ids.duplicated().to_numpy()], dtype=object)
+        is_first = ~ids.duplicated().to_numpy()
+        self._table = table.loc[is_first]
+        self.ids = pd.Index(ids[is_first], dtype=object)
         self.columns: Columns = find_columns(table, key)
         self._reader = MediaReader(root)
         self.picture = lru_cache(_N_KEPT)(self._picture)

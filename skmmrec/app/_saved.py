@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_integer_dtype
 
+from skmmrec.app._ids import read_user
 from skmmrec.app._inputs import inputs_of
 from skmmrec.app._sources import Reason
 from skmmrec.catalog import ItemCatalog
@@ -64,12 +65,7 @@ class SavedModel:
 
     def as_user(self, text: str) -> Any:
         """Read the id of a new user."""
-        if not is_integer_dtype(self.user_ids.dtype):
-            return text
-        try:
-            return int(text)
-        except ValueError as error:
-            raise ValueError(f"ids of users are whole numbers, not {text!r}") from error
+        return read_user(text, is_integer_dtype(self.user_ids.dtype))
 
     def history(self, user: Any) -> list[Any]:
         """Items that a user liked, latest first."""

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import pandas as pd
 
+from skmmrec.app._ids import read_user
 from skmmrec.app._inputs import inputs_of
 from skmmrec.app._sources import Reason
 from skmmrec.catalog import ItemCatalog
@@ -88,12 +89,7 @@ class Store:
 
     def as_user(self, text: str) -> Any:
         """Read the id of a new user."""
-        if not any(isinstance(user, int) for user in self.user_ids[:1]):
-            return text
-        try:
-            return int(text)
-        except ValueError as error:
-            raise ValueError(f"ids of users are whole numbers, not {text!r}") from error
+        return read_user(text, any(isinstance(user, int) for user in self.user_ids[:1]))
 
     def history(self, user: Any) -> list[Any]:
         """Items that a user met, latest first."""
@@ -130,8 +126,10 @@ class Store:
 
     def record(self, user: Any, item: Any) -> None:
         """Write a like to the store."""
+        is_new = not self.knows(user)
         self.online.record(user, item)
-        self._ids.pop("user", None)  # the user may be new
+        if is_new:  # reading 100,000 ids anew takes a second
+            self._ids.pop("user", None)
 
     def similar(self, item: Any, k: int) -> pd.DataFrame:
         """Rank the items that are most like one."""

@@ -21,7 +21,7 @@ from ._messages import (
     SimilarRequest,
     Where,
 )
-from ._problems import ProblemError
+from ._problems import ProblemError, told_to_callers
 from ._settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Answers:
         )
         self._model: SavedModel | None = None
         if settings.model is not None:
-            from ._explaining import SavedModel  # loads torch, which few need
+            from ._explaining import SavedModel  # loads what few need
 
             self._model = SavedModel(settings.model)
 
@@ -79,10 +79,12 @@ class Answers:
         if asked.history is None:
             users: Any = self._some(asked.users, "users")
             self._check_rows(users, asked.k)
-            found = self.online.recommend(users, **options)
+            with told_to_callers():
+                found = self.online.recommend(users, **options)
         else:
             history: Any = self._some(asked.history, "history")
-            found = self.online.recommend_from_history(history, **options)
+            with told_to_callers():
+                found = self.online.recommend_from_history(history, **options)
         return {**found.attrs, "recommendations": _records(found)}
 
     def similar(
@@ -97,20 +99,24 @@ class Answers:
             if name in content:
                 raise ProblemError("invalid-value", f"{name!r} is given twice")
             content[name] = _matrix(self._some(rows, f"vectors.{name}"), name)
-        found = self.online.similar_items(
-            None if asked.items is None else self._some(asked.items, "items"),
-            content=content or None,
-            weights=asked.weights,
-            k=asked.k,
-            where=_filter(asked.where),
-            category=asked.category,
-            among=asked.among,
-        )
+        items: Any = None if asked.items is None else self._some(asked.items, "items")
+        where = _filter(asked.where)
+        with told_to_callers():
+            found = self.online.similar_items(
+                items,
+                content=content or None,
+                weights=asked.weights,
+                k=asked.k,
+                where=where,
+                category=asked.category,
+                among=asked.among,
+            )
         return {**found.attrs, "similar": _records(found)}
 
     def record(self, asked: FeedbackRequest) -> dict[str, Any]:
         """Answer `/feedback`: record an event."""
-        moved = self.online.record(asked.user, asked.item, asked.y)  # type: ignore[arg-type]
+        with told_to_callers():
+            moved = self.online.record(asked.user, asked.item, asked.y)  # type: ignore[arg-type]
         return {"model_version": self.version(), "moved": moved}
 
     def feedback(self) -> dict[str, Any]:
@@ -123,14 +129,15 @@ class Answers:
         """Answer `/explain`."""
         self._some(asked.users, "users")
         self._some(asked.items, "items")
-        model = self._model_of(self.version())
+        model = self._served_model()
         source = "store"
-        try:
-            why = self.online.history_contributions(asked.users, asked.items)
-        except ValueError:
-            if model is None:
-                raise
-            source, why = "model", model.history(asked.users, asked.items)
+        with told_to_callers():
+            try:
+                why = self.online.history_contributions(asked.users, asked.items)
+            except ValueError:
+                if model is None:
+                    raise
+                source, why = "model", model.history(asked.users, asked.items)
         self._check_rows(why["met"].tolist(), 1)
         version = why.attrs.get("model_version", model and model.version)
         explanations = _explanations(why)
@@ -142,10 +149,13 @@ class Answers:
             "explanations": explanations,
         }
 
-    def _model_of(self, version: str | None) -> SavedModel | None:
+    def _served_model(self) -> SavedModel | None:
         """Return the saved model if it is the one that is served."""
         model = self._model
-        if model is None or model.version == version:
+        if model is None:
+            return None
+        version = self.version()
+        if model.version == version:
             return model
         fields = {"saved": model.version, "served": version}
         _LOG.warning("the saved model is not served", extra={"fields": fields})

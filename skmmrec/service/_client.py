@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 _WORTH_ANOTHER = (429, 502, 503, 504)
 # Seconds before the second of these tries; each further one waits twice as long.
 _PAUSE = 0.1
+# Seconds that a Retry-After may ask for: as long as an answer may take by default. What
+# stands between here and the service may ask for hours.
+_LONGEST_PAUSE = 15.0
 # Connections that end within an answer are no `requests.ConnectionError`.
 _BROKEN_OFF = (
     requests.exceptions.ChunkedEncodingError,
@@ -53,6 +56,14 @@ class _Bearer(AuthBase):
         return request
 
 
+class _Retry(Retry):
+    """Wait as long as the service says, but not for whatever is said."""
+
+    def get_retry_after(self, response: Any) -> float | None:
+        seconds = super().get_retry_after(response)
+        return None if seconds is None else min(seconds, _LONGEST_PAUSE)
+
+
 class ServiceClient:
     """Ask a service as one asks an `OnlineRecommender`.
 
@@ -69,8 +80,9 @@ class ServiceClient:
     timeout : float, default=15.0
         Seconds to wait for an answer; more than the service's own deadline.
     retries : int, default=2
-        How often to ask again where the service is busy or cannot be reached. An event
-        is only recorded again where the first try did not reach the service.
+        How often to ask again where the service is busy or cannot be reached, after as
+        long as it says, but 15 s at most. An event is only recorded again where the
+        first try did not reach the service.
 
     Raises
     ------
@@ -110,7 +122,7 @@ class ServiceClient:
         self._once = _session(auth, Retry(0, connect=retries, backoff_factor=_PAUSE))
         self._again = _session(
             auth,
-            Retry(
+            _Retry(
                 retries,
                 allowed_methods=None,
                 status_forcelist=_WORTH_ANOTHER,

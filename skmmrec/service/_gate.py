@@ -55,11 +55,10 @@ class Gate:
     def _admit(self, request: Request, role: Role) -> None:
         caller = self._caller(request)
         address = request.client.host if request.client else "unknown"
-        is_named = caller is not None and self._tokens is not None
-        name = caller.name if caller is not None and is_named else None
+        name = None if caller is None or caller is _EVERYBODY else caller.name
         request.scope["state"]["caller"] = name
         # Wrong tokens count, too, so that nobody tries many.
-        self._limit(f"token {name}" if is_named else f"address {address}")
+        self._limit(f"address {address}" if name is None else f"token {name}")
         if caller is None:
             challenge = {"WWW-Authenticate": "Bearer"}
             raise ProblemError("unauthorized", _CHALLENGE, challenge)

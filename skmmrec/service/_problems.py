@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from fastapi import Request
@@ -121,7 +123,7 @@ def problem_of(error: Exception) -> ProblemError:
         return ProblemError(kind, str(error.detail), headers)
     if isinstance(error, UnknownIdError):
         return ProblemError("unknown-id", str(error.args[0]))
-    return _of_store(error) or _of_values(error) or ProblemError("internal", _HIDDEN)
+    return _of_store(error) or ProblemError("internal", _HIDDEN)
 
 
 _HIDDEN = "the log of the service tells more, under this request_id"
@@ -149,12 +151,24 @@ def _is_unreachable(error: BaseException | None) -> bool:
     return bool(names & _UNREACHABLE)
 
 
-def _of_values(error: Exception) -> ProblemError | None:
-    if isinstance(error, TypeError):
-        return ProblemError("invalid-type", str(error))
-    if isinstance(error, ValueError):
-        return ProblemError("invalid-value", str(error))
-    return None
+@contextmanager
+def told_to_callers() -> Iterator[None]:
+    """Tell what a request is refused for to who has sent it.
+
+    The store and the saved model refuse values by a TypeError or a ValueError. Only
+    what hands them a request stands in this block: elsewhere, such an error is a
+    mistake of the service itself.
+
+    Raises
+    ------
+    ProblemError
+    """
+    try:
+        yield
+    except TypeError as error:
+        raise ProblemError("invalid-type", str(error)) from error
+    except ValueError as error:
+        raise ProblemError("invalid-value", str(error)) from error
 
 
 def _told(error: RequestValidationError) -> str:
@@ -173,13 +187,21 @@ def request_id_of(request: Request) -> str:
 async def answer_problem(request: Request, error: Exception) -> JSONResponse:
     """Answer an error, and log it where the service is to blame.
 
-    What was not configured is no failure: requests for it come by the thousand.
+    What was not configured is no failure: requests for it come by the thousand. So do
+    those that a busy service refuses by itself: their tracebacks tell nothing, and are
+    left out.
     """
     problem, request_id = problem_of(error), request_id_of(request)
     status = problem.status_code
     fields: dict[str, Any] = {"request_id": request_id, "kind": problem.kind}
     if status >= 500 and problem.kind != "no-encoder":
-        _LOG.error("request failed", exc_info=error, extra={"fields": fields})
+        is_refused = error is problem and error.__cause__ is None
+        why = {"detail": problem.detail} if is_refused else {}
+        _LOG.error(
+            "request failed",
+            exc_info=None if is_refused else error,
+            extra={"fields": fields | why},
+        )
     body = Problem(
         type=f"{PREFIX}{problem.kind}",
         title=KINDS[problem.kind].title,

@@ -46,15 +46,7 @@ def texts(page):
     """Everything that is written on the page."""
     found = page.get("html")
     parts = [element.proto.body for element in found]
-    for kind in (
-        "info",
-        "error",
-        "warning",
-        "markdown",
-        "text",
-        "caption",
-        "subheader",
-    ):
+    for kind in KINDS:
         parts += [element.value for element in getattr(page, kind)]
     return "\n".join(map(str, parts))
 

@@ -161,6 +161,13 @@ def test_a_like_is_written_only_by_record(own_repo, rec):
     assert store.figures()["served"].tolist() == [True]
 
 
+def test_a_like_of_a_known_user_reads_no_ids_anew(own_repo, rec):
+    store = Store(own_repo, "repo")
+    users, user = store.user_ids, rec.user_index_[0]
+    store.record(user, store.recommend(user, 1)["item_id"][0])
+    assert store.user_ids is users
+
+
 def test_an_empty_store_is_refused(tmp_path):
     with pytest.raises(LookupError, match="nothing is published"):
         Store(init_repo(tmp_path / "repo"), "repo")

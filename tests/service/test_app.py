@@ -20,6 +20,7 @@ from skmmrec.feature_store import (
 )
 from skmmrec.recommender import ContentRecommender, MatrixFactorizationRecommender
 from skmmrec.service import ServiceSettings, app_from_environment, create_app
+from skmmrec.service._problems import ProblemError
 from tests.feature_store.conftest import make_recommender
 from tests.feature_store.test_fold_in import history_model
 
@@ -194,6 +195,43 @@ def test_failures_are_told_without_what_is_inside(
     [record] = [r for r in caplog.records if r.message == "request failed"]
     assert record.fields["request_id"] == "r-1"
     assert record.exc_info[1] is error
+
+
+@pytest.mark.parametrize("error", [TypeError("/secret"), ValueError("/secret")])
+def test_mistakes_of_the_service_are_not_put_on_who_asks(
+    client, monkeypatch, caplog, error
+):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("skmmrec.service._answers._records", fail)
+    answer = client.post("/recommend", json=ASKED)
+    assert problem(answer) == (500, "internal")
+    assert "/secret" not in answer.text
+    [record] = [r for r in caplog.records if r.message == "request failed"]
+    assert record.exc_info[1] is error
+
+
+def test_readiness_does_not_tell_what_is_wrong_inside(served, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("/secret")
+
+    monkeypatch.setattr(OnlineRecommender, "recommend", fail)
+    with asking(served) as client:
+        answer = client.get("/readyz")
+    assert problem(answer) == (500, "internal")
+    assert "/secret" not in answer.text
+
+
+def test_what_a_busy_service_refuses_is_logged_in_a_line(client, monkeypatch, caplog):
+    async def refuse(*_):
+        raise ProblemError("busy", "all threads for answers are taken")
+
+    monkeypatch.setattr("skmmrec.service._threads.Threads.run", refuse)
+    assert problem(client.post("/recommend", json=ASKED)) == (503, "busy")
+    [record] = [r for r in caplog.records if r.message == "request failed"]
+    assert record.fields["detail"] == "all threads for answers are taken"
+    assert record.exc_info is None
 
 
 class TestTokens:

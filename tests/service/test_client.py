@@ -1,5 +1,7 @@
 """The client and `OnlineRecommender` give the same tables and raise the same errors."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -226,7 +228,7 @@ def test_who_does_not_answer(repo):
         ServiceClient("localhost:8000")
 
 
-def app_that_answers(*statuses):
+def app_that_answers(*statuses, headers=()):
     """Make an ASGI application that gives these statuses, one after the other."""
     asked = []
 
@@ -235,7 +237,8 @@ def app_that_answers(*statuses):
             return
         asked.append(scope["path"])
         status = statuses[min(len(asked), len(statuses)) - 1]
-        await send({"type": "http.response.start", "status": status, "headers": []})
+        start = {"type": "http.response.start", "status": status, "headers": headers}
+        await send(start)
         body = b'{"model_version": "v9", "moved": true, "recommendations": []}'
         await send({"type": "http.response.body", "body": body})
 
@@ -247,6 +250,19 @@ def test_questions_are_asked_again_where_the_service_is_busy():
     with serving(app) as url:
         assert ServiceClient(url).recommend(4).attrs["model_version"] == "v9"
     assert asked == ["/recommend"] * 3
+
+
+@pytest.mark.parametrize(("said", "seconds"), [(b"2", 2), (b"36000", 15)])
+def test_nobody_waits_for_hours_because_a_server_says_so(monkeypatch, said, seconds):
+    pauses, own = [], time.sleep
+    app, asked = app_that_answers(503, 200, headers=[(b"retry-after", said)])
+    with serving(app) as url, ServiceClient(url) as client:
+        monkeypatch.setattr(
+            "urllib3.util.retry.time.sleep",
+            lambda s: pauses.append(s) if s >= 1 else own(s),
+        )
+        assert client.recommend(4).attrs["model_version"] == "v9"
+    assert (len(asked), pauses) == (2, [seconds])
 
 
 def test_events_are_not_recorded_twice():
