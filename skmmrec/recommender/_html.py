@@ -59,10 +59,7 @@ def describe_html(recommender: Any, scores: Mapping[str, float] | None = None) -
 
 def _catalog(recommender: Any) -> Iterator[tuple[str, str]]:
     n_items, n_users = len(recommender.item_index_), len(recommender.user_index_)
-    signals = getattr(recommender.history_, "values", None)
-    n_likes = (
-        len(recommender.history_.items) if signals is None else (signals > 0).sum()
-    )
+    n_likes = recommender.history_.liked.sum()
     yield "Catalogue", f"{n_items:,} items, {n_users:,} users, {n_likes:,} likes"
     model = getattr(recommender, "model_", None)
     if model is None or not model.content.modalities:
