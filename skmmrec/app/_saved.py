@@ -73,10 +73,7 @@ class SavedModel:
         if row < 0:
             return []
         history = self.recommender.history_.take(np.array([row]))
-        items = history.items
-        if history.values is not None:  # ratings, below 0 for what was not liked
-            items = items[history.values > 0]
-        return self.item_ids[items].tolist()[::-1]
+        return self.item_ids[history.items[history.liked]].tolist()[::-1]
 
     def recommend(self, user: Any, k: int, where: str | None = None) -> pd.DataFrame:
         """Rank the best items for a user."""

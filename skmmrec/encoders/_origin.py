@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +58,8 @@ def _shown(name: str | os.PathLike) -> str:
 
 def _stated(names: list[Any]) -> dict[str, Any]:
     """Read the metadata of the first model card that lies beside the weights."""
-    for card in filter(None, map(_card_of, names)):
-        for found in _metadata(card):
-            return found
-    return {}
+    cards = filter(None, map(_card_of, names))
+    return next(filter(None, map(_metadata, cards)), {})
 
 
 def _card_of(name: str | os.PathLike) -> Path | None:
@@ -86,16 +83,14 @@ def _place_of(name: str | os.PathLike) -> Path | None:
         return None
 
 
-def _metadata(card: Path) -> Iterator[dict[str, Any]]:
+def _metadata(card: Path) -> dict[str, Any]:
     from huggingface_hub import metadata_load
 
     try:
-        found = metadata_load(card)
+        return metadata_load(card) or {}
     except Exception as error:  # of YAML, or of a text in another encoding
         _log.debug("the metadata of %s cannot be read: %s", card, error)
-        return
-    if found:
-        yield found
+        return {}
 
 
 def _text(value: Any) -> str | None:

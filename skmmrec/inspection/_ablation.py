@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from skmmrec.inspection._axes import COLORS, INK, MUTED, get_axes, tidy
-from skmmrec.inspection._fonts import drawable, families_for
+from skmmrec.inspection._axes import COLORS, MUTED, get_axes, name_rows, tidy
+from skmmrec.inspection._fonts import drawable
 from skmmrec.inspection._sources import content_sources
 from skmmrec.interactions import USER, Numbers, Table
 from skmmrec.metrics import (
@@ -175,12 +175,8 @@ class ModalityAblationDisplay:
         )
         self.figure_ = tidy(self.ax_, _TITLE, xlabel=self.metric)
         self.ax_.set_xlim(left=0)
-        self.ax_.invert_yaxis()
         self.ax_.spines["left"].set_visible(False)
-        families = families_for("".join(names))
-        self.ax_.tick_params(
-            axis="y", left=False, labelcolor=INK, labelfontfamily=families
-        )
+        name_rows(self.ax_, names)
         return self
 
 

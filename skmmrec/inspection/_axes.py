@@ -6,6 +6,8 @@ import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from skmmrec.inspection._fonts import families_for
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -148,3 +150,18 @@ def tidy(ax: Axes, title: str, **labels: str) -> Figure:
         ax.set_title(title, loc="left", color=INK, fontsize="medium", pad=10)
     figure: Any = ax.figure
     return figure
+
+
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Let rows go from top to bottom, with names in fonts that have their letters.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        The axes, which have a row for each name.
+    names : sequence of str
+        The names, which are there already.
+    """
+    ax.invert_yaxis()
+    families = families_for("".join(names))
+    ax.tick_params(axis="y", left=False, labelcolor=INK, labelfontfamily=families)

@@ -9,11 +9,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from skmmrec.inspection._axes import (
-    INK,
     PALE,
     get_axes,
     ink_on,
     modality_colors,
+    name_rows,
     tidy,
 )
 from skmmrec.inspection._contributions import modality_contributions, modality_shares
@@ -154,11 +154,8 @@ class ModalityContributionDisplay:
         self._draw_rest(names, left)
         self.figure_ = tidy(self.ax_, "", xlabel="Share of what speaks for the items")
         self.ax_.set(xlim=(0, 1), xticks=[])
-        self.ax_.invert_yaxis()
         self.ax_.spines[["left", "bottom"]].set_visible(False)
-        self.ax_.tick_params(
-            left=False, labelcolor=INK, labelfontfamily=families_for("".join(names))
-        )
+        name_rows(self.ax_, names)
         self.ax_.legend(
             frameon=False,
             ncols=min(4, len(labels) + 1),

@@ -232,10 +232,8 @@ def liked_by(recommender: MultimodalFusionRecommender, user: int) -> NDArray[np.
 
     Where the answers themselves are predicted, histories hold dislikes, too.
     """
-    history = recommender.history_
-    entries = slice(history.offsets[user], history.offsets[user + 1])
-    items = history.items[entries]
-    return items if history.values is None else items[history.values[entries] > 0]
+    history = recommender.history_.take(np.array([user]))
+    return history.items[history.liked]
 
 
 class _Worth:

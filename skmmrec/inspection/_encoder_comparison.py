@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from skmmrec.inspection._axes import COLORS, INK, MUTED, get_axes, tidy
-from skmmrec.inspection._fonts import drawable, families_for
+from skmmrec.inspection._axes import COLORS, MUTED, get_axes, name_rows, tidy
+from skmmrec.inspection._fonts import drawable
 from skmmrec.model_selection import EncoderComparison
 
 if TYPE_CHECKING:
@@ -109,7 +109,9 @@ class EncoderComparisonDisplay:
             "How far behind the best",
             xlabel=f"{self.metric}, less that of the best; hollow: within noise",
         )
-        self._name(names)
+        labels = [drawable(name) for name in names]
+        self.ax_.set_yticks(range(len(names)), labels)
+        name_rows(self.ax_, labels)
         self.ax_.legend(frameon=False)
         return self
 
@@ -131,12 +133,3 @@ class EncoderComparisonDisplay:
             middle, places, c=faces, edgecolors=color, s=28, zorder=3, label=way
         )
         return bars
-
-    def _name(self, names: list[str]) -> None:
-        labels = [drawable(name) for name in names]
-        self.ax_.set_yticks(range(len(names)), labels)
-        self.ax_.invert_yaxis()
-        families = families_for("".join(labels))
-        self.ax_.tick_params(
-            axis="y", left=False, labelcolor=INK, labelfontfamily=families
-        )

@@ -12,7 +12,13 @@ from PIL import Image, ImageOps
 from skmmrec.inspection._axes import INK, MUTED, modality_colors
 from skmmrec.inspection._fonts import drawable, families_for
 from skmmrec.inspection._text_fit import fit_text, text_width
-from skmmrec.inspection._thumbnails import Thumbnail, Thumbnails, Waveform, Words
+from skmmrec.inspection._thumbnails import (
+    PIXELS,
+    Thumbnail,
+    Thumbnails,
+    Waveform,
+    Words,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,8 +35,6 @@ _BAR = 0.09  # height of a bar of contributions
 _SECTION_GAP = 0.12  # between history and recommendations
 # Height of a line's capitals and ascenders, in font sizes.
 _ASCENT = 0.93
-# Twice the 135 pixels of a thumbnail at 100 dpi, for sharp screens.
-_PIXELS = 270
 _BOX = "#eceef1"
 _INSET = 0.1  # from the edge of a box to what is in it
 _CARD = 0.75  # height over width of boxes, where no item has a picture
@@ -159,7 +163,7 @@ class GalleryLayout:
         return y + self.height + self.below
 
     def _picture(self, ax: Axes, x: float, y: float, picture: Image.Image) -> None:
-        size = (_PIXELS, round(_PIXELS * self.height / _THUMBNAIL))
+        size = (PIXELS, round(PIXELS * self.height / _THUMBNAIL))
         pixels = np.asarray(ImageOps.fit(picture, size, Image.Resampling.LANCZOS))
         extent = (x, x + _THUMBNAIL, y + self.height, y)
         shown = ax.imshow(

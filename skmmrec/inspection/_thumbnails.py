@@ -22,8 +22,8 @@ _RATE = 8000
 _SECONDS = 60.0
 # A hundredth of the full scale, -40 dB: what is quieter is drawn as nearly flat.
 _SILENCE = 0.01
-# Side of a collage of frames in pixels, at twice the size that it is drawn.
-_PIXELS = 270
+# Twice the 135 pixels of a thumbnail at 100 dpi, for sharp screens.
+PIXELS = 270
 
 
 class Waveform(NamedTuple):
@@ -131,7 +131,7 @@ def collage(frames: list[Image.Image]) -> Image.Image:
         return frames[0]
     n_columns = int(np.ceil(len(frames) ** 0.5))
     n_rows = -(-len(frames) // n_columns)
-    width = _PIXELS // n_columns
+    width = PIXELS // n_columns
     height = max(1, round(width * frames[0].height / frames[0].width))
     whole = Image.new("RGB", (width * n_columns, height * n_rows), "white")
     for number, frame in enumerate(frames):

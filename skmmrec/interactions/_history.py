@@ -68,11 +68,8 @@ class History:
 
     @property
     def liked(self) -> NDArray[np.bool_]:
-        """Whether each entry of `items` is a like, by values that say how much.
-
-        Without values all of them are, and with several of each: those are answers.
-        """
-        if self.values is None or self.values.ndim > 1:
+        """Whether each entry of `items` is a like: without values, all of them are."""
+        if self.values is None:
             return np.ones(len(self.items), bool)
         return self.values > 0
 

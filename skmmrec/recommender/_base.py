@@ -40,6 +40,7 @@ from skmmrec.interactions import (
     warn_caller,
 )
 from skmmrec.metrics import ndcg_at_k, warn_of_seen
+from skmmrec.recommender._card_sections import Metrics, facts_of, make_card
 from skmmrec.recommender._html import describe_html
 from skmmrec.retrieval import ranked_frame, tell_recall
 from skmmrec.runtime import own_modes, showing
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from sklearn.utils import Tags
 
     from skmmrec.recommender._card import ModelCard
-    from skmmrec.recommender._card_sections import Metrics
 
 _log = logging.getLogger("skmmrec.recommender")
 
@@ -348,9 +348,7 @@ class BaseRecommender(BaseEstimator, ABC):
             For `metrics` of another type.
         """
         check_is_fitted(self)
-        from skmmrec.recommender._card_sections import make_card
-
-        return make_card(self, metrics)
+        return make_card(self, facts_of(self), metrics)
 
     def _repr_html_inner(self) -> str:
         """Show scikit-learn's diagram, and beneath it what the model knows."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import NamedTuple
 
+from skmmrec.recommender._html import CELL
+
 # What could end a line, hide, or turn the direction of what stands after it.
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]+"
@@ -16,7 +18,6 @@ _STYLE = (
     "border-collapse:collapse;margin:0.2em 0 0.8em;font-family:sans-serif;"
     "font-size:0.9em"
 )
-_CELL = "padding:0.15em 1em 0.15em 0;text-align:left;vertical-align:top"
 
 
 class CardSection(NamedTuple):
@@ -92,8 +93,8 @@ class ModelCard:
 
 def _row(name: str, value: str) -> str:
     return (
-        f'<tr><th style="{_CELL}" scope="row" dir="auto">{_html(name)}</th>'
-        f'<td style="{_CELL}" dir="auto">{_html(value)}</td></tr>'
+        f'<tr><th style="{CELL}" scope="row" dir="auto">{_html(name)}</th>'
+        f'<td style="{CELL}" dir="auto">{_html(value)}</td></tr>'
     )
 
 

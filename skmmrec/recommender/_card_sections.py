@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from skmmrec.metrics import RankingEvaluation
 from skmmrec.recommender._card import CardSection, ModelCard
@@ -26,18 +27,19 @@ _SHORT = 5
 _LISTED = 12
 
 
-def make_card(recommender: Any, metrics: Metrics = None) -> ModelCard:
+def make_card(recommender: Any, facts: Facts | None, metrics: Metrics) -> ModelCard:
     """Describe a fitted recommender.
 
     Parameters
     ----------
     recommender : BaseRecommender
         Fitted.
+    facts : Facts or None
+        As `facts_of` gives them.
     metrics : mapping, Series, DataFrame, RankingEvaluation or None
         Figures that the caller measured.
     """
     model = getattr(recommender, "model_", None)
-    facts = facts_of(recommender)
     figures = [*_measured(metrics), *_validation(recommender)]
     use = list(_intended_use(recommender, model))
     sections = [
@@ -98,7 +100,7 @@ def _data(
         yield "Rows of interactions", f"{facts.n_rows:,}"
         if facts.period is not None:
             yield "Period", " to ".join(map(_time, facts.period))
-    seen, history = recommender.seen_, recommender.history_
+    seen, likes = recommender.seen_, _likes(recommender)
     n_pairs = len(seen.items)
     yield "Users", f"{n_users:,}"
     yield "Items", f"{n_items:,}"
@@ -107,7 +109,6 @@ def _data(
     users = None if model is None else model.user_content
     if users is not None:
         yield "Content of users", ", ".join(users.modalities)
-    likes = np.bincount(history.users[history.liked], minlength=n_users)
     if n_users:
         yield "Likes of a user", f"median {np.median(likes):g}, most {likes.max():,}"
     unmet = int((seen.popularity == 0).sum())
@@ -115,6 +116,12 @@ def _data(
         "Items that nobody met",
         f"{unmet:,} ({format_share(unmet / max(1, n_items))})",
     )
+
+
+def _likes(recommender: Any) -> NDArray[np.int64]:
+    """Count the likes of each user."""
+    history = recommender.history_
+    return history.where(history.liked).lengths
 
 
 def _modalities(model: Any, facts: Facts | None) -> Iterator[tuple[str, str]]:
@@ -268,9 +275,8 @@ def _limits_of_data(recommender: Any) -> Iterator[str]:
             f"{_count(n_pairs, 'pair')} of users and items are few: another seed may "
             "rank quite differently, and figures have wide intervals."
         )
-    history, n_users = recommender.history_, len(recommender.user_index_)
-    likes = np.bincount(history.users[history.liked], minlength=n_users)
-    few = float((likes < _SHORT).mean()) if n_users else 0.0
+    likes = _likes(recommender)
+    few = float((likes < _SHORT).mean()) if len(likes) else 0.0
     if few >= 0.1:
         yield f"{format_share(few)} of the users have fewer than {_SHORT} likes."
 

@@ -19,7 +19,6 @@ from skmmrec.catalog import ItemCatalog
 from skmmrec.fusion import Fusion, get_fusion
 from skmmrec.interactions import USER, Numbers, RandomState, Table
 from skmmrec.recommender._fitting import (
-    Watch,
     feed,
     finish,
     learn,
@@ -314,7 +313,7 @@ class MultimodalFusionRecommender(VectorRecommender):
             catalogue lacks.
         """
         with self._all_or_nothing():
-            plan, watch = self._plan(), Watch(self.verbose)
+            plan = self._plan()
             source, is_own = self._source()
             self._check_columns(X, reset=True)
             rows = self._read_rows(X, y, sample_weight)
@@ -329,7 +328,7 @@ class MultimodalFusionRecommender(VectorRecommender):
                 source=source,
             )
             refuse_idle(plan, model, self.half_life)
-            learn(model, plan, watch, source, is_own)
+            learn(model, plan, source, is_own)
             self._adopt(finish(model, rows, plan, self.half_life))
         return self
 
@@ -396,7 +395,7 @@ class MultimodalFusionRecommender(VectorRecommender):
         return resolve_pretrained(self.pretrained), False
 
     def _take_in(self, rows: Rows) -> FittedModel:
-        return feed(self.model_, rows, self._plan(), Watch(self.verbose))
+        return feed(self.model_, rows, self._plan())
 
 
 def resolve_pretrained(pretrained: object) -> FittedModel:

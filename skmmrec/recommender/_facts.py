@@ -96,7 +96,7 @@ def period_of(times: NDArray | None) -> Period:
     if isinstance(ends[0], np.datetime64):
         return [str(end.astype("datetime64[D]")) for end in ends]
     if isinstance(ends[0], np.timedelta64):
-        return [end / np.timedelta64(1, "D") for end in ends]
+        return [float(end / np.timedelta64(1, "D")) for end in ends]
     numbers = [float(end) for end in ends]
     dates = [day for day in map(date_of_number, numbers) if day is not None]
     return dates if len(dates) == len(numbers) else numbers

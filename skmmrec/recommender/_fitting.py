@@ -29,35 +29,22 @@ from skmmrec.runtime import bar
 logger = logging.getLogger("skmmrec.recommender")
 
 
-class Watch:
-    """Shows how the training goes: a progress bar, and a line of the log per epoch.
-
-    Parameters
-    ----------
-    verbose : bool or "auto"
-        Whether to show the bar; "auto": where somebody can see it, and it takes long.
-    """
-
-    def __init__(self, verbose: bool | Literal["auto"]) -> None:
-        self.verbose = verbose
-
-    def __call__(self, epochs: Iterable[Epoch], n_epochs: int) -> list[Epoch]:
-        """Run the epochs."""
-        done: list[Epoch] = []
-        with bar("fit", n_epochs, self.verbose, unit="epoch") as advance:
-            for epoch in epochs:
-                done.append(epoch)
-                score = "" if epoch.score is None else f", held out {epoch.score:.4f}"
-                text = f"loss {epoch.loss:.4f}{score}"
-                logger.info("epoch %d/%d: %s", len(done), n_epochs, text)
-                advance(1, text)
-        return done
+def watch(epochs: Iterable[Epoch], n_epochs: int) -> list[Epoch]:
+    """Run the epochs of one network, with a progress bar and a line of the log each."""
+    done: list[Epoch] = []
+    with bar("fit", n_epochs, unit="epoch") as advance:
+        for epoch in epochs:
+            done.append(epoch)
+            score = "" if epoch.score is None else f", held out {epoch.score:.4f}"
+            text = f"loss {epoch.loss:.4f}{score}"
+            logger.info("epoch %d/%d: %s", len(done), n_epochs, text)
+            advance(1, text)
+    return done
 
 
 def learn(
     model: FittedModel,
     plan: Plan,
-    watch: Watch,
     source: FittedModel | None = None,
     is_own: bool = False,
 ) -> None:
@@ -69,8 +56,6 @@ def learn(
         Prepared; it is completed.
     plan : Plan
         The caller's settings.
-    watch : Watch
-        Shows how it goes.
     source : FittedModel or None
         A model to start from.
     is_own : bool
@@ -113,7 +98,7 @@ def finish(
     return model
 
 
-def feed(model: FittedModel, rows: Rows, plan: Plan, watch: Watch) -> FittedModel:
+def feed(model: FittedModel, rows: Rows, plan: Plan) -> FittedModel:
     """Take rows in and, where that is wanted, train on them.
 
     Returns

@@ -9,7 +9,7 @@ from typing import Any
 _STYLE = (
     "border-collapse:collapse;margin:0.6em 0;font-family:sans-serif;font-size:0.9em"
 )
-_CELL = "padding:0.15em 1em 0.15em 0;text-align:left;vertical-align:top"
+CELL = "padding:0.15em 1em 0.15em 0;text-align:left;vertical-align:top"
 
 
 def describe_html(recommender: Any, scores: Mapping[str, float] | None = None) -> str:
@@ -46,23 +46,20 @@ def describe_html(recommender: Any, scores: Mapping[str, float] | None = None) -
         for name, value in dict({} if scores is None else scores).items()
     ]
     cells = "".join(
-        f'<tr><th style="{_CELL}" scope="row">{escape(str(name))}</th>'
-        f'<td style="{_CELL}">{escape(str(value))}</td></tr>'
+        f'<tr><th style="{CELL}" scope="row">{escape(str(name))}</th>'
+        f'<td style="{CELL}">{escape(str(value))}</td></tr>'
         for name, value in rows
     )
     title = escape(type(recommender).__name__)
     return (
-        f'<table style="{_STYLE}"><caption style="{_CELL}">{title}, fitted</caption>'
+        f'<table style="{_STYLE}"><caption style="{CELL}">{title}, fitted</caption>'
         f"<tbody>{cells}</tbody></table>"
     )
 
 
 def _catalog(recommender: Any) -> Iterator[tuple[str, str]]:
     n_items, n_users = len(recommender.item_index_), len(recommender.user_index_)
-    signals = getattr(recommender.history_, "values", None)
-    n_likes = (
-        len(recommender.history_.items) if signals is None else (signals > 0).sum()
-    )
+    n_likes = recommender.history_.liked.sum()
     yield "Catalogue", f"{n_items:,} items, {n_users:,} users, {n_likes:,} likes"
     model = getattr(recommender, "model_", None)
     if model is None or not model.content.modalities:

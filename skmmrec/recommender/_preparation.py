@@ -181,9 +181,7 @@ def _share_space(
         return space, content
     logger.info("muted: %s", ", ".join(noise))
     space = replace(space, muted=tuple(noise))
-    values = {name: content.values[name] for name in space.modalities}
-    is_kept = [name in values for name in content.modalities]
-    return space, Blocks(values, content.mask[:, is_kept])
+    return space, content.select(space.modalities)
 
 
 def _mean_answers(seen: History, tasks: Sequence[Task]) -> list[NDArray[np.float64]]:

@@ -15,12 +15,12 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -44,6 +44,7 @@ ATTEMPTS = 50
 ADVICE = "Take the whole folder from a copy, or fit the model again and save it"
 
 Tensors = dict[str, NDArray]
+T = TypeVar("T")
 
 
 class Replaced(Exception):
@@ -104,10 +105,29 @@ def read_folder(path: Path) -> tuple[dict[str, Any], Tensors]:
     ValueError
         Where a file is not as it was saved, or of another format.
     """
+    return _read(path, _read_files)
+
+
+def read_class(path: Path) -> Any:
+    """Read the name of the class that wrote a folder, at any moment of another write.
+
+    Nothing is checked, so that it may be anything. None: there is none that can be
+    read.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no model.
+    """
+    return _read(path, _read_class)
+
+
+def _read(path: Path, read: Callable[[Path], T]) -> T:
+    """Read where the folder is, and again where it was replaced meanwhile."""
     path = path.resolve()
     for _ in range(ATTEMPTS):
         with suppress(Replaced):
-            return _read_files(_place_of(path))
+            return read(_place_of(path))
     if (path / RECORD).is_file():
         raise OSError(f"{path} was replaced each of {ATTEMPTS} times that it was read")
     raise FileNotFoundError(f"no saved recommender in {path}: {RECORD} is not there")
@@ -228,6 +248,16 @@ def _read_files(folder: Path) -> tuple[dict[str, Any], Tensors]:
         finally:
             if not _is_there(folder / RECORD, file):
                 raise Replaced
+
+
+def _read_class(folder: Path) -> Any:
+    try:
+        record = json.loads((folder / RECORD).read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Replaced from error
+    except (ValueError, RecursionError):
+        return None
+    return record.get("estimator") if isinstance(record, dict) else None
 
 
 def _is_there(path: Path, file: BinaryIO) -> bool:

@@ -644,7 +644,7 @@ class VectorRecommender(
                 "n_features_in": self.n_features_in_,
                 "feature_names_in": columns,
             },
-            str(make_card(self, metrics)),
+            str(make_card(self, model.facts, metrics)),
         )
 
     @classmethod

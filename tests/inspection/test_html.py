@@ -2,6 +2,7 @@
 
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -42,6 +43,12 @@ def read(text):
     parser.feed(text)
     assert parser.open == []
     return dict(zip(parser.cells[::2], parser.cells[1::2], strict=True))
+
+
+def test_likes_are_counted_once_where_there_are_answers():
+    X = pd.DataFrame({"user_id": [1, 1, 2, 2], "item_id": list("abab")})
+    rec = PopularityRecommender().fit(X, [1.0, 5.0, 0.0, 3.0])
+    assert read(describe_html(rec))["Catalogue"] == "2 items, 2 users, 3 likes"
 
 
 def test_says_what_was_fitted(fitted, truth):
@@ -94,7 +101,7 @@ class Fake:
     """As much of a recommender as the table reads."""
 
     item_index_ = user_index_ = pd.Index(["a"])
-    history_ = type("History", (), {"items": [0]})
+    history_ = type("History", (), {"liked": np.array([True])})
     fusion = "<script>alert('&')</script>"
     item_vectors_ = pd.DataFrame([[1.0]])
 

@@ -1,7 +1,9 @@
 """What a model card tells, and that it tells it safely."""
 
+import json
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -263,6 +265,13 @@ def test_periods_of_several_kinds_are_not_joined():
     assert facts.with_rows(1, dates).period is None
     assert facts.with_rows(1, np.array([5])).period == [1.0, 5.0]
     assert facts.with_rows(1, None).period == [1.0, 2.0]
+
+
+def test_periods_are_joined_after_loading():
+    days = np.array([1, 2], "m8[D]")
+    written = json.loads(json.dumps(asdict(Facts.of_fit(2, days, 0))))
+    facts = Facts.from_record(written).with_rows(1, np.array([5], "m8[D]"))
+    assert facts.period == [1.0, 5.0]
 
 
 @pytest.mark.parametrize("answers", [[1.0, -1.0], [1.0, 0.0]])

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from skmmrec._sklearn import fit_context
 from skmmrec.catalog import ItemCatalog
 from skmmrec.interactions import USER, Numbers, Table
-from skmmrec.recommender._fitting import Watch, finish, learn
+from skmmrec.recommender._fitting import finish, learn
 from skmmrec.recommender._preparation import check_catalogs, prepare
 from skmmrec.recommender._settings import Regularization, Training
 from skmmrec.recommender._user_towers import MeanTower
@@ -131,7 +131,7 @@ class ContentRecommender(VectorRecommender):
             rows = self._read_rows(X, y, sample_weight)
             plan = self._plan()
             model = prepare(rows, plan, self.catalog, "softmax")
-            learn(model, plan, Watch(False))
+            learn(model, plan)
             self._adopt(finish(model, rows, plan, self.half_life))
         return self
 

@@ -98,7 +98,8 @@ class HistoryRecommender(BaseRecommender):
             strengths = read_strengths(y, rows)
             liked = None if strengths is None else strengths > 0
             users, items = sorted_index(rows.users), sorted_index(rows.items)
-            self.data_ = InteractionData.collect(rows, users, items, liked, strengths)
+            data = InteractionData.collect(rows, users, items, liked, strengths)
+            self.data_ = data.with_signals(None)  # a like is a like
             warn_of_odd_answers(self.data_, [] if strengths is None else [strengths])
             self._learn(self.history_.to_csr())
         return self
@@ -156,7 +157,9 @@ class HistoryRecommender(BaseRecommender):
             written = state.pop("written_data")
             ids = json.loads(written["ids"])
             users, items = (read_index(ids[name]) for name in ("users", "items"))
-            state["data_"] = InteractionData(users, items, *written["histories"])
+            data = InteractionData(users, items, *written["histories"])
+            # Older versions kept strengths where all likes count the same.
+            state["data_"] = data.with_signals(None)
         super().__setstate__(state)
 
     @property

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TypeAlias
 
 from skmmrec.catalog import ItemCatalog
 from skmmrec.recommender._estimator import MultimodalFusionRecommender
-from skmmrec.recommender._saved_folder import RECORD
+from skmmrec.recommender._saved_folder import read_class
 
 from ._content import ContentRecommender
 from ._matrix_factorization import MatrixFactorizationRecommender
@@ -38,16 +37,12 @@ def load_model(path: Path, catalog: ItemCatalog | None = None) -> Saved:
     FileNotFoundError, ValueError
         As `load` of the class, and where the class is none of this package's.
     """
-    try:
-        record = json.loads((path / RECORD).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        record = None  # `load` says what is wrong
-    if not isinstance(record, dict):
+    name = read_class(path)
+    if name is None:  # `load` says what is wrong
         return MultimodalFusionRecommender.load(path, catalog=catalog)
     for kind in _CLASSES:
-        if kind.__name__ == record.get("estimator"):
+        if kind.__name__ == name:
             return kind.load(path, catalog=catalog)
     raise ValueError(
-        f"{path} holds a {record.get('estimator')}, which is no recommender of skmmrec "
-        "that can be saved"
+        f"{path} holds a {name}, which is no recommender of skmmrec that can be saved"
     )

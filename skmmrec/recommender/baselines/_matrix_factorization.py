@@ -11,7 +11,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skmmrec._sklearn import fit_context
 from skmmrec.interactions import ITEM, USER, Numbers, RandomState, Table
 from skmmrec.recommender._fitting import (
-    Watch,
     feed,
     finish,
     learn,
@@ -185,7 +184,7 @@ class MatrixFactorizationRecommender(VectorRecommender):
             rows = self._read_rows(X, y, sample_weight)
             model = prepare(rows, plan, None, self.objective, source=source)
             refuse_idle(plan, model)
-            learn(model, plan, Watch(self.verbose), source, self._goes_on)
+            learn(model, plan, source, self._goes_on)
             self._adopt(finish(model, rows, plan, None))
         return self
 
@@ -221,4 +220,4 @@ class MatrixFactorizationRecommender(VectorRecommender):
         return "ignored", None
 
     def _take_in(self, rows: Rows) -> FittedModel:
-        return feed(self.model_, rows, self._plan(), Watch(self.verbose))
+        return feed(self.model_, rows, self._plan())

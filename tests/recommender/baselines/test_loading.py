@@ -40,6 +40,15 @@ def test_each_class_loads_what_it_saved(recommender, tmp_path):
     )
 
 
+def test_a_model_that_is_being_replaced_is_loaded(tmp_path):
+    """Between two renames, the folder of the earlier one lies beside its place."""
+    ContentRecommender(ItemCatalog(ITEMS)).fit(X).save(tmp_path / "m")
+    work = tmp_path / ".m.saving-0123456789ab"
+    (work / "new").mkdir(parents=True)
+    (tmp_path / "m").rename(work / "old")
+    assert isinstance(load_model(tmp_path / "m"), ContentRecommender)
+
+
 @pytest.mark.parametrize("name", ["Elsewhere", "BaseRecommender", "EASERecommender", 7])
 def test_a_model_of_another_class_is_refused(name, tmp_path):
     (tmp_path / "recommender.json").write_text(json.dumps({"estimator": name}))
