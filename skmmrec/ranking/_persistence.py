@@ -120,7 +120,7 @@ def _write_table(table: FeatureTable | None, path: Path) -> None:
     if table is None:
         return
     frame = table.values.copy()
-    frame.insert(0, table.key, table.index.to_numpy()[table.codes])
+    frame.insert(0, table.key, table.ids)
     if table.times is not None:
         frame.insert(1, TIME, table.times)
     frame.to_parquet(path)

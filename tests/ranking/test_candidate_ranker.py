@@ -13,6 +13,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from skmmrec.model_selection import LeaveLastOut, TimeSplit, recommend
 from skmmrec.ranking import CandidateRanker, count_before
+from skmmrec.ranking._feature_tables import read_features
 from skmmrec.recommender import (
     EASERecommender,
     ItemKNNRecommender,
@@ -239,6 +240,35 @@ def test_tables_are_read_as_they_were_before_the_request():
         asked = seen[-1].set_index("item_id")["price"]
         assert np.array_equal([asked[0]], [price], equal_nan=True)
         assert np.isnan(asked[2])
+
+
+def test_rows_of_tables_may_be_in_any_order():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "item_id": rng.integers(0, 8, 40),
+            "timestamp": rng.integers(0, 6, 40),
+            "price": np.arange(40.0),
+        }
+    )
+    read = read_features(table, "item_id", "items")
+    ids, times = rng.integers(0, 10, 60), rng.integers(0, 8, 60)
+    for asked in (times, None):
+        expected = [
+            _last(table, item, np.inf if asked is None else asked[row])
+            for row, item in enumerate(ids)
+        ]
+        found = read.look_up(ids, asked)["price"]
+        np.testing.assert_array_equal(found, expected)
+    nothing = read_features(table[:0].assign(item_id=0), "item_id", "items")
+    assert nothing.look_up(ids, times)["price"].isna().all()
+
+
+def _last(table, item, moment):
+    """Price in the last row of an item before a moment; of equal ones the lowest."""
+    rows = table[(table["item_id"] == item) & (table["timestamp"] < moment)]
+    latest = rows[rows["timestamp"] == rows["timestamp"].max()]
+    return latest["price"].iloc[-1] if len(latest) else np.nan
 
 
 def test_counts_are_of_what_was_before(shop):
