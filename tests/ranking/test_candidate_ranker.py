@@ -462,6 +462,21 @@ def test_a_pipeline_can_be_the_first_stage(shop):
     )
 
 
+def test_another_first_stage_names_its_own_columns(shop):
+    train, test, _ = shop
+    ranker = make(ranker=None).fit(train[IDS])
+    expected = ranker.score(test[IDS])
+    renamed = {"user_id": "customer", "item_id": "sku"}
+    keyed = EASERecommender(l2=50.0, user_key="customer", item_key="sku")
+    for first in (keyed, make_pipeline(FunctionTransformer(), keyed)):
+        held_in, held_out = (
+            table[["item_id", "user_id"]].rename(columns=renamed)
+            for table in (train, test)
+        )
+        found = ranker.set_params(recommender=first).fit(held_in).score(held_out)
+        assert found == pytest.approx(expected, abs=1e-9, rel=1e-9)
+
+
 def test_without_a_first_stage_lists_are_asked_for(shop, tmp_path):
     pytest.importorskip("skops")
     train, _, items = shop
