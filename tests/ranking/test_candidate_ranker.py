@@ -1,5 +1,7 @@
 """A second stage: what it learns, that nothing leaks, and that it is an estimator."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -502,6 +504,37 @@ def test_types_that_nobody_trusts_are_named(shop, tmp_path):
 
 class Odd(LogisticRegression):
     """A type that skops does not know."""
+
+
+def test_an_edited_record_is_refused(shop, tmp_path):
+    ranker = make(ranker=None, n_candidates=np.int64(20)).fit(shop[0])
+    ranker.save(tmp_path / "model", recommender=False)
+    assert CandidateRanker.load(tmp_path / "model").n_candidates == 20
+    record = tmp_path / "model" / "ranker.json"
+    record.write_text(
+        record.read_text().replace('"n_candidates": 20', '"n_candidates": 5')
+    )
+    with pytest.raises(ValueError, match=r"ranker.json is damaged, was edited"):
+        CandidateRanker.load(tmp_path / "model")
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
+    shop, tmp_path, monkeypatch
+):
+    old, new = (make(ranker=None, n_candidates=n).fit(shop[0]) for n in (20, 30))
+    old.save(tmp_path / "model", recommender=False)
+    rename = Path.rename
+
+    def fail_for_the_new(self, target):
+        if self.name == "new":
+            raise OSError("no space")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_for_the_new)
+    with pytest.raises(OSError, match="no space"):
+        new.save(tmp_path / "model", recommender=False)
+    assert CandidateRanker.load(tmp_path / "model").n_candidates == 20
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
 def test_no_folder_of_something_else_is_replaced(shop, tmp_path):
