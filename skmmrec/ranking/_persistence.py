@@ -15,6 +15,7 @@ from skmmrec.interactions import TIME, check_times, plain
 from skmmrec.ranking._columns import ColumnNumbers
 from skmmrec.ranking._feature_tables import FeatureTable, read_features
 from skmmrec.ranking._paying import Gain
+from skmmrec.recommender import load_model
 from skmmrec.runtime import has_hash, place_of, replacing_folder, sha256_of, with_hash
 
 # Counts up with each change after which older folders cannot be read.
@@ -227,10 +228,7 @@ def _read_first(
         return None
     if name == "skops":
         return _undump(path / f"{FIRST_STAGE}.skops", trusted)
-    kind = getattr(recommenders, name, None)
-    if not (isinstance(kind, type) and hasattr(kind, "load")):
-        raise ValueError(f"{path / RECORD} names {name!r}, which is no recommender")
-    return kind.load(path / FIRST_STAGE, catalog=catalog)
+    return load_model(path / FIRST_STAGE, catalog)
 
 
 def _read_model(path: Path, trusted: Sequence[str]) -> Any:
