@@ -459,7 +459,7 @@ class CandidateRanker(OverFirstStage):
         given = join_requests(requests, *rows)
         scores = self._scores(given, is_now=is_now)
         table = best_first(given, scores, k).drop(columns=REQUEST)
-        table.attrs = dict(candidates.attrs)
+        table.attrs = dict(getattr(candidates, "attrs", {}))
         return table
 
     def score(self, X: Table, y: Numbers | None = None) -> float:

@@ -387,6 +387,16 @@ def test_lists_from_elsewhere_are_reranked(shop):
     assert mixed.loc[7, "item_id"].tolist() != late.loc[7, "item_id"].tolist()
 
 
+def test_lists_may_be_of_polars(shop):
+    polars = pytest.importorskip("polars")
+    train, _, items = shop
+    ranker = make(item_features=items, n_candidates=20).fit(train)
+    lists = ranker.recommender_.recommend([7, 3], k=20)
+    pd.testing.assert_frame_equal(
+        ranker.rerank(polars.from_pandas(lists)), ranker.rerank(lists)
+    )
+
+
 def test_what_is_served_is_read_now(shop):
     train, _, items = shop
     future = pd.Timestamp("2020-01-01")
