@@ -555,7 +555,8 @@ class CandidateRanker(OverFirstStage):
         Returns
         -------
         CandidateRanker
-            Fitted. To fit it again, set its `ranker` and `features` first.
+            Fitted. To fit it again, set its `ranker`, `features`, `cv` and
+            `random_state` first, which are not saved.
 
         Raises
         ------
