@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from skmmrec.interactions import ITEM, USER, check_ids, check_same_kind, id_table
 from skmmrec.metrics._groups import groups_of
+from skmmrec.metrics._relevance import check_ranks
 
 
 def group_exposure(
@@ -40,8 +41,9 @@ def group_exposure(
     Raises
     ------
     ValueError
-        If a column or an id is missing, nothing is recommended, a recommended item or
-        one with merit has no group, or merit is negative, not finite or all 0.
+        If a column, an id or a rank is missing, a rank is below 1, nothing is
+        recommended, a recommended item or one with merit has no group, or merit is
+        negative, not finite or all 0.
 
     See Also
     --------
@@ -101,9 +103,12 @@ def _exposure(recommendations: pd.DataFrame) -> pd.Series:
 
 
 def _ranks(recommendations: pd.DataFrame) -> NDArray[np.float64]:
-    """Count places from 1, where there is no rank."""
+    """Read ranks; where there are none, count places from 1."""
     if "rank" in recommendations:
-        return recommendations["rank"].to_numpy(dtype=np.float64)
+        ranks = check_ranks(recommendations["rank"]).astype(np.float64)
+        if (ranks < 1).any():
+            raise ValueError(f"rank counts from 1, got {ranks[ranks < 1][0]:g}")
+        return ranks
     places = recommendations.groupby(USER, sort=False).cumcount()
     return places.to_numpy(dtype=np.float64) + 1
 

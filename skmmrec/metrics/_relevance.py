@@ -283,7 +283,7 @@ def _lists(
     table: pd.DataFrame, who: NDArray[np.int64], what: NDArray[np.int64], n_users: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Put each user's items in a row, best first."""
-    keys = (who,) if _RANK not in table else (_ranks(table[_RANK]), who)
+    keys = (who,) if _RANK not in table else (check_ranks(table[_RANK]), who)
     if not _is_sorted(*keys):
         order = np.lexsort(keys)
         who, what = who[order], what[order]
@@ -296,7 +296,8 @@ def _lists(
     return lists, n_ranked
 
 
-def _ranks(column: pd.Series) -> NDArray:
+def check_ranks(column: pd.Series) -> NDArray:
+    """Refuse a rank that is missing."""
     missing = np.flatnonzero(column.isna())
     if len(missing):
         raise ValueError(f"{_RANK} is missing (NaN or None) in row {missing[0]}")

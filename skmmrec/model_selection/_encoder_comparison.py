@@ -98,23 +98,13 @@ class EncoderComparison:
         means = pd.DataFrame({way: table.mean() for way, table in per_user.items()})
         order = _best_first(means, costs)
         self._means, self._costs = means.loc[order], costs.loc[order]
-        self.best = {
-            way: str(means.index[0])
-            for way, means in self._sorted_by_way(self._means).items()
-        }
+        self.best = {way: str(column.idxmax()) for way, column in self._means.items()}
         self.intervals = pd.concat(
             {way: self._intervals_of(way) for way in per_user},
             names=["judged", "encoder"],
         )
         self.cheapest = {way: self._cheapest_of(way) for way in per_user}
         self.table = self._means.assign(level_with_best=self._level()).join(self._costs)
-
-    @staticmethod
-    def _sorted_by_way(means: pd.DataFrame) -> dict[str, pd.Series]:
-        return {
-            way: column.sort_values(ascending=False, kind="stable")
-            for way, column in means.items()
-        }
 
     def differences(self, to: str, way: str) -> pd.DataFrame:
         """Compare all candidates with one of them, user by user.

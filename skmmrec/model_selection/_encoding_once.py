@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -79,8 +80,8 @@ def joined(parts: Iterable[Encoded]) -> Encoded:
     return Encoded(blocks, sum(part.seconds for part in parts))
 
 
-def _free_name(name: str, taken: Iterable[str]) -> str:
-    names = [name, *(f"{name}-{n}" for n in range(2, len(list(taken)) + 3))]
+def _free_name(name: str, taken: Collection[str]) -> str:
+    names = chain([name], (f"{name}-{n}" for n in count(2)))
     return next(free for free in names if free not in taken)
 
 

@@ -151,23 +151,35 @@ def best_first(
     """
     _refuse_infinite(candidates, scores)
     of_request = candidates[REQUEST].to_numpy()
-    order = np.lexsort((candidates[RANK], -scores, of_request))
-    requests = of_request[order]
-    is_first = np.r_[True, requests[1:] != requests[:-1]][: len(order)]
-    starts = np.flatnonzero(is_first)
-    ranks = (
-        np.arange(len(order)) - np.repeat(starts, np.diff([*starts, len(order)])) + 1
-    )
+    order, places = in_order(of_request, scores, candidates[RANK].to_numpy())
+    ranks = places + 1
     table = pd.DataFrame(
         {
             USER: candidates[USER].to_numpy()[order],
             ITEM: candidates[ITEM].to_numpy()[order],
             "rank": ranks,
             "score": scores[order],
-            REQUEST: requests,
+            REQUEST: of_request[order],
         }
     )
     return table if k is None else table[ranks <= k].reset_index(drop=True)
+
+
+def in_order(
+    lists: NDArray[np.int64], scores: NDArray, ranks: NDArray
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Sort rows list by list, best first, ties as the first stage has them.
+
+    Returns
+    -------
+    order : ndarray of shape (n,)
+        Positions of the rows.
+    places : ndarray of shape (n,)
+        Place of each of them in its list, from 0.
+    """
+    order = np.lexsort((ranks, -scores, lists))
+    owners = lists[order]
+    return order, np.arange(len(owners)) - np.searchsorted(owners, owners)
 
 
 def _refuse_infinite(candidates: pd.DataFrame, scores: NDArray) -> None:

@@ -43,6 +43,7 @@ from skmmrec.ranking._candidates import (
     best_first,
     candidates_of,
     in_parts,
+    join_requests,
     with_features,
 )
 from skmmrec.ranking._columns import FIRST, ColumnNumbers, as_matrix, at_present
@@ -451,16 +452,14 @@ class CandidateRanker(OverFirstStage):
         check_is_fitted(self)
         if k is not None:
             check_k(k)
-        users, given = of_lists(candidates)
+        users, rows = of_lists(candidates)
         is_now = not tells_time(context)
         moment = _now(self.moment_) if is_now else self.moment_
         requests = requests_of(users, context, self._names, moment)
-        about = requests.drop(columns=USER).take(given[REQUEST]).reset_index(drop=True)
-        for place, name in enumerate(about, 2):
-            given.insert(place, name, about[name])
+        given = join_requests(requests, *rows)
         scores = self._scores(given, is_now=is_now)
         table = best_first(given, scores, k).drop(columns=REQUEST)
-        table.attrs = dict(candidates.attrs)
+        table.attrs = dict(getattr(candidates, "attrs", {}))
         return table
 
     def score(self, X: Table, y: Numbers | None = None) -> float:
@@ -493,8 +492,8 @@ class CandidateRanker(OverFirstStage):
         liked = np.ones(len(rows), bool) if strengths is None else strengths > 0
         judged = pd.DataFrame({USER: rows.users, ITEM: rows.items})
         warn_of_seen(judge, judged[liked].drop_duplicates(), judged)
-        about = read_context(X, judge._names, rows)[liked].reset_index(drop=True)
-        requests = requests_in(rows.where(liked), about, judge._context)
+        about = read_context(X, self._context, rows)[liked].reset_index(drop=True)
+        requests = requests_in(rows.where(liked), about, self._context)
         values = ndcg_of(judge._ranked, requests, rows.items[liked], self.n_candidates)
         return float(values.mean()) if len(values) else 0.0
 
@@ -556,7 +555,8 @@ class CandidateRanker(OverFirstStage):
         Returns
         -------
         CandidateRanker
-            Fitted. To fit it again, set its `ranker` and `features` first.
+            Fitted. To fit it again, set its `ranker`, `features`, `cv` and
+            `random_state` first, which are not saved.
 
         Raises
         ------

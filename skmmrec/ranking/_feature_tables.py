@@ -29,19 +29,30 @@ class FeatureTable:
         What the ids are: ``user_id`` or ``item_id``.
     index : Index
         Distinct ids.
-    codes : ndarray of shape (n_rows,)
-        Position of each row's id.
-    times : ndarray of shape (n_rows,) or None
-        Since when a row holds; None: always.
+    moments : ndarray of shape (n_moments,) or None
+        Distinct times, ascending; None: rows hold always.
+    keys : ndarray of shape (n_rows,)
+        Position of each row's id, times n_moments + 1, and of its moment; ascending.
     values : DataFrame of n_rows rows
         The features.
     """
 
     key: str
     index: pd.Index
-    codes: NDArray[np.intp]
-    times: NDArray | None
+    moments: NDArray | None
+    keys: NDArray[np.int64]
     values: pd.DataFrame
+
+    @property
+    def ids(self) -> NDArray:
+        """Id of each row."""
+        return self.index.to_numpy()[self.keys // _per_id(self.moments)]
+
+    @property
+    def times(self) -> NDArray | None:
+        """Since when each row holds; None: always."""
+        own = self.moments
+        return None if own is None else own[self.keys % _per_id(own)]
 
     def look_up(self, ids: NDArray, times: NDArray | None) -> pd.DataFrame:
         """Features of ids as they were known before their times.
@@ -63,23 +74,28 @@ class FeatureTable:
             For ids or times of another kind than the table's.
         """
         check_same_kind(ids, self.index, self.key)
-        codes = self.index.get_indexer(ids)
-        rows = self._rows(codes, times)
-        found = self.values.reindex(np.where((codes < 0) | (rows < 0), -1, rows))
-        return found.reset_index(drop=True)
+        first = self.index.get_indexer(ids) * _per_id(self.moments)
+        ends = np.searchsorted(self.keys, first + self._n_before(times))
+        starts = np.searchsorted(self.keys, first)
+        rows = np.where(starts < ends, ends - 1, -1)
+        return self.values.reindex(rows).reset_index(drop=True)
 
-    def _rows(self, codes: NDArray, times: NDArray | None) -> NDArray[np.intp]:
-        """Row of each code that was the last one before a time; -1 for none."""
-        if self.times is None:
-            own, asked, n = np.zeros(len(self.codes), int), np.ones(len(codes), int), 2
-        else:
-            own, asked, n = _in_one_order(self.times, times, len(codes), self.key)
-        keys = self.codes * n + own
-        order = np.argsort(keys, kind="stable")
+    def _n_before(self, times: NDArray | None) -> NDArray[np.intp] | int:
+        """How many moments were before each time; None: all."""
+        own = self.moments
+        if own is None or times is None:
+            return _per_id(own) - 1
+        kinds = own.dtype.kind + times.dtype.kind
+        if own.dtype.kind != times.dtype.kind and "M" in kinds:
+            raise ValueError(
+                f"the features by {self.key} have times of type {own.dtype}, the rows "
+                f"to rank of {times.dtype}: give both as dates, or both as numbers of "
+                "one unit"
+            )
         # Strictly before: a row of the same moment may tell what was then chosen.
-        place = np.searchsorted(keys[order], codes * n + asked, side="left") - 1
-        rows = order[np.maximum(place, 0)]
-        return np.where((place >= 0) & (self.codes[rows] == codes), rows, -1)
+        if own.dtype.kind == "M":
+            times = _rounded_up(times, own.dtype)
+        return np.searchsorted(own, times, side="left")
 
 
 def read_features(table: Any, key: str, name: str) -> FeatureTable | None:
@@ -120,21 +136,22 @@ def read_features(table: Any, key: str, name: str) -> FeatureTable | None:
     values = frame.drop(columns=[key, TIME], errors="ignore").reset_index(drop=True)
     if len(values.columns) == 0:
         raise ValueError(f"{name} has no column besides ids and times")
-    return FeatureTable(key, pd.Index(index), codes, times, values)
+    moments, since = None, np.zeros(len(codes), np.intp)
+    if times is not None:
+        moments, since = np.unique(times, return_inverse=True)
+    keys = codes * _per_id(moments) + since
+    # Sorted here, so that a request need not do it to find its own rows.
+    order = np.argsort(keys, kind="stable")
+    in_order = values.take(order).reset_index(drop=True)
+    return FeatureTable(key, pd.Index(index), moments, keys[order], in_order)
 
 
-def _in_one_order(
-    own: NDArray, asked: NDArray | None, n_asked: int, key: str
-) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
-    """Numbers of times in their order, and how many there may be."""
-    if asked is None:
-        ranks = np.unique(own, return_inverse=True)[1]
-        n = len(own) + 1
-        return ranks, np.full(n_asked, n - 1), n
-    if own.dtype.kind != asked.dtype.kind and "M" in own.dtype.kind + asked.dtype.kind:
-        raise ValueError(
-            f"the features by {key} have times of type {own.dtype}, the rows to rank "
-            f"of {asked.dtype}: give both as dates, or both as numbers of one unit"
-        )
-    ranks = np.unique(np.concatenate([own, asked]), return_inverse=True)[1]
-    return ranks[: len(own)], ranks[len(own) :], len(ranks) + 1
+def _per_id(moments: NDArray | None) -> int:
+    """Keys of one id: its moments, and what comes after all of them."""
+    return 2 if moments is None else len(moments) + 1
+
+
+def _rounded_up(times: NDArray, dtype: np.dtype) -> NDArray:
+    """Dates in another unit; in nanoseconds the far ones of a table would not fit."""
+    down = times.astype(dtype)
+    return down + (down < times).astype(np.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from skmmrec.interactions import InteractionData, Keys
-from skmmrec.metrics import find_recommender
+from skmmrec.metrics import find_keys, find_recommender
 from skmmrec.recommender import BaseRecommender
 
 
@@ -38,8 +38,4 @@ class OverFirstStage(BaseRecommender):
     @property
     def keys_(self) -> Keys:
         """Names of the columns of X that hold ids: those of the first stage."""
-        for name in ("recommender_", "recommender"):
-            layer: Any = getattr(self, name, None)
-            if hasattr(layer, "recommend"):
-                return layer.keys_
-        return Keys()
+        return find_keys(self.recommender)

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from skmmrec.interactions import ITEM, USER, id_table, plain
-from skmmrec.ranking._candidates import ROWS_AT_ONCE, join_requests
+from skmmrec.metrics import recommend_exactly
+from skmmrec.ranking._candidates import ROWS_AT_ONCE, in_order, join_requests
 
 
-def of_lists(lists: Any) -> tuple[pd.Index, pd.DataFrame]:
+class Lists(NamedTuple):
+    """Rows of lists, as `join_requests` takes them: one list after the other.
+
+    Attributes
+    ----------
+    of_request : ndarray of shape (n,)
+        Position of each row's user among those of all lists.
+    items : ndarray of shape (n,)
+        Ids.
+    scores, ranks : ndarray of shape (n,)
+        What the first stage said of them.
+    """
+
+    of_request: NDArray[np.int64]
+    items: NDArray
+    scores: NDArray
+    ranks: NDArray
+
+
+def of_lists(lists: Any) -> tuple[pd.Index, Lists]:
     """Read lists as `recommend` gives them.
 
     Parameters
@@ -25,8 +45,8 @@ def of_lists(lists: Any) -> tuple[pd.Index, pd.DataFrame]:
     -------
     users : Index
         In order of first appearance.
-    candidates : DataFrame
-        As `candidates_of` gives them, but for what is known of a request.
+    rows : Lists
+        Candidates, list by list.
 
     Raises
     ------
@@ -45,12 +65,9 @@ def of_lists(lists: Any) -> tuple[pd.Index, pd.DataFrame]:
     _refuse_odd(table)
     codes, users = pd.factorize(table[USER])
     places = table["rank"] if "rank" in table else pd.Series(np.arange(len(table)))
-    order = np.lexsort((places, codes))
-    sorted_codes = codes[order]
-    ranks = pd.Series(sorted_codes).groupby(sorted_codes).cumcount().to_numpy() + 1
-    requests = pd.DataFrame({USER: np.asarray(users)})
+    order, ranks = in_order(codes, np.zeros(len(table)), places.to_numpy())
     ids, scores = table[ITEM].to_numpy()[order], table["score"].to_numpy()[order]
-    return pd.Index(users), join_requests(requests, sorted_codes, ids, scores, ranks)
+    return pd.Index(users), Lists(codes[order], ids, scores, ranks + 1)
 
 
 def _refuse_odd(table: pd.DataFrame) -> None:
@@ -102,9 +119,12 @@ def of_rows(first: Any, requests: pd.DataFrame, items: NDArray) -> pd.DataFrame:
 
 def _whole_lists(first: Any, users: Any, n_items: int) -> pd.DataFrame:
     """All items of users by score; ranks count what they have not seen."""
-    whole = first.recommend(users, k=n_items, exclude_seen=False)
-    unseen = first.recommend(users, k=n_items, exclude_seen=True)[[USER, ITEM]]
-    marked = whole.merge(unseen.assign(is_new=1), on=[USER, ITEM], how="left")
-    is_new = marked["is_new"].fillna(0).astype(int)
-    better = is_new.groupby(marked[USER], sort=False).cumsum() - is_new
+    whole = recommend_exactly(first, users, n_items, exclude_seen=False)
+    owners = first.user_index_.get_indexer(whole[USER])
+    known = np.unique(owners)
+    met = first.seen_.take(known)
+    seen = known[met.users] * n_items + met.items
+    asked = owners * n_items + first.item_index_.get_indexer(whole[ITEM])
+    is_new = pd.Series(~np.isin(asked, seen)).astype(int)
+    better = is_new.groupby(whole[USER].to_numpy(), sort=False).cumsum() - is_new
     return whole.assign(rank=(better + 1).to_numpy())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from skmmrec._sklearn import clone
 from skmmrec.interactions import USER
 from skmmrec.metrics import ndcg_at_k
-from skmmrec.ranking._candidates import RANK, REQUEST
+from skmmrec.ranking._candidates import RANK, REQUEST, in_order
 from skmmrec.ranking._judging import LENGTH
 from skmmrec.ranking._out_of_fold import Examples
 from skmmrec.ranking._rankers import fit_ranker, ranker_scores
@@ -87,8 +87,7 @@ def _ndcg(
     lists: NDArray, ranks: NDArray, scores: NDArray, labels: NDArray
 ) -> NDArray[np.float64]:
     """NDCG@10 of each list, ties as the first stage has them."""
-    order = np.lexsort((ranks, -scores, lists))
-    places = pd.Series(lists[order]).groupby(lists[order]).cumcount().to_numpy()
+    order, places = in_order(lists, scores, ranks)
     is_top = places < LENGTH
     hits = np.zeros((lists.max() + 1, LENGTH), dtype=bool)
     hits[lists[order][is_top], places[is_top]] = labels[order][is_top] > 0

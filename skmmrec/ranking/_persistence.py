@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from skmmrec import __version__, recommender as recommenders
-from skmmrec.interactions import TIME, check_times
+from skmmrec.interactions import TIME, check_times, plain
 from skmmrec.ranking._columns import ColumnNumbers
 from skmmrec.ranking._feature_tables import FeatureTable, read_features
 from skmmrec.ranking._paying import Gain
-from skmmrec.runtime import sha256_of
+from skmmrec.recommender import load_model
+from skmmrec.runtime import has_hash, place_of, replacing_folder, sha256_of, with_hash
 
 # Counts up with each change after which older folders cannot be read.
 FORMAT = 1
@@ -49,19 +48,8 @@ def save(ranker: Any, path: Path, with_first: bool) -> None:
     ImportError
         Where skops is needed and missing.
     """
-    path = path.resolve()
-    if path.exists() and not (path / RECORD).is_file():
-        raise FileExistsError(f"{path} exists and is not a saved CandidateRanker")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_name(f".{path.name}.saving-{token_hex(6)}")
-    work.mkdir()
-    try:
-        _write(ranker, work / "new", with_first)
-        if path.exists():
-            path.rename(work / "old")
-        (work / "new").rename(path)
-    finally:
-        shutil.rmtree(work)
+    with replacing_folder(path.resolve(), RECORD, "a saved CandidateRanker") as new:
+        _write(ranker, new, with_first)
 
 
 def _write(ranker: Any, folder: Path, with_first: bool) -> None:
@@ -90,19 +78,18 @@ def _write(ranker: Any, folder: Path, with_first: bool) -> None:
         pd.DataFrame({TIME: [ranker.moment_]}).to_parquet(folder / MOMENT)
     if with_first:
         record["first"] = _write_first(ranker.recommender_, folder)
-    record["files"] = {
-        str(file.relative_to(folder)): sha256_of(file) for file in _files(folder)
-    }
-    (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    record["files"] = _hashes(folder)
+    (folder / RECORD).write_bytes(with_hash(record))
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    return list(value) if isinstance(value, tuple) else plain(value)
 
 
-def _files(folder: Path) -> list[Path]:
-    """All files, but those that the first stage's own `load` checks."""
-    return sorted(file for file in folder.glob("*") if file.is_file())
+def _hashes(folder: Path) -> dict[str, str]:
+    """Hash the files beside the record, but for those that another `load` checks."""
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    return {file.name: sha256_of(file) for file in files if file.name != RECORD}
 
 
 def _write_model(model: Any, folder: Path) -> None:
@@ -120,7 +107,7 @@ def _write_table(table: FeatureTable | None, path: Path) -> None:
     if table is None:
         return
     frame = table.values.copy()
-    frame.insert(0, table.key, table.index.to_numpy()[table.codes])
+    frame.insert(0, table.key, table.ids)
     if table.times is not None:
         frame.insert(1, TIME, table.times)
     frame.to_parquet(path)
@@ -178,6 +165,7 @@ def load(cls: Any, path: Path, catalog: Any, trusted: Sequence[str]) -> Any:
     ValueError
         Where a file is not as it was saved.
     """
+    path = place_of(path.resolve(), RECORD)
     record = _read_record(path)
     first = _read_first(record["first"], path, catalog, trusted)
     ranker = cls(first, **record["params"])
@@ -210,8 +198,9 @@ def _read_record(path: Path) -> dict[str, Any]:
     """Read the record, and check the hashes of the files."""
     if not (path / RECORD).is_file():
         raise FileNotFoundError(f"no saved CandidateRanker in {path}: no {RECORD}")
+    text = (path / RECORD).read_bytes()
     try:
-        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
+        record = json.loads(text)
         version, files = record["format"], record["files"]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path / RECORD} is damaged: {error!r}") from error
@@ -220,8 +209,10 @@ def _read_record(path: Path) -> dict[str, Any]:
             f"{path / RECORD} is of format {version!r}, not of {FORMAT}, which skmmrec "
             f"{__version__} reads: fit the ranker again and save it"
         )
-    there = {f.name: sha256_of(f) for f in _files(path) if f.name != RECORD}
+    there = _hashes(path)
     odd = sorted(n for n in {*files, *there} if files.get(n) != there.get(n))
+    if not has_hash(text):
+        odd = [RECORD]
     if odd:
         raise ValueError(
             f"{path / odd[0]} is damaged, was edited or belongs to another ranker: "
@@ -237,10 +228,7 @@ def _read_first(
         return None
     if name == "skops":
         return _undump(path / f"{FIRST_STAGE}.skops", trusted)
-    kind = getattr(recommenders, name, None)
-    if not (isinstance(kind, type) and hasattr(kind, "load")):
-        raise ValueError(f"{path / RECORD} names {name!r}, which is no recommender")
-    return kind.load(path / FIRST_STAGE, catalog=catalog)
+    return load_model(path / FIRST_STAGE, catalog)
 
 
 def _read_model(path: Path, trusted: Sequence[str]) -> Any:

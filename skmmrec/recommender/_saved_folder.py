@@ -1,25 +1,18 @@
 """A folder of a saved model that is replaced as a whole and read as a whole.
 
-It holds safetensors, JSON and a model card. A folder ``model`` is written as ``new`` in
-a folder ``.model.saving-...`` beside it. Then an earlier one is moved there as ``old``,
-and the new one takes its place. So there is a moment without ``model``. Whoever reads
-then takes ``old``, and where the writer was killed at that moment, the next one brings
-``old`` back.
+It holds safetensors, JSON and a model card, and is put in place by `replacing_folder`.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, BinaryIO, TypeVar
 
 from numpy.typing import NDArray
@@ -28,7 +21,15 @@ from safetensors.numpy import load_file, save_file
 
 from skmmrec import __version__
 from skmmrec.interactions import warn_caller
-from skmmrec.runtime import remove_abandoned, sha256_of, sync, sync_names, unfinished
+from skmmrec.runtime import (
+    has_hash,
+    place_of,
+    replacing_folder,
+    sha256_of,
+    sync,
+    sync_names,
+    with_hash,
+)
 
 # Counts up with each change after which older folders cannot be read.
 FORMAT = 8
@@ -75,18 +76,11 @@ def write_folder(
         Where it cannot be written; the earlier model stays.
     """
     path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in _beside(path):
-        remove_abandoned(left, partial(_settle, path))
-    with unfinished(partial(_make_beside, path)) as work:
+    with replacing_folder(path, RECORD, "a saved recommender") as new:
         try:
-            try:
-                _write_files(work / "new", record, tensors, card)
-            except (OSError, SafetensorError) as error:
-                raise _not_written(path, error) from error
-            _replace(work, path)
-        finally:
-            _settle(path, work)
+            _write_files(new, record, tensors, card)
+        except (OSError, SafetensorError) as error:
+            raise _not_written(path, error) from error
 
 
 def read_folder(path: Path) -> tuple[dict[str, Any], Tensors]:
@@ -127,83 +121,10 @@ def _read(path: Path, read: Callable[[Path], T]) -> T:
     path = path.resolve()
     for _ in range(ATTEMPTS):
         with suppress(Replaced):
-            return read(_place_of(path))
+            return read(place_of(path, RECORD))
     if (path / RECORD).is_file():
         raise OSError(f"{path} was replaced each of {ATTEMPTS} times that it was read")
     raise FileNotFoundError(f"no saved recommender in {path}: {RECORD} is not there")
-
-
-# -- putting in place ----------------------------------------------------------------
-
-
-def _beside(path: Path) -> list[Path]:
-    """Folders in which `path` is or was being written."""
-    name = re.compile(re.escape(_prefix(path)) + "[0-9a-f]{12}")
-    try:
-        return [path.parent / n for n in os.listdir(path.parent) if name.fullmatch(n)]
-    except OSError:
-        return []
-
-
-def _make_beside(path: Path) -> Path:
-    work = path.with_name(_prefix(path) + token_hex(6))
-    work.mkdir()
-    return work
-
-
-def _prefix(path: Path) -> str:
-    return f".{path.name}.saving-"
-
-
-def _replace(work: Path, path: Path) -> None:
-    """Move a finished folder to `path`; an earlier one goes only after that."""
-    _refuse_others(path)
-    with suppress(FileNotFoundError):
-        path.rename(work / "old")
-    try:
-        (work / "new").rename(path)
-    except OSError:
-        # Another one may have put its model there, as if it had done so after this.
-        if not (path / RECORD).is_file():
-            raise
-    sync_names(path.parent)
-
-
-def _refuse_others(path: Path) -> None:
-    """Refuse to replace what is no saved model.
-
-    Another save may move the folder between two looks at it, but hardly each time.
-    """
-    if all(path.exists() and not (path / RECORD).is_file() for _ in range(3)):
-        raise FileExistsError(f"{path} exists and is not a saved recommender")
-
-
-def _settle(path: Path, work: Path) -> None:
-    """Bring back a folder that was put aside for one that never came; remove the rest.
-
-    The new one goes first: without it, the old one is never taken for the one to read.
-    """
-    if _is_between(work) and not path.exists():
-        try:
-            (work / "old").rename(path)
-        except OSError:
-            if not path.exists():
-                raise
-    shutil.rmtree(work / "new", ignore_errors=True)
-    shutil.rmtree(work, ignore_errors=True)
-
-
-def _is_between(work: Path) -> bool:
-    """Tell whether the old folder has left its place, and the new one is not in it."""
-    return (work / "old" / RECORD).is_file() and (work / "new").exists()
-
-
-def _place_of(path: Path) -> Path:
-    """Where the folder is at this moment."""
-    if path.exists():
-        return path
-    aside = [work / "old" for work in _beside(path) if _is_between(work)]
-    return aside[0] if aside else path
 
 
 # -- files ---------------------------------------------------------------------------
@@ -319,25 +240,3 @@ def _read_tensors(path: Path) -> Tensors:
         raise ValueError(f"{path} is not there: the model is damaged") from error
     except (SafetensorError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged: {error}. {ADVICE}") from error
-
-
-# -- the hash of a record ------------------------------------------------------------
-
-_BEFORE_HASH = b'"hash": '
-
-
-def with_hash(record: Mapping[str, Any]) -> bytes:
-    """Write JSON whose last entry is a hash of all bytes before it."""
-    text = json.dumps({**record, "hash": None}, indent=1).encode()
-    body = text[: text.rindex(_BEFORE_HASH) + len(_BEFORE_HASH)]
-    return body + _hash_of(body)
-
-
-def has_hash(text: bytes) -> bool:
-    """Tell whether a text is one that `with_hash` wrote, to the byte."""
-    start = text.rfind(_BEFORE_HASH) + len(_BEFORE_HASH)
-    return text[start:] == _hash_of(text[:start])
-
-
-def _hash_of(body: bytes) -> bytes:
-    return b'"' + hashlib.sha256(body).hexdigest().encode() + b'"\n}'

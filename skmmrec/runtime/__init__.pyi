@@ -43,6 +43,8 @@ from ._files import (
     sha256_of as sha256_of,
 )
 from ._flights import start_in_turn as start_in_turn
+from ._folders import place_of as place_of, replacing_folder as replacing_folder
+from ._hashed_records import has_hash as has_hash, with_hash as with_hash
 from ._hub import (
     PATIENCE as PATIENCE,
     cached_file as cached_file,

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from skmmrec.metrics import group_exposure
 
@@ -53,6 +53,7 @@ def test_numbers_and_categories_are_ids_and_groups_too():
     assert found.to_dict() == expected.to_dict()
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("abcd"), min_size=1, unique=True))
 def test_shares_sum_to_one(items):
     lists = pd.DataFrame({"user_id": 1, "item_id": items})
@@ -70,6 +71,8 @@ def test_shares_sum_to_one(items):
         ({"recommendations": LISTS.iloc[:0]}, "empty"),
         ({"recommendations": LISTS[["item_id"]]}, "no column 'user_id'"),
         ({"recommendations": LISTS.assign(item_id=1)}, "item_id"),
+        ({"recommendations": LISTS.assign(rank=[0, 1, 0, 1])}, "rank counts from 1"),
+        ({"recommendations": LISTS.assign(rank=np.nan)}, "rank is missing"),
         ({"merit": pd.Series({"z": 1.0})}, "merit has item 'z'"),
         ({"merit": pd.Series([1.0, 1.0], ["a", "a"])}, "more than once"),
         ({"merit": pd.Series({"a": -1.0})}, "at least 0, got -1.0 for 'a'"),

@@ -1,5 +1,7 @@
 """A second stage: what it learns, that nothing leaks, and that it is an estimator."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from skmmrec.model_selection import LeaveLastOut, TimeSplit, recommend
 from skmmrec.ranking import CandidateRanker, count_before
+from skmmrec.ranking._feature_tables import read_features
 from skmmrec.recommender import (
     EASERecommender,
     ItemKNNRecommender,
@@ -241,6 +244,35 @@ def test_tables_are_read_as_they_were_before_the_request():
         assert np.isnan(asked[2])
 
 
+def test_rows_of_tables_may_be_in_any_order():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "item_id": rng.integers(0, 8, 40),
+            "timestamp": rng.integers(0, 6, 40),
+            "price": np.arange(40.0),
+        }
+    )
+    read = read_features(table, "item_id", "items")
+    ids, times = rng.integers(0, 10, 60), rng.integers(0, 8, 60)
+    for asked in (times, None):
+        expected = [
+            _last(table, item, np.inf if asked is None else asked[row])
+            for row, item in enumerate(ids)
+        ]
+        found = read.look_up(ids, asked)["price"]
+        np.testing.assert_array_equal(found, expected)
+    nothing = read_features(table[:0].assign(item_id=0), "item_id", "items")
+    assert nothing.look_up(ids, times)["price"].isna().all()
+
+
+def _last(table, item, moment):
+    """Price in the last row of an item before a moment; of equal ones the lowest."""
+    rows = table[(table["item_id"] == item) & (table["timestamp"] < moment)]
+    latest = rows[rows["timestamp"] == rows["timestamp"].max()]
+    return latest["price"].iloc[-1] if len(latest) else np.nan
+
+
 def test_counts_are_of_what_was_before(shop):
     X = shop[0]
     counts = count_before(X, "item_id")
@@ -355,6 +387,16 @@ def test_lists_from_elsewhere_are_reranked(shop):
     assert mixed.loc[7, "item_id"].tolist() != late.loc[7, "item_id"].tolist()
 
 
+def test_lists_may_be_of_polars(shop):
+    polars = pytest.importorskip("polars")
+    train, _, items = shop
+    ranker = make(item_features=items, n_candidates=20).fit(train)
+    lists = ranker.recommender_.recommend([7, 3], k=20)
+    pd.testing.assert_frame_equal(
+        ranker.rerank(polars.from_pandas(lists)), ranker.rerank(lists)
+    )
+
+
 def test_what_is_served_is_read_now(shop):
     train, _, items = shop
     future = pd.Timestamp("2020-01-01")
@@ -432,6 +474,21 @@ def test_a_pipeline_can_be_the_first_stage(shop):
     )
 
 
+def test_another_first_stage_names_its_own_columns(shop):
+    train, test, _ = shop
+    ranker = make(ranker=None).fit(train[IDS])
+    expected = ranker.score(test[IDS])
+    renamed = {"user_id": "customer", "item_id": "sku"}
+    keyed = EASERecommender(l2=50.0, user_key="customer", item_key="sku")
+    for first in (keyed, make_pipeline(FunctionTransformer(), keyed)):
+        held_in, held_out = (
+            table[["item_id", "user_id"]].rename(columns=renamed)
+            for table in (train, test)
+        )
+        found = ranker.set_params(recommender=first).fit(held_in).score(held_out)
+        assert found == pytest.approx(expected, abs=1e-9, rel=1e-9)
+
+
 def test_without_a_first_stage_lists_are_asked_for(shop, tmp_path):
     pytest.importorskip("skops")
     train, _, items = shop
@@ -457,6 +514,37 @@ def test_types_that_nobody_trusts_are_named(shop, tmp_path):
 
 class Odd(LogisticRegression):
     """A type that skops does not know."""
+
+
+def test_an_edited_record_is_refused(shop, tmp_path):
+    ranker = make(ranker=None, n_candidates=np.int64(20)).fit(shop[0])
+    ranker.save(tmp_path / "model", recommender=False)
+    assert CandidateRanker.load(tmp_path / "model").n_candidates == 20
+    record = tmp_path / "model" / "ranker.json"
+    record.write_text(
+        record.read_text().replace('"n_candidates": 20', '"n_candidates": 5')
+    )
+    with pytest.raises(ValueError, match=r"ranker.json is damaged, was edited"):
+        CandidateRanker.load(tmp_path / "model")
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
+    shop, tmp_path, monkeypatch
+):
+    old, new = (make(ranker=None, n_candidates=n).fit(shop[0]) for n in (20, 30))
+    old.save(tmp_path / "model", recommender=False)
+    rename = Path.rename
+
+    def fail_for_the_new(self, target):
+        if self.name == "new":
+            raise OSError("no space")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_for_the_new)
+    with pytest.raises(OSError, match="no space"):
+        new.save(tmp_path / "model", recommender=False)
+    assert CandidateRanker.load(tmp_path / "model").n_candidates == 20
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
 def test_no_folder_of_something_else_is_replaced(shop, tmp_path):

@@ -5,8 +5,7 @@ from contextlib import contextmanager
 
 from safetensors.numpy import load_file, save_file
 
-from skmmrec.recommender._saved_folder import with_hash
-from skmmrec.runtime import sha256_of
+from skmmrec.runtime import sha256_of, with_hash
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from skmmrec.recommender import (
     _persistence,
     _saved_folder,
 )
+from skmmrec.runtime import _folders
 from tests.recommender.saved import editing
 
 load = MultimodalFusionRecommender.load
@@ -274,7 +275,7 @@ STEPS = [
     (_saved_folder, "save_file"),
     (_saved_folder, "with_hash"),
     (_saved_folder, "sync"),
-    (_saved_folder, "_replace"),
+    (_folders, "_replace"),
     (shutil, "copymode"),
     (Path, "mkdir"),
 ]

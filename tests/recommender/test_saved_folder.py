@@ -19,11 +19,10 @@ from skmmrec import MultimodalFusionRecommender
 from skmmrec.recommender import _saved_folder
 from skmmrec.recommender._saved_folder import (
     FORMAT,
-    has_hash,
     read_folder,
-    with_hash,
     write_folder,
 )
+from skmmrec.runtime import has_hash, with_hash
 from tests.forks import needs_fork, quietly
 
 ROOT = Path(__file__).parents[2]
