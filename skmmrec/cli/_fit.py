@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skmmrec.cli._command import command, is_quiet, note, option
+from skmmrec.cli._command import command, note, option
 from skmmrec.cli._options import (
     MODEL_DEFAULTS,
     check_names,
@@ -108,7 +108,6 @@ def new_recommender(given: Mapping[str, Any]) -> MultimodalFusionRecommender:
     recommender = MultimodalFusionRecommender(
         user_key=given["user"],
         device=given["device"],
-        verbose=False if is_quiet() else "auto",
         **{name: given[name] for name in MODEL_DEFAULTS},
     )
     settings = {s.name: s.value for s in given["settings"] if not is_of_encoder(s.name)}

@@ -14,7 +14,6 @@ from skmmrec.cli._command import (
     WRONG,
     as_json,
     command,
-    is_quiet,
     note,
     option,
     show,
@@ -123,7 +122,6 @@ def publish(model: Path, repo: Path, keep: int, as_json: bool, **given: Any) -> 
         features=features,
         vectors=vectors,
         keep=keep,
-        progress=False if is_quiet() else None,
     )
     show(done._asdict(), as_json)
     if vectors is not None:
