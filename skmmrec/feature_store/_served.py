@@ -333,6 +333,17 @@ def history_sum_of(snapshot: Snapshot) -> HistorySum | None:
     return HistorySum(snapshot.exponent, snapshot.half_life)
 
 
+def required_history_sum(snapshot: Snapshot, consequence: str) -> HistorySum:
+    """Return how users follow from their items; a ValueError if they do not."""
+    history_sum = history_sum_of(snapshot)
+    if history_sum is None:
+        raise ValueError(
+            f"users of model version {snapshot.version!r} are not sums of their items' "
+            f"vectors, so {consequence}"
+        )
+    return history_sum
+
+
 def _left_message(keys: list[bytes]) -> str:
     return (
         f"{len(keys)} pushed events without a user, an item or a finite y were left, "
