@@ -9,6 +9,7 @@ import click
 
 from skmmrec.cli._command import as_json, command, note, option, show
 from skmmrec.cli._options import (
+    PATH,
     content_options,
     csv_options,
     device_option,
@@ -30,8 +31,8 @@ Examples:
       --image-model tf_efficientnet_lite0 --image-pretrained package:efficientnet-lite0
 """
 )
-@click.argument("items", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("items", type=PATH)
+@click.argument("out", type=PATH)
 @key_option
 @content_options
 @device_option
