@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
-from pandas.api.types import is_string_dtype
+from pandas.api.types import is_float_dtype, is_string_dtype
 
 from skmmrec.catalog import completed_schema, parquet_files, read_schema, reading_file
+from skmmrec.runtime import parquet_files_in
 
 Kind = Literal["id", "raw", "number", "date", "time"]
 """What a column is: an id, as it is, a number, a date, or a date or number."""
@@ -70,7 +71,7 @@ class TableFiles:
         if self.path.is_file():
             with self.path.open("rb") as file:
                 return file.read(len(_PARQUET)) == _PARQUET
-        is_parquet = bool([*self.path.rglob("[!_.]*.parquet")])
+        is_parquet = bool(parquet_files_in(self.path))
         if is_parquet == bool(self._csv_files()):
             what = "both parquet and CSV" if is_parquet else "no parquet and no CSV"
             raise ValueError(
@@ -303,4 +304,8 @@ def _numbers_if_all(texts: pd.Series) -> pd.Series:
     present = texts.dropna().str.strip()
     is_number = pd.to_numeric(present, errors="coerce").notna()
     is_code = present.str.match(r"[+-]?0\d")
-    return texts if is_code.any() or not is_number.all() else pd.to_numeric(texts)
+    if is_code.any() or not is_number.all():
+        return texts
+    numbers = pd.to_numeric(texts)
+    exact = _cast(texts, pa.float64()) if is_float_dtype(numbers) else None
+    return numbers if exact is None else exact

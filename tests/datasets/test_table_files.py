@@ -183,6 +183,23 @@ def test_features_are_numbers_if_all_are_and_none_is_a_code(write):
     assert table["brand"].tolist() == ["a", "1"]
 
 
+def test_features_are_read_as_numbers_are_to_the_last_bit(write):
+    price, big = "6.4042340154209025", 2**53 + 1
+    source = write(f"item_id,price,n,sign\na,{price},{big},+5\nb,,3,7\n")
+    table = read_features(source, "item_id", ["price", "n", "sign"])
+    assert table["price"].tolist()[0] == float(price)
+    assert values(source, "price", "number")[0] == float(price)
+    assert table["n"].tolist() == [big, 3]
+    assert table["sign"].dtype == table["n"].dtype == "int64"
+
+
+def test_hidden_folders_of_a_folder_hold_no_data(write, tmp_path):
+    write("id\n1\n")
+    (tmp_path / "_old").mkdir()
+    pd.DataFrame({"id": [2]}).to_parquet(tmp_path / "_old" / "a.parquet")
+    assert values(TableFiles(tmp_path), "id") == ["1"]
+
+
 # Fields as a program may write them: no lone carriage return, which ends a line in some
 # dialects and not in others; nothing that UTF-8 has no bytes for.
 FIELDS = st.text(
