@@ -11,23 +11,11 @@ from sklearn.pipeline import Pipeline
 
 from skmmrec.app._columns import kind_of
 from skmmrec.catalog import ItemCatalog
-from skmmrec.encoders import (
-    AudioEncoder,
-    BaseEncoder,
-    ImageEncoder,
-    MultimodalEncoder,
-    TextEncoder,
-    VideoEncoder,
-)
+from skmmrec.encoders import BaseEncoder, MultimodalEncoder, encoder_class
 
-_ENCODERS = {
-    TextEncoder: "words",
-    ImageEncoder: "picture",
-    AudioEncoder: "sound",
-    VideoEncoder: "video",
-}
-# What a MultimodalEncoder is told that it reads.
+# What an encoder of a kind reads; a MultimodalEncoder is told its kind.
 _MODALITIES = {"text": "words", "image": "picture", "audio": "sound", "video": "video"}
+_ENCODERS = {encoder_class(kind): words for kind, words in _MODALITIES.items()}
 _KINDS = {"text": "words", "picture": "picture", "sound": "sound", "video": "video"}
 
 

@@ -13,20 +13,18 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-DONE, WRONG, USAGE, FAILED = 0, 1, 2, 3
+DONE, WRONG, FAILED = 0, 1, 3  # 2, for wrong usage, is click's own
 # As shells report what ended by SIGINT or SIGPIPE: 128 and the signal's number.
 INTERRUPTED, CLOSED = 130, 141
 DEBUG = "SKMMREC_DEBUG"
 # What bad input and the world outside raise; anything else is a mistake of ours.
 EXPECTED = (ValueError, TypeError, OSError, ImportError, RuntimeError)
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Failure(click.ClickException):
@@ -109,7 +107,7 @@ class Command(click.Command):
         """Run the command, and turn what it raises into a message."""
         quiet, verbose, debug = map(ctx.params.pop, ("quiet", "verbose", "debug"))
         ctx.meta["quiet"] = quiet
-        with _messages(quiet, verbose):
+        with _messages(quiet, verbose), _bars(quiet):
             try:
                 result = super().invoke(ctx)
                 sys.stdout.flush()
@@ -150,6 +148,15 @@ def _messages(quiet: bool, verbose: int) -> Iterator[None]:
             log.setLevel(before)
 
 
+def _bars(quiet: bool) -> AbstractContextManager[None]:
+    """Draw no progress where nothing is to be said."""
+    if not quiet:
+        return nullcontext()
+    from skmmrec.runtime import showing
+
+    return showing(False)
+
+
 def _level(quiet: bool, verbose: int) -> int:
     if quiet:
         return logging.ERROR
@@ -164,14 +171,9 @@ def _silent(*_args: Any, **_more: Any) -> None:
     """Show no warning."""
 
 
-def is_quiet() -> bool:
-    """Tell whether the command that runs was asked to say nothing."""
-    return bool(click.get_current_context().meta.get("quiet"))
-
-
 def note(text: str) -> None:
     """Tell the user something, unless asked to be quiet; stdout is for data alone."""
-    if not is_quiet():
+    if not click.get_current_context().meta["quiet"]:
         click.echo(text, err=True)
 
 

@@ -9,6 +9,7 @@ import click
 
 from skmmrec.cli._command import as_json, command, note, option, show
 from skmmrec.cli._options import (
+    PATH,
     content_options,
     csv_options,
     device_option,
@@ -17,6 +18,8 @@ from skmmrec.cli._options import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from skmmrec.batch import BatchReport
     from skmmrec.cli._recipe import Recipe
     from skmmrec.datasets import TableFiles
@@ -30,8 +33,8 @@ Examples:
       --image-model tf_efficientnet_lite0 --image-pretrained package:efficientnet-lite0
 """
 )
-@click.argument("items", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("items", type=PATH)
+@click.argument("out", type=PATH)
 @key_option
 @content_options
 @device_option
@@ -58,8 +61,10 @@ def encode(
     Say what the columns hold, by --text, --image, --audio, --video, --number,
     --category and --date; others are not read.
     """
-    from skmmrec.cli._items import recipe_of
+    from skmmrec.cli._items import is_streamed, recipe_of
+    from skmmrec.cli._recipe import read_items
     from skmmrec.datasets import TableFiles
+    from skmmrec.interactions import ITEM
 
     source = TableFiles(items, given["sep"], given["encoding"])
     recipe = recipe_of(given)
@@ -69,8 +74,13 @@ def encode(
             f"or others; the columns of {items} are {source.columns()}"
         )
     _refuse_learning(recipe)
-    recipe = recipe.learned(source)
-    report = encode_source(source, recipe, out, given["key"], rows_per_part)
+    key, table = given["key"] or ITEM, None
+    if is_streamed(source, recipe):
+        recipe = recipe.learned(source)
+    else:
+        table = read_items(source, recipe, key)
+        recipe = recipe.with_categories(table)
+    report = _encoded(source, table, recipe, out, key, rows_per_part)
     recipe.write(out)
     _tell(report, out, as_json)
 
@@ -84,19 +94,18 @@ def _refuse_learning(recipe: Recipe) -> None:
             )
 
 
-def encode_source(
-    source: TableFiles, recipe: Recipe, out: Path, key: str | None, rows_per_part: int
+def _encoded(
+    source: TableFiles,
+    table: pd.DataFrame | None,
+    recipe: Recipe,
+    out: Path,
+    key: str,
+    rows_per_part: int,
 ) -> BatchReport:
-    """Encode files as they are, or a table that has to be read before."""
+    """Encode a table that was read, or else the files as they are."""
     from skmmrec.batch import encode
-    from skmmrec.cli._items import is_streamed
-    from skmmrec.cli._recipe import read_items
-    from skmmrec.interactions import ITEM
 
-    key = key or ITEM
-    items: Any = source.path
-    if not is_streamed(source, recipe):
-        items = read_items(source, recipe, key)
+    items: Any = source.path if table is None else table
     try:
         return encode(
             items, recipe.transformer(), out, key=key, rows_per_part=rows_per_part

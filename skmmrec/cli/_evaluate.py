@@ -10,16 +10,7 @@ import click
 
 from skmmrec.cli._command import DONE, WRONG, as_json, command, note, option, show
 from skmmrec.cli._fit import fitted, read_inputs
-from skmmrec.cli._options import (
-    Setting,
-    SettingType,
-    content_options,
-    csv_options,
-    interaction_options,
-    key_option,
-    model_options,
-    on_empty_option,
-)
+from skmmrec.cli._options import PATH, Setting, SettingType, fit_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,8 +36,8 @@ Examples:
   skmmrec evaluate likes.csv --items vectors --baseline ease --min ndcg@10=0.2
 """
 )
-@click.argument("source", metavar="MODEL|INTERACTIONS", type=click.Path(path_type=Path))
-@click.argument("test", required=False, type=click.Path(path_type=Path))
+@click.argument("source", metavar="MODEL|INTERACTIONS", type=PATH)
+@click.argument("test", required=False, type=PATH)
 @option(
     "--metric",
     "metrics",
@@ -79,15 +70,10 @@ Examples:
 )
 @option(
     "--items",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Without TEST: the items, as in 'skmmrec fit'.",
 )
-@key_option
-@on_empty_option
-@interaction_options
-@model_options
-@content_options
-@csv_options
+@fit_options
 @as_json
 def evaluate(source: Path, test: Path | None, **given: Any) -> None:
     """Tell how well held-out likes are recommended, beside simpler recommenders.

@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skmmrec.cli._command import command, is_quiet, note, option
+from skmmrec.cli._command import command, note, option
 from skmmrec.cli._options import (
     MODEL_DEFAULTS,
+    PATH,
     check_names,
-    content_options,
-    csv_options,
-    interaction_options,
+    fit_options,
     is_of_encoder,
-    key_option,
-    model_options,
-    on_empty_option,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +24,7 @@ if TYPE_CHECKING:
 items_option = option(
     "--items",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The vectors that 'skmmrec encode' wrote; or a table of items, with --text, "
     "--image and so on to say what is to be encoded.",
 )
@@ -43,15 +39,10 @@ Examples:
   skmmrec fit likes.csv model --items items.csv --text title --number price
 """
 )
-@click.argument("interactions", type=click.Path(path_type=Path))
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("interactions", type=PATH)
+@click.argument("model", type=PATH)
 @items_option
-@key_option
-@on_empty_option
-@interaction_options
-@model_options
-@content_options
-@csv_options
+@fit_options
 def fit(interactions: Path, model: Path, **given: Any) -> None:
     """Learn who likes what, and what that has to do with content.
 
@@ -108,7 +99,6 @@ def new_recommender(given: Mapping[str, Any]) -> MultimodalFusionRecommender:
     recommender = MultimodalFusionRecommender(
         user_key=given["user"],
         device=given["device"],
-        verbose=False if is_quiet() else "auto",
         **{name: given[name] for name in MODEL_DEFAULTS},
     )
     settings = {s.name: s.value for s in given["settings"] if not is_of_encoder(s.name)}

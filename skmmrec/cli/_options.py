@@ -7,6 +7,7 @@ import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -14,6 +15,8 @@ import click
 from skmmrec.cli._command import option
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
 
 # Options that name columns, and what such a column becomes.
 ENCODED = ("text", "image", "audio", "video")
@@ -127,22 +130,26 @@ def _setting_option(name: str, help_: str, default: Any) -> Callable[[F], F]:
     )
 
 
-set_option = option(
-    "--set",
-    "settings",
-    type=SettingType(),
-    multiple=True,
-    help="Any other parameter, by its name in Python, such as "
-    "training__max_epochs=5 or text__truncate_dim=256. May be repeated.",
-)
+def settings_option(help_: str) -> Callable[[F], F]:
+    """Make the option that sets what has no option of its own."""
+    return option("--set", "settings", type=SettingType(), multiple=True, help=help_)
 
-sep_option = option(
-    "--sep",
-    help="Separator of CSV files: one character, or 'tab'.",
-    show_default="tab for .tsv, comma otherwise",
+
+set_option = settings_option(
+    "Any other parameter, by its name in Python, such as training__max_epochs=5 or "
+    "text__truncate_dim=256. May be repeated."
 )
-encoding_option = option(
-    "--encoding", default="utf-8", help="Encoding of CSV files, such as cp1252."
+csv_options = _stacked(
+    [
+        option(
+            "--sep",
+            help="Separator of CSV files: one character, or 'tab'.",
+            show_default="tab for .tsv, comma otherwise",
+        ),
+        option(
+            "--encoding", default="utf-8", help="Encoding of CSV files, such as cp1252."
+        ),
+    ]
 )
 on_empty_option = option(
     "--on-empty",
@@ -151,7 +158,6 @@ on_empty_option = option(
     help="Whether items without any content are an error, or are ranked by their "
     "interactions alone.",
 )
-csv_options = _stacked([sep_option, encoding_option])
 
 key_option = option(
     "--key",
@@ -249,6 +255,19 @@ model_options = _stacked(
         ),
         device_option,
         set_option,
+    ]
+)
+
+
+# What it takes to fit a model, beside the table of items.
+fit_options = _stacked(
+    [
+        key_option,
+        on_empty_option,
+        interaction_options,
+        model_options,
+        content_options,
+        csv_options,
     ]
 )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skmmrec.cli._command import command, option
+from skmmrec.cli._options import PATH
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,7 @@ Examples:
   skmmrec recommend model > lists.csv
 """
 )
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @option(
     "--user",
     "users",
@@ -67,7 +68,7 @@ Examples:
   skmmrec similar model --items vectors --content poster=upload.png --content price=30
 """
 )
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @option("--item", "ids", multiple=True, help="Id of an item. May be repeated.")
 @option(
     "--content",
@@ -78,7 +79,7 @@ Examples:
 )
 @option(
     "--items",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="For --content: the vectors that 'skmmrec encode' wrote.",
 )
 @k_option

@@ -14,14 +14,13 @@ from skmmrec.cli._command import (
     WRONG,
     as_json,
     command,
-    is_quiet,
     note,
     option,
     show,
 )
-from skmmrec.cli._options import csv_options, key_option
+from skmmrec.cli._options import PATH, csv_options, key_option
 
-repo_argument = click.argument("repo", type=click.Path(path_type=Path))
+repo_argument = click.argument("repo", type=PATH)
 
 
 @command(
@@ -68,11 +67,11 @@ Examples:
   skmmrec publish model shop --items items.csv --feature price --feature brand
 """
 )
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @repo_argument
 @option(
     "--items",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Table of items, CSV or parquet, for --feature and --category.",
 )
 @key_option
@@ -89,7 +88,7 @@ Examples:
 )
 @option(
     "--vectors",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="What 'skmmrec encode' wrote: one further vector for each modality, to weigh "
     "when similar items are asked for. What made them is added to feature_store.yaml, "
     "so that a service can be asked by words and files.",
@@ -123,7 +122,6 @@ def publish(model: Path, repo: Path, keep: int, as_json: bool, **given: Any) -> 
         features=features,
         vectors=vectors,
         keep=keep,
-        progress=False if is_quiet() else None,
     )
     show(done._asdict(), as_json)
     if vectors is not None:
@@ -186,7 +184,7 @@ Examples:
 @repo_argument
 @option(
     "--model",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Compare with this model, vector by vector, in place of what was recorded "
     "when it was published.",
 )

@@ -9,7 +9,13 @@ from typing import Any
 import click
 
 from skmmrec.cli._command import command, note, option
-from skmmrec.cli._options import Setting, SettingType, csv_options, key_option
+from skmmrec.cli._options import (
+    PATH,
+    Setting,
+    csv_options,
+    key_option,
+    settings_option,
+)
 
 host_option = option(
     "--host",
@@ -32,7 +38,7 @@ Examples:
   skmmrec serve shop --set rate=20 --set max_k=100
 """
 )
-@click.argument("repo", type=click.Path(path_type=Path))
+@click.argument("repo", type=PATH)
 @host_option
 @_port_option(8000)
 @option(
@@ -49,21 +55,15 @@ Examples:
 )
 @option(
     "--tokens-file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Who may ask: a line name:role:token for each, where role is read or write.",
 )
 @option(
     "--model",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of the model that is published, so that it can be explained.",
 )
-@option(
-    "--set",
-    "settings",
-    type=SettingType(),
-    multiple=True,
-    help="Any other field of ServiceSettings. May be repeated.",
-)
+@settings_option("Any other field of ServiceSettings. May be repeated.")
 def serve(repo: Path, settings: Sequence[Setting], **given: Any) -> None:
     """Answer requests for recommendations over HTTP, until Ctrl-C.
 
@@ -90,27 +90,27 @@ Examples:
   skmmrec browse shop --items items.csv --record
 """
 )
-@click.argument("model", metavar="MODEL|REPO", type=click.Path(path_type=Path))
+@click.argument("model", metavar="MODEL|REPO", type=PATH)
 @option(
     "--items",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Table of items to show: CSV or parquet, or a folder of such files.",
 )
 @key_option
 @option(
     "--vectors",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="What 'skmmrec encode' made of --items, to search by words, pictures and "
     "sounds.",
 )
 @option(
     "--compare",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A second model, to look at side by side.",
 )
 @option(
     "--media",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=None,
     help="Folder of the pictures, sounds and videos.",
     show_default="that of --items",

@@ -21,7 +21,7 @@ from skmmrec.interactions import USER
 from ._online import OnlineRecommender
 from ._ranking import after_event, bias_user, top_k
 from ._reader import checked_ids
-from ._served import history_sum_of, vectors_of
+from ._served import required_history_sum, vectors_of
 from ._types import Ids, SingleId
 
 
@@ -125,12 +125,8 @@ def recommend_after(
     item_ids = checked_ids(served.item_view, liked)
 
     def read(snapshot: Snapshot) -> pd.DataFrame:
-        table, history = served.items(snapshot), history_sum_of(snapshot)
-        if history is None:
-            raise ValueError(
-                f"users of model version {table.version!r} are not sums of their "
-                "items' vectors, so a like shows after the next fit"
-            )
+        table = served.items(snapshot)
+        history = required_history_sum(snapshot, "a like shows after the next fit")
         known = served.users([user_id], snapshot, table.dim)
         moved = known.get(user_id, bias_user(table.dim))
         for item, vector in zip(item_ids, vectors_of(table, item_ids), strict=True):

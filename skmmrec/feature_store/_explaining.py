@@ -15,15 +15,13 @@ from skmmrec.feature_store.backends.base import (
 )
 from skmmrec.interactions import ITEM, USER
 
-from ._fold_in import HistorySum
+from ._fold_in import HistorySum, is_sum
 from ._ranking import User, positions
 from ._reader import checked_ids
-from ._served import ServedModel, history_sum_of, rows_of
+from ._served import ServedModel, required_history_sum, vectors_of
 from ._types import Ids
 
-# Of the largest number in a user's vector: what rounding to float32 and the sums of
-# `record` may leave, as in `_fold_in`.
-_TOLERANCE = 1e-3
+_ADVICE = "ask skmmrec.inspection with the model, or serve with it"
 
 
 class OnlineExplainer:
@@ -66,13 +64,10 @@ class OnlineExplainer:
         )
 
         def read(snapshot: Snapshot) -> pd.DataFrame:
-            table, history_sum = served.items(snapshot), history_sum_of(snapshot)
-            if history_sum is None:
-                raise ValueError(
-                    f"users of model version {table.version!r} are not sums of their "
-                    "items' vectors, so their scores cannot be split from the store; "
-                    "ask skmmrec.inspection with the model, or serve with it"
-                )
+            table = served.items(snapshot)
+            history_sum = required_history_sum(
+                snapshot, f"their scores cannot be split from the store; {_ADVICE}"
+            )
             found = served.users(list(dict.fromkeys(user_ids)), snapshot, table.dim)
             split = _Split(table, history_sum, found)
             parts = [*map(split.pair, user_ids, item_ids)]
@@ -122,7 +117,7 @@ class _Split:
             )
         if user not in self._added:
             self._added[user] = self._weighted(user, known)
-        vector = self._table.matrix[rows_of(self._table, [item])[0]].astype(np.float64)
+        vector = vectors_of(self._table, [item])[0].astype(np.float64)
         added = self._added[user] @ vector
         rest = known.vector.astype(np.float64) @ vector - added.sum()
         return _Pair(user, item, [*known.seen, None], np.append(added, rest))
@@ -130,20 +125,19 @@ class _Split:
     def _weighted(self, user: Id, known: User) -> np.ndarray:
         """Return what each item met adds to the user's vector, bias left out."""
         seen, n = known.seen, len(known.seen)
-        is_whole = n == known.history_size == len(positions(self._table.ids, seen))
         if not n:
-            return np.zeros((0, self._table.matrix.shape[1]))
-        if is_whole:
-            rows = self._table.matrix[rows_of(self._table, seen)].astype(np.float64)
-            rows[:, -1] = 0
-            added: np.ndarray = self._sum.weights(n)[:, None] * rows
-            scale = _TOLERANCE * max(float(np.abs(known.vector[:-1]).max()), 1e-12)
-            if np.allclose(added.sum(axis=0)[:-1], known.vector[:-1], 0, scale):
+            return np.zeros((0, self._table.dim))
+        rows = positions(self._table.ids, seen)
+        if n == known.history_size == len(rows):
+            vectors = self._table.matrix[rows].astype(np.float64)
+            vectors[:, -1] = 0
+            added: np.ndarray = self._sum.weights(n)[:, None] * vectors
+            if is_sum(known.vector[:-1], added.sum(axis=0)[:-1]):
                 return added
         raise ValueError(
             f"the store does not tell which of the {n} items that user {user!r:.100} "
             "has met its vector is the sum of, as some were disliked or are deleted; "
-            "ask skmmrec.inspection with the model, or serve with it"
+            f"{_ADVICE}"
         )
 
 

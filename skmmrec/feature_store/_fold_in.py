@@ -15,8 +15,8 @@ from skmmrec.feature_store.backends.base import (
 
 # Exponents are set by people (0.5, 1): four digits drop what float32 adds to them.
 _DIGITS = 4
-# Of the largest number in a user vector: bounds the rounding of float32 sums, which is
-# far smaller. No measurement chose this number.
+# Of the largest number in a user vector: bounds the rounding of float32 sums, those of
+# `record` too, which is far smaller. No measurement chose this number.
 _TOLERANCE = 1e-3
 
 
@@ -46,10 +46,15 @@ def history_exponent(users: Rows, items: Rows) -> float | None:
     sums = (histories @ items.matrix[:, :-1].astype(np.float64))[rows]
     vectors, counts = users.matrix[rows, :-1], counts[rows]
     exponent = _estimate(sums, vectors, counts)
+    predicted = sums / counts[:, None] ** exponent
+    return exponent if is_sum(vectors, predicted) else None
+
+
+def is_sum(vectors: np.ndarray, predicted: np.ndarray) -> bool:
+    """Tell whether vectors of users are what sums of their items' vectors predict."""
     # The least keeps the tolerance above 0 where all vectors are.
     scale = _TOLERANCE * max(float(np.abs(vectors).max(initial=0)), 1e-12)
-    predicted = sums / counts[:, None] ** exponent
-    return exponent if np.allclose(vectors, predicted, 0, scale) else None
+    return np.allclose(vectors, predicted, 0, scale)
 
 
 def _history_matrix(seen: list[list[Id]], item_ids: list[Id]) -> csr_array | None:
@@ -85,14 +90,17 @@ class HistorySum(NamedTuple):
 
     def user(self, vectors: np.ndarray) -> np.ndarray:
         """Make the user of items with these vectors (bias included), oldest first."""
-        weights = self._decay ** np.arange(len(vectors))[::-1]
-        user = weights @ vectors.astype(np.float64)
+        user = self._left(len(vectors)) @ vectors.astype(np.float64)
         return self._finish(user / self._count(len(vectors)) ** self.exponent)
 
     def weights(self, n_items: int) -> np.ndarray:
         """Return what each of n items, oldest first, is multiplied by in the sum."""
-        weights: np.ndarray = self._decay ** np.arange(n_items)[::-1]
-        return weights / self._count(n_items) ** self.exponent
+        return self._left(n_items) / self._count(n_items) ** self.exponent
+
+    def _left(self, n_items: int) -> np.ndarray:
+        """Return how much of each of n items, oldest first, is left by its age."""
+        left: np.ndarray = self._decay ** np.arange(n_items)[::-1]
+        return left
 
     def add(self, user: np.ndarray, n_items: int, item: np.ndarray) -> np.ndarray:
         """Move the vector of a user with `n_items` by one more item."""

@@ -36,7 +36,7 @@ from ._ranking import (
 from ._reader import checked_ids
 from ._recording import OnlineWriter
 from ._repo import open_store
-from ._served import ServedModel, history_sum_of, vectors_of
+from ._served import ServedModel, required_history_sum, vectors_of
 from ._similar import Similarity
 from ._types import (
     Content,
@@ -295,12 +295,9 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             raise ValueError("history is empty")
 
         def read(snapshot: Snapshot) -> pd.DataFrame:
-            table, history_sum = self._served.items(snapshot), history_sum_of(snapshot)
-            if history_sum is None:
-                raise ValueError(
-                    f"users of model version {table.version!r} are not sums of their "
-                    "items' vectors, so none can be made from a history"
-                )
+            table = self._served.items(snapshot)
+            consequence = "none can be made from a history"
+            history_sum = required_history_sum(snapshot, consequence)
             vector = history_sum.user(vectors_of(table, seen))
             allowed = self._allowed(table, snapshot, items, category, where)
             graph = self._graph_of(table, allowed, [vector])

@@ -382,8 +382,7 @@ def _stage(
     checksums = {}
     for view, batch in zip(views, batches, strict=True):
         what = _WHAT[batch.view]
-        verbose = "auto" if progress is None else progress
-        with bar(f"publish {what}s", len(batch), verbose, unit=what) as advance:
+        with bar(f"publish {what}s", len(batch), progress, unit=what) as advance:
             checksums[view.name] = backend.stage(view, batch, chunk_size, advance)
     counts = {batch.view: len(batch) for batch in batches}
     return replace(snapshot, counts=counts, checksums=checksums)

@@ -128,9 +128,9 @@ class OnlineWriter:
         that the recommender has: a user known from `record` alone is then unknown,
         unless the recommender was given the events. The event stays; see `feedback`.
 
-        An `OnlineRecommender` that was never asked for a list reads the row of the item
-        alone. One that was first brings its items up to date, if another publication is
-        served by now.
+        Of the items, the row of this one alone is read. An `OnlineRecommender` that was
+        asked for a list before first brings all items up to date, if another
+        publication is served by now.
         """
         value = float(y)
         if not math.isfinite(value):

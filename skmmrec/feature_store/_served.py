@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -239,8 +239,9 @@ class ServedModel:
         event = Event(user_key, item_key, y, now_us(), pushed)
         with self.backend.exclusive():
             snapshot = self.served()
-            take = self.adopt if lists else self._know_features
-            take(snapshot)
+            self._know_features(snapshot)
+            if lists:
+                self._handover.adopt(snapshot)
             vector = self._item_vector(item_id, snapshot)
             if pushed is not None:
                 self.backend.delete(feature_view(self.store, EVENT_VIEW), [pushed])
@@ -277,13 +278,11 @@ class ServedModel:
         return recorded
 
     def _item_vector(self, item: Id, snapshot: Snapshot) -> np.ndarray:
-        """Vector of an item; an UnknownIdError if there is none.
+        """Vector of an item, from its row alone; an UnknownIdError if there is none.
 
-        From the row of the item alone, unless all are in memory: who only writes need
-        not read all items.
+        Who only writes need not read all items. Where they are in memory, it takes as
+        long to see whether they have changed.
         """
-        if self._items is not None:
-            return cast("np.ndarray", vectors_of(self.items(snapshot), [item])[0])
         view = self.item_view
         [row] = read_features(self.store, view, [item], [ITEM_VECTOR], snapshot)
         if not has_numbers(row.get(ITEM_VECTOR)):
@@ -331,6 +330,17 @@ def history_sum_of(snapshot: Snapshot) -> HistorySum | None:
     if snapshot.exponent is None:
         return None
     return HistorySum(snapshot.exponent, snapshot.half_life)
+
+
+def required_history_sum(snapshot: Snapshot, consequence: str) -> HistorySum:
+    """Return how users follow from their items; a ValueError if they do not."""
+    history_sum = history_sum_of(snapshot)
+    if history_sum is None:
+        raise ValueError(
+            f"users of model version {snapshot.version!r} are not sums of their items' "
+            f"vectors, so {consequence}"
+        )
+    return history_sum
 
 
 def _left_message(keys: list[bytes]) -> str:

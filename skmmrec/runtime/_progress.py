@@ -25,12 +25,14 @@ _around: ContextVar[Verbose] = ContextVar("skmmrec_verbose", default="auto")
 def showing(verbose: Verbose) -> Iterator[None]:
     """Draw the bars inside the block as `verbose` says, unless they say it themselves.
 
+    "auto" says nothing: what is around stays so.
+
     Parameters
     ----------
     verbose : bool, int or "auto"
         As in `progress`.
     """
-    before = _around.set(verbose)
+    before = _around.set(_around.get() if verbose == "auto" else verbose)
     try:
         yield
     finally:
@@ -54,10 +56,10 @@ def progress(
     name : str
         The label of the bar.
     verbose : bool, int, "auto" or None, default=None
-        Whether to draw the bar. ``"auto"`` draws it if the work takes more than two
-        seconds and somebody can see it: stderr is a terminal, and this is the main
-        thread of a process that `multiprocessing` did not start. None: as `showing`
-        around it says, else ``"auto"``.
+        Whether to draw the bar. ``"auto"`` and None: as `showing` around it says;
+        otherwise if the work takes more than two seconds and somebody can see it:
+        stderr is a terminal, and this is the main thread of a process that
+        `multiprocessing` did not start.
     unit : str, default="item"
         What is counted.
     total : int or None, default=None
@@ -105,7 +107,7 @@ def _drawn(name: str, verbose: Verbose | None, **options: Any) -> Any:
     tqdm is not even imported then: it takes a lock that forked processes share and
     that outlives a killed one.
     """
-    verbose = _around.get() if verbose is None else verbose
+    verbose = _around.get() if verbose in (None, "auto") else verbose
     is_automatic = verbose == "auto"
     if not (_is_watched() if is_automatic else verbose):
         return None

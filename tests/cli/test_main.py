@@ -15,6 +15,7 @@ from skmmrec import __version__
 from skmmrec.cli import _command, main
 from skmmrec.cli._command import command
 from skmmrec.cli._main import COMMANDS, Ordered, cli
+from skmmrec.runtime import progress, showing
 from tests.cli.conftest import run
 from tests.test_import import HEAVY
 
@@ -182,6 +183,20 @@ def test_notes_warnings_and_logs_go_to_stderr_as_asked_for():
     assert "a step" in loud.stderr
     assert "a detail" not in loud.stderr
     assert "a detail" in loudest.stderr
+
+
+def test_a_quiet_command_draws_no_bar():
+    """Not even one that a model or an encoder has drawn where somebody watches."""
+
+    items = [1]
+
+    def work():
+        sys.stderr.isatty = lambda: True
+        with showing("auto"):
+            click.echo(progress(items, "name", "auto") is items)
+
+    assert invoke(work).stdout == "False\n"
+    assert invoke(work, "--quiet").stdout == "True\n"
 
 
 def test_a_command_leaves_logging_and_warnings_as_they_were():

@@ -191,11 +191,14 @@ def test_features_are_numbers_if_all_are_and_none_is_a_code(write):
     assert table["brand"].tolist() == ["a", "1"]
 
 
-def test_features_are_read_to_the_bit(write):
-    written = ["0.25891675029296335", "0.1", "7"]  # the first is rounded by pandas
-    source = write("id,x\n" + "".join(f"{x},{x}\n" for x in written))
-    table = read_features(source, "id", ["x"])
-    assert table["x"].tolist() == [float(x) for x in written]
+def test_features_are_read_as_numbers_are_to_the_last_bit(write):
+    price, big = "6.4042340154209025", 2**53 + 1
+    source = write(f"item_id,price,n,sign\na,{price},{big},+5\nb,,3,7\n")
+    table = read_features(source, "item_id", ["price", "n", "sign"])
+    assert table["price"].tolist()[0] == float(price)
+    assert values(source, "price", "number")[0] == float(price)
+    assert table["n"].tolist() == [big, 3]
+    assert table["sign"].dtype == table["n"].dtype == "int64"
 
 
 # Fields as a program may write them: no lone carriage return, which ends a line in some

@@ -61,6 +61,16 @@ def test_what_is_around_says_whether_to_draw(capsys):
     assert "outer: 100%" in capsys.readouterr().err
 
 
+def test_an_automatic_bar_leaves_it_to_what_is_around(capsys, monkeypatch):
+    watch(monkeypatch)
+    monkeypatch.setattr(_progress, "_DELAY", 0)
+    with showing(False), showing("auto"):
+        assert progress(ITEMS, "name") is ITEMS
+        assert progress(ITEMS, "name", "auto") is ITEMS
+        assert list(progress(ITEMS, "own", True)) == ITEMS
+    assert "own: 100%" in capsys.readouterr().err
+
+
 def test_work_that_is_no_loop_is_drawn_with_what_it_says(capsys):
     with bar("fit", 4, True, unit="epoch") as advance:
         advance(3, "loss 0.5")
