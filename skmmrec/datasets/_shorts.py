@@ -124,7 +124,7 @@ def make_shorts(
         Weight of a session's own mood beside the lasting taste; 0 for none.
     directory : str or Path, default=None
         Where to write the videos; the items then have paths. None keeps them in
-        memory, about 70 kB each.
+        memory, about 80 kB each.
     random_state : int, RandomState instance or None, default=None
         An int gives the same videos every time, with one version of PyAV.
 
