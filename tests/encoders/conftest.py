@@ -89,6 +89,49 @@ def decoder_model(language_model, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def bert_model(tmp_path_factory):
+    """A sentence-transformers folder: a seeded encoder of two layers over letters."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    letters = {token: i for i, token in enumerate([*special, *string.printable])}
+    words = models.WordPiece(
+        letters | {f"##{c}": len(letters) + i for i, c in enumerate(string.printable)},
+        unk_token="[UNK]",
+    )
+    tokenizer = Tokenizer(words)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = BertModel(config)
+    raw, folder = (tmp_path_factory.mktemp("models") / name for name in ("raw", "bert"))
+    network.save_pretrained(raw)
+    names = zip(("pad", "unk", "cls", "sep"), special, strict=True)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=128,
+        **{f"{name}_token": token for name, token in names},
+    ).save_pretrained(raw)
+    modules = [Transformer(str(raw)), Pooling(32), Normalize()]
+    SentenceTransformer(modules=modules, device="cpu").save(str(folder))
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
 def image_model(tmp_path_factory):
     """An open_clip folder: a seeded one-layer vision transformer."""
     import open_clip

@@ -26,13 +26,13 @@ pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(params=["text", "image", "audio"])
-def case(request, image_model):
+def case(request, bert_model, image_model):
     """An encoder's class and arguments, and a column for it."""
     return {
         "text": (
             TextEncoder,
-            {"model": "package:all-MiniLM-L6-v2"},
-            [f"text {i} " + "word " * i for i in range(40)],
+            {"model": bert_model},
+            [f"{chr(97 + i % 26)} {i} " * (i + 1) for i in range(40)],
         ),
         "image": (
             ImageEncoder,

@@ -86,10 +86,8 @@ def test_padding_of_a_decoder_attends_to_something():
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "auto"])
-def test_a_batch_begins_on_a_gpu_while_the_last_one_is_computed(minilm, precision):
-    encoder = TextEncoder(
-        "package:all-MiniLM-L6-v2", device="cuda", precision=precision
-    ).fit(["any"])
+def test_a_batch_begins_on_a_gpu_while_the_last_one_is_computed(bert_model, precision):
+    encoder = TextEncoder(bert_model, device="cuda", precision=precision).fit(["any"])
     model = encoder._model
     assert model._embedder._widen is bidirectional
     assert model.own_precision == (precision == "auto")
@@ -102,7 +100,7 @@ def test_a_batch_begins_on_a_gpu_while_the_last_one_is_computed(minilm, precisio
         waits = [model.start(contents) for _ in range(3)]
     finally:
         torch.cuda.set_sync_debug_mode(mode)
-    expected = minilm.transform(texts)
+    expected = TextEncoder(bert_model, device="cpu").fit_transform(texts)
     for wait in waits:
         vectors = wait() / np.linalg.norm(wait(), axis=1, keepdims=True)
         assert ((vectors * expected).sum(axis=1) > 0.99).all()
