@@ -6,8 +6,8 @@ import logging
 import os
 import time
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Hashable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import KW_ONLY, field
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -34,6 +34,7 @@ from skmmrec.runtime import (
     Model,
     as_cache,
     as_items,
+    attention_of_any_shape,
     autocast,
     automatic_limit,
     collect_failures,
@@ -397,11 +398,14 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             return "int8"
         return str(working_dtype(device, resolve_precision(self.precision, device)))
 
-    def _arithmetic(self, device: Any, model: Model) -> AbstractContextManager:
+    @contextmanager
+    def _arithmetic(self, device: Any, model: Model) -> Iterator[None]:
         """Return the context that the model computes in."""
-        if getattr(model, "own_precision", False):
-            return nullcontext()
-        return autocast(device, resolve_precision(self.precision, device))
+        own: AbstractContextManager = nullcontext()
+        if not getattr(model, "own_precision", False):
+            own = autocast(device, resolve_precision(self.precision, device))
+        with attention_of_any_shape(device), own:
+            yield
 
     def _distinct(self, items: list[Any], failures: list) -> DistinctItems:
         """Group rows by content."""

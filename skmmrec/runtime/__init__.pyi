@@ -1,3 +1,4 @@
+from ._attention import attention_of_any_shape as attention_of_any_shape
 from ._cache import (
     CacheInfo as CacheInfo,
     EmbeddingCache as EmbeddingCache,

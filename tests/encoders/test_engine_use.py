@@ -189,10 +189,12 @@ def test_on_a_cpu_batches_are_encoded():
 def test_autocast_is_left_to_models_whose_weights_are_not_cast(accelerator):
     encoder = NumberEncoder(precision="bf16", name="autocast").fit(["a"])
     model = encoder._model
-    assert not hasattr(encoder._arithmetic(accelerator, model), "fast_dtype")
+    with encoder._arithmetic(accelerator, model):
+        assert not torch.is_autocast_enabled(accelerator.type)
     model.own_precision = False
-    device = torch.device("cpu")
-    assert encoder._arithmetic(device, model).fast_dtype == torch.bfloat16
+    with encoder._arithmetic(torch.device("cpu"), model):
+        assert torch.is_autocast_enabled("cpu")
+        assert torch.get_autocast_dtype("cpu") == torch.bfloat16
 
 
 def test_models_of_other_weights_are_not_shared(accelerator):
