@@ -187,7 +187,7 @@ def test_any_options_give_the_model_of_python(
     tables, vectors, item_table, like_table, tmp_path, data
 ):
     fusion = data.draw(st.sampled_from(["gated", "concat", "late", "attention"]))
-    n_factors = data.draw(st.integers(1, 9))
+    n_factors = data.draw(st.integers(3, 9))
     neutral = data.draw(st.sampled_from([None, 2.5]))
     k = data.draw(st.integers(1, N_ITEMS))
     args = [tables / "likes.csv", tmp_path / "m", "--items", vectors, *SEED]

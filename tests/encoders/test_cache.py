@@ -136,7 +136,7 @@ def test_two_processes_on_one_cache_get_the_same_vectors(cache, text_model, tmp_
         start_encoding(text_model, cache, *span, out)
         for span, out in zip(spans, outs, strict=True)
     ]
-    assert [worker.wait(120) for worker in workers] == [0, 0]
+    assert [worker.wait(600) for worker in workers] == [0, 0]
     first, second = (np.load(out) for out in outs)
     np.testing.assert_array_equal(first[30:], second[:30])
     texts = [f"text {i}" for i in range(90)]
