@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable
 from dataclasses import KW_ONLY
-from typing import Any, ClassVar, cast
+from itertools import compress
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -29,9 +30,13 @@ from skmmrec.runtime import (
     quantize,
     resolve_precision,
     stack_on,
+    to_device,
     weights_hash,
     working_precision,
 )
+
+if TYPE_CHECKING:
+    import torch
 
 # Where a layer's output takes more, the heap of a thread gives memory back to the
 # system after layers, and new pages have to be cleared: with 29 MB, EfficientNet-Lite0
@@ -62,6 +67,12 @@ class VisionModel:
         self._identity = identity
         from skmmrec.encoders._layers import largest_result
 
+        # Of other decoders' pictures, half precision rounds the difference away.
+        self._jpegs = None
+        if self.own_precision and device.type == "cuda":
+            from skmmrec.encoders._device_jpegs import device_jpegs
+
+            self._jpegs = device_jpegs(self._transform, device)
         probe = self.prepare(np.zeros((8, 8, 3), np.uint8))
         self._picture_cost = largest_result(network, lambda: self.encode([probe]))
         self.dim = self.encode([probe]).shape[1]
@@ -114,7 +125,8 @@ class VisionModel:
 
     def _prepare_one(self, index: int, picture: Any) -> Any:
         try:
-            return self._transform.read(picture)
+            file = None if self._jpegs is None else self._jpegs.read(picture)
+            return self._transform.read(picture) if file is None else file
         except ContentError as error:
             if index:
                 raise ContentError(f"picture {index} of the item {error}") from error
@@ -124,8 +136,25 @@ class VisionModel:
         import torch
 
         with torch.inference_mode():
-            batch = self._transform.normalise(stack_on(pictures, self._device))
+            batch = self._transform.normalise(self._pixels(pictures))
             return fetch(self._network.encode_image(batch.to(self._dtype)))
+
+    def _pixels(self, pictures: list[Any]) -> torch.Tensor:
+        """Bring pictures to the device, where some are decoded first."""
+        import torch
+
+        is_file = [not isinstance(picture, torch.Tensor) for picture in pictures]
+        if self._jpegs is None or not any(is_file):
+            return stack_on(pictures, self._device)
+        files = list(compress(pictures, is_file))
+        decoded = self._jpegs.pictures(files)
+        if len(files) == len(pictures):
+            return decoded
+        others = [p for p in pictures if isinstance(p, torch.Tensor)]
+        both = torch.cat([decoded, stack_on(others, self._device)])
+        # Files come first there: where each picture of the batch is to be found.
+        places = np.argsort(np.argsort(np.logical_not(is_file), kind="stable"))
+        return both[to_device(torch.from_numpy(places), self._device)]
 
     @cached_property
     def identity(self) -> bytes:

@@ -136,10 +136,22 @@ def _first_integer(data: bytes, order: str, entry: int) -> int | None:
 # extended and progressive, by Huffman's code.
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_SCALED = {0xC0, 0xC1, 0xC2}
+_EXIF, _XAP = b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0"
 
 
 def _is_jpeg(data: bytes) -> bool:
     return data[:3] == b"\xff\xd8\xff"
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield marker and body of each segment of a JPEG before its pixels."""
+    for _, _, marker, body in _segments(data):
+        yield marker, body
+
+
+def exif_or_xmp(body: bytes) -> bool:
+    """Tell whether a segment may say which way is up."""
+    return body.startswith((_EXIF, _XAP))
 
 
 def _strip_jpeg(data: bytes) -> Stripped:
@@ -149,9 +161,9 @@ def _strip_jpeg(data: bytes) -> Stripped:
         if _matters(marker, body):
             kept.append(data[start:end])
             frames |= {marker} & _JPEG_FRAMES
-        elif body.startswith(b"Exif\0"):
+        elif body.startswith(_EXIF):
             exifs.append(body)
-        elif body.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
+        elif body.startswith(_XAP):
             xmps.append(body)
         at = end
     stripped = b"".join([*kept, data[at:]])

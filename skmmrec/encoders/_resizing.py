@@ -13,6 +13,7 @@ import pyarrow
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
+from torch.nn.functional import interpolate
 from torchvision.transforms import Normalize
 
 from skmmrec.encoders._pictures import Decoded, decode_picture
@@ -64,6 +65,16 @@ class Resizer:
         is_told = is_square or self._mode != "shortest"
         self._is_linear = is_told and config.interpolation == "bilinear"
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of what the network is given of a picture."""
+        return 3, self._height, self._width
+
+    def is_modest(self, width: int, height: int) -> bool:
+        """Tell whether a whole picture is resized to little more than its part."""
+        wide, high = self.needed(width, height)
+        return 0 < wide * high <= _MOST_PIXELS * self._width * self._height
+
     def part(self, width: int, height: int) -> Part:
         """Return the part of a picture that is taken."""
         whole = self.needed(width, height)
@@ -93,8 +104,7 @@ class Resizer:
 
     def _by_torch(self, picture: Decoded, part: Part) -> np.ndarray | None:
         """Resize in the processor's wide registers; None where that does not pay."""
-        n_pixels = part.width * part.height
-        if not 0 < n_pixels <= _MOST_PIXELS * self._width * self._height:
+        if not self.is_modest(*picture.full):
             return None
         pixels = _pixels(picture.image) if _has_kernels() else None
         if pixels is None:
@@ -105,6 +115,30 @@ class Resizer:
         resized = resize(pixels, [part.height, part.width], False, *scales)
         (x, x_end), (y, y_end) = self._seen(part)
         return resized[0, :3, y:y_end, x:x_end].numpy()
+
+    def on_device(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Resize whole upright pictures of one size on a device.
+
+        Parameters
+        ----------
+        pixels : tensor of shape (n, 3, height, width), uint8
+
+        Returns
+        -------
+        tensor of shape (n, 3, height, width) of the network, uint8
+        """
+        part = self.part(pixels.shape[3], pixels.shape[2])
+        mode = "bilinear" if self._is_linear else "bicubic"
+        size = (part.height, part.width)
+        resized = interpolate(pixels.float(), size, mode=mode, antialias=True)
+        (x, x_end), (y, y_end) = self._seen(part)
+        seen = resized[..., y:y_end, x:x_end].round_().clamp_(0, 255).to(torch.uint8)
+        if seen.shape[1:] == self.shape:
+            return seen
+        out = seen.new_full((len(pixels), *self.shape), self._fill)
+        x, y = max(-part.left, 0), max(-part.top, 0)
+        out[..., y : y + seen.shape[2], x : x + seen.shape[3]] = seen
+        return out
 
     def _by_pillow(self, picture: Decoded, part: Part) -> np.ndarray:
         (x, x_end), (y, y_end) = self._seen(part)
@@ -125,10 +159,9 @@ class Resizer:
         )
 
     def _padded(self, pixels: np.ndarray, part: Part) -> np.ndarray:
-        shape = (3, self._height, self._width)
-        if pixels.shape == shape:
+        if pixels.shape == self.shape:
             return np.ascontiguousarray(pixels)
-        out = np.full(shape, self._fill, np.uint8)
+        out = np.full(self.shape, self._fill, np.uint8)
         x, y = max(-part.left, 0), max(-part.top, 0)
         out[:, y : y + pixels.shape[1], x : x + pixels.shape[2]] = pixels
         return out
@@ -150,19 +183,19 @@ class PictureTransform:
 
     def __init__(self, config: PreprocessCfg) -> None:
         self.whole: Any = image_transform_v2(config, is_train=False)
-        self._resizer: Resizer | None = None
+        self.resizer: Resizer | None = None
         self._scale = self._shift = torch.zeros(())
         last = self.whole.transforms[-1]
         if isinstance(last, Normalize):
             mean, std = _as_column(last.mean), _as_column(last.std)
             self._scale, self._shift = 1 / (255 * std), -mean / std
-            self._resizer = self._checked(Resizer(config))
+            self.resizer = self._checked(Resizer(config))
 
     def read(self, item: Any) -> torch.Tensor:
         """Read a picture; return a tensor of shape (3, height, width)."""
-        if self._resizer is None:
+        if self.resizer is None:
             return self.whole(decode_picture(item).image)
-        return self._resizer(decode_picture(item, self._resizer.needed))
+        return self.resizer(decode_picture(item, self.resizer.needed))
 
     def to(self, device: torch.device) -> PictureTransform:
         """Move to a device what `normalise` needs; return the transform itself."""
@@ -177,11 +210,11 @@ class PictureTransform:
 
     def __str__(self) -> str:
         """Return what tells two transforms apart, and two ways to do the same."""
-        return f"{self.whole}" if self._resizer is None else f"uint8 {self.whole}"
+        return f"{self.whole}" if self.resizer is None else f"uint8 {self.whole}"
 
     def _checked(self, resizer: Resizer) -> Resizer | None:
         """Return a resizer if it does what the whole transform does."""
-        for image in map(_probe, _PROBES):
+        for image in map(probe_picture, _PROBES):
             expected = self.whole(image)
             given = self.normalise(resizer(Decoded(image, image.size, image.size)))
             tolerance = _TOLERANCE * self._scale.abs().max()
@@ -221,7 +254,7 @@ def _as_column(values: Any) -> torch.Tensor:
     return torch.tensor([float(value) for value in values]).view(-1, 1, 1)
 
 
-def _probe(size: tuple[int, int]) -> Image.Image:
+def probe_picture(size: tuple[int, int]) -> Image.Image:
     """Return a picture of a size, with something to see at each place."""
     x, y = np.meshgrid(*(np.arange(n) / n for n in size))
     waves = [np.sin(9 * x + 4 * y), np.cos(5 * x * y), x - y]
