@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Protocol
 
 import torch
@@ -34,6 +35,8 @@ MOST_RECORDINGS = 8
 NO_BOUND = 2**62
 # For measurements, and to compare results.
 ARE_USED = True
+# PyTorch lets one thread of a process record at a time.
+_one_recording = Lock()
 
 
 class Recorder(Protocol):
@@ -84,9 +87,9 @@ class CudaRecorder:
 
     def record(self, step: Callable[[], None]) -> Callable[[], None]:
         """See `Recorder.record`."""
-        torch.cuda.synchronize(self.device)
+        self.wait()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.stream(self.stream):
+        with _one_recording, torch.cuda.stream(self.stream):
             graph.capture_begin(capture_error_mode="thread_local")
             try:
                 step()
@@ -96,8 +99,9 @@ class CudaRecorder:
         return replay
 
     def wait(self) -> None:
-        """See `Recorder.wait`."""
-        torch.cuda.synchronize(self.device)
+        """See `Recorder.wait`: other threads' streams, which may record, go on."""
+        torch.cuda.current_stream(self.device).synchronize()
+        self.stream.synchronize()
 
 
 def reason_against(loss: LossOfBatch, optimizer: Optimizer, n_steps: int) -> str | None:

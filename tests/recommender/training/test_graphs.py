@@ -1,5 +1,6 @@
 """Recorded steps: padding changes nothing, and a recording learns as steps do."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -230,6 +231,19 @@ def test_a_training_by_graphs_is_reproducible(name, on_cuda):
     assert first[0] == second[0]
     for parameter, value in first[1].items():
         assert torch.equal(value, second[1][parameter]), parameter
+
+
+@pytest.mark.gpu
+def test_trainings_side_by_side(on_cuda):
+    """In threads, each learns what it learns alone."""
+    alone, _ = on_cuda("default", are_used=True, n_epochs=8)
+    trainers = [made(fitted("default"), "cuda") for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda t: trained(t, n_epochs=8), trainers))
+    for trainer, (losses, state) in zip(trainers, together, strict=True):
+        assert losses == alone[0]
+        assert trainer.graphs.n_recordings > 0
+        assert torch.equal(state["item_embedding"], alone[1]["item_embedding"])
 
 
 @pytest.mark.gpu
