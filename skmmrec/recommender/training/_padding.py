@@ -111,6 +111,11 @@ class Padded:
         )
         self._counts = torch.arange(1, sizes.users + 1, device=device)
         self._places = list(_tensors((_copied(self.batch), self.noise)))
+        kinds = {place.dtype for place in self._places}
+        self._of_kind = [
+            [n for n, place in enumerate(self._places) if place.dtype == kind]
+            for kind in kinds
+        ]
 
     def fill(self, batch: Batch, noise: Noise) -> None:
         """Copy a batch that fits; the rest of each tensor stays as it was.
@@ -119,11 +124,10 @@ class Padded:
         """
         parts = list(_tensors((_copied(batch), noise)))
         places = [
-            place if len(place) == len(part) else place[: len(part)]
+            place if place.shape == part.shape else place[: part.shape[0]]
             for place, part in zip(self._places, parts, strict=True)
         ]
-        for kind in {part.dtype for part in parts}:
-            same = [n for n, part in enumerate(parts) if part.dtype == kind]
+        for same in self._of_kind:
             torch._foreach_copy_([places[n] for n in same], [parts[n] for n in same])
         self._end_histories(len(batch.users), len(batch.past.items))
         if self.batch.n_users is not None:
