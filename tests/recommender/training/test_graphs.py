@@ -71,6 +71,26 @@ def test_padding_changes_nothing(name, room):
     assert n_steps > 2
 
 
+@pytest.mark.parametrize("room", [(0, 0, 0, 0, 0), (5, 5, 7, 100, 0)])
+def test_entries_of_the_padding_are_shared_out(room):
+    """Each history of the padding has its part of them, and all of them an owner."""
+    trainer = made(fitted("default"))
+    for (batch, _), (padded, _) in padded_steps(trainer, room):
+        offsets, n_users = padded.past.offsets, len(batch.users)
+        assert torch.equal(offsets[: n_users + 1], batch.past.offsets)
+        assert int(offsets[-1]) == len(padded.past.items)
+        lengths = offsets.diff()[n_users:]
+        fair = -(-int(lengths.sum()) // len(lengths))
+        assert int(lengths.min()) >= 0
+        assert int(lengths.max()) <= fair
+
+
+def test_room_is_made_within_bounds():
+    sizes = Sizes(100, 100, 31, 800, 0)
+    assert sizes.roomy(Sizes(104, 1000, 33, 10**6, 0)) == (104, 112, 33, 904, 0)
+    assert sizes.roomy(sizes) == sizes
+
+
 @pytest.fixture
 def record(monkeypatch):
     """Train with recorded steps, on the CPU; returns the recorder besides."""
