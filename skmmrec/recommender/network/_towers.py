@@ -138,9 +138,12 @@ class UserTower(nn.Module):
     ----------
     weighs_recency : bool
         Whether `Past.recency` is used.
+    window : int
+        How many of the latest items are looked at in their order; 0: none are.
     """
 
     weighs_recency = False
+    window = 0
 
     def __init__(self, dim: int, history_exponent: float = 1.0) -> None:
         super().__init__()
@@ -276,6 +279,7 @@ class SequenceTowerModule(UserTower):
 
     def __init__(self, dim: int, history_exponent: float, window: int = 50) -> None:
         super().__init__(dim, history_exponent)
+        self.window = window
         self.positions = nn.Parameter(torch.randn(window, dim) * 0.01)
         self.attention = nn.MultiheadAttention(
             dim, gcd(dim, MAX_HEADS), batch_first=True

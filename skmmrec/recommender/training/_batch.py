@@ -77,6 +77,9 @@ class Batch(NamedTuple):
         What each task learns from.
     reach : Reach or None
         With a graph of items: what is mixed.
+    n_users : tensor of shape (), int64, or None
+        How many of the users there are, if others follow that only fill up the tensor;
+        None: all.
     """
 
     needed: Tensor
@@ -93,3 +96,4 @@ class Batch(NamedTuple):
     weights: Tensor
     tasks: tuple[TaskRows, ...]
     reach: Reach | None = None
+    n_users: Tensor | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 import warnings
@@ -17,6 +18,7 @@ from skmmrec.recommender.network import Rows
 from skmmrec.recommender.training._batch import Batch
 from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._checkpoints import Checkpoint
+from skmmrec.recommender.training._graphs import CudaRecorder, Graphs, reason_against
 from skmmrec.recommender.training._optimizer import Optimizer, Routes, Schedule
 from skmmrec.recommender.training._plan import Epoch
 from skmmrec.recommender.training._processes import (
@@ -32,6 +34,8 @@ from skmmrec.recommender.training._step import LossOfBatch, Noise
 from skmmrec.recommender.training._touched import choose_lazy
 from skmmrec.recommender.training._validation import Monitor
 from skmmrec.runtime import n_cores, torch_threads
+
+_log = logging.getLogger("skmmrec.recommender")
 
 # Numbers in a step's user vectors up to which one thread is as fast as several, which
 # mostly wait for each other: a batch of 4,096 users of 64 factors.
@@ -104,6 +108,7 @@ class Trainer:
         self.order = torch.Generator()
         self.generators = loss.generators
         self.history: list[Epoch] = []
+        self.graphs: Graphs | None = None
         self.best: dict[str, Tensor] | None = None
         self.deadline = time.monotonic() + (options.max_time or math.inf)
 
@@ -126,11 +131,16 @@ class Trainer:
         yield from self.history
         module = parallel(self.loss, bool(self.options.split))
         self.loss.train()
-        with torch_threads(self._n_threads):
-            while not self._is_over():
-                self.history.append(self._epoch(module))
-                self._save()
-                yield self.history[-1]
+        self.graphs = self._make_graphs()
+        try:
+            with torch_threads(self._n_threads):
+                while not self._is_over():
+                    self.history.append(self._epoch(module))
+                    self._save()
+                    yield self.history[-1]
+        finally:
+            if self.graphs is not None:
+                self.graphs.forget()
         self.loss.eval()
         if self.best is None:
             self.optimizer.settle()
@@ -145,6 +155,21 @@ class Trainer:
             id_decay=self.options.id_decay,
             lazy=self._lazy(),
             split=self.options.split,
+        )
+
+    def _make_graphs(self) -> Graphs | None:
+        """Record the steps, where a device has that and nothing speaks against it."""
+        reason = reason_against(self.loss, self.optimizer, self.n_steps)
+        if reason is not None:
+            _log.debug("no CUDA graphs: %s", reason)
+            return None
+        return Graphs(
+            self.loss,
+            self.optimizer,
+            self.options.batch_size,
+            half=self.options.half,
+            clip_norm=self.options.clip_norm,
+            recorder=CudaRecorder(self.device),
         )
 
     def _lazy(self) -> frozenset[str]:
@@ -190,6 +215,9 @@ class Trainer:
         routes: Routes | None = None,
     ) -> Tensor:
         """Learn from a batch; returns its loss, at which nobody looks yet."""
+        recorded = None if self.graphs is None else self.graphs.step(batch, noise)
+        if recorded is not None:
+            return recorded
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.options.half
         ):
@@ -253,6 +281,8 @@ class Trainer:
         order = torch.randperm(len(self.batcher.examples), generator=self.order)
         steps = order.split(self.options.batch_size)
         for block in self.batcher.blocks(steps, are_shared=True):
+            if self.graphs is not None:
+                self.graphs.make_room(block)
             routes = self.optimizer.routes([self.loss.places(batch) for batch in block])
             noisy = self.loss.with_noise(block)
             for (batch, noise), route in zip(noisy, routes, strict=True):

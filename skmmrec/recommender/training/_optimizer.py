@@ -152,6 +152,12 @@ class Optimizer:
         both = {"items": self.items, "users": self.users}
         return {name: tables for name, tables in both.items() if tables is not None}
 
+    @property
+    def id_decay(self) -> float:
+        """How much of the item embeddings is added to their gradient, if not lazily."""
+        decay: float = self.adam.param_groups[0]["weight_decay"]
+        return decay
+
     def set_id_decay(self, decay: float) -> None:
         """Change how much of the item embeddings is added to their gradient."""
         self.adam.param_groups[0]["weight_decay"] = decay
@@ -239,6 +245,72 @@ class Optimizer:
         self.adam.load_state_dict(state["adam"])
         for name, tables in self.lazy.items():
             tables.load_state_dict(state["lazy"][name])
+
+
+class Dials:
+    """What changes between the steps of an optimizer, on the device.
+
+    With it a step is always the same operations on the same memory, and equal to
+    `Optimizer.step` up to rounding. No table may be updated lazily.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Whose steps are made.
+
+    Attributes
+    ----------
+    n_steps : int
+        Steps so far, as the device knows it.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        schedule, groups = optimizer.schedule, optimizer.adam.param_groups
+        shares = [schedule.share(step) for step in range(max(1, schedule.n_steps))]
+        rates = [[group["peak"] * share for share in shares] for group in groups]
+        device = optimizer.network.item_embedding.device
+        self.table = torch.tensor(rates, dtype=torch.float32, device=device)
+        self.rates = torch.zeros(len(groups), 1, device=device)
+        self.at = torch.zeros(1, dtype=torch.long, device=device)
+        self.decay = torch.zeros((), device=device)
+        self.n_steps, self.id_decay = 0, 0.0
+
+    def turn(self) -> None:
+        """Tell the device what has changed since the last step, if anything has."""
+        if self.n_steps != self.optimizer.n_steps:
+            self.n_steps = self.optimizer.n_steps
+            self.at.fill_(self.n_steps)
+        if self.id_decay != self.optimizer.id_decay:
+            self.id_decay = self.optimizer.id_decay
+            self.decay.fill_(self.id_decay)
+
+    def step(self) -> None:
+        """Update everything by its gradients, by what the device knows."""
+        torch.index_select(self.table, 1, self.at, out=self.rates)
+        self.at.add_(1)
+        embedding = self.optimizer.network.item_embedding
+        if embedding.grad is not None:
+            embedding.grad.addcmul_(embedding.detach(), self.decay)
+        self._adam_step()
+
+    def _adam_step(self) -> None:
+        """Make a step of Adam by rates on the device, and leave its settings alone."""
+        adam, is_recorded = self.optimizer.adam, is_recording(self.rates.device)
+        kept = [dict(group) for group in adam.param_groups]
+        try:
+            for group, rate in zip(adam.param_groups, self.rates, strict=True):
+                # Adam warns of what is capturable, but is not captured.
+                group.update(lr=rate[0], weight_decay=0.0, capturable=is_recorded)
+            adam.step()
+        finally:
+            for group, settings in zip(adam.param_groups, kept, strict=True):
+                group.update(settings)
+
+
+def is_recording(device: torch.device) -> bool:
+    """Whether what is launched now is recorded in a CUDA graph."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def _read(

@@ -346,7 +346,9 @@ class LossOfBatch(nn.Module):
         l2 = self.options.l2
         penalty = weighted_squares(scored.both, batch.shares, l2)
         if users is not None:
-            penalty = penalty + l2 * users.square().sum(1).mean()
+            penalty = penalty + l2 * _mean_of_first(
+                users.square().sum(1), batch.n_users
+            )
         return penalty
 
     def _alone(
@@ -422,6 +424,14 @@ def _ranking_losses(
         return sampled_softmax(positive, negative, of_negatives, excluded)
     loss = {"bpr": bpr, "bce": sampled_bce}[objective]
     return loss(positive, negative + of_negatives, excluded)
+
+
+def _mean_of_first(values: Tensor, n: Tensor | None) -> Tensor:
+    """Mean of the first `n` values; None: of all."""
+    if n is None:
+        return values.mean()
+    there = torch.arange(len(values), device=values.device) < n
+    return (values * there).sum() / n
 
 
 def _is_ours(network: nn.Module) -> bool:

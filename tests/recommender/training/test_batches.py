@@ -205,7 +205,8 @@ def test_blocks_are_bounded(monkeypatch):
     batcher = make_batcher(n_users=30)
     steps = steps_of(batcher, 4)
     assert len(list(batcher.blocks(steps))) <= 2
-    monkeypatch.setattr(batches_module, "BLOCK_BYTES", 3 * 4 * batcher._bytes_per_pair)
+    n_bytes = 3 * 4 * batcher._bytes_per_pair
+    monkeypatch.setitem(batches_module.BLOCK_BYTES, "cpu", n_bytes)
     sizes = [len(block) for block in batcher.blocks(steps)]
     assert max(sizes) == 3
     assert sum(sizes) == len(steps)

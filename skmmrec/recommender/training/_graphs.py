@@ -1,0 +1,287 @@
+"""Training steps as CUDA graphs: recorded once, then launched as one.
+
+A step is some two hundred small operations. To launch them one by one takes the host 3
+to 5 milliseconds, while an H100 computes them in less than one (benchmarks/README.md).
+A recorded step is launched in a few microseconds, with the same tensors in each: so
+batches are copied into tensors of one shape (`Padded`), and what else changes between
+steps, as the learning rate, lies on the device (`Dials`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from skmmrec.recommender.training._batch import Batch
+from skmmrec.recommender.training._optimizer import Dials, Optimizer
+from skmmrec.recommender.training._padding import Padded, Sizes
+from skmmrec.recommender.training._processes import world
+from skmmrec.recommender.training._step import LossOfBatch, Noise
+
+_log = logging.getLogger("skmmrec.recommender")
+
+# Steps of a training below which none is recorded: a recording and the steps around it
+# take as long as three steps.
+LEAST_STEPS = 20
+# Recordings of one training after which it goes on without. Two are usual: batches
+# are drawn at random, and the largest of many is hardly above the largest of some.
+MOST_RECORDINGS = 8
+# More entries than histories have.
+NO_BOUND = 2**62
+# For measurements, and to compare results.
+ARE_USED = True
+# PyTorch lets one thread of a process record at a time.
+_one_recording = Lock()
+
+
+class Recorder(Protocol):
+    """Runs a step, or records it to be run again."""
+
+    def run(self, step: Callable[[], None]) -> None:
+        """Run a step as it will be recorded."""
+        ...
+
+    def record(self, step: Callable[[], None]) -> Callable[[], None]:
+        """Record a step, without running it; what is returned runs it."""
+        ...
+
+    def wait(self) -> None:
+        """Wait until nothing runs any more that was recorded."""
+        ...
+
+
+class CudaRecorder:
+    """Records on a stream of its own, as CUDA demands.
+
+    Other threads may use the device meanwhile.
+
+    Parameters
+    ----------
+    device : torch.device
+        A CUDA device.
+
+    References
+    ----------
+    "CUDA graphs" in PyTorch's notes on CUDA semantics.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.stream = torch.cuda.Stream(device)
+
+    def run(self, step: Callable[[], None]) -> None:
+        """See `Recorder.run`: it makes what CUDA's libraries make at their first use.
+
+        This must not happen while a step is recorded.
+        """
+        current = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(current)
+        with torch.cuda.stream(self.stream):
+            step()
+        current.wait_stream(self.stream)
+
+    def record(self, step: Callable[[], None]) -> Callable[[], None]:
+        """See `Recorder.record`."""
+        self.wait()
+        graph = torch.cuda.CUDAGraph()
+        with _one_recording, torch.cuda.stream(self.stream):
+            graph.capture_begin(capture_error_mode="thread_local")
+            try:
+                step()
+            finally:
+                graph.capture_end()
+        replay: Callable[[], None] = graph.replay
+        return replay
+
+    def wait(self) -> None:
+        """See `Recorder.wait`: other threads' streams, which may record, go on."""
+        torch.cuda.current_stream(self.device).synchronize()
+        self.stream.synchronize()
+
+
+def reason_against(loss: LossOfBatch, optimizer: Optimizer, n_steps: int) -> str | None:
+    """Tell why the steps of a training cannot be recorded, or None if they can.
+
+    A recorded step is always the same operations on the same memory. So it must not
+    depend on anything that the host knows or decides.
+    """
+    device = loss.device
+    if not ARE_USED:
+        return "recording is switched off"
+    if device.type != "cuda" or torch.version.cuda is None:
+        return f"{device.type!r} has no CUDA graphs"
+    if world()[1] > 1:
+        return "processes wait for each other within a step"
+    if n_steps < LEAST_STEPS:
+        return f"{n_steps} steps are too few to be worth it"
+    return unrecordable(loss, optimizer)
+
+
+def unrecordable(loss: LossOfBatch, optimizer: Optimizer) -> str | None:
+    """Tell what of a step cannot be recorded on any device, or None."""
+    if optimizer.lazy:
+        return "tables that are updated row by row look up what each step has missed"
+    if loss.draws_unseen:
+        return "a module that is not of this package may draw, or look at values"
+    if loss.options.alignment and loss.network.fusion is not None:
+        return "alignment draws its items within the step"
+    return None
+
+
+class Graphs:
+    """Runs the steps of one training from a recording, where a batch allows it.
+
+    Parameters
+    ----------
+    loss : LossOfBatch
+        Holds the network, on its device.
+    optimizer : Optimizer
+        Of the network.
+    batch_size : int
+        Pairs of the batches that are recorded; the last one of an epoch may have less.
+    half : bool
+        Whether products are computed in bfloat16.
+    clip_norm : float or None
+        See `Training`.
+    recorder : Recorder
+        Records the steps.
+
+    Attributes
+    ----------
+    n_recordings : int
+        How often a step was recorded.
+    """
+
+    def __init__(
+        self,
+        loss: LossOfBatch,
+        optimizer: Optimizer,
+        batch_size: int,
+        *,
+        half: bool,
+        clip_norm: float | None,
+        recorder: Recorder,
+    ) -> None:
+        self.loss = loss
+        self.optimizer = optimizer
+        self.batch_size = batch_size
+        self.half = half
+        self.clip_norm = clip_norm
+        self.recorder = recorder
+        self.dials = Dials(optimizer)
+        self.one = torch.ones((), device=loss.device)
+        self.value = torch.zeros((), device=loss.device)
+        self.n_recordings = 0
+        self.sizes: Sizes | None = None
+        self.padded: Padded | None = None
+        self.replay: Callable[[], None] | None = None
+
+    def make_room(self, block: Sequence[Batch]) -> None:
+        """Look at batches before they come, and record anew if they are too large."""
+        some = [self._sizes_of(batch) for batch in block if self._is_usual(batch)]
+        if not some or self.n_recordings >= MOST_RECORDINGS:
+            return
+        largest = Sizes.largest(some)
+        if self.sizes is not None and largest.fits(self.sizes):
+            return
+        if self.sizes is not None:
+            largest = Sizes.largest([self.sizes, largest])
+        self.forget()
+        self.sizes = largest.roomy(self._bounds)
+
+    def step(self, batch: Batch, noise: Noise) -> Tensor | None:
+        """Learn from a batch; returns its loss, or None if nothing was done.
+
+        The first step of each shape is run as it is and not recorded.
+        """
+        sizes = self.sizes
+        if sizes is None or not self._takes(batch, sizes):
+            return None
+        is_new = self.padded is None
+        if self.padded is None:
+            counts_users = len(self.loss.network.user_embedding) > 0
+            self.padded = Padded(batch, noise, sizes, counts_users)
+        self.padded.fill(batch, noise)
+        self.dials.turn()
+        if is_new:
+            self.recorder.run(self._learn)
+        elif not self._replayed():
+            return None
+        self.optimizer.n_steps += 1
+        self.dials.n_steps += 1
+        return self.value.clone()
+
+    def forget(self) -> None:
+        """Give the recording and its memory back."""
+        if self.padded is None:
+            return
+        self.recorder.wait()
+        self.replay = self.padded = None
+
+    def _sizes_of(self, batch: Batch) -> Sizes:
+        return Sizes.of(batch, self._window)
+
+    @property
+    def _window(self) -> int:
+        return self.loss.network.tower.window
+
+    @property
+    def _bounds(self) -> Sizes:
+        n_items, window = len(self.loss.network.item_bias), self._window
+        return Sizes(n_items, n_items, self.batch_size + 1, NO_BOUND, window)
+
+    def _is_usual(self, batch: Batch) -> bool:
+        return len(batch.weights) == self.batch_size
+
+    def _takes(self, batch: Batch, sizes: Sizes) -> bool:
+        is_over = self.replay is None and self.n_recordings >= MOST_RECORDINGS
+        is_usual = self._is_usual(batch) and self._sizes_of(batch).fits(sizes)
+        return is_usual and not is_over
+
+    def _replayed(self) -> bool:
+        """Run the recorded step, recorded now if it is not; False if it cannot be."""
+        if self.replay is None:
+            self.n_recordings += 1
+            try:
+                self.replay = self._record()
+            except RuntimeError:
+                # A step is then launched as it always could be.
+                _log.warning("the training goes on without CUDA graphs", exc_info=True)
+                self.n_recordings = MOST_RECORDINGS
+                self.padded = None
+                return False
+        self.replay()
+        return True
+
+    def _record(self) -> Callable[[], None]:
+        # Gradients of steps before are not of the recording's memory, and its own stay
+        # there.
+        self.optimizer.clear()
+        try:
+            return self.recorder.record(self._learn)
+        finally:
+            self.optimizer.clear()
+
+    def _learn(self) -> None:
+        """Make the step, from tensors that stay where they are to such tensors."""
+        if self.padded is None:
+            raise RuntimeError("there is no batch to learn from")
+        # Weights that were cast in one step are no longer those of the next.
+        with torch.autocast(
+            self.loss.device.type,
+            torch.bfloat16,
+            enabled=self.half,
+            cache_enabled=False,
+        ):
+            loss: Tensor = self.loss(self.padded.batch, self.padded.noise)
+        self.optimizer.clear()
+        loss.backward(self.one)
+        if self.clip_norm is not None:
+            self.optimizer.clip(self.clip_norm)
+        self.dials.step()
+        self.value.copy_(loss.detach())

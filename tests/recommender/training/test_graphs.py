@@ -1,0 +1,332 @@
+"""Recorded steps: padding changes nothing, and a recording learns as steps do."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.fusion import get_fusion_names
+from skmmrec.recommender import EarlyStopping, Training
+from skmmrec.recommender.training import (
+    _batches as batches_module,
+    _graphs,
+    _loop,
+    _padding,
+)
+from skmmrec.recommender.training._padding import Padded, Sizes
+from skmmrec.recommender.training._training import MIN_TRIED
+from tests.recommender.training.tape import TapeRecorder
+from tests.recommender.training.test_step import N_USERS, OPTIONS, fitted, made, table
+
+# Sums of more numbers, in another order.
+CLOSE = {"rtol": 1e-4, "atol": 1e-6}
+RECORDED = sorted(set(OPTIONS) - {"alignment"})
+
+
+def gradients(trainer, batch, noise):
+    """Loss of a batch, and the gradient of each parameter."""
+    trainer.loss.zero_grad()
+    loss = trainer.loss(batch, noise)
+    loss.backward()
+    named = trainer.loss.network.named_parameters()
+    return loss.detach(), {name: p.grad for name, p in named if p.grad is not None}
+
+
+def assert_same_gradients(found, expected):
+    torch.testing.assert_close(found[0], expected[0], **CLOSE)
+    assert set(found[1]) == set(expected[1])
+    for name, gradient in expected[1].items():
+        torch.testing.assert_close(
+            found[1][name], gradient, **CLOSE, msg=lambda text, name=name: name + text
+        )
+
+
+def padded_steps(trainer, room):
+    """Batches of a trainer, with the same ones padded: one tensor takes all of them."""
+    window = trainer.loss.network.tower.window
+    steps = [step[:2] for step in trainer._batches()][:-1]
+    largest = Sizes.largest([Sizes.of(batch, window) for batch, _ in steps])
+    sizes = Sizes(*(n + more for n, more in zip(largest, room, strict=True)))
+    has_embeddings = len(trainer.loss.network.user_embedding) > 0
+    padded = Padded(*steps[0], sizes, has_embeddings)
+    for batch, noise in steps:
+        padded.fill(batch, noise)
+        yield (batch, noise), (padded.batch, padded.noise)
+
+
+@pytest.mark.parametrize("room", [(0, 0, 0, 0, 0), (3, 2, 9, 50, 4)])
+@pytest.mark.parametrize("name", RECORDED)
+def test_padding_changes_nothing(name, room):
+    trainer = made(fitted(name))
+    n_steps = 0
+    for plain, padded in padded_steps(trainer, room):
+        expected = gradients(trainer, *plain)
+        assert_same_gradients(gradients(trainer, *padded), expected)
+        n_steps += 1
+    assert n_steps > 2
+
+
+@pytest.mark.parametrize("room", [(0, 0, 0, 0, 0), (5, 5, 7, 100, 0)])
+def test_entries_of_the_padding_are_shared_out(room):
+    """Each history of the padding has its part of them, and all of them an owner."""
+    trainer = made(fitted("default"))
+    for (batch, _), (padded, _) in padded_steps(trainer, room):
+        offsets, n_users = padded.past.offsets, len(batch.users)
+        assert torch.equal(offsets[: n_users + 1], batch.past.offsets)
+        assert int(offsets[-1]) == len(padded.past.items)
+        lengths = offsets.diff()[n_users:]
+        fair = -(-int(lengths.sum()) // len(lengths))
+        assert int(lengths.min()) >= 0
+        assert int(lengths.max()) <= fair
+
+
+def test_room_is_made_within_bounds():
+    sizes = Sizes(100, 100, 31, 800, 0)
+    assert sizes.roomy(Sizes(104, 1000, 33, 10**6, 0)) == (104, 112, 33, 904, 0)
+    assert sizes.roomy(sizes) == sizes
+
+
+@pytest.fixture
+def record(monkeypatch):
+    """Train with recorded steps, on the CPU; returns the recorder besides."""
+
+    def record(trainer, **options):
+        recorder = TapeRecorder()
+        with monkeypatch.context() as patch:
+            patch.setattr(_loop, "reason_against", lambda loss, opt, n: None)
+            patch.setattr(_loop, "CudaRecorder", lambda device: recorder)
+            return trained(trainer, **options), recorder
+
+    return record
+
+
+@pytest.fixture
+def record_all(monkeypatch):
+    """Let all trainings from now on record; returns the recorders to come."""
+
+    def record_all():
+        recorders = []
+
+        def recorder(device):
+            recorders.append(TapeRecorder())
+            return recorders[-1]
+
+        monkeypatch.setattr(_loop, "reason_against", lambda loss, opt, n: None)
+        monkeypatch.setattr(_loop, "CudaRecorder", recorder)
+        return recorders
+
+    return record_all
+
+
+def trained(trainer, n_epochs=4, after_step=None, **options):
+    """Losses of some epochs, and what was learned."""
+    trainer.options = replace(trainer.options, epochs=n_epochs, **options)
+    trainer.optimizer = trainer._make_optimizer()
+    trainer.after_step = after_step and (lambda: after_step(trainer))
+    losses = [epoch.loss for epoch in trainer.run()]
+    return losses, trainer.loss.network.state_dict()
+
+
+def assert_same_training(found, expected):
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-4, atol=1e-6)
+    assert set(found[1]) == set(expected[1])
+    for name, value in expected[1].items():
+        # A softmax does not depend on the bias of its keys: what moves it is rounding.
+        if not name.endswith("in_proj_bias"):
+            torch.testing.assert_close(
+                found[1][name], value, rtol=1e-2, atol=1e-3, msg=lambda t, n=name: n + t
+            )
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recording_learns_as_steps_do(name, record):
+    """Rates and the last steps of epochs included."""
+    expected = trained(made(fitted(name)), id_decay=0.01)
+    trainer = made(fitted(name))
+    found, recorder = record(trainer, id_decay=0.01)
+    assert_same_training(found, expected)
+    assert recorder.n_replays > 3 * (trainer.steps_per_epoch - 3)
+    assert trainer.graphs.n_recordings < 4
+    assert trainer.graphs.padded is None
+    assert trainer.graphs.replay is None
+
+
+@pytest.mark.parametrize("fusion", get_fusion_names())
+def test_every_fusion(fusion, record):
+    rec = fitted("default")
+    rec = clone(rec).set_params(fusion=fusion).fit(*table()[1:2])
+    expected = trained(made(rec))
+    assert_same_training(record(made(rec))[0], expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"clip_norm": 0.05}, {"half": True}, {"shared_rate": 0.1, "warmup": 0.5}],
+    ids=["clipped", "half", "shared rate"],
+)
+def test_settings_of_the_loop(options, record):
+    expected = trained(made(fitted("default")), **options)
+    found, _ = record(made(fitted("default")), **options)
+    if "half" in options:
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-2, atol=1e-3)
+    else:
+        assert_same_training(found, expected)
+
+
+def test_the_prior_changes_between_steps(record):
+    """As in a trial, without another recording."""
+
+    def change(trainer):
+        trainer.optimizer.set_id_decay(0.1 * (trainer.optimizer.n_steps % 3))
+
+    expected = trained(made(fitted("default")), after_step=change)
+    trainer = made(fitted("default"))
+    found, _ = record(trainer, after_step=change)
+    assert_same_training(found, expected)
+    assert trainer.graphs.n_recordings < 4
+    plain = trained(made(fitted("default")))
+    assert not torch.allclose(
+        plain[1]["item_embedding"], found[1]["item_embedding"], rtol=1e-3, atol=1e-3
+    )
+
+
+def test_a_whole_fit(record_all):
+    """With its trial, which changes the prior, and what early stopping judges."""
+    items, X, _ = table()
+    X = pd.concat([X, X.assign(user_id=X.user_id + N_USERS)] * 2).drop_duplicates()
+    X = pd.concat([X, X.assign(user_id=X.user_id + 2 * N_USERS)])
+    rec = MultimodalFusionRecommender(
+        ItemCatalog(items),
+        n_factors=8,
+        random_state=0,
+        early_stopping=EarlyStopping(),
+        training=Training(max_epochs=4, batch_size=64, n_negatives=16),
+    )
+    assert len(X) > MIN_TRIED
+    plain = clone(rec).fit(X)
+    recorders = record_all()
+    rec.fit(X)
+    assert len(recorders) == 2
+    assert all(recorder.n_replays > 20 for recorder in recorders)
+    assert rec.id_l2_ == pytest.approx(plain.id_l2_, rel=1e-3, abs=1e-6)
+    for curve in ("loss_curve_", "validation_curve_"):
+        found, expected = getattr(rec, curve), getattr(plain, curve)
+        np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3)
+
+
+def test_what_does_not_fit_is_recorded_anew(record, monkeypatch):
+    """A few times; then steps are made as ever."""
+    monkeypatch.setattr(_padding, "ROOM", 0)
+    monkeypatch.setattr(_padding, "MULTIPLE", 1)
+    monkeypatch.setattr(batches_module, "MAX_STEPS", 2)
+    expected = trained(made(fitted("default")))
+    trainer = made(fitted("default"))
+    found, _ = record(trainer)
+    assert 1 < trainer.graphs.n_recordings <= _graphs.MOST_RECORDINGS
+    assert_same_training(found, expected)
+    monkeypatch.setattr(_graphs, "MOST_RECORDINGS", 1)
+    trainer = made(fitted("default"))
+    found, recorder = record(trainer)
+    assert trainer.graphs.n_recordings == 1
+    assert recorder.n_replays > 0
+    assert_same_training(found, expected)
+
+
+def test_what_cannot_be_recorded_is_said_and_done_without(record, monkeypatch, caplog):
+    def refuse(self, step):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    expected = trained(made(fitted("default")))
+    monkeypatch.setattr(TapeRecorder, "record", refuse)
+    found, recorder = record(made(fitted("default")))
+    assert_same_training(found, expected)
+    assert recorder.n_runs == 1
+    assert recorder.n_replays == 0
+    assert "goes on without CUDA graphs" in caplog.text
+
+
+def test_it_is_told_why_steps_are_not_recorded(monkeypatch):
+    trainer = made(fitted("default"))
+    loss, optimizer = trainer.loss, trainer.optimizer
+    assert "no CUDA graphs" in _graphs.reason_against(loss, optimizer, 100)
+    assert _graphs.unrecordable(loss, optimizer) is None
+    trainer = made(fitted("alignment"))
+    assert "alignment" in _graphs.unrecordable(trainer.loss, optimizer)
+    loss.draws_unseen = True
+    assert "not of this package" in _graphs.unrecordable(loss, optimizer)
+    loss.draws_unseen = False
+    monkeypatch.setattr(type(optimizer), "lazy", {"items": None})
+    assert "row by row" in _graphs.unrecordable(loss, optimizer)
+
+
+# -- on a device ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_cuda(monkeypatch):
+    """Train on the device, by recorded steps or not."""
+
+    def on_cuda(name, are_used, **options):
+        monkeypatch.setattr(_graphs, "ARE_USED", are_used)
+        trainer = made(fitted(name), "cuda")
+        return trained(trainer, **options), trainer.graphs
+
+    return on_cuda
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", RECORDED)
+def test_graphs_learn_as_steps_do(name, on_cuda):
+    expected, nothing = on_cuda(name, are_used=False)
+    found, graphs = on_cuda(name, are_used=True)
+    assert nothing is None
+    assert 0 < graphs.n_recordings < 4
+    assert_same_training(found, expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["default", "several tasks", "sequence", "graph"])
+def test_a_training_by_graphs_is_reproducible(name, on_cuda):
+    first, _ = on_cuda(name, are_used=True, half=True)
+    second, _ = on_cuda(name, are_used=True, half=True)
+    assert first[0] == second[0]
+    for parameter, value in first[1].items():
+        assert torch.equal(value, second[1][parameter]), parameter
+
+
+@pytest.mark.gpu
+def test_trainings_side_by_side(on_cuda):
+    """In threads, each learns what it learns alone."""
+    alone, _ = on_cuda("default", are_used=True, n_epochs=8)
+    trainers = [made(fitted("default"), "cuda") for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda t: trained(t, n_epochs=8), trainers))
+    for trainer, (losses, state) in zip(trainers, together, strict=True):
+        assert losses == alone[0]
+        assert trainer.graphs.n_recordings > 0
+        assert torch.equal(state["item_embedding"], alone[1]["item_embedding"])
+
+
+@pytest.mark.gpu
+def test_the_device_is_not_waited_for_between_graphs(on_cuda):
+    """Neither copies of batches nor launches."""
+    trainer = made(fitted("default"), "cuda")
+    trainer.options = replace(trainer.options, epochs=4)
+    trainer.optimizer = trainer._make_optimizer()
+    trainer.graphs = trainer._make_graphs()
+    steps = trainer._batches()
+    for _ in range(2):  # one is run, one is recorded
+        trainer._step(trainer.loss, *next(steps))
+    batch, noise, _ = next(steps)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        loss = trainer._step(trainer.loss, batch, noise)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert loss.isfinite()
+    assert trainer.graphs.replay is not None
