@@ -87,5 +87,6 @@ def _upload(kind: str) -> bytes | None:
     if kind == "sound":
         st.audio(data, format=file.type)
     elif kind == "video":
-        st.video(data, format=file.type)
+        with st.container(key="asked-video"):
+            st.video(data, format=file.type)
     return data

@@ -29,6 +29,8 @@ FILE = "_encoder.json"
 _FORMAT = 1
 # Columns of paths.
 _FILES = ("image", "audio", "video")
+# What a catalogue calls the vectors of a video, and the encoder that they are not of.
+_OTHER_PART = {"image": "audio_encoder", "sound": "image_encoder"}
 # Parameters that name a model, or files of one.
 _MAY_BE_FILES = ("model", "pretrained")
 # What vectors do not depend on, or a place on this machine.
@@ -71,6 +73,22 @@ class Column:
     def modality(self) -> str:
         """What its vectors are called; two underscores end the name of a modality."""
         return self.name.replace("__", "_")
+
+    def made(self) -> dict[str, dict[str, Any]]:
+        """Return the parameters of what makes each of its vectors, by their names.
+
+        A video that is seen and heard has two, which are asked by one at a time.
+        """
+        dropped = [self.params.get(part) == "drop" for part in _OTHER_PART.values()]
+        if self.kind != "video" or any(dropped):
+            return {self.modality: self.params}
+        return {
+            f"{self.modality}_{name}": {
+                other: "drop",
+                **{n: v for n, v in self.params.items() if not n.startswith(other)},
+            }
+            for name, other in _OTHER_PART.items()
+        }
 
     def _one_hot(self) -> OneHotEncoder:
         values = self.params["categories"]
@@ -177,9 +195,10 @@ class Recipe:
         Files are named by their whole paths, so that others find them.
         """
         return {
-            column.modality: {"kind": column.kind, **_located_files(column.params)}
+            name: {"kind": column.kind, **_located_files(params)}
             for column in self.columns
             if column.kind in ENCODED
+            for name, params in column.made().items()
         }
 
     def transformer(self) -> ColumnTransformer:

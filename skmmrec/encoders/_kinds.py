@@ -47,6 +47,11 @@ def make_encoder(kind: str, parameters: Mapping[str, Any]) -> BaseEncoder:
     kind : {"text", "image", "audio", "video"}
     parameters : mapping of str to object
         By names of `encoder_parameters`.
+
+    Raises
+    ------
+    ValueError
+        For a parameter of a part beside that part, where it would have no effect.
     """
     own = {name: value for name, value in parameters.items() if "__" not in name}
     for part, inner in _PARTS.items():
@@ -55,6 +60,16 @@ def make_encoder(kind: str, parameters: Mapping[str, Any]) -> BaseEncoder:
             for name, value in parameters.items()
             if name.startswith(f"{part}__")
         }
-        if given and part not in own:
+        if given:
+            _refuse_whole(part, own.get(part), given)
             own[part] = make_encoder(inner, given)
     return _CLASSES[kind](**own)
+
+
+def _refuse_whole(part: str, whole: Any, given: Mapping[str, Any]) -> None:
+    """Refuse a part as a whole, None being its defaults, beside parameters of it."""
+    if whole is not None:
+        raise ValueError(
+            f"{part}__{next(iter(given))} has no effect beside {part}={whole!r}: leave "
+            "one of them out"
+        )

@@ -207,6 +207,11 @@ class InteractionData:
         seen, history = (h.take(np.flatnonzero(kept)) for h in self._histories)
         return InteractionData(self.users[kept], self.items, seen, history)
 
+    def keep_items(self, kept: NDArray[np.bool_]) -> InteractionData:
+        """Keep the items marked in `kept`, of shape (n_items,); all users stay."""
+        seen, history = (h.among(kept) for h in self._histories)
+        return InteractionData(self.users, self.items[kept], seen, history)
+
     def with_signals(self, signals: NDArray[np.float32] | None) -> InteractionData:
         """Set the weights of the items of histories; None: all weigh the same."""
         return replace(self, history=replace(self.history, values=signals))

@@ -291,6 +291,12 @@ class BaseRecommender(BaseEstimator, ABC):
         check_same_kind(ids, self.user_index_, "users")
         return ids
 
+    def _read_items(self, items: Ids) -> NDArray:
+        """Ids of items, of the kind that this recommender knows."""
+        ids = check_ids(as_list(items), "items")
+        check_same_kind(ids, self.item_index_, "items")
+        return ids
+
     def _candidates(self, items: Ids | None) -> NDArray[np.bool_] | None:
         """Mask of the items to choose from."""
         if items is None:
@@ -408,13 +414,24 @@ def _refuse_unknown(ids: NDArray, unknown: NDArray[np.intp], what_to_do: str) ->
         )
 
 
-def refuse_strangers(ids: NDArray, known: NDArray[np.bool_]) -> None:
-    """Name the first user who is not known, and so cannot be forgotten."""
+def refuse_strangers(
+    ids: NDArray, known: NDArray[np.bool_], noun: str = "user", verb: str = "forget"
+) -> None:
+    """Name the first user, or item, who is not known, and so cannot be taken out."""
     unknown = np.flatnonzero(~known)
     if len(unknown):
         raise ValueError(
-            f"user {plain(ids[unknown[0]])!r} (row {unknown[0]} of users) is not "
-            f"known, so there is nothing to forget ({len(unknown)} such rows)"
+            f"{noun} {plain(ids[unknown[0]])!r} (row {unknown[0]} of {noun}s) is not "
+            f"known, so there is nothing to {verb} ({len(unknown)} such rows)"
+        )
+
+
+def check_items_left(kept: NDArray[np.bool_]) -> None:
+    """Refuse to take out all items; `kept`, of shape (n_items,), marks who stays."""
+    if not kept.any():
+        raise ValueError(
+            f"items has all {len(kept)} items that there are, so that nothing would "
+            "be left to recommend: fit again on other items"
         )
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from skmmrec.catalog import Blocks, ItemCatalog, check_not_empty, refuse_known
 from skmmrec.interactions import check_same_kind, plain
-from skmmrec.recommender._base import refuse_strangers
+from skmmrec.recommender._base import check_items_left, refuse_strangers
 from skmmrec.recommender._fusing import words_of
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._preparation import Rows
@@ -64,6 +64,41 @@ def with_items_of(
     return add_items(model, catalog, pd.DataFrame({catalog.key: ids}))
 
 
+def remove_items(
+    model: FittedModel, catalog: ItemCatalog | None, ids: NDArray
+) -> FittedModel:
+    """Take items out of a model, and out of the catalogue.
+
+    Returns
+    -------
+    FittedModel
+        A copy that does not know them.
+
+    Raises
+    ------
+    ValueError
+        For an item that neither knows, or where none would be left; model and catalogue
+        are left alone.
+    """
+    rows = model.data.items.get_indexer(ids)
+    is_listed = _is_listed(catalog, ids)
+    refuse_strangers(ids, (rows >= 0) | is_listed, "item", "remove")
+    kept = ~np.isin(np.arange(len(model.data.items)), rows)
+    check_items_left(kept)
+    model = model.copy()
+    model.remove_items(kept)
+    if catalog is not None and is_listed.any():
+        catalog.drop(ids[is_listed])
+    return model
+
+
+def _is_listed(catalog: ItemCatalog | None, ids: NDArray) -> NDArray[np.bool_]:
+    """Tell which of n ids a catalogue has: shape (n,)."""
+    if catalog is None:
+        return np.zeros(len(ids), bool)
+    return catalog.ids.get_indexer(ids) >= 0
+
+
 def check_fits(model: FittedModel, catalog: ItemCatalog) -> None:
     """Refuse a catalogue that is not that of a model.
 
@@ -105,9 +140,7 @@ def forget(
         For a user whom neither knows; model and table are left alone.
     """
     rows = model.data.users.get_indexer(ids)
-    is_listed = np.zeros(len(ids), bool)
-    if user_catalog is not None:
-        is_listed = user_catalog.ids.get_indexer(ids) >= 0
+    is_listed = _is_listed(user_catalog, ids)
     refuse_strangers(ids, (rows >= 0) | is_listed)
     model = model.copy()
     model.forget(~np.isin(np.arange(len(model.data.users)), rows))

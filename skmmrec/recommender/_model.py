@@ -289,6 +289,28 @@ class FittedModel:
         self.data = self.data.with_items(ids)
         self.update_items()
 
+    @own_modes()
+    def remove_items(self, kept: NDArray[np.bool_]) -> None:
+        """Keep the items marked in `kept`, of shape (n_items,), and drop the others.
+
+        Users are made anew, of what is left of their histories.
+        """
+        rows, history = np.flatnonzero(kept), self.data.history
+        changed = np.unique(history.users[~kept[history.items]])
+        self.data = self.data.keep_items(kept)
+        for network in self.networks:
+            network.keep_items(rows)
+        self.content, self.met = self.content.view(rows), self.met[rows]
+        self.item_biases = self.item_biases[rows]
+        if self.graph is None:
+            self.item_vectors = self.item_vectors[rows]
+            self._update_some_users(changed, self.user_vectors.copy())
+            return
+        self.graph, self._own_items = self.graph.keep(kept), self._own_items[rows]
+        vectors = self._spread(self._own_items, self._own_items, self.graph)
+        self.item_vectors = vectors.astype(np.float32)
+        self.update_users()
+
     @property
     def _cold_biases(self) -> list[float]:
         """Bias of an item that nobody met, for each task."""
@@ -318,7 +340,12 @@ class FittedModel:
         rows = np.unique(data.users.get_indexer(users))
         vectors = np.empty((len(data.users), self.user_vectors.shape[1]), np.float32)
         vectors[: len(self.user_vectors)] = self.user_vectors
-        vectors[rows] = self.make_users(rows, data.history.take(rows), self.half_life)
+        self._update_some_users(rows, vectors)
+
+    def _update_some_users(self, rows: NDArray, vectors: NDArray[np.float32]) -> None:
+        """Fill in the vectors of users at these positions, and use all of `vectors`."""
+        history = self.data.history.take(rows)
+        vectors[rows] = self.make_users(rows, history, self.half_life)
         self.user_vectors = vectors
 
     @own_modes()

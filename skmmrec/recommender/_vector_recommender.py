@@ -47,6 +47,7 @@ from skmmrec.recommender._lifecycle import (
     add_items,
     check_fits,
     forget,
+    remove_items,
     with_items_of,
 )
 from skmmrec.recommender._model import FittedModel
@@ -271,6 +272,63 @@ class VectorRecommender(
                 "give load(..., catalog=...))"
             )
         self.model_ = add_items(self.model_, self.catalog, items)
+        return self
+
+    def remove_items(self, items: Ids) -> Self:
+        """Take items out of the model.
+
+        Their ids, content, embeddings and vectors go, and so do their rows in the
+        catalogue and their places in what users have seen and liked. Users stay, and
+        are made anew of what is left of their histories.
+
+        Parameters
+        ----------
+        items : id or array-like of shape (n,)
+            Item ids. An item that only the catalogue has is taken out of it.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For an item that is missing, of another kind or unknown, or if none would be
+            left. Recommender and catalogue are as they were then.
+
+        Notes
+        -----
+        A user who liked nothing else gets the lists of a new one. Do not remove what is
+        only sold out: leave it out of ``recommend(..., items=)``, and who liked it is
+        still known by that.
+
+        What was learned from the items (the embeddings of others, fusion, half-life,
+        what to expect of new items) stays as it is until the next `fit`. With a
+        catalogue, its rows must not have the items any more, and those of `partial_fit`
+        only once `add_items` has brought them back. Other recommenders with this
+        catalogue know the items until their next `fit` or `remove_items`; a store does
+        until the next ``skmmrec.feature_store.publish``, or ``delete_ids``.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from skmmrec import ItemCatalog
+        >>> from skmmrec.recommender import ContentRecommender
+        >>> items = pd.DataFrame(
+        ...     {"item_id": ["a", "b", "c"], "image__0": [1.0, 0.9, 0.1],
+        ...      "image__1": [0.1, 0.0, 1.0]}
+        ... )
+        >>> X = pd.DataFrame({"user_id": [1, 1, 2], "item_id": ["a", "c", "c"]})
+        >>> rec = ContentRecommender(ItemCatalog(items)).fit(X).remove_items(["c"])
+        >>> rec.recommend()[["user_id", "item_id", "rank"]]
+           user_id item_id  rank
+        0        1       b     1
+        1        2       a     1
+        2        2       b     2
+        """
+        check_is_fitted(self)
+        ids = self._read_items(items)
+        self.model_ = remove_items(self.model_, self.catalog, ids)
         return self
 
     def forget(self, users: Ids) -> Self:

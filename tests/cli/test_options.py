@@ -26,7 +26,13 @@ from skmmrec.cli._options import (
     parse_value,
 )
 from skmmrec.cli._recipe import Recipe
-from skmmrec.encoders import AudioEncoder, BaseEncoder, ImageEncoder, TextEncoder
+from skmmrec.encoders import (
+    AudioEncoder,
+    BaseEncoder,
+    ImageEncoder,
+    TextEncoder,
+    make_encoder,
+)
 from skmmrec.recommender import BaseRecommender
 
 
@@ -220,3 +226,21 @@ def test_modalities_are_called_by_their_columns():
         "meta_plot",
         "price",
     ]
+
+
+def test_both_vectors_of_a_video_can_be_asked_by():
+    settings = ["video__n_frames=2", "video__audio_encoder__pretrained=false"]
+    made = recipe({"video": ["clip"]}, *settings, device="cpu").encoders()
+    assert list(made) == ["clip_image", "clip_sound"]
+    for entry, dropped, kept in [
+        (made["clip_image"], "audio_encoder", "image_encoder"),
+        (made["clip_sound"], "image_encoder", "audio_encoder"),
+    ]:
+        params = {name: value for name, value in entry.items() if name != "kind"}
+        encoder = make_encoder(entry["kind"], params)
+        assert encoder.n_frames == 2
+        assert getattr(encoder, dropped) == "drop"
+        assert getattr(encoder, kept).device == "cpu"
+    assert encoder.audio_encoder.pretrained is False
+    silent = recipe({"video": ["clip"]}, "video__audio_encoder=drop", device="cpu")
+    assert list(silent.encoders()) == ["clip"]

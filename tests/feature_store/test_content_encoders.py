@@ -63,6 +63,22 @@ def test_parts_of_a_video_encoder_are_as_strict(repo):
         content_encoders(with_settings(repo, encoders=encoders))
 
 
+def test_a_part_is_given_whole_or_by_its_parameters(repo):
+    clip = {"kind": "video", "audio_encoder__pretrained": False}
+    both = {"clip": {**clip, "audio_encoder": "drop"}}
+    message = (
+        "encoders.clip in feature_store.yaml: audio_encoder__pretrained has no effect "
+        "beside audio_encoder='drop'"
+    )
+    with pytest.raises(ValueError, match=message):
+        content_encoders(with_settings(repo, encoders=both))
+    for others in ({"audio_encoder": None}, {"image_encoder": "drop"}):
+        encoders = {"clip": {**clip, **others}}
+        made = content_encoders(with_settings(repo, encoders=encoders))["clip"]
+        assert made.audio_encoder.pretrained is False
+        assert made.image_encoder == others.get("image_encoder")
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [

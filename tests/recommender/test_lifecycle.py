@@ -23,6 +23,7 @@ from skmmrec.recommender import (
     UserKNNRecommender,
 )
 from skmmrec.recommender._forgotten import Forgotten
+from skmmrec.recommender.network import ItemGraph
 from tests.recommender.saved import editing
 
 IDS = ["user_id", "item_id"]
@@ -380,6 +381,177 @@ def test_baselines_learn_again_without_the_forgotten(rec, X):
     rec.forget(left)
     assert len(rec.user_index_) == 0
     assert len(rec.recommend([gone[0]], k=3)) == 3
+
+
+# -- items that go ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_removed_items_are_gone(of_variant, name, tmp_path):
+    rec = of_variant(name)
+    items, users = rec.item_index_, rec.user_index_
+    gone, left = items[[0, 3]], items[[1, 2, *range(4, len(items))]]
+    is_graph = name == "propagation"
+    vectors, biases, seen = rec.item_vectors_, rec.item_biases_, rec.seen_
+    assert rec.remove_items(gone) is rec
+    check_consistent(rec)
+    assert list(rec.item_index_) == list(left)
+    assert list(rec.user_index_) == list(users)
+    assert len(rec.catalog) == len(rec.catalog.blocks) == len(left)
+    if not is_graph:
+        pd.testing.assert_frame_equal(rec.item_vectors_, vectors.loc[left])
+    pd.testing.assert_series_equal(rec.item_biases_, biases.loc[left])
+    for user in range(len(users)):
+        expected = [items[item] for item in seen.of(user) if items[item] in left]
+        assert rec.item_index_[rec.seen_.of(user)].tolist() == expected
+    assert not set(rec.recommend(k=9).item_id) & set(gone)
+    users = rec.user_vectors_
+    rec.model_.update_users()
+    np.testing.assert_allclose(users, rec.user_vectors_, rtol=1e-5, atol=1e-6)
+    rec.save(tmp_path / "model")
+    again = load(tmp_path / "model")
+    check_consistent(again)
+    for one, other in [
+        (again.item_vectors_, rec.item_vectors_),
+        (again.user_vectors_, rec.user_vectors_),
+    ]:
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    pd.testing.assert_frame_equal(
+        again.recommend(k=3)[["user_id", "item_id"]],
+        rec.recommend(k=3)[["user_id", "item_id"]],
+    )
+
+
+@pytest.mark.parametrize("name", ["mean", "attention", "sequence", "propagation"])
+def test_users_are_what_is_left_of_their_histories(of_variant, name):
+    rec = of_variant(name)
+    user = rec.user_index_[np.argmax(rec.history_.lengths)]
+    liked = rec.item_index_[rec.history_.of(rec.user_index_.get_loc(user))]
+    gone, left = liked[:2], liked[2:]
+    assert len(left) > 0
+    before = rec.user_vectors_.loc[user]
+    rec.remove_items(gone)
+    after = rec.user_vectors_.loc[user]
+    assert np.abs(after - before).max() > 1e-3
+    rec.partial_fit(likes(-1, *left), np.ones(len(left)))
+    np.testing.assert_allclose(rec.user_vectors_.loc[-1], after, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_model_learns_on_without_removed_items(of_variant, name, X, y):
+    rec = of_variant(name)
+    gone, kept = rec.item_index_[0], (X.item_id != rec.item_index_[0]).to_numpy()
+    rec.remove_items(gone)
+    answers = np.ones((1, 2)) if name == "two tasks" else [1.0]
+    with pytest.raises(ValueError, match=rf"'{gone}' \(row 0\) is not in the catalogu"):
+        rec.partial_fit(likes(7, gone), answers)
+    rec.set_params(training__partial_fit_epochs=1)
+    rec.partial_fit(likes(7, rec.item_index_[0]), answers)
+    check_consistent(rec)
+    answers = np.column_stack([y, y > 0])[kept] if name == "two tasks" else y[kept]
+    rec.set_params(warm_start=True).fit(X.loc[kept, IDS], answers)
+    check_consistent(rec)
+    assert gone not in rec.item_index_
+
+
+def test_what_was_added_can_be_removed(make, old, new, before):
+    rec = make(ItemCatalog(old)).fit(before)
+    vectors, answers = rec.serving_vectors(), rec.recommend(k=9)
+    rec.add_items(new).remove_items("i13")
+    assert rec.serving_vectors().version == vectors.version
+    pd.testing.assert_frame_equal(rec.recommend(k=9), answers)
+    assert len(rec.catalog) == len(old)
+    rec.add_items(new).partial_fit(likes(7, "i13")).remove_items(new.item_id)
+    check_consistent(rec)
+    rec.add_items(new)
+    check_consistent(rec, known=["i13"])
+
+
+def test_neighbours_share_what_removed_ones_have_weighed():
+    graph = ItemGraph(
+        np.array([[1, 2], [2, 0], [1, 0], [2, 0]]),
+        np.array([[0.6, 0.4], [0.5, 0.5], [1, 0], [1, 0]], np.float32),
+    )
+    kept = graph.keep(np.array([True, True, False, True]))
+    assert kept.items.tolist() == [[1, 0], [0, 0], [0, 0]]
+    expected = [[1, 0], [0, 1], [0, 0]]
+    np.testing.assert_allclose(kept.weights, expected, rtol=1e-6, atol=1e-7)
+    same = graph.keep(np.ones(4, bool))
+    np.testing.assert_array_equal(same.weights, graph.weights)
+    np.testing.assert_array_equal(same.items, graph.items)
+
+
+def test_everyone_with_the_catalogue_can_remove_an_item(make, old, new, before):
+    catalog = ItemCatalog(old)
+    first, second = make(catalog).fit(before), make(catalog).fit(before)
+    first.remove_items("i03")
+    assert "i03" in second.item_index_
+    second.partial_fit(likes(7, "i03"))
+    assert second.remove_items(["i03"]).item_index_.equals(first.item_index_)
+    catalog.append(new)
+    assert "i13" not in first.remove_items("i13").item_index_
+    assert list(catalog.ids) == list(first.item_index_)
+
+
+def test_an_item_that_cannot_be_removed_changes_nothing(make, old, before):
+    catalog = ItemCatalog(old)
+    rec = make(catalog).fit(before)
+    model = rec.model_
+    for bad, words in [
+        (
+            ["i00", "zz"],
+            r"item 'zz' \(row 1 of items\) is not known.*nothing to remove",
+        ),
+        ([None], "items is missing .* in row 0"),
+        (13, "items 13 is a number"),
+        (list(rec.item_index_), r"all \d+ items"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            rec.remove_items(bad)
+        assert rec.model_ is model
+        assert len(catalog) == len(old)
+    assert rec.remove_items([]).item_index_.equals(model.data.items)
+
+
+def test_items_of_a_flat_table_can_be_removed(make, flat, y):
+    rec = make().fit(flat, y)
+    gone = rec.item_index_[0]
+    rec.remove_items(gone)
+    check_consistent(rec)
+    assert gone not in rec.item_index_
+    is_gone = (flat.item_id == gone).to_numpy()
+    rec.partial_fit(flat[is_gone], y[is_gone])
+    check_consistent(rec, known=[gone])
+
+
+def test_factors_and_content_remove_items_too(items, X):
+    for rec in (
+        MatrixFactorizationRecommender(4, n_members=2, random_state=0, verbose=False)
+        .set_params(training__max_epochs=1)
+        .fit(X[IDS]),
+        ContentRecommender(ItemCatalog(items)).fit(X[IDS]),
+    ):
+        gone = rec.item_index_[:2]
+        before = rec.item_vectors_
+        rec.remove_items(gone)
+        check_consistent(rec)
+        pd.testing.assert_frame_equal(rec.item_vectors_, before.drop(gone))
+
+
+@pytest.mark.parametrize("rec", BASELINES, ids=lambda rec: type(rec).__name__)
+def test_baselines_learn_again_without_removed_items(rec, X):
+    rec.fit(X[IDS])
+    items, users = rec.item_index_, rec.user_index_
+    gone = items[[1, 3]]
+    rec.remove_items(gone)
+    rest = X[~X.item_id.isin(gone)]
+    assert list(rec.item_index_) == list(items.drop(gone))
+    again = type(rec)(**rec.get_params()).fit(rest[IDS])
+    assert set(again.user_index_) == set(users), "the case needs all users to be left"
+    pd.testing.assert_frame_equal(rec.recommend(k=9), again.recommend(k=9))
+    with pytest.raises(ValueError, match="nothing would be left to"):
+        rec.remove_items(rec.item_index_)
+    assert list(rec.item_index_) == list(items.drop(gone))
 
 
 # -- the catalogue of a saved model ----------------------------------------------------

@@ -25,6 +25,7 @@ from skmmrec.interactions import (
 )
 from skmmrec.recommender._base import (
     BaseRecommender,
+    check_items_left,
     refuse_strangers,
     warn_of_odd_answers,
 )
@@ -134,6 +135,40 @@ class HistoryRecommender(BaseRecommender):
         with self._all_or_nothing():
             kept = ~np.isin(np.arange(len(self.user_index_)), rows)
             self.data_ = self.data_.keep_users(kept)
+            self._learn(self.history_.to_csr())
+        return self
+
+    def remove_items(self, items: Ids) -> Self:
+        """Take items out, and learn again from what is left.
+
+        Parameters
+        ----------
+        items : id or array-like of shape (n,)
+            Item ids.
+
+        Returns
+        -------
+        self
+            As if `fit` had never seen these items, but that it knows the same users.
+
+        Raises
+        ------
+        ValueError
+            For an item that is missing, of another kind or unknown, or if none would be
+            left; nothing has changed then.
+
+        Notes
+        -----
+        A later `fit` knows again what is in its rows.
+        """
+        check_is_fitted(self)
+        ids = self._read_items(items)
+        rows = self.item_index_.get_indexer(ids)
+        refuse_strangers(ids, rows >= 0, "item", "remove")
+        kept = ~np.isin(np.arange(len(self.item_index_)), rows)
+        check_items_left(kept)
+        with self._all_or_nothing():
+            self.data_ = self.data_.keep_items(kept)
             self._learn(self.history_.to_csr())
         return self
 

@@ -290,6 +290,18 @@ class ItemGraph:
             np.concatenate([self.weights, other.weights]),
         )
 
+    def keep(self, kept: NDArray[np.bool_]) -> ItemGraph:
+        """Keep the items marked in `kept`, of shape (n,), numbered anew.
+
+        What neighbours who go have weighed is shared out among those who stay.
+        """
+        items, weights = self.items[kept], self.weights[kept]
+        left = np.where(kept[items], weights, np.float32(0))
+        before, after = (w.sum(axis=1, keepdims=True) for w in (weights, left))
+        left *= before / np.where(after > 0, after, np.float32(1))
+        places = np.cumsum(kept) - 1
+        return ItemGraph(np.where(kept[items], places[items], 0), left)
+
 
 @dataclass(frozen=True)
 class Content:

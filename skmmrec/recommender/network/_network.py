@@ -137,6 +137,13 @@ class FusionNetwork(nn.Module):
         for head, bias in zip(self.heads, biases[1:], strict=True):
             head.bias = _extended(head.bias, n_items, bias)
 
+    def keep_items(self, rows: NDArray) -> None:
+        """Keep the embeddings and biases of items at these positions, in this order."""
+        self.item_embedding = _taken(self.item_embedding, rows)
+        self.item_bias = _taken(self.item_bias, rows)
+        for head in self.heads:
+            head.bias = _taken(head.bias, rows)
+
     @torch.no_grad()
     def append_users(self, n_users: int) -> None:
         """Add users who have no embedding of their own."""
@@ -144,8 +151,7 @@ class FusionNetwork(nn.Module):
 
     def keep_users(self, rows: NDArray) -> None:
         """Keep the embeddings of users at these positions, in this order."""
-        kept = self.user_embedding.detach()[torch.as_tensor(rows)]
-        self.user_embedding = nn.Parameter(kept)
+        self.user_embedding = _taken(self.user_embedding, rows)
 
     def user_embeddings(self, rows: Tensor) -> Tensor | float:
         """Embeddings of the users at `rows`; 0 for one who is unknown, at row -1."""
@@ -158,6 +164,10 @@ class FusionNetwork(nn.Module):
 def _extended(parameter: nn.Parameter, n_rows: int, value: float) -> nn.Parameter:
     rows = parameter.new_full((n_rows, *parameter.shape[1:]), value)
     return nn.Parameter(torch.cat([parameter, rows]))
+
+
+def _taken(parameter: nn.Parameter, rows: NDArray) -> nn.Parameter:
+    return nn.Parameter(parameter.detach()[torch.as_tensor(rows)])
 
 
 def is_by_id(name: str) -> bool:

@@ -5,6 +5,7 @@ from hypothesis import given, settings, strategies as st
 from skmmrec.feature_store.backends.base import (
     Aspect,
     VectorTable,
+    _search,
     metric_name,
     nearest,
     nearest_weighted,
@@ -58,6 +59,37 @@ def test_only_allowed_rows_are_found():
         assert found.tolist() == [6, 5, 2][:k]
 
 
+@pytest.mark.parametrize("metric", ["cosine", "inner_product", "l2"])
+@pytest.mark.parametrize("n_allowed", [0, 1, 7, 150])
+def test_among_few_rows_order_and_distances_are_exact(metric, n_allowed):
+    rng = np.random.default_rng(2)
+    matrix = rng.normal(size=(200, 4)).astype(np.float32)
+    query = rng.normal(size=4).astype(np.float32)
+    allowed = np.isin(np.arange(200), rng.choice(200, n_allowed, replace=False))
+    rows, distances = nearest(table(matrix), query, 5, metric, allowed)
+    exact = brute(matrix, query, metric)
+    wanted = np.flatnonzero(allowed)[np.argsort(exact[allowed])[:5]]
+    assert rows.tolist() == wanted.tolist()
+    np.testing.assert_allclose(distances, exact[wanted], rtol=1e-12, atol=1e-12)
+
+
+def test_only_few_allowed_rows_are_compared(monkeypatch):
+    """What cannot be returned costs nothing."""
+    compared, choose = [], _search._candidates
+
+    def spy(rough, *rest):
+        compared.append(len(rough))
+        return choose(rough, *rest)
+
+    monkeypatch.setattr(_search, "_candidates", spy)
+    matrix, allowed = np.eye(100, 3, dtype=np.float32), np.arange(100) < 5
+    nearest(table(matrix), np.ones(3), 2, "l2", allowed)
+    aspect = Aspect(matrix, np.arange(100), matrix[0], 1.0)
+    nearest_weighted([aspect, aspect._replace(weight=2.0)], 100, 2, allowed)
+    assert len(compared) > 1
+    assert set(compared) == {5}
+
+
 def test_products_that_overflow_float32_are_still_ranked():
     matrix = np.array([[1e30, 0], [3e30, 0], [2e30, 0], [1, 0]], dtype=np.float32)
     query = np.array([1e30, 0], dtype=np.float32)
@@ -90,7 +122,7 @@ def test_sizes_that_float32_cannot_multiply_change_nothing(metric, scale):
 @st.composite
 def compared(draw):
     """Several vectors of some items, small numbers that often tie, and weights."""
-    n = draw(st.integers(1, 12))
+    n = draw(st.integers(1, 30))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     aspects = []
     for _ in range(draw(st.integers(1, 3))):
@@ -99,7 +131,8 @@ def compared(draw):
         made = unit_vectors(values)
         weight = draw(st.sampled_from([0.1, 1.0, 7.0]))
         aspects.append(Aspect(made[1:], rows, made[0], weight))
-    allowed = rng.random(n) < 0.8 if draw(st.booleans()) else None
+    share = draw(st.sampled_from([None, 0.8, 0.1]))
+    allowed = None if share is None else rng.random(n) < share
     return aspects, n, draw(st.integers(1, n)), allowed
 
 

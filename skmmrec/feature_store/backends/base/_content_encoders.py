@@ -101,20 +101,26 @@ def _encoder(config: RepoConfig, name: str, entry: ContentEncoder) -> BaseEncode
     for parameter, value in parameters.items():
         if _last(parameter) in _PATHS and isinstance(value, str):
             parameters[parameter] = _located(config, value)
-    return make_encoder(entry.kind, parameters)
+    try:
+        return make_encoder(entry.kind, parameters)
+    except ValueError as error:
+        raise ValueError(f"{_where(name)}: {error}") from error
+
+
+def _where(name: str) -> str:
+    return f"online_store.encoders.{name} in feature_store.yaml"
 
 
 def _check(name: str, kind: str, parameters: Collection[str]) -> None:
     from skmmrec.encoders import encoder_class, encoder_parameters
 
-    where = f"online_store.encoders.{name} in feature_store.yaml"
     known = {p for p in encoder_parameters(kind) if _last(p) not in _REFUSED}
     for parameter in parameters:
         if parameter not in known:
             why = "may not have" if _last(parameter) in _REFUSED else "has"
+            encoder = encoder_class(kind).__name__
             raise ValueError(
-                f"{where} {why} {parameter!r}; {encoder_class(kind).__name__} takes "
-                f"{sorted(known)}"
+                f"{_where(name)} {why} {parameter!r}; {encoder} takes {sorted(known)}"
             )
 
 

@@ -22,6 +22,11 @@ _ALIASES = {
 # Rows below this norm have products that float32 gives with fewer digits (its smallest
 # number with all digits is 1e-38).
 _SHORTEST = 1e-30
+# Rows to choose from are copied out of a matrix, and the others are not compared, where
+# they are at most one in so many. Of 100,000 items, on one core, choosing among 1,000
+# takes 2 ms in place of 35 (vectors of 64, 384 and 512 together) and 0.14 in place of
+# 1.7 (64 alone); among one in ten 13 and 1.5.
+_COPYING_PAYS = 10
 
 
 def metric_name(metric: str | None) -> str:
@@ -119,13 +124,17 @@ def nearest(
 
     Notes
     -----
-    The whole matrix is scored in float32. Rows whose float32 distance is within the
-    rounding error of the k-th are scored again in float64, so order and recall are
-    those of an exact search; equal distances keep the order of the table.
+    All rows, or those that are allowed if these are few, are scored in float32. Those
+    whose float32 distance is within the rounding error of the k-th are scored again in
+    float64, so order and recall are those of an exact search; equal distances keep the
+    order of the table.
     """
     if not len(table.ids):
         return np.empty(0, np.int64), np.empty(0, np.float64)
     _check_width(table, query)
+    if (few := _few(allowed)) is not None:
+        found, distances = nearest(_rows_alone(table, few), query, k, metric)
+        return few[found], distances
     with np.errstate(over="ignore", invalid="ignore"):
         rough, error = _rough(table, query, metric)
         rows = _candidates(rough, k, error, allowed)
@@ -187,6 +196,10 @@ def nearest_weighted(
     -----
     As exact as `nearest`, and in the same way.
     """
+    if (few := _few(allowed)) is not None:
+        among = [_among(aspect, few) for aspect in aspects]
+        found, cosines = nearest_weighted(among, len(few), k)
+        return few[found], cosines
     totals, weights = np.zeros(n), np.zeros(n)
     for directions, rows, query, weight in aspects:
         totals[rows] += weight * (directions @ query)
@@ -201,12 +214,38 @@ def nearest_weighted(
     return chosen[order], exact[order]
 
 
+def _few(allowed: np.ndarray | None) -> np.ndarray | None:
+    """Rows that may be returned, where they are so few that copying them pays."""
+    if allowed is None or np.count_nonzero(allowed) * _COPYING_PAYS > len(allowed):
+        return None
+    rows: np.ndarray = np.flatnonzero(allowed)
+    return rows
+
+
+def _rows_alone(table: VectorTable, rows: np.ndarray) -> VectorTable:
+    """Choose rows for their vectors; keys are not asked for."""
+    events = table.event_us[rows]
+    return VectorTable([], table.ids[rows], table.matrix[rows], events, table.version)
+
+
+def _among(aspect: Aspect, items: np.ndarray) -> Aspect:
+    """Keep the vectors of some items, in ascending order, which are numbered anew."""
+    places, has = _places_of(aspect.rows, items)
+    directions = aspect.directions[places[has]]
+    return aspect._replace(directions=directions, rows=np.flatnonzero(has))
+
+
+def _places_of(rows: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where items stand among ascending rows, and whether they do."""
+    places = np.searchsorted(rows, items)
+    return places, np.append(rows, -1)[places] == items
+
+
 def _exact_totals(aspects: Sequence[Aspect], chosen: np.ndarray) -> np.ndarray:
     """Weighted sums of the cosines of some items, in float64."""
     totals = np.zeros(len(chosen))
     for directions, rows, query, weight in aspects:
-        places = np.searchsorted(rows, chosen)
-        has = np.append(rows, -1)[places] == chosen
+        places, has = _places_of(rows, chosen)
         vectors = directions[places[has]].astype(np.float64)
         totals[has] += weight * np.einsum("ij,j->i", vectors, query.astype(np.float64))
     return totals
