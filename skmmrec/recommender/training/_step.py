@@ -111,10 +111,6 @@ class LossOfBatch(nn.Module):
         self.tasks = tasks
         self.options = options
         self.generators = generators
-        self.are_ratings = torch.tensor(
-            [task.objective == "mse" for task in tasks],
-            device=network.log_variances.device,
-        )
         self.draws_unseen = not _is_ours(network)
         self.user_content = user_content
         self.neighbours = neighbours
@@ -312,9 +308,15 @@ class LossOfBatch(nn.Module):
             return torch.stack([loss * weight for loss, weight in weighed]).sum()
         if self.n_tasks == 1:
             return each[0]
-        losses, log_variances = torch.stack(each), self.network.log_variances
-        normal = (torch.exp(-log_variances) * losses + log_variances) / 2
-        return torch.where(self.are_ratings, normal, losses).sum()
+        rows = zip(self.tasks, each, self.network.log_variances, strict=True)
+        return torch.stack(
+            [
+                (torch.exp(-log_variance) * loss + log_variance) / 2
+                if task.objective == "mse"
+                else loss
+                for task, loss, log_variance in rows
+            ]
+        ).sum()
 
     @property
     def n_tasks(self) -> int:
