@@ -67,6 +67,15 @@ def entries_at(matrix: csr_array, rows: NDArray, columns: NDArray) -> NDArray:
     return found.astype(matrix.dtype, copy=False)
 
 
+def without_entries(matrix: csr_array, gone: csr_array) -> csr_array:
+    """Leave out the entries that are stored in another matrix of the same shape."""
+    rows, width = entry_rows(matrix), matrix.shape[1]
+    stored = entry_rows(gone) * width + gone.indices
+    kept = ~np.isin(rows * width + matrix.indices, stored)
+    offsets = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
+    return csr_array((matrix.data[kept], matrix.indices[kept], offsets), matrix.shape)
+
+
 def entry_rows(matrix: csr_array) -> NDArray[np.intp]:
     """Row of each stored entry."""
     return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))

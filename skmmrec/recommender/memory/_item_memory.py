@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from skmmrec.interactions import History
-from skmmrec.retrieval import entries_at
+from skmmrec.retrieval import entries_at, entry_rows
 from skmmrec.runtime import cached_property
 
 # Entries of a product in memory at a time, at most: 12 bytes each.
@@ -77,7 +77,9 @@ class ItemMemory:
         there = self.neighbors >= 0
         offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
         entries = self.weights[there].astype(np.float64), self.neighbors[there]
-        return csr_array((*entries, offsets), shape=(len(self), len(self)))
+        matrix = csr_array((*entries, offsets), shape=(len(self), len(self)))
+        matrix.sort_indices()
+        return matrix
 
     def scores(
         self, history: History, among: NDArray[np.bool_] | None = None
@@ -100,9 +102,9 @@ class ItemMemory:
         # Sums run in the order of the history, so that they do not depend on the batch.
         sums = csr_array(history.to_csr(np.float64) @ csr_array(said))
         sums.sort_indices()
-        scale = np.maximum(history.lengths, 1) ** -float(self.exponent)
-        values = sums.data * np.repeat(scale, np.diff(sums.indptr))
-        return csr_array((values.astype(np.float32), *_places(sums)), shape=sums.shape)
+        values = sums.data * self._scale(history)[entry_rows(sums)]
+        places = sums.indices, sums.indptr
+        return csr_array((values.astype(np.float32), *places), shape=sums.shape)
 
     def pairs(self, history: History, users: NDArray, items: NDArray) -> NDArray:
         """Compute what is added to the scores of pairs.
@@ -130,6 +132,28 @@ class ItemMemory:
             values[order[asked]] = entries_at(scores, *places)
         return values
 
+    def parts(self, history: History, items: NDArray) -> NDArray[np.float64]:
+        """Tell what each entry of some histories adds to a score.
+
+        Parameters
+        ----------
+        history : History
+            Of n users.
+        items : ndarray of shape (n,)
+            Position of the item that is scored for each of them.
+
+        Returns
+        -------
+        ndarray of shape (n_pairs,), float64
+            In the order of the history's entries.
+        """
+        users = history.users
+        weights = entries_at(self.matrix, history.items, items[users])
+        return weights * self._scale(history)[users]
+
+    def _scale(self, history: History) -> NDArray[np.float64]:
+        return np.maximum(history.lengths, 1) ** -float(self.exponent)
+
     def _blocks(self, lengths: NDArray) -> list[slice]:
         """Cut users with histories of these lengths so that products stay small."""
         most = np.cumsum(lengths * max(1, self.neighbors.shape[1]))
@@ -146,7 +170,3 @@ class ItemMemory:
             neighbors=np.concatenate([self.neighbors, neighbors[0]]),
             weights=np.concatenate([self.weights, neighbors[1]]),
         )
-
-
-def _places(matrix: csr_array) -> tuple[NDArray, NDArray]:
-    return matrix.indices, matrix.indptr
