@@ -50,8 +50,8 @@ def modality_contributions(
     -------
     DataFrame of shape (n, 3 + m)
         Columns ``user_id``, ``item_id``, ``interactions`` (what the score would be
-        without any content: id embedding, popularity and memory) and one per modality; of an
-        item that nobody met, the popularity expected is the modalities'. All but
+        without any content: id embedding, popularity and memory) and one per modality;
+        of an item that nobody met, the popularity expected is the modalities'. All but
         the ids add up to the score, in float64; under the objective "bce", to its
         log-odds, and of several tasks to the first. A missing modality has 0.
 

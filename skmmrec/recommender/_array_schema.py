@@ -109,7 +109,7 @@ def check_arrays(record: Mapping[str, Any], tensors: Tensors) -> None:
     _check_missing("users", record["user_modality_names"] or [], tensors)
     _check_answers(record["tasks"], tensors)
     _check_histories(record, tensors)
-    if record["memory_exponent"] is not None:
+    if record["memory"] is not None:
         _check_memory(tensors["memory.neighbors"], tensors["memory.weights"])
 
 
@@ -159,7 +159,7 @@ def _expected(
     yield from _pairs("history_", n_users, n_items, n_liked)
     if not record["tasks"][0]["sampled"]:
         yield "history_.values", Array(np.float32, (n_liked,))
-    if record["memory_exponent"] is not None:
+    if record["memory"] is not None:
         yield from _memory(n_items, tensors)
     if record["propagation"]:
         shape = (n_items, record["n_neighbors"] * (1 + len(names)))

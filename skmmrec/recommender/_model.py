@@ -400,11 +400,11 @@ class FittedModel:
         most = max(1, min(SPREAD_USERS, SPREAD_SCORES // max(1, n_items)))
         users = np.sort(np.random.RandomState(0).permutation(users)[:most])
         memory = MemoryOfLikes.learn(history)
-        said = memory.weighed(counted.power).scores(history.take(users)).toarray()
-        spread, unit = self._spread_of(users), typical_spread(said)
+        first = memory.weighed(counted.power, 1.0, self.half_life)
+        unit = typical_spread(first.scores(history.take(users)).toarray())
         if unit > 0:
-            memory = memory.weighed(counted.power, counted.weight * spread / unit)
-            self.memory = memory
+            weight = counted.weight * self._spread_of(users) / unit
+            self.memory = memory.weighed(counted.power, weight, self.half_life)
 
     def _spread_of(self, users: NDArray) -> float:
         """Spread of the scores by vectors."""

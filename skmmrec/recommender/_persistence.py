@@ -157,7 +157,7 @@ def _check(
     record.setdefault("forgotten", [])
     record.setdefault("facts", None)
     record.setdefault("choices", {})
-    record.setdefault("memory_exponent", None)
+    record.setdefault("memory", None)
     if isinstance(record.get("fuser"), dict):
         record["fuser"].setdefault("numbers", {})
     check_record(record, others)
@@ -278,7 +278,7 @@ def _record(model: FittedModel) -> dict[str, Any]:
         "fuser": _fuser_parts(model)[0],
         "n_networks": len(model.networks),
         "half_life": plain(model.half_life),
-        "memory_exponent": None if model.memory is None else model.memory.exponent,
+        "memory": _write_memory(model.memory),
         "id_l2": plain(model.id_l2),
         "cold_popularity": plain(model.cold_popularity),
         "propagation": plain(model.propagation),
@@ -366,10 +366,16 @@ def _read_model(record: dict[str, Any], tensors: dict[str, NDArray]) -> FittedMo
 def _read_memory(
     record: dict[str, Any], tensors: dict[str, NDArray]
 ) -> ItemMemory | None:
-    if record["memory_exponent"] is None:
+    if record["memory"] is None:
         return None
     parts = (tensors[f"memory.{name}"] for name in ("neighbors", "weights"))
-    return ItemMemory(*parts, record["memory_exponent"])
+    return ItemMemory(*parts, **record["memory"])
+
+
+def _write_memory(memory: ItemMemory | None) -> dict[str, Any] | None:
+    if memory is None:
+        return None
+    return {name: plain(getattr(memory, name)) for name in ("exponent", "half_life")}
 
 
 def _read_data(record: dict[str, Any], tensors: dict[str, NDArray]) -> InteractionData:

@@ -46,8 +46,7 @@ class ServingVectors:
         Users whom the model was told to forget, and the store is to forget too.
     memory : ItemMemory or None
         What the items of a history add to the score beside the inner product, by
-        positions in `items`; None: nothing. `history_sizes` are the lengths of the
-        histories there.
+        positions in `items`; None: nothing.
     """
 
     users: pd.DataFrame
@@ -97,7 +96,9 @@ class StoredVectors:
         Where items have the columns ``memory_items``, lists of the ids of the items
         that one of a history speaks for, and ``memory_weights``, lists of float32 of
         the same lengths: the score is higher by the sum of these weights over the
-        history, over its length to this power. None: there is no memory.
+        history, over its length to this power; with `history_half_life`, the sum is
+        weighted and the length is the sum of the weights, or 1 where that is less.
+        None: there is no memory.
 
     Notes
     -----

@@ -21,9 +21,10 @@ ENTRIES_AT_ONCE = 2**24
 class ItemMemory:
     """Lists of the items that an item of a history speaks for.
 
-    The score of an item is higher by the sum of what the items of the user's history
-    say of it, over the length of the history to the power of `exponent`. All items of
-    a history count the same, whatever the model's half-life.
+    The score of an item is higher by the sum of what the n items of the user's history
+    say of it, over n to the power of `exponent`. With a half-life, the sum is weighted
+    by `History.recency`, and n is the sum of the weights, or 1 where that is less: as
+    users are sums of vectors.
 
     Attributes
     ----------
@@ -34,6 +35,8 @@ class ItemMemory:
         How strongly, in units of the score; 0 where there is no item.
     exponent : float
         Of the length of the history.
+    half_life : float or None
+        After how many later items one of a history counts half; None: all are alike.
 
     Examples
     --------
@@ -50,9 +53,16 @@ class ItemMemory:
     neighbors: NDArray[np.int32]
     weights: NDArray[np.float32]
     exponent: float = 0.5
+    half_life: float | None = None
 
     @classmethod
-    def of_matrix(cls, matrix: csr_array, k: int, exponent: float = 0.5) -> ItemMemory:
+    def of_matrix(
+        cls,
+        matrix: csr_array,
+        k: int,
+        exponent: float = 0.5,
+        half_life: float | None = None,
+    ) -> ItemMemory:
         """Keep the `k` strongest entries of each row of (n_items, n_items) weights."""
         n_items = matrix.shape[0]
         lengths = np.diff(matrix.indptr)
@@ -66,7 +76,7 @@ class ItemMemory:
         weights = np.zeros((n_items, width), np.float32)
         neighbors[rows, places] = matrix.indices[order]
         weights[rows, places] = matrix.data[order]
-        return cls(neighbors, weights, exponent)
+        return cls(neighbors, weights, exponent, half_life)
 
     def __len__(self) -> int:
         return len(self.neighbors)
@@ -100,7 +110,9 @@ class ItemMemory:
         """
         said = self.matrix if among is None else self.matrix[:, np.flatnonzero(among)]
         # Sums run in the order of the history, so that they do not depend on the batch.
-        sums = csr_array(history.to_csr(np.float64) @ csr_array(said))
+        counted = history.to_csr(np.float64)
+        counted.data = self._counts(history)
+        sums = csr_array(counted @ csr_array(said))
         sums.sort_indices()
         values = sums.data * self._scale(history)[entry_rows(sums)]
         places = sums.indices, sums.indptr
@@ -149,10 +161,19 @@ class ItemMemory:
         """
         users = history.users
         weights = entries_at(self.matrix, history.items, items[users])
-        return weights * self._scale(history)[users]
+        return weights * self._counts(history) * self._scale(history)[users]
+
+    def _counts(self, history: History) -> NDArray[np.float64]:
+        """Tell how much each entry of a history counts."""
+        if self.half_life is None:
+            return np.ones(len(history.items))
+        return history.recency(self.half_life)
 
     def _scale(self, history: History) -> NDArray[np.float64]:
-        return np.maximum(history.lengths, 1) ** -float(self.exponent)
+        n_users = len(history.lengths)
+        sizes = np.bincount(history.users, self._counts(history), n_users)
+        scale: NDArray = np.maximum(sizes, 1.0) ** -float(self.exponent)
+        return scale
 
     def _blocks(self, lengths: NDArray) -> list[slice]:
         """Cut users with histories of these lengths so that products stay small."""

@@ -53,11 +53,13 @@ class MemoryOfLikes:
         recent = history.where(history.n_later < MAX_LIKES)
         return cls(reconstruct(recent.to_csr(), N_NEIGHBORS, L2))
 
-    def weighed(self, power: float, weight: float = 1.0) -> ItemMemory:
+    def weighed(
+        self, power: float, weight: float = 1.0, half_life: float | None = None
+    ) -> ItemMemory:
         """Return lists whose weights are those for a power, times a number."""
         said = self.found.said(power)
         said.data *= np.float32(weight)
-        return ItemMemory.of_matrix(said, N_NEIGHBORS, EXPONENT)
+        return ItemMemory.of_matrix(said, N_NEIGHBORS, EXPONENT, half_life)
 
 
 def typical_spread(scores: NDArray) -> float:
