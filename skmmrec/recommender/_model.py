@@ -23,7 +23,12 @@ from skmmrec.recommender._facts import Facts
 from skmmrec.recommender._forgotten import Forgotten
 from skmmrec.recommender._serving import SLICE, ServingVectors, StoredVectors, sliced
 from skmmrec.recommender.cold_start import Expectation, graph_of_new, learn_half_life
-from skmmrec.recommender.memory import ItemMemory, MemoryOfLikes, typical_spread
+from skmmrec.recommender.memory import (
+    SPREAD_USERS,
+    ItemMemory,
+    MemoryOfLikes,
+    typical_spread,
+)
 from skmmrec.recommender.network import (
     Array,
     FusionNetwork,
@@ -44,9 +49,8 @@ from skmmrec.recommender.training import (
 from skmmrec.retrieval import ExactSearch, bound_lengths, hash_rows, score_pairs
 from skmmrec.runtime import own_modes
 
-# Users, and scores of theirs, by which the spread of scores is told: of 256 users it is
-# known to 1 % or 2, which changes no list to speak of.
-SPREAD_USERS, SPREAD_SCORES = 256, 20_000_000
+# Scores by which their spread is told, at most: 80 MB.
+SPREAD_SCORES = 20_000_000
 
 if TYPE_CHECKING:
     from skmmrec.llm import SoftTokenFuser
@@ -399,12 +403,10 @@ class FittedModel:
         users = np.flatnonzero(history.lengths)
         most = max(1, min(SPREAD_USERS, SPREAD_SCORES // max(1, n_items)))
         users = np.sort(np.random.RandomState(0).permutation(users)[:most])
-        memory = MemoryOfLikes.learn(history)
-        first = memory.weighed(counted.power, 1.0, self.half_life)
-        unit = typical_spread(first.scores(history.take(users)).toarray())
+        memory = MemoryOfLikes.learn(history).weighed(counted.power, self.half_life)
+        unit = typical_spread(memory.scores(history.take(users)).toarray())
         if unit > 0:
-            weight = counted.weight * self._spread_of(users) / unit
-            self.memory = memory.weighed(counted.power, weight, self.half_life)
+            self.memory = memory.times(counted.weight * self._spread_of(users) / unit)
 
     def _spread_of(self, users: NDArray) -> float:
         """Spread of the scores by vectors."""

@@ -1,6 +1,7 @@
 from ._item_memory import ItemMemory as ItemMemory
 from ._learning import (
     POWERS as POWERS,
+    SPREAD_USERS as SPREAD_USERS,
     MemoryOfLikes as MemoryOfLikes,
     typical_spread as typical_spread,
 )

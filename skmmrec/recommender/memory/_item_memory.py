@@ -182,6 +182,10 @@ class ItemMemory:
         bounds = np.unique([0, *cuts, len(lengths)])
         return [slice(*pair) for pair in pairwise(bounds)]
 
+    def times(self, factor: float) -> ItemMemory:
+        """Return lists whose weights are so many times as large."""
+        return replace(self, weights=self.weights * np.float32(factor))
+
     def append(self, n_items: int) -> ItemMemory:
         """Append items that say nothing, and of which nothing is said."""
         shape = (n_items, self.neighbors.shape[1])

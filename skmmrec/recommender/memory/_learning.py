@@ -20,6 +20,9 @@ N_NEIGHBORS, L2 = 20, 30.0
 POWERS = (0.0, 0.5)
 # What lists are divided by: the length of the history to this power.
 EXPONENT = 0.5
+# Users by whose scores the spread of scores is told: of 256 it is known to 1 % or 2,
+# which changes no list to speak of.
+SPREAD_USERS = 256
 # Likes of a user that are looked at, the latest: pairs of them are compared, so a user
 # costs as much as so many times their number.
 MAX_LIKES = 1000
@@ -53,12 +56,9 @@ class MemoryOfLikes:
         recent = history.where(history.n_later < MAX_LIKES)
         return cls(reconstruct(recent.to_csr(), N_NEIGHBORS, L2))
 
-    def weighed(
-        self, power: float, weight: float = 1.0, half_life: float | None = None
-    ) -> ItemMemory:
-        """Return lists whose weights are those for a power, times a number."""
+    def weighed(self, power: float, half_life: float | None = None) -> ItemMemory:
+        """Return lists whose weights are those for a power."""
         said = self.found.said(power)
-        said.data *= np.float32(weight)
         return ItemMemory.of_matrix(said, N_NEIGHBORS, EXPONENT, half_life)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,18 @@ from numpy.typing import NDArray
 from skmmrec.interactions import History
 from skmmrec.metrics import find_hits, judge
 from skmmrec.recommender._choices import Choice
-from skmmrec.recommender.memory import POWERS, MemoryOfLikes, typical_spread
+from skmmrec.recommender.memory import (
+    POWERS,
+    SPREAD_USERS,
+    ItemMemory,
+    MemoryOfLikes,
+    typical_spread,
+)
 from skmmrec.recommender.network import FusionNetwork, to_host
 from skmmrec.recommender.training._plan import MemoryWeight
 from skmmrec.recommender.training._problem import Examples, Problem
 from skmmrec.recommender.training._validation import HeldOut, LikesMonitor
-from skmmrec.retrieval import chunks, top_k
+from skmmrec.retrieval import chunks, entry_rows, top_k
 
 # What is tried in the trial, and how much of it is then taken. A network of two to four
 # epochs needs twice the help that one of ten does: on validation rows of dbbook, 0.4 is
@@ -26,6 +32,8 @@ TRIED, KEPT = (0.1, 0.2, 0.4, 0.8), 0.5
 LENGTH, MAX_USERS, MAX_SCORES = 20, 1000, 200_000_000
 # Fewer tell nothing.
 MIN_USERS = 20
+# Less is no spread at all.
+TINY = float(np.finfo(np.float32).tiny)
 # Of the scaling that is taken where a weight is given.
 GIVEN_POWER = 0.5
 
@@ -67,7 +75,7 @@ def choose_memory(
         return None, Choice(
             0.0, "too few users have likes held out of a trial", figures
         )
-    values = dict(_judged(network, problem, held, left))
+    values = _judged(network, problem, held, left)
     base, best = values[0.0, 0.0], max(values, key=lambda key: values[key].mean())
     gain = values[best] - base
     figures = {
@@ -109,34 +117,61 @@ def _held_out(problem: Problem, hidden: Examples, left: History) -> HeldOut:
 
 def _judged(
     network: FusionNetwork, problem: Problem, held: HeldOut, left: History
-) -> Iterator[tuple[tuple[float, float], NDArray[np.float64]]]:
-    """Yield weight and power with the NDCG of each user."""
+) -> dict[tuple[float, float], NDArray[np.float64]]:
+    """NDCG of each user by weight and power, up to where more is worse."""
     content = problem.content, problem.graph, problem.propagation
     monitor = LikesMonitor("ndcg", held, *content, problem.user_content)
-    users, items, biases = (to_host(each) for each in monitor.vectors(network))
+    judge = _Judge(*(to_host(each) for each in monitor.vectors(network)), held)
     memory = MemoryOfLikes.learn(left)
-    lists = {power: memory.weighed(power) for power in POWERS}
-    parts: dict[tuple[float, float], list[NDArray]] = {}
-    for rows in chunks(len(held.users), left.n_items):
+    values = {(0.0, 0.0): judge.ndcg(None)}
+    for power in POWERS:
+        lists, before = judge.in_units(memory.weighed(power)), values[0.0, 0.0].mean()
+        for weight in TRIED:
+            values[weight, power] = ndcg = judge.ndcg(lists, weight)
+            if ndcg.mean() < before:
+                break
+            before = ndcg.mean()
+    return values
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Ranks held-out likes by vectors, and by a memory beside them."""
+
+    users: NDArray[np.float32]
+    items: NDArray[np.float32]
+    biases: NDArray[np.float32]
+    held: HeldOut
+
+    def in_units(self, memory: ItemMemory) -> ItemMemory:
+        """Scale a memory so that what it adds has the spread of the scores."""
+        some = slice(min(len(self.users), SPREAD_USERS))
+        said = memory.scores(self.held.known.take(np.arange(some.stop))).toarray()
+        spread = typical_spread(self.users[some] @ self.items.T + self.biases)
+        return memory.times(spread / max(typical_spread(said), TINY))
+
+    def ndcg(
+        self, memory: ItemMemory | None, weight: float = 0.0
+    ) -> NDArray[np.float64]:
+        """NDCG of each user, with what a memory says times a weight."""
+        values = [
+            self._ndcg_of(rows, memory, weight)
+            for rows in chunks(len(self.users), len(self.items))
+        ]
+        return np.concatenate(values)
+
+    def _ndcg_of(
+        self, rows: slice, memory: ItemMemory | None, weight: float
+    ) -> NDArray[np.float64]:
         chosen = np.arange(rows.start, rows.stop)
-        known, gone = held.known.take(chosen), held.hidden.take(chosen)
-        scores = users[rows] @ items.T + biases
-        spread = typical_spread(scores)
+        known, hidden = (h.take(chosen) for h in (self.held.known, self.held.hidden))
+        scores = self.users[rows] @ self.items.T + self.biases
+        if memory is not None:
+            said = memory.scores(known)
+            scores[entry_rows(said), said.indices] += np.float32(weight) * said.data
         scores[known.users, known.items] = -np.inf
-        parts.setdefault((0.0, 0.0), []).append(_ndcg(scores, gone))
-        for power, each in lists.items():
-            said = each.scores(known).toarray()
-            unit = spread / max(typical_spread(said), np.finfo(np.float32).tiny)
-            for weight in TRIED:
-                more = _ndcg(scores + np.float32(weight * unit) * said, gone)
-                parts.setdefault((weight, power), []).append(more)
-    for key, values in parts.items():
-        yield key, np.concatenate(values)
-
-
-def _ndcg(scores: NDArray[np.float32], hidden: History) -> NDArray[np.float64]:
-    best = top_k(scores, LENGTH)
-    rows = np.arange(len(best))[:, None] * hidden.n_items
-    wanted = hidden.users * hidden.n_items + hidden.items
-    hits = find_hits(np.isin(rows + best, wanted), hidden.lengths, LENGTH)
-    return judge("ndcg", hits)
+        best = top_k(scores, LENGTH)
+        places = chosen[:, None] - rows.start
+        wanted = hidden.users * hidden.n_items + hidden.items
+        hits = np.isin(places * hidden.n_items + best, wanted)
+        return judge("ndcg", find_hits(hits, hidden.lengths, LENGTH))
