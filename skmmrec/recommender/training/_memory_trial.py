@@ -71,10 +71,8 @@ def choose_memory(
     """
     held = _held_out(problem, hidden, left)
     if len(held.users) < MIN_USERS:
-        figures = {"users": len(held.users)}
-        return None, Choice(
-            0.0, "too few users have likes held out of a trial", figures
-        )
+        reason = "too few users have likes held out of a trial"
+        return None, Choice(0.0, reason, {"users": len(held.users)})
     values = _judged(network, problem, held, left)
     base, best = values[0.0, 0.0], max(values, key=lambda key: values[key].mean())
     gain = values[best] - base
