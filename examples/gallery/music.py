@@ -157,9 +157,9 @@ pd.DataFrame(gains).T.astype(float).round(3)
 # as all before it together. `SequenceTower` is a transformer, which may learn that fast
 # follows slow.
 #
-# The default, ``half_life="auto"``, looks for what predicts the last fifth of each
-# history. Here that spans two sessions and says nothing certain, so it would count all
-# alike. Where the very next track is asked for, give the half-life.
+# The default, ``half_life="auto"``, asks which clips are in the last fifth of each
+# history and, where that cannot tell, which comes next. So it learns by itself that the
+# latest clips count most; it is given here to show what it is worth.
 
 models = {
     "popularity": PopularityRecommender(),

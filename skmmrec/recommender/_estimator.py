@@ -101,16 +101,17 @@ class MultimodalFusionRecommender(VectorRecommender):
     half_life : float, "auto" or None, default="auto"
         After how many later items an item of the history counts half in the user's
         vector; None: all count the same. "auto" chooses what lets earlier likes predict
-        the latest best if `X` has timestamps, else None. Recommendations then are for
-        what comes next, which a random split of past interactions does not judge:
-        hold out the latest. The tower "sequence" learns the order by itself.
+        the latest best, and among equals those that come next, if `X` has timestamps,
+        else None. Recommendations then are for what comes next, which a random split of
+        past interactions does not judge: hold out the latest. The tower "sequence"
+        learns the order by itself.
     memory : float, "auto" or None, default="auto"
         How much a memory of items counts beside the vectors: of each item, a short list
         of others that were liked by the same users. A number is the spread of what it
         adds to a user's scores over the spread of these, such as 0.2; 0 or None: there
         is none. "auto" chooses it by likes that a trial of two to four epochs leaves
         out, and 0 where they are ranked no better by it, by a standard error. Where
-        histories hold answers that are predicted, or weights, there is no memory.
+        histories hold answers that are predicted, there is no memory.
     cold_popularity : float, default=0.5
         Number of users that an item without any is credited with, on average: its
         content tells how far it is above or below. With little, new items rarely reach
