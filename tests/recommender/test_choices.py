@@ -21,6 +21,7 @@ BY_HAND = {
     "training__own_negatives": True,
     "regularization__id_l2": 2.0,
     "half_life": 3.0,
+    "memory": 0.5,
 }
 
 
