@@ -499,7 +499,15 @@ class FittedModel:
             self.half_life,
             self.forgotten,
             self.memory,
+            None if self.memory is None else self._disliked(),
         )
+
+    def _disliked(self) -> pd.Series:
+        """List what users have met and not liked, by id; those who have such items."""
+        disliked = self.data.disliked
+        rows = np.flatnonzero(disliked.lengths)
+        lists = [self.data.items.take(disliked.of(row)).tolist() for row in rows]
+        return pd.Series(lists, self.data.users.take(rows), dtype=object)
 
     def stored_vectors(self) -> StoredVectors:
         """Return the same in slices, which are made when they are read."""
@@ -509,6 +517,7 @@ class FittedModel:
             self.data.seen,
             self.data.history.lengths,
             self.memory,
+            None if self.memory is None else self.data.disliked,
             version=self.fingerprint(),
             history_exponent=self._exponent,
             history_half_life=self.half_life,

@@ -48,6 +48,9 @@ class ServingVectors:
         What the items of a history add to the score beside the inner product, by
         positions in `items`; None: nothing. `history_sizes` are the lengths of the
         histories there.
+    disliked : Series or None
+        With a `memory`, user id to the list of those of the `seen` items that are not
+        in the user's history; users of whom all are may be left out. None: all are.
     """
 
     users: pd.DataFrame
@@ -59,6 +62,7 @@ class ServingVectors:
     history_half_life: float | None = None
     forgotten: Forgotten | None = None
     memory: ItemMemory | None = None
+    disliked: pd.Series | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ class StoredVectors:
 
         Users may have a column ``seen``, lists of the item ids that they have met,
         oldest first, and a column ``history_size``, in how many items the vector is a
-        sum of (by default, all that were seen).
+        sum of (by default, all that were seen). With a memory, they may have a column
+        ``disliked``, lists of the seen items that are not in the history.
     version : str
         Name of the model. Another model needs another one.
     seen : like `users`, optional
@@ -97,7 +102,8 @@ class StoredVectors:
         Where items have the columns ``memory_items``, lists of the ids of the items
         that one of a history speaks for, and ``memory_weights``, lists of float32 of
         the same lengths: the score is higher by the sum of these weights over the
-        history, over its length to this power. None: there is no memory.
+        history, over its length to this power. None: there is no memory, and these
+        columns are left alone.
 
     Notes
     -----
@@ -154,6 +160,7 @@ def sliced(
     seen: History,
     sizes: NDArray,
     memory: ItemMemory | None = None,
+    disliked: History | None = None,
     **named: Any,
 ) -> StoredVectors:
     """Return vectors in memory as what is stored, without a copy of them all.
@@ -169,6 +176,8 @@ def sliced(
         In how many items each user is a sum of.
     memory : ItemMemory or None
         Lists of the items.
+    disliked : History or None
+        With a memory, items that users have met and not liked.
     **named
         For `StoredVectors`.
     """
@@ -176,14 +185,15 @@ def sliced(
     def some_users(rows: slice) -> pa.Table:
         ids, vectors = users[0][rows], users[1][rows]
         ones = np.ones((len(ids), 1), np.float32)
-        return pa.table(
-            {
-                USER: pa.array(ids),
-                "vector": _lists(np.hstack([vectors, ones])),
-                "seen": _seen(items[0], seen, rows),
-                "history_size": pa.array(sizes[rows]),
-            }
-        )
+        columns = {
+            USER: pa.array(ids),
+            "vector": _lists(np.hstack([vectors, ones])),
+            "seen": _seen(items[0], seen, rows),
+            "history_size": pa.array(sizes[rows]),
+        }
+        if disliked is not None:
+            columns["disliked"] = _seen(items[0], disliked, rows)
+        return pa.table(columns)
 
     def some_items(rows: slice) -> pa.Table:
         ids, vectors, biases = (each[rows] for each in items)
