@@ -20,5 +20,10 @@ from ._exact import (
 from ._exact_products import bound_lengths as bound_lengths
 from ._index import MANY_ITEMS as MANY_ITEMS
 from ._search import ExactSearch as ExactSearch
-from ._sparse import nearest_rows as nearest_rows, unit_rows as unit_rows
+from ._sparse import (
+    entries_at as entries_at,
+    entry_rows as entry_rows,
+    nearest_rows as nearest_rows,
+    unit_rows as unit_rows,
+)
 from ._vector_rows import hash_rows as hash_rows

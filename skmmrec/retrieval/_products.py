@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from skmmrec.interactions import History
 from skmmrec.retrieval._exact import chunks, sum_in_halves
@@ -18,6 +19,7 @@ from skmmrec.retrieval._exact_products import (
     largest,
     send,
 )
+from skmmrec.retrieval._sparse import entry_rows
 from skmmrec.runtime import fetch_each, free_memory
 
 if TYPE_CHECKING:
@@ -82,7 +84,10 @@ class HostProducts:
         return chunks(n_queries, len(self.items))
 
     def start(
-        self, queries: NDArray[np.float32], hidden: History | None
+        self,
+        queries: NDArray[np.float32],
+        hidden: History | None,
+        added: csr_array | None = None,
     ) -> Callable[[], Block]:
         """Return what gives the candidates of a block."""
         n_queries, n_items = len(queries), len(self.items)
@@ -94,6 +99,8 @@ class HostProducts:
         with np.errstate(over="ignore", invalid="ignore"):  # see `bound_errors`
             np.matmul(queries, self.items.T, out=scores[:, :n_items])
             scores[:, :n_items] += self.biases
+            if added is not None:
+                scores[entry_rows(added), added.indices] += added.data
         if hidden is not None:
             scores[hidden.users, hidden.items] = -np.inf
         columns, least = self._greatest(scores)
@@ -119,20 +126,30 @@ class HostProducts:
         return np.take_along_axis(columns, found, axis=1), least
 
     def bound_errors(
-        self, queries: NDArray[np.float32], offsets: NDArray[np.float32]
+        self,
+        queries: NDArray[np.float32],
+        offsets: NDArray[np.float32],
+        added: csr_array | None = None,
     ) -> NDArray[np.float64]:
         """Bound how far a value plus the offset is from the query's score: (n,).
 
         Infinity where sums may exceed the range of float32.
         """
-        return self._bound(queries, offsets, HOST_UNIT, 0.0)
+        return self._bound(queries, offsets, added, HOST_UNIT, 0.0)
 
     def _bound(
-        self, queries: NDArray, offsets: NDArray, unit: float, lost: float
+        self,
+        queries: NDArray,
+        offsets: NDArray,
+        added: csr_array | None,
+        unit: float,
+        lost: float,
     ) -> NDArray[np.float64]:
         """Errors of sums, N. Higham's gamma, and of underflow, numbers flushed to 0."""
         lengths = np.sqrt(np.einsum("nd,nd->n", queries, queries, dtype=np.float64))
         reach = lengths * self.longest + largest(self.biases) + np.abs(offsets)
+        if added is not None:
+            reach = reach + largest_of_rows(added)
         n = queries.shape[1] + MORE_ROUNDINGS
         limits = np.finfo(np.float32)
         errors = (n * unit / (1 - n * unit) + lost) * reach
@@ -179,14 +196,20 @@ class DeviceProducts(HostProducts):
             yield slice(start, min(n_queries, start + step))
 
     def start(
-        self, queries: NDArray[np.float32], hidden: History | None
+        self,
+        queries: NDArray[np.float32],
+        hidden: History | None,
+        added: csr_array | None = None,
     ) -> Callable[[], Block]:
         """Start the computing, and return what waits for the candidates."""
-        places = None
+        places, more = None, None
+        width = padded(len(self.items), self.n_groups)
         if hidden is not None:
-            width = padded(len(self.items), self.n_groups)
             places = send(hidden.users * width + hidden.items, self.device)
-        found = self.find(send(queries, self.device), places)
+        if added is not None:
+            at = entry_rows(added) * width + added.indices
+            more = send(at, self.device), send(added.data, self.device)
+        found = self.find(send(queries, self.device), places, more)
         fetch = fetch_each(*found)
 
         def finish() -> Block:
@@ -198,7 +221,12 @@ class DeviceProducts(HostProducts):
 
         return finish
 
-    def find(self, users: Tensor, places: Tensor | None) -> tuple[Tensor, ...]:
+    def find(
+        self,
+        users: Tensor,
+        places: Tensor | None,
+        more: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, ...]:
         """Find the candidates.
 
         Parameters
@@ -207,6 +235,8 @@ class DeviceProducts(HostProducts):
             Queries.
         places : Tensor of shape (n_hidden,), int64, or None
             Items to leave out: positions in the flat table of scores.
+        more : tuple of Tensor of shape (n_added,), or None
+            Such positions, each once, and what is added there.
 
         Returns
         -------
@@ -221,6 +251,8 @@ class DeviceProducts(HostProducts):
         factors = split(users, (0, 0, 1)) if self.splits else users
         out = scores[:, :n_items]
         torch.addmm(self._biases, factors, self._factors.T, out=out)
+        if more is not None:
+            scores.view(-1).index_add_(0, *more)
         if places is not None:
             scores.view(-1).index_fill_(0, places, -torch.inf)
         values, columns = greatest(scores, self.n_candidates, self.n_groups)
@@ -234,11 +266,21 @@ class DeviceProducts(HostProducts):
         return *found, dots.float()
 
     def bound_errors(
-        self, queries: NDArray[np.float32], offsets: NDArray[np.float32]
+        self,
+        queries: NDArray[np.float32],
+        offsets: NDArray[np.float32],
+        added: csr_array | None = None,
     ) -> NDArray[np.float64]:
         """Bound how far a value plus the offset is from the query's score: (n,)."""
         lost = SPLIT_ERROR if self.splits else 0.0
-        return self._bound(queries, offsets, DEVICE_UNIT, lost)
+        return self._bound(queries, offsets, added, DEVICE_UNIT, lost)
+
+
+def largest_of_rows(matrix: csr_array) -> NDArray[np.float64]:
+    """Greatest absolute value of each row; 0 where nothing is stored."""
+    greatest = np.zeros(matrix.shape[0])
+    np.maximum.at(greatest, entry_rows(matrix), np.abs(matrix.data))
+    return greatest
 
 
 def count_groups(n_columns: int, k: int) -> int:

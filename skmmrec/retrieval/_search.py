@@ -17,11 +17,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from skmmrec.interactions import History
 from skmmrec.retrieval._exact import chunks, top_k
 from skmmrec.retrieval._exact_products import all_scores, bound_lengths
 from skmmrec.retrieval._products import Block, DeviceProducts, HostProducts
+from skmmrec.retrieval._sparse import entries_at
 from skmmrec.runtime import is_out_of_memory, own_modes, survive_fork
 
 # Candidates beyond those asked for. Neighbouring scores among the best are some
@@ -60,7 +62,7 @@ class Lists(NamedTuple):
 class ExactSearch:
     """Find the items of the greatest scores.
 
-    A score is ``link(query @ item + bias + offset)``, float32.
+    A score is ``link(query @ item + bias + offset + added)``, float32.
 
     Parameters
     ----------
@@ -98,6 +100,7 @@ class ExactSearch:
         *,
         offsets: NDArray[np.float32] | None = None,
         hidden: History | None = None,
+        added: csr_array | None = None,
     ) -> Lists:
         """Rank the items for each query.
 
@@ -111,9 +114,11 @@ class ExactSearch:
             Added to all scores of a query.
         hidden : History of n users, or None
             Items to leave out.
+        added : csr_array of shape (n, n_items), float32, or None
+            What is added to the scores of single items, whose columns ascend.
         """
         survive_fork()
-        task = _Task(self, np.ascontiguousarray(queries), k, offsets, hidden)
+        task = _Task(self, np.ascontiguousarray(queries), k, offsets, hidden, added)
         task.run()
         return task.lists
 
@@ -128,6 +133,7 @@ class _Task:
         k: int,
         offsets: NDArray[np.float32] | None,
         hidden: History | None,
+        added: csr_array | None,
     ) -> None:
         n_queries, n_items = len(queries), len(search.items)
         self.on = search
@@ -138,6 +144,7 @@ class _Task:
         none = np.zeros(n_queries, np.float32)
         self.offsets = none if offsets is None else offsets
         self.hidden = hidden
+        self.added = added
         self.lists = Lists(
             np.zeros((n_queries, self.k), np.intp),
             np.full((n_queries, self.k), -np.inf, np.float32),
@@ -175,11 +182,12 @@ class _Task:
         The next block is on its way while one is ranked here.
         """
         products = self._products(n_candidates)
-        errors = products.bound_errors(self.queries, self.offsets)
+        errors = products.bound_errors(self.queries, self.offsets, self.added)
         started: deque[tuple[slice, Callable[[], Block]]] = deque()
         for part in products.blocks(len(self.queries)):
             hidden = self._hidden_of(np.arange(part.start, part.stop))
-            started.append((part, products.start(self.queries[part], hidden)))
+            added = None if self.added is None else self.added[part]
+            started.append((part, products.start(self.queries[part], hidden, added)))
             if len(started) == 2:
                 part, fetch = started.popleft()
                 yield self._rank_block(part, fetch(), errors[part])
@@ -197,7 +205,12 @@ class _Task:
     ) -> NDArray[np.intp]:
         """Fill the lists of a block; return the rows where others may be missing."""
         offsets = self.offsets[part]
-        scores = self._scores(block.dots, self.on.biases[block.columns], offsets)
+        more = None
+        if self.added is not None:
+            rows = np.arange(len(offsets))[:, None]
+            more = entries_at(self.added[part], rows, block.columns)
+        biases = self.on.biases[block.columns]
+        scores = self._scores(block.dots, biases, offsets, more)
         scores[block.dots == -np.inf] = -np.inf
         order = _best_first(scores)[:, : self.k]
         self.lists.positions[part] = np.take_along_axis(block.columns, order, axis=1)
@@ -221,8 +234,9 @@ class _Task:
         compare = all_scores(self.on.items, self.device)
         for part in chunks(len(rows), 4 * len(self.on.items)):
             own = rows[part]
+            more = None if self.added is None else self.added[own].toarray()
             scores = self._scores(
-                compare(self.queries[own]), self.on.biases, self.offsets[own]
+                compare(self.queries[own]), self.on.biases, self.offsets[own], more
             )
             hidden = self._hidden_of(own)
             if hidden is not None:
@@ -235,10 +249,16 @@ class _Task:
             self.lists.scores[own] = np.take_along_axis(scores, columns, axis=1)
 
     def _scores(
-        self, dots: NDArray[np.float32], biases: NDArray, offsets: NDArray
+        self,
+        dots: NDArray[np.float32],
+        biases: NDArray,
+        offsets: NDArray,
+        added: NDArray | None,
     ) -> NDArray[np.float32]:
         dots += biases
         dots += offsets[:, None]
+        if added is not None:
+            dots += added
         return self._link(dots)
 
     def _link(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:

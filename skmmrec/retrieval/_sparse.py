@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array, vstack
 
 # A product of so many rows with 100,000 others stays below 1 GB, even if it is dense.
@@ -43,6 +44,32 @@ def nearest_rows(
         block.sort_indices()
         blocks.append(keep_largest(block, k))
     return csr_array(vstack(blocks, format="csr"))
+
+
+def entries_at(matrix: csr_array, rows: NDArray, columns: NDArray) -> NDArray:
+    """Entries at some places; 0 where none is stored.
+
+    Parameters
+    ----------
+    matrix : csr_array of shape (n, d)
+        Columns ascend in each row.
+    rows, columns : ndarray of int
+        Of any shape that both can be brought to.
+    """
+    width = matrix.shape[1]
+    stored = np.repeat(np.arange(matrix.shape[0]) * width, np.diff(matrix.indptr))
+    stored += matrix.indices
+    asked = rows * width + columns
+    if len(stored) == 0:
+        return np.zeros(asked.shape, matrix.dtype)
+    places = np.minimum(np.searchsorted(stored, asked), len(stored) - 1)
+    found: NDArray = np.where(stored[places] == asked, matrix.data[places], 0)
+    return found.astype(matrix.dtype, copy=False)
+
+
+def entry_rows(matrix: csr_array) -> NDArray[np.intp]:
+    """Row of each stored entry."""
+    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
 
 
 def keep_largest(matrix: csr_array, k: int) -> csr_array:

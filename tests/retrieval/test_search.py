@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from scipy.sparse import csr_array
 from torch._subclasses import FakeTensorMode
 
 from skmmrec.interactions import History
@@ -28,11 +29,12 @@ def sigmoid(scores):
 LINKS = {"same": None, "chance": sigmoid, "stars": lambda s: s * 1.3 + np.float32(3.5)}
 
 
-def reference(queries, items, biases, k, offsets, hidden, link):
+def reference(queries, items, biases, k, offsets, hidden, link, added=None):
     """Scores of `score_pairs`, for the inner products of all pairs."""
     n, m = len(queries), len(items)
     left, right = np.repeat(queries, m, axis=0), np.tile(items, (n, 1))
     scores = score_pairs(left, right).reshape(n, m) + biases + offsets[:, None]
+    scores = scores if added is None else scores + added.toarray()
     scores = scores if link is None else link(scores)
     scores[hidden.users, hidden.items] = -np.inf
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -69,6 +71,14 @@ def make_problem(kind, seed, size=1.0):
     return queries, items, biases, offsets, hidden
 
 
+def make_added(n, m, seed):
+    """Few entries and many, small and large, above and below 0."""
+    rng = np.random.default_rng(seed)
+    added = rng.normal(size=(n, m)) * 10 ** rng.uniform(-3, 3)
+    added *= rng.random((n, m)) < rng.choice([0.0, 0.02, 0.5])
+    return csr_array(added.astype(np.float32))
+
+
 def assert_same(found, expected):
     """Places of what is hidden do not matter."""
     there = np.isfinite(expected[1])
@@ -95,12 +105,14 @@ KINDS = ["normal", "twins", "near", "whole", "one-hot", "shifted", "zero"]
     k=st.sampled_from([1, 5, 12, 30, 600]),
     link=st.sampled_from(sorted(LINKS)),
     size=st.sampled_from([1.0, 1e-3, 1e4, 1e-18]),
+    adds=st.booleans(),
 )
-def test_lists_are_those_of_all_scores(engine, kind, seed, k, link, size):
+def test_lists_are_those_of_all_scores(engine, kind, seed, k, link, size, adds):
     queries, items, biases, offsets, hidden = make_problem(kind, seed, size)
+    added = make_added(len(queries), len(items), seed) if adds else None
     search = ExactSearch(items, biases, CPU, LINKS[link])
-    found = search.search(queries, k, offsets=offsets, hidden=hidden)
-    expected = reference(queries, items, biases, k, offsets, hidden, LINKS[link])
+    found = search.search(queries, k, offsets=offsets, hidden=hidden, added=added)
+    expected = reference(queries, items, biases, k, offsets, hidden, LINKS[link], added)
     assert_same(found, expected)
 
 

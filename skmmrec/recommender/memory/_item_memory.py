@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from skmmrec.interactions import History
+from skmmrec.retrieval import entries_at
 from skmmrec.runtime import cached_property
 
 # Entries of a product in memory at a time, at most: 12 bytes each.
@@ -149,16 +150,3 @@ class ItemMemory:
 
 def _places(matrix: csr_array) -> tuple[NDArray, NDArray]:
     return matrix.indices, matrix.indptr
-
-
-def entries_at(matrix: csr_array, rows: NDArray, columns: NDArray) -> NDArray:
-    """Entries of a matrix whose columns ascend in each row; 0 where none is stored."""
-    width = matrix.shape[1]
-    stored = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)) * width
-    stored = stored + matrix.indices
-    asked = rows * width + columns
-    if len(stored) == 0:
-        return np.zeros(asked.shape, matrix.dtype)
-    places = np.minimum(np.searchsorted(stored, asked), len(stored) - 1)
-    found: NDArray = np.where(stored[places] == asked, matrix.data[places], 0)
-    return found.astype(matrix.dtype)
