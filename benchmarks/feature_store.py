@@ -2,7 +2,7 @@
 
     python benchmarks/feature_store.py [NAME ...] [--size 1.0]
 
-Names: write read search serve services approximate million.
+Names: write read search serve memory services approximate million.
 
 Prints one line per ratio, our time over the other side's: medians of CPU time over
 repetitions that alternate between both sides, all in one process.
@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -47,6 +48,7 @@ from skmmrec.feature_store.backends.base import (
     to_us,
 )
 from skmmrec.recommender import ServingVectors
+from skmmrec.recommender.memory import ItemMemory
 from skmmrec.retrieval import ApproximateIndex
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -58,6 +60,8 @@ from tests.feature_store.services import (
 )
 
 DIM = 128
+# Entries of each list of a memory of items, as many as a fit keeps at most, and likes.
+ENTRIES, LIKES = 50, (20, 100)
 REPEATS = 5
 
 
@@ -264,6 +268,37 @@ def bench_serve(n: int, folder: Path) -> None:
     done.set()
     writer.join()
     _print_latency("  8 readers and a writer", [t for r in results for t in r])
+
+
+def bench_memory(n: int, folder: Path) -> None:
+    """Measure what a memory of items adds to user id to top-10, by turns."""
+    rng = np.random.default_rng(3)
+    lists = rng.integers(0, n, (n, ENTRIES), np.int32)
+    memory = ItemMemory(lists, rng.random(lists.shape, np.float32), 0.5)
+    for likes in LIKES:
+        plain = Recommender(n)
+        seen = rng.integers(0, n, (len(plain.vectors.users), likes))
+        unique = pd.Series([list(dict.fromkeys(each)) for each in seen.tolist()])
+        plain.vectors = replace(plain.vectors, seen=unique)
+        remembering = Recommender(n)
+        remembering.vectors = replace(plain.vectors, memory=memory)
+        sides = []
+        for name, model in (("with", remembering), ("without", plain)):
+            (folder / f"{name}{likes}").mkdir()
+            repo = new_repo(folder / f"{name}{likes}")
+            taken = cpu(lambda repo=repo, model=model: publish(model, repo))
+            size = sum(f.stat().st_size for f in repo.rglob("*") if f.is_file()) >> 20
+            print(f"  publish {name} memory: {taken:.1f} s, {size} MB on the disk")
+            sides.append(OnlineRecommender(repo))
+        users = plain.vectors.users.index.tolist()
+        for first, label in ((True, "lists from the store"), (False, "from memory")):
+            pairs = [
+                tuple(cpu(lambda s=side, u=user: s.recommend([u])) for side in sides)
+                for user in users[(1 if first else 0) :]
+            ]
+            with_it, without = (median(p[n] for p in pairs) for n in (0, 1))
+            name = f"top-10 of {n}, {likes} likes, {label} / no memory"
+            report(name, with_it, without, "" if first else "<= 1.3")
 
 
 def _latencies(online: OnlineRecommender, users: list, times: int) -> list[float]:

@@ -76,7 +76,8 @@ class EmbeddingDefinitions:
     embeddings : feast.FeatureService
         The vectors alone, as input of another model.
     user_item_score : feast.OnDemandFeatureView
-        Score of a user and an item, computed on request.
+        Inner product of a user and an item, computed on request: their score, without
+        what a memory of items adds.
     event : feast.Entity
         Join key ``event_id``.
     feedback_events : feast.FeatureView

@@ -26,7 +26,7 @@ from skmmrec.feature_store.backends.base import (
 
 from ._ranking import User, positions
 
-# Lists in memory: 60 MB of 50 entries each. Whoever asks for more begins anew, which
+# Lists in memory: 70 MB of 50 entries each. Whoever asks for more begins anew, which
 # costs a read of the store for each. Not tuned.
 KEPT = 100_000
 
@@ -133,7 +133,7 @@ class StoredMemory:
         ids = parsed(place, item, values.get(MEMORY, b""), list) or []
         given = values.get(MEMORY_WEIGHTS, b"")
         if not ids and not given:
-            return [], np.empty(0)
+            return [], np.empty(0, np.float32)
         weights = parsed_vectors(
             [given] if given else [],
             lambda _, why: Place.of(self.view, MEMORY_WEIGHTS).damaged(item, why),
@@ -141,13 +141,13 @@ class StoredMemory:
         if len(ids) != len(weights):
             why = f"it has {len(ids)} items, and {len(weights)} weights"
             raise place.damaged(item, why)
-        return ids, weights.astype(np.float64)
+        return ids, weights
 
     def _placed(self, parts: list[tuple[list[Id], np.ndarray]]) -> list[_Said]:
         """Find the rows of all ids at once; those that are gone are left out."""
         table_ids = self.table.ids
         wanted = np.array([i for ids, _ in parts for i in ids], dtype=table_ids.dtype)
-        rows = np.searchsorted(table_ids, wanted)
+        rows = np.searchsorted(table_ids, wanted).astype(np.int32)
         rows[rows == len(table_ids)] = 0
         there = table_ids[rows] == wanted
         placed, start = list[_Said](), 0

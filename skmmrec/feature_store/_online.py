@@ -83,7 +83,9 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
 
     Notes
     -----
-    The score is the inner product of the two vectors, bias included. With the
+    The score is the inner product of the two vectors, bias included, and what the
+    memory of items adds, where the model has one: the items of the user's history, all
+    that the store knows of, say how strongly they speak for others. With the
     objectives "mse" and "bce" that is not the rating or the probability that the
     recommender's own `recommend` gives, but it puts a user's items in the same order.
 

@@ -193,10 +193,14 @@ def publish(
     of a `forget`, such as another one that was fitted without these users, takes them
     out of what is served only; call `delete_ids` as well.
 
-    Features and vectors of items are features of the item view: rows that you push to
-    it need a column for each, empty where there is nothing to say. What is published as
-    another kind than before, such as texts in the place of numbers, is of that kind
-    from then on.
+    A model's memory of items is published with its vectors: which items each speaks
+    for, and how strongly, in the item view, and what users have met and not liked in
+    the user view. Users have all that they have met there, however long a history is.
+
+    Features and vectors of items, and their lists, are features of the item view: rows
+    that you push to it need a column for each, empty where there is nothing to say.
+    What is published as another kind than before, such as texts in the place of
+    numbers, is of that kind from then on.
 
     A registry file that cannot be read is set aside, beside itself, and what publishing
     needs is registered anew; `feast apply` registers the rest. A damaged parquet file

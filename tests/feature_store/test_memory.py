@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.feature_store import (
     OnlineRecommender,
     delete_ids,
@@ -556,6 +557,68 @@ def test_an_index_finds_what_exact_search_finds(repo, exclude_seen):
     assert found.attrs["search"] == "approximate"
     assert found["item_id"].tolist() == wanted["item_id"].tolist()
     np.testing.assert_allclose(found["score"], wanted["score"], **CLOSE)
+
+
+# -- a fitted recommender ------------------------------------------------------------
+
+
+@pytest.fixture
+def fitted(ratings, items):
+    """Fitted to likes and dislikes, with a memory that is given."""
+    X, y = ratings[["user_id", "item_id"]], (ratings["rating"] > 2).astype(float)
+    rec = MultimodalFusionRecommender(ItemCatalog(items), random_state=0).fit(X, y)
+    rec.model_.memory = lists(len(rec.model_.data.items))
+    return rec
+
+
+def own_scores(rec):
+    """Scores of all users for all items, as memory and vectors give them."""
+    model = rec.model_
+    vectors = model.user_vectors @ model.item_vectors.T + model.item_biases[:, 0]
+    return vectors + model.memory.scores(model.data.history).toarray()
+
+
+@pytest.mark.parametrize("how", ["serving_vectors", "stored_vectors"])
+def test_a_fitted_recommender_is_served_with_its_memory(repo, fitted, how):
+    rec = fitted
+    disliked = rec.model_.data.disliked
+    assert disliked.lengths.sum() > 0
+    publish(rec if how == "serving_vectors" else rec.stored_vectors(), repo)
+    for model in (rec, rec.stored_vectors()):
+        assert verify(model, repo).ok
+    found = OnlineRecommender(repo).recommend(rec.user_index_, k=99)
+    scores = pd.DataFrame(own_scores(rec), rec.user_index_, rec.item_index_)
+    for user, rows in found.groupby("user_id"):
+        wanted = scores.loc[user][rows["item_id"]]
+        np.testing.assert_allclose(rows["score"], wanted, rtol=1e-4, atol=1e-4)
+        assert (np.diff(rows["score"]) <= 0).all()
+        assert len(rows) == (~rec_seen(rec, user)).sum()
+
+
+def rec_seen(rec, user):
+    data = rec.model_.data
+    seen = np.zeros(len(data.items), bool)
+    seen[data.seen.of(data.users.get_loc(user))] = True
+    return seen
+
+
+def test_feedback_moves_the_store_as_it_does_the_recommender(repo, fitted):
+    rec = fitted
+    publish(rec, repo)
+    online, user = OnlineRecommender(repo), rec.user_index_[3]
+    new = rec.item_index_[~rec_seen(rec, user)]
+    online.record(user, new[0])
+    online.record(user, new[1], 0.0)
+    events = online.feedback()
+    rec.partial_fit(events.drop(columns=["y", "timestamp"]), events["y"])
+    moved = online.recommend(user, k=99)
+    assert not {*new[:2]} & {*moved["item_id"]}
+    scores = pd.Series(own_scores(rec)[3], rec.item_index_)
+    wanted = scores[moved["item_id"]]
+    np.testing.assert_allclose(moved["score"], wanted, rtol=1e-4, atol=1e-4)
+    publish(rec, repo, feedback=events)
+    again = online.recommend(user, k=99)
+    assert again["item_id"].tolist() == moved["item_id"].tolist()
 
 
 # -- other engines -------------------------------------------------------------------

@@ -97,7 +97,7 @@ class Added(NamedTuple):
 
     Attributes
     ----------
-    rows : int64 ndarray of shape (m,)
+    rows : int32 or int64 ndarray of shape (m,)
         In ascending order, each once.
     scores : float64 ndarray of shape (m,)
         Finite.
