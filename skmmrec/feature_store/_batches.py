@@ -36,8 +36,8 @@ from ._ids import check_encodable
 from ._item_features import item_columns, vector_columns
 from ._memory_columns import (
     check_told_apart,
-    checked_exponent,
     disliked_column,
+    exponent_of,
     memory_columns,
 )
 from ._types import CategoriesByItem, FurtherVectors, Vectors
@@ -113,7 +113,8 @@ def serving_batches(
     memory = getattr(vectors, "memory", None)
     exponent, remembered = None, tuple[Column, ...]()
     if memory is not None:
-        exponent = checked_exponent(memory.exponent, "memory.exponent")
+        half_life = getattr(vectors, "history_half_life", None)
+        exponent = exponent_of(memory, half_life)
     if memory is not None or further.known_memory:
         disliked = getattr(vectors, "disliked", None)
         about_users += (disliked_column(disliked, user_ids, item_type),)

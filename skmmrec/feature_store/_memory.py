@@ -24,7 +24,8 @@ from skmmrec.feature_store.backends.base import (
     parsed_vectors,
 )
 
-from ._ranking import User, positions
+from ._fold_in import HistorySum
+from ._ranking import User
 
 # Lists in memory: 70 MB of 50 entries each. Whoever asks for more begins anew, which
 # costs a read of the store for each. Not tuned.
@@ -36,6 +37,10 @@ class _Said(NamedTuple):
 
     rows: np.ndarray
     weights: np.ndarray
+
+
+_NO_ROWS = np.empty(0, np.int32)
+_NOTHING = _Said(_NO_ROWS, np.empty(0, np.float32))
 
 
 @dataclass(frozen=True)
@@ -77,45 +82,48 @@ class StoredMemory:
             Length of the history.
         """
         said = self._know(liked)
-        entries = [list_ for list_ in said if len(list_.rows)]
-        if not entries:
+        rows = np.concatenate([_NO_ROWS, *(each.rows for each in said)])
+        if not len(rows):
             return NOTHING_ADDED
-        rows, places = np.unique(
-            np.concatenate([list_.rows for list_ in entries]), return_inverse=True
-        )
-        weights = np.concatenate([list_.weights for list_ in entries])
-        return Added(rows, self._scaled(np.bincount(places, weights), n))
+        left = self._sum.left(len(liked)).tolist()
+        weights = [w * each.weights for w, each in zip(left, said, strict=True)]
+        rows, places = np.unique(rows, return_inverse=True)
+        sums = np.bincount(places, np.concatenate(weights))
+        return Added(rows, self._scaled(sums, n))
 
     def split(self, liked: Sequence[Id], n: int, row: int) -> np.ndarray:
         """Return what each liked item adds to the score of one, (n_liked,), float64."""
-        self._know(liked)
-        sums = [self._says(item, row) for item in liked]
-        return self._scaled(np.array(sums, np.float64), n)
+        said = self._know(liked)
+        sums = [float(each.weights[each.rows == row].sum()) for each in said]
+        return self._scaled(self._sum.left(len(liked)) * np.array(sums), n)
 
-    def _says(self, item: Id, row: int) -> float:
-        """Return the weight of one item for another."""
-        return sum(float(s.weights[s.rows == row].sum()) for s in self._know([item]))
+    @property
+    def _sum(self) -> HistorySum:
+        exponent = self.snapshot.memory_exponent
+        assert exponent is not None
+        return HistorySum(exponent, self.snapshot.half_life)
 
     def _scaled(self, sums: np.ndarray, n: int) -> np.ndarray:
         """Divide by the length of the history; rounded as the recommender does."""
-        exponent = self.snapshot.memory_exponent
-        assert exponent is not None
-        scaled = (sums * float(max(n, 1)) ** -exponent).astype(np.float32)
+        scaled = (sums * self._sum.scale(n)).astype(np.float32)
         return scaled.astype(np.float64)
 
     def _know(self, items: Iterable[Id]) -> list[_Said]:
-        """Return the lists of items, read where they are not in memory."""
-        rows = positions(self.table.ids, list(items)).tolist()
+        """Return the lists of items, read where they are not in memory.
+
+        Those of items that are not there are empty.
+        """
+        rows = _rows_of(self.table.ids, list(items))
         kept: dict[int, _Said] = self.table.kept.setdefault(StoredMemory, {})
         found = {row: kept.get(row) for row in rows}
-        absent = [row for row, said in found.items() if said is None]
+        absent = [row for row, said in found.items() if said is None and row >= 0]
         if absent:
             read = self._read(absent)
             found.update(read)
             if len(kept) + len(read) > KEPT:
                 kept.clear()
             kept.update(read)
-        return [said for row in rows if (said := found[row]) is not None]
+        return [found[row] or _NOTHING for row in rows]
 
     def _read(self, rows: list[int]) -> dict[int, _Said]:
         """Read lists from the store."""
@@ -145,14 +153,22 @@ class StoredMemory:
 
     def _placed(self, parts: list[tuple[list[Id], np.ndarray]]) -> list[_Said]:
         """Find the rows of all ids at once; those that are gone are left out."""
-        table_ids = self.table.ids
-        wanted = np.array([i for ids, _ in parts for i in ids], dtype=table_ids.dtype)
-        rows = np.searchsorted(table_ids, wanted).astype(np.int32)
-        rows[rows == len(table_ids)] = 0
-        there = table_ids[rows] == wanted
+        wanted = [item for ids, _ in parts for item in ids]
+        rows = np.array(_rows_of(self.table.ids, wanted), np.int32)
+        there = rows >= 0
         placed, start = list[_Said](), 0
         for ids, weights in parts:
             part = slice(start, start + len(ids))
             start, kept = part.stop, there[part]
             placed.append(_Said(rows[part][kept], weights[kept]))
         return placed
+
+
+def _rows_of(sorted_ids: np.ndarray, ids: Sequence[Id]) -> list[int]:
+    """Return the row of each id; -1 for one that is not there."""
+    wanted = np.array(ids, dtype=sorted_ids.dtype)
+    rows = np.minimum(np.searchsorted(sorted_ids, wanted), len(sorted_ids) - 1)
+    if not len(sorted_ids):
+        return [-1] * len(wanted)
+    found: list[int] = np.where(sorted_ids[rows] == wanted, rows, -1).tolist()
+    return found

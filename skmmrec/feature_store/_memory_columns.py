@@ -34,6 +34,16 @@ def checked_exponent(exponent: object, name: str) -> float:
     return float(exponent)
 
 
+def exponent_of(memory: ItemMemory, half_life: float | None) -> float:
+    """Return the exponent of a memory; refuse one of another half-life than users."""
+    if memory.half_life != half_life:
+        raise ValueError(
+            f"memory.half_life is {memory.half_life}, but history_half_life is "
+            f"{half_life}: a store has one for both"
+        )
+    return checked_exponent(memory.exponent, "memory.exponent")
+
+
 def memory_columns(
     memory: ItemMemory | None, ids: Sequence[Id], order: np.ndarray, id_type: str
 ) -> tuple[Column, ...]:

@@ -25,7 +25,7 @@ from skmmrec.interactions import (
 from skmmrec.metrics import find_recommender
 
 if TYPE_CHECKING:
-    from skmmrec.recommender import MultimodalFusionRecommender
+    from skmmrec.recommender import FittedModel, MultimodalFusionRecommender
 
 BASE = "interactions"
 
@@ -50,8 +50,8 @@ def modality_contributions(
     -------
     DataFrame of shape (n, 3 + m)
         Columns ``user_id``, ``item_id``, ``interactions`` (what the score would be
-        without any content: id embedding and popularity) and one per modality; of an
-        item that nobody met, the popularity expected is the modalities'. All but
+        without any content: id embedding, popularity and memory) and one per modality;
+        of an item that nobody met, the popularity expected is the modalities'. All but
         the ids add up to the score, in float64; under the objective "bce", to its
         log-odds, and of several tasks to the first. A missing modality has 0.
 
@@ -124,6 +124,8 @@ class Pairs:
         Vectors of the users.
     biases, offsets : ndarray of shape (n,), float64
         Of the items and of the users: what is added to the inner product.
+    remembered : ndarray of shape (n,), float64
+        What the memory of items adds.
     """
 
     users: NDArray
@@ -133,6 +135,7 @@ class Pairs:
     vectors: NDArray[np.float64]
     biases: NDArray[np.float64]
     offsets: NDArray[np.float64]
+    remembered: NDArray[np.float64]
 
     @classmethod
     def read(
@@ -150,14 +153,26 @@ class Pairs:
             recommender.model_.users_at(user_rows).astype(np.float64),
             recommender.item_biases_.to_numpy()[item_rows].astype(np.float64),
             recommender.model_.offsets_at(user_rows),
+            _remembered(recommender.model_, user_rows, item_rows),
         )
 
     def scores(
         self, vectors: NDArray[np.float64], biases: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
         """Scores of the network, given the items' vectors and perhaps other biases."""
-        added = self.offsets + (self.biases if biases is None else biases)
+        added = (
+            self.offsets + self.remembered + (self.biases if biases is None else biases)
+        )
         return np.einsum("nd,nd->n", self.vectors, vectors) + added
+
+
+def _remembered(
+    model: FittedModel, users: NDArray, items: NDArray
+) -> NDArray[np.float64]:
+    """Compute what the memory of items adds to pairs, given by position."""
+    if model.memory is None:
+        return np.zeros(len(users))
+    return model.memory.pairs(model.data.history, users, items).astype(np.float64)
 
 
 def fitted_model(estimator: Any) -> MultimodalFusionRecommender:

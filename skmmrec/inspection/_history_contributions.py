@@ -33,7 +33,8 @@ def history_contributions(
     """Split the scores of (user, item) pairs over the items of the users' histories.
 
     A user's vector is a weighted sum of the vectors of the items in the history, so
-    that its inner product with an item's vector is a sum, too. The split is exact.
+    that its inner product with an item's vector is a sum, too, and so is what the
+    memory of items adds. The split is exact.
 
     Parameters
     ----------
@@ -90,6 +91,9 @@ def history_contributions(
         "nmd,nmd->nm", parts[history.items], parts[pairs.item_rows][history.users]
     )
     added = factor * (_weights(recommender, history) * products).sum(axis=1)
+    memory = recommender.model_.memory
+    if memory is not None:
+        added += memory.parts(history, pairs.item_rows)
     wholes = factor * pairs.scores(vectors[pairs.item_rows]) + shift
     rest = wholes - np.bincount(history.users, added, minlength=len(wholes))
     return _long_table(recommender, pairs, history, added, rest)

@@ -109,6 +109,8 @@ def check_arrays(record: Mapping[str, Any], tensors: Tensors) -> None:
     _check_missing("users", record["user_modality_names"] or [], tensors)
     _check_answers(record["tasks"], tensors)
     _check_histories(record, tensors)
+    if record["memory"] is not None:
+        _check_memory(tensors["memory.neighbors"], tensors["memory.weights"])
 
 
 def _find(tensors: Tensors, name: str) -> NDArray:
@@ -157,6 +159,8 @@ def _expected(
     yield from _pairs("history_", n_users, n_items, n_liked)
     if not record["tasks"][0]["sampled"]:
         yield "history_.values", Array(np.float32, (n_liked,))
+    if record["memory"] is not None:
+        yield from _memory(n_items, tensors)
     if record["propagation"]:
         shape = (n_items, record["n_neighbors"] * (1 + len(names)))
         yield "graph.items", Array(np.int64, shape, below=n_items)
@@ -165,6 +169,13 @@ def _expected(
         sizes = record["n_networks"] * dim, len(record["tasks"])
         by_name = dict(zip(names, widths, strict=True))
         yield from _expectation(by_name, sizes, tensors)
+
+
+def _memory(n_items: int, tensors: Tensors) -> Iterator[tuple[str, Array]]:
+    """Expect lists of all items, of any length."""
+    width = _find(tensors, "memory.neighbors").shape[-1]
+    yield "memory.neighbors", Array(np.int32, (n_items, width))
+    yield "memory.weights", Array(np.float32, (n_items, width))
 
 
 def _content(
@@ -270,6 +281,19 @@ def _check_answers(tasks: list[dict[str, Any]], tensors: Tensors) -> None:
             raise ValueError("seen_.values has NaN as an answer to the only task")
         if not task["sampled"] and np.isinf(answers).any():
             raise ValueError("seen_.values has infinity as an answer to be predicted")
+
+
+def _check_memory(neighbors: NDArray, weights: NDArray) -> None:
+    """Refuse lists with gaps, with an item twice, or with weights of no item."""
+    _refuse_outside("memory.neighbors", neighbors + 1, len(neighbors) + 1)
+    there = neighbors >= 0
+    if (there[:, 1:] & ~there[:, :-1]).any():
+        raise ValueError("memory.neighbors has an item after the end of a list")
+    if weights[~there].any():
+        raise ValueError("memory.weights has a weight where there is no item")
+    ordered = np.sort(neighbors, axis=1)
+    if ((np.diff(ordered, axis=1) == 0) & (ordered[:, 1:] >= 0)).any():
+        raise ValueError("memory.neighbors has an item twice in one list")
 
 
 def _check_histories(record: Mapping[str, Any], tensors: Tensors) -> None:

@@ -41,6 +41,7 @@ from skmmrec.recommender._settings import (
 )
 from skmmrec.recommender._user_towers import TowerSettings, get_tower
 from skmmrec.recommender._vector_recommender import VectorRecommender
+from skmmrec.recommender.memory import ItemMemory
 from skmmrec.recommender.network import Objective, check_objective
 from skmmrec.recommender.training import NetworkDesign, Plan
 
@@ -103,6 +104,13 @@ class MultimodalFusionRecommender(VectorRecommender):
         the latest best if `X` has timestamps, else None. Recommendations then are for
         what comes next, which a random split of past interactions does not judge:
         hold out the latest. The tower "sequence" learns the order by itself.
+    memory : float, "auto" or None, default="auto"
+        How much a memory of items counts beside the vectors: of each item, a short list
+        of others that were liked by the same users. A number is the spread of what it
+        adds to a user's scores over the spread of these, such as 0.2; 0 or None: there
+        is none. "auto" chooses it by likes that a trial of two to four epochs leaves
+        out, and 0 where they are ranked no better by it, by a standard error. Where
+        histories hold answers that are predicted, or weights, there is no memory.
     cold_popularity : float, default=0.5
         Number of users that an item without any is credited with, on average: its
         content tells how far it is above or below. With little, new items rarely reach
@@ -147,7 +155,9 @@ class MultimodalFusionRecommender(VectorRecommender):
         Everything that was learned; what follows are views of it.
     item_vectors_, user_vectors_ : DataFrame of shape (n, n_members * n_factors)
         float32, indexed by id. An item's score for a user is their inner product plus
-        the item's bias.
+        the item's bias and what the memory adds.
+    memory_ : ItemMemory or None
+        Which items speak for which others in a history, and how strongly.
     item_biases_ : Series of length n_items
         float32, indexed by item id.
     loss_curve_ : list of float
@@ -221,6 +231,11 @@ class MultimodalFusionRecommender(VectorRecommender):
             Interval(Real, 0, None, closed="neither"),
             None,
         ],
+        "memory": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="left"),
+            None,
+        ],
         "cold_popularity": [Interval(Real, 0, None, closed="neither")],
         "propagation": "no_validation",
         "pretrained": "no_validation",
@@ -247,6 +262,7 @@ class MultimodalFusionRecommender(VectorRecommender):
         user_catalog: ItemCatalog | None = None,
         user_key: str = USER,
         half_life: float | Literal["auto"] | None = "auto",
+        memory: float | Literal["auto"] | None = "auto",
         cold_popularity: float = 0.5,
         propagation: Propagation | None = None,
         pretrained: str | PathLike[str] | FrozenEstimator | None = None,
@@ -268,6 +284,7 @@ class MultimodalFusionRecommender(VectorRecommender):
         self.user_catalog = user_catalog
         self.user_key = user_key
         self.half_life = half_life
+        self.memory = memory
         self.cold_popularity = cold_popularity
         self.propagation = propagation
         self.pretrained = pretrained
@@ -331,8 +348,8 @@ class MultimodalFusionRecommender(VectorRecommender):
                 source=source,
             )
             refuse_idle(plan, model, self.half_life)
-            learn(model, plan, source, is_own)
-            self._adopt(finish(model, rows, plan, self.half_life))
+            memory = learn(model, plan, source, is_own)
+            self._adopt(finish(model, rows, plan, self.half_life, memory))
         return self
 
     @property
@@ -344,6 +361,11 @@ class MultimodalFusionRecommender(VectorRecommender):
     def id_l2_(self) -> float:
         """Precision of the prior of the item embeddings."""
         return self.model_.id_l2
+
+    @property
+    def memory_(self) -> ItemMemory | None:
+        """Which items speak for which others, and how strongly."""
+        return self.model_.memory
 
     def _plan(self) -> Plan:
         """Check the parameters, and put the settings together."""
@@ -367,6 +389,7 @@ class MultimodalFusionRecommender(VectorRecommender):
             self.cold_popularity,
             self.device,
             self.random_state,
+            self.memory,
         )
 
     @property

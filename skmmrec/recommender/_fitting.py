@@ -16,8 +16,10 @@ from skmmrec.recommender._settings import Settings
 from skmmrec.recommender._user_towers import SequenceTower
 from skmmrec.recommender.training import (
     Epoch,
+    MemoryWeight,
     Plan,
     Source,
+    can_remember,
     fit_accelerator,
     forget_unmet,
     met_items,
@@ -48,7 +50,7 @@ def learn(
     plan: Plan,
     source: FittedModel | None = None,
     is_own: bool = False,
-) -> None:
+) -> MemoryWeight | None:
     """Train the networks of a model, and learn what content tells of new items.
 
     Parameters
@@ -61,6 +63,11 @@ def learn(
         A model to start from.
     is_own : bool
         Whether that is an earlier fit of the same recommender.
+
+    Returns
+    -------
+    MemoryWeight or None
+        How a memory of items is to count, for `finish`.
     """
     data, problem, start = model.data, model.problem(), None
     if source is not None:
@@ -77,6 +84,7 @@ def learn(
     forget_unmet(model.networks, model.met)
     if plan.design.is_trained:
         model.learn_expectation(fit_accelerator(plan))
+    return trained.memory
 
 
 def finish(
@@ -84,8 +92,9 @@ def finish(
     rows: Rows,
     plan: Plan,
     half_life: float | Literal["auto"] | None,
+    memory: MemoryWeight | None = None,
 ) -> FittedModel:
-    """Compute the vectors, with the half-life that is given or learned."""
+    """Compute the vectors, with the half-life that is given or learned, and memory."""
     where = fit_accelerator(plan)
     model.update_items(where)
     times = rows.ids.times
@@ -98,6 +107,8 @@ def finish(
     else:
         model.learn_half_life(where)
     model.update_users(where)
+    if memory is not None:
+        model.learn_memory(memory)
     return model
 
 
@@ -170,6 +181,8 @@ def _idle_tasks(plan: Plan, model: FittedModel) -> Iterator[tuple[str, str]]:
         yield "training.task_weights", "there is one task only"
     if weights is not None and len(weights) != n_tasks:
         yield "training.task_weights", f"{len(weights)} weights, but {n_tasks} tasks"
+    if plan.memory not in (None, "auto", 0) and not can_remember(model.problem()):
+        yield "memory", "histories hold ratings or dislikes, and a memory knows likes"
     if any(task.sampled for task in model.tasks):
         return
     reason = "nothing is ranked against drawn items, each row's answer is predicted"

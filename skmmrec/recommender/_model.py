@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from skmmrec.catalog import Blocks
 from skmmrec.interactions import History, InteractionData, Keys
@@ -22,7 +23,12 @@ from skmmrec.recommender._facts import Facts
 from skmmrec.recommender._forgotten import Forgotten
 from skmmrec.recommender._serving import SLICE, ServingVectors, StoredVectors, sliced
 from skmmrec.recommender.cold_start import Expectation, graph_of_new, learn_half_life
-from skmmrec.recommender.memory import ItemMemory
+from skmmrec.recommender.memory import (
+    SPREAD_USERS,
+    ItemMemory,
+    MemoryOfLikes,
+    typical_spread,
+)
 from skmmrec.recommender.network import (
     Array,
     FusionNetwork,
@@ -34,9 +40,17 @@ from skmmrec.recommender.network import (
     spread_vectors,
     to_host,
 )
-from skmmrec.recommender.training import HeldOut, NetworkDesign, Problem
+from skmmrec.recommender.training import (
+    HeldOut,
+    MemoryWeight,
+    NetworkDesign,
+    Problem,
+)
 from skmmrec.retrieval import ExactSearch, bound_lengths, hash_rows, score_pairs
 from skmmrec.runtime import own_modes
+
+# Scores by which their spread is told, at most: 80 MB.
+SPREAD_SCORES = 20_000_000
 
 if TYPE_CHECKING:
     from skmmrec.llm import SoftTokenFuser
@@ -295,6 +309,8 @@ class FittedModel:
         for network in self.networks:
             network.append_items(len(ids), self._cold_biases)
         self.data = self.data.with_items(ids)
+        if self.memory is not None:
+            self.memory = self.memory.append(len(ids))
         self.update_items()
 
     @property
@@ -377,6 +393,26 @@ class FittedModel:
         self.half_life = chosen.value
         self.choices.note("half_life", chosen)
 
+    def learn_memory(self, counted: MemoryWeight) -> None:
+        """Learn from the likes what items say of others.
+
+        Its spread over a user's scores, over that of the vectors' scores, is the weight
+        that is given.
+        """
+        history, n_items = self.data.history, len(self.data.items)
+        users = np.flatnonzero(history.lengths)
+        most = max(1, min(SPREAD_USERS, SPREAD_SCORES // max(1, n_items)))
+        users = np.sort(np.random.RandomState(0).permutation(users)[:most])
+        memory = MemoryOfLikes.learn(history).weighed(counted.power, self.half_life)
+        unit = typical_spread(memory.scores(history.take(users)).toarray())
+        if unit > 0:
+            self.memory = memory.times(counted.weight * self._spread_of(users) / unit)
+
+    def _spread_of(self, users: NDArray) -> float:
+        """Spread of the scores by vectors."""
+        scores = self.user_vectors[users] @ self.item_vectors.T
+        return typical_spread(scores + self.item_biases[:, 0])
+
     def users_at(self, rows: NDArray) -> NDArray[np.float32]:
         """Vectors of users at these positions; -1 is one who is not known."""
         known = rows >= 0
@@ -430,9 +466,29 @@ class FittedModel:
         search = ExactSearch(vectors, biases, device, self._first_link, longest)
         offsets = self.offsets_at(users).astype(np.float32)
         best, scores = search.search(
-            self.users_at(users), k, offsets=offsets, hidden=hidden
+            self.users_at(users),
+            k,
+            offsets=offsets,
+            hidden=hidden,
+            added=self.remembered(users, candidates),
         )
         return best if candidates is None else np.flatnonzero(candidates)[best], scores
+
+    def remembered(
+        self, users: NDArray, candidates: NDArray[np.bool_] | None = None
+    ) -> csr_array | None:
+        """Compute what the memory adds to the scores of users; None: there is none.
+
+        Parameters
+        ----------
+        users : ndarray of shape (n,)
+            Positions, -1 for one who is not known.
+        candidates : ndarray of shape (n_items,), bool, or None
+            Items to compute it for; None: all.
+        """
+        if self.memory is None:
+            return None
+        return self.memory.scores(self.data.history.take(users), candidates)
 
     def _bound_lengths(self) -> float:
         """Bound the items' lengths; a single user would wait for it in each call."""
@@ -462,7 +518,7 @@ class FittedModel:
         return task.link if task.objective in ("bce", "mse") else None
 
     def score_rows(
-        self, users: NDArray, vectors: NDArray, biases: NDArray
+        self, users: NDArray, vectors: NDArray, biases: NDArray, items: NDArray
     ) -> NDArray[np.float32]:
         """Predict the answers to every task: (n,), or (n, n_tasks) for several.
 
@@ -472,9 +528,13 @@ class FittedModel:
             Position of each row's user, -1 for one who is not known.
         vectors, biases : ndarray of shape (n, dim) and (n, n_tasks)
             Of each row's item.
+        items : ndarray of shape (n,)
+            Its position, -1 for one that is not known.
         """
         own, offsets = self.users_at(users), self.offsets_at(users).astype(np.float32)
         scores = score_pairs(own, vectors) + biases[:, 0] + offsets
+        if self.memory is not None:
+            scores += self.memory.pairs(self.data.history, users, items)
         predictions = [self.tasks[0].link(scores)]
         if len(self.tasks) == 1:
             return predictions[0]
@@ -546,7 +606,7 @@ class FittedModel:
         )
 
     def fingerprint(self) -> str:
-        """Hash of what the model answers with: ids, vectors and biases."""
+        """Hash of what the model answers with: ids, vectors, biases and memory."""
         digest = hashlib.sha256()
         for ids, values in (
             (self.data.items, self.item_vectors),
@@ -556,6 +616,9 @@ class FittedModel:
             for text in _json(ids):
                 digest.update(text.encode())
             digest.update(np.ascontiguousarray(values).tobytes())
+        if self.memory is not None:
+            digest.update(self.memory.neighbors.tobytes())
+            digest.update(self.memory.weights.tobytes())
         return digest.hexdigest()[:16]
 
 

@@ -49,6 +49,7 @@ from skmmrec.recommender._saved_folder import (
 )
 from skmmrec.recommender._user_towers import get_tower
 from skmmrec.recommender.cold_start import Expectation
+from skmmrec.recommender.memory import ItemMemory
 from skmmrec.recommender.network import FusionNetwork, ItemGraph, Task
 from skmmrec.recommender.training import NetworkDesign
 from skmmrec.runtime import Generators, own_modes, survive_fork
@@ -156,6 +157,7 @@ def _check(
     record.setdefault("forgotten", [])
     record.setdefault("facts", None)
     record.setdefault("choices", {})
+    record.setdefault("memory", None)
     if isinstance(record.get("fuser"), dict):
         record["fuser"].setdefault("numbers", {})
     check_record(record, others)
@@ -251,6 +253,9 @@ def _tensors(model: FittedModel) -> dict[str, NDArray]:
         tensors |= _content_tensors("users", model.user_content, model.user_space)
     tensors |= _fuser_parts(model)[1] | _expectation_tensors(model.expectation)
     tensors["items.met"] = model.met
+    if model.memory is not None:
+        tensors["memory.neighbors"] = model.memory.neighbors
+        tensors["memory.weights"] = model.memory.weights
     if model.graph is not None:
         tensors["graph.items"] = model.graph.items
         tensors["graph.weights"] = model.graph.weights
@@ -273,6 +278,7 @@ def _record(model: FittedModel) -> dict[str, Any]:
         "fuser": _fuser_parts(model)[0],
         "n_networks": len(model.networks),
         "half_life": plain(model.half_life),
+        "memory": _write_memory(model.memory),
         "id_l2": plain(model.id_l2),
         "cold_popularity": plain(model.cold_popularity),
         "propagation": plain(model.propagation),
@@ -335,6 +341,7 @@ def _read_model(record: dict[str, Any], tensors: dict[str, NDArray]) -> FittedMo
         propagation=record["propagation"],
         n_neighbors=record["n_neighbors"],
         half_life=record["half_life"],
+        memory=_read_memory(record, tensors),
         id_l2=record["id_l2"],
         loss_curve=record["loss_curve"],
         validation_curve=record["validation_curve"],
@@ -354,6 +361,21 @@ def _read_model(record: dict[str, Any], tensors: dict[str, NDArray]) -> FittedMo
         model.update_users()
     _check_vectors(model)
     return model
+
+
+def _read_memory(
+    record: dict[str, Any], tensors: dict[str, NDArray]
+) -> ItemMemory | None:
+    if record["memory"] is None:
+        return None
+    parts = (tensors[f"memory.{name}"] for name in ("neighbors", "weights"))
+    return ItemMemory(*parts, **record["memory"])
+
+
+def _write_memory(memory: ItemMemory | None) -> dict[str, Any] | None:
+    if memory is None:
+        return None
+    return {name: plain(getattr(memory, name)) for name in ("exponent", "half_life")}
 
 
 def _read_data(record: dict[str, Any], tensors: dict[str, NDArray]) -> InteractionData:

@@ -248,6 +248,9 @@ MODEL: dict[str, Check] = {
     "fuser": _null_or(_fields({"params": _dict, "fitted": _dict, "numbers": _numbers})),
     "n_networks": _count,
     "half_life": _null_or(_positive),
+    "memory": _null_or(
+        _fields({"exponent": _not_negative, "half_life": _null_or(_positive)})
+    ),
     "id_l2": _not_negative,
     "cold_popularity": _positive,
     "propagation": _share,

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from skmmrec.interactions import USER
 from skmmrec.recommender._model import FittedModel
@@ -19,7 +20,9 @@ from skmmrec.retrieval import (
     MANY_ITEMS,
     ApproximateIndex,
     ranked_frame,
+    score_pairs,
     tell_recall,
+    without_entries,
 )
 
 Index = ApproximateIndex | Literal["auto"] | None
@@ -139,9 +142,43 @@ def search(
     data = model.data
     rows = data.users.get_indexer(ids)
     seen = data.seen.take(rows).to_csr() if exclude_seen else None
-    best, scores = index.search(queries_of(model, rows), k, seen=seen)
+    queries, added = queries_of(model, rows), model.remembered(rows)
+    if added is None:
+        best, scores = index.search(queries, k, seen=seen)
+    else:
+        best, scores = _search_beside(model, index, queries, k, seen, added)
     there = np.isfinite(scores)
     scores += model.offsets_at(rows)[:, None].astype(np.float32)
     scores = np.where(there, model.tasks[0].link(scores), -np.inf)
     table = ranked_frame(USER, ids, data.items, best, scores)
     return tell_recall(table, index.recall_, "approximate")
+
+
+def _search_beside(
+    model: FittedModel,
+    index: ApproximateIndex,
+    queries: NDArray[np.float32],
+    k: int,
+    seen: csr_array | None,
+    added: csr_array,
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Score what the memory speaks of exactly, and search the index for the rest."""
+    touched = added.copy()
+    touched.data = np.ones(len(added.data), np.float32)
+    hidden = touched if seen is None else csr_array(touched + seen)
+    best, scores = index.search(queries, k, seen=hidden)
+    if seen is not None:
+        added = without_entries(added, seen)
+    k = scores.shape[1]
+    for row in range(len(queries)):
+        own = slice(*added.indptr[row : row + 2])
+        items = added.indices[own]
+        users = np.broadcast_to(queries[row, :-1], (len(items), queries.shape[1] - 1))
+        near = score_pairs(users, model.item_vectors[items])
+        near += model.item_biases[items, 0]
+        near += added.data[own]
+        columns = np.concatenate([best[row], items])
+        values = np.concatenate([scores[row], near])
+        order = np.lexsort((columns, -values))[:k]
+        best[row], scores[row] = columns[order], values[order]
+    return best, scores

@@ -46,8 +46,7 @@ class ServingVectors:
         Users whom the model was told to forget, and the store is to forget too.
     memory : ItemMemory or None
         What the items of a history add to the score beside the inner product, by
-        positions in `items`; None: nothing. `history_sizes` are the lengths of the
-        histories there.
+        positions in `items`; None: nothing. Its half-life is `history_half_life`.
     disliked : Series or None
         With a `memory`, user id to the list of those of the `seen` items that are not
         in the user's history; users of whom all are may be left out. None: all are.
@@ -102,8 +101,9 @@ class StoredVectors:
         Where items have the columns ``memory_items``, lists of the ids of the items
         that one of a history speaks for, and ``memory_weights``, lists of float32 of
         the same lengths: the score is higher by the sum of these weights over the
-        history, over its length to this power. None: there is no memory, and these
-        columns are left alone.
+        history, over its length to this power; with `history_half_life`, the sum is
+        weighted and the length is the sum of the weights, or 1 where that is less.
+        None: there is no memory, and these columns are left alone.
 
     Notes
     -----

@@ -343,7 +343,8 @@ class VectorRecommender(
         vectors, biases = self._items_of(ids, content)
         check_same_kind(ids.users, model.data.users, USER)
         users = model.data.users.get_indexer(ids.users)
-        return model.score_rows(users, vectors, biases)
+        items = model.data.items.get_indexer(ids.items)
+        return model.score_rows(users, vectors, biases, items)
 
     def recommend(
         self,

@@ -25,5 +25,6 @@ from ._sparse import (
     entry_rows as entry_rows,
     nearest_rows as nearest_rows,
     unit_rows as unit_rows,
+    without_entries as without_entries,
 )
 from ._vector_rows import hash_rows as hash_rows

@@ -40,7 +40,7 @@ def lists(n_items, k=5, seed=1):
     return ItemMemory(neighbors, weights, 0.5)
 
 
-def remembering(version="v1", k=5, **options):
+def remembering(version="v1", k=5, half_life=None, **options):
     """A model whose users are sums of items, with a memory; some items are disliked."""
     model = history_model(version=version, **options)
     vectors, memory = model.vectors, lists(len(model.vectors.items), k)
@@ -54,8 +54,9 @@ def remembering(version="v1", k=5, **options):
         vectors,
         seen=seen,
         history_exponent=0.7,
+        history_half_life=half_life,
         history_sizes=sizes,
-        memory=memory,
+        memory=replace(memory, half_life=half_life),
         disliked=disliked,
     )
     return with_users_of(model)
@@ -76,11 +77,18 @@ def liked_by(model, user):
     return [item for item in model.vectors.seen[user] if item not in others]
 
 
+def counts_of(model, liked):
+    """How much each item of a history counts, oldest first."""
+    age = np.arange(len(liked))[::-1]
+    return 0.5 ** (age / (model.vectors.history_half_life or np.inf))
+
+
 def vector_of(model, liked):
     items = model.vectors.items.to_numpy(np.float64)
     vector = np.zeros(items.shape[1])
     if liked:
-        vector[:-1] = items[liked, :-1].sum(axis=0) / len(liked) ** 0.7
+        counts = counts_of(model, liked)
+        vector[:-1] = counts @ items[liked, :-1] / counts.sum() ** 0.7
     vector[-1] = 1
     return vector.astype(np.float32)
 
@@ -90,12 +98,15 @@ def scores_of(model, liked, gone=()):
     vectors = model.vectors
     scores = vectors.items.to_numpy(np.float64) @ vector_of(model, liked)
     memory = vectors.memory
-    for item in set(liked) - set(gone):
+    counts = counts_of(model, liked)
+    for item, count in zip(liked, counts, strict=True):
+        if item in gone:
+            continue
         for other, weight in zip(
             memory.neighbors[item], memory.weights[item], strict=True
         ):
             if other >= 0:
-                scores[other] += weight / len(liked) ** memory.exponent
+                scores[other] += count * weight / counts.sum() ** memory.exponent
     return pd.Series(scores, vectors.items.index).drop(list(gone))
 
 
@@ -114,8 +125,9 @@ def check_users(online, model, users=range(8), k=6):
 # -- lists ---------------------------------------------------------------------------
 
 
-def test_lists_are_by_vectors_and_memory(repo):
-    model = remembering()
+@pytest.mark.parametrize("half_life", [None, 1.5])
+def test_lists_are_by_vectors_and_memory(repo, half_life):
+    model = remembering(half_life=half_life)
     publish(model, repo)
     online = OnlineRecommender(repo)
     check_users(online, model)
@@ -201,8 +213,9 @@ def test_filters_choose_among_the_same_scores(repo, chosen):
         check(found, scores, [], 5)
 
 
-def test_somebody_without_an_id_has_a_memory_too(repo):
-    model = remembering()
+@pytest.mark.parametrize("half_life", [None, 1.5])
+def test_somebody_without_an_id_has_a_memory_too(repo, half_life):
+    model = remembering(half_life=half_life)
     publish(model, repo)
     history = [4, 11, 2]
     found = OnlineRecommender(repo).recommend_from_history(history, k=8)
@@ -219,8 +232,9 @@ def test_the_popular_are_by_their_biases_alone(repo):
 # -- what is written -----------------------------------------------------------------
 
 
-def test_a_like_moves_the_memory_at_once(repo):
-    model = remembering()
+@pytest.mark.parametrize("half_life", [None, 1.5])
+def test_a_like_moves_the_memory_at_once(repo, half_life):
+    model = remembering(half_life=half_life)
     publish(model, repo)
     online = OnlineRecommender(repo)
     check_users(online, model, [4])
@@ -519,14 +533,16 @@ def test_what_is_wrong_in_a_memory_is_named(repo):
     weights[0, 0] = np.inf
     refused("not finite", memory=replace(memory, weights=weights))
     refused("memory.exponent must be", memory=replace(memory, exponent=np.inf))
+    refused("memory.half_life is None, but", history_half_life=2.0)
     refused("user 2 has liked: 4 items were met, 2 are in the", disliked=None)
 
 
 # -- reasons and the index -----------------------------------------------------------
 
 
-def test_contributions_add_up_with_a_memory(repo):
-    model = remembering()
+@pytest.mark.parametrize("half_life", [None, 1.5])
+def test_contributions_add_up_with_a_memory(repo, half_life):
+    model = remembering(half_life=half_life)
     publish(model, repo)
     online = OnlineRecommender(repo)
     best = online.recommend([0, 2, 4], k=5)
@@ -541,8 +557,10 @@ def test_contributions_add_up_with_a_memory(repo):
     assert other >= 0
     part = online.history_contributions(4, int(other))["contribution"][0]
     items = model.vectors.items.to_numpy(np.float64)[:, :-1]
-    product = items[speaker] @ items[other] / len(liked) ** 0.7
-    np.testing.assert_allclose(part, product + weight / len(liked) ** 0.5, **CLOSE)
+    counts = counts_of(model, liked)
+    product = items[speaker] @ items[other] / counts.sum() ** 0.7
+    wanted = counts[0] * (product + weight / counts.sum() ** 0.5)
+    np.testing.assert_allclose(part, wanted, **CLOSE)
 
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
@@ -567,15 +585,9 @@ def fitted(ratings, items):
     """Fitted to likes and dislikes, with a memory that is given."""
     X, y = ratings[["user_id", "item_id"]], (ratings["rating"] > 2).astype(float)
     rec = MultimodalFusionRecommender(ItemCatalog(items), random_state=0).fit(X, y)
-    rec.model_.memory = lists(len(rec.model_.data.items))
+    memory = lists(len(rec.model_.data.items))
+    rec.model_.memory = replace(memory, half_life=rec.half_life_)
     return rec
-
-
-def own_scores(rec):
-    """Scores of all users for all items, as memory and vectors give them."""
-    model = rec.model_
-    vectors = model.user_vectors @ model.item_vectors.T + model.item_biases[:, 0]
-    return vectors + model.memory.scores(model.data.history).toarray()
 
 
 @pytest.mark.parametrize("how", ["serving_vectors", "stored_vectors"])
@@ -586,39 +598,27 @@ def test_a_fitted_recommender_is_served_with_its_memory(repo, fitted, how):
     publish(rec if how == "serving_vectors" else rec.stored_vectors(), repo)
     for model in (rec, rec.stored_vectors()):
         assert verify(model, repo).ok
-    found = OnlineRecommender(repo).recommend(rec.user_index_, k=99)
-    scores = pd.DataFrame(own_scores(rec), rec.user_index_, rec.item_index_)
-    for user, rows in found.groupby("user_id"):
-        wanted = scores.loc[user][rows["item_id"]]
-        np.testing.assert_allclose(rows["score"], wanted, rtol=1e-4, atol=1e-4)
-        assert (np.diff(rows["score"]) <= 0).all()
-        assert len(rows) == (~rec_seen(rec, user)).sum()
+    same_lists(OnlineRecommender(repo).recommend(rec.user_index_, k=99), rec)
 
 
-def rec_seen(rec, user):
-    data = rec.model_.data
-    seen = np.zeros(len(data.items), bool)
-    seen[data.seen.of(data.users.get_loc(user))] = True
-    return seen
+def same_lists(found, rec, users=None):
+    own = rec.recommend(users, k=99)
+    assert found["item_id"].tolist() == own["item_id"].tolist()
+    np.testing.assert_allclose(found["score"], own["score"], rtol=1e-4, atol=1e-4)
 
 
 def test_feedback_moves_the_store_as_it_does_the_recommender(repo, fitted):
     rec = fitted
     publish(rec, repo)
     online, user = OnlineRecommender(repo), rec.user_index_[3]
-    new = rec.item_index_[~rec_seen(rec, user)]
+    new = rec.recommend([user], k=99)["item_id"].tolist()
     online.record(user, new[0])
     online.record(user, new[1], 0.0)
     events = online.feedback()
     rec.partial_fit(events.drop(columns=["y", "timestamp"]), events["y"])
-    moved = online.recommend(user, k=99)
-    assert not {*new[:2]} & {*moved["item_id"]}
-    scores = pd.Series(own_scores(rec)[3], rec.item_index_)
-    wanted = scores[moved["item_id"]]
-    np.testing.assert_allclose(moved["score"], wanted, rtol=1e-4, atol=1e-4)
+    same_lists(online.recommend(user, k=99), rec, [user])
     publish(rec, repo, feedback=events)
-    again = online.recommend(user, k=99)
-    assert again["item_id"].tolist() == moved["item_id"].tolist()
+    same_lists(online.recommend(user, k=99), rec, [user])
 
 
 # -- other engines -------------------------------------------------------------------

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from skmmrec.interactions import History
-from skmmrec.retrieval import entries_at
+from skmmrec.retrieval import entries_at, entry_rows
 from skmmrec.runtime import cached_property
 
 # Entries of a product in memory at a time, at most: 12 bytes each.
@@ -21,9 +21,10 @@ ENTRIES_AT_ONCE = 2**24
 class ItemMemory:
     """Lists of the items that an item of a history speaks for.
 
-    The score of an item is higher by the sum of what the items of the user's history
-    say of it, over the length of the history to the power of `exponent`. All items of
-    a history count the same, whatever the model's half-life.
+    The score of an item is higher by the sum of what the n items of the user's history
+    say of it, over n to the power of `exponent`. With a half-life, the sum is weighted
+    by `History.recency`, and n is the sum of the weights, or 1 where that is less: as
+    users are sums of vectors.
 
     Attributes
     ----------
@@ -34,6 +35,8 @@ class ItemMemory:
         How strongly, in units of the score; 0 where there is no item.
     exponent : float
         Of the length of the history.
+    half_life : float or None
+        After how many later items one of a history counts half; None: all are alike.
 
     Examples
     --------
@@ -50,9 +53,16 @@ class ItemMemory:
     neighbors: NDArray[np.int32]
     weights: NDArray[np.float32]
     exponent: float = 0.5
+    half_life: float | None = None
 
     @classmethod
-    def of_matrix(cls, matrix: csr_array, k: int, exponent: float = 0.5) -> ItemMemory:
+    def of_matrix(
+        cls,
+        matrix: csr_array,
+        k: int,
+        exponent: float = 0.5,
+        half_life: float | None = None,
+    ) -> ItemMemory:
         """Keep the `k` strongest entries of each row of (n_items, n_items) weights."""
         n_items = matrix.shape[0]
         lengths = np.diff(matrix.indptr)
@@ -66,7 +76,7 @@ class ItemMemory:
         weights = np.zeros((n_items, width), np.float32)
         neighbors[rows, places] = matrix.indices[order]
         weights[rows, places] = matrix.data[order]
-        return cls(neighbors, weights, exponent)
+        return cls(neighbors, weights, exponent, half_life)
 
     def __len__(self) -> int:
         return len(self.neighbors)
@@ -77,7 +87,9 @@ class ItemMemory:
         there = self.neighbors >= 0
         offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
         entries = self.weights[there].astype(np.float64), self.neighbors[there]
-        return csr_array((*entries, offsets), shape=(len(self), len(self)))
+        matrix = csr_array((*entries, offsets), shape=(len(self), len(self)))
+        matrix.sort_indices()
+        return matrix
 
     def scores(
         self, history: History, among: NDArray[np.bool_] | None = None
@@ -98,11 +110,13 @@ class ItemMemory:
         """
         said = self.matrix if among is None else self.matrix[:, np.flatnonzero(among)]
         # Sums run in the order of the history, so that they do not depend on the batch.
-        sums = csr_array(history.to_csr(np.float64) @ csr_array(said))
+        counted = history.to_csr(np.float64)
+        counted.data = self._counts(history)
+        sums = csr_array(counted @ csr_array(said))
         sums.sort_indices()
-        scale = np.maximum(history.lengths, 1) ** -float(self.exponent)
-        values = sums.data * np.repeat(scale, np.diff(sums.indptr))
-        return csr_array((values.astype(np.float32), *_places(sums)), shape=sums.shape)
+        values = sums.data * self._scale(history)[entry_rows(sums)]
+        places = sums.indices, sums.indptr
+        return csr_array((values.astype(np.float32), *places), shape=sums.shape)
 
     def pairs(self, history: History, users: NDArray, items: NDArray) -> NDArray:
         """Compute what is added to the scores of pairs.
@@ -130,12 +144,47 @@ class ItemMemory:
             values[order[asked]] = entries_at(scores, *places)
         return values
 
+    def parts(self, history: History, items: NDArray) -> NDArray[np.float64]:
+        """Tell what each entry of some histories adds to a score.
+
+        Parameters
+        ----------
+        history : History
+            Of n users.
+        items : ndarray of shape (n,)
+            Position of the item that is scored for each of them.
+
+        Returns
+        -------
+        ndarray of shape (n_pairs,), float64
+            In the order of the history's entries.
+        """
+        users = history.users
+        weights = entries_at(self.matrix, history.items, items[users])
+        return weights * self._counts(history) * self._scale(history)[users]
+
+    def _counts(self, history: History) -> NDArray[np.float64]:
+        """Tell how much each entry of a history counts."""
+        if self.half_life is None:
+            return np.ones(len(history.items))
+        return history.recency(self.half_life)
+
+    def _scale(self, history: History) -> NDArray[np.float64]:
+        n_users = len(history.lengths)
+        sizes = np.bincount(history.users, self._counts(history), n_users)
+        scale: NDArray = np.maximum(sizes, 1.0) ** -float(self.exponent)
+        return scale
+
     def _blocks(self, lengths: NDArray) -> list[slice]:
         """Cut users with histories of these lengths so that products stay small."""
         most = np.cumsum(lengths * max(1, self.neighbors.shape[1]))
         cuts = np.flatnonzero(np.diff(most // ENTRIES_AT_ONCE, prepend=0))
         bounds = np.unique([0, *cuts, len(lengths)])
         return [slice(*pair) for pair in pairwise(bounds)]
+
+    def times(self, factor: float) -> ItemMemory:
+        """Return lists whose weights are so many times as large."""
+        return replace(self, weights=self.weights * np.float32(factor))
 
     def append(self, n_items: int) -> ItemMemory:
         """Append items that say nothing, and of which nothing is said."""
@@ -146,7 +195,3 @@ class ItemMemory:
             neighbors=np.concatenate([self.neighbors, neighbors[0]]),
             weights=np.concatenate([self.weights, neighbors[1]]),
         )
-
-
-def _places(matrix: csr_array) -> tuple[NDArray, NDArray]:
-    return matrix.indices, matrix.indptr

@@ -1,8 +1,9 @@
-"""EASE for many items: each is reconstructed from its neighbours alone."""
+"""Likes of each item, reconstructed from those of its neighbours alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +11,51 @@ from scipy.sparse import csc_array, csr_array
 
 from skmmrec.retrieval import nearest_rows, unit_rows
 
-# Items whose co-occurrences are in memory at a time: 128 MB of float64.
-ITEMS_AT_ONCE = 4096
+# Items whose co-occurrences are in memory at a time: 8 MB of float64, which a cache
+# holds. With 4,096, most of the time of few neighbours went into filling zeros.
+ITEMS_AT_ONCE = 1024
+
+
+class Reconstruction(NamedTuple):
+    """Likes of each item, as a sum of those of others.
+
+    Attributes
+    ----------
+    weights : csr_array of shape (n_items, n_items), float32
+        Row j holds what each of its neighbours says of item j.
+    left : ndarray of shape (n_items,), float64
+        Likes of each item that this does not explain, and the penalty: its precision
+        is one over this, where an item and its neighbours are all there is.
+    """
+
+    weights: csr_array
+    left: NDArray[np.float64]
+
+    def said(self, power: float = 0.0) -> csr_array:
+        """Weights by who says it, divided by a power of what is left: transposed."""
+        weights = self.weights
+        if power:
+            scale = np.repeat(self.left**-power, np.diff(weights.indptr))
+            data = (weights.data * scale).astype(np.float32)
+            weights = csr_array((data, weights.indices, weights.indptr), weights.shape)
+        return csr_array(weights.T)
 
 
 def neighbour_weights(met: csr_array, n_neighbors: int, l2: float) -> csr_array:
     """Weights that best reconstruct the likes of each item from those of a few others.
+
+    As `reconstruct`.
+
+    Returns
+    -------
+    csr_array of shape (n_items, n_items), float32
+        Column j holds what each item says of item j.
+    """
+    return reconstruct(met, n_neighbors, l2).said()
+
+
+def reconstruct(met: csr_array, n_neighbors: int, l2: float) -> Reconstruction:
+    """Reconstruct the likes of each item from those of its nearest neighbours.
 
     Parameters
     ----------
@@ -30,25 +70,20 @@ def neighbour_weights(met: csr_array, n_neighbors: int, l2: float) -> csr_array:
     ------
     ValueError
         When `l2` is too small for likes that are collinear.
-
-    Returns
-    -------
-    csr_array of shape (n_items, n_items), float32
-        Column j holds what each item says of item j.
     """
     likes = csr_array(met.T)
     units = csr_array(unit_rows(likes))
     nearest = nearest_rows(units, units, n_neighbors)
-    nearest.data = np.concatenate(
-        [np.empty(0, np.float32), *_solutions(csc_array(met), nearest, l2)]
-    )
-    return csr_array(nearest.T)
+    none: list[NDArray] = [np.empty(0, np.float32), np.empty(0)]
+    solutions = [none, *_solutions(csc_array(met), nearest, l2)]
+    nearest.data, left = (np.concatenate(part) for part in zip(*solutions, strict=True))
+    return Reconstruction(nearest, left)
 
 
 def _solutions(
     met: csc_array, nearest: csr_array, l2: float
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the weights of each item's neighbours, in their order in `nearest`."""
+) -> Iterator[list[NDArray]]:
+    """Yield the weights of each item's neighbours, in their order, and what is left."""
     lengths = np.diff(nearest.indptr)
     width = max(1, int(lengths.max(initial=0)))
     step = max(1, ITEMS_AT_ONCE // (width + 1))
@@ -59,7 +94,7 @@ def _solutions(
 
 def _solve(
     met: csc_array, nearest: csr_array, items: NDArray, l2: float
-) -> NDArray[np.float32]:
+) -> list[NDArray]:
     """Solve the normal equations of some items, all at once."""
     rows = nearest[items]
     lengths = np.diff(rows.indptr)
@@ -80,7 +115,8 @@ def _solve(
         weights = np.linalg.solve(grams, answers[:, :, None])[:, :, 0]
     except np.linalg.LinAlgError as error:
         raise ValueError(too_small(l2)) from error
-    return weights[filled].astype(np.float32)
+    left = together[own, own] + l2 - np.einsum("nk,nk->n", weights, answers)
+    return [weights[filled].astype(np.float32), left]
 
 
 def too_small(l2: float) -> str:

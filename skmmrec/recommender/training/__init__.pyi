@@ -1,6 +1,8 @@
 from ._batches import Batcher as Batcher
+from ._memory_trial import can_remember as can_remember
 from ._plan import (
     Epoch as Epoch,
+    MemoryWeight as MemoryWeight,
     Plan as Plan,
     Source as Source,
     Trained as Trained,

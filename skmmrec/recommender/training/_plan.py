@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
@@ -13,6 +13,21 @@ from skmmrec.recommender._choices import Choices
 from skmmrec.recommender._settings import EarlyStopping, Regularization, Training
 from skmmrec.recommender.network import FusionNetwork
 from skmmrec.recommender.training._problem import NetworkDesign
+
+
+class MemoryWeight(NamedTuple):
+    """How a memory of items counts beside the vectors.
+
+    Attributes
+    ----------
+    weight : float
+        Spread of what it adds to a user's scores, over the spread of these.
+    power : float
+        Of the precision of an item, that what is said of it is multiplied by.
+    """
+
+    weight: float
+    power: float
 
 
 class Epoch(NamedTuple):
@@ -46,6 +61,8 @@ class Plan:
         Where to train.
     random_state : int, RandomState or None
         Seed.
+    memory : float, "auto" or None
+        How much a memory of items is to count beside the networks.
     """
 
     design: NetworkDesign
@@ -56,6 +73,7 @@ class Plan:
     cold_popularity: float = 0.5
     device: str = "auto"
     random_state: RandomState = None
+    memory: float | Literal["auto"] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +111,8 @@ class Trained:
         Precision of the embeddings' prior.
     choices : Choices
         What the training chose by itself.
+    memory : MemoryWeight or None
+        How a memory of items is to count; None: not at all.
     """
 
     networks: list[FusionNetwork]
@@ -100,3 +120,4 @@ class Trained:
     scores: list[float]
     id_l2: float
     choices: Choices = field(default_factory=Choices)
+    memory: MemoryWeight | None = None

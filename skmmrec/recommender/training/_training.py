@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from itertools import zip_longest
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,19 @@ from skmmrec.recommender.training._loop import (
     Trainer,
     TrainingOptions,
 )
-from skmmrec.recommender.training._plan import Epoch, Plan, Source, Trained, Watch
+from skmmrec.recommender.training._memory_trial import (
+    GIVEN_POWER,
+    can_remember,
+    choose_memory,
+)
+from skmmrec.recommender.training._plan import (
+    Epoch,
+    MemoryWeight,
+    Plan,
+    Source,
+    Trained,
+    Watch,
+)
 from skmmrec.recommender.training._problem import (
     Examples,
     Problem,
@@ -99,8 +112,7 @@ def train_networks(
     device = own_device(resolve_device(plan.device))
     design, split = plan.design, choose_split(problem, plan)
     n_networks = plan.n_members if design.is_trained else 1
-    given = plan.regularization.id_l2
-    networks, curves, id_l2 = [], [], LOW if given == "auto" else float(given)
+    networks, curves, id_l2, memory = [], [], LOW, None
     choices = choose_ahead(problem, plan)
     generators = _generators(plan.random_state, device)
     for number in range(n_networks):
@@ -112,10 +124,9 @@ def train_networks(
             _start_from(network, source, number, ids)
         split_tables(network, split)
         network = network.to(device)
-        if number == 0 and given == "auto" and design.is_trained:
-            chosen = choose_id_l2(network, problem, plan, generators)
-            choices.note("id_l2", chosen)
-            id_l2 = chosen.value
+        if number == 0 and design.is_trained:
+            tried = _try_out(network, problem, plan, generators, choices)
+            id_l2, memory = tried
         if design.is_trained:
             epochs = _train(network, problem, plan, generators, source, number, id_l2)
             curves.append(watch(epochs, plan.training.max_epochs))
@@ -127,6 +138,7 @@ def train_networks(
         _mean_curve([[e.score for e in c if e.score is not None] for c in curves]),
         id_l2,
         choices,
+        memory,
     )
 
 
@@ -259,18 +271,77 @@ def _train(
     return trainer.run()
 
 
-def choose_id_l2(
+def _try_out(
+    network: FusionNetwork,
+    problem: Problem,
+    plan: Plan,
+    generators: Generators,
+    choices: Choices,
+) -> tuple[float, MemoryWeight | None]:
+    """Choose by a trial what is left to the fit: `id_l2`, and how memory counts."""
+    given, memory = plan.regularization.id_l2, plan.memory
+    asked = memory == "auto" and can_remember(problem)
+    weight = None
+    if not isinstance(memory, str | None) and memory > 0:
+        weight = MemoryWeight(float(memory), GIVEN_POWER)
+    if given != "auto" and not asked:
+        return float(given), weight
+    before = generators.get_state()
+    chosen, trial = try_out(network, problem, plan, generators)
+    if given == "auto":
+        choices.note("id_l2", chosen)
+    else:  # the rest goes on as if there had been no trial
+        generators.set_state(before)
+    if asked:
+        weight, choice = agree(_choose_memory(problem, trial, chosen))
+        choices.note("memory", choice)
+    return float(chosen.value if given == "auto" else given), weight
+
+
+def _choose_memory(
+    problem: Problem, trial: Trial | None, chosen: Choice
+) -> tuple[MemoryWeight | None, Choice]:
+    if trial is None:
+        return None, replace(chosen, value=0.0)
+    if trial.is_split:
+        return None, Choice(0.0, "no process has the whole table of embeddings")
+    return choose_memory(trial.network, problem, trial.hidden, trial.left)
+
+
+class Trial(NamedTuple):
+    """What a trial has come to.
+
+    Attributes
+    ----------
+    network : FusionNetwork
+        Trained for few epochs.
+    hidden : Examples
+        What was held out.
+    left : History
+        What was not.
+    is_split : bool
+        Whether each process holds a share of the tables.
+    """
+
+    network: FusionNetwork
+    hidden: Examples
+    left: History
+    is_split: bool
+
+
+def try_out(
     network: FusionNetwork, problem: Problem, plan: Plan, generators: Generators
-) -> Choice:
+) -> tuple[Choice, Trial | None]:
     """Choose the precision of the embeddings' prior, by training a copy."""
     training = plan.training
     if training.max_time is not None:
-        return Choice(LOW, "there is no trial where max_time limits the training")
+        reason = "there is no trial where max_time limits the training"
+        return Choice(LOW, reason), None
     rng = _rng(generators)
     n_examples = len(problem.examples)
     if n_examples < MIN_TRIED or training.max_epochs <= MIN_TRIAL_EPOCHS:
         figures = {"rows": n_examples, "epochs": training.max_epochs}
-        return Choice(LOW, "there is too little to try it on", figures)
+        return Choice(LOW, "there is too little to try it on", figures), None
     examples, history = some_users(problem.examples, problem.history, MAX_TRIED, rng)
     n_epochs = math.ceil(TRIAL_LENGTH / len(examples))
     n_epochs = min(
@@ -284,7 +355,9 @@ def choose_id_l2(
     options = _options(network, problem, plan, len(left.items), LOW / len(rest))
     trainer = Trainer(loss, batcher, replace(options, patience=None))
     held_out = _batcher(problem, plan, generators, left, hidden)
-    return learn_precision(trainer, held_out, n_epochs)
+    chosen = learn_precision(trainer, held_out, n_epochs)
+    is_split = bool(choose_split(problem, plan))
+    return chosen, Trial(loss.network, hidden, left, is_split)
 
 
 def _hold_out(

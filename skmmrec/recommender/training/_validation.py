@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
@@ -209,6 +209,12 @@ class LikesMonitor:
     def score(self, network: FusionNetwork) -> float:
         """Mean of the metric over the held-out users."""
         name, k = parse_metric(self.metric)
+        users, items, biases = self.vectors(network)
+        held = self.held_out
+        return float(judge_held_out(name, k, users, items, biases, held).mean())
+
+    def vectors(self, network: FusionNetwork) -> Sequence[Array]:
+        """Vectors of the held-out users and of all items, and the items' biases."""
         maker = VectorMaker([network], accelerator(network.item_bias.device))
         own = maker.item_tensor(np.arange(len(self.content)), self.content)
         items = spread_vectors(own, own, self.graph, self.propagation)
@@ -221,11 +227,10 @@ class LikesMonitor:
             None if content is None else content.take(held.users),
         )
         biases = network.item_bias.detach()
-        vectors: Array = (users, items.float(), biases)
+        vectors: Sequence[Array] = (users, items.float(), biases)
         if maker.where.type == "cpu":
             vectors = [to_host(part) for part in vectors]
-        users, items, biases = vectors
-        return float(judge_held_out(name, k, users, items, biases, held).mean())
+        return vectors
 
 
 def judge_held_out(

@@ -1,0 +1,177 @@
+"""How much a memory of items is to count, by likes that a trial holds out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skmmrec.interactions import History
+from skmmrec.metrics import find_hits, judge
+from skmmrec.recommender._choices import Choice
+from skmmrec.recommender.memory import (
+    POWERS,
+    SPREAD_USERS,
+    ItemMemory,
+    MemoryOfLikes,
+    typical_spread,
+)
+from skmmrec.recommender.network import FusionNetwork, to_host
+from skmmrec.recommender.training._plan import MemoryWeight
+from skmmrec.recommender.training._problem import Examples, Problem
+from skmmrec.recommender.training._validation import HeldOut, LikesMonitor
+from skmmrec.retrieval import chunks, entry_rows, top_k
+
+# What is tried in the trial, and how much of it is then taken. A network of two to four
+# epochs needs twice the help that one of ten does: on validation rows of dbbook, 0.4 is
+# best in the trial and 0.2 after it (benchmarks/README.md).
+TRIED, KEPT = (0.1, 0.2, 0.4, 0.8), 0.5
+# Length of lists, users that are judged, and scores of theirs, which are made for each
+# weight: 1,000 users, or 200 of a million items.
+LENGTH, MAX_USERS, MAX_SCORES = 20, 1000, 200_000_000
+# Fewer tell nothing.
+MIN_USERS = 20
+# Less is no spread at all.
+TINY = float(np.finfo(np.float32).tiny)
+# Of the scaling that is taken where a weight is given.
+GIVEN_POWER = 0.5
+
+
+def can_remember(problem: Problem) -> bool:
+    """Tell whether histories are plain likes, by which items are ranked."""
+    return problem.tasks[0].sampled and problem.history.values is None
+
+
+def choose_memory(
+    network: FusionNetwork, problem: Problem, hidden: Examples, left: History
+) -> tuple[MemoryWeight | None, Choice]:
+    """Choose how much a memory of items counts, and how it is scaled.
+
+    A memory of the likes that the trial has seen is added to the scores of its network,
+    and the held-out likes are ranked. Of the weights within one standard error of the
+    best the smallest is chosen [1]_, and none where the best is not ahead of none by
+    one. A network that is trained longer needs less, so that half of it is kept.
+
+    Parameters
+    ----------
+    network : FusionNetwork
+        Of the trial.
+    problem : Problem
+        What there is to learn from.
+    hidden : Examples
+        What was held out of the trial.
+    left : History
+        What the trial has seen.
+
+    References
+    ----------
+    .. [1] L. Breiman, J. Friedman, R. Olshen and C. Stone, "Classification and
+       regression trees", 1984 (the rule of one standard error).
+    """
+    held = _held_out(problem, hidden, left)
+    if len(held.users) < MIN_USERS:
+        figures = {"users": len(held.users)}
+        return None, Choice(
+            0.0, "too few users have likes held out of a trial", figures
+        )
+    values = _judged(network, problem, held, left)
+    base, best = values[0.0, 0.0], max(values, key=lambda key: values[key].mean())
+    gain = values[best] - base
+    figures = {
+        f"ndcg@{LENGTH} without": float(base.mean()),
+        "with": float(values[best].mean()),
+        "standard error": _error(gain),
+        "users": len(base),
+    }
+    if gain.mean() <= _error(gain):
+        reason = "likes held out of a trial are ranked no better, by a standard error"
+        return None, Choice(0.0, reason, figures)
+    near = (w for w, p in values if p == best[1] and w and _is_near(values, best, w))
+    chosen = MemoryWeight(KEPT * min(near), best[1])
+    reason = "likes held out of a trial are ranked better with a memory of items"
+    return chosen, Choice(chosen.weight, reason, {**figures, "power": chosen.power})
+
+
+def _is_near(
+    values: dict[tuple[float, float], NDArray], best: tuple[float, float], weight: float
+) -> bool:
+    """Tell whether a weight is within one standard error of the best."""
+    behind = values[best] - values[weight, best[1]]
+    return bool(behind.mean() <= _error(behind))
+
+
+def _error(values: NDArray) -> float:
+    return float(values.std() / len(values) ** 0.5)
+
+
+def _held_out(problem: Problem, hidden: Examples, left: History) -> HeldOut:
+    """Likes of some users that the trial has not seen, drawn the same each time."""
+    likes = hidden.take(hidden.counted[:, 0])
+    gone = History.from_pairs(likes.users, likes.items, len(left.lengths), left.n_items)
+    users = np.flatnonzero((gone.lengths > 0) & (left.lengths > 0))
+    most = min(MAX_USERS, max(MIN_USERS, MAX_SCORES // max(1, left.n_items)))
+    users = np.sort(np.random.RandomState(0).permutation(users)[:most])
+    return HeldOut(users, left.take(users), gone.take(users))
+
+
+def _judged(
+    network: FusionNetwork, problem: Problem, held: HeldOut, left: History
+) -> dict[tuple[float, float], NDArray[np.float64]]:
+    """NDCG of each user by weight and power, up to where more is worse."""
+    content = problem.content, problem.graph, problem.propagation
+    monitor = LikesMonitor("ndcg", held, *content, problem.user_content)
+    judge = _Judge(*(to_host(each) for each in monitor.vectors(network)), held)
+    memory = MemoryOfLikes.learn(left)
+    values = {(0.0, 0.0): judge.ndcg(None)}
+    for power in POWERS:
+        lists, before = judge.in_units(memory.weighed(power)), values[0.0, 0.0].mean()
+        for weight in TRIED:
+            values[weight, power] = ndcg = judge.ndcg(lists, weight)
+            if ndcg.mean() < before:
+                break
+            before = ndcg.mean()
+    return values
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Ranks held-out likes by vectors, and by a memory beside them."""
+
+    users: NDArray[np.float32]
+    items: NDArray[np.float32]
+    biases: NDArray[np.float32]
+    held: HeldOut
+
+    def in_units(self, memory: ItemMemory) -> ItemMemory:
+        """Scale a memory so that what it adds has the spread of the scores."""
+        some = slice(min(len(self.users), SPREAD_USERS))
+        said = memory.scores(self.held.known.take(np.arange(some.stop))).toarray()
+        spread = typical_spread(self.users[some] @ self.items.T + self.biases)
+        return memory.times(spread / max(typical_spread(said), TINY))
+
+    def ndcg(
+        self, memory: ItemMemory | None, weight: float = 0.0
+    ) -> NDArray[np.float64]:
+        """NDCG of each user, with what a memory says times a weight."""
+        values = [
+            self._ndcg_of(rows, memory, weight)
+            for rows in chunks(len(self.users), len(self.items))
+        ]
+        return np.concatenate(values)
+
+    def _ndcg_of(
+        self, rows: slice, memory: ItemMemory | None, weight: float
+    ) -> NDArray[np.float64]:
+        chosen = np.arange(rows.start, rows.stop)
+        known, hidden = (h.take(chosen) for h in (self.held.known, self.held.hidden))
+        scores = self.users[rows] @ self.items.T + self.biases
+        if memory is not None:
+            said = memory.scores(known)
+            scores[entry_rows(said), said.indices] += np.float32(weight) * said.data
+        scores[known.users, known.items] = -np.inf
+        best = top_k(scores, LENGTH)
+        places = chosen[:, None] - rows.start
+        wanted = hidden.users * hidden.n_items + hidden.items
+        hits = np.isin(places * hidden.n_items + best, wanted)
+        return judge("ndcg", find_hits(hits, hidden.lengths, LENGTH))
