@@ -50,6 +50,8 @@ class User(NamedTuple):
     def liked(self) -> list[Id]:
         """Items of the history, oldest first."""
         others = set(self.disliked)
+        if not others:
+            return self.seen
         return [item for item in self.seen if item not in others]
 
 
