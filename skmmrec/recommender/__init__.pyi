@@ -31,6 +31,7 @@ from .baselines import (
     RandomWalkRecommender as RandomWalkRecommender,
     UserKNNRecommender as UserKNNRecommender,
 )
+from .memory import ItemMemory as ItemMemory
 
 # isort: split
 # For other rooms: the base class, variants of a model, what a notebook shows, and

@@ -458,21 +458,34 @@ class FittedModel:
             Where to compare.
         """
         vectors, biases = self.item_vectors, self.item_biases[:, 0]
-        hidden = self.data.seen.take(users) if exclude_seen else None
         if candidates is not None:
             vectors, biases = vectors[candidates], biases[candidates]
-            hidden = None if hidden is None else hidden.among(candidates)
         longest = self._bound_lengths()
         search = ExactSearch(vectors, biases, device, self._first_link, longest)
-        offsets = self.offsets_at(users).astype(np.float32)
-        best, scores = search.search(
-            self.users_at(users),
-            k,
-            offsets=offsets,
-            hidden=hidden,
-            added=self.remembered(users, candidates),
-        )
+        lists = [
+            search.search(
+                self.users_at(some),
+                k,
+                offsets=self.offsets_at(some).astype(np.float32),
+                hidden=self._hidden(some, candidates) if exclude_seen else None,
+                added=self.remembered(some, candidates),
+            )
+            for some in self.in_blocks(users)
+        ]
+        best, scores = (np.concatenate(part) for part in zip(*lists, strict=True))
         return best if candidates is None else np.flatnonzero(candidates)[best], scores
+
+    def _hidden(self, users: NDArray, candidates: NDArray[np.bool_] | None) -> History:
+        """Items that users have met, numbered among the candidates."""
+        seen = self.data.seen.take(users)
+        return seen if candidates is None else seen.among(candidates)
+
+    def in_blocks(self, users: NDArray) -> list[NDArray]:
+        """Cut users into blocks for which `remembered` is not too large."""
+        if self.memory is None:
+            return [users]
+        lengths = self.data.history.take(users).lengths
+        return [users[part] for part in self.memory.blocks(lengths)]
 
     def remembered(
         self, users: NDArray, candidates: NDArray[np.bool_] | None = None

@@ -141,12 +141,15 @@ def search(
     """Rank by an index of the items instead of scoring all of them."""
     data = model.data
     rows = data.users.get_indexer(ids)
-    seen = data.seen.take(rows).to_csr() if exclude_seen else None
-    queries, added = queries_of(model, rows), model.remembered(rows)
-    if added is None:
-        best, scores = index.search(queries, k, seen=seen)
-    else:
-        best, scores = _search_beside(model, index, queries, k, seen, added)
+    lists = []
+    for some in model.in_blocks(rows):
+        seen = data.seen.take(some).to_csr() if exclude_seen else None
+        queries, added = queries_of(model, some), model.remembered(some)
+        if added is None:
+            lists.append(index.search(queries, k, seen=seen))
+        else:
+            lists.append(_search_beside(model, index, queries, k, seen, added))
+    best, scores = (np.concatenate(part) for part in zip(*lists, strict=True))
     there = np.isfinite(scores)
     scores += model.offsets_at(rows)[:, None].astype(np.float32)
     scores = np.where(there, model.tasks[0].link(scores), -np.inf)

@@ -25,3 +25,21 @@ def test_ties_go_to_the_first_entries():
     matrix = csr_array(np.array([[1.0, 2, 2, 2], [0, 0, 3, 0], [0, 0, 0, 0]]))
     kept = keep_largest(matrix, 2).toarray()
     assert kept.tolist() == [[0, 2, 2, 0], [0, 0, 3, 0], [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_any_numbers_are_ordered_alike(dtype, sign):
+    """Those above 0 in float32 are sorted as whole numbers."""
+    rng = np.random.default_rng(3)
+    values = np.exp(rng.normal(size=(40, 60)) * 8).astype(dtype)
+    values[rng.random(values.shape) < 0.5] = 1e-30
+    values[rng.random(values.shape) < 0.3] = 0
+    matrix = csr_array(sign * values)
+    expected = np.zeros_like(values)
+    for row in range(len(values)):
+        own = slice(*matrix.indptr[row : row + 2])
+        best = np.argsort(-matrix.data[own], kind="stable")[:9]
+        columns = matrix.indices[own][best]
+        expected[row, columns] = matrix.data[own][best]
+    np.testing.assert_array_equal(keep_largest(matrix, 9).toarray(), expected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,7 +138,7 @@ class ItemMemory:
         known = np.flatnonzero((users >= 0) & (items >= 0))
         order = known[np.argsort(users[known], kind="stable")]
         some, rows = np.unique(users[order], return_inverse=True)
-        for part in self._blocks(history.lengths[some]):
+        for part in self.blocks(history.lengths[some]):
             scores = self.scores(history.take(some[part]))
             asked = slice(*np.searchsorted(rows, [part.start, part.stop]))
             places = rows[asked] - part.start, items[order[asked]]
@@ -175,16 +176,20 @@ class ItemMemory:
         scale: NDArray = np.maximum(sizes, 1.0) ** -float(self.exponent)
         return scale
 
-    def _blocks(self, lengths: NDArray) -> list[slice]:
+    def blocks(self, lengths: NDArray) -> list[slice]:
         """Cut users with histories of these lengths so that products stay small."""
         most = np.cumsum(lengths * max(1, self.neighbors.shape[1]))
         cuts = np.flatnonzero(np.diff(most // ENTRIES_AT_ONCE, prepend=0))
-        bounds = np.unique([0, *cuts, len(lengths)])
+        bounds = [0, *cuts[cuts > 0], len(lengths)]
         return [slice(*pair) for pair in pairwise(bounds)]
 
     def times(self, factor: float) -> ItemMemory:
         """Return lists whose weights are so many times as large."""
         return replace(self, weights=self.weights * np.float32(factor))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is only kept to be quick."""
+        return {name: v for name, v in vars(self).items() if name != "matrix"}
 
     def append(self, n_items: int) -> ItemMemory:
         """Append items that say nothing, and of which nothing is said."""

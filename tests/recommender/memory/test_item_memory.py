@@ -1,0 +1,152 @@
+"""Lists of what items say of others: sums, pairs, parts, and the search beside them."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from skmmrec.interactions import History
+from skmmrec.recommender.memory import (
+    ItemMemory,
+    MemoryOfLikes,
+    _item_memory,
+    _sparse_linear,
+    neighbour_weights,
+)
+
+N_USERS, N_ITEMS = 30, 40
+
+
+@pytest.fixture(scope="module")
+def history():
+    """Users of 0 to 9 likes, in no order of the items."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(0, 10, N_USERS)
+    lengths[0] = 0
+    items = [rng.permutation(N_ITEMS)[:n] for n in lengths]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return History(offsets, np.concatenate(items), N_ITEMS)
+
+
+@pytest.fixture(scope="module", params=[None, 2.0])
+def memory(request, history):
+    found = MemoryOfLikes.learn(history)
+    return found.weighed(0.5, request.param)
+
+
+def by_hand(memory, history):
+    """Add up lists, one by one."""
+    scores = np.zeros((len(history.lengths), N_ITEMS))
+    for user in range(len(history.lengths)):
+        own = history.of(user)[::-1]
+        counts = np.ones(len(own))
+        if memory.half_life is not None:
+            counts = 0.5 ** (np.arange(len(own)) / memory.half_life)
+        for item, count in zip(own, counts, strict=True):
+            for other, weight in zip(
+                memory.neighbors[item], memory.weights[item], strict=True
+            ):
+                if other >= 0:
+                    scores[user, other] += count * weight
+        scores[user] /= max(counts.sum(), 1) ** memory.exponent
+    return scores
+
+
+def test_scores_are_the_sums_of_lists(memory, history):
+    scores = memory.scores(history)
+    assert scores.dtype == np.float32
+    assert scores.has_sorted_indices
+    expected = by_hand(memory, history)
+    assert (expected != 0).any(axis=1).sum() > N_USERS / 2
+    np.testing.assert_allclose(scores.toarray(), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_scores_among_some_items_are_those_of_all(memory, history):
+    chosen = np.arange(N_ITEMS) % 3 == 1
+    some, whole = memory.scores(history, chosen), memory.scores(history)
+    np.testing.assert_array_equal(some.toarray(), whole.toarray()[:, chosen])
+
+
+def test_scores_do_not_depend_on_who_else_asks(memory, history):
+    whole = memory.scores(history).toarray()
+    for user in (1, 7, 19):
+        alone = memory.scores(history.take(np.array([user]))).toarray()
+        np.testing.assert_array_equal(alone[0], whole[user])
+
+
+def test_pairs_are_entries_of_the_scores(memory, history, monkeypatch):
+    rng = np.random.default_rng(1)
+    users, items = rng.integers(-1, N_USERS, 300), rng.integers(-1, N_ITEMS, 300)
+    expected = memory.scores(history).toarray()[users, items]
+    expected[(users < 0) | (items < 0)] = 0
+    np.testing.assert_array_equal(memory.pairs(history, users, items), expected)
+    monkeypatch.setattr(_item_memory, "ENTRIES_AT_ONCE", 64)
+    np.testing.assert_array_equal(memory.pairs(history, users, items), expected)
+
+
+def test_parts_add_up_to_the_scores(memory, history):
+    items = np.random.default_rng(2).integers(0, N_ITEMS, N_USERS)
+    parts = memory.parts(history, items)
+    sums = np.bincount(history.users, parts, N_USERS)
+    users = np.arange(N_USERS)
+    scores = memory.pairs(history, users, items)
+    assert (parts != 0).any()
+    np.testing.assert_allclose(sums, scores, rtol=1e-6, atol=1e-9)
+
+
+def test_nobody_and_nothing(memory, history):
+    nobody = np.array([-1, 0])
+    assert memory.scores(history.take(nobody)).nnz == 0
+    assert memory.pairs(history, nobody, np.array([3, 3])).tolist() == [0, 0]
+    none = np.array([], int)
+    assert memory.pairs(history, none, none).shape == (0,)
+
+
+def test_new_items_are_neither_heard_nor_spoken_of(memory, history):
+    more = memory.append(2)
+    longer = History(history.offsets, history.items, N_ITEMS + 2)
+    scores = more.scores(longer).toarray()
+    np.testing.assert_array_equal(scores[:, :N_ITEMS], memory.scores(history).toarray())
+    assert not scores[:, N_ITEMS:].any()
+    new = History(np.array([0, 1]), np.array([N_ITEMS]), N_ITEMS + 2)
+    assert more.scores(new).nnz == 0
+
+
+def test_the_strongest_of_each_row_are_kept():
+    dense = np.array([[0, 3, -5, 1], [2, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 0]], "f4")
+    memory = ItemMemory.of_matrix(csr_array(dense), 2)
+    assert memory.neighbors.tolist() == [[2, 1], [0, -1], [-1, -1], [0, 1]]
+    assert memory.weights.tolist() == [[-5, 3], [2, 0], [0, 0], [1, 1]]
+
+
+def test_an_empty_memory():
+    empty = ItemMemory.of_matrix(csr_array((3, 3), dtype=np.float32), 2)
+    assert empty.neighbors.shape == (3, 0)
+    history = History(np.array([0, 2]), np.array([0, 1]), 3)
+    assert empty.scores(history).nnz == 0
+    assert empty.pairs(history, np.zeros(3, int), np.arange(3)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_with_all_neighbours_a_power_of_1_is_the_inverse(power):
+    """What EASE divides by is the diagonal of the inverse matrix."""
+    likes = np.random.default_rng(0).random((60, 7)) < 0.4
+    inverse = np.linalg.inv(likes.T.astype(float) @ likes + 3 * np.eye(7))
+    expected = -inverse / np.diag(inverse) ** (1 - power)
+    np.fill_diagonal(expected, 0)
+    found = _sparse_linear.reconstruct(csr_array(likes.astype("f4")), 6, 3.0)
+    np.testing.assert_allclose(
+        found.said(power).toarray(), expected, rtol=1e-4, atol=1e-6
+    )
+    if power == 0:
+        weights = neighbour_weights(csr_array(likes.astype("f4")), 6, 3.0)
+        np.testing.assert_array_equal(weights.toarray(), found.said(0.0).toarray())
+
+
+def test_long_histories_are_cut_before_they_are_compared(monkeypatch):
+    from skmmrec.recommender.memory import _learning
+
+    items = np.tile(np.arange(6), 5)
+    history = History(np.arange(0, 31, 6), items, 6)
+    monkeypatch.setattr(_learning, "MAX_LIKES", 2)
+    memory = MemoryOfLikes.learn(history).weighed(0.0)
+    assert set(memory.neighbors[memory.neighbors >= 0].tolist()) == {4, 5}
