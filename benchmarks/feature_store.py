@@ -60,7 +60,7 @@ from tests.feature_store.services import (
 )
 
 DIM = 128
-# Entries of each list of a memory of items, more than the 20 that a fit keeps, and likes.
+# Entries of each list of a memory of items, more than the 20 of a fit; and likes.
 ENTRIES, LIKES = 50, (20, 100)
 # Users asked for: medians are the same within a few hundredths of a millisecond.
 ASKED = 100

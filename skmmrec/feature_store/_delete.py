@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -252,7 +252,7 @@ def _delete_offline(
     rewrite_parquet(path, keep)
 
 
-def _forget_offline(path: Path, gone: set[Id], edits: dict[str, _Edit]) -> None:
+def _forget_offline(path: Path, gone: set[Id], edits: Mapping[str, _Edit]) -> None:
     """Edit the lists of a file that have deleted items."""
     if not path.is_file():
         return

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DELETED: dict[str, Id] = {"int64": int(np.iinfo(np.int64).min), "string": ""}
 
 
-def checked_exponent(exponent: object, name: str) -> float:
+def checked_exponent(exponent: Any, name: str) -> float:
     """Return the exponent of a memory; a ValueError names what gave it."""
     is_number = isinstance(exponent, int | float | np.number)
     if not is_number or isinstance(exponent, bool) or not math.isfinite(exponent):

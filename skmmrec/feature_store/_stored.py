@@ -100,7 +100,7 @@ class _Users:
     def __init__(
         self, vectors: StoredVectors, item_type: str, has_memory: bool
     ) -> None:
-        lists = () if vectors.seen is not None else ("seen",)
+        lists: tuple[str, ...] = () if vectors.seen is not None else ("seen",)
         if vectors.memory_exponent is not None:
             lists += ("disliked",)
         source = Source(

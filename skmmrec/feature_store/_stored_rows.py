@@ -62,7 +62,13 @@ class StoredRows(Rows):
     def fingerprint(self) -> bytes:
         """Hash the file, and what is not in it."""
         digest = hashlib.blake2b(hash_of(self.path), digest_size=16)
-        said = (self.version, self.id_type, self.kinds, self.exponent, self.half_life)
+        said: tuple[object, ...] = (
+            self.version,
+            self.id_type,
+            self.kinds,
+            self.exponent,
+            self.half_life,
+        )
         if self.memory_exponent is not None:
             said += (self.memory_exponent,)
         digest.update(repr(said).encode("utf-8", "surrogatepass"))

@@ -584,7 +584,8 @@ class FittedModel:
         """List what users have met and not liked, by id; those who have such items."""
         disliked = self.data.disliked
         rows = np.flatnonzero(disliked.lengths)
-        lists = [self.data.items.take(disliked.of(row)).tolist() for row in rows]
+        each = map(disliked.of, rows.tolist())
+        lists = [self.data.items.take(positions).tolist() for positions in each]
         return pd.Series(lists, self.data.users.take(rows), dtype=object)
 
     def stored_vectors(self) -> StoredVectors:
