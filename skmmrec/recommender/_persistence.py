@@ -368,8 +368,8 @@ def _read_memory(
 ) -> ItemMemory | None:
     if record["memory"] is None:
         return None
-    parts = (tensors[f"memory.{name}"] for name in ("neighbors", "weights"))
-    return ItemMemory(*parts, **record["memory"])
+    neighbors, weights = tensors["memory.neighbors"], tensors["memory.weights"]
+    return ItemMemory(neighbors, weights, **record["memory"])
 
 
 def _write_memory(memory: ItemMemory | None) -> dict[str, Any] | None:

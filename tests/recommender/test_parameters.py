@@ -327,7 +327,7 @@ FUSION = {
     "memory": [
         Changes(1.0, scores),
         Refused(-1, "'memory'"),
-        Refused(1.0, "memory has no effect here", {"objective": "mse"}),
+        Refused(1.0, "memory has no effect here", {"objective": "mse"}, ratings),
     ],
     "cold_popularity": [
         Changes(5.0, biases, rows=some_unmet),

@@ -78,7 +78,7 @@ def choose_memory(
     values = _judged(network, problem, held, left)
     base, best = values[0.0, 0.0], max(values, key=lambda key: values[key].mean())
     gain = values[best] - base
-    figures = {
+    figures: dict[str, float] = {
         f"ndcg@{LENGTH} without": float(base.mean()),
         "with": float(values[best].mean()),
         "standard error": _error(gain),
@@ -121,7 +121,8 @@ def _judged(
     """NDCG of each user by weight and power, up to where more is worse."""
     content = problem.content, problem.graph, problem.propagation
     monitor = LikesMonitor("ndcg", held, *content, problem.user_content)
-    judge = _Judge(*(to_host(each) for each in monitor.vectors(network)), held)
+    users, items, biases = (to_host(each) for each in monitor.vectors(network))
+    judge = _Judge(users, items, biases, held)
     memory = MemoryOfLikes.learn(left)
     values = {(0.0, 0.0): judge.ndcg(None)}
     for power in POWERS:
