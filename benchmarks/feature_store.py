@@ -2,7 +2,7 @@
 
     python benchmarks/feature_store.py [NAME ...] [--size 1.0]
 
-Names: write read search serve services approximate million.
+Names: write read search serve memory services approximate million.
 
 Prints one line per ratio, our time over the other side's: medians of CPU time over
 repetitions that alternate between both sides, all in one process.
@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -47,6 +48,7 @@ from skmmrec.feature_store.backends.base import (
     to_us,
 )
 from skmmrec.recommender import ServingVectors
+from skmmrec.recommender.memory import ItemMemory
 from skmmrec.retrieval import ApproximateIndex
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -58,6 +60,10 @@ from tests.feature_store.services import (
 )
 
 DIM = 128
+# Entries of each list of a memory of items, more than the 20 of a fit; and likes.
+ENTRIES, LIKES = 50, (20, 100)
+# Users asked for: medians are the same within a few hundredths of a millisecond.
+ASKED = 100
 REPEATS = 5
 
 
@@ -264,6 +270,37 @@ def bench_serve(n: int, folder: Path) -> None:
     done.set()
     writer.join()
     _print_latency("  8 readers and a writer", [t for r in results for t in r])
+
+
+def bench_memory(n: int, folder: Path) -> None:
+    """Measure what a memory of items adds to user id to top-10, by turns."""
+    rng, plain = np.random.default_rng(3), Recommender(n)
+    users = plain.vectors.users.index.tolist()
+    likes = dict(zip(users, LIKES * len(users), strict=False))
+    seen = [np.unique(rng.integers(0, n, likes[u])).tolist() for u in users]
+    plain.vectors = replace(plain.vectors, seen=pd.Series(seen, dtype=object))
+    lists = rng.integers(0, n, (n, ENTRIES), np.int32)
+    memory = ItemMemory(lists, rng.random(lists.shape, np.float32), 0.5)
+    remembering = Recommender(n)
+    remembering.vectors = replace(plain.vectors, memory=memory)
+    sides = []
+    for name, model in (("with a", remembering), ("without", plain)):
+        (folder / name).mkdir()
+        repo = new_repo(folder / name)
+        taken = cpu(lambda repo=repo, model=model: publish(model, repo))
+        size = sum(f.stat().st_size for f in repo.rglob("*") if f.is_file()) >> 20
+        print(f"{f'publish {n} items {name} memory':52} {taken:.1f} s CPU, {size} MB")
+        sides.append(OnlineRecommender(repo, index=None))
+        sides[-1].recommend(users[-1:])
+    for label, goal in (("read from the store", ""), ("in memory", "<= 1.3")):
+        for number in LIKES:
+            asked = [user for user in users if likes[user] == number][:ASKED]
+            pairs = [
+                [cpu(lambda s=s, u=user: s.recommend([u])) for s in sides]
+                for user in asked
+            ]
+            name = f"top-10, {number} likes, lists {label} / no memory"
+            report(name, *map(median, zip(*pairs, strict=True)), goal)
 
 
 def _latencies(online: OnlineRecommender, users: list, times: int) -> list[float]:

@@ -90,14 +90,18 @@ class HistorySum(NamedTuple):
 
     def user(self, vectors: np.ndarray) -> np.ndarray:
         """Make the user of items with these vectors (bias included), oldest first."""
-        user = self._left(len(vectors)) @ vectors.astype(np.float64)
+        user = self.left(len(vectors)) @ vectors.astype(np.float64)
         return self._finish(user / self._count(len(vectors)) ** self.exponent)
 
     def weights(self, n_items: int) -> np.ndarray:
         """Return what each of n items, oldest first, is multiplied by in the sum."""
-        return self._left(n_items) / self._count(n_items) ** self.exponent
+        return self.left(n_items) * self.scale(n_items)
 
-    def _left(self, n_items: int) -> np.ndarray:
+    def scale(self, n_items: int) -> float:
+        """Return what the sum over n items is multiplied by."""
+        return float(self._count(max(n_items, 1)) ** -self.exponent)
+
+    def left(self, n_items: int) -> np.ndarray:
         """Return how much of each of n items, oldest first, is left by its age."""
         left: np.ndarray = self._decay ** np.arange(n_items)[::-1]
         return left

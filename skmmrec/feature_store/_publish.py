@@ -193,10 +193,14 @@ def publish(
     of a `forget`, such as another one that was fitted without these users, takes them
     out of what is served only; call `delete_ids` as well.
 
-    Features and vectors of items are features of the item view: rows that you push to
-    it need a column for each, empty where there is nothing to say. What is published as
-    another kind than before, such as texts in the place of numbers, is of that kind
-    from then on.
+    A model's memory of items is published with its vectors: which items each speaks
+    for, and how strongly, in the item view, and what users have met and not liked in
+    the user view. Users have all that they have met there, however long a history is.
+
+    Features and vectors of items, and their lists, are features of the item view: rows
+    that you push to it need a column for each, empty where there is nothing to say.
+    What is published as another kind than before, such as texts in the place of
+    numbers, is of that kind from then on.
 
     A registry file that cannot be read is set aside, beside itself, and what publishing
     needs is registered anew; `feast apply` registers the rest. A damaged parquet file
@@ -212,7 +216,8 @@ def publish(
     serving, known = recommender.serving_vectors(), known_settings(store.repo_path)
     further = Further(features, vectors)
     if known is not None:
-        further = Further(features, vectors, known.item_features, known.item_vectors)
+        before = known.item_features, known.item_vectors, known.memory
+        further = Further(features, vectors, *before)
     said = _Said(event_us, taken_in, keep, getattr(serving, "forgotten", None))
     rows = checked_rows(serving, categories, further, data_folder(store))
     with told_apart(store):
@@ -348,6 +353,7 @@ def _begin(
         feedback=feedback,
         exponent=history_exponent(*batches),
         half_life=users.half_life,
+        memory_exponent=batches[1].memory_exponent,
     )
     backend.begin([feature_view(store, batch.view) for batch in batches], snapshot)
     return snapshot

@@ -68,7 +68,9 @@ class OnlineWriter:
         Notes
         -----
         Added items are gone with the next `publish` or `rollback`, unless the
-        recommender that is then served has them.
+        recommender that is then served has them. The memory of items says nothing of
+        those that it does not know; what an item says stays when its vector is
+        replaced.
         """
         served = self._served
         table = served.pinned(served.items, current=True)
@@ -106,13 +108,15 @@ class OnlineWriter:
         user, item : id
             The user may be new.
         y : float, default=1.0
-            Only a positive event moves the vector; the item counts as seen in any case.
+            Only a positive event moves the vector, and what the memory of items adds;
+            the item counts as seen in any case.
 
         Returns
         -------
         bool
-            Whether the vector was moved. It is not moved by an item that the user has
-            seen, nor in a model whose users are not sums of their items' vectors.
+            Whether the user was moved: not by an item that the user has seen. In a
+            model whose users are not sums of their items' vectors, nothing is moved but
+            what a memory of items adds, of users that are known.
 
         Raises
         ------

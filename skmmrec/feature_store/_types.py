@@ -40,8 +40,8 @@ class ForgottenUsers(Protocol):
 class Vectors(Protocol):
     """What is published of a recommender: see `skmmrec.recommender.ServingVectors`.
 
-    Its ``history_exponent``, ``history_sizes``, ``history_half_life`` and ``forgotten``
-    are read where there are any.
+    Its ``history_exponent``, ``history_sizes``, ``history_half_life``, ``forgotten``,
+    ``memory`` and ``disliked`` are read where there are any.
     """
 
     @property

@@ -162,7 +162,9 @@ def verify(
 
     Notes
     -----
-    Scores are not compared: those of the store are inner products of the vectors, also
+    A memory of items is compared list by list.
+
+    Scores are not compared: those of the store are made of vectors and lists, also
     where the recommender predicts ratings or probabilities. What was recorded or added
     online since `publish` differs from the recommender and is reported; it is no damage
     for ``verify(store)``, which reads what was published.

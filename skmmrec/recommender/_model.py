@@ -604,7 +604,16 @@ class FittedModel:
             self.half_life,
             self.forgotten,
             self.memory,
+            None if self.memory is None else self._disliked(),
         )
+
+    def _disliked(self) -> pd.Series:
+        """List what users have met and not liked, by id; those who have such items."""
+        disliked = self.data.disliked
+        rows = np.flatnonzero(disliked.lengths)
+        each = map(disliked.of, rows.tolist())
+        lists = [self.data.items.take(positions).tolist() for positions in each]
+        return pd.Series(lists, self.data.users.take(rows), dtype=object)
 
     def stored_vectors(self) -> StoredVectors:
         """Return the same in slices, which are made when they are read."""
@@ -614,6 +623,7 @@ class FittedModel:
             self.data.seen,
             self.data.history.lengths,
             self.memory,
+            None if self.memory is None else self.data.disliked,
             version=self.fingerprint(),
             history_exponent=self._exponent,
             history_half_life=self.half_life,

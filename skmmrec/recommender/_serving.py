@@ -46,7 +46,10 @@ class ServingVectors:
         Users whom the model was told to forget, and the store is to forget too.
     memory : ItemMemory or None
         What the items of a history add to the score beside the inner product, by
-        positions in `items`; None: nothing.
+        positions in `items`; None: nothing. Its half-life is `history_half_life`.
+    disliked : Series or None
+        With a `memory`, user id to the list of those of the `seen` items that are not
+        in the user's history; users of whom all are may be left out. None: all are.
     """
 
     users: pd.DataFrame
@@ -58,6 +61,7 @@ class ServingVectors:
     history_half_life: float | None = None
     forgotten: Forgotten | None = None
     memory: ItemMemory | None = None
+    disliked: pd.Series | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class StoredVectors:
 
         Users may have a column ``seen``, lists of the item ids that they have met,
         oldest first, and a column ``history_size``, in how many items the vector is a
-        sum of (by default, all that were seen).
+        sum of (by default, all that were seen). With a memory, they may have a column
+        ``disliked``, lists of the seen items that are not in the history.
     version : str
         Name of the model. Another model needs another one.
     seen : like `users`, optional
@@ -98,7 +103,7 @@ class StoredVectors:
         the same lengths: the score is higher by the sum of these weights over the
         history, over its length to this power; with `history_half_life`, the sum is
         weighted and the length is the sum of the weights, or 1 where that is less.
-        None: there is no memory.
+        None: there is no memory, and these columns are left alone.
 
     Notes
     -----
@@ -155,6 +160,7 @@ def sliced(
     seen: History,
     sizes: NDArray,
     memory: ItemMemory | None = None,
+    disliked: History | None = None,
     **named: Any,
 ) -> StoredVectors:
     """Return vectors in memory as what is stored, without a copy of them all.
@@ -170,6 +176,8 @@ def sliced(
         In how many items each user is a sum of.
     memory : ItemMemory or None
         Lists of the items.
+    disliked : History or None
+        With a memory, items that users have met and not liked.
     **named
         For `StoredVectors`.
     """
@@ -177,14 +185,15 @@ def sliced(
     def some_users(rows: slice) -> pa.Table:
         ids, vectors = users[0][rows], users[1][rows]
         ones = np.ones((len(ids), 1), np.float32)
-        return pa.table(
-            {
-                USER: pa.array(ids),
-                "vector": _lists(np.hstack([vectors, ones])),
-                "seen": _seen(items[0], seen, rows),
-                "history_size": pa.array(sizes[rows]),
-            }
-        )
+        columns = {
+            USER: pa.array(ids),
+            "vector": _lists(np.hstack([vectors, ones])),
+            "seen": _seen(items[0], seen, rows),
+            "history_size": pa.array(sizes[rows]),
+        }
+        if disliked is not None:
+            columns["disliked"] = _seen(items[0], disliked, rows)
+        return pa.table(columns)
 
     def some_items(rows: slice) -> pa.Table:
         ids, vectors, biases = (each[rows] for each in items)

@@ -13,6 +13,7 @@ from skmmrec.feature_store import OnlineRecommender, UnknownIdError, publish
 from skmmrec.service import ServiceClient, ServiceError, ServiceSettings, create_app
 from tests.feature_store.services import redis_settings
 from tests.feature_store.test_fold_in import history_model
+from tests.feature_store.test_memory import remembering
 
 from .conftest import READ, TOKENS, WRITE, asking, problem, serving
 
@@ -338,3 +339,20 @@ def test_a_server_that_is_gone_is_told(repo, tmp_path_factory):
         for answer in answers:
             assert problem(answer) == (503, "unreachable")
         assert client.get("/healthz").status_code == 200
+
+
+def test_a_memory_of_items_is_served(repo):
+    model = remembering()
+    publish(model, repo)
+    with ways("over HTTP", repo) as (client, direct):
+        same(client.recommend(range(8), k=5), direct.recommend(range(8), k=5))
+        history = [4, 11, 2]
+        found = client.recommend_from_history(history, k=5)
+        same(found, direct.recommend_from_history(history, k=5))
+        best = client.recommend(4, k=3)
+        assert client.record(4, int(best["item_id"][0]))
+        moved = client.recommend(4, k=3)
+        same(moved, direct.recommend(4, k=3))
+        why = client.history_contributions(4, moved["item_id"].tolist())
+        sums = why.groupby("item_id")["contribution"].sum()[moved["item_id"]]
+        np.testing.assert_allclose(sums, moved["score"], rtol=1e-4, atol=1e-4)
