@@ -18,7 +18,12 @@ from ._exact import (
     unit_vectors as unit_vectors,
 )
 from ._exact_products import bound_lengths as bound_lengths
+from ._fresh import (
+    check_fresh as check_fresh,
+    fresh_places as fresh_places,
+    mix_fresh as mix_fresh,
+)
 from ._index import MANY_ITEMS as MANY_ITEMS
-from ._search import ExactSearch as ExactSearch
+from ._search import ExactSearch as ExactSearch, Lists as Lists
 from ._sparse import nearest_rows as nearest_rows, unit_rows as unit_rows
 from ._vector_rows import hash_rows as hash_rows
