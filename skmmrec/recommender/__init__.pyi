@@ -1,4 +1,5 @@
 from ._card import CardSection as CardSection, ModelCard as ModelCard
+from ._choices import Choice as Choice, Choices as Choices
 from ._estimator import MultimodalFusionRecommender as MultimodalFusionRecommender
 from ._model import FittedModel as FittedModel
 from ._serving import (

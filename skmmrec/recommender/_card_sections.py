@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from skmmrec.metrics import RankingEvaluation
 from skmmrec.recommender._card import CardSection, ModelCard
 from skmmrec.recommender._facts import Facts, versions
-from skmmrec.recommender._html import format_share, validation_name
+from skmmrec.recommender._html import choice_rows, format_share, validation_name
 
 Metrics: TypeAlias = (
     Mapping[str, float] | pd.Series | pd.DataFrame | RankingEvaluation | None
@@ -180,6 +180,7 @@ def _choices(
     else:
         for name, value in recommender.get_params(deep=False).items():
             yield name, repr(value)
+    yield from choice_rows(recommender)
     if facts is not None:
         yield "Seed", "none was given" if facts.seed is None else str(facts.seed)
         yield "Fitted (UTC)", facts.fitted

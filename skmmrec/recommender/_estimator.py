@@ -162,6 +162,9 @@ class MultimodalFusionRecommender(VectorRecommender):
         The half-life of `half_life`, or what it chose.
     id_l2_ : float
         The precision of ``id_l2`` of `Regularization`, or what it learned.
+    choices_ : dict of str to Choice
+        What was left to `fit`, such as ``"batch_size"``, by name: the value that it
+        chose, the reason and the figures that decided it.
     n_features_in_ : int
         Number of columns of `X` in `fit`.
 

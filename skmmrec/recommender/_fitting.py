@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from skmmrec.interactions import positions
+from skmmrec.recommender._choices import Choice
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._preparation import Rows, take_in
 from skmmrec.recommender._settings import Settings
@@ -68,6 +69,7 @@ def learn(
     trained = train_networks(problem, plan, (data.items, data.users), start, watch)
     model.networks, model.id_l2 = trained.networks, trained.id_l2
     model.loss_curve, model.validation_curve = trained.losses, trained.scores
+    model.choices.update(trained.choices)
     model.met = met_items(problem)
     if source is not None and is_own:
         before = data.items.get_indexer(source.data.items[source.met])
@@ -91,10 +93,11 @@ def finish(
         model.half_life = None
     elif half_life != "auto":
         model.half_life = half_life
-    elif times is not None and np.any(times != times[0]):
+    elif times is None or not np.any(times != times[0]):
+        model.choices.note("half_life", Choice(None, "the rows have no times"))
+    else:
         model.learn_half_life(where)
     model.update_users(where)
-    logger.info("half-life: %s, id_l2: %g", model.half_life, model.id_l2)
     return model
 
 

@@ -26,7 +26,8 @@ def describe_html(recommender: Any, scores: Mapping[str, float] | None = None) -
     -------
     str
         A table of the catalogue, the modalities with the share of items that lack each,
-        the fusion, the training and the figures; "" if it is not fitted.
+        the fusion, the training, the figures and what the fit chose by itself; "" if it
+        is not fitted.
 
     Examples
     --------
@@ -41,6 +42,7 @@ def describe_html(recommender: Any, scores: Mapping[str, float] | None = None) -
     if not hasattr(recommender, "item_index_"):
         return ""
     rows = [*_catalog(recommender), *_model(recommender), *_figures(recommender)]
+    rows += choice_rows(recommender)
     rows += [
         (name, _number(value))
         for name, value in dict({} if scores is None else scores).items()
@@ -110,6 +112,12 @@ def validation_name(recommender: Any) -> str:
     if stopping is not None and stopping.metric != "auto":
         return str(stopping.metric)
     return "loss" if max(recommender.validation_curve_) < 0 else "ndcg@10"
+
+
+def choice_rows(recommender: Any) -> list[tuple[str, str]]:
+    """Return name and line of each choice of the fit; none without a model."""
+    choices = getattr(getattr(recommender, "model_", None), "choices", {})
+    return [(f"Chosen: {name}", str(choice)) for name, choice in choices.items()]
 
 
 def _number(value: float) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from skmmrec.catalog import Blocks
 from skmmrec.interactions import History, InteractionData, Keys
+from skmmrec.recommender._choices import Choices
 from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._facts import Facts
 from skmmrec.recommender._forgotten import Forgotten
@@ -88,6 +89,8 @@ class FittedModel:
         Users who were taken out.
     facts : Facts or None
         What `fit` was given, and when; None: an older version did not say.
+    choices : Choices
+        What the fit chose by itself, by name of the parameter.
     item_vectors, user_vectors : ndarray of shape (n, dim), float32
         What scores are made of.
     item_biases : ndarray of shape (n_items, n_tasks), float32
@@ -117,6 +120,7 @@ class FittedModel:
     validation_curve: list[float] = field(default_factory=list)
     forgotten: Forgotten = field(default_factory=Forgotten)
     facts: Facts | None = None
+    choices: Choices = field(default_factory=Choices)
     item_vectors: NDArray[np.float32] = field(init=False, repr=False)
     item_biases: NDArray[np.float32] = field(init=False, repr=False)
     user_vectors: NDArray[np.float32] = field(init=False, repr=False)
@@ -364,9 +368,10 @@ class FittedModel:
             made = maker.user_tensor(items, held.known, held.users, content, half_life)
             return made if where else made.numpy()
 
-        self.half_life = learn_half_life(
-            self.data.history, users_of, items, place(self.item_biases[:, 0], where)
-        )
+        biases = place(self.item_biases[:, 0], where)
+        chosen = learn_half_life(self.data.history, users_of, items, biases)
+        self.half_life = chosen.value
+        self.choices.note("half_life", chosen)
 
     def users_at(self, rows: NDArray) -> NDArray[np.float32]:
         """Vectors of users at these positions; -1 is one who is not known."""

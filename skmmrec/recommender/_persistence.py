@@ -24,6 +24,7 @@ from skmmrec.recommender._array_schema import (
     check_tower,
     refuse_infinite,
 )
+from skmmrec.recommender._choices import Choices
 from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._facts import Facts
 from skmmrec.recommender._forgotten import Forgotten
@@ -154,6 +155,7 @@ def _check(
         record.setdefault(name, {})
     record.setdefault("forgotten", [])
     record.setdefault("facts", None)
+    record.setdefault("choices", {})
     if isinstance(record.get("fuser"), dict):
         record["fuser"].setdefault("numbers", {})
     check_record(record, others)
@@ -282,6 +284,7 @@ def _record(model: FittedModel) -> dict[str, Any]:
         "validation_curve": model.validation_curve,
         "forgotten": list(model.forgotten.hashes),
         "facts": None if model.facts is None else asdict(model.facts),
+        "choices": model.choices.to_record(),
     }
 
 
@@ -337,6 +340,7 @@ def _read_model(record: dict[str, Any], tensors: dict[str, NDArray]) -> FittedMo
         validation_curve=record["validation_curve"],
         forgotten=Forgotten(tuple(record["forgotten"])),
         facts=Facts.from_record(record["facts"]),
+        choices=Choices.from_record(record["choices"]),
     )
     check_tower(model.design, tensors)
     problem = model.problem()

@@ -32,6 +32,7 @@ from skmmrec.interactions import (
     sorted_index,
 )
 from skmmrec.recommender._base import BaseRecommender, warn_of_odd_answers
+from skmmrec.recommender._choices import Choices
 from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._facts import Facts
 from skmmrec.recommender._fusing import fuse
@@ -92,7 +93,8 @@ def prepare(
     if fuser is not None:
         known = None if source is None else source.fuser
         fuser, blocks = fuse(fuser, known, data, catalog, blocks)
-    space, content = _share_space(blocks, plan, data, tasks, source)
+    choices = Choices()
+    space, content = _share_space(blocks, plan, data, tasks, source, choices)
     user_space, user_content = _user_content(users, user_catalog, plan)
     model = FittedModel(
         data=data,
@@ -109,6 +111,7 @@ def prepare(
         user_space=user_space,
         fuser=fuser,
         facts=Facts.of_fit(len(rows.ids), rows.ids.times, plan.random_state),
+        choices=choices,
     )
     if propagation is not None:
         model.propagation = propagation.share
@@ -164,6 +167,7 @@ def _share_space(
     data: InteractionData,
     tasks: Sequence[Task],
     source: FittedModel | None,
+    choices: Choices,
 ) -> tuple[ContentSpace, Blocks]:
     """Space of the content, that of `source` if there is one, and content in it."""
     if source is not None:
@@ -173,14 +177,14 @@ def _share_space(
     space = ContentSpace.fit(blocks, settings.n_components, where)
     content = space.transform(blocks, where)
     logger.info("modalities and their widths, reduced: %s", content.widths)
-    noise = []
-    if settings.mute_noise:
-        answers = _mean_answers(data.seen, tasks)
-        noise = find_noise(content, data.history, where, answers)
-    if not noise:
+    if not settings.mute_noise or len(content.values) < 2:
         return space, content
-    logger.info("muted: %s", ", ".join(noise))
-    space = replace(space, muted=tuple(noise))
+    answers = _mean_answers(data.seen, tasks)
+    found = find_noise(content, data.history, where, answers)
+    choices.note("muted_modalities", found)
+    if not found.value:
+        return space, content
+    space = replace(space, muted=tuple(found.value))
     return space, content.select(space.modalities)
 
 

@@ -102,6 +102,12 @@ def _are_two(values: Any) -> bool:
     return are_texts or all(map(_is_number, values))
 
 
+def _is_chosen(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(part, str) for part in value)
+    return isinstance(value, bool | str) or _is_number(value)
+
+
 # Types of ids by how they are called, in older and in newer versions of pandas.
 _KINDS: dict[str, type] = {
     "int64": int,
@@ -126,6 +132,7 @@ _id_type = _must("a type of ids", lambda v: isinstance(v, str) and v in _KINDS)
 _whole = _must("a whole number from 0 on", lambda v: type(v) is int and v >= 0)
 _integer = _must("a whole number", lambda v: type(v) is int)
 _two = _must("two dates or two numbers", _are_two)
+_chosen = _must("a number, a text, a truth value or a list of texts", _is_chosen)
 _objective = _must(f"one of {OBJECTIVES}", lambda v: v in OBJECTIVES)
 
 
@@ -223,6 +230,10 @@ _facts = _fields(
     }
 )
 
+_choice = _fields(
+    {"value": _null_or(_chosen), "reason": _text, "figures": _values(_number)}
+)
+
 MODEL: dict[str, Check] = {
     "format": _count,
     "skmmrec": _text,
@@ -248,6 +259,7 @@ MODEL: dict[str, Check] = {
     "validation_curve": _each(_number),
     "forgotten": _names,
     "facts": _null_or(_facts),
+    "choices": _values(_choice),
 }
 """What a record says of a model."""
 

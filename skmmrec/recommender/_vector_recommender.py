@@ -42,6 +42,7 @@ from skmmrec.interactions import (
 from skmmrec.recommender import _persistence
 from skmmrec.recommender._base import BaseRecommender, check_flag, keys_of
 from skmmrec.recommender._card_sections import Metrics, facts_of, make_card
+from skmmrec.recommender._choices import Choices
 from skmmrec.recommender._content_space import check_speaks
 from skmmrec.recommender._lifecycle import (
     add_items,
@@ -838,6 +839,11 @@ class VectorRecommender(
     def half_life_(self) -> float | None:
         """After how many later items one counts half; None: all count the same."""
         return self.model_.half_life
+
+    @property
+    def choices_(self) -> Choices:
+        """What was left to `fit` to choose, by name, with what decided it."""
+        return self.model_.choices
 
     @property
     def _n_features_out(self) -> int:

@@ -311,7 +311,12 @@ def test_the_steps_of_a_fit_are_shown_where_somebody_waits(
 def test_choices_and_sizes_are_logged(make, catalog, X, caplog):
     caplog.set_level("DEBUG", logger="skmmrec")
     make(catalog).fit(X)
-    for words in ("id_l2: ", "half-life: ", "9 users and 14 items", "widths, reduced"):
+    for words in (
+        "id_l2 is ",
+        "half_life is ",
+        "9 users and 14 items",
+        "widths, reduced",
+    ):
         assert words in caplog.text
     debug = [r.getMessage() for r in caplog.records if r.levelname == "DEBUG"]
     assert any("modalities counted" in line for line in debug)

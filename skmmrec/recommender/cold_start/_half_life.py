@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 import numpy as np
 
 from skmmrec.interactions import History
+from skmmrec.recommender._choices import Choice
 from skmmrec.recommender.network import Array
 from skmmrec.recommender.training import HeldOut, judge_held_out
 from skmmrec.runtime import progress
-
-_log = logging.getLogger("skmmrec.recommender")
 
 # Each about 1.6 times the one before: finer steps are not told apart by 1,000 users.
 HALF_LIVES = (2.0, 3.0, 5.0, 10.0, 20.0, 50.0, None)
@@ -30,7 +28,7 @@ def learn_half_life(
     users_of: Callable[[HeldOut, float | None], Array],
     items: Array,
     biases: Array,
-) -> float | None:
+) -> Choice:
     """Choose the half-life with which earlier likes predict the latest ones best.
 
     Forgetting costs much where it is wrong, so a gain of two standard errors is asked
@@ -49,9 +47,9 @@ def learn_half_life(
 
     Returns
     -------
-    float or None
+    Choice
         In later items; None: all items count the same, as where nothing is gained or
-        fewer than 20 users have five items.
+        fewer than 20 users have five items. Its figures are NDCG@20 by half-life.
 
     References
     ----------
@@ -60,22 +58,24 @@ def learn_half_life(
     """
     held = hide_latest(history)
     if len(held.users) < MIN_USERS:
-        return None
+        few = {"users": len(held.users)}
+        return Choice(None, f"fewer than {MIN_USERS} users have five likes", few)
     gains = np.array(
         [
             judge_held_out("ndcg", LENGTH, users_of(held, half), items, biases, held)
             for half in progress(HALF_LIVES, "choose half-life", unit="try")
         ]
     )
-    _log.debug(
-        "NDCG@%d of %d users by half-life: %s",
-        *(LENGTH, len(held.users)),
-        dict(zip(HALF_LIVES, gains.mean(axis=1).round(5).tolist(), strict=True)),
-    )
     behind = gains[gains.mean(axis=1).argmax()] - gains
     errors = behind.std(axis=1) / np.sqrt(len(held.users))
     errors[HALF_LIVES.index(None)] *= CLEAR
-    return HALF_LIVES[np.flatnonzero(behind.mean(axis=1) <= errors)[-1]]
+    best = HALF_LIVES[np.flatnonzero(behind.mean(axis=1) <= errors)[-1]]
+    names = ["none" if half is None else f"{half:g}" for half in HALF_LIVES]
+    return Choice(
+        best,
+        f"NDCG@{LENGTH} of the latest likes of {len(held.users):,} users, by half-life",
+        dict(zip(names, gains.mean(axis=1).tolist(), strict=True)),
+    )
 
 
 def hide_latest(history: History) -> HeldOut:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,10 +11,9 @@ from scipy.sparse import csr_array
 
 from skmmrec.catalog import Blocks
 from skmmrec.interactions import History
+from skmmrec.recommender._choices import Choice
 from skmmrec.recommender.cold_start._kernels import Directions, kernels
 from skmmrec.recommender.network import Array, namespace, place
-
-_log = logging.getLogger("skmmrec.recommender")
 
 # Matrices of 1,000 items take 8 MB each and some 0.1 s; the likes of 20,000 users tell
 # their lifts well enough. Fewer than 10 items cannot tell noise from anything.
@@ -32,7 +30,7 @@ def find_noise(
     history: History,
     where: torch.device | None = None,
     answers: Sequence[NDArray] = (),
-) -> list[str]:
+) -> Choice:
     """Name the modalities that say nothing about who likes what.
 
     In such a modality, similar items are liked together no more often than by chance,
@@ -56,29 +54,31 @@ def find_noise(
 
     Returns
     -------
-    list of str
-        In the order of the modalities.
+    Choice
+        Of a list of names, in the order of the modalities. Its figures are the most
+        that each modality may say, by three standard errors, and the least that the
+        best one says.
     """
     if len(content.values) < 2:
-        return []
+        return Choice([], "there are no two modalities to compare")
     low, high = _bounds(content, *liked_together(history, where), where)
-    _log.debug(
-        "what modalities say of likes, least and most: %s",
-        {
-            name: (round(float(least), 4), round(float(most), 4))
-            for name, least, most in zip(content.values, low, high, strict=True)
-        },
-    )
     best = low.max(initial=0.0)
     silent = (low <= 0) & (high < SHARE * best)
     if silent.any():
         for means in answers:
             silent &= _bounds(content, *_alike(means, where), where)[0] <= 0
-    return [
-        name
-        for name, is_silent in zip(content.values, silent, strict=True)
-        if is_silent
+    noise = [
+        n for n, is_silent in zip(content.values, silent, strict=True) if is_silent
     ]
+    says = "say nothing" if noise else "all may say something"
+    figures = {
+        name: float(most) for name, most in zip(content.values, high, strict=True)
+    }
+    return Choice(
+        noise,
+        f"by Mantel's test they {says} of who likes what, at most",
+        figures | {"the best, at least": float(best)},
+    )
 
 
 def _bounds(

@@ -7,6 +7,7 @@ from contextlib import closing
 import numpy as np
 import torch
 
+from skmmrec.recommender._choices import Choice
 from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._loop import Trainer
 from skmmrec.recommender.training._processes import mean_over_processes
@@ -22,7 +23,7 @@ LOW, CLEAR, HIGH = 1.0, 8.0, 30.0
 N_PROBES, PROBE_SIZE, STEP = 30, 2048, 0.25
 
 
-def learn_precision(trainer: Trainer, hidden: Batcher, n_epochs: int) -> float:
+def learn_precision(trainer: Trainer, hidden: Batcher, n_epochs: int) -> Choice:
     """Learn the precision of the embeddings' normal prior from held-out pairs.
 
     The likelihood of the training pairs always asks for larger embeddings. So pairs are
@@ -41,6 +42,11 @@ def learn_precision(trainer: Trainer, hidden: Batcher, n_epochs: int) -> float:
     n_epochs : int
         Epochs of the trial.
 
+    Returns
+    -------
+    Choice
+        Of the precision. Its figure is the mean that the trial came to.
+
     References
     ----------
     Y. Chen et al., "λOpt: learn to regularize recommender models in finer levels", KDD
@@ -56,7 +62,12 @@ def learn_precision(trainer: Trainer, hidden: Batcher, n_epochs: int) -> float:
     # It holds the trainer, whose tables would lie in memory for as long.
     trainer.after_step = None
     mean = float(np.exp(np.mean(search.way[len(search.way) // 2 :])))
-    return min(mean, HIGH) if mean >= CLEAR else LOW
+    figures = {"the trial's": mean, "trusted from": CLEAR}
+    if mean >= CLEAR:
+        reason = "pairs held out of a trial are likelier with shorter embeddings"
+        return Choice(min(mean, HIGH), reason, figures)
+    reason = "pairs held out of a trial do not ask clearly for shorter embeddings"
+    return Choice(LOW, reason, figures)
 
 
 class _Search:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pandas as pd
 
 from skmmrec.interactions import RandomState
+from skmmrec.recommender._choices import Choices
 from skmmrec.recommender._settings import EarlyStopping, Regularization, Training
 from skmmrec.recommender.network import FusionNetwork
 from skmmrec.recommender.training._problem import NetworkDesign
@@ -90,9 +91,12 @@ class Trained:
         Means of each epoch: the loss and, with early stopping, the metric.
     id_l2 : float
         Precision of the embeddings' prior.
+    choices : Choices
+        What the training chose by itself.
     """
 
     networks: list[FusionNetwork]
     losses: list[float]
     scores: list[float]
     id_l2: float
+    choices: Choices = field(default_factory=Choices)

@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from skmmrec.recommender._choices import Choice
 from skmmrec.recommender.network import BY_USER, FusionNetwork, is_by_id
 from skmmrec.recommender.training._plan import Plan
 from skmmrec.recommender.training._problem import Problem
@@ -37,6 +38,18 @@ def choose_split(problem: Problem, plan: Plan) -> dict[str, int]:
         return {}
     least = 0 if wanted == "sharded" else SPLIT_FROM // (plan.design.n_factors or 1)
     return {name: n for name, n in sizes.items() if n >= max(least, n_processes)}
+
+
+def choose_tables(problem: Problem, plan: Plan) -> Choice:
+    """Tell what ``tables="auto"`` comes to, as `choose_split` does."""
+    split, n_processes = choose_split(problem, plan), world()[1]
+    if n_processes == 1:
+        return Choice("replicated", "one process trains alone and holds all")
+    reason = "by how many numbers the largest table has"
+    rows = len(problem.content), len(problem.history.lengths)
+    largest = max(rows[: 1 + plan.design.user_embedding]) * (plan.design.n_factors or 1)
+    figures = {"largest": largest, "split from": SPLIT_FROM}
+    return Choice("sharded" if split else "replicated", reason, figures)
 
 
 def bounds(n_rows: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from skmmrec.interactions import History, RandomState
+from skmmrec.recommender._choices import Choice, Choices
 from skmmrec.recommender._user_towers import MeanTower
 from skmmrec.recommender.network import (
     FusionNetwork,
@@ -26,6 +26,11 @@ from skmmrec.recommender.network import (
 from skmmrec.recommender.training._agreement import check_agreement
 from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._checkpoints import checkpoint_of
+from skmmrec.recommender.training._density import (
+    Density,
+    choose_batch_size,
+    choose_own_negatives,
+)
 from skmmrec.recommender.training._id_prior import LOW, learn_precision
 from skmmrec.recommender.training._loop import (
     Trainer,
@@ -40,6 +45,7 @@ from skmmrec.recommender.training._problem import (
 from skmmrec.recommender.training._processes import agree, own_device, world
 from skmmrec.recommender.training._split_tables import (
     choose_split,
+    choose_tables,
     join_tables,
     split_tables,
 )
@@ -56,13 +62,6 @@ from skmmrec.recommender.training._validation import (
 )
 from skmmrec.runtime import Generators, resolve_device
 
-_log = logging.getLogger("skmmrec.recommender")
-
-# Interactions per item or user from which on batches are smaller and negatives spared.
-# TikTok (9 per item) loses by both, MovieLens (31) gains (validation rows).
-DENSE_PER_ITEM, DENSE_PER_USER = 12, 20
-# Fewer than 30 steps an epoch train too little; more than 500 gain nothing.
-MIN_BATCHES, MAX_BATCHES = 30, 500
 # Of the learning rate: at the full one, few rows undo what was learned from many
 # (benchmarks/recommender.py transfer).
 PARTIAL_FIT_RATE = TRANSFER_RATE = 0.1
@@ -100,7 +99,9 @@ def train_networks(
     device = own_device(resolve_device(plan.device))
     design, split = plan.design, choose_split(problem, plan)
     n_networks = plan.n_members if design.is_trained else 1
-    networks, curves, id_l2 = [], [], LOW
+    given = plan.regularization.id_l2
+    networks, curves, id_l2 = [], [], LOW if given == "auto" else float(given)
+    choices = choose_ahead(problem, plan)
     generators = _generators(plan.random_state, device)
     for number in range(n_networks):
         if world()[1] > 1:  # the last training has left each process with its own
@@ -111,8 +112,10 @@ def train_networks(
             _start_from(network, source, number, ids)
         split_tables(network, split)
         network = network.to(device)
-        if number == 0:
-            id_l2 = choose_id_l2(network, problem, plan, generators)
+        if number == 0 and given == "auto" and design.is_trained:
+            chosen = choose_id_l2(network, problem, plan, generators)
+            choices.note("id_l2", chosen)
+            id_l2 = chosen.value
         if design.is_trained:
             epochs = _train(network, problem, plan, generators, source, number, id_l2)
             curves.append(watch(epochs, plan.training.max_epochs))
@@ -123,7 +126,23 @@ def train_networks(
         _mean_curve([[e.loss for e in curve] for curve in curves]),
         _mean_curve([[e.score for e in c if e.score is not None] for c in curves]),
         id_l2,
+        choices,
     )
+
+
+def choose_ahead(problem: Problem, plan: Plan) -> Choices:
+    """Choose what follows from the interactions alone."""
+    choices, training = Choices(), plan.training
+    if not plan.design.is_trained:
+        return choices
+    density, n_pairs = Density.of(problem.history), len(problem.history.items)
+    if training.batch_size == "auto":
+        choices.note("batch_size", choose_batch_size(density, n_pairs))
+    if training.own_negatives == "auto" and any(t.sampled for t in problem.tasks):
+        choices.note("own_negatives", choose_own_negatives(density))
+    if training.tables == "auto":
+        choices.note("tables", choose_tables(problem, plan))
+    return choices
 
 
 def fit_accelerator(plan: Plan) -> torch.device | None:
@@ -175,7 +194,7 @@ def _further_trainer(
     chosen = examples.take(np.concatenate([np.flatnonzero(new), old[drawn]]))
     decay = id_l2 / max(1, len(examples))
     options = replace(
-        _options(network, problem, plan, problem.history, decay),
+        _options(network, problem, plan, len(problem.history.items), decay),
         epochs=plan.training.partial_fit_epochs,
         learning_rate=plan.training.learning_rate * PARTIAL_FIT_RATE,
         max_time=None,
@@ -214,25 +233,6 @@ def _mean_curve(curves: list[list[float]]) -> list[float]:
     return [float(np.nanmean(epoch)) for epoch in epochs]
 
 
-def choose_batch_size(history: History) -> int:
-    """Batch size for ``batch_size="auto"``.
-
-    Dense data gets small batches, and so many steps. Small data gets at least
-    `MIN_BATCHES` batches an epoch, and very large data at most `MAX_BATCHES`.
-    """
-    n_pairs = len(history.items)
-    size = np.clip(n_pairs // MIN_BATCHES, 32, 512 if _is_dense(history) else 2048)
-    return int(max(size, n_pairs // MAX_BATCHES))
-
-
-def _is_dense(history: History) -> bool:
-    """Whether items or users have many interactions."""
-    n_pairs = len(history.items)
-    per_item = n_pairs / max(1, int(np.count_nonzero(history.popularity)))
-    per_user = n_pairs / max(1, int(np.count_nonzero(history.lengths)))
-    return per_item >= DENSE_PER_ITEM or per_user >= DENSE_PER_USER
-
-
 def _train(
     network: FusionNetwork,
     problem: Problem,
@@ -245,7 +245,7 @@ def _train(
     """Train one network, on the device that it is on; yields the epochs."""
     examples, history, monitor = _hold_out(problem, plan, generators)
     decay = id_l2 / max(1, len(examples))
-    options = _options(network, problem, plan, history, decay)
+    options = _options(network, problem, plan, len(problem.history.items), decay)
     if source is not None and not source.knows_ids:
         options = replace(options, shared_rate=TRANSFER_RATE)
     batcher = _batcher(problem, plan, generators, history, examples)
@@ -261,17 +261,16 @@ def _train(
 
 def choose_id_l2(
     network: FusionNetwork, problem: Problem, plan: Plan, generators: Generators
-) -> float:
+) -> Choice:
     """Choose the precision of the embeddings' prior, by training a copy."""
-    training, given = plan.training, plan.regularization.id_l2
-    if given != "auto":
-        return float(given)
-    if not plan.design.is_trained or training.max_time is not None:
-        return LOW
+    training = plan.training
+    if training.max_time is not None:
+        return Choice(LOW, "there is no trial where max_time limits the training")
     rng = _rng(generators)
-    is_too_short = training.max_epochs <= MIN_TRIAL_EPOCHS
-    if len(problem.examples) < MIN_TRIED or is_too_short:
-        return LOW
+    n_examples = len(problem.examples)
+    if n_examples < MIN_TRIED or training.max_epochs <= MIN_TRIAL_EPOCHS:
+        figures = {"rows": n_examples, "epochs": training.max_epochs}
+        return Choice(LOW, "there is too little to try it on", figures)
     examples, history = some_users(problem.examples, problem.history, MAX_TRIED, rng)
     n_epochs = math.ceil(TRIAL_LENGTH / len(examples))
     n_epochs = min(
@@ -282,12 +281,10 @@ def choose_id_l2(
     )
     batcher = _batcher(problem, plan, generators, left, rest)
     loss = _loss(deepcopy(network), problem, plan, generators)
-    options = _options(network, problem, plan, left, LOW / len(rest))
+    options = _options(network, problem, plan, len(left.items), LOW / len(rest))
     trainer = Trainer(loss, batcher, replace(options, patience=None))
     held_out = _batcher(problem, plan, generators, left, hidden)
-    chosen = learn_precision(trainer, held_out, n_epochs)
-    _log.debug("id_l2 is %g by a trial of %d epochs", chosen, n_epochs)
-    return chosen
+    return learn_precision(trainer, held_out, n_epochs)
 
 
 def _hold_out(
@@ -325,14 +322,16 @@ def _options(
     network: FusionNetwork,
     problem: Problem,
     plan: Plan,
-    history: History,
+    n_pairs: int,
     id_decay: float,
 ) -> TrainingOptions:
     training, stopping = plan.training, plan.early_stopping
     size, max_time = training.batch_size, training.max_time
+    if size == "auto":
+        size = choose_batch_size(Density.of(problem.history), n_pairs).value
     return TrainingOptions(
         epochs=training.max_epochs,
-        batch_size=choose_batch_size(history) if size == "auto" else int(size),
+        batch_size=int(size),
         learning_rate=training.learning_rate,
         id_decay=id_decay,
         clip_norm=training.clip_norm,
@@ -359,7 +358,7 @@ def _batcher(
     training, own = plan.training, plan.training.own_negatives
     graph, tower = problem.graph, plan.design.tower or MeanTower()
     if own == "auto":
-        own = not _is_dense(problem.history)
+        own = choose_own_negatives(Density.of(problem.history)).value
     return Batcher(
         history,
         examples,

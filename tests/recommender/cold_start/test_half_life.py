@@ -209,4 +209,4 @@ def test_the_longest_of_equals_is_chosen():
     chosen = learn_half_life(
         history, lambda held, half: np.ones((30, 2)), np.ones((12, 2)), np.zeros(12)
     )
-    assert chosen is None
+    assert chosen.value is None

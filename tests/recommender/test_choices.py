@@ -1,0 +1,136 @@
+"""What a fit chooses by itself is recorded, shown and kept."""
+
+import json
+
+import numpy as np
+import pytest
+
+from skmmrec import MultimodalFusionRecommender
+from skmmrec.recommender import (
+    Choice,
+    Choices,
+    ContentRecommender,
+    Regularization,
+    Training,
+)
+from tests.recommender.saved import editing
+
+# Parameters that are left to the fit by default, and a value by hand for each.
+BY_HAND = {
+    "training__batch_size": 64,
+    "training__own_negatives": True,
+    "regularization__id_l2": 2.0,
+    "half_life": 3.0,
+}
+
+
+@pytest.fixture(scope="module")
+def fitted(make, catalog, X):
+    return make(catalog).fit(X)
+
+
+def name_of(parameter):
+    return parameter.rpartition("__")[2]
+
+
+def test_each_automatic_parameter_is_there(fitted):
+    expected = {name_of(p) for p in BY_HAND} | {"tables", "muted_modalities"}
+    assert set(fitted.choices_) == expected
+    assert fitted.choices_["half_life"].value == fitted.half_life_
+    assert fitted.choices_["id_l2"].value == fitted.id_l2_
+    assert fitted.choices_["muted_modalities"].value == fitted.muted_modalities_
+
+
+@pytest.mark.parametrize("parameter", BY_HAND)
+def test_what_is_given_by_hand_is_not_chosen(make, catalog, X, fitted, parameter):
+    rec = make(
+        catalog,
+        training=Training(max_epochs=1),
+        regularization=Regularization(),
+    )
+    rec.set_params(**{parameter: BY_HAND[parameter]}).fit(X)
+    assert set(fitted.choices_) - set(rec.choices_) == {name_of(parameter)}
+
+
+def test_muting_that_is_off_is_not_chosen(make, catalog, X):
+    rec = make(catalog, regularization=Regularization(mute_noise=False)).fit(X)
+    assert "muted_modalities" not in rec.choices_
+
+
+def test_without_training_the_half_life_is_chosen_alone(catalog, X):
+    choices = ContentRecommender(catalog).fit(X).choices_
+    assert "half_life" in choices
+    assert not {"batch_size", "own_negatives", "id_l2", "tables"} & set(choices)
+
+
+def test_they_are_saved(fitted, tmp_path):
+    fitted.save(tmp_path / "model")
+    loaded = MultimodalFusionRecommender.load(tmp_path / "model")
+    assert loaded.choices_ == fitted.choices_
+    assert isinstance(loaded.choices_, Choices)
+
+
+def test_models_of_older_versions_have_none(fitted, tmp_path):
+    fitted.save(tmp_path / "model")
+    with editing(tmp_path / "model") as (record, _):
+        del record["choices"]
+    assert MultimodalFusionRecommender.load(tmp_path / "model").choices_ == {}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"value": {}, "reason": "", "figures": {}},
+        {"value": [1], "reason": "", "figures": {}},
+        {"value": 1, "reason": 2, "figures": {}},
+        {"value": 1, "reason": "", "figures": {"n": "many"}},
+        {"value": 1, "reason": ""},
+    ],
+)
+def test_damaged_ones_are_refused(fitted, tmp_path, entry):
+    fitted.save(tmp_path / "model")
+    with editing(tmp_path / "model") as (record, _):
+        record["choices"]["half_life"] = entry
+    with pytest.raises(ValueError, match=r"damaged: choices\.half_life"):
+        MultimodalFusionRecommender.load(tmp_path / "model")
+
+
+def test_they_are_shown(fitted, caplog, make, catalog, X):
+    page, card = fitted._repr_html_(), str(fitted.card())
+    for name, choice in fitted.choices_.items():
+        assert f"Chosen: {name}" in page
+        assert f"Chosen: {name}" in card.replace("\\", "")
+        assert choice.reason.partition("'")[0] in page
+    assert "tables: replicated: one process" in repr(fitted.choices_)
+    caplog.set_level("INFO", logger="skmmrec")
+    make(catalog).fit(X)
+    for name in fitted.choices_:
+        assert f"{name} is " in caplog.text
+
+
+def test_numbers_of_any_kind_become_plain():
+    choice = Choice(
+        np.float32(0.5), "so", {"n": np.int64(3), "x": np.float64(1), "far": np.inf}
+    )
+    record = Choices(memory=choice).to_record()
+    assert json.loads(json.dumps(record)) == {
+        "memory": {"value": 0.5, "reason": "so", "figures": {"n": 3, "x": 1.0}}
+    }
+    assert Choices.from_record(record) == {"memory": choice}
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "none"),
+        (True, "yes"),
+        (np.bool_(False), "no"),
+        (2048, "2,048"),
+        (0.25, "0.25"),
+        ((), "none"),
+        (["a", "b"], "a, b"),
+        ("sharded", "sharded"),
+    ],
+)
+def test_a_choice_reads_as_a_sentence(value, shown):
+    assert str(Choice(value, "so")) == f"{shown}: so"
