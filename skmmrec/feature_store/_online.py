@@ -20,10 +20,11 @@ from skmmrec.feature_store.backends.base import (
     parse_filter,
 )
 from skmmrec.interactions import USER, check_k
-from skmmrec.retrieval import ApproximateIndex, tell_recall
+from skmmrec.retrieval import ApproximateIndex, check_fresh, tell_recall
 
 from ._approximate import SwappedIndex, folder_beside
 from ._explaining import OnlineExplainer
+from ._fresh_items import FreshItems
 from ._queries import Query, checked_weights, content_query
 from ._ranking import (
     User,
@@ -148,6 +149,8 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         category: WantedCategories | None = None,
         where: Filter | None = None,
         exclude_seen: bool = True,
+        fresh: float = 0,
+        fresh_met: int = 0,
     ) -> pd.DataFrame:
         """Recommend items to users.
 
@@ -166,6 +169,13 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             ``"price < 30 and language in ['de', 'en']"``; see Notes.
         exclude_seen : bool, default=True
             Leave out items that the user met in training or by `record`.
+        fresh : int or float, default=0
+            Places of each list that are kept for new items: a whole number of them, or
+            a share from 0.0 to 1.0. They come at the places that
+            `MultimodalFusionRecommender.recommend` names.
+        fresh_met : int, default=0
+            An item is new while at most so many users have met it, when the model was
+            published: that is its ``popularity``. What was added since then is new.
 
         Returns
         -------
@@ -182,7 +192,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         ValueError
             For `k` below 1, ids that are missing, not whole or infinite, or a condition
             that cannot be read, or asks for what the served model was published
-            without.
+            without; for `fresh` or `fresh_met` that no list has.
 
         Notes
         -----
@@ -195,6 +205,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         no comparison with it, neither ``price < 30`` nor ``not price < 30``.
         """
         check_k(k)
+        check_fresh(fresh, fresh_met, k)
         where = None if where is None else parse_filter(where)
         ids = checked_ids(self._served.user_view, users)
 
@@ -203,18 +214,20 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             allowed = self._allowed(table, snapshot, items, category, where)
             servable = self._servable(ids, found, table)
             graph = self._graph_of(table, allowed, [found[u].vector for u in servable])
-            parts = [
-                top_k(
-                    user,
-                    found[user].vector,
-                    table,
-                    k,
-                    allowed,
-                    found[user].seen if exclude_seen else (),
-                    graph,
-                )
-                for user in servable
-            ]
+            conditions = self._served.conditions(table, snapshot)
+            new = FreshItems.of(conditions, allowed, k, fresh, fresh_met)
+
+            def list_of(user: Id) -> pd.DataFrame:
+                vector = found[user].vector
+                seen = found[user].seen if exclude_seen else []
+                best = top_k(user, vector, table, k, allowed, seen, graph)
+                if new is None:
+                    return best
+                n_new = len(new.places)
+                some = top_k(user, vector, table, n_new, new.is_new, seen)
+                return new.mix(best, some, table)
+
+            parts = [list_of(user) for user in servable]
             if not parts:
                 return _told(ranked_frame([], table, []), None, table)
             return _told(pd.concat(parts, ignore_index=True), graph, table)
@@ -264,6 +277,8 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         category: WantedCategories | None = None,
         where: Filter | None = None,
         exclude_seen: bool = True,
+        fresh: float = 0,
+        fresh_met: int = 0,
     ) -> pd.DataFrame:
         """Recommend items to someone the store does not know, by what they saw.
 
@@ -271,7 +286,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         ----------
         history : id or array-like of shape (n,)
             Ids of at least one item, oldest first.
-        k, items, category, where, exclude_seen
+        k, items, category, where, exclude_seen, fresh, fresh_met
             As in `recommend`.
 
         Returns
@@ -289,6 +304,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             sums of their items' vectors.
         """
         check_k(k)
+        check_fresh(fresh, fresh_met, k)
         where = None if where is None else parse_filter(where)
         seen = checked_ids(self._served.item_view, history)
         if not seen:
@@ -303,6 +319,12 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             graph = self._graph_of(table, allowed, [vector])
             left_out = seen if exclude_seen else []
             found = top_k(None, vector, table, k, allowed, left_out, graph)
+            conditions = self._served.conditions(table, snapshot)
+            new = FreshItems.of(conditions, allowed, k, fresh, fresh_met)
+            if new is not None:
+                n_new = len(new.places)
+                some = top_k(None, vector, table, n_new, new.is_new, left_out)
+                found = new.mix(found, some, table)
             return _told(found, graph, table)
 
         return self._served.pinned(read).drop(columns=USER)
