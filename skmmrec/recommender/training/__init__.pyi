@@ -1,5 +1,6 @@
 from ._batches import Batcher as Batcher
 from ._plan import (
+    LEAST_CREDIT as LEAST_CREDIT,
     Epoch as Epoch,
     Plan as Plan,
     Source as Source,

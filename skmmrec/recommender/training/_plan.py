@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
@@ -13,6 +13,10 @@ from skmmrec.recommender._choices import Choices
 from skmmrec.recommender._settings import EarlyStopping, Regularization, Training
 from skmmrec.recommender.network import FusionNetwork
 from skmmrec.recommender.training._problem import NetworkDesign
+
+# Users that new items are credited with where nothing tells more: few, so that they
+# come after those that are known to be liked. An older choice.
+LEAST_CREDIT = 0.5
 
 
 class Epoch(NamedTuple):
@@ -40,8 +44,8 @@ class Plan:
         None: all epochs are run.
     n_members : int
         Number of networks.
-    cold_popularity : float
-        Users that an item without any is credited with.
+    cold_popularity : float or "auto"
+        Users that an item without any is credited with; "auto" until it is chosen.
     device : str
         Where to train.
     random_state : int, RandomState or None
@@ -53,9 +57,15 @@ class Plan:
     regularization: Regularization
     early_stopping: EarlyStopping | None = None
     n_members: int = 1
-    cold_popularity: float = 0.5
+    cold_popularity: float | Literal["auto"] = "auto"
     device: str = "auto"
     random_state: RandomState = None
+
+    @property
+    def credit(self) -> float:
+        """Return `cold_popularity` as a number."""
+        is_auto = self.cold_popularity == "auto"
+        return LEAST_CREDIT if is_auto else float(self.cold_popularity)
 
 
 @dataclass(frozen=True)

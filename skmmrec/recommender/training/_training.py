@@ -36,6 +36,7 @@ from skmmrec.recommender.training._loop import (
     Trainer,
     TrainingOptions,
 )
+from skmmrec.recommender.training._modality_dropout import choose_modality_dropout
 from skmmrec.recommender.training._plan import Epoch, Plan, Source, Trained, Watch
 from skmmrec.recommender.training._problem import (
     Examples,
@@ -107,7 +108,7 @@ def train_networks(
         if world()[1] > 1:  # the last training has left each process with its own
             generators.seed(agree(generators.integer()))
         with generators.lent():
-            network = make_network(design, problem, plan.cold_popularity)
+            network = make_network(design, problem, plan.credit)
         if source is not None:
             _start_from(network, source, number, ids)
         split_tables(network, split)
@@ -116,6 +117,8 @@ def train_networks(
             chosen = choose_id_l2(network, problem, plan, generators)
             choices.note("id_l2", chosen)
             id_l2 = chosen.value
+        if number == 0 and hides_by_itself(problem, plan):
+            choices.note("modality_dropout", choose_modality_dropout(id_l2))
         if design.is_trained:
             epochs = _train(network, problem, plan, generators, source, number, id_l2)
             curves.append(watch(epochs, plan.training.max_epochs))
@@ -143,6 +146,12 @@ def choose_ahead(problem: Problem, plan: Plan) -> Choices:
     if training.tables == "auto":
         choices.note("tables", choose_tables(problem, plan))
     return choices
+
+
+def hides_by_itself(problem: Problem, plan: Plan) -> bool:
+    """Tell whether training chooses how often it hides a modality."""
+    is_auto = plan.regularization.modality_dropout == "auto"
+    return is_auto and plan.design.is_trained and bool(problem.content.values)
 
 
 def fit_accelerator(plan: Plan) -> torch.device | None:
@@ -201,7 +210,7 @@ def _further_trainer(
         patience=None,
     )
     batcher = _batcher(problem, plan, generators, problem.history, chosen)
-    loss = _loss(network, problem, plan, generators)
+    loss = _loss(network, problem, plan, generators, id_l2)
     return Trainer(loss, batcher, options)
 
 
@@ -249,7 +258,7 @@ def _train(
     if source is not None and not source.knows_ids:
         options = replace(options, shared_rate=TRANSFER_RATE)
     batcher = _batcher(problem, plan, generators, history, examples)
-    loss = _loss(network, problem, plan, generators)
+    loss = _loss(network, problem, plan, generators, id_l2)
     folder, checkpoint = plan.training.checkpoint_dir, None
     if folder is not None:
         checkpoint = checkpoint_of(folder, problem, plan, source, number)
@@ -280,7 +289,7 @@ def choose_id_l2(
         examples, history, HIDDEN_SHARE, _rng(generators)
     )
     batcher = _batcher(problem, plan, generators, left, rest)
-    loss = _loss(deepcopy(network), problem, plan, generators)
+    loss = _loss(deepcopy(network), problem, plan, generators, LOW)
     options = _options(network, problem, plan, len(left.items), LOW / len(rest))
     trainer = Trainer(loss, batcher, replace(options, patience=None))
     held_out = _batcher(problem, plan, generators, left, hidden)
@@ -384,12 +393,15 @@ def _loss(
     problem: Problem,
     plan: Plan,
     generators: Generators,
+    id_l2: float,
 ) -> LossOfBatch:
     device, given = network.item_bias.device, plan.regularization
-    weights = plan.training.task_weights
+    weights, hidden = plan.training.task_weights, given.modality_dropout
+    if hidden == "auto":
+        hidden = choose_modality_dropout(id_l2).value
     options = LossOptions(
         dropout=given.dropout,
-        modality_dropout=given.modality_dropout,
+        modality_dropout=float(hidden),
         id_dropout=given.id_dropout,
         history_dropout=given.history_dropout,
         l2=given.l2,
