@@ -113,8 +113,10 @@ class CandidateRanker(OverFirstStage):
         Requests of each fold to learn from; more are drawn from. None: all.
     only_if_better : bool, default=True
         Keep the second stage only where it pays: where, on lists of users that it has
-        not learned from, its NDCG@10 is more than one standard error above that of the
-        first stage's order. Else that order stays.
+        not learned from and the first stage had rows of, its NDCG@10 is more than one
+        standard error above that of the first stage's order. Else that order stays, as
+        it does where a fold has fewer than 20 such users: `cv` by time may hold out
+        newcomers alone.
     random_state : int, RandomState or None, default=None
         For folds, draws and models that are made by name.
 
@@ -127,7 +129,7 @@ class CandidateRanker(OverFirstStage):
         to learn from, or because it did not pay.
     gain_ : tuple (mean, error) or None
         What it adds to the NDCG@10 of lists that it has not learned from, and the
-        standard error of that. None: not measured.
+        standard error of that; NaN for too few users. None: not measured.
     features_ : transformer
         Fitted on candidates, and never on answers.
     feature_names_ : list of str
@@ -302,6 +304,8 @@ class CandidateRanker(OverFirstStage):
         if self.only_if_better:
             self.gain_ = measure_gain(ranker, matrix, examples, rng)
             _log.info("the second stage adds %.4f ± %.4f to NDCG@10", *self.gain_)
+            if np.isnan(self.gain_.mean):
+                _log.warning(_UNTOLD)
         if self.gain_ is None or self.gain_.pays:
             self.ranker_ = fit_ranker(ranker, matrix, examples.labels, examples.sizes)
 
@@ -651,6 +655,13 @@ class CandidateRanker(OverFirstStage):
             first = get_tags(self.recommender)
             tags.target_tags.required = first.target_tags.required
         return tags
+
+
+_UNTOLD = (
+    "whether the second stage pays cannot be told, so the first stage's order stays: "
+    "folds hold out fewer than 20 users of whom the first stage had rows. Give a cv "
+    "that holds out rows of known users, as LeaveLastOut(3), or only_if_better=False"
+)
 
 
 def _warn_of_nothing() -> None:

@@ -37,10 +37,18 @@ class Examples:
         As `candidates_of` gives it.
     labels : ndarray of shape (n,), int64
         1 for what was liked.
+    known : ndarray of shape (n,), bool
+        Whether the first stage had rows of the list's user.
     """
 
     candidates: pd.DataFrame
     labels: NDArray[np.int64]
+    known: NDArray[np.bool_]
+
+    def where(self, kept: NDArray[np.bool_]) -> Examples:
+        """Keep some rows."""
+        candidates = self.candidates[kept].reset_index(drop=True)
+        return Examples(candidates, self.labels[kept], self.known[kept])
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -150,7 +158,8 @@ def learn_from(
         held_out = _take(rows, test[liked[test]])
         about = context.iloc[test[liked[test]]].reset_index(drop=True)
         fold = (find_recommender(fitted), held_out, about, names)
-        parts += _of_fold(*fold, n_candidates, max_lists, rng)
+        known = pd.unique(rows.users[train])
+        parts += _of_fold(*fold, n_candidates, max_lists, rng, known)
     return _together(parts)
 
 
@@ -171,6 +180,7 @@ def _of_fold(
     n_candidates: int,
     max_lists: int | None,
     rng: np.random.RandomState,
+    known: NDArray,
 ) -> Iterator[Examples]:
     """Label the candidates of one fold."""
     if len(liked) == 0:
@@ -183,7 +193,8 @@ def _of_fold(
     labels, elsewhere = _answers(candidates, liked, requests.of_row)
     # What was liked at another moment says neither yes nor no at this one.
     kept = ~elsewhere & _has_both(candidates[REQUEST], labels, elsewhere)
-    yield Examples(candidates[kept].reset_index(drop=True), labels[kept])
+    is_known = candidates[USER].isin(known).to_numpy()
+    yield Examples(candidates, labels, is_known).where(kept)
 
 
 def _answers(
@@ -221,5 +232,8 @@ def _together(parts: list[Examples]) -> Examples | None:
         table = part.candidates.assign(**{REQUEST: part.candidates[REQUEST] + start})
         tables.append(table)
         start = int(table[REQUEST].max()) + 1
-    labels = np.concatenate([part.labels for part in parts])
-    return Examples(pd.concat(tables, ignore_index=True), labels)
+    labels, known = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("labels", "known")
+    )
+    return Examples(pd.concat(tables, ignore_index=True), labels, known)

@@ -19,6 +19,8 @@ from skmmrec.ranking._rankers import fit_ranker, ranker_scores
 # Parts of the users, each judged by a ranker that has learned from the others. Not
 # tuned: two would judge a ranker of half the lists.
 PARTS = 3
+# Known users below which a gain tells nothing, as for the half-life of a recommender.
+MIN_USERS = 20
 
 
 class Gain(NamedTuple):
@@ -44,6 +46,10 @@ def measure_gain(
 ) -> Gain:
     """Compare a second stage with the first on users that it has not learned from.
 
+    Judged are those of whom the first stage had rows, as those have for whom lists are
+    made by default. A newcomer gets what is popular, which any feature improves; a
+    ranker that learned that harms lists by taste, and does not notice it on newcomers.
+
     Parameters
     ----------
     ranker : estimator
@@ -58,19 +64,21 @@ def measure_gain(
     Returns
     -------
     Gain
+        NaN where fewer than 20 of the users are known.
     """
     codes, users = pd.factorize(examples.candidates[USER])
-    if len(users) < PARTS:
+    if len(np.unique(codes[examples.known])) < MIN_USERS:
         return Gain(np.nan, np.nan)
     part = (rng.permutation(len(users)) % PARTS)[codes]
     scores = np.empty(len(matrix), np.float32)
     for number in range(PARTS):
         rest, judged = part != number, part == number
-        labels = examples.labels[rest]
-        sizes = Examples(examples.candidates[rest], labels).sizes
+        learned = examples.where(rest)
+        sizes, labels = learned.sizes, learned.labels
         fitted = fit_ranker(clone(ranker), matrix[rest], labels, sizes)
         scores[judged] = ranker_scores(fitted, matrix[judged])
-    return _mean_gain(examples, codes, scores)
+    known = examples.known
+    return _mean_gain(examples.where(known), codes[known], scores[known])
 
 
 def _mean_gain(examples: Examples, codes: NDArray, scores: NDArray) -> Gain:

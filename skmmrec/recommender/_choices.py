@@ -23,7 +23,7 @@ class Choice:
 
     Parameters
     ----------
-    value : float, int, bool, str, list of str or None
+    value : float, int, bool, str, None, or a list of numbers or texts
         What was chosen.
     reason : str
         One plain sentence, in small letters and without a full stop.
@@ -99,12 +99,12 @@ def _plain(value: Any) -> Any:
         return float(value)
     if isinstance(value, str) or not isinstance(value, Iterable):
         return value
-    return [str(part) for part in value]
+    return [_plain(part) for part in value]
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(value) or "none"
+        return ", ".join(map(_shown, value)) or "none"
     if value is None or isinstance(value, bool):
         return _WORDS[value]
     return _number(value) if isinstance(value, int | float) else str(value)

@@ -103,9 +103,8 @@ def _are_two(values: Any) -> bool:
 
 
 def _is_chosen(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(isinstance(part, str) for part in value)
-    return isinstance(value, bool | str) or _is_number(value)
+    parts = value if isinstance(value, list) else [value]
+    return all(isinstance(part, bool | str) or _is_number(part) for part in parts)
 
 
 # Types of ids by how they are called, in older and in newer versions of pandas.
@@ -132,7 +131,7 @@ _id_type = _must("a type of ids", lambda v: isinstance(v, str) and v in _KINDS)
 _whole = _must("a whole number from 0 on", lambda v: type(v) is int and v >= 0)
 _integer = _must("a whole number", lambda v: type(v) is int)
 _two = _must("two dates or two numbers", _are_two)
-_chosen = _must("a number, a text, a truth value or a list of texts", _is_chosen)
+_chosen = _must("a number, a text, a truth value or a list of these", _is_chosen)
 _objective = _must(f"one of {OBJECTIVES}", lambda v: v in OBJECTIVES)
 
 

@@ -72,7 +72,9 @@ class Training(Settings):
         out, so it need not rank them low; but with few interactions per item and user,
         results are better if they count as negatives. "auto" decides by that.
     task_weights : sequence of float or None, default=None
-        Weights of the losses of several tasks; None: learned.
+        Weights of the losses of several tasks. None: each counts as what it is, the
+        negative logarithm of a likelihood, for which the variance of ratings is
+        learned. ``choices_`` tells what that came to.
     clip_norm : float or None, default=None
         Length to which the gradient is clipped.
     max_time : float or None, default=None

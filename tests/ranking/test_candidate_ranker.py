@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -15,7 +15,10 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from skmmrec.model_selection import LeaveLastOut, TimeSplit, recommend
 from skmmrec.ranking import CandidateRanker, count_before
+from skmmrec.ranking._candidates import RANK, REQUEST
 from skmmrec.ranking._feature_tables import read_features
+from skmmrec.ranking._out_of_fold import Examples
+from skmmrec.ranking._paying import measure_gain
 from skmmrec.recommender import (
     EASERecommender,
     ItemKNNRecommender,
@@ -95,6 +98,45 @@ def test_it_is_kept_only_where_it_pays(shop):
     assert blind.ranker_ is None
     plain = make(ranker=None, context=["is_late"]).fit(train)
     assert blind.score(test) == pytest.approx(plain.score(test), abs=1e-9, rel=1e-9)
+
+
+def test_newcomers_do_not_tell_whether_it_pays_for_known_users(shop, caplog):
+    train, _, items = shop
+    tenth = 10 * np.arange(len(train)) // len(train)
+    late = np.where(tenth < 8, 0, tenth)  # each fold has users of its own
+    newcomers = train.assign(user_id=train.user_id + 1000 * late)
+    rec = make(item_features=items, context=["is_late"], only_if_better=True)
+    rec.fit(newcomers)
+    assert np.isnan(rec.gain_).all()
+    assert rec.ranker_ is None
+    assert "fewer than 20 users" in caplog.text
+    some = train.assign(user_id=train.user_id + 1000 * (late & (train.user_id < 60)))
+    assert rec.fit(some).gain_.pays
+
+
+class _Backwards(BaseEstimator):
+    """Ranks by the one feature that there is."""
+
+    def fit(self, matrix, labels):
+        return self
+
+    def predict(self, matrix):
+        return matrix[:, 0]
+
+
+@pytest.mark.parametrize(("feature_of", "pays"), [("known", True), ("new", False)])
+def test_known_users_alone_decide(feature_of, pays):
+    """The feature puts first what one kind of users likes, and last for the other."""
+    n_users, n = 120, 4
+    users, place = np.repeat(np.arange(n_users), n), np.tile(np.arange(n), n_users)
+    known = users < 40
+    likes_last = known if feature_of == "known" else ~known
+    labels = np.where(likes_last, place == n - 1, place == 1).astype(np.int64)
+    columns = {"user_id": users, "item_id": place, REQUEST: users, RANK: place + 1}
+    examples = Examples(pd.DataFrame(columns), labels, known)
+    matrix = place[:, None].astype(np.float32)
+    gain = measure_gain(_Backwards(), matrix, examples, np.random.RandomState(0))
+    assert gain.pays == pays
 
 
 def test_any_estimator_ranks(shop):

@@ -59,6 +59,18 @@ def test_muting_that_is_off_is_not_chosen(make, catalog, X):
     assert "muted_modalities" not in rec.choices_
 
 
+def test_weights_of_tasks_are_told(make, catalog, X):
+    y = np.column_stack([np.ones(len(X)), np.arange(len(X)) % 5])
+    tasks = {"objective": ["softmax", "mse"]}
+    ranking, ratings = make(catalog, **tasks).fit(X, y).choices_["task_weights"].value
+    assert ranking == 1
+    assert 0.1 < ratings < 2
+    given = Training(max_epochs=1, task_weights=[1, 0.3])
+    assert (
+        "task_weights" not in make(catalog, training=given, **tasks).fit(X, y).choices_
+    )
+
+
 def test_without_training_the_half_life_is_chosen_alone(catalog, X):
     choices = ContentRecommender(catalog).fit(X).choices_
     assert "half_life" in choices
@@ -83,7 +95,7 @@ def test_models_of_older_versions_have_none(fitted, tmp_path):
     "entry",
     [
         {"value": {}, "reason": "", "figures": {}},
-        {"value": [1], "reason": "", "figures": {}},
+        {"value": [None], "reason": "", "figures": {}},
         {"value": 1, "reason": 2, "figures": {}},
         {"value": 1, "reason": "", "figures": {"n": "many"}},
         {"value": 1, "reason": ""},
@@ -131,6 +143,7 @@ def test_numbers_of_any_kind_become_plain():
         (0.25, "0.25"),
         ((), "none"),
         (["a", "b"], "a, b"),
+        (np.array([1.0, 0.25]), "1, 0.25"),
         ("sharded", "sharded"),
     ],
 )

@@ -20,6 +20,7 @@ from skmmrec.recommender._user_towers import MeanTower
 from skmmrec.recommender.network import (
     FusionNetwork,
     Neighbours,
+    Task,
     accelerator,
     to_tensors,
 )
@@ -124,6 +125,8 @@ def train_networks(
             curves.append(watch(epochs, plan.training.max_epochs))
         networks.append(_whole(network, split))
     _forget_checkpoints(problem, plan, source)
+    if len(problem.tasks) > 1 and plan.training.task_weights is None:
+        choices.note("task_weights", weigh_tasks(networks, problem.tasks))
     return Trained(
         networks,
         _mean_curve([[e.loss for e in curve] for curve in curves]),
@@ -152,6 +155,17 @@ def hides_by_itself(problem: Problem, plan: Plan) -> bool:
     """Tell whether training chooses how often it hides a modality."""
     is_auto = plan.regularization.modality_dropout == "auto"
     return is_auto and plan.design.is_trained and bool(problem.content.values)
+
+
+def weigh_tasks(networks: Sequence[FusionNetwork], tasks: Sequence[Task]) -> Choice:
+    """Tell what the loss of each task counted in the end; see `LossOfBatch`."""
+    learned = torch.stack([n.log_variances.detach() for n in networks]).mean(0)
+    weights = [
+        float(torch.exp(-log_variance)) / 2 if task.objective == "mse" else 1.0
+        for task, log_variance in zip(tasks, learned, strict=True)
+    ]
+    reason = "all count as likelihoods, ratings by a variance that is learned"
+    return Choice(weights, reason)
 
 
 def fit_accelerator(plan: Plan) -> torch.device | None:

@@ -1,5 +1,7 @@
 """Users to whom what they liked lately says more."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,12 @@ from skmmrec.recommender import (
     MatrixFactorizationRecommender,
     Training,
 )
-from skmmrec.recommender.cold_start._half_life import hide_latest, learn_half_life
+from skmmrec.recommender.cold_start import _half_life
+from skmmrec.recommender.cold_start._half_life import (
+    hide_latest,
+    hide_next,
+    learn_half_life,
+)
 
 N_USERS, N_ITEMS, N_GROUPS = 60, 80, 8
 
@@ -202,11 +209,88 @@ def test_the_latest_likes_are_hidden():
     assert held.known.of(1).tolist() == [0, 1, 2, 3]
 
 
+def test_each_of_the_latest_likes_comes_next():
+    lengths = np.array([10, 4, 5])
+    offsets = np.concatenate([[0], lengths.cumsum()])
+    items = np.concatenate([np.arange(n) for n in lengths])
+    values = np.ones(19, np.float32)
+    history = History(offsets, items, 12, values)
+    held = hide_next(history, np.array([0, 2]))
+    assert held.users.tolist() == [0, 0, 2]
+    assert held.hidden.items.tolist() == [8, 9, 4]
+    assert [held.known.of(n).tolist() for n in range(3)] == [
+        list(range(8)),
+        list(range(9)),
+        list(range(4)),
+    ]
+    values[9] = -1  # what is not liked is not asked for, but known
+    held = hide_next(replace(history, values=values), np.array([0]))
+    assert held.hidden.items.tolist() == [8]
+
+
+def test_so_many_are_asked_as_there_is_time_for(monkeypatch):
+    monkeypatch.setattr(_half_life, "MAX_LISTS", 5)
+    monkeypatch.setattr(_half_life, "MIN_USERS", 2)
+    history = History(np.array([0, 20, 30]), np.tile(np.arange(30), 1), 30)
+    held = hide_next(history, np.array([0, 1]))
+    assert held.users.tolist() == [0, 0, 1, 1]
+    assert held.hidden.items.tolist() == [18, 19, 28, 29]
+
+
+def walking(seed=0):
+    """Interactions of users who go from each group to it or to one beside it."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for user in range(N_USERS):
+        left = [[*rng.permutation(np.arange(g, N_ITEMS, 8))] for g in range(N_GROUPS)]
+        group = rng.integers(N_GROUPS)
+        for step in range(24):
+            group = (group + rng.integers(-1, 2)) % N_GROUPS
+            if left[group]:
+                rows.append((user, left[group].pop(), step))
+    return pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_next_of_a_walk_is_noticed(seed):
+    choice = fit(walking(seed)).choices_["half_life"]
+    assert choice.value is not None
+    assert choice.value <= 3
+    assert choice.figures["next"] > choice.figures["next without"]
+
+
+def choice_by(latest, next_one, monkeypatch):
+    """Choice between one later item and None, by NDCG of 30 users with either."""
+    gains = [np.repeat(part, 30).reshape(2, 30) for part in (latest, next_one)]
+    monkeypatch.setattr(_half_life, "HALF_LIVES", (1.0, None))
+    monkeypatch.setattr(_half_life, "_judge", lambda *_: gains.pop(0))
+    history = History(np.arange(0, 301, 10), np.tile(np.arange(10), 30), 12)
+    return learn_half_life(history, None, np.ones((12, 2)), np.zeros(12)).value
+
+
+@pytest.mark.parametrize(
+    ("latest", "next_one", "chosen"),
+    [
+        ([0.5, 0.5], [0.9, 0.1], 1.0),  # the latest fifth cannot tell
+        ([0.4, 0.5], [0.9, 0.1], None),  # it can: forgetting harms it
+        ([0.5, 0.4], [0.1, 0.9], 1.0),
+        ([0.5, 0.5], [0.5, 0.5], None),
+    ],
+)
+def test_the_latest_fifth_decides_as_far_as_it_can(
+    latest, next_one, chosen, monkeypatch
+):
+    assert choice_by(latest, next_one, monkeypatch) == chosen
+
+
 def test_the_longest_of_equals_is_chosen():
     offsets = np.arange(0, 301, 10)
     items = np.tile(np.arange(10), 30)
     history = History(offsets, items, 12)
     chosen = learn_half_life(
-        history, lambda held, half: np.ones((30, 2)), np.ones((12, 2)), np.zeros(12)
+        history,
+        lambda held, half: np.ones((len(held.users), 2)),
+        np.ones((12, 2)),
+        np.zeros(12),
     )
     assert chosen.value is None

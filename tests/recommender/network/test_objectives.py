@@ -151,6 +151,32 @@ def test_several_tasks_at_once(catalog, halves, task_weights):
     assert np.allclose(learned, 0, atol=1e-6) == (task_weights is not None)
 
 
+@pytest.mark.parametrize("objectives", [["bce", "mse"], ["mse", "bce"]])
+def test_only_ratings_have_a_variance(catalog, halves, objectives):
+    """What else is learned is a likelihood already, whatever its loss comes to."""
+    train, _ = halves
+    columns = {"bce": "click", "mse": "rating"}
+    y = train[[columns[name] for name in objectives]]
+    rec = fit(catalog, train, y, objective=objectives)
+    learned = rec.model_.networks[0].log_variances.detach().numpy()
+    changed = ~np.isclose(learned, 0, rtol=0, atol=1e-6)
+    assert changed.tolist() == [name == "mse" for name in objectives]
+
+
+def test_ratings_beside_likes_cost_the_lists_nothing(catalog, halves):
+    """A rating's loss is a fifth of a ranking's, which must not count it fivefold."""
+    train, _ = halves
+    likes = (train.rating > 3).astype(float)
+    rec = fit(
+        catalog,
+        train,
+        np.column_stack([likes, train.rating]),
+        objective=["softmax", "mse"],
+    )
+    ranking, ratings = rec.choices_["task_weights"].value
+    assert ratings < 3 * ranking
+
+
 def test_tasks_may_lack_answers(catalog, halves):
     """Rows without a rating teach the clicks only."""
     train, test = halves
