@@ -135,7 +135,8 @@ def _credit(
     ids, times = rows.ids.items, rows.ids.times
     if liked is not None:
         ids, times = ids[liked], None if times is None else times[liked]
-    found, n_users = positions(data.items, ids), np.count_nonzero(data.history.lengths)
+    found = positions(data.items, ids)
+    n_users = int(np.count_nonzero(data.history.lengths))
     choice = choose_credit(found, times, len(data.items), n_users)
     choices.note("cold_popularity", choice)
     return float(choice.value)

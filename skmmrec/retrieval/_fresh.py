@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from numbers import Integral, Real
 
 import numpy as np
@@ -100,14 +99,13 @@ def mix_fresh(lists: Lists, fresh: Lists, places: NDArray[np.intp]) -> Lists:
     # Rows of all, of new and of both compared are in memory at a time.
     n_rows, width = lists.positions.shape
     parts = chunks(n_rows, width * max(1, fresh.positions.shape[1]))
-    mixed = [_mix(*_some(part, lists, fresh), places) for part in parts]
+    mixed = [_mix(_some(lists, part), _some(fresh, part), places) for part in parts]
     positions, scores = zip(*mixed, strict=True)
     return Lists(np.concatenate(positions), np.concatenate(scores))
 
 
-def _some(part: slice, *of: Lists) -> Iterator[Lists]:
-    for lists in of:
-        yield Lists(lists.positions[part], lists.scores[part])
+def _some(lists: Lists, part: slice) -> Lists:
+    return Lists(lists.positions[part], lists.scores[part])
 
 
 def _mix(lists: Lists, fresh: Lists, places: NDArray[np.intp]) -> Lists:
@@ -120,11 +118,12 @@ def _mix(lists: Lists, fresh: Lists, places: NDArray[np.intp]) -> Lists:
     # An approximate list may miss a new item: no two may then get one place.
     at = np.maximum.accumulate(at - count, axis=1) + count
     rows, numbers = np.nonzero(np.isfinite(fresh.scores) & (at < width))
-    is_taken = np.zeros(lists.positions.shape, bool)
-    is_taken[rows, at[rows, numbers]] = True
-    mixed = _fill(lists, ~is_taken, ~same.any(axis=1))
-    for values, new in zip(mixed, fresh, strict=True):
-        values[rows, at[rows, numbers]] = new[rows, numbers]
+    taken = rows, at[rows, numbers]
+    is_free = np.ones(lists.positions.shape, bool)
+    is_free[taken] = False
+    mixed = _fill(lists, is_free, ~same.any(axis=1))
+    mixed.positions[taken] = fresh.positions[rows, numbers]
+    mixed.scores[taken] = fresh.scores[rows, numbers]
     return _without_gaps(mixed)
 
 
@@ -144,5 +143,7 @@ def _fill(lists: Lists, is_free: NDArray[np.bool_], stays: NDArray[np.bool_]) ->
 def _without_gaps(lists: Lists) -> Lists:
     """Move what there is to the front."""
     order = np.argsort(~np.isfinite(lists.scores), axis=1, kind="stable")
-    positions, scores = (np.take_along_axis(v, order, axis=1) for v in lists)
-    return Lists(positions, scores)
+    return Lists(
+        np.take_along_axis(lists.positions, order, axis=1),
+        np.take_along_axis(lists.scores, order, axis=1),
+    )
