@@ -100,9 +100,10 @@ class MultimodalFusionRecommender(VectorRecommender):
     half_life : float, "auto" or None, default="auto"
         After how many later items an item of the history counts half in the user's
         vector; None: all count the same. "auto" chooses what lets earlier likes predict
-        the latest best if `X` has timestamps, else None. Recommendations then are for
-        what comes next, which a random split of past interactions does not judge:
-        hold out the latest. The tower "sequence" learns the order by itself.
+        the latest best, and among equals those that come next, if `X` has timestamps,
+        else None. Recommendations then are for what comes next, which a random split of
+        past interactions does not judge: hold out the latest. The tower "sequence"
+        learns the order by itself.
     cold_popularity : float or "auto", default="auto"
         Number of users that an item without any is credited with, on average: its
         content tells how far it is above or below. With little, new items rarely reach

@@ -18,6 +18,7 @@ Constraints = dict[str, list[Any]]
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 _FROM_ONE = Interval(Integral, 1, None, closed="left")
+_FROM_0_TO_1 = Interval(Real, 0, 1, closed="both")
 _SHARE = Interval(Real, 0, 1, closed="left")
 
 
@@ -60,17 +61,18 @@ class Training(Settings):
     max_epochs : int, default=10
         Passes over the interactions.
     batch_size : int or "auto", default="auto"
-        Interactions per step. "auto": 512 where items or users have many interactions
-        and 2,048 where they have few, but 30 to 500 batches an epoch.
+        Interactions per step. "auto": from 2,048 where items and users have few
+        interactions to 512 where they have many, but 30 to 500 batches an epoch.
     learning_rate : float, default=0.01
         Peak step size of Adam; warmed up linearly, then lowered by a cosine.
     n_negatives : int, default=512
         Items that each batch is ranked against, drawn by popularity ("softmax") or
         uniformly; where there are no more liked items than that, all of them.
-    own_negatives : bool or "auto", default="auto"
-        Whether the drawn items may be others that the user likes. A list leaves those
-        out, so it need not rank them low; but with few interactions per item and user,
-        results are better if they count as negatives. "auto" decides by that.
+    own_negatives : bool, float or "auto", default="auto"
+        Whether the drawn items may be others that the user likes, or which share of
+        these may. A list leaves those out, so it need not rank them low; but with few
+        interactions per item and user, results are better if they count as negatives.
+        "auto" goes from all to none as these numbers grow.
     task_weights : sequence of float or None, default=None
         Weights of the losses of several tasks. None: each counts as what it is, the
         negative logarithm of a likelihood, for which the variance of ratings is
@@ -135,7 +137,7 @@ class Training(Settings):
         "batch_size": [StrOptions({"auto"}), _FROM_ONE],
         "learning_rate": [_POSITIVE],
         "n_negatives": [_FROM_ONE],
-        "own_negatives": ["boolean", StrOptions({"auto"})],
+        "own_negatives": ["boolean", _FROM_0_TO_1, StrOptions({"auto"})],
         "task_weights": ["array-like", None],
         "clip_norm": [_POSITIVE, None],
         "max_time": [_POSITIVE, None],
@@ -152,7 +154,7 @@ class Training(Settings):
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: float = 0.01,
         n_negatives: int = 512,
-        own_negatives: bool | Literal["auto"] = "auto",
+        own_negatives: float | Literal["auto"] = "auto",
         task_weights: Sequence[float] | None = None,
         clip_norm: float | None = None,
         max_time: float | None = None,
@@ -227,7 +229,7 @@ class Regularization(Settings):
     _parameter_constraints: ClassVar[Constraints] = {
         "dropout": [_SHARE],
         "modality_dropout": [_SHARE, StrOptions({"auto"})],
-        "id_dropout": [Interval(Real, 0, 1, closed="both")],
+        "id_dropout": [_FROM_0_TO_1],
         "history_dropout": [_SHARE],
         "l2": [_NOT_NEGATIVE],
         "id_l2": [_NOT_NEGATIVE, StrOptions({"auto"})],

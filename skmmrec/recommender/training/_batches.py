@@ -50,8 +50,8 @@ class Batcher:
         What to learn from.
     n_negatives : int
         Items drawn for each batch; all that anyone liked where they are no more.
-    own_negatives : bool
-        Whether what a user likes is left among the negatives.
+    own_negatives : float
+        Share of what a user likes that is left among the negatives, from 0 to 1.
     by_popularity : bool
         Draw them by popularity instead of uniformly.
     generator : torch.Generator
@@ -73,7 +73,7 @@ class Batcher:
         examples: Examples,
         n_negatives: int,
         *,
-        own_negatives: bool,
+        own_negatives: float,
         by_popularity: bool,
         generator: torch.Generator,
         max_history: int | None = None,
@@ -154,7 +154,7 @@ class Batcher:
     @cached_property
     def _bytes_per_pair(self) -> float:
         """Memory that a block takes for each pair, by the length of its history."""
-        tables, spares = self.tables, not self.tables.own_negatives
+        tables, spares = self.tables, self.tables.own_negatives < 1
         known = self.history.lengths[self.examples.users]
         drawn = np.minimum(known, tables.max_history or EVERYTHING)
         table = (4 if spares else 1) * tables.negatives.number

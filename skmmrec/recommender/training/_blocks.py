@@ -120,7 +120,7 @@ class Tables:
     counts_all: Sequence[bool]
     n_items: int
     generator: torch.Generator
-    own_negatives: bool
+    own_negatives: float
     max_history: int | None
     history_exponent: float
     neighbours: Tensor | None
@@ -367,12 +367,12 @@ class Block:
     def _excluded(self) -> Tensor:
         """Tell which items are no negatives for which pairs: (n_steps, size, k)."""
         own = self.pairs.items.unsqueeze(2) == self.negatives.unsqueeze(1)
-        if self.tables.own_negatives:
+        if self.tables.own_negatives == 1:
             return own
         return own.logical_or_(self._liked()[self.user_of_pair])
 
     def _liked(self) -> Tensor:
-        """Tell which drawn items each user likes: (n_users, k).
+        """Tell which drawn items each user likes and is spared: (n_users, k).
 
         A drawn item that occurs several times fills a range of columns, since they are
         in order: 1 where it starts and -1 where it ends add up to 1 in between.
@@ -383,13 +383,21 @@ class Block:
         wanted = (self.step_of_user * n_items)[users] + self.histories.items[entries]
         first, last = ranges(keys, wanted, self.n_steps * n_items)
         # Most of what users like was not drawn.
-        hits = (first < last).nonzero().squeeze(1)
+        hits = self._spared((first < last).nonzero().squeeze(1))
         users, amounts = users[hits], self._amounts(entries[hits])
         table = amounts.new_zeros(len(self.users) * (k + 1))
         rows = users * (k + 1) - self.step_of_user[users] * k
         table.scatter_add_(0, rows + first[hits], amounts)
         table.scatter_add_(0, rows + last[hits], -amounts)
         return table.view(-1, k + 1).cumsum_(1)[:, :k] > 0
+
+    def _spared(self, hits: Tensor) -> Tensor:
+        """Leave out the share of the likes that are negatives all the same."""
+        share, generator = self.tables.own_negatives, self.tables.generator
+        if share == 0:
+            return hits
+        dice = torch.rand(len(hits), generator=generator, device=self.device)
+        return hits[dice >= share]
 
     def _whole_histories(self) -> tuple[Tensor, Tensor]:
         """User and entry of everything that is known of the users."""

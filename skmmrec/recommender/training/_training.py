@@ -386,7 +386,7 @@ def _batcher(
         history,
         examples,
         training.n_negatives,
-        own_negatives=bool(own),
+        own_negatives=float(own),
         by_popularity=any(task.objective == "softmax" for task in problem.tasks),
         generator=_where_batches_are_made(generators),
         max_history=tower.drawn_history,

@@ -13,11 +13,11 @@ from skmmrec.recommender.training._training import _batcher, _loss
 from skmmrec.runtime import Generators
 
 
-def batcher_of(pairs, signals=None, **params):
-    """Of two users and six items."""
+def batcher_of(pairs, signals=None, shape=(2, 6), **params):
+    """Of two users and six items, unless the shape says otherwise."""
     users, items = np.array(pairs).T
-    seen = History.from_pairs(users, items, 2, 6)
-    history = History.from_pairs(users, items, 2, 6, signals)
+    seen = History.from_pairs(users, items, *shape)
+    history = History.from_pairs(users, items, *shape, signals)
     examples = make_examples(seen, history, [Task("softmax")])
     params = {
         "n_negatives": 6,
@@ -135,7 +135,22 @@ def test_they_are_negatives_where_there_is_little_to_learn_from(make, shape, exp
     assert not np.allclose(auto.item_vectors_, other.item_vectors_, atol=1e-5)
 
 
-@pytest.mark.parametrize("wrong", ["never", 0.5, None])
+def test_a_share_of_them_is_spared():
+    rng = np.random.default_rng(0)
+    pairs = [(user, item) for user in range(40) for item in rng.permutation(50)[:20]]
+    rows = np.arange(len(pairs))
+    counts = {}
+    for share in (0.0, 0.25, 0.75, 1.0):
+        options = {"own_negatives": share, "n_negatives": 50}
+        batch = batcher_of(pairs, shape=(40, 50), **options).batch(rows)
+        counts[share] = int(batch.excluded.sum())
+    could_be = counts[0.0] - counts[1.0]
+    for share in (0.25, 0.75):
+        kept = (counts[share] - counts[1.0]) / could_be
+        assert kept == pytest.approx(1 - share, abs=0.1, rel=0)
+
+
+@pytest.mark.parametrize("wrong", ["never", 1.5, None])
 def test_a_wrong_value(make, catalog, X, wrong):
     with pytest.raises(ValueError, match="The 'own_negatives' parameter"):
         make(catalog, training__own_negatives=wrong).fit(X)
