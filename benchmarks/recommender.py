@@ -7,7 +7,7 @@
     python benchmarks/recommender.py llm [DATA ...] [--items 100]
     python benchmarks/recommender.py cost [--sizes 10000 100000 1000000]
     python benchmarks/recommender.py items [--sizes 20000 500000 1000000] [--epochs 2]
-    python benchmarks/recommender.py options|transfer [DATA ...] [--seeds 3]
+    python benchmarks/recommender.py options|transfer|exposure [DATA ...] [--seeds 3]
     python benchmarks/recommender.py compress
     python benchmarks/recommender.py tune [DATA ...] [--models iALS EASE]
 
@@ -30,6 +30,7 @@ import torch
 from recommending import (
     cost,
     data,
+    exposure,
     language,
     models,
     options,
@@ -45,7 +46,11 @@ SITUATIONS = {
     "missing": situations.missing,
     "noise": situations.noise,
 }
-SINGLE = {"options": options.options, "transfer": options.transfer}
+SINGLE = {
+    "options": options.options,
+    "transfer": options.transfer,
+    "exposure": exposure.exposure,
+}
 
 
 def accuracy(args: argparse.Namespace) -> Iterator[str]:

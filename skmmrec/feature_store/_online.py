@@ -22,10 +22,11 @@ from skmmrec.feature_store.backends.base import (
     parse_filter,
 )
 from skmmrec.interactions import USER, check_k
-from skmmrec.retrieval import ApproximateIndex, tell_recall
+from skmmrec.retrieval import ApproximateIndex, check_fresh, tell_recall
 
 from ._approximate import SwappedIndex, folder_beside
 from ._explaining import OnlineExplainer
+from ._fresh_items import FreshItems
 from ._queries import Query, checked_weights, content_query
 from ._ranking import (
     User,
@@ -152,6 +153,8 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         category: WantedCategories | None = None,
         where: Filter | None = None,
         exclude_seen: bool = True,
+        fresh: float = 0,
+        fresh_met: int = 0,
     ) -> pd.DataFrame:
         """Recommend items to users.
 
@@ -170,6 +173,13 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             ``"price < 30 and language in ['de', 'en']"``; see Notes.
         exclude_seen : bool, default=True
             Leave out items that the user met in training or by `record`.
+        fresh : int or float, default=0
+            Places of each list that are kept for new items: a whole number of them, or
+            a share from 0.0 to 1.0. They come at the places that
+            `MultimodalFusionRecommender.recommend` names.
+        fresh_met : int, default=0
+            An item is new while at most so many users have met it, when the model was
+            published: that is its ``popularity``. What was added since then is new.
 
         Returns
         -------
@@ -186,7 +196,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         ValueError
             For `k` below 1, ids that are missing, not whole or infinite, or a condition
             that cannot be read, or asks for what the served model was published
-            without.
+            without; for `fresh` or `fresh_met` that no list has.
 
         Notes
         -----
@@ -199,6 +209,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         no comparison with it, neither ``price < 30`` nor ``not price < 30``.
         """
         check_k(k)
+        check_fresh(fresh, fresh_met, k)
         where = None if where is None else parse_filter(where)
         ids = checked_ids(self._served.user_view, users)
 
@@ -208,19 +219,15 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             servable = self._servable(ids, found, table)
             added = self._added(table, snapshot, [found[u] for u in servable])
             graph = self._graph_of(table, allowed, [found[u].vector for u in servable])
-            parts = [
-                top_k(
-                    user,
-                    found[user].vector,
-                    table,
-                    k,
-                    allowed,
-                    found[user].seen if exclude_seen else (),
-                    graph,
-                    said,
-                )
-                for user, said in zip(servable, added, strict=True)
-            ]
+            conditions = self._served.conditions(table, snapshot)
+            new = FreshItems.of(conditions, allowed, k, fresh, fresh_met)
+
+            def list_of(user: Id, said: Added) -> pd.DataFrame:
+                vector = found[user].vector
+                seen = found[user].seen if exclude_seen else ()
+                return _ranked(user, vector, table, k, allowed, seen, graph, said, new)
+
+            parts = [list_of(*pair) for pair in zip(servable, added, strict=True)]
             if not parts:
                 return _told(ranked_frame([], table, []), None, table)
             return _told(pd.concat(parts, ignore_index=True), graph, table)
@@ -270,6 +277,8 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         category: WantedCategories | None = None,
         where: Filter | None = None,
         exclude_seen: bool = True,
+        fresh: float = 0,
+        fresh_met: int = 0,
     ) -> pd.DataFrame:
         """Recommend items to someone the store does not know, by what they saw.
 
@@ -277,7 +286,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         ----------
         history : id or array-like of shape (n,)
             Ids of at least one item, oldest first.
-        k, items, category, where, exclude_seen
+        k, items, category, where, exclude_seen, fresh, fresh_met
             As in `recommend`.
 
         Returns
@@ -295,6 +304,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             sums of their items' vectors.
         """
         check_k(k)
+        check_fresh(fresh, fresh_met, k)
         where = None if where is None else parse_filter(where)
         seen = checked_ids(self._served.item_view, history)
         if not seen:
@@ -310,7 +320,9 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             left_out = seen if exclude_seen else []
             user = User(vector, seen, len(seen))
             [said] = self._added(table, snapshot, [user])
-            found = top_k(None, vector, table, k, allowed, left_out, graph, said)
+            conditions = self._served.conditions(table, snapshot)
+            new = FreshItems.of(conditions, allowed, k, fresh, fresh_met)
+            found = _ranked(None, vector, table, k, allowed, left_out, graph, said, new)
             return _told(found, graph, table)
 
         return self._served.pinned(read).drop(columns=USER)
@@ -462,3 +474,23 @@ def _told(
     if graph is None:
         return tell_recall(table)
     return tell_recall(table, graph.recall_, "approximate")
+
+
+def _ranked(
+    user_id: Id | None,
+    vector: np.ndarray,
+    items: VectorTable,
+    k: int,
+    allowed: np.ndarray | None,
+    seen: Sequence[Id],
+    graph: ApproximateIndex | None,
+    added: Added,
+    new: FreshItems | None,
+) -> pd.DataFrame:
+    """Rank for one user, as `top_k`, and put new items into their places, if any."""
+    best = top_k(user_id, vector, items, k, allowed, seen, graph, added)
+    if new is None:
+        return best
+    n_new = len(new.places)
+    some = top_k(user_id, vector, items, n_new, new.is_new, seen, added=added)
+    return new.mix(best, some, items)

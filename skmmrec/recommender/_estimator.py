@@ -112,11 +112,13 @@ class MultimodalFusionRecommender(VectorRecommender):
         is none. "auto" chooses it by likes that a trial of two to four epochs leaves
         out, and 0 where they are ranked no better by it, by a standard error. Where
         histories hold answers that are predicted, there is no memory.
-    cold_popularity : float, default=0.5
+    cold_popularity : float or "auto", default="auto"
         Number of users that an item without any is credited with, on average: its
         content tells how far it is above or below. With little, new items rarely reach
         the top of a list of all items; near the median popularity they compete as
-        equals, at the cost of those known to be liked.
+        equals, at the cost of those known to be liked. "auto": if `X` has timestamps,
+        by the likes that items which were new got lately, beside those of others, and
+        at least 0.5; else 0.5. `recommend` can keep places for new items in any case.
     propagation : Propagation or None, default=None
         A graph of similar items, over which their vectors are spread; None: there is
         none.
@@ -237,7 +239,10 @@ class MultimodalFusionRecommender(VectorRecommender):
             Interval(Real, 0, None, closed="left"),
             None,
         ],
-        "cold_popularity": [Interval(Real, 0, None, closed="neither")],
+        "cold_popularity": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
         "propagation": "no_validation",
         "pretrained": "no_validation",
         "training": "no_validation",
@@ -264,7 +269,7 @@ class MultimodalFusionRecommender(VectorRecommender):
         user_key: str = USER,
         half_life: float | Literal["auto"] | None = "auto",
         memory: float | Literal["auto"] | None = "auto",
-        cold_popularity: float = 0.5,
+        cold_popularity: float | Literal["auto"] = "auto",
         propagation: Propagation | None = None,
         pretrained: str | PathLike[str] | FrozenEstimator | None = None,
         training: Training | None = None,

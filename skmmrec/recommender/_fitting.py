@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from skmmrec.recommender._preparation import Rows, take_in
 from skmmrec.recommender._settings import Settings
 from skmmrec.recommender._user_towers import SequenceTower
 from skmmrec.recommender.training import (
+    LEAST_CREDIT,
     Epoch,
     MemoryWeight,
     Plan,
@@ -69,6 +71,7 @@ def learn(
     MemoryWeight or None
         How a memory of items is to count, for `finish`.
     """
+    plan = replace(plan, cold_popularity=model.cold_popularity)
     data, problem, start = model.data, model.problem(), None
     if source is not None:
         theirs = source.data
@@ -186,7 +189,7 @@ def _idle_tasks(plan: Plan, model: FittedModel) -> Iterator[tuple[str, str]]:
     if any(task.sampled for task in model.tasks):
         return
     reason = "nothing is ranked against drawn items, each row's answer is predicted"
-    if plan.cold_popularity != Plan.cold_popularity:
+    if plan.cold_popularity not in ("auto", LEAST_CREDIT):
         yield "cold_popularity", reason
     if training.own_negatives != "auto" and not plan.regularization.modality_balance:
         yield "training.own_negatives", reason

@@ -38,7 +38,7 @@ from skmmrec.recommender._facts import Facts
 from skmmrec.recommender._fusing import fuse
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._settings import Propagation
-from skmmrec.recommender.cold_start import find_noise, item_graph
+from skmmrec.recommender.cold_start import choose_credit, find_noise, item_graph
 from skmmrec.recommender.network import Task, check_ratings, make_tasks, teaches
 from skmmrec.recommender.training import Plan, fit_accelerator, weights_and_answers
 
@@ -106,7 +106,7 @@ def prepare(
         met=np.zeros(len(items), bool),
         is_flat=catalog is None,
         keys=rows.keys,
-        cold_popularity=plan.cold_popularity,
+        cold_popularity=_credit(rows, plan, data, tasks, liked, choices),
         user_content=user_content,
         user_space=user_space,
         fuser=fuser,
@@ -118,6 +118,28 @@ def prepare(
         model.n_neighbors = propagation.n_neighbors
         model.graph = item_graph(data.history, content, model.n_neighbors)
     return model
+
+
+def _credit(
+    rows: Rows,
+    plan: Plan,
+    data: InteractionData,
+    tasks: Sequence[Task],
+    liked: NDArray[np.bool_] | None,
+    choices: Choices,
+) -> float:
+    """Choose what new items are credited with, or take what is given."""
+    has_effect = plan.design.is_trained and any(task.sampled for task in tasks)
+    if plan.cold_popularity != "auto" or not has_effect:
+        return plan.credit
+    ids, times = rows.ids.items, rows.ids.times
+    if liked is not None:
+        ids, times = ids[liked], None if times is None else times[liked]
+    found = positions(data.items, ids)
+    n_users = int(np.count_nonzero(data.history.lengths))
+    choice = choose_credit(found, times, len(data.items), n_users)
+    choices.note("cold_popularity", choice)
+    return float(choice.value)
 
 
 def _as_of_now(

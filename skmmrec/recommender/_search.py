@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,14 +15,14 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from skmmrec.interactions import USER
 from skmmrec.recommender._model import FittedModel
 from skmmrec.retrieval import (
     MANY_ITEMS,
     ApproximateIndex,
-    ranked_frame,
+    Lists,
+    fresh_places,
+    mix_fresh,
     score_pairs,
-    tell_recall,
     without_entries,
 )
 
@@ -32,6 +33,21 @@ Index = ApproximateIndex | Literal["auto"] | None
 AUTO_USERS = 5000
 
 _log = logging.getLogger("skmmrec.recommender")
+
+
+class Fresh(NamedTuple):
+    """What of a list is kept for new items.
+
+    Attributes
+    ----------
+    places : int or float
+        Number of its places, or share of them.
+    met : int
+        The most users who may have met an item that is new.
+    """
+
+    places: float = 0
+    met: int = 0
 
 
 @dataclass(frozen=True)
@@ -134,16 +150,14 @@ def check_holds(index: ApproximateIndex, model: FittedModel) -> None:
 def search(
     model: FittedModel,
     index: ApproximateIndex,
-    ids: NDArray,
+    rows: NDArray,
     k: int,
     exclude_seen: bool,
-) -> pd.DataFrame:
-    """Rank by an index of the items instead of scoring all of them."""
-    data = model.data
-    rows = data.users.get_indexer(ids)
+) -> Lists:
+    """Rank for users at these positions by an index, instead of scoring all items."""
     lists = []
     for some in model.in_blocks(rows):
-        seen = data.seen.take(some).to_csr() if exclude_seen else None
+        seen = model.data.seen.take(some).to_csr() if exclude_seen else None
         queries, added = queries_of(model, some), model.remembered(some)
         if added is None:
             lists.append(index.search(queries, k, seen=seen))
@@ -153,8 +167,7 @@ def search(
     there = np.isfinite(scores)
     scores += model.offsets_at(rows)[:, None].astype(np.float32)
     scores = np.where(there, model.tasks[0].link(scores), -np.inf)
-    table = ranked_frame(USER, ids, data.items, best, scores)
-    return tell_recall(table, index.recall_, "approximate")
+    return Lists(best, scores.astype(np.float32))
 
 
 def _search_beside(
@@ -185,3 +198,37 @@ def _search_beside(
         order = np.lexsort((columns, -values))[:k]
         best[row], scores[row] = columns[order], values[order]
     return best, scores
+
+
+def with_fresh(
+    model: FittedModel,
+    lists: Lists,
+    k: int,
+    fresh: Fresh,
+    candidates: NDArray[np.bool_] | None,
+    rank: Callable[[int, NDArray[np.bool_]], Lists],
+) -> Lists:
+    """Keep places of lists for new items, as `mix_fresh` does.
+
+    Parameters
+    ----------
+    model : FittedModel
+        Knows who met what.
+    lists : Lists
+        The best items.
+    k : int
+        Length that was asked for.
+    fresh : Fresh
+        Which places, and what is new.
+    candidates : ndarray of shape (n_items,), bool, or None
+        Items to choose from; None: all.
+    rank : callable
+        Ranks, by the same scores, so many of the items of a mask.
+    """
+    places = fresh_places(fresh.places, k)
+    is_new = model.data.seen.popularity <= fresh.met
+    if candidates is not None:
+        is_new &= candidates
+    if len(places) == 0 or not is_new.any():
+        return lists
+    return mix_fresh(lists, rank(len(places), is_new), places)

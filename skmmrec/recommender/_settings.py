@@ -184,8 +184,10 @@ class Regularization(Settings):
     ----------
     dropout : float, default=0.3
         Rate of dropout on the user vector in training.
-    modality_dropout : float, default=0.2
-        Rate at which training hides a modality of an item.
+    modality_dropout : float or "auto", default="auto"
+        Rate at which training hides a modality of an item. "auto" is 0.2 where `id_l2`
+        is 1 or less, and falls with its logarithm to 0 at 30: the more content speaks
+        for items, the less of it is hidden.
     id_dropout : float, default=0.0
         Rate at which training hides an item's id embedding, so that content learns to
         speak for items that have no interactions. 1 is a purely content-based model.
@@ -226,7 +228,7 @@ class Regularization(Settings):
 
     _parameter_constraints: ClassVar[Constraints] = {
         "dropout": [_SHARE],
-        "modality_dropout": [_SHARE],
+        "modality_dropout": [_SHARE, StrOptions({"auto"})],
         "id_dropout": [_FROM_0_TO_1],
         "history_dropout": [_SHARE],
         "l2": [_NOT_NEGATIVE],
@@ -241,7 +243,7 @@ class Regularization(Settings):
         self,
         *,
         dropout: float = 0.3,
-        modality_dropout: float = 0.2,
+        modality_dropout: float | Literal["auto"] = "auto",
         id_dropout: float = 0.0,
         history_dropout: float = 0.0,
         l2: float = 1e-3,

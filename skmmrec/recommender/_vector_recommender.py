@@ -63,12 +63,14 @@ from skmmrec.recommender._preparation import (
     take_in,
 )
 from skmmrec.recommender._search import (
+    Fresh,
     Index,
     KeptIndex,
     check_holds,
     check_index,
     pays,
     search,
+    with_fresh,
 )
 from skmmrec.recommender._serving import ServingVectors, StoredVectors
 from skmmrec.recommender._settings import SETTINGS, refuse_moved
@@ -77,7 +79,10 @@ from skmmrec.recommender.network import predicts_ratings
 from skmmrec.retrieval import (
     ApproximateIndex,
     ExactSearch,
+    Lists,
+    check_fresh,
     ranked_frame,
+    tell_recall,
     unit_vectors,
 )
 from skmmrec.runtime import device_or_cpu
@@ -412,6 +417,8 @@ class VectorRecommender(
         items: Ids | None = None,
         exclude_seen: bool = True,
         index: Index = "auto",
+        fresh: float = 0,
+        fresh_met: int = 0,
     ) -> pd.DataFrame:
         """Recommend the best items to each user.
 
@@ -432,6 +439,12 @@ class VectorRecommender(
             `build_index` has built or, on a CPU, with more than 500,000 items, for more
             than 5,000 users and where the extra ``index`` is installed, in one that is
             built now and kept until the next `fit`; otherwise as None.
+        fresh : int or float, default=0
+            Places of each list that are kept for new items: a whole number of them, or
+            a share from 0.0 to 1.0, to the nearest whole number but at least one; see
+            Notes.
+        fresh_met : int, default=0
+            An item is new while at most so many users have met it.
 
         Returns
         -------
@@ -445,18 +458,38 @@ class VectorRecommender(
         ------
         ValueError
             For `k` below 1, a missing user id, one of another kind than those of `fit`
-            (a number among strings), an unknown item, or an index of other items or
-            of other vectors.
+            (a number among strings), an unknown item, an index of other items or of
+            other vectors, or `fresh` or `fresh_met` that no list has.
 
         See Also
         --------
         skmmrec.retrieval.rerank_mmr : Trade relevance for variety.
         skmmrec.retrieval.cap_exposure : Keep items from being shown to everybody.
+
+        Notes
+        -----
+        By scores alone, items that nobody has met rarely reach the top: content lets
+        expect less of them than what is known of others, so they stay new. With
+        `fresh`, n places of a list of k are kept for them. The j-th new item comes at
+        place ``ceil((j - 0.5) * k / n)`` at the latest: with ``fresh=0.2`` and ``k=10``
+        at 3 and at 8. New items that rank higher by themselves stay where they are, and
+        then nothing changes; otherwise the best for the user that are not in the list
+        move in, and those behind move down. ``score`` is what `predict` gives, so it
+        may rise from one rank to the next. Where no new item is left, others follow.
+
+        What `items` and `exclude_seen` leave out is no new item either. The user counts
+        among those who have met an item.
+
+        References
+        ----------
+        M. Zehlike et al., "FA*IR: a fair top-k ranking algorithm", CIKM 2017 (lists
+        with a least number of items of a group at each rank).
         """
         check_is_fitted(self)
         check_index(index)
         check_k(k)
         check_flag(exclude_seen, "exclude_seen")
+        check_fresh(fresh, fresh_met, k)
         if isinstance(index, ApproximateIndex) and items is not None:
             raise ValueError("index searches all items: items must be None with it")
         ids = self._read_users(users)
@@ -464,9 +497,44 @@ class VectorRecommender(
             check_holds(index, self.model_)
         elif index == "auto" and items is None:
             index = self._own_index(len(ids))
-        if isinstance(index, ApproximateIndex):
-            return search(self.model_, index, np.asarray(ids), k, exclude_seen)
-        return self._score_items(ids, k, items, exclude_seen)
+        found = index if isinstance(index, ApproximateIndex) else None
+        lists = self._lists(
+            self.user_index_.get_indexer(ids),
+            k,
+            self._candidates(items),
+            bool(exclude_seen),
+            found,
+            Fresh(fresh, fresh_met),
+        )
+        table = ranked_frame(USER, ids, self.item_index_, *lists)
+        return (
+            tell_recall(table)
+            if found is None
+            else tell_recall(table, found.recall_, "approximate")
+        )
+
+    def _lists(
+        self,
+        rows: NDArray,
+        k: int,
+        candidates: NDArray[np.bool_] | None,
+        exclude_seen: bool,
+        index: ApproximateIndex | None,
+        fresh: Fresh,
+    ) -> Lists:
+        """Rank for users at these positions, by an index of all items if there is one.
+
+        New items, for which places are kept, are few: they are all scored.
+        """
+        if index is None:
+            lists = Lists(*self._rank(rows, k, candidates, exclude_seen))
+        else:
+            lists = search(self.model_, index, rows, k, exclude_seen)
+
+        def rank_some(n: int, some: NDArray[np.bool_]) -> Lists:
+            return Lists(*self._rank(rows, n, some, exclude_seen))
+
+        return with_fresh(self.model_, lists, k, fresh, candidates, rank_some)
 
     def build_index(self, index: ApproximateIndex | None = None) -> ApproximateIndex:
         """Build an index of all items, in which `recommend` searches from now on.

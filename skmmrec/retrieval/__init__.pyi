@@ -18,8 +18,13 @@ from ._exact import (
     unit_vectors as unit_vectors,
 )
 from ._exact_products import bound_lengths as bound_lengths
+from ._fresh import (
+    check_fresh as check_fresh,
+    fresh_places as fresh_places,
+    mix_fresh as mix_fresh,
+)
 from ._index import MANY_ITEMS as MANY_ITEMS
-from ._search import ExactSearch as ExactSearch
+from ._search import ExactSearch as ExactSearch, Lists as Lists
 from ._sparse import (
     entries_at as entries_at,
     entry_rows as entry_rows,

@@ -75,6 +75,8 @@ class Answers:
             "category": asked.category,
             "where": _filter(asked.where),
             "exclude_seen": asked.exclude_seen,
+            "fresh": asked.fresh,
+            "fresh_met": asked.fresh_met,
         }
         if asked.history is None:
             users: Any = self._some(asked.users, "users")

@@ -163,6 +163,8 @@ class ServiceClient:
         category: WantedCategories | None = None,
         where: Filter | None = None,
         exclude_seen: bool = True,
+        fresh: float = 0,
+        fresh_met: int = 0,
     ) -> pd.DataFrame:
         """Recommend items to users.
 
@@ -181,6 +183,8 @@ class ServiceClient:
             category=_values(category),
             where=_condition(where),
             exclude_seen=exclude_seen,
+            fresh=plain(fresh) or None,
+            fresh_met=plain(fresh_met) or None,
         )
         return _ranked(self._ask("POST", "/recommend", asked), "recommendations", USER)
 
@@ -193,6 +197,8 @@ class ServiceClient:
         category: WantedCategories | None = None,
         where: Filter | None = None,
         exclude_seen: bool = True,
+        fresh: float = 0,
+        fresh_met: int = 0,
     ) -> pd.DataFrame:
         """Recommend items to somebody unknown, by what they saw.
 
@@ -210,6 +216,8 @@ class ServiceClient:
             category=_values(category),
             where=_condition(where),
             exclude_seen=exclude_seen,
+            fresh=plain(fresh) or None,
+            fresh_met=plain(fresh_met) or None,
         )
         return _ranked(self._ask("POST", "/recommend", asked), "recommendations")
 

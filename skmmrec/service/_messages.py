@@ -51,6 +51,15 @@ class RecommendRequest(BaseModel):
     exclude_seen: StrictBool = Field(
         default=True, description="Leave out what was seen."
     )
+    fresh: Number = Field(
+        default=0,
+        description="Places of each list that are kept for new items: a whole number "
+        "of them, or a share from 0.0 to 1.0.",
+    )
+    fresh_met: StrictInt = Field(
+        default=0,
+        description="An item is new while at most so many users have met it.",
+    )
 
 
 class SimilarRequest(BaseModel):

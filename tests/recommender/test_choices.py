@@ -20,8 +20,10 @@ BY_HAND = {
     "training__batch_size": 64,
     "training__own_negatives": True,
     "regularization__id_l2": 2.0,
+    "regularization__modality_dropout": 0.1,
     "half_life": 3.0,
     "memory": 0.5,
+    "cold_popularity": 1.0,
 }
 
 

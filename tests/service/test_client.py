@@ -83,6 +83,9 @@ def same(one, other):
         {"category": ["even", "odd"], "where": "price < 9 and brand in ['north']"},
         {"where": ComparisonFilter(type="lt", key="price", value=5)},
         {"where": "price < 0"},
+        {"fresh": 0.3, "fresh_met": np.int64(1)},
+        {"fresh": np.float32(0.5), "k": 4, "category": "even"},
+        {"fresh": 2},
     ],
 )
 def test_recommendations(asked, options):
@@ -158,6 +161,8 @@ def test_the_version(asked, repo):
         (lambda a: a.recommend(4, where="colour == 1"), ValueError, "'colour'"),
         (lambda a: a.recommend(4, where="f(x)"), ValueError, "may compare"),
         (lambda a: a.recommend_from_history([]), ValueError, "history is empty"),
+        (lambda a: a.recommend(4, fresh=11), ValueError, "from 0 to k=10, got 11"),
+        (lambda a: a.recommend(4, fresh_met=1), ValueError, "has no effect without"),
         (lambda a: a.similar_items(), TypeError, "items or content"),
         (lambda a: a.similar_items(1, content=[[1.0] * 3]), TypeError, "and not both"),
         (lambda a: a.similar_items(content=[[1.0]]), ValueError, "must have shape"),

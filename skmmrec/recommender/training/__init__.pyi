@@ -1,6 +1,7 @@
 from ._batches import Batcher as Batcher
 from ._memory_trial import can_remember as can_remember
 from ._plan import (
+    LEAST_CREDIT as LEAST_CREDIT,
     Epoch as Epoch,
     MemoryWeight as MemoryWeight,
     Plan as Plan,

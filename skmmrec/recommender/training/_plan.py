@@ -14,6 +14,10 @@ from skmmrec.recommender._settings import EarlyStopping, Regularization, Trainin
 from skmmrec.recommender.network import FusionNetwork
 from skmmrec.recommender.training._problem import NetworkDesign
 
+# Users that new items are credited with where nothing tells more: few, so that they
+# come after those that are known to be liked. An older choice.
+LEAST_CREDIT = 0.5
+
 
 class MemoryWeight(NamedTuple):
     """How a memory of items counts beside the vectors.
@@ -55,8 +59,8 @@ class Plan:
         None: all epochs are run.
     n_members : int
         Number of networks.
-    cold_popularity : float
-        Users that an item without any is credited with.
+    cold_popularity : float or "auto"
+        Users that an item without any is credited with; "auto" until it is chosen.
     device : str
         Where to train.
     random_state : int, RandomState or None
@@ -70,10 +74,16 @@ class Plan:
     regularization: Regularization
     early_stopping: EarlyStopping | None = None
     n_members: int = 1
-    cold_popularity: float = 0.5
+    cold_popularity: float | Literal["auto"] = "auto"
     device: str = "auto"
     random_state: RandomState = None
     memory: float | Literal["auto"] | None = None
+
+    @property
+    def credit(self) -> float:
+        """Return `cold_popularity` as a number."""
+        is_auto = self.cold_popularity == "auto"
+        return LEAST_CREDIT if is_auto else float(self.cold_popularity)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ from skmmrec.recommender.training._memory_trial import (
     can_remember,
     choose_memory,
 )
+from skmmrec.recommender.training._modality_dropout import choose_modality_dropout
 from skmmrec.recommender.training._plan import (
     Epoch,
     MemoryWeight,
@@ -120,7 +121,7 @@ def train_networks(
         if world()[1] > 1:  # the last training has left each process with its own
             generators.seed(agree(generators.integer()))
         with generators.lent():
-            network = make_network(design, problem, plan.cold_popularity)
+            network = make_network(design, problem, plan.credit)
         if source is not None:
             _start_from(network, source, number, ids)
         split_tables(network, split)
@@ -128,6 +129,8 @@ def train_networks(
         if number == 0 and design.is_trained:
             tried = _try_out(network, problem, plan, generators, choices)
             id_l2, memory = tried
+        if number == 0 and hides_by_itself(problem, plan):
+            choices.note("modality_dropout", choose_modality_dropout(id_l2))
         if design.is_trained:
             epochs = _train(network, problem, plan, generators, source, number, id_l2)
             curves.append(watch(epochs, plan.training.max_epochs))
@@ -158,6 +161,12 @@ def choose_ahead(problem: Problem, plan: Plan) -> Choices:
     if training.tables == "auto":
         choices.note("tables", choose_tables(problem, plan))
     return choices
+
+
+def hides_by_itself(problem: Problem, plan: Plan) -> bool:
+    """Tell whether training chooses how often it hides a modality."""
+    is_auto = plan.regularization.modality_dropout == "auto"
+    return is_auto and plan.design.is_trained and bool(problem.content.values)
 
 
 def weigh_tasks(networks: Sequence[FusionNetwork], tasks: Sequence[Task]) -> Choice:
@@ -227,7 +236,7 @@ def _further_trainer(
         patience=None,
     )
     batcher = _batcher(problem, plan, generators, problem.history, chosen)
-    loss = _loss(network, problem, plan, generators)
+    loss = _loss(network, problem, plan, generators, id_l2)
     return Trainer(loss, batcher, options)
 
 
@@ -275,7 +284,7 @@ def _train(
     if source is not None and not source.knows_ids:
         options = replace(options, shared_rate=TRANSFER_RATE)
     batcher = _batcher(problem, plan, generators, history, examples)
-    loss = _loss(network, problem, plan, generators)
+    loss = _loss(network, problem, plan, generators, id_l2)
     folder, checkpoint = plan.training.checkpoint_dir, None
     if folder is not None:
         checkpoint = checkpoint_of(folder, problem, plan, source, number)
@@ -365,7 +374,7 @@ def try_out(
         examples, history, HIDDEN_SHARE, _rng(generators)
     )
     batcher = _batcher(problem, plan, generators, left, rest)
-    loss = _loss(deepcopy(network), problem, plan, generators)
+    loss = _loss(deepcopy(network), problem, plan, generators, LOW)
     options = _options(network, problem, plan, len(left.items), LOW / len(rest))
     trainer = Trainer(loss, batcher, replace(options, patience=None))
     held_out = _batcher(problem, plan, generators, left, hidden)
@@ -471,12 +480,15 @@ def _loss(
     problem: Problem,
     plan: Plan,
     generators: Generators,
+    id_l2: float,
 ) -> LossOfBatch:
     device, given = network.item_bias.device, plan.regularization
-    weights = plan.training.task_weights
+    weights, hidden = plan.training.task_weights, given.modality_dropout
+    if hidden == "auto":
+        hidden = choose_modality_dropout(id_l2).value
     options = LossOptions(
         dropout=given.dropout,
-        modality_dropout=given.modality_dropout,
+        modality_dropout=float(hidden),
         id_dropout=given.id_dropout,
         history_dropout=given.history_dropout,
         l2=given.l2,
