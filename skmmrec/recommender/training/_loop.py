@@ -250,7 +250,7 @@ class Trainer:
         return bool(agree(time.monotonic() > self.deadline))
 
     def _batches(self) -> Iterator[tuple[Batch, Noise, Routes]]:
-        order = torch.randperm(len(self.batcher.examples), generator=self.order)
+        order = self.batcher.order(self.order)
         steps = order.split(self.options.batch_size)
         for block in self.batcher.blocks(steps, are_shared=True):
             routes = self.optimizer.routes([self.loss.places(batch) for batch in block])

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmmrec.interactions import History
-from skmmrec.recommender.training._batches import Batcher
+from skmmrec.recommender.training._batches import RUN, Batcher
 from skmmrec.recommender.training._processes import world
 from skmmrec.recommender.training._step import LossOfBatch
 
@@ -67,8 +67,12 @@ def expect_touched(batcher: Batcher, batch_size: int) -> tuple[float, float]:
     counts = np.bincount(examples.users, minlength=n_users)
     there = _share_drawn(counts / max(1, len(examples)), batch_size)
     lengths = np.minimum(history.lengths, batcher.tables.max_history or np.inf)
+    read = float(there @ lengths)
+    if batcher.tables.window is not None:
+        # Pairs that follow each other are learned from together.
+        read = min(read, batch_size * (1 + batcher.tables.window / RUN))
     n_drawn = batch_size + world()[1] * batcher.tables.negatives.number
-    events = float(there @ lengths) + n_drawn
+    events = read + n_drawn
     return _expect_distinct(history, events), float(there.sum())
 
 

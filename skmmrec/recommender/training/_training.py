@@ -368,6 +368,7 @@ def _batcher(
         by_popularity=any(task.objective == "softmax" for task in problem.tasks),
         generator=_where_batches_are_made(generators),
         max_history=tower.drawn_history,
+        window=tower.window,
         history_exponent=tower.history_exponent,
         device=generators.device.device,
         neighbours=None if graph is None else torch.from_numpy(graph.items),
