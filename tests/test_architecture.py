@@ -24,6 +24,7 @@ ROOMS = [
     "skmmrec.metrics",
     "skmmrec.llm",
     "skmmrec.retrieval",
+    "skmmrec.recommender.memory",
     "skmmrec.recommender.network",
     "skmmrec.recommender.training",
     "skmmrec.recommender.cold_start",

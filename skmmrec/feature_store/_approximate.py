@@ -16,7 +16,7 @@ from feast import FeatureStore
 from scipy.sparse import csr_array
 
 from skmmrec._sklearn import clone
-from skmmrec.feature_store.backends.base import VectorTable
+from skmmrec.feature_store.backends.base import Added, VectorTable, nearest_among
 from skmmrec.retrieval import MANY_ITEMS, ApproximateIndex
 
 # Users that have to ask before they take the place of items in measuring the recall,
@@ -211,3 +211,34 @@ def nearest_in(
     rows, scores = graph.search(query[None], k, seen=seen)
     found = rows[0] >= 0
     return rows[0][found].astype(np.int64), -scores[0][found].astype(np.float64)
+
+
+def nearest_with(
+    graph: ApproximateIndex,
+    table: VectorTable,
+    query: np.ndarray,
+    k: int,
+    hidden: np.ndarray,
+    added: Added,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Search as `nearest_in` does, for sums of inner products and what is added.
+
+    Parameters
+    ----------
+    graph : ApproximateIndex
+        Of the items of `table`.
+    table, query, k, added
+        As in `nearest_among`.
+    hidden : int64 ndarray
+        Rows to be left out.
+
+    Notes
+    -----
+    Whatever is added to is scored exactly. Of the others, none is among the k best that
+    is not among the k of the index: those before it there are not lowered, as items to
+    which less than 0 is added are hidden from the index.
+    """
+    lowered = added.rows[added.scores < 0]
+    found, _ = nearest_in(graph, query, k, np.concatenate([hidden, lowered]))
+    raised = np.setdiff1d(added.rows, hidden)
+    return nearest_among(table, query, k, np.union1d(found, raised), added)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,50 @@ def lists_of(column: pa.Array, kind: str, name: str, where: Where) -> pa.Array:
     ends = np.cumsum(lengths, dtype=np.int64)
     offsets = np.concatenate([[0], ends]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), ids)
+
+
+def numbers_of(
+    column: pa.Array, name: str, beside: pa.Array, other: str, where: Where
+) -> pa.Array:
+    """Make a column of the bytes of lists of numbers; null for an empty one.
+
+    Parameters
+    ----------
+    column : pyarrow.Array
+        Lists of numbers, of any length.
+    name : str
+        What errors call it.
+    beside : pyarrow.Array
+        Lists of the same lengths.
+    other : str
+        What errors call those.
+    where : callable
+
+    Raises
+    ------
+    TypeError
+        When the column holds no lists of numbers.
+    ValueError
+        For lists of other lengths, and numbers that are missing, or not finite as
+        float32.
+    """
+    _check_lists(column.type, name)
+    lengths, wanted = _list_lengths(column), _list_lengths(beside)
+    odd = np.flatnonzero(lengths != wanted)
+    if len(odd):
+        raise ValueError(
+            f"{name} has {lengths[odd[0]]} numbers in {where(odd[0])}, where {other} "
+            f"has {wanted[odd[0]]}"
+        )
+    with np.errstate(over="ignore"):  # what is too large is found next
+        numbers = column.flatten().to_numpy(zero_copy_only=False).astype("<f4")
+    odd = np.flatnonzero(~np.isfinite(numbers))
+    if len(odd):
+        row = int(np.repeat(np.arange(len(column)), lengths)[odd[0]])
+        raise ValueError(f"{name} is not finite in {where(row)}")
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    pieces = (numbers[start:stop].tobytes() or None for start, stop in pairwise(ends))
+    return pa.array(pieces, pa.binary())
 
 
 def scalar_kind(kind: pa.DataType, name: str) -> str:

@@ -17,6 +17,8 @@ from skmmrec.feature_store.backends.base import (
     ITEM_VECTOR,
     ITEM_VERSION,
     ITEM_VIEW,
+    MEMORY,
+    MEMORY_WEIGHTS,
     POPULARITY,
     SEEN,
     USER_VECTOR,
@@ -32,6 +34,12 @@ from skmmrec.interactions import ITEM, USER, check_ids
 from ._categories import category_texts
 from ._ids import check_encodable
 from ._item_features import item_columns, vector_columns
+from ._memory_columns import (
+    check_told_apart,
+    checked_exponent,
+    disliked_column,
+    memory_columns,
+)
 from ._types import CategoriesByItem, FurtherVectors, Vectors
 
 # View, join key, vector and version.
@@ -50,12 +58,15 @@ class Further(NamedTuple):
         Kinds by the names of features that the view has.
     known_vectors : iterable of str
         Names of vector features that the view has.
+    known_memory : bool
+        Whether the views have a memory of items.
     """
 
     features: pd.DataFrame | None = None
     vectors: FurtherVectors | None = None
     known_features: Mapping[str, str] = MappingProxyType({})
     known_vectors: Iterable[str] = ()
+    known_memory: bool = False
 
     def columns(self, item_ids: Sequence[Id]) -> tuple[Column, ...]:
         """Return the columns for some items."""
@@ -65,7 +76,7 @@ class Further(NamedTuple):
 
 def further_kinds(items: Rows) -> dict[str, str]:
     """Return the kinds of the columns that `Further` made."""
-    own = (POPULARITY, CATEGORY)
+    own = (POPULARITY, CATEGORY, MEMORY, MEMORY_WEIGHTS)
     return {name: kind for name, kind in items.kinds.items() if name not in own}
 
 
@@ -80,26 +91,39 @@ def serving_batches(
     ------
     ValueError
         For an empty table, users and items of different widths, repeated ids, a
-        vector that is not finite, or a category of an unknown item.
+        vector that is not finite, a category of an unknown item, or a memory of other
+        items.
     TypeError
         For ids that are neither whole numbers nor strings, or `categories` of another
         type.
     """
-    user_ids, user_type, users = _check(vectors.users, USER)
-    item_ids, item_type, items = _check(vectors.items, ITEM)
+    user_ids, user_type, users, _ = _check(vectors.users, USER)
+    item_ids, item_type, items, order = _check(vectors.items, ITEM)
     if users.shape[1] != items.shape[1]:
         raise ValueError(
             f"user vectors have {users.shape[1]} columns, item vectors {items.shape[1]}"
         )
     seen = _seen_lists(vectors.seen, user_ids, item_type)
     check_encodable(chain.from_iterable(seen), f"seen: {ITEM}")
+    sizes = _history_sizes(vectors, user_ids, seen)
     about_users: tuple[Column, ...] = (
         Column(SEEN, f"{item_type}_list", seen),
-        Column(HISTORY_SIZE, "int64", _history_sizes(vectors, user_ids, seen)),
+        Column(HISTORY_SIZE, "int64", sizes),
     )
+    memory = getattr(vectors, "memory", None)
+    exponent, remembered = None, tuple[Column, ...]()
+    if memory is not None:
+        exponent = checked_exponent(memory.exponent, "memory.exponent")
+    if memory is not None or further.known_memory:
+        disliked = getattr(vectors, "disliked", None)
+        about_users += (disliked_column(disliked, user_ids, item_type),)
+        remembered = memory_columns(memory, item_ids, order, item_type)
+    if memory is not None:
+        check_told_apart(user_ids, *(column.values for column in about_users))
     about_items: tuple[Column, ...] = (
         Column(POPULARITY, "int64", _popularity(seen, item_ids)),
         Column(CATEGORY, "string", category_texts(categories, item_ids)),
+        *remembered,
         *further.columns(item_ids),
     )
     version = str(vectors.version)
@@ -115,7 +139,15 @@ def serving_batches(
             exponent=getattr(vectors, "history_exponent", None),
             half_life=getattr(vectors, "history_half_life", None),
         ),
-        Batch(*ITEM_NAMES, item_type, version, item_ids, items, about_items),
+        Batch(
+            *ITEM_NAMES,
+            item_type,
+            version,
+            item_ids,
+            items,
+            about_items,
+            memory_exponent=exponent,
+        ),
     )
 
 
@@ -135,7 +167,10 @@ def _popularity(seen: list[list[Id]], item_ids: list[Id]) -> list[int]:
     return [counts[item] for item in item_ids]
 
 
-def _check(frame: pd.DataFrame, name: str) -> tuple[list[Id], str, np.ndarray]:
+def _check(
+    frame: pd.DataFrame, name: str
+) -> tuple[list[Id], str, np.ndarray, np.ndarray]:
+    """Return ids in order, their type, their vectors, and the rows they had."""
     if not len(frame):
         raise ValueError(f"there is no {name} to publish")
     ids = check_ids(frame.index, name)
@@ -153,7 +188,7 @@ def _check(frame: pd.DataFrame, name: str) -> tuple[list[Id], str, np.ndarray]:
     odd = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(odd):
         raise ValueError(f"the vector of {name} {listed[odd[0]]!r:.100} is not finite")
-    return listed, id_type, matrix
+    return listed, id_type, matrix, order
 
 
 def id_type_of(ids: np.ndarray, name: str) -> str:

@@ -9,6 +9,9 @@ import pandas as pd
 from skmmrec.feature_store.backends.base import (
     CATEGORY,
     ITEM_VERSION,
+    MEMORY,
+    MEMORY_WEIGHTS,
+    NOTHING_ADDED,
     POPULARITY,
     Filter,
     Id,
@@ -72,7 +75,8 @@ class Names(NamedTuple):
 def stored_names(online: OnlineRecommender) -> Names:
     """Name the features and further vectors of the items that are served."""
     view = online._served.item_view
-    others = [f.name for f in view.features if f.name != ITEM_VERSION]
+    own = ITEM_VERSION, MEMORY, MEMORY_WEIGHTS
+    others = [f.name for f in view.features if f.name not in own]
     vectors = [name.removesuffix("_vector") for name in others if _is_vector(name)]
     short = {CATEGORY: "category", POPULARITY: "popularity"}
     return Names(
@@ -128,11 +132,13 @@ def recommend_after(
         table = served.items(snapshot)
         history = required_history_sum(snapshot, "a like shows after the next fit")
         known = served.users([user_id], snapshot, table.dim)
+        memory = served.memory(table, snapshot)
         moved = known.get(user_id, bias_user(table.dim))
         for item, vector in zip(item_ids, vectors_of(table, item_ids), strict=True):
             if item not in moved.seen:
                 moved = after_event(moved, item, vector, 1.0, history)
         allowed = online._allowed(table, snapshot, None, None, where)
-        return top_k(user_id, moved.vector, table, k, allowed, moved.seen)
+        added = NOTHING_ADDED if memory is None else memory.of(moved)
+        return top_k(user_id, moved.vector, table, k, allowed, moved.seen, added=added)
 
     return served.pinned(read).drop(columns=USER)

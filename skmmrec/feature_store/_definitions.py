@@ -24,6 +24,7 @@ from feast.types import Array, Bool, FeastType, Float32, Float64, Int64, String
 
 from skmmrec.feature_store.backends.base import (
     CATEGORY,
+    DISLIKED,
     EVENT,
     EVENT_ITEM,
     EVENT_USER,
@@ -33,6 +34,8 @@ from skmmrec.feature_store.backends.base import (
     ITEM_VECTOR,
     ITEM_VERSION,
     ITEM_VIEW,
+    MEMORY,
+    MEMORY_WEIGHTS,
     POPULARITY,
     SEEN,
     TIMESTAMP,
@@ -108,6 +111,7 @@ def embedding_definitions(
     versions: Iterable[str] = (),
     item_features: Mapping[str, str] | None = None,
     item_vectors: Mapping[str, int] | None = None,
+    memory: bool = False,
     source: str = "file",
 ) -> EmbeddingDefinitions:
     """Define the entities, feature views and services of published vectors.
@@ -129,6 +133,9 @@ def embedding_definitions(
         Further features of the items: "int64", "float64", "bool" or "string" by name.
     item_vectors : mapping of str to int, optional
         Further vectors of the items: their lengths by the name of the feature.
+    memory : bool, default=False
+        Whether the model has a memory of items: lists of the items that one of a
+        history speaks for, how strongly, and what users have met and not liked.
     source : {"file", "spark"}, default="file"
         What the offline store reads parquet files as: Feast's store for Spark wants a
         ``SparkSource``, all others a ``FileSource``.
@@ -171,6 +178,7 @@ def embedding_definitions(
             Field(name=USER_VERSION, dtype=String),
             Field(name=SEEN, dtype=Array(item_type)),
             Field(name=HISTORY_SIZE, dtype=Int64),
+            *([Field(name=DISLIKED, dtype=Array(item_type))] if memory else []),
         ],
         _pushed(USER_VIEW, Path(data), source),
         ttl,
@@ -183,6 +191,7 @@ def embedding_definitions(
             Field(name=ITEM_VERSION, dtype=String),
             Field(name=POPULARITY, dtype=Int64),
             Field(name=CATEGORY, dtype=String),
+            *(_memory(item_type) if memory else []),
             *_further(item_features or {}, item_vectors or {}),
         ],
         _pushed(ITEM_VIEW, Path(data), source),
@@ -271,6 +280,14 @@ def _view(
         ttl=ttl or timedelta(0),
     )
     return entity, view
+
+
+def _memory(item_type: FeastType) -> list[Field]:
+    """Define what an item of a history says of others: lists of one length."""
+    return [
+        Field(name=MEMORY, dtype=Array(item_type)),
+        Field(name=MEMORY_WEIGHTS, dtype=Array(Float32)),
+    ]
 
 
 def _further(features: Mapping[str, str], vectors: Mapping[str, int]) -> list[Field]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 
 from skmmrec.feature_store.backends import backend_of
 from skmmrec.feature_store.backends.base import (
+    DISLIKED,
     EVENT_ITEM,
     EVENT_USER,
     EVENT_VIEW,
     ITEM_VIEW,
+    MEMORY,
     PUBLISHED_VIEWS,
     SEEN,
     TIMESTAMP,
@@ -32,6 +35,7 @@ from skmmrec.feature_store.backends.base import (
 from skmmrec.interactions import ITEM, USER
 
 from ._faults import told_apart
+from ._memory_columns import DELETED
 from ._offline import read_columns, rewrite_parquet
 from ._publications import free_leftovers
 from ._reader import checked_ids
@@ -44,6 +48,9 @@ from ._repo import (
 )
 from ._sorting import remove_leftovers
 from ._types import ForgottenUsers, Ids, Repo
+
+# From a list of items to one without deleted ones.
+_Edit: TypeAlias = Callable[[list[Id]], list[Id]]
 
 
 def delete_ids(store: Repo, *, users: Ids = (), items: Ids = ()) -> None:
@@ -67,26 +74,47 @@ def delete_ids(store: Repo, *, users: Ids = (), items: Ids = ()) -> None:
     -----
     The rows go from all feature views with the join key ``user_id`` or ``item_id``,
     from all publications that are kept and from their parquet files, recorded feedback
-    too; deleted items also go from the lists of seen items, and an interrupted
-    publication is forgotten. Publishing a model that still knows an id brings it back,
-    so let the recommender ``forget`` users too; publishing it then deletes them just as
-    this does. No file of the embedded store has their bytes any more. A server's own
-    logs and backups are not touched: see to those of PostgreSQL and Redis yourself.
+    too; deleted items also go from the lists of seen items and of a memory of items,
+    and an interrupted publication is forgotten. Publishing a model that still knows an
+    id brings it back, so let the recommender ``forget`` users too; publishing it then
+    deletes them just as this does. No file of the embedded store has their bytes any
+    more. A server's own logs and backups are not touched: see to those of PostgreSQL
+    and Redis yourself.
     """
     store = open_store(store)
     gone = {
         USER: checked_ids(feature_view(store, USER_VIEW), users),
         ITEM: checked_ids(feature_view(store, ITEM_VIEW), items),
     }
-    backend, users_view = backend_of(store), feature_view(store, USER_VIEW)
+    backend = backend_of(store)
     with told_apart(store), backend.sole_publisher(LOCK_TIMEOUT):
         remove_leftovers(data_folder(store))
         free_leftovers(store, backend)
         backend.discard()
         _delete_rows(store, backend, gone)
         if gone[ITEM]:
-            backend.change(users_view, SEEN, _forgetting(gone[ITEM]))
-        _forget_offline(parquet_path(store, users_view), gone[ITEM])
+            _forget_items(store, backend, gone[ITEM])
+
+
+def _forget_items(store: FeatureStore, backend: Backend, items: list[Id]) -> None:
+    """Take deleted items out of all lists, online and offline."""
+    gone, kind = set(items), "string" if isinstance(items[0], str) else "int64"
+
+    def without(listed: list[Id]) -> list[Id]:
+        return [item for item in listed if item not in gone]
+
+    def replaced(listed: list[Id]) -> list[Id]:
+        return [DELETED[kind] if item in gone else item for item in listed]
+
+    for name, edits in (
+        (USER_VIEW, {SEEN: without, DISLIKED: without}),
+        (ITEM_VIEW, {MEMORY: replaced}),
+    ):
+        view = feature_view(store, name)
+        known = {feature.name for feature in view.features}
+        for feature in sorted(known & set(edits)):
+            backend.change(view, feature, _forgetting(gone, edits[feature], kind))
+        _forget_offline(parquet_path(store, view), gone, edits)
 
 
 def _delete_rows(
@@ -195,15 +223,14 @@ def _delete_online(
         backend.delete(view, entity_keys(join_key, ids))
 
 
-def _forgetting(items: Sequence[Id]) -> Callable[[bytes], bytes | None]:
-    """Make a function that takes deleted items out of a list of seen items."""
-    gone, kind = set(items), "string" if isinstance(items[0], str) else "int64"
+def _forgetting(
+    gone: set[Id], edit: _Edit, kind: str
+) -> Callable[[bytes], bytes | None]:
+    """Make a function that edits serialized lists that have deleted items."""
 
     def forget(value: bytes) -> bytes | None:
-        seen = unpack(value) or []
-        if gone.isdisjoint(seen):
-            return None
-        return pack_ids([item for item in seen if item not in gone], kind)
+        listed = unpack(value) or []
+        return None if gone.isdisjoint(listed) else pack_ids(edit(listed), kind)
 
     return forget
 
@@ -225,16 +252,20 @@ def _delete_offline(
     rewrite_parquet(path, keep)
 
 
-def _forget_offline(path: Path, items: Sequence[Id]) -> None:
-    if not len(items) or not path.is_file():
+def _forget_offline(path: Path, gone: set[Id], edits: dict[str, _Edit]) -> None:
+    """Edit the lists of a file that have deleted items."""
+    if not path.is_file():
         return
-    gone = set(items)
 
     def forget(table: pa.Table) -> pa.Table:
-        column = table.schema.get_field_index(SEEN)
-        lists = table[SEEN].to_pylist()
-        kept = [[item for item in seen or () if item not in gone] for seen in lists]
-        field = table.schema.field(column)
-        return table.set_column(column, field, pa.array(kept, field.type))
+        for name in set(edits) & set(table.column_names):
+            edit, field = edits[name], table.field(name)
+            lists = [
+                each if each is None or gone.isdisjoint(each) else edit(each)
+                for each in table[name].to_pylist()
+            ]
+            column = table.column_names.index(name)
+            table = table.set_column(column, field, pa.array(lists, field.type))
+        return table
 
     rewrite_parquet(path, forget)

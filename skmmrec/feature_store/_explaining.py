@@ -16,9 +16,10 @@ from skmmrec.feature_store.backends.base import (
 from skmmrec.interactions import ITEM, USER
 
 from ._fold_in import HistorySum, is_sum
+from ._memory import StoredMemory
 from ._ranking import User, positions
 from ._reader import checked_ids
-from ._served import ServedModel, required_history_sum, vectors_of
+from ._served import ServedModel, required_history_sum, rows_of, vectors_of
 from ._types import Ids
 
 _ADVICE = "ask skmmrec.inspection with the model, or serve with it"
@@ -43,8 +44,9 @@ class OnlineExplainer:
             Columns user_id, item_id, met and contribution (float64), as from
             `skmmrec.inspection.history_contributions`: for each pair, one row for each
             item of the history, oldest first, and a last one, whose ``met`` is None,
-            with what no single item adds: the bias of the item. The contributions of a
-            pair add up to the score that `recommend` gives.
+            with what no single item adds: the bias of the item. What the memory of
+            items adds is part of what each of them does. The contributions of a pair
+            add up to the score that `recommend` gives.
 
         Raises
         ------
@@ -56,7 +58,8 @@ class OnlineExplainer:
             For `users` and `items` of different lengths, when the users of the served
             model are not sums of their items' vectors, or when the store does not tell
             which items a user's vector is the sum of: where some that were met are not
-            in it, as they were disliked or have been deleted.
+            in it, as they have been deleted or, but for a model with a memory of items,
+            disliked.
         """
         served = self._served
         user_ids, item_ids = _pairs(
@@ -69,7 +72,8 @@ class OnlineExplainer:
                 snapshot, f"their scores cannot be split from the store; {_ADVICE}"
             )
             found = served.users(list(dict.fromkeys(user_ids)), snapshot, table.dim)
-            split = _Split(table, history_sum, found)
+            memory = served.memory(table, snapshot)
+            split = _Split(table, history_sum, found, memory)
             parts = [*map(split.pair, user_ids, item_ids)]
             contributions = _joined(parts)
             contributions.attrs["model_version"] = table.version
@@ -102,9 +106,14 @@ class _Split:
     """Scores of one publication, as sums over what users have met."""
 
     def __init__(
-        self, table: VectorTable, history_sum: HistorySum, users: dict[Id, User]
+        self,
+        table: VectorTable,
+        history_sum: HistorySum,
+        users: dict[Id, User],
+        memory: StoredMemory | None,
     ) -> None:
         self._table, self._sum, self._users = table, history_sum, users
+        self._memory = memory
         self._added: dict[Id, np.ndarray] = {}
 
     def pair(self, user: Id, item: Id) -> _Pair:
@@ -120,14 +129,18 @@ class _Split:
         vector = vectors_of(self._table, [item])[0].astype(np.float64)
         added = self._added[user] @ vector
         rest = known.vector.astype(np.float64) @ vector - added.sum()
-        return _Pair(user, item, [*known.seen, None], np.append(added, rest))
+        liked = known.liked
+        if self._memory is not None:
+            [row] = rows_of(self._table, [item])
+            added = added + self._memory.split(liked, known.history_size, int(row))
+        return _Pair(user, item, [*liked, None], np.append(added, rest))
 
     def _weighted(self, user: Id, known: User) -> np.ndarray:
         """Return what each item met adds to the user's vector, bias left out."""
-        seen, n = known.seen, len(known.seen)
+        liked, n = known.liked, len(known.liked)
         if not n:
             return np.zeros((0, self._table.dim))
-        rows = positions(self._table.ids, seen)
+        rows = positions(self._table.ids, liked)
         if n == known.history_size == len(rows):
             vectors = self._table.matrix[rows].astype(np.float64)
             vectors[:, -1] = 0
@@ -135,9 +148,9 @@ class _Split:
             if is_sum(known.vector[:-1], added.sum(axis=0)[:-1]):
                 return added
         raise ValueError(
-            f"the store does not tell which of the {n} items that user {user!r:.100} "
-            "has met its vector is the sum of, as some were disliked or are deleted; "
-            f"{_ADVICE}"
+            f"the store does not tell which of the {len(known.seen)} items that user "
+            f"{user!r:.100} has met its vector is the sum of, as some were disliked or "
+            f"are deleted; {_ADVICE}"
         )
 
 

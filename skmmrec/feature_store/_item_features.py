@@ -14,9 +14,12 @@ from pandas.api import types
 from skmmrec.catalog import Blocks, ItemCatalog
 from skmmrec.feature_store.backends.base import (
     CATEGORY,
+    DISLIKED,
     HISTORY_SIZE,
     ITEM_VECTOR,
     ITEM_VERSION,
+    MEMORY,
+    MEMORY_WEIGHTS,
     POPULARITY,
     SEEN,
     TIMESTAMP,
@@ -43,10 +46,13 @@ _TAKEN = {
     USER_VERSION,
     SEEN,
     HISTORY_SIZE,
+    DISLIKED,
     ITEM_VECTOR,
     ITEM_VERSION,
     POPULARITY,
     CATEGORY,
+    MEMORY,
+    MEMORY_WEIGHTS,
     # What Feast's search adds to the features of an item.
     "distance",
     "text_rank",

@@ -34,6 +34,7 @@ _ARROW = {
     "int64": pa.int64(),
     "float64": pa.float64(),
     "float32": pa.float32(),
+    "ragged_float32": pa.float32(),
     "bool": pa.bool_(),
     "string": pa.string(),
 }
@@ -98,6 +99,7 @@ def view_schema(view: FeatureView) -> pa.Schema:
 def rows_table(view: FeatureView, rows: Sequence[Row], when: datetime) -> pa.Table:
     """Make a table of rows that were published online, for the parquet file."""
     schema, join_key = view_schema(view), view.join_keys[0]
+    of_one_length = {field.name for field in view.features if field.vector_length}
     columns = []
     for name, kind in zip(schema.names, schema.types, strict=True):
         if name == join_key:
@@ -105,15 +107,16 @@ def rows_table(view: FeatureView, rows: Sequence[Row], when: datetime) -> pa.Tab
         elif name == TIMESTAMP:
             values = [when] * len(rows)
         else:
-            columns.append(_unpacked([r.features.get(name, b"") for r in rows], kind))
+            packed = [row.features.get(name, b"") for row in rows]
+            columns.append(_unpacked(packed, kind, name in of_one_length))
             continue
         columns.append(pa.array(values, kind))
     return pa.table(columns, schema=schema)
 
 
-def _unpacked(values: list[bytes], kind: pa.DataType) -> pa.Array:
+def _unpacked(values: list[bytes], kind: pa.DataType, of_one_length: bool) -> pa.Array:
     """Make a column of serialized values; vectors, where all have one, by bytes."""
-    if kind == pa.list_(pa.float32()) and all(values):
+    if of_one_length and kind == pa.list_(pa.float32()) and all(values):
         return _vector_column(unpack_vectors(values)).cast(kind)
     read = [unpack(value) for value in values]
     try:

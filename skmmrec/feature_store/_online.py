@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 from skmmrec.feature_store.backends.base import (
+    NOTHING_ADDED,
+    Added,
     Filter,
     Id,
     Snapshot,
@@ -202,6 +204,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             table, found = self._read(ids, snapshot)
             allowed = self._allowed(table, snapshot, items, category, where)
             servable = self._servable(ids, found, table)
+            added = self._added(table, snapshot, [found[u] for u in servable])
             graph = self._graph_of(table, allowed, [found[u].vector for u in servable])
             parts = [
                 top_k(
@@ -212,8 +215,9 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
                     allowed,
                     found[user].seen if exclude_seen else (),
                     graph,
+                    said,
                 )
-                for user in servable
+                for user, said in zip(servable, added, strict=True)
             ]
             if not parts:
                 return _told(ranked_frame([], table, []), None, table)
@@ -302,7 +306,9 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             allowed = self._allowed(table, snapshot, items, category, where)
             graph = self._graph_of(table, allowed, [vector])
             left_out = seen if exclude_seen else []
-            found = top_k(None, vector, table, k, allowed, left_out, graph)
+            user = User(vector, seen, len(seen))
+            [said] = self._added(table, snapshot, [user])
+            found = top_k(None, vector, table, k, allowed, left_out, graph, said)
             return _told(found, graph, table)
 
         return self._served.pinned(read).drop(columns=USER)
@@ -393,6 +399,16 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         """Read all items, and some users."""
         table = self._served.items(snapshot)
         return table, self._served.users(ids, snapshot, table.dim)
+
+    def _added(
+        self, table: VectorTable, snapshot: Snapshot, users: list[User]
+    ) -> list[Added]:
+        """Return what the memory of items adds to the scores of users."""
+        memory = self._served.memory(table, snapshot)
+        if memory is None:
+            return [NOTHING_ADDED] * len(users)
+        memory.know(users)
+        return [memory.of(user) for user in users]
 
     def _allowed(
         self,

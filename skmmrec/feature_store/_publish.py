@@ -212,7 +212,8 @@ def publish(
     serving, known = recommender.serving_vectors(), known_settings(store.repo_path)
     further = Further(features, vectors)
     if known is not None:
-        further = Further(features, vectors, known.item_features, known.item_vectors)
+        before = known.item_features, known.item_vectors, known.memory
+        further = Further(features, vectors, *before)
     said = _Said(event_us, taken_in, keep, getattr(serving, "forgotten", None))
     rows = checked_rows(serving, categories, further, data_folder(store))
     with told_apart(store):
@@ -348,6 +349,7 @@ def _begin(
         feedback=feedback,
         exponent=history_exponent(*batches),
         half_life=users.half_life,
+        memory_exponent=batches[1].memory_exponent,
     )
     backend.begin([feature_view(store, batch.view) for batch in batches], snapshot)
     return snapshot

@@ -10,11 +10,14 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from skmmrec.feature_store.backends.base import (
+    DISLIKED,
     HISTORY_SIZE,
+    NOTHING_ADDED,
     SEEN,
     USER_VECTOR,
     USER_VERSION,
     USER_VIEW,
+    Added,
     Features,
     Id,
     Place,
@@ -27,16 +30,27 @@ from skmmrec.feature_store.backends.base import (
 from skmmrec.interactions import ITEM, USER
 from skmmrec.retrieval import ApproximateIndex
 
-from ._approximate import nearest_in
+from ._approximate import nearest_in, nearest_with
 from ._fold_in import HistorySum
 
 
 class User(NamedTuple):
-    """A user's vector, the items seen, and of how many of them it is the sum."""
+    """A user's vector, the items seen, and of how many of them it is the sum.
+
+    `disliked` are those that it is not the sum of, where the model has a memory of
+    items; otherwise nobody knows.
+    """
 
     vector: np.ndarray
     seen: list[Id]
     history_size: int = 0
+    disliked: Sequence[Id] = ()
+
+    @property
+    def liked(self) -> list[Id]:
+        """Items of the history, oldest first."""
+        others = set(self.disliked)
+        return [item for item in self.seen if item not in others]
 
 
 def bias_user(length: int) -> User:
@@ -79,7 +93,8 @@ def users_of(
 def _user(user: Id, vector: np.ndarray, row: Features) -> User:
     seen = _parsed(user, row, SEEN, list) or []
     size = _parsed(user, row, HISTORY_SIZE, int)
-    return User(vector, seen, len(seen) if size is None else size)
+    disliked = _parsed(user, row, DISLIKED, list) or ()
+    return User(vector, seen, len(seen) if size is None else size, disliked)
 
 
 def _parsed(user: Id, row: Features, feature: str, kind: type) -> Any:
@@ -91,14 +106,26 @@ def _place(feature: str) -> Place:
 
 
 def after_event(
-    user: User, item: Id, vector: np.ndarray, y: float, history: HistorySum | None
+    user: User,
+    item: Id,
+    vector: np.ndarray,
+    y: float,
+    history: HistorySum | None,
+    has_memory: bool = False,
 ) -> User:
-    """Return a user who has met one more item, and moved if it was liked."""
+    """Return a user who has met one more item, and moved if it was liked.
+
+    With a memory of items, a like counts also where vectors are no sums.
+    """
     seen = [*user.seen, item]
-    if y <= 0 or history is None:
-        return user._replace(seen=seen)
+    if y <= 0:
+        disliked = [*user.disliked, item] if has_memory else user.disliked
+        return user._replace(seen=seen, disliked=disliked)
+    if history is None:
+        size = user.history_size + has_memory
+        return user._replace(seen=seen, history_size=size)
     moved = history.add(user.vector, user.history_size, vector)
-    return User(moved, seen, user.history_size + 1)
+    return user._replace(vector=moved, seen=seen, history_size=user.history_size + 1)
 
 
 def both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
@@ -135,20 +162,25 @@ def top_k(
     allowed: np.ndarray | None,
     seen: Sequence[Id],
     graph: ApproximateIndex | None = None,
+    added: Added = NOTHING_ADDED,
 ) -> pd.DataFrame:
     """Rank the allowed items for one user, those seen left out.
 
-    A `graph` is searched in the place of all items, not in that of some.
+    A `graph` is searched in the place of all items, not in that of some. `added` is
+    what the memory of items adds.
     """
     if graph is not None and allowed is None:
         hidden = positions(items.ids, seen) if len(seen) else np.empty(0, np.int64)
-        rows, distances = nearest_in(graph, vector, k, hidden)
+        if len(added.rows):
+            rows, distances = nearest_with(graph, items, vector, k, hidden, added)
+        else:
+            rows, distances = nearest_in(graph, vector, k, hidden)
         return ranked_frame([user_id] * len(rows), items, rows, -distances)
     if len(seen):
         unseen = np.ones(len(items.ids), dtype=bool)
         unseen[positions(items.ids, seen)] = False
         allowed = both(allowed, unseen)
-    rows, distances = nearest(items, vector, k, "inner_product", allowed)
+    rows, distances = nearest(items, vector, k, "inner_product", allowed, added)
     return ranked_frame([user_id] * len(rows), items, rows, -distances)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from feast import FeatureStore, FeatureView
 
 from skmmrec.feature_store.backends.base import (
     ITEM_VECTOR,
     ITEM_VIEW,
+    MEMORY,
     USER_VECTOR,
     USER_VIEW,
     VECTOR,
@@ -34,6 +36,8 @@ from ._repo import (
 # Each version has a feature service in the registry, which Feast parses as a whole; ten
 # keep it small. No measurement chose this number.
 _VERSIONS = 10
+# Written only where it says something.
+_LATER = "memory"
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Settings:
     item_id_type: str
     item_features: dict[str, str] = field(default_factory=dict)
     item_vectors: dict[str, int] = field(default_factory=dict)
+    memory: bool = False
 
     @classmethod
     def of(cls, users: Rows, items: Rows, known: Settings | None) -> Settings:
@@ -53,7 +58,13 @@ class Settings:
         vectors.update(items.lengths)
         kinds = further_kinds(items).items()
         scalars = {name: kind for name, kind in kinds if kind != VECTOR}
-        return cls(users.dim, users.id_type, items.id_type, scalars, vectors)
+        basis = users.dim, users.id_type, items.id_type
+        return cls(*basis, scalars, vectors, MEMORY in items.kinds)
+
+    def arguments(self) -> dict[str, Any]:
+        """Name them; of a memory only where there was one, as before there was any."""
+        named = asdict(self)
+        return named if self.memory else {n: v for n, v in named.items() if n != _LATER}
 
     @property
     def basis(self) -> tuple[int, str, str]:
@@ -81,7 +92,7 @@ def ensure_definitions(store: FeatureStore, settings: Settings) -> bool:
     versions = known_versions(store.repo_path)
     if differs or not _is_complete(store, settings):
         _apply(store, settings, versions)
-    write_settings(store.repo_path, {**asdict(settings), "versions": versions})
+    write_settings(store.repo_path, {**settings.arguments(), "versions": versions})
     return differs
 
 
@@ -108,7 +119,7 @@ def add_service(store: FeatureStore, settings: Settings, version: str) -> None:
     """Register the service of a model version, and forget all but the last ones."""
     before = [v for v in known_versions(store.repo_path) if v != version]
     versions = [*before, version][-_VERSIONS:]
-    write_settings(store.repo_path, {**asdict(settings), "versions": versions})
+    write_settings(store.repo_path, {**settings.arguments(), "versions": versions})
     apply(store, [_definitions(store, settings, versions).services[-1]])
     for service in store.list_feature_services():
         if service.tags.get(VERSION_TAG, version) not in versions:
@@ -133,7 +144,7 @@ def _definitions(
 ) -> EmbeddingDefinitions:
     data = Path(store.repo_path).resolve() / DATA
     return embedding_definitions(
-        **asdict(settings), data=data, versions=versions, source=source_kind(store)
+        **settings.arguments(), data=data, versions=versions, source=source_kind(store)
     )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from skmmrec.feature_store.backends import backend_of
 from skmmrec.feature_store.backends.base import (
+    DISLIKED,
     EVENT,
     EVENT_ITEM,
     EVENT_USER,
@@ -53,6 +54,7 @@ from ._clock import now_us
 from ._conditions import Conditions
 from ._fold_in import HistorySum
 from ._handover import Handover, is_same
+from ._memory import StoredMemory
 from ._ranking import (
     User,
     after_event,
@@ -191,9 +193,17 @@ class ServedModel:
         self._items = self.backend.vectors(self.item_view, ITEM_VECTOR, snapshot)
         return self._items
 
+    def memory(self, table: VectorTable, snapshot: Snapshot) -> StoredMemory | None:
+        """Return what the items of a publication say of each other, if they do."""
+        if snapshot.memory_exponent is None:
+            return None
+        return StoredMemory(self.backend, self.item_view, table, snapshot)
+
     def users(self, ids: list[Id], snapshot: Snapshot, length: int) -> dict[Id, User]:
         """Read users by vectors of a length (0: any); unknown ones are left out."""
         features = [USER_VECTOR, USER_VERSION, SEEN, HISTORY_SIZE]
+        if snapshot.memory_exponent is not None:
+            features.append(DISLIKED)
         rows = read_features(self.store, self.user_view, ids, features, snapshot)
         return users_of(ids, rows, snapshot.version, length or None)
 
@@ -254,7 +264,8 @@ class ServedModel:
             before = known.get(user_id, bias_user(len(vector)))
             if item_id in before.seen or not (known or history_sum is not None):
                 return False
-            after = after_event(before, item_id, vector, y, history_sum)
+            has_memory = snapshot.memory_exponent is not None
+            after = after_event(before, item_id, vector, y, history_sum, has_memory)
             self._write_user(user_id, after, snapshot)
         return after.history_size > before.history_size
 
@@ -308,12 +319,15 @@ class ServedModel:
         return self.backend.feedback(self.served().feedback)
 
     def _write_user(self, user_id: Id, user: User, snapshot: Snapshot) -> None:
+        kind = id_type(self.item_view)
         features = {
             USER_VECTOR: pack_vectors(user.vector[None])[0],
             USER_VERSION: pack_text(snapshot.version),
-            SEEN: pack_ids(user.seen, id_type(self.item_view)),
+            SEEN: pack_ids(user.seen, kind),
             HISTORY_SIZE: pack_int(user.history_size),
         }
+        if user.disliked:
+            features[DISLIKED] = pack_ids(user.disliked, kind)
         self._write(self.user_view, [user_id], [features])
 
     def _write(

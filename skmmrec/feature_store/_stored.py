@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from skmmrec.feature_store.backends.base import (
+    DISLIKED,
     HISTORY_SIZE,
     SEEN,
     Rows,
@@ -32,6 +33,7 @@ from ._arrow_columns import (
     scalars_of,
 )
 from ._batches import USER_NAMES, Further, serving_batches
+from ._memory_columns import not_told_apart
 from ._sorting import Sorter, Stream, read_spool
 from ._sources import Source
 from ._stored_items import Items
@@ -80,7 +82,8 @@ def stored_rows(
         As in `serving_batches`; they name file and row.
     """
     items = Items(vectors, categories, further)
-    users = _Users(vectors, items.id_type)
+    has_memory = vectors.memory_exponent is not None
+    users = _Users(vectors, items.id_type, has_memory or further.known_memory)
     with Sorter.within(folder) as sorter:
         stored = users.write(sorter), items.write(sorter, users.lists(sorter))
         dims = [rows.dim for rows in stored]
@@ -94,11 +97,16 @@ def stored_rows(
 class _Users:
     """Users, and what they have seen."""
 
-    def __init__(self, vectors: StoredVectors, item_type: str) -> None:
+    def __init__(
+        self, vectors: StoredVectors, item_type: str, has_memory: bool
+    ) -> None:
         lists = () if vectors.seen is not None else ("seen",)
+        if vectors.memory_exponent is not None:
+            lists += ("disliked",)
         source = Source(
             vectors.users, "users", (USER, vectors.vector), ("history_size", *lists)
         )
+        self._has_memory = has_memory
         self._reading = VectorReading(source, USER, vectors.vector)
         self._vectors, self._item_type = vectors, item_type
         self._lists = pa.list_(IDS[item_type])
@@ -110,6 +118,8 @@ class _Users:
             self._reading.add("seen", self._lists, self._seen)
         if "history_size" in source.schema.names:
             self._reading.add("history_size", pa.int64(), _sizes)
+        if "disliked" in source.schema.names:
+            self._reading.add("disliked", self._lists, self._disliked)
 
     def _check_interactions(self, schema: pa.Schema) -> None:
         for name, kind in ((USER, self._reading.id_type), (ITEM, self._item_type)):
@@ -122,6 +132,10 @@ class _Users:
     def _seen(self, part: Part) -> pa.Array:
         return lists_of(part.rows["seen"], self._item_type, "seen", part.where)
 
+    def _disliked(self, part: Part) -> pa.Array:
+        lists = part.rows["disliked"]
+        return lists_of(lists, self._item_type, "disliked", part.where)
+
     def write(self, sorter: Sorter) -> StoredRows:
         """Write them, with what they have seen."""
         seen, joins, reading = "NULL", "", self._reading
@@ -131,9 +145,20 @@ class _Users:
         elif "seen" in reading:
             seen = "r.seen"
         seen = f"coalesce({seen}, []::{_SQL[self._item_type]}[])"
-        size = "r.history_size" if "history_size" in reading else f"len({seen})"
+        others = "len(r.disliked)" if "disliked" in reading else "0"
+        size = f"len({seen}) - coalesce({others}, 0)"
+        if "history_size" in reading:
+            size = "r.history_size"
         columns = {SEEN: (seen, self._lists), HISTORY_SIZE: (size, pa.int64())}
+        kinds = {SEEN: f"{self._item_type}_list", HISTORY_SIZE: "int64"}
+        if self._has_memory:
+            kinds[DISLIKED] = kinds[SEEN]
+        if "disliked" in reading:
+            some = "CASE WHEN len(r.disliked) > 0 THEN r.disliked END"
+            columns[DISLIKED] = some, self._lists
         n, given = reading.write(sorter, columns, joins), self._vectors
+        if given.memory_exponent is not None:
+            _check_told_apart(reading.path(sorter))
         return StoredRows(
             *USER_NAMES,
             reading.id_type,
@@ -141,7 +166,7 @@ class _Users:
             reading.path(sorter),
             n,
             reading.dim or 0,
-            {SEEN: f"{self._item_type}_list", HISTORY_SIZE: "int64"},
+            kinds,
             exponent=given.history_exponent,
             half_life=given.history_half_life,
         )
@@ -177,6 +202,22 @@ class _Users:
                 pa.array(np.arange(place, place + len(rows))),
             ]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _check_told_apart(path: Path) -> None:
+    """Refuse users of whom nobody knows which items they have liked."""
+    for batch in read_spool(path):
+        met, sizes = _counts(batch[SEEN]), batch[HISTORY_SIZE].to_numpy()
+        others = np.zeros_like(met)
+        if DISLIKED in batch.schema.names:
+            others = _counts(batch[DISLIKED])
+        for row in np.flatnonzero(met - others != sizes)[:1]:
+            numbers = (int(each[row]) for each in (met, sizes, others))
+            raise not_told_apart(batch["id"][int(row)].as_py(), *numbers)
+
+
+def _counts(lists: pa.Array) -> np.ndarray:
+    return np.asarray(pc.fill_null(pc.list_value_length(lists), 0)).astype(np.int64)
 
 
 def _sizes(part: Part) -> pa.Array:

@@ -8,10 +8,14 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from skmmrec.catalog import ItemCatalog
 from skmmrec.feature_store.backends.base import (
     CATEGORY,
+    MEMORY,
+    MEMORY_WEIGHTS,
+    NUMBERS,
     POPULARITY,
     VECTOR,
     Column,
@@ -21,7 +25,10 @@ from skmmrec.interactions import ITEM
 from skmmrec.recommender import StoredVectors
 
 from ._arrow_columns import (
+    IDS,
     categories_of,
+    lists_of,
+    numbers_of,
     scalar_kind,
     scalars_of,
     some_vectors,
@@ -36,6 +43,7 @@ from ._item_features import (
     vector_columns,
     vector_feature,
 )
+from ._memory_columns import DELETED, checked_exponent, refuse_deleted
 from ._offline import arrow_type
 from ._sorting import Sorter, Stream
 from ._sources import Source
@@ -47,6 +55,10 @@ _POPULARITY = (
     "SELECT id, count(*) AS n FROM "
     "(SELECT unnest(list_distinct(seen)) AS id FROM lists) GROUP BY id"
 )
+
+
+# Columns of what an item of a history says of others.
+_LISTS = "memory_items", "memory_weights"
 
 
 class _Beside:
@@ -98,7 +110,7 @@ class _Beside:
 
 
 def _spool_type(kind: str) -> pa.DataType:
-    return pa.binary() if kind == VECTOR else arrow_type(kind)
+    return pa.binary() if kind in (VECTOR, NUMBERS) else arrow_type(kind)
 
 
 def _array(column: Column) -> pa.Array:
@@ -119,15 +131,20 @@ class Items:
     ) -> None:
         named = (vectors.category,) if vectors.category is not None else ()
         named = (*named, *vectors.features, *vectors.vectors)
-        needed = dict.fromkeys((ITEM, vectors.vector, *named))
+        exponent, lists = vectors.memory_exponent, tuple[str, ...]()
+        if exponent is not None:
+            exponent, lists = checked_exponent(exponent, "memory_exponent"), _LISTS
+        needed = dict.fromkeys((ITEM, vectors.vector, *lists, *named))
         source = Source(vectors.items, "items", tuple(needed))
         self._reading = VectorReading(source, ITEM, vectors.vector)
         self._vectors, self._lengths = vectors, dict[str, int]()
         self._beside: list[_Beside] = []
+        self._exponent = exponent
         self._category(categories)
         scalars, others = self._scalars(further), self._further_vectors(further)
-        kinds = {POPULARITY: "int64", CATEGORY: "string", **scalars, **others}
-        self._kinds = kinds
+        memory = self._memory() if lists or further.known_memory else {}
+        own = {POPULARITY: "int64", CATEGORY: "string", **memory}
+        self._kinds = {**own, **scalars, **others}
 
     @property
     def id_type(self) -> str:
@@ -154,7 +171,27 @@ class Items:
             reading.dim or 0,
             self._kinds,
             self._lengths,
+            memory_exponent=self._exponent,
         )
+
+    def _memory(self) -> dict[str, str]:
+        """Have the lists read, if there are any; return their kinds."""
+        if self._exponent is not None:
+            self._reading.add(MEMORY, pa.list_(IDS[self.id_type]), self._speaks_for)
+            self._reading.add(MEMORY_WEIGHTS, pa.binary(), self._how_strongly)
+        return {MEMORY: f"{self.id_type}_list", MEMORY_WEIGHTS: NUMBERS}
+
+    def _speaks_for(self, part: Part) -> pa.Array:
+        """Read which items each speaks for."""
+        gone = pa.scalar(DELETED[self.id_type], part.ids.type)
+        refuse_deleted(pc.any(pc.equal(part.ids, gone)).as_py(), self.id_type)
+        lists = part.rows[_LISTS[0]]
+        return _filled(lists_of(lists, self.id_type, _LISTS[0], part.where))
+
+    def _how_strongly(self, part: Part) -> pa.Array:
+        """Read how strongly: as many numbers as items."""
+        lists, weights = (part.rows[name] for name in _LISTS)
+        return numbers_of(weights, _LISTS[1], lists, _LISTS[0], part.where)
 
     def _put_beside(self, beside: _Beside) -> None:
         self._beside.append(beside)
@@ -210,6 +247,12 @@ class Items:
         if dim is not None:
             self._lengths[feature] = dim
         return column
+
+
+def _filled(lists: pa.Array) -> pa.Array:
+    """Make lists that are empty ones that are not there."""
+    is_empty = pc.equal(pc.list_value_length(lists), 0)
+    return pc.if_else(is_empty, pa.scalar(None, lists.type), lists)
 
 
 def _tables_beside(vectors: FurtherVectors) -> Iterator[_Beside]:

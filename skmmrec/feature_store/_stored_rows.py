@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from skmmrec.feature_store.backends.base import VECTOR, Column, Rows, Slice, cuts
+from skmmrec.feature_store.backends.base import (
+    NUMBERS,
+    VECTOR,
+    Column,
+    Rows,
+    Slice,
+    cuts,
+)
 
 from ._sorting import hash_of, read_spool
 
@@ -56,6 +63,8 @@ class StoredRows(Rows):
         """Hash the file, and what is not in it."""
         digest = hashlib.blake2b(hash_of(self.path), digest_size=16)
         said = (self.version, self.id_type, self.kinds, self.exponent, self.half_life)
+        if self.memory_exponent is not None:
+            said += (self.memory_exponent,)
         digest.update(repr(said).encode("utf-8", "surrogatepass"))
         return digest.digest()
 
@@ -88,6 +97,6 @@ def _values(rows: pa.RecordBatch, name: str, kind: str) -> list[Any]:
     if name not in rows.schema.names:
         return [None] * len(rows)
     values: list[Any] = rows[name].to_pylist()
-    if kind != VECTOR:
+    if kind not in (VECTOR, NUMBERS):
         return values
     return [v if v is None else np.frombuffer(v, "<f4") for v in values]

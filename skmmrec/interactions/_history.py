@@ -212,6 +212,11 @@ class InteractionData:
         return replace(self, history=replace(self.history, values=signals))
 
     @property
+    def disliked(self) -> History:
+        """The pairs that were met and are in no history."""
+        return replace(self.seen.where(~self._liked_among_seen()), values=None)
+
+    @property
     def _histories(self) -> tuple[History, History]:
         return self.seen, self.history
 

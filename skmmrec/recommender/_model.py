@@ -21,6 +21,7 @@ from skmmrec.recommender._facts import Facts
 from skmmrec.recommender._forgotten import Forgotten
 from skmmrec.recommender._serving import SLICE, ServingVectors, StoredVectors, sliced
 from skmmrec.recommender.cold_start import Expectation, graph_of_new, learn_half_life
+from skmmrec.recommender.memory import ItemMemory
 from skmmrec.recommender.network import (
     Array,
     FusionNetwork,
@@ -80,6 +81,8 @@ class FittedModel:
         source.
     half_life : float or None
         After how many later items one of a history counts half.
+    memory : ItemMemory or None
+        What the items of a history say of others, beside the vectors; None: nothing.
     id_l2 : float
         Precision of the prior of the item embeddings.
     loss_curve, validation_curve : list of float
@@ -112,6 +115,7 @@ class FittedModel:
     propagation: float = 0.0
     n_neighbors: int = 10
     half_life: float | None = None
+    memory: ItemMemory | None = None
     id_l2: float = 1.0
     loss_curve: list[float] = field(default_factory=list)
     validation_curve: list[float] = field(default_factory=list)
@@ -494,7 +498,16 @@ class FittedModel:
             pd.Series(self.data.history.lengths, users),
             self.half_life,
             self.forgotten,
+            self.memory,
+            None if self.memory is None else self._disliked(),
         )
+
+    def _disliked(self) -> pd.Series:
+        """List what users have met and not liked, by id; those who have such items."""
+        disliked = self.data.disliked
+        rows = np.flatnonzero(disliked.lengths)
+        lists = [self.data.items.take(disliked.of(row)).tolist() for row in rows]
+        return pd.Series(lists, self.data.users.take(rows), dtype=object)
 
     def stored_vectors(self) -> StoredVectors:
         """Return the same in slices, which are made when they are read."""
@@ -503,6 +516,8 @@ class FittedModel:
             (self.data.items, self.item_vectors, self.item_biases[:, 0]),
             self.data.seen,
             self.data.history.lengths,
+            self.memory,
+            None if self.memory is None else self.data.disliked,
             version=self.fingerprint(),
             history_exponent=self._exponent,
             history_half_life=self.half_life,

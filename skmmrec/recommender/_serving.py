@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from skmmrec.interactions import ITEM, USER, History
 from skmmrec.recommender._forgotten import Forgotten
+from skmmrec.recommender.memory import ItemMemory
 
 TableSource: TypeAlias = str | Path | pa.Table | Iterable[pa.Table | pa.RecordBatch]
 
@@ -43,6 +44,13 @@ class ServingVectors:
         After how many later items one has half the weight; None: all have 1.
     forgotten : Forgotten or None
         Users whom the model was told to forget, and the store is to forget too.
+    memory : ItemMemory or None
+        What the items of a history add to the score beside the inner product, by
+        positions in `items`; None: nothing. `history_sizes` are the lengths of the
+        histories there.
+    disliked : Series or None
+        With a `memory`, user id to the list of those of the `seen` items that are not
+        in the user's history; users of whom all are may be left out. None: all are.
     """
 
     users: pd.DataFrame
@@ -53,6 +61,8 @@ class ServingVectors:
     history_sizes: pd.Series | None = None
     history_half_life: float | None = None
     forgotten: Forgotten | None = None
+    memory: ItemMemory | None = None
+    disliked: pd.Series | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,8 @@ class StoredVectors:
 
         Users may have a column ``seen``, lists of the item ids that they have met,
         oldest first, and a column ``history_size``, in how many items the vector is a
-        sum of (by default, all that were seen).
+        sum of (by default, all that were seen). With a memory, they may have a column
+        ``disliked``, lists of the seen items that are not in the history.
     version : str
         Name of the model. Another model needs another one.
     seen : like `users`, optional
@@ -87,6 +98,12 @@ class StoredVectors:
         Columns of further vectors of the items.
     history_exponent, history_half_life, forgotten : optional
         As in `ServingVectors`.
+    memory_exponent : float, optional
+        Where items have the columns ``memory_items``, lists of the ids of the items
+        that one of a history speaks for, and ``memory_weights``, lists of float32 of
+        the same lengths: the score is higher by the sum of these weights over the
+        history, over its length to this power. None: there is no memory, and these
+        columns are left alone.
 
     Notes
     -----
@@ -115,6 +132,7 @@ class StoredVectors:
     history_exponent: float | None = None
     history_half_life: float | None = None
     forgotten: Forgotten | None = None
+    memory_exponent: float | None = None
 
     def serving_vectors(self) -> StoredVectors:
         """Return itself, as what a recommender returns."""
@@ -141,6 +159,8 @@ def sliced(
     items: tuple[pd.Index, NDArray, NDArray],
     seen: History,
     sizes: NDArray,
+    memory: ItemMemory | None = None,
+    disliked: History | None = None,
     **named: Any,
 ) -> StoredVectors:
     """Return vectors in memory as what is stored, without a copy of them all.
@@ -154,6 +174,10 @@ def sliced(
         Items that users have met.
     sizes : ndarray of shape (n_users,)
         In how many items each user is a sum of.
+    memory : ItemMemory or None
+        Lists of the items.
+    disliked : History or None
+        With a memory, items that users have met and not liked.
     **named
         For `StoredVectors`.
     """
@@ -161,26 +185,43 @@ def sliced(
     def some_users(rows: slice) -> pa.Table:
         ids, vectors = users[0][rows], users[1][rows]
         ones = np.ones((len(ids), 1), np.float32)
-        return pa.table(
-            {
-                USER: pa.array(ids),
-                "vector": _lists(np.hstack([vectors, ones])),
-                "seen": _seen(items[0], seen, rows),
-                "history_size": pa.array(sizes[rows]),
-            }
-        )
+        columns = {
+            USER: pa.array(ids),
+            "vector": _lists(np.hstack([vectors, ones])),
+            "seen": _seen(items[0], seen, rows),
+            "history_size": pa.array(sizes[rows]),
+        }
+        if disliked is not None:
+            columns["disliked"] = _seen(items[0], disliked, rows)
+        return pa.table(columns)
 
     def some_items(rows: slice) -> pa.Table:
         ids, vectors, biases = (each[rows] for each in items)
         matrix = np.hstack([vectors, biases[:, None]])
-        return pa.table({ITEM: pa.array(ids), "vector": _lists(matrix)})
+        columns = {ITEM: pa.array(ids), "vector": _lists(matrix)}
+        if memory is not None:
+            columns |= _memory(items[0], memory, rows)
+        return pa.table(columns)
 
     parts = (_Slices(len(users[0]), some_users), _Slices(len(items[0]), some_items))
-    return StoredVectors(*parts, **named)
+    exponent = None if memory is None else memory.exponent
+    return StoredVectors(*parts, memory_exponent=exponent, **named)
 
 
 def _lists(matrix: NDArray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(matrix.ravel(), matrix.shape[1])
+
+
+def _memory(items: pd.Index, memory: ItemMemory, rows: slice) -> dict[str, pa.Array]:
+    """Name what some items speak for, by id."""
+    neighbors, weights = memory.neighbors[rows], memory.weights[rows]
+    there = neighbors >= 0
+    offsets = pa.array(np.concatenate([[0], np.cumsum(there.sum(axis=1))]), pa.int32())
+    ids = pa.array(items.take(neighbors[there]), pa.array(items[:1]).type)
+    return {
+        "memory_items": pa.ListArray.from_arrays(offsets, ids),
+        "memory_weights": pa.ListArray.from_arrays(offsets, pa.array(weights[there])),
+    }
 
 
 def _seen(items: pd.Index, seen: History, rows: slice) -> pa.Array:

@@ -13,10 +13,7 @@ from sklearn.utils._param_validation import Interval
 
 from skmmrec.interactions import ITEM, USER
 from skmmrec.recommender.baselines._history import HistoryRecommender
-from skmmrec.recommender.baselines._sparse_linear import (
-    neighbour_weights,
-    too_small,
-)
+from skmmrec.recommender.memory import neighbour_weights, too_small
 
 
 class EASERecommender(HistoryRecommender):

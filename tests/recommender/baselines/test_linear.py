@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skmmrec.recommender import EASERecommender
-from skmmrec.recommender.baselines import _sparse_linear
+from skmmrec.recommender.memory import _sparse_linear
 
 
 @pytest.mark.parametrize("l2", [0.3, 5.0])

@@ -5,6 +5,7 @@ from ._backend import (
     Row as Row,
 )
 from ._batch import (
+    NUMBERS as NUMBERS,
     VECTOR as VECTOR,
     Batch as Batch,
     Column as Column,
@@ -81,6 +82,7 @@ from ._keys import (
 )
 from ._names import (
     CATEGORY as CATEGORY,
+    DISLIKED as DISLIKED,
     EVENT as EVENT,
     EVENT_ITEM as EVENT_ITEM,
     EVENT_USER as EVENT_USER,
@@ -90,6 +92,8 @@ from ._names import (
     ITEM_VECTOR as ITEM_VECTOR,
     ITEM_VERSION as ITEM_VERSION,
     ITEM_VIEW as ITEM_VIEW,
+    MEMORY as MEMORY,
+    MEMORY_WEIGHTS as MEMORY_WEIGHTS,
     POPULARITY as POPULARITY,
     SEEN as SEEN,
     TIMESTAMP as TIMESTAMP,
@@ -109,10 +113,13 @@ from ._online_store import (
 )
 from ._row_errors import RowError as RowError
 from ._search import (
+    NOTHING_ADDED as NOTHING_ADDED,
+    Added as Added,
     Aspect as Aspect,
     VectorTable as VectorTable,
     metric_name as metric_name,
     nearest as nearest,
+    nearest_among as nearest_among,
     nearest_weighted as nearest_weighted,
 )
 from ._search_errors import SearchError as SearchError

@@ -24,6 +24,8 @@ from ._types import Id
 
 # Kind of a column of vectors.
 VECTOR = "float32_list"
+# Kind of a column of lists of numbers, each of a length of its own.
+NUMBERS = "ragged_float32_list"
 
 _PACKERS: dict[str, Callable[[Any], bytes]] = {
     "int64": pack_int,
@@ -33,6 +35,7 @@ _PACKERS: dict[str, Callable[[Any], bytes]] = {
     "int64_list": lambda ids: pack_ids(ids, "int64"),
     "string_list": lambda ids: pack_ids(ids, "string"),
     VECTOR: lambda vector: pack_vectors(vector[None])[0],
+    NUMBERS: lambda numbers: pack_vectors(numbers[None])[0],
 }
 
 
@@ -43,9 +46,10 @@ class Column(NamedTuple):
     ----------
     name : str
     kind : {"int64", "float64", "bool", "string", "int64_list", "string_list", \
-            "float32_list"}
+            "float32_list", "ragged_float32_list"}
     values : list
-        None where there is nothing to say. Of "float32_list", arrays of shape (dim,).
+        None where there is nothing to say. Of "float32_list", arrays of shape (dim,),
+        and of "ragged_float32_list", of any length.
     """
 
     name: str
@@ -64,10 +68,12 @@ class Column(NamedTuple):
     def content(self) -> bytes:
         """Return all that it says, for a hash."""
         head = repr((self.name, self.kind)).encode("utf-8", "surrogatepass")
-        if self.kind != VECTOR:
+        if self.kind not in (VECTOR, NUMBERS):
             return head + repr(self.values).encode("utf-8", "surrogatepass")
         present = [value for value in self.values if value is not None]
         missing = bytes(value is None for value in self.values)
+        lengths = [len(v) for v in present] if self.kind == NUMBERS else []
+        head += np.array(lengths, "<u4").tobytes()
         return b"".join([head, missing, *(value.tobytes() for value in present)])
 
 
@@ -100,6 +106,9 @@ class Rows(ABC):
         How users follow from their items, where the model says so; users only.
     half_life : float or None
         The same for the weights of the items.
+    memory_exponent : float or None
+        What the number of a user's likes is raised to, by which the memory of items
+        divides; None: there is none. Items only.
     """
 
     view: str
@@ -110,6 +119,7 @@ class Rows(ABC):
     version: str
     exponent: float | None = field(default=None, kw_only=True)
     half_life: float | None = field(default=None, kw_only=True)
+    memory_exponent: float | None = field(default=None, kw_only=True)
 
     @abstractmethod
     def __len__(self) -> int:
@@ -226,7 +236,8 @@ class Batch(Rows):
     def fingerprint(self) -> bytes:
         """Hash of everything in the batch."""
         digest = hashlib.blake2b(digest_size=16)  # 128 bits: never equal by chance
-        for text in (self.version, self.ids, self.matrix.shape):
+        told = [] if self.memory_exponent is None else [self.memory_exponent]
+        for text in (self.version, self.ids, self.matrix.shape, *told):
             digest.update(repr(text).encode("utf-8", "surrogatepass"))
         for column in self.columns:
             digest.update(column.content())

@@ -92,12 +92,45 @@ class VectorTable:
         )
 
 
+class Added(NamedTuple):
+    """What is added to the inner products of some rows.
+
+    Attributes
+    ----------
+    rows : int64 ndarray of shape (m,)
+        In ascending order, each once.
+    scores : float64 ndarray of shape (m,)
+        Finite.
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        """Return what is added to any rows, float64."""
+        added = np.zeros(len(rows))
+        if len(self.rows):
+            places = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
+            known = self.rows[places] == rows
+            added[known] = self.scores[places[known]]
+        return added
+
+    @property
+    def largest(self) -> float:
+        """Largest of the scores without their signs."""
+        return float(np.abs(self.scores).max(initial=0.0))
+
+
+NOTHING_ADDED = Added(np.empty(0, np.int64), np.empty(0))
+
+
 def nearest(
     table: VectorTable,
     query: np.ndarray,
     k: int,
     metric: str,
     allowed: np.ndarray | None = None,
+    added: Added = NOTHING_ADDED,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the table that are nearest to a query, nearest first.
 
@@ -109,6 +142,8 @@ def nearest(
     metric : {"cosine", "inner_product", "l2"}
     allowed : bool ndarray of shape (n,), optional
         Rows that may be returned.
+    added : Added, optional
+        What is added to inner products; with the metric "inner_product" alone.
 
     Returns
     -------
@@ -128,10 +163,64 @@ def nearest(
     _check_width(table, query)
     with np.errstate(over="ignore", invalid="ignore"):
         rough, error = _rough(table, query, metric)
+        if len(added.rows):
+            rough[added.rows] -= added.scores
+            error += _sum_error(table, query, added)
         rows = _candidates(rough, k, error, allowed)
+    return _best(table, query, k, metric, rows, added)
+
+
+def nearest_among(
+    table: VectorTable, query: np.ndarray, k: int, rows: np.ndarray, added: Added
+) -> tuple[np.ndarray, np.ndarray]:
+    """Do the same with inner products of a few rows, which are read alone.
+
+    Parameters
+    ----------
+    table, query, k, added
+        As in `nearest`.
+    rows : int64 ndarray of shape (m,)
+        In ascending order, each once.
+    """
+    _check_width(table, query)
+    with np.errstate(over="ignore", invalid="ignore"):
+        dots = table.matrix[rows] @ query.astype(np.float32)
+        dots[~np.isfinite(dots)] = np.nan
+        rough = (-dots - added.at(rows)).astype(np.float32)
+        error = _product_error(table, query) + _sum_error(table, query, added)
+        rows = rows[_candidates(rough, k, error, None)]
+    return _best(table, query, k, "inner_product", rows, added)
+
+
+def _best(
+    table: VectorTable,
+    query: np.ndarray,
+    k: int,
+    metric: str,
+    rows: np.ndarray,
+    added: Added,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rank candidates in float64."""
     exact = _exact(table, rows, query.astype(np.float64), metric)
+    if len(added.rows):
+        exact -= added.at(rows)
     order = np.argsort(exact, kind="stable")[:k]
     return rows[order], exact[order]
+
+
+def _product_error(table: VectorTable, query: np.ndarray) -> float:
+    """Bound the error of inner products in float32."""
+    # Products that are too small for float32 are off by as much as that.
+    least = len(query) * float(np.finfo(np.float32).tiny)
+    norm = float(np.linalg.norm(query.astype(np.float64)))
+    return _relative_error(query) * table.max_norm * norm + least
+
+
+def _sum_error(table: VectorTable, query: np.ndarray, added: Added) -> float:
+    """Bound what float32 rounds in a sum of inner products and what is added."""
+    norm = float(np.linalg.norm(query.astype(np.float64)))
+    largest = table.max_norm * norm + added.largest
+    return 2 * float(np.finfo(np.float32).eps) * largest
 
 
 def _check_width(table: VectorTable, query: np.ndarray) -> None:
@@ -230,13 +319,13 @@ def _rough(
         cosines = dots / np.maximum(table.norms, np.finfo(np.float64).tiny)
         cosines[(table.norms > 0) & (table.norms < _SHORTEST)] = np.nan
         return (-cosines).astype(np.float32), relative
-    # Products that are too small for float32 are off by as much as that.
-    least = len(query) * float(np.finfo(np.float32).tiny)
     if metric == "l2":
         squares = np.square(table.norms)
+        # As in `_product_error`.
+        least = len(query) * float(np.finfo(np.float32).tiny)
         error = relative * (table.max_norm + norm) ** 2 + least
         return (squares - 2.0 * dots).astype(np.float32), error
-    return -dots, relative * table.max_norm * norm + least
+    return -dots, _product_error(table, query)
 
 
 def _relative_error(query: np.ndarray) -> float:

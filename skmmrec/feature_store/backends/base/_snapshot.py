@@ -33,6 +33,9 @@ class Snapshot:
         A user is the sum of n item vectors over n to this power (None: is not).
     half_life : float or None
         After how many later items one counts half in the sum (None: never).
+    memory_exponent : float or None
+        What the number of a user's likes is raised to, by which the memory of items
+        divides (None: the model has no memory).
     counts : dict
         How many entities each feature view has.
     checksums : dict
@@ -47,12 +50,15 @@ class Snapshot:
     feedback: int = 0
     exponent: float | None = None
     half_life: float | None = None
+    memory_exponent: float | None = None
     counts: dict[str, int] = field(default_factory=dict)
     checksums: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Write as JSON."""
+        """Write as JSON; of a model without memory, as releases before it did."""
         fields = {**asdict(self), "fingerprint": self.fingerprint.hex()}
+        if self.memory_exponent is None:
+            del fields["memory_exponent"]
         return json.dumps(fields, sort_keys=True)
 
     @classmethod

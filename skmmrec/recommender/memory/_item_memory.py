@@ -1,0 +1,164 @@
+"""What items of a history say of others, kept as a short list for each item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from skmmrec.interactions import History
+from skmmrec.runtime import cached_property
+
+# Entries of a product in memory at a time, at most: 12 bytes each.
+ENTRIES_AT_ONCE = 2**24
+
+
+@dataclass(frozen=True)
+class ItemMemory:
+    """Lists of the items that an item of a history speaks for.
+
+    The score of an item is higher by the sum of what the items of the user's history
+    say of it, over the length of the history to the power of `exponent`. All items of
+    a history count the same, whatever the model's half-life.
+
+    Attributes
+    ----------
+    neighbors : ndarray of shape (n_items, k), int32
+        Positions of the items that each item speaks for; -1 where it has fewer, after
+        all others.
+    weights : ndarray of shape (n_items, k), float32
+        How strongly, in units of the score; 0 where there is no item.
+    exponent : float
+        Of the length of the history.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmmrec.interactions import History
+    >>> from skmmrec.recommender.memory import ItemMemory
+    >>> lists = np.array([[1, 2], [0, -1], [-1, -1]], np.int32)
+    >>> memory = ItemMemory(lists, np.array([[2, 1], [3, 0], [0, 0]], np.float32), 0.5)
+    >>> history = History(np.array([0, 1]), np.array([0]), 3)
+    >>> memory.scores(history).toarray()
+    array([[0., 2., 1.]], dtype=float32)
+    """
+
+    neighbors: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    exponent: float = 0.5
+
+    @classmethod
+    def of_matrix(cls, matrix: csr_array, k: int, exponent: float = 0.5) -> ItemMemory:
+        """Keep the `k` strongest entries of each row of (n_items, n_items) weights."""
+        n_items = matrix.shape[0]
+        lengths = np.diff(matrix.indptr)
+        rows = np.repeat(np.arange(n_items), lengths)
+        order = np.lexsort((matrix.indices, -np.abs(matrix.data), rows))
+        places = np.arange(len(order)) - np.repeat(matrix.indptr[:-1], lengths)
+        kept = (places < k) & (matrix.data[order] != 0)
+        order, places, rows = order[kept], places[kept], rows[kept]
+        width = int(places.max(initial=-1)) + 1
+        neighbors = np.full((n_items, width), -1, np.int32)
+        weights = np.zeros((n_items, width), np.float32)
+        neighbors[rows, places] = matrix.indices[order]
+        weights[rows, places] = matrix.data[order]
+        return cls(neighbors, weights, exponent)
+
+    def __len__(self) -> int:
+        return len(self.neighbors)
+
+    @cached_property
+    def matrix(self) -> csr_array:
+        """Weights of shape (n_items, n_items), float64, as sums are made of them."""
+        there = self.neighbors >= 0
+        offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+        entries = self.weights[there].astype(np.float64), self.neighbors[there]
+        return csr_array((*entries, offsets), shape=(len(self), len(self)))
+
+    def scores(
+        self, history: History, among: NDArray[np.bool_] | None = None
+    ) -> csr_array:
+        """Compute what is added to the scores of users with these histories.
+
+        Parameters
+        ----------
+        history : History
+            Of n users.
+        among : ndarray of shape (n_items,), bool, or None
+            Items that are asked for, numbered anew; None: all.
+
+        Returns
+        -------
+        csr_array of shape (n, n_items), float32
+            Only the items of which anything is said; columns ascending.
+        """
+        said = self.matrix if among is None else self.matrix[:, np.flatnonzero(among)]
+        # Sums run in the order of the history, so that they do not depend on the batch.
+        sums = csr_array(history.to_csr(np.float64) @ csr_array(said))
+        sums.sort_indices()
+        scale = np.maximum(history.lengths, 1) ** -float(self.exponent)
+        values = sums.data * np.repeat(scale, np.diff(sums.indptr))
+        return csr_array((values.astype(np.float32), *_places(sums)), shape=sums.shape)
+
+    def pairs(self, history: History, users: NDArray, items: NDArray) -> NDArray:
+        """Compute what is added to the scores of pairs.
+
+        Parameters
+        ----------
+        history : History
+            Of the users.
+        users, items : ndarray of shape (n,)
+            Positions in the history, and of items; -1 is not known.
+
+        Returns
+        -------
+        ndarray of shape (n,), float32
+            As in `scores`.
+        """
+        values = np.zeros(len(users), np.float32)
+        known = np.flatnonzero((users >= 0) & (items >= 0))
+        order = known[np.argsort(users[known], kind="stable")]
+        some, rows = np.unique(users[order], return_inverse=True)
+        for part in self._blocks(history.lengths[some]):
+            scores = self.scores(history.take(some[part]))
+            asked = slice(*np.searchsorted(rows, [part.start, part.stop]))
+            places = rows[asked] - part.start, items[order[asked]]
+            values[order[asked]] = entries_at(scores, *places)
+        return values
+
+    def _blocks(self, lengths: NDArray) -> list[slice]:
+        """Cut users with histories of these lengths so that products stay small."""
+        most = np.cumsum(lengths * max(1, self.neighbors.shape[1]))
+        cuts = np.flatnonzero(np.diff(most // ENTRIES_AT_ONCE, prepend=0))
+        bounds = np.unique([0, *cuts, len(lengths)])
+        return [slice(*pair) for pair in pairwise(bounds)]
+
+    def append(self, n_items: int) -> ItemMemory:
+        """Append items that say nothing, and of which nothing is said."""
+        shape = (n_items, self.neighbors.shape[1])
+        neighbors = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
+        return replace(
+            self,
+            neighbors=np.concatenate([self.neighbors, neighbors[0]]),
+            weights=np.concatenate([self.weights, neighbors[1]]),
+        )
+
+
+def _places(matrix: csr_array) -> tuple[NDArray, NDArray]:
+    return matrix.indices, matrix.indptr
+
+
+def entries_at(matrix: csr_array, rows: NDArray, columns: NDArray) -> NDArray:
+    """Entries of a matrix whose columns ascend in each row; 0 where none is stored."""
+    width = matrix.shape[1]
+    stored = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)) * width
+    stored = stored + matrix.indices
+    asked = rows * width + columns
+    if len(stored) == 0:
+        return np.zeros(asked.shape, matrix.dtype)
+    places = np.minimum(np.searchsorted(stored, asked), len(stored) - 1)
+    found: NDArray = np.where(stored[places] == asked, matrix.data[places], 0)
+    return found.astype(matrix.dtype)
