@@ -112,7 +112,8 @@ class OnlineWriter:
         -------
         bool
             Whether the vector was moved. It is not moved by an item that the user has
-            seen, nor in a model whose users are not sums of their items' vectors.
+            seen, nor, in a model whose users are not sums of their items' vectors,
+            without `OnlineRecommender`'s ``model``.
 
         Raises
         ------
