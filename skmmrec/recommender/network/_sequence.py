@@ -157,9 +157,9 @@ class SequenceTowerModule(UserTower):
         super().__init__(dim, history_exponent)
         self.window, self.event_dropout = window, dropout
         self.recency = nn.Parameter(torch.zeros(window))
-        self.layers = nn.ModuleList(
-            CausalLayer(dim, size) for size in _windows(window, n_layers)
-        )
+        windows = list(_windows(window, n_layers))
+        self.reach = max(windows)
+        self.layers = nn.ModuleList(CausalLayer(dim, size) for size in windows)
         self.norm = nn.LayerNorm(dim)
         self.out = nn.Linear(dim, dim, bias=False)
         nn.init.zeros_(self.out.weight)
@@ -190,25 +190,26 @@ class SequenceTowerModule(UserTower):
         events = F.embedding(past.items, vectors)
         if past.signals is not None:
             events = events * past.signals.to(vectors.dtype).unsqueeze(1)
-        size = min(self.window, len(events))
-        band = Band.of(past, size)
-        blocks = blocks_of(events, size)
-        states = blocks if past.noise is None else blocks_of(events * past.noise, size)
-        means = self._means(blocks, band)
+        noisy = events if past.noise is None else events * past.noise
+        size = min(self.reach, len(events))
+        band, states = Band.of(past, size), blocks_of(noisy, size)
         for layer in self.layers:
             states = layer(states, band)
-        users = means + self.out(self.norm(states))
-        return users.flatten(0, 1)[: len(events)]
+        found: Tensor = self.out(self.norm(states)).flatten(0, 1)[: len(events)]
+        return self._means(events, past) + found
 
-    def _means(self, events: Tensor, band: Band) -> Tensor:
-        """Weighted means of the window that ends with each item."""
+    def _means(self, events: Tensor, past: Past) -> Tensor:
+        """Weighted means of the window that ends with each item: (n_pairs, dim)."""
+        size = min(self.window, len(events))
+        band, blocks = Band.of(past, size), blocks_of(events, size)
         ages = band.ages.clamp(0, self.window - 1)
         weights = F.embedding(ages, self.recency.unsqueeze(1)).squeeze(2)
         hidden = ~band.seen(self.window)
         weights = weights.masked_fill(hidden, float("-inf")).softmax(dim=-1)
         counts = (band.places + 1).clamp(max=self.window)
         length = counts * self.scale(counts, events.dtype)
-        return (weights @ with_earlier(events)) * length
+        means = (weights @ with_earlier(blocks)) * length
+        return means.flatten(0, 1)[: len(events)]
 
 
 def _windows(window: int, n_layers: int) -> Iterator[int]:
