@@ -298,7 +298,7 @@ class ServedModel:
         folder, moved = self.folder(snapshot), None
         if y > 0 and isinstance(folder, HistorySum):
             moved = folder.add(user.vector, user.history_size, item[1])
-        elif y > 0 and folder is not None:
+        elif y > 0 and isinstance(folder, ModelReader):
             n = len(user.history) if folder.n_latest is None else folder.n_latest - 1
             before = user.history[max(0, len(user.history) - n) :]
             vectors = self._known_vectors(before, snapshot)
