@@ -10,8 +10,10 @@ from skmmrec.interactions import History
 from skmmrec.recommender import SequenceTower
 from skmmrec.recommender.network import Past, Targets, Task
 from skmmrec.recommender.training import Batcher, make_examples
+from skmmrec.recommender.training._touched import expect_touched
 
 N_ITEMS, DIM = 40, 8
+MANY_ITEMS = 5000
 
 
 def make_tower(window, n_layers=2):
@@ -29,18 +31,18 @@ def make_vectors():
     return torch.randn(N_ITEMS, DIM, generator=generator, dtype=torch.float64)
 
 
-def make_batcher(lengths, window, seed=0, asides=0, signals=False):
+def make_batcher(lengths, window, seed=0, asides=0, signals=False, n_items=N_ITEMS):
     """Histories of these lengths; all of their pairs, and some others, are examples."""
     rng = np.random.default_rng(seed)
     users = np.repeat(np.arange(len(lengths)), lengths)
-    items = [rng.choice(N_ITEMS, n, replace=False) for n in lengths]
+    items = [rng.choice(n_items, n, replace=False) for n in lengths]
     values = rng.normal(size=len(users)).astype(np.float32) if signals else None
-    shape = len(lengths), N_ITEMS
+    shape = len(lengths), n_items
     history = History.from_pairs(users, np.concatenate(items), *shape, values)
     met = list(zip(users.tolist(), np.concatenate(items).tolist(), strict=True))
     drawn = zip(
         rng.integers(0, len(lengths), asides).tolist(),
-        rng.integers(0, N_ITEMS, asides).tolist(),
+        rng.integers(0, n_items, asides).tolist(),
         strict=True,
     )
     met = sorted(dict.fromkeys([*met, *drawn]), key=lambda pair: pair[0])
@@ -180,3 +182,12 @@ def test_an_epoch_reads_each_item_about_once(window):
     read = sum(len(b.past.items) for b in batcher.batches(order.split(64)))
     # Histories that end in the next batch, or run, are read again from before it.
     assert 320 <= read <= 1.6 * 320
+
+
+def test_as_many_rows_are_expected_of_a_batch_as_it_touches():
+    """So that large tables are updated row by row where that is cheaper."""
+    batcher = make_batcher([8] * 400, 10, n_items=MANY_ITEMS)
+    order = batcher.order(torch.Generator().manual_seed(0))
+    touched = [len(b.needed) for b in batcher.batches(order.split(64))]
+    expected, _ = expect_touched(batcher, 64)
+    np.testing.assert_allclose(np.mean(touched), expected, rtol=0.4, atol=1)
