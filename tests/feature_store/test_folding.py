@@ -14,7 +14,6 @@ from skmmrec.feature_store import (
 )
 from skmmrec.recommender import SequenceTower, Training
 
-CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 N_USERS, N_ITEMS = 12, 15
 
 
@@ -73,7 +72,7 @@ def assert_same_lists(online, model, users):
     there, here = online.recommend(users, 4), model.recommend(users, 4)
     columns = ["user_id", "item_id", "rank"]
     pd.testing.assert_frame_equal(there[columns], here[columns], check_dtype=False)
-    np.testing.assert_allclose(there["score"], here["score"], **CLOSE)
+    np.testing.assert_allclose(there["score"], here["score"], rtol=1e-5, atol=1e-6)
 
 
 def test_what_is_recorded_moves_users_as_partial_fit_does(repo, model):
@@ -143,7 +142,7 @@ def test_deleted_items_leave_histories(repo):
     vectors = read_vectors(repo, "item", [4, 9, 7])[0]
     expected = model.model_.folding()(None, vectors[:, :-1])
     [found] = read_vectors(repo, "user", [99])[0]
-    np.testing.assert_allclose(found[:-1], expected, **CLOSE)
+    np.testing.assert_allclose(found[:-1], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_folder_is_read_again_when_another_model_is_served(repo, tmp_path):
