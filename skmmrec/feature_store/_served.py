@@ -284,7 +284,13 @@ class ServedModel:
     ) -> HistorySum | ModelReader:
         """Return what makes users; a ValueError if nothing here does."""
         folder = self.folder(snapshot)
-        return required_history_sum(snapshot, consequence) if folder is None else folder
+        if folder is None:
+            advice = (
+                "without OnlineRecommender(model=), which takes this model or the "
+                "folder that it was saved to"
+            )
+            return required_history_sum(snapshot, f"{consequence} {advice}")
+        return folder
 
     def after(
         self,
@@ -411,8 +417,7 @@ def required_history_sum(snapshot: Snapshot, consequence: str) -> HistorySum:
     if history_sum is None:
         raise ValueError(
             f"users of model version {snapshot.version!r} are not sums of their items' "
-            f"vectors, so {consequence} without OnlineRecommender(model=), which takes "
-            "this model or the folder that it was saved to"
+            f"vectors, so {consequence}"
         )
     return history_sum
 
