@@ -31,7 +31,9 @@ BLOCK_BYTES = 2**27
 # About ten numbers of 8 bytes for each drawn entry of a history while a block is made,
 # and six for each that is known, where what is liked is no negative.
 DRAWN_BYTES, KNOWN_BYTES = 80, 48
-# Pairs that are learned from together, where they follow each other in a history.
+# Pairs that are learned from together, where they follow each other in a history: the
+# more, the less is read again, and the fewer users a step sees. Most histories of shops
+# are shorter; no other number was tried.
 RUN = 20
 # The 200 operations of a block are then 3 a step, and more steps save little.
 MAX_STEPS = 64
