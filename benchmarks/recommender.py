@@ -8,6 +8,7 @@
     python benchmarks/recommender.py cost [--sizes 10000 100000 1000000]
     python benchmarks/recommender.py items [--sizes 20000 500000 1000000] [--epochs 2]
     python benchmarks/recommender.py options|transfer|exposure [DATA ...] [--seeds 3]
+    python benchmarks/recommender.py sequence [--seeds 3]
     python benchmarks/recommender.py compress
     python benchmarks/recommender.py tune [DATA ...] [--models iALS EASE]
 
@@ -35,6 +36,7 @@ from recommending import (
     models,
     options,
     protocol,
+    sequences,
     situations,
 )
 
@@ -117,12 +119,16 @@ def compress(args: argparse.Namespace) -> Iterator[str]:
     yield from cost.compression(data.load("tiktok", args.output))
 
 
+def sequence(args: argparse.Namespace) -> Iterator[str]:
+    yield from sequences.towers(["mean", "sequence"], args.seeds)
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     what = ["accuracy", "pairs", *SITUATIONS, *SINGLE]
-    what += ["cost", "items", "llm", "compress", "tune"]
+    what += ["cost", "items", "llm", "sequence", "compress", "tune"]
     parser.add_argument("what", choices=what)
     parser.add_argument("data", nargs="*", help=f"some of {data.names()}")
     parser.add_argument("--seeds", type=int, default=1)
@@ -149,6 +155,7 @@ def main() -> None:
         "cost": costs,
         "items": items,
         "llm": llm,
+        "sequence": sequence,
         "compress": compress,
         "tune": tune,
         **dict.fromkeys(SINGLE, single),

@@ -61,7 +61,7 @@ Examples:
 @option(
     "--model",
     type=PATH,
-    help="Folder of the model that is published, so that it can be explained.",
+    help="Folder of the model that is published, to explain it and read sequences.",
 )
 @settings_option("Any other field of ServiceSettings. May be repeated.")
 def serve(repo: Path, settings: Sequence[Setting], **given: Any) -> None:

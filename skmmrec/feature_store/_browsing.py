@@ -22,9 +22,9 @@ from skmmrec.feature_store.backends.base import (
 from skmmrec.interactions import USER
 
 from ._online import OnlineRecommender
-from ._ranking import after_event, bias_user, top_k
+from ._ranking import bias_user, top_k
 from ._reader import checked_ids
-from ._served import required_history_sum, vectors_of
+from ._served import vectors_of
 from ._types import Ids, SingleId
 
 
@@ -121,7 +121,8 @@ def recommend_after(
     KeyError
         For an item without a vector.
     ValueError
-        Where users are not sums of their items' vectors, so that a like moves nothing.
+        Where users are not sums of their items' vectors, and `online` has no model that
+        makes them, so that a like moves nothing.
     """
     served = online._served
     where = None if where is None else parse_filter(where)
@@ -130,13 +131,13 @@ def recommend_after(
 
     def read(snapshot: Snapshot) -> pd.DataFrame:
         table = served.items(snapshot)
-        history = required_history_sum(snapshot, "a like shows after the next fit")
+        served.required_folder(snapshot, "a like shows after the next fit")
         known = served.users([user_id], snapshot, table.dim)
         memory = served.memory(table, snapshot)
         moved = known.get(user_id, bias_user(table.dim))
         for item, vector in zip(item_ids, vectors_of(table, item_ids), strict=True):
             if item not in moved.seen:
-                moved = after_event(moved, item, vector, 1.0, history)
+                moved = served.after(user_id, moved, (item, vector), 1.0, snapshot)
         allowed = online._allowed(table, snapshot, None, None, where)
         added = NOTHING_ADDED if memory is None else memory.of(moved)
         return top_k(user_id, moved.vector, table, k, allowed, moved.seen, added=added)

@@ -26,6 +26,7 @@ from skmmrec.retrieval import ApproximateIndex, check_fresh, tell_recall
 
 from ._approximate import SwappedIndex, folder_beside
 from ._explaining import OnlineExplainer
+from ._folding import FoldingModel, Model, ModelReader
 from ._fresh_items import FreshItems
 from ._queries import Query, checked_weights, content_query
 from ._ranking import (
@@ -39,7 +40,7 @@ from ._ranking import (
 from ._reader import checked_ids
 from ._recording import OnlineWriter
 from ._repo import open_store
-from ._served import ServedModel, required_history_sum, vectors_of
+from ._served import ServedModel, vectors_of
 from ._similar import Similarity
 from ._types import (
     Content,
@@ -76,11 +77,23 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         Where to keep the index, memory-mapped, for the next process. None: beside the
         database of sqlite, under its name with ``.index``, and in memory with other
         stores.
+    model : MultimodalFusionRecommender, str, path or None, default=None
+        The recommender that was published, or the folder that it was saved to. It makes
+        users of their histories where these are no sums of item vectors, as with a
+        `SequenceTower`: for `record` and `recommend_from_history`. A folder is read
+        again when another version is served and something else was saved there. While
+        another model is served than this one, its users stay where they are. None: they
+        do with all such models.
 
     Raises
     ------
     TypeError
-        When the repository has another kind of online store.
+        When the repository has another kind of online store, or `model` is neither.
+    ValueError
+        When the users of `model` follow from more than their histories, as with
+        ``objective="mse"``.
+    FileNotFoundError
+        When `model` is a folder that is not there.
 
     Notes
     -----
@@ -118,6 +131,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         unknown: str = "error",
         index: ApproximateIndex | Literal["auto"] | None = "auto",
         index_folder: str | PathLike[str] | None = None,
+        model: Model | None = None,
     ) -> None:
         if isinstance(index, str) and index != "auto":
             raise ValueError(f"index must be 'auto', None or an index, got {index!r}")
@@ -126,7 +140,8 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         self.store = open_store(repo_path)
         self.unknown = unknown
         self.index = index
-        self._served = ServedModel(self.store)
+        folding = None if model is None else FoldingModel(model)
+        self._served = ServedModel(self.store, folding)
         folder = index_folder or folder_beside(self.store)
         kept = None if folder is None else Path(folder)
         self._graph = None if index is None else SwappedIndex(index, kept)
@@ -313,8 +328,12 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         def read(snapshot: Snapshot) -> pd.DataFrame:
             table = self._served.items(snapshot)
             consequence = "none can be made from a history"
-            history_sum = required_history_sum(snapshot, consequence)
-            vector = history_sum.user(vectors_of(table, seen))
+            folder = self._served.required_folder(snapshot, consequence)
+            vectors = vectors_of(table, seen)
+            if isinstance(folder, ModelReader):
+                vector = folder.user(None, vectors)
+            else:
+                vector = folder.user(vectors)
             allowed = self._allowed(table, snapshot, items, category, where)
             graph = self._graph_of(table, allowed, [vector])
             left_out = seen if exclude_seen else []

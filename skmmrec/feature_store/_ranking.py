@@ -31,7 +31,6 @@ from skmmrec.interactions import ITEM, USER
 from skmmrec.retrieval import ApproximateIndex
 
 from ._approximate import nearest_in, nearest_with
-from ._fold_in import HistorySum
 
 
 class User(NamedTuple):
@@ -53,6 +52,16 @@ class User(NamedTuple):
         if not others:
             return self.seen
         return [item for item in self.seen if item not in others]
+
+    @property
+    def history(self) -> list[Id]:
+        """Items that the vector is made of, oldest first, where it is no sum.
+
+        What was met and not liked then stands before them in `seen`, or is told apart.
+        Of those, deleted ones may be gone.
+        """
+        liked = self.liked
+        return liked[max(0, len(liked) - self.history_size) :]
 
 
 def bias_user(length: int) -> User:
@@ -110,24 +119,38 @@ def _place(feature: str) -> Place:
 def after_event(
     user: User,
     item: Id,
-    vector: np.ndarray,
     y: float,
-    history: HistorySum | None,
+    moved: np.ndarray | None,
+    *,
     has_memory: bool = False,
+    is_sum: bool = True,
 ) -> User:
-    """Return a user who has met one more item, and moved if it was liked.
+    """Return a user who has met one more item.
 
-    With a memory of items, a like counts also where vectors are no sums.
+    Parameters
+    ----------
+    user : User
+    item : int or str
+        What was met.
+    y : float
+        Above 0, it was liked.
+    moved : ndarray of shape (dim,) or None
+        Vector with the item in the history; None: the one before.
+    has_memory : bool, default=False
+        Whether what was not liked is told apart.
+    is_sum : bool, default=True
+        Whether vectors are sums over histories. Else the history has to be found in
+        what was seen: it is the end of it.
     """
     seen = [*user.seen, item]
-    if y <= 0:
-        disliked = [*user.disliked, item] if has_memory else user.disliked
-        return user._replace(seen=seen, disliked=disliked)
-    if history is None:
-        size = user.history_size + has_memory
-        return user._replace(seen=seen, history_size=size)
-    moved = history.add(user.vector, user.history_size, vector)
-    return user._replace(vector=moved, seen=seen, history_size=user.history_size + 1)
+    if y > 0:
+        vector = user.vector if moved is None else moved
+        return user._replace(
+            vector=vector, seen=seen, history_size=user.history_size + 1
+        )
+    if has_memory:
+        return user._replace(seen=seen, disliked=[*user.disliked, item])
+    return user._replace(seen=seen if is_sum else [item, *user.seen])
 
 
 def both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:

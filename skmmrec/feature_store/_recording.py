@@ -115,8 +115,9 @@ class OnlineWriter:
         -------
         bool
             Whether the user was moved: not by an item that the user has seen. In a
-            model whose users are not sums of their items' vectors, nothing is moved but
-            what a memory of items adds, of users that are known.
+            model whose users are not sums of their items' vectors, and without
+            `OnlineRecommender`'s ``model``, nothing is moved but what a memory of items
+            adds, of users that are known.
 
         Raises
         ------

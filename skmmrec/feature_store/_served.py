@@ -53,6 +53,7 @@ from skmmrec.interactions import ITEM, USER
 from ._clock import now_us
 from ._conditions import Conditions
 from ._fold_in import HistorySum
+from ._folding import FoldingModel, ModelReader
 from ._handover import Handover, is_same
 from ._memory import StoredMemory
 from ._ranking import (
@@ -80,6 +81,8 @@ class ServedModel:
     ----------
     store : FeatureStore
         With an online store of a kind that there is a backend for.
+    model : FoldingModel or None
+        Makes users where they are no sums of their items' vectors.
 
     Raises
     ------
@@ -87,8 +90,9 @@ class ServedModel:
         When the store is of another kind.
     """
 
-    def __init__(self, store: FeatureStore) -> None:
+    def __init__(self, store: FeatureStore, model: FoldingModel | None = None) -> None:
         self.store = store
+        self.model = model
         self.backend = backend_of(store)
         self._handover = Handover(self._load)
         self._items: VectorTable | None = None  # what was asked for last
@@ -257,17 +261,78 @@ class ServedModel:
                 self.backend.delete(feature_view(self.store, EVENT_VIEW), [pushed])
             if not self.backend.append_feedback(event):
                 return None
-            known, history_sum = (
-                self.users([user_id], snapshot, len(vector)),
-                history_sum_of(snapshot),
-            )
+            known = self.users([user_id], snapshot, len(vector))
             before = known.get(user_id, bias_user(len(vector)))
-            if item_id in before.seen or not (known or history_sum is not None):
+            is_new = not known
+            if item_id in before.seen or (is_new and self.folder(snapshot) is None):
                 return False
-            has_memory = snapshot.memory_exponent is not None
-            after = after_event(before, item_id, vector, y, history_sum, has_memory)
+            after = self.after(user_id, before, (item_id, vector), y, snapshot)
             self._write_user(user_id, after, snapshot)
-        return after.history_size > before.history_size
+        return y > 0 and (
+            after.vector is not before.vector or snapshot.memory_exponent is not None
+        )
+
+    def folder(self, snapshot: Snapshot) -> HistorySum | ModelReader | None:
+        """Return what makes users of their histories; None if nothing here does."""
+        history_sum = history_sum_of(snapshot)
+        if history_sum is not None or self.model is None:
+            return history_sum
+        return self.model.of(snapshot.version)
+
+    def required_folder(
+        self, snapshot: Snapshot, consequence: str
+    ) -> HistorySum | ModelReader:
+        """Return what makes users; a ValueError if nothing here does."""
+        folder = self.folder(snapshot)
+        if folder is None:
+            advice = (
+                "without OnlineRecommender(model=), which takes this model or the "
+                "folder that it was saved to"
+            )
+            return required_history_sum(snapshot, f"{consequence} {advice}")
+        return folder
+
+    def after(
+        self,
+        user_id: Id,
+        user: User,
+        item: tuple[Id, np.ndarray],
+        y: float,
+        snapshot: Snapshot,
+    ) -> User:
+        """Return a user who has met one more item, given with its vector."""
+        folder, moved = self.folder(snapshot), None
+        if y > 0 and isinstance(folder, HistorySum):
+            moved = folder.add(user.vector, user.history_size, item[1])
+        elif y > 0 and isinstance(folder, ModelReader):
+            n = len(user.history) if folder.n_latest is None else folder.n_latest - 1
+            before = user.history[max(0, len(user.history) - n) :]
+            vectors = self._known_vectors(before, snapshot)
+            moved = folder.user(user_id, np.vstack([*vectors, item[1]]))
+        return after_event(
+            user,
+            item[0],
+            y,
+            moved,
+            has_memory=snapshot.memory_exponent is not None,
+            is_sum=snapshot.exponent is not None,
+        )
+
+    def _known_vectors(self, items: list[Id], snapshot: Snapshot) -> list[np.ndarray]:
+        """Vectors of the items that are there, from their rows alone."""
+        view = self.item_view
+        rows = read_features(self.store, view, items, [ITEM_VECTOR], snapshot)
+        there = {
+            item: row[ITEM_VECTOR]
+            for item, row in zip(items, rows, strict=True)
+            if has_numbers(row.get(ITEM_VECTOR))
+        }
+        names, place = list(there), Place.of(view, ITEM_VECTOR)
+        return list(
+            parsed_vectors(
+                list(there.values()), lambda row, why: place.damaged(names[row], why)
+            )
+        )
 
     def record_pushed(self) -> int:
         """Record what was pushed; see `OnlineRecommender.record_pushed`."""

@@ -110,16 +110,27 @@ def _weights(
     if recommender.half_life_ is not None:
         counted = history.recency(recommender.half_life_)[:, None]
     if isinstance(tower, SequenceTowerModule):
-        counted[history.n_later >= len(tower.positions)] = 0
+        counted[history.n_later >= tower.window] = 0
     counts = _sums(counted, history)
-    maker = VectorMaker(recommender.model_.networks)
-    attention = maker.attention(recommender.item_vectors_.to_numpy())
+    attention = _attention(recommender, history)
     if attention is not None:
-        counted = counted * attention[history.items]
+        counted = counted * attention
         counted *= (counts / _sums(counted, history))[history.users]
     signals = 1.0 if history.values is None else history.values.astype(np.float64)
     scale = np.maximum(counts, 1.0) ** -tower.history_exponent
     return counted * scale[history.users] * np.reshape(signals, (-1, 1))
+
+
+def _attention(
+    recommender: MultimodalFusionRecommender, history: History
+) -> NDArray[np.float64] | None:
+    """Find how much each entry counts in a mean: (n_entries, n_networks)."""
+    maker = VectorMaker(recommender.model_.networks)
+    by_age = maker.attention_by_age()
+    if by_age is not None:
+        return by_age[np.minimum(history.n_later, len(by_age) - 1)]
+    by_item = maker.attention(recommender.item_vectors_.to_numpy())
+    return None if by_item is None else by_item[history.items]
 
 
 def _sums(weights: NDArray[np.float64], history: History) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from skmmrec.interactions import History, InteractionData, Keys
 from skmmrec.recommender._choices import Choices
 from skmmrec.recommender._content_space import ContentSpace
 from skmmrec.recommender._facts import Facts
+from skmmrec.recommender._folding import Folding
 from skmmrec.recommender._forgotten import Forgotten
 from skmmrec.recommender._serving import SLICE, ServingVectors, StoredVectors, sliced
 from skmmrec.recommender.cold_start import Expectation, graph_of_new, learn_half_life
@@ -405,6 +406,33 @@ class FittedModel:
         maker = VectorMaker(self.networks, where)
         return maker.users(self.item_vectors, history, rows, content, half_life)
 
+    @property
+    def makes_users(self) -> bool:
+        """Whether users follow from the items that they liked, without answers."""
+        return self.data.history.values is None
+
+    def folding(self) -> Folding:
+        """Return what makes single users of the vectors of their items.
+
+        Raises
+        ------
+        ValueError
+            If users follow from more than what they liked.
+        """
+        if not self.makes_users:
+            raise ValueError(
+                "the users of this model follow from what they answered, as with the "
+                "objectives 'mse' and 'bce': none can be made of items alone"
+            )
+        tower = self.design.tower
+        return Folding(
+            VectorMaker(self.networks),
+            self.data.users,
+            self.user_content,
+            self.half_life,
+            None if tower is None else tower.window,
+        )
+
     def learn_half_life(self, where: torch.device | None = None) -> None:
         """Choose the half-life that lets earlier likes predict the latest best."""
         maker, users = VectorMaker(self.networks, where), self.user_content
@@ -588,12 +616,10 @@ class FittedModel:
 
     def serving_vectors(self) -> ServingVectors:
         """Return vectors whose inner product is the score."""
-        users, items = self.data.users, self.data.items
+        users, items, met = self.data.users, self.data.items, self._met
         ones = np.ones((len(users), 1), np.float32)
         with_biases = np.hstack([self.item_vectors, self.item_biases[:, :1]])
-        seen = [
-            items.take(self.data.seen.of(user)).tolist() for user in range(len(users))
-        ]
+        seen = [items.take(met.of(user)).tolist() for user in range(len(users))]
         return ServingVectors(
             pd.DataFrame(np.hstack([self.user_vectors, ones]), users),
             pd.DataFrame(with_biases, items),
@@ -606,6 +632,22 @@ class FittedModel:
             self.memory,
             None if self.memory is None else self._disliked(),
         )
+
+    @property
+    def _met(self) -> History:
+        """What users have met, oldest first, as a store keeps it.
+
+        Where users are no sums over their histories, what they did not like comes
+        first: so the store can tell the history of each.
+        """
+        seen = replace(self.data.seen, values=None)
+        disliked = self.data.disliked
+        if self._exponent is not None or not len(disliked.items):
+            return seen
+        liked = self.data.history
+        order = np.argsort(np.concatenate([disliked.users, liked.users]), kind="stable")
+        items = np.concatenate([disliked.items, liked.items])[order]
+        return replace(seen, items=items)
 
     def _disliked(self) -> pd.Series:
         """List what users have met and not liked, by id; those who have such items."""
@@ -620,7 +662,7 @@ class FittedModel:
         return sliced(
             (self.data.users, self.user_vectors),
             (self.data.items, self.item_vectors, self.item_biases[:, 0]),
-            self.data.seen,
+            self._met,
             self.data.history.lengths,
             self.memory,
             None if self.memory is None else self.data.disliked,

@@ -97,6 +97,10 @@ class Training(Settings):
         biases of all items and users, or its share of the rows. "auto" splits tables
         of 2**28 numbers, which are 4,194,304 rows of 64 factors. Alone, a process
         holds all, and other values than "auto" are refused.
+    cuda_graphs : bool, default=False
+        Record a step as a CUDA graph and launch it as a whole, on a CUDA device. Where
+        that is impossible, the log of ``skmmrec`` says why at the level of INFO. The
+        results are those of other steps, up to rounding. It was never measured.
 
     Notes
     -----
@@ -145,6 +149,7 @@ class Training(Settings):
         "partial_fit_epochs": [Interval(Integral, 0, None, closed="left")],
         "checkpoint_dir": [str, Path, None],
         "tables": [StrOptions({"auto", "replicated", "sharded"})],
+        "cuda_graphs": ["boolean"],
     }
 
     def __init__(
@@ -162,6 +167,7 @@ class Training(Settings):
         partial_fit_epochs: int = 0,
         checkpoint_dir: str | Path | None = None,
         tables: Literal["auto", "replicated", "sharded"] = "auto",
+        cuda_graphs: bool = False,
     ) -> None:
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -175,6 +181,7 @@ class Training(Settings):
         self.partial_fit_epochs = partial_fit_epochs
         self.checkpoint_dir = checkpoint_dir
         self.tables = tables
+        self.cuda_graphs = cuda_graphs
 
 
 class Regularization(Settings):

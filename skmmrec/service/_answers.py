@@ -46,14 +46,16 @@ class Answers:
     ) -> None:
         self._settings, self.encoders = settings, encoders
         index: Any = "auto" if settings.search == "auto" else None
-        self.online = OnlineRecommender(
-            open_store(repo), unknown=settings.unknown, index=index
-        )
         self._model: SavedModel | None = None
+        makes_users: Any = None
         if settings.model is not None:
             from ._explaining import SavedModel  # loads what few need
 
             self._model = SavedModel(settings.model)
+            makes_users = self._model.recommender if self._model.makes_users else None
+        self.online = OnlineRecommender(
+            open_store(repo), unknown=settings.unknown, index=index, model=makes_users
+        )
 
     def version(self) -> str | None:
         """Return the version that answers; it loads a new publication, if there is."""

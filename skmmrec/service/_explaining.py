@@ -22,6 +22,8 @@ class SavedModel:
 
     Attributes
     ----------
+    recommender : recommender of skmmrec
+        What was saved.
     version : str
         What `publish` calls it.
 
@@ -32,16 +34,22 @@ class SavedModel:
     """
 
     def __init__(self, path: Path) -> None:
-        self._recommender: Any = load_model(path)
-        self.version: str = self._recommender.model_.fingerprint()
+        self.recommender: Any = load_model(path)
+        self.version: str = self.recommender.model_.fingerprint()
+
+    @property
+    def makes_users(self) -> bool:
+        """Whether it makes users of the items that they liked, without answers."""
+        makes_users: bool = self.recommender.model_.makes_users
+        return makes_users
 
     def history(self, users: Any, items: Any) -> pd.DataFrame:
         """Split scores over histories, as the model knows them."""
-        return history_contributions(self._recommender, users, items)
+        return history_contributions(self.recommender, users, items)
 
     def add_reasons(self, explanations: list[dict[str, Any]]) -> None:
         """Add to each explanation a sentence and the modalities, if there are any."""
-        if not self._recommender.model_.content.modalities:
+        if not self.recommender.model_.content.modalities:
             return
         pairs = pd.DataFrame(
             {
@@ -49,8 +57,8 @@ class SavedModel:
                 ITEM: [each[ITEM] for each in explanations],
             }
         )
-        reasons = explain(self._recommender, pairs)["reason"].tolist()
-        added = modality_contributions(self._recommender, pairs[USER], pairs[ITEM])
+        reasons = explain(self.recommender, pairs)["reason"].tolist()
+        added = modality_contributions(self.recommender, pairs[USER], pairs[ITEM])
         parts = added.drop(columns=[USER, ITEM]).astype(float).to_dict("records")
         for each, reason, modalities in zip(explanations, reasons, parts, strict=True):
             each.update(reason=reason, modalities=modalities)

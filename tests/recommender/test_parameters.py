@@ -420,6 +420,10 @@ def of_tower(tower):
 TOWERS = {
     tower: of_tower(tower()) for tower in (MeanTower, AttentionTower, SequenceTower)
 }
+TOWERS[SequenceTower] |= {
+    "n_layers": Changes(1, users, {"user_tower": SequenceTower()}),
+    "dropout": Changes(0.5, users, {"user_tower": SequenceTower()}),
+}
 
 FACTORS = {
     **LEARNING,

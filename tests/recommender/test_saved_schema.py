@@ -415,7 +415,7 @@ def test_a_tower_that_would_fill_the_memory(kinds, tmp_path):
     def edit(record, tensors):
         record["design"]["tower"]["params"]["max_history"] = 10**13
 
-    with pytest.raises(ValueError, match=r"tower\.positions must be of shape"):
+    with pytest.raises(ValueError, match=r"tower\.recency must be of shape"):
         load(change(kinds, tmp_path, "likes", edit))
 
 

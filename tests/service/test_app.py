@@ -5,6 +5,7 @@ import logging
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings as hypothesis_settings, strategies as st
 from starlette.testclient import TestClient
@@ -589,6 +590,26 @@ def test_a_saved_model_explains_where_the_store_cannot(repo, tmp_path, ratings, 
     assert body["source"] == "model"
     assert body["model_version"] == rec.serving_vectors().version
     assert len(body["explanations"][0]["history"]) > 0
+
+
+def test_a_saved_model_reads_histories_in_their_order(repo, tmp_path, ratings, items):
+    X = ratings[["user_id", "item_id", "timestamp"]]
+    rec = MultimodalFusionRecommender(
+        ItemCatalog(items), user_tower="sequence", random_state=0
+    ).fit(X)
+    publish(rec, repo)
+    rec.save(tmp_path / "model")
+    asked = {"history": ["i03", "i00", "i05"], "k": 4}
+    with asking(repo) as client:
+        refused = client.post("/recommend", json=asked)
+        assert problem(refused) == (422, "invalid-value")
+    with asking(repo, ServiceSettings(model=tmp_path / "model")) as client:
+        body = client.post("/recommend", json=asked).json()
+    times = X["timestamp"].max() + np.arange(1, 4)
+    events = {"user_id": 7, "item_id": asked["history"], "timestamp": times}
+    rec.partial_fit(pd.DataFrame(events))
+    expected = rec.recommend([7], 4)["item_id"].tolist()
+    assert [each["item_id"] for each in body["recommendations"]] == expected
 
 
 def test_the_environment_describes_an_application(served, monkeypatch):

@@ -38,12 +38,12 @@ from ._objectives import (
     teaches as teaches,
     weighted_squares as weighted_squares,
 )
+from ._sequence import SequenceTowerModule as SequenceTowerModule
 from ._towers import (
     AttentionTowerModule as AttentionTowerModule,
     MeanTowerModule as MeanTowerModule,
     NoTowerModule as NoTowerModule,
     Past as Past,
-    SequenceTowerModule as SequenceTowerModule,
     TargetFacts as TargetFacts,
     Targets as Targets,
     UserTower as UserTower,

@@ -17,6 +17,7 @@ from skmmrec.catalog import Blocks
 from skmmrec.interactions import History
 from skmmrec.recommender.network._algebra import place
 from skmmrec.recommender.network._network import FusionNetwork
+from skmmrec.recommender.network._sequence import SequenceTowerModule
 from skmmrec.recommender.network._towers import AttentionTowerModule, Past
 from skmmrec.runtime import cached_property, own_modes, survive_fork
 
@@ -135,6 +136,18 @@ class VectorMaker:
         segments = self._segments(items)
         weights = [t.weights(s) for t, s in zip(towers, segments, strict=True)]
         return torch.cat(weights, dim=1).cpu().numpy()
+
+    @own_modes()
+    @torch.no_grad()
+    def attention_by_age(self) -> NDArray[np.float64] | None:
+        """Weight of an item by how many come after it: (window, n_networks), or None.
+
+        In the mean of the sequence tower's window; None for other towers.
+        """
+        towers = [member.tower for member in self.members]
+        if not isinstance(towers[0], SequenceTowerModule):
+            return None
+        return torch.stack([t.recency.exp() for t in towers], dim=1).cpu().numpy()
 
     def _segments(self, items: NDArray | Tensor) -> Sequence[Tensor]:
         """Each network's part of the item vectors."""

@@ -5,15 +5,12 @@ They know no ids: histories are positions in a matrix of item vectors.
 
 from __future__ import annotations
 
-from math import gcd
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Heads of 16 factors at the default width of 64.
-MAX_HEADS = 4
 # Attention to one item is at most exp(8), 3,000 times that to another: the weights of a
 # sum stay far from overflow, also in float32.
 MAX_LOGIT = 4.0
@@ -34,6 +31,8 @@ class Past(NamedTuple):
         Lengths of the histories that these were drawn from; None: these are whole.
     recency : tensor of shape (n_pairs,) or None
         Weight of each item by its age, 1 for the latest; None: 1 for all.
+    noise : tensor of shape (n_pairs, dim) or None
+        What a tower with `event_dropout` multiplies the items by in training.
     """
 
     items: Tensor
@@ -41,6 +40,7 @@ class Past(NamedTuple):
     signals: Tensor | None = None
     drawn_from: Tensor | None = None
     recency: Tensor | None = None
+    noise: Tensor | None = None
 
     @property
     def lengths(self) -> Tensor:
@@ -85,8 +85,6 @@ class TargetFacts(NamedTuple):
         What a sum over these is multiplied by; 0 where there are none.
     empty : tensor of shape (p, 1)
         1 where there are none, else 0.
-    most_before : int
-        The most items that came before a target.
     """
 
     held: Tensor
@@ -94,7 +92,6 @@ class TargetFacts(NamedTuple):
     n_left: Tensor
     scale: Tensor
     empty: Tensor
-    most_before: int
 
 
 class Targets(NamedTuple):
@@ -138,12 +135,12 @@ class UserTower(nn.Module):
     ----------
     weighs_recency : bool
         Whether `Past.recency` is used.
-    window : int
-        How many of the latest items are looked at in their order; 0: none are.
+    event_dropout : float
+        Share of the numbers that `Past.noise` hides in training.
     """
 
     weighs_recency = False
-    window = 0
+    event_dropout = 0.0
 
     def __init__(self, dim: int, history_exponent: float = 1.0) -> None:
         super().__init__()
@@ -181,7 +178,7 @@ class UserTower(nn.Module):
             ratio = whole / n_drawn.clamp(min=1)
         n_left = n_drawn - held
         scale, empty = scale_of_left(n_left, self.history_exponent, ratio)
-        return TargetFacts(held, share, n_left, scale, empty, _greatest(targets.before))
+        return TargetFacts(held, share, n_left, scale, empty)
 
     def or_default(self, users: Tensor, counts: Tensor) -> Tensor:
         """Use the default vector where there is no history; `counts` are (n, 1)."""
@@ -264,84 +261,6 @@ class AttentionTowerModule(UserTower):
         return torch.exp(MAX_LOGIT * torch.tanh(logits / MAX_LOGIT))
 
 
-class SequenceTowerModule(UserTower):
-    """A causal transformer block over the latest items, in their order.
-
-    The latest item is the query of self-attention over the `window` items before the
-    target, itself included; positions count from the latest. The output of a causal
-    block at its last position is added to the mean of the window. It is zero when
-    training starts, as in `MeanTowerModule` over the window.
-
-    References
-    ----------
-    W.-C. Kang and J. McAuley, "Self-attentive sequential recommendation", ICDM 2018.
-    """
-
-    def __init__(self, dim: int, history_exponent: float, window: int = 50) -> None:
-        super().__init__(dim, history_exponent)
-        self.window = window
-        self.positions = nn.Parameter(torch.randn(window, dim) * 0.01)
-        self.attention = nn.MultiheadAttention(
-            dim, gcd(dim, MAX_HEADS), batch_first=True
-        )
-        self.norm_in, self.norm_out = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim)
-        )
-        self.out = nn.Linear(dim, dim, bias=False)
-        nn.init.zeros_(self.out.weight)
-
-    def forward(self, vectors: Tensor, past: Past) -> Tensor:
-        """See `UserTower.forward`."""
-        rows, ends = (
-            torch.arange(len(past.lengths), device=vectors.device),
-            past.lengths,
-        )
-        return self._read(vectors, past, rows, ends, _greatest(ends))
-
-    def without(
-        self, vectors: Tensor, past: Past, targets: Targets, own: Tensor
-    ) -> Tensor:
-        """Read what came before the target; see `UserTower.without`."""
-        facts = targets.facts
-        most = _greatest(targets.before) if facts is None else facts.most_before
-        return self._read(vectors, past, targets.rows, targets.before, most)
-
-    def _read(
-        self, vectors: Tensor, past: Past, rows: Tensor, ends: Tensor, most: int
-    ) -> Tensor:
-        """Make users from the histories at `rows`, each up to its end.
-
-        `most` is the greatest of the ends.
-        """
-        window = min(len(self.positions), max(1, most))
-        steps = torch.arange(window, device=vectors.device)
-        places = ends.unsqueeze(1) - 1 - steps
-        there = places >= 0
-        if len(past.items) == 0:
-            users = vectors.new_zeros(len(rows), vectors.shape[1])
-            return self.or_default(users, ends.unsqueeze(1))
-        entries = past.offsets[rows].unsqueeze(1) + places.clamp(min=0)
-        entries = entries.clamp(max=len(past.items) - 1)
-        events = F.embedding(past.items[entries], vectors)
-        if past.signals is not None:
-            events = events * past.signals.to(vectors.dtype)[entries].unsqueeze(2)
-        events = events * there.unsqueeze(2)
-        counts = there.sum(1, keepdim=True)
-        means = events.sum(1) * self.scale(counts, vectors.dtype)
-        return self.or_default(means + self._attend(events, there), counts)
-
-    def _attend(self, events: Tensor, there: Tensor) -> Tensor:
-        states = self.norm_in(events + self.positions[: events.shape[1]])
-        hidden = ~there
-        hidden[:, 0] = False
-        found, _ = self.attention(
-            states[:, :1], states, states, key_padding_mask=hidden, need_weights=False
-        )
-        found = events[:, 0] + found.squeeze(1)
-        return self.out(found + self.feed_forward(self.norm_out(found)))
-
-
 class NoTowerModule(UserTower):
     """Users without histories: they have an id embedding or content alone."""
 
@@ -406,7 +325,3 @@ def sums_without(sums: Tensor, own: Tensor, rows: Tensor, share: Tensor) -> Tens
         Weight of each target in the sum.
     """
     return torch.addcmul(F.embedding(rows, sums), own, share, value=-1)
-
-
-def _greatest(numbers: Tensor) -> int:
-    return int(numbers.max()) if len(numbers) else 0

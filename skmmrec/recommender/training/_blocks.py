@@ -110,7 +110,7 @@ class Tables:
         Size of the catalogue.
     generator : torch.Generator
         What is drawn comes from it.
-    own_negatives, max_history, history_exponent, neighbours
+    own_negatives, max_history, window, history_exponent, neighbours
         See `Batcher`.
     """
 
@@ -122,6 +122,7 @@ class Tables:
     generator: torch.Generator
     own_negatives: float
     max_history: int | None
+    window: int | None
     history_exponent: float
     neighbours: Tensor | None
 
@@ -186,17 +187,38 @@ class Block:
         step_of = torch.zeros_like(ranks).scatter_(0, ranks, steps)
         is_user = torch.arange(len(ranks), device=self.device) < counts.sum()
         lengths = self.histories.lengths[users] * is_user
-        drawn = lengths.clamp(max=self.tables.max_history or EVERYTHING)
+        first, drawn = self._stretches(ranks, lengths)
         n_entries = torch.zeros_like(counts).scatter_add_(0, step_of, drawn)
-        self.n_users, self.n_entries, self.most_before, (self.n_whole,) = fetch(
-            counts, n_entries, self.pairs.before.amax(1), lengths.sum().unsqueeze(0)
+        self.n_users, self.n_entries, (self.n_whole,) = fetch(
+            counts, n_entries, lengths.sum().unsqueeze(0)
         )
         n = sum(self.n_users)
         self.users, self.step_of_user = users[:n], step_of[:n]
         self.lengths, self.drawn = lengths[:n], drawn[:n]
         self.user_of_pair = ranks.view(self.n_steps, self.size)
+        self.before = self.pairs.before
+        if first is not None:
+            self.first_place = first[:n]
+            self.before = self.before - self.first_place[self.user_of_pair]
         self.drawn_of_pair = self.drawn[self.user_of_pair]
         self.first_user, self.first_entry = starts(counts), starts(n_entries)
+
+    def _stretches(
+        self, ranks: Tensor, lengths: Tensor
+    ) -> tuple[Tensor | None, Tensor]:
+        """Tell where what is read of each history starts, and how many items it has.
+
+        Where items are drawn from the whole of a history, it starts nowhere. Else it
+        reaches from a window before the first target to the last one.
+        """
+        window = self.tables.window
+        if window is None:
+            return None, lengths.clamp(max=self.tables.max_history or EVERYTHING)
+        before, none = self.pairs.before.flatten(), torch.zeros_like(ranks)
+        least = (none + EVERYTHING).scatter_reduce(0, ranks, before, "amin")
+        most = none.scatter_reduce(0, ranks, before, "amax")
+        first = (least - window).clamp(min=0)
+        return first, (torch.minimum(most + 1, lengths) - first).clamp(min=0)
 
     @property
     def is_thinned(self) -> bool:
@@ -207,7 +229,9 @@ class Block:
         """Draw entries of the histories, and see which pairs are among them."""
         users, places = spread(self.drawn, sum(self.n_entries))
         self.held = self.pairs.held
-        if self.is_thinned:
+        if self.tables.window is not None:
+            places = places + self.first_place[users]
+        elif self.is_thinned:
             places = self._drawn_places(users, places)
             self.held = self.held & self._is_drawn(places)
         self.user_of_entry = users
@@ -304,7 +328,7 @@ class Block:
         columns: list[Sequence[Any]] = [
             rows.unbind(0),
             self.scored[:, : self.size].unbind(0),
-            self.pairs.before.unbind(0),
+            self.before.unbind(0),
             self.held.unbind(0),
             self._none() if signals is None else signals.unbind(0),
             self._facts(signals),
@@ -334,8 +358,7 @@ class Block:
         columns = [
             part.unsqueeze(2).unbind(0) for part in (held, share, n_left, scale, empty)
         ]
-        parts = zip(*columns, self.most_before, strict=True)
-        return [TargetFacts(*part) for part in parts]
+        return [TargetFacts(*part) for part in zip(*columns, strict=True)]
 
     def _shares_of_scored(self) -> Tensor:
         k = self.negatives.shape[1]

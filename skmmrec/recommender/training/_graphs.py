@@ -17,6 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from skmmrec.recommender.network import SequenceTowerModule
 from skmmrec.recommender.training._batch import Batch
 from skmmrec.recommender.training._optimizer import Dials, Optimizer
 from skmmrec.recommender.training._padding import Padded, Sizes
@@ -33,8 +34,6 @@ LEAST_STEPS = 20
 MOST_RECORDINGS = 8
 # More entries than histories have.
 NO_BOUND = 2**62
-# For measurements, and to compare results.
-ARE_USED = True
 # PyTorch lets one thread of a process record at a time.
 _one_recording = Lock()
 
@@ -111,8 +110,6 @@ def reason_against(loss: LossOfBatch, optimizer: Optimizer, n_steps: int) -> str
     depend on anything that the host knows or decides.
     """
     device = loss.device
-    if not ARE_USED:
-        return "recording is switched off"
     if device.type != "cuda" or torch.version.cuda is None:
         return f"{device.type!r} has no CUDA graphs"
     if world()[1] > 1:
@@ -126,6 +123,8 @@ def unrecordable(loss: LossOfBatch, optimizer: Optimizer) -> str | None:
     """Tell what of a step cannot be recorded on any device, or None."""
     if optimizer.lazy:
         return "tables that are updated row by row look up what each step has missed"
+    if isinstance(loss.network.tower, SequenceTowerModule):
+        return "the host looks at the lengths of what a sequence tower reads"
     if loss.draws_unseen:
         return "a module that is not of this package may draw, or look at values"
     if loss.options.alignment and loss.network.fusion is not None:
@@ -224,16 +223,12 @@ class Graphs:
         self.replay = self.padded = None
 
     def _sizes_of(self, batch: Batch) -> Sizes:
-        return Sizes.of(batch, self._window)
-
-    @property
-    def _window(self) -> int:
-        return self.loss.network.tower.window
+        return Sizes.of(batch)
 
     @property
     def _bounds(self) -> Sizes:
-        n_items, window = len(self.loss.network.item_bias), self._window
-        return Sizes(n_items, n_items, self.batch_size + 1, NO_BOUND, window)
+        n_items = len(self.loss.network.item_bias)
+        return Sizes(n_items, n_items, self.batch_size + 1, NO_BOUND)
 
     def _is_usual(self, batch: Batch) -> bool:
         return len(batch.weights) == self.batch_size

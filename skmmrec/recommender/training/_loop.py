@@ -62,6 +62,7 @@ class TrainingOptions:
     patience: int | None = None
     warmup: float = 0.05
     split: Mapping[str, int] = field(default_factory=dict)
+    cuda_graphs: bool = False
 
 
 class Trainer:
@@ -158,10 +159,12 @@ class Trainer:
         )
 
     def _make_graphs(self) -> Graphs | None:
-        """Record the steps, where a device has that and nothing speaks against it."""
+        """Record the steps, where that is asked for and nothing speaks against it."""
+        if not self.options.cuda_graphs:
+            return None
         reason = reason_against(self.loss, self.optimizer, self.n_steps)
         if reason is not None:
-            _log.debug("no CUDA graphs: %s", reason)
+            _log.info("no CUDA graphs: %s", reason)
             return None
         return Graphs(
             self.loss,
@@ -278,7 +281,7 @@ class Trainer:
         return bool(agree(time.monotonic() > self.deadline))
 
     def _batches(self) -> Iterator[tuple[Batch, Noise, Routes]]:
-        order = torch.randperm(len(self.batcher.examples), generator=self.order)
+        order = self.batcher.order(self.order)
         steps = order.split(self.options.batch_size)
         for block in self.batcher.blocks(steps, are_shared=True):
             if self.graphs is not None:

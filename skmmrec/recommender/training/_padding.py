@@ -37,27 +37,22 @@ class Sizes(NamedTuple):
         Users, one more in a padded batch.
     entries : int
         Items of all histories together.
-    most_before : int
-        Latest items of a history that are looked at in their order; 0: none are.
     """
 
     items: int
     needed: int
     users: int
     entries: int
-    most_before: int
 
     @classmethod
-    def of(cls, batch: Batch, window: int) -> Sizes:
-        """Sizes of a batch for a tower that looks at the latest `window` items."""
-        reach, facts = batch.reach, batch.targets.facts
-        most = 0 if facts is None else facts.most_before
+    def of(cls, batch: Batch) -> Sizes:
+        """Sizes of a batch."""
+        reach = batch.reach
         return cls(
             len(batch.needed if reach is None else reach.items),
             len(batch.needed),
             len(batch.users) + 1,
             len(batch.past.items),
-            min(window, most),
         )
 
     def fits(self, other: Sizes) -> bool:
@@ -149,10 +144,7 @@ class Padded:
 
 def _empty_like(batch: Batch, sizes: Sizes) -> Batch:
     """Batch of zeros, of these sizes."""
-    targets, reach, n_pairs = batch.targets, batch.reach, len(batch.weights)
-    facts = targets.facts
-    if facts is not None:
-        facts = _zeros(facts)._replace(most_before=sizes.most_before)
+    reach, n_pairs = batch.reach, len(batch.weights)
     return _zeros(batch)._replace(
         needed=_longer(batch.needed, sizes.items if reach is None else sizes.needed),
         past=batch.past._replace(
@@ -163,7 +155,6 @@ def _empty_like(batch: Batch, sizes: Sizes) -> Batch:
             recency=None,
         ),
         users=_longer(batch.users, sizes.users),
-        targets=_zeros(targets)._replace(facts=facts),
         tasks=tuple(
             TaskRows(_longer(rows, n_pairs), _longer(weights, n_pairs))
             for rows, weights in batch.tasks

@@ -66,12 +66,15 @@ class Noise(NamedTuple):
         True for pairs whose user's history is hidden.
     users : tensor of shape (p, dim)
         Factors of the users' vectors: 0 for what is hidden.
+    events : tensor of shape (n_entries, dim)
+        The same for the items of the histories, where the tower hides some.
     """
 
     mask: Tensor | None = None
     ids: Tensor | None = None
     history: Tensor | None = None
     users: Tensor | None = None
+    events: Tensor | None = None
 
 
 class LossOfBatch(nn.Module):
@@ -148,7 +151,8 @@ class LossOfBatch(nn.Module):
         sources = [self.places(batch)[0] for batch in batches]
         n_items = [len(rows) for rows in sources]
         n_pairs = [len(batch.weights) for batch in batches]
-        columns: list[Sequence[Any]] = [[None] * len(batches)] * 4
+        n_entries = [len(batch.past.items) for batch in batches]
+        columns: list[Sequence[Any]] = [[None] * len(batches)] * 5
         if options.modality_dropout:
             mask = self.content.mask.index_select(0, torch.cat(sources))
             kept = self._dice(*mask.shape) >= options.modality_dropout
@@ -160,15 +164,23 @@ class LossOfBatch(nn.Module):
             hidden = self._dice(sum(n_pairs), 1) < options.history_dropout
             columns[2] = hidden.split(n_pairs)
         if options.dropout:
-            # Unlike torch's own dropout, this takes a generator.
-            factors = torch.empty(sum(n_pairs), dim, device=self.device)
-            factors.bernoulli_(1 - options.dropout, generator=self.generators.device)
-            columns[3] = factors.div_(1 - options.dropout).split(n_pairs)
+            factors = self._factors(options.dropout, sum(n_pairs), dim)
+            columns[3] = factors.split(n_pairs)
+        if self.network.tower.event_dropout:
+            rate = self.network.tower.event_dropout
+            columns[4] = self._factors(rate, sum(n_entries), dim).split(n_entries)
         return [Noise(*part) for part in zip(*columns, strict=True)]
 
     def _dice(self, *shape: int) -> Tensor:
         """Draw numbers between 0 and 1."""
         return torch.rand(*shape, device=self.device, generator=self.generators.device)
+
+    def _factors(self, rate: float, *shape: int) -> Tensor:
+        """Draw 0 at a rate, and else what keeps the mean at 1."""
+        # Unlike torch's own dropout, this takes a generator.
+        factors = torch.empty(*shape, device=self.device)
+        factors.bernoulli_(1 - rate, generator=self.generators.device)
+        return factors.div_(1 - rate)
 
     @property
     def device(self) -> torch.device:
@@ -264,7 +276,10 @@ class LossOfBatch(nn.Module):
         noise: Noise,
     ) -> Tensor:
         """Users of the pairs as they are without the pair's item: (p, dim)."""
-        users = self.network.tower.without(vectors, batch.past, batch.targets, targets)
+        past = batch.past
+        if noise.events is not None:
+            past = past._replace(noise=noise.events)
+        users = self.network.tower.without(vectors, past, batch.targets, targets)
         if noise.history is not None:
             users = torch.where(noise.history, self.network.tower.default, users)
         extras = self._user_extras(embeddings, batch)

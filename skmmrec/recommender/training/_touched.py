@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skmmrec.interactions import History
-from skmmrec.recommender.training._batches import Batcher
+from skmmrec.recommender.training._batches import RUN, Batcher
 from skmmrec.recommender.training._processes import world
 from skmmrec.recommender.training._step import LossOfBatch
 
@@ -62,14 +62,30 @@ def expect_touched(batcher: Batcher, batch_size: int) -> tuple[float, float]:
 
     All processes together; each draws negatives of its own.
     """
+    n_drawn = world()[1] * batcher.tables.negatives.number
+    if batcher.tables.window is not None:
+        events, n_users = _expect_read(batcher, batcher.tables.window, batch_size)
+        return _expect_distinct(batcher.history, events + n_drawn), n_users
     history, examples = batcher.history, batcher.examples
     n_users = len(history.lengths)
     counts = np.bincount(examples.users, minlength=n_users)
     there = _share_drawn(counts / max(1, len(examples)), batch_size)
     lengths = np.minimum(history.lengths, batcher.tables.max_history or np.inf)
-    n_drawn = batch_size + world()[1] * batcher.tables.negatives.number
-    events = float(there @ lengths) + n_drawn
+    events = float(there @ lengths) + batch_size + n_drawn
     return _expect_distinct(history, events), float(there.sum())
+
+
+def _expect_read(batcher: Batcher, window: int, batch_size: int) -> tuple[float, float]:
+    """Items that are read in their order, and users, where runs stay together.
+
+    A history of n items is cut at random (n - 1) / RUN times; after each cut, a window
+    of what came before is read again, of which there are n / 2 on the average.
+    """
+    lengths = batcher.history.lengths[batcher.history.lengths > 0]
+    cuts, n_pairs = (lengths - 1) / RUN, max(1, int(lengths.sum()))
+    again = cuts @ np.minimum(lengths / 2, window)
+    n_users = batch_size * float((1 + cuts).sum()) / n_pairs
+    return batch_size * float(1 + again / n_pairs), min(n_users, len(lengths))
 
 
 def _expect_distinct(history: History, n_events: float) -> float:

@@ -435,6 +435,7 @@ def _options(
         half=_half(training.precision, network),
         patience=None if stopping is None else stopping.n_iter_no_change,
         split=choose_split(problem, plan),
+        cuda_graphs=training.cuda_graphs,
     )
 
 
@@ -463,6 +464,7 @@ def _batcher(
         by_popularity=any(task.objective == "softmax" for task in problem.tasks),
         generator=_where_batches_are_made(generators),
         max_history=tower.drawn_history,
+        window=tower.window,
         history_exponent=tower.history_exponent,
         device=generators.device.device,
         neighbours=None if graph is None else torch.from_numpy(graph.items),
