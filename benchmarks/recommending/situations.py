@@ -164,7 +164,7 @@ class Impaired:
         rows = vectors.items.index.get_indexer(items.ids)
         self.items = vectors.items.copy()
         content = model.model_.in_space(items.blocks)
-        self.items.iloc[rows, :-1] = model.model_.vectors_of(rows, content)
+        self.items.iloc[rows, :-1] = model.model_.items_of(rows, content)[0]
         self.users = vectors.users.copy()
         exponent = vectors.history_exponent
         assert exponent is not None
