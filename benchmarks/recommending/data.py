@@ -84,7 +84,9 @@ class Data:
     def for_tuning(self) -> Data:
         """Take the training rows apart, so that no test row has a part in a choice."""
         train, validation = self.tuning
-        return replace(self, train=train, test=validation, later=None)
+        data = replace(self, train=train, test=validation, later=None)
+        data.catalog = self.catalog  # encoded once for all
+        return data
 
     @property
     def everything(self) -> pd.DataFrame:

@@ -165,7 +165,7 @@ class Workers:
     def _receive(self, connection: Connection) -> str:
         try:
             return connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             process = self.processes.pop(connection)
             process.join()
             self._start()

@@ -22,7 +22,15 @@ def test_prepared_data_are_read_as_they_were_kept(small, tmp_path):
         )
     for ours, theirs in zip(again.tuning, whole.tuning, strict=True):
         pd.testing.assert_frame_equal(ours, theirs)
-    assert data.load("small", tmp_path).for_tuning().test.equals(small.tuning[1])
+
+
+def test_tuning_sees_no_test_row_and_encodes_nothing_anew(small):
+    whole = replace(small, later=small.tuning[1])
+    part = whole.for_tuning()
+    assert part.train.equals(small.tuning[0])
+    assert part.test.equals(small.tuning[1])
+    assert part.later is None
+    assert part.catalog is whole.catalog
 
 
 def test_an_unknown_data_set_is_refused(tmp_path):
