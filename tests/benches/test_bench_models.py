@@ -11,7 +11,7 @@ from recommending import data, foreign, models, protocol
 def test_what_was_chosen_is_in_the_grids():
     for name, found in models.chosen().items():
         assert name in data.names()
-        assert set(models.BASELINES) <= set(found)
+        assert set(found) <= set(models.GRIDS)
         for model, params in found.items():
             assert params in models.grid(model), (name, model)
 
