@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from recommending.data import Data
-from recommending.protocol import evaluate
+from recommending import foreign
+from recommending.data import ORDERED, Data
 from skmmrec import MultimodalFusionRecommender
 from skmmrec.fusion import get_fusion_names
 from skmmrec.recommender import (
@@ -22,8 +22,6 @@ from skmmrec.recommender import (
     RandomWalkRecommender,
     UserKNNRecommender,
 )
-
-Make = Callable[[Data, int], Any]
 
 # Chosen by `python benchmarks/recommender.py tune`, on validation rows only.
 CHOSEN = Path(__file__).with_name("chosen.json")
@@ -48,6 +46,32 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
         "l2": [10.0, 30.0, 100.0, 200.0, 400.0],
     },
     "content-kNN": {},
+    "implicit ALS": {
+        "factors": [64, 128],
+        "alpha": [1.0, 10.0, 40.0],
+        "regularization": [0.1, 10.0, 100.0],
+    },
+    "implicit BPR": {
+        "factors": [64],
+        "iterations": [100, 300],
+        "regularization": [0.01, 0.1],
+        "learning_rate": [0.01, 0.05],
+    },
+    "LightFM": {
+        "no_components": [64],
+        "epochs": [20, 60],
+        "learning_rate": [0.02, 0.05],
+        "item_alpha": [0.0, 1e-5],
+    },
+    # Width, blocks and length as in papers that report it for these data; how long to
+    # train is what they choose, too.
+    "RecTools SASRec": {
+        "n_factors": [64],
+        "n_blocks": [2],
+        "n_heads": [2],
+        "session_max_len": [50],
+        "epochs": [5, 15, 40],
+    },
 }
 
 BASELINES: dict[str, Callable[..., Any]] = {
@@ -60,32 +84,80 @@ BASELINES: dict[str, Callable[..., Any]] = {
     "iALS": ImplicitALSRecommender,
     "content-kNN": ContentRecommender,
 }
-SEEDED = "iALS"
+SEEDED = {"iALS", *foreign.MODELS}
 PAIR = ", 2 networks"
+OURS = "fusion: "
+SEQUENCE = "sequence tower"
+# What only an order of rows tells.
+OF_ORDERS = {SEQUENCE, "RecTools SASRec"}
+# What a leaderboard compares; other fusions than the default have a table of their own.
+LEADERBOARD = [
+    *BASELINES,
+    *foreign.MODELS,
+    "fusion: gated",
+    f"fusion: gated{PAIR}",
+    "fusion: late",
+    SEQUENCE,
+]
 
 
 def names() -> list[str]:
-    """List the models: baselines, and every kind of fusion with its defaults."""
+    """List the models: baselines, other packages, and all fusions with defaults."""
     kinds = [*get_fusion_names(), f"gated{PAIR}"]
-    return [*BASELINES, *(f"fusion: {kind}" for kind in kinds)]
+    ours = [*(f"{OURS}{kind}" for kind in kinds), SEQUENCE]
+    return [*BASELINES, *foreign.MODELS, *ours]
+
+
+def is_ours(name: str) -> bool:
+    """Tell whether a model is a fusion of content, with its defaults."""
+    return name.startswith(OURS) or name == SEQUENCE
 
 
 def has_seed(name: str) -> bool:
     """Tell whether chance has a part in the fit."""
-    return name == SEEDED or name.startswith("fusion")
+    return name in SEEDED or is_ours(name)
 
 
-def make(name: str, data: Data, seed: int) -> Any:
-    """Make a model for a data set; fusions are the same for all of them."""
-    if name.startswith("fusion: "):
-        kind = name.removeprefix("fusion: ")
-        return MultimodalFusionRecommender(
-            data.catalog,
-            fusion=kind.removesuffix(PAIR),
-            n_members=2 if kind.endswith(PAIR) else 1,
-            random_state=seed,
-        )
-    return _baseline(name, data, seed, chosen().get(data.name, {}).get(name, {}))
+def device_of(name: str, device: str) -> str:
+    """Say where a model is trained, where a device is asked for."""
+    return device if is_ours(name) or name == "RecTools SASRec" else "cpu"
+
+
+def why_not(name: str, data: str) -> str | None:
+    """Say why a model is not fitted to a data set; None: it is."""
+    if name in OF_ORDERS and data not in ORDERED:
+        return "its rows have no order that is held out"
+    return foreign.why_not(name) if name in foreign.MODELS else None
+
+
+def make(name: str, data: Data, seed: int, device: str = "auto") -> Any:
+    """Make a model for a data set, with the parameters that were chosen for it."""
+    return build(name, data, seed, chosen().get(data.name, {}).get(name, {}), device)
+
+
+def build(
+    name: str, data: Data, seed: int, params: dict[str, Any], device: str = "auto"
+) -> Any:
+    """Make a model with parameters; fusions are the same for all data sets."""
+    if is_ours(name):
+        return _fusion(name, data, seed, device)
+    if name in foreign.MODELS:
+        return foreign.MODELS[name][0](random_state=seed, device=device, **params)
+    model = BASELINES[name](**params)
+    if name in SEEDED:
+        model.set_params(random_state=seed)
+    if name == "content-kNN":
+        model.set_params(catalog=data.catalog)
+    return model
+
+
+def _fusion(name: str, data: Data, seed: int, device: str) -> Any:
+    model = MultimodalFusionRecommender(data.catalog, random_state=seed, device=device)
+    if name == SEQUENCE:
+        return model.set_params(user_tower="sequence")
+    kind = name.removeprefix(OURS)
+    n_members = 2 if kind.endswith(PAIR) else 1
+    return model.set_params(fusion=kind.removesuffix(PAIR), n_members=n_members)
 
 
 def chosen() -> dict[str, dict[str, dict[str, Any]]]:
@@ -93,32 +165,16 @@ def chosen() -> dict[str, dict[str, dict[str, Any]]]:
     return json.loads(CHOSEN.read_text()) if CHOSEN.exists() else {}
 
 
-def tune(data: Data, baselines: list[str]) -> Iterator[str]:
-    """Choose parameters by NDCG@20 on the validation rows; yield what was tried."""
-    train, validation = data.tuning
-    for name in baselines:
-        grid = GRIDS[name]
-        tried = []
-        for values in product(*grid.values()):
-            params = dict(zip(grid, values, strict=True))
-            model = _baseline(name, data, 0, params).fit(train)
-            value = evaluate(model, validation).mean()["ndcg@20"]
-            tried.append((value, params))
-            yield f"{data.name:20} {name:12} {value:.4f} {params}"
-        best = max(tried, key=lambda pair: pair[0])[1]
-        _record(data.name, name, best)
+def grid(name: str) -> list[dict[str, Any]]:
+    """List the parameters that are tried for a model."""
+    values = GRIDS[name]
+    return [
+        dict(zip(values, point, strict=True)) for point in product(*values.values())
+    ]
 
 
-def _baseline(name: str, data: Data, seed: int, params: dict[str, Any]) -> Any:
-    model = BASELINES[name](**params)
-    if name == SEEDED:
-        model.set_params(random_state=seed)
-    if name == "content-kNN":
-        model.set_params(catalog=data.catalog)
-    return model
-
-
-def _record(data: str, name: str, params: dict[str, Any]) -> None:
+def record(data: str, name: str, params: dict[str, Any]) -> None:
+    """Keep what was chosen for a data set."""
     table = chosen()
     table.setdefault(data, {})[name] = params
     CHOSEN.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")

@@ -1,157 +1,193 @@
-"""What single options of the recommender are worth, and a model of another domain."""
+"""What single options of the recommender are worth, on validation rows.
+
+One option is changed at a time, and compared with the defaults user by user. Each
+parameter has a line in `OPTIONS`, or a reason in `LEFT_OUT`: a test walks them.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from copy import deepcopy
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from sklearn.frozen import FrozenEstimator
+from recommending.data import ORDERED
+from skmmrec import MultimodalFusionRecommender
+from skmmrec.fusion import get_fusion_names
+from skmmrec.recommender import (
+    AttentionTower,
+    EarlyStopping,
+    MeanTower,
+    Propagation,
+    Regularization,
+    SequenceTower,
+    Training,
+)
 
-from recommending import protocol
-from recommending.data import IDS, Data
-from recommending.situations import Impaired
-from skmmrec import ItemCatalog, MultimodalFusionRecommender
-from skmmrec.model_selection import ColdItemSplit, RandomHoldoutPerUser
-from skmmrec.recommender import Propagation
+SETS = [
+    "tiktok",
+    "movielens-random",
+    "movielens-time",
+    "dbbook",
+    "generated-sparse",
+    "generated-missing",
+]
+ONE_MODALITY = {"dbbook"}
+# Vectors of 64 numbers, or fewer, are not reduced.
+NARROW = {f"generated-{shape}" for shape in ("sparse", "missing")}
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "defaults": {},
-    "modality_dropout=0": {"regularization__modality_dropout": 0.0},
-    "modality_dropout=0.5": {"regularization__modality_dropout": 0.5},
-    "modality_balance=0.3": {"regularization__modality_balance": 0.3},
-    "alignment=0.1": {"regularization__alignment": 0.1},
-    "id_dropout=0.2": {"regularization__id_dropout": 0.2},
-    "Propagation()": {"propagation": Propagation()},
-    'user_tower="attention"': {"user_tower": "attention"},
-    'user_tower="sequence"': {"user_tower": "sequence"},
-    'objective="bpr"': {"objective": "bpr"},
-    "n_members=2": {"n_members": 2},
-}
-SIZES = [5, 10, 25, 50, 100]
+# All items are ranked for validation rows; or, for these and with all items, a modality
+# is lost for half of the items; or items that were held out are ranked by content.
+SITUATIONS = ["all items", "a modality lost", "new items"]
 
 
-def options(data: Data, seeds: int) -> Iterator[str]:
-    """Change one option at a time.
+@dataclass(frozen=True)
+class Option:
+    """Values that differ from the defaults.
 
-    All items are ranked for the test rows, with all content and with a modality lost
-    for half of the items; then a fifth of the items, held out of another fit, by all of
-    their content and by each modality of it alone.
+    Parameters
+    ----------
+    params : dict
+        Values by name, as for `set_params`.
+    not_for : frozenset of str
+        Data sets for which they cannot matter.
+    only_for : frozenset of str or None
+        The only ones for which they can.
+    is_of_content : bool
+        Whether what is expected of items by their content may change.
     """
-    complete = data.items.dropna()
-    modalities = _modalities(complete)
-    columns = [
-        data.name,
-        "all items",
-        "a modality lost",
-        "cold items",
-        *(f"cold, by {name}" for name in modalities),
-        "CPU s a fit",
-    ]
-    yield f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
-    for name, params in OPTIONS.items():
-        rows = [_judge(data, complete, params, seed) for seed in range(seeds)]
-        means = pd.DataFrame(rows).mean()
-        cells = [f"{value:.4f}" for value in means[:-1]]
-        yield f"| {' | '.join([name, *cells, f'{means.iloc[-1]:.1f}'])} |"
 
+    params: dict[str, Any]
+    not_for: frozenset[str] = frozenset()
+    only_for: frozenset[str] | None = None
+    is_of_content: bool = False
 
-def _judge(
-    data: Data, complete: pd.DataFrame, params: dict[str, Any], seed: int
-) -> dict[str, float]:
-    """NDCG@20 in each situation, and the seconds of a fit."""
-    start = time.process_time()
-    model = _make(data.catalog, params, seed).fit(data.train[IDS])
-    seconds = time.process_time() - start
-    found = {"all": _ndcg(model, data.test), "lost": np.nan}
-    if model.serving_vectors().history_exponent is not None:
-        ranked = Impaired(model, data, seed).recommend(data.test["user_id"].unique())
-        found["lost"] = protocol.judge(ranked, data.test).mean()["ndcg@20"]
-    X = data.everything[IDS]
-    X = X[X["item_id"].isin(complete["item_id"])]
-    ((train, test),) = ColdItemSplit(0.2, random_state=seed).split(X)
-    train, test = X.iloc[train], X.iloc[test]
-    test = test[test["user_id"].isin(train["user_id"])]
-    new = complete[~complete["item_id"].isin(train["item_id"])]
-    known = complete.drop(index=new.index)
-    model = _make(ItemCatalog(known), params, seed).fit(train)
-    for name, columns in {"cold": None, **_modalities(complete)}.items():
-        content = new if columns is None else _only(new, columns)
-        serving = deepcopy(model).add_items(content)
-        found[name] = _ndcg(serving, test, new["item_id"])
-    return {**found, "seconds": seconds}
-
-
-def transfer(data: Data, seeds: int) -> Iterator[str]:
-    """Learn from few users of half of the items, with and without the other half.
-
-    The source domain has one half of the items and four fifths of the users; the target
-    has the other half of the items, and is fitted to some of the other users. The rest
-    of these are folded in, and all of them are judged.
-    """
-    columns = [data.name, "rows", "alone", "pretrained", "gain"]
-    yield f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
-    for size in SIZES:
-        results = pd.DataFrame([_transfer(data, size, seed) for seed in range(seeds)])
-        rows, alone, pretrained = results.mean()
-        yield (
-            f"| {size} users | {rows:.0f} | {alone:.4f} | {pretrained:.4f} "
-            f"| {pretrained / alone - 1:+.0%} |"
+    def can_matter(self, data: str) -> bool:
+        """Tell whether it can change anything on a data set."""
+        return data not in self.not_for and (
+            self.only_for is None or data in self.only_for
         )
 
 
-def _transfer(data: Data, n_users: int, seed: int) -> tuple[int, float, float]:
-    """Rows of the target to learn from, and NDCG@20 of both models there."""
-    rng = np.random.default_rng(seed)
-    X = data.everything[IDS]
-    users, items = (rng.permutation(X[name].unique()) for name in IDS)
-    there, here = np.array_split(items, 2)
-    old, new = np.split(users, [len(users) * 4 // 5])
-    source = X[X["item_id"].isin(there) & X["user_id"].isin(old)]
-    target = X[X["item_id"].isin(here) & X["user_id"].isin(new)]
-    ((train, test),) = RandomHoldoutPerUser(0.2, random_state=seed).split(target)
-    train, test = target.iloc[train], target.iloc[test]
-    is_learned = train["user_id"].isin(new[:n_users])
-    pretrained = _make(_catalog(data, there), {}, seed).fit(source)
-    scores = []
-    for earlier in (None, FrozenEstimator(pretrained)):
-        model = _make(_catalog(data, here), {"pretrained": earlier}, seed)
-        model.fit(train[is_learned]).partial_fit(train[~is_learned])
-        scores.append(_ndcg(model, test))
-    return int(is_learned.sum()), scores[0], scores[1]
+def _values(name: str, *values: Any, **more: Any) -> dict[str, Option]:
+    """Make an option of each value of a parameter."""
+    label = name.rpartition("__")[2]
+    return {f"{label}={value!r}": Option({name: value}, **more) for value in values}
 
 
-def _make(
-    catalog: ItemCatalog, params: dict[str, Any], seed: int
-) -> MultimodalFusionRecommender:
-    model = MultimodalFusionRecommender(catalog, random_state=seed)
-    return model.set_params(**params)
+def _training(name: str, *values: Any) -> dict[str, Option]:
+    return _values(f"training__{name}", *values)
 
 
-def _catalog(data: Data, ids: np.ndarray) -> ItemCatalog:
-    items = data.items[data.items["item_id"].isin(ids)]
-    return ItemCatalog(items, on_empty="ignore")
+def _content(name: str, *values: Any, **more: Any) -> dict[str, Option]:
+    return _values(f"regularization__{name}", *values, is_of_content=True, **more)
 
 
-def _ndcg(model: Any, test: pd.DataFrame, items: Any = None) -> float:
-    return protocol.evaluate(model, test, items).mean()["ndcg@20"]
+_ORDERED = frozenset(ORDERED)
+_ONE = frozenset(ONE_MODALITY)
+DEFAULTS = "defaults"
+
+OPTIONS: dict[str, Option] = {
+    DEFAULTS: Option({}, is_of_content=True),
+    **_values(
+        "fusion",
+        *(kind for kind in get_fusion_names() if kind != "gated"),
+        not_for=_ONE,
+        is_of_content=True,
+    ),
+    **_values("user_tower", "attention"),
+    **_values("user_tower", "sequence", only_for=_ORDERED),
+    **_values("user_tower__max_history", 10, 50),
+    **_values("user_tower__history_exponent", 0.5, 0.8),
+    **_values("user_tower__user_embedding", True),
+    **_values("objective", "bpr", "bce"),
+    **_values("n_factors", 32, 128),
+    **_values("n_members", 2, is_of_content=True),
+    **_values("half_life", None, 10.0, only_for=_ORDERED),
+    **_values("cold_popularity", 0.1, 5.0),
+    "propagation=Propagation()": Option(
+        {"propagation": Propagation()}, is_of_content=True
+    ),
+    **_values("propagation__share", 0.5, is_of_content=True),
+    **_values("propagation__n_neighbors", 30, is_of_content=True),
+    **_training("max_epochs", 5, 20),
+    **_training("batch_size", 512, 2048),
+    **_training("learning_rate", 0.005, 0.02),
+    **_training("n_negatives", 128, 2048),
+    **_training("own_negatives", True, False),
+    **_training("clip_norm", 1.0),
+    **_training("precision", "bfloat16"),
+    **_content("dropout", 0.0, 0.5),
+    **_content("modality_dropout", 0.0, 0.5),
+    **_content("id_dropout", 0.2),
+    **_content("history_dropout", 0.2),
+    **_content("l2", 0.0, 0.01),
+    **_content("id_l2", 1.0, 10.0),
+    **_content("alignment", 0.1, not_for=_ONE),
+    **_content("modality_balance", 0.3, not_for=_ONE),
+    **_content("n_components", None, 32, not_for=frozenset(NARROW)),
+    **_content("mute_noise", False),
+    "early_stopping=EarlyStopping()": Option({"early_stopping": EarlyStopping()}),
+    **_values("early_stopping__validation_fraction", 0.2),
+    **_values("early_stopping__metric", "loss"),
+    **_values("early_stopping__n_iter_no_change", 1),
+}
+
+_NO_ACCURACY = "says where or how loudly to compute, not what"
+_HOLDS = "holds parameters that have lines of their own"
+LEFT_OUT: dict[str, str] = {
+    "catalog": "is the data",
+    "modalities": "is the data of the flat form",
+    "user_catalog": "users have no content in these sets",
+    "user_key": "is the name of a column",
+    "random_state": "is the seed",
+    "device": _NO_ACCURACY,
+    "verbose": _NO_ACCURACY,
+    "training": _HOLDS,
+    "regularization": _HOLDS,
+    "pretrained": "needs another domain: `transfer` measures it",
+    "warm_start": "needs an earlier fit, from which it starts",
+    "training__task_weights": "needs several answers",
+    "training__max_time": "ends a fit early, by the clock",
+    "training__partial_fit_epochs": "needs rows that come after the fit",
+    "training__checkpoint_dir": _NO_ACCURACY,
+    "training__tables": "several processes compute the same",
+}
+"""Parameters without a figure, and why."""
 
 
-def _modalities(items: pd.DataFrame) -> dict[str, list[str]]:
-    """Columns of each modality."""
-    names = items.columns.drop("item_id")
-    return {name: list(part) for name, part in names.groupby(_prefix(names)).items()}
+def parameters() -> list[str]:
+    """List all parameters of the recommender, those of its settings included."""
+    settings: dict[str, Sequence[type]] = {
+        "training": [Training],
+        "regularization": [Regularization],
+        "early_stopping": [EarlyStopping],
+        "propagation": [Propagation],
+        "user_tower": [MeanTower, AttentionTower, SequenceTower],
+    }
+    names = list(inspect.signature(MultimodalFusionRecommender).parameters)
+    for name, kinds in settings.items():
+        inner = {key: None for kind in kinds for key in _parameters(kind)}
+        names += [f"{name}__{key}" for key in inner]
+    return names
 
 
-def _prefix(names: pd.Index) -> pd.Index:
-    return names.str.partition("__").get_level_values(0)
+def _parameters(kind: type) -> list[str]:
+    return list(inspect.signature(kind).parameters)
 
 
-def _only(items: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Take all other content away."""
-    kept = items.copy()
-    kept[items.columns.difference(["item_id", *columns])] = np.nan
-    return kept
+def without_a_line() -> set[str]:
+    """Parameters that neither have a figure nor a reason to have none."""
+    measured = {name for option in OPTIONS.values() for name in option.params}
+    return {*parameters()} - measured - {*LEFT_OUT}
+
+
+def labels(data: str, situation: str) -> Iterator[str]:
+    """Options that can matter for a data set in a situation, defaults first."""
+    if situation == SITUATIONS[1] and data in ONE_MODALITY:
+        return
+    for label, option in OPTIONS.items():
+        if option.can_matter(data) and (
+            situation == SITUATIONS[0] or option.is_of_content
+        ):
+            yield label

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from recommending.data import Data
 from skmmrec.metrics import compare, evaluate_ranking
 from skmmrec.metrics._evaluation import RankingEvaluation
 
-METRICS = ["recall@20", "ndcg@20", "ndcg@10"]
+METRICS = ["recall@20", "ndcg@20", "recall@10", "ndcg@10"]
 LENGTH = 20
 
 
@@ -33,6 +35,11 @@ class Seeds:
     def mean(self) -> pd.Series:
         """Average over users and seeds."""
         return self.per_user.mean()
+
+    def by_seed(self, metric: str) -> pd.DataFrame:
+        """Tell a metric of each user by each seed, of shape (n_users, n_seeds)."""
+        columns = [e.per_user[metric] for e in self.evaluations]
+        return pd.concat(columns, axis=1, keys=range(len(columns)))
 
     def std(self) -> pd.Series:
         """Deviation of the means over users between the seeds; NaN for one seed."""
@@ -60,24 +67,37 @@ def judge(
     return evaluate_ranking(ranked, test, METRICS)
 
 
-def run(
-    name: str,
-    make: Callable[[int], Any],
-    train: pd.DataFrame,
-    test: pd.DataFrame,
-    seeds: int,
-    folder: Path,
-    items: Any = None,
-) -> tuple[Seeds, float]:
-    """Fit and judge a model by seeds; return it with the mean CPU seconds of a fit."""
-    evaluations, costs = [], []
-    for seed in range(seeds):
-        start = time.process_time()
-        model = make(seed).fit(train)
-        costs.append(time.process_time() - start)
-        keep = folder / f"{file_name(name)}-{seed}.parquet"
-        evaluations.append(evaluate(model, test, items, keep))
-    return Seeds(evaluations), float(np.mean(costs))
+def fit(model: Any, data: Data) -> Any:
+    """Fit to the training rows; what is known later becomes history.
+
+    A model that cannot take in later rows is fitted to them, too, which favours it.
+    """
+    if data.later is None:
+        return model.fit(data.train)
+    if hasattr(model, "partial_fit"):
+        return model.fit(data.train).partial_fit(data.later)
+    return model.fit(pd.concat([data.train, data.later], ignore_index=True))
+
+
+def timed(fit: Callable[[], Any], device: str) -> tuple[Any, dict[str, Any]]:
+    """Fit, and tell what it cost: CPU and wall seconds, peak memory of the device."""
+    is_cuda = device.startswith("cuda")
+    if is_cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    cpu, wall = time.process_time(), time.perf_counter()
+    model = fit()
+    if is_cuda:
+        torch.cuda.synchronize(device)
+    facts = {
+        "cpu_s": time.process_time() - cpu,
+        "wall_s": time.perf_counter() - wall,
+        "device": device,
+        "torch": torch.__version__,
+    }
+    if is_cuda:
+        facts["device_name"] = torch.cuda.get_device_name(device)
+        facts["device_MB"] = torch.cuda.max_memory_allocated(device) / 1e6
+    return model, facts
 
 
 def file_name(name: str) -> str:
@@ -123,7 +143,9 @@ def row(name: str, seeds: Seeds, *more: str) -> str:
 
 
 def read_kept(folder: Path) -> dict[str, Seeds]:
-    """Read the lists that `run` kept in a folder, by file name of the model."""
+    """Read the lists that were kept in a folder, by file name of the model."""
+    if not (folder / "relevant.parquet").exists():
+        return {}
     relevant = pd.read_parquet(folder / "relevant.parquet")
     found: dict[str, list[RankingEvaluation]] = {}
     for path in sorted(folder.glob("*-[0-9]*.parquet")):
@@ -133,12 +155,41 @@ def read_kept(folder: Path) -> dict[str, Seeds]:
     return {model: Seeds(evaluations) for model, evaluations in found.items()}
 
 
-def compare_in_pairs(folder: Path, reference: str) -> pd.DataFrame:
-    """Test every model kept against one, user by user, on NDCG@20 over the seeds."""
-    kept = read_kept(folder)
+def read_facts(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Read what was found beside the lists, by file name of the model."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(folder.glob("*-[0-9]*.json")):
+        model = path.stem.rpartition("-")[0]  # "MODEL-SEED.DEVICE"
+        found.setdefault(model, []).append(read_json(path))
+    return found
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read the facts of one fit."""
+    return json.loads(path.read_text())
+
+
+def compare_in_pairs(
+    kept: dict[str, Seeds], reference: str, metric: str = "ndcg@20"
+) -> pd.DataFrame:
+    """Test every model kept against one, user by user, over the seeds."""
     rows = {
-        model: compare(kept[reference], seeds, random_state=0).loc["ndcg@20"]  # type: ignore[arg-type]
+        model: compare(kept[reference], seeds, random_state=0).loc[metric]  # type: ignore[arg-type]
         for model, seeds in kept.items()
         if model != reference
     }
     return pd.DataFrame(rows).T
+
+
+def difference(a: pd.DataFrame, b: pd.DataFrame) -> tuple[float, float]:
+    """Mean of the differences b - a in pairs, and its standard error.
+
+    Both have a row for each user and a column for each seed. Seeds are pairs, too,
+    where both have the same; else b is compared with the mean of a. Users differ, and
+    so do seeds: the error is the larger of the two.
+    """
+    are_pairs = list(a) == list(b)
+    pairs = b - a if are_pairs else b.sub(a.mean(axis=1), axis=0)
+    by_seed, by_user = pairs.mean(), pairs.mean(axis=1).dropna()
+    errors = [part.std(ddof=1) / np.sqrt(len(part)) for part in (by_seed, by_user)]
+    return float(by_seed.mean()), float(np.nanmax(errors))
