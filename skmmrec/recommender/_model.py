@@ -327,6 +327,8 @@ class FittedModel:
             network.keep_items(rows)
         self.content, self.met = self.content.view(rows), self.met[rows]
         self.item_biases = self.item_biases[rows]
+        if self.memory is not None:
+            self.memory = self.memory.keep(kept)
         if self.graph is None:
             self.item_vectors = self.item_vectors[rows]
             self._update_some_users(changed, self.user_vectors.copy())

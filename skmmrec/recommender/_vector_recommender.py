@@ -284,8 +284,8 @@ class VectorRecommender(
         """Take items out of the model.
 
         Their ids, content, embeddings and vectors go, and so do their rows in the
-        catalogue and their places in what users have seen and liked. Users stay, and
-        are made anew of what is left of their histories.
+        catalogue and their places in what users have seen and liked and in the lists
+        of the memory. Users stay, and are made anew of what is left of their histories.
 
         Parameters
         ----------

@@ -72,6 +72,9 @@ def check_consistent(rec, gone=(), known=()):
         assert len(network.user_embedding) in (0, n_users)
     if model.user_content is not None:
         assert len(model.user_content) == n_users
+    if model.memory is not None:
+        assert len(model.memory) == len(model.memory.weights) == n_items
+        assert model.memory.neighbors.max(initial=-1) < n_items
     assert not set(gone) & set(model.data.users)
     assert set(known) <= set(model.data.items)
     served = rec.serving_vectors()
@@ -177,6 +180,7 @@ VARIANTS = {
     "ratings": {"objective": "mse"},
     "two tasks": {"objective": ["softmax", "bce"]},
     "propagation": {"propagation__n_neighbors": 3},
+    "memory": {"memory": 0.5},
 }
 
 
@@ -422,7 +426,9 @@ def test_removed_items_are_gone(of_variant, name, tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", ["mean", "attention", "sequence", "propagation"])
+@pytest.mark.parametrize(
+    "name", ["mean", "attention", "sequence", "propagation", "memory"]
+)
 def test_users_are_what_is_left_of_their_histories(of_variant, name):
     rec = of_variant(name)
     user = rec.user_index_[np.argmax(rec.history_.lengths)]
@@ -592,7 +598,7 @@ STEPS = ["fit", "add", "feed", "forget", "save", "train on"]
     steps=st.lists(
         st.tuples(st.sampled_from(STEPS), st.integers(0, 10**6)), max_size=8
     ),
-    name=st.sampled_from(["mean", "members", "attention"]),
+    name=st.sampled_from(["mean", "members", "attention", "memory"]),
 )
 def test_any_order_of_events_leaves_a_whole_model(make, tmp_path_factory, steps, name):
     rng = np.random.default_rng(0)

@@ -198,6 +198,36 @@ def test_new_items_have_empty_lists(books):
     assert np.isfinite(rec.recommend(["u1"], 300, exclude_seen=False).score).all()
 
 
+def test_items_that_go_leave_all_lists(tmp_path):
+    rec = small(catalog_of(), memory=0.5).fit(series())
+    said, version = rec.memory_.matrix.toarray(), rec.model_.fingerprint()
+    history, users = rec.history_, rec.user_index_[:50]
+    rec.add_items(pd.DataFrame({"item_id": [9000], "text__0": [1.0], "text__1": [2]}))
+    rec.remove_items(9000)
+    assert rec.model_.fingerprint() == version
+    gone = np.array([0, 5, 17, 100])
+    left = np.setdiff1d(np.arange(len(said)), gone)
+    rec.remove_items(gone)
+    assert len(rec.memory_) == len(left)
+    np.testing.assert_array_equal(
+        rec.memory_.matrix.toarray(), said[np.ix_(left, left)]
+    )
+    assert rec.memory_.neighbors.dtype == np.int32
+    # Histories are what is left of them, and so are sums over them.
+    counted = np.array([np.isin(left, history.of(user)) for user in range(50)])
+    expected = counted @ rec.memory_.matrix.toarray()
+    expected /= np.sqrt(np.maximum(counted.sum(axis=1, keepdims=True), 1))
+    model = rec.model_
+    scores = model.user_vectors[:50] @ model.item_vectors.T + model.item_biases[:, 0]
+    lists = rec.recommend(users, 5, exclude_seen=False)
+    best = np.argsort(-(scores + expected), axis=1, kind="stable")[:, :5]
+    assert lists.item_id.tolist() == left[best].ravel().tolist()
+    np.testing.assert_array_equal(rec.predict(lists[IDS]), lists.score)
+    rec.save(tmp_path / "model")
+    loaded = MultimodalFusionRecommender.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(loaded.recommend(users, 5, exclude_seen=False), lists)
+
+
 def test_it_outlives_saving_and_users_who_go(fitted, tmp_path, books):
     fitted.save(tmp_path / "model")
     loaded = MultimodalFusionRecommender.load(tmp_path / "model", catalog=books)

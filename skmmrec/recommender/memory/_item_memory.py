@@ -200,3 +200,21 @@ class ItemMemory:
             neighbors=np.concatenate([self.neighbors, neighbors[0]]),
             weights=np.concatenate([self.weights, neighbors[1]]),
         )
+
+    def keep(self, kept: NDArray[np.bool_]) -> ItemMemory:
+        """Keep the items marked in `kept`, of shape (n_items,), numbered anew.
+
+        Those who go leave the lists of the others, too.
+        """
+        neighbors, weights = self.neighbors[kept], self.weights[kept]
+        there = (neighbors >= 0) & kept[neighbors]
+        width = int(there.sum(axis=1).max(initial=0))
+        order = np.argsort(~there, axis=1, kind="stable")[:, :width]
+        places = (np.cumsum(kept) - 1).astype(np.int32)
+        neighbors = np.where(there, places[neighbors], np.int32(-1))
+        weights = np.where(there, weights, np.float32(0))
+        return replace(
+            self,
+            neighbors=np.take_along_axis(neighbors, order, axis=1),
+            weights=np.take_along_axis(weights, order, axis=1),
+        )
