@@ -213,6 +213,17 @@ def test_filters_choose_among_the_same_scores(repo, chosen):
         check(found, scores, [], 5)
 
 
+def test_few_items_to_choose_from_have_the_memory_too(repo):
+    """Where they are few, only their rows are compared."""
+    model = remembering(n_items=60)
+    publish(model, repo)
+    online, few = OnlineRecommender(repo), [7, 20, 31, 44]
+    for user in range(8):
+        scores = scores_of(model, liked_by(model, user))[few]
+        options = {"k": 4, "items": few, "exclude_seen": False}
+        check(online.recommend([user], **options), scores, [], 4)
+
+
 @pytest.mark.parametrize("half_life", [None, 1.5])
 def test_somebody_without_an_id_has_a_memory_too(repo, half_life):
     model = remembering(half_life=half_life)
