@@ -15,6 +15,7 @@ from skmmrec.feature_store import (
     embedding_definitions,
     open_store,
     publish,
+    recommend_after,
     rollback,
     verify,
 )
@@ -275,7 +276,12 @@ def test_a_like_counts_where_vectors_are_no_sums(repo):
     publish(model, repo)
     online = OnlineRecommender(repo)
     before = online.recommend(4, k=25, exclude_seen=False)
+    looked = recommend_after(online, 4, [11], k=6)
+    with pytest.raises(ValueError, match="a like shows after the next fit"):
+        recommend_after(online, 99, [11])
     assert online.record(4, 11)
+    recorded = online.recommend(4, k=6).drop(columns="user_id")
+    pd.testing.assert_frame_equal(looked, recorded)
     after = online.recommend(4, k=25, exclude_seen=False)
     own = vectors.items.to_numpy() @ users.loc[4].to_numpy()
     for found, liked in ((before, []), (after, [11])):
