@@ -106,7 +106,7 @@ def finish(
     elif half_life != "auto":
         model.half_life = half_life
     elif times is None or not np.any(times != times[0]):
-        model.choices.note("half_life", Choice(None, "the rows have no times"))
+        model.choices.note("half_life", Choice(None, "no times tell the order of rows"))
     else:
         model.learn_half_life(where)
     model.update_users(where)
