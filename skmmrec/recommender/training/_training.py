@@ -307,6 +307,9 @@ def _try_out(
     weight = None
     if not isinstance(memory, str | None) and memory > 0:
         weight = MemoryWeight(float(memory), GIVEN_POWER)
+    if asked and choose_split(problem, plan):
+        asked, reason = False, "no process has the whole table of embeddings"
+        choices.note("memory", Choice(0.0, reason))
     if given != "auto" and not asked:
         return float(given), weight
     before = generators.get_state()
@@ -326,8 +329,6 @@ def _choose_memory(
 ) -> tuple[MemoryWeight | None, Choice]:
     if trial is None:
         return None, replace(chosen, value=0.0)
-    if trial.is_split:
-        return None, Choice(0.0, "no process has the whole table of embeddings")
     return choose_memory(trial.network, problem, trial.hidden, trial.left)
 
 
@@ -342,14 +343,11 @@ class Trial(NamedTuple):
         What was held out.
     left : History
         What was not.
-    is_split : bool
-        Whether each process holds a share of the tables.
     """
 
     network: FusionNetwork
     hidden: Examples
     left: History
-    is_split: bool
 
 
 def try_out(
@@ -379,8 +377,7 @@ def try_out(
     trainer = Trainer(loss, batcher, replace(options, patience=None))
     held_out = _batcher(problem, plan, generators, left, hidden)
     chosen = learn_precision(trainer, held_out, n_epochs)
-    is_split = bool(choose_split(problem, plan))
-    return chosen, Trial(loss.network, hidden, left, is_split)
+    return chosen, Trial(loss.network, hidden, left)
 
 
 def _hold_out(

@@ -10,7 +10,13 @@ import torch
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
-from skmmrec.recommender import ContentRecommender, EarlyStopping, Training
+from skmmrec.recommender import (
+    Choice,
+    Choices,
+    ContentRecommender,
+    EarlyStopping,
+    Training,
+)
 from skmmrec.recommender.network._objectives import MIN_CREDIT, credit
 from skmmrec.recommender.training import _training
 from skmmrec.recommender.training._id_prior import CLEAR, HIGH, LOW
@@ -126,10 +132,21 @@ def test_the_trial_leaves_the_network_as_it_is(items, by_content):
     network = rec.model_.networks[0]
     before = deepcopy(network.state_dict())
     problem = rec.model_.problem()
-    chosen = _training.choose_id_l2(network, problem, rec._plan(), Generators(0))
+    chosen, _ = _training.try_out(network, problem, rec._plan(), Generators(0))
     assert chosen.value >= CLEAR
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+def test_split_tables_are_not_tried_for_a_memory_alone(items, by_content, monkeypatch):
+    rec = fit(items, by_content, regularization__id_l2=2.0)
+    parts = rec.model_.networks[0], rec.model_.problem(), rec._plan(), Generators(0)
+    monkeypatch.setattr(_training, "choose_split", lambda *_: {"items": len(items)})
+    monkeypatch.delattr(_training, "try_out")
+    choices = Choices()
+    assert _training._try_out(*parts, choices) == (2.0, None)
+    reason = "no process has the whole table of embeddings"
+    assert choices["memory"] == Choice(0, reason)
 
 
 def test_a_fit_that_was_killed_goes_on_with_the_same_precision(
