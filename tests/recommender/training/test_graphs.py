@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.fusion import get_fusion_names
-from skmmrec.recommender import EarlyStopping, Training
+from skmmrec.recommender import EarlyStopping, Training, _estimator
 from skmmrec.recommender.training import (
     _batches as batches_module,
     _graphs,
@@ -117,6 +117,8 @@ def record_all(monkeypatch):
 
         monkeypatch.setattr(_loop, "reason_against", lambda loss, opt, n: None)
         monkeypatch.setattr(_loop, "CudaRecorder", recorder)
+        # On a CPU, a fit refuses what it has not.
+        monkeypatch.setattr(_estimator, "refuse_idle", lambda plan, model, half: None)
         return recorders
 
     return record_all
@@ -210,7 +212,7 @@ def test_a_whole_fit(record_all):
     assert len(X) > MIN_TRIED
     plain = clone(rec).fit(X)
     recorders = record_all()
-    rec.fit(X)
+    rec.set_params(training__cuda_graphs=True).fit(X)
     assert len(recorders) == 2
     assert all(recorder.n_replays > 20 for recorder in recorders)
     assert rec.id_l2_ == pytest.approx(plain.id_l2_, rel=1e-3, abs=1e-6)

@@ -248,7 +248,7 @@ def test_the_prior_is_shared_out_over_the_interactions(items, by_content, monkey
         return make(self)
 
     monkeypatch.setattr(Trainer, "_make_optimizer", spy)
-    rec = fit(items, by_content, regularization__id_l2=6.0)
+    rec = fit(items, by_content, regularization__id_l2=6.0, memory=None)
     rec.set_params(training__partial_fit_epochs=1).partial_fit(by_content.head(20))
     assert len(groups) == 2
     for embedding, *others in groups:
@@ -262,7 +262,7 @@ def test_penalties_are_no_part_of_the_loss_at_rest(items, by_content):
     generators, network = Generators(0), rec.model_.networks[0]
     history, examples = problem.history, problem.examples
     batcher = _training._batcher(problem, plan, generators, history, examples)
-    loss = _training._loss(network, problem, plan, generators)
+    loss = _training._loss(network, problem, plan, generators, 1.0)
     batch = batcher.batch(np.arange(50))
     loss.options = replace(loss.options, dropout=0.0, modality_dropout=0.0)
     with torch.no_grad():
