@@ -609,7 +609,7 @@ class FittedModel:
         return np.column_stack(predictions)
 
     def serving_vectors(self) -> ServingVectors:
-        """Return vectors whose inner product is the score."""
+        """Return vectors whose inner product is the score, but for the memory."""
         users, items, met = self.data.users, self.data.items, self._met
         ones = np.ones((len(users), 1), np.float32)
         with_biases = np.hstack([self.item_vectors, self.item_biases[:, :1]])

@@ -28,9 +28,9 @@ class ServingVectors:
     users : DataFrame of shape (n_users, dim)
         float32, indexed by user id.
     items : DataFrame of shape (n_items, dim)
-        float32, indexed by item id. ``users.loc[u] @ items.loc[i]`` is the score that
-        `predict` gives for the pair, but for the objectives "bce" and "mse": there it
-        grows with the probability or the rating.
+        float32, indexed by item id. ``users.loc[u] @ items.loc[i]``, and what a
+        `memory` adds, is the score that `predict` gives for the pair, but for the
+        objectives "bce" and "mse": there it grows with the probability or the rating.
     seen : Series of length n_users
         User id to the list of item ids met in training, oldest first.
     version : str

@@ -651,7 +651,7 @@ class VectorRecommender(
         -------
         ServingVectors
             One wider than `item_vectors_`: the item's bias is appended to its vector,
-            and a 1 to the user's.
+            and a 1 to the user's. What a memory of items adds is beside them.
         """
         check_is_fitted(self)
         return self.model_.serving_vectors()

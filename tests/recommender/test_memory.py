@@ -228,6 +228,14 @@ def test_items_that_go_leave_all_lists(tmp_path):
     pd.testing.assert_frame_equal(loaded.recommend(users, 5, exclude_seen=False), lists)
 
 
+def test_the_card_tells_of_it(fitted, books):
+    told = {section.heading: section.rows for section in fitted.card().sections}
+    assert ("Memory of items", "lists of up to 20") in told["Choices"]
+    without = small(books, memory=None).fit(series()).card()
+    told = {section.heading: section.rows for section in without.sections}
+    assert ("Memory of items", "none") in told["Choices"]
+
+
 def test_it_outlives_saving_and_users_who_go(fitted, tmp_path, books):
     fitted.save(tmp_path / "model")
     loaded = MultimodalFusionRecommender.load(tmp_path / "model", catalog=books)
