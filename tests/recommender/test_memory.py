@@ -155,6 +155,21 @@ def test_lists_are_those_of_predict(fitted, everything, few, exclude_seen):
         np.testing.assert_array_equal(own.score, theirs.score)
 
 
+def test_places_of_new_items_are_ranked_with_it(fitted, everything):
+    popularity = fitted.seen_.popularity
+    met = int(np.sort(popularity)[40])
+    scores = everything.assign(score=fitted.predict(everything))
+    new = scores[scores.item_id.isin(fitted.item_index_[popularity <= met])]
+    seen = pd.MultiIndex.from_frame(series()[IDS])
+    new = new[~pd.MultiIndex.from_frame(new[IDS]).isin(seen)]
+    best = new.sort_values("score", ascending=False).groupby("user_id").head(2)
+    users = everything.user_id.unique()
+    lists = fitted.recommend(users, 5, fresh=2, fresh_met=met)
+    asked = pd.MultiIndex.from_frame(lists[IDS])
+    assert pd.MultiIndex.from_frame(best[IDS]).isin(asked).all()
+    np.testing.assert_array_equal(fitted.predict(lists[IDS]), lists.score)
+
+
 def test_an_index_finds_what_memory_brings(fitted):
     pytest.importorskip("faiss")
     index = ApproximateIndex().fit(fitted.serving_vectors().items)
