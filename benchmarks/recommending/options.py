@@ -83,6 +83,12 @@ def _content(name: str, *values: Any, **more: Any) -> dict[str, Option]:
     return _values(f"regularization__{name}", *values, is_of_content=True, **more)
 
 
+def _sequence(name: str, value: Any) -> Option:
+    """Make an option of the tower that reads histories in their order."""
+    tower = {"user_tower": "sequence", f"user_tower__{name}": value}
+    return Option(tower, only_for=_ORDERED)
+
+
 _ORDERED = frozenset(ORDERED)
 _ONE = frozenset(ONE_MODALITY)
 DEFAULTS = "defaults"
@@ -97,6 +103,8 @@ OPTIONS: dict[str, Option] = {
     ),
     **_values("user_tower", "attention"),
     **_values("user_tower", "sequence", only_for=_ORDERED),
+    "n_layers=1": _sequence("n_layers", 1),
+    "dropout=0.0 of a sequence": _sequence("dropout", 0.0),
     **_values("user_tower__max_history", 10, 50),
     **_values("user_tower__history_exponent", 0.5, 0.8),
     **_values("user_tower__user_embedding", True),
@@ -104,6 +112,7 @@ OPTIONS: dict[str, Option] = {
     **_values("n_factors", 32, 128),
     **_values("n_members", 2, is_of_content=True),
     **_values("half_life", None, 10.0, only_for=_ORDERED),
+    **_values("memory", None, 0.2),
     **_values("cold_popularity", 0.1, 5.0),
     "propagation=Propagation()": Option(
         {"propagation": Propagation()}, is_of_content=True
@@ -152,6 +161,7 @@ LEFT_OUT: dict[str, str] = {
     "training__partial_fit_epochs": "needs rows that come after the fit",
     "training__checkpoint_dir": _NO_ACCURACY,
     "training__tables": "several processes compute the same",
+    "training__cuda_graphs": "launches the same steps sooner",
 }
 """Parameters without a figure, and why."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skmmrec.cli._command import command, option
-from skmmrec.cli._options import PATH
+from skmmrec.cli._options import PATH, parse_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ as_json = option("--json", "as_json", is_flag=True, help="Print JSON, not CSV.")
     epilog="""
 Examples:
   skmmrec recommend model --user user-0001 --user user-0002 -k 5
-  skmmrec recommend model > lists.csv
+  skmmrec recommend model --fresh 0.1 > lists.csv
 """
 )
 @click.argument("model", type=PATH)
@@ -44,9 +44,21 @@ Examples:
     default=True,
     help="Leave out what the user has met.",
 )
+@option(
+    "--fresh",
+    metavar="PLACES",
+    default="0",
+    help="Places of each list for new items: 2, or a share such as 0.1.",
+)
+@option(
+    "--fresh-met",
+    type=click.IntRange(0),
+    default=0,
+    help="An item is new while at most so many users have met it.",
+)
 @as_json
 def recommend(
-    model: Path, users: tuple[str, ...], k: int, exclude_seen: bool, as_json: bool
+    model: Path, users: tuple[str, ...], fresh: str, as_json: bool, **asked: Any
 ) -> None:
     """Print the best items of each user, as CSV.
 
@@ -57,7 +69,8 @@ def recommend(
 
     recommender = load_model(model)
     ids = as_ids(users, recommender.user_vectors_.index) if users else None
-    _print(recommender.recommend(ids, k=k, exclude_seen=exclude_seen), as_json)
+    found = recommender.recommend(ids, fresh=parse_value(fresh), **asked)
+    _print(found, as_json)
 
 
 @command(

@@ -28,6 +28,10 @@ _BASELINE = 0xC0
 _SEGMENTS_OF_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 # Brightness at every pixel; colours at every one, every second, or every fourth.
 _SAMPLINGS = {b"\x11\x11\x11", b"\x21\x11\x11", b"\x22\x11\x11"}
+# How pixels begin that come in one scan of all three channels, not in one for each.
+_SCAN = b"\xff\xda\x00\x0c\x03"
+# Where a segment says that more pictures follow the first.
+_MORE_PICTURES = 0xE2, b"MPF\0"
 # Three channels, as torchvision numbers the ways to read a picture.
 _RGB = 3
 # The end of a JPEG, and how many bytes may follow it: some programs fill up a block.
@@ -158,13 +162,17 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
     """Return width and height of a whole, upright baseline JPEG in colours, else None.
 
     None for all that decoders may read in several ways: channels that are not those of
-    JFIF, turned pictures, uneven sampling, and files whose end is missing.
+    JFIF, turned pictures, uneven sampling, channels or pictures one after the other,
+    and files whose end is missing.
     """
     if data[:3] != b"\xff\xd8\xff" or data.rfind(_END, -_PADDING) < 0:
         return None
+    segments = list(jpeg_segments(data))
+    if not segments or not data.startswith(_SCAN, segments[-1][1]):
+        return None
     frame = None
-    for marker, body in jpeg_segments(data):
-        if marker == 0xEE or exif_or_xmp(body):
+    for _, _, marker, body in segments:
+        if marker == 0xEE or exif_or_xmp(body) or (marker, body[:4]) == _MORE_PICTURES:
             return None
         if marker in _SEGMENTS_OF_FRAMES:
             if frame is not None or marker != _BASELINE:

@@ -143,12 +143,6 @@ def _is_jpeg(data: bytes) -> bool:
     return data[:3] == b"\xff\xd8\xff"
 
 
-def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield marker and body of each segment of a JPEG before its pixels."""
-    for _, _, marker, body in _segments(data):
-        yield marker, body
-
-
 def exif_or_xmp(body: bytes) -> bool:
     """Tell whether a segment may say which way is up."""
     return body.startswith((_EXIF, _XAP))
@@ -157,7 +151,7 @@ def exif_or_xmp(body: bytes) -> bool:
 def _strip_jpeg(data: bytes) -> Stripped:
     kept, exifs, xmps, frames = [data[:2]], [], [], set()
     at = 2
-    for start, end, marker, body in _segments(data):
+    for start, end, marker, body in jpeg_segments(data):
         if _matters(marker, body):
             kept.append(data[start:end])
             frames |= {marker} & _JPEG_FRAMES
@@ -171,8 +165,8 @@ def _strip_jpeg(data: bytes) -> Stripped:
     return Stripped(stripped, _first(exifs, xmps), has_fractions)
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """Yield start, end, marker and body of each segment before the pixels."""
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """Yield start, end, marker and body of each segment of a JPEG before its pixels."""
     at = 2
     while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
         marker = data[at + 1]

@@ -122,7 +122,8 @@ def recommend_after(
         For an item without a vector.
     ValueError
         Where users are not sums of their items' vectors, and `online` has no model that
-        makes them, so that a like moves nothing.
+        makes them, so that a like moves nothing: neither the vector nor, as the user is
+        not known or there is none, what a memory of items adds.
     """
     served = online._served
     where = None if where is None else parse_filter(where)
@@ -131,9 +132,10 @@ def recommend_after(
 
     def read(snapshot: Snapshot) -> pd.DataFrame:
         table = served.items(snapshot)
-        served.required_folder(snapshot, "a like shows after the next fit")
         known = served.users([user_id], snapshot, table.dim)
         memory = served.memory(table, snapshot)
+        if memory is None or not known:
+            served.required_folder(snapshot, "a like shows after the next fit")
         moved = known.get(user_id, bias_user(table.dim))
         for item, vector in zip(item_ids, vectors_of(table, item_ids), strict=True):
             if item not in moved.seen:

@@ -242,7 +242,8 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
                 seen = found[user].seen if exclude_seen else ()
                 return _ranked(user, vector, table, k, allowed, seen, graph, said, new)
 
-            parts = [list_of(*pair) for pair in zip(servable, added, strict=True)]
+            lists = [list_of(*pair) for pair in zip(servable, added, strict=True)]
+            parts = [each for each in lists if len(each)]  # empty ones have no types
             if not parts:
                 return _told(ranked_frame([], table, []), None, table)
             return _told(pd.concat(parts, ignore_index=True), graph, table)

@@ -29,7 +29,7 @@ from skmmrec.recommender.training import (
     train_further,
     train_networks,
 )
-from skmmrec.runtime import bar
+from skmmrec.runtime import bar, resolve_device
 
 logger = logging.getLogger("skmmrec.recommender")
 
@@ -106,7 +106,7 @@ def finish(
     elif half_life != "auto":
         model.half_life = half_life
     elif times is None or not np.any(times != times[0]):
-        model.choices.note("half_life", Choice(None, "the rows have no times"))
+        model.choices.note("half_life", Choice(None, "no times tell the order of rows"))
     else:
         model.learn_half_life(where)
     model.update_users(where)
@@ -171,6 +171,7 @@ def _idle(
     yield from _idle_tasks(plan, model)
     yield from _idle_content(plan, model)
     yield from _idle_processes(plan, model)
+    yield from _idle_device(plan)
     if isinstance(plan.design.tower, SequenceTower) and isinstance(
         half_life, int | float
     ):
@@ -220,6 +221,12 @@ def _idle_processes(plan: Plan, model: FittedModel) -> Iterator[tuple[str, str]]
         )
     if tables == "sharded" and n_items < n_processes():
         yield "training.tables", f"{n_items} items, but {n_processes()} processes"
+
+
+def _idle_device(plan: Plan) -> Iterator[tuple[str, str]]:
+    device = resolve_device(plan.device).type
+    if plan.training.cuda_graphs and device != "cuda":
+        yield "training.cuda_graphs", f"the fit runs on {device!r}, which has none"
 
 
 def refuse_changed(settings: Settings, names: frozenset[str], reason: str) -> None:

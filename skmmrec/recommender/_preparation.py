@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from skmmrec.catalog import Blocks, ItemCatalog, read_columns
 from skmmrec.interactions import (
     ITEM,
+    TIME,
     USER,
     History,
     InteractionData,
@@ -132,14 +133,26 @@ def _credit(
     has_effect = plan.design.is_trained and any(task.sampled for task in tasks)
     if plan.cold_popularity != "auto" or not has_effect:
         return plan.credit
-    ids, times = rows.ids.items, rows.ids.times
-    if liked is not None:
-        ids, times = ids[liked], None if times is None else times[liked]
-    found = positions(data.items, ids)
     n_users = int(np.count_nonzero(data.history.lengths))
-    choice = choose_credit(found, times, len(data.items), n_users)
+    likes = _first_likes(rows, data, liked)
+    choice = choose_credit(*likes, len(data.items), n_users)
     choices.note("cold_popularity", choice)
     return float(choice.value)
+
+
+def _first_likes(
+    rows: Rows, data: InteractionData, liked: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.int64], NDArray | None]:
+    """Items that were liked, and when; of a like that is repeated, its first time."""
+    ids = rows.ids
+    if ids.times is None:
+        return np.empty(0, np.int64), None
+    users, items = positions(data.users, ids.users), positions(data.items, ids.items)
+    likes = pd.DataFrame({USER: users, ITEM: items, TIME: ids.times})
+    if liked is not None:
+        likes = likes[liked]
+    likes = likes.sort_values(TIME, kind="stable").drop_duplicates([USER, ITEM])
+    return likes[ITEM].to_numpy(), likes[TIME].to_numpy()
 
 
 def _as_of_now(

@@ -23,12 +23,14 @@ TableSource: TypeAlias = str | Path | pa.Table | Iterable[pa.Table | pa.RecordBa
 class ServingVectors:
     """User and item vectors whose inner product ranks as the recommender does.
 
+    With a `memory`, what it adds belongs to the score, too.
+
     Attributes
     ----------
     users : DataFrame of shape (n_users, dim)
         float32, indexed by user id.
     items : DataFrame of shape (n_items, dim)
-        float32, indexed by item id. ``users.loc[u] @ items.loc[i]``, and what a
+        float32, indexed by item id. ``users.loc[u] @ items.loc[i]``, with what a
         `memory` adds, is the score that `predict` gives for the pair, but for the
         objectives "bce" and "mse": there it grows with the probability or the rating.
     seen : Series of length n_users

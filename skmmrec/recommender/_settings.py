@@ -98,9 +98,10 @@ class Training(Settings):
         of 2**28 numbers, which are 4,194,304 rows of 64 factors. Alone, a process
         holds all, and other values than "auto" are refused.
     cuda_graphs : bool, default=False
-        Record a step as a CUDA graph and launch it as a whole, on a CUDA device. Where
-        that is impossible, the log of ``skmmrec`` says why at the level of INFO. The
-        results are those of other steps, up to rounding. It was never measured.
+        Record a step as a CUDA graph and launch it as a whole. On other devices than
+        CUDA, `fit` refuses it; where else it is impossible, the log of ``skmmrec`` says
+        why at the level of INFO. The results are those of other steps, up to rounding.
+        It was never measured.
 
     Notes
     -----

@@ -651,7 +651,8 @@ class VectorRecommender(
         -------
         ServingVectors
             One wider than `item_vectors_`: the item's bias is appended to its vector,
-            and a 1 to the user's. What a memory of items adds is beside them.
+            and a 1 to the user's. Where there is a memory of items, its lists, too: the
+            score is the inner product and what they add.
         """
         check_is_fitted(self)
         return self.model_.serving_vectors()

@@ -96,8 +96,10 @@ def mix_fresh(lists: Lists, fresh: Lists, places: NDArray[np.intp]) -> Lists:
     ----------
     .. [1] M. Zehlike et al., "FA*IR: a fair top-k ranking algorithm", CIKM 2017.
     """
-    # Rows of all, of new and of both compared are in memory at a time.
     n_rows, width = lists.positions.shape
+    if width == 0:
+        return lists
+    # Rows of all, of new and of both compared are in memory at a time.
     parts = chunks(n_rows, width * max(1, fresh.positions.shape[1]))
     mixed = [_mix(_some(lists, part), _some(fresh, part), places) for part in parts]
     positions, scores = zip(*mixed, strict=True)

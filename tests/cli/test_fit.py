@@ -301,6 +301,18 @@ def test_lists_of_some_users(model):
     assert len(records(seen)) == N_ITEMS
 
 
+def test_places_of_lists_may_be_kept_for_new_items(model):
+    rec = MultimodalFusionRecommender.load(model)
+    met = int(rec.seen_.popularity.min())
+    for places, fresh in (("1", 1), ("1.0", 1.0)):
+        asked = ["-k", 2, "--fresh", places, "--fresh-met", met]
+        found = run("recommend", model, *asked)
+        same_lists(found, rec.recommend(k=2, fresh=fresh, fresh_met=met))
+    assert found.stdout != run("recommend", model, "-k", 2).stdout
+    refused = run("recommend", model, "--fresh", "half", code=3).stderr
+    assert "fresh must be a share of the places" in refused
+
+
 def test_a_folder_without_a_model_is_told(tmp_path):
     assert "no saved recommender" in run("recommend", tmp_path, code=3).stderr
 

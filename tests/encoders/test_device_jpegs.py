@@ -37,6 +37,20 @@ def turned(orientation):
     return jpeg(exif=exif.tobytes())
 
 
+def with_mpf():
+    """A picture with a second one behind it, such as a preview."""
+    file = io.BytesIO()
+    first, second = (probe_picture(size) for size in ((90, 60), (45, 30)))
+    first.save(file, "MPO", save_all=True, append_images=[second])
+    return file.getvalue()
+
+
+def in_scans():
+    """A head that announces the pixels of one channel, as if others followed."""
+    at = (data := jpeg()).find(b"\xff\xda")
+    return data[:at] + b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" + data[at + 14 :]
+
+
 def made(size=32, mode="shortest", device=CPU):
     transform = PictureTransform(PreprocessCfg(size=size, resize_mode=mode))
     return DeviceJpegs(transform, transform.resizer, device), transform
@@ -59,6 +73,8 @@ def test_whole_upright_files_in_colours_are_taken(subsampling):
         pytest.param(jpeg(mode="CMYK"), id="CMYK"),
         pytest.param(jpeg(keep_rgb=True), id="channels that are not those of JFIF"),
         pytest.param(turned(6), id="turned"),
+        pytest.param(with_mpf(), id="several pictures"),
+        pytest.param(in_scans(), id="one channel after the other"),
         pytest.param(jpeg()[:-40], id="cut off"),
         pytest.param(jpeg() + b"x" * 500, id="something behind it"),
         pytest.param(jpeg()[:100], id="head alone"),

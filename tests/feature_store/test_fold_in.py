@@ -232,3 +232,12 @@ def test_item_by_item_is_the_same_as_all_at_once(exponent, half_life):
         user = history.add(user, number, vector)
         expected = history.user(vectors[: number + 1])
         np.testing.assert_allclose(user, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_users_of_whom_nothing_is_left_do_not_change_the_ids(repo):
+    model = history_model()
+    publish(model, repo)
+    item = model.vectors.seen[4][0]
+    online = OnlineRecommender(repo)
+    alone, both = (online.recommend(users, items=[item]) for users in ([0], [0, 4]))
+    pd.testing.assert_frame_equal(both, alone)

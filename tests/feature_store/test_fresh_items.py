@@ -16,6 +16,8 @@ OPTIONS = [
     {"fresh": 2, "k": 4, "items": ["i01", "i02", "i03", "i21", "i07"]},
     {"fresh": 2, "k": 4, "items": ["i01", "i02", "i03"]},
     {"fresh": 0.5, "fresh_met": 3},
+    # Most users have met one of these, or both, and nothing is left.
+    {"fresh": 1, "fresh_met": 9, "items": ["i01", "i02"]},
 ]
 
 

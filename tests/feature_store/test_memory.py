@@ -15,6 +15,7 @@ from skmmrec.feature_store import (
     embedding_definitions,
     open_store,
     publish,
+    recommend_after,
     rollback,
     verify,
 )
@@ -213,6 +214,17 @@ def test_filters_choose_among_the_same_scores(repo, chosen):
         check(found, scores, [], 5)
 
 
+def test_few_items_to_choose_from_have_the_memory_too(repo):
+    """Where they are few, only their rows are compared."""
+    model = remembering(n_items=60)
+    publish(model, repo)
+    online, few = OnlineRecommender(repo), [7, 20, 31, 44]
+    for user in range(8):
+        scores = scores_of(model, liked_by(model, user))[few]
+        options = {"k": 4, "items": few, "exclude_seen": False}
+        check(online.recommend([user], **options), scores, [], 4)
+
+
 @pytest.mark.parametrize("half_life", [None, 1.5])
 def test_somebody_without_an_id_has_a_memory_too(repo, half_life):
     model = remembering(half_life=half_life)
@@ -264,7 +276,12 @@ def test_a_like_counts_where_vectors_are_no_sums(repo):
     publish(model, repo)
     online = OnlineRecommender(repo)
     before = online.recommend(4, k=25, exclude_seen=False)
+    looked = recommend_after(online, 4, [11], k=6)
+    with pytest.raises(ValueError, match="a like shows after the next fit"):
+        recommend_after(online, 99, [11])
     assert online.record(4, 11)
+    recorded = online.recommend(4, k=6).drop(columns="user_id")
+    pd.testing.assert_frame_equal(looked, recorded)
     after = online.recommend(4, k=25, exclude_seen=False)
     own = vectors.items.to_numpy() @ users.loc[4].to_numpy()
     for found, liked in ((before, []), (after, [11])):

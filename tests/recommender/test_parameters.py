@@ -236,6 +236,15 @@ LEARNING = {
         Refused("replicated", "tables has no effect here: one process trains alone"),
         Refused("by columns", "'tables'"),
     ],
+    # tests/recommender/training/test_graphs.py shows what it changes.
+    "training__cuda_graphs": [
+        Refused(
+            True,
+            "cuda_graphs has no effect here: the fit runs on 'cpu'",
+            {"device": "cpu"},
+        ),
+        Refused("yes", "'cuda_graphs'"),
+    ],
     "regularization": [
         Changes(Regularization(dropout=0.8)),
         Refused(

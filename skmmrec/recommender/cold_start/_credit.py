@@ -31,7 +31,7 @@ def choose_credit(
     Parameters
     ----------
     items : ndarray of shape (n_likes,)
-        Positions of the items that were liked.
+        Positions of the items that were liked, once for each user who likes them.
     times : ndarray of shape (n_likes,) or None
         When they were.
     n_items, n_users : int
@@ -47,8 +47,9 @@ def choose_credit(
     .. [1] A. Chao, "Nonparametric estimation of the number of classes in a population",
        Scandinavian Journal of Statistics 11(4), 1984.
     """
-    if times is None or len(times) == 0 or np.all(times == times[0]):
-        return Choice(LEAST_CREDIT, "the rows have no times, to tell what was new")
+    untold = Choice(LEAST_CREDIT, "no times of the likes tell what was new lately")
+    if times is None or len(times) == 0:
+        return untold
     cut = np.sort(times)[-max(1, len(times) // PARTS)]
     before, after = (
         np.bincount(items[part], minlength=n_items)
@@ -56,7 +57,9 @@ def choose_credit(
     )
     was_known = before > 0
     n_known, of_new = np.count_nonzero(was_known), after[~was_known]
-    if n_known == 0 or of_new.sum() == 0:
+    if n_known == 0:
+        return untold
+    if of_new.sum() == 0:
         return Choice(LEAST_CREDIT, "no item that was new has been liked lately")
     n_new = max(len(of_new), _estimate_all(of_new))
     # The likes of one item are not independent: each item is one observation.

@@ -91,6 +91,12 @@ def test_without_times_it_is_little():
     assert choose_credit(items[:0], times[:0], n, users).value == 0.5
 
 
+def test_the_reason_is_true_where_all_but_few_likes_are_of_one_time():
+    items, _, n, users = log_of(50, 30, 5, 5)
+    late = np.r_[np.zeros(len(items) - 3), np.ones(3)]
+    assert "no times" in choose_credit(items, late, n, users).reason
+
+
 def test_it_does_not_depend_on_the_kind_of_times():
     items, times, n, users = log_of(50, 30, 5, 5)
     dates = np.datetime64("2026-01-01") + times.astype("timedelta64[D]")
@@ -150,6 +156,16 @@ def test_dislikes_are_no_likes(feed):
     other = MultimodalFusionRecommender(ItemCatalog(items), n_factors=8, random_state=0)
     other.set_params(training__max_epochs=2).fit(both, y)
     assert other.choices_["cold_popularity"] == rec.choices_["cold_popularity"]
+
+
+def test_a_like_that_is_repeated_is_one(feed):
+    items, X = feed
+    known = X[X.item_id < 30]
+    once = fitted(items, known).choices_["cold_popularity"]
+    again = known.assign(timestamp=known.timestamp + 100)
+    for n_times in (1, 5):
+        rec = fitted(items, pd.concat([*[again] * n_times, known]))
+        assert rec.choices_["cold_popularity"] == once
 
 
 def test_nothing_is_chosen_where_it_has_no_effect(feed):

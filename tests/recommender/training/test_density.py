@@ -58,6 +58,11 @@ def test_the_ends(kind, bounds, size, share):
     )
 
 
+def test_tiktok_spares_no_likes():
+    """What spares almost none of them costs as much as what spares all."""
+    assert choose_own_negatives(Density(9.534, 6.404)).value == 1
+
+
 def test_small_data_gets_thirty_batches_and_large_data_five_hundred():
     dense = Density(100, 100)
     assert choose_batch_size(dense, 3000).value == 100

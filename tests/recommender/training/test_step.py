@@ -92,7 +92,7 @@ def made(rec, device="cpu"):
     generators = Generators(0, torch.device(device))
     network = deepcopy(rec.model_.networks[0]).to(device)
     batcher = _batcher(problem, plan, generators, problem.history, problem.examples)
-    loss = _loss(network, problem, plan, generators).train()
+    loss = _loss(network, problem, plan, generators, rec.id_l2_).train()
     options = _options(network, problem, plan, problem.history, 0.0)
     return _loop.Trainer(loss, batcher, options)
 

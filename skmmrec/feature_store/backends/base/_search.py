@@ -120,6 +120,11 @@ class Added(NamedTuple):
             added[known] = self.scores[places[known]]
         return added
 
+    def among(self, rows: np.ndarray) -> Added:
+        """Keep what is added to some rows, in ascending order, and number them anew."""
+        places, has = _places_of(self.rows, rows)
+        return Added(np.flatnonzero(has), self.scores[places[has]])
+
     @property
     def largest(self) -> float:
         """Largest of the scores without their signs."""
@@ -168,7 +173,8 @@ def nearest(
         return np.empty(0, np.int64), np.empty(0, np.float64)
     _check_width(table, query)
     if (few := _few(allowed)) is not None:
-        found, distances = nearest(_rows_alone(table, few), query, k, metric)
+        alone, said = _rows_alone(table, few), added.among(few)
+        found, distances = nearest(alone, query, k, metric, added=said)
         return few[found], distances
     with np.errstate(over="ignore", invalid="ignore"):
         rough, error = _rough(table, query, metric)
