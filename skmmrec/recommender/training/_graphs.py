@@ -1,10 +1,10 @@
 """Training steps as CUDA graphs: recorded once, then launched as one.
 
 A step is some two hundred small operations. To launch them one by one takes the host
-beside an H100 3 to 5 milliseconds (benchmarks/README.md). A recorded step is launched in
-one call, with the same tensors in each: so
-batches are copied into tensors of one shape (`Padded`), and what else changes between
-steps, as the learning rate, lies on the device (`Dials`).
+beside an H100 3 to 5 milliseconds (benchmarks/README.md). A recorded step is launched
+in one call, with the same tensors in each: so batches are copied into tensors of one
+shape (`Padded`), and what else changes between steps, as the learning rate, lies on the
+device (`Dials`).
 """
 
 from __future__ import annotations
