@@ -202,6 +202,8 @@ def _choices_of_model(recommender: Any, model: Any) -> Iterator[tuple[str, str]]
         yield "id_l2", f"{model.id_l2:.4g}"
     half = "none: all likes count alike" if model.half_life is None else None
     yield "Half-life", half or f"{model.half_life:g} later items"
+    width = 0 if model.memory is None else model.memory.neighbors.shape[1]
+    yield "Memory of items", f"lists of up to {width}" if width else "none"
     yield "Muted modalities", ", ".join(model.space.muted) or "none"
     if model.graph is not None:
         yield (

@@ -25,10 +25,10 @@ from skmmrec.recommender._forgotten import Forgotten
 from skmmrec.recommender._serving import SLICE, ServingVectors, StoredVectors, sliced
 from skmmrec.recommender.cold_start import Expectation, graph_of_new, learn_half_life
 from skmmrec.recommender.memory import (
-    SPREAD_USERS,
     ItemMemory,
     MemoryOfLikes,
-    typical_spread,
+    in_units,
+    spread_users,
 )
 from skmmrec.recommender.network import (
     Array,
@@ -49,9 +49,6 @@ from skmmrec.recommender.training import (
 )
 from skmmrec.retrieval import ExactSearch, bound_lengths, hash_rows, score_pairs
 from skmmrec.runtime import own_modes
-
-# Scores by which their spread is told, at most: 80 MB.
-SPREAD_SCORES = 20_000_000
 
 if TYPE_CHECKING:
     from skmmrec.llm import SoftTokenFuser
@@ -456,19 +453,14 @@ class FittedModel:
         Its spread over a user's scores, over that of the vectors' scores, is the weight
         that is given.
         """
-        history, n_items = self.data.history, len(self.data.items)
+        history, most = self.data.history, spread_users(len(self.data.items))
         users = np.flatnonzero(history.lengths)
-        most = max(1, min(SPREAD_USERS, SPREAD_SCORES // max(1, n_items)))
         users = np.sort(np.random.RandomState(0).permutation(users)[:most])
+        known, vectors = history.take(users), self.user_vectors[users]
         memory = MemoryOfLikes.learn(history).weighed(counted.power, self.half_life)
-        unit = typical_spread(memory.scores(history.take(users)).toarray())
-        if unit > 0:
-            self.memory = memory.times(counted.weight * self._spread_of(users) / unit)
-
-    def _spread_of(self, users: NDArray) -> float:
-        """Spread of the scores by vectors."""
-        scores = self.user_vectors[users] @ self.item_vectors.T
-        return typical_spread(scores + self.item_biases[:, 0])
+        items, biases = self.item_vectors, self.item_biases[:, 0]
+        memory = in_units(memory, known, vectors, items, biases).times(counted.weight)
+        self.memory = memory if memory.weights.any() else None
 
     def users_at(self, rows: NDArray) -> NDArray[np.float32]:
         """Vectors of users at these positions; -1 is one who is not known."""
@@ -617,7 +609,7 @@ class FittedModel:
         return np.column_stack(predictions)
 
     def serving_vectors(self) -> ServingVectors:
-        """Return vectors whose inner product is the score."""
+        """Return vectors whose inner product is the score, but for the memory."""
         users, items, met = self.data.users, self.data.items, self._met
         ones = np.ones((len(users), 1), np.float32)
         with_biases = np.hstack([self.item_vectors, self.item_biases[:, :1]])

@@ -15,8 +15,8 @@ from skmmrec.runtime import to_device
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Roundings of a score beside those of the sum: the addition of bias and offset, here
-# and in `predict`, and what is left to the terms of second order.
+# Roundings of a score beside those of the sum: the addition of bias, offset and what a
+# memory adds, here and in `predict`, and what is left to the terms of second order.
 MORE_ROUNDINGS = 8
 
 

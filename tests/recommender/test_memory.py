@@ -155,6 +155,21 @@ def test_lists_are_those_of_predict(fitted, everything, few, exclude_seen):
         np.testing.assert_array_equal(own.score, theirs.score)
 
 
+def test_places_of_new_items_are_ranked_with_it(fitted, everything):
+    popularity = fitted.seen_.popularity
+    met = int(np.sort(popularity)[40])
+    scores = everything.assign(score=fitted.predict(everything))
+    new = scores[scores.item_id.isin(fitted.item_index_[popularity <= met])]
+    seen = pd.MultiIndex.from_frame(series()[IDS])
+    new = new[~pd.MultiIndex.from_frame(new[IDS]).isin(seen)]
+    best = new.sort_values("score", ascending=False).groupby("user_id").head(2)
+    users = everything.user_id.unique()
+    lists = fitted.recommend(users, 5, fresh=2, fresh_met=met)
+    asked = pd.MultiIndex.from_frame(lists[IDS])
+    assert pd.MultiIndex.from_frame(best[IDS]).isin(asked).all()
+    np.testing.assert_array_equal(fitted.predict(lists[IDS]), lists.score)
+
+
 def test_an_index_finds_what_memory_brings(fitted):
     pytest.importorskip("faiss")
     index = ApproximateIndex().fit(fitted.serving_vectors().items)
@@ -226,6 +241,14 @@ def test_items_that_go_leave_all_lists(tmp_path):
     rec.save(tmp_path / "model")
     loaded = MultimodalFusionRecommender.load(tmp_path / "model")
     pd.testing.assert_frame_equal(loaded.recommend(users, 5, exclude_seen=False), lists)
+
+
+def test_the_card_tells_of_it(fitted, books):
+    told = {section.heading: section.rows for section in fitted.card().sections}
+    assert ("Memory of items", "lists of up to 20") in told["Choices"]
+    without = small(books, memory=None).fit(series()).card()
+    told = {section.heading: section.rows for section in without.sections}
+    assert ("Memory of items", "none") in told["Choices"]
 
 
 def test_it_outlives_saving_and_users_who_go(fitted, tmp_path, books):

@@ -1,9 +1,9 @@
 from ._item_memory import ItemMemory as ItemMemory
 from ._learning import (
     POWERS as POWERS,
-    SPREAD_USERS as SPREAD_USERS,
     MemoryOfLikes as MemoryOfLikes,
-    typical_spread as typical_spread,
+    in_units as in_units,
+    spread_users as spread_users,
 )
 from ._sparse_linear import (
     neighbour_weights as neighbour_weights,

@@ -14,7 +14,8 @@ from skmmrec.interactions import History
 from skmmrec.retrieval import entries_at, entry_rows
 from skmmrec.runtime import cached_property
 
-# Entries of a product in memory at a time, at most: 12 bytes each.
+# Entries of a product in memory at a time, at most: 0.5 GB while they are summed, and
+# 12 bytes each afterwards.
 ENTRIES_AT_ONCE = 2**24
 
 
@@ -109,11 +110,15 @@ class ItemMemory:
         csr_array of shape (n, n_items), float32
             Only the items of which anything is said; columns ascending.
         """
-        said = self.matrix if among is None else self.matrix[:, np.flatnonzero(among)]
+        said, speakers = self.matrix, history.items
+        if among is not None:
+            # Few speak in few histories: all lists would take longer than the sums.
+            some, speakers = np.unique(speakers, return_inverse=True)
+            said = csr_array(said[some][:, np.flatnonzero(among)])
         # Sums run in the order of the history, so that they do not depend on the batch.
-        counted = history.to_csr(np.float64)
-        counted.data = self._counts(history)
-        sums = csr_array(counted @ csr_array(said))
+        shape = len(history.lengths), said.shape[0]
+        counted = csr_array((self._counts(history), speakers, history.offsets), shape)
+        sums = csr_array(counted @ said)
         sums.sort_indices()
         values = sums.data * self._scale(history)[entry_rows(sums)]
         places = sums.indices, sums.indptr

@@ -20,9 +20,9 @@ N_NEIGHBORS, L2 = 20, 30.0
 POWERS = (0.0, 0.5)
 # What lists are divided by: the length of the history to this power.
 EXPONENT = 0.5
-# Users by whose scores the spread of scores is told: of 256 it is known to 1 % or 2,
-# which changes no list to speak of.
-SPREAD_USERS = 256
+# Users by whose scores the spread of scores is told, and their scores, at most: of 256
+# users it is known to 1 % or 2, which changes no list to speak of; 80 MB.
+SPREAD_USERS, SPREAD_SCORES = 256, 20_000_000
 # Likes of a user that are looked at, the latest: pairs of them are compared, so a user
 # costs as much as so many times their number.
 MAX_LIKES = 1000
@@ -62,6 +62,41 @@ class MemoryOfLikes:
         return ItemMemory.of_matrix(said, N_NEIGHBORS, EXPONENT, half_life)
 
 
-def typical_spread(scores: NDArray) -> float:
+def spread_users(n_items: int) -> int:
+    """Tell how many users `in_units` may be given, of so many items."""
+    return max(1, min(SPREAD_USERS, SPREAD_SCORES // max(1, n_items)))
+
+
+def in_units(
+    memory: ItemMemory,
+    history: History,
+    users: NDArray[np.float32],
+    items: NDArray[np.float32],
+    biases: NDArray[np.float32],
+) -> ItemMemory:
+    """Scale a memory so that what it adds has the spread of the scores by vectors.
+
+    Parameters
+    ----------
+    memory : ItemMemory
+        What is added.
+    history : History
+        Of n users.
+    users, items : ndarray of shape (n, dim) and (n_items, dim)
+        Vectors.
+    biases : ndarray of shape (n_items,)
+        Of the items.
+
+    Returns
+    -------
+    ItemMemory
+        Without any weight where there is no spread.
+    """
+    unit = _typical_spread(memory.scores(history).toarray())
+    spread = _typical_spread(users @ items.T + biases)
+    return memory.times(spread / unit if unit else 0.0)
+
+
+def _typical_spread(scores: NDArray) -> float:
     """Compute the standard deviation of users' scores over the items, on average."""
     return float(scores.std(axis=1, dtype=np.float64).mean()) if len(scores) else 0.0

@@ -12,10 +12,10 @@ from skmmrec.metrics import find_hits, judge
 from skmmrec.recommender._choices import Choice
 from skmmrec.recommender.memory import (
     POWERS,
-    SPREAD_USERS,
     ItemMemory,
     MemoryOfLikes,
-    typical_spread,
+    in_units,
+    spread_users,
 )
 from skmmrec.recommender.network import FusionNetwork, to_host
 from skmmrec.recommender.training._plan import MemoryWeight
@@ -32,8 +32,6 @@ TRIED, KEPT = (0.1, 0.2, 0.4, 0.8), 0.5
 LENGTH, MAX_USERS, MAX_SCORES = 20, 1000, 200_000_000
 # Fewer tell nothing.
 MIN_USERS = 20
-# Less is no spread at all.
-TINY = float(np.finfo(np.float32).tiny)
 # Of the scaling that is taken where a weight is given.
 GIVEN_POWER = 0.5
 
@@ -144,10 +142,9 @@ class _Judge:
 
     def in_units(self, memory: ItemMemory) -> ItemMemory:
         """Scale a memory so that what it adds has the spread of the scores."""
-        some = slice(min(len(self.users), SPREAD_USERS))
-        said = memory.scores(self.held.known.take(np.arange(some.stop))).toarray()
-        spread = typical_spread(self.users[some] @ self.items.T + self.biases)
-        return memory.times(spread / max(typical_spread(said), TINY))
+        some = np.arange(min(len(self.users), spread_users(len(self.items))))
+        known = self.held.known.take(some)
+        return in_units(memory, known, self.users[some], self.items, self.biases)
 
     def ndcg(
         self, memory: ItemMemory | None, weight: float = 0.0
