@@ -172,10 +172,18 @@ def rows_mask(items: VectorTable, ids: Iterable[Id] | None) -> np.ndarray | None
 
 def positions(sorted_ids: np.ndarray, ids: Sequence[Id]) -> np.ndarray:
     """Return the rows of the ids that are present."""
+    rows = rows_of_ids(sorted_ids, ids)
+    found: np.ndarray = rows[rows >= 0]
+    return found
+
+
+def rows_of_ids(sorted_ids: np.ndarray, ids: Sequence[Id]) -> np.ndarray:
+    """Return the row of each id; -1 for one that is not there."""
+    if not len(sorted_ids):
+        return np.full(len(ids), -1)
     wanted = np.array(ids, dtype=sorted_ids.dtype)
-    rows = np.searchsorted(sorted_ids, wanted)
-    rows, wanted = rows[rows < len(sorted_ids)], wanted[rows < len(sorted_ids)]
-    found: np.ndarray = rows[sorted_ids[rows] == wanted]
+    rows = np.minimum(np.searchsorted(sorted_ids, wanted), len(sorted_ids) - 1)
+    found: np.ndarray = np.where(sorted_ids[rows] == wanted, rows, -1)
     return found
 
 
