@@ -58,7 +58,8 @@ class User(NamedTuple):
         """Items that the vector is made of, oldest first, where it is no sum.
 
         What was met and not liked then stands before them in `seen`, or is told apart.
-        Of those, deleted ones may be gone.
+        In a model without memory, as many of it take the place of deleted items of the
+        history, as nothing tells which was which.
         """
         liked = self.liked
         return liked[max(0, len(liked) - self.history_size) :]
