@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,6 +12,8 @@ from skmmrec.feature_store.backends.base import Id
 
 # A fitted recommender, or the folder that it was saved to.
 Model: TypeAlias = Any
+
+_log = logging.getLogger("skmmrec.feature_store")
 
 
 class ModelReader:
@@ -47,7 +50,8 @@ class FoldingModel:
     ----------
     model : MultimodalFusionRecommender, str or Path
         A fitted recommender, or a folder: then it is read again when another version
-        than its own is served, and something else was saved there.
+        than its own is served, and something else was saved there. Where that cannot be
+        read, or makes no users, a warning is logged: events are recorded all the same.
     """
 
     def __init__(self, model: Model) -> None:
@@ -61,7 +65,11 @@ class FoldingModel:
         """Return what makes the users of a version; None if that is another model."""
         is_other = self._reader is None or self._reader.version != version
         if self._path is not None and is_other:
-            self._load(self._path)
+            try:
+                self._load(self._path)
+            except (OSError, TypeError, ValueError) as error:
+                self._reader = None
+                _log.warning("no users are made by %s: %s", self._path, error)
         reader = self._reader
         return reader if reader is not None and reader.version == version else None
 
@@ -71,8 +79,8 @@ class FoldingModel:
 
         saved_at = _saved_at(path)
         if saved_at is None or saved_at != self._saved_at:
+            self._saved_at = saved_at  # what cannot be read is not tried twice
             self._reader = self._read(load_model(path))
-            self._saved_at = saved_at
 
     @staticmethod
     def _read(recommender: Any) -> ModelReader:

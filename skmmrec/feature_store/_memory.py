@@ -25,7 +25,7 @@ from skmmrec.feature_store.backends.base import (
 )
 
 from ._fold_in import HistorySum
-from ._ranking import User
+from ._ranking import User, rows_of_ids
 
 # Lists in memory: 56 MB of 20 entries each, 79 MB of 50. Whoever asks for more begins
 # anew, which costs a read of the store for each. Not tuned.
@@ -113,7 +113,7 @@ class StoredMemory:
 
         Those of items that are not there are empty.
         """
-        rows = _rows_of(self.table.ids, list(items))
+        rows: list[int] = rows_of_ids(self.table.ids, list(items)).tolist()
         kept: dict[int, _Said] = self.table.kept.setdefault(StoredMemory, {})
         found = {row: kept.get(row) for row in rows}
         absent = [row for row, said in found.items() if said is None and row >= 0]
@@ -154,7 +154,7 @@ class StoredMemory:
     def _placed(self, parts: list[tuple[list[Id], np.ndarray]]) -> list[_Said]:
         """Find the rows of all ids at once; those that are gone are left out."""
         wanted = [item for ids, _ in parts for item in ids]
-        rows = np.array(_rows_of(self.table.ids, wanted), np.int32)
+        rows = rows_of_ids(self.table.ids, wanted).astype(np.int32)
         there = rows >= 0
         placed, start = list[_Said](), 0
         for ids, weights in parts:
@@ -162,13 +162,3 @@ class StoredMemory:
             start, kept = part.stop, there[part]
             placed.append(_Said(rows[part][kept], weights[kept]))
         return placed
-
-
-def _rows_of(sorted_ids: np.ndarray, ids: Sequence[Id]) -> list[int]:
-    """Return the row of each id; -1 for one that is not there."""
-    wanted = np.array(ids, dtype=sorted_ids.dtype)
-    rows = np.minimum(np.searchsorted(sorted_ids, wanted), len(sorted_ids) - 1)
-    if not len(sorted_ids):
-        return [-1] * len(wanted)
-    found: list[int] = np.where(sorted_ids[rows] == wanted, rows, -1).tolist()
-    return found

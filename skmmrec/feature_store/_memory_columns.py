@@ -76,13 +76,6 @@ def memory_columns(
             if there.any():
                 lists[row] = [ids[n] for n in places[neighbors[there]].tolist()]
                 weights[row] = memory.weights[position][there].astype(np.float32)
-    return columns_of(lists, weights, id_type)
-
-
-def columns_of(
-    lists: list[Any], weights: list[Any], id_type: str
-) -> tuple[Column, ...]:
-    """Name what items say of others."""
     return (
         Column(MEMORY, f"{id_type}_list", lists),
         Column(MEMORY_WEIGHTS, NUMBERS, weights),

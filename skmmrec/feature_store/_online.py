@@ -81,9 +81,9 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         The recommender that was published, or the folder that it was saved to. It makes
         users of their histories where these are no sums of item vectors, as with a
         `SequenceTower`: for `record` and `recommend_from_history`. A folder is read
-        again when another version is served and something else was saved there. While
-        another model is served than this one, its users stay where they are. None: they
-        do with all such models.
+        again when another version is served and something else was saved there; where
+        that fails, the log has a warning. While another model is served than this one,
+        its users stay where they are. None: they do with all such models.
 
     Raises
     ------

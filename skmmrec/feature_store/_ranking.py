@@ -58,7 +58,8 @@ class User(NamedTuple):
         """Items that the vector is made of, oldest first, where it is no sum.
 
         What was met and not liked then stands before them in `seen`, or is told apart.
-        Of those, deleted ones may be gone.
+        In a model without memory, as many of it take the place of deleted items of the
+        history, as nothing tells which was which.
         """
         liked = self.liked
         return liked[max(0, len(liked) - self.history_size) :]
@@ -172,10 +173,18 @@ def rows_mask(items: VectorTable, ids: Iterable[Id] | None) -> np.ndarray | None
 
 def positions(sorted_ids: np.ndarray, ids: Sequence[Id]) -> np.ndarray:
     """Return the rows of the ids that are present."""
+    rows = rows_of_ids(sorted_ids, ids)
+    found: np.ndarray = rows[rows >= 0]
+    return found
+
+
+def rows_of_ids(sorted_ids: np.ndarray, ids: Sequence[Id]) -> np.ndarray:
+    """Return the row of each id; -1 for one that is not there."""
+    if not len(sorted_ids):
+        return np.full(len(ids), -1)
     wanted = np.array(ids, dtype=sorted_ids.dtype)
-    rows = np.searchsorted(sorted_ids, wanted)
-    rows, wanted = rows[rows < len(sorted_ids)], wanted[rows < len(sorted_ids)]
-    found: np.ndarray = rows[sorted_ids[rows] == wanted]
+    rows = np.minimum(np.searchsorted(sorted_ids, wanted), len(sorted_ids) - 1)
+    found: np.ndarray = np.where(sorted_ids[rows] == wanted, rows, -1)
     return found
 
 

@@ -61,6 +61,7 @@ from ._ranking import (
     after_event,
     bias_user,
     positions,
+    rows_of_ids,
     users_of,
 )
 from ._reader import checked_ids, id_type, read_features
@@ -438,11 +439,10 @@ def vectors_of(table: VectorTable, items: list[Id]) -> np.ndarray:
 
 def rows_of(table: VectorTable, items: list[Id]) -> np.ndarray:
     """Rows of items; an UnknownIdError names one without."""
-    rows = positions(table.ids, items)
-    if len(rows) < len(items):
-        known = set(table.ids[rows].tolist())
-        absent = next(item for item in items if item not in known)
-        raise _no_vector(table.version, absent)
+    rows = rows_of_ids(table.ids, items)
+    absent = np.flatnonzero(rows < 0)
+    if len(absent):
+        raise _no_vector(table.version, items[absent[0]])
     return rows
 
 

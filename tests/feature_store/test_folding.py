@@ -1,5 +1,7 @@
 """Users that a model beside the store makes of their histories."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -160,6 +162,32 @@ def test_a_folder_is_read_again_when_another_model_is_served(repo, tmp_path):
     assert online.record(52, 3)
     second.partial_fit(events(52, [3]))
     assert_same_lists(online, second, [52])
+
+
+def test_a_folder_that_makes_no_users_any_more_lets_record_go_on(
+    repo, tmp_path, caplog
+):
+    """Its model may be of ratings, half copied or gone: no event is lost by that."""
+    folder, X = tmp_path / "model", interactions()[0]
+    first = fit(SequenceTower())
+    first.save(folder)
+    publish(first, repo)
+    online = OnlineRecommender(repo, model=folder)
+    rated = MultimodalFusionRecommender(
+        first.catalog, objective="mse", n_factors=8, random_state=0
+    )
+    rated.set_params(training__max_epochs=1).fit(X, np.arange(len(X)) % 5)
+    rated.save(folder)
+    publish(rated, repo)
+    new = unseen_by(first, 0)
+    assert not online.record(0, new[0])
+    assert "no users are made by" in caplog.text
+    caplog.clear()
+    assert not online.record(0, new[1])
+    assert not caplog.text
+    shutil.rmtree(folder)
+    assert not online.record(0, new[2])
+    assert online.feedback()["item_id"].tolist() == new
 
 
 def test_without_a_model_users_stay(repo, model):
