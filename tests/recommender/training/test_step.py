@@ -92,8 +92,9 @@ def made(rec, device="cpu"):
     generators = Generators(0, torch.device(device))
     network = deepcopy(rec.model_.networks[0]).to(device)
     batcher = _batcher(problem, plan, generators, problem.history, problem.examples)
-    loss = _loss(network, problem, plan, generators).train()
-    options = _options(network, problem, plan, problem.history, 0.0)
+    loss = _loss(network, problem, plan, generators, rec.id_l2_).train()
+    n_pairs = len(problem.history.items)
+    options = _options(network, problem, plan, n_pairs, 0.0)
     return _loop.Trainer(loss, batcher, options)
 
 
