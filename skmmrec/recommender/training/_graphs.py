@@ -1,9 +1,10 @@
 """Training steps as CUDA graphs: recorded once, then launched as one.
 
 A step is some two hundred small operations, which take the host beside an H100 3 to 5
-milliseconds to launch (benchmarks/README.md). A recorded step is launched by one call, with
-the same tensors each time: so batches are copied into tensors of one shape (`Padded`), and
-what else changes between steps, as the learning rate, lies on the device (`Dials`).
+milliseconds to launch (benchmarks/README.md). A recorded step is launched by one call,
+with the same tensors each time: so batches are copied into tensors of one shape
+(`Padded`), and what else changes between steps, as the learning rate, lies on the
+device (`Dials`).
 """
 
 from __future__ import annotations
