@@ -153,7 +153,7 @@ def compress(args: argparse.Namespace) -> Iterator[str]:
 
 
 def sequence(args: argparse.Namespace) -> Iterator[str]:
-    yield from sequences.towers(["mean", "sequence"], args.seeds)
+    yield from sequences.towers(["mean", "sequence"], args.seeds, args.output)
 
 
 ACTIONS = {

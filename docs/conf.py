@@ -125,7 +125,10 @@ def skip_foreign(
     """Leave out members that scikit-learn, torch, Feast or Python bring along."""
     member = inspect.unwrap(member) if callable(member) else member
     member = getattr(member, "fget", member)
-    module = getattr(member, "__module__", None) or "skmmrec"
+    # Methods of Python's own types, such as a dict's, name their type alone.
+    owner = getattr(member, "__objclass__", getattr(member, "__self__", None))
+    modules = (getattr(one, "__module__", None) for one in (member, owner))
+    module = next(filter(None, modules), "skmmrec")
     is_own = module.split(".")[0] == "skmmrec"
     is_routing = name.startswith("set_") and name.endswith("_request")
     return skip or not is_own or is_routing or None

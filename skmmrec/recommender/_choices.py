@@ -62,8 +62,7 @@ class Choices(dict[str, Choice]):
 
     Examples
     --------
-    >>> from skmmrec.recommender import Choice
-    >>> from skmmrec.recommender._choices import Choices
+    >>> from skmmrec.recommender import Choice, Choices
     >>> choices = Choices(tables=Choice("replicated", "one process holds all"))
     >>> choices.note("half_life", Choice(None, "there are no times"))
     >>> choices
