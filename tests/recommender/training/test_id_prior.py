@@ -262,7 +262,7 @@ def test_penalties_are_no_part_of_the_loss_at_rest(items, by_content):
     generators, network = Generators(0), rec.model_.networks[0]
     history, examples = problem.history, problem.examples
     batcher = _training._batcher(problem, plan, generators, history, examples)
-    loss = _training._loss(network, problem, plan, generators)
+    loss = _training._loss(network, problem, plan, generators, LOW)
     batch = batcher.batch(np.arange(50))
     loss.options = replace(loss.options, dropout=0.0, modality_dropout=0.0)
     with torch.no_grad():

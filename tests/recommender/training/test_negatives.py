@@ -87,8 +87,8 @@ def test_the_loss_does_not_look_at_them(make, catalog, X, objective):
     generators = Generators(0)
     history, examples = problem.history, problem.examples
     batcher = _batcher(problem, plan, generators, history, examples)
-    network = make_network(plan.design, problem, plan.cold_popularity)
-    loss = _loss(network, problem, plan, generators).eval()
+    network = make_network(plan.design, problem, plan.credit)
+    loss = _loss(network, problem, plan, generators, 1.0).eval()
     item = int(problem.history.popularity.argmax())
     users, items = problem.examples.users, problem.examples.items
     likes = [item in problem.history.of(user) for user in range(len(rec.user_index_))]

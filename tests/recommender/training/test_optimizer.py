@@ -144,8 +144,8 @@ def trainer_of(rec, X):
     problem, plan, generators = rec.model_.problem(), rec._plan(), Generators(0)
     network, history = rec.model_.networks[0], problem.history
     batcher = _training._batcher(problem, plan, generators, history, problem.examples)
-    loss = _training._loss(network, problem, plan, generators)
-    options = _training._options(network, problem, plan, history, 0.1)
+    loss = _training._loss(network, problem, plan, generators, 1.0)
+    options = _training._options(network, problem, plan, len(history.items), 0.1)
     return _loop.Trainer(loss, batcher, options)
 
 
