@@ -82,6 +82,9 @@ def skipped(sets: list[str], names: list[str]) -> Iterator[str]:
 def pairs(args: argparse.Namespace) -> Iterator[str]:
     for name in args.data or data.names():
         kept = protocol.read_kept(args.output / "accuracy" / name)
+        if args.reference not in kept or len(kept) < 2:
+            yield f"{name}: {args.reference} and others are not kept, but {list(kept)}"
+            continue
         table = protocol.compare_in_pairs(kept, args.reference)
         yield f"{name}: NDCG@20 against {args.reference}, paired t-test over users"
         yield table.sort_values("b").to_string(float_format="{:.4f}".format)

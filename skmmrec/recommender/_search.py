@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.recommender._model import FittedModel
 from skmmrec.retrieval import (
@@ -133,6 +134,7 @@ def check_index(index: object) -> None:
 
 def check_holds(index: ApproximateIndex, model: FittedModel) -> None:
     """Refuse an index of other items, or of other vectors of these."""
+    check_is_fitted(index)
     if index.holds(model.data.items, model.item_hashes()):
         return
     items = "serving_vectors().items"

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import NotFittedError
 
 from skmmrec.metrics import make_ranking_scorer
 from skmmrec.recommender import PopularityRecommender, _search
@@ -78,6 +79,11 @@ def test_an_index_of_other_items_or_vectors_is_refused(make, catalog, X, y, fitt
     with pytest.raises(ValueError, match=r"other vectors of these items.*update\("):
         fitted.recommend(k=1, index=index)
     same(fitted.recommend(k=3, index=index.update(items)), fitted.recommend(k=3))
+
+
+def test_an_index_that_is_not_fitted_says_so(fitted):
+    with pytest.raises(NotFittedError, match="ApproximateIndex"):
+        fitted.recommend(k=1, index=ApproximateIndex())
 
 
 def test_an_index_searches_all_items(fitted):
