@@ -26,7 +26,7 @@ from skmmrec.retrieval import ApproximateIndex
 
 from .test_fold_in import history_model
 
-CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+CLOSE = 1e-5
 
 
 def lists(n_items, k=5, seed=1):
@@ -114,7 +114,7 @@ def scores_of(model, liked, gone=()):
 def check(found, scores, left_out, k):
     best = scores.drop(left_out).sort_values(ascending=False, kind="stable")[:k]
     assert found["item_id"].tolist() == best.index.tolist()
-    np.testing.assert_allclose(found["score"], best, **CLOSE)
+    np.testing.assert_allclose(found["score"], best, rtol=CLOSE, atol=CLOSE)
 
 
 def check_users(online, model, users=range(8), k=6):
@@ -382,7 +382,9 @@ def test_feast_reads_the_lists(repo):
         there = memory.neighbors[item] >= 0
         ids, weights = (found[name.split(":")[1]][item] or [] for name in names)
         assert ids == memory.neighbors[item][there].tolist()
-        np.testing.assert_allclose(weights, memory.weights[item][there], **CLOSE)
+        np.testing.assert_allclose(
+            weights, memory.weights[item][there], rtol=CLOSE, atol=CLOSE
+        )
 
 
 def test_a_rollback_writes_the_lists_offline_again(repo):
@@ -566,7 +568,7 @@ def test_contributions_add_up_with_a_memory(repo, half_life):
     why = online.history_contributions(best["user_id"], best["item_id"])
     sums = why.groupby(["user_id", "item_id"])["contribution"].sum()
     scores = best.set_index(["user_id", "item_id"])["score"]
-    np.testing.assert_allclose(sums[scores.index], scores, **CLOSE)
+    np.testing.assert_allclose(sums[scores.index], scores, rtol=CLOSE, atol=CLOSE)
     liked = liked_by(model, 4)
     assert why[why["user_id"] == 4]["met"].tolist() == [*liked, None] * 5
     memory, speaker = model.vectors.memory, liked[0]
@@ -577,7 +579,7 @@ def test_contributions_add_up_with_a_memory(repo, half_life):
     counts = counts_of(model, liked)
     product = items[speaker] @ items[other] / counts.sum() ** 0.7
     wanted = counts[0] * (product + weight / counts.sum() ** 0.5)
-    np.testing.assert_allclose(part, wanted, **CLOSE)
+    np.testing.assert_allclose(part, wanted, rtol=CLOSE, atol=CLOSE)
 
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
@@ -591,7 +593,7 @@ def test_an_index_finds_what_exact_search_finds(repo, exclude_seen):
     found, wanted = (o.recommend(range(40), **options) for o in (online, exact))
     assert found.attrs["search"] == "approximate"
     assert found["item_id"].tolist() == wanted["item_id"].tolist()
-    np.testing.assert_allclose(found["score"], wanted["score"], **CLOSE)
+    np.testing.assert_allclose(found["score"], wanted["score"], rtol=CLOSE, atol=CLOSE)
 
 
 # -- a fitted recommender ------------------------------------------------------------

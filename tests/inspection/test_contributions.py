@@ -91,7 +91,7 @@ def test_what_is_expected_of_a_new_item_is_its_contents(truth):
     ).fit(X[X.item_id != new])
     users = truth.users.user_id[:5]
     table = modality_contributions(model, users, [new] * 5)
-    cold = model.model_.tasks[0].cold_bias(model.cold_popularity)
+    cold = model.model_.tasks[0].cold_bias(model.model_.cold_popularity)
     np.testing.assert_allclose(table.interactions, cold, rtol=1e-6, atol=1e-6)
     pairs = pd.DataFrame({"user_id": users, "item_id": new})
     total = table.interactions + table.text

@@ -84,7 +84,8 @@ def test_rankers_without_content_have_a_table_too(truth):
 def test_what_is_no_fusion_says_what_it_is(fitted, truth):
     X = truth.interactions[["user_id", "item_id"]]
     rec = ContentRecommender(fitted.catalog).fit(X)
-    assert list(read(describe_html(rec))) == ["Catalogue", "Modalities"]
+    rows = list(read(describe_html(rec)))
+    assert rows == ["Catalogue", "Modalities", "Chosen: half_life"]
     rec = MatrixFactorizationRecommender(
         8,
         training=Training(max_epochs=2),
@@ -92,7 +93,9 @@ def test_what_is_no_fusion_says_what_it_is(fitted, truth):
         random_state=0,
     ).fit(X)
     rows = read(describe_html(rec))
-    assert list(rows) == ["Catalogue", "Objective", "Training", "Validation"]
+    chosen = [f"Chosen: {name}" for name in rec.choices_]
+    known = ["Catalogue", "Objective", "Training", "Validation"]
+    assert list(rows) == [*known, *chosen]
     assert rows["Training"].startswith("2 epochs, loss ")
     assert rows["Validation"].startswith("ndcg@10 ")
 

@@ -38,7 +38,7 @@ def test_items_that_do_as_well_as_others_get_their_popularity():
     # One standard error of 400 items is a twentieth.
     expected = popularity.mean() * (1 - 1 / 20)
     np.testing.assert_allclose(
-        choose_credit(items, times, n, users).value, expected, 5e-3, 0
+        choose_credit(items, times, n, users).value, expected, rtol=5e-3, atol=1e-6
     )
 
 

@@ -24,7 +24,7 @@ from tests.recommender.training.tape import TapeRecorder
 from tests.recommender.training.test_step import N_USERS, OPTIONS, fitted, made, table
 
 # Sums of more numbers, in another order.
-CLOSE = {"rtol": 1e-4, "atol": 1e-6}
+RTOL, ATOL = 1e-4, 1e-6
 RECORDED = sorted(set(OPTIONS) - {"alignment", "sequence"})
 
 
@@ -38,11 +38,15 @@ def gradients(trainer, batch, noise):
 
 
 def assert_same_gradients(found, expected):
-    torch.testing.assert_close(found[0], expected[0], **CLOSE)
+    torch.testing.assert_close(found[0], expected[0], rtol=RTOL, atol=ATOL)
     assert set(found[1]) == set(expected[1])
     for name, gradient in expected[1].items():
         torch.testing.assert_close(
-            found[1][name], gradient, **CLOSE, msg=lambda text, name=name: name + text
+            found[1][name],
+            gradient,
+            rtol=RTOL,
+            atol=ATOL,
+            msg=lambda text, name=name: name + text,
         )
 
 
