@@ -175,11 +175,32 @@ def _check_numbers(values: Any, name: str, **options: Any) -> NDArray[np.float64
     try:
         return check_array(values, **options)
     except ValueError as error:
-        numbers = pd.to_numeric(pd.Series(np.ravel(values)), errors="coerce")
-        rows = np.flatnonzero(~np.isfinite(numbers))
-        if len(rows) == 0 or np.ndim(values) != 1:
+        place = _first_odd(values, options.get("ensure_all_finite", True) is True)
+        if place is None:
             raise
-        raise ValueError(f"{error} ({name} in row {rows[0]})") from error
+        raise ValueError(f"{error} ({name} in {place})") from error
+
+
+def _first_odd(values: Any, is_finite: bool) -> str | None:
+    """Say where the first value is that is no number; None where that is not known."""
+    frame = as_frame(values)
+    columns = pd.DataFrame(values) if frame is None and np.ndim(values) == 1 else frame
+    if columns is None:
+        return None
+    found = []
+    for number, label in enumerate(columns.columns):
+        column = columns.iloc[:, number]
+        numbers = pd.to_numeric(column, errors="coerce").to_numpy(
+            float, na_value=np.nan
+        )
+        is_odd = ~np.isfinite(numbers)
+        if not is_finite:
+            is_odd &= column.notna().to_numpy()
+        found += [(row, label) for row in np.flatnonzero(is_odd)[:1]]
+    if not found:
+        return None
+    row, label = min(found, key=lambda place: place[0])
+    return f"row {row}" if frame is None else f"row {row} of column {label!r}"
 
 
 def _as_table(X: Table) -> tuple[pd.DataFrame | NDArray, list[str] | None]:

@@ -54,6 +54,16 @@ def test_an_answer_that_is_no_number_names_its_row(make, catalog, X, value):
         make(catalog).fit(X, sample_weight=y)
 
 
+@pytest.mark.parametrize("value", ["good", np.inf])
+def test_an_odd_answer_of_several_tasks_names_its_row_and_column(
+    make, catalog, X, value
+):
+    y = pd.DataFrame({"bought": 1.0, "stars": np.nan}, X.index).astype(object)
+    y.iloc[5, 1] = value
+    with pytest.raises(ValueError, match=r"\(y in row 5 of column 'stars'\)"):
+        make(catalog).fit(X, y)
+
+
 def test_a_table_of_users_is_refused(fitted, X):
     with pytest.raises(ValueError, match=r"ids must be a list .* got shape \(\d+, 1\)"):
         fitted.recommend(X[["user_id"]])
