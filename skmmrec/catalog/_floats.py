@@ -90,8 +90,8 @@ def as_floats(column: pd.Series, label: Any) -> NDArray[np.float64]:
             raise ValueError(
                 f"content column {label!r} is not numeric in row {row}: {value!r}. "
                 "Encode raw content first, for example by a ColumnTransformer with a "
-                "OneHotEncoder for categories, a TextEncoder for words, and "
-                "pd.to_datetime for dates that are text."
+                "OneHotEncoder for categories and a TextEncoder for words; make "
+                "numbers and dates of text by pd.to_numeric and pd.to_datetime."
             ) from error
     return values
 

@@ -576,6 +576,13 @@ def test_words_are_no_numbers(table, transformer, column):
         _ = catalog.blocks
 
 
+def test_numbers_that_are_text_are_made_numbers_by_pandas(table):
+    encoder = make_column_transformer((StandardScaler(), ["price"]))
+    table = table.assign(price="26,2")
+    with pytest.raises(ValueError, match=r"'26,2'.*pd\.to_numeric"):
+        _ = ItemCatalog(table, encoder).blocks
+
+
 def test_numbers_of_one_row_that_are_partly_missing_are_named(table):
     encoder = make_column_transformer((StandardScaler(), ["price", "stock"]))
     with pytest.raises(
