@@ -43,6 +43,10 @@ class Blocks:
     def __len__(self) -> int:
         return len(self.mask)
 
+    def __repr__(self) -> str:
+        present = dict(zip(self.values, self.mask.sum(axis=0).tolist(), strict=True))
+        return f"Blocks({len(self)} items, widths={self.widths}, present={present})"
+
     @property
     def modalities(self) -> list[str]:
         """Names of the modalities, in order."""

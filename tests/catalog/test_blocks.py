@@ -101,3 +101,12 @@ def test_wrong_modalities_are_named(columns, message):
 def test_names_need_named_columns():
     with pytest.raises(ValueError, match="unknown column: 'a'"):
         group_columns(None, 3, {"m": ["a"]})
+
+
+def test_blocks_are_told_in_a_line():
+    mask = np.array([[True, False], [True, True]])
+    blocks = Blocks({"text": np.ones((2, 300)), "image": np.ones((2, 500))}, mask)
+    assert repr(blocks) == (
+        "Blocks(2 items, widths={'text': 300, 'image': 500}, "
+        "present={'text': 2, 'image': 1})"
+    )
