@@ -533,7 +533,9 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
     def _fail(self, distinct: Distinct, error: ContentError, failures: list) -> None:
         if self.on_error == "raise":
             failure = self._failure(distinct, distinct.rows[0], error)
-            raise ContentError(str(failure)) from error
+            raise ContentError(
+                f'{failure} (on_error="missing" treats such rows as missing)'
+            ) from error
         failures.append((distinct, error))
 
     def _failure(self, distinct: Distinct, row: int, error: ContentError) -> Failure:

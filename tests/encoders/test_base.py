@@ -171,7 +171,8 @@ def test_an_item_of_the_wrong_type_names_its_row(text_model):
 )
 def test_a_text_that_utf8_cannot_encode_names_its_row(text_model, text):
     encoder = TextEncoder(text_model).fit(["a"])
-    with pytest.raises(ContentError, match=r"TextEncoder: row 1: .*UTF-8.*position"):
+    message = r"TextEncoder: row 1: .*UTF-8.*position.*on_error=\"missing\""
+    with pytest.raises(ContentError, match=message):
         encoder.transform(["a", text, "b"])
     lenient = clone(encoder).set_params(on_error="missing").fit(["a"])
     with pytest.warns(UserWarning, match="2 of 4 rows could not be read"):
