@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # What the fused vectors are called beside further ones.
 MAIN = "item"
+# Characters of a message about content: it may quote a whole picture.
+MAX_MESSAGE = 80
 
 
 class Query(NamedTuple):
@@ -45,7 +47,7 @@ def content_query(content: Content | Contents) -> Query:
     else:
         given = content if isinstance(content, Mapping) else {MAIN: content}
     if not given:
-        raise ValueError("content has no vectors")
+        raise ValueError(_nothing_to_ask_by(content))
     keys = next((c.index for c in given.values() if isinstance(c, pd.DataFrame)), None)
     matrices = {name: _matrix(name, values, keys) for name, values in given.items()}
     sizes = {name: len(matrix) for name, matrix in matrices.items()}
@@ -65,6 +67,20 @@ def _block_matrices(blocks: Blocks) -> dict[str, np.ndarray]:
     }
 
 
+def _shortened(message: str) -> str:
+    """Cut a message after `MAX_MESSAGE` characters."""
+    return message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]} ..."
+
+
+def _nothing_to_ask_by(content: Content | Contents) -> str:
+    if not isinstance(content, Blocks):
+        return "content has no vectors"
+    return (
+        f"content has no vectors: of its {len(content)} rows, each is missing or could "
+        "not be read, or has numbers alone, which are not searched by"
+    )
+
+
 def _matrix(name: str, values: Content, keys: pd.Index | None) -> np.ndarray:
     if isinstance(values, pd.DataFrame) and not values.index.equals(keys):
         raise ValueError(f"content[{name!r}] has another index than the one before it")
@@ -72,8 +88,8 @@ def _matrix(name: str, values: Content, keys: pd.Index | None) -> np.ndarray:
         matrix = np.atleast_2d(np.asarray(values, np.float32))
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"content[{name!r}] is no table of numbers: {error}. Raw content is "
-            "encoded first: content=catalog.encode(...)"
+            f"content[{name!r}] is no table of numbers: {_shortened(str(error))}. "
+            "Raw content is encoded first: content=catalog.encode(...)"
         ) from error
     if matrix.ndim != 2:
         raise ValueError(

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from skmmrec import ItemCatalog
+from skmmrec.catalog import Blocks
 from skmmrec.feature_store import OnlineRecommender, open_store, publish, verify
 from skmmrec.feature_store._item_features import item_columns, vector_columns
 from skmmrec.recommender import ContentRecommender
@@ -289,6 +290,18 @@ def test_similar_items_are_those_of_the_recommender(repo, catalog, X):
     found = online.similar_items(content=vector, k=5)
     assert found["item_id"].tolist() == wanted["item_id"].tolist()
     assert len(online.similar_items(content=content, k=2)) == 6
+
+
+def test_a_raw_or_unreadable_upload_is_refused_in_a_line(repo, recommender):
+    publish(recommender, repo)
+    online = OnlineRecommender(repo)
+    raw = pd.DataFrame({"image": [bytes(range(256)) * 100]})
+    with pytest.raises(ValueError, match=r"catalog\.encode") as refused:
+        online.similar_items(content=raw)
+    assert len(str(refused.value)) < 300
+    unread = Blocks({"image": np.zeros((1, 4))}, np.array([[False]]))
+    with pytest.raises(ValueError, match=r"of its 1 rows.* could not be read"):
+        online.similar_items(content=unread)
 
 
 def test_questions_that_cannot_be_asked_are_refused(repo, recommender):
