@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
 
 from skmmrec.inspection._axes import import_pyplot
 from skmmrec.inspection._contributions import modality_contributions, modality_shares
@@ -31,10 +33,10 @@ if TYPE_CHECKING:
 
 
 AUTO = "auto"
-# Columns that are shown where none is named, in this order.
+# Columns that are shown where none is named, in this order, whatever their case.
 _USUAL = {
     "title": ("title", "name"),
-    "picture": ("image", "picture"),
+    "picture": ("image", "picture", "photo", "poster", "cover"),
     "video": ("video",),
     "sound": ("audio", "sound"),
     "words": ("description", "text"),
@@ -148,6 +150,10 @@ class RecommendationGalleryDisplay:
         contributions = modality_contributions(recommender, ranked[USER], ranked[ITEM])
         if items is None:
             items, options["key"] = _catalog_table(recommender)
+            for kind, name in _read_columns(recommender.catalog.encoder).items():
+                is_open = options.get(kind, AUTO) == AUTO
+                if is_open and _column(items, kind, AUTO) is None:
+                    options[kind] = name
         return cls.from_recommendations(
             ranked,
             items,
@@ -202,8 +208,10 @@ class RecommendationGalleryDisplay:
             Column of `items` with the ids.
         title, picture, video, sound, words : str or None, default="auto"
             Columns of `items`; None: there is none. "auto" takes ``title`` or ``name``,
-            ``image`` or ``picture``, ``video``, ``audio`` or ``sound``, and
-            ``description`` or ``text``, if there is one. Without a title, ids are
+            ``image``, ``picture``, ``photo``, ``poster`` or ``cover``, ``video``,
+            ``audio`` or ``sound``, and ``description`` or ``text``, in small or
+            capital letters, if there is one; :meth:`from_estimator` also takes the
+            column that the encoder of the catalogue reads. Without a title, ids are
             shown. A picture is a path, an encoded file, a PIL image or an array; a
             sound is what `AudioEncoder` reads; a video is a path or an encoded file,
             and needs the extra ``video``.
@@ -309,6 +317,28 @@ def _catalog_table(recommender: Any) -> tuple[pd.DataFrame, str]:
     return table, catalog.key
 
 
+def _read_columns(encoder: Any) -> dict[str, str]:
+    """Columns that encoders of pictures, sounds and videos read, by what they hold."""
+    from skmmrec.encoders import AudioEncoder, ImageEncoder, VideoEncoder
+
+    kinds = {"picture": ImageEncoder, "sound": AudioEncoder, "video": VideoEncoder}
+    last = _last_step(encoder)
+    found: dict[str, str] = {}
+    if not isinstance(last, ColumnTransformer):
+        return found
+    for _, part, spec in last.transformers:
+        names = [spec] if isinstance(spec, str) else spec
+        is_name = isinstance(names, list) and [type(name) for name in names] == [str]
+        for kind, of_kind in kinds.items():
+            if is_name and isinstance(_last_step(part), of_kind):
+                found.setdefault(kind, names[0])
+    return found
+
+
+def _last_step(transformer: Any) -> Any:
+    return transformer[-1] if isinstance(transformer, Pipeline) else transformer
+
+
 def _content_table(
     items: pd.DataFrame, key: str, named: dict[str, str | None]
 ) -> pd.DataFrame:
@@ -325,7 +355,8 @@ def _content_table(
 def _column(items: pd.DataFrame, kind: str, name: str | None) -> str | None:
     if name != AUTO:
         return name
-    return next((usual for usual in _USUAL[kind] if usual in items), None)
+    lower = {str(name).lower(): name for name in reversed(items.columns)}
+    return next((lower[usual] for usual in _USUAL[kind] if usual in lower), None)
 
 
 def _liked(recommender: Any, user: Any) -> list[Any]:

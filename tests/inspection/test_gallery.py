@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import TfidfVectorizer
 
+from skmmrec import ImageEncoder, ItemCatalog, MultimodalFusionRecommender
 from skmmrec.datasets import make_multimodal_interactions
 from skmmrec.inspection import RecommendationGalleryDisplay, _fonts
 from skmmrec.inspection._pictures import open_picture
 from skmmrec.inspection._text_fit import fit_text, text_width
+from skmmrec.recommender import Training
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")
@@ -134,6 +138,28 @@ def test_a_fitted_recommender_shows_itself(fitted, truth):
     bare = FROM_ESTIMATOR(fitted, user, k=4)
     assert bare.recommendations.title.tolist() == ranked.item_id.tolist()
     assert not bare.ax_.images
+
+
+def test_columns_are_found_by_names_in_capitals_and_by_what_encoders_read(data):
+    names = {"title": "Title", "description": "Words", "image": "Photo File"}
+    items = data.item_table.rename(columns=names)
+    encode = make_column_transformer(
+        (TfidfVectorizer(), "Words"),
+        (
+            ImageEncoder("tf_efficientnet_lite0", "package:efficientnet-lite0"),
+            "Photo File",
+        ),
+    )
+    rec = MultimodalFusionRecommender(
+        ItemCatalog(items, encode), training=Training(max_epochs=1), random_state=0
+    ).fit(data.interactions[["user_id", "item_id"]])
+    shown = FROM_ESTIMATOR(rec, "stranger", k=3).recommendations
+    titles = items.set_index("item_id")["Title"]
+    assert shown["title"].tolist() == titles[shown["item_id"]].tolist()
+    assert shown["picture"].notna().all()
+    assert (
+        "picture" not in FROM_ESTIMATOR(rec, "stranger", picture=None).recommendations
+    )
 
 
 def test_ids_can_be_the_titles(fitted, truth):
