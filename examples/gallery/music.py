@@ -42,7 +42,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skmmrec import AudioEncoder, ItemCatalog, MultimodalFusionRecommender, TextEncoder
 from skmmrec.datasets import make_music
-from skmmrec.encoders import read_sound
+from skmmrec.encoders import ContentError, read_sound
 from skmmrec.feature_store import OnlineRecommender, init_repo, publish
 from skmmrec.inspection import RecommendationGalleryDisplay, explain
 from skmmrec.metrics import compare, evaluate_ranking
@@ -86,7 +86,8 @@ Player(whole["audio"])
 # sound network is untrained here, as a stand-in that needs no download. It tells
 # instruments apart, though far less well than with its published weights, which
 # ``AudioEncoder()`` fetches. For lyrics in other languages than English, name a text
-# model that reads them.
+# model that reads them. If some files may be absent or broken, give the encoders
+# ``on_error="missing"``.
 
 encode = make_column_transformer(
     (TextEncoder("package:all-MiniLM-L6-v2"), "lyrics"),
@@ -217,7 +218,8 @@ Player(hum["audio"].item())
 # each moment, join equal ones to notes, and write the steps between them as letters. A
 # `TfidfVectorizer` compares these words by runs of two to four letters. Any function of
 # a column becomes a modality that way: wrap it in a `FunctionTransformer`. `read_sound`
-# gives it samples of whatever the column holds, paths or bytes.
+# gives it samples of whatever the column holds, paths or bytes, and raises a
+# `ContentError` for a sound that is missing or broken.
 
 RATE, HOP = 16_000, 512
 
@@ -238,9 +240,11 @@ def find_notes(sound):
 
 def spell(sound):
     """Write the steps of a melody as letters: n is a semitone up, l one down."""
-    if sound is None:
+    try:
+        pitches = find_notes(sound)[1]
+    except ContentError:
         return ""
-    steps = np.rint(np.diff(find_notes(sound)[1])).clip(-12, 12).astype(int)
+    steps = np.rint(np.diff(pitches)).clip(-12, 12).astype(int)
     return "".join(chr(ord("m") + step) for step in steps if step)
 
 
@@ -400,9 +404,10 @@ for reason in explain(rec, best, titles=titles, tags=tags)["reason"]:
 
 def cover(sound):
     """Draw the spectrogram of a sound, as an array of colours."""
-    if sound is None:
+    try:
+        samples = read_sound(sound, RATE)
+    except ContentError:
         return None
-    samples = read_sound(sound, RATE)
     energy = librosa.feature.melspectrogram(y=samples, sr=RATE, n_mels=96, fmax=4000)
     level = librosa.power_to_db(energy, ref=np.max, top_db=60) / 60 + 1
     return (plt.get_cmap("magma")(level[::-1, :240])[..., :3] * 255).astype(np.uint8)

@@ -131,5 +131,6 @@ def _tell(report: BatchReport, out: Path, as_json: bool) -> None:
     if report.n_found:
         note(f"{report.n_found} of {report.n_parts} files were there already.")
     for failure in report.failures.itertuples(index=False):
-        note(f"Missing: {failure[0]}: {failure.source} {failure.problem}")
+        source = f"{failure.source}: " if failure.source else ""
+        note(f"Missing: {failure[0]}: {source}{failure.problem}")
     show({"folder": str(out), "items": report.n_rows, **report.encoded}, as_json)

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmmrec.encoders._base import BaseEncoder
 from skmmrec.encoders._pooling import start_parts
-from skmmrec.encoders._sounds import read_sound, sound_key
+from skmmrec.encoders._sounds import resampled_sound, sound_key
 from skmmrec.interactions import RawColumn
 from skmmrec.runtime import (
     cached_property,
@@ -131,7 +131,7 @@ class SoundModel:
 
     def prepare(self, item: Any) -> list[np.ndarray]:
         """Decode a sound and cut it into windows."""
-        waveform = read_sound(item, self._rate, self._windowing.max_duration)
+        waveform = resampled_sound(item, self._rate, self._windowing.max_duration)
         return self._windowing.cut(waveform, self._rate)
 
     def encode(self, contents: list[list[np.ndarray]]) -> np.ndarray:

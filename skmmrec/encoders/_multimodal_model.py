@@ -16,7 +16,7 @@ from skmmrec.encoders._embedders import Embedder
 from skmmrec.encoders._pictures import picture_key, present_pictures, read_picture
 from skmmrec.encoders._pooling import encode_parts
 from skmmrec.encoders._sentence_models import SentenceModel
-from skmmrec.encoders._sounds import read_sound, sound_key
+from skmmrec.encoders._sounds import resampled_sound, sound_key
 from skmmrec.encoders._tokens import Counts, Pieces
 from skmmrec.runtime import (
     ContentError,
@@ -130,7 +130,7 @@ class SoundReader:
 
     def read(self, item: Any) -> list[tuple[Any, float]]:
         """Return the windows of a sound, and their lengths."""
-        waveform = read_sound(item, self._rate, self._windowing.max_duration)
+        waveform = resampled_sound(item, self._rate, self._windowing.max_duration)
         windows = self._windowing.cut(waveform, self._rate)
         return [(self._sound(window), float(len(window))) for window in windows]
 

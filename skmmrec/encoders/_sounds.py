@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skmmrec.encoders._mixing import to_mono
-from skmmrec.runtime import ContentError, digest
+from skmmrec.runtime import ContentError, digest, is_missing
 
 # The most channels that an array may have: those of ambisonics of the 7th order. More
 # are frames of a spectrogram, or samples.
@@ -32,7 +32,11 @@ def sound_key(item: Any) -> Hashable:
         samples = _checked_samples(item[0])
         rate = _checked_rate(item[1])
         return (samples.shape, samples.dtype.str, rate, digest(samples))
-    raise ContentError(
+    raise _no_sound(item)
+
+
+def _no_sound(item: Any) -> ContentError:
+    return ContentError(
         f"expected a path, bytes or a tuple (samples, rate), got {type(item).__name__}"
     )
 
@@ -63,7 +67,8 @@ def read_sound(
     Raises
     ------
     ContentError
-        If the item is missing, damaged, without samples or not a sound.
+        If the item is missing, damaged, without samples or not a sound; names the
+        file, if it is one.
 
     Notes
     -----
@@ -77,6 +82,18 @@ def read_sound(
     >>> read_sound((stereo, 44_100), rate=16_000).shape
     (16000,)
     """
+    if is_missing(item):
+        raise ContentError(f"the sound is missing: it is {item!r}")
+    try:
+        return resampled_sound(item, rate, max_seconds)
+    except ContentError as error:
+        if not isinstance(item, str | os.PathLike):
+            raise
+        raise ContentError(f"{os.fspath(item)!r}: {error}") from error
+
+
+def resampled_sound(item: Any, rate: int, max_seconds: float) -> np.ndarray:
+    """Return an item as `read_sound` does; errors leave its name to the caller."""
     from skmmrec.encoders._sound_files import resample
 
     waveform, own_rate = decode_sound(item, max_seconds)
@@ -112,6 +129,8 @@ def decode_sound(item: Any, max_seconds: float) -> tuple[np.ndarray, int]:
     """
     if isinstance(item, tuple):
         return _from_tuple(item, max_seconds)
+    if not isinstance(item, str | os.PathLike | bytes | bytearray | memoryview):
+        raise _no_sound(item)
     from skmmrec.encoders._sound_files import read_file
 
     return read_file(item, max_seconds)

@@ -117,8 +117,8 @@ def refuse_columns(others: OtherColumns, keys: Keys = USUAL) -> None:
     if others.positions:
         raise ValueError(
             f"X has unknown columns {others.labels}: with a catalog, X holds "
-            f"{keys.user[0]!r}, {keys.item[0]!r} and at most {TIME!r}; ratings are "
-            "given as y"
+            f"{keys.user[0]!r}, {keys.item[0]!r} and at most the times, which are "
+            f"called {TIME!r}; ratings are given as y"
         )
 
 

@@ -244,7 +244,8 @@ def _shared_codes(
         if name not in table.columns:
             columns_held = list(table.columns)
             raise ValueError(
-                f"{argument} has no column {name!r}; it has {columns_held}"
+                f"{argument} has no column {name!r}; it has {columns_held}: rename "
+                f"the one with these ids to {name!r}"
             )
         columns.append(check_ids(table[name], f"{argument}[{name!r}]"))
     are_texts = [column.dtype == object for column in columns]

@@ -142,6 +142,7 @@ def test_pictures_are_found_beside_their_table(tmp_path, monkeypatch):
     result = run(*args, "--on-error", "missing", "--json")
     assert json.loads(result.stdout)["image"] == 1
     assert "Missing: c: " in result.stderr
+    assert "gone.png: no such file" in result.stderr
 
 
 PICTURES = ["--image-model", "tf_efficientnet_lite0"]

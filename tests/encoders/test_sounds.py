@@ -277,3 +277,40 @@ def test_the_own_rate_is_kept():
 def test_rates_that_are_none(rate):
     with pytest.raises(ContentError, match="sample rate must be from 1 to"):
         read_sound((np.zeros(100, np.float32), rate), 16_000, 600)
+
+
+class TestErrorsOfReadSound:
+    """Who calls it for many files needs to know which one is broken."""
+
+    @pytest.mark.parametrize(
+        ("data", "problem"),
+        [
+            (b"", "is an empty file"),
+            (b"no sound", "is not a readable sound"),
+            (None, "no such file"),
+        ],
+    )
+    def test_name_the_file(self, tmp_path, data, problem):
+        path = tmp_path / "clip.wav"
+        if data is not None:
+            path.write_bytes(data)
+        for item in (path, str(path)):
+            with pytest.raises(ContentError, match=rf"^'.*clip\.wav': {problem}"):
+                read_sound(item, RATE)
+
+    @pytest.mark.parametrize("item", [None, np.nan, " "])
+    def test_say_what_is_missing(self, item):
+        with pytest.raises(ContentError, match="the sound is missing"):
+            read_sound(item, RATE)
+
+    def test_say_what_is_no_sound(self):
+        with pytest.raises(ContentError, match=r"expected a path, bytes or .* got int"):
+            read_sound(7, RATE)
+
+    def test_an_encoder_names_the_file_once(self, tmp_path):
+        path = tmp_path / "clip.wav"
+        path.write_bytes(b"")
+        encoder = AudioEncoder("MobileNetV1", pretrained=False).fit([path])
+        with pytest.raises(ContentError) as raised:
+            encoder.transform([path])
+        assert str(raised.value).count("clip.wav") == 1

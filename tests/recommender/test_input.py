@@ -153,6 +153,12 @@ def test_an_unknown_column(make, catalog, X, fitted):
         make(catalog).fit(X.to_numpy())
 
 
+def test_times_under_another_name(make, catalog, X):
+    """What they must be called is said, as without them order would not count."""
+    with pytest.raises(ValueError, match="the times, which are called 'timestamp'"):
+        make(catalog).fit(X.assign(played_at=1))
+
+
 def test_raw_content_in_the_flat_form(make, flat):
     with pytest.raises(ValueError, match=r"'title'.* row 0: 'words'"):
         make().fit(flat.assign(title="words"))
