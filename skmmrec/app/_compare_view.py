@@ -45,8 +45,7 @@ def show_compare(library: Library) -> None:
         (names[0], rows(library.items, lists[0], lists[1])),
         (names[1], rows(library.items, lists[1], lists[0])),
     ]
-    has_pictures = library.items.columns.picture is not None
-    st.html(_cards.pair(sides, has_pictures=has_pictures))
+    st.html(_cards.pair(sides, has_pictures=library.items.has_stills))
 
 
 def _list(source: Source, user: Any, k: int) -> list[Any]:
@@ -66,7 +65,7 @@ def rows(
     return [
         _cards.Row(
             items.item(item),
-            items.picture(item),
+            items.still(item),
             rank,
             f"{ranks[str(item)]} in the other" if str(item) in ranks else "only here",
             str(item) in ranks,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sklearn.compose import ColumnTransformer
@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.pipeline import Pipeline
 
 from skmmrec.app._columns import kind_of
-from skmmrec.catalog import ItemCatalog
+from skmmrec.catalog import Blocks, ItemCatalog
 from skmmrec.encoders import BaseEncoder, MultimodalEncoder, encoder_class
 
 # What an encoder of a kind reads; a MultimodalEncoder is told its kind.
@@ -41,6 +41,24 @@ def inputs_of(catalog: ItemCatalog | None) -> dict[str, str]:
         if kind is not None:
             found.setdefault(kind, column)
     return found
+
+
+def require_read(content: Blocks, kinds: Iterable[str]) -> None:
+    """Refuse what somebody gave if nothing could be read of it.
+
+    Encoders with ``on_error="missing"`` take a broken file for one that is not there.
+
+    Raises
+    ------
+    ValueError
+        It says what was given, not in which row of a table it stood.
+    """
+    if not content.mask.any():
+        given = list(kinds)
+        broken = "." if given == ["words"] else ": a file may be damaged."
+        raise ValueError(
+            f"Nothing is understood of the {' and the '.join(given)}{broken}"
+        )
 
 
 def _columns_read(encoder: Any) -> Iterator[tuple[Any, str]]:

@@ -86,6 +86,7 @@ class ItemTable:
         self.columns: Columns = find_columns(table, key)
         self._reader = MediaReader(root)
         self.picture = lru_cache(_N_KEPT)(self._picture)
+        self.still = lru_cache(_N_KEPT)(self._still)
 
     @classmethod
     def without(cls) -> ItemTable:
@@ -137,6 +138,17 @@ class ItemTable:
     def _picture(self, item: Hashable) -> Picture:
         """Return the thumbnail of an item; the attribute `picture` remembers it."""
         return self._reader.picture(self._cell(item, self.columns.picture))
+
+    @property
+    def has_stills(self) -> bool:
+        """Whether there are pictures, or videos whose frames stand for them."""
+        return (self.columns.picture or self.columns.video) is not None
+
+    def _still(self, item: Hashable) -> Picture:
+        """Return a picture where there is no room for a player; kept like `picture`."""
+        if self.columns.picture is None and self.columns.video is not None:
+            return self._reader.frame(self._cell(item, self.columns.video))
+        return self.picture(item)
 
     def players(self, item: Hashable) -> dict[str, Player]:
         """Read the sound and the video of an item, as far as there are columns."""

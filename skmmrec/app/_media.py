@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from skmmrec.encoders import ContentError, read_picture
+from skmmrec.encoders import ContentError, read_picture, still_frames
 from skmmrec.runtime import is_missing
 
+# Seconds of a video whose middle is shown: to read more takes time.
+_SECONDS = 20.0
 # Twice the width of a card, for sharp screens.
 _PIXELS = 480
 # Of WebP: no blocks can be seen in a thumbnail, which has about 20 kB.
@@ -69,6 +71,20 @@ class MediaReader:
             return Picture(problem=_file_problem("Picture", error))
         except (ContentError, ValueError, TypeError):
             return Picture(problem="Picture cannot be read")
+
+    def frame(self, cell: Any) -> Picture:
+        """Make a thumbnail of a frame of a video; what is wrong is told, not raised."""
+        if is_missing(cell):
+            return Picture()
+        try:
+            frames = still_frames(self._resolved(cell), 1, _SECONDS)
+            return Picture(_thumbnail(frames[0])) if frames else Picture()
+        except OSError as error:
+            return Picture(problem=_file_problem("Video", error))
+        except ImportError:
+            return Picture(problem="Frames need the extra video")
+        except (ContentError, ValueError, TypeError):
+            return Picture(problem="Video cannot be read")
 
     def player(self, cell: Any, kind: str) -> Player:
         """Read a sound or video; what is wrong with it is told, not raised.

@@ -11,7 +11,7 @@ import pandas as pd
 from pandas.api.types import is_integer_dtype
 
 from skmmrec.app._ids import read_user
-from skmmrec.app._inputs import inputs_of
+from skmmrec.app._inputs import inputs_of, require_read
 from skmmrec.app._sources import Reason
 from skmmrec.catalog import ItemCatalog
 from skmmrec.inspection import (
@@ -116,7 +116,11 @@ class SavedModel:
     def similar_content(self, content: Mapping[str, Any], k: int) -> pd.DataFrame:
         """Rank the items that are most like content."""
         row = {self.inputs[kind]: [value] for kind, value in content.items()}
-        found = self.recommender.similar_items(pd.DataFrame(row), k=k)
+        try:
+            found = self.recommender.similar_items(pd.DataFrame(row), k=k)
+        except ValueError:
+            require_read(self.recommender.catalog.encode(pd.DataFrame(row)), content)
+            raise
         return found.drop(columns="query")
 
     def describe(self) -> str:

@@ -42,9 +42,8 @@ def _by_item(library: Library) -> pd.DataFrame | None:
     if item is None:
         st.info("No item is called like that.")
         return None
-    shown = library.items.item(item), library.items.picture(item)
-    has_pictures = library.items.columns.picture is not None
-    st.html(_cards.strip([shown], has_pictures=has_pictures))
+    shown = library.items.item(item), library.items.still(item)
+    st.html(_cards.strip([shown], has_pictures=library.items.has_stills))
     return library.main.similar(item, _N_FOUND)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 import pandas as pd
 
 from skmmrec.app._ids import read_user
-from skmmrec.app._inputs import inputs_of
+from skmmrec.app._inputs import inputs_of, require_read
 from skmmrec.app._sources import Reason
 from skmmrec.catalog import ItemCatalog
 from skmmrec.feature_store import (
@@ -141,6 +141,7 @@ class Store:
             raise ValueError(self.lacks)
         row = {self.inputs[kind]: [value] for kind, value in content.items()}
         blocks = self.catalog.encode(pd.DataFrame(row))
+        require_read(blocks, content)
         return self.online.similar_items(content=blocks, k=k).drop(columns="query")
 
     def describe(self) -> str:

@@ -176,6 +176,5 @@ def show_history(items: ItemTable, history: Sequence[Any], n_shown: int = 30) ->
     if not history:
         st.write("No history: the list is that of a new user.")
         return
-    shown = [(items.item(i), items.picture(i)) for i in history[:n_shown]]
-    has_pictures = items.columns.picture is not None
-    st.html(_cards.strip(shown, has_pictures=has_pictures))
+    shown = [(items.item(i), items.still(i)) for i in history[:n_shown]]
+    st.html(_cards.strip(shown, has_pictures=items.has_stills))

@@ -32,9 +32,39 @@ def opened(item: Any, kind: str = "video") -> Iterator[Any]:
     with (
         reading(f"is not a readable {kind}"),
         _as_file(item) as file,
-        av.open(file, options={"protocol_whitelist": "none"}) as container,
+        _open(av, file, kind) as container,
     ):
         yield container
+
+
+def _open(av: Any, file: BinaryIO, kind: str) -> Any:
+    try:
+        return av.open(file, options={"protocol_whitelist": "none"})
+    except av.error.InvalidDataError as error:
+        cut = _cut_box(file)
+        reason = "FFmpeg knows no such file, or it is damaged" if cut is None else cut
+        raise ContentError(f"is not a readable {kind}: {reason}") from error
+
+
+def _cut_box(file: BinaryIO) -> str | None:
+    """Say where an MP4 or MOV ends before its declared length; None: it does not.
+
+    FFmpeg says of such a file that its data are invalid: what tells how to read them
+    is often at its end.
+    """
+    size, start = file.seek(0, os.SEEK_END), 0
+    while start + 8 <= size:
+        file.seek(start)
+        head = file.read(16)
+        length, name = int.from_bytes(head[:4], "big"), head[4:8]
+        if start == 0 and name != b"ftyp":
+            return None
+        if length == 1:
+            length = int.from_bytes(head[8:], "big")
+        if length < 8:  # 0: it reaches to the end; others are no lengths
+            return None
+        start += length
+    return None if start == size else f"it is cut off at {size} bytes"
 
 
 def _as_file(item: Any) -> Any:

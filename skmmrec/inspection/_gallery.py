@@ -23,6 +23,7 @@ from skmmrec.interactions import (
     check_ids,
     id_table,
     take_over,
+    warn_caller,
 )
 from skmmrec.metrics import find_recommender
 from skmmrec.runtime import is_missing
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 
 AUTO = "auto"
+# Columns that a warning names.
+_N_NAMED = 20
 # Columns that are shown where none is named, in this order, whatever their case.
 _USUAL = {
     "title": ("title", "name"),
@@ -345,6 +348,13 @@ def _content_table(
     """Take what is shown of items out of their table, by id."""
     columns = {kind: _column(items, kind, name) for kind, name in named.items()}
     there = {kind: name for kind, name in columns.items() if name is not None}
+    # Vectors, which are called like text__0, are nothing to look at.
+    others = [c for c in items.columns if c != key and "__" not in str(c)]
+    if not there and others and set(named.values()) == {AUTO}:
+        warn_caller(
+            f"only ids are shown, as no column of items has a usual name: say which of "
+            f"{others[:_N_NAMED]} are title=, picture=, video=, sound= or words="
+        )
     _require(items, (key, *there.values()), "items")
     ids = pd.Index(check_ids(items[key], key))
     table = pd.DataFrame({kind: items[name].array for kind, name in there.items()})

@@ -184,7 +184,9 @@ def check_same_kind(new: np.ndarray, known: pd.Index, name: str) -> None:
     if kinds[0] != kinds[1]:
         raise ValueError(
             f"{name} {plain(new[0])!r} is a {kinds[0]}, but the known ids are "
-            f"{kinds[1]}s"
+            f"{kinds[1]}s, such as {plain(known[0])!r}: read the columns of ids of all "
+            "tables as one type (pandas.read_csv makes numbers of '007', unless dtype "
+            "says str)"
         )
     if {new.dtype.kind, known.dtype.kind} == {"i", "f"}:
         _check_no_rounding(new, known, name)

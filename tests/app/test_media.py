@@ -4,11 +4,14 @@ import base64
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from skmmrec.app import _media
+from skmmrec.app._items import ItemTable
 from skmmrec.app._media import MediaReader
+from skmmrec.datasets import make_shorts
 
 
 @pytest.fixture
@@ -73,6 +76,25 @@ def test_encoded_pictures_are_shown(root):
 )
 def test_what_cannot_be_shown_is_said(root, cell, problem):
     assert MediaReader(root).picture(cell) == (None, problem)
+
+
+def test_a_frame_stands_for_a_video(root):
+    pytest.importorskip("av")
+    shorts = make_shorts(n_users=2, n_items=1, missing_rate=0, random_state=0)
+    data = shorts.item_table["video"].iloc[0]
+    (root / "a.mkv").write_bytes(data)
+    (root / "cut.mkv").write_bytes(data[: len(data) // 2])
+    (root.parent / "secret.mkv").write_bytes(data)
+    reader = MediaReader(root)
+    assert max(decoded(reader.frame(data).uri).size) > 8
+    assert reader.frame(None) == (None, None)
+    assert reader.frame("cut.mkv").problem == "Video cannot be read"
+    assert reader.frame("none.mkv").problem == "Video file is missing"
+    assert reader.frame("../secret.mkv").problem == "Video file may not be read"
+    rows = pd.DataFrame({"item_id": ["a"], "clip": ["a.mkv"]})
+    table = ItemTable(rows, "item_id", root)
+    assert table.has_stills
+    assert table.still("a").uri == reader.frame("a.mkv").uri
 
 
 def test_problems_do_not_tell_where_files_are_looked_for(root):

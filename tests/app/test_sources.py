@@ -1,14 +1,16 @@
 """What the page asks of a saved model and of a store, and that it changes neither."""
 
 import hashlib
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
-from skmmrec.app._inputs import inputs_of
+from skmmrec.app._inputs import inputs_of, require_read
 from skmmrec.app._library import open_library
 from skmmrec.app._saved import SavedModel
 from skmmrec.app._settings import Settings, read_objects, write_objects
@@ -193,6 +195,21 @@ def test_words_and_pictures_find_what_is_like_them(rec, table, folder):
     found = model.similar_content(content, 5)
     assert row["item_id"] in found["item_id"].tolist()
     assert len(model.similar_content({"words": row["description"]}, 5)) == 5
+
+
+def test_what_nothing_can_be_read_of_is_said_without_rows(table, rec):
+    encode = make_column_transformer((TfidfVectorizer(), "description"))
+    likes = pd.DataFrame({"user_id": np.arange(len(table)) // 4})
+    likes["item_id"] = table["item_id"].to_numpy()
+    catalog = ItemCatalog(table, encode)
+    fitted = MultimodalFusionRecommender(catalog, **QUICK).fit(likes)
+    model = SavedModel(fitted, "m")
+    with pytest.raises(ValueError, match=r"^Nothing is understood of the words\.$"):
+        model.similar_content({"words": "xyzzy"}, 5)
+    nothing = rec.catalog.blocks.take(slice(1)).mask & False
+    blocks = SimpleNamespace(mask=nothing)
+    with pytest.raises(ValueError, match="of the words and the video: a file may be"):
+        require_read(blocks, ["words", "video"])
 
 
 def test_a_model_without_its_catalogue_says_what_it_lacks(model):

@@ -526,11 +526,11 @@ def broken_items(folder):
         (folder / "text.mp4", "not a readable video"),
         (folder / "empty.mp4", "empty file"),
         (folder / "cut.mkv", "is cut off: it declares 2"),
-        (folder / "cut.mp4", "not a readable video"),
+        (folder / "cut.mp4", "not a readable video: it is cut off at"),
         (folder / "list.m3u8", "not a readable video"),
         (folder / "absent.mp4", "no such file"),
         ("https://example.org/a.mp4", "is a URL"),
-        (b"", "not a readable video"),
+        (b"", "not a readable video: FFmpeg knows no such file"),
         (7, "expected a path or bytes"),
     ]
 

@@ -293,6 +293,14 @@ def test_without_media_there_are_cards_of_words():
     assert drawn_text(gallery_of()) == ["Recommended", "0"]
 
 
+def test_columns_of_other_names_are_not_passed_over_in_silence():
+    table = pd.DataFrame({"item_id": [0], "file": ["a.mp4"], "caption": ["A wave"]})
+    with pytest.warns(UserWarning, match=r"\['file', 'caption'\] are title=") as caught:
+        FROM([0], table)
+    assert caught[0].filename == __file__
+    assert "A wave" in drawn_text(FROM([0], table, title="caption"))
+
+
 def test_a_sound_is_drawn_by_its_outline():
     loud_later = np.linspace(0, 1, 4000) * SOUND[0]
     display = gallery_of(2, audio=[(loud_later, 8000), (SOUND[0] * 1e-6, 8000)])

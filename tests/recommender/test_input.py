@@ -33,7 +33,7 @@ def test_a_number_that_the_catalogue_lacks_is_plain(make, items, catalog, X):
 
 
 def test_ids_of_another_kind_are_refused(make, catalog, X, fitted):
-    message = "item_id 0 is a number, but the known ids are strings"
+    message = "item_id 0 is a number, but the known ids are strings, such as '.*dtype"
     with pytest.raises(ValueError, match=message):
         make(catalog).fit(X.assign(item_id=range(len(X))))
     with pytest.raises(ValueError, match=message):
