@@ -315,7 +315,12 @@ def _content_table(
     """Take what is shown of items out of their table, by id."""
     columns = {kind: _column(items, kind, name) for kind, name in named.items()}
     there = {kind: name for kind, name in columns.items() if name is not None}
-    _require(items, (key, *there.values()), "items")
+    if key not in items:
+        raise ValueError(
+            f"items has no column {key!r}; it has {list(items.columns)}: name the one "
+            "with the ids by key="
+        )
+    _require(items, there.values(), "items")
     ids = pd.Index(check_ids(items[key], key))
     table = pd.DataFrame({kind: items[name].array for kind, name in there.items()})
     table.index = ids
