@@ -35,7 +35,7 @@ def _port_option(port: int) -> Any:
 Examples:
   skmmrec serve shop
   skmmrec serve shop --workers 4 --host 0.0.0.0 --tokens-file tokens.txt
-  skmmrec serve shop --set rate=20 --set max_k=100
+  skmmrec serve shop --set unknown=popular --set rate=20 --set max_k=100
 """
 )
 @click.argument("repo", type=PATH)

@@ -274,8 +274,8 @@ def _rows_of(index: pd.Index, item_ids: Sequence[Id], argument: str) -> np.ndarr
     if unknown:
         raise ValueError(
             f"{argument} has item {unknown[0]!r:.100}, which is none of the "
-            f"{len(item_ids)} items ({len(unknown)} such ids); give them by item id, "
-            "as the index"
+            f"{len(item_ids)} items ({len(unknown)} such ids); its index must be item "
+            "ids, and of these items alone"
         )
     return np.array([place.get(item, -1) for item in item_ids], dtype=np.int64)
 
@@ -330,7 +330,8 @@ def _kind(name: str, values: pd.Series) -> tuple[str, Callable[[Any], Any]]:
         return "string", lambda text: _checked_text(name, text)
     raise TypeError(
         f"features: {name} must hold numbers, truth values or texts, and one of these "
-        f"alone, got {dtype} with {_example(values)}; make one of them of it first"
+        f"alone, got {dtype} with {_example(values)}; convert it first, "
+        "such as a time to hours since a day of yours"
     )
 
 

@@ -348,6 +348,11 @@ def _content_table(
     """Take what is shown of items out of their table, by id."""
     columns = {kind: _column(items, kind, name) for kind, name in named.items()}
     there = {kind: name for kind, name in columns.items() if name is not None}
+    if key not in items:
+        raise ValueError(
+            f"items has no column {key!r}; it has {list(items.columns)}: name the one "
+            "with the ids by key="
+        )
     # Vectors, which are called like text__0, are nothing to look at.
     others = [c for c in items.columns if c != key and "__" not in str(c)]
     if not there and others and set(named.values()) == {AUTO}:
@@ -355,7 +360,7 @@ def _content_table(
             f"only ids are shown, as no column of items has a usual name: say which of "
             f"{others[:_N_NAMED]} are title=, picture=, video=, sound= or words="
         )
-    _require(items, (key, *there.values()), "items")
+    _require(items, there.values(), "items")
     ids = pd.Index(check_ids(items[key], key))
     table = pd.DataFrame({kind: items[name].array for kind, name in there.items()})
     table.index = ids

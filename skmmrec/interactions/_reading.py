@@ -115,9 +115,13 @@ def _name_of(names: list[str] | None, position: int, usual: str) -> str:
 def refuse_columns(others: OtherColumns, keys: Keys = USUAL) -> None:
     """Refuse columns that nobody would read, by a ValueError that names them."""
     if others.positions:
+        names = others.names
+        ids = [keys.user[0], keys.item[0]]
+        if names is not None:  # as they are called here
+            ids = [names[place] for place in locate_ids(names, keys)]
         raise ValueError(
             f"X has unknown columns {others.labels}: with a catalog, X holds "
-            f"{keys.user[0]!r}, {keys.item[0]!r} and at most the times, which are "
+            f"{ids[0]!r}, {ids[1]!r} and at most the times, which are "
             f"called {TIME!r}; ratings are given as y"
         )
 

@@ -12,7 +12,9 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StrictStr,
+    model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 # Numbers with a fraction are refused by the store, in the same words as elsewhere.
 Id: TypeAlias = StrictInt | StrictStr | StrictFloat
@@ -35,7 +37,26 @@ def _example(**values: Any) -> ConfigDict:
     return ConfigDict(extra="forbid", json_schema_extra={"examples": [values]})
 
 
-class RecommendRequest(BaseModel):
+class _Request(BaseModel):
+    """A body whose fields are known by name; who errs in one is told the names."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, given: Any) -> Any:
+        unknown = given.keys() - cls.model_fields if isinstance(given, dict) else ()
+        if unknown:
+            raise PydanticCustomError(
+                "unknown_field",
+                "there is no field {name}; there are {names}",
+                {
+                    "name": f"{min(unknown)!r:.100}",
+                    "names": ", ".join(map(repr, cls.model_fields)),
+                },
+            )
+        return given
+
+
+class RecommendRequest(_Request):
     """Whom to recommend to, and from what: users, or one history of items."""
 
     model_config = _example(users=["ann", "ben"], k=5, where="price < 30")
@@ -62,7 +83,7 @@ class RecommendRequest(BaseModel):
     )
 
 
-class SimilarRequest(BaseModel):
+class SimilarRequest(_Request):
     """What to find items like: items, words, or vectors."""
 
     model_config = _example(content={"text": "a storm at sea"}, k=5, where="price < 30")
@@ -85,7 +106,7 @@ class SimilarRequest(BaseModel):
     among: Ids | None = Field(default=None, description="Choose from these items.")
 
 
-class FeedbackRequest(BaseModel):
+class FeedbackRequest(_Request):
     """That a user has met an item, and how much it was liked."""
 
     model_config = _example(user="ann", item="i042", y=1.0)
@@ -95,7 +116,7 @@ class FeedbackRequest(BaseModel):
     y: Number = Field(default=1.0, description="Only above 0, it moves the user.")
 
 
-class ExplainRequest(BaseModel):
+class ExplainRequest(_Request):
     """Pairs of users and items; one id goes with all of the others."""
 
     model_config = _example(users="ann", items=["i042", "i007"])

@@ -116,6 +116,8 @@ def problem_of(error: Exception) -> ProblemError:
     if isinstance(error, ProblemError):
         return error
     if isinstance(error, RequestValidationError):
+        if isinstance(error.body, bytes):  # not read as JSON, as nothing says it is
+            return ProblemError("media-type", _NO_JSON)
         return ProblemError("invalid-value", _told(error))
     if isinstance(error, HTTPException):
         kind = _OF_STATUS.get(error.status_code, "internal")
@@ -126,6 +128,7 @@ def problem_of(error: Exception) -> ProblemError:
     return _of_store(error) or ProblemError("internal", _HIDDEN)
 
 
+_NO_JSON = "send JSON, with the header Content-Type: application/json"
 _HIDDEN = "the log of the service tells more, under this request_id"
 
 
@@ -173,10 +176,14 @@ def told_to_callers() -> Iterator[None]:
 
 def _told(error: RequestValidationError) -> str:
     """Name each place and what is wrong there, without what was given."""
-    return "; ".join(
-        f"{'.'.join(map(str, each['loc'][1:])) or 'body'}: {each['msg']}"
-        for each in error.errors()
-    )
+    return "; ".join(map(_told_of_one, error.errors()))
+
+
+def _told_of_one(error: dict[str, Any]) -> str:
+    place, message = error["loc"][1:], error["msg"]
+    if error["type"] == "json_invalid" and place:  # a number of characters, no field
+        return f"body: no JSON, from character {place[0]} on"
+    return f"{'.'.join(map(str, place)) or 'body'}: {message}"
 
 
 def request_id_of(request: Request) -> str:

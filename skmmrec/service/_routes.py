@@ -113,8 +113,8 @@ class _Told:
 
     OPEN: ClassVar = (503,)
     READ: ClassVar = (400, 401, 403, 413, 422, 429, 500, 503, 504)
-    IDS: ClassVar = (*READ, 404)
-    FILES: ClassVar = (*IDS, 415, 501)
+    IDS: ClassVar = (*READ, 404, 415)
+    FILES: ClassVar = (*IDS, 501)
     WRITE: ClassVar = (*IDS, 507)
 
 

@@ -108,5 +108,6 @@ def test_unknown_ids_are_key_errors(repo):
     with pytest.raises(UnknownIdError, match="users, such as 'nobody'") as caught:
         online.recommend(["nobody"])
     assert isinstance(caught.value, KeyError)
+    assert str(caught.value).startswith("no vector of model version 'v1' for 1 of 1")
     with pytest.raises(UnknownIdError, match="for item_id 999"):
         online.similar_items([999])

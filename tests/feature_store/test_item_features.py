@@ -77,6 +77,11 @@ def test_other_columns_are_refused_by_name(values):
         one(values)
 
 
+def test_of_times_the_error_says_what_to_make():
+    with pytest.raises(TypeError, match="such as a time to hours since"):
+        one(pd.to_datetime(["2026-03-01"]))
+
+
 def test_numbers_and_texts_that_cannot_be_stored_are_refused():
     for values, message in (
         ([np.inf], "infinite"),
@@ -112,7 +117,10 @@ def test_names_that_no_feature_can_have_are_refused(name):
 @pytest.mark.parametrize("argument", ["features", "vectors"])
 @pytest.mark.parametrize(
     ("index", "message"),
-    [([1, 1], "item 1 more than once"), ([1, 99], r"item 99, .*\(1 such ids\)")],
+    [
+        ([1, 1], "item 1 more than once"),
+        ([1, 99], r"item 99, .*\(1 such ids\); its index .* of these items alone"),
+    ],
 )
 def test_ids_that_repeat_or_are_unknown_are_refused(
     repo, recommender, argument, index, message

@@ -218,6 +218,7 @@ def test_text_is_cut_with_an_ellipsis_only_where_needed():
         ({"user": "nobody"}, "no row of user 'nobody'"),
         ({"user": "user-0001", "title": "name"}, "items has no column 'name'"),
         ({"user": "user-0001", "history": ["item-0099"]}, "no row for 'item-0099'"),
+        ({"user": "user-0001", "key": "sku"}, "no column 'sku'; .* ids by key="),
         ({"user": "user-0001", "sound": "song"}, "items has no column 'song'"),
         ({"user": "user-0001", "on_error": "skip"}, "on_error must be"),
         ({"user": "user-0001", "n_frames": 0}, "n_frames must be at least 1"),

@@ -153,10 +153,14 @@ def test_an_unknown_column(make, catalog, X, fitted):
         make(catalog).fit(X.to_numpy())
 
 
-def test_times_under_another_name(make, catalog, X):
-    """What they must be called is said, as without them order would not count."""
-    with pytest.raises(ValueError, match="the times, which are called 'timestamp'"):
-        make(catalog).fit(X.assign(played_at=1))
+def test_times_of_another_name(make, catalog, X):
+    names = {"user_id": "reader", "item_id": "post", "timestamp": "when"}
+    given = X[["user_id", "item_id"]].assign(timestamp=range(len(X)))
+    told = (
+        r"\['when'\].* holds 'reader', 'post' and at most the times, which are called"
+    )
+    with pytest.raises(ValueError, match=told):
+        make(catalog).fit(given.rename(columns=names))
 
 
 def test_raw_content_in_the_flat_form(make, flat):

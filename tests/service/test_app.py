@@ -51,7 +51,24 @@ def test_a_list_is_that_of_the_store(client, served):
         ("/recommend", {"users": "ann"}, (422, "invalid-type"), "user_id"),
         ("/recommend", {}, (422, "invalid-value"), "give users or a history"),
         ("/recommend", {"users": 4, "history": 1}, (422, "invalid-value"), "not both"),
-        ("/recommend", {"users": 4, "n": 1}, (422, "invalid-value"), "n: Extra inputs"),
+        (
+            "/recommend",
+            {"users": 4, "n": 1},
+            (422, "invalid-value"),
+            "no field 'n'; there are 'users', 'history', 'k'",
+        ),
+        (
+            "/feedback",
+            {"user_id": 4, "item_id": 1},
+            (422, "invalid-value"),
+            "no field 'item_id'; there are 'user', 'item', 'y'",
+        ),
+        (
+            "/similar",
+            {"item": 4},
+            (422, "invalid-value"),
+            "no field 'item'; there are 'items'",
+        ),
         ("/recommend", {"users": 4, "k": True}, (422, "invalid-value"), "k: Input"),
         ("/recommend", {"users": 4, "k": 9999}, (422, "invalid-value"), "1000 at most"),
         (
@@ -112,12 +129,23 @@ def test_broken_json_is_a_mistake(client):
     for path in ("/recommend", "/similar"):
         answer = client.post(path, content=b'{"users": ', headers=headers)
         assert problem(answer) == (422, "invalid-value")
+    answer = client.post("/recommend", content=b'{"users": 4', headers=headers)
+    assert answer.json()["detail"] == "body: no JSON, from character 11 on"
     deep = b"[" * 100_000
     answer = client.post("/recommend", content=deep, headers=headers)
     assert answer.status_code in (400, 422)
     problem(answer)
     answer = client.post("/similar", content=b"x", headers={"Content-Type": "text/csv"})
     assert problem(answer) == (415, "media-type")
+
+
+def test_json_that_is_not_called_so_is_told_from_wrong_json(client):
+    """`curl -d` sends it as a form."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for path in ("/recommend", "/feedback", "/explain"):
+        answer = client.post(path, content=b'{"users": 4}', headers=form)
+        assert problem(answer) == (415, "media-type")
+        assert "Content-Type: application/json" in answer.json()["detail"]
 
 
 json_values = st.recursive(

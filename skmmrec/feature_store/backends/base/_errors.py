@@ -27,3 +27,7 @@ class LostRowsError(StoreError):
 
 class UnknownIdError(KeyError):
     """A user or an item that the served model has no vector of."""
+
+    def __str__(self) -> str:
+        # A KeyError quotes its message, as if that were the key.
+        return str(self.args[0]) if len(self.args) == 1 else super().__str__()
