@@ -415,8 +415,9 @@ plt.show()
 # ------------------------------
 #
 # Who leaves is taken out of the model, and the next publication deletes the rest. A
-# post is deleted from the store at once; what the next night learns from must lose it
-# as well, or the publication after it brings the post back.
+# post is deleted from the model and, at once, from the store. Your tables of posts and
+# likes must lose both, or the next night meets what it does not know, and brings the
+# user back.
 
 leaver = rec.user_index_[0]
 rec.forget([leaver])
@@ -424,7 +425,7 @@ publish(rec, repo, features=hours.loc[rec.item_index_])
 
 gone = fairer["as ranked"]["item_id"].mode()[0]
 delete_ids(repo, items=[gone])
-rec.catalog.drop([gone])
+rec.remove_items([gone])
 posts, likes = posts[posts["item_id"] != gone], likes[likes["item_id"] != gone]
 likes = likes[likes["user_id"] != leaver]
 
