@@ -114,6 +114,7 @@ html_sidebars = {
         "first_steps",
         "index",
         "inputs",
+        "leaderboard",
         "limits",
     ]
 }
