@@ -101,7 +101,6 @@ class Training(Settings):
         Record a step as a CUDA graph and launch it as a whole. On other devices than
         CUDA, `fit` refuses it; where else it is impossible, the log of ``skmmrec`` says
         why at the level of INFO. The results are those of other steps, up to rounding.
-        It was never measured.
 
     Notes
     -----
