@@ -106,7 +106,12 @@ def shop(rec, saved, folder):
 
 
 class Page:
-    """What a user does with a page."""
+    """What a user does with a page.
+
+    Streamlit may replace an element at any moment. So what is asked of elements is
+    asked by one script, and none is kept between two questions; what is typed or
+    uploaded is repeated if its field was replaced.
+    """
 
     def __init__(self, driver, url, width=1280, height=1000):
         self.driver, self.url = driver, url
@@ -116,7 +121,7 @@ class Page:
             "Emulation.setDeviceMetricsOverride", {**size, "mobile": False}
         )
         driver.get(url)
-        self.wait(lambda: self.all(".sk-head"))
+        self.wait(lambda: self.count(".sk-head"))
         self.settle()
 
     def wait(self, condition):
@@ -131,30 +136,68 @@ class Page:
     def settle(self):
         """Wait until the page is drawn and nothing runs."""
         busy = "[data-testid='stStatusWidget'], [data-stale='true']"
-        self.wait(lambda: not self.all(busy))
+        self.wait(lambda: not self.count(busy))
 
-    def all(self, css):
-        return self.driver.find_elements(By.CSS_SELECTOR, css)
+    def ask(self, css, what, *arguments):
+        """What a JavaScript expression says of each element, `e`, given arguments."""
+        script = (
+            "const [css, ...given] = arguments;"
+            f"return [...document.querySelectorAll(css)].map(e => {what});"
+        )
+        return self.driver.execute_script(script, css, *arguments)
+
+    def count(self, css):
+        return len(self.ask(css, "1"))
 
     def texts(self, css):
-        return self.wait(lambda: [element.text for element in self.all(css)] or [""])
+        return self.ask(css, "e.innerText.trim()")
+
+    def boxes(self, css):
+        return self.ask(css, "e.getBoundingClientRect().toJSON()")
+
+    def style(self, css, name):
+        [value] = self.ask(css, "getComputedStyle(e)[given[0]]", name)
+        return value
 
     def buttons(self, label):
-        return [b for b in self.all("button") if b.text.strip().endswith(label)]
+        """How many buttons have a label, before which an icon may stand."""
+        return sum(text.endswith(label) for text in self.texts("button"))
 
     def click(self, label, n=0):
-        button = self.wait(lambda: self.buttons(label)[n : n + 1])[0]
-        self.driver.execute_script("arguments[0].click()", button)
+        script = (
+            "const [label, n] = arguments;"
+            "const button = [...document.querySelectorAll('button')]"
+            "    .filter(e => e.innerText.trim().endsWith(label))[n];"
+            "button?.click(); return Boolean(button);"
+        )
+        self.wait(lambda: self.driver.execute_script(script, label, n))
         self.settle()
+
+    def send(self, css, *keys):
+        """Send keys, or the name of a file, to the one element that there is."""
+
+        def sent():
+            [field] = self.driver.find_elements(By.CSS_SELECTOR, css)
+            field.send_keys(*keys)
+            return True
+
+        self.wait(lambda: self.count(css) == 1)
+        self.wait(sent)
 
     def type(self, label, text):
-        [field] = self.wait(lambda: self.all(f"input[aria-label='{label}']"))
-        field.send_keys(Keys.CONTROL, "a")
-        field.send_keys(text, Keys.ENTER)
+        keys = (Keys.CONTROL, "a", Keys.NULL, text, Keys.ENTER)
+        self.send(f"input[aria-label='{label}']", *keys)
         self.settle()
 
+    def upload(self, path):
+        self.send("input[type=file]", str(path))
+
     def body(self):
-        return self.driver.find_element(By.TAG_NAME, "body").text
+        [text] = self.texts("body")
+        return text
+
+    def says(self, text):
+        self.wait(lambda: text in self.body())
 
     def hosts(self):
         """Hosts that were asked for anything since the page was opened."""
@@ -182,19 +225,23 @@ class Page:
         )
 
 
+APP = "[data-testid='stApp']"
+ALERT = "[data-testid='stAlert']"
+
+
 def titles(page):
     return page.texts("[class*='st-key-card-'] .sk-title")
 
 
-def cards(page, name):
-    return page.all(f"[class*='st-key-card-{name}-']")
+def cards(name):
+    return f"[class*='st-key-card-{name}-']"
 
 
 def test_cards_likes_and_new_users(driver, shop):
     page = Page(driver, shop)
-    page.wait(lambda: len(page.buttons("Like")) == len(titles(page)) == 12)
-    assert "What adds to the score" in page.body()
-    assert len({round(c.size["height"]) for c in cards(page, "user")[:4]}) == 1
+    page.wait(lambda: page.buttons("Like") == len(titles(page)) == 12)
+    page.says("What adds to the score")
+    assert len({round(box["height"]) for box in page.boxes(cards("user"))[:4]}) == 1
     page.wait(
         lambda: driver.execute_script(
             "const all = css => [...document.querySelectorAll(css)];"
@@ -206,44 +253,41 @@ def test_cards_likes_and_new_users(driver, shop):
     before = titles(page)
     page.click("Like", 3)
     page.wait(lambda: page.buttons("Undo"))
-    assert before[3] not in titles(page)
-    assert f"Liked: {before[3]}" in page.body()
-    assert any("\u2192" in text for text in page.texts(".sk-tag"))
+    page.wait(lambda: before[3] not in titles(page))
+    page.says(f"Liked: {before[3]}")
+    page.wait(lambda: any("\u2192" in text for text in page.texts(".sk-tag")))
     page.click("Undo")
     page.wait(lambda: titles(page) == before)
     page.type("Find a user", "somebody new")
-    page.wait(lambda: "that of a new user" in page.body())
+    page.says("that of a new user")
     page.click("Like")
-    page.wait(lambda: "History: 1 item" in page.body())
+    page.says("History: 1 item")
     assert page.hosts() == {urlsplit(shop).netloc}
 
 
 def test_two_models_and_searches(driver, shop, table, folder, tmp_path):
     page = Page(driver, shop)
     page.click("Compare")
-    page.wait(lambda: len(page.all(".sk-pair h4")) == 2)
-    assert "10 in both, 0 only on the left" in page.body()
-    left, right = page.all(".sk-pair > div")
-    assert left.rect["y"] == right.rect["y"]
-    assert left.rect["x"] + left.rect["width"] <= right.rect["x"]
+    page.wait(lambda: page.count(".sk-pair h4") == 2)
+    page.says("10 in both, 0 only on the left")
+    left, right = page.boxes(".sk-pair > div")
+    assert left["top"] == right["top"]
+    assert left["right"] <= right["left"]
 
     page.click("Search")
     page.type("Words", table["description"][4])
-    page.wait(lambda: len(cards(page, "found")) == 24)
+    page.wait(lambda: page.count(cards("found")) == 24)
     page.type("Words", Keys.BACKSPACE)
-    page.wait(lambda: not cards(page, "found"))
+    page.wait(lambda: not page.count(cards("found")))
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
-    [upload] = page.wait(lambda: page.all("input[type=file]"))
-    upload.send_keys(str(tmp_path / "broken.png"))
-    page.wait(lambda: page.all("[data-testid='stAlert']"))
-    assert "is not a readable picture" in page.texts("[data-testid='stAlert']")[0]
-    [upload] = page.all("input[type=file]")
-    upload.send_keys(str(folder / table["image"][4]))
-    page.wait(lambda: len(cards(page, "found")) == 24)
+    page.upload(tmp_path / "broken.png")
+    page.wait(lambda: "is not a readable picture" in "".join(page.texts(ALERT)))
+    page.upload(folder / table["image"][4])
+    page.wait(lambda: page.count(cards("found")) == 24)
 
     page.click("Like an item")
     page.type("Find an item", "item-0003")
-    page.wait(lambda: len(cards(page, "found")) == 24)
+    page.wait(lambda: page.count(cards("found")) == 24)
     assert page.hosts() == {urlsplit(shop).netloc}
 
 
@@ -251,8 +295,7 @@ def test_a_narrow_page_in_the_dark(driver, shop):
     feature = {"name": "prefers-color-scheme", "value": "dark"}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     page = Page(driver, shop, 390, 844)
-    [app] = page.all("[data-testid='stApp']")
-    assert app.value_of_css_property("background-color") == "rgba(20, 23, 28, 1)"
+    assert page.style(APP, "background-color") == "rgb(20, 23, 28)"
     for view in [*VIEWS, VIEWS[0]]:
         page.click(view)
         page.wait(lambda: page.widest() <= 0)
@@ -278,8 +321,7 @@ def odd(rec, saved, folder):
 
 def test_markup_and_broken_pictures(driver, odd):
     page = Page(driver, odd)
-    [app] = page.all("[data-testid='stApp']")
-    assert app.value_of_css_property("background-color") == "rgba(255, 255, 255, 1)"
+    assert page.style(APP, "background-color") == "rgb(255, 255, 255)"
     said = set(page.texts(".sk-picture span"))
     assert said <= {
         "Picture cannot be read",
@@ -290,11 +332,11 @@ def test_markup_and_broken_pictures(driver, odd):
     assert len(said) > 2
     assert {EVIL, SCRIPTS} <= set(titles(page))
     page.click("Like", titles(page).index(EVIL))
-    page.wait(lambda: f"Liked: {EVIL}" in page.body())
+    page.says(f"Liked: {EVIL}")
     page.click("Search")
-    page.wait(lambda: cards(page, "found"))
+    page.wait(lambda: page.count(cards("found")))
     page.click("The model")
-    page.wait(lambda: "1 of its rows are no items" in page.body())
+    page.says("1 of its rows are no items")
     assert driver.title == "skmmrec"
     assert page.hosts() == {urlsplit(odd).netloc}
 
@@ -305,7 +347,7 @@ def test_an_empty_catalogue_shows_ids(driver, saved, folder):
         page = Page(driver, url, 390)
         assert all(title.startswith("item-") for title in titles(page))
         page.click("The model")
-        page.wait(lambda: "There is no table of items" in page.body())
+        page.says("There is no table of items")
         assert page.widest() <= 0
 
 
@@ -318,16 +360,16 @@ def test_likes_are_written_to_a_store_that_records(driver, rec, folder, table):
     with serving("'repo', items='items.csv', record=True", folder) as url:
         page = Page(driver, url)
         before = titles(page)
-        assert "written to the store" in page.body()
+        page.says("written to the store")
         page.click("Like", 2)
-        page.wait(lambda: f"Liked: {before[2]}" in page.body())
+        page.says(f"Liked: {before[2]}")
         assert not page.buttons("Undo")
         page.type("Only items where", "price < 10")
         page.wait(lambda: len(titles(page)) < 12)
         page.type("Only items where", "prise < 10")
-        page.wait(lambda: "prise" in "".join(page.texts("[data-testid='stAlert']")))
+        page.wait(lambda: "prise" in "".join(page.texts(ALERT)))
         page.click("The model")
-        page.wait(lambda: "1 events" in page.body())
+        page.says("1 events")
     events = OnlineRecommender(repo).feedback()
     by_title = dict(zip(table["title"], table["item_id"], strict=True))
     assert events["item_id"].tolist() == [by_title[before[2]]]
