@@ -4,8 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 N_ITEMS, N_USERS = 14, 9
+
+# The same examples on each machine, however slow it is; others by
+# `pytest --hypothesis-profile=default`.
+settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items):
