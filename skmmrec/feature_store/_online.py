@@ -317,7 +317,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         ValueError
             For an empty history, ids that are missing, not whole or infinite, a
             condition as in `recommend`, or when the users of the served model are not
-            sums of their items' vectors.
+            sums of their items' vectors and no `model` is there to make them.
         """
         check_k(k)
         check_fresh(fresh, fresh_met, k)
