@@ -11,7 +11,7 @@ come back out of that store.
 # Items and likes
 # ---------------
 #
-# Everything is made on the spot, so there is nothing to download.
+# All data are generated, so there is nothing to download.
 
 import tempfile
 from pathlib import Path
@@ -60,8 +60,8 @@ rec.fit(data.interactions[["user_id", "item_id", "timestamp"]])
 # Look
 # ----
 #
-# Above what a user liked last, below what is recommended, with the share of each
-# modality in what speaks for it.
+# Above are the items that a user liked last, below what is recommended, with the share
+# of each modality in what counts for it.
 
 RecommendationGalleryDisplay.from_estimator(rec, "user-0007", k=6)
 plt.show()
@@ -70,7 +70,7 @@ plt.show()
 # Publish and serve
 # -----------------
 #
-# From here on neither the model nor the encoders are needed. A like moves the lists at
+# From here on neither the model nor the encoders are needed. A like changes the list at
 # once.
 
 repo = init_repo(Path(tempfile.mkdtemp()) / "shop")
@@ -88,6 +88,6 @@ title = data.item_table.set_index("item_id")["title"]
 after.assign(title=after["item_id"].map(title)).round(2)
 
 # %%
-# What was liked is gone from the list, as it is known now, and what is like it has come
-# up. The next publication keeps it so, once the recommender has taken in the events:
-# ``rec.partial_fit``, then ``publish(rec, repo, feedback=events)``.
+# The item that was liked has left the list, as the user knows it now, and similar items
+# have moved up. To keep this in the next publication, give the events to the
+# recommender: ``rec.partial_fit``, then ``publish(rec, repo, feedback=events)``.

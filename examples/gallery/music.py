@@ -12,10 +12,10 @@ tagged, and all of it is served from a store.
 # The clips
 # ---------
 #
-# Everything is made on the spot. `make_music` composes and plays melodies, writes
-# lyrics, and draws what 200 users hear in sessions. What they like depends on words
-# (theme, mood) and on sound (instrument, tempo, beat). Within a session, the next clip
-# is like the one before, but a step faster.
+# All data are generated. `make_music` composes and plays melodies, writes lyrics, and
+# draws what 200 users hear in sessions. What they like depends on words (theme, mood)
+# and on sound (instrument, tempo, beat). Within a session, the next clip is like the
+# one before, but a step faster.
 #
 # For data of your own, replace ``items`` and ``listens`` below by two tables: one with
 # ``item_id``, a title, a column of texts and a column of sounds (paths of files will
@@ -349,9 +349,10 @@ plt.show()
 # Serve
 # -----
 #
-# We publish the mean with a half-life: a listen that is recorded moves its users at
-# once, while those of a transformer wait for the next publication. The melodies go into
-# the store too, beside the model's own vectors.
+# We publish the mean with a half-life: the store alone is enough to move a user by each
+# listen that is recorded. For users of a transformer, the model has to be there, too:
+# ``OnlineRecommender(repo, model="folder")``, see :doc:`/guide/serving`. The melodies
+# go into the store as well, beside the model's own vectors.
 
 rec = models["half-life of one clip"].fit(listens)
 repo = init_repo(Path(tempfile.mkdtemp()) / "music")
@@ -430,8 +431,8 @@ plt.show()
 # * **The next track.** For the very next clip, look at the last one: that costs one
 #   argument, and is worth more than twice the order-blind list. The transformer does
 #   better still, because these sessions have a direction, from slow to fast, which a
-#   mean cannot see. In return it takes longer to train, and its users do not move
-#   between publications.
+#   mean cannot see. In return it takes longer to train, and a store needs the model
+#   beside it to take in new listens.
 # * **The tune.** The right feature beats the large network: the steps of a melody
 #   survive another key, another voice and a few wrong notes. It needs a melody that
 #   stands out, as here. In the mix of a band, the loudest pitch is often not the tune.

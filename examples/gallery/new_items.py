@@ -75,9 +75,9 @@ plt.show()
 # -----------------------------
 #
 # Among all items, a new one competes with those that are known to be liked, and hardly
-# ever reaches the top. ``fresh`` keeps places of each list for items that nobody has
-# met: those that suit the user best. With ``fresh=0.2``, a list of ten has one by the
-# third place and one by the eighth.
+# ever reaches the top. ``fresh`` reserves places of each list for items without
+# interactions: those that suit the user best. With ``fresh=0.2``, a list of ten has one
+# at the third place and one at the eighth, at the latest.
 
 rec = models["late fusion"]
 one = rec.recommend(users[:1], k=10, fresh=0.2)
@@ -85,10 +85,11 @@ one["is_new"] = one["item_id"].isin(new)
 one[["rank", "item_id", "is_new"]]
 
 # %%
-# What do they cost, and what do they bring? A fifth of the other likes is held out too.
-# Lists of ten are judged by the likes of items that are known, and by those of new
-# ones. The other way to show new items is to credit them with more users' liking, by
-# ``cold_popularity``, until they compete as equals.
+# What do they cost, and what do they bring? A fifth of the other likes is held out, too.
+# Lists of ten are judged by the likes of known items, and by those of new ones. The
+# other way to show new items is ``cold_popularity``: to credit each with a number of
+# users, until they compete as equals. Here the values are set by hand; with times of the
+# likes, the default ``"auto"`` learns one.
 
 ((rest, known),) = RandomHoldoutPerUser(0.2, random_state=0).split(train)
 rest, known = train.iloc[rest], train.iloc[known]
@@ -130,11 +131,11 @@ fig.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
 plt.show()
 
 # %%
-# The dotted line is the share of new items in the catalogue. Either way, showing so
-# many costs as much and brings as much; where half of the places are kept, a new item
-# comes first in each list. But places say what comes out, in everybody's list, and a
-# credit must be searched for: 8 users show next to nothing here, and 64 fill a third of
-# the lists.
+# The dotted line is the share of new items in the catalogue. At the same share of new
+# items, both ways cost the same and bring the same; where half of the places are
+# reserved, a new item comes first in each list. But reserved places fix the share in
+# everybody's list, and a credit has to be searched for: 8 users show next to nothing
+# here, and 64 fill a third of the lists.
 #
 # A new item need not wait for the next fit: ``add_items`` encodes it and serves it.
 

@@ -3,18 +3,18 @@ Shorts: what is seen and what is heard
 ======================================
 
 A feed of short videos, from files to served lists. Frames and sound are two modalities,
-read on one axis of time. Some shorts show nothing, some have no sound, some have no
-pictures at all; so neither modality is enough alone, and the figures below say by how
-much. In the end a viewer whom nobody knows watches three shorts, and the list follows.
+aligned in time. Some shorts show nothing, some have no sound, some have no pictures at
+all. So neither modality is enough alone, and the figures below say by how much. In the
+end an unknown viewer watches three shorts, and the list follows.
 """
 
 # %%
 # Shorts, and who watched how much of them
 # ----------------------------------------
 #
-# The videos are drawn and played on the spot: a shape moves in front of a landscape,
-# to the sound of an instrument. Viewers like some of what there is to see and to hear,
-# and each session has a mood of its own.
+# The videos are generated: a shape moves in front of a landscape, to the sound of an
+# instrument. Viewers like some of what there is to see and to hear, and each session has
+# a mood of its own.
 #
 # **With your own data**: ``items`` is any table with a column of paths (or bytes) of
 # videos; ``views`` any table of who watched what, and when.
@@ -197,8 +197,8 @@ for reason in explain(rec, best, titles=titles)["reason"]:
 # --------------------------------
 #
 # ``publish`` writes the vectors into a Feast store; from here on neither model nor
-# videos are needed. Somebody whom nobody knows opens the feed, and watches three shorts
-# of one kind. After each of them the list is made anew from the session so far.
+# videos are needed. An unknown viewer opens the feed, and watches three shorts of one
+# kind. After each of them a new list is made from the session so far.
 
 repo = init_repo(Path(tempfile.mkdtemp()) / "shorts")
 publish(rec, repo)
