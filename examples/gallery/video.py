@@ -13,8 +13,8 @@ end an unknown viewer watches three shorts, and the list follows.
 # ----------------------------------------
 #
 # The videos are generated: a shape moves in front of a landscape, to the sound of an
-# instrument. Viewers like some of what there is to see and to hear, and each session has
-# a mood of its own.
+# instrument. Viewers like some of what there is to see and to hear, and each session
+# has a mood of its own.
 #
 # **With your own data**: ``items`` is any table with a column of paths (or bytes) of
 # videos; ``views`` any table of who watched what, and when.
