@@ -86,9 +86,9 @@ one[["rank", "item_id", "is_new"]]
 
 # %%
 # What do they cost, and what do they bring? A fifth of the other likes is held out,
-# too. Lists of ten are judged by the likes of known items, and by those of new ones. The
-# other way to show new items is ``cold_popularity``: to credit each with a number of
-# users, until they compete as equals. Here the values are set by hand; with times of
+# too. Lists of ten are judged by the likes of known items, and by those of new ones.
+# The other way to show new items is ``cold_popularity``: to credit each with a number
+# of users, until they compete as equals. Here the values are set by hand; with times of
 # the likes, the default ``"auto"`` learns one.
 
 ((rest, known),) = RandomHoldoutPerUser(0.2, random_state=0).split(train)
