@@ -58,11 +58,11 @@ Examples:
 \b
 Exit codes:
   0    done
-  1    done, and found wrong: damage by 'verify', a figure below --min by 'evaluate'
+  1    done, but 'verify' found damage, or 'evaluate' a figure below --min
   2    wrong usage
   3    input or data that cannot be used
   130  interrupted by Ctrl-C; the same command goes on where it can
-  141  nobody reads the output any more
+  141  the reader of the output has closed it, as 'head' does
 
 Results go to stdout, everything else to stderr.
 """,
@@ -71,7 +71,7 @@ Results go to stdout, everything else to stderr.
 def cli() -> None:
     """Recommend things that have words, pictures and sounds.
 
-    'skmmrec COMMAND --help' tells of a command.
+    'skmmrec COMMAND --help' describes a command.
     """
 
 

@@ -122,6 +122,13 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
     if the one before has been dropped (``keep=1``) or fails to answer. The new model
     answers at once in an `OnlineRecommender` that is made, in the process that has
     published or rolled back, and after a `record`, `record_pushed` or `add_items`.
+
+    Examples
+    --------
+    >>> from skmmrec.feature_store import OnlineRecommender
+    >>> online = OnlineRecommender("my_repo", unknown="popular")  # doctest: +SKIP
+    >>> online.recommend(["ann"], k=5, where="price < 30", fresh=1)  # doctest: +SKIP
+    >>> online.record("ann", "a lamp")  # doctest: +SKIP
     """
 
     def __init__(

@@ -205,6 +205,12 @@ def publish(
     A registry file that cannot be read is set aside, beside itself, and what publishing
     needs is registered anew; `feast apply` registers the rest. A damaged parquet file
     is not replaced, as it has the past: restore it, or move it away.
+
+    Examples
+    --------
+    >>> from skmmrec.feature_store import init_repo, publish
+    >>> repo = init_repo("my_repo")  # doctest: +SKIP
+    >>> publish(recommender, repo, vectors=recommender.catalog)  # doctest: +SKIP
     """
     began = time.perf_counter()
     check_engines(store)

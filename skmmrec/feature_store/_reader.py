@@ -38,7 +38,9 @@ def read_vectors(store: Repo, entity: str, ids: Ids) -> tuple[np.ndarray, np.nda
     store : feast.FeatureStore, str or path
         The store or the folder of its repository.
     entity : {"user", "item"}
+        Whose vectors are read.
     ids : array-like of shape (n,)
+        Ids of users or items.
 
     Returns
     -------

@@ -200,9 +200,11 @@ class OnlineWriter:
         Parameters
         ----------
         min_events : int, default=1000
+            Events that the served model has not taken in.
 
         Returns
         -------
         bool
+            Whether there are at least so many.
         """
         return len(self.feedback()) >= min_events

@@ -104,6 +104,7 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n, n_ids)
+            The ids and, where `timestamp` names one, the column of times.
         y : None
             Ignored.
 
@@ -128,6 +129,7 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n, n_ids)
+            As in `fit`.
 
         Returns
         -------

@@ -55,9 +55,11 @@ class MultimodalFusionRecommender(VectorRecommender):
     """Recommend items by what they say, show and sound like, and by who liked them.
 
     An item is an id embedding plus the fused vectors of its modalities; a user is the
-    mean of the items that he or she liked. So a new item is served by its content and a
-    new user by a history, without training. The model is fitted by predicting each
-    liked item from the user's other items, by a softmax over items drawn by popularity.
+    mean of the items that he or she liked. So a new item is recommended by its content,
+    and a new user is served from a history, without training. The model is fitted by
+    predicting each liked item from the user's other items, by a softmax over items
+    drawn by popularity. Where it helps, a memory of items adds to the scores what was
+    liked together. What is left at "auto" is chosen by `fit`; `choices_` says how.
 
     Parameters
     ----------
@@ -106,19 +108,19 @@ class MultimodalFusionRecommender(VectorRecommender):
         past interactions does not judge: hold out the latest. The tower "sequence"
         learns the order by itself.
     memory : float, "auto" or None, default="auto"
-        How much a memory of items counts beside the vectors: of each item, a short list
-        of others that were liked by the same users. A number is the spread of what it
-        adds to a user's scores over the spread of these, such as 0.2; 0 or None: there
-        is none. "auto" chooses it by likes that a trial of two to four epochs leaves
-        out, and 0 where they are ranked no better by it, by a standard error. Where
-        histories hold answers that are predicted, there is no memory.
+        How much a memory of items counts beside the vectors: for each item, a short
+        list of others that were liked by the same users. A number is the spread of what
+        it adds to a user's scores over the spread of the vectors' scores, such as 0.2;
+        0 or None: there is none. "auto" chooses it by likes that a trial of two to four
+        epochs holds out; it is 0 unless they are ranked better by more than a standard
+        error. Where ratings or clicks are predicted, there is no memory.
     cold_popularity : float or "auto", default="auto"
-        Number of users that an item without any is credited with, on average: its
-        content tells how far it is above or below. With little, new items rarely reach
-        the top of a list of all items; near the median popularity they compete as
-        equals, at the cost of those known to be liked. "auto": if `X` has timestamps,
-        by the likes that items which were new got lately, beside those of others, and
-        at least 0.5; else 0.5. `recommend` can keep places for new items in any case.
+        Number of users with which an item without any is credited, on average: its
+        content tells how far it is above or below. With a small number, new items
+        rarely reach the top of a list of all items; near the median popularity they
+        compete as equals, at the cost of those known to be liked. "auto": if `X` has
+        timestamps, by the likes that new items got lately, compared with others, and at
+        least 0.5; else 0.5. `recommend` can reserve places for new items in any case.
     propagation : Propagation or None, default=None
         A graph of similar items, over which their vectors are spread; None: there is
         none.

@@ -33,9 +33,11 @@ def serve(
     host : str, default="127.0.0.1"
         Address to listen at: by default, this machine alone.
     port : int, default=8000
+        Port to listen at.
     workers : int, default=1
         Processes. Each has the items in its memory.
     settings : ServiceSettings, optional
+        Tokens, limits and deadlines; by default, those of `ServiceSettings`.
     log_level : {"debug", "info", "warning", "error"}, default="warning"
         What is logged to stderr, as lines of JSON; "info" has every request.
     trusted_proxies : str, default="127.0.0.1"
