@@ -180,6 +180,11 @@ def resolve(
     return content if node["reftype"] == "obj" else None
 
 
+def skip_unset(_app: Sphinx, _context: Any, lines: list[str]) -> None:
+    """Leave out defaults that an option does not have, for which click has a mark."""
+    lines[:] = [line for line in lines if "Sentinel.UNSET" not in line]
+
+
 def refuse_other_hosts(app: Sphinx, error: Exception | None) -> None:
     """Fail where a page would fetch a script, a style or a picture from elsewhere."""
     asset = re.compile(
@@ -203,5 +208,6 @@ def setup(app: Sphinx) -> None:
     # Before numpydoc, which has the default priority, 500.
     app.connect("autodoc-process-docstring", escape_shapes, priority=400)
     app.connect("missing-reference", resolve)
+    app.connect("sphinx-click-process-options", skip_unset)
     app.connect("build-finished", refuse_other_hosts)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
