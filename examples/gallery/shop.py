@@ -2,11 +2,11 @@
 A shop: photos, prices, ratings and a test
 ==========================================
 
-A shop sells mugs, lamps, backpacks and more. Each good has a title, a description, a
-photo, a price and a brand; some lack a photo or a description. This page goes the whole
-way: it learns from what was bought and how it was rated, measures what each column is
-worth, finds goods under 30 euros by a customer's own photo, says why something is
-recommended, and plans and reads an A/B test.
+A shop sells mugs, lamps, backpacks and more. Each product has a title, a description, a
+photo, a price and a brand; some lack a photo or a description. This page learns from
+what was bought and how it was rated, measures what each column is worth, finds goods
+under 30 euros by a customer's own photo, says why something is recommended, and plans
+and reads an A/B test.
 
 Comments that begin with *Yours* say which line to change for data of your own.
 """
@@ -41,10 +41,10 @@ from skmmrec.recommender import MatrixFactorizationRecommender, Training
 
 # sphinx_gallery_thumbnail_number = 3
 shop = make_shop(n_users=2000, n_items=240, n_visits_per_user=8, random_state=0)
-# Yours: a row for each good. Photos may be paths, bytes or arrays; None is missing.
+# Yours: a row for each product. Photos may be paths, bytes or arrays; None is missing.
 items = shop.item_table
-# Yours: a row for each visit of a good's page: user_id, item_id, timestamp, whether it
-# was bought (0 or 1), and the stars that it got, NaN where it got none.
+# Yours: a row for each visit of a product's page: user_id, item_id, timestamp, whether
+# it was bought (0 or 1), and the stars that it got, NaN where it got none.
 visits = shop.interactions
 items.drop(columns="image").head(4)
 
@@ -76,9 +76,9 @@ plt.show()
 # One transformer for each column
 # -------------------------------
 #
-# The encoders of words and photos are pretrained. A network that has learned to name
-# things looks at shapes, hardly at colours, so ten lines of our own add these: which
-# hues the middle of a photo has. A missing photo stays missing, as a row of NaN.
+# The encoders of words and photos are pretrained. A network that was trained to name
+# things looks at shapes and hardly at colours, so ten lines of our own add colours:
+# which hues the middle of a photo has. A missing photo stays missing, as a row of NaN.
 
 
 def hues(photos):
@@ -132,8 +132,8 @@ def make_recommender(catalog):
 
 
 # %%
-# What is each column worth? A quarter of the goods are held out, with all that happened
-# to them: they are new to the models, which know only what they say and show.
+# What is each column worth? A quarter of the goods are held out, with all their visits:
+# they are new to the models, which know only their content.
 
 X = visits[["user_id", "item_id", "timestamp"]]
 y = visits[["bought", "rating"]]
@@ -203,17 +203,18 @@ left.invert_yaxis()
 plt.show()
 
 # %%
-# Words and photos each say much about who buys what, and together more than either.
-# Brands say next to nothing about purchases, no more than a random order, but most of
-# what can be said about stars: good brands are rated well by everybody. So a column may
-# be worth its place for one task alone. None of the others alone rates new goods better
-# than the mean does.
+# Words and photos each tell much about who buys what, and together more than either.
+# Brands tell no more about purchases than a random order, but most of what can be told
+# about stars: good brands are rated well by everybody. So a column may be useful for
+# one task alone. None of the other columns alone predicts the stars of new goods better
+# than their mean does.
 #
 # What a missing photo does
 # -------------------------
 #
-# Twins of the new goods, the same but for the photo, enter the catalogue. Nothing is
-# trained for that. A missing photo is not a black one: words and price speak alone.
+# Copies of the new goods, the same but for the photo, are added to the catalogue.
+# Nothing is trained for that. A missing photo is not a black one: only words and price
+# count.
 
 model = models["all"]
 twins = items[items["item_id"].isin(arrivals) & items["image"].notna()]
@@ -231,14 +232,14 @@ loss[["a", "b", "difference", "low", "high"]].round(3)
 
 # %%
 # Column ``a`` is the NDCG@10 with photos, ``b`` without: about a sixth is lost, and
-# what is left is what the other columns say. Goods that lack a photo for a reason, such
-# as the cheapest, differ in other ways too; twins do not.
+# what is left comes from the other columns. Goods that lack a photo for a reason, such
+# as the cheapest, differ in other ways, too; these copies do not.
 #
 # Publish, and find goods by a photo under 30 euros
 # -------------------------------------------------
 #
-# The model that is served learns from everything. What is filtered by is published as
-# ``features``, and one vector for each column as ``vectors``.
+# The model that is served learns from all rows. Columns to filter by are published as
+# ``features``, and a vector for each modality as ``vectors``.
 
 served = make_recommender(catalog).fit(X, y)
 repo = init_repo(Path(tempfile.mkdtemp()) / "shop")
@@ -295,9 +296,9 @@ rates = {
 pd.DataFrame(rates, looks).round(2)
 
 # %%
-# The network sees kinds and patterns and little of colours; hues see colours, some of
-# the patterns and hardly any kinds. The weights trade one for the other. Where an
-# encoder is blind to something that matters, a column of your own is the remedy.
+# The network recognises kinds and patterns, and hardly colours; hues tell colours, some
+# of the patterns and hardly any kinds. The weights trade one for the other. If an
+# encoder is blind to something that matters, add a column of your own.
 #
 # One customer, and why
 # ---------------------
@@ -414,9 +415,9 @@ plt.show()
 #
 # What such a test does not tell, however small its p-value: whether the effect lasts
 # when novelty wears off; what happens to goods that run out, for which the arms
-# compete; how newcomers are served, of whom nobody asked; and anything about a metric
-# other than the one that was fixed. Among ten groups of customers, one is likely to
-# differ by chance.
+# compete; how newcomers are served, who were not in the test; and anything about a
+# metric other than the one that was fixed. Among ten groups of customers, one is likely
+# to differ by chance.
 #
 # What the numbers mean
 # ---------------------
@@ -424,9 +425,9 @@ plt.show()
 # - **Several columns are better than one**, for new goods, by more than chance.
 # - **A photo is worth a sixth of the NDCG** to the goods that have it.
 # - **A column can be useless for one task and best for another**, as brands are here.
-# - **What the encoder does not see, nothing can find**: measure it on a few uploads.
+# - **Nothing can find what the encoder does not see**: measure it on a few uploads.
 # - **Customers decide.** Offline figures chose what to test; the test said that content
 #   is worth it here.
 #
-# These tastes were made by a generator, so that the figures of your shop will differ.
+# A generator made these tastes, so the figures of your shop will differ.
 # Columns, tasks, filters and the plan of the test carry over.

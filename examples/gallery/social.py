@@ -2,11 +2,11 @@
 A feed in two languages
 =======================
 
-Posts in Chinese and English, half of them with a picture; new ones every hour, new
-users all the time. What somebody likes moves the next list at once, and every night the
-model learns anew. This page goes from raw posts to lists served from a store, and
-measures what an hour and a night are worth, what it costs to read Chinese with an
-English model, and who is shown how much.
+Posts in Chinese and English, half of them with a picture; new posts every hour, new
+users all the time. A like changes the user's next list at once, and every night the
+model is fitted again. This page goes from raw posts to lists served from a store. It
+measures what hourly updates and the nightly fit are worth, what it costs to read
+Chinese with an English model, and which authors are shown how much.
 """
 
 # %%
@@ -53,8 +53,8 @@ posts[["item_id", "language", "text", "hour"]].head(4)
 # An encoder for each language
 # ----------------------------
 #
-# The packaged MiniLM reads English alone. A column for each language, empty where a
-# post is in another, gives each its own encoder; what is empty counts as missing.
+# The packaged MiniLM reads only English. With a column for each language, empty where a
+# post is in another, each language has its own encoder; empty fields count as missing.
 # Without a column ``language``, the script tells them apart: ``is_chinese =
 # posts["text"].str.contains("[\u4e00-\u9fff]")``.
 #
@@ -111,7 +111,7 @@ with warnings.catch_warnings(record=True) as told:
 print(told[0].message)
 
 # %%
-# The library says so itself. In figures, for all held-out likes and by the language of
+# The library warns of that. In figures, for all held-out likes and by the language of
 # the posts, with intervals of 95 % over the users:
 
 language = test["item_id"].map(posts.set_index("item_id")["language"])
@@ -192,9 +192,9 @@ for when, recommended in {"before": before, "after": after}.items():
 # Every hour
 # ----------
 #
-# At the beginning of each hour the posts of the last one are added, to the model, which
-# encodes them, and to the store. Then everybody who will like something in this hour
-# gets a list, and what they do like is recorded. So each list is judged by likes that
+# At the beginning of each hour, the posts of the last hour are added to the model,
+# which encodes them, and to the store. Then everybody who will like something in this
+# hour gets a list, and their likes are recorded. So each list is judged by likes that
 # came later.
 
 
@@ -332,11 +332,11 @@ fig.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
 plt.show()
 
 # %%
-# A model that learns at night alone has nothing to show by the next evening. New posts
-# every hour keep it alive: their content says whom they are for. Likes that count at
-# once add to that as the day goes on, most for those who are new, of whom the night
-# knew nothing. What is most liked is a poor guide: it knows neither tastes nor
-# languages. In the evening, when most is posted, lists are freshest.
+# A model that is only updated at night has no live posts to show by the next evening.
+# New posts every hour keep its lists alive: their content says whom they are for. Likes
+# that count at once add to that as the day goes on, most for users who have joined
+# since the night. The most liked posts are a poor guide: they depend neither on tastes
+# nor on languages. In the evening, when most is posted, lists are freshest.
 #
 # What is the second night worth, on top of that? The difference after it:
 
@@ -348,11 +348,11 @@ two = [
 compare(*two, random_state=0).round(3)
 
 # %%
-# Nothing that could be told from chance: the interval contains 0. What words and
-# pictures say to whom was learned in three days of likes, and what came since has been
-# recorded. The night is there for what recording does not change, such as how popular
-# posts are, and to begin the day with one model that knows all. New words reach the
-# counted characters when the catalogue is made anew, once in a while.
+# Nothing more than chance: the interval contains 0. Which content suits whom was
+# learned from three days of likes, and later likes have been recorded. The nightly fit
+# updates what recording does not change, such as how popular posts are, and the day
+# begins with one model that knows everything. The encoder that counts characters learns
+# new ones only when the catalogue is made again, which is needed once in a while.
 #
 # Who is shown how much
 # ---------------------
@@ -406,18 +406,18 @@ for (name, table), color in zip(fairer.items(), colors, strict=True):
 plt.show()
 
 # %%
-# At 1 a group is shown as much as it posts. The cap spreads the places over more posts,
-# whoever wrote them; only the handicap asks who did. Neither costs more here than these
-# likes can tell. Choose the handicap on lists of your own: 0.25 was enough, on scores
-# whose best ten differ by a few units.
+# At 1, a group's share of the places is its share of the posts. The cap spreads the
+# places over more posts, whoever wrote them; only the handicap looks at the author.
+# Neither costs more here than these likes can tell. Choose the handicap on your own
+# lists: 0.25 was enough here, where the scores of the best ten differ by a few units.
 #
 # Users forgotten, posts deleted
 # ------------------------------
 #
-# Who leaves is taken out of the model, and the next publication deletes the rest. A
-# post is deleted from the model and, at once, from the store. Your tables of posts and
-# likes must lose both, or the next night meets what it does not know, and brings the
-# user back.
+# A user who leaves is taken out of the model, and the next publication deletes the
+# rest. A post is deleted from the model and, at once, from the store. Remove both from
+# your tables of posts and likes, too. Otherwise the next fit brings the user back, and
+# finds likes of a post that it does not know.
 
 leaver = rec.user_index_[0]
 rec.forget([leaver])
