@@ -76,7 +76,7 @@ Examples:
 @fit_options
 @as_json
 def evaluate(source: Path, test: Path | None, **given: Any) -> None:
-    """Tell how well held-out likes are recommended, beside simpler recommenders.
+    """Measure how well held-out likes are recommended, beside simpler recommenders.
 
     With two arguments, MODEL is a saved model, and TEST has interactions that it has
     not seen. With one, INTERACTIONS are split, a model is fitted on one part as
