@@ -15,8 +15,4 @@ from ._parquet_files import (
     read_schema as read_schema,
     reading_file as reading_file,
 )
-from ._parquet_layout import (
-    FORMAT as FORMAT,
-    METADATA as METADATA,
-    completed_schema as completed_schema,
-)
+from ._parquet_layout import FORMAT as FORMAT, METADATA as METADATA

@@ -1,3 +1,10 @@
+from ._arrow_types import (
+    check_columns as check_columns,
+    completed_schema as completed_schema,
+    is_list_of_numbers as is_list_of_numbers,
+    is_same_type as is_same_type,
+    is_text as is_text,
+)
 from ._attention import attention_of_any_shape as attention_of_any_shape
 from ._cache import (
     CacheInfo as CacheInfo,
