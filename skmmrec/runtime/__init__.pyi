@@ -46,6 +46,7 @@ from ._failures import (
 from ._files import (
     digest as digest,
     file_digest as file_digest,
+    hashes_of as hashes_of,
     open_file as open_file,
     readable_file as readable_file,
     sha256_of as sha256_of,
@@ -109,6 +110,7 @@ from ._unfinished import (
     remove_abandoned as remove_abandoned,
     replacing as replacing,
     sync as sync,
+    sync_folder as sync_folder,
     sync_names as sync_names,
     unfinished as unfinished,
 )
