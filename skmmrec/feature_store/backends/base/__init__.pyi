@@ -1,9 +1,4 @@
-from ._backend import (
-    PUBLISHED_VIEWS as PUBLISHED_VIEWS,
-    Backend as Backend,
-    Event as Event,
-    Row as Row,
-)
+from ._backend import Backend as Backend, Event as Event, Row as Row
 from ._batch import (
     NUMBERS as NUMBERS,
     VECTOR as VECTOR,
@@ -95,6 +90,7 @@ from ._names import (
     MEMORY as MEMORY,
     MEMORY_WEIGHTS as MEMORY_WEIGHTS,
     POPULARITY as POPULARITY,
+    PUBLISHED_VIEWS as PUBLISHED_VIEWS,
     SEEN as SEEN,
     TIMESTAMP as TIMESTAMP,
     USER_VECTOR as USER_VECTOR,
