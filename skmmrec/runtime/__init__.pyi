@@ -40,8 +40,8 @@ from ._errors import (
 )
 from ._failures import (
     Failure as Failure,
-    collect_failures as collect_failures,
     collecting_failures as collecting_failures,
+    report_failures as report_failures,
 )
 from ._files import (
     digest as digest,
@@ -91,6 +91,10 @@ from ._precision import (
 )
 from ._progress import bar as bar, progress as progress, showing as showing
 from ._randomness import DrawFrom as DrawFrom, Generators as Generators
+from ._raw_columns import (
+    note_columns as note_columns,
+    raw_column_tags as raw_column_tags,
+)
 from ._threads import (
     map_ahead as map_ahead,
     map_in_lanes as map_in_lanes,
