@@ -31,7 +31,7 @@ def recipe_of(given: Mapping[str, Any]) -> Recipe:
 
 
 def open_catalog(
-    source: TableFiles, key: str | None, recipe: Recipe, on_empty: OnEmpty = "raise"
+    source: TableFiles, key: str | None, recipe: Recipe, on_empty: OnEmpty
 ) -> ItemCatalog:
     """Make a catalogue of raw items, or of vectors in files.
 
@@ -43,7 +43,7 @@ def open_catalog(
         Column of the ids.
     recipe : Recipe
         How raw columns are encoded; without any column, there are vectors.
-    on_empty : {"raise", "ignore"}, default="raise"
+    on_empty : {"raise", "ignore"}
         As in `ItemCatalog`.
     """
     if recipe.columns:
