@@ -357,7 +357,7 @@ def test_damage_is_named(rough, tmp_path, check):
     with pytest.raises(ValueError, match=r"index.json is damaged or was edited"):
         ApproximateIndex.load(folder, check=check)
     record.write_text(re.sub('"format": [0-9]+', '"format": 99', good))
-    with pytest.raises(ValueError, match="is of format 99, and [0-9]+ is read"):
+    with pytest.raises(ValueError, match=r"is of format 99, and [0-9]+ is read"):
         ApproximateIndex.load(folder, check=check)
     record.write_text(good[:50])
     with pytest.raises(ValueError, match=r"index.json is damaged"):
