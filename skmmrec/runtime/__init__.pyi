@@ -48,12 +48,10 @@ from ._files import (
     file_digest as file_digest,
     hashes_of as hashes_of,
     open_file as open_file,
-    readable_file as readable_file,
     sha256_of as sha256_of,
 )
 from ._flights import start_in_turn as start_in_turn
 from ._folders import place_of as place_of, replacing_folder as replacing_folder
-from ._hashed_records import has_hash as has_hash, with_hash as with_hash
 from ._hub import (
     PATIENCE as PATIENCE,
     cached_file as cached_file,
@@ -95,6 +93,12 @@ from ._raw_columns import (
     note_columns as note_columns,
     raw_column_tags as raw_column_tags,
 )
+from ._records import (
+    has_hash as has_hash,
+    is_count as is_count,
+    is_finite as is_finite,
+    with_hash as with_hash,
+)
 from ._threads import (
     map_ahead as map_ahead,
     map_in_lanes as map_in_lanes,
@@ -115,7 +119,6 @@ from ._unfinished import (
     replacing as replacing,
     sync as sync,
     sync_folder as sync_folder,
-    sync_names as sync_names,
     unfinished as unfinished,
 )
 from ._weights import (

@@ -35,9 +35,6 @@ from ._encoding import (
     entity_keys as entity_keys,
     has_numbers as has_numbers,
     key_ids as key_ids,
-    key_prefix as key_prefix,
-    pack_bool as pack_bool,
-    pack_float as pack_float,
     pack_ids as pack_ids,
     pack_int as pack_int,
     pack_text as pack_text,
@@ -71,7 +68,6 @@ from ._filters import (
     parse_filter as parse_filter,
 )
 from ._keys import (
-    SortedKeys as SortedKeys,
     sorted_joined as sorted_joined,
     sorted_keys as sorted_keys,
 )
