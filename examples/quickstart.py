@@ -127,7 +127,7 @@ def main() -> None:
 
     with step(f"Make {args.items} items with words, a picture and a sound"):
         data = make_multimodal_interactions(
-            args.users, args.items, directory=args.output / "media", random_state=0
+            args.users, args.items, folder=args.output / "media", random_state=0
         )
     X = data.interactions[IDS]
     ((train, test),) = RandomHoldoutPerUser(0.2, random_state=0).split(X)

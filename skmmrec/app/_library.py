@@ -35,7 +35,7 @@ class Library:
     other : Source or None
         To compare with.
     items : ItemTable
-    record : bool, default=False
+    record : bool
         Whether likes are written.
     """
 
@@ -44,7 +44,7 @@ class Library:
         main: Source,
         other: Source | None,
         items: ItemTable,
-        record: bool = False,
+        record: bool,
     ) -> None:
         self.main = main
         self.other = other

@@ -16,6 +16,8 @@ from skmmrec.app._library import Library
 from skmmrec.app._lists import Move
 from skmmrec.app._sources import Reason
 
+# Items of a history: a row that can be scrolled through.
+_LATEST = 30
 # Choices beside what is typed: a list that can be looked through.
 _N_CHOICES = 50
 
@@ -171,10 +173,10 @@ def _show_card(items: ItemTable, entry: Entry) -> None:
             st.html(_cards.problem(player.problem))
 
 
-def show_history(items: ItemTable, history: Sequence[Any], n_shown: int = 30) -> None:
+def show_history(items: ItemTable, history: Sequence[Any]) -> None:
     """Draw the latest items of a history in a row."""
     if not history:
         st.write("No history: the list is that of a new user.")
         return
-    shown = [(items.item(i), items.still(i)) for i in history[:n_shown]]
+    shown = [(items.item(i), items.still(i)) for i in history[:_LATEST]]
     st.html(_cards.strip(shown, has_pictures=items.has_stills))

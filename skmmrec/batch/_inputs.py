@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from skmmrec.runtime import digest, parquet_files_in
+from skmmrec.runtime import digest, is_same_type, is_text, parquet_files_in
 
 # Rows that are read at a time: of pictures of 50 kB, 50 MB. Not tuned.
 _ROWS_AT_ONCE = 1024
@@ -140,7 +140,7 @@ def _common_field(files: list[InputFile], name: str) -> pa.Field:
         found = _wide(file.schema.field(name).type)
         if pa.types.is_null(known):
             known, where = found, file.path
-        if found != known and not pa.types.is_null(found):
+        if not is_same_type(found, known):
             raise ValueError(
                 f"items: column {name!r} is {found} in {file.path}, but {known} in "
                 f"{where}: write it with one type in all files"
@@ -149,8 +149,9 @@ def _common_field(files: list[InputFile], name: str) -> pa.Field:
 
 
 def _wide(kind: pa.DataType) -> pa.DataType:
-    """Strings with long and short offsets are the same to all who read them."""
-    return pa.large_string() if pa.types.is_string(kind) else kind
+    """Texts are the same to all who read them, however they are kept in memory."""
+    is_plain = is_text(kind) and not pa.types.is_dictionary(kind)
+    return pa.large_string() if is_plain else kind
 
 
 def cut(files: list[InputFile], size: int) -> list[Slice]:

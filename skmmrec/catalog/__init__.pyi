@@ -3,7 +3,7 @@ from ._catalog import ItemCatalog as ItemCatalog
 
 # isort: split
 # For other rooms: reading content and checking it, and what an encoder is.
-from ._blocks import read_blocks as read_blocks, read_columns as read_columns
+from ._blocks import read_columns as read_columns
 from ._changes import refuse_known as refuse_known
 from ._given import catalog_of as catalog_of
 from ._identity import Encoding as Encoding, encoding_of as encoding_of
@@ -15,8 +15,4 @@ from ._parquet_files import (
     read_schema as read_schema,
     reading_file as reading_file,
 )
-from ._parquet_layout import (
-    FORMAT as FORMAT,
-    METADATA as METADATA,
-    completed_schema as completed_schema,
-)
+from ._parquet_layout import FORMAT as FORMAT, METADATA as METADATA

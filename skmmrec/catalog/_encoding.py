@@ -260,7 +260,7 @@ def encode_some(
     outputs: list[Output],
     table: pd.DataFrame,
     absent: Collection[Any],
-    idle: Collection[str] = (),
+    idle: Collection[str],
 ) -> NDArray:
     """Run the transformers whose columns are there.
 

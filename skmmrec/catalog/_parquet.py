@@ -36,11 +36,16 @@ from skmmrec.catalog._parquet_layout import (
     check_lists,
     check_no_more,
     check_same_schema,
-    completed_schema,
     read_layout,
 )
 from skmmrec.catalog._stored import StoredMatrix
-from skmmrec.runtime import bar, digest, remove_abandoned, unfinished
+from skmmrec.runtime import (
+    bar,
+    completed_schema,
+    digest,
+    remove_abandoned,
+    unfinished,
+)
 
 # Beside the files, where engines do not look: they pass over what begins with a dot.
 HOME = ".skmmrec"

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from skmmrec.catalog._blocks import group_columns, single_columns
+from skmmrec.runtime import check_columns, is_list_of_numbers
 
 # Key of the schema's metadata, where a writer may say which modalities are numbers.
 METADATA = b"skmmrec"
@@ -94,7 +95,7 @@ def read_layout(
     key = key or told.get("key") or "item_id"
     _check_key(schema, key)
     numbers = set(told.get("numbers", ()))
-    lists = [f.name for f in schema if f.name != key and _is_list_of_numbers(f.type)]
+    lists = [f.name for f in schema if f.name != key and is_list_of_numbers(f.type)]
     plain_numbers = [f.name for f in schema if f.name != key and _is_number(f.type)]
     named = [name for name in plain_numbers if "__" in name]
     groups = {
@@ -160,20 +161,6 @@ def _check_key(schema: pa.Schema, key: str) -> None:
         )
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_list(kind)
-        or pa.types.is_large_list(kind)
-        or pa.types.is_fixed_size_list(kind)
-    )
-
-
-def _is_list_of_numbers(kind: pa.DataType) -> bool:
-    return _is_list(kind) and (
-        pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
-    )
-
-
 def _is_number(kind: pa.DataType) -> bool:
     """Tell whether a column holds what `as_floats` reads by its type alone."""
     of_kind = ("floating", "integer", "boolean", "decimal", "temporal")
@@ -185,36 +172,15 @@ def _length(schema: pa.Schema, name: str) -> int | None:
     return int(kind.list_size) if pa.types.is_fixed_size_list(kind) else None
 
 
-def completed_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """Return the first schema; where it knows no type, that of the first that does."""
-    whole = schemas[0]
-    for place, field in enumerate(whole):
-        if pa.types.is_null(field.type):
-            types = [s.field(field.name).type for s in schemas if field.name in s.names]
-            known = [kind for kind in types if not pa.types.is_null(kind)]
-            whole = whole.set(place, field.with_type(known[0] if known else field.type))
-    return whole
-
-
 def check_same_schema(layout: Layout, first: pa.Schema, other: pa.Schema) -> None:
     """Refuse a file whose columns, or encoder, are not those of the first.
-
-    A column without any value may be of the type null.
 
     Raises
     ------
     ValueError
-        It names the column and both types.
+        It names the column and both types, or what both say of the encoder.
     """
-    for name in [layout.key, *layout.columns]:
-        if name not in other.names:
-            raise ValueError(f"it lacks the column {name!r}, which the first file has")
-        ours, theirs = first.field(name).type, other.field(name).type
-        if not (_bare(ours) == _bare(theirs) or pa.types.is_null(theirs)):
-            raise ValueError(
-                f"column {name!r} is {theirs}, and {ours} in the first file: write all "
-                "files with one schema"
-            )
+    check_columns(first, other, [layout.key, *layout.columns])
     ours, theirs = _told(first), _told(other)
     for word in ours.keys() & theirs.keys():
         if ours[word] != theirs[word]:
@@ -233,7 +199,7 @@ def check_no_more(first: pa.Schema, other: pa.Schema) -> None:
         It names the column.
     """
     for field in other:
-        is_content = _is_list_of_numbers(field.type) or "__" in field.name
+        is_content = is_list_of_numbers(field.type) or "__" in field.name
         if is_content and field.name not in first.names:
             raise ValueError(
                 f"it has the column {field.name!r}, which the first file lacks: write "
@@ -251,22 +217,9 @@ def check_lists(layout: Layout, schema: pa.Schema) -> None:
     """
     for modality in layout.modalities.values():
         field = schema.field(modality.columns[0])
-        is_known = pa.types.is_null(field.type) or _is_list_of_numbers(field.type)
+        is_known = pa.types.is_null(field.type) or is_list_of_numbers(field.type)
         if modality.is_list and not is_known:
             raise ValueError(
                 f"content column {field.name!r} holds {field.type}, and each row must "
                 f"be a list of {modality.width} numbers, or missing"
             )
-
-
-def _bare(kind: pa.DataType) -> pa.DataType:
-    """Return the type without what does not matter: dictionaries, names of fields."""
-    if pa.types.is_dictionary(kind):
-        return _bare(kind.value_type)
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return pa.string()
-    if pa.types.is_fixed_size_list(kind):
-        return pa.list_(kind.value_type, kind.list_size)
-    if _is_list(kind):
-        return pa.list_(kind.value_type)
-    return kind

@@ -19,6 +19,7 @@ from skmmrec.cli._options import encoder_settings
 from skmmrec.cli._recipe import Recipe, read_items
 from skmmrec.datasets import Kind, TableFiles, read_table
 from skmmrec.interactions import ITEM
+from skmmrec.runtime import is_text
 
 OnEmpty = Literal["raise", "ignore"]
 _FEW = 3
@@ -30,7 +31,7 @@ def recipe_of(given: Mapping[str, Any]) -> Recipe:
 
 
 def open_catalog(
-    source: TableFiles, key: str | None, recipe: Recipe, on_empty: OnEmpty = "raise"
+    source: TableFiles, key: str | None, recipe: Recipe, on_empty: OnEmpty
 ) -> ItemCatalog:
     """Make a catalogue of raw items, or of vectors in files.
 
@@ -42,7 +43,7 @@ def open_catalog(
         Column of the ids.
     recipe : Recipe
         How raw columns are encoded; without any column, there are vectors.
-    on_empty : {"raise", "ignore"}, default="raise"
+    on_empty : {"raise", "ignore"}
         As in `ItemCatalog`.
     """
     if recipe.columns:
@@ -116,11 +117,7 @@ def is_streamed(source: TableFiles, recipe: Recipe) -> bool:
 
 
 def _is_text(schema: pa.Schema, name: str) -> bool:
-    if name not in schema.names:
-        return False
-    kind = schema.field(name).type
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return name in schema.names and is_text(schema.field(name).type)
 
 
 # -- ids -----------------------------------------------------------------------------

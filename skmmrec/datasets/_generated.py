@@ -60,7 +60,7 @@ Nothing here is taken from real people or real works.
         "image_size": [Interval(Integral, 16, 4096, closed="both")],
         "audio_seconds": [Interval(Real, 0.1, 60, closed="both")],
         "sample_rate": [Interval(Integral, 4000, 192_000, closed="both")],
-        "directory": [str, Path, None],
+        "folder": [str, Path, None],
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
@@ -79,7 +79,7 @@ def make_multimodal_interactions(
     image_size: int = 128,
     audio_seconds: float = 1.5,
     sample_rate: int = 16_000,
-    directory: str | Path | None = None,
+    folder: str | Path | None = None,
     random_state: int | np.random.RandomState | None = None,
 ) -> Bunch:
     r"""Generate users and items; texts, pictures and sounds decide who likes what.
@@ -114,7 +114,7 @@ def make_multimodal_interactions(
         Length of the sounds.
     sample_rate : int, default=16000
         Samples per second of the sounds.
-    directory : str or Path, default=None
+    folder : str or Path, default=None
         Where to write pictures and sounds, in ``image/`` and ``audio/``; the items then
         have paths. None keeps them in memory: about 8 kB per picture, 48 kB per sound.
     random_state : int, RandomState instance or None, default=None
@@ -125,7 +125,7 @@ def make_multimodal_interactions(
     data : :class:`~sklearn.utils.Bunch`
         item_table : DataFrame of shape (n_items, 1 + n_columns)
             item_id, and per modality: title and description (str), image (PNG), audio
-            (mono 16-bit WAV) as bytes or, with `directory`, as path. None if missing.
+            (mono 16-bit WAV) as bytes or, with `folder`, as path. None if missing.
         interactions : DataFrame
             user_id, item_id, rating (float, 1 to 5), timestamp (datetime64), in order
             of time. No pair occurs twice, and no two rows of a user have the same time.
@@ -150,7 +150,7 @@ def make_multimodal_interactions(
     ValueError
         If an argument is out of its range.
     FileExistsError
-        If `directory` is a file.
+        If `folder` is a file.
 
     Notes
     -----
@@ -193,7 +193,7 @@ def make_multimodal_interactions(
         rng,
     )
     present = _draw_present(n_items, len(kinds), missing_rate, rng)
-    columns = _Renderer(seed, image_size, audio_seconds, sample_rate, directory).render(
+    columns = _Renderer(seed, image_size, audio_seconds, sample_rate, folder).render(
         ids, attributes, dict(zip(kinds, present.T, strict=True))
     )
     return Bunch(
@@ -239,13 +239,13 @@ class _Renderer:
         image_size: int,
         audio_seconds: float,
         sample_rate: int,
-        directory: str | Path | None,
+        folder: str | Path | None,
     ) -> None:
         self.seed = seed
         self.image_size = image_size
         self.audio_seconds = audio_seconds
         self.sample_rate = sample_rate
-        self.directory = None if directory is None else Path(directory)
+        self.folder = None if folder is None else Path(folder)
 
     def render(
         self,
@@ -276,5 +276,5 @@ class _Renderer:
             content = _pictures.draw_picture(row, rng, self.image_size)
         else:
             content = _sounds.play_sound(row, rng, self.audio_seconds, self.sample_rate)
-        folder = None if self.directory is None else self.directory / modality
+        folder = None if self.folder is None else self.folder / modality
         return keep(content, folder, f"{item}{_SUFFIXES[modality]}")

@@ -43,7 +43,7 @@ class Look(NamedTuple):
 
 
 def photograph(
-    look: Look, rng: np.random.Generator, size: int = 128, *, is_snapshot: bool = False
+    look: Look, rng: np.random.Generator, size: int, *, is_snapshot: bool = False
 ) -> bytes:
     """Draw the photo of one good.
 
@@ -53,7 +53,7 @@ def photograph(
         What is shown.
     rng : numpy Generator
         Chooses what no taste depends on: place, size, tilt and shade.
-    size : int, default=128
+    size : int
         Side of the square photo in pixels.
     is_snapshot : bool, default=False
         Whether a customer took it, tilted, on a table and in some light, rather than

@@ -23,7 +23,7 @@ PALETTES: dict[str, tuple[str, str, str, str, str]] = {
 
 
 def draw_picture(
-    attributes: Mapping[str, str], rng: np.random.Generator, size: int = 128
+    attributes: Mapping[str, str], rng: np.random.Generator, size: int
 ) -> bytes:
     """Draw the picture of one item.
 
@@ -33,7 +33,7 @@ def draw_picture(
         A value for each name in `ATTRIBUTES`.
     rng : numpy Generator
         Chooses what no taste depends on: positions, sizes, small shifts of colour.
-    size : int, default=128
+    size : int
         Side of the square picture in pixels.
 
     Returns

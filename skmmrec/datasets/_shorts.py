@@ -76,7 +76,7 @@ Nothing here is taken from real people or real works.
         "taste_strength": [Interval(Real, 0, None, closed="left")],
         "popularity_strength": [Interval(Real, 0, None, closed="left")],
         "mood_strength": [Interval(Real, 0, None, closed="left")],
-        "directory": [str, Path, None],
+        "folder": [str, Path, None],
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
@@ -93,7 +93,7 @@ def make_shorts(
     taste_strength: float = 2.0,
     popularity_strength: float = 0.5,
     mood_strength: float = 0.7,
-    directory: str | Path | None = None,
+    folder: str | Path | None = None,
     random_state: int | np.random.RandomState | None = None,
 ) -> Bunch:
     r"""Generate short videos, and sessions; frames and sounds decide who watches what.
@@ -122,7 +122,7 @@ def make_shorts(
         How strongly it depends on the popularity of videos.
     mood_strength : float, default=0.7
         Weight of a session's own mood beside the lasting taste; 0 for none.
-    directory : str or Path, default=None
+    folder : str or Path, default=None
         Where to write the videos; the items then have paths. None keeps them in
         memory, about 80 kB each.
     random_state : int, RandomState instance or None, default=None
@@ -132,7 +132,7 @@ def make_shorts(
     -------
     data : :class:`~sklearn.utils.Bunch`
         item_table : DataFrame of shape (n_items, 5)
-            item_id, title (str), video (MP4 as bytes or, with `directory`, as path),
+            item_id, title (str), video (MP4 as bytes or, with `folder`, as path),
             cover (PNG of a frame as bytes; None without pictures), and seconds (float).
         interactions : DataFrame
             user_id, item_id, session_id (int), watched (share of the video, 0 to 1),
@@ -156,7 +156,7 @@ def make_shorts(
     ValueError
         If an argument is out of its range.
     FileExistsError
-        If `directory` is a file.
+        If `folder` is a file.
 
     See Also
     --------
@@ -192,7 +192,7 @@ def make_shorts(
     interactions = sample_sessions(affinity, moods, owner, seconds, habits, rng)
     hidden = pd.concat(attributes.values(), axis=1).set_axis(affinity.items)
     return Bunch(
-        item_table=_make_items(hidden, parts, seconds, directory, seed),
+        item_table=_make_items(hidden, parts, seconds, folder, seed),
         interactions=interactions,
         users=affinity.leans.reset_index(),
         item_attributes=hidden,
@@ -239,16 +239,16 @@ def _make_items(
     hidden: pd.DataFrame,
     parts: pd.DataFrame,
     seconds: NDArray,
-    directory: str | Path | None,
+    folder: str | Path | None,
     seed: int,
 ) -> pd.DataFrame:
-    folder = None if directory is None else Path(directory)
+    kept_in = None if folder is None else Path(folder)
     rows = []
     for n, (item, row) in enumerate(hidden.astype(str).iterrows()):
         rng = np.random.default_rng([seed, n])
         title = upper_first(pick(rng, _TITLES).format(**row))
         video, cover = _make_short(dict(row), parts.loc[n], seconds[n], rng)
-        kept = keep(video, folder, f"{item}.mp4")
+        kept = keep(video, kept_in, f"{item}.mp4")
         rows.append((item, title, kept, cover, seconds[n]))
     return pd.DataFrame(rows, columns=[ITEM, "title", "video", "cover", "seconds"])
 

@@ -30,8 +30,8 @@ _PARTIALS = {
 def play_sound(
     attributes: Mapping[str, str],
     rng: np.random.Generator,
-    seconds: float = 1.5,
-    sample_rate: int = 16_000,
+    seconds: float,
+    sample_rate: int,
 ) -> bytes:
     """Synthesise the sound of one item as a file.
 

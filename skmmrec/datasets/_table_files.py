@@ -20,8 +20,8 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from pandas.api.types import is_float_dtype, is_string_dtype
 
-from skmmrec.catalog import completed_schema, read_schema, reading_file
-from skmmrec.runtime import parquet_files_in
+from skmmrec.catalog import read_schema, reading_file
+from skmmrec.runtime import completed_schema, parquet_files_in
 
 Kind = Literal["id", "raw", "number", "date", "time"]
 """What a column is: an id, as it is, a number, a date, or a date or number."""

@@ -10,13 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skmmrec.catalog import (
-    completed_schema,
-    parquet_files,
-    read_schema,
-    reading_file,
-)
+from skmmrec.catalog import parquet_files, read_schema, reading_file
 from skmmrec.interactions import ITEM, TIME, USER
+from skmmrec.runtime import check_columns, completed_schema, is_text
 
 
 def read_interactions(
@@ -107,25 +103,15 @@ def _kinds(paths: Sequence[Path], names: Sequence[str]) -> pa.Schema:
 
 
 def _kind(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_dictionary(kind):
-        return _kind(kind.value_type)
-    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    return pa.dictionary(pa.int32(), pa.string()) if is_text else kind
+    if is_text(kind):
+        return pa.dictionary(pa.int32(), pa.string())
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _read(path: Path, kinds: pa.Schema, complete: Sequence[str]) -> pa.Table:
     texts = [field.name for field in kinds if pa.types.is_dictionary(field.type)]
     with reading_file(path), pq.ParquetFile(path, read_dictionary=texts) as file:
-        found = file.schema_arrow
-        for field in kinds:
-            if field.name not in found.names:
-                raise ValueError(f"it lacks the column {field.name!r}")
-            kind = found.field(field.name).type
-            if _kind(kind) != field.type and not pa.types.is_null(kind):
-                raise ValueError(
-                    f"column {field.name!r} is {kind}, and {field.type} in the first "
-                    "file: write all files with one schema"
-                )
+        check_columns(kinds, file.schema_arrow, kinds.names)
         table = file.read(kinds.names).select(kinds.names)
         for name in complete:
             _check_complete(table[name], name)

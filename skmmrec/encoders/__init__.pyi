@@ -33,4 +33,4 @@ from ._sounds import (
     decode_sound as decode_sound,
     sound_key as sound_key,
 )
-from ._timeline import Timeline as Timeline, read_timeline as read_timeline
+from ._timeline import read_timeline as read_timeline

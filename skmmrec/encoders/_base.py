@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 import skmmrec
 from skmmrec.encoders._distinct import DistinctItems, fill_rows
@@ -37,7 +37,6 @@ from skmmrec.runtime import (
     attention_of_any_shape,
     autocast,
     automatic_limit,
-    collect_failures,
     content_error,
     digest,
     file_digest,
@@ -45,7 +44,10 @@ from skmmrec.runtime import (
     is_of_item,
     n_cores,
     n_decoders,
+    note_columns,
     progress,
+    raw_column_tags,
+    report_failures,
     resolve_device,
     resolve_precision,
     shared_model,
@@ -359,11 +361,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
 
     def _items(self, X: Any, reset: bool) -> list[Any]:
         items = self._rows(X)
-        if hasattr(X, "columns"):
-            validate_data(self, X, reset=reset, skip_check_array=True)
-        elif reset:
-            self.__dict__.pop("feature_names_in_", None)
-            self.n_features_in_ = 1
+        note_columns(self, X, reset)
         return items
 
     def _loaded_model(self) -> Model:
@@ -539,11 +537,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         failures.append((distinct, error))
 
     def _failure(self, distinct: Distinct, row: int, error: ContentError) -> Failure:
-        is_named = isinstance(distinct.item, os.PathLike) or (
-            isinstance(distinct.item, str) and self._items_are_paths
-        )
-        source = os.fspath(distinct.item) if is_named else ""
-        return Failure(self._name, row, source, str(error))
+        return Failure.of(self, row, distinct.item, error, self._items_are_paths)
 
     def _report(
         self, failures: list[tuple[Distinct, ContentError]], n_rows: int
@@ -553,12 +547,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             for distinct, error in failures
             for row in distinct.rows
         ]
-        if rows and not collect_failures(rows):
-            first = min(rows, key=lambda failure: failure.row)
-            warn_caller(
-                f"{len(rows)} of {n_rows} rows could not be read and are treated as "
-                f"missing; the first: {first}",
-            )
+        report_failures(rows, n_rows)
 
     def _report_unknown(self, rows: list[int], n_rows: int) -> None:
         """Count the texts that the model cannot read, whose vectors are much alike."""
@@ -580,13 +569,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         return {name: value for name, value in state.items() if name != "_model"}
 
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        tags.input_tags.allow_nan = True
-        tags.transformer_tags.preserves_dtype = []
-        return tags
+        return raw_column_tags(super().__sklearn_tags__())
 
 
 def _no_content(kind: str) -> ContentError:

@@ -195,7 +195,7 @@ def load_embedder(
     precision: str,
     owner: str,
     verbose: bool,
-    is_compiled: bool = False,
+    is_compiled: bool,
 ) -> Embedder:
     """Load a model, or share one that is already loaded.
 
@@ -211,7 +211,7 @@ def load_embedder(
         The encoder that error messages name.
     verbose : bool
         Show a progress bar while local files are read.
-    is_compiled : bool, default=False
+    is_compiled : bool
         Whether it is shared with encoders that compile it, or with others.
 
     Raises

@@ -238,7 +238,7 @@ class _PackedConv2d(torch.nn.Module):
     def __init__(
         self,
         layer: torch.nn.Conv2d,
-        clip: torch.nn.Module | None = None,
+        clip: torch.nn.Module | None,
         weight: torch.Tensor | None = None,
         padding: tuple[int, ...] | None = None,
     ) -> None:
@@ -272,7 +272,7 @@ class _PackedSame(torch.nn.Module):
     that is the same as equal padding, which oneDNN does itself.
     """
 
-    def __init__(self, layer: Any, clip: torch.nn.Module | None = None) -> None:
+    def __init__(self, layer: Any, clip: torch.nn.Module | None) -> None:
         super().__init__()
         self._stride = layer.stride
         self._other_sizes = layer if clip is None else _Clipped(layer, clip)

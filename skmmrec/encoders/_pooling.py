@@ -18,7 +18,6 @@ def encode_parts(
     items: list[list[Any]],
     weights: list[list[float]],
     encode: Callable[[list[Any]], np.ndarray],
-    pooling: str = "mean",
 ) -> np.ndarray:
     """Encode the parts of items and pool them item by item.
 
@@ -31,16 +30,14 @@ def encode_parts(
     encode : callable
         Encodes a list of parts. It gets at most ``len(items)`` of them, so that an item
         of many parts needs no more memory than a batch of items of one part.
-    pooling : {"mean", "max", "mean+max"}, default="mean"
-        The weighted mean, the elementwise maximum, or both side by side.
 
     Returns
     -------
     vectors : ndarray of shape (len(items), dim), float32
-        With 2 * dim columns for ``"mean+max"``.
+        The weighted mean of each item's parts.
     """
     vectors = [encode(parts) for parts in _lists(items)]
-    return pool_parts(np.concatenate(vectors), weights, pooling)
+    return pool_parts(np.concatenate(vectors), weights)
 
 
 def start_parts(
@@ -53,10 +50,13 @@ def start_parts(
 
     Parameters
     ----------
-    items, weights, pooling
+    items, weights
         As in `encode_parts`.
     start : callable
         Begins to encode a list of parts; returns a function that waits for the vectors.
+    pooling : {"mean", "max", "mean+max"}, default="mean"
+        The weighted mean, the elementwise maximum, or both side by side: 2 * dim
+        columns.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def _lists(items: list[list[Any]]) -> Iterator[list[Any]]:
 def pool_parts(
     vectors: np.ndarray, weights: list[list[float]], pooling: str = "mean"
 ) -> np.ndarray:
-    """Pool the vectors of all parts item by item, as `encode_parts` does."""
+    """Pool the vectors of all parts item by item, as `start_parts` does."""
     if len(vectors) == len(weights) and "+" not in pooling:
         return vectors.astype(np.float32, copy=False)  # each item has one part
     first = np.cumsum([0, *(len(item) for item in weights[:-1])])

@@ -44,7 +44,7 @@ class SwappedIndex:
     """
 
     def __init__(
-        self, template: ApproximateIndex | Literal["auto"], folder: Path | None = None
+        self, template: ApproximateIndex | Literal["auto"], folder: Path | None
     ) -> None:
         self._template = template
         self._folder = folder

@@ -60,7 +60,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
 
     Parameters
     ----------
-    repo_path : str, path or feast.FeatureStore
+    repo : str, path or feast.FeatureStore
         Folder of the repository that a recommender was published to.
     unknown : {"error", "popular", "skip"}, default="error"
         What to do for a user without a vector of the model that is served: raise an
@@ -133,7 +133,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
 
     def __init__(
         self,
-        repo_path: Repo,
+        repo: Repo,
         *,
         unknown: str = "error",
         index: ApproximateIndex | Literal["auto"] | None = "auto",
@@ -144,7 +144,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             raise ValueError(f"index must be 'auto', None or an index, got {index!r}")
         if unknown not in _UNKNOWN:
             raise ValueError(f"unknown must be one of {_UNKNOWN}, got {unknown!r}")
-        self.store = open_store(repo_path)
+        self.store = open_store(repo)
         self.unknown = unknown
         self.index = index
         folding = None if model is None else FoldingModel(model)

@@ -123,8 +123,8 @@ def after_event(
     y: float,
     moved: np.ndarray | None,
     *,
-    has_memory: bool = False,
-    is_sum: bool = True,
+    has_memory: bool,
+    is_sum: bool,
 ) -> User:
     """Return a user who has met one more item.
 
@@ -137,9 +137,9 @@ def after_event(
         Above 0, it was liked.
     moved : ndarray of shape (dim,) or None
         Vector with the item in the history; None: the one before.
-    has_memory : bool, default=False
+    has_memory : bool
         Whether what was not liked is told apart.
-    is_sum : bool, default=True
+    is_sum : bool
         Whether vectors are sums over histories. Else the history has to be found in
         what was seen: it is the end of it.
     """

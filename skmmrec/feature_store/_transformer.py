@@ -43,7 +43,7 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    repo_path : str, path or feast.FeatureStore
+    repo : str, path or feast.FeatureStore
         Folder of the repository.
     service : str or list of str, default="embeddings"
         Name of a feature service, or references such as
@@ -79,7 +79,7 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "repo_path": [str, Path, FeatureStore],
+        "repo": [str, Path, FeatureStore],
         "service": [str, list],
         "timestamp": [str, None],
         "missing": [StrOptions({"nan", "error"})],
@@ -87,13 +87,13 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        repo_path: Repo,
+        repo: Repo,
         service: str | list[str] = "embeddings",
         *,
         timestamp: str | None = None,
         missing: str = "nan",
     ) -> None:
-        self.repo_path = repo_path
+        self.repo = repo
         self.service = service
         self.timestamp = timestamp
         self.missing = missing
@@ -199,7 +199,7 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
         return list(self.service)
 
     def _needed_keys(self) -> dict[str, str]:
-        store = open_store(self.repo_path)
+        store = open_store(self.repo)
         features = self._features(store)
         names = (
             [reference.split(":")[0] for reference in features]
@@ -239,7 +239,7 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
     def _read(self, X: pd.DataFrame | ArrayLike) -> dict[str, list[Any]]:
         """Read one list of numbers, lists and None a feature."""
         X = _as_pandas(X)
-        ids, store = self._ids(X), open_store(self.repo_path)
+        ids, store = self._ids(X), open_store(self.repo)
         features = self._features(store)
         if self.timestamp is None:
             with _asking(ids):

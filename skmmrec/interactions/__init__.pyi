@@ -51,6 +51,5 @@ from ._types import (
     RandomState as RandomState,
     RawColumn as RawColumn,
     Table as Table,
-    ToPandas as ToPandas,
 )
 from ._values import refuse_missing as refuse_missing

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,22 +11,23 @@ from numpy.typing import NDArray
 from skmmrec.catalog import NumberSpace
 from skmmrec.interactions import plain
 from skmmrec.llm._soft_tokens import SoftTokenFuser
+from skmmrec.runtime import is_count, is_finite
 
 SCALE = "fuser.scale"
 # What each of them is, and how that is told.
 FITTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "widths_": (
         "whole numbers by modality",
-        lambda v: isinstance(v, dict) and all(map(_is_count, v.values())),
+        lambda v: isinstance(v, dict) and all(map(is_count, v.values())),
     ),
     "columns_": ("texts", lambda v: isinstance(v, list) and all(map(_is_text, v))),
     "template_": ("a text", lambda v: _is_text(v)),
     "precision_": ("a precision", lambda v: v in ("fp32", "bf16", "fp16")),
     "language_model_": ("a text", lambda v: _is_text(v)),
-    "embedding_dim_": ("a whole number", lambda v: _is_count(v)),
+    "embedding_dim_": ("a whole number", is_count),
     "loss_curve_": (
         "finite numbers",
-        lambda v: isinstance(v, list) and all(map(_is_finite, v)),
+        lambda v: isinstance(v, list) and all(map(is_finite, v)),
     ),
 }
 
@@ -103,14 +103,6 @@ def _check_scale(fuser: SoftTokenFuser) -> None:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 1
-
-
-def _is_finite(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _lora_settings(lora: Any) -> dict[str, Any] | None:

@@ -110,9 +110,7 @@ def as_writer(
     )
 
 
-def can_write(
-    llm: Any, cache: EmbeddingCache | str | os.PathLike | None = None
-) -> bool:
+def can_write(llm: Any, cache: EmbeddingCache | str | os.PathLike | None) -> bool:
     """Return whether `as_writer` accepts these arguments."""
     if isinstance(llm, str | os.PathLike | LanguageModel):
         return True

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Hashable
 from typing import Any, ClassVar, Self
@@ -13,7 +11,7 @@ import pandas as pd
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils._set_output import _get_output_config
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._sklearn import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from skmmrec.interactions import RawColumn
@@ -21,9 +19,11 @@ from skmmrec.runtime import (
     ContentError,
     Failure,
     as_items,
-    collect_failures,
     is_missing,
+    note_columns,
+    raw_column_tags,
     reading,
+    report_failures,
 )
 
 
@@ -105,11 +105,8 @@ class BaseContentTransformer(
 
     def _items(self, X: Any, reset: bool) -> list[Any]:
         items = as_items(X, type(self).__name__)
-        if hasattr(X, "columns"):
-            validate_data(self, X, reset=reset, skip_check_array=True)
-        elif reset:
-            self.__dict__.pop("feature_names_in_", None)
-            self.n_features_in_ = 1
+        note_columns(self, X, reset)
+        if reset and not hasattr(X, "columns"):
             self._remember_name(getattr(X, "name", None))
         return items
 
@@ -128,10 +125,12 @@ class BaseContentTransformer(
                 with reading():
                     out[row] = item if is_missing(item) else self._once(item, done)
             except ContentError as error:
-                failures.append(self._failure(row, item, error))
+                failures.append(
+                    Failure.of(self, row, item, error, self._items_are_paths)
+                )
                 if self.on_error == "raise":
                     raise ContentError(str(failures[0])) from error
-        self._report(failures, len(items))
+        report_failures(failures, len(items))
         return out
 
     def _once(self, item: Any, done: dict[Hashable, Any]) -> Any:
@@ -152,27 +151,5 @@ class BaseContentTransformer(
         is_matrix = isinstance(X, np.ndarray) and X.ndim == 2
         return values[:, None] if is_matrix else values
 
-    def _failure(self, row: int, item: Any, error: ContentError) -> Failure:
-        is_named = isinstance(item, os.PathLike) or (
-            isinstance(item, str) and self._items_are_paths
-        )
-        source = os.fspath(item) if is_named else ""
-        return Failure(type(self).__name__, row, source, str(error))
-
-    def _report(self, failures: list[Failure], n_rows: int) -> None:
-        if failures and not collect_failures(failures):
-            warnings.warn(
-                f"{len(failures)} of {n_rows} rows could not be read and are treated "
-                f"as missing; the first: {failures[0]}",
-                UserWarning,
-                stacklevel=4,
-            )
-
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        tags.input_tags.allow_nan = True
-        tags.transformer_tags.preserves_dtype = []
-        return tags
+        return raw_column_tags(super().__sklearn_tags__())

@@ -16,7 +16,14 @@ from skmmrec.ranking._columns import ColumnNumbers
 from skmmrec.ranking._feature_tables import FeatureTable, read_features
 from skmmrec.ranking._paying import Gain
 from skmmrec.recommender import load_model
-from skmmrec.runtime import has_hash, place_of, replacing_folder, sha256_of, with_hash
+from skmmrec.runtime import (
+    has_hash,
+    hashes_of,
+    place_of,
+    replacing_folder,
+    sync_folder,
+    with_hash,
+)
 
 # Counts up with each change after which older folders cannot be read.
 FORMAT = 1
@@ -80,6 +87,7 @@ def _write(ranker: Any, folder: Path, with_first: bool) -> None:
         record["first"] = _write_first(ranker.recommender_, folder)
     record["files"] = _hashes(folder)
     (folder / RECORD).write_bytes(with_hash(record))
+    sync_folder(folder)
 
 
 def _plain(value: Any) -> Any:
@@ -88,8 +96,8 @@ def _plain(value: Any) -> Any:
 
 def _hashes(folder: Path) -> dict[str, str]:
     """Hash the files beside the record, but for those that another `load` checks."""
-    files = sorted(file for file in folder.iterdir() if file.is_file())
-    return {file.name: sha256_of(file) for file in files if file.name != RECORD}
+    files = (file for file in folder.iterdir() if file.is_file())
+    return hashes_of(file for file in files if file.name != RECORD)
 
 
 def _write_model(model: Any, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from skmmrec.interactions import plain
 from skmmrec.recommender._parameter_records import read_index
 from skmmrec.recommender.network import OBJECTIVES
+from skmmrec.runtime import is_count, is_finite
 
 Check = Callable[[str, Any], None]
 """Raises a ValueError for a value, which it calls by the name that is given."""
@@ -77,16 +77,6 @@ def _entry(name: str, key: str) -> str:
     return f"{name}.{key}" if name else key
 
 
-def _is_number(value: Any) -> bool:
-    """Tell whether it is a finite number, and no truth value."""
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max
-
-
-def _is_whole(value: Any) -> bool:
-    """Tell whether it is a whole number from 1 on."""
-    return type(value) is int and value >= 1
-
-
 def _are_distinct(values: Any) -> bool:
     return (
         isinstance(values, list)
@@ -99,12 +89,12 @@ def _are_two(values: Any) -> bool:
     if not isinstance(values, list) or len(values) != 2:
         return False
     are_texts = all(isinstance(value, str) for value in values)
-    return are_texts or all(map(_is_number, values))
+    return are_texts or all(map(is_finite, values))
 
 
 def _is_chosen(value: Any) -> bool:
     parts = value if isinstance(value, list) else [value]
-    return all(isinstance(part, bool | str) or _is_number(part) for part in parts)
+    return all(isinstance(part, bool | str) or is_finite(part) for part in parts)
 
 
 # Types of ids by how they are called, in older and in newer versions of pandas.
@@ -120,11 +110,11 @@ _list = _must("a list", lambda v: isinstance(v, list))
 _dict = _must("an object", lambda v: isinstance(v, dict))
 _flag = _must("true or false", lambda v: isinstance(v, bool))
 _text = _must("a text", lambda v: isinstance(v, str))
-_count = _must("a whole number from 1 on", _is_whole)
-_number = _must("a finite number", _is_number)
-_positive = _must("a finite number above 0", lambda v: _is_number(v) and v > 0)
-_not_negative = _must("a finite number from 0 on", lambda v: _is_number(v) and v >= 0)
-_share = _must("a number from 0 to below 1", lambda v: _is_number(v) and 0 <= v < 1)
+_count = _must("a whole number from 1 on", is_count)
+_number = _must("a finite number", is_finite)
+_positive = _must("a finite number above 0", lambda v: is_finite(v) and v > 0)
+_not_negative = _must("a finite number from 0 on", lambda v: is_finite(v) and v >= 0)
+_share = _must("a number from 0 to below 1", lambda v: is_finite(v) and 0 <= v < 1)
 _names = _must("a list of distinct names", _are_distinct)
 _some_names = _must("distinct names", lambda v: _are_distinct(v) and bool(v))
 _id_type = _must("a type of ids", lambda v: isinstance(v, str) and v in _KINDS)

@@ -23,11 +23,10 @@ from skmmrec import __version__
 from skmmrec.interactions import warn_caller
 from skmmrec.runtime import (
     has_hash,
+    hashes_of,
     place_of,
     replacing_folder,
-    sha256_of,
-    sync,
-    sync_names,
+    sync_folder,
     with_hash,
 )
 
@@ -136,13 +135,11 @@ def _write_files(
     folder.mkdir()
     (folder / CARD).write_text(card, encoding="utf-8")
     save_file(tensors, folder / TENSORS)
-    files = {TENSORS: sha256_of(folder / TENSORS)}
+    files = hashes_of([folder / TENSORS])
     (folder / RECORD).write_bytes(with_hash({**record, "files": files}))
     # safetensors lets nobody but the owner read; the umask decides, as for the other.
     shutil.copymode(folder / RECORD, folder / TENSORS)
-    for name in (TENSORS, RECORD, CARD):
-        sync(folder / name)
-    sync_names(folder)
+    sync_folder(folder)
 
 
 def _not_written(path: Path, error: Exception) -> OSError:
@@ -226,7 +223,7 @@ def _check_hashes(folder: Path, record: dict[str, Any], text: bytes) -> None:
     path = folder / TENSORS
     if not path.is_file():
         raise ValueError(f"{path} is not there, so the model is damaged. {ADVICE}")
-    if record.get("files") != {TENSORS: sha256_of(path)}:
+    if record.get("files") != hashes_of([path]):
         raise ValueError(
             f"{path} is damaged, was edited or belongs to another model: its hash is "
             f"not the one in {RECORD}. {ADVICE}"

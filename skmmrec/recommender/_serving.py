@@ -161,8 +161,8 @@ def sliced(
     items: tuple[pd.Index, NDArray, NDArray],
     seen: History,
     sizes: NDArray,
-    memory: ItemMemory | None = None,
-    disliked: History | None = None,
+    memory: ItemMemory | None,
+    disliked: History | None,
     **named: Any,
 ) -> StoredVectors:
     """Return vectors in memory as what is stored, without a copy of them all.

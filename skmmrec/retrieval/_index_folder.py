@@ -7,7 +7,6 @@ its files open.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -27,15 +26,19 @@ from skmmrec.retrieval._index_contents import Contents
 from skmmrec.retrieval._inverted_lists import Centres, Shard
 from skmmrec.retrieval._vector_rows import Rows, slices
 from skmmrec.runtime import (
+    has_hash,
+    hashes_of,
     remove_abandoned,
     replacing,
     sha256_of,
     sync,
+    sync_folder,
     unfinished,
+    with_hash,
 )
 
 # Counts up with each change after which older folders cannot be read.
-FORMAT = 1
+FORMAT = 2
 RECORD = "index.json"
 # How often a folder is read anew that was replaced meanwhile.
 ATTEMPTS = 5
@@ -133,19 +136,16 @@ def finish(
     for name, array in arrays.items():
         np.save(files / f"{name}.npy", array)
     _write_ids(files / "ids.arrow", ids)
-    hashes = {path.name: sha256_of(path) for path in sorted(files.iterdir())}
-    for path in files.iterdir():
-        sync(path)
+    sync_folder(files)
     whole = {
         "format": FORMAT,
         "files_in": files.name,
-        "files": hashes,
+        "files": hashes_of(files.iterdir()),
         "square": contents.centres.square,
         **record,
     }
-    text = json.dumps({**whole, "hash": _hash_of_record(whole)}, indent=1)
     with replacing(files.parent / RECORD) as fresh:
-        fresh.write_text(text, encoding="utf-8")
+        fresh.write_bytes(with_hash(whole))
         sync(fresh)
 
 
@@ -213,20 +213,17 @@ def _record_of(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     if not path.is_file():
         raise FileNotFoundError(f"no index in {folder}: {RECORD} is not there")
+    text = path.read_bytes()
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        stated = record.pop("hash")
-    except (ValueError, KeyError, AttributeError) as error:
+        record = dict(json.loads(text))
+        version = record["format"]
+    except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is damaged: build the index again") from error
-    if record.get("format") != FORMAT:
+    if version != FORMAT:
         raise ValueError(
-            f"{path} is of format {record.get('format')!r}, and {FORMAT} is read here: "
-            "build the index again"
+            f"{path} is of format {version!r}, and {FORMAT} is read here: build the "
+            "index again"
         )
-    if stated != _hash_of_record(record):
+    if not has_hash(text):
         raise ValueError(f"{path} is damaged or was edited: build the index again")
-    return dict(record)
-
-
-def _hash_of_record(record: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    return record

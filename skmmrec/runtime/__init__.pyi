@@ -1,3 +1,10 @@
+from ._arrow_types import (
+    check_columns as check_columns,
+    completed_schema as completed_schema,
+    is_list_of_numbers as is_list_of_numbers,
+    is_same_type as is_same_type,
+    is_text as is_text,
+)
 from ._attention import attention_of_any_shape as attention_of_any_shape
 from ._cache import (
     CacheInfo as CacheInfo,
@@ -33,19 +40,18 @@ from ._errors import (
 )
 from ._failures import (
     Failure as Failure,
-    collect_failures as collect_failures,
     collecting_failures as collecting_failures,
+    report_failures as report_failures,
 )
 from ._files import (
     digest as digest,
     file_digest as file_digest,
+    hashes_of as hashes_of,
     open_file as open_file,
-    readable_file as readable_file,
     sha256_of as sha256_of,
 )
 from ._flights import start_in_turn as start_in_turn
 from ._folders import place_of as place_of, replacing_folder as replacing_folder
-from ._hashed_records import has_hash as has_hash, with_hash as with_hash
 from ._hub import (
     PATIENCE as PATIENCE,
     cached_file as cached_file,
@@ -83,6 +89,16 @@ from ._precision import (
 )
 from ._progress import bar as bar, progress as progress, showing as showing
 from ._randomness import DrawFrom as DrawFrom, Generators as Generators
+from ._raw_columns import (
+    note_columns as note_columns,
+    raw_column_tags as raw_column_tags,
+)
+from ._records import (
+    has_hash as has_hash,
+    is_count as is_count,
+    is_finite as is_finite,
+    with_hash as with_hash,
+)
 from ._threads import (
     map_ahead as map_ahead,
     map_in_lanes as map_in_lanes,
@@ -102,7 +118,7 @@ from ._unfinished import (
     remove_abandoned as remove_abandoned,
     replacing as replacing,
     sync as sync,
-    sync_names as sync_names,
+    sync_folder as sync_folder,
     unfinished as unfinished,
 )
 from ._weights import (

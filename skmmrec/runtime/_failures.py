@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
+
+from skmmrec.interactions import warn_caller
 
 
 class Failure(NamedTuple):
@@ -27,6 +30,17 @@ class Failure(NamedTuple):
     row: int
     source: str
     problem: str
+
+    @classmethod
+    def of(
+        cls, step: object, row: int, item: Any, error: Exception, may_be_path: bool
+    ) -> Self:
+        """Say what went wrong with an item, and in which file if it names one."""
+        is_named = isinstance(item, os.PathLike) or (
+            isinstance(item, str) and may_be_path
+        )
+        source = os.fspath(item) if is_named else ""
+        return cls(type(step).__name__, row, source, str(error))
 
     def __str__(self) -> str:
         source = f" ({self.source!r})" if self.source else ""
@@ -50,10 +64,14 @@ def collecting_failures() -> Iterator[list[Failure]]:
         _collected.reset(token)
 
 
-def collect_failures(failures: Iterable[Failure]) -> bool:
-    """Hand failures to whoever collects them; False if nobody does."""
+def report_failures(failures: Sequence[Failure], n_rows: int) -> None:
+    """Hand failures to whoever collects them; else warn of them, once."""
     collected = _collected.get()
-    if collected is None:
-        return False
-    collected.extend(failures)
-    return True
+    if collected is not None:
+        collected.extend(failures)
+    elif failures:
+        first = min(failures, key=lambda failure: failure.row)
+        warn_caller(
+            f"{len(failures)} of {n_rows} rows could not be read and are treated as "
+            f"missing; the first: {first}"
+        )

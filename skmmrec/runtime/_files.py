@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Iterable
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,11 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hashes_of(paths: Iterable[Path]) -> dict[str, str]:
+    """Return the SHA-256 of files by their names, in the order of these."""
+    return {path.name: sha256_of(path) for path in sorted(paths)}
 
 
 def _new_hash() -> Any:

@@ -76,6 +76,14 @@ def sync_names(folder: Path) -> None:
         sync(folder)
 
 
+def sync_folder(folder: Path) -> None:
+    """Do so for the files in a folder, and for their names; not for those in others."""
+    for path in folder.iterdir():
+        if path.is_file():
+            sync(path)
+    sync_names(folder)
+
+
 def _make_beside(path: Path, mode: int) -> Path:
     fresh = path.with_name(f".{path.name}.saving-{token_hex(6)}")
     fresh.touch(mode, exist_ok=False)

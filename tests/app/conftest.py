@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("shop")
     small = {"image_size": 32, "audio_seconds": 0.2, "random_state": 0}
     small["n_interactions_per_user"] = 6
-    data = make_multimodal_interactions(30, 40, directory=path / "media", **small)
+    data = make_multimodal_interactions(30, 40, folder=path / "media", **small)
     table = data.item_table
     for column in ("image", "audio"):
         table[column] = [os.path.relpath(file, path) for file in table[column]]

@@ -66,9 +66,9 @@ def test_pictures_and_sounds_can_be_decoded(data):
         assert 0.4 * 32767 < np.abs(samples.astype(int)).max() < 32767
 
 
-def test_content_is_written_to_a_directory(data, tmp_path):
+def test_content_is_written_to_a_folder(data, tmp_path):
     written = make_multimodal_interactions(
-        60, 80, n_cold_items=7, random_state=0, directory=tmp_path / "new"
+        60, 80, n_cold_items=7, random_state=0, folder=tmp_path / "new"
     )
     for modality in ("image", "audio"):
         paths = written.item_table[modality]
@@ -180,8 +180,8 @@ def test_unknown_ids_are_named(data):
         data.affinity(items=["item-9999"])
 
 
-def test_a_directory_that_is_a_file_is_refused(tmp_path):
+def test_a_folder_that_is_a_file_is_refused(tmp_path):
     taken = tmp_path / "taken"
     taken.write_text("")
     with pytest.raises(OSError, match="taken"):
-        make_multimodal_interactions(2, 2, directory=taken, random_state=0)
+        make_multimodal_interactions(2, 2, folder=taken, random_state=0)

@@ -152,7 +152,7 @@ def test_a_mood_holds_for_a_session():
 
 
 def test_videos_can_be_written_to_a_folder(tmp_path):
-    data = make_shorts(2, 3, directory=tmp_path / "new", random_state=0)
+    data = make_shorts(2, 3, folder=tmp_path / "new", random_state=0)
     kept = make_shorts(2, 3, random_state=0)
     for path, content in zip(
         data.item_table["video"], kept.item_table["video"], strict=True

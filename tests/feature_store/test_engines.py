@@ -123,7 +123,7 @@ def test_a_join_that_loses_rows_is_an_error(repo, recommender, loses):
     count = {"a row": 2, "one of two": 3}[loses]
     with pytest.raises(LostRowsError, match=f"returned {count} rows for 3 distinct"):
         features.fit(asked)
-    found = features.set_params(repo_path=lossy(repo, "nothing")).fit_transform(asked)
+    found = features.set_params(repo=lossy(repo, "nothing")).fit_transform(asked)
     np.testing.assert_array_equal(
         found, recommender.vectors.items.loc[asked["item_id"]]
     )

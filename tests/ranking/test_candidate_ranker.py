@@ -1,5 +1,6 @@
 """A second stage: what it learns, that nothing leaks, and that it is an estimator."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -489,6 +490,17 @@ def test_a_folder_gives_the_same_ranker(shop, tmp_path, features):
     table.write_bytes(table.read_bytes()[:-1] + b"x")
     with pytest.raises(ValueError, match=r"item_features.parquet is damaged"):
         CandidateRanker.load(tmp_path / "model")
+
+
+def test_all_that_is_saved_would_survive_a_loss_of_power(shop, tmp_path, monkeypatch):
+    pytest.importorskip("skops")
+    train, _, items = shop
+    ranker = make(item_features=items).fit(train)
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda file: synced.append(os.fstat(file).st_ino))
+    ranker.save(tmp_path / "model")
+    saved = [tmp_path / "model", *(tmp_path / "model").rglob("*")]
+    assert {path.stat().st_ino for path in saved} <= {*synced}
 
 
 def test_a_first_stage_with_a_folder_of_its_own_keeps_it(shop, tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import sys
 import warnings
 from multiprocessing import get_context
@@ -355,8 +356,8 @@ def test_damage_is_named(rough, tmp_path, check):
     record.write_text(good.replace('"recall": ', '"recall": 1'))
     with pytest.raises(ValueError, match=r"index.json is damaged or was edited"):
         ApproximateIndex.load(folder, check=check)
-    record.write_text(good.replace('"format": 1', '"format": 99'))
-    with pytest.raises(ValueError, match="is of format 99, and 1 is read here"):
+    record.write_text(re.sub('"format": [0-9]+', '"format": 99', good))
+    with pytest.raises(ValueError, match=r"is of format 99, and [0-9]+ is read"):
         ApproximateIndex.load(folder, check=check)
     record.write_text(good[:50])
     with pytest.raises(ValueError, match=r"index.json is damaged"):

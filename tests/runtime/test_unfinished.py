@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from skmmrec.runtime import _unfinished, remove_abandoned, replacing, unfinished
+from skmmrec.runtime import (
+    _unfinished,
+    remove_abandoned,
+    replacing,
+    sync_folder,
+    unfinished,
+)
 from tests.forks import needs_fork, quietly
 
 
@@ -84,6 +90,19 @@ def test_a_file_that_is_not_finished_takes_no_place(tmp_path):
 
 @needs_fork
 @quietly
+def test_all_files_of_a_folder_are_synced_and_then_their_names(tmp_path, monkeypatch):
+    made = [tmp_path / name for name in ("a", "b", ".c")]
+    for path in made:
+        path.write_text("1")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "d").write_text("1")
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda file: synced.append(os.fstat(file).st_ino))
+    sync_folder(tmp_path)
+    assert sorted(synced[:-1]) == sorted(path.stat().st_ino for path in made)
+    assert synced[-1] == tmp_path.stat().st_ino
+
+
 def test_a_child_that_was_forked_meanwhile_keeps_no_lock(tmp_path):
     reading, writing = os.pipe()
     with unfinished(partial(make, tmp_path / "path", "folder")) as path:

@@ -234,11 +234,7 @@ def spread_vectors(
     return blend(own, spread, weights, share)
 
 
-def to_past(
-    history: History,
-    half_life: float | None = None,
-    where: torch.device | str = "cpu",
-) -> Past:
+def to_past(history: History, half_life: float | None, where: torch.device) -> Past:
     """Histories as tensors."""
     recency = None if half_life is None else history.recency(half_life)
     return Past(

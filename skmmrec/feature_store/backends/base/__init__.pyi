@@ -1,9 +1,4 @@
-from ._backend import (
-    PUBLISHED_VIEWS as PUBLISHED_VIEWS,
-    Backend as Backend,
-    Event as Event,
-    Row as Row,
-)
+from ._backend import Backend as Backend, Event as Event, Row as Row
 from ._batch import (
     NUMBERS as NUMBERS,
     VECTOR as VECTOR,
@@ -40,9 +35,6 @@ from ._encoding import (
     entity_keys as entity_keys,
     has_numbers as has_numbers,
     key_ids as key_ids,
-    key_prefix as key_prefix,
-    pack_bool as pack_bool,
-    pack_float as pack_float,
     pack_ids as pack_ids,
     pack_int as pack_int,
     pack_text as pack_text,
@@ -76,7 +68,6 @@ from ._filters import (
     parse_filter as parse_filter,
 )
 from ._keys import (
-    SortedKeys as SortedKeys,
     sorted_joined as sorted_joined,
     sorted_keys as sorted_keys,
 )
@@ -95,6 +86,7 @@ from ._names import (
     MEMORY as MEMORY,
     MEMORY_WEIGHTS as MEMORY_WEIGHTS,
     POPULARITY as POPULARITY,
+    PUBLISHED_VIEWS as PUBLISHED_VIEWS,
     SEEN as SEEN,
     TIMESTAMP as TIMESTAMP,
     USER_VECTOR as USER_VECTOR,

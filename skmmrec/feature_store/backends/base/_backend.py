@@ -22,13 +22,10 @@ from feast import FeatureStore, FeatureView
 
 from ._batch import Rows
 from ._checksum import Checksum
-from ._names import ITEM_VIEW, USER_VIEW
+from ._online_store import ExactOnlineStore
 from ._search import VectorTable
 from ._snapshot import Snapshot
 from ._types import Features
-
-# The feature views whose rows are published; all others are Feast's alone.
-PUBLISHED_VIEWS = (USER_VIEW, ITEM_VIEW)
 
 
 class Row(NamedTuple):
@@ -77,6 +74,8 @@ class Backend(ABC):
     `DamagedStoreError`, `FullStoreError`, `ReadOnlyStoreError` or `BusyStoreError`.
     """
 
+    online: ExactOnlineStore
+
     def __init__(self, store: FeatureStore) -> None:
         self.config = store.config
         self.project = store.project
@@ -105,9 +104,9 @@ class Backend(ABC):
     def publications(self) -> list[Snapshot]:
         """Return those that can be served, the earliest number first."""
 
-    @abstractmethod
     def served(self) -> Snapshot | None:
         """Return the one that is served."""
+        return self.online.served(self.config)
 
     @abstractmethod
     def served_earlier(self) -> str | None:
@@ -229,7 +228,6 @@ class Backend(ABC):
 
     # Reading and writing
 
-    @abstractmethod
     def read(
         self,
         view: FeatureView,
@@ -253,6 +251,11 @@ class Backend(ABC):
         LookupError
             When `snapshot` has been dropped.
         """
+        found = self.online.read_values(self.config, view, keys, features, snapshot)
+        return {
+            key: {name: value for name, (value, _) in row.items()}
+            for key, row in found.items()
+        }
 
     def read_column(
         self,

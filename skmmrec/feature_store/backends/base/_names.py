@@ -1,6 +1,8 @@
 """What Feast calls the views and features that are stored."""
 
 USER_VIEW, ITEM_VIEW = "user_embeddings", "item_embeddings"
+# The feature views whose rows are published; all others are Feast's alone.
+PUBLISHED_VIEWS = (USER_VIEW, ITEM_VIEW)
 USER_VECTOR, ITEM_VECTOR = "user_vector", "item_vector"
 USER_VERSION, ITEM_VERSION = "user_model_version", "item_model_version"
 SEEN, HISTORY_SIZE = "user_seen_items", "user_history_size"

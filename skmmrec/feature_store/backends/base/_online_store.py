@@ -26,12 +26,17 @@ from feast.protos.feast.types.Value_pb2 import FloatList, Value
 from feast.repo_config import RepoConfig
 from google.protobuf.message import DecodeError
 
-from ._backend import PUBLISHED_VIEWS
 from ._columns import column_of, condition_mask
 from ._damage import Place
 from ._expiry import fresh
 from ._filters import Filter
-from ._names import ITEM_VERSION, ITEM_VIEW, USER_VERSION, USER_VIEW
+from ._names import (
+    ITEM_VERSION,
+    ITEM_VIEW,
+    PUBLISHED_VIEWS,
+    USER_VERSION,
+    USER_VIEW,
+)
 from ._queries import (
     SearchQuery,
     check_features,

@@ -137,10 +137,6 @@ class PostgresBackend(Backend):
             found = publications.records(conn, self.project, state)
         return [record.snapshot for record in found]
 
-    def served(self) -> Snapshot | None:
-        """Return the one that is served."""
-        return self.online.served(self.config)
-
     def begin(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
         """Make empty tables, which have no index yet."""
         overlays = [self._overlay(view) for view in views]
@@ -211,20 +207,6 @@ class PostgresBackend(Backend):
             last = keys[-1]
 
     # Reading and writing
-
-    def read(
-        self,
-        view: FeatureView,
-        keys: Sequence[bytes],
-        features: Sequence[str],
-        snapshot: Snapshot | None = None,
-    ) -> dict[bytes, Features]:
-        """Read rows by key."""
-        found = self.online.read_values(self.config, view, keys, features, snapshot)
-        return {
-            key: {name: value for name, (value, _) in row.items()}
-            for key, row in found.items()
-        }
 
     def keys(self, view: FeatureView) -> list[bytes]:
         """List all keys."""

@@ -14,7 +14,6 @@ from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
     Backend,
     Event,
-    Features,
     Place,
     Row,
     Snapshot,
@@ -72,10 +71,6 @@ class RedisBackend(Backend):
     def publications(self) -> list[Snapshot]:
         """Read all records."""
         return self._tables.publications()
-
-    def served(self) -> Snapshot | None:
-        """Read the pointer, which holds the whole record."""
-        return self._tables.served()
 
     def served_earlier(self) -> str | None:
         """Read the record of an earlier release."""
@@ -209,20 +204,6 @@ class RedisBackend(Backend):
         return self._tables.rows(view.name, snapshot)
 
     # Reading and writing
-
-    def read(
-        self,
-        view: FeatureView,
-        keys: Sequence[bytes],
-        features: Sequence[str],
-        snapshot: Snapshot | None = None,
-    ) -> dict[bytes, Features]:
-        """Read hashes by key."""
-        found = self.online.read_values(self.config, view, keys, features, snapshot)
-        return {
-            key: {name: value for name, (value, _) in row.items()}
-            for key, row in found.items()
-        }
 
     def keys(self, view: FeatureView) -> list[bytes]:
         """List all keys."""

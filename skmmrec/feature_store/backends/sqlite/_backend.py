@@ -19,7 +19,6 @@ from skmmrec.feature_store.backends.base import (
     BusyStoreError,
     DamagedStoreError,
     Event,
-    Features,
     Row,
     Snapshot,
     VectorTable,
@@ -98,10 +97,6 @@ class SqliteBackend(Backend):
     def publications(self) -> list[Snapshot]:
         """Read the records."""
         return [record.snapshot for record in self._records(COMPLETE)]
-
-    def served(self) -> Snapshot | None:
-        """Read the pointer."""
-        return self.online.served(self.config)
 
     def served_earlier(self) -> str | None:
         """Read the record of an earlier release."""
@@ -257,20 +252,6 @@ class SqliteBackend(Backend):
                     Row(key, dict(zip(names, row, strict=True)), event_us)
                     for key, row in zip(keys, values, strict=True)
                 ]
-
-    def read(
-        self,
-        view: FeatureView,
-        keys: Sequence[bytes],
-        features: Sequence[str],
-        snapshot: Snapshot | None = None,
-    ) -> dict[bytes, Features]:
-        """Read rows by key."""
-        found = self.online.read_values(self.config, view, keys, features, snapshot)
-        return {
-            key: {name: cell[0] for name, cell in row.items()}
-            for key, row in found.items()
-        }
 
     def read_column(
         self,

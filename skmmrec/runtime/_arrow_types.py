@@ -1,0 +1,83 @@
+"""Types of columns in parquet files, and whether files agree about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Tell whether a column holds lists, of one length or of any."""
+    return bool(
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_fixed_size_list(kind)
+    )
+
+
+def is_list_of_numbers(kind: pa.DataType) -> bool:
+    """Tell whether a column holds lists of whole or of real numbers."""
+    return is_list(kind) and (
+        pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
+    )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Tell whether a column holds texts, also as a dictionary."""
+    return bool(plain_type(kind) == pa.string())
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """Return a type without what its values do not tell.
+
+    That is whether they are a dictionary, how long they may be, and what their parts
+    are called.
+    """
+    if pa.types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_type, kind.list_size)
+    if is_list(kind):
+        return pa.list_(kind.value_type)
+    return kind
+
+
+def is_same_type(found: pa.DataType, known: pa.DataType) -> bool:
+    """Tell whether values of one type can be read as those of another.
+
+    A column without any value may be of the type null.
+    """
+    return pa.types.is_null(found) or plain_type(found) == plain_type(known)
+
+
+def check_columns(first: pa.Schema, other: pa.Schema, names: Iterable[str]) -> None:
+    """Refuse a file that lacks columns of the first, or has them of another type.
+
+    Raises
+    ------
+    ValueError
+        It names the column and both types.
+    """
+    for name in names:
+        if name not in other.names:
+            raise ValueError(f"it lacks the column {name!r}, which the first file has")
+        known, found = first.field(name).type, other.field(name).type
+        if not is_same_type(found, known):
+            raise ValueError(
+                f"column {name!r} is {found}, and {known} in the first file: write all "
+                "files with one schema"
+            )
+
+
+def completed_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """Return the first schema; where it knows no type, that of the first that does."""
+    whole = schemas[0]
+    for place, field in enumerate(whole):
+        if pa.types.is_null(field.type):
+            types = [s.field(field.name).type for s in schemas if field.name in s.names]
+            known = [kind for kind in types if not pa.types.is_null(kind)]
+            whole = whole.set(place, field.with_type(known[0] if known else field.type))
+    return whole
