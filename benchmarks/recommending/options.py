@@ -161,7 +161,7 @@ LEFT_OUT: dict[str, str] = {
     "training__partial_fit_epochs": "needs rows that come after the fit",
     "training__checkpoint_dir": _NO_ACCURACY,
     "training__tables": "several processes compute the same",
-    "training__cuda_graphs": "launches the same steps sooner",
+    "training__cuda_graphs": "launches the same steps sooner, on CUDA alone",
 }
 """Parameters without a figure, and why."""
 

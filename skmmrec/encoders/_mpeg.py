@@ -42,6 +42,9 @@ _IN_A_ROW = 256
 # How far from its frame's start the tag that counts frames may be: after the header,
 # a checksum and the side information, of 32 bytes at most.
 _COUNT_WITHIN = 48
+# Bytes of a frame of layer III, at most: 320 kbit/s at 32 kHz, padded.
+_LONGEST = 1441
+_N_ID3V1 = 128
 _SYNC = re.compile(rb"\xff[\xe2-\xff]")
 _TAG = re.compile(rb"ID3[\x02-\x04]|TAG|APETAGEX|LYRICSBEGIN|3DI")
 # A tag behind the rest of a frame, or a count in a frame that is damaged: both names
@@ -130,6 +133,67 @@ def mpeg_parts(file: BinaryIO, max_seconds: float, within: int = 0) -> list[Part
         _require_whole(recording)
     last = recordings[-1] if is_enough else None
     return [_as_part(data, one, is_cut=one is last) for one in recordings]
+
+
+def plain_mp3(file: BinaryIO) -> Part | None:
+    """Return an MP3 as it is, if its first frame counts all others, and trims them.
+
+    That is so of nearly all, and spares a list of the frames, and a copy with a new
+    count. The frames are led through once, as the decoder goes on where one is damaged.
+
+    Parameters
+    ----------
+    file : binary file
+        Any file.
+
+    Returns
+    -------
+    part : Part or None
+        None if the file is anything else than frames of layer III in a row, perhaps
+        between tags, the first of which says how many there are and what an encoder
+        has put around the sound.
+    """
+    start, n_bytes = tag_size(bytes_at(file, 0, 10)), size_of(file)
+    if bytes_at(file, max(n_bytes - _N_ID3V1, 0), 3) == b"TAG":
+        n_bytes -= _N_ID3V1
+    head = bytes_at(file, start, _LONGEST)
+    first = _frame_at(head, 0)
+    if first is None or first.layer < 3:
+        return None
+    tag, place = head[: first.n_bytes], 4 + _n_side(first)
+    n_frames, n_counted = declared(tag)
+    trims = trimmed(tag, first.n_samples)
+    is_count = tag[place : place + 4] in COUNT_NAMES and not any(tag[4:place])
+    if not is_count or n_counted != n_bytes - start or not any(trims):
+        return None
+    if _n_in_a_row(bytes_at(file, start, n_counted), first) != n_frames + 1:
+        return None
+    n_samples = n_frames * first.n_samples - sum(trims)
+    return Part(file, n_samples, n_samples, n_samples / first.rate)
+
+
+def _n_in_a_row(data: bytes, first: Frame) -> int:
+    """Return how many frames of one kind these bytes are, to the end; 0 if others."""
+    sizes = _Sizes(first.kind)
+    position = n_frames = 0
+    while n_bytes := sizes[data[position : position + 4]]:
+        position += n_bytes
+        n_frames += 1
+    return n_frames if position == len(data) else 0
+
+
+class _Sizes(dict[bytes, int]):
+    """Bytes of the frames that headers start, 0 for those of another kind."""
+
+    def __init__(self, kind: tuple[int, ...]) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def __missing__(self, head: bytes) -> int:
+        frame = _read_header(head)
+        is_one = frame is not None and frame.kind == self._kind
+        self[head] = n_bytes = frame.n_bytes if frame is not None and is_one else 0
+        return n_bytes
 
 
 def tag_size(head: bytes) -> int:
@@ -349,11 +413,15 @@ def _counting_frame(
     # Side information, tag and LAME's part of it take up to 32 + 12 + 36 bytes; mpg123
     # wants room for a table of 100 more.
     chosen, frame = next((h, f) for h, f in sized if f and f.n_bytes >= 192)
-    version, _, _, is_mono = frame.kind
-    n_side = {(1, 0): 32, (1, 1): 17, (2, 0): 17, (2, 1): 9}[min(version, 2), is_mono]
     tag = struct.pack(">4sII", b"Info", 1, n_frames)
     if trims is not None:
         delays = (trims[0] << 12 | trims[1]).to_bytes(3, "big")
         tag += b"LAME3.100" + bytes(12) + delays
-    content = chosen + bytes(n_side) + tag
+    content = chosen + bytes(_n_side(frame)) + tag
     return content.ljust(frame.n_bytes, b"\0")
+
+
+def _n_side(frame: Frame) -> int:
+    """Return the bytes of side information in a frame of layer III."""
+    version, _, _, is_mono = frame.kind
+    return {(1, 0): 32, (1, 1): 17, (2, 0): 17, (2, 1): 9}[min(version, 2), is_mono]

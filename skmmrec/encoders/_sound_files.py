@@ -12,7 +12,7 @@ import numpy as np
 
 from skmmrec.encoders._containers import read_sound_stream
 from skmmrec.encoders._mixing import BLOCK, Mixer, to_mono
-from skmmrec.encoders._mpeg import mpeg_parts, tag_size
+from skmmrec.encoders._mpeg import mpeg_parts, plain_mp3, tag_size
 from skmmrec.encoders._sound_chunks import chunked_parts, layout_of, sun_part
 from skmmrec.encoders._sound_memory import descriptor
 from skmmrec.encoders._sound_parts import Part, bytes_at, size_of, spliced
@@ -101,8 +101,7 @@ def resample(waveform: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
 
 
 def _waveforms(file: BinaryIO, max_seconds: float) -> Iterator[tuple[np.ndarray, int]]:
-    plain = plain_flac(file)
-    decoded = plain and _decode_plain(plain, max_seconds)
+    decoded = _decode_plain(file, max_seconds)
     if decoded:
         yield decoded
         return
@@ -137,11 +136,24 @@ def _marked_parts(file: BinaryIO, max_seconds: float) -> list[Part]:
     return flac_parts(file) if head[:4] == b"fLaC" else []
 
 
-def _decode_plain(part: Part, max_seconds: float) -> tuple[np.ndarray, int] | None:
-    """Return what `_decode` does, if the file ends with the last sample.
+def _decode_plain(file: BinaryIO, max_seconds: float) -> tuple[np.ndarray, int] | None:
+    """Return what a file holds that is what it declares; None for any other.
 
     None as well if anything is wrong: what it is turns out part by part.
     """
+    part = plain_flac(file)
+    if part is not None:
+        return _decode_to_end(part, max_seconds)
+    part = plain_mp3(file)
+    if part is None or part.seconds > max_seconds:
+        return None
+    decoded = _decode_to_end(part._replace(n_most=2**62), max_seconds)
+    is_counted = decoded is not None and len(decoded[0]) == part.n_declared
+    return decoded if is_counted else None
+
+
+def _decode_to_end(part: Part, max_seconds: float) -> tuple[np.ndarray, int] | None:
+    """Return what `_decode` does, if the file ends with the last sample."""
     with descriptor(part.file, _is_needed(part, max_seconds)) as number:
         stream = None if number is None else _opened(number)
         if number is None or stream is None:

@@ -75,23 +75,26 @@ def plain_flac(file: BinaryIO) -> Part | None:
     first = bytes_at(file, _metadata_end(file, 4), 16)
     if not _is_frame_of(first, declared) or first[4]:
         return None
-    if not n_declared or _n_until_end(file, declared, _n_in_frame(first)) != n_declared:
+    if not n_declared or _n_until_end(file, declared, first) != n_declared:
         return None
     return Part(file, n_declared, n_declared, n_declared / declared.rate)
 
 
-def _n_until_end(file: BinaryIO, declared: Format, n_in_block: int) -> int:
-    """Return the number of samples by the last frame of a file; 0 if none is found."""
+def _n_until_end(file: BinaryIO, declared: Format, first: bytes) -> int:
+    """Return the number of samples by the last frame of a file; 0 if none is found.
+
+    It starts with the same two bytes as the first.
+    """
     n_bytes = size_of(file)
     tail = bytes_at(file, max(n_bytes - _TAIL, 0), _TAIL)
     if tail.find(b"fLaC", 1) > 0:
         return 0
     position = len(tail)
-    while (position := tail.rfind(b"\xff", 0, position)) >= 0:
+    while (position := tail.rfind(first[:2], 0, position)) >= 0:
         head = tail[position : position + 16]
         if _is_frame_of(head, declared):
             # Frames of any length are numbered by samples, others by frames.
-            n_in_unit = 1 if head[1] & 1 else n_in_block
+            n_in_unit = 1 if head[1] & 1 else _n_in_frame(first)
             return n_in_unit * _frame_number(head) + _n_in_frame(head)
     return 0
 

@@ -225,7 +225,7 @@ def _idle_processes(plan: Plan, model: FittedModel) -> Iterator[tuple[str, str]]
 
 def _idle_device(plan: Plan) -> Iterator[tuple[str, str]]:
     device = resolve_device(plan.device).type
-    if plan.training.cuda_graphs and device != "cuda":
+    if plan.training.cuda_graphs not in (False, "auto") and device != "cuda":
         yield "training.cuda_graphs", f"the fit runs on {device!r}, which has none"
 
 

@@ -97,10 +97,13 @@ class Training(Settings):
         biases of all items and users, or its share of the rows. "auto" splits tables
         of 2**28 numbers, which are 4,194,304 rows of 64 factors. Alone, a process
         holds all, and other values than "auto" are refused.
-    cuda_graphs : bool, default=False
-        Record a step as a CUDA graph and launch it as a whole. On other devices than
-        CUDA, `fit` refuses it; where else it is impossible, the log of ``skmmrec`` says
-        why at the level of INFO. The results are those of other steps, up to rounding.
+    cuda_graphs : bool or "auto", default="auto"
+        Whether a CUDA device records a training step as a CUDA graph and launches it as
+        a whole. The results are those of other steps, up to rounding. "auto": wherever
+        it is possible; if not, the log of ``skmmrec`` says why at the level of DEBUG.
+        True: at the level of INFO, and on other devices than CUDA `fit` raises a
+        ``ValueError``. If a recording fails, the training goes on without, and the log
+        has a warning.
 
     Notes
     -----
@@ -149,7 +152,7 @@ class Training(Settings):
         "partial_fit_epochs": [Interval(Integral, 0, None, closed="left")],
         "checkpoint_dir": [str, Path, None],
         "tables": [StrOptions({"auto", "replicated", "sharded"})],
-        "cuda_graphs": ["boolean"],
+        "cuda_graphs": ["boolean", StrOptions({"auto"})],
     }
 
     def __init__(
@@ -167,7 +170,7 @@ class Training(Settings):
         partial_fit_epochs: int = 0,
         checkpoint_dir: str | Path | None = None,
         tables: Literal["auto", "replicated", "sharded"] = "auto",
-        cuda_graphs: bool = False,
+        cuda_graphs: bool | Literal["auto"] = "auto",
     ) -> None:
         self.max_epochs = max_epochs
         self.batch_size = batch_size

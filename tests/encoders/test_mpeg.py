@@ -1,5 +1,6 @@
 """MP3 and layer II: counts, tags, and files that are joined."""
 
+import io
 import struct
 
 import numpy as np
@@ -10,6 +11,7 @@ from skmmrec.encoders import (
     ContentError,
     _mpeg,
     _mpeg_tags,
+    _sound_files,
     read_sound,
 )
 
@@ -238,3 +240,86 @@ class TestFramesInARow:
         assert [frame for _, group in groups for frame in group] == frames
         counting = [group for counts, group in groups if counts]
         assert counting == [[frames[number]] for number in expected]
+
+
+def read_by_frames(data, monkeypatch):
+    """Read an MP3 frame by frame, whatever its first frame counts."""
+    with monkeypatch.context() as patch:
+        patch.setattr(_sound_files, "plain_mp3", lambda file: None)
+        return read_or_error(data)
+
+
+def read_or_error(data):
+    try:
+        return read_sound(data, RATE)
+    except ContentError as error:
+        return str(error)
+
+
+def assert_equal(found, expected):
+    if isinstance(expected, str):
+        assert found == expected
+    else:
+        np.testing.assert_array_equal(found, expected)
+
+
+class TestPlainMp3:
+    """What counts all its frames is decoded as it is, to the same samples."""
+
+    @pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+    @pytest.mark.parametrize("rate", [8000, 22_050, 44_100])
+    @pytest.mark.parametrize("n_channels", [1, 2])
+    @pytest.mark.parametrize("tags", [(b"", b""), (id3(), ID3V1)])
+    def test_samples(self, mode, rate, n_channels, tags, monkeypatch):
+        samples = np.column_stack([sweep(0.5, rate)] * n_channels)
+        data = encoded(samples, "MP3", rate=rate, bitrate_mode=mode)
+        data = tags[0] + data + tags[1]
+        part = _mpeg.plain_mp3(io.BytesIO(data))
+        assert part is not None
+        assert part.n_declared == len(samples)
+        assert_equal(read_or_error(data), read_by_frames(data, monkeypatch))
+
+    def test_a_gain_that_a_tag_asks_for_is_not_given(self, monkeypatch):
+        data = encoded(SOUND, "MP3")
+        place = data.index(b"LAME")
+        loud = put(data, place + 11, b"\x3f\x80\0\0\x2c\x64\x4c\x64")
+        checksum = _mpeg_tags._checksum(loud[: place + 34])
+        loud = put(loud, place + 34, checksum.to_bytes(2, "big"))
+        assert _mpeg.plain_mp3(io.BytesIO(loud)) is not None
+        assert_equal(read_or_error(loud), read_by_frames(data, monkeypatch))
+
+    @pytest.mark.parametrize("where", ["anywhere", "a header", "the count", "cut out"])
+    def test_damage_is_found_as_before(self, where, monkeypatch):
+        rng, data = np.random.default_rng(0), encoded(SOUND, "MP3")
+        (recording,) = _mpeg._recordings(data, 1e9)[0]
+        starts = [start for start, _ in recording.frames]
+        n_errors = 0
+        for _ in range(40):
+            place = int(rng.integers(len(data)))
+            if where == "a header":
+                place = int(rng.choice(starts)) + int(rng.integers(4))
+            elif where == "the count":
+                place = int(rng.integers(starts[0]))
+            changed = bytes([data[place] ^ 1 << int(rng.integers(8))])
+            damaged = put(data, place, changed)
+            if where == "cut out":
+                damaged = data[:place] + data[place + int(rng.integers(1, 600)) :]
+            expected = read_by_frames(damaged, monkeypatch)
+            assert_equal(read_or_error(damaged), expected)
+            n_errors += isinstance(expected, str)
+        assert n_errors or where in ("anywhere", "the count")
+
+    def test_what_is_cut_short_is_walked_through(self, monkeypatch):
+        data = encoded(SOUND, "MP3")
+        expected = read_sound(data, RATE)[: RATE // 10]
+        assert len(expected) == RATE // 10
+        found = read_sound(data, RATE, 0.1)
+        np.testing.assert_array_equal(found, expected)
+
+    def test_other_files_are_none(self):
+        for kind in ("FLAC", "WAV", "OGG"):
+            assert _mpeg.plain_mp3(io.BytesIO(encoded(SOUND, kind))) is None
+        assert _mpeg.plain_mp3(io.BytesIO(b"")) is None
+        data = encoded(SOUND, "MP3")
+        for other in (without_count(data), data + data, data[:-1], data + b"\0"):
+            assert _mpeg.plain_mp3(io.BytesIO(other)) is None

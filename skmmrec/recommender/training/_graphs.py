@@ -10,7 +10,8 @@ device (`Dials`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from typing import Protocol
 
@@ -87,9 +88,17 @@ class CudaRecorder:
     def record(self, step: Callable[[], None]) -> Callable[[], None]:
         """See `Recorder.record`."""
         self.wait()
-        graph = torch.cuda.CUDAGraph()
-        with _one_recording, torch.cuda.stream(self.stream):
-            graph.capture_begin(capture_error_mode="thread_local")
+        with _one_recording:
+            try:
+                return self._recorded(step)
+            except Exception:
+                self._heal()
+                raise
+
+    def _recorded(self, step: Callable[[], None]) -> Callable[[], None]:
+        graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
+        with torch.cuda.stream(self.stream), _returned(self.stream, pool):
+            graph.capture_begin(pool=pool, capture_error_mode="thread_local")
             try:
                 step()
             finally:
@@ -97,10 +106,47 @@ class CudaRecorder:
         replay: Callable[[], None] = graph.replay
         return replay
 
+    def _heal(self) -> None:
+        """Record something small after a recording that failed.
+
+        PyTorch 2.11 takes the device's default generator for being recorded until a
+        recording ends well, and nobody could draw from it.
+        """
+        spare = torch.zeros(1, device=self.device)
+
+        def step() -> None:
+            spare.zero_()
+
+        try:
+            self._recorded(step)
+        except RuntimeError:
+            _log.debug("%s records nothing", self.device, exc_info=True)
+
     def wait(self) -> None:
         """See `Recorder.wait`: other threads' streams, which may record, go on."""
         torch.cuda.current_stream(self.device).synchronize()
         self.stream.synchronize()
+
+
+@contextmanager
+def _returned(stream: torch.cuda.Stream, pool: tuple[int, int]) -> Iterator[None]:
+    """Give memory back if a recording into it fails.
+
+    `CUDAGraph.capture_end` stops at its first error, before it tells the allocator that
+    the recording is over. Told nothing, the allocator would keep this memory, and free
+    no other any more.
+    """
+    try:
+        yield
+    except Exception:
+        index = stream.device.index
+        try:
+            torch._C._cuda_endAllocateToPool(index, pool)
+        except RuntimeError:
+            _log.debug("the allocator knew, and the graph gives the memory back")
+        else:
+            torch._C._cuda_releasePool(index, pool)
+        raise
 
 
 def reason_against(loss: LossOfBatch, optimizer: Optimizer, n_steps: int) -> str | None:
@@ -176,6 +222,8 @@ class Graphs:
         self.one = torch.ones((), device=loss.device)
         self.value = torch.zeros((), device=loss.device)
         self.n_recordings = 0
+        # Whether a step has come to what it changes.
+        self.is_updating = False
         self.sizes: Sizes | None = None
         self.padded: Padded | None = None
         self.replay: Callable[[], None] | None = None
@@ -201,15 +249,13 @@ class Graphs:
         sizes = self.sizes
         if sizes is None or not self._takes(batch, sizes):
             return None
-        is_new = self.padded is None
+        is_first = self.padded is None
         if self.padded is None:
             counts_users = len(self.loss.network.user_embedding) > 0
             self.padded = Padded(batch, noise, sizes, counts_users)
         self.padded.fill(batch, noise)
         self.dials.turn()
-        if is_new:
-            self.recorder.run(self._learn)
-        elif not self._replayed():
+        if not self._done(is_first):
             return None
         self.optimizer.n_steps += 1
         self.dials.n_steps += 1
@@ -238,20 +284,33 @@ class Graphs:
         is_usual = self._is_usual(batch) and self._sizes_of(batch).fits(sizes)
         return is_usual and not is_over
 
-    def _replayed(self) -> bool:
-        """Run the recorded step, recorded now if it is not; False if it cannot be."""
+    def _done(self, is_first: bool) -> bool:
+        """Make the step; False if that failed before anything was learned.
+
+        What is recorded is not run, and a launch that fails has not begun. So the
+        caller makes the step as it could always be made, and from there on all. If the
+        step itself is wrong, it fails there.
+        """
+        self.is_updating = False
+        try:
+            if is_first:
+                self.recorder.run(self._learn)
+            else:
+                self._replay()
+        except Exception:
+            if is_first and self.is_updating:
+                raise
+            _log.warning("the training goes on without CUDA graphs", exc_info=True)
+            self.n_recordings = MOST_RECORDINGS
+            self.forget()
+            return False
+        return True
+
+    def _replay(self) -> None:
         if self.replay is None:
             self.n_recordings += 1
-            try:
-                self.replay = self._record()
-            except RuntimeError:
-                # A step is then launched as it always could be.
-                _log.warning("the training goes on without CUDA graphs", exc_info=True)
-                self.n_recordings = MOST_RECORDINGS
-                self.padded = None
-                return False
+            self.replay = self._record()
         self.replay()
-        return True
 
     def _record(self) -> Callable[[], None]:
         # Gradients of steps before are not of the recording's memory, and its own stay
@@ -278,5 +337,6 @@ class Graphs:
         loss.backward(self.one)
         if self.clip_norm is not None:
             self.optimizer.clip(self.clip_norm)
+        self.is_updating = True
         self.dials.step()
         self.value.copy_(loss.detach())

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ class TrainingOptions:
     patience: int | None = None
     warmup: float = 0.05
     split: Mapping[str, int] = field(default_factory=dict)
-    cuda_graphs: bool = False
+    cuda_graphs: bool | Literal["auto"] = False
 
 
 class Trainer:
@@ -159,12 +159,14 @@ class Trainer:
         )
 
     def _make_graphs(self) -> Graphs | None:
-        """Record the steps, where that is asked for and nothing speaks against it."""
-        if not self.options.cuda_graphs:
+        """Record the steps, if that is wanted and nothing speaks against it."""
+        wanted = self.options.cuda_graphs
+        if not wanted:
             return None
         reason = reason_against(self.loss, self.optimizer, self.n_steps)
         if reason is not None:
-            _log.info("no CUDA graphs: %s", reason)
+            level = logging.DEBUG if wanted == "auto" else logging.INFO
+            _log.log(level, "no CUDA graphs: %s", reason)
             return None
         return Graphs(
             self.loss,

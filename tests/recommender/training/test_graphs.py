@@ -1,13 +1,17 @@
 """Recorded steps: padding changes nothing, and a recording learns as steps do."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.fusion import get_fusion_names
@@ -243,17 +247,159 @@ def test_what_does_not_fit_is_recorded_anew(record, monkeypatch):
     assert_same_training(found, expected)
 
 
-def test_what_cannot_be_recorded_is_said_and_done_without(record, monkeypatch, caplog):
-    def refuse(self, step):
-        raise RuntimeError("operation not permitted when stream is capturing")
+NOT_PERMITTED = "operation not permitted when stream is capturing"
 
-    expected = trained(made(fitted("default")))
-    monkeypatch.setattr(TapeRecorder, "record", refuse)
-    found, recorder = record(made(fitted("default")))
+
+class Fails(TorchDispatchMode):
+    """Stops at one of the operations, as one that cannot be recorded."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.left = at
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if not self.left:
+            raise RuntimeError(NOT_PERMITTED)
+        self.left -= 1
+        return func(*args, **(kwargs or {}))
+
+
+class FailingRecorder(TapeRecorder):
+    """Fails at one of its recordings, within the step, of which nothing is left."""
+
+    def __init__(self, trainer, failing, at=0):
+        super().__init__()
+        self.trainer, self.failing, self.at = trainer, failing, at
+        self.n_records = 0
+
+    def record(self, step):
+        self.n_records += 1
+        if self.n_records != self.failing:
+            return super().record(step)
+        network, adam = self.trainer.loss.network, self.trainer.optimizer.adam
+        kept = deepcopy((network.state_dict(), adam.state_dict()))
+        try:
+            with Fails(self.at):
+                step()
+        finally:
+            network.load_state_dict(kept[0])
+            adam.load_state_dict(kept[1])
+        raise RuntimeError(NOT_PERMITTED)
+
+
+@pytest.fixture
+def recorded_by(monkeypatch, caplog):
+    """Train by a recorder, on the CPU; returns the warnings besides."""
+
+    def recorded_by(trainer, recorder, **options):
+        monkeypatch.setattr(_loop, "reason_against", lambda loss, opt, n: None)
+        monkeypatch.setattr(_loop, "CudaRecorder", lambda device: recorder)
+        result = trained(trainer, **options)
+        return result, [r for r in caplog.records if r.levelname == "WARNING"]
+
+    return recorded_by
+
+
+def assert_went_on(trainer, warnings, found, expected):
+    """No step was lost, and none made twice."""
     assert_same_training(found, expected)
-    assert recorder.n_runs == 1
-    assert recorder.n_replays == 0
-    assert "goes on without CUDA graphs" in caplog.text
+    assert trainer.optimizer.n_steps == trainer.n_steps
+    assert trainer.graphs.padded is None
+    assert trainer.graphs.replay is None
+    (warning,) = warnings
+    assert "goes on without CUDA graphs" in warning.getMessage()
+    assert warning.exc_info
+
+
+@pytest.mark.parametrize("wanted", ["auto", True])
+@pytest.mark.parametrize("at", [0, 20, 10**6], ids=["first", "midst", "end"])
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_recording_that_fails_ends_no_training(
+    failing, at, wanted, recorded_by, monkeypatch
+):
+    """Be it the first or a later one, and wherever in the step it fails."""
+    monkeypatch.setattr(_padding, "ROOM", 0)
+    monkeypatch.setattr(_padding, "MULTIPLE", 1)
+    monkeypatch.setattr(batches_module, "MAX_STEPS", 2)
+    expected = trained(made(fitted("default")), cuda_graphs=False)
+    trainer = made(fitted("default"))
+    recorder = FailingRecorder(trainer, failing, at)
+    found, warnings = recorded_by(trainer, recorder, cuda_graphs=wanted)
+    assert_went_on(trainer, warnings, found, expected)
+    assert recorder.n_records == failing
+    assert (recorder.n_replays > 0) == (failing > 1)
+
+
+class FailingLaunches(TapeRecorder):
+    """Launches so often, and then no more. (A tape ran its first launch when made.)"""
+
+    def __init__(self, n_launches):
+        super().__init__()
+        self.n_launches = n_launches
+
+    def record(self, step):
+        launch = super().record(step)
+
+        def replay():
+            if self.n_replays == self.n_launches:
+                raise RuntimeError("CUDA error: out of memory")
+            launch()
+
+        return replay
+
+
+@pytest.mark.parametrize("n_launches", [1, 2, 7])
+def test_a_launch_that_fails_ends_no_training(n_launches, recorded_by):
+    """It has not begun."""
+    expected = trained(made(fitted("default")), cuda_graphs=False)
+    trainer, recorder = made(fitted("default")), FailingLaunches(n_launches)
+    found, warnings = recorded_by(trainer, recorder, cuda_graphs="auto")
+    assert_went_on(trainer, warnings, found, expected)
+    assert recorder.n_replays == n_launches
+
+
+class FailingRuns(TapeRecorder):
+    """Fails at an operation of the step that is run before one is recorded."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.mode = Fails(at)
+
+    def run(self, step):
+        with self.mode:
+            super().run(step)
+
+
+def test_the_step_before_a_recording_may_fail_before_it_changes_anything(recorded_by):
+    expected = trained(made(fitted("default")), cuda_graphs=False)
+    trainer, recorder = made(fitted("default")), FailingRuns(20)
+    found, warnings = recorded_by(trainer, recorder, cuda_graphs="auto")
+    assert_went_on(trainer, warnings, found, expected)
+
+
+def test_a_step_that_fails_half_done_is_an_error(recorded_by):
+    """It must not be made twice."""
+    counting = FailingRuns(10**6)
+    recorded_by(made(fitted("default")), counting, cuda_graphs="auto")
+    n_operations = 10**6 - counting.mode.left
+    with pytest.raises(RuntimeError, match=NOT_PERMITTED):
+        recorded_by(
+            made(fitted("default")), FailingRuns(n_operations - 1), cuda_graphs="auto"
+        )
+
+
+@pytest.mark.parametrize("wanted", ["auto", False])
+def test_a_device_without_graphs_is_no_error_unless_they_are_asked_for(wanted, caplog):
+    caplog.set_level("DEBUG", logger="skmmrec.recommender")
+    trainer = made(fitted("default"))
+    trained(trainer, cuda_graphs=wanted)
+    assert trainer.graphs is None
+    said = [r.levelname for r in caplog.records if "no CUDA graphs" in r.getMessage()]
+    assert said == (["DEBUG"] if wanted else [])
+
+
+def test_graphs_are_the_default():
+    assert Training().cuda_graphs == "auto"
 
 
 def test_it_is_told_why_steps_are_not_recorded(monkeypatch):
@@ -270,6 +416,101 @@ def test_it_is_told_why_steps_are_not_recorded(monkeypatch):
     loss.draws_unseen = False
     monkeypatch.setattr(type(optimizer), "lazy", {"items": None})
     assert "row by row" in _graphs.unrecordable(loss, optimizer)
+
+
+class Driver:
+    """What PyTorch keeps of recordings, by the rules of its `CUDAGraph`."""
+
+    def __init__(self):
+        self.recorded_into, self.released, self.n_pools = set(), [], 0
+        self.is_invalid = self.generator_is_recorded = False
+        self.fails_at_the_end = False
+
+    def graph(driver):
+        class Graph:
+            def capture_begin(self, pool, capture_error_mode):
+                assert capture_error_mode == "thread_local"
+                self.pool = pool
+                driver.generator_is_recorded = True
+                driver.recorded_into.add(pool)
+
+            def capture_end(self):
+                if driver.is_invalid:
+                    driver.is_invalid = False
+                    raise RuntimeError(NOT_PERMITTED)
+                driver.end(0, self.pool)
+                driver.generator_is_recorded = False
+                if driver.fails_at_the_end:
+                    driver.fails_at_the_end = False
+                    raise RuntimeError("out of memory")
+
+            def replay(self):
+                pass
+
+        return Graph()
+
+    def pool(self):
+        self.n_pools += 1
+        return (0, self.n_pools)
+
+    def end(self, index, pool):
+        if pool not in self.recorded_into:
+            raise RuntimeError("not currently recording to mempool_id")
+        self.recorded_into.remove(pool)
+
+    def release(self, index, pool):
+        assert pool not in self.recorded_into
+        self.released.append(pool)
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    """Stand in for CUDA, on the CPU."""
+    driver = Driver()
+    stream = SimpleNamespace(synchronize=lambda: None, device=SimpleNamespace(index=0))
+    fakes = {
+        "Stream": lambda device: stream,
+        "stream": lambda stream: nullcontext(),
+        "current_stream": lambda device: stream,
+        "CUDAGraph": driver.graph,
+        "graph_pool_handle": driver.pool,
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", driver.end, raising=False)
+    monkeypatch.setattr(torch._C, "_cuda_releasePool", driver.release, raising=False)
+    return driver
+
+
+def invalidate(driver, raises):
+    def step():
+        driver.is_invalid = True
+        if raises:
+            raise ValueError("in the step")
+
+    return step
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_recording_that_fails_leaves_nothing_behind(driver, raises):
+    """`capture_end` tells the allocator and the generator nothing then."""
+    recorder = _graphs.CudaRecorder(torch.device("cpu"))
+    with pytest.raises((ValueError, RuntimeError)):
+        recorder.record(invalidate(driver, raises))
+    assert driver.recorded_into == set()
+    assert driver.released == [(0, 1)]
+    assert not driver.generator_is_recorded
+    recorder.record(lambda: None)()
+    assert driver.released == [(0, 1)]
+
+
+def test_a_graph_that_is_recorded_but_not_made_gives_its_memory_back_itself(driver):
+    """To give it back twice would end the process."""
+    driver.fails_at_the_end = True
+    with pytest.raises(RuntimeError, match="out of memory"):
+        _graphs.CudaRecorder(torch.device("cpu")).record(lambda: None)
+    assert driver.recorded_into == set()
+    assert driver.released == []
 
 
 # -- on a device ---------------------------------------------------------------------
@@ -304,6 +545,27 @@ def test_a_training_by_graphs_is_reproducible(name, on_cuda):
     assert first[0] == second[0]
     for parameter, value in first[1].items():
         assert torch.equal(value, second[1][parameter]), parameter
+
+
+@pytest.mark.gpu
+def test_the_device_is_as_before_after_a_recording_that_fails():
+    """Random numbers can be drawn, memory is free, and what follows is recorded."""
+    device = torch.device("cuda")
+    recorder, values = _graphs.CudaRecorder(device), torch.ones(2**20, device=device)
+    before = torch.cuda.memory_allocated()
+
+    def step():
+        float((values * 2).sum())  # waits for the device, which cannot be recorded
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            recorder.record(step)
+    torch.rand(3, device=device)
+    torch.cuda.empty_cache()
+    assert torch.cuda.memory_allocated() == before
+    recorder.record(lambda: values.add_(1))()
+    recorder.wait()
+    assert float(values.sum()) == 2 * len(values)
 
 
 @pytest.mark.gpu
