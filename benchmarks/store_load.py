@@ -2,13 +2,18 @@
 
     python benchmarks/store_load.py [--engine sqlite|postgres|redis]
         [--workers threads|processes] [--items 100000] [--users 20000] [--dim 64]
-        [--readers 8] [--publications 3]
+        [--readers 8] [--publications 3] [--rate 100]
 
-Publishes once with nobody else there and then, as often as asked for, beside readers
+Publishes with nobody else there and then, as often as asked for, beside readers
 (`recommend` for one user after the other), and a writer (`record`), each in a thread or
 a process of its own. Prints wall times at the median, the 99th percentile and the
-most; errors; answers that are of no publication, or mix two of them; and which part of
-the readers' time is the wait of others for the processor.
+most; errors; and answers that are of no publication, or mix two of them.
+
+Readers ask without a pause, so that they take all of the processors, however many there
+are: how long a publication takes is then how the system divides them. With `--rate`
+they ask so many times a second together, at random, as those of a service do, and a
+wait counts from when a request was due. The publisher's processor time tells what it
+does itself from its waiting for a processor.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,6 +50,9 @@ with warnings.catch_warnings():
 
 SEEN = 20  # items that each user has met
 WARM_UP = 2.0  # seconds before the first publication, and after the last
+# Publications with nobody else there. The last ones do as much as those under load:
+# three others stay beside them, and the oldest of these goes.
+IDLE, COMPARED = 5, 2
 
 
 class Recommender:
@@ -78,15 +86,22 @@ def mixes(scores: np.ndarray) -> bool:
     return bool(np.abs(scores - 11 * np.round(scores / 11)).max() > 0.5)
 
 
-def read(repo: str, seed: int, n_users: int, until: Any, report: Any) -> None:
-    """Ask for lists until told to stop."""
+def read(
+    repo: str, seed: int, n_users: int, gap: float, until: Any, report: Any
+) -> None:
+    """Ask for lists until told to stop, on average every `gap` seconds."""
     online, rng = OnlineRecommender(repo), np.random.default_rng(seed)
     times, errors, mixed = [], [], 0
     online.recommend([0], k=10)
     report.put("ready")
+    due = time.perf_counter()
     while not until.is_set():
         user = int(rng.integers(n_users))
+        due += rng.exponential(gap)
         start = time.perf_counter()
+        if gap and due > start:
+            until.wait(due - start)
+        start = due if gap else start
         try:
             found = online.recommend([user], k=10)
         except Exception as error:  # counted and printed
@@ -141,15 +156,26 @@ def repository(engine: str, folder: Path) -> Iterator[Path]:
         yield repo
 
 
-def publish_timed(number: int, repo: Path, options: argparse.Namespace) -> float:
+class Taken(NamedTuple):
+    """Seconds of a publication: by the clock, and of a processor."""
+
+    wall: float
+    processor: float
+
+
+def publish_timed(number: int, repo: Path, options: argparse.Namespace) -> Taken:
     model = Recommender(number, options.users, options.items, options.dim)
-    start = time.perf_counter()
+    # Threads share a process: only what this one does is the publisher's then.
+    is_alone = options.workers == "processes"
+    processor = time.process_time if is_alone else time.thread_time
+    start, begin = time.perf_counter(), processor()
     publish(model, repo)
-    return time.perf_counter() - start
+    return Taken(time.perf_counter() - start, processor() - begin)
 
 
 def run(options: argparse.Namespace, repo: Path) -> None:
-    idle = [publish_timed(number, repo, options) for number in (1, 2)]
+    idle = [publish_timed(number + 1, repo, options) for number in range(IDLE)]
+    gap = options.readers / options.rate if options.rate else 0.0
     threads = options.workers == "threads"
     if threads:
         import queue
@@ -159,7 +185,7 @@ def run(options: argparse.Namespace, repo: Path) -> None:
         context = multiprocessing.get_context("spawn")
         until, report, start = context.Event(), context.Queue(), context.Process
     workers = [
-        start(target=read, args=(str(repo), n, options.users, until, report))
+        start(target=read, args=(str(repo), n, options.users, gap, until, report))
         for n in range(options.readers)
     ]
     arguments = (str(repo), options.users, options.items, until, report)
@@ -170,7 +196,7 @@ def run(options: argparse.Namespace, repo: Path) -> None:
         assert report.get() == "ready"
     time.sleep(WARM_UP)
     quiet, loaded, spans = time.perf_counter(), [], []
-    for number in range(3, 3 + options.publications):
+    for number in range(IDLE + 1, IDLE + 1 + options.publications):
         begin = time.perf_counter()
         loaded.append(publish_timed(number, repo, options))
         spans.append((begin, time.perf_counter() + 1.0))
@@ -180,8 +206,9 @@ def run(options: argparse.Namespace, repo: Path) -> None:
     for worker in workers:
         worker.join()
     show(reports, quiet, spans)
-    line("publication, idle", idle)
-    line("publication, under load", loaded)
+    for name, taken in (("idle", idle[-COMPARED:]), ("under load", loaded)):
+        line(f"publication, {name}", [each.wall for each in taken])
+        line("  the publisher's processor time", [t.processor for t in taken])
 
 
 def show(reports: list, quiet: float, spans: list[tuple[float, float]]) -> None:
@@ -218,6 +245,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--readers", type=int, default=8)
     parser.add_argument("--publications", type=int, default=3)
+    parser.add_argument("--rate", type=float, help="requests a second, of all readers")
     options = parser.parse_args()
     print(f"{options.engine}, {options.workers}, {os.cpu_count()} CPUs")
     with (

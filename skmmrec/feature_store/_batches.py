@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
@@ -32,7 +31,7 @@ from skmmrec.feature_store.backends.base import (
 from skmmrec.interactions import ITEM, USER, check_ids
 
 from ._categories import category_texts
-from ._ids import check_encodable
+from ._ids import check_encodable, places_in
 from ._item_features import item_columns, vector_columns
 from ._memory_columns import (
     check_told_apart,
@@ -104,7 +103,8 @@ def serving_batches(
             f"user vectors have {users.shape[1]} columns, item vectors {items.shape[1]}"
         )
     seen = _seen_lists(vectors.seen, user_ids, item_type)
-    check_encodable(chain.from_iterable(seen), f"seen: {ITEM}")
+    if item_type == "string":
+        check_encodable(chain.from_iterable(seen), f"seen: {ITEM}")
     sizes = _history_sizes(vectors, user_ids, seen)
     about_users: tuple[Column, ...] = (
         Column(SEEN, f"{item_type}_list", seen),
@@ -164,8 +164,14 @@ def _history_sizes(
 
 def _popularity(seen: list[list[Id]], item_ids: list[Id]) -> list[int]:
     """Count the users that each item was met by."""
-    counts = Counter(item for items in seen for item in set(items))
-    return [counts[item] for item in item_ids]
+    n = len(item_ids)
+    places, lengths = places_in(seen, item_ids)
+    pairs = np.repeat(np.arange(len(seen)), lengths) * n + places
+    once = np.unique(
+        pairs[places >= 0]
+    )  # an item counts once, however often it was met
+    counts: list[int] = np.bincount(once % n, minlength=n).tolist()
+    return counts
 
 
 def _check(
@@ -179,7 +185,8 @@ def _check(
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
     listed = ids.tolist()
-    check_encodable(listed, name)
+    if id_type == "string":
+        check_encodable(listed, name)
     repeated = np.flatnonzero(ids[1:] == ids[:-1])
     if len(repeated):
         raise ValueError(

@@ -13,6 +13,8 @@ from skmmrec.feature_store.backends.base import (
     Rows,
 )
 
+from ._ids import places_in
+
 # Exponents are set by people (0.5, 1): four digits drop what float32 adds to them.
 _DIGITS = 4
 # Of the largest number in a user vector: bounds the rounding of float32 sums, those of
@@ -59,11 +61,10 @@ def is_sum(vectors: np.ndarray, predicted: np.ndarray) -> bool:
 
 def _history_matrix(seen: list[list[Id]], item_ids: list[Id]) -> csr_array | None:
     """Return who saw what; None when a seen item has no vector."""
-    position = {item: row for row, item in enumerate(item_ids)}
-    columns = [position.get(item, -1) for items in seen for item in items]
-    if not columns or min(columns) < 0:
+    columns, lengths = places_in(seen, item_ids)
+    if not len(columns) or columns.min() < 0:
         return None
-    offsets = np.concatenate([[0], np.cumsum([len(items) for items in seen])])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
     shape = (len(seen), len(item_ids))
     return csr_array((np.ones(len(columns)), columns, offsets), shape=shape)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from numbers import Integral, Real
 from typing import Any
 
@@ -77,6 +78,31 @@ def check_encodable(texts: Iterable[object], name: str) -> None:
                 f"{name} {text!r:.100} cannot be encoded in UTF-8: it holds half a "
                 "character (a surrogate); mend it where it is read or made"
             ) from error
+
+
+def places_in(
+    lists: Sequence[Sequence[Id]], ids: Sequence[Id]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find where the ids of lists are among others.
+
+    Parameters
+    ----------
+    lists : sequence of sequences of int or str
+    ids : sequence of int or str
+        No two are the same.
+
+    Returns
+    -------
+    places : intp ndarray
+        Of all ids in the lists, one list after the other; -1 for one that is not there.
+    lengths : intp ndarray of shape (n,)
+        Of the lists.
+    """
+    lengths = np.fromiter(map(len, lists), np.intp, len(lists))
+    kind = object if any(isinstance(each, str) for each in ids[:1]) else np.int64
+    wanted = np.fromiter(chain.from_iterable(lists), kind, int(lengths.sum()))
+    places: np.ndarray = pd.Index(ids, dtype=kind).get_indexer(wanted)
+    return places, lengths
 
 
 def _as_column(values: Any) -> pd.Series:

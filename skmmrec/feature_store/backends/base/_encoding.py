@@ -138,14 +138,14 @@ def unpack_vectors(values: Sequence[bytes]) -> np.ndarray:
     dim = vector_length(values[0])
     header = _vector_header(dim)
     size = len(header) + _FLOAT.itemsize * dim
-    for value in values:
-        if len(value) != size or not value.startswith(header):
-            raise ValueError(
-                f"the stored vectors differ in length: "
-                f"{dim} and {vector_length(value)} numbers"
-            )
-    rows = np.frombuffer(b"".join(values), dtype=np.uint8).reshape(-1, size)
-    return np.ascontiguousarray(rows[:, len(header) :]).view(_FLOAT)
+    if set(map(len, values)) == {size}:
+        rows = np.frombuffer(b"".join(values), dtype=np.uint8).reshape(-1, size)
+        if (rows[:, : len(header)] == np.frombuffer(header, np.uint8)).all():
+            return np.ascontiguousarray(rows[:, len(header) :]).view(_FLOAT)
+    odd = next(v for v in values if len(v) != size or not v.startswith(header))
+    raise ValueError(
+        f"the stored vectors differ in length: {dim} and {vector_length(odd)} numbers"
+    )
 
 
 def has_numbers(value: bytes | None) -> bool:
