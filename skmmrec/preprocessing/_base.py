@@ -24,6 +24,7 @@ from skmmrec.runtime import (
     collect_failures,
     is_missing,
     reading,
+    restored_on_error,
 )
 
 
@@ -76,8 +77,9 @@ class BaseContentTransformer(
         ValueError
             If `X` does not have exactly one column, or a parameter is invalid.
         """
-        self._validate_params()
-        self._items(X, reset=True)
+        with restored_on_error(self):
+            self._validate_params()
+            self._items(X, reset=True)
         return self
 
     def transform(self, X: RawColumn) -> Any:

@@ -17,6 +17,9 @@ TEXTS = ["1shop", "", "7", "ß"]
 NUMBERS = [3, -2, 0, 2**53 + 1]
 
 
+RECORDS = np.array([(1, 2)], dtype=[("a", int), ("b", int)])
+
+
 def chunks_of(values):
     """A chunked array of dictionaries that differ."""
     parts = [pa.array(values[:1]), pa.array(values[1:])]
