@@ -48,6 +48,11 @@ if TYPE_CHECKING:
     class TransformerMixin:
         """`fit_transform` and `set_output`."""
 
+        def __init_subclass__(
+            cls,
+            auto_wrap_output_keys: tuple[str, ...] | None = ("transform",),
+            **options: Any,
+        ) -> None: ...
         def fit_transform(self, X: Any, y: Any = None) -> Any: ...
         def set_output(self, *, transform: str | None = None) -> Self: ...
 

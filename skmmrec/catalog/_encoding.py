@@ -191,10 +191,16 @@ def numbers_of(encoder: Any, groups: ColumnGroups) -> set[str]:
 def names_of(encoder: Any, outputs: list[Output] | None) -> list[str] | None:
     """Names of the columns of the output, numbered where a transformer has none.
 
-    None if all comes from one transformer that does not say.
+    One without a prefix gets that of its transformer. None if all comes from one
+    transformer that does not say.
     """
     try:
-        return [str(name) for name in encoder.get_feature_names_out()]
+        names = [str(name) for name in encoder.get_feature_names_out()]
+        for output in outputs or ():
+            for place in range(output.places.start, output.places.stop):
+                if "__" not in names[place]:
+                    names[place] = f"{output.name}__{names[place]}"
+        return names
     except AttributeError:
         last = encoder.steps[-1][1] if isinstance(encoder, Pipeline) else encoder
         if outputs is None and parts_of(last):

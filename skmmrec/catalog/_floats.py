@@ -86,7 +86,7 @@ def as_floats(column: pd.Series, label: Any) -> NDArray[np.float64]:
     for row, value in enumerate(column):
         try:
             values[row] = np.nan if _is_missing(value) else _as_float(value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(
                 f"content column {label!r} is not numeric in row {row}: {value!r}. "
                 "Encode raw content first, for example by a ColumnTransformer with a "

@@ -121,7 +121,7 @@ def _is_one_vector(names: list[Any]) -> bool:
     )
 
 
-class ColumnReader(TransformerMixin, BaseEstimator):
+class ColumnReader(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
     """Give scikit-learn's own transformers what they can read.
 
     Dates become years, durations days, and nullable types numbers with NaN. Rows in

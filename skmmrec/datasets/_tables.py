@@ -99,6 +99,9 @@ def _kinds(paths: Sequence[Path], names: Sequence[str]) -> pa.Schema:
             raise ValueError(
                 f"there is no column {lacking[0]!r}; the columns are {schema.names}"
             )
+        twice = [name for name in names if schema.names.count(name) > 1]
+        if twice:
+            raise ValueError(f"there are several columns {twice[0]!r}")
     return pa.schema([(name, _kind(schema.field(name).type)) for name in names])
 
 

@@ -50,6 +50,7 @@ from skmmrec.runtime import (
     report_failures,
     resolve_device,
     resolve_precision,
+    restored_on_error,
     shared_model,
     torch_threads,
     working_dtype,
@@ -319,7 +320,14 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         return self.embedding_dim_
 
     def _fit(self, X: Any) -> np.ndarray | None:
-        """Fit, and return the unreduced vectors if they were computed."""
+        """Fit, and return the unreduced vectors if they were computed.
+
+        If that raises, the encoder is as it was.
+        """
+        with restored_on_error(self):
+            return self._fit_anew(X)
+
+    def _fit_anew(self, X: Any) -> np.ndarray | None:
         self._validate_params()
         items = self._items(X, reset=True)
         self._model = None

@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image
 
 from skmmrec.encoders._containers import (
+    clock_start,
+    declared_length,
     opened,
     require_whole,
     sound_stream,
@@ -94,7 +96,7 @@ def find_extents(item: Any, max_seconds: float) -> Extents:
         spans, last = _packet_spans(container, max_seconds)
         chosen = (_frame_stream(container), sound_stream(container))
         found = [stream and spans.get(stream.index) for stream in chosen]
-        declared = (container.duration or 0) / 1e6
+        declared = declared_length(container)
     if last < max_seconds:
         require_whole(declared, last)
     there = [span and span.meet(limit) for span in found]
@@ -184,7 +186,7 @@ def read_waveform(item: Any, span: Span) -> tuple[np.ndarray, int]:
         floats = av.AudioResampler(format="fltp", layout=layout, rate=rate)
         shape = (round(span.length * rate), layout.nb_channels)
         samples = np.zeros(shape, np.float32)
-        cursor, origin = 0, _origin(container) + span.start
+        cursor, origin = 0, clock_start(container) + span.start
         for frame in container.decode(stream):
             offset = round((_time(frame) - origin) * rate)
             cursor = offset if abs(offset - cursor) > _GAP_SECONDS * rate else cursor
@@ -223,14 +225,9 @@ def _with_modest_size(stream: Any) -> Any:
     return stream
 
 
-def _origin(container: Any) -> float:
-    """Return the time at which the container's clock starts."""
-    return (container.start_time or 0) / 1e6
-
-
 def _packet_spans(container: Any, max_seconds: float) -> tuple[dict[int, Span], float]:
     """Return each stream's span and the last time of any, without decoding."""
-    origin = _origin(container)
+    origin = clock_start(container)
     starts: dict[int, list[float]] = {}
     ends: dict[int, float] = {}
     for packet in container.demux():
@@ -258,7 +255,7 @@ def _last_end(starts: list[float]) -> float:
 
 
 def _timed_frames(container: Any) -> Iterator[tuple[float, Any]]:
-    origin = _origin(container)
+    origin = clock_start(container)
     for frame in container.decode(_frame_stream(container)):
         yield _time(frame) - origin, frame
 

@@ -95,6 +95,21 @@ def with_decoder(stream: Any) -> Any:
     return stream
 
 
+def clock_start(container: Any) -> float:
+    """Return the time at which the container's clock starts, in seconds."""
+    return (container.start_time or 0) / 1e6
+
+
+def declared_length(container: Any) -> float:
+    """Return the seconds that a container declares; 0 for none.
+
+    Of a clock that starts late, as in a part of a longer recording, some programs
+    declare the length and others where it ends. Where it may be the end, it is.
+    """
+    declared, start = (container.duration or 0) / 1e6, clock_start(container)
+    return declared - start if declared > start > 0 else declared
+
+
 def require_whole(declared: float, contained: float) -> None:
     """Raise if there is clearly less than declared, in seconds."""
     if declared - contained > max(0.5, declared / 10):
@@ -188,4 +203,4 @@ def _declared_seconds(container: Any, stream: Any) -> float:
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
     is_alone = len(container.streams) == 1
-    return (container.duration or 0) / 1e6 if is_alone else 0.0
+    return declared_length(container) if is_alone else 0.0

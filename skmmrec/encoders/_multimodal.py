@@ -26,7 +26,7 @@ from skmmrec.encoders._multimodal_model import (
     part_hash,
     part_key,
 )
-from skmmrec.interactions import RawColumn
+from skmmrec.interactions import RawColumn, column_names, read_column
 from skmmrec.runtime import (
     ContentError,
     Distinct,
@@ -252,12 +252,15 @@ class MultimodalEncoder(BaseEncoder):
 
 def _names_kinds(X: Any) -> bool:
     """Tell whether a table has a column per kind, instead of one of items."""
-    names = list(getattr(X, "columns", []))
+    names = column_names(X) or []
     return bool(names) and set(names) <= set(KINDS)
 
 
 def _from_columns(table: Any) -> list[dict[str, Any]]:
-    columns = {name: as_items(table[[name]], name) for name in table.columns}
+    names = column_names(table) or []
+    if len(set(names)) < len(names):
+        raise ValueError(f"X has several columns of one name: {names}")
+    columns = {name: as_items(read_column(table, name, "X"), name) for name in names}
     rows = zip(*columns.values(), strict=True)
     return [dict(zip(columns, row, strict=True)) for row in rows]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, dataclass_transform
+from typing import Any, ClassVar, Self, dataclass_transform
 
 from skmmrec._sklearn import (
     BaseEstimator,
@@ -33,6 +33,28 @@ class DeclaresParameters(
     _declares: ClassVar[bool] = True
     """Whether `__init__` is generated, not handwritten."""
 
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name; ``a__b`` is parameter b of what parameter a is.
+
+        Parameters
+        ----------
+        **params : object
+            Values by name.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For an unknown name, or one inside of what has no parameters.
+        """
+        for name in {key.partition("__")[0] for key in params if "__" in key}:
+            if name in self._get_param_names():
+                _refuse_inner(type(self), name, params.get(name, getattr(self, name)))
+        return super().set_params(**params)
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         doc = cls.__doc__
@@ -49,6 +71,15 @@ class DeclaresParameters(
             if name not in hidden
         }
         cls.__doc__ = doc and _with_inherited(doc, names, cls)
+
+
+def _refuse_inner(cls: type, name: str, value: Any) -> None:
+    """Raise if the value of a parameter has no parameters of its own."""
+    if not hasattr(value, "set_params"):
+        raise ValueError(
+            f"{cls.__name__}({name}={value!r}) has no parameters inside {name!r}: set "
+            f"{name} to an object that has, and then its parameters"
+        )
 
 
 def _refuse_idle(cls: type) -> None:

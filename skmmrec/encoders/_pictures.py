@@ -34,6 +34,9 @@ _ONE_COLOUR = 16
 # such sizes, keep a mean cosine of 0.999 for EfficientNet-Lite0, 0.99999 for ViT-B-32.
 _FRACTIONS = ((8, 3 / 2), (4, 3 / 2), (2, 4 / 3))
 
+# What the largest grey value of a PNG file is multiplied by to become 255.
+_FACTORS = {"L;2": 85, "L;4": 17}
+
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -75,11 +78,11 @@ def read_picture(item: Any) -> Image.Image:
     Parameters
     ----------
     item : str, path, bytes, PIL image or ndarray of shape (H, W[, 1, 3 or 4])
-        The picture; an array is uint8 or bool. Transparent parts become white. Grey of
-        more than 8 bits is scaled by the least depth of 8, 10, 12, 14 or 16 bits that
-        holds its largest value; floating grey is in [0, 1] or [0, 255]. An animation or
-        a file of several pages is the first frame, among 100, that does not show a
-        single colour; a PIL image is the frame that it is at.
+        The picture; an array is uint8, from 0 to 255, or bool. Transparent parts become
+        white. Grey of more than 8 bits is scaled by the least depth of 8, 10, 12, 14 or
+        16 bits that holds its largest value; floating grey is in [0, 1] or [0, 255]. An
+        animation or a file of several pages is the first frame, among 100, that does
+        not show a single colour; a PIL image is the frame that it is at.
 
     Raises
     ------
@@ -258,11 +261,24 @@ def _later_frames(image: Image.Image) -> Iterator[Image.Image]:
 
 def _loaded(image: Image.Image) -> Image.Image:
     """Return the current frame of an image as RGB."""
-    is_cut = loses_depth(image)
+    is_cut, factor = loses_depth(image), _grey_factor(image)
     image.load()
     if is_cut:
         require_depth(image)
+    hidden = image.info.get("transparency")
+    if factor > 1 and isinstance(hidden, int):
+        image = image.copy()  # it may be the caller's
+        image.info["transparency"] = factor * hidden
     return _to_rgb(image)
+
+
+def _grey_factor(image: Image.Image) -> int:
+    """Return by what Pillow multiplies grey of 2 or 4 bits when it loads it.
+
+    The value that a PNG file declares to be transparent stays as it was.
+    """
+    tiles: Any = getattr(image, "tile", [])
+    return max((_FACTORS.get(str(tile[3]), 1) for tile in tiles), default=1)
 
 
 def _checked_array(array: np.ndarray) -> np.ndarray:
@@ -277,6 +293,11 @@ def _checked_array(array: np.ndarray) -> np.ndarray:
         )
     if array.dtype == bool:
         array = array * np.uint8(255)
+    elif array.max() == 1:
+        raise ContentError(
+            "holds no values but 0 and 1, which is black: pass a mask as bool, by "
+            ".astype(bool), and multiply floats in [0, 1] by 255 before they are cast"
+        )
     return np.ascontiguousarray(array)
 
 

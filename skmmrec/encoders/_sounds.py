@@ -18,6 +18,8 @@ from skmmrec.runtime import ContentError, digest, is_missing
 _MOST_CHANNELS = 64
 # In Hz. Files cannot declare more, and resampling from far more does not end.
 _HIGHEST_RATE = 2**32 - 1
+# Rates in common use, in kHz. Nothing is sampled at so few Hz; noises of 250 Hz are.
+_IN_KHZ = {8, 11.025, 12, 16, 22.05, 24, 32, 44.1, 48, 88.2, 96, 176.4, 192}
 # Channels of the layouts in common use, up to 7.1.
 _FEW_CHANNELS = 8
 
@@ -187,6 +189,10 @@ def _checked_rate(rate: Any) -> int:
     if not is_number or isinstance(rate, bool) or not 1 <= rate <= _HIGHEST_RATE:
         raise ContentError(
             f"the sample rate must be from 1 to {_HIGHEST_RATE} Hz, got {rate!r}"
+        )
+    if round(float(rate), 3) in _IN_KHZ:
+        raise ContentError(
+            f"the sample rate must be in Hz, got {rate!r}, which looks like kHz"
         )
     return int(rate)
 

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skmmrec.encoders._base import BaseEncoder
 from skmmrec.encoders._embedders import load_embedder, require_texts, weights_key
 from skmmrec.encoders._sentence_models import SentenceModel
-from skmmrec.runtime import checked_text, fill_template
+from skmmrec.runtime import ContentError, checked_text, try_template
 
 
 class TextEncoder(BaseEncoder):
@@ -128,9 +128,11 @@ class TextEncoder(BaseEncoder):
     def _rows(self, X: Any) -> list[Any]:
         if self.template is None:
             return super()._rows(X)
-        return fill_template(self.template, X, self._name)
+        return try_template(self.template, X, self._name)
 
     def _content_key(self, item: Any) -> str:
+        if isinstance(item, ContentError):  # of a row that does not fit the template
+            raise item
         return checked_text(item)
 
     def _order(self, items: list[Any]) -> list[int]:

@@ -23,6 +23,7 @@ from ._ids import (
     hashed as hashed,
     plain as plain,
     positions as positions,
+    refuse_merged as refuse_merged,
     sorted_index as sorted_index,
 )
 from ._keys import (
@@ -36,6 +37,7 @@ from ._reading import (
     Interactions as Interactions,
     OtherColumns as OtherColumns,
     as_frame as as_frame,
+    check_numbers as check_numbers,
     id_table as id_table,
     read_answers as read_answers,
     read_interactions as read_interactions,

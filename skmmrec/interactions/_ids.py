@@ -103,6 +103,7 @@ def _changes(value: Any, row: int, name: str) -> ValueError:
 def _of_objects(ids: NDArray, name: str) -> NDArray:
     types = set(map(type, ids))
     if all(issubclass(kind, str) for kind in types):
+        refuse_merged(ids, name)
         return ids
     if all(issubclass(kind, bool | np.bool_) for kind in types):
         return ids.astype(np.int64)
@@ -116,6 +117,57 @@ def _of_objects(ids: NDArray, name: str) -> NDArray:
     if all(isinstance(number, int) for number in numbers):
         return _int64(to_objects(numbers), name)
     return np.array([_to_float(n, row, name) for row, n in enumerate(numbers)])
+
+
+# Texts that are joined at once, to look for characters that few have. Not tuned.
+_AT_ONCE = 2**16
+
+
+def refuse_merged(ids: NDArray, name: str) -> None:
+    """Refuse texts that differ, but that pandas may count as one.
+
+    Its hash tables of texts, which `factorize`, `unique` and `groupby` use, read a text
+    in UTF-8 and up to its first NUL.
+
+    Parameters
+    ----------
+    ids : ndarray of shape (n,), of str
+        Texts.
+    name : str
+        What errors call them.
+
+    Raises
+    ------
+    ValueError
+        For the first text that counts as one that came before it, or has no UTF-8.
+    """
+    starts = range(0, len(ids), _AT_ONCE)
+    if all(_is_plain("".join(ids[start : start + _AT_ONCE])) for start in starts):
+        return
+    known: dict[bytes, str] = {}
+    for row, text in enumerate(ids):
+        try:
+            first = known.setdefault(text.encode().partition(b"\0")[0], text)
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"{name} in row {row} is {text!r}, which UTF-8 cannot encode: it holds "
+                "half of a character, as of text that was cut or decoded wrongly"
+            ) from error
+        if first != text:
+            raise ValueError(
+                f"{name} in row {row} is {text!r}, which pandas does not tell from "
+                f"{first!r}, since it reads a text up to a NUL: replace the NUL"
+            )
+
+
+def _is_plain(texts: str) -> bool:
+    """Tell whether pandas reads texts as they are."""
+    if "\0" in texts:
+        return False
+    try:
+        return texts.isascii() or bool(texts.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _number(value: Any, row: int, name: str) -> int | float:

@@ -130,7 +130,7 @@ def read_strengths(y: Numbers | None, X: Interactions) -> NDArray[np.float64] | 
     """Validate y: one finite number per row, or None."""
     if y is None:
         return None
-    y = _check_numbers(y, "y")
+    y = check_numbers(y, "y")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
@@ -146,7 +146,7 @@ def read_answers(y: Numbers | None, X: Interactions) -> NDArray[np.float64] | No
     """
     if y is None:
         return None
-    table = _check_numbers(y, "y", ensure_all_finite="allow-nan")
+    table = check_numbers(y, "y", ensure_all_finite="allow-nan")
     if table.ndim == 1 or table.shape[1] == 1:
         strengths = read_strengths(y, X)
         return None if strengths is None else strengths[:, None]
@@ -164,7 +164,7 @@ def read_weights(
     """Validate sample weights: one number of at least 0 per row, not all 0."""
     if sample_weight is None:
         return None
-    weights = _check_numbers(sample_weight, "sample_weight", ensure_non_negative=True)
+    weights = check_numbers(sample_weight, "sample_weight", ensure_non_negative=True)
     if weights.ndim != 1:
         raise ValueError(f"sample_weight must be 1-D, got shape {weights.shape}")
     check_consistent_length(X, weights)
@@ -173,16 +173,43 @@ def read_weights(
     return weights
 
 
-def _check_numbers(values: Any, name: str, **options: Any) -> NDArray[np.float64]:
-    """Validate numbers as scikit-learn does; errors name what is checked, and a row."""
+def check_numbers(values: Any, name: str, **options: Any) -> NDArray[np.float64]:
+    """Validate numbers as scikit-learn does; errors name what is checked, and a row.
+
+    Parameters
+    ----------
+    values : array-like
+        Numbers.
+    name : str
+        What errors call them.
+    **options : object
+        Of `sklearn.utils.check_array`.
+
+    Raises
+    ------
+    ValueError
+        For what is no number, among them dates and durations, and what is missing or
+        infinite, unless `options` say otherwise.
+    """
     options = {"ensure_2d": False, "dtype": np.float64, "input_name": name, **options}
+    _refuse_other_kinds(values, name)
     try:
         return check_array(values, **options)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         place = _first_odd(values, options.get("ensure_all_finite", True) is True)
         if place is None:
             raise
         raise ValueError(f"{error} ({name} in {place})") from error
+
+
+def _refuse_other_kinds(values: Any, name: str) -> None:
+    """Refuse dates and durations, whose ticks NumPy takes for numbers, and the like."""
+    try:
+        kind = np.asarray(values).dtype
+    except ValueError:  # rows of different lengths, of which scikit-learn tells
+        return
+    if kind.kind in "mMc":
+        raise ValueError(f"{name} must hold numbers, got {kind}: convert it first")
 
 
 def _first_odd(values: Any, is_finite: bool) -> str | None:

@@ -42,7 +42,7 @@ def read_values(column: Any, name: str) -> NDArray:
         return _of_arrow(column, name)
     for convert in ("to_arrow", "to_pandas"):
         if hasattr(column, convert) and not isinstance(column, pd.DataFrame):
-            return read_values(getattr(column, convert)(), name)
+            return read_values(_converted(column, convert), name)
     if hasattr(column, "__array__"):
         return _of_numpy(column, name)
     if not isinstance(column, Sequence) or isinstance(column, str | bytes):
@@ -50,11 +50,23 @@ def read_values(column: Any, name: str) -> NDArray:
     return _complete(to_objects(column), name)
 
 
+def _converted(column: Any, convert: str) -> Any:
+    """Take over a column of polars; of its types that Arrow lacks, value by value."""
+    if str(getattr(column, "dtype", "")) == "Object":  # whose bytes Arrow would hold
+        return column.to_list()
+    try:
+        return getattr(column, convert)()
+    except pa.ArrowException:
+        return column.to_list()
+
+
 def _of_numpy(column: Any, name: str) -> NDArray:
     refuse_missing(np.ma.getmaskarray(column), name)
     values = np.asarray(column)
     if values.ndim != 1:
         raise ValueError(f"{name} must be one column, got shape {values.shape}")
+    if values.dtype.kind == "V":
+        raise ValueError(f"{name} must be one column, got {values.dtype}")
     return _complete(
         values.astype(object) if values.dtype.kind in "UT" else values, name
     )

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics
 
+from skmmrec.interactions import check_numbers
+
 
 def click_accuracy(
     y_true: ArrayLike, y_pred: ArrayLike, sample_weight: Any = None
@@ -92,4 +94,4 @@ def _check(
             f"the estimator predicts {chances[odd[0]]:.6g} in row {odd[0]}, which is "
             "no probability: fit it to predict clicks, or use a ranking scorer"
         )
-    return np.asarray(y_true, dtype=np.float64) > 0, chances
+    return check_numbers(y_true, "y") > 0, chances

@@ -100,9 +100,17 @@ def find_hits(
             f"n_relevant must have one entry per row of relevance ({len(table)}), "
             f"got shape {totals.shape}"
         )
-    user, rank = find_marked(_as_booleans(table[:, :k]))
-    length = np.full(len(table), table.shape[1]) if n_ranked is None else n_ranked
-    hits = Hits(user, rank, _as_counts(totals), np.minimum(length, k), int(k))
+    user, rank = find_marked(as_booleans(table[:, :k], "relevance"))
+    length = np.full(len(table), table.shape[1])
+    if n_ranked is not None:
+        length = _as_counts(np.asarray(n_ranked), "n_ranked")
+        if length.shape != table.shape[:1]:
+            raise ValueError(
+                f"n_ranked must have one entry per row of relevance ({len(table)}), "
+                f"got shape {length.shape}"
+            )
+    counts = _as_counts(totals, "n_relevant")
+    hits = Hits(user, rank, counts, np.minimum(length, k), int(k))
     impossible = np.flatnonzero(hits.count > hits.n_relevant)
     if len(impossible):
         row = impossible[0]
@@ -161,23 +169,25 @@ def check_k(k: int) -> None:
         raise ValueError(f"k must be at least 1, got {k}")
 
 
-def _as_booleans(table: NDArray) -> NDArray[np.bool_]:
+def as_booleans(table: NDArray, name: str) -> NDArray[np.bool_]:
+    """Return a table of 0 and 1 as bool; anything else is an error that says `name`."""
     if table.dtype == bool:
         return table
     odd = np.argwhere((table != 0) & (table != 1))
     if len(odd):
-        row, rank = odd[0]
+        place = tuple(odd[0])
         raise ValueError(
-            f"relevance must be 0 or 1, got {table[row, rank]!r} in row {row}"
+            f"{name} must be 0 or 1, got {table[place]!r} in row {place[0]}"
         )
     return table.astype(bool)
 
 
-def _as_counts(totals: NDArray) -> NDArray[np.int64]:
-    counts = totals.astype(np.int64)
+def _as_counts(totals: NDArray, name: str) -> NDArray[np.int64]:
+    with np.errstate(invalid="ignore"):  # of NaN, which is refused by name
+        counts = totals.astype(np.int64)
     odd = np.flatnonzero((counts != totals) | (counts < 0))
     if len(odd):
         raise ValueError(
-            f"n_relevant must be counts, got {totals[odd[0]]!r} in row {odd[0]}"
+            f"{name} must be counts, got {totals[odd[0]]!r} in row {odd[0]}"
         )
     return counts

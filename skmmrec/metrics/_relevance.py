@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from skmmrec.interactions import ITEM, USER, check_ids, check_same_kind, take_over
-from skmmrec.metrics._hits import check_k, find_marked
+from skmmrec.interactions import (
+    ITEM,
+    USER,
+    check_ids,
+    check_same_kind,
+    refuse_merged,
+    take_over,
+)
+from skmmrec.metrics._hits import as_booleans, check_k, find_marked
 
 GAIN = "gain"
 # Column of `similar_items`: what was asked for.
@@ -256,6 +265,8 @@ def _shared_codes(
             f"{second}; give both one type"
         )
     check_same_kind(columns[0], pd.Index(columns[1]), name)
+    if columns[0].dtype == object:
+        refuse_merged(np.concatenate(columns), f"{name} of {' and '.join(tables)}")
     return _number(columns)
 
 
@@ -298,11 +309,22 @@ def _lists(
 
 
 def check_ranks(column: pd.Series) -> NDArray:
-    """Refuse a rank that is missing."""
+    """Refuse a rank that is missing or no number: texts sort by their letters."""
+    if column.ndim != 1:
+        raise ValueError(f"recommendations has several columns named {_RANK!r}")
     missing = np.flatnonzero(column.isna())
     if len(missing):
         raise ValueError(f"{_RANK} is missing (NaN or None) in row {missing[0]}")
-    return column.to_numpy()
+    ranks = column.to_numpy()
+    if ranks.dtype.kind in "iuf":
+        return ranks
+    for row, rank in enumerate(ranks):
+        if not isinstance(rank, Real | Decimal) or isinstance(rank, bool):
+            raise ValueError(
+                f"{_RANK} must be numbers, got {rank!r} in row {row}: convert them, "
+                "for example by pandas.to_numeric"
+            )
+    return ranks
 
 
 def _is_sorted(*keys: NDArray) -> bool:
@@ -381,7 +403,8 @@ def relevance_from_scores(
     Raises
     ------
     ValueError
-        If shapes differ, a score is NaN, or `k` is below 1.
+        If shapes differ, a score is NaN, `relevant` or `seen` hold anything but 0 and
+        1, or `k` is below 1.
 
     Examples
     --------
@@ -391,8 +414,13 @@ def relevance_from_scores(
     array([0.3869])
     """
     check_k(k)
-    table, wanted = np.asarray(scores, dtype=float), np.asarray(relevant, dtype=bool)
-    hidden = np.zeros(table.shape, bool) if seen is None else np.asarray(seen, bool)
+    table = np.asarray(scores, dtype=float)
+    if table.ndim != 2:
+        raise ValueError(f"scores must have 2 dimensions, got {table.ndim}")
+    wanted = as_booleans(np.asarray(relevant), "relevant")
+    hidden = np.zeros(table.shape, bool)
+    if seen is not None:
+        hidden = as_booleans(np.asarray(seen), "seen")
     for name, other in (("relevant", wanted), ("seen", hidden)):
         if other.shape != table.shape:
             raise ValueError(

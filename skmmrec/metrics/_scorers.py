@@ -17,6 +17,7 @@ from skmmrec.interactions import (
     USER,
     Interactions,
     Keys,
+    check_numbers,
     item_ids,
     read_weights,
     user_ids,
@@ -429,11 +430,14 @@ def keep_relevant(
     Raises
     ------
     ValueError
-        If `y` has another shape or no row is relevant.
+        If `y` has another shape or a value that is missing or no number, or no row is
+        relevant.
     """
     if y is None:
         return pairs
-    strengths = np.asarray(y, dtype=float)
+    strengths = check_numbers(y, "y")
+    if strengths.shape == (len(pairs), 1):
+        strengths = strengths[:, 0]
     if strengths.shape != (len(pairs),):
         raise ValueError(
             f"y must have shape ({len(pairs)},) like the rows of X, got "

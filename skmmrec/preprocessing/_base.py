@@ -24,6 +24,7 @@ from skmmrec.runtime import (
     raw_column_tags,
     reading,
     report_failures,
+    restored_on_error,
 )
 
 
@@ -76,8 +77,9 @@ class BaseContentTransformer(
         ValueError
             If `X` does not have exactly one column, or a parameter is invalid.
         """
-        self._validate_params()
-        self._items(X, reset=True)
+        with restored_on_error(self):
+            self._validate_params()
+            self._items(X, reset=True)
         return self
 
     def transform(self, X: RawColumn) -> Any:

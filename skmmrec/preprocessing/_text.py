@@ -164,10 +164,9 @@ class TextCleaner(BaseContentTransformer):
         ImportError
             If ``segment="chinese"`` and ``rjieba`` is not installed.
         """
-        super().fit(X)
-        if self.segment:
+        if self.segment == "chinese":
             _chinese_cutter()
-        return self
+        return super().fit(X)
 
     def _content_key(self, item: Any) -> Hashable:
         return checked_text(item)

@@ -16,6 +16,7 @@ from ._columns import (
     checked_text as checked_text,
     fill_template as fill_template,
     is_missing as is_missing,
+    try_template as try_template,
 )
 from ._compilation import compile_in_place as compile_in_place
 from ._devices import (
@@ -99,6 +100,7 @@ from ._records import (
     is_finite as is_finite,
     with_hash as with_hash,
 )
+from ._restoring import restored_on_error as restored_on_error
 from ._threads import (
     map_ahead as map_ahead,
     map_in_lanes as map_in_lanes,

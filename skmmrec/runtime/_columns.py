@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Set
 from string import Formatter
 from typing import Any
 
@@ -35,10 +35,16 @@ def as_items(X: Any, owner: str) -> list[Any]:
     TypeError
         If `X` is not a column at all.
     """
-    if isinstance(X, str | bytes) or not hasattr(X, "__len__"):
+    is_column = hasattr(X, "__len__") and getattr(X, "ndim", 1) > 0
+    if isinstance(X, str | bytes) or not is_column:
         raise TypeError(
             f"{owner} expects one column of items, got a single "
             f"{type(X).__name__}: wrap it in a list."
+        )
+    if isinstance(X, Mapping | Set):
+        raise TypeError(
+            f"{owner} expects one column of items, got a {type(X).__name__}, which "
+            "has no rows in an order: give a list, or a DataFrame."
         )
     items = _from_table(X, owner) if hasattr(X, "columns") else _from_sequence(X, owner)
     if not items:
@@ -54,16 +60,35 @@ def fill_template(template: str, table: Any, owner: str) -> list[str | None]:
     Raises
     ------
     ValueError
-        If the template names no column, or one that `table` does not have.
+        If the template is none, names no column, or one that `table` does not have,
+        or a value cannot be formatted as it says; names the row.
     """
-    names = [name for _, name, _, _ in Formatter().parse(template) if name]
-    known = list(getattr(table, "columns", []))
+    filled: list[str | None] = []
+    for row, text in enumerate(try_template(template, table, owner)):
+        if isinstance(text, ContentError):
+            raise ContentError(f"{owner}: row {row}: {text}") from text
+        filled.append(text)
+    return filled
+
+
+def try_template(
+    template: str, table: Any, owner: str
+) -> list[str | ContentError | None]:
+    """Fill a format string as `fill_template` does; what cannot be filled is an error.
+
+    Returns
+    -------
+    list
+        For each row a text, None, or what is wrong with it.
+    """
+    names = list(dict.fromkeys(_named_columns(template, owner)))
+    known = _names_of(table)
     absent = [name for name in names if name not in known]
     if absent or not names:
         raise ValueError(
             f"{owner}(template={template!r}) names the columns {names}, got {known}."
         )
-    columns = {name: as_items(table[[name]], owner) for name in names}
+    columns = {name: as_items(_one_column(table, name), owner) for name in names}
     rows = zip(*columns.values(), strict=True)
     return [_fill(template, dict(zip(columns, row, strict=True))) for row in rows]
 
@@ -101,13 +126,52 @@ def checked_text(item: Any) -> str:
     return str(item)
 
 
-def _fill(template: str, row: dict[str, Any]) -> str | None:
+class _Blank:
+    """What stands for a missing value: nothing, whatever format is asked for."""
+
+    def __format__(self, spec: str) -> str:
+        return ""
+
+    def __repr__(self) -> str:
+        return ""
+
+
+def _named_columns(template: str, owner: str) -> Iterator[str]:
+    """Yield the names in a format string, and those in its formats."""
+    try:
+        for _, name, spec, _ in Formatter().parse(template):
+            if name is not None:
+                yield name
+                yield from _named_columns(spec or "", owner)
+    except ValueError as error:
+        raise ValueError(
+            f"{owner}(template={template!r}) is no format string: {error}."
+        ) from error
+
+
+def _fill(template: str, row: dict[str, Any]) -> str | ContentError | None:
     known = {name: value for name, value in row.items() if not is_missing(value)}
-    return template.format(**{**dict.fromkeys(row, ""), **known}) if known else None
+    if not known:
+        return None
+    try:
+        return template.format(**{**dict.fromkeys(row, _Blank()), **known})
+    except (TypeError, ValueError) as error:
+        return ContentError(f"does not fit the template {template!r}: {error}")
+
+
+def _names_of(table: Any) -> list[Any]:
+    """Return the names of a table's columns; Arrow's has the columns themselves."""
+    return list(getattr(table, "column_names", getattr(table, "columns", [])))
+
+
+def _one_column(table: Any, name: str) -> Any:
+    return table.select([name]) if hasattr(table, "column_names") else table[[name]]
 
 
 def _from_table(table: Any, owner: str) -> list[Any]:
     _require_one_column(table.shape[1], owner)
+    if hasattr(table, "column_names"):
+        return _from_sequence(table.column(0), owner)
     column = table.iloc[:, 0] if hasattr(table, "iloc") else table[:, 0]
     return _from_sequence(column, owner)
 

@@ -7,7 +7,8 @@ import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn import config_context
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
@@ -694,3 +695,46 @@ def test_a_function_of_a_column_of_sounds_is_a_modality():
     assert catalog.blocks.mask.ravel().tolist() == [True, False, False, False]
     asked = pd.DataFrame({"sound": [b"high", b"unheard"]})
     assert catalog.encode(asked).mask.ravel().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("container", ["default", "pandas", "polars"])
+@pytest.mark.parametrize("verbose", [True, False])
+def test_containers_and_names_make_no_difference(table, container, verbose):
+    """Whatever scikit-learn is told to give, and to call it."""
+    parts = [
+        ("words", LetterEncoder(), "words"),
+        ("size", StandardScaler(), ["price"]),
+        ("kind", clone(IGNORE).set_params(sparse_output=False), ["brand"]),
+    ]
+    expected = ItemCatalog(table, ColumnTransformer(parts), on_empty="ignore")
+    with config_context(transform_output=container):
+        encoder = ColumnTransformer(parts, verbose_feature_names_out=verbose)
+        catalog = ItemCatalog(table, encoder, on_empty="ignore")
+        blocks, asked = catalog.blocks, catalog.encode(table[["price"]])
+    assert blocks.modalities == expected.blocks.modalities == ["words", "size", "kind"]
+    assert blocks.numbers == expected.blocks.numbers
+    np.testing.assert_array_equal(blocks.mask, expected.blocks.mask)
+    for name, block in expected.blocks.values.items():
+        np.testing.assert_allclose(blocks.values[name], block, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        asked.values["size"], expected.blocks.values["size"], rtol=1e-6, atol=1e-6
+    )
+
+
+def test_prefixes_of_columns_name_modalities_without_those_of_transformers(table):
+    """As they do in a table without an encoder."""
+    vectors = table.assign(image__0=1.0, image__1=2.0)
+    encoder = ColumnTransformer(
+        [("raw", "passthrough", ["image__0", "image__1", "price"])],
+        verbose_feature_names_out=False,
+    )
+    catalog = ItemCatalog(vectors, encoder, on_empty="ignore")
+    assert catalog.blocks.widths == {"image": 2, "raw": 1}
+
+
+def test_a_column_that_content_has_twice_is_named(table):
+    encoder = ColumnTransformer([("size", StandardScaler(), ["price"])])
+    catalog = ItemCatalog(table, encoder, on_empty="ignore")
+    twice = pd.concat([table[["price"]], table[["price"]]], axis=1)
+    with pytest.raises(ValueError, match="content has several columns named 'price'"):
+        catalog.encode(twice)

@@ -123,6 +123,8 @@ def test_words_and_categories_are_no_numbers(column):
         pd.Series([1, [2]], dtype=object),
         pd.Series([1, dt.time(2)], dtype=object),
         pd.Series([1, 2 + 1j]),
+        pd.Series([1, 10**400], dtype=object),
+        pd.Series([Decimal(1), 10**400], dtype=object),
     ],
 )
 def test_what_is_no_number_is_named(column):

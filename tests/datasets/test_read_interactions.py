@@ -127,3 +127,11 @@ def test_bad_arguments_are_refused(tmp_path):
         read_interactions(folder, item_id="sku", y=["sku"])
     with pytest.raises(ValueError, match=r"has no rows: 1 files are empty"):
         read_interactions(write(tmp_path / "none", make().iloc[:0]), item_id="sku")
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path):
+    columns = [pa.array([1]), pa.array([2]), pa.array([3])]
+    table = pa.Table.from_arrays(columns, names=["user_id", "item_id", "item_id"])
+    pq.write_table(table, tmp_path / "part.parquet")
+    with pytest.raises(ValueError, match=r"part.parquet .* several columns 'item_id'"):
+        read_interactions(tmp_path)

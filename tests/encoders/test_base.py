@@ -24,6 +24,7 @@ from skmmrec.encoders import (
     ContentError,
     ImageEncoder,
     TextEncoder,
+    VideoEncoder,
 )
 
 from .conftest import noise_picture
@@ -444,3 +445,59 @@ def test_warnings_point_at_the_line_of_the_caller(text_encoder):
         with pytest.warns(UserWarning, match="1 of 2 rows") as caught:
             run(column)
         assert [warning.filename for warning in caught] == [__file__]
+
+
+def state_of(encoder):
+    """What a fit sets, with arrays as lists."""
+    return {
+        name: getattr(value, "tolist", lambda value=value: value)()
+        for name, value in vars(encoder).items()
+        if name.endswith("_") or name == "_model"
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "column"),
+    [
+        ({"n_components": 50}, pd.DataFrame({"other": TEXTS})),
+        ({"model": "/no/such/folder"}, pd.DataFrame({"other": TEXTS})),
+        ({"model": "/no/such/folder"}, TEXTS),
+        ({"batch_size": "many"}, TEXTS),
+        ({"device": "abacus"}, pd.DataFrame({"other": TEXTS})),
+        ({"prompt_name": "no such"}, TEXTS),
+        ({"truncate_dim": 10_000, "n_components": 3}, TEXTS),
+        ({}, pd.DataFrame({"one": TEXTS, "two": TEXTS})),
+        ({"n_components": 2}, ["a", 1, "b"]),
+    ],
+)
+@pytest.mark.parametrize("method", ["fit", "fit_transform"])
+def test_a_failed_fit_leaves_an_encoder_as_it_was(text_model, settings, column, method):
+    table = pd.DataFrame({"text": TEXTS})
+    encoder = TextEncoder(text_model, n_components=2).fit(table)
+    before, vectors = state_of(encoder), encoder.transform(table)
+    known = {name: getattr(encoder, name) for name in settings}
+    with pytest.raises((ValueError, OSError, RuntimeError)):
+        getattr(encoder.set_params(**settings), method)(column)
+    assert state_of(encoder) == before
+    found = encoder.set_params(**known).transform(table)
+    np.testing.assert_allclose(found, vectors, rtol=1e-6, atol=1e-6)
+
+
+def test_a_failed_first_fit_leaves_an_encoder_unfitted(text_model):
+    encoder = TextEncoder(text_model, n_components=2)
+    with pytest.raises(ValueError, match="row 1"):
+        encoder.fit(pd.DataFrame({"text": ["a", 1, "b"]}))
+    assert not state_of(encoder)
+    with pytest.raises(NotFittedError):
+        encoder.transform(["a"])
+
+
+def test_parameters_inside_of_what_has_none_are_named():
+    with pytest.raises(ValueError, match=r"VideoEncoder\(image_encoder=None\) has no"):
+        VideoEncoder().set_params(image_encoder__batch_size=3)
+    video = VideoEncoder().set_params(
+        image_encoder=ImageEncoder(), image_encoder__batch_size=3
+    )
+    assert video.get_params()["image_encoder__batch_size"] == 3
+    with pytest.raises(ValueError, match="Invalid parameter 'nothing'"):
+        video.set_params(nothing__batch_size=3)

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import soundfile
 from PIL import Image
@@ -15,6 +17,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from skmmrec import ItemCatalog
 from skmmrec.encoders import EmbeddingCache, MultimodalEncoder, TextEncoder
+from skmmrec.encoders._multimodal import _from_columns, _names_kinds
 from skmmrec.testing import EncoderTests
 
 from .conftest import noise_picture, tone
@@ -423,3 +426,20 @@ def test_texts_that_the_model_cannot_read_are_counted(clip, monkeypatch):
     monkeypatch.setattr(embedder, "encode", counting)
     with pytest.warns(UserWarning, match="in 2 of 3 rows"):
         fitted.transform(["a", None, "b"])
+
+
+@pytest.mark.parametrize("table", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_tables_of_every_library_may_have_a_column_for_each_kind(table):
+    parts = table({"text": ["a", None], "image": ["1.png", "2.png"]})
+    assert _names_kinds(parts)
+    assert not _names_kinds(table({"title": ["a"]}))
+    assert _from_columns(parts) == [
+        {"text": "a", "image": "1.png"},
+        {"text": None, "image": "2.png"},
+    ]
+
+
+def test_a_kind_that_is_there_twice_is_refused():
+    twice = pd.DataFrame([["a", "b"]], columns=["text", "text"])
+    with pytest.raises(ValueError, match=r"several columns of one name: \['text'"):
+        _from_columns(twice)

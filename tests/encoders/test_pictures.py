@@ -39,9 +39,17 @@ def png(pixels, colour, depth=16, extra=b""):
 
     height, width = pixels.shape[:2]
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    rows = b"".join(b"\0" + row.astype(f">u{depth // 8}").tobytes() for row in pixels)
+    rows = b"".join(b"\0" + packed(row, depth) for row in pixels)
     parts = chunk(b"IHDR", header) + extra + chunk(b"IDAT", zlib.compress(rows))
     return b"\x89PNG\r\n\x1a\n" + parts + chunk(b"IEND", b"")
+
+
+def packed(row, depth):
+    """The bytes of a row: several values share one, where they have fewer bits."""
+    if depth >= 8:
+        return row.astype(f">u{depth // 8}").tobytes()
+    bits = np.unpackbits(row.astype(np.uint8)[:, None], axis=1)[:, -depth:]
+    return np.packbits(bits.ravel()).tobytes()
 
 
 def seen(item):
@@ -170,6 +178,23 @@ def test_transparent_deep_grey_is_white():
     assert_grey(png(GREY * 257, 0, extra=tag), expected)
 
 
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_transparent_shallow_grey_is_white(depth):
+    largest = 2**depth - 1
+    shallow = np.round(GREY / 255 * largest).astype(int)
+    hidden = int(shallow[0, 5])
+    tag = struct.pack(">I", 2) + b"tRNS" + struct.pack(">H", hidden)
+    tag += struct.pack(">I", zlib.crc32(tag[4:]))
+    grey = shallow * 255 // largest
+    assert_grey(png(shallow, 0, depth), grey)
+    expected = np.where(shallow == hidden, 255, grey)
+    data = png(shallow, 0, depth, extra=tag)
+    assert_grey(data, expected)
+    opened = Image.open(io.BytesIO(data))
+    assert_grey(opened, expected)
+    assert opened.info["transparency"] == hidden
+
+
 # -- colours of 16 bits ----------------------------------------------------------------
 
 
@@ -207,6 +232,18 @@ def test_arrays_that_are_no_pictures_are_refused_with_advice(array, advice):
     for function in (read_picture, picture_key):
         with pytest.raises(ContentError, match=advice):
             function(array)
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 3), (4, 5, 4)])
+def test_arrays_of_0_and_1_are_no_black_pictures(shape):
+    mask = np.zeros(shape, np.uint8)
+    assert not seen(np.zeros((4, 5, 3), np.uint8)).any()
+    mask[0, 0] = 1
+    for function in (read_picture, picture_key):
+        with pytest.raises(ContentError, match=r"0 and 1.*as bool.*by 255"):
+            function(mask)
+    mask[0, 0] = 2
+    read_picture(mask)
 
 
 @pytest.mark.parametrize("tensor", [torch.zeros(3, 4, 5), torch.zeros(4, 5, 3)])

@@ -15,6 +15,9 @@ SOUND = sweep(0.5).astype(np.float32)
 INT16 = np.round(SOUND * 32767).astype(np.int16)
 
 
+IN_KHZ = [8, 11.025, 12, 16, 22.05, 24, 32, 44.1, 48, 88.2, 96, 176.4, 192]
+
+
 def read(samples, rate=RATE):
     return read_sound((samples, rate), rate, 600)
 
@@ -29,7 +32,7 @@ def assert_read(samples, expected=SOUND, tolerance=1e-4):
 class TestLengths:
     @given(
         n=st.integers(1, 50),
-        own=st.integers(1, 2**32 - 1),
+        own=st.integers(1, 2**32 - 1).filter(lambda rate: rate not in IN_KHZ),
         rate=st.integers(1, 48000),
     )
     @settings(max_examples=50, derandomize=True, deadline=None)
@@ -314,3 +317,13 @@ class TestErrorsOfReadSound:
         with pytest.raises(ContentError) as raised:
             encoder.transform([path])
         assert str(raised.value).count("clip.wav") == 1
+
+
+@pytest.mark.parametrize("rate", [*IN_KHZ, np.float32(44.1), np.int64(48)])
+def test_rates_in_khz_are_refused(rate):
+    with pytest.raises(ContentError, match=r"must be in Hz, got .* looks like kHz"):
+        read_sound((np.zeros(100, np.float32), rate), 16_000, 600)
+
+
+def test_low_rates_in_hz_are_read():
+    assert len(read_sound((np.zeros(100, np.float32), 250), 500, 600)) == 200

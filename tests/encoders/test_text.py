@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from skmmrec.encoders import TextEncoder
@@ -139,6 +140,61 @@ def test_a_template_joins_columns(text_model, text_encoder, frame):
         TextEncoder(text_model, template="{name}").fit(films)
     with pytest.raises(ValueError, match="names the columns"):
         TextEncoder(text_model, template="{title}").fit(["a"])
+
+
+@pytest.mark.parametrize(
+    "template", ["{title} {price:.2f}", "{title!s:>3} {price!r}", "{title:{price}}"]
+)
+def test_a_missing_value_leaves_its_place_empty_in_any_format(text_model, template):
+    table = pd.DataFrame({"title": ["a", "b", None], "price": [5, None, 7.0]})
+    encoder = TextEncoder(text_model, template=template, on_error="missing")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        vectors = encoder.fit(table).transform(table)
+    assert vectors[1].any()
+
+
+def test_a_row_that_does_not_fit_a_template_is_named(text_model, text_encoder):
+    table = pd.DataFrame({"title": ["a", "b", "c"], "price": [5, "free", None]})
+    encoder = TextEncoder(text_model, template="{title} {price:d}").fit(table)
+    with pytest.raises(ValueError, match=r"row 1: does not fit the template .*'d'"):
+        encoder.transform(table)
+    encoder.set_params(on_error="missing")
+    with pytest.warns(UserWarning, match="1 of 3 rows .* row 1: does not fit"):
+        vectors = encoder.transform(table)
+    expected = text_encoder.transform(["a 5", None, "c "])
+    np.testing.assert_allclose(vectors, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{title", "is no format string: expected '}'"),
+        ("{title} {}", r"names the columns \['title', ''\]"),
+        ("{title:{width}}", r"names the columns \['title', 'width'\]"),
+        ("title", r"names the columns \[\]"),
+    ],
+)
+def test_templates_that_are_none(text_model, template, message):
+    with pytest.raises(ValueError, match=message):
+        TextEncoder(text_model, template=template).fit(pd.DataFrame({"title": ["a"]}))
+
+
+@pytest.mark.parametrize("table", [pa.table, pa.RecordBatch.from_pydict])
+def test_tables_of_arrow_are_read(text_model, text_encoder, table):
+    words = table({"title": ["a", None, "b"]})
+    expected = text_encoder.transform(["a", None, "b"])
+    for encoder in (text_encoder, TextEncoder(text_model, template="{title}")):
+        found = encoder.fit(words).transform(words)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "column", [{"title": ["a", "b"]}, {"a", "b"}, frozenset("ab"), np.array("ab")]
+)
+def test_what_has_no_rows_is_no_column(text_encoder, column):
+    with pytest.raises(TypeError, match="expects one column of items, got a"):
+        text_encoder.transform(column)
 
 
 THAI, GEORGIAN = "สุนัขเห่าดวงจันทร์", "ძაღლი ყეფს მთვარეზე"

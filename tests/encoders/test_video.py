@@ -21,13 +21,17 @@ from sklearn.utils.estimator_checks import check_estimator
 from skmmrec.catalog import ItemCatalog
 from skmmrec.encoders import (
     AudioEncoder,
+    ContentError,
     EmbeddingCache,
     ImageEncoder,
     VideoEncoder,
     _clips as clips,
     _video_model,
+    read_sound,
 )
 from skmmrec.encoders._clips import Span
+
+from .conftest import tone
 
 av = pytest.importorskip("av")
 
@@ -649,3 +653,23 @@ def test_a_missing_library_is_named(monkeypatch, video):
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     with pytest.raises(ImportError, match=r"skmmrec\[video\]"):
         clips.find_extents(video, 60)
+
+
+@pytest.mark.parametrize("container", ["matroska", "mp4", "mpegts", "nut"])
+@pytest.mark.parametrize("start", [0.0, 0.5, 3.0, 100.0, 5000.0])
+def test_a_clock_that_starts_late_does_not_make_a_file_cut_off(container, start):
+    """As in a part of a longer recording, whose times were kept."""
+    late = [(start + seconds, picture) for seconds, picture in two_colors()]
+    extents = clips.find_extents(make_video(late, container=container), 300)
+    assert extents.frames.start == pytest.approx(0.0, abs=0.05, rel=1e-3)
+    assert extents.end == pytest.approx(2.0, abs=0.25, rel=1e-3)
+
+
+@pytest.mark.parametrize("start", [0.0, 3.0, 5000.0])
+def test_a_sound_alone_may_start_late(start):
+    samples, _ = tone(440, 2.0)
+    data = make_video(None, samples, sound_at=start)
+    assert len(read_sound(data, RATE)) == pytest.approx(len(samples), abs=RATE // 10)
+    if not start:
+        with pytest.raises(ContentError, match="cut off"):
+            read_sound(data[: len(data) // 2], RATE)

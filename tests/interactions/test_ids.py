@@ -17,6 +17,9 @@ TEXTS = ["1shop", "", "7", "ß"]
 NUMBERS = [3, -2, 0, 2**53 + 1]
 
 
+RECORDS = np.array([(1, 2)], dtype=[("a", int), ("b", int)])
+
+
 def chunks_of(values):
     """A chunked array of dictionaries that differ."""
     parts = [pa.array(values[:1]), pa.array(values[1:])]
@@ -49,6 +52,7 @@ COLUMNS_OF_TEXT = {
     "Arrow view": pa.array(TEXTS, pa.string_view()),
     "Arrow runs": pa.array(TEXTS).cast(pa.large_string()),
     "polars": pl.Series(TEXTS),
+    "polars objects": pl.Series(TEXTS, dtype=pl.Object),
     "polars category": pl.Series(TEXTS, dtype=pl.Categorical),
     "polars enum": pl.Series(TEXTS, dtype=pl.Enum(TEXTS)),
 }
@@ -88,6 +92,8 @@ COLUMNS_OF_INTEGERS = {
     "decimals of polars": pl.Series([Decimal(2**53 + 1), Decimal(3)]),
     "decimals and integers": [Decimal(4), 2**53 + 1],
     "polars": pl.Series(NUMBERS),
+    "polars of 128 bits": pl.Series(NUMBERS, dtype=pl.Int128),
+    "polars objects": pl.Series(NUMBERS, dtype=pl.Object),
     "Arrow": pa.array(NUMBERS),
     "Arrow chunks": chunks_of(NUMBERS),
 }
@@ -158,6 +164,9 @@ def test_what_may_have_been_rounded_is_refused(kind):
         (np.ma.array([1, 2], mask=[False, True]), "sku is missing .* in row 1"),
         ([1, Decimal("NaN")], "sku is missing .* in row 1"),
         (np.ones((2, 2)), "sku must be one column"),
+        (RECORDS, "sku must be one column, got .*'a'"),
+        (pl.Series([1, "a"], dtype=pl.Object), "sku mixes types"),
+        (pl.Series([1, 2**70], dtype=pl.Int128), "sku in row 1 does not fit"),
         ("ann", "sku must be a column or a list, got 'ann'"),
         ({1, 2}, "sku must be a column or a list"),
     ],

@@ -1,5 +1,7 @@
 """Tables of recommendations are judged user by user."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -222,6 +224,43 @@ def test_missing_ranks_are_named(tables):
     ranks = recommendations["rank"].astype(float).where(recommendations.index != 5)
     with pytest.raises(ValueError, match=r"rank is missing \(NaN or None\) in row 5"):
         evaluate_ranking(recommendations.assign(rank=ranks), relevant)
+
+
+RANKS = {
+    "text": lambda ranks: ranks.astype(str),
+    "category of text": lambda ranks: ranks.astype(str).astype("category"),
+    "string": lambda ranks: ranks.astype("string"),
+    "dates": lambda ranks: pd.Timestamp("2020-01-01") + pd.to_timedelta(ranks, "D"),
+    "truth": lambda ranks: ranks > 1,
+}
+
+
+@pytest.mark.parametrize("kind", RANKS)
+def test_ranks_that_are_no_numbers_are_named(tables, kind):
+    """The text "10" is before "2"."""
+    recommendations, relevant = tables
+    odd = recommendations.assign(rank=RANKS[kind](recommendations["rank"]))
+    with pytest.raises(ValueError, match=r"rank must be numbers, got .* in row 0"):
+        evaluate_ranking(odd, relevant)
+
+
+@pytest.mark.parametrize(
+    "kind", ["int8", "float32", "Int64", "int64[pyarrow]", "category", "Decimal"]
+)
+def test_ranks_of_every_kind_of_number_give_the_same(tables, kind):
+    recommendations, relevant = tables
+    ranks = recommendations["rank"]
+    ranks = ranks.map(Decimal) if kind == "Decimal" else ranks.astype(kind)
+    mixed = recommendations.assign(rank=ranks).sample(frac=1, random_state=0)
+    expected = evaluate_ranking(recommendations, relevant).per_user
+    pd.testing.assert_frame_equal(evaluate_ranking(mixed, relevant).per_user, expected)
+
+
+def test_a_second_column_of_ranks_is_refused(tables):
+    recommendations, relevant = tables
+    twice = pd.concat([recommendations, recommendations[["rank"]]], axis=1)
+    with pytest.raises(ValueError, match="several columns named 'rank'"):
+        evaluate_ranking(twice, relevant)
 
 
 @pytest.mark.parametrize("gain", [0.0, -1.0, np.nan, np.inf])

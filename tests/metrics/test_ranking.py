@@ -154,6 +154,21 @@ def test_bad_scores_are_named():
         relevance_from_scores([[1.0, 2.0]], [[1]])
     with pytest.raises(ValueError, match="seen has shape"):
         relevance_from_scores([[1.0, 2.0]], [[1, 0]], seen=[[0]])
+    with pytest.raises(ValueError, match="scores must have 2 dimensions, got 1"):
+        relevance_from_scores([1.0, 2.0], [1, 0])
+    with pytest.raises(ValueError, match=r"n_ranked must be counts, got .*nan"):
+        auc_at_k([[0, 1]], [1], 2, n_ranked=[np.nan])
+    with pytest.raises(ValueError, match="n_ranked must have one entry per row"):
+        auc_at_k([[0, 1]], [1], 2, n_ranked=[1, 2])
+
+
+@pytest.mark.parametrize("odd", [np.nan, 5, -1, 0.5, "0", None])
+@pytest.mark.parametrize("name", ["relevant", "seen"])
+def test_marks_that_are_neither_0_nor_1_are_named(odd, name):
+    marks = np.array([[1, 0], [0, odd]], dtype=object if odd is None else None)
+    tables = {"relevant": [[1, 0], [0, 1]], name: marks}
+    with pytest.raises(ValueError, match=f"{name} must be 0 or 1, got .* in row "):
+        relevance_from_scores([[1.0, 2.0], [3.0, 4.0]], **tables)
 
 
 def test_graded_lists_equal_scikit_learn():

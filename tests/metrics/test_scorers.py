@@ -258,3 +258,43 @@ def test_bad_input_is_named(X):
     nan = pd.DataFrame({"user_id": [1], "item_id": [1], "score": [np.nan]})
     with pytest.raises(ValueError, match="predicts NaN in row 0"):
         make_ranking_scorer(candidates="rows")(FirstNumber(), nan)
+
+
+NO_ANSWERS = {
+    "missing": [1.0, np.nan, 0.0],
+    "None": [1, None, 0],
+    "NA": pd.array([1, None, 0], dtype="Int64"),
+    "infinite": [1.0, np.inf, 0.0],
+    "word": [1, "good", 0],
+    "date": pd.date_range("2024", periods=3),
+    "duration": pd.to_timedelta([1, 2, 0], "D"),
+    "complex": [1, 2j, 0],
+}
+
+
+@pytest.mark.parametrize("kind", NO_ANSWERS)
+@pytest.mark.parametrize("name", ["ndcg@2", "click_accuracy"])
+def test_what_is_no_answer_is_an_error_and_not_irrelevant(kind, name):
+    X = pd.DataFrame({"user_id": [1, 1, 2], "item_id": [1, 2, 3], "p": [0.5, 0.2, 0.1]})
+    scorer = get_scorer(name) if "click" in name else make_ranking_scorer(name)
+    with pytest.raises(ValueError, match=r"\by\b"):
+        scorer(Known().fit(X), X, NO_ANSWERS[kind])
+
+
+def test_one_column_of_answers_is_one():
+    X = pd.DataFrame({"user_id": [1, 1, 2], "item_id": [1, 2, 3], "p": [0.5, 0.2, 0.1]})
+    y = pd.DataFrame({"stars": [1, 0, 1]})
+    scorer = make_ranking_scorer("ndcg@2", candidates="rows")
+    assert scorer(Known(), X, y) == pytest.approx(
+        scorer(Known(), X, y["stars"]), 1e-6, 1e-6
+    )
+
+
+class Known(RegressorMixin, BaseEstimator):
+    """Predicts the third column."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def predict(self, X):
+        return np.asarray(X)[:, 2]
