@@ -478,8 +478,8 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         if unknown and self.unknown == "error":
             raise UnknownIdError(
                 f"no vector of model version {items.version!r} for {len(unknown)} of "
-                f"{len(ids)} users, such as {unknown[0]!r:.100}; unknown='popular' or "
-                "unknown='skip' would serve the others"
+                f"{len(ids)} users, such as {unknown[0]!r:.100}",
+                advice="unknown='popular' or unknown='skip' would serve the others",
             )
         if self.unknown == "popular":
             found.update(dict.fromkeys(unknown, bias_user(items.dim)))
