@@ -49,6 +49,7 @@ from skmmrec.runtime import (
     resolve_device,
     resolve_precision,
     shared_model,
+    tell_failures,
     torch_threads,
     working_dtype,
 )
@@ -554,11 +555,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
             for row in distinct.rows
         ]
         if rows and not collect_failures(rows):
-            first = min(rows, key=lambda failure: failure.row)
-            warn_caller(
-                f"{len(rows)} of {n_rows} rows could not be read and are treated as "
-                f"missing; the first: {first}",
-            )
+            warn_caller(tell_failures(rows, n_rows))
 
     def _report_unknown(self, rows: list[int], n_rows: int) -> None:
         """Count the texts that the model cannot read, whose vectors are much alike."""

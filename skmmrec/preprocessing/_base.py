@@ -24,6 +24,7 @@ from skmmrec.runtime import (
     collect_failures,
     is_missing,
     reading,
+    tell_failures,
 )
 
 
@@ -161,12 +162,8 @@ class BaseContentTransformer(
 
     def _report(self, failures: list[Failure], n_rows: int) -> None:
         if failures and not collect_failures(failures):
-            warnings.warn(
-                f"{len(failures)} of {n_rows} rows could not be read and are treated "
-                f"as missing; the first: {failures[0]}",
-                UserWarning,
-                stacklevel=4,
-            )
+            told = tell_failures(failures, n_rows)
+            warnings.warn(told, UserWarning, stacklevel=4)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -35,6 +35,7 @@ from ._failures import (
     Failure as Failure,
     collect_failures as collect_failures,
     collecting_failures as collecting_failures,
+    tell_failures as tell_failures,
 )
 from ._files import (
     digest as digest,
