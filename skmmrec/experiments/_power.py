@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from math import ceil
+from numbers import Real
 from typing import Any
 
-from numpy import isfinite
+from numpy import bool_, isfinite
 
 
 def sample_size(
@@ -43,6 +44,8 @@ def sample_size(
 
     Raises
     ------
+    TypeError
+        For what is no number.
     ValueError
         If a number is out of range, or `rate` and `std` are both given or both missing.
     ImportError
@@ -66,6 +69,7 @@ def sample_size(
     >>> sample_size(0.5, std=4.0, ratio=0.25)
     (2514, 629)
     """
+    _check_numbers(effect=effect, ratio=ratio, power=power, alpha=alpha)
     _check_range(power=power, alpha=alpha)
     if not (isfinite(effect) and effect != 0):
         raise ValueError(f"effect must be finite and not 0, got {effect}")
@@ -81,7 +85,8 @@ def _standardized(
 ) -> tuple[float, Any]:
     """Return the effect in standard deviations, and the test for it."""
     if (rate is None) == (std is None):
-        raise ValueError(f"give either rate or std, got rate={rate} and std={std}")
+        raise ValueError(f"give either rate or std, got rate={rate!r} and std={std!r}")
+    _check_numbers(**({"rate": rate} if std is None else {"std": std}))
     power = _import_power()
     if std is not None:
         if not (isfinite(std) and std > 0):
@@ -96,6 +101,13 @@ def _standardized(
     from statsmodels.stats.proportion import proportion_effectsize
 
     return proportion_effectsize(rate + effect, rate), power.NormalIndPower()
+
+
+def _check_numbers(**values: object) -> None:
+    """Refuse what is no number: of a text such as "20%" nobody knows of what."""
+    for name, value in values.items():
+        if not isinstance(value, Real) or isinstance(value, bool | bool_):
+            raise TypeError(f"{name} must be a number such as 0.02, got {value!r:.100}")
 
 
 def _check_range(**values: float) -> None:

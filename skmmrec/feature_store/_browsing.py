@@ -22,7 +22,7 @@ from skmmrec.feature_store.backends.base import (
 from skmmrec.interactions import USER
 
 from ._online import OnlineRecommender
-from ._ranking import bias_user, top_k
+from ._ranking import top_k
 from ._reader import checked_ids
 from ._served import vectors_of
 from ._types import Ids, SingleId
@@ -136,7 +136,7 @@ def recommend_after(
         memory = served.memory(table, snapshot)
         if memory is None or not known:
             served.required_folder(snapshot, "a like shows after the next fit")
-        moved = known.get(user_id, bias_user(table.dim))
+        moved = known.get(user_id) or served.newcomer(user_id, table.dim, snapshot)
         for item, vector in zip(item_ids, vectors_of(table, item_ids), strict=True):
             if item not in moved.seen:
                 moved = served.after(user_id, moved, (item, vector), 1.0, snapshot)

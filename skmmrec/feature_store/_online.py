@@ -31,7 +31,6 @@ from ._fresh_items import FreshItems
 from ._queries import Query, checked_weights, content_query
 from ._ranking import (
     User,
-    bias_user,
     both,
     ranked_frame,
     rows_mask,
@@ -67,7 +66,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         error that names the id, rank by the items' biases alone, or leave the user out
         of the result. "popular" may order items differently from the recommender's own
         `recommend`, which gives someone unknown the vector that it has learned for
-        users without a history; the store does not hold that vector.
+        users without a history; the store does not hold that vector, but `model` does.
     index : "auto", ApproximateIndex or None, default="auto"
         None: the search is exact. An index: search there in place of all items. "auto":
         in one with defaults, for more than 500,000 items, where the extra ``index`` is
@@ -80,7 +79,8 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
     model : MultimodalFusionRecommender, str, path or None, default=None
         The recommender that was published, or the folder that it was saved to. It makes
         users of their histories where these are no sums of item vectors, as with a
-        `SequenceTower`: for `record` and `recommend_from_history`. A folder is read
+        `SequenceTower`: for `record` and `recommend_from_history`; and it knows what
+        to recommend to somebody without any history. A folder is read
         again when another version is served and something else was saved there; where
         that fails, the log has a warning. While another model is served than this one,
         its users stay where they are. None: they do with all such models.
@@ -238,7 +238,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         def read(snapshot: Snapshot) -> pd.DataFrame:
             table, found = self._read(ids, snapshot)
             allowed = self._allowed(table, snapshot, items, category, where)
-            servable = self._servable(ids, found, table)
+            servable = self._servable(ids, found, table, snapshot)
             added = self._added(table, snapshot, [found[u] for u in servable])
             graph = self._graph_of(table, allowed, [found[u].vector for u in servable])
             conditions = self._served.conditions(table, snapshot)
@@ -479,17 +479,22 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         return self._graph.of(table, users)
 
     def _servable(
-        self, ids: list[Id], found: dict[Id, User], items: VectorTable
+        self,
+        ids: list[Id],
+        found: dict[Id, User],
+        items: VectorTable,
+        snapshot: Snapshot,
     ) -> list[Id]:
         unknown = [user for user in dict.fromkeys(ids) if user not in found]
         if unknown and self.unknown == "error":
             raise UnknownIdError(
                 f"no vector of model version {items.version!r} for {len(unknown)} of "
-                f"{len(ids)} users, such as {unknown[0]!r:.100}; unknown='popular' or "
-                "unknown='skip' would serve the others"
+                f"{len(ids)} users, such as {unknown[0]!r:.100}",
+                advice="unknown='popular' or unknown='skip' would serve the others",
             )
         if self.unknown == "popular":
-            found.update(dict.fromkeys(unknown, bias_user(items.dim)))
+            for user in unknown:
+                found[user] = self._served.newcomer(user, items.dim, snapshot)
         return [user for user in ids if user in found]
 
 

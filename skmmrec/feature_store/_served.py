@@ -263,7 +263,7 @@ class ServedModel:
             if not self.backend.append_feedback(event):
                 return None
             known = self.users([user_id], snapshot, len(vector))
-            before = known.get(user_id, bias_user(len(vector)))
+            before = known.get(user_id) or self.newcomer(user_id, len(vector), snapshot)
             is_new = not known
             if item_id in before.seen or (is_new and self.folder(snapshot) is None):
                 return False
@@ -279,6 +279,19 @@ class ServedModel:
         if history_sum is not None or self.model is None:
             return history_sum
         return self.model.of(snapshot.version)
+
+    def newcomer(self, user_id: Id, length: int, snapshot: Snapshot) -> User:
+        """Return a user without a history, of a vector of a length.
+
+        A model has learned what such users are like; without one, the items' biases are
+        all that is known.
+        """
+        user = bias_user(length)
+        reader = None if self.model is None else self.model.of(snapshot.version)
+        if reader is None:
+            return user
+        nothing = np.empty((0, length), np.float32)
+        return user._replace(vector=reader.user(user_id, nothing))
 
     def required_folder(
         self, snapshot: Snapshot, consequence: str

@@ -145,10 +145,7 @@ class Similarity:
 
 def directions(matrix: np.ndarray) -> np.ndarray:
     """Scale rows to length 1, as a recommender does; a row of zeros stays one."""
-    # By a power of two first, which changes no digit, so that no square is too large or
-    # too small for float32.
-    _, exponents = np.frexp(np.abs(matrix).max(axis=1, initial=0))
-    scaled: np.ndarray = unit_vectors(np.ldexp(matrix, -exponents[:, None]))
+    scaled: np.ndarray = unit_vectors(matrix)
     return scaled
 
 

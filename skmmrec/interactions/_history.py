@@ -111,6 +111,14 @@ class History:
         """Weights that halve with every `half_life` later items, 1 for the latest."""
         return 0.5 ** (self.n_later / half_life)
 
+    def holds(self, users: NDArray, items: NDArray) -> NDArray[np.bool_]:
+        """Tell which pairs of a user and an item, n of each by position, are here."""
+        if len(items) == 0:
+            return np.zeros(0, bool)  # where scipy would return a matrix
+        # Copies: of an array that a pickle has brought, scipy would fail to set flags.
+        held: NDArray = self.to_csr(bool)[np.array(users), np.array(items)]
+        return np.asarray(held, bool)
+
     def to_csr(self, dtype: type = np.float32) -> csr_array:
         """Matrix of shape (n_users, n_items) with a 1 for each pair."""
         data: NDArray = np.ones(len(self.items), dtype=dtype)
@@ -238,10 +246,7 @@ class InteractionData:
 
     def _liked_among_seen(self) -> NDArray[np.bool_]:
         """Tell which entries of `seen` are in `history`."""
-        if len(self.seen.items) == 0:
-            return np.zeros(0, bool)  # where scipy would return a matrix
-        liked: NDArray = self.history.to_csr(bool)[self.seen.users, self.seen.items]
-        return liked
+        return self.history.holds(self.seen.users, self.seen.items)
 
 
 def _pairs(

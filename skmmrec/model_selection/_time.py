@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from skmmrec.interactions import time_codes, user_codes
+from skmmrec.interactions import item_codes, time_codes, user_codes, warn_caller
 from skmmrec.model_selection._base import (
     COLUMN,
     COUNT,
@@ -51,6 +51,12 @@ class LeaveLastOut(_TimedSplitter):
     --------
     TimeSplit : Cuts all users at the same time, so that no training row is later than
         a test row.
+
+    Warns
+    -----
+    UserWarning
+        Where test rows repeat a user and an item of the training rows: `recommend`
+        leaves those out unless told otherwise.
 
     Notes
     -----
@@ -113,7 +119,24 @@ class LeaveLastOut(_TimedSplitter):
             known = from_end >= later
             last = known & (from_end < later + self.n_last)
             tested = counts - later - self.n_last >= self.min_train
-            yield known & ~(last & tested), last & tested
+            train, test = known & ~(last & tested), last & tested
+            self._warn_of_repeated(X, train, test)
+            yield train, test
+
+    def _warn_of_repeated(
+        self, X: Any, train: NDArray[np.bool_], test: NDArray[np.bool_]
+    ) -> None:
+        """Tell of test rows that no list holds, as it leaves out what was met."""
+        users, items = user_codes(X, self.user), item_codes(X, self.item)
+        pairs = users.astype(np.int64) * (int(items.max(initial=0)) + 1) + items
+        n_repeated = int(np.isin(pairs[test], pairs[train]).sum())
+        if n_repeated:
+            warn_caller(
+                f"LeaveLastOut: {n_repeated} of {int(test.sum())} test rows repeat a "
+                "user and an item of the training rows, and a list leaves out what its "
+                "user has met: they count as missed. To test on what is new to a user, "
+                "drop the repeated rows of X before it is split"
+            )
 
 
 class TimeSplit(_TimedSplitter):

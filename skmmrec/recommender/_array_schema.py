@@ -323,8 +323,7 @@ def _is_part(history: History, seen: History) -> bool:
     if len(history.items) == 0:
         return True
     if len(history.items) < len(seen.items):
-        kept = np.asarray(history.to_csr(bool)[seen.users, seen.items], bool)
-        seen = seen.where(kept.reshape(-1))
+        seen = seen.where(history.holds(seen.users, seen.items))
     return np.array_equal(history.offsets, seen.offsets) and np.array_equal(
         history.items, seen.items
     )

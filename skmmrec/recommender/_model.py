@@ -568,9 +568,16 @@ class FittedModel:
             kept = vars(self)["_hashed"] = self.item_vectors, hashes
         return kept[1]
 
+    def popularity(self) -> NDArray[np.int64]:
+        """Count the users who have met each item, once until they change."""
+        kept = vars(self).get("_counted")
+        if kept is None or kept[0] is not self.data:
+            kept = vars(self)["_counted"] = self.data, self.data.seen.popularity
+        return kept[1]
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is only kept to be quick."""
-        quick = ("_measured", "_hashed")
+        quick = ("_measured", "_hashed", "_counted")
         return {name: v for name, v in vars(self).items() if name not in quick}
 
     @property

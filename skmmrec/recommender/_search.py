@@ -228,9 +228,11 @@ def with_fresh(
         Ranks, by the same scores, so many of the items of a mask.
     """
     places = fresh_places(fresh.places, k)
-    is_new = model.data.seen.popularity <= fresh.met
+    if len(places) == 0:
+        return lists
+    is_new = model.popularity() <= fresh.met
     if candidates is not None:
         is_new &= candidates
-    if len(places) == 0 or not is_new.any():
+    if not is_new.any():
         return lists
     return mix_fresh(lists, rank(len(places), is_new), places)

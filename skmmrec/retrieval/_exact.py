@@ -21,6 +21,9 @@ ROWS_IN_CACHE = 64
 # Pairs of vectors multiplied at a time: 512 KB in float64 where they are 64 wide, which
 # a second-level cache holds. Not tuned.
 PAIRS_IN_CACHE = 1024
+# Of rows that are shorter, float32 loses digits of the squares, or all of them: its
+# least normal number is 1.2e-38, and seven digits below a largest square are counted.
+LEAST_NORM = 1e-15
 
 
 def score_pairs(left: NDArray, right: NDArray) -> NDArray[np.float32]:
@@ -68,9 +71,22 @@ def sum_in_halves(terms: Any) -> Any:
 
 
 def unit_vectors(vectors: NDArray) -> NDArray:
-    """Scale rows to length 1; a row of zeros stays one."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    """Scale rows to length 1, however long they are; a row of zeros stays one."""
+    with np.errstate(over="ignore", under="ignore"):
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    odd = ~((norms > LEAST_NORM) & np.isfinite(norms))[:, 0]
+    if odd.any():
+        vectors = vectors.copy()
+        vectors[odd] = _near_one(vectors[odd])
+        norms[odd] = np.linalg.norm(vectors[odd], axis=1, keepdims=True)
     return vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+
+
+def _near_one(vectors: NDArray) -> NDArray:
+    """Scale rows by powers of two, exactly, so that their largest number is near 1."""
+    largest = np.abs(vectors).max(axis=1, initial=0, keepdims=True)
+    near: NDArray = np.ldexp(vectors, -np.frexp(largest)[1])
+    return near
 
 
 def chunks(n_rows: int, n_columns: int) -> Iterator[slice]:

@@ -43,6 +43,7 @@ from ._failures import (
     Failure as Failure,
     collecting_failures as collecting_failures,
     report_failures as report_failures,
+    tell_failures as tell_failures,
 )
 from ._files import (
     digest as digest,

@@ -47,6 +47,30 @@ class Failure(NamedTuple):
         return f"{self.step}: row {self.row}{source}: {self.problem}"
 
 
+# As many as can be looked at by hand; the log of a job names thousands to nobody's use.
+_NAMED = 5
+
+
+def tell_failures(failures: Sequence[Failure], n_rows: int) -> str:
+    """Say how many of so many rows could not be read, and which.
+
+    Parameters
+    ----------
+    failures : sequence of Failure
+        At least one. The first is told with its problem, four more by file or row.
+    n_rows : int
+        All rows, read or not.
+    """
+    first, *others = sorted(failures, key=lambda failure: failure.row)
+    told = f"{len(failures)} of {n_rows} rows could not be read and are treated as "
+    told += f"missing; the first: {first}"
+    if not others:
+        return told
+    names = [each.source or f"row {each.row}" for each in others[: _NAMED - 1]]
+    more = len(others) - len(names)
+    return f"{told}; also {', '.join(names)}{f' and {more} more' if more else ''}"
+
+
 _collected: ContextVar[list[Failure] | None] = ContextVar("failures", default=None)
 
 
@@ -70,8 +94,4 @@ def report_failures(failures: Sequence[Failure], n_rows: int) -> None:
     if collected is not None:
         collected.extend(failures)
     elif failures:
-        first = min(failures, key=lambda failure: failure.row)
-        warn_caller(
-            f"{len(failures)} of {n_rows} rows could not be read and are treated as "
-            f"missing; the first: {first}"
-        )
+        warn_caller(tell_failures(failures, n_rows))

@@ -124,10 +124,16 @@ def problem_of(error: Exception) -> ProblemError:
         headers = dict(error.headers or {})
         return ProblemError(kind, str(error.detail), headers)
     if isinstance(error, UnknownIdError):
-        return ProblemError("unknown-id", str(error.args[0]))
+        advice = f"; {_INSTEAD}" if error.advice else ""
+        return ProblemError("unknown-id", f"{error.args[0]}{advice}")
     return _of_store(error) or ProblemError("internal", _HIDDEN)
 
 
+# The store's own advice is for Python, of which who sends a request sees nothing.
+_INSTEAD = (
+    'send "history", a list of items, in place of "users", or let whoever runs the '
+    'service set unknown to "popular" or "skip"'
+)
 _NO_JSON = "send JSON, with the header Content-Type: application/json"
 _HIDDEN = "the log of the service tells more, under this request_id"
 

@@ -66,3 +66,11 @@ def test_statsmodels_is_named_where_it_is_absent(monkeypatch):
     monkeypatch.setitem(sys.modules, "statsmodels.stats", None)
     with pytest.raises(ImportError, match=r"pip install 'skmmrec\[experiments\]'"):
         sample_size(0.1, std=1.0)
+
+
+@pytest.mark.parametrize("name", ["effect", "rate", "std", "power", "alpha", "ratio"])
+@pytest.mark.parametrize("value", ["20%", True, [0.1], np.array([0.1, 0.2])])
+def test_what_is_no_number_is_named(name, value):
+    given = {"effect": 0.1} | ({"std": 1.0} if name != "rate" else {}) | {name: value}
+    with pytest.raises(TypeError, match=f"^{name} must be a number such as 0.02, got"):
+        sample_size(given.pop("effect"), **given)

@@ -210,3 +210,18 @@ def test_models_that_make_no_users_are_refused(repo, tmp_path):
     rates.set_params(training__max_epochs=1).fit(X, np.arange(len(X)) % 5.0)
     with pytest.raises(ValueError, match="none can be made of items alone"):
         OnlineRecommender(repo, model=rates)
+
+
+@pytest.mark.parametrize("tower", [*TOWERS.values(), "mean"])
+def test_a_model_knows_what_to_recommend_without_a_history(repo, tower):
+    """To somebody unknown, and after something was met that was not liked."""
+    model = fit(tower, rated=True)
+    publish(model, repo)
+    online = OnlineRecommender(repo, model=model, unknown="popular")
+    assert_same_lists(online, model, [98, 0])
+    assert not online.record(99, 3, y=-1.0)
+    model.partial_fit(events(99, [3]), [-1.0])
+    assert_same_lists(online, model, [99, 0])
+    assert online.record(99, 4)
+    model.partial_fit(events(99, [4]), [1.0])
+    assert_same_lists(online, model, [99, 0])

@@ -1,9 +1,12 @@
 """Compressed rows of who met what, against plain lists."""
 
+import pickle
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from skmmrec.interactions import History
+from skmmrec.interactions import History, InteractionData, Interactions
 
 N_USERS, N_ITEMS = 7, 9
 
@@ -100,3 +103,28 @@ def test_recency_halves_with_every_half_life():
     np.testing.assert_allclose(
         weights[3:], 0.5 ** np.array([2, 1.5, 1, 0.5, 0]), atol=1e-6
     )
+
+
+def test_which_pairs_are_held(history, pairs):
+    users, items = np.divmod(np.arange(N_USERS * N_ITEMS), N_ITEMS)
+    held = set(zip(*pairs[:2], strict=True))
+    expected = [pair in held for pair in zip(users, items, strict=True)]
+    assert history.holds(users, items).tolist() == expected
+    assert history.holds(users[:0], items[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_what_a_pickle_has_brought_takes_in_more(protocol):
+    """NumPy reads long arrays without a copy, and scipy cannot set their flags."""
+    n = 3000
+    ids = pd.Index(np.arange(n))
+    everyone = History(np.arange(n + 1), np.arange(n), n)
+    some = everyone.where(np.arange(n) % 3 > 0)
+    data = InteractionData(ids, ids, everyone, some)
+    again = pickle.loads(pickle.dumps(data, protocol))
+    rows = Interactions(np.array([0, 1]), np.array([5, 6]), None)
+    for each in (data, again):
+        assert each.disliked.items.tolist() == list(range(0, n, 3))
+        extended = each.extend(rows)
+        assert extended.seen.of(0).tolist() == [0, 5]
+        assert extended.history.of(0).tolist() == [5]

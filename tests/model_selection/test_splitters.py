@@ -1,5 +1,7 @@
 """Splitters hold out what they say, whatever form X comes in."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -266,3 +268,23 @@ def test_one_user_or_one_item_is_enough_or_refused():
         next(ColdUserSplit(random_state=0).split(one))
     with pytest.raises(ValueError, match="leaves no item to train on"):
         next(ColdItemSplit().split(one.assign(item_id=5)))
+
+
+def test_last_rows_that_no_list_can_hold_are_counted(X):
+    """A list leaves out what its user has met."""
+    last = X.assign(timestamp=X.timestamp + 1000).groupby("user_id").head(1)
+    some = last.head(5)
+    with pytest.warns(
+        UserWarning, match=r"5 of 12 test rows repeat a user and an"
+    ) as w:
+        list(LeaveLastOut().split(pd.concat([X, some])))
+    assert w[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        list(
+            LeaveLastOut().split(
+                pd.concat([X, some]).drop_duplicates(["user_id", "item_id"])
+            )
+        )
+        # What a user meets again after the tested rows is in neither part.
+        list(LeaveLastOut(item="item_id").split(X))

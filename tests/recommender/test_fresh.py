@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skmmrec.interactions import History
 from skmmrec.recommender import (
     ContentRecommender,
     MatrixFactorizationRecommender,
@@ -167,3 +168,28 @@ def test_what_no_list_has_is_refused(rec):
         rec.recommend(k=4, fresh=5)
     with pytest.raises(ValueError, match="fresh_met=2 has no effect without fresh"):
         rec.recommend(k=4, fresh_met=2)
+
+
+def test_users_are_counted_once_until_they_change(own, monkeypatch):
+    counted = []
+    count = History.popularity.fget
+
+    def spy(self):
+        counted.append(len(self.items))
+        return count(self)
+
+    monkeypatch.setattr(History, "popularity", property(spy))
+    own.recommend(k=3)
+    assert counted == []  # nothing is new where no place is kept for it
+    for _ in range(3):
+        own.recommend(k=3, fresh=1)
+    assert len(counted) == 1
+    users = own.user_index_[:2]
+    own.partial_fit(pd.DataFrame({"user_id": users, "item_id": NEW[0]}))
+    counted.clear()
+    others = own.user_index_[2:]
+    table = own.recommend(others, k=3, fresh=1)
+    assert len(counted) == 1
+    assert NEW[0] not in set(table.item_id)
+    table = own.recommend(others, k=40, fresh=10, fresh_met=2)
+    assert set(NEW) <= set(table.item_id)

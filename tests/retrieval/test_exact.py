@@ -5,9 +5,11 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from skmmrec.recommender.network import unit
 from skmmrec.retrieval import _exact
-from skmmrec.retrieval._exact import chunks, ranked_frame, top_k
+from skmmrec.retrieval._exact import chunks, ranked_frame, top_k, unit_vectors
 
 
 def sorted_top_k(scores, k):
@@ -77,3 +79,29 @@ def test_hidden_items_are_left_out_of_the_table():
         }
     )
     pd.testing.assert_frame_equal(table, expected)
+
+
+@pytest.mark.parametrize("size", [1e-44, 1e-38, 1e-25, 1e-16, 1.0, 1e18, 1e20, 3e38])
+@pytest.mark.parametrize("scale", [unit_vectors, unit])
+def test_directions_do_not_depend_on_lengths(scale, size):
+    """Squares of float32 are 0 below 1e-23 and infinite above 1e19."""
+    rng = np.random.default_rng(0)
+    vectors = rng.integers(-8, 9, (20, 5)).astype(np.float32) / 8
+    vectors[3], vectors[4] = 0, [0, 0, 1, 0, 0]
+    size = np.float32(2.0 ** np.floor(np.log2(size) - 3 * (size > 1e37)))
+    before = vectors * size
+    kept = before.copy()
+    given = torch.from_numpy(before.copy()) if scale is unit else before
+    found = np.asarray(scale(given))
+    lengths = np.linalg.norm(before.astype(np.float64), axis=1, keepdims=True)
+    expected = before / np.where(lengths > 0, lengths, 1.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(before, kept)
+
+
+def test_directions_of_usual_vectors_keep_their_bits():
+    vectors = np.random.default_rng(0).normal(size=(50, 9)).astype(np.float32)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_array_equal(unit_vectors(vectors), vectors / norms)
+    odd = np.vstack([vectors, 1e25 * vectors[:1]])
+    np.testing.assert_array_equal(unit_vectors(odd)[:50], vectors / norms)

@@ -48,6 +48,12 @@ def test_a_list_is_that_of_the_store(client, served):
     ("path", "body", "kind", "message"),
     [
         ("/recommend", {"users": 77}, (404, "unknown-id"), "such as 77"),
+        (
+            "/recommend",
+            {"users": [4, 77]},
+            (404, "unknown-id"),
+            'such as 77; send "history", a list of items, in place of "users", or let',
+        ),
         ("/recommend", {"users": "ann"}, (422, "invalid-type"), "user_id"),
         ("/recommend", {}, (422, "invalid-value"), "give users or a history"),
         ("/recommend", {"users": 4, "history": 1}, (422, "invalid-value"), "not both"),
@@ -122,6 +128,7 @@ def test_mistakes_are_told_in_one_form(client, path, body, kind, message):
     answer = client.post(path, json=body)
     assert problem(answer) == kind
     assert message in answer.json()["detail"]
+    assert "='" not in answer.json()["detail"]  # no arguments of Python's
 
 
 def test_broken_json_is_a_mistake(client):

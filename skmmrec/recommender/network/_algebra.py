@@ -23,6 +23,8 @@ Array: TypeAlias = Any
 
 # Numbers of one matrix on an accelerator: 64 MB in float64, enough to keep it busy.
 ON_ACCELERATOR = 8_000_000
+# Powers of two that float32 and its inverse hold without losing digits: up to 126.
+MOST_BITS = 126
 
 
 def accelerator(device: torch.device) -> torch.device | None:
@@ -60,10 +62,14 @@ def as_float64(array: Array) -> Array:
 
 
 def unit(vectors: Array) -> Array:
-    """Scale rows to length 1; a row of zeros stays one."""
-    if isinstance(vectors, Tensor):
-        return F.normalize(vectors, eps=float(np.finfo(np.float32).tiny))
-    return unit_vectors(vectors)
+    """Scale rows to length 1, however long they are; a row of zeros stays one."""
+    if not isinstance(vectors, Tensor):
+        return unit_vectors(vectors)
+    if vectors.numel():
+        # As on the host, by powers of two: no square is too large or too small then.
+        exponents = torch.frexp(vectors.abs().amax(1, keepdim=True)).exponent
+        vectors = torch.ldexp(vectors, -exponents.clamp(-MOST_BITS, MOST_BITS))
+    return F.normalize(vectors, eps=float(np.finfo(np.float32).tiny))
 
 
 def row_blocks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +19,12 @@ from skmmrec.recommender.memory import (
     spread_users,
 )
 from skmmrec.recommender.network import FusionNetwork, to_host
+from skmmrec.recommender.training._loop import Trainer
 from skmmrec.recommender.training._plan import MemoryWeight
 from skmmrec.recommender.training._problem import Examples, Problem
 from skmmrec.recommender.training._validation import HeldOut, LikesMonitor
 from skmmrec.retrieval import chunks, entry_rows, top_k
+from skmmrec.runtime import progress
 
 # What is tried in the trial, and how much of it is then taken. A network of two to four
 # epochs needs twice the help that one of ten does: on validation rows of dbbook, 0.4 is
@@ -39,6 +42,13 @@ GIVEN_POWER = 0.5
 def can_remember(problem: Problem) -> bool:
     """Tell whether histories are plain likes, by which items are ranked."""
     return problem.tasks[0].sampled and problem.history.values is None
+
+
+def train_briefly(trainer: Trainer, n_epochs: int) -> None:
+    """Train for the first epochs only, where nothing but a memory is chosen."""
+    with closing(trainer.run()) as epochs:
+        for _ in progress(range(n_epochs), "choose memory", unit="epoch"):
+            next(epochs)
 
 
 def choose_memory(

@@ -81,8 +81,7 @@ def make_examples(seen: History, history: History, tasks: Sequence[Task]) -> Exa
         What is to be predicted.
     """
     users = seen.users
-    held = history.to_csr(bool)[users, seen.items]
-    held = np.asarray(held, dtype=bool).reshape(-1)
+    held = history.holds(users, seen.items)
     passed = np.cumsum(held) - held
     before = passed - history.offsets[users]
     weights, answers = weights_and_answers(seen, len(tasks))

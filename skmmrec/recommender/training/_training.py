@@ -42,6 +42,7 @@ from skmmrec.recommender.training._memory_trial import (
     GIVEN_POWER,
     can_remember,
     choose_memory,
+    train_briefly,
 )
 from skmmrec.recommender.training._modality_dropout import choose_modality_dropout
 from skmmrec.recommender.training._plan import (
@@ -353,8 +354,12 @@ class Trial(NamedTuple):
 def try_out(
     network: FusionNetwork, problem: Problem, plan: Plan, generators: Generators
 ) -> tuple[Choice, Trial | None]:
-    """Choose the precision of the embeddings' prior, by training a copy."""
-    training = plan.training
+    """Choose the precision of the embeddings' prior, by training a copy.
+
+    Where the precision is given, the copy is trained with that, as the fit will be.
+    """
+    training, given = plan.training, plan.regularization.id_l2
+    start = LOW if given == "auto" else float(given)
     if training.max_time is not None:
         reason = "there is no trial where max_time limits the training"
         return Choice(LOW, reason), None
@@ -372,11 +377,15 @@ def try_out(
         examples, history, HIDDEN_SHARE, _rng(generators)
     )
     batcher = _batcher(problem, plan, generators, left, rest)
-    loss = _loss(deepcopy(network), problem, plan, generators, LOW)
-    options = _options(network, problem, plan, len(left.items), LOW / len(rest))
+    loss = _loss(deepcopy(network), problem, plan, generators, start)
+    options = _options(network, problem, plan, len(left.items), start / len(rest))
     trainer = Trainer(loss, batcher, replace(options, patience=None))
-    held_out = _batcher(problem, plan, generators, left, hidden)
-    chosen = learn_precision(trainer, held_out, n_epochs)
+    if given == "auto":
+        held_out = _batcher(problem, plan, generators, left, hidden)
+        chosen = learn_precision(trainer, held_out, n_epochs)
+    else:
+        chosen = Choice(start, "it is given")
+        train_briefly(trainer, n_epochs)
     return chosen, Trial(loss.network, hidden, left)
 
 

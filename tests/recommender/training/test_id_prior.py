@@ -301,3 +301,16 @@ def test_the_credit_has_bounds():
 def test_unliked_items_do_not_count():
     counts = np.array([1, 4, 9, 20])
     assert credit(np.r_[counts, np.zeros(100, int)]) == credit(counts)
+
+
+def test_a_trial_is_trained_with_the_precision_that_is_given(items, by_content):
+    """The network that a memory is tried beside is like the one that it will be."""
+    lengths = {}
+    for given in (0.0, 2.0, 100.0):
+        rec = fit(items, by_content, regularization__id_l2=given)
+        network = rec.model_.networks[0]
+        parts = network, rec.model_.problem(), rec._plan(), Generators(0)
+        chosen, trial = _training.try_out(*parts)
+        assert chosen.value == given
+        lengths[given] = float(trial.network.item_embedding.detach().norm())
+    assert lengths[0.0] > lengths[2.0] > lengths[100.0]

@@ -26,8 +26,21 @@ class LostRowsError(StoreError):
 
 
 class UnknownIdError(KeyError):
-    """A user or an item that the served model has no vector of."""
+    """A user or an item that the served model has no vector of.
+
+    Parameters
+    ----------
+    *args : object
+        What is wrong, in words.
+    advice : str, default=""
+        What to do about it in Python; whoever asks by other means is told otherwise.
+    """
+
+    def __init__(self, *args: object, advice: str = "") -> None:
+        super().__init__(*args)
+        self.advice = advice
 
     def __str__(self) -> str:
         # A KeyError quotes its message, as if that were the key.
-        return str(self.args[0]) if len(self.args) == 1 else super().__str__()
+        told = str(self.args[0]) if len(self.args) == 1 else super().__str__()
+        return f"{told}; {self.advice}" if self.advice else told
