@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -35,6 +36,8 @@ TRIED, KEPT = (0.1, 0.2, 0.4, 0.8), 0.5
 LENGTH, MAX_USERS, MAX_SCORES = 20, 1000, 200_000_000
 # Fewer tell nothing.
 MIN_USERS = 20
+# Of a difference: no more users than 10**12 could tell it better.
+LEAST_ERROR = 1e-6
 # Of the scaling that is taken where a weight is given.
 GIVEN_POWER = 0.5
 
@@ -57,9 +60,12 @@ def choose_memory(
     """Choose how much a memory of items counts, and how it is scaled.
 
     A memory of the likes that the trial has seen is added to the scores of its network,
-    and the held-out likes are ranked. Of the weights within one standard error of the
-    best the smallest is chosen [1]_, and none where the best is not ahead of none by
-    one. A network that is trained longer needs less, so that half of it is kept.
+    and the held-out likes are ranked. Weights are scaled by the items' precision where
+    lists are better by one standard error for it. The least weight that is behind the
+    best by one at most is chosen [1]_, also between those that are tried: else a little
+    chance would make it twice as large. There is no memory where the best is not ahead
+    of none by a standard error. A network that is trained longer needs less, so that
+    half of the weight is kept.
 
     Parameters
     ----------
@@ -82,29 +88,84 @@ def choose_memory(
         reason = "too few users have likes held out of a trial"
         return None, Choice(0.0, reason, {"users": len(held.users)})
     values = _judged(network, problem, held, left)
-    base, best = values[0.0, 0.0], max(values, key=lambda key: values[key].mean())
-    gain = values[best] - base
+    power, curve = choose_power(values)
+    base, best = curve[0.0], curve[best_weight(curve)]
+    gain = best - base
     figures: dict[str, float] = {
         f"ndcg@{LENGTH} without": float(base.mean()),
-        "with": float(values[best].mean()),
+        "with": float(best.mean()),
         "standard error": _error(gain),
         "users": len(base),
     }
     if gain.mean() <= _error(gain):
         reason = "likes held out of a trial are ranked no better, by a standard error"
         return None, Choice(0.0, reason, figures)
-    near = (w for w, p in values if p == best[1] and w and _is_near(values, best, w))
-    chosen = MemoryWeight(KEPT * min(near), best[1])
+    chosen = MemoryWeight(KEPT * least_near(curve), power)
     reason = "likes held out of a trial are ranked better with a memory of items"
     return chosen, Choice(chosen.weight, reason, {**figures, "power": chosen.power})
 
 
-def _is_near(
-    values: dict[tuple[float, float], NDArray], best: tuple[float, float], weight: float
-) -> bool:
-    """Tell whether a weight is within one standard error of the best."""
-    behind = values[best] - values[weight, best[1]]
-    return bool(behind.mean() <= _error(behind))
+Curve = Mapping[float, NDArray[np.float64]]
+"""NDCG of each user by weight, 0 among them."""
+
+
+def choose_power(
+    values: Mapping[tuple[float, float], NDArray[np.float64]],
+) -> tuple[float, Curve]:
+    """Choose the power of the precision: the first, or one that is clearly ahead of it.
+
+    Parameters
+    ----------
+    values : mapping of (float, float) to ndarray of shape (n_users,)
+        NDCG of each user by weight and power, with (0, 0) for no memory.
+
+    Returns
+    -------
+    power : float
+        Of `POWERS`.
+    curve : mapping of float to ndarray of shape (n_users,)
+        NDCG of each user by weight, with 0 for no memory.
+    """
+    none = {0.0: values[0.0, 0.0]}
+    curves = {
+        p: none | {w: v for (w, q), v in values.items() if w and q == p} for p in POWERS
+    }
+    tops = {power: curve[best_weight(curve)] for power, curve in curves.items()}
+    chosen = POWERS[0]
+    for power in POWERS[1:]:
+        ahead = tops[power] - tops[chosen]
+        chosen = power if ahead.mean() > _error(ahead) else chosen
+    return chosen, curves[chosen]
+
+
+def best_weight(curve: Curve) -> float:
+    """Return the weight with the greatest mean; the least of several."""
+    return max(sorted(curve), key=lambda weight: curve[weight].mean())
+
+
+def least_near(curve: Curve) -> float:
+    """Find the least weight that is behind the best by one standard error.
+
+    Between two weights that are tried, how many standard errors it is behind is taken
+    to fall evenly with the logarithm of the weight. The least that is tried stands for
+    all below it, but for 0.
+    """
+    best, tried = best_weight(curve), sorted(weight for weight in curve if weight)
+    behind = [_errors_behind(curve[best], curve[weight]) for weight in tried]
+    place = next(n for n, errors in enumerate(behind) if errors <= 1)
+    if place == 0:
+        return tried[0]
+    before, here = behind[place - 1 : place + 1]
+    share = (before - 1) / (before - here)
+    return tried[place - 1] * (tried[place] / tried[place - 1]) ** share
+
+
+def _errors_behind(best: NDArray, other: NDArray) -> float:
+    """Tell by how many standard errors one is behind another, in pairs."""
+    behind = best - other
+    mean = float(behind.mean())
+    # All users alike have no standard error: then any difference is a clear one.
+    return mean / max(_error(behind), LEAST_ERROR * mean) if mean > 0 else 0.0
 
 
 def _error(values: NDArray) -> float:
