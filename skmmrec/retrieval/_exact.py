@@ -74,12 +74,14 @@ def unit_vectors(vectors: NDArray) -> NDArray:
     """Scale rows to length 1, however long they are; a row of zeros stays one."""
     with np.errstate(over="ignore", under="ignore"):
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    least = np.finfo(np.float32).tiny
+    unit: NDArray = vectors / np.maximum(norms, least)
     odd = ~((norms > LEAST_NORM) & np.isfinite(norms))[:, 0]
     if odd.any():
-        vectors = vectors.copy()
-        vectors[odd] = _near_one(vectors[odd])
-        norms[odd] = np.linalg.norm(vectors[odd], axis=1, keepdims=True)
-    return vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+        near = _near_one(vectors[odd])
+        norms = np.linalg.norm(near, axis=1, keepdims=True)
+        unit[odd] = near / np.maximum(norms, least)
+    return unit
 
 
 def _near_one(vectors: NDArray) -> NDArray:
