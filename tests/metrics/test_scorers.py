@@ -285,9 +285,8 @@ def test_one_column_of_answers_is_one():
     X = pd.DataFrame({"user_id": [1, 1, 2], "item_id": [1, 2, 3], "p": [0.5, 0.2, 0.1]})
     y = pd.DataFrame({"stars": [1, 0, 1]})
     scorer = make_ranking_scorer("ndcg@2", candidates="rows")
-    assert scorer(Known(), X, y) == pytest.approx(
-        scorer(Known(), X, y["stars"]), 1e-6, 1e-6
-    )
+    expected = scorer(Known(), X, y["stars"])
+    assert scorer(Known(), X, y) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 class Known(RegressorMixin, BaseEstimator):
