@@ -125,8 +125,12 @@ def _judged(
     """NDCG of each user by weight and power, up to where more is worse."""
     content = problem.content, problem.graph, problem.propagation
     monitor = LikesMonitor("ndcg", held, *content, problem.user_content)
-    where, vectors = accelerator(network.item_bias.device), monitor.vectors(network)
-    judge = _Judge(*(each if where else to_host(each) for each in vectors), held)
+    where = accelerator(network.item_bias.device)
+    users, items, biases = (
+        place(to_host(each) if where is None else each, where)
+        for each in monitor.vectors(network)
+    )
+    judge = _Judge(users, items, biases, held)
     memory = MemoryOfLikes.learn(left, where)
     values = {(0.0, 0.0): judge.ndcg()}
     for power in POWERS:
@@ -205,4 +209,5 @@ def _beside(scores: Array, array: NDArray) -> Array:
 
 def _at(scores: Array, rows: NDArray, columns: NDArray) -> tuple[Array, Array]:
     """Places in a matrix of scores, where it is."""
-    return tuple(_beside(scores, each.astype(np.int64)) for each in (rows, columns))
+    at = rows.astype(np.int64), columns.astype(np.int64)
+    return _beside(scores, at[0]), _beside(scores, at[1])
