@@ -42,9 +42,6 @@ _IN_A_ROW = 256
 # How far from its frame's start the tag that counts frames may be: after the header,
 # a checksum and the side information, of 32 bytes at most.
 _COUNT_WITHIN = 48
-# Bytes of a frame of layer III, at most: 320 kbit/s at 32 kHz, padded.
-_LONGEST = 1441
-_N_ID3V1 = 128
 _SYNC = re.compile(rb"\xff[\xe2-\xff]")
 _TAG = re.compile(rb"ID3[\x02-\x04]|TAG|APETAGEX|LYRICSBEGIN|3DI")
 # A tag behind the rest of a frame, or a count in a frame that is damaged: both names
@@ -135,67 +132,6 @@ def mpeg_parts(file: BinaryIO, max_seconds: float, within: int = 0) -> list[Part
     return [_as_part(data, one, is_cut=one is last) for one in recordings]
 
 
-def plain_mp3(file: BinaryIO) -> Part | None:
-    """Return an MP3 as it is, if its first frame counts all others, and trims them.
-
-    That is so of nearly all, and spares a list of the frames, and a copy with a new
-    count. The frames are led through once, as the decoder goes on where one is damaged.
-
-    Parameters
-    ----------
-    file : binary file
-        Any file.
-
-    Returns
-    -------
-    part : Part or None
-        None if the file is anything else than frames of layer III in a row, perhaps
-        between tags, the first of which says how many there are and what an encoder
-        has put around the sound.
-    """
-    start, n_bytes = tag_size(bytes_at(file, 0, 10)), size_of(file)
-    if bytes_at(file, max(n_bytes - _N_ID3V1, 0), 3) == b"TAG":
-        n_bytes -= _N_ID3V1
-    head = bytes_at(file, start, _LONGEST)
-    first = _frame_at(head, 0)
-    if first is None or first.layer < 3:
-        return None
-    tag, place = head[: first.n_bytes], 4 + _n_side(first)
-    n_frames, n_counted = declared(tag)
-    trims = trimmed(tag, first.n_samples)
-    is_count = tag[place : place + 4] in COUNT_NAMES and not any(tag[4:place])
-    if not is_count or n_counted != n_bytes - start or not any(trims):
-        return None
-    if _n_in_a_row(bytes_at(file, start, n_counted), first) != n_frames + 1:
-        return None
-    n_samples = n_frames * first.n_samples - sum(trims)
-    return Part(file, n_samples, n_samples, n_samples / first.rate)
-
-
-def _n_in_a_row(data: bytes, first: Frame) -> int:
-    """Return how many frames of one kind these bytes are, to the end; 0 if others."""
-    sizes = _Sizes(first.kind)
-    position = n_frames = 0
-    while n_bytes := sizes[data[position : position + 4]]:
-        position += n_bytes
-        n_frames += 1
-    return n_frames if position == len(data) else 0
-
-
-class _Sizes(dict[bytes, int]):
-    """Bytes of the frames that headers start, 0 for those of another kind."""
-
-    def __init__(self, kind: tuple[int, ...]) -> None:
-        super().__init__()
-        self._kind = kind
-
-    def __missing__(self, head: bytes) -> int:
-        frame = _read_header(head)
-        is_one = frame is not None and frame.kind == self._kind
-        self[head] = n_bytes = frame.n_bytes if frame is not None and is_one else 0
-        return n_bytes
-
-
 def tag_size(head: bytes) -> int:
     """Return the bytes that an ID3v2 tag says to take, by its first 10; 0 for none."""
     if head[:3] != b"ID3" or len(head) < 10:
@@ -206,7 +142,7 @@ def tag_size(head: bytes) -> int:
 
 
 @lru_cache(4096)
-def _read_header(head: bytes) -> Frame | None:
+def read_header(head: bytes) -> Frame | None:
     """Return what 4 bytes say; None if they are no header of a frame."""
     header = int.from_bytes(head, "big")
     if header >> 21 != 0x7FF:
@@ -228,7 +164,7 @@ def _read_header(head: bytes) -> Frame | None:
 
 
 def _frame_at(data: bytes, position: int) -> Frame | None:
-    return _read_header(data[position : position + 4])
+    return read_header(data[position : position + 4])
 
 
 def _is_chain(data: bytes, position: int) -> bool:
@@ -305,7 +241,7 @@ def _in_a_row(data: bytes, position: int, frame: Frame) -> tuple[int, Frames]:
 
 def _of_kind(kind: tuple[int, ...], head: bytes) -> Frame | None:
     """Return what a header says, if its frame is of a kind."""
-    frame = _read_header(head)
+    frame = read_header(head)
     return frame if frame is not None and frame.kind == kind else None
 
 
@@ -409,7 +345,7 @@ def _counting_frame(
     header &= ~(0xF << 12 | 1 << 9)
     headers = (header | i_bitrate << 12 for i_bitrate in range(1, 15))
     heads = (each.to_bytes(4, "big") for each in headers)
-    sized = ((each, _read_header(each)) for each in heads)
+    sized = ((each, read_header(each)) for each in heads)
     # Side information, tag and LAME's part of it take up to 32 + 12 + 36 bytes; mpg123
     # wants room for a table of 100 more.
     chosen, frame = next((h, f) for h, f in sized if f and f.n_bytes >= 192)
@@ -417,11 +353,11 @@ def _counting_frame(
     if trims is not None:
         delays = (trims[0] << 12 | trims[1]).to_bytes(3, "big")
         tag += b"LAME3.100" + bytes(12) + delays
-    content = chosen + bytes(_n_side(frame)) + tag
+    content = chosen + bytes(n_side(frame)) + tag
     return content.ljust(frame.n_bytes, b"\0")
 
 
-def _n_side(frame: Frame) -> int:
+def n_side(frame: Frame) -> int:
     """Return the bytes of side information in a frame of layer III."""
     version, _, _, is_mono = frame.kind
     return {(1, 0): 32, (1, 1): 17, (2, 0): 17, (2, 1): 9}[min(version, 2), is_mono]

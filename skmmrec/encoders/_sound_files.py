@@ -12,7 +12,8 @@ import numpy as np
 
 from skmmrec.encoders._containers import read_sound_stream
 from skmmrec.encoders._mixing import BLOCK, Mixer, to_mono
-from skmmrec.encoders._mpeg import mpeg_parts, plain_mp3, tag_size
+from skmmrec.encoders._mpeg import mpeg_parts, tag_size
+from skmmrec.encoders._plain_mp3 import plain_mp3
 from skmmrec.encoders._sound_chunks import chunked_parts, layout_of, sun_part
 from skmmrec.encoders._sound_memory import descriptor
 from skmmrec.encoders._sound_parts import Part, bytes_at, size_of, spliced

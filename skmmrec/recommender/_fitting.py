@@ -111,7 +111,7 @@ def finish(
         model.learn_half_life(where)
     model.update_users(where)
     if memory is not None:
-        model.learn_memory(memory)
+        model.learn_memory(memory, where)
     return model
 
 

@@ -447,7 +447,9 @@ class FittedModel:
         self.half_life = chosen.value
         self.choices.note("half_life", chosen)
 
-    def learn_memory(self, counted: MemoryWeight) -> None:
+    def learn_memory(
+        self, counted: MemoryWeight, where: torch.device | None = None
+    ) -> None:
         """Learn from the likes what items say of others.
 
         Its spread over a user's scores, over that of the vectors' scores, is the weight
@@ -457,7 +459,8 @@ class FittedModel:
         users = np.flatnonzero(history.lengths)
         users = np.sort(np.random.RandomState(0).permutation(users)[:most])
         known, vectors = history.take(users), self.user_vectors[users]
-        memory = MemoryOfLikes.learn(history).weighed(counted.power, self.half_life)
+        learned = MemoryOfLikes.learn(history, where)
+        memory = learned.weighed(counted.power, self.half_life)
         items, biases = self.item_vectors, self.item_biases[:, 0]
         memory = in_units(memory, known, vectors, items, biases).times(counted.weight)
         self.memory = memory if memory.weights.any() else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from skmmrec.interactions import ITEM
 from skmmrec.runtime import survive_fork
+
+if TYPE_CHECKING:
+    import torch
 
 # Most scores in memory at a time: 64 MB in float32.
 CHUNK_SCORES = 16_000_000
@@ -103,8 +106,11 @@ def chunks(n_rows: int, n_columns: int) -> Iterator[slice]:
         yield slice(start, min(n_rows, start + step))
 
 
-def top_k(scores: NDArray, k: int) -> NDArray[np.intp]:
-    """Columns of the `k` greatest scores of each row, best first; ties by position."""
+def top_k(scores: NDArray | torch.Tensor, k: int) -> NDArray[np.intp]:
+    """Columns of the `k` greatest scores of each row, best first; ties by position.
+
+    The scores may be a tensor on any device.
+    """
     import torch
 
     n_columns = scores.shape[1]
@@ -112,12 +118,16 @@ def top_k(scores: NDArray, k: int) -> NDArray[np.intp]:
     if k == 0 or len(scores) == 0:
         return np.empty((len(scores), k), np.intp)
     survive_fork()
-    table = torch.from_numpy(np.require(scores, requirements=["C", "W"]))
+    table = (
+        scores
+        if isinstance(scores, torch.Tensor)
+        else torch.from_numpy(np.require(scores, requirements=["C", "W"]))
+    )
     values, columns = torch.topk(table, min(k + 1, n_columns), dim=1)
-    best = columns[:, :k].numpy().astype(np.intp)
-    tied = (values[:, 1:] == values[:, :-1]).any(dim=1).numpy()
+    best = columns[:, :k].cpu().numpy().astype(np.intp)
+    tied = (values[:, 1:] == values[:, :-1]).any(dim=1)
     if tied.any():
-        best[tied] = _top_k_of_ties(scores[tied], k)
+        best[tied.cpu().numpy()] = _top_k_of_ties(table[tied].cpu().numpy(), k)
     return best
 
 

@@ -11,6 +11,7 @@ from skmmrec.encoders import (
     ContentError,
     _mpeg,
     _mpeg_tags,
+    _plain_mp3,
     _sound_files,
     read_sound,
 )
@@ -274,7 +275,7 @@ class TestPlainMp3:
         samples = np.column_stack([sweep(0.5, rate)] * n_channels)
         data = encoded(samples, "MP3", rate=rate, bitrate_mode=mode)
         data = tags[0] + data + tags[1]
-        part = _mpeg.plain_mp3(io.BytesIO(data))
+        part = _plain_mp3.plain_mp3(io.BytesIO(data))
         assert part is not None
         assert part.n_declared == len(samples)
         assert_equal(read_or_error(data), read_by_frames(data, monkeypatch))
@@ -285,7 +286,7 @@ class TestPlainMp3:
         loud = put(data, place + 11, b"\x3f\x80\0\0\x2c\x64\x4c\x64")
         checksum = _mpeg_tags._checksum(loud[: place + 34])
         loud = put(loud, place + 34, checksum.to_bytes(2, "big"))
-        assert _mpeg.plain_mp3(io.BytesIO(loud)) is not None
+        assert _plain_mp3.plain_mp3(io.BytesIO(loud)) is not None
         assert_equal(read_or_error(loud), read_by_frames(data, monkeypatch))
 
     @pytest.mark.parametrize("where", ["anywhere", "a header", "the count", "cut out"])
@@ -318,8 +319,8 @@ class TestPlainMp3:
 
     def test_other_files_are_none(self):
         for kind in ("FLAC", "WAV", "OGG"):
-            assert _mpeg.plain_mp3(io.BytesIO(encoded(SOUND, kind))) is None
-        assert _mpeg.plain_mp3(io.BytesIO(b"")) is None
+            assert _plain_mp3.plain_mp3(io.BytesIO(encoded(SOUND, kind))) is None
+        assert _plain_mp3.plain_mp3(io.BytesIO(b"")) is None
         data = encoded(SOUND, "MP3")
         for other in (without_count(data), data + data, data[:-1], data + b"\0"):
-            assert _mpeg.plain_mp3(io.BytesIO(other)) is None
+            assert _plain_mp3.plain_mp3(io.BytesIO(other)) is None

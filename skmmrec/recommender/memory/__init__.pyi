@@ -1,3 +1,4 @@
+from ._errors import too_small as too_small
 from ._item_memory import ItemMemory as ItemMemory
 from ._learning import (
     POWERS as POWERS,
@@ -7,5 +8,4 @@ from ._learning import (
 )
 from ._sparse_linear import (
     neighbour_weights as neighbour_weights,
-    too_small as too_small,
 )

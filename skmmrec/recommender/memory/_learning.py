@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from skmmrec.interactions import History
 from skmmrec.recommender.memory._item_memory import ItemMemory
 from skmmrec.recommender.memory._sparse_linear import Reconstruction, reconstruct
+
+if TYPE_CHECKING:
+    import torch
 
 # Neighbours of each item, and penalty. On validation rows of dbbook and MovieLens 20
 # are better than 50, and 30 better than 10 and 150 (benchmarks/README.md).
@@ -41,8 +44,8 @@ class MemoryOfLikes:
     found: Reconstruction
 
     @classmethod
-    def learn(cls, history: History) -> Self:
-        """Learn from who liked what, whatever the order.
+    def learn(cls, history: History, where: torch.device | None = None) -> Self:
+        """Learn from who liked what, whatever the order; `where` as in `reconstruct`.
 
         Each item is reconstructed, by ridge regression, from those that most often met
         the same users for how often they were met.
@@ -54,7 +57,7 @@ class MemoryOfLikes:
         systems", ICDM 2011 (from few neighbours).
         """
         recent = history.where(history.n_later < MAX_LIKES)
-        return cls(reconstruct(recent.to_csr(), N_NEIGHBORS, L2))
+        return cls(reconstruct(recent.to_csr(), N_NEIGHBORS, L2, where))
 
     def weighed(self, power: float, half_life: float | None = None) -> ItemMemory:
         """Return lists whose weights are those for a power."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 
+from skmmrec.recommender.memory._errors import too_small
 from skmmrec.retrieval import nearest_rows, unit_rows
 
+if TYPE_CHECKING:
+    import torch
+
+# Items whose matrix an accelerator makes as a whole: 1 GB of int32.
+MAX_DENSE = 2**14
 # Items whose co-occurrences are in memory at a time: 8 MB of float64, which a cache
 # holds. With 4,096, most of the time of few neighbours went into filling zeros.
 ITEMS_AT_ONCE = 1024
@@ -54,7 +60,9 @@ def neighbour_weights(met: csr_array, n_neighbors: int, l2: float) -> csr_array:
     return reconstruct(met, n_neighbors, l2).said()
 
 
-def reconstruct(met: csr_array, n_neighbors: int, l2: float) -> Reconstruction:
+def reconstruct(
+    met: csr_array, n_neighbors: int, l2: float, where: torch.device | None = None
+) -> Reconstruction:
     """Reconstruct the likes of each item from those of its nearest neighbours.
 
     Parameters
@@ -65,12 +73,18 @@ def reconstruct(met: csr_array, n_neighbors: int, l2: float) -> Reconstruction:
         How many others: those with the greatest cosine of co-occurrence.
     l2 : float
         Penalty of the squared weights.
+    where : torch.device or None
+        Accelerator to compute on, if there are few enough items; None: the host.
 
     Raises
     ------
     ValueError
         When `l2` is too small for likes that are collinear.
     """
+    if where is not None and met.shape[1] <= MAX_DENSE:
+        from skmmrec.recommender.memory._dense import reconstruct_densely
+
+        return Reconstruction(*reconstruct_densely(met, n_neighbors, l2, where))
     likes = csr_array(met.T)
     units = csr_array(unit_rows(likes))
     nearest = nearest_rows(units, units, n_neighbors)
@@ -117,8 +131,3 @@ def _solve(
         raise ValueError(too_small(l2)) from error
     left = together[own, own] + l2 - np.einsum("nk,nk->n", weights, answers)
     return [weights[filled].astype(np.float32), left]
-
-
-def too_small(l2: float) -> str:
-    """Tell that a penalty does not make a problem definite."""
-    return f"l2={l2} is too small: the likes of items are collinear"

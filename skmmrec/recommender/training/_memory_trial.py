@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor
 
 from skmmrec.interactions import History
 from skmmrec.metrics import find_hits, judge
@@ -19,7 +21,13 @@ from skmmrec.recommender.memory import (
     in_units,
     spread_users,
 )
-from skmmrec.recommender.network import FusionNetwork, to_host
+from skmmrec.recommender.network import (
+    Array,
+    FusionNetwork,
+    accelerator,
+    place,
+    to_host,
+)
 from skmmrec.recommender.training._loop import Trainer
 from skmmrec.recommender.training._plan import MemoryWeight
 from skmmrec.recommender.training._problem import Examples, Problem
@@ -189,14 +197,19 @@ def _judged(
     """NDCG of each user by weight and power, up to where more is worse."""
     content = problem.content, problem.graph, problem.propagation
     monitor = LikesMonitor("ndcg", held, *content, problem.user_content)
-    users, items, biases = (to_host(each) for each in monitor.vectors(network))
+    where = accelerator(network.item_bias.device)
+    users, items, biases = (
+        place(to_host(each) if where is None else each, where)
+        for each in monitor.vectors(network)
+    )
     judge = _Judge(users, items, biases, held)
-    memory = MemoryOfLikes.learn(left)
-    values = {(0.0, 0.0): judge.ndcg(None)}
+    memory = MemoryOfLikes.learn(left, where)
+    values = {(0.0, 0.0): judge.ndcg()}
     for power in POWERS:
         lists, before = judge.in_units(memory.weighed(power)), values[0.0, 0.0].mean()
+        said = judge.said(lists)
         for weight in TRIED:
-            values[weight, power] = ndcg = judge.ndcg(lists, weight)
+            values[weight, power] = ndcg = judge.ndcg(said, weight)
             if ndcg.mean() < before:
                 break
             before = ndcg.mean()
@@ -205,41 +218,68 @@ def _judged(
 
 @dataclass(frozen=True)
 class _Judge:
-    """Ranks held-out likes by vectors, and by a memory beside them."""
+    """Ranks held-out likes by vectors, and by a memory beside them.
 
-    users: NDArray[np.float32]
-    items: NDArray[np.float32]
-    biases: NDArray[np.float32]
+    The vectors are arrays, or tensors on an accelerator, which then ranks.
+    """
+
+    users: Array
+    items: Array
+    biases: Array
     held: HeldOut
+
+    @property
+    def parts(self) -> list[slice]:
+        """Users whose scores are in memory at a time."""
+        return list(chunks(len(self.users), len(self.items)))
 
     def in_units(self, memory: ItemMemory) -> ItemMemory:
         """Scale a memory so that what it adds has the spread of the scores."""
         some = np.arange(min(len(self.users), spread_users(len(self.items))))
         known = self.held.known.take(some)
-        return in_units(memory, known, self.users[some], self.items, self.biases)
+        vectors = self.users[: len(some)], self.items, self.biases
+        return in_units(memory, known, *map(to_host, vectors))
+
+    def said(self, memory: ItemMemory) -> list[csr_array]:
+        """Compute what a memory says of the items to each part of the users."""
+        users = np.arange(len(self.users))
+        return [memory.scores(self.held.known.take(users[part])) for part in self.parts]
 
     def ndcg(
-        self, memory: ItemMemory | None, weight: float = 0.0
+        self, said: list[csr_array] | None = None, weight: float = 0.0
     ) -> NDArray[np.float64]:
         """NDCG of each user, with what a memory says times a weight."""
+        parts = self.parts
+        each: list[csr_array | None] = [None] * len(parts) if said is None else [*said]
         values = [
-            self._ndcg_of(rows, memory, weight)
-            for rows in chunks(len(self.users), len(self.items))
+            self._ndcg_of(rows, some, weight)
+            for rows, some in zip(parts, each, strict=True)
         ]
         return np.concatenate(values)
 
     def _ndcg_of(
-        self, rows: slice, memory: ItemMemory | None, weight: float
+        self, rows: slice, said: csr_array | None, weight: float
     ) -> NDArray[np.float64]:
         chosen = np.arange(rows.start, rows.stop)
         known, hidden = (h.take(chosen) for h in (self.held.known, self.held.hidden))
         scores = self.users[rows] @ self.items.T + self.biases
-        if memory is not None:
-            said = memory.scores(known)
-            scores[entry_rows(said), said.indices] += np.float32(weight) * said.data
-        scores[known.users, known.items] = -np.inf
+        if said is not None:
+            more = np.float32(weight) * said.data
+            scores[_at(scores, entry_rows(said), said.indices)] += _beside(scores, more)
+        scores[_at(scores, known.users, known.items)] = -np.inf
         best = top_k(scores, LENGTH)
         places = chosen[:, None] - rows.start
         wanted = hidden.users * hidden.n_items + hidden.items
         hits = np.isin(places * hidden.n_items + best, wanted)
         return judge("ndcg", find_hits(hits, hidden.lengths, LENGTH))
+
+
+def _beside(scores: Array, array: NDArray) -> Array:
+    """Bring an array to where the scores are."""
+    return place(array, scores.device) if isinstance(scores, Tensor) else array
+
+
+def _at(scores: Array, rows: NDArray, columns: NDArray) -> tuple[Array, Array]:
+    """Places in a matrix of scores, where it is."""
+    at = rows.astype(np.int64), columns.astype(np.int64)
+    return _beside(scores, at[0]), _beside(scores, at[1])

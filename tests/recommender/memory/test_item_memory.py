@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.sparse import csr_array
 
 from skmmrec.interactions import History
 from skmmrec.recommender.memory import (
     ItemMemory,
     MemoryOfLikes,
+    _dense,
     _item_memory,
     _sparse_linear,
     neighbour_weights,
@@ -150,3 +152,88 @@ def test_long_histories_are_cut_before_they_are_compared(monkeypatch):
     monkeypatch.setattr(_learning, "MAX_LIKES", 2)
     memory = MemoryOfLikes.learn(history).weighed(0.0)
     assert set(memory.neighbors[memory.neighbors >= 0].tolist()) == {4, 5}
+
+
+# -- on an accelerator ---------------------------------------------------------------
+
+WHERE = [
+    pytest.param(torch.device("cpu"), id="cpu"),
+    pytest.param(torch.device("cuda"), marks=pytest.mark.gpu, id="cuda"),
+]
+
+
+def random_history(n_users, n_items, mean, seed=0):
+    """Likes of items that differ much in how often they are liked."""
+    rng = np.random.default_rng(seed)
+    odds = 1 / np.arange(1, n_items + 1) ** 0.7
+    lengths = np.minimum(rng.poisson(mean, n_users), n_items)
+    items = [rng.choice(n_items, n, False, odds / odds.sum()) for n in lengths]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return History(offsets, np.concatenate(items), n_items)
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("shape", [(200, 30, 6), (500, 90, 8), (40, 5, 2), (3, 9, 0)])
+def test_an_accelerator_finds_the_same_neighbours(where, shape, monkeypatch):
+    met = random_history(*shape).to_csr()
+    monkeypatch.setattr(_dense, "NUMBERS_AT_ONCE", 500)
+    monkeypatch.setattr(_dense, "PAIRS_AT_ONCE", 100)
+    found = _sparse_linear.reconstruct(met, 7, 3.0, where)
+    expected = _sparse_linear.reconstruct(met, 7, 3.0)
+    together = (met.T @ met).toarray()
+    counts = _dense.count_pairs(met, where).cpu().numpy()
+    np.testing.assert_array_equal(counts, together)
+    degrees = np.maximum(np.diag(together), 1)
+    cosines = together / np.sqrt(degrees[:, None] * degrees)
+    n_same = 0
+    for item in range(shape[1]):
+        ours, theirs = (
+            slice(*m.weights.indptr[item : item + 2]) for m in (found, expected)
+        )
+        own, other = found.weights.indices[ours], expected.weights.indices[theirs]
+        # Neighbours that are equally near may be others.
+        np.testing.assert_allclose(
+            np.sort(cosines[item, own]), np.sort(cosines[item, other]), atol=1e-6
+        )
+        if np.array_equal(own, other):
+            n_same += 1
+            np.testing.assert_allclose(
+                found.weights.data[ours],
+                expected.weights.data[theirs],
+                rtol=1e-5,
+                atol=1e-6,
+            )
+            np.testing.assert_allclose(
+                found.left[item], expected.left[item], rtol=1e-9, atol=1e-9
+            )
+    assert n_same > 0.7 * shape[1]
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_an_accelerator_breaks_ties_by_position(where):
+    """Of cosines that are equal as fractions, whatever rounding makes of them."""
+    likes = np.zeros((40, 6), np.float32)
+    likes[:9, 0] = 1
+    # Each of the others met the first item in c cases of c * c: cosines of 1/3.
+    for item, common in enumerate((3, 2, 1), start=1):
+        likes[:common, item] = 1
+        likes[9 : 9 + common**2 - common, item] = 1
+    found = _sparse_linear.reconstruct(csr_array(likes), 2, 1.0, where)
+    assert found.weights[[0]].indices.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_what_is_collinear_is_refused_on_an_accelerator(where):
+    likes = csr_array(np.ones((3, 4), np.float32))
+    with pytest.raises(ValueError, match=r"l2=0\.0 is too small"):
+        _sparse_linear.reconstruct(likes, 3, 0.0, where)
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_memory_by_an_accelerator_says_the_same(where):
+    history = random_history(300, 60, 12)
+    found = MemoryOfLikes.learn(history, where).weighed(0.5).scores(history)
+    expected = MemoryOfLikes.learn(history).weighed(0.5).scores(history)
+    difference = np.abs((found - expected).toarray())
+    # But for neighbours that are equally near.
+    assert np.quantile(difference, 0.9) < 1e-6
