@@ -82,7 +82,7 @@ def make_examples(seen: History, history: History, tasks: Sequence[Task]) -> Exa
     """
     users = seen.users
     held = history.holds(users, seen.items)
-    passed = np.cumsum(held) - held
+    passed: NDArray = np.cumsum(held) - held
     before = passed - history.offsets[users]
     weights, answers = weights_and_answers(seen, len(tasks))
     columns = zip(tasks, answers.T, strict=True)

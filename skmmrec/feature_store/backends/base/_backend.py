@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pandas as pd
 from feast import FeatureStore, FeatureView
@@ -79,7 +79,7 @@ class Backend(ABC):
     def __init__(self, store: FeatureStore) -> None:
         self.config = store.config
         self.project = store.project
-        self.online = store.provider.online_store
+        self.online = cast(ExactOnlineStore, store.provider.online_store)
 
     # Locks
 
