@@ -44,6 +44,7 @@ from skmmrec.recommender._vector_recommender import VectorRecommender
 from skmmrec.recommender.memory import ItemMemory
 from skmmrec.recommender.network import Objective, check_objective
 from skmmrec.recommender.training import NetworkDesign, Plan
+from skmmrec.runtime import keeping_memory
 
 if TYPE_CHECKING:
     from sklearn.frozen import FrozenEstimator
@@ -340,7 +341,7 @@ class MultimodalFusionRecommender(VectorRecommender):
             For missing ids, an empty table, unknown columns, or an item that the
             catalogue lacks.
         """
-        with self._all_or_nothing():
+        with self._all_or_nothing(), keeping_memory():
             plan = self._plan()
             source, is_own = self._source()
             self._check_columns(X, reset=True)
