@@ -119,7 +119,7 @@ def _solved(
     answers = together[places, own[:, None]].double() * filled
     try:
         weights = torch.linalg.solve(grams, answers)
-    except torch.linalg.LinAlgError as error:
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise ValueError(too_small(l2)) from error
     left = together[own, own].double() + l2 - (weights * answers).sum(1)
     return weights, left
