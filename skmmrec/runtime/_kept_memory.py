@@ -16,6 +16,9 @@ _NO_MAPS, _NEVER = 0, -1
 # What glibc comes to by itself once a large block was freed: it maps blocks from 32 MiB
 # on, gives back what is free above twice as much, and maps 65,536 blocks at most.
 _MAPPED, _KEPT, _MAPS = 2**25, 2**26, 2**16
+# Free memory that is given back at the end. To clear less than 512 MiB again, in the
+# next fit, would cost small fits a twentieth of their time.
+_MUCH = 2**29
 
 
 class _Counts(ctypes.Structure):
@@ -57,7 +60,7 @@ class _Heap:
                 self.library.mallopt(_TRIM_THRESHOLD, _NEVER)
 
     def release(self) -> None:
-        """Give back what is free, if it is more than glibc would keep by itself."""
+        """Let glibc decide again, and give back what is free, if that is much."""
         with self.lock:
             self.n_users -= 1
             if self.n_users or self.library is None:
@@ -65,7 +68,7 @@ class _Heap:
             self.library.mallopt(_MMAP_MAX, _MAPS)
             self.library.mallopt(_MMAP_THRESHOLD, _MAPPED)
             self.library.mallopt(_TRIM_THRESHOLD, _KEPT)
-            if self.library.mallinfo2().fordblks > _KEPT:
+            if self.library.mallinfo2().fordblks > _MUCH:
                 self.library.malloc_trim(0)
 
 
@@ -79,8 +82,8 @@ def keeping_memory() -> Iterator[None]:
     Glibc maps each block above 32 MiB anew and returns it when it is freed, so that the
     system clears each of its pages again: a step of training that makes ten tensors of
     40 MB then waits for 100,000 pages, which takes as long as its arithmetic. Here they
-    stay with the process until the end, and are given back then. It holds for the whole
-    process, and does nothing where the C library is another one.
+    stay with the process until the end, when half a gigabyte or more is given back. It
+    holds for the whole process, and does nothing where the C library is another one.
     """
     _heap.keep()
     try:
