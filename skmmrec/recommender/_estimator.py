@@ -44,7 +44,6 @@ from skmmrec.recommender._vector_recommender import VectorRecommender
 from skmmrec.recommender.memory import ItemMemory
 from skmmrec.recommender.network import Objective, check_objective
 from skmmrec.recommender.training import NetworkDesign, Plan
-from skmmrec.runtime import keeping_memory
 
 if TYPE_CHECKING:
     from sklearn.frozen import FrozenEstimator
@@ -341,7 +340,7 @@ class MultimodalFusionRecommender(VectorRecommender):
             For missing ids, an empty table, unknown columns, or an item that the
             catalogue lacks.
         """
-        with self._all_or_nothing(), keeping_memory():
+        with self._all_or_nothing():
             plan = self._plan()
             source, is_own = self._source()
             self._check_columns(X, reset=True)

@@ -7,6 +7,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,13 +34,16 @@ from skmmrec.recommender.training._split_tables import joined
 from skmmrec.recommender.training._step import LossOfBatch, Noise
 from skmmrec.recommender.training._touched import choose_lazy
 from skmmrec.recommender.training._validation import Monitor
-from skmmrec.runtime import n_cores, torch_threads
+from skmmrec.runtime import keeping_memory, n_cores, torch_threads
 
 _log = logging.getLogger("skmmrec.recommender")
 
 # Numbers in a step's user vectors up to which one thread is as fast as several, which
 # mostly wait for each other: a batch of 4,096 users of 64 factors.
 SERIAL_STEP = 2**18
+# From 16,384 users of 64 factors on, the vectors of a step's items pass the 32 MiB from
+# which glibc maps blocks anew: a batch meets up to eight items a user.
+MAPPED_STEP = 2**20
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ class Trainer:
         self.loss.train()
         self.graphs = self._make_graphs()
         try:
-            with torch_threads(self._n_threads):
+            with torch_threads(self._n_threads), self._kept_memory():
                 while not self._is_over():
                     self.history.append(self._epoch(module))
                     self._save()
@@ -299,6 +303,12 @@ class Trainer:
         """One thread for small steps: several would mostly wait for each other."""
         step_size = self.options.batch_size * self.loss.network.dim
         return 1 if step_size <= SERIAL_STEP else n_cores()
+
+    def _kept_memory(self) -> AbstractContextManager[None]:
+        """Keep the memory of steps so large that the system would map each anew."""
+        step_size = self.options.batch_size * self.loss.network.dim
+        is_large = self.device.type == "cpu" and step_size >= MAPPED_STEP
+        return keeping_memory() if is_large else nullcontext()
 
     def _seed(self) -> None:
         """Give all processes one order of examples, and each its own dropout."""
