@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import yaml
@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 
 from skmmrec.feature_store.backends.base import DamagedStoreError, encoders_of
 
-from ._registry import DATA as DATA, is_left_behind
+from ._registry import DATA as DATA, is_left_behind, registry_file
 from ._types import Repo
 
 if TYPE_CHECKING:
@@ -36,8 +36,20 @@ LOCK_TIMEOUT = 600.0
 # Seconds that a registered view may be old: as long as it takes for others to see a new
 # definition; without this, parsing the registry took longer than reading the vectors.
 _VIEW_SECONDS = 1.0
-_VIEWS: WeakKeyDictionary[FeatureStore, dict[str, tuple[float, FeatureView]]]
-_VIEWS = WeakKeyDictionary()
+# Nanoseconds after which a file that changes gets another time, on any file system
+# (FAT counts every second one).
+_TICK = 2_000_000_000
+
+
+class _Known(NamedTuple):
+    """A feature view, until when it counts, and the registry that it was read from."""
+
+    view: FeatureView
+    until: float
+    registry: tuple[int, ...] | None
+
+
+_VIEWS: WeakKeyDictionary[FeatureStore, dict[str, _Known]] = WeakKeyDictionary()
 
 
 def open_store(repo: Repo) -> FeatureStore:
@@ -68,14 +80,31 @@ def open_store(repo: Repo) -> FeatureStore:
 def feature_view(store: FeatureStore, name: str) -> FeatureView:
     """Return a registered feature view, at most a second old.
 
-    Feast parses the registry each time, which takes longer than reading vectors.
+    Feast parses the registry each time, which takes longer than reading vectors. A file
+    that has not changed is not parsed again.
     """
-    views = _VIEWS.setdefault(store, {})
-    until, view = views.get(name, (0.0, None))
-    if view is None or time.monotonic() > until:
-        view = _registered(store, name)
-        views[name] = time.monotonic() + _VIEW_SECONDS, view
-    return view
+    views, now = _VIEWS.setdefault(store, {}), time.monotonic()
+    known = views.get(name)
+    if known is None or now > known.until:
+        registry = _registry_now(store)
+        if known is None or registry is None or registry != known.registry:
+            known = _Known(_registered(store, name), 0.0, registry)
+        views[name] = known._replace(until=time.monotonic() + _VIEW_SECONDS)
+    return known.view
+
+
+def _registry_now(store: FeatureStore) -> tuple[int, ...] | None:
+    """Tell the file of a registry from those before and after; None: nothing does.
+
+    What has just been written may be written again without another time.
+    """
+    path = registry_file(store)
+    if path is None or not path.exists():
+        return None
+    found = path.stat()
+    if abs(time.time_ns() - found.st_mtime_ns) < _TICK:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def forget_views(store: FeatureStore) -> None:
