@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from skmmrec.feature_store import FeastFeatures, OnlineRecommender, publish
-from skmmrec.feature_store._ids import refuse_missing, store_ids
+from skmmrec.feature_store._batches import serving_batches
+from skmmrec.feature_store._ids import places_in, refuse_missing, store_ids
+from skmmrec.feature_store.backends.base import POPULARITY
+from skmmrec.recommender import ServingVectors
 
 from .conftest import make_recommender
 
@@ -178,3 +181,33 @@ def test_half_a_character_is_refused_in_requests(repo):
             ask()
         assert not isinstance(error.value, UnicodeError)
     assert len(online.feedback()) == 0
+
+
+@pytest.mark.parametrize("kind", [int, str])
+def test_places_are_those_of_a_search_one_by_one(kind):
+    rng = np.random.default_rng(0)
+    ids = [kind(n) for n in rng.permutation(np.arange(0, 60, 2))]
+    lists = [[kind(n) for n in rng.integers(0, 60, n)] for n in (3, 0, 50, 1)]
+    places, lengths = places_in(lists, ids)
+    assert lengths.tolist() == [3, 0, 50, 1]
+    flat = [item for each in lists for item in each]
+    assert places.tolist() == [ids.index(i) if i in ids else -1 for i in flat]
+    assert places_in([], ids)[0].tolist() == []
+    assert places_in([[], []], ids)[1].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("kind", [int, str])
+def test_an_item_is_as_popular_as_users_have_met_it(kind):
+    rng = np.random.default_rng(1)
+    items = sorted(kind(n) for n in range(12))
+    seen = [[kind(n) for n in rng.integers(0, 20, size)] for size in (9, 0, 30, 5)]
+    vectors = ServingVectors(
+        pd.DataFrame(rng.normal(size=(4, 3)), index=range(4)),
+        pd.DataFrame(rng.normal(size=(12, 3)), index=items),
+        pd.Series(seen, index=range(4)),
+        "v1",
+    )
+    _, batch = serving_batches(vectors)
+    counts = {c.name: c.values for c in batch.columns}[POPULARITY]
+    expected = [sum(item in met for met in seen) for item in batch.ids]
+    assert (batch.ids, counts) == (items, expected)
