@@ -36,8 +36,7 @@ from skmmrec.interactions import ITEM, USER
 
 from ._faults import told_apart
 from ._memory_columns import DELETED
-from ._offline import read_columns
-from ._parquet import rewrite_parquet
+from ._offline import read_columns, rewrite_parquet
 from ._publications import free_leftovers
 from ._reader import checked_ids
 from ._repo import (

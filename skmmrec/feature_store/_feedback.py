@@ -21,8 +21,7 @@ from skmmrec.feature_store.backends.base import (
 )
 
 from ._faults import told_apart
-from ._offline import read_columns
-from ._parquet import rewrite_parquet
+from ._offline import read_columns, rewrite_parquet
 from ._repo import LOCK_TIMEOUT, feature_view, open_store, parquet_path
 from ._types import Repo
 

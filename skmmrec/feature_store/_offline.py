@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from feast import FeatureView
 from feast.types import from_feast_to_pyarrow_type
 
@@ -18,20 +22,12 @@ from skmmrec.feature_store.backends.base import (
     EVENT_USER,
     EVENT_Y,
     TIMESTAMP,
+    DamagedStoreError,
     Row,
     Rows,
     key_ids,
     unpack,
     unpack_vectors,
-)
-
-from ._parquet import (
-    WHEN,
-    Going,
-    of_type,
-    opened,
-    replace,
-    rewrite_without,
 )
 
 _ARROW = {
@@ -42,7 +38,7 @@ _ARROW = {
     "bool": pa.bool_(),
     "string": pa.string(),
 }
-_INSTANT = timedelta(microseconds=1)
+_WHEN = pa.timestamp("us", tz="UTC")
 
 
 def batch_schema(batch: Rows) -> pa.Schema:
@@ -51,7 +47,7 @@ def batch_schema(batch: Rows) -> pa.Schema:
         (batch.join_key, _ARROW[batch.id_type]),
         (batch.vector_name, pa.list_(pa.float32())),
         (batch.version_name, pa.string()),
-        (TIMESTAMP, WHEN),
+        (TIMESTAMP, _WHEN),
     ]
     fields += [(name, arrow_type(kind)) for name, kind in batch.kinds.items()]
     return pa.schema(fields)
@@ -65,7 +61,7 @@ def batch_tables(batch: Rows, size: int, when: datetime) -> Iterator[pa.Table]:
             pa.array(ids, _ARROW[batch.id_type]),
             _vector_column(matrix),
             pa.repeat(batch.version, len(ids)),
-            pa.repeat(pa.scalar(when, WHEN), len(ids)),
+            pa.repeat(pa.scalar(when, _WHEN), len(ids)),
         ]
         arrays += [pa.array(c.values, arrow_type(c.kind)) for c in columns]
         yield pa.table(arrays, schema=schema)
@@ -86,7 +82,7 @@ def event_schema(batches: tuple[Rows, Rows]) -> pa.Schema:
             (EVENT_USER, _ARROW[users.id_type]),
             (EVENT_ITEM, _ARROW[items.id_type]),
             (EVENT_Y, pa.float64()),
-            (TIMESTAMP, WHEN),
+            (TIMESTAMP, _WHEN),
         ]
     )
 
@@ -97,7 +93,7 @@ def view_schema(view: FeatureView) -> pa.Schema:
         (field.name, from_feast_to_pyarrow_type(field.dtype))
         for field in (*view.entity_columns, *view.features)
     ]
-    return pa.schema([*fields, (TIMESTAMP, WHEN)])
+    return pa.schema([*fields, (TIMESTAMP, _WHEN)])
 
 
 def rows_table(view: FeatureView, rows: Sequence[Row], when: datetime) -> pa.Table:
@@ -126,7 +122,7 @@ def _unpacked(values: list[bytes], kind: pa.DataType, of_one_length: bool) -> pa
     try:
         return pa.array(read, kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError):  # the feature is of another kind now
-        return of_type(pa.array(read), kind)
+        return _of_type(pa.array(read), kind)
 
 
 def append_parquet(
@@ -148,40 +144,47 @@ def append_parquet(
 
     Notes
     -----
-    The file is written anew beside itself, and swapped in at the end. Row groups that
-    stay as they are, as most do, are copied as bytes, and checked; of the others, one
-    at a time is in memory.
+    The file is rewritten beside itself, one row group in memory at a time, and swapped
+    in at the end. Row groups of which no row stays are not read.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace(path, schema, tables, Going(when, when) if path.exists() else None)
+    old = _row_groups(path, when) if path.exists() else ()
+    kept = (_others(_with_schema(table, schema), when) for table in old)
+    _replace(path, schema, chain(kept, tables))
+
+
+def _others(table: pa.Table, when: datetime) -> pa.Table:
+    """Rows of other event times than `when`."""
+    kept = pc.not_equal(table[TIMESTAMP], pa.scalar(when, _WHEN))
+    return table if pc.all(kept).as_py() else table.filter(kept)
 
 
 def forget_before(path: Path, oldest: datetime) -> None:
     """Leave out the rows from before a time, if there are any."""
-    bound = pa.scalar(oldest, WHEN)
+    bound = pa.scalar(oldest, _WHEN)
     if pc.any(pc.less(event_times(path), bound)).as_py():
-        rewrite_without(
-            path, Going(datetime.min.replace(tzinfo=UTC), oldest - _INSTANT)
+        rewrite_parquet(
+            path, lambda table: table.filter(pc.greater_equal(table[TIMESTAMP], bound))
         )
 
 
 def forget_time(path: Path, when: datetime) -> None:
     """Leave out the rows of one event time, if there are any."""
     if holds_time(path, when):
-        rewrite_without(path, Going(when, when))
+        rewrite_parquet(path, lambda table: _others(table, when))
 
 
 def holds_time(path: Path, when: datetime) -> bool:
     """Tell whether a file has rows of an event time."""
-    same = pc.equal(event_times(path), pa.scalar(when, WHEN))
+    same = pc.equal(event_times(path), pa.scalar(when, _WHEN))
     return bool(pc.any(same).as_py())
 
 
 def event_times(path: Path) -> pa.ChunkedArray:
     """Event times of all rows; none where there is no file."""
     if not path.exists():
-        return pa.chunked_array([], WHEN)
-    return read_columns(path, [TIMESTAMP])[TIMESTAMP].cast(WHEN)
+        return pa.chunked_array([], _WHEN)
+    return read_columns(path, [TIMESTAMP])[TIMESTAMP].cast(_WHEN)
 
 
 def read_columns(path: Path, names: list[str]) -> pa.Table:
@@ -192,21 +195,127 @@ def read_columns(path: Path, names: list[str]) -> pa.Table:
     DamagedStoreError
         When it cannot be read.
     """
-    with opened(path) as file:
+    with _opened(path) as file:
         return file.read(names).select(names)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a file to read it, and tell damage from all else."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
+    # Names of columns may be others or, as the messages that have them, no text.
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise  # of the system: there is nothing wrong with the file
+        raise DamagedStoreError(
+            f"{path} is damaged and cannot be read ({error}); restore it from a "
+            "backup, or move it away and publish again, which begins a new history"
+        ) from error
+
+
+def _row_groups(path: Path, without: datetime | None = None) -> Iterator[pa.Table]:
+    """Read a file by row groups, but those all of whose rows have a time."""
+    with _opened(path) as file:
+        for group in range(file.num_row_groups):
+            times = _times_of(file.metadata.row_group(group))
+            if times is None or times != (without, without):
+                yield file.read_row_group(group)
+
+
+def _times_of(group: pq.RowGroupMetaData) -> tuple[datetime, datetime] | None:
+    """Return the first and the last event time in a row group, where it is known."""
+    columns = (group.column(number) for number in range(group.num_columns))
+    for column in columns:
+        if column.path_in_schema == TIMESTAMP and column.is_stats_set:
+            found = column.statistics
+            zoned = found.has_min_max and isinstance(found.min, datetime)
+            if zoned and found.min.tzinfo and not found.null_count:
+                return found.min, found.max
+    return None
+
+
+def _with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Choose columns; those that an older version did not write are empty."""
+    columns = [
+        _of_type(table[field.name], field.type)
+        if field.name in table.column_names
+        else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _of_type(
+    column: pa.ChunkedArray | pa.Array, kind: pa.DataType
+) -> pa.ChunkedArray | pa.Array:
+    """Cast a column; what a feature held before it became of another kind is empty."""
+    try:
+        return column.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return pa.nulls(len(column), kind)
+
+
+def rewrite_parquet(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Change a file, one row group in memory at a time, all or nothing."""
+    with _opened(path) as old:
+        schema = old.schema_arrow
+    _replace(path, schema, map(change, _row_groups(path)))
+
+
+def _replace(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    """Write beside the file, and swap the new one in at the end."""
+    partial = partial_of(path)
+    try:
+        # Damage of a page is then found when it is read.
+        with pq.ParquetWriter(
+            partial,
+            schema,
+            write_page_checksum=True,
+            # Looking for vectors' numbers that repeat, of which there are none, takes
+            # six times longer than all the rest, and compressing them, which makes them
+            # no smaller, as long again as writing.
+            use_dictionary=[f.name for f in schema if not pa.types.is_list(f.type)],
+            compression={
+                _path_of(f): "snappy"
+                for f in schema
+                if f.type != pa.list_(pa.float32())
+            },
+        ) as writer:
+            for table in tables:
+                # An empty row group would stay for good.
+                if len(table):
+                    writer.write_table(table)
+        with open(partial, "rb") as written:
+            os.fsync(written.fileno())
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    os.replace(partial, path)
+
+
+def _path_of(field: pa.Field) -> str:
+    """Name the column in a parquet file that has the values of a field."""
+    return f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
+
+
+def partial_of(path: Path) -> Path:
+    """Return the file beside `path` that is written and then takes its place."""
+    return path.with_name(path.name + ".partial")
 
 
 def write_empty(path: Path, schema: pa.Schema) -> None:
     """Write a file without rows, unless there is one."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace(path, schema, ())
+        _replace(path, schema, ())
 
 
 def check_readable(path: Path) -> None:
     """Raise a DamagedStoreError for a file that is none, or whose rows have no time."""
     if path.exists():
-        with opened(path) as file:
+        with _opened(path) as file:
             file.schema_arrow.names.index(TIMESTAMP)
 
 

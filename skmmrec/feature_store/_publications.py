@@ -29,10 +29,10 @@ from ._offline import (
     append_parquet,
     forget_time,
     holds_time,
+    partial_of,
     rows_table,
     view_schema,
 )
-from ._parquet import partial_of, rows_of
 from ._reader import vector_length
 from ._repo import LOCK_TIMEOUT, feature_view, open_store, parquet_path
 from ._types import Repo
@@ -248,8 +248,7 @@ def free_leftovers(
         else:
             backend.discard()
     for path in files:
-        for left in (partial_of(path), rows_of(path)):
-            left.unlink(missing_ok=True)
+        partial_of(path).unlink(missing_ok=True)
 
 
 def complete_offline(store: FeatureStore, backend: Backend) -> None:

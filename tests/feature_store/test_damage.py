@@ -17,6 +17,7 @@ from skmmrec.feature_store import (
     OnlineRecommender,
     ReadOnlyStoreError,
     StoreReport,
+    _offline,
     delete_ids,
     open_store,
     prune_feedback,
@@ -378,7 +379,7 @@ def test_other_errors_of_the_system_are_left_alone(published, monkeypatch):
     def fails(*args, **kwargs):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(pq.ParquetWriter, "write_table", fails)
+    monkeypatch.setattr(_offline.pq.ParquetWriter, "write_table", fails)
     with pytest.raises(OSError, match="Input/output error") as caught:
         publish(model(3), published)
     assert type(caught.value) is OSError
