@@ -26,8 +26,8 @@ INTRODUCTION = """\
     python benchmarks/recommender.py accuracy --seeds 5 --output FOLDER --jobs N
     python benchmarks/recommender.py leaderboard --from FOLDER
 
-The last command writes this page from what the others kept; nothing is typed by hand,
-but what papers print.
+The last command writes this page from what the others kept; only the figures
+that papers print are typed by hand.
 
 All items are ranked, the user's training items left out, for each user with a test
 item. Recall is hits over the number of the user's test items; NDCG has the gain
@@ -38,13 +38,16 @@ validation rows from the grids in `recommending/models.py`, and stand in
 No choice was made on test rows, but one against us: the baseline that others are
 compared with is the best on test rows.
 
-Values are means over seeds, with the standard deviation of the seeds; models without
-chance have one. *Difference* is that to the best baseline in per cent, with one
+Values are means over seeds, with the standard deviation of the seeds; models that
+draw no random numbers have none. *Difference* is that to the best baseline in per cent, with one
 standard error: of users in pairs or of seeds, whichever is larger; *p* is that of
 Student's test on users in pairs, not corrected for their number. *Ahead* and *behind*
 are differences of more than one standard error. CPU seconds are those of a fit on a
 processor; GPU seconds are by the clock, on the machine that the set's section names.
 """
+
+# With spaces at which a narrow table does not break.
+PLUS_MINUS = "\u00a0±\u00a0"
 
 ABOUT = {
     "tiktok": "Short videos by picture and sound, the split of MMSSL and DiffMM.",
@@ -194,7 +197,7 @@ def _untuned(board: Board) -> list[str]:
 
 def _value(seeds: Seeds, metric: str) -> str:
     mean, std = seeds.mean()[metric], seeds.std()[metric]
-    return f"{mean:.4f}" + (f" ± {std:.4f}" if std == std else "")
+    return f"{mean:.4f}" + (f"{PLUS_MINUS}{std:.4f}" if std == std else "")
 
 
 def _difference(board: Board, model: str) -> list[str]:
@@ -202,7 +205,8 @@ def _difference(board: Board, model: str) -> list[str]:
     if tested is None:
         return ["best baseline", ""]
     gain, error, p = tested
-    return [f"{gain:+.1%} ± {error:.1%}", "< 0.001" if p < 1e-3 else f"{p:.3f}"]
+    small = "<\u00a00.001"
+    return [f"{gain:+.1%}{PLUS_MINUS}{error:.1%}", small if p < 1e-3 else f"{p:.3f}"]
 
 
 def _machines(board: Board) -> str:
@@ -212,7 +216,8 @@ def _machines(board: Board) -> str:
     gpus = {fact["device_name"] for fact in facts if "device_name" in fact}
     side = {fact["jobs"] for fact in facts}
     where = f"GPU: {', '.join(sorted(gpus))}." if gpus else "No GPU."
-    return f"{seeds} seed(s); {max(side, default=1)} fits side by side at most. {where}"
+    n_seeds = "1 seed" if seeds == 1 else f"{seeds} seeds"
+    return f"{n_seeds}; {max(side, default=1)} fits side by side at most. {where}"
 
 
 def _published(board: Board) -> Iterator[str]:
