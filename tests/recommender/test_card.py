@@ -204,16 +204,6 @@ def test_people_may_complete_it_by_hand(fitted, tmp_path):
     MultimodalFusionRecommender.load(tmp_path)
 
 
-def test_a_model_of_an_older_version_has_a_card(fitted, tmp_path):
-    tmp_path /= "model"
-    fitted.save(tmp_path)
-    with editing(tmp_path) as (record, _):
-        del record["facts"]
-    card = MultimodalFusionRecommender.load(tmp_path).card()
-    assert "Rows of interactions" not in rows_of(card, "Data")
-    assert "not known" in rows_of(card, "Modalities")["text"]
-
-
 @pytest.mark.parametrize(
     "edit",
     [

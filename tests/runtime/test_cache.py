@@ -105,6 +105,16 @@ def test_a_file_that_is_no_database_is_named(cache):
         cache.get([b"key"])
 
 
+def test_a_file_of_another_format_is_refused(cache):
+    cache.put({b"a": np.ones(2, np.float32)})
+    file = Path(cache.path) / "embeddings.sqlite"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    for ask in (cache.info, lambda: cache.get([b"a"]), cache.clear):
+        with pytest.raises(OSError, match=r"embeddings\.sqlite is of format 99"):
+            ask()
+
+
 def test_a_pickle_carries_arguments_only(cache):
     cache.put(vectors(1))
     copy = pickle.loads(pickle.dumps(cache))
