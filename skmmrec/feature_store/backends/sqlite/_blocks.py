@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -72,7 +72,7 @@ def _vectors(
         yield np.frombuffer(matrix, "<f4").reshape(n, -1)
 
 
-def _check(known: object, place: int, content: bytes, what: str) -> None:
+def _check(known: Any, place: int, content: bytes, what: str) -> None:
     is_sum = isinstance(known, bytes) and len(known) == _SUMS.size
     if not is_sum or _SUMS.unpack(known)[place] != crc32(content):
         raise ValueError(f"{what} are not those that were written")
