@@ -260,7 +260,7 @@ def test_periods_of_several_kinds_are_not_joined():
 def test_periods_are_joined_after_loading():
     days = np.array([1, 2], "m8[D]")
     written = json.loads(json.dumps(asdict(Facts.of_fit(2, days, 0))))
-    facts = Facts.from_record(written).with_rows(1, np.array([5], "m8[D]"))
+    facts = Facts(**written).with_rows(1, np.array([5], "m8[D]"))
     assert facts.period == [1.0, 5.0]
 
 

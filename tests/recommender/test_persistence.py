@@ -274,7 +274,7 @@ STEPS = [
     (_persistence, "_record"),
     (_saved_folder, "save_file"),
     (_saved_folder, "with_hash"),
-    (_saved_folder, "sync"),
+    (_saved_folder, "sync_folder"),
     (_folders, "_replace"),
     (shutil, "copymode"),
     (Path, "mkdir"),
