@@ -22,10 +22,8 @@ from skmmrec.runtime import ContentError
 _FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22", re.DOTALL)
 _N_FLAC = 4 + 4 + 34
 _FLAC_FRAME = re.compile(rb"\xff[\xf8\xf9]")
-# Blocks of metadata, and places where frames may start, that are looked at: files have
-# dozens of blocks, and chance makes one place in 2**15 bytes.
+# Blocks of metadata that are looked at: files have dozens.
 _MOST_BLOCKS = 1000
-_MOST_MARKS = 2**14
 # Pieces in which a file is searched for marks, and for the start of a FLAC in it:
 # small ones stay in the processor's cache, and their memory is not asked for anew.
 _PIECE = 2**22

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as types
 
+from skmmrec.runtime import is_list, is_list_of_numbers, is_text, plain_type
+
 from ._categories import category_text
 
 # Tells of a row, by its number in a part, where it came from.
@@ -20,10 +22,9 @@ IDS = {"int64": pa.int64(), "string": pa.string()}
 
 def id_kind(kind: pa.DataType, name: str) -> str:
     """Feast's name for the type of a column of ids: "int64" or "string"."""
-    kind = kind.value_type if types.is_dictionary(kind) else kind
-    if types.is_integer(kind):
+    if types.is_integer(plain_type(kind)):
         return "int64"
-    if _is_text(kind):
+    if is_text(kind):
         return "string"
     raise TypeError(f"{name} must be whole numbers or strings, got {kind}")
 
@@ -105,7 +106,7 @@ def taken(values: pa.Array, rows: np.ndarray) -> pa.Array:
 
 def lists_of(column: pa.Array, kind: str, name: str, where: Where) -> pa.Array:
     """Read lists of ids; a list that is missing is empty."""
-    if not _is_list(column.type) or id_kind(column.type.value_type, name) != kind:
+    if not is_list(column.type) or id_kind(column.type.value_type, name) != kind:
         raise TypeError(
             f"{name} must be lists of item ids, which are {IDS[kind]}, got "
             f"{column.type}"
@@ -164,14 +165,14 @@ def numbers_of(
 
 def scalar_kind(kind: pa.DataType, name: str) -> str:
     """Tell how a feature's values are stored."""
-    kind = kind.value_type if types.is_dictionary(kind) else kind
+    kind = plain_type(kind)
     if types.is_boolean(kind):
         return "bool"
     if types.is_integer(kind):
         return "int64"
     if types.is_floating(kind):
         return "float64"
-    if _is_text(kind):
+    if is_text(kind):
         return "string"
     raise TypeError(f"{name} must be numbers, truth values or texts, got {kind}")
 
@@ -246,16 +247,5 @@ def _list_lengths(column: pa.Array) -> np.ndarray:
 
 
 def _check_lists(kind: pa.DataType, name: str) -> None:
-    inner = kind.value_type if _is_list(kind) else None
-    if inner is None or not (types.is_floating(inner) or types.is_integer(inner)):
+    if not is_list_of_numbers(kind):
         raise TypeError(f"{name} must be lists of numbers, got {kind}")
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    kinds = types.is_list, types.is_large_list, types.is_fixed_size_list
-    return any(is_kind(kind) for is_kind in kinds)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    kinds = types.is_string, types.is_large_string, types.is_string_view
-    return any(is_kind(kind) for is_kind in kinds)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +18,7 @@ from skmmrec.feature_store.backends.base import (
     entity_keys,
     key_ids,
 )
+from skmmrec.interactions import is_integer
 
 from ._faults import told_apart
 from ._offline import read_columns, rewrite_parquet
@@ -53,7 +53,7 @@ def last_taken_in(feedback: TakenIn | None) -> int | None:
         return None
     if isinstance(feedback, pd.DataFrame | pd.Series):
         return _last_of(feedback.index)
-    if isinstance(feedback, bool) or not isinstance(feedback, int | np.integer):
+    if not is_integer(feedback):
         raise TypeError(
             "feedback must be a table of OnlineRecommender.feedback() or the number of "
             f"an event, got {type(feedback).__name__}"

@@ -29,6 +29,7 @@ from skmmrec.feature_store.backends.base import (
     Column,
     Id,
     scalar_features,
+    vector_lengths,
 )
 from skmmrec.interactions import ITEM, USER
 
@@ -163,7 +164,7 @@ def added_columns(
     scalars = item_columns(features, item_ids)
     tables = None if content is None else _as_tables(content, item_ids)
     vectors = vector_columns(tables, item_ids, argument="content")
-    types, lengths = scalar_features(view), _lengths(view)
+    types, lengths = scalar_features(view), vector_lengths(view)
     for column in vectors:
         stored = lengths.get(column.name)
         given = next((len(v) for v in column.values if v is not None), stored)
@@ -187,10 +188,6 @@ def in_order(columns: Mapping[str, Column], argument: str) -> tuple[Column, ...]
                 f"{other!r} and {name!r}, which differ in case alone"
             )
     return tuple(columns[name] for name in sorted(columns))
-
-
-def _lengths(view: FeatureView) -> dict[str, int]:
-    return {f.name: f.vector_length for f in view.features if f.vector_length}
 
 
 def _tables(

@@ -237,7 +237,7 @@ def _times_of(group: pq.RowGroupMetaData) -> tuple[datetime, datetime] | None:
 
 
 def _with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Choose columns; those that an older version did not write are empty."""
+    """Choose columns; those that were not written yet are empty."""
     columns = [
         _of_type(table[field.name], field.type)
         if field.name in table.column_names

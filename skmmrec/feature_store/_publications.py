@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 from feast import FeatureStore
 
@@ -21,6 +20,7 @@ from skmmrec.feature_store.backends.base import (
     Snapshot,
     from_us,
 )
+from skmmrec.interactions import is_integer
 
 from ._clock import now_us
 from ._faults import told_apart
@@ -167,7 +167,7 @@ def _chosen(
         before = [s for s in known if served is not None and s.number < served.number]
         found = sorted(before, key=_age)[-1:]
         wanted = "publication before the one that is served"
-    elif isinstance(version, int | np.integer) and not isinstance(version, bool):
+    elif is_integer(version):
         found = [s for s in known if s.number == version]
         wanted = f"publication number {version}"
     else:

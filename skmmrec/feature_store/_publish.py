@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 from feast import FeatureStore, FeatureView
 
@@ -26,6 +25,7 @@ from skmmrec.feature_store.backends.base import (
     from_us,
     to_us,
 )
+from skmmrec.interactions import is_integer
 from skmmrec.runtime import bar
 
 from ._batches import Further
@@ -253,7 +253,7 @@ def check_keep(keep: int | None) -> None:
     """Refuse to keep less than what is served."""
     if keep is None:
         return
-    if isinstance(keep, bool) or not isinstance(keep, int | np.integer):
+    if not is_integer(keep):
         raise TypeError(f"keep must be an integer or None, got {keep!r}")
     if keep < 1:
         raise ValueError(f"keep must be at least 1, got {keep}; None keeps all")

@@ -36,8 +36,6 @@ from ._repo import (
 # Each version has a feature service in the registry, which Feast parses as a whole; ten
 # keep it small. No measurement chose this number.
 _VERSIONS = 10
-# Written only where it says something.
-_LATER = "memory"
 
 
 @dataclass(frozen=True)
@@ -62,9 +60,8 @@ class Settings:
         return cls(*basis, scalars, vectors, MEMORY in items.kinds)
 
     def arguments(self) -> dict[str, Any]:
-        """Name them; of a memory only where there was one, as before there was any."""
-        named = asdict(self)
-        return named if self.memory else {n: v for n, v in named.items() if n != _LATER}
+        """Name them."""
+        return asdict(self)
 
     @property
     def basis(self) -> tuple[int, str, str]:

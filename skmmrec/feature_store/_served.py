@@ -114,22 +114,11 @@ class ServedModel:
         """Return what is served; raise a LookupError if nothing is."""
         served = self.backend.served()
         if served is None:
-            raise LookupError(self._nothing())
-        return served
-
-    def _nothing(self) -> str:
-        """Tell why nothing is served."""
-        repo, earlier = self.store.repo_path, self.backend.served_earlier()
-        if earlier is None:
-            return (
-                f"nothing is published in {repo} yet; skmmrec.feature_store.publish "
-                "fills it"
+            raise LookupError(
+                f"nothing is published in {self.store.repo_path} yet; "
+                "skmmrec.feature_store.publish fills it"
             )
-        return (
-            f"model version {earlier!r} was published in {repo} by an earlier release "
-            "of skmmrec, whose rows are not read any more; publish it again, as "
-            "skmmrec.feature_store.publish does. No recorded event is lost"
-        )
+        return served
 
     def snapshot(self) -> Snapshot:
         """Return the publication to read: what is served, once it is in memory.

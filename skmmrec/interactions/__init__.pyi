@@ -21,6 +21,7 @@ from ._ids import (
     check_same_kind as check_same_kind,
     exact_below as exact_below,
     hashed as hashed,
+    is_integer as is_integer,
     plain as plain,
     positions as positions,
     refuse_merged as refuse_merged,

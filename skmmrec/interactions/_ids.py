@@ -294,7 +294,12 @@ def as_list(ids: Any) -> Any:
     return ids
 
 
+def is_integer(value: Any) -> bool:
+    """Tell whether a value is a whole number of any type, and no truth value."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def check_k(k: Any) -> None:
     """Refuse a `k` that is no positive integer."""
-    if not isinstance(k, Integral) or k < 1:
+    if not is_integer(k) or k < 1:
         raise ValueError(f"k must be at least 1 and whole, got {k!r}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skmmrec.interactions import is_integer
 from skmmrec.runtime import cached_property
 
 
@@ -163,7 +163,7 @@ def ideal_gains(
 
 def check_k(k: int) -> None:
     """Raise unless `k` is an integer of at least 1."""
-    if not isinstance(k, Integral) or isinstance(k, bool):
+    if not is_integer(k):
         raise TypeError(f"k must be an integer, got {k!r}")
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")

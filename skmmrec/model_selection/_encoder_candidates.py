@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from numbers import Integral
 from pickle import PicklingError
 from typing import Any
 
@@ -16,6 +15,7 @@ from sklearn.model_selection import ParameterGrid
 
 from skmmrec._sklearn import clone
 from skmmrec.catalog import ItemCatalog
+from skmmrec.interactions import is_integer
 
 # The candidate that adds nothing to what is there anyway.
 ALONE = "beside alone"
@@ -89,7 +89,7 @@ def truncated_name(name: str, width: int | None) -> str:
 def _read_dimensions(dimensions: Iterable[int]) -> list[int]:
     widths = list(dimensions)
     for width in widths:
-        if not isinstance(width, Integral) or width < 1:
+        if not is_integer(width) or width < 1:
             raise ValueError(f"dimensions must be integers of 1 or more, got {width!r}")
     return sorted({int(width) for width in widths}, reverse=True)
 

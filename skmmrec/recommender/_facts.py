@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -81,11 +80,6 @@ class Facts:
         if catalog is None or self.origins:
             return self
         return replace(self, origins=modality_origins(catalog))
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any] | None) -> Self | None:
-        """Read what `dataclasses.asdict` wrote."""
-        return None if record is None else cls(**record)
 
 
 def period_of(times: NDArray | None) -> Period:

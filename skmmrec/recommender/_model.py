@@ -102,8 +102,8 @@ class FittedModel:
         How the training went.
     forgotten : Forgotten
         Users who were taken out.
-    facts : Facts or None
-        What `fit` was given, and when; None: an older version did not say.
+    facts : Facts
+        What `fit` was given, and when.
     choices : Choices
         What the fit chose by itself, by name of the parameter.
     item_vectors, user_vectors : ndarray of shape (n, dim), float32
@@ -121,6 +121,7 @@ class FittedModel:
     met: NDArray[np.bool_]
     is_flat: bool
     cold_popularity: float
+    facts: Facts
     keys: Keys = field(default_factory=Keys)
     user_content: Blocks | None = None
     user_space: ContentSpace | None = None
@@ -135,7 +136,6 @@ class FittedModel:
     loss_curve: list[float] = field(default_factory=list)
     validation_curve: list[float] = field(default_factory=list)
     forgotten: Forgotten = field(default_factory=Forgotten)
-    facts: Facts | None = None
     choices: Choices = field(default_factory=Choices)
     item_vectors: NDArray[np.float32] = field(init=False, repr=False)
     item_biases: NDArray[np.float32] = field(init=False, repr=False)

@@ -43,7 +43,6 @@ from skmmrec.recommender._record_schema import ESTIMATOR, PICKLED, Check, check_
 from skmmrec.recommender._saved_folder import (
     ADVICE,
     FORMAT,
-    UNHASHED,
     read_folder,
     write_folder,
 )
@@ -151,15 +150,6 @@ def _check(
     others: Mapping[str, Check],
 ) -> None:
     """Refuse what no fitted model can be."""
-    # Records of older versions lack these where there is nothing to say.
-    for name in ("numbers", "user_numbers"):
-        record.setdefault(name, {})
-    record.setdefault("forgotten", [])
-    record.setdefault("facts", None)
-    record.setdefault("choices", {})
-    record.setdefault("memory", None)
-    if isinstance(record.get("fuser"), dict):
-        record["fuser"].setdefault("numbers", {})
     check_record(record, others)
     check_arrays(record, tensors)
     _check_fuser(_read_fuser(record, tensors), tensors)
@@ -223,7 +213,7 @@ def read_state(
     """
     record, tensors, model = json.loads(state["record"]), state["tensors"], None
     if "format" in record:
-        if record["format"] not in (UNHASHED, FORMAT):
+        if record["format"] != FORMAT:
             raise ValueError(
                 f"the pickled model is of format {record['format']!r} and was made by "
                 f"skmmrec {record.get('skmmrec')}; this is {__version__}. Fit it again"
@@ -289,7 +279,7 @@ def _record(model: FittedModel) -> dict[str, Any]:
         "loss_curve": model.loss_curve,
         "validation_curve": model.validation_curve,
         "forgotten": list(model.forgotten.hashes),
-        "facts": None if model.facts is None else asdict(model.facts),
+        "facts": asdict(model.facts),
         "choices": model.choices.to_record(),
     }
 
@@ -346,7 +336,7 @@ def _read_model(record: dict[str, Any], tensors: dict[str, NDArray]) -> FittedMo
         loss_curve=record["loss_curve"],
         validation_curve=record["validation_curve"],
         forgotten=Forgotten(tuple(record["forgotten"])),
-        facts=Facts.from_record(record["facts"]),
+        facts=Facts(**record["facts"]),
         choices=Choices.from_record(record["choices"]),
     )
     check_tower(model.design, tensors)

@@ -381,8 +381,7 @@ def take_in(model: FittedModel, rows: Rows) -> None:
     data = model.data.extend(ids, liked, rows.answers, rows.weights)
     model.meet(_newly_met(model, rows))
     model.take_in(with_signals(data, model.tasks), ids.users)
-    if model.facts is not None:
-        model.facts = model.facts.with_rows(len(ids), ids.times)
+    model.facts = model.facts.with_rows(len(ids), ids.times)
 
 
 def liked_rows(tasks: Sequence[Task], rows: Rows) -> NDArray[np.bool_] | None:

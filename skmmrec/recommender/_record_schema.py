@@ -250,7 +250,7 @@ MODEL: dict[str, Check] = {
     "loss_curve": _each(_number),
     "validation_curve": _each(_number),
     "forgotten": _names,
-    "facts": _null_or(_facts),
+    "facts": _facts,
     "choices": _values(_choice),
 }
 """What a record says of a model."""

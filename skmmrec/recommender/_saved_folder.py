@@ -20,7 +20,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from skmmrec import __version__
-from skmmrec.interactions import warn_caller
 from skmmrec.runtime import (
     has_hash,
     hashes_of,
@@ -32,8 +31,6 @@ from skmmrec.runtime import (
 
 # Counts up with each change after which older folders cannot be read.
 FORMAT = 8
-# The last one without hashes, whose records are the same otherwise.
-UNHASHED = 7
 TENSORS = "model.safetensors"
 RECORD = "recommender.json"
 # For people: loading never reads it, so that they may complete it by hand.
@@ -194,12 +191,6 @@ def _read_record(folder: Path, file: BinaryIO) -> dict[str, Any]:
         raise ValueError(f"{folder / RECORD} is damaged: {error}. {ADVICE}") from error
     if not isinstance(record, dict):
         raise ValueError(f"{folder / RECORD} is no record of a model. {ADVICE}")
-    if record.get("format") == UNHASHED and not record.keys() & {"hash", "files"}:
-        warn_caller(
-            f"{folder} was saved by an older version, without a hash: nothing tells "
-            "whether its files are as they were and belong together. Save it again"
-        )
-        return record
     _check_format(folder / RECORD, record)
     _check_hashes(folder, record, text)
     return {name: v for name, v in record.items() if name not in {"files", "hash"}}

@@ -41,7 +41,7 @@ from skmmrec.interactions import (
 )
 from skmmrec.recommender import _persistence
 from skmmrec.recommender._base import BaseRecommender, check_flag, keys_of
-from skmmrec.recommender._card_sections import Metrics, facts_of, make_card
+from skmmrec.recommender._card_sections import Metrics, make_card
 from skmmrec.recommender._choices import Choices
 from skmmrec.recommender._content_space import check_speaks
 from skmmrec.recommender._lifecycle import (
@@ -775,7 +775,7 @@ class VectorRecommender(
         params = write_params(self.get_params(deep=False))
         self._of_record(params, self.model_)
         model = copy(self.model_)
-        model.facts = facts_of(self)
+        model.facts = model.facts.with_origins(getattr(self, "catalog", None))
         _persistence.save(
             model,
             Path(path),
@@ -813,8 +813,7 @@ class VectorRecommender(
         Parameters
         ----------
         path : str or Path
-            The folder. One of the last version without hashes is read with a warning,
-            as nothing tells whether it is whole: save it again.
+            The folder.
         catalog : ItemCatalog or None, default=None
             That of the model, which may have grown since. Needed only to ask by raw
             content, to add items and to fit again. It is encoded here, to see that its

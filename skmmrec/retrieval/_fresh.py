@@ -7,6 +7,7 @@ from numbers import Integral, Real
 import numpy as np
 from numpy.typing import NDArray
 
+from skmmrec.interactions import is_integer
 from skmmrec.retrieval._exact import chunks
 from skmmrec.retrieval._search import Lists
 
@@ -36,8 +37,7 @@ def check_fresh(fresh: object, fresh_met: object, k: int) -> None:
             f"fresh must be a share of the places from 0.0 to 1.0, or a whole number "
             f"of them from 0 to k={k}, got {fresh!r}"
         )
-    is_count = isinstance(fresh_met, Integral) and not isinstance(fresh_met, bool)
-    if not is_count or fresh_met < 0:  # type: ignore[operator]
+    if not is_integer(fresh_met) or fresh_met < 0:  # type: ignore[operator]
         raise ValueError(
             f"fresh_met must be a whole number of users, at least 0, got {fresh_met!r}"
         )

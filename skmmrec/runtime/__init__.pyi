@@ -1,9 +1,11 @@
 from ._arrow_types import (
     check_columns as check_columns,
     completed_schema as completed_schema,
+    is_list as is_list,
     is_list_of_numbers as is_list_of_numbers,
     is_same_type as is_same_type,
     is_text as is_text,
+    plain_type as plain_type,
 )
 from ._attention import attention_of_any_shape as attention_of_any_shape
 from ._cache import (

@@ -285,7 +285,7 @@ class EmbeddingCache:
             with closing(sqlite3.connect(self._file, timeout=_BUSY_SECONDS)) as opened:
                 opened.isolation_level = None
                 opened.execute("PRAGMA synchronous = NORMAL")
-                _make_tables(opened)
+                _make_tables(opened, self._file)
                 yield opened
         except sqlite3.OperationalError as error:
             raise OSError(f"EmbeddingCache at {self._file}: {error}") from error
@@ -312,7 +312,7 @@ class EmbeddingCache:
         return f"EmbeddingCache({arguments})"
 
 
-def _make_tables(connection: sqlite3.Connection) -> None:
+def _make_tables(connection: sqlite3.Connection, file: Path) -> None:
     """Create the tables if there are none; retry while another process does so.
 
     SQLite waits for locks by itself, except while a file is switched to WAL.
@@ -320,8 +320,15 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
-            if connection.execute("PRAGMA user_version").fetchone() == (_FORMAT,):
+            [found] = connection.execute("PRAGMA user_version").fetchone()
+            if found == _FORMAT:
                 return
+            if found != 0:  # that of a new file
+                raise OSError(
+                    f"EmbeddingCache at {file} is of format {found}, and this version "
+                    f"of skmmrec reads format {_FORMAT}: give another path, or delete "
+                    "the file"
+                )
             connection.executescript(_SCHEMA)
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:

@@ -11,7 +11,6 @@ from hypothesis import given, settings, strategies as st
 from skmmrec.feature_store import (
     DamagedStoreError,
     OnlineRecommender,
-    delete_ids,
     open_store,
     publish,
     read_vectors,
@@ -103,22 +102,6 @@ def test_checksums_that_are_cut_off_are_noticed(published):
     assert not verify(published).ok
 
 
-def test_blocks_of_an_earlier_release_are_read_and_get_checksums(published):
-    path = publication_file(published)
-    path.chmod(0o644)
-    with closing(sqlite3.connect(path)) as conn:
-        conn.execute("ALTER TABLE blocks DROP COLUMN sums")
-    online = OnlineRecommender(published)
-    assert len(online.recommend("101", k=30, exclude_seen=False)) == 30
-    assert verify(published).ok
-    delete_ids(published, items=[4])
-    assert len(online.recommend("101", k=30, exclude_seen=False)) == 29
-    assert verify(published).ok
-    with closing(sqlite3.connect(publication_file(published))) as conn:
-        sums = conn.execute("SELECT sums FROM blocks WHERE view LIKE 'item%'")
-        assert all(len(value) == 8 for (value,) in sums)
-
-
 @given(st.data())
 @settings(max_examples=50, deadline=None)
 def test_a_flipped_byte_of_a_piece_of_redis_is_noticed(data):
@@ -129,14 +112,6 @@ def test_a_flipped_byte_of_a_piece_of_redis_is_noticed(data):
     piece[place] ^= data.draw(st.integers(1, 255))
     with pytest.raises(ValueError, match="the vectors from row 0 on"):
         unpack_rows([(0, bytes(piece))])
-
-
-def test_a_piece_of_an_earlier_release_is_read():
-    keys = [b"a", b"b"]
-    piece = pack_rows(keys, pack_vectors(np.eye(2, dtype=np.float32)))[:-4]
-    found, matrix = unpack_rows([(0, piece)])
-    assert found == keys
-    assert matrix.tolist() == [[1, 0], [0, 1]]
 
 
 # Values

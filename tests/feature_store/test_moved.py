@@ -44,7 +44,7 @@ def published(repo):
 
 @pytest.fixture(params=[True, False], ids=["own registry", "Feast's registry"])
 def any_registry(request, published):
-    """Remove the rebasing registry, as in a repository of an earlier release."""
+    """Remove the rebasing registry, which a repository need not name."""
     if not request.param:
         path = published / "feature_store.yaml"
         lines = path.read_text().splitlines(keepends=True)

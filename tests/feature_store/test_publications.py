@@ -1,6 +1,8 @@
 """Publications beside each other: listing, rolling back, keeping and forgetting."""
 
-from contextlib import suppress
+import json
+import sqlite3
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -23,6 +25,7 @@ from skmmrec.feature_store import (
     verify,
 )
 from skmmrec.feature_store.backends import backend_of
+from skmmrec.feature_store.backends.base import Snapshot, StoreError
 from skmmrec.feature_store.backends.sqlite import SqliteBackend
 
 from .conftest import make_recommender, new_repo, reads_with_duckdb
@@ -54,6 +57,31 @@ def offline_versions(repo, view="user"):
     rows = groups[f"{view}_model_version"].agg(["first", "nunique", "size"])
     assert (rows["nunique"] == 1).all()
     return rows["first"].tolist()
+
+
+@pytest.mark.parametrize("number", [None, 0, 2, "1"])
+def test_a_publication_of_another_format_is_refused(number):
+    fields = json.loads(Snapshot(7, "v1", b"", 10, 10).to_json())
+    with pytest.raises(StoreError, match=f"publication 7 is of format {number!r}"):
+        Snapshot.from_json(json.dumps(fields | {"format": number}))
+
+
+def test_a_store_of_another_format_is_refused_whoever_asks(repo):
+    publish(model(1), repo)
+    with closing(sqlite3.connect(repo / "data" / "online.db")) as conn, conn:
+        other = """replace(content, '"format": 1', '"format": 99')"""
+        conn.execute(f"UPDATE skmmrec_publications SET content = {other}")
+    online = OnlineRecommender(repo)
+    for ask in (
+        lambda: online.recommend("101"),
+        lambda: online.record("101", 3),
+        lambda: publish(model(2), repo),
+        lambda: publications(repo),
+        lambda: rollback(repo),
+        lambda: verify(repo),
+    ):
+        with pytest.raises(StoreError, match="publication 1 is of format 99"):
+            ask()
 
 
 def test_publications_are_listed(repo):

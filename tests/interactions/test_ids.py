@@ -10,7 +10,14 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from skmmrec.interactions import as_list, check_ids, check_same_kind, id_table
+from skmmrec.interactions import (
+    as_list,
+    check_ids,
+    check_k,
+    check_same_kind,
+    id_table,
+    is_integer,
+)
 from skmmrec.recommender import PopularityRecommender
 
 TEXTS = ["1shop", "", "7", "ß"]
@@ -356,3 +363,16 @@ def outcome(call):
         return call(), ""
     except ValueError as error:
         return None, str(error)
+
+
+@pytest.mark.parametrize("number", [3, np.int8(3), np.uint64(3), 2**70])
+def test_whole_numbers_of_any_type_are_integers(number):
+    assert is_integer(number)
+    assert check_k(number) is None
+
+
+@pytest.mark.parametrize("value", [True, np.True_, 3.0, np.float32(3), "3", None])
+def test_truth_values_and_all_else_are_none(value):
+    assert not is_integer(value)
+    with pytest.raises(ValueError, match="k must be at least 1 and whole"):
+        check_k(value)

@@ -204,16 +204,6 @@ def test_people_may_complete_it_by_hand(fitted, tmp_path):
     MultimodalFusionRecommender.load(tmp_path)
 
 
-def test_a_model_of_an_older_version_has_a_card(fitted, tmp_path):
-    tmp_path /= "model"
-    fitted.save(tmp_path)
-    with editing(tmp_path) as (record, _):
-        del record["facts"]
-    card = MultimodalFusionRecommender.load(tmp_path).card()
-    assert "Rows of interactions" not in rows_of(card, "Data")
-    assert "not known" in rows_of(card, "Modalities")["text"]
-
-
 @pytest.mark.parametrize(
     "edit",
     [
@@ -270,7 +260,7 @@ def test_periods_of_several_kinds_are_not_joined():
 def test_periods_are_joined_after_loading():
     days = np.array([1, 2], "m8[D]")
     written = json.loads(json.dumps(asdict(Facts.of_fit(2, days, 0))))
-    facts = Facts.from_record(written).with_rows(1, np.array([5], "m8[D]"))
+    facts = Facts(**written).with_rows(1, np.array([5], "m8[D]"))
     assert facts.period == [1.0, 5.0]
 
 

@@ -85,13 +85,6 @@ def test_they_are_saved(fitted, tmp_path):
     assert isinstance(loaded.choices_, Choices)
 
 
-def test_models_of_older_versions_have_none(fitted, tmp_path):
-    fitted.save(tmp_path / "model")
-    with editing(tmp_path / "model") as (record, _):
-        del record["choices"]
-    assert MultimodalFusionRecommender.load(tmp_path / "model").choices_ == {}
-
-
 @pytest.mark.parametrize(
     "entry",
     [

@@ -1,6 +1,5 @@
 """The whole estimator on vectors that a SoftTokenFuser has fused."""
 
-import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -349,16 +348,6 @@ def test_no_pretrained_weights_are_kept(fitted, model, tmp_path):
     kept = sum(file.stat().st_size for file in (tmp_path / "model").iterdir())
     assert kept < size / 2
     assert len(pickle.dumps(fitted)) < size
-
-
-def test_an_earlier_format_is_told(make, catalog, X, tmp_path):
-    make(catalog).fit(X).save(tmp_path / "model")
-    record = json.loads((tmp_path / "model" / "recommender.json").read_text())
-    record["params"] |= {"llm": None, "mode": "fusion"}
-    record["format"] -= 1
-    (tmp_path / "model" / "recommender.json").write_text(json.dumps(record))
-    with pytest.raises(ValueError, match=r"recommender\.json is not of format \d"):
-        load(tmp_path / "model")
 
 
 def test_warm_start_and_pretrained_take_the_fuser_along(

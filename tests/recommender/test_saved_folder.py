@@ -149,39 +149,6 @@ def test_a_record_that_is_no_record(saved, tmp_path, text):
         load(folder)
 
 
-# -- folders of older versions -------------------------------------------------------
-
-
-def age(folder):
-    """Make a folder what the last version without hashes wrote."""
-    file = folder / "recommender.json"
-    record = json.loads(file.read_text())
-    del record["hash"], record["files"]
-    file.write_text(json.dumps({**record, "format": 7}))
-    return file
-
-
-def test_a_folder_without_a_hash_is_read_with_a_warning(saved, fitted, X, tmp_path):
-    folder = age(copy_of(saved / "one", tmp_path)).parent
-    with pytest.warns(UserWarning, match="without a hash.*Save it again") as warned:
-        loaded = load(folder)
-    assert [warning.filename for warning in warned] == [__file__]
-    np.testing.assert_array_equal(loaded.predict(X), fitted.predict(X))
-    loaded.save(folder)
-    load(folder)
-
-
-def test_what_an_older_folder_says_is_checked(saved, tmp_path):
-    file = age(copy_of(saved / "one", tmp_path))
-    record = json.loads(file.read_text())
-    file.write_text(json.dumps({**record, "half_life": float("nan")}))
-    with (
-        pytest.warns(UserWarning, match="without a hash"),
-        pytest.raises(ValueError, match="half_life must be"),
-    ):
-        load(file.parent)
-
-
 @pytest.mark.parametrize("number", [6, 7, 9, "8", None, True])
 def test_another_format_is_told(saved, tmp_path, number):
     file = copy_of(saved / "one", tmp_path) / "recommender.json"

@@ -1,7 +1,6 @@
 """What a saved model may say, whoever wrote its hashes."""
 
 import json
-import pickle
 import shutil
 from copy import deepcopy
 from pathlib import Path
@@ -203,8 +202,6 @@ def test_what_cannot_be_is_refused(kinds, tmp_path, path, values):
 def test_a_record_with_other_entries_is_refused(kinds, tmp_path, name):
     record = json.loads((kinds / name / "recommender.json").read_text())
     for key in record.keys() - {"hash", "files", "format"}:
-        if key in {"numbers", "user_numbers", "forgotten"}:
-            continue  # older ones lack these
         folder = copy_of(kinds, tmp_path, name)
         with editing(folder) as (record, _):
             record[f"{key}_"] = record.pop(key)
@@ -478,11 +475,3 @@ def test_a_pickle_of_what_cannot_be(fitted, path, value):
         MultimodalFusionRecommender().__setstate__(
             {**state, "record": json.dumps(record)}
         )
-
-
-def test_a_pickle_of_the_last_version(fitted, X):
-    state = fitted.__getstate__()
-    state["record"] = json.dumps({**json.loads(state["record"]), "format": 7})
-    old = MultimodalFusionRecommender()
-    old.__setstate__(pickle.loads(pickle.dumps(state)))
-    np.testing.assert_array_equal(old.predict(X), fitted.predict(X))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -103,6 +104,15 @@ def test_a_file_that_is_no_database_is_named(cache):
     cache._file.write_bytes(b"not a database" * 100)
     with pytest.raises(OSError, match=r"embeddings\.sqlite is damaged"):
         cache.get([b"key"])
+
+
+def test_a_file_of_another_format_is_refused(cache):
+    cache.put(vectors(2))
+    with closing(sqlite3.connect(cache._file)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    for ask in (cache.info, lambda: cache.get([b"a"]), cache.clear):
+        with pytest.raises(OSError, match=r"embeddings\.sqlite is of format 99"):
+            ask()
 
 
 def test_a_pickle_carries_arguments_only(cache):

@@ -192,9 +192,7 @@ class HistoryRecommender(BaseRecommender):
             written = state.pop("written_data")
             ids = json.loads(written["ids"])
             users, items = (read_index(ids[name]) for name in ("users", "items"))
-            data = InteractionData(users, items, *written["histories"])
-            # Older versions kept strengths where all likes count the same.
-            state["data_"] = data.with_signals(None)
+            state["data_"] = InteractionData(users, items, *written["histories"])
         super().__setstate__(state)
 
     @property

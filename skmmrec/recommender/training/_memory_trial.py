@@ -92,7 +92,7 @@ def choose_memory(
     .. [1] L. Breiman, J. Friedman, R. Olshen and C. Stone, "Classification and
        regression trees", 1984 (the rule of one standard error).
     """
-    held = _held_out(problem, hidden, left)
+    held = _held_out(hidden, left)
     if len(held.users) < MIN_USERS:
         reason = "too few users have likes held out of a trial"
         return None, Choice(0.0, reason, {"users": len(held.users)})
@@ -181,7 +181,7 @@ def _error(values: NDArray) -> float:
     return float(values.std() / len(values) ** 0.5)
 
 
-def _held_out(problem: Problem, hidden: Examples, left: History) -> HeldOut:
+def _held_out(hidden: Examples, left: History) -> HeldOut:
     """Likes of some users that the trial has not seen, drawn the same each time."""
     likes = hidden.take(hidden.counted[:, 0])
     gone = History.from_pairs(likes.users, likes.items, len(left.lengths), left.n_items)

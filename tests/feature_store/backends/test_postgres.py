@@ -606,38 +606,7 @@ class TestTrouble(Published):
 
 
 class TestWhatWasThere(Published):
-    def test_events_of_an_earlier_release_are_kept_and_numbered(
-        self, repo, postgres, tmp_path, admin
-    ):
-        (tmp_path / "parquet").mkdir()
-        schema = f"old{next(_PROJECTS)}"
-        admin.execute(f"CREATE SCHEMA {schema}")
-        admin.execute(
-            f"CREATE TABLE {schema}.skmmrec_feedback (n BIGSERIAL PRIMARY KEY, "
-            "project TEXT, user_key BYTEA, item_key BYTEA, y DOUBLE PRECISION, "
-            "event_us BIGINT)"
-        )
-        self.store = configure(repo, postgres, db_schema=schema)
-        project = self.store.project
-        for who, item in ((project, 5), ("other", 1), (project, 3), (project, 4)):
-            keys = [entity_keys("user_id", ["a"])[0], entity_keys("item_id", [item])[0]]
-            admin.execute(
-                f"INSERT INTO {schema}.skmmrec_feedback "
-                "(project, user_key, item_key, y, event_us) VALUES (%s, %s, %s, 1, 7)",
-                [who, *keys],
-            )
-        backend = backend_of(self.store)
-        events = backend.feedback(0)
-        assert events["item_id"].tolist() == [5, 3, 4]
-        assert (
-            list(events.index) == [1, 2, 3] == list(range(1, backend.last_event() + 1))
-        )
-        assert self.record(backend, "a", 9)
-        assert backend.feedback(3)["item_id"].tolist() == [9]
-
-    def test_rows_of_an_earlier_release_are_not_served_once_there_is_a_publication(
-        self, backend
-    ):
+    def test_rows_from_before_are_not_served_once_there_is_a_publication(self, backend):
         self.push(ONE.users.ids[0], 5.0, START, "v1")
         self.push("gone", 5.0, START, "v1")
         assert backend.served() is None

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import yaml
 from feast import Entity, FeatureView, Field, FileSource
-from feast.infra.online_stores.helpers import _mmh3
 from feast.protos.feast.types.Value_pb2 import FloatList, Value
 from feast.types import Array, Float32, Int64
 from feast.value_type import ValueType
@@ -664,57 +663,6 @@ class TestOtherViews(Redis):
         self.store.provider.online_store.delete_table(self.store.config, other)
         assert backend.keys(other) == []
         assert len(backend.keys(shops)) == 2
-
-
-class TestEarlierRelease(Redis):
-    """What the release before left: hashes of Feast's, and a list of events."""
-
-    @pytest.fixture
-    def left(self, backend):
-        import struct
-
-        client, project = backend._server.client, backend.project
-        users = entity_keys("user_id", ["a", "b"])
-        [item] = entity_keys("item_id", [4])
-        head = f"skmmrec:{project}:".encode()
-        for n, user in enumerate(users):
-            packed = struct.pack("<dqI", n + 0.5, START + n, len(user)) + user + item
-            client.rpush(head + b"feedback", packed)
-            field = _mmh3(f"{USER_VIEW}:{USER_VERSION}")
-            row = {field: pack_text("old"), f"_ts:{USER_VIEW}": b"\x08\x01"}
-            client.hset(user + project.encode(), mapping=row)
-        client.hset(head + b"publication", "served", "{}")
-        client.hset(head + b"row:item_embeddings:k", "a", "b")
-        client.rpush(head + b"staged:item_embeddings", "k")
-        return client
-
-    def test_nothing_is_published_of_it(self, backend, left):
-        assert backend.served() is None
-        assert backend.publications() == []
-
-    def test_its_events_are_numbered_first(self, backend, left):
-        with backend.exclusive():
-            backend.append_feedback(self.event("c"))
-        events = backend.feedback(0)
-        assert list(events.index) == [1, 2, 3]
-        assert list(events["user_id"]) == ["a", "b", "c"]
-        assert list(events["y"]) == [0.5, 1.5, 1.0]
-        assert backend.last_event() == 3
-
-    def test_its_events_are_deleted(self, backend, left):
-        backend.delete_feedback("user_id", entity_keys("user_id", ["a"]))
-        assert list(backend.feedback(0)["user_id"]) == ["b"]
-
-    def test_its_rows_go_once_something_is_published(self, backend, left):
-        self.publish(backend, ONE, 1)
-        assert self.user(backend, "a") == {}
-        self.publish(backend, TWO, 2)
-        head = f"skmmrec:{backend.project}:".encode()
-        [user, _] = entity_keys("user_id", ["a", "b"])
-        names = self.names(backend)
-        assert not [name for name in names if name.startswith(head)]
-        assert user + backend.project.encode() not in names
-        assert len(backend.feedback(0)) == 2
 
 
 class TestTrouble(Redis):

@@ -31,6 +31,7 @@ from skmmrec.feature_store.backends.base import (
     pack_vectors,
 )
 from skmmrec.feature_store.backends.sqlite import _connections, _files
+from skmmrec.feature_store.backends.sqlite._blocks import sums_of
 
 from .contract import ONE, SECOND, START, TWO, USERS, BackendContract
 
@@ -131,9 +132,13 @@ def test_vectors_that_differ_from_the_rows_are_noticed(published):
     """They are kept twice; whoever looks at the rows looks at both."""
     path = published.served_file()
     with closing(sqlite3.connect(path)) as conn:
-        # Without a checksum, as in a file of an earlier release.
-        zeros = "matrix = zeroblob(length(matrix)), sums = NULL"
-        conn.execute(f"UPDATE blocks SET {zeros}")
+        query = "SELECT rowid, lengths, keys, matrix FROM blocks"
+        for row, lengths, keys, matrix in conn.execute(query).fetchall():
+            zeros = bytes(len(matrix))
+            conn.execute(
+                "UPDATE blocks SET matrix = ?, sums = ? WHERE rowid = ?",
+                (zeros, sums_of(lengths + keys, zeros), row),
+            )
         conn.commit()
     backend = published.open()
     with pytest.raises(DamagedStoreError, match="two copies of user_vector differ"):
@@ -356,36 +361,6 @@ def test_projects_share_a_database(published):
     published.assert_items(published.items_of(published.backend), TWO)
     other.backend.append_feedback(Event(b"u", b"i", 1.0, START, b"key"))
     assert published.backend.recorded([b"key"]) == set()
-
-
-def test_a_store_of_an_earlier_release_keeps_its_events(published):
-    """Nothing is published in it as yet; events are numbered in their order."""
-    path, project = published.path, published.store.project
-    user, item = entity_keys("user_id", ["a"])[0], entity_keys("item_id", [7])[0]
-    with closing(sqlite3.connect(path)) as conn:
-        for table in ("publications", "served", "events"):
-            conn.execute(f"DROP TABLE IF EXISTS skmmrec_{table}")
-        conn.execute("CREATE TABLE skmmrec_publication (project TEXT, state TEXT)")
-        conn.execute(
-            "CREATE TABLE skmmrec_feedback (project TEXT, user_key BLOB, "
-            "item_key BLOB, y REAL, event_us INTEGER)"
-        )
-        rows = [(project, user, item, y, START) for y in (3.0, 1.0, 2.0)]
-        conn.executemany("INSERT INTO skmmrec_feedback VALUES (?, ?, ?, ?, ?)", rows)
-        conn.commit()
-    backend = published.open()
-    assert backend.served() is None
-    for _ in range(2):  # as it is read, and as it is once something was written
-        events = backend.feedback(0)
-        assert list(events["y"]) == [3.0, 1.0, 2.0]
-        assert list(events.index) == [1, 2, 3]
-        assert backend.last_event() == 3
-        backend.prune_feedback(0)
-    published.record(backend, "b", 8)
-    assert list(backend.feedback(1).index) == [2, 3, 4]
-    published.publish(backend, ONE, 1)
-    published.assert_items(published.items_of(backend), ONE)
-    assert len(published.files) == 1  # those without a record are gone
 
 
 def test_the_bytes_of_deleted_rows_are_gone(published):

@@ -103,6 +103,7 @@ from ._online_store import (
     fresh_cells as fresh_cells,
     merge_cells as merge_cells,
 )
+from ._queries import vector_lengths as vector_lengths
 from ._row_errors import RowError as RowError
 from ._search import (
     NOTHING_ADDED as NOTHING_ADDED,

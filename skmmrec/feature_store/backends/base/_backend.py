@@ -109,13 +109,6 @@ class Backend(ABC):
         return self.online.served(self.config)
 
     @abstractmethod
-    def served_earlier(self) -> str | None:
-        """Return the version that a release without numbered publications served.
-
-        Its rows are not read any more. None where there was none, or it is forgotten.
-        """
-
-    @abstractmethod
     def staged(self) -> Snapshot | None:
         """Return the one that is being written, or that a killed process left."""
 

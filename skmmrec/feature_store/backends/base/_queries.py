@@ -9,6 +9,8 @@ import numpy as np
 from feast import FeatureView
 from feast.types import Array, Float32
 
+from skmmrec.interactions import is_integer
+
 from ._search import metric_name
 from ._search_errors import SearchError, refusing
 
@@ -49,7 +51,7 @@ def vector_lengths(view: FeatureView) -> dict[str, int]:
 
 def check_search(view: FeatureView, query: SearchQuery, k: int) -> None:
     """Raise a SearchError for what cannot be searched."""
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+    if not is_integer(k) or k < 1:
         raise SearchError(f"top_k must be a whole number of at least 1, got {k!r}")
     if query.vector.ndim != 1 or not np.isfinite(query.vector).all():
         raise SearchError("the query must be a list of finite numbers")

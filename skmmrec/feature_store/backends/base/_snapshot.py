@@ -6,6 +6,13 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from skmmrec import __version__
+
+from ._errors import StoreError
+
+# Counts up with each change after which stores that were written before cannot be read.
+FORMAT = 1
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -55,16 +62,27 @@ class Snapshot:
     checksums: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Write as JSON; of a model without memory, as releases before it did."""
+        """Write as JSON."""
         fields = {**asdict(self), "fingerprint": self.fingerprint.hex()}
-        if self.memory_exponent is None:
-            del fields["memory_exponent"]
-        return json.dumps(fields, sort_keys=True)
+        return json.dumps({**fields, "format": FORMAT}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Snapshot:
-        """Undo `to_json`."""
+        """Undo `to_json`.
+
+        Raises
+        ------
+        StoreError
+            For a publication of another format.
+        """
         fields: dict[str, Any] = json.loads(text)
+        number = fields.pop("format", None)
+        if number != FORMAT:
+            raise StoreError(
+                f"publication {fields.get('number')} is of format {number!r}, and "
+                f"skmmrec {__version__} reads format {FORMAT}: use the version that "
+                "published it, or publish to an empty store"
+            )
         fields["fingerprint"] = bytes.fromhex(fields["fingerprint"])
         return cls(**fields)
 

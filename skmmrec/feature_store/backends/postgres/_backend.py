@@ -27,12 +27,9 @@ from skmmrec.feature_store.backends.base import (
 
 from . import _feedback as events, _overlay as overlay, _publications as publications
 from ._engine import OWNED, Publication, ownership
-from ._sql import lock, one, statement, table_exists
+from ._sql import lock, one, statement
 from ._store import ExactPostgresOnlineStore
 
-_SERVED_EARLIER = (
-    "SELECT version FROM skmmrec_publication WHERE project = %s AND state = 'served'"
-)
 _TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 _UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 # A recorder that sleeps in its transaction keeps all others out; none needs a second.
@@ -50,27 +47,15 @@ class PostgresBackend(Backend):
             yield conn
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _prepared(self) -> Iterator[Connection]:
         """Lend a connection, with our tables made."""
         with self._reading() as conn:
             self.online.engine(self.config).prepare(conn)
             yield conn
 
     @contextmanager
-    def _numbered(self) -> Iterator[Connection]:
-        """Lend a connection to read events, all of which have numbers.
-
-        Those of an earlier release get theirs first, where the server writes at all.
-        """
-        with self._reading() as conn:
-            engine = self.online.engine(self.config)
-            if not engine.exists(conn):
-                engine.prepare(conn)
-            yield conn
-
-    @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with self._writing() as conn, conn.transaction():
+        with self._prepared() as conn, conn.transaction():
             yield conn
 
     def _overlay(self, view: FeatureView) -> str:
@@ -84,7 +69,7 @@ class PostgresBackend(Backend):
         if not publishing.acquire(timeout=timeout):
             raise self._busy(timeout)
         try:
-            with self._writing() as conn:
+            with self._prepared() as conn:
                 while not one(conn, _TRY_LOCK, [name]):
                     if time.monotonic() > deadline:
                         raise self._busy(timeout)
@@ -117,14 +102,6 @@ class PostgresBackend(Backend):
         """Return those that can be served, the earliest number first."""
         return self._snapshots("ready")
 
-    def served_earlier(self) -> str | None:
-        """Read the record of an earlier release."""
-        with self._reading() as conn:
-            if not table_exists(conn, "skmmrec_publication"):
-                return None
-            version: str | None = one(conn, _SERVED_EARLIER, [self.project])
-            return version
-
     def staged(self) -> Snapshot | None:
         """Return the one that is being written, or that a killed process left."""
         found = self._snapshots("staged")
@@ -140,13 +117,13 @@ class PostgresBackend(Backend):
     def begin(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
         """Make empty tables, which have no index yet."""
         overlays = [self._overlay(view) for view in views]
-        with self._writing() as conn:
+        with self._prepared() as conn:
             publications.discard_staged(conn, self.project)
             publications.begin(conn, self.project, views, overlays, snapshot)
 
     def count_staged(self, view: FeatureView) -> int:
         """Count the rows of a staged table."""
-        with self._writing() as conn:
+        with self._prepared() as conn:
             table = publications.staged(conn, self.project).publication.tables[
                 view.name
             ]
@@ -160,7 +137,7 @@ class PostgresBackend(Backend):
     ) -> None:
         """Copy rows in PostgreSQL's binary form, in one transaction."""
         overlay.check_keys(view, keys)
-        with self._writing() as conn:
+        with self._prepared() as conn:
             table = publications.staged(conn, self.project).publication.tables[
                 view.name
             ]
@@ -168,23 +145,23 @@ class PostgresBackend(Backend):
 
     def complete(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
         """Index the staged tables, and record that they can be served."""
-        with self._writing() as conn:
+        with self._prepared() as conn:
             publications.complete(conn, self.project, snapshot)
 
     def serve(self, snapshot: Snapshot) -> None:
         """Move the pointer in one transaction."""
-        with self._writing() as conn:
+        with self._prepared() as conn:
             publications.serve(conn, self.project, snapshot)
 
     def drop(self, number: int) -> None:
         """Forget a publication, and drop its tables as soon as nobody reads them."""
-        with self._writing() as conn:
+        with self._prepared() as conn:
             publications.drop(conn, self.project, number)
 
     def discard(self) -> None:
         """Forget what is staged, and clean Feast's tables of what is not served."""
         engine = self.online.engine(self.config)
-        with self._writing() as conn:
+        with self._prepared() as conn:
             publications.discard_staged(conn, self.project)
             served = engine.served(conn)
             if served is not None:
@@ -267,32 +244,32 @@ class PostgresBackend(Backend):
 
     def append_feedback(self, event: Event) -> bool:
         """Insert one event; the caller holds the transaction."""
-        with self._writing() as conn:
+        with self._prepared() as conn:
             return events.append(conn, self.project, event)
 
     def feedback(self, after: int) -> pd.DataFrame:
         """Read events."""
-        with self._numbered() as conn:
+        with self._prepared() as conn:
             return feedback_frame(events.read(conn, self.project, after))
 
     def last_event(self) -> int:
         """Return the number of the last event."""
-        with self._numbered() as conn:
+        with self._prepared() as conn:
             return events.last(conn, self.project)
 
     def recorded(self, pushed: Sequence[bytes], until: int | None = None) -> set[bytes]:
         """Return which pushed events have been kept."""
-        with self._numbered() as conn:
+        with self._prepared() as conn:
             return events.recorded(conn, self.project, pushed, until)
 
     def prune_feedback(self, until: int) -> None:
         """Delete events up to a number."""
-        with self._writing() as conn:
+        with self._prepared() as conn:
             events.prune(conn, self.project, until)
 
     def delete_feedback(self, join_key: str, keys: Sequence[bytes]) -> None:
         """Delete events by user or item."""
-        with self._writing() as conn:
+        with self._prepared() as conn:
             events.delete(conn, self.project, join_key, keys)
 
 

@@ -121,7 +121,7 @@ class Engine:
         self.project = project
         self.publishing = threading.Lock()  # a session's own lock keeps no thread out
         self._versioning = versioning
-        self._exists = self._prepared = False
+        self._exists = False
         self._known: Publication | None = None
         self._numbered: dict[tuple[int, bytes], Publication] = {}
 
@@ -136,9 +136,9 @@ class Engine:
 
     def prepare(self, conn: Connection) -> None:
         """Make what is written to, once."""
-        if not self._prepared:
-            create_tables(conn, self.project)
-            self._prepared = self._exists = True
+        if not self.exists(conn):
+            create_tables(conn)
+            self._exists = True
 
     def served(self, conn: Connection) -> Publication | None:
         """Ask which publication is served."""

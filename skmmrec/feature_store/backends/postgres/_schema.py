@@ -12,7 +12,6 @@ SELECT to_regclass(quote_ident(current_schema()) || '.skmmrec_event_numbers')
     IS NOT NULL
 """
 # `views` says, as JSON, in which tables and columns the rows of a publication are.
-# Events were recorded before they had numbers: those get them in `number_events`.
 _CREATE = """
 CREATE TABLE {schema}.skmmrec_publications (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, project TEXT NOT NULL,
@@ -26,12 +25,10 @@ CREATE TABLE {schema}.skmmrec_served (
 CREATE TABLE {schema}.skmmrec_changes (
     relation REGCLASS PRIMARY KEY, n BIGINT NOT NULL
 );
-CREATE TABLE IF NOT EXISTS {schema}.skmmrec_feedback (
-    n BIGSERIAL PRIMARY KEY, project TEXT, user_key BYTEA, item_key BYTEA,
-    y DOUBLE PRECISION, event_us BIGINT
+CREATE TABLE {schema}.skmmrec_feedback (
+    project TEXT, number BIGINT, user_key BYTEA, item_key BYTEA, y DOUBLE PRECISION,
+    event_us BIGINT, pushed BYTEA, PRIMARY KEY (project, number)
 );
-ALTER TABLE {schema}.skmmrec_feedback ADD COLUMN number BIGINT, ADD COLUMN pushed BYTEA;
-CREATE UNIQUE INDEX ON {schema}.skmmrec_feedback (project, number);
 CREATE UNIQUE INDEX ON {schema}.skmmrec_feedback (project, pushed);
 CREATE TABLE {schema}.skmmrec_event_numbers (
     project TEXT PRIMARY KEY, last BIGINT NOT NULL
@@ -61,20 +58,6 @@ FOR EACH STATEMENT EXECUTE PROCEDURE skmmrec_count_change()
 _FORGET_COUNTS = """
 DELETE FROM skmmrec_changes WHERE relation NOT IN (SELECT oid FROM pg_class)
 """
-_NUMBER_EVENTS = """
-WITH numbered AS (
-    SELECT n, row_number() OVER (ORDER BY n)
-        + COALESCE((SELECT last FROM skmmrec_event_numbers WHERE project = %(p)s), 0)
-        AS number
-    FROM skmmrec_feedback WHERE project = %(p)s AND number IS NULL
-), written AS (
-    UPDATE skmmrec_feedback f SET number = numbered.number FROM numbered
-    WHERE f.n = numbered.n RETURNING f.number
-)
-INSERT INTO skmmrec_event_numbers SELECT %(p)s, max(number) FROM written
-HAVING count(*) > 0
-ON CONFLICT (project) DO UPDATE SET last = excluded.last
-"""
 
 
 def tables_exist(conn: Connection) -> bool:
@@ -82,17 +65,14 @@ def tables_exist(conn: Connection) -> bool:
     return bool(one(conn, _EXISTS))
 
 
-def create_tables(conn: Connection, project: str) -> None:
-    """Make our tables where they are missing, and number a project's events."""
+def create_tables(conn: Connection) -> None:
+    """Make our tables where they are missing."""
     with conn.transaction():
         lock(conn, "skmmrec tables")
         if not tables_exist(conn):
             schema = regclass(str(one(conn, "SELECT current_schema()")))
             for part in (_CREATE, _FUNCTION):
                 conn.execute(part.replace("{schema}", schema).encode())
-    with conn.transaction():
-        lock(conn, f"record {project}")
-        conn.execute(_NUMBER_EVENTS, {"p": project})
 
 
 def count_changes(conn: Connection, table: str) -> None:

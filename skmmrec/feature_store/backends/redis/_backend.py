@@ -22,7 +22,6 @@ from skmmrec.feature_store.backends.base import (
     vector_table,
 )
 
-from ._earlier import Earlier
 from ._edits import Edits
 from ._feedback import Feedback
 from ._packed import PACKED, pack_rows
@@ -54,8 +53,7 @@ class RedisBackend(Backend):
         self._tables = self.online.tables(self.config)
         self._server, self._names = self._tables.server, self._tables.names
         self._feedback = Feedback(self._server, self._names)
-        self._earlier = Earlier(self._server, self.project)
-        self._writer = Writer(self._server, self.project, self._feedback, self._earlier)
+        self._writer = Writer(self._server, self.project, self._feedback)
         self._edits = Edits(self._tables, self._writer)
 
     def sole_publisher(self, timeout: float) -> AbstractContextManager[Any]:
@@ -72,23 +70,17 @@ class RedisBackend(Backend):
         """Read all records."""
         return self._tables.publications()
 
-    def served_earlier(self) -> str | None:
-        """Read the record of an earlier release."""
-        return self._earlier.served()
-
     def staged(self) -> Snapshot | None:
         """Read the record of what is staged."""
         text = self._server("GET", self._names.staged)
         return None if text is None else Snapshot.from_json(text)
 
     def begin(self, views: Sequence[FeatureView], snapshot: Snapshot) -> None:
-        """Forget what was staged before, and what an earlier release left."""
+        """Forget what was staged before, and record what is to come."""
         self._warn_of_eviction()
         self.discard()
         if self._server("HEXISTS", self._names.publications, snapshot.number):
             raise ValueError(f"there is a publication {snapshot.number} already")
-        if self.served() is not None:
-            self._earlier.delete_rows(self.online.feast(self.config), views)
         self._writer.publish([("SET", self._names.staged, snapshot.to_json())])
 
     def _warn_of_eviction(self) -> None:
@@ -259,18 +251,10 @@ class RedisBackend(Backend):
 
     def feedback(self, after: int) -> pd.DataFrame:
         """Read events."""
-        self._take_over()
         return self._feedback.frame(after)
-
-    def _take_over(self) -> None:
-        """Give numbers to the events that an earlier release kept."""
-        if self._earlier.has_events():
-            with self._writer.recording():
-                pass
 
     def last_event(self) -> int:
         """Read the count of events."""
-        self._take_over()
         return self._feedback.last()
 
     def recorded(self, pushed: Sequence[bytes], until: int | None = None) -> set[bytes]:
@@ -280,10 +264,8 @@ class RedisBackend(Backend):
 
     def prune_feedback(self, until: int) -> None:
         """Delete the oldest entries."""
-        self._take_over()
         self._feedback.prune(until)
 
     def delete_feedback(self, join_key: str, keys: Sequence[bytes]) -> None:
         """Delete entries by user or item."""
-        self._take_over()
         self._feedback.delete(join_key, keys)

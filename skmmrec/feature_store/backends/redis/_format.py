@@ -11,9 +11,6 @@ from skmmrec.feature_store.backends.base import from_us
 
 _TIME = struct.Struct("<q")
 _NUMBER = struct.Struct("<d")
-# What the release before this one wrote: y, time, the length of the user's key, and
-# then both keys.
-_EARLIER_EVENT = struct.Struct("<dqI")
 
 
 def read_cell(cell: bytes) -> tuple[bytes, int]:
@@ -39,13 +36,6 @@ def read_event(fields: dict[bytes, bytes]) -> tuple[bytes, bytes, float, int]:
     """Undo `event_fields`: user key, item key, y and time."""
     [y], [event_us] = _NUMBER.unpack(fields[b"y"]), _TIME.unpack(fields[b"time"])
     return fields[b"user"], fields[b"item"], y, event_us
-
-
-def read_earlier_event(packed: bytes) -> tuple[bytes, bytes, float, int]:
-    """Read an event as the release before this one wrote it, as `read_event`."""
-    y, event_us, length = _EARLIER_EVENT.unpack_from(packed)
-    keys = packed[_EARLIER_EVENT.size :]
-    return keys[:length], keys[length:], y, event_us
 
 
 def event_number(entry: bytes) -> int:

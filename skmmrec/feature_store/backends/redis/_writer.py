@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from skmmrec.feature_store.backends.base import BusyStoreError
 
-from ._earlier import Earlier
 from ._feedback import Feedback
 from ._lease import Lease, held
 from ._names import Names
@@ -43,14 +42,11 @@ class Writer:
         Of this thread, inside `exclusive`.
     """
 
-    def __init__(
-        self, server: Server, project: str, feedback: Feedback, earlier: Earlier
-    ) -> None:
+    def __init__(self, server: Server, project: str, feedback: Feedback) -> None:
         self._server = server
         self._names = Names(project)
         self._project = project
         self._feedback = feedback
-        self._earlier = earlier
         self._local = threading.local()
 
     @contextmanager
@@ -87,11 +83,9 @@ class Writer:
 
     @contextmanager
     def recording(self) -> Iterator[Lease]:
-        """Hold the lease of recorders; events of an earlier release are taken over."""
+        """Hold the lease of recorders."""
         lease = Lease(self._server, self._names.recorder, _RECORDER)
         with held(lease, _WAIT, f"recording in project {self._project!r}"):
-            while self._earlier.has_events():
-                self._write([lease], self._earlier.next_events(self._feedback))
             yield lease
 
     @contextmanager

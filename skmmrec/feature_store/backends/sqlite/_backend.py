@@ -98,11 +98,6 @@ class SqliteBackend(Backend):
         """Read the records."""
         return [record.snapshot for record in self._records(COMPLETE)]
 
-    def served_earlier(self) -> str | None:
-        """Read the record of an earlier release."""
-        with self._main() as conn:
-            return publications.served_earlier(conn, self.project)
-
     def staged(self) -> Snapshot | None:
         """Read the record; None if its file is gone or damaged."""
         record = self._staged()

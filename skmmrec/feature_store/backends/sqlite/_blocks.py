@@ -5,12 +5,10 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
-
-from ._tables import columns_of
 
 # Checksums of a block: of its keys and their lengths, and of its vectors. A CRC takes
 # 6 ms for 100,000 vectors of 64 numbers, BLAKE2 27 ms, reading them 50 ms.
@@ -40,12 +38,6 @@ def sums_of(keys: bytes, matrix: bytes | memoryview) -> bytes:
     return _SUMS.pack(crc32(keys), crc32(matrix))
 
 
-def add_sums(conn: sqlite3.Connection) -> None:
-    """Make room for checksums in a file that an earlier release has begun."""
-    if "sums" not in columns_of(conn, "blocks"):
-        conn.execute("ALTER TABLE blocks ADD COLUMN sums BLOB")
-
-
 def read_blocks(
     conn: sqlite3.Connection, view: str, feature: str
 ) -> tuple[Keys, Iterator[np.ndarray]]:
@@ -56,19 +48,17 @@ def read_blocks(
     Raises
     ------
     ValueError
-        When a block is not what was written, now or when its vectors are read. Blocks
-        of an earlier release have no checksums.
+        When a block is not what was written, now or when its vectors are read.
     """
-    sums = "sums" if "sums" in columns_of(conn, "blocks") else "NULL"
     where = "FROM blocks WHERE view = ? AND feature = ? ORDER BY part"
     joined, lengths, counts = bytearray(), list[np.ndarray](), list[int]()
-    rows = conn.execute(f"SELECT {sums}, lengths, keys {where}", (view, feature))
+    rows = conn.execute(f"SELECT sums, lengths, keys {where}", (view, feature))
     for part, (known, sizes, keys) in enumerate(rows):
         _check(known, 0, sizes + keys, f"keys {part} of {feature} of {view}")
         joined += keys
         lengths.append(np.frombuffer(sizes, "<u4"))
         counts.append(len(lengths[-1]))
-    parts = conn.execute(f"SELECT {sums}, matrix {where}", (view, feature))
+    parts = conn.execute(f"SELECT sums, matrix {where}", (view, feature))
     what = f"of {feature} of {view}"
     total = np.concatenate([np.empty(0, "<u4"), *lengths])
     return Keys(bytes(joined), total), _vectors(parts, counts, what)
@@ -82,8 +72,7 @@ def _vectors(
         yield np.frombuffer(matrix, "<f4").reshape(n, -1)
 
 
-def _check(known: bytes | None, place: int, content: bytes, what: str) -> None:
-    if known is None:
-        return
-    if len(known) != _SUMS.size or _SUMS.unpack(known)[place] != crc32(content):
+def _check(known: Any, place: int, content: bytes, what: str) -> None:
+    is_sum = isinstance(known, bytes) and len(known) == _SUMS.size
+    if not is_sum or _SUMS.unpack(known)[place] != crc32(content):
         raise ValueError(f"{what} are not those that were written")

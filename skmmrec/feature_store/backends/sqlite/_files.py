@@ -27,7 +27,7 @@ from skmmrec.feature_store.backends.base import (
     unpack_vectors,
 )
 
-from ._blocks import add_sums, read_blocks, sums_of
+from ._blocks import read_blocks, sums_of
 from ._connections import (
     damaged_publication,
     open_publication,
@@ -118,7 +118,6 @@ def _add_block(
     keys, values = _present(keys, values)
     if not keys:
         return
-    add_sums(conn)
     lengths = np.fromiter(map(len, keys), "<u4", len(keys)).tobytes()
     joined, matrix = b"".join(keys), unpack_vectors(values).data
     conn.execute(

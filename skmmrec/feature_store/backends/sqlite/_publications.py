@@ -10,15 +10,11 @@ from typing import NamedTuple
 
 from skmmrec.feature_store.backends.base import Snapshot
 
-from ._tables import columns_of
-
 _CREATE = (
     "CREATE TABLE IF NOT EXISTS skmmrec_publications (project TEXT, number INTEGER, "
     "state TEXT, file TEXT, content TEXT, PRIMARY KEY (project, number))",
     "CREATE TABLE IF NOT EXISTS skmmrec_served "
     "(project TEXT PRIMARY KEY, number INTEGER)",
-    # Of stores that an earlier release published to.
-    "DROP TABLE IF EXISTS skmmrec_publication",
 )
 STAGED, COMPLETE = "staged", "complete"
 
@@ -99,16 +95,6 @@ def served(conn: sqlite3.Connection, project: str) -> Record | None:
         (project,),
     ).fetchone()
     return row and Record(_snapshot(row[0]), row[1])
-
-
-def served_earlier(conn: sqlite3.Connection, project: str) -> str | None:
-    """Return the version that was served by a release that did not number them."""
-    if not columns_of(conn, "skmmrec_publication"):
-        return None
-    query = "SELECT version FROM skmmrec_publication "
-    query += "WHERE project = ? AND state = 'served'"
-    row = conn.execute(query, (project,)).fetchone()
-    return row and str(row[0])
 
 
 def records(conn: sqlite3.Connection, project: str, state: str) -> list[Record]:
