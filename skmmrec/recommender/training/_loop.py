@@ -41,9 +41,10 @@ _log = logging.getLogger("skmmrec.recommender")
 # Numbers in a step's user vectors up to which one thread is as fast as several, which
 # mostly wait for each other: a batch of 4,096 users of 64 factors.
 SERIAL_STEP = 2**18
-# From 16,384 users of 64 factors on, the vectors of a step's items pass the 32 MiB from
-# which glibc maps blocks anew: a batch meets up to eight items a user.
-MAPPED_STEP = 2**20
+# Pairs of a step times their factors from which its tensors pass the 32 MiB above which
+# glibc maps each anew: 16,384 pairs of 64 factors meet up to eight items a pair. Scores
+# of as many pairs against 512 negatives pass it whatever the factors.
+MAPPED_STEP, SCORED_AS = 2**20, 64
 
 
 @dataclass(frozen=True)
@@ -306,7 +307,7 @@ class Trainer:
 
     def _kept_memory(self) -> AbstractContextManager[None]:
         """Keep the memory of steps so large that the system would map each anew."""
-        step_size = self.options.batch_size * self.loss.network.dim
+        step_size = self.options.batch_size * max(self.loss.network.dim, SCORED_AS)
         is_large = self.device.type == "cpu" and step_size >= MAPPED_STEP
         return keeping_memory() if is_large else nullcontext()
 
