@@ -24,7 +24,6 @@ from skmmrec.recommender import (
 )
 from skmmrec.recommender._forgotten import Forgotten
 from skmmrec.recommender.network import ItemGraph
-from tests.recommender.saved import editing
 
 IDS = ["user_id", "item_id"]
 load = MultimodalFusionRecommender.load
@@ -331,13 +330,6 @@ def test_whoever_is_only_in_the_table_of_users_can_be_forgotten(make, items, X):
     assert len(people) == len(people.items) == 0
     rec.fit(X[IDS])
     check_consistent(rec)
-
-
-def test_old_folders_are_read(fitted, tmp_path):
-    fitted.save(tmp_path / "model")
-    with editing(tmp_path / "model") as (record, _):
-        del record["forgotten"]
-    assert len(load(tmp_path / "model").model_.forgotten) == 0
 
 
 def test_factors_and_content_forget_too(items, X):
