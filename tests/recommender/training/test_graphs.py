@@ -311,9 +311,10 @@ def assert_went_on(trainer, warnings, found, expected):
     assert warning.exc_info
 
 
-@pytest.mark.parametrize("wanted", ["auto", True])
-@pytest.mark.parametrize("at", [0, 20, 10**6], ids=["first", "midst", "end"])
-@pytest.mark.parametrize("failing", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("failing", "at", "wanted"),
+    [(1, 0, "auto"), (1, 20, True), (1, 10**6, "auto"), (2, 20, "auto"), (3, 0, True)],
+)
 def test_a_recording_that_fails_ends_no_training(
     failing, at, wanted, recorded_by, monkeypatch
 ):
