@@ -37,7 +37,7 @@ def test_the_leaderboard_compares_with_the_best_baseline(
     keep_lists(tmp_path, "tiktok", "EASE", 0, (3, 7))
     for seed in range(2):
         keep_lists(tmp_path, "tiktok", "fusion: gated", seed, ours)
-    page = leaderboard.page(tmp_path, ["tiktok", "beauty"])
+    page = leaderboard.page(tmp_path, ["tiktok", "beauty"]).replace("\u00a0", " ")
     assert (
         f"| tiktok | ndcg@20 | {value} ± 0.0000 | EASE 0.4167 | {difference} | {p} | "
         f"{verdict} |"
@@ -46,7 +46,7 @@ def test_the_leaderboard_compares_with_the_best_baseline(
     assert "| popularity | 1.0000 | 0.2917 | -30.0% ± " in page
     assert "| MMHCL (2025) | 0.1139 | 0.0492 |" in page
     assert "Not tuned" not in page
-    assert "2 seed(s); 2 fits side by side at most. No GPU." in page
+    assert "2 seeds; 2 fits side by side at most. No GPU." in page
     assert "## beauty" not in page
 
 
