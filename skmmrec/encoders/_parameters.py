@@ -12,6 +12,7 @@ from skmmrec._sklearn import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
+from skmmrec.runtime import without_parameters
 
 
 @dataclass_transform(field_specifiers=(field,))
@@ -50,9 +51,11 @@ class DeclaresParameters(
         ValueError
             For an unknown name, or one inside of what has no parameters.
         """
-        for name in {key.partition("__")[0] for key in params if "__" in key}:
-            if name in self._get_param_names():
-                _refuse_inner(type(self), name, params.get(name, getattr(self, name)))
+        for name, value in without_parameters(self, params):
+            raise ValueError(
+                f"{type(self).__name__}({name}={value!r}) has no parameters inside "
+                f"{name!r}: set {name} to an object that has, and then its parameters"
+            )
         return super().set_params(**params)
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -71,15 +74,6 @@ class DeclaresParameters(
             if name not in hidden
         }
         cls.__doc__ = doc and _with_inherited(doc, names, cls)
-
-
-def _refuse_inner(cls: type, name: str, value: Any) -> None:
-    """Raise if the value of a parameter has no parameters of its own."""
-    if not hasattr(value, "set_params"):
-        raise ValueError(
-            f"{cls.__name__}({name}={value!r}) has no parameters inside {name!r}: set "
-            f"{name} to an object that has, and then its parameters"
-        )
 
 
 def _refuse_idle(cls: type) -> None:

@@ -43,7 +43,7 @@ from skmmrec.metrics import ndcg_at_k, warn_of_seen
 from skmmrec.recommender._card_sections import Metrics, facts_of, make_card
 from skmmrec.recommender._html import describe_html
 from skmmrec.retrieval import ranked_frame, tell_recall
-from skmmrec.runtime import own_modes, showing
+from skmmrec.runtime import own_modes, showing, without_parameters
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -113,9 +113,8 @@ class BaseRecommender(BaseEstimator, ABC):
         ValueError
             For an unknown name, or one inside of what has no parameters.
         """
-        for name in {key.partition("__")[0] for key in params if "__" in key}:
-            if name in self._get_param_names():
-                _refuse_inner(name, params.get(name, getattr(self, name)))
+        for name, value in without_parameters(self, params):
+            raise _no_inner(name, value)
         return super().set_params(**params)
 
     @abstractmethod
@@ -469,14 +468,12 @@ def check_flag(value: object, name: str) -> None:
         raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
-def _refuse_inner(name: str, value: Any) -> None:
-    """Refuse to set parameters inside of what has none, and say what to give."""
-    if hasattr(value, "set_params"):
-        return
+def _no_inner(name: str, value: Any) -> ValueError:
+    """Say that a value has no parameters inside, and what to give."""
     whole = f"{name}=[...]"
     if name.endswith("catalog"):
         whole = f"{name}=[ItemCatalog(...), ItemCatalog(...)]"
-    raise ValueError(
+    return ValueError(
         f"{name}__... sets parameters of {name}, but {name}={value!r} has none: give "
         f"{name} as a whole, which in a grid is {whole}"
     )

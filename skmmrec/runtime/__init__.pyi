@@ -69,6 +69,7 @@ from ._identities import (
     model_identity as model_identity,
     weights_hash as weights_hash,
 )
+from ._inner_params import without_parameters as without_parameters
 from ._kept_memory import keeping_memory as keeping_memory
 from ._locks import ForkSafeLock as ForkSafeLock, cached_property as cached_property
 from ._memory import (
