@@ -43,7 +43,12 @@ from skmmrec.metrics import ndcg_at_k, warn_of_seen
 from skmmrec.recommender._card_sections import Metrics, facts_of, make_card
 from skmmrec.recommender._html import describe_html
 from skmmrec.retrieval import ranked_frame, tell_recall
-from skmmrec.runtime import own_modes, showing, without_parameters
+from skmmrec.runtime import (
+    own_modes,
+    restored_on_error,
+    showing,
+    without_parameters,
+)
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -374,14 +379,9 @@ class BaseRecommender(BaseEstimator, ABC):
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         """Leave the estimator as it was if something is raised inside the block."""
-        before, began = vars(self).copy(), time.perf_counter()
-        try:
-            with own_modes(), showing(getattr(self, "verbose", "auto")):
-                yield
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
+        began, verbose = time.perf_counter(), getattr(self, "verbose", "auto")
+        with restored_on_error(self), own_modes(), showing(verbose):
+            yield
         data = self._data
         _log.info(
             "%s has learned from %d users and %d items, %d pairs, in %.1f s",
