@@ -167,9 +167,8 @@ def _popularity(seen: list[list[Id]], item_ids: list[Id]) -> list[int]:
     n = len(item_ids)
     places, lengths = places_in(seen, item_ids)
     pairs = np.repeat(np.arange(len(seen)), lengths) * n + places
-    once = np.unique(
-        pairs[places >= 0]
-    )  # an item counts once, however often it was met
+    # An item counts once, however often it was met.
+    once = np.unique(pairs[places >= 0])
     counts: list[int] = np.bincount(once % n, minlength=n).tolist()
     return counts
 

@@ -109,8 +109,8 @@ class CudaRecorder:
     def _heal(self) -> None:
         """Record something small after a recording that failed.
 
-        PyTorch 2.11 takes the device's default generator for being recorded until a
-        recording ends well, and nobody could draw from it.
+        Some versions of PyTorch take the device's default generator for being recorded
+        until a recording ends well, and nobody could draw from it.
         """
         spare = torch.zeros(1, device=self.device)
 
