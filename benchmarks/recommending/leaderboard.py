@@ -38,13 +38,13 @@ validation rows from the grids in `recommending/models.py`, and stand in
 No choice was made on test rows, but one against us: the baseline that others are
 compared with is the best on test rows.
 
-Values are means over seeds, with the standard deviation of the seeds; models that
-draw no random numbers have none. *Difference* is that to the best baseline in per cent,
-with one standard error: of users in pairs or of seeds, whichever is larger; *p* is that
-of Student's test on users in pairs, not corrected for their number. *Ahead* and
-*behind* are differences of more than one standard error. CPU seconds are those of a fit
-on a processor; GPU seconds are by the clock, on the machine that the set's section
-names.
+Values are means over seeds, with the standard deviation of the seeds; models that draw
+no random numbers, or were fitted once, have none. *Difference* is that to the best
+baseline in per cent, with one standard error: of users in pairs or of seeds, whichever
+is larger; *p* is that of Student's test on users in pairs, not corrected for their
+number. *Ahead* and *behind* are differences of more than one standard error. CPU
+seconds are those of a fit on a processor; GPU seconds are by the clock, on the machine
+that the set's section names.
 """
 
 # With spaces at which a narrow table does not break.
