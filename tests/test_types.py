@@ -51,6 +51,17 @@ search = GridSearchCV(rec, {"training__learning_rate": [0.01]})
 width: int = rec.model_.item_vectors.shape[1]
 """
 
+# Only this package is followed: to read torch and its like takes minutes.
+CONFIG = """\
+[mypy]
+ignore_missing_imports = true
+follow_imports = skip
+pretty = false
+cache_dir = {folder}/cache
+[mypy-skmmrec.*]
+follow_imports = silent
+"""
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
@@ -59,10 +70,10 @@ def found(tmp_path_factory):
     paths = {"wrong": folder / "wrong.py", "right": folder / "right.py"}
     paths["wrong"].write_text(WRONG)
     paths["right"].write_text(RIGHT)
-    options = ["--ignore-missing-imports", "--follow-imports=silent", "--no-pretty"]
-    command = [sys.executable, "-m", "mypy", "--config-file=", *options]
+    config = folder / "mypy.ini"
+    config.write_text(CONFIG.format(folder=folder))
     done = subprocess.run(
-        [*command, *map(str, paths.values())],
+        [sys.executable, "-m", "mypy", f"--config-file={config}", *paths.values()],
         capture_output=True,
         text=True,
         check=False,
