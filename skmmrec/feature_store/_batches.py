@@ -105,10 +105,12 @@ def serving_batches(
     seen = _seen_lists(vectors.seen, user_ids, item_type)
     if item_type == "string":
         check_encodable(chain.from_iterable(seen), f"seen: {ITEM}")
-    sizes = _history_sizes(vectors, user_ids, seen)
+    disliked = disliked_column(getattr(vectors, "disliked", None), user_ids, item_type)
+    sizes = _history_sizes(vectors, user_ids, seen, disliked.values)
     about_users: tuple[Column, ...] = (
         Column(SEEN, f"{item_type}_list", seen),
         Column(HISTORY_SIZE, "int64", sizes),
+        disliked,
     )
     memory = getattr(vectors, "memory", None)
     exponent, remembered = None, tuple[Column, ...]()
@@ -116,8 +118,6 @@ def serving_batches(
         half_life = getattr(vectors, "history_half_life", None)
         exponent = exponent_of(memory, half_life)
     if memory is not None or further.known_memory:
-        disliked = getattr(vectors, "disliked", None)
-        about_users += (disliked_column(disliked, user_ids, item_type),)
         remembered = memory_columns(memory, item_ids, order, item_type)
     if memory is not None:
         check_told_apart(user_ids, *(column.values for column in about_users))
@@ -153,12 +153,19 @@ def serving_batches(
 
 
 def _history_sizes(
-    vectors: Vectors, user_ids: list[Id], seen: list[list[Id]]
+    vectors: Vectors,
+    user_ids: list[Id],
+    seen: list[list[Id]],
+    disliked: Sequence[list[Id] | None],
 ) -> list[int]:
-    """Count the items that each user's vector is the sum of: by default all seen."""
+    """Count the items that each user's vector is the sum of.
+
+    By default all that were seen and not disliked.
+    """
     sizes = getattr(vectors, "history_sizes", None)
     if sizes is None:
-        return [len(items) for items in seen]
+        both = zip(seen, disliked, strict=True)
+        return [len(items) - len(others or ()) for items, others in both]
     return [int(size) for size in sizes.reindex(user_ids, fill_value=0)]
 
 

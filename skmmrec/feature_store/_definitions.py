@@ -136,7 +136,7 @@ def embedding_definitions(
         Further vectors of the items: their lengths by the name of the feature.
     memory : bool, default=False
         Whether the model has a memory of items: lists of the items that one of a
-        history speaks for, how strongly, and what users have met and not liked.
+        history speaks for, and how strongly.
     source : {"file", "spark"}, default="file"
         What the offline store reads parquet files as: Feast's store for Spark wants a
         ``SparkSource``, all others a ``FileSource``.
@@ -179,7 +179,7 @@ def embedding_definitions(
             Field(name=USER_VERSION, dtype=String),
             Field(name=SEEN, dtype=Array(item_type)),
             Field(name=HISTORY_SIZE, dtype=Int64),
-            *([Field(name=DISLIKED, dtype=Array(item_type))] if memory else []),
+            Field(name=DISLIKED, dtype=Array(item_type)),
         ],
         _pushed(USER_VIEW, Path(data), source),
         ttl,

@@ -77,7 +77,14 @@ def delete_ids(store: Repo, *, users: Ids = (), items: Ids = ()) -> None:
     too; deleted items also go from the lists of seen items and of a memory of items,
     and an interrupted publication is forgotten. Publishing a model that still knows an
     id brings it back, so let the recommender ``forget`` users too; publishing it then
-    deletes them just as this does. No file of the embedded store has their bytes any
+    deletes them just as this does.
+
+    The vectors of users who liked a deleted item stay as the model made them, of that
+    item too. They are without it once a model is published that does not know the item,
+    after its ``remove_items`` or another fit; or, where an `OnlineRecommender` makes
+    users by its ``model``, once they like another item.
+
+    No file of the embedded store has their bytes any
     more. A server's own logs and backups are not touched: see to those of PostgreSQL
     and Redis yourself.
     """

@@ -57,9 +57,8 @@ class OnlineExplainer:
         ValueError
             For `users` and `items` of different lengths, when the users of the served
             model are not sums of their items' vectors, or when the store does not tell
-            which items a user's vector is the sum of: where some that were met are not
-            in it, as they have been deleted or, but for a model with a memory of items,
-            disliked.
+            which items a user's vector is the sum of, as some of them have been
+            deleted, or nothing says which of those met were disliked.
         """
         served = self._served
         user_ids, item_ids = _pairs(
@@ -149,8 +148,8 @@ class _Split:
                 return added
         raise ValueError(
             f"the store does not tell which of the {len(known.seen)} items that user "
-            f"{user!r:.100} has met its vector is the sum of, as some were disliked or "
-            f"are deleted; {_ADVICE}"
+            f"{user!r:.100} has met its vector is the sum of, as some are deleted or "
+            f"were disliked unsaid; {_ADVICE}"
         )
 
 

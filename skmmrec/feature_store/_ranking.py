@@ -36,8 +36,7 @@ from ._approximate import nearest_in, nearest_with
 class User(NamedTuple):
     """A user's vector, the items seen, and of how many of them it is the sum.
 
-    `disliked` are those that it is not the sum of, where the model has a memory of
-    items; otherwise nobody knows.
+    `disliked` are those that are not in the history.
     """
 
     vector: np.ndarray
@@ -57,9 +56,9 @@ class User(NamedTuple):
     def history(self) -> list[Id]:
         """Items that the vector is made of, oldest first, where it is no sum.
 
-        What was met and not liked then stands before them in `seen`, or is told apart.
-        In a model without memory, as many of it take the place of deleted items of the
-        history, as nothing tells which was which.
+        A publisher that does not tell what was disliked has put it before them in
+        `seen`. As many of it then take the place of deleted items of the history, as
+        nothing tells which was which.
         """
         liked = self.liked
         return liked[max(0, len(liked) - self.history_size) :]
@@ -117,15 +116,7 @@ def _place(feature: str) -> Place:
     return Place(USER_VIEW, USER, feature)
 
 
-def after_event(
-    user: User,
-    item: Id,
-    y: float,
-    moved: np.ndarray | None,
-    *,
-    has_memory: bool,
-    is_sum: bool,
-) -> User:
+def after_event(user: User, item: Id, y: float, moved: np.ndarray | None) -> User:
     """Return a user who has met one more item.
 
     Parameters
@@ -137,11 +128,6 @@ def after_event(
         Above 0, it was liked.
     moved : ndarray of shape (dim,) or None
         Vector with the item in the history; None: the one before.
-    has_memory : bool
-        Whether what was not liked is told apart.
-    is_sum : bool
-        Whether vectors are sums over histories. Else the history has to be found in
-        what was seen: it is the end of it.
     """
     seen = [*user.seen, item]
     if y > 0:
@@ -149,9 +135,7 @@ def after_event(
         return user._replace(
             vector=vector, seen=seen, history_size=user.history_size + 1
         )
-    if has_memory:
-        return user._replace(seen=seen, disliked=[*user.disliked, item])
-    return user._replace(seen=seen if is_sum else [item, *user.seen])
+    return user._replace(seen=seen, disliked=[*user.disliked, item])
 
 
 def both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:

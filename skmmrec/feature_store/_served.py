@@ -195,9 +195,7 @@ class ServedModel:
 
     def users(self, ids: list[Id], snapshot: Snapshot, length: int) -> dict[Id, User]:
         """Read users by vectors of a length (0: any); unknown ones are left out."""
-        features = [USER_VECTOR, USER_VERSION, SEEN, HISTORY_SIZE]
-        if snapshot.memory_exponent is not None:
-            features.append(DISLIKED)
+        features = [USER_VECTOR, USER_VERSION, SEEN, HISTORY_SIZE, DISLIKED]
         rows = read_features(self.store, self.user_view, ids, features, snapshot)
         return users_of(ids, rows, snapshot.version, length or None)
 
@@ -312,14 +310,7 @@ class ServedModel:
             before = user.history[max(0, len(user.history) - n) :]
             vectors = self._known_vectors(before, snapshot)
             moved = folder.user(user_id, np.vstack([*vectors, item[1]]))
-        return after_event(
-            user,
-            item[0],
-            y,
-            moved,
-            has_memory=snapshot.memory_exponent is not None,
-            is_sum=snapshot.exponent is not None,
-        )
+        return after_event(user, item[0], y, moved)
 
     def _known_vectors(self, items: list[Id], snapshot: Snapshot) -> list[np.ndarray]:
         """Vectors of the items that are there, from their rows alone."""

@@ -82,8 +82,7 @@ def stored_rows(
         As in `serving_batches`; they name file and row.
     """
     items = Items(vectors, categories, further)
-    has_memory = vectors.memory_exponent is not None
-    users = _Users(vectors, items.id_type, has_memory or further.known_memory)
+    users = _Users(vectors, items.id_type)
     with Sorter.within(folder) as sorter:
         stored = users.write(sorter), items.write(sorter, users.lists(sorter))
         dims = [rows.dim for rows in stored]
@@ -97,16 +96,10 @@ def stored_rows(
 class _Users:
     """Users, and what they have seen."""
 
-    def __init__(
-        self, vectors: StoredVectors, item_type: str, has_memory: bool
-    ) -> None:
-        lists: tuple[str, ...] = () if vectors.seen is not None else ("seen",)
-        if vectors.memory_exponent is not None:
-            lists += ("disliked",)
-        source = Source(
-            vectors.users, "users", (USER, vectors.vector), ("history_size", *lists)
-        )
-        self._has_memory = has_memory
+    def __init__(self, vectors: StoredVectors, item_type: str) -> None:
+        seen: tuple[str, ...] = () if vectors.seen is not None else ("seen",)
+        optional = ("history_size", "disliked", *seen)
+        source = Source(vectors.users, "users", (USER, vectors.vector), optional)
         self._reading = VectorReading(source, USER, vectors.vector)
         self._vectors, self._item_type = vectors, item_type
         self._lists = pa.list_(IDS[item_type])
@@ -150,9 +143,8 @@ class _Users:
         if "history_size" in reading:
             size = "r.history_size"
         columns = {SEEN: (seen, self._lists), HISTORY_SIZE: (size, pa.int64())}
-        kinds = {SEEN: f"{self._item_type}_list", HISTORY_SIZE: "int64"}
-        if self._has_memory:
-            kinds[DISLIKED] = kinds[SEEN]
+        lists = f"{self._item_type}_list"
+        kinds = {SEEN: lists, HISTORY_SIZE: "int64", DISLIKED: lists}
         if "disliked" in reading:
             some = "CASE WHEN len(r.disliked) > 0 THEN r.disliked END"
             columns[DISLIKED] = some, self._lists

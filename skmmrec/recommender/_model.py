@@ -620,7 +620,8 @@ class FittedModel:
 
     def serving_vectors(self) -> ServingVectors:
         """Return vectors whose inner product is the score, but for the memory."""
-        users, items, met = self.data.users, self.data.items, self._met
+        users, items = self.data.users, self.data.items
+        met = replace(self.data.seen, values=None)
         ones = np.ones((len(users), 1), np.float32)
         with_biases = np.hstack([self.item_vectors, self.item_biases[:, :1]])
         seen = [items.take(met.of(user)).tolist() for user in range(len(users))]
@@ -634,24 +635,8 @@ class FittedModel:
             self.half_life,
             self.forgotten,
             self.memory,
-            None if self.memory is None else self._disliked(),
+            self._disliked(),
         )
-
-    @property
-    def _met(self) -> History:
-        """What users have met, oldest first, as a store keeps it.
-
-        Where users are no sums over their histories, what they did not like comes
-        first: so the store can tell the history of each.
-        """
-        seen = replace(self.data.seen, values=None)
-        disliked = self.data.disliked
-        if self._exponent is not None or not len(disliked.items):
-            return seen
-        liked = self.data.history
-        order = np.argsort(np.concatenate([disliked.users, liked.users]), kind="stable")
-        items = np.concatenate([disliked.items, liked.items])[order]
-        return replace(seen, items=items)
 
     def _disliked(self) -> pd.Series:
         """List what users have met and not liked, by id; those who have such items."""
@@ -666,10 +651,10 @@ class FittedModel:
         return sliced(
             (self.data.users, self.user_vectors),
             (self.data.items, self.item_vectors, self.item_biases[:, 0]),
-            self._met,
+            replace(self.data.seen, values=None),
             self.data.history.lengths,
             self.memory,
-            None if self.memory is None else self.data.disliked,
+            self.data.disliked,
             version=self.fingerprint(),
             history_exponent=self._exponent,
             history_half_life=self.half_life,

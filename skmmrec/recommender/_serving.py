@@ -41,7 +41,8 @@ class ServingVectors:
         Users are the sum of n item vectors over n to this power; None: not known.
         With a half-life, the sum is weighted and n is the sum of the weights.
     history_sizes : Series of length n_users or None
-        User id to the number of items in the sum; None: as many as were met.
+        User id to the number of items in the sum; None: as many as were met and not
+        disliked.
     history_half_life : float or None
         After how many later items one has half the weight; None: all have 1.
     forgotten : Forgotten or None
@@ -50,8 +51,10 @@ class ServingVectors:
         What the items of a history add to the score beside the inner product, by
         positions in `items`; None: nothing. Its half-life is `history_half_life`.
     disliked : Series or None
-        With a `memory`, user id to the list of those of the `seen` items that are not
-        in the user's history; users of whom all are may be left out. None: all are.
+        User id to the list of those of the `seen` items that are not in the user's
+        history; users of whom all are may be left out. None: the history is the end of
+        the `seen` items, as many as `history_sizes` says, which must be all of them
+        with a `memory`.
     """
 
     users: pd.DataFrame
@@ -80,9 +83,9 @@ class StoredVectors:
         once, in any order of its rows.
 
         Users may have a column ``seen``, lists of the item ids that they have met,
-        oldest first, and a column ``history_size``, in how many items the vector is a
-        sum of (by default, all that were seen). With a memory, they may have a column
-        ``disliked``, lists of the seen items that are not in the history.
+        oldest first, a column ``disliked``, lists of the seen items that are not in
+        the history, and a column ``history_size``, in how many items the vector is a
+        sum of (by default, all that were seen and not disliked).
     version : str
         Name of the model. Another model needs another one.
     seen : like `users`, optional
@@ -162,7 +165,7 @@ def sliced(
     seen: History,
     sizes: NDArray,
     memory: ItemMemory | None,
-    disliked: History | None,
+    disliked: History,
     **named: Any,
 ) -> StoredVectors:
     """Return vectors in memory as what is stored, without a copy of them all.
@@ -178,8 +181,8 @@ def sliced(
         In how many items each user is a sum of.
     memory : ItemMemory or None
         Lists of the items.
-    disliked : History or None
-        With a memory, items that users have met and not liked.
+    disliked : History
+        Items that users have met and not liked.
     **named
         For `StoredVectors`.
     """
@@ -192,9 +195,8 @@ def sliced(
             "vector": _lists(np.hstack([vectors, ones])),
             "seen": _seen(items[0], seen, rows),
             "history_size": pa.array(sizes[rows]),
+            "disliked": _seen(items[0], disliked, rows),
         }
-        if disliked is not None:
-            columns["disliked"] = _seen(items[0], disliked, rows)
         return pa.table(columns)
 
     def some_items(rows: slice) -> pa.Table:

@@ -1,12 +1,16 @@
 """Scores split over histories, from the store alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.feature_store import OnlineRecommender, UnknownIdError, delete_ids, publish
 from skmmrec.inspection import history_contributions
+from skmmrec.recommender import StoredVectors
 
 from .conftest import make_recommender
 from .test_fold_in import history_model
@@ -82,13 +86,57 @@ def test_users_that_are_no_sums_are_refused(repo, recommender):
 def test_a_history_that_is_not_told_is_refused(repo):
     publish(history_model(), repo)
     online = OnlineRecommender(repo)
-    online.record(4, 20, 0.0)  # met, and not liked
-    with pytest.raises(ValueError, match="which of the 5 items that user 4"):
-        online.history_contributions(4, 1)
     met = online.history_contributions(3, 1)["met"][0]
     delete_ids(repo, items=met)
     with pytest.raises(ValueError, match="which of the 2 items that user 3"):
         online.history_contributions(3, 1 if met != 1 else 2)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_what_is_disliked_adds_nothing(repo, stored):
+    """Whether it was in training or is recorded, with a memory or without one."""
+    model = history_model()
+    vectors = model.vectors
+    disliked, met = pd.Series({4: [23]}), vectors.seen.copy()
+    met[4] = [met[4][0], 23, *met[4][1:]]
+    sizes = vectors.seen.map(len)
+    publish(model, repo)
+    before = OnlineRecommender(repo).history_contributions(4, [1, 2])
+    model.vectors = replace(
+        vectors,
+        seen=met,
+        disliked=disliked,
+        history_exponent=0.7,
+        history_sizes=None if stored else sizes,
+        version="v2",
+    )
+    publish(as_tables(model) if stored else model, repo)
+    online = OnlineRecommender(repo)
+    assert not online.record(4, 20, 0.0)
+    after = online.history_contributions(4, [1, 2])
+    pd.testing.assert_frame_equal(after, before, rtol=1e-5, atol=1e-6)
+    assert not set(online.recommend(4, k=99)["item_id"]) & {20, 23, *met[4]}
+
+
+def as_tables(model):
+    """What a model publishes, as tables."""
+    vectors = model.vectors
+    users = pa.table(
+        {
+            "user_id": vectors.users.index.to_numpy(),
+            "vector": vectors.users.to_numpy().tolist(),
+            "seen": vectors.seen.tolist(),
+            "disliked": [vectors.disliked.get(n) for n in vectors.users.index],
+        }
+    )
+    items = pa.table(
+        {
+            "item_id": vectors.items.index.to_numpy(),
+            "vector": vectors.items.to_numpy().tolist(),
+        }
+    )
+    exponent = vectors.history_exponent
+    return StoredVectors(users, items, vectors.version, history_exponent=exponent)
 
 
 def test_tables_say_which_model_answered(repo):

@@ -147,6 +147,32 @@ def test_deleted_items_leave_histories(repo):
     np.testing.assert_allclose(found[:-1], expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("recorded", [False, True])
+def test_histories_without_deleted_items_take_in_nothing_else(repo, recorded):
+    """What was disliked, in training or since, never takes their place."""
+    model = fit(SequenceTower(), rated=True)
+    publish(model, repo)
+    online = OnlineRecommender(repo, model=model)
+    data, new = model.model_.data, unseen_by(model, 0, 3)
+    liked = data.history.of(0).tolist()
+    assert 2 < len(liked) < 8
+    if recorded:
+        online.record(0, new[0], y=0.0)
+    before = read_vectors(repo, "user", [0])[0]
+    delete_ids(repo, items=liked[1:3])
+    # The vector stays until there is reason to make it anew.
+    np.testing.assert_array_equal(read_vectors(repo, "user", [0])[0], before)
+    online.record(0, new[1])
+    left = [item for item in [*liked, new[1]] if item not in liked[1:3]]
+    vectors = read_vectors(repo, "item", left)[0]
+    expected = model.model_.folding()(None, vectors[:, :-1])
+    [found] = read_vectors(repo, "user", [0])[0]
+    np.testing.assert_allclose(found[:-1], expected, rtol=1e-5, atol=1e-6)
+    # A model that has lost the items makes all vectors without them.
+    publish(model.remove_items(liked[1:3]), repo)
+    assert_same_lists(OnlineRecommender(repo), model, range(N_USERS))
+
+
 def test_a_folder_is_read_again_when_another_model_is_served(repo, tmp_path):
     folder = tmp_path / "model"
     first, second = fit(SequenceTower()), fit(SequenceTower(n_layers=1))

@@ -363,11 +363,11 @@ def test_without_a_memory_nothing_is_written_of_one(repo):
     store = open_store(repo)
     views = store.list_feature_views()
     names = {feature.name for view in views for feature in view.features}
-    assert not [name for name in names if "memory" in name or "disliked" in name]
+    assert not [name for name in names if "memory" in name]
     assert backend_of(store).served().memory_exponent is None
     for name in ("user", "item"):
         schema = pq.read_schema(repo / "data" / f"{name}_embeddings.parquet")
-        assert not [n for n in schema.names if "memory" in n or "disliked" in n]
+        assert not [n for n in schema.names if "memory" in n]
 
 
 def test_feast_reads_the_lists(repo):
