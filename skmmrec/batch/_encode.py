@@ -19,7 +19,7 @@ from skmmrec.batch._job import Job, Outcome
 from skmmrec.batch._report import BatchReport
 from skmmrec.batch._sources import Files, Frame
 from skmmrec.catalog import encoding_of
-from skmmrec.interactions import Table, is_integer, take_over
+from skmmrec.interactions import Table, check_count, take_over
 from skmmrec.runtime import progress
 
 if TYPE_CHECKING:
@@ -193,10 +193,7 @@ def _check_settings(
 ) -> None:
     if engine not in _ENGINES:
         raise ValueError(f"engine must be one of {_ENGINES}, got {engine!r}")
-    if not is_integer(rows_per_part):
-        raise TypeError(f"rows_per_part must be an int, got {rows_per_part!r}")
-    if rows_per_part < 1:
-        raise ValueError(f"rows_per_part must be at least 1, got {rows_per_part}")
+    check_count(rows_per_part, "rows_per_part")
     if engine == "local" and concurrency is not None:
         raise ValueError(
             "concurrency is for engine='ray' or 'spark'; encoders use all cores of "

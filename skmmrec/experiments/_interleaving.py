@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from skmmrec.interactions import ITEM, USER, id_table
+from skmmrec.interactions import ITEM, USER, check_count, id_table
 from skmmrec.metrics import rank_lists
 
 _TEAMS = np.array(["a", "b"], dtype=object)
@@ -94,9 +94,8 @@ def team_draft(
     1        1       z     2    b
     2        1       w     3    b
     """
+    check_count(k)
     users, items, (lists_a, lists_b) = rank_lists(a, b, names=("a", "b"))
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
     for name, lists in (("a", lists_a), ("b", lists_b)):
         empty = np.flatnonzero((lists < 0).all(axis=1))
         if len(empty):

@@ -43,7 +43,7 @@ from skmmrec.feature_store.backends.base import (
     USER_VERSION,
     USER_VIEW,
 )
-from skmmrec.interactions import ITEM, USER
+from skmmrec.interactions import ITEM, USER, check_count
 
 from ._score import score_view
 
@@ -166,8 +166,7 @@ def embedding_definitions(
     >>> [field.name for field in definitions.item_embeddings.features]
     ['item_vector', 'item_model_version', 'item_popularity', 'item_category']
     """
-    if dim < 1:
-        raise ValueError(f"dim must be at least 1, got {dim}")
+    check_count(dim, "dim")
     if source not in ("file", "spark"):
         raise ValueError(f"source must be 'file' or 'spark', got {source!r}")
     item_type = _id_type(item_id_type, "item_id_type")[1]

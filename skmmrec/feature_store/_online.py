@@ -21,7 +21,7 @@ from skmmrec.feature_store.backends.base import (
     fresh,
     parse_filter,
 )
-from skmmrec.interactions import USER, check_k
+from skmmrec.interactions import USER, check_count
 from skmmrec.retrieval import ApproximateIndex, check_fresh, tell_recall
 
 from ._approximate import SwappedIndex, folder_beside
@@ -230,7 +230,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         ``popularity`` (how many users have met the item). An item without a value meets
         no comparison with it, neither ``price < 30`` nor ``not price < 30``.
         """
-        check_k(k)
+        check_count(k)
         check_fresh(fresh, fresh_met, k)
         where = None if where is None else parse_filter(where)
         ids = checked_ids(self._served.user_view, users)
@@ -278,7 +278,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         KeyError
             When none of the users is known.
         """
-        check_k(k)
+        check_count(k)
         ids = checked_ids(self._served.user_view, users)
         table, found = self._served.pinned(lambda snapshot: self._read(ids, snapshot))
         if not found:
@@ -326,7 +326,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             condition as in `recommend`, or when the users of the served model are not
             sums of their items' vectors and no `model` is there to make them.
         """
-        check_k(k)
+        check_count(k)
         check_fresh(fresh, fresh_met, k)
         where = None if where is None else parse_filter(where)
         seen = checked_ids(self._served.item_view, history)
@@ -412,7 +412,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         mean of the cosines of those that both have: an item without a picture is
         compared by its words alone, and one without any of the vectors is not found.
         """
-        check_k(k)
+        check_count(k)
         where = None if where is None else parse_filter(where)
         query = self._query(items, content)
         chosen = checked_weights(weights, query)

@@ -25,7 +25,7 @@ from skmmrec.feature_store.backends.base import (
     from_us,
     to_us,
 )
-from skmmrec.interactions import is_integer
+from skmmrec.interactions import check_count
 from skmmrec.runtime import bar
 
 from ._batches import Further
@@ -214,7 +214,9 @@ def publish(
     """
     began = time.perf_counter()
     check_engines(store)
-    check_keep(keep)
+    if keep is not None:
+        check_count(keep, "keep")
+    check_count(chunk_size, "chunk_size")
     taken_in = last_taken_in(feedback)
     event_us = None if timestamp is None else _checked(timestamp)
     store = open_store(store)
@@ -247,16 +249,6 @@ def publish(
         time.perf_counter() - began,
     )
     return Publication(snapshot.version, when, n_users, n_items, settings.dim)
-
-
-def check_keep(keep: int | None) -> None:
-    """Refuse to keep less than what is served."""
-    if keep is None:
-        return
-    if not is_integer(keep):
-        raise TypeError(f"keep must be an integer or None, got {keep!r}")
-    if keep < 1:
-        raise ValueError(f"keep must be at least 1, got {keep}; None keeps all")
 
 
 def _checked(timestamp: datetime) -> int:

@@ -28,6 +28,7 @@ from skmmrec.inspection._thumbnails import Thumbnails
 from skmmrec.interactions import (
     ITEM,
     USER,
+    check_count,
     check_ids,
     take_over,
 )
@@ -282,8 +283,7 @@ class RecommendationGalleryDisplay:
             With ``on_error="raise"``, if a picture, a sound or a video cannot be read.
         """
         for name, value in (("n_columns", n_columns), ("n_frames", n_frames)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+            check_count(value, name)
         if on_error not in ("warn", "raise"):
             raise ValueError(f"on_error must be 'warn' or 'raise', got {on_error!r}")
         layout = GalleryLayout(

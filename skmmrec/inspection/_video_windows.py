@@ -20,6 +20,7 @@ from skmmrec.inspection._axes import (
     modality_colors,
 )
 from skmmrec.inspection._fonts import drawable, families_for
+from skmmrec.interactions import check_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -142,8 +143,7 @@ class VideoWindowsDisplay:
             raise TypeError(
                 f"encoder must be a VideoEncoder, got {type(encoder).__name__}"
             )
-        if max_frames < 1:
-            raise ValueError(f"max_frames must be at least 1, got {max_frames}")
+        check_count(max_frames, "max_frames")
         timeline = read_timeline(encoder, video, max_frames)
         windows = timeline.windows
         table = pd.DataFrame(

@@ -16,8 +16,8 @@ from ._columns import (
 )
 from ._ids import (
     as_list as as_list,
+    check_count as check_count,
     check_ids as check_ids,
-    check_k as check_k,
     check_same_kind as check_same_kind,
     exact_below as exact_below,
     hashed as hashed,

@@ -299,7 +299,26 @@ def is_integer(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def check_k(k: Any) -> None:
-    """Refuse a `k` that is no positive integer."""
-    if not is_integer(k) or k < 1:
-        raise ValueError(f"k must be at least 1 and whole, got {k!r}")
+def check_count(count: Any, name: str = "k", at_least: int = 1) -> None:
+    """Refuse what is no number of things, such as the length of a list.
+
+    Parameters
+    ----------
+    count : int
+        Python's or NumPy's, but no truth value.
+    name : str, default="k"
+        What the error calls it.
+    at_least : int, default=1
+        The least that makes sense.
+
+    Raises
+    ------
+    TypeError
+        For anything but an integer, such as 2.0.
+    ValueError
+        For one below `at_least`.
+    """
+    if not is_integer(count):
+        raise TypeError(f"{name} must be an integer, got {count!r:.100}")
+    if count < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {count}")

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skmmrec._sklearn import BaseEstimator
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.interactions import ITEM, USER, check_ids
+from skmmrec.interactions import ITEM, USER, check_count, check_ids
 from skmmrec.llm._candidates import Query, check_texts, liked_items
 from skmmrec.llm._generator import LanguageModel
 from skmmrec.llm._instructions import without_instructions
@@ -248,6 +248,8 @@ class LLMReranker(WritesTexts, BaseEstimator):
             one answer for each question.
         """
         self._validate_params()
+        if k is not None:
+            check_count(k)
         prompt = self._read_prompt()
         lists = read_lists(recommendations)
         ids = check_ids(recommendations[ITEM], ITEM)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from skmmrec.interactions import USER
+from skmmrec.interactions import USER, check_count
 from skmmrec.metrics._formulas import judge
 from skmmrec.metrics._groups import GroupScores, group_scores, groups_of, kind_of
 from skmmrec.metrics._hits import Hits, find_hits, ideal_gains
@@ -80,6 +80,7 @@ class RankingEvaluation:
         DataFrame of shape (n_metrics, 3)
             Columns mean, low and high.
         """
+        check_count(n_resamples, "n_resamples")
         low, high = bootstrap_interval(
             self.per_user.to_numpy(),
             level,
@@ -254,6 +255,7 @@ def compare(
         raise ValueError(
             f"a and b have different metrics: {list(a.per_user)}, {list(b.per_user)}"
         )
+    check_count(n_resamples, "n_resamples")
     rng = np.random.default_rng(random_state)
     differences = (b.per_user - a.per_user).to_numpy()
     low, high = bootstrap_interval(differences, level, n_resamples, rng)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skmmrec.interactions import is_integer
+from skmmrec.interactions import check_count
 from skmmrec.runtime import cached_property
 
 
@@ -91,7 +91,7 @@ def find_hits(
         If shapes disagree, `k` is below 1, an entry is neither 0 nor 1, or a list has
         more hits than there are relevant items.
     """
-    check_k(k)
+    check_count(k)
     table, totals = np.asarray(relevance), np.asarray(n_relevant)
     if table.ndim != 2:
         raise ValueError(f"relevance must have 2 dimensions, got {table.ndim}")
@@ -159,14 +159,6 @@ def ideal_gains(
     top = rank < k
     weights = gain[top] * discounts(k)[rank[top]]
     return np.bincount(user[top], weights, minlength=n_users).astype(np.float64)
-
-
-def check_k(k: int) -> None:
-    """Raise unless `k` is an integer of at least 1."""
-    if not is_integer(k):
-        raise TypeError(f"k must be an integer, got {k!r}")
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
 
 
 def as_booleans(table: NDArray, name: str) -> NDArray[np.bool_]:

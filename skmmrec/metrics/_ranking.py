@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skmmrec.interactions import check_count
 from skmmrec.metrics._formulas import judge
-from skmmrec.metrics._hits import check_k, discounts, find_hits, ideal_gains
+from skmmrec.metrics._hits import discounts, find_hits, ideal_gains
 
 
 def precision_at_k(
@@ -200,7 +201,7 @@ def graded_ndcg_at_k(
     >>> graded_ndcg_at_k([[1, 0, 3], [0, 2, 0]], [[3, 1], [2, 0]], k=3).round(4)
     array([0.6885, 0.6309])
     """
-    check_k(k)
+    check_count(k)
     ranked, wanted = (
         _as_gains(gains, "gains"),
         _as_gains(relevant_gains, "relevant_gains"),

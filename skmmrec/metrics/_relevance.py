@@ -14,12 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 from skmmrec.interactions import (
     ITEM,
     USER,
+    check_count,
     check_ids,
     check_same_kind,
     refuse_merged,
     take_over,
 )
-from skmmrec.metrics._hits import as_booleans, check_k, find_marked
+from skmmrec.metrics._hits import as_booleans, find_marked
 
 GAIN = "gain"
 # Column of `similar_items`: what was asked for.
@@ -413,7 +414,7 @@ def relevance_from_scores(
     >>> ndcg_at_k(*relevance_from_scores(scores, relevant), k=2).round(4)
     array([0.3869])
     """
-    check_k(k)
+    check_count(k)
     table = np.asarray(scores, dtype=float)
     if table.ndim != 2:
         raise ValueError(f"scores must have 2 dimensions, got {table.ndim}")

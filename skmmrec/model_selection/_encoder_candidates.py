@@ -15,7 +15,7 @@ from sklearn.model_selection import ParameterGrid
 
 from skmmrec._sklearn import clone
 from skmmrec.catalog import ItemCatalog
-from skmmrec.interactions import is_integer
+from skmmrec.interactions import check_count
 
 # The candidate that adds nothing to what is there anyway.
 ALONE = "beside alone"
@@ -89,8 +89,7 @@ def truncated_name(name: str, width: int | None) -> str:
 def _read_dimensions(dimensions: Iterable[int]) -> list[int]:
     widths = list(dimensions)
     for width in widths:
-        if not is_integer(width) or width < 1:
-            raise ValueError(f"dimensions must be integers of 1 or more, got {width!r}")
+        check_count(width, "each of the dimensions")
     return sorted({int(width) for width in widths}, reverse=True)
 
 

@@ -30,7 +30,7 @@ from skmmrec.interactions import (
     Numbers,
     Table,
     as_frame,
-    check_k,
+    check_count,
     check_same_kind,
     read_strengths,
     warn_caller,
@@ -399,7 +399,7 @@ class CandidateRanker(OverFirstStage):
             lacks a column or has one too many.
         """
         check_is_fitted(self)
-        check_k(k)
+        check_count(k)
         self._check_length(k)
         requests = requests_of(
             self._read_users(users), context, self._names, self.moment_
@@ -455,7 +455,7 @@ class CandidateRanker(OverFirstStage):
         """
         check_is_fitted(self)
         if k is not None:
-            check_k(k)
+            check_count(k)
         users, rows = of_lists(candidates)
         is_now = not tells_time(context)
         moment = _now(self.moment_) if is_now else self.moment_

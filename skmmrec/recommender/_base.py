@@ -30,8 +30,8 @@ from skmmrec.interactions import (
     Table,
     as_frame,
     as_list,
+    check_count,
     check_ids,
-    check_k,
     check_same_kind,
     plain,
     positions,
@@ -186,7 +186,7 @@ class BaseRecommender(BaseEstimator, ABC):
             neither True nor False.
         """
         check_is_fitted(self)
-        check_k(k)
+        check_count(k)
         check_flag(exclude_seen, "exclude_seen")
         return self._score_items(self._read_users(users), k, items, exclude_seen)
 

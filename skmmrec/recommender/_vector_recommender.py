@@ -33,8 +33,8 @@ from skmmrec.interactions import (
     Table,
     as_frame,
     as_list,
+    check_count,
     check_ids,
-    check_k,
     check_same_kind,
     find_column,
     warn_caller,
@@ -499,7 +499,7 @@ class VectorRecommender(
         """
         check_is_fitted(self)
         check_index(index)
-        check_k(k)
+        check_count(k)
         check_flag(exclude_seen, "exclude_seen")
         check_fresh(fresh, fresh_met, k)
         if isinstance(index, ApproximateIndex) and items is not None:
@@ -634,7 +634,7 @@ class VectorRecommender(
             row that says nothing.
         """
         check_is_fitted(self)
-        check_k(k)
+        check_count(k)
         known, vectors = self.model_.data.items, self.model_.item_vectors
         candidates, table = self._candidates(items), as_frame(query)
         if table is not None:

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 import numpy as np
 from numpy.typing import NDArray
 
-from skmmrec.interactions import is_integer
+from skmmrec.interactions import check_count
 from skmmrec.retrieval._exact import chunks
 from skmmrec.retrieval._search import Lists
 
@@ -26,6 +26,8 @@ def check_fresh(fresh: object, fresh_met: object, k: int) -> None:
 
     Raises
     ------
+    TypeError
+        For a number of users that is no integer.
     ValueError
         For a number of places that is not from 0 to `k`, a share that is not from 0 to
         1, or a number of users below 0.
@@ -37,10 +39,7 @@ def check_fresh(fresh: object, fresh_met: object, k: int) -> None:
             f"fresh must be a share of the places from 0.0 to 1.0, or a whole number "
             f"of them from 0 to k={k}, got {fresh!r}"
         )
-    if not is_integer(fresh_met) or fresh_met < 0:  # type: ignore[operator]
-        raise ValueError(
-            f"fresh_met must be a whole number of users, at least 0, got {fresh_met!r}"
-        )
+    check_count(fresh_met, "fresh_met", at_least=0)
     if fresh_met and not fresh:
         raise ValueError(
             f"fresh_met={fresh_met!r} has no effect without fresh: say how many places "

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._sklearn import BaseEstimator
-from skmmrec.interactions import is_integer
+from skmmrec.interactions import check_count
 from skmmrec.retrieval import _index_folder
 from skmmrec.retrieval._index_contents import Contents
 from skmmrec.retrieval._index_recall import (
@@ -269,10 +269,7 @@ class ApproximateIndex(BaseEstimator):
             value = getattr(self, name)
             if value is None and name != "shard_size":
                 continue
-            if not is_integer(value) or value < 1:
-                raise ValueError(
-                    f"{name} must be a whole number above 0, got {value!r}"
-                )
+            check_count(value, name)
 
     # -- changing --------------------------------------------------------------------
 
@@ -493,6 +490,7 @@ class ApproximateIndex(BaseEstimator):
         ValueError
             For queries of another width, or `seen` of another shape.
         """
+        check_count(k)
         queries = self._check_queries(queries)
         contents = self._contents
         shape = len(queries), len(contents)

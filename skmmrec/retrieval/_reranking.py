@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
-from skmmrec.interactions import ITEM, USER, check_ids, id_table, plain
+from skmmrec.interactions import ITEM, USER, check_count, check_ids, id_table, plain
 from skmmrec.retrieval._exact import chunks, unit_vectors
-
-_COUNT = [Interval(Integral, 1, None, closed="left")]
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class _Lists:
     {
         "recommendations": [pd.DataFrame, HasMethods("to_pandas")],
         "item_vectors": [pd.DataFrame],
-        "k": _COUNT,
+        "k": "no_validation",
         "trade_off": [Interval(Real, 0, 1, closed="both")],
     },
     prefer_skip_nested_validation=True,
@@ -106,6 +104,7 @@ def rerank_mmr(
     0        1       a     1    3.0
     1        1       c     2    1.0
     """
+    check_count(k)
     recommendations = id_table(recommendations, "recommendations")
     lists, items = _read_lists(recommendations)
     vectors = _unit_vectors(item_vectors, items)
@@ -122,7 +121,7 @@ def rerank_mmr(
 @validate_params(
     {
         "recommendations": [pd.DataFrame, HasMethods("to_pandas")],
-        "k": _COUNT,
+        "k": "no_validation",
         "max_share": [Interval(Real, 0, 1, closed="right")],
     },
     prefer_skip_nested_validation=True,
@@ -189,6 +188,7 @@ def cap_exposure(
     0        1       b     1    0.2
     1        2       a     1    0.9
     """
+    check_count(k)
     recommendations = id_table(recommendations, "recommendations")
     lists, items = _read_lists(recommendations)
     room = int(max_share * len(lists.rows) + 1e-9)

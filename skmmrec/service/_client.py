@@ -17,7 +17,7 @@ from requests.auth import AuthBase
 from urllib3.util import Retry
 
 from skmmrec.feature_store import content_query
-from skmmrec.interactions import ITEM, USER, as_list, check_ids, plain
+from skmmrec.interactions import ITEM, USER, as_list, check_count, check_ids, plain
 
 from ._client_errors import error_of
 
@@ -474,9 +474,11 @@ def _number(value: Any) -> Any:
     raise TypeError(f"{value!r:.100} of type {type(value).__name__} cannot be sent")
 
 
-def _request(**values: Any) -> dict[str, Any]:
+def _request(k: int, **values: Any) -> dict[str, Any]:
     """Leave out what is not given."""
-    return {name: each for name, each in values.items() if each is not None}
+    check_count(k)
+    given = {name: each for name, each in values.items() if each is not None}
+    return {"k": int(k), **given}
 
 
 def _ids(ids: Any, name: str) -> Any:

@@ -10,6 +10,8 @@ from ipaddress import ip_address
 from os import PathLike
 from pathlib import Path
 
+from skmmrec.interactions import check_count
+
 from ._settings import PREFIX, REPO, ServiceSettings
 
 
@@ -74,8 +76,7 @@ def serve(
     settings, folder = settings or ServiceSettings(), Path(repo).resolve()
     if not (folder / "feature_store.yaml").is_file():
         raise FileNotFoundError(f"no feature_store.yaml in {folder}")
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
+    check_count(workers, "workers")
     if read_tokens(settings) is None and not settings.anonymous:
         _refuse_strangers(host)
     with (

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,8 +75,21 @@ def test_a_single_text_is_no_list_of_letters(repo):
 def test_k_beyond_the_catalogue_gives_all_unseen_items(repo, recommender):
     publish(recommender, repo)
     assert len(OnlineRecommender(repo).recommend(["100"], k=1000)) == 27
-    with pytest.raises(ValueError, match="k must be at least 1"):
-        OnlineRecommender(repo).recommend(["100"], k=0)
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.5, True, "3"])
+def test_a_length_that_is_none_is_refused(repo, recommender, k):
+    publish(recommender, repo)
+    online = OnlineRecommender(repo)
+    error = ValueError if k in (0, -1) else TypeError
+    for ask in (
+        partial(online.recommend, "100"),
+        partial(online.recommend_from_history, [1]),
+        partial(online.similar_items, 1),
+        partial(online.recall, ["100"]),
+    ):
+        with pytest.raises(error, match="k must be a"):
+            ask(k=k)
 
 
 def test_unknown_users(repo, recommender):

@@ -186,6 +186,8 @@ def test_keep_says_how_many_stay(repo):
 def test_a_keep_that_keeps_nothing_is_refused(repo, keep, error):
     with pytest.raises(error, match="keep must be"):
         publish(model(1), repo, keep=keep)
+    with pytest.raises(error, match="chunk_size must be"):
+        publish(model(1), repo, chunk_size=keep)
     assert not (repo / "data").exists()
 
 

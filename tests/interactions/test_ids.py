@@ -12,8 +12,8 @@ from hypothesis import given, settings, strategies as st
 
 from skmmrec.interactions import (
     as_list,
+    check_count,
     check_ids,
-    check_k,
     check_same_kind,
     id_table,
     is_integer,
@@ -368,11 +368,20 @@ def outcome(call):
 @pytest.mark.parametrize("number", [3, np.int8(3), np.uint64(3), 2**70])
 def test_whole_numbers_of_any_type_are_integers(number):
     assert is_integer(number)
-    assert check_k(number) is None
+    assert check_count(number) is None
 
 
 @pytest.mark.parametrize("value", [True, np.True_, 3.0, np.float32(3), "3", None])
 def test_truth_values_and_all_else_are_none(value):
     assert not is_integer(value)
-    with pytest.raises(ValueError, match="k must be at least 1 and whole"):
-        check_k(value)
+    with pytest.raises(TypeError, match="n_lists must be an integer, got"):
+        check_count(value, "n_lists")
+
+
+@given(st.integers(), st.integers())
+def test_counts_have_a_least(count, at_least):
+    if count >= at_least:
+        assert check_count(count, "n", at_least) is None
+    else:
+        with pytest.raises(ValueError, match=f"^n must be at least {at_least}, got"):
+            check_count(count, "n", at_least)

@@ -254,7 +254,7 @@ def test_splitters_and_recommender_of_ones_own(data):
         (GOOD, {"param_grid": {"width": [1]}}, "param_grid varies one encoder"),
         ((Reader(), "vector"), {"param_grid": {"no": [1]}}, "param_grid: Invalid"),
         (GOOD, {"dimensions": [6]}, "dimensions has 6, but the widest .* have 6"),
-        (GOOD, {"dimensions": [0]}, "integers of 1 or more"),
+        (GOOD, {"dimensions": [0]}, "dimensions must be at least 1"),
         (GOOD, {"warm": None, "cold": None}, "no way to judge"),
         (GOOD, {"warm": "last"}, "'warm' parameter"),
         (GOOD, {"metric": "ndcg"}, "ndcg"),

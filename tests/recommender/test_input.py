@@ -252,11 +252,6 @@ def test_ratings_go_into_y(make, catalog, ratings):
         make(catalog).fit(ratings)
 
 
-def test_k_is_whole(fitted):
-    with pytest.raises(ValueError, match=r"k must be at least 1 and whole, got 2\.5"):
-        fitted.recommend([101], k=2.5)
-
-
 def test_ids_of_another_kind_are_refused_later_too(make, catalog, items, X):
     recommender = make(catalog).fit(X[["user_id", "item_id"]])
     with pytest.raises(ValueError, match="user_id 'bob' is a string"):

@@ -93,7 +93,8 @@ def test_places_that_a_list_does_not_have_are_refused(fresh):
 
 @pytest.mark.parametrize("met", [-1, 0.5, True, None])
 def test_what_is_no_number_of_users_is_refused(met):
-    with pytest.raises(ValueError, match="fresh_met must be a whole number of users"):
+    error = ValueError if met == -1 else TypeError
+    with pytest.raises(error, match=r"fresh_met must be a(t least 0|n integer), got"):
         check_fresh(0.1, met, 10)
 
 

@@ -383,18 +383,18 @@ def test_other_files_are_not_written_over(rough, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("params", "message"),
+    ("params", "error", "message"),
     [
-        ({"min_recall": 0}, r"min_recall must be in \(0, 1\]"),
-        ({"min_recall": 1.5}, r"min_recall must be in \(0, 1\]"),
-        ({"n_probes": 0}, "n_probes must be a whole number above 0"),
-        ({"n_lists": 2.5}, "n_lists must be a whole number above 0"),
-        ({"shard_size": None}, "shard_size must be a whole number above 0"),
+        ({"min_recall": 0}, ValueError, r"min_recall must be in \(0, 1\]"),
+        ({"min_recall": 1.5}, ValueError, r"min_recall must be in \(0, 1\]"),
+        ({"n_probes": 0}, ValueError, "n_probes must be at least 1"),
+        ({"n_lists": 2.5}, TypeError, "n_lists must be an integer"),
+        ({"shard_size": None}, TypeError, "shard_size must be an integer"),
     ],
 )
-def test_parameters_out_of_range_are_refused(vectors, params, message):
+def test_parameters_out_of_range_are_refused(vectors, params, error, message):
     pytest.importorskip("faiss")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(error, match=message):
         ApproximateIndex(**params).fit(vectors)
 
 

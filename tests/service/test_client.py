@@ -158,6 +158,8 @@ def test_the_version(asked, repo):
         (lambda a: a.recommend([1.5]), ValueError, "user_id"),
         (lambda a: a.recommend([None]), ValueError, "missing"),
         (lambda a: a.recommend(4, k=0), ValueError, "k must be at least 1"),
+        (lambda a: a.recommend(4, k=2.5), TypeError, "k must be an integer"),
+        (lambda a: a.similar_items(1, k=-1), ValueError, "k must be at least 1"),
         (lambda a: a.recommend(4, where="colour == 1"), ValueError, "'colour'"),
         (lambda a: a.recommend(4, where="f(x)"), ValueError, "may compare"),
         (lambda a: a.recommend_from_history([]), ValueError, "history is empty"),

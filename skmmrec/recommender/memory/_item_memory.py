@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from skmmrec.interactions import History
+from skmmrec.interactions import History, check_count
 from skmmrec.retrieval import entries_at, entry_rows
 from skmmrec.runtime import cached_property
 
@@ -66,6 +66,7 @@ class ItemMemory:
         half_life: float | None = None,
     ) -> ItemMemory:
         """Keep the `k` strongest entries of each row of (n_items, n_items) weights."""
+        check_count(k)
         n_items = matrix.shape[0]
         lengths = np.diff(matrix.indptr)
         rows = np.repeat(np.arange(n_items), lengths)
