@@ -89,7 +89,7 @@ def serving_batches(
     Raises
     ------
     ValueError
-        For an empty table, users and items of different widths, repeated ids, a
+        For no items, users and items of different widths, repeated ids, a
         vector that is not finite, a category of an unknown item, or a memory of other
         items.
     TypeError
@@ -98,10 +98,10 @@ def serving_batches(
     """
     user_ids, user_type, users, _ = _check(vectors.users, USER)
     item_ids, item_type, items, order = _check(vectors.items, ITEM)
-    if users.shape[1] != items.shape[1]:
-        raise ValueError(
-            f"user vectors have {users.shape[1]} columns, item vectors {items.shape[1]}"
-        )
+    check_some(len(items), ITEM)
+    if not len(users):
+        users = np.empty((0, items.shape[1]), np.float32)
+    check_widths(users.shape[1], items.shape[1])
     seen = _seen_lists(vectors.seen, user_ids, item_type)
     if item_type == "string":
         check_encodable(chain.from_iterable(seen), f"seen: {ITEM}")
@@ -184,8 +184,6 @@ def _check(
     frame: pd.DataFrame, name: str
 ) -> tuple[list[Id], str, np.ndarray, np.ndarray]:
     """Return ids in order, their type, their vectors, and the rows they had."""
-    if not len(frame):
-        raise ValueError(f"there is no {name} to publish")
     ids = check_ids(frame.index, name)
     id_type = id_type_of(ids, name)
     order = np.argsort(ids, kind="stable")
@@ -203,6 +201,20 @@ def _check(
     if len(odd):
         raise ValueError(f"the vector of {name} {listed[odd[0]]!r:.100} is not finite")
     return listed, id_type, matrix, order
+
+
+def check_some(n_items: int, name: str) -> None:
+    """Refuse to publish nothing to recommend. Users may be none: all are forgotten."""
+    if not n_items:
+        raise ValueError(f"there is no {name} to publish")
+
+
+def check_widths(n_of_users: int, n_of_items: int) -> None:
+    """Refuse vectors without an inner product."""
+    if n_of_users != n_of_items:
+        raise ValueError(
+            f"user vectors have {n_of_users} columns, item vectors {n_of_items}"
+        )
 
 
 def id_type_of(ids: np.ndarray, name: str) -> str:

@@ -187,15 +187,16 @@ def publish(
     users whom the recommender was told to ``forget``: what is stored of them is deleted
     as by `delete_ids`, in all feature views with the join key ``user_id``, in their
     parquet files, and among recorded and pushed events. Feast's own commands then have
-    nothing to bring them back from. Your own sources of events and users are yours to
-    clean: whoever is in the rows of the next `fit` or `partial_fit` comes back with the
+    nothing to bring them back from. A model that has forgotten all of its users is
+    published, too, and serves those to come. Your own sources of events and users are
+    yours to clean: whoever is in the rows of the next `fit` or `partial_fit` comes back with the
     next publication, without the rows from before it. A recommender that knows nothing
     of a `forget`, such as another one that was fitted without these users, takes them
     out of what is served only; call `delete_ids` as well.
 
     A model's memory of items is published with its vectors: which items each speaks
-    for, and how strongly, in the item view, and what users have met and not liked in
-    the user view. Users have all that they have met there, however long a history is.
+    for, and how strongly, in the item view. The user view has all that users have met,
+    however long a history is, and which of it they did not like.
 
     Features and vectors of items, and their lists, are features of the item view: rows
     that you push to it need a column for each, empty where there is nothing to say.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +33,13 @@ from ._arrow_columns import (
     lists_of,
     scalars_of,
 )
-from ._batches import USER_NAMES, Further, serving_batches
+from ._batches import (
+    USER_NAMES,
+    Further,
+    check_some,
+    check_widths,
+    serving_batches,
+)
 from ._memory_columns import not_told_apart
 from ._sorting import Sorter, Stream, read_spool
 from ._sources import Source
@@ -84,13 +91,13 @@ def stored_rows(
     items = Items(vectors, categories, further)
     users = _Users(vectors, items.id_type)
     with Sorter.within(folder) as sorter:
-        stored = users.write(sorter), items.write(sorter, users.lists(sorter))
-        dims = [rows.dim for rows in stored]
-        if dims[0] != dims[1]:
-            raise ValueError(
-                f"user vectors have {dims[0]} columns, item vectors {dims[1]}"
-            )
-        yield stored
+        about_users = users.write(sorter)
+        about_items = items.write(sorter, users.lists(sorter))
+        check_some(about_items.n, ITEM)
+        if not about_users.n:
+            about_users = replace(about_users, n_columns=about_items.dim)
+        check_widths(about_users.dim, about_items.dim)
+        yield about_users, about_items
 
 
 class _Users:

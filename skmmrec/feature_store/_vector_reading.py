@@ -91,10 +91,7 @@ class VectorReading:
             ]
         )
         found = sorter.rows(query, source=Stream(self._schema, self._parts()))
-        n = write_spool(self.path(sorter), schema, self._unique(found, schema))
-        if not n:
-            raise ValueError(f"there is no {self.join_key} to publish")
-        return n
+        return write_spool(self.path(sorter), schema, self._unique(found, schema))
 
     def path(self, sorter: Sorter) -> Path:
         """Return the file that is written."""

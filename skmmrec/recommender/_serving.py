@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from pandas.api.types import is_integer_dtype
 
 from skmmrec.interactions import ITEM, USER, History
 from skmmrec.recommender._forgotten import Forgotten
@@ -155,7 +156,8 @@ class _Slices:
         self._n, self._make = n, make
 
     def __iter__(self) -> Iterator[pa.Table]:
-        for start in range(0, self._n, SLICE):
+        # One without rows, where there are none, still tells the types.
+        for start in range(0, max(self._n, 1), SLICE):
             yield self._make(slice(start, min(start + SLICE, self._n)))
 
 
@@ -187,11 +189,13 @@ def sliced(
         For `StoredVectors`.
     """
 
+    kind = pa.array(users[0][:1]).type if len(users[0]) else _kind_of_none(users[0])
+
     def some_users(rows: slice) -> pa.Table:
         ids, vectors = users[0][rows], users[1][rows]
         ones = np.ones((len(ids), 1), np.float32)
         columns = {
-            USER: pa.array(ids),
+            USER: pa.array(ids, kind),
             "vector": _lists(np.hstack([vectors, ones])),
             "seen": _seen(items[0], seen, rows),
             "history_size": pa.array(sizes[rows]),
@@ -210,6 +214,11 @@ def sliced(
     parts = (_Slices(len(users[0]), some_users), _Slices(len(items[0]), some_items))
     exponent = None if memory is None else memory.exponent
     return StoredVectors(*parts, memory_exponent=exponent, **named)
+
+
+def _kind_of_none(ids: pd.Index) -> pa.DataType:
+    """Return the type of the ids of users who are all forgotten."""
+    return pa.int64() if is_integer_dtype(ids.dtype) else pa.string()
 
 
 def _lists(matrix: NDArray) -> pa.Array:

@@ -136,6 +136,33 @@ def test_a_refit_knows_whom_the_store_is_to_forget(repo):
     assert user_of(2) in set(rows_of(repo, "user_embeddings").user_id)
 
 
+@pytest.mark.parametrize("as_tables", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_users_may_be_forgotten(repo, kind, as_tables):
+    """The store then serves those who come, and holds nobody else."""
+    rec, user_of = fit(KINDS[kind]), KINDS[kind]
+    everyone = [user_of(n) for n in range(6)]
+    publish(rec, repo)
+    publish(rec, repo)
+    rec.forget(everyone)
+    vectors = rec.stored_vectors() if as_tables else rec
+    assert publish(vectors, repo).n_users == 0
+    assert not any(holds(repo, user) for user in everyone)
+    assert verify(vectors, repo).ok
+    assert verify(repo).ok
+    with pytest.raises(KeyError, match=str(everyone[0])):
+        OnlineRecommender(repo).recommend(everyone[0])
+    online = OnlineRecommender(repo, unknown="popular")
+    popular = online.recommend(everyone[0], 8)
+    assert sorted(popular["item_id"]) == list(range(8))
+    assert online.record(everyone[1], 3)
+    rec.partial_fit(pd.DataFrame({"user_id": [everyone[1]], "item_id": [3]}))
+    here, there = (one.recommend([everyone[1]], 4) for one in (rec, online))
+    assert there["item_id"].tolist() == here["item_id"].tolist()
+    publish(rec, repo)
+    assert verify(rec, repo).ok
+
+
 def test_who_comes_back_is_new(repo):
     rec, user_of = fit(KINDS["str"]), KINDS["str"]
     publish(rec, repo)
