@@ -16,8 +16,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from skmmrec.encoders._metadata import exif_or_xmp, jpeg_segments
+from skmmrec.encoders._metadata import (
+    exif_or_xmp,
+    is_profile,
+    joined_profile,
+    jpeg_segments,
+)
 from skmmrec.encoders._pictures import MAX_PIXELS
+from skmmrec.encoders._profiles import changes
 from skmmrec.encoders._resizing import PictureTransform, Resizer, probe_picture
 from skmmrec.runtime import batches, is_out_of_memory, open_file
 
@@ -162,8 +168,8 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
     """Return width and height of a whole, upright baseline JPEG in colours, else None.
 
     None for all that decoders may read in several ways: channels that are not those of
-    JFIF, turned pictures, uneven sampling, channels or pictures one after the other,
-    and files whose end is missing.
+    JFIF, turned pictures, other colours than those of sRGB, uneven sampling, channels
+    or pictures one after the other, and files whose end is missing.
     """
     if data[:3] != b"\xff\xd8\xff" or data.rfind(_END, -_PADDING) < 0:
         return None
@@ -178,7 +184,10 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
             if frame is not None or marker != _BASELINE:
                 return None
             frame = body
-    return None if frame is None else _size_of(frame)
+    parts = [body for _, _, marker, body in segments if is_profile(marker, body)]
+    if frame is None or changes(joined_profile(parts), "RGB"):
+        return None
+    return _size_of(frame)
 
 
 def _size_of(frame: bytes) -> tuple[int, int] | None:

@@ -166,10 +166,11 @@ class ImageEncoder(BaseEncoder):
     """Encode pictures with the vision tower of an open_clip model.
 
     A picture is a path, the bytes of a file, a PIL image, or a uint8 array of shape
-    (H, W, 3). It is rotated as its EXIF data says and converted to RGB; transparent
-    parts become white. Grey of more than 8 bits is scaled by the bits that its largest
-    value needs. A file of several frames counts as the first that shows more than one
-    colour. An item may be a list of pictures, whose vectors are averaged.
+    (H, W, 3). It is rotated as its EXIF data says and converted to RGB, by its colour
+    profile if it has one; transparent parts become white. Grey of more than 8 bits is
+    scaled by the bits that its largest value needs. A file of several frames counts as
+    the first that shows more than one colour. An item may be a list of pictures, whose
+    vectors are averaged.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""What a picture's file says beside pixels: read which way is up, drop the rest.
+"""What a picture's file says beside pixels: which way is up, and a colour profile.
 
 Libraries refuse whole pictures for metadata that they cannot read: a bad checksum of a
 comment, a colour profile that is cut off, an EXIF tag of the wrong type. None of it is
 needed to decode pixels, so it is taken out of the file before they see it. Only the
-orientation is kept, which is read without the other tags.
+orientation, which is read without the other tags, and the profile are kept.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 _XMP = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])")
 # XMP of more than 1 MiB, unpacked, is not read. The standard asks for less than 64 KB.
 _MOST_TEXT = 2**20
+# Nor is a colour profile of more than 4 MiB: those of printers have up to 3.
+_MOST_PROFILE = 2**22
 
 
 class Stripped(NamedTuple):
@@ -38,11 +40,14 @@ class Stripped(NamedTuple):
         1 to 8, as in EXIF; None if the file still says it itself, if at all.
     has_fractions : bool
         Whether it is a JPEG that may be decoded at a fraction of its size.
+    profile : bytes or None
+        The ICC profile; None if there is none, or the file still has it.
     """
 
     data: Any
     orientation: int | None
     has_fractions: bool = False
+    profile: bytes | None = None
 
 
 def strip(data: bytes) -> Stripped:
@@ -137,6 +142,7 @@ def _first_integer(data: bytes, order: str, entry: int) -> int | None:
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_SCALED = {0xC0, 0xC1, 0xC2}
 _EXIF, _XAP = b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0"
+_ICC = b"ICC_PROFILE\0"
 
 
 def _is_jpeg(data: bytes) -> bool:
@@ -150,6 +156,7 @@ def exif_or_xmp(body: bytes) -> bool:
 
 def _strip_jpeg(data: bytes) -> Stripped:
     kept, exifs, xmps, frames = [data[:2]], [], [], set()
+    profiles: list[bytes] = []
     at = 2
     for start, end, marker, body in jpeg_segments(data):
         if _matters(marker, body):
@@ -159,10 +166,27 @@ def _strip_jpeg(data: bytes) -> Stripped:
             exifs.append(body)
         elif body.startswith(_XAP):
             xmps.append(body)
+        elif body.startswith(_ICC):
+            profiles.append(body)
         at = end
     stripped = b"".join([*kept, data[at:]])
     has_fractions = bool(frames) and frames <= _JPEG_SCALED
-    return Stripped(stripped, _first(exifs, xmps), has_fractions)
+    profile = joined_profile(profiles)
+    return Stripped(stripped, _first(exifs, xmps), has_fractions, profile)
+
+
+def is_profile(marker: int, body: bytes) -> bool:
+    """Tell whether a segment is a part of a colour profile."""
+    return marker == 0xE2 and body.startswith(_ICC)
+
+
+def joined_profile(segments: list[bytes]) -> bytes | None:
+    """Join the parts of a profile, each with its number and how many there are."""
+    parts = sorted(body[len(_ICC) :] for body in segments)
+    numbers = [part[:1] for part in parts]
+    if not parts or numbers != [bytes([n]) for n in range(1, len(parts) + 1)]:
+        return None
+    return b"".join(part[2:] for part in parts)[:_MOST_PROFILE]
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
@@ -199,7 +223,7 @@ def _matters(marker: int, body: bytes) -> bool:
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Beside the chunks whose names say that they are critical: transparency and animation.
 _PNG_KEPT = {b"tRNS", b"acTL", b"fcTL", b"fdAT"}
-_PNG_READ = {b"eXIf", b"tEXt", b"zTXt", b"iTXt"}
+_PNG_READ = {b"eXIf", b"iCCP", b"tEXt", b"zTXt", b"iTXt"}
 
 
 def _is_png(data: bytes) -> bool:
@@ -208,19 +232,22 @@ def _is_png(data: bytes) -> bool:
 
 def _strip_png(data: bytes) -> Stripped:
     kept, exifs, xmps = [data[:8]], [], []
-    at = 8
+    profile, at = None, 8
     for start, end, kind in _chunks(data):
         body = data[start + 8 : end - 4] if kind in _PNG_READ else b""
         if kind[:1].isupper() or kind in _PNG_KEPT:
             kept.append(data[start:end])
         elif kind == b"eXIf":
             exifs.append(body)
+        elif kind == b"iCCP":  # a name, the method of compression, the profile
+            profile = _unpacked(body.partition(b"\0")[2][1:], _MOST_PROFILE)
         elif kind in _PNG_READ:
             key, text = _png_text(kind, body)
             xmps += [text] if key == b"XML:com.adobe.xmp" else []
             exifs += [_from_hex(text)] if key == b"Raw profile type exif" else []
         at = end
-    return Stripped(b"".join([*kept, data[at:]]), _first(exifs, xmps))
+    stripped = b"".join([*kept, data[at:]])
+    return Stripped(stripped, _first(exifs, xmps), profile=profile)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[int, int, bytes]]:
@@ -245,9 +272,9 @@ def _png_text(kind: bytes, body: bytes) -> tuple[bytes, bytes]:
     return key, _unpacked(text) if is_packed else text
 
 
-def _unpacked(data: bytes) -> bytes:
+def _unpacked(data: bytes, most: int = _MOST_TEXT) -> bytes:
     try:
-        return zlib.decompressobj().decompress(data, _MOST_TEXT)
+        return zlib.decompressobj().decompress(data, most)
     except zlib.error:
         return b""
 
@@ -266,11 +293,11 @@ def _from_hex(text: bytes) -> bytes:
 # Tags that say nothing of how pixels are stored: names of documents, devices, software
 # and people, the orientation, the resolution, XMP, IPTC, Photoshop, colour profiles,
 # and the directories of EXIF, GPS and ImageJ.
-_TIFF_XMP = 700
+_TIFF_XMP, _TIFF_PROFILE = 700, 34675
 _TIFF_DROPPED = {
     *(269, 270, 271, 272, 285, 305, 306, 315, 316, 33432),
     *(_ORIENTATION, 282, 283, 296),
-    *(_TIFF_XMP, 33723, 34377, 34675, 34665, 34853, 37724, 40965),
+    *(_TIFF_XMP, 33723, 34377, _TIFF_PROFILE, 34665, 34853, 37724, 40965),
 }
 
 
@@ -283,6 +310,11 @@ def _strip_tiff(data: bytes) -> Stripped:
     entries = list(_entries(data))
     kept = [at for _, tag, at in entries if tag not in _TIFF_DROPPED]
     xmps = [_tag_bytes(data, *entry) for entry in entries if entry[1] == _TIFF_XMP]
+    profiles = [
+        _tag_bytes(data, *entry, _MOST_PROFILE)
+        for entry in entries
+        if entry[1] == _TIFF_PROFILE
+    ]
     orientation = _first([data], xmps)
     if len(kept) == len(entries):
         return Stripped(data, orientation)
@@ -293,13 +325,16 @@ def _strip_tiff(data: bytes) -> Stripped:
     directory = b"".join([count, *(data[at : at + 12] for at in kept), next_page])
     start = first - 2
     rest = data[start + len(directory) :]
-    return Stripped(b"".join([data[:start], directory, rest]), orientation)
+    stripped = b"".join([data[:start], directory, rest])
+    return Stripped(stripped, orientation, profile=next(iter(profiles), None))
 
 
-def _tag_bytes(data: bytes, order: str, tag: int, entry: int) -> bytes:
+def _tag_bytes(
+    data: bytes, order: str, tag: int, entry: int, most: int = _MOST_TEXT
+) -> bytes:
     """Return the bytes that a tag says are elsewhere in the file."""
     count, start = struct.unpack_from(f"{order}II", data, entry + 4)
-    return data[start : start + min(count, _MOST_TEXT)]
+    return data[start : start + min(count, most)]
 
 
 # -- AVIF ------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from skmmrec.encoders._grey import eight_bits, is_deep, loses_depth, require_depth
 from skmmrec.encoders._metadata import Stripped, can_strip, orientation_of, strip
+from skmmrec.encoders._profiles import in_srgb, space_of
 from skmmrec.runtime import ContentError, digest, is_missing, open_file, reading
 
 # Pictures that declare more are refused before they are decoded. As RGB this is 403 MB.
@@ -78,11 +79,12 @@ def read_picture(item: Any) -> Image.Image:
     Parameters
     ----------
     item : str, path, bytes, PIL image or ndarray of shape (H, W[, 1, 3 or 4])
-        The picture; an array is uint8, from 0 to 255, or bool. Transparent parts become
-        white. Grey of more than 8 bits is scaled by the least depth of 8, 10, 12, 14 or
-        16 bits that holds its largest value; floating grey is in [0, 1] or [0, 255]. An
-        animation or a file of several pages is the first frame, among 100, that does
-        not show a single colour; a PIL image is the frame that it is at.
+        The picture; an array is uint8, from 0 to 255, or bool. Colours of another ICC
+        profile become those of sRGB, and transparent parts white. Grey of more than 8
+        bits is scaled by the least depth of 8, 10, 12, 14 or 16 bits that holds its
+        largest value; floating grey is in [0, 1] or [0, 255]. An animation or a file of
+        several pages is the first frame, among 100, that does not show a single colour;
+        a PIL image is the frame that it is at.
 
     Raises
     ------
@@ -169,12 +171,14 @@ def _decode(file: Stripped, needed: Needed | None) -> Decoded:
     _require_modest_size(image)
     with reading("is a damaged picture"):
         if turn is None or not file.has_fractions or needed is None:
-            shown = _first_that_shows(image)
+            shown = _first_that_shows(image, file.profile)
             return _whole(_turned(shown, turn or orientation_of(image)))
-        return _at_fraction(image, turn, needed)
+        return _at_fraction(image, file, turn, needed)
 
 
-def _at_fraction(image: Image.Image, turn: int, needed: Needed) -> Decoded:
+def _at_fraction(
+    image: Image.Image, file: Stripped, turn: int, needed: Needed
+) -> Decoded:
     """Decode a JPEG at the smallest fraction of its size that is enough."""
     width, height = image.size
     full = (height, width) if turn >= 5 else (width, height)
@@ -182,7 +186,7 @@ def _at_fraction(image: Image.Image, turn: int, needed: Needed) -> Decoded:
     done = None
     if divisor > 1 and image.mode in ("RGB", "L"):
         done = image.draft(None, (width // divisor, height // divisor))
-    upright = _turned(_loaded(image), turn)
+    upright = _turned(_loaded(image, file.profile), turn)
     is_whole = done is None or turn > 1
     size = upright.size if is_whole else (done[1][2], done[1][3])  # type: ignore[index]
     return Decoded(upright, size, full)
@@ -228,16 +232,16 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _first_that_shows(image: Image.Image) -> Image.Image:
+def _first_that_shows(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Return as RGB the first of several frames that has more than one colour.
 
     If there is none among the first ones, return the one that varies most.
     """
-    best = _loaded(image)
+    best = _loaded(image, profile)
     if not getattr(image, "is_animated", False):
         return best
     best = best.copy()  # it may be the image itself, which goes on
-    most, frames = _variation(best), _later_frames(image)
+    most, frames = _variation(best), _later_frames(image, profile)
     while most <= _ONE_COLOUR and (frame := next(frames, None)) is not None:
         if _variation(frame) > most:
             best, most = frame.copy(), _variation(frame)
@@ -249,18 +253,21 @@ def _variation(image: Image.Image) -> int:
     return int(np.ptp(np.asarray(image), axis=(0, 1)).max())
 
 
-def _later_frames(image: Image.Image) -> Iterator[Image.Image]:
+def _later_frames(image: Image.Image, profile: bytes | None) -> Iterator[Image.Image]:
     n_frames = _MOST_FRAME_PIXELS // (image.width * image.height)
     for number in range(1, min(_MOST_FRAMES, n_frames)):
         try:
             image.seek(number)
         except EOFError:
             return
-        yield _loaded(image)
+        yield _loaded(image, profile)
 
 
-def _loaded(image: Image.Image) -> Image.Image:
-    """Return the current frame of an image as RGB."""
+def _loaded(image: Image.Image, profile: bytes | None = None) -> Image.Image:
+    """Return the current frame of an image as RGB, in the colours of sRGB.
+
+    A `profile` was in the file before it was stripped; others are with the image.
+    """
     is_cut, factor = loses_depth(image), _grey_factor(image)
     image.load()
     if is_cut:
@@ -269,7 +276,13 @@ def _loaded(image: Image.Image) -> Image.Image:
     if factor > 1 and isinstance(hidden, int):
         image = image.copy()  # it may be the caller's
         image.info["transparency"] = factor * hidden
-    return _to_rgb(image)
+    profile = profile or image.info.get("icc_profile")
+    if profile is None:
+        return _to_rgb(image)
+    space = space_of(image.mode)
+    if space == "CMYK":
+        return _to_rgb(in_srgb(image, profile, space))
+    return in_srgb(_to_rgb(image), profile, space)
 
 
 def _grey_factor(image: Image.Image) -> int:

@@ -189,10 +189,10 @@ def publish(
     parquet files, and among recorded and pushed events. Feast's own commands then have
     nothing to bring them back from. A model that has forgotten all of its users is
     published, too, and serves those to come. Your own sources of events and users are
-    yours to clean: whoever is in the rows of the next `fit` or `partial_fit` comes back with the
-    next publication, without the rows from before it. A recommender that knows nothing
-    of a `forget`, such as another one that was fitted without these users, takes them
-    out of what is served only; call `delete_ids` as well.
+    yours to clean: whoever is in the rows of the next `fit` or `partial_fit` comes back
+    with the next publication, without the rows from before it. A recommender that knows
+    nothing of a `forget`, such as another one that was fitted without these users,
+    takes them out of what is served only; call `delete_ids` as well.
 
     A model's memory of items is published with its vectors: which items each speaks
     for, and how strongly, in the item view. The user view has all that users have met,

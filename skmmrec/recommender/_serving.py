@@ -188,8 +188,7 @@ def sliced(
     **named
         For `StoredVectors`.
     """
-
-    kind = pa.array(users[0][:1]).type if len(users[0]) else _kind_of_none(users[0])
+    kind = pa.array(users[0][:1]).type if len(users[0]) else _no_kind(users[0])
 
     def some_users(rows: slice) -> pa.Table:
         ids, vectors = users[0][rows], users[1][rows]
@@ -216,7 +215,7 @@ def sliced(
     return StoredVectors(*parts, memory_exponent=exponent, **named)
 
 
-def _kind_of_none(ids: pd.Index) -> pa.DataType:
+def _no_kind(ids: pd.Index) -> pa.DataType:
     """Return the type of the ids of users who are all forgotten."""
     return pa.int64() if is_integer_dtype(ids.dtype) else pa.string()
 
