@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from skmmrec.catalog._blocks import Blocks, to_blocks
 from skmmrec.catalog._parquet_layout import Layout, Modality
 from skmmrec.interactions import check_ids, plain
-from skmmrec.runtime import parquet_files_in
+from skmmrec.runtime import parquet_files_in, without_tensors
 
 # Rows that are read at a time: of 1,000 float32 numbers, 64 MB. Not tuned.
 ROWS_AT_ONCE = 16_384
@@ -60,7 +60,7 @@ def reading_file(path: Path) -> Iterator[None]:
 def read_schema(path: Path) -> tuple[pa.Schema, int]:
     """Read the schema of a file, and its number of rows."""
     with reading_file(path), pq.ParquetFile(path) as file:
-        return file.schema_arrow, file.metadata.num_rows
+        return without_tensors(file.schema_arrow), file.metadata.num_rows
 
 
 def find_widths(paths: Sequence[Path], layout: Layout) -> Layout:
@@ -151,7 +151,7 @@ def read_rows(path: Path, layout: Layout) -> Iterator[Blocks]:
     first = 0
     with reading_file(path), pq.ParquetFile(path) as file:
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=layout.columns):
-            yield blocks_of(batch, layout, first)
+            yield blocks_of(without_tensors(batch), layout, first)
             first += len(batch)
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skmmrec.recommender import TableSource
-from skmmrec.runtime import parquet_files_in
+from skmmrec.runtime import parquet_files_in, without_tensors
 
 # Rows in memory at a time: 10 MB of vectors of 256 numbers.
 ROWS = 10_000
@@ -116,7 +116,7 @@ class Source:
 
     def _read_schema(self, path: Path) -> pa.Schema:
         try:
-            return pq.read_schema(path)
+            return without_tensors(pq.read_schema(path))
         except (pa.ArrowException, OSError) as error:
             raise self._unreadable(path, error) from error
 
@@ -124,7 +124,7 @@ class Source:
         try:
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(ROWS, columns=self.schema.names):
-                    yield batch.select(self.schema.names)
+                    yield without_tensors(batch.select(self.schema.names))
         except (pa.ArrowException, OSError) as error:
             raise self._unreadable(path, error) from error
 
@@ -144,16 +144,16 @@ class Source:
         first = next(tables, None)
         if first is None:
             raise ValueError(f"{self.name}: there is no table")
-        self.schema = self._chosen(first.schema, _label(0))
+        self.schema = self._chosen(without_tensors(first.schema), _label(0))
         return self.schema, self._cut(chain([first], tables))
 
     def _cut(
         self, tables: Iterable[pa.Table]
     ) -> Iterator[tuple[str, Iterable[pa.RecordBatch]]]:
         for number, table in enumerate(tables):
-            self._same(table.schema, _label(number), _label(0))
-            chosen = table.select(self.schema.names)
-            yield _label(number), chosen.to_batches(max_chunksize=ROWS)
+            self._same(without_tensors(table.schema), _label(number), _label(0))
+            chosen = table.select(self.schema.names).to_batches(max_chunksize=ROWS)
+            yield _label(number), map(without_tensors, chosen)
 
 
 def _files(path: Path, name: str) -> list[Path]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import pyarrow as pa
+
+T = TypeVar("T", pa.Schema, pa.RecordBatch)
 
 
 def is_list(kind: pa.DataType) -> bool:
@@ -23,6 +26,27 @@ def is_list_of_numbers(kind: pa.DataType) -> bool:
     )
 
 
+def without_tensors(table: T) -> T:
+    """Return a schema or a batch with vectors of one length as lists of that length.
+
+    Arrow has two ways to write them: as such lists, or as tensors of one dimension.
+    Tensors of more dimensions stay.
+    """
+    schema = table if isinstance(table, pa.Schema) else table.schema
+    vectors = [n for n, kind in enumerate(schema.types) if _is_vector(kind)]
+    for place in vectors:
+        field = schema.field(place).with_type(schema.types[place].storage_type)
+        if isinstance(table, pa.RecordBatch):
+            table = table.set_column(place, field, table.column(place).storage)
+        else:
+            table = table.set(place, field)
+    return table
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.FixedShapeTensorType) and len(kind.shape) == 1
+
+
 def is_text(kind: pa.DataType) -> bool:
     """Tell whether a column holds texts, also as a dictionary."""
     return bool(plain_type(kind) == pa.string())
@@ -31,11 +55,13 @@ def is_text(kind: pa.DataType) -> bool:
 def plain_type(kind: pa.DataType) -> pa.DataType:
     """Return a type without what its values do not tell.
 
-    That is whether they are a dictionary, how long they may be, and what their parts
-    are called.
+    That is whether they are a dictionary or tensors of one dimension, how long they may
+    be, and what their parts are called.
     """
     if pa.types.is_dictionary(kind):
         return plain_type(kind.value_type)
+    if _is_vector(kind):
+        return plain_type(kind.storage_type)
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.string()
     if pa.types.is_fixed_size_list(kind):

@@ -61,6 +61,9 @@ def table_of(ids, columns, fixed=True, kind=None):
     arrays = {"item_id": pa.array(ids)}
     for name in WIDTHS:
         arrays[name] = pa.array(columns[name], list_type(name, fixed, kind))
+        if fixed == "tensor":
+            tensor = pa.fixed_shape_tensor(kind or pa.float32(), [WIDTHS[name]])
+            arrays[name] = pa.ExtensionArray.from_storage(tensor, arrays[name])
     return pa.table(arrays | {"price__0": pa.array(columns["price"], pa.float64())})
 
 
@@ -101,7 +104,7 @@ def read(folder, **options):
     n=st.integers(1, 40),
     cuts=st.lists(st.integers(0, 40), max_size=3),
     rows=st.integers(1, 50),
-    fixed=st.booleans(),
+    fixed=st.sampled_from([False, True, "tensor"]),
     kind=st.sampled_from([pa.float32(), pa.float64()]),
     strings=st.booleans(),
     seed=st.integers(0, 5),
@@ -118,6 +121,16 @@ def test_files_hold_what_a_table_holds(
     expected = ItemCatalog(frame_of(ids, columns), on_empty="ignore")
     assert catalog.ids.equals(expected.ids)
     assert_same(catalog.blocks, expected.blocks)
+
+
+def test_files_may_have_lists_and_tensors(tmp_path):
+    ids, columns = make_items()
+    half = len(ids) // 2
+    for number, fixed in enumerate([True, "tensor"]):
+        table = table_of(ids, columns, fixed).slice(number * half, half)
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    expected = ItemCatalog(frame_of(ids, columns), on_empty="ignore")
+    assert_same(read(tmp_path).blocks, expected.blocks)
 
 
 def test_columns_of_numbers_are_read_as_in_a_table(tmp_path):

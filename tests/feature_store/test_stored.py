@@ -104,6 +104,21 @@ def test_files_are_published_as_a_data_frame_is(repo, tmp_path, user_id, item_id
     assert left_in(repo) == []
 
 
+def test_vectors_may_be_tensors(repo, tmp_path):
+    model = make_recommender()
+    tables = []
+    for number, table in enumerate(tables_of(model)):
+        lists = table["vector"].combine_chunks().cast(pa.list_(pa.float32(), 5))
+        tensor = pa.fixed_shape_tensor(pa.float32(), [5])
+        vectors = pa.ExtensionArray.from_storage(tensor, lists)
+        table = table.set_column(table.column_names.index("vector"), "vector", vectors)
+        path = tmp_path / f"{number}.parquet"
+        pq.write_table(table, path)
+        tables.append(table if number else path)
+    publish(StoredVectors(*tables, "v1"), repo)
+    assert verify(model, repo).ok
+
+
 def test_an_iterator_is_read_once(repo):
     model = make_recommender()
     users, items = tables_of(model)
