@@ -14,7 +14,14 @@ from PIL import Image, UnidentifiedImageError
 from skmmrec.encoders._grey import eight_bits, is_deep, loses_depth, require_depth
 from skmmrec.encoders._metadata import Stripped, can_strip, orientation_of, strip
 from skmmrec.encoders._profiles import in_srgb, space_of
-from skmmrec.runtime import ContentError, digest, is_missing, open_file, reading
+from skmmrec.runtime import (
+    ContentError,
+    digest,
+    is_missing,
+    open_file,
+    reading,
+    refuse_mask,
+)
 
 # Pictures that declare more are refused before they are decoded. As RGB this is 403 MB.
 # Pillow warns from two thirds of it on.
@@ -296,6 +303,7 @@ def _grey_factor(image: Image.Image) -> int:
 
 def _checked_array(array: np.ndarray) -> np.ndarray:
     """Return an array as uint8 of shape (H, W[, 3 or 4])."""
+    refuse_mask(array, "pixels")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skmmrec.encoders._mixing import to_mono
-from skmmrec.runtime import ContentError, digest, is_missing
+from skmmrec.runtime import ContentError, digest, is_missing, refuse_mask
 
 # The most channels that an array may have: those of ambisonics of the 7th order. More
 # are frames of a spectrogram, or samples.
@@ -162,6 +162,7 @@ def _checked_samples(samples: Any) -> np.ndarray:
 
 
 def _as_array(samples: Any) -> np.ndarray:
+    refuse_mask(samples, "samples")
     try:
         if hasattr(samples, "detach"):  # a tensor
             samples = samples.detach().cpu()

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skmmrec.interactions import unmasked
+
 
 class SequentialResult(NamedTuple):
     """Result of a sequential test for the users so far.
@@ -126,7 +128,7 @@ def _mixture(
 
 
 def _check_values(values: ArrayLike, name: str) -> NDArray[np.float64]:
-    table = np.asarray(values, dtype=np.float64)
+    table = np.asarray(unmasked(values), dtype=np.float64)
     if table.ndim != 1 or not len(table):
         raise ValueError(
             f"{name} must hold one value per user, got shape {table.shape}"

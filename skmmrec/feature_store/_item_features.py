@@ -31,7 +31,7 @@ from skmmrec.feature_store.backends.base import (
     scalar_features,
     vector_lengths,
 )
-from skmmrec.interactions import ITEM, USER
+from skmmrec.interactions import ITEM, USER, unmasked
 
 from ._types import Content, Contents, FurtherVectors
 
@@ -219,7 +219,7 @@ def _as_tables(content: Contents, item_ids: Sequence[Id]) -> dict[str, pd.DataFr
 def _as_table(name: str, given: Content, item_ids: Sequence[Id]) -> pd.DataFrame:
     if isinstance(given, pd.DataFrame):
         return given
-    matrix = np.asarray(given)
+    matrix = np.asarray(unmasked(given))
     if matrix.ndim != 2 or len(matrix) != len(item_ids):
         raise ValueError(
             f"content[{name!r}] of {len(item_ids)} ids must have shape "

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from skmmrec.catalog import Blocks
+from skmmrec.interactions import unmasked
 
 if TYPE_CHECKING:
     from skmmrec.feature_store.backends.base import Id
@@ -85,7 +86,7 @@ def _matrix(name: str, values: Content, keys: pd.Index | None) -> np.ndarray:
     if isinstance(values, pd.DataFrame) and not values.index.equals(keys):
         raise ValueError(f"content[{name!r}] has another index than the one before it")
     try:
-        matrix = np.atleast_2d(np.asarray(values, np.float32))
+        matrix = np.atleast_2d(np.asarray(unmasked(values), np.float32))
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"content[{name!r}] is no table of numbers: {_shortened(str(error))}. "

@@ -48,7 +48,7 @@ from skmmrec.feature_store.backends.base import (
     parsed_vectors,
     unpack,
 )
-from skmmrec.interactions import ITEM, USER
+from skmmrec.interactions import ITEM, USER, unmasked
 
 from ._clock import now_us
 from ._conditions import Conditions
@@ -448,12 +448,12 @@ def item_matrix(
 ) -> np.ndarray:
     """Check the vectors of new items and append the biases as the last column."""
     n = len(ids)
-    content = np.asarray(vectors, np.float32)
+    content = np.asarray(unmasked(vectors), np.float32)
     if content.shape != (n, width):
         raise ValueError(
             f"vectors of {n} ids must have shape ({n}, {width}), got {content.shape}"
         )
-    column = np.asarray(biases, np.float32)
+    column = np.asarray(unmasked(biases), np.float32)
     if column.shape not in ((), (n,)):
         raise ValueError(
             f"biases of {n} ids must be a number or have shape ({n},), "

@@ -55,4 +55,4 @@ from ._types import (
     RawColumn as RawColumn,
     Table as Table,
 )
-from ._values import refuse_missing as refuse_missing
+from ._values import refuse_missing as refuse_missing, unmasked as unmasked

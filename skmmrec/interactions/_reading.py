@@ -14,6 +14,7 @@ from skmmrec.interactions._ids import check_ids
 from skmmrec.interactions._keys import ITEM, TIME, USER, Keys, find_column, locate_ids
 from skmmrec.interactions._times import check_times
 from skmmrec.interactions._types import Numbers, Table
+from skmmrec.interactions._values import unmasked
 
 USUAL = Keys()
 
@@ -192,6 +193,7 @@ def check_numbers(values: Any, name: str, **options: Any) -> NDArray[np.float64]
         infinite, unless `options` say otherwise.
     """
     options = {"ensure_2d": False, "dtype": np.float64, "input_name": name, **options}
+    values = unmasked(values)
     _refuse_other_kinds(values, name)
     try:
         return check_array(values, **options)
@@ -239,7 +241,9 @@ def _as_table(X: Table) -> tuple[pd.DataFrame | NDArray, list[str] | None]:
     if frame is not None:
         _check_shape(frame)
         return frame, [str(column) for column in frame.columns]
-    X = check_array(X, dtype=None, ensure_all_finite=False, ensure_min_features=2)
+    X = check_array(
+        unmasked(X), dtype=None, ensure_all_finite=False, ensure_min_features=2
+    )
     return X, None
 
 

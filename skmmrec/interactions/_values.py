@@ -140,6 +140,25 @@ def _is_missing(values: Any) -> NDArray[np.bool_]:
         return pd.isna(to_objects(quiet))
 
 
+def unmasked(values: Any) -> Any:
+    """Return a masked array with missing values where it is masked; others as they are.
+
+    NumPy drops a mask in silence when it converts such an array.
+
+    Returns
+    -------
+    ndarray or object
+        With NaN among floats and None among all else.
+    """
+    if not (isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)):
+        return values
+    if values.dtype.kind == "f":
+        return values.filled(np.nan)
+    found = np.array(values.data, dtype=object)
+    found[np.ma.getmaskarray(values)] = None
+    return found
+
+
 def refuse_missing(missing: NDArray[np.bool_], name: str) -> None:
     """Name the first row that is missing.
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics
 
-from skmmrec.interactions import check_numbers
+from skmmrec.interactions import check_numbers, unmasked
 
 
 def click_accuracy(
@@ -87,7 +87,7 @@ def _check(
     y_true: ArrayLike, y_pred: ArrayLike
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Treat y above 0 as a click, and check that predictions are probabilities."""
-    chances = np.asarray(y_pred, dtype=np.float64)
+    chances = np.asarray(unmasked(y_pred), dtype=np.float64)
     odd = np.flatnonzero(~((chances >= 0) & (chances <= 1)))
     if len(odd):
         raise ValueError(

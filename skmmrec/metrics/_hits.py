@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skmmrec.interactions import check_count
+from skmmrec.interactions import check_count, unmasked
 from skmmrec.runtime import cached_property
 
 
@@ -92,7 +92,7 @@ def find_hits(
         more hits than there are relevant items.
     """
     check_count(k)
-    table, totals = np.asarray(relevance), np.asarray(n_relevant)
+    table, totals = map(np.asarray, map(unmasked, (relevance, n_relevant)))
     if table.ndim != 2:
         raise ValueError(f"relevance must have 2 dimensions, got {table.ndim}")
     if totals.shape != table.shape[:1]:
@@ -103,7 +103,7 @@ def find_hits(
     user, rank = find_marked(as_booleans(table[:, :k], "relevance"))
     length = np.full(len(table), table.shape[1])
     if n_ranked is not None:
-        length = _as_counts(np.asarray(n_ranked), "n_ranked")
+        length = _as_counts(np.asarray(unmasked(n_ranked)), "n_ranked")
         if length.shape != table.shape[:1]:
             raise ValueError(
                 f"n_ranked must have one entry per row of relevance ({len(table)}), "
@@ -175,6 +175,8 @@ def as_booleans(table: NDArray, name: str) -> NDArray[np.bool_]:
 
 
 def _as_counts(totals: NDArray, name: str) -> NDArray[np.int64]:
+    if totals.dtype == object:  # None is NaN
+        totals = totals.astype(np.float64)
     with np.errstate(invalid="ignore"):  # of NaN, which is refused by name
         counts = totals.astype(np.int64)
     odd = np.flatnonzero((counts != totals) | (counts < 0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skmmrec.interactions import check_count
+from skmmrec.interactions import check_count, unmasked
 from skmmrec.metrics._formulas import judge
 from skmmrec.metrics._hits import discounts, find_hits, ideal_gains
 
@@ -222,7 +222,7 @@ def graded_ndcg_at_k(
 
 
 def _as_gains(gains: ArrayLike, name: str) -> NDArray[np.float64]:
-    table = np.asarray(gains, dtype=np.float64)
+    table = np.asarray(unmasked(gains), dtype=np.float64)
     if table.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions, got {table.ndim}")
     bad = np.argwhere(~((table >= 0) & np.isfinite(table)))

@@ -19,6 +19,7 @@ from skmmrec.interactions import (
     check_same_kind,
     refuse_merged,
     take_over,
+    unmasked,
 )
 from skmmrec.metrics._hits import as_booleans, find_marked
 
@@ -415,13 +416,13 @@ def relevance_from_scores(
     array([0.3869])
     """
     check_count(k)
-    table = np.asarray(scores, dtype=float)
+    table = np.asarray(unmasked(scores), dtype=float)
     if table.ndim != 2:
         raise ValueError(f"scores must have 2 dimensions, got {table.ndim}")
-    wanted = as_booleans(np.asarray(relevant), "relevant")
+    wanted = as_booleans(np.asarray(unmasked(relevant)), "relevant")
     hidden = np.zeros(table.shape, bool)
     if seen is not None:
-        hidden = as_booleans(np.asarray(seen), "seen")
+        hidden = as_booleans(np.asarray(unmasked(seen)), "seen")
     for name, other in (("relevant", wanted), ("seen", hidden)):
         if other.shape != table.shape:
             raise ValueError(

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from skmmrec.interactions import unmasked
+
 # int8 without -128, so that the levels are symmetric about 0.
 LEVELS = 127
 
@@ -184,7 +186,7 @@ def _best_maps(items: NDArray, users: NDArray, n: int) -> tuple[NDArray, NDArray
 
 
 def _as_matrix(vectors: Any, name: str) -> NDArray[np.float64]:
-    table = np.asarray(vectors, dtype=np.float64)
+    table = np.asarray(unmasked(vectors), dtype=np.float64)
     if table.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions, got {table.ndim}")
     odd = np.flatnonzero(~np.isfinite(table).all(axis=1))

@@ -19,6 +19,7 @@ from ._columns import (
     checked_text as checked_text,
     fill_template as fill_template,
     is_missing as is_missing,
+    refuse_mask as refuse_mask,
     try_template as try_template,
 )
 from ._compilation import compile_in_place as compile_in_place

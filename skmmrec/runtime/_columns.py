@@ -94,14 +94,34 @@ def try_template(
 
 
 def is_missing(item: Any) -> bool:
-    """Tell whether an item is None, NaN, NaT, pd.NA or blank, or a list of these."""
+    """Tell whether an item is None, NaN, NaT, pd.NA or blank, or a list of these.
+
+    Or masked as a whole.
+    """
     if isinstance(item, list):
         return all(is_missing(part) for part in item)
     if isinstance(item, str):
         return not item.strip()
     if item is None or item is pd.NA or item is pd.NaT:
         return True
+    if isinstance(item, np.ma.MaskedArray):
+        return item.size > 0 and bool(np.ma.getmaskarray(item).all())
     return isinstance(item, float | np.floating) and bool(np.isnan(item))
+
+
+def refuse_mask(array: Any, parts: str) -> None:
+    """Refuse an item some of whose `parts` are masked.
+
+    Raises
+    ------
+    ContentError
+        It says how many.
+    """
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        n = int(np.ma.getmaskarray(array).sum())
+        raise ContentError(
+            f"has {n} masked {parts}: fill them, by .filled(...), or mask all of it"
+        )
 
 
 def checked_text(item: Any) -> str:
