@@ -63,7 +63,7 @@ def test_texts_are_shown_and_never_interpreted(text):
         assert text.lower() in found.text.lower()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text(max_size=30))
 def test_no_text_makes_a_tag(text):
     for html in everywhere(text):

@@ -105,7 +105,7 @@ def test_galleries_take_the_same_names():
     assert (NAMES["title"][0], NAMES["picture"][0]) == ("title", "image")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.dictionaries(
         st.sampled_from([*sum(NAMES.values(), ()), "other"]),

@@ -34,7 +34,7 @@ def test_nothing_is_found_in_nothing():
     assert found.exact("a") is None
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     st.lists(st.text(max_size=6), unique=True, max_size=20),
     st.text(min_size=1, max_size=3),

@@ -1,6 +1,6 @@
 """What moved, and what two lists share."""
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from skmmrec.app._lists import moves, overlap
 
@@ -25,7 +25,6 @@ def test_without_an_earlier_list_nothing_moved():
     assert moves(None, ["a", "b"]) == [None, None]
 
 
-@settings(deadline=None)
 @given(lists, lists)
 def test_two_lists_are_split_into_what_they_share(left, right):
     found = overlap(left, right)

@@ -78,7 +78,6 @@ def test_a_reader_is_told_all(folder, encoder, tmp_path):
 
 @settings(
     max_examples=8,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(size=st.integers(1, 60), group=st.integers(1, 60), n_files=st.integers(1, 4))

@@ -234,7 +234,7 @@ def test_a_snapshot_does_not_change(catalog, more):
     assert now.blocks is blocks
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(steps=st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 9))), max_size=8))
 def test_any_changes_leave_what_is_expected(steps):
     vectors = {n: [n + 1.0, n / 2] for n in range(11)}

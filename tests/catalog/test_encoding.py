@@ -399,8 +399,6 @@ def test_each_modality_lacks_its_own_row(everything):
 
 @settings(
     max_examples=40,
-    deadline=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
@@ -424,7 +422,7 @@ dates = st.none() | st.dates(dt.date(1900, 1, 1), dt.date(2100, 1, 1))
 kinds = st.none() | st.sampled_from("abc")
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(values, dates, kinds, values), min_size=1, max_size=8))
 def test_any_table_is_missing_where_it_is_missing(rows):
     table = pd.DataFrame(rows, columns=["price", "day", "brand", "plain__x"])

@@ -134,7 +134,7 @@ def test_what_is_no_number_is_named(column):
         as_floats(column, "shade")
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.none() | st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2250, 1, 1)),

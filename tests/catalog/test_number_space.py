@@ -79,7 +79,7 @@ def test_large_numbers_keep_their_differences(start):
 steps = st.lists(st.floats(0.01, 100), min_size=2, max_size=40)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(steps, st.floats(-1e6, 1e6))
 def test_order_is_kept_and_distinct_numbers_are_distinct(gaps, start):
     """Angles grow with the numbers, from above -90 degrees to below 90."""
@@ -90,7 +90,7 @@ def test_order_is_kept_and_distinct_numbers_are_distinct(gaps, start):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=0, atol=1e-6)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 @given(steps, st.floats(0.001, 1000), st.floats(-1000, 1000))
 def test_the_unit_does_not_matter(gaps, factor, offset):
     """Cents or euros, Celsius or Fahrenheit."""

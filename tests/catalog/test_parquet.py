@@ -99,7 +99,7 @@ def read(folder, **options):
 # -- what is read --------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     n=st.integers(1, 40),
     cuts=st.lists(st.integers(0, 40), max_size=3),

@@ -180,7 +180,6 @@ def test_a_model_is_that_of_python_to_the_bit(model, item_table, like_table):
 
 @settings(
     max_examples=4,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())

@@ -110,7 +110,7 @@ def loudest_pitches(samples):
     return 69 + 12 * np.log2(np.maximum(hertz, 20) / 440)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**31), st.sampled_from(["slow", "medium", "fast"]))
 def test_a_hum_is_the_melody_in_another_key(seed, tempo):
     """What is hummed is some note of the melody, but for one shift and slides."""

@@ -34,7 +34,7 @@ def write(folder, table, cuts=()):
     return folder
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(n=st.integers(1, 50), cuts=st.lists(st.integers(0, 50), max_size=3))
 def test_columns_are_those_of_the_table(tmp_path_factory, n, cuts):
     table = make(n)

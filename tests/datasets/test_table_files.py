@@ -208,7 +208,7 @@ FIELDS = st.text(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.lists(st.tuples(FIELDS, FIELDS), min_size=1, max_size=5),
     sep=st.sampled_from([",", ";", "\t"]),
@@ -225,7 +225,7 @@ def test_what_python_writes_comes_back(rows, sep):
         assert found == [value or None for value in column]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
 def test_numbers_come_back_to_the_bit(numbers):
     with TemporaryDirectory() as folder:

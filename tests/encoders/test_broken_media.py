@@ -23,8 +23,6 @@ from .conftest import noise_picture, tone
 
 few = settings(
     max_examples=30,
-    deadline=None,
-    derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -70,7 +70,7 @@ items = st.lists(
 )
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     column=items,
     batch_size=st.integers(1, 9),

@@ -207,7 +207,7 @@ def test_clips_do_not_hide_what_is_no_number(fault):
     assert list(network) == layers
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(
     kernel=st.tuples(st.integers(1, 6), st.integers(1, 6)),
     stride=st.tuples(st.integers(1, 4), st.integers(1, 4)),

@@ -191,7 +191,7 @@ mutations = st.tuples(
 )
 
 
-@settings(max_examples=2000, deadline=None, derandomize=True, database=None)
+@settings(max_examples=2000, database=None)
 @given(mutation=mutations, which=st.integers(0, 2))
 def test_pixels_stay_whatever_the_exif_holds(mutation, which):
     changes, end, more = mutation

@@ -33,7 +33,7 @@ def mixed_by_products(samples):
 LENGTHS = [0, 1, 5, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 7]
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60)
 @given(
     n=st.sampled_from(LENGTHS),
     gains=st.lists(st.sampled_from([-1, -0.6, 0, 0.5, 1]), min_size=1, max_size=7),
@@ -77,7 +77,7 @@ def test_only_samples_that_may_be_out_of_range_are_looked_at():
     np.testing.assert_array_equal(mixed, loud[:, 0])
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60)
 @given(
     n=st.sampled_from([1, _ROW - 1, _ROW, BLOCK + 1, 2 * BLOCK + 7]),
     n_channels=st.integers(1, 3),

@@ -191,7 +191,7 @@ class TestFramesInARow:
     DATA = encoded(sweep(2.0), "MP3")
     OTHER = encoded(sweep(0.5, 44_100), "MP3", rate=44_100)
 
-    @settings(deadline=None, max_examples=150, derandomize=True, database=None)
+    @settings(max_examples=150, database=None)
     @given(
         st.lists(st.sampled_from(["data", "other", "cut", "tag", "id3"]), max_size=5),
         st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=3),
@@ -216,7 +216,7 @@ class TestFramesInARow:
                 found.append(_mpeg._recordings(data, seconds))
         assert found[0] == found[1] == found[2]
 
-    @settings(deadline=None, max_examples=200, derandomize=True, database=None)
+    @settings(max_examples=200, database=None)
     @given(
         st.lists(
             st.tuples(st.sampled_from(_mpeg_tags.COUNT_NAMES), st.integers(0, 100)),

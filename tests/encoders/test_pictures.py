@@ -136,7 +136,7 @@ def test_integers_of_an_unknown_range_are_refused(values):
         read_picture(tiff(values.astype(np.int32)))
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200, database=None)
 @given(
     dtype=st.sampled_from(["<u2", "<i4", "<f4"]),
     scale=st.floats(1e-4, 1e8),

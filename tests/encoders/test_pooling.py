@@ -28,7 +28,7 @@ def direct(items, weights, pooling):
 parts = st.lists(st.integers(-9, 9), min_size=1, max_size=5)
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     items=st.lists(parts, min_size=1, max_size=6),
     seed=st.integers(0, 99),

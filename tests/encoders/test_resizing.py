@@ -82,7 +82,7 @@ def test_pictures_are_those_of_open_clip(
         assert_same(transform, picture)
 
 
-@settings(derandomize=True, max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(1, 200),
     st.integers(1, 200),
@@ -209,7 +209,7 @@ def test_a_cut_file_is_refused_at_a_fraction_too(progressive):
         assert failure(transform.read, data[:end]) == failure(read_picture, data[:end])
 
 
-@settings(derandomize=True, max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data())
 def test_damage_is_refused_at_a_fraction_where_it_is_refused_at_all(data):
     good = bytearray(jpeg(noise_picture(0, size=(80, 96))))

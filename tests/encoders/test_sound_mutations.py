@@ -26,8 +26,6 @@ from .sound_files import (
 def tries(number):
     return settings(
         max_examples=number,
-        deadline=None,
-        derandomize=True,
         database=None,
         suppress_health_check=[HealthCheck.too_slow],
     )

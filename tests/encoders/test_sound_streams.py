@@ -134,7 +134,7 @@ class TestPlainFlac:
         read_sound(self.DATA, RATE, 600)
         assert len(starts) == 1
 
-    @settings(deadline=None, max_examples=150, derandomize=True, database=None)
+    @settings(max_examples=150, database=None)
     @given(
         st.sampled_from(["tones", "noise"]),
         st.sampled_from(["", "tones", "noise"]),
@@ -178,7 +178,7 @@ class TestOgg:
         np.testing.assert_allclose(np.std(found), 0.2, atol=0.05, rtol=0.2)
 
 
-@settings(deadline=None, max_examples=100, derandomize=True)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from([b"f", b"L", b"fL", b"x", b"Lf"])))
 def test_pairs_are_found_at_even_and_odd_places(pieces):
     data = b"".join(pieces)

@@ -35,7 +35,7 @@ class TestLengths:
         own=st.integers(1, 2**32 - 1).filter(lambda rate: rate not in IN_KHZ),
         rate=st.integers(1, 48000),
     )
-    @settings(max_examples=50, derandomize=True, deadline=None)
+    @settings(max_examples=50)
     def test_there_is_a_sample_at_any_rate(self, n, own, rate):
         found = read_sound((np.full(n, 0.5, np.float32), own), rate, 600)
         assert len(found)
@@ -241,7 +241,7 @@ class TestMixing:
         found = read_sound(data, RATE, 600)
         np.testing.assert_allclose(found, SOUND, atol=1e-4, rtol=1e-4)
 
-    @settings(max_examples=100, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=100, database=None)
     @given(
         gains=st.lists(st.floats(-1, 1), min_size=1, max_size=6),
         seed=st.integers(0, 1000),

@@ -171,7 +171,7 @@ def assert_same_features(given, expected):
 
 
 @pytest.mark.parametrize("prompt", ["", "find ab: "])
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(texts=st.lists(TEXTS.filter(str.strip), min_size=1, max_size=6))
 def test_a_network_is_given_what_the_library_gives(transformer, prompt, texts):
     reader = token_reader(transformer, prompt)
@@ -182,7 +182,7 @@ def test_a_network_is_given_what_the_library_gives(transformer, prompt, texts):
 
 
 @pytest.mark.parametrize("prompt", ["", "ab ", "word"])
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(texts=st.lists(TEXTS.filter(str.strip), min_size=1, max_size=4))
 def test_pieces_of_long_texts_are_those_of_the_library(transformer, prompt, texts):
     model = SentenceModel(Embedder(transformer), chunk=True, prompt=prompt)

@@ -103,7 +103,7 @@ def test_checksums_that_are_cut_off_are_noticed(published):
 
 
 @given(st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_flipped_byte_of_a_piece_of_redis_is_noticed(data):
     rng = np.random.default_rng(0)
     keys = [bytes([n]) * n for n in range(1, 6)]

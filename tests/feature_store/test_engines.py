@@ -257,7 +257,7 @@ def test_a_row_that_is_served_and_not_written_is_missed(repo, recommender):
 
 @reads_with_duckdb
 @pytest.mark.parametrize("engine", ["duckdb", "dask", "file"])
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(n=st.integers(1, 40), versions=st.integers(1, 3))
 def test_the_stores_for_files_read_as_many_rows_as_a_file_has(engine, n, versions):
     """So a file's rows may be counted in their place."""

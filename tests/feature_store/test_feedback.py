@@ -310,14 +310,14 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=6)
 @given(steps=STEPS)
 def test_events_come_back_once_in_order(steps):
     check_steps(steps)
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(steps=STEPS)
 def test_events_come_back_once_in_order_in_many_ways(steps):
     check_steps(steps)

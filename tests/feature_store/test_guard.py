@@ -133,7 +133,7 @@ CLAIMS = st.dictionaries(
 )
 
 
-@settings(derandomize=True, max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(claims=CLAIMS)
 def test_a_token_without_exp_is_refused_whatever_else_it_says(claims):
     parser = _guard._StrictParser(_Believer(), needs_expiry=True)

@@ -39,7 +39,7 @@ CONTAINERS = {
 }
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(ids=st.lists(whole, min_size=1, max_size=6), kind=st.sampled_from([*CONTAINERS]))
 def test_whole_numbers_stay_what_they_are(ids, kind):
     read = store_ids(CONTAINERS[kind](ids), "int64", "item_id")
@@ -47,7 +47,7 @@ def test_whole_numbers_stay_what_they_are(ids, kind):
     assert {type(value) for value in read} == {int}
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(
     ids=st.lists(st.none() | whole, min_size=1, max_size=6),
     kind=st.sampled_from(["list", "objects", "Series of objects", "Int64", "pyarrow"]),
@@ -56,7 +56,7 @@ def test_missing_numbers_are_told_apart(ids, kind):
     assert store_ids(CONTAINERS[kind](ids), "int64", "item_id") == ids
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(ids=st.lists(st.none() | texts, min_size=1, max_size=6))
 @pytest.mark.parametrize("dtype", [object, "string", "string[pyarrow]", "category"])
 def test_texts_stay_what_they_are(ids, dtype):
@@ -64,7 +64,7 @@ def test_texts_stay_what_they_are(ids, dtype):
     assert store_ids(ids, "string", "user_id") == ids
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(number=st.floats(), dtype=st.sampled_from(["float16", "float32", "float64"]))
 def test_a_float_is_the_id_that_it_holds_or_an_error(number, dtype):
     with np.errstate(over="ignore"):

@@ -125,7 +125,7 @@ def test_the_folder_may_be_the_one_that_we_are_in(tmp_path, monkeypatch):
     assert configuration(init_repo("."))["project"] == "shop"
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     project=st.one_of(
         st.text(max_size=12),

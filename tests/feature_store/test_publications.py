@@ -423,13 +423,13 @@ OPERATIONS = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(operations=OPERATIONS)
 def test_any_order_of_calls_serves_what_was_asked_for_last(operations):
     check_operations(operations)
 
 
-@settings(max_examples=4, deadline=None, derandomize=True)
+@settings(max_examples=4)
 @given(operations=OPERATIONS)
 def test_some_orders_of_calls_serve_what_was_asked_for_last(operations):
     check_operations(operations)

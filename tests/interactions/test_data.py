@@ -100,7 +100,7 @@ def test_signals_are_values_of_histories():
     assert data.with_signals(None).history.values is None
 
 
-@settings(derandomize=True, max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(

@@ -305,7 +305,7 @@ def held_by(column):
     return [v.item() if isinstance(v, np.generic) else v for v in column]
 
 
-@settings(derandomize=True, deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(values=VALUES, convert=st.sampled_from(CONVERSIONS))
 def test_ids_come_back_as_they_are_or_are_refused(values, convert):
     column = converted(values, convert)
@@ -331,7 +331,7 @@ def exact_long(value):
     return Decimal(high) + Decimal(float(value - np.longdouble(high)))
 
 
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(values=VALUES, convert=st.sampled_from(CONVERSIONS))
 def test_a_recommender_keeps_ids_apart(values, convert):
     column = converted(values, convert)

@@ -17,7 +17,7 @@ def as_objects(texts):
     return pd.Series(texts, dtype=object).to_numpy()
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(WORDS, min_size=1, max_size=6))
 @example(["a\0b", "a\0c"])
 @example(["a\0b", "a\0b", "a"])

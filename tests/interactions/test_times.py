@@ -213,7 +213,7 @@ def told(draw):
     return moment, draw(st.sampled_from(ways)), local.isoformat()
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(told(), min_size=2, max_size=6))
 def test_the_order_is_that_of_the_instants(rows):
     moments = [moment for moment, _, _ in rows]
@@ -225,7 +225,7 @@ def test_the_order_is_that_of_the_instants(rows):
         )
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.one_of(st.integers(-(2**70), 2**70), st.floats(allow_nan=False)),

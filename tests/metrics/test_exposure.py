@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from skmmrec.metrics import group_exposure
 
@@ -53,7 +53,6 @@ def test_numbers_and_categories_are_ids_and_groups_too():
     assert found.to_dict() == expected.to_dict()
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from("abcd"), min_size=1, unique=True))
 def test_shares_sum_to_one(items):
     lists = pd.DataFrame({"user_id": 1, "item_id": items})

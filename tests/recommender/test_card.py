@@ -299,7 +299,7 @@ def test_names_in_any_script_are_escaped(X, items):
     assert "<b>" not in card._repr_html_()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text(), st.text())
 def test_any_text_stays_in_its_cell(name, value):
     card = ModelCard("T", [CardSection("H", [(name, value)], [value])])

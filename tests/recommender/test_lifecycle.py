@@ -585,7 +585,7 @@ def test_a_catalogue_that_has_grown_is_loaded(make, items, old, before, tmp_path
 STEPS = ["fit", "add", "feed", "forget", "save", "train on"]
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=12)
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(STEPS), st.integers(0, 10**6)), max_size=8

@@ -76,7 +76,7 @@ def test_of_several_answers_each_is_looked_at(catalog, pairs, stars):
     assert warned(lambda: rec.fit(pairs, y - [0, 2])) == []
 
 
-@settings(derandomize=True, max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(-2, 5), min_size=1, max_size=6))
 def test_a_warning_is_for_distinct_numbers_above_zero(y):
     X = pd.DataFrame({"user_id": 1, "item_id": range(len(y))})

@@ -237,8 +237,6 @@ def test_threads_that_start_during_a_fit_get_all_cores(catalog, X):
 @pytest.mark.slow
 @settings(
     max_examples=15,
-    deadline=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(

@@ -237,8 +237,6 @@ TestOperations = pytest.mark.filterwarnings("ignore::UserWarning")(Operations.Te
 TestOperations.settings = settings(
     max_examples=14,
     stateful_step_count=8,
-    deadline=None,
-    derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),
 )

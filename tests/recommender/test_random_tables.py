@@ -17,8 +17,6 @@ from skmmrec.recommender import (
 
 SETTINGS = settings(
     max_examples=60,
-    deadline=None,
-    derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -28,11 +28,7 @@ from tests.forks import needs_fork, quietly
 ROOT = Path(__file__).parents[2]
 FILES = ("recommender.json", "model.safetensors")
 load = MultimodalFusionRecommender.load
-each_on_its_own = settings(
-    derandomize=True,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+each_on_its_own = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +126,6 @@ def test_nothing_is_read_before_the_hashes_are(saved, tmp_path, monkeypatch):
 
 
 @given(st.dictionaries(st.text(), st.text() | st.floats() | st.lists(st.text())))
-@settings(derandomize=True, deadline=None)
 def test_the_hash_is_that_of_the_bytes(record):
     text = with_hash(record)
     assert has_hash(text)

@@ -38,7 +38,7 @@ def problems(draw):
     return scores, is_new, k, draw(st.integers(0, k))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(problems())
 def test_lists_are_those_made_item_by_item(problem):
     scores, is_new, k, n = problem

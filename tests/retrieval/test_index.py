@@ -202,7 +202,7 @@ def test_removed_items_are_not_found_and_the_others_move_up(index, vectors, quer
         np.testing.assert_allclose(scores, values, rtol=1e-6, atol=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_an_update_gives_what_a_build_gives(data):
     """Of any items, in any order, some with other vectors, k from 1 to all."""

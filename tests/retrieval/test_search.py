@@ -98,7 +98,7 @@ def engine(request):
 KINDS = ["normal", "twins", "near", "whole", "one-hot", "shifted", "zero"]
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(
     kind=st.sampled_from(KINDS),
     seed=st.integers(0, 10**6),
@@ -255,7 +255,7 @@ def test_split_numbers_survive_tf32(kind):
     assert (errors <= _products.SPLIT_ERROR * sizes * lengths).all()
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 10**6),
     levels=st.sampled_from([2, 20, 10**6]),

@@ -110,7 +110,7 @@ def test_items_are_read_while_a_batch_is_on_the_device():
     assert model.log.index(("read", 5)) < model.log.index(("wait", 0, 1, 2))
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     n_items=st.integers(0, 30),
     size=st.integers(1, 8),

@@ -62,7 +62,7 @@ def test_the_free_memory_of_this_machine_is_plausible(tmp_path):
     assert 2**26 < _memory._free_on_host(tmp_path / "absent") < 2**50
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     costs=st.lists(st.integers(1, 20), max_size=40),
     n_items=st.integers(1, 9),

@@ -192,7 +192,7 @@ def lasting(tmp_path_factory):
         yield client
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(
     path=st.sampled_from(["/recommend", "/similar", "/feedback", "/explain"]),
     body=json_values,

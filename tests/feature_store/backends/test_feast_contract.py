@@ -397,7 +397,7 @@ def plain(row):
     return (when.replace(microsecond=0), told) if told else None
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 @given(ROWS_OF_VALUES, entity_keys(), st.randoms(use_true_random=False))
 def test_every_value_under_every_key_comes_back(stores, rows, unknown, random):
     """Rows are asked for in any order and more than once."""
@@ -484,7 +484,7 @@ def vector_value(vector):
 
 
 @pytest.mark.parametrize("name", KEY_FIELDS)
-@settings(max_examples=15, derandomize=True, deadline=None)
+@settings(max_examples=15)
 @given(vectors=VECTORS, query=st.tuples(st.floats(-9, 9), st.floats(-9, 9)))
 def test_a_search_finds_entities_of_any_key_with_their_own_columns(
     searched, name, vectors, query

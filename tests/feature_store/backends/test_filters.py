@@ -125,7 +125,7 @@ def test_names_of_features_come_once():
     assert filter_names(parsed) == ["price", "new"]
 
 
-@settings(max_examples=50, derandomize=True, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.integers(-5, 5) | st.none(), min_size=1, max_size=20),
     st.sampled_from(sorted(PYTHON)),
@@ -144,7 +144,7 @@ def test_comparisons_are_those_of_python(values, symbol, bound, negated):
     assert mask.tolist() == wanted
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from([2**53, -(2**53), 2**62, 2**63 - 1, -(2**63), 3]),
     st.integers(-2, 2),

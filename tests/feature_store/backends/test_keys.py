@@ -27,7 +27,7 @@ def composite(*values):
 
 
 @given(st.one_of(numbers, texts))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_sorted_keys_are_those_of_sorted_ids(ids):
     found = sorted_keys("item_id", entity_keys("item_id", ids))
     assert found.ids.tolist() == sorted(ids)

@@ -50,8 +50,6 @@ _PROJECTS = itertools.count()
 # Examples share a server, each with keys of its own.
 on_a_server = settings(
     max_examples=25,
-    deadline=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 

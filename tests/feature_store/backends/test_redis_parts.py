@@ -23,7 +23,7 @@ from skmmrec.feature_store.backends.redis._packed import pack_rows, unpack_rows
 from skmmrec.feature_store.backends.redis._server import Server
 
 TYPE = "skmmrec.feature_store.ExactRedisOnlineStore"
-quickly = settings(max_examples=60, deadline=None, derandomize=True)
+quickly = settings(max_examples=60)
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def compared(draw):
     return aspects, n, draw(st.integers(1, n)), allowed
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=100)
 @given(compared())
 def test_weighted_means_are_those_of_the_vectors_that_there_are(case):
     aspects, n, k, allowed = case

@@ -482,7 +482,7 @@ def reused(tmp_path_factory):
 
 
 @given(st.lists(steps, max_size=14))
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 def test_any_steps_leave_what_the_rules_say(reused, sequence):
     there, expected = reused, Expected()
     config, online = there.store.config, there.backend.online

@@ -73,7 +73,7 @@ def test_one_item_proves_nothing():
     assert credit(50, 1, 5, 40) == 0.5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.integers(1, 60), st.integers(1, 12))
 def test_it_lies_between_half_a_user_and_all(seed, n_likes, n_items):
     rng = np.random.default_rng(seed)

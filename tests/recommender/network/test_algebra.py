@@ -262,7 +262,7 @@ def test_content_is_brought_into_the_same_space(where):
 scores = st.sampled_from([-np.inf, -2.5, -1.0, -1e-30, -0.0, 0.0, 1e-30, 1.0, 7.0])
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), st.integers(1, 5), st.integers(1, 40), st.integers(1, 12))
 def test_lists_are_those_of_the_host_ties_included(data, n_users, n_items, k):
     """Vectors of one factor, so that products are exact and many are equal."""

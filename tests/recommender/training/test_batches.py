@@ -162,7 +162,7 @@ def check_weights(batch, chosen):
 
 
 @given(settings_of_batchers, st.integers(1, 30))
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=40)
 def test_a_batch_is_what_its_rows_say(params, size):
     batcher = make_batcher(**params)
     steps = steps_of(batcher, size)
@@ -221,7 +221,7 @@ def test_a_large_catalogue_is_not_gone_through(monkeypatch):
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=1))
-@settings(max_examples=50, derandomize=True, deadline=None)
+@settings(max_examples=50)
 def test_numbers_are_given_in_order(pairs):
     steps, values = (torch.tensor(column) for column in zip(*pairs, strict=True))
     expected = sorted(set(pairs))

@@ -35,11 +35,7 @@ def test_what_was_saved_is_read(checkpoint):
     assert checkpoint.load() is None
 
 
-@settings(
-    derandomize=True,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 255))
 def test_a_byte_that_changed_is_told_or_says_nothing(checkpoint, where, change):
     """An archive has bytes between its files that nobody reads."""

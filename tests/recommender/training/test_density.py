@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from skmmrec.interactions import History
 from skmmrec.recommender.training._density import (
@@ -21,7 +21,6 @@ NUMBERS = st.floats(0.5, 500)
 
 
 @given(per_item=NUMBERS, per_user=NUMBERS, factor=st.floats(1, 2))
-@settings(deadline=None)
 def test_denser_data_never_gets_larger_batches_or_more_negatives(
     per_item, per_user, factor
 ):
@@ -35,7 +34,6 @@ def test_denser_data_never_gets_larger_batches_or_more_negatives(
 
 
 @given(per_item=NUMBERS, per_user=NUMBERS)
-@settings(deadline=None)
 def test_a_hundredth_more_changes_little(per_item, per_user):
     """There is no number at which a rule switches."""
     here, there = Density(per_item, per_user), Density(per_item * 1.01, per_user * 1.01)

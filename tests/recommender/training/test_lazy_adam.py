@@ -192,7 +192,7 @@ def constant(rate):
     return lambda step: rate
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(last=st.integers(1, 400), lag=st.integers(0, 300))
 def test_what_moves_a_row_is_the_sum_over_the_missed_steps(last, lag):
     schedule = Schedule(0.01, 700, 0.05)
@@ -209,7 +209,7 @@ def test_what_moves_a_row_is_the_sum_over_the_missed_steps(last, lag):
     assert float(gap.shrunk) == 0
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(last=st.integers(1, 500), lag=st.integers(0, 500), change=st.integers(0, 1000))
 def test_each_missed_step_shrinks_by_its_own_decay(last, lag, change):
     """The decay is three times as much after some step."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from skmmrec.recommender.memory import POWERS
 from skmmrec.recommender.training._memory_trial import (
@@ -33,7 +33,6 @@ def errors_behind(curve, weight):
 
 
 @given(peak=st.floats(0.1, 0.8), width=st.floats(0.2, 3), seed=SEEDS)
-@settings(deadline=None)
 def test_it_is_the_least_that_is_not_clearly_behind(peak, width, seed):
     curve = bump(peak, width, seed=seed)
     chosen, best = least_near(curve), best_weight(curve)
@@ -45,7 +44,6 @@ def test_it_is_the_least_that_is_not_clearly_behind(peak, width, seed):
 
 
 @given(peak=st.floats(0.15, 0.8), seed=SEEDS, share=st.floats(-0.03, 0.03))
-@settings(deadline=None)
 def test_a_little_change_of_what_is_behind_changes_it_little(peak, seed, share):
     """Where the best and the first that is near stay what they are, it moves evenly."""
     curve = bump(peak, 0.5, seed=seed)
@@ -87,7 +85,6 @@ def test_the_best_alone_is_taken_where_all_users_agree():
 
 
 @given(seed=SEEDS)
-@settings(deadline=None)
 def test_the_precision_counts_only_where_it_is_clearly_ahead(seed):
     rng = np.random.RandomState(seed)
     plain = bump(0.2, 1.0, seed=seed)

@@ -97,7 +97,7 @@ def patch():
         yield patch
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(
     n_rows=st.integers(1, 30),
     n_processes=st.integers(2, 4),

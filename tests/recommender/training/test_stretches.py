@@ -73,7 +73,7 @@ def past_of(histories, signals=None):
     st.integers(0, 10),
     st.booleans(),
 )
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 def test_training_sees_what_serving_sees(
     lengths, window, n_layers, size, asides, signals
 ):
