@@ -501,23 +501,6 @@ class CandidateRanker(OverFirstStage):
         values = ndcg_of(judge._ranked, requests, rows.items[liked], self.n_candidates)
         return float(values.mean()) if len(values) else 0.0
 
-    def knowing_items_of(self, X: Table) -> Self:
-        """Return a recommender that knows the new items in held-out rows.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n, n_columns)
-            As in `fit`.
-
-        Returns
-        -------
-        estimator
-            This one or, where a flat table brings the content of new items along, a
-            copy that knows them.
-        """
-        check_is_fitted(self)
-        return self._knowing_items_of(X)
-
     # -- saving ----------------------------------------------------------------------
 
     def save(self, path: str | PathLike[str], *, recommender: bool = True) -> None:

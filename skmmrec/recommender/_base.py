@@ -252,6 +252,11 @@ class BaseRecommender(BaseEstimator, ABC):
             This one or, where a flat table brings the content of new items along, a
             copy that knows them.
         """
+        check_is_fitted(self)
+        return self._knowing_items_of(X)
+
+    def _knowing_items_of(self, X: Table) -> Self:
+        """Take in the content of new items, where rows bring it along."""
         return self
 
     def _prepare_score(self, X: Table) -> tuple[Self, Interactions]:

@@ -155,20 +155,7 @@ class VectorRecommender(
         """Say what the columns of X besides ids and times are."""
         return ("content" if is_flat else "unknown"), self.modalities
 
-    def knowing_items_of(self, X: Table) -> Self:
-        """Return a recommender that knows the new items in held-out rows.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n, n_columns)
-            As in `fit`.
-
-        Returns
-        -------
-        estimator
-            This one or, where a flat table brings the content of new items along, a
-            copy that knows them.
-        """
+    def _knowing_items_of(self, X: Table) -> Self:
         return self._prepare_score(X)[0] if self.model_.is_flat else self
 
     def _prepare_score(self, X: Table) -> tuple[Self, Interactions]:
