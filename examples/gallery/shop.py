@@ -37,7 +37,7 @@ from skmmrec.feature_store import OnlineRecommender, init_repo, publish
 from skmmrec.inspection import RecommendationGalleryDisplay, explain
 from skmmrec.metrics import compare, evaluate_ranking
 from skmmrec.model_selection import ColdItemSplit
-from skmmrec.recommender import MatrixFactorizationRecommender, Training
+from skmmrec.recommender import MatrixFactorizationRecommender
 
 # sphinx_gallery_thumbnail_number = 3
 shop = make_shop(n_users=2000, n_items=240, n_visits_per_user=8, random_state=0)
@@ -118,7 +118,8 @@ present.mean().map("{:.0%}".format).to_frame("of the goods have it")
 #
 # A list of objectives names one for each column of ``y``. Lists are ranked by the
 # first, purchases: what was bought comes before what was only looked at. The second
-# predicts stars, and learns from the rows that have some.
+# predicts stars, and learns from the rows that have some. How much each counts in
+# training follows from the data.
 
 
 def make_recommender(catalog):
@@ -126,7 +127,6 @@ def make_recommender(catalog):
         catalog,
         fusion="late",
         objective=["softmax", "mse"],
-        training=Training(task_weights=[1, 0.3]),  # lists matter most here
         random_state=0,
     )
 

@@ -179,7 +179,7 @@ class ItemCatalog:
     @classmethod
     def from_parquet(
         cls,
-        folder: str | PathLike[str],
+        path: str | PathLike[str],
         *,
         key: str | None = None,
         modalities: Sequence[str] | None = None,
@@ -195,7 +195,7 @@ class ItemCatalog:
 
         Parameters
         ----------
-        folder : path
+        path : str or path
             A folder with files ``*.parquet``, also in sub folders, which are read in
             the order of their names, or one file. Names that begin with ``_`` or ``.``
             are passed over.
@@ -254,7 +254,7 @@ class ItemCatalog:
         >>> catalog.blocks.widths, catalog.blocks.mask.ravel().tolist()
         ({'text': 2}, [True, False])
         """
-        stored = ParquetItems.find(folder, key, modalities, cache_dir)
+        stored = ParquetItems.find(path, key, modalities, cache_dir)
         table = pd.DataFrame({stored.layout.key: stored.read_ids()})
         catalog = cls(table, key=stored.layout.key, on_empty=on_empty)
         catalog._stored, catalog._encoded = stored, stored.blocks()

@@ -76,14 +76,14 @@ def clip_key(item: Any) -> Hashable:
     raise ContentError(f"expected a path or bytes, got {type(item).__name__}")
 
 
-def find_extents(item: Any, max_seconds: float) -> Extents:
+def find_extents(item: Any, max_duration: float) -> Extents:
     """Return the spans of a video's streams, by its packets, not its header.
 
     Parameters
     ----------
     item : str, path or bytes
         The video.
-    max_seconds : float
+    max_duration : float
         How much is read from the start.
 
     Raises
@@ -91,13 +91,13 @@ def find_extents(item: Any, max_seconds: float) -> Extents:
     ContentError
         If the item is damaged, cut off, too large, or has neither pictures nor sound.
     """
-    limit = Span(0.0, max_seconds)
+    limit = Span(0.0, max_duration)
     with opened(item) as container:
-        spans, last = _packet_spans(container, max_seconds)
+        spans, last = _packet_spans(container, max_duration)
         chosen = (_frame_stream(container), sound_stream(container))
         found = [stream and spans.get(stream.index) for stream in chosen]
         declared = declared_length(container)
-    if last < max_seconds:
+    if last < max_duration:
         require_whole(declared, last)
     there = [span and span.meet(limit) for span in found]
     extents = Extents(*(span if span and span.length else None for span in there))
@@ -125,7 +125,7 @@ def frames_at(item: Any, times: list[float]) -> Iterator[Image.Image]:
 
 
 def still_frames(
-    item: Any, n_frames: int, max_seconds: float = 300.0
+    item: Any, n_frames: int, max_duration: float = 300.0
 ) -> list[Image.Image]:
     """Return pictures of a video at even distances; none where it has sound alone.
 
@@ -135,14 +135,14 @@ def still_frames(
         If the item is damaged.
     """
     clip_key(item)  # refuses what is neither a path nor bytes
-    span = find_extents(item, max_seconds).frames
+    span = find_extents(item, max_duration).frames
     if span is None:
         return []
     times = [(part.start + part.end) / 2 for part in span.parts(n_frames)]
     return list(frames_at(item, times))
 
 
-def scene_changes(item: Any, threshold: float, max_seconds: float) -> list[float]:
+def scene_changes(item: Any, threshold: float, max_duration: float) -> list[float]:
     """Return the times at which a picture differs from the previous one.
 
     Parameters
@@ -151,14 +151,14 @@ def scene_changes(item: Any, threshold: float, max_seconds: float) -> list[float
         The video.
     threshold : float
         The least mean absolute difference of thumbnails, as a share of full scale.
-    max_seconds : float
+    max_duration : float
         How much is read from the start.
     """
     times: list[float] = []
     with opened(item) as container:
         before = None
         for time, frame in _timed_frames(container):
-            if time >= max_seconds:
+            if time >= max_duration:
                 break
             small = frame.reformat(_THUMBNAIL, _THUMBNAIL, "rgb24").to_ndarray()
             now = small.astype(np.float32) / 255
@@ -225,7 +225,7 @@ def _with_modest_size(stream: Any) -> Any:
     return stream
 
 
-def _packet_spans(container: Any, max_seconds: float) -> tuple[dict[int, Span], float]:
+def _packet_spans(container: Any, max_duration: float) -> tuple[dict[int, Span], float]:
     """Return each stream's span and the last time of any, without decoding."""
     origin = clock_start(container)
     starts: dict[int, list[float]] = {}
@@ -238,7 +238,7 @@ def _packet_spans(container: Any, max_seconds: float) -> tuple[dict[int, Span], 
         index = packet.stream_index
         starts.setdefault(index, []).append(start)
         ends[index] = max(ends.get(index, 0.0), start + length)
-        if start > max_seconds + 1:
+        if start > max_duration + 1:
             break
     for stream in container.streams.video:  # their packets may have no duration
         if stream.index in starts:

@@ -119,7 +119,7 @@ def require_whole(declared: float, contained: float) -> None:
 
 
 def read_sound_stream(
-    file: BinaryIO, max_seconds: float, reason: Exception
+    file: BinaryIO, max_duration: float, reason: Exception
 ) -> tuple[np.ndarray, int]:
     """Return the sound of a file that another decoder could not read.
 
@@ -127,7 +127,7 @@ def read_sound_stream(
     ----------
     file : binary file
         Such as m4a, AAC or WebM.
-    max_seconds : float
+    max_duration : float
         How much is read from the start.
     reason : Exception
         What the other decoder said.
@@ -154,13 +154,15 @@ def read_sound_stream(
         stream = sound_stream(container)
         if stream is None:
             raise ContentError("is not a readable sound: it contains no sound")
-        samples, rate = _decoded(container, stream, max_seconds)
-        if len(samples) < int(min(max_seconds * rate, 2.0**62)):
+        samples, rate = _decoded(container, stream, max_duration)
+        if len(samples) < int(min(max_duration * rate, 2.0**62)):
             require_whole(_declared_seconds(container, stream), len(samples) / rate)
     return samples, rate
 
 
-def _decoded(container: Any, stream: Any, max_seconds: float) -> tuple[np.ndarray, int]:
+def _decoded(
+    container: Any, stream: Any, max_duration: float
+) -> tuple[np.ndarray, int]:
     """Return at least the first seconds of a stream, or all, and its rate."""
     import av
 
@@ -172,7 +174,7 @@ def _decoded(container: Any, stream: Any, max_seconds: float) -> tuple[np.ndarra
             blocks.append(part.to_ndarray().T)
             n_read += part.samples
             rate = part.sample_rate
-        if n_read >= max_seconds * rate:
+        if n_read >= max_duration * rate:
             break
     return np.concatenate(blocks) if blocks else np.empty((0, 1), np.float32), rate
 

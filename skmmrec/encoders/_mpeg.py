@@ -95,14 +95,14 @@ class Recording:
         return position + frame.n_bytes
 
 
-def mpeg_parts(file: BinaryIO, max_seconds: float, within: int = 0) -> list[Part]:
+def mpeg_parts(file: BinaryIO, max_duration: float, within: int = 0) -> list[Part]:
     """Return each recording of a file of MPEG audio as a file of its own.
 
     Parameters
     ----------
     file : binary file
         The stream.
-    max_seconds : float
+    max_duration : float
         How much is needed.
     within : int, default=0
         How many bytes may precede the first frame; 0 for any number.
@@ -120,12 +120,12 @@ def mpeg_parts(file: BinaryIO, max_seconds: float, within: int = 0) -> list[Part
     n_bytes = size_of(file)
     if within and _next_frame(bytes_at(file, 0, 2 * within), 0) >= within:
         return []
-    n_read = tag_size(bytes_at(file, 0, 10)) + _SLACK + _FASTEST * max_seconds
+    n_read = tag_size(bytes_at(file, 0, 10)) + _SLACK + _FASTEST * max_duration
     data = bytes_at(file, 0, int(min(n_read, n_bytes)))
-    recordings, is_enough = _recordings(data, max_seconds)
+    recordings, is_enough = _recordings(data, max_duration)
     if not is_enough and len(data) < n_bytes:
         data = bytes_at(file, 0, n_bytes)
-        recordings, is_enough = _recordings(data, max_seconds)
+        recordings, is_enough = _recordings(data, max_duration)
     for recording in recordings[:-1] if is_enough else recordings:
         _require_whole(recording)
     last = recordings[-1] if is_enough else None
@@ -245,11 +245,11 @@ def _of_kind(kind: tuple[int, ...], head: bytes) -> Frame | None:
     return frame if frame is not None and frame.kind == kind else None
 
 
-def _recordings(data: bytes, max_seconds: float) -> tuple[list[Recording], bool]:
+def _recordings(data: bytes, max_duration: float) -> tuple[list[Recording], bool]:
     """Return the recordings, and whether they are long enough before the end."""
     found = [Recording()]
     # A second more: decoders need frames before those that they give.
-    seconds = max_seconds + 1
+    seconds = max_duration + 1
     for start, end, frames in _pieces(data):
         if not frames:
             count = _LATE_COUNT.search(data, start, end)

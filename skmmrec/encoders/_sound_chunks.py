@@ -128,7 +128,7 @@ def layout_of(head: bytes) -> Layout | None:
     return _CAF if head[:4] == b"caff" else None
 
 
-def chunked_parts(file: BinaryIO, layout: Layout, max_seconds: float) -> list[Part]:
+def chunked_parts(file: BinaryIO, layout: Layout, max_duration: float) -> list[Part]:
     """Return files of the chunks that a decoder needs, and all the sound.
 
     There is one for each chunk of sound, and for each of several files that are joined.
@@ -143,7 +143,7 @@ def chunked_parts(file: BinaryIO, layout: Layout, max_seconds: float) -> list[Pa
     while True:
         whole = buffered(Spliced(b"", file, start, size_of(file))) if start else file
         search = _Search(whole, one)
-        parts += _parts_of_one(whole, one, search, max_seconds)
+        parts += _parts_of_one(whole, one, search, max_duration)
         following = search.following_file()
         if following is None:
             return parts
@@ -152,7 +152,7 @@ def chunked_parts(file: BinaryIO, layout: Layout, max_seconds: float) -> list[Pa
 
 
 def _parts_of_one(
-    file: BinaryIO, layout: Layout, search: _Search, max_seconds: float
+    file: BinaryIO, layout: Layout, search: _Search, max_duration: float
 ) -> list[Part]:
     kept, spans = search.needed()
     bodies = {c.name: bytes_at(file, c.start, min(c.size, _MOST_BYTES)) for c in kept}
@@ -161,7 +161,7 @@ def _parts_of_one(
         (tag,) = struct.unpack_from(layout.order + "H", bodies[b"fmt "])
         if tag in _MPEG_TAGS:
             inner = [spliced(b"", file, *span) for span in spans]
-            return [part for each in inner for part in mpeg_parts(each, max_seconds)]
+            return [part for each in inner for part in mpeg_parts(each, max_duration)]
     head = bytes_at(file, 0, layout.first)
     headers = [_new_header(head, layout, bodies, end - start) for start, end in spans]
     per_second = _bytes_per_second(bodies, layout)

@@ -39,14 +39,14 @@ _INTEGERS: dict[str, type[np.signedinteger]] = {
 _DAMAGED = 4096
 
 
-def read_file(item: Any, max_seconds: float) -> tuple[np.ndarray, int]:
+def read_file(item: Any, max_duration: float) -> tuple[np.ndarray, int]:
     """Return the mono waveform of a file, from its start, and its rate.
 
     Parameters
     ----------
     item : str, path, bytes, bytearray or memoryview
         The file or its content.
-    max_seconds : float
+    max_duration : float
         How much is read. No more is decoded, whatever the file declares.
 
     Returns
@@ -65,18 +65,18 @@ def read_file(item: Any, max_seconds: float) -> tuple[np.ndarray, int]:
         open_file(item) if is_path else io.BytesIO(item) as file,
         reading("is not a readable sound"),
     ):
-        return _join(_waveforms(file, max_seconds), max_seconds)
+        return _join(_waveforms(file, max_duration), max_duration)
 
 
 def _join(
-    waveforms: Iterator[tuple[np.ndarray, int]], max_seconds: float
+    waveforms: Iterator[tuple[np.ndarray, int]], max_duration: float
 ) -> tuple[np.ndarray, int]:
     """Put recordings one after the other, at the rate of the first."""
     joined: list[np.ndarray] = []
     rate, n_missing = 0, 0
     for waveform, own_rate in waveforms:
         if not rate:
-            rate, n_missing = own_rate, n_samples(max_seconds, own_rate)
+            rate, n_missing = own_rate, n_samples(max_duration, own_rate)
         waveform = resample(waveform, own_rate, rate)[:n_missing]
         joined.append(waveform)
         n_missing -= len(waveform)
@@ -101,35 +101,35 @@ def resample(waveform: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
     return soxr.resample(waveform, own_rate, rate)
 
 
-def _waveforms(file: BinaryIO, max_seconds: float) -> Iterator[tuple[np.ndarray, int]]:
-    decoded = _decode_plain(file, max_seconds)
+def _waveforms(file: BinaryIO, max_duration: float) -> Iterator[tuple[np.ndarray, int]]:
+    decoded = _decode_plain(file, max_duration)
     if decoded:
         yield decoded
         return
-    for part in _parts(file, max_seconds):
+    for part in _parts(file, max_duration):
         part.file.seek(0)
-        yield _decode(part, max_seconds)
+        yield _decode(part, max_duration)
 
 
-def _parts(file: BinaryIO, max_seconds: float) -> list[Part]:
+def _parts(file: BinaryIO, max_duration: float) -> list[Part]:
     """Return the recordings of a file, by the bytes that it starts with."""
-    known = _marked_parts(file, max_seconds)
+    known = _marked_parts(file, max_duration)
     if known:
         return known
     head = bytes_at(file, 0, 10)
     if head[:3] != b"ID3":
-        return mpeg_parts(file, max_seconds, within=_DAMAGED) or [Part(file)]
+        return mpeg_parts(file, max_duration, within=_DAMAGED) or [Part(file)]
     rest = spliced(b"", file, tag_size(head), size_of(file))
-    known = _marked_parts(rest, max_seconds) or mpeg_parts(file, max_seconds)
+    known = _marked_parts(rest, max_duration) or mpeg_parts(file, max_duration)
     return known or flac_parts(file) or [Part(file)]
 
 
-def _marked_parts(file: BinaryIO, max_seconds: float) -> list[Part]:
+def _marked_parts(file: BinaryIO, max_duration: float) -> list[Part]:
     """Return the recordings of a file that starts with its format's name, or none."""
     head = bytes_at(file, 0, 40)
     layout = layout_of(head)
     if layout is not None:
-        return chunked_parts(file, layout, max_seconds)
+        return chunked_parts(file, layout, max_duration)
     if head[:4] in (b".snd", b"dns."):
         return [sun_part(file)]
     if head[:4] == b"OggS":
@@ -137,55 +137,55 @@ def _marked_parts(file: BinaryIO, max_seconds: float) -> list[Part]:
     return flac_parts(file) if head[:4] == b"fLaC" else []
 
 
-def _decode_plain(file: BinaryIO, max_seconds: float) -> tuple[np.ndarray, int] | None:
+def _decode_plain(file: BinaryIO, max_duration: float) -> tuple[np.ndarray, int] | None:
     """Return what a file holds that is what it declares; None for any other.
 
     None as well if anything is wrong: what it is turns out part by part.
     """
     part = plain_flac(file)
     if part is not None:
-        return _decode_to_end(part, max_seconds)
+        return _decode_to_end(part, max_duration)
     part = plain_mp3(file)
-    if part is None or part.seconds > max_seconds:
+    if part is None or part.seconds > max_duration:
         return None
-    decoded = _decode_to_end(part._replace(n_most=2**62), max_seconds)
+    decoded = _decode_to_end(part._replace(n_most=2**62), max_duration)
     is_counted = decoded is not None and len(decoded[0]) == part.n_declared
     return decoded if is_counted else None
 
 
-def _decode_to_end(part: Part, max_seconds: float) -> tuple[np.ndarray, int] | None:
+def _decode_to_end(part: Part, max_duration: float) -> tuple[np.ndarray, int] | None:
     """Return what `_decode` does, if the file ends with the last sample."""
-    with descriptor(part.file, _is_needed(part, max_seconds)) as number:
+    with descriptor(part.file, _is_needed(part, max_duration)) as number:
         stream = None if number is None else _opened(number)
         if number is None or stream is None:
             return None
         try:
-            waveform, rate = _from_stream(stream, part, max_seconds)
+            waveform, rate = _from_stream(stream, part, max_duration)
         except ContentError:
             return None
         is_end = os.lseek(number, 0, os.SEEK_CUR) == os.fstat(number).st_size
         return (waveform, rate) if is_end or len(waveform) < part.n_most else None
 
 
-def _is_needed(part: Part, max_seconds: float) -> bool:
+def _is_needed(part: Part, max_duration: float) -> bool:
     """Whether all of a part is to be read, or nearly so."""
-    return part.seconds <= max_seconds + _BEYOND
+    return part.seconds <= max_duration + _BEYOND
 
 
-def _decode(part: Part, max_seconds: float) -> tuple[np.ndarray, int]:
+def _decode(part: Part, max_duration: float) -> tuple[np.ndarray, int]:
     """Return the mono waveform of one recording, and its rate."""
-    with descriptor(part.file, _is_needed(part, max_seconds)) as number:
+    with descriptor(part.file, _is_needed(part, max_duration)) as number:
         stream = None if number is None else _opened(number)
         if stream is not None:
-            return _from_stream(stream, part, max_seconds)
+            return _from_stream(stream, part, max_duration)
     part.file.seek(0)
     try:
         stream = _forward_reader()(part.file)
     except Exception as error:  # libsndfile's, or those of its callbacks
         part.file.seek(0)
-        samples, rate = read_sound_stream(part.file, max_seconds, error)
+        samples, rate = read_sound_stream(part.file, max_duration, error)
         return to_mono(samples), rate
-    return _from_stream(stream, part, max_seconds)
+    return _from_stream(stream, part, max_duration)
 
 
 def _opened(number: int) -> Any:
@@ -198,9 +198,11 @@ def _opened(number: int) -> Any:
         return None
 
 
-def _from_stream(stream: Any, part: Part, max_seconds: float) -> tuple[np.ndarray, int]:
+def _from_stream(
+    stream: Any, part: Part, max_duration: float
+) -> tuple[np.ndarray, int]:
     with stream:
-        n_wanted = min(n_samples(max_seconds, stream.samplerate), part.n_most)
+        n_wanted = min(n_samples(max_duration, stream.samplerate), part.n_most)
         return _read(stream, n_wanted, part), stream.samplerate
 
 

@@ -47,7 +47,7 @@ def _no_sound(item: Any) -> ContentError:
 def read_sound(
     item: str | PathLike[str] | bytes | tuple[ArrayLike, float],
     rate: int,
-    max_seconds: float = 300.0,
+    max_duration: float = 300.0,
 ) -> np.ndarray:
     """Read a sound in any form that `AudioEncoder` takes, for features of your own.
 
@@ -58,7 +58,7 @@ def read_sound(
         floats whose full scale is 1, or integers of their type's full range.
     rate : int
         The sample rate of the result, in Hz.
-    max_seconds : float, default=300.0
+    max_duration : float, default=300.0
         How much is read from the start.
 
     Returns
@@ -87,25 +87,25 @@ def read_sound(
     if is_missing(item):
         raise ContentError(f"the sound is missing: it is {item!r}")
     try:
-        return resampled_sound(item, rate, max_seconds)
+        return resampled_sound(item, rate, max_duration)
     except ContentError as error:
         if not isinstance(item, str | os.PathLike):
             raise
         raise ContentError(f"{os.fspath(item)!r}: {error}") from error
 
 
-def resampled_sound(item: Any, rate: int, max_seconds: float) -> np.ndarray:
+def resampled_sound(item: Any, rate: int, max_duration: float) -> np.ndarray:
     """Return an item as `read_sound` does; errors leave its name to the caller."""
     from skmmrec.encoders._sound_files import resample
 
-    waveform, own_rate = decode_sound(item, max_seconds)
+    waveform, own_rate = decode_sound(item, max_duration)
     resampled = resample(waveform, own_rate, rate)
     if not len(resampled):  # what is shorter than one sample of the result
         return waveform.mean(keepdims=True)
     return resampled
 
 
-def decode_sound(item: Any, max_seconds: float) -> tuple[np.ndarray, int]:
+def decode_sound(item: Any, max_duration: float) -> tuple[np.ndarray, int]:
     """Return an item as a mono waveform at its own rate.
 
     Parameters
@@ -114,7 +114,7 @@ def decode_sound(item: Any, max_seconds: float) -> tuple[np.ndarray, int]:
         The sound. Samples have shape (n,), (n, channels) as soundfile gives them, or
         (channels, n) as librosa and torchaudio do. They are floats whose full scale is
         1, or integers of their type's full range; a PyTorch tensor is read as well.
-    max_seconds : float
+    max_duration : float
         How much is read from the start.
 
     Returns
@@ -130,20 +130,20 @@ def decode_sound(item: Any, max_seconds: float) -> tuple[np.ndarray, int]:
         If the item is missing, damaged, without samples or not a sound.
     """
     if isinstance(item, tuple):
-        return _from_tuple(item, max_seconds)
+        return _from_tuple(item, max_duration)
     if not isinstance(item, str | os.PathLike | bytes | bytearray | memoryview):
         raise _no_sound(item)
     from skmmrec.encoders._sound_files import read_file
 
-    return read_file(item, max_seconds)
+    return read_file(item, max_duration)
 
 
-def _from_tuple(item: Any, max_seconds: float) -> tuple[np.ndarray, int]:
+def _from_tuple(item: Any, max_duration: float) -> tuple[np.ndarray, int]:
     from skmmrec.encoders._sound_files import n_samples
 
     samples, rate = _checked_samples(item[0]), _checked_rate(item[1])
     _require_full_range(samples)
-    samples = samples[: n_samples(max_seconds, rate)]
+    samples = samples[: n_samples(max_duration, rate)]
     if not len(samples):
         raise ContentError("holds no samples")
     return to_mono(_to_unit_range(samples)), rate

@@ -53,13 +53,13 @@ from ._types import ForgottenUsers, Ids, Repo
 _Edit: TypeAlias = Callable[[list[Id]], list[Id]]
 
 
-def delete_ids(store: Repo, *, users: Ids = (), items: Ids = ()) -> None:
+def delete_ids(repo: Repo, *, users: Ids = (), items: Ids = ()) -> None:
     """Delete users and items, online and offline.
 
     Parameters
     ----------
-    store : feast.FeatureStore, str or path
-        The store or the folder of its repository.
+    repo : str, path or feast.FeatureStore
+        Folder of the repository, or its store.
     users, items : id or array-like, default=()
         Ids; unknown ones are ignored.
 
@@ -88,7 +88,7 @@ def delete_ids(store: Repo, *, users: Ids = (), items: Ids = ()) -> None:
     more. A server's own logs and backups are not touched: see to those of PostgreSQL
     and Redis yourself.
     """
-    store = open_store(store)
+    store = open_store(repo)
     gone = {
         USER: checked_ids(feature_view(store, USER_VIEW), users),
         ITEM: checked_ids(feature_view(store, ITEM_VIEW), items),

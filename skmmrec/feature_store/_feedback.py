@@ -86,13 +86,13 @@ def check_recorded(backend: Backend, number: int) -> None:
         )
 
 
-def prune_feedback(store: Repo) -> int:
+def prune_feedback(repo: Repo) -> int:
     """Forget the events that all models have taken in that can be served.
 
     Parameters
     ----------
-    store : feast.FeatureStore, str or path
-        The store or the folder of its repository.
+    repo : str, path or feast.FeatureStore
+        Folder of the repository, or its store.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def prune_feedback(store: Repo) -> int:
     `feast materialize` does not bring them back. An event that is pushed again after
     this, under the same event_id, is a new one.
     """
-    store = open_store(store)
+    store = open_store(repo)
     backend = backend_of(store)
     with told_apart(store), backend.sole_publisher(LOCK_TIMEOUT):
         known = backend.publications()

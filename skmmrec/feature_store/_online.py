@@ -72,7 +72,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         in one with defaults, for more than 500,000 items, where the extra ``index`` is
         installed and it is faster. It is built in the background, and brought up to
         date when items change; until then the search is exact.
-    index_folder : str, path or None, default=None
+    index_dir : str, path or None, default=None
         Where to keep the index, memory-mapped, for the next process. None: beside the
         database of sqlite, under its name with ``.index``, and in memory with other
         stores.
@@ -137,7 +137,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         *,
         unknown: str = "error",
         index: ApproximateIndex | Literal["auto"] | None = "auto",
-        index_folder: str | PathLike[str] | None = None,
+        index_dir: str | PathLike[str] | None = None,
         model: Model | None = None,
     ) -> None:
         if isinstance(index, str) and index != "auto":
@@ -149,7 +149,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         self.index = index
         folding = None if model is None else FoldingModel(model)
         self._served = ServedModel(self.store, folding)
-        folder = index_folder or folder_beside(self.store)
+        folder = index_dir or folder_beside(self.store)
         kept = None if folder is None else Path(folder)
         self._graph = None if index is None else SwappedIndex(index, kept)
 

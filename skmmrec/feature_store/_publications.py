@@ -59,13 +59,13 @@ class Publication(NamedTuple):
     dim: int
 
 
-def publications(store: Repo) -> pd.DataFrame:
+def publications(repo: Repo) -> pd.DataFrame:
     """List the publications that can be served.
 
     Parameters
     ----------
-    store : feast.FeatureStore, str or path
-        The store or the folder of its repository.
+    repo : str, path or feast.FeatureStore
+        Folder of the repository, or its store.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def publications(store: Repo) -> pd.DataFrame:
         (when it was last put into service), `n_users`, `n_items`, `feedback` (the last
         event of feedback that the model has taken in) and whether it is `served`.
     """
-    backend = backend_of(open_store(store))
+    backend = backend_of(open_store(repo))
     served, known = backend.served(), served_ones(backend)
     current = None if served is None else served.number
     rows = [
@@ -106,13 +106,13 @@ _COLUMNS = {
 }
 
 
-def rollback(store: Repo, version: str | int | None = None) -> Publication:
+def rollback(repo: Repo, version: str | int | None = None) -> Publication:
     """Serve an earlier publication, at once.
 
     Parameters
     ----------
-    store : feast.FeatureStore, str or path
-        The store or the folder of its repository.
+    repo : str, path or feast.FeatureStore
+        Folder of the repository, or its store.
     version : str or int, optional
         Model version, or the number of a publication, as `publications` lists them. By
         default, of those before the served one, the one that was served last.
@@ -141,7 +141,7 @@ def rollback(store: Repo, version: str | int | None = None) -> Publication:
     That takes as long as in `publish`. If the process is killed meanwhile, the next
     `publish` or the same `rollback` again does it.
     """
-    store = open_store(store)
+    store = open_store(repo)
     backend = backend_of(store)
     with told_apart(store), backend.sole_publisher(LOCK_TIMEOUT):
         chosen, served = _chosen(store, backend, version), backend.served()

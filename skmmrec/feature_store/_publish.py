@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 from feast import FeatureStore, FeatureView
@@ -89,7 +89,7 @@ _LOG = logging.getLogger("skmmrec.feature_store")
 
 def publish(
     recommender: Servable,
-    store: Repo,
+    repo: Repo,
     *,
     categories: CategoriesByItem | None = None,
     features: pd.DataFrame | None = None,
@@ -98,7 +98,7 @@ def publish(
     timestamp: datetime | None = None,
     keep: int | None = 3,  # the served one, the one before, and one in reserve
     chunk_size: int = 5000,  # 5 MB of vectors of 256 numbers
-    progress: bool | None = None,
+    verbose: bool | Literal["auto"] = "auto",
 ) -> Publication:
     """Write a recommender's vectors to the offline and the online store.
 
@@ -109,8 +109,8 @@ def publish(
         What does not fit into memory is published from parquet files or an iterator of
         tables: see `skmmrec.recommender.StoredVectors`, which is given in the place of
         a recommender, or returned by its ``serving_vectors()``.
-    store : feast.FeatureStore, str or path
-        The store or the folder of its repository. Definitions that are not registered
+    repo : str, path or feast.FeatureStore
+        Folder of the repository, or its store. Definitions that are not registered
         yet, or were registered for other dimensions while nothing is stored, are
         applied for this recommender.
     categories : mapping or Series, optional
@@ -139,9 +139,8 @@ def publish(
         offline files from before all that stay. With None, all stay.
     chunk_size : int, default=5000
         Users or items written at a time.
-    progress : bool, optional
-        Show progress bars; by default on a terminal, for what takes more than two
-        seconds.
+    verbose : bool or "auto", default="auto"
+        Show progress bars. "auto": on a terminal, for what takes more than two seconds.
 
     Returns
     -------
@@ -214,13 +213,13 @@ def publish(
     >>> publish(recommender, repo, vectors=recommender.catalog)  # doctest: +SKIP
     """
     began = time.perf_counter()
-    check_engines(store)
+    check_engines(repo)
     if keep is not None:
         check_count(keep, "keep")
     check_count(chunk_size, "chunk_size")
     taken_in = last_taken_in(feedback)
     event_us = None if timestamp is None else _checked(timestamp)
-    store = open_store(store)
+    store = open_store(repo)
     backend = backend_of(store)
     serving, known = recommender.serving_vectors(), known_settings(store.repo_path)
     further = Further(features, vectors)
@@ -239,7 +238,7 @@ def publish(
                 if ensure_definitions(store, settings):
                     # Earlier ones are of another dimension.
                     said = said._replace(keep=1)
-                snapshot = _write(store, batches, said, chunk_size, progress)
+                snapshot = _write(store, batches, said, chunk_size, verbose)
                 add_service(store, settings, snapshot.version)
     hand_over_now()
     when = from_us(snapshot.event_us)
@@ -284,7 +283,7 @@ def _write(
     batches: tuple[Rows, Rows],
     said: _Said,
     chunk_size: int,
-    progress: bool | None,
+    verbose: bool | Literal["auto"],
 ) -> Snapshot:
     """Write a publication and serve it; the caller is the sole publisher.
 
@@ -305,7 +304,7 @@ def _write(
     with ThreadPoolExecutor(1) as pool:
         appended = None if said.forgotten else pool.submit(_append_offline, *to_append)
         if not is_complete:
-            snapshot = _stage(backend, views, batches, snapshot, chunk_size, progress)
+            snapshot = _stage(backend, views, batches, snapshot, chunk_size, verbose)
         if appended is not None:
             appended.result()
     if said.forgotten:
@@ -381,13 +380,13 @@ def _stage(
     batches: tuple[Rows, Rows],
     snapshot: Snapshot,
     chunk_size: int,
-    progress: bool | None,
+    verbose: bool | Literal["auto"],
 ) -> Snapshot:
     """Write the rows that are not staged yet; count and hash them all."""
     checksums = {}
     for view, batch in zip(views, batches, strict=True):
         what = _WHAT[batch.view]
-        with bar(f"publish {what}s", len(batch), progress, unit=what) as advance:
+        with bar(f"publish {what}s", len(batch), verbose, unit=what) as advance:
             checksums[view.name] = backend.stage(view, batch, chunk_size, advance)
     counts = {batch.view: len(batch) for batch in batches}
     return replace(snapshot, counts=counts, checksums=checksums)

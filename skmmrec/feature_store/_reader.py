@@ -30,13 +30,13 @@ from ._types import Ids, Repo
 _VECTORS = {"user": (USER_VIEW, USER_VECTOR), "item": (ITEM_VIEW, ITEM_VECTOR)}
 
 
-def read_vectors(store: Repo, entity: str, ids: Ids) -> tuple[np.ndarray, np.ndarray]:
+def read_vectors(repo: Repo, entity: str, ids: Ids) -> tuple[np.ndarray, np.ndarray]:
     """Read published vectors from the online store.
 
     Parameters
     ----------
-    store : feast.FeatureStore, str or path
-        The store or the folder of its repository.
+    repo : str, path or feast.FeatureStore
+        Folder of the repository, or its store.
     entity : {"user", "item"}
         Whose vectors are read.
     ids : array-like of shape (n,)
@@ -60,7 +60,7 @@ def read_vectors(store: Repo, entity: str, ids: Ids) -> tuple[np.ndarray, np.nda
     """
     if entity not in _VECTORS:
         raise ValueError(f"entity must be 'user' or 'item', got {entity!r}")
-    store = open_store(store)
+    store = open_store(repo)
     view_name, feature = _VECTORS[entity]
     view = feature_view(store, view_name)
     wanted = checked_ids(view, ids)

@@ -102,17 +102,17 @@ class StoreReport(NamedTuple):
 
 
 @overload
-def verify(store: Repo, /) -> StoreReport: ...
+def verify(repo: Repo, /) -> StoreReport: ...
 
 
 @overload
-def verify(*, store: Repo) -> StoreReport: ...
+def verify(*, repo: Repo) -> StoreReport: ...
 
 
 @overload
 def verify(
     recommender: Servable,
-    store: Repo,
+    repo: Repo,
     *,
     categories: CategoriesByItem | None = None,
     features: pd.DataFrame | None = None,
@@ -122,7 +122,7 @@ def verify(
 
 def verify(
     recommender: Servable | Repo | None = None,
-    store: Repo | None = None,
+    repo: Repo | None = None,
     *,
     categories: CategoriesByItem | None = None,
     features: pd.DataFrame | None = None,
@@ -130,8 +130,8 @@ def verify(
 ) -> SkewReport | StoreReport:
     """Compare what the online store serves with a recommender, or with its record.
 
-    ``verify(recommender, store)`` compares every vector bit for bit, versions, seen
-    items and how often items were met. ``verify(store)`` needs no model: it reads all
+    ``verify(recommender, repo)`` compares every vector bit for bit, versions, seen
+    items and how often items were met. ``verify(repo)`` needs no model: it reads all
     rows of the publication that is served, and compares their number and their checksum
     with those that `publish` recorded.
 
@@ -141,8 +141,8 @@ def verify(
         Fitted; its ``serving_vectors()`` is taken as the truth. Or
         `skmmrec.recommender.StoredVectors`, which are sorted in the folder of
         temporary files.
-    store : feast.FeatureStore, str or path
-        The store or the folder of its repository.
+    repo : str, path or feast.FeatureStore
+        Folder of the repository, or its store.
     categories, features, vectors : optional
         As given to `publish`. What is not given is not compared.
 
@@ -167,7 +167,7 @@ def verify(
     Scores are not compared: those of the store are made of vectors and lists, also
     where the recommender predicts ratings or probabilities. What was recorded or added
     online since `publish` differs from the recommender and is reported; it is no damage
-    for ``verify(store)``, which reads what was published.
+    for ``verify(repo)``, which reads what was published.
 
     Examples
     --------
@@ -176,11 +176,11 @@ def verify(
     >>> verify("my_repo").damage  # doctest: +SKIP
     []
     """
-    repo = recommender if store is None else store
-    if not isinstance(repo, FeatureStore | str | Path):
-        raise _misused(repo)
-    served = ServedModel(open_store(repo))
-    if recommender is None or store is None:
+    given = recommender if repo is None else repo
+    if not isinstance(given, FeatureStore | str | Path):
+        raise _misused(given)
+    served = ServedModel(open_store(given))
+    if recommender is None or repo is None:
         if not (categories is features is vectors is None):
             raise TypeError(
                 "categories, features and vectors are compared only with a recommender"
@@ -200,8 +200,8 @@ def verify(
 
 def _misused(given: object) -> TypeError:
     return TypeError(
-        "verify needs the store or the folder of its repository: verify(store) or "
-        f"verify(recommender, store); got {type(given).__name__}"
+        "verify needs the folder of a repository, or its store: verify(repo) or "
+        f"verify(recommender, repo); got {type(given).__name__}"
     )
 
 

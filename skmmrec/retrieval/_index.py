@@ -550,12 +550,12 @@ class ApproximateIndex(BaseEstimator):
 
     # -- keeping ---------------------------------------------------------------------
 
-    def save(self, folder: str | PathLike[str]) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the index to a folder; an earlier one there is replaced at once.
 
         Parameters
         ----------
-        folder : str or path
+        path : str or path
             Whoever reads the earlier one may go on to do so.
 
         Raises
@@ -567,7 +567,7 @@ class ApproximateIndex(BaseEstimator):
         """
         check_is_fitted(self, "item_index_")
         contents = self._contents
-        with _index_folder.writing(Path(folder)) as files:
+        with _index_folder.writing(Path(path)) as files:
             for number, shard in enumerate(contents.shards):
                 _index_folder.write_shard(files, number, shard)
             _index_folder.write_rows(files, contents.rows)
@@ -578,7 +578,7 @@ class ApproximateIndex(BaseEstimator):
 
     @classmethod
     def load(
-        cls, folder: str | PathLike[str], *, check: bool = True, n_threads: int = 1
+        cls, path: str | PathLike[str], *, check: bool = True, n_threads: int = 1
     ) -> Self:
         """Use an index that `save`, or `fit` with a folder, has written.
 
@@ -587,7 +587,7 @@ class ApproximateIndex(BaseEstimator):
 
         Parameters
         ----------
-        folder : str or path
+        path : str or path
             The folder.
         check : bool, default=True
             Compare the files with their hashes, which reads all of them once. False:
@@ -607,7 +607,7 @@ class ApproximateIndex(BaseEstimator):
             Where a file is damaged or of another format.
         """
         load_faiss()
-        contents, ids, sample, record = _index_folder.read(Path(folder), check)
+        contents, ids, sample, record = _index_folder.read(Path(path), check)
         index = cls(n_threads=n_threads, **record["params"])
         index._take(contents, ids, sample, record["n_probes"], record["recall"])
         return index

@@ -109,9 +109,9 @@ def lag(found, expected):
     return place if place < n // 2 else place - n
 
 
-def assert_same(item, expected, frame=0, rate=RATE, likeness=0.98, max_seconds=600):
+def assert_same(item, expected, frame=0, rate=RATE, likeness=0.98, max_duration=600):
     """Assert that an item is read as some samples, shifted by a frame at most."""
-    found = read_sound(item, rate, max_seconds)
+    found = read_sound(item, rate, max_duration)
     assert abs(len(found) - len(expected)) <= 2 * frame
     if not frame:
         np.testing.assert_allclose(found, expected, atol=2e-4, rtol=1e-3)

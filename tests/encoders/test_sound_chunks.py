@@ -154,7 +154,7 @@ class TestWav:
         with (tmp_path / "long.wav").open("wb") as file:
             file.write(head)
             file.truncate(2**32 + 2044)
-        assert_same(tmp_path / "long.wav", QUANTIZED, max_seconds=1)
+        assert_same(tmp_path / "long.wav", QUANTIZED, max_duration=1)
 
     def test_an_extended_format(self):
         guid = bytes.fromhex("0100000000001000800000aa00389b71")

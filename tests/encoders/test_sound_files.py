@@ -262,7 +262,7 @@ class TestHowMuchIsRead:
                 encoded(samples, file_format),
                 samples[: len(found)],
                 frame,
-                max_seconds=seconds,
+                max_duration=seconds,
             )
 
     def test_everything(self):

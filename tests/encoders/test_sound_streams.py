@@ -70,18 +70,18 @@ class TestFlac:
         assert_same(unknown + other, both)
 
 
-def read_or_error(data, max_seconds=600):
+def read_or_error(data, max_duration=600):
     try:
-        return read_sound(data, RATE, max_seconds).tolist()
+        return read_sound(data, RATE, max_duration).tolist()
     except ContentError as error:
         return str(error)
 
 
-def read_part_by_part(data, max_seconds=600):
+def read_part_by_part(data, max_duration=600):
     """Read a file as if no FLAC was what its header says."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_sound_files, "plain_flac", lambda file: None)
-        return read_or_error(data, max_seconds)
+        return read_or_error(data, max_duration)
 
 
 class TestPlainFlac:
@@ -144,7 +144,7 @@ class TestPlainFlac:
         st.sampled_from([0.1, 0.7, 1.0, 600]),
     )
     def test_damaged_ones_are_read_part_by_part(
-        self, first, second, n_cut, change, declared, max_seconds
+        self, first, second, n_cut, change, declared, max_duration
     ):
         kinds = {"tones": self.DATA, "noise": encoded(self.NOISE, "FLAC"), "": b""}
         data = kinds[first]
@@ -154,8 +154,8 @@ class TestPlainFlac:
         if change is not None:
             position = int(change[0] * (len(data) - 1))
             data = put(data, position, bytes([change[1]]))
-        expected = read_part_by_part(data, max_seconds)
-        assert read_or_error(data, max_seconds) == expected
+        expected = read_part_by_part(data, max_duration)
+        assert read_or_error(data, max_duration) == expected
 
 
 class TestOgg:

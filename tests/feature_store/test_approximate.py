@@ -220,7 +220,7 @@ def test_a_failure_leaves_the_search_exact(repo, model, monkeypatch, caplog):
 @pytest.mark.parametrize("trouble", ["damaged", "in the way", "other width"])
 def test_a_folder_that_is_of_no_use_is_no_trouble(repo, model, tmp_path, trouble):
     folder = tmp_path / "index"
-    built(OnlineRecommender(repo, index_folder=folder))
+    built(OnlineRecommender(repo, index_dir=folder))
     if trouble == "damaged":
         (folder / "index.json").write_text("{")
     elif trouble == "other width":
@@ -228,7 +228,7 @@ def test_a_folder_that_is_of_no_use_is_no_trouble(repo, model, tmp_path, trouble
     else:
         (folder / "index.json").unlink()
         (folder / "thesis.txt").write_text("all of it")
-    online = OnlineRecommender(repo, index_folder=folder)
+    online = OnlineRecommender(repo, index_dir=folder)
     assert len(built(online).item_index_) == 400
     assert online.recommend(["100"]).attrs["search"] == "approximate"
     if trouble != "in the way":

@@ -61,8 +61,8 @@ def test_a_sound_store_verifies_without_a_model(published):
     assert report == ("v2", 14, [])
     assert report.ok
     assert verify(open_store(published)).ok
-    assert verify(store=str(published)).ok
-    assert verify(recommender=model(2), store=published).ok
+    assert verify(repo=str(published)).ok
+    assert verify(recommender=model(2), repo=published).ok
 
 
 def test_what_is_recorded_and_deleted_is_no_damage(published):

@@ -202,21 +202,21 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(
-    ("stderr", "progress", "shown"),
+    ("stderr", "verbose", "shown"),
     [
-        (Terminal, None, True),
+        (Terminal, "auto", True),
         (Terminal, False, False),
-        (io.StringIO, None, False),
+        (io.StringIO, "auto", False),
         (io.StringIO, True, True),
     ],
 )
 def test_a_terminal_sees_progress_unless_told_otherwise(
-    repo, recommender, monkeypatch, stderr, progress, shown
+    repo, recommender, monkeypatch, stderr, verbose, shown
 ):
     stream = stderr()
     monkeypatch.setattr(_progress, "_DELAY", 0)
     monkeypatch.setattr("sys.stderr", stream)
-    publish(recommender, repo, progress=progress)
+    publish(recommender, repo, verbose=verbose)
     assert ("publish users" in stream.getvalue()) == shown
 
 
