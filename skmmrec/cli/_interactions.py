@@ -63,7 +63,7 @@ def read_rows(source: TableFiles, given: Mapping[str, Any]) -> Rows:
         time = TIME
     if source.is_parquet:
         X, y = read_interactions(
-            source.path, user_id=user, item_id=item, time=time, y=rating
+            source.path, user_key=user, item_key=item, time_key=time, y=rating
         )
     else:
         X, y = _read_csv(source, user, item, rating, time)

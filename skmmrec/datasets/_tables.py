@@ -18,9 +18,9 @@ from skmmrec.runtime import check_columns, completed_schema, is_text
 def read_interactions(
     path: str | PathLike[str],
     *,
-    user_id: str = USER,
-    item_id: str = ITEM,
-    time: str | None = None,
+    user_key: str = USER,
+    item_key: str = ITEM,
+    time_key: str | None = None,
     y: str | Sequence[str] | None = None,
 ) -> tuple[pd.DataFrame, pd.Series | pd.DataFrame | None]:
     """Read interactions from parquet files: the columns that are named, no others.
@@ -34,9 +34,9 @@ def read_interactions(
         A folder with files ``*.parquet``, also in sub folders, which are read in the
         order of their names, or one file. Names that begin with ``_`` or ``.`` are
         passed over.
-    user_id, item_id : str, default="user_id", "item_id"
+    user_key, item_key : str, default="user_id", "item_id"
         Columns of the ids.
-    time : str or None, default=None
+    time_key : str or None, default=None
         Column of the times; it is called ``timestamp`` in the result.
     y : str, sequence of str or None, default=None
         Column of the answers, or columns of several tasks.
@@ -64,12 +64,12 @@ def read_interactions(
     >>> pd.DataFrame(
     ...     {"user_id": [1, 2], "sku": ["a", "b"], "stars": [5.0, 3.0], "text": "good"}
     ... ).to_parquet(path)
-    >>> X, y = read_interactions(path, item_id="sku", y="stars")
+    >>> X, y = read_interactions(path, item_key="sku", y="stars")
     >>> X.dtypes["sku"].name, y.tolist()
     ('category', [5.0, 3.0])
     """
     answers = [y] if isinstance(y, str) else list(y or ())
-    given = [user_id, item_id, *([] if time is None else [time])]
+    given = [user_key, item_key, *([] if time_key is None else [time_key])]
     _check_distinct([*given, *answers])
     paths = parquet_files(path)
     kinds = _kinds(paths, [*given, *answers])
@@ -78,7 +78,7 @@ def read_interactions(
         raise ValueError(f"{str(path)!r} has no rows: {len(paths)} files are empty")
     # Column by column, so that Arrow's are gone by the time pandas has them all.
     frame = table.unify_dictionaries().to_pandas(split_blocks=True, self_destruct=True)
-    X = frame[given].rename(columns={time: TIME} if time else {})
+    X = frame[given].rename(columns={time_key: TIME} if time_key else {})
     if y is None:
         return X, None
     return X, frame[y] if isinstance(y, str) else frame[answers]

@@ -54,7 +54,7 @@ def read_ids(X: Any, column: Column, names: Sequence[str], position: int) -> NDA
             refuse_other_role(held, position, role)
             found = position
         return check_ids(*_at(X, held, found))
-    return check_ids(*_pick(X, position if column is None else column, role))
+    return check_ids(*_pick(X, position if column is None else column, f"{role}_key"))
 
 
 def user_ids(X: Any, column: Column = None, names: Sequence[str] = (USER,)) -> NDArray:
@@ -98,7 +98,7 @@ def time_codes(X: Any, column: Column, times: Any) -> NDArray[np.int64]:
         return _ordered(times, "groups", n_rows)
     names = column_names(X) or []
     if column is not None:
-        values, label = _pick(X, column, "time")
+        values, label = _pick(X, column, "time_key")
     elif (found := find_column(names, [TIME])) is not None:
         values, label = _at(X, names, found)
     else:

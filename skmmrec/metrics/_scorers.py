@@ -46,14 +46,14 @@ class RankingScorer(BaseEstimator):
         *,
         candidates: str = "catalog",
         relevant_above: float = 0.0,
-        user: str | int | None = None,
-        item: str | int | None = None,
+        user_key: str | int | None = None,
+        item_key: str | int | None = None,
     ) -> None:
         self.metric = metric
         self.candidates = candidates
         self.relevant_above = relevant_above
-        self.user = user
-        self.item = item
+        self.user_key = user_key
+        self.item_key = item_key
 
     def __call__(
         self, estimator: Any, X: Any, y: Any = None, *, sample_weight: Any = None
@@ -78,7 +78,7 @@ class RankingScorer(BaseEstimator):
             Mean over the users with a relevant row; a dict for several metrics.
         """
         names = [self.metric] if isinstance(self.metric, str) else list(self.metric)
-        pairs = read_pairs(X, self.user, self.item, keys=find_keys(estimator))
+        pairs = read_pairs(X, self.user_key, self.item_key, keys=find_keys(estimator))
         relevant = keep_relevant(pairs, y, self.relevant_above, is_graded(names))
         weights = _read_weights(sample_weight, pairs)
         relevant = relevant[weights[relevant.index] > 0]
@@ -138,8 +138,8 @@ def make_ranking_scorer(
     *,
     candidates: str = "catalog",
     relevant_above: float = 0.0,
-    user: str | int | None = None,
-    item: str | int | None = None,
+    user_key: str | int | None = None,
+    item_key: str | int | None = None,
 ) -> RankingScorer:
     """Make a scorer from ranking metrics.
 
@@ -156,7 +156,7 @@ def make_ranking_scorer(
         by ``predict``, which needs irrelevant rows to tell models apart.
     relevant_above : float, default=0.0
         Rows with y above it are relevant; without y, all are.
-    user, item : str or int, default=None
+    user_key, item_key : str or int, default=None
         Names or positions of columns. None for those that the estimator reads by the
         key of its catalogue or its `user_key`, those named user_id and item_id or,
         without these names, the first two.
@@ -213,8 +213,8 @@ def make_ranking_scorer(
         metric,
         candidates=candidates,
         relevant_above=relevant_above,
-        user=user,
-        item=item,
+        user_key=user_key,
+        item_key=item_key,
     )
 
 

@@ -34,15 +34,15 @@ class InteractionSplitter(BaseCrossValidator):
     __metadata_request__split: ClassVar[dict[str, bool | None]] = {"groups": None}
 
     n_splits: int
-    user: str | int | None
-    item: str | int | None
+    user_key: str | int | None
+    item_key: str | int | None
     drop_cold_users = False
     drop_cold_items = False
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_splits": COUNT,
-        "user": COLUMN,
-        "item": COLUMN,
+        "user_key": COLUMN,
+        "item_key": COLUMN,
         "drop_cold_users": ["boolean"],
         "drop_cold_items": ["boolean"],
     }
@@ -108,9 +108,9 @@ class InteractionSplitter(BaseCrossValidator):
         """Mark the rows that are not dropped as cold."""
         warm = np.ones(len(train), dtype=bool)
         if self.drop_cold_users:
-            warm &= _occurs(user_codes(X, self.user), train)
+            warm &= _occurs(user_codes(X, self.user_key), train)
         if self.drop_cold_items:
-            warm &= _occurs(item_codes(X, self.item), train)
+            warm &= _occurs(item_codes(X, self.item_key), train)
         return warm
 
 

@@ -36,7 +36,7 @@ class RandomHoldoutPerUser(InteractionSplitter):
         Number of folds, drawn independently.
     min_train : int, default=1
         The least interactions of each user to train on, whatever `test_size` is.
-    user, item : str or int, default=None
+    user_key, item_key : str or int, default=None
         Names or positions of columns. None for the columns named user_id and item_id
         or, without these names, the first two.
     drop_cold_items : bool, default=False
@@ -71,21 +71,21 @@ class RandomHoldoutPerUser(InteractionSplitter):
         n_splits: int = 1,
         *,
         min_train: int = 1,
-        user: str | int | None = None,
-        item: str | int | None = None,
+        user_key: str | int | None = None,
+        item_key: str | int | None = None,
         drop_cold_items: bool = False,
         random_state: int | RandomState | None = None,
     ) -> None:
         self.test_size = test_size
         self.n_splits = n_splits
         self.min_train = min_train
-        self.user = user
-        self.item = item
+        self.user_key = user_key
+        self.item_key = item_key
         self.drop_cold_items = drop_cold_items
         self.random_state = random_state
 
     def _folds(self, X: Any, groups: Any) -> Masks:
-        users = user_codes(X, self.user)
+        users = user_codes(X, self.user_key)
         rng = check_random_state(self.random_state)
         for _ in range(self.n_splits):
             from_end, counts = ranks_within(users, rng.random_sample(len(users)))
@@ -103,7 +103,7 @@ class ColdItemSplit(InteractionSplitter):
         Share (float) or number (int) of the distinct items to test on.
     n_splits : int, default=1
         Number of folds, drawn independently.
-    user, item : str or int, default=None
+    user_key, item_key : str or int, default=None
         Names or positions of columns. None for the columns named user_id and item_id
         or, without these names, the first two.
     drop_cold_users : bool, default=False
@@ -137,22 +137,22 @@ class ColdItemSplit(InteractionSplitter):
         test_size: float | int = 0.2,
         n_splits: int = 1,
         *,
-        user: str | int | None = None,
-        item: str | int | None = None,
+        user_key: str | int | None = None,
+        item_key: str | int | None = None,
         drop_cold_users: bool = False,
         random_state: int | RandomState | None = None,
     ) -> None:
         self.test_size = test_size
         self.n_splits = n_splits
-        self.user = user
-        self.item = item
+        self.user_key = user_key
+        self.item_key = item_key
         self.drop_cold_users = drop_cold_users
         self.random_state = random_state
 
     def _folds(self, X: Any, groups: Any) -> Masks:
         rng = check_random_state(self.random_state)
         for _ in range(self.n_splits):
-            yield _hold_out(item_codes(X, self.item), self.test_size, "item", rng)
+            yield _hold_out(item_codes(X, self.item_key), self.test_size, "item", rng)
 
 
 class ColdUserSplit(InteractionSplitter):
@@ -164,7 +164,7 @@ class ColdUserSplit(InteractionSplitter):
         Share (float) or number (int) of the distinct users to test on.
     n_splits : int, default=1
         Number of folds, drawn independently.
-    user, item : str or int, default=None
+    user_key, item_key : str or int, default=None
         Names or positions of columns. None for the columns named user_id and item_id
         or, without these names, the first two.
     drop_cold_items : bool, default=False
@@ -197,22 +197,22 @@ class ColdUserSplit(InteractionSplitter):
         test_size: float | int = 0.2,
         n_splits: int = 1,
         *,
-        user: str | int | None = None,
-        item: str | int | None = None,
+        user_key: str | int | None = None,
+        item_key: str | int | None = None,
         drop_cold_items: bool = False,
         random_state: int | RandomState | None = None,
     ) -> None:
         self.test_size = test_size
         self.n_splits = n_splits
-        self.user = user
-        self.item = item
+        self.user_key = user_key
+        self.item_key = item_key
         self.drop_cold_items = drop_cold_items
         self.random_state = random_state
 
     def _folds(self, X: Any, groups: Any) -> Masks:
         rng = check_random_state(self.random_state)
         for _ in range(self.n_splits):
-            yield _hold_out(user_codes(X, self.user), self.test_size, "user", rng)
+            yield _hold_out(user_codes(X, self.user_key), self.test_size, "user", rng)
 
 
 class UserKFold(InteractionSplitter):
@@ -224,7 +224,7 @@ class UserKFold(InteractionSplitter):
         Number of folds; at least 2.
     shuffle : bool, default=False
         Whether to assign users to folds at random, not in the order of their ids.
-    user, item : str or int, default=None
+    user_key, item_key : str or int, default=None
         Names or positions of columns. None for the columns named user_id and item_id
         or, without these names, the first two.
     drop_cold_items : bool, default=False
@@ -259,20 +259,20 @@ class UserKFold(InteractionSplitter):
         n_splits: int = 5,
         *,
         shuffle: bool = False,
-        user: str | int | None = None,
-        item: str | int | None = None,
+        user_key: str | int | None = None,
+        item_key: str | int | None = None,
         drop_cold_items: bool = False,
         random_state: int | RandomState | None = None,
     ) -> None:
         self.n_splits = n_splits
         self.shuffle = shuffle
-        self.user = user
-        self.item = item
+        self.user_key = user_key
+        self.item_key = item_key
         self.drop_cold_items = drop_cold_items
         self.random_state = random_state
 
     def _folds(self, X: Any, groups: Any) -> Masks:
-        users = user_codes(X, self.user)
+        users = user_codes(X, self.user_key)
         n_users = int(users.max(initial=-1)) + 1
         if n_users < self.n_splits:
             raise ValueError(f"n_splits={self.n_splits} but X has {n_users} users")

@@ -39,7 +39,7 @@ class LeaveLastOut(_TimedSplitter):
     min_train : int, default=1
         The least interactions of a user to train on. If a user has fewer in a fold, all
         their interactions up to that fold are for training, and none for testing.
-    user, item, time : str or int, default=None
+    user_key, item_key, time_key : str or int, default=None
         Names or positions of columns. None for the columns named user_id, item_id and
         timestamp. Without these names, users and items are in the first two columns,
         and the order of the rows replaces time.
@@ -86,7 +86,7 @@ class LeaveLastOut(_TimedSplitter):
         **InteractionSplitter._parameter_constraints,
         "n_last": COUNT,
         "min_train": COUNT,
-        "time": COLUMN,
+        "time_key": COLUMN,
     }
 
     def __init__(
@@ -95,26 +95,26 @@ class LeaveLastOut(_TimedSplitter):
         n_splits: int = 1,
         *,
         min_train: int = 1,
-        user: str | int | None = None,
-        item: str | int | None = None,
-        time: str | int | None = None,
+        user_key: str | int | None = None,
+        item_key: str | int | None = None,
+        time_key: str | int | None = None,
         drop_cold_users: bool = False,
         drop_cold_items: bool = False,
     ) -> None:
         self.n_last = n_last
         self.n_splits = n_splits
         self.min_train = min_train
-        self.user = user
-        self.item = item
-        self.time = time
+        self.user_key = user_key
+        self.item_key = item_key
+        self.time_key = time_key
         self.drop_cold_users = drop_cold_users
         self.drop_cold_items = drop_cold_items
 
     def _folds(
         self, X: Any, groups: Any
     ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-        times = time_codes(X, self.time, groups)
-        from_end, counts = ranks_within(user_codes(X, self.user), times)
+        times = time_codes(X, self.time_key, groups)
+        from_end, counts = ranks_within(user_codes(X, self.user_key), times)
         for later in reversed(range(0, self.n_splits * self.n_last, self.n_last)):
             known = from_end >= later
             last = known & (from_end < later + self.n_last)
@@ -127,7 +127,7 @@ class LeaveLastOut(_TimedSplitter):
         self, X: Any, train: NDArray[np.bool_], test: NDArray[np.bool_]
     ) -> None:
         """Tell of test rows that no list holds, as it leaves out what was met."""
-        users, items = user_codes(X, self.user), item_codes(X, self.item)
+        users, items = user_codes(X, self.user_key), item_codes(X, self.item_key)
         pairs = users.astype(np.int64) * (int(items.max(initial=0)) + 1) + items
         n_repeated = int(np.isin(pairs[test], pairs[train]).sum())
         if n_repeated:
@@ -149,7 +149,7 @@ class TimeSplit(_TimedSplitter):
     n_splits : int, default=1
         Number of folds. The last fold tests on the last rows, the fold before it on
         those before, and so on; each trains on everything before its test rows.
-    user, item, time : str or int, default=None
+    user_key, item_key, time_key : str or int, default=None
         Names or positions of columns. None for the columns named user_id, item_id and
         timestamp. Without these names, users and items are in the first two columns,
         and the order of the rows replaces time.
@@ -192,7 +192,7 @@ class TimeSplit(_TimedSplitter):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **InteractionSplitter._parameter_constraints,
         "test_size": SHARE,
-        "time": COLUMN,
+        "time_key": COLUMN,
     }
 
     def __init__(
@@ -200,24 +200,24 @@ class TimeSplit(_TimedSplitter):
         test_size: float | int = 0.2,
         n_splits: int = 1,
         *,
-        user: str | int | None = None,
-        item: str | int | None = None,
-        time: str | int | None = None,
+        user_key: str | int | None = None,
+        item_key: str | int | None = None,
+        time_key: str | int | None = None,
         drop_cold_users: bool = False,
         drop_cold_items: bool = False,
     ) -> None:
         self.test_size = test_size
         self.n_splits = n_splits
-        self.user = user
-        self.item = item
-        self.time = time
+        self.user_key = user_key
+        self.item_key = item_key
+        self.time_key = time_key
         self.drop_cold_users = drop_cold_users
         self.drop_cold_items = drop_cold_items
 
     def _folds(
         self, X: Any, groups: Any
     ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-        times = time_codes(X, self.time, groups)
+        times = time_codes(X, self.time_key, groups)
         from_end, _ = ranks_within(np.zeros(len(times), dtype=np.int64), times)
         size = max(1, int(how_many(self.test_size, len(times))))
         for later in reversed(range(0, self.n_splits * size, size)):

@@ -40,7 +40,7 @@ def test_columns_are_those_of_the_table(tmp_path_factory, n, cuts):
     table = make(n)
     cuts = sorted(min(cut, n) for cut in cuts)
     folder = write(tmp_path_factory.mktemp("x") / "rows", table, cuts)
-    X, y = read_interactions(folder, item_id="sku", time="when", y="stars")
+    X, y = read_interactions(folder, item_key="sku", time_key="when", y="stars")
     assert list(X.columns) == ["user_id", "sku", "timestamp"]
     assert isinstance(X["user_id"].dtype, pd.CategoricalDtype)
     assert X["user_id"].tolist() == table["user_id"].tolist()
@@ -53,9 +53,9 @@ def test_columns_are_those_of_the_table(tmp_path_factory, n, cuts):
 def test_answers_of_several_tasks_and_none(tmp_path):
     table = make().assign(click=True)
     folder = write(tmp_path / "rows", table)
-    _, y = read_interactions(folder, item_id="sku", y=["click", "stars"])
+    _, y = read_interactions(folder, item_key="sku", y=["click", "stars"])
     assert list(y.columns) == ["click", "stars"]
-    X, y = read_interactions(folder / "part-0.parquet", item_id="sku")
+    X, y = read_interactions(folder / "part-0.parquet", item_key="sku")
     assert list(X.columns) == ["user_id", "sku"]
     assert y is None
 
@@ -63,7 +63,7 @@ def test_answers_of_several_tasks_and_none(tmp_path):
 def test_a_fit_is_the_one_of_the_table(tmp_path):
     table = make(300)
     folder = write(tmp_path / "rows", table, [100])
-    X, y = read_interactions(folder, item_id="sku", time="when", y="stars")
+    X, y = read_interactions(folder, item_key="sku", time_key="when", y="stars")
     rec = MultimodalFusionRecommender(random_state=0).set_params(training__max_epochs=1)
     own = rec.fit(X.rename(columns={"sku": "item_id"}), y).model_.fingerprint()
     same = table.rename(columns={"sku": "item_id", "when": "timestamp"})
@@ -82,7 +82,7 @@ def test_texts_of_every_writer_agree(tmp_path, other):
         column = more["user_id"].cast(pa.large_string())
         column = column.dictionary_encode() if other == "dictionary" else column
         pq.write_table(more.set_column(0, "user_id", column), path)
-    X, _ = read_interactions(folder, item_id="sku")
+    X, _ = read_interactions(folder, item_key="sku")
     assert X["user_id"].tolist() == 2 * table["user_id"].tolist()
 
 
@@ -116,7 +116,7 @@ def test_a_bad_file_is_named(tmp_path, spoil, message):
     folder = write(tmp_path / "rows", table, [20])
     spoil(table, folder / "part-1.parquet")
     with pytest.raises(ValueError, match=rf"part-1\.parquet.*{message}"):
-        read_interactions(folder, item_id="sku", y="stars")
+        read_interactions(folder, item_key="sku", y="stars")
 
 
 def test_bad_arguments_are_refused(tmp_path):
@@ -124,9 +124,9 @@ def test_bad_arguments_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"part-0.*no column 'item_id'; the columns"):
         read_interactions(folder)
     with pytest.raises(ValueError, match="column 'sku' is named twice"):
-        read_interactions(folder, item_id="sku", y=["sku"])
+        read_interactions(folder, item_key="sku", y=["sku"])
     with pytest.raises(ValueError, match=r"has no rows: 1 files are empty"):
-        read_interactions(write(tmp_path / "none", make().iloc[:0]), item_id="sku")
+        read_interactions(write(tmp_path / "none", make().iloc[:0]), item_key="sku")
 
 
 def test_a_column_that_is_there_twice_is_named(tmp_path):

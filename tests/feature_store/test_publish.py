@@ -160,8 +160,8 @@ def test_bad_tables_are_refused(repo):
     twice = pd.concat([good.items, good.items.iloc[[3]]])
     with pytest.raises(ValueError, match="item_id 3 has more than one vector"):
         publish(FakeRecommender(good.users, twice, good.seen), repo)
-    with pytest.raises(ValueError, match="no user_id to publish"):
-        publish(FakeRecommender(good.users.iloc[:0], good.items, good.seen), repo)
+    with pytest.raises(ValueError, match="no item_id to publish"):
+        publish(FakeRecommender(good.users, good.items.iloc[:0], good.seen), repo)
     floats = good.items.set_axis(good.items.index + 0.5)
     with pytest.raises(TypeError, match="item_id must be whole numbers or strings"):
         publish(FakeRecommender(good.users, floats, good.seen), repo)

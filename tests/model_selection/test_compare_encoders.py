@@ -206,7 +206,7 @@ def test_ids_that_follow_popularity_do_not_help_empty_content(data):
     rows = X.assign(sku=X.sku.map(rank))
     encoder = {"same": (FunctionTransformer(_same), ["vector"])}
     result = run((ranked, rows), encoder, cold=None)
-    holdout = RandomHoldoutPerUser(random_state=0, user="customer", item="sku")
+    holdout = RandomHoldoutPerUser(random_state=0, user_key="customer", item_key="sku")
     ((train, test),) = holdout.split(rows)
     popular = PopularityRecommender(user_key="customer", item_key="sku")
     popular = popular.fit(rows.iloc[train]).score(rows.iloc[test])

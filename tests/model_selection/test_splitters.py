@@ -65,12 +65,12 @@ def test_every_form_of_x_gives_the_same_folds(splitter, X):
         {"when": X.timestamp, "who": X.user_id.map("u{:03d}".format), "what": X.item_id}
     )
     renamed = clone(splitter, safe=False)
-    renamed.user, renamed.item = "who", 2
-    if hasattr(splitter, "time"):
-        renamed.time = 0
+    renamed.user_key, renamed.item_key = "who", 2
+    if hasattr(splitter, "time_key"):
+        renamed.time_key = 0
     array = clone(splitter, safe=False)
-    if hasattr(splitter, "time"):
-        array.time = 2
+    if hasattr(splitter, "time_key"):
+        array.time_key = 2
     expected = list(splitter.split(X))
     for variant in (
         renamed.split(other),
@@ -223,14 +223,14 @@ def test_groups_are_routed(X):
     [
         (LeaveLastOut(0), "'n_last' parameter of LeaveLastOut"),
         (LeaveLastOut(n_splits=-1), "'n_splits' parameter of LeaveLastOut"),
-        (LeaveLastOut(time="when"), "time='when' is not a column of X"),
-        (LeaveLastOut(user=7), "user=7 is out of range for 3 columns"),
+        (LeaveLastOut(time_key="when"), "time_key='when' is not a column of X"),
+        (LeaveLastOut(user_key=7), "user_key=7 is out of range for 3 columns"),
         (TimeSplit(1.5), "'test_size' parameter of TimeSplit"),
         (TimeSplit(60), "no row to train on in fold 0 of X with 60 rows"),
         (UserKFold(1), "'n_splits' parameter of UserKFold"),
         (UserKFold(13), "n_splits=13 but X has 12 users"),
         (ColdItemSplit(9), "leaves no item to train on: X has 9 items"),
-        (ColdUserSplit(item=[1]), "'item' parameter of ColdUserSplit"),
+        (ColdUserSplit(item_key=[1]), "'item_key' parameter of ColdUserSplit"),
         (RandomHoldoutPerUser(min_train=99), "no row to test on"),
     ],
 )
@@ -249,9 +249,9 @@ def test_bad_tables_are_named(X):
     with pytest.raises(ValueError, match="groups has 3 entries, X has 60 rows"):
         next(TimeSplit().split(X, groups=[1, 2, 3]))
     with pytest.raises(ValueError, match="X has no column names"):
-        next(LeaveLastOut(user="who").split(X.to_numpy()))
-    with pytest.raises(ValueError, match="item=1 is out of range"):
-        next(ColdItemSplit(item=1).split(X[["user_id"]].to_numpy()))
+        next(LeaveLastOut(user_key="who").split(X.to_numpy()))
+    with pytest.raises(ValueError, match="item_key=1 is out of range"):
+        next(ColdItemSplit(item_key=1).split(X[["user_id"]].to_numpy()))
 
 
 @pytest.mark.parametrize("splitter", SPLITTERS, ids=name)
@@ -287,4 +287,4 @@ def test_last_rows_that_no_list_can_hold_are_counted(X):
             )
         )
         # What a user meets again after the tested rows is in neither part.
-        list(LeaveLastOut(item="item_id").split(X))
+        list(LeaveLastOut(item_key="item_id").split(X))

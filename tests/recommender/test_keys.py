@@ -151,7 +151,7 @@ def test_scorers_read_them(by_name, fitted, renamed, X, candidates):
     (renamed, _), (X, _) = unseen(renamed, y), unseen(X, y)
     expected = scorer(fitted, X, y)
     assert scorer(by_name, renamed, y) == expected
-    named = make_ranking_scorer("ndcg@5", candidates=candidates, item="sku")
+    named = make_ranking_scorer("ndcg@5", candidates=candidates, item_key="sku")
     assert named(by_name, renamed, y) == expected
     inside = make_pipeline(by_name)
     assert scorer(inside, renamed, y) == expected
@@ -167,7 +167,7 @@ def test_displays_read_them(by_name, fitted, renamed, X):
 
 
 def test_splitters_read_them(renamed, X):
-    splitter = LeaveLastOut(user="customer", item="sku", drop_cold_items=True)
+    splitter = LeaveLastOut(user_key="customer", item_key="sku", drop_cold_items=True)
     one, other = splitter.split(renamed), LeaveLastOut(drop_cold_items=True).split(X)
     for mine, theirs in zip(one, other, strict=True):
         np.testing.assert_array_equal(mine[1], theirs[1])
