@@ -207,7 +207,7 @@ plt.show()
 # Brands tell no more about purchases than a random order, but most of what can be told
 # about stars: good brands are rated well by everybody. So a column may be useful for
 # one task alone. None of the other columns alone predicts the stars of new goods better
-# than their mean does.
+# than their mean does. All columns together do, though not as well as the brand alone.
 #
 # What a missing photo does
 # -------------------------
@@ -231,7 +231,7 @@ loss = compare(seen["with photo"], seen["without"], random_state=0)
 loss[["a", "b", "difference", "low", "high"]].round(3)
 
 # %%
-# Column ``a`` is the NDCG@10 with photos, ``b`` without: about a sixth is lost, and
+# Column ``a`` is the NDCG@10 with photos, ``b`` without: about a fifth is lost, and
 # what is left comes from the other columns. Goods that lack a photo for a reason, such
 # as the cheapest, differ in other ways, too; these copies do not.
 #
@@ -423,7 +423,7 @@ plt.show()
 # ---------------------
 #
 # - **Several columns are better than one**, for new goods, by more than chance.
-# - **A photo is worth a sixth of the NDCG** to the goods that have it.
+# - **A photo is worth a fifth of the NDCG** to the goods that have it.
 # - **A column can be useless for one task and best for another**, as brands are here.
 # - **Nothing can find what the encoder does not see**: measure it on a few uploads.
 # - **Customers decide.** Offline figures chose what to test; the test said that content
