@@ -19,7 +19,7 @@ PICTURE = noise_picture(1, size=(24, 16))
 PIXELS = np.asarray(PICTURE)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 # Of 255: conversions round, and compare only some colours.
-CLOSE = {"rtol": 0, "atol": 3}
+CLOSE = 3
 
 
 def tags_of(profile):
@@ -97,10 +97,12 @@ def test_colours_are_those_of_the_profile(kind):
     other = Image.fromarray(PIXELS[..., [1, 0, 2]])
     data = saved(other, kind, swapped(), **FILES[kind])
     expected = read_picture(saved(PICTURE, kind, None, **FILES[kind]))
-    close = {"rtol": 0, "atol": 6} if kind == "JPEG" else CLOSE
+    close = 6 if kind == "JPEG" else CLOSE
     for item in (data, Image.open(io.BytesIO(data))):
         found = read_picture(item)
-        np.testing.assert_allclose(np.int16(found), np.int16(expected), **close)
+        np.testing.assert_allclose(
+            np.int16(found), np.int16(expected), rtol=0, atol=close
+        )
         assert "icc_profile" not in found.info
 
 
@@ -144,7 +146,7 @@ def test_grey_is_as_bright_as_its_profile_says(mode):
         linear < 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
     )
     for channel in np.moveaxis(found, -1, 0):
-        np.testing.assert_allclose(channel[0], 255 * srgb, **CLOSE)
+        np.testing.assert_allclose(channel[0], 255 * srgb, rtol=0, atol=CLOSE)
 
 
 def test_inks_are_what_their_printer_makes_of_them():
@@ -160,7 +162,7 @@ def test_transparent_parts_are_white_in_all_colours():
     alpha = np.zeros((*PIXELS.shape[:2], 1), np.uint8)
     hidden = Image.fromarray(np.dstack([PIXELS, alpha]))
     found = np.asarray(read_picture(saved(hidden, "PNG", swapped())))
-    np.testing.assert_allclose(np.int16(found), 255, **CLOSE)
+    np.testing.assert_allclose(np.int16(found), 255, rtol=0, atol=CLOSE)
 
 
 def test_a_gpu_is_given_only_files_of_srgb():

@@ -78,7 +78,7 @@ def test_what_is_recorded_and_deleted_is_no_damage(published):
 
 
 def test_verify_asks_for_a_store(published):
-    with pytest.raises(TypeError, match=r"verify\(store\) or verify\(recommender, st"):
+    with pytest.raises(TypeError, match=r"verify\(repo\) or verify\(recommender, re"):
         verify(model(2))
     with pytest.raises(TypeError, match="are compared only with a recommender"):
         verify(published, categories={1: "a"})
