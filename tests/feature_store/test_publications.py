@@ -29,6 +29,7 @@ from skmmrec.feature_store.backends.base import Snapshot, StoreError
 from skmmrec.feature_store.backends.sqlite import SqliteBackend
 
 from .conftest import make_recommender, new_repo, reads_with_duckdb
+from .earlier_rows import check_that_nothing_comes_back
 from .test_fold_in import history_model
 
 
@@ -250,18 +251,8 @@ def test_features_as_they_were_follow_a_rollback(repo):
 
 
 @reads_with_duckdb
-def test_what_feast_materializes_after_a_rollback_is_what_is_served(repo):
-    first, second = model(1), model(2, n_users=9, n_items=12)
-    publish(first, repo)
-    publish(second, repo)
-    rollback(repo)
-    store = open_store(repo)
-    store.materialize(datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC))
-    store.materialize_incremental(end_date=datetime.now(UTC) + timedelta(minutes=1))
-    assert verify(first, repo).ok
-    rollback(repo, "v2")
-    store.materialize(datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC))
-    assert verify(second, repo).ok
+def test_nothing_that_feast_does_brings_back_rows_of_an_earlier_model(repo):
+    check_that_nothing_comes_back(repo)
 
 
 def test_what_was_recorded_stays_with_its_model(repo):

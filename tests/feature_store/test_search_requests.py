@@ -101,20 +101,25 @@ def test_numbers_that_are_not_finite_are_refused(published):
     assert answer.status_code == 422
 
 
-@pytest.fixture
-def speaking(repo, recommender, text_model):  # noqa: F811
-    """A repository that answers texts, of items of which all but one have words."""
+def speak(repo, recommender, model):
+    """Let a repository answer texts, of items of which all but one have words."""
     path = repo / "feature_store.yaml"
     settings = yaml.safe_load(path.read_text())
-    text_encoder = {"model": text_model, "feature": "words_vector"}
-    settings["online_store"]["text_encoder"] = text_encoder
+    online = settings["online_store"]
+    text_encoder = {"model": model, "feature": "words_vector"}
+    settings["online_store"] = {**online, "text_encoder": text_encoder}
     path.write_text(yaml.safe_dump(settings))
-    words = pd.DataFrame(TextEncoder(text_model).fit_transform(TEXTS)).drop(index=7)
+    words = pd.DataFrame(TextEncoder(model).fit_transform(TEXTS)).drop(index=7)
     publish(recommender, repo, features=features(), vectors={"words": words})
     return repo
 
 
-def test_texts_are_answered_by_the_encoder_of_the_settings(speaking):
+@pytest.fixture
+def speaking(repo, recommender, text_model):  # noqa: F811
+    return speak(repo, recommender, text_model)
+
+
+def check_answers_to_texts(speaking):
     status, found = search(speaking, query_string=TEXTS[12], top_k=1)
     assert status == 200
     assert found["item_id"] == [12]
@@ -122,6 +127,15 @@ def test_texts_are_answered_by_the_encoder_of_the_settings(speaking):
     np.testing.assert_allclose(found["text_rank"], [1], atol=1e-6, rtol=0)
     low = {"type": "eq", "key": "item_id", "value": 3}
     assert search(speaking, query_string=TEXTS[12], filters=low)[1]["item_id"] == [3]
+
+
+def test_texts_are_answered_by_the_encoder_of_the_settings(speaking):
+    check_answers_to_texts(speaking)
+
+
+@pytest.mark.services
+def test_servers_answer_texts_too(remote, recommender, text_model):  # noqa: F811
+    check_answers_to_texts(speak(remote, recommender, text_model))
 
 
 @pytest.mark.parametrize(

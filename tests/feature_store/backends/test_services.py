@@ -36,6 +36,7 @@ from skmmrec.feature_store.backends import backend_of
 from skmmrec.recommender._forgotten import Forgotten
 
 from ..conftest import FakeRecommender, make_recommender, reads_with_duckdb
+from ..earlier_rows import check_that_nothing_comes_back, materialize
 from ..test_events import events
 from ..test_feedback import Clock
 from ..test_fold_in import history_model
@@ -313,59 +314,9 @@ def test_two_publishers_at_once_take_turns(remote):
 # What went wrong once, whatever the engine.
 
 
-def materialize(store):
-    end = datetime.now(UTC) + timedelta(minutes=1)
-    store.materialize(datetime(2020, 1, 1, tzinfo=UTC), end)
-    store.materialize_incremental(end_date=end)
-
-
-def item_row(item, version, when):
-    columns = {
-        "item_id": [item],
-        "item_vector": [[9.0] * 5],
-        "item_model_version": [version],
-        "item_popularity": [0],
-        "item_category": ["rock"],
-        "event_timestamp": [when],
-    }
-    return pd.DataFrame(columns)
-
-
-def versions_found(store):
-    features = ["item_embeddings:item_model_version"]
-    found = store.retrieve_online_documents_v2(
-        features=features, query=[0.1] * 5, top_k=99
-    )
-    return found.to_dict()["item_model_version"]
-
-
 @reads_with_duckdb
 def test_nothing_that_feast_does_brings_back_rows_of_an_earlier_model(remote):
-    """After the catalogue shrank, and after a rollback."""
-    first, second = make_recommender(), make_recommender(n_items=9, version="v2")
-    store = open_store(remote)
-    publish(first, store)
-    publish(second, store)
-    online = OnlineRecommender(remote)
-    for model, other in ((second, "v1"), (first, "v2")):
-        version, n_items = model.vectors.version, len(model.vectors.items)
-        materialize(store)
-        tomorrow = datetime.now(UTC) + timedelta(days=1)
-        store.push("item_embeddings_push", item_row(29, other, tomorrow))
-        store.write_to_online_store("item_embeddings", item_row(8, other, tomorrow))
-        store.refresh_registry()
-        store.apply(store.list_feature_views())
-        assert online.model_version == version
-        table = online.recommend(["100"], k=99, exclude_seen=False)
-        assert len(table) == n_items
-        assert versions_found(store) == [version] * n_items
-        assert verify(model, remote).ok
-        if model is second:
-            rollback(remote)
-    # What is of the served model counts.
-    row = item_row(7, "v1", datetime.now(UTC) + timedelta(days=1))
-    store.push("item_embeddings_push", row)
-    np.testing.assert_array_equal(read_vectors(remote, "item", [7])[0], [[9] * 5])
+    check_that_nothing_comes_back(remote)
 
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
