@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakSet
 
-from skmmrec.feature_store.backends.base import Snapshot
+from skmmrec.feature_store.backends.base import Pace, Snapshot
 from skmmrec.runtime import ForkSafeLock
 
 _LOG = logging.getLogger("skmmrec.feature_store")
 
 # Seconds after which requests wait for what is served. 100,000 x 64 vectors take 0.1 s
-# to load, 1 s beside seven other processes that do the same on two cores, so whoever
-# takes a minute loads tens of millions or has a broken disk.
+# to load, and ten times that with the pauses of `Pace`, so whoever takes a minute loads
+# tens of millions or has a broken disk.
 PATIENCE = 60.0
 
 # Seconds that a fork waits for loads, whose connections must not cross it. A load that
@@ -38,10 +38,11 @@ def hand_over_now() -> None:
 
 @dataclass
 class _Loading:
-    """A publication that a thread reads into memory."""
+    """A publication that a thread reads into memory, at a pace."""
 
     snapshot: Snapshot
     thread: threading.Thread
+    pace: Pace
 
 
 class Handover:
@@ -89,6 +90,9 @@ class Handover:
         return self._take(snapshot, self._noted)
 
     def _take(self, snapshot: Snapshot, noted: object) -> Snapshot:
+        loading = self._loading
+        if loading is not None:
+            loading.pace.hurry()
         self._ready, self._noted = snapshot, noted
         self._loading = self._behind_since = None
         return snapshot
@@ -97,15 +101,17 @@ class Handover:
         """Have a publication loaded, if it is not being loaded already."""
         loading = self._loading
         if loading is None or not is_same(loading.snapshot, snapshot):
-            thread = threading.Thread(target=self._run, args=(snapshot,), daemon=True)
-            loading = _Loading(snapshot, thread)
-            self._loading = loading
+            pace = Pace()
+            args = (snapshot, pace)
+            thread = threading.Thread(target=self._run, args=args, daemon=True)
+            loading = self._loading = _Loading(snapshot, thread, pace)
             thread.start()
         return loading
 
-    def _run(self, snapshot: Snapshot) -> None:
+    def _run(self, snapshot: Snapshot, pace: Pace) -> None:
         try:
-            self._load(snapshot)
+            with pace.kept():
+                self._load(snapshot)
         except Exception as error:  # told to whoever reads it next
             _LOG.warning("publication %d was not loaded: %s", snapshot.number, error)
 
@@ -113,6 +119,7 @@ class Handover:
         """Wait for what is being loaded."""
         loading = self._loading
         if loading is not None and loading.thread is not threading.current_thread():
+            loading.pace.hurry()
             loading.thread.join(timeout)
 
 

@@ -18,7 +18,7 @@ from skmmrec.feature_store import (
 )
 from skmmrec.feature_store._handover import Handover
 from skmmrec.feature_store._served import ServedModel
-from skmmrec.feature_store.backends.base import Snapshot
+from skmmrec.feature_store.backends.base import Pace, Snapshot
 
 from .conftest import make_recommender
 from .test_publications import model
@@ -286,3 +286,28 @@ def test_servers_go_on_with_the_model_before(remote, elsewhere, held):
     assert online.model_version == "v3"
     online.record("101", 3)
     assert 3 not in set(online.recommend("101", k=30)["item_id"])
+
+
+def paused(repo, elsewhere, monkeypatch):
+    """Count the pauses of a load, by thread."""
+    pauses = []
+    online, _ = published(repo, elsewhere)
+    monkeypatch.setattr(Pace, "pause", lambda _: pauses.append(threading.get_ident()))
+    online.recommend("101")
+    online._served._handover.join(LONG)
+    assert online.model_version == "v2"
+    online.recommend("101")
+    return pauses
+
+
+def test_loads_give_way(repo, elsewhere, monkeypatch):
+    pauses = paused(repo, elsewhere, monkeypatch)
+    assert len(set(pauses)) == 1
+    assert threading.get_ident() not in pauses
+
+
+@pytest.mark.services
+def test_loads_from_servers_give_way(remote, elsewhere, monkeypatch):
+    pauses = paused(remote, elsewhere, monkeypatch)
+    assert len(set(pauses)) == 1
+    assert threading.get_ident() not in pauses

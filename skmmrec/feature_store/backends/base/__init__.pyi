@@ -103,6 +103,10 @@ from ._online_store import (
     fresh_cells as fresh_cells,
     merge_cells as merge_cells,
 )
+from ._pace import (
+    Pace as Pace,
+    give_way as give_way,
+)
 from ._queries import vector_lengths as vector_lengths
 from ._row_errors import RowError as RowError
 from ._search import (

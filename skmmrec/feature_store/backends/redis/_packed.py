@@ -18,6 +18,7 @@ import numpy as np
 from skmmrec.feature_store.backends.base import (
     ITEM_VECTOR,
     ITEM_VIEW,
+    give_way,
     unpack_vectors,
 )
 
@@ -59,6 +60,7 @@ def unpack_rows(pieces: Iterable[tuple[int, bytes]]) -> tuple[list[bytes], np.nd
             raise ValueError(f"the vectors from row {first} on: {error}") from error
         parts.append(matrix[len(keys) - first :])
         keys += found[len(keys) - first :]
+        give_way()
     return keys, np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
 
 

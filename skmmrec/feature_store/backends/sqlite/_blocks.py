@@ -10,6 +10,8 @@ from zlib import crc32
 
 import numpy as np
 
+from skmmrec.feature_store.backends.base import give_way
+
 # Checksums of a block: of its keys and their lengths, and of its vectors. A CRC takes
 # 6 ms for 100,000 vectors of 64 numbers, BLAKE2 27 ms, reading them 50 ms.
 _SUMS = struct.Struct("<II")
@@ -58,6 +60,7 @@ def read_blocks(
         joined += keys
         lengths.append(np.frombuffer(sizes, "<u4"))
         counts.append(len(lengths[-1]))
+        give_way()
     parts = conn.execute(f"SELECT sums, matrix {where}", (view, feature))
     what = f"of {feature} of {view}"
     total = np.concatenate([np.empty(0, "<u4"), *lengths])
@@ -70,6 +73,7 @@ def _vectors(
     for part, (n, (known, matrix)) in enumerate(zip(counts, parts, strict=True)):
         _check(known, 1, matrix, f"vectors {part} {what}")
         yield np.frombuffer(matrix, "<f4").reshape(n, -1)
+        give_way()
 
 
 def _check(known: Any, place: int, content: bytes, what: str) -> None:

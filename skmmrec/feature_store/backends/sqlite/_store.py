@@ -135,7 +135,9 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
     - vectors are searched exactly, with numpy, for cosine, L2 and inner product; no
       sqlite extension is needed;
     - a write never replaces a value with a newer event time;
-    - values older than the view's ``ttl`` are not served;
+    - values older than the view's ``ttl`` are not served, as Feast's documentation of
+      `FeatureView` says; its own store serves them, and two of the tests of Feast 0.67
+      for online stores read them;
     - each thread has its own connection, in write-ahead mode, so that readers never
       wait for a writer;
     - where the database or its folder cannot be written, it is read all the same.
