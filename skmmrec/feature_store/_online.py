@@ -115,9 +115,9 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
 
     No request waits for a publication: after another process has published or rolled
     back, requests are answered from the model before for as long as it takes to read
-    the new one into memory, and for a minute at most. A thread reads it, with pauses, as
-    all processes that serve do it at the same time: 100,000 vectors of 64 numbers take
-    about a second. `model_version` tells which one that is.
+    the new one into memory, and for a minute at most. A thread reads it, with pauses,
+    as all processes that serve do it at the same time: 100,000 vectors of 64 numbers
+    take about a second. `model_version` tells which one that is.
     What others have recorded meanwhile is not seen until then, and what was recorded of
     the model before may be gone. Requests do wait, and are answered from the new model,
     if the one before has been dropped (``keep=1``) or fails to answer. The new model
