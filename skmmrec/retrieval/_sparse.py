@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array, vstack
 
-# A product of so many rows with 100,000 others stays below 1 GB, even if it is dense.
-ROWS_AT_ONCE = 1024
+# Entries of a product in memory at a time: 50 MB while the greatest are chosen. SciPy
+# clears some numbers for each column and each part, so parts have at least as many
+# entries as there are columns: smaller ones take time that grows by their square.
+ENTRIES_AT_ONCE = 2**20
 
 
 def unit_rows(matrix: csr_array) -> csr_array:
@@ -16,8 +20,15 @@ def unit_rows(matrix: csr_array) -> csr_array:
     return csr_array(diags_array((1 / lengths).astype(np.float32)) @ matrix)
 
 
+def cut_rows(sizes: NDArray, at_once: int) -> list[slice]:
+    """Cut rows of some sizes into parts of about so much, or of one row."""
+    parts = np.cumsum(sizes) // at_once
+    cuts = np.flatnonzero(np.diff(parts, prepend=0))
+    return [slice(*pair) for pair in pairwise([0, *cuts[cuts > 0], len(sizes)])]
+
+
 def nearest_rows(
-    left: csr_array, right: csr_array, k: int, rows_at_once: int = ROWS_AT_ONCE
+    left: csr_array, right: csr_array, k: int, entries_at_once: int = ENTRIES_AT_ONCE
 ) -> csr_array:
     """Product of `left` and the transpose of `right`, its `k` greatest in each row.
 
@@ -27,8 +38,8 @@ def nearest_rows(
         Of the same shape: what is compared. The diagonal of the product stays out.
     k : int
         Entries kept in each row.
-    rows_at_once : int
-        Rows of the product in memory at a time.
+    entries_at_once : int
+        Entries of the product in memory at a time, apart from those of one row.
 
     Returns
     -------
@@ -37,13 +48,21 @@ def nearest_rows(
     """
     transposed = csr_array(right.T)
     blocks = []
-    for start in range(0, max(1, left.shape[0]), rows_at_once):
-        block = csr_array(left[start : start + rows_at_once] @ transposed)
-        block.data[entry_rows(block) + start == block.indices] = 0
+    for rows in _products_at_once(left, transposed, entries_at_once):
+        block = csr_array(left[rows] @ transposed)
+        block.data[entry_rows(block) + rows.start == block.indices] = 0
         block.eliminate_zeros()
         block.sort_indices()
         blocks.append(keep_largest(block, k))
     return csr_array(vstack(blocks, format="csr"))
+
+
+def _products_at_once(left: csr_array, right: csr_array, at_once: int) -> list[slice]:
+    """Cut the rows of `left` so that products with `right` have few entries."""
+    n_columns = right.shape[1]
+    terms = np.diff(right.indptr).astype(np.int64)[left.indices]
+    ends = np.concatenate([[0], np.cumsum(terms)])[left.indptr]
+    return cut_rows(np.minimum(np.diff(ends), n_columns), max(at_once, n_columns))
 
 
 def entries_at(matrix: csr_array, rows: NDArray, columns: NDArray) -> NDArray:
@@ -92,8 +111,8 @@ def keep_largest(matrix: csr_array, k: int) -> csr_array:
     )
 
 
-# Bits of a key: a row, a float32 above 0, and a place within the row. 63 in all.
-ROW_BITS, VALUE_BITS, PLACE_BITS = 10, 31, 22
+# Bits of a float32 above 0, and of a key: a row, a value, and a place within the row.
+VALUE_BITS, KEY_BITS = 31, 63
 
 
 def _best_first(matrix: csr_array, rows: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -101,14 +120,15 @@ def _best_first(matrix: csr_array, rows: NDArray[np.intp]) -> NDArray[np.intp]:
 
     One sort of whole numbers takes a fifth of the time of sorting by two keys.
     """
-    data, lengths = matrix.data, np.diff(matrix.indptr)
-    fits = matrix.shape[0] <= 2**ROW_BITS and lengths.max(initial=0) <= 2**PLACE_BITS
+    data, longest = matrix.data, int(np.diff(matrix.indptr).max(initial=0))
+    place_bits = longest.bit_length()
+    fits = matrix.shape[0].bit_length() + VALUE_BITS + place_bits <= KEY_BITS
     if not fits or data.dtype != np.float32 or not (data > 0).all():
         return np.lexsort((-data, rows))
     starts = matrix.indptr[rows].astype(np.int64)
-    keys = rows.astype(np.int64) << (VALUE_BITS + PLACE_BITS)
-    keys += (0x7FFFFFFF - data.view(np.int32).astype(np.int64)) << PLACE_BITS
+    keys = rows.astype(np.int64) << (VALUE_BITS + place_bits)
+    keys += (0x7FFFFFFF - data.view(np.int32).astype(np.int64)) << place_bits
     keys += np.arange(len(data)) - starts
     keys.sort()
-    order: NDArray[np.intp] = (keys & (2**PLACE_BITS - 1)) + starts
+    order: NDArray[np.intp] = (keys & (2**place_bits - 1)) + starts
     return order

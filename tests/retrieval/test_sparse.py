@@ -8,16 +8,16 @@ from skmmrec.retrieval import nearest_rows
 from skmmrec.retrieval._sparse import keep_largest
 
 
-@pytest.mark.parametrize("rows_at_once", [1, 3, 7, 100])
+@pytest.mark.parametrize("entries_at_once", [1, 8, 20, 1000])
 @pytest.mark.parametrize("k", [1, 2, 100])
-def test_nearest_rows_in_blocks(k, rows_at_once):
+def test_nearest_rows_in_blocks(k, entries_at_once):
     rng = np.random.default_rng(0)
     left, right = rng.random((2, 7, 5)).astype(np.float32).round(2)
     product = left.astype(np.float64) @ right.T.astype(np.float64)
     np.fill_diagonal(product, 0)
     for row in product:
         row[np.argsort(-row, kind="stable")[k:]] = 0
-    found = nearest_rows(csr_array(left), csr_array(right), k, rows_at_once)
+    found = nearest_rows(csr_array(left), csr_array(right), k, entries_at_once)
     np.testing.assert_allclose(found.toarray(), product, rtol=1e-6, atol=1e-6)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from skmmrec.interactions import History, check_count
-from skmmrec.retrieval import entries_at, entry_rows
+from skmmrec.retrieval import cut_rows, entries_at, entry_rows
 from skmmrec.runtime import cached_property
 
 # Entries of a product in memory at a time, at most: 0.5 GB while they are summed, and
@@ -184,10 +183,7 @@ class ItemMemory:
 
     def blocks(self, lengths: NDArray) -> list[slice]:
         """Cut users with histories of these lengths so that products stay small."""
-        most = np.cumsum(lengths * max(1, self.neighbors.shape[1]))
-        cuts = np.flatnonzero(np.diff(most // ENTRIES_AT_ONCE, prepend=0))
-        bounds = [0, *cuts[cuts > 0], len(lengths)]
-        return [slice(*pair) for pair in pairwise(bounds)]
+        return cut_rows(lengths * max(1, self.neighbors.shape[1]), ENTRIES_AT_ONCE)
 
     def times(self, factor: float) -> ItemMemory:
         """Return lists whose weights are so many times as large."""

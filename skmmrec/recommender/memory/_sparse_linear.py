@@ -88,32 +88,42 @@ def reconstruct(
     likes = csr_array(met.T)
     units = csr_array(unit_rows(likes))
     nearest = nearest_rows(units, units, n_neighbors)
-    none: list[NDArray] = [np.empty(0, np.float32), np.empty(0)]
-    solutions = [none, *_solutions(csc_array(met), nearest, l2)]
-    nearest.data, left = (np.concatenate(part) for part in zip(*solutions, strict=True))
+    # Nothing explains an item without neighbours. Those of a trial are many.
+    left = np.diff(likes.indptr) + l2
+    for items, weights, rest in _solutions(csc_array(met), nearest, l2):
+        nearest.data[_entries(nearest, items)] = weights
+        left[items] = rest
     return Reconstruction(nearest, left)
+
+
+def _entries(matrix: csr_array, rows: NDArray) -> slice:
+    """Find what ascending rows store, where those between them store nothing."""
+    return slice(matrix.indptr[rows[0]], matrix.indptr[rows[-1] + 1])
 
 
 def _solutions(
     met: csc_array, nearest: csr_array, l2: float
-) -> Iterator[list[NDArray]]:
-    """Yield the weights of each item's neighbours, in their order, and what is left."""
+) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
+    """Yield items, the weights of each one's neighbours in order, and what is left."""
     lengths = np.diff(nearest.indptr)
-    width = max(1, int(lengths.max(initial=0)))
-    step = max(1, ITEMS_AT_ONCE // (width + 1))
-    for start in range(0, len(lengths), step):
-        items = np.arange(start, min(start + step, len(lengths)))
-        yield _solve(met, nearest, items, l2)
+    step = max(1, ITEMS_AT_ONCE // (int(lengths.max(initial=0)) + 1))
+    spoken_of, numbers = np.flatnonzero(lengths), np.empty(met.shape[0], np.int64)
+    for start in range(0, len(spoken_of), step):
+        items = spoken_of[start : start + step]
+        yield items, *_solve(met, nearest, items, l2, numbers)
 
 
 def _solve(
-    met: csc_array, nearest: csr_array, items: NDArray, l2: float
-) -> list[NDArray]:
-    """Solve the normal equations of some items, all at once."""
+    met: csc_array, nearest: csr_array, items: NDArray, l2: float, numbers: NDArray
+) -> tuple[NDArray, NDArray]:
+    """Solve the normal equations of some items, all at once.
+
+    `numbers`, of shape (n_users,), is written over.
+    """
     rows = nearest[items]
     lengths = np.diff(rows.indptr)
     some, local = np.unique(np.concatenate([rows.indices, items]), return_inverse=True)
-    columns = met[:, some].astype(np.float64)
+    columns = _of_few_users(met[:, some].astype(np.float64), numbers)
     together = (columns.T @ columns).toarray()
     # Items with few neighbours have places that are left over: nothing is there.
     filled = np.arange(lengths.max(initial=0)) < lengths[:, None]
@@ -130,4 +140,18 @@ def _solve(
     except np.linalg.LinAlgError as error:
         raise ValueError(too_small(l2)) from error
     left = together[own, own] + l2 - np.einsum("nk,nk->n", weights, answers)
-    return [weights[filled].astype(np.float32), left]
+    return weights[filled].astype(np.float32), left
+
+
+def _of_few_users(columns: csc_array, numbers: NDArray) -> csc_array:
+    """Leave out users without a like: to multiply takes some time for each user.
+
+    Each of the others gets the number of one of its likes. `numbers`, of shape
+    (n_users,), is written over.
+    """
+    n_likes, users = len(columns.indices), columns.indices
+    if n_likes >= columns.shape[0]:
+        return columns
+    numbers[users] = np.arange(n_likes)
+    entries = columns.data, numbers[users], columns.indptr
+    return csc_array(entries, shape=(n_likes, columns.shape[1]))

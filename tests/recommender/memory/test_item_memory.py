@@ -144,6 +144,20 @@ def test_with_all_neighbours_a_power_of_1_is_the_inverse(power):
         np.testing.assert_array_equal(weights.toarray(), found.said(0.0).toarray())
 
 
+def test_users_and_items_without_likes_change_nothing(history):
+    met, l2 = history.to_csr(), 2.0
+    shape = N_USERS + 20 * met.nnz, N_ITEMS + 9
+    offsets = np.pad(met.indptr, (0, 20 * met.nnz), mode="edge")
+    padded = csr_array((met.data, met.indices, offsets), shape=shape)
+    few = _sparse_linear.reconstruct(met, 5, l2)
+    many = _sparse_linear.reconstruct(padded, 5, l2)
+    own = many.weights[:N_ITEMS]
+    np.testing.assert_array_equal(own.toarray()[:, :N_ITEMS], few.weights.toarray())
+    assert many.weights.nnz == few.weights.nnz > N_ITEMS
+    np.testing.assert_array_equal(many.left[:N_ITEMS], few.left)
+    assert (many.left[N_ITEMS:] == l2).all()
+
+
 def test_long_histories_are_cut_before_they_are_compared(monkeypatch):
     from skmmrec.recommender.memory import _learning
 
