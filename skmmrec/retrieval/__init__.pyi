@@ -26,6 +26,7 @@ from ._fresh import (
 from ._index import MANY_ITEMS as MANY_ITEMS
 from ._search import ExactSearch as ExactSearch, Lists as Lists
 from ._sparse import (
+    best_first as best_first,
     cut_rows as cut_rows,
     entries_at as entries_at,
     entry_rows as entry_rows,

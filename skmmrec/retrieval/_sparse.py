@@ -102,8 +102,7 @@ def entry_rows(matrix: csr_array) -> NDArray[np.intp]:
 
 def keep_largest(matrix: csr_array, k: int) -> csr_array:
     """Keep the `k` greatest entries of each row; ties go to the first stored."""
-    rows = entry_rows(matrix)
-    order = _best_first(matrix, rows)
+    rows, order = entry_rows(matrix), best_first(matrix)
     place = np.arange(len(order)) - matrix.indptr[rows[order]]
     kept = order[place < k]
     return csr_array(
@@ -111,24 +110,36 @@ def keep_largest(matrix: csr_array, k: int) -> csr_array:
     )
 
 
-# Bits of a float32 above 0, and of a key: a row, a value, and a place within the row.
+def best_first(matrix: csr_array) -> NDArray[np.intp]:
+    """Order the stored entries by row, then by falling value, then by place."""
+    offsets = matrix.indptr.astype(np.int64)
+    parts = [
+        offsets[part.start]
+        + _best_first(matrix.data, offsets[part.start : part.stop + 1])
+        for part in cut_rows(np.diff(offsets), ENTRIES_AT_ONCE)
+    ]
+    return np.concatenate(parts)
+
+
+# Bits of a float32 without a sign, and of a key: row, value, and place in the row.
 VALUE_BITS, KEY_BITS = 31, 63
 
 
-def _best_first(matrix: csr_array, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Order entries by row, then by falling value, then by place.
+def _best_first(values: NDArray, offsets: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Order the entries of some rows, by number from the first of them.
 
     One sort of whole numbers takes a fifth of the time of sorting by two keys.
     """
-    data, longest = matrix.data, int(np.diff(matrix.indptr).max(initial=0))
-    place_bits = longest.bit_length()
-    fits = matrix.shape[0].bit_length() + VALUE_BITS + place_bits <= KEY_BITS
-    if not fits or data.dtype != np.float32 or not (data > 0).all():
-        return np.lexsort((-data, rows))
-    starts = matrix.indptr[rows].astype(np.int64)
-    keys = rows.astype(np.int64) << (VALUE_BITS + place_bits)
-    keys += (0x7FFFFFFF - data.view(np.int32).astype(np.int64)) << place_bits
-    keys += np.arange(len(data)) - starts
+    values, lengths = values[offsets[0] : offsets[-1]], np.diff(offsets)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    place_bits = int(lengths.max(initial=0)).bit_length()
+    fits = len(lengths).bit_length() + VALUE_BITS + place_bits <= KEY_BITS
+    if not fits or values.dtype != np.float32 or np.signbit(values).any():
+        return np.lexsort((-values, rows))
+    starts = (offsets[:-1] - offsets[0])[rows]
+    keys = rows << (VALUE_BITS + place_bits)
+    keys += (0x7FFFFFFF - values.view(np.int32).astype(np.int64)) << place_bits
+    keys += np.arange(len(values)) - starts
     keys.sort()
     order: NDArray[np.intp] = (keys & (2**place_bits - 1)) + starts
     return order

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from skmmrec.retrieval import nearest_rows
+from skmmrec.retrieval import _sparse, nearest_rows
 from skmmrec.retrieval._sparse import keep_largest
 
 
@@ -29,8 +29,10 @@ def test_ties_go_to_the_first_entries():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("sign", [1, -1])
-def test_any_numbers_are_ordered_alike(dtype, sign):
-    """Those above 0 in float32 are sorted as whole numbers."""
+@pytest.mark.parametrize("entries_at_once", [1, 500, 10_000])
+def test_any_numbers_are_ordered_alike(dtype, sign, entries_at_once, monkeypatch):
+    """Those without a sign in float32 are sorted as whole numbers."""
+    monkeypatch.setattr(_sparse, "ENTRIES_AT_ONCE", entries_at_once)
     rng = np.random.default_rng(3)
     values = np.exp(rng.normal(size=(40, 60)) * 8).astype(dtype)
     values[rng.random(values.shape) < 0.5] = 1e-30

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from skmmrec.interactions import History, check_count
-from skmmrec.retrieval import cut_rows, entries_at, entry_rows
+from skmmrec.retrieval import best_first, cut_rows, entries_at, entry_rows
 from skmmrec.runtime import cached_property
 
 # Entries of a product in memory at a time, at most: 0.5 GB while they are summed, and
@@ -66,11 +66,9 @@ class ItemMemory:
     ) -> ItemMemory:
         """Keep the `k` strongest entries of each row of (n_items, n_items) weights."""
         check_count(k)
-        n_items = matrix.shape[0]
-        lengths = np.diff(matrix.indptr)
-        rows = np.repeat(np.arange(n_items), lengths)
-        order = np.lexsort((matrix.indices, -np.abs(matrix.data), rows))
-        places = np.arange(len(order)) - np.repeat(matrix.indptr[:-1], lengths)
+        n_items, matrix = matrix.shape[0], matrix.sorted_indices()
+        rows, order = entry_rows(matrix), best_first(abs(matrix))
+        places = np.arange(len(order)) - matrix.indptr[rows]
         kept = (places < k) & (matrix.data[order] != 0)
         order, places, rows = order[kept], places[kept], rows[kept]
         width = int(places.max(initial=-1)) + 1
