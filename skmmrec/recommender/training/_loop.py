@@ -200,16 +200,19 @@ class Trainer:
         return network.rows(*self.loss.places(batch)) if rows is None else rows
 
     def _epoch(self, module: nn.Module) -> Epoch:
-        losses = []
+        losses, n_steps = torch.empty(self.steps_per_epoch, device=self.device), 0
+        places = losses.unbind()
         for batch, noise, routes in self._batches():
-            losses.append(self._step(module, batch, noise, routes))
+            # Kept as it is, it would lie where the next step's tensors have room.
+            places[n_steps].copy_(self._step(module, batch, noise, routes))
+            n_steps += 1
             # The block that they are parts of goes before the next one is made.
             del batch, noise, routes
             if self._is_late():
                 break
             if self.after_step is not None:
                 self.after_step()
-        mean = mean_over_processes(float(torch.stack(losses).mean()))
+        mean = mean_over_processes(float(losses[:n_steps].mean()))
         if not math.isfinite(mean):
             raise ValueError(
                 f"the loss of epoch {len(self.history) + 1} is {mean}: learning_rate "

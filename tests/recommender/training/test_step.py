@@ -3,6 +3,7 @@
 from collections import Counter
 from copy import deepcopy
 from functools import cache
+from weakref import ref
 
 import numpy as np
 import pandas as pd
@@ -126,6 +127,21 @@ def test_a_default_step_takes_few_operations():
     with Counted() as mode:
         trainer._epoch(trainer.loss)
     assert sum(mode.counts.values()) / trainer.steps_per_epoch <= 150
+
+
+def test_steps_leave_nothing_between_the_tensors_of_others(monkeypatch):
+    """A loss that is kept would split memory in which later tensors had room."""
+    trainer, losses, n_alive = made(fitted("two modalities")), [], []
+    step = trainer._step
+
+    def watched(*args):
+        n_alive.append(sum(loss() is not None for loss in losses))
+        losses.append(ref(found := step(*args)))
+        return found
+
+    monkeypatch.setattr(trainer, "_step", watched)
+    trainer._epoch(trainer.loss)
+    assert n_alive == [0] * trainer.steps_per_epoch
 
 
 class Strict(Counted):
