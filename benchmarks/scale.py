@@ -44,9 +44,11 @@ PICTURES = Rate(16.9e-3, 1)
 EPOCH = Rate(234.7, 10_000_000, 1.16)
 # growth_publish.py, sqlite, 64 numbers an item
 PUBLISH = Rate(60.1, 5_000_000, 0.73)
-# search_at_size.py, 64 numbers an item; its exponent nears 1.5
-INDEX = Rate(15.6, 1_000_000, 1.5)
+# search_at_size.py --from-file, 64 numbers an item; its exponent nears 1.5
+INDEX = Rate(162, 5_000_000, 1.5)
 EXACT = Rate(26e-3, 1_000_000)
+# growth_memory.py, choosing and learning it with five likes an item
+MEMORY = Rate(28.2 + 55.9, 1_000_000, 0.73)
 
 # Seconds of an H100 beside 16 processors, by the clock; gpu.py measures the same.
 TEXTS_GPU = Rate(1 / 16_700, 1)
@@ -62,7 +64,7 @@ INTERACTION = 391
 # growth_publish.py, what lies in the store: rows and blocks, and the offline file
 STORED = 652 + 267
 SERVED = 4 * 65  # in a process that searches exactly
-INDEXED = 555  # search_at_size.py --from-file, on disk
+INDEXED = 551  # search_at_size.py --from-file, on disk
 
 EPOCHS = 10
 ITEMS = (10**6, 10**7, 10**8)
@@ -100,6 +102,7 @@ def per_items() -> list[list[str]]:
         ("publish to sqlite, one core", PUBLISH),
         ("build an index, one core", INDEX),
         ("an exact list, one core", EXACT),
+        ("choose and learn a memory of items, one core", MEMORY),
     ]
     sizes = [
         ("vectors of MiniLM in files", VECTOR),
