@@ -44,10 +44,10 @@ def test_little_memory_makes_small_batches(kind, text_model, image_model, monkey
     assert sizes(fixed, column, monkeypatch) == [5, 5, 2]
 
 
-def test_longer_sounds_and_texts_cost_more(cnn14, minilm):
-    second, minute = (cnn14._model.prepare(tone(440, s)) for s in (1, 60))
-    assert cnn14._model.cost(minute) == pytest.approx(
-        10 * cnn14._model.cost(second), rel=1e-6, abs=1e-6
+def test_longer_sounds_and_texts_cost_more(sound_encoder, minilm):
+    second, minute = (sound_encoder._model.prepare(tone(440, s)) for s in (1, 60))
+    assert sound_encoder._model.cost(minute) == pytest.approx(
+        10 * sound_encoder._model.cost(second), rel=1e-6, abs=1e-6
     )
     short, long, longest = (
         minilm._model.cost([("word " * n, 1)]) for n in (10, 100, 10_000)

@@ -48,12 +48,12 @@ class TestImageEncoder(EncoderTests):
 
 class TestAudioEncoder(EncoderTests):
     @pytest.fixture
-    def encoder(self, cnn14):
-        return AudioEncoder(pretrained=False)
+    def encoder(self, sound_encoder):
+        return AudioEncoder("MobileNetV1", pretrained=False)
 
     @pytest.fixture
-    def other_encoder(self, cnn14):
-        return AudioEncoder(pretrained=False, random_state=7)
+    def other_encoder(self, sound_encoder):
+        return AudioEncoder("MobileNetV1", pretrained=False, random_state=7)
 
     @pytest.fixture
     def items(self):

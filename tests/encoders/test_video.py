@@ -95,13 +95,13 @@ def video():
 
 
 @pytest.fixture
-def build(image_model, cnn14):
-    """Make a fitted encoder from a tiny image tower and an untrained Cnn14."""
+def build(image_model, sound_encoder):
+    """Make a fitted encoder from a tiny image tower and an untrained sound network."""
 
     def fitted(**options):
         parts = {
             "image_encoder": ImageEncoder(image_model),
-            "audio_encoder": AudioEncoder(pretrained=False),
+            "audio_encoder": AudioEncoder("MobileNetV1", pretrained=False),
         }
         return VideoEncoder(**{**parts, "window": 1.0, **options}).fit(["any"])
 
@@ -253,7 +253,7 @@ def test_parts_are_the_columns_of_pictures_and_sound(build, video):
     both, drop = build(), build(audio_encoder="drop")
     assert {name: len(places) for name, places in both.parts_.items()} == {
         "image": 12,
-        "sound": 2048,
+        "sound": 1024,
     }
     assert list(drop.parts_) == ["image"]
     reduced = clone(both).set_params(n_components=1)
@@ -290,7 +290,7 @@ def test_pictures_and_sound_are_two_modalities_of_a_catalogue(build, monkeypatch
         heard = count_calls(patch, _video_model, "read_waveform")
         blocks = catalog.blocks
     assert (len(opened), len(heard)) == (2, 2)  # each stream of each video once
-    assert blocks.widths == {"video_image": 12, "video_sound": 2048}
+    assert blocks.widths == {"video_image": 12, "video_sound": 1024}
     assert blocks.mask.tolist() == [
         [True, True],
         [True, False],
@@ -336,7 +336,7 @@ def test_one_part_stays_one_modality(build, video):
     given = ItemCatalog(
         table,
         make_column_transformer((clone(build()), ["file"])),
-        modalities={"all": slice(0, 2060)},
+        modalities={"all": slice(0, 1036)},
     )
     assert given.blocks.modalities == ["all"]
 
@@ -375,12 +375,12 @@ def test_either_part_can_be_dropped(build, video):
 def test_names_tell_pictures_from_sound(build, video):
     encoder = build().set_output(transform="pandas")
     table = encoder.transform(pd.Series([video, None], index=["a", "b"]))
-    assert table.shape == (2, 12 + 2048)
+    assert table.shape == (2, 12 + 1024)
     assert list(table.columns[[0, 11, 12, -1]]) == [
         "videoencoder_image0",
         "videoencoder_image11",
         "videoencoder_sound0",
-        "videoencoder_sound2047",
+        "videoencoder_sound1023",
     ]
     assert list(table.index) == ["a", "b"]
     assert not table.loc["b"].any()
@@ -437,7 +437,7 @@ def test_windows_can_lie_side_by_side(build, video):
     encoder = build(align="window", **options)
     vectors = encoder.transform([video, None, short])
     assert vectors.dtype == np.float32
-    assert vectors.shape == (3, encoder.embedding_dim_) == (3, 3 * (12 + 2048))
+    assert vectors.shape == (3, encoder.embedding_dim_) == (3, 3 * (12 + 1024))
     windows = vectors.reshape(3, 3, -1)
     sequences = build(**options).transform_windows([video, short])
     for row, sequence in zip([0, 2], sequences, strict=True):
@@ -448,7 +448,7 @@ def test_windows_can_lie_side_by_side(build, video):
     names = encoder.get_feature_names_out()
     assert len(names) == vectors.shape[1]
     assert names[0] == "videoencoder_window0_image0"
-    assert names[-1] == "videoencoder_window2_sound2047"
+    assert names[-1] == "videoencoder_window2_sound1023"
     table = encoder.set_output(transform="polars").transform([video])
     assert table.columns == names.tolist()
 
@@ -493,7 +493,8 @@ def test_a_pickle_and_a_clone_need_no_weights(build, video):
 
 @pytest.mark.filterwarnings("ignore:Can't test estimator")
 def test_scikit_learn_checks_pass(image_model):
-    encoder = VideoEncoder(ImageEncoder(image_model), AudioEncoder(pretrained=False))
+    sound = AudioEncoder("MobileNetV1", pretrained=False)
+    encoder = VideoEncoder(ImageEncoder(image_model), sound)
     check_estimator(encoder, on_skip=None)
 
 

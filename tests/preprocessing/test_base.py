@@ -159,7 +159,9 @@ def test_sounds_go_on_to_an_encoder():
     samples, rate = tone(440, 0.5)
     quiet = (np.concatenate([np.zeros(8000), samples / 10]), rate)
     pipe = make_pipeline(
-        AudioTrimmer(), LoudnessNormalizer(), AudioEncoder(pretrained=False)
+        AudioTrimmer(),
+        LoudnessNormalizer(),
+        AudioEncoder("MobileNetV1", pretrained=False),
     )
     vectors = pipe.fit_transform([quiet, (samples, rate), None])
     assert vectors[0] @ vectors[1] > 0.99
