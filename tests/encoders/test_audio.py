@@ -30,6 +30,12 @@ def published(sound_encoder):
     return _panns.load_network(SMALL, False, sound_encoder.seed_)
 
 
+def assert_alike(found, expected):
+    """Compare what is not of unit length: it is tiny without training."""
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * scale)
+
+
 def test_one_sound_in_any_holder_gives_one_vector(sound_encoder, sound_file):
     samples, rate = soundfile.read(sound_file, dtype="int16")
     vectors = sound_encoder.transform(
@@ -89,7 +95,7 @@ def test_a_long_sound_is_the_mean_of_its_windows(sound_encoder):
     joined = (np.concatenate([first[0], second[0]]), 32_000)
     vectors = raw.transform([first, second, joined])
     expected = (10 * vectors[0] + 5 * vectors[1]) / 15
-    np.testing.assert_allclose(vectors[2], expected, rtol=1e-3, atol=1e-4)
+    assert_alike(vectors[2], expected)
 
 
 def test_windows_cover_a_sound_and_keep_a_least_length():
@@ -113,9 +119,10 @@ def test_windows_can_be_pooled_by_mean_maximum_or_both(sound_encoder):
     separate = encode("mean", parts)
     both = encode("mean+max", [joined])
     expected = np.hstack([separate.mean(axis=0), separate.max(axis=0)])
-    np.testing.assert_allclose(both[0], expected, rtol=1e-4, atol=1e-5)
+    assert_alike(both[0], expected)
     highest = encode("max", [joined])[0]
-    np.testing.assert_allclose(highest, expected[1024:], rtol=1e-3, atol=1e-5)
+    assert_alike(highest, expected[1024:])
+    assert np.ptp(separate, axis=0).max() > 0.05 * separate.max()
 
 
 def test_a_hop_that_skips_sound_is_refused():

@@ -1,7 +1,7 @@
 """Encoders with a cache: nothing is encoded twice, nor lost by a kill."""
 
+import multiprocessing
 import shutil
-import subprocess
 import sys
 import time
 
@@ -94,19 +94,21 @@ def test_a_bad_item_loses_nothing_that_was_encoded(image_model, cache):
     assert cache.info().n_vectors == 20
 
 
-ENCODE = """
-import sys, numpy as np
-from skmmrec.encoders import TextEncoder
-model, cache, first, last, out = sys.argv[1:]
-texts = [f"text {i}" for i in range(int(first), int(last))]
-encoder = TextEncoder(model, cache=cache, batch_size=1)
-np.save(out, encoder.fit_transform(texts))
-"""
+# A forked process has the libraries already; elsewhere it imports them for seconds.
+PROCESSES = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+
+
+def encode(text_model, path, first, last, out):
+    texts = [f"text {i}" for i in range(first, last)]
+    encoder = TextEncoder(text_model, cache=path, batch_size=1)
+    np.save(out, encoder.fit_transform(texts))
 
 
 def start_encoding(text_model, cache, first, last, out):
-    arguments = [text_model, cache.path, str(first), str(last), out]
-    return subprocess.Popen([sys.executable, "-c", ENCODE, *arguments])
+    arguments = (text_model, cache.path, first, last, out)
+    worker = PROCESSES.Process(target=encode, args=arguments)
+    worker.start()
+    return worker
 
 
 def test_a_worker_killed_while_it_encodes_loses_nothing_that_was_cached(
@@ -114,10 +116,11 @@ def test_a_worker_killed_while_it_encodes_loses_nothing_that_was_cached(
 ):
     n_texts = 3000
     out = tmp_path / "vectors.npy"
-    with start_encoding(text_model, cache, 0, n_texts, out) as worker:
-        while cache.info().n_vectors < 20 and worker.poll() is None:
-            time.sleep(0.02)
-        worker.kill()
+    worker = start_encoding(text_model, cache, 0, n_texts, out)
+    while cache.info().n_vectors < 20 and worker.is_alive():
+        time.sleep(0.02)
+    worker.kill()
+    worker.join()
     n_stored = cache.info().n_vectors
     assert 20 <= n_stored < n_texts
     assert not out.exists()
@@ -136,7 +139,9 @@ def test_two_processes_on_one_cache_get_the_same_vectors(cache, text_model, tmp_
         start_encoding(text_model, cache, *span, out)
         for span, out in zip(spans, outs, strict=True)
     ]
-    assert [worker.wait(600) for worker in workers] == [0, 0]
+    for worker in workers:
+        worker.join(600)
+    assert [worker.exitcode for worker in workers] == [0, 0]
     first, second = (np.load(out) for out in outs)
     np.testing.assert_array_equal(first[30:], second[:30])
     texts = [f"text {i}" for i in range(90)]

@@ -185,7 +185,8 @@ def test_windows_of_any_lengths_keep_their_order():
     wait = model.start(contents)
     together = wait()
     alone = np.concatenate([model.encode([content]) for content in contents])
-    np.testing.assert_allclose(together, alone, atol=1e-4, rtol=1e-4)
+    scale = np.abs(alone).max()  # tiny without training
+    np.testing.assert_allclose(together, alone, atol=1e-4 * scale, rtol=1e-4)
     assert together.dtype == np.float32
 
 
