@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 
 from skmmrec.encoders import EmbeddingCache, ImageEncoder, TextEncoder
@@ -99,6 +100,7 @@ PROCESSES = multiprocessing.get_context("fork" if sys.platform == "linux" else "
 
 
 def encode(text_model, path, first, last, out):
+    torch.set_num_threads(1)  # OpenMP's threads do not come along with a fork
     texts = [f"text {i}" for i in range(first, last)]
     encoder = TextEncoder(text_model, cache=path, batch_size=1)
     np.save(out, encoder.fit_transform(texts))
