@@ -40,8 +40,8 @@ class Rate(NamedTuple):
 TEXTS = Rate(74.6, 20_000, 0.97)
 # encoders.py, posters by EfficientNet-Lite0 with two threads
 PICTURES = Rate(16.9e-3, 1)
-# growth.py fit, one epoch of ids alone, of whose 501 steps 65 were run
-EPOCH = Rate(238, 10_000_000, 0.95)
+# growth.py fit, one epoch of ids alone
+EPOCH = Rate(197.4, 10_000_000, 0.95)
 # growth_publish.py, sqlite, 64 numbers an item
 PUBLISH = Rate(60.1, 5_000_000, 0.73)
 # search_at_size.py --from-file, 64 numbers an item; its exponent nears 1.5
@@ -52,16 +52,15 @@ MEMORY = Rate(28.2 + 55.9, 1_000_000, 0.73)
 
 # Seconds of an H100 beside 16 processors, by the clock; gpu.py measures the same.
 TEXTS_GPU = Rate(1 / 16_700, 1)
-PICTURES_GPU = Rate(1 / 780, 1)
-EPOCH_GPU = Rate(6.4 / 2, 1_000_000)
+PICTURES_GPU = Rate(1 / 2_000, 1)
+EPOCH_GPU = Rate(1.85 / 2, 1_000_000)
 
 # Bytes.
 VECTOR = 4 * 384  # of MiniLM, float32
 # recommender.py items, 64 factors: table, Adam's two means, vectors of the model
 TABLE = 1_302
-# growth.py fit: slope of the peak from 3,000,000 to 10,000,000 interactions, of which
-# later steps than the 29th hold no more (65 were run)
-INTERACTION = 164
+# growth.py fit: slope of the peak from 3,000,000 to 10,000,000 interactions
+INTERACTION = 187
 # growth_publish.py, what lies in the store: rows and blocks, and the offline file
 STORED = 652 + 267
 LISTS = 1_505  # growth_memory.py, the peak of learning those of five likes an item
