@@ -175,7 +175,7 @@ def test_recommenders_and_splitters_read_them(kind):
     renamed = X.rename(columns={"timestamp": "when"})
     for splits in (
         LeaveLastOut().split(X),
-        LeaveLastOut(time="when").split(renamed),
+        LeaveLastOut(time_key="when").split(renamed),
         LeaveLastOut().split(X[["user_id", "item_id"]], groups=times),
     ):
         assert [test.tolist() for _, test in splits] == [[0]]
@@ -184,7 +184,7 @@ def test_recommenders_and_splitters_read_them(kind):
 def test_errors_name_the_argument():
     X = pd.DataFrame({"user_id": 1, "item_id": range(2), "when": ["2024", "x"]})
     with pytest.raises(ValueError, match="time column 'when' in row 1 is 'x'"):
-        list(LeaveLastOut(time="when").split(X))
+        list(LeaveLastOut(time_key="when").split(X))
     with pytest.raises(ValueError, match="groups in row 0 is 'y'"):
         list(LeaveLastOut().split(X, groups=["y", "2024"]))
     with pytest.raises(ValueError, match="groups has 1 entries, X has 2 rows"):

@@ -165,9 +165,7 @@ def test_bad_tables_are_refused(recommendations, vectors):
 @pytest.mark.parametrize(
     ("function", "options"),
     [
-        (rerank_mmr, {"k": 0}),
         (rerank_mmr, {"trade_off": 1.1}),
-        (cap_exposure, {"k": 2.5}),
         (cap_exposure, {"max_share": 0.0}),
     ],
 )

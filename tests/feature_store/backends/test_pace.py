@@ -30,7 +30,7 @@ class Work:
 
 
 @given(pieces=st.lists(st.floats(0, 0.2), max_size=40), hurry_at=st.integers(0, 60))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_pauses_are_as_long_as_is_said(pieces, hurry_at):
     """Long for what was worked, none for a little, few seconds in all."""
     with pytest.MonkeyPatch.context() as patch:
