@@ -11,13 +11,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
 
 from skmmrec.runtime._unfinished import remove_abandoned, sync_names, unfinished
+
+# How often a path is looked at that others may be moving.
+_LOOKS = 5
 
 
 @contextmanager
@@ -90,13 +93,26 @@ def _replace(work: Path, path: Path, record: str, what: str) -> None:
     _refuse_others(path, record, what)
     with suppress(FileNotFoundError):
         path.rename(work / "old")
-    try:
-        (work / "new").rename(path)
-    except OSError:
-        # Another one may have put its folder there, as if it had done so after this.
-        if not (path / record).is_file():
-            raise
+    # Where another one has put its folder, that is as if it had done so after this.
+    _move(work / "new", path, lambda: (path / record).is_file())
     sync_names(path.parent)
+
+
+def _move(folder: Path, path: Path, is_done: Callable[[], bool]) -> None:
+    """Move a folder to its place, unless it is done when that fails.
+
+    Of two others, one may have held the place then and the other one have moved it
+    away before the look, but hardly each time.
+    """
+    for left in reversed(range(_LOOKS)):
+        try:
+            folder.rename(path)
+            return
+        except OSError:
+            if is_done():
+                return
+            if not left:
+                raise
 
 
 def _refuse_others(path: Path, record: str, what: str) -> None:
@@ -104,7 +120,8 @@ def _refuse_others(path: Path, record: str, what: str) -> None:
 
     Another save may move the folder between two looks at it, but hardly each time.
     """
-    if all(path.exists() and not (path / record).is_file() for _ in range(3)):
+    looks = range(_LOOKS)
+    if all(path.exists() and not (path / record).is_file() for _ in looks):
         raise FileExistsError(f"{path} exists and is not {what}")
 
 
@@ -113,12 +130,9 @@ def _settle(path: Path, record: str, work: Path) -> None:
 
     The new one goes first: without it, the old one is never taken for the one to read.
     """
+    old = work / "old"
     if _is_between(work, record) and not path.exists():
-        try:
-            (work / "old").rename(path)
-        except OSError:
-            if not path.exists():
-                raise
+        _move(old, path, lambda: path.exists() or not old.exists())
     shutil.rmtree(work / "new", ignore_errors=True)
     shutil.rmtree(work, ignore_errors=True)
 

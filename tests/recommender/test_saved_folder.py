@@ -411,6 +411,29 @@ def test_a_reader_beside_writers_finds_one_model(tmp_path, n_writers):
     assert names_in(tmp_path) == ["model"]
 
 
+def test_a_place_that_two_others_take_and_leave_is_tried_again(tmp_path, monkeypatch):
+    """One holds it when the new folder comes, another moves that away before a look."""
+    path, other, rename = tmp_path / "model", tmp_path / "other", Path.rename
+    write(path, 0)
+    write(other, 1)
+    tried = []
+
+    def meet_others(self, target):
+        tried.append(self.name)
+        if self.name != "new" or tried.count("new") > 1:
+            return rename(self, target)
+        rename(other, path)
+        try:
+            return rename(self, target)
+        finally:
+            rename(path, other)
+
+    monkeypatch.setattr(Path, "rename", meet_others)
+    write(path, 2)
+    assert tried.count("new") == 2
+    assert read(path) == 2
+
+
 def test_a_folder_that_is_replaced_while_it_is_read_is_read_anew(tmp_path, monkeypatch):
     path, check, numbers = tmp_path / "model", _saved_folder._check_hashes, iter([1, 2])
     write(path, 0)
