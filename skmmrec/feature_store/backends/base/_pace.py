@@ -12,9 +12,9 @@ from contextlib import contextmanager
 _PIECE = 0.005
 # How many times as long as a piece its pause is: a tenth of a processor is worked, so
 # that ten processes that load the same publication take one of them together. Of eight
-# that answer 30 lists a second on two processors, the longest wait after a publication
-# (100,000 x 64, Redis) was 53 ms at the median with such pauses, and 114 without
-# (`benchmarks/handover.py`).
+# that answer 30 lists a second on two processors, the longest wait while 100,000 x 64
+# are published on Redis was 216 ms with such pauses, and 483 without
+# (`benchmarks/store_load.py`).
 _REST = 9
 # Seconds of pauses in all, after which there are no more: much more has to be loaded
 # then than 100,000 vectors, which take some 0.1 s, and should be there before long.
