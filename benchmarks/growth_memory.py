@@ -27,6 +27,7 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
+from growth import exponent
 from numpy.typing import NDArray
 
 PER_ITEM, PER_USER, TOPIC, TOPICS_OF_USER = 5, 20, 50, 4
@@ -137,13 +138,6 @@ def fit_once(n_items: int, max_time: float) -> None:
     seconds = costs.seconds | {"rest": whole - sum(costs.seconds.values())}
     told = {"seconds": seconds, "bytes": costs.bytes, "steps": steps}
     print(json.dumps(told | {"memory": str(rec.choices_["memory"])}))
-
-
-def exponent(sizes: Sequence[int], costs: Sequence[float]) -> float:
-    """Slope of the costs over the sizes, both as logarithms."""
-    if len(sizes) < 2:
-        return float("nan")
-    return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
 
 
 def report(sizes: Sequence[int], max_time: float) -> None:

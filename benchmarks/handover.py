@@ -14,9 +14,7 @@ processes that were forked copy their memory then.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from store_load import line, mixes, publish_timed, repository
+from store_load import line, mixes, parser_of, publish_timed, repository, working
 
 from skmmrec.feature_store import OnlineRecommender, _handover, open_store
 from skmmrec.feature_store._publications import next_us
@@ -107,37 +105,21 @@ def run(options: Any, repo: Path) -> None:
         context.Process(target=read, args=(str(repo), n, options, until, report, paces))
         for n in range(options.readers)
     ]
-    for worker in workers:
-        worker.start()
-    for _ in workers:
-        assert report.get() == "ready"
-    time.sleep(WARM_UP)
-    swaps = swap(repo, options, paces)
-    until.set()
-    reports = [report.get() for _ in workers]
-    for worker in workers:
-        worker.join()
+    with working(workers, until, report) as reports:
+        time.sleep(WARM_UP)
+        swaps = swap(repo, options, paces)
     show(swaps, reports, options.every)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--engine", default="sqlite", choices=["sqlite", "postgres", "redis"]
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--rate", type=float, default=30, help="lists a second, of all")
-    parser.add_argument("--items", type=int, default=100_000)
-    parser.add_argument("--users", type=int, default=20_000)
-    parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--readers", type=int, default=8)
     parser.add_argument("--swaps", type=int, default=12)
     parser.add_argument("--every", type=float, default=6.0, help="seconds")
     parser.set_defaults(workers="processes")
     options = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        repository(options.engine, Path(folder)) as repo,
-    ):
+    with repository(options.engine) as repo:
         run(options, repo)
 
 

@@ -18,7 +18,6 @@ import json
 import multiprocessing
 import os
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -154,25 +153,16 @@ def run(options: argparse.Namespace, repo: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--engine", default="sqlite", choices=["sqlite", "postgres", "redis"]
-    )
-    parser.add_argument("--items", type=int, default=100_000)
-    parser.add_argument("--users", type=int, default=20_000)
-    parser.add_argument("--dim", type=int, default=64)
+    from benchmarks.store_load import parser_of, repository
+
+    parser = parser_of(__doc__)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--port", type=int, default=8765)
     options = parser.parse_args()
-    from benchmarks.store_load import repository
-
     print(f"{options.engine}, {options.items} x {options.dim}, {os.cpu_count()} CPUs")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        repository(options.engine, Path(folder)) as repo,
-    ):
+    with repository(options.engine) as repo:
         run(options, repo)
 
 

@@ -27,8 +27,8 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -141,19 +141,46 @@ def line(name: str, seconds: list[float]) -> None:
 
 
 @contextmanager
-def repository(engine: str, folder: Path) -> Iterator[Path]:
+def repository(engine: str) -> Iterator[Path]:
+    """Lend a copy of the example's repository, with a server where one is needed."""
     source = Path(__file__).parents[1] / "feature_repo"
     ignored = shutil.ignore_patterns("data", "__pycache__")
-    repo = Path(shutil.copytree(source, folder / "repo", ignore=ignored))
-    if engine == "sqlite":
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
+        repo = Path(shutil.copytree(source, Path(folder, "repo"), ignore=ignored))
+        if engine != "sqlite":
+            start = {"postgres": postgres_settings, "redis": redis_settings}[engine]
+            settings = servers.enter_context(start(FolderFactory(Path(folder))))
+            path = repo / "feature_store.yaml"
+            text = yaml.safe_load(path.read_text())
+            path.write_text(yaml.safe_dump({**text, "online_store": settings}))
         yield repo
-        return
-    start = {"postgres": postgres_settings, "redis": redis_settings}[engine]
-    with start(FolderFactory(folder)) as settings:
-        path = repo / "feature_store.yaml"
-        text = yaml.safe_load(path.read_text())
-        path.write_text(yaml.safe_dump({**text, "online_store": settings}))
-        yield repo
+
+
+@contextmanager
+def working(workers: Sequence[Any], until: Any, report: Any) -> Iterator[list]:
+    """Have workers work meanwhile, from when all are ready; then give their reports."""
+    for worker in workers:
+        worker.start()
+    for _ in workers:  # each process imports Feast
+        assert report.get() == "ready"
+    reports: list = []
+    yield reports
+    until.set()
+    reports += [report.get() for _ in workers]
+    for worker in workers:
+        worker.join()
+
+
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """Make a parser of what all loads of a store are told."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--engine", default="sqlite", choices=["sqlite", "postgres", "redis"]
+    )
+    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--users", type=int, default=20_000)
+    parser.add_argument("--dim", type=int, default=64)
+    return parser
 
 
 class Taken(NamedTuple):
@@ -190,21 +217,14 @@ def run(options: argparse.Namespace, repo: Path) -> None:
     ]
     arguments = (str(repo), options.users, options.items, until, report)
     workers.append(start(target=write, args=arguments))
-    for worker in workers:
-        worker.start()
-    for _ in workers:  # each process imports Feast
-        assert report.get() == "ready"
-    time.sleep(WARM_UP)
-    quiet, loaded, spans = time.perf_counter(), [], []
-    for number in range(IDLE + 1, IDLE + 1 + options.publications):
-        begin = time.perf_counter()
-        loaded.append(publish_timed(number, repo, options))
-        spans.append((begin, time.perf_counter() + 1.0))
-    time.sleep(WARM_UP)
-    until.set()
-    reports = [report.get() for _ in workers]
-    for worker in workers:
-        worker.join()
+    with working(workers, until, report) as reports:
+        time.sleep(WARM_UP)
+        quiet, loaded, spans = time.perf_counter(), [], []
+        for number in range(IDLE + 1, IDLE + 1 + options.publications):
+            begin = time.perf_counter()
+            loaded.append(publish_timed(number, repo, options))
+            spans.append((begin, time.perf_counter() + 1.0))
+        time.sleep(WARM_UP)
     show(reports, quiet, spans)
     for name, taken in (("idle", idle[-COMPARED:]), ("under load", loaded)):
         line(f"publication, {name}", [each.wall for each in taken])
@@ -233,25 +253,16 @@ def show(reports: list, quiet: float, spans: list[tuple[float, float]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--engine", default="sqlite", choices=["sqlite", "postgres", "redis"]
-    )
+    parser = parser_of(__doc__)
     parser.add_argument(
         "--workers", default="threads", choices=["threads", "processes"]
     )
-    parser.add_argument("--items", type=int, default=100_000)
-    parser.add_argument("--users", type=int, default=20_000)
-    parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--readers", type=int, default=8)
     parser.add_argument("--publications", type=int, default=3)
     parser.add_argument("--rate", type=float, help="requests a second, of all readers")
     options = parser.parse_args()
     print(f"{options.engine}, {options.workers}, {os.cpu_count()} CPUs")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        repository(options.engine, Path(folder)) as repo,
-    ):
+    with repository(options.engine) as repo:
         run(options, repo)
 
 
