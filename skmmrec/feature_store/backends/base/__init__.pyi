@@ -11,6 +11,7 @@ from ._batch import (
 from ._cache import (
     MakingLocks as MakingLocks,
     RecentTables as RecentTables,
+    joined_table as joined_table,
     vector_table as vector_table,
     with_later as with_later,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
@@ -13,6 +13,7 @@ from skmmrec.runtime import ForkSafeLock
 from ._damage import Place, parsed_vectors
 from ._encoding import has_numbers
 from ._keys import sorted_keys
+from ._pace import give_way
 from ._search import VectorTable
 
 # View or table of Feast's, feature, and what tells one state of the rows from others.
@@ -87,14 +88,46 @@ def vector_table(
     ValueError
         When the vectors differ in length.
     """
-    rows = [row for row in rows if has_numbers(row[1])]
-    order, ids, keys = sorted_keys(place.join_key, [row[0] for row in rows])
-    matrix = parsed_vectors(
-        [row[1] for row in rows],
+    return joined_table(place, [rows], version)
+
+
+def joined_table(
+    place: Place,
+    parts: Iterable[Sequence[tuple[bytes, bytes, int]]],
+    version: str | None,
+) -> VectorTable:
+    """Build a table as `vector_table` does, each part made numbers as it comes.
+
+    Raises
+    ------
+    DamagedStoreError
+        When a vector cannot be read, or differs in length from those of another part.
+    ValueError
+        When the vectors of a part differ in length.
+    """
+    keys, times, blocks = list[bytes](), list[int](), list[np.ndarray]()
+    for part in parts:
+        if rows := [row for row in part if has_numbers(row[1])]:
+            keys += [key for key, _, _ in rows]
+            times += [time for _, _, time in rows]
+            length = blocks[0].shape[1] if blocks else None
+            blocks.append(_parsed(place, rows, length))
+        give_way()
+    order, ids, keys = sorted_keys(place.join_key, keys)
+    matrix = np.concatenate(blocks) if blocks else np.empty((0, 0), np.float32)
+    blocks.clear()
+    event_us = np.array(times, np.int64)[order]
+    return VectorTable(keys, ids, matrix[order], event_us, version)
+
+
+def _parsed(
+    place: Place, rows: Sequence[tuple[bytes, bytes, int]], length: int | None
+) -> np.ndarray:
+    return parsed_vectors(
+        [value for _, value, _ in rows],
         lambda row, why: place.damaged_of_key(rows[row][0], why),
+        length,
     )
-    times = np.array([row[2] for row in rows], np.int64)
-    return VectorTable(keys, ids, matrix[order], times[order], version)
 
 
 def with_later(

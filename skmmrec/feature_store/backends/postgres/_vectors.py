@@ -17,10 +17,7 @@ from skmmrec.feature_store.backends.base import (
     RecentTables,
     Snapshot,
     VectorTable,
-    give_way,
-    has_numbers,
-    parsed_vectors,
-    sorted_keys,
+    joined_table,
     to_us,
     vector_table,
     with_later,
@@ -175,29 +172,11 @@ def pages(
 def _read_table(
     conn: Connection, place: Place, table: Table, snapshot: Snapshot
 ) -> VectorTable:
-    """Read the vectors of a publication, each part made numbers as it comes."""
-    keys, blocks, length = list[bytes](), list[np.ndarray](), None
-    if place.feature in table.features:
-        name = column(table.features.index(place.feature))
-        for part in pages(conn, table.name, [name]):
-            rows = [row for row in part if has_numbers(row[1])]
-            block = _block(place, rows, length)
-            if len(block):
-                keys += [key for key, _ in rows]
-                blocks.append(block)
-                length = block.shape[1]
-            give_way()
-    order, ids, keys = sorted_keys(place.join_key, keys)
-    matrix = np.concatenate(blocks) if blocks else np.empty((0, 0), np.float32)
-    times = np.zeros(len(keys), np.int64)
-    return VectorTable(keys, ids, matrix[order], times, snapshot.version)
-
-
-def _block(
-    place: Place, rows: Sequence[tuple[bytes, ...]], length: int | None
-) -> np.ndarray:
-    return parsed_vectors(
-        [value for _, value in rows],
-        lambda row, why: place.damaged_of_key(rows[row][0], why),
-        length,
+    if place.feature not in table.features:
+        return vector_table(place, [], snapshot.version)
+    name = column(table.features.index(place.feature))
+    parts = (
+        [(key, value, 0) for key, value in part]
+        for part in pages(conn, table.name, [name])
     )
+    return joined_table(place, parts, snapshot.version)
