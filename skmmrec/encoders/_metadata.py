@@ -166,7 +166,7 @@ def _strip_jpeg(data: bytes) -> Stripped:
             exifs.append(body)
         elif body.startswith(_XAP):
             xmps.append(body)
-        elif body.startswith(_ICC):
+        elif is_profile(marker, body):
             profiles.append(body)
         at = end
     stripped = b"".join([*kept, data[at:]])
