@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
@@ -10,10 +11,11 @@ from typing import NamedTuple, overload
 
 import numpy as np
 import pandas as pd
-from feast import FeatureStore
+from feast import FeatureStore, FeatureView
 
 from skmmrec.feature_store.backends.base import (
     CATEGORY,
+    ITEM_VECTOR,
     PUBLISHED_VIEWS,
     Backend,
     Checksum,
@@ -23,6 +25,7 @@ from skmmrec.feature_store.backends.base import (
     Rows,
     Snapshot,
     key_ids,
+    pack_vectors,
 )
 
 from ._batches import Further
@@ -209,21 +212,59 @@ def _inspect(backend: Backend, store: FeatureStore, snapshot: Snapshot) -> Store
     """Read everything that was published, and all events."""
     total, damage = 0, []
     for name in PUBLISHED_VIEWS:
-        checksum = Checksum()
+        view, checksum, vectors = feature_view(store, name), Checksum(), _Vectors()
         try:
-            for rows in backend.rows(feature_view(store, name), snapshot):
-                checksum.update_rows([r.key for r in rows], [r.features for r in rows])
-            backend.keys(feature_view(store, name))
+            for rows in backend.rows(view, snapshot):
+                keys, features = [r.key for r in rows], [r.features for r in rows]
+                checksum.update_rows(keys, features)
+                vectors.update(keys, [row.get(ITEM_VECTOR, b"") for row in features])
+            backend.keys(view)
+            copy = _copied(backend, view, snapshot)
         except DamagedStoreError as error:
             damage.append(Damage(name, "unreadable", str(error)))
         else:
-            damage += _deviations(backend, snapshot, name, checksum)
+            found = _deviations(backend, snapshot, name, checksum)
+            if not found and copy.n == vectors.n and copy.digest() != vectors.digest():
+                found = [_other_copy(backend, snapshot, name)]
+            damage += found
         total += checksum.n
     try:
         backend.feedback(0)
     except DamagedStoreError as error:
         damage.append(Damage("feedback", "unreadable", str(error)))
     return StoreReport(snapshot.version, total, damage)
+
+
+class _Vectors:
+    """Hashes of keys and serialized vectors, in however many parts they come."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self._keys, self._values = hashlib.blake2b(), hashlib.blake2b()
+
+    def update(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+        self.n += len(keys)
+        self._keys.update(b"".join(keys))
+        self._values.update(b"".join(values))
+
+    def digest(self) -> bytes:
+        return self._keys.digest() + self._values.digest()
+
+
+def _copied(backend: Backend, view: FeatureView, snapshot: Snapshot) -> _Vectors:
+    found = _Vectors()
+    for keys, matrix in backend.copied_vectors(view, snapshot):
+        found.update(keys, pack_vectors(matrix))
+    return found
+
+
+def _other_copy(backend: Backend, snapshot: Snapshot, name: str) -> Damage:
+    message = (
+        f"{name} of publication {snapshot.number} (version {snapshot.version!r}) in "
+        f"{type(backend.online).__name__} has other vectors in the copy that is read "
+        "whole than in its rows; publish again or roll back"
+    )
+    return Damage(name, "changed", message)
 
 
 def _deviations(

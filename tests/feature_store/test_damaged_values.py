@@ -111,7 +111,7 @@ def test_a_flipped_byte_of_a_piece_of_redis_is_noticed(data):
     place = data.draw(st.integers(0, len(piece) - 1))
     piece[place] ^= data.draw(st.integers(1, 255))
     with pytest.raises(ValueError, match="the vectors from row 0 on"):
-        unpack_rows([(0, bytes(piece))])
+        list(unpack_rows([(0, bytes(piece))]))
 
 
 # Values

@@ -25,6 +25,7 @@ from skmmrec.feature_store import (
     verify,
 )
 from skmmrec.feature_store.backends import backend_of
+from skmmrec.feature_store.backends.base import pack_vectors
 
 from ..conftest import make_recommender
 from ..services import redis_settings
@@ -244,6 +245,38 @@ def test_rows_that_somebody_changed_in_redis_are_told(repo, redis):
     client.hset(column, key, b"\x20\x63")
     [found] = verify(store).damage
     assert (found.view, found.kind) == ("item_embeddings", "changed")
+
+
+def change_a_byte(piece):
+    return piece[:-1] + bytes([piece[-1] ^ 1])
+
+
+def exchange_two(piece):
+    from skmmrec.feature_store.backends.redis._packed import pack_rows, unpack_rows
+
+    keys, matrix = next(unpack_rows([(0, piece)]))
+    return pack_rows(keys, pack_vectors(matrix[[1, 0, *range(2, len(keys))]]))
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "says"),
+    [
+        (change_a_byte, "unreadable", "damaged copy of its item vectors"),
+        (exchange_two, "changed", "other vectors in the copy"),
+    ],
+)
+def test_a_changed_copy_of_vectors_in_redis_is_told(repo, redis, change, kind, says):
+    """Rows are as they were: those who recommend read the copy."""
+    store = open_store(configure(repo, redis))
+    publish(make_recommender(), store)
+    backend = backend_of(store)
+    client, name = backend._server.client, backend._names.packed(1)
+    client.hset(name, b"0", change(client.hget(name, b"0")))
+    [found] = verify(store).damage
+    assert (found.view, found.kind) == ("item_embeddings", kind)
+    assert says in found.message
+    publish(make_recommender(version="v2"), store)
+    assert verify(store).ok
 
 
 def test_a_database_without_pgvector_says_what_to_do(repo, postgres, copied):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, cast
 
+import numpy as np
 import pandas as pd
 from feast import FeatureStore, FeatureView
 
@@ -218,6 +219,22 @@ class Backend(ABC):
         DamagedStoreError
             When rows cannot be read.
         """
+
+    def copied_vectors(
+        self, view: FeatureView, snapshot: Snapshot
+    ) -> Iterator[tuple[list[bytes], np.ndarray]]:
+        """Return keys and vectors that an engine keeps once more, beside the rows.
+
+        These are `ITEM_VECTOR` of `ITEM_VIEW`, in the order of the keys, in parts; none
+        where rows are read instead. An engine that compares both in `rows` needs to
+        return none either.
+
+        Raises
+        ------
+        LookupError, DamagedStoreError
+            As `rows` does.
+        """
+        return iter(())
 
     # Reading and writing
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from feast import FeatureStore, FeatureView
 
@@ -24,9 +25,10 @@ from skmmrec.feature_store.backends.base import (
 
 from ._edits import Edits
 from ._feedback import Feedback
-from ._packed import PACKED, pack_rows
+from ._packed import PACKED, pack_rows, unpack_published
 from ._server import SCAN, Command
 from ._store import ExactRedisOnlineStore
+from ._vectors import packed_pieces
 from ._writer import Writer
 
 # Bytes and rows in one step, of which Redis serves nobody else: 1 ms of a processor.
@@ -196,6 +198,13 @@ class RedisBackend(Backend):
         return self._tables.rows(view.name, snapshot)
 
     # Reading and writing
+
+    def copied_vectors(
+        self, view: FeatureView, snapshot: Snapshot
+    ) -> Iterator[tuple[list[bytes], np.ndarray]]:
+        """Read the packed pieces."""
+        if view.name == PACKED[0]:
+            yield from unpack_published(packed_pieces(self._tables, snapshot), snapshot)
 
     def keys(self, view: FeatureView) -> list[bytes]:
         """List all keys."""

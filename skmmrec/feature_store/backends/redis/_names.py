@@ -41,7 +41,7 @@ class Names:
         return self.own(f"rows:{number}:{view}:{feature}")
 
     def packed(self, number: int) -> bytes:
-        """Name the hash of the packed item vectors of a publication; see `_packed`."""
+        """Name the hash of the packed item vectors of a publication (`pack_rows`)."""
         return self.own(f"packed:{number}")
 
     def columns(self, number: int) -> bytes:

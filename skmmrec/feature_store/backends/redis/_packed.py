@@ -9,7 +9,7 @@ the numbers of the vectors, and a checksum (CRC-32) of all that.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from zlib import crc32
 
@@ -18,7 +18,11 @@ import numpy as np
 from skmmrec.feature_store.backends.base import (
     ITEM_VECTOR,
     ITEM_VIEW,
+    DamagedStoreError,
+    Snapshot,
+    VectorTable,
     give_way,
+    sorted_keys,
     unpack_vectors,
 )
 
@@ -39,32 +43,81 @@ def pack_rows(keys: Sequence[bytes], values: Sequence[bytes]) -> bytes:
     return piece + _SUM.pack(crc32(piece))
 
 
-def unpack_rows(pieces: Iterable[tuple[int, bytes]]) -> tuple[list[bytes], np.ndarray]:
-    """Undo `pack_rows` of consecutive pieces, each with the number of its first row.
+def unpack_rows(
+    pieces: Iterable[tuple[int, bytes]],
+) -> Iterator[tuple[list[bytes], np.ndarray]]:
+    """Undo `pack_rows`, piece by piece.
 
-    Pieces may overlap, where staging was resumed. What follows a gap is left out.
+    Parameters
+    ----------
+    pieces : iterable of (int, bytes)
+        In their order, each with the number of its first row. They may overlap, where
+        staging was resumed; what follows a gap is left out.
+
+    Yields
+    ------
+    keys : list of bytes
+    matrix : float32 ndarray of shape (n, dim)
 
     Raises
     ------
     ValueError
         When a piece is not what was packed.
     """
-    keys: list[bytes] = []
-    parts = []
-    for first, piece in sorted(pieces):
-        if first > len(keys):
-            break
+    done = 0
+    for first, piece in pieces:
+        if first > done:
+            return
         try:
-            found, matrix = _unpack(piece)
+            keys, matrix = _unpacked(piece)
         except (ValueError, struct.error) as error:
             raise ValueError(f"the vectors from row {first} on: {error}") from error
-        parts.append(matrix[len(keys) - first :])
-        keys += found[len(keys) - first :]
+        yield keys[done - first :], matrix[done - first :]
+        done = max(done, first + len(keys))
+
+
+def unpack_published(
+    pieces: Iterable[tuple[int, bytes]], snapshot: Snapshot
+) -> Iterator[tuple[list[bytes], np.ndarray]]:
+    """Do what `unpack_rows` does of a publication's pieces.
+
+    Raises
+    ------
+    DamagedStoreError
+        When a piece is not what was packed.
+    """
+    try:
+        yield from unpack_rows(pieces)
+    except ValueError as error:
+        raise DamagedStoreError(
+            f"publication {snapshot.number} (version {snapshot.version!r}) has a "
+            f"damaged copy of its item vectors: {error}; publish again, or serve "
+            "another publication"
+        ) from error
+
+
+def unpacked_table(
+    join_key: str, pieces: Iterable[tuple[int, bytes]], snapshot: Snapshot
+) -> VectorTable:
+    """Build a table from the pieces of a publication that `unpack_rows` takes.
+
+    Raises
+    ------
+    DamagedStoreError
+        When a piece is not what was packed.
+    """
+    keys, blocks = list[bytes](), list[np.ndarray]()
+    for found, matrix in unpack_published(pieces, snapshot):
+        keys += found
+        blocks.append(matrix)
         give_way()
-    return keys, np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+    order, ids, keys = sorted_keys(join_key, keys)
+    joined = np.concatenate(blocks) if blocks else np.empty((0, 0), np.float32)
+    times = np.full(len(keys), snapshot.served_us, np.int64)
+    return VectorTable(keys, ids, joined[order], times, snapshot.version)
 
 
-def _unpack(piece: bytes) -> tuple[list[bytes], np.ndarray]:
+def _unpacked(piece: bytes) -> tuple[list[bytes], np.ndarray]:
     n, dim, size = _HEAD.unpack_from(piece)
     lengths = np.frombuffer(piece, _LENGTH, n, _HEAD.size)
     start = _HEAD.size + lengths.nbytes

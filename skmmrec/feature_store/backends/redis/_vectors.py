@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
 from feast import FeatureView
 
 from skmmrec.feature_store.backends.base import (
-    DamagedStoreError,
     Place,
     RecentTables,
     Snapshot,
     VectorTable,
     chunks,
     give_way,
-    sorted_keys,
     vector_table,
     with_later,
 )
 
-from ._packed import PACKED, unpack_rows
+from ._packed import PACKED, unpacked_table
 from ._tables import Tables, check_kept, lost
 
 # Pieces of some 50 kB in one go, of which Redis serves nobody else: 0.5 ms.
@@ -79,10 +77,12 @@ class Vectors:
         if (view.name, feature) != PACKED:
             return self._load_some(view, feature, snapshot)
         server, names = self._tables.server, self._tables.names
-        table = self._unpack(view, snapshot)
+        pieces = packed_pieces(self._tables, snapshot)
+        table = unpacked_table(view.join_keys[0], pieces, snapshot)
         text = server("HGET", names.publications, snapshot.number)
         n = check_kept(snapshot, text).counts.get(view.name)
-        if len(table.ids) != n:
+        # Else something was deleted of it meanwhile.
+        if not len(table.ids) == n == snapshot.counts.get(view.name):
             table = self._scan(view, feature, snapshot)
             text = server("HGET", names.publications, snapshot.number)
             n = check_kept(snapshot, text).counts.get(view.name, len(table.ids))
@@ -102,23 +102,6 @@ class Vectors:
             self._tables.check_columns(view.name, [feature], [[]], snapshot)
         return table
 
-    def _unpack(self, view: FeatureView, snapshot: Snapshot) -> VectorTable:
-        """Read vectors by many, as long as nothing was deleted of them."""
-        server, name = self._tables.server, self._tables.names.packed(snapshot.number)
-        firsts = server("HKEYS", name)
-        pieces: list[bytes | None] = []
-        for part in chunks(firsts, _PIECES):
-            pieces += server("HMGET", name, *part)
-            give_way()
-        numbered = zip(map(int, firsts), pieces, strict=True)
-        try:
-            keys, matrix = unpack_rows((n, piece) for n, piece in numbered if piece)
-        except ValueError as error:
-            raise _damaged(server.place, snapshot, error) from error
-        order, ids, keys = sorted_keys(view.join_keys[0], keys)
-        times = np.full(len(keys), snapshot.served_us, np.int64)
-        return VectorTable(keys, ids, matrix[order], times, snapshot.version)
-
     def _scan(self, view: FeatureView, feature: str, snapshot: Snapshot) -> VectorTable:
         """Read vectors one by one."""
         names, found = self._tables.names, {}
@@ -130,12 +113,13 @@ class Vectors:
         return vector_table(Place.of(view, feature), rows, snapshot.version)
 
 
-def _damaged(where: str, snapshot: Snapshot, why: object) -> DamagedStoreError:
-    return DamagedStoreError(
-        f"Redis at {where} has a damaged copy of publication {snapshot.number} "
-        f"(version {snapshot.version!r}): {why}; publish again, or serve another "
-        "publication"
-    )
+def packed_pieces(tables: Tables, snapshot: Snapshot) -> Iterator[tuple[int, bytes]]:
+    """Read the packed vectors of a publication as `unpack_rows` takes them."""
+    name = tables.names.packed(snapshot.number)
+    firsts = sorted(map(int, tables.server("HKEYS", name)))
+    for part in chunks(firsts, _PIECES):
+        pieces = tables.server("HMGET", name, *part)
+        yield from ((n, p) for n, p in zip(part, pieces, strict=True) if p)
 
 
 def _identity(
