@@ -26,8 +26,11 @@ from skmmrec.feature_store.backends.base import (
 from ._engine import OWNED, Engine, Publication, Table, ownership
 from ._sql import column, idle, one, regclass, statement
 
-# Rows that are read at a time: 5 MB of vectors of 128 numbers.
-_PAGE = 10_000
+# Rows that are read at a time: 8 ms of a processor, about what is done between two
+# pauses of `give_way`. With 10,000, which take 40 ms, the longest wait of those who ask
+# for lists while 100,000 x 64 are published was 355 ms, not 230
+# (`benchmarks/store_load.py`).
+_PAGE = 2_000
 # Of each feature, that which is served, and the one before while it is still read.
 _KEPT = 2
 _COUNT = """
