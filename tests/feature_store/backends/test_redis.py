@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -309,6 +310,29 @@ class TestPublications(Redis):
             assert list(table.ids) == [i for i in ONE.items.ids if i != gone]
             kept = np.array(ONE.items.ids) != gone
             np.testing.assert_array_equal(table.matrix, ONE.items.matrix[kept])
+
+    def test_what_is_deleted_while_vectors_are_read_is_not_among_them(
+        self, backend, monkeypatch
+    ):
+        """As many are left then as were read before the rest was gone."""
+        redis = "skmmrec.feature_store.backends.redis"
+        read, ids = import_module(f"{redis}._vectors").packed_pieces, ONE.items.ids
+        view, gone = self.view(ITEM_VIEW), entity_keys("item_id", ids[:-7])
+
+        def interrupted(*args):
+            for n, piece in enumerate(read(*args)):
+                yield piece
+                if n == 0:
+                    with backend.sole_publisher(5):
+                        backend.delete(view, gone)
+
+        monkeypatch.setattr(f"{redis}._backend._PIECE_ROWS", 7)
+        monkeypatch.setattr(f"{redis}._vectors._PIECES", 1)
+        monkeypatch.setattr(f"{redis}._vectors.packed_pieces", interrupted)
+        self.publish(backend, ONE, 1)
+        table = self.items_of(backend)
+        assert list(table.ids) == ids[-7:]
+        np.testing.assert_array_equal(table.matrix, ONE.items.matrix[-7:])
 
     def test_checksums_are_made_after_a_kill(self, backend, monkeypatch):
         self.publish(backend, ONE, 1)
