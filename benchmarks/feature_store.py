@@ -47,6 +47,7 @@ from skmmrec.feature_store.backends.base import (
     pack_vectors,
     to_us,
 )
+from skmmrec.feature_store.backends.base._queries import SearchQuery
 from skmmrec.recommender import ServingVectors
 from skmmrec.recommender.memory import ItemMemory
 from skmmrec.retrieval import ApproximateIndex
@@ -235,8 +236,8 @@ def bench_search(n: int, folder: Path) -> None:
             return best[np.argsort(values[best])]
 
         def ours(metric: str = metric) -> np.ndarray:
-            found = online.search(store.config, view, "item_vector", query, 10, metric)
-            return found[1]
+            asked = SearchQuery("item_vector", query, metric)
+            return online.search(store.config, view, asked, 10)[1]
 
         assert (ours() == numpy_top()).all()
         report(
