@@ -78,9 +78,9 @@ def load_network(
     seed : int
         Seed of the weights of an untrained network.
     """
+    path = checkpoint(model, pretrained)
     with Generators(seed).lent():
         network = _build(model)
-    path = checkpoint(model, pretrained)
     if path is not None:
         _load(network, path, model)
     return network.eval().float()  # parts are of torch's default dtype
