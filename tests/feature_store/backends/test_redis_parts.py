@@ -1,5 +1,7 @@
 """Parts of the Redis engine that need no server."""
 
+import socket
+
 import numpy as np
 import pytest
 import yaml
@@ -9,7 +11,8 @@ from hypothesis import given, settings, strategies as st
 
 pytest.importorskip("redis", reason="no Redis client: skmmrec[redis]")
 
-from skmmrec.feature_store import open_store
+from skmmrec.feature_store import StoreError, open_store
+from skmmrec.feature_store.backends import backend_of
 from skmmrec.feature_store.backends.base import entity_keys, pack_vectors
 from skmmrec.feature_store.backends.redis._format import (
     event_fields,
@@ -56,6 +59,21 @@ def test_feasts_own_settings_are_taken(repo):
     path.write_text(yaml.safe_dump(text))
     online = open_store(repo).config.online_store
     assert {name: getattr(online, name) for name in given_settings} == given_settings
+
+
+def test_a_server_that_is_gone_is_soon_told(repo, monkeypatch):
+    """A service has ten seconds for an answer, which may take several commands."""
+    path, pauses = repo / "feature_store.yaml", []
+    text = yaml.safe_load(path.read_text())
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    text["online_store"] = {"type": TYPE, "connection_string": place}
+    path.write_text(yaml.safe_dump(text))
+    monkeypatch.setattr("redis.retry.sleep", pauses.append)
+    with pytest.raises(StoreError, match=f"Redis at {place} did not do"):
+        backend_of(open_store(repo)).served()
+    assert len(pauses) == 4
+    assert sum(pauses) < 2
 
 
 @given(

@@ -14,6 +14,8 @@ from feast.infra.online_stores.redis import (
 )
 from feast.repo_config import RepoConfig
 from pydantic import field_validator
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
 
 from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
@@ -39,6 +41,11 @@ from ._tables import Tables
 from ._vectors import Vectors
 
 TYPE: Final = "skmmrec.feature_store.ExactRedisOnlineStore"
+
+# A command is repeated where the connection is lost, after 0.1, 0.2, 0.4 and 0.5 s: who
+# waits for an answer is told after a second that there is no server. The client's own
+# pauses come to ten seconds and more, the time that a service has for a request.
+_SHORTEST, _LONGEST, _RETRIES = 0.05, 0.5, 4
 
 
 class ExactRedisOnlineStoreConfig(RedisOnlineStoreConfig):
@@ -123,6 +130,7 @@ class ExactRedisOnlineStore(ExactOnlineStore, RedisOnlineStore):
         """Return what is published, vectors in memory, and Feast's own hashes."""
         if self._parts is None:
             client = self._get_client(config.online_store)
+            client.set_retry(Retry(ExponentialBackoff(_LONGEST, _SHORTEST), _RETRIES))
             server = Server(client, _place(config.online_store.connection_string))
             names = Names(config.project)
             tables = Tables(server, names)
