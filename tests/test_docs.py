@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import skmmrec
+from skmmrec import ImageEncoder, TextEncoder
 from tests.markdown import run_page, without_numbers
 from tests.returned import returned_types
 
@@ -29,8 +30,17 @@ INNER = re.compile(
 SPLIT = "# isort: split"
 
 
+@pytest.fixture(scope="module")
+def networks():
+    """The packaged networks: while these are held, pages need not load them anew."""
+    words = TextEncoder("package:all-MiniLM-L6-v2")
+    pictures = ImageEncoder("tf_efficientnet_lite0", "package:efficientnet-lite0")
+    return [encoder.fit(["any"]) for encoder in (words, pictures)]
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.usefixtures("networks")
 def test_a_page_runs_and_gives_what_it_shows(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for given in run_page(page, {}):

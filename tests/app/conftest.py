@@ -1,6 +1,7 @@
 """A small catalogue with pictures and sounds, models of it, and a page."""
 
 import os
+import sys
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,15 @@ EVIL = (
     "![p](http://evil.invalid/p.png) **bold** $x$ :red[r]"
 )
 SCRIPTS = "深夜的海 · مساء الخير · שלום · नमस्ते · 🎧"
+
+
+@pytest.fixture(autouse=True)
+def own_main(monkeypatch):
+    """Put back the main module, for which Streamlit's tests leave the page.
+
+    Every process that is spawned later would import the page, and all that it needs.
+    """
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture(scope="session")

@@ -62,16 +62,24 @@ def test_sizes_and_names_are_those_published(named):
     assert network.state_dict().keys() == names_of(name)
 
 
-@pytest.mark.parametrize("pack", [False, True])
-def test_the_cheaper_form_gives_the_same(named, pack):
-    network = named[1]
-    fast = faster(network, pack)
-    assert fast is not network
+@pytest.fixture(scope="module")
+def heard(named):
+    """A network, noise and silence, and what it gives for them."""
     generator = torch.Generator().manual_seed(1)
-    waveforms = torch.randn(2, 48_000, generator=generator) / 10
+    # 63 frames, which leave a last one out wherever pairs of them are pooled.
+    waveforms = torch.randn(2, 20_000, generator=generator) / 10
     waveforms[1] = 0  # silence is where logarithms part
     with torch.inference_mode():
-        expected, given = network(waveforms), fast(waveforms)
+        return named[1], waveforms, named[1](waveforms)
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_the_cheaper_form_gives_the_same(heard, pack):
+    network, waveforms, expected = heard
+    fast = faster(network, pack)
+    assert fast is not network
+    with torch.inference_mode():
+        given = fast(waveforms)
     for output in ("embedding", "clipwise_output"):
         scale = float(expected[output].abs().max())
         torch.testing.assert_close(

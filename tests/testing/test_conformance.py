@@ -1,5 +1,8 @@
 """The conformance tests find what is wrong with encoders, fusions and recommenders."""
 
+from collections import defaultdict
+from pathlib import Path
+
 import pytest
 
 FUSION = """
@@ -122,82 +125,86 @@ class TestIt(EncoderTests):
 """
 
 
+SILENT = """
+from skmmrec.testing import NAME
+class TestIt(NAME): pass
+"""
+
+WRONG = [
+    (FUSION, "SeesTheBatch", "test_items_do_not_see_their_batch"),
+    (FUSION, "ForgetsTheMask", "test_a_missing_modality_has_no_influence"),
+    (FUSION, "HasAnIdleParameter", "test_every_parameter_has_a_finite_gradient"),
+    (RECOMMENDER, "RepeatsWhatWasSeen", "test_what_a_user_met_is_left_out"),
+    (RECOMMENDER, "IsNeverTheSame", "test_the_same_fit_gives_the_same_model"),
+    (RECOMMENDER, "KnowsNobodyNew", "test_a_user_who_was_never_met_is_served"),
+    (ENCODER, "SeesTheBatch", "test_rows_keep_their_order_in_any_batch"),
+    (ENCODER, "KeepsItsWeights", "test_a_pickle_carries_no_weights"),
+    (ENCODER, "HidesASetting", "test_a_cache_tells_models_apart"),
+]
+RIGHT = [(FUSION, 12), (RECOMMENDER, 19), (ENCODER, 14)]
+UNSAID = [
+    ("EncoderTests", "encoder"),
+    ("FusionTests", "fusion_class"),
+    ("RecommenderTests", "recommender"),
+]
+
+
 class Reports:
-    """A plugin that keeps each test's report."""
+    """A plugin that keeps each test's report, by the module of the test."""
 
     def __init__(self):
-        self.failed, self.passed = {}, set()
+        self.failed, self.passed = defaultdict(dict), defaultdict(set)
 
     def pytest_runtest_logreport(self, report):
+        module = Path(report.nodeid.split("::")[0]).stem
         name = report.nodeid.split("::")[-1].split("[")[0]
         if report.failed:
-            self.failed[name] = str(report.longrepr)
+            self.failed[module][name] = str(report.longrepr)
         elif report.when == "call":
-            self.passed.add(name)
+            self.passed[module].add(name)
 
 
-@pytest.fixture
-def run(tmp_path):
-    """Run a module in this process, one of its classes being what is tested."""
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What fails and what passes where a class of a module is what is tested.
 
-    def run(module, name="Good"):
-        path = tmp_path / f"{tmp_path.name}.py"
+    One run has them all, each in a module of its own: to end a run takes longer than
+    the tests of one.
+    """
+    root = tmp_path_factory.mktemp("conformance")
+    named = [(module, name) for module, name, _ in WRONG]
+    named += [(module, "Good") for module, _ in RIGHT]
+    named += [(SILENT, tests) for tests, _ in UNSAID]
+    paths = [root / f"conformance_{number}.py" for number in range(len(named))]
+    for path, (module, name) in zip(paths, named, strict=True):
         path.write_text(module.replace("NAME", name))
-        options = [
-            "--rootdir",
-            str(tmp_path),
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:xdist",
-        ]
-        reports = Reports()
-        pytest.main([str(path), *options, "-q"], plugins=[reports])
-        return reports
-
-    return run
+    plugins = ["-p", "no:cacheprovider", "-p", "no:xdist"]
+    reports = Reports()
+    files = map(str, paths)
+    pytest.main([*files, "--rootdir", str(root), *plugins, "-q"], plugins=[reports])
+    return {
+        key: (reports.failed[path.stem], reports.passed[path.stem])
+        for key, path in zip(named, paths, strict=True)
+    }
 
 
-@pytest.mark.parametrize(
-    ("module", "at_least"), [(FUSION, 12), (RECOMMENDER, 19), (ENCODER, 14)]
-)
-def test_what_is_right_passes(run, module, at_least):
-    reports = run(module)
-    assert reports.failed == {}
-    assert len(reports.passed) >= at_least
+@pytest.mark.parametrize(("module", "at_least"), RIGHT)
+def test_what_is_right_passes(found, module, at_least):
+    failed, passed = found[module, "Good"]
+    assert failed == {}
+    assert len(passed) >= at_least
 
 
-@pytest.mark.parametrize(
-    ("module", "name", "expected"),
-    [
-        (FUSION, "SeesTheBatch", "test_items_do_not_see_their_batch"),
-        (FUSION, "ForgetsTheMask", "test_a_missing_modality_has_no_influence"),
-        (FUSION, "HasAnIdleParameter", "test_every_parameter_has_a_finite_gradient"),
-        (RECOMMENDER, "RepeatsWhatWasSeen", "test_what_a_user_met_is_left_out"),
-        (RECOMMENDER, "IsNeverTheSame", "test_the_same_fit_gives_the_same_model"),
-        (RECOMMENDER, "KnowsNobodyNew", "test_a_user_who_was_never_met_is_served"),
-        (ENCODER, "SeesTheBatch", "test_rows_keep_their_order_in_any_batch"),
-        (ENCODER, "KeepsItsWeights", "test_a_pickle_carries_no_weights"),
-        (ENCODER, "HidesASetting", "test_a_cache_tells_models_apart"),
-    ],
-)
-def test_what_is_wrong_fails(run, module, name, expected):
-    reports = run(module, name)
-    assert expected in reports.failed
-    assert len(reports.passed) > len(reports.failed)
+@pytest.mark.parametrize(("module", "name", "expected"), WRONG)
+def test_what_is_wrong_fails(found, module, name, expected):
+    failed, passed = found[module, name]
+    assert expected in failed
+    assert len(passed) > len(failed)
 
 
-@pytest.mark.parametrize(
-    ("tests", "fixture"),
-    [
-        ("EncoderTests", "encoder"),
-        ("FusionTests", "fusion_class"),
-        ("RecommenderTests", "recommender"),
-    ],
-)
-def test_what_is_to_be_tested_must_be_said(run, tests, fixture):
-    module = f"from skmmrec.testing import {tests}\nclass TestIt({tests}): pass"
-    reports = run(module)
-    assert reports.failed
-    for report in reports.failed.values():
+@pytest.mark.parametrize(("tests", "fixture"), UNSAID)
+def test_what_is_to_be_tested_must_be_said(found, tests, fixture):
+    failed, _ = found[SILENT, tests]
+    assert failed
+    for report in failed.values():
         assert f"override the fixture {fixture}" in report

@@ -1,10 +1,11 @@
 """What is wrong with an embedded store is told; what can be read is served."""
 
+import multiprocessing
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -32,6 +33,7 @@ from skmmrec.feature_store.backends.base import (
 )
 from skmmrec.feature_store.backends.sqlite import _connections, _files
 from skmmrec.feature_store.backends.sqlite._blocks import sums_of
+from tests.forks import SECONDS, in_child, needs_fork, quietly
 
 from .contract import ONE, SECOND, START, TWO, USERS, BackendContract
 
@@ -218,25 +220,26 @@ def test_a_full_disk(published, mount):
     there.assert_items(there.items_of(there.backend), big)
 
 
-WRITE_AND_DIE = """
-import os, sys, warnings
-warnings.simplefilter("ignore")
-from skmmrec.feature_store import open_store
-from skmmrec.feature_store.backends import backend_of
-from skmmrec.feature_store.backends.base import Event
-backend = backend_of(open_store(sys.argv[1]))
-with backend.exclusive():
-    backend.append_feedback(Event(b"u", b"i", 1.0, 5))
-os._exit(0)
-"""
+def write_and_die(repo):
+    backend = backend_of(open_store(repo))
+    with backend.exclusive():
+        backend.append_feedback(Event(b"u", b"i", 1.0, 5))
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("log", [False, True], ids=["closed", "killed"])
+@quietly
+@pytest.mark.parametrize(
+    "log", [False, pytest.param(True, marks=needs_fork)], ids=["closed", "killed"]
+)
 def test_a_read_only_file_system_is_read(published, mount, log):
     repo = shutil.copytree(published.repo, mount / "repo")
     if log:  # the log of a process that was killed is there, and read
-        command = [sys.executable, "-c", WRITE_AND_DIE, str(repo)]
-        subprocess.run(command, cwd=ROOT, check=True)
+        writer = multiprocessing.get_context("fork").Process(
+            target=write_and_die, args=(repo,)
+        )
+        writer.start()
+        writer.join(SECONDS)
+        assert writer.exitcode == -signal.SIGKILL
         assert (repo / "data" / "online.db-wal").stat().st_size
     subprocess.run(["mount", "-o", "remount,ro", str(mount)], check=True)
     there = Repository(repo)
@@ -550,29 +553,14 @@ def play(there, expected, number, kind, *values):
             rows.pop(values[0], None)
 
 
+@needs_fork
+@quietly
 def test_a_forked_child_reads(published):
     """What the parent has read is read again by connections of the child's own."""
-    published.assert_items(published.items_of(published.backend), TWO)
-    if not hasattr(os, "fork"):
-        pytest.skip("this system cannot fork")
-    command = [sys.executable, "-W", "ignore", "-c", FORK, str(published.repo)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-
-
-FORK = """
-import os, sys, threading, warnings
-warnings.simplefilter("ignore")
-from skmmrec.feature_store import open_store
-from skmmrec.feature_store.backends import backend_of
-backend = backend_of(open_store(sys.argv[1]))
-view = open_store(sys.argv[1]).get_feature_view("item_embeddings")
-wanted = backend.vectors(view, "item_vector").keys
-child = os.fork()
-if not child:
-    os._exit(backend.vectors(view, "item_vector").keys != wanted)
-sys.exit(os.waitpid(child, 0)[1])
-"""
+    backend, view = published.backend, published.view("item_embeddings")
+    published.assert_items(published.items_of(backend), TWO)
+    wanted = backend.vectors(view, ITEM_VECTOR).keys
+    assert in_child(lambda: backend.vectors(view, ITEM_VECTOR).keys == wanted)
 
 
 def test_vectors_in_memory_are_those_of_two_publications_at_most(published):

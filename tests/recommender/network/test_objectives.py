@@ -1,5 +1,7 @@
 """What is predicted: rankings, probabilities, ratings, and several at once."""
 
+from copy import deepcopy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -77,6 +79,27 @@ def fit(catalog, table, y, **params):
     return rec.fit(table[IDS], y)
 
 
+@pytest.fixture(scope="module")
+def rated_model(catalog, halves):
+    """A model of the ratings of one half."""
+    train, _ = halves
+    return fit(catalog, train, train.rating, objective="mse")
+
+
+@pytest.fixture(scope="module")
+def learned_tasks(catalog, halves):
+    """A model of the clicks and the ratings of one half."""
+    train, _ = halves
+    y = train[["click", "rating"]]
+    return fit(ItemCatalog(catalog.items), train, y, objective=["bce", "mse"])
+
+
+@pytest.fixture
+def both_tasks(learned_tasks):
+    """The same model, to be changed."""
+    return deepcopy(learned_tasks)
+
+
 @pytest.mark.parametrize("objective", ["softmax", "bpr", "bce"])
 def test_every_objective_ranks(objective, truth, catalog):
     rows = truth.interactions.sort_values("timestamp")
@@ -97,17 +120,18 @@ def test_ratings_are_predicted(catalog, halves):
     assert abs(predicted.mean() - test.rating.mean()) < 0.1
 
 
-def test_the_best_rated_come_first(catalog, halves):
-    rec = fit(catalog, halves[0], halves[0].rating, objective="mse")
-    table = rec.recommend(k=5)
+def test_the_best_rated_come_first(rated_model):
+    table = rated_model.recommend(k=5)
     best = table[table["rank"] == 1]
-    np.testing.assert_allclose(rec.predict(best[IDS]), best.score, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        rated_model.predict(best[IDS]), best.score, rtol=1e-4, atol=1e-5
+    )
     assert best.score.mean() > 3.5
 
 
-def test_ratings_are_shifted_and_scaled_with_y(catalog, halves):
+def test_ratings_are_shifted_and_scaled_with_y(rated_model, catalog, halves):
     train, test = halves
-    one = fit(catalog, train, train.rating, objective="mse").predict(test[IDS])
+    one = rated_model.predict(test[IDS])
     other = fit(catalog, train, train.rating * 20 - 7, objective="mse")
     np.testing.assert_allclose(other.predict(test[IDS]), one * 20 - 7, atol=0.02)
 
@@ -125,23 +149,23 @@ def test_probabilities_are_calibrated(catalog, halves):
     assert loss < -0.95 * (share * np.log(share) + (1 - share) * np.log(1 - share))
 
 
-def test_scorers_of_ratings_and_clicks(catalog, halves):
+def test_scorers_of_ratings_and_clicks(rated_model, halves):
     """scikit-learn's own scorers take what predict gives."""
-    train, test = halves
-    ratings = fit(catalog, train, train.rating, objective="mse")
+    _, test = halves
     from sklearn.metrics import get_scorer as sklearn_scorer
 
-    assert sklearn_scorer("r2")(ratings, test[IDS], test.rating) > 0.4
-    assert get_scorer("ndcg@10")(ratings, test[IDS], test.rating - 3.5) > 0
+    assert sklearn_scorer("r2")(rated_model, test[IDS], test.rating) > 0.4
+    assert get_scorer("ndcg@10")(rated_model, test[IDS], test.rating - 3.5) > 0
 
 
 @pytest.mark.parametrize("task_weights", [None, [1.0, 0.3]])
-def test_several_tasks_at_once(catalog, halves, task_weights):
+def test_several_tasks_at_once(learned_tasks, catalog, halves, task_weights):
     train, test = halves
-    y = train[["click", "rating"]]
-    rec = fit(
-        catalog, train, y, objective=["bce", "mse"], training__task_weights=task_weights
-    )
+    rec = learned_tasks
+    if task_weights is not None:
+        y = train[["click", "rating"]]
+        options = {"training__task_weights": task_weights}
+        rec = fit(catalog, train, y, objective=["bce", "mse"], **options)
     predicted = rec.predict(test[IDS])
     assert predicted.shape == (len(test), 2)
     assert predicted.dtype == np.float32
@@ -157,7 +181,7 @@ def test_only_ratings_have_a_variance(catalog, halves, objectives):
     train, _ = halves
     columns = {"bce": "click", "mse": "rating"}
     y = train[[columns[name] for name in objectives]]
-    rec = fit(catalog, train, y, objective=objectives)
+    rec = fit(catalog, train, y, objective=objectives, training__max_epochs=2)
     learned = rec.model_.networks[0].log_variances.detach().numpy()
     changed = ~np.isclose(learned, 0, rtol=0, atol=1e-6)
     assert changed.tolist() == [name == "mse" for name in objectives]
@@ -182,18 +206,16 @@ def test_tasks_may_lack_answers(catalog, halves):
     train, test = halves
     y = train[["click", "rating"]].to_numpy().copy()
     y[::3, 1] = np.nan
-    rec = fit(catalog, train, y, objective=["bce", "mse"])
+    rec = fit(catalog, train, y, objective=["bce", "mse"], training__max_epochs=2)
     assert np.isfinite(rec.predict(test[IDS])).all()
 
 
-def test_new_items_have_an_answer_to_every_task(catalog, halves):
+def test_new_items_have_an_answer_to_every_task(both_tasks, catalog, halves):
     train, _ = halves
-    own = ItemCatalog(catalog.items)
-    rec = fit(own, train, train[["click", "rating"]], objective=["bce", "mse"])
     new = catalog.items.head(2).assign(item_id=["new1", "new2"])
-    rec.add_items(new)
+    both_tasks.add_items(new)
     pairs = pd.DataFrame({"user_id": train.user_id.iloc[0], "item_id": new.item_id})
-    predicted = rec.predict(pairs)
+    predicted = both_tasks.predict(pairs)
     assert predicted.shape == (2, 2)
     assert 0 < predicted[0, 0] < 1
     assert 0 < predicted[0, 1] < 6
@@ -214,13 +236,12 @@ def test_several_tasks_are_saved(catalog, halves, tmp_path):
     np.testing.assert_array_equal(loaded.predict(test[IDS]), rec.predict(test[IDS]))
 
 
-def test_feedback_keeps_the_number_of_tasks(catalog, halves):
+def test_feedback_keeps_the_number_of_tasks(both_tasks, halves):
     train, test = halves
-    rec = fit(catalog, train, train[["click", "rating"]], objective=["bce", "mse"])
     with pytest.raises(ValueError, match="y has 1 columns, but fit had 2"):
-        rec.partial_fit(test[IDS], test.click)
-    rec.partial_fit(test[IDS], test[["click", "rating"]])
-    assert len(rec.seen_.items) == len(train) + len(test)
+        both_tasks.partial_fit(test[IDS], test.click)
+    both_tasks.partial_fit(test[IDS], test[["click", "rating"]])
+    assert len(both_tasks.seen_.items) == len(train) + len(test)
 
 
 @pytest.mark.parametrize(

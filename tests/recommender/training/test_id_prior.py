@@ -65,14 +65,26 @@ def fit(items, X, **params):
     return MultimodalFusionRecommender(catalog_of(items)).set_params(**params).fit(X)
 
 
+@pytest.fixture(scope="module")
+def usual(items, by_content):
+    """A model that is looked at only."""
+    return fit(items, by_content)
+
+
+@pytest.fixture(scope="module")
+def by_precision(items, by_content):
+    """Such models of given precisions."""
+    given = (0, 2, 100)
+    return {p: fit(items, by_content, regularization__id_l2=p) for p in given}
+
+
 def embedding_length(rec):
     return float(rec.model_.networks[0].item_embedding.detach().norm())
 
 
-def test_a_given_precision_is_kept_and_shrinks_embeddings(items, by_content):
+def test_a_given_precision_is_kept_and_shrinks_embeddings(by_precision):
     lengths = {}
-    for precision in (0, 2, 100):
-        rec = fit(items, by_content, regularization__id_l2=precision)
+    for precision, rec in by_precision.items():
         assert rec.id_l2_ == precision
         lengths[precision] = embedding_length(rec)
     assert lengths[0] > lengths[2] > lengths[100]
@@ -127,19 +139,20 @@ def test_the_trial_leaves_nothing_out_of_the_fit(items, by_content, monkeypatch)
     assert len(rec.history_.items) == n
 
 
-def test_the_trial_leaves_the_network_as_it_is(items, by_content):
-    rec = fit(items, by_content)
-    network = rec.model_.networks[0]
+def test_the_trial_leaves_the_network_as_it_is(usual):
+    network = usual.model_.networks[0]
     before = deepcopy(network.state_dict())
-    problem = rec.model_.problem()
-    chosen, _ = _training.try_out(network, problem, rec._plan(), Generators(0))
+    problem = usual.model_.problem()
+    chosen, _ = _training.try_out(network, problem, usual._plan(), Generators(0))
     assert chosen.value >= CLEAR
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name
 
 
-def test_split_tables_are_not_tried_for_a_memory_alone(items, by_content, monkeypatch):
-    rec = fit(items, by_content, regularization__id_l2=2.0)
+def test_split_tables_are_not_tried_for_a_memory_alone(
+    by_precision, items, monkeypatch
+):
+    rec = by_precision[2]
     parts = rec.model_.networks[0], rec.model_.problem(), rec._plan(), Generators(0)
     monkeypatch.setattr(_training, "choose_split", lambda *_: {"items": len(items)})
     monkeypatch.delattr(_training, "try_out")
@@ -150,9 +163,8 @@ def test_split_tables_are_not_tried_for_a_memory_alone(items, by_content, monkey
 
 
 def test_a_fit_that_was_killed_goes_on_with_the_same_precision(
-    items, by_content, tmp_path, monkeypatch
+    items, by_content, usual, tmp_path, monkeypatch
 ):
-    whole = fit(items, by_content)
     with monkeypatch.context() as patch:
         save = Trainer._save
 
@@ -166,8 +178,8 @@ def test_a_fit_that_was_killed_goes_on_with_the_same_precision(
             fit(items, by_content, training__checkpoint_dir=tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
     resumed = fit(items, by_content, training__checkpoint_dir=tmp_path)
-    assert resumed.id_l2_ == whole.id_l2_ >= CLEAR
-    pd.testing.assert_frame_equal(resumed.item_vectors_, whole.item_vectors_)
+    assert resumed.id_l2_ == usual.id_l2_ >= CLEAR
+    pd.testing.assert_frame_equal(resumed.item_vectors_, usual.item_vectors_)
 
 
 def test_the_trial_does_not_stop_early(items, by_content):
@@ -205,8 +217,8 @@ def test_some_users_keep_their_whole_histories(items, by_content):
     np.testing.assert_array_equal(left.items[examples.places_in(left)], examples.items)
 
 
-def test_scoring_by_content_alone_tries_nothing(items, by_content):
-    assert fit(items, by_content).id_l2_ > LOW
+def test_scoring_by_content_alone_tries_nothing(usual, items, by_content):
+    assert usual.id_l2_ > LOW
     rec = ContentRecommender(catalog_of(items)).fit(by_content)
     assert rec.model_.id_l2 == LOW
 
@@ -256,10 +268,9 @@ def test_the_prior_is_shared_out_over_the_interactions(items, by_content, monkey
         assert [group["weight_decay"] for group in others] == [0, 0]
 
 
-def test_penalties_are_no_part_of_the_loss_at_rest(items, by_content):
-    rec = fit(items, by_content)
-    problem, plan = rec.model_.problem(), rec._plan()
-    generators, network = Generators(0), rec.model_.networks[0]
+def test_penalties_are_no_part_of_the_loss_at_rest(usual):
+    problem, plan = usual.model_.problem(), usual._plan()
+    generators, network = Generators(0), deepcopy(usual.model_.networks[0])
     history, examples = problem.history, problem.examples
     batcher = _training._batcher(problem, plan, generators, history, examples)
     loss = _training._loss(network, problem, plan, generators, 1.0)
@@ -303,14 +314,13 @@ def test_unliked_items_do_not_count():
     assert credit(np.r_[counts, np.zeros(100, int)]) == credit(counts)
 
 
-def test_a_trial_is_trained_with_the_precision_that_is_given(items, by_content):
+def test_a_trial_is_trained_with_the_precision_that_is_given(by_precision):
     """The network that a memory is tried beside is like the one that it will be."""
     lengths = {}
-    for given in (0.0, 2.0, 100.0):
-        rec = fit(items, by_content, regularization__id_l2=given)
+    for given, rec in by_precision.items():
         network = rec.model_.networks[0]
         parts = network, rec.model_.problem(), rec._plan(), Generators(0)
         chosen, trial = _training.try_out(*parts)
         assert chosen.value == given
         lengths[given] = float(trial.network.item_embedding.detach().norm())
-    assert lengths[0.0] > lengths[2.0] > lengths[100.0]
+    assert lengths[0] > lengths[2] > lengths[100]
