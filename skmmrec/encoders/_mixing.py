@@ -121,7 +121,10 @@ def _average(samples: np.ndarray, mean: np.ndarray) -> None:
     np.add(samples[:, 0], samples[:, 1], out=mean)
     for channel in range(2, n_channels):
         mean += samples[:, channel]
-    mean /= n_channels
+    if n_channels == 2:  # to the same bit, in half the time of a division
+        mean *= np.float32(0.5)
+    else:
+        mean /= n_channels
 
 
 def _energies(samples: np.ndarray) -> np.ndarray:
@@ -131,9 +134,11 @@ def _energies(samples: np.ndarray) -> np.ndarray:
     # In short rows: for more than 10,000 values BLAS starts threads.
     rows = values[: n_whole * _ROW].reshape(n_whole, _ROW)
     rest = values[n_whole * _ROW :]
+    energies = np.empty(n_whole + (len(rest) > 0), values.dtype)
     with np.errstate(over="ignore", invalid="ignore"):  # refused by what it holds
-        energies = np.vecdot(rows, rows)
-        return np.append(energies, np.vecdot(rest, rest)) if len(rest) else energies
+        np.vecdot(rows, rows, out=energies[:n_whole])
+        energies[n_whole:] = np.vecdot(rest, rest)
+    return energies
 
 
 def _by_block(energies: np.ndarray, n_channels: int) -> np.ndarray:

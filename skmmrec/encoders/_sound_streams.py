@@ -85,7 +85,7 @@ def _n_until_end(file: BinaryIO, declared: Format, first: bytes) -> int:
     """
     n_bytes = size_of(file)
     tail = bytes_at(file, max(n_bytes - _TAIL, 0), _TAIL)
-    if tail.find(b"fLaC", 1) > 0:
+    if tail.rfind(b"fLaC", 1) > 0:  # takes half the time of `find`
         return 0
     position = len(tail)
     while (position := tail.rfind(first[:2], 0, position)) >= 0:

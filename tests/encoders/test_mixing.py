@@ -53,6 +53,19 @@ def test_mixing_is_what_its_definition_says(n, gains, is_transposed, seed):
     np.testing.assert_allclose(mono, mixed_by_products(samples), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("n_channels", [2, 3, 6])
+def test_the_mean_is_a_quotient_to_the_bit(n_channels):
+    generator = np.random.default_rng(0)
+    # From full scale down to numbers that have lost bits; all above 0 do not cancel.
+    scale = 10.0 ** generator.integers(-45, 1, (BLOCK + 5, 1))
+    samples = generator.random((BLOCK + 5, n_channels)) * scale
+    samples = samples.astype(np.float32)
+    total = samples[:, 0].copy()
+    for channel in range(1, n_channels):
+        total += samples[:, channel]
+    np.testing.assert_array_equal(to_mono(samples), total / np.float32(n_channels))
+
+
 @pytest.mark.parametrize("n_channels", [1, 2, 6])
 def test_parts_of_whole_blocks_give_what_all_at_once_gives(n_channels):
     generator = np.random.default_rng(0)
