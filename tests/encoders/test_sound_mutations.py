@@ -186,7 +186,11 @@ def check_mp3(data):
     shifted = found[max(shift, 0) :]
     expected = MP3_SOUND[max(-shift, 0) :]
     n = min(len(shifted), len(expected))
-    np.testing.assert_allclose(shifted[:n], expected[:n], atol=2e-3, rtol=1e-3)
+    # Where a frame is lost, half of the next lacks what overlaps with it.
+    first = 576 if shift <= -576 else 0
+    np.testing.assert_allclose(
+        shifted[first:n], expected[first:n], atol=2e-3, rtol=1e-3
+    )
 
 
 @FEW
