@@ -121,10 +121,7 @@ def _average(samples: np.ndarray, mean: np.ndarray) -> None:
     np.add(samples[:, 0], samples[:, 1], out=mean)
     for channel in range(2, n_channels):
         mean += samples[:, channel]
-    if n_channels == 2:  # to the same bit, in half the time of a division
-        mean *= np.float32(0.5)
-    else:
-        mean /= n_channels
+    mean /= n_channels
 
 
 def _energies(samples: np.ndarray) -> np.ndarray:
