@@ -342,7 +342,7 @@ def _exact_totals(aspects: Sequence[Aspect], chosen: np.ndarray) -> np.ndarray:
     for directions, rows, query, weight in aspects:
         places, has = _places_of(rows, chosen)
         vectors = directions[places[has]].astype(np.float64)
-        totals[has] += weight * np.einsum("ij,j->i", vectors, query.astype(np.float64))
+        totals[has] += weight * _dots(vectors, query.astype(np.float64))
     return totals
 
 
@@ -414,7 +414,7 @@ def _exact(
     if metric == "l2":
         distances = np.linalg.norm(vectors - query, axis=1)
         return distances
-    dots = np.einsum("ij,j->i", vectors, query)
+    dots = _dots(vectors, query)
     if metric == "inner_product":
         distances = -dots
         return distances
