@@ -103,6 +103,7 @@ def test_packed_rows_come_back_from_pieces_that_overlap(ids, dim, data):
 def test_rows_behind_a_gap_are_left_out():
     keys, values = entity_keys("item_id", [1, 2]), pack_vectors(np.eye(2))
     assert list(unpack_rows([(1, pack_rows(keys, values))])) == []
+    assert list(unpack_rows([])) == []
 
 
 @given(

@@ -37,6 +37,14 @@ class Checksum:
         names = {name for row in rows for name in row}
         self.update(keys, [(n, [row.get(n, b"") for row in rows]) for n in names])
 
+    def has_columns_of(self, other: Checksum) -> bool:
+        """Whether keys, and the features that another took in, are the same in both."""
+        ours = self._columns
+        return all(
+            name in ours and ours[name].digest() == column.digest()
+            for name, column in other._columns.items()
+        )
+
     def hexdigest(self) -> str:
         """Return 32 hexadecimal digits."""
         total = hashlib.blake2b(digest_size=16)  # 128 bits: never equal by chance

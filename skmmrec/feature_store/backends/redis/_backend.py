@@ -25,10 +25,10 @@ from skmmrec.feature_store.backends.base import (
 
 from ._edits import Edits
 from ._feedback import Feedback
-from ._packed import PACKED, pack_rows, unpack_published
+from ._packed import PACKED, pack_rows
 from ._server import SCAN, Command
 from ._store import ExactRedisOnlineStore
-from ._vectors import packed_pieces
+from ._vectors import packed_vectors
 from ._writer import Writer
 
 # Bytes and rows in one step, of which Redis serves nobody else: 1 ms of a processor.
@@ -204,7 +204,7 @@ class RedisBackend(Backend):
     ) -> Iterator[tuple[list[bytes], np.ndarray]]:
         """Read the packed pieces."""
         if view.name == PACKED[0]:
-            yield from unpack_published(packed_pieces(self._tables, snapshot), snapshot)
+            yield from packed_vectors(self._tables, snapshot)
 
     def keys(self, view: FeatureView) -> list[bytes]:
         """List all keys."""

@@ -18,11 +18,6 @@ import numpy as np
 from skmmrec.feature_store.backends.base import (
     ITEM_VECTOR,
     ITEM_VIEW,
-    DamagedStoreError,
-    Snapshot,
-    VectorTable,
-    give_way,
-    sorted_keys,
     unpack_vectors,
 )
 
@@ -74,47 +69,6 @@ def unpack_rows(
             raise ValueError(f"the vectors from row {first} on: {error}") from error
         yield keys[done - first :], matrix[done - first :]
         done = max(done, first + len(keys))
-
-
-def unpack_published(
-    pieces: Iterable[tuple[int, bytes]], snapshot: Snapshot
-) -> Iterator[tuple[list[bytes], np.ndarray]]:
-    """Do what `unpack_rows` does of a publication's pieces.
-
-    Raises
-    ------
-    DamagedStoreError
-        When a piece is not what was packed.
-    """
-    try:
-        yield from unpack_rows(pieces)
-    except ValueError as error:
-        raise DamagedStoreError(
-            f"publication {snapshot.number} (version {snapshot.version!r}) has a "
-            f"damaged copy of its item vectors: {error}; publish again, or serve "
-            "another publication"
-        ) from error
-
-
-def unpacked_table(
-    join_key: str, pieces: Iterable[tuple[int, bytes]], snapshot: Snapshot
-) -> VectorTable:
-    """Build a table from the pieces of a publication that `unpack_rows` takes.
-
-    Raises
-    ------
-    DamagedStoreError
-        When a piece is not what was packed.
-    """
-    keys, blocks = list[bytes](), list[np.ndarray]()
-    for found, matrix in unpack_published(pieces, snapshot):
-        keys += found
-        blocks.append(matrix)
-        give_way()
-    order, ids, keys = sorted_keys(join_key, keys)
-    joined = np.concatenate(blocks) if blocks else np.empty((0, 0), np.float32)
-    times = np.full(len(keys), snapshot.served_us, np.int64)
-    return VectorTable(keys, ids, joined[order], times, snapshot.version)
 
 
 def _unpacked(piece: bytes) -> tuple[list[bytes], np.ndarray]:

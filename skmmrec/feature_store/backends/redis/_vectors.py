@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 from feast import FeatureView
 
 from skmmrec.feature_store.backends.base import (
+    DamagedStoreError,
     Place,
     RecentTables,
     Snapshot,
     VectorTable,
     chunks,
     give_way,
+    sorted_keys,
     vector_table,
     with_later,
 )
 
-from ._packed import PACKED, unpacked_table
+from ._packed import PACKED, unpack_rows
 from ._tables import Tables, check_kept, lost
 
 # Pieces of some 50 kB in one go, of which Redis serves nobody else: 0.5 ms.
@@ -77,8 +80,7 @@ class Vectors:
         if (view.name, feature) != PACKED:
             return self._load_some(view, feature, snapshot)
         server, names = self._tables.server, self._tables.names
-        pieces = packed_pieces(self._tables, snapshot)
-        table = unpacked_table(view.join_keys[0], pieces, snapshot)
+        table = self._unpack(view, snapshot)
         text = server("HGET", names.publications, snapshot.number)
         n = check_kept(snapshot, text).counts.get(view.name)
         # Else something was deleted of it meanwhile.
@@ -102,6 +104,18 @@ class Vectors:
             self._tables.check_columns(view.name, [feature], [[]], snapshot)
         return table
 
+    def _unpack(self, view: FeatureView, snapshot: Snapshot) -> VectorTable:
+        """Read vectors by many, as long as nothing was deleted of them."""
+        keys, blocks = list[bytes](), list[np.ndarray]()
+        for found, matrix in packed_vectors(self._tables, snapshot):
+            keys += found
+            blocks.append(matrix)
+            give_way()
+        order, ids, keys = sorted_keys(view.join_keys[0], keys)
+        joined = np.concatenate(blocks) if blocks else np.empty((0, 0), np.float32)
+        times = np.full(len(keys), snapshot.served_us, np.int64)
+        return VectorTable(keys, ids, joined[order], times, snapshot.version)
+
     def _scan(self, view: FeatureView, feature: str, snapshot: Snapshot) -> VectorTable:
         """Read vectors one by one."""
         names, found = self._tables.names, {}
@@ -111,6 +125,26 @@ class Vectors:
             give_way()
         rows = [(key, value, snapshot.served_us) for key, value in found.items()]
         return vector_table(Place.of(view, feature), rows, snapshot.version)
+
+
+def packed_vectors(
+    tables: Tables, snapshot: Snapshot
+) -> Iterator[tuple[list[bytes], np.ndarray]]:
+    """Read keys and vectors of the packed pieces of a publication.
+
+    Raises
+    ------
+    DamagedStoreError
+        When a piece is not what was packed.
+    """
+    try:
+        yield from unpack_rows(packed_pieces(tables, snapshot))
+    except ValueError as error:
+        raise DamagedStoreError(
+            f"Redis at {tables.server.place}: publication {snapshot.number} (version "
+            f"{snapshot.version!r}) has a damaged copy of its item vectors: {error}; "
+            "publish again, or serve another publication"
+        ) from error
 
 
 def packed_pieces(tables: Tables, snapshot: Snapshot) -> Iterator[tuple[int, bytes]]:
