@@ -72,13 +72,21 @@ def test_options_are_measured_with_less_content_and_on_new_items(folder, situati
     assert facts["cpu_s"] > 0
 
 
-def test_a_table_of_options_shows_gains_in_pairs(tmp_path):
+def test_a_table_of_options_shows_gains_over_all_seeds_of_the_defaults(tmp_path):
     users = pd.Index(range(50), name="user_id")
     noise = np.random.default_rng(0).normal(0, 0.01, 50)
     base = pd.Series(0.5 + noise, index=users)
-    values = {"defaults": base, "n_members=2": base * 1.1, "alignment=0.1": base}
-    for label, series in values.items():
-        for seed in range(2):
+    # By seed: the fits of the defaults move by 0.01 around the base.
+    values = {
+        "defaults": [base - 0.01, base, base + 0.01],
+        "n_members=2": [base + 0.05],
+        "alignment=0.1": [base + 0.01],
+        "n_factors=32": [base - 0.01],
+        "clip_norm=1.0": [base - 0.01, base],
+    }
+    for label, by_seed in values.items():
+        shift = 1 if label == "alignment=0.1" else 0
+        for seed, series in enumerate(by_seed, start=shift):
             path = measuring._facts(tmp_path, "tiktok", measuring.ALL, label, seed)
             facts = {"label": label, "seed": seed, "device": "cpu", "cpu_s": 3.0}
             runner.write(path, facts)
@@ -86,5 +94,16 @@ def test_a_table_of_options_shows_gains_in_pairs(tmp_path):
     lines = list(measuring.table(["tiktok", "dbbook"], measuring.ALL, tmp_path))
     assert lines[0] == "| NDCG@20, all items | tiktok | seconds of a fit |"
     assert lines[2].startswith("| defaults | 0.5")
-    assert "| `n_members=2` | **+10.0 ± 0.0 %** | x 1.0 |" in lines
-    assert "| `alignment=0.1` | +0.0 ± 0.0 % | x 1.0 |" in lines
+    # 2.3 % is 0.01 * sqrt(1/3 + 1) of 0.5: one seed against three.
+    assert "| `n_members=2` | **+10.0 ± 2.3 %** | x 1.0 |" in lines
+    assert "| `alignment=0.1` | +2.0 ± 2.3 % | x 1.0 |" in lines
+    # What gives the same lists by the same seeds changes nothing.
+    assert "| `n_factors=32` | same | x 1.0 |" in lines
+    assert "| `clip_norm=1.0` | same | x 1.0 |" in lines
+
+
+def test_the_defaults_are_fitted_by_more_seeds_than_options(tmp_path):
+    tasks = measuring.tasks(["dbbook"], [measuring.ALL], 1, "cpu", tmp_path)
+    names = [task.title for task in tasks]
+    assert sum("defaults" in name for name in names) == measuring.DEFAULT_SEEDS
+    assert sum("bpr" in name for name in names) == 1
