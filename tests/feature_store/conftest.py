@@ -86,6 +86,20 @@ def repo(tmp_path):
     return copy_repo(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory):
+    """Fill a new repository by a function; what it did once is copied from then on."""
+    kept = {}
+
+    def filled(fill, repo):
+        if fill not in kept:
+            kept[fill] = copy_repo(tmp_path_factory.mktemp("filled"))
+            fill(kept[fill])
+        return shutil.copytree(kept[fill], repo, dirs_exist_ok=True)
+
+    return filled
+
+
 @pytest.fixture
 def recommender():
     return make_recommender()
