@@ -15,6 +15,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # feast imports much that is deprecated
     import feast  # noqa: F401
 
+from skmmrec.feature_store import publish
 from skmmrec.recommender import ServingVectors
 
 from .services import postgres_settings, redis_settings
@@ -98,6 +99,10 @@ def filled(tmp_path_factory):
         return shutil.copytree(kept[fill], repo, dirs_exist_ok=True)
 
     return filled
+
+
+def publish_one(repo):
+    publish(make_recommender(), repo)
 
 
 @pytest.fixture
