@@ -73,9 +73,9 @@ class Adam(torch.optim.Adam):
     load_state_dict = inspect.unwrap(torch.optim.Adam.load_state_dict)
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         """Update everything by its gradients."""
-        inspect.unwrap(torch.optim.Adam.step)(self, closure)
+        return inspect.unwrap(torch.optim.Adam.step)(self, closure)
 
 
 class Optimizer:
