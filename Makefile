@@ -4,8 +4,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# One thread a worker: torch's threads get in each other's way on a busy machine.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# One thread a worker: torch's threads get in each other's way on a busy machine. Byte
+# code is kept, whatever the environment says: workers and the processes that tests start
+# would each compile every module anew. The order is that of conftest.py.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
+	--numprocesses 2 --dist loadfile --no-loadscope-reorder
 QUICK := -m "not slow and not gpu and not services and not cluster and not browser"
 # What torch, MKL and oneDNN compute with on an old and on a common processor.
 OLD := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=SSE41

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import sys
+import tempfile
 import traceback
 
 import pytest
@@ -47,3 +49,37 @@ def _send(function, writing):
         writing.send(("value", function()))
     except BaseException:
         writing.send(("error", traceback.format_exc()))
+
+
+def as_program(main, stdout=None):
+    """Run `main` in a forked child, as a program; its exit code, output and errors.
+
+    The child need not import anything anew. `stdout` is a file descriptor.
+    """
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        child = os.fork()
+        if not child:
+            _be_program(main, out.fileno() if stdout is None else stdout, err.fileno())
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        out.seek(0), err.seek(0)
+        return code, out.read(), err.read()
+
+
+def _be_program(main, out, err):
+    """End this process as the interpreter would: by the code of SystemExit."""
+    code = 1
+    try:
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        sys.stdout, sys.stderr = open(1, "w"), open(2, "w")  # noqa: SIM115
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)

@@ -57,21 +57,24 @@ CONFIG = """\
 ignore_missing_imports = true
 follow_imports = skip
 pretty = false
-cache_dir = {folder}/cache
+cache_dir = {cache}
 [mypy-skmmrec.*]
 follow_imports = silent
 """
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    """Lines of each snippet on which mypy finds an error, and all that it says."""
+def found(tmp_path_factory, pytestconfig):
+    """Lines of each snippet on which mypy finds an error, and all that it says.
+
+    What mypy has read of the package is kept for the next run of the tests.
+    """
     folder = tmp_path_factory.mktemp("types")
     paths = {"wrong": folder / "wrong.py", "right": folder / "right.py"}
     paths["wrong"].write_text(WRONG)
     paths["right"].write_text(RIGHT)
     config = folder / "mypy.ini"
-    config.write_text(CONFIG.format(folder=folder))
+    config.write_text(CONFIG.format(cache=pytestconfig.cache.mkdir("mypy")))
     done = subprocess.run(
         [sys.executable, "-m", "mypy", f"--config-file={config}", *paths.values()],
         capture_output=True,

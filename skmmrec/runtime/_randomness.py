@@ -69,6 +69,14 @@ class DrawFrom(TorchDispatchMode):
         seeded by the first.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Tell torch not to import its compiler, which takes seconds, to keep it off.
+
+        Nothing is compiled in the block.
+        """
+        return False
+
     def __init__(self, *generators: torch.Generator) -> None:
         super().__init__()
         self._first = generators[0]

@@ -24,6 +24,8 @@ MAY_SKIP = {"check_array_api_input"}
 # What the checks do on purpose: they fit y of a regression, of one class and without a
 # like, and score the rows of `fit`.
 ODD_ON_PURPOSE = ("no interaction has y above 0", "y is from", ".* were seen in fit")
+# What the tests of a class have fitted, by what they fitted it from.
+FITS = pytest.StashKey[dict[bytes, Any]]()
 
 
 class RecommenderTests:
@@ -70,9 +72,19 @@ class RecommenderTests:
         return make_interactions()[1]
 
     @pytest.fixture
-    def fitted(self, recommender: Any, X: pd.DataFrame, y: pd.Series) -> Any:
-        """Return the recommender, fitted."""
-        return recommender.fit(X, y)
+    def fitted(
+        self,
+        request: pytest.FixtureRequest,
+        recommender: Any,
+        X: pd.DataFrame,
+        y: pd.Series,
+    ) -> Any:
+        """Return the recommender, fitted; tests share it, and leave it as it is."""
+        fits = request.node.getparent(pytest.Class).stash.setdefault(FITS, {})
+        key = pickle.dumps((recommender, X, y))
+        if key not in fits:
+            fits[key] = recommender.fit(X, y)
+        return fits[key]
 
     def test_it_passes_the_checks_of_scikit_learn(self, recommender: Any) -> None:
         with warnings.catch_warnings():

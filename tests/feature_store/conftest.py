@@ -15,6 +15,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # feast imports much that is deprecated
     import feast  # noqa: F401
 
+from skmmrec.feature_store import publish
 from skmmrec.recommender import ServingVectors
 
 from .services import postgres_settings, redis_settings
@@ -84,6 +85,24 @@ def redis(tmp_path_factory):
 @pytest.fixture
 def repo(tmp_path):
     return copy_repo(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory):
+    """Fill a new repository by a function; what it did once is copied from then on."""
+    kept = {}
+
+    def filled(fill, repo):
+        if fill not in kept:
+            kept[fill] = copy_repo(tmp_path_factory.mktemp("filled"))
+            fill(kept[fill])
+        return shutil.copytree(kept[fill], repo, dirs_exist_ok=True)
+
+    return filled
+
+
+def publish_one(repo):
+    publish(make_recommender(), repo)
 
 
 @pytest.fixture

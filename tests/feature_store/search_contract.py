@@ -59,12 +59,16 @@ def best(scores, k):
     return scores.sort_values(ascending=False, kind="stable").index[:k].tolist()
 
 
+def publish_all(model, repo):
+    publish(model, repo, features=features(), vectors=vectors())
+
+
 class SearchContract:
     """Tests of a repository; a subclass gives the fixture `place`."""
 
     @pytest.fixture
     def published(self, place, recommender):
-        publish(recommender, place, features=features(), vectors=vectors())
+        publish_all(recommender, place)
         return place
 
     def test_conditions_choose_the_items(self, published, recommender):

@@ -33,11 +33,14 @@ from .conftest import copy_repo, make_recommender, reads_with_duckdb
 from .test_publications import model
 
 
-@pytest.fixture
-def published(repo):
+def publish_two(repo):
     publish(model(1), repo)
     publish(model(2), repo)
-    return repo
+
+
+@pytest.fixture
+def published(repo, filled):
+    return filled(publish_two, repo)
 
 
 def publication_file(repo, number):

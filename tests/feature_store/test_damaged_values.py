@@ -34,11 +34,14 @@ PLACE = Place("item_embeddings", "item_id", "item_vector")
 VECTOR = pack_vectors(np.ones((1, 5), np.float32))[0]
 
 
-@pytest.fixture
-def published(repo, recommender):
+def publish_prices(repo):
     prices = pd.DataFrame({"price": np.arange(30.0)})
-    publish(recommender, repo, features=prices)
-    return repo
+    publish(make_recommender(), repo, features=prices)
+
+
+@pytest.fixture
+def published(repo, filled):
+    return filled(publish_prices, repo)
 
 
 def publication_file(repo):

@@ -30,10 +30,13 @@ def model(n):
     return history_model(version=f"v{n}", seed=n)
 
 
-@pytest.fixture
-def online(repo):
+def publish_first(repo):
     publish(model(1), repo)
-    return OnlineRecommender(repo)
+
+
+@pytest.fixture
+def online(repo, filled):
+    return OnlineRecommender(filled(publish_first, repo))
 
 
 def record(online, *items):

@@ -8,7 +8,9 @@ import pytest
 from feast.feature_server import get_app
 from starlette.testclient import TestClient
 
-from skmmrec.feature_store import OnlineRecommender, open_store, publish
+from skmmrec.feature_store import OnlineRecommender, open_store
+
+from .conftest import publish_one
 
 VECTOR = [9.0] * 5
 
@@ -27,8 +29,8 @@ def pushed(**changes):
 
 
 @pytest.fixture
-def client(repo, recommender):
-    publish(recommender, repo)
+def client(repo, filled):
+    filled(publish_one, repo)
     app = get_app(open_store(repo))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from skmmrec.encoders import TextEncoder
 from skmmrec.feature_store import ExactSqliteOnlineStoreConfig, open_store, publish
 
+from .conftest import make_recommender
 from .search_contract import features
 
 TEXTS = [f"{word} {n}" for n in range(6) for word in "abcde"]
@@ -35,10 +36,13 @@ def search(repo, **given):
     }
 
 
+def publish_features(repo):
+    publish(make_recommender(), repo, features=features())
+
+
 @pytest.fixture
-def published(repo, recommender):
-    publish(recommender, repo, features=features())
-    return repo
+def published(repo, filled):
+    return filled(publish_features, repo)
 
 
 def test_items_are_found_by_a_vector_and_a_filter(published, recommender):

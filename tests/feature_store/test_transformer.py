@@ -12,15 +12,14 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from skmmrec.feature_store import FeastFeatures, publish
 
-from .conftest import make_recommender, reads_with_duckdb
+from .conftest import make_recommender, publish_one, reads_with_duckdb
 
 X = pd.DataFrame({"user_id": ["100", "103", "101"], "item_id": [4, 9, 4]})
 
 
 @pytest.fixture
-def published(repo, recommender):
-    publish(recommender, repo)
-    return repo
+def published(repo, filled):
+    return filled(publish_one, repo)
 
 
 @pytest.mark.filterwarnings("ignore:Can't test estimator")

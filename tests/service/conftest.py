@@ -19,6 +19,7 @@ from skmmrec.feature_store import publish  # noqa: E402
 from skmmrec.service import create_app  # noqa: E402
 from tests.feature_store.conftest import (  # noqa: E402, F401
     copy_repo,
+    filled,
     postgres,
     redis,
     remote,
@@ -37,11 +38,14 @@ def counts_of_their_own(monkeypatch):
     monkeypatch.setattr(values, "ValueClass", values.MutexValue)
 
 
-@pytest.fixture
-def served(repo):  # noqa: F811
-    """A repository with 8 users and 25 items, whose ids are numbers."""
+def publish_histories(repo):  # noqa: F811
     publish(history_model(), repo)
-    return repo
+
+
+@pytest.fixture
+def served(repo, filled):  # noqa: F811
+    """A repository with 8 users and 25 items, whose ids are numbers."""
+    return filled(publish_histories, repo)
 
 
 @contextmanager

@@ -25,13 +25,28 @@ from skmmrec.service._problems import ProblemError
 from tests.feature_store.conftest import make_recommender
 from tests.feature_store.test_fold_in import history_model
 
-from .conftest import READ, TOKENS, WRITE, asking, problem, wait_until
+from .conftest import (
+    READ,
+    TOKENS,
+    WRITE,
+    asking,
+    problem,
+    publish_histories,
+    wait_until,
+)
 
 ASKED = {"users": 4, "k": 3}
 
 
 def bearer(token):
     return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture(scope="module")
+def lasting(filled, tmp_path_factory):
+    repo = filled(publish_histories, tmp_path_factory.mktemp("lasting") / "repo")
+    with asking(repo) as client:
+        yield client
 
 
 def test_a_list_is_that_of_the_store(client, served):
@@ -124,8 +139,8 @@ def test_a_list_is_that_of_the_store(client, served):
         ("/recommend/", {"users": 4}, (404, "not-found"), "Not Found"),
     ],
 )
-def test_mistakes_are_told_in_one_form(client, path, body, kind, message):
-    answer = client.post(path, json=body)
+def test_mistakes_are_told_in_one_form(lasting, path, body, kind, message):
+    answer = lasting.post(path, json=body)
     assert problem(answer) == kind
     assert message in answer.json()["detail"]
     assert "='" not in answer.json()["detail"]  # no arguments of Python's
@@ -180,16 +195,6 @@ json_values = st.recursive(
     ),
     max_leaves=12,
 )
-
-
-@pytest.fixture(scope="module")
-def lasting(tmp_path_factory):
-    from tests.feature_store.conftest import copy_repo
-
-    repo = copy_repo(tmp_path_factory.mktemp("lasting"))
-    publish(history_model(), repo)
-    with asking(repo) as client:
-        yield client
 
 
 @hypothesis_settings(max_examples=60)
@@ -270,6 +275,14 @@ def test_what_a_busy_service_refuses_is_logged_in_a_line(client, monkeypatch, ca
     assert record.exc_info is None
 
 
+@pytest.fixture(scope="module")
+def closed(filled, tmp_path_factory):
+    """An application that answers nobody, so that no test changes its store."""
+    repo = filled(publish_histories, tmp_path_factory.mktemp("closed") / "repo")
+    with asking(repo, ServiceSettings(tokens=TOKENS)) as client:
+        yield client
+
+
 class TestTokens:
     @pytest.fixture
     def client(self, served):
@@ -291,10 +304,10 @@ class TestTokens:
         "authorization",
         [None, "", "Bearer", f"Basic {READ}", f"Bearer {READ}x", "Bearer \xe9", READ],
     )
-    def test_nobody_gets_in_without(self, client, method, path, authorization):
+    def test_nobody_gets_in_without(self, closed, method, path, authorization):
         headers = {} if authorization is None else {"Authorization": authorization}
         headers = {name: each.encode("latin-1") for name, each in headers.items()}
-        answer = client.request(method, path, headers=headers)
+        answer = closed.request(method, path, headers=headers)
         assert problem(answer) == (401, "unauthorized")
         assert answer.headers["www-authenticate"] == "Bearer"
 

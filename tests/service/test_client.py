@@ -38,13 +38,20 @@ def fill(repo):
         vectors={"words": words()},
         categories={item: "even" if item % 2 == 0 else "odd" for item in range(25)},
     )
-    return repo
 
 
 @pytest.fixture(params=KINDS)
-def asked(request, repo):
+def asked(request, repo, filled):
     """Something to ask, and what the store itself would answer."""
-    fill(repo)
+    filled(fill, repo)
+    with ways(request.param, repo) as way:
+        yield way
+
+
+@pytest.fixture(params=KINDS, scope="module")
+def read(request, filled, tmp_path_factory):
+    """The same for tests that change nothing in the store."""
+    repo = filled(fill, tmp_path_factory.mktemp("read") / "repo")
     with ways(request.param, repo) as way:
         yield way
 
@@ -88,8 +95,8 @@ def same(one, other):
         {"fresh": 2},
     ],
 )
-def test_recommendations(asked, options):
-    one, other = asked
+def test_recommendations(read, options):
+    one, other = read
     for users in ([3, 0, 4], 4, np.array([2, 1]), pd.Series([5.0, 6.0])):
         same(one.recommend(users, **options), other.recommend(users, **options))
     same(
@@ -112,8 +119,8 @@ def test_recommendations(asked, options):
         },
     ],
 )
-def test_similar_items(asked, options):
-    one, other = asked
+def test_similar_items(read, options):
+    one, other = read
     same(one.similar_items(**options), other.similar_items(**options))
 
 
@@ -133,8 +140,8 @@ def test_feedback(asked):
     same(one.recommend(4), other.recommend(4))
 
 
-def test_explanations(asked):
-    one, other = asked
+def test_explanations(read):
+    one, other = read
     for users, items in (([4, 0], [1, 2]), (3, [5, 6]), ([], [])):
         same(
             one.history_contributions(users, items),
@@ -142,8 +149,8 @@ def test_explanations(asked):
         )
 
 
-def test_the_version(asked, repo):
-    one, other = asked
+def test_the_version(read):
+    one, other = read
     assert one.model_version == other.model_version == "v1"
 
 
@@ -178,9 +185,9 @@ def test_the_version(asked, repo):
         (lambda a: a.history_contributions([1, 2], [1, 2, 3]), ValueError, "as many"),
     ],
 )
-def test_errors(asked, ask, error, message):
+def test_errors(read, ask, error, message):
     with pytest.raises(error, match=message):
-        ask(asked[0])
+        ask(read[0])
 
 
 def test_nothing_published(repo):
@@ -211,8 +218,8 @@ def test_ids_may_be_texts(repo):
             one.similar_items(3)
 
 
-def test_tokens_and_roles(repo):
-    fill(repo)
+def test_tokens_and_roles(repo, filled):
+    filled(fill, repo)
     app = create_app(repo, ServiceSettings(tokens=TOKENS))
     with serving(app) as url:
         with pytest.raises(PermissionError, match="Authorization"):
@@ -302,12 +309,12 @@ def test_redirections_are_not_followed():
     assert asked == ["/recommend"]
 
 
-def test_a_netrc_does_not_replace_the_token(tmp_path, monkeypatch, repo):
+def test_a_netrc_does_not_replace_the_token(tmp_path, monkeypatch, repo, filled):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password secret")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    fill(repo)
+    filled(fill, repo)
     with serving(create_app(repo, ServiceSettings(tokens=TOKENS))) as url:
         assert len(ServiceClient(url, READ).recommend(4)) == 10
         assert requests.get(f"{url}/metrics", timeout=10).status_code == 401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,24 @@ class Routes(NamedTuple):
 
     items: Route | None = None
     users: Route | None = None
+
+
+class Adam(torch.optim.Adam):
+    """Adam without the wrappers by which torch keeps its compiler from these methods.
+
+    They import the compiler, which takes seconds in each process that fits, and nothing
+    here is compiled.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.Adam.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.Adam.zero_grad)
+    state_dict = inspect.unwrap(torch.optim.Adam.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.Adam.load_state_dict)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Update everything by its gradients."""
+        return inspect.unwrap(torch.optim.Adam.step)(self, closure)
 
 
 class Optimizer:
@@ -117,7 +136,7 @@ class Optimizer:
             table.requires_grad_(False)
         return SharedAdam(tables, self.split.get(name))
 
-    def _make_adam(self, shared_rate: float, id_decay: float) -> torch.optim.Adam:
+    def _make_adam(self, shared_rate: float, id_decay: float) -> Adam:
         """Adam for everything that is updated as a whole."""
         embedding = self.network.item_embedding
         by_id: list[nn.Parameter] = []
@@ -135,7 +154,7 @@ class Optimizer:
             {"params": by_id},
             {"params": shared, "peak": self.schedule.peak * shared_rate},
         ]
-        return torch.optim.Adam(
+        return Adam(
             [{"peak": self.schedule.peak, **group} for group in groups],
             betas=(BETA1, BETA2),
             eps=EPS,
