@@ -174,15 +174,16 @@ def _present(
     if len(bad):
         is_nan = np.isnan(block[bad[0]])
         is_large = (~finite[bad[0]] & ~is_nan).any()
-        what = f"infinity, or numbers beyond {LARGEST:.2g}" if is_large else "NaN"
+        what = "infinity" if is_large else "NaN"
         raise ValueError(
             f"Input contains {what}: modality {name!r} of row {first_row + bad[0]} is "
             f"neither a finite vector nor wholly missing ({len(bad)} such rows)."
-            f"{_HINT if is_nan.any() else ''}"
+            f"{_HINT if is_nan.any() else _LARGE}"
         )
     return np.logical_not(missing)
 
 
+_LARGE = f" Numbers beyond {LARGEST:.2g} count as infinite."
 _HINT = (
     " Where each number may be missing alone, give it a transformer, or a column "
     "<modality>__<name>, of its own; a SimpleImputer fills gaps."

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from skmmrec.encoders import picture_key, present_pictures, read_picture
+from skmmrec.encoders import MAX_PIXELS, picture_key, present_pictures, read_picture
 from skmmrec.preprocessing._base import BaseContentTransformer
 
 
@@ -147,14 +147,30 @@ class ImageResizer(_PictureTransformer):
                 "The 'size' parameter of ImageResizer must be a positive int or a "
                 f"tuple of two. Got {self.size!r} instead."
             )
+        if sides[0] * sides[1] > MAX_PIXELS:
+            raise ValueError(
+                f"The 'size' parameter of ImageResizer must have at most {MAX_PIXELS} "
+                f"pixels. Got {self.size!r} instead."
+            )
 
     def _change_picture(self, image: Image.Image) -> Image.Image:
         size = self.size if isinstance(self.size, tuple) else (self.size, self.size)
-        if self.mode == "contain":
-            return ImageOps.contain(image, size, Image.Resampling.BICUBIC)
         if self.mode == "cover":
             return ImageOps.fit(image, size, Image.Resampling.BICUBIC)
-        return ImageOps.pad(image, size, Image.Resampling.BICUBIC, color="white")
+        contained = image.resize(_fitting(image, size), Image.Resampling.BICUBIC)
+        if self.mode == "contain":
+            return contained
+        padded = Image.new(image.mode, size, "white")
+        gaps = (whole - part for whole, part in zip(size, contained.size, strict=True))
+        padded.paste(contained, tuple(round(gap / 2) for gap in gaps))
+        return padded
+
+
+def _fitting(image: Image.Image, size: tuple[int, int]) -> tuple[int, int]:
+    """Largest size of the picture's shape within another; a thin one keeps a pixel."""
+    scale = min(size[0] / image.width, size[1] / image.height)
+    width, height = round(scale * image.width), round(scale * image.height)
+    return max(width, 1), max(height, 1)
 
 
 class ImageDenoiser(_PictureTransformer):
