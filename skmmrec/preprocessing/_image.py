@@ -161,8 +161,9 @@ class ImageResizer(_PictureTransformer):
         if self.mode == "contain":
             return contained
         padded = Image.new(image.mode, size, "white")
-        gaps = (whole - part for whole, part in zip(size, contained.size, strict=True))
-        padded.paste(contained, tuple(round(gap / 2) for gap in gaps))
+        left = round((size[0] - contained.width) / 2)
+        top = round((size[1] - contained.height) / 2)
+        padded.paste(contained, (left, top))
         return padded
 
 
