@@ -310,7 +310,9 @@ def as_list(ids: Any, name: str = "ids") -> Any:
         return [ids]
     ndim = getattr(ids, "ndim", 1)
     if ndim == 0:  # an array or tensor of one
-        return [ids[()] if isinstance(ids, np.ndarray | np.generic) else ids.item()]
+        if isinstance(ids, np.generic):
+            return [ids]
+        return [ids[()] if isinstance(ids, np.ndarray) else ids.item()]
     if ndim != 1:
         raise ValueError(f"{name} must be a list or a column, got shape {ids.shape}")
     if not is_column(ids):
