@@ -134,7 +134,10 @@ def checked_text(item: Any) -> str:
         that was cut inside a character, or decoded with ``errors="surrogateescape"``.
     """
     if not isinstance(item, str):
-        advice = {bytes: ": decode it by .decode()", list: ": join it by ' '.join(...)"}
+        advice: dict[type, str] = {
+            bytes: ": decode it by .decode()",
+            list: ": join it by ' '.join(...)",
+        }
         raise ContentError(
             f"expected a text, got {type(item).__name__}{advice.get(type(item), '')}"
         )
