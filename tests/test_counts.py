@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import sys
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from skmmrec.inspection import (
     RecommendationGalleryDisplay,
 )
 from skmmrec.llm import LLMReranker
-from skmmrec.model_selection import recommend
+from skmmrec.model_selection import LeaveLastOut, recommend
 from skmmrec.ranking import CandidateRanker
 from skmmrec.recommender import ItemKNNRecommender, ItemMemory
 from skmmrec.retrieval import ApproximateIndex, cap_exposure, rerank_mmr
@@ -69,9 +70,9 @@ def calls(fitted, X):
         "LLMReranker.rerank": lambda k: LLMReranker(str).rerank(
             LISTS, pd.Series(["x", "y"], ["a", "b"]), k=k
         ),
-        "team_draft": lambda k: team_draft(LISTS, LISTS, k=k),
+        "team_draft": lambda k: team_draft(LISTS, LISTS, k=k, random_state=0),
         "rerank_mmr": lambda k: rerank_mmr(LISTS, vectors, k=k),
-        "cap_exposure": lambda k: cap_exposure(LISTS, k=k),
+        "cap_exposure": lambda k: cap_exposure(LISTS, k=k, max_share=1.0),
         "ApproximateIndex.search": lambda k: index.search(vectors, k),
         "ApproximateIndex.recall": lambda k: index.recall(vectors, k),
         "relevance_from_scores": lambda k: metrics.relevance_from_scores(
@@ -117,3 +118,22 @@ def test_a_length_that_is_none_is_refused(calls, k, error):
         with pytest.raises(error, match=r"\bk\b.* must be a") as raised:
             call(k)
         assert repr(k) in str(raised.value), name
+
+
+@pytest.mark.parametrize("k", [sys.maxsize, 10**30])
+def test_a_length_beyond_all_is_as_long_as_all(calls, k):
+    """What people write for "all of them" takes no memory of that length."""
+    for name, call in calls.items():
+        if "Display" in name or name == "CandidateRanker.recommend":
+            continue  # one draws lists of the others, one is limited by its candidates
+        found, expected = call(k), call(1000)
+        if isinstance(expected, pd.DataFrame):
+            pd.testing.assert_frame_equal(found, expected, obj=name)
+        elif name.removesuffix("_at_k") not in ("precision", "f1"):  # they divide by it
+            assert repr(found) == repr(expected), name
+
+
+def test_other_counts_beyond_all(X):
+    metrics.evaluate_ranking(LISTS, LISTS, f"ndcg@{10**15}")
+    with pytest.raises(ValueError, match="LeaveLastOut: no row to test on"):
+        next(LeaveLastOut(n_last=10**30).split(X))

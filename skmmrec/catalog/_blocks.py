@@ -143,7 +143,8 @@ class Blocks:
         for name, columns in groups.items():
             is_number = name in numbers
             dtype = np.float64 if is_number else np.float32
-            block = np.array(matrix[:, columns], dtype=dtype, order="C")
+            with np.errstate(over="ignore"):  # what is too large is refused by name
+                block = np.array(matrix[:, columns], dtype=dtype, order="C")
             present = _present(block, name, is_number, first_row)
             block[~present] = 0.0
             values[name] = block
@@ -172,15 +173,17 @@ def _present(
     bad = np.flatnonzero(~finite.all(axis=1) & ~missing)
     if len(bad):
         is_nan = np.isnan(block[bad[0]])
-        what = "infinity" if (~finite[bad[0]] & ~is_nan).any() else "NaN"
+        is_large = (~finite[bad[0]] & ~is_nan).any()
+        what = "infinity" if is_large else "NaN"
         raise ValueError(
             f"Input contains {what}: modality {name!r} of row {first_row + bad[0]} is "
             f"neither a finite vector nor wholly missing ({len(bad)} such rows)."
-            f"{_HINT if is_nan.any() else ''}"
+            f"{_HINT if is_nan.any() else _LARGE}"
         )
     return np.logical_not(missing)
 
 
+_LARGE = f" Numbers beyond {LARGEST:.2g} count as infinite."
 _HINT = (
     " Where each number may be missing alone, give it a transformer, or a column "
     "<modality>__<name>, of its own; a SimpleImputer fills gaps."
@@ -342,7 +345,7 @@ def _as_matrix(
     matrix = np.asarray(by_position[:, columns])
     if matrix.dtype == object:
         # Numbers and None among objects, in one go; dates and words raise.
-        with suppress(TypeError, ValueError):
+        with suppress(TypeError, ValueError, OverflowError):
             matrix = matrix.astype(np.float64)
     if matrix.dtype.kind in "biuf":
         return matrix

@@ -455,7 +455,7 @@ class ItemCatalog:
         The encoder stays as it was fitted, also on these items, and a cache on disk
         that was given to an encoder keeps its vectors, under a hash of the content.
         """
-        wanted = check_ids(as_list(ids), self.key)
+        wanted = check_ids(as_list(ids, "ids"), self.key)
         with self.lock:
             kept = np.ones(len(self), bool)
             kept[rows_of(self.ids, wanted, self.key)] = False

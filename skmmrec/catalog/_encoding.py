@@ -38,6 +38,11 @@ def ready_encoder(encoder: Any, key: str) -> Any:
     key : str
         Column of the ids, which is no content where columns that remain are.
     """
+    if isinstance(encoder, type) or not hasattr(encoder, "get_params"):
+        raise TypeError(
+            "encoder must be a transformer of scikit-learn, such as TextEncoder() or "
+            f"make_column_transformer(...), got {encoder!r:.100}"
+        )
     if isinstance(encoder, FrozenEstimator) and isinstance(
         encoder.estimator, ColumnTransformer
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping, Set
 from numbers import Number
 from typing import Any
 
@@ -88,12 +89,26 @@ def as_floats(column: pd.Series, label: Any) -> NDArray[np.float64]:
             values[row] = np.nan if _is_missing(value) else _as_float(value)
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(
-                f"content column {label!r} is not numeric in row {row}: {value!r}. "
-                "Encode raw content first, for example by a ColumnTransformer with a "
-                "OneHotEncoder for categories and a TextEncoder for words; make "
-                "numbers and dates of text by pd.to_numeric and pd.to_datetime."
+                f"content column {label!r} is not numeric in row {row}: "
+                f"{value!r:.100}. {_advice(value, label)}"
             ) from error
     return values
+
+
+def _advice(value: Any, label: Any) -> str:
+    """Say how to make numbers of a column."""
+    if types.is_list_like(value) and not isinstance(value, Mapping | Set):
+        prefix = str(label).partition("__")[0]
+        return (
+            "A vector takes one column for each of its numbers: spread it by "
+            f"pd.DataFrame(np.stack(items[{label!r}]), items.index)"
+            f".add_prefix('{prefix}__')."
+        )
+    return (
+        "Encode raw content first, for example by a ColumnTransformer with a "
+        "OneHotEncoder for categories and a TextEncoder for words; make numbers and "
+        "dates of text by pd.to_numeric and pd.to_datetime."
+    )
 
 
 def _is_missing(value: Any) -> bool:

@@ -32,10 +32,12 @@ def as_table(items: Any, key: str) -> pd.DataFrame:
     """
     table = take_over(items, "items")
     if key not in table.columns:
+        advice = "name the one with the ids, ItemCatalog(items, key=...)"
+        if key is not None and key in table.index.names:
+            advice = "its index has that name, so give items.reset_index()"
         raise ValueError(
             f"items has no column {key!r} (the key); its columns are "
-            f"{list(table.columns)}: name the one with the ids, "
-            "ItemCatalog(items, key=...)"
+            f"{list(table.columns)}: {advice}"
         )
     if len(table) == 0:
         raise ValueError("items is empty: it has 0 rows")

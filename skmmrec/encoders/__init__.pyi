@@ -25,6 +25,7 @@ from ._kinds import (
 )
 from ._origin import origins_of as origins_of
 from ._pictures import (
+    MAX_PIXELS as MAX_PIXELS,
     picture_key as picture_key,
     present_pictures as present_pictures,
     read_picture as read_picture,

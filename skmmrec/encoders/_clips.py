@@ -20,7 +20,7 @@ from skmmrec.encoders._containers import (
 )
 from skmmrec.encoders._mixing import to_mono
 from skmmrec.encoders._pictures import MAX_PIXELS
-from skmmrec.runtime import ContentError, digest
+from skmmrec.runtime import ContentError, digest, how_to_give
 
 # Smaller gaps between sound frames, in seconds, are rounding by containers. Not tuned.
 _GAP_SECONDS = 0.1
@@ -71,9 +71,11 @@ def clip_key(item: Any) -> Hashable:
     """Return a key that is equal for equal videos; a path is its own key."""
     if isinstance(item, str | os.PathLike):
         return os.fspath(item)
-    if isinstance(item, bytes):
-        return digest(item)
-    raise ContentError(f"expected a path or bytes, got {type(item).__name__}")
+    if isinstance(item, bytes | bytearray | memoryview):
+        return digest(bytes(item))
+    raise ContentError(
+        f"expected a path or bytes, got {type(item).__name__}{how_to_give(item)}"
+    )
 
 
 def find_extents(item: Any, max_duration: float) -> Extents:

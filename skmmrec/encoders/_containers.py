@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from skmmrec.runtime import ContentError, open_file, reading
+from skmmrec.runtime import HEAD, ContentError, open_file, reading, what_it_is
 
 # Containers whose header says how long they are; of others FFmpeg makes an estimate.
 _DECLARE_LENGTH = ("mov", "matroska", "asf", "avi", "flv")
@@ -40,10 +40,21 @@ def opened(item: Any, kind: str = "video") -> Iterator[Any]:
 def _open(av: Any, file: BinaryIO, kind: str) -> Any:
     try:
         return av.open(file, options={"protocol_whitelist": "none"})
-    except av.error.InvalidDataError as error:
-        cut = _cut_box(file)
-        reason = "FFmpeg knows no such file, or it is damaged" if cut is None else cut
+    except av.error.FFmpegError as error:
+        if isinstance(error, MemoryError):
+            raise
+        file.seek(0)
+        known = what_it_is(file.read(HEAD), kind) or _cut_box(file)
+        reason = known or _reasons(av).get(type(error), error.strerror)
         raise ContentError(f"is not a readable {kind}: {reason}") from error
+
+
+def _reasons(av: Any) -> dict[type, str]:
+    """Say what errors of FFmpeg mean of a file."""
+    return {
+        av.error.InvalidDataError: "FFmpeg knows no such file, or it is damaged",
+        av.error.EOFError: "it is cut off",
+    }
 
 
 def _cut_box(file: BinaryIO) -> str | None:
@@ -70,7 +81,8 @@ def _cut_box(file: BinaryIO) -> str | None:
 def _as_file(item: Any) -> Any:
     if isinstance(item, str | os.PathLike):
         return open_file(item)
-    return io.BytesIO(item) if isinstance(item, bytes) else nullcontext(item)
+    is_content = isinstance(item, bytes | bytearray | memoryview)
+    return io.BytesIO(item) if is_content else nullcontext(item)
 
 
 def _import_av() -> Any:
@@ -146,6 +158,9 @@ def read_sound_stream(
     try:
         _import_av()
     except ImportError as error:
+        file.seek(0)
+        if known := what_it_is(file.read(HEAD), "sound"):
+            raise ContentError(f"is not a readable sound: {known}") from error
         raise ContentError(
             f"is not a readable sound: {reason} (m4a, AAC, WebM and others need PyAV: "
             "pip install 'skmmrec[video]')"
@@ -153,7 +168,9 @@ def read_sound_stream(
     with opened(file, "sound") as container:
         stream = sound_stream(container)
         if stream is None:
-            raise ContentError("is not a readable sound: it contains no sound")
+            file.seek(0)
+            known = what_it_is(file.read(HEAD), "sound") or "it contains no sound"
+            raise ContentError(f"is not a readable sound: {known}")
         samples, rate = _decoded(container, stream, max_duration)
         if len(samples) < int(min(max_duration * rate, 2.0**62)):
             require_whole(_declared_seconds(container, stream), len(samples) / rate)

@@ -15,12 +15,15 @@ from skmmrec.encoders._grey import eight_bits, is_deep, loses_depth, require_dep
 from skmmrec.encoders._metadata import Stripped, can_strip, orientation_of, strip
 from skmmrec.encoders._profiles import in_srgb, space_of
 from skmmrec.runtime import (
+    HEAD,
     ContentError,
     digest,
+    how_to_give,
     is_missing,
     open_file,
     reading,
     refuse_mask,
+    what_it_is,
 )
 
 # Pictures that declare more are refused before they are decoded. As RGB this is 403 MB.
@@ -62,8 +65,8 @@ def picture_key(item: Any) -> Any:
         return tuple(picture_key(picture) for picture in present_pictures(item))
     if isinstance(item, str | os.PathLike):
         return os.fspath(item)
-    if isinstance(item, bytes):
-        return digest(item)
+    if isinstance(item, bytes | bytearray | memoryview):
+        return digest(bytes(item))
     if isinstance(item, np.ndarray):
         array = _checked_array(item)
         return (array.shape, digest(array))
@@ -141,8 +144,8 @@ def decode_picture(item: Any, needed: Needed | None = None) -> Decoded:
         return _whole(_to_rgb(Image.fromarray(_checked_array(item))))
     if isinstance(item, Image.Image):
         return _whole(_upright(item))
-    if isinstance(item, bytes):
-        return _decode(strip(item), needed)
+    if isinstance(item, bytes | bytearray | memoryview):
+        return _decode(strip(bytes(item)), needed)
     if isinstance(item, str | os.PathLike):
         with open_file(item) as file:
             return _decode(_stripped(file), needed)
@@ -165,8 +168,10 @@ def _opened(source: Any) -> Image.Image:
     try:
         return Image.open(source)
     except UnidentifiedImageError as error:  # whose message names an object in memory
+        source.seek(0)
+        known = what_it_is(source.read(HEAD), "picture")
         raise ContentError(
-            "is not a readable picture: it is no file of a known format"
+            f"is not a readable picture: {known or 'it is no file of a known format'}"
         ) from error
 
 
@@ -333,7 +338,7 @@ def _advice(array: np.ndarray) -> str:
 
 
 def _unknown(item: Any) -> str:
-    advice = ""
+    advice = how_to_give(item)
     if hasattr(item, "__array__"):
         advice = ": turn it into a uint8 array of shape (H, W, 3)"
     if hasattr(item, "permute"):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable
 from os import PathLike
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from skmmrec.encoders._mixing import to_mono
-from skmmrec.runtime import ContentError, digest, is_missing, refuse_mask
+from skmmrec.runtime import ContentError, digest, how_to_give, is_missing, refuse_mask
 
 # The most channels that an array may have: those of ambisonics of the 7th order. More
 # are frames of a spectrogram, or samples.
@@ -39,8 +39,17 @@ def sound_key(item: Any) -> Hashable:
 
 def _no_sound(item: Any) -> ContentError:
     return ContentError(
-        f"expected a path, bytes or a tuple (samples, rate), got {type(item).__name__}"
+        "expected a path, bytes or a tuple (samples, rate), got "
+        f"{type(item).__name__}{_how_to_give(item)}"
     )
+
+
+def _how_to_give(item: Any) -> str:
+    if hasattr(item, "__array__"):
+        return ": give a tuple of it and its sample rate in Hz"
+    if isinstance(item, list | tuple):
+        return ": give a tuple of two, or one sound in each row"
+    return how_to_give(item)
 
 
 # The default of `AudioEncoder`'s max_duration: what is longer is rarely worth its time.
@@ -71,6 +80,8 @@ def read_sound(
     ContentError
         If the item is missing, damaged, without samples or not a sound; names the
         file, if it is one.
+    ValueError
+        If `rate` or `max_duration` is no number above 0.
 
     Notes
     -----
@@ -84,6 +95,7 @@ def read_sound(
     >>> read_sound((stereo, 44_100), rate=16_000).shape
     (16000,)
     """
+    _check_wanted(rate, max_duration)
     if is_missing(item):
         raise ContentError(f"the sound is missing: it is {item!r}")
     try:
@@ -92,6 +104,18 @@ def read_sound(
         if not isinstance(item, str | os.PathLike):
             raise
         raise ContentError(f"{os.fspath(item)!r}: {error}") from error
+
+
+def _check_wanted(rate: object, max_duration: object) -> None:
+    """Refuse, by their names, a rate and a length that no sound has."""
+    if not _is_number(rate) or not 1 <= rate <= _HIGHEST_RATE:
+        raise ValueError(f"rate must be from 1 to {_HIGHEST_RATE} Hz, got {rate!r}")
+    if not _is_number(max_duration) or not max_duration > 0:
+        raise ValueError(f"max_duration must be seconds above 0, got {max_duration!r}")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
 def resampled_sound(item: Any, rate: int, max_duration: float) -> np.ndarray:
@@ -186,8 +210,9 @@ def _channels_last(samples: np.ndarray) -> np.ndarray:
 
 
 def _checked_rate(rate: Any) -> int:
-    is_number = isinstance(rate, int | float | np.number)
-    if not is_number or isinstance(rate, bool) or not 1 <= rate <= _HIGHEST_RATE:
+    if getattr(rate, "ndim", None) == 0 and hasattr(rate, "item"):
+        rate = rate.item()  # of an .npz file, or a tensor
+    if not _is_number(rate) or not 1 <= rate <= _HIGHEST_RATE:
         raise ContentError(
             f"the sample rate must be from 1 to {_HIGHEST_RATE} Hz, got {rate!r}"
         )

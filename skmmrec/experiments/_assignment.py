@@ -40,6 +40,8 @@ def assign_arm(
 
     Raises
     ------
+    TypeError
+        If the weights are no mapping.
     ValueError
         If an id is missing, `experiment` is empty, or the weights are not finite, are
         negative or sum to 0.
@@ -109,9 +111,16 @@ def _written(user: Any) -> str:
 
 def _check_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
     weights = _EVEN if weights is None else weights
+    if not isinstance(weights, Mapping):
+        raise TypeError(
+            "weights must map the names of the arms to numbers, got "
+            f"{type(weights).__name__}"
+        )
     values = np.asarray(list(weights.values()), dtype=float)
-    if not (np.isfinite(values) & (values >= 0)).all() or not values.sum() > 0:
+    if not (np.isfinite(values) & (values >= 0)).all() or not values.any():
         raise ValueError(
             f"weights must be finite, not negative and not all 0, got {dict(weights)}"
         )
+    # By a power of two, exactly, so that no sum overflows.
+    values = np.ldexp(values, -np.frexp(values.max())[1])
     return dict(zip(weights, values / values.sum(), strict=True))

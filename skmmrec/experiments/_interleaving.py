@@ -102,6 +102,7 @@ def team_draft(
             raise ValueError(
                 f"{name} recommends nothing to user {users[empty].tolist()[0]!r}"
             )
+    k = min(k, lists_a.shape[1] + lists_b.shape[1])  # no list has more
     coins = check_random_state(random_state).randint(2, size=(len(users), (k + 1) // 2))
     drafted, teams = _draft([lists_a, lists_b], coins, k)
     rows, ranks = np.nonzero(drafted >= 0)

@@ -146,7 +146,8 @@ def recommendation_policy(
     Raises
     ------
     ValueError
-        If a column is missing or `temperature` is not above 0.
+        If a column is missing, `temperature` is not above 0, or it is given and a score
+        is not finite.
 
     Examples
     --------
@@ -168,9 +169,17 @@ def recommendation_policy(
         raise ValueError(f"temperature must be above 0, got {temperature}")
     else:
         _require(recommendations, "recommendations", "score")
-        scores = recommendations["score"].astype(np.float64) / temperature
+        scores = recommendations["score"].astype(np.float64)
+        odd = np.flatnonzero(~np.isfinite(scores))
+        if len(odd):
+            raise ValueError(
+                f"recommendations['score'] has {scores.iloc[odd[0]]} in row {odd[0]}: "
+                "give finite scores, or temperature=None"
+            )
+        # Differences first: a score over a small temperature is infinite.
         best = scores.groupby(recommendations[USER]).transform("max")
-        likelihood = np.exp(scores - best)
+        with np.errstate(over="ignore"):
+            likelihood = np.exp((scores - best) / temperature)
     total = likelihood.groupby(recommendations[USER]).transform("sum")
     return recommendations.assign(probability=likelihood / total)
 

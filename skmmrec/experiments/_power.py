@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from math import ceil
 from numbers import Real
 from typing import Any
@@ -47,7 +48,8 @@ def sample_size(
     TypeError
         For what is no number.
     ValueError
-        If a number is out of range, or `rate` and `std` are both given or both missing.
+        If a number is out of range, `rate` and `std` are both given or both missing, or
+        no number of users is large enough.
     ImportError
         If statsmodels is not installed.
 
@@ -76,7 +78,13 @@ def sample_size(
     if not (isfinite(ratio) and ratio > 0):
         raise ValueError(f"ratio must be finite and above 0, got {ratio}")
     size, test = _standardized(effect, rate, std)
-    control = test.solve_power(abs(size), alpha=alpha, power=power, ratio=ratio)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that no size was found is said below
+        control = test.solve_power(abs(size), alpha=alpha, power=power, ratio=ratio)
+    if not isfinite(control):
+        raise ValueError(
+            f"effect={effect} is too small: no number of users was found that shows it"
+        )
     return ceil(control), ceil(ratio * control)
 
 

@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from skmmrec.interactions import unmasked
 
+# Of larger values the squares of squares are infinite.
+_LARGEST = 1e70
+
 
 class SequentialResult(NamedTuple):
     """Result of a sequential test for the users so far.
@@ -66,7 +69,8 @@ def sequential_test(
     Raises
     ------
     ValueError
-        If a value is not finite, an arm has no users, or a number is out of range.
+        If a value is not finite or beyond 1e70, an arm has no users, or a number is
+        out of range.
 
     See Also
     --------
@@ -133,7 +137,10 @@ def _check_values(values: ArrayLike, name: str) -> NDArray[np.float64]:
         raise ValueError(
             f"{name} must hold one value per user, got shape {table.shape}"
         )
-    bad = np.flatnonzero(~np.isfinite(table))
+    bad = np.flatnonzero(~(np.abs(table) <= _LARGEST))
     if len(bad):
-        raise ValueError(f"{name} has {table[bad[0]]} in row {bad[0]}")
+        raise ValueError(
+            f"{name} has {table[bad[0]]} in row {bad[0]}, which is not finite or "
+            f"beyond {_LARGEST:g}"
+        )
     return table

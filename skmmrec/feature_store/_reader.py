@@ -91,7 +91,7 @@ def _read_column(
 def checked_ids(view: FeatureView, ids: Ids) -> list[Id]:
     """Validate ids, or a single one, against the type of the view's join key."""
     name = view.join_keys[0]
-    return refuse_missing(store_ids(as_list(ids), id_type(view), name), name)
+    return refuse_missing(store_ids(as_list(ids, name), id_type(view), name), name)
 
 
 def id_type(view: FeatureView) -> str:

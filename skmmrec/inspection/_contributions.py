@@ -205,8 +205,8 @@ def read_ids_of_pairs(
     ValueError
         For an unknown item, or numbers of ids that do not go together.
     """
-    of_users = check_ids(as_list(users), USER)
-    of_items = check_ids(as_list(items), ITEM)
+    of_users = check_ids(as_list(users, "users"), USER)
+    of_items = check_ids(as_list(items, "items"), ITEM)
     n = max(len(of_users), len(of_items))
     of_users = np.repeat(of_users, n) if _is_one(users) else of_users
     of_items = np.repeat(of_items, n) if _is_one(items) else of_items

@@ -34,6 +34,7 @@ from ._keys import (
     Keys as Keys,
     find_column as find_column,
 )
+from ._no_tables import refuse_no_table as refuse_no_table
 from ._reading import (
     Interactions as Interactions,
     OtherColumns as OtherColumns,
@@ -56,3 +57,4 @@ from ._types import (
     Table as Table,
 )
 from ._values import refuse_missing as refuse_missing, unmasked as unmasked
+from ._vector_tables import read_vector_table as read_vector_table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sized
 from decimal import Decimal
 from numbers import Integral
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skmmrec.interactions._values import read_values, to_objects
+from skmmrec.interactions._values import is_column, read_values, to_objects
 
 
 def check_ids(ids: Any, name: str) -> np.ndarray:
@@ -103,6 +104,8 @@ def _changes(value: Any, row: int, name: str) -> ValueError:
 def _of_objects(ids: NDArray, name: str) -> NDArray:
     types = set(map(type, ids))
     if all(issubclass(kind, str) for kind in types):
+        if types != {str}:  # such as members of an enum, whose `str` is another text
+            ids = to_objects(map(str.__str__, ids))
         refuse_merged(ids, name)
         return ids
     if all(issubclass(kind, bool | np.bool_) for kind in types):
@@ -285,13 +288,57 @@ def hashed(index: pd.Index) -> pd.Index:
     return index
 
 
-def as_list(ids: Any) -> Any:
-    """Put a single id into a list; refuse a table of ids."""
-    if isinstance(ids, str | bytes) or np.ndim(ids) == 0:
+def as_list(ids: Any, name: str = "ids") -> Any:
+    """Put a single id into a list; refuse what is no list of ids.
+
+    Parameters
+    ----------
+    ids : object
+        As somebody gave it.
+    name : str, default="ids"
+        What errors call it.
+
+    Raises
+    ------
+    TypeError
+        For a set, a dict, a generator and the like, whose order is not theirs or which
+        can be read only once.
+    ValueError
+        For a table, or a mask.
+    """
+    if isinstance(ids, str | bytes):
         return [ids]
-    if getattr(ids, "ndim", 1) != 1:
-        raise ValueError(f"ids must be a list or a column, got shape {ids.shape}")
+    ndim = getattr(ids, "ndim", 1)
+    if ndim == 0:  # an array or tensor of one
+        if isinstance(ids, np.generic):
+            return [ids]
+        return [ids[()] if isinstance(ids, np.ndarray) else ids.item()]
+    if ndim != 1:
+        raise ValueError(f"{name} must be a list or a column, got shape {ids.shape}")
+    if not is_column(ids):
+        if isinstance(ids, Iterable | Sized):
+            raise TypeError(
+                f"{name} must be a list or a column of ids, got {type(ids).__name__}: "
+                "give a list, such as list(...)"
+            )
+        return [ids]
+    _refuse_mask(ids, name)
     return ids
+
+
+def _refuse_mask(ids: Any, name: str) -> None:
+    """Refuse truth values that mark rows: as ids, they would be 0 and 1 alone."""
+    marks = getattr(ids, "dtype", None)
+    is_mask = (
+        all(isinstance(value, bool | np.bool_) for value in ids)
+        if marks is None
+        else str(marks).removeprefix("torch.").lower().startswith("bool")
+    )
+    if is_mask and len(ids) > 2:
+        raise ValueError(
+            f"{name} is a mask of True and False: give the ids that it marks, such as "
+            "ids[mask]"
+        )
 
 
 def is_integer(value: Any) -> bool:

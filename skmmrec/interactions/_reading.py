@@ -12,11 +12,18 @@ from sklearn.utils.validation import check_array, check_consistent_length
 
 from skmmrec.interactions._ids import check_ids
 from skmmrec.interactions._keys import ITEM, TIME, USER, Keys, find_column, locate_ids
+from skmmrec.interactions._no_tables import refuse_no_table
 from skmmrec.interactions._times import check_times
 from skmmrec.interactions._types import Numbers, Table
-from skmmrec.interactions._values import unmasked
+from skmmrec.interactions._values import on_host, unmasked
 
 USUAL = Keys()
+
+# The largest of some answers or weights lies between these: networks hold them in
+# float32, which ends at 3e38 and at 1e-38, and add up 100 million of them.
+_LARGEST, _LEAST = 1e30, 1e-30
+# Least of the largest weight: steps whose weights add up to 1e-12 or less fade out.
+_LEAST_WEIGHT = 1e-9
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,7 @@ def read_strengths(y: Numbers | None, X: Interactions) -> NDArray[np.float64] | 
     if y.ndim != 1:
         raise ValueError(f"y must have 1 column, got shape {y.shape}")
     check_consistent_length(X, y)
-    return y
+    return _within_float32(y, "y")
 
 
 def read_answers(y: Numbers | None, X: Interactions) -> NDArray[np.float64] | None:
@@ -156,7 +163,10 @@ def read_answers(y: Numbers | None, X: Interactions) -> NDArray[np.float64] | No
     empty = np.flatnonzero(np.isnan(y).all(axis=1))
     if len(empty):
         raise ValueError(f"y is NaN for every task in row {empty[0]}")
-    return y
+    columns = [
+        _within_float32(y[:, c], "y", f" of column {c}") for c in range(y.shape[1])
+    ]
+    return np.column_stack(columns)
 
 
 def read_weights(
@@ -171,7 +181,25 @@ def read_weights(
     check_consistent_length(X, weights)
     if not weights.any():
         raise ValueError("sample_weight must hold at least one number that is not zero")
-    return weights
+    return _within_float32(weights, "sample_weight", least=_LEAST_WEIGHT)
+
+
+def _within_float32(
+    values: NDArray[np.float64], name: str, column: str = "", least: float = _LEAST
+) -> NDArray[np.float64]:
+    """Refuse a column that overflows or vanishes in float32; keep its signs there."""
+    sizes = np.abs(values)
+    row = int(np.argmax(np.where(np.isnan(values), 0.0, sizes)))
+    if sizes[row] > _LARGEST or 0 < sizes[row] < least:
+        raise ValueError(
+            f"{name} in row {row}{column} is {values[row]:g}, the largest, which must "
+            f"lie between {least:g} and {_LARGEST:g} for float32 to hold what is "
+            "computed: multiply all of them by the same number"
+        )
+    is_tiny = (sizes > 0) & (sizes < _LEAST)
+    if not is_tiny.any():
+        return values
+    return np.where(is_tiny, np.copysign(_LEAST, values), values)
 
 
 def check_numbers(values: Any, name: str, **options: Any) -> NDArray[np.float64]:
@@ -193,14 +221,17 @@ def check_numbers(values: Any, name: str, **options: Any) -> NDArray[np.float64]
         infinite, unless `options` say otherwise.
     """
     options = {"ensure_2d": False, "dtype": np.float64, "input_name": name, **options}
-    values = unmasked(values)
+    values = on_host(unmasked(values))
+    if hasattr(values, "double"):  # of half precision, which NumPy lacks
+        values = values.double()
     _refuse_other_kinds(values, name)
     try:
-        return check_array(values, **options)
+        with np.errstate(invalid="ignore"):  # of plus and minus infinity, refused here
+            return check_array(values, **options)
     except (TypeError, ValueError) as error:
         place = _first_odd(values, options.get("ensure_all_finite", True) is True)
         if place is None:
-            raise
+            raise type(error)(f"{name}: {error}") from error
         raise ValueError(f"{error} ({name} in {place})") from error
 
 
@@ -217,7 +248,7 @@ def _refuse_other_kinds(values: Any, name: str) -> None:
 def _first_odd(values: Any, is_finite: bool) -> str | None:
     """Say where the first value is that is no number; None where that is not known."""
     frame = as_frame(values)
-    columns = pd.DataFrame(values) if frame is None and np.ndim(values) == 1 else frame
+    columns = pd.DataFrame(values) if frame is None and _is_flat(values) else frame
     if columns is None:
         return None
     found = []
@@ -236,7 +267,15 @@ def _first_odd(values: Any, is_finite: bool) -> str | None:
     return f"row {row}" if frame is None else f"row {row} of column {label!r}"
 
 
+def _is_flat(values: Any) -> bool:
+    try:
+        return np.ndim(values) == 1
+    except ValueError:  # rows of different lengths
+        return False
+
+
 def _as_table(X: Table) -> tuple[pd.DataFrame | NDArray, list[str] | None]:
+    refuse_no_table(X)
     frame = as_frame(X)
     if frame is not None:
         _check_shape(frame)

@@ -45,9 +45,22 @@ def read_values(column: Any, name: str) -> NDArray:
             return read_values(_converted(column, convert), name)
     if hasattr(column, "__array__"):
         return _of_numpy(column, name)
-    if not isinstance(column, Sequence) or isinstance(column, str | bytes):
-        raise ValueError(f"{name} must be a column or a list, got {column!r}")
+    if not is_column(column):
+        raise ValueError(f"{name} must be a column or a list, got {column!r:.100}")
     return _complete(to_objects(column), name)
+
+
+def is_column(values: Any) -> bool:
+    """Tell a list or a column of any library from a single value, a set or a stream."""
+    if isinstance(values, Sequence):
+        return not isinstance(values, str | bytes)
+    ways = ("__array__", "to_arrow", "to_pandas", "to_pylist")
+    return any(hasattr(values, way) for way in ways)
+
+
+def on_host(values: Any) -> Any:
+    """Return a tensor as what NumPy reads, wherever it lies; others as they are."""
+    return values.detach().cpu() if hasattr(values, "detach") else values
 
 
 def _converted(column: Any, convert: str) -> Any:
@@ -61,8 +74,12 @@ def _converted(column: Any, convert: str) -> Any:
 
 
 def _of_numpy(column: Any, name: str) -> NDArray:
-    refuse_missing(np.ma.getmaskarray(column), name)
-    values = np.asarray(column)
+    if isinstance(column, np.ma.MaskedArray):
+        refuse_missing(np.ma.getmaskarray(column), name)
+    try:
+        values = np.asarray(on_host(column))
+    except (RuntimeError, TypeError, ValueError) as error:  # of a type NumPy lacks
+        raise ValueError(f"{name} cannot be read as a column: {error}") from error
     if values.ndim != 1:
         raise ValueError(f"{name} must be one column, got shape {values.shape}")
     if values.dtype.kind == "V":

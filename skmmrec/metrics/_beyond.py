@@ -8,7 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from skmmrec.interactions import ITEM, USER, check_ids, check_same_kind, take_over
+from skmmrec.interactions import (
+    ITEM,
+    USER,
+    check_ids,
+    check_same_kind,
+    read_vector_table,
+    take_over,
+)
 from skmmrec.metrics._groups import GroupScores, score_by
 
 
@@ -226,7 +233,10 @@ def intra_list_diversity(
     Raises
     ------
     ValueError
-        If a column or id is missing or `vectors` lacks a recommended item.
+        If a column or id is missing, or `vectors` lacks a recommended item, has one
+        twice, or holds infinity or what is no number.
+    TypeError
+        If `vectors` is no DataFrame of pandas.
 
     Notes
     -----
@@ -254,9 +264,9 @@ def intra_list_diversity(
     """
     if by is not None:
         return score_by(intra_list_diversity, recommendations, vectors, by)
-    known_ids = pd.Index(check_ids(vectors.index, "the index of vectors"))
+    known_ids, values = read_vector_table(vectors, "vectors")
     rows = _find(_ids(recommendations, ITEM), known_ids, "vectors")
-    units, known = _unit_rows(vectors.to_numpy(dtype=np.float64))
+    units, known = _unit_rows(values)
     codes, users = pd.factorize(_ids(recommendations, USER), sort=True)
     codes, rows = codes[known[rows]], rows[known[rows]]
     sums = _sum_rows(units, rows, codes, len(users))
@@ -282,10 +292,14 @@ def _sum_rows(units: NDArray, rows: NDArray, codes: NDArray, n: int) -> NDArray:
 
 
 def _unit_rows(vectors: NDArray) -> tuple[NDArray, NDArray[np.bool_]]:
+    """Rows of length 1, however long they were, and which are there at all."""
     known = ~np.isnan(vectors).any(axis=1)
-    lengths = np.linalg.norm(np.where(known[:, None], vectors, 0.0), axis=1)
-    scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    return np.where(known[:, None], vectors, 0.0) * scale[:, None], known
+    there = np.where(known[:, None], vectors, 0.0)
+    # By powers of two, exactly: no square overflows then, or vanishes.
+    largest = np.abs(there).max(axis=1, initial=0.0, keepdims=True)
+    near = np.ldexp(there, -np.frexp(largest)[1])
+    lengths = np.linalg.norm(near, axis=1, keepdims=True)
+    return near / np.where(lengths > 0, lengths, 1.0), known
 
 
 def gini(exposure: NDArray[np.int64]) -> float:

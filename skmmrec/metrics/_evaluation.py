@@ -146,7 +146,7 @@ def evaluate_ranking(
     relevant : DataFrame
         The relevant items: one row with user_id, or query, and item_id per pair and,
         optionally, gain, a positive number that "graded_ndcg" uses.
-    metrics : sequence of str
+    metrics : str or sequence of str
         Names with the length of the list: auc, f1, graded_ndcg, hit_rate, map, mrr,
         ndcg, precision and recall, as in "ndcg@10".
 
@@ -187,6 +187,8 @@ def evaluate_ranking(
     >>> evaluation.mean().round(2).to_dict()
     {'ndcg@2': 0.82, 'mrr@2': 0.75}
     """
+    if isinstance(metrics, str):
+        metrics = [metrics]
     for name in metrics:
         parse_metric(name)
     return RankingEvaluation(ranked_relevance(recommendations, relevant), list(metrics))

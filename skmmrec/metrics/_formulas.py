@@ -31,7 +31,7 @@ def judge(metric: str, hits: Hits) -> Values:
 
 
 def _precision(hits: Hits) -> Values:
-    return hits.count / hits.k
+    return hits.count / float(hits.k)
 
 
 def _recall(hits: Hits) -> Values:
@@ -39,7 +39,7 @@ def _recall(hits: Hits) -> Values:
 
 
 def _f1(hits: Hits) -> Values:
-    return 2 * hits.count / (hits.k + hits.n_relevant)
+    return 2 * hits.count / (float(hits.k) + hits.n_relevant)
 
 
 def _hit_rate(hits: Hits) -> Values:
@@ -47,16 +47,15 @@ def _hit_rate(hits: Hits) -> Values:
 
 
 def _ndcg(hits: Hits) -> Values:
-    discount = discounts(hits.k)
-    best = np.concatenate([[1.0], discount.cumsum()])
-    ideal = best[np.minimum(hits.n_relevant, hits.k)]
-    return hits.per_user(discount[hits.rank]) / ideal
+    places = np.minimum(hits.n_relevant, min(hits.k, np.iinfo(np.int64).max))
+    best = np.concatenate([[1.0], discounts(np.arange(places.max(initial=0))).cumsum()])
+    return hits.per_user(discounts(hits.rank)) / best[places]
 
 
 def _graded_ndcg(hits: Hits) -> Values:
     if hits.gain is None or hits.ideal is None:
         return _ndcg(hits)
-    gained = hits.per_user(hits.gain * discounts(hits.k)[hits.rank])
+    gained = hits.per_user(hits.gain * discounts(hits.rank))
     return gained / np.where(hits.ideal > 0, hits.ideal, 1.0)
 
 

@@ -110,7 +110,8 @@ def find_hits(
                 f"got shape {length.shape}"
             )
     counts = _as_counts(totals, "n_relevant")
-    hits = Hits(user, rank, counts, np.minimum(length, k), int(k))
+    shown = np.minimum(length, min(k, np.iinfo(np.int64).max))
+    hits = Hits(user, rank, counts, shown, int(k))
     impossible = np.flatnonzero(hits.count > hits.n_relevant)
     if len(impossible):
         row = impossible[0]
@@ -128,9 +129,9 @@ def find_marked(
     return np.divmod(np.flatnonzero(table), max(1, table.shape[1]))
 
 
-def discounts(k: int) -> NDArray[np.float64]:
-    """Return the discounts 1 / log2(rank + 1) of the first k ranks."""
-    return 1.0 / np.log2(np.arange(2, k + 2))
+def discounts(ranks: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the discount of each rank, which counts from 0: 1 / log2(rank + 2)."""
+    return 1.0 / np.log2(ranks + 2)
 
 
 def ideal_gains(
@@ -157,7 +158,7 @@ def ideal_gains(
     counts = np.bincount(user, minlength=n_users)
     rank = np.arange(len(user)) - (np.cumsum(counts) - counts)[user]
     top = rank < k
-    weights = gain[top] * discounts(k)[rank[top]]
+    weights = gain[top] * discounts(rank[top])
     return np.bincount(user[top], weights, minlength=n_users).astype(np.float64)
 
 

@@ -210,7 +210,8 @@ def graded_ndcg_at_k(
         raise ValueError(
             f"gains has {len(ranked)} rows, relevant_gains has {len(wanted)}"
         )
-    gained = (ranked[:, :k] * discounts(k)[: ranked.shape[1]]).sum(axis=1)
+    shown = ranked[:, :k]
+    gained = (shown * discounts(np.arange(shown.shape[1]))).sum(axis=1)
     user, place = np.nonzero(wanted)
     ideal = ideal_gains(user, wanted[user, place], len(wanted), k)
     too_good = np.flatnonzero(gained > ideal * (1 + 1e-9))

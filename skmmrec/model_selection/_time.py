@@ -115,10 +115,12 @@ class LeaveLastOut(_TimedSplitter):
     ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
         times = time_codes(X, self.time_key, groups)
         from_end, counts = ranks_within(user_codes(X, self.user_key), times)
-        for later in reversed(range(0, self.n_splits * self.n_last, self.n_last)):
+        longest = int(counts.max(initial=0)) + 1  # with what beyond nobody is tested
+        n_last = min(self.n_last, longest)
+        for later in reversed(range(0, self.n_splits * n_last, n_last)):
             known = from_end >= later
-            last = known & (from_end < later + self.n_last)
-            tested = counts - later - self.n_last >= self.min_train
+            last = known & (from_end < later + n_last)
+            tested = counts - later - n_last >= self.min_train
             train, test = known & ~(last & tested), last & tested
             self._warn_of_repeated(X, train, test)
             yield train, test

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from skmmrec.encoders import picture_key, present_pictures, read_picture
+from skmmrec.encoders import MAX_PIXELS, picture_key, present_pictures, read_picture
 from skmmrec.preprocessing._base import BaseContentTransformer
 
 
@@ -147,14 +147,31 @@ class ImageResizer(_PictureTransformer):
                 "The 'size' parameter of ImageResizer must be a positive int or a "
                 f"tuple of two. Got {self.size!r} instead."
             )
+        if sides[0] * sides[1] > MAX_PIXELS:
+            raise ValueError(
+                f"The 'size' parameter of ImageResizer must have at most {MAX_PIXELS} "
+                f"pixels. Got {self.size!r} instead."
+            )
 
     def _change_picture(self, image: Image.Image) -> Image.Image:
         size = self.size if isinstance(self.size, tuple) else (self.size, self.size)
-        if self.mode == "contain":
-            return ImageOps.contain(image, size, Image.Resampling.BICUBIC)
         if self.mode == "cover":
             return ImageOps.fit(image, size, Image.Resampling.BICUBIC)
-        return ImageOps.pad(image, size, Image.Resampling.BICUBIC, color="white")
+        contained = image.resize(_fitting(image, size), Image.Resampling.BICUBIC)
+        if self.mode == "contain":
+            return contained
+        padded = Image.new(image.mode, size, "white")
+        left = round((size[0] - contained.width) / 2)
+        top = round((size[1] - contained.height) / 2)
+        padded.paste(contained, (left, top))
+        return padded
+
+
+def _fitting(image: Image.Image, size: tuple[int, int]) -> tuple[int, int]:
+    """Largest size of the picture's shape within another; a thin one keeps a pixel."""
+    scale = min(size[0] / image.width, size[1] / image.height)
+    width, height = round(scale * image.width), round(scale * image.height)
+    return max(width, 1), max(height, 1)
 
 
 class ImageDenoiser(_PictureTransformer):

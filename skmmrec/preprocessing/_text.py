@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Hashable
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any, ClassVar, Self
 
@@ -59,18 +60,18 @@ class _TextOfHtml(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.parts: list[str] = []
-        self._hidden = 0
+        self.hidden = 0
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
-        self._hidden += tag in _HIDDEN
+        self.hidden += tag in _HIDDEN
         self._separate(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        self._hidden = max(self._hidden - (tag in _HIDDEN), 0)
+        self.hidden = max(self.hidden - (tag in _HIDDEN), 0)
         self._separate(tag)
 
     def handle_data(self, data: str) -> None:
-        if not self._hidden:
+        if not self.hidden:
             self.parts.append(data)
 
     def _separate(self, tag: str) -> None:
@@ -145,6 +146,15 @@ class TextCleaner(BaseContentTransformer):
         self.segment = segment
         self.on_error = on_error
 
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        odd = [word for word in self.stop_words or () if not isinstance(word, str)]
+        if odd:
+            raise ValueError(
+                "The 'stop_words' parameter of TextCleaner must hold words, got "
+                f"{odd[0]!r:.100}"
+            )
+
     def fit(self, X: RawColumn, y: object = None) -> Self:
         """Check the parameters and the column; read no item.
 
@@ -193,9 +203,14 @@ class TextCleaner(BaseContentTransformer):
 def _visible(text: str) -> str:
     if "<" not in text and "&" not in text:
         return text
+    # What follows the last ">" is in no tag. The parser would look for the end of each
+    # tag that begins there, in time that grows with the square of the length.
+    end = text.rfind(">") + 1
     parser = _TextOfHtml()
-    parser.feed(text)
+    parser.feed(text[:end])
     parser.close()
+    if not parser.hidden:
+        parser.parts.append(unescape(text[end:]))
     return "".join(parser.parts)
 
 

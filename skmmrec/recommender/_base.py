@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmmrec._sklearn import BaseEstimator
@@ -37,6 +36,7 @@ from skmmrec.interactions import (
     positions,
     read_interactions,
     read_strengths,
+    refuse_no_table,
     warn_caller,
 )
 from skmmrec.metrics import ndcg_at_k, warn_of_seen
@@ -270,13 +270,10 @@ class BaseRecommender(BaseEstimator, ABC):
 
     def _check_columns(self, X: Table, reset: bool) -> None:
         """Compare the columns of X with those that `fit` saw."""
+        refuse_no_table(X)
         table = as_frame(X)
         table = X if table is None else table
-        if (
-            isinstance(table, pd.DataFrame)
-            or issparse(table)
-            or np.asarray(table).ndim == 2
-        ):
+        if isinstance(table, pd.DataFrame) or np.asarray(table).ndim == 2:
             validate_data(self, table, reset=reset, skip_check_array=True)
 
     def _relevance(
@@ -296,13 +293,13 @@ class BaseRecommender(BaseEstimator, ABC):
         """Ids of the users to serve, who may be new."""
         if users is None:
             return self.user_index_
-        ids = check_ids(as_list(users), "users")
+        ids = check_ids(as_list(users, "users"), "users")
         check_same_kind(ids, self.user_index_, "users")
         return ids
 
     def _read_items(self, items: Ids) -> NDArray:
         """Ids of items, of the kind that this recommender knows."""
-        ids = check_ids(as_list(items), "items")
+        ids = check_ids(as_list(items, "items"), "items")
         check_same_kind(ids, self.item_index_, "items")
         return ids
 
@@ -310,7 +307,7 @@ class BaseRecommender(BaseEstimator, ABC):
         """Mask of the items to choose from."""
         if items is None:
             return None
-        ids = check_ids(as_list(items), "items")
+        ids = check_ids(as_list(items, "items"), "items")
         self._check_item_ids(ids)
         return np.isin(
             np.arange(len(self.item_index_)), self.item_index_.get_indexer(ids)

@@ -371,7 +371,7 @@ class VectorRecommender(
         still knows them.
         """
         check_is_fitted(self)
-        ids = np.asarray(self._read_users(as_list(users)))
+        ids = np.asarray(self._read_users(as_list(users, "users")))
         catalog = getattr(self, "user_catalog", None)
         self.model_ = forget(self.model_, catalog, ids)
         return self
@@ -628,7 +628,7 @@ class VectorRecommender(
             queries, rows = self._content_vectors(table, True), np.full(len(table), -1)
             keys = table.index
         else:
-            keys = check_ids(as_list(query), "query")
+            keys = check_ids(as_list(query, "query"), "query")
             advice = ". A list is read as ids: give raw content as a DataFrame"
             self._check_item_ids(keys, advice)
             rows = known.get_indexer(keys)

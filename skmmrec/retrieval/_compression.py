@@ -64,7 +64,8 @@ def quantize_int8(vectors: ArrayLike) -> QuantizedVectors:
     Raises
     ------
     ValueError
-        Where a number is not finite or `vectors` is no matrix.
+        Where a number is not finite, or float32 cannot hold it, or `vectors` is no
+        matrix.
 
     Examples
     --------
@@ -128,8 +129,8 @@ def reduce_dimensions(
     Raises
     ------
     ValueError
-        Where a number is not finite, the widths differ, or `n_components` is not
-        between 1 and d.
+        Where a number is not finite, or float32 cannot hold it, there are no items or
+        no users, the widths differ, or `n_components` is not between 1 and d.
 
     Notes
     -----
@@ -156,6 +157,9 @@ def reduce_dimensions(
         raise ValueError(
             f"items and users differ in width: {width} and {user_table.shape[1]}"
         )
+    for table, name in ((item_table, "items"), (user_table, "users")):
+        if not len(table):
+            raise ValueError(f"{name} has no rows: there is nothing to keep")
     if not 1 <= n_components <= width:
         raise ValueError(
             f"n_components must be between 1 and {width}, got {n_components}"
@@ -192,6 +196,12 @@ def _as_matrix(vectors: Any, name: str) -> NDArray[np.float64]:
     odd = np.flatnonzero(~np.isfinite(table).all(axis=1))
     if len(odd):
         raise ValueError(f"{name} is not finite in row {odd[0]}")
+    large = np.flatnonzero((np.abs(table) > np.finfo(np.float32).max).any(axis=1))
+    if len(large):
+        raise ValueError(
+            f"{name} has numbers in row {large[0]} that float32 cannot hold: divide "
+            "all vectors by the same number, which changes no order"
+        )
     return table
 
 

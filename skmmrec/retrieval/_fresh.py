@@ -11,6 +11,9 @@ from skmmrec.interactions import check_count
 from skmmrec.retrieval._exact import chunks
 from skmmrec.retrieval._search import Lists
 
+# Longer lists, as somebody asks for all items, are filled like one of this length.
+MOST_PLACES = 1_000_000
+
 
 def check_fresh(fresh: object, fresh_met: object, k: int) -> None:
     """Refuse places for new items that a list of `k` does not have.
@@ -68,11 +71,14 @@ def fresh_places(fresh: float, k: int) -> NDArray[np.intp]:
     >>> fresh_places(0.1, 10) + 1, fresh_places(0.2, 10) + 1, fresh_places(2, 5) + 1
     (array([5]), array([3, 8]), array([2, 4]))
     """
+    if not fresh:
+        return np.empty(0, np.intp)
+    k = min(int(k), MOST_PLACES)
     n = int(fresh) if isinstance(fresh, Integral) else int(np.floor(fresh * k + 0.5))
-    n = max(n, 1) if fresh else 0
+    n = max(n, 1)
     # In whole numbers, as no rounding may move a place: ceil((j - 1/2) k / n) - 1.
     middles = (2 * np.arange(1, n + 1) - 1) * k
-    return (middles + 2 * n - 1) // max(2 * n, 1) - 1
+    return (middles + 2 * n - 1) // (2 * n) - 1
 
 
 def mix_fresh(lists: Lists, fresh: Lists, places: NDArray[np.intp]) -> Lists:

@@ -24,7 +24,14 @@ from skmmrec.retrieval._index_recall import (
 )
 from skmmrec.retrieval._index_search import find_unseen
 from skmmrec.retrieval._inverted_lists import Centres, Shard, load_faiss
-from skmmrec.retrieval._vector_rows import Rows, as_matrix, checked, hash_rows, slices
+from skmmrec.retrieval._vector_rows import (
+    Rows,
+    as_matrix,
+    checked,
+    checked_queries,
+    hash_rows,
+    slices,
+)
 
 # Lists for n items: this times the root of n. Then finding the lists and reading them
 # take about the same; 2 and 8 were slower at the same recall.
@@ -244,10 +251,7 @@ class ApproximateIndex(BaseEstimator):
                 f"{table.shape}"
             )
         drawn = np.random.default_rng(self.random_state).permutation(len(table))[:512]
-        sample = np.ascontiguousarray(table[drawn], np.float32)
-        if not np.isfinite(sample).all():
-            raise ValueError("queries must be finite")
-        return sample
+        return checked_queries(table[drawn])
 
     def _take(
         self,
@@ -539,14 +543,14 @@ class ApproximateIndex(BaseEstimator):
 
     def _check_queries(self, queries: ArrayLike) -> NDArray[np.float32]:
         check_is_fitted(self, "item_index_")
-        table = np.ascontiguousarray(queries, dtype=np.float32)
+        table = np.asarray(queries)
         width = self.n_features_in_
         if table.ndim != 2 or table.shape[1] != width:
             raise ValueError(
                 f"queries must have shape (n, {width}) like the items, got "
                 f"{table.shape}"
             )
-        return table
+        return checked_queries(table)
 
     # -- keeping ---------------------------------------------------------------------
 

@@ -10,7 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
-from skmmrec.interactions import ITEM, USER, check_count, check_ids, id_table, plain
+from skmmrec.interactions import (
+    ITEM,
+    USER,
+    check_count,
+    check_ids,
+    id_table,
+    plain,
+    read_vector_table,
+)
 from skmmrec.retrieval._exact import chunks, unit_vectors
 
 
@@ -36,7 +44,7 @@ class _Lists:
 @validate_params(
     {
         "recommendations": [pd.DataFrame, HasMethods("to_pandas")],
-        "item_vectors": [pd.DataFrame],
+        "item_vectors": "no_validation",
         "k": "no_validation",
         "trade_off": [Interval(Real, 0, 1, closed="both")],
     },
@@ -78,9 +86,11 @@ def rerank_mmr(
 
     Raises
     ------
+    TypeError
+        If `item_vectors` is no DataFrame of pandas.
     ValueError
         If a column is missing, a score is not finite, a user has an item twice, or an
-        item has no vector.
+        item has no vector, two of them, or one that is not finite.
 
     Notes
     -----
@@ -284,15 +294,22 @@ def _check_rows(recommendations: pd.DataFrame, scores: NDArray) -> None:
 
 
 def _unit_vectors(vectors: pd.DataFrame, items: pd.Index) -> NDArray[np.float32]:
-    known = pd.Index(check_ids(vectors.index, "the index of item_vectors"))
+    known, values = read_vector_table(vectors, "item_vectors")
     places = known.get_indexer(items)
-    unknown = np.flatnonzero(places < 0)
-    if len(unknown):
+    _refuse_without(items, places < 0, "item_vectors has no row for item")
+    chosen = values[places]
+    _refuse_without(
+        items, np.isnan(chosen).any(axis=1), "item_vectors holds NaN for item"
+    )
+    return unit_vectors(chosen).astype(np.float32)
+
+
+def _refuse_without(items: pd.Index, lacking: NDArray[np.bool_], what: str) -> None:
+    """Name the first item that has no vector."""
+    if lacking.any():
         raise ValueError(
-            f"item_vectors has no row for item {plain(items[unknown[0]])!r} "
-            f"({len(unknown)} such items)"
+            f"{what} {plain(items[lacking.argmax()])!r} ({lacking.sum()} such items)"
         )
-    return unit_vectors(vectors.to_numpy(np.float32)[places])
 
 
 def _as_table(recommendations: pd.DataFrame, rows: NDArray) -> pd.DataFrame:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 # Rows looked at together: 34 MB of whole numbers where they are 64 wide.
 ROWS = 65_536
+# Largest number of a vector. Of longer ones, squares and products overflow float32, and
+# faiss ends the process where distances are infinite.
+LONGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -72,17 +75,48 @@ def as_matrix(items: pd.DataFrame | NDArray) -> NDArray:
 def checked(
     matrix: NDArray, rows: slice | NDArray[np.intp], ids: pd.Index
 ) -> NDArray[np.float32]:
-    """Read some vectors as float32; a ValueError names one that is not finite."""
-    with np.errstate(over="ignore"):
-        vectors = np.ascontiguousarray(matrix[rows], dtype=np.float32)
-    odd = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    """Read some vectors as float32.
+
+    Raises
+    ------
+    ValueError
+        For one that is not finite, or too long; it is named.
+    """
+    vectors, odd = _read(matrix[rows])
     if len(odd):
         row = rows.start + odd[0] if isinstance(rows, slice) else rows[odd[0]]
         raise ValueError(
-            f"the vector of item {ids[row]!r} (row {row}) is not finite "
+            f"the vector of item {ids[row]!r} (row {row}) {_problem(vectors[odd[0]])} "
             f"({len(odd)} such items among {len(vectors)})"
         )
     return vectors
+
+
+def checked_queries(queries: NDArray) -> NDArray[np.float32]:
+    """Read queries as float32; a ValueError names one not finite, or too long."""
+    vectors, odd = _read(queries)
+    if len(odd):
+        raise ValueError(
+            f"queries must be finite: row {odd[0]} {_problem(vectors[odd[0]])}"
+        )
+    return vectors
+
+
+def _read(vectors: NDArray) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Vectors as float32, and the rows that no search can compare."""
+    with np.errstate(over="ignore"):
+        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    within = (vectors <= LONGEST) & (vectors >= -LONGEST)
+    return vectors, np.flatnonzero(~within.all(axis=1))
+
+
+def _problem(vector: NDArray) -> str:
+    if not np.isfinite(vector).all():
+        return "is not finite"
+    return (
+        f"has numbers beyond {LONGEST:g}: divide all vectors by the same number, which "
+        "changes no order"
+    )
 
 
 def hash_rows(*blocks: NDArray) -> NDArray[np.uint64]:

@@ -23,6 +23,11 @@ from ._columns import (
     try_template as try_template,
 )
 from ._compilation import compile_in_place as compile_in_place
+from ._content_kinds import (
+    HEAD as HEAD,
+    how_to_give as how_to_give,
+    what_it_is as what_it_is,
+)
 from ._devices import (
     autocast as autocast,
     device_or_cpu as device_or_cpu,

@@ -134,7 +134,13 @@ def checked_text(item: Any) -> str:
         that was cut inside a character, or decoded with ``errors="surrogateescape"``.
     """
     if not isinstance(item, str):
-        raise ContentError(f"expected a text, got {type(item).__name__}")
+        advice: dict[type, str] = {
+            bytes: ": decode it by .decode()",
+            list: ": join it by ' '.join(...)",
+        }
+        raise ContentError(
+            f"expected a text, got {type(item).__name__}{advice.get(type(item), '')}"
+        )
     try:
         item.encode()
     except UnicodeEncodeError as error:
@@ -143,7 +149,7 @@ def checked_text(item: Any) -> str:
             f"{error.start}. Decode the bytes it came from by their own encoding, or "
             'drop such characters by text.encode(errors="ignore").decode()'
         ) from error
-    return str(item)
+    return str.__str__(item)  # of an enum, `str` is another text
 
 
 class _Blank:
@@ -199,6 +205,8 @@ def _from_table(table: Any, owner: str) -> list[Any]:
 def _from_sequence(column: Any, owner: str) -> list[Any]:
     if isinstance(column, np.ndarray):
         return _from_array(column, owner)
+    if isinstance(column, pd.api.extensions.ExtensionArray):
+        return list(column.tolist())
     for method in ("to_list", "to_pylist"):
         if hasattr(column, method):
             return list(getattr(column, method)())

@@ -43,7 +43,7 @@ class Failure(NamedTuple):
         return cls(type(step).__name__, row, source, str(error))
 
     def __str__(self) -> str:
-        source = f" ({self.source!r})" if self.source else ""
+        source = f" ({self.source!r:.300})" if self.source else ""
         return f"{self.step}: row {self.row}{source}: {self.problem}"
 
 

@@ -13,6 +13,9 @@ from typing import Any
 
 from skmmrec.runtime._errors import ContentError
 
+# Of Linux and macOS; longer ones are no paths, but content.
+_LONGEST_PATH = 4096
+
 
 def readable_file(item: str | os.PathLike) -> Path:
     """Return an item as the path of a file that is not empty.
@@ -24,6 +27,11 @@ def readable_file(item: str | os.PathLike) -> Path:
     """
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", os.fspath(item)):
         raise ContentError("is a URL; nothing is read from the network: download it")
+    if len(os.fspath(item)) > _LONGEST_PATH or re.match(r"data:", os.fspath(item)):
+        raise ContentError(
+            "is a text that is too long for a path, or a data URL: if it is base64, "
+            "give its bytes, by base64.b64decode"
+        )
     path = Path(item).expanduser()
     try:
         status = path.stat()

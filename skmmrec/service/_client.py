@@ -483,7 +483,7 @@ def _request(k: int, **values: Any) -> dict[str, Any]:
 
 def _ids(ids: Any, name: str) -> Any:
     """Return ids as JSON has them."""
-    return None if ids is None else check_ids(as_list(ids), name).tolist()
+    return None if ids is None else check_ids(as_list(ids, name), name).tolist()
 
 
 def _values(given: Any) -> Any:

@@ -7,8 +7,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given, settings, strategies as st
+from sklearn.preprocessing import StandardScaler
 
+from skmmrec import ItemCatalog
 from skmmrec.catalog._floats import as_floats, is_numeric
 
 DAYS = ["2020-01-01", None, "2021-07-02"]
@@ -120,7 +123,7 @@ def test_words_and_categories_are_no_numbers(column):
         pd.Series([1.0, "red"], dtype=object),
         pd.Series(["1", "red"], dtype="category"),
         pd.Series(["1.5", "2020-01-01"]),
-        pd.Series([1, [2]], dtype=object),
+        pd.Series([1, {"red": 2}], dtype=object),
         pd.Series([1, dt.time(2)], dtype=object),
         pd.Series([1, 2 + 1j]),
         pd.Series([1, 10**400], dtype=object),
@@ -132,6 +135,35 @@ def test_what_is_no_number_is_named(column):
         ValueError, match=r"'shade' is not numeric in row [01].*OneHotE"
     ):
         as_floats(column, "shade")
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, pd.Series, torch.tensor])
+def test_it_is_said_how_vectors_are_spread(kind):
+    """As columns of a database or of Arrow hold them."""
+    items = pd.DataFrame({"item_id": ["a", "b"]})
+    items["text__vector"] = [kind([1.0, 2.0]), kind([3.0, 5.0])]
+    with pytest.raises(ValueError, match=r"'text__vector' .* in row 0") as told:
+        as_floats(items["text__vector"], "text__vector")
+    advice = str(told.value).rpartition("spread it by ")[2].rstrip(".")
+    spread = eval(advice, {"pd": pd, "np": np, "items": items})  # what a user would do
+    catalog = ItemCatalog(items[["item_id"]].join(spread))
+    np.testing.assert_array_equal(catalog.blocks.values["text"], [[1, 2], [3, 5]])
+
+
+def test_an_index_of_ids_is_named():
+    items = pd.DataFrame({"text__0": [1.0, 2.0]}, pd.Index(["a", "b"], name="sku"))
+    with pytest.raises(ValueError, match=r"no column 'sku' .* give items.reset_index"):
+        ItemCatalog(items, key="sku")
+    assert ItemCatalog(items.reset_index(), key="sku").ids.tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize("encoder", ["passthrough", StandardScaler, len])
+def test_what_is_no_encoder_is_named(encoder):
+    items = pd.DataFrame({"item_id": ["a", "b"], "price": [1.0, 2.0]})
+    with pytest.raises(
+        TypeError, match=r"encoder must be a transformer of scikit-learn"
+    ):
+        ItemCatalog(items, encoder=encoder).blocks  # noqa: B018
 
 
 @settings(max_examples=50)

@@ -327,3 +327,21 @@ def test_rates_in_khz_are_refused(rate):
 
 def test_low_rates_in_hz_are_read():
     assert len(read_sound((np.zeros(100, np.float32), 250), 500, 600)) == 200
+
+
+@pytest.mark.parametrize("convert", [np.array, torch.tensor, np.int32])
+def test_rates_of_numpy_and_torch(convert):
+    found = read_sound((SOUND, convert(RATE)), 8000)
+    np.testing.assert_array_equal(found, read_sound((SOUND, RATE), 8000))
+
+
+@pytest.mark.parametrize("rate", [0, -1, None, "8000", np.nan, np.inf, True])
+def test_a_wanted_rate_that_is_none_is_named(rate):
+    with pytest.raises(ValueError, match="rate must be from 1 to"):
+        read_sound((SOUND, RATE), rate)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, None, "1", np.nan, True])
+def test_a_wanted_length_that_is_none_is_named(seconds):
+    with pytest.raises(ValueError, match="max_duration must be seconds above 0"):
+        read_sound((SOUND, RATE), 8000, seconds)

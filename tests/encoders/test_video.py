@@ -532,14 +532,14 @@ def broken_items(folder):
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{segment.as_uri()}\n"
     (folder / "list.m3u8").write_text(playlist + "#EXT-X-ENDLIST\n")
     return [
-        (folder / "text.mp4", "not a readable video"),
+        (folder / "text.mp4", "not a readable video: it is text"),
         (folder / "empty.mp4", "empty file"),
         (folder / "cut.mkv", "is cut off: it declares 2"),
         (folder / "cut.mp4", "not a readable video: it is cut off at"),
         (folder / "list.m3u8", "not a readable video"),
         (folder / "absent.mp4", "no such file"),
         ("https://example.org/a.mp4", "is a URL"),
-        (b"", "not a readable video: FFmpeg knows no such file"),
+        (b"", "not a readable video: it is empty"),
         (7, "expected a path or bytes"),
     ]
 

@@ -85,3 +85,16 @@ def test_a_growing_first_arm_keeps_its_users():
 def test_bad_arguments_are_named(users, experiment, weights, message):
     with pytest.raises(ValueError, match=message):
         assign_arm(users, experiment, weights)
+
+
+def test_weights_that_are_no_mapping_are_named():
+    with pytest.raises(TypeError, match=r"weights must map the names .* got list"):
+        assign_arm([1], "e", [0.5, 0.5])
+
+
+@pytest.mark.parametrize("exponent", [-1000, -30, 30, 1023])
+def test_only_shares_of_weights_count(exponent):
+    weights = {"a": 1.0, "b": 1.5, "c": 1.25}
+    scaled = {name: np.ldexp(weight, exponent) for name, weight in weights.items()}
+    found = assign_arm(MANY, "e", scaled)
+    np.testing.assert_array_equal(found, assign_arm(MANY, "e", weights))

@@ -161,6 +161,22 @@ def test_recommendations_become_a_policy():
         recommendation_policy(table[["user_id", "item_id"]], temperature=1.0)
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-300, 1e-3, 1.0, 1e300, np.inf])
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
+def test_probabilities_add_up_at_any_temperature(temperature, scale):
+    table = pd.DataFrame(
+        {"user_id": [1, 1, 2], "item_id": [5, 6, 5], "score": [scale, -scale, 0.0]}
+    )
+    found = recommendation_policy(table, temperature).probability
+    assert found[0] >= found[1] >= 0
+    np.testing.assert_allclose(found[:2].sum(), 1, rtol=0, atol=1e-12)
+    for odd in (np.nan, np.inf, -np.inf):
+        with pytest.raises(
+            ValueError, match=r"\['score'\] has .* in row 1: give finite"
+        ):
+            recommendation_policy(table.assign(score=[1.0, odd, 1.0]), temperature)
+
+
 @pytest.mark.parametrize(
     ("change_log", "change_policy", "options", "message"),
     [

@@ -55,6 +55,7 @@ def test_the_effect_is_found_as_often_as_promised(options, draw):
         (0.1, {"std": 1.0, "power": 1.0}, "power must lie between 0 and 1"),
         (0.1, {"std": 1.0, "alpha": 0.0}, "alpha must lie between 0 and 1"),
         (0.1, {"std": 1.0, "ratio": 0.0}, "ratio must be finite and above 0"),
+        (1e-12, {"rate": 0.1}, "effect=1e-12 is too small: no number of users"),
     ],
 )
 def test_bad_arguments_are_named(effect, options, message):

@@ -76,6 +76,7 @@ def test_nothing_is_concluded_from_few_or_equal_users():
         (([], [1.0]), {"effect": 1.0}, "control must hold one value per user"),
         (([1.0], [[1.0]]), {"effect": 1.0}, r"treatment must hold .* shape \(1, 1\)"),
         (([1.0], [1.0, np.nan]), {"effect": 1.0}, "treatment has nan in row 1"),
+        (([1.0, 1e200], [1.0]), {"effect": 1.0}, r"control has 1e\+200 in row 1"),
         (([1.0], [1.0]), {"effect": 0.0}, "effect must be finite and not 0"),
         (([1.0], [1.0]), {"effect": 1.0, "level": 1.0}, "level must lie between"),
         (([1.0], [1.0]), {"effect": 1.0, "burn_in": 1}, "burn_in must be at least 2"),

@@ -201,3 +201,9 @@ def test_whatever_a_library_raises_stays_with_the_row(monkeypatch, error):
     with pytest.warns(UserWarning, match=message):
         cleaned = TextCleaner(on_error="missing").fit_transform(["a", "bad"])
     assert cleaned.tolist() == ["a", None]
+
+
+@pytest.mark.parametrize("kind", ["category", "string", "string[pyarrow]", object])
+def test_arrays_of_pandas_are_columns(kind):
+    column = pd.array(["a", None, "b"], dtype=kind)
+    assert TextCleaner().fit_transform(column)[[0, 2]].tolist() == ["a", "b"]

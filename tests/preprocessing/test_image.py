@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
 from PIL import Image
 
 from skmmrec.preprocessing import ImageCropper, ImageDenoiser, ImageResizer
@@ -91,3 +92,20 @@ def test_a_broken_picture_names_its_row_and_file(transformer, tmp_path):
     (tmp_path / "bad.png").write_bytes(encoded(framed(), "PNG")[:60])
     with pytest.raises(ValueError, match=r"row 1 \('.*bad\.png'\): is a damaged"):
         transformer.fit_transform([framed(), tmp_path / "bad.png"])
+
+
+@given(st.tuples(*[st.integers(1, 300)] * 2), st.tuples(*[st.integers(1, 40)] * 2))
+def test_a_thin_picture_keeps_a_pixel(picture, size):
+    """Of none, nothing would be left, and a padded one would be white."""
+    whole = Image.new("RGB", picture, "black")
+    for mode in ("contain", "pad"):
+        (found,) = ImageResizer(size=size, mode=mode).fit_transform([whole])
+        assert min(found.size) >= 1
+        assert max(found.size[0] - size[0], found.size[1] - size[1]) <= 0
+        assert found.getextrema()[0][0] == 0
+
+
+@pytest.mark.parametrize("size", [10**6, (2**20, 2**20)])
+def test_a_size_that_no_memory_holds_is_refused(size):
+    with pytest.raises(ValueError, match="must have at most 134217728 pixels"):
+        ImageResizer(size=size).fit([None])

@@ -3,8 +3,10 @@
 import sys
 
 import pytest
+from hypothesis import given, strategies as st
 
 from skmmrec.preprocessing import TextCleaner
+from skmmrec.preprocessing._text import _TextOfHtml, _visible
 
 
 def clean(text, **options):
@@ -90,3 +92,29 @@ def test_a_text_that_utf8_cannot_encode_is_named():
     with pytest.warns(UserWarning, match="1 of 3 rows could not be read"):
         cleaned = TextCleaner(on_error="missing").fit_transform(column)
     assert cleaned.tolist() == ["a", None, "b"]
+
+
+PIECES = """< > ' " = & a x <a <b> </b> &amp; <!-- --> <![CDATA[ ]]> <?x ?> <style </
+<script> </script> <! &#65;"""
+MARKUP = st.lists(st.sampled_from([" ", *PIECES.split()]), max_size=12).map("".join)
+
+
+@given(MARKUP)
+def test_what_is_shown_is_what_the_parser_shows(text):
+    parser = _TextOfHtml()
+    parser.feed(text)
+    parser.close()
+    shown = "".join(parser.parts) if {"<", "&"} & set(text) else text
+    assert _visible(text).split() == shown.split()
+
+
+@pytest.mark.parametrize("tag", ["<a ", "<a/", "<a b='", '<a b="x" '])
+def test_tags_without_an_end_take_no_time(tag):
+    """Looking for the end of each of them would take an hour."""
+    text = (tag * 50_000).strip()
+    assert TextCleaner().fit_transform([text])[0] == " ".join(text.split())
+
+
+def test_a_stop_word_that_is_no_word_is_named():
+    with pytest.raises(ValueError, match=r"'stop_words' .* must hold words, got 7"):
+        TextCleaner(stop_words=["the", 7]).fit([None])

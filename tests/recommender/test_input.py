@@ -65,7 +65,9 @@ def test_an_odd_answer_of_several_tasks_names_its_row_and_column(
 
 
 def test_a_table_of_users_is_refused(fitted, X):
-    with pytest.raises(ValueError, match=r"ids must be a list .* got shape \(\d+, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"users must be a list .* got shape \(\d+, 1\)"
+    ):
         fitted.recommend(X[["user_id"]])
 
 

@@ -129,7 +129,7 @@ class HistoryRecommender(BaseRecommender):
         A later `fit` knows again whoever is in its rows.
         """
         check_is_fitted(self)
-        ids = np.asarray(self._read_users(as_list(users)))
+        ids = np.asarray(self._read_users(as_list(users, "users")))
         rows = self.user_index_.get_indexer(ids)
         refuse_strangers(ids, rows >= 0)
         with self._all_or_nothing():

@@ -1,0 +1,64 @@
+"""What people give for a table of interactions that is none, and what to give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+
+
+def refuse_no_table(X: Any, name: str = "X") -> None:
+    """Refuse what has no rows of one interaction each.
+
+    Parameters
+    ----------
+    X : object
+        As somebody gave it. Lists, arrays and tables of any library pass.
+    name : str, default="X"
+        What errors call it.
+
+    Raises
+    ------
+    TypeError
+        For a sparse matrix of users and items, a dict or an array of records, a lazy
+        table or a stream. It says how to make a table of it.
+    """
+    if issparse(X):
+        raise TypeError(
+            f"{name} is a sparse matrix of shape {X.shape}, but must have one row per "
+            f"interaction: with pairs = {name}.tocoo(), give "
+            f"{name}=np.column_stack([pairs.row, pairs.col]) and y=pairs.data"
+        )
+    if advice := _advice(X):
+        raise TypeError(
+            f"{name} must be a table with one row per interaction, got "
+            f"{type(X).__name__}: give {advice}"
+        )
+
+
+def _advice(X: Any) -> str | None:
+    """Say how to make a table; None where there is one already."""
+    if hasattr(X, "collect") and hasattr(X, "lazy"):
+        return "what its collect() returns"
+    if hasattr(X, "read_all"):  # a reader of Arrow
+        return "what its read_all() returns"
+    if isinstance(X, Mapping) or _holds_records(X):
+        return "pandas.DataFrame of it"
+    if isinstance(X, str | bytes):
+        return "what is in that file, by pandas.read_csv or the like"
+    if isinstance(X, Iterator) or not _is_sized(X):
+        return "pandas.DataFrame(list(...))" if isinstance(X, Iterable) else "a table"
+    return None
+
+
+def _holds_records(X: Any) -> bool:
+    """Tell rows with names of their own: of NumPy, or a list of dicts."""
+    if isinstance(X, list | tuple):
+        return bool(X) and isinstance(X[0], Mapping)
+    return isinstance(X, np.ndarray) and X.dtype.names is not None
+
+
+def _is_sized(X: Any) -> bool:
+    return hasattr(X, "__len__") or hasattr(X, "__array__") or hasattr(X, "shape")

@@ -1,0 +1,184 @@
+"""What is no table of interactions, and no list of ids, is refused with advice."""
+
+import enum
+import re
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from scipy.sparse import coo_array, csr_matrix, dok_array
+
+from skmmrec.interactions import as_list, check_ids, read_answers, read_weights
+from skmmrec.model_selection import LeaveLastOut, RandomHoldoutPerUser, TimeSplit
+from skmmrec.recommender import ItemKNNRecommender
+
+TABLE = pd.DataFrame(
+    {"user_id": np.repeat([3, 4, 5], 3), "item_id": list("abcabdbcd"), "timestamp": 0}
+).assign(timestamp=range(9))
+MATRIX = coo_array((np.ones(9), (TABLE.user_id, pd.factorize(TABLE.item_id)[0])))
+
+# -- tables ---------------------------------------------------------------------------
+
+NO_TABLES = {
+    "coo": (MATRIX, r"a sparse matrix of shape \(6, 4\), .* y=pairs.data"),
+    "csr": (csr_matrix(MATRIX), "a sparse matrix"),
+    "dok": (dok_array(MATRIX), "a sparse matrix"),
+    "dict": (TABLE.to_dict("list"), "got dict: give pandas.DataFrame of it"),
+    "dicts": (TABLE.to_dict("records"), "got list: give pandas.DataFrame of it"),
+    "records": (TABLE.to_records(index=False), "give pandas.DataFrame of it"),
+    "lazy": (pl.from_pandas(TABLE).lazy(), r"got LazyFrame: give what its collect\(\)"),
+    "reader": (pa.Table.from_pandas(TABLE).to_reader(), r"its read_all\(\) returns"),
+    "stream": (iter(TABLE.to_numpy().tolist()), r"give pandas.DataFrame\(list"),
+    "path": ("events.csv", "by pandas.read_csv"),
+    "number": (3, "got int: give a table"),
+}
+READERS = {
+    "fit": ItemKNNRecommender().fit,
+    "score": ItemKNNRecommender().fit(TABLE).score,
+    "by time": lambda X: next(TimeSplit().split(X)),
+    "by user": lambda X: next(LeaveLastOut().split(X)),
+    "at random": lambda X: next(RandomHoldoutPerUser().split(X)),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("name", NO_TABLES)
+def test_what_is_no_table_is_refused_with_advice(name, reader):
+    given, message = NO_TABLES[name]
+    with pytest.raises(TypeError, match=f"X .*{message}"):
+        READERS[reader](given)
+
+
+def test_what_the_advice_makes_of_a_matrix_is_read():
+    pairs = csr_matrix(MATRIX).tocoo()
+    X, y = np.column_stack([pairs.row, pairs.col]), pairs.data
+    rec = ItemKNNRecommender().fit(X, y)
+    expected = ItemKNNRecommender().fit(TABLE.drop(columns="timestamp"))
+    assert rec.user_index_.tolist() == expected.user_index_.tolist()
+    np.testing.assert_allclose(
+        rec.recommend(k=1).score, expected.recommend(k=1).score, rtol=1e-6, atol=1e-6
+    )
+
+
+# -- lists of ids ---------------------------------------------------------------------
+
+IDS = [3, 5, 4]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        list, tuple, np.array, pd.Series, pd.Index, pl.Series, pa.array, torch.tensor,
+        lambda ids: torch.tensor(ids, dtype=torch.float64, requires_grad=True),
+        lambda ids: np.array(ids, ">i2")[::-1][::-1],
+    ],
+)  # fmt: skip
+def test_columns_of_all_libraries_are_lists(kind):
+    assert check_ids(as_list(kind(IDS), "users"), "users").tolist() == IDS
+
+
+@pytest.mark.parametrize(
+    "single", [4, np.int8(4), np.array(4), torch.tensor(4), 4.0, pd.Series([4]).iloc[0]]
+)
+def test_a_single_id_is_a_list_of_one(single):
+    assert check_ids(as_list(single, "users"), "users").tolist() == [4]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [{3, 4}, frozenset([3]), {3: "a"}, {3: "a"}.keys(), iter([3]), map(int, "3")],
+    ids=["set", "frozenset", "dict", "keys", "iterator", "map"],
+)
+def test_what_has_no_order_or_can_be_read_once_is_refused(ids):
+    rec = ItemKNNRecommender().fit(TABLE)
+    message = f"must be a list or a column of ids, got {type(ids).__name__}"
+    with pytest.raises(TypeError, match=f"users {message}"):
+        rec.recommend(ids)
+    with pytest.raises(TypeError, match=f"items {message}"):
+        rec.recommend(items=ids)
+    with pytest.raises(TypeError, match=f"users {message}"):
+        rec.forget(ids)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        list, np.array, pd.Series, pl.Series, torch.tensor,
+        lambda mask: pd.array(mask, "boolean"),
+        lambda mask: pd.Series(pa.array(mask), dtype=pd.ArrowDtype(pa.bool_())),
+    ],
+)  # fmt: skip
+def test_a_mask_is_no_list_of_ids(kind):
+    """With ids that are numbers, it would be the items 0 and 1."""
+    rec = ItemKNNRecommender().fit(TABLE.assign(item_id=[0, 1, 2, 0, 1, 3, 1, 2, 3]))
+    with pytest.raises(ValueError, match="items is a mask of True and False"):
+        rec.recommend([3], items=kind([True, False, True, True]))
+
+
+Colour = enum.Enum("Colour", {"RED": "red", "BLUE": "blue"}, type=str)
+
+
+@pytest.mark.parametrize("kind", [Colour, np.str_])
+def test_kinds_of_str_are_plain_texts(kind):
+    """Written to a file, a member of an enum would be another text."""
+    ids = check_ids([kind("red"), "blue", kind("blue")], "item_id")
+    assert ids.tolist() == ["red", "blue", "blue"]
+    assert set(map(type, ids)) == {str}
+
+
+# -- answers and weights --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "to_y", [torch.Tensor.tolist, torch.Tensor.requires_grad_, torch.Tensor.bfloat16]
+)
+def test_tensors_are_answers(to_y):
+    y = to_y(torch.tensor([0.5, 1.0, 0.0]))
+    assert read_answers(y, range(3)).tolist() == [[0.5], [1.0], [0.0]]
+
+
+@pytest.mark.parametrize("y", [[[1.0], 2.0], iter([1.0]), {"a": 1}, np.ones((2, 2, 2))])
+def test_what_is_no_column_of_answers_is_named(y):
+    with pytest.raises((TypeError, ValueError), match=r"^y: "):
+        read_answers(y, range(2))
+
+
+@settings(max_examples=60)
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+def test_signs_survive_in_float32_or_the_largest_is_named(numbers):
+    """Above 0 is liked, in float32 as well; what cannot be held is refused."""
+    largest = int(np.argmax(np.abs(numbers)))
+    if numbers[largest] and not 1e-30 <= abs(numbers[largest]) <= 1e30:
+        named = re.escape(f"y in row {largest} is {numbers[largest]:g}, the largest")
+        with pytest.raises(ValueError, match=named):
+            read_answers(numbers, numbers)
+        return
+    found = read_answers(numbers, numbers)[:, 0]
+    single = found.astype(np.float32)
+    assert np.isfinite(single).all()
+    assert np.sign(single).tolist() == np.sign(numbers).tolist()
+    np.testing.assert_allclose(found, numbers, rtol=0, atol=1e-30)
+
+
+def test_each_task_has_a_scale_of_its_own():
+    y = np.array([[1.0, 1e-40], [np.nan, 2e25], [0.0, 1.0]])
+    np.testing.assert_array_equal(
+        read_answers(y, y), [[1.0, 1e-30], [np.nan, 2e25], [0.0, 1.0]]
+    )
+    y[1, 1] = 1e31
+    with pytest.raises(ValueError, match=r"y in row 1 of column 1 is 1e\+31"):
+        read_answers(y, y)
+
+
+def test_weights_may_fade_beside_the_largest_alone():
+    faded = np.exp(-20.0 * np.arange(30))
+    assert (read_weights(faded, faded) > 0).all()
+    for scale in (1e-10, 1e-300, 1e31):
+        with pytest.raises(
+            ValueError, match=r"sample_weight in row 0 is .*, the largest"
+        ):
+            read_weights(scale * faded, faded)
