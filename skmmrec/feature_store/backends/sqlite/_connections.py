@@ -127,6 +127,7 @@ class Database:
 
     def _open(self, timeout: float) -> sqlite3.Connection:
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        _refuse_lost(Path(self.path))
         if not is_writable(self.path):
             return self._open_read_only(timeout)
         conn = _connect(self.path, timeout)
@@ -161,6 +162,24 @@ class Database:
     def _look(self) -> object:
         log, stat = Path(self.path + "-wal"), os.stat(self.path)
         return stat.st_ino, stat.st_mtime_ns, stat.st_size, log.exists()
+
+
+def publications_beside(path: str | Path) -> Path:
+    """Return the folder of the publications of a database."""
+    return Path(f"{path}.publications")
+
+
+def _refuse_lost(path: Path) -> None:
+    """Refuse to begin anew where a database is gone, or empty, that had publications.
+
+    They would be removed then, as files that no database knows.
+    """
+    is_there = path.exists() and path.stat().st_size > 0
+    if not is_there and any(publications_beside(path).glob("*.db")):
+        raise DamagedStoreError(
+            f"{path} is damaged (it is gone or empty, and its publications are not): "
+            f"{_RESTORE}"
+        )
 
 
 def open_publication(path: Path) -> sqlite3.Connection:

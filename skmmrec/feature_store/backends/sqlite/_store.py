@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Final, Literal, NamedTuple
 from weakref import WeakSet
@@ -38,6 +39,7 @@ from ._connections import (
     Database,
     damaged_publication,
     joined,
+    publications_beside,
     telling,
     telling_publication,
 )
@@ -51,6 +53,7 @@ from ._tables import (
     select_column,
     select_values,
 )
+from ._teardown import removed_beside_others
 from ._vectors import (
     Source,
     VectorCache,
@@ -218,14 +221,33 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         tables: Sequence[FeatureView],
         entities: Sequence[Entity],
     ) -> None:
-        """Delete the database and publications (called by ``feast teardown``)."""
+        """Delete the database and publications (called by ``feast teardown``).
+
+        Where other projects have something in it, what they have stays.
+        """
         self.disconnect()
         forget_cache(self._cache_name(config))
+        names = [self.table_name(config, view) for view in tables]
+        is_there = Path(self._get_db_path(config)).exists()
+        if is_there and removed_beside_others(
+            lambda: self.open(config), config.project, names
+        ):
+            return
         super().teardown(config, tables, entities)
         for suffix in ("-wal", "-shm", ".publish"):
             Path(self._get_db_path(config) + suffix).unlink(missing_ok=True)
         if self.folder(config).exists():
             shutil.rmtree(self.folder(config))
+
+    @staticmethod
+    def _get_db_path(config: RepoConfig) -> str:
+        """Path of the database file, which Feast's own methods ask for, too.
+
+        A link to a file is followed: its log, its lock and its publications are beside
+        the file, whoever opens it and by whatever name.
+        """
+        path = SqliteOnlineStore._get_db_path(config)
+        return _followed(os.path.join(os.getcwd(), path))
 
     def db_path(self, config: RepoConfig) -> str:
         """Path of the database file."""
@@ -236,7 +258,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
 
     def folder(self, config: RepoConfig) -> Path:
         """Folder of the publications' files."""
-        return Path(self._get_db_path(config) + ".publications")
+        return publications_beside(self._get_db_path(config))
 
     @staticmethod
     def table_name(config: RepoConfig, view: FeatureView) -> str:
@@ -448,3 +470,9 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
             conn = self.connect(config)
             cache = self._cache = shared_cache(self._cache_name(config))
             return cache.get(conn, lambda: self.open(config), source)
+
+
+@lru_cache(maxsize=64)  # more than are open at once; each look asks the file system
+def _followed(path: str) -> str:
+    """Return the file that an absolute path leads to, if it is a link."""
+    return os.path.realpath(path) if os.path.islink(path) else path
