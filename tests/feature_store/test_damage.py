@@ -27,7 +27,7 @@ from skmmrec.feature_store import (
     rollback,
     verify,
 )
-from skmmrec.feature_store.backends.sqlite import SqliteBackend
+from skmmrec.feature_store.backends.sqlite import SqliteBackend, _connections
 
 from .conftest import copy_repo, make_recommender, reads_with_duckdb
 from .test_publications import model
@@ -179,6 +179,28 @@ def test_a_lost_database_is_told_and_its_publications_stay(published, is_empty):
             call()
     assert all(file.exists() for file in files)
     path.write_bytes(content)
+    assert verify(published).ok
+
+
+def test_whoever_serves_follows_a_backup_that_is_restored(published, monkeypatch):
+    import shutil
+
+    monkeypatch.setattr(_connections, "LOOK_SECONDS", 0.0)
+    data, backup = published / "data", published / "backup"
+    _taken_in(data / "online.db")
+    shutil.copytree(data, backup)
+    publish(model(3), published)
+    online = OnlineRecommender(published)
+    online.record("100", 3)
+    assert online.recommend(["101"], k=3).attrs["model_version"] == "v3"
+    shutil.rmtree(data)
+    backup.rename(data)
+    online.record("101", 4)
+    assert online.recommend(["101"], k=3).attrs["model_version"] == "v2"
+    assert online.recommend(["101"], k=3).equals(
+        OnlineRecommender(published).recommend(["101"], k=3)
+    )
+    assert OnlineRecommender(published).feedback()["user_id"].tolist() == ["101"]
     assert verify(published).ok
 
 

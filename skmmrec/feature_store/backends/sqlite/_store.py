@@ -183,7 +183,11 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
 
     def connect(self, config: RepoConfig) -> sqlite3.Connection:
         """Return this thread's connection, in autocommit mode."""
-        return self._opened.main(self._get_db_path(config), lambda: self.open(config))
+        path = self._get_db_path(config)
+        if self._opened.is_replaced(path):
+            forget_cache(self._cache_name(config))
+            self.disconnect()
+        return self._opened.main(path, lambda: self.open(config))
 
     def disconnect(self) -> None:
         """Close this thread's connections and forget the vectors in memory."""
@@ -247,7 +251,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         the file, whoever opens it and by whatever name.
         """
         path = SqliteOnlineStore._get_db_path(config)
-        return _followed(os.path.join(os.getcwd(), path))
+        return _followed(path if os.path.isabs(path) else os.path.abspath(path))
 
     def db_path(self, config: RepoConfig) -> str:
         """Path of the database file."""
