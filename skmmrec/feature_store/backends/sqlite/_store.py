@@ -250,8 +250,10 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         A link to a file is followed: its log, its lock and its publications are beside
         the file, whoever opens it and by whatever name.
         """
-        path = SqliteOnlineStore._get_db_path(config)
-        return _followed(path if os.path.isabs(path) else os.path.abspath(path))
+        folder = config.repo_path
+        if folder is None or not folder.is_absolute():
+            folder = Path.cwd() / (folder or "")
+        return _database_of(folder, config.online_store.path)
 
     def db_path(self, config: RepoConfig) -> str:
         """Path of the database file."""
@@ -477,6 +479,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
 
 
 @lru_cache(maxsize=64)  # more than are open at once; each look asks the file system
-def _followed(path: str) -> str:
-    """Return the file that an absolute path leads to, if it is a link."""
+def _database_of(folder: Path, name: str) -> str:
+    """Return the file that an absolute or a relative path leads to."""
+    path = os.path.join(folder, name)
     return os.path.realpath(path) if os.path.islink(path) else path
