@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -34,6 +36,7 @@ from skmmrec.feature_store.backends.base import (
 )
 from skmmrec.interactions import ITEM, USER
 
+from ._approximate import folder_beside
 from ._faults import told_apart
 from ._memory_columns import DELETED
 from ._offline import read_columns, rewrite_parquet
@@ -85,7 +88,10 @@ def delete_ids(repo: Repo, *, users: Ids = (), items: Ids = ()) -> None:
     users by its ``model``, once they like another item.
 
     No file of the embedded store has their bytes any
-    more. A server's own logs and backups are not touched: see to those of PostgreSQL
+    more: an index of the items beside the database goes with deleted items, and the
+    next process that serves makes another one. One in an ``index_dir`` of your own is
+    yours to remove.
+    A server's own logs and backups are not touched: see to those of PostgreSQL
     and Redis yourself.
     """
     store = open_store(repo)
@@ -101,6 +107,7 @@ def delete_ids(repo: Repo, *, users: Ids = (), items: Ids = ()) -> None:
         _delete_rows(store, backend, gone)
         if gone[ITEM]:
             _forget_items(store, backend, gone[ITEM])
+            _forget_index(store)
 
 
 def _forget_items(store: FeatureStore, backend: Backend, items: list[Id]) -> None:
@@ -122,6 +129,24 @@ def _forget_items(store: FeatureStore, backend: Backend, items: list[Id]) -> Non
         for feature in sorted(known & set(edits)):
             backend.change(view, feature, _forgetting(gone, edits[feature], kind))
         _forget_offline(parquet_path(store, view), gone, edits)
+
+
+def _forget_index(store: FeatureStore) -> None:
+    """Remove the index beside a database: it has ids and vectors of items.
+
+    Who has it open takes the items out of it, in memory. The next process makes one of
+    what there is.
+    """
+    folder = folder_beside(store)
+    if folder is None or not folder.is_dir():
+        return
+    for path in list(folder.iterdir()):
+        # Who writes another one at this moment may remove the one before as well.
+        with suppress(FileNotFoundError):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def _delete_rows(

@@ -18,7 +18,8 @@ from skmmrec.feature_store.backends.base import (
 # The folder of a repository that holds what is published.
 DATA = "data"
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+# The last: a file as large as its file system, or a limit of the process, lets it be.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -40,7 +41,7 @@ def writing_to(place: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise FullStoreError(
                 f"there is no space left to write to {place}: {error}; what "
                 "is served is complete. Free some space, then do the same again: it "
@@ -53,6 +54,15 @@ def writing_to(place: str | Path) -> Iterator[None]:
                 "mounted so, as a user who may write"
             ) from error
         raise
+
+
+def followed(path: Path) -> Path:
+    """Return the file that a link leads to.
+
+    Files are written beside themselves and swapped in. Of a link, that would leave the
+    file behind: with users who are deleted, or for others who have another link to it.
+    """
+    return path.resolve() if path.is_symlink() else path
 
 
 def check_writable(store: FeatureStore) -> None:

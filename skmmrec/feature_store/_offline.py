@@ -319,6 +319,13 @@ def check_readable(path: Path) -> None:
             file.schema_arrow.names.index(TIMESTAMP)
 
 
+def check_pages(path: Path) -> None:
+    """Raise a DamagedStoreError for a file whose rows cannot all be read."""
+    check_readable(path)
+    for _ in _row_groups(path):
+        continue
+
+
 def _vector_column(matrix: np.ndarray) -> pa.ListArray:
     """Rows of a matrix as an Arrow column of float32 lists, without a copy."""
     n, dim = matrix.shape

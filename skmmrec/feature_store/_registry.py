@@ -30,7 +30,7 @@ try:
 except ImportError:  # there is none on Windows, where partial files then stay
     fcntl = None  # type: ignore[assignment]
 
-from ._faults import DATA as DATA, writing_to
+from ._faults import DATA as DATA, followed, writing_to
 
 _LOG = logging.getLogger("skmmrec.feature_store")
 
@@ -68,6 +68,7 @@ class AtomicFileRegistryStore(FileRegistryStore):
         """
         try:
             registry: Registry = super().get_registry_proto()
+            _refuse_empty(self._filepath)
         except DecodeError as error:
             raise DamagedStoreError(
                 f"the registry {self._filepath} is damaged and cannot be read "
@@ -79,7 +80,7 @@ class AtomicFileRegistryStore(FileRegistryStore):
 
     def _write_registry(self, registry_proto: Registry) -> None:
         with writing_to(self._filepath):
-            _write(self._filepath, registry_proto)
+            _write(followed(self._filepath), registry_proto)
 
 
 def is_left_behind(path: Path, own: Path) -> bool:
@@ -139,7 +140,7 @@ def registry_file(store: FeatureStore) -> Path | None:
     config = store.config.registry
     if config.registry_type != "file" or urlparse(str(config.path)).scheme:
         return None
-    return Path(store.repo_path) / config.path
+    return followed(Path(store.repo_path) / config.path)
 
 
 def repair_registry(store: FeatureStore) -> None:
@@ -166,8 +167,15 @@ def repair_registry(store: FeatureStore) -> None:
         _free(partial)
 
 
+def _refuse_empty(path: Path) -> None:
+    """Refuse a file without a byte, which reads as a registry of nothing."""
+    if not path.stat().st_size:
+        raise DecodeError("it is empty")
+
+
 def _is_registry(path: Path) -> bool:
     try:
+        _refuse_empty(path)
         Registry.FromString(path.read_bytes())
     except DecodeError:
         return False

@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 
 from skmmrec.feature_store.backends.base import DamagedStoreError, encoders_of
 
+from ._faults import followed
 from ._registry import DATA as DATA, is_left_behind, registry_file
 from ._types import Repo
 
@@ -29,6 +30,15 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("skmmrec.feature_store")
 
 SETTINGS = "embeddings.json"
+# What it says, and of which type; the first are always there.
+_BASIS = ("dim", "user_id_type", "item_id_type")
+_WRITTEN: dict[str, type] = {
+    **dict(zip(_BASIS, (int, str, str), strict=True)),
+    "item_features": dict,
+    "item_vectors": dict,
+    "memory": bool,
+    "versions": list,
+}
 # Seconds to wait for another publisher. 10,000 vectors take 0.3 s, so whoever takes ten
 # minutes publishes millions or hangs.
 LOCK_TIMEOUT = 600.0
@@ -168,7 +178,7 @@ def repo_file(repo: Repo) -> dict[str, Any]:
             "batch_engine": config.batch_engine_config,
         }
     file = Path(repo) / "feature_store.yaml"
-    return yaml.safe_load(file.read_text()) if file.is_file() else {}
+    return yaml.safe_load(file.read_bytes()) if file.is_file() else {}
 
 
 def engine_type(given: Any) -> str | None:
@@ -200,9 +210,9 @@ def parquet_path(store: FeatureStore, view: FeatureView) -> Path:
     Of a view whose rows are in no file, this is a folder. Of a repository that was
     copied or moved, it is the file in this one: see `is_of_another`.
     """
-    if is_of_another(store, view):
-        return _own_path(store, view)
-    return _registered_path(store, view)
+    is_other = is_of_another(store, view)
+    path = _own_path(store, view) if is_other else _registered_path(store, view)
+    return followed(path)
 
 
 def is_of_another(store: FeatureStore, view: FeatureView) -> bool:
@@ -258,12 +268,21 @@ def _written_settings(path: Path) -> dict[str, Any]:
             f"{path} is damaged and cannot be read ({error}); publish again, which "
             "writes it anew"
         ) from error
-    if not isinstance(settings, dict):
+    if not _are_settings(settings):
         raise DamagedStoreError(
             f"{path} is damaged: it holds no settings; publish again, which writes it "
             "anew"
         )
-    return settings
+    return dict(settings)
+
+
+def _are_settings(found: object) -> bool:
+    """Tell what `write_settings` wrote, also by earlier versions, from all else."""
+    return (
+        isinstance(found, dict)
+        and all(isinstance(found.get(name), _WRITTEN[name]) for name in _BASIS)
+        and all(isinstance(found[name], _WRITTEN.get(name, ())) for name in found)
+    )
 
 
 def published_settings(repo_path: str | Path) -> dict[str, Any]:
@@ -285,7 +304,7 @@ def known_versions(repo_path: str | Path) -> list[str]:
 
 def write_settings(repo_path: str | Path, settings: Mapping[str, object]) -> None:
     """Write ``data/embeddings.json`` unless it already says so."""
-    path = Path(repo_path) / DATA / SETTINGS
+    path = followed(Path(repo_path) / DATA / SETTINGS)
     text = json.dumps(settings, indent=2) + "\n"
     if not path.is_file() or path.read_bytes() != text.encode():
         path.parent.mkdir(exist_ok=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -13,6 +13,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from ._faults import FULL
 from ._sources import ROWS
 
 # Folders of publishers that were killed are told by it.
@@ -86,8 +87,9 @@ class Sorter:
                 for source in sources.values():
                     if source.error is not None:
                         raise source.error from None
-                if "No space left" in str(error):
-                    raise OSError(errno.ENOSPC, str(error)) from error
+                full = next((n for n in FULL if os.strerror(n) in str(error)), None)
+                if full is not None:
+                    raise OSError(full, str(error)) from error
                 raise
 
 

@@ -14,6 +14,7 @@ from feast import FeatureStore, FeatureView
 
 from skmmrec.feature_store.backends.base import (
     CATEGORY,
+    EVENT_VIEW,
     ITEM_VECTOR,
     PUBLISHED_VIEWS,
     Backend,
@@ -28,7 +29,8 @@ from skmmrec.feature_store.backends.base import (
 )
 
 from ._batches import Further
-from ._repo import feature_view, open_store
+from ._offline import check_pages
+from ._repo import feature_view, open_store, parquet_path
 from ._served import ServedModel
 from ._stored import checked_rows
 from ._types import CategoriesByItem, FurtherVectors, Repo, Servable
@@ -135,7 +137,8 @@ def verify(
     ``verify(recommender, repo)`` compares every vector bit for bit, versions, seen
     items and how often items were met. ``verify(repo)`` needs no model: it reads all
     rows of the publication that is served, and compares their number and their checksum
-    with those that `publish` recorded.
+    with those that `publish` recorded. It also reads recorded events and the offline
+    files, pages of which have checksums.
 
     Parameters
     ----------
@@ -208,7 +211,7 @@ def _misused(given: object) -> TypeError:
 
 
 def _inspect(backend: Backend, store: FeatureStore, snapshot: Snapshot) -> StoreReport:
-    """Read everything that was published, and all events."""
+    """Read everything that was published, all events, and the offline files."""
     total, damage = 0, []
     for name in PUBLISHED_VIEWS:
         view, checksum = feature_view(store, name), Checksum()
@@ -229,7 +232,19 @@ def _inspect(backend: Backend, store: FeatureStore, snapshot: Snapshot) -> Store
         backend.feedback(0)
     except DamagedStoreError as error:
         damage.append(Damage("feedback", "unreadable", str(error)))
+    damage += _damaged_files(store)
     return StoreReport(snapshot.version, total, damage)
+
+
+def _damaged_files(store: FeatureStore) -> Iterator[Damage]:
+    """Read the offline files, which have a checksum of each page."""
+    for name in (*PUBLISHED_VIEWS, EVENT_VIEW):
+        path = parquet_path(store, feature_view(store, name))
+        try:
+            if path.is_file():
+                check_pages(path)
+        except DamagedStoreError as error:
+            yield Damage(name, "unreadable", str(error))
 
 
 def _copied(backend: Backend, view: FeatureView, snapshot: Snapshot) -> Checksum:

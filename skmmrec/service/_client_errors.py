@@ -26,6 +26,7 @@ _ERRORS: dict[str, type[Exception]] = {
     "read-only": ReadOnlyStoreError,
     "full": FullStoreError,
     "damaged": DamagedStoreError,
+    "slow": TimeoutError,
     "deadline": TimeoutError,
     "unreachable": ConnectionError,
 }

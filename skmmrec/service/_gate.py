@@ -50,6 +50,8 @@ class Gate:
         except TimeoutError as error:
             if not deadline.expired():  # a store that was busy
                 raise
+            if not request.scope["state"].get("arrived", True):
+                raise ProblemError("slow", f"no whole body in {seconds:g} s") from None
             raise ProblemError("deadline", f"no answer within {seconds:g} s") from error
 
     def _admit(self, request: Request, role: Role) -> None:
@@ -84,11 +86,13 @@ class Gate:
         said = request.headers.get("content-length", "")
         if said.isdecimal() and int(said) > most:
             raise _too_large(most)
-        read = 0
+        read, state = 0, request.scope["state"]
 
         async def receive() -> Any:
             nonlocal read
+            state["arrived"] = False  # while it is waited for
             message = await request.receive()
+            state["arrived"] = True
             read += len(message.get("body", b""))
             if read > most:
                 raise _too_large(most)

@@ -45,6 +45,7 @@ KINDS = {
     "not-found": Kind(404, "There is no such path"),
     "unknown-id": Kind(404, "A user or an item is unknown"),
     "method": Kind(405, "The path has no such method"),
+    "slow": Kind(408, "The request did not arrive in time"),
     "too-large": Kind(413, "The request is too large"),
     "media-type": Kind(415, "The body is of another type than is expected"),
     "invalid-value": Kind(422, "A value is not valid"),

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skmmrec.feature_store import OnlineRecommender, _approximate, publish
+from skmmrec.feature_store import OnlineRecommender, _approximate, delete_ids, publish
 from skmmrec.retrieval import ApproximateIndex, _index
 
 from .conftest import make_recommender
@@ -175,6 +175,15 @@ def test_many_items_get_an_index_beside_the_database(repo, model, builds):
     assert len(ApproximateIndex.load(folder).item_index_) == 60
     assert len(builds) == 2
     best = expected(newer, "100", 60).index
+    [path] = folder.rglob("ids.arrow")
+    delete_ids(repo, items=[7])
+    assert not path.exists()
+    assert len(built(again).item_index_) == 59
+    assert len(builds) == 2
+    built(OnlineRecommender(repo))
+    assert len(builds) == 3
+    assert 7 not in ApproximateIndex.load(folder).item_index_
+    best = best.difference([7])
     assert set(again.recommend(["100"], k=60)["item_id"]) == set(best)
 
 

@@ -27,7 +27,7 @@ from skmmrec.feature_store import (
     rollback,
     verify,
 )
-from skmmrec.feature_store.backends.sqlite import SqliteBackend
+from skmmrec.feature_store.backends.sqlite import SqliteBackend, _connections
 
 from .conftest import copy_repo, make_recommender, reads_with_duckdb
 from .test_publications import model
@@ -165,12 +165,67 @@ def test_a_damaged_database_is_told(published):
             call()
 
 
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_a_lost_database_is_told_and_its_publications_stay(published, is_empty):
+    gc.collect()
+    path = published / "data" / "online.db"
+    content = _taken_in(path)
+    files = sorted((published / "data" / "online.db.publications").iterdir())
+    path.unlink()
+    if is_empty:
+        path.touch()
+    for call in (
+        lambda: OnlineRecommender(published).recommend(["101"]),
+        lambda: publish(model(3), published),
+    ):
+        with pytest.raises(DamagedStoreError, match=r"online\.db is damaged.*restore"):
+            call()
+    assert all(file.exists() for file in files)
+    path.write_bytes(content)
+    assert verify(published).ok
+
+
+def test_whoever_serves_follows_a_backup_that_is_restored(published, monkeypatch):
+    import shutil
+
+    monkeypatch.setattr(_connections, "LOOK_SECONDS", 0.0)
+    data, backup = published / "data", published / "backup"
+    _taken_in(data / "online.db")
+    shutil.copytree(data, backup)
+    publish(model(3), published)
+    online = OnlineRecommender(published)
+    online.record("100", 3)
+    assert online.recommend(["101"], k=3).attrs["model_version"] == "v3"
+    shutil.rmtree(data)
+    backup.rename(data)
+    online.record("101", 4)
+    assert online.recommend(["101"], k=3).attrs["model_version"] == "v2"
+    assert online.recommend(["101"], k=3).equals(
+        OnlineRecommender(published).recommend(["101"], k=3)
+    )
+    assert OnlineRecommender(published).feedback()["user_id"].tolist() == ["101"]
+    assert verify(published).ok
+
+
+def _taken_in(path):
+    """Have sqlite put its log into a database; return the bytes of that."""
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    for name in (f"{path.name}-wal", f"{path.name}-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+    return path.read_bytes()
+
+
 # The registry
 
 
 GARBAGE = {
     "noise": lambda content: b"\xff" * 1000,
     "cut": lambda content: content[: len(content) // 2 + 3],
+    "empty": lambda content: b"",
 }
 
 
@@ -225,6 +280,9 @@ def test_a_damaged_parquet_file_is_told_and_not_replaced(published, name, place)
         publish(model(3), published)
     assert path.read_bytes() == damaged
     assert verify(model(2), published).ok
+    [damage] = verify(published).damage
+    assert (damage.view, damage.kind) == (name, "unreadable")
+    assert str(path) in damage.message
     path.rename(path.with_suffix(".aside"))
     publish(model(3), published)
     assert verify(model(3), published).ok
@@ -241,6 +299,7 @@ def test_a_damaged_file_of_events_is_told(published):
         with pytest.raises(DamagedStoreError, match=r"feedback_events\.parquet is dam"):
             call()
     assert verify(model(2), published).ok
+    assert [damage.view for damage in verify(published).damage] == ["feedback_events"]
 
 
 # Full disks
@@ -293,7 +352,7 @@ def test_a_full_disk_leaves_what_is_served(tmp_path):
         assert sum(p.stat().st_size for p in repo.rglob("*") if p.is_file()) < 1_500_000
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 @pytest.mark.parametrize("step", ["offline", "registry"])
 def test_a_disk_that_is_full_in_between(published, monkeypatch, code, step):
     def full(*args, **kwargs):

@@ -192,7 +192,18 @@ def test_a_forked_server_opens_its_own_connections(repo, recommender):
 
 
 @pytest.mark.parametrize(
-    "content", [b"{", b"\xff\xfe{}", b"[1]", b"null", b""], ids=str
+    "content",
+    [
+        b"{",
+        b"\xff\xfe{}",
+        b"[1]",
+        b"null",
+        b"",
+        b'{"dim": 5, "user_id_type": "string"}',
+        b'{"dim": "5", "user_id_type": "string", "item_id_type": "int64"}',
+        b'{"dim": 5, "user_id_type": "string", "item_id_type": "int64", "memori": 1}',
+    ],
+    ids=str,
 )
 def test_damaged_settings_are_told_and_written_anew(repo, recommender, content):
     publish(recommender, repo)

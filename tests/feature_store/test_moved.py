@@ -2,6 +2,7 @@
 
 import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 from feast.data_source import PushMode
 
 from skmmrec.feature_store import (
+    BusyStoreError,
     OnlineRecommender,
     delete_ids,
     embedding_definitions,
@@ -20,6 +22,7 @@ from skmmrec.feature_store import (
 )
 from skmmrec.feature_store._registry import is_left_behind
 from skmmrec.feature_store._repo import apply
+from skmmrec.feature_store.backends import backend_of
 
 from .conftest import make_recommender, reads_with_duckdb
 
@@ -132,3 +135,46 @@ def test_one_folder_by_two_names_is_one(published, tmp_path):
     path = link / "data" / "user_embeddings.parquet"
     assert not is_left_behind(path, published / "data" / "user_embeddings.parquet")
     assert is_left_behind(path, tmp_path / "new" / "data" / "user_embeddings.parquet")
+
+
+def _linked(path, folder):
+    """Put a link in the place of a file, which goes to a folder."""
+    folder.mkdir(exist_ok=True)
+    target = Path(shutil.move(path, folder / f"of-{path.name}"))
+    path.symlink_to(target)
+    return target
+
+
+def test_files_behind_links_are_the_ones_that_change(published, tmp_path):
+    names = ["user_embeddings.parquet", "registry.db", "embeddings.json"]
+    targets = [_linked(published / "data" / name, tmp_path / "disk") for name in names]
+    delete_ids(published, users=["100"])
+    assert "100" not in set(pd.read_parquet(targets[0])["user_id"])
+    publish(make_recommender(seed=3, version="v3"), published)
+    assert all((published / "data" / name).is_symlink() for name in names)
+    assert b"v3" in targets[1].read_bytes()
+    assert b"v3" in targets[2].read_bytes()
+    targets[1].write_bytes(b"\xff" * 100)
+    publish(make_recommender(seed=4, version="v4"), published)
+    assert b"v4" in targets[1].read_bytes()
+
+
+def test_a_database_behind_a_link_is_one_with_its_own_name(repo, tmp_path):
+    target = tmp_path / "disk" / "vectors.db"
+    target.parent.mkdir()
+    (repo / "data").mkdir()
+    (repo / "data" / "online.db").symlink_to(target)
+    publish(make_recommender(seed=1, version="v1"), repo)
+    OnlineRecommender(repo).record("100", 3)
+    assert not list((repo / "data").glob("online.db[.-]*"))
+    by_name = tmp_path / "by_name"
+    shutil.copytree(repo, by_name)
+    (by_name / "data" / "online.db").unlink()
+    settings = by_name / "feature_store.yaml"
+    settings.write_text(settings.read_text().replace("data/online.db", str(target)))
+    one, other = (backend_of(open_store(each)) for each in (repo, by_name))
+    busy = pytest.raises(BusyStoreError, match=r"vectors\.db")
+    with one.sole_publisher(1), busy, other.sole_publisher(0.01):
+        raise AssertionError("two publish at once")
+    assert len(OnlineRecommender(by_name).feedback()) == 1
+    assert verify(by_name).ok

@@ -1,5 +1,6 @@
 """The service's answers: who gets them, in which form, and how long they may take."""
 
+import asyncio
 import json
 import logging
 import threading
@@ -433,6 +434,41 @@ def test_a_deadline_ends_what_takes_too_long(served, monkeypatch):
         wait_until(
             lambda: client.post("/recommend", json={"history": 1}).status_code == 200
         )
+
+
+def test_a_body_that_does_not_arrive_is_no_failure_of_the_service(served, caplog):
+    with asking(served, ServiceSettings(deadline=0.2)) as client:
+
+        async def ask():
+            sent = []
+
+            async def receive():
+                await asyncio.sleep(60)
+
+            async def send(message):
+                sent.append(message)
+
+            scope = {
+                "type": "http",
+                "method": "POST",
+                "path": "/recommend",
+                "headers": [(b"content-type", b"application/json")],
+                "query_string": b"",
+            }
+            await client.app(scope, receive, send)
+            return sent
+
+        head, body = client.portal.call(ask)
+    assert head["status"] == 408
+    assert b"problem:slow" in body["body"]
+    assert "Traceback" not in caplog.text
+
+
+def test_balancers_may_ask_by_head(served):
+    with asking(served) as client:
+        for path in ("/healthz", "/readyz"):
+            assert client.head(path).status_code == 200
+        assert client.head("/recommend").status_code == 405
 
 
 def test_a_queue_that_is_full_is_told(served, monkeypatch):

@@ -364,6 +364,14 @@ def test_projects_share_a_database(published):
     published.assert_items(published.items_of(published.backend), TWO)
     other.backend.append_feedback(Event(b"u", b"i", 1.0, START, b"key"))
     assert published.backend.recorded([b"key"]) == set()
+    own = [file for file in published.files if file.name.startswith("other-")]
+    other.backend.online.teardown(other.store.config, other.views, [])
+    assert own
+    assert not any(file.exists() for file in own)
+    published.assert_items(published.items_of(published.backend), TWO)
+    assert published.backend.recorded([b"key"]) == set()
+    published.backend.online.teardown(config, [], [])
+    assert not list(data.glob("online.db*"))
 
 
 def test_the_bytes_of_deleted_rows_are_gone(published):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -29,6 +30,9 @@ _REPUBLISH = (
     "publish the model again, serve another publication, or restore the file from a "
     "copy"
 )
+# Looking at the file takes some microseconds, several times in each request; whoever
+# restores a backup waits for a second.
+LOOK_SECONDS = 1.0
 # Reads random pages: 16 MB in place of 2.
 _CACHE = "PRAGMA cache_size = -16000"
 
@@ -124,9 +128,11 @@ class Database:
         self._seen: object = None
         with telling(path):
             self.conn = self._open(timeout)
+        self._file, self._looked = _identity(path), time.monotonic()
 
     def _open(self, timeout: float) -> sqlite3.Connection:
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        _refuse_lost(Path(self.path))
         if not is_writable(self.path):
             return self._open_read_only(timeout)
         conn = _connect(self.path, timeout)
@@ -158,9 +164,48 @@ class Database:
         """Tell whether the file was changed though nobody was to write."""
         return self._seen is not None and self._seen != self._look()
 
+    def is_replaced(self) -> bool:
+        """Tell whether another file has taken the place of this one, as of a backup.
+
+        What is written here then reaches nobody. It is looked at now and then, and not
+        while something is written.
+        """
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS or self.conn.in_transaction:
+            return False
+        self._looked = now
+        return _identity(self.path) != self._file
+
     def _look(self) -> object:
         log, stat = Path(self.path + "-wal"), os.stat(self.path)
         return stat.st_ino, stat.st_mtime_ns, stat.st_size, log.exists()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Tell a file from another one of its name; None where there is none."""
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
+def publications_beside(path: str | Path) -> Path:
+    """Return the folder of the publications of a database."""
+    return Path(f"{path}.publications")
+
+
+def _refuse_lost(path: Path) -> None:
+    """Refuse to begin anew where a database is gone, or empty, that had publications.
+
+    They would be removed then, as files that no database knows.
+    """
+    is_there = path.exists() and path.stat().st_size > 0
+    if not is_there and any(publications_beside(path).glob("*.db")):
+        raise DamagedStoreError(
+            f"{path} is damaged (it is gone or empty, and its publications are not): "
+            f"{_RESTORE}"
+        )
 
 
 def open_publication(path: Path) -> sqlite3.Connection:

@@ -92,3 +92,17 @@ def delete_feedback(
             f"DELETE FROM {_TABLE} WHERE project = ? AND {column} IN ({marks})",
             (project, *part),
         )
+
+
+def projects(conn: sqlite3.Connection) -> set[str]:
+    """Return the projects that have events."""
+    if not columns_of(conn, _TABLE):
+        return set()
+    query = f"SELECT DISTINCT project FROM {_TABLE}"
+    return {project for (project,) in conn.execute(query)}
+
+
+def remove_project(conn: sqlite3.Connection, project: str) -> None:
+    """Remove all events of a project, in the caller's transaction."""
+    if columns_of(conn, _TABLE):
+        conn.execute(f"DELETE FROM {_TABLE} WHERE project = ?", (project,))

@@ -31,6 +31,11 @@ class Opened:
             database = self._local.database = connect()
         return database.conn
 
+    def is_replaced(self, path: str) -> bool:
+        """Tell whether this thread's main database has made way for another file."""
+        database: Database | None = getattr(self._local, "database", None)
+        return database is not None and database.path == path and database.is_replaced()
+
     def publication(self, path: Path) -> sqlite3.Connection:
         """Return this thread's connection to a publication; the last ones stay open."""
         files = vars(self._local).setdefault("files", {})

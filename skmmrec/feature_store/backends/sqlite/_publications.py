@@ -134,6 +134,25 @@ def files(conn: sqlite3.Connection) -> set[str]:
     return {file for (file,) in conn.execute("SELECT file FROM skmmrec_publications")}
 
 
+def projects(conn: sqlite3.Connection) -> set[str]:
+    """Return the projects that have publications."""
+    if not _exist(conn):
+        return set()
+    query = "SELECT DISTINCT project FROM skmmrec_publications"
+    return {project for (project,) in conn.execute(query)}
+
+
+def remove_project(conn: sqlite3.Connection, project: str) -> list[str]:
+    """Forget all publications of a project; return their files."""
+    if not _exist(conn):
+        return []
+    query = "SELECT file FROM skmmrec_publications WHERE project = ?"
+    found = [file for (file,) in conn.execute(query, (project,))]
+    for table in ("skmmrec_publications", "skmmrec_served"):
+        conn.execute(f"DELETE FROM {table} WHERE project = ?", (project,))
+    return found
+
+
 def no_publication(number: int) -> LookupError:
     """Say that a publication is not there any more."""
     return LookupError(

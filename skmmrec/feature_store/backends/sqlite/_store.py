@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Final, Literal, NamedTuple
 from weakref import WeakSet
@@ -38,6 +39,7 @@ from ._connections import (
     Database,
     damaged_publication,
     joined,
+    publications_beside,
     telling,
     telling_publication,
 )
@@ -51,6 +53,7 @@ from ._tables import (
     select_column,
     select_values,
 )
+from ._teardown import removed_beside_others
 from ._vectors import (
     Source,
     VectorCache,
@@ -180,7 +183,11 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
 
     def connect(self, config: RepoConfig) -> sqlite3.Connection:
         """Return this thread's connection, in autocommit mode."""
-        return self._opened.main(self._get_db_path(config), lambda: self.open(config))
+        path = self._get_db_path(config)
+        if self._opened.is_replaced(path):
+            forget_cache(self._cache_name(config))
+            self.disconnect()
+        return self._opened.main(path, lambda: self.open(config))
 
     def disconnect(self) -> None:
         """Close this thread's connections and forget the vectors in memory."""
@@ -218,14 +225,35 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         tables: Sequence[FeatureView],
         entities: Sequence[Entity],
     ) -> None:
-        """Delete the database and publications (called by ``feast teardown``)."""
+        """Delete the database and publications (called by ``feast teardown``).
+
+        Where other projects have something in it, what they have stays.
+        """
         self.disconnect()
         forget_cache(self._cache_name(config))
+        names = [self.table_name(config, view) for view in tables]
+        is_there = Path(self._get_db_path(config)).exists()
+        if is_there and removed_beside_others(
+            lambda: self.open(config), config.project, names
+        ):
+            return
         super().teardown(config, tables, entities)
         for suffix in ("-wal", "-shm", ".publish"):
             Path(self._get_db_path(config) + suffix).unlink(missing_ok=True)
         if self.folder(config).exists():
             shutil.rmtree(self.folder(config))
+
+    @staticmethod
+    def _get_db_path(config: RepoConfig) -> str:
+        """Path of the database file, which Feast's own methods ask for, too.
+
+        A link to a file is followed: its log, its lock and its publications are beside
+        the file, whoever opens it and by whatever name.
+        """
+        folder = config.repo_path
+        if folder is None or not folder.is_absolute():
+            folder = Path.cwd() / (folder or "")
+        return _database_of(folder, config.online_store.path)
 
     def db_path(self, config: RepoConfig) -> str:
         """Path of the database file."""
@@ -236,7 +264,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
 
     def folder(self, config: RepoConfig) -> Path:
         """Folder of the publications' files."""
-        return Path(self._get_db_path(config) + ".publications")
+        return publications_beside(self._get_db_path(config))
 
     @staticmethod
     def table_name(config: RepoConfig, view: FeatureView) -> str:
@@ -448,3 +476,10 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
             conn = self.connect(config)
             cache = self._cache = shared_cache(self._cache_name(config))
             return cache.get(conn, lambda: self.open(config), source)
+
+
+@lru_cache(maxsize=64)  # more than are open at once; each look asks the file system
+def _database_of(folder: Path, name: str) -> str:
+    """Return the file that an absolute or a relative path leads to."""
+    path = os.path.join(folder, name)
+    return os.path.realpath(path) if os.path.islink(path) else path
