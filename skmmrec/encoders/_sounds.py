@@ -46,7 +46,7 @@ def _no_sound(item: Any) -> ContentError:
 # The default of `AudioEncoder`'s max_duration: what is longer is rarely worth its time.
 def read_sound(
     item: str | PathLike[str] | bytes | tuple[ArrayLike, float],
-    rate: int,
+    sample_rate: int,
     max_duration: float = 300.0,
 ) -> np.ndarray:
     """Read a sound in any form that `AudioEncoder` takes, for features of your own.
@@ -56,8 +56,8 @@ def read_sound(
     item : str, path, bytes or tuple (samples, rate)
         A file, its bytes, or samples of shape (n,), (n, channels) or (channels, n):
         floats whose full scale is 1, or integers of their type's full range.
-    rate : int
-        The sample rate of the result, in Hz.
+    sample_rate : int
+        Of the result, in Hz.
     max_duration : float, default=300.0
         How much is read from the start.
 
@@ -81,13 +81,13 @@ def read_sound(
     >>> import numpy as np
     >>> from skmmrec.encoders import read_sound
     >>> stereo = np.zeros((44_100, 2), dtype=np.int16)
-    >>> read_sound((stereo, 44_100), rate=16_000).shape
+    >>> read_sound((stereo, 44_100), sample_rate=16_000).shape
     (16000,)
     """
     if is_missing(item):
         raise ContentError(f"the sound is missing: it is {item!r}")
     try:
-        return resampled_sound(item, rate, max_duration)
+        return resampled_sound(item, sample_rate, max_duration)
     except ContentError as error:
         if not isinstance(item, str | os.PathLike):
             raise
