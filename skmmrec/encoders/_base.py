@@ -346,7 +346,8 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         present = present_rows(vectors)
         out = np.full((len(vectors), self.embedding_dim_), self._fill, np.float32)
         if present.any():
-            reduced = np.asarray(self.whitening_.transform(vectors[present]))
+            with np.errstate(under="ignore"):  # products may be as good as 0
+                reduced = np.asarray(self.whitening_.transform(vectors[present]))
             out[present], faults = BaseEncoder._finish(self, reduced)
             for error in faults.values():
                 raise error
