@@ -108,7 +108,7 @@ class Store:
         met = self.history(user)
         if not len(items) or not met:
             return [Reason("Many others chose it.")] * len(items)
-        nearest = self.online.similar_items(list(items), k=1, among=met)
+        nearest = self.online.similar_items(list(items), k=1, items=met)
         other = dict(zip(nearest["query"], nearest[ITEM], strict=True))
         return [
             Reason(f"Most like \u201c{titles[other[i]]}\u201d, which this user met.")

@@ -346,7 +346,8 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         present = present_rows(vectors)
         out = np.full((len(vectors), self.embedding_dim_), self._fill, np.float32)
         if present.any():
-            reduced = self.whitening_.transform(vectors[present])
+            with np.errstate(under="ignore"):  # products may be as good as 0
+                reduced = np.asarray(self.whitening_.transform(vectors[present]))
             out[present], faults = BaseEncoder._finish(self, reduced)
             for error in faults.values():
                 raise error
@@ -526,7 +527,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         faults : dict of int to ContentError
             The rows that are zero or not finite.
         """
-        norms = np.linalg.norm(vectors, axis=1)
+        norms = _lengths(vectors)
         is_good = np.isfinite(norms) & (norms != 0)
         faults = {
             int(i): _no_content("zero" if norms[i] == 0 else "non-finite")
@@ -582,3 +583,8 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
 
 def _no_content(kind: str) -> ContentError:
     return ContentError(f"the model gave a {kind} vector")
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    with np.errstate(under="ignore"):  # what is too small to be squared counts as 0
+        return np.linalg.norm(vectors, axis=1)

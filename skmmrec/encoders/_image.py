@@ -277,7 +277,7 @@ class ImageEncoder(BaseEncoder):
             Probabilities; they sum to 1 over the labels, except for models trained with
             a sigmoid loss. NaN where the picture is missing.
         """
-        pictures = self.transform(X)
+        pictures = np.asarray(self.transform(X))
         norms = np.linalg.norm(pictures, axis=1, keepdims=True)
         texts = self.encode_text([template.format(label) for label in labels])
         cosines = pictures / np.where(norms > 0, norms, 1) @ texts.T

@@ -175,7 +175,7 @@ class MultimodalEncoder(BaseEncoder):
         reader = clone(self).set_params(modality="text", n_components=None)
         if prompt_name is not None:
             reader.set_params(prompt=None, prompt_name=prompt_name)
-        vectors = reader.fit_transform(as_items(texts, "encode_text"))
+        vectors = np.asarray(reader.fit_transform(as_items(texts, "encode_text")))
         del model
         return vectors if self.n_components is None else self._reduce(vectors)
 

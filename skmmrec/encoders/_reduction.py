@@ -22,7 +22,9 @@ def fit_whitening(vectors: np.ndarray, n_components: int, owner: str) -> PCA:
             f"components and at least as many dimensions; got n_samples={n_distinct} "
             f"of {dim} dimensions."
         )
-    return PCA(n_components, whiten=True, svd_solver="full").fit(distinct)
+    pca = PCA(n_components, whiten=True, svd_solver="full")
+    # Arrays, whatever scikit-learn is configured to give to callers.
+    return pca.set_output(transform="default").fit(distinct)
 
 
 def present_rows(vectors: np.ndarray) -> np.ndarray:

@@ -55,7 +55,7 @@ def _how_to_give(item: Any) -> str:
 # The default of `AudioEncoder`'s max_duration: what is longer is rarely worth its time.
 def read_sound(
     item: str | PathLike[str] | bytes | tuple[ArrayLike, float],
-    rate: int,
+    sample_rate: int,
     max_duration: float = 300.0,
 ) -> np.ndarray:
     """Read a sound in any form that `AudioEncoder` takes, for features of your own.
@@ -65,8 +65,8 @@ def read_sound(
     item : str, path, bytes or tuple (samples, rate)
         A file, its bytes, or samples of shape (n,), (n, channels) or (channels, n):
         floats whose full scale is 1, or integers of their type's full range.
-    rate : int
-        The sample rate of the result, in Hz.
+    sample_rate : int
+        Of the result, in Hz.
     max_duration : float, default=300.0
         How much is read from the start.
 
@@ -81,7 +81,7 @@ def read_sound(
         If the item is missing, damaged, without samples or not a sound; names the
         file, if it is one.
     ValueError
-        If `rate` or `max_duration` is no number above 0.
+        If `sample_rate` or `max_duration` is no number above 0.
 
     Notes
     -----
@@ -92,14 +92,14 @@ def read_sound(
     >>> import numpy as np
     >>> from skmmrec.encoders import read_sound
     >>> stereo = np.zeros((44_100, 2), dtype=np.int16)
-    >>> read_sound((stereo, 44_100), rate=16_000).shape
+    >>> read_sound((stereo, 44_100), sample_rate=16_000).shape
     (16000,)
     """
-    _check_wanted(rate, max_duration)
+    _check_wanted(sample_rate, max_duration)
     if is_missing(item):
         raise ContentError(f"the sound is missing: it is {item!r}")
     try:
-        return resampled_sound(item, rate, max_duration)
+        return resampled_sound(item, sample_rate, max_duration)
     except ContentError as error:
         if not isinstance(item, str | os.PathLike):
             raise
@@ -109,7 +109,9 @@ def read_sound(
 def _check_wanted(rate: object, max_duration: object) -> None:
     """Refuse, by their names, a rate and a length that no sound has."""
     if not _is_number(rate) or not 1 <= rate <= _HIGHEST_RATE:
-        raise ValueError(f"rate must be from 1 to {_HIGHEST_RATE} Hz, got {rate!r}")
+        raise ValueError(
+            f"sample_rate must be from 1 to {_HIGHEST_RATE} Hz, got {rate!r}"
+        )
     if not _is_number(max_duration) or not max_duration > 0:
         raise ValueError(f"max_duration must be seconds above 0, got {max_duration!r}")
 

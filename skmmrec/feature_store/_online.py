@@ -357,23 +357,26 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
 
     def similar_items(
         self,
-        items: Ids | None = None,
+        query: Ids | None = None,
+        /,
+        k: int = 10,
         *,
         content: Content | Contents | None = None,
         weights: Mapping[str, float] | None = None,
-        k: int = 10,
-        where: Filter | None = None,
+        items: Ids | None = None,
         category: WantedCategories | None = None,
-        among: Ids | None = None,
+        where: Filter | None = None,
     ) -> pd.DataFrame:
         """Find the items that are most like others, or like content.
 
         Parameters
         ----------
-        items : id or array-like of shape (n,), optional
+        query : id or array-like of shape (n,), optional
             Item ids.
+        k : int, default=10
+            Items for each; fewer where there are fewer.
         content : array-like or DataFrame of shape (n, dim - 1), or mapping, optional
-            In place of `items`: vectors of content, as `add_items` takes them, which
+            In place of `query`: vectors of content, as `add_items` takes them, which
             ``recommender.transform`` makes. Or a mapping of names to such vectors, or
             the blocks that ``catalog.encode`` makes: of those that `publish` was given
             as ``vectors``, and ``"item"`` for the model's own. A row of NaN has none.
@@ -381,12 +384,10 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             How much each vector counts, such as ``{"words": 0.2, "picture": 0.8}``;
             ``"item"`` is the model's own. By default the model's own alone, or all
             those of `content` the same.
-        k : int, default=10
-            Items for each; fewer where there are fewer.
-        where, category
-            Choose from some items, as in `recommend`.
-        among : id or array-like, optional
+        items : id or array-like, optional
             Ids of the items to choose from, by default all. Unknown ones are ignored.
+        category, where
+            Choose from some items, as in `recommend`.
 
         Returns
         -------
@@ -400,7 +401,7 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         KeyError
             For an item that is not stored, or that has none of the vectors.
         TypeError
-            For both `items` and `content` or neither, ids of another type than those
+            For both `query` and `content` or neither, ids of another type than those
             stored, or weights that are no numbers.
         ValueError
             For `k` below 1, a condition as in `recommend`, vectors of another length
@@ -415,24 +416,26 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         """
         check_count(k)
         where = None if where is None else parse_filter(where)
-        query = self._query(items, content)
-        chosen = checked_weights(weights, query)
+        asked = self._query(query, content)
+        chosen = checked_weights(weights, asked)
 
         def read(snapshot: Snapshot) -> pd.DataFrame:
             served, table = self._served, self._served.items(snapshot)
-            allowed = self._allowed(table, snapshot, among, category, where)
+            allowed = self._allowed(table, snapshot, items, category, where)
             stored = Similarity(served.backend, served.item_view, table, snapshot)
-            found = stored.search(query, chosen, k, allowed)
+            found = stored.search(asked, chosen, k, allowed)
             return _told(found, None, table)
 
         return self._served.pinned(read)
 
-    def _query(self, items: Ids | None, content: Content | Contents | None) -> Query:
-        if content is not None and items is None:
+    def _query(self, query: Ids | None, content: Content | Contents | None) -> Query:
+        if content is not None and query is None:
             return content_query(content)
-        if items is None or content is not None:
-            raise TypeError("similar_items needs items or content, and not both")
-        ids = checked_ids(self._served.item_view, items)
+        if query is None or content is not None:
+            raise TypeError(
+                "similar_items needs query (item ids) or content, and not both"
+            )
+        ids = checked_ids(self._served.item_view, query)
         return Query(ids, ids, {})
 
     def _read(

@@ -18,5 +18,6 @@ from ._transformer import TransformerFusion as TransformerFusion
 from ._weighted import WeightedFusion as WeightedFusion
 
 # isort: split
-# For other rooms.
+# For other rooms: constructing by name or class, and names of classes.
+from ._registry import fusion_name as fusion_name, make_fusion as make_fusion
 from ._stack import StackFusion as StackFusion

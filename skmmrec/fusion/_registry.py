@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
+
 from skmmrec.fusion._attention import AttentionFusion
 from skmmrec.fusion._base import Fusion
 from skmmrec.fusion._bilinear import BilinearFusion
@@ -71,10 +75,52 @@ def get_fusion(fusion: str | type[Fusion]) -> type[Fusion]:
     if fusion not in _REGISTRY:
         raise ValueError(
             f"fusion must be one of {get_fusion_names()}, a name given to "
-            "register_fusion, a subclass of skmmrec.fusion.Fusion or a SoftTokenFuser "
-            f"of skmmrec.llm, got {fusion!r}"
+            "register_fusion in this process, a subclass of skmmrec.fusion.Fusion or a "
+            f"SoftTokenFuser of skmmrec.llm, got {fusion!r}"
         )
     return _REGISTRY[fusion]
+
+
+def fusion_name(cls: type[Fusion]) -> str | None:
+    """Return the name under which a class is registered; None: it has none."""
+    return next((name for name, known in _REGISTRY.items() if known is cls), None)
+
+
+def make_fusion(fusion: str | type[Fusion], widths: Sequence[int], dim: int) -> Fusion:
+    """Construct a fusion, and refuse one of whoever uses this that breaks the contract.
+
+    Raises
+    ------
+    TypeError
+        If `weigh` or the module itself returns no tensor.
+    ValueError
+        If they return one of another shape than the contract says.
+    """
+    cls = get_fusion(fusion)
+    made = cls(widths, dim)
+    if fusion_name(cls) not in BUILT_IN:
+        _check_shapes(made, widths, dim)
+    return made
+
+
+@torch.no_grad()
+def _check_shapes(fusion: Fusion, widths: Sequence[int], dim: int) -> None:
+    n, m, was_training = len(widths) + 1, len(widths), fusion.training
+    blocks = [torch.zeros(n, width) for width in widths]
+    mask = torch.ones(n, m, dtype=torch.bool)
+    fusion.eval()  # dropout would draw from the generator
+    tokens = fusion.project(blocks, mask)
+    for method, given, width in (("weigh", tokens, m), ("forward", blocks, dim)):
+        name = f"{type(fusion).__name__}.{method}"
+        made = getattr(fusion, method)(given, mask)
+        if not isinstance(made, torch.Tensor):
+            raise TypeError(f"{name} must return a tensor, got {type(made).__name__}")
+        if made.shape != (n, width):
+            raise ValueError(
+                f"{name} of {n} items with {m} modalities must return shape "
+                f"{(n, width)}, got {tuple(made.shape)}"
+            )
+    fusion.train(was_training)
 
 
 def register_fusion(name: str, cls: type[Fusion]) -> None:
@@ -83,8 +129,8 @@ def register_fusion(name: str, cls: type[Fusion]) -> None:
     Parameters
     ----------
     name : str
-        The value of the recommender's ``fusion`` parameter. One of your own may be
-        given anew.
+        The value of the recommender's ``fusion`` parameter, which a saved model keeps.
+        One of your own may be given anew.
     cls : type
         Subclass of `Fusion`, constructed as ``cls(widths, dim)``.
 
@@ -94,6 +140,11 @@ def register_fusion(name: str, cls: type[Fusion]) -> None:
         If `name` is no str, or `cls` is not a subclass of `Fusion`.
     ValueError
         For the name of a kind that this package brings.
+
+    Notes
+    -----
+    A name is known to the process that has registered it. For a search or a
+    cross-validation in several processes, give the class itself.
     """
     if not isinstance(name, str):
         raise TypeError(f"name must be a str, got {name!r}")

@@ -187,7 +187,8 @@ def _size(n_points: int) -> float:
 def _project(vectors: NDArray, method: str, random_state: int | None) -> NDArray:
     if method == "pca":
         n_components = min(2, *vectors.shape)
-        flat = PCA(n_components, svd_solver="full").fit_transform(vectors)
+        pca = PCA(n_components, svd_solver="full").set_output(transform="default")
+        flat = pca.fit_transform(vectors)
         return np.pad(flat, ((0, 0), (0, 2 - n_components)))
     if method != "umap":
         raise ValueError(f"method must be 'pca' or 'umap', got {method!r}")
@@ -205,4 +206,4 @@ def _project(vectors: NDArray, method: str, random_state: int | None) -> NDArray
         random_state=random_state,
         n_jobs=-1 if random_state is None else 1,
     )
-    return projection.fit_transform(vectors)
+    return np.asarray(projection.fit_transform(vectors))

@@ -60,7 +60,7 @@ class VideoWindowsDisplay:
         Seconds and pictures; None if pictures are left out.
     waveform : ndarray of shape (n_samples,), default=None
         Mono sound from the start; None if sound is left out.
-    rate : int, default=1
+    sample_rate : int, default=1
         Samples per second.
     title : str, default=None
         Heading.
@@ -94,13 +94,13 @@ class VideoWindowsDisplay:
         windows: pd.DataFrame,
         frames: Sequence[tuple[float, Image.Image]] | None = None,
         waveform: NDArray | None = None,
-        rate: int = 1,
+        sample_rate: int = 1,
         title: str | None = None,
     ) -> None:
         self.windows = windows
         self.frames = frames
         self.waveform = waveform
-        self.rate = rate
+        self.sample_rate = sample_rate
         self.title = title
 
     @classmethod
@@ -158,7 +158,7 @@ class VideoWindowsDisplay:
             windows=table,
             frames=timeline.frames,
             waveform=timeline.waveform,
-            rate=timeline.rate,
+            sample_rate=timeline.rate,
             title=title,
         )
         return display.plot(ax)
@@ -234,7 +234,9 @@ class VideoWindowsDisplay:
         loudest = float(np.abs(self.waveform).max()) or 1.0
         n_parts = min(_N_OUTLINE, len(self.waveform))
         parts = np.array_split(self.waveform / loudest, n_parts)
-        times = (np.arange(n_parts) + 0.5) / n_parts * len(self.waveform) / self.rate
+        times = (
+            (np.arange(n_parts) + 0.5) / n_parts * len(self.waveform) / self.sample_rate
+        )
         middle, half = sum(_SOUND) / 2, (_SOUND[1] - _SOUND[0]) / 2
         low, high = ([f(part) for part in parts] for f in (np.min, np.max))
         self.ax_.fill_between(

@@ -128,7 +128,7 @@ def weights_in(model: SoftTokenModel, weights: Mapping[str, NDArray]) -> None:
     if own.keys() != weights.keys():
         raise ValueError("the adapters do not belong to this language model")
     for name, weight in own.items():
-        weight.copy_(torch.from_numpy(weights[name]))
+        weight.copy_(torch.tensor(weights[name]))  # it may be read-only
 
 
 def train_adapters(

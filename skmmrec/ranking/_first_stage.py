@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
 from skmmrec.interactions import InteractionData, Keys
 from skmmrec.metrics import find_keys, find_recommender
 from skmmrec.recommender import BaseRecommender
@@ -23,9 +26,17 @@ class OverFirstStage(BaseRecommender):
 
     @property
     def _first(self) -> Any:
-        """The recommender in the first stage."""
+        """The recommender in the first stage.
+
+        Raises
+        ------
+        NotFittedError
+            Where there is none; as an AttributeError, it does not keep a notebook from
+            showing the ranker.
+        """
         if not hasattr(self, "recommender_"):
-            raise ValueError(
+            check_is_fitted(self)
+            raise NotFittedError(
                 "this CandidateRanker was saved without its first stage "
                 "(recommender=False): give lists to rerank"
             )

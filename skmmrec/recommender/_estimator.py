@@ -223,7 +223,7 @@ class MultimodalFusionRecommender(VectorRecommender):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "catalog": "no_validation",
-        "fusion": [str, type, HasMethods(["fit", "transform"])],
+        "fusion": "no_validation",  # by `_fuser`, which says more
         "user_tower": "no_validation",
         "objective": "no_validation",
         "n_factors": [Interval(Integral, 1, None, closed="left")],
@@ -409,9 +409,13 @@ class MultimodalFusionRecommender(VectorRecommender):
 
         if isinstance(self.fusion, SoftTokenFuser):
             return self.fusion
+        what = f"{self.fusion!r}"
+        if isinstance(self.fusion, Fusion):
+            kind = type(self.fusion).__name__
+            what = f"an instance of {kind}: give the class, fusion={kind}"
         raise InvalidParameterError(
             f"The 'fusion' parameter of {type(self).__name__} must be a str, a "
-            f"subclass of Fusion or a SoftTokenFuser, got {self.fusion!r}."
+            f"subclass of Fusion or a SoftTokenFuser, got {what}."
         )
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:

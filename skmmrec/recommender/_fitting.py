@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from dataclasses import replace
 from typing import Literal
 
@@ -121,14 +122,12 @@ def feed(model: FittedModel, rows: Rows, plan: Plan) -> FittedModel:
     Returns
     -------
     FittedModel
-        The model or, where it is trained, a copy: if training stops on an error, the
-        model is as it was.
+        A copy, which has parameters of its own where it is trained.
     """
+    model = take_in(model, rows)
     if not plan.training.partial_fit_epochs:
-        take_in(model, rows)
         return model
-    model = model.copy()
-    take_in(model, rows)
+    model.networks = deepcopy(model.networks)
     pairs = (
         positions(model.data.users, rows.ids.users),
         positions(model.data.items, rows.ids.items),

@@ -144,11 +144,14 @@ class FittedModel:
     _own_items: NDArray[np.float64] = field(init=False, repr=False)
 
     def copy(self) -> Self:
-        """Return a copy that can take in items and users without changing this."""
+        """Return a copy that can take in items and users without changing this.
+
+        The parameters of the networks are shared: adding and dropping rows replaces
+        them, and so it does all arrays.
+        """
         model = copy(self)
-        model.networks = deepcopy(self.networks)
-        for name in ("met", "item_biases"):
-            setattr(model, name, getattr(self, name).copy())
+        shared = {id(p): p for network in self.networks for p in network.parameters()}
+        model.networks = deepcopy(self.networks, shared)
         return model
 
     def problem(self) -> Problem:
@@ -182,10 +185,9 @@ class FittedModel:
             self.update_items()
             return
         content = self.content.take(rows)
-        own, self.item_biases[rows] = self._own_items_of(rows, content)
-        vectors = self.item_vectors.copy()
-        vectors[rows] = own
-        self.item_vectors = vectors
+        vectors, biases = self.item_vectors.copy(), self.item_biases.copy()
+        vectors[rows], biases[rows] = self._own_items_of(rows, content)
+        self.item_vectors, self.item_biases = vectors, biases
 
     def items_of(
         self, rows: NDArray, content: Blocks
@@ -270,7 +272,11 @@ class FittedModel:
         """Give items that are met for the first time the embeddings expected of them.
 
         Their vectors stay what they were, and training goes on from there.
+
+        Copies of this model share the embeddings that are written here; what a model
+        predicts does not depend on those of items that it has not met.
         """
+        self.met = self.met.copy()
         self.met[rows] = True
         if self.expectation is None or len(rows) == 0:
             return

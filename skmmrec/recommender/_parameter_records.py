@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from skmmrec.fusion import fusion_name
 from skmmrec.interactions import plain
 from skmmrec.recommender._settings import SETTINGS, Settings
 from skmmrec.recommender._user_towers import TOWERS
@@ -55,9 +56,12 @@ def write_fusion(fusion: Any) -> str | None:
         return fusion
     if not isinstance(fusion, type):
         return None
+    name = fusion_name(fusion)
+    if name is not None:
+        return name
     raise ValueError(
         f"fusion={fusion!r} cannot be saved: give it a name by "
-        "skmmrec.fusion.register_fusion and use the name"
+        "skmmrec.fusion.register_fusion"
     )
 
 

@@ -362,8 +362,8 @@ def read_columns_of(
     return ids, None
 
 
-def take_in(model: FittedModel, rows: Rows) -> None:
-    """Fold interactions into a model, which is left alone if something is wrong."""
+def take_in(model: FittedModel, rows: Rows) -> FittedModel:
+    """Return a copy of a model with interactions folded in."""
     data, ids = model.data, rows.ids
     n_columns = 1 if rows.answers is None else rows.answers.shape[1]
     check_ratings(model.tasks[0].objective, rows.answers)
@@ -375,6 +375,7 @@ def take_in(model: FittedModel, rows: Rows) -> None:
     check_same_kind(ids.users, data.users, USER)
     check_same_kind(ids.items, data.items, ITEM)
     new, content = new_items(model, ids, rows.content)
+    model = model.copy()
     if len(new):
         model.add_items(new, model.in_space(content))
     liked = liked_rows(model.tasks, rows)
@@ -382,6 +383,7 @@ def take_in(model: FittedModel, rows: Rows) -> None:
     model.meet(_newly_met(model, rows))
     model.take_in(with_signals(data, model.tasks), ids.users)
     model.facts = model.facts.with_rows(len(ids), ids.times)
+    return model
 
 
 def liked_rows(tasks: Sequence[Task], rows: Rows) -> NDArray[np.bool_] | None:

@@ -241,8 +241,7 @@ class VectorRecommender(
 
     def _take_in(self, rows: Rows) -> FittedModel:
         """Return the model with rows taken in."""
-        take_in(self.model_, rows)
-        return self.model_
+        return take_in(self.model_, rows)
 
     def add_items(self, items: pd.DataFrame) -> Self:
         """Add new items, which are served by their content.

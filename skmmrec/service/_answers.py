@@ -96,24 +96,24 @@ class Answers:
     ) -> dict[str, Any]:
         """Answer `/similar`."""
         self._check_k(asked.k)
-        for each in (asked.items, *(asked.vectors or {}).values()):
+        for each in (asked.query, *(asked.vectors or {}).values()):
             self._check_rows(each, asked.k)
         content: Any = self.encoders.vectors(asked.content or {}, files)
         for name, rows in (asked.vectors or {}).items():
             if name in content:
                 raise ProblemError("invalid-value", f"{name!r} is given twice")
             content[name] = _matrix(self._some(rows, f"vectors.{name}"), name)
-        items: Any = None if asked.items is None else self._some(asked.items, "items")
+        query: Any = None if asked.query is None else self._some(asked.query, "query")
         where = _filter(asked.where)
         with told_to_callers():
             found = self.online.similar_items(
-                items,
+                query,
+                k=asked.k,
                 content=content or None,
                 weights=asked.weights,
-                k=asked.k,
-                where=where,
+                items=asked.items,
                 category=asked.category,
-                among=asked.among,
+                where=where,
             )
         return {**found.attrs, "similar": _records(found)}
 

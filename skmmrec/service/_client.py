@@ -223,14 +223,15 @@ class ServiceClient:
 
     def similar_items(
         self,
-        items: Ids | None = None,
+        query: Ids | None = None,
+        /,
+        k: int = 10,
         *,
         content: Content | Contents | None = None,
         weights: Mapping[str, float] | None = None,
-        k: int = 10,
-        where: Filter | None = None,
+        items: Ids | None = None,
         category: WantedCategories | None = None,
-        among: Ids | None = None,
+        where: Filter | None = None,
     ) -> pd.DataFrame:
         """Find the items that are most like others, or like vectors of content.
 
@@ -245,31 +246,31 @@ class ServiceClient:
         --------
         similar_to : By words and files.
         """
-        query = None if content is None else content_query(content)
-        vectors = {} if query is None else query.content
+        rows = None if content is None else content_query(content)
+        vectors = {} if rows is None else rows.content
         asked = _request(
-            items=_ids(items, ITEM),
+            query=_ids(query, ITEM),
             vectors={name: _rows(each) for name, each in vectors.items()} or None,
             weights=None if weights is None else dict(weights),
             k=k,
-            where=_condition(where),
+            items=_ids(items, ITEM),
             category=_values(category),
-            among=_ids(among, ITEM),
+            where=_condition(where),
         )
         found = _ranked(self._ask("POST", "/similar", asked), "similar", "query")
-        if query is not None:
-            found["query"] = [query.keys[row] for row in found["query"]]
+        if rows is not None:
+            found["query"] = [rows.keys[row] for row in found["query"]]
         return found
 
     def similar_to(
         self,
         content: Mapping[str, str | bytes | PathLike[str]],
+        k: int = 10,
         *,
         weights: Mapping[str, float] | None = None,
-        k: int = 10,
-        where: Filter | None = None,
+        items: Ids | None = None,
         category: WantedCategories | None = None,
-        among: Ids | None = None,
+        where: Filter | None = None,
     ) -> pd.DataFrame:
         """Find the items that are most like words and files.
 
@@ -278,7 +279,7 @@ class ServiceClient:
         content : mapping of str to str, bytes or path
             By the name of the vectors to compare with: words as str, files as their
             bytes or a `pathlib.Path`. The service must have encoders for them.
-        weights, k, where, category, among
+        k, weights, items, category, where
             As in `similar_items`.
 
         Returns
@@ -303,9 +304,9 @@ class ServiceClient:
             content=words or None,
             weights=None if weights is None else dict(weights),
             k=k,
-            where=_condition(where),
+            items=_ids(items, ITEM),
             category=_values(category),
-            among=_ids(among, ITEM),
+            where=_condition(where),
         )
         answer = self._ask("POST", "/similar", asked, files=files)
         return _ranked(answer, "similar", "query")

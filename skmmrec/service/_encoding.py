@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ._problems import ProblemError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from skmmrec.encoders import BaseEncoder
 
 
@@ -68,7 +68,7 @@ class Encoders:
         if not content or encoder.missing_mask(column)[0]:
             raise ProblemError("invalid-value", f"{name!r:.100} is empty")
         try:
-            vector: np.ndarray = encoder.transform(column)
+            vector = np.asarray(encoder.transform(column))
         except ValueError as error:
             raise ProblemError("invalid-value", f"{name!r:.100}: {error}") from error
         return vector

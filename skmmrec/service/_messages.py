@@ -88,7 +88,7 @@ class SimilarRequest(_Request):
 
     model_config = _example(content={"text": "a storm at sea"}, k=5, where="price < 30")
 
-    items: Ids | None = Field(default=None, description="Item ids.")
+    query: Ids | None = Field(default=None, description="Item ids.")
     content: dict[str, StrictStr] | None = Field(
         default=None,
         description="Words, by the name of the vectors to compare with. Files come in "
@@ -101,9 +101,9 @@ class SimilarRequest(_Request):
         default=None, description="How much each vector counts."
     )
     k: StrictInt = _K
-    where: Where = _WHERE
+    items: Ids | None = Field(default=None, description="Choose from these items.")
     category: Categories | None = _CATEGORY
-    among: Ids | None = Field(default=None, description="Choose from these items.")
+    where: Where = _WHERE
 
 
 class FeedbackRequest(_Request):

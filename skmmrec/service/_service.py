@@ -46,8 +46,8 @@ class Service:
         self._answers, self._settings = answers, settings
         self.metrics = Metrics()
         waiting = settings.max_waiting
-        self._threads = Threads("answers", settings.threads, waiting)
-        self._encoding = Threads("encoding", settings.encoder_threads, waiting)
+        self._threads = Threads("answers", settings.n_threads, waiting)
+        self._encoding = Threads("encoding", settings.n_encoder_threads, waiting)
         # A thread of its own: a busy worker is not one that has stopped.
         self._looking = Threads("refresh", 1, 0)
         self._seen: tuple[float, str | ProblemError] | None = None

@@ -54,10 +54,10 @@ class ServiceSettings(BaseModel):
         Requests that it may make at once.
     deadline : float, default=10.0
         Seconds after which a request is answered by status 504.
-    threads : int, default=4
+    n_threads : int, default=4
         Requests that a worker answers at the same time; each thread has a connection to
         the store.
-    encoder_threads : int, default=1
+    n_encoder_threads : int, default=1
         Files and words that it encodes at the same time.
     max_waiting : int, default=64
         Requests that wait for a thread; further ones are answered by status 503.
@@ -98,8 +98,8 @@ class ServiceSettings(BaseModel):
     rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     burst: int = Field(default=50, ge=1)
     deadline: float = Field(default=10.0, gt=0, allow_inf_nan=False)
-    threads: int = Field(default=4, ge=1)
-    encoder_threads: int = Field(default=1, ge=1)
+    n_threads: int = Field(default=4, ge=1)
+    n_encoder_threads: int = Field(default=1, ge=1)
     max_waiting: int = Field(default=64, ge=0)
     refresh: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 

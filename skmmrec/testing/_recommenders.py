@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -121,6 +123,22 @@ class RecommenderTests:
         copy = pickle.loads(pickle.dumps(fitted))
         tables = [model.recommend(**EVERYTHING) for model in (fitted, copy)]
         pd.testing.assert_frame_equal(*tables)
+
+    def test_it_works_from_a_file_that_is_only_read(
+        self, fitted: Any, X: pd.DataFrame, y: pd.Series, tmp_path: Path
+    ) -> None:
+        joblib.dump(fitted, tmp_path / "fitted")
+        mapped = joblib.load(tmp_path / "fitted", mmap_mode="r")
+        tables = [model.recommend(**EVERYTHING) for model in (fitted, mapped)]
+        pd.testing.assert_frame_equal(*tables)
+        if hasattr(mapped, "partial_fit"):
+            new = X.head(3).assign(user_id="nobody")
+            tables = [
+                model.partial_fit(new, y.head(3)).recommend(**EVERYTHING)
+                for model in (fitted, mapped)
+            ]
+            pd.testing.assert_frame_equal(*tables)
+        mapped.fit(X, y)
 
     def test_y_may_be_left_out_or_is_asked_for(
         self, recommender: Any, X: pd.DataFrame

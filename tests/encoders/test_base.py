@@ -12,6 +12,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.exceptions import NotFittedError
@@ -306,6 +307,27 @@ def test_fit_learns_the_columns_name(text_model):
     with pytest.raises(ValueError, match="feature names should match"):
         encoder.transform(pd.DataFrame({"plot": TEXTS}))
     assert not hasattr(encoder.fit(TEXTS), "feature_names_in_")
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_what_reduces_vectors_is_not_configured_by_callers(text_encoder, container):
+    encoder = clone(text_encoder).set_params(n_components=2)
+    wanted = encoder.fit_transform(TEXTS)
+    with config_context(transform_output=container):
+        table = clone(encoder).fit_transform(TEXTS)
+        again = encoder.transform(TEXTS)
+    assert type(table).__module__.startswith(container)
+    for found in (table, again):
+        np.testing.assert_array_equal(np.asarray(found), wanted)
+
+
+def test_floating_point_errors_that_callers_ask_for(text_encoder):
+    """PCA leaves tiny numbers, whose squares are 0."""
+    with np.errstate(all="raise"):
+        clone(text_encoder).set_params(n_components=2).fit_transform(TEXTS)
+        vectors = np.array([[1e-30, 1.0], [1e-30, 0.0]], np.float32)
+        finished, _ = text_encoder._finish(vectors)
+    np.testing.assert_allclose(finished[0], [0.0, 1.0], rtol=1e-6, atol=1e-6)
 
 
 def test_output_names_and_containers(text_encoder):

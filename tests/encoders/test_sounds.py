@@ -337,7 +337,7 @@ def test_rates_of_numpy_and_torch(convert):
 
 @pytest.mark.parametrize("rate", [0, -1, None, "8000", np.nan, np.inf, True])
 def test_a_wanted_rate_that_is_none_is_named(rate):
-    with pytest.raises(ValueError, match="rate must be from 1 to"):
+    with pytest.raises(ValueError, match="sample_rate must be from 1 to"):
         read_sound((SOUND, RATE), rate)
 
 

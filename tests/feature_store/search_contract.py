@@ -130,7 +130,7 @@ class SearchContract:
         scores = cosines("words", recommender, query)
         assert table["item_id"].tolist() == best(scores, 4)
         limited = online.similar_items(
-            content={"words": [query]}, k=9, where="stock < 9", among=range(4, 99)
+            content={"words": [query]}, k=9, where="stock < 9", items=range(4, 99)
         )
         assert limited["item_id"].tolist() == best(scores.loc[4:8], 9)
 

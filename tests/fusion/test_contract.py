@@ -9,6 +9,7 @@ from skmmrec.fusion import (
     LateMeanFusion,
     get_fusion,
     get_fusion_names,
+    make_fusion,
     register_fusion,
 )
 from skmmrec.testing import FusionTests
@@ -119,6 +120,28 @@ def test_what_this_package_brings_is_not_replaced():
     with pytest.raises(TypeError, match="name must be a str, got 3"):
         register_fusion(3, get_fusion("concat"))
     assert get_fusion("gated").__name__ == "GatedFusion"
+
+
+@pytest.mark.parametrize(
+    ("weigh", "combine", "error", "message"),
+    [
+        (lambda m: m[:, :1], torch.ones, ValueError, r"weigh .*\(4, 3\), got \(4, 1\)"),
+        (lambda m: m.T, torch.ones, ValueError, r"weigh .*\(4, 3\), got \(3, 4\)"),
+        (torch.Tensor.numpy, torch.ones, TypeError, "weigh must return a tensor, got"),
+        (lambda m: m, lambda n, d: torch.ones(n), ValueError, r"forward .*got \(4,\)"),
+        (lambda m: m, lambda n, d: None, TypeError, "forward must return a tensor"),
+    ],
+)
+def test_a_fusion_that_breaks_the_contract_is_named(weigh, combine, error, message):
+    class Wrong(Fusion):
+        def weigh(self, tokens, mask):
+            return weigh(mask)
+
+        def combine(self, tokens, mask):
+            return combine(len(mask), self.dim)
+
+    with pytest.raises(error, match=rf"Wrong\.{message}"):
+        make_fusion(Wrong, WIDTHS, DIM)
 
 
 def test_the_base_class_does_not_weigh(blocks, mask):

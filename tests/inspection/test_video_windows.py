@@ -69,7 +69,7 @@ def test_a_part_that_is_missing_is_hollow_and_named():
     table = windows(image=False, sound=[True, False])
     sound = np.sin(np.arange(3000.0))
     display = VideoWindowsDisplay(
-        windows=table, frames=[], waveform=sound, rate=1000, title="A short"
+        windows=table, frames=[], waveform=sound, sample_rate=1000, title="A short"
     ).plot()
     outline, *drawn = display.ax_.collections
     assert [bool(len(bar.get_facecolor())) for bar in drawn] == [
@@ -87,7 +87,7 @@ def test_a_part_that_is_missing_is_hollow_and_named():
 
 def test_parts_have_their_colours_and_titles_their_letters():
     display = VideoWindowsDisplay(
-        windows=windows(), waveform=np.ones(3000), rate=1000, title="a\x07b"
+        windows=windows(), waveform=np.ones(3000), sample_rate=1000, title="a\x07b"
     ).plot()
     outline, *bars = (part.get_facecolor() for part in display.ax_.collections)
     seen, heard = map(to_rgba, modality_colors(["image", "sound"]))
@@ -114,7 +114,7 @@ def test_an_encoder_shows_what_it_reads(listener):
     video = write_video([PICTURE.resize((144, 256))] * 20, sound, rate)
     display = VideoWindowsDisplay.from_estimator(listener, video, title="t")
     assert display.frames is None
-    assert display.rate == rate
+    assert display.sample_rate == rate
     loud = np.flatnonzero(np.abs(display.waveform) > 0.2) / rate
     assert loud[0] == pytest.approx(1.0, abs=0.1)
     np.testing.assert_allclose(display.windows["start"], [0, 1], atol=0.01, rtol=0)

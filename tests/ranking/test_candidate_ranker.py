@@ -553,6 +553,9 @@ def test_without_a_first_stage_lists_are_asked_for(shop, tmp_path):
     pd.testing.assert_frame_equal(back.rerank(lists), ranker.rerank(lists))
     with pytest.raises(ValueError, match="without its first stage"):
         back.recommend([7])
+    for shown in (back, CandidateRanker(n_candidates=7)):  # as a notebook shows them
+        assert "CandidateRanker" in shown._repr_html_()
+        assert not hasattr(shown, "item_index_")
 
 
 def test_types_that_nobody_trusts_are_named(shop, tmp_path):

@@ -14,6 +14,7 @@ from sklearn.frozen import FrozenEstimator
 
 import skmmrec.recommender
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.fusion import GatedFusion
 from skmmrec.recommender import (
     AttentionTower,
     BaseRecommender,
@@ -296,6 +297,8 @@ FUSION = {
         Refused("mix", "fusion must be one of"),
         Refused("llm", "fusion=SoftTokenFuser"),
         Refused(3, "'fusion'"),
+        Refused(GatedFusion([1], 1), "give the class, fusion=GatedFusion"),
+        Refused(int, "fusion must be one of"),
     ],
     "user_tower": [
         Changes("attention", users),

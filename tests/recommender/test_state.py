@@ -12,17 +12,19 @@ import pytest
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from skmmrec import MultimodalFusionRecommender
-from skmmrec.fusion import Fusion
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.fusion import ConcatFusion, Fusion, register_fusion
 from skmmrec.model_selection import LeaveLastOut
 from skmmrec.recommender import (
     ContentRecommender,
     EarlyStopping,
     EASERecommender,
+    FittedModel,
     GraphDiffusionRecommender,
     ImplicitALSRecommender,
     ItemKNNRecommender,
     MatrixFactorizationRecommender,
+    MeanTower,
     PopularityRecommender,
     Propagation,
     RandomWalkRecommender,
@@ -115,6 +117,59 @@ def test_what_has_vectors_comes_back(name, way, catalog, X, ratings):
     assert back.user_index_.equals(rec.user_index_)
 
 
+CHANGES = {
+    "partial_fit": lambda rec, X: rec.partial_fit(X.assign(user_id=1), [1.0] * len(X)),
+    "remove_items": lambda rec, X: rec.remove_items(rec.item_index_[:1]),
+    "forget": lambda rec, X: rec.forget(rec.user_index_[:2]),
+}
+
+
+@pytest.mark.parametrize("name", [*OF_VECTORS, "own users"])
+def test_what_changes_a_recommender_changes_no_copy_and_no_file(
+    name, items, X, ratings, tmp_path
+):
+    """A copy may share what it is made of, and a file may be mapped to be read."""
+    make = OF_VECTORS.get(name, OF_VECTORS["fusion"])
+    rec = make(ItemCatalog(items))
+    if name == "own users":
+        rec.set_params(user_tower=MeanTower(user_embedding=True))
+    unmet = X["item_id"] == X["item_id"].iloc[0]
+    rec.fit(X[~unmet], ratings.rating[~unmet] - 2)
+    new = X[unmet | (X.index < 3)]
+    if rec.catalog is None:  # knows no items but those of its rows
+        new = new[new["item_id"].isin(rec.item_index_)]
+    joblib.dump(rec, tmp_path / "rec")
+    for change in CHANGES.values():
+        mapped = joblib.load(tmp_path / "rec", mmap_mode="r")
+        deep, shallow, before = copy.deepcopy(rec), copy.copy(rec), pickle.dumps(rec)
+        tables = [change(each, new).recommend(k=99) for each in (deep, shallow, mapped)]
+        assert pickle.loads(before).recommend(k=99).equals(rec.recommend(k=99))
+        for table in tables[1:]:
+            pd.testing.assert_frame_equal(table, tables[0])
+        assert change(pickle.loads(before), new).recommend(k=99).equals(tables[0])
+
+
+@pytest.mark.parametrize("step", ["meet", "take_in", "make_users"])
+def test_partial_fit_that_is_interrupted_changes_nothing(
+    step, fitted, X, y, monkeypatch
+):
+    rec, new = copy.deepcopy(fitted), X.head(9).assign(user_id=range(1000, 1009))
+    before = rec.recommend(k=99)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FittedModel, step, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            rec.partial_fit(new, y.head(9))
+    pd.testing.assert_frame_equal(rec.recommend(k=99), before)
+    other = copy.deepcopy(fitted)
+    for each in (rec, other):
+        each.partial_fit(new, y.head(9))
+    pd.testing.assert_frame_equal(rec.recommend(k=99), other.recommend(k=99))
+
+
 @pytest.mark.parametrize("ids", [str, float, lambda n: 10 * n + 2**53])
 def test_ids_of_every_kind_come_back(ids):
     table = pd.DataFrame(
@@ -152,7 +207,7 @@ def test_what_is_not_fitted_and_what_holds_others(catalog, X, flat):
     np.testing.assert_array_equal(through_skops(grid).predict(flat), grid.predict(flat))
 
 
-def test_a_fusion_without_a_name_is_refused_by_what_needs_one(catalog, X):
+def test_a_fusion_of_ones_own_has_a_name_or_is_refused_by_what_needs_one(catalog, X):
     class Sum(Fusion):
         def weigh(self, tokens, mask):
             return mask.to(tokens.dtype)
@@ -163,3 +218,14 @@ def test_a_fusion_without_a_name_is_refused_by_what_needs_one(catalog, X):
     np.testing.assert_array_equal(back.predict(X), rec.predict(X))
     with pytest.raises(ValueError, match="register_fusion"):
         through_skops(rec)
+    register_fusion("sum of a test", Sum)
+    back = through_skops(rec)
+    assert back.fusion == "sum of a test"
+    np.testing.assert_array_equal(back.predict(X), rec.predict(X))
+
+
+def test_a_class_that_is_brought_along_has_its_name(catalog, X):
+    rec = OF_VECTORS["fusion"](catalog).set_params(fusion=ConcatFusion).fit(X)
+    back = through_skops(rec)
+    assert back.fusion == "concat"
+    np.testing.assert_array_equal(back.predict(X), rec.predict(X))

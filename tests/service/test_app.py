@@ -89,7 +89,7 @@ def test_a_list_is_that_of_the_store(client, served):
             "/similar",
             {"item": 4},
             (422, "invalid-value"),
-            "no field 'item'; there are 'items'",
+            "no field 'item'; there are 'query'",
         ),
         ("/recommend", {"users": 4, "k": True}, (422, "invalid-value"), "k: Input"),
         ("/recommend", {"users": 4, "k": 9999}, (422, "invalid-value"), "1000 at most"),
@@ -113,13 +113,13 @@ def test_a_list_is_that_of_the_store(client, served):
         ),
         (
             "/similar",
-            {"items": [4] * 500, "k": 500},
+            {"query": [4] * 500, "k": 500},
             (422, "invalid-value"),
             "100000 rows, this has up to 250000",
         ),
         ("/recommend", [1], (422, "invalid-value"), "body: Input should be"),
-        ("/similar", {"items": 77}, (404, "unknown-id"), "item_id 77"),
-        ("/similar", {"items": 1, "k": "3"}, (422, "invalid-value"), "k: Input should"),
+        ("/similar", {"query": 77}, (404, "unknown-id"), "item_id 77"),
+        ("/similar", {"query": 1, "k": "3"}, (422, "invalid-value"), "k: Input should"),
         (
             "/similar",
             {"content": {"text": "a storm"}},
@@ -425,7 +425,7 @@ class Stuck:
 
 def test_a_deadline_ends_what_takes_too_long(served, monkeypatch):
     stuck = Stuck(monkeypatch)
-    with asking(served, ServiceSettings(deadline=0.2, threads=2)) as client:
+    with asking(served, ServiceSettings(deadline=0.2, n_threads=2)) as client:
         late = client.post("/recommend", json={"history": 1})
         assert problem(late) == (504, "deadline")
         # The worker is not lost: another thread answers.
@@ -473,7 +473,7 @@ def test_balancers_may_ask_by_head(served):
 
 def test_a_queue_that_is_full_is_told(served, monkeypatch):
     stuck = Stuck(monkeypatch)
-    limits = ServiceSettings(deadline=0.3, threads=1, max_waiting=1)
+    limits = ServiceSettings(deadline=0.3, n_threads=1, max_waiting=1)
     with asking(served, limits) as client:
         late = [client.post("/recommend", json={"history": 1}) for _ in range(2)]
         assert [problem(each)[0] for each in late] == [504, 504]

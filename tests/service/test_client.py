@@ -106,22 +106,28 @@ def test_recommendations(read, options):
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("query", "options"),
     [
-        {"items": [1, 2]},
-        {"items": 3, "k": 4, "where": "price > 3", "among": range(12)},
-        {"items": [1], "weights": {"words": 0.2, "item": 0.8}},
-        {"content": [[1.0, 2.0, 3.0]]},
-        {"content": {"words": words().loc[[5, 4]]}, "category": "odd"},
-        {
-            "content": {"words": [[1, 2, 3], [np.nan] * 3], "item": [[1, 0, 2]] * 2},
-            "weights": {"words": 1, "item": np.float32(2)},
-        },
+        ([1, 2], {}),
+        (3, {"k": 4, "where": "price > 3", "items": range(12)}),
+        ([1], {"weights": {"words": 0.2, "item": 0.8}}),
+        (None, {"content": [[1.0, 2.0, 3.0]]}),
+        (None, {"content": {"words": words().loc[[5, 4]]}, "category": "odd"}),
+        (
+            None,
+            {
+                "content": {
+                    "words": [[1, 2, 3], [np.nan] * 3],
+                    "item": [[1, 0, 2]] * 2,
+                },
+                "weights": {"words": 1, "item": np.float32(2)},
+            },
+        ),
     ],
 )
-def test_similar_items(read, options):
+def test_similar_items(read, query, options):
     one, other = read
-    same(one.similar_items(**options), other.similar_items(**options))
+    same(one.similar_items(query, **options), other.similar_items(query, **options))
 
 
 def test_feedback(asked):
@@ -172,7 +178,7 @@ def test_the_version(read):
         (lambda a: a.recommend_from_history([]), ValueError, "history is empty"),
         (lambda a: a.recommend(4, fresh=11), ValueError, "from 0 to k=10, got 11"),
         (lambda a: a.recommend(4, fresh_met=1), ValueError, "has no effect without"),
-        (lambda a: a.similar_items(), TypeError, "items or content"),
+        (lambda a: a.similar_items(), TypeError, "needs query"),
         (lambda a: a.similar_items(1, content=[[1.0] * 3]), TypeError, "and not both"),
         (lambda a: a.similar_items(content=[[1.0]]), ValueError, "must have shape"),
         (

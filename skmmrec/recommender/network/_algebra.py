@@ -40,7 +40,10 @@ def accelerator(device: torch.device) -> torch.device | None:
 
 
 def place(array: Array, where: torch.device | None) -> Array:
-    """Bring an array to where it is computed with; None: it stays as it is."""
+    """Bring an array to where it is computed with; None: it stays as it is.
+
+    It is copied where it can only be read, as one of a file that is mapped into memory.
+    """
     if where is None or isinstance(array, Tensor):
         return array
     return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(where)

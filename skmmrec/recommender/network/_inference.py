@@ -228,8 +228,8 @@ def spread_vectors(
     """
     if graph is None:
         return own
-    neighbours = torch.from_numpy(graph.items).to(own.device)
-    weights = torch.from_numpy(graph.weights).to(own.device).to(own.dtype)
+    neighbours = place(graph.items, own.device)
+    weights = place(graph.weights, own.device).to(own.dtype)
     spread = F.embedding_bag(neighbours, items, mode="sum", per_sample_weights=weights)
     return blend(own, spread, weights, share)
 
@@ -238,15 +238,15 @@ def to_past(history: History, half_life: float | None, where: torch.device) -> P
     """Histories as tensors."""
     recency = None if half_life is None else history.recency(half_life)
     return Past(
-        torch.as_tensor(history.items).to(where),
-        torch.as_tensor(history.offsets).to(where),
+        place(history.items, where),
+        place(history.offsets, where),
         _to(history.values, where),
         recency=_to(recency, where),
     )
 
 
-def _to(values: NDArray | None, where: torch.device | str) -> Tensor | None:
-    return None if values is None else torch.as_tensor(values).to(where)
+def _to(values: NDArray | None, where: torch.device) -> Tensor | None:
+    return None if values is None else place(values, where)
 
 
 def _at_rest(module: Any, where: torch.device) -> Any:
@@ -351,8 +351,9 @@ def to_tensors(
 ) -> Content:
     """Content as tensors on a device."""
     # On the way to a device, numbers are as small as they come.
-    values = [torch.from_numpy(v).to(device).to(dtype) for v in blocks.values.values()]
-    return Content(values, torch.from_numpy(blocks.mask).to(device))
+    where = torch.device(device)
+    values = [place(v, where).to(dtype) for v in blocks.values.values()]
+    return Content(values, place(blocks.mask, where))
 
 
 def blend(own: Tensor, spread: Tensor, weights: Tensor, share: float) -> Tensor:

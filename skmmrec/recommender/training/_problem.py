@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from skmmrec.catalog import Blocks
-from skmmrec.fusion import Fusion, StackFusion, get_fusion
+from skmmrec.fusion import Fusion, StackFusion, make_fusion
 from skmmrec.interactions import History
 from skmmrec.recommender._user_towers import TowerSettings
 from skmmrec.recommender.network import (
@@ -173,7 +173,7 @@ class NetworkDesign:
             self._make_fusion(widths, dim),
             self._make_tower(dim),
             n_users=len(problem.history.lengths) if self.user_embedding else 0,
-            user_fusion=get_fusion("concat")(list(users.widths.values()), dim)
+            user_fusion=make_fusion("concat", list(users.widths.values()), dim)
             if users is not None and users.values
             else None,
             n_tasks=len(problem.tasks),
@@ -188,7 +188,7 @@ class NetworkDesign:
             return None
         if self.n_factors is None:
             return StackFusion(widths)
-        return get_fusion(self.fusion)(widths, dim)
+        return make_fusion(self.fusion, widths, dim)
 
     def _make_tower(self, dim: int) -> UserTower:
         return NoTowerModule(dim) if self.tower is None else self.tower.build(dim)

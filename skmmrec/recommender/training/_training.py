@@ -23,6 +23,7 @@ from skmmrec.recommender.network import (
     Neighbours,
     Task,
     accelerator,
+    place,
     to_tensors,
 )
 from skmmrec.recommender.training._agreement import check_agreement
@@ -473,7 +474,7 @@ def _batcher(
         window=tower.window,
         history_exponent=tower.history_exponent,
         device=generators.device.device,
-        neighbours=None if graph is None else torch.from_numpy(graph.items),
+        neighbours=None if graph is None else place(graph.items, torch.device("cpu")),
     )
 
 
@@ -516,8 +517,8 @@ def _loss(
         None
         if graph is None
         else Neighbours(
-            torch.from_numpy(graph.items).to(device),
-            torch.from_numpy(graph.weights).to(device),
+            place(graph.items, torch.device(device)),
+            place(graph.weights, torch.device(device)),
         ),
     )
 

@@ -57,5 +57,5 @@ def text_vector(config: RepoConfig, settings: TextSearch, text: str) -> np.ndarr
         encoder = _ENCODERS[model]
     if encoder.missing_mask([text])[0]:
         raise SearchError(f"query_string has no words: {text!r:.100}")
-    vector: np.ndarray = encoder.fit([text]).transform([text])[0]
+    vector: np.ndarray = np.asarray(encoder.fit([text]).transform([text]))[0]
     return vector
