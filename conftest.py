@@ -32,6 +32,11 @@ def pytest_collection():
         gc.enable()
 
 
+def pytest_unconfigure():
+    """Let the interpreter clear up at its end: libraries report what they miss then."""
+    gc.unfreeze()
+
+
 def when(path):
     """Tell when a file has its turn: those of whole programs first, examples last."""
     if path.parent == ROOT / "tests":
