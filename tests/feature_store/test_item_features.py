@@ -316,30 +316,30 @@ def test_questions_that_cannot_be_asked_are_refused(repo, recommender):
     publish(recommender, repo, vectors={"words": pd.DataFrame([[1.0, 2.0]], [4])})
     online, four = OnlineRecommender(repo), np.ones((1, 4))
     for given, error, message in (
-        ({}, TypeError, "needs items or content"),
-        ({"items": 3, "content": four}, TypeError, "not both"),
+        ({}, TypeError, "needs query"),
+        ({"query": 3, "content": four}, TypeError, "not both"),
         (
             {"content": pd.DataFrame({"image": ["upload.png"]})},
             ValueError,
             "'item'.* no table of numbers.*catalog.encode",
         ),
         ({"content": {"words": [[1.0], [1.0, 2.0]]}}, ValueError, "'words'.*no table"),
-        ({"items": [99]}, KeyError, "99"),
-        ({"items": ["a"]}, TypeError, "item_id"),
-        ({"items": 3, "k": 0}, ValueError, "k"),
-        ({"items": 3, "where": "price < 3"}, ValueError, "no feature 'price'"),
-        ({"items": 3, "where": 3}, TypeError, "a filter must be"),
-        ({"items": 3, "weights": {"x": 1}}, ValueError, "no vectors 'x'.*item.*words"),
-        ({"items": 3, "weights": {3: 1}}, ValueError, "no vectors 3"),
-        ({"items": 3, "weights": {}}, ValueError, "one above 0"),
-        ({"items": 3, "weights": {"item": 0}}, ValueError, "one above 0"),
-        ({"items": 3, "weights": {"item": -1}}, ValueError, "0 or more"),
-        ({"items": 3, "weights": {"item": np.nan}}, ValueError, "0 or more"),
-        ({"items": 3, "weights": {"item": True}}, TypeError, "must be a number"),
-        ({"items": 3, "weights": {"item": "1"}}, TypeError, "must be a number"),
-        ({"items": 3, "weights": [1]}, TypeError, "must be a mapping"),
+        ({"query": [99]}, KeyError, "99"),
+        ({"query": ["a"]}, TypeError, "item_id"),
+        ({"query": 3, "k": 0}, ValueError, "k"),
+        ({"query": 3, "where": "price < 3"}, ValueError, "no feature 'price'"),
+        ({"query": 3, "where": 3}, TypeError, "a filter must be"),
+        ({"query": 3, "weights": {"x": 1}}, ValueError, "no vectors 'x'.*item.*words"),
+        ({"query": 3, "weights": {3: 1}}, ValueError, "no vectors 3"),
+        ({"query": 3, "weights": {}}, ValueError, "one above 0"),
+        ({"query": 3, "weights": {"item": 0}}, ValueError, "one above 0"),
+        ({"query": 3, "weights": {"item": -1}}, ValueError, "0 or more"),
+        ({"query": 3, "weights": {"item": np.nan}}, ValueError, "0 or more"),
+        ({"query": 3, "weights": {"item": True}}, TypeError, "must be a number"),
+        ({"query": 3, "weights": {"item": "1"}}, TypeError, "must be a number"),
+        ({"query": 3, "weights": [1]}, TypeError, "must be a mapping"),
         (
-            {"items": 3, "weights": {"words": 1}},
+            {"query": 3, "weights": {"words": 1}},
             KeyError,
             "no vector words of item_id 3",
         ),
@@ -365,4 +365,4 @@ def test_questions_that_cannot_be_asked_are_refused(repo, recommender):
         ),
     ):
         with pytest.raises(error, match=message):
-            online.similar_items(**given)
+            online.similar_items(given.pop("query", None), **given)

@@ -242,7 +242,10 @@ def test_a_random_state_that_cannot_be_kept(make, catalog, X, tmp_path):
 
 
 def test_a_fusion_without_a_name_is_not_saved(make, catalog, X, tmp_path):
-    recommender = make(catalog, fusion=ConcatFusion).fit(X)
+    class Nameless(ConcatFusion):
+        """Nobody has registered it."""
+
+    recommender = make(catalog, fusion=Nameless).fit(X)
     with pytest.raises(ValueError, match="register_fusion"):
         recommender.save(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
