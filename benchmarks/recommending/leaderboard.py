@@ -215,10 +215,11 @@ def _machines(board: Board) -> str:
     facts = [fact for fits in board.facts.values() for fact in fits]
     seeds = max((len(s.evaluations) for s in board.seeds.values()), default=0)
     gpus = {fact["device_name"] for fact in facts if "device_name" in fact}
-    side = {fact["jobs"] for fact in facts}
+    most = max((fact["jobs"] for fact in facts), default=1)
+    side = "one fit at a time" if most == 1 else f"{most} fits side by side at most"
     where = f"GPU: {', '.join(sorted(gpus))}." if gpus else "No GPU."
     n_seeds = "1 seed" if seeds == 1 else f"{seeds} seeds"
-    return f"{n_seeds}; {max(side, default=1)} fits side by side at most. {where}"
+    return f"{n_seeds}; {side}. {where}"
 
 
 def _published(board: Board) -> Iterator[str]:
