@@ -57,12 +57,16 @@ def as_program(main, stdout=None):
     The child need not import anything anew. `stdout` is a file descriptor.
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        child = os.fork()
-        if not child:
-            _be_program(main, out.fileno() if stdout is None else stdout, err.fileno())
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        files = out.fileno() if stdout is None else stdout, err.fileno()
+        context = multiprocessing.get_context("fork")
+        child = context.Process(target=_be_program, args=(main, *files))
+        child.start()
+        child.join(SECONDS)
+        if child.exitcode is None:
+            child.kill()
+            pytest.fail(f"the child was not done after {SECONDS} seconds")
         out.seek(0), err.seek(0)
-        return code, out.read(), err.read()
+        return child.exitcode, out.read(), err.read()
 
 
 def _be_program(main, out, err):

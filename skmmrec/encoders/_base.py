@@ -347,7 +347,7 @@ class BaseEncoder(DeclaresParameters, metaclass=ABCMeta):
         out = np.full((len(vectors), self.embedding_dim_), self._fill, np.float32)
         if present.any():
             with np.errstate(under="ignore"):  # products may be as good as 0
-                reduced = np.asarray(self.whitening_.transform(vectors[present]))
+                reduced = self.whitening_.transform(vectors[present])
             out[present], faults = BaseEncoder._finish(self, reduced)
             for error in faults.values():
                 raise error

@@ -20,7 +20,7 @@ from skmmrec.encoders._containers import (
 )
 from skmmrec.encoders._mixing import to_mono
 from skmmrec.encoders._pictures import MAX_PIXELS
-from skmmrec.runtime import ContentError, digest, how_to_give
+from skmmrec.runtime import ContentError, RawBytes, digest, how_to_give
 
 # Smaller gaps between sound frames, in seconds, are rounding by containers. Not tuned.
 _GAP_SECONDS = 0.1
@@ -71,7 +71,7 @@ def clip_key(item: Any) -> Hashable:
     """Return a key that is equal for equal videos; a path is its own key."""
     if isinstance(item, str | os.PathLike):
         return os.fspath(item)
-    if isinstance(item, bytes | bytearray | memoryview):
+    if isinstance(item, RawBytes):
         return digest(bytes(item))
     raise ContentError(
         f"expected a path or bytes, got {type(item).__name__}{how_to_give(item)}"

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from skmmrec.runtime import HEAD, ContentError, open_file, reading, what_it_is
+from skmmrec.runtime import ContentError, RawBytes, open_file, reading, what_it_is
 
 # Containers whose header says how long they are; of others FFmpeg makes an estimate.
 _DECLARE_LENGTH = ("mov", "matroska", "asf", "avi", "flv")
@@ -43,8 +43,7 @@ def _open(av: Any, file: BinaryIO, kind: str) -> Any:
     except av.error.FFmpegError as error:
         if isinstance(error, MemoryError):
             raise
-        file.seek(0)
-        known = what_it_is(file.read(HEAD), kind) or _cut_box(file)
+        known = what_it_is(file, kind) or _cut_box(file)
         reason = known or _reasons(av).get(type(error), error.strerror)
         raise ContentError(f"is not a readable {kind}: {reason}") from error
 
@@ -81,7 +80,7 @@ def _cut_box(file: BinaryIO) -> str | None:
 def _as_file(item: Any) -> Any:
     if isinstance(item, str | os.PathLike):
         return open_file(item)
-    is_content = isinstance(item, bytes | bytearray | memoryview)
+    is_content = isinstance(item, RawBytes)
     return io.BytesIO(item) if is_content else nullcontext(item)
 
 
@@ -158,8 +157,7 @@ def read_sound_stream(
     try:
         _import_av()
     except ImportError as error:
-        file.seek(0)
-        if known := what_it_is(file.read(HEAD), "sound"):
+        if known := what_it_is(file, "sound"):
             raise ContentError(f"is not a readable sound: {known}") from error
         raise ContentError(
             f"is not a readable sound: {reason} (m4a, AAC, WebM and others need PyAV: "
@@ -168,8 +166,7 @@ def read_sound_stream(
     with opened(file, "sound") as container:
         stream = sound_stream(container)
         if stream is None:
-            file.seek(0)
-            known = what_it_is(file.read(HEAD), "sound") or "it contains no sound"
+            known = what_it_is(file, "sound") or "it contains no sound"
             raise ContentError(f"is not a readable sound: {known}")
         samples, rate = _decoded(container, stream, max_duration)
         if len(samples) < int(min(max_duration * rate, 2.0**62)):

@@ -15,8 +15,8 @@ from skmmrec.encoders._grey import eight_bits, is_deep, loses_depth, require_dep
 from skmmrec.encoders._metadata import Stripped, can_strip, orientation_of, strip
 from skmmrec.encoders._profiles import in_srgb, space_of
 from skmmrec.runtime import (
-    HEAD,
     ContentError,
+    RawBytes,
     digest,
     how_to_give,
     is_missing,
@@ -65,7 +65,7 @@ def picture_key(item: Any) -> Any:
         return tuple(picture_key(picture) for picture in present_pictures(item))
     if isinstance(item, str | os.PathLike):
         return os.fspath(item)
-    if isinstance(item, bytes | bytearray | memoryview):
+    if isinstance(item, RawBytes):
         return digest(bytes(item))
     if isinstance(item, np.ndarray):
         array = _checked_array(item)
@@ -144,7 +144,7 @@ def decode_picture(item: Any, needed: Needed | None = None) -> Decoded:
         return _whole(_to_rgb(Image.fromarray(_checked_array(item))))
     if isinstance(item, Image.Image):
         return _whole(_upright(item))
-    if isinstance(item, bytes | bytearray | memoryview):
+    if isinstance(item, RawBytes):
         return _decode(strip(bytes(item)), needed)
     if isinstance(item, str | os.PathLike):
         with open_file(item) as file:
@@ -168,8 +168,7 @@ def _opened(source: Any) -> Image.Image:
     try:
         return Image.open(source)
     except UnidentifiedImageError as error:  # whose message names an object in memory
-        source.seek(0)
-        known = what_it_is(source.read(HEAD), "picture")
+        known = what_it_is(source, "picture")
         raise ContentError(
             f"is not a readable picture: {known or 'it is no file of a known format'}"
         ) from error

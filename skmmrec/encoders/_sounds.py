@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skmmrec.encoders._mixing import to_mono
-from skmmrec.runtime import ContentError, digest, how_to_give, is_missing, refuse_mask
+from skmmrec.runtime import (
+    ContentError,
+    RawBytes,
+    digest,
+    how_to_give,
+    is_missing,
+    refuse_mask,
+)
 
 # The most channels that an array may have: those of ambisonics of the 7th order. More
 # are frames of a spectrogram, or samples.
@@ -28,7 +35,7 @@ def sound_key(item: Any) -> Hashable:
     """Return a key that is equal for equal sounds; a path is its own key."""
     if isinstance(item, str | os.PathLike):
         return os.fspath(item)
-    if isinstance(item, bytes | bytearray | memoryview):
+    if isinstance(item, RawBytes):
         return digest(bytes(item))
     if isinstance(item, tuple) and len(item) == 2:
         samples = _checked_samples(item[0])
@@ -108,12 +115,16 @@ def read_sound(
 
 def _check_wanted(rate: object, max_duration: object) -> None:
     """Refuse, by their names, a rate and a length that no sound has."""
-    if not _is_number(rate) or not 1 <= rate <= _HIGHEST_RATE:
+    if not _is_rate(rate):
         raise ValueError(
             f"sample_rate must be from 1 to {_HIGHEST_RATE} Hz, got {rate!r}"
         )
     if not _is_number(max_duration) or not max_duration > 0:
         raise ValueError(f"max_duration must be seconds above 0, got {max_duration!r}")
+
+
+def _is_rate(value: object) -> bool:
+    return _is_number(value) and 1 <= value <= _HIGHEST_RATE
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -157,7 +168,7 @@ def decode_sound(item: Any, max_duration: float) -> tuple[np.ndarray, int]:
     """
     if isinstance(item, tuple):
         return _from_tuple(item, max_duration)
-    if not isinstance(item, str | os.PathLike | bytes | bytearray | memoryview):
+    if not isinstance(item, str | os.PathLike | RawBytes):
         raise _no_sound(item)
     from skmmrec.encoders._sound_files import read_file
 
@@ -214,7 +225,7 @@ def _channels_last(samples: np.ndarray) -> np.ndarray:
 def _checked_rate(rate: Any) -> int:
     if getattr(rate, "ndim", None) == 0 and hasattr(rate, "item"):
         rate = rate.item()  # of an .npz file, or a tensor
-    if not _is_number(rate) or not 1 <= rate <= _HIGHEST_RATE:
+    if not _is_rate(rate):
         raise ContentError(
             f"the sample rate must be from 1 to {_HIGHEST_RATE} Hz, got {rate!r}"
         )

@@ -31,9 +31,8 @@ _LOG = logging.getLogger("skmmrec.feature_store")
 
 SETTINGS = "embeddings.json"
 # What it says, and of which type; the first are always there.
-_BASIS = ("dim", "user_id_type", "item_id_type")
-_WRITTEN: dict[str, type] = {
-    **dict(zip(_BASIS, (int, str, str), strict=True)),
+_BASIS: dict[str, type] = {"dim": int, "user_id_type": str, "item_id_type": str}
+_WRITTEN = _BASIS | {
     "item_features": dict,
     "item_vectors": dict,
     "memory": bool,
@@ -280,7 +279,7 @@ def _are_settings(found: object) -> bool:
     """Tell what `write_settings` wrote, also by earlier versions, from all else."""
     return (
         isinstance(found, dict)
-        and all(isinstance(found.get(name), _WRITTEN[name]) for name in _BASIS)
+        and all(isinstance(found.get(name), kind) for name, kind in _BASIS.items())
         and all(isinstance(found[name], _WRITTEN.get(name, ())) for name in found)
     )
 

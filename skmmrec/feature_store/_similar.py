@@ -18,8 +18,7 @@ from skmmrec.feature_store.backends.base import (
     VectorTable,
     nearest_weighted,
 )
-from skmmrec.interactions import ITEM
-from skmmrec.retrieval import unit_vectors
+from skmmrec.interactions import ITEM, unit_vectors
 
 from ._item_features import vector_feature
 from ._queries import MAIN, Query, absent_rows

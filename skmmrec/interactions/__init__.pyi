@@ -57,4 +57,7 @@ from ._types import (
     Table as Table,
 )
 from ._values import refuse_missing as refuse_missing, unmasked as unmasked
-from ._vector_tables import read_vector_table as read_vector_table
+from ._vector_tables import (
+    read_vector_table as read_vector_table,
+    unit_vectors as unit_vectors,
+)

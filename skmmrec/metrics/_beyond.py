@@ -15,6 +15,7 @@ from skmmrec.interactions import (
     check_same_kind,
     read_vector_table,
     take_over,
+    unit_vectors,
 )
 from skmmrec.metrics._groups import GroupScores, score_by
 
@@ -295,11 +296,7 @@ def _unit_rows(vectors: NDArray) -> tuple[NDArray, NDArray[np.bool_]]:
     """Rows of length 1, however long they were, and which are there at all."""
     known = ~np.isnan(vectors).any(axis=1)
     there = np.where(known[:, None], vectors, 0.0)
-    # By powers of two, exactly: no square overflows then, or vanishes.
-    largest = np.abs(there).max(axis=1, initial=0.0, keepdims=True)
-    near = np.ldexp(there, -np.frexp(largest)[1])
-    lengths = np.linalg.norm(near, axis=1, keepdims=True)
-    return near / np.where(lengths > 0, lengths, 1.0), known
+    return unit_vectors(there), known
 
 
 def gini(exposure: NDArray[np.int64]) -> float:

@@ -37,6 +37,7 @@ from skmmrec.interactions import (
     check_ids,
     check_same_kind,
     find_column,
+    unit_vectors,
     warn_caller,
 )
 from skmmrec.recommender import _persistence
@@ -83,7 +84,6 @@ from skmmrec.retrieval import (
     check_fresh,
     ranked_frame,
     tell_recall,
-    unit_vectors,
 )
 from skmmrec.runtime import device_or_cpu
 

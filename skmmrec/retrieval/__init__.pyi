@@ -15,7 +15,6 @@ from ._exact import (
     score_pairs as score_pairs,
     tell_recall as tell_recall,
     top_k as top_k,
-    unit_vectors as unit_vectors,
 )
 from ._exact_products import bound_lengths as bound_lengths
 from ._fresh import (

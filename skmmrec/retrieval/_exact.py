@@ -24,9 +24,6 @@ ROWS_IN_CACHE = 64
 # Pairs of vectors multiplied at a time: 512 KB in float64 where they are 64 wide, which
 # a second-level cache holds. Not tuned.
 PAIRS_IN_CACHE = 1024
-# Of rows that are shorter, float32 loses digits of the squares, or all of them: its
-# least normal number is 1.2e-38, and seven digits below a largest square are counted.
-LEAST_NORM = 1e-15
 
 
 def score_pairs(left: NDArray, right: NDArray) -> NDArray[np.float32]:
@@ -71,27 +68,6 @@ def sum_in_halves(terms: Any) -> Any:
         terms[: length - half] += terms[half:length]
         length = half
     return terms[0]
-
-
-def unit_vectors(vectors: NDArray) -> NDArray:
-    """Scale rows to length 1, however long they are; a row of zeros stays one."""
-    with np.errstate(over="ignore", under="ignore"):
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    least = np.finfo(np.float32).tiny
-    unit: NDArray = vectors / np.maximum(norms, least)
-    odd = ~((norms > LEAST_NORM) & np.isfinite(norms))[:, 0]
-    if odd.any():
-        near = _near_one(vectors[odd])
-        norms = np.linalg.norm(near, axis=1, keepdims=True)
-        unit[odd] = near / np.maximum(norms, least)
-    return unit
-
-
-def _near_one(vectors: NDArray) -> NDArray:
-    """Scale rows by powers of two, exactly, so that their largest number is near 1."""
-    largest = np.abs(vectors).max(axis=1, initial=0, keepdims=True)
-    near: NDArray = np.ldexp(vectors, -np.frexp(largest)[1])
-    return near
 
 
 def chunks(n_rows: int, n_columns: int) -> Iterator[slice]:

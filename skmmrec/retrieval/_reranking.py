@@ -18,8 +18,9 @@ from skmmrec.interactions import (
     id_table,
     plain,
     read_vector_table,
+    unit_vectors,
 )
-from skmmrec.retrieval._exact import chunks, unit_vectors
+from skmmrec.retrieval._exact import chunks
 
 
 @dataclass(frozen=True)

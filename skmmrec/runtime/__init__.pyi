@@ -24,7 +24,6 @@ from ._columns import (
 )
 from ._compilation import compile_in_place as compile_in_place
 from ._content_kinds import (
-    HEAD as HEAD,
     how_to_give as how_to_give,
     what_it_is as what_it_is,
 )
@@ -55,6 +54,7 @@ from ._failures import (
     tell_failures as tell_failures,
 )
 from ._files import (
+    RawBytes as RawBytes,
     digest as digest,
     file_digest as file_digest,
     hashes_of as hashes_of,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 # Bytes of a file that are looked at: a page may begin with a long comment.
-HEAD = 1024
+_HEAD = 1024
 # The least of base64 that is taken for it: shorter runs are words.
 _BASE64 = re.compile(rb"(data:[\w/+.;=-]*,)?[A-Za-z0-9+/\r\n]{64,}={0,2}\s*")
 _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -35,13 +35,13 @@ _RIFF = {
 }
 
 
-def what_it_is(head: bytes, wanted: str) -> str | None:
+def what_it_is(file: BinaryIO, wanted: str) -> str | None:
     """Say what a file is that is not what was wanted.
 
     Parameters
     ----------
-    head : bytes
-        How it begins, `HEAD` bytes at most.
+    file : binary file
+        Its beginning is read.
     wanted : {"picture", "sound", "video"}
         What it should be.
 
@@ -51,6 +51,8 @@ def what_it_is(head: bytes, wanted: str) -> str | None:
         "it is ...", and what to do; None for what is not known, or is of the kind that
         was wanted, so that something else is wrong with it.
     """
+    file.seek(0)
+    head = file.read(_HEAD)
     return _text_kind(head) or _packed_kind(head) or _other_medium(head, wanted)
 
 

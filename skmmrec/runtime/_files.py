@@ -13,6 +13,9 @@ from typing import Any
 
 from skmmrec.runtime._errors import ContentError
 
+RawBytes = bytes | bytearray | memoryview
+"""The content of a file, as somebody has read it."""
+
 # Of Linux and macOS; longer ones are no paths, but content.
 _LONGEST_PATH = 4096
 

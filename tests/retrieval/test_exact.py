@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
+from skmmrec.interactions import unit_vectors
 from skmmrec.recommender.network import unit
 from skmmrec.retrieval import _exact
-from skmmrec.retrieval._exact import chunks, ranked_frame, top_k, unit_vectors
+from skmmrec.retrieval._exact import chunks, ranked_frame, top_k
 
 
 def sorted_top_k(scores, k):

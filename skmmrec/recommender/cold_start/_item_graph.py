@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from skmmrec.catalog import Blocks
-from skmmrec.interactions import History
+from skmmrec.interactions import History, unit_vectors
 from skmmrec.recommender.network import ItemGraph
-from skmmrec.retrieval import chunks, nearest_rows, top_k, unit_rows, unit_vectors
+from skmmrec.retrieval import chunks, nearest_rows, top_k, unit_rows
 
 
 def item_graph(history: History, content: Blocks, n_neighbors: int) -> ItemGraph:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from skmmrec.retrieval import chunks, unit_vectors
+from skmmrec.interactions import unit_vectors
+from skmmrec.retrieval import chunks
 
 Array: TypeAlias = Any
 """An ndarray, or a tensor on an accelerator."""

@@ -10,7 +10,7 @@ from skmmrec.feature_store.backends.base import (
     nearest,
     nearest_weighted,
 )
-from skmmrec.retrieval import unit_vectors
+from skmmrec.interactions import unit_vectors
 
 
 def table(matrix):
