@@ -218,35 +218,39 @@ def sampled_softmax(
     X. Yi et al., "Sampling-bias-corrected neural modeling for large corpus item
     recommendations", RecSys 2019.
     """
-    loss: Tensor = _SampledSoftmax.apply(positive, negative, offsets, excluded)
-    return loss
+    log_sum: Tensor = _LogSumOfKept.apply(negative, offsets, excluded)
+    return F.softplus(log_sum - positive)
 
 
-class _SampledSoftmax(torch.autograd.Function):
-    """The table of all scores is written once here, and once in the gradient.
+class _LogSumOfKept(torch.autograd.Function):
+    """Log-sum-exp of each row, over the columns that are not excluded.
 
-    Torch's own chain of operations writes it nine times, which is most of what a step
-    costs on a CPU.
+    One pass of exponentials serves the result and its gradient, and the table of all
+    scores is written twice, and once in the gradient. Torch's own chain of operations
+    writes it nine times, which is most of what a step costs on a CPU.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, positive: Tensor, negative: Tensor, offsets: Tensor, excluded: Tensor
+        ctx: Any, negative: Tensor, offsets: Tensor, excluded: Tensor
     ) -> Tensor:
-        """Loss of each row."""
-        kept = (negative + offsets).masked_fill_(excluded, float("-inf"))
-        loss = F.softplus(torch.logsumexp(kept, dim=1) - positive)
-        ctx.save_for_backward(kept, positive + loss)
+        """About the least number there is, where nothing is kept."""
+        kept = negative + offsets
+        # Not -inf: a row of which nothing is kept would have no softmax.
+        kept.masked_fill_(excluded, torch.finfo(kept.dtype).min)
+        share = torch.softmax(kept, dim=1)
+        ctx.save_for_backward(share)
         ctx.dtype = negative.dtype
-        return loss
+        # The largest share is at least 1 / k, which a logarithm keeps exact.
+        return kept.amax(1) - share.amax(1).log()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        """Probability of each negative, and what the positive lacks to 1."""
-        kept, total = ctx.saved_tensors
-        share = (kept - total.unsqueeze(1)).exp_().mul_(gradient.unsqueeze(1))
-        return -share.sum(1), share.to(ctx.dtype), share.sum(0), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Share of each column in the sum of its row."""
+        (share,) = ctx.saved_tensors
+        share = share * gradient.unsqueeze(1)
+        return share.to(ctx.dtype), share.sum(0), None
 
 
 def weighted_squares(vectors: Tensor, weights: Tensor, factor: float) -> Tensor:
