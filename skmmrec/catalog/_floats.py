@@ -19,18 +19,9 @@ DAYS_PER_YEAR = 365.2425
 
 # What pandas calls columns of objects that are numbers.
 NUMERIC_KINDS = {
-    "boolean",
-    "date",
-    "datetime",
-    "datetime64",
-    "decimal",
-    "floating",
-    "integer",
-    "mixed-integer-float",
-    "period",
-    "timedelta",
-    "timedelta64",
-}
+    "boolean", "date", "datetime", "datetime64", "decimal", "floating", "integer",
+    "mixed-integer-float", "period", "timedelta", "timedelta64",
+}  # fmt: skip
 
 
 def is_numeric(column: pd.Series) -> bool:

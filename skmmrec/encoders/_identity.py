@@ -13,14 +13,8 @@ from skmmrec.runtime import digest
 # Parameters on which no vector depends: where and how fast it is computed, and what
 # becomes of content that has none.
 _OF_THE_RUN = {
-    "batch_size",
-    "cache",
-    "compile",
-    "device",
-    "missing",
-    "on_error",
-    "verbose",
-}
+    "batch_size", "cache", "compile", "device", "missing", "on_error", "verbose",
+}  # fmt: skip
 
 
 def encoder_identity(encoder: BaseEncoder) -> bytes:

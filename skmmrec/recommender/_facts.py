@@ -20,17 +20,9 @@ Period: TypeAlias = list[str] | list[float] | None
 
 # Those on which numbers depend most.
 _LIBRARIES = (
-    "torch",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pandas",
-    "sentence-transformers",
-    "transformers",
-    "open-clip-torch",
-    "timm",
-    "panns-inference",
-)
+    "torch", "numpy", "scipy", "scikit-learn", "pandas", "sentence-transformers",
+    "transformers", "open-clip-torch", "timm", "panns-inference",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
