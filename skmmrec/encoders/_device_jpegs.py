@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 import torch
 
 from skmmrec.encoders._metadata import (
+    JPEG_FRAMES,
     exif_or_xmp,
+    is_jpeg,
     is_profile,
     joined_profile,
     jpeg_segments,
@@ -31,7 +33,6 @@ _log = logging.getLogger("skmmrec.encoders")
 
 # Baseline JPEG, which the decoders of GPUs read; progressive files are the host's.
 _BASELINE = 0xC0
-_SEGMENTS_OF_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 # Brightness at every pixel; colours at every one, every second, or every fourth.
 _SAMPLINGS = {b"\x11\x11\x11", b"\x21\x11\x11", b"\x22\x11\x11"}
 # How pixels begin that come in one scan of all three channels, not in one for each.
@@ -89,7 +90,7 @@ class DeviceJpegs:
         """Read a file that the GPU can decode; None for all other pictures."""
         if isinstance(item, str | os.PathLike):
             with open_file(item) as file:
-                item = file.read() if file.peek(3)[:3] == b"\xff\xd8\xff" else None
+                item = file.read() if is_jpeg(file.peek(3)) else None
         if not isinstance(item, bytes):
             return None
         size = plain_size(item)
@@ -171,7 +172,7 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
     JFIF, turned pictures, other colours than those of sRGB, uneven sampling, channels
     or pictures one after the other, and files whose end is missing.
     """
-    if data[:3] != b"\xff\xd8\xff" or data.rfind(_END, -_PADDING) < 0:
+    if not is_jpeg(data) or data.rfind(_END, -_PADDING) < 0:
         return None
     segments = list(jpeg_segments(data))
     if not segments or not data.startswith(_SCAN, segments[-1][1]):
@@ -180,7 +181,7 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
     for _, _, marker, body in segments:
         if marker == 0xEE or exif_or_xmp(body) or (marker, body[:4]) == _MORE_PICTURES:
             return None
-        if marker in _SEGMENTS_OF_FRAMES:
+        if marker in JPEG_FRAMES:
             if frame is not None or marker != _BASELINE:
                 return None
             frame = body

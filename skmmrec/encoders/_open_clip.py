@@ -20,9 +20,8 @@ from skmmrec.runtime import (
     cached_file,
     existing_path,
     hub_silence,
-    is_packaged,
     load_state_dict,
-    packaged_file,
+    local_weights,
     unreachable,
 )
 
@@ -158,9 +157,7 @@ def weight_paths(model: str | os.PathLike, pretrained: str | os.PathLike) -> lis
 
 
 def _checkpoint(pretrained: str | os.PathLike) -> Path | None:
-    if is_packaged(pretrained):
-        return packaged_file(str(pretrained))
-    return existing_path(pretrained, "pretrained")
+    return local_weights(pretrained, "pretrained")
 
 
 def _without_hub(
