@@ -1,10 +1,11 @@
-"""The one function of this room."""
+"""Encode whole tables, in one process or by an engine."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -185,7 +186,7 @@ def encode(
     _check_complete(report, source, n_rows)
     show(folder, out)
     _log.info("encoded %d rows in %d parts: %s", n_rows, len(names), out)
-    return report.moved(out)
+    return replace(report, folder=out)
 
 
 def _check_settings(

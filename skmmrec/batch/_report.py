@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +81,6 @@ class BatchReport:
             _total(parts, "failed"),
             pd.DataFrame(failures, columns=columns),
         )
-
-    def moved(self, folder: Path) -> BatchReport:
-        """Return the same, of a folder that was renamed."""
-        return replace(self, folder=folder)
 
 
 def part_of(path: Path) -> dict[str, Any]:
