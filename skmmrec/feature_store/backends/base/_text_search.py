@@ -10,7 +10,7 @@ import numpy as np
 from feast.repo_config import RepoConfig
 from pydantic import BaseModel, ConfigDict
 
-from ._search_errors import SearchError
+from ._refusals import SearchError
 
 if TYPE_CHECKING:
     from skmmrec.encoders import TextEncoder
