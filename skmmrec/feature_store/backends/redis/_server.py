@@ -107,13 +107,8 @@ class Server:
 
     def names(self, pattern: bytes) -> Iterator[bytes]:
         """List the entries that match a pattern; one may come twice."""
-        cursor = 0
-        while True:
-            scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN)
-            cursor, page = self(*scan)
-            yield from page
-            if not int(cursor):
-                return
+        with self.errors():
+            yield from self.client.scan_iter(pattern, SCAN)
 
     def scan(self, name: bytes) -> Iterator[dict[bytes, bytes]]:
         """Read a hash in pages; a field may come twice."""
