@@ -24,14 +24,7 @@ def inputs_of(catalog: ItemCatalog | None) -> dict[str, str]:
 
     Only columns that a transformer reads alone can be asked by themselves.
 
-    Parameters
-    ----------
-    catalog : ItemCatalog or None
-
-    Returns
-    -------
-    dict of str to str
-        Of "words", "picture", "sound" and "video", those that can be asked.
+    The kinds are "words", "picture", "sound" and "video".
     """
     found: dict[str, str] = {}
     if catalog is None or len(catalog) == 0:

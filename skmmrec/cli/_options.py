@@ -280,15 +280,8 @@ def is_of_encoder(name: str) -> bool:
 def encoder_settings(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Collect the parameters of each kind of encoder from a command's options.
 
-    Parameters
-    ----------
-    given : mapping
-        Options by name: those of `content_options`, ``device``, ``settings``.
-
-    Returns
-    -------
-    dict of str to dict
-        Parameters by the kind of content.
+    `given` are options by name: those of `content_options`, ``device`` and
+    ``settings``. Returns parameters by the kind of content.
     """
     common = {name: given[name] for name in COMMON if given.get(name) is not None}
     if given.get("device", "auto") != "auto":
