@@ -88,18 +88,8 @@ def write_offer(
 ) -> tuple[str, str]:
     """Write the title and the description of one good.
 
-    Parameters
-    ----------
-    kind : str
-        What it is called.
-    purpose, character : str
-        Keys of `PURPOSES` and `CHARACTERS`.
-    rng : numpy Generator
-        Chooses the words.
-
-    Returns
-    -------
-    title, description : str
+    `kind` is what it is called; `purpose` and `character` are keys of `PURPOSES` and
+    `CHARACTERS`.
     """
     words, endings = CHARACTERS[character]
     title = f"{pick(rng, words).capitalize()} {kind} {pick(rng, _NAMES)}"
