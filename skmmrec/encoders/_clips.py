@@ -81,17 +81,8 @@ def clip_key(item: Any) -> Hashable:
 def find_extents(item: Any, max_duration: float) -> Extents:
     """Return the spans of a video's streams, by its packets, not its header.
 
-    Parameters
-    ----------
-    item : str, path or bytes
-        The video.
-    max_duration : float
-        How much is read from the start.
-
-    Raises
-    ------
-    ContentError
-        If the item is damaged, cut off, too large, or has neither pictures nor sound.
+    No more than `max_duration` is read, from the start. A ContentError says that the
+    item is damaged, cut off, too large, or has neither pictures nor sound.
     """
     limit = Span(0.0, max_duration)
     with opened(item) as container:
@@ -147,14 +138,8 @@ def still_frames(
 def scene_changes(item: Any, threshold: float, max_duration: float) -> list[float]:
     """Return the times at which a picture differs from the previous one.
 
-    Parameters
-    ----------
-    item : str, path or bytes
-        The video.
-    threshold : float
-        The least mean absolute difference of thumbnails, as a share of full scale.
-    max_duration : float
-        How much is read from the start.
+    `threshold` is the least mean absolute difference of thumbnails, as a share of full
+    scale. No more than `max_duration` is read, from the start.
     """
     times: list[float] = []
     with opened(item) as container:

@@ -20,16 +20,8 @@ _OF_THE_RUN = {
 def encoder_identity(encoder: BaseEncoder) -> bytes:
     """Return a hash of all that a fitted encoder's vectors depend on, on any device.
 
-    Parameters
-    ----------
-    encoder : BaseEncoder
-        Fitted; its model is loaded.
-
-    Returns
-    -------
-    bytes
-        A hash of the class, the parameters, the weights, the whitening if there is one,
-        and the major version of this package.
+    Hashed are the class, the parameters, the weights, the whitening if there is one,
+    and the major version of this package. The model is loaded for that.
     """
     settings = _settings(encoder)
     whitening = joblib.hash(getattr(encoder, "whitening_", None))

@@ -74,19 +74,8 @@ def to_mono(samples: np.ndarray) -> np.ndarray:
     The result is the mean of the channels. Where the channels cancel one another, as
     if one of them is inverted, it is the one that is the loudest in such places.
 
-    Parameters
-    ----------
-    samples : ndarray of shape (n, n_channels), float
-        Full scale is 1.
-
-    Returns
-    -------
-    waveform : ndarray of shape (n,), float32
-
-    Raises
-    ------
-    ContentError
-        If samples are not finite or far beyond full scale.
+    `samples` have shape (n, n_channels), and full scale is 1. Returns n numbers,
+    float32. A ContentError says that samples are not finite or far beyond full scale.
     """
     mixed = np.empty(len(samples), np.float32)
     Mixer().mix(samples, mixed)

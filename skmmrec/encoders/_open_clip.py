@@ -48,19 +48,9 @@ def load_open_clip(
 ) -> tuple[Any, PictureTransform]:
     """Return a model in evaluation mode and the transform of its pictures.
 
-    Parameters
-    ----------
-    model, pretrained : str or path
-        As in `ImageEncoder`.
-    preprocess : mapping or None
-        Overrides the preprocessing that belongs to the weights.
-
-    Raises
-    ------
-    ValueError
-        If the names are unknown or the weights do not fit.
-    FileNotFoundError
-        If a path does not exist.
+    `model` and `pretrained` are as in `ImageEncoder`; `preprocess` overrides the
+    preprocessing that belongs to the weights. A ValueError says that the names are
+    unknown or the weights do not fit, a FileNotFoundError that a path does not exist.
     """
     name = scheme_name(model)
     if name in _TIMM_TOWERS:
@@ -84,15 +74,9 @@ def faster(network: Any, transform: PictureTransform, pack: bool) -> Any:
     Batch norms are folded into the convolutions before them. A model without batch
     norms is returned as it is.
 
-    Parameters
-    ----------
-    network : open_clip.CLIP
-        In evaluation mode, on the CPU.
-    transform : PictureTransform
-        Of the pictures that it is given.
-    pack : bool
-        Store the weights of convolutions in oneDNN's layout, and let it clip what they
-        give, for float32 on a CPU.
+    The network is in evaluation mode, on the CPU; `transform` is that of its pictures.
+    `pack` stores the weights of convolutions in oneDNN's layout, and lets it clip what
+    they give, for float32 on a CPU.
     """
     folded = fold_batch_norms(network, probe_vectors)
     if folded is network:

@@ -55,16 +55,8 @@ def plain_flac(file: BinaryIO) -> Part | None:
     new header. What stands in the middle is not looked at: it is for the decoder to
     reach the end of the file with the last sample.
 
-    Parameters
-    ----------
-    file : binary file
-        Any file.
-
-    Returns
-    -------
-    part : Part or None
-        None if the file is anything else than a header, metadata and frames, the last
-        of which ends with the declared length.
+    Returns None if the file is anything else than a header, metadata and frames, the
+    last of which ends with the declared length.
     """
     head = bytes_at(file, 0, _N_FLAC)
     if not _FLAC.match(head):

@@ -70,14 +70,8 @@ def unknown_rows(tokenizer: Any, tokens: Any) -> list[int]:
 def note_unknown(transformer: Any, unknown: int, counts: Counts) -> None:
     """Let a model of sentence-transformers count unknown tokens when it tokenises.
 
-    Parameters
-    ----------
-    transformer : SentenceTransformer
-        The model, whose method `preprocess` is replaced by one that counts as well.
-    unknown : int
-        The token to count.
-    counts : dict
-        Where each text's counts are written.
+    The method `preprocess` is replaced by one that also counts the token `unknown`, and
+    writes each text's counts to `counts`.
     """
     tokenise = transformer.preprocess
 
@@ -96,14 +90,8 @@ def note_unknown(transformer: Any, unknown: int, counts: Counts) -> None:
 def note_unknown_ids(contents: list[Pieces], unknown: int, n_framing: int) -> None:
     """Note what is unknown of texts whose pieces are arrays of tokens.
 
-    Parameters
-    ----------
-    contents : list of Pieces
-        Their attribute `unknown` is set.
-    unknown : int
-        The token to count.
-    n_framing : int
-        The tokens of each piece that are not of the text.
+    The attribute `unknown` of the contents is set. `unknown` is the token to count, and
+    `n_framing` how many tokens of each piece are not of the text.
     """
     pieces = [tokens for content in contents for tokens, _ in content]
     sizes = np.array([[sum(len(t) for t, _ in c), len(c)] for c in contents])
