@@ -223,14 +223,8 @@ def nearest_with(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Search as `nearest_in` does, for sums of inner products and what is added.
 
-    Parameters
-    ----------
-    graph : ApproximateIndex
-        Of the items of `table`.
-    table, query, k, added
-        As in `nearest_among`.
-    hidden : int64 ndarray
-        Rows to be left out.
+    `graph` is of the items of `table`, and the rows in `hidden` are left out. All else
+    is as in `nearest_among`.
 
     Notes
     -----

@@ -124,25 +124,10 @@ def numbers_of(
 ) -> pa.Array:
     """Make a column of the bytes of lists of numbers; null for an empty one.
 
-    Parameters
-    ----------
-    column : pyarrow.Array
-        Lists of numbers, of any length.
-    name : str
-        What errors call it.
-    beside : pyarrow.Array
-        Lists of the same lengths.
-    other : str
-        What errors call those.
-    where : callable
-
-    Raises
-    ------
-    TypeError
-        When the column holds no lists of numbers.
-    ValueError
-        For lists of other lengths, and numbers that are missing, or not finite as
-        float32.
+    `column` holds lists of numbers, of any length, and `beside` lists of the same
+    lengths; errors call them `name` and `other`. A TypeError says that the column holds
+    no lists of numbers, a ValueError that lists have other lengths, or that numbers are
+    missing, or not finite as float32.
     """
     _check_lists(column.type, name)
     lengths, wanted = _list_lengths(column), _list_lengths(beside)

@@ -25,16 +25,9 @@ _TOLERANCE = 1e-3
 def history_exponent(users: Rows, items: Rows) -> float | None:
     """Find e such that each user is the sum of n seen items' vectors over n to the e.
 
-    Parameters
-    ----------
-    users, items : Rows
-        The last column of `users` is 1 and multiplies the items' bias. Where the model
-        does not say the exponent, it is looked for if both are in memory.
-
-    Returns
-    -------
-    float or None
-        None where the users are not made that way.
+    The last column of `users` is 1 and multiplies the items' bias. Where the model does
+    not say the exponent, it is looked for if both are in memory. Returns None where the
+    users are not made that way.
     """
     if users.exponent is not None:
         return users.exponent

@@ -85,18 +85,8 @@ def places_in(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find where the ids of lists are among others.
 
-    Parameters
-    ----------
-    lists : sequence of sequences of int or str
-    ids : sequence of int or str
-        No two are the same.
-
-    Returns
-    -------
-    places : intp ndarray
-        Of all ids in the lists, one list after the other; -1 for one that is not there.
-    lengths : intp ndarray of shape (n,)
-        Of the lists.
+    No two of `ids` are the same. Returns the place of each id in the lists, one list
+    after the other, -1 for one that is not there; and the lengths of the lists.
     """
     lengths = np.fromiter(map(len, lists), np.intp, len(lists))
     kind = object if any(isinstance(each, str) for each in ids[:1]) else np.int64

@@ -133,14 +133,8 @@ def append_parquet(
 ) -> None:
     """Add the rows of one event time to a parquet file, all or nothing.
 
-    Parameters
-    ----------
-    path : Path
-    schema : pyarrow.Schema
-    tables : iterable of pyarrow.Table
-        Rows of the event time `when`. Those of this time that the file has already,
-        which a killed process left, are replaced.
-    when : datetime
+    The rows of `tables` have the event time `when`. Those of this time that the file
+    has already, which a killed process left, are replaced.
 
     Notes
     -----

@@ -163,11 +163,7 @@ class ServedModel:
         It is called again, for what is served then, where it fails and another one is
         served, as its publication may have been dropped, or lack what the other has.
 
-        Parameters
-        ----------
-        read : callable
-        current : bool, default=False
-            Read what is served, also while that is not in memory.
+        If `current`, what is served is read, also while that is not in memory.
         """
         for _ in range(_ATTEMPTS - 1):
             snapshot = self.adopt(self.served()) if current else self.snapshot()
