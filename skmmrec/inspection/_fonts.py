@@ -21,15 +21,7 @@ _USELESS = ("last resort", "lastresort", "emoji")
 def families_for(text: str) -> list[str]:
     """Name the font families that a text needs, matplotlib's own first.
 
-    Parameters
-    ----------
-    text : str
-        Any text.
-
-    Returns
-    -------
-    list of str
-        For ``family=`` of matplotlib's texts.
+    They are for ``family=`` of matplotlib's texts.
     """
     from matplotlib import rcParams
 

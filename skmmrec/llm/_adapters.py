@@ -71,14 +71,8 @@ class CoLikes:
 def with_adapters(model: SoftTokenModel, lora: Any, seed: int) -> SoftTokenModel:
     """Copy a model and add adapters; the copy shares the weights of the model.
 
-    Parameters
-    ----------
-    model : SoftTokenModel
-        Not changed.
-    lora : mapping or peft.LoraConfig
-        Settings of the adapters; a mapping overrides `DEFAULTS`.
-    seed : int
-        Seed of the adapters' initial weights.
+    `lora` are settings of the adapters, a mapping of which overrides `DEFAULTS`; `seed`
+    is that of their initial weights.
     """
     try:
         from peft import inject_adapter_in_model

@@ -33,17 +33,8 @@ def load_reader(
 ) -> Loaded:
     """Load a transformer without its head; see `load_language_model`.
 
-    Parameters
-    ----------
-    model, device, precision
-        As in `load_language_model`.
-    expected : str or None
-        The hash that the model must have.
-
-    Raises
-    ------
-    ValueError
-        If the model cannot read soft tokens, or has another hash.
+    A ValueError says that the model cannot read soft tokens, or has another hash than
+    `expected`.
     """
     loaded = load_language_model(model, device, precision, generates=False)
     if getattr(loaded.network.config, "is_encoder_decoder", False):
