@@ -275,28 +275,10 @@ def encode_some(
 ) -> NDArray:
     """Run the transformers whose columns are there.
 
-    Parameters
-    ----------
-    encoder : ColumnTransformer
-        Fitted.
-    outputs : list of Output
-        Its outputs.
-    table : DataFrame of n rows
-        All columns that the encoder was fitted on; those in `absent` say nothing.
-    absent : collection
-        Names of columns.
-    idle : collection
-        Names of outputs that nobody asks for.
-
-    Returns
-    -------
-    ndarray of shape (n, n_outputs)
-        The numbers of transformers that did not run are NaN, their vectors 0.
-
-    Raises
-    ------
-    ValueError
-        If a transformer lacks some of its columns and cannot do without them.
+    `table` has n rows and all columns that the encoder was fitted on; those in `absent`
+    say nothing. Outputs in `idle` are not asked for. Returns shape (n, n_outputs): the
+    numbers of transformers that did not run are NaN, their vectors 0. A ValueError says
+    that a transformer lacks some of its columns and cannot do without them.
     """
     weights, parts = encoder.transformer_weights or {}, []
     for output in outputs:

@@ -77,19 +77,9 @@ def read_layout(
 ) -> Layout:
     """Find the key and the modalities of a schema.
 
-    Parameters
-    ----------
-    schema : pyarrow.Schema
-        Of a table of items.
-    key : str or None
-        Column of the ids; None: the one that metadata names, or ``item_id``.
-    wanted : sequence of str or None
-        The modalities to read; None: all that are recognised.
-
-    Raises
-    ------
-    ValueError
-        For a column that is not there, or holds no numbers, or no modality at all.
+    `key` is the column of the ids; None: the one that metadata names, or ``item_id``.
+    `wanted` are the modalities to read; None: all that are recognised. A ValueError
+    tells of a column that is not there, or holds no numbers, or of no modality at all.
     """
     told = _told(schema)
     key = key or told.get("key") or "item_id"

@@ -17,22 +17,9 @@ def read_values(column: Any, name: str) -> NDArray:
 
     Dictionaries and categories are read by their values.
 
-    Parameters
-    ----------
-    column : array-like of shape (n,)
-        Of any type.
-    name : str
-        What errors call the column.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        Numbers, datetime64 in UTC, timedelta64 or, for all else, objects.
-
-    Raises
-    ------
-    ValueError
-        For a missing value, or what is no column.
+    Returns numbers, datetime64 in UTC, timedelta64 or, for all else, objects. A
+    ValueError, which calls the column `name`, is for a missing value, or for what is no
+    column.
     """
     if isinstance(column, pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
         return _of_pandas(column, name)

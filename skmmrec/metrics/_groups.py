@@ -29,14 +29,7 @@ class GroupScores(NamedTuple):
 def group_scores(rows: Mapping[Any, Mapping[str, float]]) -> GroupScores:
     """Put the groups' metrics into a table, with the gaps between groups.
 
-    Parameters
-    ----------
-    rows : mapping of group to mapping of str to float
-        ``n_users`` and the metrics of each group.
-
-    Returns
-    -------
-    GroupScores
+    `rows` have ``n_users`` and the metrics of each group.
     """
     scores = pd.DataFrame(rows).T.astype({"n_users": int})
     means = scores.drop(columns="n_users")
@@ -85,23 +78,10 @@ def score_by(
 ) -> GroupScores:
     """Compute a metric of recommendations for each group separately.
 
-    Parameters
-    ----------
-    metric : callable
-        ``metric(recommendations, other)`` returns a number, or a Series with a number
-        per user.
-    recommendations : DataFrame
-        With the columns user_id and item_id; split by group.
-    other : object
-        Second argument of the metric. If it is not a DataFrame, it is the ids of the
-        catalogue, which groups of items split as well.
-    by : Series
-        Group of each user or item.
-
-    Returns
-    -------
-    GroupScores
-        A group without recommendations has NaN, or a coverage of 0.
+    ``metric(recommendations, other)`` returns a number, or a Series with a number per
+    user. Recommendations are split by their user_id or item_id, of which `by` says the
+    group. If `other` is not a DataFrame, it is the ids of the catalogue, which groups
+    of items split as well. A group without recommendations has NaN, or a coverage of 0.
     """
     kind = kind_of(by)
     recommendations = id_table(recommendations, "recommendations")

@@ -97,19 +97,9 @@ def with_features(
 ) -> pd.DataFrame:
     """Return what a transformer reads: ids, time, context, features of both sides.
 
-    Parameters
-    ----------
-    candidates : DataFrame
-        As `candidates_of` gives it.
-    tables : list of FeatureTable
-        Of users and of items.
-    latest : bool
-        Whether the latest rows of tables with times count, whatever the time is.
-
-    Raises
-    ------
-    ValueError
-        For a name that two of these have.
+    `candidates` are as `candidates_of` gives them, `tables` those of users and of
+    items. If `latest`, the latest rows of tables with times count, whatever the time
+    is. A ValueError gives a name that two of these have.
     """
     parts = [candidates.drop(columns=[SCORE, RANK, REQUEST])]
     times = None

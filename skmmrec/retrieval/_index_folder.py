@@ -162,16 +162,8 @@ def read(
 ) -> tuple[Contents, pd.Index, NDArray[np.float32], dict[str, Any]]:
     """Read what `finish` has put in place, with lists and vectors memory-mapped.
 
-    Returns
-    -------
-    contents, ids, queries, record
-
-    Raises
-    ------
-    FileNotFoundError
-        Where there is no index.
-    ValueError
-        Where a file is not as it was written.
+    Returns contents, ids, queries and record. A FileNotFoundError says that there is no
+    index, a ValueError that a file is not as it was written.
     """
     for _ in range(ATTEMPTS):
         record = _record_of(folder)

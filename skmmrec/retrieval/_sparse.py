@@ -32,19 +32,9 @@ def nearest_rows(
 ) -> csr_array:
     """Product of `left` and the transpose of `right`, its `k` greatest in each row.
 
-    Parameters
-    ----------
-    left, right : csr_array of shape (n, d)
-        Of the same shape: what is compared. The diagonal of the product stays out.
-    k : int
-        Entries kept in each row.
-    entries_at_once : int
-        Entries of the product in memory at a time, apart from those of one row.
-
-    Returns
-    -------
-    csr_array of shape (n, n)
-        Ties go to the first columns.
+    Both have shape (n, d); the diagonal of the product stays out, and ties go to the
+    first columns. `entries_at_once` of the product are in memory at a time, apart from
+    those of one row.
     """
     transposed = csr_array(right.T)
     blocks = []
