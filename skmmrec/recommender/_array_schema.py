@@ -84,17 +84,7 @@ def _refuse_outside(name: str, positions: NDArray, size: int) -> None:
 def check_arrays(record: Mapping[str, Any], tensors: Tensors) -> None:
     """Refuse arrays that do not fit a record, those of networks not yet.
 
-    Parameters
-    ----------
-    record : mapping
-        As `check_record` lets it pass.
-    tensors : mapping of str to ndarray
-        All arrays.
-
-    Raises
-    ------
-    ValueError
-        It names the array.
+    `check_record` lets the record pass. A ValueError names the array.
     """
     _check_n_networks(record, tensors)
     expected = dict(_expected(record, tensors))

@@ -56,21 +56,9 @@ def learn(
 ) -> MemoryWeight | None:
     """Train the networks of a model, and learn what content tells of new items.
 
-    Parameters
-    ----------
-    model : FittedModel
-        Prepared; it is completed.
-    plan : Plan
-        The caller's settings.
-    source : FittedModel or None
-        A model to start from.
-    is_own : bool
-        Whether that is an earlier fit of the same recommender.
-
-    Returns
-    -------
-    MemoryWeight or None
-        How a memory of items is to count, for `finish`.
+    The model is prepared, and is completed. `source` is one to start from; `is_own`
+    says that it is an earlier fit of the same recommender. Returns how a memory of
+    items is to count, for `finish`.
     """
     plan = replace(plan, cold_popularity=model.cold_popularity)
     data, problem, start = model.data, model.problem(), None
@@ -146,19 +134,8 @@ def refuse_idle(
 ) -> None:
     """Refuse settings that would change nothing.
 
-    Parameters
-    ----------
-    plan : Plan
-        The caller's settings.
-    model : FittedModel
-        Prepared: its tasks and its content are known.
-    half_life : float, "auto" or None
-        As the caller gave it.
-
-    Raises
-    ------
-    ValueError
-        For the first of them; it says why.
+    The model is prepared: its tasks and its content are known. A ValueError for the
+    first of them says why.
     """
     for name, reason in _idle(plan, model, half_life):
         raise ValueError(f"{name} has no effect here: {reason}")

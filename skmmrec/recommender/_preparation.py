@@ -342,16 +342,8 @@ def read_columns_of(
 ) -> tuple[Interactions, Blocks | None]:
     """Read the columns of X: ids, times and, in the flat form, content.
 
-    Parameters
-    ----------
-    X : DataFrame or array-like
-        Rows of interactions.
-    others_are : {"content", "ignored", "unknown"}
-        What columns are that are neither ids nor times. Unknown ones are an error.
-    modalities : mapping or None
-        Which columns of content form which modality.
-    keys : Keys
-        Names of the columns of ids.
+    Columns that are neither ids nor times are content, are ignored, or are unknown,
+    which is an error. `modalities` say which columns of content form which modality.
     """
     ids, others = read_interactions(X, keys)
     if others_are == "content":

@@ -109,18 +109,9 @@ def principal_axes(
 
     Of very many vectors the host adds up the products, in one pass.
 
-    Parameters
-    ----------
-    vectors : PresentRows of shape (n, d)
-        More in number, and wider, than `n_components`.
-    n_components : int
-        Number of axes.
-
-    Returns
-    -------
-    ndarray of shape (n_components, d) or None
-        In the order of their variance, the largest part of each above 0; None: all
-        vectors are 0.
+    There are more vectors, and they are wider, than `n_components`. Axes are in the
+    order of their variance, the largest part of each above 0. Returns None where all
+    vectors are 0.
 
     References
     ----------

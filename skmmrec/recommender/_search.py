@@ -212,20 +212,9 @@ def with_fresh(
 ) -> Lists:
     """Keep places of lists for new items, as `mix_fresh` does.
 
-    Parameters
-    ----------
-    model : FittedModel
-        Knows who met what.
-    lists : Lists
-        The best items.
-    k : int
-        Length that was asked for.
-    fresh : Fresh
-        Which places, and what is new.
-    candidates : ndarray of shape (n_items,), bool, or None
-        Items to choose from; None: all.
-    rank : callable
-        Ranks, by the same scores, so many of the items of a mask.
+    `lists` are the best items, of which `k` were asked for; `fresh` says which places
+    are kept, and what is new. `rank` ranks, by the same scores, so many of the items of
+    a mask. `candidates` are items to choose from; None: all.
     """
     places = fresh_places(fresh.places, k)
     if len(places) == 0:

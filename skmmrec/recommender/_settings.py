@@ -383,17 +383,8 @@ MOVED: dict[str, str] = {
 def refuse_moved(given: Iterable[str], known: Container[str]) -> None:
     """Say where a parameter went.
 
-    Parameters
-    ----------
-    given : iterable of str
-        Names that a caller used.
-    known : container of str
-        Parameters that there are.
-
-    Raises
-    ------
-    TypeError
-        For the first one that is elsewhere now.
+    A TypeError is for the first of the names `given` that is elsewhere now; `known` are
+    parameters that there are.
     """
     for name in given:
         place = MOVED.get(name, "")

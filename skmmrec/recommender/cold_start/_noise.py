@@ -162,18 +162,8 @@ def _together(likes: csr_array, where: torch.device | None) -> Array:
 def mantel(one: Array, other: Array) -> tuple[float, float]:
     """Correlation of two symmetric matrices, without their diagonals [1]_.
 
-    Parameters
-    ----------
-    one, other : array of shape (n, n)
-        Of the same items; at least four.
-
-    Returns
-    -------
-    correlation : float
-        From -1 to 1.
-    error : float
-        Its standard deviation under permutations of the items. Both are 0 if a matrix
-        is constant.
+    Both are of the same items, at least four. Returns the correlation, and its standard
+    deviation under permutations of the items; both are 0 if a matrix is constant.
 
     References
     ----------

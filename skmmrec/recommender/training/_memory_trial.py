@@ -76,16 +76,8 @@ def choose_memory(
     of none by a standard error. A network that is trained longer needs less, so that
     a part of the weight is kept.
 
-    Parameters
-    ----------
-    network : FusionNetwork
-        Of the trial.
-    problem : Problem
-        What there is to learn from.
-    hidden : Examples
-        What was held out of the trial.
-    left : History
-        What the trial has seen.
+    The network is that of the trial; `hidden` was held out of it, and `left` is what it
+    has seen.
 
     References
     ----------
@@ -123,17 +115,8 @@ def choose_power(
 ) -> tuple[float, Curve]:
     """Choose the power of the precision: the first, or one that is clearly ahead of it.
 
-    Parameters
-    ----------
-    values : mapping of (float, float) to ndarray of shape (n_users,)
-        NDCG of each user by weight and power, with (0, 0) for no memory.
-
-    Returns
-    -------
-    power : float
-        Of `POWERS`.
-    curve : mapping of float to ndarray of shape (n_users,)
-        NDCG of each user by weight, with 0 for no memory.
+    `values` are the NDCG of each user by weight and power, with (0, 0) for no memory.
+    Returns one of `POWERS`, and the NDCG of each user by weight, with 0 for no memory.
     """
     none = {0.0: values[0.0, 0.0]}
     curves = {

@@ -22,15 +22,7 @@ def choose_modality_dropout(id_l2: float) -> Choice:
     rate falls with the logarithm of the precision, without a step, and is 0 at its
     highest.
 
-    Parameters
-    ----------
-    id_l2 : float
-        Precision that was given or learned.
-
-    Returns
-    -------
-    Choice
-        Of a rate from 0 to `MOST`.
+    The precision was given or learned. The rate is from 0 to `MOST`.
     """
     if id_l2 <= LOW:
         reason = "embeddings are free, and learn more where content is hidden at times"

@@ -25,19 +25,8 @@ def choose_lazy(loss: LossOfBatch, batcher: Batcher, batch_size: int) -> frozens
 
     Decided before training, from the expected number of rows that a batch touches.
 
-    Parameters
-    ----------
-    loss : LossOfBatch
-        Holds the network, on its device, and the neighbours of the items.
-    batcher : Batcher
-        Makes the batches.
-    batch_size : int
-        Examples in each.
-
-    Returns
-    -------
-    set of {"items", "users"}
-        Those whose tables are large, and of which a batch touches an eighth at most.
+    Returns those of "items" and "users" whose tables are large, and of which a batch of
+    `batch_size` examples touches an eighth at most.
     """
     network = loss.network
     least = LEAST.get(network.item_bias.device.type)

@@ -102,17 +102,8 @@ def hide_likes(
 ) -> tuple[NDArray[np.bool_], HeldOut]:
     """Hide a share of the likes, leaving every user at least one.
 
-    Returns
-    -------
-    hidden : ndarray of shape (n_pairs,), bool
-        Entries of the history that are hidden.
-    held_out : HeldOut
-        At most 2,000 of the users concerned.
-
-    Raises
-    ------
-    ValueError
-        If nobody has two likes.
+    Returns which entries of the history are hidden, and at most 2,000 of the users
+    concerned. A ValueError says that nobody has two likes.
     """
     dice = rng.rand(len(history.items))
     best = np.full(len(history.lengths), -1.0)
@@ -301,16 +292,8 @@ def without(
 ) -> Examples:
     """Examples that are not dropped, with their places in what is left of the history.
 
-    Parameters
-    ----------
-    examples : Examples
-        From the whole history.
-    history : History
-        The whole history.
-    hidden : ndarray of shape (n_pairs,), bool
-        Its hidden entries.
-    dropped : ndarray of shape (n_examples,), bool
-        Examples to leave out.
+    `examples` are from the whole history, of which `hidden` marks entries; `dropped`
+    marks the examples to leave out.
     """
     starts = history.offsets[examples.users]
     passed = np.concatenate([[0], np.cumsum(hidden)])
