@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,7 @@ def part_of(path: Path) -> dict[str, Any]:
 
 
 def _total(parts: dict[str, Any], what: str) -> dict[str, int]:
-    total: dict[str, int] = {}
+    total = Counter[str]()
     for part in parts.values():
-        for name, count in part[what].items():
-            total[name] = total.get(name, 0) + count
-    return total
+        total.update(part[what])
+    return dict(total)

@@ -45,8 +45,8 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.users)
 
-    def where(self, kept: NDArray[np.bool_]) -> Interactions:
-        """Keep the rows marked in `kept`, of shape (n,)."""
+    def where(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> Interactions:
+        """Keep the rows marked in `kept`, of shape (n,), or those at its positions."""
         times = None if self.times is None else self.times[kept]
         return Interactions(self.users[kept], self.items[kept], times)
 
