@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("skmmrec.batch")
 
-# Of 384 float32, a partition is 15 MB, and takes one core some minutes: what a killed
-# worker loses, and what there is of a row of parquet in memory. Not tuned.
+# Rows of a partition: 15 MB of 384 float32, and some minutes of one core, which is what
+# a killed worker loses. Not tuned.
 _ROWS = 10_000
 _ENGINES = ("local", "ray", "spark")
 

@@ -35,9 +35,9 @@ _log = logging.getLogger("skmmrec.encoders")
 _BASELINE = 0xC0
 # Brightness at every pixel; colours at every one, every second, or every fourth.
 _SAMPLINGS = {b"\x11\x11\x11", b"\x21\x11\x11", b"\x22\x11\x11"}
-# How pixels begin that come in one scan of all three channels, not in one for each.
+# The header of a scan that holds all three channels, not one of them.
 _SCAN = b"\xff\xda\x00\x0c\x03"
-# Where a segment says that more pictures follow the first.
+# The segment that lists further pictures behind the first: its marker, and its name.
 _MORE_PICTURES = 0xE2, b"MPF\0"
 # Three channels, as torchvision numbers the ways to read a picture.
 _RGB = 3
@@ -45,8 +45,8 @@ _RGB = 3
 _END, _PADDING = b"\xff\xd9", 64
 # Pixels that are decoded, and resized, at a time: 0.4 GB as bytes, 0.2 GB as floats.
 _DECODED, _RESIZED = 2**27, 2**24
-# Mean and most levels, of 255, by which a picture may differ from that of the host:
-# decoders round, and make colours of every fourth pixel smooth, in ways of their own.
+# Mean and largest difference, in levels of 255, from the picture that the host decodes:
+# decoders differ in how they round, and in how they interpolate subsampled colours.
 _MEAN_TOLERANCE, _TOLERANCE = 1.5, 16
 
 

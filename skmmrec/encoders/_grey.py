@@ -13,7 +13,7 @@ from skmmrec.runtime import ContentError
 # for a picture's depth: a dark picture of 16 bits becomes brighter and stays what it
 # is, while one of 12 bits that was read as 16 would be black.
 _DEPTHS = (8, 10, 12, 14, 16)
-# The whole range of int32, as of the fewest values that need all its bits.
+# From here on, values need all 31 bits that a positive int32 has.
 _WIDE = 2**30
 # By how much of the range resizing may overshoot it: a sharp edge by about 5 %.
 _OVERSHOOT = 0.05

@@ -189,7 +189,7 @@ def _pieces(data: bytes) -> Iterator[tuple[int, int, Frames]]:
     position, before = 0, None
     while position < len(data):
         if frames_start := _after_tags(data, position):
-            # What is in a tag does not count: it may be a sound.
+            # A tag may contain a sound, whose frames do not count.
             yield position, position + 3, []
             position, before = frames_start, None
         frame = _frame_at(data, position)

@@ -167,7 +167,7 @@ def _stripped(file: BufferedReader) -> Stripped:
 def _opened(source: Any) -> Image.Image:
     try:
         return Image.open(source)
-    except UnidentifiedImageError as error:  # whose message names an object in memory
+    except UnidentifiedImageError as error:  # its message names an object in memory
         known = what_it_is(source, "picture")
         raise ContentError(
             f"is not a readable picture: {known or 'it is no file of a known format'}"

@@ -70,7 +70,7 @@ def _conversion(profile: bytes, space: str) -> Any:
             ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-        return None  # as of all metadata that cannot be read
+        return None  # ignored, like all metadata that cannot be read
     if space == "CMYK":
         return found
     colours = _colours(space)

@@ -39,7 +39,7 @@ _PROBES = [
 _LONGEST_PROBE = 40_000
 # What ends a word for each tokenizer, and whatever else lies between two words.
 _SPACES = frozenset(" \t\n\r")
-# What transformers takes for no limit.
+# From here on, transformers means that there is no limit.
 _UNLIMITED = 1e20
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-# A text of which more tokens than this are unknown is one that the model cannot read.
-# English with some emoji stays below; most scripts that a model has never seen give 0.7
-# to 1 with all-MiniLM-L6-v2. Of a text at the limit, as much is known as is not.
+# If a greater share of its tokens is unknown, the model cannot read a text. English
+# with some emoji stays below; most scripts that all-MiniLM-L6-v2 has never seen give
+# 0.7 to 1.
 _MOST_UNKNOWN = 0.5
 
 Counts = dict[str, tuple[int, int]]

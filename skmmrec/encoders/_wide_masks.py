@@ -60,7 +60,7 @@ def choose_mask(transformer: Any, features: dict[str, Any]) -> Widen | None:
         for widen in (bidirectional, causal):
             try:
                 given = run_widened(transformer, dict(features), widen).float()
-            except BaseException as error:  # of networks that take no such mask
+            except BaseException as error:  # the network takes no such mask
                 if not is_of_item(error):
                     raise
                 continue

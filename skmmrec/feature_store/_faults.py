@@ -18,7 +18,7 @@ from skmmrec.feature_store.backends.base import (
 # The folder of a repository that holds what is published.
 DATA = "data"
 
-# The last: a file as large as its file system, or a limit of the process, lets it be.
+# EFBIG: the file is as large as its file system or a limit of the process allows.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 

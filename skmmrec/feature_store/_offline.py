@@ -199,10 +199,11 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
-    # Names of columns may be others or, as the messages that have them, no text.
+    # KeyError, ValueError: damaged names of columns, or names and messages that are no
+    # UTF-8.
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         if getattr(error, "errno", None) is not None:
-            raise  # of the system: there is nothing wrong with the file
+            raise  # an error of the system; the file may be sound
         raise DamagedStoreError(
             f"{path} is damaged and cannot be read ({error}); restore it from a "
             "backup, or move it away and publish again, which begins a new history"

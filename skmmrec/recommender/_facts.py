@@ -18,7 +18,7 @@ from skmmrec.interactions import date_of_number
 
 Period: TypeAlias = list[str] | list[float] | None
 
-# Those on which numbers depend most.
+# The libraries on which results depend most.
 _LIBRARIES = (
     "torch", "numpy", "scipy", "scikit-learn", "pandas", "sentence-transformers",
     "transformers", "open-clip-torch", "timm", "panns-inference",

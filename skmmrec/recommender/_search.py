@@ -29,8 +29,8 @@ from skmmrec.retrieval import (
 
 Index = ApproximateIndex | Literal["auto"] | None
 
-# Building an index of a million items takes as long as 2,200 exact lists, of 300,000 as
-# 3,100: for twice as many users it has paid in the call that builds it.
+# To build an index of a million items takes as long as 2,200 exact lists (3,100 for
+# 300,000 items): for twice as many users it pays within the call that builds it.
 AUTO_USERS = 5000
 
 _log = logging.getLogger("skmmrec.recommender")

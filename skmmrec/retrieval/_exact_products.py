@@ -15,8 +15,8 @@ from skmmrec.runtime import to_device
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Roundings of a score beside those of the sum: the addition of bias, offset and what a
-# memory adds, here and in `predict`, and what is left to the terms of second order.
+# Roundings of a score beside those of the sum: bias, offset and memory are added, here
+# and in `predict`; the rest covers terms of second order.
 MORE_ROUNDINGS = 8
 
 
@@ -83,7 +83,7 @@ def all_scores(
     single = send(items, place)
     sizes, double = single.abs(), single.double()
     share = double_error(items.shape[1])
-    # For what is flushed to 0.
+    # The error of products that are flushed to 0.
     least = items.shape[1] * float(np.finfo(np.float32).tiny)
 
     def compare(queries: NDArray[np.float32]) -> NDArray[np.float32]:

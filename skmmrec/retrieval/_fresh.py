@@ -11,7 +11,7 @@ from skmmrec.interactions import check_count
 from skmmrec.retrieval._exact import chunks
 from skmmrec.retrieval._search import Lists
 
-# Longer lists, as somebody asks for all items, are filled like one of this length.
+# Longer lists, such as of all items, are filled like one of this length.
 MOST_PLACES = 1_000_000
 
 

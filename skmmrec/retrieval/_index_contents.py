@@ -12,8 +12,8 @@ from skmmrec.retrieval._inverted_lists import Centres, Shard
 from skmmrec.retrieval._vector_rows import Rows
 from skmmrec.runtime import cached_property
 
-# The last shard is built anew with what is added while it is smaller: many additions of
-# one item make no more shards than one of many. Putting so many to lists takes 30 ms.
+# While the last shard is smaller, it is built anew with what is added, so that many
+# small additions make no more shards than a large one. That takes 30 ms at this size.
 SMALL_SHARD = 10_000
 
 

@@ -160,7 +160,7 @@ class _Task:
         if n_candidates * SHARE >= n_items:
             self._compare_with_all(np.arange(n_queries))
             return
-        # On the CPU, no candidate is found by what modes change.
+        # The modes of torch change nothing in how candidates are found on the CPU.
         on_cpu = self.device.type == "cpu"
         with nullcontext() if on_cpu else own_modes():
             rows = np.concatenate([*self._rank_candidates(n_candidates)])

@@ -68,7 +68,7 @@ class Encoders:
 
 
 def _reads_words(encoder: BaseEncoder) -> bool:
-    from skmmrec.encoders import TextEncoder  # loads torch, as its owner has done
+    from skmmrec.encoders import TextEncoder  # late, as it loads torch
 
     return isinstance(encoder, TextEncoder)
 

@@ -16,7 +16,8 @@ from skmmrec.interactions import ITEM, USER, RandomState
 from skmmrec.recommender.baselines._history import HistoryRecommender, inner_products
 from skmmrec.runtime import progress
 
-# Of 64 factors in float64, 17 MB: what is solved at a time stays near the cache.
+# Entries solved at a time: 17 MB for 64 factors in float64, so that they stay in
+# caches.
 CELLS_AT_ONCE = 32_768
 
 

@@ -94,10 +94,10 @@ def _nearest(together: Tensor, n_neighbors: int) -> Tensor:
     step = max(1, NUMBERS_AT_ONCE // max(1, n_items))
     for start in range(0, n_items, step):
         rows = slice(start, start + step)
-        # Of one row, these are squares of cosines times the same number.
+        # Within a row, squared cosines times one number: the order is that of cosines.
         near = (together[rows].double().square() / met).float()
         near[places[rows] - start, places[rows]] = 0
-        # One whole number tells both: nearer ones first, then by place.
+        # One integer sorts by both: nearer ones first, ties by place.
         keys = near.view(torch.int32).long() << PLACE_BITS | n_items - places
         best = keys.topk(k, dim=1).values
         found = n_items - (best & (2**PLACE_BITS - 1))

@@ -222,7 +222,7 @@ class Graphs:
         self.one = torch.ones((), device=loss.device)
         self.value = torch.zeros((), device=loss.device)
         self.n_recordings = 0
-        # Whether a step has come to what it changes.
+        # Whether a step has begun to change the network.
         self.is_updating = False
         self.sizes: Sizes | None = None
         self.padded: Padded | None = None
@@ -310,8 +310,7 @@ class Graphs:
         self.replay()
 
     def _record(self) -> Callable[[], None]:
-        # Gradients of steps before are not of the recording's memory, and its own stay
-        # there.
+        # Gradients must be made within the recording's own memory, and stay there.
         self.optimizer.clear()
         try:
             return self.recorder.record(self._learn)

@@ -7,9 +7,8 @@ import math
 from skmmrec.recommender._choices import Choice
 from skmmrec.recommender.training._id_prior import HIGH, LOW
 
-# The rate where embeddings are free, an older choice. There, hiding content keeps them
-# from leaning on it: without it, validation rows of dbbook lose 3 %. For what follows
-# from that, see benchmarks/README.md.
+# The rate where embeddings are free, an older choice. There, hiding content makes them
+# learn without it: validation rows of dbbook lose 3 % otherwise (benchmarks/README.md).
 MOST = 0.2
 
 

@@ -10,13 +10,13 @@ from skmmrec.recommender.training._batches import RUN, Batcher
 from skmmrec.recommender.training._processes import world
 from skmmrec.recommender.training._step import LossOfBatch
 
-# Rows of a table for each one touched from where on `LazyAdam` is cheaper than an
-# update of the whole table: it reads and writes a row several times, in no order. By
-# the time of its operations on one CPU, 1.2 microseconds a row of 64 against 0.18.
+# `LazyAdam` is cheaper than an update of the whole table if at most one row in so many
+# is touched: on one CPU it takes 1.2 microseconds for a touched row of 64 numbers, as
+# it reads and writes each several times and in no order, against 0.18 for any row.
 ROWS_PER_TOUCHED = 8
-# Numbers in a table below which it is not tried. On a CPU, an update of so many costs
-# what the small operations of a lazy one cost. On a GPU, where those are launches, the
-# memory's bandwidth says so: a table of 130 MB is updated in a third of a millisecond.
+# Tables of fewer numbers are updated as a whole: that takes no longer than the small
+# operations of a lazy update. A GPU updates 130 MB in a third of a millisecond, which
+# the launches of those operations take as well.
 LEAST = {"cpu": 2**20, "cuda": 2**25}
 
 

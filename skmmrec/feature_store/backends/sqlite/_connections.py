@@ -33,7 +33,7 @@ _REPUBLISH = (
 # Looking at the file takes some microseconds, several times in each request; whoever
 # restores a backup waits for a second.
 LOOK_SECONDS = 1.0
-# Reads random pages: 16 MB in place of 2.
+# 16 MB in place of 2, as pages are read at random.
 _CACHE = "PRAGMA cache_size = -16000"
 
 
