@@ -41,10 +41,7 @@ def require_read(content: Blocks, kinds: Iterable[str]) -> None:
 
     Encoders with ``on_error="missing"`` take a broken file for one that is not there.
 
-    Raises
-    ------
-    ValueError
-        It says what was given, not in which row of a table it stood.
+    The ValueError says what was given, not in which row of a table it stood.
     """
     if not content.mask.any():
         given = list(kinds)

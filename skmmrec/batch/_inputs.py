@@ -76,10 +76,8 @@ def input_files(path: str | os.PathLike) -> list[InputFile]:
 
     Files and folders whose names begin with a dot or an underscore are no data.
 
-    Raises
-    ------
-    ValueError
-        If there is none, no row, or a file that is not parquet; names the file.
+    Raises ValueError if there is none, no row, or a file that is not parquet, and names
+    the file.
     """
     root = Path(path).expanduser().resolve()
     if not root.exists():
@@ -162,10 +160,7 @@ def cut(files: list[InputFile], size: int) -> list[Slice]:
 def read_slice(part: Slice, schema: pa.Schema) -> pa.Table:
     """Read some columns of some rows.
 
-    Raises
-    ------
-    ValueError
-        If the file is damaged or has changed; names it.
+    Raises ValueError if the file is damaged or has changed, and names it.
     """
     with reading_file(part.path), pq.ParquetFile(part.path) as file:
         batches = list(_batches(file, part, schema.names))

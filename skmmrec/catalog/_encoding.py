@@ -244,10 +244,7 @@ def readable_names(outputs: list[Output], taken: Collection[str]) -> dict[str, s
 def split_parts(groups: ColumnGroups, outputs: list[Output]) -> ColumnGroups:
     """Make a modality of each part, where an encoder gives several.
 
-    Raises
-    ------
-    ValueError
-        If another transformer has the name of a part.
+    Raises ValueError if another transformer has the name of a part.
     """
     parts = {o.places.start: o.parts for o in outputs if len(o.parts) > 1}
     split: ColumnGroups = {}

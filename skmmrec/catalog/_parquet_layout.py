@@ -165,10 +165,7 @@ def _length(schema: pa.Schema, name: str) -> int | None:
 def check_same_schema(layout: Layout, first: pa.Schema, other: pa.Schema) -> None:
     """Refuse a file whose columns, or encoder, are not those of the first.
 
-    Raises
-    ------
-    ValueError
-        It names the column and both types, or what both say of the encoder.
+    The ValueError names the column and both types, or what both say of the encoder.
     """
     check_columns(first, other, [layout.key, *layout.columns])
     ours, theirs = _told(first), _told(other)
@@ -183,10 +180,7 @@ def check_same_schema(layout: Layout, first: pa.Schema, other: pa.Schema) -> Non
 def check_no_more(first: pa.Schema, other: pa.Schema) -> None:
     """Refuse a file with content that the first lacks.
 
-    Raises
-    ------
-    ValueError
-        It names the column.
+    The ValueError names the column.
     """
     for field in other:
         is_content = is_list_of_numbers(field.type) or "__" in field.name
@@ -200,10 +194,7 @@ def check_no_more(first: pa.Schema, other: pa.Schema) -> None:
 def check_lists(layout: Layout, schema: pa.Schema) -> None:
     """Refuse what is no list of numbers where vectors are expected.
 
-    Raises
-    ------
-    ValueError
-        It names the column.
+    The ValueError names the column.
     """
     for modality in layout.modalities.values():
         field = schema.field(modality.columns[0])

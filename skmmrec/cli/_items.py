@@ -65,10 +65,7 @@ def encoded_catalog(items: TableFiles, vectors: Path, key: str | None) -> ItemCa
     The catalogue encodes further content, and encodes no item again but the few that
     its encoder needs to be ready.
 
-    Raises
-    ------
-    ValueError
-        For an item without vectors.
+    Raises ValueError for an item without vectors.
     """
     recipe, stored = Recipe.read(vectors), ItemCatalog.from_parquet(vectors, key=key)
     table = read_items(items, recipe, key or stored.key)
@@ -160,10 +157,7 @@ def _is_plain_integer(text: str) -> bool:
 def content_of(pairs: Iterable[tuple[str, Any]], known: Recipe) -> dict[str, list[Any]]:
     """Make a row of content of ``COLUMN=VALUE``.
 
-    Raises
-    ------
-    UsageError
-        For a column that is not encoded, or a number that is none.
+    Raises UsageError for a column that is not encoded, or a number that is none.
     """
     row: dict[str, list[Any]] = {}
     kinds = known.kinds

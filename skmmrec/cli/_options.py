@@ -88,10 +88,7 @@ def parse_value(text: str) -> Any:
 def check_names(names: Iterable[str], known: Iterable[str], what: str) -> None:
     """Refuse names of parameters that there are not, and say which is near.
 
-    Raises
-    ------
-    BadParameter
-        Names the first.
+    The BadParameter names the first.
     """
     known = sorted(known)
     for name in names:

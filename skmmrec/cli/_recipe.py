@@ -127,10 +127,7 @@ class Recipe:
     def read(cls, folder: Path) -> Recipe:
         """Read the recipe of a folder of vectors.
 
-        Raises
-        ------
-        ValueError
-            If there is none, or it is none that this version writes.
+        Raises ValueError if there is none, or it is none that this version writes.
         """
         path = folder / FILE
         if not path.is_file():

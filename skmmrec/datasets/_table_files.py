@@ -59,12 +59,8 @@ class TableFiles:
     def is_parquet(self) -> bool:
         """Tell parquet from CSV.
 
-        Raises
-        ------
-        FileNotFoundError
-            If there is nothing.
-        ValueError
-            For a folder that has both, or neither.
+        Raises FileNotFoundError if there is nothing; ValueError for a folder that has
+        both, or neither.
         """
         if not self.path.exists():
             raise FileNotFoundError(f"there is no file or folder {str(self.path)!r}")

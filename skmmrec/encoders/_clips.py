@@ -122,10 +122,7 @@ def still_frames(
 ) -> list[Image.Image]:
     """Return pictures of a video at even distances; none where it has sound alone.
 
-    Raises
-    ------
-    ContentError
-        If the item is damaged.
+    Raises ContentError if the item is damaged.
     """
     clip_key(item)  # refuses what is neither a path nor bytes
     span = find_extents(item, max_duration).frames

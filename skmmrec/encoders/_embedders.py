@@ -139,10 +139,7 @@ class Embedder:
     def compile(self, run: Callable[[], object]) -> None:
         """Compile the networks of transformers in the model, and run them.
 
-        Raises
-        ------
-        ValueError
-            If it contains none.
+        Raises ValueError if it contains none.
         """
         from sentence_transformers.base.modules import Transformer
 

@@ -31,10 +31,7 @@ def is_deep(image: Image.Image) -> bool:
 def eight_bits(image: Image.Image) -> Image.Image:
     """Return deep grey as grey of 8 bits, which Pillow would clip instead.
 
-    Raises
-    ------
-    ContentError
-        If it cannot be told which value is white.
+    Raises ContentError if it cannot be told which value is white.
     """
     values = np.asarray(image)
     grey = _from_floats(values) if image.mode == "F" else _from_integers(values)
@@ -84,10 +81,8 @@ def loses_depth(image: Image.Image) -> bool:
 def require_depth(image: Image.Image) -> None:
     """Raise if the upper 8 of 16 bits say next to nothing.
 
-    Raises
-    ------
-    ContentError
-        If colours of 16 bits are all below 2**12, which leaves 16 of 256 values.
+    Raises ContentError if colours of 16 bits are all below 2**12, which leaves 16 of
+    256 values.
     """
     colours = [c for c in image.getbands() if c not in "Aa"]
     brightest = max(np.asarray(image.getchannel(c)).max() for c in colours)

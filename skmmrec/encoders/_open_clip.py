@@ -110,10 +110,7 @@ def probe_vectors(network: Any) -> torch.Tensor:
 def load_tokenizer(model: str | os.PathLike) -> Callable[[list[str]], torch.Tensor]:
     """Return the tokenizer of a model's text tower.
 
-    Raises
-    ------
-    ValueError
-        If the model has none.
+    Raises ValueError if the model has none.
     """
     name = scheme_name(model)
     if name in _TIMM_TOWERS:

@@ -90,12 +90,8 @@ def _build(model: str) -> torch.nn.Module:
 def checkpoint(model: str, pretrained: bool | str | os.PathLike) -> Path | None:
     """Return the file with the weights; None for an untrained network.
 
-    Raises
-    ------
-    FileNotFoundError
-        If a path does not exist.
-    ConnectionError
-        If the published weights are not in the cache and cannot be fetched.
+    Raises FileNotFoundError if a path does not exist; ConnectionError if the published
+    weights are not in the cache and cannot be fetched.
     """
     if isinstance(pretrained, str | os.PathLike):
         path = Path(pretrained).expanduser()

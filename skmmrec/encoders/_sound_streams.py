@@ -120,10 +120,7 @@ def _n_in_frame(head: bytes) -> int:
 def flac_parts(file: BinaryIO) -> list[Part]:
     """Return each recording of a FLAC file, without its metadata; none of others.
 
-    Raises
-    ------
-    ContentError
-        If there is no frame of samples.
+    Raises ContentError if there is no frame of samples.
     """
     n_bytes = size_of(file)
     if bytes_at(file, max(n_bytes - _N_ID3V1, 0), 3) == b"TAG":

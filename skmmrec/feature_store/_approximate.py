@@ -64,10 +64,7 @@ class SwappedIndex:
         Also where it would not be faster. `users` are vectors of who asks, by whom the
         recall is measured.
 
-        Raises
-        ------
-        RuntimeError
-            When it cannot be built.
+        Raises RuntimeError when it cannot be built.
         """
         if not self._is_wanted(table):
             return None

@@ -39,13 +39,9 @@ def ids_of(column: pa.Array, kind: str, name: str, where: Where) -> pa.Array:
 def matrix_of(column: pa.Array, name: str, dim: int | None, where: Where) -> np.ndarray:
     """Read vectors as a float32 matrix of shape (n, dim).
 
-    Raises
-    ------
-    TypeError
-        When the column holds no lists of numbers.
-    ValueError
-        For a vector that is missing, of another length than `dim` (None: than the
-        first), or not finite as float32.
+    Raises TypeError when the column holds no lists of numbers; ValueError for a vector
+    that is missing, of another length than `dim` (None: than the first), or not finite
+    as float32.
     """
     _check_lists(column.type, name)
     if column.null_count:

@@ -27,9 +27,7 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 def told_apart(store: FeatureStore) -> Iterator[None]:
     """Tell a full disk and one that cannot be written to from other errors.
 
-    Raises
-    ------
-    FullStoreError, ReadOnlyStoreError
+    Raises FullStoreError or ReadOnlyStoreError.
     """
     with writing_to(store.repo_path):
         yield

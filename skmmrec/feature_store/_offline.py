@@ -184,10 +184,7 @@ def event_times(path: Path) -> pa.ChunkedArray:
 def read_columns(path: Path, names: list[str]) -> pa.Table:
     """Read some columns of a file.
 
-    Raises
-    ------
-    DamagedStoreError
-        When it cannot be read.
+    Raises DamagedStoreError when it cannot be read.
     """
     with _opened(path) as file:
         return file.read(names).select(names)

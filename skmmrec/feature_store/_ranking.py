@@ -78,10 +78,8 @@ def users_of(
 
     `length` is that of their vectors, None if there are no items to compare with.
 
-    Raises
-    ------
-    DamagedStoreError
-        When a value cannot be read, or a vector has another length.
+    Raises DamagedStoreError when a value cannot be read, or a vector has another
+    length.
     """
     known = {
         user: row

@@ -218,10 +218,8 @@ def _bad_type(ids: NDArray, name: str) -> Exception:
 def check_same_kind(new: np.ndarray, known: pd.Index, name: str) -> None:
     """Refuse numbers among strings, strings among numbers, and what would round ids.
 
-    Raises
-    ------
-    ValueError
-        Where the ids that are new are of another kind than those that are known.
+    Raises ValueError where the ids that are new are of another kind than those that are
+    known.
     """
     if len(new) == 0 or len(known) == 0:
         return

@@ -319,10 +319,7 @@ def id_table(table: Any, name: str) -> pd.DataFrame:
 def take_over(table: Any, name: str) -> pd.DataFrame:
     """Return a table of pandas, polars or Arrow as pandas.
 
-    Raises
-    ------
-    TypeError
-        For what is no table.
+    Raises TypeError for what is no table.
     """
     frame = as_frame(table)
     if frame is None:

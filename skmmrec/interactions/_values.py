@@ -166,10 +166,7 @@ def unmasked(values: Any) -> Any:
 def refuse_missing(missing: NDArray[np.bool_], name: str) -> None:
     """Name the first row that is missing.
 
-    Raises
-    ------
-    ValueError
-        If any is.
+    Raises ValueError if any is.
     """
     rows = np.flatnonzero(missing)
     if len(rows):

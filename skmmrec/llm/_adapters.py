@@ -49,10 +49,7 @@ class CoLikes:
     def draw(self, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
         """Draw n likes, each with another like of the same user: (n, 2) items.
 
-        Raises
-        ------
-        ValueError
-            If no user likes two items.
+        Raises ValueError if no user likes two items.
         """
         order = np.argsort(self.users, kind="stable")
         _, start, size = np.unique(
@@ -113,10 +110,7 @@ def weights_out(model: SoftTokenModel) -> dict[str, NDArray[np.float32]]:
 def weights_in(model: SoftTokenModel, weights: Mapping[str, NDArray]) -> None:
     """Put the result of `weights_out` into a model with the same adapters.
 
-    Raises
-    ------
-    ValueError
-        If the adapters differ.
+    Raises ValueError if the adapters differ.
     """
     own = trainable(model)
     if own.keys() != weights.keys():

@@ -30,10 +30,7 @@ def identity_of(call: Any) -> bytes | None:
 def identity_for(call: Any, cache: Any) -> bytes:
     """Return the bytes that identify a callable in a cache; empty bytes without one.
 
-    Raises
-    ------
-    ValueError
-        If there is a cache, but the callable cannot be identified.
+    Raises ValueError if there is a cache, but the callable cannot be identified.
     """
     identity = identity_of(call)
     if identity is None and cache is not None:

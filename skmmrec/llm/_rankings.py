@@ -87,10 +87,7 @@ def limit_rise(
 def read_lists(recommendations: pd.DataFrame) -> dict[object, list[int]]:
     """Return the rows of each user's list, best first, in order of users' first rows.
 
-    Raises
-    ------
-    ValueError
-        If a column or an id is missing, or a user has an item twice.
+    Raises ValueError if a column or an id is missing, or a user has an item twice.
     """
     for name in (USER, ITEM, "score"):
         if name not in recommendations.columns:

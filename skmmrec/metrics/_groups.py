@@ -39,10 +39,7 @@ def group_scores(rows: Mapping[Any, Mapping[str, float]]) -> GroupScores:
 def kind_of(groups: pd.Series) -> str:
     """Return whether groups are of users or of items, by the name of the index.
 
-    Raises
-    ------
-    ValueError
-        If the index has another name.
+    Raises ValueError if the index has another name.
     """
     name = groups.index.name
     if name not in (USER, ITEM):
@@ -55,10 +52,7 @@ def kind_of(groups: pd.Series) -> str:
 def groups_of(ids: pd.Index, groups: pd.Series) -> pd.Series:
     """Look up the group of each id.
 
-    Raises
-    ------
-    ValueError
-        If an id has no group or occurs twice in `groups`.
+    Raises ValueError if an id has no group or occurs twice in `groups`.
     """
     groups = groups.set_axis(pd.Index(check_ids(groups.index, "the index of groups")))
     if groups.index.has_duplicates:

@@ -99,10 +99,8 @@ def make_folds(
 ) -> dict[str, list[Fold]]:
     """Split the likes once for all candidates.
 
-    Raises
-    ------
-    ValueError
-        If there is no way to judge, or too few likes for one; it says which.
+    Raises ValueError if there is no way to judge, or too few likes for one, and says
+    which.
     """
     # At random also where times are known: on MovieLens the difference of two encoders
     # is known to 11 % of the metric, and to 55 % by each user's last like.

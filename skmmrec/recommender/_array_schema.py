@@ -63,10 +63,7 @@ class Array:
 def refuse_infinite(name: str, array: NDArray) -> None:
     """Refuse NaN and infinity.
 
-    Raises
-    ------
-    ValueError
-        It names the array, and the first place.
+    The ValueError names the array, and the first place.
     """
     finite = np.isfinite(array)
     if not finite.all():
@@ -325,10 +322,7 @@ def _is_part(history: History, seen: History) -> bool:
 def check_tower(design: NetworkDesign, tensors: Tensors) -> None:
     """Refuse a tower of other sizes than the arrays, before memory is taken for it.
 
-    Raises
-    ------
-    ValueError
-        It names the array.
+    The ValueError names the array.
     """
     if design.tower is None:
         return
@@ -347,10 +341,7 @@ def check_tower(design: NetworkDesign, tensors: Tensors) -> None:
 def check_network(prefix: str, network: nn.Module, tensors: Tensors) -> None:
     """Refuse arrays that are not those of a network.
 
-    Raises
-    ------
-    ValueError
-        It names the array.
+    The ValueError names the array.
     """
     state, learned = network.state_dict(), dict(network.named_parameters())
     for name, value in state.items():

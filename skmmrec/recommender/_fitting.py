@@ -208,10 +208,7 @@ def _idle_device(plan: Plan) -> Iterator[tuple[str, str]]:
 def refuse_changed(settings: Settings, names: frozenset[str], reason: str) -> None:
     """Refuse values other than the defaults for some names.
 
-    Raises
-    ------
-    ValueError
-        For the first of them.
+    The ValueError names the first of them.
     """
     for name in settings.changed():
         if name in names:

@@ -88,10 +88,8 @@ def _is_listed(catalog: ItemCatalog | None, ids: NDArray) -> NDArray[np.bool_]:
 def check_fits(model: FittedModel, catalog: ItemCatalog) -> None:
     """Refuse a catalogue that is not that of a model.
 
-    Raises
-    ------
-    ValueError
-        Where none of its items is known, or its content is of another kind.
+    Raises ValueError where none of its items is known, or its content is of another
+    kind.
     """
     if not catalog.ids.isin(model.data.items).any():
         raise ValueError(

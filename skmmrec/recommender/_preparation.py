@@ -238,10 +238,7 @@ def _mean_answers(seen: History, tasks: Sequence[Task]) -> list[NDArray[np.float
 def check_modalities(space: ContentSpace, widths: dict[str, int]) -> None:
     """Refuse content of another kind than an earlier fit had.
 
-    Raises
-    ------
-    ValueError
-        If the names or widths of the modalities differ.
+    Raises ValueError if the names or widths of the modalities differ.
     """
     theirs = space.raw_widths
     if theirs != widths:
@@ -419,10 +416,7 @@ def with_signals(data: InteractionData, tasks: Sequence[Task]) -> InteractionDat
 def check_catalogs(recommender: BaseRecommender) -> None:
     """Refuse what is no catalogue, and `modalities` beside one.
 
-    Raises
-    ------
-    ValueError
-        It names the parameter.
+    The ValueError names the parameter.
     """
     params = recommender.get_params(deep=False)
     for name in ("catalog", "user_catalog"):

@@ -81,10 +81,7 @@ def read_class(path: Path) -> Any:
     Nothing is checked, so that it may be anything. None: there is none that can be
     read.
 
-    Raises
-    ------
-    FileNotFoundError
-        Where there is no model.
+    Raises FileNotFoundError where there is no model.
     """
     return _read(path, _read_class)
 

@@ -34,10 +34,7 @@ class Settings(BaseEstimator):
     def check(self) -> None:
         """Refuse values that no fit could use.
 
-        Raises
-        ------
-        InvalidParameterError
-            A ValueError that names the parameter.
+        Raises an InvalidParameterError, which names the parameter.
         """
         self._validate_params()
 
@@ -412,10 +409,7 @@ def tells_moved(init: Callable[P, None]) -> Callable[P, None]:
 def checked(value: Any, name: str, kind: type[Settings], owner: object) -> None:
     """Refuse a parameter that is neither None nor settings of its kind.
 
-    Raises
-    ------
-    InvalidParameterError
-        A ValueError that names the parameter.
+    Raises an InvalidParameterError, which names the parameter.
     """
     if value is None:
         return

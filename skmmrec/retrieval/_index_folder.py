@@ -48,10 +48,7 @@ ATTEMPTS = 5
 def writing(folder: Path) -> Iterator[Path]:
     """Lend a folder for the files of a state; without `finish` they are removed.
 
-    Raises
-    ------
-    FileExistsError
-        Where something other than an index is in the way.
+    Raises FileExistsError where something other than an index is in the way.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = [path.name for path in folder.iterdir()]
@@ -121,10 +118,7 @@ def finish(
 ) -> None:
     """Write what is left of a state, whose shards and rows are there, and swap it in.
 
-    Raises
-    ------
-    ValueError
-        For ids that Arrow cannot write.
+    Raises ValueError for ids that Arrow cannot write.
     """
     arrays: dict[str, NDArray] = {
         "centres": contents.centres.vectors,

@@ -125,10 +125,7 @@ class Shard:
     def map(cls, path: Path) -> Self:
         """Use the lists in a file, of which only what a search reads gets into memory.
 
-        Raises
-        ------
-        ValueError
-            Where it is not what `write` has written.
+        Raises ValueError where it is not what `write` has written.
         """
         faiss = load_faiss()
         try:

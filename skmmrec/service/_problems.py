@@ -169,9 +169,7 @@ def told_to_callers() -> Iterator[None]:
     what hands them a request stands in this block: elsewhere, such an error is a
     mistake of the service itself.
 
-    Raises
-    ------
-    ProblemError
+    Raises ProblemError.
     """
     try:
         yield

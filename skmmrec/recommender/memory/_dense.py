@@ -31,10 +31,7 @@ def reconstruct_densely(
     Cosines are compared by whole numbers, so that neighbours which are equally near in
     fact go by their position; on the host, rounding may tell them apart.
 
-    Raises
-    ------
-    ValueError
-        When `l2` is too small for likes that are collinear.
+    Raises ValueError when `l2` is too small for likes that are collinear.
     """
     together = count_pairs(met, where)
     near = _nearest(together, n_neighbors)

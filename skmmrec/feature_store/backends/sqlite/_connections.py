@@ -211,10 +211,7 @@ def _refuse_lost(path: Path) -> None:
 def open_publication(path: Path) -> sqlite3.Connection:
     """Open the file of a publication, which never changes, for reading.
 
-    Raises
-    ------
-    FileNotFoundError
-        When there is no such file.
+    Raises FileNotFoundError when there is no such file.
     """
     try:
         return _connect(_uri(path, "mode=ro&immutable=1"), 0.0)
