@@ -295,13 +295,8 @@ def to_blocks(
 def read_columns(others: OtherColumns, modalities: Mapping[str, Any] | None) -> Blocks:
     """Read the content that a flat table brings along.
 
-    Parameters
-    ----------
-    others : OtherColumns
-        What is neither an id nor a time.
-    modalities : mapping or None
-        Columns of the whole table that form each modality; None: those left over, as in
-        `group_columns`.
+    `modalities` names the columns of the whole table that form each of them; None:
+    those left over, as in `group_columns`.
     """
     if modalities is not None:
         return read_blocks(others.table, others.names, modalities)[1]

@@ -31,12 +31,8 @@ from skmmrec.catalog._readers import (
 def ready_encoder(encoder: Any, key: str) -> Any:
     """Clone an encoder; in a `ColumnTransformer`, readers stand before sklearn's own.
 
-    Parameters
-    ----------
-    encoder : transformer
-        Fitted only if frozen.
-    key : str
-        Column of the ids, which is no content where columns that remain are.
+    It is fitted only if frozen. The column of ids, `key`, is no content where columns
+    that remain are.
     """
     if isinstance(encoder, type) or not hasattr(encoder, "get_params"):
         raise TypeError(

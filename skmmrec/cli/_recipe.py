@@ -108,12 +108,7 @@ class Recipe:
     ) -> Recipe:
         """Make one of a command's options.
 
-        Parameters
-        ----------
-        given : mapping
-            Names of columns by kind.
-        settings : mapping
-            Parameters of encoders by kind.
+        `given` has names of columns, and `settings` parameters of encoders, by kind.
         """
         known = {kind: encoder_parameters(kind) for kind in ENCODED}
         columns = []

@@ -155,11 +155,7 @@ def scene_changes(item: Any, threshold: float, max_duration: float) -> list[floa
 def read_waveform(item: Any, span: Span) -> tuple[np.ndarray, int]:
     """Return the mono sound of a span, silent where the stream has a gap.
 
-    Returns
-    -------
-    waveform : ndarray of shape (n,), float32
-    rate : int
-        In Hz.
+    The waveform is float32 of shape (n,), the rate in Hz.
     """
     import av
 

@@ -20,13 +20,8 @@ _DECLARE_LENGTH = ("mov", "matroska", "asf", "avi", "flv")
 def opened(item: Any, kind: str = "video") -> Iterator[Any]:
     """Open a container; an error of its decoder is one of the item.
 
-    Parameters
-    ----------
-    item : str, path, bytes or binary file
-        What is opened. Only this stream of bytes may be read: a playlist could name
-        other files.
-    kind : str, default="video"
-        What it should be, for errors.
+    Only this path, bytes or binary file may be read: a playlist could name other files.
+    `kind` is what it should be, for errors.
     """
     av = _import_av()
     with (

@@ -85,10 +85,7 @@ def _first(exifs: Iterable[Any], xmps: Iterable[Any]) -> int:
 def orientation_in_exif(data: Any) -> int | None:
     """Return what EXIF says is the orientation, 1 to 8, whatever else it says.
 
-    Parameters
-    ----------
-    data : bytes
-        EXIF with or without its prefix, or a TIFF file.
+    `data` is EXIF with or without its prefix, or a TIFF file.
     """
     if not isinstance(data, bytes):
         return None

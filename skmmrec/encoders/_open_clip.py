@@ -146,12 +146,9 @@ def _without_hub(
 ) -> tuple[str, str | os.PathLike, dict[str, Any] | None]:
     """Name the files in the hub's cache instead, where the hub does not answer.
 
-    Returns
-    -------
-    name, pretrained : str or path
-        As they are, where the hub answers or is not needed.
-    preprocess : dict or None
-        What belongs to published weights; None: the model itself tells.
+    Name and weights stay as they are where the hub answers or is not needed. The third
+    is the preprocessing that belongs to published weights; None: the model itself
+    tells.
     """
     repo, files = _hub_files(name, pretrained)
     silent = hub_silence(repo) if files else None

@@ -120,13 +120,8 @@ class Resizer:
     def on_device(self, pixels: torch.Tensor) -> torch.Tensor:
         """Resize whole upright pictures of one size on a device.
 
-        Parameters
-        ----------
-        pixels : tensor of shape (n, 3, height, width), uint8
-
-        Returns
-        -------
-        tensor of shape (n, 3, height, width) of the network, uint8
+        Both have shape (n, 3, height, width) and are uint8; the result has the
+        network's size.
         """
         part = self.part(pixels.shape[3], pixels.shape[2])
         mode = "bilinear" if self._is_linear else "bicubic"

@@ -223,12 +223,8 @@ class Flat(NamedTuple):
 def token_reader(transformer: Any, prompt: str) -> TokenReader | None:
     """Return a reader for a model, or None where it may differ from the library.
 
-    Parameters
-    ----------
-    transformer : SentenceTransformer
-        The model. No other thread may use its tokenizer meanwhile.
-    prompt : str
-        Put before each text.
+    No other thread may use the model's tokenizer meanwhile. The prompt is put before
+    each text.
     """
     from sentence_transformers.base.modules import Transformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding

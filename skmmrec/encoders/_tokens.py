@@ -49,12 +49,8 @@ def unknown_id(tokenizer: Any) -> int | None:
 def unknown_rows(tokenizer: Any, tokens: Any) -> list[int]:
     """Return the rows of tokens, as of open_clip, that are mostly unknown.
 
-    Parameters
-    ----------
-    tokenizer : callable
-        One of open_clip's. Those of its own know all bytes.
-    tokens : Tensor of shape (n, length)
-        Padded with the tokenizer's own token.
+    Rows of shape (n, length) are padded with the tokenizer's own token. Tokenizers of
+    open_clip's own know all bytes.
     """
     inner: Any = getattr(tokenizer, "tokenizer", None)
     unknown = None if inner is None else unknown_id(inner)

@@ -196,11 +196,8 @@ def nearest_in(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Search as `_search.nearest` does, for inner products, some rows left out.
 
-    Returns
-    -------
-    rows : int64 ndarray of shape (at most k,)
-    distances : float64 ndarray of the same shape
-        Minus the inner products.
+    Rows and float64 distances have shape (at most k,); distances are minus the inner
+    products.
     """
     n = len(graph.item_index_)
     columns = np.unique(hidden)

@@ -63,12 +63,7 @@ def store_ids(values: Any, kind: str, name: str) -> list[Id | None]:
 def check_encodable(texts: Iterable[object], name: str) -> None:
     """Raise a ValueError that names the first text that UTF-8 has no bytes for.
 
-    Parameters
-    ----------
-    texts : iterable of object
-        Those that are no texts are passed over.
-    name : str
-        What errors call them.
+    Those that are no texts are passed over. Errors call them `name`.
     """
     for text in texts:
         try:

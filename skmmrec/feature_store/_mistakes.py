@@ -19,11 +19,6 @@ def answer_mistakes(app: Any) -> None:
 
     Feast 0.67 looks at lengths and types of vectors, times and ids before any store
     does, and answers each with 500, as if the server had failed.
-
-    Parameters
-    ----------
-    app : fastapi.FastAPI
-        Feast's server.
     """
     for route in app.routes:
         if getattr(route, "path", None) in _WRITES:

@@ -115,12 +115,7 @@ def tidy(ax: Axes, title: str, **labels: str) -> Figure:
 def name_rows(ax: Axes, names: Sequence[str]) -> None:
     """Let rows go from top to bottom, with names in fonts that have their letters.
 
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        The axes, which have a row for each name.
-    names : sequence of str
-        The names, which are there already.
+    There is a row for each name, and the names are on the axes already.
     """
     ax.invert_yaxis()
     families = families_for("".join(names))

@@ -32,12 +32,7 @@ def families_for(text: str) -> list[str]:
 def drawable(text: str, otherwise: str | None = None) -> str:
     """Replace the characters that no font has by a box.
 
-    Parameters
-    ----------
-    text : str
-        Any text.
-    otherwise : str or None
-        Taken in the place of a text of which most characters would be boxes.
+    A text of which most characters would be boxes is replaced by `otherwise`.
     """
     letters = [" " if _is_control(letter) else letter for letter in text]
     shown = ["" if _family_of(v) is None else v for v in letters]

@@ -149,10 +149,7 @@ def unmasked(values: Any) -> Any:
 
     NumPy drops a mask in silence when it converts such an array.
 
-    Returns
-    -------
-    ndarray or object
-        With NaN among floats and None among all else.
+    These are NaN among floats and None among all else.
     """
     if not (isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)):
         return values

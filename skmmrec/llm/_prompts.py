@@ -29,10 +29,7 @@ class Prompt(NamedTuple):
     def fill(self, **values: str) -> str:
         """Replace placeholders by values; braces in the values are plain text.
 
-        Parameters
-        ----------
-        **values : str
-            One for each placeholder.
+        There is one for each placeholder.
 
         Examples
         --------

@@ -134,10 +134,8 @@ def best_first(
 ) -> pd.DataFrame:
     """Make lists by score, ties as the first stage has them.
 
-    Returns
-    -------
-    DataFrame
-        ``user_id``, ``item_id``, ``rank``, ``score`` and the position of the request.
+    Columns are ``user_id``, ``item_id``, ``rank``, ``score`` and the position of the
+    request.
     """
     _refuse_infinite(candidates, scores)
     of_request = candidates[REQUEST].to_numpy()
@@ -160,12 +158,8 @@ def in_order(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Sort rows list by list, best first, ties as the first stage has them.
 
-    Returns
-    -------
-    order : ndarray of shape (n,)
-        Positions of the rows.
-    places : ndarray of shape (n,)
-        Place of each of them in its list, from 0.
+    Returns the positions of the rows, and the place of each of them in its list, from
+    0.
     """
     order = np.lexsort((ranks, -scores, lists))
     owners = lists[order]

@@ -107,10 +107,7 @@ def finish(
 def feed(model: FittedModel, rows: Rows, plan: Plan) -> FittedModel:
     """Take rows in and, where that is wanted, train on them.
 
-    Returns
-    -------
-    FittedModel
-        A copy, which has parameters of its own where it is trained.
+    Returns a copy, which has parameters of its own where it is trained.
     """
     model = take_in(model, rows)
     if not plan.training.partial_fit_epochs:

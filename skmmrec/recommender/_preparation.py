@@ -310,12 +310,7 @@ def read_rows(
 ) -> Rows:
     """Read and check everything that the caller of `fit` or `partial_fit` gave.
 
-    Parameters
-    ----------
-    X, y, sample_weight
-        As in `MultimodalFusionRecommender.fit`.
-    others_are, modalities, keys
-        As in `read_columns_of`.
+    Arguments are those of `MultimodalFusionRecommender.fit` and of `read_columns_of`.
     """
     ids, content = read_columns_of(X, others_are, modalities, keys)
     answers, weights = read_answers(y, ids), read_weights(sample_weight, ids)

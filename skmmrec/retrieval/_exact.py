@@ -147,12 +147,7 @@ def tell_recall(
 ) -> pd.DataFrame:
     """Write into a table's `attrs` how its lists were found.
 
-    Parameters
-    ----------
-    table : DataFrame
-    recall : float
-        Share of the best items that such a search finds.
-    search : {"exact", "approximate"}
+    `recall` is the share of the best items that such a search finds.
     """
     table.attrs.update(search=search, recall=float(recall))
     return table

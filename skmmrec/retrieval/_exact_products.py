@@ -56,12 +56,8 @@ def round_products(
 ) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]:
     """Round to float32, and tell where another sum might have been rounded otherwise.
 
-    Returns
-    -------
-    rounded : ndarray of shape (n, k), float32
-        What every sum within the errors is rounded to, but for the entries at
-    rows, columns : ndarray of shape (n_unsure,)
-        Those few are to be summed as `score_pairs` does.
+    Returns what every sum within the errors is rounded to, and the rows and columns of
+    the few entries that are to be summed as `score_pairs` does.
     """
     rounded: NDArray[np.float32] = (products + errors).astype(np.float32)
     products -= errors

@@ -56,10 +56,8 @@ class Contents:
     ) -> NDArray[np.int64]:
         """Find about the best items in the lists nearest to each query.
 
-        Returns
-        -------
-        ndarray of shape (n, count)
-            Positions, ascending; -1, which come first, where there are fewer.
+        Returns positions, (n, count), ascending; -1, which come first, where there are
+        fewer.
         """
         wide, lists = self.centres.lists_of(queries, n_probes, n_threads)
         keys = np.empty((len(queries), 0), np.int64)

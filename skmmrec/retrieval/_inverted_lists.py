@@ -85,13 +85,8 @@ class Shard:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Numbers and rough inner products of the best items in lists; -1 for none.
 
-        Parameters
-        ----------
-        queries : ndarray of shape (n, d + 1), float32
-        k : int
-        lists : ndarray of shape (n, n_probes), int64
-            What to read for each query.
-        n_threads : int
+        Queries have shape (n, d + 1). `lists`, (n, n_probes), says what to read for
+        each.
         """
         n = len(queries)
         found, scores = np.empty((n, k), np.int64), np.empty((n, k), np.float32)

@@ -58,12 +58,8 @@ def _products_at_once(left: csr_array, right: csr_array, at_once: int) -> list[s
 def entries_at(matrix: csr_array, rows: NDArray, columns: NDArray) -> NDArray:
     """Entries at some places; 0 where none is stored.
 
-    Parameters
-    ----------
-    matrix : csr_array of shape (n, d)
-        Columns ascend in each row.
-    rows, columns : ndarray of int
-        Of any shape that both can be brought to.
+    The columns of the matrix ascend in each row. `rows` and `columns` have any shapes
+    that can be broadcast.
     """
     width = matrix.shape[1]
     stored = np.repeat(np.arange(matrix.shape[0]) * width, np.diff(matrix.indptr))

@@ -15,12 +15,8 @@ def number(
 ) -> tuple[Tensor, Tensor]:
     """Give numbers to distinct values below `n_values`, step by step, in their order.
 
-    Returns
-    -------
-    ranks : tensor, int64
-        Number of each value, through all steps.
-    counts : tensor of shape (n_steps,), int64
-        How many distinct values each step has.
+    Returns the number of each value, through all steps, and how many distinct values
+    each step has, of shape (n_steps,); both are int64.
     """
     keys, size = steps * n_values + values, n_steps * n_values
     if size <= SPARSE_TABLE * len(keys):

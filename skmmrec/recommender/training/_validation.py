@@ -61,12 +61,8 @@ def hide_examples(
 ) -> tuple[Examples, Examples, History]:
     """Take a share of the examples away, at least one and not all of them.
 
-    Returns
-    -------
-    rest, hidden : Examples
-        Of users with the histories below.
-    left : History
-        What is left of the histories.
+    Returns the rest and the hidden ones, both of users with the histories that are
+    returned last: what is left of them.
     """
     if len(examples) < 2:
         raise ValueError("early_stopping needs two rows to learn from")

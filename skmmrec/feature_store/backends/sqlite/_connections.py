@@ -41,11 +41,7 @@ _CACHE = "PRAGMA cache_size = -16000"
 def telling(path: str | Path, repair: str = _RESTORE) -> Iterator[None]:
     """Raise what sqlite says of a file as a `StoreError` that says what to do.
 
-    Parameters
-    ----------
-    path : str or path
-    repair : str
-        What to do when the file is damaged.
+    `repair` is what to do when the file is damaged.
     """
     try:
         yield

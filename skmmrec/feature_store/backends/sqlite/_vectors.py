@@ -161,13 +161,8 @@ class VectorCache:
     ) -> VectorTable:
         """Return the table of a source.
 
-        Parameters
-        ----------
-        conn : sqlite3.Connection
-            The caller's connection. What it has not committed is not in the table.
-        connect : callable
-            Opens the main database once more.
-        source : Source
+        What the caller's connection has not committed is not in the table. `connect`
+        opens the main database once more.
         """
         entry = self._entry(source)
         if entry is not None and entry.changes == _changes(conn, source.table):
