@@ -82,14 +82,8 @@ def card(
 ) -> str:
     """Return a card: picture, title, text, and why the item is there.
 
-    Parameters
-    ----------
-    item : Item
-    picture : Picture
-    has_pictures : bool, default=True
-        Whether to leave room for pictures, as other cards have some.
-    rank, score, move, tag, reason
-        As far as there are any; `tag` is a word or two beside the rank.
+    `tag` is a word or two beside the rank. Room for pictures is left where other cards
+    have some.
     """
     parts = [
         _picture(picture) if has_pictures else "",

@@ -75,16 +75,7 @@ class Columns:
 def find_columns(table: pd.DataFrame, key: str) -> Columns:
     """Choose the columns of a table that are shown.
 
-    Parameters
-    ----------
-    table : DataFrame
-        A row for each item.
-    key : str
-        The column of ids.
-
-    Returns
-    -------
-    Columns
+    `key` is the column of ids.
     """
     names = [c for c in table.columns if c != key and "__" not in str(c)]
     kinds = {name: kind_of(table[name]) for name in names}
@@ -120,15 +111,8 @@ def _is_short(column: pd.Series, kind: str | None) -> bool:
 def kind_of(column: pd.Series) -> str | None:
     """Tell what a column holds: picture, sound, video, text, fact or, if empty, None.
 
-    Parameters
-    ----------
-    column : Series
-
-    Returns
-    -------
-    str or None
-        The kind of most of the first values that are there; "other" for what cannot be
-        shown.
+    It is the kind of most of the first values that are there; "other" for what cannot
+    be shown.
     """
     kinds = [_kind(value) for value in _sample(column)]
     return max(kinds, key=kinds.count) if kinds else None

@@ -81,10 +81,7 @@ def _contains(column: pa.Array, text: str, ignore_case: bool) -> pa.Array:
 def read_user(text: str, are_numbers: bool) -> Any:
     """Read the id of a user that was typed, as the other ids are.
 
-    Raises
-    ------
-    ValueError
-        Where they are numbers, and this is none.
+    Raises ValueError if they are numbers and this is none.
     """
     if not are_numbers:
         return text

@@ -24,14 +24,7 @@ def inputs_of(catalog: ItemCatalog | None) -> dict[str, str]:
 
     Only columns that a transformer reads alone can be asked by themselves.
 
-    Parameters
-    ----------
-    catalog : ItemCatalog or None
-
-    Returns
-    -------
-    dict of str to str
-        Of "words", "picture", "sound" and "video", those that can be asked.
+    The kinds are "words", "picture", "sound" and "video".
     """
     found: dict[str, str] = {}
     if catalog is None or len(catalog) == 0:
@@ -48,10 +41,7 @@ def require_read(content: Blocks, kinds: Iterable[str]) -> None:
 
     Encoders with ``on_error="missing"`` take a broken file for one that is not there.
 
-    Raises
-    ------
-    ValueError
-        It says what was given, not in which row of a table it stood.
+    The ValueError says what was given, not in which row of a table it stood.
     """
     if not content.mask.any():
         given = list(kinds)

@@ -191,24 +191,10 @@ def open_items(
 ) -> ItemTable:
     """Open the table of items that the page shows.
 
-    Parameters
-    ----------
-    items : DataFrame or TableFiles
-    names : sequence of str
-        What the column of ids may be called; the first column is it otherwise.
-    root : Path or None, default=None
-        Folder of media. None: that of the files, or any for a DataFrame.
-    key : str or None, default=None
-        The column of ids, whatever it may be called.
-
-    Returns
-    -------
-    ItemTable
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        Where the table cannot be read, or has no such column, or none.
+    The column of ids is `key`, or the first of `names` that is there, or else the first
+    column. Media are in `root`; None: in the folder of the files, or anywhere for a
+    DataFrame. A FileNotFoundError or ValueError says that the table cannot be read, or
+    has no such column, or none.
     """
     if isinstance(items, TableFiles):
         columns = items.columns()

@@ -81,10 +81,8 @@ class Library:
 def open_library(settings: Settings) -> Library:
     """Load what `browse` was given.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError, LookupError, TypeError
-        Where a model or a table cannot be read.
+    Raises FileNotFoundError, ValueError, LookupError or TypeError where a model or a
+    table cannot be read.
     """
     objects = read_objects(settings.objects)
     catalog = objects.get("catalog")

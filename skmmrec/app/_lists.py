@@ -40,16 +40,8 @@ class Move(NamedTuple):
 def moves(before: Sequence[Any] | None, now: Sequence[Any]) -> list[Move | None]:
     """Compare a list with an earlier one.
 
-    Parameters
-    ----------
-    before : sequence of item ids or None
-        Best first; None: there is no earlier one.
-    now : sequence of item ids
-
-    Returns
-    -------
-    list of Move or None
-        One for each item of `now`.
+    Both are item ids, best first; None: there is no earlier list. There is a Move, or
+    None, for each item of `now`.
     """
     if before is None:
         return [None] * len(now)

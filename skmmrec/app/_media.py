@@ -89,11 +89,7 @@ class MediaReader:
     def player(self, cell: Any, kind: str) -> Player:
         """Read a sound or video; what is wrong with it is told, not raised.
 
-        Parameters
-        ----------
-        cell : object
-            A path or an encoded file.
-        kind : {"sound", "video"}
+        A cell is a path or an encoded file.
         """
         noun = kind.capitalize()
         if is_missing(cell):

@@ -26,10 +26,7 @@ VIEWS: dict[str, Callable[[Library], None]] = {
 def show(settings_path: str) -> None:
     """Draw the page.
 
-    Parameters
-    ----------
-    settings_path : str
-        What `browse` wrote.
+    `browse` wrote the file of settings.
     """
     st.set_page_config(
         page_title="skmmrec", layout="wide", initial_sidebar_state="collapsed"

@@ -58,10 +58,7 @@ class Settings:
 def write_objects(objects: Mapping[str, Any], path: Path) -> None:
     """Hand objects to the page's process.
 
-    Raises
-    ------
-    TypeError
-        For what cannot be pickled.
+    Raises TypeError for what cannot be pickled.
     """
     try:
         joblib.dump(dict(objects), path)
@@ -74,10 +71,7 @@ def write_objects(objects: Mapping[str, Any], path: Path) -> None:
 def read_objects(path: str | None) -> dict[str, Any]:
     """Read what `write_objects` wrote, in a folder that this user alone can write to.
 
-    Raises
-    ------
-    ValueError
-        For objects of classes that this process cannot import.
+    Raises ValueError for objects of classes that this process cannot import.
     """
     if path is None:
         return {}

@@ -108,21 +108,8 @@ class Source(Protocol):
 def kind_of_folder(path: Path, argument: str = "model") -> str:
     """Tell a saved model from a feature repository.
 
-    Parameters
-    ----------
-    path : Path
-        A folder.
-    argument : str, default="model"
-        What to call it in errors.
-
-    Returns
-    -------
-    {"saved model", "store"}
-
-    Raises
-    ------
-    FileNotFoundError
-        Where there is neither.
+    Returns "saved model" or "store". A FileNotFoundError, which calls the path by
+    `argument`, says that there is neither.
     """
     if (path / STORE).is_file():
         return "store"

@@ -128,14 +128,8 @@ def show_cards(
 ) -> None:
     """Draw a grid of cards.
 
-    Parameters
-    ----------
-    name : str
-        Of the grid: letters.
-    items : ItemTable
-    entries : sequence of Entry
-    like : callable or None, default=None
-        Called with the id of an item that was liked; None: no card has a button.
+    `name`, of letters, is that of the grid. `like` is called with the id of an item
+    that was liked; None: no card has a button.
     """
     with st.container(key=f"grid-{name}"):
         for number, entry in enumerate(entries):

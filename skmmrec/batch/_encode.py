@@ -1,10 +1,11 @@
-"""The one function of this room."""
+"""Encode whole tables, in one process or by an engine."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("skmmrec.batch")
 
-# Of 384 float32, a partition is 15 MB, and takes one core some minutes: what a killed
-# worker loses, and what there is of a row of parquet in memory. Not tuned.
+# Rows of a partition: 15 MB of 384 float32, and some minutes of one core, which is what
+# a killed worker loses. Not tuned.
 _ROWS = 10_000
 _ENGINES = ("local", "ray", "spark")
 
@@ -185,7 +186,7 @@ def encode(
     _check_complete(report, source, n_rows)
     show(folder, out)
     _log.info("encoded %d rows in %d parts: %s", n_rows, len(names), out)
-    return report.moved(out)
+    return replace(report, folder=out)
 
 
 def _check_settings(

@@ -20,20 +20,10 @@ from skmmrec.preprocessing import BaseContentTransformer
 def fitted_catalog(encoder: Any, sample: pd.DataFrame, key: str) -> ItemCatalog:
     """Return a catalogue of a few rows whose `encode` is that of a fitted encoder.
 
-    Parameters
-    ----------
-    encoder : transformer
-        Of a whole table, or of its only column beside the key.
-    sample : DataFrame
-        Rows in which each column that is not empty has a value.
-    key : str
-        Column of the ids.
-
-    Raises
-    ------
-    ValueError
-        If a part of the encoder learns from items and is not fitted, or a modality has
-        the name of the key, whose column would be lost.
+    `encoder` is one of a whole table, or of its only column beside the key. In
+    `sample`, each column that is not empty has a value. A ValueError says that a part
+    of the encoder learns from items and is not fitted, or that a modality has the name
+    of the key, whose column would be lost.
     """
     if not isinstance(_last(encoder), ColumnTransformer):
         encoder = make_column_transformer((encoder, _only_column(encoder, sample, key)))
@@ -67,17 +57,8 @@ def _only_column(encoder: Any, sample: pd.DataFrame, key: str) -> str:
 def frozen(encoder: Any, name: str = "") -> Any:
     """Freeze whatever is fitted, so that it does not learn anew from a sample.
 
-    Parameters
-    ----------
-    encoder : transformer
-        Stays as it is.
-    name : str, default=""
-        What a `ColumnTransformer` calls it.
-
-    Raises
-    ------
-    ValueError
-        If a part learns from items and is not fitted; names it.
+    The transformer itself stays as it is. `name`, which a `ColumnTransformer` calls it
+    by, is for the ValueError where a part learns from items and is not fitted.
     """
     if isinstance(encoder, FrozenEstimator) or learns_nothing(encoder):
         return encoder

@@ -25,10 +25,7 @@ def unfinished_folder(out: Path) -> Path:
 def is_whole(out: Path, manifest: dict[str, Any]) -> bool:
     """Tell whether an earlier run has finished the same work.
 
-    Raises
-    ------
-    ValueError
-        If there is something else.
+    Raises ValueError if there is something else.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
@@ -43,10 +40,7 @@ def is_whole(out: Path, manifest: dict[str, Any]) -> bool:
 def begin(folder: Path, manifest: dict[str, Any]) -> None:
     """Make the folder to write to, which may have partitions of an earlier run.
 
-    Raises
-    ------
-    ValueError
-        If these are of other items or another encoder.
+    Raises ValueError if these are of other items or another encoder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob(".*.saving-*"):

@@ -24,17 +24,7 @@ _REPEATED = """
 def check_unique(paths: Sequence[str | os.PathLike], key: str) -> None:
     """Check that no id is missing or comes twice, without holding all of them.
 
-    Parameters
-    ----------
-    paths : sequence of path
-        Parquet files.
-    key : str
-        Column of the ids.
-
-    Raises
-    ------
-    ValueError
-        Names an id and the files.
+    A ValueError names an id and the files.
     """
     with duckdb.connect() as connection:
         # What does not fit into memory is written beside by DuckDB.

@@ -76,10 +76,8 @@ def input_files(path: str | os.PathLike) -> list[InputFile]:
 
     Files and folders whose names begin with a dot or an underscore are no data.
 
-    Raises
-    ------
-    ValueError
-        If there is none, no row, or a file that is not parquet; names the file.
+    Raises ValueError if there is none, no row, or a file that is not parquet, and names
+    the file.
     """
     root = Path(path).expanduser().resolve()
     if not root.exists():
@@ -113,17 +111,8 @@ def common_schema(files: list[InputFile], columns: list[str] | None) -> pa.Schem
 
     A column that is empty in a file, and has no type there, has that of the others.
 
-    Parameters
-    ----------
-    files : list of InputFile
-        At least one.
-    columns : list of str or None
-        Those that matter; None for all of the first file.
-
-    Raises
-    ------
-    ValueError
-        If a file lacks a column or has it with another type; names the file.
+    `columns` are those that matter; None: all of the first file, which there must be. A
+    ValueError names a file that lacks a column or has it with another type.
     """
     names = files[0].schema.names if columns is None else columns
     return pa.schema([_common_field(files, name) for name in names])
@@ -171,10 +160,7 @@ def cut(files: list[InputFile], size: int) -> list[Slice]:
 def read_slice(part: Slice, schema: pa.Schema) -> pa.Table:
     """Read some columns of some rows.
 
-    Raises
-    ------
-    ValueError
-        If the file is damaged or has changed; names it.
+    Raises ValueError if the file is damaged or has changed, and names it.
     """
     with reading_file(part.path), pq.ParquetFile(part.path) as file:
         batches = list(_batches(file, part, schema.names))
@@ -213,17 +199,7 @@ def _overlapping(metadata: pq.FileMetaData, part: Slice) -> tuple[list[int], int
 def first_rows(files: Iterable[InputFile], schema: pa.Schema) -> pa.Table:
     """Return some rows in which every column that has values anywhere has one.
 
-    Parameters
-    ----------
-    files : iterable of InputFile
-        Searched in order.
-    schema : Schema
-        The columns.
-
-    Raises
-    ------
-    ValueError
-        If a file is damaged; names it.
+    Files are searched in order; a ValueError names one that is damaged.
     """
     rows, empty = schema.empty_table(), list(schema.names)
     for file in files:

@@ -96,21 +96,9 @@ class Job:
     def write(self, name: str, label: str, rows: pd.DataFrame, keys: Any) -> None:
         """Encode rows and write their partition, all or nothing.
 
-        Parameters
-        ----------
-        name : str
-            Of the partition.
-        label : str
-            What errors call the rows.
-        rows : DataFrame of n rows
-            The columns that the encoder reads, and the key.
-        keys : Array of length n
-            The ids, as they are to be written.
-
-        Raises
-        ------
-        ValueError
-            If an id is missing or an item cannot be encoded; names the rows.
+        `label` is what errors call the rows, which have the columns that the encoder
+        reads, and the key; `keys` are the ids as they are to be written. A ValueError
+        names rows without an id, or with an item that cannot be encoded.
         """
         try:
             self._same_encoder  # noqa: B018 - raises

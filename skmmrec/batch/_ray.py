@@ -17,10 +17,7 @@ from skmmrec.batch._tables import attempt_table, named_tables, read_table, write
 def ray_data() -> Any:
     """Import Ray Data.
 
-    Raises
-    ------
-    ImportError
-        If it is not installed.
+    Raises ImportError if it is not installed.
     """
     try:
         import ray.data

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,6 @@ class BatchReport:
             pd.DataFrame(failures, columns=columns),
         )
 
-    def moved(self, folder: Path) -> BatchReport:
-        """Return the same, of a folder that was renamed."""
-        return replace(self, folder=folder)
-
 
 def part_of(path: Path) -> dict[str, Any]:
     """Return what a partition says of itself, and its number of rows."""
@@ -95,8 +92,7 @@ def part_of(path: Path) -> dict[str, Any]:
 
 
 def _total(parts: dict[str, Any], what: str) -> dict[str, int]:
-    total: dict[str, int] = {}
+    total = Counter[str]()
     for part in parts.values():
-        for name, count in part[what].items():
-            total[name] = total.get(name, 0) + count
-    return total
+        total.update(part[what])
+    return dict(total)

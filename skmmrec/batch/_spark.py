@@ -20,10 +20,7 @@ _RESULT = "name string, problem string"
 def spark_sql() -> Any:
     """Import Spark.
 
-    Raises
-    ------
-    ImportError
-        If it is not installed.
+    Raises ImportError if it is not installed.
     """
     try:
         import pyspark.sql

@@ -195,20 +195,10 @@ def group_columns(
 ) -> ColumnGroups:
     """Assign columns to modalities.
 
-    Parameters
-    ----------
-    names : sequence of str or None
-        Column names; what stands before ``__`` names the modality.
-    n_columns : int
-        Number of columns.
-    modalities : mapping of str to slice, positions or column names, or None
-        Given assignment; overrides the prefixes.
-
-    Returns
-    -------
-    dict of str to ndarray of int
-        Positions of each modality's columns. Without `modalities` and without any
-        prefix, all columns form one modality, ``"content"``.
+    What stands before ``__`` in a name is its modality, unless `modalities` says
+    otherwise: by slices, positions or names. Returns positions of each modality's
+    columns. Without `modalities` and without any prefix, all columns form one modality,
+    ``"content"``.
     """
     if modalities is not None:
         return {
@@ -273,25 +263,10 @@ def read_blocks(
 ) -> tuple[ColumnGroups, Blocks]:
     """Read the ready vectors in a DataFrame or array.
 
-    Parameters
-    ----------
-    table : DataFrame or ndarray of shape (n, d)
-        Numbers, at least in the columns that belong to a modality.
-    names : sequence of str or None
-        Column names.
-    modalities : mapping or None
-        As in `group_columns`.
-    labels : sequence or None
-        What errors call the columns, where not by `names` or position.
-
-    Returns
-    -------
-    groups, blocks : tuple of dict and Blocks
-
-    Raises
-    ------
-    ValueError
-        Where a value is not a number; names column and row.
+    `table`, of shape (n, d), has numbers at least in the columns that belong to a
+    modality; `modalities` is as in `group_columns`. `labels` are what errors call the
+    columns, where not by `names` or position. A ValueError names column and row of a
+    value that is no number.
     """
     groups = group_columns(names, table.shape[1], modalities)
     numbers = single_columns(groups)
@@ -320,13 +295,8 @@ def to_blocks(
 def read_columns(others: OtherColumns, modalities: Mapping[str, Any] | None) -> Blocks:
     """Read the content that a flat table brings along.
 
-    Parameters
-    ----------
-    others : OtherColumns
-        What is neither an id nor a time.
-    modalities : mapping or None
-        Columns of the whole table that form each modality; None: those left over, as in
-        `group_columns`.
+    `modalities` names the columns of the whole table that form each of them; None:
+    those left over, as in `group_columns`.
     """
     if modalities is not None:
         return read_blocks(others.table, others.names, modalities)[1]

@@ -15,10 +15,7 @@ from skmmrec.interactions import check_same_kind, plain
 def appended_ids(known: pd.Index, new: pd.Index, key: str) -> pd.Index:
     """Put ids after those that are known, in the type that these have.
 
-    Raises
-    ------
-    ValueError
-        For an id that is known already, or of another kind.
+    Raises ValueError for an id that is known already, or of another kind.
     """
     check_same_kind(new.to_numpy(), known, key)
     refuse_known(known, new)
@@ -69,10 +66,8 @@ def appended_rows(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
 def completed(blocks: Blocks, known: Blocks, n_items: int) -> Blocks:
     """Bring the vectors of new items into the modalities of those that are known.
 
-    Raises
-    ------
-    ValueError
-        For another number of items, or a modality that is unknown or has another width.
+    Raises ValueError for another number of items, or a modality that is unknown or has
+    another width.
     """
     widths = known.widths
     if len(blocks) != n_items or not blocks.widths.items() <= widths.items():

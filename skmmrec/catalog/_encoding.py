@@ -31,12 +31,8 @@ from skmmrec.catalog._readers import (
 def ready_encoder(encoder: Any, key: str) -> Any:
     """Clone an encoder; in a `ColumnTransformer`, readers stand before sklearn's own.
 
-    Parameters
-    ----------
-    encoder : transformer
-        Fitted only if frozen.
-    key : str
-        Column of the ids, which is no content where columns that remain are.
+    It is fitted only if frozen. The column of ids, `key`, is no content where columns
+    that remain are.
     """
     if isinstance(encoder, type) or not hasattr(encoder, "get_params"):
         raise TypeError(
@@ -244,10 +240,7 @@ def readable_names(outputs: list[Output], taken: Collection[str]) -> dict[str, s
 def split_parts(groups: ColumnGroups, outputs: list[Output]) -> ColumnGroups:
     """Make a modality of each part, where an encoder gives several.
 
-    Raises
-    ------
-    ValueError
-        If another transformer has the name of a part.
+    Raises ValueError if another transformer has the name of a part.
     """
     parts = {o.places.start: o.parts for o in outputs if len(o.parts) > 1}
     split: ColumnGroups = {}
@@ -275,28 +268,10 @@ def encode_some(
 ) -> NDArray:
     """Run the transformers whose columns are there.
 
-    Parameters
-    ----------
-    encoder : ColumnTransformer
-        Fitted.
-    outputs : list of Output
-        Its outputs.
-    table : DataFrame of n rows
-        All columns that the encoder was fitted on; those in `absent` say nothing.
-    absent : collection
-        Names of columns.
-    idle : collection
-        Names of outputs that nobody asks for.
-
-    Returns
-    -------
-    ndarray of shape (n, n_outputs)
-        The numbers of transformers that did not run are NaN, their vectors 0.
-
-    Raises
-    ------
-    ValueError
-        If a transformer lacks some of its columns and cannot do without them.
+    `table` has n rows and all columns that the encoder was fitted on; those in `absent`
+    say nothing. Outputs in `idle` are not asked for. Returns shape (n, n_outputs): the
+    numbers of transformers that did not run are NaN, their vectors 0. A ValueError says
+    that a transformer lacks some of its columns and cannot do without them.
     """
     weights, parts = encoder.transformer_weights or {}, []
     for output in outputs:

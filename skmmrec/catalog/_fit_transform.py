@@ -16,19 +16,9 @@ from skmmrec.catalog._readers import wanting_target
 def fit_transform(encoder: Any, items: pd.DataFrame, target: str | None) -> Any:
     """Fit an encoder to a table, and encode the table.
 
-    Parameters
-    ----------
-    encoder : transformer
-        Fitted in place.
-    items : DataFrame
-        The table.
-    target : str or None
-        Column of the table that the encoder may learn from.
-
-    Raises
-    ------
-    ValueError
-        For a column that is not there, and a target that is needed or incomplete.
+    The encoder is fitted in place; `target` is a column of the table that it may learn
+    from. A ValueError says that a column is not there, or that a target is needed or
+    incomplete.
     """
     y = _target(encoder, items, target)
     try:

@@ -19,18 +19,9 @@ DAYS_PER_YEAR = 365.2425
 
 # What pandas calls columns of objects that are numbers.
 NUMERIC_KINDS = {
-    "boolean",
-    "date",
-    "datetime",
-    "datetime64",
-    "decimal",
-    "floating",
-    "integer",
-    "mixed-integer-float",
-    "period",
-    "timedelta",
-    "timedelta64",
-}
+    "boolean", "date", "datetime", "datetime64", "decimal", "floating", "integer",
+    "mixed-integer-float", "period", "timedelta", "timedelta64",
+}  # fmt: skip
 
 
 def is_numeric(column: pd.Series) -> bool:
@@ -58,21 +49,9 @@ def _is_number(value: Any) -> bool:
 def as_floats(column: pd.Series, label: Any) -> NDArray[np.float64]:
     """Read a column; dates become years, durations days, and missing values NaN.
 
-    Parameters
-    ----------
-    column : Series of length n
-        Numbers of any type, truth values, dates with or without a time zone, durations.
-    label : object
-        What errors call the column.
-
-    Returns
-    -------
-    ndarray of shape (n,), float64
-
-    Raises
-    ------
-    ValueError
-        Where a value is no number; names column and row.
+    The column holds numbers of any type, truth values, dates with or without a time
+    zone, or durations. A ValueError names the column, by `label`, and the row of what
+    is no number.
     """
     if types.is_datetime64_any_dtype(column.dtype):
         times = pd.DatetimeIndex(column)

@@ -12,19 +12,7 @@ from skmmrec.interactions import Ids
 def catalog_of(ids: Ids, blocks: Blocks, key: str = "item_id") -> ItemCatalog:
     """Make a catalogue of blocks; items may lack all modalities.
 
-    Parameters
-    ----------
-    ids : array-like of shape (n,)
-        Ids of the items.
-    blocks : Blocks of n items
-        Their vectors, which are not copied.
-    key : str, default="item_id"
-        Name of the ids.
-
-    Returns
-    -------
-    ItemCatalog
-        It cannot encode further content.
+    The vectors are not copied. The catalogue cannot encode further content.
     """
     catalog = ItemCatalog(pd.DataFrame({key: ids}), key=key, on_empty="ignore")
     catalog._encoded, catalog._was_tried = blocks, True

@@ -33,10 +33,8 @@ class Encoding(NamedTuple):
 def encoding_of(catalog: ItemCatalog) -> Encoding:
     """Describe the encoder of a catalogue.
 
-    Raises
-    ------
-    ValueError
-        If the encoder has a part that cannot be pickled, and so has no hash.
+    Raises ValueError if the encoder has a part that cannot be pickled, and so has no
+    hash.
     """
     blocks, outputs = catalog.blocks, catalog._outputs
     if not isinstance(catalog.encoder_, ColumnTransformer) or outputs is None:

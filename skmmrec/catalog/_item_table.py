@@ -25,10 +25,7 @@ def check_not_empty(ids: pd.Index, blocks: Blocks, noun: str = "item") -> None:
 def as_table(items: Any, key: str) -> pd.DataFrame:
     """Read a table of items.
 
-    Raises
-    ------
-    ValueError
-        If it lacks the key, is empty, or has two columns of one name.
+    Raises ValueError if it lacks the key, is empty, or has two columns of one name.
     """
     table = take_over(items, "items")
     if key not in table.columns:
@@ -50,10 +47,7 @@ def as_table(items: Any, key: str) -> pd.DataFrame:
 def unique_ids(table: pd.DataFrame, key: str) -> pd.Index:
     """Read the ids of a table.
 
-    Raises
-    ------
-    ValueError
-        For one that is missing, or is there twice; names the row.
+    Raises ValueError for one that is missing, or is there twice, and names the row.
     """
     ids = hashed(pd.Index(check_ids(table[key], key)))
     repeated = np.flatnonzero(ids.duplicated())

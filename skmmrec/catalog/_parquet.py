@@ -126,10 +126,8 @@ class ParquetItems:
     def read(self, content: pd.DataFrame) -> Blocks:
         """Read content in columns like those of the files; what is absent is missing.
 
-        Raises
-        ------
-        ValueError
-            For a column that is not among those of the files, or of another type.
+        Raises ValueError for a column that is not among those of the files, or of
+        another type.
         """
         known = self.layout.columns
         unknown = [c for c in content.columns if c not in (*known, self.layout.key)]
@@ -151,10 +149,7 @@ class ParquetItems:
     def path_of(self, name: str) -> str:
         """Path of the map of a modality; maps that are gone are made anew.
 
-        Raises
-        ------
-        ValueError
-            Where they are gone, and the files have changed since.
+        Raises ValueError if they are gone and the files have changed since.
         """
         return str(self._maps() / self._file_of(name))
 

@@ -27,10 +27,7 @@ ROWS_AT_ONCE = 16_384
 def parquet_files(folder: str | PathLike[str]) -> list[Path]:
     """List the files of a folder as `parquet_files_in` does.
 
-    Raises
-    ------
-    ValueError
-        If there is none.
+    Raises ValueError if there is none.
     """
     root = Path(folder)
     paths = parquet_files_in(root)
@@ -44,10 +41,8 @@ def parquet_files(folder: str | PathLike[str]) -> list[Path]:
 def reading_file(path: Path) -> Iterator[None]:
     """Name the file in what goes wrong while it is read.
 
-    Raises
-    ------
-    ValueError
-        For a file that is no parquet or is damaged, and what is wrong in it.
+    Raises ValueError for a file that is no parquet or is damaged, and says what is
+    wrong in it.
     """
     try:
         yield
@@ -66,10 +61,7 @@ def read_schema(path: Path) -> tuple[pa.Schema, int]:
 def find_widths(paths: Sequence[Path], layout: Layout) -> Layout:
     """Learn the length of plain lists from the first that there is.
 
-    Raises
-    ------
-    ValueError
-        For a modality without any list.
+    Raises ValueError for a modality without any list.
     """
     for name, modality in layout.modalities.items():
         if modality.width is None:
@@ -101,11 +93,8 @@ def read_keys(path: Path, key: str) -> NDArray:
 def join_keys(parts: Sequence[NDArray], paths: Sequence[Path], key: str) -> NDArray:
     """Put the ids of all files into one array, each of them once.
 
-    Raises
-    ------
-    ValueError
-        For files whose ids are of different kinds, and for an id that is there twice;
-        names the files.
+    Raises ValueError for files whose ids are of different kinds, and for an id that is
+    there twice, and names the files.
     """
     held = [(part, path) for part, path in zip(parts, paths, strict=True) if len(part)]
     if not held:
@@ -142,11 +131,8 @@ def _refuse_repeated(
 def read_rows(path: Path, layout: Layout) -> Iterator[Blocks]:
     """Read the content of a file, part by part.
 
-    Raises
-    ------
-    ValueError
-        For lists of another length, and numbers that are infinite or missing among
-        others; names the row, the file and the modality.
+    Raises ValueError for lists of another length, and numbers that are infinite or
+    missing among others, and names the row, the file and the modality.
     """
     first = 0
     with reading_file(path), pq.ParquetFile(path) as file:

@@ -77,19 +77,9 @@ def read_layout(
 ) -> Layout:
     """Find the key and the modalities of a schema.
 
-    Parameters
-    ----------
-    schema : pyarrow.Schema
-        Of a table of items.
-    key : str or None
-        Column of the ids; None: the one that metadata names, or ``item_id``.
-    wanted : sequence of str or None
-        The modalities to read; None: all that are recognised.
-
-    Raises
-    ------
-    ValueError
-        For a column that is not there, or holds no numbers, or no modality at all.
+    `key` is the column of the ids; None: the one that metadata names, or ``item_id``.
+    `wanted` are the modalities to read; None: all that are recognised. A ValueError
+    tells of a column that is not there, or holds no numbers, or of no modality at all.
     """
     told = _told(schema)
     key = key or told.get("key") or "item_id"
@@ -175,10 +165,7 @@ def _length(schema: pa.Schema, name: str) -> int | None:
 def check_same_schema(layout: Layout, first: pa.Schema, other: pa.Schema) -> None:
     """Refuse a file whose columns, or encoder, are not those of the first.
 
-    Raises
-    ------
-    ValueError
-        It names the column and both types, or what both say of the encoder.
+    The ValueError names the column and both types, or what both say of the encoder.
     """
     check_columns(first, other, [layout.key, *layout.columns])
     ours, theirs = _told(first), _told(other)
@@ -193,10 +180,7 @@ def check_same_schema(layout: Layout, first: pa.Schema, other: pa.Schema) -> Non
 def check_no_more(first: pa.Schema, other: pa.Schema) -> None:
     """Refuse a file with content that the first lacks.
 
-    Raises
-    ------
-    ValueError
-        It names the column.
+    The ValueError names the column.
     """
     for field in other:
         is_content = is_list_of_numbers(field.type) or "__" in field.name
@@ -210,10 +194,7 @@ def check_no_more(first: pa.Schema, other: pa.Schema) -> None:
 def check_lists(layout: Layout, schema: pa.Schema) -> None:
     """Refuse what is no list of numbers where vectors are expected.
 
-    Raises
-    ------
-    ValueError
-        It names the column.
+    The ValueError names the column.
     """
     for modality in layout.modalities.values():
         field = schema.field(modality.columns[0])

@@ -83,17 +83,6 @@ def is_readable(transformer: Any) -> bool:
 def gives_numbers(transformer: Any, columns: pd.DataFrame, n_outputs: int) -> bool:
     """Tell whether a transformer's output is numbers, whose size counts, or vectors.
 
-    Parameters
-    ----------
-    transformer : transformer
-        Fitted or not.
-    columns : DataFrame
-        What it reads.
-    n_outputs : int
-        Columns that it gives.
-
-    Notes
-    -----
     `ItemCatalog` documents the rule.
     """
     steps = steps_of(transformer)

@@ -20,7 +20,7 @@ from typing import Any
 import click
 
 DONE, WRONG, FAILED = 0, 1, 3  # 2, for wrong usage, is click's own
-# As shells report what ended by SIGINT or SIGPIPE: 128 and the signal's number.
+# 128 and the number of the signal, SIGINT or SIGPIPE, as shells report it.
 INTERRUPTED, CLOSED = 130, 141
 DEBUG = "SKMMREC_DEBUG"
 # What bad input and the world outside raise; anything else is a mistake of ours.

@@ -50,12 +50,7 @@ class Rows:
 def read_rows(source: TableFiles, given: Mapping[str, Any]) -> Rows:
     """Read interactions by the options of a command.
 
-    Parameters
-    ----------
-    source : TableFiles
-        CSV or parquet.
-    given : mapping
-        ``user``, ``item``, ``rating``, ``neutral`` and ``time``.
+    These are ``user``, ``item``, ``rating``, ``neutral`` and ``time``.
     """
     user, item, rating = given["user"], given["item"], given["rating"]
     time = given["time"]

@@ -35,16 +35,8 @@ def open_catalog(
 ) -> ItemCatalog:
     """Make a catalogue of raw items, or of vectors in files.
 
-    Parameters
-    ----------
-    source : TableFiles
-        What ``skmmrec encode`` wrote, or a table.
-    key : str or None
-        Column of the ids.
-    recipe : Recipe
-        How raw columns are encoded; without any column, there are vectors.
-    on_empty : {"raise", "ignore"}
-        As in `ItemCatalog`.
+    `source` is what ``skmmrec encode`` wrote, or a table. A recipe without any column
+    says that there are vectors.
     """
     if recipe.columns:
         table = read_items(source, recipe, key)
@@ -73,10 +65,7 @@ def encoded_catalog(items: TableFiles, vectors: Path, key: str | None) -> ItemCa
     The catalogue encodes further content, and encodes no item again but the few that
     its encoder needs to be ready.
 
-    Raises
-    ------
-    ValueError
-        For an item without vectors.
+    Raises ValueError for an item without vectors.
     """
     recipe, stored = Recipe.read(vectors), ItemCatalog.from_parquet(vectors, key=key)
     table = read_items(items, recipe, key or stored.key)
@@ -128,14 +117,8 @@ def check_ids_meet(
 ) -> None:
     """Refuse interactions with none of the items, and say why it may be.
 
-    Parameters
-    ----------
-    ids : Index
-        Of the items.
-    items, interactions : TableFiles
-        Where both are from.
-    met : Series
-        Ids of items in the interactions.
+    `ids` are those of the items, and `met` those in the interactions; `items` and
+    `interactions` say where they are from.
     """
     found = pd.Index(met.dropna().unique())
     if len(found) == 0 or found.isin(ids).any():
@@ -174,10 +157,7 @@ def _is_plain_integer(text: str) -> bool:
 def content_of(pairs: Iterable[tuple[str, Any]], known: Recipe) -> dict[str, list[Any]]:
     """Make a row of content of ``COLUMN=VALUE``.
 
-    Raises
-    ------
-    UsageError
-        For a column that is not encoded, or a number that is none.
+    Raises UsageError for a column that is not encoded, or a number that is none.
     """
     row: dict[str, list[Any]] = {}
     kinds = known.kinds

@@ -88,10 +88,7 @@ def parse_value(text: str) -> Any:
 def check_names(names: Iterable[str], known: Iterable[str], what: str) -> None:
     """Refuse names of parameters that there are not, and say which is near.
 
-    Raises
-    ------
-    BadParameter
-        Names the first.
+    The BadParameter names the first.
     """
     known = sorted(known)
     for name in names:
@@ -280,15 +277,8 @@ def is_of_encoder(name: str) -> bool:
 def encoder_settings(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Collect the parameters of each kind of encoder from a command's options.
 
-    Parameters
-    ----------
-    given : mapping
-        Options by name: those of `content_options`, ``device``, ``settings``.
-
-    Returns
-    -------
-    dict of str to dict
-        Parameters by the kind of content.
+    `given` are options by name: those of `content_options`, ``device`` and
+    ``settings``. Returns parameters by the kind of content.
     """
     common = {name: given[name] for name in COMMON if given.get(name) is not None}
     if given.get("device", "auto") != "auto":

@@ -108,12 +108,7 @@ class Recipe:
     ) -> Recipe:
         """Make one of a command's options.
 
-        Parameters
-        ----------
-        given : mapping
-            Names of columns by kind.
-        settings : mapping
-            Parameters of encoders by kind.
+        `given` has names of columns, and `settings` parameters of encoders, by kind.
         """
         known = {kind: encoder_parameters(kind) for kind in ENCODED}
         columns = []
@@ -127,10 +122,7 @@ class Recipe:
     def read(cls, folder: Path) -> Recipe:
         """Read the recipe of a folder of vectors.
 
-        Raises
-        ------
-        ValueError
-            If there is none, or it is none that this version writes.
+        Raises ValueError if there is none, or it is none that this version writes.
         """
         path = folder / FILE
         if not path.is_file():

@@ -32,10 +32,7 @@ def to_wav(samples: NDArray, sample_rate: int) -> bytes:
 def keep(content: bytes, folder: Path | None, name: str) -> bytes | str:
     """Write a file into a folder and return its path; None keeps it in memory.
 
-    Raises
-    ------
-    FileExistsError
-        If the folder is a file.
+    Raises FileExistsError if the folder is a file.
     """
     if folder is None:
         return content

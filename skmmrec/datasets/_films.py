@@ -53,21 +53,9 @@ def draw_film(
 ) -> list[Image.Image]:
     """Draw a shape that moves in front of a landscape, after a plain card.
 
-    Parameters
-    ----------
-    attributes : mapping of str to str
-        A value for each name in `ATTRIBUTES`.
-    rng : numpy Generator
-        Chooses what no taste depends on: path, size, and how the camera moves.
-    n_frames : int
-        Number of pictures.
-    n_card : int
-        How many of them, at the beginning, show the card alone.
-
-    Returns
-    -------
-    list of PIL.Image.Image
-        RGB, of `SIZE`.
+    `attributes` has a value for each name in `ATTRIBUTES`; chance decides what no taste
+    depends on: path, size, and how the camera moves. Of `n_frames` pictures (RGB, of
+    `SIZE`), the first `n_card` show the card alone.
     """
     width, height = SIZE
     backdrop = _backdrop({**attributes, "texture": "plain"}, rng)
@@ -140,24 +128,10 @@ def write_video(
 ) -> bytes:
     """Write an MP4 file.
 
-    Parameters
-    ----------
-    frames : sequence of PIL.Image.Image or None
-        `FPS` pictures per second; None for a file without pictures.
-    sound : ndarray of shape (n,) or None
-        Between -1 and 1; None for a file without sound.
-    rate : int
-        Samples per second.
-
-    Returns
-    -------
-    bytes
-        H.264, or MPEG-4 where PyAV comes without its encoder, and AAC.
-
-    Raises
-    ------
-    ImportError
-        If PyAV is not installed.
+    `frames` are `FPS` pictures per second, and `sound` is n numbers between -1 and 1,
+    at `rate` samples per second; one of them may be None. The file has H.264, or MPEG-4
+    where PyAV comes without its encoder, and AAC. An ImportError says that PyAV is not
+    installed.
     """
     av = _import_av()
     buffer = io.BytesIO()

@@ -47,22 +47,9 @@ def photograph(
 ) -> bytes:
     """Draw the photo of one good.
 
-    Parameters
-    ----------
-    look : Look
-        What is shown.
-    rng : numpy Generator
-        Chooses what no taste depends on: place, size, tilt and shade.
-    size : int
-        Side of the square photo in pixels.
-    is_snapshot : bool, default=False
-        Whether a customer took it, tilted, on a table and in some light, rather than
-        the shop.
-
-    Returns
-    -------
-    bytes
-        A PNG file, RGB.
+    Chance decides what no taste depends on: place, size, tilt and shade. A snapshot was
+    taken by a customer, tilted, on a table and in some light, rather than by the shop.
+    Returns a PNG file (RGB) of `size` pixels a side.
     """
     side = 2 * size  # drawn large for smooth edges
     good = _draw_good(look, side, rng)

@@ -13,27 +13,10 @@ def find_files(
 ) -> tuple[Path, ...]:
     """Locate files of a data set.
 
-    Parameters
-    ----------
-    data_home : str, Path or None
-        Folder that contains the data sets; None for the folder that the environment
-        variable ``SKMMREC_DATA_HOME`` names.
-    folder : str
-        Folder of the data set.
-    *names : str
-        Files in that folder.
-
-    Returns
-    -------
-    tuple of Path
-        One per name.
-
-    Raises
-    ------
-    ValueError
-        If neither `data_home` nor the variable is given.
-    FileNotFoundError
-        If the folder or a file is missing.
+    `data_home` is the folder that contains the data sets; None: the one that the
+    environment variable ``SKMMREC_DATA_HOME`` names. Returns a path for each of
+    `names`, which are files in `folder`. A ValueError says that neither `data_home` nor
+    the variable is given, a FileNotFoundError that the folder or a file is missing.
     """
     home = data_home if data_home is not None else os.environ.get(_VARIABLE)
     if not home:

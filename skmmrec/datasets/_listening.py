@@ -30,23 +30,10 @@ def sample_listens(
     tilt``, where the tilt of an item is standard normal, plus, within a session,
     ``session * follows[previous]``.
 
-    Parameters
-    ----------
-    affinity : TrueAffinity
-        Taste that lasts.
-    follows : ndarray of shape (n_items, n_items)
-        How well each item (column) comes after each other (row).
-    n_per_user : float
-        Mean number of listens of a user.
-    strengths : tuple of float
-        Weights of taste, of the item before in the session, and of popularity.
-    rng : numpy Generator
-        Source of chance.
-
-    Returns
-    -------
-    DataFrame
-        Columns user_id, item_id, timestamp, in order of time.
+    `follows`, of shape (n_items, n_items), says how well each item (column) comes after
+    each other (row). `strengths` are the weights of taste, of the item before in the
+    session, and of popularity. Returns the columns user_id, item_id and timestamp, in
+    order of time.
     """
     taste, session, popularity = strengths
     liked = taste * affinity() + popularity * rng.standard_normal(len(follows))

@@ -113,17 +113,9 @@ def write_lyrics(
 ) -> tuple[str, str]:
     """Write the title and the lyrics of one song.
 
-    Parameters
-    ----------
-    attributes : mapping of str to str
-        A value for each name in `ATTRIBUTES`.
-    rng : numpy Generator
-        Chooses the words of the theme and of the mood.
-
-    Returns
-    -------
-    title, lyrics : str
-        The lyrics are two verses of two lines, each with the same chorus.
+    `attributes` has a value for each name in `ATTRIBUTES`; chance chooses the words of
+    its theme and mood. The lyrics are two verses of two lines, each with the same
+    chorus.
     """
     theme, mood = THEMES[attributes["theme"]], MOODS[attributes["mood"]]
     chorus = pick(rng, mood.calls)

@@ -27,19 +27,9 @@ def draw_picture(
 ) -> bytes:
     """Draw the picture of one item.
 
-    Parameters
-    ----------
-    attributes : mapping of str to str
-        A value for each name in `ATTRIBUTES`.
-    rng : numpy Generator
-        Chooses what no taste depends on: positions, sizes, small shifts of colour.
-    size : int
-        Side of the square picture in pixels.
-
-    Returns
-    -------
-    bytes
-        A PNG file, RGB.
+    `attributes` has a value for each name in `ATTRIBUTES`; chance decides what no taste
+    depends on: positions, sizes, small shifts of colour. Returns a PNG file (RGB) of
+    `size` pixels a side.
     """
     palette = [_shifted(c, rng) for c in PALETTES[attributes["palette"]]]
     canvas = _Canvas(2 * size, palette, rng)

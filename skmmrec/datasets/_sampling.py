@@ -31,23 +31,9 @@ def sample_interactions(
     Each user draws from the softmax of ``strength * affinity + popularity * tilt``,
     where the tilt of an item is standard normal.
 
-    Parameters
-    ----------
-    affinity : TrueAffinity
-        Truth to draw from.
-    items : ndarray of ids
-        Items that may be met.
-    n_per_user : float
-        Mean number of interactions of a user.
-    strength, popularity : float
-        Weights of taste and of the items' popularity.
-    rng : numpy Generator
-        Source of chance.
-
-    Returns
-    -------
-    DataFrame
-        Columns user_id, item_id, rating, timestamp, in order of time.
+    `items` are those that may be met, `n_per_user` is the mean number of interactions
+    of a user, and `strength` and `popularity` are weights. Returns the columns user_id,
+    item_id, rating and timestamp, in order of time.
     """
     users = affinity.leans.index.to_numpy()
     tilt = popularity * rng.standard_normal(len(items))
@@ -97,19 +83,9 @@ def draw_without_replacement(
     Gumbel top-k (Kool, van Hoof and Welling, ICML 2019). The order is shuffled: drawn
     first to last, users would meet what they like most early, and little at the end.
 
-    Parameters
-    ----------
-    logits : ndarray of shape (n_users, n_items)
-        Minus infinity for what is not to be drawn, while there is anything else.
-    counts : ndarray of shape (n_users,)
-        From 1 to n_items.
-    rng : numpy Generator
-        Source of chance.
-
-    Returns
-    -------
-    row, column : ndarray of shape (n_drawn,)
-        In order of the rows.
+    `logits`, of shape (n_users, n_items), are minus infinity for what is not to be
+    drawn, while there is anything else; `counts` are from 1 to n_items. Returns rows,
+    which ascend, and columns.
     """
     noisy = logits + rng.gumbel(size=logits.shape)
     most = counts.max()

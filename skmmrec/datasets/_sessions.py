@@ -45,26 +45,10 @@ def sample_sessions(
 ) -> pd.DataFrame:
     """Draw who watched what, when, and how much of it.
 
-    Parameters
-    ----------
-    affinity : TrueAffinity
-        Truth to draw from.
-    moods : dict of str to ndarray of shape (n_sessions, n_values)
-        Per modality, how much each attribute value is liked in each session alone.
-    owner : ndarray of shape (n_sessions,)
-        Position of each session's user, not decreasing.
-    seconds : ndarray of shape (n_items,)
-        Length of the items.
-    habits : Habits
-        How users watch.
-    rng : numpy Generator
-        Source of chance.
-
-    Returns
-    -------
-    DataFrame
-        Columns user_id, item_id, session_id, watched, timestamp, in order of time. No
-        pair occurs twice.
+    `moods` say by modality how much each attribute value is liked in each session
+    alone: shape (n_sessions, n_values). `owner` is the position of each session's user,
+    not decreasing, and `seconds` the length of each item. Returns the columns user_id,
+    item_id, session_id, watched and timestamp, in order of time; no pair occurs twice.
     """
     liked = _in_sessions(affinity, moods, owner, habits.mood_strength)
     tilt = habits.popularity_strength * rng.standard_normal(len(seconds))

@@ -75,47 +75,12 @@ CHARACTERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 _NAMES = [
-    "Alma",
-    "Anton",
-    "Bela",
-    "Cleo",
-    "Dario",
-    "Edda",
-    "Elio",
-    "Enno",
-    "Fina",
-    "Flora",
-    "Greta",
-    "Hedda",
-    "Ida",
-    "Ilja",
-    "Jonna",
-    "Juno",
-    "Kaja",
-    "Lasse",
-    "Levi",
-    "Lotta",
-    "Malin",
-    "Mika",
-    "Nele",
-    "Nilo",
-    "Olga",
-    "Otis",
-    "Pia",
-    "Quinn",
-    "Rasmus",
-    "Rosa",
-    "Selma",
-    "Sten",
-    "Tilda",
-    "Toni",
-    "Ulla",
-    "Vera",
-    "Vito",
-    "Wanda",
-    "Yara",
-    "Zeno",
-]
+    "Alma", "Anton", "Bela", "Cleo", "Dario", "Edda", "Elio", "Enno", "Fina",
+    "Flora", "Greta", "Hedda", "Ida", "Ilja", "Jonna", "Juno", "Kaja", "Lasse",
+    "Levi", "Lotta", "Malin", "Mika", "Nele", "Nilo", "Olga", "Otis", "Pia",
+    "Quinn", "Rasmus", "Rosa", "Selma", "Sten", "Tilda", "Toni", "Ulla", "Vera",
+    "Vito", "Wanda", "Yara", "Zeno",
+]  # fmt: skip
 
 
 def write_offer(
@@ -123,18 +88,8 @@ def write_offer(
 ) -> tuple[str, str]:
     """Write the title and the description of one good.
 
-    Parameters
-    ----------
-    kind : str
-        What it is called.
-    purpose, character : str
-        Keys of `PURPOSES` and `CHARACTERS`.
-    rng : numpy Generator
-        Chooses the words.
-
-    Returns
-    -------
-    title, description : str
+    `kind` is what it is called; `purpose` and `character` are keys of `PURPOSES` and
+    `CHARACTERS`.
     """
     words, endings = CHARACTERS[character]
     title = f"{pick(rng, words).capitalize()} {kind} {pick(rng, _NAMES)}"

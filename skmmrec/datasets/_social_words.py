@@ -301,18 +301,8 @@ _PATTERNS = {
 def write_post(topic: str, mood: str, language: str, rng: np.random.Generator) -> str:
     """Write a post.
 
-    Parameters
-    ----------
-    topic, mood : str
-        Keys of `TOPICS` and `MOODS`.
-    language : {"en", "zh"}
-        English or simplified Chinese.
-    rng : numpy Generator
-        Chooses among words.
-
-    Returns
-    -------
-    str
+    `topic` and `mood` are keys of `TOPICS` and `MOODS`; `language` is "en", or "zh" for
+    simplified Chinese.
     """
     about, told = TOPICS[topic][language], MOODS[mood][language]
     return pick(rng, _PATTERNS[language]).format(

@@ -72,14 +72,8 @@ class Song(NamedTuple):
 def compose(tempo: str, scale: str, rng: np.random.Generator) -> Song:
     """Compose a song that is longer than a clip.
 
-    Parameters
-    ----------
-    tempo : {"slow", "medium", "fast"}
-        How fast it is.
-    scale : {"major", "minor"}
-        Which notes it has.
-    rng : numpy Generator
-        Chooses all else.
+    `tempo` is "slow", "medium" or "fast", `scale` is "major" or "minor"; chance chooses
+    all else.
     """
     bpm = rng.uniform(*_BPM[tempo])
     n_beats = int(np.ceil(SECONDS_A_CLIP * bpm / 60)) + 1
@@ -115,19 +109,8 @@ def _walk(
 def play(song: Song, attributes: Mapping[str, str], rng: np.random.Generator) -> bytes:
     """Play the beginning of a song.
 
-    Parameters
-    ----------
-    song : Song
-        What to play.
-    attributes : mapping of str to str
-        A value for each name in `ATTRIBUTES`.
-    rng : numpy Generator
-        Chooses how loud each note is.
-
-    Returns
-    -------
-    bytes
-        A WAV file: mono, 16 bit, of `SECONDS_A_CLIP`.
+    `attributes` has a value for each name in `ATTRIBUTES`; chance chooses how loud each
+    note is. Returns a WAV file (mono, 16 bit) of `SECONDS_A_CLIP`.
     """
     n, beat = round(SECONDS_A_CLIP * SAMPLE_RATE), 60 / song.bpm
     mix = _notes(song, _TIMBRES[attributes["instrument"]], beat, n, rng)
@@ -193,17 +176,8 @@ def hum(song: Song, rng: np.random.Generator) -> bytes:
     Another timbre, in another key, faster or slower by up to a tenth, not quite in
     tune, with slides from note to note, and without bass and drums.
 
-    Parameters
-    ----------
-    song : Song
-        What to hum.
-    rng : numpy Generator
-        Chooses the cut, the key, the tempo and the mistakes.
-
-    Returns
-    -------
-    bytes
-        A WAV file: mono, 16 bit, of `SECONDS_A_HUM`.
+    Chance chooses the cut, the key, the tempo and the mistakes. Returns a WAV file
+    (mono, 16 bit) of `SECONDS_A_HUM`.
     """
     speed = rng.uniform(0.9, 1.1)
     beat, n = speed * 60 / song.bpm, round(SECONDS_A_HUM * SAMPLE_RATE)

@@ -35,15 +35,7 @@ def play_sound(
 ) -> bytes:
     """Synthesise the sound of one item as a file.
 
-    Parameters
-    ----------
-    attributes, rng, seconds, sample_rate
-        As in `synthesise`.
-
-    Returns
-    -------
-    bytes
-        A WAV file: mono, 16 bit.
+    As `synthesise` does; the file is a WAV: mono, 16 bit.
     """
     return to_wav(synthesise(attributes, rng, seconds, sample_rate), sample_rate)
 
@@ -56,21 +48,9 @@ def synthesise(
 ) -> NDArray:
     """Synthesise the sound of one item.
 
-    Parameters
-    ----------
-    attributes : mapping of str to str
-        A value for each name in `ATTRIBUTES`.
-    rng : numpy Generator
-        Chooses what taste does not depend on: key, interval, tempo, loudness.
-    seconds : float
-        Length of the sound.
-    sample_rate : int
-        Samples per second.
-
-    Returns
-    -------
-    ndarray of shape (seconds * sample_rate,)
-        Between -1 and 1.
+    `attributes` has a value for each name in `ATTRIBUTES`; chance decides what taste
+    does not depend on: key, interval, tempo, loudness. Returns ``seconds *
+    sample_rate`` numbers between -1 and 1.
     """
     time = np.arange(round(seconds * sample_rate)) / sample_rate
     pitch = _BASE_HZ[attributes["register"]] * 2 ** (rng.choice(_PENTATONIC) / 12)

@@ -59,12 +59,8 @@ class TableFiles:
     def is_parquet(self) -> bool:
         """Tell parquet from CSV.
 
-        Raises
-        ------
-        FileNotFoundError
-            If there is nothing.
-        ValueError
-            For a folder that has both, or neither.
+        Raises FileNotFoundError if there is nothing; ValueError for a folder that has
+        both, or neither.
         """
         if not self.path.exists():
             raise FileNotFoundError(f"there is no file or folder {str(self.path)!r}")
@@ -109,27 +105,10 @@ def read_table(
 ) -> pd.DataFrame:
     """Read some columns of a table.
 
-    Parameters
-    ----------
-    source : TableFiles
-        The files.
-    kinds : mapping of str to Kind
-        The columns, and what they are.
-    may_be_empty : bool, default=False
-        Whether a table without rows is one.
-
-    Returns
-    -------
-    DataFrame
-        Text as `str`, numbers as float64, dates as datetimes in UTC. A parquet file
-        has types of its own, which stay as they are.
-
-    Raises
-    ------
-    ValueError
-        For a file that is damaged, a column that is not there, or a value that is not
-        what its column is; names file, column and row, counted from 0 without the
-        header.
+    Texts come as `str`, numbers as float64, dates as datetimes in UTC. A parquet file
+    has types of its own, which stay as they are. A ValueError names file, column and
+    row, counted from 0 without the header: a file is damaged, a column is not there, or
+    a value is not what its column is; or there is no row, unless `may_be_empty`.
     """
     names = list(kinds)
     if source.is_parquet:

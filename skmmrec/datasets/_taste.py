@@ -87,19 +87,8 @@ def draw_attributes(
 ) -> pd.DataFrame:
     """Draw a value of each attribute for each item, all equally likely.
 
-    Parameters
-    ----------
-    values : mapping of str to tuple of str
-        Maps each attribute to its possible values.
-    n_items : int
-        Number of rows.
-    rng : numpy Generator
-        Source of randomness.
-
-    Returns
-    -------
-    DataFrame of shape (n_items, n_attributes)
-        Categorical columns.
+    `values` maps each attribute to its possible values. Returns a categorical column
+    for each.
     """
     return pd.DataFrame(
         {
@@ -119,19 +108,8 @@ def draw_likings(
     A user strongly likes a few values of an attribute. The mean over the values is 0,
     and the variance of all attributes together is 1 over the items.
 
-    Parameters
-    ----------
-    values : mapping of str to tuple of str
-        Maps each attribute to its possible values.
-    n_users : int
-        Number of rows.
-    rng : numpy Generator
-        Source of randomness.
-
-    Returns
-    -------
-    ndarray of shape (n_users, n_values)
-        One column per value, attribute by attribute.
+    `values` maps each attribute to its possible values. Returns a row for each user,
+    and a column for each value, attribute by attribute.
     """
     liked = [rng.dirichlet(np.full(len(v), 0.5), size=n_users) for v in values.values()]
     scaled = [_standardise(block) / np.sqrt(len(liked)) for block in liked]
@@ -141,14 +119,7 @@ def draw_likings(
 def one_hot(attributes: pd.DataFrame) -> NDArray[np.float32]:
     """Turn categorical columns into one column per value, in their order.
 
-    Parameters
-    ----------
-    attributes : DataFrame of shape (n_items, n_attributes)
-        Categorical columns.
-
-    Returns
-    -------
-    ndarray of shape (n_items, n_values)
+    The shape (n_items, n_attributes) becomes (n_items, n_values).
     """
     return pd.get_dummies(attributes).to_numpy(np.float32)
 
@@ -162,18 +133,8 @@ def draw_affinity(
 ) -> TrueAffinity:
     """Draw what users like of the attributes that items have.
 
-    Parameters
-    ----------
-    values : mapping of str to mapping
-        By modality, the possible values of each attribute.
-    attributes : mapping of str to DataFrame
-        By modality, as from `draw_attributes`.
-    leans : DataFrame of shape (n_users, n_modalities)
-        Weight of each modality, indexed by user id.
-    items : Index
-        Item ids.
-    rng : numpy Generator
-        Source of chance.
+    `values` and `attributes`, as from `draw_attributes`, are by modality. `leans`,
+    indexed by user id, has the weight of each modality.
     """
     likings = {m: draw_likings(values[m], len(leans), rng) for m in attributes}
     item_factors = {m: one_hot(table) for m, table in attributes.items()}
@@ -188,21 +149,9 @@ def draw_leans(
 ) -> pd.DataFrame:
     """Draw how much users care about each modality, from a Dirichlet distribution.
 
-    Parameters
-    ----------
-    concentration : float or array-like of shape (n_modalities,)
-        Near 0, each user cares about a single modality; if large, about all alike.
-    modalities : sequence of str
-        Their names.
-    n_users : int
-        Number of rows.
-    rng : numpy Generator
-        Source of chance.
-
-    Returns
-    -------
-    DataFrame of shape (n_users, n_modalities)
-        Indexed by user id; rows sum to 1.
+    With a concentration near 0, each user cares about a single modality; if it is
+    large, about all alike. There may be one for each modality. Returns a table, indexed
+    by user id, whose rows sum to 1.
     """
     alpha = np.broadcast_to(concentration, len(modalities))
     users = numbered_ids("user", n_users, USER)
@@ -212,20 +161,8 @@ def draw_leans(
 def numbered_ids(kind: str, n: int, name: str, width: int = 4) -> pd.Index:
     """Make ids such as "item-0001".
 
-    Parameters
-    ----------
-    kind : str
-        What stands before the number.
-    n : int
-        How many.
-    name : str
-        Name of the index.
-    width : int, default=4
-        Digits; more where `n` has more.
-
-    Returns
-    -------
-    Index of length n
+    `kind` stands before the number, which has `width` digits, or more where `n` has;
+    `name` is that of the index.
     """
     width = max(width, len(str(n)))
     return pd.Index([f"{kind}-{row:0{width}d}" for row in range(1, n + 1)], name=name)

@@ -31,16 +31,8 @@ def write_words(
 ) -> tuple[str, str]:
     """Write the title and the description of one item.
 
-    Parameters
-    ----------
-    attributes : mapping of str to str
-        A value for each name in `ATTRIBUTES`.
-    rng : numpy Generator
-        Chooses the words of the theme and of the tone.
-
-    Returns
-    -------
-    title, description : str
+    `attributes` has a value for each name in `ATTRIBUTES`; chance chooses the words of
+    its theme and tone.
     """
     theme, tone = THEMES[attributes["theme"]], TONES[attributes["tone"]]
     person, adjective = pick(rng, theme.people), pick(rng, tone.adjectives)

@@ -15,14 +15,8 @@ class Offsets(Protocol):
 def chunk_text(text: str, tokenizer: Any, max_tokens: int) -> list[tuple[str, int]]:
     """Return pieces of a text that fit a model, with the token count of each.
 
-    Parameters
-    ----------
-    text : str
-        Any text that is not blank.
-    tokenizer : PreTrainedTokenizerFast
-        The model's tokenizer; it must give the offsets of tokens in the text.
-    max_tokens : int
-        Tokens per piece, without special tokens; at least 1.
+    `text` is not blank; `tokenizer` must give the offsets of tokens in it, as fast ones
+    do. A piece has at most `max_tokens` (at least 1), without special tokens.
     """
     encoding = tokenizer(
         text,
@@ -38,14 +32,8 @@ def chunk_text(text: str, tokenizer: Any, max_tokens: int) -> list[tuple[str, in
 def cut_text(text: str, offsets: Offsets, max_tokens: int) -> list[tuple[str, int]]:
     """Return pieces of a text whose tokens are known, with the token count of each.
 
-    Parameters
-    ----------
-    text : str
-        Any text that is not blank.
-    offsets : sequence of (int, int)
-        Where each token begins and ends in the text, without special tokens.
-    max_tokens : int
-        Tokens per piece; at least 1.
+    `text` is not blank, and `offsets` say where each token begins and ends in it,
+    without special tokens. A piece has at most `max_tokens`, at least 1.
     """
     if len(offsets) <= max_tokens:
         return [(text, max(len(offsets), 1))]

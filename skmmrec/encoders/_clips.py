@@ -81,17 +81,8 @@ def clip_key(item: Any) -> Hashable:
 def find_extents(item: Any, max_duration: float) -> Extents:
     """Return the spans of a video's streams, by its packets, not its header.
 
-    Parameters
-    ----------
-    item : str, path or bytes
-        The video.
-    max_duration : float
-        How much is read from the start.
-
-    Raises
-    ------
-    ContentError
-        If the item is damaged, cut off, too large, or has neither pictures nor sound.
+    No more than `max_duration` is read, from the start. A ContentError says that the
+    item is damaged, cut off, too large, or has neither pictures nor sound.
     """
     limit = Span(0.0, max_duration)
     with opened(item) as container:
@@ -131,10 +122,7 @@ def still_frames(
 ) -> list[Image.Image]:
     """Return pictures of a video at even distances; none where it has sound alone.
 
-    Raises
-    ------
-    ContentError
-        If the item is damaged.
+    Raises ContentError if the item is damaged.
     """
     clip_key(item)  # refuses what is neither a path nor bytes
     span = find_extents(item, max_duration).frames
@@ -147,14 +135,8 @@ def still_frames(
 def scene_changes(item: Any, threshold: float, max_duration: float) -> list[float]:
     """Return the times at which a picture differs from the previous one.
 
-    Parameters
-    ----------
-    item : str, path or bytes
-        The video.
-    threshold : float
-        The least mean absolute difference of thumbnails, as a share of full scale.
-    max_duration : float
-        How much is read from the start.
+    `threshold` is the least mean absolute difference of thumbnails, as a share of full
+    scale. No more than `max_duration` is read, from the start.
     """
     times: list[float] = []
     with opened(item) as container:
@@ -173,11 +155,7 @@ def scene_changes(item: Any, threshold: float, max_duration: float) -> list[floa
 def read_waveform(item: Any, span: Span) -> tuple[np.ndarray, int]:
     """Return the mono sound of a span, silent where the stream has a gap.
 
-    Returns
-    -------
-    waveform : ndarray of shape (n,), float32
-    rate : int
-        In Hz.
+    The waveform is float32 of shape (n,), the rate in Hz.
     """
     import av
 

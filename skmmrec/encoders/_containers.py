@@ -20,13 +20,8 @@ _DECLARE_LENGTH = ("mov", "matroska", "asf", "avi", "flv")
 def opened(item: Any, kind: str = "video") -> Iterator[Any]:
     """Open a container; an error of its decoder is one of the item.
 
-    Parameters
-    ----------
-    item : str, path, bytes or binary file
-        What is opened. Only this stream of bytes may be read: a playlist could name
-        other files.
-    kind : str, default="video"
-        What it should be, for errors.
+    Only this path, bytes or binary file may be read: a playlist could name other files.
+    `kind` is what it should be, for errors.
     """
     av = _import_av()
     with (
@@ -134,25 +129,10 @@ def read_sound_stream(
 ) -> tuple[np.ndarray, int]:
     """Return the sound of a file that another decoder could not read.
 
-    Parameters
-    ----------
-    file : binary file
-        Such as m4a, AAC or WebM.
-    max_duration : float
-        How much is read from the start.
-    reason : Exception
-        What the other decoder said.
-
-    Returns
-    -------
-    samples : ndarray of shape (n, n_channels), float32
-    rate : int
-        In Hz.
-
-    Raises
-    ------
-    ContentError
-        If PyAV is not installed, or cannot read the file either.
+    It is an m4a, AAC, WebM or the like, and `reason` is what the other decoder said.
+    Returns the first `max_duration` seconds or more, as samples of shape (n,
+    n_channels), float32, and their rate in Hz. A ContentError says that PyAV is not
+    installed, or cannot read the file either.
     """
     try:
         _import_av()

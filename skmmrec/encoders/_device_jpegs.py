@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 import torch
 
 from skmmrec.encoders._metadata import (
+    JPEG_FRAMES,
     exif_or_xmp,
+    is_jpeg,
     is_profile,
     joined_profile,
     jpeg_segments,
@@ -31,12 +33,11 @@ _log = logging.getLogger("skmmrec.encoders")
 
 # Baseline JPEG, which the decoders of GPUs read; progressive files are the host's.
 _BASELINE = 0xC0
-_SEGMENTS_OF_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 # Brightness at every pixel; colours at every one, every second, or every fourth.
 _SAMPLINGS = {b"\x11\x11\x11", b"\x21\x11\x11", b"\x22\x11\x11"}
-# How pixels begin that come in one scan of all three channels, not in one for each.
+# The header of a scan that holds all three channels, not one of them.
 _SCAN = b"\xff\xda\x00\x0c\x03"
-# Where a segment says that more pictures follow the first.
+# The segment that lists further pictures behind the first: its marker, and its name.
 _MORE_PICTURES = 0xE2, b"MPF\0"
 # Three channels, as torchvision numbers the ways to read a picture.
 _RGB = 3
@@ -44,8 +45,8 @@ _RGB = 3
 _END, _PADDING = b"\xff\xd9", 64
 # Pixels that are decoded, and resized, at a time: 0.4 GB as bytes, 0.2 GB as floats.
 _DECODED, _RESIZED = 2**27, 2**24
-# Mean and most levels, of 255, by which a picture may differ from that of the host:
-# decoders round, and make colours of every fourth pixel smooth, in ways of their own.
+# Mean and largest difference, in levels of 255, from the picture that the host decodes:
+# decoders differ in how they round, and in how they interpolate subsampled colours.
 _MEAN_TOLERANCE, _TOLERANCE = 1.5, 16
 
 
@@ -89,7 +90,7 @@ class DeviceJpegs:
         """Read a file that the GPU can decode; None for all other pictures."""
         if isinstance(item, str | os.PathLike):
             with open_file(item) as file:
-                item = file.read() if file.peek(3)[:3] == b"\xff\xd8\xff" else None
+                item = file.read() if is_jpeg(file.peek(3)) else None
         if not isinstance(item, bytes):
             return None
         size = plain_size(item)
@@ -171,7 +172,7 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
     JFIF, turned pictures, other colours than those of sRGB, uneven sampling, channels
     or pictures one after the other, and files whose end is missing.
     """
-    if data[:3] != b"\xff\xd8\xff" or data.rfind(_END, -_PADDING) < 0:
+    if not is_jpeg(data) or data.rfind(_END, -_PADDING) < 0:
         return None
     segments = list(jpeg_segments(data))
     if not segments or not data.startswith(_SCAN, segments[-1][1]):
@@ -180,7 +181,7 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
     for _, _, marker, body in segments:
         if marker == 0xEE or exif_or_xmp(body) or (marker, body[:4]) == _MORE_PICTURES:
             return None
-        if marker in _SEGMENTS_OF_FRAMES:
+        if marker in JPEG_FRAMES:
             if frame is not None or marker != _BASELINE:
                 return None
             frame = body

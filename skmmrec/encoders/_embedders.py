@@ -109,14 +109,8 @@ class Embedder:
     ) -> np.ndarray:
         """Encode inputs of one kind in one batch.
 
-        Parameters
-        ----------
-        inputs : list
-            Texts, or parts of other kinds.
-        counts : dict or None
-            Where the numbers of unknown tokens and of all tokens of texts are written.
-        **options
-            Those of the library.
+        Inputs are texts, or parts of other kinds. The numbers of unknown tokens and of
+        all tokens of texts are written to `counts`; `options` are those of the library.
         """
         with self.lock:
             self._counts.clear()
@@ -145,10 +139,7 @@ class Embedder:
     def compile(self, run: Callable[[], object]) -> None:
         """Compile the networks of transformers in the model, and run them.
 
-        Raises
-        ------
-        ValueError
-            If it contains none.
+        Raises ValueError if it contains none.
         """
         from sentence_transformers.base.modules import Transformer
 

@@ -13,7 +13,7 @@ from skmmrec.runtime import ContentError
 # for a picture's depth: a dark picture of 16 bits becomes brighter and stays what it
 # is, while one of 12 bits that was read as 16 would be black.
 _DEPTHS = (8, 10, 12, 14, 16)
-# The whole range of int32, as of the fewest values that need all its bits.
+# From here on, values need all 31 bits that a positive int32 has.
 _WIDE = 2**30
 # By how much of the range resizing may overshoot it: a sharp edge by about 5 %.
 _OVERSHOOT = 0.05
@@ -31,10 +31,7 @@ def is_deep(image: Image.Image) -> bool:
 def eight_bits(image: Image.Image) -> Image.Image:
     """Return deep grey as grey of 8 bits, which Pillow would clip instead.
 
-    Raises
-    ------
-    ContentError
-        If it cannot be told which value is white.
+    Raises ContentError if it cannot be told which value is white.
     """
     values = np.asarray(image)
     grey = _from_floats(values) if image.mode == "F" else _from_integers(values)
@@ -84,10 +81,8 @@ def loses_depth(image: Image.Image) -> bool:
 def require_depth(image: Image.Image) -> None:
     """Raise if the upper 8 of 16 bits say next to nothing.
 
-    Raises
-    ------
-    ContentError
-        If colours of 16 bits are all below 2**12, which leaves 16 of 256 values.
+    Raises ContentError if colours of 16 bits are all below 2**12, which leaves 16 of
+    256 values.
     """
     colours = [c for c in image.getbands() if c not in "Aa"]
     brightest = max(np.asarray(image.getchannel(c)).max() for c in colours)

@@ -13,29 +13,15 @@ from skmmrec.runtime import digest
 # Parameters on which no vector depends: where and how fast it is computed, and what
 # becomes of content that has none.
 _OF_THE_RUN = {
-    "batch_size",
-    "cache",
-    "compile",
-    "device",
-    "missing",
-    "on_error",
-    "verbose",
-}
+    "batch_size", "cache", "compile", "device", "missing", "on_error", "verbose",
+}  # fmt: skip
 
 
 def encoder_identity(encoder: BaseEncoder) -> bytes:
     """Return a hash of all that a fitted encoder's vectors depend on, on any device.
 
-    Parameters
-    ----------
-    encoder : BaseEncoder
-        Fitted; its model is loaded.
-
-    Returns
-    -------
-    bytes
-        A hash of the class, the parameters, the weights, the whitening if there is one,
-        and the major version of this package.
+    Hashed are the class, the parameters, the weights, the whitening if there is one,
+    and the major version of this package. The model is loaded for that.
     """
     settings = _settings(encoder)
     whitening = joblib.hash(getattr(encoder, "whitening_", None))

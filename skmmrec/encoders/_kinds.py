@@ -42,16 +42,8 @@ def encoder_parameters(kind: str) -> set[str]:
 def make_encoder(kind: str, parameters: Mapping[str, Any]) -> BaseEncoder:
     """Make an encoder; its model is not loaded.
 
-    Parameters
-    ----------
-    kind : {"text", "image", "audio", "video"}
-    parameters : mapping of str to object
-        By names of `encoder_parameters`.
-
-    Raises
-    ------
-    ValueError
-        For a parameter of a part beside that part, where it would have no effect.
+    Names are those of `encoder_parameters`. A ValueError tells of a parameter of a part
+    beside that part, where it would have no effect.
     """
     own = {name: value for name, value in parameters.items() if "__" not in name}
     for part, inner in _PARTS.items():

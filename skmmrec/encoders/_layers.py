@@ -57,18 +57,9 @@ def fold_batch_norms(
 ) -> torch.nn.Module:
     """Fold a network's batch norms into the convolutions before them.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-        In evaluation mode; not changed.
-    probe : callable
-        Runs a network on some input.
-
-    Returns
-    -------
-    network : torch.nn.Module
-        A copy whose output is the same within 1e-4 of the largest value; or the network
-        itself, if there is nothing to fold or the outputs differ.
+    The network, in evaluation mode, is not changed; `probe` runs one on some input.
+    Returns a copy whose output is the same within 1e-4 of the largest value; or the
+    network itself, if there is nothing to fold or the outputs differ.
     """
     if not any(_is_batch_norm(layer) for layer in network.modules()):
         return network
@@ -163,12 +154,8 @@ def join_clips(
     once. Its clip turns NaN into a number, where that of torch keeps it. So nothing is
     joined in a network whose output for `probe` is not finite.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-        In evaluation mode. Stays as it is if its output would change.
-    probe : callable
-        Runs a network on the largest inputs that it is given.
+    The network, in evaluation mode, stays as it is if its output would change; `probe`
+    runs it on the largest inputs that it is given.
     """
     pairs, expected = _clipped(network, lambda: probe(network))
     places = []

@@ -85,10 +85,7 @@ def _first(exifs: Iterable[Any], xmps: Iterable[Any]) -> int:
 def orientation_in_exif(data: Any) -> int | None:
     """Return what EXIF says is the orientation, 1 to 8, whatever else it says.
 
-    Parameters
-    ----------
-    data : bytes
-        EXIF with or without its prefix, or a TIFF file.
+    `data` is EXIF with or without its prefix, or a TIFF file.
     """
     if not isinstance(data, bytes):
         return None
@@ -139,13 +136,14 @@ def _first_integer(data: bytes, order: str, entry: int) -> int | None:
 
 # How a JPEG may be coded, and the three ways that decoders can scale: baseline,
 # extended and progressive, by Huffman's code.
-_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_SCALED = {0xC0, 0xC1, 0xC2}
 _EXIF, _XAP = b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0"
 _ICC = b"ICC_PROFILE\0"
 
 
-def _is_jpeg(data: bytes) -> bool:
+def is_jpeg(data: bytes) -> bool:
+    """Tell it by its first bytes."""
     return data[:3] == b"\xff\xd8\xff"
 
 
@@ -161,7 +159,7 @@ def _strip_jpeg(data: bytes) -> Stripped:
     for start, end, marker, body in jpeg_segments(data):
         if _matters(marker, body):
             kept.append(data[start:end])
-            frames |= {marker} & _JPEG_FRAMES
+            frames |= {marker} & JPEG_FRAMES
         elif body.startswith(_EXIF):
             exifs.append(body)
         elif body.startswith(_XAP):
@@ -356,7 +354,7 @@ def _strip_avif(data: bytes) -> Stripped:
 
 
 _FORMATS: list[tuple[Callable[[bytes], bool], Callable[[bytes], Stripped]]] = [
-    (_is_jpeg, _strip_jpeg),
+    (is_jpeg, _strip_jpeg),
     (_is_png, _strip_png),
     (_is_tiff, _strip_tiff),
     (_is_avif, _strip_avif),

@@ -10,8 +10,8 @@ from skmmrec.runtime import ContentError
 # 16-bit integers that are taken for floats stay below 16 only if they are all but
 # silent (-66 dB).
 _LOUDEST = 16
-# A mean whose energy is this share of what it would be for channels without anything
-# in common has lost what they share: for stereo, 9 dB less than in its channels.
+# Channels cancel one another if the energy of their mean is below this share of what it
+# would be for uncorrelated channels: for stereo, 9 dB below that of the channels.
 _CANCELLED = 0.25
 # Channels of nearly the same energy are equally loud; the first of them is taken.
 _AS_LOUD = 0.9
@@ -59,7 +59,7 @@ class Mixer:
         """Put the loudest channel where the mean has lost what the channels hold."""
         n_channels = samples.shape[1]
         before = _by_block(energies, n_channels)
-        # That of the channels' sum.
+        # The energy of the channels' sum.
         left = n_channels**2 * _by_block(_energies(mixed), 1)
         for row in np.flatnonzero(left < _CANCELLED * before):
             block = slice(BLOCK * row, BLOCK * (row + 1))
@@ -74,19 +74,8 @@ def to_mono(samples: np.ndarray) -> np.ndarray:
     The result is the mean of the channels. Where the channels cancel one another, as
     if one of them is inverted, it is the one that is the loudest in such places.
 
-    Parameters
-    ----------
-    samples : ndarray of shape (n, n_channels), float
-        Full scale is 1.
-
-    Returns
-    -------
-    waveform : ndarray of shape (n,), float32
-
-    Raises
-    ------
-    ContentError
-        If samples are not finite or far beyond full scale.
+    `samples` have shape (n, n_channels), and full scale is 1. Returns n numbers,
+    float32. A ContentError says that samples are not finite or far beyond full scale.
     """
     mixed = np.empty(len(samples), np.float32)
     Mixer().mix(samples, mixed)
@@ -132,7 +121,7 @@ def _energies(samples: np.ndarray) -> np.ndarray:
     rows = values[: n_whole * _ROW].reshape(n_whole, _ROW)
     rest = values[n_whole * _ROW :]
     energies = np.empty(n_whole + (len(rest) > 0), values.dtype)
-    with np.errstate(over="ignore", invalid="ignore"):  # refused by what it holds
+    with np.errstate(over="ignore", invalid="ignore"):  # checked afterwards
         np.vecdot(rows, rows, out=energies[:n_whole])
         energies[n_whole:] = np.vecdot(rest, rest)
     return energies

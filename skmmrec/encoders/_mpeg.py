@@ -98,24 +98,9 @@ class Recording:
 def mpeg_parts(file: BinaryIO, max_duration: float, within: int = 0) -> list[Part]:
     """Return each recording of a file of MPEG audio as a file of its own.
 
-    Parameters
-    ----------
-    file : binary file
-        The stream.
-    max_duration : float
-        How much is needed.
-    within : int, default=0
-        How many bytes may precede the first frame; 0 for any number.
-
-    Returns
-    -------
-    parts : list of Part
-        Empty if there are no frames.
-
-    Raises
-    ------
-    ContentError
-        If there are fewer frames than a recording counts.
+    `max_duration` is how much is needed, and `within` how many bytes may precede the
+    first frame (0: any number). Without frames there are no parts. A ContentError says
+    that there are fewer frames than a recording counts.
     """
     n_bytes = size_of(file)
     if within and _next_frame(bytes_at(file, 0, 2 * within), 0) >= within:
@@ -204,7 +189,7 @@ def _pieces(data: bytes) -> Iterator[tuple[int, int, Frames]]:
     position, before = 0, None
     while position < len(data):
         if frames_start := _after_tags(data, position):
-            # What is in a tag does not count: it may be a sound.
+            # A tag may contain a sound, whose frames do not count.
             yield position, position + 3, []
             position, before = frames_start, None
         frame = _frame_at(data, position)

@@ -56,7 +56,7 @@ def _is_intact(tag: bytes, place: int) -> bool:
     stored = int.from_bytes(tag[place : place + 2], "big")
     if not stored or stored == _checksum(tag[:place]):
         return True
-    # By FFmpeg, of as many bytes as stand before it in stereo.
+    # FFmpeg always hashes 190 bytes: those in front of the checksum in a stereo file.
     blank = tag[:place] + bytes(2) + tag[place + 2 :]
     return stored == _checksum(blank[:190].ljust(190, b"\0"))
 

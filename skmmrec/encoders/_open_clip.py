@@ -20,9 +20,8 @@ from skmmrec.runtime import (
     cached_file,
     existing_path,
     hub_silence,
-    is_packaged,
     load_state_dict,
-    packaged_file,
+    local_weights,
     unreachable,
 )
 
@@ -49,19 +48,9 @@ def load_open_clip(
 ) -> tuple[Any, PictureTransform]:
     """Return a model in evaluation mode and the transform of its pictures.
 
-    Parameters
-    ----------
-    model, pretrained : str or path
-        As in `ImageEncoder`.
-    preprocess : mapping or None
-        Overrides the preprocessing that belongs to the weights.
-
-    Raises
-    ------
-    ValueError
-        If the names are unknown or the weights do not fit.
-    FileNotFoundError
-        If a path does not exist.
+    `model` and `pretrained` are as in `ImageEncoder`; `preprocess` overrides the
+    preprocessing that belongs to the weights. A ValueError says that the names are
+    unknown or the weights do not fit, a FileNotFoundError that a path does not exist.
     """
     name = scheme_name(model)
     if name in _TIMM_TOWERS:
@@ -85,15 +74,9 @@ def faster(network: Any, transform: PictureTransform, pack: bool) -> Any:
     Batch norms are folded into the convolutions before them. A model without batch
     norms is returned as it is.
 
-    Parameters
-    ----------
-    network : open_clip.CLIP
-        In evaluation mode, on the CPU.
-    transform : PictureTransform
-        Of the pictures that it is given.
-    pack : bool
-        Store the weights of convolutions in oneDNN's layout, and let it clip what they
-        give, for float32 on a CPU.
+    The network is in evaluation mode, on the CPU; `transform` is that of its pictures.
+    `pack` stores the weights of convolutions in oneDNN's layout, and lets it clip what
+    they give, for float32 on a CPU.
     """
     folded = fold_batch_norms(network, probe_vectors)
     if folded is network:
@@ -127,10 +110,7 @@ def probe_vectors(network: Any) -> torch.Tensor:
 def load_tokenizer(model: str | os.PathLike) -> Callable[[list[str]], torch.Tensor]:
     """Return the tokenizer of a model's text tower.
 
-    Raises
-    ------
-    ValueError
-        If the model has none.
+    Raises ValueError if the model has none.
     """
     name = scheme_name(model)
     if name in _TIMM_TOWERS:
@@ -158,9 +138,7 @@ def weight_paths(model: str | os.PathLike, pretrained: str | os.PathLike) -> lis
 
 
 def _checkpoint(pretrained: str | os.PathLike) -> Path | None:
-    if is_packaged(pretrained):
-        return packaged_file(str(pretrained))
-    return existing_path(pretrained, "pretrained")
+    return local_weights(pretrained, "pretrained")
 
 
 def _without_hub(
@@ -168,12 +146,9 @@ def _without_hub(
 ) -> tuple[str, str | os.PathLike, dict[str, Any] | None]:
     """Name the files in the hub's cache instead, where the hub does not answer.
 
-    Returns
-    -------
-    name, pretrained : str or path
-        As they are, where the hub answers or is not needed.
-    preprocess : dict or None
-        What belongs to published weights; None: the model itself tells.
+    Name and weights stay as they are where the hub answers or is not needed. The third
+    is the preprocessing that belongs to published weights; None: the model itself
+    tells.
     """
     repo, files = _hub_files(name, pretrained)
     silent = hub_silence(repo) if files else None

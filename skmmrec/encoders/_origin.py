@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skmmrec.encoders._base import BaseEncoder
-from skmmrec.runtime import cached_file, existing_path, is_packaged, packaged_file
+from skmmrec.runtime import cached_file, existing_path, is_packaged, local_weights
 
 _log = logging.getLogger("skmmrec.encoders")
 
@@ -76,9 +76,7 @@ def _card_of(name: str | os.PathLike) -> Path | None:
 def _place_of(name: str | os.PathLike) -> Path | None:
     """Where weights lie on this machine; None: on the hub, or nowhere any more."""
     try:
-        if is_packaged(name):
-            return packaged_file(str(name))
-        return existing_path(name, "model")
+        return local_weights(name, "model")
     except (ImportError, OSError, ValueError):
         return None
 

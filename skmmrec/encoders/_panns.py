@@ -68,15 +68,9 @@ def load_network(
 ) -> torch.nn.Module:
     """Build a network in evaluation mode.
 
-    Parameters
-    ----------
-    model : str
-        One of `NETWORKS`.
-    pretrained : bool, str or path
-        True fetches the published weights into the cache folder, once. A path is that
-        of a checkpoint. False leaves the network untrained.
-    seed : int
-        Seed of the weights of an untrained network.
+    `model` is one of `NETWORKS`. `pretrained` is True for the published weights, which
+    are fetched into the cache folder once, or the path of a checkpoint; False leaves
+    the network untrained, with weights by `seed`.
     """
     path = checkpoint(model, pretrained)
     with Generators(seed).lent():
@@ -96,12 +90,8 @@ def _build(model: str) -> torch.nn.Module:
 def checkpoint(model: str, pretrained: bool | str | os.PathLike) -> Path | None:
     """Return the file with the weights; None for an untrained network.
 
-    Raises
-    ------
-    FileNotFoundError
-        If a path does not exist.
-    ConnectionError
-        If the published weights are not in the cache and cannot be fetched.
+    Raises FileNotFoundError if a path does not exist; ConnectionError if the published
+    weights are not in the cache and cannot be fetched.
     """
     if isinstance(pretrained, str | os.PathLike):
         path = Path(pretrained).expanduser()

@@ -185,12 +185,8 @@ class _PowerSpectrogram(nn.Module):
 def faster(network: nn.Module, pack: bool) -> nn.Module:
     """Return a faster network with the same output.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-        In evaluation mode, on the CPU; not changed.
-    pack : bool
-        Store the weights of convolutions in oneDNN's layout, for float32 on a CPU.
+    The network is in evaluation mode on the CPU, and is not changed. `pack` stores the
+    weights of convolutions in oneDNN's layout, for float32 on a CPU.
     """
     fast: Any = fold_batch_norms(network, probe)
     if fast is network:

@@ -133,12 +133,7 @@ Needed = Callable[[int, int], tuple[int, int]]
 def decode_picture(item: Any, needed: Needed | None = None) -> Decoded:
     """Decode a picture as `read_picture` does, at a fraction of its size if it may be.
 
-    Parameters
-    ----------
-    item : str, path, bytes, PIL image or ndarray
-        As in `read_picture`.
-    needed : callable or None
-        See `Needed`; None: decode it at its full size.
+    Without `needed`, it is decoded at its full size.
     """
     if isinstance(item, np.ndarray):
         return _whole(_to_rgb(Image.fromarray(_checked_array(item))))
@@ -167,7 +162,7 @@ def _stripped(file: BufferedReader) -> Stripped:
 def _opened(source: Any) -> Image.Image:
     try:
         return Image.open(source)
-    except UnidentifiedImageError as error:  # whose message names an object in memory
+    except UnidentifiedImageError as error:  # its message names an object in memory
         known = what_it_is(source, "picture")
         raise ContentError(
             f"is not a readable picture: {known or 'it is no file of a known format'}"

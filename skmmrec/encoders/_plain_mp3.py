@@ -19,17 +19,9 @@ def plain_mp3(file: BinaryIO) -> Part | None:
     That is so of nearly all, and spares a list of the frames, and a copy with a new
     count. The frames are led through once, as the decoder goes on where one is damaged.
 
-    Parameters
-    ----------
-    file : binary file
-        Any file.
-
-    Returns
-    -------
-    part : Part or None
-        None if the file is anything else than frames of layer III in a row, perhaps
-        between tags, the first of which says how many there are and what an encoder
-        has put around the sound.
+    Returns None if the file is anything else than frames of layer III in a row, perhaps
+    between tags, the first of which says how many there are and what an encoder has put
+    around the sound.
     """
     start, n_bytes = tag_size(bytes_at(file, 0, 10)), size_of(file)
     if bytes_at(file, max(n_bytes - _N_ID3V1, 0), 3) == b"TAG":

@@ -21,20 +21,10 @@ def encode_parts(
 ) -> np.ndarray:
     """Encode the parts of items and pool them item by item.
 
-    Parameters
-    ----------
-    items : list of list
-        The parts of each item, at least one.
-    weights : list of list of float
-        The weight of each part in the mean.
-    encode : callable
-        Encodes a list of parts. It gets at most ``len(items)`` of them, so that an item
-        of many parts needs no more memory than a batch of items of one part.
-
-    Returns
-    -------
-    vectors : ndarray of shape (len(items), dim), float32
-        The weighted mean of each item's parts.
+    Each item has at least one part, and each part a weight in the mean. `encode` gets
+    at most ``len(items)`` parts, so that an item of many parts needs no more memory
+    than a batch of items of one part. Returns the weighted mean of each item's parts,
+    float32.
     """
     vectors = [encode(parts) for parts in _lists(items)]
     return pool_parts(np.concatenate(vectors), weights)
@@ -48,20 +38,9 @@ def start_parts(
 ) -> Callable[[], np.ndarray]:
     """Begin to encode the parts of items, as in `encode_parts`.
 
-    Parameters
-    ----------
-    items, weights
-        As in `encode_parts`.
-    start : callable
-        Begins to encode a list of parts; returns a function that waits for the vectors.
-    pooling : {"mean", "max", "mean+max"}, default="mean"
-        The weighted mean, the elementwise maximum, or both side by side: 2 * dim
-        columns.
-
-    Returns
-    -------
-    wait : callable
-        Waits for the vectors of the items.
+    `start` begins to encode a list of parts; it returns a function that waits for the
+    vectors, and so does this. `pooling` is the weighted mean, the elementwise maximum,
+    or both side by side: 2 * dim columns.
     """
     wait = start_in_turn(start, _lists(items), _IN_FLIGHT)
     return lambda: pool_parts(np.concatenate(wait()), weights, pooling)

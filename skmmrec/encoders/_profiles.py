@@ -37,19 +37,10 @@ def space_of(mode: str) -> str:
 def in_srgb(image: Image.Image, profile: Any, space: str) -> Image.Image:
     """Return a picture by the colours of sRGB; itself if it has them.
 
-    Parameters
-    ----------
-    image : PIL image
-        CMYK, or RGB; of a grey one, all channels are equal.
-    profile : bytes or None
-        One that cannot be read, or is for other colours, does not count.
-    space : {"RGB", "L", "CMYK"}
-        What the file's own pixels are, as `space_of` tells.
-
-    Returns
-    -------
-    PIL image
-        RGB, but for a CMYK picture without a profile that counts.
+    A picture is CMYK, or RGB, with equal channels where it is grey; `space` is what the
+    file's own pixels are, as `space_of` tells. A profile that cannot be read, or is for
+    other colours, does not count. Returns RGB, but for a CMYK picture without a profile
+    that counts.
     """
     conversion = _conversion(profile, space) if isinstance(profile, bytes) else None
     if conversion is None:
@@ -79,7 +70,7 @@ def _conversion(profile: bytes, space: str) -> Any:
             ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-        return None  # as of all metadata that cannot be read
+        return None  # ignored, like all metadata that cannot be read
     if space == "CMYK":
         return found
     colours = _colours(space)

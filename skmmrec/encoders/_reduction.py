@@ -9,10 +9,8 @@ from sklearn.decomposition import PCA
 def fit_whitening(vectors: np.ndarray, n_components: int, owner: str) -> PCA:
     """Fit a PCA with whitening on the distinct vectors.
 
-    Raises
-    ------
-    ValueError
-        If there are not more distinct vectors than components, or fewer dimensions.
+    Raises ValueError if there are not more distinct vectors than components, or fewer
+    dimensions.
     """
     distinct = np.unique(vectors, axis=0)
     n_distinct, dim = distinct.shape

@@ -18,8 +18,8 @@ from torchvision.transforms import Normalize
 
 from skmmrec.encoders._pictures import Decoded, decode_picture
 
-# The resized picture may have so many times the pixels of the part that is taken. Of a
-# longer one Pillow resizes that part alone.
+# The resized picture may have so many times the pixels of the part that is cropped. Of
+# longer pictures Pillow resizes that part alone.
 _MOST_PIXELS = 4
 # Levels, of 255, by which two ways to resize may differ: each rounds twice.
 _TOLERANCE = 3
@@ -61,7 +61,8 @@ class Resizer:
         self._mode = config.resize_mode or "shortest"
         self._fill = config.fill_color if self._mode == "longest" else 0
         is_square = self._height == self._width
-        # open_clip takes the interpolation for all but this mode of uneven sizes.
+        # In the mode "shortest", open_clip ignores the interpolation if the size is no
+        # square.
         is_told = is_square or self._mode != "shortest"
         self._is_linear = is_told and config.interpolation == "bilinear"
 
@@ -119,13 +120,8 @@ class Resizer:
     def on_device(self, pixels: torch.Tensor) -> torch.Tensor:
         """Resize whole upright pictures of one size on a device.
 
-        Parameters
-        ----------
-        pixels : tensor of shape (n, 3, height, width), uint8
-
-        Returns
-        -------
-        tensor of shape (n, 3, height, width) of the network, uint8
+        Both have shape (n, 3, height, width) and are uint8; the result has the
+        network's size.
         """
         part = self.part(pixels.shape[3], pixels.shape[2])
         mode = "bilinear" if self._is_linear else "bicubic"

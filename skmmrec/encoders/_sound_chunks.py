@@ -133,11 +133,8 @@ def chunked_parts(file: BinaryIO, layout: Layout, max_duration: float) -> list[P
 
     There is one for each chunk of sound, and for each of several files that are joined.
 
-    Raises
-    ------
-    ContentError
-        If there is no sound, less of it than declared, or a format that contradicts
-        itself.
+    Raises ContentError if there is no sound, less of it than declared, or a format that
+    contradicts itself.
     """
     parts, start, one = [], 0, layout
     while True:
@@ -408,10 +405,7 @@ def _require_consistent(body: bytes, order: str) -> None:
 def sun_part(file: BinaryIO) -> Part:
     """Return an AU file, of one header and the sound, with its length left open.
 
-    Raises
-    ------
-    ContentError
-        If there is less of it than declared.
+    Raises ContentError if there is less of it than declared.
     """
     head = bytes_at(file, 0, 24)
     order = ">" if head[:4] == b".snd" else "<"

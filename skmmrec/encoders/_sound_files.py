@@ -42,23 +42,9 @@ _DAMAGED = 4096
 def read_file(item: Any, max_duration: float) -> tuple[np.ndarray, int]:
     """Return the mono waveform of a file, from its start, and its rate.
 
-    Parameters
-    ----------
-    item : str, path, bytes, bytearray or memoryview
-        The file or its content.
-    max_duration : float
-        How much is read. No more is decoded, whatever the file declares.
-
-    Returns
-    -------
-    waveform : ndarray of shape (n,), float32
-    rate : int
-        In Hz; that of the first recording, if a file joins several.
-
-    Raises
-    ------
-    ContentError
-        If the file is damaged, cut off, or not a sound.
+    No more than `max_duration` is decoded, whatever the file declares. Returns n
+    numbers, float32, and the rate in Hz: that of the first recording, if a file joins
+    several. A ContentError says that the file is damaged, cut off, or not a sound.
     """
     is_path = isinstance(item, str | os.PathLike)
     with (

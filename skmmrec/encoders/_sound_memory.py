@@ -31,18 +31,9 @@ _unused: list[int] = []
 def descriptor(file: BinaryIO, may_copy: bool) -> Iterator[int | None]:
     """Yield a descriptor of a file's content, at its start.
 
-    Parameters
-    ----------
-    file : binary file
-        Its position is undefined afterwards.
-    may_copy : bool
-        Whether the content may be copied into memory.
-
-    Yields
-    ------
-    number : int or None
-        None if there is none, and no copy either: because of `may_copy`, the size, or a
-        system without files in memory.
+    The position of the file is undefined afterwards. Yields None if there is no
+    descriptor, and no copy either: because of `may_copy`, the size, or a system without
+    files in memory.
     """
     own = _own_descriptor(file)
     if own is not None:

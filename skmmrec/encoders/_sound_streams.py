@@ -55,16 +55,8 @@ def plain_flac(file: BinaryIO) -> Part | None:
     new header. What stands in the middle is not looked at: it is for the decoder to
     reach the end of the file with the last sample.
 
-    Parameters
-    ----------
-    file : binary file
-        Any file.
-
-    Returns
-    -------
-    part : Part or None
-        None if the file is anything else than a header, metadata and frames, the last
-        of which ends with the declared length.
+    Returns None if the file is anything else than a header, metadata and frames, the
+    last of which ends with the declared length.
     """
     head = bytes_at(file, 0, _N_FLAC)
     if not _FLAC.match(head):
@@ -128,10 +120,7 @@ def _n_in_frame(head: bytes) -> int:
 def flac_parts(file: BinaryIO) -> list[Part]:
     """Return each recording of a FLAC file, without its metadata; none of others.
 
-    Raises
-    ------
-    ContentError
-        If there is no frame of samples.
+    Raises ContentError if there is no frame of samples.
     """
     n_bytes = size_of(file)
     if bytes_at(file, max(n_bytes - _N_ID3V1, 0), 3) == b"TAG":

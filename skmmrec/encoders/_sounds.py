@@ -25,7 +25,8 @@ from skmmrec.runtime import (
 _MOST_CHANNELS = 64
 # In Hz. Files cannot declare more, and resampling from far more does not end.
 _HIGHEST_RATE = 2**32 - 1
-# Rates in common use, in kHz. Nothing is sampled at so few Hz; noises of 250 Hz are.
+# Rates in common use, in kHz, which somebody may give in place of Hz. Nothing is
+# sampled at so few Hz.
 _IN_KHZ = {8, 11.025, 12, 16, 22.05, 24, 32, 44.1, 48, 88.2, 96, 176.4, 192}
 # Channels of the layouts in common use, up to 7.1.
 _FEW_CHANNELS = 8
@@ -248,7 +249,7 @@ def _require_full_range(samples: np.ndarray) -> None:
     middle = _middle(samples.dtype)
     lowest, highest = int(samples.min()) - middle, int(samples.max()) - middle
     peak = max(-lowest, highest)
-    # An integer of 64 bits is no format of samples: below 2**32, they had 32 or fewer.
+    # No format has samples of 64 bits: values up to 2**32 come from 32 bits or fewer.
     limit = 2**15 if n_bytes == 4 else 2**32
     if 0 < peak <= limit and (n_bytes == 8 or (samples % 256).any()):
         raise ContentError(

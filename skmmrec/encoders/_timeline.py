@@ -40,19 +40,8 @@ class Timeline(NamedTuple):
 def read_timeline(encoder: VideoEncoder, video: Any, max_frames: int) -> Timeline:
     """Read a video as a fitted encoder does.
 
-    Parameters
-    ----------
-    encoder : VideoEncoder
-        Fitted.
-    video : str, path or bytes
-        The video.
-    max_frames : int
-        The most pictures that are kept, evenly spaced among those that are encoded.
-
-    Raises
-    ------
-    ValueError
-        If the video is missing or cannot be read.
+    At most `max_frames` pictures are kept, evenly spaced among those that are encoded.
+    A ValueError says that the video is missing or cannot be read.
     """
     check_is_fitted(encoder)
     if is_missing(video):

@@ -39,7 +39,7 @@ _PROBES = [
 _LONGEST_PROBE = 40_000
 # What ends a word for each tokenizer, and whatever else lies between two words.
 _SPACES = frozenset(" \t\n\r")
-# What transformers takes for no limit.
+# From here on, transformers means that there is no limit.
 _UNLIMITED = 1e20
 
 
@@ -223,12 +223,8 @@ class Flat(NamedTuple):
 def token_reader(transformer: Any, prompt: str) -> TokenReader | None:
     """Return a reader for a model, or None where it may differ from the library.
 
-    Parameters
-    ----------
-    transformer : SentenceTransformer
-        The model. No other thread may use its tokenizer meanwhile.
-    prompt : str
-        Put before each text.
+    No other thread may use the model's tokenizer meanwhile. The prompt is put before
+    each text.
     """
     from sentence_transformers.base.modules import Transformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding

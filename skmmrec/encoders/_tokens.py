@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-# A text of which more tokens than this are unknown is one that the model cannot read.
-# English with some emoji stays below; most scripts that a model has never seen give 0.7
-# to 1 with all-MiniLM-L6-v2. Of a text at the limit, as much is known as is not.
+# If a greater share of its tokens is unknown, the model cannot read a text. English
+# with some emoji stays below; most scripts that all-MiniLM-L6-v2 has never seen give
+# 0.7 to 1.
 _MOST_UNKNOWN = 0.5
 
 Counts = dict[str, tuple[int, int]]
@@ -49,12 +49,8 @@ def unknown_id(tokenizer: Any) -> int | None:
 def unknown_rows(tokenizer: Any, tokens: Any) -> list[int]:
     """Return the rows of tokens, as of open_clip, that are mostly unknown.
 
-    Parameters
-    ----------
-    tokenizer : callable
-        One of open_clip's. Those of its own know all bytes.
-    tokens : Tensor of shape (n, length)
-        Padded with the tokenizer's own token.
+    Rows of shape (n, length) are padded with the tokenizer's own token. Tokenizers of
+    open_clip's own know all bytes.
     """
     inner: Any = getattr(tokenizer, "tokenizer", None)
     unknown = None if inner is None else unknown_id(inner)
@@ -70,14 +66,8 @@ def unknown_rows(tokenizer: Any, tokens: Any) -> list[int]:
 def note_unknown(transformer: Any, unknown: int, counts: Counts) -> None:
     """Let a model of sentence-transformers count unknown tokens when it tokenises.
 
-    Parameters
-    ----------
-    transformer : SentenceTransformer
-        The model, whose method `preprocess` is replaced by one that counts as well.
-    unknown : int
-        The token to count.
-    counts : dict
-        Where each text's counts are written.
+    The method `preprocess` is replaced by one that also counts the token `unknown`, and
+    writes each text's counts to `counts`.
     """
     tokenise = transformer.preprocess
 
@@ -96,14 +86,8 @@ def note_unknown(transformer: Any, unknown: int, counts: Counts) -> None:
 def note_unknown_ids(contents: list[Pieces], unknown: int, n_framing: int) -> None:
     """Note what is unknown of texts whose pieces are arrays of tokens.
 
-    Parameters
-    ----------
-    contents : list of Pieces
-        Their attribute `unknown` is set.
-    unknown : int
-        The token to count.
-    n_framing : int
-        The tokens of each piece that are not of the text.
+    The attribute `unknown` of the contents is set. `unknown` is the token to count, and
+    `n_framing` how many tokens of each piece are not of the text.
     """
     pieces = [tokens for content in contents for tokens, _ in content]
     sizes = np.array([[sum(len(t) for t, _ in c), len(c)] for c in contents])

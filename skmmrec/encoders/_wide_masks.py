@@ -42,12 +42,8 @@ def causal(mask: torch.Tensor) -> torch.Tensor:
 def choose_mask(transformer: Any, features: dict[str, Any]) -> Widen | None:
     """Return how to widen a model's masks, or None if it takes none that is wide.
 
-    Parameters
-    ----------
-    transformer : SentenceTransformer
-        The model; its first module is a transformer.
-    features : dict
-        Its input for texts of different lengths, the longest as long as can be.
+    The model's first module is a transformer. `features` is its input for texts of
+    different lengths, the longest as long as can be.
     """
     import torch
 
@@ -60,7 +56,7 @@ def choose_mask(transformer: Any, features: dict[str, Any]) -> Widen | None:
         for widen in (bidirectional, causal):
             try:
                 given = run_widened(transformer, dict(features), widen).float()
-            except BaseException as error:  # of networks that take no such mask
+            except BaseException as error:  # the network takes no such mask
                 if not is_of_item(error):
                     raise
                 continue

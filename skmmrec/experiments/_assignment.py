@@ -79,17 +79,8 @@ def assign_arm(
 def hash_to_unit(texts: list[str], salt: str) -> NDArray[np.float64]:
     """Hash texts to pseudo-random numbers between 0 and 1.
 
-    Parameters
-    ----------
-    texts : list of str
-        The texts.
-    salt : str
-        Hashed first; not empty.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        From 0 up to, but not including, 1.
+    `salt`, which is not empty, is hashed first. The numbers begin at 0 and stay below
+    1.
     """
     if not isinstance(salt, str) or not salt:
         raise ValueError(f"experiment must be a non-empty name, got {salt!r}")

@@ -79,7 +79,7 @@ def sample_size(
         raise ValueError(f"ratio must be finite and above 0, got {ratio}")
     size, test = _standardized(effect, rate, std)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that no size was found is said below
+        warnings.simplefilter("ignore")  # that no size is found is an error below
         control = test.solve_power(abs(size), alpha=alpha, power=power, ratio=ratio)
     if not isfinite(control):
         raise ValueError(

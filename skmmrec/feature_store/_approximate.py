@@ -19,8 +19,8 @@ from skmmrec._sklearn import clone
 from skmmrec.feature_store.backends.base import Added, VectorTable, nearest_among
 from skmmrec.retrieval import MANY_ITEMS, ApproximateIndex
 
-# Users that have to ask before they take the place of items in measuring the recall,
-# and how many are kept: two such samples give it within 0.01.
+# The recall is measured with items as queries until so many users have asked, and then
+# with the last 512 of these: two such samples agree within 0.01.
 ENOUGH, KEPT = 128, 512
 
 _log = logging.getLogger("skmmrec.feature_store")
@@ -64,10 +64,7 @@ class SwappedIndex:
         Also where it would not be faster. `users` are vectors of who asks, by whom the
         recall is measured.
 
-        Raises
-        ------
-        RuntimeError
-            When it cannot be built.
+        Raises RuntimeError when it cannot be built.
         """
         if not self._is_wanted(table):
             return None
@@ -199,11 +196,8 @@ def nearest_in(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Search as `_search.nearest` does, for inner products, some rows left out.
 
-    Returns
-    -------
-    rows : int64 ndarray of shape (at most k,)
-    distances : float64 ndarray of the same shape
-        Minus the inner products.
+    Rows and float64 distances have shape (at most k,); distances are minus the inner
+    products.
     """
     n = len(graph.item_index_)
     columns = np.unique(hidden)
@@ -223,14 +217,8 @@ def nearest_with(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Search as `nearest_in` does, for sums of inner products and what is added.
 
-    Parameters
-    ----------
-    graph : ApproximateIndex
-        Of the items of `table`.
-    table, query, k, added
-        As in `nearest_among`.
-    hidden : int64 ndarray
-        Rows to be left out.
+    `graph` is of the items of `table`, and the rows in `hidden` are left out. All else
+    is as in `nearest_among`.
 
     Notes
     -----

@@ -39,13 +39,9 @@ def ids_of(column: pa.Array, kind: str, name: str, where: Where) -> pa.Array:
 def matrix_of(column: pa.Array, name: str, dim: int | None, where: Where) -> np.ndarray:
     """Read vectors as a float32 matrix of shape (n, dim).
 
-    Raises
-    ------
-    TypeError
-        When the column holds no lists of numbers.
-    ValueError
-        For a vector that is missing, of another length than `dim` (None: than the
-        first), or not finite as float32.
+    Raises TypeError when the column holds no lists of numbers; ValueError for a vector
+    that is missing, of another length than `dim` (None: than the first), or not finite
+    as float32.
     """
     _check_lists(column.type, name)
     if column.null_count:
@@ -124,25 +120,10 @@ def numbers_of(
 ) -> pa.Array:
     """Make a column of the bytes of lists of numbers; null for an empty one.
 
-    Parameters
-    ----------
-    column : pyarrow.Array
-        Lists of numbers, of any length.
-    name : str
-        What errors call it.
-    beside : pyarrow.Array
-        Lists of the same lengths.
-    other : str
-        What errors call those.
-    where : callable
-
-    Raises
-    ------
-    TypeError
-        When the column holds no lists of numbers.
-    ValueError
-        For lists of other lengths, and numbers that are missing, or not finite as
-        float32.
+    `column` holds lists of numbers, of any length, and `beside` lists of the same
+    lengths; errors call them `name` and `other`. A TypeError says that the column holds
+    no lists of numbers, a ValueError that lists have other lengths, or that numbers are
+    missing, or not finite as float32.
     """
     _check_lists(column.type, name)
     lengths, wanted = _list_lengths(column), _list_lengths(beside)

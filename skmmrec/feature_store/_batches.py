@@ -86,15 +86,10 @@ def serving_batches(
 ) -> tuple[Batch, Batch]:
     """Check serving vectors and sort them by id: users first, then items.
 
-    Raises
-    ------
-    ValueError
-        For no items, users and items of different widths, repeated ids, a
-        vector that is not finite, a category of an unknown item, or a memory of other
-        items.
-    TypeError
-        For ids that are neither whole numbers nor strings, or `categories` of another
-        type.
+    Raises ValueError for no items, users and items of different widths, repeated ids, a
+    vector that is not finite, a category of an unknown item, or a memory of other
+    items; TypeError for ids that are neither whole numbers nor strings, or `categories`
+    of another type.
     """
     user_ids, user_type, users, _ = _check(vectors.users, USER)
     item_ids, item_type, items, order = _check(vectors.items, ITEM)

@@ -29,17 +29,7 @@ from ._types import Ids, SingleId
 
 
 def stored_ids(online: OnlineRecommender, entity: Literal["user", "item"]) -> list[Id]:
-    """List the ids of all users or items that the store holds, sorted.
-
-    Parameters
-    ----------
-    online : OnlineRecommender
-    entity : {"user", "item"}
-
-    Returns
-    -------
-    list of int or str
-    """
+    """List the ids of all users or items that the store holds, sorted."""
     served = online._served
     view = served.user_view if entity == "user" else served.item_view
     return sorted(key_ids(view.join_keys[0], served.backend.keys(view)).tolist())

@@ -21,19 +21,9 @@ def category_texts(
 ) -> list[str | None]:
     """Return the category of each item as text, None for items without one.
 
-    Parameters
-    ----------
-    categories : mapping, Series or None
-        Category by item id.
-    item_ids : sequence of int or str
-
-    Raises
-    ------
-    TypeError
-        When `categories` is something else, or a category is a list.
-    ValueError
-        For an item that comes twice or is not among `item_ids`, or a category that
-        cannot be encoded in UTF-8.
+    A TypeError says that `categories` is neither a mapping nor a Series, by item id, or
+    that a category is a list. A ValueError tells of an item that comes twice or is not
+    among `item_ids`, or a category that cannot be encoded in UTF-8.
     """
     if categories is None:
         return [None] * len(item_ids)

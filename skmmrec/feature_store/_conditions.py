@@ -49,11 +49,8 @@ class Conditions:
     def mask(self, where: Filter) -> np.ndarray:
         """Mark the items that meet a condition.
 
-        Raises
-        ------
-        ValueError
-            When it asks for a feature that was not published, or compares one with
-            what it cannot be compared with.
+        Raises ValueError when it asks for a feature that was not published, or compares
+        one with what it cannot be compared with.
         """
         return condition_mask(where, self.view, self.of, _SHORT)
 

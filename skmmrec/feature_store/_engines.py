@@ -41,13 +41,9 @@ _PACKAGES = {"spark": "pyspark", "ray": "ray"}
 def check_engines(repo: Repo) -> None:
     """Refuse what is known to fail before anything is written.
 
-    Raises
-    ------
-    TypeError
-        For an online store of Feast's own, which need not be installed to be refused,
-        or a materialization engine whose rows nobody counts.
-    ImportError
-        When Ray or Spark is configured and not installed.
+    Raises TypeError for an online store of Feast's own, which need not be installed to
+    be refused, or a materialization engine whose rows nobody counts; ImportError when
+    Ray or Spark is configured and not installed.
     """
     settings = repo_file(repo)
     if not isinstance(repo, FeatureStore):
@@ -80,9 +76,7 @@ def check_written(
     The caller is the sole publisher and has not served it yet. What was written of it,
     online and offline, is forgotten.
 
-    Raises
-    ------
-    LostRowsError
+    Raises LostRowsError.
     """
     try:
         for name, written in counts.items():
@@ -161,9 +155,7 @@ def check_zone(job: RetrievalJob) -> None:
     Feast writes bounds in UTC for it, without saying so: point-in-time joins then miss
     values of hours, and give back all rows.
 
-    Raises
-    ------
-    LostRowsError
+    Raises LostRowsError.
     """
     session = getattr(job, "spark_session", None)
     if session is None:

@@ -18,7 +18,7 @@ from skmmrec.feature_store.backends.base import (
 # The folder of a repository that holds what is published.
 DATA = "data"
 
-# The last: a file as large as its file system, or a limit of the process, lets it be.
+# EFBIG: the file is as large as its file system or a limit of the process allows.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -27,9 +27,7 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 def told_apart(store: FeatureStore) -> Iterator[None]:
     """Tell a full disk and one that cannot be written to from other errors.
 
-    Raises
-    ------
-    FullStoreError, ReadOnlyStoreError
+    Raises FullStoreError or ReadOnlyStoreError.
     """
     with writing_to(store.repo_path):
         yield

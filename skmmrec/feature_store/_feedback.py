@@ -31,23 +31,10 @@ TakenIn: TypeAlias = pd.DataFrame | pd.Series | int
 def last_taken_in(feedback: TakenIn | None) -> int | None:
     """Return the number of the last event that a model has taken in.
 
-    Parameters
-    ----------
-    feedback : DataFrame, Series, int or None
-        Rows of `OnlineRecommender.feedback`, or the number itself.
-
-    Returns
-    -------
-    int or None
-        None where nothing is said: for None and for a table without rows.
-
-    Raises
-    ------
-    TypeError
-        For anything else.
-    ValueError
-        For a table whose index does not have the numbers of the events, or a number
-        below 0.
+    `feedback` is rows of `OnlineRecommender.feedback`, or the number itself. Returns
+    None where nothing is said: for None and for a table without rows. A TypeError is
+    for anything else, a ValueError for a table whose index does not have the numbers of
+    the events, or a number below 0.
     """
     if feedback is None:
         return None

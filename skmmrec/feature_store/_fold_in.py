@@ -15,26 +15,19 @@ from skmmrec.feature_store.backends.base import (
 
 from ._ids import places_in
 
-# Exponents are set by people (0.5, 1): four digits drop what float32 adds to them.
+# Exponents are round numbers (0.5, 1): four digits drop the rounding of float32.
 _DIGITS = 4
-# Of the largest number in a user vector: bounds the rounding of float32 sums, those of
-# `record` too, which is far smaller. No measurement chose this number.
+# Relative to the largest number in user vectors. The rounding of float32 sums, those of
+# `record` too, is far smaller. No measurement chose this number.
 _TOLERANCE = 1e-3
 
 
 def history_exponent(users: Rows, items: Rows) -> float | None:
     """Find e such that each user is the sum of n seen items' vectors over n to the e.
 
-    Parameters
-    ----------
-    users, items : Rows
-        The last column of `users` is 1 and multiplies the items' bias. Where the model
-        does not say the exponent, it is looked for if both are in memory.
-
-    Returns
-    -------
-    float or None
-        None where the users are not made that way.
+    The last column of `users` is 1 and multiplies the items' bias. Where the model does
+    not say the exponent, it is looked for if both are in memory. Returns None where the
+    users are not made that way.
     """
     if users.exponent is not None:
         return users.exponent
@@ -54,7 +47,7 @@ def history_exponent(users: Rows, items: Rows) -> float | None:
 
 def is_sum(vectors: np.ndarray, predicted: np.ndarray) -> bool:
     """Tell whether vectors of users are what sums of their items' vectors predict."""
-    # The least keeps the tolerance above 0 where all vectors are.
+    # The tolerance stays above 0 where all vectors are 0.
     scale = _TOLERANCE * max(float(np.abs(vectors).max(initial=0)), 1e-12)
     return np.allclose(vectors, predicted, 0, scale)
 

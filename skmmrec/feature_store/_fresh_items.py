@@ -56,14 +56,8 @@ class FreshItems(NamedTuple):
     ) -> pd.DataFrame:
         """Put new items into one user's list, as `mix_fresh` does.
 
-        Parameters
-        ----------
-        table : DataFrame
-            The user's best items, as `top_k` makes it.
-        new : DataFrame
-            The best of the new ones, at most as many as there are places.
-        items : VectorTable
-            All items.
+        `table` has the user's best items, as `top_k` makes it; `new` the best of the
+        new ones, at most as many as there are places; `items` all.
         """
         mixed = mix_fresh(_lists(table, items), _lists(new, items), self.places)
         rows, scores = mixed.positions[0], mixed.scores[0]

@@ -74,7 +74,8 @@ class Handover:
 
     def read(self, served: Callable[[], Snapshot]) -> Snapshot:
         """Return the publication to read, `served` telling which is served."""
-        noted = _Changes.latest  # before it is asked: what is noted later comes later
+        # Read first: a change that is noted from now on is seen next time.
+        noted = _Changes.latest
         now, ready = served(), self._ready
         if ready is None or noted is not self._noted or is_same(now, ready):
             return self._take(now, noted)
@@ -112,7 +113,7 @@ class Handover:
         try:
             with pace.kept():
                 self._load(snapshot)
-        except Exception as error:  # told to whoever reads it next
+        except Exception as error:  # the next reader gets the error
             _LOG.warning("publication %d was not loaded: %s", snapshot.number, error)
 
     def join(self, timeout: float) -> None:

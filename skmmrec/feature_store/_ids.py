@@ -63,12 +63,7 @@ def store_ids(values: Any, kind: str, name: str) -> list[Id | None]:
 def check_encodable(texts: Iterable[object], name: str) -> None:
     """Raise a ValueError that names the first text that UTF-8 has no bytes for.
 
-    Parameters
-    ----------
-    texts : iterable of object
-        Those that are no texts are passed over.
-    name : str
-        What errors call them.
+    Those that are no texts are passed over. Errors call them `name`.
     """
     for text in texts:
         try:
@@ -85,18 +80,8 @@ def places_in(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find where the ids of lists are among others.
 
-    Parameters
-    ----------
-    lists : sequence of sequences of int or str
-    ids : sequence of int or str
-        No two are the same.
-
-    Returns
-    -------
-    places : intp ndarray
-        Of all ids in the lists, one list after the other; -1 for one that is not there.
-    lengths : intp ndarray of shape (n,)
-        Of the lists.
+    No two of `ids` are the same. Returns the place of each id in the lists, one list
+    after the other, -1 for one that is not there; and the lengths of the lists.
     """
     lengths = np.fromiter(map(len, lists), np.intp, len(lists))
     kind = object if any(isinstance(each, str) for each in ids[:1]) else np.int64

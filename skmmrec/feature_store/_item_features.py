@@ -146,20 +146,9 @@ def added_columns(
 ) -> tuple[Column, ...]:
     """Return features and further vectors of items that are added.
 
-    Parameters
-    ----------
-    view : feast.FeatureView
-        The items' view, which must have them.
-    features : DataFrame or None
-        As in `item_columns`.
-    content : mapping of str to DataFrame or array-like, Blocks or None
-        As in `vector_columns`; arrays and blocks have a row for each item.
-    item_ids : sequence of int or str
-
-    Raises
-    ------
-    TypeError, ValueError
-        As there, and for what the view does not have, or has of another kind.
+    `view`, that of the items, must have them. `features` are as in `item_columns`, and
+    `content` as in `vector_columns`; its arrays and blocks have a row for each item.
+    Errors are as there, and for what the view does not have, or has of another kind.
     """
     scalars = item_columns(features, item_ids)
     tables = None if content is None else _as_tables(content, item_ids)

@@ -74,12 +74,8 @@ class StoredMemory:
     def added(self, liked: Sequence[Id], n: int) -> Added:
         """Return what is added to the scores of whoever has liked some items.
 
-        Parameters
-        ----------
-        liked : sequence of int or str
-            Oldest first. Items that are not there any more say nothing.
-        n : int
-            Length of the history.
+        They are given oldest first; items that are not there any more say nothing. `n`
+        is the length of the history.
         """
         said = self._know(liked)
         rows = np.concatenate([_NO_ROWS, *(each.rows for each in said)])

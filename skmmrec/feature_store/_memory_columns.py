@@ -49,20 +49,9 @@ def memory_columns(
 ) -> tuple[Column, ...]:
     """Return what items say of others.
 
-    Parameters
-    ----------
-    memory : ItemMemory or None
-        By positions; None: nothing is said.
-    ids : sequence of int or str, of length n
-        As they are published.
-    order : int ndarray of shape (n,)
-        Position of each.
-    id_type : {"int64", "string"}
-
-    Raises
-    ------
-    ValueError
-        When it is of other items, or holds what is no position or not finite.
+    `memory` is by positions, of which `order` has that of each id; None: nothing is
+    said. A ValueError says that it is of other items, or holds what is no position or
+    not finite.
     """
     lists: list[Any] = [None] * len(ids)
     weights: list[Any] = [None] * len(ids)

@@ -10,7 +10,7 @@ from feast.errors import FeastError
 
 from skmmrec.feature_store.backends.base import RowError
 
-# Where rows come in.
+# Paths that take rows.
 _WRITES = ("/push", "/write-to-online-store")
 
 
@@ -19,15 +19,10 @@ def answer_mistakes(app: Any) -> None:
 
     Feast 0.67 looks at lengths and types of vectors, times and ids before any store
     does, and answers each with 500, as if the server had failed.
-
-    Parameters
-    ----------
-    app : fastapi.FastAPI
-        Feast's server.
     """
     for route in app.routes:
         if getattr(route, "path", None) in _WRITES:
-            # Looked up in each request.
+            # FastAPI looks up `call` in each request.
             route.dependant.call = _answering(route.dependant.call)
 
 
@@ -37,7 +32,7 @@ def _answering(endpoint: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
         try:
             return await endpoint(**values)
         except FeastError:
-            raise  # which has a status of its own
+            raise  # Feast's errors have statuses of their own
         except KeyError as error:
             raise RowError(f"a column is missing: {error}") from error
         except (TypeError, ValueError) as error:

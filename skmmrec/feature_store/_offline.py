@@ -133,14 +133,8 @@ def append_parquet(
 ) -> None:
     """Add the rows of one event time to a parquet file, all or nothing.
 
-    Parameters
-    ----------
-    path : Path
-    schema : pyarrow.Schema
-    tables : iterable of pyarrow.Table
-        Rows of the event time `when`. Those of this time that the file has already,
-        which a killed process left, are replaced.
-    when : datetime
+    The rows of `tables` have the event time `when`. Those of this time that the file
+    has already, which a killed process left, are replaced.
 
     Notes
     -----
@@ -190,10 +184,7 @@ def event_times(path: Path) -> pa.ChunkedArray:
 def read_columns(path: Path, names: list[str]) -> pa.Table:
     """Read some columns of a file.
 
-    Raises
-    ------
-    DamagedStoreError
-        When it cannot be read.
+    Raises DamagedStoreError when it cannot be read.
     """
     with _opened(path) as file:
         return file.read(names).select(names)
@@ -205,10 +196,11 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
-    # Names of columns may be others or, as the messages that have them, no text.
+    # KeyError, ValueError: damaged names of columns, or names and messages that are no
+    # UTF-8.
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         if getattr(error, "errno", None) is not None:
-            raise  # of the system: there is nothing wrong with the file
+            raise  # an error of the system; the file may be sound
         raise DamagedStoreError(
             f"{path} is damaged and cannot be read ({error}); restore it from a "
             "backup, or move it away and publish again, which begins a new history"

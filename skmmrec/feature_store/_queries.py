@@ -107,13 +107,8 @@ def checked_weights(
 ) -> dict[str, float]:
     """Return the weights above 0, by default the same for what is asked by.
 
-    Raises
-    ------
-    TypeError
-        When `weights` is no mapping of names to numbers.
-    ValueError
-        For a weight below 0 or not finite, weights that are all 0, or content without
-        a weight.
+    Raises TypeError when `weights` is no mapping of names to numbers; ValueError for a
+    weight below 0 or not finite, weights that are all 0, or content without a weight.
     """
     if weights is None:
         return dict.fromkeys(query.content or [MAIN], 1.0)

@@ -78,10 +78,8 @@ def users_of(
 
     `length` is that of their vectors, None if there are no items to compare with.
 
-    Raises
-    ------
-    DamagedStoreError
-        When a value cannot be read, or a vector has another length.
+    Raises DamagedStoreError when a value cannot be read, or a vector has another
+    length.
     """
     known = {
         user: row
@@ -119,15 +117,8 @@ def _place(feature: str) -> Place:
 def after_event(user: User, item: Id, y: float, moved: np.ndarray | None) -> User:
     """Return a user who has met one more item.
 
-    Parameters
-    ----------
-    user : User
-    item : int or str
-        What was met.
-    y : float
-        Above 0, it was liked.
-    moved : ndarray of shape (dim,) or None
-        Vector with the item in the history; None: the one before.
+    `item` was met, and liked if `y` is above 0. `moved` is the vector with the item in
+    the history; None: the one before.
     """
     seen = [*user.seen, item]
     if y > 0:

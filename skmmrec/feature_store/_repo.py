@@ -45,8 +45,8 @@ LOCK_TIMEOUT = 600.0
 # Seconds that a registered view may be old: as long as it takes for others to see a new
 # definition; without this, parsing the registry took longer than reading the vectors.
 _VIEW_SECONDS = 1.0
-# Nanoseconds after which a file that changes gets another time, on any file system
-# (FAT counts every second one).
+# Nanoseconds after which a change of a file shows in its time on any file system: FAT
+# has a resolution of two seconds.
 _TICK = 2_000_000_000
 
 

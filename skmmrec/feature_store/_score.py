@@ -15,15 +15,8 @@ def score_view(
 ) -> OnDemandFeatureView:
     """Define ``user_item_score:score``, the inner product of two vectors.
 
-    Parameters
-    ----------
-    users, items : feast.FeatureViewProjection
-        With the features ``user_vector`` and ``item_vector``.
-
-    Returns
-    -------
-    feast.OnDemandFeatureView
-        Its score is None where either vector is missing.
+    The views have the features ``user_vector`` and ``item_vector``. The score is None
+    where either vector is missing.
     """
 
     @on_demand_feature_view(

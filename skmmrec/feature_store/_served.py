@@ -96,7 +96,7 @@ class ServedModel:
         self.model = model
         self.backend = backend_of(store)
         self._handover = Handover(self._load)
-        self._items: VectorTable | None = None  # what was asked for last
+        self._items: VectorTable | None = None  # those of the last request
         # Publications whose features are known: what is read, and what comes next.
         self._known: tuple[tuple[int, int], ...] = ()
 
@@ -148,7 +148,7 @@ class ServedModel:
         conditions = self.conditions(table, snapshot)
         for name in [] if before is None else list(before.kept):
             if isinstance(name, str):
-                with suppress(ValueError):  # there is none, as whoever asks is told
+                with suppress(ValueError):  # it is gone, as its requests will say
                     conditions.of(name)
         table.max_norm  # noqa: B018 -- it is kept, too
         self.user_view  # noqa: B018
@@ -163,11 +163,7 @@ class ServedModel:
         It is called again, for what is served then, where it fails and another one is
         served, as its publication may have been dropped, or lack what the other has.
 
-        Parameters
-        ----------
-        read : callable
-        current : bool, default=False
-            Read what is served, also while that is not in memory.
+        If `current`, what is served is read, also while that is not in memory.
         """
         for _ in range(_ATTEMPTS - 1):
             snapshot = self.adopt(self.served()) if current else self.snapshot()

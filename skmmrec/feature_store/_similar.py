@@ -61,12 +61,9 @@ class Similarity:
     ) -> pd.DataFrame:
         """Return the items that are most like each of those that are asked for.
 
-        Raises
-        ------
-        KeyError
-            For an item that is not stored, or has none of the vectors.
-        ValueError
-            For vectors that there are not, or of another length than those stored.
+        Raises KeyError for an item that is not stored, or has none of the vectors;
+        ValueError for vectors that there are not, or of another length than those
+        stored.
         """
         vectors = {name: self._vectors(name) for name in weights}
         asked = self._asked(query, vectors)

@@ -75,18 +75,8 @@ def stored_rows(
 ) -> Iterator[tuple[StoredRows, StoredRows]]:
     """Check and sort stored vectors: users first, then items.
 
-    Parameters
-    ----------
-    vectors : StoredVectors
-    categories, further
-        As in `serving_batches`.
-    folder : Path
-        Where there is space for all of them.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As in `serving_batches`; they name file and row.
+    `categories` and `further` are as in `serving_batches`; in `folder` there is space
+    for all rows. Errors are as there, and name file and row.
     """
     items = Items(vectors, categories, further)
     users = _Users(vectors, items.id_type)

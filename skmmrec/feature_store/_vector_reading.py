@@ -65,18 +65,8 @@ class VectorReading:
     ) -> int:
         """Write ids, vectors and more columns, sorted by key.
 
-        Parameters
-        ----------
-        sorter : Sorter
-        columns : mapping of str to (str, pyarrow.DataType)
-            SQL and type of each; `r` is the table that was read.
-        joins : str, default=""
-            More tables, as SQL.
-
-        Returns
-        -------
-        int
-            Number of rows.
+        `columns` are SQL and type of each; `r` is the table that was read, and `joins`
+        are more tables, as SQL. Returns the number of rows.
         """
         made = "".join(f', {sql} AS "{name}"' for name, (sql, _) in columns.items())
         query = (

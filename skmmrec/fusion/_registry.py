@@ -89,12 +89,8 @@ def fusion_name(cls: type[Fusion]) -> str | None:
 def make_fusion(fusion: str | type[Fusion], widths: Sequence[int], dim: int) -> Fusion:
     """Construct a fusion, and refuse one of whoever uses this that breaks the contract.
 
-    Raises
-    ------
-    TypeError
-        If `weigh` or the module itself returns no tensor.
-    ValueError
-        If they return one of another shape than the contract says.
+    Raises TypeError if `weigh` or the module itself returns no tensor; ValueError if
+    they return one of another shape than the contract says.
     """
     cls = get_fusion(fusion)
     made = cls(widths, dim)

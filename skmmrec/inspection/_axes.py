@@ -42,18 +42,9 @@ def modality_colors(
 ) -> list[str]:
     """Choose a colour for each modality, the same one in every display.
 
-    Parameters
-    ----------
-    names : sequence of str
-        The modalities. Those that end in a usual name, as ``video_image`` does, have
-        its colour where it is free.
-    colors : sequence of str or None
-        The caller's, in the order of `names`; repeated where they are too few.
-
-    Returns
-    -------
-    list of str
-        One for each name. Beyond eight names, colours repeat.
+    Those that end in a usual name, as ``video_image`` does, have its colour where it is
+    free. `colors` are the caller's, in the order of `names`, repeated where they are
+    too few. Beyond eight names, colours repeat.
     """
     if colors:
         return [colors[number % len(colors)] for number in range(len(names))]
@@ -87,16 +78,7 @@ def ink_on(color: str) -> str:
 def get_axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.2)) -> Axes:
     """Return the axes to draw on: those given, or new ones.
 
-    Parameters
-    ----------
-    ax : matplotlib Axes or None
-        Where to draw.
-    size : tuple of float
-        Width and height of a new figure in inches.
-
-    Returns
-    -------
-    matplotlib Axes
+    `size` is width and height of a new figure in inches.
     """
     if ax is not None:
         return ax
@@ -106,17 +88,7 @@ def get_axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.2)) -> Axes:
 
 
 def import_pyplot() -> Any:
-    """Import matplotlib's pyplot, or say how to install it.
-
-    Returns
-    -------
-    module
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-    """
+    """Import matplotlib's pyplot, or say how to install it."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -129,19 +101,7 @@ def import_pyplot() -> Any:
 def tidy(ax: Axes, title: str, **labels: str) -> Figure:
     """Remove needless lines, and set labels.
 
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        The axes.
-    title : str
-        Their title, unless they have one already.
-    **labels : str
-        Arguments of ``Axes.set``.
-
-    Returns
-    -------
-    matplotlib Figure
-        The figure of the axes.
+    `title` is for axes that have none; `labels` are arguments of ``Axes.set``.
     """
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(colors=MUTED)
@@ -155,12 +115,7 @@ def tidy(ax: Axes, title: str, **labels: str) -> Figure:
 def name_rows(ax: Axes, names: Sequence[str]) -> None:
     """Let rows go from top to bottom, with names in fonts that have their letters.
 
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        The axes, which have a row for each name.
-    names : sequence of str
-        The names, which are there already.
+    There is a row for each name, and the names are on the axes already.
     """
     ax.invert_yaxis()
     families = families_for("".join(names))

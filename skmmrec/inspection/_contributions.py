@@ -178,12 +178,7 @@ def _remembered(
 def fitted_model(estimator: Any) -> MultimodalFusionRecommender:
     """Find the fitted recommender inside whose scores are made of vectors.
 
-    Raises
-    ------
-    TypeError
-        If there is none.
-    NotFittedError
-        If it is not fitted.
+    Raises TypeError if there is none; NotFittedError if it is not fitted.
     """
     recommender = find_recommender(estimator)
     check_is_fitted(recommender)
@@ -200,10 +195,7 @@ def read_ids_of_pairs(
 ) -> tuple[NDArray, NDArray]:
     """Check the ids of pairs; one id goes with all of the others.
 
-    Raises
-    ------
-    ValueError
-        For an unknown item, or numbers of ids that do not go together.
+    Raises ValueError for an unknown item, or numbers of ids that do not go together.
     """
     of_users = check_ids(as_list(users, "users"), USER)
     of_items = check_ids(as_list(items, "items"), ITEM)

@@ -21,15 +21,7 @@ _USELESS = ("last resort", "lastresort", "emoji")
 def families_for(text: str) -> list[str]:
     """Name the font families that a text needs, matplotlib's own first.
 
-    Parameters
-    ----------
-    text : str
-        Any text.
-
-    Returns
-    -------
-    list of str
-        For ``family=`` of matplotlib's texts.
+    They are for ``family=`` of matplotlib's texts.
     """
     from matplotlib import rcParams
 
@@ -40,12 +32,7 @@ def families_for(text: str) -> list[str]:
 def drawable(text: str, otherwise: str | None = None) -> str:
     """Replace the characters that no font has by a box.
 
-    Parameters
-    ----------
-    text : str
-        Any text.
-    otherwise : str or None
-        Taken in the place of a text of which most characters would be boxes.
+    A text of which most characters would be boxes is replaced by `otherwise`.
     """
     letters = [" " if _is_control(letter) else letter for letter in text]
     shown = ["" if _family_of(v) is None else v for v in letters]

@@ -82,19 +82,9 @@ def rewrite(
 ) -> pd.DataFrame:
     """Have reasons told by a model; what it cannot tell stays as it was.
 
-    Parameters
-    ----------
-    reasons : list of Reason or None, of length n
-        What is told; where there is none, no model is asked.
-    otherwise : list of str, of length n
-        The usual sentences.
-    titles, llm, prompt, show_history, on_error, cache
-        As `explain` takes them.
-
-    Returns
-    -------
-    DataFrame of shape (n, 3)
-        ``reason``, ``source`` and ``is_generated``.
+    Where there is no reason, no model is asked. `otherwise` are the usual sentences;
+    all else is as `explain` takes it. Returns the columns ``reason``, ``source`` and
+    ``is_generated``.
     """
     from skmmrec.llm import Task, as_writer, fence, read_prompt, read_text, write_texts
 

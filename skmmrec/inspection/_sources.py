@@ -80,10 +80,7 @@ class FusedSources:
     def keep(self, kept: NDArray[np.bool_]) -> Blocks:
         """Fuse again, with some modalities alone, into the space of the network.
 
-        Raises
-        ------
-        ValueError
-            For items that the catalogue lacks.
+        Raises ValueError for items that the catalogue lacks.
         """
         if len(self.unknown):
             raise ValueError(

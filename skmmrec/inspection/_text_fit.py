@@ -25,21 +25,8 @@ _PIECE = re.compile(rf"\s*(?:[{_OPENING}]*[{_WIDE}][{_CLOSING}]*|[^\s{_WIDE}]+)"
 def fit_text(text: str, size: float, width: float, n_lines: int) -> list[str]:
     """Break a text into lines, and mark by an ellipsis what does not fit.
 
-    Parameters
-    ----------
-    text : str
-        The text.
-    size : float
-        Font size in points.
-    width : float
-        Width of the box in points.
-    n_lines : int
-        The most lines.
-
-    Returns
-    -------
-    list of str
-        At most `n_lines`, each no wider than `width` in the fonts that it needs.
+    `size`, that of the font, and `width`, that of the box, are in points. Returns at
+    most `n_lines`, each no wider than the box in the fonts that it needs.
     """
     lines: list[str] = []
     pieces = _PIECE.findall(" ".join(text.split()))
@@ -75,17 +62,7 @@ def _shorten(text: str, size: float, width: float) -> str:
 def text_width(text: str, size: float) -> float:
     """Measure a line in the fonts that it needs.
 
-    Parameters
-    ----------
-    text : str
-        One line.
-    size : float
-        Font size in points.
-
-    Returns
-    -------
-    float
-        Width in points.
+    Font size and width are in points.
     """
     path, properties = _font(*families_for(text))
     width, _, _ = path.get_text_width_height_descent(text, properties, ismath=False)

@@ -13,12 +13,7 @@ _BETWEEN = ("skmmrec", "sklearn", "joblib")
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn about what the caller gave, at the line that gave it.
 
-    Parameters
-    ----------
-    message : str
-        What is odd, and what to do.
-    category : type of Warning
-        Its kind.
+    The message says what is odd, and what to do.
     """
     frame, level = sys._getframe(1), 2
     # In a worker process nobody else may be there: then it is the outermost line.

@@ -82,18 +82,8 @@ def item_codes(X: Any, column: Column) -> NDArray[np.int64]:
 def time_codes(X: Any, column: Column, times: Any) -> NDArray[np.int64]:
     """Enumerate the distinct times in their order; row order stands in for none.
 
-    Parameters
-    ----------
-    X : DataFrame or array-like of shape (n_rows, n_columns)
-        Interactions.
-    column : str, int or None
-        Name or position. None for the column named timestamp, if there is one.
-    times : array-like of shape (n_rows,) or None
-        Used instead of a column where given.
-
-    Returns
-    -------
-    ndarray of shape (n_rows,)
+    `column` is a name or position; None: the column named timestamp, if there is one.
+    `times`, where given, are used instead.
     """
     refuse_no_table(X)
     n_rows = len(X)
@@ -118,23 +108,8 @@ def column_names(X: Any) -> list[Any] | None:
 def read_column(X: Any, column: str | int, argument: str) -> Any:
     """Pick one column by name or position.
 
-    Parameters
-    ----------
-    X : DataFrame or array-like of shape (n_rows, n_columns)
-        Interactions.
-    column : str or int
-        Name, with or without a prefix such as ``ids__``, or position.
-    argument : str
-        What errors call the column's argument.
-
-    Returns
-    -------
-    array-like of shape (n_rows,)
-
-    Raises
-    ------
-    ValueError
-        If there is no such column.
+    A name may have a prefix such as ``ids__``. A ValueError, which calls the argument
+    by its name, says that there is no such column.
     """
     return _pick(X, column, argument)[0]
 

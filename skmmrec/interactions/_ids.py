@@ -132,17 +132,8 @@ def refuse_merged(ids: NDArray, name: str) -> None:
     Its hash tables of texts, which `factorize`, `unique` and `groupby` use, read a text
     in UTF-8 and up to its first NUL.
 
-    Parameters
-    ----------
-    ids : ndarray of shape (n,), of str
-        Texts.
-    name : str
-        What errors call them.
-
-    Raises
-    ------
-    ValueError
-        For the first text that counts as one that came before it, or has no UTF-8.
+    A ValueError, which calls the texts `name`, tells of the first one that counts as
+    one that came before it, or has no UTF-8.
     """
     starts = range(0, len(ids), _AT_ONCE)
     if all(_is_plain("".join(ids[start : start + _AT_ONCE])) for start in starts):
@@ -227,10 +218,8 @@ def _bad_type(ids: NDArray, name: str) -> Exception:
 def check_same_kind(new: np.ndarray, known: pd.Index, name: str) -> None:
     """Refuse numbers among strings, strings among numbers, and what would round ids.
 
-    Raises
-    ------
-    ValueError
-        Where the ids that are new are of another kind than those that are known.
+    Raises ValueError where the ids that are new are of another kind than those that are
+    known.
     """
     if len(new) == 0 or len(known) == 0:
         return
@@ -291,20 +280,9 @@ def hashed(index: pd.Index) -> pd.Index:
 def as_list(ids: Any, name: str = "ids") -> Any:
     """Put a single id into a list; refuse what is no list of ids.
 
-    Parameters
-    ----------
-    ids : object
-        As somebody gave it.
-    name : str, default="ids"
-        What errors call it.
-
-    Raises
-    ------
-    TypeError
-        For a set, a dict, a generator and the like, whose order is not theirs or which
-        can be read only once.
-    ValueError
-        For a table, or a mask.
+    Errors call it `name`. A TypeError is for a set, a dict, a generator and the like,
+    whose order is not theirs or which can be read only once; a ValueError for a table,
+    or a mask.
     """
     if isinstance(ids, str | bytes):
         return [ids]
@@ -349,21 +327,8 @@ def is_integer(value: Any) -> bool:
 def check_count(count: Any, name: str = "k", at_least: int = 1) -> None:
     """Refuse what is no number of things, such as the length of a list.
 
-    Parameters
-    ----------
-    count : int
-        Python's or NumPy's, but no truth value.
-    name : str, default="k"
-        What the error calls it.
-    at_least : int, default=1
-        The least that makes sense.
-
-    Raises
-    ------
-    TypeError
-        For anything but an integer, such as 2.0.
-    ValueError
-        For one below `at_least`.
+    Errors call it `name`. A TypeError is for anything but an integer of Python or
+    NumPy, such as 2.0 or a truth value; a ValueError for one below `at_least`.
     """
     if not is_integer(count):
         raise TypeError(f"{name} must be an integer, got {count!r:.100}")

@@ -39,17 +39,7 @@ def _before(names: Sequence[str | None], usual: str) -> tuple[str, ...]:
 def find_column(names: Sequence[Any], wanted: Sequence[str]) -> int | None:
     """Find the first name that is there; a prefix such as ``ids__`` is overlooked.
 
-    Parameters
-    ----------
-    names : sequence
-        Of all columns.
-    wanted : sequence of str
-        The first of them that names a column counts.
-
-    Returns
-    -------
-    int or None
-        Position of the column.
+    The first of `wanted` that names a column counts. Returns its position.
     """
     texts = [str(name) for name in names]
     for key in wanted:
@@ -64,22 +54,8 @@ def find_column(names: Sequence[Any], wanted: Sequence[str]) -> int | None:
 def locate_ids(names: list[str] | None, keys: Keys) -> tuple[int, int]:
     """Find the columns of users and items, by name or else by position.
 
-    Parameters
-    ----------
-    names : list of str or None
-        Of all columns; None: they have positions only.
-    keys : Keys
-        Names of the ids.
-
-    Returns
-    -------
-    user, item : int
-        Positions.
-
-    Raises
-    ------
-    ValueError
-        If only one is there, or a column by position has a name that tells otherwise.
+    Without `names`, there are positions only. A ValueError says that only one of both
+    is there, or that a column by position has a name that tells otherwise.
     """
     if names is None:
         return 0, 1
@@ -129,19 +105,8 @@ def refuse_other_role(names: Sequence[Any], position: int, role: str) -> None:
     So is one beside a column that its name says to be of users. Where both columns
     have such a name, as in ``item_a, item_b``, both stand.
 
-    Parameters
-    ----------
-    names : sequence
-        Of all columns.
-    position : int
-        Of the column that would be read; 0 or 1.
-    role : {"user", "item"}
-        What it would be read as.
-
-    Raises
-    ------
-    ValueError
-        It says what to do.
+    `position`, 0 or 1, is that of the column that would be read as `role`: "user" or
+    "item". The ValueError says what to do.
     """
     if position >= len(names):
         return

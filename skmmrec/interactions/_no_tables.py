@@ -12,18 +12,9 @@ from scipy.sparse import issparse
 def refuse_no_table(X: Any, name: str = "X") -> None:
     """Refuse what has no rows of one interaction each.
 
-    Parameters
-    ----------
-    X : object
-        As somebody gave it. Lists, arrays and tables of any library pass.
-    name : str, default="X"
-        What errors call it.
-
-    Raises
-    ------
-    TypeError
-        For a sparse matrix of users and items, a dict or an array of records, a lazy
-        table or a stream. It says how to make a table of it.
+    Lists, arrays and tables of any library pass. A TypeError, which calls it `name`, is
+    for a sparse matrix of users and items, a dict or an array of records, a lazy table
+    or a stream; it says how to make a table of it.
     """
     if issparse(X):
         raise TypeError(

@@ -13,10 +13,7 @@ DIGIT = 16
 def stable_order(values: NDArray) -> NDArray[np.intp]:
     """Rows in ascending order of their values; equal ones keep their order.
 
-    Parameters
-    ----------
-    values : ndarray of shape (n,)
-        Of any type that sorts; whole numbers and times are sorted by their digits.
+    They are of any type that sorts; whole numbers and times are sorted by their digits.
     """
     if values.dtype.kind not in "iumM" or len(values) == 0:
         return np.argsort(values, kind="stable")

@@ -45,8 +45,8 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.users)
 
-    def where(self, kept: NDArray[np.bool_]) -> Interactions:
-        """Keep the rows marked in `kept`, of shape (n,)."""
+    def where(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> Interactions:
+        """Keep the rows marked in `kept`, of shape (n,), or those at its positions."""
         times = None if self.times is None else self.times[kept]
         return Interactions(self.users[kept], self.items[kept], times)
 
@@ -205,20 +205,9 @@ def _within_float32(
 def check_numbers(values: Any, name: str, **options: Any) -> NDArray[np.float64]:
     """Validate numbers as scikit-learn does; errors name what is checked, and a row.
 
-    Parameters
-    ----------
-    values : array-like
-        Numbers.
-    name : str
-        What errors call them.
-    **options : object
-        Of `sklearn.utils.check_array`.
-
-    Raises
-    ------
-    ValueError
-        For what is no number, among them dates and durations, and what is missing or
-        infinite, unless `options` say otherwise.
+    `options` are those of `sklearn.utils.check_array`. A ValueError is for what is no
+    number, among them dates and durations, and for what is missing or infinite, unless
+    `options` say otherwise.
     """
     options = {"ensure_2d": False, "dtype": np.float64, "input_name": name, **options}
     values = on_host(unmasked(values))
@@ -313,24 +302,10 @@ def as_frame(table: object) -> pd.DataFrame | None:
 def id_table(table: Any, name: str) -> pd.DataFrame:
     """Take over a table of pandas, polars or Arrow, with its ids checked.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Columns ``user_id`` and ``item_id`` are checked where they are there.
-    name : str
-        What errors call it.
-
-    Returns
-    -------
-    DataFrame
-        Ids are int64, float64 or str, as everywhere in this package.
-
-    Raises
-    ------
-    TypeError
-        For what is no table.
-    ValueError
-        For ids that are missing or cannot be told apart.
+    The columns ``user_id`` and ``item_id`` are checked where they are there; ids are
+    int64, float64 or str, as everywhere in this package. Errors call the table `name`:
+    a TypeError for what is none, a ValueError for ids that are missing or cannot be
+    told apart.
     """
     frame = take_over(table, name)
     ids = {
@@ -344,10 +319,7 @@ def id_table(table: Any, name: str) -> pd.DataFrame:
 def take_over(table: Any, name: str) -> pd.DataFrame:
     """Return a table of pandas, polars or Arrow as pandas.
 
-    Raises
-    ------
-    TypeError
-        For what is no table.
+    Raises TypeError for what is no table.
     """
     frame = as_frame(table)
     if frame is None:

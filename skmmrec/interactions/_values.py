@@ -17,22 +17,9 @@ def read_values(column: Any, name: str) -> NDArray:
 
     Dictionaries and categories are read by their values.
 
-    Parameters
-    ----------
-    column : array-like of shape (n,)
-        Of any type.
-    name : str
-        What errors call the column.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        Numbers, datetime64 in UTC, timedelta64 or, for all else, objects.
-
-    Raises
-    ------
-    ValueError
-        For a missing value, or what is no column.
+    Returns numbers, datetime64 in UTC, timedelta64 or, for all else, objects. A
+    ValueError, which calls the column `name`, is for a missing value, or for what is no
+    column.
     """
     if isinstance(column, pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
         return _of_pandas(column, name)
@@ -162,10 +149,7 @@ def unmasked(values: Any) -> Any:
 
     NumPy drops a mask in silence when it converts such an array.
 
-    Returns
-    -------
-    ndarray or object
-        With NaN among floats and None among all else.
+    These are NaN among floats and None among all else.
     """
     if not (isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)):
         return values
@@ -179,10 +163,7 @@ def unmasked(values: Any) -> Any:
 def refuse_missing(missing: NDArray[np.bool_], name: str) -> None:
     """Name the first row that is missing.
 
-    Raises
-    ------
-    ValueError
-        If any is.
+    Raises ValueError if any is.
     """
     rows = np.flatnonzero(missing)
     if len(rows):

@@ -49,10 +49,7 @@ class CoLikes:
     def draw(self, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
         """Draw n likes, each with another like of the same user: (n, 2) items.
 
-        Raises
-        ------
-        ValueError
-            If no user likes two items.
+        Raises ValueError if no user likes two items.
         """
         order = np.argsort(self.users, kind="stable")
         _, start, size = np.unique(
@@ -71,14 +68,8 @@ class CoLikes:
 def with_adapters(model: SoftTokenModel, lora: Any, seed: int) -> SoftTokenModel:
     """Copy a model and add adapters; the copy shares the weights of the model.
 
-    Parameters
-    ----------
-    model : SoftTokenModel
-        Not changed.
-    lora : mapping or peft.LoraConfig
-        Settings of the adapters; a mapping overrides `DEFAULTS`.
-    seed : int
-        Seed of the adapters' initial weights.
+    `lora` are settings of the adapters, a mapping of which overrides `DEFAULTS`; `seed`
+    is that of their initial weights.
     """
     try:
         from peft import inject_adapter_in_model
@@ -119,10 +110,7 @@ def weights_out(model: SoftTokenModel) -> dict[str, NDArray[np.float32]]:
 def weights_in(model: SoftTokenModel, weights: Mapping[str, NDArray]) -> None:
     """Put the result of `weights_out` into a model with the same adapters.
 
-    Raises
-    ------
-    ValueError
-        If the adapters differ.
+    Raises ValueError if the adapters differ.
     """
     own = trainable(model)
     if own.keys() != weights.keys():

@@ -104,19 +104,10 @@ class Answers(Generic[Q, A]):
     ) -> None:
         """Collect the answers to questions; ask for those that are not known.
 
-        Parameters
-        ----------
-        questions : iterable
-            Each distinct question is asked at most once.
-        answer : callable
-            Answers questions. Those that it leaves out stay without an answer.
-        into : dict
-            Receives the answers by question as they come; after an error it has those
-            that were finished.
-        name : str
-            The label of the progress bar.
-        verbose : bool or int, default=False
-            Show a progress bar.
+        Each distinct question is asked at most once, by `answer`; those that it leaves
+        out stay without one. `into` receives the answers by question as they come;
+        after an error it has those that were finished. `name` is the label of the
+        progress bar.
         """
         distinct = list(dict.fromkeys(questions))
         into |= self.known(distinct)

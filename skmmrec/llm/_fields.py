@@ -36,18 +36,9 @@ _TAG_SCORE = 0.1
 def read_rows(table: pd.DataFrame, max_length: int) -> list[Row]:
     """Return the texts of each row, by the name of the field.
 
-    Parameters
-    ----------
-    table : DataFrame of n rows
-        Texts, numbers, dates, booleans, or lists of these. Other values, and columns of
-        ids and times, are left out.
-    max_length : int
-        Characters after which a field is cut.
-
-    Returns
-    -------
-    list of dict, of length n
-        Without fields that are missing or empty of meaning, such as ``"N/A"``.
+    Fields are texts, numbers, dates, booleans, or lists of these, cut after
+    `max_length` characters. Other values, and columns of ids and times, are left out,
+    and so are fields that are missing or empty of meaning, such as ``"N/A"``.
     """
     names = [name for name in table.columns if name not in (USER, ITEM, TIME)]
     labels = [label_of(name) for name in names]
@@ -61,23 +52,10 @@ def tag_rows(
 ) -> pd.DataFrame:
     """Replace columns of media by the tags of their items.
 
-    Parameters
-    ----------
-    table : DataFrame of n rows
-        With the columns that `taggers` names.
-    taggers : mapping of str to callable
-        Each maps a column to a DataFrame of scores from 0 to 1 with a column for each
-        tag, or to a sequence of tags for each row.
-
-    Returns
-    -------
-    DataFrame of n rows
-        With lists of tags in place of the media.
-
-    Raises
-    ------
-    ValueError
-        If `table` lacks a column, or a tagger does not return n rows.
+    Each tagger maps a column to a DataFrame of scores from 0 to 1 with a column for
+    each tag, or to a sequence of tags for each row. Returns the table with lists of
+    tags in place of the media. A ValueError says that `table` lacks a column, or that a
+    tagger does not return as many rows.
     """
     tagged = table.copy(deep=False)
     for name, tagger in taggers.items():

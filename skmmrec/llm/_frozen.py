@@ -6,8 +6,8 @@ import os
 from collections.abc import Hashable
 from typing import Any
 
-from skmmrec.llm._loading import Loaded, _local_source, load_language_model
-from skmmrec.runtime import file_fingerprint
+from skmmrec.llm._loading import Loaded, load_language_model
+from skmmrec.runtime import file_fingerprint, local_weights
 
 _DESCRIBED: dict[Hashable, tuple[str, int]] = {}
 """Hash and width of models that were loaded, by their files and precision."""
@@ -19,7 +19,7 @@ def describe(model: str | os.PathLike, device: Any, precision: str) -> tuple[str
     The model is loaded for this only once in a process, unless its files change.
     Parameters and errors are those of `load_reader`.
     """
-    source = _local_source(model)
+    source = local_weights(model, "model")
     name = str(model) if source is None else file_fingerprint(source)
     if (name, precision) not in _DESCRIBED:
         loaded = load_reader(model, device, precision)
@@ -33,17 +33,8 @@ def load_reader(
 ) -> Loaded:
     """Load a transformer without its head; see `load_language_model`.
 
-    Parameters
-    ----------
-    model, device, precision
-        As in `load_language_model`.
-    expected : str or None
-        The hash that the model must have.
-
-    Raises
-    ------
-    ValueError
-        If the model cannot read soft tokens, or has another hash.
+    A ValueError says that the model cannot read soft tokens, or has another hash than
+    `expected`.
     """
     loaded = load_language_model(model, device, precision, generates=False)
     if getattr(loaded.network.config, "is_encoder_decoder", False):

@@ -64,10 +64,7 @@ def read_fuser(
 ) -> SoftTokenFuser:
     """Read what `write_fuser` wrote; the language model is loaded when needed.
 
-    Raises
-    ------
-    ValueError
-        For a parameter or an attribute that no fitted fuser can have.
+    Raises ValueError for a parameter or an attribute that no fitted fuser can have.
     """
     fuser = SoftTokenFuser(**record["params"])
     fuser._validate_params()

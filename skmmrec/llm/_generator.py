@@ -309,10 +309,7 @@ class LanguageModel(BaseEstimator):
 def check_prompts(prompts: Any) -> list[str]:
     """Return prompts as a list.
 
-    Raises
-    ------
-    TypeError
-        If `prompts` is a single text, or not all prompts are texts.
+    Raises TypeError if `prompts` is a single text, or not all prompts are texts.
     """
     if isinstance(prompts, str):
         raise TypeError("prompts must be a sequence of texts, got one text: wrap it")

@@ -20,16 +20,8 @@ def identity_of(call: Any) -> bytes | None:
     identified by its name, and a `functools.partial` by its function and its arguments
     if they are plain.
 
-    Parameters
-    ----------
-    call : callable
-        A function, a method, or any object that can be called.
-
-    Returns
-    -------
-    bytes or None
-        None for a lambda, an inner function or an object without an ``identity``:
-        others may have the same name.
+    Returns None for a lambda, an inner function or an object without an ``identity``:
+    others may have the same name.
     """
     known = _known_by(call)
     return None if known is None else digest(repr(known).encode())
@@ -38,10 +30,7 @@ def identity_of(call: Any) -> bytes | None:
 def identity_for(call: Any, cache: Any) -> bytes:
     """Return the bytes that identify a callable in a cache; empty bytes without one.
 
-    Raises
-    ------
-    ValueError
-        If there is a cache, but the callable cannot be identified.
+    Raises ValueError if there is a cache, but the callable cannot be identified.
     """
     identity = identity_of(call)
     if identity is None and cache is not None:

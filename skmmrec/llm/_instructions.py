@@ -46,17 +46,7 @@ def without_instructions(text: str, max_length: int) -> str:
     Such sentences are found by common English phrases. Others stay in the text, and
     reach the model between fences.
 
-    Parameters
-    ----------
-    text : str
-        Any text.
-    max_length : int
-        Characters after which it is cut.
-
-    Returns
-    -------
-    str
-        One line; empty if nothing is left.
+    Returns one line, cut after `max_length` characters; empty if nothing is left.
 
     Examples
     --------

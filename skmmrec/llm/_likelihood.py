@@ -90,10 +90,7 @@ class TasteLikelihood:
 def loaded_for_likelihood(model: Any) -> Loaded:
     """Return the loaded weights of a `LanguageModel`.
 
-    Raises
-    ------
-    TypeError
-        If it is not one: a function cannot tell how likely a text is.
+    Raises TypeError if it is not one: a function cannot tell how likely a text is.
     """
     if not isinstance(model, LanguageModel):
         raise TypeError(

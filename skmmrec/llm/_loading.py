@@ -15,12 +15,10 @@ from skmmrec.runtime import (
     cached_property,
     describe_processor,
     digest,
-    existing_path,
     file_fingerprint,
     hub_source,
-    is_packaged,
+    local_weights,
     own_draws,
-    packaged_file,
     resolve_device,
     resolve_precision,
     shared_model,
@@ -132,7 +130,7 @@ def load_language_model(
     ImportError
         If a ``.gguf`` file is given but the extra ``llm`` is not installed.
     """
-    source = _local_source(model)
+    source = local_weights(model, "model")
     torch_device = resolve_device(device)
     precision = resolve_precision(precision, torch_device)
     name = str(model) if source is None else file_fingerprint(source)
@@ -140,13 +138,6 @@ def load_language_model(
     return shared_model(
         key, lambda: _load(model, source, torch_device, precision, generates)
     )
-
-
-def _local_source(model: str | os.PathLike) -> Path | None:
-    """Return the folder or file of a model, or None for a name on the hub."""
-    if is_packaged(model):
-        return packaged_file(str(model))
-    return existing_path(model, "model")
 
 
 @own_draws()

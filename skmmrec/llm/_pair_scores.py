@@ -106,21 +106,8 @@ class PairScores:
     ) -> None:
         """Collect scores by pair; after an error, those that were finished.
 
-        Parameters
-        ----------
-        pairs : iterable of tuple of str
-            The pairs to score.
-        into : dict
-            Receives the scores.
-        name : str
-            The label of the progress bar.
-        verbose : bool or int, default=False
-            Show a progress bar.
-
-        Raises
-        ------
-        ValueError
-            If there is not one number for each pair.
+        `name` is the label of the progress bar. A ValueError says that there is not one
+        number for each pair.
         """
         identity = identity_for(self._score, self._cache)
         answers = Answers(PAIRS, identity, self._memory, self._cache)
@@ -137,21 +124,10 @@ def load_cross_encoder(
 ) -> CrossEncoderModel:
     """Load a cross-encoder, or share one that is already loaded.
 
-    Parameters
-    ----------
-    model : str or path
-        A name on the Hugging Face hub, or a local folder.
-    device : str or torch.device, default="auto"
-        Where it runs; ``"auto"`` takes CUDA, then MPS, then the CPU.
-    precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
-        The type of the weights; ``"auto"`` is half precision on CUDA, else float32.
-
-    Raises
-    ------
-    FileNotFoundError
-        If `model` can only be a path and does not exist.
-    ValueError
-        If there is no such model, or it gives more than one score for a pair.
+    `model` is a name on the Hugging Face hub, or a local folder; device and precision
+    are as in `LLMReranker`. A FileNotFoundError says that it can only be a path and
+    does not exist, a ValueError that there is no such model, or that it gives more than
+    one score for a pair.
     """
     folder = existing_path(model, "llm")
     torch_device = resolve_device(device)

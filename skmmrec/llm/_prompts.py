@@ -29,10 +29,7 @@ class Prompt(NamedTuple):
     def fill(self, **values: str) -> str:
         """Replace placeholders by values; braces in the values are plain text.
 
-        Parameters
-        ----------
-        **values : str
-            One for each placeholder.
+        There is one for each placeholder.
 
         Examples
         --------
@@ -51,27 +48,10 @@ def read_prompt(
 ) -> Prompt:
     """Read a prompt file, and check that it can be filled.
 
-    Parameters
-    ----------
-    prompt : str, path or None
-        The user's file, or None for the package's own.
-    default : str
-        The name of the package's file in ``skmmrec/llm/prompts``, without its ending.
-    placeholders : collection of str
-        Names of the placeholders that the file must contain.
-    optional : collection of str, default=()
-        Names of those that it may contain.
-
-    Returns
-    -------
-    Prompt
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is not UTF-8 text, lacks a placeholder, or has an unknown one.
+    `default` names the package's own file, in ``skmmrec/llm/prompts`` and without its
+    ending, which None stands for. The file must contain `placeholders`, and may contain
+    those that are `optional`. A FileNotFoundError says that there is no such file, a
+    ValueError that it is not UTF-8 text, lacks a placeholder, or has an unknown one.
     """
     source, text = _read(prompt, default)
     found = set(_PLACEHOLDER.findall(text))

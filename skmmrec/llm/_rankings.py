@@ -27,17 +27,8 @@ def parse_ranking(answer: str, n: int) -> list[int]:
     those in running text do not. Five or more numbers that just count up from 1 repeat
     the list that was shown, so they are not an answer.
 
-    Parameters
-    ----------
-    answer : str
-        Any text.
-    n : int
-        Number of candidates, which are numbered from 1.
-
-    Returns
-    -------
-    list of int
-        Distinct numbers from 0 to n - 1, perhaps none.
+    Candidates are numbered from 1 to `n`. Returns distinct numbers from 0 to n - 1,
+    perhaps none.
 
     Examples
     --------
@@ -72,19 +63,9 @@ def limit_rise(
 ) -> list[int]:
     """Return an order close to the given one in which no candidate rises too far.
 
-    Parameters
-    ----------
-    order : sequence of int
-        A permutation of the candidates, best first.
-    places : sequence of int
-        The current place of each candidate, ascending; they are assigned anew.
-    max_rise : int or None
-        How many places a candidate may rise; None for any number.
-
-    Returns
-    -------
-    list of int
-        A permutation: the candidate of each place.
+    `order` is a permutation of the candidates, best first; `places` are their current
+    places, ascending, which are assigned anew. A candidate may rise by `max_rise`
+    places; None: by any number. Returns the candidate of each place.
 
     Examples
     --------
@@ -106,10 +87,7 @@ def limit_rise(
 def read_lists(recommendations: pd.DataFrame) -> dict[object, list[int]]:
     """Return the rows of each user's list, best first, in order of users' first rows.
 
-    Raises
-    ------
-    ValueError
-        If a column or an id is missing, or a user has an item twice.
+    Raises ValueError if a column or an id is missing, or a user has an item twice.
     """
     for name in (USER, ITEM, "score"):
         if name not in recommendations.columns:

@@ -40,17 +40,8 @@ def clean(text: str, max_length: int) -> str:
     ``[INST]`` and headings are removed. The result contains no ``<``, ``>``, ``{`` or
     ``}``.
 
-    Parameters
-    ----------
-    text : str
-        Any text.
-    max_length : int
-        The most characters; a longer text is cut, between words if possible.
-
-    Returns
-    -------
-    str
-        Empty if nothing is left.
+    A text of more than `max_length` characters is cut, between words if possible. The
+    result is empty if nothing is left.
 
     Examples
     --------
@@ -71,12 +62,7 @@ def _one_line(text: str) -> str:
 def fence(lines: str, name: str) -> str:
     """Put cleaned lines between marks that cleaned text cannot contain.
 
-    Parameters
-    ----------
-    lines : str
-        Text whose parts went through `clean`.
-    name : str
-        The name of the marks, such as ``"item"``.
+    The parts of `lines` went through `clean`; `name` is that of the marks.
 
     Examples
     --------
@@ -92,18 +78,8 @@ def fence(lines: str, name: str) -> str:
 def tidy(text: str, max_length: int) -> str:
     r"""Turn a model's answer into one plain line, without markup and links.
 
-    Parameters
-    ----------
-    text : str
-        The answer of a model.
-    max_length : int
-        The most characters. A longer text ends with the last whole sentence that fits,
-        or becomes empty if none does.
-
-    Returns
-    -------
-    str
-        Empty if there is nothing to keep.
+    A text of more than `max_length` characters ends with the last whole sentence that
+    fits, or becomes empty if none does.
 
     Examples
     --------

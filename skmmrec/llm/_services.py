@@ -52,17 +52,8 @@ class CalledModel:
     def collect(self, prompts: Sequence[str], into: dict[str, str]) -> None:
         """Collect answers by prompt; after an error, those that were finished.
 
-        Parameters
-        ----------
-        prompts : sequence of str
-            The prompts.
-        into : dict
-            Receives the answers; prompts without one are left out.
-
-        Raises
-        ------
-        ValueError
-            If the function does not return as many answers as there are prompts.
+        `into` receives the answers; prompts without one are left out. A ValueError says
+        that the function does not return as many answers as there are prompts.
         """
         identity = identity_for(self._call, self._cache)
         answers = Answers(PROMPTS, identity, self._memory, self._cache)
@@ -81,22 +72,10 @@ def as_writer(
 ) -> LanguageModel | CalledModel:
     """Return an object with the method `collect`.
 
-    Parameters
-    ----------
-    llm : str, path, LanguageModel or callable
-        A name or path becomes a `LanguageModel`; a `LanguageModel` keeps its own
-        settings.
-    cache : EmbeddingCache, path or None, default=None
-        Where texts are kept between processes.
-    verbose : bool, default=False
-        Show a progress bar.
-
-    Raises
-    ------
-    TypeError
-        If `llm` is none of these.
-    ValueError
-        If there is a cache, but the function cannot be identified in it.
+    A name or path becomes a `LanguageModel`, and a function a `CalledModel`, with a
+    cache and perhaps a progress bar; a `LanguageModel` keeps its own settings. A
+    TypeError says that `llm` is none of these, a ValueError that there is a cache, but
+    the function cannot be identified in it.
     """
     if isinstance(llm, LanguageModel):
         return llm

@@ -54,14 +54,8 @@ def make_items(
 ) -> list[Item]:
     """Combine the vectors and the words of n items.
 
-    Parameters
-    ----------
-    blocks : Blocks of n items
-        Their vectors; modalities may be absent.
-    modalities : iterable of str
-        The modalities in the order of each item's vectors.
-    words : list of str, of length n
-        Their texts; "" for none.
+    Modalities are in the order of each item's vectors, and may be absent from the
+    blocks; the words are "" where there are none.
     """
     columns = [_vectors(blocks, name) for name in modalities]
     rows = zip(*columns, strict=True) if columns else [()] * len(blocks)
@@ -83,19 +77,10 @@ def read_items(
 ) -> NDArray[np.float32]:
     """Return the hidden states of items; zeros for an item without content.
 
-    Parameters
-    ----------
-    items : list of Item
-        In any order. Each distinct one is read once, the longest first.
-    engine : Engine
-        Runs the model, or finds the vectors that are already known.
-    watch : callable
-        Wraps the items, whose number it gets, in a progress bar.
-
-    Raises
-    ------
-    ValueError
-        If a vector is not finite; the message names the row.
+    Each distinct item is read once, the longest first, by `engine`, which runs the
+    model or finds the vectors that are already known. `watch` wraps the items, whose
+    number it gets, in a progress bar. A ValueError names the row of a vector that is
+    not finite.
     """
     groups: dict[bytes, Distinct] = {}
     for row, item in enumerate(items):

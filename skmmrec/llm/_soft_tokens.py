@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 BLOCK = "llm"
 """Name of the single modality that results."""
-# Part of the keys in the cache. Raise it if the same settings give other vectors.
+# Part of the keys in the cache. Raise it when a change of the code changes vectors.
 _VERSION = 1
 # Most items per batch on a CPU, 16 times that on an accelerator; as in encoders.
 _LARGEST_BATCH = 32

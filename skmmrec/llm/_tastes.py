@@ -20,19 +20,9 @@ def liked_words(
 ) -> dict[Any, str]:
     """Return the words that characterize a user's liked items, without naming items.
 
-    Parameters
-    ----------
-    history : DataFrame
-        Columns user_id and item_id: the items that users liked.
-    texts : Series of str
-        Texts of items, indexed by item id.
-    n_words : int
-        The most words per user.
-
-    Returns
-    -------
-    dict of str
-        Words joined by commas, by user id; users without any are left out.
+    `history` has the columns user_id and item_id, and `texts` are indexed by item id.
+    Returns at most `n_words` for each user, joined by commas; users without any are
+    left out.
 
     Examples
     --------

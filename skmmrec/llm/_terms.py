@@ -97,10 +97,7 @@ class Tastes:
     def of(self, liked: sparse.csr_array) -> list[Row]:
         """Return the terms of users, by field.
 
-        Parameters
-        ----------
-        liked : csr_array of shape (n_users, n_items)
-            1 for the items that a user likes.
+        `liked`, of shape (n_users, n_items), is 1 for the items that a user likes.
         """
         told = {terms.label: terms.best(liked) for terms in self._terms}
         return [

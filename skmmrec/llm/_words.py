@@ -18,22 +18,9 @@ _SOURCE = re.compile(r"\w+://.*|[^\n]*\.[A-Za-z][A-Za-z0-9]{1,3}")
 def choose_columns(table: Any, columns: Iterable[str] | None) -> list[str]:
     """Choose the columns that contain words.
 
-    Parameters
-    ----------
-    table : DataFrame or None
-        The raw content of items; None for none.
-    columns : sequence of str or None
-        Names of columns; None: those whose values are texts or lists of texts, unless
-        half of them or more are file names or addresses.
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    ValueError
-        For an unknown column.
+    They are those in `columns`, of which a ValueError names an unknown one; or those
+    whose values are texts or lists of texts, unless half of them or more are file names
+    or addresses. Without a table there are none.
 
     Examples
     --------
@@ -58,21 +45,8 @@ def choose_columns(table: Any, columns: Iterable[str] | None) -> list[str]:
 def join_words(table: Any, columns: list[str], n: int, max_length: int) -> list[str]:
     r"""Join the words of each item, one line for each column that has a value.
 
-    Parameters
-    ----------
-    table : DataFrame of n rows, or None
-        Raw content; absent columns count as missing.
-    columns : list of str
-        The columns that contain words.
-    n : int
-        Number of items.
-    max_length : int
-        Characters after which a value is cut.
-
-    Returns
-    -------
-    list of str
-        "" for an item without words.
+    Absent columns count as missing, and a value is cut after `max_length` characters.
+    Returns `n` texts, "" for an item without words.
 
     Examples
     --------

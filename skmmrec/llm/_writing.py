@@ -52,13 +52,8 @@ class Held(NamedTuple):
     def or_new(self, parameters: tuple, make: Callable[[], Any]) -> Held:
         """Return this if the parameters are the same, else make a new object.
 
-        Parameters
-        ----------
-        parameters : tuple
-            Texts, paths and integers are compared by equality. Other objects are
-            compared by identity, since equality may overlook a change in them.
-        make : callable
-            Makes the new object.
+        Texts, paths and integers are compared by equality, other objects by identity,
+        since equality may overlook a change in them.
         """
         is_same = len(parameters) == len(self.parameters) and all(
             map(_are_same, parameters, self.parameters)

@@ -313,16 +313,7 @@ def count_exposure(
 ) -> NDArray[np.int64]:
     """Count how often each item of the catalogue is recommended.
 
-    Parameters
-    ----------
-    recommendations : DataFrame
-        With the column item_id.
-    items : array-like of shape (n_items,)
-        Ids of the whole catalogue.
-
-    Returns
-    -------
-    ndarray of shape (n_items,)
+    `items` are the ids of the whole catalogue, in whose order the counts are.
     """
     catalog = pd.Index(check_ids(items, "items"))
     if catalog.has_duplicates:

@@ -68,16 +68,8 @@ CLICK_METRICS: dict[str, tuple[Callable[..., float], bool]] = {
 def click_scorer(name: str) -> Any:
     """Make a scorer for predicted probabilities of a click.
 
-    Parameters
-    ----------
-    name : str
-        Key of `CLICK_METRICS`.
-
-    Returns
-    -------
-    scorer : callable
-        Made by scikit-learn's ``make_scorer``: greater is better, and sample weights
-        can be routed to it.
+    `name` is a key of `CLICK_METRICS`. The scorer is made by scikit-learn's
+    ``make_scorer``: greater is better, and sample weights can be routed to it.
     """
     metric, greater_is_better = CLICK_METRICS[name]
     return metrics.make_scorer(metric, greater_is_better=greater_is_better)

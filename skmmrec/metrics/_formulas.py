@@ -15,17 +15,8 @@ Values = NDArray[np.float64]
 def judge(metric: str, hits: Hits) -> Values:
     """Compute a metric.
 
-    Parameters
-    ----------
-    metric : str
-        Key of `FORMULAS`.
-    hits : Hits
-        The ranks of the relevant items.
-
-    Returns
-    -------
-    ndarray of shape (n_users,)
-        NaN for a user without any relevant item.
+    It is a key of `FORMULAS`. Returns a value for each user, NaN for one without any
+    relevant item.
     """
     return np.where(hits.n_relevant > 0, FORMULAS[metric](hits), np.nan)
 

@@ -29,14 +29,7 @@ class GroupScores(NamedTuple):
 def group_scores(rows: Mapping[Any, Mapping[str, float]]) -> GroupScores:
     """Put the groups' metrics into a table, with the gaps between groups.
 
-    Parameters
-    ----------
-    rows : mapping of group to mapping of str to float
-        ``n_users`` and the metrics of each group.
-
-    Returns
-    -------
-    GroupScores
+    `rows` have ``n_users`` and the metrics of each group.
     """
     scores = pd.DataFrame(rows).T.astype({"n_users": int})
     means = scores.drop(columns="n_users")
@@ -46,10 +39,7 @@ def group_scores(rows: Mapping[Any, Mapping[str, float]]) -> GroupScores:
 def kind_of(groups: pd.Series) -> str:
     """Return whether groups are of users or of items, by the name of the index.
 
-    Raises
-    ------
-    ValueError
-        If the index has another name.
+    Raises ValueError if the index has another name.
     """
     name = groups.index.name
     if name not in (USER, ITEM):
@@ -62,10 +52,7 @@ def kind_of(groups: pd.Series) -> str:
 def groups_of(ids: pd.Index, groups: pd.Series) -> pd.Series:
     """Look up the group of each id.
 
-    Raises
-    ------
-    ValueError
-        If an id has no group or occurs twice in `groups`.
+    Raises ValueError if an id has no group or occurs twice in `groups`.
     """
     groups = groups.set_axis(pd.Index(check_ids(groups.index, "the index of groups")))
     if groups.index.has_duplicates:
@@ -85,23 +72,10 @@ def score_by(
 ) -> GroupScores:
     """Compute a metric of recommendations for each group separately.
 
-    Parameters
-    ----------
-    metric : callable
-        ``metric(recommendations, other)`` returns a number, or a Series with a number
-        per user.
-    recommendations : DataFrame
-        With the columns user_id and item_id; split by group.
-    other : object
-        Second argument of the metric. If it is not a DataFrame, it is the ids of the
-        catalogue, which groups of items split as well.
-    by : Series
-        Group of each user or item.
-
-    Returns
-    -------
-    GroupScores
-        A group without recommendations has NaN, or a coverage of 0.
+    ``metric(recommendations, other)`` returns a number, or a Series with a number per
+    user. Recommendations are split by their user_id or item_id, of which `by` says the
+    group. If `other` is not a DataFrame, it is the ids of the catalogue, which groups
+    of items split as well. A group without recommendations has NaN, or a coverage of 0.
     """
     kind = kind_of(by)
     recommendations = id_table(recommendations, "recommendations")

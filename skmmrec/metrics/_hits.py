@@ -139,20 +139,8 @@ def ideal_gains(
 ) -> NDArray[np.float64]:
     """Return the discounted gain of each user's k most relevant items.
 
-    Parameters
-    ----------
-    user : ndarray of shape (n_pairs,)
-        Row of the user of each relevant item, ascending.
-    gain : ndarray of shape (n_pairs,)
-        Its gain.
-    n_users : int
-        Number of users.
-    k : int
-        Length of the list.
-
-    Returns
-    -------
-    ndarray of shape (n_users,)
+    `user` is the row of the user of each relevant item, ascending, and `gain` what the
+    item is worth. Returns a number for each user.
     """
     gain = gain[np.lexsort((-gain, user))]
     counts = np.bincount(user, minlength=n_users)

@@ -10,21 +10,8 @@ from skmmrec.metrics._formulas import FORMULAS
 def parse_metric(name: str) -> tuple[str, int]:
     """Split a name such as ``ndcg@10`` into the metric and k.
 
-    Parameters
-    ----------
-    name : str
-        Metric, ``@`` and the length of the list.
-
-    Returns
-    -------
-    metric : str
-        Key of `FORMULAS`.
-    k : int
-
-    Raises
-    ------
-    ValueError
-        If the metric is unknown or k is not a positive integer.
+    A ValueError says that the metric is no key of `FORMULAS`, or that k is not a
+    positive integer.
     """
     match = re.fullmatch(r"(\w+)@([1-9]\d*)", name) if isinstance(name, str) else None
     if match is None or match[1] not in FORMULAS:

@@ -182,19 +182,9 @@ def rank_lists(
 ) -> tuple[pd.Index, pd.Index, list[NDArray[np.int32]]]:
     """Align the lists of two recommenders to common users and items.
 
-    Parameters
-    ----------
-    a, b : DataFrame
-        As returned by `recommend`.
-    names : tuple of str
-        Their names in error messages.
-
-    Returns
-    -------
-    users, items : Index
-        Ids in either table, sorted.
-    lists : list of two ndarrays of shape (n_users, longest list)
-        Positions in `items`, best first; -1 past the end of a list.
+    Both are as `recommend` gives them; errors call them by `names`. Returns the users
+    and items in either table, sorted, and two arrays of shape (n_users, longest list):
+    positions of items, best first, and -1 past the end of a list.
     """
     tables = {
         name: take_over(table, name) for name, table in zip(names, (a, b), strict=True)

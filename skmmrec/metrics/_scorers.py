@@ -295,21 +295,8 @@ def get_scorer_names() -> list[str]:
 def find_recommender(estimator: Any) -> Any:
     """Find the recommender inside fitted searches and pipelines.
 
-    Parameters
-    ----------
-    estimator : estimator
-        With ``recommend``, or a search (``best_estimator_``) or Pipeline (last step)
-        around such a one.
-
-    Returns
-    -------
-    estimator
-        The one with ``recommend``.
-
-    Raises
-    ------
-    TypeError
-        If there is none.
+    It is what has ``recommend``, inside of searches (``best_estimator_``) and Pipelines
+    (last step). A TypeError says that there is none.
     """
     for layer in _layers(estimator):
         if hasattr(layer, "recommend"):
@@ -335,20 +322,8 @@ def _layers(estimator: Any) -> Iterator[Any]:
 def with_new_items(estimator: Any, X: Any, pairs: pd.DataFrame) -> Any:
     """Find the recommender inside, and tell it of the new items that X describes.
 
-    Parameters
-    ----------
-    estimator : estimator
-        A recommender, or a search or Pipeline around one.
-    X : DataFrame or array-like of shape (n_rows, n_columns)
-        As the estimator takes it.
-    pairs : DataFrame of shape (n_rows, 2)
-        The users and items of X.
-
-    Returns
-    -------
-    estimator
-        The recommender or, where a flat X brings items that it does not know, a copy
-        that knows them.
+    `pairs` are the users and items of X. Returns the recommender or, where a flat X
+    brings items that it does not know, a copy that knows them.
     """
     recommender = find_recommender(estimator)
     if not hasattr(recommender, "knowing_items_of"):
@@ -383,19 +358,8 @@ def read_pairs(
 ) -> pd.DataFrame:
     """Read who met what.
 
-    Parameters
-    ----------
-    X : DataFrame or array-like of shape (n_rows, n_columns)
-        Interactions.
-    user, item : str or int, default=None
-        Names or positions of columns.
-    keys : Keys or None, default=None
-        Names that count where these are None.
-
-    Returns
-    -------
-    DataFrame of shape (n_rows, 2)
-        Columns user_id and item_id.
+    `user` and `item` are names or positions of columns; where they are None, the names
+    in `keys` count. Returns the columns user_id and item_id.
     """
     keys = Keys() if keys is None else keys
     users, items = user_ids(X, user, keys.user), item_ids(X, item, keys.item)
@@ -412,26 +376,9 @@ def keep_relevant(
 ) -> pd.DataFrame:
     """Keep the relevant rows.
 
-    Parameters
-    ----------
-    pairs : DataFrame of shape (n_rows, 2)
-        Who met what.
-    y : array-like of shape (n_rows,) or None
-        Strengths; None keeps all rows.
-    relevant_above : float
-        Strengths above it are relevant.
-    graded : bool, default=False
-        Whether to keep the strengths as the column gain.
-
-    Returns
-    -------
-    DataFrame of shape (n_relevant, 2) or, with gain, (n_relevant, 3)
-
-    Raises
-    ------
-    ValueError
-        If `y` has another shape or a value that is missing or no number, or no row is
-        relevant.
+    They are those with `y` above `relevant_above`, or all without `y`. If `graded`, `y`
+    is kept as the column gain. A ValueError says that `y` has another shape or a value
+    that is missing or no number, or that no row is relevant.
     """
     if y is None:
         return pairs

@@ -20,14 +20,9 @@ def warn_of_seen(
 ) -> None:
     """Warn where most of what is to be found was met in `fit`, and so is left out.
 
-    Parameters
-    ----------
-    recommender : object
-        With `seen_`, `user_index_` and `item_index_`; others are not looked at.
-    relevant : DataFrame
-        With the columns user_id and item_id.
-    judged : DataFrame or None
-        The same of all rows, relevant or not; None: all are relevant.
+    Recommenders without `seen_`, `user_index_` and `item_index_` are not looked at.
+    `relevant` has the columns user_id and item_id, and `judged` has them of all rows,
+    relevant or not; None: all are relevant.
     """
     seen = getattr(recommender, "seen_", None)
     if seen is None or len(relevant) == 0:

@@ -14,21 +14,8 @@ def bootstrap_interval(
 ) -> NDArray[np.float64]:
     """Bound the means of columns by the percentile bootstrap over rows.
 
-    Parameters
-    ----------
-    values : ndarray of shape (n, n_columns)
-        One row per user.
-    level : float
-        Confidence, between 0 and 1.
-    n_resamples : int
-        How often to draw n rows with replacement.
-    rng : numpy Generator
-        Source of chance.
-
-    Returns
-    -------
-    ndarray of shape (2, n_columns)
-        Lower and upper bounds.
+    `values` have a row per user, and `n_resamples` times as many rows are drawn with
+    replacement. Returns lower and upper bounds, of shape (2, n_columns).
     """
     means = _resampled_means(values, level, n_resamples, rng)
     tail = (1 - level) / 2
@@ -40,21 +27,8 @@ def simultaneous_interval(
 ) -> NDArray[np.float64]:
     """Bound the means of all columns at once, by the bootstrap over rows.
 
-    Parameters
-    ----------
-    values : ndarray of shape (n, n_columns)
-        One row per user.
-    level : float
-        Confidence that all bounds hold, between 0 and 1.
-    n_resamples : int
-        How often to draw n rows with replacement.
-    rng : numpy Generator
-        Source of chance.
-
-    Returns
-    -------
-    ndarray of shape (2, n_columns)
-        Lower and upper bounds: each mean, and a common number of its standard errors.
+    As in `bootstrap_interval`, but `level` is the confidence that all bounds hold: each
+    is a mean, and a common number of its standard errors.
 
     References
     ----------
@@ -95,21 +69,8 @@ def paired_p_value(
 ) -> float:
     """Test whether paired differences are 0 on average, two-sided.
 
-    Parameters
-    ----------
-    differences : ndarray of shape (n,)
-        One per user.
-    test : {"t", "wilcoxon", "permutation"}
-        Which test.
-    n_resamples : int
-        How many flips of signs to draw for "permutation".
-    rng : numpy Generator
-        Source of chance.
-
-    Returns
-    -------
-    float
-        1 where all differences are 0.
+    There is one per user. `test` is "t", "wilcoxon" or "permutation", for which
+    `n_resamples` flips of signs are drawn. Returns 1 where all differences are 0.
     """
     if test not in ("t", "wilcoxon", "permutation"):
         raise ValueError(f"test must be 't', 'wilcoxon' or 'permutation', got {test!r}")

@@ -218,10 +218,7 @@ class _Variant(NamedTuple):
 def _variants(candidates: Candidates, encodings: Encodings) -> Iterator[_Variant]:
     """Encode one candidate after the other; of each, also the leading dimensions.
 
-    Raises
-    ------
-    ValueError
-        At the end, for a width that none of them exceeds.
+    Raises ValueError at the end for a width that none of them exceeds.
     """
     base = []
     if candidates.beside:

@@ -61,10 +61,8 @@ class Candidates:
     ) -> Candidates:
         """Read what `compare_encoders` is given.
 
-        Raises
-        ------
-        ValueError
-            For what is no encoder, names that repeat, and numbers that are none.
+        Raises ValueError for what is no encoder, names that repeat, and numbers that
+        are none.
         """
         named = read_candidates(encoders, param_grid)
         widths = _read_dimensions(dimensions)
@@ -108,10 +106,8 @@ def _refuse_taken(names: Iterable[str], widths: list[int], has_beside: bool) -> 
 def read_candidates(encoders: Any, param_grid: Any) -> dict[str, Any]:
     """Read encoders by name, or the grid of one encoder.
 
-    Raises
-    ------
-    ValueError
-        For none, a name that is there twice or no string, or a grid of several.
+    Raises ValueError for none, a name that is there twice or no string, or a grid of
+    several.
     """
     pairs = _named(encoders)
     if pairs is None:
@@ -197,10 +193,7 @@ def parts_of(name: str, encoder: Any) -> list[Part]:
 
     `name` is what errors call it.
 
-    Raises
-    ------
-    ValueError
-        For what is no encoder.
+    Raises ValueError for what is no encoder.
     """
     if isinstance(encoder, tuple):
         encoder = _from_pair(name, encoder)

@@ -59,17 +59,9 @@ def read_likes(
 ) -> tuple[pd.DataFrame, pd.Index]:
     """Read who liked what, as positions of users and items; each pair counts once.
 
-    Returns
-    -------
-    likes : DataFrame
-        Columns user_id, item_id and, where it is known, timestamp.
-    users : Index
-        Ids of the users.
-
-    Raises
-    ------
-    ValueError
-        For an item that is not in `ids`, or where nothing is liked.
+    Returns the columns user_id, item_id and, where it is known, timestamp; and the ids
+    of the users. A ValueError names an item that is not in `ids`, or says that nothing
+    is liked.
     """
     rows = read_interactions(interactions, keys)[0]
     strengths = read_strengths(y, rows)
@@ -107,10 +99,8 @@ def make_folds(
 ) -> dict[str, list[Fold]]:
     """Split the likes once for all candidates.
 
-    Raises
-    ------
-    ValueError
-        If there is no way to judge, or too few likes for one; it says which.
+    Raises ValueError if there is no way to judge, or too few likes for one, and says
+    which.
     """
     # At random also where times are known: on MovieLens the difference of two encoders
     # is known to 11 % of the metric, and to 55 % by each user's last like.
@@ -183,18 +173,8 @@ def judge_blocks(
 ) -> pd.Series:
     """Mean of a metric over the folds of each user, indexed by the user's position.
 
-    Parameters
-    ----------
-    blocks : Blocks of n items
-        The content.
-    numbers : ndarray of shape (n,)
-        What the recommender knows each item as.
-    folds : list of Fold
-        The same for all candidates.
-    metric : str
-        Such as "ndcg@10".
-    recommender : estimator
-        Unfitted; it has a parameter `catalog`.
+    `numbers` are what the recommender, unfitted and with a parameter `catalog`, knows
+    the items of `blocks` as. The folds are the same for all candidates.
     """
     catalog = catalog_of(numbers, blocks)
     k = parse_metric(metric)[1]

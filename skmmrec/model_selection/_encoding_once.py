@@ -109,10 +109,7 @@ class Encodings:
     def of(self, parts: Iterable[Part], called: str) -> Encoded:
         """Encode the parts of a candidate, which errors call `called`.
 
-        Raises
-        ------
-        ValueError
-            If its encoder fails; names it, and tells what it says.
+        Raises ValueError if its encoder fails, and names it and what it says.
         """
         try:
             return joined([self._part(part) for part in parts])

@@ -17,17 +17,8 @@ _OFFSET = -0.691
 def integrated_loudness(waveform: np.ndarray, rate: int) -> float:
     """Return the gated loudness of a mono waveform.
 
-    Parameters
-    ----------
-    waveform : ndarray of shape (n,), float
-        Full scale is 1. A sound shorter than 0.4 s is one block.
-    rate : int
-        In Hz.
-
-    Returns
-    -------
-    loudness : float
-        In LUFS; minus infinity if no block is above -70 LUFS.
+    Full scale is 1, and a sound shorter than 0.4 s is one block. Returns LUFS, minus
+    infinity if no block is above -70 LUFS.
     """
     powers = _block_powers(_k_weighted(waveform, rate), rate)
     loud = powers[_lufs(powers) > _ABSOLUTE_GATE]

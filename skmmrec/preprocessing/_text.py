@@ -23,35 +23,13 @@ _EMOJI = re.compile(
 )
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]+")
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
-_INLINE = frozenset(
-    [
-        "a",
-        "abbr",
-        "b",
-        "bdi",
-        "bdo",
-        "cite",
-        "code",
-        "em",
-        "font",
-        "i",
-        "ins",
-        "kbd",
-        "mark",
-        "q",
-        "s",
-        "samp",
-        "small",
-        "span",
-        "strong",
-        "sub",
-        "sup",
-        "u",
-        "var",
-        "wbr",
-    ]
-)
-_HIDDEN = frozenset({"script", "style", "template"})
+# HTML elements that do not end a word.
+_INLINE = {
+    "a", "abbr", "b", "bdi", "bdo", "cite", "code", "em", "font", "i", "ins", "kbd",
+    "mark", "q", "s", "samp", "small", "span", "strong", "sub", "sup", "u", "var",
+    "wbr",
+}  # fmt: skip
+_HIDDEN = {"script", "style", "template"}
 
 
 class _TextOfHtml(HTMLParser):
@@ -184,8 +162,7 @@ class TextCleaner(BaseContentTransformer):
     def _change(self, item: str) -> str:
         text = _visible(item) if self.html else item
         if self.emoji != "keep":
-            name = _names if self.emoji == "describe" else _blank
-            text = _EMOJI.sub(name, text)
+            text = _EMOJI.sub(_names if self.emoji == "describe" else " ", text)
         if self.segment:
             text = _segment(text)
         text = self._without_stop_words(text)
@@ -212,10 +189,6 @@ def _visible(text: str) -> str:
     if not parser.hidden:
         parser.parts.append(unescape(text[end:]))
     return "".join(parser.parts)
-
-
-def _blank(match: re.Match) -> str:
-    return " "
 
 
 def _names(match: re.Match) -> str:

@@ -97,19 +97,9 @@ def with_features(
 ) -> pd.DataFrame:
     """Return what a transformer reads: ids, time, context, features of both sides.
 
-    Parameters
-    ----------
-    candidates : DataFrame
-        As `candidates_of` gives it.
-    tables : list of FeatureTable
-        Of users and of items.
-    latest : bool
-        Whether the latest rows of tables with times count, whatever the time is.
-
-    Raises
-    ------
-    ValueError
-        For a name that two of these have.
+    `candidates` are as `candidates_of` gives them, `tables` those of users and of
+    items. If `latest`, the latest rows of tables with times count, whatever the time
+    is. A ValueError gives a name that two of these have.
     """
     parts = [candidates.drop(columns=[SCORE, RANK, REQUEST])]
     times = None
@@ -144,10 +134,8 @@ def best_first(
 ) -> pd.DataFrame:
     """Make lists by score, ties as the first stage has them.
 
-    Returns
-    -------
-    DataFrame
-        ``user_id``, ``item_id``, ``rank``, ``score`` and the position of the request.
+    Columns are ``user_id``, ``item_id``, ``rank``, ``score`` and the position of the
+    request.
     """
     _refuse_infinite(candidates, scores)
     of_request = candidates[REQUEST].to_numpy()
@@ -170,12 +158,8 @@ def in_order(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Sort rows list by list, best first, ties as the first stage has them.
 
-    Returns
-    -------
-    order : ndarray of shape (n,)
-        Positions of the rows.
-    places : ndarray of shape (n,)
-        Place of each of them in its list, from 0.
+    Returns the positions of the rows, and the place of each of them in its list, from
+    0.
     """
     order = np.lexsort((ranks, -scores, lists))
     owners = lists[order]

@@ -68,10 +68,7 @@ def _numbers(column: pd.Series, known: list[str] | None) -> NDArray[np.float32]:
 def as_matrix(values: Any, n_rows: int) -> NDArray[np.float32]:
     """Return what a transformer gave as numbers.
 
-    Raises
-    ------
-    ValueError
-        For another number of rows, or what is not numeric.
+    Raises ValueError for another number of rows, or what is not numeric.
     """
     dense = values.toarray() if issparse(values) else np.asarray(values)
     if dense.ndim != 2 or len(dense) != n_rows:

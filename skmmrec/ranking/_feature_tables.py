@@ -57,21 +57,9 @@ class FeatureTable:
     def look_up(self, ids: NDArray, times: NDArray | None) -> pd.DataFrame:
         """Features of ids as they were known before their times.
 
-        Parameters
-        ----------
-        ids : ndarray of shape (n,)
-            Those without a row get missing values.
-        times : ndarray of shape (n,) or None
-            None: the latest row of each id.
-
-        Returns
-        -------
-        DataFrame of n rows
-
-        Raises
-        ------
-        ValueError
-            For ids or times of another kind than the table's.
+        Ids without a row get missing values; without times, the latest row of each id
+        counts. A ValueError says that ids or times are of another kind than the
+        table's.
         """
         check_same_kind(ids, self.index, self.key)
         first = self.index.get_indexer(ids) * _per_id(self.moments)
@@ -101,25 +89,9 @@ class FeatureTable:
 def read_features(table: Any, key: str, name: str) -> FeatureTable | None:
     """Read a table of features.
 
-    Parameters
-    ----------
-    table : DataFrame or None
-        A column of ids, or ids as the index; and perhaps ``timestamp``.
-    key : str
-        Name of the column of ids.
-    name : str
-        What errors call it.
-
-    Returns
-    -------
-    FeatureTable or None
-
-    Raises
-    ------
-    TypeError
-        For what is no table.
-    ValueError
-        For ids that are missing, or come twice where there are no times.
+    It has a column of ids, `key`, or ids as the index; and perhaps ``timestamp``.
+    Errors call it `name`: a TypeError for what is no table, a ValueError for ids that
+    are missing, or come twice where there are no times.
     """
     if table is None:
         return None

@@ -28,11 +28,8 @@ class OverFirstStage(BaseRecommender):
     def _first(self) -> Any:
         """The recommender in the first stage.
 
-        Raises
-        ------
-        NotFittedError
-            Where there is none; as an AttributeError, it does not keep a notebook from
-            showing the ranker.
+        Raises NotFittedError where there is none; as an AttributeError, it does not
+        keep a notebook from showing the ranker.
         """
         if not hasattr(self, "recommender_"):
             check_is_fitted(self)

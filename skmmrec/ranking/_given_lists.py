@@ -35,25 +35,10 @@ class Lists(NamedTuple):
 def of_lists(lists: Any) -> tuple[pd.Index, Lists]:
     """Read lists as `recommend` gives them.
 
-    Parameters
-    ----------
-    lists : DataFrame
-        ``user_id``, ``item_id``, ``score`` and perhaps ``rank``; without it a user's
-        rows are best first.
-
-    Returns
-    -------
-    users : Index
-        In order of first appearance.
-    rows : Lists
-        Candidates, list by list.
-
-    Raises
-    ------
-    TypeError
-        For what is no table.
-    ValueError
-        For a missing column, a score that is not finite or a pair that comes twice.
+    Columns are ``user_id``, ``item_id``, ``score`` and perhaps ``rank``; without it a
+    user's rows are best first. Returns users in order of first appearance, and
+    candidates, list by list. A TypeError is for what is no table, a ValueError for a
+    missing column, a score that is not finite or a pair that comes twice.
     """
     table = id_table(lists, "candidates").reset_index(drop=True)
     missing = [name for name in (USER, ITEM, "score") if name not in table]
@@ -86,20 +71,9 @@ def _refuse_odd(table: pd.DataFrame) -> None:
 def of_rows(first: Any, requests: pd.DataFrame, items: NDArray) -> pd.DataFrame:
     """Make a candidate of each row, with the score and rank that it would have.
 
-    Parameters
-    ----------
-    first : recommender
-        Fitted.
-    requests : DataFrame of n rows
-        Who asks, and when.
-    items : ndarray of shape (n,)
-        Ids. One that the first stage does not know has the user's lowest score and the
-        rank after all others.
-
-    Returns
-    -------
-    DataFrame of n rows
-        As `candidates_of` gives it. The rank is that among what the user has not seen.
+    An item that the first stage does not know has the user's lowest score and the rank
+    after all others. Returns what `candidates_of` gives; the rank is that among what
+    the user has not seen.
     """
     users = pd.unique(requests[USER])
     n_items = len(first.item_index_)

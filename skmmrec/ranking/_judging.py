@@ -25,20 +25,9 @@ def ndcg_of(
 ) -> NDArray[np.float64]:
     """Judge the lists of requests by NDCG@10.
 
-    Parameters
-    ----------
-    rank : callable
-        From a table of requests and a length to lists.
-    requests : Requests
-        Those in rows that are all relevant.
-    items : ndarray of shape (n_rows,)
-        Items of these rows.
-    n_candidates : int
-        Items that are ranked for each request.
-
-    Returns
-    -------
-    ndarray of shape (n_requests,)
+    `rank` makes lists of a table of requests and a length. Requests are those in rows
+    that are all relevant, of which `items` are the items. Returns a number for each
+    request.
     """
     index = pd.Index(pd.unique(items))
     # One more, at the end of each request's numbers: what is nowhere relevant.

@@ -155,21 +155,23 @@ def learn_from(
     parts: list[Examples] = []
     for train, test in folds:
         fitted = clone(first).fit(_safe_indexing(X, train), _part(y, train))
-        held_out = _take(rows, test[liked[test]])
+        held_out = rows.where(test[liked[test]])
         about = context.iloc[test[liked[test]]].reset_index(drop=True)
-        fold = (find_recommender(fitted), held_out, about, names)
-        known = pd.unique(rows.users[train])
-        parts += _of_fold(*fold, n_candidates, max_lists, rng, known)
+        parts += _of_fold(
+            find_recommender(fitted),
+            held_out,
+            about,
+            names,
+            n_candidates,
+            max_lists,
+            rng,
+            pd.unique(rows.users[train]),
+        )
     return _together(parts)
 
 
 def _part(y: Any, rows: NDArray[np.int64]) -> Any:
     return None if y is None else _safe_indexing(np.asarray(y), rows)
-
-
-def _take(rows: Interactions, places: NDArray[np.int64]) -> Interactions:
-    times = None if rows.times is None else rows.times[places]
-    return Interactions(rows.users[places], rows.items[places], times)
 
 
 def _of_fold(

@@ -50,21 +50,8 @@ def measure_gain(
     made by default. A newcomer gets what is popular, which any feature improves; a
     ranker that learned that harms lists by taste, and does not notice it on newcomers.
 
-    Parameters
-    ----------
-    ranker : estimator
-        Not fitted.
-    matrix : ndarray of shape (n, n_features)
-        Numbers of the candidates.
-    examples : Examples
-        Candidates and answers.
-    rng : RandomState
-        Draws which users are judged together.
-
-    Returns
-    -------
-    Gain
-        NaN where fewer than 20 of the users are known.
+    `matrix` has the numbers of the candidates in `examples`; chance decides which users
+    are judged together. The gain is NaN where fewer than 20 of the users are known.
     """
     codes, users = pd.factorize(examples.candidates[USER])
     if len(np.unique(codes[examples.known])) < MIN_USERS:

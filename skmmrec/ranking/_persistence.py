@@ -39,21 +39,8 @@ TREES = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
 def save(ranker: Any, path: Path, with_first: bool) -> None:
     """Write a folder beside, and put it in place.
 
-    Parameters
-    ----------
-    ranker : CandidateRanker
-        Fitted.
-    path : Path
-        The folder.
-    with_first : bool
-        Whether the first stage is written.
-
-    Raises
-    ------
-    FileExistsError
-        Where something else is there.
-    ImportError
-        Where skops is needed and missing.
+    The first stage is written if `with_first`. A FileExistsError says that something
+    else is there, an ImportError that skops is needed and missing.
     """
     with replacing_folder(path.resolve(), RECORD, "a saved CandidateRanker") as new:
         _write(ranker, new, with_first)
@@ -151,27 +138,9 @@ def _skops(why: str) -> Any:
 def load(cls: Any, path: Path, catalog: Any, trusted: Sequence[str]) -> Any:
     """Read what `save` wrote.
 
-    Parameters
-    ----------
-    cls : type
-        Of the ranker.
-    path : Path
-        The folder.
-    catalog : ItemCatalog or None
-        For the first stage.
-    trusted : sequence of str
-        Types that skops may load besides its own and this package's.
-
-    Returns
-    -------
-    CandidateRanker
-
-    Raises
-    ------
-    FileNotFoundError
-        Where there is no ranker.
-    ValueError
-        Where a file is not as it was saved.
+    `catalog` is for the first stage; `trusted` are types that skops may load besides
+    its own and this package's. A FileNotFoundError says that there is no ranker, a
+    ValueError that a file is not as it was saved.
     """
     path = place_of(path.resolve(), RECORD)
     record = _read_record(path)

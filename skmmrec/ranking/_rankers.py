@@ -22,22 +22,8 @@ TREES, LEAVES, RATE, LEAST, L2 = 100, 7, 0.05, 100, 10.0
 def make_ranker(ranker: Any, seed: int) -> Any:
     """Make the model that `ranker` names, or a copy of it.
 
-    Parameters
-    ----------
-    ranker : str or estimator
-        One of `NAMES`, or any estimator with `fit` and `predict`.
-    seed : int
-        Of a model that is made by name.
-
-    Returns
-    -------
-    estimator
-        Not fitted.
-
-    Raises
-    ------
-    ImportError
-        For "lightgbm" where it is not installed.
+    It is one of `NAMES`, made with a seed, or any estimator with `fit` and `predict`.
+    An ImportError says that LightGBM is not installed.
     """
     if not isinstance(ranker, str):
         return clone(ranker)
@@ -79,22 +65,9 @@ def fit_ranker(
 ) -> Any:
     """Fit a model on lists.
 
-    Parameters
-    ----------
-    ranker : estimator
-        One that takes ``group`` or ``qid`` is told where lists end; to others a row is
-        a row.
-    matrix : ndarray of shape (n, n_features)
-        Lists one after the other.
-    labels : ndarray of shape (n,), int64
-        1 for what was liked.
-    sizes : ndarray of shape (n_lists,)
-        Rows of each list.
-
-    Returns
-    -------
-    estimator
-        `ranker`, fitted.
+    A model that takes ``group`` or ``qid`` is told where lists end; to others a row is
+    a row. `matrix` has the lists one after the other, of the lengths `sizes`; labels
+    are 1 for what was liked.
     """
     if has_fit_parameter(ranker, "group"):
         return ranker.fit(matrix, labels, group=sizes)

@@ -52,23 +52,8 @@ class Requests:
 def read_context(X: Table, names: Sequence[str], rows: Interactions) -> pd.DataFrame:
     """Read the columns of X that tell the context, but for the times.
 
-    Parameters
-    ----------
-    X : DataFrame
-        Interactions.
-    names : sequence of str
-        The columns; ``timestamp`` among them needs times in `rows`.
-    rows : Interactions
-        What was read of X.
-
-    Returns
-    -------
-    DataFrame of shape (n_rows, n_columns)
-
-    Raises
-    ------
-    ValueError
-        For a column that is not there.
+    `rows` is what was read of X; ``timestamp`` among the names needs times there. A
+    ValueError names a column that is not there.
     """
     if TIME in names and rows.times is None:
         raise ValueError(
@@ -88,19 +73,9 @@ def requests_in(
 ) -> Requests:
     """Group rows by user and context; a request is made at its earliest row.
 
-    Parameters
-    ----------
-    rows : Interactions
-        Rows of (user, item).
-    context : DataFrame of shape (n_rows, n_columns)
-        As `read_context` gives it.
-    names : sequence of str
-        The columns that tell requests of one user apart; ``timestamp`` may be one.
-
-    Returns
-    -------
-    Requests
-        In the order of their earliest rows.
+    `context` is as `read_context` gives it, and `names` are the columns that tell
+    requests of one user apart; ``timestamp`` may be one. Requests are in the order of
+    their earliest rows.
     """
     table = pd.DataFrame({USER: rows.users})
     if rows.times is not None:

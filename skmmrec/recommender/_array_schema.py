@@ -63,10 +63,7 @@ class Array:
 def refuse_infinite(name: str, array: NDArray) -> None:
     """Refuse NaN and infinity.
 
-    Raises
-    ------
-    ValueError
-        It names the array, and the first place.
+    The ValueError names the array, and the first place.
     """
     finite = np.isfinite(array)
     if not finite.all():
@@ -84,17 +81,7 @@ def _refuse_outside(name: str, positions: NDArray, size: int) -> None:
 def check_arrays(record: Mapping[str, Any], tensors: Tensors) -> None:
     """Refuse arrays that do not fit a record, those of networks not yet.
 
-    Parameters
-    ----------
-    record : mapping
-        As `check_record` lets it pass.
-    tensors : mapping of str to ndarray
-        All arrays.
-
-    Raises
-    ------
-    ValueError
-        It names the array.
+    `check_record` lets the record pass. A ValueError names the array.
     """
     _check_n_networks(record, tensors)
     expected = dict(_expected(record, tensors))
@@ -335,10 +322,7 @@ def _is_part(history: History, seen: History) -> bool:
 def check_tower(design: NetworkDesign, tensors: Tensors) -> None:
     """Refuse a tower of other sizes than the arrays, before memory is taken for it.
 
-    Raises
-    ------
-    ValueError
-        It names the array.
+    The ValueError names the array.
     """
     if design.tower is None:
         return
@@ -357,10 +341,7 @@ def check_tower(design: NetworkDesign, tensors: Tensors) -> None:
 def check_network(prefix: str, network: nn.Module, tensors: Tensors) -> None:
     """Refuse arrays that are not those of a network.
 
-    Raises
-    ------
-    ValueError
-        It names the array.
+    The ValueError names the array.
     """
     state, learned = network.state_dict(), dict(network.named_parameters())
     for name, value in state.items():

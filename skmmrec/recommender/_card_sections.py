@@ -30,14 +30,8 @@ _LISTED = 12
 def make_card(recommender: Any, facts: Facts | None, metrics: Metrics) -> ModelCard:
     """Describe a fitted recommender.
 
-    Parameters
-    ----------
-    recommender : BaseRecommender
-        Fitted.
-    facts : Facts or None
-        As `facts_of` gives them.
-    metrics : mapping, Series, DataFrame, RankingEvaluation or None
-        Figures that the caller measured.
+    `facts` are as `facts_of` gives them, and `metrics` are figures that the caller
+    measured.
     """
     model = getattr(recommender, "model_", None)
     figures = [*_measured(metrics), *_validation(recommender)]

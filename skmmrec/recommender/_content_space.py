@@ -130,10 +130,7 @@ class ContentSpace:
 def check_speaks(content: Blocks, index: Sequence[Any]) -> None:
     """Refuse queries of which nothing is known; `index` names them.
 
-    Raises
-    ------
-    ValueError
-        It names the first.
+    The ValueError names the first.
     """
     empty = np.flatnonzero(~content.mask.any(axis=1))
     if len(empty):

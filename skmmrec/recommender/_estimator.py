@@ -439,10 +439,7 @@ class MultimodalFusionRecommender(VectorRecommender):
 def resolve_pretrained(pretrained: object) -> FittedModel:
     """Fitted model of the ``pretrained`` parameter.
 
-    Raises
-    ------
-    ValueError
-        If it is neither a saved recommender's folder nor a fitted one.
+    Raises ValueError if it is neither a saved recommender's folder nor a fitted one.
     """
     if isinstance(pretrained, str | PathLike):
         return MultimodalFusionRecommender.load(pretrained).model_

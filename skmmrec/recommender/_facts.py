@@ -18,19 +18,11 @@ from skmmrec.interactions import date_of_number
 
 Period: TypeAlias = list[str] | list[float] | None
 
-# Those on which numbers depend most.
+# The libraries on which results depend most.
 _LIBRARIES = (
-    "torch",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pandas",
-    "sentence-transformers",
-    "transformers",
-    "open-clip-torch",
-    "timm",
-    "panns-inference",
-)
+    "torch", "numpy", "scipy", "scikit-learn", "pandas", "sentence-transformers",
+    "transformers", "open-clip-torch", "timm", "panns-inference",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -56,21 +56,9 @@ def learn(
 ) -> MemoryWeight | None:
     """Train the networks of a model, and learn what content tells of new items.
 
-    Parameters
-    ----------
-    model : FittedModel
-        Prepared; it is completed.
-    plan : Plan
-        The caller's settings.
-    source : FittedModel or None
-        A model to start from.
-    is_own : bool
-        Whether that is an earlier fit of the same recommender.
-
-    Returns
-    -------
-    MemoryWeight or None
-        How a memory of items is to count, for `finish`.
+    The model is prepared, and is completed. `source` is one to start from; `is_own`
+    says that it is an earlier fit of the same recommender. Returns how a memory of
+    items is to count, for `finish`.
     """
     plan = replace(plan, cold_popularity=model.cold_popularity)
     data, problem, start = model.data, model.problem(), None
@@ -119,10 +107,7 @@ def finish(
 def feed(model: FittedModel, rows: Rows, plan: Plan) -> FittedModel:
     """Take rows in and, where that is wanted, train on them.
 
-    Returns
-    -------
-    FittedModel
-        A copy, which has parameters of its own where it is trained.
+    Returns a copy, which has parameters of its own where it is trained.
     """
     model = take_in(model, rows)
     if not plan.training.partial_fit_epochs:
@@ -146,19 +131,8 @@ def refuse_idle(
 ) -> None:
     """Refuse settings that would change nothing.
 
-    Parameters
-    ----------
-    plan : Plan
-        The caller's settings.
-    model : FittedModel
-        Prepared: its tasks and its content are known.
-    half_life : float, "auto" or None
-        As the caller gave it.
-
-    Raises
-    ------
-    ValueError
-        For the first of them; it says why.
+    The model is prepared: its tasks and its content are known. A ValueError for the
+    first of them says why.
     """
     for name, reason in _idle(plan, model, half_life):
         raise ValueError(f"{name} has no effect here: {reason}")
@@ -231,10 +205,7 @@ def _idle_device(plan: Plan) -> Iterator[tuple[str, str]]:
 def refuse_changed(settings: Settings, names: frozenset[str], reason: str) -> None:
     """Refuse values other than the defaults for some names.
 
-    Raises
-    ------
-    ValueError
-        For the first of them.
+    The ValueError names the first of them.
     """
     for name in settings.changed():
         if name in names:

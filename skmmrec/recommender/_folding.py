@@ -40,12 +40,8 @@ class Folding:
     def __call__(self, user: object, vectors: NDArray) -> NDArray[np.float32]:
         """Make a user, of shape (dim,).
 
-        Parameters
-        ----------
-        user : id
-            Whoever is known has an embedding and content, if the model has such.
-        vectors : ndarray of shape (n, dim)
-            Of the items, oldest first.
+        Whoever is known has an embedding and content, if the model has such. The
+        vectors of the items, (n, dim), come oldest first.
         """
         n = len(vectors)
         history = History(np.array([0, n]), np.arange(n), n)

@@ -28,23 +28,10 @@ def fuse(
 ) -> tuple[SoftTokenFuser, Blocks]:
     """Fuse the content of all items.
 
-    Parameters
-    ----------
-    fuser : SoftTokenFuser
-        Not fitted.
-    known : SoftTokenFuser or None
-        One that an earlier fit has fitted, which then serves here.
-    data : InteractionData
-        Who liked what.
-    catalog : ItemCatalog or None
-        Where words come from, and where vectors are kept.
-    blocks : Blocks
-        Content of the items of `data`.
-
-    Returns
-    -------
-    SoftTokenFuser, Blocks
-        The fitted one, and what it made of the content.
+    `fuser` is not fitted; `known` is one that an earlier fit has fitted, which then
+    serves here. Words come from the catalogue, and vectors are kept there; `blocks` are
+    the content of the items of `data`. Returns the fitted fuser, and what it made of
+    the content.
     """
     words, is_shared = words_of(catalog, data.items), fuser.lora is None
     blocks = blocks.in_memory()

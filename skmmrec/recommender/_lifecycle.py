@@ -19,16 +19,9 @@ def add_items(
 ) -> FittedModel:
     """Add items to a model, and to the catalogue those that it has not got yet.
 
-    Returns
-    -------
-    FittedModel
-        A copy that knows them.
-
-    Raises
-    ------
-    ValueError
-        For an item that is known already, comes twice or has no content; model and
-        catalogue are left alone.
+    Returns a copy of the model that knows them. A ValueError tells of an item that is
+    known already, comes twice or has no content; model and catalogue are left alone
+    then.
     """
     added = ItemCatalog(items, key=catalog.key)
     refuse_known(model.data.items, added.ids)
@@ -69,16 +62,9 @@ def remove_items(
 ) -> FittedModel:
     """Take items out of a model, and out of the catalogue.
 
-    Returns
-    -------
-    FittedModel
-        A copy that does not know them.
-
-    Raises
-    ------
-    ValueError
-        For an item that neither knows, or where none would be left; model and catalogue
-        are left alone.
+    Returns a copy of the model that does not know them. A ValueError tells of an item
+    that neither knows, or says that none would be left; model and catalogue are left
+    alone then.
     """
     rows = model.data.items.get_indexer(ids)
     is_listed = _is_listed(catalog, ids)
@@ -102,10 +88,8 @@ def _is_listed(catalog: ItemCatalog | None, ids: NDArray) -> NDArray[np.bool_]:
 def check_fits(model: FittedModel, catalog: ItemCatalog) -> None:
     """Refuse a catalogue that is not that of a model.
 
-    Raises
-    ------
-    ValueError
-        Where none of its items is known, or its content is of another kind.
+    Raises ValueError where none of its items is known, or its content is of another
+    kind.
     """
     if not catalog.ids.isin(model.data.items).any():
         raise ValueError(
@@ -129,15 +113,8 @@ def forget(
 ) -> FittedModel:
     """Take users out of a model, and out of the table of users.
 
-    Returns
-    -------
-    FittedModel
-        A copy that does not know them.
-
-    Raises
-    ------
-    ValueError
-        For a user whom neither knows; model and table are left alone.
+    Returns a copy of the model that does not know them. A ValueError tells of a user
+    whom neither knows; model and table are left alone then.
     """
     rows = model.data.users.get_indexer(ids)
     is_listed = _is_listed(user_catalog, ids)

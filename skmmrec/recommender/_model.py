@@ -140,7 +140,7 @@ class FittedModel:
     item_vectors: NDArray[np.float32] = field(init=False, repr=False)
     item_biases: NDArray[np.float32] = field(init=False, repr=False)
     user_vectors: NDArray[np.float32] = field(init=False, repr=False)
-    # Before they are spread; none where there is no graph.
+    # Vectors before they are spread over the graph; empty where there is none.
     _own_items: NDArray[np.float64] = field(init=False, repr=False)
 
     def copy(self) -> Self:

@@ -47,10 +47,7 @@ def _write_param(name: str, value: Any) -> Any:
 def write_fusion(fusion: Any) -> str | None:
     """Name a fusion; None: a fuser, which is written with the model.
 
-    Raises
-    ------
-    ValueError
-        For a class that has no name.
+    Raises ValueError for a class that has no name.
     """
     if isinstance(fusion, str):
         return fusion
@@ -80,10 +77,7 @@ def write_settings(settings: Settings) -> dict[str, Any]:
 def read_settings(record: dict[str, Any]) -> Any:
     """Read what `write_settings` wrote.
 
-    Raises
-    ------
-    ValueError
-        For an unknown kind, or parameters that it has not got.
+    Raises ValueError for an unknown kind, or parameters that it has not got.
     """
     kinds: dict[str, type[Settings]] = {
         kind.__name__: kind for kind in (*SETTINGS.values(), *TOWERS.values())
@@ -103,10 +97,7 @@ def read_params(
 ) -> dict[str, Any]:
     """Read what `write_params` wrote.
 
-    Raises
-    ------
-    ValueError
-        Where these are not the parameters of that name.
+    Raises ValueError where these are not the parameters of that name.
     """
     if params.keys() != names - {*NOT_SAVED}:
         raise ValueError(f"the parameters are {sorted(params)}")

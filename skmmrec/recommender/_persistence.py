@@ -60,21 +60,9 @@ if TYPE_CHECKING:
 def save(model: FittedModel, path: Path, extra: Mapping[str, Any], card: str) -> None:
     """Write a model as a folder, as `write_folder` does.
 
-    Parameters
-    ----------
-    model : FittedModel
-        What is written.
-    path : Path
-        Folder to make; an earlier model there is replaced as a whole.
-    extra : mapping
-        What the record says besides the model, in terms of JSON.
-    card : str
-        Markdown for people to read.
-
-    Raises
-    ------
-    ValueError
-        For a model that `load` would refuse.
+    An earlier model there is replaced as a whole. `extra` is what the record says
+    besides the model, in terms of JSON, and `card` is Markdown for people to read. A
+    ValueError says that `load` would refuse the model.
     """
     record, tensors = {**_record(model), **extra}, _tensors(model)
     try:
@@ -176,17 +164,8 @@ def _check_vectors(model: FittedModel) -> None:
 def write_state(model: FittedModel | None, params: Mapping[str, Any]) -> dict[str, Any]:
     """Write a model and parameters as a text and arrays, for formats without pickle.
 
-    Parameters
-    ----------
-    model : FittedModel or None
-        None: not fitted.
-    params : mapping
-        Parameters of the estimator; those of `NOT_SAVED` are left out.
-
-    Returns
-    -------
-    dict
-        A text of JSON, ``"record"``, and a dict of arrays, ``"tensors"``.
+    The model is None where there is no fit, and parameters of `NOT_SAVED` are left out.
+    Returns a text of JSON, ``"record"``, and a dict of arrays, ``"tensors"``.
     """
     record = {} if model is None else _record(model)
     record["params"] = write_params(params)
@@ -199,17 +178,8 @@ def read_state(
 ) -> tuple[FittedModel | None, dict[str, Any]]:
     """Read what `write_state` wrote.
 
-    Returns
-    -------
-    model : FittedModel or None
-        On the CPU.
-    params : dict
-        Parameters of the estimator, whose names are `names`.
-
-    Raises
-    ------
-    ValueError
-        For a model that cannot be.
+    Returns the model, on the CPU, and the parameters of the estimator, whose names are
+    `names`. A ValueError says that there can be no such model.
     """
     record, tensors, model = json.loads(state["record"]), state["tensors"], None
     if "format" in record:

@@ -238,10 +238,7 @@ def _mean_answers(seen: History, tasks: Sequence[Task]) -> list[NDArray[np.float
 def check_modalities(space: ContentSpace, widths: dict[str, int]) -> None:
     """Refuse content of another kind than an earlier fit had.
 
-    Raises
-    ------
-    ValueError
-        If the names or widths of the modalities differ.
+    Raises ValueError if the names or widths of the modalities differ.
     """
     theirs = space.raw_widths
     if theirs != widths:
@@ -313,12 +310,7 @@ def read_rows(
 ) -> Rows:
     """Read and check everything that the caller of `fit` or `partial_fit` gave.
 
-    Parameters
-    ----------
-    X, y, sample_weight
-        As in `MultimodalFusionRecommender.fit`.
-    others_are, modalities, keys
-        As in `read_columns_of`.
+    Arguments are those of `MultimodalFusionRecommender.fit` and of `read_columns_of`.
     """
     ids, content = read_columns_of(X, others_are, modalities, keys)
     answers, weights = read_answers(y, ids), read_weights(sample_weight, ids)
@@ -342,16 +334,8 @@ def read_columns_of(
 ) -> tuple[Interactions, Blocks | None]:
     """Read the columns of X: ids, times and, in the flat form, content.
 
-    Parameters
-    ----------
-    X : DataFrame or array-like
-        Rows of interactions.
-    others_are : {"content", "ignored", "unknown"}
-        What columns are that are neither ids nor times. Unknown ones are an error.
-    modalities : mapping or None
-        Which columns of content form which modality.
-    keys : Keys
-        Names of the columns of ids.
+    Columns that are neither ids nor times are content, are ignored, or are unknown,
+    which is an error. `modalities` say which columns of content form which modality.
     """
     ids, others = read_interactions(X, keys)
     if others_are == "content":
@@ -427,10 +411,7 @@ def with_signals(data: InteractionData, tasks: Sequence[Task]) -> InteractionDat
 def check_catalogs(recommender: BaseRecommender) -> None:
     """Refuse what is no catalogue, and `modalities` beside one.
 
-    Raises
-    ------
-    ValueError
-        It names the parameter.
+    The ValueError names the parameter.
     """
     params = recommender.get_params(deep=False)
     for name in ("catalog", "user_catalog"):

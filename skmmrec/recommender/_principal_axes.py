@@ -14,17 +14,17 @@ from torch import Tensor
 from skmmrec.recommender.network import Array, place, row_blocks, unit
 from skmmrec.runtime import progress
 
-# Where scikit-learn's PCA turns from one method to another; where it is small, the host
-# does it.
+# Where scikit-learn's PCA goes from one solver to another, in columns and in rows per
+# column; matrices up to 500 in both directions are left to the host.
 WIDE, TALL, SMALL = 1000, 10, 500
-# What is drawn beyond the axes that are wanted, and how often it is turned towards
-# them, of few axes and of many: as scikit-learn's PCA has it.
+# Oversampling of the randomized SVD; its power iterations for few axes (less than a
+# tenth of the width) and for more: the values of scikit-learn's PCA.
 OVERSAMPLES, FEW, TURNS_FOR_FEW, TURNS = 10, 0.1, 7, 4
-# Numbers of a matrix, 128 MB in float32, above which the host sees it in pieces of so
-# many, and what is computed of it does not grow with it.
+# Matrices of more numbers (128 MB in float32) are read in pieces of 2**22 numbers, so
+# that memory does not grow with the matrix.
 WHOLE, PIECE = 2**25, 2**22
-# Up to this width the host multiplies the matrix by itself, as it is read once then:
-# a projection of 64 axes is no faster, and the axes take a minute. Not tuned.
+# Up to this width the host computes the covariance, which reads the matrix once. At
+# this width its eigenvectors take a minute. Not tuned.
 WIDE_IN_PIECES = 4096
 
 
@@ -109,18 +109,9 @@ def principal_axes(
 
     Of very many vectors the host adds up the products, in one pass.
 
-    Parameters
-    ----------
-    vectors : PresentRows of shape (n, d)
-        More in number, and wider, than `n_components`.
-    n_components : int
-        Number of axes.
-
-    Returns
-    -------
-    ndarray of shape (n_components, d) or None
-        In the order of their variance, the largest part of each above 0; None: all
-        vectors are 0.
+    There are more vectors, and they are wider, than `n_components`. Axes are in the
+    order of their variance, the largest part of each above 0. Returns None where all
+    vectors are 0.
 
     References
     ----------

@@ -270,17 +270,7 @@ PICKLED: dict[str, Check] = {"params": _dict}
 def check_record(record: Mapping[str, Any], others: Mapping[str, Check]) -> None:
     """Refuse a record that no fitted model can have.
 
-    Parameters
-    ----------
-    record : mapping
-        As JSON gives it.
-    others : mapping of str to Check
-        Its entries besides `MODEL`.
-
-    Raises
-    ------
-    ValueError
-        It names the entry.
+    `others` are its entries besides `MODEL`. A ValueError names the entry.
     """
     _fields({**MODEL, **others})("", record)
     _check_modalities(record, "modality_names", "numbers")

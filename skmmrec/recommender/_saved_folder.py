@@ -53,23 +53,10 @@ def write_folder(
 ) -> None:
     """Write a folder, and remove what killed writers of it have left.
 
-    Parameters
-    ----------
-    path : Path
-        The folder; an earlier model there is replaced as a whole.
-    record : mapping
-        In terms of JSON.
-    tensors : dict of str to ndarray
-        Contiguous arrays.
-    card : str
-        Markdown, for people to read.
-
-    Raises
-    ------
-    FileExistsError
-        Where something else is there.
-    OSError
-        Where it cannot be written; the earlier model stays.
+    An earlier model there is replaced as a whole. The record is in terms of JSON,
+    arrays are contiguous, and the card is Markdown, for people to read. A
+    FileExistsError says that something else is there, an OSError that it cannot be
+    written; then the earlier model stays.
     """
     path = path.resolve()
     with replacing_folder(path, RECORD, "a saved recommender") as new:
@@ -82,18 +69,8 @@ def write_folder(
 def read_folder(path: Path) -> tuple[dict[str, Any], Tensors]:
     """Read what `write_folder` wrote, at any moment of another write.
 
-    Returns
-    -------
-    record : dict
-        What was written.
-    tensors : dict of str to ndarray
-
-    Raises
-    ------
-    FileNotFoundError
-        Where there is no model.
-    ValueError
-        Where a file is not as it was saved, or of another format.
+    Returns the record and the arrays. A FileNotFoundError says that there is no model,
+    a ValueError that a file is not as it was saved, or of another format.
     """
     return _read(path, _read_files)
 
@@ -104,10 +81,7 @@ def read_class(path: Path) -> Any:
     Nothing is checked, so that it may be anything. None: there is none that can be
     read.
 
-    Raises
-    ------
-    FileNotFoundError
-        Where there is no model.
+    Raises FileNotFoundError where there is no model.
     """
     return _read(path, _read_class)
 

@@ -29,8 +29,8 @@ from skmmrec.retrieval import (
 
 Index = ApproximateIndex | Literal["auto"] | None
 
-# Building an index of a million items takes as long as 2,200 exact lists, of 300,000 as
-# 3,100: for twice as many users it has paid in the call that builds it.
+# To build an index of a million items takes as long as 2,200 exact lists (3,100 for
+# 300,000 items): for twice as many users it pays within the call that builds it.
 AUTO_USERS = 5000
 
 _log = logging.getLogger("skmmrec.recommender")
@@ -212,20 +212,9 @@ def with_fresh(
 ) -> Lists:
     """Keep places of lists for new items, as `mix_fresh` does.
 
-    Parameters
-    ----------
-    model : FittedModel
-        Knows who met what.
-    lists : Lists
-        The best items.
-    k : int
-        Length that was asked for.
-    fresh : Fresh
-        Which places, and what is new.
-    candidates : ndarray of shape (n_items,), bool, or None
-        Items to choose from; None: all.
-    rank : callable
-        Ranks, by the same scores, so many of the items of a mask.
+    `lists` are the best items, of which `k` were asked for; `fresh` says which places
+    are kept, and what is new. `rank` ranks, by the same scores, so many of the items of
+    a mask. `candidates` are items to choose from; None: all.
     """
     places = fresh_places(fresh.places, k)
     if len(places) == 0:

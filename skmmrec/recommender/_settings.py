@@ -34,10 +34,7 @@ class Settings(BaseEstimator):
     def check(self) -> None:
         """Refuse values that no fit could use.
 
-        Raises
-        ------
-        InvalidParameterError
-            A ValueError that names the parameter.
+        Raises an InvalidParameterError, which names the parameter.
         """
         self._validate_params()
 
@@ -383,17 +380,8 @@ MOVED: dict[str, str] = {
 def refuse_moved(given: Iterable[str], known: Container[str]) -> None:
     """Say where a parameter went.
 
-    Parameters
-    ----------
-    given : iterable of str
-        Names that a caller used.
-    known : container of str
-        Parameters that there are.
-
-    Raises
-    ------
-    TypeError
-        For the first one that is elsewhere now.
+    A TypeError is for the first of the names `given` that is elsewhere now; `known` are
+    parameters that there are.
     """
     for name in given:
         place = MOVED.get(name, "")
@@ -421,10 +409,7 @@ def tells_moved(init: Callable[P, None]) -> Callable[P, None]:
 def checked(value: Any, name: str, kind: type[Settings], owner: object) -> None:
     """Refuse a parameter that is neither None nor settings of its kind.
 
-    Raises
-    ------
-    InvalidParameterError
-        A ValueError that names the parameter.
+    Raises an InvalidParameterError, which names the parameter.
     """
     if value is None:
         return

@@ -214,15 +214,8 @@ TOWERS: dict[str, type[TowerSettings]] = {
 def get_tower(user_tower: object) -> TowerSettings:
     """Find the settings of a tower.
 
-    Parameters
-    ----------
-    user_tower : {"attention", "mean", "sequence"} or TowerSettings
-        A name stands for the defaults of its kind.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name, or values that cannot be.
+    A name stands for the defaults of its kind. A ValueError tells of an unknown name,
+    or of values that cannot be.
     """
     if isinstance(user_tower, str) and user_tower in TOWERS:
         return TOWERS[user_tower]()

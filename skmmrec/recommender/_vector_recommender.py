@@ -915,7 +915,8 @@ class VectorRecommender(
             tags.transformer_tags.preserves_dtype = []
         if predicts_ratings(getattr(self, "objective", None)):
             tags.estimator_type = "regressor"
-            # Ids as features, as the checks of scikit-learn have them, tell nothing.
+            # The checks of scikit-learn give random features as ids, which tell
+            # nothing.
             tags.regressor_tags = RegressorTags(poor_score=True)
             tags.target_tags.required = True
         return tags

@@ -126,21 +126,9 @@ def ranked_frame(
 ) -> pd.DataFrame:
     """Table of ranked items, one row per query and rank; minus infinity is left out.
 
-    Parameters
-    ----------
-    query : str
-        Name of the first column.
-    keys : sequence of length n
-        What each row of `columns` answers.
-    ids : Index
-        Item ids.
-    columns, scores : ndarrays of shape (n, k)
-        Item positions, best first, and their scores.
-
-    Returns
-    -------
-    DataFrame
-        Columns `query`, ``item_id``, ``rank`` (from 1) and ``score`` (float32).
+    `query` is the name of the first column, and `keys` are what the rows of `columns`
+    answer: item positions, best first, of shape (n, k). Returns the columns `query`,
+    ``item_id``, ``rank`` (from 1) and ``score`` (float32).
     """
     kept = np.isfinite(scores)
     rows, ranks = np.nonzero(kept)
@@ -159,12 +147,7 @@ def tell_recall(
 ) -> pd.DataFrame:
     """Write into a table's `attrs` how its lists were found.
 
-    Parameters
-    ----------
-    table : DataFrame
-    recall : float
-        Share of the best items that such a search finds.
-    search : {"exact", "approximate"}
+    `recall` is the share of the best items that such a search finds.
     """
     table.attrs.update(search=search, recall=float(recall))
     return table

@@ -15,8 +15,8 @@ from skmmrec.runtime import to_device
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Roundings of a score beside those of the sum: the addition of bias, offset and what a
-# memory adds, here and in `predict`, and what is left to the terms of second order.
+# Roundings of a score beside those of the sum: bias, offset and memory are added, here
+# and in `predict`; the rest covers terms of second order.
 MORE_ROUNDINGS = 8
 
 
@@ -56,12 +56,8 @@ def round_products(
 ) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]:
     """Round to float32, and tell where another sum might have been rounded otherwise.
 
-    Returns
-    -------
-    rounded : ndarray of shape (n, k), float32
-        What every sum within the errors is rounded to, but for the entries at
-    rows, columns : ndarray of shape (n_unsure,)
-        Those few are to be summed as `score_pairs` does.
+    Returns what every sum within the errors is rounded to, and the rows and columns of
+    the few entries that are to be summed as `score_pairs` does.
     """
     rounded: NDArray[np.float32] = (products + errors).astype(np.float32)
     products -= errors
@@ -83,7 +79,7 @@ def all_scores(
     single = send(items, place)
     sizes, double = single.abs(), single.double()
     share = double_error(items.shape[1])
-    # For what is flushed to 0.
+    # The error of products that are flushed to 0.
     least = items.shape[1] * float(np.finfo(np.float32).tiny)
 
     def compare(queries: NDArray[np.float32]) -> NDArray[np.float32]:

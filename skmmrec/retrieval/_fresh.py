@@ -11,29 +11,16 @@ from skmmrec.interactions import check_count
 from skmmrec.retrieval._exact import chunks
 from skmmrec.retrieval._search import Lists
 
-# Longer lists, as somebody asks for all items, are filled like one of this length.
+# Longer lists, such as of all items, are filled like one of this length.
 MOST_PLACES = 1_000_000
 
 
 def check_fresh(fresh: object, fresh_met: object, k: int) -> None:
     """Refuse places for new items that a list of `k` does not have.
 
-    Parameters
-    ----------
-    fresh : int or float
-        Number of places, or share of them.
-    fresh_met : int
-        The most users who may have met an item that is new.
-    k : int
-        Length of the lists.
-
-    Raises
-    ------
-    TypeError
-        For a number of users that is no integer.
-    ValueError
-        For a number of places that is not from 0 to `k`, a share that is not from 0 to
-        1, or a number of users below 0.
+    A TypeError tells of a number of users that is no integer, a ValueError of a number
+    of places that is not from 0 to `k`, a share that is not from 0 to 1, or a number of
+    users below 0.
     """
     is_number = isinstance(fresh, Real) and not isinstance(fresh, bool | np.bool_)
     most = k if isinstance(fresh, Integral) else 1
@@ -53,18 +40,9 @@ def check_fresh(fresh: object, fresh_met: object, k: int) -> None:
 def fresh_places(fresh: float, k: int) -> NDArray[np.intp]:
     """Say by which place of a list the first new item comes, the second, and so on.
 
-    Parameters
-    ----------
-    fresh : int or float
-        Number of places, or share of them: the nearest whole number, a half going up,
-        but at least one place where it is above 0.
-    k : int
-        Length of the list.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        Places from 0: each in the middle of its n-th part of the list.
+    A share is the nearest whole number of places, a half going up, but at least one
+    where it is above 0. Places are from 0, each in the middle of its n-th part of the
+    list.
 
     Examples
     --------
@@ -88,14 +66,9 @@ def mix_fresh(lists: Lists, fresh: Lists, places: NDArray[np.intp]) -> Lists:
     in it yet move in; all others keep their order. These are lists with a least number
     of items of one group among the first r, for each r [1]_.
 
-    Parameters
-    ----------
-    lists : Lists of shape (n, k)
-        The best of all items.
-    fresh : Lists of shape (n, m)
-        The best of the new ones, by the same scores; m is at most that of places.
-    places : ndarray of shape (n_places,)
-        From 0, increasing.
+    `lists` are the best of all items, k of each; `fresh` are the best of the new ones,
+    by the same scores, at most as many as there are places; those are from 0,
+    increasing.
 
     References
     ----------

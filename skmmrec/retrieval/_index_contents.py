@@ -12,8 +12,8 @@ from skmmrec.retrieval._inverted_lists import Centres, Shard
 from skmmrec.retrieval._vector_rows import Rows
 from skmmrec.runtime import cached_property
 
-# The last shard is built anew with what is added while it is smaller: many additions of
-# one item make no more shards than one of many. Putting so many to lists takes 30 ms.
+# While the last shard is smaller, it is built anew with what is added, so that many
+# small additions make no more shards than a large one. That takes 30 ms at this size.
 SMALL_SHARD = 10_000
 
 
@@ -56,10 +56,8 @@ class Contents:
     ) -> NDArray[np.int64]:
         """Find about the best items in the lists nearest to each query.
 
-        Returns
-        -------
-        ndarray of shape (n, count)
-            Positions, ascending; -1, which come first, where there are fewer.
+        Returns positions, (n, count), ascending; -1, which come first, where there are
+        fewer.
         """
         wide, lists = self.centres.lists_of(queries, n_probes, n_threads)
         keys = np.empty((len(queries), 0), np.int64)

@@ -48,10 +48,7 @@ ATTEMPTS = 5
 def writing(folder: Path) -> Iterator[Path]:
     """Lend a folder for the files of a state; without `finish` they are removed.
 
-    Raises
-    ------
-    FileExistsError
-        Where something other than an index is in the way.
+    Raises FileExistsError where something other than an index is in the way.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = [path.name for path in folder.iterdir()]
@@ -121,10 +118,7 @@ def finish(
 ) -> None:
     """Write what is left of a state, whose shards and rows are there, and swap it in.
 
-    Raises
-    ------
-    ValueError
-        For ids that Arrow cannot write.
+    Raises ValueError for ids that Arrow cannot write.
     """
     arrays: dict[str, NDArray] = {
         "centres": contents.centres.vectors,
@@ -162,16 +156,8 @@ def read(
 ) -> tuple[Contents, pd.Index, NDArray[np.float32], dict[str, Any]]:
     """Read what `finish` has put in place, with lists and vectors memory-mapped.
 
-    Returns
-    -------
-    contents, ids, queries, record
-
-    Raises
-    ------
-    FileNotFoundError
-        Where there is no index.
-    ValueError
-        Where a file is not as it was written.
+    Returns contents, ids, queries and record. A FileNotFoundError says that there is no
+    index, a ValueError that a file is not as it was written.
     """
     for _ in range(ATTEMPTS):
         record = _record_of(folder)

@@ -60,13 +60,8 @@ def choose_probes(
 ) -> tuple[int, float]:
     """Choose how many lists to read, and measure what share is found.
 
-    Returns
-    -------
-    n_probes : int
-        The first of growing numbers that is enough for half of the queries, or the
-        one that is given.
-    recall : float
-        For the other half; of a single query, for that.
+    The number is the first of growing ones that is enough for half of the queries, or
+    the one that is given; the recall is for the other half, or for a single query.
     """
     k, n_lists = min(K, len(contents)), len(contents.centres.vectors)
     best = best_of_all(contents, queries, k)

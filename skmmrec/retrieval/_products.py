@@ -321,7 +321,7 @@ def columns_of_greatest(
     n_rows, width = table.shape
     least = np.partition(table, width - k, axis=1)[:, width - k]
     found = table < least[:, None]
-    np.logical_not(found, out=found)  # `>=`, but that what is not a number stays
+    np.logical_not(found, out=found)  # unlike `>=`, keeps NaN
     if np.count_nonzero(found) != n_rows * k:
         tied = np.flatnonzero(np.count_nonzero(found, axis=1) != k)
         chosen = torch.topk(torch.from_numpy(table[tied]), k, dim=1).indices

@@ -104,18 +104,9 @@ class ExactSearch:
     ) -> Lists:
         """Rank the items for each query.
 
-        Parameters
-        ----------
-        queries : ndarray of shape (n, d), float32
-            Vectors.
-        k : int
-            Items for each.
-        offsets : ndarray of shape (n,), float32, or None
-            Added to all scores of a query.
-        hidden : History of n users, or None
-            Items to leave out.
-        added : csr_array of shape (n, n_items), float32, or None
-            What is added to the scores of single items, whose columns ascend.
+        Queries have shape (n, d). `offsets` are added to all scores of a query, and
+        `added`, of shape (n, n_items), to those of single items; its columns ascend.
+        `hidden` are items to leave out.
         """
         survive_fork()
         task = _Task(self, np.ascontiguousarray(queries), k, offsets, hidden, added)
@@ -169,7 +160,7 @@ class _Task:
         if n_candidates * SHARE >= n_items:
             self._compare_with_all(np.arange(n_queries))
             return
-        # On the CPU, no candidate is found by what modes change.
+        # The modes of torch change nothing in how candidates are found on the CPU.
         on_cpu = self.device.type == "cpu"
         with nullcontext() if on_cpu else own_modes():
             rows = np.concatenate([*self._rank_candidates(n_candidates)])

@@ -32,19 +32,9 @@ def nearest_rows(
 ) -> csr_array:
     """Product of `left` and the transpose of `right`, its `k` greatest in each row.
 
-    Parameters
-    ----------
-    left, right : csr_array of shape (n, d)
-        Of the same shape: what is compared. The diagonal of the product stays out.
-    k : int
-        Entries kept in each row.
-    entries_at_once : int
-        Entries of the product in memory at a time, apart from those of one row.
-
-    Returns
-    -------
-    csr_array of shape (n, n)
-        Ties go to the first columns.
+    Both have shape (n, d); the diagonal of the product stays out, and ties go to the
+    first columns. `entries_at_once` of the product are in memory at a time, apart from
+    those of one row.
     """
     transposed = csr_array(right.T)
     blocks = []
@@ -68,12 +58,8 @@ def _products_at_once(left: csr_array, right: csr_array, at_once: int) -> list[s
 def entries_at(matrix: csr_array, rows: NDArray, columns: NDArray) -> NDArray:
     """Entries at some places; 0 where none is stored.
 
-    Parameters
-    ----------
-    matrix : csr_array of shape (n, d)
-        Columns ascend in each row.
-    rows, columns : ndarray of int
-        Of any shape that both can be brought to.
+    The columns of the matrix ascend in each row. `rows` and `columns` have any shapes
+    that can be broadcast.
     """
     width = matrix.shape[1]
     stored = np.repeat(np.arange(matrix.shape[0]) * width, np.diff(matrix.indptr))

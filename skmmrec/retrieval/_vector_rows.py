@@ -58,10 +58,7 @@ def slices(n_rows: int, step: int = ROWS) -> Iterator[slice]:
 def as_matrix(items: pd.DataFrame | NDArray) -> NDArray:
     """Return vectors of items as an array, without a copy where there is one.
 
-    Raises
-    ------
-    ValueError
-        For no items, no numbers in a vector, or what is no table.
+    Raises ValueError for no items, no numbers in a vector, or what is no table.
     """
     matrix = items.to_numpy() if isinstance(items, pd.DataFrame) else items
     if not isinstance(matrix, np.ndarray) or matrix.ndim != 2:
@@ -77,10 +74,7 @@ def checked(
 ) -> NDArray[np.float32]:
     """Read some vectors as float32.
 
-    Raises
-    ------
-    ValueError
-        For one that is not finite, or too long; it is named.
+    Raises ValueError for one that is not finite, or too long, and names it.
     """
     vectors, odd = _read(matrix[rows])
     if len(odd):

@@ -140,5 +140,6 @@ from ._weights import (
     file_fingerprint as file_fingerprint,
     is_packaged as is_packaged,
     load_state_dict as load_state_dict,
+    local_weights as local_weights,
     packaged_file as packaged_file,
 )

@@ -23,10 +23,7 @@ _LONGEST_PATH = 4096
 def readable_file(item: str | os.PathLike) -> Path:
     """Return an item as the path of a file that is not empty.
 
-    Raises
-    ------
-    ContentError
-        If it is a URL, a folder or an empty file, or does not exist.
+    Raises ContentError if it is a URL, a folder or an empty file, or does not exist.
     """
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", os.fspath(item)):
         raise ContentError("is a URL; nothing is read from the network: download it")

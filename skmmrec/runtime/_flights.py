@@ -22,17 +22,10 @@ def in_flight(
 ) -> Iterator[R]:
     """Yield the result of each batch, in order.
 
-    Parameters
-    ----------
-    start : callable
-        Begins to work on a batch and returns a function that waits for the result, or
-        None if the batch has to be run by itself.
-    run : callable
-        Works on a batch alone, after all others were waited for.
-    batches : iterable
-        If it raises, what has begun is finished first.
-    n_in_flight : int
-        How many batches have begun, at most, when the oldest is waited for.
+    `start` begins to work on a batch and returns a function that waits for the result,
+    or None if the batch has to be run by itself: then `run` works on it alone, after
+    all others were waited for. At most `n_in_flight` have begun when the oldest is
+    waited for. If `batches` raises, what has begun is finished first.
     """
     pending: deque[Wait[R]] = deque()
     try:

@@ -19,7 +19,7 @@ from secrets import token_hex
 
 from skmmrec.runtime._unfinished import remove_abandoned, sync_names, unfinished
 
-# How often a path is looked at that others may be moving.
+# Attempts to look at a path while others may be moving it.
 _LOOKS = 5
 
 
@@ -93,7 +93,8 @@ def _replace(work: Path, path: Path, record: str, what: str) -> None:
     _refuse_others(path, record, what)
     with suppress(FileNotFoundError):
         path.rename(work / "old")
-    # Where another one has put its folder, that is as if it had done so after this.
+    # If another process has put its folder there meanwhile, that one stays, as if it
+    # had been saved after this one.
     _move(work / "new", path, lambda: (path / record).is_file())
     sync_names(path.parent)
 

@@ -66,13 +66,13 @@ def hub_silence(repo: str) -> str | None:
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    # Whoever waits longer for a slow network has set this in the environment.
+    # The environment may ask for more patience, as for a slow network.
     is_default = constants.HF_HUB_ETAG_TIMEOUT == constants.DEFAULT_ETAG_TIMEOUT
     patience = PATIENCE if is_default else float(constants.HF_HUB_ETAG_TIMEOUT)
     url = f"{constants.ENDPOINT}/{repo}/resolve/main/config.json"
 
     def ask() -> None:
-        # Without a token: to be refused is an answer, too.
+        # Needs no token: a refusal is an answer, too.
         huggingface_hub.get_session().head(url, timeout=patience)
 
     reason = silence(ask, patience)
@@ -92,7 +92,7 @@ def cached_file(repo: str, files: Sequence[str]) -> Path | None:
     try:
         found = [try_to_load_from_cache(repo, file) for file in files]
     except HFValidationError:
-        return None  # No name that a model on the hub could have.
+        return None  # no model on the hub can have this name
     return next((Path(path) for path in found if isinstance(path, str)), None)
 
 

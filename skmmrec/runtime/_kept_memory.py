@@ -13,11 +13,11 @@ from skmmrec.runtime._locks import ForkSafeLock, cached_property
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 # What mallopt(3) calls "disable": no block is mapped, and nothing is given back.
 _NO_MAPS, _NEVER = 0, -1
-# What glibc comes to by itself once a large block was freed: it maps blocks from 32 MiB
-# on, gives back what is free above twice as much, and maps 65,536 blocks at most.
+# The values that glibc itself ends up with once a large block was freed: blocks from
+# 32 MiB on are mapped, 65,536 at most; free memory above 64 MiB is given back.
 _MAPPED, _KEPT, _MAPS = 2**25, 2**26, 2**16
-# Free memory that is given back at the end. To clear less than 512 MiB again, in the
-# next fit, would cost small fits a twentieth of their time.
+# Free memory from which on it is given back at the end. With less, small fits would
+# take a twentieth longer, as the next fit would have to clear new pages.
 _MUCH = 2**29
 
 
@@ -27,10 +27,10 @@ class _Counts(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_size_t)
         for name in (
-            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
-            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+            "arena", "ordblks", "smblks", "hblks", "hblkhd",
+            "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
         )
-    ]
+    ]  # fmt: skip
 
 
 class _Heap:

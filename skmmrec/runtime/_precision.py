@@ -87,7 +87,7 @@ def cast(
     expected = None if probe is None else probe(network)
     kept = {layer for part in front for layer in part.modules()}
     tensors = _to_cast(network, kept)
-    # While it is not known whether half precision will do, both are in memory.
+    # Both precisions are in memory until it is known whether half precision will do.
     before = [] if probe is None else [tensor.data for tensor in tensors]
     for tensor in tensors:
         tensor.data = tensor.data.to(dtype)
@@ -146,7 +146,7 @@ def _agrees(
 
     try:
         given = probe(network)
-    except BaseException as error:  # of layers that need all to be of one type
+    except BaseException as error:  # a layer needs everything to be of one type
         if not is_of_item(error):
             raise
         return False

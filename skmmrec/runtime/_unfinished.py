@@ -128,14 +128,8 @@ def _make_locked(make: Callable[[], Path]) -> tuple[Path, int | None]:
 def _lock(path: Path) -> int:
     """Open and lock a file or folder, and return its handle.
 
-    Raises
-    ------
-    BlockingIOError
-        Where somebody else has the lock.
-    FileNotFoundError
-        Where it is gone.
-    OSError
-        Where there are no locks.
+    A BlockingIOError says that somebody else has the lock, a FileNotFoundError that the
+    path is gone, another OSError that there are no locks.
     """
     if sys.platform == "win32":
         raise OSError("Windows has no locks of folders")

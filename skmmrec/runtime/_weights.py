@@ -111,6 +111,19 @@ def existing_path(value: str | os.PathLike, argument: str) -> Path | None:
     return None
 
 
+def local_weights(name: str | os.PathLike, argument: str) -> Path | None:
+    """Return the packaged file, or the path, of weights; None for a name on a hub.
+
+    Raises
+    ------
+    FileNotFoundError, ImportError, ValueError
+        As `existing_path` and `packaged_file` raise them.
+    """
+    if is_packaged(name):
+        return packaged_file(str(name))
+    return existing_path(name, argument)
+
+
 def file_fingerprint(path: Path) -> tuple[tuple[str, int, int], ...]:
     """Return names, sizes and times that change when weights on disk change."""
     files = [path] if path.is_file() else sorted(path.rglob("*"))

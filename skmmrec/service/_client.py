@@ -118,7 +118,7 @@ class ServiceClient:
             raise ValueError(f"url must begin with http:// or https://, got {url!r}")
         self.url, self.timeout = url.rstrip("/"), timeout
         auth = None if token is None else _Bearer(token)
-        # A second try of what did not arrive does no harm to anything.
+        # Any request may be tried again if it did not reach the service.
         self._once = _session(auth, Retry(0, connect=retries, backoff_factor=_PAUSE))
         self._again = _session(
             auth,

@@ -35,16 +35,9 @@ class Encoders:
     ) -> dict[str, np.ndarray]:
         """Encode what one request asks by.
 
-        Returns
-        -------
-        dict of str to float32 ndarray of shape (1, dim)
-
-        Raises
-        ------
-        ProblemError
-            Where no encoder is configured, or one for another kind of content.
-        ValueError
-            For content that cannot be read, or that is none.
+        Vectors have shape (1, dim), float32. A ProblemError says that no encoder is
+        configured, or one for another kind of content, or that content is empty or
+        cannot be read.
         """
         given: dict[str, str | bytes] = {**words, **files}
         twice = sorted(set(words) & set(files))
@@ -75,7 +68,7 @@ class Encoders:
 
 
 def _reads_words(encoder: BaseEncoder) -> bool:
-    from skmmrec.encoders import TextEncoder  # loads torch, as its owner has done
+    from skmmrec.encoders import TextEncoder  # late, as it loads torch
 
     return isinstance(encoder, TextEncoder)
 

@@ -90,7 +90,7 @@ class Gate:
 
         async def receive() -> Any:
             nonlocal read
-            state["arrived"] = False  # while it is waited for
+            state["arrived"] = False  # the body is being waited for
             message = await request.receive()
             state["arrived"] = True
             read += len(message.get("body", b""))

@@ -117,7 +117,7 @@ def problem_of(error: Exception) -> ProblemError:
     if isinstance(error, ProblemError):
         return error
     if isinstance(error, RequestValidationError):
-        if isinstance(error.body, bytes):  # not read as JSON, as nothing says it is
+        if isinstance(error.body, bytes):  # no header said that it was JSON
             return ProblemError("media-type", _NO_JSON)
         return ProblemError("invalid-value", _told(error))
     if isinstance(error, HTTPException):
@@ -130,7 +130,7 @@ def problem_of(error: Exception) -> ProblemError:
     return _of_store(error) or ProblemError("internal", _HIDDEN)
 
 
-# The store's own advice is for Python, of which who sends a request sees nothing.
+# The store's own advice is about Python, which a client over HTTP does not see.
 _INSTEAD = (
     'send "history", a list of items, in place of "users", or let whoever runs the '
     'service set unknown to "popular" or "skip"'
@@ -148,7 +148,7 @@ def _of_store(error: Exception) -> ProblemError | None:
         return ProblemError("full", "there is no space left in the store")
     if isinstance(error, DamagedStoreError):
         return ProblemError("damaged", _HIDDEN)
-    if type(error) is LookupError:  # as the store raises where nothing is published
+    if type(error) is LookupError:  # the store's error where nothing is published
         return ProblemError("not-published", "nothing is published to be served")
     if _is_unreachable(error) or _is_unreachable(error.__cause__):
         return ProblemError("unreachable", _HIDDEN)
@@ -169,9 +169,7 @@ def told_to_callers() -> Iterator[None]:
     what hands them a request stands in this block: elsewhere, such an error is a
     mistake of the service itself.
 
-    Raises
-    ------
-    ProblemError
+    Raises ProblemError.
     """
     try:
         yield
@@ -188,7 +186,7 @@ def _told(error: RequestValidationError) -> str:
 
 def _told_of_one(error: dict[str, Any]) -> str:
     place, message = error["loc"][1:], error["msg"]
-    if error["type"] == "json_invalid" and place:  # a number of characters, no field
+    if error["type"] == "json_invalid" and place:  # a position, no field
         return f"body: no JSON, from character {place[0]} on"
     return f"{'.'.join(map(str, place)) or 'body'}: {message}"
 

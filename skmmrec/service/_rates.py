@@ -36,10 +36,8 @@ class RateLimit:
     def wait(self, caller: str) -> float:
         """Take one request out of the caller's bucket.
 
-        Returns
-        -------
-        float
-            0 where there was one; else seconds until there is. Nothing is taken then.
+        Returns 0 where there was one; else the seconds until there is, and then takes
+        nothing.
         """
         now = self._clock()
         then, held = self._buckets.pop(caller, (now, float(self._burst)))

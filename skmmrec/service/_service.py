@@ -48,7 +48,7 @@ class Service:
         waiting = settings.max_waiting
         self._threads = Threads("answers", settings.n_threads, waiting)
         self._encoding = Threads("encoding", settings.n_encoder_threads, waiting)
-        # A thread of its own: a busy worker is not one that has stopped.
+        # A thread of its own, so that a busy worker does not seem to have stopped.
         self._looking = Threads("refresh", 1, 0)
         self._seen: tuple[float, str | ProblemError] | None = None
 

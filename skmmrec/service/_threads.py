@@ -36,10 +36,7 @@ class Threads:
     async def run(self, work: Callable[[], T]) -> T:
         """Run something in a thread.
 
-        Raises
-        ------
-        ProblemError
-            When the queue is full.
+        Raises ProblemError when the queue is full.
         """
         with self._lock:
             if self._taken >= self._most:

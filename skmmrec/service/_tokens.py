@@ -93,12 +93,8 @@ def _hash(token: str) -> bytes:
 def read_tokens(settings: ServiceSettings) -> Tokens | None:
     """Read the tokens of settings; None where there are none to be asked for.
 
-    Raises
-    ------
-    ValueError
-        For a file without a token, or as `Tokens` does.
-    OSError
-        For a file that cannot be read.
+    Raises ValueError for a file without a token, or as `Tokens` does; OSError for a
+    file that cannot be read.
     """
     if settings.tokens_file is None and settings.tokens is None:
         return None

@@ -40,12 +40,8 @@ OPENAPI = {"requestBody": {"required": True, "content": _BODIES}}
 async def read_similar(request: Request) -> tuple[SimilarRequest, dict[str, bytes]]:
     """Read what is asked for, and the files.
 
-    Raises
-    ------
-    ProblemError
-        For a body of another type, or a form that is not as it should be.
-    RequestValidationError
-        As FastAPI raises it.
+    Raises ProblemError for a body of another type, or a form that is not as it should
+    be; RequestValidationError as FastAPI raises it.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":

@@ -16,7 +16,8 @@ from skmmrec.interactions import ITEM, USER, RandomState
 from skmmrec.recommender.baselines._history import HistoryRecommender, inner_products
 from skmmrec.runtime import progress
 
-# Of 64 factors in float64, 17 MB: what is solved at a time stays near the cache.
+# Entries solved at a time: 17 MB for 64 factors in float64, so that they stay in
+# caches.
 CELLS_AT_ONCE = 32_768
 
 
@@ -112,19 +113,9 @@ def solve_rows(
 ) -> NDArray[np.float64]:
     """Solve for the vector of each row, those of the columns being fixed.
 
-    Parameters
-    ----------
-    met : csr_array of shape (n_rows, n_columns)
-        Likes, as stored entries.
-    fixed : ndarray of shape (n_columns, d)
-        Vectors of the columns.
-    l2, alpha : float
-        As in `ImplicitALSRecommender`.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, d)
-        Zeros for rows without likes.
+    `met`, of shape (n_rows, n_columns), has likes as stored entries; `fixed` are the
+    vectors of the columns; `l2` and `alpha` are as in `ImplicitALSRecommender`. Returns
+    zeros for rows without likes.
     """
     width = fixed.shape[1]
     gram = fixed.T @ fixed + l2 * np.eye(width)

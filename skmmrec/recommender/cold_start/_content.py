@@ -27,18 +27,18 @@ _log = logging.getLogger("skmmrec.recommender")
 # the leave-one-out errors of 1,000 items, an inverse for each choice of shares, half
 # a second (benchmarks/recommender.py cost).
 MAX_LANDMARKS, MAX_ITEMS, MAX_TRIED = 2000, 20_000, 1000
-# How little the other modalities may count beside the best: a choice so coarse that
-# 1,000 items can make it.
+# Weights that modalities beside the best may have: few enough for 1,000 items to choose
+# among.
 SHARES = (0.5, 0.25)
 # Penalty, in units of one item of average popularity; chosen with the kernel.
 RIDGE = 2.0
-# A quarter, a half and three quarters were alike on eighteen splits, and 1 to 5 %
-# better than all or nothing of what the network makes of new content (the same).
+# Share of what the network makes of new content. A quarter, a half and three quarters
+# were alike on eighteen splits, and 1 to 5 % better than 0 and 1 (the same benchmark).
 TRUST = 0.5
-# Ridge regression shrinks what it predicts, here the popularity; to count it more than
-# this loses (six splits, the same benchmark).
+# What the predicted popularity is multiplied by, as ridge regression shrinks it. Larger
+# factors lose (six splits, the same benchmark).
 BIAS_FACTOR = 1.5
-# Keeps the solver from items that are the same, and is far below what float32 holds.
+# Keeps the system regular where items have the same content; small beside the ridge.
 JITTER = 1e-5
 
 

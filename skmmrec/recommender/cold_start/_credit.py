@@ -64,7 +64,7 @@ def choose_credit(
     n_new = max(len(of_new), _estimate_all(of_new))
     # The likes of one item are not independent: each item is one observation.
     likes = of_new.sum() - np.sqrt(np.square(of_new, dtype=np.float64).sum())
-    # One like more, as nothing of what is known may be liked any longer.
+    # One like more, as perhaps no known item is liked any longer.
     by_known = (after[was_known].sum() + 1) / n_known
     popularity = before + after
     mean = popularity[popularity > 0].mean()

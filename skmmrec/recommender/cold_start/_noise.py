@@ -107,12 +107,8 @@ def _alike(
 ) -> tuple[NDArray[np.int64], Array]:
     """Measure how alike the mean answers are of items that have one, as Moran's I does.
 
-    Returns
-    -------
-    items : ndarray of shape (n,), int64
-        Their positions; a thousand at most.
-    likeness : array of shape (n, n)
-        Products of what each is above the mean.
+    Returns the positions of a thousand items at most, and the products of what each is
+    above the mean, of shape (n, n).
     """
     items = np.flatnonzero(np.isfinite(means))
     if len(items) > MAX_LIKED:
@@ -127,13 +123,9 @@ def liked_together(
 ) -> tuple[NDArray[np.int64], Array]:
     """Measure how much more often than by chance the most liked items are co-liked.
 
-    Returns
-    -------
-    items : ndarray of shape (n,), int64
-        Their positions.
-    lifts : array of shape (n, n)
-        (observed - expected) / sqrt(expected + 1), where these are the numbers of users
-        who like both, and who would if only popularity mattered.
+    Returns their positions and, of shape (n, n), (observed - expected) / sqrt(expected
+    + 1), where these are the numbers of users who like both, and who would if only
+    popularity mattered.
     """
     history = history.where(history.liked)
     n_users = len(history.lengths)
@@ -162,18 +154,8 @@ def _together(likes: csr_array, where: torch.device | None) -> Array:
 def mantel(one: Array, other: Array) -> tuple[float, float]:
     """Correlation of two symmetric matrices, without their diagonals [1]_.
 
-    Parameters
-    ----------
-    one, other : array of shape (n, n)
-        Of the same items; at least four.
-
-    Returns
-    -------
-    correlation : float
-        From -1 to 1.
-    error : float
-        Its standard deviation under permutations of the items. Both are 0 if a matrix
-        is constant.
+    Both are of the same items, at least four. Returns the correlation, and its standard
+    deviation under permutations of the items; both are 0 if a matrix is constant.
 
     References
     ----------

@@ -31,10 +31,7 @@ def reconstruct_densely(
     Cosines are compared by whole numbers, so that neighbours which are equally near in
     fact go by their position; on the host, rounding may tell them apart.
 
-    Raises
-    ------
-    ValueError
-        When `l2` is too small for likes that are collinear.
+    Raises ValueError when `l2` is too small for likes that are collinear.
     """
     together = count_pairs(met, where)
     near = _nearest(together, n_neighbors)
@@ -94,10 +91,10 @@ def _nearest(together: Tensor, n_neighbors: int) -> Tensor:
     step = max(1, NUMBERS_AT_ONCE // max(1, n_items))
     for start in range(0, n_items, step):
         rows = slice(start, start + step)
-        # Of one row, these are squares of cosines times the same number.
+        # Within a row, squared cosines times one number: the order is that of cosines.
         near = (together[rows].double().square() / met).float()
         near[places[rows] - start, places[rows]] = 0
-        # One whole number tells both: nearer ones first, then by place.
+        # One integer sorts by both: nearer ones first, ties by place.
         keys = near.view(torch.int32).long() << PLACE_BITS | n_items - places
         best = keys.topk(k, dim=1).values
         found = n_items - (best & (2**PLACE_BITS - 1))

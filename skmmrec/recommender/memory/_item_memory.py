@@ -110,7 +110,8 @@ class ItemMemory:
         """
         said, speakers = self.matrix, history.items
         if among is not None:
-            # Few speak in few histories: all lists would take longer than the sums.
+            # A few histories need a few lists; to cut all would take longer than to
+            # sum.
             some, speakers = np.unique(speakers, return_inverse=True)
             said = csr_array(said[some][:, np.flatnonzero(among)])
         # Sums run in the order of the history, so that they do not depend on the batch.

@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 # are better than 50, and 30 better than 10 and 150 (benchmarks/README.md).
 N_NEIGHBORS, L2 = 20, 30.0
 # Powers of an item's precision that weights are multiplied by: 0 is EASE, 1 would be
-# the inverse matrix itself. MovieLens wants the first, dbbook the second (there).
+# the inverse matrix itself. On validation rows 0 is best on MovieLens, 0.5 on dbbook
+# (benchmarks/README.md).
 POWERS = (0.0, 0.5)
 # What lists are divided by: the length of the history to this power.
 EXPONENT = 0.5
-# Users by whose scores the spread of scores is told, and their scores, at most: of 256
-# users it is known to 1 % or 2, which changes no list to speak of; 80 MB.
+# The most users, and scores, from which the spread of scores is estimated: 256 users
+# give it to 1 or 2 %, which hardly changes a list; the scores take 80 MB.
 SPREAD_USERS, SPREAD_SCORES = 256, 20_000_000
-# Likes of a user that are looked at, the latest: pairs of them are compared, so a user
-# costs as much as so many times their number.
+# The latest likes of a user, at most: all pairs of them are counted, so that the cost
+# grows with the square of their number.
 MAX_LIKES = 1000
 
 

@@ -65,21 +65,10 @@ def reconstruct(
 ) -> Reconstruction:
     """Reconstruct the likes of each item from those of its nearest neighbours.
 
-    Parameters
-    ----------
-    met : csr_array of shape (n_users, n_items)
-        A 1 for each like.
-    n_neighbors : int
-        How many others: those with the greatest cosine of co-occurrence.
-    l2 : float
-        Penalty of the squared weights.
-    where : torch.device or None
-        Accelerator to compute on, if there are few enough items; None: the host.
-
-    Raises
-    ------
-    ValueError
-        When `l2` is too small for likes that are collinear.
+    `met`, of shape (n_users, n_items), has a 1 for each like. Neighbours are those with
+    the greatest cosine of co-occurrence; `l2` is the penalty of the squared weights.
+    `where` is an accelerator to compute on, if there are few enough items. A ValueError
+    says that `l2` is too small for likes that are collinear.
     """
     if where is not None and met.shape[1] <= MAX_DENSE:
         from skmmrec.recommender.memory._dense import reconstruct_densely

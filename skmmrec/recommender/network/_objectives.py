@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 Objective = Literal["softmax", "bpr", "bce", "mse"]
 OBJECTIVES = get_args(Objective)
-# Ratings that an item is credited with at the mean of all: the usual shrinkage of a
-# mean of few, not tuned.
+# An item's mean rating is shrunk by so many ratings at the mean of all items. Not
+# tuned.
 PRIOR = 5.0
 # The usual half count that keeps the logarithm of a small count finite.
 MIN_CREDIT = 0.5

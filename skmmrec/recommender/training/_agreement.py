@@ -34,21 +34,9 @@ def check_agreement(
     They would train one network on what does not belong together, and nobody would
     notice. Numbers of content may differ by rounding, all else must be equal.
 
-    Parameters
-    ----------
-    problem : Problem
-        What there is to learn from.
-    plan : Plan
-        How.
-    ids : sequence of Index or ndarray
-        Of the items and of the users, or of the pairs that are new.
-    networks : sequence of FusionNetwork
-        What is started from.
-
-    Raises
-    ------
-    ValueError
-        In all processes. It names the first that differs from process 0, and in what.
+    `ids` are those of the items and of the users, or of the pairs that are new;
+    `networks` are what is started from. The ValueError, in all processes, names the
+    first that differs from process 0, and in what.
     """
     if world()[1] == 1:
         return

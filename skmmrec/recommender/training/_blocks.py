@@ -405,7 +405,7 @@ class Block:
         keys = (self.negatives + (self.steps * n_items).unsqueeze(1)).flatten()
         wanted = (self.step_of_user * n_items)[users] + self.histories.items[entries]
         first, last = ranges(keys, wanted, self.n_steps * n_items)
-        # Most of what users like was not drawn.
+        # Most likes of users are not among the drawn items.
         hits = self._spared((first < last).nonzero().squeeze(1))
         users, amounts = users[hits], self._amounts(entries[hits])
         table = amounts.new_zeros(len(self.users) * (k + 1))

@@ -222,7 +222,7 @@ class Graphs:
         self.one = torch.ones((), device=loss.device)
         self.value = torch.zeros((), device=loss.device)
         self.n_recordings = 0
-        # Whether a step has come to what it changes.
+        # Whether a step has begun to change the network.
         self.is_updating = False
         self.sizes: Sizes | None = None
         self.padded: Padded | None = None
@@ -230,7 +230,7 @@ class Graphs:
 
     def make_room(self, block: Sequence[Batch]) -> None:
         """Look at batches before they come, and record anew if they are too large."""
-        some = [self._sizes_of(batch) for batch in block if self._is_usual(batch)]
+        some = [Sizes.of(batch) for batch in block if self._is_usual(batch)]
         if not some or self.n_recordings >= MOST_RECORDINGS:
             return
         largest = Sizes.largest(some)
@@ -268,9 +268,6 @@ class Graphs:
         self.recorder.wait()
         self.replay = self.padded = None
 
-    def _sizes_of(self, batch: Batch) -> Sizes:
-        return Sizes.of(batch)
-
     @property
     def _bounds(self) -> Sizes:
         n_items = len(self.loss.network.item_bias)
@@ -281,7 +278,7 @@ class Graphs:
 
     def _takes(self, batch: Batch, sizes: Sizes) -> bool:
         is_over = self.replay is None and self.n_recordings >= MOST_RECORDINGS
-        is_usual = self._is_usual(batch) and self._sizes_of(batch).fits(sizes)
+        is_usual = self._is_usual(batch) and Sizes.of(batch).fits(sizes)
         return is_usual and not is_over
 
     def _done(self, is_first: bool) -> bool:
@@ -313,8 +310,7 @@ class Graphs:
         self.replay()
 
     def _record(self) -> Callable[[], None]:
-        # Gradients of steps before are not of the recording's memory, and its own stay
-        # there.
+        # Gradients must be made within the recording's own memory, and stay there.
         self.optimizer.clear()
         try:
             return self.recorder.record(self._learn)

@@ -33,19 +33,9 @@ def learn_precision(trainer: Trainer, hidden: Batcher, n_epochs: int) -> Choice:
     goes down. The result is the geometric mean of the second half of these steps if
     that is clearly above the lowest precision, and the lowest precision if not.
 
-    Parameters
-    ----------
-    trainer : Trainer
-        Trains a copy of the network, which is thrown away.
-    hidden : Batcher
-        Makes batches of what is held out.
-    n_epochs : int
-        Epochs of the trial.
-
-    Returns
-    -------
-    Choice
-        Of the precision. Its figure is the mean that the trial came to.
+    The trainer trains a copy of the network, which is thrown away; `hidden` makes
+    batches of what is held out. The figure of the choice is the mean that the trial
+    came to.
 
     References
     ----------

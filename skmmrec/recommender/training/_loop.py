@@ -108,7 +108,7 @@ class Trainer:
         self.monitor = monitor
         self.checkpoint = checkpoint
         self.device = loss.network.item_bias.device
-        # Given, the gradient of the loss is not made anew in each step.
+        # Passed to `backward`, so that no step has to make it.
         self.one = torch.ones((), device=self.device)
         self.optimizer = self._make_optimizer()
         self.order = torch.Generator()
@@ -203,10 +203,10 @@ class Trainer:
         losses, n_steps = torch.empty(self.steps_per_epoch, device=self.device), 0
         places = losses.unbind()
         for batch, noise, routes in self._batches():
-            # Kept as it is, it would lie where the next step's tensors have room.
+            # Copied: kept itself, it would lie in the memory that the next step needs.
             places[n_steps].copy_(self._step(module, batch, noise, routes))
             n_steps += 1
-            # The block that they are parts of goes before the next one is made.
+            # They are views of the block, which is freed before the next one is made.
             del batch, noise, routes
             if self._is_late():
                 break
@@ -243,7 +243,7 @@ class Trainer:
             self.optimizer.clip(self.options.clip_norm)
         self.optimizer.step()
         if self.options.half:
-            # Inside of an autocast of the caller, torch would keep weights of now.
+            # If the caller has an autocast open, torch would go on with cached weights.
             torch.clear_autocast_cache()
         return loss.detach()
 
@@ -359,7 +359,7 @@ class Trainer:
         self.history = [Epoch(*epoch) for epoch in state["history"]]
         self.order.set_state(state["order"])
         rank, size = world()
-        # Other processes than those of then go on with numbers of their own.
+        # Another number of processes goes on with random numbers of its own.
         if len(state["generators"]) == size:
             self.generators.set_state(state["generators"][rank])
 

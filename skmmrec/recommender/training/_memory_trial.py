@@ -35,15 +35,16 @@ from skmmrec.recommender.training._validation import HeldOut, LikesMonitor
 from skmmrec.retrieval import chunks, entry_rows, top_k
 from skmmrec.runtime import progress
 
-# What is tried in the trial, and how much of it is then taken. A network of two to four
-# epochs needs more help than one of ten: on validation rows, the trial asks for 0.13 to
-# 0.26 of dbbook and the latest films, where 0.1 to 0.2 and 0.05 are best after it. 0.5
-# of it loses 0.6 % on dbbook, 0.7 another 1 % on the films (benchmarks/README.md).
+# Weights that the trial tries, and what the best of them is multiplied by: a network of
+# two to four epochs needs more help than one of ten. On validation rows of dbbook and
+# of the latest films the trial finds 0.13 to 0.26, where 0.1 to 0.2 and 0.05 are best
+# after the fit. A factor of 0.5 loses 0.6 % on dbbook, 0.7 loses 1 % on the films
+# (benchmarks/README.md).
 TRIED, KEPT = (0.1, 0.2, 0.4, 0.8), 0.6
-# Length of lists, users that are judged, and scores of theirs, which are made for each
-# weight: 1,000 users, or 200 of a million items.
+# Length of lists; the most users that are judged, and the most scores: 1,000 users, or
+# 200 where there are a million items.
 LENGTH, MAX_USERS, MAX_SCORES = 20, 1000, 200_000_000
-# Fewer tell nothing.
+# Fewer users tell nothing.
 MIN_USERS = 20
 # Of a difference: no more users than 10**12 could tell it better.
 LEAST_ERROR = 1e-6
@@ -76,16 +77,8 @@ def choose_memory(
     of none by a standard error. A network that is trained longer needs less, so that
     a part of the weight is kept.
 
-    Parameters
-    ----------
-    network : FusionNetwork
-        Of the trial.
-    problem : Problem
-        What there is to learn from.
-    hidden : Examples
-        What was held out of the trial.
-    left : History
-        What the trial has seen.
+    The network is that of the trial; `hidden` was held out of it, and `left` is what it
+    has seen.
 
     References
     ----------
@@ -123,17 +116,8 @@ def choose_power(
 ) -> tuple[float, Curve]:
     """Choose the power of the precision: the first, or one that is clearly ahead of it.
 
-    Parameters
-    ----------
-    values : mapping of (float, float) to ndarray of shape (n_users,)
-        NDCG of each user by weight and power, with (0, 0) for no memory.
-
-    Returns
-    -------
-    power : float
-        Of `POWERS`.
-    curve : mapping of float to ndarray of shape (n_users,)
-        NDCG of each user by weight, with 0 for no memory.
+    `values` are the NDCG of each user by weight and power, with (0, 0) for no memory.
+    Returns one of `POWERS`, and the NDCG of each user by weight, with 0 for no memory.
     """
     none = {0.0: values[0.0, 0.0]}
     curves = {

@@ -7,9 +7,8 @@ import math
 from skmmrec.recommender._choices import Choice
 from skmmrec.recommender.training._id_prior import HIGH, LOW
 
-# The rate where embeddings are free, an older choice. There, hiding content keeps them
-# from leaning on it: without it, validation rows of dbbook lose 3 %. For what follows
-# from that, see benchmarks/README.md.
+# The rate where embeddings are free, an older choice. There, hiding content makes them
+# learn without it: validation rows of dbbook lose 3 % otherwise (benchmarks/README.md).
 MOST = 0.2
 
 
@@ -22,15 +21,7 @@ def choose_modality_dropout(id_l2: float) -> Choice:
     rate falls with the logarithm of the precision, without a step, and is 0 at its
     highest.
 
-    Parameters
-    ----------
-    id_l2 : float
-        Precision that was given or learned.
-
-    Returns
-    -------
-    Choice
-        Of a rate from 0 to `MOST`.
+    The precision was given or learned. The rate is from 0 to `MOST`.
     """
     if id_l2 <= LOW:
         reason = "embeddings are free, and learn more where content is hidden at times"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Places in a table for each number that is looked up: at 16, to sort the numbers
-# themselves costs as much on a CPU.
+# Places in a table per number that is looked up, above which sorting the numbers is
+# cheaper: at 16 both cost the same on a CPU.
 SPARSE_TABLE = 16
 
 
@@ -15,12 +15,8 @@ def number(
 ) -> tuple[Tensor, Tensor]:
     """Give numbers to distinct values below `n_values`, step by step, in their order.
 
-    Returns
-    -------
-    ranks : tensor, int64
-        Number of each value, through all steps.
-    counts : tensor of shape (n_steps,), int64
-        How many distinct values each step has.
+    Returns the number of each value, through all steps, and how many distinct values
+    each step has, of shape (n_steps,); both are int64.
     """
     keys, size = steps * n_values + values, n_steps * n_values
     if size <= SPARSE_TABLE * len(keys):
@@ -41,7 +37,7 @@ def ranges(keys: Tensor, wanted: Tensor, size: int) -> tuple[Tensor, Tensor]:
         return first, torch.searchsorted(keys, wanted, right=True)
     ones = torch.ones_like(keys)
     ends = keys.new_zeros(size).scatter_add_(0, keys, ones).cumsum(0)
-    # What is before a key is what is up to the one before it, and 0 for the first.
+    # A key begins where the key before it ends, and the first one at 0.
     before = torch.cat([ends.new_zeros(1), ends])
     return before[wanted], ends[wanted]
 

@@ -144,7 +144,7 @@ class Optimizer:
         for name, parameter in self.network.named_parameters():
             if parameter is not embedding and not self._is_lazy(name):
                 (by_id if is_by_id(name) else shared).append(parameter)
-        if shared_rate == 1:  # a group less is two operations less in each step
+        if shared_rate == 1:  # one group less saves two operations a step
             by_id, shared = [*by_id, *shared], []
         groups: list[dict[str, Any]] = [
             {

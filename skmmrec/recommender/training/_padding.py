@@ -20,7 +20,7 @@ from skmmrec.recommender.training._step import Noise
 # Capacities are this much above the largest batch that was seen: of 64 batches of
 # 2,048 pairs of TikTok, the largest has 4 % more entries than the mean.
 ROOM = 1 / 8
-# Rows are a multiple of this, as products in bfloat16 like them.
+# Rows are a multiple of this, as products in bfloat16 want them.
 MULTIPLE = 8
 
 

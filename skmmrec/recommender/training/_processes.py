@@ -101,12 +101,8 @@ def send_to_all(values: Tensor, sender: int) -> Tensor:
 def exchange(rows: Tensor, sent: Sequence[int], received: Sequence[int]) -> Tensor:
     """Send rows to each process, and get those that each sends to this one.
 
-    Parameters
-    ----------
-    rows : tensor of shape (n, ...)
-        Those for the first process, then those for the second, and so on.
-    sent, received : sequence of int
-        Number of rows for each process, and from each.
+    First come the rows for the first process, then those for the second, and so on.
+    `sent` and `received` count them by process.
     """
     arrived = rows.new_empty((sum(received), *rows.shape[1:]))
     rows = rows.contiguous()

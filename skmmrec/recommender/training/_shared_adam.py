@@ -76,11 +76,8 @@ class SharedAdam:
     def routes(self, steps: Sequence[Tensor]) -> list[Route]:
         """Tell all processes what is read in some steps; all of them must ask at once.
 
-        Parameters
-        ----------
-        steps : sequence of tensors, int64
-            Positions that this process reads in each step, distinct and ascending. The
-            others ask for as many steps.
+        The positions that this process reads in each step are distinct and ascending.
+        The others ask for as many steps.
         """
         n_steps, n_processes = len(steps), world()[1]
         at, owners, step_of = self._addressed(steps)
@@ -119,12 +116,8 @@ class SharedAdam:
     def read(self, at: Tensor, route: Route | None = None) -> list[Tensor]:
         """Rows of all tables at distinct, ascending positions; see `LazyAdam.read`.
 
-        Parameters
-        ----------
-        at : tensor of shape (n,), int64
-            Positions among the rows of all processes.
-        route : Route or None
-            What `routes` told of the step; None: it is asked now.
+        Positions are among the rows of all processes. `route` is what `routes` told of
+        the step; None: it is asked now.
         """
         self.route = self.routes([at])[0] if route is None else route
         rows = _side_by_side(self.lazy.read(self.route.rows))

@@ -25,10 +25,7 @@ AT_ONCE = 2**24
 def choose_split(problem: Problem, plan: Plan) -> dict[str, int]:
     """Tell whose tables are split over the processes, and how many rows they have.
 
-    Returns
-    -------
-    dict of {"items", "users"} to int
-        Empty where every process holds all.
+    Empty where every process holds all.
     """
     sizes = {"items": len(problem.content)}
     if plan.design.user_embedding:

@@ -32,7 +32,7 @@ from skmmrec.runtime import Generators
 
 # Usual for InfoNCE (0.05 to 0.2); not tuned, since alignment is off by default.
 TEMPERATURE = 0.1
-# Items of a batch whose modalities are told apart: a table of 512 squared.
+# Items of a batch that alignment compares with one another: 512 x 512 cosines.
 MAX_ALIGNED = 512
 # Numbers of dropout that are drawn at once: 16 MB.
 MAX_NOISE = 2**22

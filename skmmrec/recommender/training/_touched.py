@@ -10,13 +10,13 @@ from skmmrec.recommender.training._batches import RUN, Batcher
 from skmmrec.recommender.training._processes import world
 from skmmrec.recommender.training._step import LossOfBatch
 
-# Rows of a table for each one touched from where on `LazyAdam` is cheaper than an
-# update of the whole table: it reads and writes a row several times, in no order. By
-# the time of its operations on one CPU, 1.2 microseconds a row of 64 against 0.18.
+# `LazyAdam` is cheaper than an update of the whole table if at most one row in so many
+# is touched: on one CPU it takes 1.2 microseconds for a touched row of 64 numbers, as
+# it reads and writes each several times and in no order, against 0.18 for any row.
 ROWS_PER_TOUCHED = 8
-# Numbers in a table below which it is not tried. On a CPU, an update of so many costs
-# what the small operations of a lazy one cost. On a GPU, where those are launches, the
-# memory's bandwidth says so: a table of 130 MB is updated in a third of a millisecond.
+# Tables of fewer numbers are updated as a whole: that takes no longer than the small
+# operations of a lazy update. A GPU updates 130 MB in a third of a millisecond, which
+# the launches of those operations take as well.
 LEAST = {"cpu": 2**20, "cuda": 2**25}
 
 
@@ -25,19 +25,8 @@ def choose_lazy(loss: LossOfBatch, batcher: Batcher, batch_size: int) -> frozens
 
     Decided before training, from the expected number of rows that a batch touches.
 
-    Parameters
-    ----------
-    loss : LossOfBatch
-        Holds the network, on its device, and the neighbours of the items.
-    batcher : Batcher
-        Makes the batches.
-    batch_size : int
-        Examples in each.
-
-    Returns
-    -------
-    set of {"items", "users"}
-        Those whose tables are large, and of which a batch touches an eighth at most.
+    Returns those of "items" and "users" whose tables are large, and of which a batch of
+    `batch_size` examples touches an eighth at most.
     """
     network = loss.network
     least = LEAST.get(network.item_bias.device.type)

@@ -120,7 +120,7 @@ def train_networks(
     choices = choose_ahead(problem, plan)
     generators = _generators(plan.random_state, device)
     for number in range(n_networks):
-        if world()[1] > 1:  # the last training has left each process with its own
+        if world()[1] > 1:  # after the last training each process has its own state
             generators.seed(agree(generators.integer()))
         with generators.lent():
             network = make_network(design, problem, plan.credit)

@@ -13,10 +13,7 @@ from skmmrec.recommender.network import BY_USER, FusionNetwork, is_by_id
 def adopt(network: FusionNetwork, source: FusionNetwork) -> None:
     """Copy all parameters but those of single items or users.
 
-    Raises
-    ------
-    ValueError
-        If a part has another shape.
+    Raises ValueError if a part has another shape.
     """
     theirs = dict(source.named_parameters())
     for name, parameter in network.named_parameters():

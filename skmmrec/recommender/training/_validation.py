@@ -61,12 +61,8 @@ def hide_examples(
 ) -> tuple[Examples, Examples, History]:
     """Take a share of the examples away, at least one and not all of them.
 
-    Returns
-    -------
-    rest, hidden : Examples
-        Of users with the histories below.
-    left : History
-        What is left of the histories.
+    Returns the rest and the hidden ones, both of users with the histories that are
+    returned last: what is left of them.
     """
     if len(examples) < 2:
         raise ValueError("early_stopping needs two rows to learn from")
@@ -102,17 +98,8 @@ def hide_likes(
 ) -> tuple[NDArray[np.bool_], HeldOut]:
     """Hide a share of the likes, leaving every user at least one.
 
-    Returns
-    -------
-    hidden : ndarray of shape (n_pairs,), bool
-        Entries of the history that are hidden.
-    held_out : HeldOut
-        At most 2,000 of the users concerned.
-
-    Raises
-    ------
-    ValueError
-        If nobody has two likes.
+    Returns which entries of the history are hidden, and at most 2,000 of the users
+    concerned. A ValueError says that nobody has two likes.
     """
     dice = rng.rand(len(history.items))
     best = np.full(len(history.lengths), -1.0)
@@ -301,16 +288,8 @@ def without(
 ) -> Examples:
     """Examples that are not dropped, with their places in what is left of the history.
 
-    Parameters
-    ----------
-    examples : Examples
-        From the whole history.
-    history : History
-        The whole history.
-    hidden : ndarray of shape (n_pairs,), bool
-        Its hidden entries.
-    dropped : ndarray of shape (n_examples,), bool
-        Examples to leave out.
+    `examples` are from the whole history, of which `hidden` marks entries; `dropped`
+    marks the examples to leave out.
     """
     starts = history.offsets[examples.users]
     passed = np.concatenate([[0], np.cumsum(hidden)])

@@ -109,7 +109,7 @@ from ._pace import (
     give_way as give_way,
 )
 from ._queries import vector_lengths as vector_lengths
-from ._row_errors import RowError as RowError
+from ._refusals import RowError as RowError, SearchError as SearchError
 from ._search import (
     NOTHING_ADDED as NOTHING_ADDED,
     Added as Added,
@@ -120,7 +120,6 @@ from ._search import (
     nearest_among as nearest_among,
     nearest_weighted as nearest_weighted,
 )
-from ._search_errors import SearchError as SearchError
 from ._snapshot import Snapshot as Snapshot
 from ._text_search import TextSearch as TextSearch
 from ._times import (

@@ -22,7 +22,9 @@ import pandas as pd
 from feast import FeatureStore, FeatureView
 
 from ._batch import Rows
+from ._cache import vector_table
 from ._checksum import Checksum
+from ._damage import Place
 from ._online_store import ExactOnlineStore
 from ._search import VectorTable
 from ._snapshot import Snapshot
@@ -282,7 +284,6 @@ class Backend(ABC):
     def keys(self, view: FeatureView) -> list[bytes]:
         """Return the keys of all entities of a view: of those published, the served."""
 
-    @abstractmethod
     def vectors(
         self, view: FeatureView, feature: str, snapshot: Snapshot | None = None
     ) -> VectorTable:
@@ -291,6 +292,10 @@ class Backend(ABC):
         The table's `version` is that of the publication; None where nothing is
         published, and then the table is empty.
         """
+        snapshot = snapshot or self.served()
+        if snapshot is None:
+            return vector_table(Place.of(view, feature), [], None)
+        return self.online.vectors(self.config, view, feature, snapshot)
 
     @abstractmethod
     def write(self, view: FeatureView, rows: Sequence[Row]) -> None:

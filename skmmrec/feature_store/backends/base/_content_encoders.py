@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 _REFUSED = ("n_components", "on_error")
 # These make vectors sooner or elsewhere, and no others but for rounding.
 _OF_NO_MATTER = (
-    *("batch_size", "cache", "compile", "device", "missing", "n_jobs", "on_error"),
-    *("precision", "verbose"),
-)
+    "batch_size", "cache", "compile", "device", "missing", "on_error", "precision",
+    "verbose",
+)  # fmt: skip
 # Parameters that may be files, relative to the repository.
 _PATHS = ("model", "pretrained")
 

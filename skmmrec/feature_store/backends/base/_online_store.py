@@ -44,9 +44,8 @@ from ._queries import (
     vector_lengths,
     vector_query,
 )
-from ._row_errors import RowError
+from ._refusals import RowError, SearchError, refusing
 from ._search import VectorTable, nearest
-from ._search_errors import SearchError, refusing
 from ._snapshot import Snapshot
 from ._text_search import TextSearch, text_vector
 from ._times import from_us, to_us

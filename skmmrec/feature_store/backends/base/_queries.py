@@ -11,8 +11,8 @@ from feast.types import Array, Float32
 
 from skmmrec.interactions import is_integer
 
+from ._refusals import SearchError, refusing
 from ._search import metric_name
-from ._search_errors import SearchError, refusing
 
 
 class SearchQuery(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 from feast.repo_config import RepoConfig
 from pydantic import BaseModel, ConfigDict
 
-from ._search_errors import SearchError
+from ._refusals import SearchError
 
 if TYPE_CHECKING:
     from skmmrec.encoders import TextEncoder
@@ -41,10 +41,7 @@ class TextSearch(BaseModel):
 def text_vector(config: RepoConfig, settings: TextSearch, text: str) -> np.ndarray:
     """Encode a text; the model is loaded with the first one.
 
-    Raises
-    ------
-    SearchError
-        For a text without words.
+    Raises SearchError for a text without words.
     """
     folder = Path(config.repo_path or "", settings.model).expanduser()
     model = str(folder) if folder.exists() else settings.model

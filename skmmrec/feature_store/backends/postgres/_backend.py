@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import chain, repeat
 
-import numpy as np
 import pandas as pd
 from feast import FeatureView
 from psycopg import Connection
@@ -21,7 +20,6 @@ from skmmrec.feature_store.backends.base import (
     Features,
     Row,
     Snapshot,
-    VectorTable,
     feedback_frame,
 )
 
@@ -200,16 +198,6 @@ class PostgresBackend(Backend):
                 return [
                     row[0] for row in cursor.execute(statement(distinct, *parts), args)
                 ]
-
-    def vectors(
-        self, view: FeatureView, feature: str, snapshot: Snapshot | None = None
-    ) -> VectorTable:
-        """Return the cached table of vectors."""
-        snapshot = snapshot or self.served()
-        if snapshot is None:
-            none = np.empty(0, np.int64)
-            return VectorTable([], none, np.empty((0, 0), np.float32), none)
-        return self.online.vectors(self.config, view, feature, snapshot)
 
     def write(self, view: FeatureView, rows: Sequence[Row]) -> None:
         """Upsert rows; the caller may hold a transaction."""

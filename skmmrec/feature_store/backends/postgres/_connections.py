@@ -52,10 +52,7 @@ class Connections:
     def get(self) -> Iterator[Connection]:
         """Lend a connection in autocommit mode; nested calls of a thread get one.
 
-        Raises
-        ------
-        StoreError
-            For what PostgreSQL says, in words.
+        Raises StoreError, which says in words what PostgreSQL says.
         """
         if self._pid != os.getpid():  # a fork shares sockets with its parent
             self._inherited = self._idle, self._local  # never closed from here

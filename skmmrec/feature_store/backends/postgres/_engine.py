@@ -119,7 +119,8 @@ class Engine:
     ) -> None:
         self.connections = connections
         self.project = project
-        self.publishing = threading.Lock()  # a session's own lock keeps no thread out
+        # PostgreSQL's own lock does not keep other threads of a session out.
+        self.publishing = threading.Lock()
         self._versioning = versioning
         self._exists = False
         self._known: Publication | None = None

@@ -77,13 +77,7 @@ class Cell(NamedTuple):
 def upsert(conn: Connection, table: str, cells: Iterable[Cell], vectors: bool) -> None:
     """Write cells; a value with a newer event time stays.
 
-    Parameters
-    ----------
-    conn : psycopg.Connection
-    table : str
-    cells : iterable of Cell
-    vectors : bool
-        Fill pgvector's column too.
+    With `vectors`, pgvector's column is filled, too.
     """
     numbers = bool(one(conn, _HAS_NUMBERS, [regclass(table)]))
     # In one order, so that no two writers hold what the other waits for.

@@ -69,14 +69,9 @@ def glob_literal(name: bytes) -> bytes:
 def is_whole(key: bytes, start: int, values: int) -> bool:
     """Tell whether an entity key is whole: else it is that of another project.
 
-    Parameters
-    ----------
-    key : bytes
-        What is left of an entry's name without the project.
-    start : int
-        Where the values begin, behind the names of the join keys.
-    values : int
-        How many there are. Each is a type, its length, and itself.
+    `key` is what is left of an entry's name without the project. Its values, of which
+    there are `values`, begin at `start`, behind the names of the join keys; each is a
+    type, its length, and itself.
     """
     for _ in range(values):
         if len(key) < start + 8:

@@ -43,21 +43,9 @@ def unpack_rows(
 ) -> Iterator[tuple[list[bytes], np.ndarray]]:
     """Undo `pack_rows`, piece by piece.
 
-    Parameters
-    ----------
-    pieces : iterable of (int, bytes)
-        In their order, each with the number of its first row. They may overlap, where
-        staging was resumed; what follows a gap is left out.
-
-    Yields
-    ------
-    keys : list of bytes
-    matrix : float32 ndarray of shape (n, dim)
-
-    Raises
-    ------
-    ValueError
-        When a piece is not what was packed.
+    Pieces are in their order, each with the number of its first row. They may overlap,
+    where staging was resumed; what follows a gap is left out. A ValueError says that a
+    piece is not what was packed.
     """
     done = 0
     for first, piece in pieces:

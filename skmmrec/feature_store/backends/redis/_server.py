@@ -83,19 +83,9 @@ class Server:
     ) -> bool:
         """Run commands in one step a part, if entries have certain values.
 
-        Parameters
-        ----------
-        holds : dict
-            Entries and their values.
-        parts : sequence of sequences of Command
-        sign : bytes
-            Name of an entry that tells what ran last, so that nothing runs twice where
-            the connection breaks before the answer.
-
-        Returns
-        -------
-        bool
-            False if nothing was done of some parts.
+        `holds` are entries and their values. `sign` names an entry that tells what ran
+        last, so that nothing runs twice where the connection breaks before the answer.
+        Returns False if nothing was done of some parts.
         """
         names = [sign, *holds]
         scripts: list[Command] = []
@@ -107,13 +97,8 @@ class Server:
 
     def names(self, pattern: bytes) -> Iterator[bytes]:
         """List the entries that match a pattern; one may come twice."""
-        cursor = 0
-        while True:
-            scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN)
-            cursor, page = self(*scan)
-            yield from page
-            if not int(cursor):
-                return
+        with self.errors():
+            yield from self.client.scan_iter(pattern, SCAN)
 
     def scan(self, name: bytes) -> Iterator[dict[bytes, bytes]]:
         """Read a hash in pages; a field may come twice."""

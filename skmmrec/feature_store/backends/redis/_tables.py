@@ -72,12 +72,8 @@ class Tables:
     ) -> dict[bytes, Cells]:
         """Read cells, of one publication (None: the one that is served).
 
-        Raises
-        ------
-        LookupError
-            When `snapshot` has been dropped.
-        DamagedStoreError
-            When the server has lost one of the features.
+        Raises LookupError when `snapshot` has been dropped; DamagedStoreError when the
+        server has lost one of the features.
         """
         expected = snapshot or self._last[1]
         found: dict[bytes, Cells] = {}

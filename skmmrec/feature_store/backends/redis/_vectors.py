@@ -132,10 +132,7 @@ def packed_vectors(
 ) -> Iterator[tuple[list[bytes], np.ndarray]]:
     """Read keys and vectors of the packed pieces of a publication.
 
-    Raises
-    ------
-    DamagedStoreError
-        When a piece is not what was packed.
+    Raises DamagedStoreError when a piece is not what was packed.
     """
     try:
         yield from unpack_rows(packed_pieces(tables, snapshot))

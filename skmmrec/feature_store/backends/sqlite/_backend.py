@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from feast import FeatureView
 
@@ -21,7 +20,6 @@ from skmmrec.feature_store.backends.base import (
     Event,
     Row,
     Snapshot,
-    VectorTable,
     chunks,
     feedback_frame,
     from_us,
@@ -261,20 +259,6 @@ class SqliteBackend(Backend):
     def keys(self, view: FeatureView) -> list[bytes]:
         """List all keys."""
         return self.online.keys(self.config, view)
-
-    def vectors(
-        self, view: FeatureView, feature: str, snapshot: Snapshot | None = None
-    ) -> VectorTable:
-        """Return the cached table of vectors."""
-        snapshot = snapshot or self.served()
-        if snapshot is None:
-            return VectorTable(
-                [],
-                np.empty(0, object),
-                np.empty((0, 0), np.float32),
-                np.empty(0, np.int64),
-            )
-        return self.online.vectors(self.config, view, feature, snapshot)
 
     def write(self, view: FeatureView, rows: Sequence[Row]) -> None:
         """Upsert rows; the caller may hold a transaction."""

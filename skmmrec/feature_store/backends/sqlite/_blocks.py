@@ -47,10 +47,8 @@ def read_blocks(
 
     The vectors come in parts.
 
-    Raises
-    ------
-    ValueError
-        When a block is not what was written, now or when its vectors are read.
+    Raises ValueError when a block is not what was written, now or when its vectors are
+    read.
     """
     where = "FROM blocks WHERE view = ? AND feature = ? ORDER BY part"
     joined, lengths, counts = bytearray(), list[np.ndarray](), list[int]()

@@ -33,7 +33,7 @@ _REPUBLISH = (
 # Looking at the file takes some microseconds, several times in each request; whoever
 # restores a backup waits for a second.
 LOOK_SECONDS = 1.0
-# Reads random pages: 16 MB in place of 2.
+# 16 MB in place of 2, as pages are read at random.
 _CACHE = "PRAGMA cache_size = -16000"
 
 
@@ -41,11 +41,7 @@ _CACHE = "PRAGMA cache_size = -16000"
 def telling(path: str | Path, repair: str = _RESTORE) -> Iterator[None]:
     """Raise what sqlite says of a file as a `StoreError` that says what to do.
 
-    Parameters
-    ----------
-    path : str or path
-    repair : str
-        What to do when the file is damaged.
+    `repair` is what to do when the file is damaged.
     """
     try:
         yield
@@ -211,10 +207,7 @@ def _refuse_lost(path: Path) -> None:
 def open_publication(path: Path) -> sqlite3.Connection:
     """Open the file of a publication, which never changes, for reading.
 
-    Raises
-    ------
-    FileNotFoundError
-        When there is no such file.
+    Raises FileNotFoundError when there is no such file.
     """
     try:
         return _connect(_uri(path, "mode=ro&immutable=1"), 0.0)

@@ -25,6 +25,7 @@ from skmmrec.feature_store.backends.base import (
     Cells,
     ContentEncoder,
     ExactOnlineStore,
+    Place,
     Snapshot,
     TextSearch,
     VectorTable,
@@ -461,10 +462,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         feature: str,
         snapshot: Snapshot | None,
     ) -> Source:
-        name = self.table_name(config, view)
-        # An on-demand view without entities has no join key.
-        join_key = next(iter(view.join_keys), "")
-        source = Source(name, view.name, join_key, feature)
+        source = Source(self.table_name(config, view), Place.of(view, feature))
         published = self._published(config, view, snapshot)
         if published is None:
             return source

@@ -37,10 +37,7 @@ def columns_of(conn: sqlite3.Connection, name: str) -> set[str]:
 def prepare_table(conn: sqlite3.Connection, name: str) -> None:
     """Add what a table of Feast's lacks: event times in microseconds, a change count.
 
-    Raises
-    ------
-    LookupError
-        When there is no such table.
+    Raises LookupError when there is no such table.
     """
     if "event_us" not in _known_columns(conn, name):
         _add_event_us(conn, name)
@@ -66,10 +63,7 @@ def event_us(conn: sqlite3.Connection, name: str) -> str:
 
     So nothing has to be prepared on the way of a read.
 
-    Raises
-    ------
-    LookupError
-        When there is no such table.
+    Raises LookupError when there is no such table.
     """
     if "event_us" in _known_columns(conn, name):
         return "event_us"

@@ -18,13 +18,8 @@ def removed_beside_others(
 ) -> bool:
     """Remove what a project has, if others have something; tell whether that was so.
 
-    Parameters
-    ----------
-    connect : callable
-        Opens the database. One that is damaged is nobody's.
-    project : str
-    tables : iterable of str
-        Names of Feast's tables of the project.
+    `connect` opens the database, of which a damaged one is nobody's; `tables` are the
+    names of Feast's tables of the project.
     """
     try:
         database = connect()

@@ -51,7 +51,8 @@ class Source(NamedTuple):
     ----------
     table : str
         Feast's table of the view.
-    view, join_key, feature : str
+    place : Place
+        View and feature.
     overlay : Overlay or None
         What was written since the publication, where there is one.
     path : Path or None
@@ -59,22 +60,15 @@ class Source(NamedTuple):
     """
 
     table: str
-    view: str
-    join_key: str
-    feature: str
+    place: Place
     overlay: Overlay | None = None
     path: Path | None = None
-
-    @property
-    def place(self) -> Place:
-        """What errors call it."""
-        return Place(self.view, self.join_key, self.feature)
 
     @property
     def key(self) -> tuple[object, ...]:
         """What tells it from others."""
         served = self.overlay and self.overlay.snapshot.served_us
-        return self.table, self.feature, self.path, served
+        return self.table, self.place.feature, self.path, served
 
 
 @dataclass
@@ -92,8 +86,8 @@ def load_published(source: Source, snapshot: Snapshot) -> VectorTable:
     path = source.path
     with telling_publication(path), closing(open_publication(path)) as conn:
         try:
-            joined, blocks = read_blocks(conn, source.view, source.feature)
-            order, ids, keys = sorted_joined(source.join_key, *joined)
+            joined, blocks = read_blocks(conn, source.place.view, source.place.feature)
+            order, ids, keys = sorted_joined(source.place.join_key, *joined)
             matrix = _in_order(blocks, order)
         except ValueError as error:
             raise damaged_publication(path, error) from error
@@ -119,7 +113,7 @@ def load_table(conn: sqlite3.Connection, source: Source) -> VectorTable:
     rows = conn.execute(
         f"SELECT entity_key, value, {event} FROM {quote(source.table)} "
         "WHERE feature_name = ?",
-        (source.feature,),
+        (source.place.feature,),
     )
     cells = [(key, value, micros or 0) for key, value, micros in rows]
     return vector_table(source.place, cells, None)
@@ -167,23 +161,18 @@ class VectorCache:
     ) -> VectorTable:
         """Return the table of a source.
 
-        Parameters
-        ----------
-        conn : sqlite3.Connection
-            The caller's connection. What it has not committed is not in the table.
-        connect : callable
-            Opens the main database once more.
-        source : Source
+        What the caller's connection has not committed is not in the table. `connect`
+        opens the main database once more.
         """
         entry = self._entry(source)
         if entry is not None and entry.changes == _changes(conn, source.table):
             return entry.table
-        loading = self._loading.of((source.feature, source.key))
+        loading = self._loading.of((source.place.feature, source.key))
         with loading, closing(connect().conn) as own:
             return self._load(own, source)
 
     def _entry(self, source: Source) -> _Entry | None:
-        entries = self._tables.get((source.table, source.feature), OrderedDict())
+        entries = self._tables.get((source.table, source.place.feature), OrderedDict())
         return entries.get(source.key)
 
     def _load(self, conn: sqlite3.Connection, source: Source) -> VectorTable:
@@ -196,7 +185,7 @@ class VectorCache:
         return entry.table
 
     def _keep(self, source: Source, entry: _Entry) -> None:
-        name = source.table, source.feature
+        name = source.table, source.place.feature
         with self._keeping:
             entries = self._tables.setdefault(name, OrderedDict())
             entries[source.key] = entry
@@ -226,5 +215,5 @@ def _read(
     published = None if entry is None else entry.published
     if published is None:
         published = load_published(source, overlay.snapshot)
-    later = overlay.column(conn, source.feature)
+    later = overlay.column(conn, source.place.feature)
     return _Entry(published, changes, with_later(published, source.place, later))

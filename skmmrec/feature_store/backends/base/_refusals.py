@@ -1,4 +1,4 @@
-"""Searches that are refused."""
+"""Searches and rows that are refused; Feast's server answers with status 422."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from contextlib import contextmanager
 from feast.errors import FeastError
 
 
-class SearchError(FeastError, ValueError):
-    """A search asks for what there is not; Feast's server answers with status 422."""
-
+class _Refusal(FeastError, ValueError):
     def http_status_code(self) -> int:
         """Say that the request cannot be processed as it is."""
         return 422
+
+
+class RowError(_Refusal):
+    """Rows cannot be written as they are."""
+
+
+class SearchError(_Refusal):
+    """A search asks for what there is not."""
 
 
 @contextmanager
