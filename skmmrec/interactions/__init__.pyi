@@ -34,7 +34,10 @@ from ._keys import (
     Keys as Keys,
     find_column as find_column,
 )
-from ._no_tables import refuse_no_table as refuse_no_table
+from ._no_tables import (
+    refuse_no_table as refuse_no_table,
+    wanted_columns as wanted_columns,
+)
 from ._reading import (
     Interactions as Interactions,
     OtherColumns as OtherColumns,

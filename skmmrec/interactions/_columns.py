@@ -48,7 +48,7 @@ def read_ids(X: Any, column: Column, names: Sequence[str], position: int) -> NDA
         If there is no such column, an id is missing, or the column at `position` has a
         name that says that it is something else.
     """
-    refuse_no_table(X)
+    refuse_no_table(X, wanted=[names] if column is None else [])
     role, held = ("user", "item")[position], column_names(X)
     if column is None and held is not None and len(held) > position:
         found = find_column(held, names)
@@ -95,7 +95,7 @@ def time_codes(X: Any, column: Column, times: Any) -> NDArray[np.int64]:
     -------
     ndarray of shape (n_rows,)
     """
-    refuse_no_table(X)
+    refuse_no_table(X, wanted=[(TIME,)] if column is None and times is None else [])
     n_rows = len(X)
     if times is not None:
         return _ordered(times, "groups", n_rows)
