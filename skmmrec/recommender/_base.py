@@ -456,7 +456,8 @@ def warn_of_odd_answers(data: InteractionData, answers: Sequence[NDArray]) -> No
             f"y is from {np.nanmin(ratings):g} to {np.nanmax(ratings):g}, and each row "
             "counts as liked, as y above 0 does: subtract the rating that means "
             'indifference (y - 3, say), predict the rating itself (objective="mse"), '
-            "or leave y out if all is liked"
+            "or leave y out if all is liked; counts, such as of plays, are "
+            "sample_weight, where fit takes it"
         )
 
 
