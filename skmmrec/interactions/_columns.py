@@ -19,6 +19,7 @@ from skmmrec.interactions._keys import (
 )
 from skmmrec.interactions._no_tables import refuse_no_table
 from skmmrec.interactions._times import check_times
+from skmmrec.interactions._unread_times import warn_of_unread_times
 
 Column = str | int | None
 
@@ -94,6 +95,11 @@ def time_codes(X: Any, column: Column, times: Any) -> NDArray[np.int64]:
     Returns
     -------
     ndarray of shape (n_rows,)
+
+    Warns
+    -----
+    UserWarning
+        Where another column holds dates.
     """
     refuse_no_table(X, wanted=[(TIME,)] if column is None and times is None else [])
     n_rows = len(X)
@@ -105,6 +111,7 @@ def time_codes(X: Any, column: Column, times: Any) -> NDArray[np.int64]:
     elif (found := find_column(names, [TIME])) is not None:
         values, label = _at(X, names, found)
     else:
+        warn_of_unread_times(X)
         return np.arange(n_rows)
     return _ordered(values, f"time column {label!r}", n_rows)
 
