@@ -77,9 +77,10 @@ def warn_of_moments(
     found = find_dates(table, positions)
     if found is None:
         return
-    frame = table if isinstance(table, pd.DataFrame) else pd.DataFrame(table)
+    is_named = isinstance(table, pd.DataFrame)
+    frame = pd.DataFrame(table)
     if _are_of_rows(frame.iloc[:, found], items):
-        name = f"{frame.columns[found]!r}" if frame is table else f"number {found}"
+        name = f"{frame.columns[found]!r}" if is_named else f"number {found}"
         warn_caller(
             f"the column {name} of X holds dates that differ between rows of one item, "
             "and is read as content, of which the first row counts. If it tells when "

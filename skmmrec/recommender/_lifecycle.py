@@ -56,14 +56,15 @@ def add_users(
         For a model without content of users, or a user who is known already, comes
         twice or has no content; model and catalogue are left alone.
     """
-    if model.user_space is None:
+    space = model.user_space
+    if space is None:
         raise ValueError(
             "add_users needs a model that was fitted with a user_catalog: without one, "
             "users are known by their histories, by partial_fit"
         )
     added = _Added.to(user_catalog, users, model.data.users, "user")
     model = model.copy()
-    content = model.user_space.transform(added.content)
+    content = space.transform(added.content)
     model.add_users(added.ids.to_numpy(), content)
     added.keep(user_catalog)
     return model
