@@ -20,7 +20,7 @@ from skmmrec.llm import LLMReranker
 from skmmrec.model_selection import LeaveLastOut, recommend
 from skmmrec.ranking import CandidateRanker
 from skmmrec.recommender import ItemKNNRecommender, ItemMemory
-from skmmrec.retrieval import ApproximateIndex, cap_exposure, rerank_mmr
+from skmmrec.retrieval import ApproximateIndex, cap_exposure, cap_groups, rerank_mmr
 from tests.test_docs import public_names
 
 # Rooms with tests of their own for it, or without lists that users ask for.
@@ -73,6 +73,9 @@ def calls(fitted, X):
         "team_draft": lambda k: team_draft(LISTS, LISTS, k=k, random_state=0),
         "rerank_mmr": lambda k: rerank_mmr(LISTS, vectors, k=k),
         "cap_exposure": lambda k: cap_exposure(LISTS, k=k, max_share=1.0),
+        "cap_groups": lambda k: cap_groups(
+            LISTS, pd.Series(["x", "y"], ["a", "b"]), k=k
+        ),
         "ApproximateIndex.search": lambda k: index.search(vectors, k),
         "ApproximateIndex.recall": lambda k: index.recall(vectors, k),
         "relevance_from_scores": lambda k: metrics.relevance_from_scores(

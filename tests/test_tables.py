@@ -33,7 +33,7 @@ from skmmrec.metrics import (
 )
 from skmmrec.model_selection import LeaveLastOut, TimeSplit
 from skmmrec.recommender import ContentRecommender, ItemKNNRecommender
-from skmmrec.retrieval import cap_exposure, rerank_mmr
+from skmmrec.retrieval import cap_exposure, cap_groups, rerank_mmr
 
 mpl.use("Agg")
 
@@ -218,9 +218,11 @@ def test_metrics_and_lists(tables):
     pd.testing.assert_frame_equal(
         novelty(mine, met, by=groups).scores, novelty(lists, X, by=groups).scores
     )
+    kinds = pd.Series(np.arange(len(vectors)) % 2, vectors.index)
     for rerank in (
         lambda table: rerank_mmr(table, vectors, k=2),
         lambda table: cap_exposure(table, k=2, max_share=0.5),
+        lambda table: cap_groups(table, kinds, k=2, max_per_list=1),
     ):
         pd.testing.assert_frame_equal(rerank(mine), rerank(lists))
 

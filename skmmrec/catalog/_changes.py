@@ -33,12 +33,12 @@ def appended_ids(known: pd.Index, new: pd.Index, key: str) -> pd.Index:
     return known.append(cast)
 
 
-def refuse_known(known: pd.Index, new: pd.Index) -> None:
-    """Refuse items that are there already."""
+def refuse_known(known: pd.Index, new: pd.Index, noun: str = "item") -> None:
+    """Refuse items, or users, that are there already."""
     again = np.flatnonzero(known.get_indexer(new) >= 0)
     if len(again):
         raise ValueError(
-            f"item {plain(new[again[0]])!r} (row {again[0]}) is known already "
+            f"{noun} {plain(new[again[0]])!r} (row {again[0]}) is known already "
             f"({len(again)} such rows)"
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Set
-from numbers import Number
+from numbers import Integral, Number
 from typing import Any
 
 import numpy as np
@@ -78,8 +78,15 @@ def _advice(value: Any, label: Any) -> str:
     """Say how to make numbers of a column."""
     if types.is_list_like(value) and not isinstance(value, Mapping | Set):
         prefix = str(label).partition("__")[0]
+        codes = ""
+        if any(isinstance(part, str | Integral) for part in value):
+            codes = (
+                "Codes or tags are words: join them by items[...].map(lambda codes: "
+                "' '.join(map(str, codes))) for a CountVectorizer(token_pattern="
+                "r'\\S+', binary=True). "
+            )
         return (
-            "A vector takes one column for each of its numbers: spread it by "
+            f"{codes}A vector takes one column for each of its numbers: spread it by "
             f"pd.DataFrame(np.stack(items[{label!r}]), items.index)"
             f".add_prefix('{prefix}__')."
         )

@@ -333,6 +333,8 @@ def _advice(array: np.ndarray) -> str:
 
 def _unknown(item: Any) -> str:
     advice = how_to_give(item)
+    if isinstance(item, list | tuple | set):
+        advice = ": give several pictures as one list of these"
     if hasattr(item, "__array__"):
         advice = ": turn it into a uint8 array of shape (H, W, 3)"
     if hasattr(item, "permute"):

@@ -20,7 +20,7 @@ from skmmrec.inspection._contributions import (
 )
 from skmmrec.inspection._sentences import Reason, rewrite, sentence
 from skmmrec.inspection._sources import content_sources
-from skmmrec.interactions import ITEM, USER, Ids, as_frame, id_table
+from skmmrec.interactions import ITEM, USER, Ids, as_frame, check_by_id, id_table
 
 if TYPE_CHECKING:
     from skmmrec.catalog import Blocks
@@ -78,7 +78,7 @@ def nearest_in_history(
 def explain(
     recommender: MultimodalFusionRecommender,
     recommendations: pd.DataFrame,
-    titles: pd.Series | None = None,
+    titles: pd.Series | Mapping[Any, str] | None = None,
     tags: Mapping[str, Tags] | None = None,
     *,
     llm: Llm | None = None,
@@ -102,8 +102,9 @@ def explain(
         Fitted, or a Pipeline or a search that ends in such a one.
     recommendations : DataFrame
         As `recommend` gives it, with the columns user_id and item_id.
-    titles : Series, default=None
-        What to call the items, indexed by item id; None for their ids.
+    titles : Series or mapping, default=None
+        What to call the items, by item id, such as ``items.set_index(key)["title"]``;
+        None for their ids.
     tags : mapping of modality to DataFrame or mapping, default=None
         What is in the items, in words. A DataFrame indexed by item id holds scores from
         0 to 1, one column per tag, such as
@@ -208,13 +209,14 @@ def _check_recommendations(recommendations: Any) -> pd.DataFrame:
 
 def _check_titles(titles: Any, items: pd.Index) -> None:
     """Refuse titles that are not found by item id."""
-    how = "it is indexed by item id, as items.set_index(key)[column] is"
-    if isinstance(titles, pd.DataFrame):
-        raise TypeError(f"titles must be a Series, got a DataFrame: {how}")
-    if isinstance(titles, pd.Series) and not (
-        titles.empty or titles.index.isin(items).any()
-    ):
-        raise ValueError(f"titles has no item id in its index: {how}")
+    if titles is None or isinstance(titles, Mapping):
+        return
+    check_by_id(titles, "titles")
+    if not (titles.empty or titles.index.isin(items).any()):
+        raise ValueError(
+            "titles has no item id in its index: it is indexed by item id, as "
+            "items.set_index(key)[column] is"
+        )
 
 
 def _check_free(table: pd.DataFrame, names: list[str]) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pandas as pd
 
 from skmmrec.recommender import format_share
+
+# What items are called, by their ids.
+Titles: TypeAlias = pd.Series | Mapping[Any, str] | None
 
 _WORDS, _PICTURE, _SOUND = (
     "its words are like those of",
@@ -59,7 +63,7 @@ class Reason(NamedTuple):
     tags: list[str]
 
 
-def sentence(reason: Reason, titles: pd.Series | None) -> str:
+def sentence(reason: Reason, titles: Titles) -> str:
     """Put a reason into the usual sentence."""
     tags = f": {', '.join(reason.tags)}" if reason.tags else ""
     phrase = _phrase(reason.modality)
@@ -72,7 +76,7 @@ def sentence(reason: Reason, titles: pd.Series | None) -> str:
 def rewrite(
     reasons: list[Reason | None],
     otherwise: list[str],
-    titles: pd.Series | None,
+    titles: Titles,
     llm: Any,
     prompt: str | os.PathLike | None,
     show_history: bool,
@@ -102,7 +106,7 @@ def rewrite(
     return texts.rename(columns={"text": "reason"})
 
 
-def _facts(reason: Reason, titles: pd.Series | None, show_history: bool) -> str:
+def _facts(reason: Reason, titles: Titles, show_history: bool) -> str:
     """Return what a model is told, line by line; nothing of it names a user."""
     from skmmrec.llm import as_lines
 
@@ -123,6 +127,6 @@ def _phrase(modality: str) -> str:
     return usual or f"in \u201c{shown}\u201d it is like"
 
 
-def _title(item: Any, titles: pd.Series | None) -> str:
+def _title(item: Any, titles: Titles) -> str:
     title = None if titles is None else titles.get(item)
     return str(item) if title is None or pd.isna(title) else f"\u201c{title}\u201d"

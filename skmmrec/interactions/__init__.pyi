@@ -2,6 +2,7 @@ from ._history import History as History, InteractionData as InteractionData
 
 # isort: split
 # For other rooms: names of columns, reading and checking tables, and warnings.
+from ._by_id import check_by_id as check_by_id, groups_of as groups_of
 from ._caller import is_called_by as is_called_by, warn_caller as warn_caller
 from ._columns import (
     Column as Column,
@@ -34,7 +35,10 @@ from ._keys import (
     Keys as Keys,
     find_column as find_column,
 )
-from ._no_tables import refuse_no_table as refuse_no_table
+from ._no_tables import (
+    refuse_no_table as refuse_no_table,
+    wanted_columns as wanted_columns,
+)
 from ._reading import (
     Interactions as Interactions,
     OtherColumns as OtherColumns,
@@ -56,6 +60,7 @@ from ._types import (
     RawColumn as RawColumn,
     Table as Table,
 )
+from ._unread_times import warn_of_moments as warn_of_moments
 from ._values import refuse_missing as refuse_missing, unmasked as unmasked
 from ._vector_tables import (
     read_vector_table as read_vector_table,

@@ -19,6 +19,7 @@ from skmmrec.interactions._keys import (
 )
 from skmmrec.interactions._no_tables import refuse_no_table
 from skmmrec.interactions._times import check_times
+from skmmrec.interactions._unread_times import warn_of_unread_times
 
 Column = str | int | None
 
@@ -48,7 +49,7 @@ def read_ids(X: Any, column: Column, names: Sequence[str], position: int) -> NDA
         If there is no such column, an id is missing, or the column at `position` has a
         name that says that it is something else.
     """
-    refuse_no_table(X)
+    refuse_no_table(X, wanted=[names] if column is None else [])
     role, held = ("user", "item")[position], column_names(X)
     if column is None and held is not None and len(held) > position:
         found = find_column(held, names)
@@ -82,10 +83,11 @@ def item_codes(X: Any, column: Column) -> NDArray[np.int64]:
 def time_codes(X: Any, column: Column, times: Any) -> NDArray[np.int64]:
     """Enumerate the distinct times in their order; row order stands in for none.
 
-    `column` is a name or position; None: the column named timestamp, if there is one.
-    `times`, where given, are used instead.
+    `column` is a name or position; None: the column named timestamp, if there is one,
+    with a UserWarning where another holds dates. `times`, where given, are used
+    instead.
     """
-    refuse_no_table(X)
+    refuse_no_table(X, wanted=[(TIME,)] if column is None and times is None else [])
     n_rows = len(X)
     if times is not None:
         return _ordered(times, "groups", n_rows)
@@ -95,6 +97,7 @@ def time_codes(X: Any, column: Column, times: Any) -> NDArray[np.int64]:
     elif (found := find_column(names, [TIME])) is not None:
         values, label = _at(X, names, found)
     else:
+        warn_of_unread_times(X)
         return np.arange(n_rows)
     return _ordered(values, f"time column {label!r}", n_rows)
 

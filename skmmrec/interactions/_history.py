@@ -210,6 +210,15 @@ class InteractionData:
         seen, history = (replace(h, n_items=len(items)) for h in self._histories)
         return InteractionData(self.users, items, seen, history)
 
+    def with_users(self, ids: NDArray) -> InteractionData:
+        """Append users who have met nothing."""
+        users = self.users.append(pd.Index(ids))
+        seen, history = (
+            replace(h, offsets=np.pad(h.offsets, (0, len(ids)), mode="edge"))
+            for h in self._histories
+        )
+        return InteractionData(users, self.items, seen, history)
+
     def keep_users(self, kept: NDArray[np.bool_]) -> InteractionData:
         """Keep the users marked in `kept`, of shape (n_users,); all items stay."""
         seen, history = (h.take(np.flatnonzero(kept)) for h in self._histories)

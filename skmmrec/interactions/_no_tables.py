@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.sparse import issparse
 
+from skmmrec.interactions._keys import ITEM, TIME, USER, Keys, find_column
 
-def refuse_no_table(X: Any, name: str = "X") -> None:
-    """Refuse what has no rows of one interaction each.
+
+def refuse_no_table(
+    X: Any,
+    name: str = "X",
+    wanted: Sequence[Sequence[str]] = ((USER,), (ITEM,), (TIME,)),
+) -> None:
+    """Refuse what has no rows of one interaction each, or parts of them in its index.
 
     Lists, arrays and tables of any library pass. A TypeError, which calls it `name`, is
     for a sparse matrix of users and items, a dict or an array of records, a lazy table
-    or a stream; it says how to make a table of it.
+    or a stream; it says how to make a table of it. A ValueError is for columns that
+    will be looked for, `wanted` by any of their names, and are in the index.
     """
     if issparse(X):
         raise TypeError(
@@ -27,6 +35,27 @@ def refuse_no_table(X: Any, name: str = "X") -> None:
             f"{name} must be a table with one row per interaction, got "
             f"{type(X).__name__}: give {advice}"
         )
+    if isinstance(X, pd.DataFrame) and any(
+        level is not None for level in X.index.names
+    ):
+        _refuse_index(X, name, wanted)
+
+
+def wanted_columns(keys: Keys) -> tuple[tuple[str, ...], ...]:
+    """Names of each column that a recommender looks for."""
+    return keys.user, keys.item, (TIME,)
+
+
+def _refuse_index(X: pd.DataFrame, name: str, wanted: Sequence[Sequence[str]]) -> None:
+    """Refuse an index that is called like a column that is not there."""
+    columns = list(X.columns)
+    for names in wanted:
+        found = [level for level in X.index.names if level in names]
+        if found and find_column(columns, names) is None:
+            raise ValueError(
+                f"{name} has {found[0]!r} in its index and not in its columns, which "
+                f"are {columns}: give {name}.reset_index()"
+            )
 
 
 def _advice(X: Any) -> str | None:

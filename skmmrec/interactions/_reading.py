@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_array, check_consistent_length
 
 from skmmrec.interactions._ids import check_ids
 from skmmrec.interactions._keys import ITEM, TIME, USER, Keys, find_column, locate_ids
-from skmmrec.interactions._no_tables import refuse_no_table
+from skmmrec.interactions._no_tables import refuse_no_table, wanted_columns
 from skmmrec.interactions._times import check_times
 from skmmrec.interactions._types import Numbers, Table
 from skmmrec.interactions._values import on_host, unmasked
@@ -101,7 +101,7 @@ def read_interactions(
         For missing ids or times, an empty table, or columns by position whose names
         say that they are something else.
     """
-    table, names = _as_table(X)
+    table, names = _as_table(X, keys)
     # NumPy would turn a list of numbers and words into words.
     cells = np.array(X, dtype=object) if isinstance(X, list | tuple) else table
     user, item = locate_ids(names, keys)
@@ -263,8 +263,8 @@ def _is_flat(values: Any) -> bool:
         return False
 
 
-def _as_table(X: Table) -> tuple[pd.DataFrame | NDArray, list[str] | None]:
-    refuse_no_table(X)
+def _as_table(X: Table, keys: Keys) -> tuple[pd.DataFrame | NDArray, list[str] | None]:
+    refuse_no_table(X, wanted=wanted_columns(keys))
     frame = as_frame(X)
     if frame is not None:
         _check_shape(frame)

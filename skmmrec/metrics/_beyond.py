@@ -342,7 +342,10 @@ def _mean_by_user(table: pd.DataFrame, values: NDArray, name: str) -> pd.Series:
 def _ids(table: pd.DataFrame, column: str, name: str = "recommendations") -> Any:
     table = take_over(table, name)
     if column not in table.columns:
-        raise ValueError(f"{name} has no column {column!r}: {list(table.columns)}")
+        raise ValueError(
+            f"{name} has no column {column!r}; it has {list(table.columns)}: rename "
+            f"the one with these ids to {column!r}"
+        )
     return check_ids(table[column], f"{name}[{column!r}]")
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from skmmrec.interactions import USER, check_count
+from skmmrec.interactions import USER, check_count, groups_of
 from skmmrec.metrics._formulas import judge
-from skmmrec.metrics._groups import GroupScores, group_scores, groups_of, kind_of
+from skmmrec.metrics._groups import GroupScores, group_scores, kind_of
 from skmmrec.metrics._hits import Hits, find_hits, ideal_gains
 from skmmrec.metrics._names import parse_metric
 from skmmrec.metrics._relevance import RankedRelevance, ranked_relevance
@@ -105,6 +105,8 @@ class RankingEvaluation:
 
         Raises
         ------
+        TypeError
+            If `groups` is no Series of pandas.
         ValueError
             If the index has another name, an id occurs twice, or an evaluated id has no
             group.

@@ -6,8 +6,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skmmrec.interactions import ITEM, USER, check_ids, check_same_kind, id_table
-from skmmrec.metrics._groups import groups_of
+from skmmrec.interactions import (
+    ITEM,
+    USER,
+    check_by_id,
+    check_ids,
+    check_same_kind,
+    groups_of,
+    id_table,
+)
 from skmmrec.metrics._relevance import check_ranks
 
 
@@ -40,6 +47,8 @@ def group_exposure(
 
     Raises
     ------
+    TypeError
+        If `groups` or `merit` is no Series of pandas.
     ValueError
         If a column, an id or a rank is missing, a rank is below 1, nothing is
         recommended, a recommended item or one with merit has no group, or merit is
@@ -73,6 +82,7 @@ def group_exposure(
     new        3      0.39   0.75   0.52
     old        1      0.61   0.25   2.45
     """
+    check_by_id(groups, "groups")
     if groups.index.name == USER:
         raise ValueError(f"groups must be of items, got those of {USER!r}")
     shown = _exposure(id_table(recommendations, "recommendations"))
@@ -114,6 +124,7 @@ def _ranks(recommendations: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _merit(merit: pd.Series, catalog: pd.Index) -> pd.Series:
+    check_by_id(merit, "merit")
     ids = pd.Index(check_ids(merit.index, "the index of merit"))
     check_same_kind(ids, catalog, ITEM)
     if len(unknown := ids.difference(catalog)):

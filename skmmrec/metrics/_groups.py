@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from skmmrec.interactions import ITEM, USER, as_frame, check_ids, id_table
+from skmmrec.interactions import (
+    ITEM,
+    USER,
+    as_frame,
+    check_by_id,
+    check_ids,
+    groups_of,
+    id_table,
+)
 
 
 class GroupScores(NamedTuple):
@@ -39,29 +47,17 @@ def group_scores(rows: Mapping[Any, Mapping[str, float]]) -> GroupScores:
 def kind_of(groups: pd.Series) -> str:
     """Return whether groups are of users or of items, by the name of the index.
 
-    Raises ValueError if the index has another name.
+    Raises TypeError if they are no Series of pandas, and ValueError if the index has
+    another name.
     """
+    check_by_id(groups, "groups")
     name = groups.index.name
     if name not in (USER, ITEM):
         raise ValueError(
-            f"the index of groups must be named {USER!r} or {ITEM!r}, got {name!r}"
+            f"the index of groups must be named {USER!r} or {ITEM!r}, got {name!r}: "
+            f"give groups.rename_axis({USER!r}) or groups.rename_axis({ITEM!r})"
         )
     return str(name)
-
-
-def groups_of(ids: pd.Index, groups: pd.Series) -> pd.Series:
-    """Look up the group of each id.
-
-    Raises ValueError if an id has no group or occurs twice in `groups`.
-    """
-    groups = groups.set_axis(pd.Index(check_ids(groups.index, "the index of groups")))
-    if groups.index.has_duplicates:
-        twice = groups.index[groups.index.duplicated()].tolist()[0]
-        raise ValueError(f"groups has {twice!r} more than once")
-    found = groups.reindex(ids)
-    if found.isna().any():
-        raise ValueError(f"groups has no group for {ids[found.isna()].tolist()[0]!r}")
-    return found
 
 
 def score_by(

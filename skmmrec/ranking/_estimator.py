@@ -48,7 +48,7 @@ from skmmrec.ranking._candidates import (
 )
 from skmmrec.ranking._columns import FIRST, ColumnNumbers, as_matrix, at_present
 from skmmrec.ranking._feature_tables import FeatureTable, read_features
-from skmmrec.ranking._first_stage import OverFirstStage
+from skmmrec.ranking._first_stage import OverFirstStage, without_context
 from skmmrec.ranking._given_lists import of_lists, of_rows
 from skmmrec.ranking._judging import ndcg_of
 from skmmrec.ranking._out_of_fold import Examples, learn_from, make_folds
@@ -95,9 +95,10 @@ class CandidateRanker(OverFirstStage):
         None: numbers as they are and a number for each category; ids and times are left
         out.
     user_features, item_features : DataFrame or None, default=None
-        Ids in a column ``user_id`` or ``item_id``, or as the index, and features. With
-        a column ``timestamp``, a row holds since then, and each request gets the last
-        one before it.
+        Ids and features. The ids are in a column ``user_id`` or ``item_id``, or one
+        that is called as the first stage calls them; or they are the index. With a
+        column ``timestamp``, a row holds since then, and each request gets the last one
+        before it.
     context : list of str or None, default=None
         Columns of `X` that tell one request of a user from another, such as
         ``["hour"]``. With ``"timestamp"`` among them, each moment is a request of its
@@ -236,7 +237,8 @@ class CandidateRanker(OverFirstStage):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n, n_columns)
-            As the first stage takes it, with the columns of `context`.
+            As the first stage takes it, with the columns of `context`, which a first
+            stage that is no Pipeline does not see.
         y : array-like of shape (n,) or None
             Strengths; rows above 0 are liked. None: all are.
 
@@ -269,14 +271,15 @@ class CandidateRanker(OverFirstStage):
             about = read_context(X, self._context, rows)
             self.moment_ = moment_after(rows.times)
             first, examples, ranker = self._first_stage(seed), None, None
+            known = without_context(X, self._context, first)
             if self.ranker is not None:
                 ranker = make_ranker(self.ranker, seed)
                 folds = make_folds(self.cv, X, y, rows, seed)
                 examples = learn_from(
-                    *(first, X, y, rows, liked, about, self._context, folds),
+                    *(first, known, y, rows, liked, about, self._context, folds),
                     *(self.n_candidates, self.max_lists, rng),
                 )
-            self.recommender_ = clone(first).fit(X, y)
+            self.recommender_ = clone(first).fit(known, y)
             self._learn(examples, ranker, rng)
         return self
 
@@ -316,9 +319,9 @@ class CandidateRanker(OverFirstStage):
 
     def _read_tables(self, has_times: bool) -> None:
         """Read the tables of features; times in them need times in X."""
-        for key in (USER, ITEM):
+        for key, own in ((USER, self.keys_.user), (ITEM, self.keys_.item)):
             name = f"{key.removesuffix('_id')}_features"
-            table = read_features(getattr(self, name), key, name)
+            table = read_features(getattr(self, name), key, name, own)
             if table is not None and table.times is not None and not has_times:
                 raise ValueError(
                     f"{name} has a column {TIME!r} and X has none, so that nobody "
@@ -619,8 +622,9 @@ class CandidateRanker(OverFirstStage):
     def _knowing_items_of(self, X: Table) -> Self:
         if self.recommender_ is not self._first:
             return self
-        judge = copy(self)
-        judge.recommender_ = self.recommender_.knowing_items_of(X)
+        judge, first = copy(self), self.recommender_
+        known = without_context(X, self._context, first)
+        judge.recommender_ = first.knowing_items_of(known)
         return judge
 
     def _rank(

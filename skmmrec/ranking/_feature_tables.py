@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,17 +87,21 @@ class FeatureTable:
         return np.searchsorted(own, times, side="left")
 
 
-def read_features(table: Any, key: str, name: str) -> FeatureTable | None:
+def read_features(
+    table: Any, key: str, name: str, own: Sequence[str] = ()
+) -> FeatureTable | None:
     """Read a table of features.
 
-    It has a column of ids, `key`, or ids as the index; and perhaps ``timestamp``.
-    Errors call it `name`: a TypeError for what is no table, a ValueError for ids that
-    are missing, or come twice where there are no times.
+    It has a column of ids, called `key` or by one of its `own` names, or ids as the
+    index; and perhaps ``timestamp``. Errors call it `name`: a TypeError for what is no
+    table, a ValueError for ids that are missing, or come twice where there are no
+    times.
     """
     if table is None:
         return None
     frame = take_over(table, name)
-    ids = check_ids(frame.get(key, frame.index), f"{name}[{key!r}]")
+    column = next((known for known in (key, *own) if known in frame), None)
+    ids = check_ids(_ids_in(frame, column, key, name), f"{name}[{(column or key)!r}]")
     times = check_times(frame[TIME], f"{name}[{TIME!r}]") if TIME in frame else None
     codes, index = pd.factorize(ids)
     if times is None and len(index) < len(ids):
@@ -105,7 +110,8 @@ def read_features(table: Any, key: str, name: str) -> FeatureTable | None:
             f"{name} has {key} {plain(ids[twice])!r} twice (row {twice}): give one row "
             f"for each, or a column {TIME!r} that says since when a row holds"
         )
-    values = frame.drop(columns=[key, TIME], errors="ignore").reset_index(drop=True)
+    values = frame.drop(columns=[column, TIME], errors="ignore")
+    values = values.reset_index(drop=True)
     if len(values.columns) == 0:
         raise ValueError(f"{name} has no column besides ids and times")
     moments, since = None, np.zeros(len(codes), np.intp)
@@ -116,6 +122,21 @@ def read_features(table: Any, key: str, name: str) -> FeatureTable | None:
     order = np.argsort(keys, kind="stable")
     in_order = values.take(order).reset_index(drop=True)
     return FeatureTable(key, pd.Index(index), moments, keys[order], in_order)
+
+
+def _ids_in(
+    frame: pd.DataFrame, column: str | None, key: str, name: str
+) -> pd.Series | pd.Index:
+    """Ids of a table: a column or the index, which must be more than row numbers."""
+    if column is not None:
+        return frame[column]
+    index = frame.index
+    if isinstance(index, pd.RangeIndex) and index.name is None:
+        raise ValueError(
+            f"{name} has no column {key!r}, and its index is a mere count of rows: "
+            f"{list(frame)}. Rename the column of the ids to {key!r}, or set_index it"
+        )
+    return index
 
 
 def _per_id(moments: NDArray | None) -> int:

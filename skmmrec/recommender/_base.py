@@ -37,6 +37,7 @@ from skmmrec.interactions import (
     read_interactions,
     read_strengths,
     refuse_no_table,
+    wanted_columns,
     warn_caller,
 )
 from skmmrec.metrics import ndcg_at_k, warn_of_seen
@@ -270,7 +271,7 @@ class BaseRecommender(BaseEstimator, ABC):
 
     def _check_columns(self, X: Table, reset: bool) -> None:
         """Compare the columns of X with those that `fit` saw."""
-        refuse_no_table(X)
+        refuse_no_table(X, wanted=wanted_columns(self.keys_))
         table = as_frame(X)
         table = X if table is None else table
         if isinstance(table, pd.DataFrame) or np.asarray(table).ndim == 2:
@@ -455,7 +456,8 @@ def warn_of_odd_answers(data: InteractionData, answers: Sequence[NDArray]) -> No
             f"y is from {np.nanmin(ratings):g} to {np.nanmax(ratings):g}, and each row "
             "counts as liked, as y above 0 does: subtract the rating that means "
             'indifference (y - 3, say), predict the rating itself (objective="mse"), '
-            "or leave y out if all is liked"
+            "or leave y out if all is liked; counts, such as of plays, are "
+            "sample_weight, where fit takes it"
         )
 
 

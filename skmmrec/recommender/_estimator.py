@@ -7,12 +7,14 @@ from numbers import Integral, Real
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, SupportsIndex
 
+import pandas as pd
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
     InvalidParameterError,
     StrOptions,
 )
+from sklearn.utils.validation import check_is_fitted
 
 from skmmrec._sklearn import fit_context
 from skmmrec.catalog import ItemCatalog
@@ -25,6 +27,7 @@ from skmmrec.recommender._fitting import (
     refuse_idle,
 )
 from skmmrec.recommender._fusing import fuse_ahead
+from skmmrec.recommender._lifecycle import add_users
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._preparation import (
     Rows,
@@ -95,8 +98,8 @@ class MultimodalFusionRecommender(VectorRecommender):
         prefix before ``__`` tells. A catalogue has its own.
     user_catalog : ItemCatalog or None, default=None
         Content of the users, an `ItemCatalog` with ``key="user_id"``; fused like that
-        of items and added to the user's vector. Give ``history_dropout`` of
-        `Regularization` with it.
+        of items and added to the user's vector. `add_users` adds to it. Give
+        ``history_dropout`` of `Regularization` with it.
     user_key : str, default="user_id"
         Column of `X` with the user ids. Where it is not there, the key of
         `user_catalog` counts, then ``user_id``. That of the items is the catalogue's.
@@ -358,6 +361,59 @@ class MultimodalFusionRecommender(VectorRecommender):
             refuse_idle(plan, model, self.half_life)
             memory = learn(model, plan, source, is_own)
             self._adopt(finish(model, rows, plan, self.half_life, memory))
+        return self
+
+    def add_users(self, users: pd.DataFrame) -> Self:
+        """Add new users, who are served by their content until they like something.
+
+        Parameters
+        ----------
+        users : DataFrame of n rows
+            The key column and content columns of the `user_catalog`. Of a user whom the
+            catalogue has already, the id is enough.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            Without a `user_catalog`, or for a user who is known already, comes twice
+            or, but for ``on_empty="ignore"`` in the catalogue, has no content.
+            Recommender and catalogue are as they were then.
+
+        Notes
+        -----
+        The users are encoded once and appended to the catalogue, so that the next `fit`
+        knows them. A recommender that was loaded needs its catalogue again:
+        ``set_params(user_catalog=...)``.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from skmmrec import ItemCatalog, MultimodalFusionRecommender
+        >>> items = pd.DataFrame({"item_id": list("abcd"), "image__0": [1, 1, -1, -1]})
+        >>> users = pd.DataFrame({"user_id": [1, 2, 3], "age__0": [1.0, 1.0, -1.0]})
+        >>> X = pd.DataFrame({"user_id": [1, 1, 2, 3, 3], "item_id": list("abacd")})
+        >>> rec = MultimodalFusionRecommender(
+        ...     ItemCatalog(items),
+        ...     user_catalog=ItemCatalog(users, key="user_id"),
+        ...     random_state=0,
+        ... ).fit(X)
+        >>> rec.add_users(pd.DataFrame({"user_id": [4], "age__0": [-1.0]}))
+        ... # doctest: +ELLIPSIS
+        MultimodalFusionRecommender(...)
+        >>> len(rec.recommend([4], k=2))
+        2
+        """
+        check_is_fitted(self)
+        if self.user_catalog is None:
+            raise ValueError(
+                "add_users needs a user_catalog: it encodes the users' content (after "
+                "load, set_params(user_catalog=...))"
+            )
+        self.model_ = add_users(self.model_, self.user_catalog, users)
         return self
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -23,24 +25,104 @@ def add_items(
     known already, comes twice or has no content; model and catalogue are left alone
     then.
     """
-    added = ItemCatalog(items, key=catalog.key)
-    refuse_known(model.data.items, added.ids)
-    check_same_kind(added.ids.to_numpy(), model.data.items, catalog.key)
-    now = catalog.snapshot()
-    is_new = now.ids.get_indexer(added.ids) < 0
-    rows, blocks = added.items[is_new], Blocks.without_content(0)
-    if is_new.any():
-        blocks = now.encode(rows)
-        now.append(rows, blocks)
-    places = now.ids.get_indexer(added.ids)
-    ids, content = now.ids[places], now.blocks.view(places)
-    if catalog.on_empty == "raise":
-        check_not_empty(ids, content)
+    added = _Added.to(catalog, items, model.data.items, "item")
+    words = words_of(added.now, added.ids)
     model = model.copy()
-    model.add_items(ids.to_numpy(), model.in_space(content, words_of(now, ids)))
-    if is_new.any():
-        catalog.append(rows, blocks)
+    model.add_items(added.ids.to_numpy(), model.in_space(added.content, words))
+    added.keep(catalog)
     return model
+
+
+def add_users(
+    model: FittedModel, user_catalog: ItemCatalog, users: pd.DataFrame
+) -> FittedModel:
+    """Add users without a history to a model, and to their catalogue those it lacks.
+
+    Returns
+    -------
+    FittedModel
+        A copy that knows them.
+
+    Raises
+    ------
+    ValueError
+        For a model without content of users, or a user who is known already, comes
+        twice or has no content; model and catalogue are left alone.
+    """
+    space = model.user_space
+    if space is None:
+        raise ValueError(
+            "add_users needs a model that was fitted with a user_catalog: without one, "
+            "users are known by their histories, by partial_fit"
+        )
+    added = _Added.to(user_catalog, users, model.data.users, "user")
+    model = model.copy()
+    content = space.transform(added.content)
+    model.add_users(added.ids.to_numpy(), content)
+    added.keep(user_catalog)
+    return model
+
+
+@dataclass(frozen=True)
+class _Added:
+    """Rows that a model is to learn of, some of which are new to the catalogue.
+
+    Attributes
+    ----------
+    now : ItemCatalog
+        As the catalogue will be.
+    ids : Index
+        Of all that are added.
+    content : Blocks
+        Of these.
+    rows, blocks : DataFrame and Blocks
+        Of those that the catalogue has not got.
+    """
+
+    now: ItemCatalog
+    ids: pd.Index
+    content: Blocks
+    rows: pd.DataFrame
+    blocks: Blocks
+
+    @classmethod
+    def to(
+        cls, catalog: ItemCatalog, table: pd.DataFrame, known: pd.Index, noun: str
+    ) -> _Added:
+        """Encode rows of a table; the catalogue stays as it is."""
+        added = ItemCatalog(table, key=catalog.key)
+        refuse_known(known, added.ids, noun)
+        check_same_kind(added.ids.to_numpy(), known, catalog.key)
+        now = catalog.snapshot()
+        is_new = now.ids.get_indexer(added.ids) < 0
+        rows, blocks = added.items[is_new], Blocks.without_content(0)
+        if is_new.any():
+            blocks = now.encode(rows)
+            now.append(rows, blocks)
+        places = now.ids.get_indexer(added.ids)
+        ids, content = now.ids[places], now.blocks.view(places)
+        if catalog.on_empty == "raise":
+            check_not_empty(ids, content, noun)
+        return cls(now, ids, content, rows, blocks)
+
+    def keep(self, catalog: ItemCatalog) -> None:
+        """Append to the catalogue what it has not got."""
+        if len(self.rows):
+            catalog.append(self.rows, self.blocks)
+
+
+def with_users_of(
+    model: FittedModel, user_catalog: ItemCatalog | None, rows: Rows
+) -> FittedModel:
+    """Return the model with the users of rows that only the catalogue knows by now."""
+    if user_catalog is None or model.user_space is None:
+        return model
+    ids = pd.Index(rows.ids.users)
+    ids = ids[model.data.users.get_indexer(ids) < 0].unique()
+    ids = ids[user_catalog.ids.get_indexer(ids) >= 0]
+    if len(ids) == 0:
+        return model
+    return add_users(model, user_catalog, pd.DataFrame({user_catalog.key: ids}))
 
 
 def with_items_of(

@@ -357,16 +357,24 @@ class FittedModel:
             everyone, self.data.history, self.half_life, where
         )
 
-    def take_in(self, data: InteractionData, users: NDArray) -> None:
+    @own_modes()
+    def add_users(self, ids: NDArray, content: Blocks) -> None:
+        """Add users who are known by their content alone, which is in their space."""
+        self.take_in(self.data.with_users(ids), ids, content)
+
+    def take_in(
+        self, data: InteractionData, users: NDArray, content: Blocks | None = None
+    ) -> None:
         """Replace the interactions; `users` are the ids whose rows have changed.
 
-        New users, if there are any, come after those that were known.
+        New users, if there are any, come after those that were known, and have
+        `content`; None: nothing is known of them.
         """
         n_new = len(data.users) - len(self.data.users)
         self.data = data
         for network in self.networks if self.design.user_embedding else ():
             network.append_users(n_new)
-        self._append_user_content(n_new)
+        self._append_user_content(n_new, content)
         rows = np.unique(data.users.get_indexer(users))
         vectors = np.empty((len(data.users), self.user_vectors.shape[1]), np.float32)
         vectors[: len(self.user_vectors)] = self.user_vectors
@@ -389,8 +397,11 @@ class FittedModel:
             self.user_content = self.user_content.take(rows)
         self.user_vectors = self.user_vectors[rows]
 
-    def _append_user_content(self, n_users: int) -> None:
+    def _append_user_content(self, n_users: int, content: Blocks | None) -> None:
         if self.user_content is None or n_users == 0:
+            return
+        if content is not None:
+            self.user_content = self.user_content.append(content)
             return
         values = {
             name: np.zeros((n_users, width), np.float32)

@@ -31,6 +31,7 @@ from skmmrec.interactions import (
     read_weights,
     refuse_columns,
     sorted_index,
+    warn_of_moments,
 )
 from skmmrec.recommender._base import BaseRecommender, warn_of_odd_answers
 from skmmrec.recommender._choices import Choices
@@ -339,6 +340,8 @@ def read_columns_of(
     """
     ids, others = read_interactions(X, keys)
     if others_are == "content":
+        if modalities is None:
+            warn_of_moments(others.table, others.positions, ids.items)
         return ids, read_columns(others, modalities)
     if others_are == "ignored":
         return ids, Blocks.without_content(len(ids))

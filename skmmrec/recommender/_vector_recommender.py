@@ -51,6 +51,7 @@ from skmmrec.recommender._lifecycle import (
     forget,
     remove_items,
     with_items_of,
+    with_users_of,
 )
 from skmmrec.recommender._model import FittedModel
 from skmmrec.recommender._parameter_records import read_params, write_params
@@ -188,6 +189,7 @@ class VectorRecommender(
         X : DataFrame or array-like of shape (n, n_columns)
             As in `fit`. Users may be new and, in the flat form, items too; with a
             catalog, `add_items` comes first, here or in another recommender with it.
+            New users get the content that a ``user_catalog`` has of them.
             What is taken in comes after all that was known before; a ``timestamp``
             orders these rows among themselves.
         y : array-like of shape (n,) or (n, n_tasks), or None, default=None
@@ -219,7 +221,9 @@ class VectorRecommender(
         columns = self._columns(model.is_flat)
         rows = read_rows(X, y, sample_weight, *columns, model.keys)
         with self._all_or_nothing():
-            self.model_ = with_items_of(model, self.catalog, rows)
+            model = with_items_of(model, self.catalog, rows)
+            users = getattr(self, "user_catalog", None)
+            self.model_ = with_users_of(model, users, rows)
             self.model_ = self._take_in(rows)
         return self
 

@@ -5,7 +5,11 @@ from ._compression import (
     reduce_dimensions as reduce_dimensions,
 )
 from ._index import ApproximateIndex as ApproximateIndex
-from ._reranking import cap_exposure as cap_exposure, rerank_mmr as rerank_mmr
+from ._reranking import (
+    cap_exposure as cap_exposure,
+    cap_groups as cap_groups,
+    rerank_mmr as rerank_mmr,
+)
 
 # isort: split
 # For other rooms: exact search, and similarities of sparse rows.

@@ -15,6 +15,7 @@ from skmmrec.interactions import (
     USER,
     check_count,
     check_ids,
+    groups_of,
     id_table,
     plain,
     read_vector_table,
@@ -173,12 +174,13 @@ def cap_exposure(
 
     See Also
     --------
+    cap_groups : No group of items too often in a list.
     skmmrec.metrics.group_exposure : How much groups of items are shown.
 
     Notes
     -----
     The cap is for each item alone. A group of items, such as those of one seller, may
-    still be in most of the lists.
+    still be in most of the lists; `cap_groups` limits their places in each.
 
     What items gain in fairness, users pay in relevance, and not all alike: an item that
     is in demand goes to those with the highest scores, who tend to be the users with
@@ -209,9 +211,86 @@ def cap_exposure(
             "item could be recommended"
         )
     kept = _fill_lists(lists, np.full(len(items), room), k)
-    order = np.argsort(~kept, axis=1, kind="stable")[:, :k]
-    rows = np.where(kept, lists.rows, -1)
-    return _as_table(recommendations, np.take_along_axis(rows, order, axis=1))
+    return _as_table(recommendations, _first_kept(lists.rows, kept, k))
+
+
+@validate_params(
+    {
+        "recommendations": [pd.DataFrame, HasMethods("to_pandas")],
+        "groups": "no_validation",
+        "k": "no_validation",
+        "max_per_list": "no_validation",
+    },
+    prefer_skip_nested_validation=True,
+)
+def cap_groups(
+    recommendations: pd.DataFrame,
+    groups: pd.Series,
+    *,
+    k: int = 10,
+    max_per_list: int = 2,
+) -> pd.DataFrame:
+    """Fill each user's list so that no group of items has more than a few places.
+
+    Parameters
+    ----------
+    recommendations : DataFrame
+        As `recommend` gives it, with more items per user than are wanted: user_id,
+        item_id, score and, optionally, rank. Without rank, the rows of a user must be
+        sorted, best first.
+    groups : Series of length n_items
+        Group of each item, such as its category, author or the product that it is a
+        variant of, by item id. It may have items that are not recommended.
+    k : int, default=10
+        Items per user. Users whose candidates run out get fewer: ask `recommend` for
+        more candidates.
+    max_per_list : int, default=2
+        Most items of one group in a list.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``user_id``, ``item_id``, ``rank`` (from 1) and ``score`` (as it was),
+        users in the order in which they first occur. The best items of each group are
+        kept, in their order.
+
+    Raises
+    ------
+    TypeError
+        If `groups` is no Series of pandas.
+    ValueError
+        If a column is missing, a score is not finite, a user has an item twice, an item
+        has no group or two, or a number is below 1.
+
+    See Also
+    --------
+    cap_exposure : No item in more than a share of all lists.
+    rerank_mmr : Items unlike each other, without groups.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmmrec.retrieval import cap_groups
+    >>> recommendations = pd.DataFrame(
+    ...     {"user_id": 1, "item_id": ["a", "b", "c"], "score": [3.0, 2.0, 1.0]}
+    ... )
+    >>> topics = pd.Series(["sport", "sport", "arts"], index=list("abc"))
+    >>> cap_groups(recommendations, topics, k=2, max_per_list=1)
+       user_id item_id  rank  score
+    0        1       a     1    3.0
+    1        1       c     2    1.0
+    """
+    check_count(k)
+    check_count(max_per_list, "max_per_list")
+    recommendations = id_table(recommendations, "recommendations")
+    lists, items = _read_lists(recommendations)
+    group_of = pd.factorize(groups_of(items, groups))[0]
+    there = lists.rows >= 0
+    users = np.nonzero(there)[0]
+    table = pd.DataFrame({"user": users, "group": group_of[lists.items[there]]})
+    kept = np.zeros(there.shape, bool)
+    kept[there] = table.groupby(["user", "group"]).cumcount() < max_per_list
+    return _as_table(recommendations, _first_kept(lists.rows, kept, k))
 
 
 def _take_by_mmr(
@@ -253,6 +332,15 @@ def _fill_lists(lists: _Lists, room: NDArray, k: int) -> NDArray[np.bool_]:
         kept[asking[served], place] = True
         room = room - np.bincount(items[served], minlength=len(room))
     return kept
+
+
+def _first_kept(rows: NDArray, kept: NDArray[np.bool_], k: int) -> NDArray[np.int64]:
+    """Move what is kept to the front of each list, and cut it; -1 is no row."""
+    order = np.argsort(~kept, axis=1, kind="stable")[:, :k]
+    first: NDArray[np.int64] = np.take_along_axis(
+        np.where(kept, rows, -1), order, axis=1
+    )
+    return first
 
 
 def _read_lists(recommendations: pd.DataFrame) -> tuple[_Lists, pd.Index]:

@@ -26,7 +26,8 @@ def as_items(X: Any, owner: str) -> list[Any]:
     Returns
     -------
     items : list
-        One entry per row.
+        One entry per row. Lists of paths or the like, which parquet files give as
+        arrays, are lists.
 
     Raises
     ------
@@ -49,7 +50,12 @@ def as_items(X: Any, owner: str) -> list[Any]:
     items = _from_table(X, owner) if hasattr(X, "columns") else _from_sequence(X, owner)
     if not items:
         raise ValueError(f"{owner} found 0 rows, while at least 1 is required.")
-    return items
+    return [item.tolist() if _is_list(item) else item for item in items]
+
+
+def _is_list(item: Any) -> bool:
+    """Tell an array that stands for a list from pixels and samples."""
+    return isinstance(item, np.ndarray) and item.ndim == 1 and item.dtype.kind in "OU"
 
 
 def fill_template(template: str, table: Any, owner: str) -> list[str | None]:

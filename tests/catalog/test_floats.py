@@ -9,6 +9,8 @@ import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import StandardScaler
 
 from skmmrec import ItemCatalog
@@ -148,6 +150,21 @@ def test_it_is_said_how_vectors_are_spread(kind):
     spread = eval(advice, {"pd": pd, "np": np, "items": items})  # what a user would do
     catalog = ItemCatalog(items[["item_id"]].join(spread))
     np.testing.assert_array_equal(catalog.blocks.values["text"], [[1, 2], [3, 5]])
+
+
+@pytest.mark.parametrize("codes", [[[1, 22], [22]], [["a.b", "c"], ["c"]]])
+def test_lists_of_codes_are_words(codes):
+    items = pd.DataFrame({"item_id": ["a", "b"], "tags__x": codes})
+    with pytest.raises(ValueError, match="A vector takes") as told:
+        ItemCatalog(items).blocks  # noqa: B018 - encodes
+    how, _, counter = str(told.value).partition("join them by ")[2].partition(" for a ")
+    counter = counter.partition(". A vector")[0]
+    words = eval(how.replace("...", "'tags__x'"), {"items": items})
+    vectorizer = eval(counter, {"CountVectorizer": CountVectorizer})
+    encode = make_column_transformer((vectorizer, "tags__x"))
+    catalog = ItemCatalog(items.assign(tags__x=words), encode)
+    (values,) = catalog.blocks.values.values()
+    np.testing.assert_array_equal(values, [[1, 1], [0, 1]])
 
 
 def test_an_index_of_ids_is_named():

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -104,7 +105,7 @@ def broken_items(folder):
         (np.zeros((4, 4, 3)), "uint8"),
         (np.zeros((4, 4, 2), np.uint8), "uint8"),
         (np.zeros((0, 4, 3), np.uint8), "uint8"),
-        (np.array([None, "a"], dtype=object), "uint8"),
+        (np.array([None, "a"], dtype=object), "no such file"),
         (3.5, "expected a path"),
         ({"url": "a"}, "expected a path"),
     ]
@@ -235,6 +236,22 @@ def test_the_pictures_of_one_item_are_averaged(image_model):
     np.testing.assert_allclose(vectors[5], expected, atol=1e-6)
     with pytest.raises(ValueError, match="row 0: picture 1 of the item is not a"):
         encoder.transform([[a, b"broken"]])
+    with pytest.raises(ValueError, match="got tuple: give several pictures as one li"):
+        encoder.transform([(a, b)])
+
+
+def test_lists_of_files_stay_lists_in_a_parquet_file(image_model, tmp_path):
+    files = [str(tmp_path / f"{seed}.png") for seed in range(2)]
+    for seed, file in enumerate(files):
+        noise_picture(seed).save(file)
+    table = pd.DataFrame({"photos": [files, [], None, files[:1]]})
+    table.to_parquet(tmp_path / "items.parquet")
+    read = pd.read_parquet(tmp_path / "items.parquet")["photos"]
+    assert isinstance(read[0], np.ndarray)
+    encoder = ImageEncoder(image_model).fit(files)
+    vectors = encoder.transform(table["photos"].to_list())
+    np.testing.assert_allclose(encoder.transform(read), vectors, rtol=0, atol=1e-6)
+    assert vectors.any(axis=1).tolist() == [True, False, False, True]
 
 
 def test_words_and_pictures_share_a_space(image_encoder):

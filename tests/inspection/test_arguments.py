@@ -96,4 +96,8 @@ def test_titles_are_found_by_item_id(fitted, truth):
         explain(fitted, ranked, table)
     with pytest.raises(ValueError, match="titles has no item id in its index"):
         explain(fitted, ranked, table.description)
-    explain(fitted, ranked, table.set_index("item_id").description)
+    with pytest.raises(TypeError, match=r"titles must be a Series of pandas.* got str"):
+        explain(fitted, ranked, "description")
+    titles = table.set_index("item_id").description
+    said = explain(fitted, ranked, titles)
+    pd.testing.assert_frame_equal(explain(fitted, ranked, titles.to_dict()), said)

@@ -14,7 +14,7 @@ from scipy.sparse import coo_array, csr_matrix, dok_array
 
 from skmmrec.interactions import as_list, check_ids, read_answers, read_weights
 from skmmrec.model_selection import LeaveLastOut, RandomHoldoutPerUser, TimeSplit
-from skmmrec.recommender import ItemKNNRecommender
+from skmmrec.recommender import EASERecommender, ItemKNNRecommender
 
 TABLE = pd.DataFrame(
     {"user_id": np.repeat([3, 4, 5], 3), "item_id": list("abcabdbcd"), "timestamp": 0}
@@ -51,6 +51,29 @@ def test_what_is_no_table_is_refused_with_advice(name, reader):
     given, message = NO_TABLES[name]
     with pytest.raises(TypeError, match=f"X .*{message}"):
         READERS[reader](given)
+
+
+@pytest.mark.filterwarnings("ignore:.* relevant rows were seen in fit")
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("names", [["user_id", "item_id"], ["item_id"], ["timestamp"]])
+def test_ids_and_times_in_the_index_are_refused_with_advice(names, reader):
+    table = TABLE.set_index(names)
+    unread = {"by time": {"user_id", "item_id"}, "at random": {"item_id", "timestamp"}}
+    if not set(names) <= unread.get(reader, set()):
+        with pytest.raises(ValueError, match=f"{names[0]}.*in its index.*reset_index"):
+            READERS[reader](table)
+    READERS[reader](table.reset_index()[TABLE.columns])
+    READERS[reader](TABLE.set_index(names, drop=False))
+
+
+def test_an_index_may_have_a_name_of_its_own():
+    rec = EASERecommender(user_key="customer")
+    table = TABLE.rename(columns={"user_id": "customer"})
+    expected = rec.fit(table).recommend(k=1)
+    named = table.rename_axis("row")
+    pd.testing.assert_frame_equal(rec.fit(named).recommend(k=1), expected)
+    with pytest.raises(ValueError, match=r"'customer' in its index"):
+        rec.fit(table.set_index("customer"))
 
 
 def test_what_the_advice_makes_of_a_matrix_is_read():

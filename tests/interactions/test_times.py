@@ -1,5 +1,6 @@
 """Times of every type, in the order of the instants that they mean."""
 
+from copy import copy
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 
@@ -10,9 +11,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from skmmrec import MultimodalFusionRecommender
 from skmmrec.interactions import check_times
-from skmmrec.model_selection import LeaveLastOut
-from skmmrec.recommender import PopularityRecommender
+from skmmrec.model_selection import LeaveLastOut, TimeSplit
+from skmmrec.recommender import PopularityRecommender, Training
 
 EAST = timezone(timedelta(hours=9))
 # Each is a column, oldest first.
@@ -242,3 +244,48 @@ def test_the_order_is_that_of_the_numbers(numbers):
     ranks = {value: rank for rank, value in enumerate(sorted(set(numbers)))}
     codes = np.unique(times, return_inverse=True)[1]
     assert codes.tolist() == [ranks[value] for value in numbers]
+
+
+# -- times under another name ---------------------------------------------------------
+
+
+DATED = pd.DataFrame(
+    {
+        "user_id": np.repeat(range(4), 3),
+        "item_id": [0, 1, 2, 1, 2, 3, 2, 3, 0, 3, 0, 1],
+        "when": pd.Timestamp("2026-01-12") - pd.to_timedelta(range(12), unit="D"),
+    }
+)
+RELEASED = pd.Timestamp("2020-01-01") + pd.to_timedelta(DATED.item_id, unit="D")
+
+
+@pytest.mark.parametrize("kind", ["datetime64[s]", "datetime64[ns, UTC]", object])
+@pytest.mark.parametrize("splitter", [LeaveLastOut(), TimeSplit(0.3)])
+def test_dates_of_rows_that_a_split_does_not_read_are_warned_of(splitter, kind):
+    when = DATED["when"]
+    when = when.dt.tz_localize("UTC") if "UTC" in str(kind) else when
+    table = DATED.assign(when=when.astype(kind))
+    with pytest.warns(UserWarning, match="'when' of X holds dates .* time_key='when'"):
+        next(splitter.split(table))
+    next(splitter.split(table.assign(when=RELEASED)))  # of items
+    next(splitter.split(table[["user_id", "item_id"]]))
+    next(splitter.split(table.rename(columns={"when": "timestamp"})))
+    reads = copy(splitter)
+    reads.time_key = "when"
+    next(reads.split(table))
+
+
+@pytest.mark.parametrize("form", ["frame", "array"])
+def test_dates_of_rows_are_no_content(form):
+    table = DATED.assign(price=DATED.item_id * 1.0)
+    rec = MultimodalFusionRecommender(training=Training(max_epochs=1), random_state=0)
+
+    def as_given(table):
+        return table if form == "frame" else table.to_numpy()
+
+    name = "'when'" if form == "frame" else "number 2"
+    with pytest.warns(UserWarning, match=f"column {name} of X holds dates .*'timestam"):
+        rec.fit(as_given(table))
+    rec.fit(as_given(table.assign(when=RELEASED)))
+    rec.fit(as_given(table.drop(columns="when")))
+    rec.fit(table.rename(columns={"when": "timestamp"}))

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from scipy import stats
 
@@ -140,6 +141,11 @@ def test_groups_of_items_restrict_what_is_relevant(tables):
 
 def test_groups_must_say_what_they_group(tables):
     evaluation = evaluate_ranking(*tables, ["recall@5"])
+    for odd in ({"u03": "a"}, ["a"], "country", pl.Series(["a"])):
+        with pytest.raises(TypeError, match="groups must be a Series of pandas, index"):
+            evaluation.by(odd)
+    with pytest.raises(TypeError, match="got a DataFrame"):
+        evaluation.by(pd.DataFrame({"user_id": ["u03"], "group": ["a"]}))
     with pytest.raises(ValueError, match="must be named 'user_id' or 'item_id'"):
         evaluation.by(pd.Series(["a"], index=[1]))
     few = pd.Series(["a"], index=pd.Index(["u03"], name="user_id"))

@@ -65,6 +65,8 @@ def test_shares_sum_to_one(items):
     ("change", "message"),
     [
         ({"groups": GROUPS.rename_axis("user_id")}, "groups must be of items"),
+        ({"groups": GROUPS.to_dict()}, "groups must be a Series of pandas.* got dict"),
+        ({"merit": [1.0]}, "merit must be a Series of pandas.* got list"),
         ({"groups": GROUPS.iloc[1:]}, "no group for 'a'"),
         ({"groups": pd.concat([GROUPS, GROUPS])}, "more than once"),
         ({"recommendations": LISTS.iloc[:0]}, "empty"),

@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
+from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.model_selection import LeaveLastOut, TimeSplit, recommend
 from skmmrec.ranking import CandidateRanker, count_before
 from skmmrec.ranking._candidates import RANK, REQUEST
@@ -543,6 +544,45 @@ def test_another_first_stage_names_its_own_columns(shop):
         assert found == pytest.approx(expected, abs=1e-9, rel=1e-9)
 
 
+def test_tables_may_call_the_ids_as_the_first_stage_does(shop):
+    train, _, items = shop
+    options = {"item_features": items, "context": ["is_late"]}
+    expected = make(**options).fit(train).recommend([7], k=5, context={"is_late": 1})
+    first = EASERecommender(l2=50.0, item_key="sku")
+    sku = {"item_id": "sku"}
+    # The numbers of the rows are ids of other items.
+    mixed = items.sample(frac=1, random_state=0).reset_index(drop=True)
+    for table in (mixed.rename(columns=sku), mixed.set_index("item_id")):
+        ranker = make(first, **{**options, "item_features": table})
+        found = ranker.fit(train.rename(columns=sku))
+        assert found.feature_names_ == ["is_late", "price", "first_score", "first_rank"]
+        lists = found.recommend([7], k=5, context={"is_late": 1})
+        pd.testing.assert_frame_equal(lists, expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("is_flat", [False, True])
+def test_a_first_stage_with_content_does_not_see_the_context(shop, is_flat):
+    train, test, items = shop
+    rows = slice(0, 400)
+    train, test = train[rows].merge(items), test[rows].merge(items)
+    train, test = (t.rename(columns={"price": "price__"}) for t in (train, test))
+    catalog = ItemCatalog(items.rename(columns={"price": "price__"}), on_empty="ignore")
+    if not is_flat:
+        train, test = train.drop(columns="price__"), test.drop(columns="price__")
+    first = MultimodalFusionRecommender(
+        None if is_flat else catalog,
+        n_factors=4,
+        training=Training(max_epochs=1),
+        random_state=0,
+    )
+    ranker = CandidateRanker(first, ranker=None, context=["is_late"]).fit(train)
+    alone = clone(first).fit(train.drop(columns="is_late"))
+    expected = alone.recommend([7], k=5)
+    found = ranker.recommend([7], k=5, context={"is_late": 1})
+    pd.testing.assert_frame_equal(found, expected)
+    assert 0 <= ranker.score(test) <= 1
+
+
 def test_without_a_first_stage_lists_are_asked_for(shop, tmp_path):
     pytest.importorskip("skops")
     train, _, items = shop
@@ -623,6 +663,7 @@ def test_what_is_missing_or_odd_is_named(shop):
     cases = [
         ({"item_features": twice}, "item_features has item_id 0 twice"),
         ({"item_features": items[["item_id"]]}, "no column besides ids"),
+        ({"item_features": items.rename(columns={"item_id": "n"})}, "count of rows"),
         ({"item_features": items.assign(item_id=lambda t: t.item_id.map(str))}, "item"),
         ({"context": ["weather"]}, "context='weather' is not a column"),
         ({"item_features": items.assign(is_late=1), "context": ["is_late"]}, "rename"),

@@ -1,6 +1,6 @@
 """What users are made of beside their histories."""
 
-from copy import deepcopy
+from copy import copy, deepcopy
 
 import numpy as np
 import pandas as pd
@@ -70,6 +70,64 @@ def test_users_outside_of_the_table_are_served_too(with_users, tastes):
     more = pd.concat([X, pd.DataFrame({"user_id": 500, "item_id": [0, 2, 4]})])
     rec = fit(items, more, user_catalog=with_users.user_catalog, training__max_epochs=2)
     assert len(rec.recommend([500, 501], k=2)) == 4
+
+
+def newcomers_like(users, ids, shift):
+    """Users with the content of others, and ids of their own."""
+    table = users.set_index("user_id").loc[ids].reset_index()
+    return table.assign(user_id=table["user_id"] + shift)
+
+
+def test_newcomers_are_served_by_their_content(with_users, users):
+    rec = copy(with_users)
+    rec.user_catalog = with_users.user_catalog.snapshot()
+    before, n_known = rec.user_vectors_, len(rec.user_catalog)
+    known = np.arange(60, 80)  # who have no history
+    assert rec.add_users(newcomers_like(users, known, 1000)) is rec
+    assert len(rec.user_catalog) == n_known + 20
+    pd.testing.assert_frame_equal(rec.user_vectors_.loc[before.index], before)
+    pd.testing.assert_frame_equal(
+        rec.recommend(known + 1000, k=5).drop(columns="user_id"),
+        rec.recommend(known, k=5).drop(columns="user_id"),
+        rtol=1e-5,
+        atol=1e-5,
+    )
+    likes = pd.DataFrame({"user_id": [60, 1060], "item_id": 1})
+    one, other = rec.partial_fit(likes).user_vectors_.loc[[60, 1060]].to_numpy()
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_feedback_of_a_newcomer_finds_the_content_in_the_catalogue(with_users, users):
+    rec = copy(with_users)
+    rec.user_catalog = with_users.user_catalog.snapshot()
+    rec.user_catalog.append(newcomers_like(users, [60], 1000))
+    likes = pd.DataFrame({"user_id": [60, 1060], "item_id": 1})
+    one, other = rec.partial_fit(likes).user_vectors_.loc[[60, 1060]].to_numpy()
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    assert 1060 not in with_users.user_vectors_.index
+
+
+def test_newcomers_that_cannot_be_added_change_nothing(with_users, users, tastes):
+    n_known, twice = len(with_users.user_catalog), newcomers_like(users, [1, 1], 1000)
+    named = newcomers_like(users, [1], 1000).assign(user_id="ann")
+    for table, message in (
+        (users.head(2), "user 0 .* is known already"),
+        (twice, "1001"),
+        (named, "ann"),
+        (
+            pd.DataFrame({"user_id": [999], "profile__0": [np.nan]}),
+            "no modality at all",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            with_users.add_users(table)
+    assert len(with_users.user_catalog) == n_known == len(with_users.user_vectors_)
+    blind = fit(*tastes, training__max_epochs=1)
+    with pytest.raises(ValueError, match="add_users needs a user_catalog"):
+        blind.add_users(users)
+    blind.set_params(user_catalog=with_users.user_catalog)
+    with pytest.raises(ValueError, match="fitted with a user_catalog"):
+        blind.add_users(users)
 
 
 def test_user_content_is_saved(with_users, tmp_path):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.utils._param_validation import InvalidParameterError
 
-from skmmrec.retrieval import _exact, cap_exposure, rerank_mmr
+from skmmrec.retrieval import _exact, cap_exposure, cap_groups, rerank_mmr
 
 COLUMNS = ["user_id", "item_id", "rank", "score"]
 
@@ -126,13 +126,56 @@ def test_ranks_are_dense_and_follow_the_list(recommendations):
         ].is_monotonic_increasing
 
 
-@pytest.mark.parametrize("function", ["mmr", "cap"])
+@pytest.mark.parametrize("kind", ["texts", "numbers", "categories"])
+@pytest.mark.parametrize("max_per_list", [1, 2, 50])
+@pytest.mark.parametrize("k", [1, 3, 50])
+def test_a_list_has_the_best_few_of_each_group(
+    recommendations, vectors, k, max_per_list, kind
+):
+    numbers = pd.Series(np.arange(len(vectors)) % 4, vectors.index)
+    groups = {
+        "numbers": numbers,
+        "texts": numbers.map(str),
+        "categories": numbers.map(str).astype("category").cat.add_categories("none"),
+    }[kind].sample(frac=1, random_state=0)
+    found = cap_groups(recommendations, groups, k=k, max_per_list=max_per_list)
+    rows = []
+    for user in recommendations.user_id.unique():
+        own = recommendations[recommendations.user_id == user].sort_values("rank")
+        taken = dict.fromkeys(groups, 0)
+        kept = []
+        for _, row in own.iterrows():
+            group = groups[row.item_id]
+            if taken[group] < max_per_list and len(kept) < k:
+                taken[group] += 1
+                kept.append((user, row.item_id, len(kept) + 1, row.score))
+        rows += kept
+    expected = pd.DataFrame(rows, columns=COLUMNS)
+    pd.testing.assert_frame_equal(found, expected.astype({"score": np.float32}))
+
+
+def test_groups_are_by_item_id(recommendations, vectors):
+    groups = pd.Series("a", vectors.index)
+    for odd in (groups.to_dict(), groups.to_list(), groups.to_frame()):
+        with pytest.raises(TypeError, match="groups must be a Series"):
+            cap_groups(recommendations, odd)
+    item = recommendations.item_id[0]
+    with pytest.raises(ValueError, match=f"no group for {item}"):
+        cap_groups(recommendations, groups.drop(item))
+    with pytest.raises(ValueError, match="max_per_list must be at least 1"):
+        cap_groups(recommendations, groups, max_per_list=0)
+
+
+@pytest.mark.parametrize("function", ["mmr", "cap", "groups"])
 def test_the_order_of_rows_decides_where_there_is_no_rank(
     function, recommendations, vectors
 ):
     def rerank(table):
         if function == "mmr":
             return rerank_mmr(table, vectors, k=3)
+        if function == "groups":
+            groups = pd.Series(vectors.index % 4, vectors.index)
+            return cap_groups(table, groups, k=3, max_per_list=1)
         return cap_exposure(table, k=3, max_share=0.2)
 
     ranked = recommendations.sort_values("rank")
@@ -141,7 +184,12 @@ def test_the_order_of_rows_decides_where_there_is_no_rank(
 
 def test_no_recommendations(recommendations, vectors):
     empty = recommendations.iloc[:0]
-    for table in (rerank_mmr(empty, vectors), cap_exposure(empty)):
+    groups = pd.Series("a", vectors.index)
+    for table in (
+        rerank_mmr(empty, vectors),
+        cap_exposure(empty),
+        cap_groups(empty, groups),
+    ):
         assert len(table) == 0
         assert list(table) == COLUMNS
 

@@ -1,0 +1,55 @@
+"""What callers say of each id, in a Series indexed by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from skmmrec.interactions._ids import check_ids
+
+_HOW = "indexed by id, as table.set_index(key)[column] is"
+
+
+def check_by_id(values: Any, name: str) -> None:
+    """Refuse what is no Series of pandas, by a TypeError that says how to make one."""
+    if isinstance(values, pd.DataFrame):
+        raise TypeError(f"{name} must be a Series, got a DataFrame: it is {_HOW}")
+    if not isinstance(values, pd.Series):
+        kind = type(values)
+        kind_name = f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
+        kind_name = kind_name.removeprefix("builtins.")
+        raise TypeError(f"{name} must be a Series of pandas, {_HOW}, got {kind_name}")
+
+
+def groups_of(ids: pd.Index, groups: pd.Series) -> pd.Series:
+    """Look up the group of each id.
+
+    Parameters
+    ----------
+    ids : Index of length n
+        Whose groups to look up.
+    groups : Series
+        Indexed by id.
+
+    Returns
+    -------
+    Series of length n
+
+    Raises
+    ------
+    TypeError
+        If `groups` is no Series of pandas.
+    ValueError
+        If an id has no group or occurs twice in `groups`.
+    """
+    check_by_id(groups, "groups")
+    groups = groups.set_axis(pd.Index(check_ids(groups.index, "the index of groups")))
+    if groups.index.has_duplicates:
+        twice = groups.index[groups.index.duplicated()].tolist()[0]
+        raise ValueError(f"groups has {twice!r} more than once: it is {_HOW}")
+    found = groups.reindex(ids)
+    if found.isna().any():
+        lacking = ids[found.isna()].tolist()[0]
+        raise ValueError(f"groups has no group for {lacking!r}: it is {_HOW}")
+    return found
