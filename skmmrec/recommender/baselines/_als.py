@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,8 @@ from scipy.sparse import csr_array
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
-from skmmrec.interactions import ITEM, USER, RandomState
+from skmmrec._sklearn import fit_context
+from skmmrec.interactions import ITEM, USER, Numbers, RandomState, Table
 from skmmrec.recommender.baselines._history import HistoryRecommender, inner_products
 from skmmrec.runtime import progress
 
@@ -26,7 +27,8 @@ class ImplicitALSRecommender(HistoryRecommender):
 
     Minimises :math:`\sum_{ui} c_{ui} (p_{ui} - x_u^\top y_i)^2 + \lambda (\sum_u
     \lVert x_u \rVert^2 + \sum_i \lVert y_i \rVert^2)`, where p is 1 for a like and 0
-    otherwise, and c is :math:`1 + \alpha` for a like and 1 otherwise.
+    otherwise, and c is :math:`1 + \alpha w_{ui}` for a like and 1 otherwise; w is the
+    weight that `fit` is given, such as a number of plays, or 1.
 
     Parameters
     ----------
@@ -93,7 +95,33 @@ class ImplicitALSRecommender(HistoryRecommender):
         self.user_key = user_key
         self.item_key = item_key
 
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: Table, y: Numbers | None = None, sample_weight: Numbers | None = None
+    ) -> Self:
+        """Learn from who liked what.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, n_columns)
+            User ids, item ids, timestamps; other columns are not looked at.
+        y : array-like of shape (n,) or None, default=None
+            Strengths; rows at or below 0 do not count as liked.
+        sample_weight : array-like of shape (n,) or None, default=None
+            How sure each like is, such as a number of plays: the w of the loss. A row
+            of weight 0 is as if it were not there. Of several rows with one user and
+            item the last `y` counts, and the weights add up. None: 1 for each pair,
+            however many rows it has.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight)
+
     def _learn(self, met: csr_array) -> None:
+        if self.history_.values is not None:
+            met.data[:] = self.history_.values
         rng = check_random_state(self.random_state)
         items = rng.normal(0, self.n_factors**-0.5, (met.shape[1], self.n_factors))
         of_items = csr_array(met.T)
@@ -113,7 +141,7 @@ def solve_rows(
 ) -> NDArray[np.float64]:
     """Solve for the vector of each row, those of the columns being fixed.
 
-    `met`, of shape (n_rows, n_columns), has likes as stored entries; `fixed` are the
+    `met`, of shape (n_rows, n_columns), stores the weights of likes; `fixed` are the
     vectors of the columns; `l2` and `alpha` are as in `ImplicitALSRecommender`. Returns
     zeros for rows without likes.
     """
@@ -121,16 +149,19 @@ def solve_rows(
     gram = fixed.T @ fixed + l2 * np.eye(width)
     padded = np.vstack([fixed, np.zeros(width)])
     solved = np.zeros((met.shape[0], width))
-    for rows, columns in _padded_rows(met, width):
-        liked = padded[columns]
-        left = gram + alpha * (liked.transpose(0, 2, 1) @ liked)
-        right = (1 + alpha) * liked.sum(axis=1)
+    for rows, columns, weights in _padded_rows(met, width):
+        liked, more = padded[columns], alpha * weights[..., None]
+        rooted = np.sqrt(more) * liked
+        left = gram + rooted.transpose(0, 2, 1) @ rooted
+        right = ((1 + more) * liked).sum(axis=1)
         solved[rows] = np.linalg.solve(left, right[..., None])[..., 0]
     return solved
 
 
-def _padded_rows(met: csr_array, width: int) -> Iterator[tuple[NDArray, NDArray]]:
-    """Rows of similar length, and their columns; -1 where a row has no more.
+def _padded_rows(
+    met: csr_array, width: int
+) -> Iterator[tuple[NDArray, NDArray, NDArray[np.float64]]]:
+    """Rows of similar length, their columns and weights; -1 and 0 after the last.
 
     A batch has at most `CELLS_AT_ONCE` entries, unless it is a single row.
     """
@@ -145,5 +176,6 @@ def _padded_rows(met: csr_array, width: int) -> Iterator[tuple[NDArray, NDArray]
         place = np.arange(lengths[rows].max())
         inside = place < lengths[rows, None]
         entries = np.where(inside, met.indptr[rows, None] + place, 0)
-        yield rows, np.where(inside, met.indices[entries], -1)
+        columns = np.where(inside, met.indices[entries], -1)
+        yield rows, columns, np.where(inside, met.data[entries], 0.0)
         start = stop

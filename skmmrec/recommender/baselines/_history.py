@@ -21,6 +21,7 @@ from skmmrec.interactions import (
     Table,
     as_list,
     read_strengths,
+    read_weights,
     sorted_index,
 )
 from skmmrec.recommender._base import (
@@ -94,13 +95,32 @@ class HistoryRecommender(BaseRecommender):
         -------
         self
         """
+        return self._fit(X, y)
+
+    def _fit(
+        self, X: Table, y: Numbers | None, sample_weight: Numbers | None = None
+    ) -> Self:
+        """Learn; weights, which only some take, become the values of `history_`."""
         with self._all_or_nothing():
             rows = self._read_ids(X, reset=True)
-            strengths = read_strengths(y, rows)
+            strengths, weights = (
+                read_strengths(y, rows),
+                read_weights(sample_weight, rows),
+            )
+            if weights is not None:  # a row of weight 0 is as if it were not there
+                kept = weights > 0
+                rows, weights = rows.where(kept), weights[kept]
+                strengths = None if strengths is None else strengths[kept]
             liked = None if strengths is None else strengths > 0
             users, items = sorted_index(rows.users), sorted_index(rows.items)
-            data = InteractionData.collect(rows, users, items, liked, strengths)
-            self.data_ = data.with_signals(None)  # a like is a like
+            data = InteractionData.collect(
+                rows, users, items, liked, strengths, weights
+            )
+            values = data.history.values
+            if weights is None or values is None:  # a like is a like
+                self.data_ = data.with_signals(None)
+            else:
+                self.data_ = data.with_signals(values[:, 0])
             warn_of_odd_answers(self.data_, [] if strengths is None else [strengths])
             self._learn(self.history_.to_csr())
         return self

@@ -11,10 +11,10 @@ from skmmrec.recommender.baselines._als import solve_rows
 
 def brute_force(met, fixed, l2, alpha):
     rows = []
-    for likes in met.toarray() != 0:
-        confidence = np.diag(1 + alpha * likes)
+    for weights in met.toarray():
+        confidence = np.diag(1 + alpha * weights)
         left = fixed.T @ confidence @ fixed + l2 * np.eye(fixed.shape[1])
-        rows.append(np.linalg.solve(left, fixed.T @ confidence @ likes))
+        rows.append(np.linalg.solve(left, fixed.T @ confidence @ (weights > 0)))
     return np.array(rows)
 
 
@@ -47,6 +47,44 @@ def test_the_loss_falls_with_every_iteration(X, y):
         for n in range(1, 6)
     ]
     assert np.all(np.diff(losses) < 0)
+
+
+def test_weights_say_how_sure_a_like_is(X, y):
+    """Those of a pair's rows add up, and rows of weight 0 are not there."""
+    rng = np.random.default_rng(3)
+    weights = rng.integers(0, 4, len(X)).astype(float)
+    recommender = ImplicitALSRecommender(3, l2=0.5, n_iterations=2, random_state=1)
+    recommender.fit(X, y, sample_weight=weights)
+    kept = np.repeat(np.flatnonzero(weights), weights[weights > 0].astype(int))
+    repeated = ImplicitALSRecommender(3, l2=0.5, n_iterations=2, random_state=1)
+    repeated.fit(X.iloc[kept], y[kept], sample_weight=np.ones(len(kept)))
+    met = recommender.history_.to_csr(np.float64)
+    met.data[:] = recommender.history_.values
+    items = recommender.item_factors_.astype(np.float64)
+    expected = brute_force(met, items, 0.5, recommender.alpha)
+    np.testing.assert_allclose(recommender.user_factors_, expected, atol=1e-5)
+    np.testing.assert_allclose(
+        repeated.user_factors_, recommender.user_factors_, atol=1e-6
+    )
+    assert met.data.max() > 1
+
+
+def test_weights_stay_with_those_who_stay(X, y):
+    weights = 1.0 + np.arange(len(X)) % 3
+    whole = ImplicitALSRecommender(3, random_state=0).fit(X, y, sample_weight=weights)
+    gone = X["user_id"] == X["user_id"].iloc[0]
+    left = ImplicitALSRecommender(3, random_state=0)
+    left.fit(X[~gone], y[~gone], sample_weight=weights[~gone])
+    whole.forget(X["user_id"].iloc[0])
+    np.testing.assert_array_equal(whole.history_.values, left.history_.values)
+
+
+def test_plain_likes_are_of_weight_1(X, y):
+    plain = ImplicitALSRecommender(3, random_state=0).fit(X, y)
+    met = X.assign(liked=y > 0).drop_duplicates(["user_id", "item_id"], keep="last")
+    weighed = ImplicitALSRecommender(3, random_state=0)
+    weighed.fit(met, met["liked"].astype(float), sample_weight=np.ones(len(met)))
+    np.testing.assert_allclose(plain.item_factors_, weighed.item_factors_, atol=1e-6)
 
 
 def test_users_are_solved_for_last(X, y):
