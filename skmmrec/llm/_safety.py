@@ -12,6 +12,8 @@ import html
 import re
 import unicodedata
 
+from skmmrec.runtime import short_references
+
 # Characters of a text that are read, which bounds the time of the patterns below.
 # Prompts take far fewer. Not tuned.
 _LONGEST = 20_000
@@ -22,7 +24,8 @@ _TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z|!/?][^<>]*>", re.S)
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
 _ROLE_MARK = re.compile(r"\[/?[A-Z][A-Z_ ]*\]")  # [INST], [/INST], [SYSTEM_PROMPT]
 _EMPHASIS = re.compile(r"`+|\*+|_{2,}|~{2,}|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)")
-_LINE_START = re.compile(r"^\s*(?:[#>]+|[-+•]|\d+[.)])\s+", re.M)
+# A line begins within itself: else blank lines would be looked at once for each.
+_LINE_START = re.compile(r"^[^\S\n]*(?:[#>]+|[-+•]|\d+[.)])\s+", re.M)
 _HEADING = re.compile(r"#{2,}")
 _LOOSE = re.compile(r" ([.,;!?])(?=\s|$)")
 _NO_INITIAL = r"(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\bMrs)"  # J. R. and Mr. Smith
@@ -151,7 +154,7 @@ def _without_entities(text: str) -> str:
     Those nested more than four deep stay as text.
     """
     for _ in range(4):
-        resolved = html.unescape(_usual(text))
+        resolved = html.unescape(short_references(_usual(text)))
         if resolved == text:
             break
         text = resolved
