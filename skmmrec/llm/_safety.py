@@ -20,7 +20,8 @@ _LONGEST = 20_000
 _INVISIBLE = {"Cc", "Cf", "Co", "Cs", "Cn"}
 _JOINERS = "\u200c\u200d"  # letters of many scripts need them
 _HIDDEN = re.compile(r"<(script|style|template)\b.*?</\1\s*>", re.I | re.S)
-_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z|!/?][^<>]*>", re.S)
+_TAG = re.compile(r"</?[a-zA-Z|!/?][^<>]*>")
+_TAG_OR_COMMENT = re.compile(rf"<!--.*?-->|{_TAG.pattern}", re.S)
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
 _ROLE_MARK = re.compile(r"\[/?[A-Z][A-Z_ ]*\]")  # [INST], [/INST], [SYSTEM_PROMPT]
 _EMPHASIS = re.compile(r"`+|\*+|_{2,}|~{2,}|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)")
@@ -170,7 +171,10 @@ def _without_roles(text: str) -> str:
 
 
 def _without_markup(text: str) -> str:
-    return _TAG.sub(" ", _HIDDEN.sub(" ", _usual(text[:_LONGEST])))
+    shown = _HIDDEN.sub(" ", _usual(text[:_LONGEST]))
+    # Behind the last end of a comment, the ends of others would be looked for in vain.
+    head, end, tail = shown.rpartition("-->")
+    return _TAG_OR_COMMENT.sub(" ", head + end) + _TAG.sub(" ", tail)
 
 
 def _usual(text: str) -> str:
