@@ -93,7 +93,7 @@ def test_a_picture_of_a_video_that_is_larger_than_declared(monkeypatch):
             out.mux(packet)
     times, data = [0.05, 1.95], buffer.getvalue()
     assert [p.size for p in frames_at(data, times)] == [(64, 64), (100, 100)]
-    assert _containers._CODEC_OPTIONS == {"max_pixels": str(MAX_PIXELS)}
+    assert {"max_pixels": str(MAX_PIXELS)} == _containers._CODEC_OPTIONS
     monkeypatch.setitem(_containers._CODEC_OPTIONS, "max_pixels", "5000")
     with pytest.raises(ContentError, match="is not a readable video"):
         list(frames_at(data, times))
