@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skmmrec.encoders import ContentError, _containers, read_sound
+from skmmrec.encoders import (
+    ContentError,
+    _containers,
+    _pictures,
+    read_picture,
+    read_sound,
+)
 from skmmrec.encoders._clips import Span, frames_at, read_waveform
 from skmmrec.encoders._pictures import MAX_PIXELS
 from skmmrec.encoders._sound_files import _parts
@@ -137,3 +143,17 @@ def test_many_chunks_of_sound_are_followed_once():
     file = Counted(riff(chunk(b"fmt ", pcm_format()), *sounds))
     assert len(_parts(file, 10.0)) == 900
     assert file.n_reads < 100 * 900
+
+
+@pytest.mark.parametrize("most", ["_MOST_FRAME_PIXELS", "MAX_PIXELS"])
+def test_a_later_page_is_no_larger_than_a_first_one_may_be(monkeypatch, most):
+    buffer = io.BytesIO()
+    blank, page = Image.new("L", (1, 1)), Image.effect_noise((40, 30), 90)
+    blank.save(buffer, "TIFF", save_all=True, append_images=[page])
+    assert read_picture(buffer.getvalue()).size == (40, 30)
+    monkeypatch.setattr(_pictures, most, 1000)
+    if most == "MAX_PIXELS":
+        with pytest.raises(ContentError, match="declares 40 x 30 pixels, more than"):
+            read_picture(buffer.getvalue())
+    else:
+        assert read_picture(buffer.getvalue()).size == (1, 1)
