@@ -13,12 +13,14 @@ from PIL import Image
 from skmmrec.encoders._containers import (
     clock_start,
     declared_length,
+    modest_rate,
     opened,
     require_whole,
+    samples_of,
     sound_stream,
     with_decoder,
 )
-from skmmrec.encoders._mixing import to_mono
+from skmmrec.encoders._mixing import PlacedSound
 from skmmrec.encoders._pictures import MAX_PIXELS
 from skmmrec.runtime import ContentError, RawBytes, digest, how_to_give
 
@@ -161,29 +163,19 @@ def read_waveform(item: Any, span: Span) -> tuple[np.ndarray, int]:
 
     with opened(item) as container:
         stream = sound_stream(container)
-        rate = stream.codec_context.sample_rate
+        rate = modest_rate(stream.codec_context.sample_rate)
         layout = stream.codec_context.layout
-        floats = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-        shape = (round(span.length * rate), layout.nb_channels)
-        samples = np.zeros(shape, np.float32)
+        floats = av.AudioResampler(format="flt", layout=layout, rate=rate)
+        sound = PlacedSound(round(span.length * rate), layout.nb_channels)
         cursor, origin = 0, clock_start(container) + span.start
         for frame in container.decode(stream):
             offset = round((_time(frame) - origin) * rate)
             cursor = offset if abs(offset - cursor) > _GAP_SECONDS * rate else cursor
-            if cursor >= len(samples):
+            if cursor >= len(sound):
                 break
             for part in floats.resample(frame):
-                cursor = _write(samples, cursor, part.to_ndarray().T)
-    return to_mono(samples), rate
-
-
-def _write(samples: np.ndarray, cursor: int, part: np.ndarray) -> int:
-    """Write a part at a position, perhaps partly outside; return where it ends."""
-    end = cursor + len(part)
-    first, last = max(cursor, 0), min(end, len(samples))
-    if first < last:
-        samples[first:last] = part[first - cursor : last - cursor]
-    return end
+                cursor = sound.write(cursor, samples_of(part))
+    return sound.finished(), rate
 
 
 def _frame_stream(container: Any) -> Any:

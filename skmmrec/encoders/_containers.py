@@ -10,8 +10,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from skmmrec.encoders._mixing import mixed_parts
+from skmmrec.encoders._pictures import MAX_PIXELS
 from skmmrec.runtime import ContentError, RawBytes, open_file, reading, what_it_is
 
+# In Hz: no recorder is faster. Of a rate that is declared, a few bytes fill any memory.
+_HIGHEST_RATE = 768_000
+# For the decoders: a picture may be larger than its container declares.
+_CODEC_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 # Containers whose header says how long they are; of others FFmpeg makes an estimate.
 _DECLARE_LENGTH = ("mov", "matroska", "asf", "avi", "flv")
 
@@ -34,7 +40,7 @@ def opened(item: Any, kind: str = "video") -> Iterator[Any]:
 
 def _open(av: Any, file: BinaryIO, kind: str) -> Any:
     try:
-        return av.open(file, options={"protocol_whitelist": "none"})
+        return av.open(file, options={"protocol_whitelist": "none", **_CODEC_OPTIONS})
     except av.error.FFmpegError as error:
         if isinstance(error, MemoryError):
             raise
@@ -98,7 +104,32 @@ def with_decoder(stream: Any) -> Any:
     """Return a stream, if it can be decoded."""
     if stream.codec_context is None:
         raise ContentError(f"has a stream of {stream.type} of an unknown codec")
+    stream.codec_context.options = _CODEC_OPTIONS
     return stream
+
+
+def modest_rate(rate: int) -> int:
+    """Return the rate of a sound, in Hz, unless nobody records at it.
+
+    Raises
+    ------
+    ContentError
+    """
+    if rate > _HIGHEST_RATE:
+        raise ContentError(
+            f"declares {rate} Hz, more than the {_HIGHEST_RATE} that are read"
+        )
+    return rate
+
+
+def samples_of(frame: Any) -> np.ndarray:
+    """Return the samples of a frame of format "flt", of shape (n, n_channels).
+
+    PyAV looks for the channels of other formats, of which each has a plane of its own,
+    beyond the eight that it has room for.
+    """
+    samples: np.ndarray = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
+    return samples
 
 
 def clock_start(container: Any) -> float:
@@ -130,9 +161,9 @@ def read_sound_stream(
     """Return the sound of a file that another decoder could not read.
 
     It is an m4a, AAC, WebM or the like, and `reason` is what the other decoder said.
-    Returns the first `max_duration` seconds or more, as samples of shape (n,
-    n_channels), float32, and their rate in Hz. A ContentError says that PyAV is not
-    installed, or cannot read the file either.
+    Returns the first `max_duration` seconds or more, with channels mixed as `to_mono`
+    mixes them, as samples of shape (n,), float32, and their rate in Hz. A ContentError
+    says that PyAV is not installed, or cannot read the file either.
     """
     try:
         _import_av()
@@ -148,10 +179,10 @@ def read_sound_stream(
         if stream is None:
             known = what_it_is(file, "sound") or "it contains no sound"
             raise ContentError(f"is not a readable sound: {known}")
-        samples, rate = _decoded(container, stream, max_duration)
-        if len(samples) < int(min(max_duration * rate, 2.0**62)):
-            require_whole(_declared_seconds(container, stream), len(samples) / rate)
-    return samples, rate
+        waveform, rate = _decoded(container, stream, max_duration)
+        if len(waveform) < int(min(max_duration * rate, 2.0**62)):
+            require_whole(_declared_seconds(container, stream), len(waveform) / rate)
+    return waveform, rate
 
 
 def _decoded(
@@ -160,17 +191,22 @@ def _decoded(
     """Return at least the first seconds of a stream, or all, and its rate."""
     import av
 
-    floats = av.AudioResampler(format="fltp")
-    blocks: list[np.ndarray] = []
-    rate, n_read = stream.codec_context.sample_rate, 0
-    for frame in _frames(container, stream):
-        for part in floats.resample(frame):
-            blocks.append(part.to_ndarray().T)
-            n_read += part.samples
-            rate = part.sample_rate
-        if n_read >= max_duration * rate:
-            break
-    return np.concatenate(blocks) if blocks else np.empty((0, 1), np.float32), rate
+    floats = av.AudioResampler(format="flt")
+    rate = modest_rate(stream.codec_context.sample_rate)
+
+    def parts() -> Iterator[np.ndarray]:
+        nonlocal rate
+        n_read = 0
+        for frame in _frames(container, stream):
+            for part in floats.resample(frame):
+                rate = modest_rate(part.sample_rate)
+                n_read += part.samples
+                yield samples_of(part)
+            if n_read >= max_duration * rate:
+                break
+
+    mixed = list(mixed_parts(parts()))
+    return np.concatenate(mixed) if mixed else np.empty(0, np.float32), rate
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:

@@ -27,6 +27,7 @@ from skmmrec.runtime import (
     compile_in_place,
     existing_path,
     file_fingerprint,
+    files_alone,
     hub_source,
     is_packaged,
     model_identity,
@@ -290,7 +291,7 @@ def _load(model: str | os.PathLike, device: Any, owner: str, verbose: bool) -> A
         name = hub_source(what, name, f"sentence-transformers/{name}")
     quiet = source is not None and not verbose
     try:
-        with reading_quietly() if quiet else nullcontext():
+        with reading_quietly() if quiet else nullcontext(), files_alone(source):
             if source is not None and source.suffix == ".gguf":
                 modules = _gguf_modules(source)
                 return SentenceTransformer(modules=modules, device=str(device))

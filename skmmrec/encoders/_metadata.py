@@ -24,6 +24,7 @@ _ORIENTATION = 0x0112
 _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 _XMP = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])")
 # XMP of more than 1 MiB, unpacked, is not read. The standard asks for less than 64 KB.
+# So much is unpacked of all texts of a file together: a few bytes may stand for it.
 _MOST_TEXT = 2**20
 # Nor is a colour profile of more than 4 MiB: those of printers have up to 3.
 _MOST_PROFILE = 2**22
@@ -222,6 +223,8 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 # Beside the chunks whose names say that they are critical: transparency and animation.
 _PNG_KEPT = {b"tRNS", b"acTL", b"fcTL", b"fdAT"}
 _PNG_READ = {b"eXIf", b"iCCP", b"tEXt", b"zTXt", b"iTXt"}
+# Keys of the texts that may say which way is up.
+_PNG_XMP, _PNG_EXIF = b"XML:com.adobe.xmp", b"Raw profile type exif"
 
 
 def _is_png(data: bytes) -> bool:
@@ -230,19 +233,21 @@ def _is_png(data: bytes) -> bool:
 
 def _strip_png(data: bytes) -> Stripped:
     kept, exifs, xmps = [data[:8]], [], []
-    profile, at = None, 8
+    profile, at, room = None, 8, _MOST_TEXT
     for start, end, kind in _chunks(data):
         body = data[start + 8 : end - 4] if kind in _PNG_READ else b""
         if kind[:1].isupper() or kind in _PNG_KEPT:
             kept.append(data[start:end])
         elif kind == b"eXIf":
             exifs.append(body)
-        elif kind == b"iCCP":  # a name, the method of compression, the profile
+        elif kind == b"iCCP" and profile is None:  # there may be one
+            # A name, the method of compression, the profile.
             profile = _unpacked(body.partition(b"\0")[2][1:], _MOST_PROFILE)
         elif kind in _PNG_READ:
-            key, text = _png_text(kind, body)
-            xmps += [text] if key == b"XML:com.adobe.xmp" else []
-            exifs += [_from_hex(text)] if key == b"Raw profile type exif" else []
+            key, text = _png_text(kind, body, room)
+            room -= len(text)
+            xmps += [text] if key == _PNG_XMP else []
+            exifs += [_from_hex(text)] if key == _PNG_EXIF else []
         at = end
     stripped = b"".join([*kept, data[at:]])
     return Stripped(stripped, _first(exifs, xmps), profile=profile)
@@ -259,18 +264,23 @@ def _chunks(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         at = end
 
 
-def _png_text(kind: bytes, body: bytes) -> tuple[bytes, bytes]:
-    """Return the key and the text of a chunk; what cannot be unpacked is empty."""
+def _png_text(kind: bytes, body: bytes, most: int) -> tuple[bytes, bytes]:
+    """Return the key of a chunk, and at most so many bytes of its text.
+
+    There are none of a text that is not asked for, or that cannot be unpacked.
+    """
     key, _, text = body.partition(b"\0")
+    if key not in (_PNG_XMP, _PNG_EXIF) or most <= 0:
+        return key, b""
     is_packed = kind == b"zTXt" or (kind == b"iTXt" and text[:1] == b"\1")
     if kind == b"zTXt":
         text = text[1:]  # after the method of compression
     elif kind == b"iTXt":
         text = text[2:].split(b"\0", 2)[-1]  # after a language and a translated key
-    return key, _unpacked(text) if is_packed else text
+    return key, _unpacked(text, most) if is_packed else text[:most]
 
 
-def _unpacked(data: bytes, most: int = _MOST_TEXT) -> bytes:
+def _unpacked(data: bytes, most: int) -> bytes:
     try:
         return zlib.decompressobj().decompress(data, most)
     except zlib.error:
@@ -307,12 +317,9 @@ def _strip_tiff(data: bytes) -> Stripped:
     """Leave entries out of the first directory, which then ends earlier."""
     entries = list(_entries(data))
     kept = [at for _, tag, at in entries if tag not in _TIFF_DROPPED]
-    xmps = [_tag_bytes(data, *entry) for entry in entries if entry[1] == _TIFF_XMP]
-    profiles = [
-        _tag_bytes(data, *entry, _MOST_PROFILE)
-        for entry in entries
-        if entry[1] == _TIFF_PROFILE
-    ]
+    # A tag stands there once: many could each name all the bytes of the file.
+    once = {tag: (order, tag, at) for order, tag, at in reversed(entries)}
+    xmps = [_tag_bytes(data, *once[_TIFF_XMP])] if _TIFF_XMP in once else []
     orientation = _first([data], xmps)
     if len(kept) == len(entries):
         return Stripped(data, orientation)
@@ -324,7 +331,10 @@ def _strip_tiff(data: bytes) -> Stripped:
     start = first - 2
     rest = data[start + len(directory) :]
     stripped = b"".join([data[:start], directory, rest])
-    return Stripped(stripped, orientation, profile=next(iter(profiles), None))
+    profile = None
+    if _TIFF_PROFILE in once:
+        profile = _tag_bytes(data, *once[_TIFF_PROFILE], _MOST_PROFILE)
+    return Stripped(stripped, orientation, profile=profile)
 
 
 def _tag_bytes(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
 from skmmrec.runtime import ContentError
@@ -18,6 +20,8 @@ _AS_LOUD = 0.9
 # Frames that are mixed alike: 0.17 s at 48 kHz, 1 s at 8 kHz. Shorter than a phrase
 # whose channels may cancel, and long enough for the lowest tones. Not tuned.
 BLOCK = 8192
+# Frames of all channels that are kept until they are mixed: whole blocks.
+_KEPT = 16 * BLOCK
 # Values whose squares are summed at once: few enough that the sum tells of most music
 # that no value is beyond full scale, and enough that NumPy does it at full speed.
 _ROW = 1024
@@ -68,6 +72,95 @@ class Mixer:
             mixed[block] = samples[block, loudest]
 
 
+class PlacedSound:
+    """A mono sound whose parts come one by one, each with its place.
+
+    Channels are mixed as they come, so that memory does not grow with their number.
+
+    Parameters
+    ----------
+    n_samples : int
+        Its length; it is silent where no part comes.
+    n_channels : int
+        Of each part.
+    """
+
+    def __init__(self, n_samples: int, n_channels: int) -> None:
+        self._mono = np.zeros(n_samples, np.float32)
+        self._mixer = Mixer()
+        # Frames that wait to be mixed: where they start, a whole number of blocks, and
+        # which of them there are.
+        self._waiting = np.zeros((_KEPT, n_channels), np.float32)
+        self._start, self._first, self._last = 0, _KEPT, 0
+
+    def __len__(self) -> int:
+        return len(self._mono)
+
+    def write(self, position: int, part: np.ndarray) -> int:
+        """Write a part at a position, perhaps partly outside; return where it ends."""
+        end = position + len(part)
+        first, last = max(position, 0), min(end, len(self))
+        while first < last:
+            if not 0 <= first - self._start < _KEPT:
+                self._mix()
+                self._start = first // BLOCK * BLOCK
+            row = first - self._start
+            n_rows = min(last - first, _KEPT - row)
+            place = first - position
+            self._waiting[row : row + n_rows] = part[place : place + n_rows]
+            self._first = min(self._first, row)
+            self._last = max(self._last, row + n_rows)
+            first += n_rows
+        return end
+
+    def _mix(self) -> None:
+        """Mix what waits."""
+        if self._first < self._last:
+            mixed = np.empty(self._last, np.float32)
+            self._mixer.mix(self._waiting[: self._last], mixed)
+            end = self._start + self._last
+            self._mono[self._start + self._first : end] = mixed[self._first :]
+            self._waiting[: self._last] = 0
+        self._first, self._last = _KEPT, 0
+
+    def finished(self) -> np.ndarray:
+        """Return the sound; nothing more may be written."""
+        self._mix()
+        return self._mono
+
+
+def mixed_parts(parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Mix a sound that comes in parts of any lengths as `to_mono` mixes the whole.
+
+    Parameters
+    ----------
+    parts : iterable of ndarray of shape (n, n_channels), float32
+        All of as many channels.
+
+    Yields
+    ------
+    ndarray of shape (m,), float32
+    """
+    mixer, n_waiting = Mixer(), 0
+    waiting: list[np.ndarray] = []
+    for part in parts:
+        waiting.append(part)
+        n_waiting += len(part)
+        if n_waiting >= _KEPT:
+            samples = np.concatenate(waiting)
+            n_whole = n_waiting // BLOCK * BLOCK
+            yield _mixed_by(mixer, samples[:n_whole])
+            waiting, n_waiting = [samples[n_whole:]], n_waiting - n_whole
+    if waiting:
+        yield _mixed_by(mixer, np.concatenate(waiting))
+
+
+def _mixed_by(mixer: Mixer, samples: np.ndarray) -> np.ndarray:
+    mixed = np.empty(len(samples), np.float32)
+    mixer.mix(samples, mixed)
+    return mixed
+
+
 def to_mono(samples: np.ndarray) -> np.ndarray:
     """Mix channels into one.
 
@@ -77,9 +170,7 @@ def to_mono(samples: np.ndarray) -> np.ndarray:
     `samples` have shape (n, n_channels), and full scale is 1. Returns n numbers,
     float32. A ContentError says that samples are not finite or far beyond full scale.
     """
-    mixed = np.empty(len(samples), np.float32)
-    Mixer().mix(samples, mixed)
-    return mixed
+    return _mixed_by(Mixer(), samples)
 
 
 def _require_full_scale(samples: np.ndarray, energies: np.ndarray) -> None:

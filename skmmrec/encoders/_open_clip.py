@@ -19,6 +19,7 @@ from skmmrec.encoders._resizing import PictureTransform
 from skmmrec.runtime import (
     cached_file,
     existing_path,
+    files_alone,
     hub_silence,
     load_state_dict,
     local_weights,
@@ -115,7 +116,8 @@ def load_tokenizer(model: str | os.PathLike) -> Callable[[list[str]], torch.Tens
     name = scheme_name(model)
     if name in _TIMM_TOWERS:
         raise ValueError(f"model={name!r} reads pictures only; it cannot read text.")
-    return open_clip.get_tokenizer(name)
+    with files_alone(_folder(name)):
+        return open_clip.get_tokenizer(name)
 
 
 def scheme_name(model: str | os.PathLike) -> str:
@@ -126,11 +128,18 @@ def scheme_name(model: str | os.PathLike) -> str:
     return f"local-dir:{path}" if path is not None and path.is_dir() else str(model)
 
 
+def _folder(name: str) -> str | None:
+    """Return the folder that a name in open_clip's form stands for, or None."""
+    scheme = "local-dir:"
+    return name.removeprefix(scheme) if name.startswith(scheme) else None
+
+
 def weight_paths(model: str | os.PathLike, pretrained: str | os.PathLike) -> list[Path]:
     """Return the local files that the weights come from, if any."""
     name = scheme_name(model)
-    if name.startswith("local-dir:"):
-        return [Path(name.removeprefix("local-dir:"))]
+    folder = _folder(name)
+    if folder is not None:
+        return [Path(folder)]
     if name.startswith("hf-hub:"):
         return []
     path = _checkpoint(pretrained)
@@ -188,9 +197,10 @@ def _create(
         _require_known(name)
         weights = str(_checkpoint(pretrained) or pretrained)
     try:
-        return open_clip.create_model(
-            name, weights, require_pretrained=True, force_preprocess_cfg=preprocess
-        )
+        with files_alone(_folder(name)):
+            return open_clip.create_model(
+                name, weights, require_pretrained=True, force_preprocess_cfg=preprocess
+            )
     except Exception as error:
         raise ValueError(
             f"ImageEncoder(model={name!r}, pretrained={str(pretrained)!r}) could not "

@@ -260,12 +260,17 @@ def _variation(image: Image.Image) -> int:
 
 
 def _later_frames(image: Image.Image, profile: bytes | None) -> Iterator[Image.Image]:
-    n_frames = _MOST_FRAME_PIXELS // (image.width * image.height)
-    for number in range(1, min(_MOST_FRAMES, n_frames)):
+    """Yield frames behind the first; each may have a size of its own."""
+    n_left = _MOST_FRAME_PIXELS - image.width * image.height
+    for number in range(1, _MOST_FRAMES):
         try:
             image.seek(number)
         except EOFError:
             return
+        n_left -= image.width * image.height
+        if n_left < 0:
+            return
+        _require_modest_size(image)
         yield _loaded(image, profile)
 
 

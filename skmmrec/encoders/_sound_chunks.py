@@ -20,6 +20,7 @@ from skmmrec.encoders._sound_parts import (
     Spliced,
     buffered,
     bytes_at,
+    few_recordings,
     size_of,
     spliced,
 )
@@ -136,15 +137,23 @@ def chunked_parts(file: BinaryIO, layout: Layout, max_duration: float) -> list[P
     Raises ContentError if there is no sound, less of it than declared, or a format that
     contradicts itself.
     """
-    parts, start, one = [], 0, layout
+    files = few_recordings(_parts_of_files(file, layout, max_duration))
+    return [part for parts in files for part in parts]
+
+
+def _parts_of_files(
+    file: BinaryIO, layout: Layout, max_duration: float
+) -> Iterator[list[Part]]:
+    """Yield the parts of each of the files that are joined."""
+    start = 0
     while True:
         whole = buffered(Spliced(b"", file, start, size_of(file))) if start else file
-        search = _Search(whole, one)
-        parts += _parts_of_one(whole, one, search, max_duration)
+        search = _Search(whole, layout)
+        yield _parts_of_one(whole, layout, search, max_duration)
         following = search.following_file()
         if following is None:
-            return parts
-        n_before, one = following
+            return
+        n_before, layout = following
         start += n_before
 
 
@@ -202,7 +211,8 @@ class _Search:
         self._n_bytes = size_of(file)
         self._total = self._declared_total()
         self._long_sound = _OPEN
-        self._dead_ends: set[int] = set()
+        self._known: dict[int, bool] = {}
+        """Where chunks were followed from, and whether they led to the end."""
         self._after_sound: list[Chunk] = []
 
     def needed(self) -> tuple[list[Chunk], list[tuple[int, int]]]:
@@ -211,7 +221,7 @@ class _Search:
         if sound is None or not before:
             before, sound = self._look_for_sound()
         end = self._end_of(sound)
-        self._after_sound = list(self._walk(self._next(end)))
+        self._after_sound = list(self._walk_to_file(self._next(end)))
         named = {c.name: c for c in [*self._after_sound, *before]}
         kept = [named[name] for name in self._layout.kept if name in named]
         if not kept:
@@ -231,12 +241,21 @@ class _Search:
 
         Only known after `needed`.
         """
-        for chunk in self._after_sound:
-            start = chunk.start - self._layout.n_header
-            layout = layout_of(bytes_at(self._file, start, 40))
-            if chunk.name in _FILES and layout is not None:
-                return start, layout
-        return None
+        layouts = ((chunk, self._layout_at(chunk)) for chunk in self._after_sound)
+        return next(
+            (
+                (chunk.start - self._layout.n_header, layout)
+                for chunk, layout in layouts
+                if layout is not None
+            ),
+            None,
+        )
+
+    def _layout_at(self, chunk: Chunk) -> Layout | None:
+        """Return how the file is cut that starts in the place of a chunk, or None."""
+        if chunk.name not in _FILES:
+            return None
+        return layout_of(bytes_at(self._file, chunk.start - self._layout.n_header, 40))
 
     def _declared_total(self) -> int | None:
         """Return where everything ends; None if that is not declared."""
@@ -266,6 +285,13 @@ class _Search:
             if chunk.size < 0:
                 return
             position = self._after(chunk)
+
+    def _walk_to_file(self, position: int) -> Iterator[Chunk]:
+        """Do so up to the first file, whose own chunks are found by itself."""
+        for chunk in self._walk(position):
+            yield chunk
+            if self._layout_at(chunk) is not None:
+                return
 
     def _after(self, chunk: Chunk) -> int:
         return self._next(chunk.start + chunk.size)
@@ -349,17 +375,22 @@ class _Search:
     def _is_chain(self, position: int) -> bool:
         """Whether chunks follow one another from here to the end."""
         end, passed = position, [position]
-        for chunk in self._walk(position):
-            end = self._after(chunk)
-            if self._total is not None and abs(end - self._total) <= 1:
-                return True  # what follows is no part of the file, or is cut off
-            if end in self._dead_ends:
-                break
-            passed.append(end)
-        if abs(end - self._n_bytes) <= 1 or len(passed) > _MOST_CHUNKS:
-            return True
-        self._dead_ends.update(passed)
-        return False
+        leads_to_end = self._known.get(position)
+        if leads_to_end is None:
+            for chunk in self._walk(position):
+                end = self._after(chunk)
+                if self._total is not None and abs(end - self._total) <= 1:
+                    leads_to_end = True  # what follows is no part of it, or is cut off
+                    break
+                leads_to_end = self._known.get(end)
+                if leads_to_end is not None:
+                    break
+                passed.append(end)
+        if leads_to_end is None:
+            is_end = abs(end - self._n_bytes) <= 1
+            leads_to_end = is_end or len(passed) > _MOST_CHUNKS
+        self._known.update(dict.fromkeys(passed, leads_to_end))
+        return leads_to_end
 
     def _first_trailer(self, start: int) -> int:
         """Return where chunks begin that lead to the end, or the end."""

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from skmmrec.encoders._containers import read_sound_stream
-from skmmrec.encoders._mixing import BLOCK, Mixer, to_mono
+from skmmrec.encoders._containers import modest_rate, read_sound_stream
+from skmmrec.encoders._mixing import BLOCK, Mixer
 from skmmrec.encoders._mpeg import mpeg_parts, tag_size
 from skmmrec.encoders._plain_mp3 import plain_mp3
 from skmmrec.encoders._sound_chunks import chunked_parts, layout_of, sun_part
@@ -63,6 +63,8 @@ def _join(
     for waveform, own_rate in waveforms:
         if not rate:
             rate, n_missing = own_rate, n_samples(max_duration, own_rate)
+        if own_rate != rate:
+            modest_rate(rate)  # or else a few samples would become any number
         waveform = resample(waveform, own_rate, rate)[:n_missing]
         joined.append(waveform)
         n_missing -= len(waveform)
@@ -169,8 +171,7 @@ def _decode(part: Part, max_duration: float) -> tuple[np.ndarray, int]:
         stream = _forward_reader()(part.file)
     except Exception as error:  # libsndfile's, or those of its callbacks
         part.file.seek(0)
-        samples, rate = read_sound_stream(part.file, max_duration, error)
-        return to_mono(samples), rate
+        return read_sound_stream(part.file, max_duration, error)
     return _from_stream(stream, part, max_duration)
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import io
 import math
 import os
-from typing import Any, BinaryIO, NamedTuple
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, BinaryIO, NamedTuple, TypeVar
+
+from skmmrec.runtime import ContentError
+
+# Recordings that are found in one file: each takes memory and time, of which a file of
+# nothing but headers would ask for any amount.
+_MOST_RECORDINGS = 1000
+T = TypeVar("T")
 
 
 class Part(NamedTuple):
@@ -80,6 +89,21 @@ def spliced(header: bytes, file: BinaryIO, start: int, end: int) -> BinaryIO:
     if is_whole and bytes_at(file, 0, start) == header:
         return file
     return buffered(Spliced(header, file, start, end))
+
+
+def few_recordings(found: Iterable[T]) -> list[T]:
+    """Return what was found of each recording of a file, unless there are too many.
+
+    Raises
+    ------
+    ContentError
+    """
+    few = list(islice(found, _MOST_RECORDINGS + 1))
+    if len(few) > _MOST_RECORDINGS:
+        raise ContentError(
+            f"joins more recordings than the {_MOST_RECORDINGS} that are read"
+        )
+    return few
 
 
 def size_of(file: BinaryIO) -> int:

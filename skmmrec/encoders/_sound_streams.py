@@ -15,7 +15,13 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from skmmrec.encoders._sound_parts import Part, bytes_at, size_of, spliced
+from skmmrec.encoders._sound_parts import (
+    Part,
+    bytes_at,
+    few_recordings,
+    size_of,
+    spliced,
+)
 from skmmrec.runtime import ContentError
 
 # A FLAC starts with its name and the header of its 34 bytes of stream information.
@@ -27,6 +33,7 @@ _MOST_BLOCKS = 1000
 # Pieces in which a file is searched for marks, and for the start of a FLAC in it:
 # small ones stay in the processor's cache, and their memory is not asked for anew.
 _PIECE = 2**22
+_FIRST_PIECE = 2**10
 _SMALL_PIECE = 2**18
 # In Hz, by their codes; 0 stands for what the stream information says.
 _FLAC_RATES = [0, 88_200, 176_400, 192_000, 8000, 16_000, 22_050, 24_000, 32_000]
@@ -125,7 +132,7 @@ def flac_parts(file: BinaryIO) -> list[Part]:
     n_bytes = size_of(file)
     if bytes_at(file, max(n_bytes - _N_ID3V1, 0), 3) == b"TAG":
         n_bytes -= _N_ID3V1
-    starts = list(_flac_starts(file, n_bytes))
+    starts = few_recordings(_flac_starts(file, n_bytes))
     ends = [*starts, n_bytes][1:]
     return [_flac_part(file, *span) for span in zip(starts, ends, strict=True)]
 
@@ -282,16 +289,22 @@ def _checksums() -> list[int]:
 def ogg_parts(file: BinaryIO) -> list[Part]:
     """Return each link of an Ogg file, which may be several files joined."""
     n_bytes = size_of(file)
-    starts, in_header = [0], True
-    for position, is_first in _pages(file, n_bytes):
-        if is_first and not in_header:
-            starts.append(position)
-        in_header = is_first
+    starts = few_recordings(_ogg_starts(file, n_bytes))
     if len(starts) == 1:
         return [Part(file)]
     ends = [*starts[1:], n_bytes]
     spans = zip(starts, ends, strict=True)
     return [Part(spliced(b"", file, *span)) for span in spans]
+
+
+def _ogg_starts(file: BinaryIO, n_bytes: int) -> Iterator[int]:
+    """Yield where a link starts, the first at the beginning."""
+    yield 0
+    in_header = True
+    for position, is_first in _pages(file, n_bytes):
+        if is_first and not in_header:
+            yield position
+        in_header = is_first
 
 
 def _pages(file: BinaryIO, n_bytes: int) -> Iterator[tuple[int, bool]]:
@@ -307,5 +320,11 @@ def _pages(file: BinaryIO, n_bytes: int) -> Iterator[tuple[int, bool]]:
 
 
 def _next_page(file: BinaryIO, position: int, n_bytes: int) -> int:
-    found = bytes_at(file, position, _PIECE).find(b"OggS")
-    return position + found if found >= 0 else n_bytes
+    """Return where the next page starts; mostly it is near, so little is read first."""
+    size = _FIRST_PIECE
+    while size <= _PIECE:
+        found = bytes_at(file, position, size).find(b"OggS")
+        if found >= 0:
+            return position + found
+        size *= 16
+    return n_bytes

@@ -16,6 +16,7 @@ from skmmrec.runtime import (
     describe_processor,
     digest,
     file_fingerprint,
+    files_alone,
     hub_source,
     local_weights,
     own_draws,
@@ -155,7 +156,7 @@ def _load(
         name = hub_source(f"The language model model={name!r}", name)
     loader = transformers.AutoModelForCausalLM if generates else transformers.AutoModel
     try:
-        with _quietly():
+        with _quietly(), files_alone(source):
             network = loader.from_pretrained(name, dtype=dtype_of(precision), **options)
             tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
     except ImportError as error:

@@ -19,6 +19,7 @@ from skmmrec.runtime import (
     cached_property,
     existing_path,
     file_fingerprint,
+    files_alone,
     hub_source,
     model_identity,
     own_draws,
@@ -141,11 +142,11 @@ def load_cross_encoder(
 def _load(model: str | os.PathLike, device: Any, precision: str) -> CrossEncoderModel:
     from sentence_transformers import CrossEncoder
 
-    name = str(model)
-    if existing_path(model, "llm") is None:
+    name, folder = str(model), existing_path(model, "llm")
+    if folder is None:
         name = hub_source(f"llm={name!r}", name, f"cross-encoder/{name}")
     try:
-        with reading_quietly():
+        with reading_quietly(), files_alone(folder):
             network = CrossEncoder(name, device=str(device))
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(

@@ -12,17 +12,21 @@ import html
 import re
 import unicodedata
 
+from skmmrec.runtime import short_references
+
 # Characters of a text that are read, which bounds the time of the patterns below.
 # Prompts take far fewer. Not tuned.
 _LONGEST = 20_000
 _INVISIBLE = {"Cc", "Cf", "Co", "Cs", "Cn"}
 _JOINERS = "\u200c\u200d"  # letters of many scripts need them
 _HIDDEN = re.compile(r"<(script|style|template)\b.*?</\1\s*>", re.I | re.S)
-_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z|!/?][^<>]*>", re.S)
+_TAG = re.compile(r"</?[a-zA-Z|!/?][^<>]*>")
+_TAG_OR_COMMENT = re.compile(rf"<!--.*?-->|{_TAG.pattern}", re.S)
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
 _ROLE_MARK = re.compile(r"\[/?[A-Z][A-Z_ ]*\]")  # [INST], [/INST], [SYSTEM_PROMPT]
 _EMPHASIS = re.compile(r"`+|\*+|_{2,}|~{2,}|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)")
-_LINE_START = re.compile(r"^\s*(?:[#>]+|[-+•]|\d+[.)])\s+", re.M)
+# A line begins within itself: else blank lines would be looked at once for each.
+_LINE_START = re.compile(r"^[^\S\n]*(?:[#>]+|[-+•]|\d+[.)])\s+", re.M)
 _HEADING = re.compile(r"#{2,}")
 _LOOSE = re.compile(r" ([.,;!?])(?=\s|$)")
 _NO_INITIAL = r"(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\bMrs)"  # J. R. and Mr. Smith
@@ -127,7 +131,7 @@ def _without_entities(text: str) -> str:
     Those nested more than four deep stay as text.
     """
     for _ in range(4):
-        resolved = html.unescape(_usual(text))
+        resolved = html.unescape(short_references(_usual(text)))
         if resolved == text:
             break
         text = resolved
@@ -143,7 +147,10 @@ def _without_roles(text: str) -> str:
 
 
 def _without_markup(text: str) -> str:
-    return _TAG.sub(" ", _HIDDEN.sub(" ", _usual(text[:_LONGEST])))
+    shown = _HIDDEN.sub(" ", _usual(text[:_LONGEST]))
+    # Behind the last end of a comment, the ends of others would be looked for in vain.
+    head, end, tail = shown.rpartition("-->")
+    return _TAG_OR_COMMENT.sub(" ", head + end) + _TAG.sub(" ", tail)
 
 
 def _usual(text: str) -> str:

@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from skmmrec.interactions import RawColumn
 from skmmrec.preprocessing._base import BaseContentTransformer
-from skmmrec.runtime import checked_text
+from skmmrec.runtime import checked_text, short_references
 
 _SYMBOL = "[\U0001f000-\U0001faff\u2600-\u27bf\u231a\u231b\u23e9-\u23fa\u2b50\u2b55]"
 _MODIFIERS = "[\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*"
@@ -180,6 +180,7 @@ class TextCleaner(BaseContentTransformer):
 def _visible(text: str) -> str:
     if "<" not in text and "&" not in text:
         return text
+    text = short_references(text)
     # What follows the last ">" is in no tag. The parser would look for the end of each
     # tag that begins there, in time that grows with the square of the length.
     end = text.rfind(">") + 1

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
 
 from skmmrec import __version__, recommender as recommenders
 from skmmrec.interactions import TIME, check_times, plain
@@ -32,6 +36,10 @@ FIRST_STAGE = "recommender"
 # Parameters that are plain; the others are written as what was fitted.
 PLAIN = ("context", "n_candidates", "max_lists", "only_if_better")
 MOMENT = "moment.parquet"
+# What recommenders without a `save` of their own keep: arrays in a dataclass.
+HISTORY = "skmmrec.interactions._history.History"
+# What transforms features, and what may be a first stage.
+_PACKAGES = ("catalog", "encoders", "preprocessing", "ranking", "recommender")
 # The trees of scikit-learn's own model: arrays in a class, which skops does not list.
 TREES = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
 
@@ -238,17 +246,44 @@ def _read_transformer(
 
 
 def _undump(path: Path, trusted: Sequence[str]) -> Any:
-    """Load by skops, types of this package and those that the caller trusts."""
+    """Load by skops estimators of this package, and what the caller trusts."""
     skops = _skops(f"to read {path.name}")
     others = skops.get_untrusted_types(file=path)
-    known = {TREES, *trusted}
-    odd = [t for t in others if not t.startswith("skmmrec.") and t not in known]
+    known = {TREES, HISTORY, *trusted}
+    odd = [t for t in others if t not in known and not _is_estimator(t)]
     if odd:
         raise ValueError(
             f"{path} holds types that nobody has said to trust: {odd}. If you know "
             f"them, load(..., trusted={odd})"
         )
     return skops.load(path, trusted=others)
+
+
+def _is_estimator(name: str) -> bool:
+    """Tell whether a name is that of a class of estimators of this package.
+
+    What skops is told to trust, a file may have it call with texts and lists of its
+    own: a function that reads a pickle, too, but the classes of estimators only keep
+    what they are called with. Those of indexes hand the bytes of a file to faiss.
+    """
+    module, _, kind = name.rpartition(".")
+    if module not in _modules_of_estimators():
+        return False
+    found = getattr(import_module(module), kind, None)
+    is_estimator = isinstance(found, type) and issubclass(found, BaseEstimator)
+    return is_estimator and found.__module__ == module
+
+
+@cache
+def _modules_of_estimators() -> set[str]:
+    """Return the modules of this package that may be imported for a file."""
+    return {
+        module.name
+        for package in _PACKAGES
+        for module in walk_packages(
+            import_module(f"skmmrec.{package}").__path__, f"skmmrec.{package}."
+        )
+    }
 
 
 def _read_moment(path: Path) -> Any:

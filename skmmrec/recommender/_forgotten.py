@@ -21,8 +21,9 @@ SIZE = 16
 class Forgotten:
     """Hashes of the ids of users who were forgotten.
 
-    A store needs them to delete what it still holds of these users. Whoever knows an id
-    can ask whether it is among them, but nobody can list the ids.
+    A store needs them to delete what it still holds of these users. Whoever has an id
+    can ask whether it is among them. Of ids that can be guessed, such as numbers that
+    count up, all can be asked for: then the hashes tell who was forgotten.
 
     Attributes
     ----------

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Raw content, other models and places on this machine are not part of a model.
 NOT_SAVED = ("catalog", "user_catalog", "pretrained")
+# Places on this machine among settings: a file of a stranger names none to write to.
+_PLACES = ("checkpoint_dir",)
 
 
 def write_params(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,8 +71,8 @@ def write_settings(settings: Settings) -> dict[str, Any]:
     }
     if params.get("task_weights") is not None:
         params["task_weights"] = [float(weight) for weight in params["task_weights"]]
-    # A place on this machine.
-    params.pop("checkpoint_dir", None)
+    for name in _PLACES:
+        params.pop(name, None)
     return {"kind": type(settings).__name__, "params": params}
 
 
@@ -85,9 +87,8 @@ def read_settings(record: dict[str, Any]) -> Any:
     name, params = record["kind"], record["params"]
     if name not in [*kinds]:
         raise ValueError(f"{name!r} is no kind of settings: {sorted(kinds)}")
-    if not isinstance(params, dict) or params.keys() - {
-        *kinds[name]._get_param_names()
-    }:
+    known = {*kinds[name]._get_param_names()} - {*_PLACES}
+    if not isinstance(params, dict) or params.keys() - known:
         raise ValueError(f"{params!r:.60} are no parameters of {name}")
     return kinds[name](**params)
 

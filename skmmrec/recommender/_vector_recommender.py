@@ -368,10 +368,11 @@ class VectorRecommender(
 
         The next ``skmmrec.feature_store.publish`` of this recommender, even if it was
         fitted again or saved and loaded in between, deletes what the store holds of
-        them; for that, hashes of their ids are kept, but no ids. Whoever occurs in the
-        rows of a later `fit` or `partial_fit` is known again: take the users out of
-        your own tables of events and of users too. A recommender that was saved before
-        still knows them.
+        them; for that, hashes of their ids are kept, but no ids. Ids that count up can
+        be found out from hashes, by trying all of them. Whoever occurs in the rows of a
+        later `fit` or `partial_fit` is known again: take the users out of your own
+        tables of events and of users too. A recommender that was saved before still
+        knows them.
         """
         check_is_fitted(self)
         ids = np.asarray(self._read_users(as_list(users, "users")))

@@ -40,6 +40,7 @@ from ._engine import (
     Engine as Engine,
     Model as Model,
 )
+from ._entities import short_references as short_references
 from ._errors import (
     ContentError as ContentError,
     content_error as content_error,
@@ -66,6 +67,7 @@ from ._folders import place_of as place_of, replacing_folder as replacing_folder
 from ._hub import (
     PATIENCE as PATIENCE,
     cached_file as cached_file,
+    files_alone as files_alone,
     hub_silence as hub_silence,
     hub_source as hub_source,
     silence as silence,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
+
+from skmmrec.runtime._locks import ForkSafeLock
 
 # Seconds to wait for the first answer, name look-up and all addresses together. A
 # healthy hub answers within one; its own client waits 10 for each address of the hub,
@@ -79,6 +83,78 @@ def hub_silence(repo: str) -> str | None:
     if reason is None:
         return None
     return f"the Hugging Face hub at {constants.ENDPOINT} does not answer ({reason})"
+
+
+@contextmanager
+def files_alone(source: str | os.PathLike | None) -> Iterator[None]:
+    """Ask the hub for nothing while a model is loaded from files.
+
+    The files of a model may name others of the hub: the model that an adapter is for,
+    a tower, a tokenizer. Whoever gives a path has named none of them. What is in the
+    hub's cache is read. To be used by one thread at a time, as `shared_model` does.
+
+    Parameters
+    ----------
+    source : str, path or None
+        The folder or file; None: the model is one of the hub, which may be asked.
+
+    Raises
+    ------
+    ValueError
+        Where the files name what is not there.
+    """
+    if source is None:
+        yield
+        return
+    try:
+        with _offline:
+            yield
+    except Exception as error:
+        if not _was_refused(error):
+            raise
+        raise ValueError(
+            f"{os.fspath(source)} names a file or a model of the Hugging Face hub that "
+            "is not in its cache, and nothing is downloaded for a local model: put it "
+            f"into the folder, or download it yourself ({error})"
+        ) from error
+
+
+class _Offline:
+    """Switches the hub's client off as long as any thread asks for that."""
+
+    def __init__(self) -> None:
+        self._lock, self._n_inside, self._before = ForkSafeLock(), 0, False
+
+    def __enter__(self) -> None:
+        from huggingface_hub import constants
+
+        with self._lock:
+            if not self._n_inside:
+                self._before = constants.HF_HUB_OFFLINE
+            self._n_inside += 1
+            constants.HF_HUB_OFFLINE = True
+
+    def __exit__(self, *_: object) -> None:
+        from huggingface_hub import constants
+
+        with self._lock:
+            self._n_inside -= 1
+            if not self._n_inside:
+                constants.HF_HUB_OFFLINE = self._before
+
+
+_offline = _Offline()
+
+
+def _was_refused(error: BaseException | None) -> bool:
+    """Tell whether something was asked of the hub, which was not let."""
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    while error is not None:
+        if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def cached_file(repo: str, files: Sequence[str]) -> Path | None:

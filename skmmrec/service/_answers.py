@@ -204,7 +204,8 @@ def _count(values: Any) -> int:
 def _matrix(rows: Sequence[Sequence[float | None]], name: str) -> np.ndarray:
     if len({len(row) for row in rows}) > 1:
         raise ProblemError("invalid-value", f"vectors.{name} has rows of two lengths")
-    return np.array(rows, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what is infinite is refused by name
+        return np.array(rows, dtype=np.float32)
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 from itertools import islice
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from skmmrec.encoders import read_picture
+from skmmrec.encoders._metadata import strip
 
 from .conftest import noise_picture
 
@@ -363,3 +365,50 @@ def test_large_files_are_decoded_as_they_are(tmp_path, monkeypatch):
     path.write_bytes(png(chunk(b"eXIf", exif(turn(6)))))
     monkeypatch.setattr("skmmrec.encoders._pictures._MOST_BYTES", 10)
     assert_reads(path, shown(PIXELS, 6))
+
+
+def packed_texts(key, text, n):
+    body = key + b"\0\0" + zlib.compress(text, 9)
+    return PNG[:33] + n * chunk(b"zTXt", body) + PNG[33:]
+
+
+def tiff_of_tags(tag, n, size):
+    """A TIFF that names all of its bytes `n` times."""
+    entries = n * struct.pack("<HHII", tag, 7, size, 0)
+    head = b"II*\0" + struct.pack("<IH", 8, n) + entries + bytes(4)
+    return head + bytes(size - len(head))
+
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: packed_texts(b"XML:com.adobe.xmp", bytes(MIB), 40),
+        lambda: packed_texts(b"Raw profile type exif", b"\n\n\n" + b"0" * MIB, 40),
+        lambda: packed_texts(b"Comment", bytes(MIB), 40),
+        lambda: tiff_of_tags(700, 400, MIB),
+        lambda: tiff_of_tags(34675, 400, MIB),
+    ],
+    ids=["XMP", "EXIF as text", "comments", "TIFF XMP", "TIFF profiles"],
+)
+def test_memory_is_bounded_whatever_metadata_unpacks_to(make):
+    """Each of them would be 40 MiB or more."""
+    data = make()
+    tracemalloc.start()
+    try:
+        strip(data)
+        assert tracemalloc.get_traced_memory()[1] < 8 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_orientation_behind_comments_of_any_size_counts():
+    xmp = b'<x tiff:Orientation="6"/>'
+    data = packed_texts(b"Comment", bytes(2 * MIB), 3)
+    data = data[:33] + chunk(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + xmp) + data[33:]
+    assert strip(data).orientation == 6
+    comment = chunk(b"tEXt", b"Comment\0" + bytes(MIB + 1))
+    itxt = chunk(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + xmp)
+    assert strip(PNG[:33] + comment + itxt + PNG[33:]).orientation == 6

@@ -10,6 +10,8 @@ from skmmrec.encoders._mixing import (
     _ROW,
     BLOCK,
     Mixer,
+    PlacedSound,
+    mixed_parts,
     to_mono,
 )
 from skmmrec.runtime import ContentError
@@ -117,3 +119,47 @@ def test_a_single_channel_may_be_what_it_is_mixed_into():
     mixed[7] = 17
     with pytest.raises(ContentError, match="full scale"):
         Mixer().mix(mixed[:, None], mixed)
+
+
+CUTS = st.lists(st.integers(0, 20 * BLOCK), max_size=6).map(sorted)
+
+
+def noise_that_cancels(n, seed=0):
+    sound = np.random.default_rng(seed).normal(0, 0.1, n).astype(np.float32)
+    gains = np.where(np.arange(n) // (3 * BLOCK) % 2, -1, 1).astype(np.float32)
+    return np.column_stack([sound, gains * sound])
+
+
+@settings(max_examples=20)
+@given(cuts=CUTS, n=st.sampled_from([0, 1, 17 * BLOCK + 5]))
+def test_parts_are_mixed_as_the_whole(cuts, n):
+    samples = noise_that_cancels(n)
+    mixed = [np.zeros(0), *mixed_parts(np.split(samples, cuts))]
+    np.testing.assert_array_equal(np.concatenate(mixed), to_mono(samples))
+
+
+@settings(max_examples=20)
+@given(cuts=CUTS, start=st.integers(-BLOCK, 20 * BLOCK), n_behind=st.integers(0, BLOCK))
+def test_placed_parts_are_mixed_as_the_whole(cuts, start, n_behind):
+    """Parts with gaps between them, some of them partly outside."""
+    samples = noise_that_cancels(17 * BLOCK)
+    pieces = np.split(samples, cuts)
+    gaps = np.arange(len(pieces)) * 18 * BLOCK
+    places = start + gaps + np.cumsum([0, *map(len, pieces)])[:-1]
+    whole = np.zeros((max(1, places[-1] + n_behind), 2), np.float32)
+    sound = PlacedSound(len(whole), 2)
+    for place, piece in zip(places.tolist(), pieces, strict=True):
+        assert sound.write(place, piece) == place + len(piece)
+        first, last = max(place, 0), min(place + len(piece), len(whole))
+        if first < last:
+            whole[first:last] = piece[first - place : last - place]
+    np.testing.assert_array_equal(sound.finished(), to_mono(whole))
+
+
+def test_a_part_that_comes_late_is_written_over_what_is_there():
+    sound = PlacedSound(40 * BLOCK, 1)
+    sound.write(0, np.full((40 * BLOCK, 1), 0.25, np.float32))
+    sound.write(5, np.full((10, 1), 0.5, np.float32))
+    expected = np.full(40 * BLOCK, 0.25, np.float32)
+    expected[5:15] = 0.5
+    np.testing.assert_array_equal(sound.finished(), expected)

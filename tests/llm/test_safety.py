@@ -69,7 +69,9 @@ def test_markup_and_marks_leave_and_words_stay(text, words):
     assert clean(text, 100) == words
 
 
-@pytest.mark.parametrize("piece", ["<script", "<!--", "&amp;", "[IN", "<"])
+@pytest.mark.parametrize(
+    "piece", ["<script", "<!--", "&amp;", "[IN", "<", "\n", "\n ", "&#9"]
+)
 def test_a_huge_hostile_text_is_cut_before_it_is_searched(piece):
     assert len(clean(piece * 10**6, 100)) <= 100
     assert len(tidy(piece * 10**6, 100)) <= 100

@@ -1,8 +1,12 @@
 """A second stage: what it learns, that nothing leaks, and that it is an estimator."""
 
+import io
+import json
 import os
+import zipfile
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,8 +20,9 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.model_selection import LeaveLastOut, TimeSplit, recommend
-from skmmrec.ranking import CandidateRanker, count_before
+from skmmrec.ranking import CandidateRanker, _persistence, count_before
 from skmmrec.ranking._candidates import RANK, REQUEST
+from skmmrec.ranking._columns import ColumnNumbers
 from skmmrec.ranking._feature_tables import read_features
 from skmmrec.ranking._out_of_fold import Examples
 from skmmrec.ranking._paying import measure_gain
@@ -611,6 +616,53 @@ def test_types_that_nobody_trusts_are_named(shop, tmp_path):
 
 class Odd(LogisticRegression):
     """A type that skops does not know."""
+
+
+class Program:
+    """What a pickle runs when it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)  # code of its own
+
+
+FUNCTIONS = [
+    ("skmmrec.app._settings", "read_objects"),  # reads a pickle
+    ("skmmrec.app._launch", "urlopen"),
+    ("skmmrec.recommender", "load_model"),
+    ("skmmrec.recommender._persistence", "load"),
+    ("skmmrec.encoders._base", "BaseEstimator"),  # a class, but of another module
+    ("skmmrec.retrieval._index", "ApproximateIndex"),  # hands bytes to faiss
+    ("skmmrec.nowhere", "nothing"),
+]
+
+
+@pytest.mark.parametrize(("module", "name"), FUNCTIONS)
+def test_a_file_does_not_have_functions_of_this_package_called(tmp_path, module, name):
+    """Skops calls the types of the keys of a dict by the keys."""
+    skops = pytest.importorskip("skops.io")
+    pickled, ran = str(tmp_path / "pickled"), tmp_path / "ran"
+    joblib.dump(Program(ran), pickled)
+    with zipfile.ZipFile(io.BytesIO(skops.dumps({pickled: 1}))) as file:
+        schema = json.loads(file.read("schema.json"))
+    function = {"__class__": name, "__module__": module, "__loader__": "FunctionNode"}
+    schema["key_types"]["content"][0] = {**function, "__id__": -1}
+    path = tmp_path / "ranker.skops"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("schema.json", json.dumps(schema))
+    with pytest.raises(ValueError, match=rf"nobody has said to trust: .*{name}"):
+        _persistence._undump(path, ())
+    assert not ran.exists()
+
+
+def test_what_is_saved_by_skops_is_of_types_that_are_trusted(tmp_path):
+    pytest.importorskip("skops")
+    for number, thing in enumerate((PopularityRecommender(), ColumnNumbers())):
+        path = tmp_path / str(number)
+        _persistence._dump(thing, path)
+        assert type(_persistence._undump(path, ())) is type(thing)
 
 
 def test_an_edited_record_is_refused(shop, tmp_path):

@@ -396,6 +396,14 @@ def test_files_that_do_not_fit_together(folder, key, value):
         load(folder)
 
 
+def test_a_file_names_no_place_to_write_to(folder):
+    """The next fit would write checkpoints there."""
+    with editing(folder) as (record, _):
+        record["params"]["training"]["params"]["checkpoint_dir"] = "/somewhere"
+    with pytest.raises(ValueError, match=r"are no parameters of Training"):
+        load(folder)
+
+
 def test_an_unregistered_fusion_is_named(folder):
     with editing(folder) as (record, _):
         record["params"]["fusion"] = record["design"]["fusion"] = "mine"

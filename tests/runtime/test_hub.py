@@ -1,5 +1,6 @@
 """A hub that does not answer is said at once, and its cache still serves."""
 
+import json
 import shutil
 import socket
 from threading import Event
@@ -14,7 +15,7 @@ from skmmrec import ImageEncoder, TextEncoder
 from skmmrec.encoders import _panns
 from skmmrec.llm import load_language_model
 from skmmrec.llm._pair_scores import load_cross_encoder
-from skmmrec.runtime import hub_silence, silence
+from skmmrec.runtime import files_alone, hub_silence, silence
 from tests.encoders.conftest import image_model, text_model  # noqa: F401
 from tests.llm.conftest import save_causal_model
 
@@ -134,3 +135,57 @@ def test_published_sounds_that_are_out_of_reach(monkeypatch, tmp_path):
     with pytest.raises(ConnectionError, match=r"nobody listens.*pretrained=path"):
         _panns.fetch_weights("Cnn14")
     assert len(asked) == 1
+
+
+def write_adapter(folder):
+    """A folder of an adapter alone, which names the model that it is for."""
+    settings = {"base_model_name_or_path": "somebody/base", "peft_type": "LORA"}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+
+
+def write_tower(folder):
+    """A folder of open_clip, which names a tower of timm on the hub."""
+    vision = {"timm_model_name": "hf-hub:somebody/tower", "image_size": 32}
+    text = {"context_length": 4, "vocab_size": 9, "width": 8, "heads": 1, "layers": 1}
+    model = {"embed_dim": 8, "vision_cfg": vision, "text_cfg": text}
+    config = {"model_cfg": model, "preprocess_cfg": {}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("write", "load"),
+    [
+        (write_adapter, load_language_model),
+        (write_adapter, lambda folder: TextEncoder(folder).fit(["a"])),
+        (write_tower, lambda folder: ImageEncoder(str(folder)).fit([None])),
+    ],
+    ids=["a language model", "texts", "pictures"],
+)
+def test_files_of_a_model_ask_the_hub_for_nothing(monkeypatch, tmp_path, write, load):
+    """Whoever gives a folder has named no model of the hub; a stranger's file has."""
+    asked = []
+
+    def look_up(host, *others, **options):
+        asked.append(host)
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    write(tmp_path)
+    with pytest.raises(ValueError, match="nothing is downloaded for a local model"):
+        load(tmp_path)
+    assert asked == []
+    assert constants.HF_HUB_OFFLINE is False
+
+
+def test_the_hub_is_asked_again_when_the_last_thread_has_read_its_files(monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    first, second = files_alone("a"), files_alone("b")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert constants.HF_HUB_OFFLINE is True
+    second.__exit__(None, None, None)
+    assert constants.HF_HUB_OFFLINE is False
+    with files_alone(None):
+        assert constants.HF_HUB_OFFLINE is False

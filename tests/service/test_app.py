@@ -383,10 +383,19 @@ def test_bodies_have_a_limit(served):
             assert problem(fits) == (422, "invalid-value")
             said = client.post(path, content=b" " * (size + 1), headers=headers)
             assert problem(said) == (413, "too-large")
+            for digits in ("9" * 5000, "0" * 5000 + str(size + 1)):
+                long = {**headers, "Content-Length": digits}
+                endless = client.post(path, content=b"{}", headers=long)
+                assert problem(endless) == (413, "too-large")
             pieces = iter([b" " * size, b" "])  # without a length that is said before
             unsaid = client.post(path, content=pieces, headers=headers)
             assert problem(unsaid) == (413, "too-large")
             assert str(size) in unsaid.json()["detail"]
+
+
+def test_vectors_beyond_the_range_of_the_store_are_refused(client):
+    asked = {"vectors": {"item": [[1e39, 1.0]]}}
+    assert problem(client.post("/similar", json=asked)) == (422, "invalid-value")
 
 
 def test_rates_have_a_limit_for_each_token(served):
