@@ -1,0 +1,448 @@
+"""A GPU that is only pretended: host tensors that say that they lie on one.
+
+In a block of `pretended_gpus` torch finds CUDA devices. Tensors "on" them have values,
+and whatever is computed from these is what the host computes; so a whole fit runs, and
+gives what it gives on the CPU, to the bit. What a real device forbids is forbidden:
+operations on tensors of different devices, generators of another device, arrays of
+NumPy from what has not been brought to the host. Where the host waits for the device,
+that is noted, as `torch.cuda.set_sync_debug_mode` would tell of it.
+
+Nothing is asynchronous here, there are no kernels of CUDA, and what other threads make
+without a tensor of the device at hand is made on the host.
+"""
+
+from collections import Counter
+from contextlib import ExitStack, contextmanager, nullcontext
+from types import SimpleNamespace
+from unittest import mock
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+aten = torch.ops.aten
+HOST = torch.device("cpu")
+Generator = torch.Generator
+N_DEVICES = 2
+# What torch may be given from the host beside tensors of a device.
+BETWEEN = ("aten.copy_", "aten._to_copy", "aten.index.", "aten.index_put")
+# What waits for the device, because the host needs a value or a size.
+LOOKS = (
+    "aten._local_scalar_dense",
+    "aten.equal",
+    "aten.nonzero.default",
+    "aten.masked_select",
+    "aten.unique",
+    "aten._unique",
+    "aten.bincount",
+    "aten.allclose",
+)
+
+
+class Mixed(RuntimeError):
+    """Tensors or generators of different devices met in one operation."""
+
+
+class OnGpu(Tensor):
+    """A tensor that says that it lies on a GPU; its values are on the host."""
+
+    host: Tensor
+    where: torch.device
+
+    @staticmethod
+    def __new__(cls, host, where):
+        return Tensor._make_wrapper_subclass(
+            cls,
+            host.shape,
+            strides=host.stride(),
+            storage_offset=host.storage_offset(),
+            dtype=host.dtype,
+            requires_grad=host.requires_grad,
+        )
+
+    def __init__(self, host, where):
+        self.host, self.where = host.detach(), where
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        return _run(func, args, kwargs or {})
+
+    @property
+    def device(self):
+        return self.where
+
+    @property
+    def data(self):
+        return self.detach()
+
+    @data.setter
+    def data(self, values):
+        Tensor.data.__set__(self, values)
+        self.host, self.where = values.host, values.where
+
+    is_cuda = True
+    is_cpu = False
+
+    def get_device(self):
+        return self.where.index
+
+    def to(self, *args, **kwargs):
+        if args and isinstance(args[0], Tensor):
+            args = (args[0].device, args[0].dtype, *args[1:])
+        device, dtype, non_blocking, layout = torch._C._nn._parse_to(*args, **kwargs)
+        device = self.where if device is None else _indexed(device)
+        dtype = self.dtype if dtype is None else dtype
+        if (device, dtype, layout) == (self.where, self.dtype, None):
+            return self
+        more = {} if layout is None else {"memory_format": layout}
+        return aten._to_copy.default(
+            self, dtype=dtype, device=device, non_blocking=non_blocking, **more
+        )
+
+    def cpu(self):
+        return self.to(HOST)
+
+    def cuda(self, device="cuda"):
+        return self.to(device)
+
+    def tolist(self):
+        _note("tolist")
+        return self.host.tolist()
+
+    def is_pinned(self):
+        return False
+
+    def numpy(self, **options):
+        raise TypeError(f"can't convert {self.where} to numpy")
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError(f"can't convert {self.where} to numpy")
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError(f"what lies on {self.where} would be pickled")
+
+    def __deepcopy__(self, memo):
+        if id(self) not in memo:
+            copy = self.detach().clone().requires_grad_(self.requires_grad)
+            copy._is_param = getattr(self, "_is_param", False)
+            memo[id(self)] = copy
+        return memo[id(self)]
+
+    def __repr__(self):
+        return f"OnGpu({self.host}, {self.where})"
+
+
+class Gpus:
+    """What happened in a block of `pretended_gpus`.
+
+    Attributes
+    ----------
+    waits : Counter
+        How often the host waited for a device, by the reason.
+    """
+
+    def __init__(self):
+        self.waits = Counter()
+        self.strict = False
+        self.latest = HOST
+        self.pinned = {}
+        self.generators = {}
+
+    @contextmanager
+    def no_waits(self):
+        """Let the host wait for no device in the block."""
+        self.strict = True
+        try:
+            yield
+        finally:
+            self.strict = False
+
+    def note(self, reason):
+        """Note that the host waits."""
+        self.waits[reason] += 1
+        if self.strict:
+            raise AssertionError(f"the host waits for the device: {reason}")
+
+    def pin(self, tensor):
+        """Take a tensor for pinned, as long as the block lasts."""
+        self.pinned[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    def is_pinned(self, tensor):
+        """Whether a tensor of the host is part of pinned memory."""
+        return tensor.untyped_storage().data_ptr() in self.pinned
+
+
+# Of the block that is open; there is one at a time.
+_open: Gpus | None = None
+
+
+def _note(reason):
+    if _open is not None:
+        _open.note(reason)
+
+
+class _Mode(TorchDispatchMode):
+    # In the place of FakeTensorMode, torch makes tensors without looking for a driver.
+    _mode_key = torch._C._TorchDispatchModeKey.FAKE
+
+    @classmethod
+    def _should_skip_dynamo(cls):
+        """Tell torch not to import its compiler, which takes seconds."""
+        return False
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return _run(func, args, kwargs or {})
+
+
+def _indexed(device):
+    device = torch.device(device)
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
+def _run(func, args, kwargs):
+    """Run an operation on the host, and let what it makes lie where it belongs."""
+    name, leaves = str(func), tree_flatten((args, kwargs))[0]
+    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    there = {leaf.where for leaf in tensors if isinstance(leaf, OnGpu)}
+    asked = kwargs.get("device")
+    asked_for = None if asked is None else _indexed(asked)
+    if asked_for == HOST and _of_gradients():
+        # torch knows these tensors as ones of the host, where it asks for gradients.
+        asked_for = next(iter(there), HOST) if tensors else _open.latest
+    where = _where(name, there, asked_for)
+    if tensors and _open is not None:
+        _open.latest = where
+    if name == "aten.is_pinned.default":
+        return _open is not None and _open.is_pinned(args[0])
+    if name == "aten._pin_memory.default":
+        return _open.pin(args[0].clone())
+    _check(name, tensors, there, where)
+    _check_generator(name, leaves, where)
+    _note_copies(name, args, kwargs, where)
+    pins = kwargs.pop("pin_memory", None) if "pin_memory" in kwargs else None
+    if asked is not None:
+        kwargs = {**kwargs, "device": HOST}
+    host = tree_map(_bare, (args, kwargs))
+    if name.startswith("aten._to_copy"):
+        host[1].pop("non_blocking", None)
+        result = _copied(*host[0], **host[1])
+    else:
+        result = func(*host[0], **host[1])
+    if pins and _open is not None:
+        _open.pin(result)
+    if where == HOST:
+        return result
+    return _placed(func, args, result, where)
+
+
+def _of_gradients():
+    """Whether torch computes gradients."""
+    return _open is not None and torch._C._current_graph_task_id() != -1
+
+
+def _where(name, there, asked):
+    """Where the result of an operation lies."""
+    if asked is not None and not (there and ("new_" in name or "_like" in name)):
+        return asked
+    if name.startswith("aten._local_scalar_dense"):
+        return HOST
+    return next(iter(there), HOST)
+
+
+def _copied(tensor, dtype=None, memory_format=torch.preserve_format, **others):
+    return tensor.to(dtype or tensor.dtype, copy=True, memory_format=memory_format)
+
+
+def _bare(value):
+    return value.host if isinstance(value, OnGpu) else value
+
+
+def _placed(func, args, result, where):
+    """Wrap what an operation made; what it wrote to stays the tensor that it was."""
+    by_host = {id(a.host): a for a in tree_flatten(args)[0] if isinstance(a, OnGpu)}
+
+    def placed(value):
+        if not isinstance(value, Tensor):
+            return value
+        return by_host.get(id(value)) or OnGpu(value, where)
+
+    def found(value):
+        if isinstance(value, Tensor):
+            known = by_host.get(id(value))
+            return OnGpu(value, where) if known is None else known
+        return value
+
+    return tree_map(found, result)
+
+
+def _check(name, tensors, there, where):
+    """Refuse tensors of different devices; single numbers may be on the host."""
+    on_host = [t for t in tensors if not isinstance(t, OnGpu) and t.ndim]
+    if len(there) > 1 and not name.startswith(BETWEEN[:2]):
+        raise Mixed(f"{name}: tensors on {sorted(map(str, there))}")
+    if there and on_host and not name.startswith(BETWEEN):
+        raise Mixed(f"{name}: tensors on {where} and on the host")
+
+
+def _check_generator(name, leaves, where):
+    for leaf in leaves:
+        if isinstance(leaf, Generator) and _open is not None:
+            own = _open.generators.get(leaf._cdata, HOST)
+            if own != where:
+                raise Mixed(f"{name}: a generator of {own} for a tensor on {where}")
+
+
+def _note_copies(name, args, kwargs, where):
+    """Note where the host waits: for values, for sizes and for copies."""
+    tensors = [a for a in tree_flatten((args, kwargs))[0] if isinstance(a, Tensor)]
+    is_there = any(isinstance(t, OnGpu) for t in tensors)
+    if name.startswith("aten._to_copy"):
+        source, target = isinstance(args[0], OnGpu), where != HOST
+        if source != target:
+            on_host = args[0] if target else None
+            _note_copy(on_host, kwargs.get("non_blocking", False), target)
+    elif name.startswith("aten.copy_"):
+        source, target = isinstance(args[1], OnGpu), isinstance(args[0], OnGpu)
+        if source != target:
+            waits_not = args[2] if len(args) > 2 else kwargs.get("non_blocking", False)
+            _note_copy(args[1] if target else args[0], waits_not, target)
+    elif not is_there:
+        return
+    elif name.startswith(LOOKS):
+        _note(name)
+    elif name == "aten.repeat_interleave.Tensor" and kwargs.get("output_size") is None:
+        _note("repeat_interleave of unknown size")
+    elif name.startswith(("aten.index.", "aten.index_put")):
+        for index in args[1]:
+            if index is not None and index.dtype in (torch.bool, torch.uint8):
+                _note(f"{name} by a mask")
+            elif index is not None and not isinstance(index, OnGpu):
+                _note(f"{name} by places on the host")
+        if name.startswith("aten.index_put") and not isinstance(args[2], OnGpu):
+            _note(f"{name} of a value on the host")
+
+
+def _note_copy(on_host, waits_not, is_upload):
+    way = "to the device" if is_upload else "to the host"
+    if not waits_not:
+        _note(f"a copy {way}")
+    elif on_host is None:
+        _note("a copy to the host that nobody waits for")
+    elif not _open.is_pinned(on_host):
+        _note(f"a copy {way} of memory that is not pinned")
+
+
+class _Generator(Generator):
+    """A generator that says that it is of a GPU."""
+
+    def __new__(cls, device="cpu"):
+        made = super().__new__(cls, "cpu")
+        made.where = _indexed(device)
+        _open.generators[made._cdata] = made.where
+        return made
+
+    @property
+    def device(self):
+        return self.where
+
+
+class _Stream:
+    """Everything runs at once."""
+
+    def __init__(self, *args, **kwargs):
+        self.device = torch.device("cuda", 0)
+
+    def nothing(self, *args, **kwargs):
+        pass
+
+    record = synchronize = wait_stream = wait_event = record_stream = nothing
+
+
+class _Autocast(torch.autocast):
+    """Lower precision for what is on the host, where it is asked for on a GPU."""
+
+    def __init__(self, device_type, *args, **kwargs):
+        super().__init__("cpu" if device_type == "cuda" else device_type, *args, **kwargs)
+
+
+_grouped = torch.optim.Optimizer._group_tensors_by_device_and_dtype
+
+
+def _group_by_device(lists, with_indices=False):
+    """Group by the device that tensors say they lie on, where all say the same."""
+    found = {}
+    for (device, dtype), group in _grouped(lists, with_indices).items():
+        where = {t.device for t in group[0][0] if t is not None}
+        found[where.pop() if len(where) == 1 else device, dtype] = group
+    return found
+
+
+def _waits_for_all(*args):
+    _note("synchronize")
+
+
+_CUDA = {
+    "is_available": lambda: True,
+    "device_count": lambda: N_DEVICES,
+    "current_device": lambda: 0,
+    "is_initialized": lambda: True,
+    "is_bf16_supported": lambda *args: True,
+    "is_current_stream_capturing": lambda: False,
+    "_is_in_bad_fork": lambda: False,
+    "_lazy_init": lambda: None,
+    "mem_get_info": lambda device=None: (2**33, 2**34),
+    "memory_reserved": lambda device=None: 0,
+    "memory_allocated": lambda device=None: 0,
+    "max_memory_allocated": lambda device=None: 0,
+    "empty_cache": lambda: None,
+    "get_device_capability": lambda device=None: (9, 0),
+    "get_device_properties": lambda device=None: SimpleNamespace(major=9, minor=0),
+    "synchronize": _waits_for_all,
+    "Stream": _Stream,
+    "Event": _Stream,
+    "current_stream": _Stream,
+    "stream": lambda stream: nullcontext(),
+}
+
+
+@contextmanager
+def pretended_gpus():
+    """Let torch find GPUs, in a block of this thread; yields what happens there."""
+    global _open
+    torch._C._ensureCUDADeviceGuardSet()  # as FakeTensorMode does
+    lifts = torch._C._only_lift_cpu_tensors()
+    with ExitStack() as stack:
+        for name, stand_in in _CUDA.items():
+            stack.enter_context(mock.patch.object(torch.cuda, name, stand_in))
+        generators = tuple(_DefaultGenerator() for _ in range(N_DEVICES))
+        patch = mock.patch.object(torch.cuda, "default_generators", generators)
+        stack.enter_context(patch)
+        stack.enter_context(mock.patch.object(torch, "Generator", _Generator))
+        stack.enter_context(mock.patch.object(torch, "autocast", _Autocast))
+        # A module that is moved gets new parameters: the old ones cannot change place.
+        patch = mock.patch.object(
+            torch.optim.Optimizer,
+            "_group_tensors_by_device_and_dtype",
+            staticmethod(_group_by_device),
+        )
+        stack.enter_context(patch)
+        future = torch.__future__
+        kept = future.get_overwrite_module_params_on_conversion()
+        stack.callback(future.set_overwrite_module_params_on_conversion, kept)
+        future.set_overwrite_module_params_on_conversion(True)
+        stack.callback(torch._C._set_only_lift_cpu_tensors, lifts)
+        torch._C._set_only_lift_cpu_tensors(True)
+        before, _open = _open, Gpus()
+        try:
+            with _Mode():
+                yield _open
+        finally:
+            _open = before
+
+
+def _DefaultGenerator():
+    return torch.default_generator.clone_state()
