@@ -13,6 +13,7 @@ without a tensor of the device at hand is made on the host.
 
 from collections import Counter
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import wraps
 from types import SimpleNamespace
 from unittest import mock
 
@@ -48,7 +49,7 @@ class OnGpu(Tensor):
     """A tensor that says that it lies on a GPU; its values are on the host."""
 
     host: Tensor
-    where: torch.device
+    lies_on: torch.device
 
     @staticmethod
     def __new__(cls, host, where):
@@ -62,7 +63,9 @@ class OnGpu(Tensor):
         )
 
     def __init__(self, host, where):
-        self.host, self.where = host.detach(), where
+        if where.type == "mps" and host.dtype == torch.float64:
+            raise TypeError("Apple's GPUs have no float64")
+        self.host, self.lies_on = host.detach(), where
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
@@ -72,7 +75,7 @@ class OnGpu(Tensor):
 
     @property
     def device(self):
-        return self.where
+        return self.lies_on
 
     @property
     def data(self):
@@ -81,21 +84,21 @@ class OnGpu(Tensor):
     @data.setter
     def data(self, values):
         Tensor.data.__set__(self, values)
-        self.host, self.where = values.host, values.where
+        self.host, self.lies_on = values.host, values.lies_on
 
     is_cuda = True
     is_cpu = False
 
     def get_device(self):
-        return self.where.index
+        return self.lies_on.index
 
     def to(self, *args, **kwargs):
         if args and isinstance(args[0], Tensor):
             args = (args[0].device, args[0].dtype, *args[1:])
         device, dtype, non_blocking, layout = torch._C._nn._parse_to(*args, **kwargs)
-        device = self.where if device is None else _indexed(device)
+        device = self.lies_on if device is None else _indexed(device)
         dtype = self.dtype if dtype is None else dtype
-        if (device, dtype, layout) == (self.where, self.dtype, None):
+        if (device, dtype, layout) == (self.lies_on, self.dtype, None):
             return self
         more = {} if layout is None else {"memory_format": layout}
         return aten._to_copy.default(
@@ -115,14 +118,17 @@ class OnGpu(Tensor):
     def is_pinned(self):
         return False
 
+    def data_ptr(self):
+        return self.host.data_ptr()
+
     def numpy(self, **options):
-        raise TypeError(f"can't convert {self.where} to numpy")
+        raise TypeError(f"can't convert {self.lies_on} to numpy")
 
     def __array__(self, *args, **kwargs):
-        raise TypeError(f"can't convert {self.where} to numpy")
+        raise TypeError(f"can't convert {self.lies_on} to numpy")
 
     def __reduce_ex__(self, protocol):
-        raise TypeError(f"what lies on {self.where} would be pickled")
+        raise TypeError(f"what lies on {self.lies_on} would be pickled")
 
     def __deepcopy__(self, memo):
         if id(self) not in memo:
@@ -132,7 +138,7 @@ class OnGpu(Tensor):
         return memo[id(self)]
 
     def __repr__(self):
-        return f"OnGpu({self.host}, {self.where})"
+        return f"OnGpu({self.host}, {self.lies_on})"
 
 
 class Gpus:
@@ -150,15 +156,6 @@ class Gpus:
         self.latest = HOST
         self.pinned = {}
         self.generators = {}
-
-    @contextmanager
-    def no_waits(self):
-        """Let the host wait for no device in the block."""
-        self.strict = True
-        try:
-            yield
-        finally:
-            self.strict = False
 
     def note(self, reason):
         """Note that the host waits."""
@@ -178,6 +175,17 @@ class Gpus:
 
 # Of the block that is open; there is one at a time.
 _open: Gpus | None = None
+
+
+@contextmanager
+def no_waits():
+    """Let the host wait for no pretended device in the block."""
+    gpus = _open or Gpus()
+    gpus.strict = True
+    try:
+        yield
+    finally:
+        gpus.strict = False
 
 
 def _note(reason):
@@ -200,14 +208,14 @@ class _Mode(TorchDispatchMode):
 
 def _indexed(device):
     device = torch.device(device)
-    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+    return device if device.type == "cpu" else torch.device(device.type, device.index or 0)
 
 
 def _run(func, args, kwargs):
     """Run an operation on the host, and let what it makes lie where it belongs."""
     name, leaves = str(func), tree_flatten((args, kwargs))[0]
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-    there = {leaf.where for leaf in tensors if isinstance(leaf, OnGpu)}
+    there = {leaf.lies_on for leaf in tensors if isinstance(leaf, OnGpu)}
     asked = kwargs.get("device")
     asked_for = None if asked is None else _indexed(asked)
     if asked_for == HOST and _of_gradients():
@@ -341,13 +349,13 @@ class _Generator(Generator):
 
     def __new__(cls, device="cpu"):
         made = super().__new__(cls, "cpu")
-        made.where = _indexed(device)
-        _open.generators[made._cdata] = made.where
+        made.lies_on = _indexed(device)
+        _open.generators[made._cdata] = made.lies_on
         return made
 
     @property
     def device(self):
-        return self.where
+        return self.lies_on
 
 
 class _Stream:
@@ -366,7 +374,7 @@ class _Autocast(torch.autocast):
     """Lower precision for what is on the host, where it is asked for on a GPU."""
 
     def __init__(self, device_type, *args, **kwargs):
-        super().__init__("cpu" if device_type == "cuda" else device_type, *args, **kwargs)
+        super().__init__("cpu", *args, **kwargs)
 
 
 _grouped = torch.optim.Optimizer._group_tensors_by_device_and_dtype
@@ -381,8 +389,19 @@ def _group_by_device(lists, with_indices=False):
     return found
 
 
+def _to(tensor, *args, **kwargs):
+    """Move a tensor of the host; torch itself would ask another where it really is."""
+    if args and isinstance(args[0], OnGpu):
+        args = (args[0].device, args[0].dtype, *args[1:])
+    return torch._C.TensorBase.to(tensor, *args, **kwargs)
+
+
 def _waits_for_all(*args):
     _note("synchronize")
+
+
+def _set_sync_debug_mode(mode):
+    _open.strict = mode == "error"
 
 
 _CUDA = {
@@ -402,6 +421,7 @@ _CUDA = {
     "get_device_capability": lambda device=None: (9, 0),
     "get_device_properties": lambda device=None: SimpleNamespace(major=9, minor=0),
     "synchronize": _waits_for_all,
+    "set_sync_debug_mode": _set_sync_debug_mode,
     "Stream": _Stream,
     "Event": _Stream,
     "current_stream": _Stream,
@@ -418,12 +438,15 @@ def pretended_gpus():
     with ExitStack() as stack:
         for name, stand_in in _CUDA.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, stand_in))
-        generators = tuple(_DefaultGenerator() for _ in range(N_DEVICES))
-        patch = mock.patch.object(torch.cuda, "default_generators", generators)
-        stack.enter_context(patch)
+        stack.enter_context(mock.patch.object(Tensor, "to", _to))
+        get_device = mock.patch.object(torch._C, "_cuda_getDevice", lambda: 0)
+        stack.enter_context(get_device)
         stack.enter_context(mock.patch.object(torch, "Generator", _Generator))
         stack.enter_context(mock.patch.object(torch, "autocast", _Autocast))
         # A module that is moved gets new parameters: the old ones cannot change place.
+        found = wraps(torch.backends.mps.is_available)(lambda: True)
+        patch = mock.patch.object(torch.backends.mps, "is_available", found)
+        stack.enter_context(patch)
         patch = mock.patch.object(
             torch.optim.Optimizer,
             "_group_tensors_by_device_and_dtype",
@@ -437,12 +460,12 @@ def pretended_gpus():
         stack.callback(torch._C._set_only_lift_cpu_tensors, lifts)
         torch._C._set_only_lift_cpu_tensors(True)
         before, _open = _open, Gpus()
+        generators = tuple(_Generator(f"cuda:{n}") for n in range(N_DEVICES))
+        patch = mock.patch.object(torch.cuda, "default_generators", generators)
+        stack.enter_context(patch)
         try:
             with _Mode():
                 yield _open
         finally:
             _open = before
 
-
-def _DefaultGenerator():
-    return torch.default_generator.clone_state()
