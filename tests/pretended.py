@@ -1,14 +1,15 @@
 """A GPU that is only pretended: host tensors that say that they lie on one.
 
-In a block of `pretended_gpus` torch finds CUDA devices. Tensors "on" them have values,
-and whatever is computed from these is what the host computes; so a whole fit runs, and
-gives what it gives on the CPU, to the bit. What a real device forbids is forbidden:
-operations on tensors of different devices, generators of another device, arrays of
-NumPy from what has not been brought to the host. Where the host waits for the device,
-that is noted, as `torch.cuda.set_sync_debug_mode` would tell of it.
+In a block of `pretended_gpus` torch finds GPUs. Tensors "on" them have values, unlike
+those of `FakeTensorMode`, and gradients: so a whole fit runs there, and gives what it
+gives on the host. What a real device forbids is forbidden: operations on tensors of
+different devices, generators of another device, float64 on MPS, and arrays of NumPy
+from what has not been brought to the host. Where the host waits for a device, that is
+noted, as `torch.cuda.set_sync_debug_mode` would tell of it.
 
-Nothing is asynchronous here, there are no kernels of CUDA, and what other threads make
-without a tensor of the device at hand is made on the host.
+Nothing is asynchronous here, there are no kernels of CUDA and no graphs, and other
+threads than that of the block know of no GPU. MPS is to be named with its number,
+"mps:0".
 """
 
 from collections import Counter
@@ -87,10 +88,6 @@ class OnGpu(Tensor):
         self.host, self.lies_on = values.host, values.lies_on
 
     is_cuda = True
-    is_cpu = False
-
-    def get_device(self):
-        return self.lies_on.index
 
     def to(self, *args, **kwargs):
         if args and isinstance(args[0], Tensor):
@@ -107,9 +104,6 @@ class OnGpu(Tensor):
 
     def cpu(self):
         return self.to(HOST)
-
-    def cuda(self, device="cuda"):
-        return self.to(device)
 
     def tolist(self):
         _note("tolist")
@@ -208,11 +202,16 @@ class _Mode(TorchDispatchMode):
 
 def _indexed(device):
     device = torch.device(device)
-    return device if device.type == "cpu" else torch.device(device.type, device.index or 0)
+    return (
+        device if device.type == "cpu" else torch.device(device.type, device.index or 0)
+    )
 
 
 def _run(func, args, kwargs):
     """Run an operation on the host, and let what it makes lie where it belongs."""
+    if torch.is_inference_mode_enabled() and _is_composed(func):
+        with _Mode():  # its parts come here one by one, as they do elsewhere
+            return func.decompose(*args, **kwargs)
     name, leaves = str(func), tree_flatten((args, kwargs))[0]
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     there = {leaf.lies_on for leaf in tensors if isinstance(leaf, OnGpu)}
@@ -244,7 +243,13 @@ def _run(func, args, kwargs):
         _open.pin(result)
     if where == HOST:
         return result
-    return _placed(func, args, result, where)
+    return _placed(args, result, where)
+
+
+def _is_composed(func):
+    """Whether an operation is defined by others (seen in inference mode alone)."""
+    key = "CompositeImplicitAutograd"
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)
 
 
 def _of_gradients():
@@ -269,22 +274,17 @@ def _bare(value):
     return value.host if isinstance(value, OnGpu) else value
 
 
-def _placed(func, args, result, where):
+def _placed(args, result, where):
     """Wrap what an operation made; what it wrote to stays the tensor that it was."""
     by_host = {id(a.host): a for a in tree_flatten(args)[0] if isinstance(a, OnGpu)}
 
     def placed(value):
         if not isinstance(value, Tensor):
             return value
-        return by_host.get(id(value)) or OnGpu(value, where)
+        known = by_host.get(id(value))
+        return OnGpu(value, where) if known is None else known
 
-    def found(value):
-        if isinstance(value, Tensor):
-            known = by_host.get(id(value))
-            return OnGpu(value, where) if known is None else known
-        return value
-
-    return tree_map(found, result)
+    return tree_map(placed, result)
 
 
 def _check(name, tensors, there, where):
@@ -429,36 +429,48 @@ _CUDA = {
 }
 
 
+def _patches():
+    """Replace what would look for a GPU, or for where tensors really are."""
+    find_mps = wraps(torch.backends.mps.is_available)(lambda: True)
+    group = staticmethod(_group_by_device)
+    patch = mock.patch.object
+    yield from (patch(torch.cuda, name, new) for name, new in _CUDA.items())
+    yield patch(torch._C, "_cuda_getDevice", _CUDA["current_device"])
+    yield patch(torch.backends.mps, "is_available", find_mps)
+    yield patch(Tensor, "to", _to)
+    yield patch(torch, "Generator", _Generator)
+    yield patch(torch, "autocast", _Autocast)
+    yield patch(torch.optim.Optimizer, "_group_tensors_by_device_and_dtype", group)
+
+
+@contextmanager
+def _switched(read, write, value):
+    """Give one of torch's switches a value in the block."""
+    before = read()
+    write(value)
+    try:
+        yield
+    finally:
+        write(before)
+
+
 @contextmanager
 def pretended_gpus():
     """Let torch find GPUs, in a block of this thread; yields what happens there."""
     global _open
     torch._C._ensureCUDADeviceGuardSet()  # as FakeTensorMode does
-    lifts = torch._C._only_lift_cpu_tensors()
+    future = torch.__future__
     with ExitStack() as stack:
-        for name, stand_in in _CUDA.items():
-            stack.enter_context(mock.patch.object(torch.cuda, name, stand_in))
-        stack.enter_context(mock.patch.object(Tensor, "to", _to))
-        get_device = mock.patch.object(torch._C, "_cuda_getDevice", lambda: 0)
-        stack.enter_context(get_device)
-        stack.enter_context(mock.patch.object(torch, "Generator", _Generator))
-        stack.enter_context(mock.patch.object(torch, "autocast", _Autocast))
+        for patch in _patches():
+            stack.enter_context(patch)
+        lifts = torch._C._only_lift_cpu_tensors, torch._C._set_only_lift_cpu_tensors
+        stack.enter_context(_switched(*lifts, True))
         # A module that is moved gets new parameters: the old ones cannot change place.
-        found = wraps(torch.backends.mps.is_available)(lambda: True)
-        patch = mock.patch.object(torch.backends.mps, "is_available", found)
-        stack.enter_context(patch)
-        patch = mock.patch.object(
-            torch.optim.Optimizer,
-            "_group_tensors_by_device_and_dtype",
-            staticmethod(_group_by_device),
+        overwrites = (
+            future.get_overwrite_module_params_on_conversion,
+            future.set_overwrite_module_params_on_conversion,
         )
-        stack.enter_context(patch)
-        future = torch.__future__
-        kept = future.get_overwrite_module_params_on_conversion()
-        stack.callback(future.set_overwrite_module_params_on_conversion, kept)
-        future.set_overwrite_module_params_on_conversion(True)
-        stack.callback(torch._C._set_only_lift_cpu_tensors, lifts)
-        torch._C._set_only_lift_cpu_tensors(True)
+        stack.enter_context(_switched(*overwrites, True))
         before, _open = _open, Gpus()
         generators = tuple(_Generator(f"cuda:{n}") for n in range(N_DEVICES))
         patch = mock.patch.object(torch.cuda, "default_generators", generators)
@@ -468,4 +480,3 @@ def pretended_gpus():
                 yield _open
         finally:
             _open = before
-

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
-from skmmrec.recommender import EarlyStopping, Propagation
-from skmmrec.recommender.training import _training
+from skmmrec.recommender import EarlyStopping, Propagation, SequenceTower, Training
+from skmmrec.recommender.network import _algebra
+from skmmrec.recommender.training import _memory_trial, _training
 from skmmrec.retrieval import _search
 from skmmrec.runtime import Generators, _randomness
 from tests.pretended import pretended_gpus
@@ -45,7 +46,7 @@ def two_generators(monkeypatch):
     monkeypatch.setattr(_search, "SHARE", 0)
 
 
-def lived(device, answers=None, **params):
+def lived(device, answers=None, max_epochs=1, **params):
     """Fit, take in items and interactions, and recommend; returns all vectors."""
     items, X, ratings = table()
     known = X.item_id < N_ITEMS - 4
@@ -55,12 +56,13 @@ def lived(device, answers=None, **params):
         device=device,
         random_state=0,
         **params,
-    ).set_params(
-        training__max_epochs=2,
-        training__batch_size=64,
-        training__partial_fit_epochs=1,
-        training__precision="float32",
-        training__cuda_graphs=False,
+        training=Training(
+            max_epochs=max_epochs,
+            batch_size=128,
+            partial_fit_epochs=1,
+            precision="float32",
+            cuda_graphs=False,
+        ),
     )
     recommender.fit(X[known], ratings[known] if answers else None)
     recommender.add_items(items.tail(4))
@@ -71,8 +73,10 @@ def lived(device, answers=None, **params):
 
 
 CASES = {
-    "default": {},
-    "sequence": {"user_tower": "sequence", "propagation": Propagation(share=0.3)},
+    "sequence": {
+        "user_tower": SequenceTower(n_layers=1),
+        "propagation": Propagation(share=0.3),
+    },
     "ratings": {"objective": "mse", "answers": True, "early_stopping": EarlyStopping()},
 }
 
@@ -88,8 +92,29 @@ def test_a_gpu_gives_what_the_host_gives(name, two_generators):
     np.testing.assert_array_equal(found[-1], expected[-1])
 
 
-@pytest.mark.parametrize("name", ["ratings", "sequence"])
-def test_apples_gpus_are_asked_for_no_float64(name):
+def test_a_trial_on_a_gpu_chooses_what_one_on_the_host_chooses(
+    two_generators, monkeypatch
+):
+    """How much the items' prior and a memory of them count."""
+    where = []
+
+    def accelerator(device):
+        where.append(_algebra.accelerator(device))
+        return where[-1]
+
+    monkeypatch.setattr(_memory_trial, "accelerator", accelerator)
+    monkeypatch.setattr(_training, "MIN_TRIED", 100)
+    monkeypatch.setattr(_memory_trial, "MIN_USERS", 5)
+    epochs = _training.MIN_TRIAL_EPOCHS + 1
+    expected = lived("cpu", max_epochs=epochs)
     with pretended_gpus():
-        found = lived("mps:0", **CASES[name])
+        found = lived("cuda:1", max_epochs=epochs)
+    assert where == [None, torch.device("cuda", 1)]
+    for one, other in zip(found[:-1], expected[:-1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_apples_gpus_are_asked_for_no_float64():
+    with pretended_gpus():
+        found = lived("mps:0", **CASES["ratings"])
     assert all(np.isfinite(part).all() for part in found)
