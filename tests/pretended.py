@@ -282,9 +282,17 @@ def _placed(args, result, where):
         if not isinstance(value, Tensor):
             return value
         known = by_host.get(id(value))
-        return OnGpu(value, where) if known is None else known
+        return _made(value, where) if known is None else known
 
     return tree_map(placed, result)
+
+
+def _made(host, where):
+    """Wrap a tensor, as one of inference if it is one itself: views share a version."""
+    if host.is_inference() == torch.is_inference_mode_enabled():
+        return OnGpu(host, where)
+    with torch.inference_mode(host.is_inference()):
+        return OnGpu(host, where)
 
 
 def _check(name, tensors, there, where):
