@@ -161,7 +161,7 @@ class LossMonitor:
             for batch in self.batcher.batches(steps)
         ]
         sizes = torch.tensor([len(rows) for rows in steps], dtype=torch.float64)
-        mean = torch.stack(losses).double().cpu() @ sizes / sizes.sum()
+        mean = torch.stack(losses).cpu().double() @ sizes / sizes.sum()
         return -float(mean)
 
 

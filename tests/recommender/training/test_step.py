@@ -2,6 +2,7 @@
 
 from collections import Counter
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from weakref import ref
 
@@ -9,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch._subclasses import FakeTensorMode
+from sklearn.base import clone
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
+from skmmrec.fusion import get_fusion_names
 from skmmrec.recommender import Propagation
 from skmmrec.recommender.network import (
     info_nce,
@@ -24,6 +25,7 @@ from skmmrec.recommender.training import _loop
 from skmmrec.recommender.training._step import _alignment
 from skmmrec.recommender.training._training import _batcher, _loss, _options
 from skmmrec.runtime import Generators
+from tests.pretended import Mixed, no_waits, pretended_gpus
 
 N_ITEMS, N_USERS = 40, 60
 
@@ -87,7 +89,7 @@ def fitted(name):
     return rec.fit(X, answers.get(name))
 
 
-def made(rec, device="cpu"):
+def made(rec, device="cpu", half=None):
     """Trainer of a fitted recommender's network, on a device."""
     problem, plan = rec.model_.problem(), rec._plan()
     generators = Generators(0, torch.device(device))
@@ -95,6 +97,8 @@ def made(rec, device="cpu"):
     batcher = _batcher(problem, plan, generators, problem.history, problem.examples)
     loss = _loss(network, problem, plan, generators, rec.id_l2_).train()
     options = _options(network, problem, plan, len(problem.examples), 0.0)
+    if half is not None:
+        options = replace(options, half=half)
     return _loop.Trainer(loss, batcher, options)
 
 
@@ -192,41 +196,52 @@ def test_waiting_would_be_noticed(wait):
         wait(torch.ones(1))
 
 
-def pretend(trainer, device):
-    """Move a trainer's loss and its next batch to a device that need not exist."""
-    loss, parts = trainer.loss, next(trainer._batches())[:2]
-    fake = FakeTensorMode()
-
-    def move(value):
-        copy = fake.from_tensor(value.detach())
-        with fake:
-            return copy.to(device)
-
-    for module in loss.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:  # a layer may have no bias
-                module._parameters[name] = torch.nn.Parameter(move(parameter))
-    for name in ("content", "user_content", "neighbours"):
-        table = getattr(loss, name)
-        if table is not None:
-            moved = tree_map_only(torch.Tensor, move, vars(table))
-            setattr(loss, name, type(table)(**moved))
-    return fake, tree_map_only(torch.Tensor, move, parts)
+def two_steps(trainer):
+    """Make two steps, each without the making of its batch; returns the losses."""
+    batches = trainer._batches()
+    losses = []
+    for _ in range(2):
+        parts = next(batches)
+        with no_waits():
+            losses.append(trainer._step(trainer.loss, *parts))
+    return [float(loss) for loss in losses]
 
 
-def test_a_step_stays_on_its_device(trainer):
-    """Shown by tensors that only pretend to be on a GPU."""
-    fake, (batch, noise) = pretend(trainer, "cuda")
-    with fake:
-        loss = trainer.loss(batch, noise)
-    assert loss.device.type == "cuda"
+@pytest.mark.parametrize(
+    ("name", "half"), [*((name, False) for name in sorted(OPTIONS)), ("default", True)]
+)
+def test_a_step_stays_on_its_gpu_and_learns_what_it_learns_on_the_host(name, half):
+    """Gradients and the optimizer included, without waiting for the device."""
+    host = made(fitted(name), half=half)
+    expected = two_steps(host)
+    with pretended_gpus():
+        trainer = made(fitted(name), "cuda:1", half=half)
+        found = two_steps(trainer)
+        state = trainer.loss.network.state_dict()
+        learned = {name: value.cpu() for name, value in state.items()}
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    for name, value in host.loss.network.state_dict().items():
+        torch.testing.assert_close(
+            learned[name], value, rtol=1e-4, atol=1e-5, msg=lambda t, n=name: n + t
+        )
+
+
+@pytest.mark.parametrize("fusion", get_fusion_names())
+def test_every_fusion_stays_on_its_gpu(fusion):
+    items, X, _ = table()
+    rec = clone(fitted("default")).set_params(fusion=fusion)
+    rec.set_params(catalog=ItemCatalog(items)).fit(X.head(40))
+    expected = two_steps(made(rec))
+    with pretended_gpus():
+        found = two_steps(made(rec, "cuda:1", half=False))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_another_device_would_be_noticed():
     trainer = made(fitted("default"))
-    fake, (batch, noise) = pretend(trainer, "cuda")
-    with fake, pytest.raises(Exception, match="device"):
-        trainer.loss(batch._replace(log_q=torch.zeros(batch.log_q.shape)), noise)
+    batch, noise, _ = next(trainer._batches())
+    with pretended_gpus(), pytest.raises(Mixed):
+        made(fitted("default"), "cuda").loss(batch, noise)
 
 
 @pytest.mark.gpu
