@@ -220,6 +220,30 @@ def test_a_full_disk(published, mount):
     there.assert_items(there.items_of(there.backend), big)
 
 
+def fill(file):
+    """Write until there is no space for another byte."""
+    number = os.open(file, os.O_CREAT | os.O_WRONLY)
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            while True:
+                os.write(number, bytes(4096))
+    finally:
+        os.close(number)
+
+
+def test_what_is_served_is_read_from_a_disk_that_is_full(published, mount, monkeypatch):
+    """Whoever opens the store then can make neither its log nor the index of that."""
+    monkeypatch.setattr(_connections, "LOOK_SECONDS", 0.0)
+    published.backend.online.disconnect()
+    repo = shutil.copytree(published.repo, mount / "repo")
+    fill(mount / "ballast")
+    there = Repository(repo)
+    assert_read_only(there)
+    (mount / "ballast").unlink()
+    there.publish(there.backend, ONE, 3)  # by the thread that read it before
+    there.assert_items(there.items_of(there.backend), ONE)
+
+
 def write_and_die(repo):
     backend = backend_of(open_store(repo))
     with backend.exclusive():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import time
@@ -20,6 +21,13 @@ from skmmrec.feature_store.backends.base import (
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _READ_ONLY = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+# What a full disk says when the log of a database is to be made, or its index.
+_NO_SPACE = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_WRITE,
+)
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 # Of the main database, and of a publication.
 _RESTORE = (
@@ -126,6 +134,7 @@ class Database:
     def __init__(self, path: str, timeout: float) -> None:
         self.path = path
         self._seen: object = None
+        self._until = math.inf
         with telling(path):
             self.conn = self._open(timeout)
         self._file, self._looked = _identity(path), time.monotonic()
@@ -135,11 +144,27 @@ class Database:
         _refuse_lost(Path(self.path))
         if not is_writable(self.path):
             return self._open_read_only(timeout)
+        try:
+            return self._open_to_write(timeout)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode not in _NO_SPACE or not Path(self.path).exists():
+                raise
+        # Not even the index of its log can be made. What is served is read all the
+        # same, and whether there is space again is looked at now and then.
+        conn = self._open_read_only(timeout)
+        self._until = time.monotonic() + LOOK_SECONDS
+        return conn
+
+    def _open_to_write(self, timeout: float) -> sqlite3.Connection:
         conn = _connect(self.path, timeout)
-        conn.execute("PRAGMA journal_mode = WAL")
-        conn.execute("PRAGMA synchronous = NORMAL")
-        # What was deleted is overwritten; sqlite is built with or without that.
-        conn.execute("PRAGMA secure_delete = ON")
+        try:
+            conn.execute("PRAGMA journal_mode = WAL")
+            conn.execute("PRAGMA synchronous = NORMAL")
+            # What was deleted is overwritten; sqlite is built with or without that.
+            conn.execute("PRAGMA secure_delete = ON")
+        except sqlite3.Error:
+            conn.close()
+            raise
         return conn
 
     def _open_read_only(self, timeout: float) -> sqlite3.Connection:
@@ -161,8 +186,10 @@ class Database:
         return _connect(_uri(self.path, "mode=ro&immutable=1"), timeout)
 
     def is_stale(self) -> bool:
-        """Tell whether the file was changed though nobody was to write."""
-        return self._seen is not None and self._seen != self._look()
+        """Tell whether the file was changed though nobody was to write, or may be."""
+        if self._seen is None or self.conn.in_transaction:
+            return False
+        return time.monotonic() > self._until or self._seen != self._look()
 
     def is_replaced(self) -> bool:
         """Tell whether another file has taken the place of this one, as of a backup.
