@@ -24,6 +24,7 @@ from skmmrec.feature_store.backends.base import (
     StoreError,
     encoders_of,
 )
+from skmmrec.runtime import sync
 
 from ._faults import followed
 from ._registry import DATA as DATA, is_left_behind, registry_file
@@ -325,5 +326,9 @@ def write_settings(repo_path: str | Path, settings: Mapping[str, object]) -> Non
     if not path.is_file() or path.read_bytes() != text.encode():
         path.parent.mkdir(exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_text(text)
-        os.replace(partial, path)
+        try:
+            partial.write_text(text, "utf-8")
+            sync(partial)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)

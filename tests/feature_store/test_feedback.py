@@ -257,7 +257,7 @@ def test_no_clock_has_to_agree(repo, monkeypatch, publisher, recorder):
 
 
 def test_events_are_taken_in_in_the_order_they_came(online, monkeypatch):
-    """By a recommender that sorts them by their times; a clock is set back meanwhile."""
+    """By a recommender that sorts them by time; a clock is set back meanwhile."""
     clock, came = Clock(monkeypatch), [4, 9, 2, 7, 5]
     for item, hours in zip(came, [0, -1, 30, -5000, 2], strict=True):
         clock.off = timedelta(hours=hours)
