@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -28,6 +29,7 @@ from skmmrec.feature_store.backends.base import (
     FullStoreError,
     ReadOnlyStoreError,
     Snapshot,
+    StoreError,
     entity_keys,
     pack_vectors,
 )
@@ -250,6 +252,29 @@ def write_and_die(repo):
     with backend.exclusive():
         backend.append_feedback(Event(b"u", b"i", 1.0, 5))
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@needs_fork
+@quietly
+def test_a_process_without_handles_is_told_so(published):
+    """And not that the store, which it may write to, is read-only."""
+    published.backend.online.disconnect()
+
+    def read():
+        backend = Repository(published.repo).backend
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = os.open(os.devnull, os.O_RDONLY)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, most[1]))
+        try:
+            backend.served()
+        except StoreError as error:
+            return type(error).__name__, str(error)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, most)
+
+    name, told = in_child(read)
+    assert (name, "ulimit -n" in told) == ("StoreError", True)
 
 
 @quietly

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import sqlite3
@@ -94,6 +95,11 @@ def _told(error: sqlite3.Error, path: str | Path, repair: str) -> StoreError | N
             f"there is no room left to write {path}: free some and do it again; what "
             "was served before is still served"
         )
+    if code == sqlite3.SQLITE_CANTOPEN and _has_no_handles():
+        return StoreError(
+            f"{path} cannot be opened, as this process has as many files open as it "
+            "may: let it have more (`ulimit -n`)"
+        )
     if code in _READ_ONLY:
         return ReadOnlyStoreError(
             f"{path} cannot be opened for writing ({error}): is its folder there, and "
@@ -110,6 +116,15 @@ def _told(error: sqlite3.Error, path: str | Path, repair: str) -> StoreError | N
             "be full or broken"
         )
     return None
+
+
+def _has_no_handles() -> bool:
+    """Tell whether this process can open no file at all."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    return False
 
 
 def is_writable(path: str | Path) -> bool:
