@@ -202,9 +202,11 @@ class Database:
 
     def is_stale(self) -> bool:
         """Tell whether the file was changed though nobody was to write, or may be."""
-        if self._seen is None or self.conn.in_transaction:
+        if self.conn.in_transaction:
             return False
-        return time.monotonic() > self._until or self._seen != self._look()
+        if time.monotonic() > self._until:
+            return True
+        return self._seen is not None and self._seen != self._look()
 
     def is_replaced(self) -> bool:
         """Tell whether another file has taken the place of this one, as of a backup.
