@@ -184,6 +184,24 @@ def test_exceptions_are_still_needed():
     assert set(ALLOWED) <= used
 
 
+# Calls that read or write text, and how many arguments they have with an encoding.
+TEXTS = {"read_text": 1, "write_text": 2}
+
+
+def test_texts_have_an_encoding():
+    """Else it is that of the locale, and names that are not ASCII fail in some."""
+    wrong = [
+        f"{name}:{call.lineno}"
+        for name, path in modules().items()
+        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(call, ast.Call)
+        if isinstance(call.func, ast.Attribute) and call.func.attr in TEXTS
+        if "encoding" not in {keyword.arg for keyword in call.keywords}
+        if len(call.args) < TEXTS[call.func.attr]
+    ]
+    assert wrong == []
+
+
 @pytest.mark.parametrize("name", [n for n in modules() if is_package(n)])
 def test_faces_hold_what_they_name(name):
     """Each name of a stub is defined in the module that the stub takes it from."""

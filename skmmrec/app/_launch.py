@@ -35,6 +35,9 @@ _MAX_UPLOAD = 50
 # Seconds until the browser is opened all the same.
 _PATIENCE = 60.0
 
+# What is sent by those who stop services, and by a terminal that is closed.
+_ENDING = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+
 # Colours of the displays and of the site.
 _THEME = {
     "theme.light.primaryColor": "#2f6fb5",
@@ -257,37 +260,46 @@ def _check_port(host: str, port: int) -> None:
 def _command(settings: Path, host: str, port: int) -> list[str]:
     options = {**_OPTIONS, "server.address": host, "server.port": str(port)}
     flags = [f"--{name}={value}" for name, value in options.items()]
-    run = [sys.executable, "-m", "streamlit", "run", str(_SCRIPT)]
+    run = [sys.executable, "-m", "skmmrec.app._process", "run", str(_SCRIPT)]
     return [*run, *flags, "--", str(settings)]
 
 
 @contextmanager
 def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command, and end it with the block, also where SIGTERM ends that."""
-    process = _popen(command, _environment(os.environ))
-    try:
-        with _exit_at_sigterm():
+    """Run a command, and end it with the block, also where a signal ends that.
+
+    What ends this process by SIGKILL is told to the command by the end of its stdin.
+    """
+    with _exit_at_signals():
+        process = _popen(command, _environment(os.environ))
+        try:
             yield process
-    finally:
-        process.terminate()
-        process.wait()
+        finally:
+            process.terminate()
+            process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
 
 
 def _popen(command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, env=env)
+    return subprocess.Popen(command, env=env, stdin=subprocess.PIPE)
 
 
 @contextmanager
-def _exit_at_sigterm() -> Iterator[None]:
-    """Raise SystemExit at SIGTERM, which ends a program without a word otherwise."""
+def _exit_at_signals() -> Iterator[None]:
+    """Raise SystemExit where a signal would end this program without a word."""
     if threading.current_thread() is not threading.main_thread():
         yield  # where no signal can be heard
         return
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    before = {n: signal.getsignal(n) for n in _ENDING}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:  # else it is heard, or ignored as by nohup
+            signal.signal(number, lambda got, _: sys.exit(128 + got))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -49,12 +49,12 @@ def begin(folder: Path, manifest: dict[str, Any]) -> None:
         _check_same(folder, manifest)
     else:
         with replacing(folder / MANIFEST) as fresh:
-            fresh.write_text(json.dumps(manifest, indent=1))
+            fresh.write_text(json.dumps(manifest, indent=1), "utf-8")
 
 
 def _check_same(folder: Path, manifest: dict[str, Any]) -> None:
     try:
-        found = json.loads((folder / MANIFEST).read_text())
+        found = json.loads((folder / MANIFEST).read_text("utf-8"))
     except ValueError as error:
         raise ValueError(
             f"out: {folder / MANIFEST} cannot be read ({error}): delete the folder"

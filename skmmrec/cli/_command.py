@@ -22,6 +22,8 @@ import click
 DONE, WRONG, FAILED = 0, 1, 3  # 2, for wrong usage, is click's own
 # 128 and the number of the signal, SIGINT or SIGPIPE, as shells report it.
 INTERRUPTED, CLOSED = 130, 141
+# In the order of their numbers: what is opened gets the lowest that is free.
+_STREAMS = {"stdin": "r", "stdout": "w", "stderr": "w"}
 DEBUG = "SKMMREC_DEBUG"
 # What bad input and the world outside raise; anything else is a mistake of ours.
 EXPECTED = (ValueError, TypeError, OSError, ImportError, RuntimeError)
@@ -57,8 +59,22 @@ class Group(click.Group):
 
         if not standalone_mode:
             return run()
+        _open_closed_streams()
         code = _code_of(run)
         sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _open_closed_streams() -> None:
+    """Put the null device in the place of streams that are closed, as by ``>&-``.
+
+    Else the next file that is opened, such as a database, would get the number of one,
+    and be written to as if it were that.
+    """
+    for name, mode in _STREAMS.items():
+        if getattr(sys, name) is None:
+            null = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115
+            os.set_inheritable(null.fileno(), True)
+            setattr(sys, name, null)
 
 
 def _code_of(run: Callable[[], Any]) -> Any:

@@ -221,7 +221,7 @@ def _checkpoint_preprocess(
         return None
     config = path.with_name("open_clip_config.json")
     if config.is_file():
-        return json.loads(config.read_text()).get("preprocess_cfg", {})
+        return json.loads(config.read_text("utf-8")).get("preprocess_cfg", {})
     tags = open_clip.list_pretrained_tags_by_model(name)
     known = {_statistics(open_clip.get_pretrained_cfg(name, tag)) for tag in tags}
     if len(known) == 1:

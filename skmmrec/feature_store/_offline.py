@@ -142,9 +142,22 @@ def append_parquet(
     in at the end. Row groups of which no row stays are not read.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    old = _row_groups(path, when) if path.exists() else ()
-    kept = (_others(_with_schema(table, schema), when) for table in old)
-    _replace(path, schema, chain(kept, tables))
+    if not path.exists():
+        _replace(path, schema, tables)
+        return
+    whole = _with_others(schema, path)
+    kept = (_others(_with_schema(t, whole), when) for t in _row_groups(path, when))
+    _replace(path, whole, chain(kept, (_with_schema(t, whole) for t in tables)))
+
+
+def _with_others(schema: pa.Schema, path: Path) -> pa.Schema:
+    """Add the columns that only a file has: of a later version, or put there by hand.
+
+    They are of the past, as rows are.
+    """
+    with _opened(path) as file:
+        others = [f for f in file.schema_arrow if f.name not in schema.names]
+    return pa.schema([*schema, *others])
 
 
 def _others(table: pa.Table, when: datetime) -> pa.Table:

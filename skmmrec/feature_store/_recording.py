@@ -189,8 +189,9 @@ class OnlineWriter:
         does everything if `publish` is not told: no event is lost. After a `rollback`,
         events come back that the model now served has not taken in.
 
-        The time of an event is that of the machine which recorded it. Nothing depends
-        on it.
+        The time of an event is that of the machine which recorded it, or that of the
+        event before where this machine's clock was behind: sorted by their times,
+        events are in the order they came, whatever the clocks.
         """
         return self._served.feedback()
 

@@ -6,7 +6,6 @@ import logging
 import os
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlparse
@@ -24,11 +23,7 @@ from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
     DamagedStoreError,
 )
-
-try:
-    import fcntl
-except ImportError:  # there is none on Windows, where partial files then stay
-    fcntl = None  # type: ignore[assignment]
+from skmmrec.runtime import remove_abandoned, replacing, sync
 
 from ._faults import DATA as DATA, followed, writing_to
 
@@ -164,7 +159,7 @@ def repair_registry(store: FeatureStore) -> None:
             aside,
         )
     for partial in path.parent.glob(f".{path.name}.*"):
-        _free(partial)
+        remove_abandoned(partial, Path.unlink)
 
 
 def _refuse_empty(path: Path) -> None:
@@ -187,36 +182,6 @@ def _write(path: Path, registry: Registry) -> None:
     registry.version_id = str(uuid.uuid4())
     registry.last_updated.FromDatetime(datetime.now(UTC))
     path.parent.mkdir(exist_ok=True)
-    partial = path.with_name(f".{path.name}.{registry.version_id}")
-    try:
-        with _claimed(partial):
-            with open(partial, "wb") as file:
-                file.write(registry.SerializeToString())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def _claimed(partial: Path) -> Iterator[None]:
-    """Say that a file is being written, for as long as the process lives."""
-    if fcntl is None:
-        yield
-        return
-    with open(partial, "ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _free(partial: Path) -> None:
-    """Remove a partial file whose writer is gone."""
-    if fcntl is None:
-        return
-    try:
-        with open(partial, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            partial.unlink(missing_ok=True)
-    except (BlockingIOError, FileNotFoundError):
-        return
+    with replacing(path) as fresh:
+        fresh.write_bytes(registry.SerializeToString())
+        sync(fresh)

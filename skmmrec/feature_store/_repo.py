@@ -18,7 +18,13 @@ from feast.errors import FeatureViewNotFoundException
 from feast.feast_object import FeastObject
 from google.protobuf.message import DecodeError
 
-from skmmrec.feature_store.backends.base import DamagedStoreError, encoders_of
+from skmmrec import __version__
+from skmmrec.feature_store.backends.base import (
+    DamagedStoreError,
+    StoreError,
+    encoders_of,
+)
+from skmmrec.runtime import sync
 
 from ._faults import followed
 from ._registry import DATA as DATA, is_left_behind, registry_file
@@ -249,6 +255,8 @@ def repo_settings(repo_path: str | Path, **defaults: object) -> dict[str, Any]:
     ------
     DamagedStoreError
         When that file cannot be read.
+    StoreError
+        When a later version has written more into it than is known here.
     """
     data = Path(repo_path).resolve() / DATA
     source = {"source": "spark"} if source_kind(repo_path) == "spark" else {}
@@ -272,15 +280,25 @@ def _written_settings(path: Path) -> dict[str, Any]:
             f"{path} is damaged: it holds no settings; publish again, which writes it "
             "anew"
         )
+    unknown = sorted(settings.keys() - _WRITTEN.keys())
+    if unknown:
+        raise StoreError(
+            f"{path} has {', '.join(unknown)}, which skmmrec {__version__} does not "
+            "know: use the version that published last, or a later one"
+        )
     return dict(settings)
 
 
 def _are_settings(found: object) -> bool:
-    """Tell what `write_settings` wrote, also by earlier versions, from all else."""
+    """Tell what `write_settings` wrote, by whatever version, from all else.
+
+    A later version writes more than is known here, beside all that is.
+    """
     return (
         isinstance(found, dict)
         and all(isinstance(found.get(name), kind) for name, kind in _BASIS.items())
-        and all(isinstance(found[name], _WRITTEN.get(name, ())) for name in found)
+        and all(isinstance(found[name], _WRITTEN.get(name, object)) for name in found)
+        and (found.keys() <= _WRITTEN.keys() or found.keys() >= _WRITTEN.keys())
     )
 
 
@@ -308,5 +326,9 @@ def write_settings(repo_path: str | Path, settings: Mapping[str, object]) -> Non
     if not path.is_file() or path.read_bytes() != text.encode():
         path.parent.mkdir(exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_text(text)
-        os.replace(partial, path)
+        try:
+            partial.write_text(text, "utf-8")
+            sync(partial)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)

@@ -100,11 +100,13 @@ def write_rows(files: Path, rows: Rows) -> Rows:
 
 
 def _write_part(path: Path, part: NDArray) -> NDArray:
-    table = np.lib.format.open_memmap(path, "w+", np.float32, part.shape)
-    for rows in slices(len(part)):
-        table[rows] = part[rows]
-    table.flush()
-    del table
+    # Not into a mapped file: where the disk is full, that ends the process by SIGBUS.
+    descr = np.lib.format.dtype_to_descr(np.dtype(np.float32))
+    header = {"descr": descr, "fortran_order": False, "shape": part.shape}
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for rows in slices(len(part)):
+            file.write(np.ascontiguousarray(part[rows], np.float32).data)
     mapped: NDArray = np.load(path, mmap_mode="r")
     return mapped
 

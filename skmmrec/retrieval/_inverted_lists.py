@@ -113,8 +113,17 @@ class Shard:
         return copied
 
     def write(self, path: Path) -> None:
-        """Write to a file."""
-        load_faiss().write_index(self.in_memory(), os.fspath(path))
+        """Write to a file.
+
+        Raises
+        ------
+        OSError
+            Where that fails, as on a full disk.
+        """
+        try:
+            load_faiss().write_index(self.in_memory(), os.fspath(path))
+        except RuntimeError as error:
+            raise OSError(f"{path} cannot be written: {error}") from error
 
     @classmethod
     def map(cls, path: Path) -> Self:

@@ -95,6 +95,10 @@ from ._models import (
     shared_model as shared_model,
 )
 from ._own_modes import own_modes as own_modes
+from ._parents import (
+    end_with_parent as end_with_parent,
+    end_with_stdin as end_with_stdin,
+)
 from ._parquet_folders import parquet_files_in as parquet_files_in
 from ._precision import (
     cast as cast,

@@ -123,7 +123,7 @@ def free_memory(device: torch.device) -> float:
 def _free_on_host(table: Path = Path("/proc/meminfo")) -> float:
     """Return what Linux calls available; elsewhere, half of all memory."""
     if table.is_file():
-        for line in table.read_text().splitlines():
+        for line in table.read_text("utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 return 1024 * float(line.split()[1])
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):

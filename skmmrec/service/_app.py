@@ -93,7 +93,8 @@ def app_from_environment() -> FastAPI:
     """Make the service that the environment describes, for servers that need a name.
 
     ``uvicorn --factory skmmrec.service:app_from_environment`` serves the folder that
-    ``SKMMREC_SERVICE_REPO`` names, with `ServiceSettings.from_environment`.
+    ``SKMMREC_SERVICE_REPO`` names, with `ServiceSettings.from_environment`. A worker
+    stops, as by SIGTERM, once the process that started it is gone.
 
     Returns
     -------
@@ -104,6 +105,9 @@ def app_from_environment() -> FastAPI:
     ValueError
         Without that variable, or as `create_app` does.
     """
+    from skmmrec.runtime import end_with_parent
+
+    end_with_parent()
     if not os.environ.get(REPO):
         raise ValueError(f"{REPO} must name the folder of the repository to serve")
     return create_app(os.environ[REPO], ServiceSettings.from_environment())

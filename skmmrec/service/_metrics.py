@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -18,14 +19,20 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 # Seconds; a list takes some ms, an encoded film some seconds.
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_LOG = logging.getLogger("skmmrec.service")
 # The folder that prometheus_client shares between processes, where there is one.
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+# What it calls its files there, before the number of the process.
+_FILES = ("counter", "histogram", "gauge_livesum")
+# Bytes of each of them: 3,000 lines of counts, which is ten times those of all routes.
+_SPACE = 2**18
 
 
 class Metrics:
     """Counts of one application, in a registry of its own."""
 
     def __init__(self) -> None:
+        self._folder = _shared_folder()
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "skmmrec_requests",
@@ -73,13 +80,48 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all of it in Prometheus' format: of all workers, where they share."""
-        folder = os.environ.get(FOLDER)
-        if folder is None or not values.ValueClass._multiprocess:
+        if self._folder is None:
             return generate_latest(self._registry)
-        _forget_dead(Path(folder))
+        _forget_dead(self._folder)
         shared = CollectorRegistry()
-        MultiProcessCollector(shared, folder)
+        MultiProcessCollector(shared, str(self._folder))
         return generate_latest(shared)
+
+
+def _shared_folder() -> Path | None:
+    """Return where workers share what they count, with space for this one."""
+    folder = os.environ.get(FOLDER)
+    if folder is None or not values.ValueClass._multiprocess:
+        return None
+    try:
+        _reserve(Path(folder))
+    except OSError as error:
+        _LOG.warning(
+            "there is no space in %s for what this worker counts, so it is left out "
+            "of the metrics until the worker is started again: %s",
+            folder,
+            error,
+        )
+        values.ValueClass = values.MutexValue
+    return Path(folder)
+
+
+def _reserve(folder: Path) -> None:
+    """Take the space of all counts before the first, or raise an OSError.
+
+    prometheus_client counts in files of holes that are mapped into memory. Where a hole
+    can get no space, the system ends the process, in the middle of its answers.
+    """
+    for name in _FILES:
+        path = folder / f"{name}_{os.getpid()}.db"
+        if path.exists():
+            continue
+        partial = path.with_suffix(".partial")
+        try:
+            partial.write_bytes(bytes(_SPACE))
+            os.replace(partial, path)  # others read it at any time
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _forget_dead(folder: Path) -> None:

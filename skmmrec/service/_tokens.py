@@ -102,7 +102,7 @@ def read_tokens(settings: ServiceSettings) -> Tokens | None:
     where = "tokens"
     if settings.tokens_file is not None:
         where = str(settings.tokens_file)
-        lines += settings.tokens_file.read_text().splitlines()
+        lines += settings.tokens_file.read_text("utf-8").splitlines()
     if settings.tokens is not None:
         lines += settings.tokens.get_secret_value().split(",")
     tokens = Tokens(lines, where)

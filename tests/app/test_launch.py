@@ -134,24 +134,34 @@ def test_without_streamlit_the_extra_is_named(monkeypatch, saved):
         browse(saved)
 
 
-def test_sigterm_ends_the_page_too():
+CHILD = (
+    "from skmmrec.runtime import end_with_stdin; import time; "
+    "end_with_stdin(); print('on', flush=True); time.sleep(30); print('still on')"
+)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGKILL"])
+def test_what_ends_the_program_ends_the_page_too(name):
     code = (
-        "import sys, subprocess\n"
+        "import sys\n"
         "from skmmrec.app import _launch\n"
-        "sleep = [sys.executable, '-c', 'import time; time.sleep(60)']\n"
-        "with _launch._running(sleep) as process:\n"
+        "with _launch._running([sys.executable, '-c', sys.argv[1]]) as process:\n"
         "    print(process.pid, flush=True)\n"
         "    _launch._wait(process)\n"
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, CHILD], stdout=subprocess.PIPE, text=True
     )
-    child = int(parent.stdout.readline())
-    parent.send_signal(signal.SIGTERM)
-    assert parent.wait(60) == 128 + signal.SIGTERM
+    child, _ = int(parent.stdout.readline()), parent.stdout.readline()
+    number = getattr(signal, name)
+    parent.send_signal(number)
+    assert parent.wait(60) == (-number if name == "SIGKILL" else 128 + number)
+    assert parent.stdout.read() == ""  # the child has it too, until it ends
     parent.stdout.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(child, 0)
+    if name != "SIGKILL":  # else whoever inherits the child may not have seen its end
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
 
 
 def test_the_browser_is_opened_where_the_page_answers(monkeypatch):

@@ -6,7 +6,10 @@ One process is started anew; the others are forked, and import nothing.
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 from skmmrec.batch._job import Job
 from skmmrec.cli import main
@@ -49,6 +52,30 @@ def test_nobody_reads_the_output(model):
     code, _, err = command("recommend", model, stdout=writing)
     os.close(writing)
     assert (code, err) == (141, "")
+
+
+@needs_fork
+@quietly
+@pytest.mark.parametrize("closed", [[0], [1], [2], [0, 1, 2]], ids=str)
+def test_streams_that_are_closed_belong_to_no_file(model, tmp_path, closed):
+    """As by ``>&-``: what is opened next must not get their numbers."""
+    numbers = tmp_path / "numbers"
+
+    def program():
+        for number in closed:
+            setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+            with suppress(OSError):  # closed with what was written to by it
+                os.close(number)
+        try:
+            main(["recommend", str(model), "--user", "1e0", "-k1"])
+        finally:
+            with open(numbers, "x") as file:
+                file.write(f"{file.fileno()}")
+
+    code, out, _ = as_program(program)
+    assert code == 0
+    assert bool(out) == (1 not in closed)
+    assert int(numbers.read_text()) > 2
 
 
 @needs_fork

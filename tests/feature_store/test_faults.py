@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import os
 import sqlite3
@@ -12,8 +13,10 @@ import pytest
 from skmmrec.feature_store import (
     DamagedStoreError,
     OnlineRecommender,
+    StoreError,
     _publish as publish_module,
     open_store,
+    publications,
     publish,
     repo_settings,
     verify,
@@ -214,6 +217,19 @@ def test_damaged_settings_are_told_and_written_anew(repo, recommender, content):
         repo_settings(repo)
     publish(recommender, repo)
     assert path.read_bytes() == good
+
+
+def test_settings_of_a_later_version_are_not_written_over(repo, recommender):
+    """They name features that an earlier one would forget."""
+    publish(recommender, repo)
+    path = repo / "data" / "embeddings.json"
+    later = json.dumps(json.loads(path.read_text()) | {"of_later": 1})
+    path.write_text(later)
+    for do in (lambda: repo_settings(repo), lambda: publish(recommender, repo)):
+        with pytest.raises(StoreError, match=r"has of_later, which .* not know"):
+            do()
+    assert path.read_text() == later
+    assert len(publications(repo)) == 1
 
 
 def test_feast_tells_a_damaged_registry(repo, recommender):

@@ -20,6 +20,7 @@ from skmmrec.feature_store import (
     rollback,
     verify,
 )
+from skmmrec.interactions import InteractionData, read_interactions
 
 from .conftest import new_repo, reads_with_duckdb
 from .test_events import events as pushed_events
@@ -253,6 +254,22 @@ def test_no_clock_has_to_agree(repo, monkeypatch, publisher, recorder):
     assert rollback(repo).version == "v3"
     assert waiting(online) == [20]
     assert verify(model(3), repo).ok
+
+
+def test_events_are_taken_in_in_the_order_they_came(online, monkeypatch):
+    """By a recommender that sorts them by time; a clock is set back meanwhile."""
+    clock, came = Clock(monkeypatch), [4, 9, 2, 7, 5]
+    for item, hours in zip(came, [0, -1, 30, -5000, 2], strict=True):
+        clock.off = timedelta(hours=hours)
+        record(online, item)
+    events = online.feedback()
+    assert events["item_id"].tolist() == came
+    rows, _ = read_interactions(events.drop(columns="y"))
+    data = InteractionData.collect(rows, pd.Index([77]), pd.Index(range(25)))
+    assert data.seen.items.tolist() == came
+    jumps = events["timestamp"].diff()[1:]
+    assert (jumps >= timedelta(0)).all()
+    assert jumps.max() > timedelta(hours=29)  # what did not go back is as it was
 
 
 @reads_with_duckdb

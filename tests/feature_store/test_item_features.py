@@ -11,7 +11,13 @@ import pytest
 
 from skmmrec import ItemCatalog
 from skmmrec.catalog import Blocks
-from skmmrec.feature_store import OnlineRecommender, open_store, publish, verify
+from skmmrec.feature_store import (
+    OnlineRecommender,
+    open_store,
+    publish,
+    rollback,
+    verify,
+)
 from skmmrec.feature_store._item_features import item_columns, vector_columns
 from skmmrec.recommender import ContentRecommender
 
@@ -183,6 +189,22 @@ def test_features_stay_registered_and_are_empty_without_values(repo, recommender
     assert np.isnan(prices["v2"])
     settings = json.loads((repo / "data" / "embeddings.json").read_text())
     assert settings["item_features"] == {"price": "float64", "stock": "int64"}
+
+
+def test_columns_that_only_the_file_has_stay(repo, recommender):
+    """As of a later version, or by hand: they are of the past, as rows are."""
+    publish(recommender, repo)
+    path = repo / "data" / "item_embeddings.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("mine", pa.array(range(len(table)))), path)
+    publish(make_recommender(version="v2"), repo)
+    rollback(repo)
+    offline = pq.read_table(path).to_pandas()
+    offline = offline.sort_values("event_timestamp", kind="stable")
+    n = len(table)
+    assert offline["mine"][:n].tolist() == list(range(n))
+    assert len(offline) == 3 * n
+    assert offline["mine"][n:].isna().all()
 
 
 def test_a_feature_may_become_of_another_kind(repo, recommender):

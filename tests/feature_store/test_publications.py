@@ -25,7 +25,11 @@ from skmmrec.feature_store import (
     verify,
 )
 from skmmrec.feature_store.backends import backend_of
-from skmmrec.feature_store.backends.base import Snapshot, StoreError
+from skmmrec.feature_store.backends.base import (
+    DamagedStoreError,
+    Snapshot,
+    StoreError,
+)
 from skmmrec.feature_store.backends.sqlite import SqliteBackend
 
 from .conftest import make_recommender, new_repo, reads_with_duckdb
@@ -65,6 +69,24 @@ def test_a_publication_of_another_format_is_refused(number):
     fields = json.loads(Snapshot(7, "v1", b"", 10, 10).to_json())
     with pytest.raises(StoreError, match=f"publication 7 is of format {number!r}"):
         Snapshot.from_json(json.dumps(fields | {"format": number}))
+
+
+def test_a_record_is_read_whole_or_refused():
+    """Of a record that was cut, or has another name in it, nothing is guessed."""
+    text = Snapshot(7, "v1", b"a", 10, 10, 3, counts={"users": 2}).to_json()
+    later = json.dumps(json.loads(text) | {"of_later": 1})
+    with pytest.raises(StoreError, match="publication 7 has of_later, which"):
+        Snapshot.from_json(later)
+    for cut in range(len(text)):
+        with pytest.raises(DamagedStoreError, match="is damaged"):
+            Snapshot.from_json(text[:cut])
+    for name in json.loads(text):
+        with pytest.raises(StoreError):
+            Snapshot.from_json(text.replace(f'"{name}"', f'"{name}z"'))
+    with pytest.raises(DamagedStoreError, match="is damaged"):
+        Snapshot.from_json(b"\xff" + text.encode())
+    earlier = {k: v for k, v in json.loads(text).items() if k != "memory_exponent"}
+    assert Snapshot.from_json(json.dumps(earlier)) == Snapshot.from_json(text)
 
 
 def test_a_store_of_another_format_is_refused_whoever_asks(repo):

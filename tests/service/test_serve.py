@@ -235,3 +235,12 @@ def test_a_server_that_cannot_start_ends(served):
         )
     assert done.returncode != 0
     assert "address already in use" in done.stderr
+
+
+@pytest.mark.slow
+def test_workers_end_with_the_process_that_started_them(served):
+    """They would answer at its port for good."""
+    with Running(served, workers=2) as service:
+        wait_until(lambda: service.count("Application startup complete") == 2, PATIENCE)
+        service.process.kill()
+        wait_until(lambda: service.count("Finished server process") == 2)

@@ -2,12 +2,13 @@
 
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import sqlite3
 import subprocess
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from skmmrec.feature_store.backends.base import (
     FullStoreError,
     ReadOnlyStoreError,
     Snapshot,
+    StoreError,
     entity_keys,
     pack_vectors,
 )
@@ -220,11 +222,59 @@ def test_a_full_disk(published, mount):
     there.assert_items(there.items_of(there.backend), big)
 
 
+def fill(file):
+    """Write until there is no space for another byte."""
+    number = os.open(file, os.O_CREAT | os.O_WRONLY)
+    try:
+        with suppress(OSError):
+            while True:
+                os.write(number, bytes(4096))
+    finally:
+        os.close(number)
+
+
+def test_what_is_served_is_read_from_a_disk_that_is_full(published, mount, monkeypatch):
+    """Whoever opens the store then can make neither its log nor the index of that."""
+    monkeypatch.setattr(_connections, "LOOK_SECONDS", 0.0)
+    published.backend.online.disconnect()
+    repo = shutil.copytree(published.repo, mount / "repo")
+    fill(mount / "ballast")
+    assert shutil.disk_usage(mount).free == 0
+    there = Repository(repo)
+    assert_read_only(there)
+    (mount / "ballast").unlink()
+    there.publish(there.backend, ONE, 3)  # by the thread that read it before
+    there.assert_items(there.items_of(there.backend), ONE)
+
+
 def write_and_die(repo):
     backend = backend_of(open_store(repo))
     with backend.exclusive():
         backend.append_feedback(Event(b"u", b"i", 1.0, 5))
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@needs_fork
+@quietly
+def test_a_process_without_handles_is_told_so(published):
+    """And not that the store, which it may write to, is read-only."""
+    published.backend.online.disconnect()
+
+    def read():
+        backend = Repository(published.repo).backend
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = os.open(os.devnull, os.O_RDONLY)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, most[1]))
+        try:
+            backend.served()
+        except StoreError as error:
+            return type(error).__name__, str(error)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, most)
+
+    name, told = in_child(read)
+    assert (name, "ulimit -n" in told) == ("StoreError", True)
 
 
 @quietly

@@ -48,7 +48,8 @@ class Event(NamedTuple):
         Serialized ids.
     y : float
     event_us : int
-        When it was recorded, by the recorder's clock. Nothing depends on it.
+        When it was recorded, by the recorder's clock. Nothing depends on it:
+        `feedback_frame` gives times that do not go back.
     pushed : bytes or None
         Key of the pushed event that this is. No two events have the same.
     """

@@ -17,7 +17,8 @@ def oldest_us(view: FeatureView) -> int | None:
     An on-demand view, which has no ``ttl``, is written like any other.
     """
     ttl: timedelta | None = getattr(view, "ttl", None)
-    return to_us(datetime.now(UTC) - ttl) if ttl else None
+    # In whole microseconds: a ttl of thousands of years is no date before now.
+    return to_us(datetime.now(UTC)) - ttl // timedelta(microseconds=1) if ttl else None
 
 
 def fresh(table: VectorTable, view: FeatureView) -> np.ndarray | None:

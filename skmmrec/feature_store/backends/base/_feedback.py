@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from skmmrec.interactions import ITEM, TIME, USER
@@ -19,14 +20,17 @@ def feedback_frame(
 ) -> pd.DataFrame:
     """Build the table of events, with their sequence numbers as its index.
 
-    A row is a sequence number, user key, item key, y and time (us).
+    A row is a sequence number, user key, item key, y and time (us). Times never go
+    back, as whoever takes the events in sorts them by these: where the clock of a
+    recorder was behind, an event has the time of the one before.
     """
-    numbers, users, items, y, times = zip(*rows, strict=True) if rows else ((),) * 5
+    numbers, users, items, y, recorded = zip(*rows, strict=True) if rows else ((),) * 5
+    times = np.maximum.accumulate(np.array(recorded, dtype=np.int64))
     return pd.DataFrame(
         {
             USER: key_ids(USER, users),
             ITEM: key_ids(ITEM, items),
             "y": pd.Series(y, dtype=float),
-            TIME: pd.to_datetime(pd.Series(times, dtype="int64"), unit="us", utc=True),
+            TIME: pd.to_datetime(times, unit="us", utc=True),
         }
     ).set_index(pd.Index(numbers, dtype="int64", name=SEQUENCE))

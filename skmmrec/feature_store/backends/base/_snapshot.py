@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from skmmrec import __version__
 
-from ._errors import StoreError
+from ._errors import DamagedStoreError, StoreError
 
 # Counts up with each change after which stores that were written before cannot be read.
 FORMAT = 1
@@ -73,18 +73,19 @@ class Snapshot:
         Raises
         ------
         StoreError
-            For a publication of another format.
+            For a publication of another format, or with more in it than is known here.
+        DamagedStoreError
+            For what `to_json` has not written.
         """
-        fields: dict[str, Any] = json.loads(text)
-        number = fields.pop("format", None)
-        if number != FORMAT:
-            raise StoreError(
-                f"publication {fields.get('number')} is of format {number!r}, and "
-                f"skmmrec {__version__} reads format {FORMAT}: use the version that "
-                "published it, or publish to an empty store"
-            )
-        fields["fingerprint"] = bytes.fromhex(fields["fingerprint"])
-        return cls(**fields)
+        try:
+            said = dict(json.loads(text))
+            _refuse_others(said)
+            return cls(**said | {"fingerprint": bytes.fromhex(said["fingerprint"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedStoreError(
+                f"the record of a publication is damaged and cannot be read ({error}): "
+                "restore the store from a copy"
+            ) from error
 
     def owns(self, version: str | None, event_us: int) -> bool:
         """Tell whether a row that was written beside the publication belongs to it.
@@ -93,3 +94,25 @@ class Snapshot:
         version, or are no later than the publication.
         """
         return version == self.version and event_us > self.served_us
+
+
+def _refuse_others(said: dict[str, Any]) -> None:
+    """Take the format out of a record; refuse what another version has written.
+
+    Who left a field out that is new would serve, or write back, something else.
+    """
+    number = said.pop("format", None)
+    if number != FORMAT:
+        raise StoreError(
+            f"publication {said.get('number')} is of format {number!r}, and "
+            f"skmmrec {__version__} reads format {FORMAT}: use the version that "
+            "published it, or publish to an empty store"
+        )
+    known = {each.name for each in fields(Snapshot)}
+    unknown = sorted(said.keys() - known)
+    if unknown and known <= said.keys():
+        raise StoreError(
+            f"publication {said.get('number')} has {', '.join(unknown)}, which skmmrec "
+            f"{__version__} does not know: use the version that published it, or a "
+            "later one"
+        )

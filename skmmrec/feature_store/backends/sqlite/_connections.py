@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import sqlite3
 import time
@@ -20,6 +22,13 @@ from skmmrec.feature_store.backends.base import (
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _READ_ONLY = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+# What a full disk says when the log of a database is to be made, or its index.
+_NO_SPACE = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_WRITE,
+)
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 # Of the main database, and of a publication.
 _RESTORE = (
@@ -82,6 +91,11 @@ def _told(error: sqlite3.Error, path: str | Path, repair: str) -> StoreError | N
             f"there is no room left to write {path}: free some and do it again; what "
             "was served before is still served"
         )
+    if code == sqlite3.SQLITE_CANTOPEN and _has_no_handles():
+        return StoreError(
+            f"{path} cannot be opened, as this process has as many files open as it "
+            "may: let it have more (`ulimit -n`)"
+        )
     if code in _READ_ONLY:
         return ReadOnlyStoreError(
             f"{path} cannot be opened for writing ({error}): is its folder there, and "
@@ -98,6 +112,15 @@ def _told(error: sqlite3.Error, path: str | Path, repair: str) -> StoreError | N
             "be full or broken"
         )
     return None
+
+
+def _has_no_handles() -> bool:
+    """Tell whether this process can open no file at all."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    return False
 
 
 def is_writable(path: str | Path) -> bool:
@@ -122,6 +145,7 @@ class Database:
     def __init__(self, path: str, timeout: float) -> None:
         self.path = path
         self._seen: object = None
+        self._until = math.inf
         with telling(path):
             self.conn = self._open(timeout)
         self._file, self._looked = _identity(path), time.monotonic()
@@ -131,11 +155,27 @@ class Database:
         _refuse_lost(Path(self.path))
         if not is_writable(self.path):
             return self._open_read_only(timeout)
+        try:
+            return self._open_to_write(timeout)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode not in _NO_SPACE or not Path(self.path).exists():
+                raise
+        # Not even the index of its log can be made. What is served is read all the
+        # same, and whether there is space again is looked at now and then.
+        conn = self._open_read_only(timeout)
+        self._until = time.monotonic() + LOOK_SECONDS
+        return conn
+
+    def _open_to_write(self, timeout: float) -> sqlite3.Connection:
         conn = _connect(self.path, timeout)
-        conn.execute("PRAGMA journal_mode = WAL")
-        conn.execute("PRAGMA synchronous = NORMAL")
-        # What was deleted is overwritten; sqlite is built with or without that.
-        conn.execute("PRAGMA secure_delete = ON")
+        try:
+            conn.execute("PRAGMA journal_mode = WAL")
+            conn.execute("PRAGMA synchronous = NORMAL")
+            # What was deleted is overwritten; sqlite is built with or without that.
+            conn.execute("PRAGMA secure_delete = ON")
+        except sqlite3.Error:
+            conn.close()
+            raise
         return conn
 
     def _open_read_only(self, timeout: float) -> sqlite3.Connection:
@@ -157,7 +197,11 @@ class Database:
         return _connect(_uri(self.path, "mode=ro&immutable=1"), timeout)
 
     def is_stale(self) -> bool:
-        """Tell whether the file was changed though nobody was to write."""
+        """Tell whether the file was changed though nobody was to write, or may be."""
+        if self.conn.in_transaction:
+            return False
+        if time.monotonic() > self._until:
+            return True
         return self._seen is not None and self._seen != self._look()
 
     def is_replaced(self) -> bool:

@@ -27,14 +27,20 @@ class Opened:
         """
         database: Database | None = getattr(self._local, "database", None)
         if database is None or database.path != path or database.is_stale():
-            self._close_publications()
             database = self._local.database = connect()
         return database.conn
 
     def is_replaced(self, path: str) -> bool:
-        """Tell whether this thread's main database has made way for another file."""
+        """Tell whether this thread's main database has made way for another file.
+
+        What is open is forgotten then, and not closed: who asked for it before may be
+        about to read it.
+        """
         database: Database | None = getattr(self._local, "database", None)
-        return database is not None and database.path == path and database.is_replaced()
+        if database is None or database.path != path or not database.is_replaced():
+            return False
+        vars(self._local).clear()
+        return True
 
     def publication(self, path: Path) -> sqlite3.Connection:
         """Return this thread's connection to a publication; the last ones stay open."""
@@ -51,9 +57,6 @@ class Opened:
         if hasattr(self._local, "database"):
             self._local.database.conn.close()
             del self._local.database
-        self._close_publications()
-
-    def _close_publications(self) -> None:
         for conn in vars(self._local).pop("files", {}).values():
             conn.close()
 

@@ -187,7 +187,7 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
         path = self._get_db_path(config)
         if self._opened.is_replaced(path):
             forget_cache(self._cache_name(config))
-            self.disconnect()
+            self._cache = None
         return self._opened.main(path, lambda: self.open(config))
 
     def disconnect(self) -> None:
