@@ -14,10 +14,11 @@ threads than that of the block know of no GPU. MPS is to be named with its numbe
 
 from collections import Counter
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import wraps
+from functools import cache, wraps
 from types import SimpleNamespace
 from unittest import mock
 
+import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -443,7 +444,8 @@ def _patches():
     group = staticmethod(_group_by_device)
     patch = mock.patch.object
     yield from (patch(torch.cuda, name, new) for name, new in _CUDA.items())
-    yield patch(torch._C, "_cuda_getDevice", _CUDA["current_device"])
+    # A torch that was built without CUDA has none.
+    yield patch(torch._C, "_cuda_getDevice", _CUDA["current_device"], create=True)
     yield patch(torch.backends.mps, "is_available", find_mps)
     yield patch(Tensor, "to", _to)
     yield patch(torch, "Generator", _Generator)
@@ -464,7 +466,31 @@ def _switched(read, write, value):
 
 @contextmanager
 def pretended_gpus():
-    """Let torch find GPUs, in a block of this thread; yields what happens there."""
+    """Let torch find GPUs, in a block of this thread; yields what happens there.
+
+    Skips the test where torch is of a version that cannot be pretended to.
+    """
+    if (reason := _reason_against()) is not None:
+        pytest.skip(f"with torch {torch.__version__} no GPU can be pretended: {reason}")
+    with _pretended() as gpus:
+        yield gpus
+
+
+@cache
+def _reason_against():
+    """Try a gradient; what is used here of torch is private and may be another."""
+    try:
+        with _pretended():
+            weights = torch.ones(2, device="cuda", requires_grad=True)
+            (weights * weights).sum().backward()
+            place = weights.grad.device
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
+        return repr(error)
+    return None if place.type == "cuda" else f"a gradient lies on {place}"
+
+
+@contextmanager
+def _pretended():
     global _open
     torch._C._ensureCUDADeviceGuardSet()  # as FakeTensorMode does
     future = torch.__future__
