@@ -177,5 +177,5 @@ def _padded_rows(
         inside = place < lengths[rows, None]
         entries = np.where(inside, met.indptr[rows, None] + place, 0)
         columns = np.where(inside, met.indices[entries], -1)
-        yield rows, columns, np.where(inside, met.data[entries], 0.0)
+        yield rows, columns, np.where(inside, met.data[entries], np.float64(0))
         start = stop
