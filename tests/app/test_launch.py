@@ -144,21 +144,27 @@ CHILD = (
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGKILL"])
 def test_what_ends_the_program_ends_the_page_too(name):
     code = (
-        "import sys\n"
+        "import signal, sys\n"
         "from skmmrec.app import _launch\n"
+        # Where tests run by nohup, it is ignored.
+        "signal.signal(getattr(signal, sys.argv[2]), signal.SIG_DFL)\n"
         "with _launch._running([sys.executable, '-c', sys.argv[1]]) as process:\n"
         "    print(process.pid, flush=True)\n"
         "    _launch._wait(process)\n"
     )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", code, CHILD], stdout=subprocess.PIPE, text=True
-    )
-    child, _ = int(parent.stdout.readline()), parent.stdout.readline()
-    number = getattr(signal, name)
-    parent.send_signal(number)
-    assert parent.wait(60) == (-number if name == "SIGKILL" else 128 + number)
-    assert parent.stdout.read() == ""  # the child has it too, until it ends
-    parent.stdout.close()
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        CHILD,
+        "SIGTERM" if name == "SIGKILL" else name,
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        child, _ = int(parent.stdout.readline()), parent.stdout.readline()
+        number = getattr(signal, name)
+        parent.send_signal(number)
+        assert parent.wait(60) == (-number if name == "SIGKILL" else 128 + number)
+        assert parent.stdout.read() == ""  # the child has it too, until it ends
     if name != "SIGKILL":  # else whoever inherits the child may not have seen its end
         with pytest.raises(ProcessLookupError):
             os.kill(child, 0)
