@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -23,7 +24,7 @@ from skmmrec.feature_store.backends.base import (
 from skmmrec.interactions import is_integer
 
 from ._clock import now_us
-from ._faults import told_apart
+from ._faults import FULL, told_apart
 from ._handover import hand_over_now
 from ._offline import (
     append_parquet,
@@ -237,18 +238,35 @@ def free_leftovers(
     """Forget publications that were never served, but for one, and their files."""
     known = {time for s in served_ones(backend) for time in (s.event_us, s.served_us)}
     files = [parquet_path(store, feature_view(store, v)) for v in PUBLISHED_VIEWS]
+    for path in files:
+        partial_of(path).unlink(missing_ok=True)
     for snapshot in unserved(backend):
         if resumed is not None and snapshot.number == resumed.number:
             continue
-        if snapshot.event_us not in known:
-            for path in files:
-                forget_time(path, from_us(snapshot.event_us))
-        if any(s.number == snapshot.number for s in backend.publications()):
-            backend.drop(snapshot.number)
+        written = [] if snapshot.event_us in known else files
+        try:
+            _forget_rows(written, snapshot)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            # There is no room to write a file anew. The rows online, by whose record
+            # those in the files are found, go first then, and make some.
+            _drop_unserved(backend, snapshot)
+            _forget_rows(written, snapshot)
         else:
-            backend.discard()
+            _drop_unserved(backend, snapshot)
+
+
+def _forget_rows(files: list[Path], snapshot: Snapshot) -> None:
     for path in files:
-        partial_of(path).unlink(missing_ok=True)
+        forget_time(path, from_us(snapshot.event_us))
+
+
+def _drop_unserved(backend: Backend, snapshot: Snapshot) -> None:
+    if any(s.number == snapshot.number for s in backend.publications()):
+        backend.drop(snapshot.number)
+    else:
+        backend.discard()
 
 
 def complete_offline(store: FeatureStore, backend: Backend) -> None:

@@ -27,6 +27,10 @@ from skmmrec.feature_store import (
     rollback,
     verify,
 )
+from skmmrec.feature_store._offline import holds_time
+from skmmrec.feature_store._publications import free_leftovers, unserved
+from skmmrec.feature_store.backends import backend_of
+from skmmrec.feature_store.backends.base import from_us
 from skmmrec.feature_store.backends.sqlite import SqliteBackend, _connections
 
 from .conftest import copy_repo, make_recommender, reads_with_duckdb
@@ -370,6 +374,33 @@ def test_a_disk_that_is_full_in_between(published, monkeypatch, code, step):
     assert not list((published / "data").glob("*.partial"))
     publish(model(3), published)
     assert verify(model(3), published).ok
+
+
+@pytest.mark.parametrize("step", ["complete", "serve"])
+def test_what_a_failed_publication_left_makes_room(published, monkeypatch, step):
+    """Its rows in the offline files go, where these cannot be written beside it."""
+    store = open_store(published)
+    backend, writer = backend_of(store), pq.ParquetWriter
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def full(*args):
+        raise error
+
+    def full_until_there_is_room(*args, **kwargs):
+        return full() if unserved(backend) else writer(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteBackend, step, full)
+        with pytest.raises(FullStoreError):
+            publish(model(3), store)
+    [left] = unserved(backend)
+    path = published / "data" / "item_embeddings.parquet"
+    assert holds_time(path, from_us(left.event_us))
+    monkeypatch.setattr(pq, "ParquetWriter", full_until_there_is_room)
+    free_leftovers(store, backend)
+    assert unserved(backend) == []
+    assert not holds_time(path, from_us(left.event_us))
+    assert verify(published).ok
 
 
 # Read-only
