@@ -58,10 +58,8 @@ class Conditions:
         """Mark the items of some categories; a ValueError when no item has one."""
         column = self.of(CATEGORY)
         listed: Any = wanted if is_list_like(wanted) else [wanted]
-        mask = np.zeros(len(column.present), dtype=bool)
-        for name in listed:
-            mask |= np.asarray(column.values == category_text(name), dtype=bool)
-        return mask & column.present
+        # In one pass over the items, however many categories a request names.
+        return _are_among(column, set(map(category_text, listed)))
 
     def of(self, name: str) -> FilterColumn:
         """Return a feature of all items; a ValueError when no item has a value."""
@@ -76,3 +74,14 @@ class Conditions:
     def _read(self, name: str) -> dict[bytes, bytes]:
         keys = self.table.keys
         return self.backend.read_column(self.view, keys, name, self.snapshot)
+
+
+def _are_among(column: FilterColumn, texts: set[str]) -> np.ndarray:
+    """Mark the rows with one of some texts."""
+    if len(texts) == 1:  # NumPy takes half as long
+        [text] = texts
+        return np.asarray(column.values == text, dtype=bool) & column.present
+    mask, values = np.zeros(len(column.present), bool), column.values[column.present]
+    found = map(texts.__contains__, values.tolist())
+    mask[column.present] = np.fromiter(found, bool, len(values))
+    return mask

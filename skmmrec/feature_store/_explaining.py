@@ -30,13 +30,18 @@ class OnlineExplainer:
 
     _served: ServedModel
 
-    def history_contributions(self, users: Ids, items: Ids) -> pd.DataFrame:
+    def history_contributions(
+        self, users: Ids, items: Ids, *, max_rows: int | None = None
+    ) -> pd.DataFrame:
         """Split the scores of pairs over the items of the users' histories.
 
         Parameters
         ----------
         users, items : array-like of shape (n,), or one id
             The pairs. One id goes with all of the others.
+        max_rows : int, optional
+            The most rows of the table. More of them are an error, before they take time
+            and memory. None: as many as there are.
 
         Returns
         -------
@@ -55,10 +60,10 @@ class OnlineExplainer:
         TypeError
             For ids of another type than the stored ones.
         ValueError
-            For `users` and `items` of different lengths, when the users of the served
-            model are not sums of their items' vectors, or when the store does not tell
-            which items a user's vector is the sum of, as some of them have been
-            deleted, or nothing says which of those met were disliked.
+            For `users` and `items` of different lengths, for more than `max_rows`, when
+            the users of the served model are not sums of their items' vectors, or when
+            the store does not tell which items a user's vector is the sum of, as some
+            of them have been deleted, or nothing says which of those met were disliked.
         """
         served = self._served
         user_ids, item_ids = _pairs(
@@ -71,6 +76,7 @@ class OnlineExplainer:
                 snapshot, f"their scores cannot be split from the store; {_ADVICE}"
             )
             found = served.users(list(dict.fromkeys(user_ids)), snapshot, table.dim)
+            _check_size(user_ids, found, max_rows)
             memory = served.memory(table, snapshot)
             split = _Split(table, history_sum, found, memory)
             parts = [*map(split.pair, user_ids, item_ids)]
@@ -90,6 +96,16 @@ def _pairs(users: list[Id], items: list[Id]) -> tuple[list[Id], list[Id]]:
             f"users and items must be as many, got {len(users)} and {len(items)}"
         )
     return users, items
+
+
+def _check_size(users: list[Id], found: dict[Id, User], most: int | None) -> None:
+    """Refuse pairs with more in all histories than is wanted."""
+    if most is None:
+        return
+    sizes = {user: len(known.liked) + 1 for user, known in found.items()}
+    n = sum(sizes.get(user, 0) for user in users)
+    if n > most:
+        raise ValueError(f"max_rows is {most}, and the histories have {n}")
 
 
 class _Pair(NamedTuple):

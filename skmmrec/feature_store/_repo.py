@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ import yaml
 from feast import FeatureStore, FeatureView
 from feast.errors import FeatureViewNotFoundException
 from feast.feast_object import FeastObject
+from feast.repo_config import FeastConfigError
 from google.protobuf.message import DecodeError
 
 from skmmrec import __version__
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from skmmrec.encoders import BaseEncoder
 
 _LOG = logging.getLogger("skmmrec.feature_store")
+
+# How pydantic shows in an error what was given.
+_GIVEN = re.compile(r", input_value=.*, input_type=\w+")
 
 SETTINGS = "embeddings.json"
 # What it says, and of which type; the first are always there.
@@ -83,13 +88,20 @@ def open_store(repo: Repo) -> FeatureStore:
     ------
     FileNotFoundError
         When the folder holds no ``feature_store.yaml``.
+    feast.repo_config.FeastConfigError
+        When that says what cannot be. The error has no settings in it, as these may be
+        passwords.
     """
     if isinstance(repo, FeatureStore):
         return repo
     path = Path(repo).resolve()
     if not (path / "feature_store.yaml").is_file():
         raise FileNotFoundError(f"no feature_store.yaml in {path}")
-    return FeatureStore(repo_path=str(path))
+    try:
+        return FeatureStore(repo_path=str(path))
+    except FeastConfigError as error:
+        told = _GIVEN.sub("", str(error._error_message))
+        raise FeastConfigError(told, error._config_path) from None
 
 
 def feature_view(store: FeatureStore, name: str) -> FeatureView:

@@ -66,6 +66,8 @@ def read_fuser(
 
     Raises ValueError for a parameter or an attribute that no fitted fuser can have.
     """
+    if "cache" in record["params"]:  # a stranger's file names no place to write to
+        raise ValueError("fuser.params.cache is never saved")
     fuser = SoftTokenFuser(**record["params"])
     fuser._validate_params()
     _check_fitted(record["fitted"])

@@ -38,13 +38,17 @@ _ADDRESSES = re.compile(
     ).replace(" ", r"\s+"),
     re.I,
 )
+# How deep sentences that address a model may be put into others. Texts need one round,
+# and another that finds nothing; each takes milliseconds.
+_MOST_ROUNDS = 8
 
 
 def without_instructions(text: str, max_length: int) -> str:
     r"""Clean a text, and leave out sentences that tell a model what to do.
 
     Such sentences are found by common English phrases. Others stay in the text, and
-    reach the model between fences.
+    reach the model between fences. Nothing stays of a text that puts such sentences
+    into others, and these into further ones, many times.
 
     Returns one line, cut after `max_length` characters; empty if nothing is left.
 
@@ -57,9 +61,12 @@ def without_instructions(text: str, max_length: int) -> str:
     'S.W.A.T. 2.0 at example.com'
     """
     line = clean(re.sub(r"[\r\n]+", f" {_BREAK} ", text), 10 * max_length)
-    while (kept := _without_addresses(line)) != line:
+    for _ in range(_MOST_ROUNDS):
+        kept = _without_addresses(line)
+        if kept == line:
+            return clean(line.replace(_BREAK, " "), max_length)
         line = kept  # the parts around a removed sentence may form a new one
-    return clean(line.replace(_BREAK, " "), max_length)
+    return ""
 
 
 def _without_addresses(line: str) -> str:

@@ -9,7 +9,7 @@ from collections import Counter
 from skmmrec.llm._safety import tidy, whole_sentences
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
-_FENCED = re.compile(r"^\s*```\w*\s*|\s*```\s*$")
+_FENCE = re.compile(r"```\w*")
 # Share of letters, digits and spaces below which a text is garbage. Not tuned.
 _LETTERS = 0.6
 # Largest share of one word in a text of ten words or more: every third. Not tuned.
@@ -48,11 +48,17 @@ def read_text(answer: str, max_length: int, key: str, facts: str = "") -> str | 
     >>> read_text('{"text": "A film ab', 80, "text") is None
     True
     """
-    stripped = _FENCED.sub("", answer.strip())
+    stripped = _unfenced(answer.strip())
     said = _from_json(stripped, key) if stripped[:1] in ("{", "[") else stripped
     text = tidy(said or "", max_length)
     text = whole_sentences(text) or text
     return text if _is_language(text) and _is_about(text, facts) else None
+
+
+def _unfenced(answer: str) -> str:
+    """Take an answer out of the marks that Markdown puts around code."""
+    start = _FENCE.match(answer)
+    return answer[start.end() if start else 0 :].strip().removesuffix("```").strip()
 
 
 def _from_json(answer: str, key: str) -> str | None:

@@ -18,11 +18,20 @@ from skmmrec.runtime import short_references
 # Prompts take far fewer. Not tuned.
 _LONGEST = 20_000
 _INVISIBLE = {"Cc", "Cf", "Co", "Cs", "Cn"}
-_JOINERS = "\u200c\u200d"  # letters of many scripts need them
-_HIDDEN = re.compile(r"<(script|style|template)\b.*?</\1\s*>", re.I | re.S)
+_JOINERS = "\u200c\u200d"  # letters of many scripts need them, but no Latin ones
+_LOOSE_JOINERS = re.compile(rf"(?<![^\x00-\x7f{_JOINERS}])[{_JOINERS}]+")
+_MANY_JOINERS = re.compile(f"([{_JOINERS}])[{_JOINERS}]+")
+# What is not shown though it counts as a letter or a mark: selectors of variants, of
+# which there are 256, one for each byte of a hidden text, and fillers.
+_UNSHOWN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f"
+    "\uffa0\U000e0100-\U000e01ef]"
+)
+_HIDDEN = re.compile(r"<(script|style|template)\b", re.I)
 _TAG = re.compile(r"</?[a-zA-Z|!/?][^<>]*>")
 _TAG_OR_COMMENT = re.compile(rf"<!--.*?-->|{_TAG.pattern}", re.S)
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
+_BRACKET = re.compile(r"([\[\]])")
 _ROLE_MARK = re.compile(r"\[/?[A-Z][A-Z_ ]*\]")  # [INST], [/INST], [SYSTEM_PROMPT]
 _EMPHASIS = re.compile(r"`+|\*+|_{2,}|~{2,}|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)")
 # A line begins within itself: else blank lines would be looked at once for each.
@@ -139,15 +148,40 @@ def _without_entities(text: str) -> str:
 
 
 def _without_roles(text: str) -> str:
-    """Remove role marks until none is left, since they may be nested."""
-    count = 1
-    while count:
-        text, count = _ROLE_MARK.subn(" ", text)
-    return text
+    """Remove role marks, those around others too, in one pass from left to right."""
+    open_marks = [""]  # the text from each bracket on that is not closed yet
+    for part in _BRACKET.split(text):
+        if part == "[":
+            open_marks.append(part)
+        elif part == "]" and len(open_marks) > 1:
+            mark = f"{open_marks.pop()}]"
+            if _ROLE_MARK.fullmatch(mark):
+                open_marks[-1] += " "
+            else:  # no more than plain text, and so is what is around it
+                open_marks = ["".join([*open_marks, mark])]
+        else:
+            open_marks[-1] += part
+    return "".join(open_marks)
+
+
+def _without_hidden(text: str) -> str:
+    """Remove scripts and the like, with what is in them, if they have an end."""
+    shown, at, endless = [], 0, set[str]()
+    for start in _HIDDEN.finditer(text):
+        name = start[1].lower()
+        if start.start() < at or name in endless:
+            continue
+        end = re.compile(rf"</{name}\s*>", re.I).search(text, start.end())
+        if end is None:  # nor will a later one find an end
+            endless.add(name)
+            continue
+        shown += [text[at : start.start()], " "]
+        at = end.end()
+    return "".join([*shown, text[at:]])
 
 
 def _without_markup(text: str) -> str:
-    shown = _HIDDEN.sub(" ", _usual(text[:_LONGEST]))
+    shown = _without_hidden(_usual(text[:_LONGEST]))
     # Behind the last end of a comment, the ends of others would be looked for in vain.
     head, end, tail = shown.rpartition("-->")
     return _TAG_OR_COMMENT.sub(" ", head + end) + _TAG.sub(" ", tail)
@@ -155,8 +189,9 @@ def _without_markup(text: str) -> str:
 
 def _usual(text: str) -> str:
     """Normalize characters (NFKC), and remove invisible ones."""
-    usual = unicodedata.normalize("NFKC", text)
-    return "".join(_visible(letter) for letter in usual)
+    shown = _UNSHOWN.sub("", text)
+    usual = "".join(map(_visible, unicodedata.normalize("NFKC", shown)))
+    return _MANY_JOINERS.sub(r"\1", _LOOSE_JOINERS.sub("", usual))
 
 
 def _visible(letter: str) -> str:

@@ -52,6 +52,16 @@ class _TextOfHtml(HTMLParser):
         if not self.hidden:
             self.parts.append(data)
 
+    def parse_marked_section(self, i: int, report: int = 1) -> int:
+        """Read ``<![...]>``; what is none is a comment, as in browsers.
+
+        Python up to 3.13 raises an AssertionError.
+        """
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:
+            return self.parse_bogus_comment(i)
+
     def _separate(self, tag: str) -> None:
         if tag not in _INLINE:
             self.parts.append(" ")

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("skmmrec.service")
 T = TypeVar("T")
+# Parts of a filter of Feast, as many as the store takes. Before they are counted there,
+# Feast reads them, and makes an error of each.
+_MOST_PARTS = 1000
 
 
 class Answers:
@@ -135,14 +138,14 @@ class Answers:
         self._some(asked.items, "items")
         model = self._served_model()
         source = "store"
+        users, items, most = asked.users, asked.items, self._settings.max_rows
         with told_to_callers():
             try:
-                why = self.online.history_contributions(asked.users, asked.items)
+                why = self.online.history_contributions(users, items, max_rows=most)
             except ValueError:
                 if model is None:
                     raise
-                source, why = "model", model.history(asked.users, asked.items)
-        self._check_rows(why["met"].tolist(), 1)
+                source, why = "model", model.history(users, items, most)
         version = why.attrs.get("model_version", model and model.version)
         explanations = _explanations(why)
         if model is not None and model.version == version:
@@ -189,12 +192,25 @@ def _filter(where: Where) -> Any:
     """Return a condition as the store takes it: a text, or a filter of Feast."""
     if not isinstance(where, dict):
         return where
+    if _n_parts(where) > _MOST_PARTS:
+        raise ProblemError("invalid-value", f"where may have {_MOST_PARTS} parts")
     kind = CompoundFilter if "filters" in where else ComparisonFilter
     try:
         return kind(**where)
     except ValidationError as error:
         why = error.errors(include_input=False, include_url=False)[0]["msg"]
         raise ProblemError("invalid-value", f"where is no filter: {why}") from error
+
+
+def _n_parts(where: dict[str, Any]) -> int:
+    """Count the parts of a filter, without Python's stack."""
+    n, waiting = 0, [where]
+    while waiting:
+        listed = waiting.pop().get("filters")
+        if isinstance(listed, list):
+            n += len(listed)
+            waiting += [part for part in listed if isinstance(part, dict)]
+    return n
 
 
 def _count(values: Any) -> int:

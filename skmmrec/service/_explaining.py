@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from skmmrec.inspection import explain, history_contributions, modality_contributions
-from skmmrec.interactions import ITEM, USER
+from skmmrec.interactions import ITEM, USER, as_list
 from skmmrec.recommender import load_model
 
 
@@ -43,8 +43,17 @@ class SavedModel:
         makes_users: bool = self.recommender.model_.makes_users
         return makes_users
 
-    def history(self, users: Any, items: Any) -> pd.DataFrame:
-        """Split scores over histories, as the model knows them."""
+    def history(self, users: Any, items: Any, max_rows: int) -> pd.DataFrame:
+        """Split scores over histories, as the model knows them.
+
+        Raises ValueError where these would make more rows than that.
+        """
+        given, n_items = pd.Index(as_list(users, USER)), len(as_list(items, ITEM))
+        rows = self.recommender.user_index_.get_indexer(given)
+        sizes = self.recommender.history_.lengths[rows[rows >= 0]] + 1
+        n = int(sizes.sum()) * (n_items if len(given) == 1 else 1)
+        if n > max_rows:
+            raise ValueError(f"an answer may have {max_rows} rows, this has up to {n}")
         return history_contributions(self.recommender, users, items)
 
     def add_reasons(self, explanations: list[dict[str, Any]]) -> None:

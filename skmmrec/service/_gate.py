@@ -16,6 +16,7 @@ from ._problems import ProblemError, answer_problem
 from ._rates import RateLimit
 from ._settings import ServiceSettings
 from ._tokens import Caller, Role, Tokens
+from ._uploads import FORM, media_type
 
 _EVERYBODY = Caller("anonymous", "write")
 _CHALLENGE = (
@@ -79,9 +80,14 @@ class Gate:
             rate = self._settings.rate
             raise ProblemError("too-many", f"{rate:g} requests a second", headers)
 
-    def measured(self, request: Request, is_upload: bool) -> Request:
-        """Return the request with a body that ends in an error where it is too long."""
+    def measured(self, request: Request, takes_files: bool) -> Request:
+        """Return the request with a body that ends in an error where it is too long.
+
+        JSON may be as long as elsewhere where files may come, too: in memory it takes
+        many times its length.
+        """
         settings = self._settings
+        is_upload = takes_files and media_type(request) == FORM
         most = settings.max_upload_bytes if is_upload else settings.max_request_bytes
         said = request.headers.get("content-length", "")
         if said.isdecimal() and _is_above(said, most):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
+    FailFast,
     Field,
     StrictBool,
     StrictFloat,
@@ -16,12 +18,39 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+T = TypeVar("T")
+# Names in one field; there are as many as modalities, some few.
+_MOST_NAMES = 64
+
+
+class _FailFast(FailFast):
+    """As pydantic's own, and to be used in unions of types, which are hashed."""
+
+    __hash__ = object.__hash__
+
+
+def _few(given: Any) -> Any:
+    if isinstance(given, dict) and len(given) > _MOST_NAMES:
+        raise PydanticCustomError(
+            "too_many_names",
+            "there may be {most} names, got {n}",
+            {"most": _MOST_NAMES, "n": len(given)},
+        )
+    return given
+
+
+# An error takes hundreds of bytes: a request of a megabyte could ask for a million, and
+# for a minute of the thread that all others wait for. So lists end at their first, and
+# names are few.
+Listed: TypeAlias = Annotated[list[T], _FailFast()]
+Named: TypeAlias = Annotated[dict[str, T], BeforeValidator(_few)]
+
 # Numbers with a fraction are refused by the store, in the same words as elsewhere.
 Id: TypeAlias = StrictInt | StrictStr | StrictFloat
-Ids: TypeAlias = Id | list[Id]
+Ids: TypeAlias = Id | Listed[Id]
 Number: TypeAlias = StrictInt | StrictFloat
 Category: TypeAlias = StrictStr | StrictInt | StrictFloat
-Categories: TypeAlias = Category | list[Category]
+Categories: TypeAlias = Category | Listed[Category]
 
 _WHERE = Field(
     default=None,
@@ -89,15 +118,15 @@ class SimilarRequest(_Request):
     model_config = _example(content={"text": "a storm at sea"}, k=5, where="price < 30")
 
     query: Ids | None = Field(default=None, description="Item ids.")
-    content: dict[str, StrictStr] | None = Field(
+    content: Named[StrictStr] | None = Field(
         default=None,
         description="Words, by the name of the vectors to compare with. Files come in "
         "parts of multipart/form-data of these names.",
     )
-    vectors: dict[str, list[list[float | None]]] | None = Field(
+    vectors: Named[Listed[Listed[float | None]]] | None = Field(
         default=None, description="Vectors by name; null stands for NaN."
     )
-    weights: dict[str, Number] | None = Field(
+    weights: Named[Number] | None = Field(
         default=None, description="How much each vector counts."
     )
     k: StrictInt = _K

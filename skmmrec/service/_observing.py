@@ -53,8 +53,11 @@ class Observed:
             self._note(scope, status, time.perf_counter() - start)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "other")
-        method = scope["method"] if route != "other" else "other"
+        found = scope.get("route")
+        route = getattr(found, "path", "other")
+        # Of a method that a path does not have, too, whoever asks chooses the name.
+        methods = getattr(found, "methods", None) or ()
+        method = scope["method"] if scope["method"] in methods else "other"
         self._metrics.answered(route, method, status, seconds)
         fields = {
             "request_id": scope["state"]["request_id"],

@@ -175,7 +175,7 @@ def told_to_callers() -> Iterator[None]:
         yield
     except TypeError as error:
         raise ProblemError("invalid-type", str(error)) from error
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # whole numbers have no bounds
         raise ProblemError("invalid-value", str(error)) from error
 
 
@@ -188,7 +188,8 @@ def _told_of_one(error: dict[str, Any]) -> str:
     place, message = error["loc"][1:], error["msg"]
     if error["type"] == "json_invalid" and place:  # a position, no field
         return f"body: no JSON, from character {place[0]} on"
-    return f"{'.'.join(map(str, place)) or 'body'}: {message}"
+    named = ".".join(f"{part!s:.100}" for part in place)  # some are the sender's words
+    return f"{named or 'body'}: {message}"
 
 
 def request_id_of(request: Request) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import string
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from fastapi.responses import JSONResponse, Response
 
@@ -27,6 +29,8 @@ from ._threads import Threads
 _LOG = logging.getLogger("skmmrec.service")
 
 MODEL_VERSION = "X-Model-Version"
+# What a header may hold as it is, besides letters and digits; all else is %-encoded.
+_PLAIN = f" {string.punctuation}"
 
 
 class Service:
@@ -130,5 +134,5 @@ def _rendered(work: Callable[[], dict[str, Any]]) -> Response:
 def as_json(content: dict[str, Any]) -> Response:
     """Write an answer, with the version of the model in its headers, too."""
     version = content.get("model_version")
-    headers = {} if version is None else {MODEL_VERSION: str(version)}
+    headers = {} if version is None else {MODEL_VERSION: quote(str(version), _PLAIN)}
     return JSONResponse(content, headers=headers)

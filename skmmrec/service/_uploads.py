@@ -12,6 +12,8 @@ from starlette.datastructures import UploadFile
 from ._messages import SimilarRequest
 from ._problems import ProblemError
 
+# What a body with files is.
+FORM = "multipart/form-data"
 # The part of a form that has all but the files, as JSON.
 PART = "request"
 # More than there are modalities; a form of many parts takes long to take apart.
@@ -19,7 +21,7 @@ _MOST_FILES = 8
 
 _BODIES = {
     "application/json": {"schema": {"$ref": "#/components/schemas/SimilarRequest"}},
-    "multipart/form-data": {
+    FORM: {
         "schema": {
             "type": "object",
             "properties": {
@@ -37,16 +39,22 @@ _BODIES = {
 OPENAPI = {"requestBody": {"required": True, "content": _BODIES}}
 
 
+def media_type(request: Request) -> str:
+    """Return what a request says that its body is, in small letters."""
+    said = request.headers.get("content-type", "")
+    return said.partition(";")[0].strip().lower()
+
+
 async def read_similar(request: Request) -> tuple[SimilarRequest, dict[str, bytes]]:
     """Read what is asked for, and the files.
 
     Raises ProblemError for a body of another type, or a form that is not as it should
     be; RequestValidationError as FastAPI raises it.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = media_type(request)
     if kind == "application/json":
         return _parsed(await request.body()), {}
-    if kind == "multipart/form-data":
+    if kind == FORM:
         return await _read_form(request)
     raise ProblemError(
         "media-type", "send application/json, or multipart/form-data with files"

@@ -59,7 +59,9 @@ def test_what_is_recorded_counts_at_once(repo):
 def test_one_id_goes_with_all_others(repo):
     publish(history_model(), repo)
     online = OnlineRecommender(repo)
-    one = online.history_contributions(4, [1, 2])
+    one = online.history_contributions(4, [1, 2], max_rows=10)
+    with pytest.raises(ValueError, match="max_rows is 9, and the histories have 10"):
+        online.history_contributions(4, [1, 2], max_rows=9)
     pd.testing.assert_frame_equal(one, online.history_contributions([4, 4], [1, 2]))
     with pytest.raises(ValueError, match="as many, got 2 and 3"):
         online.history_contributions([4, 3], [1, 2, 3])

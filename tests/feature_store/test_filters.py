@@ -20,7 +20,8 @@ def test_only_items_of_a_category_are_recommended(repo, recommender, categories)
     publish(recommender, repo, categories=categories)
     online = OnlineRecommender(repo)
     best = expected(recommender, "100", 30).index
-    for wanted in ("jazz", ["jazz"], ["rock", "jazz"], "folk"):
+    many = [*map(str, range(1000)), "jazz"]
+    for wanted in ("jazz", ["jazz"], ["rock", "jazz"], "folk", [], many):
         names = [wanted] if isinstance(wanted, str) else wanted
         known = [i for i in best if categories.get(i) in names]
         table = online.recommend(["100"], k=30, category=wanted)

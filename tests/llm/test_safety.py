@@ -1,8 +1,11 @@
 """Item text is data: what goes into a prompt, and what comes out of a model."""
 
+import re
+
 import pytest
 from hypothesis import example, given, strategies as st
 
+from skmmrec.llm import _safety
 from skmmrec.llm._fields import as_lines
 from skmmrec.llm._instructions import without_instructions
 from skmmrec.llm._reading import read_text
@@ -27,6 +30,7 @@ MARKS = [
     "\x00",
 ]
 HIDDEN = ["\u200b", "\u2028", "\uff1c", "\uff1e", "\n", " a ", "\U000e0041"]
+HIDDEN += ["\u200c", "\u200d", "\ufe0f", "\U000e0141", "\u3164", "[", "]", "<style "]
 PIECES = st.sampled_from([*MARKS, *HIDDEN])
 HOSTILE = st.lists(PIECES | st.text(max_size=4), max_size=25).map("".join)
 
@@ -37,7 +41,7 @@ HOSTILE = st.lists(PIECES | st.text(max_size=4), max_size=25).map("".join)
 def test_cleaned_text_is_one_short_line_that_closes_nothing(text, length):
     line = clean(text, length)
     assert len(line) <= length
-    assert not set("<>{}\n\r\u2028\u200b\x00") & set(line)
+    assert not set("<>{}\n\r\u2028\u200b\x00\ufe0f\U000e0141\u1160") & set(line)
     assert clean(text, 500) == clean(clean(text, 500), 500)
     assert fence(line, "item").count("</item>") == 1
 
@@ -63,6 +67,12 @@ def test_tidied_text_has_no_markup_and_is_short(text, length):
         ("  ", ""),
         ("Up . . . and away , too", "Up... and away, too"),
         ("\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u200c\u062e"),
+        ("\u0d28\u0d4d\u200d a", "\u0d28\u0d4d\u200d a"),
+        ("\u0645\u200c\u200d\u200c\u062e", "\u0645\u200c\u062e"),
+        ("U\u200dp [IN\u200cST]", "Up"),
+        ("\u2764\ufe0f Up\U000e0148\U000e0149 \u3164", "\u2764 Up"),
+        ("[A [B [SYSTEM_PROMPT]]] Up [a] [[x]]", "Up [a] [[x]]"),
+        ("<STYLE a>b</style >Up<script>", "Up"),
     ],
 )
 def test_markup_and_marks_leave_and_words_stay(text, words):
@@ -70,11 +80,32 @@ def test_markup_and_marks_leave_and_words_stay(text, words):
 
 
 @pytest.mark.parametrize(
-    "piece", ["<script", "<!--", "&amp;", "[IN", "<", "\n", "\n ", "&#9"]
+    "piece", ["<script", "<style ", "<!--", "&amp;", "[IN", "<", "\n", "\n ", "&#9"]
 )
 def test_a_huge_hostile_text_is_cut_before_it_is_searched(piece):
     assert len(clean(piece * 10**6, 100)) <= 100
     assert len(tidy(piece * 10**6, 100)) <= 100
+
+
+def without_roles_again_and_again(text):
+    n = 1
+    while n:
+        text, n = _safety._ROLE_MARK.subn(" ", text)
+    return text
+
+
+@given(st.text("[[[]]]AB/x _", max_size=20))
+def test_one_pass_removes_as_many_role_marks_as_any_number(text):
+    assert _safety._without_roles(text) == without_roles_again_and_again(text)
+
+
+HIDING = ["<style", "<STYLE>", "<script ", "</style>", "</Script  >", "x", ">", "\n"]
+
+
+@given(st.lists(st.sampled_from(HIDING), max_size=14).map("".join))
+def test_what_markup_hides_goes_up_to_its_end(text):
+    whole = re.compile(r"<(script|style|template)\b.*?</\1\s*>", re.I | re.S)
+    assert _safety._without_hidden(text) == whole.sub(" ", text)
 
 
 def test_a_long_line_ends_at_a_word():
@@ -119,6 +150,7 @@ def test_what_cannot_be_used_is_no_text(answer):
         "A film about war.",
         '{"description": "A film about war."}',
         '```json\n{"description": "A film <i>about</i> war."}\n```',
+        "\n``` A film about war.\n```\n",
         "**A film about [war](http://example.org).**",
         "<|im_start|>A film about war.",
         "A film about war. It was",
@@ -197,3 +229,9 @@ def test_an_order_that_is_glued_to_other_text_is_cut(mark, order):
 def test_many_orders_are_cut_in_a_moment():
     assert without_instructions(f"{ORDER}. " * 10**5, 2000) == ""
     assert without_instructions("ignore " * 10**5, 2000).startswith("ignore")
+
+
+@pytest.mark.parametrize(("depth", "kept"), [(1, "Up"), (3, "Up"), (100, "")])
+def test_orders_inside_orders_are_cut_with_them(depth, kept):
+    text = "answer\n" * depth + "with\n" * depth + "Up"
+    assert without_instructions(text, 500) == kept

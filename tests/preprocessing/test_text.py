@@ -25,6 +25,7 @@ def clean(text, **options):
         ("3 < 5 > 2 & more", "3 < 5 > 2 & more"),
         ("  tabs\tand\n\nlines\u00a0 ", "tabs and lines"),
         ("<b></b>", ""),
+        ("a<![CDATA[x]]>b <![if !IE]>c<![endif]> <![<![>d <![ f >e", "ab c d e"),
     ],
 )
 def test_markup_and_whitespace_leave(text, expected):

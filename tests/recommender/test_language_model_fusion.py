@@ -550,6 +550,7 @@ def test_a_search_in_several_processes(make, catalog, model, X):
         ("params", "learning_rate", float("nan")),
         ("params", "pooling", "first"),
         ("params", "no_such", 1),
+        ("params", "cache", "/somewhere"),
         ("fitted", "widths_", {"text": 0}),
         ("fitted", "widths_", ["text"]),
         ("fitted", "columns_", [1]),

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import threading
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -160,6 +161,28 @@ def test_broken_json_is_a_mistake(client):
     problem(answer)
     answer = client.post("/similar", content=b"x", headers={"Content-Type": "text/csv"})
     assert problem(answer) == (415, "media-type")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/recommend", {"users": [{}] * 20_000}),
+        ("/recommend", {"users": 4, "category": [[]] * 20_000}),
+        ("/similar", {"vectors": {"item": [["x"] * 20_000]}}),
+        ("/similar", {"vectors": {"item": ["x"] * 20_000}}),
+        ("/similar", {"content": {str(n): n for n in range(20_000)}}),
+        ("/similar", {"content": {"x" * 20_000: 1}}),
+        ("/recommend", {"users": 4, "where": {"type": "or", "filters": [1] * 20_000}}),
+        ("/recommend", {"users": 4, "where": "new or " * 2000 + "new"}),
+        ("/recommend", {"users": 4, "x" * 20_000: 1}),
+        ("/feedback", {"user": 4, "item": 1, "y": 10**400}),
+        ("/similar", {"query": 1, "weights": {"item": 10**400}}),
+    ],
+)
+def test_a_thousand_mistakes_are_told_in_few_words(lasting, path, body):
+    answer = lasting.post(path, json=body)
+    assert problem(answer) == (422, "invalid-value")
+    assert len(answer.json()["detail"]) < 1000
 
 
 def test_json_that_is_not_called_so_is_told_from_wrong_json(client):
@@ -377,10 +400,15 @@ def test_request_ids(client):
 def test_bodies_have_a_limit(served):
     limits = ServiceSettings(max_request_bytes=100, max_upload_bytes=300)
     with asking(served, limits) as client:
-        for path, size in (("/recommend", 100), ("/similar", 300)):
-            headers = {"Content-Type": "application/json"}
+        form = "multipart/form-data; boundary=b"
+        for path, kind, size, told in (
+            ("/recommend", "application/json", 100, (422, "invalid-value")),
+            ("/similar", "application/json", 100, (422, "invalid-value")),
+            ("/similar", form, 300, (400, "malformed")),
+        ):
+            headers = {"Content-Type": kind}
             fits = client.post(path, content=b" " * size, headers=headers)
-            assert problem(fits) == (422, "invalid-value")
+            assert problem(fits) == told
             said = client.post(path, content=b" " * (size + 1), headers=headers)
             assert problem(said) == (413, "too-large")
             for digits in ("9" * 5000, "0" * 5000 + str(size + 1)):
@@ -391,6 +419,16 @@ def test_bodies_have_a_limit(served):
             unsaid = client.post(path, content=pieces, headers=headers)
             assert problem(unsaid) == (413, "too-large")
             assert str(size) in unsaid.json()["detail"]
+
+
+def test_explanations_have_a_limit(served):
+    with asking(served, ServiceSettings(max_rows=10)) as client:
+        fits = client.post("/explain", json={"users": 4, "items": [1, 2]})
+        assert fits.status_code == 200
+        asked = {"users": [4, 4, 0], "items": [1, 2, 3]}
+        refused = client.post("/explain", json=asked)
+    assert problem(refused) == (422, "invalid-value")
+    assert "11" in refused.json()["detail"]
 
 
 def test_vectors_beyond_the_range_of_the_store_are_refused(client):
@@ -519,6 +557,17 @@ def test_a_new_publication_is_followed_and_counted(served):
         assert "skmmrec_reloads_total 1.0" in text
 
 
+def test_a_version_may_have_any_name(repo):
+    """Headers are of ASCII, and end with a line."""
+    version = "\u043d\u043e\u0447\u044c 1\nSet-Cookie: a=b"
+    publish(history_model(version=version), repo)
+    with asking(repo) as client:
+        answer = client.post("/recommend", json=ASKED)
+    assert answer.json()["model_version"] == version
+    assert unquote(answer.headers["x-model-version"]) == version
+    assert "set-cookie" not in answer.headers
+
+
 def test_what_is_published_later_is_served_then(repo):
     with asking(repo, ServiceSettings(refresh=0.02)) as client:
         assert client.get("/healthz").status_code == 200
@@ -534,7 +583,8 @@ def test_what_is_published_later_is_served_then(repo):
 def test_metrics_count_routes_and_not_paths(client):
     for path in ("/recommend", "/recommend", "/a/made/up/path", "/another"):
         client.post(path, json=ASKED)
-    client.request("BREW", "/coffee")
+    for path in ("/coffee", "/recommend", "/healthz"):
+        client.request("BREW", path)
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     text = answer.text
@@ -545,7 +595,11 @@ def test_metrics_count_routes_and_not_paths(client):
     assert (
         'skmmrec_requests_total{method="other",route="other",status="404"} 3.0' in text
     )
-    assert 'skmmrec_request_seconds_count{route="/recommend"} 2.0' in text
+    assert (
+        'skmmrec_requests_total{method="other",route="/recommend",status="405"} 1.0'
+        in text
+    )
+    assert 'skmmrec_request_seconds_count{route="/recommend"} 3.0' in text
     assert "made" not in text
     assert "BREW" not in text
 

@@ -173,6 +173,28 @@ def test_deep_filters_of_feast_are_refused():
         parse_filter(condition)
 
 
+NEW = ComparisonFilter(type="eq", key="new", value=True)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "new or " * 1000 + "new",
+        CompoundFilter(
+            type="and", filters=[CompoundFilter(type="or", filters=[NEW] * 1001)]
+        ),
+    ],
+)
+def test_filters_of_many_comparisons_are_refused(condition):
+    with pytest.raises(ValueError, match="may have 1000 comparisons, this has 1001"):
+        parse_filter(condition)
+
+
+def test_a_thousand_comparisons_are_made():
+    assert met("price == 10 or " * 999 + "price == 20") == [0, 1]
+    assert met("price == 10 and " * 999 + "new") == [0]
+
+
 def test_long_lists_are_looked_up():
     values = np.array([f"a{n}" for n in range(50_000)], object)
     column = {"name": FilterColumn(values, np.ones(len(values), bool))}

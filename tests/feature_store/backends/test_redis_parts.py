@@ -1,6 +1,7 @@
 """Parts of the Redis engine that need no server."""
 
 import socket
+import traceback
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from skmmrec.feature_store.backends.redis._format import (
 from skmmrec.feature_store.backends.redis._names import Names
 from skmmrec.feature_store.backends.redis._packed import pack_rows, unpack_rows
 from skmmrec.feature_store.backends.redis._server import Server
+from skmmrec.feature_store.backends.redis._store import _place
 
 TYPE = "skmmrec.feature_store.ExactRedisOnlineStore"
 quickly = settings(max_examples=60)
@@ -44,6 +46,31 @@ def test_settings_that_cannot_be_kept_are_refused(repo, setting, message):
     path.write_text(yaml.safe_dump(text))
     with pytest.raises(FeastConfigError, match=message):
         open_store(repo)
+
+
+@pytest.mark.parametrize(
+    ("connection", "place"),
+    [
+        ("db.shop:6379,password=a,secret", "db.shop:6379"),
+        ("one:1,two:2,password=secret,ssl=true", "one:1,two:2"),
+        ("redis://:secret@db:6379", "the given address"),
+    ],
+)
+def test_a_server_is_named_without_its_password(connection, place):
+    assert _place(connection) == place
+
+
+def test_errors_of_settings_do_not_show_passwords(repo):
+    path = repo / "feature_store.yaml"
+    text = yaml.safe_load(path.read_text())
+    secret = {"connection_string": "a:1,password=secret"}
+    text["online_store"] = {"type": TYPE, "key_ttl_seconds": "x", **secret}
+    path.write_text(yaml.safe_dump(text, sort_keys=False))
+    with pytest.raises(FeastConfigError, match="key_ttl_seconds") as error:
+        open_store(repo)
+    told = "".join(traceback.format_exception(error.value))
+    assert str(path) in told
+    assert "secret" not in told
 
 
 def test_feasts_own_settings_are_taken(repo):

@@ -13,6 +13,7 @@ from feast import Entity, FeatureView
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.repo_config import RepoConfig
 from feast.utils import _populate_response_from_feature_data
+from pydantic import ConfigDict
 
 from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
@@ -73,6 +74,9 @@ class ExactPostgresOnlineStoreConfig(PostgreSQLOnlineStoreConfig):
         image, audio or video), and parameters of that encoder. `skmmrec.service`
         answers words and files by them.
     """
+
+    # Else an error of one field would show others, such as the password.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     type: Literal["skmmrec.feature_store.ExactPostgresOnlineStore"] = TYPE  # type: ignore[assignment]
     text_encoder: TextSearch | None = None

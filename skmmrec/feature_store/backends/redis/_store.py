@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final, Literal
 
@@ -13,7 +14,7 @@ from feast.infra.online_stores.redis import (
     RedisOnlineStoreConfig,
 )
 from feast.repo_config import RepoConfig
-from pydantic import field_validator
+from pydantic import ConfigDict, field_validator
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
@@ -41,6 +42,9 @@ from ._tables import Tables
 from ._vectors import Vectors
 
 TYPE: Final = "skmmrec.feature_store.ExactRedisOnlineStore"
+
+# A host and a port.
+_SERVER = re.compile(r"[\w.-]+:[0-9]{1,5}")
 
 # A command is repeated where the connection is lost, after 0.1, 0.2, 0.4 and 0.5 s: who
 # waits for an answer is told after a second that there is no server. The client's own
@@ -73,6 +77,9 @@ class ExactRedisOnlineStoreConfig(RedisOnlineStoreConfig):
         image, audio or video), and parameters of that encoder. `skmmrec.service`
         answers words and files by them.
     """
+
+    # Else an error of one field would show others, which may hold a password.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     type: Literal["skmmrec.feature_store.ExactRedisOnlineStore"] = TYPE  # type: ignore[assignment]
     text_encoder: TextSearch | None = None
@@ -250,5 +257,9 @@ def _row(row: WriteRow, serialization: int) -> Row:
 
 
 def _place(connection: str) -> str:
-    """Hosts and ports of a connection string, without its password."""
-    return ",".join(part for part in connection.split(",") if "=" not in part)
+    """Hosts and ports of a connection string, and nothing that could be a password.
+
+    A password may have commas, or stand in a URL, which Feast does not read.
+    """
+    parts = (part.strip() for part in connection.split(","))
+    return ",".join(filter(_SERVER.fullmatch, parts)) or "the given address"
