@@ -14,7 +14,7 @@ WRONG = """\
 import pandas as pd
 from skmmrec import ItemCatalog, MultimodalFusionRecommender, TextEncoder
 from skmmrec.feature_store import OnlineRecommender, publish
-from skmmrec.metrics import ndcg_at_k
+from skmmrec.metrics import catalog_coverage, ndcg_at_k
 from skmmrec.recommender import EarlyStopping, Training
 from skmmrec import NoSuchThing  # error
 catalog = ItemCatalog(pd.DataFrame(), encod=None)  # error
@@ -29,6 +29,7 @@ EarlyStopping(patience=3)  # error
 TextEncoder(batch_sizes=3)  # error
 rec.recommend(["a"], k="ten")  # error
 publish(rec)  # error
+catalog_coverage(rec.recommend(), ["a"]).gaps  # error
 OnlineRecommender("repo").record_feedback()  # error
 """
 
@@ -36,7 +37,10 @@ RIGHT = """\
 import pandas as pd
 from sklearn.model_selection import GridSearchCV
 from skmmrec import ItemCatalog, MultimodalFusionRecommender, TextEncoder
-from skmmrec.recommender import EarlyStopping, SequenceTower, Training
+from skmmrec.metrics import catalog_coverage, gini_exposure, intra_list_diversity
+from skmmrec.metrics import novelty, popularity_bias
+from skmmrec.recommender import EarlyStopping, EASERecommender
+from skmmrec.recommender import PopularityRecommender, SequenceTower, Training
 items = pd.DataFrame({"item_id": ["a"], "title": ["A comet"]})
 catalog = ItemCatalog(items, TextEncoder("model", batch_size=4), key="item_id")
 rec = MultimodalFusionRecommender(
@@ -49,6 +53,12 @@ rec = MultimodalFusionRecommender(
 table: pd.DataFrame = rec.fit(items).recommend(["a"], k=3)
 search = GridSearchCV(rec, {"training__learning_rate": [0.01]})
 width: int = rec.model_.item_vectors.shape[1]
+for baseline in [PopularityRecommender(), EASERecommender(), rec]:
+    table = baseline.fit(items).recommend(["a"], k=3)
+share: float = round(catalog_coverage(table, ["a"]), 2) + gini_exposure(table, ["a"])
+per_user = novelty(table, items).mean(), intra_list_diversity(table, items).mean()
+groups = pd.Series({"a": "old"}).rename_axis("item_id")
+gaps = popularity_bias(table, items, by=groups).gaps
 """
 
 # Only this package is followed: to read torch and its like takes minutes.

@@ -33,6 +33,7 @@ from skmmrec.catalog._encoding import (
     Output,
     encode_some,
     find_outputs,
+    labels_of,
     names_of,
     numbers_of,
     outputs_at,
@@ -74,7 +75,8 @@ class ItemCatalog:
         `items` without the key. By default, the prefix before ``__`` is the modality;
         ``textencoder`` is shortened to ``text``, and a name that
         `make_column_transformer` gave to a transformer of one column, like
-        ``standardscaler``, becomes the column's.
+        ``standardscaler``, or ``textencoder-2`` where there are two, becomes the
+        column's.
     on_empty : {"raise", "ignore"}, default="raise"
         Whether items without any modality raise an error. If ignored, only their
         interactions are known of them.
@@ -379,7 +381,8 @@ class ItemCatalog:
             absent = set(self.items.columns) - set(content.columns)
             idle = self._idle(self._outputs)
             matrix = encode_some(self.encoder_, self._outputs, table, absent, idle)
-        return to_blocks(matrix, self._groups, self._numbers, self._names)
+        labels = labels_of(self._names, self._outputs)
+        return to_blocks(matrix, self._groups, self._numbers, labels)
 
     def _idle(self, outputs: list[Output]) -> set[str]:
         """Name the outputs of which `select` has kept nothing."""
@@ -572,7 +575,8 @@ class ItemCatalog:
             group_columns(self._names, matrix.shape[1], self.modalities)
         )
         self._numbers = self._find_numbers(groups)
-        return groups, to_blocks(matrix, groups, self._numbers, self._names)
+        labels = labels_of(self._names, self._outputs)
+        return groups, to_blocks(matrix, groups, self._numbers, labels)
 
     def _readable(self, groups: ColumnGroups) -> ColumnGroups:
         """Call modalities by the raw column where their names were generated.

@@ -27,6 +27,9 @@ from skmmrec.catalog._readers import (
     steps_of,
 )
 
+# What `make_column_transformer` appends to the names of several of one class.
+NUMBER = r"-\d+$"
+
 
 def ready_encoder(encoder: Any, key: str) -> Any:
     """Clone an encoder; in a `ColumnTransformer`, readers stand before sklearn's own.
@@ -118,11 +121,16 @@ class Output:
 
     @property
     def readable_name(self) -> str:
-        """The column's name in place of a generated one, if there is one column."""
-        is_own = not isinstance(self.transformer, ColumnReader)
-        if len(self.columns) != 1 or (is_own and not self.is_number):
+        """The column's name in place of a generated one, if there is one column.
+
+        An encoder of content says what kind it is: ``text`` stays, while ``text-1`` and
+        ``pipeline`` become the column's.
+        """
+        is_own = not isinstance(self.transformer, ColumnReader | Pipeline)
+        says_kind = is_own and not self.is_number and not self._is_numbered
+        if len(self.columns) != 1 or says_kind or not self._is_generated:
             return self.modality
-        return str(self.columns[0]) if self._is_generated else self.modality
+        return str(self.columns[0])
 
     @property
     def parts(self) -> dict[str, NDArray[np.intp]]:
@@ -137,7 +145,12 @@ class Output:
             part = parts_of(part)[0]
             kinds.add(part if isinstance(part, str) else type(part).__name__.lower())
         kinds.add(type(part).__name__.lower())
-        return re.sub(r"-\d+$", "", self.name) in kinds
+        return re.sub(NUMBER, "", self.name) in kinds
+
+    @property
+    def _is_numbered(self) -> bool:
+        """Whether several transformers of one class share the name but for a number."""
+        return re.search(NUMBER, self.name) is not None
 
 
 def find_outputs(encoder: Any, table: pd.DataFrame) -> list[Output] | None:
@@ -187,6 +200,21 @@ def numbers_of(encoder: Any, groups: ColumnGroups) -> set[str]:
     parts = last.transformer_list
     vectors = {modality_name(name) for name, part in parts if is_encoder(part)}
     return single_columns(groups) - vectors
+
+
+def labels_of(names: list[str] | None, outputs: list[Output] | None) -> Any:
+    """Say what errors call the columns of the output.
+
+    Those that are passed through as they are have the names of the raw columns.
+    """
+    if names is None or outputs is None:
+        return names
+    labels: list[Any] = [*names]
+    for output in outputs:
+        part = output.transformer
+        if isinstance(part, ColumnReader) and part.transformer == "passthrough":
+            labels[output.places] = output.columns
+    return labels
 
 
 def names_of(encoder: Any, outputs: list[Output] | None) -> list[str] | None:

@@ -30,7 +30,7 @@ def refuse_no_table(
             f"interaction: with pairs = {name}.tocoo(), give "
             f"{name}=np.column_stack([pairs.row, pairs.col]) and y=pairs.data"
         )
-    if advice := _advice(X):
+    if advice := how_to_read(X):
         raise TypeError(
             f"{name} must be a table with one row per interaction, got "
             f"{type(X).__name__}: give {advice}"
@@ -58,12 +58,13 @@ def _refuse_index(X: pd.DataFrame, name: str, wanted: Sequence[Sequence[str]]) -
             )
 
 
-def _advice(X: Any) -> str | None:
+def how_to_read(X: Any) -> str | None:
     """Say how to make a table; None where there is one already."""
     if hasattr(X, "collect") and hasattr(X, "lazy"):
         return "what its collect() returns"
-    if hasattr(X, "read_all"):  # a reader of Arrow
-        return "what its read_all() returns"
+    for method in ("read_all", "fetchdf", "toPandas"):  # Arrow, DuckDB, Spark
+        if hasattr(X, method):
+            return f"what its {method}() returns"
     if isinstance(X, Mapping) or _holds_records(X):
         return "pandas.DataFrame of it"
     if isinstance(X, str | bytes):

@@ -12,7 +12,11 @@ from sklearn.utils.validation import check_array, check_consistent_length
 
 from skmmrec.interactions._ids import check_ids
 from skmmrec.interactions._keys import ITEM, TIME, USER, Keys, find_column, locate_ids
-from skmmrec.interactions._no_tables import refuse_no_table, wanted_columns
+from skmmrec.interactions._no_tables import (
+    how_to_read,
+    refuse_no_table,
+    wanted_columns,
+)
 from skmmrec.interactions._times import check_times
 from skmmrec.interactions._types import Numbers, Table
 from skmmrec.interactions._values import on_host, unmasked
@@ -323,5 +327,9 @@ def take_over(table: Any, name: str) -> pd.DataFrame:
     """
     frame = as_frame(table)
     if frame is None:
-        raise TypeError(f"{name} must be a DataFrame, got {type(table).__name__}")
+        advice = how_to_read(table)
+        raise TypeError(
+            f"{name} must be a DataFrame, got {type(table).__name__}"
+            + (f": give {advice}" if advice else "")
+        )
     return frame

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,14 @@ from skmmrec.interactions import (
 from skmmrec.metrics._groups import GroupScores, score_by
 
 
+@overload
+def catalog_coverage(
+    recommendations: pd.DataFrame, items: ArrayLike, *, by: None = None
+) -> float: ...
+@overload
+def catalog_coverage(
+    recommendations: pd.DataFrame, items: ArrayLike, *, by: pd.Series
+) -> GroupScores: ...
 def catalog_coverage(
     recommendations: pd.DataFrame, items: ArrayLike, *, by: pd.Series | None = None
 ) -> float | GroupScores:
@@ -59,6 +67,14 @@ def catalog_coverage(
     return float((count_exposure(recommendations, items) > 0).mean())
 
 
+@overload
+def gini_exposure(
+    recommendations: pd.DataFrame, items: ArrayLike, *, by: None = None
+) -> float: ...
+@overload
+def gini_exposure(
+    recommendations: pd.DataFrame, items: ArrayLike, *, by: pd.Series
+) -> GroupScores: ...
 def gini_exposure(
     recommendations: pd.DataFrame, items: ArrayLike, *, by: pd.Series | None = None
 ) -> float | GroupScores:
@@ -99,6 +115,14 @@ def gini_exposure(
     return gini(np.sort(count_exposure(recommendations, items)))
 
 
+@overload
+def novelty(
+    recommendations: pd.DataFrame, interactions: pd.DataFrame, *, by: None = None
+) -> pd.Series: ...
+@overload
+def novelty(
+    recommendations: pd.DataFrame, interactions: pd.DataFrame, *, by: pd.Series
+) -> GroupScores: ...
 def novelty(
     recommendations: pd.DataFrame,
     interactions: pd.DataFrame,
@@ -152,6 +176,14 @@ def novelty(
     return _mean_by_user(recommendations, -np.log2(met_by / n_users), "novelty")
 
 
+@overload
+def popularity_bias(
+    recommendations: pd.DataFrame, interactions: pd.DataFrame, *, by: None = None
+) -> pd.Series: ...
+@overload
+def popularity_bias(
+    recommendations: pd.DataFrame, interactions: pd.DataFrame, *, by: pd.Series
+) -> GroupScores: ...
 def popularity_bias(
     recommendations: pd.DataFrame,
     interactions: pd.DataFrame,
@@ -209,6 +241,14 @@ def popularity_bias(
     return shown / own.reindex(shown.index) - 1
 
 
+@overload
+def intra_list_diversity(
+    recommendations: pd.DataFrame, vectors: pd.DataFrame, *, by: None = None
+) -> pd.Series: ...
+@overload
+def intra_list_diversity(
+    recommendations: pd.DataFrame, vectors: pd.DataFrame, *, by: pd.Series
+) -> GroupScores: ...
 def intra_list_diversity(
     recommendations: pd.DataFrame, vectors: pd.DataFrame, *, by: pd.Series | None = None
 ) -> pd.Series | GroupScores:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from skmmrec.interactions import USER, check_count, groups_of
+from skmmrec.interactions import ITEM, USER, check_count, groups_of, take_over
 from skmmrec.metrics._formulas import judge
 from skmmrec.metrics._groups import GroupScores, group_scores, kind_of
 from skmmrec.metrics._hits import Hits, find_hits, ideal_gains
@@ -136,6 +136,9 @@ def evaluate_ranking(
     recommendations: pd.DataFrame,
     relevant: pd.DataFrame,
     metrics: Sequence[str] = _DEFAULT,
+    *,
+    user_key: str = USER,
+    item_key: str = ITEM,
 ) -> RankingEvaluation:
     """Evaluate ranked recommendations against the items that users turned out to like.
 
@@ -151,6 +154,9 @@ def evaluate_ranking(
     metrics : str or sequence of str
         Names with the length of the list: auc, f1, graded_ndcg, hit_rate, map, mrr,
         ndcg, precision and recall, as in "ndcg@10".
+    user_key, item_key : str, default="user_id" and "item_id"
+        What `relevant` calls its users and items; a column of the usual name beside
+        them is not looked at.
 
     Returns
     -------
@@ -193,7 +199,30 @@ def evaluate_ranking(
         metrics = [metrics]
     for name in metrics:
         parse_metric(name)
+    relevant = _with_usual_names(relevant, "relevant", user_key, item_key)
     return RankingEvaluation(ranked_relevance(recommendations, relevant), list(metrics))
+
+
+def _with_usual_names(
+    table: pd.DataFrame, name: str, user_key: str, item_key: str
+) -> pd.DataFrame:
+    """Call the columns of ids ``user_id`` and ``item_id``.
+
+    A ValueError, which calls the table `name`, says that a column is not there.
+    """
+    given = {USER: user_key, ITEM: item_key}
+    own = {usual: key for usual, key in given.items() if key != usual}
+    if not own:
+        return table
+    table = take_over(table, name)
+    for usual, key in own.items():
+        if key not in table.columns:
+            argument = usual.replace("_id", "_key")
+            raise ValueError(
+                f"{argument}={key!r} is not a column of {name}: {list(table.columns)}"
+            )
+    others = table.drop(columns=[usual for usual in own if usual in table.columns])
+    return others.assign(**{usual: table[key] for usual, key in own.items()})
 
 
 def compare(

@@ -72,6 +72,10 @@ class BaseRecommender(BaseEstimator, ABC):
         Those of them that count as liked.
     """
 
+    @abstractmethod
+    def fit(self, X: Table, y: Numbers | None = None) -> Self:
+        """Learn from who met and who liked what."""
+
     @property
     @abstractmethod
     def _data(self) -> InteractionData:

@@ -471,8 +471,13 @@ def test_any_table_is_missing_where_it_is_missing(rows):
         ([(LetterEncoder(), "words"), (IGNORE, ["brand"])], ["letter", "brand"]),
         (
             [(LetterEncoder(), "words"), (LetterEncoder(), "brand")],
-            ["letter-1", "letter-2"],
+            ["words", "brand"],
         ),
+        (
+            [(LetterEncoder(), "words"), (LetterEncoder(normalize=False), "words")],
+            ["words-1", "words-2"],
+        ),
+        ([(make_pipeline(LetterEncoder()), "words")], ["words"]),
         ([(Named(), ["price"])], ["price"]),
     ],
 )
@@ -489,6 +494,29 @@ def test_several_columns_and_given_names_keep_the_name(table):
     assert ItemCatalog(table, given_name, on_empty="ignore").blocks.modalities == [
         "cost"
     ]
+
+
+@pytest.mark.parametrize(
+    "make", [make_column_transformer, lambda part: ColumnTransformer([("x", *part)])]
+)
+def test_how_vectors_in_a_column_are_spread_is_said_of_the_raw_column(make):
+    """As `test_floats` tests it without an encoder."""
+    items = pd.DataFrame({"item_id": ["a", "b"], "emb": [[1.0, 2.0], [3.0, 5.0]]})
+    with pytest.raises(ValueError, match=r"column 'emb' is not .* in row 0") as told:
+        ItemCatalog(items, make(("passthrough", ["emb"]))).blocks  # noqa: B018
+    advice = str(told.value).rpartition("spread it by ")[2].rstrip(".")
+    spread = eval(advice, {"pd": pd, "np": np, "items": items})  # what a user would do
+    encoder = make(("passthrough", list(spread)))
+    (values,) = ItemCatalog(items.join(spread), encoder).blocks.values.values()
+    np.testing.assert_array_equal(values, [[1, 2], [3, 5]])
+
+
+def test_what_was_transformed_is_called_by_the_name_of_the_output(table):
+    to_words = FunctionTransformer(
+        lambda t: t.map(lambda price: "dear"), feature_names_out="one-to-one"
+    )
+    with pytest.raises(ValueError, match="content column 'x__price' is not numeric"):
+        ItemCatalog(table, ColumnTransformer([("x", to_words, ["price"])])).blocks  # noqa: B018
 
 
 def test_a_column_called_like_an_encoder_stands_back(table):

@@ -12,7 +12,9 @@ import torch
 from hypothesis import given, settings, strategies as st
 from scipy.sparse import coo_array, csr_matrix, dok_array
 
+from skmmrec import ItemCatalog
 from skmmrec.interactions import as_list, check_ids, read_answers, read_weights
+from skmmrec.metrics import evaluate_ranking
 from skmmrec.model_selection import LeaveLastOut, RandomHoldoutPerUser, TimeSplit
 from skmmrec.recommender import EASERecommender, ItemKNNRecommender
 
@@ -32,6 +34,7 @@ NO_TABLES = {
     "records": (TABLE.to_records(index=False), "give pandas.DataFrame of it"),
     "lazy": (pl.from_pandas(TABLE).lazy(), r"got LazyFrame: give what its collect\(\)"),
     "reader": (pa.Table.from_pandas(TABLE).to_reader(), r"its read_all\(\) returns"),
+    "spark": (type("Lazy", (), {"toPandas": None})(), r"its toPandas\(\) returns"),
     "stream": (iter(TABLE.to_numpy().tolist()), r"give pandas.DataFrame\(list"),
     "path": ("events.csv", "by pandas.read_csv"),
     "number": (3, "got int: give a table"),
@@ -51,6 +54,14 @@ def test_what_is_no_table_is_refused_with_advice(name, reader):
     given, message = NO_TABLES[name]
     with pytest.raises(TypeError, match=f"X .*{message}"):
         READERS[reader](given)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_relation_of_duckdb_is_refused_with_advice(reader):
+    duckdb = pytest.importorskip("duckdb")  # which comes with Feast
+    relation = duckdb.from_arrow(pa.Table.from_pandas(TABLE))
+    with pytest.raises(TypeError, match=r"got DuckDBPyRelation: give .* fetchdf\(\)"):
+        READERS[reader](relation)
 
 
 @pytest.mark.filterwarnings("ignore:.* relevant rows were seen in fit")
@@ -85,6 +96,15 @@ def test_what_the_advice_makes_of_a_matrix_is_read():
     np.testing.assert_allclose(
         rec.recommend(k=1).score, expected.recommend(k=1).score, rtol=1e-6, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("name", ["dict", "lazy", "reader", "spark"])
+def test_it_is_said_for_tables_of_items_and_of_what_is_relevant(name):
+    given, message = NO_TABLES[name]
+    with pytest.raises(TypeError, match=f"items must be a DataFrame, .*{message}"):
+        ItemCatalog(given)
+    with pytest.raises(TypeError, match=f"relevant must be .*{message}"):
+        evaluate_ranking(TABLE, given)
 
 
 # -- lists of ids ---------------------------------------------------------------------

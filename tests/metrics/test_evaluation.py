@@ -295,6 +295,20 @@ def test_users_that_do_not_match_count_as_missed(tables):
     assert (evaluation.n_users, evaluation.n_skipped) == (30, 30)
 
 
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])
+def test_columns_may_have_names_of_their_own(tables, kind):
+    """What else is called like an id is not looked at."""
+    recommendations, relevant = tables
+    named = relevant.rename(columns={"user_id": "who", "item_id": "sku"})
+    named = kind(named.assign(item_id=0).to_dict("list"))
+    names = {"user_key": "who", "item_key": "sku"}
+    found = evaluate_ranking(recommendations, named, ["ndcg@5", "map@5"], **names)
+    expected = evaluate_ranking(recommendations, relevant, ["ndcg@5", "map@5"])
+    pd.testing.assert_frame_equal(found.per_user, expected.per_user)
+    with pytest.raises(ValueError, match=r"item_key='ean' is not .* relevant: \['who'"):
+        evaluate_ranking(recommendations, named, user_key="who", item_key="ean")
+
+
 def test_queries_are_judged_like_users(tables):
     recommendations, relevant = tables
     by_user = evaluate_ranking(recommendations, relevant, ["ndcg@5", "hit_rate@1"])

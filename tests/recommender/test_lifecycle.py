@@ -162,6 +162,17 @@ def test_an_earlier_model_is_left_alone_by_what_is_added(make, old, new, before)
     pd.testing.assert_frame_equal(reader.recommend(k=9), expected)
 
 
+def test_a_copy_takes_in_a_session_and_leaves_the_recommender_alone(make, items, X):
+    rec = make(ItemCatalog(items)).fit(X[IDS])
+    seen, expected = len(rec.seen_.items), rec.recommend(k=9)
+    asked = copy(rec).partial_fit(likes(999, "i01", "i02"))
+    own = make(ItemCatalog(items)).fit(X[IDS]).partial_fit(likes(999, "i01", "i02"))
+    pd.testing.assert_frame_equal(asked.recommend(999), own.recommend(999))
+    assert 999 not in rec.user_index_
+    assert len(rec.seen_.items) == seen
+    pd.testing.assert_frame_equal(rec.recommend(k=9), expected)
+
+
 def test_a_warm_start_goes_on_with_added_items(grown, X):
     grown.set_params(warm_start=True, training__max_epochs=0).fit(X[IDS])
     check_consistent(grown, known=["i13"])
