@@ -49,6 +49,7 @@ from ._publications import (
     Publication,
     complete_offline,
     free_leftovers,
+    latest_served,
     next_us,
     served_ones,
     superseded,
@@ -325,7 +326,7 @@ def _begin(
     store: FeatureStore, backend: Backend, batches: tuple[Rows, Rows], said: _Said
 ) -> Snapshot:
     """Resume a publication of the same rows that was not served, or begin a new one."""
-    served = backend.served()
+    served = backend.served() or latest_served(backend)
     if said.taken_in is not None:
         check_recorded(backend, said.taken_in)
     if served and said.event_us is not None and said.event_us < served.served_us:

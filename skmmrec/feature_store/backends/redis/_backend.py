@@ -262,6 +262,11 @@ class RedisBackend(Backend):
         """Read events."""
         return self._feedback.frame(after)
 
+    def check_feedback(self) -> None:
+        """Read all events, of which there must be a stream once there was one."""
+        super().check_feedback()
+        self._feedback.check()
+
     def last_event(self) -> int:
         """Read the count of events."""
         return self._feedback.last()

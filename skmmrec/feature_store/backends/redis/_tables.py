@@ -24,7 +24,7 @@ from skmmrec.feature_store.backends.base import (
     pack_text,
 )
 
-from ._format import read_cell
+from ._format import glob_literal, read_cell
 from ._names import Names
 from ._scripts import CLEAN_LATER, PUT_LATER
 from ._server import Command, Server
@@ -142,10 +142,12 @@ class Tables:
             return
         # What was deleted a moment ago may have been the last of its column.
         changing = ("SISMEMBER", self.names.stale, f"{snapshot.number}:{view}")
-        is_changing, *states = self.server.together(
-            [changing, *self._column_states(view, absent, snapshot.number)]
+        listed = ("EXISTS", self.names.columns(snapshot.number))
+        is_changing, is_listed, *states = self.server.together(
+            [changing, listed, *self._column_states(view, absent, snapshot.number)]
         )
-        gone = _gone(absent, states)
+        # Without the list, nobody knows whether a column was ever written.
+        gone = _gone(absent, states) if is_listed else absent
         if gone and not is_changing:
             raise lost(self.server, snapshot, f"{gone[0]} of {view}")
 
@@ -191,9 +193,21 @@ class Tables:
 
     def features(self, view: str, number: int) -> list[str]:
         """Return the features that a publication has of a view."""
-        members = self.server("SMEMBERS", self.names.columns(number))
-        parts = (member.decode().partition(":") for member in members)
+        parts = (member.partition(":") for member in self._members(number))
         return sorted(feature for name, _, feature in parts if name == view)
+
+    def _members(self, number: int) -> list[str]:
+        """Return the columns of a publication, each as "view:feature".
+
+        Where the server has thrown their list away, they are looked for by their names,
+        so that nothing stays of what is deleted.
+        """
+        members: list[bytes] = self.server("SMEMBERS", self.names.columns(number))
+        if not members:
+            start = self.names.own(f"rows:{number}:")
+            found = set(self.server.names(glob_literal(start) + b"*"))
+            members = [name[len(start) :] for name in found]
+        return [member.decode() for member in members]
 
     # What was written since
 
@@ -293,8 +307,7 @@ class Tables:
 
         Redis frees the space in the background.
         """
-        columns = self.names.columns(number)
-        members = [member.decode() for member in self.server("SMEMBERS", columns)]
+        columns, members = self.names.columns(number), self._members(number)
         rows = [self.names.own(f"rows:{number}:{member}") for member in members]
         return [("UNLINK", columns, self.names.packed(number), *rows)]
 
