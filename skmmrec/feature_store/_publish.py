@@ -33,7 +33,12 @@ from ._clock import now_us
 from ._delete import delete_forgotten
 from ._engines import check_engines, check_written
 from ._faults import check_writable, told_apart
-from ._feedback import TakenIn, check_recorded, last_taken_in
+from ._feedback import (
+    TakenIn,
+    check_recorded,
+    check_same_events,
+    last_taken_in,
+)
 from ._fold_in import history_exponent
 from ._handover import hand_over_now
 from ._offline import (
@@ -154,6 +159,7 @@ def publish(
         of an item that the recommender does not have, a name that no feature can have,
         a dimension or id type other than what is stored,
         what is wrong in a file or table (it says in which, and in which row),
+        a table of `feedback` whose last event is another one in this store,
         a timestamp older than what is served or more than two days ahead of this
         machine's clock, a `feedback` that does not say which events, or a `keep` below
         1. Nothing is changed then.
@@ -222,6 +228,7 @@ def publish(
     event_us = None if timestamp is None else _checked(timestamp)
     store = open_store(repo)
     backend = backend_of(store)
+    check_same_events(backend, feedback)
     serving, known = recommender.serving_vectors(), known_settings(store.repo_path)
     further = Further(features, vectors)
     if known is not None:
