@@ -349,9 +349,10 @@ def _begin(
     free_leftovers(store, backend, resumed=found)
     if found is not None:
         return replace(found, feedback=feedback)
-    users = batches[0]
+    users, known = batches[0], backend.publications()
+    known += [] if served is None else [served]  # also where its record is lost
     snapshot = Snapshot(
-        number=max((s.number for s in backend.publications()), default=0) + 1,
+        number=max((s.number for s in known), default=0) + 1,
         version=users.version,
         fingerprint=fingerprint,
         event_us=next_us(backend) if said.event_us is None else said.event_us,

@@ -414,6 +414,20 @@ class TestPublications(Redis):
         rows = backend._names.own("rows:1:")
         assert not [name for name in self.names(backend) if name.startswith(rows)]
 
+    def test_a_publication_whose_record_was_evicted(self, backend):
+        """Nothing of it is left in the next one of its number."""
+        first = self.publish(backend, ONE, 1)
+        backend._server("DEL", backend._names.publications)
+        keys = entity_keys("item_id", ONE.items.ids)
+        with pytest.raises(DamagedStoreError, match="has lost the record of publ"):
+            backend.read(self.view(ITEM_VIEW), keys, [ITEM_VECTOR], first)
+        backend._server("DEL", backend._names.served)
+        second = self.publish(backend, TWO, 1)
+        self.assert_items(self.items_of(backend), TWO)
+        for view, batch in zip(self.views, TWO.batches, strict=True):
+            rows = [row.key for part in backend.rows(view, second) for row in part]
+            assert rows == sorted(entity_keys(view.join_keys[0], batch.ids))
+
     def test_a_feature_and_the_list_that_has_it_were_evicted(self, backend):
         self.publish(backend, ONE, 1)
         names, keys = backend._names, entity_keys("item_id", ONE.items.ids)

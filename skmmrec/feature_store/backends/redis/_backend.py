@@ -83,7 +83,10 @@ class RedisBackend(Backend):
         self.discard()
         if self._server("HEXISTS", self._names.publications, snapshot.number):
             raise ValueError(f"there is a publication {snapshot.number} already")
-        self._writer.publish([("SET", self._names.staged, snapshot.to_json())])
+        staged: Command = ("SET", self._names.staged, snapshot.to_json())
+        # Where the records were lost, rows may be left under the number.
+        left = [] if self.publications() else self._tables.forget(snapshot.number)
+        self._writer.publish([*left, staged])
 
     def _warn_of_eviction(self) -> None:
         memory = self._server("INFO", "memory")

@@ -102,7 +102,7 @@ class Tables:
             commands += [("HMGET", column, *keys) for column in columns]
         text, tags, *published = self.server.together(commands)
         if snapshot:
-            check_kept(snapshot, text)
+            self.check_kept(snapshot, text)
         elif self.parsed(text) != expected:
             return False
         if expected:
@@ -180,16 +180,33 @@ class Tables:
         columns = [self.names.column(snapshot.number, view, f) for f in features]
         keys = self.keys(view, snapshot)
         kept: Command = ("HGET", self.names.publications, snapshot.number)
-        check_kept(snapshot, self.server(*kept))
+        self.check_kept(snapshot, self.server(*kept))
         for part in chunks(keys, KEYS):
             text, *values = self.server.together(
                 [kept, *(("HMGET", column, *part) for column in columns)]
             )
-            check_kept(snapshot, text)
+            self.check_kept(snapshot, text)
             yield [
                 Row(key, _filled(features, row), snapshot.event_us)
                 for key, *row in zip(part, *values, strict=True)
             ]
+
+    def check_kept(self, snapshot: Snapshot, text: bytes | None) -> Snapshot:
+        """Return what is recorded of a publication.
+
+        Raises LookupError when it was dropped; DamagedStoreError when it is served, and
+        its record is lost.
+        """
+        kept = None if text is None else Snapshot.from_json(text)
+        if kept is not None and kept.fingerprint == snapshot.fingerprint:
+            return kept
+        served = self.served()
+        if kept is None and served is not None and served.number == snapshot.number:
+            raise lost(self.server, snapshot, "the record")
+        raise LookupError(
+            f"publication {snapshot.number} (version {snapshot.version!r}) has been "
+            "dropped; ask for what is served by now"
+        )
 
     def features(self, view: str, number: int) -> list[str]:
         """Return the features that a publication has of a view."""
@@ -324,17 +341,6 @@ class Tables:
         own += [names.last_event, names.pushed]
         own += [names.publisher + b":last", names.recorder + b":last"]
         self.server.together([*commands, ("UNLINK", *later, *own)])
-
-
-def check_kept(snapshot: Snapshot, text: bytes | None) -> Snapshot:
-    """Return what is recorded of a publication; a LookupError if it is gone."""
-    kept = None if text is None else Snapshot.from_json(text)
-    if kept is None or kept.fingerprint != snapshot.fingerprint:
-        raise LookupError(
-            f"publication {snapshot.number} (version {snapshot.version!r}) has been "
-            "dropped; ask for what is served by now"
-        )
-    return kept
 
 
 def lost(server: Server, snapshot: Snapshot, what: str) -> DamagedStoreError:
