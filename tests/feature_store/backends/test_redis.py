@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from skmmrec.feature_store import open_store
 from skmmrec.feature_store.backends import backend_of
 from skmmrec.feature_store.backends.base import (
+    DISLIKED,
     ITEM_VECTOR,
     ITEM_VERSION,
     ITEM_VIEW,
@@ -415,12 +416,16 @@ class TestPublications(Redis):
         assert not [name for name in self.names(backend) if name.startswith(rows)]
 
     def test_a_publication_whose_record_was_evicted(self, backend):
-        """Nothing of it is left in the next one of its number."""
+        """Nothing of it is left, neither when rows are deleted nor in the next one."""
         first = self.publish(backend, ONE, 1)
         backend._server("DEL", backend._names.publications)
         keys = entity_keys("item_id", ONE.items.ids)
         with pytest.raises(DamagedStoreError, match="has lost the record of publ"):
             backend.read(self.view(ITEM_VIEW), keys, [ITEM_VECTOR], first)
+        rows = backend._names.own("rows:")
+        with backend.sole_publisher(5):
+            backend.discard()  # as `delete_ids` does before all else
+        assert not [name for name in self.names(backend) if name.startswith(rows)]
         backend._server("DEL", backend._names.served)
         second = self.publish(backend, TWO, 1)
         self.assert_items(self.items_of(backend), TWO)
@@ -430,6 +435,9 @@ class TestPublications(Redis):
 
     def test_a_feature_and_the_list_that_has_it_were_evicted(self, backend):
         self.publish(backend, ONE, 1)
+        backend._server("DEL", backend._names.columns(1))
+        assert self.user(backend, ONE.users.ids[0], features=[DISLIKED]) == {}
+        self.assert_items(self.items_of(backend), ONE)
         names, keys = backend._names, entity_keys("item_id", ONE.items.ids)
         gone = names.column(1, ITEM_VIEW, ITEM_VECTOR), names.columns(1)
         backend._server("DEL", *gone)

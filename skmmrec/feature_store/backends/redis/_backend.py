@@ -83,10 +83,7 @@ class RedisBackend(Backend):
         self.discard()
         if self._server("HEXISTS", self._names.publications, snapshot.number):
             raise ValueError(f"there is a publication {snapshot.number} already")
-        staged: Command = ("SET", self._names.staged, snapshot.to_json())
-        # Where the records were lost, rows may be left under the number.
-        left = [] if self.publications() else self._tables.forget(snapshot.number)
-        self._writer.publish([*left, staged])
+        self._writer.publish([("SET", self._names.staged, snapshot.to_json())])
 
     def _warn_of_eviction(self) -> None:
         memory = self._server("INFO", "memory")
@@ -192,6 +189,8 @@ class RedisBackend(Backend):
             forget = self._tables.forget(staged.number)
             gone = ("DEL", self._names.staged, self._names.done)
             self._writer.publish([*forget, gone])
+        if not self.publications():
+            self._writer.publish(*([command] for command in self._tables.unknown()))
         for view in PUBLISHED_VIEWS:
             self._tables.clean_later(view, self.served())
         self._edits.make_checksums()
@@ -267,8 +266,8 @@ class RedisBackend(Backend):
 
     def check_feedback(self) -> None:
         """Read all events, of which there must be a stream once there was one."""
-        super().check_feedback()
         self._feedback.check()
+        super().check_feedback()
 
     def last_event(self) -> int:
         """Read the count of events."""

@@ -37,13 +37,17 @@ class Feedback:
 
         Warns where the server has lost what was recorded under the numbers so far.
         """
-        said, is_kept = self._server.together(
-            [("GET", self._names.last_event), ("EXISTS", self._names.events)]
-        )
-        last = self._last_found() if said is None else int(said)
+        last, is_kept = self._state()
         if last and not is_kept:
             warnings.warn(lost_events(self._server, last), UserWarning, stacklevel=2)
         return last
+
+    def _state(self) -> tuple[int, bool]:
+        """Return the last number, and whether there is anything that keeps events."""
+        said, is_kept = self._server.together(
+            [("GET", self._names.last_event), ("EXISTS", self._names.events)]
+        )
+        return self._last_found() if said is None else int(said), bool(is_kept)
 
     def _last_found(self) -> int:
         """Return the last number that anything tells of, where the count is lost.
@@ -62,10 +66,8 @@ class Feedback:
 
     def check(self) -> None:
         """Raise a DamagedStoreError where the server has lost recorded events."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            last = self.last()
-        if last and not self._server("EXISTS", self._names.events):
+        last, is_kept = self._state()
+        if last and not is_kept:
             raise DamagedStoreError(lost_events(self._server, last))
 
     def append(self, number: int, event: Event) -> list[Command]:

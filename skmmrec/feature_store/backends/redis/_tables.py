@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from feast import FeatureView
 
 from skmmrec.feature_store.backends.base import (
+    ITEM_VECTOR,
+    USER_VECTOR,
     VERSION_OF,
     Cells,
     DamagedStoreError,
@@ -33,6 +35,8 @@ from ._server import Command, Server
 KEYS = 1000
 # Rows in one script: below 1 ms.
 ROWS = 100
+# Features of every row that is published.
+_ALWAYS = {*VERSION_OF.values(), USER_VECTOR, ITEM_VECTOR}
 
 
 class Tables:
@@ -146,8 +150,8 @@ class Tables:
         is_changing, is_listed, *states = self.server.together(
             [changing, listed, *self._column_states(view, absent, snapshot.number)]
         )
-        # Without the list, nobody knows whether a column was ever written.
-        gone = _gone(absent, states) if is_listed else absent
+        # Without the list, all that is known is what every row has.
+        gone = _gone(absent, states) if is_listed else [*_ALWAYS.intersection(absent)]
         if gone and not is_changing:
             raise lost(self.server, snapshot, f"{gone[0]} of {view}")
 
@@ -327,6 +331,16 @@ class Tables:
         columns, members = self.names.columns(number), self._members(number)
         rows = [self.names.own(f"rows:{number}:{member}") for member in members]
         return [("UNLINK", columns, self.names.packed(number), *rows)]
+
+    def unknown(self) -> Iterator[Command]:
+        """Return the commands that delete all rows, where no publication is recorded.
+
+        The server has lost the records, and nobody would find what rows have of whom.
+        """
+        for kind in ("rows", "columns", "packed"):
+            pattern = glob_literal(self.names.own(f"{kind}:")) + b"*"
+            for part in chunks([*self.server.names(pattern)], KEYS):
+                yield ("UNLINK", *part)
 
     def delete_all(self) -> None:
         """Delete all entries of the project but leases."""
