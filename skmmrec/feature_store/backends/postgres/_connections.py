@@ -118,7 +118,7 @@ class Connections:
             return
         options = tcp_options()
         if self._settings.keepalives_idle is not None:
-            options.pop(getattr(socket, "TCP_KEEPIDLE", None), None)
+            options.pop(getattr(socket, "TCP_KEEPIDLE", -1), None)
         known = socket.AF_INET, socket.SOCK_STREAM  # the options are of TCP, not of IP
         with socket.fromfd(conn.fileno(), *known) as same:
             for option, value in options.items():
