@@ -54,8 +54,8 @@ def writing_to(place: str | Path) -> Iterator[None]:
             ) from error
         if error.errno == errno.EIO:
             raise StoreError(
-                f"{place} cannot be read or written: {error}; what is served stays as "
-                "it is. Look at its disk, which may be broken, then do the same again"
+                f"{place} cannot be read or written: {error}; what is served is "
+                "complete. Look at its disk, which may be broken, then do the same again"
             ) from error
         raise
 
