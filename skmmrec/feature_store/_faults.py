@@ -55,7 +55,7 @@ def writing_to(place: str | Path) -> Iterator[None]:
         if error.errno == errno.EIO:
             raise StoreError(
                 f"{place} cannot be read or written: {error}; what is served is "
-                "complete. Look at its disk, which may be broken, then do the same again"
+                "complete. See to its disk, which may be broken, then do the same again"
             ) from error
         raise
 

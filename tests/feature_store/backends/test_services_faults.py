@@ -333,7 +333,7 @@ def test_a_server_that_falls_silent_is_asked_anew(repo, redis, monkeypatch):
         assert online.recommend("100", k=3).equals(wanted)
         proxy.fall_silent()
         online.record("100", wanted["item_id"].iloc[0])
-    assert len(online.feedback()) == 1
+        assert len(online.feedback()) == 1
 
 
 # Servers that only read
