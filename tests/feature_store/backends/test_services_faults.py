@@ -316,6 +316,7 @@ def test_a_server_that_has_lost_what_is_served_says_so(repo, redis):
 # Servers that fall silent
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="sockets have no filters")
 def test_a_server_that_falls_silent_is_asked_anew(repo, redis, monkeypatch):
     """As behind a firewall that has forgotten a connection."""
