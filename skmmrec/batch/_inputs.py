@@ -13,7 +13,13 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from skmmrec.runtime import digest, is_same_type, is_text, parquet_files_in
+from skmmrec.runtime import (
+    digest,
+    is_same_type,
+    is_text,
+    parquet_files_in,
+    whole_path,
+)
 
 # Rows that are read at a time: of pictures of 50 kB, 50 MB. Not tuned.
 _ROWS_AT_ONCE = 1024
@@ -79,7 +85,7 @@ def input_files(path: str | os.PathLike) -> list[InputFile]:
     Raises ValueError if there is none, no row, or a file that is not parquet, and names
     the file.
     """
-    root = Path(path).expanduser().resolve()
+    root = whole_path(Path(path).expanduser())
     if not root.exists():
         raise ValueError(f"items: there is no file or folder {str(root)!r}")
     files = [_look_at(path, root) for path in parquet_files_in(root)]

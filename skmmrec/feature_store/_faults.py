@@ -13,6 +13,7 @@ from feast import FeatureStore
 from skmmrec.feature_store.backends.base import (
     FullStoreError,
     ReadOnlyStoreError,
+    StoreError,
 )
 
 # The folder of a repository that holds what is published.
@@ -27,7 +28,7 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 def told_apart(store: FeatureStore) -> Iterator[None]:
     """Tell a full disk and one that cannot be written to from other errors.
 
-    Raises FullStoreError or ReadOnlyStoreError.
+    Raises FullStoreError or ReadOnlyStoreError; a StoreError for a broken disk.
     """
     with writing_to(store.repo_path):
         yield
@@ -50,6 +51,11 @@ def writing_to(place: str | Path) -> Iterator[None]:
                 f"{place} cannot be written to: {error}; what is stored is "
                 "served all the same. Mount it for writing, or do this where it is "
                 "mounted so, as a user who may write"
+            ) from error
+        if error.errno == errno.EIO:
+            raise StoreError(
+                f"{place} cannot be read or written: {error}; what is served is "
+                "complete. See to its disk, which may be broken, then do the same again"
             ) from error
         raise
 

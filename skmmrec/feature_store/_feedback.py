@@ -18,7 +18,7 @@ from skmmrec.feature_store.backends.base import (
     entity_keys,
     key_ids,
 )
-from skmmrec.interactions import is_integer
+from skmmrec.interactions import ITEM, USER, is_integer
 
 from ._faults import told_apart
 from ._offline import read_columns, rewrite_parquet
@@ -70,6 +70,30 @@ def check_recorded(backend: Backend, number: int) -> None:
         raise ValueError(
             f"feedback says that event {number} was taken in, but the last event "
             f"recorded here is {last}; is it of another repository?"
+        )
+
+
+def check_same_events(backend: Backend, feedback: TakenIn | None) -> None:
+    """Refuse a table whose last event is another one here.
+
+    A store that was restored from a backup, or whose server was replaced by one that
+    lagged, gives numbers to other events again. These would count as taken in, and
+    nobody would ever be given them.
+    """
+    if not isinstance(feedback, pd.DataFrame) or not len(feedback):
+        return
+    number, names = feedback.index.max(), [USER, ITEM]
+    here = backend.feedback(int(number) - 1)
+    here = here[here.index == number]
+    if not len(here) or not set(names) <= set(feedback.columns):
+        return
+    given = feedback.loc[[number], names].iloc[0].astype(str)
+    if (here[names].iloc[0].astype(str) != given).any():
+        raise ValueError(
+            f"feedback has event {number}, but under this number another one is "
+            "recorded here: the online store is another one, or was set back since, "
+            "and has given numbers anew. Ask OnlineRecommender.feedback() again, and "
+            "give what of that the model has taken in, or nothing"
         )
 
 

@@ -18,6 +18,7 @@ from skmmrec.feature_store.backends.base import (
     PUBLISHED_VIEWS,
     USER_VIEW,
     Backend,
+    DamagedStoreError,
     Snapshot,
     from_us,
 )
@@ -196,6 +197,26 @@ def _age(snapshot: Snapshot) -> tuple[int, int]:
 def served_ones(backend: Backend) -> list[Snapshot]:
     """Publications that are or were served, the earliest number first."""
     return [s for s in backend.publications() if s.served_us]
+
+
+def latest_served(backend: Backend) -> Snapshot | None:
+    """Return what was served last, also where a store has lost that it is."""
+    return max(served_ones(backend), key=_age, default=None)
+
+
+def nothing_served(store: FeatureStore, backend: Backend) -> Exception:
+    """Make the error of a store that does not say which publication is served."""
+    known = served_ones(backend)
+    if not known or backend.served() is not None:  # the first is served by now
+        return LookupError(
+            f"nothing is published in {store.repo_path} yet; "
+            "skmmrec.feature_store.publish fills it"
+        )
+    return DamagedStoreError(
+        f"the online store of {store.repo_path} has lost which publication is served, "
+        f"as a server that evicts may do; there is {_listed(known)}: `rollback` with "
+        "the number of one serves it again, `publish` another one"
+    )
 
 
 def unserved(backend: Backend) -> list[Snapshot]:

@@ -33,7 +33,12 @@ from ._clock import now_us
 from ._delete import delete_forgotten
 from ._engines import check_engines, check_written
 from ._faults import check_writable, told_apart
-from ._feedback import TakenIn, check_recorded, last_taken_in
+from ._feedback import (
+    TakenIn,
+    check_recorded,
+    check_same_events,
+    last_taken_in,
+)
 from ._fold_in import history_exponent
 from ._handover import hand_over_now
 from ._offline import (
@@ -49,6 +54,7 @@ from ._publications import (
     Publication,
     complete_offline,
     free_leftovers,
+    latest_served,
     next_us,
     served_ones,
     superseded,
@@ -153,6 +159,7 @@ def publish(
         of an item that the recommender does not have, a name that no feature can have,
         a dimension or id type other than what is stored,
         what is wrong in a file or table (it says in which, and in which row),
+        a table of `feedback` whose last event is another one in this store,
         a timestamp older than what is served or more than two days ahead of this
         machine's clock, a `feedback` that does not say which events, or a `keep` below
         1. Nothing is changed then.
@@ -221,6 +228,7 @@ def publish(
     event_us = None if timestamp is None else _checked(timestamp)
     store = open_store(repo)
     backend = backend_of(store)
+    check_same_events(backend, feedback)
     serving, known = recommender.serving_vectors(), known_settings(store.repo_path)
     further = Further(features, vectors)
     if known is not None:
@@ -325,7 +333,7 @@ def _begin(
     store: FeatureStore, backend: Backend, batches: tuple[Rows, Rows], said: _Said
 ) -> Snapshot:
     """Resume a publication of the same rows that was not served, or begin a new one."""
-    served = backend.served()
+    served = backend.served() or latest_served(backend)
     if said.taken_in is not None:
         check_recorded(backend, said.taken_in)
     if served and said.event_us is not None and said.event_us < served.served_us:
@@ -341,9 +349,10 @@ def _begin(
     free_leftovers(store, backend, resumed=found)
     if found is not None:
         return replace(found, feedback=feedback)
-    users = batches[0]
+    users, known = batches[0], backend.publications()
+    known += [] if served is None else [served]  # also where its record is lost
     snapshot = Snapshot(
-        number=max((s.number for s in backend.publications()), default=0) + 1,
+        number=max((s.number for s in known), default=0) + 1,
         version=users.version,
         fingerprint=fingerprint,
         event_us=next_us(backend) if said.event_us is None else said.event_us,

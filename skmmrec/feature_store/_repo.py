@@ -26,7 +26,7 @@ from skmmrec.feature_store.backends.base import (
     StoreError,
     encoders_of,
 )
-from skmmrec.runtime import sync
+from skmmrec.runtime import sync, whole_path
 
 from ._faults import followed
 from ._registry import DATA as DATA, is_left_behind, registry_file
@@ -94,7 +94,7 @@ def open_store(repo: Repo) -> FeatureStore:
     """
     if isinstance(repo, FeatureStore):
         return repo
-    path = Path(repo).resolve()
+    path = whole_path(repo)
     if not (path / "feature_store.yaml").is_file():
         raise FileNotFoundError(f"no feature_store.yaml in {path}")
     try:

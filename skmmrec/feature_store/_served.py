@@ -56,6 +56,7 @@ from ._fold_in import HistorySum
 from ._folding import FoldingModel, ModelReader
 from ._handover import Handover, is_same
 from ._memory import StoredMemory
+from ._publications import nothing_served
 from ._ranking import (
     User,
     after_event,
@@ -114,10 +115,7 @@ class ServedModel:
         """Return what is served; raise a LookupError if nothing is."""
         served = self.backend.served()
         if served is None:
-            raise LookupError(
-                f"nothing is published in {self.store.repo_path} yet; "
-                "skmmrec.feature_store.publish fills it"
-            )
+            raise nothing_served(self.store, self.backend)
         return served
 
     def snapshot(self) -> Snapshot:

@@ -229,7 +229,7 @@ def _inspect(backend: Backend, store: FeatureStore, snapshot: Snapshot) -> Store
             damage += found
         total += checksum.n
     try:
-        backend.feedback(0)
+        backend.check_feedback()
     except DamagedStoreError as error:
         damage.append(Damage("feedback", "unreadable", str(error)))
     damage += _damaged_files(store)

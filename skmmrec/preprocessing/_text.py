@@ -52,7 +52,7 @@ class _TextOfHtml(HTMLParser):
         if not self.hidden:
             self.parts.append(data)
 
-    def parse_marked_section(self, i: int, report: int = 1) -> int:
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
         """Read ``<![...]>``; what is none is a comment, as in browsers.
 
         Python up to 3.13 raises an AssertionError.

@@ -26,6 +26,7 @@ from skmmrec.runtime import (
     place_of,
     replacing_folder,
     sync_folder,
+    whole_path,
     with_hash,
 )
 
@@ -52,7 +53,7 @@ def save(ranker: Any, path: Path, with_first: bool) -> None:
     The first stage is written if `with_first`. A FileExistsError says that something
     else is there, an ImportError that skops is needed and missing.
     """
-    with replacing_folder(path.resolve(), RECORD, "a saved CandidateRanker") as new:
+    with replacing_folder(whole_path(path), RECORD, "a saved CandidateRanker") as new:
         _write(ranker, new, with_first)
 
 
@@ -152,7 +153,7 @@ def load(cls: Any, path: Path, catalog: Any, trusted: Sequence[str]) -> Any:
     its own and this package's. A FileNotFoundError says that there is no ranker, a
     ValueError that a file is not as it was saved.
     """
-    path = place_of(path.resolve(), RECORD)
+    path = place_of(whole_path(path), RECORD)
     record = _read_record(path)
     first = _read_first(record["first"], path, catalog, trusted)
     ranker = cls(first, **record["params"])

@@ -26,6 +26,7 @@ from skmmrec.runtime import (
     place_of,
     replacing_folder,
     sync_folder,
+    whole_path,
     with_hash,
 )
 
@@ -58,7 +59,7 @@ def write_folder(
     FileExistsError says that something else is there, an OSError that it cannot be
     written; then the earlier model stays.
     """
-    path = path.resolve()
+    path = whole_path(path)
     with replacing_folder(path, RECORD, "a saved recommender") as new:
         try:
             _write_files(new, record, tensors, card)
@@ -88,7 +89,7 @@ def read_class(path: Path) -> Any:
 
 def _read(path: Path, read: Callable[[Path], T]) -> T:
     """Read where the folder is, and again where it was replaced meanwhile."""
-    path = path.resolve()
+    path = whole_path(path)
     for _ in range(ATTEMPTS):
         with suppress(Replaced):
             return read(place_of(path, RECORD))

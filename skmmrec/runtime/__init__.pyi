@@ -149,3 +149,4 @@ from ._weights import (
     local_weights as local_weights,
     packaged_file as packaged_file,
 )
+from ._whole_paths import whole_path as whole_path

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
+from operator import attrgetter
 from threading import RLock
-from types import TracebackType
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -21,22 +21,17 @@ class ForkSafeLock:
     A thread that holds a lock while another one forks does not exist in the child,
     where it could never give the lock back. So the child gets a new one. What the
     forking thread itself holds stays held.
+
+    Both methods are those of the lock itself, which Ctrl-C does not interrupt: a method
+    of Python that is interrupted could keep the lock for good.
     """
+
+    __enter__ = property(attrgetter("_lock.__enter__"))
+    __exit__ = property(attrgetter("_lock.__exit__"))
 
     def __init__(self) -> None:
         self._lock = RLock()
         _locks.add(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._lock.release()
 
     def renew(self) -> None:
         """Replace a lock that another thread holds."""

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_address
 from os import PathLike
-from pathlib import Path
 
 from skmmrec.interactions import check_count
+from skmmrec.runtime import whole_path
 
 from ._settings import PREFIX, REPO, ServiceSettings
 
@@ -73,7 +73,7 @@ def serve(
     from ._logs import log_config
     from ._tokens import read_tokens
 
-    settings, folder = settings or ServiceSettings(), Path(repo).resolve()
+    settings, folder = settings or ServiceSettings(), whole_path(repo)
     if not (folder / "feature_store.yaml").is_file():
         raise FileNotFoundError(f"no feature_store.yaml in {folder}")
     check_count(workers, "workers")

@@ -1,12 +1,15 @@
 """Database servers that tests start on this machine, where they are installed."""
 
+import ctypes
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
+import threading
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -92,3 +95,60 @@ def _wait(port):
         except OSError:
             time.sleep(0.05)
     raise TimeoutError(f"nothing listens on port {port}")
+
+
+class SilentProxy:
+    """A way to a server on which, when told so, all packets are lost from then on.
+
+    Connections that are made later are not concerned.
+
+    Parameters
+    ----------
+    place : str
+        Host and port of the server.
+    """
+
+    # Of Linux; the filter is one instruction: let 0 bytes of each packet pass.
+    _ATTACH_FILTER, _NOTHING = 26, struct.pack("HBBI", 6, 0, 0, 0)
+
+    def __init__(self, place):
+        host, port = place.split(":")
+        self._server = host, int(port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.place = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._pairs = []
+
+    def __enter__(self):
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for pair in self._pairs:
+            for end in pair:
+                end.close()
+
+    def fall_silent(self):
+        """Lose all that comes on the connections there are."""
+        code = ctypes.create_string_buffer(self._NOTHING)
+        program = struct.pack("HL", 1, ctypes.addressof(code))
+        for client, _ in self._pairs:
+            client.setsockopt(socket.SOL_SOCKET, self._ATTACH_FILTER, program)
+
+    def _accept(self):
+        with suppress(OSError):  # it was closed
+            while True:
+                client, _ = self._listener.accept()
+                pair = client, socket.create_connection(self._server)
+                self._pairs.append(pair)
+                for ends in (pair, pair[::-1]):
+                    threading.Thread(target=_pass_on, args=ends, daemon=True).start()
+
+
+def _pass_on(source, target):
+    """Copy what comes from one connection to another until one of them ends."""
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)

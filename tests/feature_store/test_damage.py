@@ -16,6 +16,7 @@ from skmmrec.feature_store import (
     FullStoreError,
     OnlineRecommender,
     ReadOnlyStoreError,
+    StoreError,
     StoreReport,
     _offline,
     delete_ids,
@@ -356,9 +357,19 @@ def test_a_full_disk_leaves_what_is_served(tmp_path):
         assert sum(p.stat().st_size for p in repo.rglob("*") if p.is_file()) < 1_500_000
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        (errno.ENOSPC, FullStoreError, "no space left .* is complete"),
+        (errno.EDQUOT, FullStoreError, "no space left .* is complete"),
+        (errno.EFBIG, FullStoreError, "no space left .* is complete"),
+        (errno.EIO, StoreError, r"repo\S* cannot be read or written.*its disk"),
+    ],
+)
 @pytest.mark.parametrize("step", ["offline", "registry"])
-def test_a_disk_that_is_full_in_between(published, monkeypatch, code, step):
+def test_a_disk_that_is_full_in_between(
+    published, monkeypatch, code, kind, words, step
+):
     def full(*args, **kwargs):
         raise OSError(code, os.strerror(code))
 
@@ -366,7 +377,7 @@ def test_a_disk_that_is_full_in_between(published, monkeypatch, code, step):
     target["registry"] = "skmmrec.feature_store._registry._write"
     with monkeypatch.context() as patch:
         patch.setattr(target[step], full)
-        with pytest.raises(FullStoreError, match=r"no space left .* is complete"):
+        with pytest.raises(kind, match=words):
             publish(model(3), published)
     served = OnlineRecommender(published).model_version
     assert served == ("v2" if step == "offline" else "v3")

@@ -1,5 +1,6 @@
 """Events of feedback: taken in by number, once each, whatever clocks say."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -254,6 +255,23 @@ def test_no_clock_has_to_agree(repo, monkeypatch, publisher, recorder):
     assert rollback(repo).version == "v3"
     assert waiting(online) == [20]
     assert verify(model(3), repo).ok
+
+
+def test_events_of_a_store_that_was_set_back_are_not_taken_for_others(repo, online):
+    """Its numbers come again: event 2 is another one than the model has seen."""
+    record(online, 4)
+    before = shutil.copytree(repo, repo.parent / "backup")
+    record(online, 9)
+    events = online.feedback()
+    online = OnlineRecommender(before)
+    record(online, 7)
+    with pytest.raises(ValueError, match="under this number another one is recorded"):
+        publish(model(2), before, feedback=events)
+    assert waiting(online) == [4, 7]
+    publish(model(2), before, feedback=events.iloc[:1])
+    assert waiting(online) == [7]
+    publish(model(3), before, feedback=online.feedback().drop(columns="user_id"))
+    assert waiting(online) == []
 
 
 def test_events_are_taken_in_in_the_order_they_came(online, monkeypatch):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -43,12 +44,25 @@ class Checkpoint:
         """Write beside the file, then put it in place; remove what others have left.
 
         `written`, if given, is called in between.
+
+        Raises OSError where it cannot be written; then the state before stays.
         """
+        try:
+            self._save(state, written)
+        except OSError as error:
+            why = (
+                "the state of training could not be written, and the one before stays, "
+                f"from which the same fit resumes: {error.strerror or error}"
+            )
+            number = error.errno or errno.EIO
+            raise OSError(number, why, str(self.path)) from error
+
+    def _save(self, state: dict[str, Any], written: Callable[[], None] | None) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for left in self.path.parent.glob(".fit-*.saving-*"):
             remove_abandoned(left, partial(Path.unlink, missing_ok=True))
         with replacing(self.path, mode=0o600) as fresh, fresh.open("wb") as file:
-            torch.save({"fit": self.path.stem, **state}, file)
+            _write(file, {"fit": self.path.stem, **state})
             file.flush()
             if written is not None:
                 written()
@@ -74,6 +88,16 @@ class Checkpoint:
     def remove(self) -> None:
         """Delete the file of a fit that is complete."""
         self.path.unlink(missing_ok=True)
+
+
+def _write(file: BinaryIO, state: dict[str, Any]) -> None:
+    """Write a state, and raise what the system says where torch says something else."""
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
 
 
 def _read(path: Path) -> Any:

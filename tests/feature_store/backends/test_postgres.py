@@ -4,10 +4,12 @@ import asyncio
 import itertools
 import os
 import signal
+import socket
 import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -37,6 +39,7 @@ from skmmrec.feature_store.backends.base import (
     from_us,
     pack_text,
     pack_vectors,
+    tcp_options,
 )
 
 from ..messages import entity_key_proto
@@ -517,6 +520,9 @@ class TestTrouble(Published):
             ("DiskFull", FullStoreError, "what was served is still served"),
             ("ReadOnlySqlTransaction", ReadOnlyStoreError, "on the primary"),
             ("LockNotAvailable", BusyStoreError, "repeat this"),
+            ("SerializationFailure", BusyStoreError, "repeat this"),
+            ("QueryCanceled", BusyStoreError, "statement_timeout is too short"),
+            ("OutOfMemory", FullStoreError, "give it more"),
             ("InsufficientPrivilege", StoreError, "grant it"),
         ],
     )
@@ -533,6 +539,14 @@ class TestTrouble(Published):
 
         with pytest.raises(kind, match=says):
             fail()
+
+    def test_a_server_without_connections_left_is_told(self, repo, postgres, admin):
+        """It is there, but for others."""
+        admin.execute("CREATE ROLE crowd LOGIN CONNECTION LIMIT 0")
+        store = configure(repo, postgres, user="crowd")
+        with pytest.raises(BusyStoreError, match="max_conn in feature_store"):
+            backend_of(store).served()
+        admin.execute("DROP ROLE crowd")
 
     def test_a_view_without_a_table_is_told(self, repo, postgres, tmp_path):
         store = configure(repo, postgres)
@@ -806,3 +820,21 @@ def test_a_rollback_does_not_read_the_rows_again(store, tmp_path, monkeypatch):
     )
     backend.serve(replace(first, served_us=second.served_us + 1))
     contract.assert_items(contract.items_of(backend), ONE)
+
+
+@pytest.mark.parametrize("idle", [None, 77])
+def test_connections_end_on_which_nobody_answers(idle):
+    """Over TCP; how soon idle ones are asked is said in feature_store.yaml, or not."""
+    from skmmrec.feature_store.backends.postgres._connections import Connections
+
+    connections = Connections(SimpleNamespace(conn_type="any", keepalives_idle=idle))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+    ):
+        info = SimpleNamespace(hostaddr="127.0.0.1")
+        before = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+        connections._keep_alive(SimpleNamespace(info=info, fileno=client.fileno))
+        found = {o: client.getsockopt(socket.IPPROTO_TCP, o) for o in tcp_options()}
+    kept = {} if idle is None else {socket.TCP_KEEPIDLE: before}
+    assert found == {**tcp_options(), **kept}

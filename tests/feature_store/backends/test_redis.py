@@ -5,6 +5,7 @@ import itertools
 import os
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -21,6 +22,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from skmmrec.feature_store import open_store
 from skmmrec.feature_store.backends import backend_of
 from skmmrec.feature_store.backends.base import (
+    DISLIKED,
     ITEM_VECTOR,
     ITEM_VERSION,
     ITEM_VIEW,
@@ -374,6 +376,73 @@ class TestPublications(Redis):
                 self.items_of(backend)
         self.publish(backend, TWO, 2)
         self.assert_items(self.items_of(backend), TWO)
+
+    @pytest.mark.parametrize("gone", ["last_event", "events", "last_event events"])
+    def test_events_that_were_evicted_are_told_of(self, backend, gone):
+        """And no number is given twice: the model has taken two of them in."""
+        with backend.sole_publisher(5):
+            snapshot = self.complete(backend, ONE, 1)
+            for item in range(3):
+                self.record(backend, "a", item)
+            backend.serve(replace(snapshot, feedback=2))
+        left = [0, 1, 2] if gone == "last_event" else []
+        number = 3 if gone == "last_event events" else 4
+        backend._server("DEL", *map(backend._names.own, gone.split()))
+        told = nullcontext() if left else pytest.warns(UserWarning, match="lost the ev")
+        with told:
+            assert list(backend.feedback(0)["item_id"]) == left
+        damage = nullcontext() if left else pytest.raises(DamagedStoreError)
+        with damage:
+            backend.check_feedback()
+        with nullcontext() if left else pytest.warns(UserWarning, match="lost the ev"):
+            self.record(backend, "a", 7)
+        backend.check_feedback()
+        assert list(backend.feedback(2)["item_id"]) == [*left[2:], 7]
+        assert backend.last_event() == number
+
+    @pytest.mark.parametrize("drop", [False, True])
+    def test_rows_whose_list_was_evicted_are_deleted(self, backend, drop):
+        self.publish(backend, ONE, 1)
+        self.publish(backend, TWO, 2)
+        backend._server("DEL", backend._names.columns(1))
+        with backend.sole_publisher(5):
+            if drop:
+                backend.drop(1)
+            else:
+                for view, ids in zip(self.views, (ONE.users, ONE.items), strict=True):
+                    keys = entity_keys(view.join_keys[0], ids.ids)
+                    backend.delete(view, keys)
+        rows = backend._names.own("rows:1:")
+        assert not [name for name in self.names(backend) if name.startswith(rows)]
+
+    def test_a_publication_whose_record_was_evicted(self, backend):
+        """Nothing of it is left, neither when rows are deleted nor in the next one."""
+        first = self.publish(backend, ONE, 1)
+        backend._server("DEL", backend._names.publications)
+        keys = entity_keys("item_id", ONE.items.ids)
+        with pytest.raises(DamagedStoreError, match="has lost the record of publ"):
+            backend.read(self.view(ITEM_VIEW), keys, [ITEM_VECTOR], first)
+        rows = backend._names.own("rows:")
+        with backend.sole_publisher(5):
+            backend.discard()  # as `delete_ids` does before all else
+        assert not [name for name in self.names(backend) if name.startswith(rows)]
+        backend._server("DEL", backend._names.served)
+        second = self.publish(backend, TWO, 1)
+        self.assert_items(self.items_of(backend), TWO)
+        for view, batch in zip(self.views, TWO.batches, strict=True):
+            rows = [row.key for part in backend.rows(view, second) for row in part]
+            assert rows == sorted(entity_keys(view.join_keys[0], batch.ids))
+
+    def test_a_feature_and_the_list_that_has_it_were_evicted(self, backend):
+        self.publish(backend, ONE, 1)
+        backend._server("DEL", backend._names.columns(1))
+        assert self.user(backend, ONE.users.ids[0], features=[DISLIKED]) == {}
+        self.assert_items(self.items_of(backend), ONE)
+        names, keys = backend._names, entity_keys("item_id", ONE.items.ids)
+        gone = names.column(1, ITEM_VIEW, ITEM_VECTOR), names.columns(1)
+        backend._server("DEL", *gone)
+        with pytest.raises(DamagedStoreError, match=f"has lost {ITEM_VECTOR}"):
+            backend.read(self.view(ITEM_VIEW), keys, [ITEM_VECTOR])
 
     def test_a_feature_that_was_deleted_to_its_last_value_is_no_damage(self, backend):
         """Redis forgets a hash with its last field, whoever has taken it out."""

@@ -14,7 +14,11 @@ pytest.importorskip("redis", reason="no Redis client: skmmrec[redis]")
 
 from skmmrec.feature_store import StoreError, open_store
 from skmmrec.feature_store.backends import backend_of
-from skmmrec.feature_store.backends.base import entity_keys, pack_vectors
+from skmmrec.feature_store.backends.base import (
+    entity_keys,
+    pack_vectors,
+    tcp_options,
+)
 from skmmrec.feature_store.backends.redis._format import (
     event_fields,
     feast_time,
@@ -101,6 +105,26 @@ def test_a_server_that_is_gone_is_soon_told(repo, monkeypatch):
         backend_of(open_store(repo)).served()
     assert len(pauses) == 4
     assert sum(pauses) < 2
+
+
+@pytest.mark.parametrize("kind", ["redis", "redis_sentinel"])
+def test_connections_end_on_which_nobody_answers(repo, kind):
+    """By the settings of the connection string, where it has them."""
+    path = repo / "feature_store.yaml"
+    text = yaml.safe_load(path.read_text())
+    place = "127.0.0.1:1,socket_timeout=7"
+    text["online_store"] = {"type": TYPE, "connection_string": place}
+    text["online_store"] |= {"redis_type": kind, "sentinel_master": "main"}
+    path.write_text(yaml.safe_dump(text))
+    pool = backend_of(open_store(repo))._server.client.connection_pool
+    sentinel = getattr(pool, "sentinel_manager", None)
+    asked = [] if sentinel is None else sentinel.sentinels
+    assert len(asked) == (kind == "redis_sentinel")
+    for each in [pool, *(one.connection_pool for one in asked)]:
+        settings = each.connection_kwargs
+        assert settings["socket_timeout"] == 7
+        assert settings["socket_keepalive_options"] == tcp_options()
+        assert settings["socket_connect_timeout"] > 0
 
 
 @given(

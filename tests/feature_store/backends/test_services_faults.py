@@ -4,7 +4,9 @@ import itertools
 import os
 import random
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ import pytest
 import yaml
 
 from skmmrec.feature_store import (
+    DamagedStoreError,
     FullStoreError,
     OnlineRecommender,
     ReadOnlyStoreError,
@@ -25,10 +28,10 @@ from skmmrec.feature_store import (
     verify,
 )
 from skmmrec.feature_store.backends import backend_of
-from skmmrec.feature_store.backends.base import pack_vectors
+from skmmrec.feature_store.backends.base import pack_vectors, tcp_options
 
 from ..conftest import make_recommender
-from ..services import redis_settings
+from ..services import SilentProxy, redis_settings
 from ..test_fold_in import history_model
 
 pytestmark = pytest.mark.services
@@ -286,6 +289,52 @@ def test_a_database_without_pgvector_says_what_to_do(repo, postgres, copied):
     configure(repo, {**settings, "vector_enabled": False})
     publish(make_recommender(), repo)
     assert verify(repo).ok
+
+
+def test_a_server_that_has_lost_what_is_served_says_so(repo, redis):
+    """And how to serve it again, with the events that it has taken in."""
+    store = open_store(configure(repo, redis))
+    publish(make_recommender(), store)
+    online = OnlineRecommender(store)
+    online.record("100", 5)
+    publish(make_recommender(version="v2"), store, feedback=online.feedback())
+    backend = backend_of(store)
+    backend._server("DEL", backend._names.served)
+    for ask in (lambda: online.recommend("100", k=2), lambda: verify(store)):
+        with pytest.raises(DamagedStoreError, match=r"number 2 \(.*`rollback` with"):
+            ask()
+    rollback(store, 1)
+    assert len(online.feedback()) == 1
+    rollback(store, 2)
+    assert online.feedback().empty
+    backend._server("DEL", backend._names.served)
+    publish(make_recommender(version="v3"), store)
+    assert online.feedback().empty
+    assert verify(store).ok
+
+
+# Servers that fall silent
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="sockets have no filters")
+def test_a_server_that_falls_silent_is_asked_anew(repo, redis, monkeypatch):
+    """As behind a firewall that has forgotten a connection."""
+    from skmmrec.feature_store.backends.redis import _store
+
+    options = {**tcp_options(), socket.TCP_USER_TIMEOUT: 100}
+    settings = {**_store._CONNECTION, "socket_keepalive_options": options}
+    monkeypatch.setattr(_store, "_CONNECTION", settings)
+    with SilentProxy(redis["connection_string"]) as proxy:
+        configure(repo, {**redis, "connection_string": proxy.place})
+        publish(make_recommender(), repo)
+        online = OnlineRecommender(repo)
+        wanted = online.recommend("100", k=3)
+        proxy.fall_silent()
+        assert online.recommend("100", k=3).equals(wanted)
+        proxy.fall_silent()
+        online.record("100", wanted["item_id"].iloc[0])
+        assert len(online.feedback()) == 1
 
 
 # Servers that only read

@@ -35,6 +35,7 @@ from skmmrec.feature_store.backends.base import (
 )
 from skmmrec.feature_store.backends.sqlite import _connections, _files
 from skmmrec.feature_store.backends.sqlite._blocks import sums_of
+from skmmrec.feature_store.backends.sqlite._connections import transaction
 from tests.forks import SECONDS, in_child, needs_fork, quietly
 
 from .contract import ONE, SECOND, START, TWO, USERS, BackendContract
@@ -637,3 +638,32 @@ def test_stores_of_one_database_share_the_vectors_in_memory(published):
     assert other.vectors(view, ITEM_VECTOR) is table
     one.online.disconnect()
     assert other.vectors(view, ITEM_VECTOR) is table
+
+
+class Interrupted(sqlite3.Connection):
+    """One that is told of Ctrl-C as soon as a statement is done."""
+
+    after = None
+
+    def execute(self, text, *values):
+        done = super().execute(text, *values)
+        if text.startswith(self.after):
+            raise KeyboardInterrupt
+        return done
+
+
+@pytest.mark.parametrize("after", ["BEGIN", "INSERT", "COMMIT"])
+def test_ctrl_c_leaves_no_transaction_open(tmp_path, monkeypatch, after):
+    """It would keep all others from writing for as long as the process lives."""
+    monkeypatch.setattr(Interrupted, "after", after)
+    path = tmp_path / "some.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE t (n)")
+        mine = sqlite3.connect(path, factory=Interrupted, isolation_level=None)
+        with closing(mine):
+            with pytest.raises(KeyboardInterrupt), transaction(mine):
+                mine.execute("INSERT INTO t VALUES (1)")
+            assert not mine.in_transaction
+            other.execute("INSERT INTO t VALUES (2)")
+            found = other.execute("SELECT count(*) FROM t").fetchone()
+    assert found == (1 + (after == "COMMIT"),)

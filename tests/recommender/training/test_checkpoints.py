@@ -1,9 +1,12 @@
 """Files of checkpoints: damage, exchange, and what a killed training leaves."""
 
+import errno
+import io
 import os
 import shutil
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -101,3 +104,35 @@ def test_what_a_killed_save_left_goes_with_the_next(checkpoint):
     other.save(STATE)
     assert names_in(folder) == ["fit-abc-0.pt", "fit-def-0.pt"]
     assert checkpoint.load()["history"] == STATE["history"]
+
+
+class FullFile(io.BytesIO):
+    """A file on a disk that is full after some bytes."""
+
+    def __init__(self, room):
+        super().__init__()
+        self.room = room
+
+    def write(self, data):
+        if self.tell() + len(data) > self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9, 0.99])
+def test_a_full_disk_is_told_and_leaves_the_state_before(tmp_path, monkeypatch, share):
+    """Whatever part of the file it is, of which torch tells in its own words."""
+    checkpoint = Checkpoint(tmp_path, "abc-0")
+    before, after = ({"weights": torch.full((2000,), n)} for n in (1.0, 2.0))
+    checkpoint.save(before)
+    room = int(share * checkpoint.path.stat().st_size)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda *_: FullFile(room))
+        with pytest.raises(OSError, match=r"before stays.*No space left") as error:
+            checkpoint.save(after)
+    assert error.value.errno == errno.ENOSPC
+    assert error.value.filename == str(checkpoint.path)
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.path.name]
+    assert torch.equal(checkpoint.load()["weights"], before["weights"])
+    checkpoint.save(after)
+    assert torch.equal(checkpoint.load()["weights"], after["weights"])

@@ -121,6 +121,7 @@ from ._search import (
     nearest_weighted as nearest_weighted,
 )
 from ._snapshot import Snapshot as Snapshot
+from ._sockets import tcp_options as tcp_options
 from ._text_search import TextSearch as TextSearch
 from ._times import (
     from_us as from_us,

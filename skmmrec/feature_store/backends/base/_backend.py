@@ -332,6 +332,10 @@ class Backend(ABC):
     def feedback(self, after: int) -> pd.DataFrame:
         """Return the events after a sequence number, in their order."""
 
+    def check_feedback(self) -> None:
+        """Raise a DamagedStoreError where recorded events cannot be read."""
+        self.feedback(0)
+
     @abstractmethod
     def last_event(self) -> int:
         """Return the highest sequence number so far, 0 before the first event.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from feast.infra.utils.postgres.postgres_config import ConnectionType
 from psycopg import Connection, OperationalError
 from psycopg.pq import TransactionStatus
 
-from skmmrec.feature_store.backends.base import BusyStoreError
+from skmmrec.feature_store.backends.base import BusyStoreError, tcp_options
 
 from ._errors import translated
 
@@ -24,6 +25,15 @@ from ._errors import translated
 _KEEP = 10
 # Seconds to wait for a connection of `max_conn`, as Feast's own pool does.
 _WAIT = 30.0
+# Feast writes times without a zone and means UTC. A server that asks, as clients do,
+# whether the other side is there ends the session, and with it the lock, of a publisher
+# whose machine is gone; by itself, after two hours. Unix sockets ignore it.
+_SESSION = """
+SET TIME ZONE 'UTC';
+SET tcp_keepalives_idle = 30;
+SET tcp_keepalives_interval = 5;
+SET tcp_keepalives_count = 3
+"""
 
 
 class Connections:
@@ -98,9 +108,21 @@ class Connections:
             conn.close()
         conn = _get_conn(self._settings)
         conn.autocommit = True
-        # Feast writes times without a zone and means UTC.
-        conn.execute("SET TIME ZONE 'UTC'")
+        conn.execute(_SESSION)
+        self._keep_alive(conn)
         return conn
+
+    def _keep_alive(self, conn: Connection) -> None:
+        """Notice a server that is gone without a word, unless it is on this machine."""
+        if not conn.info.hostaddr:
+            return
+        options = tcp_options()
+        if self._settings.keepalives_idle is not None:
+            options.pop(getattr(socket, "TCP_KEEPIDLE", -1), None)
+        known = socket.AF_INET, socket.SOCK_STREAM  # the options are of TCP, not of IP
+        with socket.fromfd(conn.fileno(), *known) as same:
+            for option, value in options.items():
+                same.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def _put_back(self, conn: Connection) -> None:
         idle = conn.info.transaction_status == TransactionStatus.IDLE

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from psycopg import Error, OperationalError, errors
 
@@ -17,7 +18,8 @@ from skmmrec.feature_store.backends.base import (
 )
 
 # Kinds of psycopg's errors, the more special ones first, and what is raised for each.
-_KINDS: list[tuple[tuple[type[Error], ...], type[Exception], str]] = [
+_Kind: TypeAlias = tuple[tuple[type[Error], ...], type[Exception], str]
+_KINDS: list[_Kind] = [
     (
         (errors.DiskFull,),
         FullStoreError,
@@ -43,11 +45,24 @@ _KINDS: list[tuple[tuple[type[Error], ...], type[Exception], str]] = [
         (
             errors.LockNotAvailable,
             errors.DeadlockDetected,
-            errors.QueryCanceled,
             errors.IdleInTransactionSessionTimeout,
+            # A standby ends what would hold its primary's changes up.
+            errors.SerializationFailure,
         ),
         BusyStoreError,
         "others hold what is needed: repeat this",
+    ),
+    (
+        (errors.QueryCanceled,),
+        BusyStoreError,
+        "others hold what is needed, or statement_timeout is too short for this: "
+        "repeat this, or raise the limit for this user",
+    ),
+    (
+        (errors.OutOfMemory,),
+        FullStoreError,
+        "it has no memory left; what was served is still served: give it more (shared "
+        "memory: max_locks_per_transaction), then repeat this",
     ),
     (
         (errors.InsufficientPrivilege,),
@@ -84,13 +99,28 @@ _KINDS: list[tuple[tuple[type[Error], ...], type[Exception], str]] = [
 ]
 
 
+# Whom a server refuses to connect is told so in words alone, without a code.
+_TOO_MANY = re.compile("too many (clients|connections)|connection slots are reserved")
+
+
+def _refused(error: Error) -> list[_Kind]:
+    """Tell a server that has no connection left from one that is not there."""
+    if not _TOO_MANY.search(str(error)):
+        return []
+    advice = (
+        "all connections that it allows are in use: repeat this, raise max_connections "
+        "of the server, or set conn_type: pool and max_conn in feature_store.yaml"
+    )
+    return [((OperationalError,), BusyStoreError, advice)]
+
+
 @contextmanager
 def translated(settings: Any) -> Iterator[None]:
     """Raise errors of the server as `StoreError`, chained from psycopg's own."""
     try:
         yield
     except Error as error:
-        for kinds, new, advice in _KINDS:
+        for kinds, new, advice in [*_refused(error), *_KINDS]:
             if isinstance(error, kinds):
                 place = f"PostgreSQL at {settings.host}:{settings.port}"
                 said = str(error).strip().split("\n")[0]

@@ -189,6 +189,8 @@ class RedisBackend(Backend):
             forget = self._tables.forget(staged.number)
             gone = ("DEL", self._names.staged, self._names.done)
             self._writer.publish([*forget, gone])
+        if not self.publications():
+            self._writer.publish(*([command] for command in self._tables.unknown()))
         for view in PUBLISHED_VIEWS:
             self._tables.clean_later(view, self.served())
         self._edits.make_checksums()
@@ -261,6 +263,11 @@ class RedisBackend(Backend):
     def feedback(self, after: int) -> pd.DataFrame:
         """Read events."""
         return self._feedback.frame(after)
+
+    def check_feedback(self) -> None:
+        """Read all events, of which there must be a stream once there was one."""
+        self._feedback.check()
+        super().check_feedback()
 
     def last_event(self) -> int:
         """Read the count of events."""

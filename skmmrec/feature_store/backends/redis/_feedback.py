@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from skmmrec.feature_store.backends.base import Event, feedback_frame
+from skmmrec.feature_store.backends.base import (
+    DamagedStoreError,
+    Event,
+    Snapshot,
+    feedback_frame,
+)
 from skmmrec.interactions import USER
 
 from ._format import event_fields, event_number, read_event
@@ -27,8 +33,42 @@ class Feedback:
         self._names = names
 
     def last(self) -> int:
-        """Return the last number that was given out."""
-        return int(self._server("GET", self._names.last_event) or 0)
+        """Return the last number that was given out.
+
+        Warns where the server has lost what was recorded under the numbers so far.
+        """
+        last, is_kept = self._state()
+        if last and not is_kept:
+            warnings.warn(lost_events(self._server, last), UserWarning, stacklevel=2)
+        return last
+
+    def _state(self) -> tuple[int, bool]:
+        """Return the last number, and whether there is anything that keeps events."""
+        said, is_kept = self._server.together(
+            [("GET", self._names.last_event), ("EXISTS", self._names.events)]
+        )
+        return self._last_found() if said is None else int(said), bool(is_kept)
+
+    def _last_found(self) -> int:
+        """Return the last number that anything tells of, where the count is lost.
+
+        A number that is given twice would be taken for one that a model has taken in.
+        """
+        newest, records = self._server.together(
+            [
+                ("XREVRANGE", self._names.events, "+", "-", "COUNT", 1),
+                ("HVALS", self._names.publications),
+            ]
+        )
+        numbers = [event_number(entry) for entry, _ in newest]
+        numbers += [Snapshot.from_json(record).feedback for record in records]
+        return max(numbers, default=0)
+
+    def check(self) -> None:
+        """Raise a DamagedStoreError where the server has lost recorded events."""
+        last, is_kept = self._state()
+        if last and not is_kept:
+            raise DamagedStoreError(lost_events(self._server, last))
 
     def append(self, number: int, event: Event) -> list[Command]:
         """Return the commands that keep an event under a number."""
@@ -50,12 +90,14 @@ class Feedback:
         return {key: int(number) for key, number in known if number is not None}
 
     def frame(self, after: int) -> pd.DataFrame:
-        """Return the events after a number."""
+        """Return the events after a number; a warning tells of those that are lost."""
         rows = [
             (event_number(entry), *read_event(fields))
             for page in self._pages(after)
             for entry, fields in page
         ]
+        if not rows:
+            self.last()
         return feedback_frame(rows)
 
     def prune(self, until: int) -> None:
@@ -93,3 +135,12 @@ class Feedback:
                 return
             yield page
             after = event_number(page[-1][0])
+
+
+def lost_events(server: Server, last: int) -> str:
+    """Say that a server has lost recorded events."""
+    return (
+        f"Redis at {server.place} has lost the events that were recorded up to number "
+        f"{last} and not pruned, most likely evicted for want of memory: set its "
+        "maxmemory-policy to noeviction; what is recorded from now on is kept"
+    )

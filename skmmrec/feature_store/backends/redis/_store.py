@@ -15,6 +15,7 @@ from feast.infra.online_stores.redis import (
 )
 from feast.repo_config import RepoConfig
 from pydantic import ConfigDict, field_validator
+from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
@@ -31,6 +32,7 @@ from skmmrec.feature_store.backends.base import (
     WriteRow,
     fresh_cells,
     oldest_us,
+    tcp_options,
     to_us,
     vector_table,
 )
@@ -50,6 +52,15 @@ _SERVER = re.compile(r"[\w.-]+:[0-9]{1,5}")
 # waits for an answer is told after a second that there is no server. The client's own
 # pauses come to ten seconds and more, the time that a service has for a request.
 _SHORTEST, _LONGEST, _RETRIES = 0.05, 0.5, 4
+# Settings of connections where ``connection_string`` does not have them. Two seconds
+# are enough to ask for a connection twice; a server that takes half a minute for a
+# command, each of which needs milliseconds, is stopped.
+_CONNECTION = {
+    "socket_connect_timeout": 2.0,
+    "socket_timeout": 30.0,
+    "socket_keepalive": True,
+    "socket_keepalive_options": tcp_options(),
+}
 
 
 class ExactRedisOnlineStoreConfig(RedisOnlineStoreConfig):
@@ -137,6 +148,7 @@ class ExactRedisOnlineStore(ExactOnlineStore, RedisOnlineStore):
         """Return what is published, vectors in memory, and Feast's own hashes."""
         if self._parts is None:
             client = self._get_client(config.online_store)
+            _notice_silence(client)
             client.set_retry(Retry(ExponentialBackoff(_LONGEST, _SHORTEST), _RETRIES))
             server = Server(client, _place(config.online_store.connection_string))
             names = Names(config.project)
@@ -254,6 +266,18 @@ def _row(row: WriteRow, serialization: int) -> Row:
     entity_key, values, event, _ = row
     cells = {f: bytes(v.SerializeToString()) for f, v in values.items()}
     return Row(serialize_entity_key(entity_key, serialization), cells, to_us(event))
+
+
+def _notice_silence(client: Redis) -> None:
+    """Have connections end that nobody answers on; none has been opened yet."""
+    pool = client.connection_pool
+    sentinel = getattr(pool, "sentinel_manager", None)
+    asked = [] if sentinel is None else sentinel.sentinels
+    pools = [pool, *(each.connection_pool for each in asked)]
+    for settings in (each.connection_kwargs for each in pools):
+        for name, value in _CONNECTION.items():
+            if settings.get(name) is None:
+                settings[name] = value
 
 
 def _place(connection: str) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from feast import FeatureView
 
 from skmmrec.feature_store.backends.base import (
+    ITEM_VECTOR,
+    USER_VECTOR,
     VERSION_OF,
     Cells,
     DamagedStoreError,
@@ -24,7 +26,7 @@ from skmmrec.feature_store.backends.base import (
     pack_text,
 )
 
-from ._format import read_cell
+from ._format import glob_literal, read_cell
 from ._names import Names
 from ._scripts import CLEAN_LATER, PUT_LATER
 from ._server import Command, Server
@@ -33,6 +35,8 @@ from ._server import Command, Server
 KEYS = 1000
 # Rows in one script: below 1 ms.
 ROWS = 100
+# Features of every row that is published.
+_ALWAYS = {*VERSION_OF.values(), USER_VECTOR, ITEM_VECTOR}
 
 
 class Tables:
@@ -102,7 +106,7 @@ class Tables:
             commands += [("HMGET", column, *keys) for column in columns]
         text, tags, *published = self.server.together(commands)
         if snapshot:
-            check_kept(snapshot, text)
+            self.check_kept(snapshot, text)
         elif self.parsed(text) != expected:
             return False
         if expected:
@@ -142,10 +146,12 @@ class Tables:
             return
         # What was deleted a moment ago may have been the last of its column.
         changing = ("SISMEMBER", self.names.stale, f"{snapshot.number}:{view}")
-        is_changing, *states = self.server.together(
-            [changing, *self._column_states(view, absent, snapshot.number)]
+        listed = ("EXISTS", self.names.columns(snapshot.number))
+        is_changing, is_listed, *states = self.server.together(
+            [changing, listed, *self._column_states(view, absent, snapshot.number)]
         )
-        gone = _gone(absent, states)
+        # Without the list, all that is known is what every row has.
+        gone = _gone(absent, states) if is_listed else [*_ALWAYS.intersection(absent)]
         if gone and not is_changing:
             raise lost(self.server, snapshot, f"{gone[0]} of {view}")
 
@@ -178,22 +184,51 @@ class Tables:
         columns = [self.names.column(snapshot.number, view, f) for f in features]
         keys = self.keys(view, snapshot)
         kept: Command = ("HGET", self.names.publications, snapshot.number)
-        check_kept(snapshot, self.server(*kept))
+        self.check_kept(snapshot, self.server(*kept))
         for part in chunks(keys, KEYS):
             text, *values = self.server.together(
                 [kept, *(("HMGET", column, *part) for column in columns)]
             )
-            check_kept(snapshot, text)
+            self.check_kept(snapshot, text)
             yield [
                 Row(key, _filled(features, row), snapshot.event_us)
                 for key, *row in zip(part, *values, strict=True)
             ]
 
+    def check_kept(self, snapshot: Snapshot, text: bytes | None) -> Snapshot:
+        """Return what is recorded of a publication.
+
+        Raises LookupError when it was dropped; DamagedStoreError when it is served, and
+        its record is lost.
+        """
+        kept = None if text is None else Snapshot.from_json(text)
+        if kept is not None and kept.fingerprint == snapshot.fingerprint:
+            return kept
+        served = self.served()
+        if kept is None and served is not None and served.number == snapshot.number:
+            raise lost(self.server, snapshot, "the record")
+        raise LookupError(
+            f"publication {snapshot.number} (version {snapshot.version!r}) has been "
+            "dropped; ask for what is served by now"
+        )
+
     def features(self, view: str, number: int) -> list[str]:
         """Return the features that a publication has of a view."""
-        members = self.server("SMEMBERS", self.names.columns(number))
-        parts = (member.decode().partition(":") for member in members)
+        parts = (member.partition(":") for member in self._members(number))
         return sorted(feature for name, _, feature in parts if name == view)
+
+    def _members(self, number: int) -> list[str]:
+        """Return the columns of a publication, each as "view:feature".
+
+        Where the server has thrown their list away, they are looked for by their names,
+        so that nothing stays of what is deleted.
+        """
+        members: list[bytes] = self.server("SMEMBERS", self.names.columns(number))
+        if not members:
+            start = self.names.own(f"rows:{number}:")
+            found = set(self.server.names(glob_literal(start) + b"*"))
+            members = [name[len(start) :] for name in found]
+        return [member.decode() for member in members]
 
     # What was written since
 
@@ -293,10 +328,19 @@ class Tables:
 
         Redis frees the space in the background.
         """
-        columns = self.names.columns(number)
-        members = [member.decode() for member in self.server("SMEMBERS", columns)]
+        columns, members = self.names.columns(number), self._members(number)
         rows = [self.names.own(f"rows:{number}:{member}") for member in members]
         return [("UNLINK", columns, self.names.packed(number), *rows)]
+
+    def unknown(self) -> Iterator[Command]:
+        """Return the commands that delete all rows, where no publication is recorded.
+
+        The server has lost the records, and nobody would find what rows have of whom.
+        """
+        for kind in ("rows", "columns", "packed"):
+            pattern = glob_literal(self.names.own(f"{kind}:")) + b"*"
+            for part in chunks([*self.server.names(pattern)], KEYS):
+                yield ("UNLINK", *part)
 
     def delete_all(self) -> None:
         """Delete all entries of the project but leases."""
@@ -311,17 +355,6 @@ class Tables:
         own += [names.last_event, names.pushed]
         own += [names.publisher + b":last", names.recorder + b":last"]
         self.server.together([*commands, ("UNLINK", *later, *own)])
-
-
-def check_kept(snapshot: Snapshot, text: bytes | None) -> Snapshot:
-    """Return what is recorded of a publication; a LookupError if it is gone."""
-    kept = None if text is None else Snapshot.from_json(text)
-    if kept is None or kept.fingerprint != snapshot.fingerprint:
-        raise LookupError(
-            f"publication {snapshot.number} (version {snapshot.version!r}) has been "
-            "dropped; ask for what is served by now"
-        )
-    return kept
 
 
 def lost(server: Server, snapshot: Snapshot, what: str) -> DamagedStoreError:

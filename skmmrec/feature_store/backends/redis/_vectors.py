@@ -22,7 +22,7 @@ from skmmrec.feature_store.backends.base import (
 )
 
 from ._packed import PACKED, unpack_rows
-from ._tables import Tables, check_kept, lost
+from ._tables import Tables, lost
 
 # Pieces of some 50 kB in one go, of which Redis serves nobody else: 0.5 ms.
 _PIECES = 10
@@ -60,7 +60,7 @@ class Vectors:
             return self._tables.parsed(text), count
         kept = ("HGET", names.publications, snapshot.number)
         text, count = server.together([kept, changes])
-        now = check_kept(snapshot, text)
+        now = self._tables.check_kept(snapshot, text)
         return replace(now, served_us=snapshot.served_us), count
 
     def _merge(
@@ -82,12 +82,14 @@ class Vectors:
         server, names = self._tables.server, self._tables.names
         table = self._unpack(view, snapshot)
         text = server("HGET", names.publications, snapshot.number)
-        n = check_kept(snapshot, text).counts.get(view.name)
+        n = self._tables.check_kept(snapshot, text).counts.get(view.name)
         # Else something was deleted of it meanwhile.
         if not len(table.ids) == n == snapshot.counts.get(view.name):
             table = self._scan(view, feature, snapshot)
             text = server("HGET", names.publications, snapshot.number)
-            n = check_kept(snapshot, text).counts.get(view.name, len(table.ids))
+            n = self._tables.check_kept(snapshot, text).counts.get(
+                view.name, len(table.ids)
+            )
         if len(table.ids) < n:
             what = f"{n - len(table.ids)} of {n} vectors of {view.name}"
             raise lost(server, snapshot, what)
@@ -99,7 +101,7 @@ class Vectors:
         """Read vectors that not every entity needs to have."""
         table, server = self._scan(view, feature, snapshot), self._tables.server
         kept = server("HGET", self._tables.names.publications, snapshot.number)
-        check_kept(snapshot, kept)
+        self._tables.check_kept(snapshot, kept)
         if not len(table.ids):
             self._tables.check_columns(view.name, [feature], [[]], snapshot)
         return table

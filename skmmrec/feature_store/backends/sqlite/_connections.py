@@ -281,9 +281,12 @@ def _uri(path: str | Path, options: str) -> str:
 def transaction(
     conn: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE"
 ) -> Iterator[None]:
-    """Read one state of the database, and write all or nothing."""
-    conn.execute(begin)
+    """Read one state of the database, and write all or nothing.
+
+    Ctrl-C while others are waited for arrives when that is over, with the lock.
+    """
     try:
+        conn.execute(begin)
         yield
         conn.execute("COMMIT")
     except BaseException:
