@@ -126,7 +126,10 @@ class Output:
         An encoder of content says what kind it is: ``text`` stays, while ``text-1`` and
         ``pipeline`` become the column's.
         """
-        is_own = not isinstance(self.transformer, ColumnReader | Pipeline)
+        part = self.transformer
+        while isinstance(part, FrozenEstimator):
+            part = part.estimator
+        is_own = not isinstance(part, ColumnReader | Pipeline)
         says_kind = is_own and not self.is_number and not self._is_numbered
         if len(self.columns) != 1 or says_kind or not self._is_generated:
             return self.modality

@@ -43,7 +43,9 @@ class RecentTables:
         """Return what `make` gave for a source, made anew under another stamp."""
         found = self._tables.get(source)
         if found is None or found[0] != stamp:
-            with self._making.of(source):
+            # By a name, as only who waits or makes keeps the lock from being forgotten.
+            lock = self._making.of(source)
+            with lock:
                 found = self._tables.get(source)
                 if found is None or found[0] != stamp:
                     found = stamp, make()
