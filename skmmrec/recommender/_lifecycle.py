@@ -117,12 +117,8 @@ def with_users_of(
     """Return the model with the users of rows that only the catalogue knows by now."""
     if user_catalog is None or model.user_space is None:
         return model
-    ids = pd.Index(rows.ids.users)
-    ids = ids[model.data.users.get_indexer(ids) < 0].unique()
-    ids = ids[user_catalog.ids.get_indexer(ids) >= 0]
-    if len(ids) == 0:
-        return model
-    return add_users(model, user_catalog, pd.DataFrame({user_catalog.key: ids}))
+    users = _only_in(user_catalog, rows.ids.users, model.data.users)
+    return add_users(model, user_catalog, users) if len(users) else model
 
 
 def with_items_of(
@@ -131,12 +127,15 @@ def with_items_of(
     """Return the model with the items of rows that only the catalogue knows by now."""
     if catalog is None or rows.content is not None:
         return model
-    ids = pd.Index(rows.ids.items)
-    ids = ids[model.data.items.get_indexer(ids) < 0].unique()
-    ids = ids[catalog.ids.get_indexer(ids) >= 0]
-    if len(ids) == 0:
-        return model
-    return add_items(model, catalog, pd.DataFrame({catalog.key: ids}))
+    items = _only_in(catalog, rows.ids.items, model.data.items)
+    return add_items(model, catalog, items) if len(items) else model
+
+
+def _only_in(catalog: ItemCatalog, ids: NDArray, known: pd.Index) -> pd.DataFrame:
+    """List those of n ids, each once, that a catalogue has and that are not known."""
+    index = pd.Index(ids)
+    index = index[known.get_indexer(index) < 0].unique()
+    return pd.DataFrame({catalog.key: index[_is_listed(catalog, index)]})
 
 
 def remove_items(
@@ -160,7 +159,9 @@ def remove_items(
     return model
 
 
-def _is_listed(catalog: ItemCatalog | None, ids: NDArray) -> NDArray[np.bool_]:
+def _is_listed(
+    catalog: ItemCatalog | None, ids: NDArray | pd.Index
+) -> NDArray[np.bool_]:
     """Tell which of n ids a catalogue has: shape (n,)."""
     if catalog is None:
         return np.zeros(len(ids), bool)
