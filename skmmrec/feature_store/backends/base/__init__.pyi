@@ -121,7 +121,11 @@ from ._search import (
     nearest_weighted as nearest_weighted,
 )
 from ._snapshot import Snapshot as Snapshot
-from ._sockets import tcp_options as tcp_options
+from ._sockets import (
+    KEEPALIVE_IDLE as KEEPALIVE_IDLE,
+    KEEPALIVE_INTERVAL as KEEPALIVE_INTERVAL,
+    tcp_options as tcp_options,
+)
 from ._text_search import TextSearch as TextSearch
 from ._times import (
     from_us as from_us,

@@ -16,7 +16,12 @@ from feast.infra.utils.postgres.postgres_config import ConnectionType
 from psycopg import Connection, OperationalError
 from psycopg.pq import TransactionStatus
 
-from skmmrec.feature_store.backends.base import BusyStoreError, tcp_options
+from skmmrec.feature_store.backends.base import (
+    KEEPALIVE_IDLE,
+    KEEPALIVE_INTERVAL,
+    BusyStoreError,
+    tcp_options,
+)
 
 from ._errors import translated
 
@@ -28,10 +33,10 @@ _WAIT = 30.0
 # Feast writes times without a zone and means UTC. A server that asks, as clients do,
 # whether the other side is there ends the session, and with it the lock, of a publisher
 # whose machine is gone; by itself, after two hours. Unix sockets ignore it.
-_SESSION = """
+_SESSION = f"""
 SET TIME ZONE 'UTC';
-SET tcp_keepalives_idle = 30;
-SET tcp_keepalives_interval = 5;
+SET tcp_keepalives_idle = {KEEPALIVE_IDLE};
+SET tcp_keepalives_interval = {KEEPALIVE_INTERVAL};
 SET tcp_keepalives_count = 3
 """
 
