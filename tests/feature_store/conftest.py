@@ -1,3 +1,4 @@
+import gc
 import itertools
 import os
 import shutil
@@ -94,8 +95,13 @@ def filled(tmp_path_factory):
 
     def filled(fill, repo):
         if fill not in kept:
-            kept[fill] = copy_repo(tmp_path_factory.mktemp("filled"))
-            fill(kept[fill])
+            made = copy_repo(tmp_path_factory.mktemp("made"))
+            fill(made)
+            # A connection that is closed removes files of its database. So none is
+            # while files are copied, and to what is kept none was ever opened.
+            gc.collect()
+            kept[fill] = tmp_path_factory.mktemp("filled")
+            shutil.copytree(made, kept[fill], dirs_exist_ok=True)
         return shutil.copytree(kept[fill], repo, dirs_exist_ok=True)
 
     return filled
