@@ -8,7 +8,7 @@ import torch
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.recommender import EarlyStopping, Propagation, SequenceTower, Training
 from skmmrec.recommender.network import _algebra
-from skmmrec.recommender.training import _memory_trial, _training
+from skmmrec.recommender.training import _memory_trial, _training, _trial
 from skmmrec.retrieval import _search
 from skmmrec.runtime import Generators, _randomness
 from tests.pretended import pretended_gpus
@@ -103,9 +103,9 @@ def test_a_trial_on_a_gpu_chooses_what_one_on_the_host_chooses(
         return where[-1]
 
     monkeypatch.setattr(_memory_trial, "accelerator", accelerator)
-    monkeypatch.setattr(_training, "MIN_TRIED", 100)
+    monkeypatch.setattr(_trial, "MIN_TRIED", 100)
     monkeypatch.setattr(_memory_trial, "MIN_USERS", 5)
-    epochs = _training.MIN_TRIAL_EPOCHS + 1
+    epochs = _trial.MIN_TRIAL_EPOCHS + 1
     expected = lived("cpu", max_epochs=epochs)
     with pretended_gpus():
         found = lived("cuda:1", max_epochs=epochs)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import replace
 from itertools import zip_longest
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,33 +14,26 @@ from sklearn.utils import check_random_state
 
 from skmmrec.interactions import History, RandomState
 from skmmrec.recommender._choices import Choice, Choices
-from skmmrec.recommender._user_towers import MeanTower
-from skmmrec.recommender.network import (
-    FusionNetwork,
-    Neighbours,
-    Task,
-    accelerator,
-    place,
-    to_tensors,
-)
+from skmmrec.recommender.network import FusionNetwork, Task, accelerator
 from skmmrec.recommender.training._agreement import check_agreement
-from skmmrec.recommender.training._batches import Batcher
+from skmmrec.recommender.training._assembly import (
+    make_batcher,
+    make_loss,
+    make_options,
+    make_rng,
+)
 from skmmrec.recommender.training._checkpoints import checkpoint_of
 from skmmrec.recommender.training._density import (
     Density,
     choose_batch_size,
     choose_own_negatives,
 )
-from skmmrec.recommender.training._id_prior import LOW, learn_precision
-from skmmrec.recommender.training._loop import (
-    Trainer,
-    TrainingOptions,
-)
+from skmmrec.recommender.training._id_prior import LOW
+from skmmrec.recommender.training._loop import Trainer
 from skmmrec.recommender.training._memory_trial import (
     GIVEN_POWER,
     can_remember,
     choose_memory,
-    train_briefly,
 )
 from skmmrec.recommender.training._modality_dropout import choose_modality_dropout
 from skmmrec.recommender.training._plan import (
@@ -54,11 +44,7 @@ from skmmrec.recommender.training._plan import (
     Trained,
     Watch,
 )
-from skmmrec.recommender.training._problem import (
-    Examples,
-    Problem,
-    make_network,
-)
+from skmmrec.recommender.training._problem import Examples, Problem, make_network
 from skmmrec.recommender.training._processes import agree, own_device, world
 from skmmrec.recommender.training._split_tables import (
     choose_split,
@@ -66,15 +52,14 @@ from skmmrec.recommender.training._split_tables import (
     join_tables,
     split_tables,
 )
-from skmmrec.recommender.training._step import LossOfBatch, LossOptions
 from skmmrec.recommender.training._transfer import adopt, adopt_ids
+from skmmrec.recommender.training._trial import Trial, try_out
 from skmmrec.recommender.training._validation import (
     LikesMonitor,
     LossMonitor,
     Monitor,
     hide_examples,
     hide_likes,
-    some_users,
     without,
 )
 from skmmrec.runtime import Generators, resolve_device
@@ -82,12 +67,6 @@ from skmmrec.runtime import Generators, resolve_device
 # Of the learning rate: at the full one, few rows undo what was learned from many
 # (benchmarks/recommender.py transfer).
 PARTIAL_FIT_RATE = TRANSFER_RATE = 0.1
-# Pairs below which a trial decides nothing, pairs that it looks at at most, which
-# bounds its cost, and the share of them that is held out.
-MIN_TRIED, MAX_TRIED, HIDDEN_SHARE = 2000, 100_000, 0.1
-# A trial of 40,000 pairs in all. Two epochs did not show that `late` learns embeddings
-# by heart with few users, four did (validation rows of generated catalogues).
-TRIAL_LENGTH, MIN_TRIAL_EPOCHS, MAX_TRIAL_EPOCHS = 40_000, 2, 4
 
 
 def train_networks(
@@ -129,7 +108,7 @@ def train_networks(
         split_tables(network, split)
         network = network.to(device)
         if number == 0 and design.is_trained:
-            tried = _try_out(network, problem, plan, generators, choices)
+            tried = _choose_by_trial(network, problem, plan, generators, choices)
             id_l2, memory = tried
         if number == 0 and hides_by_itself(problem, plan):
             choices.note("modality_dropout", choose_modality_dropout(id_l2))
@@ -227,18 +206,18 @@ def _further_trainer(
     users, items = new_pairs
     new = np.isin(examples.users * n_items + examples.items, users * n_items + items)
     old = np.flatnonzero(~new)
-    drawn = _rng(generators).permutation(len(old))[: np.count_nonzero(new)]
+    drawn = make_rng(generators).permutation(len(old))[: np.count_nonzero(new)]
     chosen = examples.take(np.concatenate([np.flatnonzero(new), old[drawn]]))
     decay = id_l2 / max(1, len(examples))
     options = replace(
-        _options(network, problem, plan, len(problem.history.items), decay),
+        make_options(network, problem, plan, len(problem.history.items), decay),
         epochs=plan.training.partial_fit_epochs,
         learning_rate=plan.training.learning_rate * PARTIAL_FIT_RATE,
         max_time=None,
         patience=None,
     )
-    batcher = _batcher(problem, plan, generators, problem.history, chosen)
-    loss = _loss(network, problem, plan, generators, id_l2)
+    batcher = make_batcher(problem, plan, generators, problem.history, chosen)
+    loss = make_loss(network, problem, plan, generators, id_l2)
     return Trainer(loss, batcher, options)
 
 
@@ -282,11 +261,11 @@ def _train(
     """Train one network, on the device that it is on; yields the epochs."""
     examples, history, monitor = _hold_out(problem, plan, generators)
     decay = id_l2 / max(1, len(examples))
-    options = _options(network, problem, plan, len(problem.history.items), decay)
+    options = make_options(network, problem, plan, len(problem.history.items), decay)
     if source is not None and not source.knows_ids:
         options = replace(options, shared_rate=TRANSFER_RATE)
-    batcher = _batcher(problem, plan, generators, history, examples)
-    loss = _loss(network, problem, plan, generators, id_l2)
+    batcher = make_batcher(problem, plan, generators, history, examples)
+    loss = make_loss(network, problem, plan, generators, id_l2)
     folder, checkpoint = plan.training.checkpoint_dir, None
     if folder is not None:
         checkpoint = checkpoint_of(folder, problem, plan, source, number)
@@ -296,7 +275,7 @@ def _train(
     return trainer.run()
 
 
-def _try_out(
+def _choose_by_trial(
     network: FusionNetwork,
     problem: Problem,
     plan: Plan,
@@ -334,62 +313,6 @@ def _choose_memory(
     return choose_memory(trial.network, problem, trial.hidden, trial.left)
 
 
-class Trial(NamedTuple):
-    """What a trial has come to.
-
-    Attributes
-    ----------
-    network : FusionNetwork
-        Trained for few epochs.
-    hidden : Examples
-        What was held out.
-    left : History
-        What was not.
-    """
-
-    network: FusionNetwork
-    hidden: Examples
-    left: History
-
-
-def try_out(
-    network: FusionNetwork, problem: Problem, plan: Plan, generators: Generators
-) -> tuple[Choice, Trial | None]:
-    """Choose the precision of the embeddings' prior, by training a copy.
-
-    Where the precision is given, the copy is trained with that, as the fit will be.
-    """
-    training, given = plan.training, plan.regularization.id_l2
-    start = LOW if given == "auto" else float(given)
-    if training.max_time is not None:
-        reason = "there is no trial where max_time limits the training"
-        return Choice(LOW, reason), None
-    rng = _rng(generators)
-    n_examples = len(problem.examples)
-    if n_examples < MIN_TRIED or training.max_epochs <= MIN_TRIAL_EPOCHS:
-        figures = {"rows": n_examples, "epochs": training.max_epochs}
-        return Choice(LOW, "there is too little to try it on", figures), None
-    examples, history = some_users(problem.examples, problem.history, MAX_TRIED, rng)
-    n_epochs = math.ceil(TRIAL_LENGTH / len(examples))
-    n_epochs = min(
-        max(n_epochs, MIN_TRIAL_EPOCHS), MAX_TRIAL_EPOCHS, training.max_epochs
-    )
-    rest, hidden, left = hide_examples(
-        examples, history, HIDDEN_SHARE, _rng(generators)
-    )
-    batcher = _batcher(problem, plan, generators, left, rest)
-    loss = _loss(deepcopy(network), problem, plan, generators, start)
-    options = _options(network, problem, plan, len(left.items), start / len(rest))
-    trainer = Trainer(loss, batcher, replace(options, patience=None))
-    if given == "auto":
-        held_out = _batcher(problem, plan, generators, left, hidden)
-        chosen = learn_precision(trainer, held_out, n_epochs)
-    else:
-        chosen = Choice(start, "it is given")
-        train_briefly(trainer, n_epochs)
-    return chosen, Trial(loss.network, hidden, left)
-
-
 def _hold_out(
     problem: Problem, plan: Plan, generators: Generators
 ) -> tuple[Examples, History, Monitor | None]:
@@ -397,13 +320,17 @@ def _hold_out(
     examples, history, stopping = problem.examples, problem.history, plan.early_stopping
     if stopping is None:
         return examples, history, None
-    rng, metric = _rng(generators), stopping.metric
+    rng, metric = make_rng(generators), stopping.metric
     if metric == "auto":
         metric = "ndcg@10" if problem.tasks[0].sampled else "loss"
     if metric == "loss":
         share = stopping.validation_fraction
         rest, aside, left = hide_examples(examples, history, share, rng)
-        return rest, left, LossMonitor(_batcher(problem, plan, generators, left, aside))
+        return (
+            rest,
+            left,
+            LossMonitor(make_batcher(problem, plan, generators, left, aside)),
+        )
     hidden, held_out = hide_likes(history, stopping.validation_fraction, rng)
     is_hidden = examples.held & hidden[examples.places_in(history)]
     monitor = LikesMonitor(
@@ -419,114 +346,6 @@ def _hold_out(
         history.where(~hidden),
         monitor,
     )
-
-
-def _options(
-    network: FusionNetwork,
-    problem: Problem,
-    plan: Plan,
-    n_pairs: int,
-    id_decay: float,
-) -> TrainingOptions:
-    training, stopping = plan.training, plan.early_stopping
-    size, max_time = training.batch_size, training.max_time
-    if size == "auto":
-        size = choose_batch_size(Density.of(problem.history), n_pairs).value
-    return TrainingOptions(
-        epochs=training.max_epochs,
-        batch_size=int(size),
-        learning_rate=training.learning_rate,
-        id_decay=id_decay,
-        clip_norm=training.clip_norm,
-        max_time=None if max_time is None else max_time / plan.n_members,
-        half=_half(training.precision, network),
-        patience=None if stopping is None else stopping.n_iter_no_change,
-        split=choose_split(problem, plan),
-        cuda_graphs=training.cuda_graphs,
-    )
-
-
-def _rng(generators: Generators) -> np.random.RandomState:
-    """Numbers that follow from the seed of the fit, the same in all processes."""
-    return np.random.RandomState(agree(generators.integer()))
-
-
-def _batcher(
-    problem: Problem,
-    plan: Plan,
-    generators: Generators,
-    history: History,
-    examples: Examples,
-) -> Batcher:
-    """Batches of some examples of the problem, by what is left of its histories."""
-    training, own = plan.training, plan.training.own_negatives
-    graph, tower = problem.graph, plan.design.tower or MeanTower()
-    if own == "auto":
-        own = choose_own_negatives(Density.of(problem.history)).value
-    return Batcher(
-        history,
-        examples,
-        training.n_negatives,
-        own_negatives=float(own),
-        by_popularity=any(task.objective == "softmax" for task in problem.tasks),
-        generator=_where_batches_are_made(generators),
-        max_history=tower.drawn_history,
-        window=tower.window,
-        history_exponent=tower.history_exponent,
-        device=generators.device.device,
-        neighbours=None if graph is None else place(graph.items, torch.device("cpu")),
-    )
-
-
-def _where_batches_are_made(generators: Generators) -> torch.Generator:
-    """On the device, unless it may lack some of the operations, as Apple's."""
-    on_device = generators.device.device.type in ("cpu", "cuda")
-    return generators.device if on_device else generators.host
-
-
-def _loss(
-    network: FusionNetwork,
-    problem: Problem,
-    plan: Plan,
-    generators: Generators,
-    id_l2: float,
-) -> LossOfBatch:
-    device, given = network.item_bias.device, plan.regularization
-    weights, hidden = plan.training.task_weights, given.modality_dropout
-    if hidden == "auto":
-        hidden = choose_modality_dropout(id_l2).value
-    options = LossOptions(
-        dropout=given.dropout,
-        modality_dropout=float(hidden),
-        id_dropout=given.id_dropout,
-        history_dropout=given.history_dropout,
-        l2=given.l2,
-        alignment=given.alignment,
-        modality_balance=given.modality_balance,
-        propagation=problem.propagation,
-        task_weights=None if weights is None else tuple(float(w) for w in weights),
-    )
-    graph, users = problem.graph, problem.user_content
-    return LossOfBatch(
-        network,
-        to_tensors(problem.content, torch.float32, device),
-        problem.tasks,
-        options,
-        generators,
-        None if users is None else to_tensors(users, torch.float32, device),
-        None
-        if graph is None
-        else Neighbours(
-            place(graph.items, torch.device(device)),
-            place(graph.weights, torch.device(device)),
-        ),
-    )
-
-
-def _half(precision: str, network: FusionNetwork) -> bool:
-    """Whether products are computed in bfloat16."""
-    on_gpu = network.item_bias.device.type == "cuda"
-    return precision == "bfloat16" or (precision == "auto" and on_gpu)
 
 
 def _forget_checkpoints(problem: Problem, plan: Plan, source: Source | None) -> None:

@@ -24,7 +24,7 @@ from skmmrec.recommender.training import (
     _padding,
 )
 from skmmrec.recommender.training._padding import Padded, Sizes
-from skmmrec.recommender.training._training import MIN_TRIED
+from skmmrec.recommender.training._trial import MIN_TRIED
 from tests.recommender.training.tape import TapeRecorder
 from tests.recommender.training.test_step import N_USERS, OPTIONS, fitted, made, table
 

@@ -18,7 +18,9 @@ from skmmrec.recommender import (
     Training,
 )
 from skmmrec.recommender.network._objectives import MIN_CREDIT, credit
-from skmmrec.recommender.training import _training
+from skmmrec.recommender.training import _training, _trial
+from skmmrec.recommender.training._assembly import make_batcher, make_loss
+from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._id_prior import CLEAR, HIGH, LOW
 from skmmrec.recommender.training._loop import Trainer
 from skmmrec.recommender.training._validation import some_users
@@ -113,23 +115,23 @@ def test_embeddings_are_trusted_where_content_tells_nothing(
 
 
 def test_few_interactions_are_too_few_to_learn_from(items, by_content, monkeypatch):
-    assert fit(items, by_content.head(_training.MIN_TRIED - 1)).id_l2_ == LOW
+    assert fit(items, by_content.head(_trial.MIN_TRIED - 1)).id_l2_ == LOW
     assert fit(items, by_content, training__max_epochs=2).id_l2_ == LOW
     assert fit(items, by_content, training__max_time=60).id_l2_ == LOW
-    monkeypatch.setattr(_training, "MIN_TRIED", len(by_content) + 1)
+    monkeypatch.setattr(_trial, "MIN_TRIED", len(by_content) + 1)
     assert fit(items, by_content).id_l2_ == LOW
 
 
 def test_the_trial_leaves_nothing_out_of_the_fit(items, by_content, monkeypatch):
     """It sees nine tenths of the pairs; then all are learned from."""
     seen = []
-    blocks = _training.Batcher.blocks
+    blocks = Batcher.blocks
 
     def spy(self, steps, **options):
         seen.append((len(self.examples), len(self.history.items)))
         return blocks(self, steps, **options)
 
-    monkeypatch.setattr(_training.Batcher, "blocks", spy)
+    monkeypatch.setattr(Batcher, "blocks", spy)
     rec = fit(items, by_content)
     n = len(by_content)
     trial = {(0.9 * n, 0.9 * n), (0.1 * n, 0.9 * n)}
@@ -143,7 +145,7 @@ def test_the_trial_leaves_the_network_as_it_is(usual):
     network = usual.model_.networks[0]
     before = deepcopy(network.state_dict())
     problem = usual.model_.problem()
-    chosen, _ = _training.try_out(network, problem, usual._plan(), Generators(0))
+    chosen, _ = _trial.try_out(network, problem, usual._plan(), Generators(0))
     assert chosen.value >= CLEAR
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name
@@ -157,7 +159,7 @@ def test_split_tables_are_not_tried_for_a_memory_alone(
     monkeypatch.setattr(_training, "choose_split", lambda *_: {"items": len(items)})
     monkeypatch.delattr(_training, "try_out")
     choices = Choices()
-    assert _training._try_out(*parts, choices) == (2.0, None)
+    assert _training._choose_by_trial(*parts, choices) == (2.0, None)
     reason = "no process has the whole table of embeddings"
     assert choices["memory"] == Choice(0, reason)
 
@@ -193,15 +195,15 @@ def test_the_trial_does_not_stop_early(items, by_content):
 
 
 def test_the_trial_takes_some_users_of_many(items, by_content, monkeypatch):
-    monkeypatch.setattr(_training, "MAX_TRIED", 2100)
+    monkeypatch.setattr(_trial, "MAX_TRIED", 2100)
     sizes = []
-    blocks = _training.Batcher.blocks
+    blocks = Batcher.blocks
 
     def spy(self, steps, **options):
         sizes.append(len(self.examples))
         return blocks(self, steps, **options)
 
-    monkeypatch.setattr(_training.Batcher, "blocks", spy)
+    monkeypatch.setattr(Batcher, "blocks", spy)
     assert fit(items, by_content).id_l2_ >= CLEAR
     assert set(sizes) == {1890, 210, len(by_content)}
 
@@ -272,8 +274,8 @@ def test_penalties_are_no_part_of_the_loss_at_rest(usual):
     problem, plan = usual.model_.problem(), usual._plan()
     generators, network = Generators(0), deepcopy(usual.model_.networks[0])
     history, examples = problem.history, problem.examples
-    batcher = _training._batcher(problem, plan, generators, history, examples)
-    loss = _training._loss(network, problem, plan, generators, 1.0)
+    batcher = make_batcher(problem, plan, generators, history, examples)
+    loss = make_loss(network, problem, plan, generators, 1.0)
     batch = batcher.batch(np.arange(50))
     loss.options = replace(loss.options, dropout=0.0, modality_dropout=0.0)
     with torch.no_grad():
@@ -320,7 +322,7 @@ def test_a_trial_is_trained_with_the_precision_that_is_given(by_precision):
     for given, rec in by_precision.items():
         network = rec.model_.networks[0]
         parts = network, rec.model_.problem(), rec._plan(), Generators(0)
-        chosen, trial = _training.try_out(*parts)
+        chosen, trial = _trial.try_out(*parts)
         assert chosen.value == given
         lengths[given] = float(trial.network.item_embedding.detach().norm())
     assert lengths[0] > lengths[2] > lengths[100]

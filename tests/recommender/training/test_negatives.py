@@ -7,9 +7,9 @@ import torch
 
 from skmmrec.interactions import History
 from skmmrec.recommender.network._objectives import Task
+from skmmrec.recommender.training._assembly import make_batcher, make_loss
 from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._problem import make_examples, make_network
-from skmmrec.recommender.training._training import _batcher, _loss
 from skmmrec.runtime import Generators
 
 
@@ -86,9 +86,9 @@ def test_the_loss_does_not_look_at_them(make, catalog, X, objective):
     problem, plan = rec.model_.problem(), rec._plan()
     generators = Generators(0)
     history, examples = problem.history, problem.examples
-    batcher = _batcher(problem, plan, generators, history, examples)
+    batcher = make_batcher(problem, plan, generators, history, examples)
     network = make_network(plan.design, problem, rec.model_.cold_popularity)
-    loss = _loss(network, problem, plan, generators, 1.0).eval()
+    loss = make_loss(network, problem, plan, generators, 1.0).eval()
     item = int(problem.history.popularity.argmax())
     users, items = problem.examples.users, problem.examples.items
     likes = [item in problem.history.of(user) for user in range(len(rec.user_index_))]

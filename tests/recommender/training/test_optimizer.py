@@ -9,7 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from skmmrec import ItemCatalog, MultimodalFusionRecommender
 from skmmrec.interactions import History
 from skmmrec.recommender import EarlyStopping, MeanTower, Propagation
-from skmmrec.recommender.training import _loop, _touched, _training
+from skmmrec.recommender.training import _loop, _touched
+from skmmrec.recommender.training._assembly import make_batcher, make_loss, make_options
 from skmmrec.recommender.training._batches import Batcher
 from skmmrec.recommender.training._problem import Examples
 from skmmrec.runtime import Generators
@@ -143,9 +144,9 @@ def test_feedback_leaves_the_others_as_they_are(make, catalog, X, lazily):
 def trainer_of(rec, X):
     problem, plan, generators = rec.model_.problem(), rec._plan(), Generators(0)
     network, history = rec.model_.networks[0], problem.history
-    batcher = _training._batcher(problem, plan, generators, history, problem.examples)
-    loss = _training._loss(network, problem, plan, generators, 1.0)
-    options = _training._options(network, problem, plan, len(problem.examples), 0.1)
+    batcher = make_batcher(problem, plan, generators, history, problem.examples)
+    loss = make_loss(network, problem, plan, generators, 1.0)
+    options = make_options(network, problem, plan, len(problem.examples), 0.1)
     return _loop.Trainer(loss, batcher, options)
 
 

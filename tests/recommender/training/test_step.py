@@ -22,8 +22,8 @@ from skmmrec.recommender.network import (
     weighted_squares,
 )
 from skmmrec.recommender.training import _loop
+from skmmrec.recommender.training._assembly import make_batcher, make_loss, make_options
 from skmmrec.recommender.training._step import _alignment
-from skmmrec.recommender.training._training import _batcher, _loss, _options
 from skmmrec.runtime import Generators
 from tests.pretended import Mixed, no_waits, pretended_gpus
 
@@ -94,9 +94,9 @@ def made(rec, device="cpu", half=None):
     problem, plan = rec.model_.problem(), rec._plan()
     generators = Generators(0, torch.device(device))
     network = deepcopy(rec.model_.networks[0]).to(device)
-    batcher = _batcher(problem, plan, generators, problem.history, problem.examples)
-    loss = _loss(network, problem, plan, generators, rec.id_l2_).train()
-    options = _options(network, problem, plan, len(problem.examples), 0.0)
+    batcher = make_batcher(problem, plan, generators, problem.history, problem.examples)
+    loss = make_loss(network, problem, plan, generators, rec.id_l2_).train()
+    options = make_options(network, problem, plan, len(problem.examples), 0.0)
     if half is not None:
         options = replace(options, half=half)
     return _loop.Trainer(loss, batcher, options)
