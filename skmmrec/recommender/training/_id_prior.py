@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from skmmrec.recommender._choices import Choice
 from skmmrec.recommender.training._batches import Batcher
@@ -23,7 +25,12 @@ LOW, CLEAR, HIGH = 1.0, 8.0, 30.0
 N_PROBES, PROBE_SIZE, STEP = 30, 2048, 0.25
 
 
-def learn_precision(trainer: Trainer, hidden: Batcher, n_epochs: int) -> Choice:
+def learn_precision(
+    trainer: Trainer,
+    hidden: Batcher,
+    n_epochs: int,
+    before_last: Callable[[], None] = lambda: None,
+) -> Choice:
     """Learn the precision of the embeddings' normal prior from held-out pairs.
 
     The likelihood of the training pairs always asks for larger embeddings. So pairs are
@@ -34,8 +41,9 @@ def learn_precision(trainer: Trainer, hidden: Batcher, n_epochs: int) -> Choice:
     that is clearly above the lowest precision, and the lowest precision if not.
 
     The trainer trains a copy of the network, which is thrown away; `hidden` makes
-    batches of what is held out. The figure of the choice is the mean that the trial
-    came to.
+    batches of what is held out. `before_last` is called before the last epoch, until
+    which the precision is the lowest. The figure of the choice is the mean that the
+    trial came to.
 
     References
     ----------
@@ -47,6 +55,7 @@ def learn_precision(trainer: Trainer, hidden: Batcher, n_epochs: int) -> Choice:
     with closing(trainer.run()) as epochs:
         for number in progress(range(n_epochs), "choose id_l2", unit="epoch"):
             if number == n_epochs - 1:
+                before_last()
                 trainer.after_step = search.after_step
             next(epochs)
     # It holds the trainer, whose tables would lie in memory for as long.
@@ -58,6 +67,41 @@ def learn_precision(trainer: Trainer, hidden: Batcher, n_epochs: int) -> Choice:
         return Choice(min(mean, HIGH), reason, figures)
     reason = "pairs held out of a trial do not ask clearly for shorter embeddings"
     return Choice(LOW, reason, figures)
+
+
+def confirm_precision(
+    chosen: Choice, without: NDArray[np.float64], ndcg: NDArray[np.float64]
+) -> Choice:
+    """Give up a precision above the lowest if held-out likes are ranked worse with it.
+
+    A likelihood suffers from scores that are too sure, though their order may be the
+    best that there is. With few interactions it asks for short embeddings even where
+    content says little, and lists are much worse for them. Where lists are alike the
+    likelihood is believed: it tells earlier that embeddings are learned by heart.
+
+    Parameters
+    ----------
+    chosen : Choice
+        What likelihood asks for.
+    without, ndcg : ndarray of shape (n_users,)
+        NDCG of users by a network of the lowest precision, and by one of that.
+
+    Returns
+    -------
+    Choice
+        The lowest precision if lists are worse by one standard error.
+    """
+    gain = ndcg - without
+    error = float(gain.std() / len(gain) ** 0.5)
+    figures = {
+        **chosen.figures,
+        "ndcg@20 without": float(without.mean()),
+        "with": float(ndcg.mean()),
+        "standard error": error,
+    }
+    if gain.mean() < -error:
+        return Choice(LOW, f"{chosen.reason}, but ranked worse", figures)
+    return Choice(chosen.value, f"{chosen.reason}, and ranked no worse", figures)
 
 
 class _Search:

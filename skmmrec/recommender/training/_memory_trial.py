@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,10 +58,10 @@ def can_remember(problem: Problem) -> bool:
     return problem.tasks[0].sampled and problem.history.values is None
 
 
-def train_briefly(trainer: Trainer, n_epochs: int) -> None:
-    """Train for the first epochs only, where nothing but a memory is chosen."""
+def train_briefly(trainer: Trainer, n_epochs: int, purpose: str) -> None:
+    """Train for the first epochs only; `purpose` is shown beside the progress."""
     with closing(trainer.run()) as epochs:
-        for _ in progress(range(n_epochs), "choose memory", unit="epoch"):
+        for _ in progress(range(n_epochs), purpose, unit="epoch"):
             next(epochs)
 
 
@@ -85,7 +86,7 @@ def choose_memory(
     .. [1] L. Breiman, J. Friedman, R. Olshen and C. Stone, "Classification and
        regression trees", 1984 (the rule of one standard error).
     """
-    held = _held_out(hidden, left)
+    held = held_likes(hidden, left)
     if len(held.users) < MIN_USERS:
         reason = "too few users have likes held out of a trial"
         return None, Choice(0.0, reason, {"users": len(held.users)})
@@ -165,7 +166,7 @@ def _error(values: NDArray) -> float:
     return float(values.std() / len(values) ** 0.5)
 
 
-def _held_out(hidden: Examples, left: History) -> HeldOut:
+def held_likes(hidden: Examples, left: History) -> HeldOut:
     """Likes of some users that the trial has not seen, drawn the same each time."""
     likes = hidden.take(hidden.counted[:, 0])
     gone = History.from_pairs(likes.users, likes.items, len(left.lengths), left.n_items)
@@ -179,15 +180,8 @@ def _judged(
     network: FusionNetwork, problem: Problem, held: HeldOut, left: History
 ) -> dict[tuple[float, float], NDArray[np.float64]]:
     """NDCG of each user by weight and power, up to where more is worse."""
-    content = problem.content, problem.graph, problem.propagation
-    monitor = LikesMonitor("ndcg", held, *content, problem.user_content)
-    where = accelerator(network.item_bias.device)
-    users, items, biases = (
-        place(to_host(each) if where is None else each, where)
-        for each in monitor.vectors(network)
-    )
-    judge = _Judge(users, items, biases, held)
-    memory = MemoryOfLikes.learn(left, where)
+    judge = LikesJudge.of(network, problem, held)
+    memory = MemoryOfLikes.learn(left, accelerator(network.item_bias.device))
     values = {(0.0, 0.0): judge.ndcg()}
     for power in POWERS:
         lists, before = judge.in_units(memory.weighed(power)), values[0.0, 0.0].mean()
@@ -201,7 +195,7 @@ def _judged(
 
 
 @dataclass(frozen=True)
-class _Judge:
+class LikesJudge:
     """Ranks held-out likes by vectors, and by a memory beside them.
 
     The vectors are arrays, or tensors on an accelerator, which then ranks.
@@ -211,6 +205,18 @@ class _Judge:
     items: Array
     biases: Array
     held: HeldOut
+
+    @classmethod
+    def of(cls, network: FusionNetwork, problem: Problem, held: HeldOut) -> Self:
+        """Take the vectors of a network."""
+        content = problem.content, problem.graph, problem.propagation
+        monitor = LikesMonitor("ndcg", held, *content, problem.user_content)
+        where = accelerator(network.item_bias.device)
+        vectors = monitor.vectors(network)
+        users, items, biases = (
+            place(to_host(each) if where is None else each, where) for each in vectors
+        )
+        return cls(users, items, biases, held)
 
     @property
     def parts(self) -> list[slice]:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from skmmrec.interactions import History
 from skmmrec.recommender._choices import Choice
@@ -16,11 +21,23 @@ from skmmrec.recommender.training._assembly import (
     make_options,
     make_rng,
 )
-from skmmrec.recommender.training._id_prior import LOW, learn_precision
+from skmmrec.recommender.training._id_prior import (
+    LOW,
+    confirm_precision,
+    learn_precision,
+)
 from skmmrec.recommender.training._loop import Trainer
-from skmmrec.recommender.training._memory_trial import train_briefly
+from skmmrec.recommender.training._memory_trial import (
+    MIN_USERS,
+    LikesJudge,
+    can_remember,
+    held_likes,
+    train_briefly,
+)
 from skmmrec.recommender.training._plan import Plan
 from skmmrec.recommender.training._problem import Examples, Problem
+from skmmrec.recommender.training._processes import agree
+from skmmrec.recommender.training._split_tables import choose_split
 from skmmrec.recommender.training._validation import hide_examples, some_users
 from skmmrec.runtime import Generators
 
@@ -58,7 +75,6 @@ def try_out(
     Where the precision is given, the copy is trained with that, as the fit will be.
     """
     training, given = plan.training, plan.regularization.id_l2
-    start = LOW if given == "auto" else float(given)
     if training.max_time is not None:
         reason = "there is no trial where max_time limits the training"
         return Choice(LOW, reason), None
@@ -72,17 +88,59 @@ def try_out(
     n_epochs = min(
         max(n_epochs, MIN_TRIAL_EPOCHS), MAX_TRIAL_EPOCHS, training.max_epochs
     )
-    rest, hidden, left = hide_examples(
-        examples, history, HIDDEN_SHARE, make_rng(generators)
-    )
+    parts = hide_examples(examples, history, HIDDEN_SHARE, make_rng(generators))
+    rest, hidden, left = parts
+    start = LOW if given == "auto" else float(given)
+    trainer = partial(_trainer, network, problem, plan, generators, rest, left)
+    first = trainer(start)
+    trial = Trial(first.loss.network, hidden, left)
+    if given != "auto":
+        train_briefly(first, n_epochs, "choose memory")
+        return Choice(start, "it is given"), trial
+    judge = _judge(problem, plan, hidden, left)
+    without: list[NDArray] = []
+
+    def before_last() -> None:
+        if judge is not None:
+            without.append(judge(trial.network))
+
+    held_out = make_batcher(problem, plan, generators, left, hidden)
+    chosen = learn_precision(first, held_out, n_epochs, before_last)
+    if chosen.value > LOW and judge is not None:
+        other = trainer(chosen.value)
+        train_briefly(other, n_epochs - 1, "confirm id_l2")
+        ndcg = judge(other.loss.network)
+        chosen = agree(confirm_precision(chosen, without[0], ndcg))
+    return chosen, trial
+
+
+def _judge(
+    problem: Problem, plan: Plan, hidden: Examples, left: History
+) -> Callable[[FusionNetwork], NDArray[np.float64]] | None:
+    """Return what computes the NDCG of users by a network, or None.
+
+    There is none where no likes are ranked, too few users have any that are hidden, or
+    no process has the whole table of embeddings.
+    """
+    if not can_remember(problem) or choose_split(problem, plan):
+        return None
+    held = held_likes(hidden, left)
+    if len(held.users) < MIN_USERS:
+        return None
+    return lambda network: LikesJudge.of(network, problem, held).ndcg()
+
+
+def _trainer(
+    network: FusionNetwork,
+    problem: Problem,
+    plan: Plan,
+    generators: Generators,
+    rest: Examples,
+    left: History,
+    id_l2: float,
+) -> Trainer:
+    """Make what trains a copy of a network on what is not held out."""
     batcher = make_batcher(problem, plan, generators, left, rest)
-    loss = make_loss(deepcopy(network), problem, plan, generators, start)
-    options = make_options(network, problem, plan, len(left.items), start / len(rest))
-    trainer = Trainer(loss, batcher, replace(options, patience=None))
-    if given == "auto":
-        held_out = make_batcher(problem, plan, generators, left, hidden)
-        chosen = learn_precision(trainer, held_out, n_epochs)
-    else:
-        chosen = Choice(start, "it is given")
-        train_briefly(trainer, n_epochs)
-    return chosen, Trial(loss.network, hidden, left)
+    loss = make_loss(deepcopy(network), problem, plan, generators, id_l2)
+    options = make_options(network, problem, plan, len(left.items), id_l2 / len(rest))
+    return Trainer(loss, batcher, replace(options, patience=None))

@@ -21,8 +21,9 @@ from skmmrec.recommender.network._objectives import MIN_CREDIT, credit
 from skmmrec.recommender.training import _training, _trial
 from skmmrec.recommender.training._assembly import make_batcher, make_loss
 from skmmrec.recommender.training._batches import Batcher
-from skmmrec.recommender.training._id_prior import CLEAR, HIGH, LOW
+from skmmrec.recommender.training._id_prior import CLEAR, HIGH, LOW, confirm_precision
 from skmmrec.recommender.training._loop import Trainer
+from skmmrec.recommender.training._memory_trial import MIN_USERS
 from skmmrec.recommender.training._validation import some_users
 from skmmrec.runtime import Generators
 
@@ -112,6 +113,64 @@ def test_embeddings_are_trusted_where_content_tells_nothing(
         items, by_chance, training__own_negatives=own_negatives, random_state=seed
     )
     assert rec.id_l2_ == LOW
+
+
+def test_a_precision_is_given_up_where_likes_are_ranked_clearly_worse():
+    rng = np.random.default_rng(0)
+    without = rng.uniform(0, 1, 100)
+    noise = rng.normal(0, 0.1, 100)
+    noise -= noise.mean()
+    error = noise.std() / 10
+    asked = Choice(17.0, "likelier", {"the trial's": 17.0})
+    for change, value in [(-1.1, LOW), (-0.9, 17.0), (0.0, 17.0), (1.1, 17.0)]:
+        ndcg = without + noise + change * error
+        chosen = confirm_precision(asked, without, ndcg)
+        assert chosen.value == value
+        expected = {
+            "the trial's": 17.0,
+            "ndcg@20 without": without.mean(),
+            "with": ndcg.mean(),
+            "standard error": error,
+        }
+        assert chosen.figures == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert "worse" in confirm_precision(asked, without, without - 1).reason
+
+
+@pytest.mark.parametrize("worse", [False, True])
+def test_lists_have_the_last_word_about_the_precision(
+    items, by_content, monkeypatch, worse
+):
+    """Both networks have seen the same epochs when they are compared."""
+    seen, compared = [], []
+    run = Trainer.run
+
+    def count(self):
+        seen.append(0)
+        for epoch in run(self):
+            seen[-1] += 1
+            yield epoch
+
+    def confirm(chosen, without, ndcg):
+        compared.append((seen[-2], seen[-1], without, ndcg))
+        return replace(chosen, value=LOW) if worse else chosen
+
+    monkeypatch.setattr(Trainer, "run", count)
+    monkeypatch.setattr(_trial, "confirm_precision", confirm)
+    rec = fit(items, by_content)
+    assert (rec.id_l2_ == LOW) == worse
+    ((n_first, n_second, without, ndcg),) = compared
+    assert (n_first, n_second) == (4, 3)
+    assert without.shape == ndcg.shape
+    assert len(ndcg) >= MIN_USERS
+    assert not np.allclose(without, ndcg, rtol=1e-6, atol=1e-6)
+
+
+def test_lists_of_split_tables_are_not_asked_for(usual, items, monkeypatch):
+    parts = usual.model_.networks[0], usual.model_.problem(), usual._plan()
+    monkeypatch.setattr(_trial, "choose_split", lambda *_: {"items": len(items)})
+    monkeypatch.delattr(_trial, "confirm_precision")
+    chosen, _ = _trial.try_out(*parts, Generators(0))
+    assert chosen.value >= CLEAR
 
 
 def test_few_interactions_are_too_few_to_learn_from(items, by_content, monkeypatch):

@@ -7,7 +7,7 @@ import torch
 from skmmrec.interactions import History
 from skmmrec.recommender.memory import MemoryOfLikes
 from skmmrec.recommender.training import _memory_trial
-from skmmrec.recommender.training._memory_trial import _Judge
+from skmmrec.recommender.training._memory_trial import LikesJudge
 from skmmrec.recommender.training._validation import HeldOut
 
 N_USERS, N_ITEMS = 70, 50
@@ -37,7 +37,7 @@ def vectors():
 
 
 def judged(vectors, likes, weights=(0.0, 0.3, 3.0)):
-    judge = _Judge(*vectors, HeldOut(np.arange(N_USERS), *likes))
+    judge = LikesJudge(*vectors, HeldOut(np.arange(N_USERS), *likes))
     memory = judge.in_units(MemoryOfLikes.learn(likes[0]).weighed(0.5))
     said = judge.said(memory)
     return memory, [judge.ndcg(), *(judge.ndcg(said, weight) for weight in weights)]
