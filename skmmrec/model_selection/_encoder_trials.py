@@ -28,7 +28,7 @@ from skmmrec.interactions import (
 from skmmrec.metrics import evaluate_ranking, parse_metric, recommend_exactly
 from skmmrec.model_selection._random import ColdItemSplit, RandomHoldoutPerUser
 
-# Below about as many users the bootstrap's intervals are too narrow: of a metric that is
+# Below about as many users intervals are too narrow: of a metric that is
 # 0 for most users, those of level 0.95 hold the mean in 92 of 100 cases with 30 users,
 # and in 88 with 10.
 _FEW_USERS = 30
