@@ -19,7 +19,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from skmmrec import ImageEncoder, ItemCatalog, MultimodalFusionRecommender, TextEncoder
 from skmmrec.datasets import load_movielens_posters
-from skmmrec.model_selection import compare_encoders
+from skmmrec.model_selection import ColdItemSplit, compare_encoders
 
 LIKED = 3.5
 TITLES = "MiniLM, titles (with years)"
@@ -37,7 +37,8 @@ def judged(
     encoders: Mapping[str, ItemCatalog],
     **choice: Any,
 ) -> pd.DataFrame:
-    """Figures by content alone, and once fitted."""
+    """Figures by content alone, and once fitted; one fifth of the items is new."""
+    choice["cold"] = ColdItemSplit(random_state=0)
     fitted = MultimodalFusionRecommender(random_state=0, verbose=False)
     tables = {
         "content": compare_encoders(items, likes, encoders, **choice).table,

@@ -195,7 +195,7 @@ def _judged(
     import pandas as pd
 
     from skmmrec import recommender
-    from skmmrec.metrics import evaluate_ranking, warn_of_seen
+    from skmmrec.metrics import evaluate_ranking, recommend_exactly, warn_of_seen
 
     relevant = held.X if held.y is None else held.X[held.y > 0]
     if not len(relevant):
@@ -209,7 +209,7 @@ def _judged(
         models[name] = getattr(recommender, BASELINES[name])().fit(train.X, train.y)
     results = {
         name: evaluate_ranking(
-            each.recommend(users, k=k), relevant, list(given["metrics"])
+            recommend_exactly(each, users, k), relevant, list(given["metrics"])
         ).mean()
         for name, each in models.items()
     }

@@ -48,7 +48,7 @@ def team_draft(
     """Interleave the recommendations of two recommenders by team-draft interleaving.
 
     In each round, a coin decides which recommender goes first, and each adds its best
-    item that is not yet in the list.
+    item that is not yet in the list [1]_.
 
     Parameters
     ----------
@@ -58,7 +58,9 @@ def team_draft(
         users.
     k : int, default=10
         Length of the lists. A list ends early when either recommender runs out of
-        items, so that neither gets extra turns.
+        items. In its last round, only the one who goes first adds an item if `k` is
+        odd, or if the other would have none left, whoever went first: so neither gets
+        more turns, or better places, than by the coin.
     random_state : int, RandomState instance or None, default=None
         Seed of the coins.
 
@@ -79,8 +81,9 @@ def team_draft(
 
     References
     ----------
-    F. Radlinski, M. Kurup and T. Joachims, "How does clickthrough data reflect
-    retrieval quality?", CIKM 2008.
+    .. [1] F. Radlinski, M. Kurup and T. Joachims, "How does clickthrough data reflect
+       retrieval quality?", CIKM 2008. There, a list ends within a round when the items
+       of one run out: the recommender with fewer items then gets more turns.
 
     Examples
     --------
@@ -124,15 +127,33 @@ def _draft(
     everyone = np.arange(n)
     drafted, teams = np.full((n, k), -1), np.zeros((n, k), dtype=np.int64)
     left = [table.copy() for table in lists]
+    open_ = np.ones(n, bool)
     for turn in range(k):
         picker = coins[:, turn // 2] ^ (turn % 2)
-        open_ = np.all([(table >= 0).any(axis=1) for table in left], axis=0)
+        if turn % 2 == 0:
+            has_any, is_whole = _turns_left(left)
+            open_ &= has_any
+        else:
+            open_ &= is_whole
         first = [table[everyone, (table >= 0).argmax(axis=1)] for table in left]
         picked = np.where(open_, np.where(picker == 0, *first), -1)
         drafted[:, turn], teams[:, turn] = picked, picker
         for table in left:
             table[table == picked[:, None]] = -1
     return drafted, teams
+
+
+def _turns_left(left: list[NDArray]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell whose round has a first turn, and whose has a second, whoever is first."""
+    counts = [(table >= 0).sum(axis=1) for table in left]
+    best = [table[np.arange(len(table)), (table >= 0).argmax(axis=1)] for table in left]
+    has_any = np.minimum(*counts) > 0
+    loses = [
+        (table == other[:, None]).any(axis=1)
+        for table, other in zip(left, reversed(best), strict=True)
+    ]
+    has_second = [count > lost for count, lost in zip(counts, loses, strict=True)]
+    return has_any, has_any & np.logical_and(*has_second)
 
 
 def compare_interleaved(

@@ -79,8 +79,9 @@ def sequential_test(
     Notes
     -----
     This is the mixture sequential probability ratio test [1]_ with a normal mixture of
-    standard deviation `effect`. The variance of the difference is estimated, so the
-    guarantee holds asymptotically [2]_. The order in which users arrive must be
+    standard deviation `effect`. The variance of the difference is estimated, from each
+    arm's own or from that of both together, whichever gives more, so the guarantee
+    holds asymptotically [2]_. The order in which users arrive must be
     independent of the arms, and a user's value must not change later.
 
     References
@@ -113,11 +114,24 @@ def sequential_test(
     a, b = _check_values(control, "control"), _check_values(treatment, "treatment")
     difference = float(b.mean() - a.mean())
     early = min(len(a), len(b)) < burn_in
-    variance = 0.0 if early else a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b)
+    variance = 0.0 if early else _variance(a, b)
     if variance == 0:
         return SequentialResult(difference, -np.inf, np.inf, 1.0)
     p_value, width = _mixture(difference, variance, effect**2, 1 - level)
     return SequentialResult(difference, difference - width, difference + width, p_value)
+
+
+def _variance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Estimate the variance of the difference of two means.
+
+    By each arm's own variance or, if that gives more, by one for both: a small arm in
+    which a rare event has not happened yet seems to have none.
+    """
+    own = a.var(ddof=1), b.var(ddof=1)
+    apart = own[0] / len(a) + own[1] / len(b)
+    squares = own[0] * (len(a) - 1) + own[1] * (len(b) - 1)
+    pooled = squares / (len(a) + len(b) - 2) * (1 / len(a) + 1 / len(b))
+    return float(max(apart, pooled))
 
 
 def _mixture(

@@ -23,6 +23,7 @@ from ._ids import (
     exact_below as exact_below,
     hashed as hashed,
     is_integer as is_integer,
+    nearest_count as nearest_count,
     plain as plain,
     positions as positions,
     refuse_merged as refuse_merged,

@@ -334,3 +334,13 @@ def check_count(count: Any, name: str = "k", at_least: int = 1) -> None:
         raise TypeError(f"{name} must be an integer, got {count!r:.100}")
     if count < at_least:
         raise ValueError(f"{name} must be at least {at_least}, got {count}")
+
+
+def nearest_count(share: float, n: Any) -> Any:
+    """Turn a share of n things into a count: the nearest, halves up.
+
+    `n` is an integer or an array of them, and so is the result, int64. A half that the
+    product of floats misses by rounding is a half: 0.29 of 50 are 15.
+    """
+    # A share of a million things is right to 1e-10 in float64.
+    return np.floor(np.round(np.multiply(n, share), 9) + 0.5).astype(np.int64)

@@ -169,7 +169,8 @@ def novelty(
     """
     if by is not None:
         return score_by(novelty, recommendations, interactions, by)
-    popularity, n_users = _popularity(interactions)
+    pairs = _distinct_pairs(interactions)
+    popularity, n_users = pairs[ITEM].value_counts(), pairs[USER].nunique()
     offered = _ids(recommendations, ITEM)
     check_same_kind(offered, popularity.index, ITEM)
     met_by = popularity.reindex(offered).fillna(1).to_numpy()
@@ -205,8 +206,8 @@ def popularity_bias(
     -------
     Series of length n_users
         Indexed by user id: mean popularity of the recommended items over that of the
-        user's own items, minus 1. 0 is unbiased, 1 means twice as popular; NaN for a
-        user without interactions.
+        user's own items, each once, minus 1. 0 is unbiased, 1 means twice as popular;
+        NaN for a user without interactions.
         With `by`, the means of the groups and the gap between them.
 
     Raises
@@ -231,12 +232,13 @@ def popularity_bias(
     """
     if by is not None:
         return score_by(popularity_bias, recommendations, interactions, by)
-    popularity, _ = _popularity(interactions)
+    pairs = _distinct_pairs(interactions)
+    popularity = pairs[ITEM].value_counts()
     items = _ids(recommendations, ITEM)
     check_same_kind(items, popularity.index, ITEM)
     offered = popularity.reindex(items).fillna(0).to_numpy()
-    met = popularity[_ids(interactions, ITEM)].to_numpy()
-    own = _mean_by_user(interactions, met, "popularity_bias")
+    met = popularity[pairs[ITEM]].to_numpy()
+    own = _mean_by_user(pairs, met, "popularity_bias")
     shown = _mean_by_user(recommendations, offered, "popularity_bias")
     return shown / own.reindex(shown.index) - 1
 
@@ -364,14 +366,14 @@ def count_exposure(
     return np.bincount(rows, minlength=len(catalog))
 
 
-def _popularity(interactions: pd.DataFrame) -> tuple[pd.Series, int]:
-    """Count the distinct users of each item, and all users."""
+def _distinct_pairs(interactions: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of users and items, each once, however often they met."""
     pairs = pd.DataFrame(
         {name: _ids(interactions, name, "interactions") for name in (USER, ITEM)}
     ).drop_duplicates()
     if not len(pairs):
         raise ValueError("interactions has no rows: popularity is unknown")
-    return pairs[ITEM].value_counts(), pairs[USER].nunique()
+    return pairs
 
 
 def _mean_by_user(table: pd.DataFrame, values: NDArray, name: str) -> pd.Series:

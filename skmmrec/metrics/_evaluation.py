@@ -64,7 +64,7 @@ class RankingEvaluation:
         n_resamples: int = 1000,
         random_state: int | None = None,
     ) -> pd.DataFrame:
-        """Bound the means by the percentile bootstrap over users.
+        """Bound the means by the bootstrap over users.
 
         Parameters
         ----------
@@ -78,7 +78,21 @@ class RankingEvaluation:
         Returns
         -------
         DataFrame of shape (n_metrics, 3)
-            Columns mean, low and high.
+            Columns mean, low and high; the bounds of a single user are NaN.
+
+        Notes
+        -----
+        The percentiles are expanded, so that of 10 users and more, intervals hold the
+        mean of normal values as often as promised [1]_. Metrics that are 0 for most
+        users need more of them: of an NDCG that is above 0 for a fifth, intervals of
+        level 0.95 hold the mean in 67 of 100 cases with 5 users, in 88 with 10, and in
+        92 with 30.
+
+        References
+        ----------
+        .. [1] T. C. Hesterberg, "What teachers should know about the bootstrap:
+           resampling in the undergraduate statistics curriculum", The American
+           Statistician 69(4), 2015.
         """
         check_count(n_resamples, "n_resamples")
         low, high = bootstrap_interval(
@@ -253,8 +267,9 @@ def compare(
     Returns
     -------
     DataFrame of shape (n_metrics, 6)
-        Columns a and b (means), difference (b minus a) with low and high, and p_value
-        (two-sided), indexed by metric. P-values are not corrected for several metrics.
+        Columns a and b (means), difference (b minus a) with low and high, as from
+        `RankingEvaluation.intervals`, and p_value (two-sided), indexed by metric.
+        P-values are not corrected for several metrics.
 
     Raises
     ------
@@ -266,7 +281,9 @@ def compare(
     Student's test and the permutation test agree closely on such data, even though the
     differences are not normal; Wilcoxon's tests another hypothesis and is less exact:
     M. D. Smucker, J. Allan and B. Carterette, "A comparison of statistical significance
-    tests for information retrieval evaluation", CIKM 2007.
+    tests for information retrieval evaluation", CIKM 2007. Where all n users differ by
+    the same, which leaves Student's test no variance, the p-value is 2 ** (1 - n), as
+    if all signs had been flipped.
 
     Examples
     --------

@@ -7,41 +7,85 @@ from numpy.typing import NDArray
 
 # Of a bootstrap, at a time: 32 MB in float64.
 _CELLS_AT_ONCE = 4_000_000
+# Of numbers and their sums, relative to their size: 4,500 times that of a single one in
+# float64, and far below any difference of metrics.
+_ROUNDING = 1e-12
 
 
 def bootstrap_interval(
     values: NDArray, level: float, n_resamples: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Bound the means of columns by the percentile bootstrap over rows.
+    """Bound the means of columns by the expanded percentile bootstrap over rows.
 
     `values` have a row per user, and `n_resamples` times as many rows are drawn with
-    replacement. Returns lower and upper bounds, of shape (2, n_columns).
+    replacement. The percentiles are those that give Student's interval where values are
+    normal: the plain ones hold a mean of ten users in 88 of 100 cases at level 0.95.
+    Returns lower and upper bounds, of shape (2, n_columns); NaN of a single row.
+
+    References
+    ----------
+    T. C. Hesterberg, "What teachers should know about the bootstrap: resampling in the
+    undergraduate statistics curriculum", The American Statistician 69(4), 2015.
     """
+    from scipy.stats import norm, t
+
     means = _resampled_means(values, level, n_resamples, rng)
-    tail = (1 - level) / 2
+    n = len(values)
+    if n < 2:
+        return np.full((2, values.shape[1]), np.nan)
+    tail = norm.sf(t.isf((1 - level) / 2, n - 1) * _inflation(n))
     return np.quantile(means, [tail, 1 - tail], axis=0)
 
 
 def simultaneous_interval(
-    values: NDArray, level: float, n_resamples: int, rng: np.random.Generator
+    values: NDArray,
+    level: float,
+    n_resamples: int,
+    rng: np.random.Generator,
+    to: int,
 ) -> NDArray[np.float64]:
-    """Bound the means of all columns at once, by the bootstrap over rows.
+    """Bound how far the mean of each column is above that of one, by the bootstrap.
 
-    As in `bootstrap_interval`, but `level` is the confidence that all bounds hold: each
-    is a mean, and a common number of its standard errors.
+    `level` is the confidence that the bounds of all pairs of columns hold, so that
+    column `to` may be chosen by the same values, as the one with the greatest mean.
+    Each bound is a difference, and a common number of its standard errors, widened as
+    in `bootstrap_interval`. There are at least two rows.
 
     References
     ----------
     J. P. Romano and M. Wolf, "Exact and approximate stepdown methods for multiple
-    hypothesis testing", JASA 100, 2005: the step that they begin with.
+    hypothesis testing", JASA 100, 2005: the step that they begin with; of all pairs, as
+    J. W. Tukey compares means.
     """
     means = _resampled_means(values, level, n_resamples, rng)
-    center, errors = values.mean(axis=0), means.std(axis=0)
-    sizes = np.divide(
-        np.abs(means - center), errors, out=np.zeros_like(means), where=errors > 0
-    )
-    reach = np.quantile(sizes.max(axis=1), level) * errors
-    return np.stack([center - reach, center + reach])
+    off = means - values.mean(axis=0)
+    largest = np.zeros(len(off))
+    for column in range(1, off.shape[1]):
+        apart = off[:, :column] - off[:, [column]]
+        largest = np.maximum(largest, _in_errors(apart).max(axis=1))
+    reach = _as_of_students(float(np.quantile(largest, level)), len(values))
+    paired = values - values[:, [to]]
+    errors = (off - off[:, [to]]).std(axis=0)
+    return paired.mean(axis=0) + reach * errors * np.array([[-1.0], [1.0]])
+
+
+def _in_errors(deviations: NDArray) -> NDArray[np.float64]:
+    """Divide deviations by their standard errors; 0 where these are 0."""
+    errors = deviations.std(axis=0)
+    sizes = np.zeros_like(deviations)
+    return np.divide(np.abs(deviations), errors, out=sizes, where=errors > 0)
+
+
+def _as_of_students(reach: float, n: int) -> float:
+    """Widen a number of the bootstrap's standard errors, since these are estimates."""
+    from scipy.stats import norm, t
+
+    return float(t.isf(norm.sf(reach), n - 1)) * _inflation(n)
+
+
+def _inflation(n: int) -> float:
+    """By how much the bootstrap's standard error of a mean of n values is too small."""
+    return float(np.sqrt(n / (n - 1)))
 
 
 def _resampled_means(
@@ -70,7 +114,9 @@ def paired_p_value(
     """Test whether paired differences are 0 on average, two-sided.
 
     There is one per user. `test` is "t", "wilcoxon" or "permutation", for which
-    `n_resamples` flips of signs are drawn. Returns 1 where all differences are 0.
+    `n_resamples` flips of signs are drawn. Returns 1 where all differences are 0. Where
+    all are the same, there is no variance to test by: "t" then is the share of all
+    flips of signs that are as extreme, which are two.
     """
     if test not in ("t", "wilcoxon", "permutation"):
         raise ValueError(f"test must be 't', 'wilcoxon' or 'permutation', got {test!r}")
@@ -80,6 +126,8 @@ def paired_p_value(
         return 1.0
     if test == "permutation":
         return _sign_flips(differences, n_resamples, rng)
+    if test == "t" and _are_alike(differences):
+        return 2.0 ** (1 - len(differences))
     from scipy import stats
 
     run = stats.ttest_1samp if test == "t" else stats.wilcoxon
@@ -87,10 +135,15 @@ def paired_p_value(
     return float(run(*arguments).pvalue)
 
 
+def _are_alike(differences: NDArray) -> bool:
+    return float(np.ptp(differences)) <= _ROUNDING * float(np.abs(differences).max())
+
+
 def _sign_flips(
     differences: NDArray, n_resamples: int, rng: np.random.Generator
 ) -> float:
-    observed = abs(differences.sum()) * (1 - 1e-12)
+    # Sums that are equal in fact may differ by rounding, also where they are 0.
+    observed = abs(differences.sum()) - _ROUNDING * np.abs(differences).sum()
     extreme = 1
     for size in _batches(n_resamples, len(differences)):
         signs = 2 * rng.integers(2, size=(size, len(differences)), dtype=np.int8) - 1

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 
-from skmmrec.interactions import item_codes, user_codes
+from skmmrec.interactions import item_codes, nearest_count, user_codes
 
 Indices = NDArray[np.int64]
 
@@ -135,7 +135,7 @@ def how_many(size: float, n: Any) -> Any:
     """
     if isinstance(size, Integral):
         return np.full_like(n, size)
-    return np.floor(np.multiply(n, size) + 0.5).astype(np.int64)
+    return nearest_count(size, n)
 
 
 def ranks_within(

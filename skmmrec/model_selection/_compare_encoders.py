@@ -115,7 +115,9 @@ def compare_encoders(
         user_id, item_id and, where there are times, timestamp; a user's value is the
         mean over the folds.
     cold : splitter, "auto" or None, default="auto"
-        How to hold out items. "auto": all likes of a fifth of the items.
+        How to hold out items. "auto": all likes of a fifth of the items, five times, so
+        that each item is new once. With a `recommender` that takes long,
+        ``ColdItemSplit(random_state=0)`` holds out one fifth alone.
     recommender : estimator, default=None
         What judges: it has a parameter `catalog`. None: a `ContentRecommender` to which
         all likes count the same, which trains nothing.
@@ -156,6 +158,9 @@ def compare_encoders(
     count for each. They are measured here and now: after models are loaded, where they
     stand directly in a `ColumnTransformer`, and with a cache of the encoder's own, if
     it has one. The content of `beside` is no cost of the candidates.
+
+    Intervals tell how sure the values are for other users with these items. They do not
+    tell of other items: of few new ones, others may prefer another encoder.
 
     Content alone is not a model that also remembers who met what. On MovieLens the best
     two encoders by ``cold`` were also the best once a `MultimodalFusionRecommender` was

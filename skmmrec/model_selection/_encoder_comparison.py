@@ -74,10 +74,10 @@ class EncoderComparison:
 
     Notes
     -----
-    ``low`` and ``high`` bound each mean by the percentile bootstrap over users. Those
-    of the differences hold for all candidates at once, so that with many candidates
-    none stands out by chance. The best was chosen by the same users: by how much it
-    leads is a little too large.
+    ``low`` and ``high`` bound each mean by the bootstrap over users, as in
+    `skmmrec.metrics.evaluate_ranking`. Those of the differences hold for all pairs of
+    candidates at once, so that with many candidates none stands out by chance, though
+    the best was chosen by the same users. By how much it leads is a little too large.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class EncoderComparison:
         -------
         DataFrame of shape (n_candidates, 3)
             Columns difference (the candidate minus `to`), low and high. All intervals
-            hold at once.
+            hold at once, of all pairs of candidates: `to` may be chosen by the values.
 
         Raises
         ------
@@ -132,12 +132,15 @@ class EncoderComparison:
         values = self.per_user[way][self._means.index]
         if to not in values:
             raise ValueError(f"to must be one of {list(values)}, got {to!r}")
-        paired = values.sub(values[to], axis=0).to_numpy()
+        place = int(values.columns.get_loc(to))
+        rng = np.random.default_rng(self._seed)
         low, high = simultaneous_interval(
-            paired, self.level, _N_RESAMPLES, np.random.default_rng(self._seed)
+            values.to_numpy(), self.level, _N_RESAMPLES, rng, place
         )
-        columns = {"difference": paired.mean(axis=0), "low": low, "high": high}
-        return pd.DataFrame(columns, index=values.columns.rename("encoder"))
+        means = values.mean()
+        return pd.DataFrame(
+            {"difference": means - means[to], "low": low, "high": high},
+        ).rename_axis("encoder")
 
     def _intervals_of(self, way: str) -> pd.DataFrame:
         values = self.per_user[way][self._means.index]

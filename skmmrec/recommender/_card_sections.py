@@ -220,7 +220,9 @@ def _measured(metrics: Metrics) -> Iterator[tuple[str, str]]:
                 "give what intervals() of evaluate_ranking returns"
             )
         for row in metrics.itertuples():
-            yield str(row.Index), f"{row.mean:.4g} ({row.low:.4g} to {row.high:.4g})"
+            is_known = np.isfinite([row.low, row.high]).all()  # of one user it is not
+            bounds = f" ({row.low:.4g} to {row.high:.4g})" if is_known else ""
+            yield str(row.Index), f"{row.mean:.4g}{bounds}"
         return
     if metrics is not None and not isinstance(metrics, Mapping | pd.Series):
         raise TypeError(

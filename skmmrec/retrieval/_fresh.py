@@ -7,7 +7,7 @@ from numbers import Integral, Real
 import numpy as np
 from numpy.typing import NDArray
 
-from skmmrec.interactions import check_count
+from skmmrec.interactions import check_count, nearest_count
 from skmmrec.retrieval._exact import chunks
 from skmmrec.retrieval._search import Lists
 
@@ -52,7 +52,7 @@ def fresh_places(fresh: float, k: int) -> NDArray[np.intp]:
     if not fresh:
         return np.empty(0, np.intp)
     k = min(int(k), MOST_PLACES)
-    n = int(fresh) if isinstance(fresh, Integral) else int(np.floor(fresh * k + 0.5))
+    n = int(fresh if isinstance(fresh, Integral) else nearest_count(fresh, k))
     n = max(n, 1)
     # In whole numbers, as no rounding may move a place: ceil((j - 1/2) k / n) - 1.
     middles = (2 * np.arange(1, n + 1) - 1) * k

@@ -403,6 +403,15 @@ def test_a_saved_model_is_judged_beside_what_it_learned_from(
     assert told["metrics"]["model"] == figures(rec, X, liked)
 
 
+@pytest.mark.filterwarnings("default:.*relevant rows were seen in fit")
+def test_no_index_is_searched_that_may_miss_items(model, tables, monkeypatch):
+    def search(*args):
+        pytest.fail("an index is searched")
+
+    monkeypatch.setattr(MultimodalFusionRecommender, "_own_index", search)
+    assert "ndcg@10" in run("evaluate", model, tables / "likes.csv").stdout
+
+
 def test_a_figure_below_the_least_is_code_1(tables, vectors):
     args = ["evaluate", tables / "likes.csv", "--items", vectors, *SEED]
     low = run(*args, "--min", "ndcg@10=1.01", code=1)

@@ -1,4 +1,4 @@
-"""Teams are drafted as published, and the better one wins."""
+"""Teams are drafted by coins alone, and the better one wins."""
 
 import numpy as np
 import pandas as pd
@@ -24,20 +24,29 @@ def lists():
     ]
 
 
-def by_the_paper(a, b, picks_first, k):
-    """Algorithm 2 of Radlinski, Kurup and Joachims, with the coins given."""
-    shown, teams, coins = [], [], iter(picks_first)
-    while len(shown) < k and set(a) - set(shown) and set(b) - set(shown):
-        n_a, n_b = teams.count("a"), teams.count("b")
-        turn = n_a < n_b or (n_a == n_b and next(coins) == 0)
-        best = next(item for item in (a if turn else b) if item not in shown)
-        shown.append(best)
-        teams.append("a" if turn else "b")
-    return shown, teams
+def by_definition(a, b, coins, k):
+    """Rounds of two turns; a last turn alone where a second one depends on the coin."""
+    shown, teams = [], []
+
+    def left(items):
+        return [item for item in items if item not in shown]
+
+    for coin in coins:
+        own = [left(a), left(b)]
+        if not (own[0] and own[1]):
+            break
+        is_whole = len(own[0]) > (own[1][0] in own[0])
+        is_whole &= len(own[1]) > (own[0][0] in own[1])
+        for team in [coin, 1 - coin][: 1 + is_whole]:
+            shown.append(left((a, b)[team])[0])
+            teams.append("ab"[team])
+        if not is_whole:
+            break
+    return shown[:k], teams[:k]
 
 
 @pytest.mark.parametrize("k", [1, 4, 5])
-def test_follows_the_paper(lists, k):
+def test_follows_the_definition(lists, k):
     a, b = lists
     table = team_draft(a.sample(frac=1, random_state=0), b, k, random_state=3)
     coins = np.random.RandomState(3).randint(2, size=(40, (k + 1) // 2))
@@ -45,10 +54,31 @@ def test_follows_the_paper(lists, k):
     for row, user in enumerate(users):
         ours = table[table.user_id == user]
         own = (t.item_id[t.user_id == user].tolist() for t in (a, b))
-        shown, teams = by_the_paper(*own, coins[row], k)
+        shown, teams = by_definition(*own, coins[row], k)
         assert ours.item_id.tolist() == shown
         assert ours.team.tolist() == teams
         assert ours["rank"].tolist() == list(range(1, len(shown) + 1))
+
+
+def test_neither_gains_by_the_length_of_its_lists():
+    rng = np.random.default_rng(0)
+    n = 1000
+    for _ in range(6):
+        items = [rng.permutation(6)[: rng.integers(1, 5)] for _ in "ab"]
+        a, b = (
+            pd.DataFrame(
+                {"user_id": np.repeat(np.arange(n), len(x)), "item_id": np.tile(x, n)}
+            )
+            for x in items
+        )
+        shown = team_draft(a, b, k=6, random_state=0)
+        table = pd.crosstab(shown["rank"], shown.team).reindex(columns=["a", "b"])
+        # Each place is given by a coin: 4.5 standard deviations.
+        off = np.abs(table["a"] - table["b"]) / np.sqrt(table.sum(axis=1))
+        assert off.max() < 4.5
+        clicks = shown[rng.random(len(shown)) < 0.4]
+        assert compare_interleaved(shown, clicks).p_value > 1e-4
+        assert shown.user_id.nunique() == n
 
 
 def test_the_same_lists_are_shared_fairly():

@@ -34,6 +34,34 @@ def test_peeking_does_not_find_what_is_not_there():
     assert naive.mean() > 0.15
 
 
+def test_a_small_arm_without_rare_events_proves_nothing():
+    rng = np.random.default_rng(0)
+    control = rng.random((300, 300)) < 0.02
+    treatment = rng.random((300, 3000)) < 0.02
+    found = [
+        any(
+            sequential_test(a[:n], b[: 10 * n], effect=0.02).p_value < 0.05
+            for n in (100, 200, 300)
+        )
+        for a, b in zip(control, treatment, strict=True)
+    ]
+    # By the variance of each arm alone, 0.16.
+    assert np.mean(found) < 0.05
+
+
+def test_arms_of_one_size_are_judged_by_their_own_variances():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=200), 3 * rng.normal(size=200)
+    result = sequential_test(a, b, effect=1.0)
+    variance = (a.var(ddof=1) + b.var(ddof=1)) / 200
+    total = variance + 1
+    log_ratio = result.difference**2 / (2 * variance * total)
+    log_ratio -= np.log(total / variance) / 2
+    assert result.p_value == pytest.approx(
+        np.exp(-max(log_ratio, 0.0)), rel=1e-9, abs=1e-12
+    )
+
+
 def test_what_is_there_is_found_and_covered():
     results = [look(arms) for arms in zip(*experiments(0.08, seed=1), strict=True)]
     found = [any(r.p_value < 0.05 for r in each) for each in results]

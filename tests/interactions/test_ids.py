@@ -17,6 +17,7 @@ from skmmrec.interactions import (
     check_same_kind,
     id_table,
     is_integer,
+    nearest_count,
 )
 from skmmrec.recommender import PopularityRecommender
 
@@ -385,3 +386,11 @@ def test_counts_have_a_least(count, at_least):
     else:
         with pytest.raises(ValueError, match=f"^n must be at least {at_least}, got"):
             check_count(count, "n", at_least)
+
+
+def test_halves_of_shares_go_up_however_floats_round():
+    counts = np.arange(1, 400)
+    for percent in range(1, 100):
+        exact = (2 * counts * percent + 100) // 200
+        np.testing.assert_array_equal(nearest_count(percent / 100, counts), exact)
+    assert nearest_count(0.29, 50) == 15

@@ -63,7 +63,9 @@ def test_diversity_of_short_lists_is_undefined():
 
 def test_novelty_and_popularity_bias(recommendations, interactions):
     n_users = interactions.user_id.nunique()
-    popularity = interactions.drop_duplicates().item_id.value_counts()
+    distinct = interactions.drop_duplicates()
+    assert len(distinct) < len(interactions)
+    popularity = distinct.item_id.value_counts()
     new = novelty(recommendations, interactions)
     bias = popularity_bias(recommendations, interactions)
     for user, rows in recommendations.groupby("user_id"):
@@ -71,7 +73,7 @@ def test_novelty_and_popularity_bias(recommendations, interactions):
         assert new[user] == pytest.approx(
             -np.log2(seen_by.fillna(1) / n_users).mean(), abs=1e-9
         )
-        own = popularity[interactions.item_id[interactions.user_id == user]].mean()
+        own = popularity[distinct.item_id[distinct.user_id == user]].mean()
         assert bias[user] == pytest.approx(seen_by.fillna(0).mean() / own - 1, abs=1e-9)
 
 

@@ -17,6 +17,7 @@ from skmmrec.model_selection import (
     RandomHoldoutPerUser,
     compare_encoders,
 )
+from skmmrec.model_selection._encoder_trials import make_folds
 from skmmrec.recommender import ContentRecommender, PopularityRecommender
 
 N_USERS, N_ITEMS, WIDTH = 60, 50, 6
@@ -287,6 +288,40 @@ def test_items_and_likes_that_do_not_fit_together(data):
 def test_a_missing_extra_says_which(data):
     with pytest.raises(ImportError, match=re.escape("pip install 'skmmrec[x]'")):
         run(data, {"a": (FunctionTransformer(_lacks_an_extra), ["vector"])})
+
+
+def test_each_item_is_new_once():
+    rng = np.random.default_rng(0)
+    likes = pd.DataFrame(
+        {"user_id": rng.integers(30, size=300), "item_id": rng.integers(40, size=300)}
+    ).drop_duplicates()
+    folds = make_folds(likes, None, "auto", 0)["cold"]
+    assert len(folds) == 5
+    among = np.concatenate([fold.among for fold in folds])
+    assert sorted(among) == sorted(likes["item_id"].unique())
+    for fold in folds:
+        assert len(fold.among) == 8
+        assert not fold.train["item_id"].isin(fold.among).any()
+        assert fold.test["item_id"].isin(fold.among).all()
+
+
+class _ByHand:
+    """Holds out the first row, which says nothing, and then the next three."""
+
+    def split(self, X):
+        rows = np.arange(len(X))
+        yield rows[1:], rows[:1]
+        yield np.append(rows[0], rows[4:]), rows[1:4]
+
+
+def test_a_fold_in_which_nobody_can_be_judged_is_left_out():
+    # User 9 liked item 9 alone, so nothing is known of them without it.
+    likes = pd.DataFrame(
+        {"user_id": [9, 0, 1, 2, 0, 1, 2], "item_id": [9, 0, 1, 2, 3, 4, 5]}
+    )
+    with pytest.warns(UserWarning, match="only 3 users can be judged"):
+        folds = make_folds(likes, None, _ByHand(), 0)["cold"]
+    assert [fold.among.tolist() for fold in folds] == [[0, 1, 2]]
 
 
 def _lacks_an_extra(table):

@@ -288,3 +288,12 @@ def test_last_rows_that_no_list_can_hold_are_counted(X):
         )
         # What a user meets again after the tested rows is in neither part.
         list(LeaveLastOut(item_key="item_id").split(X))
+
+
+def test_a_share_of_rows_is_rounded_as_written(X):
+    half = X.iloc[:50]
+    ((_, test),) = TimeSplit(0.29).split(half)
+    assert len(test) == 15
+    one = half.assign(user_id=0)
+    ((_, test),) = RandomHoldoutPerUser(0.29, random_state=0).split(one)
+    assert len(test) == 15

@@ -166,6 +166,9 @@ def test_measured_figures_are_told(fitted, X):
     assert re.fullmatch(r"[\d.]+ \([\d.]+ to [\d.]+\)", figures["recall@3"])
     means = evaluation.mean()
     assert rows_of(fitted.card(means), "Figures")["recall@3"] == f"{means.iloc[0]:.4g}"
+    alone = evaluate_ranking(lists, relevant.head(1), ["recall@3"])
+    figures = rows_of(fitted.card(alone), "Figures")
+    assert figures["recall@3"] == f"{alone.mean().iloc[0]:.4g}"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,11 @@ from skmmrec.retrieval import nearest_rows, unit_rows
 
 
 class ItemKNNRecommender(HistoryRecommender):
-    """Recommend the neighbours of what a user liked, by cosine of co-occurrence.
+    """Recommend items whose neighbours a user liked, by cosine of co-occurrence.
+
+    The score of an item is the sum of its cosines with those of its neighbours that the
+    user liked. [1]_ keeps the neighbours of the items that are liked instead, so that
+    what is nobody's neighbour is never recommended.
 
     Parameters
     ----------
@@ -32,8 +36,8 @@ class ItemKNNRecommender(HistoryRecommender):
 
     References
     ----------
-    M. Deshpande and G. Karypis, "Item-based top-N recommendation algorithms", ACM
-    Transactions on Information Systems 22(1), 2004.
+    .. [1] M. Deshpande and G. Karypis, "Item-based top-N recommendation algorithms",
+       ACM Transactions on Information Systems 22(1), 2004.
 
     Examples
     --------

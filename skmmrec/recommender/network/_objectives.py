@@ -126,7 +126,8 @@ def credit(popularity: NDArray[np.int64]) -> float:
 
     The shape parameter of a gamma prior of popularity, estimated by the moments of the
     negative binomial counts: large where counts differ hardly more than by chance, but
-    at most their mean and at least 0.5.
+    at most their mean and at least 0.5. Items without likes do not count, as they may
+    be new: where the others are few, the estimate is above that of all.
     """
     liked = popularity[popularity > 0]
     if len(liked) == 0:
