@@ -69,9 +69,21 @@ def how_to_read(X: Any) -> str | None:
         return "pandas.DataFrame of it"
     if isinstance(X, str | bytes):
         return "what is in that file, by pandas.read_csv or the like"
+    if _has_names(X):
+        is_lazy = hasattr(X, "compute")  # of Dask
+        return "what its compute() returns" if is_lazy else "a DataFrame of pandas"
     if isinstance(X, Iterator) or not _is_sized(X):
         return "pandas.DataFrame(list(...))" if isinstance(X, Iterable) else "a table"
     return None
+
+
+def _has_names(X: Any) -> bool:
+    """Tell a table whose columns have names that would be lost in an array of it."""
+    return (
+        hasattr(X, "columns")
+        and not isinstance(X, pd.DataFrame)
+        and not any(hasattr(X, way) for way in ("to_pandas", "to_native"))
+    )
 
 
 def _holds_records(X: Any) -> bool:

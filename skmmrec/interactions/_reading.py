@@ -10,13 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, check_consistent_length
 
+from skmmrec.interactions._frames import as_frame
 from skmmrec.interactions._ids import check_ids
-from skmmrec.interactions._keys import ITEM, TIME, USER, Keys, find_column, locate_ids
-from skmmrec.interactions._no_tables import (
-    how_to_read,
-    refuse_no_table,
-    wanted_columns,
-)
+from skmmrec.interactions._keys import TIME, Keys, find_column, locate_ids
+from skmmrec.interactions._no_tables import refuse_no_table, wanted_columns
 from skmmrec.interactions._times import check_times
 from skmmrec.interactions._types import Numbers, Table
 from skmmrec.interactions._values import on_host, unmasked
@@ -229,12 +226,15 @@ def check_numbers(values: Any, name: str, **options: Any) -> NDArray[np.float64]
 
 
 def _refuse_other_kinds(values: Any, name: str) -> None:
-    """Refuse dates and durations, whose ticks NumPy takes for numbers, and the like."""
+    """Refuse dates and durations, whose ticks NumPy takes for numbers, and the like.
+
+    Records and bytes of no type are among them.
+    """
     try:
         kind = np.asarray(values).dtype
     except ValueError:  # rows of different lengths, of which scikit-learn tells
         return
-    if kind.kind in "mMc":
+    if kind.kind in "mMcV":
         raise ValueError(f"{name} must hold numbers, got {kind}: convert it first")
 
 
@@ -291,45 +291,3 @@ def _check_shape(X: pd.DataFrame) -> None:
 
 def _column(table: Any, position: int) -> Any:
     return (table.iloc if isinstance(table, pd.DataFrame) else table)[:, position]
-
-
-def as_frame(table: object) -> pd.DataFrame | None:
-    """Return a table of pandas, or of a library like polars, as pandas; or None."""
-    if isinstance(table, pd.DataFrame):
-        return table
-    if hasattr(table, "to_pandas"):
-        frame = table.to_pandas()
-        return frame if isinstance(frame, pd.DataFrame) else None
-    return None
-
-
-def id_table(table: Any, name: str) -> pd.DataFrame:
-    """Take over a table of pandas, polars or Arrow, with its ids checked.
-
-    The columns ``user_id`` and ``item_id`` are checked where they are there; ids are
-    int64, float64 or str, as everywhere in this package. Errors call the table `name`:
-    a TypeError for what is none, a ValueError for ids that are missing or cannot be
-    told apart.
-    """
-    frame = take_over(table, name)
-    ids = {
-        column: check_ids(frame[column], f"{name}[{column!r}]")
-        for column in (USER, ITEM)
-        if column in frame.columns
-    }
-    return frame.assign(**ids)
-
-
-def take_over(table: Any, name: str) -> pd.DataFrame:
-    """Return a table of pandas, polars or Arrow as pandas.
-
-    Raises TypeError for what is no table.
-    """
-    frame = as_frame(table)
-    if frame is None:
-        advice = how_to_read(table)
-        raise TypeError(
-            f"{name} must be a DataFrame, got {type(table).__name__}"
-            + (f": give {advice}" if advice else "")
-        )
-    return frame

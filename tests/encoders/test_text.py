@@ -4,14 +4,18 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import narwhals
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from sklearn.compose import make_column_transformer
 
+from skmmrec import ItemCatalog
 from skmmrec.encoders import TextEncoder
 from skmmrec.encoders._sentence_models import _begins
+from skmmrec.interactions import as_frame
 from skmmrec.runtime import torch_threads
 
 
@@ -140,6 +144,28 @@ def test_a_template_joins_columns(text_model, text_encoder, frame):
         TextEncoder(text_model, template="{name}").fit(films)
     with pytest.raises(ValueError, match="names the columns"):
         TextEncoder(text_model, template="{title}").fit(["a"])
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda table: table,
+        pa.Table.from_pandas,
+        pl.from_pandas,
+        lambda table: narwhals.from_native(pl.from_pandas(table)),
+    ],
+    ids=["pandas", "Arrow", "polars", "narwhals"],
+)
+def test_integers_stay_integers_where_some_are_missing(text_model, convert):
+    years = pd.array([2009, None, 2017], "Int64")
+    films = pd.DataFrame({"film": list("abc"), "year": years})
+    encoder = TextEncoder(text_model, template="from {year}")
+    words = make_column_transformer((encoder, ["year"]))
+    catalog = ItemCatalog(convert(films), words, key="film", on_empty="ignore")
+    expected = TextEncoder(text_model).fit_transform(["from 2009", None, "from 2017"])
+    np.testing.assert_array_equal(catalog.blocks.values["text"], expected)
+    assert catalog.items.dtypes["year"] == pd.Int64Dtype()
+    assert as_frame(convert(films.dropna())).dtypes["year"].kind == "i"
 
 
 @pytest.mark.parametrize(

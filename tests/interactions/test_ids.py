@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -57,7 +58,7 @@ COLUMNS_OF_TEXT = {
     "Arrow": pa.array(TEXTS),
     "Arrow chunks": chunks_of(TEXTS),
     "Arrow view": pa.array(TEXTS, pa.string_view()),
-    "Arrow runs": pa.array(TEXTS).cast(pa.large_string()),
+    "Arrow runs": pc.run_end_encode(pa.array(TEXTS)),
     "polars": pl.Series(TEXTS),
     "polars objects": pl.Series(TEXTS, dtype=pl.Object),
     "polars category": pl.Series(TEXTS, dtype=pl.Categorical),
