@@ -27,10 +27,10 @@ MATRIX = coo_array((np.ones(9), (TABLE.user_id, pd.factorize(TABLE.item_id)[0]))
 class Named:
     """A table of a library of its own, which NumPy reads without its names."""
 
-    columns = ["item_id", "user_id", "timestamp"]
+    columns = "item_id", "user_id", "timestamp"
 
     def __array__(self, dtype=None, copy=None):
-        return TABLE[self.columns].to_numpy(dtype)
+        return TABLE[[*self.columns]].to_numpy(dtype)
 
     def __len__(self):
         return len(TABLE)
