@@ -41,6 +41,7 @@ from ._keys import (
     find_column as find_column,
 )
 from ._no_tables import (
+    how_to_read as how_to_read,
     refuse_no_table as refuse_no_table,
     wanted_columns as wanted_columns,
 )

@@ -21,8 +21,9 @@ def refuse_no_table(
 
     Lists, arrays and tables of any library pass. A TypeError, which calls it `name`, is
     for a sparse matrix of users and items, a dict or an array of records, a lazy table
-    or a stream; it says how to make a table of it. A ValueError is for columns that
-    will be looked for, `wanted` by any of their names, and are in the index.
+    or a stream; it says how to make a table of it. A ValueError is for rows of
+    several lengths, and for columns that will be looked for, `wanted` by any of their
+    names, and are in the index.
     """
     if issparse(X):
         raise TypeError(
@@ -35,10 +36,24 @@ def refuse_no_table(
             f"{name} must be a table with one row per interaction, got "
             f"{type(X).__name__}: give {advice}"
         )
+    _refuse_ragged(X, name)
     if isinstance(X, pd.DataFrame) and any(
         level is not None for level in X.index.names
     ):
         _refuse_index(X, name, wanted)
+
+
+def _refuse_ragged(X: Any, name: str) -> None:
+    """Refuse a list in which a row is longer or shorter than the first."""
+    if not isinstance(X, list | tuple):
+        return
+    widths = [len(row) if isinstance(row, list | tuple) else None for row in X]
+    odd = next((n for n, width in enumerate(widths) if width != widths[0]), None)
+    if odd is not None and None not in (widths[0], widths[odd]):
+        raise ValueError(
+            f"{name} has {widths[0]} values in row 0 and {widths[odd]} in row {odd}: "
+            "all rows need the same columns"
+        )
 
 
 def wanted_columns(keys: Keys) -> tuple[tuple[str, ...], ...]:

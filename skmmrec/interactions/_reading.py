@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_array, check_consistent_length
+from sklearn.utils.validation import check_array
 
 from skmmrec.interactions._frames import as_frame
 from skmmrec.interactions._ids import check_ids
@@ -144,7 +144,7 @@ def read_strengths(y: Numbers | None, X: Interactions) -> NDArray[np.float64] | 
         y = y[:, 0]
     if y.ndim != 1:
         raise ValueError(f"y must have 1 column, got shape {y.shape}")
-    check_consistent_length(X, y)
+    _require_rows_of(X, y, "y")
     return _within_float32(y, "y")
 
 
@@ -160,7 +160,7 @@ def read_answers(y: Numbers | None, X: Interactions) -> NDArray[np.float64] | No
         strengths = read_strengths(y, X)
         return None if strengths is None else strengths[:, None]
     y = table
-    check_consistent_length(X, y)
+    _require_rows_of(X, y, "y")
     empty = np.flatnonzero(np.isnan(y).all(axis=1))
     if len(empty):
         raise ValueError(f"y is NaN for every task in row {empty[0]}")
@@ -179,10 +179,18 @@ def read_weights(
     weights = check_numbers(sample_weight, "sample_weight", ensure_non_negative=True)
     if weights.ndim != 1:
         raise ValueError(f"sample_weight must be 1-D, got shape {weights.shape}")
-    check_consistent_length(X, weights)
+    _require_rows_of(X, weights, "sample_weight")
     if not weights.any():
         raise ValueError("sample_weight must hold at least one number that is not zero")
     return _within_float32(weights, "sample_weight", least=_LEAST_WEIGHT)
+
+
+def _require_rows_of(X: Interactions, values: NDArray, name: str) -> None:
+    if len(values) != len(X):
+        raise ValueError(
+            f"{name} has {len(values)} rows and X has {len(X)}: found input variables "
+            "with inconsistent numbers of samples"
+        )
 
 
 def _within_float32(

@@ -2,6 +2,7 @@
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 
 import narwhals
@@ -213,6 +214,40 @@ def test_tables_of_arrow_are_read(text_model, text_encoder, table):
     for encoder in (text_encoder, TextEncoder(text_model, template="{title}")):
         found = encoder.fit(words).transform(words)
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "blank",
+    ["\u200b\ufeff", "\u00ad \u2060", "\x00\x1f", "\u202e\u202c", "\u3000\u2028"],
+)
+def test_texts_that_show_nothing_are_missing(text_encoder, blank):
+    family = "\N{MAN}\u200d\N{WOMAN}"
+    texts = ["letters", blank, blank + "letters", "...", family]
+    assert text_encoder.missing_mask(texts).tolist() == [False, True, *[False] * 3]
+    assert text_encoder.transform(texts[:4]).any(axis=1).tolist() == [1, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [np.datetime64("NaT"), np.timedelta64("NaT"), Decimal("NaN"), Decimal("sNaN")],
+)
+def test_every_kind_of_no_value_is_missing(text_encoder, missing):
+    assert text_encoder.missing_mask(["a", missing]).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("table", "advice"),
+    [
+        (pl.LazyFrame({"title": ["a"]}), r"got LazyFrame: give what its collect\(\)"),
+        (
+            type("Lazy", (), {"columns": ["title"], "compute": None})(),
+            r"got Lazy: give what its compute\(\)",
+        ),
+    ],
+)
+def test_tables_that_are_not_read_are_refused_with_advice(text_encoder, table, advice):
+    with pytest.raises(TypeError, match=f"TextEncoder expects .*{advice}"):
+        text_encoder.transform(table)
 
 
 @pytest.mark.parametrize(

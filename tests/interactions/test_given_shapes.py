@@ -123,6 +123,14 @@ def test_types_that_pandas_cannot_read_again_are_read_by_their_values():
     pd.testing.assert_frame_equal(rec.fit(table).recommend(k=2), expected)
 
 
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_row_of_another_length_is_named(reader, kind):
+    rows = kind([[3, 4], [5, 6], [7], [8, 9, 10]])
+    with pytest.raises(ValueError, match="X has 2 values in row 0 and 1 in row 2: all"):
+        READERS[reader](rows)
+
+
 def test_an_index_may_have_a_name_of_its_own():
     rec = EASERecommender(user_key="customer")
     table = TABLE.rename(columns={"user_id": "customer"})

@@ -197,6 +197,8 @@ def test_what_is_no_id_names_column_and_row(ids, message):
         (pa.array([[1]]), "list"),
         ([pd.Timestamp(2024, 1, 1)], "Timestamp"),
         (pd.date_range("2024", periods=2), "datetime64"),
+        (pd.to_timedelta([1, 2], unit="D"), "timedelta64"),
+        ([np.timedelta64(1, "D")], "timedelta64"),
         (pd.date_range("2024", periods=2, tz="UTC"), "datetime64"),
         (pa.array([pd.Timestamp(2024, 1, 1)]), "datetime64"),
         (pd.period_range("2024", periods=2), "Period"),
