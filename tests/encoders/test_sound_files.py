@@ -214,9 +214,10 @@ class TestByFFmpeg:
     def test_sound_of_which_most_cannot_be_decoded(self):
         """FFmpeg cuts AAC in a WAV into pieces that are no packets."""
         pytest.importorskip("av")
-        data = encoded_by_av(sweep(1.0, 8000), "aac", "wav", 8000)
+        samples = sweep(1.5, 44_100)
+        data = encoded_by_av(samples, "aac", "wav", 44_100, bit_rate=128_000)
         with pytest.raises(ContentError, match="not a readable sound"):
-            read_sound(data, 8000, 600)
+            read_sound(data, 44_100, 600)
 
     def test_a_stream_without_a_length(self):
         """What is there is read: also behind a tag, amid a block, and up to one."""
