@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from skmmrec.interactions._ids import check_ids
 from skmmrec.interactions._keys import ITEM, USER
-from skmmrec.interactions._no_tables import how_to_read
+from skmmrec.interactions._no_tables import how_to_read, refuse_levels
 
 # pandas turns integers into floats where any is missing, and 1999 into 1999.0: these
 # of its types do not.
@@ -87,7 +87,7 @@ def id_table(table: Any, name: str) -> pd.DataFrame:
 def take_over(table: Any, name: str) -> pd.DataFrame:
     """Return a table of pandas, polars or Arrow as pandas.
 
-    Raises TypeError for what is no table.
+    Raises TypeError for what is no table, and ValueError for names of several levels.
     """
     frame = as_frame(table)
     if frame is None:
@@ -96,4 +96,5 @@ def take_over(table: Any, name: str) -> pd.DataFrame:
             f"{name} must be a DataFrame, got {type(table).__name__}"
             + (f": give {advice}" if advice else "")
         )
+    refuse_levels(frame, name)
     return frame

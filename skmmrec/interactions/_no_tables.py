@@ -21,9 +21,9 @@ def refuse_no_table(
 
     Lists, arrays and tables of any library pass. A TypeError, which calls it `name`, is
     for a sparse matrix of users and items, a dict or an array of records, a lazy table
-    or a stream; it says how to make a table of it. A ValueError is for rows of
-    several lengths, and for columns that will be looked for, `wanted` by any of their
-    names, and are in the index.
+    or a stream; it says how to make a table of it. A ValueError is for rows of several
+    lengths, names in several levels, and columns that will be looked for, `wanted` by
+    any of their names, and are in the index.
     """
     if issparse(X):
         raise TypeError(
@@ -37,6 +37,7 @@ def refuse_no_table(
             f"{type(X).__name__}: give {advice}"
         )
     _refuse_ragged(X, name)
+    refuse_levels(X, name)
     if isinstance(X, pd.DataFrame) and any(
         level is not None for level in X.index.names
     ):
@@ -53,6 +54,19 @@ def _refuse_ragged(X: Any, name: str) -> None:
         raise ValueError(
             f"{name} has {widths[0]} values in row 0 and {widths[odd]} in row {odd}: "
             "all rows need the same columns"
+        )
+
+
+def refuse_levels(X: Any, name: str) -> None:
+    """Refuse names of several parts, as of `DataFrame.agg`: none would be found.
+
+    Raises ValueError, which calls the table `name`.
+    """
+    if isinstance(X, pd.DataFrame) and X.columns.nlevels > 1:
+        raise ValueError(
+            f"{name} has names of columns in {X.columns.nlevels} levels, such as "
+            f"{X.columns[0]!r}: name each column by one text, by "
+            f"{name}.set_axis([...], axis=1)"
         )
 
 

@@ -124,6 +124,15 @@ def test_types_that_pandas_cannot_read_again_are_read_by_their_values():
 
 
 @pytest.mark.parametrize("reader", READERS)
+def test_names_of_several_levels_are_refused(reader):
+    levels = pd.MultiIndex.from_product([TABLE.columns, ["first"]])
+    with pytest.raises(ValueError, match=r"X has names of columns in 2 levels, .*axis"):
+        READERS[reader](TABLE.set_axis(levels, axis=1))
+    with pytest.raises(ValueError, match=r"items has names of columns in 2 levels"):
+        ItemCatalog(TABLE.set_axis(levels, axis=1), key=("item_id", "first"))
+
+
+@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("kind", [list, tuple])
 def test_a_row_of_another_length_is_named(reader, kind):
     rows = kind([[3, 4], [5, 6], [7], [8, 9, 10]])
