@@ -39,14 +39,24 @@ def as_frame(table: object) -> pd.DataFrame | None:
         return _of_arrow(table)
     if not hasattr(table, "to_pandas"):
         return None
-    is_polars = type(table).__module__.startswith("polars.")
-    options = {"types_mapper": _WITH_GAPS.get} if is_polars else {}
-    frame = table.to_pandas(**options)
+    is_polars = hasattr(table, "get_columns")
+    frame = table.to_pandas(**(_options(table) if is_polars else {}))
     return _without_gaps(frame) if isinstance(frame, pd.DataFrame) else None
 
 
+def _options(table: Any) -> dict[str, Any]:
+    """Say how to convert a table of Arrow or polars: as usual, if it has no gaps."""
+    if isinstance(table, pa.Table | pa.RecordBatch):
+        columns = [c for c in table.columns if pa.types.is_integer(c.type)]
+        has_gaps = any(column.null_count for column in columns)
+    else:
+        columns = [c for c in table.get_columns() if c.dtype.is_integer()]
+        has_gaps = any(column.null_count() for column in columns)
+    return {"types_mapper": _WITH_GAPS.get} if has_gaps else {}
+
+
 def _of_arrow(table: pa.Table | pa.RecordBatch) -> pd.DataFrame:
-    options = {"types_mapper": _WITH_GAPS.get}
+    options = _options(table)
     try:
         frame = table.to_pandas(**options)
     except (TypeError, ValueError):  # pandas wrote types that it cannot read again
