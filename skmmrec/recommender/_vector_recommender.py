@@ -234,7 +234,8 @@ class VectorRecommender(
         columns = self._columns(is_flat=self.catalog is None)
         rows = read_rows(X, y, sample_weight, *columns, keys_of(self))
         # NumPy lacks some types of tensors, such as bfloat16; they tell their shape.
-        shape = () if y is None else getattr(y, "shape", None) or np.shape(y)
+        shape: Any = () if y is None else getattr(y, "shape", None)
+        shape = np.asarray(y).shape if shape is None else shape
         is_column = tuple(shape[1:]) == (1,)
         if is_column and getattr(self, "objective", None) == "mse":
             # The words of scikit-learn's regressors, whose checks look for them.
