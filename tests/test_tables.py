@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from skmmrec import ItemCatalog
@@ -72,6 +73,18 @@ def with_dictionaries(table):
     )
 
 
+def with_runs(table):
+    """Ids as Arrow writes columns of many equal values."""
+    runs = {
+        name: pc.run_end_encode(pa.array(table[name].tolist()))
+        for name in ids_in(table)
+    }
+    others = pa.Table.from_pandas(table, preserve_index=False)
+    for name, column in runs.items():
+        others = others.set_column(others.schema.get_field_index(name), name, column)
+    return others
+
+
 def as_polars_categories(table):
     return pl.from_pandas(table).with_columns(
         pl.col(ids_in(table)).cast(pl.Categorical)
@@ -90,6 +103,7 @@ TEXTS = {
         table, pd.StringDtype(na_value=np.nan)
     ),
     "dictionary": with_dictionaries,
+    "runs": with_runs,
     "polars": pl.from_pandas,
     "polars categories": as_polars_categories,
     "Arrow": lambda table: pa.Table.from_pandas(table, preserve_index=False),
@@ -105,6 +119,7 @@ NUMBERS = {
     "Float64": lambda table: with_types(table, "Float64"),
     "category": lambda table: with_types(table, "category"),
     "dictionary": with_dictionaries,
+    "runs": with_runs,
     "polars": pl.from_pandas,
     "Arrow": lambda table: pa.Table.from_pandas(table, preserve_index=False),
 }

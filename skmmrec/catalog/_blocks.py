@@ -135,8 +135,8 @@ class Blocks:
         Raises
         ------
         ValueError
-            Where a row has an infinite value, or is NaN in some columns of a modality
-            and not in others.
+            Where a row has an infinite value, is NaN in some columns of a modality and
+            not in others, or is a vector that float32 cannot hold.
         """
         matrix = np.asarray(matrix)
         values, masks = {}, []
@@ -146,6 +146,8 @@ class Blocks:
             with np.errstate(over="ignore"):  # what is too large is refused by name
                 block = np.array(matrix[:, columns], dtype=dtype, order="C")
             present = _present(block, name, is_number, first_row)
+            if not is_number and matrix.dtype.itemsize > block.dtype.itemsize:
+                _refuse_tiny(matrix[:, columns], block, name, first_row)
             block[~present] = 0.0
             values[name] = block
             masks.append(present)
@@ -183,6 +185,20 @@ def _present(
     return np.logical_not(missing)
 
 
+def _refuse_tiny(given: NDArray, block: NDArray, name: str, first_row: int) -> None:
+    """Refuse vectors of which little or nothing is left in float32."""
+    rows = np.flatnonzero(np.abs(block).max(axis=1, initial=0.0) < _LEAST)
+    rows = rows[given[rows].any(axis=1)] if len(rows) else rows
+    if len(rows):
+        raise ValueError(
+            f"modality {name!r} of row {first_row + rows[0]} is a vector of numbers "
+            f"below {_LEAST:.2g}, which float32 cannot hold ({len(rows)} such rows): "
+            "multiply the whole modality by one number"
+        )
+
+
+# Below this a number in float32 has ever fewer digits, and then none.
+_LEAST = float(np.finfo(np.float32).tiny)
 _LARGE = f" Numbers beyond {LARGEST:.2g} count as infinite."
 _HINT = (
     " Where each number may be missing alone, give it a transformer, or a column "

@@ -29,6 +29,10 @@ _GAP_SECONDS = 0.1
 # Pixels per side of the pictures that are compared to find scene changes: 3 kB each,
 # coarse enough to ignore noise. Not tuned.
 _THUMBNAIL = 32
+# How much wider than high a pixel may be declared to be, or the reverse. Those of discs
+# are 64:45, those of films that were squeezed by a lens 2:1; 4 leaves room, and beyond
+# it a header is broken.
+_WIDEST_PIXEL = 4
 
 
 class Span(NamedTuple):
@@ -106,17 +110,18 @@ def frames_at(item: Any, times: list[float]) -> Iterator[Image.Image]:
     with opened(item) as container:
         pending = times[::-1]
         shown = None
+        pixel = _width_of_pixel(container)
         for time, frame in _timed_frames(container):
             while pending and shown is not None and pending[-1] < time:
                 pending.pop()
-                yield _picture(shown)
+                yield _picture(shown, pixel)
             if not pending:
                 return
             shown = frame
         if shown is None:
             raise ContentError("contains no picture that can be decoded")
         for _ in pending:
-            yield _picture(shown)
+            yield _picture(shown, pixel)
 
 
 def still_frames(
@@ -238,6 +243,21 @@ def _time(frame: Any) -> float:
     return float(frame.time)
 
 
-def _picture(frame: Any) -> Image.Image:
+def _width_of_pixel(container: Any) -> float:
+    """Return how much wider than high the pixels of the pictures are to be shown."""
+    ratio = _frame_stream(container).sample_aspect_ratio
+    width = float(ratio) if ratio else 1.0
+    return width if 1 / _WIDEST_PIXEL <= width <= _WIDEST_PIXEL else 1.0
+
+
+def _picture(frame: Any, pixel: float) -> Image.Image:
+    """Return a frame as it is shown: of square pixels, none of them lost, and upright.
+
+    `pixel` is how much wider than high its pixels are.
+    """
     image = frame.to_image()
+    if pixel != 1:
+        width, height = image.size
+        size = (round(width * max(pixel, 1)), round(height * max(1 / pixel, 1)))
+        image = image.resize(size, Image.Resampling.BICUBIC)
     return image.rotate(frame.rotation, expand=True) if frame.rotation else image

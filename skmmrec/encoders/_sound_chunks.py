@@ -51,6 +51,7 @@ _LEAST = 14
 _MPEG_TAGS = (0x50, 0x55)
 # Samples one by one: integers, floats, A-law, mu-law, or said in an extension.
 _PLAIN_TAGS = (1, 3, 6, 7, 0xFFFE)
+_INNER_TAGS = tuple(struct.pack("<H", tag) for tag in _PLAIN_TAGS[:-1])
 _WAVE64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 # In Hz: the rates in common use.
 _RATES = [8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200]
@@ -168,6 +169,8 @@ def _parts_of_one(
         if tag in _MPEG_TAGS:
             inner = [spliced(b"", file, *span) for span in spans]
             return [part for each in inner for part in mpeg_parts(each, max_duration)]
+    for name in _WAVE64.kept if layout.sound == _WAVE64.sound else ():
+        bodies = {**bodies, name: _without_extension(bodies.get(name, b""))}
     head = bytes_at(file, 0, layout.first)
     headers = [_new_header(head, layout, bodies, end - start) for start, end in spans]
     per_second = _bytes_per_second(bodies, layout)
@@ -175,6 +178,16 @@ def _parts_of_one(
         Part(spliced(header, file, start, end), seconds=(end - start) / per_second)
         for header, (start, end) in zip(headers, spans, strict=True)
     ]
+
+
+def _without_extension(body: bytes) -> bytes:
+    """Return the format of a Wave64 as its extension says it; itself without one.
+
+    libsndfile takes all samples with an extension for integers, floats among them.
+    """
+    tag, inner = body[:2], body[24:26]
+    is_extended = tag == b"\xfe\xff" and inner in _INNER_TAGS
+    return inner + body[2:16] + bytes(2) if is_extended else body
 
 
 def _bytes_per_second(bodies: dict[bytes, bytes], layout: Layout) -> float:

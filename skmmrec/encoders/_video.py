@@ -111,10 +111,11 @@ class VideoEncoder(BaseEncoder):
 
     Videos are decoded by PyAV, which the extra ``video`` installs. Times are those of
     the container, so a variable frame rate or a late start of the sound is handled.
-    Pictures are rotated as the file says. A file that ends before its declared duration
-    is an error. Truncated transport streams and AVI files declare what is left, so they
-    are read up to there. Scenes are found by a threshold on the change of content, as
-    in PySceneDetect's ``ContentDetector``, but in RGB.
+    Pictures are rotated, and pixels that are not square stretched, as the file says. A
+    file that ends before its declared duration is an error. Truncated transport streams
+    and AVI files declare what is left, so they are read up to there. Scenes are found
+    by a threshold on the change of content, as in PySceneDetect's ``ContentDetector``,
+    but in RGB.
 
     Examples
     --------

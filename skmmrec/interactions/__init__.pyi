@@ -15,6 +15,11 @@ from ._columns import (
     user_codes as user_codes,
     user_ids as user_ids,
 )
+from ._frames import (
+    as_frame as as_frame,
+    id_table as id_table,
+    take_over as take_over,
+)
 from ._ids import (
     as_list as as_list,
     check_count as check_count,
@@ -37,21 +42,19 @@ from ._keys import (
     find_column as find_column,
 )
 from ._no_tables import (
+    how_to_read as how_to_read,
     refuse_no_table as refuse_no_table,
     wanted_columns as wanted_columns,
 )
 from ._reading import (
     Interactions as Interactions,
     OtherColumns as OtherColumns,
-    as_frame as as_frame,
     check_numbers as check_numbers,
-    id_table as id_table,
     read_answers as read_answers,
     read_interactions as read_interactions,
     read_strengths as read_strengths,
     read_weights as read_weights,
     refuse_columns as refuse_columns,
-    take_over as take_over,
 )
 from ._times import check_times as check_times, date_of_number as date_of_number
 from ._types import (

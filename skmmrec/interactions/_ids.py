@@ -197,6 +197,8 @@ def _word_of(kind: type) -> str:
         "float": (float, np.floating),
         "Decimal": Decimal,
     }
+    if issubclass(kind, np.timedelta64):  # an integer to Python, by its ticks
+        return kind.__name__
     found = (word for word, kinds in words.items() if issubclass(kind, kinds))
     return next(found, kind.__name__)
 

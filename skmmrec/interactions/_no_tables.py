@@ -21,8 +21,9 @@ def refuse_no_table(
 
     Lists, arrays and tables of any library pass. A TypeError, which calls it `name`, is
     for a sparse matrix of users and items, a dict or an array of records, a lazy table
-    or a stream; it says how to make a table of it. A ValueError is for columns that
-    will be looked for, `wanted` by any of their names, and are in the index.
+    or a stream; it says how to make a table of it. A ValueError is for rows of several
+    lengths, names in several levels, and columns that will be looked for, `wanted` by
+    any of their names, and are in the index.
     """
     if issparse(X):
         raise TypeError(
@@ -35,10 +36,38 @@ def refuse_no_table(
             f"{name} must be a table with one row per interaction, got "
             f"{type(X).__name__}: give {advice}"
         )
+    _refuse_ragged(X, name)
+    refuse_levels(X, name)
     if isinstance(X, pd.DataFrame) and any(
         level is not None for level in X.index.names
     ):
         _refuse_index(X, name, wanted)
+
+
+def _refuse_ragged(X: Any, name: str) -> None:
+    """Refuse a list in which a row is longer or shorter than the first."""
+    if not isinstance(X, list | tuple):
+        return
+    widths = [len(row) if isinstance(row, list | tuple) else None for row in X]
+    odd = next((n for n, width in enumerate(widths) if width != widths[0]), None)
+    if odd is not None and None not in (widths[0], widths[odd]):
+        raise ValueError(
+            f"{name} has {widths[0]} values in row 0 and {widths[odd]} in row {odd}: "
+            "all rows need the same columns"
+        )
+
+
+def refuse_levels(X: Any, name: str) -> None:
+    """Refuse names of several parts, as of `DataFrame.agg`: none would be found.
+
+    Raises ValueError, which calls the table `name`.
+    """
+    if isinstance(X, pd.DataFrame) and X.columns.nlevels > 1:
+        raise ValueError(
+            f"{name} has names of columns in {X.columns.nlevels} levels, such as "
+            f"{X.columns[0]!r}: name each column by one text, by "
+            f"{name}.set_axis([...], axis=1)"
+        )
 
 
 def wanted_columns(keys: Keys) -> tuple[tuple[str, ...], ...]:
@@ -69,9 +98,21 @@ def how_to_read(X: Any) -> str | None:
         return "pandas.DataFrame of it"
     if isinstance(X, str | bytes):
         return "what is in that file, by pandas.read_csv or the like"
+    if _has_names(X):
+        is_lazy = hasattr(X, "compute")  # of Dask
+        return "what its compute() returns" if is_lazy else "a DataFrame of pandas"
     if isinstance(X, Iterator) or not _is_sized(X):
         return "pandas.DataFrame(list(...))" if isinstance(X, Iterable) else "a table"
     return None
+
+
+def _has_names(X: Any) -> bool:
+    """Tell a table whose columns have names that would be lost in an array of it."""
+    return (
+        hasattr(X, "columns")
+        and not isinstance(X, pd.DataFrame)
+        and not any(hasattr(X, way) for way in ("to_pandas", "to_native"))
+    )
 
 
 def _holds_records(X: Any) -> bool:

@@ -8,15 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_array, check_consistent_length
+from sklearn.utils.validation import check_array
 
+from skmmrec.interactions._frames import as_frame
 from skmmrec.interactions._ids import check_ids
-from skmmrec.interactions._keys import ITEM, TIME, USER, Keys, find_column, locate_ids
-from skmmrec.interactions._no_tables import (
-    how_to_read,
-    refuse_no_table,
-    wanted_columns,
-)
+from skmmrec.interactions._keys import TIME, Keys, find_column, locate_ids
+from skmmrec.interactions._no_tables import refuse_no_table, wanted_columns
 from skmmrec.interactions._times import check_times
 from skmmrec.interactions._types import Numbers, Table
 from skmmrec.interactions._values import on_host, unmasked
@@ -147,7 +144,7 @@ def read_strengths(y: Numbers | None, X: Interactions) -> NDArray[np.float64] | 
         y = y[:, 0]
     if y.ndim != 1:
         raise ValueError(f"y must have 1 column, got shape {y.shape}")
-    check_consistent_length(X, y)
+    _require_rows_of(X, y, "y")
     return _within_float32(y, "y")
 
 
@@ -163,7 +160,7 @@ def read_answers(y: Numbers | None, X: Interactions) -> NDArray[np.float64] | No
         strengths = read_strengths(y, X)
         return None if strengths is None else strengths[:, None]
     y = table
-    check_consistent_length(X, y)
+    _require_rows_of(X, y, "y")
     empty = np.flatnonzero(np.isnan(y).all(axis=1))
     if len(empty):
         raise ValueError(f"y is NaN for every task in row {empty[0]}")
@@ -182,10 +179,18 @@ def read_weights(
     weights = check_numbers(sample_weight, "sample_weight", ensure_non_negative=True)
     if weights.ndim != 1:
         raise ValueError(f"sample_weight must be 1-D, got shape {weights.shape}")
-    check_consistent_length(X, weights)
+    _require_rows_of(X, weights, "sample_weight")
     if not weights.any():
         raise ValueError("sample_weight must hold at least one number that is not zero")
     return _within_float32(weights, "sample_weight", least=_LEAST_WEIGHT)
+
+
+def _require_rows_of(X: Interactions, values: NDArray, name: str) -> None:
+    if len(values) != len(X):
+        raise ValueError(
+            f"{name} has {len(values)} rows and X has {len(X)}: found input variables "
+            "with inconsistent numbers of samples"
+        )
 
 
 def _within_float32(
@@ -229,12 +234,15 @@ def check_numbers(values: Any, name: str, **options: Any) -> NDArray[np.float64]
 
 
 def _refuse_other_kinds(values: Any, name: str) -> None:
-    """Refuse dates and durations, whose ticks NumPy takes for numbers, and the like."""
+    """Refuse dates and durations, whose ticks NumPy takes for numbers, and the like.
+
+    Records and bytes of no type are among them.
+    """
     try:
         kind = np.asarray(values).dtype
     except ValueError:  # rows of different lengths, of which scikit-learn tells
         return
-    if kind.kind in "mMc":
+    if kind.kind in "mMcV":
         raise ValueError(f"{name} must hold numbers, got {kind}: convert it first")
 
 
@@ -291,45 +299,3 @@ def _check_shape(X: pd.DataFrame) -> None:
 
 def _column(table: Any, position: int) -> Any:
     return (table.iloc if isinstance(table, pd.DataFrame) else table)[:, position]
-
-
-def as_frame(table: object) -> pd.DataFrame | None:
-    """Return a table of pandas, or of a library like polars, as pandas; or None."""
-    if isinstance(table, pd.DataFrame):
-        return table
-    if hasattr(table, "to_pandas"):
-        frame = table.to_pandas()
-        return frame if isinstance(frame, pd.DataFrame) else None
-    return None
-
-
-def id_table(table: Any, name: str) -> pd.DataFrame:
-    """Take over a table of pandas, polars or Arrow, with its ids checked.
-
-    The columns ``user_id`` and ``item_id`` are checked where they are there; ids are
-    int64, float64 or str, as everywhere in this package. Errors call the table `name`:
-    a TypeError for what is none, a ValueError for ids that are missing or cannot be
-    told apart.
-    """
-    frame = take_over(table, name)
-    ids = {
-        column: check_ids(frame[column], f"{name}[{column!r}]")
-        for column in (USER, ITEM)
-        if column in frame.columns
-    }
-    return frame.assign(**ids)
-
-
-def take_over(table: Any, name: str) -> pd.DataFrame:
-    """Return a table of pandas, polars or Arrow as pandas.
-
-    Raises TypeError for what is no table.
-    """
-    frame = as_frame(table)
-    if frame is None:
-        advice = how_to_read(table)
-        raise TypeError(
-            f"{name} must be a DataFrame, got {type(table).__name__}"
-            + (f": give {advice}" if advice else "")
-        )
-    return frame

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 
@@ -104,7 +105,8 @@ def _of_arrow(column: pa.ChunkedArray, name: str) -> NDArray:
         chunks = [chunk.storage for chunk in column.chunks]
         return _of_arrow(pa.chunked_array(chunks, kind.storage_type), name)
     if pa.types.is_run_end_encoded(kind):
-        return _of_arrow(column.cast(kind.value_type), name)
+        chunks = [pc.run_end_decode(chunk) for chunk in column.chunks]
+        return _of_arrow(pa.chunked_array(chunks, kind.value_type), name)
     refuse_missing(column.is_null().to_numpy(), name)
     return _complete(_of_plain_arrow(column), name)
 

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmmrec._sklearn import BaseEstimator, TransformerMixin
 from skmmrec.encoders import EmbeddingCache
-from skmmrec.interactions import RawColumn
+from skmmrec.interactions import RawColumn, as_frame, take_over
 from skmmrec.llm._fields import (
     Row,
     as_lines,
@@ -273,14 +273,16 @@ class ItemDescriber(WritesTexts, TransformerMixin, BaseEstimator):
 
 def _as_frame(describer: ItemDescriber, X: Any, reset: bool) -> pd.DataFrame:
     """Return a table with the columns of `fit`; columns of an array get names."""
-    if not hasattr(X, "columns"):
+    table = as_frame(X)
+    if table is None and not hasattr(X, "columns"):
         if np.asarray(X).dtype.kind == "c":
             raise ValueError("Complex data not supported")
         array = validate_data(
             describer, X, reset=reset, dtype=object, ensure_all_finite=False
         )
         return pd.DataFrame(array, columns=[f"x{n}" for n in range(array.shape[1])])
-    validate_data(describer, X, reset=reset, skip_check_array=True)
-    if len(X) == 0:
+    table = take_over(X, "X") if table is None else table  # which says what is wrong
+    validate_data(describer, table, reset=reset, skip_check_array=True)
+    if len(table) == 0:
         raise ValueError(f"{_NAME} found 0 rows, while at least 1 is required.")
-    return X if isinstance(X, pd.DataFrame) else X.to_pandas()
+    return table

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
@@ -45,14 +46,19 @@ class ColumnNumbers(TransformerMixin, BaseEstimator):
 def _categories(column: pd.Series) -> list[str] | None:
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return None
-    if not (
-        column.dtype == object or str(column.dtype) in ("category", "str", "string")
-    ):
+    if not _holds_words(column.dtype):
         raise ValueError(
             f"the column {column.name!r} is of type {column.dtype}, neither numbers "
             "nor categories: give features=, a transformer that makes numbers of it"
         )
     return sorted({str(value) for value in column.dropna()})
+
+
+def _holds_words(kind: Any) -> bool:
+    if isinstance(kind, pd.ArrowDtype) and pa.types.is_dictionary(kind.pyarrow_dtype):
+        return True
+    is_category = isinstance(kind, pd.CategoricalDtype)
+    return is_category or pd.api.types.is_string_dtype(kind)
 
 
 def _numbers(column: pd.Series, known: list[str] | None) -> NDArray[np.float32]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
+from decimal import Decimal
 from string import Formatter
 from typing import Any
+from unicodedata import category
 
 import numpy as np
 import pandas as pd
 
+from skmmrec.interactions import how_to_read
 from skmmrec.runtime._errors import ContentError
 
 
@@ -36,6 +39,7 @@ def as_items(X: Any, owner: str) -> list[Any]:
     TypeError
         If `X` is not a column at all.
     """
+    _refuse_unread(X, owner)
     is_column = hasattr(X, "__len__") and getattr(X, "ndim", 1) > 0
     if isinstance(X, str | bytes) or not is_column:
         raise TypeError(
@@ -51,6 +55,18 @@ def as_items(X: Any, owner: str) -> list[Any]:
     if not items:
         raise ValueError(f"{owner} found 0 rows, while at least 1 is required.")
     return [item.tolist() if _is_list(item) else item for item in items]
+
+
+def _refuse_unread(X: Any, owner: str) -> None:
+    """Refuse tables that say what is to be read, and have not read it."""
+    # That which is lazy first: to name the columns, polars may have to read a file.
+    if hasattr(X, "iloc") or not (hasattr(X, "lazy") or hasattr(X, "columns")):
+        return
+    if advice := how_to_read(X):
+        raise TypeError(
+            f"{owner} expects one column of items, got {type(X).__name__}: give "
+            f"{advice}"
+        )
 
 
 def _is_list(item: Any) -> bool:
@@ -102,17 +118,32 @@ def try_template(
 def is_missing(item: Any) -> bool:
     """Tell whether an item is None, NaN, NaT, pd.NA or blank, or a list of these.
 
-    Or masked as a whole.
+    Or masked as a whole. A text is blank that shows nothing: it is empty, or has spaces
+    and characters of no width alone, of which tokenizers make nothing.
     """
     if isinstance(item, list):
         return all(is_missing(part) for part in item)
     if isinstance(item, str):
-        return not item.strip()
+        return _is_blank(item)
     if item is None or item is pd.NA or item is pd.NaT:
         return True
     if isinstance(item, np.ma.MaskedArray):
         return item.size > 0 and bool(np.ma.getmaskarray(item).all())
+    if isinstance(item, np.datetime64 | np.timedelta64):
+        return bool(np.isnat(item))
+    if isinstance(item, Decimal):
+        return item.is_nan()
     return isinstance(item, float | np.floating) and bool(np.isnan(item))
+
+
+# What Unicode calls characters that show nothing: those that control, that format, such
+# as a space of no width or the mark of a file's byte order, and spaces.
+_UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Zs"}
+
+
+def _is_blank(text: str) -> bool:
+    rest = text.strip()
+    return not rest or all(category(character) in _UNSEEN for character in rest)
 
 
 def refuse_mask(array: Any, parts: str) -> None:

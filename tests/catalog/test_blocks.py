@@ -29,6 +29,18 @@ def test_an_infinite_row_is_not_taken_for_missing():
         Blocks.from_matrix([[1, 2, INF]], GROUPS)
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e-50, 1e-44, 1e-38])
+def test_a_vector_that_vanishes_in_float32_is_not_taken_for_missing(size):
+    with pytest.raises(
+        ValueError, match=r"'text' of row 1 .*\(1 such rows\): multiply"
+    ):
+        Blocks.from_matrix([[1, 0, NAN], [0, size, NAN], [0, 0, NAN]], GROUPS)
+    beside = Blocks.from_matrix([[1, size, NAN], [1e-37, size, NAN]], GROUPS)
+    assert beside.mask.tolist() == [[True, False]] * 2
+    number = Blocks.from_matrix([[size]], {"price": [0]}, numbers=["price"])
+    assert number.values["price"].item() == size
+
+
 def test_the_caller_keeps_its_matrix():
     matrix = np.array([[1, 2, NAN]], dtype=np.float32)
     Blocks.from_matrix(matrix, {"text": slice(0, 2), "image": slice(2, 3)})

@@ -188,6 +188,37 @@ class TestByFFmpeg:
         # Containers without the length of the first block start that much earlier.
         assert_same(data, samples, 2048, rate, 0.95)
 
+    @pytest.mark.parametrize(
+        ("codec", "tolerance"),
+        [
+            ("pcm_f32le", 1e-6),
+            ("pcm_f64le", 1e-6),
+            ("pcm_s24le", 1e-6),
+            ("pcm_s16le", 1e-4),
+            ("pcm_alaw", 0.03),
+            ("pcm_mulaw", 0.03),
+        ],
+    )
+    @pytest.mark.parametrize("n_channels", [1, 2])
+    def test_what_the_extension_of_a_wave64_says_counts(
+        self, codec, tolerance, n_channels
+    ):
+        pytest.importorskip("av")
+        samples = sweep(0.1, 96_000)  # above 48 kHz FFmpeg writes an extension
+        channels = np.column_stack([samples] * n_channels)
+        data = encoded_by_av(channels, codec, "w64", 96_000)
+        assert data[40 + 24 : 40 + 26] == b"\xfe\xff"
+        found = read_sound(data, 96_000, 600)
+        np.testing.assert_allclose(found, samples, rtol=0, atol=tolerance)
+
+    def test_sound_of_which_most_cannot_be_decoded(self):
+        """FFmpeg cuts AAC in a WAV into pieces that are no packets."""
+        pytest.importorskip("av")
+        samples = sweep(1.5, 44_100)
+        data = encoded_by_av(samples, "aac", "wav", 44_100, bit_rate=128_000)
+        with pytest.raises(ContentError, match="not a readable sound"):
+            read_sound(data, 44_100, 600)
+
     def test_a_stream_without_a_length(self):
         """What is there is read: also behind a tag, amid a block, and up to one."""
         pytest.importorskip("av")

@@ -2,16 +2,21 @@
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 
+import narwhals
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from sklearn.compose import make_column_transformer
 
+from skmmrec import ItemCatalog
 from skmmrec.encoders import TextEncoder
 from skmmrec.encoders._sentence_models import _begins
+from skmmrec.interactions import as_frame
 from skmmrec.runtime import torch_threads
 
 
@@ -143,6 +148,28 @@ def test_a_template_joins_columns(text_model, text_encoder, frame):
 
 
 @pytest.mark.parametrize(
+    "convert",
+    [
+        lambda table: table,
+        pa.Table.from_pandas,
+        pl.from_pandas,
+        lambda table: narwhals.from_native(pl.from_pandas(table)),
+    ],
+    ids=["pandas", "Arrow", "polars", "narwhals"],
+)
+def test_integers_stay_integers_where_some_are_missing(text_model, convert):
+    years = pd.array([2009, None, 2017], "Int64")
+    films = pd.DataFrame({"film": list("abc"), "year": years})
+    encoder = TextEncoder(text_model, template="from {year}")
+    words = make_column_transformer((encoder, ["year"]))
+    catalog = ItemCatalog(convert(films), words, key="film", on_empty="ignore")
+    expected = TextEncoder(text_model).fit_transform(["from 2009", None, "from 2017"])
+    np.testing.assert_array_equal(catalog.blocks.values["text"], expected)
+    assert catalog.items.dtypes["year"] == pd.Int64Dtype()
+    assert as_frame(convert(films.dropna())).dtypes["year"].kind == "i"
+
+
+@pytest.mark.parametrize(
     "template", ["{title} {price:.2f}", "{title!s:>3} {price!r}", "{title:{price}}"]
 )
 def test_a_missing_value_leaves_its_place_empty_in_any_format(text_model, template):
@@ -187,6 +214,40 @@ def test_tables_of_arrow_are_read(text_model, text_encoder, table):
     for encoder in (text_encoder, TextEncoder(text_model, template="{title}")):
         found = encoder.fit(words).transform(words)
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "blank",
+    ["\u200b\ufeff", "\u00ad \u2060", "\x00\x1f", "\u202e\u202c", "\u3000\u2028"],
+)
+def test_texts_that_show_nothing_are_missing(text_encoder, blank):
+    family = "\N{MAN}\u200d\N{WOMAN}"
+    texts = ["letters", blank, blank + "letters", "...", family]
+    assert text_encoder.missing_mask(texts).tolist() == [False, True, *[False] * 3]
+    assert text_encoder.transform(texts[:4]).any(axis=1).tolist() == [1, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [np.datetime64("NaT"), np.timedelta64("NaT"), Decimal("NaN"), Decimal("sNaN")],
+)
+def test_every_kind_of_no_value_is_missing(text_encoder, missing):
+    assert text_encoder.missing_mask(["a", missing]).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("table", "advice"),
+    [
+        (pl.LazyFrame({"title": ["a"]}), r"got LazyFrame: give what its collect\(\)"),
+        (
+            type("Lazy", (), {"columns": ["title"], "compute": None})(),
+            r"got Lazy: give what its compute\(\)",
+        ),
+    ],
+)
+def test_tables_that_are_not_read_are_refused_with_advice(text_encoder, table, advice):
+    with pytest.raises(TypeError, match=f"TextEncoder expects .*{advice}"):
+        text_encoder.transform(table)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def solid(color, size=(64, 64)):
 
 
 def make_video(
-    pictures=None, sound=None, container="matroska", rotation=0, sound_at=0.0
+    pictures=None, sound=None, container="matroska", rotation=0, sound_at=0.0, pixel=1
 ):
     """Return a file's bytes: (seconds, picture) pairs, and samples at 16 kHz."""
     buffer = io.BytesIO()
@@ -55,6 +55,7 @@ def make_video(
             streams[0].width, streams[0].height = pictures[0][1].size
             streams[0].codec_context.time_base = Fraction(1, 1000)
             streams[0].codec_context.gop_size = 5
+            streams[0].codec_context.sample_aspect_ratio = Fraction(pixel)
             if rotation:
                 streams[0].set_display_rotation(rotation)
         if sound is not None:
@@ -169,6 +170,38 @@ def test_declared_rotation_is_applied():
     top, bottom = upright.getpixel((16, 8)), upright.getpixel((16, 56))
     assert top[2] > 100 > top[0]
     assert bottom[0] > 100 > bottom[2]
+
+
+@pytest.mark.parametrize("container", ["matroska", "mp4", "avi"])
+@pytest.mark.parametrize("pixel", ["2", "64/45", "1/2"])
+def test_pixels_that_are_not_square_are_shown_as_they_are_meant(container, pixel):
+    picture, ratio = solid(RED, (64, 48)), float(Fraction(pixel))
+    picture.paste(BLUE, (32, 0, 64, 48))
+    data = make_video([(0, picture), (0.5, picture)], container=container, pixel=pixel)
+    (shown,) = clips.frames_at(data, [0.2])
+    width, height = shown.size
+    assert width / height == pytest.approx(64 / 48 * ratio, abs=0.02)
+    assert min(width - 64, height - 48) >= 0  # nothing is lost
+    left, right = (shown.getpixel((x * width // 4, height // 2)) for x in (1, 3))
+    assert left[0] > 100 > left[2]
+    assert right[2] > 100 > right[0]
+
+
+def test_pixels_of_a_turned_video_are_stretched_before_it_is_turned():
+    picture = solid(RED, (64, 32))
+    data = make_video(
+        [(0, picture), (0.5, picture)], container="mp4", rotation=90, pixel=2
+    )
+    (shown,) = clips.frames_at(data, [0.2])
+    assert shown.size == (32, 128)
+
+
+def test_pixels_of_an_impossible_shape_are_taken_for_square():
+    data = make_video(
+        [(0, solid(RED, (64, 32))), (0.5, solid(RED, (64, 32)))], pixel=99
+    )
+    (shown,) = clips.frames_at(data, [0.2])
+    assert shown.size == (64, 32)
 
 
 def test_scene_changes_are_found_at_their_time(video):

@@ -23,6 +23,26 @@ TABLE = pd.DataFrame(
 ).assign(timestamp=range(9))
 MATRIX = coo_array((np.ones(9), (TABLE.user_id, pd.factorize(TABLE.item_id)[0])))
 
+
+class Named:
+    """A table of a library of its own, which NumPy reads without its names."""
+
+    columns = "item_id", "user_id", "timestamp"
+
+    def __array__(self, dtype=None, copy=None):
+        return TABLE[[*self.columns]].to_numpy(dtype)
+
+    def __len__(self):
+        return len(TABLE)
+
+
+class Lazy(Named):
+    """One of Dask's kind."""
+
+    def compute(self):
+        return TABLE
+
+
 # -- tables ---------------------------------------------------------------------------
 
 NO_TABLES = {
@@ -36,6 +56,8 @@ NO_TABLES = {
     "reader": (pa.Table.from_pandas(TABLE).to_reader(), r"its read_all\(\) returns"),
     "spark": (type("Lazy", (), {"toPandas": None})(), r"its toPandas\(\) returns"),
     "stream": (iter(TABLE.to_numpy().tolist()), r"give pandas.DataFrame\(list"),
+    "names": (Named(), "got Named: give a DataFrame of pandas"),
+    "dask": (Lazy(), r"got Lazy: give what its compute\(\) returns"),
     "path": ("events.csv", "by pandas.read_csv"),
     "number": (3, "got int: give a table"),
 }
@@ -77,6 +99,47 @@ def test_ids_and_times_in_the_index_are_refused_with_advice(names, reader):
     READERS[reader](TABLE.set_index(names, drop=False))
 
 
+@pytest.mark.parametrize("names", [["user_id"], ["item_id", "user_id"], ["timestamp"]])
+@pytest.mark.parametrize("kind", [pa.Table, pa.RecordBatch])
+def test_a_table_of_arrow_has_the_columns_that_were_an_index(names, kind):
+    table = kind.from_pandas(TABLE.set_index(names))
+    assert table.schema.names[-1] == names[-1]
+    rec = ItemKNNRecommender()
+    expected = rec.fit(TABLE).recommend(k=2)
+    pd.testing.assert_frame_equal(rec.fit(table).recommend(k=2), expected)
+    rows = kind.from_pandas(TABLE.set_axis(range(3, 12)))  # an index without a name
+    pd.testing.assert_frame_equal(rec.fit(rows).recommend(k=2), expected)
+
+
+def test_types_that_pandas_cannot_read_again_are_read_by_their_values():
+    words = pd.arrays.ArrowExtensionArray(
+        pa.chunked_array([pa.array(list(TABLE.item_id)).dictionary_encode()])
+    )
+    table = pa.Table.from_pandas(TABLE.assign(item_id=words))
+    with pytest.raises((TypeError, ValueError)):
+        table.to_pandas()
+    rec = ItemKNNRecommender()
+    expected = rec.fit(TABLE).recommend(k=2)
+    pd.testing.assert_frame_equal(rec.fit(table).recommend(k=2), expected)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_names_of_several_levels_are_refused(reader):
+    levels = pd.MultiIndex.from_product([TABLE.columns, ["first"]])
+    with pytest.raises(ValueError, match=r"X has names of columns in 2 levels, .*axis"):
+        READERS[reader](TABLE.set_axis(levels, axis=1))
+    with pytest.raises(ValueError, match=r"items has names of columns in 2 levels"):
+        ItemCatalog(TABLE.set_axis(levels, axis=1), key=("item_id", "first"))
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_row_of_another_length_is_named(reader, kind):
+    rows = kind([[3, 4], [5, 6], [7], [8, 9, 10]])
+    with pytest.raises(ValueError, match="X has 2 values in row 0 and 1 in row 2: all"):
+        READERS[reader](rows)
+
+
 def test_an_index_may_have_a_name_of_its_own():
     rec = EASERecommender(user_key="customer")
     table = TABLE.rename(columns={"user_id": "customer"})
@@ -98,7 +161,7 @@ def test_what_the_advice_makes_of_a_matrix_is_read():
     )
 
 
-@pytest.mark.parametrize("name", ["dict", "lazy", "reader", "spark"])
+@pytest.mark.parametrize("name", ["dict", "lazy", "reader", "spark", "names", "dask"])
 def test_it_is_said_for_tables_of_items_and_of_what_is_relevant(name):
     given, message = NO_TABLES[name]
     with pytest.raises(TypeError, match=f"items must be a DataFrame, .*{message}"):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -58,7 +59,7 @@ COLUMNS_OF_TEXT = {
     "Arrow": pa.array(TEXTS),
     "Arrow chunks": chunks_of(TEXTS),
     "Arrow view": pa.array(TEXTS, pa.string_view()),
-    "Arrow runs": pa.array(TEXTS).cast(pa.large_string()),
+    "Arrow runs": pc.run_end_encode(pa.array(TEXTS)),
     "polars": pl.Series(TEXTS),
     "polars objects": pl.Series(TEXTS, dtype=pl.Object),
     "polars category": pl.Series(TEXTS, dtype=pl.Categorical),
@@ -197,6 +198,8 @@ def test_what_is_no_id_names_column_and_row(ids, message):
         (pa.array([[1]]), "list"),
         ([pd.Timestamp(2024, 1, 1)], "Timestamp"),
         (pd.date_range("2024", periods=2), "datetime64"),
+        (pd.to_timedelta([1, 2], unit="D"), "timedelta64"),
+        ([np.timedelta64(1, "D")], "timedelta64"),
         (pd.date_range("2024", periods=2, tz="UTC"), "datetime64"),
         (pa.array([pd.Timestamp(2024, 1, 1)]), "datetime64"),
         (pd.period_range("2024", periods=2), "Period"),

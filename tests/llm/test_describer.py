@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
@@ -186,6 +187,21 @@ def test_arrays_and_polars_are_read():
     assert out.shape == (4, 1)
     assert out[0, 0] == "X0: Ran. X1: Drama, War."
     assert ItemDescriber().fit_transform(pl.from_pandas(FILMS))[2, 0] == TEMPLATES[2]
+
+
+@pytest.mark.parametrize("convert", [pl.from_pandas, pa.Table.from_pandas])
+def test_integers_stay_integers_where_some_are_missing(convert):
+    table = pd.DataFrame(
+        {"title": ["Up", "It"], "year": pd.array([2009, None], "Int64")}
+    )
+    expected = np.asarray(ItemDescriber().fit_transform(table)).ravel().tolist()
+    assert "2009" in expected[0]
+    assert "2009.0" not in expected[0]
+    found = ItemDescriber().fit_transform(convert(table))
+    assert np.asarray(found).ravel().tolist() == expected
+    lazy = type("Lazy", (), {"columns": ["title"], "compute": None})()
+    with pytest.raises(TypeError, match=r"X must be a DataFrame, got Lazy: .*compute"):
+        ItemDescriber().fit(lazy)
 
 
 def test_other_columns_than_in_fit_are_refused():

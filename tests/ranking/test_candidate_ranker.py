@@ -9,6 +9,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.base import BaseEstimator, clone
 from sklearn.compose import make_column_transformer
@@ -792,3 +793,27 @@ def test_a_fit_that_fails_leaves_it_as_it_was(shop):
     ranker.set_params(context=None)
     pd.testing.assert_frame_equal(ranker.recommend([1], 3), before)
     assert not hasattr(clone(ranker), "moment_")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "string",
+        "string[pyarrow]",
+        "category",
+        pd.StringDtype(na_value=np.nan),
+        pd.ArrowDtype(pa.string()),
+        pd.ArrowDtype(pa.large_string()),
+        pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string())),
+    ],
+    ids=str,
+)
+def test_words_of_every_type_are_categories(kind):
+    words = ["b", None, "a", "b"]
+    numbers = [1, None, 3, 4]
+    plain = pd.DataFrame({"city": pd.Series(words, dtype=object), "age": numbers})
+    column = pd.Series(words, dtype="category").astype(kind)
+    table = plain.assign(city=column, age=pd.array(numbers, "Int64"))
+    expected = ColumnNumbers().fit_transform(plain)
+    np.testing.assert_array_equal(ColumnNumbers().fit_transform(table), expected)
+    assert ColumnNumbers().fit(plain).columns_ == {"city": ["a", "b"], "age": None}

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.sparse import csr_array
 
 
@@ -196,7 +197,7 @@ def test_a_missing_timestamp(make, catalog, X):
 @pytest.mark.parametrize(
     ("strengths", "message"),
     [
-        (np.ones(3), "inconsistent numbers of samples"),
+        (np.ones(3), r"y has 3 rows and X has \d+: .*inconsistent numbers of samples"),
         (np.nan, "y contains NaN"),
         (np.inf, "y contains infinity"),
         ("good", "y|float"),
@@ -208,6 +209,14 @@ def test_bad_strengths(make, catalog, X, fitted, strengths, message):
     for call in (make(catalog).fit, fitted.score):
         with pytest.raises(ValueError, match=message):
             call(X, strengths)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.int8])
+def test_answers_may_be_tensors_of_any_type(make, catalog, X, kind):
+    y = torch.arange(len(X)) % 3
+    expected = make(catalog).fit(X, y.numpy()).recommend(k=3)
+    found = make(catalog).fit(X, y.to(kind), y.to(kind) * 0 + 1).recommend(k=3)
+    pd.testing.assert_frame_equal(found, expected)
 
 
 def test_a_row_without_any_answer(make, catalog, X):
