@@ -209,6 +209,10 @@ def publish(
     What is published as another kind than before, such as texts in the place of
     numbers, is of that kind from then on.
 
+    Tags, owners, descriptions, a `ttl` and other settings that are registered for
+    users, items, views and services stay, and so do views of your own in a service
+    named as one of these.
+
     A registry file that cannot be read is set aside, beside itself, and what publishing
     needs is registered anew; `feast apply` registers the rest. A damaged parquet file
     is not replaced, as it has the past: restore it, or move it away.

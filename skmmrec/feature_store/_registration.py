@@ -20,6 +20,7 @@ from skmmrec.feature_store.backends.base import (
 
 from ._batches import further_kinds
 from ._definitions import VERSION_TAG, EmbeddingDefinitions, embedding_definitions
+from ._kept import with_what_is_registered
 from ._reader import id_type, vector_length
 from ._repo import (
     DATA,
@@ -117,7 +118,8 @@ def add_service(store: FeatureStore, settings: Settings, version: str) -> None:
     before = [v for v in known_versions(store.repo_path) if v != version]
     versions = [*before, version][-_VERSIONS:]
     write_settings(store.repo_path, {**settings.arguments(), "versions": versions})
-    apply(store, [_definitions(store, settings, versions).services[-1]])
+    service = _definitions(store, settings, versions).services[-1]
+    apply(store, with_what_is_registered(store, [service]))
     for service in store.list_feature_services():
         if service.tags.get(VERSION_TAG, version) not in versions:
             store.delete_feature_service(service.name)
@@ -146,7 +148,8 @@ def _definitions(
 
 
 def _apply(store: FeatureStore, settings: Settings, versions: list[str]) -> None:
-    apply(store, list(_definitions(store, settings, versions)))
+    wanted = list(_definitions(store, settings, versions))
+    apply(store, with_what_is_registered(store, wanted))
 
 
 def _holds_rows(store: FeatureStore) -> bool:

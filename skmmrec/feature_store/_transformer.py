@@ -11,8 +11,7 @@ from uuid import uuid4
 
 import numpy as np
 import pandas as pd
-from feast import FeatureService, FeatureStore, FeatureView
-from feast.errors import FeatureViewNotFoundException
+from feast import FeatureService, FeatureStore
 from feast.protos.feast.types.Value_pb2 import Value
 from numpy.typing import ArrayLike
 from pyarrow import ArrowException
@@ -29,6 +28,7 @@ from skmmrec.feature_store.backends.base import (
 )
 from skmmrec.interactions import as_frame
 
+from ._asked import asked_for, refuse_hidden_keys
 from ._engines import check_zone
 from ._ids import refuse_missing, store_ids
 from ._repo import offline_type, open_store
@@ -63,6 +63,9 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
         Columns of ids that the service needs.
     id_types_ : dict of str to str
         The type that the store has for each of them, in Feast's words.
+    request_columns_ : list of str
+        Columns that on-demand views compute with and that no store has, such as the
+        hour: the fields of their ``RequestSource``.
     widths_ : dict of str to int
         Feature name to its number of output columns.
     n_features_in_ : int
@@ -71,8 +74,10 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    `X` is a DataFrame with at least the columns in ``join_keys_``, or an array with
-    exactly these columns, in this order. A list feature gives one column a number.
+    `X` is a DataFrame with at least the columns in ``join_keys_`` and
+    ``request_columns_``, or an array with exactly these columns, in this order. A list
+    feature gives one column a number. Where a service gives a view other join keys
+    (``with_join_key_map``), these are the columns.
 
     Floats that are whole count as integers, as pandas makes such of integers where one
     is missing.
@@ -113,14 +118,21 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
         self
         """
         self._validate_params()
-        self.id_types_ = self._needed_keys()
+        store = open_store(self.repo)
+        asked = asked_for(store, self._features(store))
+        self.id_types_, self.request_columns_ = asked.keys, asked.given
         self.join_keys_ = list(self.id_types_)
         X = _as_pandas(X)
         self.n_features_in_ = np.shape(X)[1]
         if isinstance(X, pd.DataFrame):
             self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         features = self._read(X)
-        self.widths_ = {name: _width(values) for name, values in features.items()}
+        # Of the past Feast also returns what on-demand views have computed with.
+        self.widths_ = {
+            name: _width(values)
+            for name, values in features.items()
+            if name in asked.names
+        }
         return self
 
     def transform(self, X: pd.DataFrame | ArrayLike) -> np.ndarray:
@@ -161,7 +173,7 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
         -------
         FeastFeatures
             Without a `timestamp`: it reads the online store, as serving needs. Columns
-            of `X` besides ``join_keys_`` are not looked at.
+            of `X` besides ``join_keys_`` and ``request_columns_`` are not looked at.
         """
         twin = copy(self)
         twin.timestamp = None
@@ -198,36 +210,30 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
             return store.get_feature_service(self.service)
         return list(self.service)
 
-    def _needed_keys(self) -> dict[str, str]:
-        store = open_store(self.repo)
-        features = self._features(store)
-        names = (
-            [reference.split(":")[0] for reference in features]
-            if isinstance(features, list)
-            else [projection.name for projection in features.feature_view_projections]
-        )
-        views = [view for name in dict.fromkeys(names) for view in _views(store, name)]
-        return {key: _id_type(view, key) for view in views for key in view.join_keys}
-
-    def _id_columns(self, X: pd.DataFrame | ArrayLike) -> dict[str, Any]:
-        """Columns of `X`, as they are."""
+    def _columns(self, X: pd.DataFrame | ArrayLike) -> dict[str, Any]:
+        """Columns of `X` that are needed, as they are."""
+        needed = [*self.join_keys_, *self.request_columns_]
         if isinstance(X, pd.DataFrame):
-            absent = [key for key in self.join_keys_ if key not in X]
+            absent = [name for name in needed if name not in X]
             if absent:
                 raise ValueError(f"X lacks the column {absent[0]!r}")
-            return {key: X[key] for key in self.join_keys_}
+            return {name: X[name] for name in needed}
         # NumPy would make texts of numbers and of missing values among texts.
         columns = np.asarray(X, dtype=getattr(X, "dtype", object)).T
-        if columns.ndim != 2 or len(columns) != len(self.join_keys_):
+        if columns.ndim != 2 or len(columns) != len(needed):
             raise ValueError(
-                f"X must have the columns {self.join_keys_}, got shape {np.shape(X)}"
+                f"X must have the columns {needed}, got shape {np.shape(X)}"
             )
-        return dict(zip(self.join_keys_, columns, strict=True))
+        return dict(zip(needed, columns, strict=True))
 
-    def _ids(self, X: pd.DataFrame | ArrayLike) -> dict[str, list[Id]]:
-        """Ids as the store has them; a missing one is one that nobody has."""
-        columns = self._id_columns(X).items()
-        return {key: self._column_of_ids(key, column) for key, column in columns}
+    def _rows(self, X: pd.DataFrame | ArrayLike) -> dict[str, list[Any]]:
+        """Ids as the store has them, and what on-demand views are given.
+
+        A missing id is one that nobody has.
+        """
+        columns = self._columns(X)
+        ids = {key: self._column_of_ids(key, columns[key]) for key in self.join_keys_}
+        return ids | {name: _as_list(columns[name]) for name in self.request_columns_}
 
     def _column_of_ids(self, key: str, column: Any) -> list[Id]:
         kind = self.id_types_[key]
@@ -239,16 +245,17 @@ class FeastFeatures(TransformerMixin, BaseEstimator):
     def _read(self, X: pd.DataFrame | ArrayLike) -> dict[str, list[Any]]:
         """Read one list of numbers, lists and None a feature."""
         X = _as_pandas(X)
-        ids, store = self._ids(X), open_store(self.repo)
+        rows, store = self._rows(X), open_store(self.repo)
         features = self._features(store)
         if self.timestamp is None:
-            with _asking(ids):
-                return _online(store, features, ids)
+            refuse_hidden_keys(features, rows)
+            with _asking(rows):
+                return _online(store, features, rows)
         if not isinstance(X, pd.DataFrame) or self.timestamp not in X:
             raise ValueError(f"X lacks the column {self.timestamp!r}")
         times = moments(X[self.timestamp], self.timestamp)
-        with _asking(ids):
-            return _historical(store, features, ids, times)
+        with _asking(rows):
+            return _historical(store, features, rows, times)
 
 
 def _as_pandas(X: pd.DataFrame | ArrayLike) -> pd.DataFrame | ArrayLike:
@@ -257,21 +264,17 @@ def _as_pandas(X: pd.DataFrame | ArrayLike) -> pd.DataFrame | ArrayLike:
     return X if table is None else table
 
 
-def _id_type(view: FeatureView, key: str) -> str:
-    """Return the type of a join key, "unknown" where it was never told."""
-    for column in view.entity_columns:
-        if column.name == key:
-            name: str = column.dtype.to_value_type().name
-            return name.lower()
-    return "unknown"
-
-
 def _read_ids(column: Any, kind: str, key: str) -> list[Id | None]:
     """Check a column of ids; types that are neither numbers nor texts are Feast's."""
     if kind in ("int32", "int64", "string"):
         return store_ids(column, kind.replace("32", "64"), key)
+    return _as_list(column)
+
+
+def _as_list(column: Any) -> list[Any]:
+    """Return values as Python has them, None for those that are missing."""
     values = pd.Series(column)
-    return list(values.astype(object).where(values.notna(), None))
+    return values.astype(object).where(values.notna(), None).tolist()
 
 
 def _or_nobody(ids: list[Id | None], kind: str) -> list[Id]:
@@ -284,34 +287,27 @@ def _or_nobody(ids: list[Id | None], kind: str) -> list[Id]:
 
 
 @contextmanager
-def _asking(ids: Mapping[str, object]) -> Iterator[None]:
+def _asking(rows: Mapping[str, object]) -> Iterator[None]:
     """Say which columns Feast was asked about when it fails on what is in them."""
     try:
         yield
     except (TypeError, ValueError, OverflowError, ArrowException) as error:
         raise ValueError(
-            f"Feast cannot look up the ids of the columns {list(ids)}: {error}"
+            f"Feast cannot look up the ids of the columns {list(rows)}: {error}"
         ) from error
 
 
-def _views(store: FeatureStore, name: str) -> list[FeatureView]:
-    """Return the stored views that a view reads from."""
-    try:
-        return [store.get_feature_view(name)]
-    except FeatureViewNotFoundException:
-        sources = store.get_on_demand_feature_view(name).source_feature_view_projections
-        return [store.get_feature_view(source.name) for source in sources.values()]
-
-
 def _online(
-    store: FeatureStore, features: FeatureService | list[str], ids: dict[str, list[Id]]
+    store: FeatureStore,
+    features: FeatureService | list[str],
+    rows: dict[str, list[Any]],
 ) -> dict[str, list[Any]]:
-    response = store.get_online_features(features=features, entity_rows=ids).proto
+    response = store.get_online_features(features=features, entity_rows=rows).proto
     names = response.metadata.feature_names.val
     return {
         name: _contents(column.values)
         for name, column in zip(names, response.results, strict=True)
-        if name not in ids
+        if name not in rows
     }
 
 
@@ -327,7 +323,7 @@ def _contents(values: Sequence[Value]) -> list[Any]:
 def _historical(
     store: FeatureStore,
     features: FeatureService | list[str],
-    ids: dict[str, list[Id]],
+    columns: dict[str, list[Any]],
     when: pd.DatetimeIndex,
 ) -> dict[str, list[Any]]:
     """Read features as they were, of each distinct row once.
@@ -335,8 +331,9 @@ def _historical(
     Feast keeps neither the order of rows nor, with some offline stores, all of them;
     some give one of two equal rows back.
     """
-    rows = pd.DataFrame({**ids, _TIME: when})
-    places = rows.groupby(list(rows), sort=False).ngroup().to_numpy()
+    rows = pd.DataFrame({**columns, _TIME: when})
+    same = rows.groupby(list(rows), sort=False, dropna=False)
+    places = same.ngroup().to_numpy()
     distinct = rows.drop_duplicates(ignore_index=True)
     asked = distinct.assign(**{_ROW: np.arange(len(distinct))})
     job = store.get_historical_features(entity_df=asked, features=features)
@@ -348,8 +345,8 @@ def _historical(
             f"{len(asked)} distinct ones; 'duckdb' returns them all, each once"
         )
     names = [name for name in found if name not in asked]
-    columns = {name: [_known(value) for value in found[name]] for name in names}
-    return {name: [values[i] for i in places] for name, values in columns.items()}
+    values = {name: [_known(value) for value in found[name]] for name in names}
+    return {name: [own[i] for i in places] for name, own in values.items()}
 
 
 def _known(value: Any) -> Any:

@@ -89,14 +89,26 @@ def fusion_name(cls: type[Fusion]) -> str | None:
 def make_fusion(fusion: str | type[Fusion], widths: Sequence[int], dim: int) -> Fusion:
     """Construct a fusion, and refuse one of whoever uses this that breaks the contract.
 
-    Raises TypeError if `weigh` or the module itself returns no tensor; ValueError if
-    they return one of another shape than the contract says.
+    Raises TypeError if `weigh` or the module itself returns no tensor, or the module
+    one of another type than float32, or if its state is not of tensors alone;
+    ValueError if they return one of another shape than the contract says.
     """
     cls = get_fusion(fusion)
     made = cls(widths, dim)
     if fusion_name(cls) not in BUILT_IN:
+        _check_state(made)
         _check_shapes(made, widths, dim)
     return made
+
+
+def _check_state(fusion: Fusion) -> None:
+    """Refuse what can be kept neither from epoch to epoch nor in a saved model."""
+    for name, value in fusion.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(
+                f"the state of {type(fusion).__name__} must be of tensors, and {name} "
+                f"is {type(value).__name__}: make it a buffer, by register_buffer"
+            )
 
 
 @torch.no_grad()
@@ -116,6 +128,8 @@ def _check_shapes(fusion: Fusion, widths: Sequence[int], dim: int) -> None:
                 f"{name} of {n} items with {m} modalities must return shape "
                 f"{(n, width)}, got {tuple(made.shape)}"
             )
+    if made.dtype != torch.float32:
+        raise TypeError(f"{name} must return float32, got {made.dtype}: use .float()")
     fusion.train(was_training)
 
 

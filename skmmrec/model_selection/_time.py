@@ -47,16 +47,16 @@ class LeaveLastOut(_TimedSplitter):
         Whether to drop test rows with users or items that are not in the training rows
         of the fold.
 
-    See Also
-    --------
-    TimeSplit : Cuts all users at the same time, so that no training row is later than
-        a test row.
-
     Warns
     -----
     UserWarning
         Where test rows repeat a user and an item of the training rows: `recommend`
         leaves those out unless told otherwise.
+
+    See Also
+    --------
+    TimeSplit : Cuts all users at the same time, so that no training row is later than
+        a test row.
 
     Notes
     -----

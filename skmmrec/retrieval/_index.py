@@ -464,7 +464,12 @@ class ApproximateIndex(BaseEstimator):
             In order.
         hashes : ndarray of shape (n,), uint64
             What `hash_rows` gives for their vectors.
+
+        Returns
+        -------
+        bool
         """
+        check_is_fitted(self, "item_index_")
         same = len(ids) == len(self.item_index_) and self.item_index_.equals(ids)
         return same and np.array_equal(self.item_hashes_, hashes)
 

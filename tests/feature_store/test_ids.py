@@ -137,11 +137,12 @@ def test_missing_ids_are_refused_by_their_row():
 def test_texts_among_missing_values_of_a_list_stay_missing():
     features = FeastFeatures("nowhere", ["item_embeddings:item_vector"])
     features.id_types_, features.join_keys_ = {"item_id": "string"}, ["item_id"]
-    ids = features._ids([["a"], [np.nan], [None]])["item_id"]
+    features.request_columns_ = []
+    ids = features._rows([["a"], [np.nan], [None]])["item_id"]
     assert ids[0] == "a"
     assert not {"nan", "None"} & set(ids)
     with pytest.raises(ValueError, match="got int in row 1"):
-        features._ids([["a"], [1]])
+        features._rows([["a"], [1]])
 
 
 def _bad_publications():

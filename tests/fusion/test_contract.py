@@ -130,6 +130,12 @@ def test_what_this_package_brings_is_not_replaced():
         (torch.Tensor.numpy, torch.ones, TypeError, "weigh must return a tensor, got"),
         (lambda m: m, lambda n, d: torch.ones(n), ValueError, r"forward .*got \(4,\)"),
         (lambda m: m, lambda n, d: None, TypeError, "forward must return a tensor"),
+        (
+            lambda m: m,
+            lambda n, d: torch.ones(n, d).double(),
+            TypeError,
+            "forward must return float32, got torch.float64",
+        ),
     ],
 )
 def test_a_fusion_that_breaks_the_contract_is_named(weigh, combine, error, message):
@@ -142,6 +148,15 @@ def test_a_fusion_that_breaks_the_contract_is_named(weigh, combine, error, messa
 
     with pytest.raises(error, match=rf"Wrong\.{message}"):
         make_fusion(Wrong, WIDTHS, DIM)
+
+
+def test_a_fusion_whose_state_is_not_of_tensors_is_named():
+    class Counts(get_fusion("concat")):
+        def get_extra_state(self):
+            return {"n": 1}
+
+    with pytest.raises(TypeError, match="Counts must be of tensors, and _extra_state"):
+        make_fusion(Counts, WIDTHS, DIM)
 
 
 def test_the_base_class_does_not_weigh(blocks, mask):

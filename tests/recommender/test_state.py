@@ -229,3 +229,13 @@ def test_a_class_that_is_brought_along_has_its_name(catalog, X):
     back = through_skops(rec)
     assert back.fusion == "concat"
     np.testing.assert_array_equal(back.predict(X), rec.predict(X))
+
+
+@pytest.mark.parametrize("tower", ["mean", "sequence"])
+def test_no_gradients_stay_after_training(make, catalog, X, tower):
+    rec = make(catalog, user_tower=tower, training__partial_fit_epochs=1).fit(X)
+    for _ in range(2):
+        for network in rec.model_.networks:
+            held = [n for n, p in network.named_parameters() if p.grad is not None]
+            assert held == []
+        rec.partial_fit(X.head(3))

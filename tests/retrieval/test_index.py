@@ -417,6 +417,8 @@ def test_bad_vectors_are_refused(index, vectors, queries, seen):
         index.search(queries, 3, seen=seen[:5])
     with pytest.raises(NotFittedError):
         ApproximateIndex().search(queries, 3)
+    with pytest.raises(NotFittedError):
+        ApproximateIndex().holds(vectors.index, np.zeros(len(vectors), np.uint64))
 
 
 def test_the_extra_is_named_where_faiss_is_missing(vectors, monkeypatch):

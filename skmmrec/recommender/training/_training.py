@@ -236,6 +236,8 @@ def _start_from(
 
 def _whole(network: FusionNetwork, split: Mapping[str, int]) -> FusionNetwork:
     """Bring a trained network to the host, with all rows of its tables."""
+    # Gradients take as much memory as what they are of, and nobody needs them again.
+    network.zero_grad(set_to_none=True)
     join_tables(network, split, torch.device("cpu"))
     # What a fusion of one's own has frozen stays so.
     for table in (*network.item_tables, *network.user_tables):

@@ -12,11 +12,13 @@ from typing import ClassVar, Final, Literal, NamedTuple
 from weakref import WeakSet
 
 from feast import Entity, FeatureView
+from feast.infra.infra_object import InfraObject
 from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.sqlite import (
     SqliteOnlineStore,
     SqliteOnlineStoreConfig,
 )
+from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 from feast.repo_config import RepoConfig
 
 from skmmrec.feature_store.backends.base import (
@@ -219,6 +221,16 @@ class ExactSqliteOnlineStore(ExactOnlineStore, SqliteOnlineStore):
             )
             for view in tables_to_keep:
                 prepare_table(self.connect(config), self.table_name(config, view))
+
+    def plan(
+        self, config: RepoConfig, desired_registry_proto: RegistryProto
+    ) -> list[InfraObject]:
+        """Name no tables for ``feast plan``, as all other stores do.
+
+        ``feast apply`` records the tables that it plans for Feast's own type alone, so
+        that those of another type would be new in every plan.
+        """
+        return []
 
     def teardown(
         self,
