@@ -383,7 +383,7 @@ class CandidateRanker(OverFirstStage):
         items : array-like or None, default=None
             Ids of the items to choose from; None: all.
         exclude_seen : bool, default=True
-            Leave out what the user met in `fit`.
+            Leave out items that the user interacted with in `fit`.
         context : mapping, DataFrame or None, default=None
             The columns of `context`, the same for all, as in ``{"hour": 18}``, or with
             ``user_id`` and a row for each user. ``timestamp`` is the moment of asking;
