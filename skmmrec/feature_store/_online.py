@@ -202,7 +202,8 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             `MultimodalFusionRecommender.recommend` names.
         fresh_met : int, default=0
             An item is new while at most so many users had interacted with it when the
-            model was published: that is its ``popularity``. What was added since then is new.
+            model was published: that is its ``popularity``. What was added since then
+            is new.
 
         Returns
         -------
@@ -228,8 +229,9 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         ``not`` and brackets; ``10 <= price < 30`` and ``available``, a feature of truth
         values, are conditions too. Nothing else is understood, and nothing is run. The
         features are those that `publish` was given, ``item_id``, and ``category`` and
-        ``popularity`` (how many users interacted with the item). An item without a value meets
-        no comparison with it, neither ``price < 30`` nor ``not price < 30``.
+        ``popularity`` (how many users interacted with the item). An item without a
+        value meets no comparison with it, neither ``price < 30`` nor
+        ``not price < 30``.
         """
         check_count(k)
         check_fresh(fresh, fresh_met, k)

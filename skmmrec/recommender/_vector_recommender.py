@@ -500,10 +500,11 @@ class VectorRecommender(
         By scores alone, items without interactions rarely reach the top, so nobody gets
         to know them. With `fresh`, n places of a list of k are kept for them. The j-th
         new item comes at place ``ceil((j - 0.5) * k / n)`` at the latest: with
-        ``fresh=0.2`` and ``k=10`` at 3 and at 8. New items that rank higher by themselves stay where they are, and
-        then nothing changes; otherwise the best for the user that are not in the list
-        move in, and those behind move down. ``score`` is what `predict` gives, so it
-        may rise from one rank to the next. Where no new item is left, others follow.
+        ``fresh=0.2`` and ``k=10`` at 3 and at 8. New items that rank higher by
+        themselves stay where they are, and then nothing changes. Otherwise the new
+        items that suit the user best move in, and those behind move down. ``score`` is
+        what `predict` gives, so it may rise from one rank to the next. Where no new
+        item is left, others follow.
 
         What `items` and `exclude_seen` leave out is not among the new items either. The
         user is counted among those who interacted with an item.
@@ -674,8 +675,9 @@ class VectorRecommender(
         >>> rec = ContentRecommender(ItemCatalog(items)).fit(X)
         >>> rec.similar_items(["a"], k=1)["item_id"].tolist()
         ['b']
-        >>> rec.similar_items(pd.DataFrame({"price__0": [8.9]}), k=1)["item_id"].tolist()
-        ['d']
+        >>> cheap = pd.DataFrame({"price__0": [1.9]})
+        >>> rec.similar_items(cheap, k=1)["item_id"].tolist()
+        ['b']
         """
         check_is_fitted(self)
         check_count(k)
