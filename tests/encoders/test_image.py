@@ -339,9 +339,7 @@ class TestCheckpointFile:
         )
 
     def test_weights_that_pip_installed_are_for_one_model(self, named):
-        with pytest.raises(
-            ValueError, match="not for model='tiny'.*tf_efficientnet_lite0"
-        ):
+        with pytest.raises(ValueError, match="is not for model='tiny'"):
             ImageEncoder("tiny", "package:efficientnet-lite0").fit(["any"])
 
     def test_it_is_never_guessed(self, named, tmp_path, image_encoder):
