@@ -1,6 +1,6 @@
 """
-Items that nobody has met
-=========================
+New items: ranked by their content
+==================================
 
 A model that looks at ids alone cannot rank a new item. A multimodal one ranks it by
 what it says and shows. Here a fifth of the items is held out of training altogether.
@@ -133,9 +133,9 @@ plt.show()
 # %%
 # The dotted line is the share of new items in the catalogue. At the same share of new
 # items, both ways cost the same and bring the same; where half of the places are
-# reserved, a new item comes first in each list. But reserved places fix the share in
-# everybody's list, and a credit has to be searched for: 8 users show next to nothing
-# here, and 64 fill a third of the lists.
+# reserved, a new item comes first in each list. But ``fresh`` sets that share directly,
+# for everybody, while a value of ``cold_popularity`` has to be found by trying: with 8
+# users, hardly any new item is shown here, and with 64 a third of the places have one.
 #
 # A new item need not wait for the next fit: ``add_items`` encodes it and serves it.
 

@@ -111,7 +111,7 @@ class Store:
         nearest = self.online.similar_items(list(items), k=1, items=met)
         other = dict(zip(nearest["query"], nearest[ITEM], strict=True))
         return [
-            Reason(f"Most like \u201c{titles[other[i]]}\u201d, which this user met.")
+            Reason(f"Most like \u201c{titles[other[i]]}\u201d in this history.")
             if i in other
             else Reason()
             for i in items

@@ -49,7 +49,9 @@ def show_user(library: Library) -> None:
     st.subheader("Recommended")
     _show_likes(library, user, likes)
     if not now:
-        st.info("Nothing is left to recommend: everything was met, or is excluded.")
+        st.info(
+            "Nothing is left to recommend: all items are in the history or excluded."
+        )
         return
     n_shown = _n_shown(user)
     shown = now[:n_shown]

@@ -39,7 +39,8 @@ def refuse_known(known: pd.Index, new: pd.Index, noun: str = "item") -> None:
     if len(again):
         raise ValueError(
             f"{noun} {plain(new[again[0]])!r} (row {again[0]}) is known already "
-            f"({len(again)} such rows)"
+            f"({len(again)} such rows): leave such rows out; content that has changed "
+            "needs a new catalogue and another fit"
         )
 
 

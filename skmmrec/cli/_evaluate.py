@@ -83,7 +83,7 @@ def evaluate(source: Path, test: Path | None, **given: Any) -> None:
     'skmmrec fit' would with the same options, and judged by the other; nothing is
     saved.
 
-    All items are ranked that the user has not met before. The figures are means over
+    All items are ranked but those of the user's history. The figures are means over
     users with a like that is held out.
     """
     k = _longest(given["metrics"])

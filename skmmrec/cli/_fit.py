@@ -46,9 +46,9 @@ Examples:
 def fit(interactions: Path, model: Path, **given: Any) -> None:
     """Learn who likes what, and what that has to do with content.
 
-    INTERACTIONS is a CSV or parquet file with one row for each time that a user met an
-    item, or a folder of such files. MODEL becomes a folder of safetensors and JSON; an
-    earlier model there is replaced once the new one is whole.
+    INTERACTIONS is a CSV or parquet file with one row for each interaction of a user
+    with an item, or a folder of such files. MODEL becomes a folder of safetensors and
+    JSON; an earlier model there is replaced once the new one is complete.
 
     To go on after a kill, to the same result, give a folder for checkpoints, and a
     seed: --set training__checkpoint_dir=checkpoints --random-state 0.

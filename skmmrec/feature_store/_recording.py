@@ -101,7 +101,7 @@ class OnlineWriter:
                 conditions.of(column.name)
 
     def record(self, user: SingleId, item: SingleId, y: float = 1.0) -> bool:
-        """Keep an event and move the user's vector at once, without training.
+        """Record an event, and update the user's list at once, without training.
 
         Parameters
         ----------

@@ -96,7 +96,9 @@ def open_store(repo: Repo) -> FeatureStore:
         return repo
     path = whole_path(repo)
     if not (path / "feature_store.yaml").is_file():
-        raise FileNotFoundError(f"no feature_store.yaml in {path}")
+        raise FileNotFoundError(
+            f"no feature_store.yaml in {path}: give the folder that init_repo made"
+        )
     try:
         return FeatureStore(repo_path=str(path))
     except FeastConfigError as error:

@@ -434,7 +434,10 @@ def rows_of(table: VectorTable, items: list[Id]) -> np.ndarray:
 
 
 def _no_vector(version: str | None, item: Id) -> UnknownIdError:
-    return UnknownIdError(f"no vector of model version {version!r} for {ITEM} {item!r}")
+    return UnknownIdError(
+        f"no vector of model version {version!r} for {ITEM} {item!r}",
+        advice="publish a model that knows it, or add it by add_items",
+    )
 
 
 def item_matrix(

@@ -41,7 +41,7 @@ _MANY = 10
 def nearest_in_history(
     recommender: MultimodalFusionRecommender, users: Ids, items: Ids
 ) -> pd.DataFrame:
-    """Find, for each modality, the item that the user liked which is most alike.
+    """Find, for each modality, the most similar item that the user liked.
 
     Parameters
     ----------
@@ -89,12 +89,13 @@ def explain(
 ) -> pd.DataFrame:
     """Say in one sentence why each item was recommended.
 
-    The sentence names the modality that adds most to the score and the item of the
-    user's history that is most alike in it. A modality that is called ``text`` or
+    The sentence names the modality that adds most to the score, and the item of the
+    user's history that is most similar in it. Modalities that are called ``text`` or
     ``words``, ``image`` or ``picture``, ``audio`` or ``sound``, ``video``,
-    ``video_image`` or ``video_sound`` is spoken of; other names are quoted, with spaces
-    for underscores. Where no modality speaks for the item, or the user has no history,
-    the sentence says who chose it; of a model without content all sentences do.
+    ``video_image`` or ``video_sound`` are named by an English word; other names are
+    quoted, with spaces for underscores. If no modality adds to the score, or the user
+    has no history, the sentence says that others chose the item, or that it is new; so
+    do all sentences for a model without content.
 
     Parameters
     ----------

@@ -255,7 +255,8 @@ def _sections(
     who = drawable(who)
     known = content.user is not None
     if content.history is not None and len(content.history):
-        yield f"What {who if known else 'the user'} met last", content.history, None
+        name = f"Latest items of {who if known else 'the user'}"
+        yield name, content.history, None
     name = f"Recommended to {who}" if known else "Recommended"
     yield name, content.recommendations, content.shares
 

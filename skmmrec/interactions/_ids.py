@@ -294,7 +294,9 @@ def as_list(ids: Any, name: str = "ids") -> Any:
             return [ids]
         return [ids[()] if isinstance(ids, np.ndarray) else ids.item()]
     if ndim != 1:
-        raise ValueError(f"{name} must be a list or a column, got shape {ids.shape}")
+        raise ValueError(
+            f"{name} must be a list or a column, got shape {ids.shape}: give one column"
+        )
     if not is_column(ids):
         if isinstance(ids, Iterable | Sized):
             raise TypeError(

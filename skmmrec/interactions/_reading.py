@@ -238,6 +238,11 @@ def _refuse_other_kinds(values: Any, name: str) -> None:
 
     Records and bytes of no type are among them.
     """
+    if isinstance(values, str):
+        raise ValueError(
+            f"{name} must hold numbers, got the text {values!r:.50}: give the column "
+            f"itself, such as X[{values!r:.50}]"
+        )
     try:
         kind = np.asarray(values).dtype
     except ValueError:  # rows of different lengths, of which scikit-learn tells
@@ -293,7 +298,8 @@ def _check_shape(X: pd.DataFrame) -> None:
         raise ValueError(f"X is empty: 0 sample(s) (shape={X.shape}), 1 is needed.")
     if d < 2:
         raise ValueError(
-            f"{d} feature(s) (shape={X.shape}) while a minimum of 2 is required."
+            f"{d} feature(s) (shape={X.shape}) while a minimum of 2 is required: X "
+            "needs a column of users and one of items"
         )
 
 

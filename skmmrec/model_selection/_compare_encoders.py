@@ -78,16 +78,16 @@ def compare_encoders(
     """Rank encoders on your own likes by content alone, before anything is trained.
 
     Each candidate encodes all items once. Then it is judged by how well the content of
-    what users liked finds what else they liked: all items, some of which others liked
-    (warm), and new items among themselves (cold). The splits are the same for all.
+    the items that users liked finds other items that they liked, among all items (warm)
+    and among new items (cold). The splits are the same for all candidates.
 
     Parameters
     ----------
     items : DataFrame (pandas or polars)
         One row per item: the key column and the raw content.
     interactions : DataFrame or array-like of shape (n_rows, n_columns)
-        Who met what, as a recommender's `fit` takes it; a column ``timestamp`` orders
-        them.
+        Users and items, as a recommender's `fit` takes them; a column ``timestamp``
+        orders the rows.
     encoders : mapping of str to encoder, sequence of (str, encoder), or encoder
         The candidates. An encoder is a transformer of the table of items, such as a
         `ColumnTransformer`; a tuple of (transformer, columns); or an `ItemCatalog` with
@@ -162,7 +162,7 @@ def compare_encoders(
     Intervals tell how sure the values are for other users with these items. They do not
     tell of other items: of few new ones, others may prefer another encoder.
 
-    Content alone is not a model that also remembers who met what. On MovieLens the best
+    A fitted recommender also learns from interactions. On MovieLens the best
     two encoders by ``cold`` were also the best once a `MultimodalFusionRecommender` was
     fitted, and the last two of four changed places; differences of ``warm`` were gone.
     It also counts all modalities the same, which a fit does not: what lowers the value

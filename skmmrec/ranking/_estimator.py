@@ -71,7 +71,7 @@ _log = logging.getLogger("skmmrec.ranking")
 
 
 class CandidateRanker(OverFirstStage):
-    """Rank the candidates of a recommender anew, by features of the moment.
+    """Rerank the candidates of a recommender by features of items, users and context.
 
     A first stage, any recommender, finds what may suit a user among all items. The
     second stage learns to put these candidates in order: by features of user, item,
@@ -95,29 +95,31 @@ class CandidateRanker(OverFirstStage):
         None: numbers as they are and a number for each category; ids and times are left
         out.
     user_features, item_features : DataFrame or None, default=None
-        Ids and features. The ids are in a column ``user_id`` or ``item_id``, or one
-        that is called as the first stage calls them; or they are the index. With a
-        column ``timestamp``, a row holds since then, and each request gets the last one
-        before it.
+        Ids and features. The ids are in a column ``user_id`` or ``item_id``, in one
+        with the first stage's name for it, or in the index. With a column
+        ``timestamp``, a row is valid from that time on, and each request reads the last
+        row before it.
     context : list of str or None, default=None
         Columns of `X` that tell one request of a user from another, such as
-        ``["hour"]``. With ``"timestamp"`` among them, each moment is a request of its
-        own; else a user's rows of the same context are one request, made at the first.
+        ``["hour"]``. With ``"timestamp"`` among them, each time is a request of its
+        own; else a user's rows with the same context are one request, made at the time
+        of the earliest.
     n_candidates : int, default=100
         Items that the first stage is asked for.
     cv : int or splitter, default=2
-        How candidates are made to learn from: the first stage is fitted on a part of
-        the rows, and asked for candidates of the others, so that it never knows the
-        answer. A number: that many folds, the latest tenths of the rows where there are
-        times, else fifths of each user's rows at random.
+        How the candidates to learn from are made: the first stage is fitted on a part
+        of the rows, and asked for candidates for the others, so that it has not seen
+        which of them were liked. A number: that many folds. With times, each holds out
+        a tenth of the rows, the latest ones; else a fifth of each user's rows at
+        random.
     max_lists : int or None, default=10000
-        Requests of each fold to learn from; more are drawn from. None: all.
+        Requests of each fold to learn from; of more, so many are drawn. None: all.
     only_if_better : bool, default=True
-        Keep the second stage only where it pays: where, on lists of users that it has
-        not learned from and the first stage had rows of, its NDCG@10 is more than one
-        standard error above that of the first stage's order. Else that order stays, as
-        it does where a fold has fewer than 20 such users: `cv` by time may hold out
-        newcomers alone.
+        Use the second stage only if it is better: if its NDCG@10 is more than one
+        standard error above that of the first stage's order, on lists that it has not
+        learned from, of users whom the first stage knows. Else lists keep the first
+        stage's order. So they do if a fold has fewer than 20 such users, as when `cv`
+        by time holds out new users alone.
     random_state : int, RandomState or None, default=None
         For folds, draws and models that are made by name.
 
@@ -126,17 +128,17 @@ class CandidateRanker(OverFirstStage):
     recommender_ : recommender
         The first stage, fitted on all rows.
     ranker_ : estimator or None
-        None: the first stage's order stays, as `ranker` says, because there was nothing
-        to learn from, or because it did not pay.
+        None: lists keep the first stage's order, because `ranker` is None, there was
+        nothing to learn from, or the second stage was not better.
     gain_ : tuple (mean, error) or None
-        What it adds to the NDCG@10 of lists that it has not learned from, and the
-        standard error of that; NaN for too few users. None: not measured.
+        What the second stage adds to the NDCG@10 of lists that it has not learned from,
+        and the standard error of that; NaN for too few users. None: not measured.
     features_ : transformer
-        Fitted on candidates, and never on answers.
+        Fitted on candidates, and never on the target.
     feature_names_ : list of str
         Columns that the ranker reads, the last two of which are the first stage's.
     told_ : ndarray of bool or None
-        Which columns of the transformer told anything in `fit`, and so are read.
+        Which columns of the transformer had values in `fit`; others are not read.
     n_lists_ : int
         Lists that the ranker has learned from.
     moment_ : object
@@ -149,17 +151,15 @@ class CandidateRanker(OverFirstStage):
 
     Notes
     -----
-    Nothing that the ranker learns from has seen its answer: candidates, scores and
-    ranks come from a first stage that was not fitted on the row, transformers never
-    get answers, and tables with times are read as they were before the request.
-    Features in a table without times are taken to have been so always: counts of all
-    rows are not, `count_before` is.
+    The target does not leak into what the ranker learns from. Candidates, scores and
+    ranks come from a first stage that was not fitted on the row. Transformers never get
+    the target. Tables with times are read as they were before the request. A table
+    without times is read as if it had always been the same, so it must not hold counts
+    of all rows: take `count_before`.
 
-    Whether it pays costs three fits of the ranker, and none of the first stage.
-
-    In training, a list whose liked items are not among the candidates is left out.
-
-    Each fold costs a fit of the first stage.
+    Each fold costs a fit of the first stage. `only_if_better` costs three fits of the
+    ranker, and none of the first stage. In training, a list whose liked items are not
+    among the candidates is left out.
 
     Examples
     --------
@@ -383,7 +383,7 @@ class CandidateRanker(OverFirstStage):
         items : array-like or None, default=None
             Ids of the items to choose from; None: all.
         exclude_seen : bool, default=True
-            Leave out what the user met in `fit`.
+            Leave out items that the user interacted with in `fit`.
         context : mapping, DataFrame or None, default=None
             The columns of `context`, the same for all, as in ``{"hour": 18}``, or with
             ``user_id`` and a row for each user. ``timestamp`` is the moment of asking;

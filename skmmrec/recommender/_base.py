@@ -74,7 +74,7 @@ class BaseRecommender(BaseEstimator, ABC):
 
     @abstractmethod
     def fit(self, X: Table, y: Numbers | None = None) -> Self:
-        """Learn from who met and who liked what."""
+        """Learn from interactions of users with items."""
 
     @property
     @abstractmethod
@@ -174,7 +174,7 @@ class BaseRecommender(BaseEstimator, ABC):
         items : array-like or None, default=None
             Ids of the items to choose from; None: all.
         exclude_seen : bool, default=True
-            Leave out what the user met in `fit`.
+            Leave out items that the user interacted with in `fit`.
 
         Returns
         -------

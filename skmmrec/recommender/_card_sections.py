@@ -67,10 +67,10 @@ def _intended_use(recommender: Any, model: Any) -> Iterator[str]:
     n_items, n_users = len(recommender.item_index_), len(recommender.user_index_)
     yield (
         f"Recommends to {_count(n_users, 'user')} among {_count(n_items, 'item')}; "
-        "whom it does not know gets what is liked by many."
+        "a user whom it does not know gets what many others like."
     )
     if model is None:
-        yield "It has no content of items, so it cannot rank an item that nobody met."
+        yield "It has no content of items, so it cannot rank one without interactions."
         return
     names = model.content.modalities
     if names:
@@ -107,7 +107,7 @@ def _data(
         yield "Likes of a user", f"median {np.median(likes):g}, most {likes.max():,}"
     unmet = int((seen.popularity == 0).sum())
     yield (
-        "Items that nobody met",
+        "Items without interactions",
         f"{unmet:,} ({format_share(unmet / max(1, n_items))})",
     )
 

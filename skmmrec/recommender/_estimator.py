@@ -61,8 +61,9 @@ class MultimodalFusionRecommender(VectorRecommender):
     mean of the items that he or she liked. So a new item is recommended by its content,
     and a new user is served from a history, without training. The model is fitted by
     predicting each liked item from the user's other items, by a softmax over items
-    drawn by popularity. Where it helps, a memory of items adds to the scores what was
-    liked together. What is left at "auto" is chosen by `fit`; `choices_` says how.
+    drawn by popularity. Where it helps, a memory of items, a list of what was liked
+    together with each item, adds to the scores. What is left at "auto" is chosen by
+    `fit`; `choices_` says what was chosen, and why.
 
     Parameters
     ----------
@@ -105,11 +106,11 @@ class MultimodalFusionRecommender(VectorRecommender):
         `user_catalog` counts, then ``user_id``. That of the items is the catalogue's.
     half_life : float, "auto" or None, default="auto"
         After how many later items an item of the history counts half in the user's
-        vector; None: all count the same. "auto" chooses what lets earlier likes predict
-        the latest best, and among equals those that come next, if `X` has timestamps,
-        else None. Recommendations then are for what comes next, which a random split of
-        past interactions does not judge: hold out the latest. The tower "sequence"
-        learns the order by itself.
+        vector; None: all count the same. "auto": if `X` has timestamps, the value with
+        which earlier likes best predict the latest ones, and among equals the very next
+        one; else None. Such a model predicts what a user likes next. So hold out the
+        latest interactions to evaluate it, not random ones. The tower "sequence" learns
+        the order by itself.
     memory : float, "auto" or None, default="auto"
         How much a memory of items counts beside the vectors: for each item, a short
         list of others that were liked by the same users. A number is the spread of what
@@ -118,12 +119,12 @@ class MultimodalFusionRecommender(VectorRecommender):
         epochs holds out; it is 0 unless they are ranked better by more than a standard
         error. Where ratings or clicks are predicted, there is no memory.
     cold_popularity : float or "auto", default="auto"
-        Number of users with which an item without any is credited, on average: its
-        content tells how far it is above or below. With a small number, new items
-        rarely reach the top of a list of all items; near the median popularity they
-        compete as equals, at the cost of those known to be liked. "auto": if `X` has
-        timestamps, by the likes that new items got lately, compared with others, and at
-        least 0.5; else 0.5. `recommend` can reserve places for new items in any case.
+        How many users an item without interactions is ranked as if it had, on average;
+        its content moves it above or below that. With a small number, new items rarely
+        reach the top of a list of all items; near the median popularity they compete as
+        equals, at the cost of those known to be liked. "auto": if `X` has timestamps,
+        by the likes that new items got lately, compared with others, and at least 0.5;
+        else 0.5. `recommend` can reserve places for new items in any case.
     propagation : Propagation or None, default=None
         A graph of similar items, over which their vectors are spread; None: there is
         none.
@@ -165,7 +166,7 @@ class MultimodalFusionRecommender(VectorRecommender):
         float32, indexed by id. An item's score for a user is their inner product plus
         the item's bias and what the memory adds.
     memory_ : ItemMemory or None
-        Which items speak for which others in a history, and how strongly.
+        For each item of a history, the items whose scores it raises, and by how much.
     item_biases_ : Series of length n_items
         float32, indexed by item id.
     loss_curve_ : list of float
@@ -195,9 +196,9 @@ class MultimodalFusionRecommender(VectorRecommender):
     sides, is the FISM model [1]_; the sampled softmax is corrected for the sampling
     [2]_. Content is centred, scaled to length 1 and reduced before it is fused.
 
-    An item that nobody has met gets, besides its fused content, the embedding and the
-    popularity that items of like content lead to expect: a kernel ridge regression
-    learns them in the end of `fit`.
+    An item without interactions gets, besides its fused content, the embedding and the
+    popularity that are expected of it, judging by items with similar content: a kernel
+    ridge regression learns them at the end of `fit`.
 
     References
     ----------
@@ -311,7 +312,7 @@ class MultimodalFusionRecommender(VectorRecommender):
     def fit(
         self, X: Table, y: Numbers | None = None, sample_weight: Numbers | None = None
     ) -> Self:
-        """Learn from who met what.
+        """Learn from interactions of users with items.
 
         Parameters
         ----------

@@ -161,7 +161,11 @@ def _as_of_now(
 ) -> tuple[ItemCatalog | None, ItemCatalog | None]:
     """Return the catalogues as they are now, encoded, once the ids are checked."""
     if catalog is not None:
-        BaseRecommender._check_known(rows.ids.items, catalog.ids)
+        advice = (
+            f", whose ids are such as {plain(catalog.ids[0])!r}: put all items into "
+            "it, or leave such rows out"
+        )
+        BaseRecommender._check_known(rows.ids.items, catalog.ids, advice)
         catalog = catalog.snapshot()
     if user_catalog is not None:
         check_same_kind(rows.ids.users, user_catalog.ids, USER)

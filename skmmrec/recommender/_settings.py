@@ -185,7 +185,7 @@ class Training(Settings):
 
 
 class Regularization(Settings):
-    """What keeps a network from learning its interactions by heart.
+    """Dropout, penalties and other restraints that keep a network from overfitting.
 
     Parameters
     ----------
@@ -193,20 +193,21 @@ class Regularization(Settings):
         Rate of dropout on the user vector in training.
     modality_dropout : float or "auto", default="auto"
         Rate at which training hides a modality of an item. "auto" is 0.2 where `id_l2`
-        is 1 or less, and falls with its logarithm to 0 at 30: the more content speaks
-        for items, the less of it is hidden.
+        is 1 or less, and falls with its logarithm to 0 at 30: the more the model relies
+        on content, the less of it is hidden.
     id_dropout : float, default=0.0
-        Rate at which training hides an item's id embedding, so that content learns to
-        speak for items that have no interactions. 1 is a purely content-based model.
+        Rate at which training hides an item's id embedding, so that the model learns to
+        rank items without interactions by their content. 1 is a purely content-based
+        model.
     history_dropout : float, default=0.0
-        Rate at which training hides a user's whole history, so that the default vector
-        and the users' content learn to speak for new users.
+        Rate at which training hides a user's whole history, so that the model learns to
+        serve new users by the default vector and the content of users.
     l2 : float, default=0.001
         Weight of the squared length of the item vectors in the loss.
     id_l2 : float or "auto", default="auto"
         Precision of a normal prior of the item embeddings: half of it times their
-        squared length, over the number of interactions, is added to the loss. The more,
-        the more content speaks for an item, and the less what its own interactions say.
+        squared length, over the number of interactions, is added to the loss. The
+        higher it is, the more the content of an item counts beside its interactions.
         "auto" is 1, or up to 30 if that clearly suits interactions which a trial of two
         to four epochs leaves out and does not rank them worse, where there are 2,000
         interactions and no `max_time`.
@@ -218,12 +219,12 @@ class Regularization(Settings):
     n_components : int or None, default=64
         Principal components to which wider modalities are reduced; None keeps all.
     mute_noise : bool, default=True
-        Leave out modalities that have nothing to do with who likes what: items alike
-        in them are liked together no more often than by chance, by Mantel's test, while
-        those alike in another modality are. None is left out that tells an answer
-        which is predicted, as brands may tell ratings. Where there is too little data
-        to tell, nothing is left out. What `pretrained` or `warm_start` bring is not
-        tested.
+        Leave out modalities that have nothing to do with who likes what: items that are
+        similar in them are liked together no more often than by chance, by Mantel's
+        test, while those similar in another modality are. A modality that helps to
+        predict a target, as brands may help with ratings, is kept. With too little data
+        for the test, nothing is left out. What `pretrained` or `warm_start` bring is
+        not tested.
 
     Examples
     --------

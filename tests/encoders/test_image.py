@@ -338,6 +338,10 @@ class TestCheckpointFile:
             vectors, image_encoder.transform([noise_picture(0)])
         )
 
+    def test_weights_that_pip_installed_are_for_one_model(self, named):
+        with pytest.raises(ValueError, match="is not for model='tiny'"):
+            ImageEncoder("tiny", "package:efficientnet-lite0").fit(["any"])
+
     def test_it_is_never_guessed(self, named, tmp_path, image_encoder):
         lone = tmp_path / "lone.safetensors"
         lone.write_bytes(named.read_bytes())

@@ -80,7 +80,7 @@ def test_bad_histories(repo):
     online = OnlineRecommender(repo)
     with pytest.raises(ValueError, match="history is empty"):
         online.recommend_from_history([])
-    with pytest.raises(KeyError, match="for item_id 99"):
+    with pytest.raises(KeyError, match="for item_id 99; publish a model"):
         online.recommend_from_history([1, 99])
     with pytest.raises(TypeError, match="item_id is of type int64"):
         online.recommend_from_history(["1"])

@@ -168,7 +168,7 @@ def test_bad_tables_are_refused(repo):
 
 
 def test_a_folder_without_a_repository_is_named(tmp_path, recommender):
-    with pytest.raises(FileNotFoundError, match=r"no feature_store.yaml in .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"yaml in .*nowhere: give the folder"):
         publish(recommender, tmp_path / "nowhere")
 
 

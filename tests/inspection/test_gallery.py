@@ -71,7 +71,7 @@ def test_shows_one_user_best_first_and_latest_first(data, recommendations):
     expected = met.sort_values("timestamp").item_id[::-1][:4].tolist()
     assert display.history.item_id.tolist() == expected
     text = drawn_text(display)
-    assert "What user-0002 met last" in text
+    assert "Latest items of user-0002" in text
     assert "Recommended to user-0002" in text
     assert "1.   score 2.25" in text
     assert len(display.ax_.images) == 7

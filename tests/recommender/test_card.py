@@ -278,7 +278,7 @@ def test_likes_are_counted_where_there_are_answers(X, answers):
 def test_baselines_have_one(X):
     card = PopularityRecommender().fit(X).card()
     assert rows_of(card, "Data")["Users"] == "9"
-    assert "cannot rank an item that nobody met" in notes_of(card, "Intended use")
+    assert "cannot rank one without interactions" in notes_of(card, "Intended use")
     with pytest.raises(NotFittedError):
         PopularityRecommender().card()
 

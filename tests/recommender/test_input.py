@@ -24,6 +24,23 @@ def test_an_item_that_the_catalogue_lacks(make, catalog, X, method):
         getattr(recommender, method)(replaced(X, "item_id", 3, "zz"))
 
 
+def test_first_mistakes_are_told_what_to_do(make, catalog, X, fitted):
+    upper = X.assign(item_id=X["item_id"].str.upper())
+    first = catalog.ids[0]
+    mistakes = [
+        (lambda: make(catalog).fit(upper), f"such as '{first}': put all items into it"),
+        (
+            lambda: make(catalog).fit(X[["item_id"]]),
+            "a column of users and one of items",
+        ),
+        (lambda: make(catalog).fit(X, "rating"), r"such as X\['rating'\]"),
+        (lambda: fitted.recommend(X), "shape .*: give one column"),
+    ]
+    for mistake, advice in mistakes:
+        with pytest.raises(ValueError, match=advice):
+            mistake()
+
+
 def test_a_number_that_the_catalogue_lacks_is_plain(make, items, catalog, X):
     from skmmrec import ItemCatalog
 

@@ -154,7 +154,7 @@ class MatrixFactorizationRecommender(VectorRecommender):
     def fit(
         self, X: Table, y: Numbers | None = None, sample_weight: Numbers | None = None
     ) -> Self:
-        """Learn from who met what.
+        """Learn from interactions of users with items.
 
         Parameters
         ----------

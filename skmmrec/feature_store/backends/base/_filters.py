@@ -185,7 +185,8 @@ def filter_mask(
 def unknown_feature(name: str, known: Iterable[str]) -> ValueError:
     """Make the error for a feature that there is none of."""
     return ValueError(
-        f"there is no feature {name!r:.100} to filter by; there are {sorted(known)}"
+        f"there is no feature {name!r:.100} to filter by; there are {sorted(known)}, "
+        "and those that publish is given as features"
     )
 
 
