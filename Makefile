@@ -18,6 +18,9 @@ COMMON := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2
 VENV3 ?= .venv-pandas3
 STAMP3 := $(VENV3)/.installed
 VENV_CLUSTER ?= .venv-cluster
+# With the oldest versions that pyproject.toml allows.
+VENV_OLDEST ?= .venv-oldest
+STAMP_OLDEST := $(VENV_OLDEST)/.installed
 NO_FEAST := --ignore=tests/feature_store --ignore=skmmrec/feature_store \
 	--ignore=tests/service --ignore=skmmrec/service \
 	--ignore=tests/test_whole_path.py --ignore=tests/test_readme.py \
@@ -26,8 +29,8 @@ NO_FEAST := --ignore=tests/feature_store --ignore=skmmrec/feature_store \
 
 DOCS := $(VENV)/.docs-installed
 
-.PHONY: help env demo docs test test-all test-numerics test-pandas3 test-services \
-	test-cluster test-browser lint coverage format clean
+.PHONY: help env demo docs test test-all test-numerics test-pandas3 test-oldest \
+	test-services test-cluster test-browser lint coverage format clean
 
 help:
 	@echo "make demo      encode, fit, publish and recommend on a generated catalogue"
@@ -36,6 +39,7 @@ help:
 	@echo "make test-all  run the slow tests too"
 	@echo "make test-numerics  the tests as other processors, orders and strings have them"
 	@echo "make test-pandas3   the tests of all but the feature store, with pandas 3"
+	@echo "make test-oldest    the tests with the oldest versions that are allowed"
 	@echo "make test-services  PostgreSQL and Redis, where they are installed"
 	@echo "make test-cluster   Ray and Spark, which needs Java 17 or newer"
 	@echo "make test-browser   the page in Chromium (Debian: chromium chromium-driver)"
@@ -90,6 +94,18 @@ $(STAMP3): pyproject.toml constraints.txt .ci/without_feast.py
 	$(VENV3)/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
+test-oldest: $(STAMP_OLDEST)
+	OMP_NUM_THREADS=1 $(VENV_OLDEST)/bin/python -m pytest --numprocesses 2 --dist loadfile \
+		$(QUICK)
+
+# pip cannot ask for the lowest versions; what those need in turn is the newest that fits.
+$(STAMP_OLDEST): pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV_OLDEST)
+	$(VENV_OLDEST)/bin/python -m pip install --quiet uv
+	$(VENV_OLDEST)/bin/uv pip install --quiet --python $(VENV_OLDEST)/bin/python \
+		--resolution lowest-direct --editable '.[dev,ranking]'
+	touch $@
+
 test-services: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[services]'
 	$(BIN)/python -m pytest -m services tests/feature_store tests/service
@@ -121,5 +137,5 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV3) $(VENV_CLUSTER) out build dist *.egg-info docs/_build \
+	rm -rf $(VENV) $(VENV3) $(VENV_CLUSTER) $(VENV_OLDEST) out build dist *.egg-info docs/_build \
 		docs/auto_examples docs/reference/generated

@@ -35,6 +35,7 @@ from skmmrec.metrics import (
 from skmmrec.model_selection import LeaveLastOut, TimeSplit
 from skmmrec.recommender import ContentRecommender, ItemKNNRecommender
 from skmmrec.retrieval import cap_exposure, cap_groups, rerank_mmr
+from tests.strings import OF_PANDAS_3
 
 mpl.use("Agg")
 
@@ -92,16 +93,13 @@ def as_polars_categories(table):
 
 
 LARGE = pd.ArrowDtype(pa.large_string())
-OF_PANDAS_3 = pd.StringDtype(na_value=np.nan)
 TEXTS = {
     "object": lambda table: with_types(table, object),
     "category": lambda table: with_types(table, "category"),
     "string": lambda table: with_types(table, "string"),
     "string of pyarrow": lambda table: with_types(table, "string[pyarrow]"),
     "large string": lambda table: with_types(table, pd.ArrowDtype(pa.large_string())),
-    "string of pandas 3": lambda table: with_types(
-        table, pd.StringDtype(na_value=np.nan)
-    ),
+    "string of pandas 3": lambda table: with_types(table, OF_PANDAS_3),
     "dictionary": with_dictionaries,
     "runs": with_runs,
     "polars": pl.from_pandas,

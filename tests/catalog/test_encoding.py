@@ -31,7 +31,7 @@ from skmmrec import ItemCatalog
 from skmmrec.encoders import BaseEncoder, ContentError
 
 N = 12
-BINS = KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf")
+BINS = KBinsDiscretizer(3, strategy="uniform")
 IGNORE = OneHotEncoder(handle_unknown="ignore")
 
 

@@ -306,7 +306,7 @@ def test_panns_is_loaded_without_its_side_effects(tmp_path):
     """Its package downloads into the home directory through a shell; ours must not."""
     code = """
 import os, subprocess, sys
-import torch, torchlibrosa  # these may ask the platform for its name
+import numpy.testing, torch, torchlibrosa  # these may ask the platform for its name
 def refuse(*args, **kwargs): raise AssertionError("a process was started")
 os.system = subprocess.Popen = refuse
 from skmmrec.encoders._panns import load_network

@@ -21,6 +21,7 @@ from skmmrec.interactions import (
     nearest_count,
 )
 from skmmrec.recommender import PopularityRecommender
+from tests.strings import OF_PANDAS_3
 
 TEXTS = ["1shop", "", "7", "ß"]
 NUMBERS = [3, -2, 0, 2**53 + 1]
@@ -48,7 +49,7 @@ COLUMNS_OF_TEXT = {
     "object": pd.Series(TEXTS, dtype=object),
     "string": pd.Series(TEXTS, dtype="string"),
     "string of pyarrow": pd.Series(TEXTS, dtype="string[pyarrow]"),
-    "string of pandas 3": pd.Series(TEXTS, dtype=pd.StringDtype(na_value=np.nan)),
+    "string of pandas 3": pd.Series(TEXTS, dtype=OF_PANDAS_3),
     "string of Arrow": pd.Series(TEXTS, dtype=pd.ArrowDtype(pa.string())),
     "large string": pd.Series(TEXTS, dtype=pd.ArrowDtype(pa.large_string())),
     "category": pd.Series(TEXTS, dtype="category"),

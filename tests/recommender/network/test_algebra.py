@@ -307,6 +307,12 @@ def test_held_out_likes_are_judged_alike(where, metric):
 def pretend():
     """Tensors without values: what asks for one, or mixes devices, raises."""
     with FakeTensorMode() as mode:
+        try:
+            torch.ones(1).to(CUDA)
+        except RuntimeError as error:
+            if "driver version is insufficient" not in str(error):
+                raise
+            pytest.skip("this torch asks the driver even about pretended devices")
         yield mode
 
 
