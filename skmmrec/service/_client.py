@@ -17,7 +17,15 @@ from requests.auth import AuthBase
 from urllib3.util import Retry
 
 from skmmrec.feature_store import content_query
-from skmmrec.interactions import ITEM, USER, as_list, check_count, check_ids, plain
+from skmmrec.interactions import (
+    ITEM,
+    TIME,
+    USER,
+    as_list,
+    check_count,
+    check_ids,
+    plain,
+)
 
 from ._client_errors import error_of
 
@@ -333,8 +341,11 @@ class ServiceClient:
         asked = {"user": user_id, "item": item_id, "y": value}
         return bool(self._ask("POST", "/feedback", asked, is_event=True)["moved"])
 
-    def feedback(self) -> pd.DataFrame:
+    def feedback(self, *, after: int = 0, limit: int | None = None) -> pd.DataFrame:
         """Return the recorded events that the served model has not taken in.
+
+        The service gives them page by page; all pages are asked for, one after the
+        other. Parameters and errors are those of `OnlineRecommender.feedback`.
 
         Returns
         -------
@@ -342,16 +353,25 @@ class ServiceClient:
             Columns user_id, item_id, y and timestamp; the index, `event`, numbers all
             events of the repository.
         """
-        events = self._ask("GET", "/feedback")["events"]
-        columns = ["event", USER, ITEM, "y", "timestamp"]
-        table = pd.DataFrame(events, columns=columns)
-        table["timestamp"] = pd.to_datetime(table["timestamp"], utc=True)
-        table = table.astype({"event": np.int64, "y": np.float64})
-        return table.set_index("event")
+        check_count(after, "after", at_least=0)
+        if limit is not None:
+            check_count(limit, "limit")
+        return _event_table(self._events(int(after), limit))
+
+    def _events(self, after: int, limit: int | None) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            left = None if limit is None else int(limit) - len(found)
+            page = {"after": after, "limit": left}
+            answer = self._ask("GET", "/feedback", params=page)
+            found += answer["events"]
+            after = answer.get("next")  # older services give all at once
+            if after is None or len(found) == limit:
+                return found
 
     def retrain_due(self, min_events: int = 1000) -> bool:  # as in OnlineRecommender
         """Tell whether enough feedback waits to be taken into the model."""
-        return len(self.feedback()) >= min_events
+        return min_events <= 0 or len(self.feedback(limit=min_events)) >= min_events
 
     def history_contributions(self, users: Ids, items: Ids) -> pd.DataFrame:
         """Split the scores of pairs over the items of the users' histories.
@@ -414,6 +434,7 @@ class ServiceClient:
         asked: Mapping[str, Any] | None = None,
         *,
         files: Mapping[str, bytes] | None = None,
+        params: Mapping[str, int | None] | None = None,
         is_event: bool = False,
     ) -> Any:
         session = self._once if is_event else self._again
@@ -421,6 +442,7 @@ class ServiceClient:
             answer = session.request(
                 method,
                 f"{self.url}{path}",
+                params=params,
                 timeout=self.timeout,
                 allow_redirects=False,
                 **_body(asked, files),
@@ -503,6 +525,14 @@ def _rows(matrix: np.ndarray) -> list[list[float | None]]:
         [None if math.isnan(value) else value for value in row]
         for row in matrix.tolist()
     ]
+
+
+def _event_table(events: list[dict[str, Any]]) -> pd.DataFrame:
+    """Make one table of all pages, in which times do not go back, as in each."""
+    table = pd.DataFrame(events, columns=["event", USER, ITEM, "y", TIME])
+    times = pd.to_datetime(table[TIME], utc=True, format="ISO8601")
+    table[TIME] = times.cummax()
+    return table.astype({"event": np.int64, "y": np.float64}).set_index("event")
 
 
 def _ranked(answer: Any, name: str, *first: str) -> pd.DataFrame:

@@ -260,9 +260,9 @@ class RedisBackend(Backend):
         recorder.commands += self._feedback.append(recorder.last_event, event)
         return True
 
-    def feedback(self, after: int) -> pd.DataFrame:
+    def feedback(self, after: int, limit: int | None = None) -> pd.DataFrame:
         """Read events."""
-        return self._feedback.frame(after)
+        return self._feedback.frame(after, limit)
 
     def check_feedback(self) -> None:
         """Read all events, of which there must be a stream once there was one."""

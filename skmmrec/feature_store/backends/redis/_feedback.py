@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import pandas as pd
 
@@ -89,12 +90,12 @@ class Feedback:
         known = zip(pushed, found, strict=True)
         return {key: int(number) for key, number in known if number is not None}
 
-    def frame(self, after: int) -> pd.DataFrame:
-        """Return the events after a number; a warning tells of those that are lost."""
+    def frame(self, after: int, limit: int | None) -> pd.DataFrame:
+        """Return events after a number; a warning tells of those that are lost."""
+        entries = (entry for page in self._pages(after) for entry in page)
         rows = [
-            (event_number(entry), *read_event(fields))
-            for page in self._pages(after)
-            for entry, fields in page
+            (event_number(name), *read_event(fields))
+            for name, fields in islice(entries, limit)
         ]
         if not rows:
             self.last()
