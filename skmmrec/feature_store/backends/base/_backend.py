@@ -313,6 +313,12 @@ class Backend(ABC):
     def delete(self, view: FeatureView, keys: Sequence[bytes]) -> None:
         """Remove the rows of some entities, from all publications too."""
 
+    def check_later(self, view: FeatureView) -> None:  # noqa: B027 - most need nothing
+        """Raise a DamagedStoreError where rows that were written since are lost.
+
+        An engine that never loses a part of what it has does nothing.
+        """
+
     @abstractmethod
     def change(
         self, view: FeatureView, feature: str, change: Callable[[bytes], bytes | None]

@@ -17,6 +17,7 @@ from skmmrec.feature_store.backends.base import (
 from skmmrec.interactions import USER
 
 from ._format import event_fields, event_number, read_event
+from ._later import MARK
 from ._names import Names
 from ._server import Command, Server
 
@@ -86,9 +87,30 @@ class Feedback:
         """Return the numbers of pushed events, of those that are kept."""
         if not pushed:
             return {}
-        found = self._server("HMGET", self._names.pushed, *pushed)
+        ask = ("HMGET", self._names.pushed, MARK, *pushed)
+        mark, *found = self._server(*ask)
+        if mark is None:
+            self._number_again()
+            mark, *found = self._server(*ask)
         known = zip(pushed, found, strict=True)
         return {key: int(number) for key, number in known if number is not None}
+
+    def _number_again(self) -> None:
+        """Read the numbers of pushed events from the events, which have all of them.
+
+        Where the server has evicted the numbers, or none was asked for yet, the field
+        is missing that is never deleted.
+        """
+        for page in self._pages(0):
+            pushed = [
+                text
+                for entry, fields in page
+                if b"pushed" in fields
+                for text in (fields[b"pushed"], event_number(entry))
+            ]
+            if pushed:
+                self._server("HSET", self._names.pushed, *pushed)
+        self._server("HSET", self._names.pushed, MARK, "")
 
     def frame(self, after: int, limit: int | None) -> pd.DataFrame:
         """Return events after a number; a warning tells of those that are lost."""
