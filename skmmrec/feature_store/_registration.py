@@ -21,6 +21,7 @@ from skmmrec.feature_store.backends.base import (
 from ._batches import further_kinds
 from ._definitions import VERSION_TAG, EmbeddingDefinitions, embedding_definitions
 from ._reader import id_type, vector_length
+from ._registry import forget_versions
 from ._repo import (
     DATA,
     apply,
@@ -146,6 +147,7 @@ def _definitions(
 
 
 def _apply(store: FeatureStore, settings: Settings, versions: list[str]) -> None:
+    forget_versions(store)
     apply(store, list(_definitions(store, settings, versions)))
 
 

@@ -198,7 +198,7 @@ class Later:
         start = self._names.later(view, "")
         ask = ("SMEMBERS", self._names.later_columns())
         members, mark = self._server.together([ask, self._marks(view)[0]])
-        if not members and mark:
+        if mark and self._names.mark(view) not in members:
             return [*set(self._server.names(glob_literal(start) + b"*"))]
         parts = (member.decode().partition(":") for member in members)
         return [
