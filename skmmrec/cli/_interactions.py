@@ -63,6 +63,7 @@ def read_rows(source: TableFiles, given: Mapping[str, Any]) -> Rows:
     numbers = [name for name in (rating, weights) if name is not None]
     if time is None and TIME in source.columns():
         time = TIME
+    read: Any
     if source.is_parquet:
         keys = {"user_key": user, "item_key": item, "time_key": time}
         X, read = read_interactions(source.path, y=numbers or None, **keys)
@@ -78,7 +79,8 @@ def _read_csv(
     kinds: dict[str, Kind] = {user: "id", item: "id"}
     if time is not None:
         kinds[time] = "time"
-    kinds |= dict.fromkeys(numbers, "number")
+    for name in numbers:
+        kinds[name] = "number"
     named = [name for name in (user, item, time, *numbers) if name is not None]
     if len(kinds) < len(named):
         raise ValueError(f"a column is named twice: {named}")
